@@ -1,0 +1,169 @@
+"""value.py as settings: every mistake at once, with file, line, what is allowed and the nearest name.
+
+Knows how a file becomes Settings, and the one override rule: `<region>_<setting>` replaces `<setting>` in that region.
+The regions' names are an argument. Does not know what the settings are for.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.schema.rules import RULES
+from serving.schema.settings import About, Settings, about
+from serving.schema.statements import Assignment, Mistake, assignments
+
+ABOUT = about()
+ANY_REGION = re.compile(r"([a-z][a-z0-9]{1,9})_(.+)")
+
+
+class SchemaError(Exception):
+    """value.py cannot be used. mistakes: a line each, `value.py:7: what is wrong; what to do`."""
+
+    def __init__(self, mistakes: Sequence[str]):
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(mistakes))
+
+
+@dataclass(frozen=True)
+class ValueFile:
+    """value.py, read and checked.
+
+    settings: as they hold where no region says otherwise.
+    overrides: region -> setting -> value, converted.
+    lines: the file's own name of a setting ("hk_replicas") -> its line.
+    warnings: a line each, in the form of a mistake.
+    """
+
+    file: str
+    settings: Settings
+    overrides: Mapping[str, Mapping[str, Any]]
+    lines: Mapping[str, int]
+    warnings: tuple[str, ...]
+
+    def in_region(self, region: str) -> Settings:
+        """Return the settings as they hold in a region."""
+        values = {name: getattr(self.settings, name) for name in ABOUT}
+        return Settings(**{**values, **self.overrides.get(region, {})})
+
+    def place(self, setting: str, region: str = "") -> str:
+        """Return where a setting is said, as `value.py:7`, or the file alone where it has its default."""
+        line = self.lines.get(f"{region}_{setting}") or self.lines.get(setting)
+        return f"{self.file}:{line}" if line else self.file
+
+
+def load(path: Path, regions: Sequence[str] | None) -> ValueFile:
+    """Read a service's value.py.
+
+    regions: the clusters' names, or None where they are not known: then any short word may stand before a setting.
+    Raises SchemaError with every mistake, a missing or unreadable file included.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
+        raise SchemaError([f"{path.name}: {reason}; a service's folder holds one, copy the root's"]) from None
+    return read(text, path.name, regions)
+
+
+def read(text: str, file: str, regions: Sequence[str] | None) -> ValueFile:
+    """Read the text of a value.py. Arguments and errors as for `load`."""
+    reader = _Reader(file, regions)
+    for found in assignments(text):
+        reader.take(found)
+    return reader.finish()
+
+
+class _Reader:
+    """Collects values and mistakes, statement by statement."""
+
+    def __init__(self, file: str, regions: Sequence[str] | None):
+        self.file, self.regions = file, regions
+        self.values: dict[str, dict[str, Any]] = {"": {}}
+        self.lines: dict[str, int] = {}
+        self.mistakes: list[tuple[int, str]] = []
+        self.warnings: list[tuple[int, str]] = []
+        for region in regions or ():
+            for clash in (name for name in ABOUT if name.startswith(region + "_")):
+                self.mistakes.append((0, f"region {region!r} begins the setting {clash!r}: name the region otherwise"))
+
+    def take(self, found: Assignment | Mistake) -> None:
+        if isinstance(found, Mistake):
+            self.mistakes.append((found.line, found.message + self._cure(found.missing)))
+            if found.missing:
+                self.lines.setdefault(found.missing, found.line)
+            return
+        region, setting = self._split(found.name)
+        if setting not in ABOUT:
+            self.mistakes.append((found.line, f"no setting {found.name!r}" + self._nearest(found.name)))
+        elif found.name in self.lines:
+            self.mistakes.append((found.line, f"{found.name} is set on line {self.lines[found.name]} already; keep one of the two"))
+        else:
+            self.lines[found.name] = found.line
+            self._convert(found, region, ABOUT[setting])
+
+    def finish(self) -> ValueFile:
+        base = self.values[""]
+        for name in ("service_name", "username"):
+            if name not in self.lines:
+                example = ABOUT[name].kind.example
+                self.mistakes.append((0, f"{name} is missing; add a line such as {name} = {example}"))
+        if not self.mistakes:
+            self._agree()
+        if self.mistakes:
+            raise SchemaError(self._sentences(self.mistakes))
+        overrides = {region: values for region, values in self.values.items() if region}
+        return ValueFile(self.file, Settings(**base), overrides, self.lines, tuple(self._sentences(self.warnings)))
+
+    def _convert(self, found: Assignment, region: str, setting: About) -> None:
+        if region and setting.default is None:
+            self.mistakes.append((found.line, f"{found.name}: {setting.name} is the same in every region; set {setting.name}"))
+            return
+        try:
+            self.values.setdefault(region, {})[setting.name] = setting.kind.convert(found.value)
+        except (ValueError, TypeError, OverflowError):
+            unit = f" ({setting.unit})" if setting.unit else ""
+            shown = repr(found.value) if len(repr(found.value)) <= 60 else repr(found.value)[:57] + "..."
+            self.mistakes.append((found.line, f"{found.name} is {shown}, but must be {setting.kind.allowed}{unit}"))
+            return
+        if setting.old:
+            self.warnings.append((found.line, f"{found.name}: {setting.old}"))
+
+    def _agree(self) -> None:
+        """Apply the rules to the settings of every region, and say each broken one once."""
+        seen = set()
+        for region, values in self.values.items():
+            settings = Settings(**{**self.values[""], **values})
+            for rule in RULES:
+                broken = rule(settings)
+                if broken and broken not in seen:
+                    seen.add(broken)
+                    lines = [self.lines.get(f"{region}_{name}") or self.lines.get(name) or 0 for name in broken[0]]
+                    self.mistakes.append((max(lines), broken[1]))
+
+    def _split(self, name: str) -> tuple[str, str]:
+        """Return the region that a name begins with, or "", and the setting."""
+        if name in ABOUT:
+            return "", name
+        if self.regions is None:
+            match = ANY_REGION.fullmatch(name)
+            return (match[1], match[2]) if match and match[2] in ABOUT else ("", name)
+        region = next((r for r in self.regions if name.startswith(r + "_")), "")
+        return region, name.removeprefix(region + "_") if region else name
+
+    def _nearest(self, name: str) -> str:
+        known = [*ABOUT, *(f"{r}_{setting}" for r in self.regions or () for setting in ABOUT)]
+        near = difflib.get_close_matches(name, known, 1)
+        return f"; did you mean {near[0]!r}?" if near else "; `monopod settings` lists them"
+
+    def _cure(self, missing: str) -> str:
+        setting = ABOUT.get(self._split(missing)[1]) if missing else None
+        if setting is None:
+            return self._nearest(missing) if missing else ""
+        words = f"; it must be {setting.kind.allowed}: write {missing} = {setting.kind.example}"
+        return words + (" or delete the line" if setting.default is not None else "")
+
+    def _sentences(self, found: Iterable[tuple[int, str]]) -> list[str]:
+        return [f"{self.file}:{line}: {text}" if line else f"{self.file}: {text}" for line, text in sorted(found)]
