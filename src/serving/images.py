@@ -1,0 +1,93 @@
+"""Encoded pictures to RGB pixels.
+
+Sizes are checked before a pixel is decoded, metadata never reaches the decoder, and every failure is the client's, in words.
+The one module that imports PIL. Knows nothing of requests, models or arrays.
+"""
+
+from io import BytesIO
+
+from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from serving import picture_parts
+from serving.errors import BadInput, ServingError, TooLarge
+from serving.picture_parts import Parts
+
+# By class and not by Image.open, which tries further formats, warns of sizes by a limit of its own, and reads metadata.
+DECODERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+}
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+MOST_SCANS = 20  # over max_pixels; a progressive JPEG has about 10, and each costs a pass over all pixels
+
+
+def decode(data: bytes, max_pixels: int, at_least: tuple[int, int] | None = None) -> Image.Image:
+    """Return a picture as RGB, turned as its EXIF says, all of it loaded. Safe on any thread.
+
+    What is transparent shows white; 16-bit grey keeps its high byte; of an animation the first frame is taken.
+    at_least: a width and height in pixels that will do. A JPEG may then be decoded at 1/2, 1/4 or 1/8 of its size, never
+    below them, at a fraction of the cost; other kinds come whole.
+
+    Raises BadInput for what is no picture, or a broken one; TooLarge for one of more than `max_pixels`.
+    """
+    parts = picture_parts.cut(data)
+    try:
+        picture, turn = _open(parts, max_pixels)
+        if at_least is not None and parts.kind == "JPEG":
+            wide, high = at_least if turn < 5 else at_least[::-1]
+            picture.draft(None, (max(1, wide), max(1, high)))
+        picture.load()
+        picture = _rgb(picture)
+        return picture.transpose(TURNS[turn]) if turn in TURNS else picture
+    except ServingError:
+        raise
+    except (MemoryError, Image.DecompressionBombError) as error:
+        raise TooLarge("the picture needs more memory than there is for one; send a smaller one") from error
+    except Exception as error:  # decoders raise anything at all for broken bytes
+        raise picture_parts.damaged(parts.kind) from error
+
+
+def _open(parts: Parts, max_pixels: int) -> tuple[Image.Image, int]:
+    """Return a picture of a checked size, its pixels not yet decoded, and its orientation."""
+    if parts.kind in ("WebP", "GIF") and Image.MAX_IMAGE_PIXELS:
+        max_pixels = min(max_pixels, Image.MAX_IMAGE_PIXELS)  # PIL's own limit, which it applies to these two in any case
+    if parts.size:
+        _check(parts.size, parts.scans, max_pixels)
+    picture = DECODERS[parts.kind](BytesIO(parts.data))
+    _check(picture.size, parts.scans, max_pixels)
+    turn = picture_parts.orientation(picture.info.get("exif", b"")) if parts.kind == "WebP" else parts.orientation
+    return picture, turn
+
+
+def _check(size: tuple[int, int], scans: int, max_pixels: int) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise BadInput(f"the picture has no pixels: it is {width} x {height}")
+    if width * height > max_pixels:
+        raise TooLarge(f"the picture is {width} x {height} pixels, over the limit of {max_pixels}; send a smaller one")
+    if scans * width * height > MOST_SCANS * max_pixels:
+        raise TooLarge(f"the JPEG picture goes over its {width} x {height} pixels {scans} times; save it as a plain JPEG")
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "RGB" and "transparency" not in picture.info:
+        return picture
+    if picture.mode.startswith("I"):
+        return picture.convert("I").point(lambda value: value * (1 / 256)).convert("L").convert("RGB")
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture.getchannel("A"))
+    return white
