@@ -1,0 +1,47 @@
+"""Forms of text that regions.yaml uses, beside those of value.py.
+
+Knows forms. Does not know which field has which.
+"""
+
+import ipaddress
+import re
+from typing import Any
+
+from serving.schema import kinds
+from serving.schema.kinds import Kind
+
+
+def text(pattern: str, allowed: str, example: str) -> Kind:
+    """A text of one form."""
+    form = re.compile(pattern)
+
+    def convert(value: Any) -> str:
+        if not isinstance(value, str) or not form.fullmatch(value):
+            raise ValueError
+        return value
+
+    return Kind(allowed, example, convert)
+
+
+def networks() -> Kind:
+    """A list of networks."""
+
+    def convert(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+            raise ValueError
+        return tuple(str(ipaddress.ip_network(item)) for item in value)
+
+    return Kind('a list of networks as "10.0.0.0/8"', '["10.0.0.0/8"]', convert)
+
+
+PART = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+LABEL = text(PART, "lower-case letters, digits and -, 63 at most", "name")
+SHORT = text("[a-z][a-z0-9]{1,9}", "2 to 10 lower-case letters and digits, from a letter", "hk")
+HOST = text(rf"\*|(?=.{{1,253}}$){PART}(\.{PART})*", 'a host as api.example.com, or "*" for any', "api.example.com")
+RESOURCE = text(rf"(?=.{{1,200}}/){PART}(\.{PART})+/[a-z]([a-z0-9.-]{{0,50}}[a-z0-9])?", "a resource as nvidia.com/gpu", "nvidia.com/gpu")
+URL = text(rf"https?://{PART}(\.{PART})*(:[0-9]{{1,5}})?(/[A-Za-z0-9._~/-]{{0,200}})?", "a URL as http://prometheus:9090", "http://prometheus:9090")
+REGISTRY = text(rf"{PART}(\.{PART})*(:[0-9]{{1,5}})?(/[a-z0-9]+([._-][a-z0-9]+)*)*", "a registry as registry.example.com/models", "registry.example.com")
+WORD = text(r"[^\s\x00-\x1f\x7f-\x9f](.{0,198}\S)?", "a text on one line, 200 characters at most", "name")
+CURRENCY = text("[A-Z]{3}", "three capital letters", "USD")
+NAMES = kinds.strings(re.compile(PART), "names", "[registry]")
+TAINTS = kinds.strings(kinds.TOLERATION, 'taints as "key=value:NoSchedule"', '["dedicated=ml:NoSchedule"]')
