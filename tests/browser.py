@@ -1,0 +1,49 @@
+"""A headless Chromium for the tests of pages.
+
+Knows where Debian installs it, and what to say where it is missing. Does not know any page.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+MISSING = "install the Debian package chromium"
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Start a browser. Where there is none the test is skipped, but fails where CI is set."""
+    if not CHROMIUM.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+def complaints(page: Page) -> list[str]:
+    """Return a list to which every error in the page's console, and every exception in its script, is added from now on."""
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    return heard
+
+
+def drop(page: Page, file: Path, media_type: str) -> None:
+    """Drop a file onto the page, as a person does with the mouse."""
+    transfer = page.evaluate_handle(
+        """([bytes, name, type]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
+            return transfer;
+        }""",
+        [list(file.read_bytes()), file.name, media_type],
+    )
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
