@@ -83,14 +83,16 @@ class ModelSpec:
         """Check one input and return its first dimension (1 for a scalar)."""
         if array.dtype != DATATYPES[spec.datatype]:
             raise BadInput(
-                f"input {spec.name!r} of model {self.name} must be {spec.datatype} ({DATATYPES[spec.datatype]}), not {array.dtype}"
+                f"input {spec.name!r} of model {self.name} must be {spec.datatype}, an array of {DATATYPES[spec.datatype]}, "
+                f"not of {array.dtype}"
             )
         fits = len(array.shape) == len(spec.shape) and all(
             want in (-1, have) for want, have in zip(spec.shape, array.shape, strict=True)
         )
         if not fits:
             raise BadInput(
-                f"input {spec.name!r} of model {self.name} must have shape {list(spec.shape)} (-1: any), not {list(array.shape)}"
+                f"input {spec.name!r} of model {self.name} must have shape {list(spec.shape)} (-1 is any size), "
+                f"not {list(array.shape)}"
             )
         if 0 in array.shape[1:]:
             raise BadInput(f"input {spec.name!r} of model {self.name} is empty: its shape is {list(array.shape)}")

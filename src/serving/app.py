@@ -1,0 +1,283 @@
+"""The data port's routes, in Flask: each hands a request to the core and waits for its reply. Only this
+module imports Flask.
+
+Knows paths, headers and JSON bodies. Does not know the HTTP server, nor how anything is computed.
+"""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from flask import Blueprint, Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from serving import errors, jsons, openapi
+from serving.core import JSON, Core, Raw, Reply
+from serving.errors import BadInput, ServiceFailed, ServingError, WrongContentType
+from serving.gate import READY, Gate
+from serving.lifetime import Lifetime
+from serving.metrics import Metrics
+from serving.models import Handle, Models
+from serving.protocol import v1, v2
+from serving.schema import Settings, size_in_bytes
+from serving.service import Request, Service, routes_of
+
+access = logging.getLogger("monopod.access")
+log = logging.getLogger("monopod.app")
+
+VERSION = "1"  # of every model: the platform serves one
+TENSORS = "application/octet-stream"
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'"
+)
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+BY_STATUS = {c.status: c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, ServingError)}
+
+
+@dataclass(frozen=True)
+class House:
+    """What the routes speak to."""
+
+    settings: Settings
+    service: Service
+    models: Models
+    metrics: Metrics
+    gate: Gate
+    core: Core
+    version: str
+
+
+def make_app(house: House) -> Flask:
+    """Return the WSGI application: the routes under "", /api/<service> and /api/<user>/<service>."""
+    app = Flask("monopod", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = size_in_bytes(house.settings.max_body)
+    app.config["MAX_FORM_MEMORY_SIZE"] = size_in_bytes(house.settings.max_body)
+    app.config["MAX_FORM_PARTS"] = 100
+    own = f"/api/{house.settings.service_name}"
+    for number, prefix in enumerate(("", own, f"/api/{house.settings.username}/{house.settings.service_name}")):
+        routes = Blueprint(f"p{number}", __name__)
+        _service_routes(routes, house, prefix)
+        _protocol_routes(routes, house)
+        app.register_blueprint(routes, url_prefix=prefix or None)
+    app.before_request(_begin)
+    app.after_request(lambda response: _end(response, house.metrics))
+    app.register_error_handler(ServingError, _error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _bug)
+    return app
+
+
+def _service_routes(routes: Blueprint, house: House, prefix: str) -> None:
+    settings = house.settings
+    folder = settings.service_name + "/"
+    page = files("serving").joinpath("page.html").read_bytes()
+
+    def show_page() -> Response:
+        return Response(page, mimetype="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
+
+    if prefix:
+        routes.post("", endpoint="service")(lambda: _wait(house.core.answer(_raw(settings))))
+        # Relative, so that it holds behind a gateway that shows another prefix; without the slash the page's links would not.
+        routes.get("", endpoint="page_folder", strict_slashes=True)(lambda: Response(status=307, headers={"Location": folder}))
+    routes.get("/", endpoint="page", strict_slashes=True)(show_page)
+    routes.get("/status", endpoint="status")(lambda: _json(_status(house)))
+    routes.get("/openapi.json", endpoint="openapi")(lambda: _json(_document(house, prefix)))
+    for path, methods, function in routes_of(house.service):
+        routes.add_url_rule(path, path.strip("/").replace(".", "_"), _own_route(house, function), methods=list(methods))
+
+
+def _own_route(house: House, function: Callable[[Request], Any]) -> Callable[..., Response]:
+    def view(**values: Any) -> Response:
+        return _wait(house.core.call(function, _raw(house.settings, values)))
+
+    return view
+
+
+def _protocol_routes(routes: Blueprint, house: House) -> None:
+    models, core = house.models, house.core
+
+    def spec(name: str) -> Any:
+        return models[name].spec(g.life)
+
+    def get(path: str, endpoint: str, view: Callable[..., Any]) -> None:
+        routes.get(path, endpoint=endpoint)(lambda **values: _json(view(**values)))
+
+    get("/v2", "v2", lambda: v2.server_metadata("monopod", house.version))
+    get("/v2/health/live", "live", lambda: {"live": True})
+    routes.get("/v2/health/ready", endpoint="ready")(lambda: _ready(house))
+    for path in ("/v2/models/<name>", "/v2/models/<name>/versions/<version>"):
+        suffix = "_v" if "version" in path else ""
+        get(
+            path,
+            "metadata" + suffix,
+            lambda name, version=VERSION: v2.metadata(spec(_version(name, version)), "onnxruntime_onnx"),
+        )
+        routes.get(path + "/ready", endpoint="model_ready" + suffix)(
+            lambda name, version=VERSION: _ready(house, models[_version(name, version)])
+        )
+        routes.post(path + "/infer", endpoint="infer" + suffix)(
+            lambda name, version=VERSION: _wait(_infer(core, house.settings, models[_version(name, version)]))
+        )
+    get("/v1/models/<name>", "v1_status", lambda name: _v1_status(models[name].name, house.gate.state))
+    routes.post("/v1/models/<name>:predict", endpoint="predict")(
+        lambda name: _wait(_predict(core, house.settings, models[name]))
+    )
+
+
+def _v1_status(name: str, state: str) -> dict[str, Any]:
+    """As TensorFlow Serving answers."""
+    state = "AVAILABLE" if state == READY else "START"
+    return {"model_version_status": [{"version": VERSION, "state": state, "status": {"error_code": "OK", "error_message": ""}}]}
+
+
+def _infer(core: Core, settings: Settings, model: Handle) -> Future[Reply]:
+    if request.mimetype not in (JSON, TENSORS, ""):
+        raise WrongContentType(f"content type {request.mimetype} is not taken here; send {JSON} or {TENSORS}")
+    raw, header_length = _raw(settings), request.headers.get("Inference-Header-Content-Length")
+    kept: list[v2.InferRequest] = []
+
+    def before() -> Any:
+        kept.append(v2.decode(raw.body, header_length, model.spec(raw.life), settings.max_rows_per_request))
+        return kept[0].inputs
+
+    def after(outputs: Any) -> Reply:
+        body, length = v2.encode(kept[0], model.spec(raw.life), VERSION, outputs)
+        if length is None:
+            return Reply(body)
+        return Reply(body, TENSORS, headers=(("Inference-Header-Content-Length", str(length)),))
+
+    return core.infer(model, raw, before, after)
+
+
+def _predict(core: Core, settings: Settings, model: Handle) -> Future[Reply]:
+    raw = _raw(settings)
+    kept: list[Any] = []
+
+    def before() -> Any:
+        kept.append(v1.decode(raw.body, model.spec(raw.life), settings.max_rows_per_request))
+        return kept[0].inputs
+
+    return core.infer(model, raw, before, lambda outputs: Reply(v1.encode(kept[0], model.spec(raw.life), outputs)))
+
+
+def _raw(settings: Settings, values: dict[str, Any] | None = None) -> Raw:
+    """Return the current request's bytes; a multipart body comes in parts."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise WrongContentType(f"content encoding {encoding!r} is not taken; send the body as it is")
+    query = {**request.args.to_dict(), **(values or {})}
+    if request.mimetype == "multipart/form-data":
+        form = request.form.to_dict()
+        parts = {name: part.read() for name, part in request.files.items()}
+        return Raw(g.id, g.life, request.content_type or "", b"", form, parts, query)
+    return Raw(g.id, g.life, request.content_type or "", request.get_data(cache=False), query=query)
+
+
+def _wait(answer: Future[Reply]) -> Response:
+    """Wait for the core until the request's deadline."""
+    try:
+        reply = answer.result(g.life.left())
+    except FutureTimeout:
+        raise g.life.too_late() from None
+    response = Response(reply.body, reply.status, content_type=reply.content_type)
+    response.headers.extend(reply.headers)
+    return response
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    g.life = request.environ.get("monopod.life") or Lifetime(time.monotonic(), 30.0)
+    g.reason = ""
+
+
+def _end(response: Response, metrics: Metrics) -> Response:
+    response.headers["X-Request-Id"] = g.id
+    seconds = time.monotonic() - g.life.begin
+    route = (request.endpoint or "none").split(".")[-1]
+    metrics.request(route, response.status_code, g.reason, seconds)
+    if request.method == "POST":
+        metrics.stage("upload", g.life.received - g.life.begin)
+    trace = request.headers.get("traceparent", "").split("-")
+    extra = {"request_id": g.id, "route": route, "code": response.status_code, "milliseconds": round(seconds * 1000, 2)}
+    extra.update({"reason": g.reason} if g.reason else {}, **({"trace_id": trace[1]} if len(trace) == 4 else {}))
+    access.info("%s %s", request.method, request.path, extra=extra)
+    return response
+
+
+def error_body(error: ServingError, request_id: str) -> bytes:
+    """Return an error as every protocol's clients read it: the text under "error" for one, under "msg" for the other."""
+    return jsons.dumps({"error": str(error), "msg": str(error), "reason": error.reason, "request_id": request_id})
+
+
+def _error(error: ServingError) -> Response:
+    g.reason = error.reason
+    response = Response(error_body(error, g.id), error.status, mimetype=JSON)
+    if error.status in (429, 503):
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    kind = BY_STATUS.get(error.code or 500, BadInput if (error.code or 500) < 500 else ServiceFailed)
+    response = _error(
+        kind(f"{error.description or error.name} ({request.method} {request.path}); /openapi.json lists the routes")
+    )
+    allowed = getattr(error, "valid_methods", None)
+    if allowed:
+        response.headers["Allow"] = ", ".join(allowed)
+    return response
+
+
+def _bug(error: Exception) -> Response:
+    log.exception("a route failed", extra={"request_id": g.id})
+    return _error(ServiceFailed(f"the service failed on this request; its log tells why under request_id {g.id}"))
+
+
+def _json(value: Any) -> Response:
+    return Response(jsons.dumps(value), mimetype=JSON)
+
+
+def _version(name: str, version: str) -> str:
+    if version != VERSION:
+        raise errors.NotFound(f"model {name} has no version {version!r}; its only version is {VERSION}")
+    return name
+
+
+def _ready(house: House, model: Handle | None = None) -> Response:
+    if house.gate.state != READY:
+        raise errors.NotReady(f"the service is {house.gate.state}")
+    return _json({"ready": True} if model is None else {"name": model.name, "ready": True})
+
+
+def _document(house: House, prefix: str) -> dict[str, Any]:
+    own = [openapi.OwnRoute(path, methods, (f.__doc__ or "").split("\n")[0]) for path, methods, f in routes_of(house.service)]
+    specs = [model.spec for model in house.models.loaded()]
+    pictures = house.service.pictures
+    return openapi.document(house.settings, specs, own, prefix=prefix, pictures=pictures, version=house.version)
+
+
+def _status(house: House) -> dict[str, Any]:
+    batchers = [model.batcher for model in house.models.loaded()]
+    return {
+        "service": house.settings.service_name,
+        "username": house.settings.username,
+        "ready": house.gate.state == READY,
+        "state": house.gate.state,
+        "queue": {
+            "rows": sum(batcher.waiting_rows() for batcher in batchers),
+            "oldest_seconds": max((batcher.oldest_age() for batcher in batchers), default=0.0),
+            "limit": house.settings.queue_limit,
+        },
+        "in_progress": house.gate.in_progress(),
+        "requests": house.metrics.codes(),
+        "models": house.models.names(),
+    }

@@ -1,0 +1,272 @@
+"""One model's queue: calls in, batches to the model's instances, rows back to the calls that still wait.
+
+Knows rows, deadlines and threads. Does not know what runs a batch, nor HTTP.
+
+Concurrency. `_lock` guards the queue and the counters; `_work` wakes batch threads. One thread an instance takes a batch
+under the lock and runs it without. A call that is split over batches is finished by whichever thread brings its last part,
+told under the lock. Futures are resolved without the lock, but for those of dead calls: a future's callback must therefore
+take no lock that is held while a batcher is called. A thread ends when `close` is called and the queue is empty; an exception
+fails one batch and never the thread. When a thread hangs in its model, its callers leave by their own deadlines (they wait
+with a time-out), other threads go on, and `stuck_seconds` tells.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from serving.errors import BadInput, ModelFailed, NotReady, QueueFull
+from serving.lifetime import Lifetime
+from serving.rows import Key, cut, join, key_of, split
+from serving.tensors import Arrays
+
+log = logging.getLogger("monopod.batcher")
+
+IDLE_SECONDS = 2.0  # after work, before an instance is told to give memory back
+
+
+class Observer(Protocol):
+    """Is told what happens, by any thread."""
+
+    def stage(self, stage: str, seconds: float) -> None: ...
+
+    def batch(self, model: str, rows: int, seconds: float) -> None: ...
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """One submitted call. taken: rows that are in a batch already; parts: start row -> outputs that came back."""
+
+    arrays: Arrays
+    rows: int
+    key: Key
+    life: Lifetime
+    queued: float
+    future: Future[Arrays]
+    taken: int = 0
+    done: int = 0
+    parts: dict[int, Arrays] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Slice:
+    """Rows of one call that run in one batch."""
+
+    call: _Call
+    start: int
+    stop: int
+
+
+class Batcher:
+    """Joins calls into batches.
+
+    run(instance, arrays) gives the outputs of a batch, as many rows as came in. It runs on one thread an instance.
+    idle(instance), if given, is called there some time after the last batch.
+    batched: whether rows may be joined and split; if not, each call runs alone and as it is.
+    max_batch_size and queue_limit count rows; max_queue_delay is in seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[int, Arrays], Arrays],
+        observer: Observer,
+        *,
+        instances: int = 1,
+        batched: bool = True,
+        max_batch_size: int = 8,
+        queue_limit: int = 64,
+        max_queue_delay: float = 0.0,
+        idle: Callable[[int], None] | None = None,
+    ):
+        self.name, self._run_model, self._idle, self._observer = name, run, idle, observer
+        self.max_batch_size = max_batch_size if batched else 1
+        self.batched, self.queue_limit, self._delay = batched, queue_limit, max_queue_delay
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._queue: deque[_Call] = deque()
+        self._waiting = 0  # rows that no batch has taken
+        self._closed = False
+        self._running: list[float | None] = [None] * instances  # since when each instance runs a batch
+        self._threads = [
+            threading.Thread(target=self._loop, args=(i,), name=f"batch-{name}-{i}", daemon=True) for i in range(instances)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, arrays: Arrays, count: int, life: Lifetime) -> Future[Arrays]:
+        """Queue a call of `count` rows, which must have been checked before. Its future holds the outputs or a ServingError.
+
+        Raises QueueFull when the rows do not fit the queue, NotReady when the model is being closed.
+        """
+        call = _Call(arrays, count, key_of(arrays), life, time.monotonic(), Future())
+        with self._lock:
+            if self._closed:
+                raise NotReady(f"model {self.name} is being unloaded; try again")
+            if self._waiting + count > self.queue_limit:
+                self._drop_the_dead()
+            if self._waiting + count > self.queue_limit:
+                raise QueueFull(
+                    f"model {self.name} has {self._waiting} rows waiting of {self.queue_limit}; try again in a second"
+                )
+            self._queue.append(call)
+            self._waiting += count
+            self._work.notify()
+        return call.future
+
+    def waiting_rows(self) -> int:
+        return self._waiting
+
+    def oldest_age(self) -> float:
+        """Return how long the oldest waiting call has waited since its last byte, in seconds."""
+        with self._lock:
+            return time.monotonic() - min(c.life.received for c in self._queue) if self._queue else 0.0
+
+    def stuck_seconds(self) -> float:
+        """Return how long the longest batch has been running, in seconds; infinity when a batch thread has died."""
+        if not self._closed and not all(thread.is_alive() for thread in self._threads):
+            return float("inf")
+        now = time.monotonic()
+        return max((now - since for since in self._running if since is not None), default=0.0)
+
+    def close(self, timeout: float) -> bool:
+        """Refuse new calls, finish the queue, end the threads. Returns whether all ended within the timeout (seconds)."""
+        with self._lock:
+            self._closed = True
+            self._work.notify_all()
+        end = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _loop(self, instance: int) -> None:
+        worked = False
+        while True:
+            slices = self._take(IDLE_SECONDS if worked and self._idle else None)
+            if slices is None:
+                return
+            worked = bool(slices)
+            try:
+                if slices:
+                    self._running[instance] = time.monotonic()
+                    self._run(instance, slices)
+                elif self._idle:
+                    self._idle(instance)
+            except BaseException:  # the thread outlives whatever a model throws
+                log.exception("batch thread of model %s", self.name)
+            finally:
+                self._running[instance] = None
+            del slices  # or an idle thread would keep the last batch alive
+
+    def _take(self, patience: float | None) -> list[_Slice] | None:
+        """Wait for work and return the rows of the next batch: none when patience (seconds) ran out, None when closed."""
+        with self._lock:
+            while True:
+                self._drop_the_dead()
+                if self._queue:
+                    wait = self._wait_for_more()
+                    if wait <= 0:
+                        return self._next_batch()
+                    self._work.wait(wait)
+                elif self._closed:
+                    return None
+                elif not self._work.wait(patience):
+                    return []
+
+    def _wait_for_more(self) -> float:
+        """Return how long to wait for a fuller batch, in seconds."""
+        if not self._delay or self._closed or self._waiting >= self.max_batch_size:
+            return 0.0
+        return self._queue[0].queued + self._delay - time.monotonic()
+
+    def _drop_the_dead(self) -> None:
+        """Take out calls that nobody waits for, or of which a part has failed. The lock is held."""
+        dead = [call for call in self._queue if call.life.over() or call.future.done()]
+        for call in dead:
+            self._queue.remove(call)
+            self._waiting -= call.rows - call.taken
+            _fail(call, call.life.too_late())
+
+    def _next_batch(self) -> list[_Slice]:
+        """Take rows off the queue, oldest first, as far as they can be joined and fit."""
+        slices: list[_Slice] = []
+        key, room = self._queue[0].key, self.max_batch_size
+        now = time.monotonic()
+        for call in list(self._queue):
+            if room == 0:
+                break
+            if call.key != key or (slices and not self.batched):
+                continue
+            size = min(room, call.rows - call.taken) if self.batched else call.rows
+            if call.taken == 0:
+                self._observer.stage("queue", now - call.queued)
+            slices.append(_Slice(call, call.taken, call.taken + size))
+            call.taken += size
+            self._waiting -= size
+            room = room - size if self.batched else 0
+            if call.taken == call.rows:
+                self._queue.remove(call)
+        if self._queue:
+            self._work.notify()
+        return slices
+
+    def _run(self, instance: int, slices: list[_Slice]) -> None:
+        """Run one batch and give each call its part. A failure is the batch's alone."""
+        try:
+            began = time.monotonic()
+            inputs = join([cut(s.call.arrays, s.start, s.stop) if self.batched else s.call.arrays for s in slices])
+            joined = time.monotonic()
+            outputs = self._run_model(instance, inputs)
+            seconds = time.monotonic() - joined
+            counts = [s.stop - s.start for s in slices]
+            parts = split(outputs, counts) if self.batched else [outputs]
+        except BadInput as error:
+            # The model itself refused a value, which only it can judge: each call is judged alone, so that mates live.
+            if len(slices) == 1:
+                _fail(slices[0].call, error)
+            else:
+                for one in slices:
+                    self._run(instance, [one])
+            return
+        except BaseException as error:
+            log.exception("a batch of model %s failed", self.name)
+            for s in slices:
+                _fail(s.call, _failure(self.name, error))
+            return
+        self._observer.stage("batch", joined - began)
+        self._observer.stage("infer", seconds)
+        self._observer.batch(self.name, sum(counts), seconds)
+        for s, part in zip(slices, parts, strict=True):
+            self._deliver(s, part)
+
+    def _deliver(self, piece: _Slice, part: Arrays) -> None:
+        call = piece.call
+        with self._lock:
+            call.parts[piece.start] = part
+            call.done += piece.stop - piece.start
+            whole = call.done == call.rows
+        if not whole:
+            return
+        try:
+            outputs = join([call.parts[start] for start in sorted(call.parts)])
+        except Exception as error:  # parts of different shapes: the model's doing
+            _fail(call, _failure(self.name, error))
+            return
+        with contextlib.suppress(InvalidStateError):  # an earlier part may have failed the call
+            call.future.set_result(outputs)
+
+
+def _fail(call: _Call, error: Exception) -> None:
+    with contextlib.suppress(InvalidStateError):  # another part's thread may have been first
+        call.future.set_exception(error)
+
+
+def _failure(model: str, error: BaseException) -> ModelFailed:
+    if isinstance(error, ModelFailed):
+        return error
+    return ModelFailed(f"model {model} failed on this batch; the log tells why")

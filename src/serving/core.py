@@ -1,0 +1,165 @@
+"""From a request's bytes to an answer's bytes, on threads of its own.
+
+    decode -> preprocess -> the model's batcher -> postprocess -> encode
+
+Knows the service's hooks and the models. Does not know HTTP, sockets or who waits for a future.
+
+Concurrency. `_before` and `_after` have one thread a core each: more would only take turns. What waits for a batch holds no
+thread here, since a model's future hands the rest of the work to `_after`. A service's own `handle` and routes wait inside
+models, so `_blocking` has a thread for each request that the gate lets in. A thread lives as long as the process; an exception
+in a job becomes its future's, so no job ends a thread. Requests that nobody waits for are dropped between the stages.
+"""
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving import inputs, jsons
+from serving.errors import ClientGone, ServiceFailed, ServingError
+from serving.fetch import Fetcher
+from serving.lifetime import Lifetime
+from serving.metrics import Metrics
+from serving.models import Handle
+from serving.schema import size_in_bytes
+from serving.service import Answer, Request, Service, handles_itself
+from serving.tensors import Arrays
+
+log = logging.getLogger("monopod.core")
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A request as it came over any wire. form and files: the parts of a multipart body, else None."""
+
+    id: str
+    life: Lifetime
+    content_type: str
+    body: bytes
+    form: Mapping[str, str] | None = None
+    files: Mapping[str, bytes] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer's bytes."""
+
+    body: bytes
+    content_type: str = JSON
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Core:
+    """Answers requests. `limit` is how many the gate lets in at once."""
+
+    def __init__(self, service: Service, metrics: Metrics, limit: int):
+        settings = service.settings
+        self._service, self._metrics = service, metrics
+        self._pixels = settings.max_image_pixels
+        self._fetcher = Fetcher(settings.fetch_hosts, size_in_bytes(settings.max_body), settings.fetch_timeout_second)
+        self._may_fetch = bool(settings.fetch_hosts)
+        self._own_handle = handles_itself(service)
+        cores = max(1, math.ceil(settings.cpu))
+        self._before = ThreadPoolExecutor(cores, "before")
+        self._after = ThreadPoolExecutor(cores, "after")
+        self._blocking = ThreadPoolExecutor(limit, "blocking")
+
+    def answer(self, raw: Raw) -> Future[Reply]:
+        """Answer a request of the service's own route."""
+        if self._own_handle:
+            return self.call(self._service.handle, raw)
+        kept: list[Request] = []
+
+        def before() -> tuple[Handle, Arrays]:
+            kept.append(self._request(raw))
+            return self._service.model, self._service.preprocess(kept[0])
+
+        def after(outputs: Arrays) -> Reply:
+            return _reply(self._service.postprocess(outputs, kept[0]), kept[0])
+
+        # A picture's URL is fetched while decoding: that waits for another server, and must not hold up those who compute.
+        waits = self._may_fetch and raw.content_type.startswith(JSON)
+        return self.staged(raw, before, after, self._blocking if waits else self._before)
+
+    def call(self, function: Callable[[Request], Any], raw: Raw) -> Future[Reply]:
+        """Answer a request by a function that waits inside models: `handle`, or a route of the service's own."""
+        answer = _promise(raw.life)
+
+        def work() -> None:
+            with self._metrics.timed("decode"):
+                request = self._request(raw)
+            answer.set_result(_reply(function(request), request))
+
+        self._blocking.submit(self._guarded, answer, raw, work)
+        return answer
+
+    def staged(
+        self,
+        raw: Raw,
+        before: Callable[[], tuple[Handle, Arrays]],
+        after: Callable[[Arrays], Reply],
+        pool: ThreadPoolExecutor | None = None,
+    ) -> Future[Reply]:
+        """Answer a request in stages: `before` gives a model and its inputs, `after` makes the answer of the outputs."""
+        answer = _promise(raw.life)
+
+        def finish(outputs: Future[Arrays]) -> None:
+            with self._metrics.timed("encode"):
+                reply = after(outputs.result())
+            answer.set_result(reply)
+
+        def begin() -> None:
+            with self._metrics.timed("decode"):
+                model, arrays = before()
+            model.submit(arrays, raw).add_done_callback(
+                lambda outputs: self._after.submit(self._guarded, answer, raw, lambda: finish(outputs))
+            )
+
+        (pool or self._before).submit(self._guarded, answer, raw, begin)
+        return answer
+
+    def infer(self, model: Handle, raw: Raw, before: Callable[[], Arrays], after: Callable[[Arrays], Reply]) -> Future[Reply]:
+        """Answer a request that speaks to a model alone. A model that is yet to be loaded is waited for aside."""
+        return self.staged(raw, lambda: (model, before()), after, None if model.loaded else self._blocking)
+
+    def _request(self, raw: Raw) -> Request:
+        payload = inputs.decode(raw.content_type, raw.body, raw.form, raw.files, self._fetcher, raw.life.deadline)
+        return Request(raw.id, raw.life, payload, raw.query, self._pixels)
+
+    def _guarded(self, answer: Future[Reply], raw: Raw, work: Callable[[], None]) -> None:
+        """Do one stage, unless nobody waits any more; whatever it raises becomes the answer."""
+        try:
+            raw.life.check()
+            work()
+        except InvalidStateError:
+            pass  # the client went away in the meantime
+        except ServingError as error:
+            _fail(answer, error)
+        except Exception:
+            log.exception("the service's own code failed", extra={"request_id": raw.id})
+            _fail(answer, ServiceFailed(f"the service failed on this request; its log tells why under request_id {raw.id}"))
+
+
+def _promise(life: Lifetime) -> Future[Reply]:
+    """Return a future that fails as soon as the client goes away."""
+    answer: Future[Reply] = Future()
+    life.on_abandon(lambda: _fail(answer, ClientGone("the client went away before its answer")))
+    return answer
+
+
+def _fail(answer: Future[Reply], error: ServingError) -> None:
+    with contextlib.suppress(InvalidStateError):  # answered already, or given up
+        answer.set_exception(error)
+
+
+def _reply(results: Any, request: Request) -> Reply:
+    if isinstance(results, Answer):
+        return Reply(results.body, results.content_type, results.status)
+    return Reply(jsons.dumps({"results": results, "msg": "", **request.ids}))

@@ -1,0 +1,73 @@
+"""The process's life on its I/O thread: serve, and after a signal end without losing what was accepted.
+
+Knows states and times. Does not know sockets beyond "let them work", nor requests.
+
+    SIGTERM: readiness off -> drain delay: all is served, with Connection: close -> the port closes -> what was accepted is
+    finished -> exit
+"""
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Protocol
+
+from serving.gate import CLOSED, DRAINING, Gate
+
+log = logging.getLogger("monopod.drain")
+
+LATE_SECONDS = 1.0  # for requests on connections that were made just before the port closed
+
+
+class Port(Protocol):
+    """The data port."""
+
+    def stop_listening(self) -> None: ...
+
+    def quiet(self) -> bool: ...
+
+
+class Signals:
+    """Remembers the first SIGTERM or SIGINT. wake gets the I/O thread out of its wait."""
+
+    def __init__(self, wake: Callable[[], None]):
+        self.received = 0
+        self._wake = wake
+        signal.signal(signal.SIGTERM, self._note)
+        signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = self.received or number
+        self._wake()
+
+
+def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[], int], delay: float, longest: float) -> bool:
+    """Serve until a signal is received, then drain. Returns whether everything that was accepted was finished.
+
+    turn: lets the I/O thread work for a moment. delay: seconds from SIGTERM to the port's close; none after Ctrl-C.
+    longest: seconds after which what is still unfinished is given up.
+    """
+    while not received():
+        turn()
+    delay = 0.0 if received() == signal.SIGINT else delay
+    log.info("signal %d: draining for %g s", received(), delay)
+    gate.state = DRAINING
+    _turn_for(turn, delay, lambda: False)
+    port.stop_listening()
+    _turn_for(turn, LATE_SECONDS if delay else 0.0, lambda: False)
+    gate.state = CLOSED
+    finished = _turn_for(turn, longest, lambda: gate.in_progress() == 0 and port.quiet())
+    log.info(
+        "drained" if finished else "gave up on %d requests after %g s", *(() if finished else (gate.in_progress(), longest))
+    )
+    return finished
+
+
+def _turn_for(turn: Callable[[], None], seconds: float, done: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() >= end:
+            return False
+        turn()
+    return True

@@ -1,0 +1,165 @@
+"""onnxruntime: one session of one model. The only module that imports it.
+
+Knows providers, arenas and threads. Does not know batches' origin, queues or requests.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when the library loads, so it must stand before the import
+import onnxruntime as ort  # noqa: E402
+
+from serving.errors import BadInput, ModelFailed  # noqa: E402
+from serving.tensors import Arrays, TensorSpec  # noqa: E402
+
+# onnxruntime's element types -> Open Inference Protocol datatypes.
+ELEMENTS = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+CUDA_CONTEXT_BYTES = 512 * 2**20  # of gpu_memory, what the CUDA context, cuDNN and cuBLAS take beside the arena
+
+
+class StartError(Exception):
+    """The service cannot start. The text says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What one session may use. provider: cpu, cuda or tensorrt. threads: of its own. gpu_bytes: of one GPU, 0 = no limit."""
+
+    provider: str = "cpu"
+    threads: int = 1
+    gpu_bytes: int = 0
+    fp16: bool = False
+
+
+class Engine:
+    """One onnxruntime session.
+
+    inputs and outputs: what the model says of its tensors, the batch axis as -1.
+    Raises StartError when the file is not a model, or the provider that was asked for is not active.
+    """
+
+    def __init__(self, path: Path, hardware: Hardware):
+        self._session = _session(path, hardware)
+        self.inputs = _specs(path, self._session.get_inputs())
+        self.outputs = _specs(path, self._session.get_outputs())
+        self._names = [spec.name for spec in self.outputs]
+        self._text_inputs = [spec.name for spec in self.inputs if spec.datatype == "BYTES"]
+        self._text_outputs = [spec.name for spec in self.outputs if spec.datatype == "BYTES"]
+        self._shrink = ort.RunOptions()
+        devices = "cpu:0" if hardware.provider == "cpu" else "gpu:0"
+        self._shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", devices)
+
+    def run(self, inputs: Arrays, *, shrink: bool = False) -> Arrays:
+        """Run one batch. shrink gives the arena's unused memory back afterwards.
+
+        Raises BadInput for a value that the model itself refuses (an index out of range, say), ModelFailed for the rest.
+        """
+        try:
+            feeds = {**inputs, **{name: _to_text(name, inputs[name]) for name in self._text_inputs}}
+            values = self._session.run(self._names, feeds, self._shrink if shrink else None)
+        except ort.capi.onnxruntime_pybind11_state.InvalidArgument as error:
+            raise BadInput(f"the model refuses this input: {_first_line(error)}") from None
+        except BadInput:
+            raise
+        except Exception as error:  # onnxruntime's own errors share no base class
+            raise ModelFailed(_first_line(error)) from error
+        outputs = dict(zip(self._names, values, strict=True))
+        for name in self._text_outputs:
+            outputs[name] = np.array([t.encode() for t in outputs[name].ravel()], object).reshape(outputs[name].shape)
+        return outputs
+
+
+def _session(path: Path, hardware: Hardware) -> Any:
+    wanted = PROVIDERS[hardware.provider]
+    if hardware.provider != "cpu":
+        ort.preload_dlls()  # CUDA and cuDNN come as Python packages, off the loader's path
+    if wanted not in ort.get_available_providers():
+        raise StartError(
+            f"provider {hardware.provider} is not in this onnxruntime ({', '.join(ort.get_available_providers())}); "
+            'install the gpu extra in place of cpu, or set provider = "cpu"'
+        )
+    try:
+        session = ort.InferenceSession(str(path), _options(hardware), providers=_providers(hardware))
+    except Exception as error:
+        raise StartError(f"{path}: not loaded as an ONNX model: {_first_line(error)}; is the file whole?") from error
+    if wanted not in session.get_providers():
+        raise StartError(
+            f"provider {hardware.provider} was asked for and is not active, only {', '.join(session.get_providers())}: the GPU, its "
+            'driver or a CUDA library is missing, and onnxruntime\'s own lines above name it; mend that, or set provider = "cpu"'
+        )
+    return session
+
+
+def _options(hardware: Hardware) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = hardware.threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning starves Python's own threads
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
+def _providers(hardware: Hardware) -> list[tuple[str, dict[str, str]]]:
+    """Return the provider that was asked for, then those that take the nodes it does not know."""
+    cuda = {"device_id": "0", "arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
+    if hardware.gpu_bytes:
+        cuda["gpu_mem_limit"] = str(max(hardware.gpu_bytes - CUDA_CONTEXT_BYTES, 64 * 2**20))
+    cpu: tuple[str, dict[str, str]] = (PROVIDERS["cpu"], {})
+    if hardware.provider == "cpu":
+        return [cpu]
+    if hardware.provider == "cuda":
+        return [(PROVIDERS["cuda"], cuda), cpu]
+    cache = os.path.join(os.environ.get("TMPDIR", "/tmp"), "tensorrt")
+    tensorrt = {
+        "device_id": "0",
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": cache,
+        "trt_fp16_enable": str(int(hardware.fp16)),
+        **({"trt_max_workspace_size": cuda["gpu_mem_limit"]} if hardware.gpu_bytes else {}),
+    }
+    return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], cuda), cpu]
+
+
+def _specs(path: Path, nodes: Any) -> tuple[TensorSpec, ...]:
+    for node in nodes:
+        if node.type not in ELEMENTS:
+            raise StartError(
+                f"{path}: {node.name!r} is {node.type}; only tensors are served (export the model without maps and sequences)"
+            )
+    return tuple(
+        TensorSpec(node.name, ELEMENTS[node.type], tuple(size if isinstance(size, int) else -1 for size in node.shape))
+        for node in nodes
+    )
+
+
+def _to_text(name: str, array: Any) -> Any:
+    """onnxruntime takes str where the protocol has bytes."""
+    try:
+        texts = [t.decode() if isinstance(t, bytes) else str(t) for t in array.ravel()]
+    except UnicodeDecodeError:
+        raise BadInput(f"input {name!r} must be UTF-8 text") from None
+    return np.array(texts, object).reshape(array.shape)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__

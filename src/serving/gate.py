@@ -1,0 +1,57 @@
+"""Admission: who may come in, decided before any work is done.
+
+Knows counts and the state of the pod. Does not know HTTP, nor what a request asks for.
+
+Concurrency. `_lock` guards the two counts; it is held for a few instructions. The state is one word, replaced whole.
+"""
+
+import threading
+from collections.abc import Callable
+
+from serving.errors import NotReady, QueueFull, ServingError
+
+STARTING, READY, DRAINING, CLOSED = "starting", "ready", "draining", "closed"
+LIGHT_LIMIT = 16  # requests at once that call no model: the page, metadata, a service's own GET routes
+
+
+class Gate:
+    """Counts the requests in the house: `limit` that do work, and a few that do not.
+
+    queue_full tells whether the model's queue has no room for one more row.
+    """
+
+    def __init__(self, limit: int, queue_full: Callable[[], bool]):
+        self.limit, self._queue_full = limit, queue_full
+        self.state = STARTING
+        self._lock = threading.Lock()
+        self._inside = {True: 0, False: 0}  # work: yes or no
+
+    def refusal(self, work: bool) -> ServingError | None:
+        """Return why a request may not come in now, or None."""
+        if work and self.state == STARTING:
+            return NotReady("the model is still loading; try again when /v2/health/ready answers 200")
+        if self.state == CLOSED:
+            return NotReady("this pod is shutting down; try again, another pod will answer")
+        if self._inside[work] >= (self.limit if work else LIGHT_LIMIT) or (work and self._queue_full()):
+            return QueueFull(
+                f"{self._inside[work]} requests are being answered and the queue is full; try again in a second, "
+                "or raise queue_limit or replicas"
+            )
+        return None
+
+    def enter(self, work: bool) -> ServingError | None:
+        """Let a request in and return None, or return why not. Each that came in must leave."""
+        refusal = self.refusal(work)
+        if refusal is not None:
+            return refusal
+        with self._lock:
+            self._inside[work] += 1
+        return None
+
+    def leave(self, work: bool) -> None:
+        with self._lock:
+            self._inside[work] -= 1
+
+    def in_progress(self) -> int:
+        """Return how many requests are in the house."""
+        return self._inside[True] + self._inside[False]

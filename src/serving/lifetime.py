@@ -1,0 +1,63 @@
+"""How long a request is worth working on: until its deadline, and while somebody waits.
+
+Knows clocks. Does not know what the request asks for.
+"""
+
+import time
+from collections.abc import Callable
+
+from serving.errors import ClientGone, DeadlinePassed
+
+
+class Lifetime:
+    """One request's deadline and its client's presence.
+
+    begin and deadline are seconds of time.monotonic(): the request's first byte, and the last moment for its answer.
+    received is when its last byte came: the age of what waits in a queue counts from there.
+
+    Written by the I/O thread (received, abandon) and read by every other. Each attribute is replaced whole and never
+    taken back, so readers need no lock; at worst they learn of an abandoned request one step later.
+    """
+
+    __slots__ = ("_on_abandon", "abandoned", "begin", "deadline", "received")
+
+    def __init__(self, begin: float, timeout_second: float):
+        self.begin = self.received = begin
+        self.deadline = begin + timeout_second
+        self.abandoned = False
+        self._on_abandon: Callable[[], None] | None = None
+
+    def left(self) -> float:
+        """Return the seconds until the deadline, 0 when it has passed."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def over(self) -> bool:
+        """Return whether nobody gains from further work."""
+        return self.abandoned or time.monotonic() >= self.deadline
+
+    def check(self) -> None:
+        """Raise ClientGone or DeadlinePassed when nobody gains from further work."""
+        if self.abandoned:
+            raise ClientGone("the client went away before its answer")
+        if time.monotonic() >= self.deadline:
+            raise self.too_late()
+
+    def too_late(self) -> DeadlinePassed:
+        """Return the error of a request whose deadline has passed."""
+        allowed = self.deadline - self.begin
+        return DeadlinePassed(
+            f"no answer within {allowed:g} s of the request's first byte; try again later, or allow more with timeout_second "
+            "in value.py or the header X-Request-Timeout-Ms"
+        )
+
+    def abandon(self) -> None:
+        """Say that the client went away."""
+        self.abandoned = True
+        if self._on_abandon is not None:
+            self._on_abandon()
+
+    def on_abandon(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when the client goes away; at once when it has gone already."""
+        self._on_abandon = wake
+        if self.abandoned:
+            wake()

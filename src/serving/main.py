@@ -1,0 +1,183 @@
+"""`monopod serve`: from a service's folder to an answering process.
+
+Knows the order of the start. Does not know how any part works.
+
+Concurrency. The main thread is the I/O thread of both ports, so that probes are answered while the models load; one thread
+loads them. It writes `failure` or the gate's state, each once and before it ends.
+"""
+
+import importlib.util
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from serving import drain, front, logs
+from serving.admin import make_admin
+from serving.app import House, error_body, make_app
+from serving.core import Core
+from serving.engine import StartError
+from serving.errors import ServingError
+from serving.gate import LIGHT_LIMIT, READY, Gate
+from serving.metrics import Metrics
+from serving.models import Models
+from serving.schema import SchemaError, Settings, load, size_in_bytes
+from serving.service import Service
+
+log = logging.getLogger("monopod.start")
+
+DRAIN_MARGIN = 5.0  # seconds beyond the timeout that the last answer may take
+
+
+def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0.0.0.0") -> int:
+    """Serve the service in a folder until SIGTERM or Ctrl-C. Returns the exit code; mistakes are printed in words."""
+    began = time.monotonic()
+    try:
+        settings = _settings(folder)
+        house = _build(folder, settings)
+        sockets: dict[int, Any] = {}
+        data, admin = _ports(house, sockets, host, port, admin_port)
+    except SchemaError as error:
+        return _give_up(*error.mistakes)
+    except (StartError, OSError) as error:
+        return _give_up(str(error))
+    failure: list[str] = []
+    loader = threading.Thread(
+        target=_load, args=(house, folder, began, port, failure, data.pull_trigger), name="loader", daemon=True
+    )
+    signals = drain.Signals(data.pull_trigger)
+    loader.start()
+    longest = settings.timeout_second + DRAIN_MARGIN
+    finished = drain.run(
+        lambda: front.turn(sockets),
+        data,
+        house.gate,
+        lambda: -1 if failure else signals.received,
+        settings.drain_delay_second,
+        longest,
+    )
+    if failure:
+        return _give_up(*failure)
+    sys.stdout.flush()
+    # Threads that hang in a model or in the service's own code must not hold up an end that is decided.
+    os._exit(0 if finished else 1)
+
+
+def service_class(folder: Path) -> type[Service]:
+    """Return the subclass of Service in src/server.py, or Service itself where there is no such file. Raises StartError."""
+    path = folder / "src" / "server.py"
+    if not path.is_file():
+        return Service
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location("server", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["server"] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        log.exception("src/server.py fails")
+        raise StartError(f"{path}: {type(error).__name__}: {error}; the traceback is above") from error
+    found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Service) and c.__module__ == "server"]
+    if len(found) != 1:
+        raise StartError(f"{path}: holds {len(found)} subclasses of Service, must hold one")
+    return found[0]
+
+
+def _settings(folder: Path) -> Settings:
+    """Read value.py as it holds in this pod's region."""
+    names = os.environ.get("MONOPOD_REGIONS", "")
+    region = os.environ.get("MONOPOD_REGION", "")
+    file = load(folder / "value.py", names.split(",") if names else None)
+    settings = file.in_region(region)
+    logs.start(settings.service_name, region)
+    for warning in file.warnings:
+        log.warning(warning)
+    return settings
+
+
+def _build(folder: Path, settings: Settings) -> House:
+    metrics = Metrics()
+    version = os.environ.get("MONOPOD_VERSION", "dev")
+    metrics.platform(version, settings.service_name)
+    models = Models(folder, settings, metrics)
+    service = service_class(folder)(settings, models, metrics, folder)
+    limit = settings.queue_limit + settings.ins_num_per_gpu * max(1, settings.max_batch_size)
+    gate = Gate(limit, lambda: any(m.batcher.waiting_rows() >= settings.queue_limit for m in models.loaded()))
+    _watch(metrics, models, gate)
+    return House(settings, service, models, metrics, gate, Core(service, metrics, limit), version)
+
+
+def _watch(metrics: Metrics, models: Models, gate: Gate) -> None:
+    def queues(value: str) -> Any:
+        return lambda: {model.spec.name: float(getattr(model.batcher, value)()) for model in models.loaded()}
+
+    metrics.watch("queue_rows", "Rows that wait for a batch.", queues("waiting_rows"), "model")
+    metrics.watch(
+        "queue_oldest_age_seconds", "Age of the oldest waiting request since its last byte.", queues("oldest_age"), "model"
+    )
+    metrics.watch("batch_running_seconds", "How long the longest batch has been running.", queues("stuck_seconds"), "model")
+    metrics.watch("requests_in_progress", "Requests let in and not answered yet.", lambda: {"": float(gate.in_progress())})
+    metrics.watch("ready", "1 while the pod answers requests.", lambda: {"": float(gate.state == READY)})
+
+
+def _ports(house: House, sockets: dict[int, Any], host: str, port: int, admin_port: int) -> tuple[front.Server, front.Server]:
+    settings, metrics = house.settings, house.metrics
+
+    def refused(error: ServingError, begin: float) -> None:
+        metrics.shed(error.reason)
+        metrics.request("refused", error.status, error.reason, time.monotonic() - begin)
+
+    def rules(gate: Gate) -> front.Rules:
+        return front.Rules(
+            gate, settings.timeout_second, settings.upload_timeout_second, size_in_bytes(settings.max_body), error_body, refused
+        )
+
+    data = front.Server(make_app(house), rules(house.gate), sockets, host, port, house.gate.limit + LIGHT_LIMIT)
+    own = Gate(0, lambda: False)
+    own.state = READY
+    pages = make_admin(house.gate, house.models, metrics.page, settings.stuck_after_second)
+    admin = front.Server(pages, rules(own), sockets, host, admin_port, 4)
+    return data, admin
+
+
+def _load(house: House, folder: Path, began: float, port: int, failure: list[str], wake: Any) -> None:
+    """Load and warm the models, run the service's own setup, and open the gate."""
+    settings = house.settings
+    try:
+        if settings.model_path:
+            options = house.models.options
+            log.info(
+                "cpu is %g and ins_num_per_gpu %d: each instance gets %d threads of the model's own",
+                settings.cpu, settings.ins_num_per_gpu, options.hardware.threads,
+            )  # fmt: skip
+            house.models.load(settings.service_name, settings.model_path)
+        house.service.setup()
+        if not house.models.names() and type(house.service) is Service:
+            raise StartError("value.py: no model_path, and no src/server.py that brings a model; set model_path")
+    except StartError as error:
+        failure.append(str(error))
+    except Exception as error:
+        log.exception("setup failed")
+        failure.append(f"{folder / 'src' / 'server.py'}: setup failed: {type(error).__name__}: {error}; the traceback is above")
+    else:
+        house.gate.state = READY
+        log.info("ready after %.2f s", time.monotonic() - began)
+        log.info("try: %s", curl(settings, port))
+    wake()
+
+
+def curl(settings: Settings, port: int) -> str:
+    """Return the line that a newcomer types first."""
+    url = f"localhost:{port}/api/{settings.username}/{settings.service_name}"
+    return f"curl -F image=@examples/images/coffee.jpg {url}"
+
+
+def _give_up(*mistakes: str) -> int:
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
+    return 1

@@ -1,0 +1,134 @@
+"""What Prometheus reads: every metric of the platform in one place, and the service's own. The only module that
+imports prometheus_client.
+
+Knows names, labels and buckets. Does not know who counts.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+
+# 1 ms to 60 s; a deadline of 30 s, the default, falls on a bound.
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+STAGES = ("upload", "decode", "queue", "batch", "infer", "encode")
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """The process's metrics, in a registry of their own. Every method may be called by any thread."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+
+        def labelled(kind: Any, name: str, about: str, *labels: str, **more: Any) -> Any:
+            return kind(f"monopod_{name}", about, labels, registry=registry, **more)
+
+        self._requests = labelled(Counter, "requests_total", "Requests answered.", "route", "code", "reason")
+        self._duration = labelled(
+            Histogram, "request_duration_seconds", "From a request's first byte to its answer.", "route", buckets=SECONDS
+        )
+        stages = labelled(
+            Histogram, "stage_duration_seconds", "Time in one stage of a request or batch.", "stage", buckets=SECONDS
+        )
+        self._stages = {stage: stages.labels(stage) for stage in STAGES}
+        self._batch_rows = labelled(Histogram, "batch_rows", "Rows of a batch.", "model", buckets=ROWS)
+        self._batch_seconds = labelled(
+            Histogram, "batch_duration_seconds", "Time of one run of the model.", "model", buckets=SECONDS
+        )
+        self._shed = labelled(Counter, "shed_total", "Requests refused before any work on them.", "reason")
+        self._info = labelled(Gauge, "model_info", "1 for each loaded model.", "model", "provider", "instances", "threads")
+        self._warmup = labelled(
+            Gauge, "warmup_seconds", "Cost of one batch of so many rows, measured at start.", "model", "rows"
+        )
+        self._platform = labelled(
+            Gauge, "platform_info", "1, with the platform's version and the service.", "version", "service"
+        )
+        self._counts: dict[tuple[str, int, str], Any] = {}
+
+    def request(self, route: str, code: int, reason: str, seconds: float) -> None:
+        """Count one answered request. seconds: since its first byte."""
+        key = (route, code, reason)
+        if key not in self._counts:  # a race makes the same child twice, which is harmless
+            self._counts[key] = self._requests.labels(route, str(code), reason)
+        self._counts[key].inc()
+        self._duration.labels(route).observe(seconds)
+
+    def shed(self, reason: str) -> None:
+        self._shed.labels(reason).inc()
+
+    def stage(self, stage: str, seconds: float) -> None:
+        self._stages[stage].observe(seconds)
+
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Observe how long the block takes, also when it raises."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stage(stage, time.monotonic() - began)
+
+    def batch(self, model: str, rows: int, seconds: float) -> None:
+        self._batch_rows.labels(model).observe(rows)
+        self._batch_seconds.labels(model).observe(seconds)
+
+    def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None:
+        """Say that a model is loaded. costs: rows of a batch -> seconds, as measured by the warm-up."""
+        self._info.labels(model, provider, str(instances), str(threads)).set(1)
+        for rows, seconds in costs.items():
+            self._warmup.labels(model, str(rows)).set(seconds)
+
+    def model_unloaded(self, model: str) -> None:
+        self._info.remove_by_labels({"model": model})
+
+    def platform(self, version: str, service: str) -> None:
+        self._platform.labels(version, service).set(1)
+
+    def watch(self, name: str, about: str, values: Callable[[], dict[str, float]], label: str = "") -> None:
+        """Have a gauge read when the page is: values() gives label value -> value, or {"": value} without a label."""
+        self.registry.register(_Watched(f"monopod_{name}", about, values, label))
+
+    def counter(self, name: str, about: str, labels: tuple[str, ...] = ()) -> Counter:
+        """A counter of the service's own; Prometheus' rules want its name to end in _total."""
+        return Counter(name, about, labels, registry=self.registry)
+
+    def gauge(self, name: str, about: str, labels: tuple[str, ...] = ()) -> Gauge:
+        """A gauge of the service's own."""
+        return Gauge(name, about, labels, registry=self.registry)
+
+    def histogram(self, name: str, about: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = SECONDS) -> Histogram:
+        """A histogram of the service's own."""
+        return Histogram(name, about, labels, registry=self.registry, buckets=buckets)
+
+    def codes(self) -> dict[str, int]:
+        """Return how many requests were answered with each code since the start."""
+        found: dict[str, int] = {}
+        for metric in self._requests.collect():
+            for sample in metric.samples:
+                if sample.name.endswith("_total"):
+                    found[sample.labels["code"]] = found.get(sample.labels["code"], 0) + int(sample.value)
+        return found
+
+    def page(self) -> bytes:
+        """Return the page in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Watched:
+    """A gauge whose values are asked for when they are read."""
+
+    def __init__(self, name: str, about: str, values: Callable[[], dict[str, float]], label: str):
+        self._name, self._about, self._values, self._label = name, about, values, label
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(self._name, self._about, labels=[self._label] if self._label else None)
+        for key, value in self._values().items():
+            family.add_metric([key] if self._label else [], value)
+        yield family

@@ -1,0 +1,173 @@
+"""What a service writes: a subclass of Service, and the request that its hooks are given.
+
+Knows pictures, models and plain values. Does not know HTTP, queues or threads.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from serving import images
+from serving.errors import BadInput
+from serving.inputs import Payload
+from serving.lifetime import Lifetime
+from serving.metrics import Metrics
+from serving.models import Handle, Models
+from serving.schema import Settings
+from serving.tensors import DATATYPES, Arrays, ModelSpec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+@dataclass
+class Request:
+    """One request as a service sees it.
+
+    data: the JSON value under "data". fields: what else the client sent, by name; values of a form are texts.
+    query: the part of the URL after "?". ids: postid, uid and seqid, which the platform echoes by itself.
+    image_bytes and video_bytes: the file as it came, or None. id: what logs and the answer's X-Request-Id say.
+    """
+
+    id: str
+    life: Lifetime
+    payload: Payload
+    query: Mapping[str, str] = field(default_factory=dict)
+    max_image_pixels: int = 50_000_000
+
+    @property
+    def data(self) -> Any:
+        return self.payload.data
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        return self.payload.fields
+
+    @property
+    def ids(self) -> Mapping[str, Any]:
+        return self.payload.ids
+
+    @property
+    def image_bytes(self) -> bytes | None:
+        return self.payload.image
+
+    @property
+    def video_bytes(self) -> bytes | None:
+        return self.payload.video
+
+    def image(self, at_least: tuple[int, int] | None = None) -> "Image":
+        """Return the picture: RGB, upright, whole.
+
+        at_least: (width, height) that suffice; a large JPEG is then decoded smaller, which is faster.
+        Raises BadInput when there is none or it is broken, TooLarge over max_image_pixels.
+        """
+        if self.payload.image is None:
+            raise BadInput("no picture in the request; send one as the field image (-F image=@file), as raw bytes, or in JSON")
+        return images.decode(self.payload.image, self.max_image_pixels, at_least)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished answer that is not JSON, such as a picture."""
+
+    body: bytes
+    content_type: str
+    status: int = 200
+
+
+class Service:
+    """A service. The hooks, in the order of their calls:
+
+        setup        once, before the first request: load models, read files, check what must be there, make metrics
+        preprocess   request -> the model's inputs, as arrays whose first axis counts rows
+        postprocess  the model's outputs, request -> results: anything JSON can hold
+        handle       in place of the two: request -> results, calling models as it likes
+
+    A plain ONNX model, tensors in and out, needs none of them. A hook raises BadInput("no face found") for what the client did
+    wrong: a 400 with that text. Anything else it raises is a 500 with an id, and a traceback in the log. NaN and infinity in
+    results become null, since JSON has neither. Hooks run on several threads at once.
+    """
+
+    pictures = False  # whether the page and /openapi.json offer a picture; a subclass that reads request.image() says True
+
+    def __init__(self, settings: Settings, models: Models, metrics: Metrics, folder: Path):
+        self.settings, self.models, self.metrics, self.folder = settings, models, metrics, folder
+
+    @property
+    def model(self) -> Handle:
+        """model_path's model, which is named like the service."""
+        return self.models[self.settings.service_name]
+
+    def setup(self) -> None:
+        """Prepare what requests will need. An exception here ends the start, in words."""
+
+    def preprocess(self, request: Request) -> Arrays:
+        """Return the model's inputs. As given: "data" is one input's rows, or a table from input to rows."""
+        return _from_data(request.data, self.model.spec(request.life))
+
+    def postprocess(self, outputs: Arrays, request: Request) -> Any:
+        """Return the results. As given: a table from output to rows."""
+        return {name: array.tolist() if array.dtype != object else _texts(array) for name, array in outputs.items()}
+
+    def handle(self, request: Request) -> Any:
+        """Answer a request. As given: preprocess, the model, postprocess, each on a thread that suits it."""
+        return self.postprocess(self.model(self.preprocess(request), request), request)
+
+
+def route(path: str, *methods: str) -> Callable[[Method], Method]:
+    """Mark a method of a Service as a route of its own: `@route("/recognize", "POST")`. It takes a Request like handle.
+
+    The first line of its docstring becomes its summary in /openapi.json. Without methods it is a POST.
+    """
+
+    def mark(method: Method) -> Method:
+        method.__dict__["monopod_route"] = (path, methods or ("POST",))
+        return method
+
+    return mark
+
+
+def routes_of(service: Service) -> list[tuple[str, tuple[str, ...], Callable[[Request], Any]]]:
+    """Return path, HTTP methods and function of each of a service's own routes."""
+    found = []
+    for name in dir(type(service)):
+        mark = getattr(getattr(type(service), name), "monopod_route", None)
+        if mark:
+            found.append((*mark, getattr(service, name)))
+    return found
+
+
+def handles_itself(service: Service) -> bool:
+    """Return whether the service has a `handle` of its own."""
+    return type(service).handle is not Service.handle
+
+
+def _from_data(data: Any, spec: ModelSpec) -> Arrays:
+    names = [tensor.name for tensor in spec.inputs]
+    if data is None:
+        raise BadInput(f'no data in the request; send JSON such as {{"data": ...}} with rows for {", ".join(names)}')
+    rows = data if isinstance(data, dict) else {names[0]: data}
+    if set(rows) != set(names):
+        raise BadInput(f"data names the inputs {', '.join(map(str, rows))}; the model's are {', '.join(names)}")
+    arrays = {}
+    for tensor in spec.inputs:
+        try:
+            given = np.array(rows[tensor.name])
+            kind = "OSU" if tensor.datatype == "BYTES" else "biuf"
+            if given.dtype.kind not in kind:
+                raise ValueError
+            arrays[tensor.name] = given.astype(DATATYPES[tensor.datatype], casting="unsafe")
+        except (ValueError, TypeError, OverflowError):
+            raise BadInput(
+                f"input {tensor.name!r} must be {tensor.datatype} of shape {list(tensor.shape)}, as nested lists"
+            ) from None
+    return arrays
+
+
+def _texts(array: Any) -> Any:
+    return np.array([t.decode(errors="replace") for t in array.ravel()], object).reshape(array.shape).tolist()
