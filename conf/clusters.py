@@ -86,7 +86,9 @@ class Region:
     name: str
     context: str = said(WORD, "Its context in the kubeconfig.")
     host: str = said(HOST, "The host at which services answer from outside.")
-    routing: str = said(kinds.choice("istio", "gateway-api"), "What routes: Istio's objects, or the Gateway API with Envoy Gateway.")
+    routing: str = said(
+        kinds.choice("istio", "gateway-api"), "What routes: Istio's objects, or the Gateway API with Envoy Gateway."
+    )
     gateway: Gateway = said(Table(Gateway), "What leads from outside to the pods.")
     sidecars: bool = said(kinds.flag(), "Whether each pod gets a proxy of the mesh.")
     mesh: dict[str, str] = said(kinds.labels(), "Labels of the namespaces whose pods may call services directly; {} for none.")

@@ -71,7 +71,8 @@ class Reader:
         if isinstance(spec, List):
             return self._list(spec, node, path)
         if not isinstance(node.value, dict):
-            return self.wrong(path, f"{path or 'the file'} must be a table of {self._names(spec.type)}")
+            self.wrong(path, f"{path or 'the file'} must be a table of {self._names(spec.type)}")
+            return None
         return self._named(spec, node.value, path) if isinstance(spec, Named) else self._table(spec.type, node.value, path)
 
     def _convert(self, kind: Kind, node: Node, path: str) -> Any:
@@ -80,11 +81,14 @@ class Reader:
             return kind.convert(value)
         except (ValueError, TypeError, OverflowError):
             shown = "nothing" if value is None else repr(value)
-            return self.wrong(path, f"{path} is {shown if len(shown) <= 60 else shown[:57] + '...'}, but must be {kind.allowed}")
+            shown = shown if len(shown) <= 60 else shown[:57] + "..."
+            self.wrong(path, f"{path} is {shown}, but must be {kind.allowed}")
+            return None
 
     def _list(self, spec: List, node: Node, path: str) -> tuple[Any, ...] | None:
         if not isinstance(node.value, list):
-            return self.wrong(path, f"{path} must be a list of tables, each of {self._names(spec.type)}")
+            self.wrong(path, f"{path} must be a list of tables, each of {self._names(spec.type)}")
+            return None
         return tuple(self.take(Table(spec.type), item, f"{path}[{index}]") for index, item in enumerate(node.value))
 
     def _named(self, spec: Named, nodes: Mapping[str, Node], path: str) -> dict[str, Any]:
@@ -99,17 +103,18 @@ class Reader:
         return found
 
     def _table(self, type_: type, nodes: Mapping[str, Node], path: str, name: str = "") -> Any:
-        known: dict[str, Field[Any]] = {f.name: f for f in fields(type_) if "spec" in f.metadata}
+        known: dict[str, Field[Any]] = {_said(f): f for f in fields(type_) if "spec" in f.metadata}
         values: dict[str, Any] = {"name": name} if name else {}
         before = len(self.mistakes)
         for key, node in nodes.items():
             inner = f"{path}.{key}" if path else key
             self.lines[inner] = node.line
             if key in known:
-                values[key] = self.take(known[key].metadata["spec"], node, inner)
+                values[known[key].name] = self.take(known[key].metadata["spec"], node, inner)
             else:
                 near = difflib.get_close_matches(key, known, 1)
-                self.wrong(inner, f"no field {key!r} here" + (f"; did you mean {near[0]!r}?" if near else f"; known are {self._names(type_)}"))
+                cure = f"did you mean {near[0]!r}?" if near else f"known are {self._names(type_)}"
+                self.wrong(inner, f"no field {key!r} here; {cure}")
         for key in known:
             if key not in nodes and known[key].default is MISSING and known[key].default_factory is MISSING:
                 where = f"{path} has no {key}" if path else f"{key} is missing"
@@ -122,4 +127,9 @@ class Reader:
         return f"add {key}: {spec.example if isinstance(spec, Kind) else '...'} ({meaning[0].lower()}{meaning[1:].rstrip('.')})"
 
     def _names(self, type_: type) -> str:
-        return ", ".join(f.name for f in fields(type_) if "spec" in f.metadata)
+        return ", ".join(_said(f) for f in fields(type_) if "spec" in f.metadata)
+
+
+def _said(about: Field[Any]) -> str:
+    """Return a field's name in the file: `for_` is for, which is a word of Python."""
+    return about.name.rstrip("_")

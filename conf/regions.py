@@ -57,8 +57,9 @@ def _disagreements(regions: Regions) -> Iterator[tuple[str, str]]:
     contexts: dict[str, str] = {}
     for name, region in regions.regions.items():
         if region.context in contexts:
-            yield f"regions.{name}.context", (
-                f"{name} and {contexts[region.context]} have the context {region.context!r}: two regions are two clusters"
+            yield (
+                f"regions.{name}.context",
+                (f"{name} and {contexts[region.context]} have the context {region.context!r}: two regions are two clusters"),
             )
         contexts.setdefault(region.context, name)
         for clash in (setting for setting in ABOUT if setting.startswith(name + "_")):
@@ -73,6 +74,8 @@ def _in_region(path: str, region: Region) -> Iterator[tuple[str, str]]:
         yield f"{path}.mesh", f"{path}.sidecars is true and mesh is empty: name the labels of the mesh's namespaces"
     if region.srv and region.srv.first_port > region.srv.last_port:
         yield f"{path}.srv", f"{path}.srv: first_port is above last_port: exchange the two"
+    if region.gpu and region.gpu.beside == region.gpu.resource:
+        yield f"{path}.gpu", f"{path}.gpu: beside is the resource itself: leave beside out"
     seen = set()
     for index, node in enumerate(region.nodes):
         if node.name in seen:
