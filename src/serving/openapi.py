@@ -51,6 +51,7 @@ HEADERS: Json = {
         {"type": "string"},
     ),
 }
+OWN_BODY: Json = {"application/json": {}, "multipart/form-data": {"schema": {"type": "object"}}, "image/*": {}}
 CONVERTER = re.compile(r"<(?:(\w+)(?:\([^>]*\))?:)?(\w+)>")
 CONVERTED: dict[str, Json] = {"int": {"type": "integer", "minimum": 0}, "float": {"type": "number", "minimum": 0}}
 
@@ -283,7 +284,7 @@ def _extra(routes: Sequence[OwnRoute]) -> Json:
             for kind, name in CONVERTER.findall(route.path)
         ]
         for method in sorted({method.lower() for method in route.methods} - {"head", "options"}):
-            body: Json | None = {"*/*": {}} if method in ("post", "put", "patch") else None
+            body = OWN_BODY if method in ("post", "put", "patch") else None
             name = f"own_{number}_{method}"
             operation = _operation("own", name, route.summary, {"*/*": {}}, body=body, parameters=parameters)
             operation["responses"]["default"] = {"description": "Whatever else the service's own code answers."}
