@@ -1,0 +1,30 @@
+"""Fixtures that more than one test file uses."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.running import ROOT, Running, running
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Running]:
+    """The root service, served."""
+    with running(ROOT) as service:
+        yield service
+
+
+@pytest.fixture
+def needs() -> Callable[[str, str], str]:
+    """Return a program's path; skip where it is missing, saying which Debian package has it. In CI nothing is skipped."""
+
+    def find(program: str, package: str) -> str:
+        path = shutil.which(program)
+        if path is None:
+            words = f"{program} is missing: install the Debian package {package}"
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+        return path
+
+    return find

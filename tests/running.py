@@ -1,0 +1,125 @@
+"""A served service: started as a user starts it, reached over sockets, ended by a signal.
+
+Knows the command and the two ports. Does not know what is served.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Running:
+    """One process of a service."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    admin_port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin(self) -> str:
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the log's JSON lines so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def metrics(self) -> str:
+        return get(self.admin + "/metrics")[1].decode()
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
+        """Send a signal and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+    def wait_ready(self, timeout: float = 60) -> None:
+        """Wait until /readyz answers 200. Raises AssertionError with the log when the process ends or takes too long."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end and self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                if get(self.admin + "/readyz")[0] == 200:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"not ready (exit code {self.process.poll()}):\n{self.log.read_text()}")
+
+
+def get(url: str, body: bytes | None = None, headers: dict[str, str] | None = None, method: str | None = None) -> tuple[int, bytes]:
+    """Return status and body of a request, whatever the status."""
+    request = urllib.request.Request(url, body, headers or {}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def post_json(url: str, value: object) -> tuple[int, Any]:
+    """Return status and parsed body of a JSON request."""
+    status, body = get(url, json.dumps(value).encode(), {"Content-Type": "application/json"})
+    return status, json.loads(body)
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+def launch(folder: Path, env: dict[str, str] | None = None) -> Running:
+    """Start a service on free ports, without waiting for it."""
+    port, admin_port = free_port(), free_port()
+    log = Path(tempfile.mkstemp(suffix=".log")[1])
+    command = [sys.executable, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--admin-port", str(admin_port)]
+    paths = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PYTHONUNBUFFERED": "1"}
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **paths, **(env or {})})
+    return Running(process, port, admin_port, log)
+
+
+@contextlib.contextmanager
+def running(folder: Path, env: dict[str, str] | None = None) -> Iterator[Running]:
+    """Serve a folder for the length of a block."""
+    service = launch(folder, env)
+    try:
+        service.wait_ready()
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.process.kill()
+        service.process.wait(30)
+        service.log.unlink(missing_ok=True)
+
+
+def make_service(folder: Path, settings: str, server: str = "", models: tuple[str, ...] = ()) -> Path:
+    """Write a small service: value.py with these lines beside its names, src/server.py, and links to the root's models."""
+    (folder / "src").mkdir(parents=True)
+    (folder / "model").mkdir()
+    (folder / "value.py").write_text(f'service_name = "small"\nusername = "like"\ndrain_delay_second = 0.3\n{settings}\n')
+    if server:
+        (folder / "src/server.py").write_text(server)
+    for model in models:
+        (folder / "model" / Path(model).name).symlink_to(ROOT / model)
+    return folder
