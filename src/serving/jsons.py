@@ -65,4 +65,4 @@ def _plain(value: object) -> object:
         raise TypeError(f"JSON cannot hold a value of type {type(value).__name__}")
     if value.ndim == 0 or value.dtype.kind in "OSU":
         return value.tolist()
-    return np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("="))
+    return np.ascontiguousarray(value)
