@@ -36,14 +36,14 @@ def complaints(page: Page) -> list[str]:
     return heard
 
 
-def drop(page: Page, file: Path, media_type: str) -> None:
-    """Drop a file onto the page, as a person does with the mouse."""
-    transfer = page.evaluate_handle(
-        """([bytes, name, type]) => {
+def drop(page: Page, file: Path, media_type: str, by: str = "drop") -> None:
+    """Drop a file onto the page, as a person does with the mouse; by "paste", as from the clipboard."""
+    page.evaluate(
+        """([bytes, name, type, by]) => {
             const transfer = new DataTransfer();
             transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
-            return transfer;
+            const [kind, field] = by === "drop" ? [DragEvent, "dataTransfer"] : [ClipboardEvent, "clipboardData"];
+            document.body.dispatchEvent(new kind(by, { bubbles: true, cancelable: true, [field]: transfer }));
         }""",
-        [list(file.read_bytes()), file.name, media_type],
+        [list(file.read_bytes()), file.name, media_type, by],
     )
-    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
