@@ -1,0 +1,179 @@
+"""A request of the service's own route, from its bytes to a Payload.
+
+Knows JSON, raw bytes and the parts of a form, and what each may hold. Does not know web frameworks, pictures or models.
+
+    application/json        an object: postid, uid, seqid, data, image or video, and anything else
+    image/*, octet-stream   the picture itself
+    video/*                 the video itself
+    multipart/form-data     files image, video and data; texts for the rest. One file of another name is the picture.
+
+In JSON image and video are base64 (a data: URL too) or an http(s) URL, which is fetched; in a form base64 text will do.
+"""
+
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from serving import jsons
+from serving.errors import BadInput, WrongContentType
+
+IDS = ("postid", "uid", "seqid")
+FILES = ("image", "video")
+HOW = (
+    "send a picture with -F image=@picture.jpg, or raw with --data-binary @picture.jpg -H 'Content-Type: image/jpeg', "
+    "or JSON with -H 'Content-Type: application/json'"
+)
+ALLOWED = "application/json, multipart/form-data, image/*, video/* or application/octet-stream"
+
+
+class Fetches(Protocol):
+    """What fetches a URL: raises BadInput, TooLarge or DeadlinePassed."""
+
+    def fetch(self, url: str, deadline: float) -> bytes: ...
+
+
+@dataclass
+class Payload:
+    """What a client sent. Nothing at all is a Payload too.
+
+    image, video: the encoded file. data: the JSON value under "data". fields: everything else, by name; texts where a form
+    was sent. ids: postid, uid and seqid where they were sent, to be echoed: texts or whole numbers.
+    """
+
+    image: bytes | None = None
+    video: bytes | None = None
+    data: Any = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    ids: dict[str, str | int] = field(default_factory=dict)
+
+
+def decode(
+    content_type: str,
+    body: bytes,
+    form: Mapping[str, str] | None,
+    files: Mapping[str, bytes] | None,
+    fetcher: Fetches,
+    deadline: float,
+) -> Payload:
+    """Return a request's payload. form and files: a multipart body's parts, parsed. deadline: as time.monotonic() counts.
+
+    Neither a body nor a content type is an empty payload, as a GET of a service's own route sends.
+    Raises WrongContentType, BadInput for content that is wrong, and what the fetcher raises.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return _form(form or {}, files or {})
+    if not kind and not body:
+        return Payload()
+    if kind == "application/json":
+        return _json(body, lambda url: fetcher.fetch(url, deadline))
+    is_video = kind.startswith("video/")
+    if not is_video and not kind.startswith("image/") and kind != "application/octet-stream":
+        raise _wrong(kind)
+    if not body:
+        raise BadInput(f"the body is empty: no bytes came as {kind}")
+    return Payload(video=body) if is_video else Payload(image=body)
+
+
+def _wrong(kind: str) -> WrongContentType:
+    if kind == "application/x-www-form-urlencoded":
+        return WrongContentType(f"{kind} is what curl -d says where no Content-Type is given: {HOW}")
+    found = f"content type {kind[:100]!r} is not taken" if kind else "the request has no Content-Type"
+    return WrongContentType(f"{found}; it may be {ALLOWED}: {HOW}")
+
+
+def _json(body: bytes, fetch: Callable[[str], bytes]) -> Payload:
+    sent = jsons.loads(body)
+    if not isinstance(sent, dict):
+        raise BadInput(f'the body is {_named(sent)}; send an object, such as {{"image": "..."}} or {{"data": ...}}')
+    ids = {name: _id(name, sent.pop(name)) for name in IDS if name in sent}
+    texts = {name: sent.pop(name, None) for name in FILES}
+    if None not in texts.values():
+        raise BadInput("image and video were both sent; send one of them")
+    opened = {name: None if text is None else _opened(name, text, fetch) for name, text in texts.items()}
+    return Payload(opened["image"], opened["video"], sent.pop("data", None), sent, ids)
+
+
+def _form(form: Mapping[str, str], files: Mapping[str, bytes]) -> Payload:
+    fields: dict[str, Any] = dict(form)
+    parts = dict(files)
+    if not fields and not parts:
+        raise BadInput("the form has no parts, or its boundary is not the one its Content-Type names; -F image=@file sends one")
+    ids = {name: _id(name, fields.pop(name)) for name in IDS if name in fields}
+    data = _form_data(fields.pop("data", None), parts.pop("data", None))
+    others = sorted(set(parts) - set(FILES))
+    if len(others) == 1 and len(parts) == 1 and not set(fields) & set(FILES):
+        parts["image"] = parts.pop(others[0])
+    elif others:
+        raise BadInput(f"the form holds files that are not known: {', '.join(others)}; name one image, video or data")
+    if sum(name in part for part in (fields, parts) for name in FILES) > 1:
+        raise BadInput("the form holds more than one image or video; send one")
+    for name, part in parts.items():
+        if not part:
+            raise BadInput(f"{name} is empty: the file has no bytes")
+    parts |= {name: _opened(name, fields.pop(name), _no_url) for name in FILES if name in fields}
+    return Payload(parts.get("image"), parts.get("video"), data, fields, ids)
+
+
+def _form_data(text: str | None, part: bytes | None) -> Any:
+    """Return a form's data: the JSON value where it is JSON, else the text."""
+    if part is None:
+        if text is None:
+            return None
+        part = text.encode("utf-8", "surrogatepass")
+    elif text is not None:
+        raise BadInput("data was sent both as a file and as a text; send one of them")
+    try:
+        return jsons.loads(part, "data")
+    except BadInput:
+        try:
+            return part.decode()
+        except UnicodeDecodeError as error:
+            raise BadInput("data is neither JSON nor text in UTF-8") from error
+
+
+def _id(name: str, value: Any) -> str | int:
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise BadInput(f"{name} is {_named(value)}; it may be a text or a whole number of up to 64 bits")
+
+
+def _opened(name: str, text: Any, fetch: Callable[[str], bytes]) -> bytes:
+    """Return the file that a text holds or names. name: the field's, for error messages."""
+    if not isinstance(text, str):
+        raise BadInput(f"{name} is {_named(text)}; it may be a text: base64, or an http(s) URL")
+    scheme = text[:8].partition(":")[0].lower() if ":" in text[:8] else ""
+    if scheme in ("http", "https"):
+        return fetch(text)
+    if scheme == "data":
+        head, _, text = text.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise BadInput(f"{name} is a data: URL without base64; send data:image/jpeg;base64,...")
+    found = _base64(name, text)
+    if not found:
+        raise BadInput(f"{name} is empty; send base64, or an http(s) URL")
+    return found
+
+
+def _base64(name: str, text: str) -> bytes:
+    """Decode base64: standard or URL-safe, with or without padding and line breaks."""
+    if "-" in text or "_" in text:
+        text = text.replace("-", "+").replace("_", "/")
+    if "\n" in text or " " in text or "\r" in text:
+        text = "".join(text.split())
+    try:
+        return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
+    except ValueError as error:
+        raise BadInput(
+            f"{name} is neither base64 nor an http(s) URL; a file's own bytes go into a form or a raw body"
+        ) from error
+
+
+def _no_url(url: str) -> bytes:
+    raise BadInput("a form takes no URL; send it in JSON, as the value of image or video")
+
+
+def _named(value: Any) -> str:
+    kinds = {dict: "an object", list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return kinds.get(type(value), "null")
