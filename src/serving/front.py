@@ -69,6 +69,7 @@ class _Parser(HTTPRequestParser):
 
     refusal: ServingError | None = None
     work = True
+    path = ""  # stays so when the head cannot be parsed
 
     def __init__(self, adj: Adjustments, rules: Rules, begin: float):
         super().__init__(adj)

@@ -1,0 +1,45 @@
+"""A model that sleeps, for tests of queues, deadlines and drains."""
+
+import os
+import time
+
+import numpy as np
+
+from serving.service import Request, Service, route
+from serving.tensors import Arrays, TensorSpec
+
+SECONDS = (TensorSpec("seconds", "FP32", (-1, 1)),)
+SLEPT = (TensorSpec("slept", "FP32", (-1, 1)),)
+
+
+class Slow(Service):
+    """Counts the rows that its model was given."""
+
+    def setup(self) -> None:
+        time.sleep(float(os.environ.get("SETUP_SECONDS", 0)))
+        self.rows = 0
+        self.models.add("slow", self.work, SECONDS, SLEPT)
+        self.models.add("other", lambda arrays: {"slept": arrays["seconds"]}, SECONDS, SLEPT, instances=1)
+
+    def work(self, arrays: Arrays) -> Arrays:
+        seconds = float(arrays["seconds"][0, 0])
+        if seconds == -1:
+            raise RuntimeError("the model broke")
+        self.rows += len(arrays["seconds"])
+        time.sleep(max(seconds, 0))
+        return {"slept": arrays["seconds"][: 0 if seconds == -2 else None]}
+
+    @route("/rows", "GET")
+    def count(self, request: Request) -> int:
+        """Rows that the model was given."""
+        return self.rows
+
+    @route("/crash")
+    def crash(self, request: Request) -> None:
+        """Raises what nobody expects."""
+        raise KeyError("secret detail")
+
+    @route("/nan")
+    def nan(self, request: Request) -> dict[str, object]:
+        """Answers with what JSON has not."""
+        return {"nan": float("nan"), "infinity": np.float32("inf"), "array": np.array([1.5, np.nan])}

@@ -1,0 +1,249 @@
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.running import ROOT, Running, get, post_json, running
+
+FOLDER = ROOT / "tests/services/slow"
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[Running]:
+    with running(FOLDER) as service:
+        yield service
+
+
+@pytest.fixture(autouse=True)
+def calm(slow: Running) -> Iterator[None]:
+    """Let what one test left in the queue end before the next."""
+    yield
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        status = json.loads(get(slow.url + "/status")[1])
+        if status["queue"]["rows"] == 0 and status["in_progress"] == 1:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"the service is not calm: {status}")
+
+
+def connect(service: Running) -> socket.socket:
+    s = socket.create_connection(("127.0.0.1", service.port), timeout=15)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return s
+
+
+def head(length: int | str, *more: str, path: str = "/api/slow", method: str = "POST") -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {length}", *more]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def body(seconds: float) -> bytes:
+    return json.dumps({"data": [[seconds]]}).encode()
+
+
+def answer(s: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Read one answer."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = s.recv(65536)
+        assert more, f"connection closed after {data!r}"
+        data += more
+    top, _, rest = data.partition(b"\r\n\r\n")
+    status, *lines = top.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    while len(rest) < int(headers.get("content-length", 0)):
+        rest += s.recv(65536)
+    return int(status.split()[1]), headers, rest
+
+
+def sleep_on(service: Running, seconds: float) -> int:
+    return post_json(service.url + "/api/slow", {"data": [[seconds]]})[0]
+
+
+def rows(service: Running) -> int:
+    return int(json.loads(get(service.url + "/rows")[1])["results"])
+
+
+class Full:
+    """A service whose queue is full for a while: two requests run, four wait."""
+
+    def __init__(self, service: Running, seconds: float):
+        self.pool = ThreadPoolExecutor(6)
+        self.answers = [self.pool.submit(sleep_on, service, seconds) for _ in range(6)]
+        end = time.monotonic() + 5
+        while json.loads(get(service.url + "/status")[1])["queue"]["rows"] < 4:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    def done(self) -> list[int]:
+        return [a.result() for a in self.answers]
+
+
+def test_a_full_queue_refuses_at_the_head_without_100_continue_and_without_the_body(slow: Running) -> None:
+    full = Full(slow, 0.5)
+    with connect(slow) as s:
+        s.sendall(head(10_000, "Expect: 100-continue"))
+        status, headers, text = answer(s)
+        assert (status, headers["retry-after"], headers["connection"]) == (429, "1", "close")
+        assert "queue is full" in json.loads(text)["error"]
+        assert s.recv(1) == b""  # half-closed at once
+    assert full.done() == [200] * 6
+
+
+def test_a_refused_client_that_sends_on_reads_its_answer_and_no_reset(slow: Running) -> None:
+    with connect(slow) as s:
+        s.sendall(head(50_000_000))
+        for _ in range(500):
+            s.sendall(b"x" * 100_000)
+        status, _, text = answer(s)
+        assert status == 413
+        assert "50000000 bytes, at most 65536" in json.loads(text)["error"]
+        assert s.recv(1) == b""
+
+
+def test_a_chunked_body_over_the_limit_is_a_413(slow: Running) -> None:
+    with connect(slow) as s:
+        s.sendall(b"POST /api/slow HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(10):
+            s.sendall(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
+        assert answer(s)[0] == 413
+
+
+def test_a_body_of_just_the_limit_is_taken(slow: Running) -> None:
+    with connect(slow) as s:
+        s.sendall(head(65536) + body(0).ljust(65536))
+        assert answer(s)[0] == 200
+
+
+def test_an_admitted_client_that_expects_100_continue_gets_it(slow: Running) -> None:
+    with connect(slow) as s:
+        s.sendall(head(len(body(0)), "Expect: 100-continue"))
+        assert s.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        s.sendall(body(0))
+        assert answer(s)[0] == 200
+
+
+@pytest.mark.parametrize("start", [b"POST /api/slow HTTP/1.1\r\nHost:", head(1000) + b'{"da'], ids=["head", "body"])
+def test_what_comes_too_slowly_is_a_408(slow: Running, start: bytes) -> None:
+    with connect(slow) as s:
+        s.sendall(start)
+        status, headers, text = answer(s)
+        assert (status, headers["connection"]) == (408, "close")
+        assert json.loads(text)["reason"] == "slow_body"
+
+
+def test_good_clients_get_through_while_200_connections_send_slowly(slow: Running) -> None:
+    idlers = [connect(slow) for _ in range(200)]
+    for s in idlers:
+        s.sendall(head(60_000) + b"{")
+    try:
+        assert [sleep_on(slow, 0) for _ in range(20)] == [200] * 20
+        assert [answer(s)[0] for s in idlers] == [408] * 200
+    finally:
+        for s in idlers:
+            s.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+        (head("-5"), 400),
+        (head("5, 5"), 400),
+        (head(5, "Transfer-Encoding: gzip"), 501),
+        (b"GET / HTTP/1.1\r\nA: " + b"x" * 70_000 + b"\r\n\r\n", 431),
+    ],
+)
+def test_a_malformed_head_gets_json_and_a_close(slow: Running, sent: bytes, status: int) -> None:
+    with connect(slow) as s:
+        s.sendall(sent)
+        found, headers, text = answer(s)
+        assert (found, headers["content-type"], headers["connection"]) == (status, "application/json", "close")
+        assert json.loads(text)["error"]
+
+
+def test_a_body_longer_than_its_length_is_answered_and_the_rest_is_refused(slow: Running) -> None:
+    with connect(slow) as s:
+        s.sendall(head(len(body(0))) + body(0) + b"more than was said\r\n\r\n")
+        assert answer(s)[0] == 200
+        assert answer(s)[0] == 400
+
+
+def test_pipelined_requests_are_answered_in_order(slow: Running) -> None:
+    with connect(slow) as s:
+        s.sendall(b"".join(head(len(body(x))) + body(x) for x in (0.2, 0.0, 0.1)) + head(0, path="/api/ping", method="GET"))
+        texts = [answer(s)[2] for _ in range(4)]
+    assert [json.loads(t)["results"]["slept"][0][0] for t in texts[:3]] == pytest.approx([0.2, 0.0, 0.1])
+    assert json.loads(texts[3]) == {"ping": "pong"}
+
+
+def test_ping_answers_on_both_ports_while_every_worker_is_busy(slow: Running) -> None:
+    full = Full(slow, 0.7)
+    with connect(slow) as s:
+        for _ in range(50):
+            s.sendall(head(0, path="/api/ping", method="GET"))
+            assert answer(s)[0] == 200
+    assert get(slow.admin + "/api/ping")[0] == 200
+    assert not any(a.done() for a in full.answers)
+    full.done()
+
+
+def test_a_deadline_that_passes_in_the_queue_is_a_504_and_is_not_computed(slow: Running) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        busy = [pool.submit(sleep_on, slow, 0.5) for _ in range(2)]
+        time.sleep(0.2)
+        before = rows(slow)
+        headers = {"Content-Type": "application/json", "X-Request-Timeout-Ms": "50"}
+        status, text = get(slow.url + "/api/slow", body(0), headers)
+        assert (status, json.loads(text)["reason"]) == (504, "deadline_passed")
+        assert [b.result() for b in busy] == [200, 200]
+    assert rows(slow) == before
+
+
+def test_a_client_that_goes_away_is_not_computed(slow: Running) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        busy = [pool.submit(sleep_on, slow, 0.5) for _ in range(2)]
+        time.sleep(0.2)
+        before = rows(slow)
+        for _ in range(4):
+            with connect(slow) as s:
+                s.sendall(head(len(body(0))) + body(0))
+                time.sleep(0.02)
+        assert [b.result() for b in busy] == [200, 200]
+        assert sleep_on(slow, 0) == 200
+    assert rows(slow) - before == 1
+    assert re.search(r'monopod_requests_total\{code="499",reason="client_gone",route="service"\} [4-9]', slow.metrics())
+
+
+def test_a_body_that_ends_early_is_not_computed(slow: Running) -> None:
+    before = rows(slow)
+    with connect(slow) as s:
+        s.sendall(head(1000) + body(0))
+    assert sleep_on(slow, 0) == 200
+    assert rows(slow) - before == 1
+
+
+def test_many_connections_at_once_get_an_answer_each(slow: Running) -> None:
+    codes: list[int] = []
+    lock = threading.Lock()
+
+    def one() -> None:
+        code = sleep_on(slow, 0.01)
+        with lock:
+            codes.append(code)
+
+    threads = [threading.Thread(target=one) for _ in range(100)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(codes) == 100
+    assert set(codes) <= {200, 429}
+    assert codes.count(200) >= 6
