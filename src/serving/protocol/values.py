@@ -114,7 +114,7 @@ def strings(array: Array) -> list[bytes]:
 
 
 def _bytes(element: object) -> bytes:
-    return element if isinstance(element, bytes) else str(element).encode("utf-8", "surrogateescape")
+    return element if isinstance(element, bytes) else str(element).encode()
 
 
 def texts(array: Array, where: str, cure: str) -> list[str]:

@@ -2,14 +2,15 @@
 
 import contextlib
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from serving.errors import ServingError
+from serving.errors import BadInput, ServingError
 from serving.protocol import v1, v2
-from tests.serving.protocol.cases import body, one, raw, with_tail
+from tests.serving.protocol.cases import body, one, raw, tensor, with_tail
 
 SIZE = 16 << 20
 OPEN = b'{"inputs":[{"name":"x","datatype":"%s","shape":[1,%d],"data":'
@@ -63,6 +64,20 @@ def test_json_of_16_mb_takes_a_few_seconds_at_most(datatype: str, element: bytes
 def test_hostile_json_of_16_mb_takes_a_few_seconds_at_most(received: bytes) -> None:
     for decode in (lambda: v2.decode(received, None, one("FP32")), lambda: v1.decode(received, one("FP32"))):
         assert seconds(decode) < 5
+
+
+@pytest.mark.parametrize("shape", [[10**11], [2**20, 2**20], [2**62, 2**62], [10**30], [0, 2**62], [1] * 1000])
+@pytest.mark.parametrize("datatype", ["FP64", "BYTES"])
+def test_a_shape_that_lies_allocates_nothing(shape: list[int], datatype: str) -> None:
+    spec = one(datatype, (-1, -1))
+    tracemalloc.start()
+    with pytest.raises(BadInput):
+        v2.decode(body(tensor([], shape, datatype)), None, spec)
+    with pytest.raises(BadInput):
+        v2.decode(*with_tail(body(raw(8, shape, datatype)), bytes(8)), spec)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_answers_of_16_mb_take_a_few_seconds_at_most() -> None:
