@@ -1,0 +1,149 @@
+"""What the commands near the cluster print: settings, check, render.
+
+Knows how results look to a person and to a program. Does not know how a command line is parsed: monopod.py does.
+"""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from conf import manual
+from conf.check import Report, check, read
+from conf.clusters import Regions
+from conf.plan import TRACKS, Plan, plan
+from conf.policy.neighbours import Neighbour, neighbours
+from conf.regions import RegionsError, load
+from conf.sizes import money
+from conf.tables import table
+from conf.templates import render
+from conf.yamls import documents
+
+ROOT = Path(__file__).parent.parent
+HEAD = ("region", "track", "pods", "cpu", "memory", "GPU GiB", "answers at", "a month")
+NUMBERS = ("pods", "cpu", "memory", "GPU GiB", "a month")
+
+
+def settings_command(arguments: Namespace) -> int:
+    if arguments.json:
+        print(json.dumps(manual.data(), indent=2))
+    else:
+        print(manual.markdown() if arguments.markdown else manual.terminal(), end="")
+    return 0
+
+
+def check_command(arguments: Namespace) -> int:
+    regions = _regions(arguments)
+    if regions is None:
+        return 1
+    others: tuple[Neighbour, ...] = ()
+    warnings: tuple[str, ...] = ()
+    if arguments.others:
+        if not arguments.others.is_dir():
+            return _fail(
+                [f"--others: {arguments.others} is no folder; name one that holds a folder for each service"], arguments
+            )
+        others, warnings = neighbours(arguments.others, arguments.service, regions)
+    tracks = (arguments.track,) if arguments.track else TRACKS
+    report = check(arguments.service, regions, tracks, arguments.image, others)
+    report.warnings.extend(warnings)
+    print(_as_json(report, regions) if arguments.json else _as_text(report, regions), end="")
+    return 1 if report.mistakes else 0
+
+
+def render_command(arguments: Namespace) -> int:
+    regions = _regions(arguments)
+    if regions is None:
+        return 1
+    if arguments.region and arguments.region not in regions.regions:
+        return _fail([f"--region: no region {arguments.region!r}; name one of {', '.join(regions.regions)}"], arguments)
+    service, mistakes = read(arguments.service, regions, arguments.image)
+    if service is None:
+        return _fail(mistakes, arguments)
+    tracks = (arguments.track,) if arguments.track else TRACKS if arguments.output else ("prod",)
+    plans = [
+        each
+        for track in tracks
+        for each in plan(service.value, regions, track, service.image, service.alerts)
+        if arguments.region in ("", each.region)
+    ]
+    if not plans:
+        where = arguments.region or "any region"
+        return _fail([f"{', '.join(tracks)} does not run in {where}: see `monopod check` for what runs where"], arguments)
+    return _write(plans, arguments.output) if arguments.output else _print(plans, arguments.json)
+
+
+def _print(plans: list[Plan], as_json: bool) -> int:
+    if as_json:
+        print(json.dumps([item for each in plans for item in documents(render(each))], indent=2))
+    else:
+        for each in plans:
+            print(f"# {each.region}, {each.track}\n{render(each)}", end="")
+    return 0
+
+
+def _write(plans: list[Plan], folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in plans:
+        path = folder / f"{each.region}-{each.track}.yaml"
+        path.write_text(render(each), encoding="utf-8")
+        print(path)
+    return 0
+
+
+def _regions(arguments: Namespace) -> Regions | None:
+    path: Path | None = arguments.regions
+    try:
+        return load(path, str(path)) if path else load(ROOT / "conf" / "regions.yaml")
+    except RegionsError as error:
+        _fail(error.mistakes, arguments)
+        return None
+
+
+def _fail(mistakes: list[str] | tuple[str, ...], arguments: Namespace) -> int:
+    if arguments.json:
+        print(json.dumps({"mistakes": list(mistakes)}, indent=2))
+    else:
+        print("\n".join(mistakes), file=sys.stderr)
+    return 1
+
+
+def _as_json(report: Report, regions: Regions) -> str:
+    found = {
+        "mistakes": report.mistakes,
+        "warnings": report.warnings,
+        "currency": regions.currency,
+        "runs": [asdict(row) for row in report.rows],
+    }
+    return json.dumps(found, indent=2) + "\n"
+
+
+def _as_text(report: Report, regions: Regions) -> str:
+    return "".join(_paragraphs(report, regions))
+
+
+def _paragraphs(report: Report, regions: Regions) -> Iterator[str]:
+    if report.mistakes:
+        count = len(report.mistakes)
+        yield "".join(f"{line}\n" for line in (*report.mistakes, *(f"note: {warning}" for warning in report.warnings)))
+        yield f"{count} {'mistake' if count == 1 else 'mistakes'}; nothing may be applied\n"
+        return
+    rows = [
+        (
+            row.region,
+            row.track,
+            str(row.replicas),
+            f"{row.cpu:g}",
+            row.memory,
+            f"{row.gpu_memory:g}",
+            ", ".join(row.answers),
+            money(row.price or 0, regions.currency),
+        )
+        for row in report.rows
+    ]
+    yield table(HEAD, rows, NUMBERS)
+    total = sum(row.price or 0 for row in report.rows if row.track == "prod")
+    yield f"\nprod costs {money(total, regions.currency)} a month; grey and ab cost while they run\n"
+    yield "".join(f"note: {warning}\n" for warning in report.warnings)

@@ -1,0 +1,123 @@
+"""Rules about the objects as they are rendered: what a template may never do, whoever edits it.
+
+Knows Kubernetes' objects. Does not know settings, plans or schemas.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+Item = dict[str, Any]
+
+LABEL = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+LONGEST_SUFFIX = 23  # of what Kubernetes and KEDA make of a name: "-" 10 letters "-" 5 letters, or keda-hpa-, and room
+VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+
+
+def names_are_labels_and_leave_room(items: Sequence[Item]) -> Iterator[str]:
+    for item in items:
+        name = item["metadata"]["name"]
+        if not LABEL.fullmatch(name) or len(name) + LONGEST_SUFFIX > 63:
+            longest = 63 - LONGEST_SUFFIX
+            yield f"{item['kind']} {name!r}: a name is a DNS label of {longest} characters at most: shorten service_name"
+
+
+def objects_share_a_namespace(items: Sequence[Item]) -> Iterator[str]:
+    found = sorted({item["metadata"]["namespace"] for item in items})
+    if len(found) > 1:
+        yield f"objects stand in the namespaces {', '.join(found)}: a track has one; correct the template"
+
+
+def selectors_find_the_pods(items: Sequence[Item]) -> Iterator[str]:
+    for deployment in _kind(items, "Deployment"):
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        for item in items:
+            spec = item.get("spec", {})
+            selector = spec.get("podSelector") or spec.get("selector") or {}
+            wanted = selector.get("matchLabels", selector)
+            if item["kind"] != "ServiceMonitor" and not wanted.items() <= labels.items():
+                yield f"{item['kind']} selects {wanted}, and the pods carry {labels}: correct the template"
+
+
+def pods_are_restricted(items: Sequence[Item]) -> Iterator[str]:
+    """The restricted pod security standard in full, but for host ports, of which another rule speaks."""
+    for deployment in _kind(items, "Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        for field in ("hostNetwork", "hostPID", "hostIPC"):
+            if pod.get(field):
+                yield f"{field} must not be set"
+        if pod.get("automountServiceAccountToken") is not False:
+            yield "automountServiceAccountToken must be false"
+        if pod.get("securityContext", {}).get("sysctls"):
+            yield "sysctls must not be set"
+        for volume in pod.get("volumes", []):
+            if not (set(volume) - {"name"}) <= VOLUMES:
+                yield f"volume {volume['name']} must be one of {', '.join(sorted(VOLUMES))}"
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            yield from _restricted(container, pod.get("securityContext", {}))
+
+
+def _restricted(container: Item, pod_context: Item) -> Iterator[str]:
+    own = container.get("securityContext", {})
+    context = {**pod_context, **own}
+    name = f"container {container['name']}"
+    if own.get("privileged") or own.get("allowPrivilegeEscalation") is not False:
+        yield f"{name}: allowPrivilegeEscalation must be false, and privileged not set"
+    if context.get("runAsNonRoot") is not True or not context.get("runAsUser"):
+        yield f"{name}: runAsNonRoot must be true and runAsUser not 0"
+    if own.get("readOnlyRootFilesystem") is not True:
+        yield f"{name}: readOnlyRootFilesystem must be true"
+    if own.get("capabilities") != {"drop": ["ALL"]}:
+        yield f"{name}: capabilities must drop ALL and add none"
+    if context.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+        yield f"{name}: seccompProfile must be RuntimeDefault"
+    if own.get("procMount", "Default") != "Default" or context.get("appArmorProfile", {}).get("type") == "Unconfined":
+        yield f"{name}: procMount and appArmorProfile must stay as they are by default"
+
+
+def memory_is_bounded(items: Sequence[Item]) -> Iterator[str]:
+    for deployment in _kind(items, "Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        if any("memory" not in container["resources"]["limits"] for container in pod["containers"]):
+            yield "a container has no memory limit: it could take the node's"
+        if any("emptyDir" in volume and "sizeLimit" not in volume["emptyDir"] for volume in pod.get("volumes", [])):
+            yield "an emptyDir has no sizeLimit: it could fill the node's disk"
+
+
+def callers_are_named(items: Sequence[Item]) -> Iterator[str]:
+    """An empty list of peers, or an empty selector, lets everyone in."""
+    policies = list(_kind(items, "NetworkPolicy"))
+    if not policies:
+        yield "no NetworkPolicy: every pod of the cluster could call the service"
+    for policy in policies:
+        for rule in policy["spec"]["ingress"]:
+            peers = rule.get("from") or [{}]
+            if not rule.get("ports") or any(not _names_someone(peer) for peer in peers):
+                yield "NetworkPolicy has a rule without a port or a caller, which lets everyone in: correct the template"
+
+
+def _names_someone(peer: Item) -> bool:
+    return bool(peer.get("ipBlock") or peer.get("namespaceSelector", {}).get("matchLabels"))
+
+
+def times_agree(items: Sequence[Item]) -> Iterator[str]:
+    for deployment in _kind(items, "Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        before = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+        if pod["terminationGracePeriodSeconds"] <= before:
+            yield "terminationGracePeriodSeconds must be above preStop, or the pod is killed before it may drain"
+
+
+def _kind(items: Sequence[Item], kind: str) -> Iterator[Item]:
+    return (item for item in items if item["kind"] == kind)
+
+
+RULES = (
+    names_are_labels_and_leave_room,
+    objects_share_a_namespace,
+    selectors_find_the_pods,
+    pods_are_restricted,
+    memory_is_bounded,
+    callers_are_named,
+    times_agree,
+)

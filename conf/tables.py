@@ -1,0 +1,14 @@
+"""Tables of text for a terminal.
+
+Knows widths. Does not know what a table shows.
+"""
+
+from collections.abc import Sequence
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
+    """Return rows under a head, each column as wide as it needs to be. right: columns of numbers."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    pad = [str.rjust if name in right else str.ljust for name in head]
+    return "\n".join("  ".join(pad[i](line[i], widths[i]) for i in range(len(head))).rstrip() for line in lines) + "\n"

@@ -1,0 +1,45 @@
+"""The golden renders: which there are, and how each is made."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from conf.check import read
+from conf.clusters import Regions
+from conf.plan import TRACKS, plan
+from conf.regions import load
+from conf.templates import render
+
+ROOT = Path(__file__).parent.parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+SERVICES = {"demo": ROOT, "every-setting": ROOT / "tests/services/every-setting", "gpu": ROOT / "tests/services/gpu"}
+ROUTINGS = ("istio", "gateway-api")
+
+
+@cache
+def regions(routing: str = "") -> Regions:
+    """The regions of the golden renders, all routed one way if one is named."""
+    found = load(GOLDEN / "regions.yaml", "tests/golden/regions.yaml")
+    if not routing:
+        return found
+    return replace(found, regions={name: replace(region, routing=routing) for name, region in found.regions.items()})
+
+
+def is_the_platforms_own_root() -> bool:
+    """Whether the root is still the platform's demo: a fork's own service has no golden renders."""
+    text = (ROOT / "value.py").read_text(encoding="utf-8")
+    return 'service_name = "demo"' in text and 'username = "like"' in text
+
+
+def renders() -> Iterator[tuple[Path, str]]:
+    """Yield each golden file and what it should hold."""
+    for name, folder in SERVICES.items():
+        if name == "demo" and not is_the_platforms_own_root():
+            continue
+        for routing in ROUTINGS:
+            service, mistakes = read(folder, regions(routing), f"registry.example.com/{name}:1.0.0")
+            assert service is not None, mistakes
+            for track in TRACKS:
+                for each in plan(service.value, regions(routing), track, service.image, service.alerts):
+                    yield GOLDEN / name / f"{each.region}-{track}-{routing}.yaml", render(each)
