@@ -1,0 +1,75 @@
+"""A real API server that tests ask and leave as it was. The tests' only module that imports kubernetes.
+
+Found by KUBECONFIG alone. A region uses the context of its name, or the current one where there is none.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from kubernetes import config, dynamic
+from kubernetes.client import ApiException
+from kubernetes.dynamic.exceptions import DynamicApiError
+
+Item = dict[str, Any]
+
+
+class Cluster:
+    """One API server."""
+
+    def __init__(self, context: str | None):
+        self._client: Any = dynamic.DynamicClient(config.new_client_from_config(context=context))  # type: ignore[no-untyped-call]
+
+    def refusal(self, item: Item) -> str:
+        """Apply an object server-side as a dry run with strict field validation; return why it is refused, or ""."""
+        metadata = item["metadata"]
+        try:
+            resource = self._client.resources.get(api_version=item["apiVersion"], kind=item["kind"])
+            self._client.request(
+                "patch",
+                resource.path(name=metadata["name"], namespace=metadata["namespace"]),
+                body=item,
+                content_type="application/apply-patch+yaml",
+                query_params=[("dryRun", "All"), ("fieldManager", "monopod"), ("force", True), ("fieldValidation", "Strict")],
+            )
+        except (ApiException, DynamicApiError) as error:
+            return f"{item['kind']} {metadata['namespace']}/{metadata['name']}: {error.body!r}"
+        return ""
+
+    @contextmanager
+    def namespaces(self, names: Sequence[str], labels: dict[str, str] | None = None) -> Iterator[None]:
+        """Have namespaces, and take away those that were not there before."""
+        resource = self._client.resources.get(api_version="v1", kind="Namespace")
+        made = [name for name in names if not self._has_namespace(name)]
+        for name in made:
+            resource.create(body={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}})
+        try:
+            yield
+        finally:
+            for name in made:
+                resource.delete(name=name)
+
+    def _has_namespace(self, name: str) -> bool:
+        """Say whether a namespace is there; one on its way out, of a run before, is waited for."""
+        resource = self._client.resources.get(api_version="v1", kind="Namespace")
+        for _ in range(120):
+            found = [item for item in resource.get().items if item.metadata.name == name]
+            if not found or found[0].status.phase == "Active":
+                return bool(found)
+            time.sleep(0.5)
+        raise TimeoutError(f"namespace {name} is still being deleted")
+
+
+def clusters(regions: Sequence[str]) -> dict[str, Cluster]:
+    """Return each region's API server. Without KUBECONFIG the test is skipped, in CI it fails."""
+    if not os.environ.get("KUBECONFIG"):
+        words = "KUBECONFIG is not set: it names the Kubernetes cluster of these tests (kind will do, with the resource types)"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+    contexts, current = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+    known = {context["name"] for context in contexts}
+    chosen = {region: region if region in known else current["name"] for region in regions}
+    made = {context: Cluster(context) for context in set(chosen.values())}
+    return {region: made[context] for region, context in chosen.items()}
