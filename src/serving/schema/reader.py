@@ -61,7 +61,7 @@ def load(path: Path, regions: Sequence[str] | None) -> ValueFile:
     Raises SchemaError with every mistake, a missing or unreadable file included.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
         raise SchemaError([f"{path.name}: {reason}; a service's folder holds one, copy the root's"]) from None
@@ -99,7 +99,8 @@ class _Reader:
         if setting not in ABOUT:
             self.mistakes.append((found.line, f"no setting {found.name!r}" + self._nearest(found.name)))
         elif found.name in self.lines:
-            self.mistakes.append((found.line, f"{found.name} is set on line {self.lines[found.name]} already; keep one of the two"))
+            first = self.lines[found.name]
+            self.mistakes.append((found.line, f"{found.name} is set on line {first} already; keep one of the two"))
         else:
             self.lines[found.name] = found.line
             self._convert(found, region, ABOUT[setting])
@@ -125,7 +126,7 @@ class _Reader:
             self.values.setdefault(region, {})[setting.name] = setting.kind.convert(found.value)
         except (ValueError, TypeError, OverflowError):
             unit = f" ({setting.unit})" if setting.unit else ""
-            shown = repr(found.value) if len(repr(found.value)) <= 60 else repr(found.value)[:57] + "..."
+            shown = _shown(found.value)
             self.mistakes.append((found.line, f"{found.name} is {shown}, but must be {setting.kind.allowed}{unit}"))
             return
         if setting.old:
@@ -167,3 +168,11 @@ class _Reader:
 
     def _sentences(self, found: Iterable[tuple[int, str]]) -> list[str]:
         return [f"{self.file}:{line}: {text}" if line else f"{self.file}: {text}" for line, text in sorted(found)]
+
+
+def _shown(value: object) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return "a number of thousands of digits"
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -29,48 +29,65 @@ class Settings:
     """What a service asks for, complete: what value.py says, and defaults for the rest."""
 
     service_name: str = setting(
-        REQUIRED, kinds.name(40, RESERVED_SERVICES), "The service's name: its path, its objects and its model are named so.", group="Who"
+        REQUIRED,
+        kinds.name(40, RESERVED_SERVICES),
+        "The service's name: its path, its objects and its model are named so.",
+        group="Who",
     )
     username: str = setting(
         REQUIRED, kinds.name(40, RESERVED_USERS), "Whose service it is: the first part of its path, and its namespace."
     )
 
     cpu: float = setting(
-        1.0, kinds.number(0.1, 256), "What a pod asks for; the model's threads follow from it.", unit="cores", group="Size of a pod"
+        1.0,
+        kinds.number(0.1, 256),
+        "What a pod asks for; the model's threads follow from it.",
+        unit="cores",
+        group="Size of a pod",
     )
     cpu_limit: float = setting(
         0.0, kinds.number(0, 256), "A hard limit. 0 sets none, since throttling ruins tail latency.", unit="cores"
     )
-    memory: str = setting("2Gi", kinds.memory("64Mi", "16Ti"), "A pod's memory, asked for and limit: over it the pod is killed.")
+    memory: str = setting(
+        "2Gi", kinds.memory("64Mi", "16Ti"), "A pod's memory, asked for and limit: over it the pod is killed."
+    )
     gpu_memory: float = setting(
         0.0, kinds.number(0, 1024), "Memory of one GPU that a pod asks for. 0 asks for no GPU.", unit="GiB of one GPU"
     )
     ins_num_per_gpu: int = setting(
-        1, kinds.whole(1, 64), "Instances of the model in the process, each a session of its own on the same GPU or cores.",
+        1,
+        kinds.whole(1, 64),
+        "Instances of the model in the process, each a session of its own on the same GPU or cores.",
         unit="sessions",
     )
     replicas: int = setting(
-        1, kinds.whole(0, 1000), "Pods of the service where a region says nothing else; 0 runs none there.", unit="pods",
+        1,
+        kinds.whole(0, 1000),
+        "Pods of the service where a region says nothing else; 0 runs none there.",
+        unit="pods",
         group="How many, and where",
     )
     ab_replicas: int = setting(1, kinds.whole(1, 1000), "Pods of the A/B test.", unit="pods")
-    max_replicas: int = setting(0, kinds.whole(0, 1000), "Most pods that the autoscaler may start. 0 scales nothing.", unit="pods")
+    max_replicas: int = setting(
+        0, kinds.whole(0, 1000), "Most pods that the autoscaler may start. 0 scales nothing.", unit="pods"
+    )
     autoscale_by: str = setting("cpu", kinds.choice("cpu", "queue"), "What the autoscaler follows: cpu use, or rows waiting.")
     autoscale_queue_rows: int = setting(
         16, kinds.whole(1, 65536), "Waiting rows a pod, above which the autoscaler adds pods.", unit="rows"
     )
     node_labels: dict[str, str] = setting({}, kinds.labels(), "Labels a node must carry for a pod to run there.")
     tolerations: tuple[str, ...] = setting(
-        (), kinds.strings(kinds.TOLERATION, 'taints as "key=value:NoSchedule"', '["dedicated=ml:NoSchedule"]'), "Taints a pod tolerates."
+        (),
+        kinds.strings(kinds.TOLERATION, 'taints as "key=value:NoSchedule"', '["dedicated=ml:NoSchedule"]'),
+        "Taints a pod tolerates.",
     )
     use_srv: bool = setting(False, kinds.flag(), "Open host_port on the node, for a gateway that finds pods without the mesh.")
     host_port: int = setting(0, kinds.whole(0, 65535), "The node's port that use_srv opens.", unit="port")
 
-    model_path: str = setting(
-        "", kinds.path(), "The ONNX model; empty when src/server.py brings its own.", group="The model"
-    )
+    model_path: str = setting("", kinds.path(), "The ONNX model; empty when src/server.py brings its own.", group="The model")
     provider: str = setting(
-        "auto", kinds.choice("auto", "cpu", "cuda", "tensorrt"),
+        "auto",
+        kinds.choice("auto", "cpu", "cuda", "tensorrt"),
         "What runs the model. auto is cuda where gpu_memory is set, else cpu. What is asked for and missing fails the start.",
     )
     fp16: bool = setting(False, kinds.flag(), "Let TensorRT compute in half precision.")
@@ -78,13 +95,17 @@ class Settings:
         8, kinds.whole(0, 4096), "Most rows the model gets at once. 0 says that the model has no batch axis.", unit="rows"
     )
     max_queue_delay_ms: float = setting(
-        0.0, kinds.number(0, 10000), "How long a free model waits for more rows before it runs a batch that is not full.", unit="ms"
+        0.0,
+        kinds.number(0, 10000),
+        "How long a free model waits for more rows before it runs a batch that is not full.",
+        unit="ms",
     )
     warmup_shapes: dict[str, tuple[int, ...]] = setting(
         {}, kinds.shapes(), "Sizes of one row to warm the model with, for each input that leaves sizes open."
     )
     model_memory: str = setting(
-        "64Ti", kinds.memory("1Mi", "64Ti"),
+        "64Ti",
+        kinds.memory("1Mi", "64Ti"),
         "Memory that models loaded on first use may take together; over it the least recently used is unloaded.",
     )
     init_delay_second: int = setting(30, kinds.whole(1, 7200), "Time the model may take to load.", unit="s")
@@ -96,33 +117,50 @@ class Settings:
         30.0, kinds.number(0.05, 3600), "From a request's first byte to its answer, at most.", unit="s", group="Requests"
     )
     upload_timeout_second: float = setting(
-        10.0, kinds.number(0.1, 3600), "From a request's first byte to its last, within timeout_second; a slower body is refused with 408.", unit="s"
+        10.0,
+        kinds.number(0.1, 3600),
+        "From a request's first byte to its last, within timeout_second; a slower body is refused with 408.",
+        unit="s",
     )
     queue_limit: int = setting(64, kinds.whole(1, 65536), "Rows that may wait; one more is refused with 429.", unit="rows")
-    max_rows_per_request: int = setting(64, kinds.whole(1, 65536), "Rows of one request, queue_limit at most; more are refused with 413.", unit="rows")
+    max_rows_per_request: int = setting(
+        64, kinds.whole(1, 65536), "Rows of one request, queue_limit at most; more are refused with 413.", unit="rows"
+    )
     max_body: str = setting("16Mi", kinds.memory("1Ki", "4Gi"), "A request's body; a larger one is refused with 413.")
     max_image_pixels: int = setting(
-        50_000_000, kinds.whole(1, 1_000_000_000), "A picture's pixels; a larger one is refused before it is decoded.", unit="pixels"
+        50_000_000,
+        kinds.whole(1, 1_000_000_000),
+        "A picture's pixels; a larger one is refused before it is decoded.",
+        unit="pixels",
     )
     fetch_hosts: tuple[str, ...] = setting(
-        (), kinds.strings(kinds.HOST, 'hosts as "img.example.com" or "*.example.com"', '["img.example.com"]'),
+        (),
+        kinds.strings(kinds.HOST, 'hosts as "img.example.com" or "*.example.com"', '["img.example.com"]'),
         "Hosts from which a picture's URL may be fetched. None: a URL in a request is refused.",
     )
     fetch_timeout_second: float = setting(5.0, kinds.number(0.1, 600), "From a fetch's start to its last byte.", unit="s")
     drain_delay_second: float = setting(
-        5.0, kinds.number(0, 600), "After SIGTERM, how long requests are still served, so that the mesh forgets the pod first.",
+        5.0,
+        kinds.number(0, 600),
+        "After SIGTERM, how long requests are still served, so that the mesh forgets the pod first.",
         unit="s",
     )
 
     gpu_num: int = setting(
-        0, kinds.whole(0, 64), "Older name: 1 or more asks for a whole GPU where gpu_memory says nothing.",
-        old="a pod uses one GPU: gpu_memory says how much of it, replicas how many pods", group="Older names",
+        0,
+        kinds.whole(0, 64),
+        "Older name: 1 or more asks for a whole GPU where gpu_memory says nothing.",
+        old="a pod uses one GPU: gpu_memory says how much of it, replicas how many pods",
+        group="Older names",
     )
     bmls_ret_type: str = setting(
         "", kinds.word(), "Does nothing any more.", old="it no longer does anything: an answer is always JSON; delete the line"
     )
     use_decode_sidecar: bool = setting(
-        False, kinds.flag(), "Does nothing any more.", old="it no longer does anything: pictures are decoded in the pod; delete the line"
+        False,
+        kinds.flag(),
+        "Does nothing any more.",
+        old="it no longer does anything: pictures are decoded in the pod; delete the line",
     )
 
 

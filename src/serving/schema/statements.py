@@ -5,11 +5,13 @@ Knows syntax, and parses without ever executing. Does not know settings.
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 LONGEST_STATEMENT = 200  # lines: bounds the search for the end of a bracket that is never closed
-LARGEST_FILE = 256 * 1024  # bytes
+MOST_TRIES = 4_000  # in one file, or thousands of open brackets would take hours
+LARGEST_FILE = 256 * 1024  # characters
 NO_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(#.*)?")
 
 
@@ -46,7 +48,9 @@ def assignments(text: str) -> Iterator[Assignment | Mistake]:
 def _parse(text: str) -> list[ast.stmt] | str:
     """Return the statements, or in words why the text is not Python."""
     try:
-        return ast.parse(text).body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of "\d" in a text, which is told once more for every try
+            return ast.parse(text).body
     except SyntaxError as error:
         return error.msg
     except (ValueError, RecursionError, MemoryError) as error:  # null bytes; nesting past the parser's limits
@@ -59,9 +63,9 @@ def _statements(text: str) -> Iterator[ast.stmt | Mistake]:
         yield from whole
         return
     lines = re.split(r"\r\n|\r|\n", text)
-    start = 0
+    start, tries = 0, iter(range(MOST_TRIES))
     while start < len(lines):
-        size, found = _statement_at(lines, start)
+        size, found = _statement_at(lines, start, tries)
         if isinstance(found, Mistake):
             yield found
         else:
@@ -71,15 +75,15 @@ def _statements(text: str) -> Iterator[ast.stmt | Mistake]:
         start += size
 
 
-def _statement_at(lines: list[str], start: int) -> tuple[int, list[ast.stmt] | Mistake]:
-    """Return how many lines the statement at `start` takes, and what it is."""
+def _statement_at(lines: list[str], start: int, tries: Iterator[int]) -> tuple[int, list[ast.stmt] | Mistake]:
+    """Return how many lines the statement at `start` takes, and what it is. Each look at further lines uses up a try."""
     first = _parse(lines[start])
     if isinstance(first, list):
         return 1, first
     without_value = NO_VALUE.fullmatch(lines[start])
     if without_value:
         return 1, Mistake(start + 1, f"{without_value[1]} has no value", without_value[1])
-    for end in range(start + 2, min(start + LONGEST_STATEMENT, len(lines)) + 1):
+    for end, _ in zip(range(start + 2, min(start + LONGEST_STATEMENT, len(lines)) + 1), tries, strict=False):
         if isinstance(found := _parse("\n".join(lines[start:end])), list):
             return end - start, found
     return 1, Mistake(start + 1, f"not Python: {first}; write one setting a line, as name = value")
@@ -92,6 +96,5 @@ def _assignment(node: ast.stmt) -> Assignment | Mistake:
     try:
         return Assignment(name, ast.literal_eval(node.value), node.lineno)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return Mistake(
-            node.lineno, f"{name} must be a literal (a number, a text, True, a list, a table): the file is read, never run", name
-        )
+        words = f"{name} must be a literal (a number, a text, True, a list, a table): the file is read, never run"
+        return Mistake(node.lineno, words, name)
