@@ -29,6 +29,9 @@ check: .venv/dev          ## lint, format and types
 bench: .venv/dev          ## the server against a bare loop, figures to docs/performance.md
 	$(BIN)/python -m bench
 
+bench-render: .venv/dev   ## how long it takes to check and render a thousand services
+	$(BIN)/python -m bench.render
+
 lock:                     ## write the versions that .venv holds to requirements.lock
 	$(BIN)/pip freeze --exclude-editable --exclude setuptools > requirements.lock
 

