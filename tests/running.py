@@ -63,7 +63,9 @@ class Running:
         raise AssertionError(f"not ready (exit code {self.process.poll()}):\n{self.log.read_text()}")
 
 
-def get(url: str, body: bytes | None = None, headers: dict[str, str] | None = None, method: str | None = None) -> tuple[int, bytes]:
+def get(
+    url: str, body: bytes | None = None, headers: dict[str, str] | None = None, method: str | None = None
+) -> tuple[int, bytes]:
     """Return status and body of a request, whatever the status."""
     request = urllib.request.Request(url, body, headers or {}, method=method)
     try:

@@ -146,6 +146,8 @@ def _infer(core: Core, settings: Settings, model: Handle) -> Future[Reply]:
 
     def before() -> Any:
         kept.append(v2.decode(raw.body, header_length, model.spec(raw.life), settings.max_rows_per_request))
+        if kept[0].timeout_s:
+            raw.life.shorten(kept[0].timeout_s)
         return kept[0].inputs
 
     def after(outputs: Any) -> Reply:

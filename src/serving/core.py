@@ -85,7 +85,7 @@ class Core:
             return _reply(self._service.postprocess(outputs, kept[0]), kept[0])
 
         # A picture's URL is fetched while decoding: that waits for another server, and must not hold up those who compute.
-        waits = self._may_fetch and raw.content_type.startswith(JSON)
+        waits = self._may_fetch and raw.content_type.lower().lstrip().startswith(JSON)
         return self.staged(raw, before, after, self._blocking if waits else self._before)
 
     def call(self, function: Callable[[Request], Any], raw: Raw) -> Future[Reply]:

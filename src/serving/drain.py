@@ -17,11 +17,13 @@ from serving.gate import CLOSED, DRAINING, Gate
 
 log = logging.getLogger("monopod.drain")
 
-LATE_SECONDS = 1.0  # for requests on connections that were made just before the port closed
+LATE_SECONDS = 0.5  # for connections that were made just before new ones are turned away
 
 
 class Port(Protocol):
     """The data port."""
+
+    def turn_away(self) -> None: ...
 
     def stop_listening(self) -> None: ...
 
@@ -54,8 +56,9 @@ def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[],
     log.info("signal %d: draining for %g s", received(), delay)
     gate.state = DRAINING
     _turn_for(turn, delay, lambda: False)
-    port.stop_listening()
+    port.turn_away()
     _turn_for(turn, LATE_SECONDS if delay else 0.0, lambda: False)
+    port.stop_listening()
     gate.state = CLOSED
     finished = _turn_for(turn, longest, lambda: gate.in_progress() == 0 and port.quiet())
     log.info(

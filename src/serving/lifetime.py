@@ -35,6 +35,10 @@ class Lifetime:
         """Return whether nobody gains from further work."""
         return self.abandoned or time.monotonic() >= self.deadline
 
+    def shorten(self, seconds: float) -> None:
+        """Allow no more than so many seconds from the first byte."""
+        self.deadline = min(self.deadline, self.begin + seconds)
+
     def check(self) -> None:
         """Raise ClientGone or DeadlinePassed when nobody gains from further work."""
         if self.abandoned:

@@ -160,14 +160,19 @@ def open_model(name: str, path: Path, options: Options, observer: Observer) -> M
 
     Raises StartError when the file is missing, is not a model, does not fit, or its provider is not active.
     """
-    if not path.is_file():
-        raise StartError(f"{path}: no such file; put the model there, or correct model_path")
-    if path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs"):
-        raise StartError(f"{path}: a Git LFS pointer, not the model itself; run git lfs pull")
+    check_file(path)
     began = time.perf_counter()
     engines = [Engine(path, options.hardware) for _ in range(options.instances)]
     spec = ModelSpec(name, engines[0].inputs, engines[0].outputs, _batched(path, engines[0], options))
     return _warm(Model(spec, engines, options, observer), options, observer, began)
+
+
+def check_file(path: Path) -> None:
+    """Raise StartError when a model's file cannot be one."""
+    if not path.is_file():
+        raise StartError(f"{path}: no such file; put the model there, or correct its path (model_path in value.py)")
+    if path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs"):
+        raise StartError(f"{path}: a Git LFS pointer, not the model itself; run git lfs pull")
 
 
 def from_function(

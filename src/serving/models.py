@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from serving.engine import Hardware, StartError
 from serving.errors import ModelFailed, NotFound, QueueFull
 from serving.lifetime import Lifetime
-from serving.model import Function, Model, Observer, Options, from_function, open_model
+from serving.model import Function, Model, Observer, Options, check_file, from_function, open_model
 from serving.schema import Settings, size_in_bytes
 from serving.tensors import Arrays, ModelSpec, TensorSpec
 
@@ -112,8 +112,7 @@ class Models:
     def on_demand(self, name: str, path: str, **options: Any) -> Handle:
         """Name an ONNX model that is loaded on first use, and unloaded, least recently used first, over model_memory."""
         file = self._folder / path
-        if not file.is_file():
-            raise StartError(f"{file}: no such file; the model {name!r} is to be read from there")
+        check_file(file)
         chosen = dataclasses.replace(self.options, **options)
         return self._enter(_Entry(name, lambda: open_model(name, file, chosen, self._observer), True, file.stat().st_size))
 

@@ -84,7 +84,9 @@ def test_while_draining_requests_are_served_and_their_connections_closed() -> No
 def test_a_request_that_is_half_sent_at_the_term_is_finished() -> None:
     with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as s:
         length = len(BODY)
-        s.sendall(f"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{".encode())
+        s.sendall(
+            f"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{".encode()
+        )
         service.process.send_signal(signal.SIGTERM)
         time.sleep(0.8)  # past the drain delay
         s.sendall(BODY[1:].encode())
@@ -149,7 +151,11 @@ def test_a_term_while_loading_ends_with_0() -> None:
         ("cpu = 'two'", "", "value.py:4: cpu is 'two', but must be a number"),
         ("", "1/0", "ZeroDivisionError"),
         ("", "x = 1", "holds 0 subclasses of Service"),
-        ("", "from serving.service import Service\nclass S(Service):\n    def setup(self): open('/none')", "setup failed: FileNotFound"),
+        (
+            "",
+            "from serving.service import Service\nclass S(Service):\n    def setup(self): open('/none')",
+            "setup failed: FileNotFound",
+        ),
         ('provider = "cuda"\ngpu_memory = 4\nmodel_path = "model/digits.onnx"', "", "provider cuda is not in this onnxruntime"),
     ],
 )

@@ -49,16 +49,14 @@ def body(seconds: float) -> bytes:
 
 def answer(s: socket.socket) -> tuple[int, dict[str, str], bytes]:
     """Read one answer."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = s.recv(65536)
-        assert more, f"connection closed after {data!r}"
-        data += more
-    top, _, rest = data.partition(b"\r\n\r\n")
-    status, *lines = top.decode().split("\r\n")
+    top = b""
+    while not top.endswith(b"\r\n\r\n"):  # byte by byte, since another answer may follow
+        more = s.recv(1)
+        assert more, f"connection closed after {top!r}"
+        top += more
+    status, *lines = top.decode().strip().split("\r\n")
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-    while len(rest) < int(headers.get("content-length", 0)):
-        rest += s.recv(65536)
+    rest = s.recv(int(headers["content-length"]), socket.MSG_WAITALL)
     return int(status.split()[1]), headers, rest
 
 

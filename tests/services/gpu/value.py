@@ -5,7 +5,7 @@ username = "test-team"
 
 cpu = 2
 memory = "4Gi"
-gpu_memory = 6          # GiB of one GPU
+gpu_memory = 6  # GiB of one GPU
 replicas = 1
 hk_replicas = 2
 max_replicas = 4
