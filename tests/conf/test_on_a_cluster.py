@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from conf.plan import NAMESPACES
 from conf.schemas import violations
 from conf.yamls import documents
+from tests.conf import randoms
 from tests.conf.cluster import Cluster, clusters
-from tests.conf.golden import ROOT, regions, renders
+from tests.conf.golden import ROOT, SERVICES, regions, renders
+from tests.conf.test_random import judge
 
 pytestmark = pytest.mark.cluster
 
@@ -69,3 +73,29 @@ def test_the_api_servers_restricted_standard_takes_every_pod_but_one_with_a_host
             opens = any("hostPort" in port for port in pod["spec"]["containers"][0]["ports"])
             refusal = server.refusal(pod)
             assert ("hostPort" in refusal) if opens else refusal == "", f"{path.name}: {refusal}"
+
+
+def test_fifty_random_services_that_pass_the_check_are_accepted_by_the_api_server(
+    servers: dict[str, Cluster], tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "same.onnx").write_bytes((SERVICES["gpu"] / "model" / "same.onnx").read_bytes())
+    server = next(iter(servers.values()))
+    accepted: set[tuple[str, str]] = set()
+
+    @settings(max_examples=2000, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(value=randoms.values(), regions=randoms.regions())
+    def sample(value: str, regions: str) -> None:
+        if len(accepted) >= 50 or (value, regions) in accepted:
+            return
+        report = judge(tmp_path, value, regions)
+        if report.mistakes:
+            return
+        for _, text in report.rendered:
+            for item in documents(text):
+                item["metadata"]["namespace"] = "test-team"
+                assert server.refusal(item) == ""
+        accepted.add((value, regions))
+
+    sample()
+    assert len(accepted) == 50

@@ -1,0 +1,118 @@
+"""Any input gives an answer: mistakes in sentences, or objects that hold exactly what was said."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from conf.alerts import Alert
+from conf.check import Report, check
+from conf.images import image
+from conf.plan import plan
+from conf.regions import RegionsError, read
+from conf.templates import quoted, render
+from conf.yamls import documents
+from serving.schema import about
+from serving.schema import read as read_value
+from tests.conf import golden, randoms
+
+SENTENCE = re.compile(r"(value\.py|alerts\.yaml|conf/regions\.yaml|--image)(:\d+)?: .{10,}", re.DOTALL)
+FAST = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
+TEXTUAL = [name for name, item in about().items() if item.default is None or isinstance(item.default, str | tuple | dict)]
+NO_SURROGATES = st.characters(exclude_categories=["Cs"])
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("random")
+    (folder / "model").mkdir()
+    (folder / "model" / "same.onnx").write_bytes((golden.SERVICES["gpu"] / "model" / "same.onnx").read_bytes())
+    return folder
+
+
+def judge(folder: Path, value: str, regions: str) -> Report:
+    """Check a random service in random regions. Whatever goes wrong is in the report, as lines."""
+    try:
+        known = read(regions)
+    except RegionsError as error:
+        return Report(list(error.mistakes))
+    (folder / "value.py").write_text(value, encoding="utf-8", errors="surrogatepass")
+    return check(folder, known)
+
+
+@settings(max_examples=2000, **FAST)  # type: ignore[arg-type]
+@given(value=randoms.values(), regions=randoms.regions())
+def test_two_thousand_random_files_give_sentences_or_objects_and_never_a_traceback(
+    folder: Path, value: str, regions: str
+) -> None:
+    report = judge(folder, value, regions)
+    event("passes" if not report.mistakes else "fails")
+    assert [line for line in report.mistakes if not SENTENCE.match(line)] == []
+    assert report.mistakes or report.rendered
+
+
+@settings(max_examples=300, **FAST)  # type: ignore[arg-type]
+@given(text=st.text(NO_SURROGATES))
+def test_a_quoted_text_reads_back_as_itself(text: str) -> None:
+    assert documents(f"a: {quoted(text)}\n{quoted('b')}: 1") == [{"a": text, "b": 1}]
+
+
+@settings(max_examples=400, **FAST)  # type: ignore[arg-type]
+@given(name=st.sampled_from(TEXTUAL), text=st.one_of(st.text(), st.text("ab1-._:=/\"'{}#\n", max_size=8)))
+def test_any_text_in_any_setting_gives_a_mistake_or_stays_in_its_place(folder: Path, name: str, text: str) -> None:
+    default = about()[name].default
+    value: Any = [text] if isinstance(default, tuple) else {"pool": text} if isinstance(default, dict) else text
+    base = {"service_name": "demo", "username": "like", name: value}
+    (folder / "value.py").write_text(
+        "".join(f"{key} = {said!r}\n" for key, said in base.items()), encoding="utf-8", errors="surrogatepass"
+    )
+    report = check(folder, golden.regions())
+    assert report.mistakes or report.rendered
+    for each, rendered in report.rendered:
+        items = {item["kind"]: item for item in documents(rendered)}
+        assert [kind.lower() for kind in items] == list(each.objects)
+        pod = items["Deployment"]["spec"]["template"]["spec"]
+        assert pod.get("nodeSelector", {}) == (value if name == "node_labels" else {})
+        assert [_taint(item) for item in pod.get("tolerations", [])] == (value if name == "tolerations" else [])
+        assert items["Deployment"]["metadata"]["name"] == base["service_name"]
+
+
+def _taint(item: dict[str, str]) -> str:
+    equal = f"={item['value']}" if item["operator"] == "Equal" else ""
+    return item["key"] + equal + (f":{item['effect']}" if item["effect"] else "")
+
+
+@settings(max_examples=200, **FAST)  # type: ignore[arg-type]
+@given(text=st.text(NO_SURROGATES), host=st.text(NO_SURROGATES))
+def test_any_text_that_a_plan_holds_is_read_back_as_it_was(text: str, host: str) -> None:
+    value = read_value('service_name = "demo"\nusername = "like"\n', "value.py", tuple(golden.regions().regions))
+    rule = Alert("Any", text, "1m", {"a": text}, {"b": text})
+    for each in plan(value, golden.regions(), "prod", image("x:1"), (rule,)):
+        items = {item["kind"]: item for item in documents(render(each))}
+        assert [kind.lower() for kind in items] == list(each.objects)
+        last = items["PrometheusRule"]["spec"]["groups"][0]["rules"][-1]
+        assert last == {"alert": "Any", "expr": text, "for": "1m", "labels": {"a": text}, "annotations": {"b": text}}
+
+
+EVIL = (
+    "__import__('os').remove({victim!r})",
+    "open({victim!r}, 'w')",
+    "[__import__('os').remove({victim!r}) for _ in range(1)][0]",
+    "(lambda: __import__('os').remove({victim!r}))()",
+    "f\"{{__import__('os').remove('x')}}\"",
+    "type('T', (), {{'__repr__': lambda self: __import__('os').remove({victim!r})}})()",
+)
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_a_value_that_would_delete_a_file_is_refused_and_the_file_stays(tmp_path: Path, evil: str) -> None:
+    victim = tmp_path / "victim"
+    victim.touch()
+    text = f'service_name = "demo"\nusername = "like"\ncpu = {evil.format(victim=str(victim))}\n'
+    (tmp_path / "value.py").write_text(text, encoding="utf-8")
+    report = check(tmp_path, golden.regions())
+    assert victim.exists()
+    assert report.mistakes[0].startswith("value.py:3: cpu must be a literal")
