@@ -51,7 +51,12 @@ HEADERS: Json = {
         {"type": "string"},
     ),
 }
-OWN_BODY: Json = {"application/json": {}, "multipart/form-data": {"schema": {"type": "object"}}, "image/*": {}}
+OWN_BODY: Json = {
+    "application/json": {"schema": {"type": "object"}},
+    "multipart/form-data": {"schema": {"type": "object"}},
+    "image/*": {},
+}
+ID: Json = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**64 - 1}
 CONVERTER = re.compile(r"<(?:(\w+)(?:\([^>]*\))?:)?(\w+)>")
 CONVERTED: dict[str, Json] = {"int": {"type": "integer", "minimum": 0}, "float": {"type": "number", "minimum": 0}}
 
@@ -174,20 +179,21 @@ def _components() -> Json:
 
 def _own(settings: Settings, model: ModelSpec | None, pictures: bool, *, again: bool) -> Json:
     """Return the service's own route. again: it stands in the document a second time."""
-    ids: Json = {"postid": {}, "uid": {}, "seqid": {}}
-    file: Json = {"type": "string", "format": "binary"}
-    text: Json = {"type": "string", "minLength": 1}
-    image = text | {"description": "Base64, or an http(s) URL of an allowed host."}
+    file: Json = {"type": "string", "format": "binary", "minLength": 1}
+    text: Json = {"type": ["string", "null"], "minLength": 1, "description": "Base64, or an http(s) URL of an allowed host."}
+    one: Json = {"anyOf": [{"required": [name]} for name in ("image", "video", "data")]} if pictures else {}
+    fields = _ids(ID) | {"image": text, "video": text, "data": {}}
+    parts = _ids(_STRING) | {"image": file, "video": file, "data": _STRING}
     body: Json = {
-        "application/json": {"schema": _one_of(ids, image=image, video=text, data={})},
-        "multipart/form-data": {"schema": _one_of(ids, image=file, video=file, data=text)},
+        "application/json": {"schema": {"type": "object", "properties": fields} | one},
+        "multipart/form-data": {"schema": {"type": "object", "properties": parts, "minProperties": 1} | one},
     }
     example = None if model is None or pictures else openapi_tensors.data_example(model, settings)
     if example is not None:
         body["application/json"]["example"] = {"data": example}
     if pictures:
-        body["image/*"] = {"schema": file}
-    answer = {"type": "object", "properties": {"results": {}, "msg": _STRING} | ids, "required": ["results", "msg"]}
+        body |= dict.fromkeys(("image/*", "video/*", "application/octet-stream"), {"schema": file})
+    answer = {"type": "object", "properties": {"results": {}, "msg": _STRING} | _ids(ID), "required": ["results", "msg"]}
     end = "_in_pod" if again else ""
     page = _operation("service", f"page_folder{end}", "Leads to the page, which is a folder below.", {})
     page["responses"]["307"] = {"description": "The page's place."}
@@ -198,9 +204,8 @@ def _own(settings: Settings, model: ModelSpec | None, pictures: bool, *, again: 
     }
 
 
-def _one_of(ids: Json, **fields: Json) -> Json:
-    """Return the schema of a request with at least one of the fields; ids and whatever the service reads may stand beside."""
-    return {"type": "object", "properties": ids | fields, "anyOf": [{"required": [name]} for name in fields]}
+def _ids(schema: Json) -> Json:
+    return dict.fromkeys(("postid", "uid", "seqid"), schema)
 
 
 def _about() -> Json:

@@ -54,11 +54,11 @@ def test_a_dropped_picture_is_answered_in_bars_and_by_the_curl_line(demo: Any, p
 
 
 def test_a_picture_is_chosen_by_keyboard_or_pasted(demo: Any, page: Page) -> None:
+    page.on("filechooser", lambda chooser: chooser.set_files(COFFEE))
     page.goto(demo.url)
+    expect(page.locator("#ready")).to_have_text("ready")
     page.locator("#file").focus()
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files(COFFEE)
+    page.keyboard.press("Enter")
     expect(page.locator("#bars li").first).to_contain_text("espresso")
     page.evaluate("at('bars').replaceChildren()")
     drop(page, COFFEE, "image/jpeg", by="paste")
