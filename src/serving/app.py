@@ -195,8 +195,7 @@ def _wait(answer: Future[Reply]) -> Response:
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    g.id = _request_id(request.headers.get("X-Request-Id", ""))
     g.life = request.environ.get("monopod.life") or Lifetime(time.monotonic(), 30.0)
     g.reason = ""
 
@@ -215,14 +214,23 @@ def _end(response: Response, metrics: Metrics) -> Response:
     return response
 
 
-def error_body(error: ServingError, request_id: str) -> bytes:
+def refusal_body(error: ServingError, given_id: str) -> bytes:
+    """Return the body of an error for a request that never got here."""
+    return _error_body(error, _request_id(given_id))
+
+
+def _request_id(given: str) -> str:
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _error_body(error: ServingError, request_id: str) -> bytes:
     """Return an error as every protocol's clients read it: the text under "error" for one, under "msg" for the other."""
     return jsons.dumps({"error": str(error), "msg": str(error), "reason": error.reason, "request_id": request_id})
 
 
 def _error(error: ServingError) -> Response:
     g.reason = error.reason
-    response = Response(error_body(error, g.id), error.status, mimetype=JSON)
+    response = Response(_error_body(error, g.id), error.status, mimetype=JSON)
     if error.status in (429, 503):
         response.headers["Retry-After"] = "1"
     return response

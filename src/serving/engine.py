@@ -103,8 +103,9 @@ def _session(path: Path, hardware: Hardware) -> Any:
         raise StartError(f"{path}: not loaded as an ONNX model: {_first_line(error)}; is the file whole?") from error
     if wanted not in session.get_providers():
         raise StartError(
-            f"provider {hardware.provider} was asked for and is not active, only {', '.join(session.get_providers())}: the GPU, its "
-            'driver or a CUDA library is missing, and onnxruntime\'s own lines above name it; mend that, or set provider = "cpu"'
+            f"provider {hardware.provider} was asked for and is not active, only {', '.join(session.get_providers())}: "
+            "the GPU, its driver or a CUDA library is missing, and onnxruntime's own lines above name it; "
+            'mend that, or set provider = "cpu"'
         )
     return session
 

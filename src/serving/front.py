@@ -203,7 +203,8 @@ class _Channel(HTTPChannel):
     def _pong(self, request: _Parser) -> None:
         """Answer a ping here and now, so that it tells of this process even while every worker is busy."""
         close = request.connection_close or request.rules.gate.state in (DRAINING, CLOSED)
-        self._send(_head("200 OK", len(PONG), "Connection: close\r\n" if close else "") + PONG)
+        text = PONG if request.command == "GET" else b""
+        self._send(_head("200 OK", len(PONG), "Connection: close\r\n" if close else "") + text)
         request.close()
         self.requests.pop(0)
         if close:

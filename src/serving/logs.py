@@ -33,6 +33,20 @@ class _Lines(logging.Formatter):
         return jsons.dumps(line).decode()
 
 
+class Sparing:
+    """Lets through so many lines a second. Used by one thread."""
+
+    def __init__(self, most: int):
+        self._most, self._second, self._count = most, 0, 0
+
+    def allows(self) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._count = second, 0
+        self._count += 1
+        return self._count <= self._most
+
+
 def start(service: str, region: str) -> None:
     """Send every logger's lines to stdout. waitress' own word on its queue is left out: the queue here is counted elsewhere."""
     handler = logging.StreamHandler(sys.stdout)

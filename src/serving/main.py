@@ -9,6 +9,7 @@ loads them. It writes `failure` or the gate's state, each once and before it end
 import importlib.util
 import logging
 import os
+import resource
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 from serving import drain, front, logs
 from serving.admin import make_admin
-from serving.app import House, error_body, make_app
+from serving.app import House, make_app, refusal_body
 from serving.core import Core
 from serving.engine import StartError
 from serving.errors import ServingError
@@ -29,12 +30,15 @@ from serving.service import Service
 
 log = logging.getLogger("monopod.start")
 
+REFUSALS_LOGGED_A_SECOND = 10  # the rest only counts in the metrics: overload must not become a flood of lines
 DRAIN_MARGIN = 5.0  # seconds beyond the timeout that the last answer may take
 
 
 def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0.0.0.0") -> int:
     """Serve the service in a folder until SIGTERM or Ctrl-C. Returns the exit code; mistakes are printed in words."""
     began = time.monotonic()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a connection takes one; the soft limit is often 1024
     try:
         settings = _settings(folder)
         house = _build(folder, settings)
@@ -109,7 +113,7 @@ def _build(folder: Path, settings: Settings) -> House:
     limit = settings.queue_limit + settings.ins_num_per_gpu * max(1, settings.max_batch_size)
     gate = Gate(limit, lambda: any(m.batcher.waiting_rows() >= settings.queue_limit for m in models.loaded()))
     _watch(metrics, models, gate)
-    return House(settings, service, models, metrics, gate, Core(service, metrics, limit), version)
+    return House(settings, service, models, metrics, gate, Core(service, metrics, limit + LIGHT_LIMIT), version)
 
 
 def _watch(metrics: Metrics, models: Models, gate: Gate) -> None:
@@ -128,13 +132,22 @@ def _watch(metrics: Metrics, models: Models, gate: Gate) -> None:
 def _ports(house: House, sockets: dict[int, Any], host: str, port: int, admin_port: int) -> tuple[front.Server, front.Server]:
     settings, metrics = house.settings, house.metrics
 
+    sparing = logs.Sparing(REFUSALS_LOGGED_A_SECOND)
+
     def refused(error: ServingError, begin: float) -> None:
         metrics.shed(error.reason)
         metrics.request("refused", error.status, error.reason, time.monotonic() - begin)
+        if sparing.allows():
+            log.info("refused: %s", error, extra={"route": "refused", "code": error.status, "reason": error.reason})
 
     def rules(gate: Gate) -> front.Rules:
         return front.Rules(
-            gate, settings.timeout_second, settings.upload_timeout_second, size_in_bytes(settings.max_body), error_body, refused
+            gate,
+            settings.timeout_second,
+            settings.upload_timeout_second,
+            size_in_bytes(settings.max_body),
+            refusal_body,
+            refused,
         )
 
     data = front.Server(make_app(house), rules(house.gate), sockets, host, port, house.gate.limit + LIGHT_LIMIT)

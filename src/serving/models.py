@@ -147,10 +147,6 @@ class Models:
         """Return the models that are in memory."""
         return [entry.model for entry in list(self._entries.values()) if entry.model is not None]
 
-    def close(self, timeout: float) -> None:
-        for model in self.loaded():
-            model.close(timeout)
-
     def _enter(self, entry: _Entry) -> Handle:
         if entry.name in self._entries:
             raise StartError(f"two models are named {entry.name!r}; name one otherwise")

@@ -84,7 +84,7 @@ class Full:
 
 
 def test_a_full_queue_refuses_at_the_head_without_100_continue_and_without_the_body(slow: Running) -> None:
-    full = Full(slow, 0.5)
+    full = Full(slow, 1.5)
     with connect(slow) as s:
         s.sendall(head(10_000, "Expect: 100-continue"))
         status, headers, text = answer(s)
@@ -183,7 +183,7 @@ def test_pipelined_requests_are_answered_in_order(slow: Running) -> None:
 
 
 def test_ping_answers_on_both_ports_while_every_worker_is_busy(slow: Running) -> None:
-    full = Full(slow, 0.7)
+    full = Full(slow, 1.5)
     with connect(slow) as s:
         for _ in range(50):
             s.sendall(head(0, path="/api/ping", method="GET"))
