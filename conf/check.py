@@ -105,7 +105,15 @@ def check(
         text = render(case.plan)
         report.rendered.append((case.plan, text))
         report.mistakes.extend(f"templates ({case.plan.region}, {case.plan.track}): {words}" for words in _objections(text))
+    report.mistakes.sort(key=_place)
     return report
+
+
+def _place(mistake: str) -> tuple[str, int]:
+    """Order mistakes as a person goes through the files."""
+    file, _, rest = mistake.partition(":")
+    line = rest.partition(":")[0]
+    return file, int(line) if line.isdigit() else 0
 
 
 def _cases(service: Path, found: Service, regions: Regions, track: str) -> Iterator[Case]:

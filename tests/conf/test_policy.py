@@ -1,0 +1,161 @@
+"""Each rule of experience, broken by a real value.py in a real folder: where it is told, why, and the cure."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conf.check import Report, check
+from conf.policy.neighbours import neighbours
+from tests.conf.golden import regions
+
+GOOD = 'service_name = "demo"\nusername = "like"\nreplicas = 2\nmemory = "4Gi"\n'
+Judge = Callable[..., Report]
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Judge:
+    """Check a service of these lines, with a model of so many bytes (sparse, so that it costs nothing)."""
+
+    def run(lines: str = "", model: int = 0, files: dict[str, str] | None = None, image: str = "", name: str = "me") -> Report:
+        service = tmp_path / name
+        (service / "model").mkdir(parents=True, exist_ok=True)
+        if model:
+            with (service / "model" / "m.onnx").open("wb") as file:
+                file.truncate(model)
+        for path, text in (files or {}).items():
+            (service / path).write_text(text, encoding="utf-8")
+        (service / "value.py").write_text(GOOD + lines, encoding="utf-8")
+        others, _ = neighbours(tmp_path, service, regions())
+        return check(service, regions(), image_name=image, others=others)
+
+    return run
+
+
+MODEL = 'model_path = "model/m.onnx"\n'
+GPU = 'tolerations = ["nvidia.com/gpu"]\ngpu_memory = 4\n'
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9000000000\n"
+
+BROKEN = {
+    "a card that is too small": (
+        'tolerations = ["nvidia.com/gpu"]\ngpu_memory = 20\n', 0,
+        "value.py:6: gpu_memory asks for 20 GiB of one card, and the largest card in hk has 15 GiB: ask for 15 or less (in hk)",
+    ),
+    "labels that no node has": (
+        'node_labels = {"pool": "fast"}\n', 0, "for ever (none of its nodes has those labels): change node_labels",
+    ),
+    "taints that are not tolerated": (
+        'node_labels = {"pool": "gpu"}\n', 0, "no kind of node in eu takes the pod, which would stay pending for ever (its",
+    ),
+    "more cores than any node": ("cpu = 200\n", 0, "value.py:5: a pod takes 200 cores and 4 GiB, and would stay pending"),
+    "more memory than any node": ('hk_memory = "900Gi"\n', 0, "has 32 cores and 128Gi: ask for less memory (in hk)"),
+    "a node filled to the brim": ("hk_cpu = 31.8\n", 0, "fit an empty node in hk, but system pods take 0.5 cores and 1Gi"),
+    "more pods than the quota": (
+        "hk_replicas = 150\nhk_cpu = 0.1\n", 0,
+        "value.py:5: 150 pods, and one more while a release rolls out, take 151 of pods, and hk allows a namespace 100"
+        " (tests/golden/regions.yaml:19): run fewer or smaller pods (in hk)",
+    ),
+    "no model": (MODEL, 0, "value.py:5: 'model/m.onnx' is not in the service's folder: add the file, or correct model_path"),
+    "a model that is killed for memory": (
+        MODEL + 'hk_memory = "1Gi"\n', 2**30,
+        "value.py:6: memory is 1Gi, and the pod would be killed for it while it loads: the model's file has 1 GiB, 2 copies and"
+        ' the process take 2.25 GiB: set memory = "2304Mi" or more (in hk)',
+    ),
+    "a model that a GPU's share cannot hold": (
+        MODEL + GPU + "ins_num_per_gpu = 2\nhk_gpu_memory = 1\ninit_delay_second = 60\n", 2**30,
+        "value.py:9: gpu_memory is 1 GiB, and 2 sessions of the model's weights alone take 2 GiB: set gpu_memory = 3 or more",
+    ),
+    "a slow start": (
+        MODEL + "init_delay_second = 2\n", 2**30, "takes about 6 s to load: the pod would be restarted before it is ready; set",
+    ),
+    "a host port out of range": (
+        "use_srv = True\nhost_port = 80\n", 0, "value.py:6: host_port is 80, and hk allows 20000 to 20999: choose a port",
+    ),
+    "a host port where none may be": (
+        "use_srv = True\nhost_port = 20001\n", 0, "eu lets no service open a node's port: set eu_use_srv = False, or describe",
+    ),
+    "an upload that outlasts its request": (
+        "timeout_second = 5\nupload_timeout_second = 9\n", 0, "value.py:6: upload_timeout_second is 9 and timeout_second 5",
+    ),
+    "nothing anywhere": ("hk_replicas = 0\neu_replicas = 0\nna_replicas = 0\n", 0, "value.py:3: replicas is 0 in every region"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_rule_is_told_with_its_place_and_its_cure(judge: Judge, name: str) -> None:
+    lines, model, told = BROKEN[name]
+    mistakes = judge(lines, model).mistakes
+    assert any(told in mistake for mistake in mistakes), mistakes
+
+
+def test_all_mistakes_are_told_at_once_and_one_of_several_regions_once(judge: Judge) -> None:
+    lines = "cpu = 200\ntimeout_second = 5\nupload_timeout_second = 9\n" + MODEL
+    mistakes = judge(lines).mistakes
+    places = [mistake.partition(": ")[0] for mistake in mistakes]
+    assert set(places) >= {"value.py:5", "value.py:7", "value.py:8"}
+    assert places == sorted(places)
+    assert sum("cannot outlast its request" in mistake for mistake in mistakes) == 1
+
+
+def test_a_pointer_of_git_lfs_is_not_a_model(judge: Judge) -> None:
+    mistakes = judge(MODEL, files={"model/m.onnx": POINTER}).mistakes
+    assert any("model/m.onnx is a Git LFS pointer, not the model: run `git lfs pull`" in mistake for mistake in mistakes)
+    assert any("the model's file has 8.38 GiB" in mistake for mistake in mistakes)
+
+
+def test_parts_of_a_model_need_a_checksum(judge: Judge) -> None:
+    parts = {"model/m.onnx-aa": "x", "model/m.onnx-ab": "y"}
+    told = judge(MODEL, files=parts).mistakes
+    assert any("is split into 2 parts (m.onnx-aa, ...) and has no checksum" in line for line in told)
+    assert judge(MODEL, files={**parts, "model/m.onnx.sha256": "0"}).mistakes == []
+
+
+@pytest.mark.parametrize("image", ["like/demo:latest", "like/demo", "registry.example.com:5000/like/demo"])
+def test_an_image_without_a_version_of_its_own_is_a_mistake(judge: Judge, image: str) -> None:
+    assert judge(image=image).mistakes == [
+        f"--image: {image} names no version: a pod that restarts may run another; give the image a tag of its own, such as the"
+        " commit's (in hk, eu, na)"
+    ]
+
+
+def test_a_host_port_is_told_to_leave_the_restricted_standard(judge: Judge) -> None:
+    report = judge("use_srv = True\nhost_port = 20001\neu_use_srv = False\n")
+    assert report.mistakes == []
+    assert any("label pod-security.kubernetes.io/enforce: privileged" in line for line in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("hk_replicas = 1\n", "leaves no healthy upstream until another starts: run two (in hk)"),
+        ("timeout_second = 900\nstuck_after_second = 900\n", "a node that is taken away waits 600 s"),
+        ("timeout_second = 90\n", "a slow one restarts the pod; raise stuck_after_second to the deadline"),
+        ('max_body = "1Gi"\n', "the pod may be killed under load; lower queue_limit or max_body, or raise memory"),
+    ],
+)
+def test_what_may_go_wrong_is_a_note_and_no_mistake(judge: Judge, lines: str, told: str) -> None:
+    report = judge(lines)
+    assert report.mistakes == []
+    assert any(told in warning for warning in report.warnings)
+
+
+def test_another_services_name_and_port_are_taken(judge: Judge) -> None:
+    port = "use_srv = True\nhost_port = 20001\neu_use_srv = False\n"
+    judge(port, name="theirs")
+    mistakes = judge(port, name="mine").mistakes
+    assert mistakes[0].startswith("value.py:1: like/demo is taken by theirs: the two would replace each other, and answer each")
+    assert "value.py:6: host_port 20001 is taken in hk by like/demo (theirs): choose another" in mistakes
+
+
+def test_services_of_one_namespace_share_its_quota(judge: Judge) -> None:
+    judge("hk_replicas = 60\nhk_cpu = 0.1\n", name="theirs")
+    mistakes = judge("hk_replicas = 60\nhk_cpu = 0.1\n", name="mine").mistakes
+    assert any("all services of like in hk take 120 of pods, and its namespace is allowed 100" in line for line in mistakes)
+
+
+def test_a_neighbour_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "value.py").write_text("cpu = x\n")
+    found, warnings = neighbours(tmp_path, tmp_path / "me", regions())
+    assert found == ()
+    assert warnings[0].startswith("bad: left out, since its value.py has")
