@@ -71,13 +71,7 @@ class OwnRoute:
 
 
 def document(
-    settings: Settings,
-    models: Sequence[ModelSpec],
-    routes: Sequence[OwnRoute],
-    *,
-    prefix: str,
-    pictures: bool,
-    version: str,
+    settings: Settings, models: Sequence[ModelSpec], routes: Sequence[OwnRoute], *, prefix: str, pictures: bool, version: str
 ) -> Json:
     """Return the OpenAPI 3.1 document as it is served at `prefix` ("" or "/api/..."), where every path of it answers.
 
@@ -140,17 +134,13 @@ def _operation(
         **({} if body is None else {"requestBody": {"required": True, "content": body}}),
         "responses": {
             "200": {"description": "The answer.", "content": content},
-            **{str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in statuses},
+            **{str(status): {"$ref": f"#/components/responses/{_reasons(status)[0]}"} for status in statuses},
         },
     }
 
 
-def _name(status: int) -> str:
-    """Return the name of a status's response: the first of its reasons in errors.py."""
-    return _reasons(status)[0]
-
-
 def _reasons(status: int) -> list[str]:
+    """Return the reasons of a status, as errors.py has them; the first names its response here."""
     known = (each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.ServingError))
     return [each.reason for each in known if each.status == status]
 
@@ -167,7 +157,7 @@ def _components() -> Json:
             for key, (name, text, schema) in HEADERS.items()
         },
         "responses": {
-            _name(status): {
+            _reasons(status)[0]: {
                 "description": f"{text} Reasons: {', '.join(_reasons(status))}.",
                 "content": _json({"$ref": "#/components/schemas/Error"}),
                 **({"headers": headers[status]} if status in headers else {}),
@@ -247,36 +237,30 @@ def _protocol(settings: Settings, models: Sequence[ModelSpec]) -> Json:
 
 
 def _of_model(settings: Settings, model: ModelSpec, number: int) -> Json:
-    """Return one model's routes, each with and without a version. number keeps the operations' names apart."""
-    name, flag = quote(model.name, safe=""), {"type": "boolean"}
+    """Return one model's routes, with and without a version. number keeps the operations' names apart."""
+    name = quote(model.name, safe="")
     version: Json = {"name": "version", "in": "path", "required": True, "schema": {"enum": ["1"]}}
-    found: Json = {}
-    for path, end, parameters in (
-        (f"/v2/models/{name}", "", []),
-        (f"/v2/models/{name}/versions/{{version}}", "_version", [version]),
-    ):
-        end = f"_{number}{end}"
-        metadata, ready = _json(openapi_tensors.metadata(model)), _json(_object(name=_STRING, ready=flag))
-        request, answer = openapi_tensors.infer(model, settings)
-        found[path] = {
-            "get": _operation("v2", f"metadata{end}", f"The tensors of {model.name}.", metadata, parameters=parameters)
-        }
-        found[f"{path}/ready"] = {
-            "get": _operation("v2", f"model_ready{end}", f"Whether {model.name} is loaded.", ready, parameters=parameters)
-        }
-        length = openapi_tensors.HEADER_LENGTH
-        found[f"{path}/infer"] = {
-            "post": _operation(
-                "v2", f"infer{end}", f"Run {model.name}.", answer, body=request, parameters=[*parameters, length]
-            )
-        }
+    found = _v2(settings, model, f"/v2/models/{name}", f"_{number}", [])
+    found |= _v2(settings, model, f"/v2/models/{name}/versions/{{version}}", f"_{number}_version", [version])
     request, answer = openapi_tensors.predict(model, settings)
-    ready = _json(_object(name=_STRING, ready=flag))
-    found[f"/v1/models/{name}"] = {"get": _operation("v1", f"v1_ready_{number}", f"Whether {model.name} is loaded.", ready)}
+    states = _object(model_version_status={"type": "array", "items": _object(version=_STRING, state=_STRING)})
+    about = f"The versions of {model.name} and their states."
+    found[f"/v1/models/{name}"] = {"get": _operation("v1", f"v1_status_{number}", about, _json(states))}
     found[f"/v1/models/{name}:predict"] = {
         "post": _operation("v1", f"predict_{number}", f"Run {model.name} on rows.", answer, body=request)
     }
     return found
+
+
+def _v2(settings: Settings, model: ModelSpec, path: str, end: str, parameters: list[Json]) -> Json:
+    """Return the Open Inference Protocol's routes of one model under one path. end: of the operations' names."""
+    metadata, ready = _json(openapi_tensors.metadata(model)), _json(_object(name=_STRING, ready={"type": "boolean"}))
+    request, answer = openapi_tensors.infer(model, settings)
+    about = _operation("v2", f"metadata{end}", f"The tensors of {model.name}.", metadata, parameters=parameters)
+    loaded = _operation("v2", f"model_ready{end}", f"Whether {model.name} is loaded.", ready, parameters=parameters)
+    headers = [*parameters, openapi_tensors.HEADER_LENGTH]
+    infer = _operation("v2", f"infer{end}", f"Run {model.name}.", answer, body=request, parameters=headers)
+    return {path: {"get": about}, f"{path}/ready": {"get": loaded}, f"{path}/infer": {"post": infer}}
 
 
 def _extra(routes: Sequence[OwnRoute]) -> Json:

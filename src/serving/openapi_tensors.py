@@ -68,7 +68,9 @@ def predict(model: ModelSpec, settings: Settings) -> tuple[Json, Json]:
         "properties": {"predictions": {"type": "array"}, "outputs": {}},
         "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
     }
-    return {"application/json": {"schema": request}}, {"application/json": {"schema": answer}}
+    zeros = data_example(model, settings)
+    example = {} if zeros is None else {"example": {"inputs": zeros}}
+    return {"application/json": {"schema": request} | example}, {"application/json": {"schema": answer}}
 
 
 def _named(model: ModelSpec, less: int) -> Json:

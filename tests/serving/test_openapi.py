@@ -135,6 +135,9 @@ def test_the_example_of_a_call_is_a_call_that_the_codec_takes(spec: ModelSpec) -
     content = paths[INFER]["post"]["requestBody"]["content"]["application/json"]
     assert Draft202012Validator(content["schema"]).is_valid(content["example"])
     assert spec.rows(v2.decode(json.dumps(content["example"]).encode(), None, spec, 4).inputs) == 1
+    content = paths[PREDICT]["post"]["requestBody"]["content"]["application/json"]
+    assert Draft202012Validator(content["schema"]).is_valid(content["example"])
+    assert spec.rows(v1.decode(json.dumps(content["example"]).encode(), spec, 4).inputs) == 1
 
 
 @pytest.mark.parametrize("nested", [[0, 1, 2, 3], [[[0, 1], [2, 3]]]])
