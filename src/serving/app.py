@@ -38,6 +38,7 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'"
 )
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 BY_STATUS = {c.status: c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, ServingError)}
 
 
@@ -90,8 +91,12 @@ def _service_routes(routes: Blueprint, house: House, prefix: str) -> None:
     routes.get("/", endpoint="page", strict_slashes=True)(show_page)
     routes.get("/status", endpoint="status")(lambda: _json(_status(house)))
     routes.get("/openapi.json", endpoint="openapi")(lambda: _json(_document(house, prefix)))
+    names: set[str] = set()
     for path, methods, function in routes_of(house.service):
-        routes.add_url_rule(path, path.strip("/").replace(".", "_"), _own_route(house, function), methods=list(methods))
+        name = path.strip("/").replace(".", "_")
+        name += f"_{methods[0].lower()}" if name in names else ""  # a path may have a function for each method
+        names.add(name)
+        routes.add_url_rule(path, name, _own_route(house, function), methods=list(methods))
 
 
 def _own_route(house: House, function: Callable[[Request], Any]) -> Callable[..., Response]:
@@ -177,6 +182,9 @@ def _raw(settings: Settings, values: dict[str, Any] | None = None) -> Raw:
         raise WrongContentType(f"content encoding {encoding!r} is not taken; send the body as it is")
     query = {**request.args.to_dict(), **(values or {})}
     if request.mimetype == "multipart/form-data":
+        twice = [name for parts in (request.form, request.files) for name, values in parts.lists() if len(values) > 1]
+        if twice:
+            raise BadInput(f"the form holds {twice[0]!r} more than once; send each name once, or a list in JSON")
         form = request.form.to_dict()
         parts = {name: part.read() for name, part in request.files.items()}
         return Raw(g.id, g.life, request.content_type or "", b"", form, parts, query)
@@ -207,9 +215,9 @@ def _end(response: Response, metrics: Metrics) -> Response:
     metrics.request(route, response.status_code, g.reason, seconds)
     if request.method == "POST":
         metrics.stage("upload", g.life.received - g.life.begin)
-    trace = request.headers.get("traceparent", "").split("-")
+    trace = TRACE_PARENT.match(request.headers.get("traceparent", ""))
     extra = {"request_id": g.id, "route": route, "code": response.status_code, "milliseconds": round(seconds * 1000, 2)}
-    extra.update({"reason": g.reason} if g.reason else {}, **({"trace_id": trace[1]} if len(trace) == 4 else {}))
+    extra.update({"reason": g.reason} if g.reason else {}, **({"trace_id": trace[1]} if trace else {}))
     access.info("%s %s", request.method, request.path, extra=extra)
     return response
 

@@ -142,7 +142,7 @@ class Core:
             pass  # the client went away in the meantime
         except ServingError as error:
             _fail(answer, error)
-        except Exception:
+        except BaseException:  # sys.exit in a hook too: nobody else would answer
             log.exception("the service's own code failed", extra={"request_id": raw.id})
             _fail(answer, ServiceFailed(f"the service failed on this request; its log tells why under request_id {raw.id}"))
 

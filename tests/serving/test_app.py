@@ -1,0 +1,303 @@
+"""The routes over sockets: where a request may go, in which forms, and what comes back."""
+
+import base64
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+from tests.running import ROOT, Running, get, make_service, post_json, running
+
+COFFEE = (ROOT / "examples/images/coffee.jpg").read_bytes()
+PREFIXES = ["/api/demo", "/api/like/demo"]
+JPEG = {"Content-Type": "image/jpeg"}
+JSON = {"Content-Type": "application/json"}
+ODD = '''
+import sys
+
+from serving.errors import BadInput
+from serving.service import Answer, Service, route
+
+
+class Odd(Service):
+    def handle(self, request):
+        """Answers with what the field `answer` asks for."""
+        kind = request.fields.get("answer")
+        if kind == "bad":
+            raise BadInput("no face found")
+        if kind == "exit":
+            sys.exit("the end")
+        return {"set": {1}, "long": 2**80, "bytes": b"x", "picture": Answer(b"PNG", "image/png", 201)}[kind]
+
+    @route("/items", "GET")
+    def items(self, request):
+        return "listed"
+
+    @route("/items", "POST")
+    def add_item(self, request):
+        return "added"
+
+    @route("/items/<int:number>", "GET", "DELETE")
+    def item(self, request):
+        return dict(request.query)
+'''
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[Running]:
+    with running(ROOT / "tests/services/slow") as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(make_service(tmp_path_factory.mktemp("odd") / "small", "cpu = 1\ntimeout_second = 5", ODD)) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service without a line of code of its own."""
+    folder = make_service(
+        tmp_path_factory.mktemp("digits") / "small", 'model_path = "model/digits.onnx"', models=("tests/models/digits.onnx",)
+    )
+    with running(folder) as service:
+        yield service
+
+
+def ask(
+    service: Running, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers (names in small letters) and body; follows no redirect."""
+    connection = HTTPConnection("127.0.0.1", service.port, timeout=20)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def logged(service: Running, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Return the log's first line that matches, which may come a moment after its answer."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        for line in service.lines():
+            if matches(line):
+                return line
+        time.sleep(0.01)
+    raise AssertionError("no such line in the log")
+
+
+def form(*parts: tuple[str, bytes], boundary: str = "frontier") -> tuple[bytes, dict[str, str]]:
+    """Return body and headers of a form; a part whose name has a dot is a file."""
+    body = b""
+    for name, content in parts:
+        field, _, end = name.partition(".")
+        file = f'; filename="{name}"' if end else ""
+        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"{file}\r\n\r\n'.encode() + content + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode(), {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+
+def best(answer: tuple[int, bytes]) -> str:
+    status, body = answer
+    assert status == 200, body
+    return str(json.loads(body)["results"][0]["label"])
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_picture_comes_as_bytes_form_or_base64(demo: Running, prefix: str) -> None:
+    url = demo.url + prefix
+    assert best(get(url, COFFEE, JPEG)) == "espresso"
+    assert best(get(url, COFFEE, {"Content-Type": "application/octet-stream"})) == "espresso"
+    assert best(get(url, *form(("image.jpg", COFFEE)))) == "espresso"
+    assert best(get(url, *form(("photo.jpg", COFFEE), ("postid", b"7")))) == "espresso"
+    text = base64.b64encode(COFFEE).decode()
+    for image in (text, text.rstrip("="), f"data:image/jpeg;base64,{text}"):
+        assert best(get(url, json.dumps({"image": image}).encode(), JSON)) == "espresso"
+    assert best(get(url, *form(("image", text.encode())))) == "espresso"
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_slash_after_the_name_is_no_other_route(demo: Running, prefix: str) -> None:
+    assert best(get(demo.url + prefix + "/", COFFEE, JPEG)) == "espresso"
+
+
+def test_a_body_in_chunks_is_taken(demo: Running) -> None:
+    connection = HTTPConnection("127.0.0.1", demo.port, timeout=20)
+    halves = iter([COFFEE[:30_000], COFFEE[30_000:]])
+    connection.request("POST", "/api/demo", halves, JPEG, encode_chunked=True)
+    answer = connection.getresponse()
+    assert best((answer.status, answer.read())) == "espresso"
+    connection.close()
+
+
+def test_ids_are_echoed_as_they_came(demo: Running) -> None:
+    image = base64.b64encode(COFFEE).decode()
+    _, answer = post_json(demo.url + "/api/demo", {"image": image, "postid": "p-1", "uid": 2**64 - 1, "seqid": -3, "more": 1})
+    assert {name: answer[name] for name in ("postid", "uid", "seqid", "msg")} == {
+        "postid": "p-1", "uid": 2**64 - 1, "seqid": -3, "msg": "",
+    }  # fmt: skip
+    assert "more" not in answer
+    _, body = get(demo.url + "/api/demo", *form(("image.jpg", COFFEE), ("uid", b"42")))
+    assert json.loads(body)["uid"] == "42"
+
+
+@pytest.mark.parametrize("prefix", ["", *PREFIXES])
+def test_everything_answers_under_every_prefix(demo: Running, prefix: str) -> None:
+    for path in ("/", "/status", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/demo"):
+        assert get(demo.url + prefix + path)[0] == 200, path
+    assert json.loads(get(demo.url + prefix + "/v2/models/demo/versions/1/ready")[1]) == {"name": "demo", "ready": True}
+    assert json.loads(get(demo.url + prefix + "/v1/models/demo")[1])["model_version_status"][0]["state"] == "AVAILABLE"
+    assert post_json(demo.url + prefix + "/v1/models/demo:predict", {"instances": []})[0] == 400
+    assert get(demo.url + "/api/ping") == (200, b'{"ping":"pong"}')
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_the_page_is_reached_by_a_redirect_that_holds_behind_a_gateway(demo: Running, prefix: str) -> None:
+    status, headers, _ = ask(demo, "GET", prefix)
+    assert (status, headers["location"]) == (307, "demo/")
+    status, body = get(demo.url + prefix)
+    assert status == 200
+    assert b"<html" in body
+
+
+def test_a_request_id_is_echoed_or_made(demo: Running) -> None:
+    assert ask(demo, "GET", "/status", headers={"X-Request-Id": "abc-1.2:3/4=+_"})[1]["x-request-id"] == "abc-1.2:3/4=+_"
+    made = {ask(demo, "GET", "/status")[1]["x-request-id"] for _ in range(3)}
+    assert len(made) == 3
+    for wrong in ("two words", "x" * 129, 'a"b', "é"):
+        assert re.fullmatch(r"[0-9a-f]{32}", ask(demo, "GET", "/status", headers={"X-Request-Id": wrong})[1]["x-request-id"])
+
+
+HEADS = ["/", "/status", "/openapi.json", "/api/demo", "/v2/models/demo", "/nowhere", "/api/ping"]
+
+
+@pytest.mark.parametrize("path", HEADS)
+def test_head_is_get_without_the_body_and_the_connection_stays_good(demo: Running, path: str) -> None:
+    status = ask(demo, "GET", path)[0]
+    with socket.create_connection(("127.0.0.1", demo.port), timeout=10) as s:
+        s.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\nGET /v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        first, second = s.makefile("rb").read().split(b"\r\n\r\n", 1)
+    assert int(first.split()[1]) == status
+    assert second.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_the_trace_of_the_mesh_is_in_the_log(demo: Running) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    ask(demo, "GET", "/status", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "X-Request-Id": "traced"})
+    ask(demo, "GET", "/status", headers={"traceparent": "what-ever-it-is", "X-Request-Id": "untraced"})
+    line = logged(demo, lambda line: line.get("request_id") == "traced")
+    assert (line["trace_id"], line["route"], line["code"], line["service"]) == (trace, "status", 200, "demo")
+    assert line["milliseconds"] >= 0
+    assert "trace_id" not in logged(demo, lambda line: line.get("request_id") == "untraced")
+
+
+def test_requests_are_counted_by_route_code_and_reason(digits: Running) -> None:
+    def count(route: str, code: int, reason: str) -> float:
+        pattern = rf'monopod_requests_total{{code="{code}",reason="{reason}",route="{route}"}} (\S+)'
+        found = re.search(pattern, digits.metrics())
+        return float(found[1]) if found else 0
+
+    asked = [("/api/small", "service", 400, "bad_input"), ("/nowhere", "none", 404, "not_found")]
+    asked += [("/v2/models/small/infer", "infer", 400, "bad_input"), ("/v2/models/x/infer", "infer", 404, "not_found")]
+    for path, route, code, reason in asked:
+        before = count(route, code, reason)
+        post_json(digits.url + path, {})
+        assert count(route, code, reason) == before + 1
+
+
+def test_status_tells_of_queue_counts_and_models(demo: Running) -> None:
+    status = json.loads(get(demo.url + "/api/demo/status")[1])
+    assert {
+        "service": "demo",
+        "username": "like",
+        "ready": True,
+        "state": "ready",
+        "models": ["demo"],
+    }.items() <= status.items()
+    assert status["queue"] == {"rows": 0, "oldest_seconds": 0.0, "limit": 64}
+    assert status["in_progress"] == 1
+    assert status["requests"]["200"] > 0
+
+
+def test_a_model_without_code_answers_data_v2_and_v1(digits: Running) -> None:
+    rows = [[[[i % 7 / 7] * 8] * 8] for i in range(3)]
+    wrapped = [[[row[0][0]] * 8] for row in rows]
+    status, answer = post_json(digits.url + "/api/small", {"data": wrapped, "postid": 5})
+    assert (status, answer["msg"], answer["postid"]) == (200, "", 5)
+    logits = answer["results"]["logits"]
+    assert [len(row) for row in logits] == [10, 10, 10]
+    assert post_json(digits.url + "/api/small", {"data": {"images": wrapped}})[1]["results"]["logits"] == logits
+    tensor = {"name": "images", "datatype": "FP32", "shape": [3, 1, 8, 8], "data": wrapped}
+    _, answer = post_json(digits.url + "/v2/models/small/infer", {"inputs": [tensor]})
+    assert answer["outputs"][0]["data"] == pytest.approx(sum(logits, []), rel=1e-5)
+    _, answer = post_json(digits.url + "/v1/models/small:predict", {"instances": wrapped})
+    assert sum(answer["predictions"], []) == pytest.approx(sum(logits, []), rel=1e-5)
+
+
+def test_nan_and_infinity_become_null(slow: Running) -> None:
+    status, body = get(slow.url + "/nan", b"{}", JSON)
+    assert (status, json.loads(body)["results"]) == (200, {"nan": None, "infinity": None, "array": [1.5, None]})
+
+
+def test_a_route_of_ones_own_has_methods_variables_and_a_query(odd: Running) -> None:
+    assert json.loads(get(odd.url + "/api/small/items")[1])["results"] == "listed"
+    assert json.loads(get(odd.url + "/api/small/items", b"{}", JSON)[1])["results"] == "added"
+    assert json.loads(get(odd.url + "/items/7?k=v")[1])["results"] == {"k": "v", "number": 7}
+    assert get(odd.url + "/items/7", method="DELETE")[0] == 200
+    assert get(odd.url + "/items/seven")[0] == 404
+    assert "/items" in json.loads(get(odd.url + "/openapi.json")[1])["paths"]
+
+
+def test_an_answer_may_be_something_else_than_json(odd: Running) -> None:
+    status, headers, body = ask(odd, "POST", "/api/small", b'{"answer":"picture"}', JSON)
+    assert (status, headers["content-type"], body) == (201, "image/png", b"PNG")
+
+
+def test_bad_input_that_a_service_raises_is_a_400_with_its_text(odd: Running) -> None:
+    status, answer = post_json(odd.url + "/api/small", {"answer": "bad"})
+    assert (status, answer["error"], answer["msg"]) == (400, "no face found", "no face found")
+
+
+@pytest.mark.parametrize("kind", ["set", "long", "bytes", "exit", "unknown"])
+def test_what_a_service_should_not_do_is_a_500_with_an_id_at_once(odd: Running, kind: str) -> None:
+    began = time.monotonic()
+    status, answer = post_json(odd.url + "/api/small", {"answer": kind})
+    assert (status, answer["reason"]) == (500, "service_failed")
+    assert time.monotonic() - began < 3
+    assert answer["request_id"] in answer["error"]
+    logged(odd, lambda line: line.get("request_id") == answer["request_id"] and "Traceback" in json.dumps(line))
+
+
+def test_a_crash_tells_the_client_an_id_and_the_log_the_rest(slow: Running) -> None:
+    status, _, body = ask(slow, "POST", "/crash", b"{}", {**JSON, "X-Request-Id": "crash-1"})
+    assert (status, json.loads(body)["request_id"]) == (500, "crash-1")
+    assert b"secret" not in body
+    assert b"KeyError" not in body
+    line = logged(slow, lambda line: line.get("request_id") == "crash-1" and line["level"] == "error")
+    assert "secret detail" in json.dumps(line)
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(-1, "model"), (-2, "0 rows of output 'slept' for 1 rows")])
+def test_a_model_that_fails_is_a_500_and_the_next_call_is_answered(slow: Running, seconds: int, words: str) -> None:
+    status, answer = post_json(slow.url + "/api/slow", {"data": [[seconds]]})
+    assert (status, answer["reason"]) == (500, "model_failed")
+    assert words in answer["error"]
+    assert post_json(slow.url + "/api/slow", {"data": [[0]]})[0] == 200
+
+
+def test_own_routes_wait_beside_each_other(odd: Running) -> None:
+    codes: list[int] = []
+    threads = [threading.Thread(target=lambda: codes.append(get(odd.url + "/items")[0])) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert codes == [200] * 10
