@@ -4,10 +4,9 @@ Knows rows, deadlines and threads. Does not know what runs a batch, nor HTTP.
 
 Concurrency. `_lock` guards the queue and the counters; `_work` wakes batch threads. One thread an instance takes a batch
 under the lock and runs it without. A call that is split over batches is finished by whichever thread brings its last part,
-told under the lock. Futures are resolved without the lock, but for those of dead calls: a future's callback must therefore
-take no lock that is held while a batcher is called. A thread ends when `close` is called and the queue is empty; an exception
-fails one batch and never the thread. When a thread hangs in its model, its callers leave by their own deadlines (they wait
-with a time-out), other threads go on, and `stuck_seconds` tells.
+told under the lock. Futures are resolved without the lock, so that their callbacks may submit again. A thread ends when
+`close` is called and the queue is empty; an exception fails one batch and never the thread. When a thread hangs in its model,
+its callers leave by their own deadlines (they wait with a time-out), other threads go on, and `stuck_seconds` tells.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from serving.errors import BadInput, ModelFailed, NotReady, QueueFull
+from serving.errors import BadInput, ModelFailed, NotReady, QueueFull, ServingError
 from serving.lifetime import Lifetime
 from serving.rows import Key, cut, join, key_of, split
 from serving.tensors import Arrays
@@ -105,22 +104,30 @@ class Batcher:
         Raises QueueFull when the rows do not fit the queue, NotReady when the model is being closed.
         """
         call = _Call(arrays, count, key_of(arrays), life, time.monotonic(), Future())
-        with self._lock:
-            if self._closed:
-                raise NotReady(f"model {self.name} is being unloaded; try again")
-            if self._waiting + count > self.queue_limit:
-                self._drop_the_dead()
-            if self._waiting + count > self.queue_limit:
-                raise QueueFull(
-                    f"model {self.name} has {self._waiting} rows waiting of {self.queue_limit}; try again in a second"
-                )
-            self._queue.append(call)
-            self._waiting += count
-            self._work.notify()
+        dead: list[_Call] = []
+        try:
+            with self._lock:
+                if self._closed:
+                    raise NotReady(f"model {self.name} is being unloaded; try again")
+                if self._waiting + count > self.queue_limit:
+                    dead = self._drop_the_dead()
+                if self._waiting + count > self.queue_limit:
+                    raise QueueFull(
+                        f"model {self.name} has {self._waiting} rows waiting of {self.queue_limit}; try again in a second"
+                    )
+                self._queue.append(call)
+                self._waiting += count
+                self._work.notify()
+        finally:
+            _bury(dead)
         return call.future
 
     def waiting_rows(self) -> int:
-        return self._waiting
+        """Return the rows that wait. In a full queue those that nobody waits for do not count, since they make room."""
+        if self._waiting < self.queue_limit:
+            return self._waiting
+        with self._lock:
+            return sum(call.rows - call.taken for call in self._queue if not call.life.over())
 
     def oldest_age(self) -> float:
         """Return how long the oldest waiting call has waited since its last byte, in seconds."""
@@ -128,7 +135,7 @@ class Batcher:
             return time.monotonic() - min(c.life.received for c in self._queue) if self._queue else 0.0
 
     def stuck_seconds(self) -> float:
-        """Return how long the longest batch has been running, in seconds; infinity when a batch thread has died."""
+        """Return how long the longest batch (or giving back) has been running, in seconds; infinity when a thread has died."""
         if not self._closed and not all(thread.is_alive() for thread in self._threads):
             return float("inf")
         now = time.monotonic()
@@ -141,42 +148,54 @@ class Batcher:
             self._work.notify_all()
         end = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
+            if thread is not threading.current_thread():  # a future's callback may close, on a batch thread
+                thread.join(max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _loop(self, instance: int) -> None:
-        worked = False
-        while True:
+        worked: bool | None = False
+        while worked is not None:
+            worked = self._turn(instance, worked)
+
+    def _turn(self, instance: int, worked: bool) -> bool | None:
+        """Wait for a batch and run it. Returns whether there was one, None when closed."""
+        slices: list[_Slice] | None = None
+        try:
             slices = self._take(IDLE_SECONDS if worked and self._idle else None)
             if slices is None:
-                return
-            worked = bool(slices)
-            try:
-                if slices:
-                    self._running[instance] = time.monotonic()
-                    self._run(instance, slices)
-                elif self._idle:
-                    self._idle(instance)
-            except BaseException:  # the thread outlives whatever a model throws
-                log.exception("batch thread of model %s", self.name)
-            finally:
-                self._running[instance] = None
-            del slices  # or an idle thread would keep the last batch alive
+                return None
+            self._running[instance] = now = time.monotonic()
+            for s in slices:
+                if s.start == 0:
+                    self._observer.stage("queue", now - s.call.queued)
+            if slices:
+                self._run(instance, slices)
+            elif self._idle:
+                self._idle(instance)
+        except BaseException as error:  # the thread outlives whatever a model, an observer or a callback throws
+            log.exception("batch thread of model %s", self.name)
+            _fail_all(self.name, slices or [], error)
+        finally:
+            self._running[instance] = None
+        return bool(slices)
 
     def _take(self, patience: float | None) -> list[_Slice] | None:
         """Wait for work and return the rows of the next batch: none when patience (seconds) ran out, None when closed."""
-        with self._lock:
-            while True:
-                self._drop_the_dead()
-                if self._queue:
+        while True:
+            with self._lock:
+                dead = self._drop_the_dead()
+                if dead:
+                    pass
+                elif self._queue:
                     wait = self._wait_for_more()
                     if wait <= 0:
                         return self._next_batch()
                     self._work.wait(wait)
                 elif self._closed:
                     return None
-                elif not self._work.wait(patience):
+                elif not self._work.wait(patience) and not self._queue:  # a call may come while the time-out ends
                     return []
+            _bury(dead)
 
     def _wait_for_more(self) -> float:
         """Return how long to wait for a fuller batch, in seconds."""
@@ -184,27 +203,24 @@ class Batcher:
             return 0.0
         return self._queue[0].queued + self._delay - time.monotonic()
 
-    def _drop_the_dead(self) -> None:
-        """Take out calls that nobody waits for, or of which a part has failed. The lock is held."""
+    def _drop_the_dead(self) -> list[_Call]:
+        """Take out and return calls that nobody waits for, or of which a part has failed. The lock is held."""
         dead = [call for call in self._queue if call.life.over() or call.future.done()]
         for call in dead:
             self._queue.remove(call)
             self._waiting -= call.rows - call.taken
-            _fail(call, call.life.too_late())
+        return dead
 
     def _next_batch(self) -> list[_Slice]:
         """Take rows off the queue, oldest first, as far as they can be joined and fit."""
         slices: list[_Slice] = []
         key, room = self._queue[0].key, self.max_batch_size
-        now = time.monotonic()
         for call in list(self._queue):
             if room == 0:
                 break
             if call.key != key or (slices and not self.batched):
                 continue
             size = min(room, call.rows - call.taken) if self.batched else call.rows
-            if call.taken == 0:
-                self._observer.stage("queue", now - call.queued)
             slices.append(_Slice(call, call.taken, call.taken + size))
             call.taken += size
             self._waiting -= size
@@ -231,12 +247,14 @@ class Batcher:
                 _fail(slices[0].call, error)
             else:
                 for one in slices:
-                    self._run(instance, [one])
+                    if one.call.life.over():
+                        _bury([one.call])
+                    else:
+                        self._run(instance, [one])
             return
         except BaseException as error:
             log.exception("a batch of model %s failed", self.name)
-            for s in slices:
-                _fail(s.call, _failure(self.name, error))
+            _fail_all(self.name, slices, error)
             return
         self._observer.stage("batch", joined - began)
         self._observer.stage("infer", seconds)
@@ -266,7 +284,22 @@ def _fail(call: _Call, error: Exception) -> None:
         call.future.set_exception(error)
 
 
+def _fail_all(model: str, slices: list[_Slice], error: BaseException) -> None:
+    for s in slices:
+        _fail(s.call, _failure(model, error))
+
+
+def _bury(dead: list[_Call]) -> None:
+    """Tell calls why they were taken out of the queue. The lock is not held: a future's callbacks may submit again."""
+    for call in dead:
+        try:
+            call.life.check()
+        except ServingError as error:
+            _fail(call, error)
+
+
 def _failure(model: str, error: BaseException) -> ModelFailed:
+    """Return an error of its own for each call: a shared one would gather every caller's traceback, and the batch with it."""
     if isinstance(error, ModelFailed):
-        return error
+        return ModelFailed(str(error))
     return ModelFailed(f"model {model} failed on this batch; the log tells why")
