@@ -1,0 +1,145 @@
+"""How modules may use one another. The lists below are also the order in which to read the code, the lowest first.
+
+A module uses only modules of layers before its own. A module that is in no list fails the test: put it where it belongs.
+Not read here: what tests and the service's own code import.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HALVES = {"serving": ROOT / "src", "conf": ROOT}
+BRIDGE = "serving.schema"
+
+SERVING_LAYERS: list[tuple[str, ...]] = [
+    ("serving.schema.kinds", "serving.schema.statements"),
+    ("serving.schema.settings",),
+    ("serving.schema.rules",),
+    ("serving.schema.reader",),
+    ("serving.schema",),
+    ("serving", "serving.errors", "serving.addresses", "serving.metrics", "serving.protocol"),
+    ("serving.tensors", "serving.jsons", "serving.lifetime", "serving.gate", "serving.fetch", "serving.picture_parts"),
+    ("serving.rows", "serving.engine", "serving.images", "serving.inputs", "serving.logs", "serving.front", "serving.drain"),
+    ("serving.protocol.fields", "serving.openapi_tensors"),
+    ("serving.protocol.values", "serving.batcher", "serving.openapi"),
+    ("serving.protocol.binary", "serving.protocol.v1", "serving.model"),
+    ("serving.protocol.v2", "serving.models"),
+    ("serving.service", "serving.admin"),
+    ("serving.core",),
+    ("serving.app",),
+    ("serving.main",),
+]
+CONF_LAYERS: list[tuple[str, ...]] = [
+    ("conf", "conf.yamls", "conf.sizes", "conf.words", "conf.images", "conf.files", "conf.tables", "conf.manual"),
+    ("conf.fields",),
+    ("conf.clusters", "conf.alerts"),
+    ("conf.regions", "conf.pods", "conf.routes"),
+    ("conf.plan", "conf.placement"),
+    ("conf.templates", "conf.schemas"),
+    ("conf.policy",),
+    ("conf.policy.case",),
+    ("conf.policy.fit", "conf.policy.model", "conf.policy.traffic", "conf.policy.objects", "conf.policy.neighbours"),
+    ("conf.check",),
+    ("conf.cli",),
+]
+# Each outside library is known to one module, so that it can be exchanged there. numpy is the language of the serving half.
+LIBRARIES = {
+    "flask": "serving.app",
+    "werkzeug": "serving.app",
+    "waitress": "serving.front",
+    "onnxruntime": "serving.engine",
+    "PIL": "serving.images",
+    "requests": "serving.fetch",
+    "urllib3": "serving.fetch",
+    "prometheus_client": "serving.metrics",
+    "orjson": "serving.jsons",
+    "yaml": "conf.yamls",
+    "jinja2": "conf.templates",
+    "jsonschema_rs": "conf.schemas",
+}
+EVERYWHERE = {"serving": {"numpy"}, "conf": set[str]()}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of both halves, by its name."""
+    found = {}
+    for half, base in HALVES.items():
+        for path in sorted((base / half).rglob("*.py")):
+            name = ".".join(path.relative_to(base).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imported(name: str) -> Iterator[str]:
+    """Yield what a module imports when it runs: our modules by their full names, others as they are written."""
+    for node in _running(ast.parse(modules()[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively; write the module's full name"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in modules() else str(node.module)
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those that only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from _running(child)
+
+
+def ours(name: str) -> list[str]:
+    return [item for item in imported(name) if item.partition(".")[0] in HALVES and item != name]
+
+
+def libraries(name: str) -> set[str]:
+    tops = {item.partition(".")[0] for item in imported(name)}
+    return {top for top in tops if top not in sys.stdlib_module_names and top not in HALVES}
+
+
+@pytest.mark.parametrize("name", modules())
+def test_the_halves_share_the_schema_alone(name: str) -> None:
+    own = name.partition(".")[0]
+    foreign = [item for item in ours(name) if item.partition(".")[0] != own]
+    assert [item for item in foreign if own != "conf" or not f"{item}.".startswith(f"{BRIDGE}.")] == []
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if f"{name}.".startswith(f"{BRIDGE}.")])
+def test_the_schema_needs_the_standard_library_alone(name: str) -> None:
+    assert libraries(name) == set()
+    assert [item for item in ours(name) if not f"{item}.".startswith(f"{BRIDGE}.")] == []
+
+
+@pytest.mark.parametrize("name", modules())
+def test_an_outside_library_is_imported_in_its_one_module(name: str) -> None:
+    allowed = {library for library, module in LIBRARIES.items() if module == name}
+    assert libraries(name) - allowed - EVERYWHERE[name.partition(".")[0]] == set()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_no_library_is_listed_that_its_module_does_not_import(library: str) -> None:
+    assert library in libraries(LIBRARIES[library])
+
+
+@pytest.mark.parametrize(("half", "layers"), [("serving", SERVING_LAYERS), ("conf", CONF_LAYERS)])
+def test_every_module_has_its_layer_and_imports_lower_ones_alone(half: str, layers: list[tuple[str, ...]]) -> None:
+    height = {name: index for index, layer in enumerate(layers) for name in layer}
+    assert set(height) == {name for name in modules() if name.partition(".")[0] == half}
+    upward = [
+        f"{name} imports {item}" for name in height for item in ours(name) if item in height and height[item] >= height[name]
+    ]
+    assert upward == []
+
+
+def test_the_command_imports_no_half_before_it_is_needed() -> None:
+    tree = ast.parse((ROOT / "src" / "monopod.py").read_text(encoding="utf-8"))
+    early = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert [node for node in early if ast.unparse(node).split()[1].partition(".")[0] in HALVES] == []
