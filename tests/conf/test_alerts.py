@@ -1,0 +1,54 @@
+"""alerts.yaml: read in the form that promtool checks, every mistake told."""
+
+from pathlib import Path
+
+import pytest
+
+from conf.alerts import AlertsError, load, own_alerts, read
+from conf.templates import quoted
+from tests.conf.golden import SERVICES
+
+RULE = "groups:\n  - name: a\n    rules:\n      - alert: Slow\n        expr: up == 0\n"
+
+
+def test_rules_are_read_with_their_defaults() -> None:
+    (rule,) = read(RULE)
+    assert (rule.alert, rule.expr, rule.for_, dict(rule.labels)) == ("Slow", "up == 0", "0s", {})
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "groups: []\n"])
+def test_a_file_without_rules_is_fine(text: str) -> None:
+    assert read(text) == ()
+
+
+def test_a_service_without_the_file_has_no_rules(tmp_path: Path) -> None:
+    assert load(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "alert: Slow",
+            "alert: too slow",
+            "alerts.yaml:4: groups[0].rules[0].alert is 'too slow', but must be a name of letters",
+        ),
+        ("expr: up == 0", "exp: up == 0", "alerts.yaml:5: no field 'exp' here; did you mean 'expr'?"),
+        ("expr: up == 0", "expr: up == 0\n        for: soon", "is 'soon', but must be a time as 5m"),
+        ("alert: Slow", "record: x", "no field 'record' here"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(old: str, new: str, told: str) -> None:
+    with pytest.raises(AlertsError) as caught:
+        read(RULE.replace(old, new))
+    assert any(told in line for line in caught.value.mistakes), caught.value.mistakes
+
+
+def test_a_services_rules_are_its_own_whatever_they_hold() -> None:
+    (rule,) = load(SERVICES["every-setting"])
+    assert rule.annotations["more"] == "{% raw %}\n---\nkind: Secret"
+    assert "\n" not in quoted(rule.annotations["more"])
+
+
+def test_the_platforms_rules_speak_of_one_track_of_one_service() -> None:
+    assert all('namespace="like",service="demo"' in rule.expr for rule in own_alerts("demo", "like", 30.0))
