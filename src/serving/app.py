@@ -295,7 +295,7 @@ def _status(house: House) -> dict[str, Any]:
             "oldest_seconds": max((batcher.oldest_age() for batcher in batchers), default=0.0),
             "limit": house.settings.queue_limit,
         },
-        "in_progress": house.gate.in_progress(),
+        "in_progress": house.gate.working(),
         "requests": house.metrics.codes(),
         "models": house.models.names(),
     }

@@ -60,10 +60,8 @@ def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[],
     _turn_for(turn, LATE_SECONDS if delay else 0.0, lambda: False)
     port.stop_listening()
     gate.state = CLOSED
-    finished = _turn_for(turn, longest, lambda: gate.in_progress() == 0 and port.quiet())
-    log.info(
-        "drained" if finished else "gave up on %d requests after %g s", *(() if finished else (gate.in_progress(), longest))
-    )
+    finished = _turn_for(turn, longest, lambda: gate.empty() and port.quiet())
+    log.info("drained" if finished else "gave up on %d requests after %g s", *(() if finished else (gate.working(), longest)))
     return finished
 
 

@@ -8,6 +8,7 @@
     x TooLarge                  413  body, rows or picture over a limit
     x WrongContentType          415
     x QueueFull                 429  overload; never 503, since a mesh retries 503 and ejects the pod
+    x HeadTooLarge              431
     x ClientGone                499  nobody waits for the answer; only logs and metrics ever see it
     x ModelFailed               500  the model raised, or gave the wrong rows
     x ServiceFailed             500  the service's own code raised
@@ -61,6 +62,11 @@ class WrongContentType(ServingError):
 class QueueFull(ServingError):
     status = 429
     reason = "queue_full"
+
+
+class HeadTooLarge(ServingError):
+    status = 431
+    reason = "head_too_large"
 
 
 class ClientGone(ServingError):

@@ -28,9 +28,9 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher, WSGITask
-from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge, ServerNotImplemented
+from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
-from serving.errors import BadInput, ServingError, SlowBody, TooLarge
+from serving.errors import BadInput, HeadTooLarge, ServingError, SlowBody, TooLarge
 from serving.gate import CLOSED, DRAINING, Gate
 from serving.lifetime import Lifetime
 
@@ -46,7 +46,7 @@ KEEP_ALIVE_SECONDS = 120
 PING = "/api/ping"
 PONG = b'{"ping":"pong"}'
 PHRASES = {400: "Bad Request", 408: "Request Timeout", 413: "Content Too Large", 429: "Too Many Requests"}
-PHRASES |= {431: "Request Header Fields Too Large", 501: "Not Implemented", 503: "Service Unavailable", 504: "Gateway Timeout"}
+PHRASES |= {431: "Request Header Fields Too Large", 503: "Service Unavailable", 504: "Gateway Timeout"}
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,6 @@ class Rules:
     max_body: int
     respond: Callable[[ServingError, str], bytes]
     refused: Callable[[ServingError, float], None]
-
-
-class _Headers(ServingError):
-    """The head of the request is at fault in a way that has a status of its own."""
-
-    reason = "bad_head"
 
 
 class _Parser(HTTPRequestParser):
@@ -332,8 +326,6 @@ def _refusal_of(error: Any) -> ServingError:
     """Return waitress' own verdict on a head or body as one of ours."""
     if isinstance(error, RequestEntityTooLarge):
         return TooLarge(f"the body is too large ({error.body}); send less, or raise max_body in value.py")
-    refusal: ServingError = BadInput(f"not a well-formed HTTP request: {error.body}")
-    if isinstance(error, RequestHeaderFieldsTooLarge | ServerNotImplemented):
-        refusal = _Headers(f"{error.reason}: {error.body}")
-        refusal.status = error.code
-    return refusal
+    if isinstance(error, RequestHeaderFieldsTooLarge):
+        return HeadTooLarge(f"the request's head is too large ({error.body}); send fewer or shorter headers")
+    return BadInput(f"not a well-formed HTTP request: {error.body}")

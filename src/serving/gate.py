@@ -52,6 +52,10 @@ class Gate:
         with self._lock:
             self._inside[work] -= 1
 
-    def in_progress(self) -> int:
-        """Return how many requests are in the house."""
-        return self._inside[True] + self._inside[False]
+    def working(self) -> int:
+        """Return how many requests in the house do work."""
+        return self._inside[True]
+
+    def empty(self) -> bool:
+        """Return whether nobody is in the house."""
+        return self._inside[True] + self._inside[False] == 0

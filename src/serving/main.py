@@ -125,7 +125,7 @@ def _watch(metrics: Metrics, models: Models, gate: Gate) -> None:
         "queue_oldest_age_seconds", "Age of the oldest waiting request since its last byte.", queues("oldest_age"), "model"
     )
     metrics.watch("batch_running_seconds", "How long the longest batch has been running.", queues("stuck_seconds"), "model")
-    metrics.watch("requests_in_progress", "Requests let in and not answered yet.", lambda: {"": float(gate.in_progress())})
+    metrics.watch("requests_in_progress", "Requests let in and not answered yet.", lambda: {"": float(gate.working())})
     metrics.watch("ready", "1 while the pod answers requests.", lambda: {"": float(gate.state == READY)})
 
 
@@ -172,6 +172,7 @@ def _load(house: House, folder: Path, began: float, port: int, failure: list[str
         house.service.setup()
         if not house.models.names() and type(house.service) is Service:
             raise StartError("value.py: no model_path, and no src/server.py that brings a model; set model_path")
+        _check_memory(settings)
     except StartError as error:
         failure.append(str(error))
     except Exception as error:
@@ -182,6 +183,17 @@ def _load(house: House, folder: Path, began: float, port: int, failure: list[str
         log.info("ready after %.2f s", time.monotonic() - began)
         log.info("try: %s", curl(settings, port))
     wake()
+
+
+def _check_memory(settings: Settings) -> None:
+    """Raise StartError when the warm-up took more than a pod has: Kubernetes would kill it without a word."""
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
+    if peak > size_in_bytes(settings.memory):
+        raise StartError(
+            f"value.py: memory is {settings.memory!r}, but loading and warming took {peak / 2**20:.0f} MiB: such a pod is killed; "
+            "raise memory, or lower max_batch_size or ins_num_per_gpu"
+        )
 
 
 def curl(settings: Settings, port: int) -> str:

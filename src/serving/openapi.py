@@ -26,11 +26,12 @@ SAY = {
     413: "The body, its rows or its picture are over a limit of the service.",
     415: "The body's content type is not one of those listed.",
     429: "The queue is full; try again after Retry-After seconds.",
+    431: "The request's head is too large.",
     500: "The model or the service's own code failed; the request_id is in its log.",
     503: "The service is still loading, or is about to stop.",
     504: "The answer was not ready by the deadline.",
 }
-ON_READ = (400, 404, 405, 408, 413, 500, 503)
+ON_READ = (400, 404, 405, 408, 413, 431, 500, 503)
 ON_WORK = tuple(SAY)
 
 HEADERS: Json = {

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from serving import images
+from serving.engine import StartError
 from serving.errors import BadInput
 from serving.inputs import Payload
 from serving.lifetime import Lifetime
 from serving.metrics import Metrics
 from serving.models import Handle, Models
+from serving.protocol import v1
+from serving.protocol.fields import show
 from serving.schema import Settings
-from serving.tensors import DATATYPES, Arrays, ModelSpec
+from serving.tensors import Arrays, ModelSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+PLATFORM_PATHS = ("api", "openapi.json", "status", "v1", "v2")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -108,7 +112,7 @@ class Service:
 
     def preprocess(self, request: Request) -> Arrays:
         """Return the model's inputs. As given: "data" is one input's rows, or a table from input to rows."""
-        return _from_data(request.data, self.model.spec(request.life))
+        return _from_data(request.data, self.model.spec(request.life), self.settings.max_rows_per_request)
 
     def postprocess(self, outputs: Arrays, request: Request) -> Any:
         """Return the results. As given: a table from output to rows."""
@@ -133,12 +137,19 @@ def route(path: str, *methods: str) -> Callable[[Method], Method]:
 
 
 def routes_of(service: Service) -> list[tuple[str, tuple[str, ...], Callable[[Request], Any]]]:
-    """Return path, HTTP methods and function of each of a service's own routes."""
+    """Return path, HTTP methods and function of each of a service's own routes. Raises StartError for a path it may not have."""
     found = []
     for name in dir(type(service)):
         mark = getattr(getattr(type(service), name), "monopod_route", None)
-        if mark:
-            found.append((*mark, getattr(service, name)))
+        if mark is None:
+            continue
+        path = mark[0]
+        if not path.startswith("/") or path == "/" or path.split("/")[1] in PLATFORM_PATHS:
+            taken = ", ".join("/" + first for first in PLATFORM_PATHS)
+            raise StartError(
+                f"route {path!r} of {name}: must begin with / and with none of the platform's own {taken}; rename it"
+            )
+        found.append((*mark, getattr(service, name)))
     return found
 
 
@@ -147,26 +158,14 @@ def handles_itself(service: Service) -> bool:
     return type(service).handle is not Service.handle
 
 
-def _from_data(data: Any, spec: ModelSpec) -> Arrays:
+def _from_data(data: Any, spec: ModelSpec, max_rows: int) -> Arrays:
     names = [tensor.name for tensor in spec.inputs]
     if data is None:
         raise BadInput(f'no data in the request; send JSON such as {{"data": ...}} with rows for {", ".join(names)}')
     rows = data if isinstance(data, dict) else {names[0]: data}
     if set(rows) != set(names):
-        raise BadInput(f"data names the inputs {', '.join(map(str, rows))}; the model's are {', '.join(names)}")
-    arrays = {}
-    for tensor in spec.inputs:
-        try:
-            given = np.array(rows[tensor.name])
-            kind = "OSU" if tensor.datatype == "BYTES" else "biuf"
-            if given.dtype.kind not in kind:
-                raise ValueError
-            arrays[tensor.name] = given.astype(DATATYPES[tensor.datatype], casting="unsafe")
-        except (ValueError, TypeError, OverflowError):
-            raise BadInput(
-                f"input {tensor.name!r} must be {tensor.datatype} of shape {list(tensor.shape)}, as nested lists"
-            ) from None
-    return arrays
+        raise BadInput(f"data names the inputs {', '.join(map(show, rows))}; the model's are {', '.join(names)}")
+    return v1.arrays_of(rows, spec, max_rows)
 
 
 def _texts(array: Any) -> Any:

@@ -29,13 +29,14 @@ DATATYPES: dict[str, np.dtype[Any]] = {
     "FP64": np.dtype(np.float64),
     "BYTES": np.dtype(np.object_),
 }
+_NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 
 
 def datatype_of(array: Array) -> str:
     """Return the protocol's name of an array's dtype. Raises KeyError for a dtype that the protocol has no name for."""
     if array.dtype.kind in "OSU":
         return "BYTES"
-    return next(name for name, dtype in DATATYPES.items() if dtype == array.dtype)
+    return _NAMES[array.dtype]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,12 @@ import pytest
 from tests.running import ROOT, Running, get, launch, make_service, post_json, running
 
 FOLDER = ROOT / "tests/services/slow"
+OWN_STATUS = """
+from serving.service import Service, route
+class S(Service):
+    @route("/status", "GET")
+    def status(self, request): return 1
+"""
 BODY = json.dumps({"data": [[0.01]]})
 
 
@@ -148,8 +154,10 @@ def test_a_term_while_loading_ends_with_0() -> None:
         ('model_path = "model/none.onnx"', "", "no such file; put the model there"),
         ('model_path = "value.py"', "", "not loaded as an ONNX model"),
         ("", "", "no model_path"),
+        ('memory = "64Mi"\nmodel_path = "model/digits.onnx"', "", "loading and warming took"),
         ("cpu = 'two'", "", "value.py:4: cpu is 'two', but must be a number"),
         ("", "1/0", "ZeroDivisionError"),
+        ("", OWN_STATUS, "route '/status' of status: must begin with / and with none of the platform's own"),
         ("", "x = 1", "holds 0 subclasses of Service"),
         (
             "",

@@ -39,11 +39,11 @@ def decode(body: bytes | memoryview, spec: ModelSpec, max_rows: int | None = Non
     if ("instances" in request) == ("inputs" in request):
         raise BadInput("the request must have 'instances' (rows) or 'inputs' (whole tensors), and not both")
     if "inputs" in request:
-        return PredictRequest(_arrays(_columns(request["inputs"], spec), spec, max_rows), None)
+        return PredictRequest(arrays_of(_columns(request["inputs"], spec), spec, max_rows), None)
     instances = needed(request, "instances", list, "the request")
     if not instances:
         raise BadInput("'instances' is empty: send one row or more")
-    return PredictRequest(_arrays(_rows(instances, spec), spec, max_rows), len(instances))
+    return PredictRequest(arrays_of(_rows(instances, spec), spec, max_rows), len(instances))
 
 
 def _columns(inputs: object, spec: ModelSpec) -> dict[str, Any]:
@@ -74,7 +74,8 @@ def _only_input(spec: ModelSpec, where: str) -> TensorSpec:
     return spec.inputs[0]
 
 
-def _arrays(columns: dict[str, Any], spec: ModelSpec, max_rows: int | None) -> Arrays:
+def arrays_of(columns: dict[str, Any], spec: ModelSpec, max_rows: int | None) -> Arrays:
+    """Return each input's nested values as an array. Raises as `decode` does."""
     return {name: _array(value, named_input(spec, name), spec, max_rows) for name, value in columns.items()}
 
 
