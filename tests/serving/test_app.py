@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
@@ -223,7 +222,7 @@ def test_status_tells_of_queue_counts_and_models(demo: Running) -> None:
         "models": ["demo"],
     }.items() <= status.items()
     assert status["queue"] == {"rows": 0, "oldest_seconds": 0.0, "limit": 64}
-    assert status["in_progress"] == 1
+    assert status["in_progress"] == 0  # this GET is none
     assert status["requests"]["200"] > 0
 
 
@@ -291,13 +290,3 @@ def test_a_model_that_fails_is_a_500_and_the_next_call_is_answered(slow: Running
     assert (status, answer["reason"]) == (500, "model_failed")
     assert words in answer["error"]
     assert post_json(slow.url + "/api/slow", {"data": [[0]]})[0] == 200
-
-
-def test_own_routes_wait_beside_each_other(odd: Running) -> None:
-    codes: list[int] = []
-    threads = [threading.Thread(target=lambda: codes.append(get(odd.url + "/items")[0])) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert codes == [200] * 10
