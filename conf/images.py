@@ -26,6 +26,6 @@ def image(text: str) -> Image:
     """Take an image's name apart. Raises ValueError when it is none."""
     found = FORM.fullmatch(text)
     if found is None or len(text) > 500:
-        raise ValueError(text)
+        raise ValueError(f"{text[:80]!r} is no image's name")
     version = found["tag"] or (found["digest"] or "")[:12]
     return Image(text, version[:63].strip("_.-"))

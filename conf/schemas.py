@@ -6,7 +6,7 @@ Knows where the schemas lie, and compiles each once. Does not know what makes an
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,5 +51,9 @@ def _kubernetes(version: str, kind: str) -> Draft202012Validator:
 
 
 def _packaged(name: str) -> Any:
-    folder = files("kubernetes_validate") / "kubernetes-json-schema" / KUBERNETES
-    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    """Read a file of kubernetes-validate, without importing it: its own validator is slow to load and to run."""
+    spec = find_spec("kubernetes_validate")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("kubernetes_validate", name="kubernetes_validate")
+    path = Path(spec.submodule_search_locations[0]) / "kubernetes-json-schema" / KUBERNETES / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))
