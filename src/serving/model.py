@@ -15,7 +15,7 @@ import numpy as np
 
 from serving.batcher import Batcher
 from serving.engine import Engine, Hardware, StartError
-from serving.errors import BadInput, ModelFailed, TooLarge
+from serving.errors import BadInput, ModelFailed, ServingError, TooLarge
 from serving.lifetime import Lifetime
 from serving.rows import key_of
 from serving.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec
@@ -97,9 +97,10 @@ class Model:
             batch = {name: np.repeat(array, size, axis=0) for name, array in example.items()} if self.spec.batched else example
             try:
                 costs[size] = min(self._timed(instance, batch, size) for instance in range(len(self._engines)))
-            except (BadInput, ModelFailed) as error:
+            except Exception as error:  # a service's own function raises what it likes
+                words = str(error) if isinstance(error, ServingError) else repr(error)
                 raise StartError(
-                    f"model {self.spec.name} fails on a warm-up batch of {size} rows: {error}; lower max_batch_size, give it "
+                    f"model {self.spec.name} fails on a warm-up batch of {size} rows: {words}; lower max_batch_size, give it "
                     "more memory (memory, gpu_memory), or name sizes that it takes in warmup_shapes"
                 ) from error
         for instance in range(len(self._engines)):
@@ -216,7 +217,7 @@ def _warm(model: Model, options: Options, observer: Observer, began: float) -> M
     loaded = time.perf_counter()
     try:
         costs = model.warm_up()
-    except StartError:
+    except BaseException:
         model.close(1.0)
         raise
     hardware = options.hardware

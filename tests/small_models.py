@@ -1,0 +1,115 @@
+"""ONNX models of a few nodes, for tests: each function writes one and returns its file.
+
+Knows onnx. The only test module that imports it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+ELEMENTS = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+Shape = Sequence[int | str]
+
+
+def tensor(name: str, shape: Shape, datatype: str = "FP32") -> ValueInfoProto:
+    """Return the description of an input or output; a text in the shape leaves that dimension open."""
+    return helper.make_tensor_value_info(name, ELEMENTS[datatype], list(shape))
+
+
+def write(
+    file: Path,
+    nodes: Sequence[NodeProto],
+    inputs: Sequence[ValueInfoProto],
+    outputs: Sequence[ValueInfoProto],
+    **constants: np.ndarray,
+) -> Path:
+    """Write a model of these nodes. constants: name -> array."""
+    kept = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph: GraphProto = helper.make_graph(list(nodes), "small", list(inputs), list(outputs), kept)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    file.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+    return file
+
+
+def identity(file: Path, datatype: str = "FP32", shape: Shape = ("n", 2)) -> Path:
+    """x -> y, the same."""
+    return write(
+        file, [helper.make_node("Identity", ["x"], ["y"])], [tensor("x", shape, datatype)], [tensor("y", shape, datatype)]
+    )
+
+
+def padded(file: Path, size: int, factor: float = 2) -> Path:
+    """x -> y = x * factor, in a file of about so many bytes."""
+    nodes = [
+        helper.make_node("ReduceSum", ["ballast"], ["nothing"], keepdims=0),
+        helper.make_node("Mul", ["x", "factor"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "nothing"], ["y"]),
+    ]
+    constants = {"ballast": np.zeros(size // 4, np.float32), "factor": np.array(factor, np.float32)}
+    return write(file, nodes, [tensor("x", ("n", 2))], [tensor("y", ("n", 2))], **constants)
+
+
+def lookup(file: Path) -> Path:
+    """ids -> the rows of a table of three; a number outside it is refused by the model itself."""
+    node = helper.make_node("Gather", ["table", "ids"], ["y"])
+    table = np.arange(6, dtype=np.float32).reshape(3, 2)
+    return write(file, [node], [tensor("ids", ("n",), "INT64")], [tensor("y", ("n", 2))], table=table)
+
+
+def summed(file: Path, keepdims: int) -> Path:
+    """x -> y, the sum over all rows: an output whose first axis does not count rows."""
+    node = helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=keepdims)
+    shape: Shape = (1, 2) if keepdims else (2,)
+    return write(file, [node], [tensor("x", ("n", 2))], [tensor("y", shape)], axes=np.array([0]))
+
+
+def glutton(file: Path) -> Path:
+    """x -> y, the same, by way of n ** 60 numbers: one row fits any memory, two fit none."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Slice", ["shape", "zero", "one"], ["rows"]),
+        helper.make_node("Pow", ["rows", "sixty"], ["many"]),
+        helper.make_node("ConstantOfShape", ["many"], ["memory"]),
+        helper.make_node("ReduceSum", ["memory"], ["nothing"], keepdims=0),
+        helper.make_node("Add", ["x", "nothing"], ["y"]),
+    ]
+    constants = {"zero": np.array([0]), "one": np.array([1]), "sixty": np.array([60])}
+    return write(file, nodes, [tensor("x", ("n", 2))], [tensor("y", ("n", 2))], **constants)
+
+
+def sized(file: Path) -> Path:
+    """x -> y = x taken four times two a row: takes rows of any length, but only those of 8 numbers fit."""
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    shape = np.array([0, 4, 2])
+    return write(file, [node], [tensor("x", ("n", "length"))], [tensor("y", ("n", 4, 2))], shape=shape)
+
+
+def sequence(file: Path) -> Path:
+    """x -> y, a sequence of tensors, which cannot be served."""
+    y = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, ["n", 2])
+    return write(file, [helper.make_node("SplitToSequence", ["x"], ["y"], axis=1)], [tensor("x", ("n", 2))], [y])
+
+
+def table(file: Path) -> Path:
+    """x -> y, maps from class to score, as exporters of classical models write them."""
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    maps = helper.make_sequence_type_proto(
+        helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(1, None))
+    )
+    return write(file, [node], [tensor("x", ("n", 2))], [helper.make_value_info("y", maps)])
