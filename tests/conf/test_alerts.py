@@ -1,5 +1,8 @@
 """alerts.yaml: read in the form that promtool checks, every mistake told."""
 
+import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,3 +55,22 @@ def test_a_services_rules_are_its_own_whatever_they_hold() -> None:
 
 def test_the_platforms_rules_speak_of_one_track_of_one_service() -> None:
     assert all('namespace="like",service="demo"' in rule.expr for rule in own_alerts("demo", "like", 30.0))
+
+
+def test_promtool_accepts_the_platforms_rules_and_a_services_own(tmp_path: Path, needs: Callable[[str, str], str]) -> None:
+    promtool = needs("promtool", "prometheus")
+    rules = [
+        {
+            "alert": rule.alert,
+            "expr": rule.expr,
+            "for": rule.for_,
+            "labels": dict(rule.labels),
+            "annotations": dict(rule.annotations),
+        }
+        for rule in (*own_alerts("demo", "like", 30.0), *load(SERVICES["every-setting"]))
+    ]
+    path = tmp_path / "rules.yaml"
+    path.write_text(json.dumps({"groups": [{"name": "demo", "rules": rules}]}), encoding="utf-8")
+    found = subprocess.run([promtool, "check", "rules", str(path)], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert f"{len(rules)} rules found" in found.stdout
