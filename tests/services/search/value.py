@@ -1,0 +1,6 @@
+# Questions in, the nearest sentences out: an index in memory, and no ONNX model at all.
+service_name = "search"
+username = "like"
+cpu = 1
+max_batch_size = 16
+drain_delay_second = 0
