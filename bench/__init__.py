@@ -1,0 +1,1 @@
+"""The benchmark: what the platform costs, measured on the machine at hand."""

@@ -1,0 +1,107 @@
+"""The bare loop: what these cores do without a server. Each thread decodes, runs a one-thread session of its own and makes the
+answer, by the same code that the server calls; there is no HTTP, no queue and no hand-over.
+
+`python -m bench.bare KIND` first tries one thread and one a core, says which was faster, and then, for each line of seconds on
+stdin, runs that long and prints a line of JSON. Knows the runtime's parts. Does not know what is compared with it.
+"""
+
+import json
+import os
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from bench.work import HEADER_LENGTH, KINDS, Work
+from serving import inputs
+from serving.engine import Engine, Hardware
+from serving.fetch import Fetcher
+from serving.lifetime import Lifetime
+from serving.main import service_class
+from serving.metrics import Metrics
+from serving.models import Models
+from serving.protocol import v2
+from serving.schema import Settings, load
+from serving.service import Request
+from serving.tensors import ModelSpec
+
+Call = Callable[[Engine], object]
+TRIAL_SECONDS = 0.5
+TRIALS = 3
+FOREVER = 1e9
+
+
+def main() -> int:
+    work = KINDS[sys.argv[1]]()
+    settings = load(work.folder / "value.py", None).in_region("")
+    model = work.folder / settings.model_path
+    engines = [Engine(model, Hardware(threads=1)) for _ in range(os.cpu_count() or 1)]
+    call = _hooks(work, settings) if work.hooks else _protocol(work, engines[0])
+    for engine in engines:
+        call(engine)
+    engines = engines[: _fastest(engines, call)]
+    print(json.dumps({"threads": len(engines)}), flush=True)
+    for line in sys.stdin:
+        cpu = time.process_time()
+        rate, calls = _run(engines, call, float(line))
+        print(json.dumps({"rate": rate, "cpu_per_call": (time.process_time() - cpu) / calls}), flush=True)
+    return 0
+
+
+def _hooks(work: Work, settings: Settings) -> Call:
+    """Return what the service itself does with a request."""
+    metrics = Metrics()
+    service = service_class(work.folder)(settings, Models(work.folder, settings, metrics), metrics, work.folder)
+    service.setup()
+    payload = inputs.decode(work.content_type, work.body, None, None, Fetcher((), 0, 0), FOREVER)
+
+    def call(engine: Engine) -> object:
+        request = Request("", Lifetime(0.0, FOREVER), payload, {}, settings.max_image_pixels)
+        return service.postprocess(engine.run(service.preprocess(request)), request)
+
+    return call
+
+
+def _protocol(work: Work, engine: Engine) -> Call:
+    """Return what the Open Inference Protocol asks for."""
+    spec = ModelSpec("digits", engine.inputs, engine.outputs, True)
+
+    def call(engine: Engine) -> object:
+        request = v2.decode(work.body, work.headers.get(HEADER_LENGTH), spec, None)
+        spec.rows(request.inputs)
+        return v2.encode(request, spec, "1", engine.run(request.inputs))
+
+    return call
+
+
+def _fastest(engines: list[Engine], call: Call) -> int:
+    """Return how many threads do most: where Python itself is most of the work, more of them only get in each other's way."""
+    counts = sorted({1, len(engines)})
+    rates: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(TRIALS):
+        for count in counts:
+            rates[count].append(_run(engines[:count], call, TRIAL_SECONDS)[0])
+    return max(counts, key=lambda count: statistics.median(rates[count]))
+
+
+def _run(engines: list[Engine], call: Call, seconds: float) -> tuple[float, int]:
+    """Return the calls a second and the calls of one thread an engine."""
+    began = time.perf_counter()
+    counts = [0] * len(engines)
+
+    def loop(number: int) -> None:
+        while time.perf_counter() - began < seconds:
+            call(engines[number])
+            counts[number] += 1
+
+    threads = [threading.Thread(target=loop, args=(number,)) for number in range(len(engines))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - began), max(1, sum(counts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

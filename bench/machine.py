@@ -1,0 +1,48 @@
+"""What the figures were taken on.
+
+Knows /proc and version numbers. Does not know figures.
+"""
+
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+PARTS = ("onnxruntime", "waitress", "flask", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """In words, but for the cores. load: of the machine before anything ran, so that a reader can judge the noise."""
+
+    date: str
+    cores: int
+    processor: str
+    system: str
+    versions: str
+    load: float
+
+
+def here() -> Machine:
+    versions = [f"Python {platform.python_version()}", *(f"{part} {version(part)}" for part in PARTS)]
+    return Machine(
+        time.strftime("%Y-%m-%d", time.gmtime()),
+        len(os.sched_getaffinity(0)),
+        _processor(),
+        f"Linux {platform.release().split('-')[0]}",
+        ", ".join([*versions, _wrk()]),
+        os.getloadavg()[0],
+    )
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _wrk() -> str:
+    said = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout.split()
+    return f"wrk {said[1].removeprefix('debian/')}" if len(said) > 1 else "wrk"

@@ -1,0 +1,127 @@
+"""A server under measurement, and the bare loop beside it: started for a block, ended with it.
+
+Knows the commands. Does not know what is measured.
+"""
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.work import ROOT, Work
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 20.0
+LOADED = re.compile(r"loaded in ([0-9.]+) s, warmed in ([0-9.]+) s")
+
+
+class BenchError(Exception):
+    """The benchmark cannot go on. The text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A ready server. seconds: from the command to ready; model_seconds: what loading and warming had of them."""
+
+    pid: int
+    url: str
+    seconds: float
+    model_seconds: float
+
+
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[Served]:
+    """Serve a folder on free loopback ports for the length of a block. Raises BenchError when it does not start."""
+    port, admin_port = _free_port(), _free_port()
+    command = [sys.executable, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--admin-port", str(admin_port)]
+    with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
+        began = time.monotonic()
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+        try:
+            _wait_ready(process, f"http://127.0.0.1:{admin_port}/readyz", Path(log.name))
+            seconds = time.monotonic() - began
+            yield Served(process.pid, f"http://127.0.0.1:{port}", seconds, _model_seconds(Path(log.name)))
+        finally:
+            _end(process)
+
+
+class Bare:
+    """The bare loop of one kind of request, waiting to be run."""
+
+    def __init__(self, process: "subprocess.Popen[str]"):
+        self._process = process
+        self.threads: int = self._answer()["threads"]
+
+    def run(self, seconds: float) -> tuple[float, float]:
+        """Return calls a second, and seconds of processor time a call."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        return answer["rate"], answer["cpu_per_call"]
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise BenchError("the bare loop ended; its traceback is above")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+@contextlib.contextmanager
+def bare(work: Work) -> Iterator[Bare]:
+    """Keep a bare loop ready for the length of a block."""
+    command = [sys.executable, "-m", "bench.bare", work.name]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        yield Bare(process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.01)
+    raise BenchError(f"the server is not ready (exit code {process.poll()}); it said:\n{log.read_text()}")
+
+
+def _model_seconds(log: Path) -> float:
+    found = LOADED.search(log.read_text())
+    if found is None:
+        raise BenchError("the server's log no longer says how long loading and warming took; bench/served.py looks for it")
+    return float(found[1]) + float(found[2])
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a server without its drain delay."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
