@@ -21,6 +21,16 @@ def image_tag_is_not_latest(case: Case) -> Iterator[Broken]:
         )
 
 
+def username_is_no_namespace_of_the_clusters_own(case: Case) -> Iterator[Broken]:
+    region = case.region
+    own = {region.gateway.namespace, region.gateway.pods, region.prometheus.namespace}
+    if case.is_prod and case.plan.namespace in own:
+        yield Broken(
+            "username",
+            f"the namespace {case.plan.namespace} is the cluster's own, for its gateway or monitoring: choose another username",
+        )
+
+
 def host_port_is_in_range(case: Case) -> Iterator[Broken]:
     if not opens_host_port(case.settings, case.plan.track):
         return
@@ -96,6 +106,7 @@ def a_slow_batch_is_not_called_hung(case: Case) -> Iterator[Broken]:
 
 RULES: tuple[Rule, ...] = (
     image_tag_is_not_latest,
+    username_is_no_namespace_of_the_clusters_own,
     host_port_is_in_range,
     host_port_leaves_the_restricted_standard,
     one_pod_is_not_enough,

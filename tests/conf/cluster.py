@@ -50,7 +50,12 @@ class Cluster:
             yield
         finally:
             for name in made:
-                resource.delete(name=name)
+                if not self._is_used(name):
+                    resource.delete(name=name)
+
+    def _is_used(self, name: str) -> bool:
+        """Say whether someone else has put a Deployment there since: a dry run leaves none."""
+        return bool(self._client.resources.get(api_version="apps/v1", kind="Deployment").get(namespace=name).items)
 
     def _has_namespace(self, name: str) -> bool:
         """Say whether a namespace is there; one on its way out, of a run before, is waited for."""

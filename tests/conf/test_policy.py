@@ -97,6 +97,14 @@ def test_all_mistakes_are_told_at_once_and_one_of_several_regions_once(judge: Ju
     assert sum("cannot outlast its request" in mistake for mistake in mistakes) == 1
 
 
+def test_a_username_is_no_namespace_of_the_clusters_own(tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text('service_name = "demo"\nusername = "monitoring"\n', encoding="utf-8")
+    assert check(tmp_path, regions()).mistakes == [
+        "value.py:2: the namespace monitoring is the cluster's own, for its gateway or monitoring: choose another username"
+        " (in hk, eu, na)"
+    ]
+
+
 def test_a_pointer_of_git_lfs_is_not_a_model(judge: Judge) -> None:
     mistakes = judge(MODEL, files={"model/m.onnx": POINTER}).mistakes
     assert any("model/m.onnx is a Git LFS pointer, not the model: run `git lfs pull`" in mistake for mistake in mistakes)
