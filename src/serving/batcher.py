@@ -250,6 +250,7 @@ class Batcher:
                     if one.call.life.over():
                         _bury([one.call])
                     else:
+                        self._running[instance] = time.monotonic()
                         self._run(instance, [one])
             return
         except BaseException as error:

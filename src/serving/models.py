@@ -12,6 +12,7 @@ import dataclasses
 import gc
 import logging
 import math
+import mmap
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from serving.engine import Hardware, StartError
-from serving.errors import ModelFailed, NotFound, QueueFull
+from serving.errors import ModelFailed, NotFound, NotReady, QueueFull
 from serving.lifetime import Lifetime
 from serving.model import Function, Model, Observer, Options, check_file, from_function, open_model
 from serving.schema import Settings, size_in_bytes
@@ -70,12 +71,16 @@ class Handle:
 
     def submit(self, arrays: Arrays, request: HasLifetime) -> Future[Arrays]:
         """Queue some rows and return at once, so that several models can work side by side."""
-        model = self._models._acquire(self._entry, request.life)
-        try:
-            future = model.submit(arrays, request.life)
-        except BaseException:
-            self._models._release(self._entry)
-            raise
+        while True:
+            model = self._models._acquire(self._entry, request.life)
+            try:
+                future = model.submit(arrays, request.life)
+                break
+            except BaseException as error:
+                self._models._release(self._entry)
+                # `unload` may come between the two; a model that is closed for good is still the entry's.
+                if not isinstance(error, NotReady) or self._entry.model is model:
+                    raise
         future.add_done_callback(lambda _: self._models._release(self._entry))
         return future
 
@@ -104,26 +109,18 @@ class Models:
 
     def load(self, name: str, path: str, **options: Any) -> Handle:
         """Load an ONNX model of the service's folder now; it stays loaded. Raises StartError."""
-        handle = self.on_demand(name, path, **options)
-        handle._entry.on_demand = False
-        handle._entry.model = handle._entry.open()
-        return handle
+        return self._open(self._file(name, path, options, on_demand=False))
 
     def on_demand(self, name: str, path: str, **options: Any) -> Handle:
         """Name an ONNX model that is loaded on first use, and unloaded, least recently used first, over model_memory."""
-        file = self._folder / path
-        check_file(file)
-        chosen = dataclasses.replace(self.options, **options)
-        return self._enter(_Entry(name, lambda: open_model(name, file, chosen, self._observer), True, file.stat().st_size))
+        return self._enter(self._file(name, path, options, on_demand=True))
 
     def add(
         self, name: str, run: Function, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], **options: Any
     ) -> Handle:
         """Make a plain function from arrays to arrays a model, batched like any other."""
         chosen = dataclasses.replace(self.options, hardware=Hardware(threads=1), **options)
-        handle = self._enter(_Entry(name, lambda: from_function(name, inputs, outputs, run, chosen, self._observer), False, 0))
-        handle._entry.model = handle._entry.open()
-        return handle
+        return self._open(_Entry(name, lambda: from_function(name, inputs, outputs, run, chosen, self._observer), False, 0))
 
     def __getitem__(self, name: str) -> Handle:
         """Return the model of that name. Raises NotFound."""
@@ -139,18 +136,36 @@ class Models:
             model, entry.model = entry.model, None
         if model is not None:
             _close(model)
+            with self._lock:
+                self._changed.notify_all()  # there is room
 
     def names(self) -> list[str]:
         return list(self._entries)
 
     def loaded(self) -> list[Model]:
         """Return the models that are in memory."""
-        return [entry.model for entry in list(self._entries.values()) if entry.model is not None]
+        return [model for entry in list(self._entries.values()) if (model := entry.model) is not None]
+
+    def _file(self, name: str, path: str, options: dict[str, Any], *, on_demand: bool) -> _Entry:
+        file = self._folder / path
+        check_file(file)
+        chosen = dataclasses.replace(self.options, **options)
+        return _Entry(name, lambda: open_model(name, file, chosen, self._observer), on_demand, file.stat().st_size)
+
+    def _open(self, entry: _Entry) -> Handle:
+        """Enter a model and load it now. One that fails is not entered, so that it may be tried again."""
+        handle = self._enter(entry)
+        try:
+            entry.model = entry.open()
+        except BaseException:
+            del self._entries[entry.name]
+            raise
+        return handle
 
     def _enter(self, entry: _Entry) -> Handle:
         if entry.name in self._entries:
             raise StartError(f"two models are named {entry.name!r}; name one otherwise")
-        if entry.bytes > self._budget:
+        if entry.on_demand and entry.bytes > self._budget:
             raise StartError(
                 f"model {entry.name!r} has {entry.bytes} bytes, more than model_memory allows ({self._budget}); raise it"
             )
@@ -250,4 +265,4 @@ def _close(model: Model) -> None:
 
 
 def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
