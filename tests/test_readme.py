@@ -11,8 +11,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_first_screen_is_two_commands_and_a_curl_and_they_do_what_it_says() -> None:
-    serve, curl, answer = re.findall(r"^    (\S.*)$", README, re.MULTILINE)[:3]
-    assert serve == "make serve"
+    serve, test, curl, answer = re.findall(r"^    (\S.*)$", README, re.MULTILINE)[:4]
+    assert (serve, test) == ("make serve", "make test")
     service = subprocess.Popen(serve.split(), cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         wait_for("http://localhost:8081/readyz")
