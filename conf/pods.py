@@ -15,6 +15,7 @@ DATA_PORT, ADMIN_PORT = 8080, 8081  # the runtime's own
 STARTUP_PERIOD = 2  # s between two startup probes: the pod serves soon after it can
 STARTUP_MARGIN = 10  # s for what comes before the model: pulling up Python and the libraries
 USER = 65532  # the image's own: no name of the node's
+PULL = 300  # s in which a pod finds a node and its image is pulled
 PRE_STOP = 3  # s in which endpoints leave kube-proxy and the mesh before the pod hears SIGTERM
 GRACE_MARGIN = 10  # s from the last answer to the process's end
 TMP = GIB  # bytes of /tmp beside spooled bodies: caches of TensorRT and CUDA
@@ -126,7 +127,7 @@ def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pair
         ),
         pre_stop=PRE_STOP,
         grace=grace(settings),
-        progress=startup(settings) + 300,
+        progress=startup(settings) + PULL,
         tmp=str(TMP + SPOOLED_BODIES * size_in_bytes(settings.max_body)),
         labels=(*labels, ("sidecar.istio.io/inject", "true" if region.sidecars else "false")),
         annotations=_annotations(settings, region),

@@ -1,5 +1,6 @@
 """Any input gives an answer: mistakes in sentences, or objects that hold exactly what was said."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 from conf.alerts import Alert
 from conf.check import Report, check
 from conf.images import image
-from conf.plan import plan
+from conf.plan import default_image, plan
 from conf.regions import RegionsError, read
 from conf.templates import quoted, render
-from conf.yamls import documents
+from conf.yamls import compose, documents
 from serving.schema import about
 from serving.schema import read as read_value
 from tests.conf import golden, randoms
@@ -95,6 +96,63 @@ def test_any_text_that_a_plan_holds_is_read_back_as_it_was(text: str, host: str)
         assert [kind.lower() for kind in items] == list(each.objects)
         last = items["PrometheusRule"]["spec"]["groups"][0]["rules"][-1]
         assert last == {"alert": "Any", "expr": text, "for": "1m", "labels": {"a": text}, "annotations": {"b": text}}
+
+
+# Where regions.yaml holds a text: the path to it, and a text that may stand there.
+PLACES = {
+    "registry": "placeholder.io",
+    "regions.hk.host": "placeholder.io",
+    "regions.hk.gateway.name": "placeholder",
+    "regions.hk.gateway.pods": "placeholder",
+    "regions.hk.mesh.istio-injection": "placeholder",
+    "regions.hk.prometheus.url": "http://placeholder",
+    "regions.hk.prometheus.labels.release": "placeholder",
+    "regions.hk.gpu.resource": "placeholder.io/gpu",
+    "regions.hk.pull_secrets.0": "placeholder",
+    "regions.hk.context": "placeholder",
+    "regions.hk.nodes.0.name": "placeholder",
+}
+SERVICE = 'service_name = "demo"\nusername = "like"\ngpu_memory = 2\nmax_replicas = 3\nautoscale_by = "queue"\n'
+
+
+def rendered_with(path: str, text: str) -> list[Any] | None:
+    """Return hk's objects with a text at a place of regions.yaml, or None where the text may not stand there."""
+    root, _ = compose((golden.GOLDEN / "regions.yaml").read_text(encoding="utf-8"))
+    assert root is not None
+    data = place = root.plain()
+    *parents, last = path.split(".")
+    for parent in parents:
+        place = place[int(parent) if parent.isdigit() else parent]
+    place[int(last) if last.isdigit() else last] = text
+    try:
+        regions = read(json.dumps(data))
+    except RegionsError:
+        return None
+    value = read_value(SERVICE, "value.py", tuple(regions.regions))
+    (first, *_) = plan(value, regions, "prod", image(default_image(value.settings, regions)))
+    return documents(render(first))
+
+
+def exchanged(item: Any, old: str, new: str) -> Any:
+    """Return a document with one text for another, wherever it stands."""
+    if isinstance(item, dict):
+        return {exchanged(key, old, new): exchanged(value, old, new) for key, value in item.items()}
+    if isinstance(item, list):
+        return [exchanged(value, old, new) for value in item]
+    return item.replace(old, new) if isinstance(item, str) else item
+
+
+@settings(max_examples=400, **FAST)  # type: ignore[arg-type]
+@given(path=st.sampled_from(sorted(PLACES)), text=st.one_of(st.text(), st.text("ab1-._:/\"'{}#\n", max_size=12)))
+def test_any_text_in_regions_yaml_gives_a_mistake_or_changes_its_places_alone(path: str, text: str) -> None:
+    objects = rendered_with(path, text)
+    if objects is not None:
+        assert objects == exchanged(rendered_with(path, PLACES[path]), PLACES[path], text)
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_the_texts_that_stand_in_for_others_are_allowed(path: str) -> None:
+    assert rendered_with(path, PLACES[path]) is not None
 
 
 EVIL = (
