@@ -32,12 +32,7 @@ class Gate:
             return NotReady("the model is still loading; try again when /v2/health/ready answers 200")
         if self.state == CLOSED:
             return NotReady("this pod is shutting down; try again, another pod will answer")
-        if self._inside[work] >= (self.limit if work else LIGHT_LIMIT) or (work and self._queue_full()):
-            return QueueFull(
-                f"{self._inside[work]} requests are being answered and the queue is full; try again in a second, "
-                "or raise queue_limit or replicas"
-            )
-        return None
+        return self._overload(work) or (self._too_many(work) if work and self._queue_full() else None)
 
     def enter(self, work: bool) -> ServingError | None:
         """Let a request in and return None, or return why not. Each that came in must leave."""
@@ -45,8 +40,10 @@ class Gate:
         if refusal is not None:
             return refusal
         with self._lock:
-            self._inside[work] += 1
-        return None
+            refusal = self._overload(work)  # once more, since others may have come in
+            if refusal is None:
+                self._inside[work] += 1
+        return refusal
 
     def leave(self, work: bool) -> None:
         with self._lock:
@@ -59,3 +56,12 @@ class Gate:
     def empty(self) -> bool:
         """Return whether nobody is in the house."""
         return self._inside[True] + self._inside[False] == 0
+
+    def _overload(self, work: bool) -> QueueFull | None:
+        return self._too_many(work) if self._inside[work] >= (self.limit if work else LIGHT_LIMIT) else None
+
+    def _too_many(self, work: bool) -> QueueFull:
+        return QueueFull(
+            f"{self._inside[work]} requests are being answered and the queue is full; try again in a second, "
+            "or raise queue_limit or replicas"
+        )

@@ -30,7 +30,14 @@ class _Lines(logging.Formatter):
         line.update((name, getattr(record, name)) for name in FIELDS if hasattr(record, name))
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return jsons.dumps(line).decode()
+        try:
+            return jsons.dumps(line).decode()
+        except TypeError:  # text that is not Unicode, or a field that JSON cannot hold: a line is never lost
+            return jsons.dumps({name: _plain(value) for name, value in line.items()}).decode()
+
+
+def _plain(value: object) -> str:
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 class Sparing:
