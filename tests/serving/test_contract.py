@@ -113,6 +113,15 @@ def test_each_of_the_models_answers_by_its_name_too(faces: Running) -> None:
     assert set(answer["predictions"][0]) == {"dense_5", "dense_6", "softmax_2"}
 
 
+def test_sizes_that_a_model_leaves_open_and_cannot_take_are_a_400(faces: Running) -> None:
+    codes = []
+    for width, height in ((1, 1), (12, 12), (5, 5), (33, 47)):
+        tensor = {"name": "input_1", "datatype": "FP32", "shape": [1, width, height, 3], "data": [0] * width * height * 3}
+        codes.append(post_json(faces.url + "/v2/models/pnet/infer", {"inputs": [tensor]})[0])
+    assert codes == [400, 200, 400, 200]
+    assert len(results(send(faces, "/api/faces", (IMAGES / "astronaut.jpg").read_bytes()))) == 1
+
+
 def nuclei() -> bytes:
     """Bright discs on dark ground."""
     picture = Image.new("L", (256, 256), 20)

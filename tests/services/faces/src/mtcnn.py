@@ -84,7 +84,7 @@ def proposals(scores: Array, moves: Array, scale: float) -> Array:
 def moved(boxes: Array, moves: Array) -> Array:
     """Return boxes with each side moved by so many of the box's own widths and heights."""
     size = boxes[:, 2:4] - boxes[:, :2]
-    return boxes[:, :4] + moves * np.concatenate([size, size], 1)
+    return np.asarray(boxes[:, :4] + moves * np.concatenate([size, size], 1))
 
 
 def refined(boxes: Array, moves: Array, chances: Array, least: float, of_smaller: bool = False) -> tuple[Array, Array]:
