@@ -142,7 +142,10 @@ class Core:
             pass  # the client went away in the meantime
         except ServingError as error:
             _fail(answer, error)
-        except BaseException:  # sys.exit in a hook too: nobody else would answer
+        except BaseException as error:  # sys.exit in a hook too: nobody else would answer
+            if isinstance(error, TimeoutError) and raw.life.left() < 0.01:  # it waited for a model's future itself
+                _fail(answer, raw.life.too_late())
+                return
             log.exception("the service's own code failed", extra={"request_id": raw.id})
             _fail(answer, ServiceFailed(f"the service failed on this request; its log tells why under request_id {raw.id}"))
 

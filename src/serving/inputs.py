@@ -11,9 +11,10 @@ In JSON image and video are base64 (a data: URL too) or an http(s) URL, which is
 """
 
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from serving import jsons
 from serving.errors import BadInput, WrongContentType
@@ -25,6 +26,14 @@ HOW = (
     "or JSON with -H 'Content-Type: application/json'"
 )
 ALLOWED = "application/json, multipart/form-data, image/*, video/* or application/octet-stream"
+
+
+KINDS: dict[type, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "an array"}
+READ: dict[type, re.Pattern[str]] = {
+    int: re.compile(r"[+-]?[0-9]{1,18}"),
+    float: re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,2})?"),
+}
+T = TypeVar("T")
 
 
 class Fetches(Protocol):
@@ -74,6 +83,26 @@ def decode(
     if not body:
         raise BadInput(f"the body is empty: no bytes came as {kind}")
     return Payload(video=body) if is_video else Payload(image=body)
+
+
+def converted(name: str, value: Any, kind: type[T]) -> T:
+    """Return what a client sent by a name as a str, int, float, bool or list; from a text too, as forms and URLs send numbers.
+
+    Raises BadInput for anything else.
+    """
+    found = value
+    if isinstance(value, str) and kind is not str:
+        text = value.strip().lower()
+        if kind is bool:
+            found = {"true": True, "1": True, "false": False, "0": False}.get(text)
+        elif kind in READ and READ[kind].fullmatch(text):
+            found = kind(text)  # type: ignore[call-arg]  # int and float
+    if kind is float and type(found) is int:
+        found = float(found)
+    if type(found) is kind:  # isinstance takes true for an int
+        return found
+    given = repr(value[:60]) if isinstance(value, str) else _named(value)
+    raise BadInput(f"{name} is {given}; it must be {KINDS[kind]}")
 
 
 def _wrong(kind: str) -> WrongContentType:

@@ -4,6 +4,8 @@ Knows pictures, models and plain values. Does not know HTTP, queues or threads.
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,20 +14,23 @@ import numpy as np
 
 from serving import images
 from serving.engine import StartError
-from serving.errors import BadInput
-from serving.inputs import Payload
+from serving.errors import BadInput, TooLarge
+from serving.inputs import KINDS, Payload, converted
 from serving.lifetime import Lifetime
 from serving.metrics import Metrics
 from serving.models import Handle, Models
 from serving.protocol import v1
 from serving.protocol.fields import show
 from serving.schema import Settings
-from serving.tensors import Arrays, ModelSpec
+from serving.tensors import Array, Arrays, ModelSpec, TensorSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PLATFORM_PATHS = ("api", "openapi.json", "status", "v1", "v2")
+# All that a server.py needs, from one place.
+__all__ = ["Answer", "Array", "Arrays", "BadInput", "Request", "Service", "StartError", "TensorSpec", "TooLarge", "route"]
+T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -63,6 +68,32 @@ class Request:
     @property
     def video_bytes(self) -> bytes | None:
         return self.payload.video
+
+    def value(self, name: str, kind: type[T], default: T | None = None) -> T:
+        """Return a field, or a parameter of the URL, as a str, int, float, bool or list; texts are read as what is asked for.
+
+        Raises BadInput where it is something else, and where it is missing and has no default.
+        """
+        found = self.payload.fields.get(name, self.query.get(name))
+        if found is not None:
+            return converted(name, found, kind)
+        if default is None:
+            raise BadInput(f"the request has no {name}; send {KINDS[kind]}")
+        return default
+
+    def values(self, name: str, kind: type[T]) -> list[T]:
+        """Return a field that is an array, each of its items as `value` would. Raises BadInput, as `value` does."""
+        return [converted(f"{name}[{at}]", item, kind) for at, item in enumerate(self.value(name, list))]
+
+    def wait(self, *outputs: Future[Arrays]) -> list[Arrays]:
+        """Return what models gave that work side by side: `request.wait(a.submit(rows, request), b.submit(rows, request))`.
+
+        Raises DeadlinePassed, and what a model raised.
+        """
+        try:
+            return [each.result(self.life.left()) for each in outputs]
+        except FutureTimeout:
+            raise self.life.too_late() from None
 
     def image(self, at_least: tuple[int, int] | None = None) -> "Image":
         """Return the picture: RGB, upright, whole.
@@ -137,7 +168,7 @@ def route(path: str, *methods: str) -> Callable[[Method], Method]:
 
 
 def routes_of(service: Service) -> list[tuple[str, tuple[str, ...], Callable[[Request], Any]]]:
-    """Return path, HTTP methods and function of each of a service's own routes. Raises StartError for a path it may not have."""
+    """Return path, HTTP methods and function of each of a service's own routes. Raises StartError where a path is taken."""
     found = []
     for name in dir(type(service)):
         mark = getattr(getattr(type(service), name), "monopod_route", None)

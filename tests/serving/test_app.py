@@ -19,15 +19,29 @@ JPEG = {"Content-Type": "image/jpeg"}
 JSON = {"Content-Type": "application/json"}
 ODD = '''
 import sys
+import time
+
+import numpy as np
 
 from serving.errors import BadInput
 from serving.service import Answer, Service, route
+from serving.tensors import TensorSpec
 
 
 class Odd(Service):
+    def setup(self):
+        seconds = (TensorSpec("seconds", "FP32", (-1,)),)
+        self.nap = self.models.add("nap", self.sleep, seconds, seconds)
+
+    def sleep(self, arrays):
+        time.sleep(float(arrays["seconds"].max()))
+        return arrays
+
     def handle(self, request):
         """Answers with what the field `answer` asks for."""
         kind = request.fields.get("answer")
+        if kind == "late":
+            return self.nap.submit({"seconds": np.float32([0.4])}, request).result(request.life.left())
         if kind == "bad":
             raise BadInput("no face found")
         if kind == "exit":
@@ -273,6 +287,14 @@ def test_what_a_service_should_not_do_is_a_500_with_an_id_at_once(odd: Running, 
     assert time.monotonic() - began < 3
     assert answer["request_id"] in answer["error"]
     logged(odd, lambda line: line.get("request_id") == answer["request_id"] and "Traceback" in json.dumps(line))
+
+
+def test_code_that_waits_past_the_deadline_is_a_504_and_no_crash(odd: Running) -> None:
+    headers = JSON | {"X-Request-Timeout-Ms": "150", "X-Request-Id": "late"}
+    for _ in range(5):
+        status, _, body = ask(odd, "POST", "/api/small", b'{"answer":"late"}', headers)
+        assert (status, json.loads(body)["reason"]) == (504, "deadline_passed")
+    assert not [line for line in odd.lines() if line.get("request_id") == "late" and line["level"] == "error"]
 
 
 def test_a_crash_tells_the_client_an_id_and_the_log_the_rest(slow: Running) -> None:

@@ -175,11 +175,21 @@ def test_questions_are_answered_alone_and_together(search: Running) -> None:
     assert metric(search, "search_index_sentences") == 10
 
 
-@pytest.mark.parametrize("call", [{}, {"questions": "a"}, {"questions": [1]}, {"questions": [""]}])
-def test_questions_that_are_none_are_told(search: Running, call: dict[str, Any]) -> None:
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({}, "has no questions; send an array"),
+    ({"questions": "a"}, "questions is 'a'; it must be an array"),
+]
+WRONG += [
+    ({"questions": ["a", 1]}, "questions[1] is a number; it must be a text"),
+    ({"questions": [""]}, "a question is empty"),
+]
+
+
+@pytest.mark.parametrize(("call", "words"), WRONG)
+def test_questions_that_are_none_are_told(search: Running, call: dict[str, Any], words: str) -> None:
     status, answer = post_json(search.url + "/query/batch", call)
     assert (status, answer["reason"]) == (400, "bad_input")
-    assert "/query/batch" in answer["error"]
+    assert words in answer["error"]
 
 
 def test_too_many_questions_are_a_413_and_none_are_a_400(search: Running) -> None:

@@ -6,9 +6,7 @@ import mtcnn  # type: ignore[import-not-found]  # beside this file
 import numpy as np
 from PIL import Image
 
-from serving.errors import BadInput
-from serving.service import Request, Service
-from serving.tensors import Array
+from serving.service import Array, BadInput, Request, Service
 
 CHIP = np.array([(47.55, 46.6), (100.48, 46.6), (74.01, 76.56), (50.41, 103), (97.61, 103)])  # eyes, nose, mouth in 150 px
 LONGEST = 512  # pixels of a photo's longer side that faces are looked for in
@@ -29,7 +27,7 @@ class Faces(Service):
         photo.thumbnail((LONGEST, LONGEST))
         faces = mtcnn.detect(
             photo,
-            lambda images: [future.result(request.life.left()) for future in [self.pnet.submit(i, request) for i in images]],
+            lambda sizes: request.wait(*[self.pnet.submit(size, request) for size in sizes]),
             lambda crops: self.rnet(crops, request),
             lambda crops: self.onet(crops, request),
         )

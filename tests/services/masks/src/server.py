@@ -5,9 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from serving.errors import BadInput
-from serving.service import Answer, Request, Service, route
-from serving.tensors import Array
+from serving.service import Answer, Array, BadInput, Request, Service, route
 
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -22,10 +20,10 @@ class Masks(Service):
     @route("/detect")
     def detect(self, request: Request) -> dict[str, object] | Answer:
         """Where a material is in a picture; with ?as=png as a picture."""
-        material = request.fields.get("material", "objects")
+        material = request.value("material", str, "objects")
         if material not in self.models.names():
             raise BadInput(f"no material {material!r}; it may be {' or '.join(self.models.names())}")
-        mask = getattr(self, str(material))(request.image(at_least=(320, 320)), request) > 0.5
+        mask = getattr(self, material)(request.image(at_least=(320, 320)), request) > 0.5
         if request.query.get("as") == "png":
             return as_png(mask)
         if not mask.any():

@@ -5,10 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.engine import StartError
-from serving.errors import BadInput
-from serving.service import Request, Service, route
-from serving.tensors import Array, Arrays, TensorSpec
+from serving.service import Array, Arrays, BadInput, Request, Service, StartError, TensorSpec, route
 
 WIDTH, NEAREST = 2048, 3
 QUESTIONS = (TensorSpec("questions", "BYTES", (-1,)),)
@@ -34,16 +31,16 @@ class Search(Service):
     @route("/query")
     def query(self, request: Request) -> list[dict[str, Any]]:
         """The sentences nearest to a question."""
-        return self.answers([request.fields.get("question")], request, "query")[0]
+        return self.answers([request.value("question", str)], request, "query")[0]
 
     @route("/query/batch")
     def batch(self, request: Request) -> list[list[dict[str, Any]]]:
         """The sentences nearest to each of some questions."""
-        return self.answers(request.fields.get("questions"), request, "batch")
+        return self.answers(request.values("questions", str), request, "batch")
 
-    def answers(self, questions: Any, request: Request, route: str) -> list[list[dict[str, Any]]]:
-        if not isinstance(questions, list) or not all(isinstance(question, str) and question for question in questions):
-            raise BadInput('send {"question": "..."} to /query, {"questions": ["...", ...]} to /query/batch')
+    def answers(self, questions: list[str], request: Request, route: str) -> list[list[dict[str, Any]]]:
+        if not all(questions):
+            raise BadInput("a question is empty; ask something")
         self.asked.labels(route).inc(len(questions))
         found = self.model({"questions": np.array([question.encode() for question in questions], object)}, request)
         pairs = [zip(*row, strict=True) for row in zip(found["places"], found["scores"], strict=True)]
