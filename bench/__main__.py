@@ -4,6 +4,7 @@ Knows the order and how long each part takes. Does not know how anything is meas
 """
 
 import argparse
+import subprocess
 import sys
 import time
 
@@ -17,7 +18,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="The server against a bare loop.", epilog="example: python -m bench --quick"
     )
-    parser.add_argument("--quick", action="store_true", help="about a minute, for trying out: prints, and writes nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="less than two minutes, for trying out: prints, and writes nothing"
+    )
     quick = parser.parse_args().quick
     if words := tools.missing():
         print("\n".join(words), file=sys.stderr)
@@ -25,9 +28,11 @@ def main() -> int:
     began = time.monotonic()
     try:
         text = report.write(found := measure(quick))
-    except BenchError as error:
+    except (BenchError, subprocess.SubprocessError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     if quick:
         print(text)
     else:

@@ -36,7 +36,7 @@ def main() -> int:
     work = KINDS[sys.argv[1]]()
     settings = load(work.folder / "value.py", None).in_region("")
     model = work.folder / settings.model_path
-    engines = [Engine(model, Hardware(threads=1)) for _ in range(os.cpu_count() or 1)]
+    engines = [Engine(model, Hardware(threads=1)) for _ in range(len(os.sched_getaffinity(0)))]
     call = _hooks(work, settings) if work.hooks else _protocol(work, engines[0])
     for engine in engines:
         call(engine)

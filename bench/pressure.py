@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from bench import process, tools
-from bench.served import Served, serve
+from bench.served import BenchError, Served, serve
 from bench.work import Work
 
 PING = "/api/ping"
@@ -63,6 +63,8 @@ def pings(work: Work, rounds: int, seconds: int) -> Pings:
             with tools.wrk(server.url, work, CONNECTIONS, seconds + 2):
                 time.sleep(1)
                 told = tools.open_loop(server.url + PING, None, PING_RATE, seconds, CONNECTIONS, CONNECTIONS)
+            if told["errors"] or list(told["statuses"]) != ["200"]:
+                raise BenchError(f"{PING}: not every answer was good: {told}")
             busy.append(told["statuses"]["200"]["from_schedule_ms"])
             alone.append(tools.closed(server.url + PING, None, CONNECTIONS, seconds))
     return Pings(

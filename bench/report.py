@@ -13,7 +13,7 @@ from bench.throughput import CONNECTIONS, Throughput
 MOST = CONNECTIONS[-1]
 INTRO = """# Performance
 
-<!-- Made by `make bench`, which takes about seven minutes; do not edit. -->
+<!-- Made by `make bench`, which takes about six minutes; do not edit. -->
 
 {date}, {cores} cores ({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
 The load generators and the server share these cores and speak over loopback: nothing here is of a network.
