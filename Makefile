@@ -15,8 +15,8 @@ serve: .venv/serve        ## start the service of SERVICE (default: the root) an
 test: .venv/dev           ## every test that needs no cluster and no GPU
 	$(BIN)/pytest -m "not gpu and not cluster"
 
-test-gpu: .venv/dev       ## the tests that need a GPU
-	$(BIN)/pytest -m gpu
+test-gpu: .venv-gpu/dev   ## the tests that need a GPU, in an environment of their own
+	.venv-gpu/bin/pytest -m gpu
 
 test-cluster: .venv/dev   ## the tests that need a Kubernetes cluster, found by KUBECONFIG
 	$(BIN)/pytest -m cluster
@@ -36,10 +36,15 @@ lock:                     ## write the versions that .venv holds to requirements
 	$(BIN)/pip freeze --exclude-editable --exclude setuptools > requirements.lock
 
 clean:                    ## forget what was installed
-	rm -rf .venv
+	rm -rf .venv .venv-gpu
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
+
+.venv-gpu/dev: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[runtime,gpu,deploy,dev]'
+	@touch $@
 
 .venv/serve: pyproject.toml requirements.lock | .venv/bin/pip
 	$(PIP) --editable '.[runtime,cpu]'

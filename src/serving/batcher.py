@@ -16,12 +16,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass, field
 from typing import Protocol
 
-from serving.errors import BadInput, ModelFailed, NotReady, QueueFull, ServingError
+from serving.calls import Call, Slice, bury, fail, fail_all, failure
+from serving.errors import BadInput, NotReady, QueueFull
 from serving.lifetime import Lifetime
-from serving.rows import Key, cut, join, key_of, split
+from serving.rows import cut, join, key_of, split
 from serving.tensors import Arrays
 
 log = logging.getLogger("monopod.batcher")
@@ -35,30 +35,6 @@ class Observer(Protocol):
     def stage(self, stage: str, seconds: float) -> None: ...
 
     def batch(self, model: str, rows: int, seconds: float) -> None: ...
-
-
-@dataclass(eq=False, slots=True)
-class _Call:
-    """One submitted call. taken: rows that are in a batch already; parts: start row -> outputs that came back."""
-
-    arrays: Arrays
-    rows: int
-    key: Key
-    life: Lifetime
-    queued: float
-    future: Future[Arrays]
-    taken: int = 0
-    done: int = 0
-    parts: dict[int, Arrays] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Slice:
-    """Rows of one call that run in one batch."""
-
-    call: _Call
-    start: int
-    stop: int
 
 
 class Batcher:
@@ -88,7 +64,7 @@ class Batcher:
         self.batched, self.queue_limit, self._delay = batched, queue_limit, max_queue_delay
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
-        self._queue: deque[_Call] = deque()
+        self._queue: deque[Call] = deque()
         self._waiting = 0  # rows that no batch has taken
         self._closed = False
         self._running: list[float | None] = [None] * instances  # since when each instance runs a batch
@@ -103,8 +79,8 @@ class Batcher:
 
         Raises QueueFull when the rows do not fit the queue, NotReady when the model is being closed.
         """
-        call = _Call(arrays, count, key_of(arrays), life, time.monotonic(), Future())
-        dead: list[_Call] = []
+        call = Call(arrays, count, key_of(arrays), life, time.monotonic(), Future())
+        dead: list[Call] = []
         try:
             with self._lock:
                 if self._closed:
@@ -119,7 +95,7 @@ class Batcher:
                 self._waiting += count
                 self._work.notify()
         finally:
-            _bury(dead)
+            bury(dead)
         return call.future
 
     def waiting_rows(self) -> int:
@@ -159,7 +135,7 @@ class Batcher:
 
     def _turn(self, instance: int, worked: bool) -> bool | None:
         """Wait for a batch and run it. Returns whether there was one, None when closed."""
-        slices: list[_Slice] | None = None
+        slices: list[Slice] | None = None
         try:
             slices = self._take(IDLE_SECONDS if worked and self._idle else None)
             if slices is None:
@@ -174,12 +150,12 @@ class Batcher:
                 self._idle(instance)
         except BaseException as error:  # the thread outlives whatever a model, an observer or a callback throws
             log.exception("batch thread of model %s", self.name)
-            _fail_all(self.name, slices or [], error)
+            fail_all(self.name, slices or [], error)
         finally:
             self._running[instance] = None
         return bool(slices)
 
-    def _take(self, patience: float | None) -> list[_Slice] | None:
+    def _take(self, patience: float | None) -> list[Slice] | None:
         """Wait for work and return the rows of the next batch: none when patience (seconds) ran out, None when closed."""
         while True:
             with self._lock:
@@ -195,7 +171,7 @@ class Batcher:
                     return None
                 elif not self._work.wait(patience) and not self._queue:  # a call may come while the time-out ends
                     return []
-            _bury(dead)
+            bury(dead)
 
     def _wait_for_more(self) -> float:
         """Return how long to wait for a fuller batch, in seconds."""
@@ -203,7 +179,7 @@ class Batcher:
             return 0.0
         return self._queue[0].queued + self._delay - time.monotonic()
 
-    def _drop_the_dead(self) -> list[_Call]:
+    def _drop_the_dead(self) -> list[Call]:
         """Take out and return calls that nobody waits for, or of which a part has failed. The lock is held."""
         dead = [call for call in self._queue if call.life.over() or call.future.done()]
         for call in dead:
@@ -211,9 +187,9 @@ class Batcher:
             self._waiting -= call.rows - call.taken
         return dead
 
-    def _next_batch(self) -> list[_Slice]:
+    def _next_batch(self) -> list[Slice]:
         """Take rows off the queue, oldest first, as far as they can be joined and fit."""
-        slices: list[_Slice] = []
+        slices: list[Slice] = []
         key, room = self._queue[0].key, self.max_batch_size
         for call in list(self._queue):
             if room == 0:
@@ -221,7 +197,7 @@ class Batcher:
             if call.key != key or (slices and not self.batched):
                 continue
             size = min(room, call.rows - call.taken) if self.batched else call.rows
-            slices.append(_Slice(call, call.taken, call.taken + size))
+            slices.append(Slice(call, call.taken, call.taken + size))
             call.taken += size
             self._waiting -= size
             room = room - size if self.batched else 0
@@ -231,7 +207,7 @@ class Batcher:
             self._work.notify()
         return slices
 
-    def _run(self, instance: int, slices: list[_Slice]) -> None:
+    def _run(self, instance: int, slices: list[Slice]) -> None:
         """Run one batch and give each call its part. A failure is the batch's alone."""
         try:
             began = time.monotonic()
@@ -244,18 +220,18 @@ class Batcher:
         except BadInput as error:
             # The model itself refused a value, which only it can judge: each call is judged alone, so that mates live.
             if len(slices) == 1:
-                _fail(slices[0].call, error)
+                fail(slices[0].call, error)
             else:
                 for one in slices:
                     if one.call.life.over():
-                        _bury([one.call])
+                        bury([one.call])
                     else:
                         self._running[instance] = time.monotonic()
                         self._run(instance, [one])
             return
         except BaseException as error:
             log.exception("a batch of model %s failed", self.name)
-            _fail_all(self.name, slices, error)
+            fail_all(self.name, slices, error)
             return
         self._observer.stage("batch", joined - began)
         self._observer.stage("infer", seconds)
@@ -263,7 +239,7 @@ class Batcher:
         for s, part in zip(slices, parts, strict=True):
             self._deliver(s, part)
 
-    def _deliver(self, piece: _Slice, part: Arrays) -> None:
+    def _deliver(self, piece: Slice, part: Arrays) -> None:
         call = piece.call
         with self._lock:
             call.parts[piece.start] = part
@@ -274,33 +250,7 @@ class Batcher:
         try:
             outputs = join([call.parts[start] for start in sorted(call.parts)])
         except Exception as error:  # parts of different shapes: the model's doing
-            _fail(call, _failure(self.name, error))
+            fail(call, failure(self.name, error))
             return
         with contextlib.suppress(InvalidStateError):  # an earlier part may have failed the call
             call.future.set_result(outputs)
-
-
-def _fail(call: _Call, error: Exception) -> None:
-    with contextlib.suppress(InvalidStateError):  # another part's thread may have been first
-        call.future.set_exception(error)
-
-
-def _fail_all(model: str, slices: list[_Slice], error: BaseException) -> None:
-    for s in slices:
-        _fail(s.call, _failure(model, error))
-
-
-def _bury(dead: list[_Call]) -> None:
-    """Tell calls why they were taken out of the queue. The lock is not held: a future's callbacks may submit again."""
-    for call in dead:
-        try:
-            call.life.check()
-        except ServingError as error:
-            _fail(call, error)
-
-
-def _failure(model: str, error: BaseException) -> ModelFailed:
-    """Return an error of its own for each call: a shared one would gather every caller's traceback, and the batch with it."""
-    if isinstance(error, ModelFailed):
-        return ModelFailed(str(error))
-    return ModelFailed(f"model {model} failed on this batch; the log tells why")

@@ -4,6 +4,7 @@ Knows providers, arenas and threads. Does not know batches' origin, queues or re
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when the library loads, so it must stand before the import
 import onnxruntime as ort  # noqa: E402
 
-from serving.errors import BadInput, ModelFailed  # noqa: E402
+from serving.errors import BadInput  # noqa: E402
 from serving.tensors import Arrays, TensorSpec  # noqa: E402
 
 # onnxruntime's element types -> Open Inference Protocol datatypes.
@@ -33,7 +34,19 @@ ELEMENTS = {
     "tensor(string)": "BYTES",
 }
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+SOURCE_LINE = re.compile(r"\S*/\S+\.(?:cc|cpp|h|hpp|cu):\d+ ")  # of onnxruntime's own code, which helps no user
 CUDA_CONTEXT_BYTES = 512 * 2**20  # of gpu_memory, what the CUDA context, cuDNN and cuBLAS take beside the arena
+
+
+class EngineError(Exception):
+    """A batch failed in onnxruntime. The text is its own, for the log: it may speak of nodes and addresses.
+
+    memory: whether memory ran out, which is never the input's fault alone.
+    """
+
+    @property
+    def memory(self) -> bool:
+        return any(words in str(self) for words in ("allocate memory", "out of memory", "BFCArena", "bad allocation"))
 
 
 class StartError(Exception):
@@ -71,7 +84,7 @@ class Engine:
     def run(self, inputs: Arrays, *, shrink: bool = False) -> Arrays:
         """Run one batch. shrink gives the arena's unused memory back afterwards.
 
-        Raises BadInput for a value that the model itself refuses (an index out of range, say), ModelFailed for the rest.
+        Raises BadInput for a value that the model itself refuses (an index out of range, say), EngineError for the rest.
         """
         try:
             feeds = {**inputs, **{name: _to_text(name, inputs[name]) for name in self._text_inputs}}
@@ -81,7 +94,7 @@ class Engine:
         except BadInput:
             raise
         except Exception as error:  # onnxruntime's own errors share no base class
-            raise ModelFailed(_first_line(error)) from error
+            raise EngineError(_first_line(error)) from error
         outputs = dict(zip(self._names, values, strict=True))
         for name in self._text_outputs:
             outputs[name] = np.array([t.encode() for t in outputs[name].ravel()], object).reshape(outputs[name].shape)
@@ -163,4 +176,5 @@ def _to_text(name: str, array: Any) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    text = SOURCE_LINE.sub("", str(error)).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__

@@ -12,11 +12,8 @@ writing, and what still comes is read and thrown away, for LINGER_SECONDS and LI
 would reset the connection, and the answer could be lost with it.
 """
 
-import contextlib
-import ctypes
 import logging
 import socket
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +29,9 @@ from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarg
 
 from serving.errors import BadInput, HeadTooLarge, ServingError, SlowBody, TooLarge
 from serving.gate import CLOSED, DRAINING, Gate
+from serving.heads import allowed_seconds, head
 from serving.lifetime import Lifetime
+from serving.listening import turn_away
 
 log = logging.getLogger("monopod.front")
 
@@ -45,8 +44,6 @@ INBUF_OVERFLOW = 2**20  # bytes of a body held in memory; beyond, it is spooled 
 KEEP_ALIVE_SECONDS = 120
 PING = "/api/ping"
 PONG = b'{"ping":"pong"}'
-PHRASES = {400: "Bad Request", 408: "Request Timeout", 413: "Content Too Large", 429: "Too Many Requests"}
-PHRASES |= {431: "Request Header Fields Too Large", 503: "Service Unavailable", 504: "Gateway Timeout"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class _Parser(HTTPRequestParser):
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
         self.work = self.command not in ("GET", "HEAD", "OPTIONS")
-        self.life.deadline = self.life.begin + _timeout(self.headers, self.rules.timeout)
+        self.life.deadline = self.life.begin + allowed_seconds(self.headers, self.rules.timeout)
         if self.content_length > self.rules.max_body:
             self.refusal = TooLarge(f"the body has {self.content_length} bytes, at most {self.rules.max_body} are taken")
         else:
@@ -167,9 +164,7 @@ class _Channel(HTTPChannel):
         self.request = None
         request.close()
         self.lingers_until = time.monotonic() + LINGER_SECONDS
-        self._send(
-            _head(f"{error.status} {PHRASES.get(error.status, 'Error')}", len(body), "Connection: close\r\n" + retry) + body
-        )
+        self._send(head(error.status, len(body), "Connection: close\r\n" + retry) + body)
         if not self.total_outbufs_len and self.connected:
             self._half_close()
 
@@ -198,7 +193,7 @@ class _Channel(HTTPChannel):
         """Answer a ping here and now, so that it tells of this process even while every worker is busy."""
         close = request.connection_close or request.rules.gate.state in (DRAINING, CLOSED)
         text = PONG if request.command == "GET" else b""
-        self._send(_head("200 OK", len(PONG), "Connection: close\r\n" if close else "") + text)
+        self._send(head(200, len(PONG), "Connection: close\r\n" if close else "") + text)
         request.close()
         self.requests.pop(0)
         if close:
@@ -263,7 +258,7 @@ class Server(TcpWSGIServer):
 
     def turn_away(self) -> None:
         """Have the system make no new connections; those that it has made are still taken in."""
-        _drop_new_connections(self.socket)
+        turn_away(self.socket)
 
     def stop_listening(self) -> None:
         """Take in the last connections that the system has made, then listen no more."""
@@ -288,38 +283,6 @@ def turn(sockets: dict[int, Any]) -> None:
     wasyncore.loop(timeout=SWEEP_SECONDS, use_poll=True, map=sockets, count=1)
     for server in [s for s in sockets.values() if isinstance(s, Server)]:
         server.sweep()
-
-
-def _drop_new_connections(listening: socket.socket) -> None:
-    """Have the kernel drop every SYN that comes to a socket. Who sent it asks again in a second, and is refused by then.
-
-    Closing a listening socket resets the connections that were made and not accepted yet. Once none is made any more, the
-    backlog can be emptied first. The filter is classic BPF over the TCP header (see SO_ATTACH_FILTER in socket(7)).
-    """
-    program = (
-        (0x30, 0, 0, 13),  # load the flags' byte
-        (0x54, 0, 0, 0x12),  # keep SYN and ACK
-        (0x15, 0, 1, 0x02),  # SYN alone: the next line, else the one after
-        (0x06, 0, 0, 0),  # drop
-        (0x06, 0, 0, 0x40000),  # take whole
-    )
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
-    with contextlib.suppress(OSError):  # elsewhere than on Linux the gap stays, of some microseconds
-        option = struct.pack("HL", len(program), ctypes.addressof(code))
-        listening.setsockopt(socket.SOL_SOCKET, 26, option)  # SO_ATTACH_FILTER, which Python does not name
-
-
-def _head(status: str, length: int, headers: str) -> bytes:
-    return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nContent-Type: application/json\r\n\r\n".encode("latin-1")
-
-
-def _timeout(headers: dict[str, str], most: float) -> float:
-    """Return the seconds that the client, or Envoy on its behalf, allows; never more than the service's own."""
-    for name in ("X_REQUEST_TIMEOUT_MS", "X_ENVOY_EXPECTED_RQ_TIMEOUT_MS"):
-        text = headers.get(name, "")
-        if text.isascii() and text.isdigit() and 0 < int(text[:12]) / 1000 < most:
-            most = int(text[:12]) / 1000
-    return most
 
 
 def _refusal_of(error: Any) -> ServingError:

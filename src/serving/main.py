@@ -111,7 +111,13 @@ def _build(folder: Path, settings: Settings) -> House:
     models = Models(folder, settings, metrics)
     service = service_class(folder)(settings, models, metrics, folder)
     limit = settings.queue_limit + settings.ins_num_per_gpu * max(1, settings.max_batch_size)
-    gate = Gate(limit, lambda: any(m.batcher.waiting_rows() >= settings.queue_limit for m in models.loaded()))
+
+    def queue_full() -> bool:
+        """Whether model_path's model has no room; a request of another one learns it from that one."""
+        name = settings.service_name
+        return any(m.spec.name == name and m.batcher.waiting_rows() >= settings.queue_limit for m in models.loaded())
+
+    gate = Gate(limit, queue_full)
     _watch(metrics, models, gate)
     return House(settings, service, models, metrics, gate, Core(service, metrics, limit + LIGHT_LIMIT), version)
 
@@ -191,8 +197,8 @@ def _check_memory(settings: Settings) -> None:
     peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
     if peak > size_in_bytes(settings.memory):
         raise StartError(
-            f"value.py: memory is {settings.memory!r}, but loading and warming took {peak / 2**20:.0f} MiB: such a pod is killed; "
-            "raise memory, or lower max_batch_size or ins_num_per_gpu"
+            f"value.py: memory is {settings.memory!r}, but loading and warming took {peak / 2**20:.0f} MiB: "
+            "such a pod is killed; raise memory, or lower max_batch_size or ins_num_per_gpu"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from serving.batcher import Batcher
-from serving.engine import Engine, Hardware, StartError
+from serving.engine import Engine, EngineError, Hardware, StartError
 from serving.errors import BadInput, ModelFailed, ServingError, TooLarge
 from serving.lifetime import Lifetime
 from serving.rows import key_of
@@ -59,6 +59,8 @@ class Model:
 
     def __init__(self, spec: ModelSpec, engines: Sequence[Engine | Function], options: Options, observer: Observer):
         self.spec, self.options, self._engines, self._observer = spec, options, engines, observer
+        # One row to run when nothing else does; of open sizes that nobody named, the first that a client sends.
+        self._example = example_of(spec, options.warmup_shapes)
         self._good: set[object] = set()  # shapes that ran; grows only, and a missed entry costs one wrong status
         self.batcher = Batcher(
             spec.name,
@@ -89,7 +91,7 @@ class Model:
         Raises StartError when a batch fails, the largest above all: it does not fit.
         """
         costs: dict[int, float] = {}
-        example = example_of(self.spec, self.options.warmup_shapes)
+        example = self._example
         if example is None:
             log.warning("model %s is not warmed: name sizes of its open inputs in warmup_shapes", self.spec.name)
             return costs
@@ -136,11 +138,13 @@ class Model:
         key = key_of(arrays)
         try:
             outputs = engine.run(arrays)
-        except ModelFailed as error:
+        except EngineError as error:
             # A shape that the model leaves open and that never ran is the client's choice, so its failure is too.
-            if self._open() and key not in self._good:
+            if self._open() and key not in self._good and not error.memory:
                 raise BadInput(f"model {self.spec.name} does not take this shape: {error}") from error
             raise
+        if self._example is None:
+            self._example = {name: array[:1].copy() for name, array in arrays.items()} if self.spec.batched else arrays
         if len(self._good) < MOST_SHAPES:
             self._good.add(key)
         return outputs
@@ -151,9 +155,8 @@ class Model:
     def _give_back(self, instance: int) -> None:
         """Give the arena's memory back. onnxruntime does it at the end of a run, so the smallest one is run."""
         engine = self._engines[instance]
-        example = example_of(self.spec, self.options.warmup_shapes)
-        if isinstance(engine, Engine) and example is not None:
-            engine.run(example, shrink=True)
+        if isinstance(engine, Engine) and self._example is not None:
+            engine.run(self._example, shrink=True)
 
 
 def open_model(name: str, path: Path, options: Options, observer: Observer) -> Model:

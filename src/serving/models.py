@@ -7,6 +7,7 @@ is loaded, closed or called, since a finished call takes it to count itself out.
 model takes can then be measured. A model that is in use (`uses` > 0) is never chosen to be unloaded.
 """
 
+import contextlib
 import ctypes
 import dataclasses
 import gc
@@ -202,7 +203,7 @@ class Models:
 
     def _load(self, entry: _Entry, life: Lifetime) -> Model:
         """Make room, load, and make room again once it is known what the model takes. Only one thread is ever here."""
-        self._make_room(entry, life)
+        self._make_room(entry, life.left)
         before = _resident_bytes()
         try:
             model = entry.open()
@@ -213,15 +214,15 @@ class Models:
             entry.bytes = max(entry.bytes, _resident_bytes() - before)
             entry.model = model
             self._count_in(entry, model)
-        try:
-            self._make_room(entry, life)
-        except BaseException:
-            self._release(entry)
-            raise
+        with contextlib.suppress(QueueFull):  # it is loaded, and answers; the next load makes the room
+            self._make_room(entry, lambda: 0.0)
         return model
 
-    def _make_room(self, entry: _Entry, life: Lifetime) -> None:
-        """Unload the least recently used models until the entry fits beside the rest."""
+    def _make_room(self, entry: _Entry, patience: Callable[[], float]) -> None:
+        """Unload the least recently used models until the entry fits beside the rest.
+
+        Waits for one that is in use as long as patience says, in seconds; raises QueueFull then.
+        """
         while True:
             with self._lock:
                 others = [e for e in self._entries.values() if e.model is not None and e.on_demand and e is not entry]
@@ -229,7 +230,7 @@ class Models:
                     return
                 free = [e for e in others if e.uses == 0]
                 if not free:
-                    if not self._changed.wait(life.left()):
+                    if not self._changed.wait(patience()):
                         raise QueueFull("every loaded model is in use and model_memory is spent; try again later, or raise it")
                     continue
                 oldest = min(free, key=lambda e: e.last_used)

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.engine import CUDA_CONTEXT_BYTES, Engine, Hardware, StartError
-from serving.errors import ModelFailed
+from serving.engine import CUDA_CONTEXT_BYTES, Engine, EngineError, Hardware, StartError
 from serving.lifetime import Lifetime
 from serving.metrics import Metrics
 from serving.model import Options, open_model
@@ -101,7 +100,7 @@ def test_memory_stays_under_the_limit_and_a_batch_over_it_fails_alone() -> None:
             engine.run(pictures(rows))
             peaks.append(used() - before)
 
-    with pytest.raises(ModelFailed):
+    with pytest.raises(EngineError):
         grow()
     assert peaks
     assert max(peaks) <= LIMIT

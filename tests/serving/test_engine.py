@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.engine import CUDA_CONTEXT_BYTES, ELEMENTS, Engine, Hardware, StartError, _providers
-from serving.errors import BadInput, ModelFailed
+from serving.engine import CUDA_CONTEXT_BYTES, ELEMENTS, Engine, EngineError, Hardware, StartError, _providers
+from serving.errors import BadInput
 from serving.tensors import DATATYPES, TensorSpec
 from tests import small_models
 from tests.running import ROOT
@@ -93,7 +93,7 @@ def test_what_only_the_model_can_refuse_is_bad_input(file: Path) -> None:
 )
 def test_wrong_inputs_are_an_error_of_the_house_and_not_onnxruntimes(file: Path, inputs: Any) -> None:
     engine = Engine(small_models.identity(file), Hardware())
-    with pytest.raises((BadInput, ModelFailed)) as caught:
+    with pytest.raises((BadInput, EngineError)) as caught:
         engine.run(inputs)
     assert len(str(caught.value)) < 400
     assert "\n" not in str(caught.value)
@@ -101,7 +101,7 @@ def test_wrong_inputs_are_an_error_of_the_house_and_not_onnxruntimes(file: Path,
 
 def test_a_run_that_fits_no_memory_fails_and_the_next_one_lives(file: Path) -> None:
     engine = Engine(small_models.glutton(file), Hardware())
-    with pytest.raises(ModelFailed, match="ConstantOfShape"):
+    with pytest.raises(EngineError, match="ConstantOfShape"):
         engine.run({"x": np.ones((2, 2), np.float32)})
     assert engine.run({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[1, 1]]
 
