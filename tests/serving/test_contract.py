@@ -155,6 +155,15 @@ def test_a_material_is_loaded_on_first_use_and_the_other_gives_way() -> None:
         assert (status, json.loads(body)["error"]) == (400, "no material 'gold'; it may be nuclei or objects")
 
 
+def test_requests_of_more_models_than_memory_holds_wait_for_room() -> None:
+    pictures = {"nuclei": nuclei(), "objects": (IMAGES / "coffee.jpg").read_bytes()}
+    with running(SERVICES / "masks") as masks, ThreadPoolExecutor(4) as pool:
+        asked = ["nuclei", "objects"] * 4
+        found = list(pool.map(lambda material: results(send(masks, "/detect", pictures[material], material=material)), asked))
+        assert [answer["material"] for answer in found] == asked
+        assert len(loaded(masks)) == 1
+
+
 def test_within_their_memory_models_stay_loaded_and_requests_do_not_disturb_each_other() -> None:
     pictures = {"nuclei": nuclei(), "objects": (IMAGES / "coffee.jpg").read_bytes()}
     with running(SERVICES / "masks", {"MONOPOD_REGIONS": "hk", "MONOPOD_REGION": "hk"}) as masks, ThreadPoolExecutor(4) as pool:
