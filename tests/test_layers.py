@@ -22,7 +22,15 @@ SERVING_LAYERS: list[tuple[str, ...]] = [
     ("serving.schema.rules",),
     ("serving.schema.reader",),
     ("serving.schema",),
-    ("serving", "serving.errors", "serving.addresses", "serving.listening", "serving.metrics", "serving.protocol"),
+    (
+        "serving",
+        "serving.errors",
+        "serving.addresses",
+        "serving.listening",
+        "serving.memory",
+        "serving.metrics",
+        "serving.protocol",
+    ),
     (
         "serving.tensors",
         "serving.jsons",

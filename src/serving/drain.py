@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
-from serving.gate import CLOSED, DRAINING, Gate
+from serving.gate import CLOSED, Gate
 
 log = logging.getLogger("monopod.drain")
 
@@ -47,14 +47,15 @@ class Signals:
 def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[], int], delay: float, longest: float) -> bool:
     """Serve until a signal is received, then drain. Returns whether everything that was accepted was finished.
 
-    turn: lets the I/O thread work for a moment. delay: seconds from SIGTERM to the port's close; none after Ctrl-C.
+    turn: lets the I/O thread work for a moment. delay: seconds from SIGTERM to the port's close; none after Ctrl-C, nor where
+    the pod was never ready.
     longest: seconds after which what is still unfinished is given up.
     """
     while not received():
         turn()
-    delay = 0.0 if received() == signal.SIGINT else delay
+    ready = gate.drain()
+    delay = delay if ready and received() != signal.SIGINT else 0.0
     log.info("signal %d: draining for %g s", received(), delay)
-    gate.state = DRAINING
     _turn_for(turn, delay, lambda: False)
     port.turn_away()
     _turn_for(turn, LATE_SECONDS if delay else 0.0, lambda: False)

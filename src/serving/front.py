@@ -15,14 +15,14 @@ would reset the connection, and the answer could be lost with it.
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
@@ -39,7 +39,11 @@ LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 * 2**20
 SWEEP_SECONDS = 0.25
 CONNECTION_LIMIT = 4096
+ACCEPTS_A_TURN = 32
 RECV_BYTES = 256 * 2**10
+HEAD_BYTES = 16 * 2**10  # read at once where no body is due: to parse n bytes of heads or chunks takes time by n squared
+SPARE_CONNECTIONS = 256  # that the admin port has beyond the data port's limit, since waitress counts both ports' together
+UNREAD_SECONDS = 1.0  # beyond the timeout, for an answer of which the client takes nothing
 INBUF_OVERFLOW = 2**20  # bytes of a body held in memory; beyond, it is spooled to /tmp
 KEEP_ALIVE_SECONDS = 120
 PING = "/api/ping"
@@ -62,6 +66,7 @@ class _Parser(HTTPRequestParser):
     """A request being read, admitted as soon as its head is whole."""
 
     refusal: ServingError | None = None
+    command = ""
     work = True
     path = ""  # stays so when the head cannot be parsed
 
@@ -81,7 +86,10 @@ class _Parser(HTTPRequestParser):
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # of int() and urlsplit(), which waitress lets through
+            raise ParsingError(str(error)) from error
         self.work = self.command not in ("GET", "HEAD", "OPTIONS")
         self.life.deadline = self.life.begin + allowed_seconds(self.headers, self.rules.timeout)
         if self.content_length > self.rules.max_body:
@@ -89,7 +97,17 @@ class _Parser(HTTPRequestParser):
         else:
             self.refusal = self.rules.gate.refusal(self.work)
         if self.refusal is not None:
-            self.body_rcv, self.expect_continue = None, False
+            self.body_rcv = None
+        self.expect_continue = self.expect_continue and self.body_rcv is not None
+
+
+class _Nothing(HTTPRequestParser):
+    """What comes after a connection's last answer: swallowed."""
+
+    completed = empty = True
+
+    def received(self, data: bytes) -> int:
+        return len(data)
 
 
 class _Task(WSGITask):
@@ -111,17 +129,26 @@ class _Channel(HTTPChannel):
     """One connection."""
 
     task_class = _Task
+    requests: list[_Parser]
     lingers_until = 0.0  # set once refused: from then on, bytes are thrown away
     lingering_bytes = 0
     half_closed = False
     began = 0.0  # of the request being read
 
-    def parser_class(self, adj: Adjustments) -> _Parser:
+    def parser_class(self, adj: Adjustments) -> HTTPRequestParser:
+        if self.lingers_until or self.close_when_flushed:
+            return _Nothing(adj)
         self.began = time.monotonic()
         return _Parser(adj, self.server.rules, self.began)
 
     def readable(self) -> bool:
         return bool(self.lingers_until) or bool(super().readable())
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Read as much as the body that is due, or a few heads."""
+        due = RECV_BYTES if self.lingers_until else getattr(getattr(self.request, "body_rcv", None), "remain", 0)
+        data: bytes = super().recv(min(buffer_size, max(due, HEAD_BYTES)))
+        return data
 
     def received(self, data: bytes) -> bool:
         if not self.lingers_until:
@@ -159,12 +186,13 @@ class _Channel(HTTPChannel):
         rules = request.rules
         rules.refused(error, request.life.begin)
         body = rules.respond(error, request.headers.get("X_REQUEST_ID", ""))
+        text = b"" if request.command == "HEAD" else body
         retry = "Retry-After: 1\r\n" if error.status in (429, 503) else ""
-        self.requests: list[_Parser] = []
+        self.requests = []
         self.request = None
         request.close()
         self.lingers_until = time.monotonic() + LINGER_SECONDS
-        self._send(head(error.status, len(body), "Connection: close\r\n" + retry) + body)
+        self._send(head(error.status, len(body), "Connection: close\r\n" + retry) + text)
         if not self.total_outbufs_len and self.connected:
             self._half_close()
 
@@ -178,16 +206,24 @@ class _Channel(HTTPChannel):
 
     def sweep(self, now: float, upload_timeout: float) -> None:
         """Refuse a request that comes too slowly, and end what lingers. Called by the I/O thread a few times a second."""
-        if self.lingers_until:
-            self.will_close = self.will_close or now > self.lingers_until
+        if self.will_close or (self.lingers_until and now > self.lingers_until) or self._unread():
+            self.handle_close()  # at once: a socket whose buffer is full never becomes writable, for which waitress waits
+        if self.lingers_until or not self.connected:
             return
         request = self.request
-        if request is not None and not self.requests and now - self.began > min(upload_timeout, request.rules.timeout):
+        longest = min(upload_timeout, self.server.rules.timeout)
+        if request is not None and not self.requests and now - self.began > longest:
             with self.requests_lock:
                 if self.request is request:
-                    self.refuse(
-                        request, SlowBody(f"the request was not whole after {upload_timeout:g} s; send it faster, or in parts")
-                    )
+                    self.refuse(request, SlowBody(f"the request was not whole after {longest:g} s; send it faster, or in parts"))
+
+    def _unread(self) -> bool:
+        idle = time.time() - self.last_activity
+        return bool(self.total_outbufs_len) and idle > self.server.rules.timeout + UNREAD_SECONDS
+
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """Cut off who asks on and on without reading. A worker that waited for such a client would be lost to the others."""
+        self.will_close = self.will_close or self.total_outbufs_len > self.adj.outbuf_high_watermark
 
     def _pong(self, request: _Parser) -> None:
         """Answer a ping here and now, so that it tells of this process even while every worker is busy."""
@@ -197,9 +233,8 @@ class _Channel(HTTPChannel):
         request.close()
         self.requests.pop(0)
         if close:
+            self.requests = []
             self.close_when_flushed = True
-        elif self.requests:
-            self.server.add_task(self)
 
     def _send(self, payload: bytes) -> None:
         with self.outbuf_lock:
@@ -220,7 +255,7 @@ class Server(TcpWSGIServer):
 
     channel_class = _Channel
 
-    def __init__(self, app: Any, rules: Rules, sockets: dict[int, Any], host: str, port: int, threads: int):
+    def __init__(self, app: Any, rules: Rules, sockets: dict[int, Any], host: str, port: int, threads: int, spare: int = 0):
         self.rules = rules
         adj = Adjustments(
             host=host,
@@ -229,7 +264,7 @@ class Server(TcpWSGIServer):
             inbuf_overflow=INBUF_OVERFLOW,
             max_request_body_size=rules.max_body + 1,  # waitress refuses at this size, not above it
             max_request_header_size=64 * 2**10,
-            connection_limit=CONNECTION_LIMIT,
+            connection_limit=CONNECTION_LIMIT + spare,
             channel_timeout=KEEP_ALIVE_SECONDS,
             channel_request_lookahead=1,  # or a client that goes away would not be noticed
             asyncore_use_poll=True,
@@ -244,8 +279,18 @@ class Server(TcpWSGIServer):
 
     def add_task(self, channel: _Channel) -> None:
         """A channel has a whole request, first in line: called by the I/O thread or a worker, with requests_lock held."""
-        if channel.admit():
-            self.task_dispatcher.add_task(channel)
+        while channel.requests:
+            if channel.admit():
+                self.task_dispatcher.add_task(channel)
+                return
+
+    def handle_accept(self) -> None:
+        """Take in what waits, not one connection a turn: each turn of the loop looks at every connection there is."""
+        for _ in range(ACCEPTS_A_TURN):
+            before = len(self.active_channels)
+            super().handle_accept()
+            if len(self.active_channels) == before:
+                break
 
     def sweep(self) -> None:
         """Look after slow and lingering connections, a few times a second however often it is called."""
@@ -278,10 +323,13 @@ class Server(TcpWSGIServer):
         )
 
 
-def turn(sockets: dict[int, Any]) -> None:
-    """Let the I/O thread do what there is to do, for SWEEP_SECONDS at most when there is nothing."""
+def turn(sockets: dict[int, Any], servers: Iterable[Server]) -> None:
+    """Let the I/O thread do what there is to do, for SWEEP_SECONDS at most when there is nothing.
+
+    servers: swept also when they listen no more and have left the sockets.
+    """
     wasyncore.loop(timeout=SWEEP_SECONDS, use_poll=True, map=sockets, count=1)
-    for server in [s for s in sockets.values() if isinstance(s, Server)]:
+    for server in servers:
         server.sweep()
 
 

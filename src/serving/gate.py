@@ -2,7 +2,8 @@
 
 Knows counts and the state of the pod. Does not know HTTP, nor what a request asks for.
 
-Concurrency. `_lock` guards the two counts; it is held for a few instructions. The state is one word, replaced whole.
+Concurrency. `_lock` guards the two counts and the changes of state that depend on the old one; it is held for a few
+instructions. The state is one word, replaced whole, and is read without it.
 """
 
 import threading
@@ -26,8 +27,20 @@ class Gate:
         self._lock = threading.Lock()
         self._inside = {True: 0, False: 0}  # work: yes or no
 
+    def open(self) -> None:
+        """Let work in, unless the pod is on its way out already."""
+        with self._lock:
+            self.state = READY if self.state == STARTING else self.state
+
+    def drain(self) -> bool:
+        """Begin to drain and return True; where no work was ever let in, close and return False."""
+        with self._lock:
+            ready = self.state == READY
+            self.state = DRAINING if ready else CLOSED
+        return ready
+
     def refusal(self, work: bool) -> ServingError | None:
-        """Return why a request may not come in now, or None."""
+        """Return why a request whose head was just read is not accepted, or None."""
         if work and self.state == STARTING:
             return NotReady("the model is still loading; try again when /v2/health/ready answers 200")
         if self.state == CLOSED:
@@ -35,12 +48,14 @@ class Gate:
         return self._overload(work) or (self._too_many(work) if work and self._queue_full() else None)
 
     def enter(self, work: bool) -> ServingError | None:
-        """Let a request in and return None, or return why not. Each that came in must leave."""
-        refusal = self.refusal(work)
-        if refusal is not None:
-            return refusal
+        """Let an accepted request in and return None, or return why not. Each that came in must leave.
+
+        Whatever the state is by now: what was accepted is finished.
+        """
+        if work and self._queue_full():
+            return self._too_many(work)
         with self._lock:
-            refusal = self._overload(work)  # once more, since others may have come in
+            refusal = self._overload(work)
             if refusal is None:
                 self._inside[work] += 1
         return refusal

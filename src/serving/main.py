@@ -23,6 +23,7 @@ from serving.core import Core
 from serving.engine import StartError
 from serving.errors import ServingError
 from serving.gate import LIGHT_LIMIT, READY, Gate
+from serving.memory import peak_bytes
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.schema import SchemaError, Settings, load, size_in_bytes
@@ -56,7 +57,7 @@ def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0
     loader.start()
     longest = settings.timeout_second + DRAIN_MARGIN
     finished = drain.run(
-        lambda: front.turn(sockets),
+        lambda: front.turn(sockets, (data, admin)),
         data,
         house.gate,
         lambda: -1 if failure else signals.received,
@@ -157,8 +158,8 @@ def _ports(house: House, sockets: dict[int, Any], host: str, port: int, admin_po
         )
 
     data = front.Server(make_app(house), rules(house.gate), sockets, host, port, house.gate.limit + LIGHT_LIMIT)
-    own = Gate(0, lambda: False)
-    own.state = READY
+    own = Gate(ADMIN_THREADS, lambda: False)
+    own.open()
     pages = make_admin(house.gate, house.models, metrics.page, settings.stuck_after_second)
     admin = front.Server(pages, rules(own), sockets, host, admin_port, 4)
     return data, admin
@@ -185,7 +186,7 @@ def _load(house: House, folder: Path, began: float, port: int, failure: list[str
         log.exception("setup failed")
         failure.append(f"{folder / 'src' / 'server.py'}: setup failed: {type(error).__name__}: {error}; the traceback is above")
     else:
-        house.gate.state = READY
+        house.gate.open()
         log.info("ready after %.2f s", time.monotonic() - began)
         log.info("try: %s", curl(settings, port))
     wake()
@@ -193,8 +194,7 @@ def _load(house: House, folder: Path, began: float, port: int, failure: list[str
 
 def _check_memory(settings: Settings) -> None:
     """Raise StartError when the warm-up took more than a pod has: Kubernetes would kill it without a word."""
-    status = Path("/proc/self/status").read_text()
-    peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
+    peak = peak_bytes()
     if peak > size_in_bytes(settings.memory):
         raise StartError(
             f"value.py: memory is {settings.memory!r}, but loading and warming took {peak / 2**20:.0f} MiB: "

@@ -17,6 +17,7 @@ from serving.batcher import Batcher
 from serving.engine import Engine, EngineError, Hardware, StartError
 from serving.errors import BadInput, ModelFailed, ServingError, TooLarge
 from serving.lifetime import Lifetime
+from serving.memory import trim
 from serving.rows import key_of
 from serving.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec
 
@@ -157,6 +158,7 @@ class Model:
         engine = self._engines[instance]
         if isinstance(engine, Engine) and self._example is not None:
             engine.run(self._example, shrink=True)
+            trim()
 
 
 def open_model(name: str, path: Path, options: Options, observer: Observer) -> Model:

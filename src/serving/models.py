@@ -8,12 +8,10 @@ model takes can then be measured. A model that is in use (`uses` > 0) is never c
 """
 
 import contextlib
-import ctypes
 import dataclasses
 import gc
 import logging
 import math
-import mmap
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +24,7 @@ from typing import Any, Protocol
 from serving.engine import Hardware, StartError
 from serving.errors import ModelFailed, NotFound, NotReady, QueueFull
 from serving.lifetime import Lifetime
+from serving.memory import resident_bytes, trim
 from serving.model import Function, Model, Observer, Options, check_file, from_function, open_model
 from serving.schema import Settings, size_in_bytes
 from serving.tensors import Arrays, ModelSpec, TensorSpec
@@ -204,14 +203,14 @@ class Models:
     def _load(self, entry: _Entry, life: Lifetime) -> Model:
         """Make room, load, and make room again once it is known what the model takes. Only one thread is ever here."""
         self._make_room(entry, life.left)
-        before = _resident_bytes()
+        before = resident_bytes()
         try:
             model = entry.open()
         except Exception as error:
             log.exception("model %s cannot be loaded", entry.name)
             raise ModelFailed(f"model {entry.name} cannot be loaded; the log tells why") from error
         with self._lock:
-            entry.bytes = max(entry.bytes, _resident_bytes() - before)
+            entry.bytes = max(entry.bytes, resident_bytes() - before)
             entry.model = model
             self._count_in(entry, model)
         with contextlib.suppress(QueueFull):  # it is loaded, and answers; the next load makes the room
@@ -260,10 +259,5 @@ def _close(model: Model) -> None:
     model.close(CLOSE_SECONDS)
     del model
     gc.collect()
-    # The sessions' memory went back to malloc, which keeps it; a budget is about what the system sees.
-    ctypes.CDLL(None).malloc_trim(0)
-    log.info("a model was unloaded; the process holds %d MB", _resident_bytes() // 2**20)
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+    trim()
+    log.info("a model was unloaded; the process holds %d MB", resident_bytes() // 2**20)

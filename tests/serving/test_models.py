@@ -93,7 +93,7 @@ def make(tmp_path: Path, seen: Seen) -> Iterator[Make]:
 @pytest.fixture
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model takes what its file takes: what the process holds is not measured."""
-    monkeypatch.setattr(serving.models, "_resident_bytes", lambda: 0)
+    monkeypatch.setattr(serving.models, "resident_bytes", lambda: 0)
 
 
 def loaded(models: Models) -> list[str]:
@@ -430,7 +430,7 @@ def test_a_model_that_is_closed_for_good_refuses(make: Make) -> None:
 def test_many_threads_over_many_models_and_a_small_budget_get_their_own_answers(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving.models, "_resident_bytes", lambda: 0)
+    monkeypatch.setattr(serving.models, "resident_bytes", lambda: 0)
     models = make(model_memory="1M")
     for name in "abcd":
         models.on_demand(name, f"{name}.onnx")

@@ -1,0 +1,23 @@
+"""The process's memory, as the system sees it.
+
+Knows malloc and /proc. Does not know what the memory holds.
+"""
+
+import ctypes
+import resource
+from pathlib import Path
+
+
+def resident_bytes() -> int:
+    """Return what the process holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def peak_bytes() -> int:
+    """Return the most that the process has ever held."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+
+
+def trim() -> None:
+    """Give freed memory back to the system: malloc keeps it otherwise, for requests that may never come."""
+    ctypes.CDLL(None).malloc_trim(0)
