@@ -71,8 +71,8 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = _add(commands, "serve", _serve, "serve the model of a service", "monopod serve --service examples/digits")
     serve.add_argument("--host", default="0.0.0.0", help="address to listen on (default: every one)")
-    serve.add_argument("--port", type=int, default=8080, help="data port (default: 8080)")
-    serve.add_argument("--admin-port", type=int, default=8081, help="port of probes and metrics (default: 8081)")
+    serve.add_argument("--port", type=_port, default=8080, help="data port (default: 8080)")
+    serve.add_argument("--admin-port", type=_port, default=8081, help="port of probes and metrics (default: 8081)")
 
     settings = _add(commands, "settings", _settings, "list what value.py may say", "monopod settings", service=False)
     settings.add_argument("--json", action="store_true", help="print JSON")
@@ -89,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--region", default="", help="one region alone")
     render.add_argument("--output", type=Path, metavar="DIR", help="write one file for each region and track there")
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 1 to 65535")
+    return int(text)
 
 
 def _add(commands: Any, name: str, run: Command, words: str, example: str, service: bool = True) -> argparse.ArgumentParser:

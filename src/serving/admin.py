@@ -39,11 +39,14 @@ def make_admin(gate: Gate, models: Models, page: Callable[[], bytes], stuck_afte
     }
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        found = pages.get(environ["PATH_INFO"])
-        status, kind, body = (
-            found() if found else ("404 Not Found", TEXT, f"pages here: {', '.join(pages)}, /api/ping\n".encode())
-        )
+        found, method = pages.get(environ["PATH_INFO"]), environ["REQUEST_METHOD"]
+        if method not in ("GET", "HEAD"):
+            status, kind, body = "405 Method Not Allowed", TEXT, b"GET and HEAD alone\n"
+        elif found is None:
+            status, kind, body = "404 Not Found", TEXT, f"pages here: {', '.join(pages)}, /api/ping\n".encode()
+        else:
+            status, kind, body = found()
         start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
-        return [body]
+        return [] if method == "HEAD" else [body]
 
     return application

@@ -93,7 +93,7 @@ def _service_routes(routes: Blueprint, house: House, prefix: str) -> None:
     routes.get("/openapi.json", endpoint="openapi")(lambda: _json(_document(house, prefix)))
     names: set[str] = set()
     for path, methods, function in routes_of(house.service):
-        name = path.strip("/").replace(".", "_")
+        name = "/" + path.strip("/").replace(".", "_")  # with a slash, unlike any of the platform's own names
         name += f"_{methods[0].lower()}" if name in names else ""  # a path may have a function for each method
         names.add(name)
         routes.add_url_rule(path, name, _own_route(house, function), methods=list(methods))
@@ -211,7 +211,7 @@ def _begin() -> None:
 def _end(response: Response, metrics: Metrics) -> Response:
     response.headers["X-Request-Id"] = g.id
     seconds = time.monotonic() - g.life.begin
-    route = (request.endpoint or "none").split(".")[-1]
+    route = (request.endpoint or "none").split(".")[-1].lstrip("/")
     metrics.request(route, response.status_code, g.reason, seconds)
     if request.method == "POST":
         metrics.stage("upload", g.life.received - g.life.begin)

@@ -89,7 +89,7 @@ class _Parser(HTTPRequestParser):
         try:
             super().parse_header(header_plus)
         except ValueError as error:  # of int() and urlsplit(), which waitress lets through
-            raise ParsingError(str(error)) from error
+            raise ParsingError("its target or a number in it is none") from error
         self.work = self.command not in ("GET", "HEAD", "OPTIONS")
         self.life.deadline = self.life.begin + allowed_seconds(self.headers, self.rules.timeout)
         if self.content_length > self.rules.max_body:
@@ -215,7 +215,8 @@ class _Channel(HTTPChannel):
         if request is not None and not self.requests and now - self.began > longest:
             with self.requests_lock:
                 if self.request is request:
-                    self.refuse(request, SlowBody(f"the request was not whole after {longest:g} s; send it faster, or in parts"))
+                    words = f"the request was not whole after {longest:g} s; send it faster, or in parts"
+                    self.refuse(request, SlowBody(words))
 
     def _unread(self) -> bool:
         idle = time.time() - self.last_activity
@@ -274,7 +275,10 @@ class Server(TcpWSGIServer):
         )
         dispatcher = ThreadedTaskDispatcher()
         dispatcher.set_thread_count(threads)
-        super().__init__(app, sockets, True, None, dispatcher, adj)
+        try:
+            super().__init__(app, sockets, True, None, dispatcher, adj)
+        except OSError as error:
+            raise OSError(f"{host}:{port}: {error.strerror}; choose another port with --port and --admin-port") from error
         self._next_sweep = 0.0
 
     def add_task(self, channel: _Channel) -> None:

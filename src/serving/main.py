@@ -6,6 +6,7 @@ Concurrency. The main thread is the I/O thread of both ports, so that probes are
 loads them. It writes `failure` or the gate's state, each once and before it ends.
 """
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -13,6 +14,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ log = logging.getLogger("monopod.start")
 
 REFUSALS_LOGGED_A_SECOND = 10  # the rest only counts in the metrics: overload must not become a flood of lines
 DRAIN_MARGIN = 5.0  # seconds beyond the timeout that the last answer may take
+ADMIN_THREADS = 4
 
 
 def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0.0.0.0") -> int:
@@ -44,7 +47,9 @@ def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0
         settings = _settings(folder)
         house = _build(folder, settings)
         sockets: dict[int, Any] = {}
-        data, admin = _ports(house, sockets, host, port, admin_port)
+        with _blaming(folder / "src" / "server.py", "its routes: "):
+            app = make_app(house)
+        data, admin = _ports(house, app, sockets, host, port, admin_port)
     except SchemaError as error:
         return _give_up(*error.mistakes)
     except (StartError, OSError) as error:
@@ -82,15 +87,24 @@ def service_class(folder: Path) -> type[Service]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["server"] = module
-    try:
+    with _blaming(path):
         spec.loader.exec_module(module)
-    except Exception as error:
-        log.exception("src/server.py fails")
-        raise StartError(f"{path}: {type(error).__name__}: {error}; the traceback is above") from error
     found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Service) and c.__module__ == "server"]
     if len(found) != 1:
         raise StartError(f"{path}: holds {len(found)} subclasses of Service, must hold one")
     return found[0]
+
+
+@contextlib.contextmanager
+def _blaming(path: Path, what: str = "") -> Iterator[None]:
+    """Make what the service's own code raises a StartError; sys.exit too, which would end the start without a word."""
+    try:
+        yield
+    except StartError:
+        raise
+    except (Exception, SystemExit) as error:
+        log.exception("src/server.py fails")
+        raise StartError(f"{path}: {what}{type(error).__name__}: {error}; the traceback is above") from error
 
 
 def _settings(folder: Path) -> Settings:
@@ -110,7 +124,9 @@ def _build(folder: Path, settings: Settings) -> House:
     version = os.environ.get("MONOPOD_VERSION", "dev")
     metrics.platform(version, settings.service_name)
     models = Models(folder, settings, metrics)
-    service = service_class(folder)(settings, models, metrics, folder)
+    kind = service_class(folder)
+    with _blaming(folder / "src" / "server.py"):
+        service = kind(settings, models, metrics, folder)
     limit = settings.queue_limit + settings.ins_num_per_gpu * max(1, settings.max_batch_size)
 
     def queue_full() -> bool:
@@ -136,7 +152,9 @@ def _watch(metrics: Metrics, models: Models, gate: Gate) -> None:
     metrics.watch("ready", "1 while the pod answers requests.", lambda: {"": float(gate.state == READY)})
 
 
-def _ports(house: House, sockets: dict[int, Any], host: str, port: int, admin_port: int) -> tuple[front.Server, front.Server]:
+def _ports(
+    house: House, app: Any, sockets: dict[int, Any], host: str, port: int, admin_port: int
+) -> tuple[front.Server, front.Server]:
     settings, metrics = house.settings, house.metrics
 
     sparing = logs.Sparing(REFUSALS_LOGGED_A_SECOND)
@@ -157,11 +175,11 @@ def _ports(house: House, sockets: dict[int, Any], host: str, port: int, admin_po
             refused,
         )
 
-    data = front.Server(make_app(house), rules(house.gate), sockets, host, port, house.gate.limit + LIGHT_LIMIT)
+    data = front.Server(app, rules(house.gate), sockets, host, port, house.gate.limit + LIGHT_LIMIT)
     own = Gate(ADMIN_THREADS, lambda: False)
     own.open()
     pages = make_admin(house.gate, house.models, metrics.page, settings.stuck_after_second)
-    admin = front.Server(pages, rules(own), sockets, host, admin_port, 4)
+    admin = front.Server(pages, rules(own), sockets, host, admin_port, ADMIN_THREADS, front.SPARE_CONNECTIONS)
     return data, admin
 
 
@@ -176,15 +194,16 @@ def _load(house: House, folder: Path, began: float, port: int, failure: list[str
                 settings.cpu, settings.ins_num_per_gpu, options.hardware.threads,
             )  # fmt: skip
             house.models.load(settings.service_name, settings.model_path)
-        house.service.setup()
+        with _blaming(folder / "src" / "server.py", "setup failed: "):
+            house.service.setup()
         if not house.models.names() and type(house.service) is Service:
             raise StartError("value.py: no model_path, and no src/server.py that brings a model; set model_path")
         _check_memory(settings)
     except StartError as error:
         failure.append(str(error))
     except Exception as error:
-        log.exception("setup failed")
-        failure.append(f"{folder / 'src' / 'server.py'}: setup failed: {type(error).__name__}: {error}; the traceback is above")
+        log.exception("the start failed")
+        failure.append(f"unexpected: {type(error).__name__}: {error}; the traceback is above, please report it")
     else:
         house.gate.open()
         log.info("ready after %.2f s", time.monotonic() - began)
