@@ -73,9 +73,17 @@ class Full:
 
     def __init__(self, service: Running, seconds: float):
         self.pool = ThreadPoolExecutor(6)
-        self.answers = [self.pool.submit(sleep_on, service, seconds) for _ in range(6)]
+        self.answers = [self.pool.submit(sleep_on, service, seconds) for _ in range(2)]
+        self.wait(service, 2, 0)  # or all six could be in the queue before the first is taken out, and two be refused
+        self.answers += [self.pool.submit(sleep_on, service, seconds) for _ in range(4)]
+        self.wait(service, 6, 4)
+
+    def wait(self, service: Running, inside: int, rows: int) -> None:
         end = time.monotonic() + 5
-        while json.loads(get(service.url + "/status")[1])["queue"]["rows"] < 4:
+        while True:
+            status = json.loads(get(service.url + "/status")[1])
+            if (status["in_progress"], status["queue"]["rows"]) == (inside, rows):
+                break
             assert time.monotonic() < end
             time.sleep(0.01)
 

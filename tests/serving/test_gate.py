@@ -28,8 +28,24 @@ def gate(limit: int = 2, state: str = READY, full: bool = False) -> Gate:
     ],
 )
 def test_the_state_of_the_pod_decides_first(state: str, work: bool, refusal: type[ServingError] | None) -> None:
-    found = gate(state=state).enter(work)
+    found = gate(state=state).refusal(work)
     assert (found is None) if refusal is None else isinstance(found, refusal)
+
+
+@pytest.mark.parametrize("state", [READY, DRAINING, CLOSED])
+def test_what_was_accepted_comes_in_whatever_the_state_is_by_then(state: str) -> None:
+    assert gate(state=state).enter(True) is None
+
+
+def test_a_gate_that_closed_while_the_models_loaded_does_not_open() -> None:
+    one = gate(state=STARTING)
+    assert not one.drain()
+    one.open()
+    assert one.state == CLOSED
+    other = gate(state=STARTING)
+    other.open()
+    assert other.drain()
+    assert other.state == DRAINING
 
 
 def test_a_gate_begins_closed_for_work() -> None:

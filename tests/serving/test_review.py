@@ -231,7 +231,10 @@ def test_connections_to_the_data_port_leave_the_admin_port_room(slow: Running) -
             s.setblocking(False)
             s.connect_ex(("127.0.0.1", slow.port))
             many.append(s)
-        time.sleep(0.5)
+        end = time.monotonic() + 10
+        while "reached the connection limit" not in slow.log.read_text():
+            assert time.monotonic() < end
+            time.sleep(0.05)
         assert get(slow.admin + "/livez")[0] == 200
     finally:
         for s in many:
