@@ -16,8 +16,14 @@ from serving.models import Models
 TEXT = "text/plain; charset=utf-8"
 
 
-def make_admin(gate: Gate, models: Models, page: Callable[[], bytes], stuck_after: float) -> Callable[..., Iterable[bytes]]:
-    """Return the WSGI application. stuck_after: seconds after which a running batch counts as hung."""
+def make_admin(
+    gate: Gate, models: Models, hook_seconds: Callable[[], float], page: Callable[[], bytes], stuck_after: float, timeout: float
+) -> Callable[..., Iterable[bytes]]:
+    """Return the WSGI application.
+
+    hook_seconds: how long the longest job of the service's own code has been running. stuck_after: seconds after which a
+    running batch counts as hung; own code may also run for a request's whole timeout.
+    """
 
     def livez() -> tuple[str, str, bytes]:
         for model in models.loaded():
@@ -25,6 +31,12 @@ def make_admin(gate: Gate, models: Models, page: Callable[[], bytes], stuck_afte
             if stuck > stuck_after:
                 words = f"model {model.spec.name}: a batch has been running for {stuck:.0f} s, over stuck_after_second\n"
                 return "503 Service Unavailable", TEXT, words.encode()
+        hook = hook_seconds()
+        if hook > stuck_after + timeout:
+            words = (
+                f"the service's own code has been at one request for {hook:.0f} s, over stuck_after_second + timeout_second\n"
+            )
+            return "503 Service Unavailable", TEXT, words.encode()
         return "200 OK", TEXT, b"ok\n"
 
     def readyz() -> tuple[str, str, bytes]:

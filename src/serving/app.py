@@ -37,6 +37,7 @@ TENSORS = "application/octet-stream"
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'"
 )
+LONGEST_PATH = 200  # characters of a path in the log
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 BY_STATUS = {c.status: c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, ServingError)}
@@ -218,7 +219,7 @@ def _end(response: Response, metrics: Metrics) -> Response:
     trace = TRACE_PARENT.match(request.headers.get("traceparent", ""))
     extra = {"request_id": g.id, "route": route, "code": response.status_code, "milliseconds": round(seconds * 1000, 2)}
     extra.update({"reason": g.reason} if g.reason else {}, **({"trace_id": trace[1]} if trace else {}))
-    access.info("%s %s", request.method, request.path, extra=extra)
+    access.info("%s %s", request.method, request.path[:LONGEST_PATH], extra=extra)
     return response
 
 

@@ -21,6 +21,7 @@ from typing import Protocol
 from serving.calls import Call, Slice, bury, fail, fail_all, failure
 from serving.errors import BadInput, NotReady, QueueFull
 from serving.lifetime import Lifetime
+from serving.priority import yield_to_others
 from serving.rows import cut, join, key_of, split
 from serving.tensors import Arrays
 
@@ -44,6 +45,7 @@ class Batcher:
     idle(instance), if given, is called there some time after the last batch.
     batched: whether rows may be joined and split; if not, each call runs alone and as it is.
     max_batch_size and queue_limit count rows; max_queue_delay is in seconds.
+    modest: the threads compute on cores, and yield them to others.
     """
 
     def __init__(
@@ -58,10 +60,11 @@ class Batcher:
         queue_limit: int = 64,
         max_queue_delay: float = 0.0,
         idle: Callable[[int], None] | None = None,
+        modest: bool = False,
     ):
         self.name, self._run_model, self._idle, self._observer = name, run, idle, observer
         self.max_batch_size = max_batch_size if batched else 1
-        self.batched, self.queue_limit, self._delay = batched, queue_limit, max_queue_delay
+        self.batched, self.queue_limit, self._delay, self._modest = batched, queue_limit, max_queue_delay, modest
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._queue: deque[Call] = deque()
@@ -129,6 +132,8 @@ class Batcher:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _loop(self, instance: int) -> None:
+        if self._modest:
+            yield_to_others()
         worked: bool | None = False
         while worked is not None:
             worked = self._turn(instance, worked)

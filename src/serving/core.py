@@ -13,6 +13,8 @@ in a job becomes its future's, so no job ends a thread. Requests that nobody wai
 import contextlib
 import logging
 import math
+import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from serving.fetch import Fetcher
 from serving.lifetime import Lifetime
 from serving.metrics import Metrics
 from serving.models import Handle
+from serving.priority import yield_to_others
 from serving.schema import size_in_bytes
 from serving.service import Answer, Request, Service, handles_itself
 from serving.tensors import Arrays
@@ -67,9 +70,14 @@ class Core:
         self._may_fetch = bool(settings.fetch_hosts)
         self._own_handle = handles_itself(service)
         cores = max(1, math.ceil(settings.cpu))
-        self._before = ThreadPoolExecutor(cores, "before")
+        self._before = ThreadPoolExecutor(cores, "before", yield_to_others)
         self._after = ThreadPoolExecutor(cores, "after")
         self._blocking = ThreadPoolExecutor(limit, "blocking")
+        self._since: dict[int, float] = {}  # thread -> since when it has been at its job; each thread writes its own entry
+
+    def stuck_seconds(self) -> float:
+        """Return how long the longest job of a hook has been running, in seconds."""
+        return max((time.monotonic() - since for since in list(self._since.values())), default=0.0)
 
     def answer(self, raw: Raw) -> Future[Reply]:
         """Answer a request of the service's own route."""
@@ -135,19 +143,23 @@ class Core:
 
     def _guarded(self, answer: Future[Reply], raw: Raw, work: Callable[[], None]) -> None:
         """Do one stage, unless nobody waits any more; whatever it raises becomes the answer."""
+        me = threading.get_ident()
+        self._since[me] = time.monotonic()
         try:
             raw.life.check()
             work()
-        except InvalidStateError:
-            pass  # the client went away in the meantime
         except ServingError as error:
             _fail(answer, error)
         except BaseException as error:  # sys.exit in a hook too: nobody else would answer
+            if isinstance(error, InvalidStateError) and answer.done():
+                return  # the client went away in the meantime
             if isinstance(error, TimeoutError) and raw.life.left() < 0.01:  # it waited for a model's future itself
                 _fail(answer, raw.life.too_late())
                 return
             log.exception("the service's own code failed", extra={"request_id": raw.id})
             _fail(answer, ServiceFailed(f"the service failed on this request; its log tells why under request_id {raw.id}"))
+        finally:
+            del self._since[me]
 
 
 def _promise(life: Lifetime) -> Future[Reply]:

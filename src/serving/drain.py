@@ -7,6 +7,7 @@ Knows states and times. Does not know sockets beyond "let them work", nor reques
 """
 
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -40,6 +41,8 @@ class Signals:
         signal.signal(signal.SIGINT, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received and number == signal.SIGINT:
+            os._exit(128 + number)  # a person who presses Ctrl-C again will not wait
         self.received = self.received or number
         self._wake()
 

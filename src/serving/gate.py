@@ -14,6 +14,8 @@ from serving.errors import NotReady, QueueFull, ServingError
 STARTING, READY, DRAINING, CLOSED = "starting", "ready", "draining", "closed"
 LIGHT_LIMIT = 16  # requests at once that call no model: the page, metadata, a service's own GET routes
 
+UPLOAD_BYTES = 256 * 2**20  # of unfinished bodies, in memory and /tmp: beyond, no new one is begun
+
 
 class Gate:
     """Counts the requests in the house: `limit` that do work, and a few that do not.
@@ -24,6 +26,7 @@ class Gate:
     def __init__(self, limit: int, queue_full: Callable[[], bool]):
         self.limit, self._queue_full = limit, queue_full
         self.state = STARTING
+        self.uploading_bytes = 0  # of bodies that are not whole yet, told by the I/O thread a few times a second
         self._lock = threading.Lock()
         self._inside = {True: 0, False: 0}  # work: yes or no
 
@@ -45,6 +48,8 @@ class Gate:
             return NotReady("the model is still loading; try again when /v2/health/ready answers 200")
         if self.state == CLOSED:
             return NotReady("this pod is shutting down; try again, another pod will answer")
+        if work and self.uploading_bytes > UPLOAD_BYTES:
+            return QueueFull(f"{self.uploading_bytes} bytes of unfinished bodies are held already; try again in a second")
         return self._overload(work) or (self._too_many(work) if work and self._queue_full() else None)
 
     def enter(self, work: bool) -> ServingError | None:

@@ -178,7 +178,14 @@ def _ports(
     data = front.Server(app, rules(house.gate), sockets, host, port, house.gate.limit + LIGHT_LIMIT)
     own = Gate(ADMIN_THREADS, lambda: False)
     own.open()
-    pages = make_admin(house.gate, house.models, metrics.page, settings.stuck_after_second)
+    pages = make_admin(
+        house.gate,
+        house.models,
+        house.core.stuck_seconds,
+        metrics.page,
+        settings.stuck_after_second,
+        settings.timeout_second,
+    )
     admin = front.Server(pages, rules(own), sockets, host, admin_port, ADMIN_THREADS, front.SPARE_CONNECTIONS)
     return data, admin
 

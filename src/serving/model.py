@@ -6,7 +6,7 @@ Knows engines, functions and the batcher. Does not know requests or which models
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,7 @@ from serving.engine import Engine, EngineError, Hardware, StartError
 from serving.errors import BadInput, ModelFailed, ServingError, TooLarge
 from serving.lifetime import Lifetime
 from serving.memory import trim
+from serving.priority import yield_to_others
 from serving.rows import key_of
 from serving.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec
 
@@ -73,6 +74,7 @@ class Model:
             queue_limit=options.queue_limit,
             max_queue_delay=options.max_queue_delay,
             idle=self._give_back,
+            modest=options.hardware.provider == "cpu",  # a GPU must not wait for the thread that feeds it
         )
 
     def submit(self, arrays: Arrays, life: Lifetime) -> Future[Arrays]:
@@ -168,7 +170,9 @@ def open_model(name: str, path: Path, options: Options, observer: Observer) -> M
     """
     check_file(path)
     began = time.perf_counter()
-    engines = [Engine(path, options.hardware) for _ in range(options.instances)]
+    # onnxruntime's own threads take their priority from the thread that opens the session.
+    with ThreadPoolExecutor(1, initializer=yield_to_others if options.hardware.provider == "cpu" else None) as aside:
+        engines = [aside.submit(Engine, path, options.hardware).result() for _ in range(options.instances)]
     spec = ModelSpec(name, engines[0].inputs, engines[0].outputs, _batched(path, engines[0], options))
     return _warm(Model(spec, engines, options, observer), options, observer, began)
 

@@ -90,9 +90,8 @@ def test_while_draining_requests_are_served_and_their_connections_closed() -> No
 def test_a_request_that_is_half_sent_at_the_term_is_finished() -> None:
     with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as s:
         length = len(BODY)
-        s.sendall(
-            f"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{".encode()
-        )
+        head = f"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}"
+        s.sendall(f"{head}\r\n\r\n{{".encode())
         service.process.send_signal(signal.SIGTERM)
         time.sleep(0.8)  # past the drain delay
         s.sendall(BODY[1:].encode())

@@ -73,8 +73,10 @@ class Full:
 
     def __init__(self, service: Running, seconds: float):
         self.pool = ThreadPoolExecutor(6)
+        before = rows(service)
         self.answers = [self.pool.submit(sleep_on, service, seconds) for _ in range(2)]
-        self.wait(service, 2, 0)  # or all six could be in the queue before the first is taken out, and two be refused
+        while rows(service) < before + 2:  # or all six could be in the queue before the first is taken out, and be refused
+            time.sleep(0.01)
         self.answers += [self.pool.submit(sleep_on, service, seconds) for _ in range(4)]
         self.wait(service, 6, 4)
 
@@ -100,6 +102,19 @@ def test_a_full_queue_refuses_at_the_head_without_100_continue_and_without_the_b
         assert "queue is full" in json.loads(text)["error"]
         assert s.recv(1) == b""  # half-closed at once
     assert full.done() == [200] * 6
+
+
+def test_a_refused_connection_whose_body_ends_soon_serves_on(slow: Running) -> None:
+    full = Full(slow, 1.0)
+    with connect(slow) as s:
+        s.sendall(head(50_000) + b"x" * 10_000)
+        status, headers, _ = answer(s)
+        assert (status, headers.get("connection")) == (429, None)
+        s.sendall(b"x" * 40_000 + head(0, path="/api/ping", method="GET"))
+        assert answer(s)[2] == b'{"ping":"pong"}'
+        full.done()
+        s.sendall(head(len(body(0))) + body(0))
+        assert answer(s)[0] == 200
 
 
 def test_a_refused_client_that_sends_on_reads_its_answer_and_no_reset(slow: Running) -> None:
