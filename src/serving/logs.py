@@ -1,15 +1,26 @@
 """Logs: one JSON object a line on stdout.
 
 Knows the fields. Does not know what happened.
+
+Concurrency. A thread that logs only puts its record into a queue, which needs no lock of ours; one thread writes. A lock held
+while writing would make every worker wait for the slowest, and a reader of stdout that stops would stop them all. The writer
+ends with `stop`, which waits until all is written. A process that is killed loses the lines of its last moment.
 """
 
+import atexit
 import logging
 import sys
+import threading
 import time
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
 from typing import Any
 
 from serving import jsons
 
+MOST_WAITING = 10_000  # lines; while stdout is stuck, what comes beyond is dropped
+STOP_SECONDS = 2.0  # a stdout that is stuck must not hold up the end
+_listeners: list[QueueListener] = []
 FIELDS = ("request_id", "trace_id", "route", "code", "reason", "milliseconds")
 
 
@@ -54,10 +65,46 @@ class Sparing:
         return self._count <= self._most
 
 
+class _Queued(QueueHandler):
+    """Hands records on as they are: the writer makes lines of them."""
+
+    lines: "SimpleQueue[logging.LogRecord]"
+
+    def __init__(self, lines: "SimpleQueue[logging.LogRecord]"):
+        super().__init__(lines)
+        self.lines = lines
+
+    def createLock(self) -> None:
+        self.lock = None  # the queue has its own, in C
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self.lines.qsize() < MOST_WAITING:
+            self.lines.put(record)
+
+
 def start(service: str, region: str) -> None:
-    """Send every logger's lines to stdout. waitress' own word on its queue is left out: the queue here is counted elsewhere."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Lines(service, region))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    """Send every logger's lines to stdout.
+
+    waitress' own word on its queue is left out: the queue here is counted elsewhere.
+    """
+    writer = logging.StreamHandler(sys.stdout)
+    writer.setFormatter(_Lines(service, region))
+    lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    logging.basicConfig(level=logging.INFO, handlers=[_Queued(lines)], force=True)
+    listener = QueueListener(lines, writer)
+    listener.start()
+    _listeners.append(listener)
+    atexit.register(stop)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     logging.captureWarnings(True)
+
+
+def stop() -> None:
+    """Wait until all lines are written, for STOP_SECONDS at most."""
+    while _listeners:
+        waiter = threading.Thread(target=_listeners.pop().stop, daemon=True)
+        waiter.start()
+        waiter.join(STOP_SECONDS)

@@ -71,7 +71,7 @@ def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0
     )
     if failure:
         return _give_up(*failure)
-    sys.stdout.flush()
+    logs.stop()
     # Threads that hang in a model or in the service's own code must not hold up an end that is decided.
     os._exit(0 if finished else 1)
 
@@ -235,6 +235,7 @@ def curl(settings: Settings, port: int) -> str:
 
 
 def _give_up(*mistakes: str) -> int:
+    logs.stop()
     for mistake in mistakes:
         print(mistake, file=sys.stderr)
     return 1
