@@ -19,7 +19,7 @@ from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from serving import errors, jsons, openapi
-from serving.core import JSON, Core, Raw, Reply
+from serving.core import JSON, Core, Decoded, Raw, Reply
 from serving.errors import BadInput, ServiceFailed, ServingError, WrongContentType
 from serving.gate import READY, Gate
 from serving.lifetime import Lifetime
@@ -28,15 +28,14 @@ from serving.models import Handle, Models
 from serving.protocol import v1, v2
 from serving.schema import Settings, size_in_bytes
 from serving.service import Request, Service, routes_of
+from serving.tensors import ModelSpec
 
 access = logging.getLogger("monopod.access")
 log = logging.getLogger("monopod.app")
 
 VERSION = "1"  # of every model: the platform serves one
 TENSORS = "application/octet-stream"
-PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'"
-)
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'"
 LONGEST_PATH = 200  # characters of a path in the log
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -83,7 +82,7 @@ def _service_routes(routes: Blueprint, house: House, prefix: str) -> None:
     page = files("serving").joinpath("page.html").read_bytes()
 
     def show_page() -> Response:
-        return Response(page, mimetype="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
+        return Response(page, mimetype="text/html", headers={"Content-Security-Policy": POLICY})
 
     if prefix:
         routes.post("", endpoint="service")(lambda: _wait(house.core.answer(_raw(settings))))
@@ -148,32 +147,30 @@ def _infer(core: Core, settings: Settings, model: Handle) -> Future[Reply]:
     if request.mimetype not in (JSON, TENSORS, ""):
         raise WrongContentType(f"content type {request.mimetype} is not taken here; send {JSON} or {TENSORS}")
     raw, header_length = _raw(settings), request.headers.get("Inference-Header-Content-Length")
-    kept: list[v2.InferRequest] = []
 
-    def before() -> Any:
-        kept.append(v2.decode(raw.body, header_length, model.spec(raw.life), settings.max_rows_per_request))
-        if kept[0].timeout_s:
-            raw.life.shorten(kept[0].timeout_s)
-        return kept[0].inputs
+    def decode(spec: ModelSpec) -> Decoded:
+        call = v2.decode(raw.body, header_length, spec, settings.max_rows_per_request)
+        if call.timeout_s:
+            raw.life.shorten(call.timeout_s)
+        return call.inputs, lambda outputs: _tensors(*v2.encode(call, spec, VERSION, outputs))
 
-    def after(outputs: Any) -> Reply:
-        body, length = v2.encode(kept[0], model.spec(raw.life), VERSION, outputs)
-        if length is None:
-            return Reply(body)
-        return Reply(body, TENSORS, headers=(("Inference-Header-Content-Length", str(length)),))
+    return core.infer(model, raw, decode)
 
-    return core.infer(model, raw, before, after)
+
+def _tensors(body: bytes, header_length: int | None) -> Reply:
+    if header_length is None:
+        return Reply(body)
+    return Reply(body, TENSORS, headers=(("Inference-Header-Content-Length", str(header_length)),))
 
 
 def _predict(core: Core, settings: Settings, model: Handle) -> Future[Reply]:
     raw = _raw(settings)
-    kept: list[Any] = []
 
-    def before() -> Any:
-        kept.append(v1.decode(raw.body, model.spec(raw.life), settings.max_rows_per_request))
-        return kept[0].inputs
+    def decode(spec: ModelSpec) -> Decoded:
+        call = v1.decode(raw.body, spec, settings.max_rows_per_request)
+        return call.inputs, lambda outputs: Reply(v1.encode(call, spec, outputs))
 
-    return core.infer(model, raw, before, lambda outputs: Reply(v1.encode(kept[0], model.spec(raw.life), outputs)))
+    return core.infer(model, raw, decode)
 
 
 def _raw(settings: Settings, values: dict[str, Any] | None = None) -> Raw:

@@ -29,7 +29,7 @@ from serving.models import Handle
 from serving.priority import yield_to_others
 from serving.schema import size_in_bytes
 from serving.service import Answer, Request, Service, handles_itself
-from serving.tensors import Arrays
+from serving.tensors import Arrays, ModelSpec
 
 log = logging.getLogger("monopod.core")
 
@@ -59,6 +59,11 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+After = Callable[[Arrays], Reply]
+Decoded = tuple[Arrays, After]
+Prepared = tuple[Handle, Arrays, After]
+
+
 class Core:
     """Answers requests. `limit` is how many the gate lets in at once."""
 
@@ -83,18 +88,15 @@ class Core:
         """Answer a request of the service's own route."""
         if self._own_handle:
             return self.call(self._service.handle, raw)
-        kept: list[Request] = []
 
-        def before() -> tuple[Handle, Arrays]:
-            kept.append(self._request(raw))
-            return self._service.model, self._service.preprocess(kept[0])
-
-        def after(outputs: Arrays) -> Reply:
-            return _reply(self._service.postprocess(outputs, kept[0]), kept[0])
+        def prepare() -> Prepared:
+            request = self._request(raw)
+            rows = self._service.preprocess(request)
+            return self._service.model, rows, lambda outputs: _reply(self._service.postprocess(outputs, request), request)
 
         # A picture's URL is fetched while decoding: that waits for another server, and must not hold up those who compute.
         waits = self._may_fetch and raw.content_type.lower().lstrip().startswith(JSON)
-        return self.staged(raw, before, after, self._blocking if waits else self._before)
+        return self._staged(raw, prepare, self._blocking if waits else self._before)
 
     def call(self, function: Callable[[Request], Any], raw: Raw) -> Future[Reply]:
         """Answer a request by a function that waits inside models: `handle`, or a route of the service's own."""
@@ -108,34 +110,34 @@ class Core:
         self._blocking.submit(self._guarded, answer, raw, work)
         return answer
 
-    def staged(
-        self,
-        raw: Raw,
-        before: Callable[[], tuple[Handle, Arrays]],
-        after: Callable[[Arrays], Reply],
-        pool: ThreadPoolExecutor | None = None,
-    ) -> Future[Reply]:
-        """Answer a request in stages: `before` gives a model and its inputs, `after` makes the answer of the outputs."""
+    def infer(self, model: Handle, raw: Raw, decode: Callable[[ModelSpec], Decoded]) -> Future[Reply]:
+        """Answer a request that speaks to a model alone: decode gives its inputs, and what makes the answer of the outputs.
+
+        A model that is yet to be loaded is waited for aside.
+        """
+
+        def prepare() -> Prepared:
+            return model, *decode(model.spec(raw.life))
+
+        return self._staged(raw, prepare, self._before if model.loaded else self._blocking)
+
+    def _staged(self, raw: Raw, prepare: Callable[[], Prepared], pool: ThreadPoolExecutor) -> Future[Reply]:
         answer = _promise(raw.life)
 
-        def finish(outputs: Future[Arrays]) -> None:
+        def finish(after: After, outputs: Future[Arrays]) -> None:
             with self._metrics.timed("encode"):
                 reply = after(outputs.result())
             answer.set_result(reply)
 
         def begin() -> None:
             with self._metrics.timed("decode"):
-                model, arrays = before()
+                model, arrays, after = prepare()
             model.submit(arrays, raw).add_done_callback(
-                lambda outputs: self._after.submit(self._guarded, answer, raw, lambda: finish(outputs))
+                lambda outputs: self._after.submit(self._guarded, answer, raw, lambda: finish(after, outputs))
             )
 
-        (pool or self._before).submit(self._guarded, answer, raw, begin)
+        pool.submit(self._guarded, answer, raw, begin)
         return answer
-
-    def infer(self, model: Handle, raw: Raw, before: Callable[[], Arrays], after: Callable[[Arrays], Reply]) -> Future[Reply]:
-        """Answer a request that speaks to a model alone. A model that is yet to be loaded is waited for aside."""
-        return self.staged(raw, lambda: (model, before()), after, None if model.loaded else self._blocking)
 
     def _request(self, raw: Raw) -> Request:
         payload = inputs.decode(raw.content_type, raw.body, raw.form, raw.files, self._fetcher, raw.life.deadline)
