@@ -74,8 +74,12 @@ class _Queued(QueueHandler):
         super().__init__(lines)
         self.lines = lines
 
-    def createLock(self) -> None:
-        self.lock = None  # the queue has its own, in C
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+        """Without the handler's lock: the queue has its own, in C."""
+        found = self.filter(record)
+        if found:
+            self.emit(record)
+        return found
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         return record
