@@ -74,12 +74,12 @@ class _Queued(QueueHandler):
         super().__init__(lines)
         self.lines = lines
 
-    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+    def handle(self, record: logging.LogRecord) -> bool:
         """Without the handler's lock: the queue has its own, in C."""
-        found = self.filter(record)
-        if found:
+        wanted = bool(self.filter(record))
+        if wanted:
             self.emit(record)
-        return found
+        return wanted
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         return record
