@@ -4,6 +4,7 @@ Knows one socket and waitress' states of it. Does not know how it was accepted.
 """
 
 import socket
+import threading
 import time
 from typing import Any
 
@@ -132,7 +133,9 @@ class Channel(HTTPChannel):
         body = rules.respond(error, request.headers.get("X_REQUEST_ID", ""))
         text = b"" if request.command == "HEAD" else body
         retry = "Retry-After: 1\r\n" if error.status in (429, 503) else ""
-        keep = self.requests == [request] and request.may_serve_on()
+        # While a worker refuses, the I/O thread (the main one) may have read bytes that it would take for a head, not the body.
+        sure = not request.unread or threading.current_thread() is threading.main_thread()
+        keep = sure and self.requests == [request] and request.may_serve_on()
         self.requests = []
         self.request = None
         request.close()

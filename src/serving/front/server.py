@@ -85,7 +85,7 @@ class Server(TcpWSGIServer):
     def quiet(self) -> bool:
         """Return whether no connection has a request or an unsent answer."""
         return not any(
-            c.requests or c.request is not None or c.total_outbufs_len or c.lingers_until
+            c.requests or c.request is not None or c.total_outbufs_len or c.lingers_until or c.skip
             for c in list(self.active_channels.values())
         )
 
