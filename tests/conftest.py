@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.running import ROOT, Running, running
+from tests.running import ROOT, Running, make_service, running
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,17 @@ def demo() -> Iterator[Running]:
         yield service
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service without a line of code of its own."""
+    folder = make_service(
+        tmp_path_factory.mktemp("digits") / "small", 'model_path = "model/digits.onnx"', models=("tests/models/digits.onnx",)
+    )
+    with running(folder) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
 def needs() -> Callable[[str, str], str]:
     """Return a program's path; skip where it is missing, saying which Debian package has it. In CI nothing is skipped."""
 

@@ -5,28 +5,18 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 
-from tests.running import ROOT, Running, get, make_service, post_json, running
+from tests.running import ROOT, Running, get, post_json
 
 COFFEE = (ROOT / "examples/images/coffee.jpg").read_bytes()
 PREFIXES = ["/api/demo", "/api/like/demo"]
 JPEG = {"Content-Type": "image/jpeg"}
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service without a line of code of its own."""
-    folder = make_service(
-        tmp_path_factory.mktemp("digits") / "small", 'model_path = "model/digits.onnx"', models=("tests/models/digits.onnx",)
-    )
-    with running(folder) as service:
-        yield service
 
 
 def ask(

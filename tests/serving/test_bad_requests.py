@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serving.tensors import DATATYPES
-from tests.running import ROOT, Running, get, make_service, post_json, running
+from tests.running import ROOT, Running, get, post_json, running
 from tests.serving.test_app import COFFEE, JPEG, JSON, ask, form
 
 OWN = "/api/demo"
@@ -20,15 +20,6 @@ PREDICT = "/v1/models/demo:predict"
 @pytest.fixture(scope="module")
 def tensors() -> Iterator[Running]:
     with running(ROOT / "tests/services/tensors") as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = make_service(
-        tmp_path_factory.mktemp("digits") / "small", 'model_path = "model/digits.onnx"', models=("tests/models/digits.onnx",)
-    )
-    with running(folder) as service:
         yield service
 
 
