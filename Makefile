@@ -3,14 +3,22 @@ SERVICE ?= .
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
+# What a service needs beside the platform: packages, and model files that its model/Makefile makes.
+REQUIREMENTS := $(wildcard $(SERVICE)/src/requirements.txt)
+MAKES := $(wildcard $(SERVICE)/model/Makefile)
+make_model = $(MAKE) --no-print-directory --directory $(1)/model PYTHON=$(abspath $(BIN)/python)
 
-.PHONY: help serve test test-gpu test-cluster check bench bench-render lock clean
+.PHONY: help serve model test test-gpu test-cluster check bench bench-render lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
-serve: .venv/serve        ## start the service of SERVICE (default: the root) and print its curl line
+serve: model              ## start the service of SERVICE (default: the root) and print its curl line
 	$(BIN)/monopod serve --service $(SERVICE)
+
+model: .venv/serve        ## install the packages of SERVICE and make the files of its model/
+	$(if $(REQUIREMENTS),$(PIP) --requirement $(REQUIREMENTS))
+	$(if $(MAKES),$(call make_model,$(SERVICE)))
 
 test: .venv/dev           ## every test that needs no cluster and no GPU
 	$(BIN)/pytest -m "not gpu and not cluster"
@@ -43,13 +51,14 @@ clean:                    ## forget what was installed
 
 .venv-gpu/dev: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv-gpu
-	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[runtime,gpu,deploy,dev]'
+	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[runtime,gpu,tools,deploy,dev]'
 	@touch $@
 
 .venv/serve: pyproject.toml requirements.lock | .venv/bin/pip
-	$(PIP) --editable '.[runtime,cpu]'
+	$(PIP) --editable '.[runtime,cpu,tools]'
 	@touch $@
 
-.venv/dev: pyproject.toml requirements.lock | .venv/bin/pip
-	$(PIP) --editable '.[runtime,cpu,deploy,dev]'
+.venv/dev: pyproject.toml requirements.lock $(wildcard examples/*/src/requirements.txt) | .venv/bin/pip
+	$(PIP) --editable '.[runtime,cpu,tools,deploy,dev]' $(addprefix --requirement ,$(wildcard examples/*/src/requirements.txt))
+	$(foreach example,$(patsubst %/model/Makefile,%,$(wildcard examples/*/model/Makefile)),$(call make_model,$(example)) &&) true
 	@touch $@ .venv/serve
