@@ -47,6 +47,12 @@ def _serve(arguments: argparse.Namespace) -> int:
     return serve(arguments.service.resolve(), arguments.port, arguments.admin_port, arguments.host)
 
 
+def _bench(arguments: argparse.Namespace) -> int:
+    from serving.bench.command import bench_command
+
+    return bench_command(arguments)
+
+
 def _settings(arguments: argparse.Namespace) -> int:
     from conf.cli import settings_command
 
@@ -74,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=_port, default=8080, help="data port (default: 8080)")
     serve.add_argument("--admin-port", type=_port, default=8081, help="port of probes and metrics (default: 8081)")
 
+    bench = _add(commands, "bench", _bench, "measure a running service", "monopod bench --file cat.jpg --rate 50 --seconds 10")
+    _load_of(bench)
+    bench.add_argument("--json", action="store_true", help="print JSON")
+
     settings = _add(commands, "settings", _settings, "list what value.py may say", "monopod settings", service=False)
     settings.add_argument("--json", action="store_true", help="print JSON")
     settings.add_argument("--markdown", action="store_true", help="print docs/settings.md")
@@ -91,10 +101,47 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _load_of(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", default="", help="where to send (default: the service's own route on localhost:8080)")
+    many: dict[str, Any] = {"action": "append", "default": []}
+    parser.add_argument("--file", "--image", type=Path, **many, help="a picture or video to send; several are sent in turn")
+    parser.add_argument("--data", metavar="TEXT|@FILE", **many, help="JSON to send; several are sent in turn")
+    parser.add_argument("--form", metavar="NAME=TEXT|@FILE", **many, help="a field of a form; all together are one body")
+    parser.add_argument("--header", metavar="LINE", **many, help="a header of every request, as 'Name: value'")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--concurrency", type=_count, default=8, help="connections, each sends when its answer came (default: 8)")
+    how.add_argument("--rate", type=_positive, help="requests a second, due at fixed times whether or not answers come")
+    parser.add_argument("--seconds", type=_positive, default=10.0, help="how long to measure (default: 10)")
+    parser.add_argument("--warm-up", type=_not_negative, default=1.0, help="seconds of load before that (default: 1)")
+    parser.add_argument("--timeout", type=_positive, default=60.0, help="most seconds for one answer (default: 60)")
+
+
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 1 to 65535")
     return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 to 10000")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    if not (number := _not_negative(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0")
+    return number
+
+
+def _not_negative(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 0 to a million")
+    return number
 
 
 def _add(commands: Any, name: str, run: Command, words: str, example: str, service: bool = True) -> argparse.ArgumentParser:

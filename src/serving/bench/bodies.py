@@ -1,0 +1,89 @@
+"""What is sent: files, JSON texts and forms as the bodies of requests.
+
+Knows content types and files. Does not know where bodies go, nor how often.
+"""
+
+import json
+import mimetypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# What Python's own table lacks, or reads from the machine's.
+TYPES = {
+    ".avi": "video/x-msvideo",
+    ".json": "application/json",
+    ".mkv": "video/x-matroska",
+    ".mov": "video/quicktime",
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".webp": "image/webp",
+}
+BYTES = "application/octet-stream"
+BOUNDARY = "monopod-bench-the-next-part-follows"
+
+
+class BenchError(Exception):
+    """The command cannot be carried out. The text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body of one request, whole in memory, so that sending it reads no disk."""
+
+    content: bytes
+    content_type: str
+
+
+def bodies(files: Sequence[Path], texts: Sequence[str], fields: Sequence[str]) -> list[Body]:
+    """Return a body for each file, then for each text, then one for all of a form's fields.
+
+    texts: JSON, or @FILE that holds JSON. fields: NAME=TEXT or NAME=@FILE. Raises BenchError and OSError.
+    """
+    found = [Body(_content(path), content_type(path)) for path in files]
+    found += [Body(_json(text), "application/json") for text in texts]
+    return found + ([form(fields)] if fields else [])
+
+
+def content_type(path: Path) -> str:
+    """Return image/* or video/* by the name's end, as the service tells them apart."""
+    return TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or BYTES
+
+
+def form(fields: Sequence[str]) -> Body:
+    """Return a multipart body with a part for each field. Source: RFC 7578."""
+    parts = [_part(field) for field in fields]
+    boundary = BOUNDARY
+    while any(boundary.encode() in part for part in parts):
+        boundary += "-"
+    lines = b"".join(b"--%s\r\n%s\r\n" % (boundary.encode(), part) for part in parts)
+    return Body(lines + b"--%s--\r\n" % boundary.encode(), f"multipart/form-data; boundary={boundary}")
+
+
+def _part(field: str) -> bytes:
+    name, equals, value = field.partition("=")
+    if not name or not equals or '"' in name:
+        raise BenchError(f"--form {field!r}: write NAME=TEXT or NAME=@FILE, such as image=@picture.jpg")
+    head = f'Content-Disposition: form-data; name="{name}"'
+    if not value.startswith("@"):
+        return f"{head}\r\n\r\n{value}".encode()
+    path = Path(value[1:])
+    file = path.name.replace('"', "%22")
+    return f'{head}; filename="{file}"\r\nContent-Type: {content_type(path)}\r\n\r\n'.encode() + _content(path)
+
+
+def _json(text: str) -> bytes:
+    content = _content(Path(text[1:])) if text.startswith("@") else text.encode()
+    try:
+        json.loads(content)
+    except ValueError as error:
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        raise BenchError(f'--data {shown!r} is not JSON: {error}; write it as \'{{"question": "..."}}\' or @FILE') from None
+    return content
+
+
+def _content(path: Path) -> bytes:
+    content = path.read_bytes()
+    if not content:
+        raise BenchError(f"{path}: is empty; name a file that holds something")
+    return content

@@ -1,0 +1,100 @@
+"""Requests over HTTP. Only this module imports aiohttp.
+
+Knows connections, and why no answer came. Does not know when a request is due.
+"""
+
+import contextlib
+import io
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from serving.bench.bodies import BenchError, Body
+from serving.bench.loops import Answer, Send
+
+REACH_SECONDS = 5.0
+LONGEST_TEXT = 300  # characters of what a server says that are shown
+LARGE = 2**20  # bytes; what is larger aiohttp wants as a file, and sends in pieces
+REASONS: list[tuple[type[BaseException], str]] = [
+    (TimeoutError, "timeout"),
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionResetError, "connection reset"),
+    (BrokenPipeError, "connection reset"),
+    (aiohttp.ServerDisconnectedError, "closed without an answer"),
+    (aiohttp.ClientPayloadError, "answer cut off"),
+    (aiohttp.ClientResponseError, "malformed answer"),
+]
+
+
+def reach(url: str) -> None:
+    """Open one connection to a URL's host. Raises BenchError, in words, where that is not possible."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        port = None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port:
+        raise BenchError(f"--url {url!r} is no URL of a service; write it as http://localhost:8080/api/like/demo")
+    try:
+        socket.create_connection((parts.hostname, port), REACH_SECONDS).close()
+    except OSError as error:
+        words = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
+        cure = "start the service with `make serve`, or name where it runs with --url"
+        raise BenchError(f"{parts.scheme}://{parts.hostname}:{port} cannot be reached ({words}); {cure}") from None
+
+
+@contextlib.asynccontextmanager
+async def client(url: str, bodies: Sequence[Body], headers: Mapping[str, str], timeout: float) -> AsyncIterator[Send]:
+    """Yield what sends one request: POST of the bodies in turn or, where there is none, GET. timeout: seconds for one answer.
+
+    Connections are kept, and opened as needed: how many there are is the loop's to say.
+    """
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "monopod-bench", "Accept-Encoding": "identity"},
+        timeout=aiohttp.ClientTimeout(total=timeout),
+    )
+    heads = [{"Content-Type": body.content_type, **headers} for body in bodies]
+
+    async def send(number: int) -> Answer:
+        turn = number % len(bodies) if bodies else -1
+        head = heads[turn] if bodies else headers
+        try:
+            data = _data(bodies[turn].content) if bodies else None
+            method = "POST" if bodies else "GET"
+            async with session.request(method, url, data=data, headers=head, allow_redirects=False) as response:
+                content = await response.read()
+                good = 200 <= response.status < 300
+                return Answer(str(response.status), "" if good else text_of(content))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Answer(_reason(error))
+
+    async with session:
+        yield send
+
+
+def text_of(content: bytes) -> str:
+    """Return what a server says in words: the `error` of our JSON, or else the body as text."""
+    text = content.decode(errors="replace")
+    with contextlib.suppress(ValueError):
+        told = json.loads(text)
+        if isinstance(told, dict):
+            text = str(told.get("error") or told.get("msg") or text)
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."
+
+
+def _data(content: bytes) -> bytes | io.BytesIO:
+    return content if len(content) < LARGE else io.BytesIO(content)
+
+
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "os_error", error)
+    for kind, words in REASONS:
+        if isinstance(cause, kind) or isinstance(error, kind):
+            return words
+    return str(getattr(cause, "strerror", "") or type(error).__name__).lower()

@@ -1,0 +1,78 @@
+"""`monopod bench`, from the command line to an exit status.
+
+Knows the command's arguments and the order of its steps. Does not know HTTP or arithmetic.
+"""
+
+import asyncio
+import json
+import resource
+import sys
+from argparse import Namespace
+
+from serving.bench import client, words
+from serving.bench.bodies import BenchError, Body, bodies
+from serving.bench.figures import figures
+from serving.bench.loops import Load, Seen, Tell, run
+from serving.progress import progress
+from serving.schema import SchemaError, load
+
+PORT = 8080
+
+
+def bench_command(arguments: Namespace) -> int:
+    """Return 0 where at least one answer was 2xx, 130 where Ctrl-C ended the run (what was measured is printed), else 1."""
+    try:
+        sent, headers = _sent(arguments), dict(map(_header, arguments.header))
+        url = arguments.url or _own_url(arguments)
+        client.reach(url)
+    except (BenchError, SchemaError) as error:
+        return _fail(str(error), arguments.json)
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}", arguments.json)
+    rate = arguments.rate or 0.0
+    asked = Load(0 if rate else arguments.concurrency, rate, arguments.seconds, arguments.warm_up)
+    _allow_many_files()
+    with progress(asked.warm_up + asked.seconds, "bench", " s") as tell:
+        seen = asyncio.run(_measure(url, sent, headers, arguments.timeout, asked, tell))
+    found, request = figures(seen), f"{'POST' if sent else 'GET'} {url}"
+    print((words.as_json if arguments.json else words.as_text)(found, asked, request), end="")
+    return 130 if seen.stopped else 0 if found.good else 1
+
+
+async def _measure(url: str, sent: list[Body], headers: dict[str, str], timeout: float, asked: Load, tell: Tell) -> Seen:
+    async with client.client(url, sent, headers, timeout) as send:
+        return await run(send, asked, tell)
+
+
+def _sent(arguments: Namespace) -> list[Body]:
+    """Return the bodies. Nothing at all is a GET, of another URL than the service's own route: there a GET is the page."""
+    found = bodies(arguments.file, arguments.data, arguments.form)
+    if not found and not arguments.url:
+        raise BenchError("nothing to send: add --file PICTURE, --data '{...}' or --form NAME=@FILE; GET needs a --url")
+    return found
+
+
+def _own_url(arguments: Namespace) -> str:
+    settings = load(arguments.service / "value.py", None).settings
+    return f"http://localhost:{PORT}/api/{settings.username}/{settings.service_name}"
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not name.strip() or not colon or not line.isprintable():
+        raise BenchError(f"--header {line!r}: write 'Name: value'")
+    return name.strip(), value.strip()
+
+
+def _allow_many_files() -> None:
+    """Lift the soft limit, often 1024, to the hard one: each request on its way holds a connection."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _fail(mistake: str, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"mistakes": mistake.splitlines()}, indent=2))
+    else:
+        print(mistake, file=sys.stderr)
+    return 1
