@@ -54,9 +54,10 @@ SERVING_LAYERS: list[tuple[str, ...]] = [
     ("serving.protocol.values", "serving.batcher", "serving.openapi", "serving.front.server"),
     ("serving.protocol.binary", "serving.protocol.v1", "serving.model", "serving.front"),
     ("serving.protocol.v2", "serving.models"),
-    ("serving.service", "serving.admin"),
-    ("serving.core",),
-    ("serving.app",),
+    ("serving.vitals", "serving.watch", "serving.admin"),
+    ("serving.service",),
+    ("serving.core", "serving.own_code"),
+    ("serving.app", "serving.alone"),
     ("serving.main",),
 ]
 CONF_LAYERS: list[tuple[str, ...]] = [

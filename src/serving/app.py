@@ -92,11 +92,11 @@ def _service_routes(routes: Blueprint, house: House, prefix: str) -> None:
     routes.get("/status", endpoint="status")(lambda: _json(_status(house)))
     routes.get("/openapi.json", endpoint="openapi")(lambda: _json(_document(house, prefix)))
     names: set[str] = set()
-    for path, methods, function in routes_of(house.service):
-        name = "/" + path.strip("/").replace(".", "_")  # with a slash, unlike any of the platform's own names
-        name += f"_{methods[0].lower()}" if name in names else ""  # a path may have a function for each method
+    for own, function in routes_of(house.service):
+        name = "/" + own.path.strip("/").replace(".", "_")  # with a slash, unlike any of the platform's own names
+        name += f"_{own.methods[0].lower()}" if name in names else ""  # a path may have a function for each method
         names.add(name)
-        routes.add_url_rule(path, name, _own_route(house, function), methods=list(methods))
+        routes.add_url_rule(own.path, name, _own_route(house, function), methods=list(own.methods))
 
 
 def _own_route(house: House, function: Callable[[Request], Any]) -> Callable[..., Response]:
@@ -180,12 +180,14 @@ def _raw(settings: Settings, values: dict[str, Any] | None = None) -> Raw:
         raise WrongContentType(f"content encoding {encoding!r} is not taken; send the body as it is")
     query = {**request.args.to_dict(), **(values or {})}
     if request.mimetype == "multipart/form-data":
-        twice = [name for parts in (request.form, request.files) for name, values in parts.lists() if len(values) > 1]
+        twice = [name for name, values in request.form.lists() if len(values) > 1]
+        twice += [name for name, files in request.files.lists() if len(files) > 1 and name != "image"]
         if twice:
-            raise BadInput(f"the form holds {twice[0]!r} more than once; send each name once, or a list in JSON")
+            raise BadInput(f"the form holds {twice[0]!r} more than once; send each name but image once, or a list in JSON")
         form = request.form.to_dict()
         parts = {name: part.read() for name, part in request.files.items()}
-        return Raw(g.id, g.life, request.content_type or "", b"", form, parts, query)
+        further = tuple(part.read() for part in request.files.getlist("image")[1:])
+        return Raw(g.id, g.life, request.content_type or "", b"", form, parts, query, further)
     return Raw(g.id, g.life, request.content_type or "", request.get_data(cache=False), query=query)
 
 
@@ -275,10 +277,14 @@ def _ready(house: House, model: Handle | None = None) -> Response:
 
 
 def _document(house: House, prefix: str) -> dict[str, Any]:
-    own = [openapi.OwnRoute(path, methods, (f.__doc__ or "").split("\n")[0]) for path, methods, f in routes_of(house.service)]
+    own = [
+        openapi.OwnRoute(route.path, route.methods, (function.__doc__ or "").split("\n")[0], route.example, route.pictures)
+        for route, function in routes_of(house.service)
+    ]
     specs = [model.spec for model in house.models.loaded()]
-    pictures = house.service.pictures
-    return openapi.document(house.settings, specs, own, prefix=prefix, pictures=pictures, version=house.version)
+    service = house.service
+    ask = openapi.Ask(service.pictures, service.example)
+    return openapi.document(house.settings, specs, own, prefix=prefix, ask=ask, version=house.version)
 
 
 def _status(house: House) -> dict[str, Any]:

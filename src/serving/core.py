@@ -38,7 +38,10 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Raw:
-    """A request as it came over any wire. form and files: the parts of a multipart body, else None."""
+    """A request as it came over any wire. form and files: the parts of a multipart body, else None.
+
+    further_images: what a form sent as image after the first.
+    """
 
     id: str
     life: Lifetime
@@ -47,6 +50,7 @@ class Raw:
     form: Mapping[str, str] | None = None
     files: Mapping[str, bytes] | None = None
     query: Mapping[str, str] = field(default_factory=dict)
+    further_images: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,9 @@ class Core:
         return answer
 
     def _request(self, raw: Raw) -> Request:
-        payload = inputs.decode(raw.content_type, raw.body, raw.form, raw.files, self._fetcher, raw.life.deadline)
+        payload = inputs.decode(
+            raw.content_type, raw.body, raw.form, raw.files, self._fetcher, raw.life.deadline, raw.further_images
+        )
         return Request(raw.id, raw.life, payload, raw.query, self._pixels)
 
     def _guarded(self, answer: Future[Reply], raw: Raw, work: Callable[[], None]) -> None:

@@ -58,6 +58,19 @@ def decode(data: bytes, max_pixels: int, at_least: tuple[int, int] | None = None
         raise picture_parts.damaged(parts.kind) from error
 
 
+def size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    """Return the width and height in pixels that `decode` would return, from the picture's head alone. Raises what it does."""
+    parts = picture_parts.cut(data)
+    try:
+        picture, turn = _open(parts, max_pixels)
+    except ServingError:
+        raise
+    except Exception as error:
+        raise picture_parts.damaged(parts.kind) from error
+    width, height = picture.size
+    return (width, height) if turn < 5 else (height, width)
+
+
 def _open(parts: Parts, max_pixels: int) -> tuple[Image.Image, int]:
     """Return a picture of a checked size, its pixels not yet decoded, and its orientation."""
     if parts.kind in ("WebP", "GIF") and Image.MAX_IMAGE_PIXELS:

@@ -2,17 +2,18 @@
 
 Knows JSON, raw bytes and the parts of a form, and what each may hold. Does not know web frameworks, pictures or models.
 
-    application/json        an object: postid, uid, seqid, data, image or video, and anything else
+    application/json        an object: postid, uid, seqid, data, image (or images, a list) or video, and anything else
     image/*, octet-stream   the picture itself
     video/*                 the video itself
-    multipart/form-data     files image, video and data; texts for the rest. One file of another name is the picture.
+    multipart/form-data     files image (once or more), video and data; texts for the rest. One file of another name is the
+                            picture.
 
 In JSON image and video are base64 (a data: URL too) or an http(s) URL, which is fetched; in a form base64 text will do.
 """
 
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from serving.errors import BadInput, WrongContentType
 
 IDS = ("postid", "uid", "seqid")
 FILES = ("image", "video")
+MOST_PICTURES = 16  # of one request
 HOW = (
     "send a picture with -F image=@picture.jpg, or raw with --data-binary @picture.jpg -H 'Content-Type: image/jpeg', "
     "or JSON with -H 'Content-Type: application/json'"
@@ -47,7 +49,8 @@ class Payload:
     """What a client sent. Nothing at all is a Payload too.
 
     image, video: the encoded file. data: the JSON value under "data". fields: everything else, by name; texts where a form
-    was sent. ids: postid, uid and seqid where they were sent, to be echoed: texts or whole numbers.
+    was sent. ids: postid, uid and seqid where they were sent, to be echoed: texts or whole numbers. further_images: the
+    pictures after the first, of a request that sent several.
     """
 
     image: bytes | None = None
@@ -55,6 +58,7 @@ class Payload:
     data: Any = None
     fields: dict[str, Any] = field(default_factory=dict)
     ids: dict[str, str | int] = field(default_factory=dict)
+    further_images: tuple[bytes, ...] = ()
 
 
 def decode(
@@ -64,15 +68,17 @@ def decode(
     files: Mapping[str, bytes] | None,
     fetcher: Fetches,
     deadline: float,
+    further_images: Sequence[bytes] = (),
 ) -> Payload:
-    """Return a request's payload. form and files: a multipart body's parts, parsed. deadline: as time.monotonic() counts.
+    """Return a request's payload. form and files: a multipart body's parts, parsed; further_images: its files named image
+    after the first. deadline: as time.monotonic() counts.
 
     Neither a body nor a content type is an empty payload, as a GET of a service's own route sends.
     Raises WrongContentType, BadInput for content that is wrong, and what the fetcher raises.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return _form(form or {}, files or {})
+        return _form(form or {}, files or {}, tuple(further_images))
     if not kind and not body:
         return Payload()
     if kind == "application/json":
@@ -117,14 +123,25 @@ def _json(body: bytes, fetch: Callable[[str], bytes]) -> Payload:
     if not isinstance(sent, dict):
         raise BadInput(f'the body is {_named(sent)}; send an object, such as {{"image": "..."}} or {{"data": ...}}')
     ids = {name: _id(name, sent.pop(name)) for name in IDS if name in sent}
-    texts = {name: sent.pop(name, None) for name in FILES}
-    if None not in texts.values():
-        raise BadInput("image and video were both sent; send one of them")
-    opened = {name: None if text is None else _opened(name, text, fetch) for name, text in texts.items()}
-    return Payload(opened["image"], opened["video"], sent.pop("data", None), sent, ids)
+    texts = {name: sent.pop(name, None) for name in (*FILES, "images")}
+    found = [name for name, text in texts.items() if text is not None]
+    if len(found) > 1:
+        raise BadInput(f"{' and '.join(found)} were both sent; send one of them")
+    opened = {name: _opened(name, texts[name], fetch) for name in FILES if texts[name] is not None}
+    if texts["images"] is not None:
+        opened["image"], *further = _pictures(texts["images"], fetch)
+    else:
+        further = []
+    return Payload(opened.get("image"), opened.get("video"), sent.pop("data", None), sent, ids, tuple(further))
 
 
-def _form(form: Mapping[str, str], files: Mapping[str, bytes]) -> Payload:
+def _pictures(texts: Any, fetch: Callable[[str], bytes]) -> list[bytes]:
+    if not isinstance(texts, list) or not 0 < len(texts) <= MOST_PICTURES:
+        raise BadInput(f"images must be an array of 1 to {MOST_PICTURES} texts, each base64 or an http(s) URL")
+    return [_opened(f"images[{at}]", text, fetch) for at, text in enumerate(texts)]
+
+
+def _form(form: Mapping[str, str], files: Mapping[str, bytes], further: tuple[bytes, ...]) -> Payload:
     fields: dict[str, Any] = dict(form)
     parts = dict(files)
     if not fields and not parts:
@@ -138,11 +155,13 @@ def _form(form: Mapping[str, str], files: Mapping[str, bytes]) -> Payload:
         raise BadInput(f"the form holds files that are not known: {', '.join(others)}; name one image, video or data")
     if sum(name in part for part in (fields, parts) for name in FILES) > 1:
         raise BadInput("the form holds more than one image or video; send one")
-    for name, part in parts.items():
+    if len(further) >= MOST_PICTURES:
+        raise BadInput(f"the form holds {len(further) + 1} pictures; {MOST_PICTURES} at most are taken at once")
+    for name, part in [*parts.items(), *(("image", part) for part in further)]:
         if not part:
             raise BadInput(f"{name} is empty: the file has no bytes")
     parts |= {name: _opened(name, fields.pop(name), _no_url) for name in FILES if name in fields}
-    return Payload(parts.get("image"), parts.get("video"), data, fields, ids)
+    return Payload(parts.get("image"), parts.get("video"), data, fields, ids, further)
 
 
 def _form_data(text: str | None, part: bytes | None) -> Any:

@@ -6,20 +6,19 @@ Concurrency. The main thread is the I/O thread of both ports, so that probes are
 loads them. It writes `failure` or the gate's state, each once and before it ends.
 """
 
-import contextlib
-import importlib.util
 import logging
 import os
 import resource
+import shlex
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from serving import drain, front, logs
+from serving import drain, front, jsons, logs
 from serving.admin import make_admin
+from serving.alone import read_settings
 from serving.app import House, make_app, refusal_body
 from serving.core import Core
 from serving.engine import StartError
@@ -28,8 +27,10 @@ from serving.gate import LIGHT_LIMIT, READY, Gate
 from serving.memory import peak_bytes, use_few_arenas
 from serving.metrics import Metrics
 from serving.models import Models
-from serving.schema import SchemaError, Settings, load, size_in_bytes
-from serving.service import Service
+from serving.openapi_tensors import data_example
+from serving.own_code import blaming, service_class
+from serving.schema import SchemaError, Settings, size_in_bytes
+from serving.service import Service, make_request
 
 log = logging.getLogger("monopod.start")
 
@@ -48,7 +49,7 @@ def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0
         settings = _settings(folder)
         house = _build(folder, settings)
         sockets: dict[int, Any] = {}
-        with _blaming(folder / "src" / "server.py", "its routes: "):
+        with blaming(folder / "src" / "server.py", "its routes: "):
             app = make_app(house)
         data, admin = _ports(house, app, sockets, host, port, admin_port)
     except SchemaError as error:
@@ -77,45 +78,11 @@ def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0
     os._exit(0 if finished else 1)
 
 
-def service_class(folder: Path) -> type[Service]:
-    """Return the subclass of Service in src/server.py, or Service itself where there is no such file. Raises StartError."""
-    path = folder / "src" / "server.py"
-    if not path.is_file():
-        return Service
-    sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location("server", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["server"] = module
-    with _blaming(path):
-        spec.loader.exec_module(module)
-    found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Service) and c.__module__ == "server"]
-    if len(found) != 1:
-        raise StartError(f"{path}: holds {len(found)} subclasses of Service, must hold one")
-    return found[0]
-
-
-@contextlib.contextmanager
-def _blaming(path: Path, what: str = "") -> Iterator[None]:
-    """Make what the service's own code raises a StartError; sys.exit too, which would end the start without a word."""
-    try:
-        yield
-    except StartError:
-        raise
-    except (Exception, SystemExit) as error:
-        log.exception("src/server.py fails")
-        raise StartError(f"{path}: {what}{type(error).__name__}: {error}; the traceback is above") from error
-
-
 def _settings(folder: Path) -> Settings:
     """Read value.py as it holds in this pod's region."""
-    names = os.environ.get("MONOPOD_REGIONS", "")
-    region = os.environ.get("MONOPOD_REGION", "")
-    file = load(folder / "value.py", names.split(",") if names else None)
-    settings = file.in_region(region)
-    logs.start(settings.service_name, region)
-    for warning in file.warnings:
+    settings, warnings = read_settings(folder)
+    logs.start(settings.service_name, os.environ.get("MONOPOD_REGION", ""))
+    for warning in warnings:
         log.warning(warning)
     return settings
 
@@ -126,7 +93,7 @@ def _build(folder: Path, settings: Settings) -> House:
     metrics.platform(version, settings.service_name)
     models = Models(folder, settings, metrics)
     kind = service_class(folder)
-    with _blaming(folder / "src" / "server.py"):
+    with blaming(folder / "src" / "server.py"):
         service = kind(settings, models, metrics, folder)
     limit = settings.queue_limit + settings.ins_num_per_gpu * max(1, settings.max_batch_size)
 
@@ -202,7 +169,7 @@ def _load(house: House, folder: Path, began: float, port: int, failure: list[str
                 settings.cpu, settings.ins_num_per_gpu, options.hardware.threads,
             )  # fmt: skip
             house.models.load(settings.service_name, settings.model_path)
-        with _blaming(folder / "src" / "server.py", "setup failed: "):
+        with blaming(folder / "src" / "server.py", "setup failed: "):
             house.service.setup()
         if not house.models.names() and type(house.service) is Service:
             raise StartError("value.py: no model_path, and no src/server.py that brings a model; set model_path")
@@ -215,7 +182,7 @@ def _load(house: House, folder: Path, began: float, port: int, failure: list[str
     else:
         house.gate.open()
         log.info("ready after %.2f s", time.monotonic() - began)
-        log.info("try: %s", curl(settings, port))
+        log.info("try: %s", curl(house.service, port))
     wake()
 
 
@@ -229,10 +196,19 @@ def _check_memory(settings: Settings) -> None:
         )
 
 
-def curl(settings: Settings, port: int) -> str:
+def curl(service: Service, port: int) -> str:
     """Return the line that a newcomer types first."""
+    settings = service.settings
     url = f"localhost:{port}/api/{settings.username}/{settings.service_name}"
-    return f"curl -F image=@examples/images/coffee.jpg {url}"
+    if service.pictures:
+        return f"curl -F image=@examples/images/coffee.jpg {url}"
+    example = service.example
+    if example is None and settings.service_name in service.models.names():
+        rows = data_example(service.model.spec(make_request().life), settings)
+        example = None if rows is None else {"data": rows}
+    if example is None:
+        return f"curl {url}/  # the page, which describes what to send"
+    return f"curl -H 'Content-Type: application/json' -d {shlex.quote(jsons.dumps(example).decode())} {url}"
 
 
 def _give_up(*mistakes: str) -> int:

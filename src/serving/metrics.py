@@ -6,9 +6,11 @@ Knows names, labels and buckets. Does not know who counts.
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
@@ -16,6 +18,8 @@ from prometheus_client.process_collector import ProcessCollector
 # 1 ms to 60 s; a deadline of 30 s, the default, falls on a bound.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+RECENT = 1000  # answers of a route whose times are kept
+PERCENTILES = (50, 95, 99)
 STAGES = ("upload", "decode", "queue", "batch", "infer", "encode")
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -47,18 +51,26 @@ class Metrics:
         self._warmup = labelled(
             Gauge, "warmup_seconds", "Cost of one batch of so many rows, measured at start.", "model", "rows"
         )
+        self.reloads = labelled(Counter, "reloads_total", "Watched files that changed and were loaded again.")
+        self.reload_failures = labelled(
+            Counter, "reload_failures_total", "Watched files that changed and could not be loaded; the old state stays."
+        )
         self._platform = labelled(
             Gauge, "platform_info", "1, with the platform's version and the service.", "version", "service"
         )
         self._counts: dict[tuple[str, int, str], Any] = {}
+        self._recent: dict[str, deque[float]] = {}
 
     def request(self, route: str, code: int, reason: str, seconds: float) -> None:
         """Count one answered request. seconds: since its first byte."""
         key = (route, code, reason)
         if key not in self._counts:  # a race makes the same child twice, which is harmless
             self._counts[key] = self._requests.labels(route, str(code), reason)
+            self._recent.setdefault(route, deque(maxlen=RECENT))
         self._counts[key].inc()
         self._duration.labels(route).observe(seconds)
+        if code < 400:
+            self._recent[route].append(seconds)
 
     def shed(self, reason: str) -> None:
         self._shed.labels(reason).inc()
@@ -106,6 +118,23 @@ class Metrics:
     def histogram(self, name: str, about: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = SECONDS) -> Histogram:
         """A histogram of the service's own."""
         return Histogram(name, about, labels, registry=self.registry, buckets=buckets)
+
+    def recent(self, route: str) -> dict[str, float | None]:
+        """Return how many requests a route has had, and percentiles (p50_ms, p95_ms, p99_ms) of its last 1,000 good answers.
+
+        route: as in @route, or "service" for the service's own. Before its first good answer the percentiles are None.
+        """
+        route = route.strip("/").replace(".", "_")
+        seconds = self._recent[route].copy() if route in self._recent else ()
+        number = sum(
+            sample.value
+            for metric in self._requests.collect()
+            for sample in metric.samples
+            if sample.labels.get("route") == route and sample.name.endswith("_total")
+        )
+        found = np.percentile(seconds, PERCENTILES) * 1000 if seconds else [None] * len(PERCENTILES)
+        named = zip((f"p{p}_ms" for p in PERCENTILES), found, strict=True)
+        return {"requests": int(number), **{name: None if ms is None else round(float(ms), 2) for name, ms in named}}
 
     def codes(self) -> dict[str, int]:
         """Return how many requests were answered with each code since the start."""

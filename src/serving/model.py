@@ -180,7 +180,9 @@ def open_model(name: str, path: Path, options: Options, observer: Observer) -> M
 def check_file(path: Path) -> None:
     """Raise StartError when a model's file cannot be one."""
     if not path.is_file():
-        raise StartError(f"{path}: no such file; put the model there, or correct its path (model_path in value.py)")
+        made = (path.parent / "Makefile").is_file()
+        cure = f"run make model SERVICE={path.parent.parent}" if made else "put the model there"
+        raise StartError(f"{path}: no such file; {cure}, or correct its path (model_path in value.py)")
     if path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs"):
         raise StartError(f"{path}: a Git LFS pointer, not the model itself; run git lfs pull")
 

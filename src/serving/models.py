@@ -96,10 +96,13 @@ class Handle:
 
 
 class Models:
-    """Every model of the service. Options not given are those of value.py."""
+    """Every model of the service. Options not given are those of value.py.
 
-    def __init__(self, folder: Path, settings: Settings, observer: Observer):
-        self._folder, self._observer = folder, observer
+    lazy: nothing is opened before its first use, for commands that look at a service and do not serve it.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, observer: Observer, lazy: bool = False):
+        self._folder, self._observer, self._lazy = folder, observer, lazy
         self._budget = size_in_bytes(settings.model_memory)
         self.options = options_of(settings)
         self._lock = threading.Lock()
@@ -148,13 +151,17 @@ class Models:
 
     def _file(self, name: str, path: str, options: dict[str, Any], *, on_demand: bool) -> _Entry:
         file = self._folder / path
-        check_file(file)
         chosen = dataclasses.replace(self.options, **options)
-        return _Entry(name, lambda: open_model(name, file, chosen, self._observer), on_demand, file.stat().st_size)
+        if not self._lazy:
+            check_file(file)
+        size = file.stat().st_size if file.is_file() else 0
+        return _Entry(name, lambda: open_model(name, file, chosen, self._observer), on_demand, size)
 
     def _open(self, entry: _Entry) -> Handle:
         """Enter a model and load it now. One that fails is not entered, so that it may be tried again."""
         handle = self._enter(entry)
+        if self._lazy:
+            return handle
         try:
             entry.model = entry.open()
         except BaseException:

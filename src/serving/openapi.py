@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from serving import errors, openapi_tensors
+from serving.inputs import MOST_PICTURES
 from serving.schema.settings import Settings
 from serving.tensors import ModelSpec
 
@@ -52,11 +53,6 @@ HEADERS: Json = {
         {"type": "string"},
     ),
 }
-OWN_BODY: Json = {
-    "application/json": {"schema": {"type": "object"}},
-    "multipart/form-data": {"schema": {"type": "object"}},
-    "image/*": {},
-}
 ID: Json = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**64 - 1}
 CONVERTER = re.compile(r"<(?:(\w+)(?:\([^>]*\))?:)?(\w+)>")
 CONVERTED: dict[str, Json] = {"int": {"type": "integer", "minimum": 0}, "float": {"type": "number", "minimum": 0}}
@@ -64,27 +60,37 @@ CONVERTED: dict[str, Json] = {"int": {"type": "integer", "minimum": 0}, "float":
 
 @dataclass(frozen=True)
 class OwnRoute:
-    """A route of the service's own code. path: from the prefix on, as Flask writes it ("/items/<int:item>")."""
+    """A route of the service's own code. path: from the prefix on, as Flask writes it ("/items/<int:item>").
+
+    example: a JSON body that it takes, or None. pictures: how many it takes.
+    """
 
     path: str
     methods: tuple[str, ...]
     summary: str
+    example: Any = None
+    pictures: int = 0
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the service's own answer is asked with. pictures: a picture may be the whole body. example: a JSON body, or None."""
+
+    pictures: bool = False
+    example: Any = None
 
 
 def document(
-    settings: Settings, models: Sequence[ModelSpec], routes: Sequence[OwnRoute], *, prefix: str, pictures: bool, version: str
+    settings: Settings, models: Sequence[ModelSpec], routes: Sequence[OwnRoute], *, prefix: str, ask: Ask, version: str
 ) -> Json:
-    """Return the OpenAPI 3.1 document as it is served at `prefix` ("" or "/api/..."), where every path of it answers.
-
-    pictures: the service takes a picture as the whole body too.
-    """
+    """Return the OpenAPI 3.1 document as it is served at `prefix` ("" or "/api/..."), where every path of it answers."""
     # A gateway may show "/api/demo" as "/grey/demo" or "/api/like/demo", and only the last segment is sure to stay. So the
     # server is the folder above the document's own, relative to the document, and each path begins with the service's name.
     # That also gives the service's own route, which is the prefix without a slash, a path that OpenAPI can write.
     mount = f"/{settings.service_name}" if prefix else ""
     own = [mount] if prefix else [f"/api/{settings.username}/{settings.service_name}", f"/api/{settings.service_name}"]
     main = next((model for model in models if model.name == settings.service_name), None)
-    paths: Json = {path: _own(settings, main, pictures, again=path != own[0]) for path in own}
+    paths: Json = {path: _own(settings, main, ask, again=path != own[0]) for path in own}
     paths |= {mount + path: item for path, item in (_about() | _protocol(settings, models) | _extra(routes)).items()}
     if not prefix:
         paths["/api/ping"] = {
@@ -168,21 +174,28 @@ def _components() -> Json:
     }
 
 
-def _own(settings: Settings, model: ModelSpec | None, pictures: bool, *, again: bool) -> Json:
+def _own(settings: Settings, model: ModelSpec | None, ask: Ask, *, again: bool) -> Json:
     """Return the service's own route. again: it stands in the document a second time."""
     file: Json = {"type": "string", "format": "binary", "minLength": 1}
     text: Json = {"type": ["string", "null"], "minLength": 1, "description": "Base64, or an http(s) URL of an allowed host."}
-    one: Json = {"anyOf": [{"required": [name]} for name in ("image", "video", "data")]} if pictures else {}
-    fields = _ids(ID) | {"image": text, "video": text, "data": {}}
+    several: Json = {"type": ["array", "null"], "items": text | {"type": "string"}, "minItems": 1, "maxItems": MOST_PICTURES}
+    fields = _ids(ID) | {"image": text, "images": several, "video": text, "data": {}}
     parts = _ids(_STRING) | {"image": file, "video": file, "data": _STRING}
+
+    def one(*names: str) -> Json:
+        return {"anyOf": [{"required": [name]} for name in names]} if ask.pictures else {}
+
     body: Json = {
-        "application/json": {"schema": {"type": "object", "properties": fields} | one},
-        "multipart/form-data": {"schema": {"type": "object", "properties": parts, "minProperties": 1} | one},
+        "application/json": {"schema": {"type": "object", "properties": fields} | one("image", "images", "video", "data")},
+        "multipart/form-data": {
+            "schema": {"type": "object", "properties": parts, "minProperties": 1} | one("image", "video", "data")
+        },
     }
-    example = None if model is None or pictures else openapi_tensors.data_example(model, settings)
+    rows = None if model is None or ask.pictures or ask.example else openapi_tensors.data_example(model, settings)
+    example = ask.example if rows is None else {"data": rows}
     if example is not None:
-        body["application/json"]["example"] = {"data": example}
-    if pictures:
+        body["application/json"]["example"] = example
+    if ask.pictures:
         body |= dict.fromkeys(("image/*", "video/*", "application/octet-stream"), {"schema": file})
     answer = {"type": "object", "properties": {"results": {}, "msg": _STRING} | _ids(ID), "required": ["results", "msg"]}
     end = "_in_pod" if again else ""
@@ -264,6 +277,18 @@ def _v2(settings: Settings, model: ModelSpec, path: str, end: str, parameters: l
     return {path: {"get": about}, f"{path}/ready": {"get": loaded}, f"{path}/infer": {"post": infer}}
 
 
+def _own_body(route: OwnRoute) -> Json:
+    """Return the bodies of a route of the service's own code, of which its example and its number of pictures are known."""
+    file: Json = {"type": "string", "format": "binary"}
+    files: Json = {"type": "array", "items": file, "minItems": route.pictures, "maxItems": route.pictures}
+    parts: Json = {"properties": {"image": file if route.pictures == 1 else files}} if route.pictures else {}
+    return {
+        "application/json": {"schema": {"type": "object"}} | ({} if route.example is None else {"example": route.example}),
+        "multipart/form-data": {"schema": {"type": "object"} | parts},
+        "image/*": {},
+    }
+
+
 def _extra(routes: Sequence[OwnRoute]) -> Json:
     """Return the routes of the service's own code, of which only path, methods and summary are known."""
     found: Json = {}
@@ -274,11 +299,12 @@ def _extra(routes: Sequence[OwnRoute]) -> Json:
             for kind, name in CONVERTER.findall(route.path)
         ]
         for method in sorted({method.lower() for method in route.methods} - {"head", "options"}):
-            body = OWN_BODY if method in ("post", "put", "patch") else None
+            body = _own_body(route) if method in ("post", "put", "patch") else None
             name = f"own_{number}_{method}"
             operation = _operation("own", name, route.summary, {"*/*": {}}, body=body, parameters=parameters)
             operation["responses"]["default"] = {"description": "Whatever else the service's own code answers."}
             if body is not None:
                 operation["requestBody"]["required"] = False
+                operation["x-pictures"] = route.pictures  # what the page offers
             found.setdefault(path, {})[method] = operation
     return found

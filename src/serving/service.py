@@ -3,7 +3,8 @@
 Knows pictures, models and plain values. Does not know HTTP, queues or threads.
 """
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
@@ -23,13 +24,27 @@ from serving.protocol import v1
 from serving.protocol.fields import show
 from serving.schema import Settings
 from serving.tensors import Array, Arrays, ModelSpec, TensorSpec
+from serving.vitals import Vitals
+from serving.watch import watch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PLATFORM_PATHS = ("api", "openapi.json", "status", "v1", "v2")
 # All that a server.py needs, from one place.
-__all__ = ["Answer", "Array", "Arrays", "BadInput", "Request", "Service", "StartError", "TensorSpec", "TooLarge", "route"]
+__all__ = [
+    "Answer",
+    "Array",
+    "Arrays",
+    "BadInput",
+    "Request",
+    "Service",
+    "StartError",
+    "TensorSpec",
+    "TooLarge",
+    "make_request",
+    "route",
+]
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -40,7 +55,8 @@ class Request:
 
     data: the JSON value under "data". fields: what else the client sent, by name; values of a form are texts.
     query: the part of the URL after "?". ids: postid, uid and seqid, which the platform echoes by itself.
-    image_bytes and video_bytes: the file as it came, or None. id: what logs and the answer's X-Request-Id say.
+    image_files: every picture as it came. image_bytes and video_bytes: the one file as it came, or None.
+    id: what logs and the answer's X-Request-Id say.
     """
 
     id: str
@@ -62,8 +78,16 @@ class Request:
         return self.payload.ids
 
     @property
+    def image_files(self) -> tuple[bytes, ...]:
+        first = self.payload.image
+        return () if first is None else (first, *self.payload.further_images)
+
+    @property
     def image_bytes(self) -> bytes | None:
-        return self.payload.image
+        files = self.image_files
+        if len(files) > 1:
+            raise BadInput(f"the request holds {len(files)} pictures; send one")
+        return files[0] if files else None
 
     @property
     def video_bytes(self) -> bytes | None:
@@ -101,9 +125,42 @@ class Request:
         at_least: (width, height) that suffice; a large JPEG is then decoded smaller, which is faster.
         Raises BadInput when there is none or it is broken, TooLarge over max_image_pixels.
         """
-        if self.payload.image is None:
+        return images.decode(self._one_image(), self.max_image_pixels, at_least)
+
+    def images(self, count: int, at_least: tuple[int, int] | None = None) -> "list[Image]":
+        """Return so many pictures, each as `image` would. Raises BadInput for fewer or more, and what `image` does."""
+        files = self.image_files
+        if len(files) != count:
+            raise BadInput(
+                f"{len(files)} pictures in the request, it takes {count}; send each with -F image=@file, or JSON with images, "
+                "an array"
+            )
+        return [images.decode(file, self.max_image_pixels, at_least) for file in files]
+
+    def image_size(self) -> tuple[int, int]:
+        """Return the upright picture's width and height in pixels as it was sent, however small `image` returns it."""
+        return images.size(self._one_image(), self.max_image_pixels)
+
+    def _one_image(self) -> bytes:
+        file = self.image_bytes
+        if file is None:
             raise BadInput("no picture in the request; send one as the field image (-F image=@file), as raw bytes, or in JSON")
-        return images.decode(self.payload.image, self.max_image_pixels, at_least)
+        return file
+
+
+def make_request(
+    *,
+    image: bytes | None = None,
+    images: Sequence[bytes] = (),
+    video: bytes | None = None,
+    data: Any = None,
+    fields: Mapping[str, Any] | None = None,
+    seconds: float = 3600.0,
+) -> Request:
+    """Return a request that no client sent, good for so many seconds: for scripts, and for calls from setup or a reload."""
+    first, *further = (*images,) if image is None and images else (image,)
+    payload = Payload(first, video, data, dict(fields or {}), {}, tuple(filter(None, further)))
+    return Request("offline", Lifetime(time.monotonic(), seconds), payload)
 
 
 @dataclass(frozen=True)
@@ -128,15 +185,31 @@ class Service:
     results become null, since JSON has neither. Hooks run on several threads at once.
     """
 
-    pictures = False  # whether the page and /openapi.json offer a picture; a subclass that reads request.image() says True
+    # What the page, /openapi.json and the start's curl line offer for the service's own route: pictures where a subclass that
+    # reads request.image() says True, and else an example of the JSON body.
+    pictures = False
+    example: Any = None
 
     def __init__(self, settings: Settings, models: Models, metrics: Metrics, folder: Path):
         self.settings, self.models, self.metrics, self.folder = settings, models, metrics, folder
+        self._vitals = Vitals(settings, models)
 
     @property
     def model(self) -> Handle:
         """model_path's model, which is named like the service."""
         return self.models[self.settings.service_name]
+
+    def vitals(self) -> dict[str, Any]:
+        """Return memory, cores and queue: how much is used of what value.py asks for, in bytes, cores and rows."""
+        return self._vitals.read()
+
+    def watch(self, path: Path, load: Callable[[], None]) -> None:
+        """Call load now, and again on a thread of its own within a second or two of every change of the file at path.
+
+        An exception of the first call ends the start; after a later one what was loaded before stays. load exchanges what
+        requests see in one assignment (self.index = ...), and the file is replaced as a whole (os.replace).
+        """
+        watch(path, load, self.metrics)
 
     def setup(self) -> None:
         """Prepare what requests will need. An exception here ends the start, in words."""
@@ -154,33 +227,43 @@ class Service:
         return self.postprocess(self.model(self.preprocess(request), request), request)
 
 
-def route(path: str, *methods: str) -> Callable[[Method], Method]:
-    """Mark a method of a Service as a route of its own: `@route("/recognize", "POST")`. It takes a Request like handle.
+@dataclass(frozen=True)
+class Route:
+    """A route of the service's own. example: a JSON body that it takes, or None. pictures: how many it takes."""
 
-    The first line of its docstring becomes its summary in /openapi.json. Without methods it is a POST.
+    path: str
+    methods: tuple[str, ...]
+    example: Any = None
+    pictures: int = 0
+
+
+def route(path: str, *methods: str, example: Any = None, pictures: int = 0) -> Callable[[Method], Method]:
+    """Mark a method of a Service as a route of its own: `@route("/recognize", pictures=1)`. It takes a Request like handle.
+
+    The first line of its docstring becomes its summary in /openapi.json; example (a JSON body) and pictures (how many it takes)
+    become what the page offers. Without methods it is a POST.
     """
 
     def mark(method: Method) -> Method:
-        method.__dict__["monopod_route"] = (path, methods or ("POST",))
+        method.__dict__["monopod_route"] = Route(path, methods or ("POST",), example, pictures)
         return method
 
     return mark
 
 
-def routes_of(service: Service) -> list[tuple[str, tuple[str, ...], Callable[[Request], Any]]]:
-    """Return path, HTTP methods and function of each of a service's own routes. Raises StartError where a path is taken."""
+def routes_of(service: Service) -> list[tuple[Route, Callable[[Request], Any]]]:
+    """Return each of a service's own routes with its function. Raises StartError where a path is taken."""
     found = []
     for name in dir(type(service)):
-        mark = getattr(getattr(type(service), name), "monopod_route", None)
-        if mark is None:
+        own: Route | None = getattr(getattr(type(service), name), "monopod_route", None)
+        if own is None:
             continue
-        path = mark[0]
-        if not path.startswith("/") or path == "/" or path.split("/")[1] in PLATFORM_PATHS:
+        if not own.path.startswith("/") or own.path == "/" or own.path.split("/")[1] in PLATFORM_PATHS:
             taken = ", ".join("/" + first for first in PLATFORM_PATHS)
             raise StartError(
-                f"route {path!r} of {name}: must begin with / and with none of the platform's own {taken}; rename it"
+                f"route {own.path!r} of {name}: must begin with / and with none of the platform's own {taken}; rename it"
             )
-        found.append((*mark, getattr(service, name)))
+        found.append((own, getattr(service, name)))
     return found
 
 

@@ -61,7 +61,7 @@ CALLS: dict[str, tuple[str, str, bytes | None, dict[str, str], int, str]] = {
     "not base64": ("POST", OWN, *in_json(image="?!"), 400, "neither base64 nor an http(s) URL"),
     "image of a number": ("POST", OWN, *in_json(image=5), 400, "image is a number"),
     "id of a list": ("POST", OWN, *in_json(image="aGk=", postid=[1]), 400, "postid is an array"),
-    "two pictures": ("POST", OWN, *TWICE, 400, "'image' more than once"),
+    "two pictures": ("POST", OWN, *TWICE, 400, "holds 2 pictures; send one"),
     "empty form": ("POST", OWN, *form(), 400, "the form has no parts"),
     "no boundary": ("POST", OWN, TWICE[0], {"Content-Type": "multipart/form-data"}, 400, "boundary"),
     "many parts": ("POST", OWN, *form(*[(f"x{i}", b"") for i in range(200)]), 413, ""),

@@ -36,6 +36,37 @@ def sent(body: Any, content_type: str = "application/json", shelf: Shelf | None 
     return decode(content_type, data, None, None, shelf or Shelf(), 7.0)
 
 
+def test_several_pictures_come_in_a_list_or_under_one_name() -> None:
+    shelf = Shelf(img=b"fetched")
+    url = "http://img.example.com/a.jpg"
+    assert sent({"images": [TEXT, url, TEXT]}, shelf=shelf) == Payload(image=PICTURE, further_images=(b"fetched", PICTURE))
+    assert sent({"images": [TEXT]}) == Payload(image=PICTURE)
+    body = decode("multipart/form-data; boundary=x", b"", {}, {"image": PICTURE}, Shelf(), 7.0, [b"second"])
+    assert body == Payload(image=PICTURE, further_images=(b"second",))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"images": TEXT}, "images must be an array of 1 to 16"),
+        ({"images": []}, "images must be an array of 1 to 16"),
+        ({"images": [TEXT] * 17}, "images must be an array of 1 to 16"),
+        ({"images": [TEXT, 5]}, r"images\[1\] is a number"),
+        ({"images": [TEXT, "?"]}, r"images\[1\] is neither base64"),
+        ({"images": [TEXT], "image": TEXT}, "image and images were both sent"),
+    ],
+)
+def test_several_pictures_that_are_wrong_are_bad_input(body: Any, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        sent(body)
+
+
+def test_a_form_of_too_many_or_of_empty_pictures_is_bad_input() -> None:
+    for further, words in (([PICTURE] * 16, "17 pictures"), ([b""], "image is empty")):
+        with pytest.raises(BadInput, match=words):
+            decode("multipart/form-data; boundary=x", b"", {}, {"image": PICTURE}, Shelf(), 7.0, further)
+
+
 def form(texts: dict[str, str] | None = None, **files: bytes) -> Payload:
     return decode("multipart/form-data; boundary=x", b"", texts or {}, files, Shelf(img=PICTURE), 7.0)
 

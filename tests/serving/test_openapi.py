@@ -11,7 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from serving import errors
 from serving.errors import BadInput, ServingError, TooLarge
-from serving.openapi import OwnRoute, document
+from serving.openapi import Ask, OwnRoute, document
 from serving.protocol import v1, v2
 from serving.schema.settings import Settings
 from serving.tensors import ModelSpec, TensorSpec
@@ -41,7 +41,7 @@ INFER, PREDICT = "/v2/models/demo/infer", "/v1/models/demo:predict"
 
 def described(service: str, prefix: str = "") -> dict[str, Any]:
     models, routes, pictures = SERVICES[service]
-    return document(DEMO, models, routes, prefix=prefix, pictures=pictures, version="1.2.3")
+    return document(DEMO, models, routes, prefix=prefix, ask=Ask(pictures), version="1.2.3")
 
 
 def operations(paths: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

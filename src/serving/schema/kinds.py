@@ -166,6 +166,20 @@ def labels() -> Kind:
     return Kind("a table of node labels, 64 at most", '{"pool": "gpu"}', convert)
 
 
+def options() -> Kind:
+    """A table of plain values that mean something to the service's own code alone."""
+
+    def convert(value: Any) -> dict[str, str | int | float | bool]:
+        if not isinstance(value, dict) or len(value) > 64:
+            raise ValueError
+        for key, item in value.items():
+            if not isinstance(key, str) or not key.isidentifier() or not isinstance(item, str | int | float):
+                raise ValueError
+        return dict(value)
+
+    return Kind("a table from names to texts, numbers, True or False, 64 at most", '{"threshold": 0.5}', convert)
+
+
 def shapes() -> Kind:
     """A table from a model's input to the sizes of one row, for the dimensions a model leaves open."""
 

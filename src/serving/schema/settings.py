@@ -146,6 +146,13 @@ class Settings:
         unit="s",
     )
 
+    options: dict[str, str | int | float | bool] = setting(
+        {},
+        kinds.options(),
+        "Values for the service's own code, which reads them as self.settings.options. No secrets: this file is none.",
+        group="The service's own code",
+    )
+
     gpu_num: int = setting(
         0,
         kinds.whole(0, 64),

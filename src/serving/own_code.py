@@ -1,0 +1,52 @@
+"""The service's own code: src/server.py, imported, and blamed for what it raises.
+
+Knows where it lies. Does not know what it does.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from serving.engine import StartError
+from serving.service import Service
+
+log = logging.getLogger("monopod.start")
+
+
+def service_class(folder: Path) -> type[Service]:
+    """Return the subclass of Service in src/server.py, or Service itself where there is no such file. Raises StartError."""
+    path = folder / "src" / "server.py"
+    if not path.is_file():
+        return Service
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location("server", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["server"] = module
+    with blaming(path):
+        spec.loader.exec_module(module)
+    found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Service) and c.__module__ == "server"]
+    if len(found) != 1:
+        raise StartError(f"{path}: holds {len(found)} subclasses of Service, must hold one")
+    return found[0]
+
+
+@contextlib.contextmanager
+def blaming(path: Path, what: str = "") -> Iterator[None]:
+    """Make what the service's own code raises a StartError; sys.exit too, which would end the start without a word."""
+    try:
+        yield
+    except StartError:
+        raise
+    except ModuleNotFoundError as error:
+        raise StartError(
+            f"{path}: {what}it imports {error.name}, which is not installed; name its package in src/requirements.txt, and "
+            "install it: `make model SERVICE=...`"
+        ) from error
+    except (Exception, SystemExit) as error:
+        log.exception("src/server.py fails")
+        raise StartError(f"{path}: {what}{type(error).__name__}: {error}; the traceback is above") from error

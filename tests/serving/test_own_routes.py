@@ -1,0 +1,111 @@
+"""What a service may say of its own routes, and read of itself, over the real server."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import ROOT, Running, get, launch, make_service, post_json, running
+
+SERVER = '''
+from serving.service import Request, Service, route
+
+
+class Own(Service):
+    example = {"question": "what's new?"}
+
+    def setup(self) -> None:
+        self.watch(self.folder / "model/word.txt", self.load)
+
+    def load(self) -> None:
+        self.word = (self.folder / "model/word.txt").read_text().strip()
+        if not self.word:
+            raise ValueError("the word is empty")
+
+    def handle(self, request: Request) -> object:
+        return [request.value("question", str), self.word, self.settings.options]
+
+    @route("/pair", pictures=2)
+    def pair(self, request: Request) -> object:
+        """The sizes of two pictures."""
+        first, second = request.images(2, at_least=(64, 64))
+        return [first.size, second.size]
+
+    @route("/size", pictures=1)
+    def size(self, request: Request) -> object:
+        return [request.image_size(), request.image(at_least=(64, 64)).size]
+
+    @route("/numbers", "GET")
+    def numbers(self, request: Request) -> object:
+        return {"recent": self.metrics.recent("/pair"), **self.vitals()}
+'''
+IMAGES = ROOT / "examples/images"
+COFFEE, CAT = IMAGES / "coffee.jpg", IMAGES / "chelsea.jpg"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = make_service(tmp_path_factory.mktemp("own") / "small", 'options = {"threshold": 0.5, "mode": "fast"}', SERVER)
+    (folder / "model/word.txt").write_text("first")
+    with running(folder) as it:
+        yield it
+
+
+def asked(own: Running, line: str) -> Any:
+    done = subprocess.run(f"curl -s {line.format(url=own.url + '/api/small')}", shell=True, capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_two_pictures_come_as_a_form_sends_them(own: Running) -> None:
+    answer = asked(own, f"-F image=@{COFFEE} -F image=@{CAT} {{url}}/pair")
+    assert answer["results"] == [[150, 100], [113, 75]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_another_number_of_pictures_is_a_400_in_words(own: Running, count: int) -> None:
+    files = f"-F image=@{COFFEE} " * count or "-X POST "
+    assert f"{count} pictures in the request, it takes 2" in asked(own, f"{files} {{url}}/pair")["error"]
+
+
+def test_a_picture_tells_the_size_it_was_sent_in(own: Running) -> None:
+    assert asked(own, f"-F image=@{COFFEE} {{url}}/size")["results"] == [[600, 400], [150, 100]]
+
+
+def test_the_start_prints_a_curl_line_that_works(own: Running) -> None:
+    line = next(each["message"] for each in own.lines() if each["message"].startswith("try: curl"))
+    done = subprocess.run(line.removeprefix("try: "), shell=True, capture_output=True, check=True)
+    assert json.loads(done.stdout)["results"] == ["what's new?", "first", {"threshold": 0.5, "mode": "fast"}]
+
+
+def test_openapi_tells_examples_and_pictures(own: Running) -> None:
+    paths = json.loads(get(own.url + "/openapi.json")[1])["paths"]
+    body = paths["/api/small"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["example"] == {"question": "what's new?"}
+    assert {path: paths[path]["post"]["x-pictures"] for path in ("/pair", "/size")} == {"/pair": 2, "/size": 1}
+
+
+def test_a_service_reads_its_own_percentiles_memory_and_cores(own: Running) -> None:
+    asked(own, f"-F image=@{COFFEE} -F image=@{CAT} {{url}}/pair")
+    found = json.loads(get(own.url + "/numbers")[1])["results"]
+    assert found["recent"]["requests"] >= 1
+    assert 0 < found["recent"]["p50_ms"] <= found["recent"]["p95_ms"] <= found["recent"]["p99_ms"] < 30_000
+    assert 2**24 < found["memory_bytes"] < found["memory_limit_bytes"] == 2 * 2**30
+    assert found["cpu_cores_asked"] == 1
+    assert 0 <= found["cpu_cores"] < 64
+    assert (found["queue_rows"], found["queue_limit"], found["oldest_seconds"]) == (0, 64, 0.0)
+
+
+def test_a_service_that_asks_for_a_text_is_told_what_it_lacks(own: Running) -> None:
+    assert post_json(own.url + "/api/small", {})[1]["error"] == "the request has no question; send a text"
+
+
+def test_a_watched_file_that_is_broken_at_the_start_ends_it_in_words(tmp_path: Path) -> None:
+    folder = make_service(tmp_path / "small", "", SERVER)
+    (folder / "model/word.txt").write_text("")
+    service = launch(folder)
+    assert service.process.wait(60) == 1
+    assert "server.py: setup failed: ValueError: the word is empty" in service.log.read_text()
+    service.log.unlink()

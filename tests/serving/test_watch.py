@@ -1,0 +1,64 @@
+"""A file that changes is read again; one that cannot be read changes nothing."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serving.metrics import Metrics
+from serving.watch import watch
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.01)
+
+
+def replace(path: Path, text: str) -> None:
+    path.with_suffix(".new").write_text(text)
+    os.replace(path.with_suffix(".new"), path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.txt"
+    path.write_text("one")
+    return path
+
+
+def test_a_file_is_loaded_at_once_and_after_every_change(file: Path) -> None:
+    seen: list[str] = []
+    watch(file, lambda: seen.append(file.read_text()), Metrics(), 0.02)
+    assert seen == ["one"]
+    for text in ("two", "six"):  # as long as the one before: another file is another file
+        replace(file, text)
+        until(lambda text=text: seen[-1] == text)
+    time.sleep(0.1)
+    assert seen == ["one", "two", "six"]
+
+
+def test_a_failed_reload_is_counted_and_the_next_change_is_still_seen(file: Path) -> None:
+    numbers: list[int] = []
+    metrics = Metrics()
+    replace(file, "1")
+    watch(file, lambda: numbers.append(int(file.read_text())), metrics, 0.02)
+    for broken in (lambda: replace(file, "no number"), file.unlink):
+        before = metrics.page().decode()
+        broken()
+        until(lambda before=before: metrics.page().decode() != before)
+    assert "monopod_reload_failures_total 2.0" in metrics.page().decode()
+    replace(file, "2")
+    until(lambda: numbers == [1, 2])
+    assert "monopod_reloads_total 1.0" in metrics.page().decode()
+
+
+def test_what_the_first_load_raises_is_raised(file: Path) -> None:
+    def load() -> None:
+        raise ValueError("empty")
+
+    with pytest.raises(ValueError, match="empty"):
+        watch(file, load, Metrics(), 0.02)
