@@ -18,7 +18,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from serving import errors, jsons, openapi
+from serving import errors, jsons, openapi, openapi_bodies
 from serving.core import JSON, Core, Decoded, Raw, Reply
 from serving.errors import BadInput, ServiceFailed, ServingError, WrongContentType
 from serving.gate import READY, Gate
@@ -28,6 +28,7 @@ from serving.models import Handle, Models
 from serving.protocol import v1, v2
 from serving.schema import Settings, size_in_bytes
 from serving.service import Request, Service, routes_of
+from serving.status import status
 from serving.tensors import ModelSpec
 
 access = logging.getLogger("monopod.access")
@@ -89,7 +90,7 @@ def _service_routes(routes: Blueprint, house: House, prefix: str) -> None:
         # Relative, so that it holds behind a gateway that shows another prefix; without the slash the page's links would not.
         routes.get("", endpoint="page_folder", strict_slashes=True)(lambda: Response(status=307, headers={"Location": folder}))
     routes.get("/", endpoint="page", strict_slashes=True)(show_page)
-    routes.get("/status", endpoint="status")(lambda: _json(_status(house)))
+    routes.get("/status", endpoint="status")(lambda: _json(status(settings, house.models, house.metrics, house.gate)))
     routes.get("/openapi.json", endpoint="openapi")(lambda: _json(_document(house, prefix)))
     names: set[str] = set()
     for own, function in routes_of(house.service):
@@ -278,28 +279,12 @@ def _ready(house: House, model: Handle | None = None) -> Response:
 
 def _document(house: House, prefix: str) -> dict[str, Any]:
     own = [
-        openapi.OwnRoute(route.path, route.methods, (function.__doc__ or "").split("\n")[0], route.example, route.pictures)
+        openapi_bodies.OwnRoute(
+            route.path, route.methods, (function.__doc__ or "").split("\n")[0], route.example, route.pictures
+        )
         for route, function in routes_of(house.service)
     ]
     specs = [model.spec for model in house.models.loaded()]
     service = house.service
-    ask = openapi.Ask(service.pictures, service.example)
+    ask = openapi_bodies.Ask(service.pictures, service.example)
     return openapi.document(house.settings, specs, own, prefix=prefix, ask=ask, version=house.version)
-
-
-def _status(house: House) -> dict[str, Any]:
-    batchers = [model.batcher for model in house.models.loaded()]
-    return {
-        "service": house.settings.service_name,
-        "username": house.settings.username,
-        "ready": house.gate.state == READY,
-        "state": house.gate.state,
-        "queue": {
-            "rows": sum(batcher.waiting_rows() for batcher in batchers),
-            "oldest_seconds": max((batcher.oldest_age() for batcher in batchers), default=0.0),
-            "limit": house.settings.queue_limit,
-        },
-        "in_progress": house.gate.working(),
-        "requests": house.metrics.codes(),
-        "models": house.models.names(),
-    }

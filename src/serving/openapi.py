@@ -8,12 +8,11 @@ come as the shape promises, that bytes are a picture).
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from serving import errors, openapi_tensors
-from serving.inputs import MOST_PICTURES
+from serving import errors, openapi_bodies, openapi_tensors
+from serving.openapi_bodies import Ask, OwnRoute
 from serving.schema.settings import Settings
 from serving.tensors import ModelSpec
 
@@ -53,31 +52,8 @@ HEADERS: Json = {
         {"type": "string"},
     ),
 }
-ID: Json = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**64 - 1}
 CONVERTER = re.compile(r"<(?:(\w+)(?:\([^>]*\))?:)?(\w+)>")
 CONVERTED: dict[str, Json] = {"int": {"type": "integer", "minimum": 0}, "float": {"type": "number", "minimum": 0}}
-
-
-@dataclass(frozen=True)
-class OwnRoute:
-    """A route of the service's own code. path: from the prefix on, as Flask writes it ("/items/<int:item>").
-
-    example: a JSON body that it takes, or None. pictures: how many it takes.
-    """
-
-    path: str
-    methods: tuple[str, ...]
-    summary: str
-    example: Any = None
-    pictures: int = 0
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What the service's own answer is asked with. pictures: a picture may be the whole body. example: a JSON body, or None."""
-
-    pictures: bool = False
-    example: Any = None
 
 
 def document(
@@ -176,28 +152,12 @@ def _components() -> Json:
 
 def _own(settings: Settings, model: ModelSpec | None, ask: Ask, *, again: bool) -> Json:
     """Return the service's own route. again: it stands in the document a second time."""
-    file: Json = {"type": "string", "format": "binary", "minLength": 1}
-    text: Json = {"type": ["string", "null"], "minLength": 1, "description": "Base64, or an http(s) URL of an allowed host."}
-    several: Json = {"type": ["array", "null"], "items": text | {"type": "string"}, "minItems": 1, "maxItems": MOST_PICTURES}
-    fields = _ids(ID) | {"image": text, "images": several, "video": text, "data": {}}
-    parts = _ids(_STRING) | {"image": file, "video": file, "data": _STRING}
-
-    def one(*names: str) -> Json:
-        return {"anyOf": [{"required": [name]} for name in names]} if ask.pictures else {}
-
-    body: Json = {
-        "application/json": {"schema": {"type": "object", "properties": fields} | one("image", "images", "video", "data")},
-        "multipart/form-data": {
-            "schema": {"type": "object", "properties": parts, "minProperties": 1} | one("image", "video", "data")
-        },
+    body = openapi_bodies.of_service(settings, model, ask)
+    answer = {
+        "type": "object",
+        "properties": {"results": {}, "msg": _STRING} | openapi_bodies.ids(openapi_bodies.ID),
+        "required": ["results", "msg"],
     }
-    rows = None if model is None or ask.pictures or ask.example else openapi_tensors.data_example(model, settings)
-    example = ask.example if rows is None else {"data": rows}
-    if example is not None:
-        body["application/json"]["example"] = example
-    if ask.pictures:
-        body |= dict.fromkeys(("image/*", "video/*", "application/octet-stream"), {"schema": file})
-    answer = {"type": "object", "properties": {"results": {}, "msg": _STRING} | _ids(ID), "required": ["results", "msg"]}
     end = "_in_pod" if again else ""
     page = _operation("service", f"page_folder{end}", "Leads to the page, which is a folder below.", {})
     page["responses"]["307"] = {"description": "The page's place."}
@@ -206,10 +166,6 @@ def _own(settings: Settings, model: ModelSpec | None, ask: Ask, *, again: bool) 
         "post": _operation("service", f"answer{end}", f"Ask {settings.service_name}.", _json(answer), body=body),
         "get": page,
     }
-
-
-def _ids(schema: Json) -> Json:
-    return dict.fromkeys(("postid", "uid", "seqid"), schema)
 
 
 def _about() -> Json:
@@ -277,18 +233,6 @@ def _v2(settings: Settings, model: ModelSpec, path: str, end: str, parameters: l
     return {path: {"get": about}, f"{path}/ready": {"get": loaded}, f"{path}/infer": {"post": infer}}
 
 
-def _own_body(route: OwnRoute) -> Json:
-    """Return the bodies of a route of the service's own code, of which its example and its number of pictures are known."""
-    file: Json = {"type": "string", "format": "binary"}
-    files: Json = {"type": "array", "items": file, "minItems": route.pictures, "maxItems": route.pictures}
-    parts: Json = {"properties": {"image": file if route.pictures == 1 else files}} if route.pictures else {}
-    return {
-        "application/json": {"schema": {"type": "object"}} | ({} if route.example is None else {"example": route.example}),
-        "multipart/form-data": {"schema": {"type": "object"} | parts},
-        "image/*": {},
-    }
-
-
 def _extra(routes: Sequence[OwnRoute]) -> Json:
     """Return the routes of the service's own code, of which only path, methods and summary are known."""
     found: Json = {}
@@ -299,7 +243,7 @@ def _extra(routes: Sequence[OwnRoute]) -> Json:
             for kind, name in CONVERTER.findall(route.path)
         ]
         for method in sorted({method.lower() for method in route.methods} - {"head", "options"}):
-            body = _own_body(route) if method in ("post", "put", "patch") else None
+            body = openapi_bodies.of_route(route) if method in ("post", "put", "patch") else None
             name = f"own_{number}_{method}"
             operation = _operation("own", name, route.summary, {"*/*": {}}, body=body, parameters=parameters)
             operation["responses"]["default"] = {"description": "Whatever else the service's own code answers."}

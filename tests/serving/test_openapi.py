@@ -11,7 +11,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from serving import errors
 from serving.errors import BadInput, ServingError, TooLarge
-from serving.openapi import Ask, OwnRoute, document
+from serving.openapi import document
+from serving.openapi_bodies import Ask, OwnRoute
 from serving.protocol import v1, v2
 from serving.schema.settings import Settings
 from serving.tensors import ModelSpec, TensorSpec
@@ -49,7 +50,7 @@ def operations(paths: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
 
 
 def json_schema(spec: ModelSpec, path: str) -> dict[str, Any]:
-    paths = document(DEMO, [spec], (), prefix="", pictures=False, version="1")["paths"]
+    paths = document(DEMO, [spec], (), prefix="", ask=Ask(), version="1")["paths"]
     schema: dict[str, Any] = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
     return schema
 
@@ -131,7 +132,7 @@ def test_a_model_of_half_precision_takes_binary_tensors_alone() -> None:
 
 @pytest.mark.parametrize("spec", [DIGITS, ModelSpec("demo", MIXED.inputs[:2], MIXED.outputs, batched=True)])
 def test_the_example_of_a_call_is_a_call_that_the_codec_takes(spec: ModelSpec) -> None:
-    paths = document(DEMO, [spec], (), prefix="", pictures=False, version="1")["paths"]
+    paths = document(DEMO, [spec], (), prefix="", ask=Ask(), version="1")["paths"]
     content = paths[INFER]["post"]["requestBody"]["content"]["application/json"]
     assert Draft202012Validator(content["schema"]).is_valid(content["example"])
     assert spec.rows(v2.decode(json.dumps(content["example"]).encode(), None, spec, 4).inputs) == 1
