@@ -18,13 +18,14 @@ from typing import Any
 from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from serving import errors, jsons, openapi, openapi_bodies
+from serving import errors, jsons, openapi
 from serving.core import JSON, Core, Decoded, Raw, Reply
 from serving.errors import BadInput, ServiceFailed, ServingError, WrongContentType
 from serving.gate import READY, Gate
 from serving.lifetime import Lifetime
 from serving.metrics import Metrics
 from serving.models import Handle, Models
+from serving.openapi_bodies import Ask, OwnRoute
 from serving.protocol import v1, v2
 from serving.schema import Settings, size_in_bytes
 from serving.service import Request, Service, routes_of
@@ -278,13 +279,11 @@ def _ready(house: House, model: Handle | None = None) -> Response:
 
 
 def _document(house: House, prefix: str) -> dict[str, Any]:
-    own = [
-        openapi_bodies.OwnRoute(
-            route.path, route.methods, (function.__doc__ or "").split("\n")[0], route.example, route.pictures
-        )
-        for route, function in routes_of(house.service)
+    routes = [
+        OwnRoute(own.path, own.methods, (function.__doc__ or "").split("\n")[0], own.example, own.pictures)
+        for own, function in routes_of(house.service)
     ]
     specs = [model.spec for model in house.models.loaded()]
     service = house.service
-    ask = openapi_bodies.Ask(service.pictures, service.example)
-    return openapi.document(house.settings, specs, own, prefix=prefix, ask=ask, version=house.version)
+    ask = Ask(service.pictures, service.example)
+    return openapi.document(house.settings, specs, routes, prefix=prefix, ask=ask, version=house.version)

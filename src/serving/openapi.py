@@ -153,11 +153,7 @@ def _components() -> Json:
 def _own(settings: Settings, model: ModelSpec | None, ask: Ask, *, again: bool) -> Json:
     """Return the service's own route. again: it stands in the document a second time."""
     body = openapi_bodies.of_service(settings, model, ask)
-    answer = {
-        "type": "object",
-        "properties": {"results": {}, "msg": _STRING} | openapi_bodies.ids(openapi_bodies.ID),
-        "required": ["results", "msg"],
-    }
+    answer = _object(required=["results", "msg"], results={}, msg=_STRING, **openapi_bodies.ids(openapi_bodies.ID))
     end = "_in_pod" if again else ""
     page = _operation("service", f"page_folder{end}", "Leads to the page, which is a folder below.", {})
     page["responses"]["307"] = {"description": "The page's place."}
