@@ -29,6 +29,8 @@ SERVING_LAYERS: list[tuple[str, ...]] = [
         "serving.listening",
         "serving.memory",
         "serving.priority",
+        "serving.progress",
+        "serving.bench",
         "serving.metrics",
         "serving.protocol",
     ),
@@ -60,6 +62,11 @@ SERVING_LAYERS: list[tuple[str, ...]] = [
     ("serving.core", "serving.own_code"),
     ("serving.app", "serving.alone"),
     ("serving.main",),
+    # The commands that measure a service from outside: they use nothing of what serves it but the schema.
+    ("serving.bench.bodies", "serving.bench.loops"),
+    ("serving.bench.client", "serving.bench.figures"),
+    ("serving.bench.words",),
+    ("serving.bench.command",),
 ]
 CONF_LAYERS: list[tuple[str, ...]] = [
     ("conf", "conf.yamls", "conf.sizes", "conf.words", "conf.images", "conf.files", "conf.tables", "conf.manual"),
@@ -85,6 +92,8 @@ LIBRARIES = {
     "urllib3": "serving.fetch",
     "prometheus_client": "serving.metrics",
     "orjson": "serving.jsons",
+    "aiohttp": "serving.bench.client",
+    "tqdm": "serving.progress",
     "yaml": "conf.yamls",
     "jinja2": "conf.templates",
     "jsonschema_rs": "conf.schemas",
