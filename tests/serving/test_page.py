@@ -46,7 +46,7 @@ def test_a_dropped_picture_is_answered_in_bars_and_by_the_curl_line(demo: Any, p
     expect(page.locator("#bars li").first).to_contain_text("espresso")
     expect(page.locator("#bars li").first).to_contain_text("%")
     expect(page.locator("#note")).to_contain_text("200 after")
-    expect(page.locator("#shown")).to_be_visible()
+    expect(page.locator("#pictures img")).to_be_visible()
     line = f"curl -F image=@coffee.jpg {urljoin(demo.url, PLACES[place])}"
     expect(page.locator("#curl")).to_have_text(line)
     assert run(line)["results"][0]["label"] == "espresso"
@@ -84,7 +84,7 @@ def test_an_error_is_told_in_words(demo: Any, page: Page, tmp_path: Path) -> Non
     expect(page.locator("#trouble")).to_contain_text("picture")
     expect(page.locator("#note")).to_contain_text("400 after")
     expect(page.locator("#bars li")).to_have_count(0)
-    expect(page.locator("#shown")).to_be_hidden()
+    expect(page.locator("#pictures img")).to_be_hidden()
 
 
 def test_a_server_that_is_gone_is_told_in_words(demo: Any, page: Page) -> None:
@@ -126,13 +126,13 @@ def test_boxes_and_polygons_are_drawn_on_the_picture_in_its_own_pixels(demo: Any
     page.route("**/api/like/demo", lambda route: route.fulfill(json={"results": results, "msg": ""}))
     page.goto(demo.url)
     drop(page, COFFEE, "image/jpeg")
-    outlines = page.locator("#marks polygon")
+    outlines = page.locator("#pictures polygon")
     expect(outlines).to_have_count(2)
     expect(outlines.first).to_have_attribute("points", "10,20 300,20 300,200 10,200")
-    picture, drawn = page.locator("#shown").bounding_box(), outlines.first.bounding_box()
+    picture, drawn = page.locator("#pictures img").bounding_box(), outlines.first.bounding_box()
     assert picture is not None
     assert drawn is not None
-    scale = picture["width"] / page.evaluate("at('shown').naturalWidth")
+    scale = picture["width"] / page.evaluate("document.querySelector('#pictures img').naturalWidth")
     # The middle, since a browser may count the line's own width into the box.
     assert drawn["x"] + drawn["width"] / 2 == pytest.approx(picture["x"] + 155 * scale, abs=1)
     assert drawn["y"] + drawn["height"] / 2 == pytest.approx(picture["y"] + 110 * scale, abs=1)
@@ -169,3 +169,85 @@ def test_a_model_of_plain_tensors_starts_with_an_example_to_send(page: Page, tmp
         expect(page.locator("#note")).to_contain_text("200 after")
         expect(page.locator("#raw")).to_contain_text('"results"')
         assert run(page.locator("#curl").inner_text()) == json.loads(page.locator("#raw").inner_text())
+
+
+SHAPES = """
+from PIL import Image
+import io
+
+from serving.service import Answer, Request, Service, route
+
+
+class Shapes(Service):
+    pictures = True
+
+    def handle(self, request: Request) -> object:
+        parts = [{"label": "left", "score": 0.75, "box": [0, 0, 300, 400], "landmarks": [[10, 10], [20, 30]]}]
+        return {"label": "whole", "score": 0.5, "parts": parts}
+
+    @route("/compare", pictures=2)
+    def compare(self, request: Request) -> object:
+        \"\"\"Compare two pictures.\"\"\"
+        sizes = [picture.size for picture in request.images(2)]
+        return [{"label": f"{w} x {h}", "score": 1, "picture": i, "box": [0, 0, w, h]} for i, (w, h) in enumerate(sizes)]
+
+    @route("/query", example={"question": "why?"})
+    def query(self, request: Request) -> object:
+        return [{"label": request.value("question", str), "score": 0.25}]
+
+    @route("/grey", pictures=1)
+    def grey(self, request: Request) -> Answer:
+        out = io.BytesIO()
+        request.image().convert("L").save(out, "PNG")
+        return Answer(out.getvalue(), "image/png")
+"""
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with running(make_service(tmp_path_factory.mktemp("shapes") / "small", "", SHAPES)) as service:
+        yield service
+
+
+def test_the_whole_and_its_parts_become_bars_and_points_are_drawn(shapes: Any, page: Page) -> None:
+    page.goto(shapes.url)
+    drop(page, COFFEE, "image/jpeg")
+    expect(page.locator("#bars li")).to_have_text([re.compile("whole.*50.0 %"), re.compile("left.*75.0 %")])
+    expect(page.locator("#pictures circle")).to_have_count(2)
+    expect(page.locator("#pictures circle").last).to_have_attribute("cy", "30")
+
+
+def test_a_route_of_two_pictures_waits_for_both_and_marks_each(shapes: Any, page: Page) -> None:
+    heard = complaints(page)
+    page.goto(shapes.url + "/api/small/")
+    page.locator("#routes").select_option(label="/compare Compare two pictures.")
+    drop(page, COFFEE, "image/jpeg")
+    expect(page.locator("#name")).to_have_text("coffee.jpg, and 1 more")
+    drop(page, PICTURES / "chelsea.jpg", "image/jpeg")
+    expect(page.locator("#bars li")).to_have_text([re.compile("600 x 400"), re.compile("451 x 300")])
+    for number, points in enumerate(("0,0 600,0 600,400 0,400", "0,0 451,0 451,300 0,300")):
+        outline = page.locator("#pictures figure").nth(number).locator("polygon")
+        expect(outline).to_have_attribute("points", points)
+    line = page.locator("#curl").inner_text()
+    assert line == f"curl -F image=@coffee.jpg -F image=@chelsea.jpg {shapes.url}/api/small/compare"
+    assert run(line)["results"][1]["label"] == "451 x 300"
+    assert heard == []
+
+
+def test_another_route_offers_its_own_example(shapes: Any, page: Page) -> None:
+    page.goto(shapes.url)
+    page.locator("#routes").select_option(label="/query")
+    expect(page.locator("#files")).to_be_hidden()
+    page.locator("#send").click()
+    expect(page.locator("#bars li")).to_contain_text("why?")
+    assert run(page.locator("#curl").inner_text())["results"][0]["label"] == "why?"
+
+
+def test_an_answer_that_is_a_picture_is_shown(shapes: Any, page: Page) -> None:
+    heard = complaints(page)
+    page.goto(shapes.url)
+    page.locator("#routes").select_option(label="/grey")
+    drop(page, COFFEE, "image/jpeg")
+    expect(page.locator("#drawn")).to_be_visible()
+    page.wait_for_function("at('drawn').naturalWidth === 600")
+    assert heard == []
