@@ -8,7 +8,7 @@ REQUIREMENTS := $(wildcard $(SERVICE)/src/requirements.txt)
 MAKES := $(wildcard $(SERVICE)/model/Makefile)
 make_model = $(MAKE) --no-print-directory --directory $(1)/model PYTHON=$(abspath $(BIN)/python)
 
-.PHONY: help serve model test test-gpu test-cluster check bench bench-render lock clean
+.PHONY: help serve model index test test-gpu test-cluster check bench bench-render lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -19,6 +19,12 @@ serve: model              ## start the service of SERVICE (default: the root) an
 model: .venv/serve        ## install the packages of SERVICE and make the files of its model/
 	$(if $(REQUIREMENTS),$(PIP) --requirement $(REQUIREMENTS))
 	$(if $(MAKES),$(call make_model,$(SERVICE)))
+
+index: .venv/serve        ## build the index of SERVICE from PICTURES, a folder of <product>/<view>.jpg or <product>.jpg
+	$(if $(MAKES),,$(error $(SERVICE) has no model/Makefile, so no index; name a service that has: SERVICE=examples/sku-recognition))
+	$(if $(PICTURES),,$(error PICTURES is not given: make index SERVICE=$(SERVICE) PICTURES=folder))
+	$(if $(REQUIREMENTS),$(PIP) --requirement $(REQUIREMENTS))
+	@$(call make_model,$(SERVICE)) index PICTURES="$(if $(filter /%,$(firstword $(PICTURES))),,$(CURDIR)/)$(PICTURES)"
 
 test: .venv/dev           ## every test that needs no cluster and no GPU
 	$(BIN)/pytest -m "not gpu and not cluster"
@@ -33,6 +39,7 @@ check: .venv/dev          ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for code in examples/*/src; do MYPYPATH=$$code $(BIN)/mypy $$code || exit 1; done
 
 bench: .venv/dev          ## the server against a bare loop, figures to docs/performance.md
 	$(BIN)/python -m bench

@@ -1,0 +1,68 @@
+"""A service in a network namespace of its own, where there is nothing but loopback: whatever it needs it has brought along.
+
+Knows how to start one and to run programs beside it. Does not know what is served.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT
+
+# A user who is not root gets a user namespace too, in which he is.
+UNSHARE = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+CANNOT = "no network namespace can be made here: run the tests as root, or allow user namespaces to others"
+
+
+@dataclass
+class Isolated:
+    """A served example. Its ports are 8080 and 8081: in its namespace they are free."""
+
+    folder: Path
+    pid: int
+    log: Path
+
+    def run(self, line: str) -> "subprocess.CompletedProcess[str]":
+        """Run a shell line in the namespace, where a reader of the README would: in the repository's root."""
+        command = ["nsenter", "--target", str(self.pid), "--net", *([] if os.geteuid() == 0 else ["--user"])]
+        return subprocess.run([*command, "bash", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@contextlib.contextmanager
+def isolated(folder: Path) -> Iterator[Isolated]:
+    """Serve a folder where no other host can be reached, for the length of a block."""
+    if subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(CANNOT)
+    log = Path(tempfile.mkstemp(suffix=".log")[1])
+    serve = [sys.executable, "-m", "monopod", "serve", "--service", str(folder)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*UNSHARE, "sh", "-c", 'ip link set lo up && exec "$0" "$@"', *serve],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+        )
+    service = Isolated(folder, process.pid, log)
+    try:
+        _wait_ready(service, process)
+        yield service
+    finally:
+        process.kill()
+        process.wait(30)
+        log.unlink()
+
+
+def _wait_ready(service: Isolated, process: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + 60
+    while service.run("curl -sf localhost:8081/readyz").returncode:
+        assert process.poll() is None, service.log.read_text()
+        assert time.monotonic() < end, service.log.read_text()
+        time.sleep(0.1)

@@ -1,0 +1,68 @@
+"""What a person asks each example's page, and what is drawn then. As a program it takes the pictures of the READMEs:
+
+    python -m tests.examples.pages
+
+Knows the pages and the pictures that are asked. Does not know how answers are made.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser import browser, complaints, drop
+from tests.running import ROOT, running
+
+IMAGES = ROOT / "examples/images"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A question to a page. pictures: files that are dropped; none sends the page's own example. outlines, bars: at least."""
+
+    pictures: tuple[Path, ...] = ()
+    outlines: int = 0
+    bars: int = 1
+    said: str = ""
+
+
+VISITS = {
+    "face-embedding": Visit((IMAGES / "astronaut.jpg",), outlines=1, said="face"),
+    "instance-masks": Visit((IMAGES / "coins.png",), outlines=5),
+    "moderation": Visit((IMAGES / "chelsea.jpg",), bars=2, said="safe"),
+    "semantic-search": Visit(bars=3),
+    "sku-recognition": Visit((ROOT / "examples/sku-recognition/model/products" / "china-01.jpg",), bars=3),
+}
+
+
+def visit(page: Page, url: str, what: Visit) -> None:
+    """Ask a page as a person does, and wait until its answer is drawn."""
+    heard = complaints(page)
+    page.goto(url)
+    expect(page.locator("#ready")).to_have_text("ready")
+    for picture in what.pictures:
+        drop(page, picture, "image/png" if picture.suffix == ".png" else "image/jpeg")
+    if not what.pictures:
+        page.locator("#send").click()
+    expect(page.locator("#note")).to_contain_text("200 after", timeout=20_000)
+    expect(page.locator("#bars li").nth(what.bars - 1)).to_be_visible()
+    expect(page.locator("#bars")).to_contain_text(what.said)
+    if what.outlines:
+        expect(page.locator("#pictures polygon").nth(what.outlines - 1)).to_be_attached()
+    assert heard == []
+
+
+def take(chromium: Browser, folder: Path) -> None:
+    """Write an example's page, asked, to its page.png."""
+    with running(folder) as service:
+        page = chromium.new_page(viewport={"width": 1100, "height": 760})
+        visit(page, f"{service.url}/api/like/{folder.name}/", VISITS[folder.name])
+        page.screenshot(path=folder / "page.png")
+        page.close()
+
+
+if __name__ == "__main__":
+    with browser() as chromium:
+        for name in sys.argv[1:] or VISITS:
+            take(chromium, ROOT / "examples" / name)

@@ -1,0 +1,101 @@
+"""What holds for every example: it checks, starts without a network, and its README tells the truth."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from tests.examples.isolated import Isolated, isolated
+from tests.running import ROOT
+
+EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/value.py"))
+OWN_FILES = ("value.py", "alerts.yaml", "README.md", "src/server.py", "src/test_server.py", "src/requirements.txt", "page.png")
+IMAGES = ROOT / "examples/images"
+
+example = pytest.mark.parametrize("folder", EXAMPLES, ids=lambda folder: folder.name)
+
+
+def monopod(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "monopod", *words], cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+
+def curl_lines(folder: Path) -> list[str]:
+    """Return the curl lines of an example's README, as they are pasted; one that ends in \\ goes on in the next."""
+    blocks = re.findall(r"(?:^    .*\n)+|```\w*\n(?:.*\n)*?```", (folder / "README.md").read_text(), re.MULTILINE)
+    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line.startswith("curl ")]
+
+
+@pytest.fixture(scope="module", params=EXAMPLES, ids=lambda folder: folder.name)
+def service(request: pytest.FixtureRequest) -> Iterator[Isolated]:
+    with isolated(request.param) as it:
+        yield it
+
+
+@example
+def test_an_example_is_laid_out_like_the_root(folder: Path) -> None:
+    assert [name for name in OWN_FILES if not (folder / name).is_file()] == []
+    assert len((folder / "src/server.py").read_text().splitlines()) <= 125
+    assert (folder / "page.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@example
+def test_an_example_passes_the_check_of_what_is_deployed(folder: Path) -> None:
+    done = monopod("check", "--service", str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@example
+def test_promtool_reads_the_alert_rules(folder: Path, needs: Callable[[str, str], str]) -> None:
+    promtool = needs("promtool", "prometheus")
+    done = subprocess.run(
+        [promtool, "check", "rules", "--lint=all", "--lint-fatal", folder / "alerts.yaml"], capture_output=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@example
+def test_every_model_is_there_and_whole_and_answers(folder: Path) -> None:
+    done = monopod("verify", "--service", str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_curl_lines_of_the_readme_are_answered_with_the_network_cut_off(service: Isolated) -> None:
+    assert service.run("ip -o link | cut -d: -f2; ip route; ip -6 route | grep -v ' dev lo '").stdout.split() == ["lo"]
+    lines = curl_lines(service.folder)
+    assert lines
+    for line in lines:
+        done = service.run(
+            f"{line} -sS --fail-with-body -o /tmp/answer.$$ -w '%{{content_type}}' && cat /tmp/answer.$$; rm -f /tmp/answer.$$"
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        if done.stdout.startswith("application/json"):
+            assert json.loads(done.stdout.removeprefix("application/json"))["msg"] == ""
+
+
+def test_the_document_of_an_examples_routes_is_valid(service: Isolated) -> None:
+    document: Any = json.loads(service.run("curl -sf localhost:8080/openapi.json").stdout)
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_every_loaded_model_speaks_the_open_inference_protocol(service: Isolated) -> None:
+    for name in json.loads(service.run("curl -sf localhost:8080/status").stdout)["models"]:
+        told = json.loads(service.run(f"curl -sf localhost:8080/v2/models/{name}").stdout)
+        assert told["name"] == name
+        assert told["inputs"]
+        assert told["outputs"]
+
+
+def test_the_metrics_that_the_alerts_ask_for_are_there(service: Isolated) -> None:
+    page = service.run("curl -sf localhost:8081/metrics").stdout
+    own = set(re.findall(r"^# TYPE (\w+)", page, re.MULTILINE))
+    asked = set(re.findall(r"\b([a-z]+(?:_[a-z]+)+)(?=\{|\[|\)| [<>=+*/-])", (service.folder / "alerts.yaml").read_text()))
+    known = {name for name in asked if name in own or re.sub(r"_(total|bucket|sum|count)$", "", name) in own}
+    words = {name for name in asked - known if not name.startswith(("histogram_", "absent_", "group_", "max_over", "avg_over"))}
+    assert words == set(), f"{service.folder.name} has no such metrics; it has {sorted(own)}"
