@@ -108,6 +108,7 @@ def _load_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="TEXT|@FILE", **many, help="JSON to send; several are sent in turn")
     parser.add_argument("--form", metavar="NAME=TEXT|@FILE", **many, help="a field of a form; all together are one body")
     parser.add_argument("--header", metavar="LINE", **many, help="a header of every request, as 'Name: value'")
+    parser.add_argument("--vary", action="store_true", help="make each picture a file that no cache knows")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--concurrency", type=_count, default=8, help="connections, each sends when its answer came (default: 8)")
     how.add_argument("--rate", type=_positive, help="requests a second, due at fixed times whether or not answers come")

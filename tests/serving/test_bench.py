@@ -14,7 +14,7 @@ import pytest
 
 import monopod
 from serving.bench import command
-from serving.bench.bodies import BenchError, bodies, content_type
+from serving.bench.bodies import BenchError, Body, bodies, content_type
 from serving.bench.client import client, text_of
 from serving.bench.loops import Answer
 from tests.running import ROOT, Running, free_port
@@ -78,6 +78,25 @@ def test_a_service_takes_what_is_sent_and_is_found_by_its_value_py(
     assert (status, [kind["name"] for kind in found["kinds"]]) == (0, ["200"])
 
 
+def test_a_varied_picture_is_a_new_file_each_time_and_still_a_picture(
+    demo: Running, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    sent: list[bytes] = []
+    varied = Body.varied
+
+    def noted(body: Body, mark: bytes) -> bytes:
+        sent.append(varied(body, mark))
+        return sent[-1]
+
+    monkeypatch.setattr(Body, "varied", noted)
+    load = ["--url", demo.url + "/api/like/demo", "--vary", "--seconds", "0.4", "--warm-up", "0", "--concurrency", "2"]
+    coins = str(ROOT / "examples/images/coins.png")
+    status, found = bench(capsys, *load, "--file", COFFEE, "--file", coins, "--form", f"image=@{CHELSEA}")
+    assert (status, [kind["name"] for kind in found["kinds"]]) == (0, ["200"])
+    assert len(set(sent)) == len(sent) >= 3
+    assert sent[0].startswith(Path(COFFEE).read_bytes())
+
+
 def test_without_a_body_a_url_is_asked_with_get_and_a_person_gets_a_table(demo: Running, capsys: Captured) -> None:
     assert (
         monopod.main(["bench", "--url", demo.url + "/api/ping", "--rate", "100", "--seconds", "0.5", "--warm-up", "0.1"]) == 0
@@ -132,6 +151,7 @@ def test_a_server_that_dies_is_an_error_of_its_own_kind() -> None:
         (["--form", "image", "--url", "http://x/"], "--form 'image': write NAME=TEXT or NAME=@FILE"),
         (["--header", "bad", "--url", "http://x/"], "--header 'bad': write 'Name: value'"),
         (["--url", "localhost:8080"], "--url 'localhost:8080' is no URL of a service"),
+        (["--data", "{}", "--vary", "--url", "http://x/"], "--vary: makes each picture a new file, but no picture is sent"),
         ([], "nothing to send: add --file PICTURE"),
         (["--file", COFFEE, "--service", "nowhere"], "value.py: cannot be read"),
     ],

@@ -7,6 +7,7 @@ import json
 import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 # What Python's own table lacks, or reads from the machine's.
@@ -19,6 +20,7 @@ TYPES = {
     ".webm": "video/webm",
     ".webp": "image/webp",
 }
+PICTURE = "image/"
 BYTES = "application/octet-stream"
 BOUNDARY = "monopod-bench-the-next-part-follows"
 
@@ -29,10 +31,21 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Body:
-    """The body of one request, whole in memory, so that sending it reads no disk."""
+    """The body of one request, whole in memory, so that sending it reads no disk.
 
-    content: bytes
+    pieces: its bytes, a new piece after each picture's end.
+    """
+
+    pieces: tuple[bytes, ...]
     content_type: str
+
+    @cached_property
+    def content(self) -> bytes:
+        return b"".join(self.pieces)
+
+    def varied(self, mark: bytes) -> bytes:
+        """Return the content with a mark behind each picture: decoders do not read it, and a cache does not know the file."""
+        return mark.join(self.pieces)
 
 
 def bodies(files: Sequence[Path], texts: Sequence[str], fields: Sequence[str]) -> list[Body]:
@@ -40,8 +53,12 @@ def bodies(files: Sequence[Path], texts: Sequence[str], fields: Sequence[str]) -
 
     texts: JSON, or @FILE that holds JSON. fields: NAME=TEXT or NAME=@FILE. Raises BenchError and OSError.
     """
-    found = [Body(_content(path), content_type(path)) for path in files]
-    found += [Body(_json(text), "application/json") for text in texts]
+    found = []
+    for path in files:
+        kind = content_type(path)
+        end = (b"",) if kind.startswith(PICTURE) else ()
+        found.append(Body((_content(path), *end), kind))
+    found += [Body((_json(text),), "application/json") for text in texts]
     return found + ([form(fields)] if fields else [])
 
 
@@ -54,22 +71,29 @@ def form(fields: Sequence[str]) -> Body:
     """Return a multipart body with a part for each field. Source: RFC 7578."""
     parts = [_part(field) for field in fields]
     boundary = BOUNDARY
-    while any(boundary.encode() in part for part in parts):
+    while any(boundary.encode() in content for _, _, content in parts):
         boundary += "-"
-    lines = b"".join(b"--%s\r\n%s\r\n" % (boundary.encode(), part) for part in parts)
-    return Body(lines + b"--%s--\r\n" % boundary.encode(), f"multipart/form-data; boundary={boundary}")
+    pieces, line = [b""], b"--" + boundary.encode()
+    for head, kind, content in parts:
+        pieces[-1] += line + b"\r\n" + head.encode() + b"\r\n\r\n" + content
+        if kind.startswith(PICTURE):
+            pieces.append(b"")
+        pieces[-1] += b"\r\n"
+    pieces[-1] += line + b"--\r\n"
+    return Body(tuple(pieces), f"multipart/form-data; boundary={boundary}")
 
 
-def _part(field: str) -> bytes:
+def _part(field: str) -> tuple[str, str, bytes]:
+    """Return a part's head, the content type of a file or "", and its content."""
     name, equals, value = field.partition("=")
     if not name or not equals or '"' in name:
         raise BenchError(f"--form {field!r}: write NAME=TEXT or NAME=@FILE, such as image=@picture.jpg")
     head = f'Content-Disposition: form-data; name="{name}"'
     if not value.startswith("@"):
-        return f"{head}\r\n\r\n{value}".encode()
+        return head, "", value.encode()
     path = Path(value[1:])
-    file = path.name.replace('"', "%22")
-    return f'{head}; filename="{file}"\r\nContent-Type: {content_type(path)}\r\n\r\n'.encode() + _content(path)
+    kind, file = content_type(path), path.name.replace('"', "%22")
+    return f'{head}; filename="{file}"\r\nContent-Type: {kind}', kind, _content(path)
 
 
 def _json(text: str) -> bytes:

@@ -6,8 +6,10 @@ Knows connections, and why no answer came. Does not know when a request is due.
 import contextlib
 import io
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -47,26 +49,34 @@ def reach(url: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def client(url: str, bodies: Sequence[Body], headers: Mapping[str, str], timeout: float) -> AsyncIterator[Send]:
+async def client(
+    url: str, bodies: Sequence[Body], headers: Mapping[str, str], timeout: float, vary: bool = False
+) -> AsyncIterator[Send]:
     """Yield what sends one request: POST of the bodies in turn or, where there is none, GET. timeout: seconds for one answer.
 
-    Connections are kept, and opened as needed: how many there are is the loop's to say.
+    vary: send each picture as a file that no cache knows. Connections are kept, and opened as needed: how many there are is
+    the loop's to say.
     """
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": "monopod-bench", "Accept-Encoding": "identity"},
+        headers={"User-Agent": "monopod-bench", "Accept-Encoding": "identity", **headers},
         timeout=aiohttp.ClientTimeout(total=timeout),
     )
-    heads = [{"Content-Type": body.content_type, **headers} for body in bodies]
+    own = os.urandom(8).hex()  # of this run
+
+    def request(number: int) -> Any:
+        if not bodies:
+            return session.get(url, allow_redirects=False)
+        body = bodies[number % len(bodies)]
+        content = body.varied(f"{own}{number:08x}".encode()) if vary else body.content
+        data = content if len(content) < LARGE else io.BytesIO(content)
+        head = {} if "content-type" in session.headers else {"Content-Type": body.content_type}
+        return session.post(url, data=data, headers=head, allow_redirects=False)
 
     async def send(number: int) -> Answer:
-        turn = number % len(bodies) if bodies else -1
-        head = heads[turn] if bodies else headers
         try:
-            data = _data(bodies[turn].content) if bodies else None
-            method = "POST" if bodies else "GET"
-            async with session.request(method, url, data=data, headers=head, allow_redirects=False) as response:
+            async with request(number) as response:
                 content = await response.read()
                 good = 200 <= response.status < 300
                 return Answer(str(response.status), "" if good else text_of(content))
@@ -86,10 +96,6 @@ def text_of(content: bytes) -> str:
             text = str(told.get("error") or told.get("msg") or text)
     text = " ".join(text.split())
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."
-
-
-def _data(content: bytes) -> bytes | io.BytesIO:
-    return content if len(content) < LARGE else io.BytesIO(content)
 
 
 def _reason(error: BaseException) -> str:

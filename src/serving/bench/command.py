@@ -8,11 +8,12 @@ import json
 import resource
 import sys
 from argparse import Namespace
+from contextlib import AbstractAsyncContextManager
 
 from serving.bench import client, words
 from serving.bench.bodies import BenchError, Body, bodies
 from serving.bench.figures import figures
-from serving.bench.loops import Load, Seen, Tell, run
+from serving.bench.loops import Load, Seen, Send, Tell, run
 from serving.progress import progress
 from serving.schema import SchemaError, load
 
@@ -33,14 +34,14 @@ def bench_command(arguments: Namespace) -> int:
     asked = Load(0 if rate else arguments.concurrency, rate, arguments.seconds, arguments.warm_up)
     _allow_many_files()
     with progress(asked.warm_up + asked.seconds, "bench", " s") as tell:
-        seen = asyncio.run(_measure(url, sent, headers, arguments.timeout, asked, tell))
+        seen = asyncio.run(_measure(client.client(url, sent, headers, arguments.timeout, arguments.vary), asked, tell))
     found, request = figures(seen), f"{'POST' if sent else 'GET'} {url}"
     print((words.as_json if arguments.json else words.as_text)(found, asked, request), end="")
     return 130 if seen.stopped else 0 if found.good else 1
 
 
-async def _measure(url: str, sent: list[Body], headers: dict[str, str], timeout: float, asked: Load, tell: Tell) -> Seen:
-    async with client.client(url, sent, headers, timeout) as send:
+async def _measure(sender: AbstractAsyncContextManager[Send], asked: Load, tell: Tell) -> Seen:
+    async with sender as send:
         return await run(send, asked, tell)
 
 
@@ -49,6 +50,8 @@ def _sent(arguments: Namespace) -> list[Body]:
     found = bodies(arguments.file, arguments.data, arguments.form)
     if not found and not arguments.url:
         raise BenchError("nothing to send: add --file PICTURE, --data '{...}' or --form NAME=@FILE; GET needs a --url")
+    if arguments.vary and all(len(body.pieces) == 1 for body in found):
+        raise BenchError("--vary: makes each picture a new file, but no picture is sent; leave it out")
     return found
 
 
