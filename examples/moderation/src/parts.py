@@ -1,0 +1,57 @@
+"""A video's frames on their way through the model: so many rows at once, while further frames are decoded.
+
+Knows rows, futures and a queue that may be full. Does not know videos or verdicts. Belongs to one thread.
+"""
+
+import time
+from collections import deque
+from concurrent.futures import Future
+
+import nsfw
+
+from serving.errors import QueueFull
+from serving.models import Handle
+from serving.service import Array, Arrays, Request
+
+AT_ONCE = 2  # parts of one video in the model's queue: while one is computed the next is there already
+PATIENCE = 0.05  # seconds until a full queue is tried again
+
+
+class Parts:
+    """The frames of one request. size: rows that the model is asked about at once."""
+
+    def __init__(self, model: Handle, size: int, request: Request):
+        self._model, self._size, self._request = model, size, request
+        self._pixels: list[Array] = []
+        self._asked: deque[Future[Arrays]] = deque()
+        self._scores: list[float] = []
+
+    def add(self, pixels: Array) -> None:
+        """Add a frame, uint8 [SIDE, SIDE, 3]. Raises DeadlinePassed, ClientGone, and what the model raised."""
+        self._pixels.append(pixels)
+        if len(self._pixels) == self._size:
+            self._ask()
+
+    def scores(self) -> list[float]:
+        """Return the score of every frame, in order, when the last is computed. Raises what `add` does."""
+        if self._pixels:
+            self._ask()
+        while self._asked:
+            self._collect()
+        return self._scores
+
+    def _ask(self) -> None:
+        if len(self._asked) == AT_ONCE:
+            self._collect()
+        rows, self._pixels = {"input:0": nsfw.rows(self._pixels)}, []
+        while True:
+            try:
+                self._asked.append(self._model.submit(rows, self._request))
+                return
+            except QueueFull:  # a video that is half decoded is not thrown away: it waits, until its deadline
+                self._request.life.check()
+                time.sleep(PATIENCE)
+
+    def _collect(self) -> None:
+        outputs = self._request.wait(self._asked.popleft())[0]["outputs"]
+        self._scores += [float(score) for score in outputs[:, 1]]

@@ -1,0 +1,109 @@
+"""Reads a video in a process of its own, which can be held to its memory, and ended at any moment.
+
+Knows processes and what video.py writes. Does not know containers, codecs or models.
+
+Concurrency. A Reading belongs to one thread. The process writes into a pipe that holds less than one sample: it waits by
+itself when nobody reads. It ends when it is done, when the block is left, and at its first write where its reader is gone.
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sampling import SIDE, Ending, Limits, Refused, Sample, container
+
+from serving.lifetime import Lifetime
+
+PROGRAM = Path(__file__).with_name("video.py")
+CONTAINERS = "it may be mp4, mov, webm, mkv or avi"
+POLL_MS = 100  # between looks at whether the client is still there
+PIECE = 2**16
+
+
+class Reading(AbstractContextManager["Reading"]):
+    """One video being decoded: a context, and inside it an iterator of its samples, then its ending."""
+
+    def __init__(self, video: bytes, limits: Limits, life: Lifetime):
+        """Raises Refused where the first bytes are of no container that is taken: nothing is run then."""
+        kind = container(video)
+        if not kind:
+            words = f"the video is of no kind that is taken, by its first bytes; {CONTAINERS}"
+            raise Refused("container", words if video else "the video is empty")
+        self._life, self._limits, self._waiting = life, limits, bytearray()
+        command = [sys.executable, str(PROGRAM), kind, json.dumps(asdict(limits))]
+        with open(os.memfd_create("video"), "w+b") as file:  # a file without a disk, for the process to seek in
+            file.write(video)
+            file.seek(0)
+            # Its own session: a Ctrl-C in a terminal is for the service, which finishes what it has accepted.
+            self._process = subprocess.Popen(
+                command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._pipe.close()
+
+    def __iter__(self) -> Iterator[Sample | Ending]:
+        """Yield the samples as they are decoded, and the ending.
+
+        Raises Refused, what Lifetime.check raises once nobody waits, and RuntimeError where video.py itself is wrong.
+        """
+        while True:
+            line = json.loads(self._until(b"\n"))
+            if "turn" in line:
+                yield Sample(line["seconds"], line["turn"], self._take(SIDE * SIDE * 3))
+            elif "end" in line:
+                yield Ending(line["damaged"], line["end"])
+                return
+            elif "refused" in line:
+                raise Refused(line["refused"], line["words"])
+            else:
+                raise RuntimeError(line["failed"])
+
+    @property
+    def _pipe(self) -> Any:
+        return self._process.stdout
+
+    def _until(self, end: bytes) -> bytes:
+        while end not in self._waiting:
+            self._read()
+        return self._take(self._waiting.index(end) + 1)
+
+    def _take(self, count: int) -> bytes:
+        while len(self._waiting) < count:
+            self._read()
+        taken = bytes(self._waiting[:count])
+        del self._waiting[:count]
+        return taken
+
+    def _read(self) -> None:
+        """Wait for more bytes, while somebody waits for the answer."""
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
+        self._life.check()
+        while not poll.poll(POLL_MS):
+            self._life.check()
+        piece = os.read(self._pipe.fileno(), PIECE)
+        if not piece:
+            raise self._gone(self._process.wait())
+        self._waiting += piece
+
+    def _gone(self, code: int) -> Exception:
+        """Return what it means that the process ended before it said so."""
+        if code == -signal.SIGXCPU:
+            seconds = self._limits.decode_seconds
+            return Refused("too_heavy", f"the video takes more than {seconds} s to decode; send it smaller, or a part of it")
+        if code < 0:
+            return Refused(
+                "crash", f"the video ends its decoder ({signal.Signals(-code).name}): it is broken, or made to do so"
+            )
+        return RuntimeError(f"{PROGRAM.name} ended with code {code} and said nothing; run it by hand to see why")
