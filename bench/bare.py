@@ -18,9 +18,9 @@ from serving import inputs
 from serving.engine import Engine, Hardware
 from serving.fetch import Fetcher
 from serving.lifetime import Lifetime
-from serving.main import service_class
 from serving.metrics import Metrics
 from serving.models import Models
+from serving.own_code import service_class
 from serving.protocol import v2
 from serving.schema import Settings, load
 from serving.service import Request

@@ -5,6 +5,7 @@ Knows /proc and version numbers. Does not know figures.
 
 import os
 import platform
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ def here() -> Machine:
         len(os.sched_getaffinity(0)),
         _processor(),
         f"Linux {platform.release().split('-')[0]}",
-        ", ".join([*versions, _wrk()]),
+        ", ".join([*versions, *_wrk()]),
         os.getloadavg()[0],
     )
 
@@ -43,6 +44,8 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _wrk() -> str:
+def _wrk() -> list[str]:
+    if shutil.which("wrk") is None:  # it makes no load then
+        return []
     said = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout.split()
-    return f"wrk {said[1].removeprefix('debian/')}" if len(said) > 1 else "wrk"
+    return [f"wrk {said[1].removeprefix('debian/')}" if len(said) > 1 else "wrk"]

@@ -14,14 +14,14 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.work import ROOT, Work
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 STOP_SECONDS = 20.0
 LOADED = re.compile(r"loaded in ([0-9.]+) s, warmed in ([0-9.]+) s")
 
@@ -32,19 +32,30 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Served:
-    """A ready server. seconds: from the command to ready; model_seconds: what loading and warming had of them."""
+    """A ready server. seconds: from the command to ready; log: what it writes, gone with it."""
 
     pid: int
     url: str
     seconds: float
-    model_seconds: float
+    log: Path
+
+    @property
+    def model_seconds(self) -> float:
+        """What loading and warming its first model had of the seconds."""
+        found = LOADED.search(self.log.read_text())
+        if found is None:
+            raise BenchError("the server's log no longer says how long loading and warming took; bench/served.py looks for it")
+        return float(found[1]) + float(found[2])
 
 
 @contextlib.contextmanager
-def serve(folder: Path) -> Iterator[Served]:
-    """Serve a folder on free loopback ports for the length of a block. Raises BenchError when it does not start."""
+def serve(folder: Path, before: Sequence[str] = ()) -> Iterator[Served]:
+    """Serve a folder on free loopback ports for the length of a block. Raises BenchError when it does not start.
+
+    before: what the command is put behind; it must become the server's process.
+    """
     port, admin_port = _free_port(), _free_port()
-    command = [sys.executable, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]
+    command = [*before, sys.executable, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--admin-port", str(admin_port)]
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
         began = time.monotonic()
@@ -52,7 +63,7 @@ def serve(folder: Path) -> Iterator[Served]:
         try:
             _wait_ready(process, f"http://127.0.0.1:{admin_port}/readyz", Path(log.name))
             seconds = time.monotonic() - began
-            yield Served(process.pid, f"http://127.0.0.1:{port}", seconds, _model_seconds(Path(log.name)))
+            yield Served(process.pid, f"http://127.0.0.1:{port}", seconds, Path(log.name))
         finally:
             _end(process)
 
@@ -101,13 +112,6 @@ def _wait_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None
                 return
         time.sleep(0.01)
     raise BenchError(f"the server is not ready (exit code {process.poll()}); it said:\n{log.read_text()}")
-
-
-def _model_seconds(log: Path) -> float:
-    found = LOADED.search(log.read_text())
-    if found is None:
-        raise BenchError("the server's log no longer says how long loading and warming took; bench/served.py looks for it")
-    return float(found[1]) + float(found[2])
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -1,0 +1,200 @@
+"""`python -m bench.soak`: each service under the memory that its value.py asks for, and under load; figures to docs/soak.md.
+
+Fails where memory keeps growing, where the limit kills the service, or where a request fails otherwise than by 429.
+
+Knows the order, the rule and the table. Does not know control groups, nor how load is made.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import machine, speed
+from bench.cgroup import Group, group
+from bench.report import table
+from bench.served import BenchError, Served, serve
+from bench.work import ROOT
+from serving.schema import SchemaError, Settings, load, size_in_bytes
+
+SECONDS = 60.0
+SAMPLE_SECONDS = 0.2
+GROWTH_MB = 16.0  # between the second quarter and the last; docs/soak.md argues it
+REFUSED = "429"
+LOG_LINES = 5  # of a service that ended
+ROOT_LINE = "--file examples/images/coffee.jpg --concurrency 8"  # the root's README has no Speed block
+INTRO = """# Soak
+
+<!-- Made by `make soak`; do not edit. -->
+
+{date}, {cores} cores ({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
+
+Each service runs in a control group that holds no more than its `memory`, as its pod would, and is loaded for {seconds:g} s by
+the first line of its README's `## Speed` block. Memory is what the process holds (resident, shared libraries included), in MB,
+sampled five times a second. A service *holds* when
+
+- nothing was killed for want of memory, and no request failed otherwise than by 429;
+- the median of the last quarter's memory is at most {growth:g} MB above that of the second quarter. The first quarter is left
+  out: buffers, thread stacks and malloc's arenas grow to what the load needs. Medians of a quarter do not mind single large
+  requests. What is allowed is what arenas were seen to wander; a service that keeps one decoded picture of a megabyte
+  each time grows by that within {growth:g} requests.
+
+"""
+HEAD = ["service", "load", "requests", "answered", "refused", "p99, ms", "limit"]
+LAST = ["grows", "verdict"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One service. Memory in MB: limit, after each quarter of the load, and grows between the second's and the last's median.
+
+    failures: why it does not hold, in words.
+    """
+
+    service: str
+    load: str
+    requests: int = 0
+    answered: int = 0
+    refused: int = 0
+    p99: float = 0.0
+    limit: float = 0.0
+    quarters: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    grows: float = 0.0
+    failures: tuple[str, ...] = ()
+
+
+def main() -> int:
+    """Return 0 when every service holds."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.soak", description=__doc__, epilog="example: python -m bench.soak --service examples/moderation"
+    )
+    parser.add_argument("--seconds", type=float, help=f"of load on each (default: {SECONDS:g})")
+    parser.add_argument("--service", type=Path, metavar="DIR", help="this one alone")
+    arguments = parser.parse_args()
+    seconds, alone = arguments.seconds or SECONDS, arguments.service
+    try:
+        here = machine.here()
+        lines = {folder.resolve(): load_of(folder.resolve()) for folder in ([alone] if alone else services())}
+        rows = [soak(folder, line, seconds) for folder, line in lines.items()]
+    except (BenchError, SchemaError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    text = INTRO.format(**vars(here), seconds=seconds, growth=GROWTH_MB) + as_table(rows, seconds)
+    if alone or arguments.seconds:
+        print(as_table(rows, seconds))  # a trial is not for the docs
+    else:
+        (ROOT / "docs" / "soak.md").write_text(text, encoding="utf-8")
+    for row in rows:
+        print(f"{row.service}: {verdict(row)}")
+    return 1 if any(row.failures for row in rows) else 0
+
+
+def services() -> list[Path]:
+    """Return the root and every example."""
+    return [ROOT, *sorted(path.parent for path in ROOT.glob("examples/*/value.py"))]
+
+
+def load_of(folder: Path) -> str:
+    """Return the bench line that loads a service. Raises BenchError where its README has none."""
+    return ROOT_LINE if folder == ROOT else speed.lines(folder / "README.md")[0]
+
+
+def soak(folder: Path, line: str, seconds: float) -> Row:
+    """Serve a folder under its memory limit and load it. Raises BenchError where no limit can be set."""
+    settings = load(folder / "value.py", None).settings
+    print(f"{time.strftime('%H:%M:%S')} {settings.service_name} ...", flush=True)
+    own = f"/api/{settings.username}/{settings.service_name}"
+    with group(f"monopod-soak-{settings.service_name}", size_in_bytes(settings.memory)) as held:
+        try:
+            with serve(folder, held.command) as server:
+                run = speed.start(line, server.url, own, f"--seconds={seconds}")
+                samples = watch(run, held.resident)
+                found = speed.told(run)
+                ended = _ended(held, server)
+        except BenchError as error:
+            why = f"over its memory of {settings.memory} it was killed; " if held.kills() else ""
+            return Row(settings.service_name, line, failures=(f"{why}{error}",))
+        return judge(settings, found, samples, held.kills(), ended)
+
+
+def watch(run: "subprocess.Popen[str]", resident: Callable[[], float]) -> list[float]:
+    """Return what is held in memory, time after time, while a load runs."""
+    samples = []
+    try:
+        while run.poll() is None:
+            samples.append(resident())
+            time.sleep(SAMPLE_SECONDS)
+    finally:
+        run.terminate()  # after Ctrl-C it would go on without us
+    return samples
+
+
+def judge(settings: Settings, found: dict[str, Any], samples: Sequence[float], kills: int, ended: str) -> Row:
+    """Return a service's row. found: what bench told; samples: MB, at even times."""
+    bad = [kind for kind in found["kinds"] if not kind["name"].startswith("2") and kind["name"] != REFUSED]
+    grows = growth(samples)
+    failures = [f"{kind['count']} requests ended with {kind['name']} {kind['text']}".strip() for kind in bad]
+    if kills:
+        failures.insert(0, f"over its memory of {settings.memory} it was killed")
+    elif ended:
+        failures.insert(0, ended)
+    elif grows > GROWTH_MB:
+        failures.append(f"its memory grows by {grows:.0f} MB, at most {GROWTH_MB:g} are allowed")
+    if not found["good"]:
+        failures.append("no request was answered")
+    refused = sum(kind["count"] for kind in found["kinds"] if kind["name"] == REFUSED)
+    p99 = found["ms"]["p99"] if found["ms"] else 0.0
+    limit = size_in_bytes(settings.memory) / 1e6
+    name, how = settings.service_name, speed.about(found)
+    return Row(name, how, found["requests"], found["good"], refused, p99, limit, quarters(samples), grows, tuple(failures))
+
+
+def quarters(samples: Sequence[float]) -> tuple[float, ...]:
+    """Return the memory at the end of each quarter: the median of its last tenth."""
+    ends = [len(samples) * number // 4 for number in range(1, 5)]
+    tenth = max(1, len(samples) // 40)
+    return tuple(statistics.median(samples[max(0, end - tenth) : max(1, end)]) for end in ends)
+
+
+def growth(samples: Sequence[float]) -> float:
+    """Return by how much the median of the last quarter is above that of the second."""
+    quarter = max(1, len(samples) // 4)
+    return statistics.median(samples[-quarter:]) - statistics.median(samples[quarter : 2 * quarter] or samples[:1])
+
+
+def as_table(rows: Sequence[Row], seconds: float) -> str:
+    after = [f"after {seconds * number / 4:g} s" for number in range(1, 5)]
+    return table([*HEAD, *after, *LAST], [_cells(row) for row in rows])
+
+
+def verdict(row: Row) -> str:
+    return "**fails**: " + "; ".join(row.failures) if row.failures else "holds"
+
+
+def _cells(row: Row) -> list[str]:
+    counts = [str(count) for count in (row.requests, row.answered, row.refused)]
+    memory = [f"{value:.0f}" for value in (row.limit, *row.quarters)]
+    return [row.service, row.load, *counts, f"{row.p99:.1f}", *memory, f"{row.grows:+.1f}", _in_a_cell(verdict(row))]
+
+
+def _in_a_cell(words: str) -> str:
+    return " ".join(words.replace("|", "/").split())
+
+
+def _ended(held: Group, server: Served) -> str:
+    """Return how a service ended under load, or "" where it did not."""
+    if held.resident():
+        return ""
+    last = " / ".join(server.log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+    return f"its process ended; it said last: {last}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The `## Speed` block of a README: the `monopod bench` lines that say how a service is loaded, and what they measured.
+
+Knows the README's text and the bench command. Does not know services.
+"""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.served import BenchError
+from bench.work import ROOT
+
+BLOCK = re.compile(r"^## Speed *\n(?:(?!#|```)[^\n]*\n)*```\w*\n(?P<lines>(?:(?!```)[^\n]*\n)*)```[^\n]*\n", re.MULTILINE)
+PLACE = re.compile(r"https?://(localhost|127\.0\.0\.1):8080")
+MEASURED = "Measured on "  # what a line of ours begins with; a table's begin with |
+
+
+def lines(readme: Path) -> list[str]:
+    """Return the bench lines of a README, `monopod bench` itself left out. Raises BenchError where there is none."""
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    found = BLOCK.search(text)
+    whole = found["lines"].replace("\\\n", " ").splitlines() if found else []
+    bench = [line.partition("monopod bench ")[2].strip() for line in whole if "monopod bench " in line]
+    if not bench:
+        raise BenchError(f"{readme}: has no `monopod bench` line in a fenced block under `## Speed`; it says what to measure")
+    return bench
+
+
+def with_figures(text: str, figures: str) -> str:
+    """Return a README's text with figures between the block and the next heading, in the place of older ones."""
+    found = BLOCK.search(text)
+    assert found
+    rest = text[found.end() :]
+    heading = re.search(r"^#", rest, re.MULTILINE)
+    between, after = (rest[: heading.start()], rest[heading.start() :]) if heading else (rest, "")
+    kept = [line for line in between.splitlines() if not line.startswith(("|", MEASURED))]
+    words = re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
+    parts = [figures.strip(), *([words] if words else [])]
+    return text[: found.end()] + "\n" + "\n\n".join(parts) + "\n" + ("\n" + after if after else "")
+
+
+def start(line: str, url: str, path: str, *more: str) -> "subprocess.Popen[str]":
+    """Start a bench line against a server. url: where it is, in place of localhost:8080; path: where a line names no URL."""
+    arguments = [PLACE.sub(url, word) for word in shlex.split(line)]
+    if not any(word.startswith("--url") for word in arguments):
+        arguments += ["--url", url + path]
+    command = [sys.executable, "-m", "monopod", "bench", *arguments, *more, "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def told(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """Return what a bench line measured, as its --json says it. Raises BenchError where it could not measure."""
+    said, _ = process.communicate()
+    found: dict[str, Any] = json.loads(said or "{}")
+    if "kinds" not in found:
+        words = "; ".join(found.get("mistakes", [])) or "what is wrong is above"
+        raise BenchError(f"monopod bench exits with {process.returncode}: {words}")
+    return found
+
+
+def about(found: dict[str, Any]) -> str:
+    """Return in a few words how a service was loaded."""
+    load = found["load"]
+    if load["rate"]:
+        return f"{load['rate']:g} requests a second"
+    return f"{load['concurrency']} connection" + ("" if load["concurrency"] == 1 else "s")

@@ -1,0 +1,106 @@
+"""The Speed block of a README: which lines are measured, where their figures go, and a whole README measured for real."""
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+import monopod
+from bench import examples, machine, speed
+from bench.served import BenchError
+from bench.speed import with_figures
+from tests.running import ROOT, make_service
+
+README = """# A service
+
+    monopod bench --file not-this.jpg
+
+## Speed
+
+Words before the block.
+
+```sh
+# a comment
+monopod bench --url http://localhost:8080/api/like/small --data '{"data": [[0.5, 1]]}' \\
+    --rate 50 --seconds 10
+.venv/bin/monopod bench --file b.jpg
+```
+
+## What it cannot do
+
+| a | table |
+"""
+
+
+def test_every_bench_line_of_the_block_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(README)
+    first, second = speed.lines(tmp_path / "README.md")
+    assert first.split()[:2] == ["--url", "http://localhost:8080/api/like/small"]
+    assert first.endswith("--rate 50 --seconds 10")
+    assert second == "--file b.jpg"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# x\n", "## Speed\n\n## Next\n```\nmonopod bench --file a.jpg\n```\n", "## Speed\n```\nls\n```\n"]
+)
+def test_a_readme_without_one_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "README.md").write_text(text)
+    with pytest.raises(BenchError, match="README.md: has no `monopod bench` line"):
+        speed.lines(tmp_path / "README.md")
+
+
+def test_figures_go_below_the_block_and_replace_older_ones() -> None:
+    once = with_figures(README, "Measured on a machine.\n\n| new |\n| --- |\n| 1 |\n")
+    assert once == README.replace("```\n\n## What", "```\n\nMeasured on a machine.\n\n| new |\n| --- |\n| 1 |\n\n## What")
+    assert with_figures(once, "Measured on a machine.\n\n| new |\n| --- |\n| 1 |\n") == once
+    assert with_figures(once, "Measured on another.\n\n| 2 |\n").count("Measured on") == 1
+
+
+def test_words_of_a_persons_own_below_the_block_stay() -> None:
+    text = README.replace("```\n\n## What", "```\n\nMeasured on x.\n\n| 1 |\n\nThe second line is the usual one.\n\n## What")
+    after = with_figures(text, "Measured on y.\n\n| 2 |\n")
+    assert "```\n\nMeasured on y.\n\n| 2 |\n\nThe second line is the usual one.\n\n## What" in after
+
+
+def test_a_readme_that_ends_with_the_block_gets_its_figures_too() -> None:
+    assert with_figures("## Speed\n```\nmonopod bench\n```\n", "| 1 |\n") == "## Speed\n```\nmonopod bench\n```\n\n| 1 |\n"
+
+
+def test_an_example_is_served_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', models=("tests/models/digits.onnx",))
+    tensor = {"name": "images", "datatype": "FP32", "shape": [1, 1, 8, 8], "data": [0.5] * 64}
+    (tmp_path / "row.json").write_text(json.dumps({"inputs": [tensor]}))
+    url = "http://localhost:8080/v2/models/small/infer"
+    line = f"monopod bench --url {url} --data @{tmp_path}/row.json --warm-up 0 --seconds 0.5"
+    lines = f"{line} --rate 40\n{line} --concurrency 1\n"
+    (folder / "README.md").write_text(f"# Small\n\n## Speed\n\n```\n{lines}```\n\n## Next\n")
+    examples.write(folder, machine.here())
+    text = (folder / "README.md").read_text()
+    first, second = [line for line in text.splitlines() if line.startswith("| POST")]
+    assert first.startswith("| POST /v2/models/small/infer | 40 requests a second |")
+    assert second.startswith("| POST /v2/models/small/infer | 1 connection |")
+    assert first.endswith("| none |")
+    assert f"cores ({machine.here().processor})" in text
+    assert text.endswith("|\n\n## Next\n")
+
+
+def test_an_example_that_answers_nothing_keeps_its_readme(tmp_path: Path) -> None:
+    folder = make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', models=("tests/models/digits.onnx",))
+    text = "## Speed\n```\nmonopod bench --data '{}' --seconds 0.2 --warm-up 0\n```\n"
+    (folder / "README.md").write_text(text)
+    with pytest.raises(BenchError, match="no answer was 2xx; nothing was written"):
+        examples.write(folder, machine.here())
+    assert (folder / "README.md").read_text() == text
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*/README.md")), ids=lambda path: path.parent.name)
+def test_the_bench_lines_of_an_example_send_files_that_are_there(path: Path) -> None:
+    if not (path.parent / "value.py").is_file():
+        return
+    for line in speed.lines(path):
+        arguments: argparse.Namespace = monopod._parser().parse_args(["bench", *shlex.split(line)])
+        named = [*arguments.file, *(field.partition("=@")[2] for field in arguments.form if "=@" in field)]
+        named += [text[1:] for text in arguments.data if text.startswith("@")]
+        assert [str(file) for file in named if not (ROOT / file).is_file()] == []
