@@ -8,7 +8,7 @@ REQUIREMENTS := $(wildcard $(SERVICE)/src/requirements.txt)
 MAKES := $(wildcard $(SERVICE)/model/Makefile)
 make_model = $(MAKE) --no-print-directory --directory $(1)/model PYTHON=$(abspath $(BIN)/python)
 
-.PHONY: help serve model index test test-gpu test-cluster check bench bench-render lock clean
+.PHONY: help serve model index test test-gpu test-cluster check bench bench-examples bench-render soak lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -43,6 +43,12 @@ check: .venv/dev          ## lint, format and types
 
 bench: .venv/dev          ## the server against a bare loop, figures to docs/performance.md
 	$(BIN)/python -m bench
+
+bench-examples: .venv/dev ## measure the bench lines of the examples' READMEs, and write the figures below them
+	$(BIN)/python -m bench.examples
+
+soak: .venv/dev           ## each service a minute under load and under its memory limit, figures to docs/soak.md
+	$(BIN)/python -m bench.soak
 
 bench-render: .venv/dev   ## how long it takes to check and render a thousand services
 	$(BIN)/python -m bench.render
