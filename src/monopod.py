@@ -1,4 +1,4 @@
-"""The command: `monopod serve` near the model, `monopod settings | check | render` near the cluster.
+"""The command: `monopod serve | bench` near the model, `monopod settings | check | render` near the cluster.
 
 Knows the command line. Imports a half only when a command needs it: the image of a service holds no conf/.
 """
