@@ -112,7 +112,7 @@ class _Run:
         except asyncio.CancelledError:  # asyncio.run turns Ctrl-C into this; the second one is not caught
             seen.stopped = True
             seen.unfinished = self._started - len(seen.outcomes)
-        seen.seconds = max(0.0, min(self._load.seconds, self._now()))
+        seen.seconds = max(0.0, min(self._load.seconds, self._now())) if seen.stopped else self._load.seconds
         seen.cpu = (time.process_time() - cpu) / (time.perf_counter() - began)
         for task in (ticks, *self._on_their_way):
             task.cancel()
