@@ -35,7 +35,7 @@ def settings_command(arguments: Namespace) -> int:
 
 
 def check_command(arguments: Namespace) -> int:
-    regions = _regions(arguments)
+    regions = load_regions(arguments)
     if regions is None:
         return 1
     others: tuple[Neighbour, ...] = ()
@@ -54,7 +54,7 @@ def check_command(arguments: Namespace) -> int:
 
 
 def render_command(arguments: Namespace) -> int:
-    regions = _regions(arguments)
+    regions = load_regions(arguments)
     if regions is None:
         return 1
     if arguments.region and arguments.region not in regions.regions:
@@ -93,7 +93,8 @@ def _write(plans: list[Plan], folder: Path) -> int:
     return 0
 
 
-def _regions(arguments: Namespace) -> Regions | None:
+def load_regions(arguments: Namespace) -> Regions | None:
+    """Return what regions.yaml says, or None when its mistakes have been told."""
     path: Path | None = arguments.regions
     try:
         return load(path, str(path)) if path else load(ROOT / "conf" / "regions.yaml")

@@ -98,6 +98,7 @@ class Region:
     gpu: Gpu | None = said(Table(Gpu), "How a share of a GPU is asked for.", None)
     srv: Srv | None = said(Table(Srv), "Ports of the nodes that services may open.", None)
     quota: Quota = said(Table(Quota), "The most that one namespace may ask for.", Quota())
+    way_in: str = said(URL, "Where the gateway can be asked after a rollout, if it can: http://address:port.", "")
     pull_secrets: tuple[str, ...] = said(NAMES, "Secrets with which images are pulled, in every namespace.", ())
 
 

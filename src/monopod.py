@@ -71,6 +71,17 @@ def _render(arguments: argparse.Namespace) -> int:
     return render_command(arguments)
 
 
+def _on_clusters(arguments: argparse.Namespace) -> int:
+    from conf.cli import load_regions
+    from conf.rollout import commands
+
+    regions = load_regions(arguments)
+    if regions is None:
+        return 1
+    run: Callable[[argparse.Namespace, Any], int] = getattr(commands, f"{arguments.name}_command")
+    return run(arguments, regions)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="monopod", description="One model, one process, one GPU, one pod.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -98,7 +109,30 @@ def _parser() -> argparse.ArgumentParser:
     _near_the_cluster(render)
     render.add_argument("--region", default="", help="one region alone")
     render.add_argument("--output", type=Path, metavar="DIR", help="write one file for each region and track there")
+    _rollouts(commands)
     return parser
+
+
+def _rollouts(commands: Any) -> None:
+    """Add the commands that ask clusters or change them."""
+    for name, words, example in (
+        ("diff", "show what a deploy would change", "monopod diff --region hk --image registry.example.com/like/demo:4f7cb14"),
+        ("deploy", "roll out, region by region", "monopod deploy --image registry.example.com/like/demo:4f7cb14"),
+        ("status", "tell what runs where, and what is wrong", "monopod status"),
+        ("rollback", "return to the last good release", "monopod rollback --region hk"),
+        ("stop", "take a track away", "monopod stop --track grey"),
+    ):
+        parser = _add(commands, name, _on_clusters, words, example)
+        parser.set_defaults(name=name)
+        _near_the_cluster(parser, track="" if name == "status" else "prod")
+        parser.add_argument("--region", default="", help="one region alone (default: every one in which it runs)")
+        if name in ("deploy", "rollback", "stop"):
+            parser.add_argument("--wait", type=_not_negative, default=0.0, help="seconds to wait for another deploy's end")
+            parser.add_argument("--take-over", action="store_true", help="take the name from the project that holds it")
+        if name in ("deploy", "rollback"):
+            parser.add_argument("--timeout", type=_positive, help="most seconds for the pods to be ready")
+        if name == "stop":
+            parser.add_argument("--yes", action="store_true", help="needed for the track prod")
 
 
 def _load_of(parser: argparse.ArgumentParser) -> None:
@@ -153,10 +187,9 @@ def _add(commands: Any, name: str, run: Command, words: str, example: str, servi
     return parser
 
 
-def _near_the_cluster(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--track", choices=("prod", "grey", "ab"), help="one track alone (default: prod to the terminal, else all)"
-    )
+def _near_the_cluster(parser: argparse.ArgumentParser, track: str | None = None) -> None:
+    default = {None: "prod to the terminal, else all", "": "all"}.get(track, track)
+    parser.add_argument("--track", choices=("prod", "grey", "ab"), default=track, help=f"one track alone (default: {default})")
     parser.add_argument("--image", default="", help="the image that runs (default: <registry>/<username>/<service_name>:dev)")
     parser.add_argument("--regions", type=Path, metavar="FILE", help="another regions.yaml (default: the platform's)")
     parser.add_argument("--json", action="store_true", help="print JSON")
