@@ -1,0 +1,87 @@
+"""For the tests: photos, and a running service that is asked about them.
+
+Knows the routes and the metrics page. Does not know what the answers should be.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from serving.service import Array
+from tests.running import ROOT, Running, get
+
+EXAMPLE = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "examples/images"
+API = "/api/face-embedding"
+
+
+def file(name: str) -> bytes:
+    return (IMAGES / name).read_bytes()
+
+
+def photo(name: str = "astronaut.jpg") -> Image.Image:
+    with Image.open(IMAGES / name) as picture:
+        return picture.convert("RGB")
+
+
+def jpeg(picture: Image.Image, quality: int = 90, **more: Any) -> bytes:
+    out = BytesIO()
+    picture.save(out, "JPEG", quality=quality, **more)
+    return out.getvalue()
+
+
+def unlike(data: bytes, number: int) -> bytes:
+    """Return another file of the same picture: what stands behind a JPEG's end is not read."""
+    return data + number.to_bytes(4, "big")
+
+
+def post(service: Running, path: str, *pictures: bytes) -> tuple[int, Any]:
+    """Post a form with these pictures; return status and parsed answer."""
+    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    body = b"".join(head + picture + b"\r\n" for picture in pictures) + b"--b--\r\n"
+    status, answer = get(service.url + API + path, body, {"Content-Type": "multipart/form-data; boundary=b"})
+    return status, json.loads(answer)
+
+
+def embed(service: Running, picture: bytes) -> Any:
+    status, answer = post(service, "/embed", picture)
+    assert status == 200, answer
+    return answer["results"]
+
+
+def vector(service: Running, picture: bytes) -> Array:
+    (face,) = embed(service, picture)["faces"]
+    return np.array(face["embedding"])
+
+
+def metric(service: Running, line: str) -> float:
+    found = re.search(rf"^{re.escape(line)} (\S+)$", service.metrics(), re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def busy(service: Running, pool: ThreadPoolExecutor, calls: int) -> list[Future[int]]:
+    """Keep the embedding's model computing: each call is 48 rows, a fraction of a second."""
+    rows = np.zeros((48, 3, 150, 150), np.float32)
+    tensor = {"name": "faces", "datatype": "FP32", "shape": rows.shape, "parameters": {"binary_data_size": rows.nbytes}}
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
+    url = service.url + API + "/v2/models/dlibface/infer"
+    before = metric(service, 'monopod_batch_rows_sum{model="dlibface"}')
+    sent = [pool.submit(lambda: get(url, head + rows.tobytes(), headers)[0]) for _ in range(calls)]
+    wait_for(lambda: metric(service, 'monopod_batch_rows_sum{model="dlibface"}') > before)
+    return sent

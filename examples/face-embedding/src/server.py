@@ -1,0 +1,103 @@
+"""Faces: a photo in; each face's box, quality and a vector that tells people apart out. Two photos in: one person or two.
+
+Knows the routes and the words of their answers. Does not know how faces are found (finder) or kept (cache, shared).
+"""
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import faces
+import numpy as np
+from cache import Cache, key_of, version_of
+from faces import Faces
+from finder import MODELS, Finder
+from shared import Shared
+
+from serving.service import BadInput, Request, Service, TooLarge, route
+
+THRESHOLD = 0.5  # distance of two embeddings below which they are one person's
+KEPT_BYTES = 64 * 2**20  # of results in the process: some 50,000 photos of a face or two
+CODE = ("pixels", "mtcnn", "align", "faces", "finder")  # what decides a result, beside the models
+
+
+class FaceEmbedding(Service):
+    """MTCNN, dlib's chip, dlib's embedding."""
+
+    pictures = True
+
+    def setup(self) -> None:
+        store = self.redis()
+        self.finder = Finder(self)
+        self.found = self.metrics.counter("faces_found_total", "Faces in answered photos, whether computed or kept.")
+        hits = self.metrics.counter("face_cache_hits_total", "Photos that were not computed, by what had them.", ("place",))
+        misses = self.metrics.counter("face_cache_misses_total", "Photos that were computed.")
+        for place in ("process", "redis", "flight"):
+            hits.labels(place)
+        self.cache: Cache[Faces] = Cache(
+            KEPT_BYTES,
+            faces.size_of,
+            store,
+            faces.pack,
+            faces.unpack,
+            lambda place: hits.labels(place).inc(),
+            misses.inc,
+        )
+        files = [f"model/{name}.onnx" for name in MODELS] + [f"src/{name}.py" for name in CODE]
+        self.version = version_of(self.folder / file for file in files)
+
+    def redis(self) -> Shared | None:
+        """Return the Redis that the environment names, or value.py; None where neither does."""
+        url = os.environ.get("REDIS_URL") or str(self.settings.options.get("redis_url", ""))
+        if not url:
+            return None
+        up = self.metrics.gauge("face_redis_up", "1 while Redis is asked; 0 while it is away and left alone.")
+        errors = self.metrics.counter("face_redis_errors_total", "Failures of Redis, none of which fails a request.", ("kind",))
+        for kind in ("unreachable", "refused", "corrupt"):
+            errors.labels(kind)
+        shared = Shared(url, faces.LARGEST, lambda kind: errors.labels(kind).inc())
+        up.set_function(lambda: float(shared.up))
+        return shared
+
+    def handle(self, request: Request) -> dict[str, Any]:
+        return self.embed(request)
+
+    @route("/embed", pictures=1)
+    def embed(self, request: Request) -> dict[str, Any]:
+        """Each face of a photo: box, landmarks, score, quality and a vector of 128 numbers."""
+        return faces.shown(self.faces_of(photos(request, 1)[0]))
+
+    @route("/compare", pictures=2)
+    def compare(self, request: Request) -> dict[str, Any]:
+        """Whether the largest faces of two photos are one person's."""
+        both = [self.face_of(name, photo) for name, photo in zip(("first", "second"), photos(request, 2), strict=True)]
+        (one, vector), (other, other_vector) = both
+        distance = round(float(np.linalg.norm(vector - other_vector)), 4)
+        return {"distance": distance, "same": distance < THRESHOLD, "threshold": THRESHOLD, "faces": [one, other]}
+
+    def face_of(self, name: str, photo: Request) -> tuple[dict[str, Any], Any]:
+        """Return a photo's largest face, as it is shown and as a vector. name: the photo's, for what is said of it."""
+        try:
+            found = self.faces_of(photo)
+        except (BadInput, TooLarge) as error:
+            raise type(error)(f"the {name} photo: {error}") from error
+        if not found.found:
+            raise BadInput(f"no face found in the {name} photo; send two photos that show a face each")
+        at = faces.largest(found)
+        which = "its face" if found.found == 1 else f"the largest of {found.found} faces"
+        return {**faces.face(found, at), "label": f"{name} photo, {which}"}, found.rows[at, faces.EMBEDDING]
+
+    def faces_of(self, photo: Request) -> Faces:
+        key = key_of(self.settings.service_name, self.version, photo.image_files[0])
+        result = self.cache.get(key, photo.life, lambda: self.finder.find(photo))
+        self.found.inc(len(result.rows))
+        return result
+
+
+def photos(request: Request, count: int) -> list[Request]:
+    """Return a request for each of its photos. Raises BadInput where there are others than so many."""
+    files = request.image_files
+    if len(files) != count:
+        how = "-F image=@photo.jpg" if count == 1 else "-F image=@one.jpg -F image=@other.jpg"
+        raise BadInput(f"the request holds {len(files)} photos, and {count} must come: send {how}, or JSON")
+    return [replace(request, payload=replace(request.payload, image=file, further_images=())) for file in files]

@@ -1,0 +1,121 @@
+"""Redis as a cache that may be away: it is asked while it answers, and left alone while it does not. The only module that
+imports redis.
+
+Knows one Redis, time-outs and how to be without it. Does not know what the bytes mean. Never says the address's password.
+
+A request waits for a Redis that stopped answering once, for at most SECONDS to connect and SECONDS an answer; from then on
+nobody asks it but one thread of its own, every REST seconds, until it answers again. So it also costs no request anything when
+its name cannot be resolved, which no time-out bounds.
+
+Concurrency. `_up` is read without the lock: a request that reads it a moment too late makes one more try. It changes under
+`_lock`, so that each loss starts one thread, and that thread ends when it has set `_up` again. The client is a pool of
+connections, safe on any thread; it grows to as many as requests are worked on at once.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
+from redis.retry import Retry
+
+from serving.service import StartError
+
+log = logging.getLogger("face-embedding.redis")
+
+SECONDS = 0.05  # to connect, and for each answer
+REST = 2.0  # seconds between two tries of a Redis that is away
+LIVES = 7 * 24 * 3600  # seconds that a value is kept there
+T = TypeVar("T")
+
+
+class Shared:
+    """One Redis. failed is told of each failure: unreachable, refused or corrupt.
+
+    url: redis://[user:password@]host:port/number, rediss:// or unix://. most_bytes: a longer value is none of ours.
+    Raises StartError for what is no such address.
+    """
+
+    def __init__(self, url: str, most_bytes: int, failed: Callable[[str], None]):
+        self._client = _client(url)
+        self._most_bytes, self._failed = most_bytes, failed
+        self._lock = threading.Lock()
+        self._up = True
+        known = self._client.connection_pool.connection_kwargs
+        self._place = known.get("path") or f"{known.get('host', 'localhost')}:{known.get('port', 6379)}"
+        self._ask(self._client.ping)
+
+    @property
+    def up(self) -> bool:
+        return self._up
+
+    def get(self, key: str) -> bytes | None:
+        """Return what is stored there, None for nothing. A range, since a stranger's value may be of any size."""
+        value = self._ask(lambda: self._client.getrange(key, 0, self._most_bytes))
+        return bytes(value) if isinstance(value, bytes) and value else None
+
+    def put(self, key: str, value: bytes) -> None:
+        self._ask(lambda: self._client.set(key, value, ex=LIVES))
+
+    def corrupt(self) -> None:
+        self._failed("corrupt")
+
+    def _ask(self, command: Callable[[], T]) -> T | None:
+        if not self._up:
+            return None
+        try:
+            return command()
+        except ResponseError:  # it answers, and does not want to: full, read-only, another type under the key
+            self._failed("refused")
+        except Exception as error:  # whatever a broken server makes the client raise: no request may fail by its cache
+            self._failed("unreachable")
+            self._lost(error)
+        return None
+
+    def _lost(self, error: Exception) -> None:
+        with self._lock:
+            if not self._up:
+                return
+            self._up = False
+        # The error's kind alone: its text may hold what the address held.
+        log.warning(
+            "Redis at %s fails (%s): going on without it, trying again every %g s", self._place, type(error).__name__, REST
+        )
+        threading.Thread(target=self._wait, name="redis-wait", daemon=True).start()
+
+    def _wait(self) -> None:
+        """Try until it answers."""
+        while True:
+            time.sleep(REST)
+            try:
+                self._client.ping()
+            except Exception:
+                continue
+            with self._lock:
+                self._up = True
+            log.info("Redis at %s answers again", self._place)
+            return
+
+
+def _client(url: str) -> "Redis":
+    try:
+        client = Redis.from_url(
+            url,
+            socket_connect_timeout=SECONDS,
+            socket_timeout=SECONDS,
+            retry=Retry(NoBackoff(), 0),  # the default tries again with growing pauses, a request's time
+            protocol=2,  # no words of greeting before the first command, each of which is a round trip
+            driver_info=None,
+        )
+        client.connection_pool.make_connection()
+        return client
+    except Exception:
+        pass
+    raise StartError(
+        "REDIS_URL (or redis_url in value.py's options) is no address of a Redis; it must be like redis://host:6379/0, "
+        "redis://:password@host:6379/0, rediss://... or unix:///path, or empty for none"
+    )

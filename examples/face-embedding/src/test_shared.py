@@ -1,0 +1,97 @@
+"""Redis, answering, silent, talking nonsense and not there."""
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import shared
+from shared import SECONDS, Shared
+
+from serving.engine import StartError
+
+
+@contextmanager
+def listening(answer: bytes, port: int = 0) -> Iterator[tuple[int, list[float]]]:
+    """A server that accepts, says `answer` to whatever comes, and counts; says nothing at all for b""."""
+    asked: list[float] = []
+    with socket.create_server(("127.0.0.1", port)) as server:
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                asked.append(time.monotonic())
+                held.append(connection)
+                if answer:
+                    connection.recv(1000)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield server.getsockname()[1], asked
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+            for connection in held:
+                connection.close()
+
+
+def test_a_redis_that_accepts_and_says_nothing_costs_one_time_out_and_is_left_alone() -> None:
+    failed: list[str] = []
+    with listening(b"") as (port, asked):
+        began = time.monotonic()
+        store = Shared(f"redis://127.0.0.1:{port}", 100, failed.append)
+        first = time.monotonic() - began
+        assert SECONDS <= first < SECONDS + 0.5
+        began = time.monotonic()
+        for _ in range(1000):
+            assert store.get("a") is None
+            store.put("a", b"value")
+        assert time.monotonic() - began < SECONDS * 10  # a thousand requests, each of which would wait that long twice
+        assert len(asked) == 1
+    assert failed == ["unreachable"]
+    assert not store.up
+
+
+def test_a_server_that_is_no_redis_is_no_cache_and_no_error() -> None:
+    failed: list[str] = []
+    with listening(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (port, _):
+        store = Shared(f"redis://127.0.0.1:{port}", 100, failed.append)
+        assert store.get("a") is None
+    assert failed == ["unreachable"]
+
+
+def test_a_redis_that_refuses_connections_is_asked_again_by_one_thread_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "REST", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    store = Shared(f"redis://127.0.0.1:{port}", 100, lambda kind: None)
+    assert not store.up
+    assert [store.get("a") for _ in range(100)] == [None] * 100
+    with listening(b"+PONG\r\n", port) as (_, asked):
+        end = time.monotonic() + 5
+        while not store.up and time.monotonic() < end:
+            time.sleep(0.01)
+        assert store.up
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("url", ["redis//:hunter2@host", "http://:hunter2@host", "redis://:hunter2@host:port", "hunter2"])
+def test_a_wrong_address_ends_the_start_in_words_that_do_not_repeat_it(url: str) -> None:
+    with pytest.raises(StartError, match="no address of a Redis") as caught:
+        Shared(url, 100, lambda kind: None)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
