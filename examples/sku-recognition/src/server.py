@@ -1,0 +1,78 @@
+"""Product recognition: a picture in, the products of a catalogue that look most like it out."""
+
+import math
+import threading
+from typing import Any
+
+import looks
+import product_index
+
+from serving.service import Arrays, BadInput, Request, Service, StartError, TensorSpec, route
+
+MOST = 20  # products of one answer
+VECTORS = (TensorSpec("vectors", "FP32", (-1, looks.WIDTH)),)
+NEAREST = (TensorSpec("products", "BYTES", (-1, MOST)), TensorSpec("scores", "FP32", (-1, MOST)))
+
+
+class SkuRecognition(Service):
+    """EfficientNet-Lite0's vector of a picture, and the nearest of the products' vectors."""
+
+    pictures = True
+
+    def setup(self) -> None:
+        self.threshold, nprobe = self.option("threshold", 0.0, 1.0), int(self.option("nprobe", 1, 65536))
+        self.unknown = self.metrics.counter("sku_unknown_total", "Pictures that look like no product of the index.")
+        self.searches = self.metrics.counter("sku_searches_total", "Pictures looked up in the index.")
+        products = self.metrics.gauge("sku_index_products", "Products in the index.")
+        model = looks.fingerprint(self.folder / self.settings.model_path)
+        index = product_index.path_in(self.folder, self.settings)
+
+        def load() -> None:
+            # One assignment: a search uses the catalogue that it began with, and takes its names from that one.
+            self.catalogue = product_index.read(index, model, nprobe)
+            products.set(len(self.catalogue.names))
+
+        # Each waiting request has a thread, and a large picture takes hundreds of MB for a moment: so many at once, no more.
+        self.decoding = threading.Semaphore(math.ceil(self.settings.cpu))
+        self.watch(index, load)
+        self.index = self.models.add("index", self.search, VECTORS, NEAREST, max_batch_size=16)
+
+    def search(self, arrays: Arrays) -> Arrays:
+        """The model named index: vectors in, names and scores out. Names and not numbers, which the next index gives anew."""
+        products, scores = self.catalogue.nearest(arrays["vectors"], MOST)
+        return {"products": products, "scores": scores}
+
+    def handle(self, request: Request) -> dict[str, Any]:
+        k = request.value("k", int, 5)
+        if not 1 <= k <= MOST:
+            raise BadInput(f"k is {k}; ask for 1 to {MOST} products")
+        with self.decoding:
+            pixels = looks.whole(request)
+        vectors = self.model({"images": pixels[None]}, request)["embedding"]
+        found = self.index({"vectors": vectors}, request)
+        pairs = zip(found["products"][0, :k], found["scores"][0, :k], strict=True)
+        top = [{"label": name.decode(), "score": round(min(float(score), 1.0), 4)} for name, score in pairs if name]
+        self.searches.inc()
+        if not top or top[0]["score"] < self.threshold:
+            self.unknown.inc()
+            return {"product": None, "score": max((one["score"] for one in top), default=0.0), "top": top}
+        return {"product": top[0]["label"], "score": top[0]["score"], "top": top}
+
+    @route("/recognize", pictures=1)
+    def recognize(self, request: Request) -> dict[str, Any]:
+        """The product that a picture shows, and the k (5) nearest; a null product where none is near enough."""
+        return self.handle(request)
+
+    @route("/stats", "GET")
+    def stats(self, request: Request) -> dict[str, Any]:
+        """Requests and their percentiles, the index, memory, cores and queue."""
+        routes = {"/recognize": "/recognize", f"/api/{self.settings.service_name}": "service"}
+        requests = {path: self.metrics.recent(name) for path, name in routes.items()}
+        return {"requests": requests, "index": self.catalogue.facts(), **self.vitals()}
+
+    def option(self, name: str, least: float, most: float) -> float:
+        """Return a number of value.py's options. Raises StartError."""
+        found = self.settings.options.get(name)
+        if isinstance(found, str | None) or not least <= found <= most:
+            raise StartError(f"value.py: options says {name} = {found!r}; it must be a number from {least:g} to {most:g}")
+        return float(found)
