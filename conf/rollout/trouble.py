@@ -90,7 +90,7 @@ def _of_container(pod: str, container: Item, events: Sequence[Item]) -> Iterator
 
 def scheduling(message: str) -> str:
     """Return the scheduler's message in words: which nodes lack what."""
-    counts = re.findall(r"(\d+) (Insufficient [\w./-]+|node\(s\) [^,.]+|Too many pods)", message)
+    counts = re.findall(r"(\d+) (Insufficient [\w./-]*\w|node\(s\) [^,.]+|Too many pods)", message)
     if not counts:
         return _short(message)
     words = {"Insufficient memory": "too little memory is free", "Insufficient cpu": "too few cores are free"}

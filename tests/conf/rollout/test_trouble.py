@@ -1,0 +1,114 @@
+"""What is wrong with pods, in words, from what Kubernetes wrote: each shape below was read off a real cluster."""
+
+from typing import Any
+
+import pytest
+
+from conf.refs import Item
+from conf.rollout import trouble
+from conf.rollout.trouble import Trouble, scheduling, troubles
+
+POD = {"name": "cats-1", "namespace": "like", "uid": "p1"}
+
+
+def pod(container: Item | None = None, **status: Any) -> Item:
+    containers = {"containerStatuses": [{"name": "main", "restartCount": 0, **container}]} if container else {}
+    return {"metadata": POD, "status": {**containers, **status}}
+
+
+def event(reason: str, message: str, **more: Any) -> Item:
+    return {"reason": reason, "message": message, "involvedObject": {"kind": "Pod", "uid": "p1", "name": "cats-1"}, **more}
+
+
+def only(*found: Trouble) -> Trouble:
+    assert len(found) == 1, found
+    return found[0]
+
+
+WAITING = {"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}}}
+KILLED = {"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
+ENDED = {"lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+
+
+def test_an_image_that_is_not_there_is_hopeless_and_the_registrys_words_are_kept() -> None:
+    said = 'Failed to pull image "localhost:5000/like/cats:9": localhost:5000/like/cats:9: not found'
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "…"'}}}
+    found = only(*troubles([pod(waiting)], [event("Failed", said)], []))
+    assert (found.kind, found.hopeless) == (trouble.IMAGE, True)
+    assert "localhost:5000/like/cats:9: not found" in str(found)
+    assert "check its name and tag" in str(found)
+
+
+def test_an_image_that_cannot_be_pulled_once_may_come_yet() -> None:
+    waiting = {"state": {"waiting": {"reason": "ErrImagePull", "message": "dial tcp: i/o timeout"}}}
+    assert not only(*troubles([pod(waiting)], [event("Failed", "Failed to pull image: i/o timeout")], [])).hopeless
+    many = [event("Failed", "Failed to pull image: i/o timeout", count=3)]
+    assert only(*troubles([pod(waiting)], many, [])).hopeless
+
+
+@pytest.mark.parametrize(("restarts", "hopeless"), [(0, False), (1, False), (2, True)])
+def test_a_container_that_ends_is_hopeless_after_its_second_restart(restarts: int, hopeless: bool) -> None:
+    found = only(*troubles([pod({**WAITING, **ENDED, "restartCount": restarts})], [], []))
+    assert (found.kind, found.hopeless) == (trouble.CRASH, hopeless)
+    assert "exit code 1" in found.words
+
+
+def test_a_container_that_was_killed_for_its_memory_is_told_apart_from_a_crash() -> None:
+    found = only(*troubles([pod({**WAITING, **KILLED, "restartCount": 2})], [], []))
+    assert found.kind == trouble.MEMORY
+    assert "raise memory in value.py" in str(found)
+
+
+def test_a_probe_that_never_passes_is_told_with_what_it_heard() -> None:
+    events = [
+        event("Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 503"),
+        event("Killing", "Container main failed startup probe, will be restarted"),
+    ]
+    found = only(*troubles([pod({"state": {"running": {}}, **KILLED | ENDED, "restartCount": 2})], events, []))
+    assert (found.kind, found.hopeless) == (trouble.PROBE, True)
+    assert "statuscode: 503" in found.words
+    assert "init_delay_second" in str(found)
+
+
+def test_a_pod_that_no_node_takes_says_what_is_short_and_where() -> None:
+    message = (
+        "0/3 nodes are available: 1 Insufficient aliyun.com/gpu-mem, 2 Insufficient memory. no new claims to deallocate, "
+        "preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
+    )
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    found = only(*troubles([pod(phase="Pending", conditions=[condition])], [], []))
+    assert (found.kind, found.hopeless) == (trouble.UNSCHEDULABLE, False)
+    assert (
+        found.words == "no node takes it: on 1 node too little aliyun.com/gpu-mem is free, on 2 nodes too little memory is free"
+    )
+
+
+def test_a_scheduler_that_says_something_else_is_quoted() -> None:
+    assert scheduling('persistentvolumeclaim "data" not found') == 'persistentvolumeclaim "data" not found'
+    taint = "0/1 nodes are available: 1 node(s) had untolerated taint {gpu: true}."
+    assert scheduling(taint) == "on 1 node had untolerated taint {gpu: true}"
+
+
+def test_a_spent_quota_is_told_in_figures() -> None:
+    message = 'pods "cats-1" is forbidden: exceeded quota: team, requested: requests.cpu=2, used: requests.cpu=3, limited: requests.cpu=4'
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+    found = only(*troubles([], [], [{"metadata": {"name": "cats-5f"}, "status": {"conditions": [condition]}}]))
+    assert found.kind == trouble.QUOTA
+    assert "asked for requests.cpu=2, in use requests.cpu=3, allowed requests.cpu=4" in found.words
+
+
+def test_what_is_missing_in_the_namespace_is_named() -> None:
+    waiting = {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "keys" not found'}}}
+    found = only(*troubles([pod(waiting)], [], []))
+    assert (found.kind, found.hopeless) == (trouble.CONFIG, True)
+    assert 'secret "keys" not found' in found.words
+
+
+def test_a_pod_that_is_on_its_way_is_in_no_trouble() -> None:
+    for state in ({"waiting": {"reason": "ContainerCreating"}}, {"running": {}}):
+        assert troubles([pod({"state": state})], [event("Unhealthy", "Startup probe failed: 503")], []) == []
+
+
+def test_two_pods_with_the_same_trouble_are_told_once() -> None:
+    twin = {**pod({**WAITING, **ENDED, "restartCount": 2}), "metadata": {**POD, "name": "cats-2", "uid": "p2"}}
+    assert len(troubles([pod({**WAITING, **ENDED, "restartCount": 2}), twin], [], [])) == 1
