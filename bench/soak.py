@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from serving.schema import SchemaError, Settings, load, size_in_bytes
 SECONDS = 60.0
 SAMPLE_SECONDS = 0.2
 GROWTH_MB = 16.0  # between the second quarter and the last; docs/soak.md argues it
+RUNS = 2  # at most: the second where memory grows in the first
 REFUSED = "429"
 LOG_LINES = 5  # of a service that ended
 ROOT_LINE = "--file examples/images/coffee.jpg --concurrency 8"  # the root's README has no Speed block
@@ -42,7 +43,8 @@ sampled five times a second. A service *holds* when
 - the median of the last quarter's memory is at most {growth:g} MB above that of the second quarter. The first quarter is left
   out: buffers, thread stacks and malloc's arenas grow to what the load needs. Medians of a quarter do not mind single large
   requests. What is allowed is for arenas that still wander where requests differ in size. The two medians lie half a run apart,
-  so that at 100 requests a second a service that keeps {kept:.0f} KB of each fails.
+  so that at 100 requests a second a service that keeps {kept:.0f} KB of each fails. What grows more is loaded for as long
+  again, and then that run decides: what fills up slowly comes to an end, and a leak does not.
 
 """
 HEAD = ["service", "load", "requests", "answered", "refused", "p99, ms", "limit"]
@@ -115,14 +117,16 @@ def soak(folder: Path, line: str, seconds: float) -> Row:
     with group(f"monopod-soak-{settings.service_name}", size_in_bytes(settings.memory)) as held:
         try:
             with serve(folder, held.command) as server:
-                run = speed.start(line, server.url, own, f"--seconds={seconds}")
-                samples = watch(run, held.resident)
-                found = speed.told(run)
-                ended = _ended(held, server)
+                for _ in range(RUNS):
+                    run = speed.start(line, server.url, own, f"--seconds={seconds}")
+                    samples = watch(run, held.resident)
+                    row = judge(settings, speed.told(run), samples, held.kills(), _ended(held, server))
+                    if row.failures or row.grows <= GROWTH_MB:
+                        return row
+                return replace(row, failures=(f"its memory grows by {row.grows:.0f} MB, at most {GROWTH_MB:g} are allowed",))
         except BenchError as error:
             why = f"over its memory of {settings.memory} it was killed; " if held.kills() else ""
             return Row(settings.service_name, line, failures=(f"{why}{error}",))
-        return judge(settings, found, samples, held.kills(), ended)
 
 
 def watch(run: "subprocess.Popen[str]", resident: Callable[[], float]) -> list[float]:
@@ -138,23 +142,24 @@ def watch(run: "subprocess.Popen[str]", resident: Callable[[], float]) -> list[f
 
 
 def judge(settings: Settings, found: dict[str, Any], samples: Sequence[float], kills: int, ended: str) -> Row:
-    """Return a service's row. found: what bench told; samples: MB, at even times."""
+    """Return a service's row, with all failures but growth, which one run cannot tell. samples: MB, at even times.
+
+    found: what bench told. ended: how the service's process ended, or "".
+    """
     bad = [kind for kind in found["kinds"] if not kind["name"].startswith("2") and kind["name"] != REFUSED]
-    grows = growth(samples)
     failures = [f"{kind['count']} requests ended with {kind['name']} {kind['text']}".strip() for kind in bad]
     if kills:
         failures.insert(0, f"over its memory of {settings.memory} it was killed")
     elif ended:
         failures.insert(0, ended)
-    elif grows > GROWTH_MB:
-        failures.append(f"its memory grows by {grows:.0f} MB, at most {GROWTH_MB:g} are allowed")
     if not found["good"]:
         failures.append("no request was answered")
     refused = sum(kind["count"] for kind in found["kinds"] if kind["name"] == REFUSED)
     p99 = found["ms"]["p99"] if found["ms"] else 0.0
     limit = size_in_bytes(settings.memory) / 1e6
-    name, how = settings.service_name, speed.about(found)
-    return Row(name, how, found["requests"], found["good"], refused, p99, limit, quarters(samples), grows, tuple(failures))
+    memory = (limit, quarters(samples), growth(samples))
+    counts = (found["requests"], found["good"], refused)
+    return Row(settings.service_name, speed.about(found), *counts, p99, *memory, tuple(failures))
 
 
 def quarters(samples: Sequence[float]) -> tuple[float, ...]:
