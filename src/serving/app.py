@@ -37,7 +37,10 @@ log = logging.getLogger("monopod.app")
 
 VERSION = "1"  # of every model: the platform serves one
 TENSORS = "application/octet-stream"
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; media-src blob:; connect-src 'self'"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; media-src blob:; "
+    "connect-src 'self'"
+)
 LONGEST_PATH = 200  # characters of a path in the log
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")

@@ -27,8 +27,9 @@ from serving.lifetime import Lifetime
 from serving.metrics import Metrics
 from serving.models import Handle
 from serving.priority import yield_to_others
+from serving.request import Request
 from serving.schema import size_in_bytes
-from serving.service import Answer, Request, Service, handles_itself
+from serving.service import Answer, Service, handles_itself
 from serving.tensors import Arrays, ModelSpec
 
 log = logging.getLogger("monopod.core")
@@ -82,6 +83,7 @@ class Core:
         self._before = ThreadPoolExecutor(cores, "before", yield_to_others)
         self._after = ThreadPoolExecutor(cores, "after")
         self._blocking = ThreadPoolExecutor(limit, "blocking")
+        self._decoders = threading.Semaphore(cores)
         self._since: dict[int, float] = {}  # thread -> since when it has been at its job; each thread writes its own entry
 
     def stuck_seconds(self) -> float:
@@ -147,7 +149,7 @@ class Core:
         payload = inputs.decode(
             raw.content_type, raw.body, raw.form, raw.files, self._fetcher, raw.life.deadline, raw.further_images
         )
-        return Request(raw.id, raw.life, payload, raw.query, self._pixels)
+        return Request(raw.id, raw.life, payload, raw.query, self._pixels, self._decoders)
 
     def _guarded(self, answer: Future[Reply], raw: Raw, work: Callable[[], None]) -> None:
         """Do one stage, unless nobody waits any more; whatever it raises becomes the answer."""

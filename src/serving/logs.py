@@ -90,14 +90,17 @@ class _Queued(QueueHandler):
 
 
 def start(service: str, region: str) -> None:
-    """Send every logger's lines to stdout.
+    """Send every logger's lines to stdout: those of the platform and of src/server.py (logger "server") from info on, those of
+    libraries from warning on.
 
     waitress' own word on its queue is left out: the queue here is counted elsewhere.
     """
     writer = logging.StreamHandler(sys.stdout)
     writer.setFormatter(_Lines(service, region))
     lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
-    logging.basicConfig(level=logging.INFO, handlers=[_Queued(lines)], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_Queued(lines)], force=True)
+    for ours in ("monopod", "server"):
+        logging.getLogger(ours).setLevel(logging.INFO)
     listener = QueueListener(lines, writer)
     listener.start()
     _listeners.append(listener)

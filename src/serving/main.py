@@ -201,7 +201,7 @@ def curl(service: Service, port: int) -> str:
     settings = service.settings
     url = f"localhost:{port}/api/{settings.username}/{settings.service_name}"
     if service.pictures:
-        return f"curl -F image=@examples/images/coffee.jpg {url}"
+        return f"curl -F image=@{service.example_image} {url}"
     example = service.example
     if example is None and settings.service_name in service.models.names():
         rows = data_example(service.model.spec(make_request().life), settings)

@@ -1,34 +1,27 @@
-"""What a service writes: a subclass of Service, and the request that its hooks are given.
+"""What a service writes: a subclass of Service.
 
-Knows pictures, models and plain values. Does not know HTTP, queues or threads.
+Knows models, metrics and settings. Does not know HTTP, queues or threads.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from serving import images
 from serving.engine import StartError
 from serving.errors import BadInput, TooLarge
-from serving.inputs import KINDS, Payload, converted
-from serving.lifetime import Lifetime
 from serving.metrics import Metrics
 from serving.models import Handle, Models
 from serving.protocol import v1
 from serving.protocol.fields import show
+from serving.request import Request, make_request
 from serving.schema import Settings
 from serving.tensors import Array, Arrays, ModelSpec, TensorSpec
 from serving.vitals import Vitals
 from serving.watch import watch
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 PLATFORM_PATHS = ("api", "openapi.json", "status", "v1", "v2")
 # All that a server.py needs, from one place.
@@ -45,122 +38,8 @@ __all__ = [
     "make_request",
     "route",
 ]
-T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-@dataclass
-class Request:
-    """One request as a service sees it.
-
-    data: the JSON value under "data". fields: what else the client sent, by name; values of a form are texts.
-    query: the part of the URL after "?". ids: postid, uid and seqid, which the platform echoes by itself.
-    image_files: every picture as it came. image_bytes and video_bytes: the one file as it came, or None.
-    id: what logs and the answer's X-Request-Id say.
-    """
-
-    id: str
-    life: Lifetime
-    payload: Payload
-    query: Mapping[str, str] = field(default_factory=dict)
-    max_image_pixels: int = 50_000_000
-
-    @property
-    def data(self) -> Any:
-        return self.payload.data
-
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        return self.payload.fields
-
-    @property
-    def ids(self) -> Mapping[str, Any]:
-        return self.payload.ids
-
-    @property
-    def image_files(self) -> tuple[bytes, ...]:
-        first = self.payload.image
-        return () if first is None else (first, *self.payload.further_images)
-
-    @property
-    def image_bytes(self) -> bytes | None:
-        files = self.image_files
-        if len(files) > 1:
-            raise BadInput(f"the request holds {len(files)} pictures; send one")
-        return files[0] if files else None
-
-    @property
-    def video_bytes(self) -> bytes | None:
-        return self.payload.video
-
-    def value(self, name: str, kind: type[T], default: T | None = None) -> T:
-        """Return a field, or a parameter of the URL, as a str, int, float, bool or list; texts are read as what is asked for.
-
-        Raises BadInput where it is something else, and where it is missing and has no default.
-        """
-        found = self.payload.fields.get(name, self.query.get(name))
-        if found is not None:
-            return converted(name, found, kind)
-        if default is None:
-            raise BadInput(f"the request has no {name}; send {KINDS[kind]}")
-        return default
-
-    def values(self, name: str, kind: type[T]) -> list[T]:
-        """Return a field that is an array, each of its items as `value` would. Raises BadInput, as `value` does."""
-        return [converted(f"{name}[{at}]", item, kind) for at, item in enumerate(self.value(name, list))]
-
-    def wait(self, *outputs: Future[Arrays]) -> list[Arrays]:
-        """Return what models gave that work side by side: `request.wait(a.submit(rows, request), b.submit(rows, request))`.
-
-        Raises DeadlinePassed, and what a model raised.
-        """
-        try:
-            return [each.result(self.life.left()) for each in outputs]
-        except FutureTimeout:
-            raise self.life.too_late() from None
-
-    def image(self, at_least: tuple[int, int] | None = None) -> "Image":
-        """Return the picture: RGB, upright, whole.
-
-        at_least: (width, height) that suffice; a large JPEG is then decoded smaller, which is faster.
-        Raises BadInput when there is none or it is broken, TooLarge over max_image_pixels.
-        """
-        return images.decode(self._one_image(), self.max_image_pixels, at_least)
-
-    def images(self, count: int, at_least: tuple[int, int] | None = None) -> "list[Image]":
-        """Return so many pictures, each as `image` would. Raises BadInput for fewer or more, and what `image` does."""
-        files = self.image_files
-        if len(files) != count:
-            raise BadInput(
-                f"{len(files)} pictures in the request, it takes {count}; send each with -F image=@file, or JSON with images, "
-                "an array"
-            )
-        return [images.decode(file, self.max_image_pixels, at_least) for file in files]
-
-    def image_size(self) -> tuple[int, int]:
-        """Return the upright picture's width and height in pixels as it was sent, however small `image` returns it."""
-        return images.size(self._one_image(), self.max_image_pixels)
-
-    def _one_image(self) -> bytes:
-        file = self.image_bytes
-        if file is None:
-            raise BadInput("no picture in the request; send one as the field image (-F image=@file), as raw bytes, or in JSON")
-        return file
-
-
-def make_request(
-    *,
-    image: bytes | None = None,
-    images: Sequence[bytes] = (),
-    video: bytes | None = None,
-    data: Any = None,
-    fields: Mapping[str, Any] | None = None,
-    seconds: float = 3600.0,
-) -> Request:
-    """Return a request that no client sent, good for so many seconds: for scripts, and for calls from setup or a reload."""
-    first, *further = (*images,) if image is None and images else (image,)
-    payload = Payload(first, video, data, dict(fields or {}), {}, tuple(filter(None, further)))
-    return Request("offline", Lifetime(time.monotonic(), seconds), payload)
+Option = TypeVar("Option", str, int, float, bool)
 
 
 @dataclass(frozen=True)
@@ -186,8 +65,9 @@ class Service:
     """
 
     # What the page, /openapi.json and the start's curl line offer for the service's own route: pictures where a subclass that
-    # reads request.image() says True, and else an example of the JSON body.
+    # reads request.image() says True (with the curl line's, from the repository's root), and else an example of the JSON body.
     pictures = False
+    example_image = "examples/images/coffee.jpg"
     example: Any = None
 
     def __init__(self, settings: Settings, models: Models, metrics: Metrics, folder: Path):
@@ -198,6 +78,21 @@ class Service:
     def model(self) -> Handle:
         """model_path's model, which is named like the service."""
         return self.models[self.settings.service_name]
+
+    def option(self, name: str, default: Option, least: float = -math.inf, most: float = math.inf) -> Option:
+        """Return a value of value.py's options, of the default's type: text, number, True or False.
+
+        least and most: of a number. Raises StartError, which names what is allowed.
+        """
+        found = self.settings.options.get(name, default)
+        if isinstance(default, float) and type(found) is int:
+            found = float(found)
+        number = isinstance(default, int | float) and not isinstance(default, bool)
+        if type(found) is type(default) and (not number or least <= float(found) <= most):
+            return found
+        kinds = {str: "a text", bool: "True or False", int: "a whole number", float: "a number"}
+        limits = f" from {least:g} to {most:g}" if number and most < math.inf else ""
+        raise StartError(f"value.py: options says {name} = {found!r}; it must be {kinds[type(default)]}{limits}")
 
     def vitals(self) -> dict[str, Any]:
         """Return memory, cores and queue: how much is used of what value.py asks for, in bytes, cores and rows."""

@@ -102,6 +102,30 @@ def test_a_service_that_asks_for_a_text_is_told_what_it_lacks(own: Running) -> N
     assert post_json(own.url + "/api/small", {})[1]["error"] == "the request has no question; send a text"
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ('{"threshold": "much"}', "threshold = 'much'; it must be a number from 0 to 1"),
+        ('{"threshold": 2}', "threshold = 2.0; it must be a number from 0 to 1"),
+        ('{"mode": True}', "mode = True; it must be a text"),
+    ],
+)
+def test_an_option_of_another_kind_ends_the_start_in_words(tmp_path: Path, options: str, words: str) -> None:
+    server = """
+from serving.service import Service
+
+
+class Own(Service):
+    def setup(self) -> None:
+        self.threshold = self.option("threshold", 0.5, 0, 1)
+        self.mode = self.option("mode", "fast")
+"""
+    service = launch(make_service(tmp_path / "small", f"options = {options}", server))
+    assert service.process.wait(60) == 1
+    assert f"value.py: options says {words}" in service.log.read_text()
+    service.log.unlink()
+
+
 def test_a_watched_file_that_is_broken_at_the_start_ends_it_in_words(tmp_path: Path) -> None:
     folder = make_service(tmp_path / "small", "", SERVER)
     (folder / "model/word.txt").write_text("")

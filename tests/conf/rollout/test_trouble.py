@@ -90,7 +90,8 @@ def test_a_scheduler_that_says_something_else_is_quoted() -> None:
 
 
 def test_a_spent_quota_is_told_in_figures() -> None:
-    message = 'pods "cats-1" is forbidden: exceeded quota: team, requested: requests.cpu=2, used: requests.cpu=3, limited: requests.cpu=4'
+    asked = "requested: requests.cpu=2, used: requests.cpu=3, limited: requests.cpu=4"
+    message = f'pods "cats-1" is forbidden: exceeded quota: team, {asked}'
     condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
     found = only(*troubles([], [], [{"metadata": {"name": "cats-5f"}, "status": {"conditions": [condition]}}]))
     assert found.kind == trouble.QUOTA
@@ -105,7 +106,8 @@ def test_what_is_missing_in_the_namespace_is_named() -> None:
 
 
 def test_a_pod_that_is_on_its_way_is_in_no_trouble() -> None:
-    for state in ({"waiting": {"reason": "ContainerCreating"}}, {"running": {}}):
+    states: list[Item] = [{"waiting": {"reason": "ContainerCreating"}}, {"running": {}}]
+    for state in states:
         assert troubles([pod({"state": state})], [event("Unhealthy", "Startup probe failed: 503")], []) == []
 
 

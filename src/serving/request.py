@@ -1,0 +1,155 @@
+"""One request as a service's own code reads it: its pictures, fields and deadline.
+
+Knows pictures and plain values. Does not know HTTP, models or threads' numbers.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from serving import images
+from serving.errors import BadInput
+from serving.inputs import KINDS, Payload, converted
+from serving.lifetime import Lifetime
+from serving.tensors import Arrays
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+T = TypeVar("T")
+
+
+@dataclass
+class Request:
+    """One request as a service sees it.
+
+    data: the JSON value under "data". fields: what else the client sent, by name; values of a form are texts.
+    query: the part of the URL after "?". ids: postid, uid and seqid, which the platform echoes by itself.
+    image_files: every picture as it came. image_bytes and video_bytes: the one file as it came, or None.
+    id: what logs and the answer's X-Request-Id say.
+    """
+
+    id: str
+    life: Lifetime
+    payload: Payload
+    query: Mapping[str, str] = field(default_factory=dict)
+    max_image_pixels: int = 50_000_000
+    decoders: threading.Semaphore | None = (
+        None  # as many pictures as there are cores are decoded at once: each takes much memory
+    )
+
+    @property
+    def data(self) -> Any:
+        return self.payload.data
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        return self.payload.fields
+
+    @property
+    def ids(self) -> Mapping[str, Any]:
+        return self.payload.ids
+
+    @property
+    def image_files(self) -> tuple[bytes, ...]:
+        first = self.payload.image
+        return () if first is None else (first, *self.payload.further_images)
+
+    @property
+    def image_bytes(self) -> bytes | None:
+        files = self.image_files
+        if len(files) > 1:
+            raise BadInput(f"the request holds {len(files)} pictures; send one")
+        return files[0] if files else None
+
+    @property
+    def video_bytes(self) -> bytes | None:
+        return self.payload.video
+
+    def value(self, name: str, kind: type[T], default: T | None = None) -> T:
+        """Return a field, or a parameter of the URL, as a str, int, float, bool or list; texts are read as what is asked for.
+
+        Raises BadInput where it is something else, and where it is missing and has no default.
+        """
+        found = self.payload.fields.get(name, self.query.get(name))
+        if found is not None:
+            return converted(name, found, kind)
+        if default is None:
+            raise BadInput(f"the request has no {name}; send {KINDS[kind]}")
+        return default
+
+    def values(self, name: str, kind: type[T]) -> list[T]:
+        """Return a field that is an array, each of its items as `value` would. Raises BadInput, as `value` does."""
+        return [converted(f"{name}[{at}]", item, kind) for at, item in enumerate(self.value(name, list))]
+
+    def wait(self, *outputs: Future[Arrays]) -> list[Arrays]:
+        """Return what models gave that work side by side: `request.wait(a.submit(rows, request), b.submit(rows, request))`.
+
+        Raises DeadlinePassed, and what a model raised.
+        """
+        try:
+            return [each.result(self.life.left()) for each in outputs]
+        except FutureTimeout:
+            raise self.life.too_late() from None
+
+    def image(self, at_least: tuple[int, int] | None = None) -> "Image":
+        """Return the picture: RGB, upright, whole.
+
+        at_least: (width, height) that suffice; a large JPEG is then decoded smaller, which is faster.
+        Raises BadInput when there is none or it is broken, TooLarge over max_image_pixels.
+        """
+        file = self._one_image()
+        with self._decoding():
+            return images.decode(file, self.max_image_pixels, at_least)
+
+    def images(self, count: int, at_least: tuple[int, int] | None = None) -> "list[Image]":
+        """Return so many pictures, each as `image` would. Raises BadInput for fewer or more, and what `image` does."""
+        files = self.image_files
+        if len(files) != count:
+            raise BadInput(
+                f"{len(files)} pictures in the request, it takes {count}; send each with -F image=@file, or JSON with images, "
+                "an array"
+            )
+        with self._decoding():
+            return [images.decode(file, self.max_image_pixels, at_least) for file in files]
+
+    def image_size(self) -> tuple[int, int]:
+        """Return the upright picture's width and height in pixels as it was sent, however small `image` returns it."""
+        return images.size(self._one_image(), self.max_image_pixels)
+
+    @contextlib.contextmanager
+    def _decoding(self) -> Iterator[None]:
+        """Wait until a core is free for decoding. Raises DeadlinePassed."""
+        if self.decoders is not None and not self.decoders.acquire(timeout=self.life.left()):
+            raise self.life.too_late()
+        try:
+            yield
+        finally:
+            if self.decoders is not None:
+                self.decoders.release()
+
+    def _one_image(self) -> bytes:
+        file = self.image_bytes
+        if file is None:
+            raise BadInput("no picture in the request; send one as the field image (-F image=@file), as raw bytes, or in JSON")
+        return file
+
+
+def make_request(
+    *,
+    image: bytes | None = None,
+    images: Sequence[bytes] = (),
+    video: bytes | None = None,
+    data: Any = None,
+    fields: Mapping[str, Any] | None = None,
+    seconds: float = 3600.0,
+) -> Request:
+    """Return a request that no client sent, good for so many seconds: for scripts, and for calls from setup or a reload."""
+    first, *further = (*images,) if image is None and images else (image,)
+    payload = Payload(first, video, data, dict(fields or {}), {}, tuple(filter(None, further)))
+    return Request("offline", Lifetime(time.monotonic(), seconds), payload)
