@@ -18,7 +18,7 @@ from bench.served import BenchError, serve
 from bench.work import ROOT
 from serving.schema import SchemaError, load
 
-HEAD = ["request", "load", "answers a second", "p50, ms", "p95, ms", "p99, ms", "most, ms", "refused or failed"]
+HEAD = ["request", "sends", "load", "answers a second", "p50, ms", "p95, ms", "p99, ms", "most, ms", "refused or failed"]
 
 
 def main() -> int:
@@ -56,24 +56,26 @@ def write(folder: Path, here: Machine) -> None:
                 print(f"  note: {note}")
             if not found[-1]["good"]:
                 raise BenchError(f"{readme}: no answer was 2xx; nothing was written")
-    figures = as_text(found, here, own)
+    figures = as_text(lines, found, here, own)
     readme.write_text(speed.with_figures(readme.read_text(encoding="utf-8"), figures), encoding="utf-8")
     print(figures)
 
 
-def as_text(found: Sequence[dict[str, Any]], here: Machine, own: str) -> str:
+def as_text(lines: Sequence[str], found: Sequence[dict[str, Any]], here: Machine, own: str) -> str:
     """Return the machine's line and a table with a row for each bench line. own: the service's path, shown by its last part."""
-    line = f"{speed.MEASURED}{here.date}: {here.cores} cores ({here.processor}), {here.system}, server and client sharing them."
-    return f"{line}\n\n" + table(HEAD, [_row(one, own.rpartition("/")[0]) for one in found])
+    on = f"{speed.MEASURED}{here.date}: {here.cores} cores ({here.processor}), {here.system}, server and client sharing them."
+    rows = [_row(line, one, own.rpartition("/")[0]) for line, one in zip(lines, found, strict=True)]
+    return f"{on}\n\n" + table(HEAD, rows)
 
 
-def _row(found: dict[str, Any], user: str) -> list[str]:
+def _row(line: str, found: dict[str, Any], user: str) -> list[str]:
     method, _, url = found["request"].partition(" ")
     path = urlsplit(url).path.removeprefix(user)
-    others = [f"{kind['count']} {kind['name']}" for kind in found["kinds"] if not kind["name"].startswith("2")]
-    others += [f"{found['not_sent']} not sent"] if found["not_sent"] else []
-    latencies = [f"{found['ms'][name]:.1f}" for name in ("p50", "p95", "p99", "max")]
-    return [f"{method} {path}", speed.about(found), f"{found['throughput']:.1f}", *latencies, ", ".join(others) or "none"]
+    others = [f"{kind['count']} x {kind['name']}" for kind in found["kinds"] if not kind["name"].startswith("2")]
+    others += [f"{found['not_sent']} x not sent"] if found["not_sent"] else []
+    numbers = [f"{found['throughput']:.1f}", *(f"{found['ms'][name]:.1f}" for name in ("p50", "p95", "p99", "max"))]
+    sent = speed.sends(line).replace("|", "\\|")
+    return [f"{method} {path}", sent, speed.about(found), *numbers, ", ".join(others) or "none"]
 
 
 if __name__ == "__main__":

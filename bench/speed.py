@@ -16,6 +16,8 @@ from bench.work import ROOT
 
 BLOCK = re.compile(r"^## Speed *\n(?:(?!#|```)[^\n]*\n)*```\w*\n(?P<lines>(?:(?!```)[^\n]*\n)*)```[^\n]*\n", re.MULTILINE)
 PLACE = re.compile(r"https?://(localhost|127\.0\.0\.1):8080")
+SENDS = ("--file", "--image", "--data", "--form")
+LONGEST = 60  # characters of one thing that is sent
 MEASURED = "Measured on "  # what a line of ours begins with; a table's begin with |
 
 
@@ -68,3 +70,11 @@ def about(found: dict[str, Any]) -> str:
     if load["rate"]:
         return f"{load['rate']:g} requests a second"
     return f"{load['concurrency']} connection" + ("" if load["concurrency"] == 1 else "s")
+
+
+def sends(line: str) -> str:
+    """Return in a few words what a bench line sends: the names of its files, its texts."""
+    words = [part for word in shlex.split(line) for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    sent = [words[place + 1] for place, word in enumerate(words[:-1]) if word in SENDS]
+    names = [re.sub(r"^(\w+=)?@?/?(?:[\w.-]+/)*([\w.-]+)$", r"\1\2", one) for one in sent]
+    return ", ".join(name if len(name) <= LONGEST else name[: LONGEST - 3] + "..." for name in names) or "nothing"

@@ -68,7 +68,20 @@ def test_a_readme_that_ends_with_the_block_gets_its_figures_too() -> None:
     assert with_figures("## Speed\n```\nmonopod bench\n```\n", "| 1 |\n") == "## Speed\n```\nmonopod bench\n```\n\n| 1 |\n"
 
 
-def test_an_example_is_served_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--file a/b/c.jpg --image=d.png --rate 5", "c.jpg, d.png"),
+        ("""--data '{"question": "where?"}' --seconds 5""", '{"question": "where?"}'),
+        ("--form image=@examples/images/coffee.jpg --form k=5", "image=coffee.jpg, k=5"),
+        ("--url http://x/", "nothing"),
+    ],
+)
+def test_what_a_line_sends_is_told_in_few_words(line: str, words: str) -> None:
+    assert speed.sends(line) == words
+
+
+def test_an_example_is_served_measured_and_written(tmp_path: Path) -> None:
     folder = make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', models=("tests/models/digits.onnx",))
     tensor = {"name": "images", "datatype": "FP32", "shape": [1, 1, 8, 8], "data": [0.5] * 64}
     (tmp_path / "row.json").write_text(json.dumps({"inputs": [tensor]}))
@@ -79,8 +92,8 @@ def test_an_example_is_served_measured_and_written(tmp_path: Path, capsys: pytes
     examples.write(folder, machine.here())
     text = (folder / "README.md").read_text()
     first, second = [line for line in text.splitlines() if line.startswith("| POST")]
-    assert first.startswith("| POST /v2/models/small/infer | 40 requests a second |")
-    assert second.startswith("| POST /v2/models/small/infer | 1 connection |")
+    assert first.startswith("| POST /v2/models/small/infer | row.json | 40 requests a second |")
+    assert second.startswith("| POST /v2/models/small/infer | row.json | 1 connection |")
     assert first.endswith("| none |")
     assert f"cores ({machine.here().processor})" in text
     assert text.endswith("|\n\n## Next\n")
