@@ -1,0 +1,6 @@
+"""Lets the tests import this example's modules as the service does."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))  # last, so that no other service's module of that name is hidden

@@ -1,0 +1,25 @@
+# Questions in, the sentences of a corpus that mean the same out. This file is read, never run: one setting a line.
+
+service_name = "semantic-search"
+username = "like"
+
+cpu = 2  # cores a pod asks for
+memory = "768Mi"  # a pod, over which it is killed: two sessions, their largest batches, and 200 bodies of max_body
+gpu_memory = 0  # GiB of one GPU; 0 = no GPU: the model's int8 products are made for cores
+ins_num_per_gpu = 2  # sessions of the model, one core each
+
+replicas = 1  # where a region says nothing else
+
+init_delay_second = 30  # time to load the model and to embed the corpus: some 200 sentences a second and core
+model_path = "model/minilm.onnx"  # made by model/Makefile
+max_batch_size = 8  # on one core 8 short sentences take 6 times as long as one: more would only wait longer
+warmup_shapes = {"input_ids": (256,), "attention_mask": (256,), "token_type_ids": (256,)}  # tokens: the longest row
+
+timeout_second = 10
+queue_limit = 128  # rows that may wait
+max_rows_per_request = 64  # questions of one request
+max_body = "1Mi"
+
+options = {
+    "most_sentences": 50_000,  # of the corpus: every question is compared with each
+}
