@@ -108,10 +108,11 @@ def test_an_example_that_answers_nothing_keeps_its_readme(tmp_path: Path) -> Non
     assert (folder / "README.md").read_text() == text
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*/README.md")), ids=lambda path: path.parent.name)
+EXAMPLES = [path for path in sorted(ROOT.glob("examples/*/README.md")) if (path.parent / "value.py").is_file()]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
 def test_the_bench_lines_of_an_example_send_files_that_are_there(path: Path) -> None:
-    if not (path.parent / "value.py").is_file():
-        return
     for line in speed.lines(path):
         arguments: argparse.Namespace = monopod._parser().parse_args(["bench", *shlex.split(line)])
         named = [*arguments.file, *(field.partition("=@")[2] for field in arguments.form if "=@" in field)]
