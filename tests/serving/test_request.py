@@ -1,5 +1,6 @@
 """What a service's own code reads of a request."""
 
+import threading
 import time
 from concurrent.futures import Future
 from typing import Any
@@ -10,6 +11,7 @@ from serving.errors import BadInput, DeadlinePassed, ModelFailed
 from serving.inputs import Payload
 from serving.lifetime import Lifetime
 from serving.service import Arrays, Request
+from tests.running import ROOT
 
 
 def request(seconds: float = 5, query: dict[str, str] | None = None, **fields: Any) -> Request:
@@ -86,3 +88,13 @@ def test_models_that_work_side_by_side_are_waited_for_until_the_deadline() -> No
         request().wait(done, failed)
     with pytest.raises(DeadlinePassed):
         request(0.01).wait(done, never)
+
+
+def test_a_picture_waits_for_a_core_to_decode_it_until_the_deadline() -> None:
+    picture = (ROOT / "examples/images/coffee.jpg").read_bytes()
+    cores = threading.Semaphore(1)
+    asked = Request("id", Lifetime(time.monotonic(), 0.05), Payload(image=picture), decoders=cores)
+    assert asked.image().size == (600, 400)
+    with cores, pytest.raises(DeadlinePassed):
+        asked.image()
+    assert cores.acquire(blocking=False), "a picture that was given up holds no core"

@@ -1,13 +1,11 @@
 """Product recognition: a picture in, the products of a catalogue that look most like it out."""
 
-import math
-import threading
 from typing import Any
 
 import looks
 import product_index
 
-from serving.service import Arrays, BadInput, Request, Service, StartError, TensorSpec, route
+from serving.service import Arrays, BadInput, Request, Service, TensorSpec, route
 
 MOST = 20  # products of one answer
 VECTORS = (TensorSpec("vectors", "FP32", (-1, looks.WIDTH)),)
@@ -18,9 +16,10 @@ class SkuRecognition(Service):
     """EfficientNet-Lite0's vector of a picture, and the nearest of the products' vectors."""
 
     pictures = True
+    example_image = "examples/sku-recognition/model/products/china-01.jpg"
 
     def setup(self) -> None:
-        self.threshold, nprobe = self.option("threshold", 0.0, 1.0), int(self.option("nprobe", 1, 65536))
+        self.threshold, nprobe = self.option("threshold", 0.6, 0, 1), self.option("nprobe", 16, 1, 65536)
         self.unknown = self.metrics.counter("sku_unknown_total", "Pictures that look like no product of the index.")
         self.searches = self.metrics.counter("sku_searches_total", "Pictures looked up in the index.")
         products = self.metrics.gauge("sku_index_products", "Products in the index.")
@@ -32,8 +31,6 @@ class SkuRecognition(Service):
             self.catalogue = product_index.read(index, model, nprobe)
             products.set(len(self.catalogue.names))
 
-        # Each waiting request has a thread, and a large picture takes hundreds of MB for a moment: so many at once, no more.
-        self.decoding = threading.Semaphore(math.ceil(self.settings.cpu))
         self.watch(index, load)
         self.index = self.models.add("index", self.search, VECTORS, NEAREST, max_batch_size=16)
 
@@ -46,9 +43,7 @@ class SkuRecognition(Service):
         k = request.value("k", int, 5)
         if not 1 <= k <= MOST:
             raise BadInput(f"k is {k}; ask for 1 to {MOST} products")
-        with self.decoding:
-            pixels = looks.whole(request)
-        vectors = self.model({"images": pixels[None]}, request)["embedding"]
+        vectors = self.model({"images": looks.whole(request)[None]}, request)["embedding"]
         found = self.index({"vectors": vectors}, request)
         pairs = zip(found["products"][0, :k], found["scores"][0, :k], strict=True)
         top = [{"label": name.decode(), "score": round(min(float(score), 1.0), 4)} for name, score in pairs if name]
@@ -69,10 +64,3 @@ class SkuRecognition(Service):
         routes = {"/recognize": "/recognize", f"/api/{self.settings.service_name}": "service"}
         requests = {path: self.metrics.recent(name) for path, name in routes.items()}
         return {"requests": requests, "index": self.catalogue.facts(), **self.vitals()}
-
-    def option(self, name: str, least: float, most: float) -> float:
-        """Return a number of value.py's options. Raises StartError."""
-        found = self.settings.options.get(name)
-        if isinstance(found, str | None) or not least <= found <= most:
-            raise StartError(f"value.py: options says {name} = {found!r}; it must be a number from {least:g} to {most:g}")
-        return float(found)
