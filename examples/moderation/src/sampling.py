@@ -8,6 +8,7 @@ from fractions import Fraction
 
 SIDE = 256  # pixels of a sample's side
 STEP = 1  # seconds between samples
+LEAST_MIB = 160  # of decode_mib: the libraries take 125 before anything is decoded
 MOST_BETWEEN = 240  # frames between samples, whatever their timestamps claim
 
 # The first bytes of a container -> FFmpeg's name of it. What is not here is never opened: playlists and scripts name files.
@@ -16,10 +17,10 @@ BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # one of them be
 
 @dataclass(frozen=True)
 class Limits:
-    """What a video may be, by the names of value.py's options. Raises ValueError where one is not a whole number from 1 on.
+    """What a video may be, by the names of value.py's options. Raises ValueError where one is not a whole number, or too small.
 
     most_pixels: of a frame. most_seconds: from its first frame. most_frames: that it has in all.
-    decode_seconds: of one core. decode_mib: of memory, its process's 130 MiB of libraries counted in.
+    decode_seconds: of one core. decode_mib: of memory, the libraries of its process counted in.
     """
 
     most_pixels: int = 1920 * 1088
@@ -30,8 +31,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+            least = LEAST_MIB if name == "decode_mib" else 1
+            if type(value) is not int or value < least:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number from {least} on")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A video to its samples. A program of its own, and the only module that uses av.
+"""A video to its samples. A program of its own, and the only module of the service that uses av.
 
 Knows containers and codecs. Does not know models or requests. reading.py runs it as a process for each video: a file of 1,000
 bytes can have FFmpeg take gigabytes in one call that nothing interrupts, and only a process can be held to its memory and
@@ -25,7 +25,7 @@ import av.subtitles.stream
 from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from sampling import SIDE, STEP, Clock, Ending, Limits, Refused, Sample, clock_words
 
@@ -33,6 +33,8 @@ CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg")
 DECODERS = (*CODECS, "libdav1d")  # FFmpeg's, by name
 ADVICE = "convert it, for example with ffmpeg -i video -c:v libx264 video.mp4"
 PROBED = 2**20  # bytes that FFmpeg may read to learn what the streams are
+# As pictures are shrunk, and with all colours that there are: by FFmpeg's own shortcuts they are darker by 1 in 255.
+SHRINKING = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
 NICENESS = 10  # as the platform's other threads that compute
 
 
@@ -41,19 +43,18 @@ def samples(file: BinaryIO, container: str, limits: Limits) -> Iterator[Sample |
 
     Raises Refused, MemoryError.
     """
-    with _opened(file, container, limits) as opened:
+    with _opened(file, container) as opened:
         yield from _sampled(opened, _stream(opened, limits), limits)
 
 
-def _opened(file: BinaryIO, container: str, limits: Limits) -> InputContainer:
+def _opened(file: BinaryIO, container: str) -> InputContainer:
     """Open a container so that it leads to nothing outside itself, and by no decoder but those of the list."""
     own = {"format_whitelist": av.ContainerFormat(container, "r").name, "codec_whitelist": ",".join(DECODERS)}
     own |= {"protocol_whitelist": "none", "probesize": str(PROBED)}
     if container == "mov":  # an edit list repeats parts of the index: rebuilt by it, a small file's takes gigabytes
         own |= {"advanced_editlist": "0", "enable_drefs": "0"}
-    decoding = {"max_pixels": str(limits.most_pixels), "threads": "1"}
     try:
-        return av.open(file, "r", container, decoding, own, io_open=_open_nothing)
+        return av.open(file, "r", container, None, own, io_open=_open_nothing)
     except MemoryError:
         raise
     except av.error.FFmpegError as error:
@@ -69,7 +70,8 @@ def _stream(container: InputContainer, limits: Limits) -> VideoStream:
     cover = av.stream.Disposition.attached_pic
     found = [stream for stream in container.streams.video if not stream.disposition & cover]
     if len(found) != 1:
-        raise Refused("streams", f"it holds {len(found)} streams of pictures; send a video with one")
+        words = f"{len(found)} streams of pictures; send a video with one" if found else "no stream of pictures; send a video"
+        raise Refused("streams", f"the video holds {words}")
     stream = found[0]
     context: VideoCodecContext | None = stream.codec_context  # None where FFmpeg has no decoder
     codec = "not known" if context is None else context.codec.canonical_name
@@ -79,14 +81,13 @@ def _stream(container: InputContainer, limits: Limits) -> VideoStream:
     stated = _stated_seconds(container)
     if stated > limits.most_seconds:
         raise _too_long(f"lasts {clock_words(stated)} by its header", limits)
-    context.options = {"max_pixels": str(limits.most_pixels)}
     context.thread_count = 1
     return stream
 
 
 def _sampled(container: InputContainer, stream: VideoStream, limits: Limits) -> Iterator[Sample | Ending]:
     rate = stream.average_rate or stream.guessed_rate
-    clock, shrink = Clock(1 / rate if rate else Fraction(1, 25)), VideoReformatter()
+    clock, shrink = Clock(min(1 / rate, Fraction(STEP)) if rate else Fraction(1, 25)), VideoReformatter()
     packets = _Packets(container, stream)
     for frame in _frames(packets, clock, limits):
         _check_size(frame.width, frame.height, limits)
@@ -95,7 +96,7 @@ def _sampled(container: InputContainer, stream: VideoStream, limits: Limits) -> 
             raise _too_long(f"has a frame at {clock_words(float(clock.now))}, whatever its header says", limits)
         packets.damaged |= frame.is_corrupt
         if is_sample:
-            small = shrink.reformat(frame, SIDE, SIDE, "bgr24", interpolation="BILINEAR", threads=1)
+            small = shrink.reformat(frame, SIDE, SIDE, "bgr24", interpolation=SHRINKING, threads=1)
             yield Sample(max(0.0, float(clock.now)), round(frame.rotation), _pixels(small))
     if not clock.end:
         codec = stream.codec_context.codec.canonical_name
@@ -109,13 +110,14 @@ class _Packets:
     def __init__(self, container: InputContainer, stream: VideoStream):
         self._container, self.stream = container, stream
         self.damaged = False
-        self._end = 0.0
+        self._begin = self._end = 0.0  # a begin after 0 is time without pictures, which the header counts in
 
     def __iter__(self) -> Iterator[Any]:
         try:
             for packet in self._container.demux():
-                end = (_time(packet) or 0) + (packet.duration or 0) * packet.time_base
-                self._end = max(self._end, float(end))
+                time = _time(packet) or Fraction(0)
+                self._begin = min(self._begin, float(time))
+                self._end = max(self._end, float(time + (packet.duration or 0) * packet.time_base))
                 if packet.stream is self.stream:
                     yield packet
         except MemoryError:
@@ -126,7 +128,7 @@ class _Packets:
 
     def ends_early(self) -> bool:
         """Return whether the container's header promises more than came."""
-        return _stated_seconds(self._container) - self._end > STEP
+        return _stated_seconds(self._container) - (self._end - self._begin) > STEP
 
 
 def _frames(packets: _Packets, clock: Clock, limits: Limits) -> Iterator[VideoFrame]:
@@ -143,11 +145,7 @@ def _frames(packets: _Packets, clock: Clock, limits: Limits) -> Iterator[VideoFr
             yield from context.decode(packet)
         except MemoryError:
             raise
-        except av.error.FFmpegError as error:
-            if not context.width:  # the decoder met a size over max_pixels, and forgot its own
-                raise Refused(
-                    "too_many_pixels", f"the video's frames have over {limits.most_pixels} pixels; send it smaller"
-                ) from error
+        except av.error.FFmpegError:
             packets.damaged = True
 
 
