@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from conf.fields import List, Named, Table, said
-from conf.words import CURRENCY, HOST, LABEL, NAMES, REGISTRY, RESOURCE, SHORT, TAINTS, URL, WORD, networks
+from conf.words import CURRENCY, HOST, LABEL, NAMES, REGISTRY, RESOURCE, SHORT, TAINTS, URL, WORD, networks, timezone, windows
 from serving.schema import kinds
 
 
@@ -98,6 +98,8 @@ class Region:
     gpu: Gpu | None = said(Table(Gpu), "How a share of a GPU is asked for.", None)
     srv: Srv | None = said(Table(Srv), "Ports of the nodes that services may open.", None)
     quota: Quota = said(Table(Quota), "The most that one namespace may ask for.", Quota())
+    windows: tuple[str, ...] = said(windows(), "When it may be deployed to, in its own time; [] is always.", ())
+    timezone: str = said(timezone(), "Its own time, for windows.", "UTC")
     way_in: str = said(URL, "Where the gateway can be asked after a rollout, if it can: http://address:port.", "")
     pull_secrets: tuple[str, ...] = said(NAMES, "Secrets with which images are pulled, in every namespace.", ())
 

@@ -6,7 +6,9 @@ Knows forms. Does not know which field has which.
 import ipaddress
 import re
 from typing import Any
+from zoneinfo import available_timezones
 
+from conf.windows import Window
 from serving.schema import kinds
 from serving.schema.kinds import Kind
 
@@ -32,6 +34,30 @@ def networks() -> Kind:
         return tuple(str(ipaddress.ip_network(item)) for item in value)
 
     return Kind('a list of networks as "10.0.0.0/8"', '["10.0.0.0/8"]', convert)
+
+
+def windows() -> Kind:
+    """A list of windows of the week."""
+
+    def convert(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ValueError
+        for item in value:
+            Window(item)
+        return tuple(value)
+
+    return Kind('a list of windows as "mon-fri 09:00-18:00"', '["mon-fri 09:00-18:00"]', convert)
+
+
+def timezone() -> Kind:
+    """A time zone of the IANA database."""
+
+    def convert(value: Any) -> str:
+        if not isinstance(value, str) or value not in available_timezones():
+            raise ValueError
+        return value
+
+    return Kind("a time zone as Asia/Hong_Kong", "Asia/Hong_Kong", convert)
 
 
 def texts() -> Kind:

@@ -69,7 +69,18 @@ SERVING_LAYERS: list[tuple[str, ...]] = [
     ("serving.bench.command",),
 ]
 CONF_LAYERS: list[tuple[str, ...]] = [
-    ("conf", "conf.yamls", "conf.sizes", "conf.words", "conf.images", "conf.files", "conf.tables", "conf.manual", "conf.refs"),
+    (
+        "conf",
+        "conf.yamls",
+        "conf.sizes",
+        "conf.images",
+        "conf.files",
+        "conf.tables",
+        "conf.manual",
+        "conf.refs",
+        "conf.windows",
+    ),
+    ("conf.words", "conf.notices"),
     ("conf.fields",),
     ("conf.clusters", "conf.alerts"),
     ("conf.regions", "conf.pods", "conf.routes"),

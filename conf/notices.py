@@ -1,0 +1,53 @@
+"""Messages about deploys to people: to a robot of WeChat Work, or to any webhook that takes JSON.
+
+Knows the two forms, and that neither may ever fail a deploy. Their addresses are secrets: they come from the environment alone,
+and are never printed. Source of the robot's form: WeChat Work's documentation of group robots (msgtype markdown).
+
+    MONOPOD_WECHAT_ROBOT   the robot's address
+    MONOPOD_WEBHOOK        an address that takes {"text": ..., "event": ..., "service": ..., "outcomes": [...]}
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+
+ROBOT, WEBHOOK = "MONOPOD_WECHAT_ROBOT", "MONOPOD_WEBHOOK"
+TIMEOUT = 5.0  # seconds
+LONGEST = 4000  # bytes of a robot's message; it takes 4096
+
+
+def tell(text: str, facts: Mapping[str, Any], environment: Mapping[str, str], warn: Callable[[str], None]) -> None:
+    """Send a message to whatever address the environment names. What goes wrong is a warning, without the address."""
+    robot = {"msgtype": "markdown", "markdown": {"content": _cut(text)}}
+    for name, body in ((ROBOT, robot), (WEBHOOK, {"text": text, **facts})):
+        if environment.get(name):
+            trouble = _post(environment[name], body)
+            if trouble:
+                warn(f"the message to {name} was not delivered ({trouble}); the deploy goes on")
+
+
+def _post(url: str, body: Mapping[str, Any]) -> str:
+    """Post JSON and return "" or what went wrong. WeChat Work answers a refusal with 200 and an errcode."""
+    try:
+        request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        if request.type not in ("http", "https"):
+            return "it is no http(s) address"
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            said = answer.read(10_000)
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"status {error.code}"
+    except Exception as error:  # whatever an address may raise: its text may hold the address, so only its kind is told
+        return type(error).__name__
+    try:
+        code = json.loads(said).get("errcode", 0)
+    except (ValueError, AttributeError):
+        return ""
+    return f"errcode {code}" if code else ""
+
+
+def _cut(text: str) -> str:
+    data = text.encode()
+    return text if len(data) <= LONGEST else data[:LONGEST].decode(errors="ignore") + "…"
