@@ -1,0 +1,51 @@
+"""Which model files there are: the common ones of the materials, and those of customers.
+
+    model/unet.onnx                       the common model of every material that names it
+    model/customers/acme/nuclei.onnx      a customer's own model of a material
+
+Knows the folder and names. Does not know what a model does.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from serving.service import BadInput, StartError
+
+CUSTOMER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MOST_CUSTOMER_MODELS = 200  # each that was loaded once leaves about 40 series among the platform's metrics
+
+
+def common(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
+    """Return material -> file for every material whose file (of `files`, by material) lies in model/.
+
+    Raises StartError for a file that no material names, and when there is none at all.
+    """
+    there = {path.name for path in (folder / "model").glob("*.onnx")}
+    strange = sorted(there - set(files.values()))
+    if strange:
+        raise StartError(f"model/{strange[0]}: no material uses it; give it one in src/materials.py, or take it away")
+    if not there:
+        raise StartError(f"model/ has none of {', '.join(sorted(set(files.values())))}; put one there")
+    return {material: file for material, file in files.items() if file in there}
+
+
+def customers(folder: Path, materials: Mapping[str, object]) -> dict[tuple[str, str], str]:
+    """Return (customer, material) -> path within the folder. Raises StartError for what is no customer's or no material's."""
+    found = {}
+    for path in sorted((folder / "model/customers").glob("*/*.onnx")):
+        customer, material, place = path.parent.name, path.stem, path.relative_to(folder)
+        if not CUSTOMER.fullmatch(customer):
+            raise StartError(f"{place}: a customer is named by 1 to 64 letters, digits, - and _; rename the folder")
+        if material not in materials:
+            raise StartError(f"{place}: no material is named {material!r}, only {', '.join(materials)}; rename the file")
+        found[customer, material] = str(place)
+    if len(found) > MOST_CUSTOMER_MODELS:
+        raise StartError(f"model/customers: {len(found)} models, at most {MOST_CUSTOMER_MODELS} are served by one pod; use two")
+    return found
+
+
+def check_customer(name: str) -> None:
+    """Raise BadInput for what cannot be a customer."""
+    if name and not CUSTOMER.fullmatch(name):
+        raise BadInput("customer_id must be 1 to 64 letters, digits, - and _")

@@ -1,0 +1,45 @@
+"""A model shown a picture, window by window.
+
+Knows futures and the order of calls. Does not know what a model looks for, nor which one it is.
+"""
+
+from collections import deque
+from concurrent.futures import Future
+
+from materials import Sight
+from views import Mosaic, Window
+
+from serving.models import Handle
+from serving.service import Array, Arrays, BadInput, Request
+
+AHEAD = (
+    2  # windows queued at once: while one is computed the next waits, so that the model neither idles nor is unloaded between
+)
+
+
+def look(model: Handle, sight: Sight, picture: Array, request: Request) -> tuple[Array, Array]:
+    """Return labels and certainty of an RGB picture uint8 [height, width, 3], as `sight` tells them apart.
+
+    Raises what the model's calls raise, but for BadInput: what a model does not take here was made by us, and is a failure.
+    """
+    pixels = sight.prepared(picture)
+    height, width = pixels.shape[:2]
+    mosaic = Mosaic(sight.kinds, height, width)
+    spec = model.spec(request.life)
+    queued: deque[tuple[Window, Future[Arrays]]] = deque()
+
+    def take() -> None:
+        window, future = queued.popleft()
+        mosaic.put(window, sight.seen(request.wait(future)[0][spec.outputs[0].name], window))
+
+    try:
+        for window in sight.windows(height, width):
+            queued.append((window, model.submit({spec.inputs[0].name: sight.row(pixels, window)}, request)))
+            if len(queued) == AHEAD:
+                take()
+        while queued:
+            take()
+    except BadInput as error:
+        raise RuntimeError(f"model {model.name} does not take what it is shown: {error}") from error
+    height, width = picture.shape[:2]
+    return sight.told_apart(mosaic.maps()[:, :height, :width])

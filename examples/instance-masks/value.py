@@ -1,0 +1,22 @@
+# The service as data. This file is read, never run: one setting a line, each a literal.
+# `monopod settings` lists them all; hk_, eu_ or na_ before a name sets it for that region alone.
+
+service_name = "instance-masks"
+username = "like"
+
+cpu = 2  # cores a pod asks for; each model runs on both
+memory = "3Gi"  # a pod; over it the pod is killed. 1.1 GB with pictures, 2 GB with the largest tensors that max_body lets in
+gpu_memory = 0  # GiB of one GPU; 0 = no GPU
+
+replicas = 1  # where a region says nothing else
+hk_replicas = 2
+ab_replicas = 1
+
+init_delay_second = 30  # models are loaded on first use, so a start is short
+max_batch_size = 1  # convolutional nets gain nothing from batches on cores; on a GPU they do
+model_memory = "512Mi"  # of models in memory together; over it the least recently used is unloaded
+
+queue_limit = 16  # a picture takes up to two seconds of both cores: a longer queue would only time out
+max_body = "4Mi"  # the models are shown 2048 pixels at most; a tensor of this size takes U-Net a gigabyte
+max_image_pixels = 24_000_000  # a phone's picture; it is shown to the models smaller, see src/materials.py
+options = {"default_material": "objects"}  # what is looked for where a request names nothing
