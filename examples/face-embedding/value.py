@@ -3,14 +3,13 @@ service_name = "face-embedding"
 username = "like"
 
 cpu = 2  # cores; each of the four models gets as many threads
-memory = "2Gi"  # a pod, with room for decoding two large photos while sixteen are worked on
+memory = "2Gi"  # a pod, with room for decoding two large photos while eight are worked on
 gpu_memory = 0  # GiB of one GPU; 0 = no GPU
 
 replicas = 1  # where a region says nothing else
 ab_replicas = 1
 
 init_delay_second = 30  # time the models may take to load
-timeout_second = 10  # from a request's first byte to its answer
 queue_limit = 64  # photos that may wait; the models' own queues follow from what one photo may hold
 max_image_pixels = 24_000_000  # a photo's; a camera's 6000 x 4000
 

@@ -14,7 +14,7 @@ from faces import Faces
 from finder import MODELS, Finder
 from shared import Shared
 
-from serving.service import BadInput, Request, Service, TooLarge, route
+from serving.service import Array, BadInput, Request, Service, TooLarge, route
 
 THRESHOLD = 0.5  # distance of two embeddings below which they are one person's
 KEPT_BYTES = 64 * 2**20  # of results in the process: some 50,000 photos of a face or two
@@ -70,13 +70,21 @@ class FaceEmbedding(Service):
     @route("/compare", pictures=2)
     def compare(self, request: Request) -> dict[str, Any]:
         """Whether the largest faces of two photos are one person's."""
-        both = [self.face_of(name, photo) for name, photo in zip(("first", "second"), photos(request, 2), strict=True)]
-        (one, vector), (other, other_vector) = both
+        (one, vector), (other, other_vector) = [self.face_of(at, photo) for at, photo in enumerate(photos(request, 2))]
         distance = round(float(np.linalg.norm(vector - other_vector)), 4)
-        return {"distance": distance, "same": distance < THRESHOLD, "threshold": THRESHOLD, "faces": [one, other]}
+        same = distance < THRESHOLD
+        return {
+            "label": "same person" if same else "two persons",
+            "score": round(max(0.0, 1 - distance / (2 * THRESHOLD)), 4),  # no probability: 0.5 at the threshold
+            "distance": distance,
+            "same": same,
+            "threshold": THRESHOLD,
+            "faces": [one, other],
+        }
 
-    def face_of(self, name: str, photo: Request) -> tuple[dict[str, Any], Any]:
-        """Return a photo's largest face, as it is shown and as a vector. name: the photo's, for what is said of it."""
+    def face_of(self, picture: int, photo: Request) -> tuple[dict[str, Any], Array]:
+        """Return a photo's largest face, as it is shown and as a vector. picture: which of the two it is."""
+        name = ("first", "second")[picture]
         try:
             found = self.faces_of(photo)
         except (BadInput, TooLarge) as error:
@@ -85,7 +93,8 @@ class FaceEmbedding(Service):
             raise BadInput(f"no face found in the {name} photo; send two photos that show a face each")
         at = faces.largest(found)
         which = "its face" if found.found == 1 else f"the largest of {found.found} faces"
-        return {**faces.face(found, at), "label": f"{name} photo, {which}"}, found.rows[at, faces.EMBEDDING]
+        shown = {"picture": picture, **faces.face(found, at), "label": f"{name} photo, {which}"}
+        return shown, found.rows[at, faces.EMBEDDING]
 
     def faces_of(self, photo: Request) -> Faces:
         key = key_of(self.settings.service_name, self.version, photo.image_files[0])

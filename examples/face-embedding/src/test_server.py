@@ -1,5 +1,6 @@
 """The service over sockets: whom it finds and tells apart, what it says, and what it bounds."""
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from playwright.sync_api import expect
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from asking import API, EXAMPLE, embed, file, jpeg, photo, post, vector
+from asking import API, EXAMPLE, IMAGES, embed, file, jpeg, photo, post, vector
 
 from serving.service import Array
+from tests.browser import browser, complaints, drop
 from tests.running import Running, get, launch, running
 
 
@@ -109,14 +112,18 @@ def test_a_face_far_below_the_smallest_is_not_looked_for(service: Running) -> No
     assert embed(service, jpeg(tiny, 95))["faces"] == []
 
 
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_boxes_are_in_upright_pixels_of_the_photo_as_it_was_sent(service: Running, orientation: int) -> None:
+def large(orientation: int) -> bytes:
+    """Return a photo of 3600 x 2400 pixels, three times the astronaut at (600, 300), stored as a camera held so stores it."""
     wide = Image.new("RGB", (3600, 2400), "gray")
     wide.paste(photo().resize((1536, 1536)), (600, 300))
-    turned = wide.rotate({1: 0, 3: 180, 6: 90, 8: 270}[orientation], expand=True)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    results = embed(service, jpeg(turned, exif=exif))
+    return jpeg(wide.rotate({1: 0, 3: 180, 6: 90, 8: 270}[orientation], expand=True), exif=exif)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_boxes_are_in_upright_pixels_of_the_photo_as_it_was_sent(service: Running, orientation: int) -> None:
+    results = embed(service, large(orientation))
     assert (results["width"], results["height"]) == (3600, 2400)
     (face,) = results["faces"]
     wanted = embed(service, file("astronaut.jpg"))["faces"][0]
@@ -124,8 +131,27 @@ def test_boxes_are_in_upright_pixels_of_the_photo_as_it_was_sent(service: Runnin
     assert np.array(face["landmarks"]) == pytest.approx(np.array(wanted["landmarks"]) * 3 + [600, 300], abs=15)
 
 
+def test_the_page_draws_the_box_on_the_face_of_a_large_turned_photo(service: Running, tmp_path: Path) -> None:
+    turned = tmp_path / "turned.jpg"
+    turned.write_bytes(large(6))
+    with browser() as chromium:
+        page = chromium.new_page()
+        heard = complaints(page)
+        page.goto(service.url)
+        page.locator("#routes").select_option(label="/compare Whether the largest faces of two photos are one person's.")
+        drop(page, IMAGES / "astronaut.jpg", "image/jpeg")
+        drop(page, turned, "image/jpeg")
+        expect(page.locator("#pictures circle")).to_have_count(10)
+        expect(page.locator("#pictures svg").nth(1)).to_have_attribute("viewBox", "0 0 3600 2400")
+        drawn = [it.get_attribute("points") or "" for it in page.locator("#pictures polygon").all()]
+        expect(page.locator("#bars li").first).to_contain_text("same person")
+        assert heard == []
+    small, wide = ([float(number) for number in re.split("[, ]", points)] for points in drawn)
+    assert wide == pytest.approx(np.array(small) * 3 + [600, 300] * 4, abs=25)
+
+
 def test_of_a_crowd_the_best_are_kept_and_it_is_said(service: Running) -> None:
-    crowd = photo("faces.png").resize((1500, 1500), Image.Resampling.BICUBIC)
+    crowd = photo("faces.png").crop((0, 0, 250, 200)).resize((1250, 1000), Image.Resampling.BICUBIC)  # 80 people
     results = embed(service, jpeg(crowd))
     assert len(results["faces"]) == 64
     assert results["left_out"] == results["found"] - 64 > 0
@@ -153,14 +179,15 @@ def test_one_person_in_two_photos_is_the_same_and_another_is_not(service: Runnin
     status, answer = post(service, "/compare", file("astronaut.jpg"), mirrored)
     assert status == 200
     results = answer["results"]
-    assert results["same"] is True
+    assert (results["same"], results["label"]) == (True, "same person")
+    assert results["score"] == pytest.approx(1 - results["distance"], abs=1e-3)
     assert results["distance"] == pytest.approx(
         np.linalg.norm(vector(service, file("astronaut.jpg")) - vector(service, mirrored)), abs=1e-3
     )
     assert [face["label"] for face in results["faces"]] == ["first photo, its face", "second photo, its face"]
     status, answer = post(service, "/compare", file("astronaut.jpg"), jpeg(other))
     assert status == 200
-    assert (answer["results"]["same"], answer["results"]["threshold"]) == (False, 0.5)
+    assert [answer["results"][key] for key in ("same", "label", "threshold")] == [False, "two persons", 0.5]
     assert answer["results"]["distance"] > 0.55
 
 
