@@ -8,7 +8,17 @@ REQUIREMENTS := $(wildcard $(SERVICE)/src/requirements.txt)
 MAKES := $(wildcard $(SERVICE)/model/Makefile)
 make_model = $(MAKE) --no-print-directory --directory $(1)/model PYTHON=$(abspath $(BIN)/python)
 
-.PHONY: help serve model index test test-gpu test-cluster check bench bench-examples bench-render soak lock clean
+# How an image is built: by buildah, else by docker. With one time for all files, equal content makes equal layers anywhere.
+TARGET ?= cpu
+setting = $(shell sed -n 's/^$(1) *= *.\([a-z0-9-]*\).*/\1/p' $(SERVICE)/value.py)
+IMAGE ?= localhost/$(call setting,username)/$(call setting,service_name):dev
+COMMIT = $(shell git rev-parse HEAD 2>/dev/null)
+COMMITTED = $(shell git show --no-patch --format=%cI HEAD 2>/dev/null)
+BUILDAH = buildah bud --format docker --layers --timestamp 315532800
+BUILD = $(if $(shell command -v buildah),$(BUILDAH),docker build)
+export BUILDAH_ISOLATION ?= chroot
+
+.PHONY: help serve model index image test test-gpu test-cluster check bench bench-examples bench-render soak lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -25,6 +35,12 @@ index: .venv/serve        ## build the index of SERVICE from PICTURES, a folder 
 	$(if $(PICTURES),,$(error PICTURES is not given: make index SERVICE=$(SERVICE) PICTURES=folder))
 	$(if $(REQUIREMENTS),$(PIP) --requirement $(REQUIREMENTS))
 	@$(call make_model,$(SERVICE)) index PICTURES="$(if $(filter /%,$(firstword $(PICTURES))),,$(CURDIR)/)$(PICTURES)"
+
+image:                    ## build the image of SERVICE, for TARGET cpu or gpu, and name it IMAGE; see docs/image.md
+	$(BUILD) --target $(TARGET) --build-arg SERVICE=$(SERVICE) $(if $(BASE),--build-arg BASE=$(BASE)) \
+		$(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL="$(PIP_INDEX_URL)") $(OPTIONS) --tag $(IMAGE) \
+		$(foreach label,title=$(call setting,service_name) version=$(lastword $(subst :, ,$(IMAGE))) \
+		revision=$(COMMIT) created=$(COMMITTED),--label org.opencontainers.image.$(label)) .
 
 test: .venv/dev           ## every test that needs no cluster and no GPU
 	$(BIN)/pytest -m "not gpu and not cluster"

@@ -1,0 +1,123 @@
+# The image of a service. `make image` builds it; docs/image.md tells why it is cut as it is.
+#   SERVICE         the service's folder in the build context: "." or examples/moderation
+#   BASE            Debian with Python 3.11 or newer and pip
+#   PIP_INDEX_URL   the package index, where it is not pip's own. One with a password belongs into a pip.conf, given as the
+#                   secret "pip". Both reach build stages alone: no final image holds them, nor its history.
+#   BUILD_PACKAGES  Debian packages that build a Python package which comes as source alone: "g++ python3-dev"
+ARG BASE=python:3.11-slim-bookworm
+
+# --- The service's folder and the platform's source, taken apart: each part becomes a layer of its own.
+FROM ${BASE} AS parts
+ARG SERVICE=.
+WORKDIR /parts
+COPY src/monopod.py platform/src/
+COPY src/serving platform/src/serving
+RUN python -m compileall -q --invalidation-mode unchecked-hash platform && chmod -R u=rwX,go=rX platform
+COPY ${SERVICE}/value.py value/
+COPY ${SERVICE}/src own/src
+COPY image/extras.py ${SERVICE}/model/Makefil[e] ./
+RUN rm -rf own/src/serving own/src/monopod.py && mkdir debian python making \
+    && if [ -e own/src/packages.txt ]; then mv own/src/packages.txt debian; fi \
+    && if [ -e own/src/requirements.txt ]; then mv own/src/requirements.txt python; fi \
+    && python -m compileall -q --invalidation-mode unchecked-hash own && chmod -R u=rwX,go=rX . \
+    && if [ -e Makefile ]; then cp -r platform/. own/. value/. making; fi
+
+# --- What every pod has: a user, the Debian packages of src/packages.txt, and how it is run.
+FROM ${BASE} AS pod
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app/src PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+EXPOSE 8080 8081
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as web; web.urlopen('http://127.0.0.1:8081/livez', timeout=4)"]
+CMD ["python", "-m", "monopod", "serve"]
+WORKDIR /app
+COPY --from=parts /parts/debian src/
+# hadolint ignore=DL3008,SC2046
+RUN echo 'monopod:x:65532:65532::/tmp:/usr/sbin/nologin' >>/etc/passwd \
+    && echo 'monopod:x:65532:' >>/etc/group \
+    && if [ -e src/packages.txt ]; then \
+        apt-get update && apt-get install --yes --no-install-recommends $(sed 's/#.*//' src/packages.txt) \
+        && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*; \
+    fi
+
+# --- The model's files: parts merged and sums checked; where there is a model/Makefile, also what it makes.
+FROM pod AS model
+ARG SERVICE=.
+ARG PIP_INDEX_URL=""
+ENV PIP_CONFIG_FILE=/run/secrets/pip PIP_CACHE_DIR=/root/.cache/pip
+COPY image/extras.py image/weights.py pyproject.toml requirements.lock /build/
+COPY image/extras.py ${SERVICE}/mode[l] model/
+RUN rm model/extras.py && python /build/weights.py model && chmod -R u=rwX,go=rX model
+COPY --from=parts /parts/python /build/
+# hadolint ignore=DL3008,DL3042
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
+    if [ -e model/Makefile ]; then \
+        apt-get update && apt-get install --yes --no-install-recommends make && python -m venv /venv \
+        && python /build/extras.py /build/pyproject.toml runtime cpu tools >>/build/requirements.txt \
+        && pip install --quiet --constraint /build/requirements.lock --requirement /build/requirements.txt; \
+    fi
+COPY --from=parts /parts/making ./
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
+    if [ -e model/Makefile ]; then \
+        make --directory model PYTHON=/venv/bin/python && python /build/weights.py --made model && chmod -R u=rwX,go=rX model; \
+    fi
+
+# --- Python packages as wheels.
+FROM ${BASE} AS wheels
+ARG BUILD_PACKAGES=""
+ARG PIP_INDEX_URL=""
+ENV PIP_CONFIG_FILE=/run/secrets/pip PIP_CACHE_DIR=/root/.cache/pip PIP_CONSTRAINT=/build/requirements.lock
+WORKDIR /wheels
+# hadolint ignore=DL3008,DL3009
+RUN if [ -n "$BUILD_PACKAGES" ]; then apt-get update && apt-get install --yes --no-install-recommends $BUILD_PACKAGES; fi
+COPY image/extras.py pyproject.toml requirements.lock /build/
+
+FROM wheels AS wheels-cpu
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
+    python /build/extras.py /build/pyproject.toml runtime cpu >platform.txt \
+    && python -m pip wheel --quiet --wheel-dir platform --requirement platform.txt && ls platform >platform.list
+COPY --from=parts /parts/python ./
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
+    touch requirements.txt && mkdir own \
+    && python -m pip wheel --quiet --wheel-dir own --find-links platform --requirement requirements.txt && ls own >own.list
+
+FROM wheels AS wheels-gpu
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
+    python /build/extras.py /build/pyproject.toml runtime gpu >platform.txt \
+    && python -m pip wheel --quiet --wheel-dir platform --requirement platform.txt && ls platform >platform.list
+COPY --from=parts /parts/python ./
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
+    touch requirements.txt && mkdir own \
+    && python -m pip wheel --quiet --wheel-dir own --find-links platform --requirement requirements.txt && ls own >own.list
+
+# --- The two images: alike but for onnxruntime. What changes most often comes last.
+FROM pod AS gpu
+COPY --from=wheels-gpu /wheels/platform.list /venv/
+RUN --mount=type=bind,from=wheels-gpu,source=/wheels,target=/wheels \
+    python -m venv --without-pip /venv \
+    && SOURCE_DATE_EPOCH=0 pip --python /venv/bin/python install --quiet --no-cache-dir --no-index \
+        --find-links /wheels/platform --requirement /wheels/platform.txt
+COPY --from=wheels-gpu /wheels/own.list /venv/
+RUN --mount=type=bind,from=wheels-gpu,source=/wheels,target=/wheels \
+    SOURCE_DATE_EPOCH=0 pip --python /venv/bin/python install --quiet --no-cache-dir --no-index \
+        --find-links /wheels/own --requirement /wheels/requirements.txt
+USER 65532:65532
+COPY --from=model /app/model model/
+COPY --from=parts /parts/platform ./
+COPY --from=parts /parts/value ./
+COPY --from=parts /parts/own ./
+
+FROM pod AS cpu
+COPY --from=wheels-cpu /wheels/platform.list /venv/
+RUN --mount=type=bind,from=wheels-cpu,source=/wheels,target=/wheels \
+    python -m venv --without-pip /venv \
+    && SOURCE_DATE_EPOCH=0 pip --python /venv/bin/python install --quiet --no-cache-dir --no-index \
+        --find-links /wheels/platform --requirement /wheels/platform.txt
+COPY --from=wheels-cpu /wheels/own.list /venv/
+RUN --mount=type=bind,from=wheels-cpu,source=/wheels,target=/wheels \
+    SOURCE_DATE_EPOCH=0 pip --python /venv/bin/python install --quiet --no-cache-dir --no-index \
+        --find-links /wheels/own --requirement /wheels/requirements.txt
+USER 65532:65532
+COPY --from=model /app/model model/
+COPY --from=parts /parts/platform ./
+COPY --from=parts /parts/value ./
+COPY --from=parts /parts/own ./

@@ -1,0 +1,161 @@
+"""The model files of a service, as its image holds them: whole and checked.
+
+Knows the parts that `split` makes (x.onnx-aa, x.onnx-ab, ...), sha256 sums (x.onnx.sha256, SHA256SUMS) and Git LFS pointers.
+Does not know what a model is, nor how model/Makefile makes one.
+"""
+
+import hashlib
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PART = re.compile(r"(?P<whole>.+)-[a-z]{2,}")
+LINE = re.compile(r"(?P<sum>[0-9a-fA-F]{64})(?:[ \t]+\*?(?P<name>.+))?")
+POINTER = b"version https://git-lfs.github.com/spec/"
+LISTS = "SHA256SUMS"
+CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a file's sha256 must be, and the file that says so."""
+
+    path: Path
+    wanted: str
+    said_by: Path
+
+
+def prepare(folder: Path, made: bool) -> list[str]:
+    """Merge the parts of a model folder and check what is there. Returns every mistake, a sentence each.
+
+    made: whether folder/Makefile has run. Before that, what Git ignores there is taken away, since an image is built of what is
+    committed, and may be missing. When there is nothing more to make, only what a pod needs is left.
+    """
+    finished = made or not (folder / "Makefile").is_file()
+    if not finished:
+        _forget_made(folder)
+    if mistakes := [*_pointers(folder), *_without_sum(folder)]:
+        return mistakes
+    merged = {whole: _merge(whole, parts) for whole, parts in _parts(folder).items()}
+    mistakes = [words for claim in _claims(folder) if (words := _broken(folder, claim, merged, finished))]
+    if not mistakes and finished:
+        _tidy(folder)
+    return mistakes
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _forget_made(folder: Path) -> None:
+    ignored = folder / ".gitignore"
+    lines = ignored.read_text(encoding="utf-8").split() if ignored.is_file() else []
+    for pattern in (line.strip("/") for line in lines if not line.startswith(("#", "!"))):
+        for path in sorted(folder.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _pointers(folder: Path) -> Iterator[str]:
+    for path in _files(folder):
+        with path.open("rb") as file:
+            if file.read(len(POINTER)) == POINTER:
+                yield (
+                    f"{_name(folder, path)} is a Git LFS pointer, not the file: run `git lfs pull` before the build;"
+                    " in CI set GIT_LFS_SKIP_SMUDGE=0"
+                )
+
+
+def _parts(folder: Path) -> dict[Path, list[Path]]:
+    """Return each file that lies in parts, with them in order. Parts have a first one; other names may end likewise."""
+    found: dict[Path, list[Path]] = {}
+    for path in _files(folder):
+        match = PART.fullmatch(path.name)
+        if match and path.with_name(f"{match['whole']}-aa").is_file():
+            found.setdefault(path.with_name(match["whole"]), []).append(path)
+    return found
+
+
+def _without_sum(folder: Path) -> Iterator[str]:
+    summed = {claim.path for claim in _claims(folder)}
+    for whole, parts in _parts(folder).items():
+        if whole not in summed:
+            name = _name(folder, whole)
+            yield (
+                f"{name} is split into {len(parts)} parts and has no checksum, so a lost part would not be found:"
+                f" where the whole file is, run `sha256sum {name} > {name}.sha256`, and commit that file"
+            )
+
+
+def _claims(folder: Path) -> list[Claim]:
+    found = []
+    for path in _files(folder):
+        if path.name != LISTS and path.suffix != ".sha256":
+            continue
+        for line in filter(None, path.read_text(encoding="utf-8").splitlines()):
+            match = LINE.fullmatch(line.strip())
+            name = path.stem if path.suffix else match and match["name"] or "FILE"
+            found.append(Claim(path.parent / name, match["sum"].lower() if match else "", path))
+    return found
+
+
+def _merge(whole: Path, parts: list[Path]) -> list[str]:
+    """Write a file from its parts and take them away, each as it is used: a large model needs its room once. Return their names."""
+    with whole.open("wb") as target:
+        for part in parts:
+            with part.open("rb") as source:
+                while chunk := source.read(CHUNK):
+                    target.write(chunk)
+            part.unlink()
+    return [part.name for part in parts]
+
+
+def _broken(folder: Path, claim: Claim, merged: dict[Path, list[str]], finished: bool) -> str:
+    """Return what is wrong with a file that has a checksum, or ""."""
+    name, said_by = _name(folder, claim.path), _name(folder, claim.said_by)
+    if not claim.wanted:
+        return f"{said_by}: a line is no checksum; write it with `sha256sum {name} > {said_by}`"
+    if not claim.path.is_file():
+        return (
+            f"{name} is not there, but {said_by} names it: add the file (or its parts), or take the line away"
+            if finished
+            else ""
+        )
+    found = _sum(claim.path)
+    if found == claim.wanted:
+        return ""
+    cure = "write the checksum anew if the file was meant to change"
+    if claim.path in merged:
+        cure = (
+            f"it was merged from {', '.join(merged[claim.path])}: one is missing or damaged, or the checksum is an older file's"
+        )
+    return f"{name} has sha256 {found}, but {said_by} says {claim.wanted}; {cure}"
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tidy(folder: Path) -> None:
+    """Take away what served the build alone."""
+    for path in _files(folder):
+        if path.name in (LISTS, "Makefile", ".gitignore") or path.suffix == ".sha256":
+            path.unlink()
+
+
+def _name(folder: Path, path: Path) -> str:
+    return str(Path(folder.name) / path.relative_to(folder))
+
+
+def main(folder: Path, made: bool) -> int:
+    mistakes = prepare(folder, made) if folder.is_dir() else []
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
+    return 1 if mistakes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[-1]), "--made" in sys.argv))
