@@ -107,6 +107,7 @@ def photos(request: Request, count: int) -> list[Request]:
     """Return a request for each of its photos. Raises BadInput where there are others than so many."""
     files = request.image_files
     if len(files) != count:
+        needed = "one photo is needed" if count == 1 else "two photos are needed"
         how = "-F image=@photo.jpg" if count == 1 else "-F image=@one.jpg -F image=@other.jpg"
-        raise BadInput(f"the request holds {len(files)} photos, and {count} must come: send {how}, or JSON")
+        raise BadInput(f"{needed}, {len(files)} came; send {how}, or JSON with {'image' if count == 1 else 'images, an array'}")
     return [replace(request, payload=replace(request.payload, image=file, further_images=())) for file in files]
