@@ -1,4 +1,4 @@
-"""What the commands near the cluster print: settings, check, render.
+"""What the commands near the cluster print: settings, check, render, doctor.
 
 Knows how results look to a person and to a program. Does not know how a command line is parsed: monopod.py does.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from conf import manual
+from conf import doctor, manual
 from conf.check import Report, check, read
 from conf.clusters import Regions
 from conf.plan import TRACKS, Plan, plan
@@ -73,6 +73,33 @@ def render_command(arguments: Namespace) -> int:
         where = arguments.region or "any region"
         return _fail([f"{', '.join(tracks)} does not run in {where}: see `monopod check` for what runs where"], arguments)
     return _write(plans, arguments.output) if arguments.output else _print(plans, arguments.json)
+
+
+def doctor_command(arguments: Namespace) -> int:
+    regions = load_regions(arguments)
+    if regions is None:
+        return 1
+    service, mistakes = read(arguments.service, regions, arguments.image)
+    if service is None:
+        return _fail(mistakes, arguments)
+    tracks = (arguments.track,) if arguments.track else TRACKS
+    plans = [each for track in tracks for each in plan(service.value, regions, track, service.image)]
+    findings = [doctor.registry(regions)]
+    for each in plans:
+        if arguments.region in ("", each.region):
+            findings += doctor.examine(regions.regions[each.region], each, service.value.in_region(each.region))
+    if arguments.json:
+        print(json.dumps([asdict(each) for each in findings], indent=2))
+    else:
+        lines = dict.fromkeys(_line(each) for each in findings)  # two tracks of a region share most of its links
+        print("\n".join(lines))
+    return 1 if any(each.cure for each in findings) else 0
+
+
+def _line(finding: doctor.Finding) -> str:
+    where = f"{finding.region}: " if finding.region else ""
+    cure = f"\n       {finding.cure}" if finding.cure else ""
+    return f"{'WRONG ' if finding.cure else 'ok    '} {where}{finding.subject}: {finding.words}{cure}"
 
 
 def _print(plans: list[Plan], as_json: bool) -> int:

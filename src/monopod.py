@@ -71,6 +71,12 @@ def _render(arguments: argparse.Namespace) -> int:
     return render_command(arguments)
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from conf.cli import doctor_command
+
+    return doctor_command(arguments)
+
+
 def _on_clusters(arguments: argparse.Namespace) -> int:
     from conf.cli import load_regions
     from conf.rollout import commands
@@ -110,6 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--region", default="", help="one region alone")
     render.add_argument("--output", type=Path, metavar="DIR", help="write one file for each region and track there")
     _rollouts(commands)
+    doctor = _add(commands, "doctor", _doctor, "check the way from here to running pods", "monopod doctor --region hk")
+    _near_the_cluster(doctor, track="")
+    doctor.add_argument("--region", default="", help="one region alone")
     return parser
 
 

@@ -93,6 +93,7 @@ CONF_LAYERS: list[tuple[str, ...]] = [
     ("conf.rollout.history", "conf.rollout.trouble", "conf.rollout.lease"),
     ("conf.rollout.watching",),
     ("conf.rollout.releasing",),
+    ("conf.doctor",),
     ("conf.cli", "conf.rollout.commands"),
 ]
 # Each outside library is known to one module, so that it can be exchanged there. numpy is the language of the serving half.
