@@ -61,6 +61,7 @@ def doctor(folder: Path, value: str = "", namespace: str = NAMESPACE, **regions:
     env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     done = subprocess.run([*command, "--track", "prod", "--json"], capture_output=True, text=True, timeout=60, env=env)
     assert done.stderr == ""
+    assert "mistakes" not in done.stdout, done.stdout
     return done.returncode, {each["subject"]: each for each in json.loads(done.stdout)}
 
 
@@ -80,7 +81,7 @@ def test_a_way_that_is_whole_is_said_to_be_link_by_link(tmp_path: Path) -> None:
         ("", {"gateway": "none"}, "gateway", "there is no Gateway gateway/none", "correct gateway in regions.yaml"),
         (
             "",
-            {"sidecars": "true"},
+            {"sidecars": "true", "mesh": "{a: b}", "routing": "istio", "gateway": "gateway"},
             "namespace",
             "gets no sidecars",
             "kubectl label namespace doctor-test istio-injection=enabled",
