@@ -102,7 +102,7 @@ def _claims(folder: Path) -> list[Claim]:
 
 
 def _merge(whole: Path, parts: list[Path]) -> list[str]:
-    """Write a file from its parts and take them away, each as it is used: a large model needs its room once. Return their names."""
+    """Write a file from its parts and return their names. Each is taken away once used: a large model needs its room once."""
     with whole.open("wb") as target:
         for part in parts:
             with part.open("rb") as source:
@@ -128,9 +128,8 @@ def _broken(folder: Path, claim: Claim, merged: dict[Path, list[str]], finished:
         return ""
     cure = "write the checksum anew if the file was meant to change"
     if claim.path in merged:
-        cure = (
-            f"it was merged from {', '.join(merged[claim.path])}: one is missing or damaged, or the checksum is an older file's"
-        )
+        parts = ", ".join(merged[claim.path])
+        cure = f"it was merged from {parts}: one is missing or damaged, or the checksum is of an older file"
     return f"{name} has sha256 {found}, but {said_by} says {claim.wanted}; {cure}"
 
 
