@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,12 +42,24 @@ class HasLifetime(Protocol):
     def life(self) -> Lifetime: ...
 
 
+@dataclass(frozen=True)
+class Named:
+    """A model as the service names it. file: None for a function. open: opens one more of it. Raises StartError."""
+
+    name: str
+    file: Path | None
+    options: Options
+    open: Callable[[], Model]
+
+
 @dataclass(eq=False)
 class _Entry:
     name: str
     open: Callable[[], Model]
     on_demand: bool
     bytes: int  # what it is known to take: the file's size until it was loaded once
+    options: Options
+    file: Path | None = None
     model: Model | None = None
     uses: int = 0
     last_used: float = 0.0
@@ -96,10 +109,7 @@ class Handle:
 
 
 class Models:
-    """Every model of the service. Options not given are those of value.py.
-
-    lazy: nothing is opened before its first use, for commands that look at a service and do not serve it.
-    """
+    """Every model of the service. Options not given are those of value.py. lazy: each is opened when it is first used."""
 
     def __init__(self, folder: Path, settings: Settings, observer: Observer, lazy: bool = False):
         self._folder, self._observer, self._lazy = folder, observer, lazy
@@ -123,7 +133,8 @@ class Models:
     ) -> Handle:
         """Make a plain function from arrays to arrays a model, batched like any other."""
         chosen = dataclasses.replace(self.options, hardware=Hardware(threads=1), **options)
-        return self._open(_Entry(name, lambda: from_function(name, inputs, outputs, run, chosen, self._observer), False, 0))
+        opened = partial(from_function, name, inputs, outputs, run, chosen, self._observer)
+        return self._open(_Entry(name, opened, False, 0, chosen))
 
     def __getitem__(self, name: str) -> Handle:
         """Return the model of that name. Raises NotFound."""
@@ -149,13 +160,22 @@ class Models:
         """Return the models that are in memory."""
         return [model for entry in list(self._entries.values()) if (model := entry.model) is not None]
 
+    def named(self) -> list[Named]:
+        """Return every model, loaded or not, in the order in which the service names them."""
+        return [Named(e.name, e.file, e.options, partial(self._opened, e)) for e in list(self._entries.values())]
+
+    def replace(self, name: str, opened: Callable[[], Model]) -> None:
+        """Have a model opened otherwise from its next use on, so that it can be listened to. Raises NotFound."""
+        self[name]._entry.open = opened
+        self.unload(name)
+
     def _file(self, name: str, path: str, options: dict[str, Any], *, on_demand: bool) -> _Entry:
         file = self._folder / path
         chosen = dataclasses.replace(self.options, **options)
         if not self._lazy:
             check_file(file)
         size = file.stat().st_size if file.is_file() else 0
-        return _Entry(name, lambda: open_model(name, file, chosen, self._observer), on_demand, size)
+        return _Entry(name, partial(open_model, name, file, chosen, self._observer), on_demand, size, chosen, file)
 
     def _open(self, entry: _Entry) -> Handle:
         """Enter a model and load it now. One that fails is not entered, so that it may be tried again."""
@@ -172,12 +192,20 @@ class Models:
     def _enter(self, entry: _Entry) -> Handle:
         if entry.name in self._entries:
             raise StartError(f"two models are named {entry.name!r}; name one otherwise")
+        if not self._lazy:
+            self._check_budget(entry)
+        self._entries[entry.name] = entry
+        return Handle(self, entry)
+
+    def _check_budget(self, entry: _Entry) -> None:
         if entry.on_demand and entry.bytes > self._budget:
             raise StartError(
                 f"model {entry.name!r} has {entry.bytes} bytes, more than model_memory allows ({self._budget}); raise it"
             )
-        self._entries[entry.name] = entry
-        return Handle(self, entry)
+
+    def _opened(self, entry: _Entry) -> Model:
+        self._check_budget(entry)
+        return entry.open()
 
     def _acquire(self, entry: _Entry, life: Lifetime) -> Model:
         """Return the entry's model, counted as in use, loading it first if need be."""
