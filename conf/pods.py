@@ -59,6 +59,7 @@ class Pod:
     image: str
     user: int
     env: Pairs
+    env_secrets: tuple[str, ...]
     ports: tuple[Port, ...]
     requests: Pairs
     limits: Pairs
@@ -114,6 +115,7 @@ def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pair
         image=image,
         user=USER,
         env=env,
+        env_secrets=(settings.env_secret,) if settings.env_secret else (),
         ports=(
             Port("http", DATA_PORT, (settings.host_port,) if open_host_port else ()),
             Port("admin", ADMIN_PORT, ()),

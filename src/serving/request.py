@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from serving import images
@@ -109,14 +109,14 @@ class Request:
 
     def images(self, count: int, at_least: tuple[int, int] | None = None) -> "list[Image]":
         """Return so many pictures, each as `image` would. Raises BadInput for fewer or more, and what `image` does."""
-        files = self.image_files
-        if len(files) != count:
-            raise BadInput(
-                f"{len(files)} pictures in the request, it takes {count}; send each with -F image=@file, or JSON with images, "
-                "an array"
-            )
+        files = self._files(count)
         with self._decoding():
             return [images.decode(file, self.max_image_pixels, at_least) for file in files]
+
+    def apart(self, count: int) -> "list[Request]":
+        """Return a request a picture, each with all the rest of this one. Raises BadInput for fewer or more than count."""
+        payloads = (replace(self.payload, image=file, further_images=()) for file in self._files(count))
+        return [replace(self, payload=payload) for payload in payloads]
 
     def image_size(self) -> tuple[int, int]:
         """Return the upright picture's width and height in pixels as it was sent, however small `image` returns it."""
@@ -132,6 +132,15 @@ class Request:
         finally:
             if self.decoders is not None:
                 self.decoders.release()
+
+    def _files(self, count: int) -> tuple[bytes, ...]:
+        files = self.image_files
+        if len(files) == count:
+            return files
+        raise BadInput(
+            f"{len(files)} pictures in the request, it takes {count}; send each with -F image=@file, or JSON with images, an "
+            "array"
+        )
 
     def _one_image(self) -> bytes:
         file = self.image_bytes

@@ -98,3 +98,13 @@ def test_a_picture_waits_for_a_core_to_decode_it_until_the_deadline() -> None:
     with cores, pytest.raises(DeadlinePassed):
         asked.image()
     assert cores.acquire(blocking=False), "a picture that was given up holds no core"
+
+
+def test_a_request_of_several_pictures_comes_apart_into_one_for_each() -> None:
+    whole = Request("id", Lifetime(time.monotonic(), 5), Payload(b"one", fields={"k": 3}, further_images=(b"two",)))
+    assert [(each.image_bytes, each.value("k", int), each.id) for each in whole.apart(2)] == [
+        (b"one", 3, "id"),
+        (b"two", 3, "id"),
+    ]
+    with pytest.raises(BadInput, match="2 pictures in the request, it takes 1"):
+        whole.apart(1)

@@ -4,7 +4,6 @@ Knows the routes and the words of their answers. Does not know how faces are fou
 """
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import faces
@@ -65,12 +64,12 @@ class FaceEmbedding(Service):
     @route("/embed", pictures=1)
     def embed(self, request: Request) -> dict[str, Any]:
         """Each face of a photo: box, landmarks, score, quality and a vector of 128 numbers."""
-        return faces.shown(self.faces_of(photos(request, 1)[0]))
+        return faces.shown(self.faces_of(request.apart(1)[0]))
 
     @route("/compare", pictures=2)
     def compare(self, request: Request) -> dict[str, Any]:
         """Whether the largest faces of two photos are one person's."""
-        (one, vector), (other, other_vector) = [self.face_of(at, photo) for at, photo in enumerate(photos(request, 2))]
+        (one, vector), (other, other_vector) = [self.face_of(at, photo) for at, photo in enumerate(request.apart(2))]
         distance = round(float(np.linalg.norm(vector - other_vector)), 4)
         same = distance < THRESHOLD
         return {
@@ -101,13 +100,3 @@ class FaceEmbedding(Service):
         result = self.cache.get(key, photo.life, lambda: self.finder.find(photo))
         self.found.inc(len(result.rows))
         return result
-
-
-def photos(request: Request, count: int) -> list[Request]:
-    """Return a request for each of its photos. Raises BadInput where there are others than so many."""
-    files = request.image_files
-    if len(files) != count:
-        needed = "one photo is needed" if count == 1 else "two photos are needed"
-        how = "-F image=@photo.jpg" if count == 1 else "-F image=@one.jpg -F image=@other.jpg"
-        raise BadInput(f"{needed}, {len(files)} came; send {how}, or JSON with {'image' if count == 1 else 'images, an array'}")
-    return [replace(request, payload=replace(request.payload, image=file, further_images=())) for file in files]

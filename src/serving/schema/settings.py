@@ -153,6 +153,12 @@ class Settings:
         group="The service's own code",
     )
 
+    env_secret: str = setting(
+        "",
+        kinds.secret(),
+        "A Kubernetes Secret of the service's namespace whose keys become environment variables, such as REDIS_URL.",
+    )
+
     gpu_num: int = setting(
         0,
         kinds.whole(0, 64),

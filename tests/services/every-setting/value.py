@@ -42,6 +42,9 @@ fetch_hosts = ["img.example.com", "*.cdn.example.com"]
 fetch_timeout_second = 3
 drain_delay_second = 7.5
 
+options = {"threshold": 0.5, "mode": "fast", "exact": True}
+env_secret = "same-keys"
+
 gpu_num = 1
 bmls_ret_type = "json"
 use_decode_sidecar = 0

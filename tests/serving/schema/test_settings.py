@@ -44,6 +44,7 @@ DEFAULTS: dict[str, Any] = {
     "fetch_timeout_second": 5.0,
     "drain_delay_second": 5.0,
     "options": {},
+    "env_secret": "",
     "gpu_num": 0,
     "bmls_ret_type": "",
     "use_decode_sidecar": False,
