@@ -3,16 +3,19 @@
 Knows how a service is put together. Does not know ports, queues' limits or probes.
 """
 
+import dataclasses
 import os
 from pathlib import Path
 
+from serving.engine import StartError
+from serving.errors import ModelFailed
 from serving.metrics import Metrics
 from serving.models import Models
-from serving.own_code import blaming, service_class
+from serving.own_code import ABOVE, blaming, service_class
 from serving.schema import Settings, load
 from serving.service import Service, make_request
 
-__all__ = ["make_request", "open_service", "read_settings"]
+__all__ = ["make_request", "open_service", "read_settings", "set_up"]
 
 
 def read_settings(folder: Path) -> tuple[Settings, list[str]]:
@@ -22,17 +25,30 @@ def read_settings(folder: Path) -> tuple[Settings, list[str]]:
     return file.in_region(os.environ.get("MONOPOD_REGION", "")), list(file.warnings)
 
 
-def open_service(folder: Path) -> Service:
+def open_service(folder: Path, provider: str = "", kind: type[Service] | None = None) -> Service:
     """Return the service of a folder: its value.py read, its src/server.py imported. Its `setup` is the caller's to call.
 
-    Its models are opened as they are first used. Raises SchemaError, StartError.
+    Its models are opened as they are first used. provider stands in for value.py's, kind for the class in src/server.py.
+    Raises SchemaError, StartError.
     """
     settings = read_settings(folder)[0]
+    if provider:
+        settings = dataclasses.replace(settings, provider=provider)
     metrics = Metrics()
     models = Models(folder, settings, metrics, lazy=True)
-    kind = service_class(folder)
-    with blaming(folder / "src" / "server.py"):
-        service = kind(settings, models, metrics, folder)
     if settings.model_path:
         models.load(settings.service_name, settings.model_path)
-    return service
+    kind = kind or service_class(folder)
+    with blaming(folder / "src" / "server.py"):
+        return kind(settings, models, metrics, folder)
+
+
+def set_up(service: Service) -> None:
+    """Call a service's setup, for a command that shows no log. Raises StartError, which names the line that failed."""
+    try:
+        with blaming(service.folder / "src" / "server.py", "setup failed: "):
+            service.setup()
+    except StartError as error:
+        if isinstance(error.__cause__, ModelFailed):  # its words point to the log; what it comes from is told here
+            raise StartError(f"setup failed: {error.__cause__.__cause__ or error.__cause__}") from error
+        raise StartError(str(error).removesuffix(ABOVE)) from error

@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from serving.engine import StartError
 from serving.service import Service
 
 log = logging.getLogger("monopod.start")
+
+ABOVE = "; the traceback is above"
 
 
 def service_class(folder: Path) -> type[Service]:
@@ -49,4 +52,11 @@ def blaming(path: Path, what: str = "") -> Iterator[None]:
         ) from error
     except (Exception, SystemExit) as error:
         log.exception("src/server.py fails")
-        raise StartError(f"{path}: {what}{type(error).__name__}: {error}; the traceback is above") from error
+        raise StartError(f"{path}: {what}{in_words(error, path.parent)}{ABOVE}") from error
+
+
+def in_words(error: BaseException, folder: Path) -> str:
+    """Return what some code raised, with the line of a folder's own code from which it came."""
+    own = [at for at in traceback.extract_tb(error.__traceback__) if Path(at.filename).is_relative_to(folder)]
+    where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{where}"
