@@ -4,13 +4,13 @@ service_name = "semantic-search"
 username = "like"
 
 cpu = 2  # cores a pod asks for
-memory = "768Mi"  # a pod, over which it is killed: two sessions, their largest batches, and 200 bodies of max_body
+memory = "1Gi"  # a pod, over which it is killed: 470 MiB with both sessions at their largest batches, and bodies
 gpu_memory = 0  # GiB of one GPU; 0 = no GPU: the model's int8 products are made for cores
 ins_num_per_gpu = 2  # sessions of the model, one core each
 
 replicas = 1  # where a region says nothing else
 
-init_delay_second = 30  # time to load the model and to embed the corpus: some 200 sentences a second and core
+init_delay_second = 30  # time to load the model and to embed the corpus: some hundreds of sentences a second
 model_path = "model/minilm.onnx"  # made by model/Makefile
 max_batch_size = 8  # on one core 8 short sentences take 6 times as long as one: more would only wait longer
 warmup_shapes = {"input_ids": (256,), "attention_mask": (256,), "token_type_ids": (256,)}  # tokens: the longest row
@@ -18,7 +18,7 @@ warmup_shapes = {"input_ids": (256,), "attention_mask": (256,), "token_type_ids"
 timeout_second = 10
 queue_limit = 128  # rows that may wait
 max_rows_per_request = 64  # questions of one request
-max_body = "1Mi"
+max_body = "512Ki"  # 64 questions of 8 KiB
 
 options = {
     "most_sentences": 50_000,  # of the corpus: every question is compared with each

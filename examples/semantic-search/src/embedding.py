@@ -6,12 +6,13 @@ Knows batches and a full queue. Does not know routes, texts or the corpus.
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import Protocol
 
 import numpy as np
 from tokens import Row, by_length, inputs
 
 from serving.errors import QueueFull
-from serving.models import Handle
+from serving.models import HasLifetime
 from serving.service import Array, Arrays, Request, make_request
 
 OUTPUT = "sentence_embedding"
@@ -21,7 +22,13 @@ PATIENCE = 0.05  # seconds until a full queue is tried again
 RELOAD_SECONDS = 3600.0
 
 
-def embed(rows: Sequence[Row], model: Handle, request: Request) -> Array:
+class Queue(Protocol):
+    """A model, as far as it is needed here."""
+
+    def submit(self, arrays: Arrays, request: HasLifetime) -> Future[Arrays]: ...
+
+
+def embed(rows: Sequence[Row], model: Queue, request: Request) -> Array:
     """Return a vector of length 1 for each row, float32 [rows, 384]. Rows of one length share a batch.
 
     Raises QueueFull, DeadlinePassed, ModelFailed; nothing of the request waits then.
@@ -41,7 +48,7 @@ def embed(rows: Sequence[Row], model: Handle, request: Request) -> Array:
     return vectors
 
 
-def embed_slowly(rows: Sequence[Row], model: Handle) -> Array:
+def embed_slowly(rows: Sequence[Row], model: Queue) -> Array:
     """Return the vectors of many rows, a few at a time, so that requests find room in the queue beside them."""
     vectors: Array = np.empty((len(rows), WIDTH), np.float32)
     order = sorted(range(len(rows)), key=lambda at: rows[at].length)
@@ -52,7 +59,7 @@ def embed_slowly(rows: Sequence[Row], model: Handle) -> Array:
     return vectors
 
 
-def _patiently(rows: Sequence[Row], model: Handle, request: Request) -> Array:
+def _patiently(rows: Sequence[Row], model: Queue, request: Request) -> Array:
     """Wait for room as long as it takes: a corpus that an overload refused would not be loaded before its next change."""
     while True:
         try:

@@ -6,7 +6,8 @@ The file that is rewritten holds int8 weights, turns them into float32 when it i
     weights. Its scale hangs on nothing but that token. DynamicQuantizeLinear, the usual way, takes one scale for the whole
     batch: a sentence then has another vector beside other sentences;
   * a word's row of the embedding is turned into float32 when it is looked up, and not the whole table at the start;
-  * the tokens' vectors are pooled (mean over the mask) and normalised: the output is float32 [sentences, width].
+  * the tokens' vectors are pooled (mean over the mask) and normalised: the output is float32 [sentences, width];
+  * rows of more than 256 tokens are refused. The model was trained on 256, and memory grows with the square of their number.
 
 model/README.md has the figures. Knows the ONNX graph. Does not know texts, and is no part of the running service.
 """
@@ -22,6 +23,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 Array = np.ndarray[Any, np.dtype[Any]]
 
 TOKENS, OUTPUT = "last_hidden_state", "sentence_embedding"
+POSITIONS, LONGEST = "inner.embeddings.position_ids", 256  # int64 [1, 512], of which so many stay
 MIDDLE, STEPS = 128, 127  # activations are MIDDLE - STEPS to MIDDLE + STEPS
 TINY = np.float32(1e-12)
 
@@ -88,6 +90,8 @@ class Graph:
 def rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with int8 products and pooled output. Raises ValueError where it is not built as is expected."""
     old = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    if POSITIONS in old:
+        old[POSITIONS] = old[POSITIONS][:, :LONGEST]  # there is no position for a later token, so that adding it fails
     packed = _packed(model, old)
     graph, products = Graph(), 0
     for node in model.graph.node:

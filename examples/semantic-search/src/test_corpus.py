@@ -26,8 +26,8 @@ def test_the_nearest_are_those_of_a_full_sort() -> None:
 
 
 def test_equal_scores_come_in_the_order_of_the_file() -> None:
-    corpus = Corpus(("a", "b", "c", "d"), np.tile(np.float32([1, 0]), (4, 1)))
-    assert [place for place, _ in corpus.nearest(np.float32([1, 0]), 4)] == [0, 1, 2, 3]
+    corpus = Corpus(("a", "b", "c", "d"), np.array([[1, 0]] * 4, np.float32))
+    assert [place for place, _ in corpus.nearest(corpus.vectors[0], 4)] == [0, 1, 2, 3]
 
 
 def test_a_corpus_gives_no_more_than_it_has() -> None:
