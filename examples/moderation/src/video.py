@@ -54,7 +54,7 @@ def _opened(file: BinaryIO, container: str) -> InputContainer:
     if container == "mov":  # an edit list repeats parts of the index: rebuilt by it, a small file's takes gigabytes
         own |= {"advanced_editlist": "0", "enable_drefs": "0"}
     try:
-        return av.open(file, "r", container, None, own, io_open=_open_nothing)
+        return av.open(file, "r", container, container_options=own, metadata_errors="replace", io_open=_open_nothing)
     except MemoryError:
         raise
     except av.error.FFmpegError as error:
