@@ -47,6 +47,12 @@ def _serve(arguments: argparse.Namespace) -> int:
     return serve(arguments.service.resolve(), arguments.port, arguments.admin_port, arguments.host)
 
 
+def _verify(arguments: argparse.Namespace) -> int:
+    from serving.verify import verify_command
+
+    return verify_command(arguments)
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     from serving.bench.command import bench_command
 
@@ -97,6 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=_port, default=8080, help="data port (default: 8080)")
     serve.add_argument("--admin-port", type=_port, default=8081, help="port of probes and metrics (default: 8081)")
 
+    verify = _add(commands, "verify", _verify, "tell whether every model is there, whole, and answers", "monopod verify")
+    _provider(verify)
+    verify.add_argument("--json", action="store_true", help="print JSON")
+
     bench = _add(commands, "bench", _bench, "measure a running service", "monopod bench --file cat.jpg --rate 50 --seconds 10")
     _load_of(bench)
     bench.add_argument("--json", action="store_true", help="print JSON")
@@ -142,6 +152,12 @@ def _rollouts(commands: Any) -> None:
             parser.add_argument("--timeout", type=_positive, help="most seconds for the pods to be ready")
         if name == "stop":
             parser.add_argument("--yes", action="store_true", help="needed for the track prod")
+
+
+def _provider(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--provider", choices=("cpu", "cuda", "tensorrt"), default="", help="where models run (default: value.py's)"
+    )
 
 
 def _load_of(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,7 @@ SERVING_LAYERS: list[tuple[str, ...]] = [
         "serving.memory",
         "serving.priority",
         "serving.progress",
+        "serving.tables",
         "serving.bench",
         "serving.metrics",
         "serving.protocol",
@@ -61,7 +62,7 @@ SERVING_LAYERS: list[tuple[str, ...]] = [
     ("serving.service",),
     ("serving.core", "serving.own_code"),
     ("serving.app", "serving.alone"),
-    ("serving.main",),
+    ("serving.main", "serving.verify"),
     # The commands that measure a service from outside: they use nothing of what serves it but the schema.
     ("serving.bench.bodies", "serving.bench.loops"),
     ("serving.bench.client", "serving.bench.figures"),

@@ -4,10 +4,11 @@ Knows how a service is put together. Does not know ports, queues' limits or prob
 """
 
 import dataclasses
+import logging
 import os
 from pathlib import Path
 
-from serving.engine import StartError
+from serving.engine import StartError, quiet
 from serving.errors import ModelFailed
 from serving.metrics import Metrics
 from serving.models import Models
@@ -15,7 +16,7 @@ from serving.own_code import ABOVE, blaming, service_class
 from serving.schema import Settings, load
 from serving.service import Service, make_request
 
-__all__ = ["make_request", "open_service", "read_settings", "set_up"]
+__all__ = ["make_request", "open_service", "read_settings", "set_up", "silence"]
 
 
 def read_settings(folder: Path) -> tuple[Settings, list[str]]:
@@ -52,3 +53,10 @@ def set_up(service: Service) -> None:
         if isinstance(error.__cause__, ModelFailed):  # its words point to the log; what it comes from is told here
             raise StartError(f"setup failed: {error.__cause__.__cause__ or error.__cause__}") from error
         raise StartError(str(error).removesuffix(ABOVE)) from error
+
+
+def silence() -> None:
+    """Show no logs, neither ours nor onnxruntime's, for a command that tells in words what failed; MONOPOD_DEBUG shows them."""
+    if not os.environ.get("MONOPOD_DEBUG"):
+        logging.getLogger().addHandler(logging.NullHandler())
+        quiet()

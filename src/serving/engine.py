@@ -101,6 +101,11 @@ class Engine:
         return outputs
 
 
+def quiet() -> None:
+    """Have onnxruntime say nothing on stderr by itself, for commands that tell in words what failed."""
+    ort.set_default_logger_severity(4)
+
+
 def _session(path: Path, hardware: Hardware) -> Any:
     wanted = PROVIDERS[hardware.provider]
     if hardware.provider != "cpu":

@@ -57,10 +57,14 @@ class Options:
 
 
 class Model:
-    """A loaded and warm model. Make one with `open_model` or `from_function`."""
+    """A loaded and warm model. Make one with `open_model` or `from_function`.
+
+    costs: rows of a batch -> seconds, as the warm-up measured them; empty where sizes are open that nobody named.
+    """
 
     def __init__(self, spec: ModelSpec, engines: Sequence[Engine | Function], options: Options, observer: Observer):
         self.spec, self.options, self._engines, self._observer = spec, options, engines, observer
+        self.costs: dict[int, float] = {}
         # One row to run when nothing else does; of open sizes that nobody named, the first that a client sends.
         self._example = example_of(spec, options.warmup_shapes)
         self._good: set[object] = set()  # shapes that ran; grows only, and a missed entry costs one wrong status
@@ -93,7 +97,7 @@ class Model:
 
         Raises StartError when a batch fails, the largest above all: it does not fit.
         """
-        costs: dict[int, float] = {}
+        costs = self.costs = {}
         example = self._example
         if example is None:
             log.warning("model %s is not warmed: name sizes of its open inputs in warmup_shapes", self.spec.name)
