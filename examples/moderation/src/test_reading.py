@@ -84,8 +84,9 @@ def test_the_frames_that_are_not_decoded_change_none_that_is(codec: str) -> None
     video = films.film(
         turning, [at / 25 for at in range(75)], codec=codec, encoder={"bf": "3", "x265-params": "log-level=none"}
     )
-    with av.open(io.BytesIO(video)) as file:
-        every: list[Any] = list(file.decode(video=0))
+    file: Any = av.open(io.BytesIO(video))
+    with file:
+        every = list(file.decode(video=0))
     assert {frame.pict_type for frame in every} >= {av.video.frame.PictureType.P, av.video.frame.PictureType.B}
     samples, _ = read(video)
     assert [sample.seconds for sample in samples] == [0, 1, 2]

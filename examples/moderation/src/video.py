@@ -62,7 +62,7 @@ def _opened(file: BinaryIO, container: str) -> InputContainer:
 
 
 def _open_nothing(url: str, flags: int, options: dict[str, str]) -> None:
-    raise PermissionError(f"a video names another file, which is never opened: {url}")
+    raise Refused("broken", "the video names another file to read from, which is never done; send it whole")
 
 
 def _stream(container: InputContainer, limits: Limits) -> VideoStream:
