@@ -11,7 +11,7 @@ from looking import look
 from materials import MATERIALS
 from outlines import Grid, instances
 
-from serving.service import Answer, BadInput, Request, Service, route
+from serving.service import Answer, BadInput, Request, Service, StartError, route
 
 WORDS = {"as": ("json", "picture"), "masks": ("polygon", "rle")}  # what these fields may be
 WARM = {"images": (1, 256, 256)}  # of U-Net, which leaves its sides open
@@ -29,6 +29,9 @@ class InstanceMasks(Service):
     def setup(self) -> None:
         self.files = catalogue.common(self.folder, {name: each.file for name, each in MATERIALS.items()})
         self.own = catalogue.customers(self.folder, self.files)
+        self.default = str(self.settings.options.get("default_material", next(iter(self.files))))
+        if self.default not in self.files:
+            raise StartError(f"value.py: default_material is {self.default!r}; it may be {' or '.join(self.files)}")
         for file in dict.fromkeys(self.files.values()):
             self._enter(file.removesuffix(".onnx"), f"model/{file}")
         for (customer, material), path in self.own.items():
@@ -43,10 +46,10 @@ class InstanceMasks(Service):
     def handle(self, request: Request) -> Any:
         return self.detect(request)
 
-    @route("/detect", pictures=1)
+    @route("/detect", pictures=1, example={"image": "", "material": "coins", "masks": "rle"})
     def detect(self, request: Request) -> dict[str, Any] | Answer:
         """Each thing of a material in a picture."""
-        material = request.value("material", str, str(self.settings.options["default_material"]))
+        material = request.value("material", str, self.default)
         if material not in self.files:
             raise BadInput(f"no material {material!r}; it may be {' or '.join(self.files)}")
         customer = request.value("customer_id", str, "")
@@ -55,6 +58,7 @@ class InstanceMasks(Service):
         if not self._turns.acquire(timeout=request.life.left()):
             raise request.life.too_late()
         try:
+            request.life.check()  # the client may have gone while it waited
             return self._answer(request, material, customer, form == "picture", masks == "rle")
         finally:
             self._turns.release()

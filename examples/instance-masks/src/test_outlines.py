@@ -28,6 +28,13 @@ def test_the_surest_comes_first_with_its_mean_certainty() -> None:
     assert (first.rows, first.columns, int(first.mask.sum())) == (slice(20, 30), slice(30, 40), 99)
 
 
+def test_of_very_many_the_surest_are_told() -> None:
+    labels = np.arange(1, 6001, dtype=np.int32).reshape(60, 100)
+    found = instances(labels, (labels / 6000).astype(np.float32))
+    assert len(found) == 5000
+    assert found[-1].score == pytest.approx(1001 / 6000)
+
+
 def test_no_labels_are_no_instances() -> None:
     assert instances(np.zeros((5, 5), np.int32), np.zeros((5, 5), np.float32)) == []
 

@@ -138,18 +138,14 @@ def test_coordinates_are_the_sent_pictures_however_small_the_model_was_shown_it(
     wanted = found(service, (IMAGES / "coffee.jpg").read_bytes())["instances"][0]["box"]
     turned = Image.Exif()
     turned[0x0112] = 6  # to be shown after a quarter turn
-    for body, (width, height) in (
-        (encoded(large), (2400, 1600)),
-        (encoded(large, "JPEG"), (2400, 1600)),
-        (encoded(np.rot90(large), "JPEG", exif=turned), (2400, 1600)),
-    ):
+    for body in (encoded(large), encoded(np.rot90(large), "JPEG", exif=turned)):
         results = found(service, body, masks="rle")
-        assert (results["width"], results["height"]) == (width, height)
+        assert (results["width"], results["height"]) == (2400, 1600)
         (cup,) = results["instances"]
         assert np.abs(np.array(cup["box"]) - np.array(wanted) * 4).max() < 40
-        assert cup["rle"]["size"] == [height, width]
-        polygon = found(service, body)["instances"][0]["polygon"]
-        assert np.abs(np.max(polygon[0], 0) - cup["box"][2:]).max() < 10
+        assert cup["rle"]["size"] == [1600, 2400]
+    (cup,) = found(service, encoded(large, "JPEG"))["instances"]
+    assert np.abs(np.array([*np.min(cup["polygon"][0], 0), *np.max(cup["polygon"][0], 0)]) - cup["box"]).max() < 10
 
 
 def test_as_a_picture_the_outlines_are_drawn(service: Running) -> None:
@@ -160,12 +156,12 @@ def test_as_a_picture_the_outlines_are_drawn(service: Running) -> None:
     coloured = np.ptp(drawn, axis=2) > 60
     edges = np.zeros((512, 512), bool)
     for each in found(service, NUCLEI, material="nuclei", masks="rle")["instances"]:
-        mask = coco.decode(coco.frPyObjects(each["rle"], 512, 512)) > 0
-        edges |= mask & (shapes.grown((~mask).astype(np.int32), 1.5) > 0)
-    near = shapes.grown(edges.astype(np.int32), 3.5) > 0
+        without = np.pad(coco.decode(coco.frPyObjects(each["rle"], 512, 512)) == 0, 1, constant_values=True)
+        edges |= (~without & (shapes.grown(without.astype(np.int32), 1.5) > 0))[1:-1, 1:-1]
+    near = shapes.grown(edges.astype(np.int32), 2.5) > 0
     assert coloured.sum() > 3000
     assert (coloured & ~near).sum() == 0
-    assert (edges & (shapes.grown(coloured.astype(np.int32), 2.5) == 0)).sum() < 0.01 * edges.sum()
+    assert (edges & (shapes.grown(coloured.astype(np.int32), 2.5) == 0)).sum() < 0.02 * edges.sum()  # holes have no outline
 
 
 @pytest.mark.parametrize("material", ["nuclei", "objects"])

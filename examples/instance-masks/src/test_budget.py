@@ -1,0 +1,118 @@
+"""Models that come and go under a memory budget that holds one of the two, and model files that are broken."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import psutil
+import pytest
+
+from tests.running import ROOT, Running, get, launch, running
+
+EXAMPLE = ROOT / "examples/instance-masks"
+COINS = (ROOT / "examples/images/coins.png").read_bytes()
+MODELS = {"nuclei": "unet", "objects": "u2netp-dyn"}
+MB = 2**20
+
+
+def copied(folder: Path, budget: str = "512Mi") -> Path:
+    """Copy the example, with another memory budget, and patience: a model that is loaded for each request is slow."""
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (folder / "value.py").read_text()
+    assert '"512Mi"' in text
+    (folder / "value.py").write_text(text.replace('"512Mi"', f'"{budget}"') + "timeout_second = 100\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The example with room for one model: the files of both would fit, but what they take once loaded does not."""
+    with running(copied(tmp_path_factory.mktemp("budget") / "service", "6Mi")) as it:
+        yield it
+
+
+def ask(service: Running, material: str) -> tuple[int, str]:
+    """Return the status, and the model that answered or the reason why none did."""
+    url = f"{service.url}/api/like/instance-masks/detect?material={material}"
+    try:
+        with urlopen(Request(url, COINS, {"Content-Type": "image/png"}), timeout=110) as response:
+            return response.status, json.load(response)["results"]["model"]
+    except HTTPError as error:
+        with error:
+            return error.code, json.load(error)["reason"]
+
+
+def held(service: Running) -> int:
+    return int(psutil.Process(service.process.pid).memory_info().rss)
+
+
+def loaded(service: Running) -> set[str]:
+    lines = service.metrics().splitlines()
+    return {
+        name for name in MODELS.values() for line in lines if line.startswith("monopod_model_info{") and f'"{name}"' in line
+    }
+
+
+def test_both_materials_answer_in_turn_and_what_is_unloaded_gives_its_memory_back(service: Running) -> None:
+    with_unet, with_both_in_turn = [], []
+    for _ in range(3):
+        assert ask(service, "nuclei") == (200, "unet")
+        assert loaded(service) == {"unet"}  # the larger one was unloaded for it
+        with_unet.append(held(service))
+        assert ask(service, "objects") == (200, "u2netp-dyn")
+        assert loaded(service) == {"u2netp-dyn"}
+        with_both_in_turn.append(held(service))
+    # Numbers settle with the second turn: the first also paid for what libraries keep once.
+    assert min(with_both_in_turn) - max(with_unet) > 100 * MB  # what the larger one took, and gave back each time
+    assert max(with_unet[1:]) - min(with_unet[1:]) < 8 * MB
+    assert max(with_both_in_turn[1:]) - min(with_both_in_turn[1:]) < 24 * MB
+
+
+def test_requests_for_both_at_once_are_all_answered(service: Running) -> None:
+    before = held(service)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: ask(service, list(MODELS)[number % 2]), range(8)))
+    for number, (status, said) in enumerate(answers):
+        assert (status, said) in ((200, list(MODELS.values())[number % 2]), (429, "queue_full"))
+    assert [status for status, _ in answers].count(200) >= 4
+    assert ask(service, "nuclei") == (200, "unet")
+    end = time.monotonic() + 20
+    while held(service) > before + 30 * MB and time.monotonic() < end:
+        time.sleep(0.2)
+    assert held(service) < before + 30 * MB
+    assert service.process.poll() is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_a_broken_model_file_is_a_500_without_details_and_the_others_go_on(tmp_path: Path, damage: str) -> None:
+    folder = copied(tmp_path / "service")
+    model = folder / "model/unet.onnx"
+    model.write_bytes(model.read_bytes()[:200_000] if damage == "cut" else b"not a model" * 1000)
+    with running(folder) as service:
+        for _ in range(2):  # it is tried anew each time
+            status, body = get(service.url + "/api/instance-masks?material=nuclei", COINS, {"Content-Type": "image/png"})
+            answer = json.loads(body)
+            assert (status, answer["reason"]) == (500, "model_failed")
+            assert answer["error"] == "model unet cannot be loaded; the log tells why"
+        assert ask(service, "objects") == (200, "u2netp-dyn")
+        end = time.monotonic() + 10
+        while "model/unet.onnx" not in service.log.read_text() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert "model unet cannot be loaded" in service.log.read_text()
+        assert "model/unet.onnx" in service.log.read_text()
+
+
+def test_a_default_that_is_no_material_ends_the_start(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "service")
+    (folder / "model/unet.onnx").unlink()
+    text = (folder / "value.py").read_text()
+    (folder / "value.py").write_text(text.replace('"objects"', '"nuclei"'))
+    service = launch(folder)
+    assert service.process.wait(60) != 0
+    assert "value.py: default_material is 'nuclei'; it may be coins or objects" in service.log.read_text()
+    service.log.unlink()
