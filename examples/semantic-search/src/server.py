@@ -41,7 +41,7 @@ class SemanticSearch(Service):
         self.best = self.metrics.histogram("search_best_score", "Cosine of a question and its nearest sentence.", (), SCORES)
         self.size = self.metrics.gauge("search_corpus_sentences", "Sentences of the corpus.")
         path = self.folder / "model/corpus.txt"
-        self.watch(path, lambda: self.load(read(path, int(self.settings.options["most_sentences"]))))
+        self.watch(path, lambda: self.load(read(path, int(self.settings.options.get("most_sentences", 50_000)))))
 
     def load(self, sentences: tuple[str, ...]) -> None:
         """Make these the corpus. A sentence that was in it keeps its vector, which does not hang on its batch."""
