@@ -34,7 +34,8 @@ ELEMENTS = {
     "tensor(string)": "BYTES",
 }
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-SOURCE_LINE = re.compile(r"\S*/\S+\.(?:cc|cpp|h|hpp|cu):\d+ ")  # of onnxruntime's own code, which helps no user
+# Of onnxruntime's own words, what helps no user: a line of its code, and a number of its own before the error's name.
+SOURCE_LINE = re.compile(r"\S*/\S+\.(?:cc|cpp|h|hpp|cu):\d+ |\[ONNXRuntimeError\] : \d+ : ")
 CUDA_CONTEXT_BYTES = 512 * 2**20  # of gpu_memory, what the CUDA context, cuDNN and cuBLAS take beside the arena
 
 

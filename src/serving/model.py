@@ -187,6 +187,8 @@ def check_file(path: Path) -> None:
         made = (path.parent / "Makefile").is_file()
         cure = f"run make model SERVICE={path.parent.parent}" if made else "put the model there"
         raise StartError(f"{path}: no such file; {cure}, or correct its path (model_path in value.py)")
+    if not path.stat().st_size:
+        raise StartError(f"{path}: the file is empty; put the model there again")
     if path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs"):
         raise StartError(f"{path}: a Git LFS pointer, not the model itself; run git lfs pull")
 

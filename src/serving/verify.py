@@ -177,8 +177,8 @@ def _run(line: Line, named: Named) -> Line:
 
 
 def _without(words: str, path: Path | None) -> str:
-    """Return an error's words without the path that they begin with: the line names it."""
-    return words.removeprefix(f"{path}: ")
+    """Return an error's words without the path, wherever they name it: the line does."""
+    return words.removeprefix(f"{path}: ").replace(str(path), "the file")
 
 
 def _joined(*problems: str) -> str:

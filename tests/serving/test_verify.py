@@ -1,0 +1,162 @@
+"""monopod verify, as a user runs it: on the tests' services, and on copies of them that are broken."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import ROOT, make_service
+
+SERVICES = ROOT / "tests/services"
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 11251860\n"
+
+
+def verified(folder: Path, *more: str) -> tuple[int, str, str]:
+    """Return the command's exit status, its stdout and its stderr."""
+    command = [sys.executable, "-m", "monopod", "verify", "--service", str(folder), *more]
+    ended = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, timeout=100)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def found(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what `--json` says of each model or file, by name."""
+    status, out, err = verified(folder, "--json")
+    answer = json.loads(out)
+    assert (status, err) == (0 if answer["ok"] else 1, "")
+    return {line["model"] or line["file"]: line for line in answer["found"]}
+
+
+def copied(name: str, folder: Path) -> Path:
+    """Return a copy of one of the tests' services, with its models and not links to them."""
+    return Path(shutil.copytree(SERVICES / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def test_every_model_of_a_service_is_listed_with_its_file_and_its_cost() -> None:
+    faces = found(SERVICES / "faces")
+    assert list(faces) == ["faces", "pnet", "rnet", "onet"]
+    onet = SERVICES / "faces/model/onet.onnx"
+    assert faces["onet"]["file"] == "model/onet.onnx"
+    assert faces["onet"]["bytes"] == onet.stat().st_size
+    assert faces["onet"]["sha256"] == hashlib.sha256(onet.read_bytes()).hexdigest()
+    assert faces["onet"]["inputs"] == [{"name": "input_3", "datatype": "FP32", "shape": [-1, 48, 48, 3]}]
+    assert 0 < faces["onet"]["row_ms"] < 10_000
+
+
+def test_models_of_first_use_and_functions_are_listed_too() -> None:
+    status, out, _ = verified(SERVICES / "search")
+    assert status == 0
+    assert "questions BYTES[-1] -> places INT64[-1, 3], scores FP32[-1, 3]" in out
+    masks = found(SERVICES / "masks")
+    assert {name: line["problem"] for name, line in masks.items()} == {"nuclei": "", "objects": ""}
+
+
+def test_each_broken_model_is_one_line_with_its_cure_among_those_that_are_right(tmp_path: Path) -> None:
+    model = copied("faces", tmp_path) / "model"
+    whole = (model / "dlibface-fp16.onnx").read_bytes()
+    (model / "dlibface-fp16.onnx").write_bytes(whole[: len(whole) // 2])
+    (model / "pnet.onnx").unlink()
+    (model / "rnet.onnx").write_bytes(b"")
+    faces = found(tmp_path / "faces")
+    assert "not loaded as an ONNX model" in faces["faces"]["problem"]
+    assert faces["faces"]["problem"].endswith("is the file whole?")
+    assert faces["pnet"]["problem"].startswith("no such file; put the model there")
+    assert faces["rnet"]["problem"] == "the file is empty; put the model there again"
+    assert faces["onet"]["problem"] == ""
+    status, out, err = verified(tmp_path / "faces")
+    assert (status, err) == (1, "")
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["WRONG", "WRONG", "WRONG", "ok", "3"]
+    assert "3 of 4 wrong" in out
+    assert str(tmp_path) not in out
+
+
+def test_a_git_lfs_pointer_is_called_one(tmp_path: Path) -> None:
+    (copied("faces", tmp_path) / "model/onet.onnx").write_text(POINTER)
+    assert found(tmp_path / "faces")["onet"]["problem"] == "a Git LFS pointer, not the model itself; run git lfs pull"
+
+
+def test_a_file_that_is_not_the_one_that_a_list_names_is_told_though_it_opens(tmp_path: Path) -> None:
+    model = copied("masks", tmp_path) / "model"
+    sums = [f"{hashlib.sha256((model / name).read_bytes()).hexdigest()}  {name}" for name in ("unet.onnx", "u2netp-dyn.onnx")]
+    (model / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+    assert {line["listed"] for line in found(tmp_path / "masks").values()} == {"model/SHA256SUMS"}
+    shutil.copy(model / "u2netp-dyn.onnx", model / "unet.onnx")
+    masks = found(tmp_path / "masks")
+    assert masks["nuclei"]["problem"].startswith("not the file that model/SHA256SUMS names (aabad3b5d258): fetch that one")
+    assert masks["objects"]["problem"] == ""
+
+
+def test_files_that_a_list_names_and_no_model_are_checked_too(tmp_path: Path) -> None:
+    model = copied("search", tmp_path) / "model"
+    (model / "corpus.txt.sha256").write_text(hashlib.sha256((model / "corpus.txt").read_bytes()).hexdigest())
+    (model / "index.sha256").write_text(f"{'0' * 64} *index.npy\nnot a checksum\n")
+    lines = found(tmp_path / "search")
+    assert (lines["model/corpus.txt"]["listed"], lines["model/corpus.txt"]["problem"]) == ("model/corpus.txt.sha256", "")
+    assert lines["model/index.npy"]["problem"] == "model/index.sha256 names it, and it is missing: put it there"
+    assert lines["list"]["problem"].startswith("line 2 is no checksum; write it with: sha256sum")
+
+
+def test_a_setup_that_fails_is_one_line_in_words(tmp_path: Path) -> None:
+    (copied("search", tmp_path) / "model/corpus.txt").unlink()
+    (line,) = found(tmp_path / "search").values()
+    assert line["model"] == "setup"
+    assert line["problem"] == "model/corpus.txt: holds 0 sentences, must hold 3 or more, one a line"
+
+
+def test_a_setup_that_raises_names_its_line_and_the_models_before_it_are_verified(tmp_path: Path) -> None:
+    server = (
+        "from serving.service import Service\n\n\nclass Small(Service):\n    def setup(self):\n"
+        '        self.models.load("second", "model/digits.onnx")\n        self.index = {}["index"]\n'
+    )
+    models = ("tests/models/digits.onnx",)
+    lines = found(make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', server, models))
+    assert list(lines) == ["small", "second", "setup"]
+    assert lines["setup"]["problem"] == "src/server.py: setup failed: KeyError: 'index' (server.py, line 7)"
+    assert lines["second"]["problem"] == ""
+
+
+def test_code_that_cannot_be_read_leaves_the_model_of_value_py(tmp_path: Path) -> None:
+    models = ("tests/models/digits.onnx",)
+    lines = found(make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', "class Small(", models))
+    assert lines["small"]["problem"] == ""
+    assert "SyntaxError" in lines["setup"]["problem"]
+
+
+def test_a_broken_model_that_setup_needs_is_told_without_pointing_to_a_log(tmp_path: Path) -> None:
+    server = (
+        "import numpy as np\nfrom serving.service import Service, make_request\n\n\nclass Small(Service):\n"
+        "    def setup(self):\n        rows = np.zeros((1, 1, 8, 8), np.float32)\n"
+        '        self.first = self.model({"images": rows}, make_request())\n'
+    )
+    folder = make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', server)
+    lines = found(folder)
+    assert lines["small"]["problem"].startswith("no such file")
+    assert lines["setup"]["problem"].startswith("setup failed: model/digits.onnx: no such file")
+
+
+def test_a_model_of_open_sizes_is_right_and_says_what_would_warm_it(tmp_path: Path) -> None:
+    folder = make_service(tmp_path / "small", 'model_path = "model/unet.onnx"', "", ("tests/models/unet.onnx",))
+    status, out, _ = verified(folder)
+    assert status == 0
+    assert "sizes are open; name them in warmup_shapes" in out
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ("cpus = 2", "no setting 'cpus'"),
+        ("", "no model_path in value.py, and no src/server.py that brings a model"),
+        ('model_path = "model/digits.onnx"\ngpu_memory = 4', "provider cuda is not in this onnxruntime"),
+    ],
+)
+def test_a_service_that_could_not_start_fails_in_words(tmp_path: Path, settings: str, problem: str) -> None:
+    folder = make_service(tmp_path / "small", settings, "", ("tests/models/digits.onnx",))
+    status, out, err = verified(folder)
+    assert (status, err) == (1, "")
+    assert problem in out
+    if "gpu_memory" in settings:  # where there is no GPU, the file itself is still worth a look
+        assert verified(folder, "--provider", "cpu")[0] == 0
