@@ -1,7 +1,10 @@
 """Models that come and go under a memory budget that holds one of the two, and model files that are broken."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +108,20 @@ def test_a_broken_model_file_is_a_500_without_details_and_the_others_go_on(tmp_p
             time.sleep(0.05)
         assert "model unet cannot be loaded" in service.log.read_text()
         assert "model/unet.onnx" in service.log.read_text()
+
+
+def test_verify_tells_of_a_broken_model_file_and_of_customers_own(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "service")
+    own = folder / "model/customers/acme"
+    own.mkdir(parents=True)
+    model = (folder / "model/unet.onnx").rename(own / "nuclei.onnx")
+    (folder / "model/unet.onnx").write_bytes(model.read_bytes()[:200_000])
+    command = [sys.executable, "-m", "monopod", "verify", "--service", str(folder)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    said = {line.split()[1]: line for line in done.stdout.splitlines() if line.startswith(("ok", "WRONG"))}
+    assert {name: line.split()[0] for name, line in said.items()} == {"u2netp-dyn": "ok", "unet": "WRONG", "acme.nuclei": "ok"}
+    assert "not the file that model/SHA256SUMS names" in said["unet"]
 
 
 def test_a_default_that_is_no_material_ends_the_start(tmp_path: Path) -> None:
