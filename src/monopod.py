@@ -42,6 +42,9 @@ def _sentence(error: Exception) -> str:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    # Requests run side by side: a numpy that starts a thread for each of the node's cores would only get in their way.
+    for library in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(library, "1")
     from serving.main import serve
 
     return serve(arguments.service.resolve(), arguments.port, arguments.admin_port, arguments.host)

@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException
 from serving import errors, jsons, openapi
 from serving.core import JSON, Core, Decoded, Raw, Reply
 from serving.errors import BadInput, ServiceFailed, ServingError, WrongContentType
-from serving.gate import READY, Gate
+from serving.gate import READY, STARTING, Gate
 from serving.lifetime import Lifetime
 from serving.metrics import Metrics
 from serving.models import Handle, Models
@@ -106,6 +106,8 @@ def _service_routes(routes: Blueprint, house: House, prefix: str) -> None:
 
 def _own_route(house: House, function: Callable[[Request], Any]) -> Callable[..., Response]:
     def view(**values: Any) -> Response:
+        if house.gate.state == STARTING:  # the gate lets a GET in, but this one reads what setup makes
+            raise errors.NotReady("the service is still starting; try again when /v2/health/ready answers 200")
         return _wait(house.core.call(function, _raw(house.settings, values)))
 
     return view
@@ -202,6 +204,8 @@ def _wait(answer: Future[Reply]) -> Response:
         reply = answer.result(g.life.left())
     except FutureTimeout:
         raise g.life.too_late() from None
+    finally:
+        del answer  # or an error would hold this frame, and this frame by the future the error
     response = Response(reply.body, reply.status, content_type=reply.content_type)
     response.headers.extend(reply.headers)
     return response

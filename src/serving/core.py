@@ -181,7 +181,20 @@ def _promise(life: Lifetime) -> Future[Reply]:
 
 def _fail(answer: Future[Reply], error: ServingError) -> None:
     with contextlib.suppress(InvalidStateError):  # answered already, or given up
-        answer.set_exception(error)
+        answer.set_exception(_without_frames(error))
+
+
+def _without_frames(error: ServingError) -> ServingError:
+    """Return an error without its traceback, nor those of what caused it: what was to be logged of them has been.
+
+    A traceback holds frames, these the request's body and the future, and the future the error: a circle that would keep the
+    body until the garbage collector comes by, which a hundred refused videos do not wait for.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
 
 
 def _reply(results: Any, request: Request) -> Reply:

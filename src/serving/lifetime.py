@@ -25,7 +25,7 @@ class Lifetime:
         self.begin = self.received = begin
         self.deadline = begin + timeout_second
         self.abandoned = False
-        self._on_abandon: Callable[[], None] | None = None
+        self._on_abandon: list[Callable[[], None]] = []
 
     def left(self) -> float:
         """Return the seconds until the deadline, 0 when it has passed."""
@@ -57,11 +57,11 @@ class Lifetime:
     def abandon(self) -> None:
         """Say that the client went away."""
         self.abandoned = True
-        if self._on_abandon is not None:
-            self._on_abandon()
+        for wake in list(self._on_abandon):
+            wake()
 
     def on_abandon(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when the client goes away; at once when it has gone already."""
-        self._on_abandon = wake
+        """Have `wake` called, by any thread, when the client goes away; at once when it has gone already. Perhaps twice."""
+        self._on_abandon.append(wake)
         if self.abandoned:
             wake()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from serving.engine import StartError
-from serving.errors import BadInput, TooLarge
+from serving.errors import BadInput, QueueFull, TooLarge
 from serving.metrics import Metrics
 from serving.models import Handle, Models
 from serving.protocol import v1
@@ -30,6 +30,7 @@ __all__ = [
     "Array",
     "Arrays",
     "BadInput",
+    "QueueFull",
     "Request",
     "Service",
     "StartError",

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from serving.errors import ServingError
 from serving.metrics import Metrics
 
 log = logging.getLogger("monopod.watch")
@@ -22,7 +23,8 @@ def watch(path: Path, load: Callable[[], None], metrics: Metrics, period: float 
     """Call load now, and again whenever the file at path changes: its time, its size, or which file it is.
 
     What the first call raises is raised here. What a later one raises is logged and counted: what was loaded before stays, and
-    load is called again at the next change. A file is best replaced as a whole (os.replace), or half of it may be read.
+    load is called again at the next change; at the next look where the service was only too busy (a ServingError). A file is
+    best replaced as a whole (os.replace), or half of it may be read.
 
     Concurrency: one thread a file calls load, as long as the process lives; load exchanges what requests see in one assignment.
     """
@@ -37,13 +39,17 @@ def _follow(path: Path, load: Callable[[], None], metrics: Metrics, period: floa
         now = _mark(path)
         if now == seen:
             continue
-        seen = now
         try:
             load()
+        except ServingError as error:  # a full queue, a deadline: the file may be good, so it is tried again
+            log.warning("%s changed and could not be loaded yet: %s", path, error)
+            continue
         except (Exception, SystemExit) as error:
+            seen = now
             metrics.reload_failures.inc()
             log.exception("%s changed and cannot be loaded, what was loaded before stays: %s", path, error)
         else:
+            seen = now
             metrics.reloads.inc()
             log.info("%s changed and was loaded again", path)
 

@@ -55,3 +55,11 @@ def test_whoever_asks_too_late_is_woken_at_once() -> None:
     life.abandon()
     life.on_abandon(lambda: woken.append(True))
     assert woken == [True]
+
+
+def test_everybody_who_asked_is_woken() -> None:
+    life, woken = Lifetime(time.monotonic(), 60), []
+    life.on_abandon(lambda: woken.append("one"))
+    life.on_abandon(lambda: woken.append("other"))
+    life.abandon()
+    assert woken == ["one", "other"]

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,46 @@ def test_a_watched_file_that_is_broken_at_the_start_ends_it_in_words(tmp_path: P
     assert service.process.wait(60) == 1
     assert "server.py: setup failed: ValueError: the word is empty" in service.log.read_text()
     service.log.unlink()
+
+
+def test_own_routes_wait_for_setup_and_numpy_starts_no_threads_of_its_own(tmp_path: Path) -> None:
+    server = """
+import os, pathlib, time
+
+from serving.service import Service, route
+
+
+class Own(Service):
+    def setup(self) -> None:
+        while not (self.folder / "go").exists():
+            time.sleep(0.02)
+        self.ready = [os.environ["OPENBLAS_NUM_THREADS"], os.environ["OMP_NUM_THREADS"]]
+
+    @route("/health", "GET")
+    def health(self, request: object) -> object:
+        return self.ready
+"""
+    folder = make_service(tmp_path / "small", "", server)
+    service = launch(folder)
+    try:
+        until_up(service)
+        status, body = get(service.url + "/health")
+        assert (status, json.loads(body)["reason"]) == (503, "not_ready")
+        (folder / "go").touch()
+        service.wait_ready()
+        assert json.loads(get(service.url + "/health")[1])["results"] == ["1", "1"]
+    finally:
+        service.stop(9)
+        service.log.unlink()
+
+
+def until_up(service: Running) -> None:
+    """Wait until the ports answer, ready or not."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            get(service.url + "/status")
+            return
+        except OSError:
+            assert time.monotonic() < end, service.log.read_text()
+            time.sleep(0.05)

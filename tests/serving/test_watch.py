@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.errors import QueueFull
 from serving.metrics import Metrics
 from serving.watch import watch
 
@@ -66,3 +67,19 @@ def test_what_the_first_load_raises_is_raised(file: Path) -> None:
 
     with pytest.raises(ValueError, match="empty"):
         watch(file, load, Metrics(), 0.02)
+
+
+def test_a_service_that_is_too_busy_to_reload_tries_again_without_another_change(file: Path) -> None:
+    tries: list[str] = []
+
+    def load() -> None:
+        tries.append(file.read_text())
+        if len(tries) == 2:
+            raise QueueFull("the queue is full")
+
+    metrics = Metrics()
+    watch(file, load, metrics, 0.02)
+    replace(file, "two")
+    until(lambda: "monopod_reloads_total 1.0" in metrics.page().decode())
+    assert tries == ["one", "two", "two"]
+    assert "monopod_reload_failures_total 0.0" in metrics.page().decode()
