@@ -4,19 +4,22 @@ Knows requests, answers, and what the API server's refusals mean in words. Does 
 """
 
 import json
+import os
 import warnings
 from typing import Any
 
 from kubernetes import config
 from kubernetes.client import ApiException
-from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
 from conf.refs import Item, Ref, path
 
 MANAGER = "monopod"
 TIMEOUT = (5, 30)  # seconds to connect, and to be answered
-CONFLICT, GONE, UNREADABLE = 409, 404, 0
+CONFLICT, GONE = 409, 404
+IN_TROUBLE = (429, 500, 502, 503, 504)  # overloaded, restarting, or without its etcd: the same request may pass in a moment
+NETWORK = "is the network up, and the VPN?"
+TRIES = 3  # of an apply that meets another writer's change
 
 
 class ClusterError(Exception):
@@ -31,7 +34,7 @@ class ClusterError(Exception):
 
 
 class Unreachable(ClusterError):
-    """No answer came: the network, or a server that is down. What was asked may have been done."""
+    """No answer came, or only that the server is in trouble. What was asked may have been done."""
 
 
 class BadCredentials(ClusterError):
@@ -58,8 +61,8 @@ class Cluster:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of a kubeconfig's age and of its plugins
-                self._client: Any = config.new_client_from_config(context=context)  # type: ignore[no-untyped-call]
-        except (ConfigException, OSError) as error:
+                self._client: Any = config.new_client_from_config(os.environ.get("KUBECONFIG"), context)  # type: ignore[no-untyped-call]
+        except Exception as error:  # ConfigException, and whatever a file that is no kubeconfig makes the client raise
             raise BadCredentials(
                 f"context {context!r} cannot be used: {error}; set KUBECONFIG to a file that has it"
             ) from error
@@ -89,6 +92,12 @@ class Cluster:
         query = [("fieldManager", manager), ("force", "true"), ("fieldValidation", "Strict")]
         query += [("dryRun", "All")] if dry_run else []
         where = path(item["kind"], metadata["namespace"], metadata["name"])
+        for _ in range(TRIES - 1):
+            try:
+                return self._ask("PATCH", where, item, query, "application/apply-patch+yaml")
+            except ClusterError as error:
+                if error.status != CONFLICT:
+                    raise
         return self._ask("PATCH", where, item, query, "application/apply-patch+yaml")
 
     def create(self, item: Item) -> Item:
@@ -101,11 +110,14 @@ class Cluster:
         where = path(item["kind"], metadata["namespace"], metadata["name"])
         return self._ask("PUT", where, item, [("fieldManager", MANAGER)])
 
-    def delete(self, ref: Ref) -> bool:
-        """Delete the very object of a uid; return False where it is another or none. Without a uid by its name."""
+    def delete(self, ref: Ref, version: str = "") -> bool:
+        """Delete the very object of a uid; return False where it is another or none. Without a uid by its name.
+
+        version: its resourceVersion, where it must not have changed either.
+        """
         body: Item = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
-        if ref.uid:
-            body["preconditions"] = {"uid": ref.uid}
+        same = {"uid": ref.uid, "resourceVersion": version}
+        body["preconditions"] = {name: value for name, value in same.items() if value}
         try:
             self._ask("DELETE", ref.path, body)
         except ClusterError as error:
@@ -141,7 +153,13 @@ class Cluster:
     def _ask(
         self, method: str, where: str, body: Item | None = None, query: list[tuple[str, str]] | None = None, kind: str = ""
     ) -> Item:
-        answer: Item = json.loads(self._text(method, where, body, query, kind))
+        text = self._text(method, where, body, query, kind)
+        try:
+            answer: Item = json.loads(text)
+        except ValueError as error:
+            raise Unreachable(
+                f"cluster {self.context} answers something else than an API server: {text[:80]!r}; is its address right?"
+            ) from error
         return answer
 
     def _text(self, method: str, where: str, body: Item | None, query: list[tuple[str, str]] | None, kind: str) -> str:
@@ -152,41 +170,41 @@ class Cluster:
         )
         try:
             answer = self._client.call_api(*request, _request_timeout=TIMEOUT)
-            text: str = answer.response.data.decode()
+            text: str = answer.response.data.decode(errors="replace")
         except ApiException as error:
-            raise _in_words(self.context, method, where, error.status or 0, str(error.body or error.reason)) from error
+            raise in_words(self.context, method, where, error.status or 0, str(error.body or error.reason)) from error
         except (HTTPError, OSError) as error:
-            raise Unreachable(
-                f"cluster {self.context} does not answer: {_innermost(error)}; is the network up, and the VPN?"
-            ) from error
+            said = _innermost(error)
+            cure = "is the kubeconfig's certificate-authority its own?" if "CERTIFICATE" in said else NETWORK
+            raise Unreachable(f"cluster {self.context} does not answer: {said}; {cure}") from error
         if not 200 <= answer.status <= 299:
-            raise _in_words(self.context, method, where, answer.status, text)
+            raise in_words(self.context, method, where, answer.status, text)
         return text
 
 
-def _in_words(context: str, method: str, where: str, status: int, body: str) -> ClusterError:
-    """Return the error that an answer means. Source: the Status object of Kubernetes' API conventions."""
+def in_words(context: str, method: str, where: str, status: int, body: str) -> ClusterError:
+    """Return the error that a refusal means. Source: the Status object of Kubernetes' API conventions."""
     try:
-        told = json.loads(body)
-    except ValueError:
-        told = {"message": body[:500]}
-    said, reason = str(told.get("message") or body[:500]), told.get("reason", "")
-    missing = (told.get("details") or {}).get("kind") == "namespaces"
+        told: Item = dict(json.loads(body))
+    except (ValueError, TypeError):
+        told = {}
+    said, details = str(told.get("message") or body[:500]), told.get("details") or {}
+    no_namespace = status == 404 and details.get("kind") == "namespaces"
     if status == 0:
-        return Unreachable(f"cluster {context} does not answer: {said}")
-    if status == 401:
-        return BadCredentials(
-            f"cluster {context} does not know these credentials: expired or withdrawn; get new ones",
-            status,
-        )
-    if (status == 404 and missing) or (status == 403 and "being terminated" in said):
-        return NoNamespace(
-            f"cluster {context}: {said}; create it, or wait until it is gone: kubectl create namespace NAME", status
-        )
-    if status == 403 and "exceeded quota" not in said and "violates PodSecurity" not in said:
+        return Unreachable(f"cluster {context} does not answer: {said}; {NETWORK}")
+    if status in IN_TROUBLE and "webhook" not in said:
+        return Unreachable(f"cluster {context} is in trouble ({status}): {said.strip()}; run it again in a moment", status)
+    if status == 401 or (status == 403 and "system:anonymous" in said):
+        return BadCredentials(f"cluster {context} does not know these credentials: expired or withdrawn; get new ones", status)
+    if no_namespace:
+        name = details.get("name", "NAME")
+        return NoNamespace(f"cluster {context} has no namespace {name}: kubectl create namespace {name}", status)
+    if status == 403 and "being terminated" in said:
+        return NoNamespace(f"cluster {context}: {said}; wait until it is gone, then create it again", status)
+    if status == 403 and "User " in said and " cannot " in said:
         return NoRights(f"cluster {context} refuses: {said}; ask who runs it for this right", status)
-    if status == 404 and method == "PATCH" and reason != "NotFound":
-        return Refused(f"cluster {context} does not know this type of object ({where}): {said}", status)
+    if status == 404 and method == "PATCH" and told.get("reason") != "NotFound":
+        return Refused(f"cluster {context} does not know this type of object ({where}): {said.strip()}", status)
     return Refused(f"cluster {context} does not accept it: {said}", status)
 
 

@@ -31,6 +31,8 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
 }
 SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
+READ = ("ConfigMap", "Event", "Lease", "Pod", "ReplicaSet")  # what a rollout asks for beside what it applies
+APPLIED = tuple(kind for kind in KINDS if kind not in READ)
 
 
 @dataclass(frozen=True, order=True)
@@ -62,12 +64,12 @@ def ref(item: Item) -> Ref:
     return Ref(item["kind"], metadata["namespace"], metadata["name"], metadata.get("uid", ""))
 
 
-def nameless(refs: Iterable[Ref]) -> set[tuple[str, str, str]]:
-    """Return refs without their uids, for asking whether an object of that name is among them."""
-    return {(each.kind, each.namespace, each.name) for each in refs}
+def key(each: Ref) -> tuple[str, str, str]:
+    """Return a name without its uid, for asking whether two are the same object's."""
+    return each.kind, each.namespace, each.name
 
 
-def gone(old: Iterable[Ref], new: Iterable[Ref]) -> list[Ref]:
+def gone(old: Iterable[Ref], new: Iterable[Ref]) -> tuple[Ref, ...]:
     """Return what was in the old release and is not in the new one, by name."""
-    kept = nameless(new)
-    return [each for each in old if (each.kind, each.namespace, each.name) not in kept]
+    kept = {key(each) for each in new}
+    return tuple(each for each in old if key(each) not in kept)

@@ -91,10 +91,13 @@ CONF_LAYERS: list[tuple[str, ...]] = [
     ("conf.policy.case",),
     ("conf.policy.fit", "conf.policy.model", "conf.policy.traffic", "conf.policy.objects", "conf.policy.neighbours"),
     ("conf.check", "conf.cluster", "conf.rollout"),
-    ("conf.rollout.history", "conf.rollout.trouble", "conf.rollout.lease"),
-    ("conf.rollout.watching",),
+    ("conf.rollout.history", "conf.rollout.trouble", "conf.rollout.lease", "conf.rollout.fields"),
+    ("conf.rollout.watching", "conf.rollout.capacity", "conf.rollout.place"),
+    ("conf.rollout.present",),
     ("conf.rollout.releasing",),
-    ("conf.doctor",),
+    ("conf.doctor", "conf.rollout.spots"),
+    ("conf.rollout.outcomes",),
+    ("conf.rollout.asking",),
     ("conf.cli", "conf.rollout.commands"),
 ]
 # Each outside library is known to one module, so that it can be exchanged there. numpy is the language of the serving half.

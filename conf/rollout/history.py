@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from conf.refs import Item, Ref
+from conf.refs import KINDS, Item, Ref, gone
 
-KEPT = 10  # releases
+KEPT = 10  # releases, and as many good ones
+LARGEST = 900_000  # bytes of all objects that are kept: a ConfigMap takes 1 MiB
 # A release is begun, then good, or undone by itself; one that a killed job left stays begun until the next run finds it.
 BEGUN, GOOD, UNDONE = "begun", "good", "undone"
 
@@ -43,7 +44,12 @@ class Holder:
 
 @dataclass(frozen=True)
 class Release:
-    """One release. at: UTC, ISO 8601. by: who deployed it. note: what it was besides, such as a rollback to another."""
+    """One release.
+
+    at: UTC, ISO 8601. by: who deployed it. note: what it was besides. origin: the release that a rollback returned to, or 0.
+    inventory: what may be in the cluster of this service. Of a good release its own objects; while it is begun, those that it
+    found as well, so that the last release alone says what there is to take away.
+    """
 
     number: int
     version: str
@@ -52,12 +58,18 @@ class Release:
     by: str
     state: str = BEGUN
     note: str = ""
+    origin: int = 0
     inventory: tuple[Ref, ...] = ()
+
+    @property
+    def line(self) -> int:
+        """Its place in the order of what was deployed: a rollback's is that of the release it returned to."""
+        return self.origin or self.number
 
 
 @dataclass(frozen=True)
 class History:
-    """What is kept. objects: those of each release that may be returned to, by its number."""
+    """What is kept. objects: those of good releases and of one that is begun, by its number."""
 
     holder: Holder | None = None
     releases: tuple[Release, ...] = ()
@@ -68,32 +80,57 @@ class History:
     def last(self) -> Release | None:
         return self.releases[-1] if self.releases else None
 
-    def good(self, before: int | None = None) -> Release | None:
-        """Return the last good release, of those before a number."""
-        found = [each for each in self.releases if each.state == GOOD and (before is None or each.number < before)]
-        return found[-1] if found else None
+    @property
+    def good(self) -> Release | None:
+        """The last good release."""
+        return next((each for each in reversed(self.releases) if each.state == GOOD), None)
 
+    @property
     def inventory(self) -> tuple[Ref, ...]:
-        """Return every object that a release since the last good one may have left in the cluster."""
-        good = self.good()
-        since = [each for each in self.releases if good is None or each.number >= good.number]
-        return tuple(dict.fromkeys(ref for each in since for ref in each.inventory))
+        """Every object that may be in the cluster."""
+        return self.last.inventory if self.last else ()
+
+    def earlier(self) -> Release | None:
+        """Return the release to which a rollback goes: the good one before what serves.
+
+        A release that was broken off may be there in part: before it is the last good one. A rollback's own place is that of
+        the release it returned to, so that each goes further back; releases of the very same objects are passed over.
+        """
+        good = self.good
+        if good is None or (self.last and self.last.state == BEGUN):
+            return good
+        before = [each for each in self.releases if each.state == GOOD and each.number < good.line]
+        return next((each for each in reversed(before) if self._can_return(each, good)), None)
 
     def begin(self, release: Release, objects: list[Item]) -> "History":
-        """Return the history with one more release; the oldest are forgotten, but never the last good one."""
-        releases = (*self.releases, release)
-        good = self.good()
-        kept = {each.number for each in releases[-KEPT:]} | ({good.number} if good else set())
+        """Return the history with one more release that is begun. Its inventory becomes what it brings and what is there."""
+        theirs = tuple(dataclasses.replace(each, uid="") for each in release.inventory)
+        begun = dataclasses.replace(release, state=BEGUN, inventory=(*theirs, *gone(self.inventory, theirs)))
         return dataclasses.replace(
-            self,
-            releases=tuple(each for each in releases if each.number in kept),
-            objects={number: items for number, items in {**self.objects, release.number: objects}.items() if number in kept},
-        )
+            self, releases=(*self.releases, begun), objects={**self.objects, release.number: objects}
+        )._tidy()
 
-    def changed(self, number: int, **values: Any) -> "History":
-        """Return the history with one release's state, note or inventory replaced."""
-        found = (dataclasses.replace(each, **values) if each.number == number else each for each in self.releases)
-        return dataclasses.replace(self, releases=tuple(found))
+    def ended(self, state: str, inventory: Sequence[Ref]) -> "History":
+        """Return the history with its last release ended: good or undone, and what is in the cluster by then."""
+        assert self.last is not None
+        ended = dataclasses.replace(self.last, state=state, inventory=tuple(inventory))
+        return dataclasses.replace(self, releases=(*self.releases[:-1], ended))._tidy()
+
+    def _can_return(self, each: Release, good: Release) -> bool:
+        return each.number in self.objects and self.objects[each.number] != self.objects.get(good.number)
+
+    def _tidy(self) -> "History":
+        """Forget the oldest releases, but never the last good one, and the objects of those that nobody returns to."""
+        goods = [each.number for each in self.releases if each.state == GOOD]
+        kept = {each.number for each in self.releases[-KEPT:]} | set(goods[-KEPT:])
+        begun = self.last.number if self.last and self.last.state == BEGUN else 0
+        needed = {begun, max(goods, default=0)}
+        objects, room = {}, LARGEST
+        for number in sorted({*goods, begun} & kept & set(self.objects), reverse=True):
+            room -= len(_packed(self.objects[number]))
+            if room >= 0 or number in needed:
+                objects[number] = self.objects[number]
+        return dataclasses.replace(self, releases=tuple(each for each in self.releases if each.number in kept), objects=objects)
 
 
 def name(service: str) -> str:
@@ -115,9 +152,9 @@ def write(history: History, service: str, namespace: str) -> Item:
         "metadata": metadata,
         "data": {
             "holder": json.dumps(dataclasses.asdict(history.holder)) if history.holder else "null",
-            "releases": json.dumps([_plain(each) for each in history.releases], indent=1),
+            "releases": json.dumps([_plain(each) for each in history.releases]),
         },
-        "binaryData": {str(number): _packed(items) for number, items in history.objects.items()},
+        "binaryData": {str(number): base64.b64encode(_packed(items)).decode() for number, items in history.objects.items()},
     }
 
 
@@ -130,11 +167,14 @@ def read(item: Item | None) -> History:
         holder = json.loads(item["data"]["holder"])
         releases = tuple(_release(each) for each in json.loads(item["data"]["releases"]))
         objects = {int(number): _unpacked(text) for number, text in (item.get("binaryData") or {}).items()}
-        return History(Holder(**holder) if holder else None, releases, objects, metadata.get("resourceVersion", ""))
-    except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+        found = History(Holder(**holder) if holder else None, releases, objects, metadata.get("resourceVersion", ""))
+        if found.good and found.good.number not in objects:
+            raise ValueError(f"the objects of release {found.good.number} are missing")
+        return found
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
         raise Unreadable(
             f"ConfigMap {metadata['namespace']}/{metadata['name']} holds no history that can be read ({error!r}); mend it, or "
-            "delete it: the next deploy then begins a new one, and removes nothing that an older release left"
+            "delete it: the next deploy then begins a new one with what it finds"
         ) from error
 
 
@@ -144,11 +184,16 @@ def _plain(release: Release) -> dict[str, Any]:
 
 
 def _release(plain: dict[str, Any]) -> Release:
-    return Release(**{**plain, "inventory": tuple(Ref(*each) for each in plain["inventory"])})
+    """Read a release, whatever a newer platform wrote besides. Raises KeyError for a kind that this one does not know."""
+    inventory = tuple(Ref(*each) for each in plain["inventory"])
+    for each in inventory:
+        KINDS[each.kind]
+    known = {each.name for each in dataclasses.fields(Release)}
+    return Release(**{**{key: value for key, value in plain.items() if key in known}, "inventory": inventory})
 
 
-def _packed(items: list[Item]) -> str:
-    return base64.b64encode(gzip.compress(json.dumps(items, separators=(",", ":")).encode(), mtime=0)).decode()
+def _packed(items: list[Item]) -> bytes:
+    return gzip.compress(json.dumps(items, separators=(",", ":")).encode(), mtime=0)
 
 
 def _unpacked(text: str) -> list[Item]:

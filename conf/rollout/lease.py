@@ -4,6 +4,7 @@ Knows leases and clocks. Does not know what is done meanwhile.
 
 Concurrency: one thread renews the lease while the block runs, and ends with it. When it cannot renew (the API server is away)
 the lease runs out by itself, and `check` says so: the block asks it before each change. A killed job's lease runs out likewise.
+Clocks of two machines are never compared: a lease is another's for as long as this process sees it renewed.
 """
 
 import contextlib
@@ -11,13 +12,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+from uuid import uuid4
 
-from conf.cluster import CONFLICT, Cluster, ClusterError
-from conf.refs import Item, Ref
+from conf.cluster import CONFLICT, Cluster, ClusterError, Unreachable
+from conf.refs import Item, Ref, ref
 
 LASTS = 20  # seconds
-RENEWED = 5  # seconds
+RENEWED = 4  # seconds between two renewals
+AGAIN = 1  # seconds until an API server that was lost is asked again
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Busy(Exception):
@@ -29,83 +34,112 @@ class Lost(Exception):
 
 
 class Lease:
-    """A lease that this process holds."""
+    """A lease that this process holds. asked: when it was asked for, by time.monotonic."""
 
-    def __init__(self, cluster: Cluster, item: Item):
+    def __init__(self, cluster: Cluster, item: Item, asked: float):
         self._cluster, self._item = cluster, item
-        self._good_until = time.monotonic() + LASTS
+        self._good_until = asked + LASTS
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
 
+    @property
+    def good(self) -> bool:
+        """Whether no other deploy can be at work."""
+        return time.monotonic() < self._good_until
+
     def check(self) -> None:
         """Raise Lost where another deploy may be at work by now."""
-        if time.monotonic() > self._good_until:
-            raise Lost(
-                "the lease of this deploy ran out while the API server was away; run it again: it goes on from what it finds"
-            )
+        if not self.good:
+            raise Lost("this deploy lost its lease, so another may be at work; `monopod status` shows what runs, run it again")
+
+    def steadily(self, ask: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Ask the API server, and ask again while it is away and the lease is good. Only for what may be done twice.
+
+        Raises Lost, ClusterError.
+        """
+        while True:
+            self.check()
+            try:
+                return ask(*arguments, **options)
+            except Unreachable:
+                time.sleep(AGAIN)
+                if not self.good:
+                    raise
 
     def release(self) -> None:
-        """Give the lease back, so that the next deploy need not wait."""
+        """Give the lease back, so that the next deploy need not wait. It is left to run out where that fails."""
         self._over.set()
-        self._thread.join()
-        metadata = self._item["metadata"]
-        with contextlib.suppress(ClusterError):
-            self._cluster.delete(Ref("Lease", metadata["namespace"], metadata["name"], metadata["uid"]))
+        self._thread.join(RENEWED)
+        if self.good:
+            with contextlib.suppress(ClusterError):
+                self._cluster.delete(ref(self._item), self._item["metadata"]["resourceVersion"])
 
     def _keep(self) -> None:
         while not self._over.wait(RENEWED):
             with contextlib.suppress(ClusterError):
-                self._item["spec"]["renewTime"] = _now()
-                self._item = self._cluster.replace(self._item)
-                self._good_until = time.monotonic() + LASTS
+                self._renew()
+
+    def _renew(self) -> None:
+        asked = time.monotonic()
+        self._item["spec"]["renewTime"] = _now()
+        try:
+            self._item = self._cluster.replace(self._item)
+        except ClusterError as error:
+            # A renewal whose answer was lost also ends here, at the next one: the lease is still ours then.
+            found = self._cluster.get(ref(self._item)) if error.status == CONFLICT else None
+            if found is None or found["spec"].get("holderIdentity") != self._item["spec"]["holderIdentity"]:
+                raise
+            self._item = found
+        self._good_until = asked + LASTS
 
 
 @contextlib.contextmanager
-def held(cluster: Cluster, namespace: str, name: str, holder: str, wait: float, say: Callable[[str], None]) -> Iterator[Lease]:
-    """Hold the lease of a name for the length of a block. wait: seconds to wait for another deploy's end.
+def held(cluster: Cluster, namespace: str, name: str, who: str, wait: float, say: Callable[[str], None]) -> Iterator[Lease]:
+    """Hold the lease of a name for the length of a block. who: for people. wait: seconds to wait for another deploy's end.
 
     Raises Busy, ClusterError.
     """
-    lease = Lease(cluster, _take(cluster, namespace, name, holder, wait, say))
+    item, asked = _take(cluster, namespace, name, f"{who} ({uuid4().hex[:8]})", wait, say)
+    lease = Lease(cluster, item, asked)
     try:
         yield lease
     finally:
         lease.release()
 
 
-def _take(cluster: Cluster, namespace: str, name: str, holder: str, wait: float, say: Callable[[str], None]) -> Item:
-    """Return the lease as this process holds it.
+def _take(
+    cluster: Cluster, namespace: str, name: str, holder: str, wait: float, say: Callable[[str], None]
+) -> tuple[Item, float]:
+    """Return the lease as this process holds it, and when it was asked for.
 
-    Another's is taken over once it has not been renewed for as long as it lasts, by this process' own clock: clocks may differ.
+    Another's lease is waited for until `wait` is over and it was seen to be renewed: then a deploy is at work. One that is not
+    renewed for as long as it lasts was left by a job that was killed, and is taken over.
     """
-    end, seen, since = time.monotonic() + wait, None, time.monotonic()
-    told = False
+    start = since = time.monotonic()
+    first, seen, told = None, None, False
     while True:
+        asked = time.monotonic()
         found = cluster.get(Ref("Lease", namespace, name))
         mine = _lease(namespace, name, holder)
+        spec = (found or mine)["spec"]
+        state = (spec.get("holderIdentity"), spec.get("renewTime"))
+        if state != seen:
+            first, seen, since = first or state, state, asked
         try:
             if found is None:
-                return cluster.create(mine)
-            state = (found["spec"].get("holderIdentity"), found["spec"].get("renewTime"))
-            if state != seen:
-                seen, since = state, time.monotonic()
-            elif time.monotonic() - since > (found["spec"].get("leaseDurationSeconds") or LASTS):
+                return cluster.create(mine), asked
+            if not state[0] or asked - since > (spec.get("leaseDurationSeconds") or LASTS):
                 mine["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
-                return cluster.replace(mine)
+                return cluster.replace(mine), asked
         except ClusterError as error:
             if error.status != CONFLICT:
                 raise
             continue  # another was quicker
-        who, when = found["spec"].get("holderIdentity"), found["spec"].get("acquireTime")
-        stale = time.monotonic() - since < LASTS and _age(found) > 2 * LASTS  # a killed job's, most likely
-        if time.monotonic() > end and not stale:
-            raise Busy(
-                f"{who} is deploying it since {when}; wait for its end (--wait 600 does), or a killed job's lease runs out in "
-                f"{LASTS} s"
-            )
+        if state != first and asked - start >= wait:
+            raise Busy(f"{state[0]} is deploying it since {spec.get('acquireTime')}; wait for its end (--wait 600 does)")
         if not told:
-            say(f"waiting: {who} is deploying it since {when}")
+            say(f"waiting: {state[0]} is deploying it since {spec.get('acquireTime')}, or was killed")
             told = True
         time.sleep(0.5)
 
@@ -118,15 +152,6 @@ def _lease(namespace: str, name: str, holder: str) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "monopod"}},
         "spec": {"holderIdentity": holder, "leaseDurationSeconds": LASTS, "acquireTime": now, "renewTime": now},
     }
-
-
-def _age(item: Item) -> float:
-    """Return the seconds since a lease was renewed, by both machines' clocks."""
-    try:
-        renewed = datetime.fromisoformat(item["spec"]["renewTime"])
-    except (KeyError, TypeError, ValueError):
-        return float("inf")
-    return (datetime.now(UTC) - renewed).total_seconds()
 
 
 def _now() -> str:

@@ -1,25 +1,27 @@
 """One track of a service in one region: released, undone, returned to an older release, taken away.
 
-    lease -> history -> dry run -> inventory written -> apply -> wait -> way in -> remove what is no longer in it -> good
+    lease -> history -> look ahead -> inventory written -> apply -> wait -> way in -> remove what is no longer in it -> good
 
 Knows the order, and what must hold when it breaks off anywhere: the inventory is written before the first object, so that the
 next run knows whatever this one may have left; an older release is removed only after the new one is ready. Does not know how
 objects are made, nor several regions.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from conf.cluster import MANAGER, Cluster, ClusterError
-from conf.refs import SCALERS, Item, Ref, gone, nameless, ref
+from conf.cluster import CONFLICT, BadCredentials, ClusterError, Unreachable
+from conf.refs import SCALERS, Item, Ref, gone, ref
+from conf.rollout import capacity, lease, present
 from conf.rollout import history as histories
-from conf.rollout import lease
-from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Holder, Release
+from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release
+from conf.rollout.lease import Lease, Lost
+from conf.rollout.place import Place
 from conf.rollout.watching import NotReady, wait_ready, wait_way_in
 
 Say = Callable[[str], None]
+CANNOT_UNDO = (Unreachable, BadCredentials)  # the next run finds what is there, and goes on
 
 
 class Held(Exception):
@@ -30,108 +32,95 @@ class NothingThere(Exception):
     """There is no release to return to, or to take away."""
 
 
-@dataclass(frozen=True)
-class WayIn:
-    """Where a region's way in can be asked: the service's URL there, and the host that the request names."""
-
-    url: str
-    host: str
-
-
-@dataclass(frozen=True)
-class Place:
-    """One track of a service in one cluster. patience: seconds for its pods to be ready; wait: for another deploy's end.
-
-    by: who deploys, for history and lease. holder: whose the name must be, or becomes with take_over; None does not ask.
-    """
-
-    cluster: Cluster
-    namespace: str
-    service: str
-    patience: float
-    by: str
-    holder: Holder | None = None
-    take_over: bool = False
-    way_in: WayIn | None = None
-    wait: float = 0.0
-
-    @property
-    def history(self) -> Ref:
-        return Ref("ConfigMap", self.namespace, histories.name(self.service))
-
-    @property
-    def deployment(self) -> Ref:
-        return Ref("Deployment", self.namespace, self.service)
-
-
 class Undone(Exception):
-    """A release did not become ready and was undone. The text says why, and what serves now. cause: what was seen."""
+    """A release failed and was undone. The text says what serves now.
 
-    def __init__(self, words: str, cause: NotReady):
-        super().__init__(words)
-        self.cause = cause
-
-
-def release(place: Place, items: Sequence[Item], version: str, image: str, say: Say, note: str = "") -> Release:
-    """Release objects, in their order. Returns the good release.
-
-    Raises Held, Busy, Lost, ClusterError where nothing was changed or the next run goes on; Undone where it was undone.
+    cause: what failed. complete: whether it could be undone; where not, the next run goes on.
     """
-    with lease.held(place.cluster, place.namespace, histories.name(place.service), place.by, place.wait, say) as mine:
-        before = histories.read(place.cluster.get(place.history))
-        _ask_holder(place, before)
-        if before.last and before.last.state == BEGUN:
-            say(f"release {before.last.number} ({before.last.version}) was broken off; going on from what it left")
-        for item in items:
-            place.cluster.apply(item, dry_run=True)
-        number = before.last.number + 1 if before.last else 1
-        fresh = Release(number, version, image, now(), place.by, BEGUN, note, tuple(ref(item) for item in items))
-        started = before.begin(fresh, list(items))
-        holder = place.holder if place.take_over or before.holder is None else before.holder
-        kept = _save(place, dataclasses.replace(started, holder=holder))
-        try:
-            kept = _apply(place, kept, items, mine, say)
-            _wait(place, version, say)
-        except NotReady as cause:
-            mine.check()
-            raise Undone(_undo(place, kept, number, say), cause) from cause
-        mine.check()
-        _remove(place, gone(before.inventory(), kept.changed(number).releases[-1].inventory), say)
-        kept = _save(place, kept.changed(number, state=GOOD))
-        good = kept.last
-        assert good is not None
-        return good
+
+    def __init__(self, words: str, cause: NotReady | ClusterError, complete: bool = True):
+        super().__init__(words)
+        self.cause, self.complete = cause, complete
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be released. items: in their order. origin: the release that a rollback returns to, or 0."""
+
+    items: Sequence[Item]
+    version: str
+    image: str
+    note: str = ""
+    origin: int = 0
+
+
+def release(place: Place, order: Order, say: Say) -> Release:
+    """Release objects. Returns the good release.
+
+    Raises Held, InTheWay, Busy, Unreadable, ClusterError where nothing was changed; Undone where it was undone; Lost,
+    Unreachable and BadCredentials where the next run goes on.
+    """
+    return _release(place, lambda _: order, say)
 
 
 def roll_back(place: Place, say: Say) -> Release:
-    """Return to the last good release before the one that was last good. Raises as `release` does, and NothingThere."""
-    found = histories.read(place.cluster.get(place.history))
-    current = found.good()
-    broken_off = (
-        found.last is not None and found.last.state == BEGUN
-    )  # it may be half there: the last good one is the older one
-    older = current if broken_off or current is None else found.good(current.number)
-    if older is None or older.number not in found.objects:
-        raise NothingThere(f"{place.namespace}/{place.service} has no earlier good release to return to")
-    say(f"returning to release {older.number} ({older.version}) of {older.at}")
-    note = f"rollback to {older.number}"
-    return release(place, found.objects[older.number], older.version, older.image, say, note)
+    """Return to the good release before the one that serves. Raises as `release` does, and NothingThere."""
+
+    def order(found: History) -> Order:
+        older = found.earlier()
+        if older is None:
+            raise NothingThere(f"{place.namespace}/{place.service} has no earlier good release to return to")
+        say(f"returning to release {older.number} ({older.version}) of {older.at}")
+        items = found.objects[older.number]
+        return Order(items, older.version, older.image, f"rollback to {older.line}", older.line)
+
+    return _release(place, order, say)
 
 
 def stop(place: Place, say: Say) -> None:
-    """Take a track away: what releases left, and their history last. Raises NothingThere, Held, Busy, ClusterError."""
+    """Take a track away: what releases left, and their history last. Returns when its pods are gone.
+
+    Raises NothingThere, Held, Busy, InTheWay, ClusterError.
+    """
     with lease.held(place.cluster, place.namespace, histories.name(place.service), place.by, place.wait, say) as mine:
-        found = histories.read(place.cluster.get(place.history))
-        if not found.releases:
-            raise NothingThere(f"{place.namespace}/{place.service} is not running: there is no release of it")
+        found = present.history(place, now())
+        if found.last is None:
+            raise NothingThere(f"{place.namespace}/{place.service} is not there: there is no release of it")
         _ask_holder(place, found)
-        mine.check()
-        _remove(place, tuple(reversed(found.inventory())), say)
-        place.cluster.delete(place.history)
+        # From here on nothing is good: a deploy that fails later must not bring back what was half taken away.
+        end = Release(found.last.number + 1, "", "", now(), place.by, BEGUN, "stop", 0, found.inventory)
+        kept = _save(place, replace(found, releases=(end,), objects={}), mine)
+        _remove(place, tuple(reversed(kept.inventory)), mine, say)
+        present.wait_gone(place, place.deployment, say)
+        mine.steadily(place.cluster.delete, place.history)
 
 
 def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _release(place: Place, choose: Callable[[History], Order], say: Say) -> Release:
+    with lease.held(place.cluster, place.namespace, histories.name(place.service), place.by, place.wait, say) as mine:
+        found = present.history(place, now())
+        _ask_holder(place, found)
+        before = present.settled(place, found)
+        order = choose(before)
+        if before.last and before.last.state == BEGUN:
+            say(f"release {before.last.number} ({before.last.version}) was broken off; going on from what it left")
+        present.look_ahead(place, order.items, before, say)
+        kept = _save(place, _begun(place, before, order), mine)
+        try:
+            applied = _apply(place, kept, order.items, mine, say)
+            wait_ready(place.cluster, place.deployment, place.patience, say)
+            _wait_way_in(place, order.version, say)
+        except CANNOT_UNDO:
+            raise
+        except (NotReady, ClusterError) as cause:
+            raise _undo(place, kept, cause, mine, say) from cause
+        _remove(place, gone(kept.inventory, applied), mine, say)
+        good = _save(place, kept.ended(GOOD, applied), mine).last
+        assert good is not None
+        return good
 
 
 def _ask_holder(place: Place, found: History) -> None:
@@ -142,98 +131,98 @@ def _ask_holder(place: Place, found: History) -> None:
         )
 
 
-def _save(place: Place, history: History) -> History:
-    """Write the history; it fails where another has written it since it was read."""
+def _begun(place: Place, before: History, order: Order) -> History:
+    """Return the history with a new release."""
+    number = before.last.number + 1 if before.last else 1
+    fresh = Release(
+        number,
+        order.version,
+        order.image,
+        now(),
+        place.by,
+        note=order.note,
+        origin=order.origin,
+        inventory=tuple(map(ref, order.items)),
+    )
+    ours = before.holder and place.holder and before.holder.same(place.holder)
+    holder = before.holder if ours else place.holder or before.holder
+    return replace(before.begin(fresh, list(order.items)), holder=holder)
+
+
+def _save(place: Place, history: History, mine: Lease) -> History:
+    """Write the history. Raises Lost where another has written it since it was read."""
     item = histories.write(history, place.service, place.namespace)
-    kept = place.cluster.replace(item) if history.resource_version else place.cluster.create(item)
-    return dataclasses.replace(history, resource_version=kept["metadata"]["resourceVersion"])
+    write = place.cluster.replace if history.resource_version else place.cluster.create
+    try:
+        kept = mine.steadily(write, item)
+    except ClusterError as error:
+        found = place.cluster.get(place.history) if error.status == CONFLICT else None
+        if found is None:
+            raise
+        if found.get("data") != item["data"]:
+            raise Lost("another deploy has written the history; `monopod status` shows what runs, run it again") from error
+        kept = found  # by this very run: only the answer was lost
+    return replace(history, resource_version=kept["metadata"]["resourceVersion"])
 
 
-def _apply(place: Place, kept: History, items: Sequence[Item], mine: lease.Lease, say: Say) -> History:
-    """Apply all objects and write down which they are."""
+def _apply(place: Place, kept: History, items: Sequence[Item], mine: Lease, say: Say) -> tuple[Ref, ...]:
+    """Apply all objects, in their order, and return which they are."""
+    scales = any(item["kind"] in SCALERS for item in items)
     applied = []
     for item in items:
-        mine.check()
         if item["kind"] == "Deployment":
-            item = _with_capacity(place, item, kept, say)
-        applied.append(ref({**place.cluster.apply(item), "kind": item["kind"]}))
-    last = kept.last
-    assert last is not None
-    return _save(place, kept.changed(last.number, inventory=tuple(applied)))
+            live = mine.steadily(place.cluster.get, ref(item))
+            step = capacity.step(item, live, kept.inventory, scales)
+            if step.first:
+                mine.steadily(place.cluster.apply, step.first, manager=capacity.REPLICAS_MANAGER)
+            if step.words:
+                say(step.words)
+            item = step.item
+        applied.append(ref(mine.steadily(place.cluster.apply, item)))
+    return tuple(applied)
 
 
-def _with_capacity(place: Place, item: Item, kept: History, say: Say) -> Item:
-    """Return a Deployment such that no change of who sets its replicas lets them fall on the way.
-
-    To an autoscaler: the count is first handed to another field manager, or leaving it out would set it to 1. From one: the
-    live count stays where it is larger, and the next release sets it.
-    """
-    live = place.cluster.get(ref(item))
-    if live is None:
-        return item
-    count = live["spec"].get("replicas", 1)
-    if "replicas" not in item["spec"]:
-        bare = {key: item[key] for key in ("apiVersion", "kind")} | {"spec": {"replicas": count}}
-        metadata = {key: item["metadata"][key] for key in ("name", "namespace")}
-        place.cluster.apply({**bare, "metadata": metadata}, manager=f"{MANAGER}-replicas")
-        return item
-    scaled = any(each.kind in SCALERS for each in kept.inventory())
-    if scaled and count > item["spec"]["replicas"] and not _has_scaler(kept):
-        say(f"the autoscaler is taken away: its {count} pods stay, the next release makes them {item['spec']['replicas']}")
-        return {**item, "spec": {**item["spec"], "replicas": count}}
-    return item
-
-
-def _has_scaler(kept: History) -> bool:
-    return bool(kept.last and any(each.kind in SCALERS for each in kept.last.inventory))
-
-
-def _wait(place: Place, version: str, say: Say) -> None:
-    wait_ready(place.cluster, place.deployment, 0, place.patience, say)
+def _wait_way_in(place: Place, version: str, say: Say) -> None:
     if place.way_in:
         wait_way_in(place.way_in.url, place.way_in.host, version, say)
     else:
         say("ready, as Kubernetes says; this region's way in is not asked (no way_in in regions.yaml)")
 
 
-def _undo(place: Place, kept: History, number: int, say: Say) -> str:
-    """Take a release back that did not become ready, and say what serves now."""
-    failed = next(each for each in kept.releases if each.number == number)
-    good = kept.good()
-    if good is None or good.number not in kept.objects:
-        say("it is the first release: taking it away")
-        _remove(place, tuple(reversed(failed.inventory)), say)
-        _save(place, kept.changed(number, state=UNDONE))
-        return "it was the first release and was taken away; nothing serves"
-    say(f"returning to release {good.number} ({good.version})")
-    items = kept.objects[good.number]
-    for item in items:
-        place.cluster.apply(_with_capacity(place, item, kept, say) if item["kind"] == "Deployment" else item)
-    back = tuple(ref(item) for item in items)
-    _remove(place, [each for each in failed.inventory if (each.kind, each.namespace, each.name) not in nameless(back)], say)
+def _undo(place: Place, kept: History, cause: NotReady | ClusterError, mine: Lease, say: Say) -> Undone:
+    """Take back the last release, which failed, and return what is to be told."""
+    say(f"it failed: {cause}")
     try:
-        wait_ready(place.cluster, place.deployment, 0, place.patience, say)
-    except NotReady as again:
-        _save(place, kept.changed(number, state=UNDONE))
-        return f"release {good.number} ({good.version}) was applied again and is not ready either: {again}"
-    _save(place, kept.changed(number, state=UNDONE))
-    return f"release {good.number} ({good.version}) serves, as before"
+        good = kept.good
+        if good is None:
+            say("it is the first release: taking it away")
+            _remove(place, tuple(reversed(kept.inventory)), mine, say)
+            _save(place, kept.ended(UNDONE, ()), mine)
+            return Undone("it was the first release and was taken away; nothing serves", cause)
+        say(f"returning to release {good.number} ({good.version})")
+        back = _apply(place, kept, kept.objects[good.number], mine, say)
+        _remove(place, gone(kept.inventory, back), mine, say)
+        words = f"release {good.number} ({good.version}) serves, as before"
+        try:
+            wait_ready(place.cluster, place.deployment, place.patience, say)
+        except NotReady as again:
+            words = f"release {good.number} ({good.version}) was applied again and is not ready either: {again}"
+        _save(place, kept.ended(UNDONE, back), mine)
+        return Undone(words, cause)
+    except (ClusterError, Lost) as error:
+        return Undone(
+            f"it could not be undone ({error}); run deploy or rollback again, it goes on from what is there", cause, False
+        )
 
 
-def _remove(place: Place, refs: Sequence[Ref], say: Say) -> None:
+def _remove(place: Place, refs: Sequence[Ref], mine: Lease, say: Say) -> None:
     """Delete objects of older releases: only the very ones that are ours, and that nothing else owns."""
     for each in refs:
-        live = place.cluster.get(Ref(each.kind, each.namespace, each.name))
-        if live is None:
+        live = mine.steadily(place.cluster.get, each)
+        if live is None or "deletionTimestamp" in live["metadata"]:
             continue
-        metadata = live["metadata"]
-        ours = any(entry.get("manager") == MANAGER for entry in metadata.get("managedFields", []))
-        same = each.uid in ("", metadata["uid"])
-        if not ours or not same or metadata.get("ownerReferences"):
+        uid = live["metadata"]["uid"]
+        if not present.is_ours(live) or each.uid not in ("", uid):
             say(f"left alone, since it is another's by now: {each}")
-            continue
-        if place.cluster.delete(Ref(each.kind, each.namespace, each.name, metadata["uid"])):
+        elif mine.steadily(place.cluster.delete, replace(each, uid=uid)):
             say(f"removed {each}")
-
-
-__all__ = ["ClusterError", "Held", "NothingThere", "Place", "Undone", "WayIn", "now", "release", "roll_back", "stop"]

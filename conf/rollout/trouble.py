@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 from conf.refs import Item
 
-IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE = (
-    "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node",
+IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE, WAY_IN, PAUSED = (
+    "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node", "way in", "paused",
 )  # fmt: skip
-# Kinds that waiting does not mend, and how often a container starts again before that is believed.
-HOPELESS = (IMAGE, CRASH, MEMORY, PROBE, CONFIG)
-ENOUGH_RESTARTS = 2
+ENOUGH_RESTARTS = 2  # of a container, after which waiting is believed not to mend it
 PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 CURES = {
@@ -23,69 +21,83 @@ CURES = {
     MEMORY: "raise memory in value.py, or lower max_batch_size, ins_num_per_gpu or queue_limit",
     PROBE: "raise init_delay_second in value.py if the model needs longer to load; its last lines are below",
     UNSCHEDULABLE: "free or add nodes, or ask for less in value.py",
-    QUOTA: "ask for less in value.py, or have the namespace's quota raised",
-    CONFIG: "the message above names what is missing in the namespace",
+    QUOTA: "ask for less in value.py, or have the quota raised; a roll-out needs room for one pod more",
+    CONFIG: "the message names what is missing or not allowed in the namespace",
     NODE: "the node is in trouble; the platform engineer looks there",
+    WAY_IN: "look at the gateway, its listeners and the route's status",
+    PAUSED: "`kubectl rollout resume` goes on with it",
 }
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """One thing that is wrong. pod: "" where there is none yet. hopeless: waiting does not mend it."""
+    """One thing that is wrong. pod, container: "" where there is none yet. hopeless: waiting does not mend it."""
 
     kind: str
     pod: str
     words: str
     hopeless: bool = False
+    container: str = ""
 
     def __str__(self) -> str:
         where = f"pod {self.pod}: " if self.pod else ""
         return f"{where}{self.words}; {CURES[self.kind]}"
 
 
-def troubles(pods: Sequence[Item], events: Sequence[Item], sets: Sequence[Item]) -> list[Trouble]:
-    """Return what is wrong with a release: of its pods, the events in their namespace, and its ReplicaSets."""
-    found = [trouble for pod in pods for trouble in _of_pod(pod, [e for e in events if _is_about(e, pod)])]
-    names = {each["metadata"]["name"] for each in sets}
-    found += [_quota(each) for each in sets if _failure(each)]
-    if not pods:
-        refused = (e for e in events if e.get("reason") == "FailedCreate" and e["involvedObject"]["name"] in names)
-        found += [Trouble(QUOTA, "", f"no pod may be made: {_short(e['message'])}") for e in refused if not found]
+def troubles(pods: Sequence[Item], events: Sequence[Item], sets: Sequence[Item], *, late: bool = False) -> list[Trouble]:
+    """Return what is wrong with a release: of its pods, the events about them, and its ReplicaSets.
+
+    late: whether its time is over, so that a probe which has not passed yet is a trouble too.
+    """
+    found = [trouble for pod in pods for trouble in _of_pod(pod, [e for e in events if _is_about(e, pod)], late)]
+    found += [_no_pod(each) for each in sets if _failure(each)]
     return list({(each.kind, each.words): each for each in found}.values())
 
 
-def _of_pod(pod: Item, events: Sequence[Item]) -> Iterator[Trouble]:
+def said(events: Iterable[Item], most: int = 10) -> tuple[str, ...]:
+    """Return the last events as lines for a person, the newest last."""
+    found: dict[str, int] = {}
+    for event in sorted(events, key=_last_seen):
+        line = f"{event.get('reason', '')}: {_short(event.get('message') or '')}"
+        found[line] = found.pop(line, 0) + (event.get("count") or 1)
+    return tuple(f"{line} ({count} times)" if count > 1 else line for line, count in [*found.items()][-most:])
+
+
+def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Trouble]:
     name, status = pod["metadata"]["name"], pod.get("status", {})
     conditions = {each["type"]: each for each in status.get("conditions", [])}
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError"):
         yield Trouble(UNSCHEDULABLE, name, f"no node takes it: {scheduling(scheduled.get('message', ''))}")
-    if status.get("reason") in ("Evicted", "NodeLost", "NodeShutdown"):
+    if status.get("reason") in ("Evicted", "NodeLost", "NodeShutdown", "Terminated"):
         yield Trouble(NODE, name, f"{status['reason']}: {_short(status.get('message', ''))}")
     for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
-        yield from _of_container(name, container, events)
+        yield from _of_container(name, container, events, late)
 
 
-def _of_container(pod: str, container: Item, events: Sequence[Item]) -> Iterator[Trouble]:
-    restarts = container.get("restartCount", 0)
+def _of_container(pod: str, container: Item, events: Sequence[Item], late: bool) -> Iterator[Trouble]:
+    restarts, name = container.get("restartCount", 0), container.get("name", "")
     waiting = container.get("state", {}).get("waiting", {})
     ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
-    reason = waiting.get("reason", "")
-    enough = restarts >= ENOUGH_RESTARTS
+    reason, enough = waiting.get("reason", ""), restarts >= ENOUGH_RESTARTS
+    killed = ended.get("exitCode") == 137 and restarts and not _probe_event(events)  # by the node's killer, most likely
     if reason in PULL_REASONS:
         tried = sum(e.get("count") or 1 for e in events if e.get("reason") == "Failed")
         hopeless = reason == "InvalidImageName" or tried >= ENOUGH_RESTARTS or "not found" in _pull_error(waiting, events)
-        yield Trouble(IMAGE, pod, f"its image cannot be pulled: {_pull_error(waiting, events)}", hopeless)
+        yield Trouble(IMAGE, pod, f"its image cannot be pulled: {_pull_error(waiting, events)}", hopeless, name)
     elif reason in CONFIG_REASONS:
-        yield Trouble(
-            CONFIG, pod, f"its container cannot be made: {_short(waiting.get('message', reason))}", enough or not ended
-        )
-    elif ended.get("reason") == "OOMKilled" or (ended.get("exitCode") == 137 and not _probe_event(events) and restarts):
-        yield Trouble(MEMORY, pod, f"it was killed for its memory, {_times(restarts)}", enough or restarts > 0)
+        words = f"its container cannot be made: {_short(waiting.get('message', reason))}"
+        yield Trouble(CONFIG, pod, words, enough or not ended, name)
+    elif ended.get("reason") == "OOMKilled" or killed:
+        yield Trouble(MEMORY, pod, f"it was killed for its memory, {_times(restarts)}", restarts > 0, name)
     elif (probe := _probe_event(events)) and restarts:
-        yield Trouble(PROBE, pod, f"its probe does not pass and it was started again, {_times(restarts)}: {probe}", enough)
+        words = f"its probe does not pass and it was started again, {_times(restarts)}: {probe}"
+        yield Trouble(PROBE, pod, words, enough, name)
     elif ended and (ended.get("exitCode") or reason == "CrashLoopBackOff"):
-        yield Trouble(CRASH, pod, f"it ended with exit code {ended.get('exitCode')}, {_times(restarts)}", enough)
+        yield Trouble(CRASH, pod, f"it ended with exit code {ended.get('exitCode')}, {_times(restarts)}", enough, name)
+    elif late and "running" in container.get("state", {}) and not container.get("ready"):
+        probe = _unhealthy(events) or "it is not ready yet"
+        yield Trouble(PROBE, pod, f"its probe has not passed: {probe}", False, name)
 
 
 def scheduling(message: str) -> str:
@@ -93,12 +105,19 @@ def scheduling(message: str) -> str:
     counts = re.findall(r"(\d+) (Insufficient [\w./-]*\w|node\(s\) [^,.]+|Too many pods)", message)
     if not counts:
         return _short(message)
-    words = {"Insufficient memory": "too little memory is free", "Insufficient cpu": "too few cores are free"}
-    parts = []
-    for number, what in counts:
-        told = words.get(what) or re.sub(r"Insufficient (\S+)", r"too little \1 is free", what).replace("node(s) ", "")
-        parts.append(f"on {number} {'node' if number == '1' else 'nodes'} {told}")
+    parts = (f"on {number} {'node' if number == '1' else 'nodes'} {_lacks(what)}" for number, what in counts)
     return ", ".join(parts)
+
+
+def _lacks(what: str) -> str:
+    words = {"Insufficient memory": "too little memory is free", "Insufficient cpu": "too few cores are free"}
+    words["Too many pods"] = "there is no room for another pod"
+    resource = what.removeprefix("Insufficient ")
+    if what in words or resource == what:
+        return words.get(what, what.replace("node(s) ", ""))
+    if resource.endswith("/gpu"):
+        return f"no whole GPU ({resource}) is free"
+    return f"too little {'GPU memory (' + resource + ')' if 'gpu' in resource else resource} is free"
 
 
 def _pull_error(waiting: Item, events: Sequence[Item]) -> str:
@@ -111,8 +130,16 @@ def _probe_event(events: Sequence[Item]) -> str:
     """Return what the kubelet last said of a probe that made it start the container again."""
     if not any(e.get("reason") == "Killing" and "probe" in e.get("message", "") for e in events):
         return ""
-    said = [e["message"] for e in events if e.get("reason") == "Unhealthy"]
-    return _short(said[-1]) if said else "it failed too often"
+    return _unhealthy(events) or "it failed too often"
+
+
+def _unhealthy(events: Sequence[Item]) -> str:
+    told = [e["message"] for e in sorted(events, key=_last_seen) if e.get("reason") == "Unhealthy"]
+    return _short(told[-1]) if told else ""
+
+
+def _last_seen(event: Item) -> str:
+    return event.get("lastTimestamp") or event.get("eventTime") or event.get("metadata", {}).get("creationTimestamp") or ""
 
 
 def _failure(replica_set: Item) -> Item:
@@ -120,10 +147,10 @@ def _failure(replica_set: Item) -> Item:
     return next((each for each in conditions if each["type"] == "ReplicaFailure" and each["status"] == "True"), {})
 
 
-def _quota(replica_set: Item) -> Trouble:
+def _no_pod(replica_set: Item) -> Trouble:
     message = _failure(replica_set).get("message", "")
     if "exceeded quota" in message:
-        asked = re.search(r"requested: ([^;]*?), used: ([^;]*?), limited: (.*)$", message)
+        asked = re.search(r"requested: (.*?), used: (.*?), limited: (.*)$", message)
         words = f"asked for {asked[1]}, in use {asked[2]}, allowed {asked[3]}" if asked else _short(message)
         return Trouble(QUOTA, "", f"the namespace's quota is spent: {words}")
     return Trouble(CONFIG, "", f"no pod may be made: {_short(message)}", hopeless="PodSecurity" in message)

@@ -3,16 +3,18 @@
 Knows what to ask and how long. Does not change anything.
 """
 
+import http.client
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from conf.cluster import Cluster, Unreachable
 from conf.refs import Item, Ref
-from conf.rollout.trouble import CRASH, MEMORY, PROBE, Trouble, troubles
+from conf.rollout.trouble import PAUSED, WAY_IN, Trouble, said, troubles
 
 PERIOD = 0.5  # seconds between two looks
 LOG_LINES = 15
@@ -23,92 +25,119 @@ WAY_IN_SECONDS = 60
 
 @dataclass(frozen=True)
 class Seen:
-    """The state of a Deployment's newest pods."""
+    """The state of a Deployment. ready: its newest pods that are. pods, events: of those that are not yet."""
 
     wanted: int
     ready: int
     done: bool
     troubles: tuple[Trouble, ...] = ()
     pods: tuple[Item, ...] = ()
+    events: tuple[Item, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.ready} of {self.wanted} ready"
 
 
+@dataclass(frozen=True)
+class Running:
+    """What a service's pods are. versions: how many ready ones of each; restarts: of all their containers."""
+
+    versions: Mapping[str, int]
+    restarts: int
+
+    def __str__(self) -> str:
+        counts = (f"{version} in {count} {'pod' if count == 1 else 'pods'}" for version, count in self.versions.items())
+        return f"{' and '.join(counts)} serves" if self.versions else "nothing serves"
+
+
 class NotReady(Exception):
-    """A release did not become ready. trouble: why, where that is known; log: the last lines of one of its containers."""
+    """A release did not become ready. trouble: why, where that is known.
 
-    def __init__(self, words: str, trouble: Trouble | None = None, log: str = ""):
+    events: the last about its pods; log: the last lines of the container that is in trouble.
+    """
+
+    def __init__(self, words: str, trouble: Trouble | None = None, events: Sequence[str] = (), log: str = ""):
         super().__init__(words)
-        self.trouble, self.log = trouble, log
+        self.trouble, self.events, self.log = trouble, tuple(events), log
 
 
-def wait_ready(cluster: Cluster, deployment: Ref, generation: int, patience: float, say: Callable[[str], None]) -> Seen:
-    """Wait until all pods of a Deployment's generation are ready and the older ones are gone, at most patience seconds.
+def wait_ready(cluster: Cluster, deployment: Ref, patience: float, say: Callable[[str], None]) -> Seen:
+    """Wait until all pods of a Deployment are its newest and ready, at most patience seconds.
 
     Each trouble is said once. Raises NotReady in time, and early where waiting would not mend it; Unreachable after patience.
     """
-    end, told, last = time.monotonic() + patience, set[str](), ""
+    end, told = time.monotonic() + patience, set[str]()
     while True:
+        late = time.monotonic() > end
         try:
-            seen = look(cluster, deployment, generation)
-        except Unreachable:
-            if time.monotonic() > end:
+            seen = look(cluster, deployment, late=late)
+        except Unreachable as error:
+            if late:
                 raise
+            _once(str(error), told, say)
             time.sleep(PERIOD)
             continue
-        if str(seen) != last:
-            last = str(seen)
-            say(last)
+        _once(str(seen), told, say)
         if seen.done:
             return seen
         for trouble in seen.troubles:
-            if trouble.words not in told:
-                told.add(trouble.words)
-                say(str(trouble))
+            _once(str(trouble), told, say)
         hopeless = next((each for each in seen.troubles if each.hopeless), None)
-        if hopeless or time.monotonic() > end:
-            cause = hopeless or next(iter(seen.troubles), None)
-            words = f"only {seen} after {patience:.0f} s; raise init_delay_second if it needs longer"
-            words = str(cause) if cause else words
-            raise NotReady(words, cause, last_lines(cluster, cause, seen.pods))
+        if hopeless or late:
+            raise not_ready(cluster, seen, hopeless or next(iter(seen.troubles), None), patience)
         time.sleep(PERIOD)
 
 
-def look(cluster: Cluster, deployment: Ref, generation: int = 0) -> Seen:
-    """Return the state of a Deployment as it is now."""
+def not_ready(cluster: Cluster, seen: Seen, cause: Trouble | None, patience: float) -> NotReady:
+    """Return why a Deployment is not ready, with the events and log lines that show it."""
+    words = str(cause) if cause else f"only {seen} after {patience:.0f} s; raise init_delay_second if it needs longer"
+    return NotReady(words, cause, said(seen.events), last_lines(cluster, cause, seen.pods))
+
+
+def look(cluster: Cluster, deployment: Ref, *, late: bool = False) -> Seen:
+    """Return the state of a Deployment as it is now. late: whether its time is over."""
     item = cluster.get(deployment)
     if item is None:
         return Seen(0, 0, False)
     wanted, status = item["spec"].get("replicas", 1), item.get("status", {})
-    updated, ready = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-    known = status.get("observedGeneration", 0) >= max(generation, item["metadata"]["generation"])
-    done = known and updated == wanted == status.get("replicas", 0) == ready
-    if done:
-        return Seen(wanted, ready, True)
+    updated = status.get("updatedReplicas", 0)
+    if status.get("observedGeneration", 0) < item["metadata"]["generation"]:
+        return Seen(wanted, 0, False)  # its ReplicaSets are still those of the release before
+    if updated == wanted == status.get("replicas", 0) == status.get("availableReplicas", 0):
+        return Seen(wanted, wanted, True)
     selector = ",".join(f"{key}={value}" for key, value in item["spec"]["selector"]["matchLabels"].items())
     sets = [each for each in cluster.find("ReplicaSet", deployment.namespace, selector) if _owned(each, item)]
     newest = sorted(sets, key=_revision)[-1:]
     pods = [
         each
         for each in cluster.find("Pod", deployment.namespace, selector)
-        if newest and _owned(each, newest[0]) and not _is_ready(each)
+        if newest and _owned(each, newest[0]) and not is_ready(each) and "deletionTimestamp" not in each["metadata"]
     ]
-    events = [e for each in pods[:LOOKED_AT] for e in _events(cluster, each)]
-    return Seen(wanted, max(0, updated - len(pods)), False, tuple(troubles(pods, events, newest)), tuple(pods))
+    events = [e for each in [*pods[:LOOKED_AT], *newest] for e in _events(cluster, each)]
+    found = troubles(pods, events, newest, late=late)
+    if item["spec"].get("paused"):
+        found.insert(0, Trouble(PAUSED, "", f"{deployment} is paused"))
+    return Seen(wanted, max(0, updated - len(pods)), False, tuple(found), tuple(pods), tuple(events))
 
 
-def last_lines(cluster: Cluster, trouble: Trouble | None, pods: tuple[Item, ...]) -> str:
+def running(cluster: Cluster, deployment: Ref) -> Running:
+    """Return what the pods of a service are now, whatever a history says."""
+    pods = cluster.find("Pod", deployment.namespace, f"app.kubernetes.io/name={deployment.name}")
+    staying = [each for each in pods if "deletionTimestamp" not in each["metadata"]]
+    versions = Counter(each["metadata"]["labels"].get("version", "?") for each in staying if is_ready(each))
+    containers = [status for each in staying for status in each.get("status", {}).get("containerStatuses", [])]
+    return Running(dict(sorted(versions.items())), sum(status["restartCount"] for status in containers))
+
+
+def last_lines(cluster: Cluster, trouble: Trouble | None, pods: Sequence[Item]) -> str:
     """Return the last lines of the container that is in trouble, as a person reads them."""
-    if trouble is None or trouble.kind not in (CRASH, MEMORY, PROBE):
+    pod = next((each for each in pods if trouble and each["metadata"]["name"] == trouble.pod), None)
+    if trouble is None or not trouble.container or pod is None:
         return ""
-    for pod in pods:
-        if pod["metadata"]["name"] == trouble.pod:
-            ref = Ref("Pod", pod["metadata"]["namespace"], trouble.pod)
-            container = pod["spec"]["containers"][0]["name"]
-            text = cluster.logs(ref, container, LOG_LINES, previous=True) or cluster.logs(ref, container, LOG_LINES)
-            return "\n".join(readable(line) for line in text.splitlines())
-    return ""
+    where = Ref("Pod", pod["metadata"]["namespace"], trouble.pod)
+    text = cluster.logs(where, trouble.container, LOG_LINES, previous=True)
+    text = text or cluster.logs(where, trouble.container, LOG_LINES)
+    return "\n".join(readable(line) for line in text.splitlines())
 
 
 def readable(line: str) -> str:
@@ -130,10 +159,9 @@ def wait_way_in(url: str, host: str, version: str, say: Callable[[str], None]) -
         heard = version_at(url, host)
         good = good + 1 if heard == version else 0
         if time.monotonic() > end:
-            raise NotReady(
-                f"the pods are ready, but {url} answers {heard!r} and not version {version}; look at the gateway, "
-                "its listeners and the route's status"
-            )
+            words = f"the pods are ready, but {url} answers {heard} and not version {version}"
+            trouble = Trouble(WAY_IN, "", words)
+            raise NotReady(str(trouble), trouble)
         time.sleep(0.05 if good else 0.2)
     say(f"{url} answers with version {version}")
 
@@ -147,8 +175,14 @@ def version_at(url: str, host: str) -> str:
     except urllib.error.HTTPError as error:
         with error:
             return f"status {error.code}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         return str(getattr(error, "reason", error))
+
+
+def _once(words: str, told: set[str], say: Callable[[str], None]) -> None:
+    if words not in told:
+        told.add(words)
+        say(words)
 
 
 def _events(cluster: Cluster, pod: Item) -> list[Item]:
@@ -165,6 +199,6 @@ def _revision(replica_set: Item) -> int:
     return int(replica_set["metadata"].get("annotations", {}).get("deployment.kubernetes.io/revision", 0))
 
 
-def _is_ready(pod: Item) -> bool:
+def is_ready(pod: Item) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

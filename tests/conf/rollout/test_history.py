@@ -1,28 +1,48 @@
 """The history of releases: written to a ConfigMap, read back, and what it says of the cluster."""
 
 import json
+import random
+from typing import Any
 
 import pytest
 
 from conf.refs import Item, Ref, gone, path, ref
 from conf.rollout import history
-from conf.rollout.history import BEGUN, GOOD, KEPT, UNDONE, History, Holder, Release, Unreadable
+from conf.rollout.history import BEGUN, GOOD, KEPT, LARGEST, UNDONE, History, Holder, Release, Unreadable
 
-ITEMS: list[Item] = [{"kind": "Service", "metadata": {"name": "cats", "namespace": "like"}, "spec": {"ports": [{"port": 80}]}}]
 SERVICE, ROUTE = Ref("Service", "like", "cats", "u1"), Ref("HTTPRoute", "like", "cats", "u2")
 
 
-def released(number: int, state: str, *inventory: Ref) -> Release:
-    return Release(number, f"v{number}", f"registry/cats:v{number}", "2026-01-01T00:00:00Z", "ann", state, "", inventory)
+def items(text: str) -> list[Item]:
+    return [{"kind": "Service", "metadata": {"name": "cats", "namespace": "like"}, "spec": {"text": text}}]
+
+
+def released(number: int, *inventory: Ref, origin: int = 0) -> Release:
+    image = f"registry/cats:v{number}"
+    return Release(number, f"v{number}", image, "2026-01-01T00:00:00Z", "ann", origin=origin, inventory=inventory)
 
 
 def after(*states: str) -> History:
-    """A history of releases that ended so, each with one object of its own."""
+    """A history of releases that ended so, each with one object of its own and a Service that all have."""
     found = History(Holder("like/models", "cats", "2026-01-01T00:00:00Z"))
     for number, state in enumerate(states, 1):
-        own = Ref("Service", "like", f"only-{number}")
-        found = found.begin(released(number, BEGUN, own), ITEMS).changed(number, state=state)
+        own = (Ref("Service", "like", "cats", "u"), Ref("Service", "like", f"only-{number}"))
+        before = found.good
+        found = found.begin(released(number, *own), items(f"v{number}"))
+        if state == GOOD:
+            found = found.ended(GOOD, own)
+        if state == UNDONE:
+            found = found.ended(UNDONE, before.inventory if before else ())
     return found
+
+
+def deployed(found: History, number: int, text: str, origin: int = 0) -> History:
+    return found.begin(released(number, origin=origin), items(text)).ended(GOOD, ())
+
+
+def earlier(found: History) -> int:
+    older = found.earlier()
+    return older.number if older else 0
 
 
 def test_a_history_is_read_as_it_was_written() -> None:
@@ -31,9 +51,7 @@ def test_a_history_is_read_as_it_was_written() -> None:
     assert item["metadata"]["name"] == "monopod-cats"
     item["metadata"]["resourceVersion"] = "7"
     again = history.read(json.loads(json.dumps(item)))
-    assert again.releases == found.releases
-    assert again.objects == found.objects
-    assert again.holder == found.holder
+    assert (again.releases, again.objects, again.holder) == (found.releases, found.objects, found.holder)
     assert again.resource_version == "7"
 
 
@@ -41,45 +59,130 @@ def test_no_config_map_is_an_empty_history() -> None:
     assert history.read(None) == History()
 
 
+def broken(**data: Any) -> Item:
+    item = history.write(after(GOOD), "cats", "like")
+    item["data"] |= data
+    return item
+
+
+NEWER = json.dumps([{"number": 1, "inventory": [["Surprise", "like", "cats", ""]]}])
+
+
 @pytest.mark.parametrize(
-    ("data", "binary"),
-    [({}, {}), ({"holder": "null", "releases": "[1]"}, {}), ({"holder": "null", "releases": "[]"}, {"1": "no gzip"})],
+    "item",
+    [
+        broken() | {"data": {}},
+        broken() | {"binaryData": {"1": "no gzip"}},
+        broken() | {"binaryData": {}},
+        broken(releases="[1]"),
+        broken(releases="{"),
+        broken(holder='{"who": "ann"}'),
+        broken(releases=NEWER),
+    ],
+    ids=["empty", "no gzip", "the good objects are lost", "no release", "no JSON", "no holder", "a kind of tomorrow"],
 )
-def test_a_config_map_of_something_else_is_told_with_its_cure(data: dict[str, str], binary: dict[str, str]) -> None:
-    item = {"metadata": {"name": "monopod-cats", "namespace": "like"}, "data": data, "binaryData": binary}
+def test_a_config_map_of_something_else_is_told_with_its_cure(item: Item) -> None:
     with pytest.raises(Unreadable, match="like/monopod-cats holds no history that can be read.*delete it"):
         history.read(item)
+
+
+def test_a_field_that_a_newer_platform_wrote_is_passed_over() -> None:
+    item = history.write(after(GOOD), "cats", "like")
+    item["data"]["releases"] = item["data"]["releases"].replace('"number"', '"weather": "fine", "number"')
+    assert history.read(item).releases == after(GOOD).releases
 
 
 @pytest.mark.parametrize(
     ("states", "good", "held"),
     [
         ((), None, set()),
-        ((BEGUN,), None, {"only-1"}),
-        ((GOOD,), 1, {"only-1"}),
-        ((GOOD, GOOD), 2, {"only-2"}),
-        ((GOOD, UNDONE), 1, {"only-1", "only-2"}),
-        ((GOOD, BEGUN, BEGUN), 1, {"only-1", "only-2", "only-3"}),
-        ((GOOD, UNDONE, GOOD, BEGUN), 3, {"only-3", "only-4"}),
+        ((BEGUN,), None, {"cats", "only-1"}),
+        ((GOOD,), 1, {"cats", "only-1"}),
+        ((GOOD, GOOD), 2, {"cats", "only-2"}),
+        ((GOOD, UNDONE), 1, {"cats", "only-1"}),
+        ((GOOD, BEGUN), 1, {"cats", "only-1", "only-2"}),
+        ((GOOD, BEGUN, BEGUN), 1, {"cats", "only-1", "only-2", "only-3"}),
+        ((GOOD, BEGUN, BEGUN, GOOD), 4, {"cats", "only-4"}),
+        ((UNDONE,), None, set()),
     ],
 )
-def test_what_may_be_in_the_cluster_is_all_since_the_last_good_release(
-    states: tuple[str, ...], good: int | None, held: set[str]
-) -> None:
+def test_the_last_release_knows_all_that_may_be_in_the_cluster(states: tuple[str, ...], good: int, held: set[str]) -> None:
     found = after(*states)
-    last = found.good()
-    assert (last.number if last else None) == good
-    assert {each.name for each in found.inventory()} == held
+    assert (found.good.number if found.good else None) == good
+    assert {each.name for each in found.inventory} == held
+
+
+def test_an_object_of_two_releases_is_in_the_inventory_once_and_any_that_is_ours_counts() -> None:
+    found = after(GOOD, BEGUN, BEGUN)
+    assert [each.uid for each in found.inventory if each.name == "cats"] == [""]
+
+
+def test_what_broken_off_releases_left_is_known_however_many_there_are() -> None:
+    found = after(GOOD, *[BEGUN] * (3 * KEPT))
+    assert {each.name for each in found.inventory} == {"cats", *(f"only-{n}" for n in range(1, 3 * KEPT + 2))}
 
 
 def test_the_last_good_release_is_never_forgotten_however_many_fail_after_it() -> None:
     found = after(GOOD, *[UNDONE] * (KEPT + 5))
     assert len(found.releases) == KEPT + 1
-    good = found.good()
-    assert good is not None
-    assert good.number == 1
-    assert found.objects[1] == ITEMS
-    assert set(found.objects) == {each.number for each in found.releases}
+    assert found.good is not None
+    assert found.good.number == 1
+    assert found.objects == {1: items("v1")}
+
+
+def test_good_releases_are_kept_to_return_to_and_the_oldest_are_forgotten() -> None:
+    found = after(*[GOOD] * (KEPT + 3), *[UNDONE] * KEPT)
+    assert set(found.objects) == set(range(4, KEPT + 4))
+    assert earlier(found) == KEPT + 2
+
+
+def test_a_large_release_leaves_room_in_the_config_map_for_fewer_older_ones() -> None:
+    noise = random.Random(7)
+    found = History()
+    for number in range(1, 6):
+        found = deployed(found, number, noise.randbytes(LARGEST // 3).hex())
+    size = sum(len(text) * 3 // 4 for text in history.write(found, "cats", "like")["binaryData"].values())
+    assert size < LARGEST
+    assert max(found.objects) == 5
+    assert 2 <= len(found.objects) < 5
+    assert len(found.releases) == 5
+
+
+def test_a_name_of_forty_letters_names_a_config_map_and_a_lease() -> None:
+    item = history.write(after(GOOD), "s" * 40, "like")
+    assert len(item["metadata"]["name"]) <= 63
+    assert len(item["metadata"]["labels"]["monopod/history"]) <= 63
+
+
+def test_a_rollback_goes_to_the_good_release_before_the_one_that_serves() -> None:
+    assert earlier(after(GOOD, GOOD)) == 1
+    assert earlier(after(GOOD)) == 0
+    assert earlier(History()) == 0
+    assert earlier(after(GOOD, UNDONE, GOOD, UNDONE)) == 1
+
+
+def test_a_release_that_was_broken_off_is_rolled_back_to_the_last_good_one() -> None:
+    assert earlier(after(GOOD, GOOD, BEGUN)) == 2
+    assert earlier(after(BEGUN)) == 0
+
+
+def test_each_rollback_goes_further_back_and_never_to_what_was_left_by_one() -> None:
+    found = after(GOOD, GOOD, GOOD)
+    found = deployed(found, 4, "v2", origin=2)
+    assert earlier(found) == 1
+    found = deployed(found, 5, "v1", origin=1)
+    assert earlier(found) == 0
+    found = deployed(found, 6, "v6")
+    assert earlier(found) == 5
+    found = deployed(found, 7, "v1", origin=1)
+    assert earlier(found) == 0
+
+
+def test_the_same_release_deployed_twice_is_passed_over() -> None:
+    found = after(GOOD)
+    for number in (2, 3):
+        found = deployed(found, number, "the same")
+    assert earlier(found) == 1
 
 
 def test_a_project_is_the_same_by_its_name_and_branch_whenever_it_came() -> None:
@@ -92,8 +195,8 @@ def test_a_project_is_the_same_by_its_name_and_branch_whenever_it_came() -> None
 def test_objects_are_addressed_as_the_api_server_has_them() -> None:
     assert path("Pod", "like", "a") == "/api/v1/namespaces/like/pods/a"
     assert Ref("HTTPRoute", "like", "a").path == "/apis/gateway.networking.k8s.io/v1/namespaces/like/httproutes/a"
-    assert ref(ITEMS[0]) == Ref("Service", "like", "cats")
+    assert ref(items("")[0]) == Ref("Service", "like", "cats")
 
 
 def test_what_a_release_no_longer_holds_is_told_by_name_whatever_the_uid() -> None:
-    assert gone([SERVICE, ROUTE], [Ref("Service", "like", "cats", "another")]) == [ROUTE]
+    assert gone([SERVICE, ROUTE], [Ref("Service", "like", "cats", "another")]) == (ROUTE,)

@@ -6,7 +6,7 @@ import pytest
 
 from conf.refs import Item
 from conf.rollout import trouble
-from conf.rollout.trouble import Trouble, scheduling, troubles
+from conf.rollout.trouble import Trouble, said, scheduling, troubles
 
 POD = {"name": "cats-1", "namespace": "like", "uid": "p1"}
 
@@ -78,9 +78,8 @@ def test_a_pod_that_no_node_takes_says_what_is_short_and_where() -> None:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
     found = only(*troubles([pod(phase="Pending", conditions=[condition])], [], []))
     assert (found.kind, found.hopeless) == (trouble.UNSCHEDULABLE, False)
-    assert (
-        found.words == "no node takes it: on 1 node too little aliyun.com/gpu-mem is free, on 2 nodes too little memory is free"
-    )
+    words = "on 1 node too little GPU memory (aliyun.com/gpu-mem) is free, on 2 nodes too little memory is free"
+    assert found.words == f"no node takes it: {words}"
 
 
 def test_a_scheduler_that_says_something_else_is_quoted() -> None:
@@ -109,6 +108,37 @@ def test_a_pod_that_is_on_its_way_is_in_no_trouble() -> None:
     states: list[Item] = [{"waiting": {"reason": "ContainerCreating"}}, {"running": {}}]
     for state in states:
         assert troubles([pod({"state": state})], [event("Unhealthy", "Startup probe failed: 503")], []) == []
+
+
+def test_a_whole_gpu_and_room_for_pods_are_told_in_words() -> None:
+    assert (
+        scheduling("0/2 nodes are available: 2 Insufficient nvidia.com/gpu.")
+        == "on 2 nodes no whole GPU (nvidia.com/gpu) is free"
+    )
+    assert scheduling("0/2 nodes are available: 2 Too many pods.") == "on 2 nodes there is no room for another pod"
+
+
+def test_a_probe_that_has_not_passed_is_a_trouble_once_the_time_is_over() -> None:
+    waits = pod({"state": {"running": {}}, "ready": False})
+    events = [event("Unhealthy", "Startup probe failed: 503")]
+    assert troubles([waits], events, []) == []
+    found = only(*troubles([waits], events, [], late=True))
+    assert (found.kind, found.words) == (trouble.PROBE, "its probe has not passed: Startup probe failed: 503")
+    assert troubles([pod({"state": {"running": {}}, "ready": True})], [], [], late=True) == []
+
+
+def test_a_namespace_that_takes_no_such_pod_is_hopeless() -> None:
+    condition = {"type": "ReplicaFailure", "status": "True", "message": 'pods "cats" is forbidden: violates PodSecurity "x"'}
+    found = only(*troubles([], [], [{"metadata": {"name": "cats-5f"}, "status": {"conditions": [condition]}}]))
+    assert (found.kind, found.hopeless) == (trouble.CONFIG, True)
+
+
+def test_events_are_told_in_their_order_and_those_of_one_text_once() -> None:
+    late, early = {"lastTimestamp": "2026-01-01T00:00:09Z"}, {"lastTimestamp": "2026-01-01T00:00:01Z"}
+    found = said(
+        [event("BackOff", "again", count=3, **late), event("Pulled", "it is  here", **early), event("BackOff", "again")]
+    )
+    assert found == ("Pulled: it is here", "BackOff: again (4 times)")
 
 
 def test_two_pods_with_the_same_trouble_are_told_once() -> None:

@@ -1,0 +1,165 @@
+"""The commands that only ask clusters: status, diff.
+
+Knows how what is there looks to a person and to a program. Changes nothing.
+"""
+
+import difflib
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from conf.check import check, read
+from conf.cluster import Cluster
+from conf.clusters import Regions
+from conf.refs import Item, Ref, gone, ref
+from conf.rollout import history as histories
+from conf.rollout import lease, present
+from conf.rollout.history import BEGUN, History
+from conf.rollout.outcomes import KNOWN, status_of
+from conf.rollout.place import Place
+from conf.rollout.spots import Spot, left, nowhere, spots
+from conf.rollout.watching import look, running
+from conf.tables import table
+from conf.yamls import documents
+
+HEAD = ("region", "track", "version", "ready", "restarts", "since", "state")
+NOISE = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
+Row = dict[str, Any]
+
+
+def status_command(arguments: Namespace, regions: Regions) -> int:
+    """Print every region and track: version, pods, restarts, since when, and what is wrong."""
+    found, mistakes = read(arguments.service, regions, "")
+    if found is None:
+        print("\n".join(mistakes), file=sys.stderr)
+        return 1
+    chosen = [each for each in spots(found, regions, arguments.track, arguments.region) if each.planned or left(each)]
+    rows = [_row(each) for each in chosen]
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+    elif rows:
+        print(table(HEAD, [_cells(row) for row in rows], ("ready", "restarts")), end="")
+        for row in rows:
+            for words in row["troubles"]:
+                print(f"{row['region']}, {row['track']}: {words}")
+    else:
+        return nowhere(arguments, regions)
+    return 1 if any(row["troubles"] for row in rows) else 0
+
+
+def diff_command(arguments: Namespace, regions: Regions) -> int:
+    """Print what a deploy would change; exit status 3 where it would change something."""
+    report = check(arguments.service, regions, (arguments.track,), arguments.image)
+    found, _ = read(arguments.service, regions, arguments.image)
+    if report.mistakes or found is None:
+        print("\n".join(report.mistakes), file=sys.stderr)
+        return 1
+    rendered = {each.region: documents(text) for each, text in report.rendered}
+    chosen = [each for each in spots(found, regions, arguments.track, arguments.region) if each.planned]
+    if not chosen:
+        return nowhere(arguments, regions)
+    changes: list[Row] = []
+    for spot in chosen:
+        try:
+            changes += _changes(spot, rendered[spot.region.name])
+        except KNOWN as error:
+            print(f"{spot.region.name}: {error}", file=sys.stderr)
+            return status_of(error)
+    if arguments.json:
+        print(json.dumps(changes, indent=2))
+    else:
+        _print_changes(chosen, changes)
+    return 3 if changes else 0
+
+
+def _row(spot: Spot) -> Row:
+    row: Row = {"region": spot.region.name, "track": spot.track, "version": "", "runs": {}, "ready": 0, "wanted": 0}
+    row |= {"restarts": 0, "since": "", "by": "", "holder": "", "state": "not deployed", "troubles": []}
+    try:
+        place = Place(Cluster(spot.region.context), spot.namespace, spot.name)
+        found = present.history(place, "")
+        if found.last is None:
+            return row
+        seen, pods = look(place.cluster, place.deployment), running(place.cluster, place.deployment)
+        serving = found.good or found.last
+        return row | {
+            "version": serving.version,
+            "runs": dict(pods.versions),
+            "ready": sum(pods.versions.values()),
+            "wanted": seen.wanted,
+            "restarts": pods.restarts,
+            "since": serving.at,
+            "by": serving.by,
+            "holder": str(found.holder or ""),
+            "state": _state(place, found),
+            "troubles": [str(each) for each in seen.troubles],
+        }
+    except KNOWN as error:
+        return row | {"state": "unknown", "troubles": [str(error)]}
+
+
+def _state(place: Place, found: History) -> str:
+    last = found.last
+    assert last is not None
+    if last.state == BEGUN and (who := _at_work(place)):
+        return f"being changed to {last.version or 'nothing'} by {who}"
+    if last.state == BEGUN:
+        return f"the change to {last.version or 'nothing'} was broken off"
+    if last.state == histories.UNDONE:
+        return f"{last.version} was undone" if found.good else f"{last.version} failed and was taken away"
+    return "good" if not last.note else f"good, {last.note}"
+
+
+def _at_work(place: Place) -> str:
+    """Return who changes it now, "" for nobody: a lease that was not renewed for long was left by a killed job."""
+    item = place.cluster.get(Ref("Lease", place.namespace, histories.name(place.service)))
+    if item is None:
+        return ""
+    renewed = datetime.fromisoformat(item["spec"].get("renewTime", "1970-01-01T00:00:00Z"))
+    fresh = datetime.now(UTC) - renewed < timedelta(seconds=3 * lease.LASTS)
+    return str(item["spec"].get("holderIdentity", "")) if fresh else ""
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    versions = ", ".join(f"{name} ({count})" if len(row["runs"]) > 1 else name for name, count in row["runs"].items())
+    there = row["wanted"] or row["ready"]
+    ready = f"{row['ready']}/{row['wanted']}" if there else ""
+    cells = {**row, "version": versions or ("none serves" if there else ""), "ready": ready}
+    return tuple(str(cells[name]) for name in HEAD)
+
+
+def _changes(spot: Spot, items: Sequence[Item]) -> Iterator[Row]:
+    """Yield what applying objects would change, and what would be removed, as unified diffs of their JSON."""
+    place = Place(Cluster(spot.region.context), spot.namespace, spot.name)
+    before = present.history(place, "")
+    for item in items:
+        live, then = place.cluster.get(ref(item)), place.cluster.apply(item, dry_run=True)
+        if live and item["kind"] == "Deployment" and "replicas" not in item["spec"]:
+            then["spec"]["replicas"] = live["spec"].get("replicas", 1)  # an autoscaler's: a deploy leaves it
+        lines = difflib.unified_diff(_lines(live), _lines(then), "now", "then", lineterm="", n=2)
+        change = {"region": spot.region.name, "object": str(ref(item)), "lines": list(lines)}
+        if change["lines"]:
+            yield change
+    for each in gone(before.inventory, tuple(map(ref, items))):
+        if live := place.cluster.get(each):
+            lines = difflib.unified_diff(_lines(live), [], "now", "then", lineterm="", n=2)
+            yield {"region": spot.region.name, "object": str(each), "lines": list(lines)}
+
+
+def _print_changes(chosen: Sequence[Spot], changes: Sequence[Row]) -> None:
+    for spot in chosen:
+        own = [each for each in changes if each["region"] == spot.region.name]
+        for change in own:
+            print(f"{change['region']}: {change['object']}", *change["lines"], sep="\n")
+        if not own:
+            print(f"{spot.region.name}: nothing would change")
+
+
+def _lines(item: Item | None) -> list[str]:
+    if item is None:
+        return []
+    metadata = {key: value for key, value in item["metadata"].items() if key not in NOISE}
+    return json.dumps({**item, "metadata": metadata, "status": None}, indent=1, sort_keys=True).splitlines()

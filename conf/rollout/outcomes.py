@@ -1,0 +1,165 @@
+"""Several regions one after another: what came of each, what runs there now, and the exit status.
+
+Knows every way in which a command near the cluster can end. Does not know how a release is made.
+"""
+
+import contextlib
+import json
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from conf.cluster import BadCredentials, Cluster, ClusterError, NoNamespace, NoRights, Refused, Unreachable
+from conf.refs import Ref
+from conf.rollout import trouble
+from conf.rollout.history import Unreadable
+from conf.rollout.lease import Busy, Lost
+from conf.rollout.place import InTheWay
+from conf.rollout.releasing import Held, NothingThere, Undone
+from conf.rollout.spots import Spot
+from conf.rollout.watching import NotReady, Running, running
+
+# Exit statuses, by what happened; docs/deploy.md lists them.
+STATUS: Sequence[tuple[type[Exception], int]] = (
+    (Undone, 0),  # as its cause
+    (Unreachable, 10),
+    (BadCredentials, 11),
+    (NoRights, 12),
+    (NoNamespace, 13),
+    (Refused, 14),
+    (ClusterError, 14),
+    (Held, 15),
+    (Busy, 16),
+    (Lost, 16),
+    (NothingThere, 17),
+    (Unreadable, 18),
+    (InTheWay, 19),
+)
+NOT_READY = 28
+UNDONE_STATUS: Mapping[str, int] = {
+    trouble.IMAGE: 20,
+    trouble.CRASH: 21,
+    trouble.MEMORY: 22,
+    trouble.PROBE: 23,
+    trouble.UNSCHEDULABLE: 24,
+    trouble.QUOTA: 25,
+    trouble.CONFIG: 26,
+    trouble.NODE: 27,
+    trouble.WAY_IN: 29,
+    trouble.PAUSED: 30,
+    "": NOT_READY,
+}
+KNOWN: tuple[type[Exception], ...] = tuple(kind for kind, _ in STATUS)
+
+
+@dataclass
+class Outcome:
+    """What came of one region. state: deployed, undone, failed, not begun, removed, not there.
+
+    runs: how many ready pods of each version are there now; None where that was not asked or not answered.
+    """
+
+    region: str
+    track: str
+    state: str
+    version: str = ""
+    words: str = ""
+    events: Sequence[str] = ()
+    log: str = ""
+    status: int = 0
+    runs: Mapping[str, int] | None = None
+
+
+def in_order(arguments: Namespace, spots: Sequence[Spot], act: Callable[[Spot], Outcome]) -> list[Outcome]:
+    """Act on each spot in turn, stop at the first that fails, and tell what came of all.
+
+    SIGTERM is taken as Ctrl-C is, so that a job that is cancelled gives its lease back.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        with _ended_by_a_signal():
+            for spot in spots:
+                outcomes.append(_outcome(spot, act, status(outcomes)))
+            for spot, each in zip(spots, outcomes, strict=True):
+                each.runs = runs_at(spot)
+    except KeyboardInterrupt:
+        tell(arguments, outcomes)
+        where = f"in {spots[len(outcomes)].region.name}" if len(outcomes) < len(spots) else "at the end"
+        print(
+            f"stopped {where}: Kubernetes goes on with what was applied; `monopod status` shows it, and deploy or rollback "
+            "goes on from there",
+            file=sys.stderr,
+        )
+        raise
+    tell(arguments, outcomes)
+    return outcomes
+
+
+def status(outcomes: Sequence[Outcome]) -> int:
+    """Return the exit status: of the first that failed."""
+    return next((each.status for each in outcomes if each.status), 0)
+
+
+def _outcome(spot: Spot, act: Callable[[Spot], Outcome], failed: int) -> Outcome:
+    if failed:
+        return Outcome(spot.region.name, spot.track, "not begun", words="a region before it failed", status=failed)
+    try:
+        return act(spot)
+    except KNOWN as error:
+        return outcome_of(spot, error)
+
+
+def outcome_of(spot: Spot, error: Exception) -> Outcome:
+    """Return what an error means for a region."""
+    found = Outcome(spot.region.name, spot.track, "failed", words=str(error))
+    cause = error.cause if isinstance(error, Undone) else error
+    if isinstance(error, Undone):
+        found.state = "undone" if error.complete else "failed"
+        found.words = f"{cause}; {error}"
+    if isinstance(cause, NotReady):
+        found.events, found.log = cause.events, cause.log
+        found.status = UNDONE_STATUS[cause.trouble.kind if cause.trouble else ""]
+    else:
+        found.status = status_of(cause)
+    return found
+
+
+def status_of(error: Exception) -> int:
+    return next(status for kind, status in STATUS if isinstance(error, kind))
+
+
+def runs_at(spot: Spot) -> Mapping[str, int] | None:
+    """Return what runs at a spot now, as far as its cluster says."""
+    try:
+        return running(Cluster(spot.region.context), Ref("Deployment", spot.namespace, spot.name)).versions
+    except ClusterError:
+        return None
+
+
+def lines(outcome: Outcome) -> Iterator[str]:
+    """Yield an outcome as a person reads it."""
+    version = f" {outcome.version}" if outcome.version else ""
+    now = f"; {Running(outcome.runs, 0)} now" if outcome.runs is not None and outcome.state != "removed" else ""
+    words = f": {outcome.words}" if outcome.words else ""
+    yield f"{outcome.region}, {outcome.track}: {outcome.state}{version}{words}{now}"
+    yield from (f"    event: {line}" for line in outcome.events)
+    yield from (f"    log: {line}" for line in outcome.log.splitlines())
+
+
+def tell(arguments: Namespace, outcomes: Sequence[Outcome]) -> None:
+    if arguments.json:
+        print(json.dumps([asdict(each) for each in outcomes], indent=2))
+        return
+    for each in outcomes:
+        print("\n".join(lines(each)), file=sys.stderr if each.status else sys.stdout, flush=True)
+
+
+@contextlib.contextmanager
+def _ended_by_a_signal() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,123 @@
+"""Where a service may be: each region and track, and on whose behalf it is changed there.
+
+Knows a service's settings, the environment of GitLab's jobs and of a checkout. Asks a cluster only whether something was left.
+"""
+
+import getpass
+import os
+import re
+import socket
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conf.check import Service
+from conf.cluster import Cluster, ClusterError
+from conf.clusters import Region, Regions
+from conf.plan import NAMESPACES, TRACKS, runs
+from conf.pods import PULL, startup
+from conf.rollout.history import Holder
+from conf.rollout.place import Place, WayIn
+from conf.rollout.releasing import now
+from conf.routes import outside
+from serving.schema import Settings
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One track of a service in one region. planned: whether it is to run there; else it may have been left there."""
+
+    region: Region
+    track: str
+    settings: Settings
+    planned: bool
+
+    @property
+    def namespace(self) -> str:
+        return NAMESPACES.get(self.track, self.settings.username)
+
+    @property
+    def name(self) -> str:
+        return self.settings.service_name
+
+    def __str__(self) -> str:
+        return f"{self.region.name}, {self.track}"
+
+
+def spots(found: Service, regions: Regions, track: str, region: str = "") -> list[Spot]:
+    """Return where a service is to run, and where prod may have been left. track, region: "" for every one."""
+    made = []
+    for each in (track,) if track else TRACKS:
+        for name in regions.regions:
+            settings = found.value.in_region(name)
+            planned = runs(settings, name, regions, each)
+            if region in ("", name) and (planned or each == "prod"):
+                made.append(Spot(regions.regions[name], each, settings, planned))
+    return made
+
+
+def left(spot: Spot) -> bool:
+    """Whether a release was left where the service is no longer to run. What cannot be asked counts as none."""
+    try:
+        there = Place(Cluster(spot.region.context), spot.namespace, spot.name)
+        return there.cluster.get(there.history) is not None
+    except ClusterError:
+        return False
+
+
+def nowhere(arguments: Namespace, regions: Regions) -> int:
+    """Tell that there is nothing to act on, and return the exit status."""
+    where = arguments.region or "any region"
+    print(f"{arguments.track} does not run in {where}; regions are {', '.join(regions.regions)}", file=sys.stderr)
+    return 1
+
+
+def place(spot: Spot, arguments: Namespace) -> Place:
+    """Return where a release goes. Raises BadCredentials."""
+    region = spot.region
+    url = f"{region.way_in.rstrip('/')}{outside(spot.settings, spot.track)[0]}"
+    return Place(
+        cluster=Cluster(region.context),
+        namespace=spot.namespace,
+        service=spot.name,
+        patience=getattr(arguments, "timeout", None) or startup(spot.settings) + PULL,
+        by=who(),
+        holder=holder(arguments.service),
+        take_over=arguments.take_over,
+        way_in=WayIn(url, region.host) if region.way_in else None,
+        wait=arguments.wait,
+    )
+
+
+def who() -> str:
+    """Return who deploys, as people know them."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = "somebody"
+    return os.environ.get("GITLAB_USER_LOGIN") or f"{user}@{socket.gethostname()}"
+
+
+def holder(folder: Path) -> Holder:
+    """Return whose a service is: the project and branch that GitLab names, or those of the checkout."""
+    here = str(folder.resolve())
+    project = os.environ.get("CI_PROJECT_PATH") or project_of(_git(here, "remote", "get-url", "origin")) or here
+    branch = os.environ.get("CI_COMMIT_REF_NAME") or _git(here, "symbolic-ref", "--short", "HEAD") or "none"
+    return Holder(project, branch, now())
+
+
+def project_of(url: str) -> str:
+    """Return a repository's path on its server, as CI_PROJECT_PATH has it: the same for ssh and https, and without a secret."""
+    path = re.sub(r"^\w+://[^/]*/|^[^/:]*:", "", url)
+    return path.removesuffix("/").removesuffix(".git")
+
+
+def _git(folder: str, *words: str) -> str:
+    try:
+        done: Sequence[str] = ["git", "-C", folder, *words]
+        return subprocess.run(done, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,140 @@
+"""Whose a field is: from managedFields of the shape that a real API server wrote."""
+
+from conf.cluster import MANAGER
+from conf.refs import Item, Ref
+from conf.rollout import capacity, fields
+from conf.rollout.capacity import REPLICAS_MANAGER
+
+OURS = {
+    "f:metadata": {"f:labels": {"f:app": {}}, "f:ownerReferences": {}},
+    "f:spec": {
+        "f:replicas": {},
+        "f:template": {
+            "f:spec": {
+                "f:containers": {
+                    'k:{"name":"cats"}': {
+                        ".": {},
+                        "f:image": {},
+                        "f:name": {},
+                        "f:command": {},
+                        "f:env": {
+                            'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}},
+                            'k:{"name":"Z"}': {".": {}, "f:name": {}, "f:value": {}},
+                        },
+                    }
+                }
+            }
+        },
+        "f:finalizers": {'v:"ours"': {}},
+    },
+}
+BY_HAND = {
+    "f:spec": {
+        "f:template": {
+            "f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}},
+            "f:spec": {
+                "f:containers": {
+                    'k:{"name":"cats"}': {"f:env": {'k:{"name":"DEBUG"}': {".": {}, "f:name": {}, "f:value": {}}}},
+                }
+            },
+        }
+    }
+}
+STATUS = {
+    "manager": "kube-controller-manager",
+    "operation": "Update",
+    "subresource": "status",
+    "fieldsV1": {"f:spec": {"f:x": {}}},
+}
+
+
+def live() -> Item:
+    env = [{"name": "Z", "value": "1"}, {"name": "DEBUG", "value": "1"}, {"name": "A", "value": "2"}]
+    container = {"name": "cats", "image": "cats:1", "command": ["a", "b"], "env": env, "imagePullPolicy": "Always"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "cats",
+            "namespace": "like",
+            "uid": "u",
+            "labels": {"app": "cats", "team": "theirs"},
+            "ownerReferences": [{"uid": "x"}],
+            "managedFields": [
+                {"manager": MANAGER, "operation": "Apply", "fieldsV1": OURS},
+                {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": BY_HAND},
+                STATUS,
+            ],
+        },
+        "spec": {
+            "replicas": 3,
+            "paused": True,
+            "finalizers": ["theirs", "ours"],
+            "template": {"spec": {"restartPolicy": "Always", "containers": [container]}},
+        },
+    }
+
+
+def test_an_object_is_taken_out_as_its_manager_applied_it_in_its_own_order() -> None:
+    env = [{"name": "Z", "value": "1"}, {"name": "A", "value": "2"}]
+    container = {"name": "cats", "image": "cats:1", "command": ["a", "b"], "env": env}
+    assert fields.taken_out(live(), MANAGER) == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "cats", "namespace": "like", "labels": {"app": "cats"}},
+        "spec": {"replicas": 3, "finalizers": ["ours"], "template": {"spec": {"containers": [container]}}},
+    }
+
+
+def test_what_people_set_by_hand_is_named_by_its_path() -> None:
+    assert fields.others(live(), (MANAGER,)) == {
+        "kubectl-edit": [
+            "spec.template.metadata.annotations.kubectl.kubernetes.io/restartedAt",
+            "spec.template.spec.containers[cats].env[DEBUG].name",
+            "spec.template.spec.containers[cats].env[DEBUG].value",
+        ]
+    }
+
+
+FIXED: Item = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "cats", "namespace": "like"},
+    "spec": {"replicas": 2},
+}
+SCALED: Item = {**FIXED, "spec": {}}
+SCALER = Ref("HorizontalPodAutoscaler", "like", "cats")
+
+
+def with_count(count: int, manager: str) -> Item:
+    entry = {"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    return {**FIXED, "metadata": {**FIXED["metadata"], "managedFields": [entry]}, "spec": {"replicas": count}}
+
+
+def test_a_first_release_is_applied_as_it_is() -> None:
+    for item in (FIXED, SCALED):
+        assert capacity.step(item, None, (), scales=False) == capacity.Step(item)
+
+
+def test_to_an_autoscaler_the_count_is_handed_over_once() -> None:
+    step = capacity.step(SCALED, with_count(5, MANAGER), (), scales=True)
+    assert step.first is not None
+    assert (step.item, step.first["spec"], step.first["kind"]) == (SCALED, {"replicas": 5}, "Deployment")
+    assert capacity.step(SCALED, with_count(5, REPLICAS_MANAGER), (SCALER,), scales=True).first is None
+
+
+def test_an_autoscaler_is_never_left_with_no_pod_for_it_would_stay_so() -> None:
+    step = capacity.step(SCALED, with_count(0, "kubectl"), (SCALER,), scales=True)
+    assert step.first is not None
+    assert step.first["spec"] == {"replicas": 1}
+
+
+def test_from_an_autoscaler_the_larger_count_stays_and_a_smaller_one_is_raised() -> None:
+    step = capacity.step(FIXED, with_count(6, "kube-controller-manager"), (SCALER,), scales=False)
+    assert step.item["spec"] == {"replicas": 6}
+    assert "its 6 pods stay" in step.words
+    assert capacity.step(FIXED, with_count(1, "kube-controller-manager"), (SCALER,), scales=False).item == FIXED
+
+
+def test_where_no_autoscaler_was_the_release_says_how_many() -> None:
+    assert capacity.step(FIXED, with_count(6, "kubectl"), (), scales=False).item == FIXED
