@@ -1,0 +1,62 @@
+"""Whether a branch has the platform's files unchanged: same_platform.py COMMIT, run in a checkout of the branch.
+
+Knows conf/PATHS beside it, which says whose each path is, and asks git for what differs. Runs from the platform's own files, on
+nothing but the standard library. Reads no file of the branch.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+PATHS = Path(__file__).resolve().parent.parent / "conf" / "PATHS"
+READ = ("value.py", "alerts.yaml", "model")  # what a deploy reads of a branch
+FILE, PROGRAM = "100644", "100755"  # git's modes of plain files
+SHOWN = 20
+
+
+def owners(text: str) -> dict[str, str]:
+    """Return who owns each path or folder of conf/PATHS: U the service, P the platform."""
+    lines = (line.split(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    return {path: owner for owner, path in lines}
+
+
+def is_services(path: str, known: dict[str, str]) -> bool:
+    """Say whether a path is the service's: the longest line that it begins with decides. What nobody owns is not."""
+    fitting = [line for line in known if path == line or (line.endswith("/") and path.startswith(line))]
+    return bool(fitting) and known[max(fitting, key=len)] == "U"
+
+
+def refusal(changed: Sequence[str], modes: Iterable[tuple[str, str]], known: dict[str, str], platform: str) -> str:
+    """Return why a branch is refused, in words, or "". modes: git's mode of each file that a deploy reads."""
+    foreign = [path for path in changed if not is_services(path, known)]
+    if foreign:
+        return (
+            f"this branch differs from the platform ({platform}) in {len(foreign)} of the files that are not a service's:\n"
+            + "".join(f"    {path}\n" for path in foreign[:SHOWN])
+            + (f"    and {len(foreign) - SHOWN} more\n" if len(foreign) > SHOWN else "")
+            + f"a service's are {', '.join(path for path, owner in known.items() if owner == 'U')} (conf/PATHS)\n"
+            "nothing was deployed; take the platform's version with `git merge`, or bring the change to the platform first"
+        )
+    links = [path for mode, path in modes if mode not in (FILE, PROGRAM)]
+    if links:
+        return f"{', '.join(links)}: a link, where a deploy reads plain files alone; put the file itself there"
+    return ""
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout
+
+
+def main(commit: str) -> int:
+    platform = _git("rev-parse", "--verify", f"{commit}^{{commit}}").strip()
+    changed = _git("diff-tree", "-r", "-z", "--no-renames", "--name-only", platform, "HEAD").split("\0")[:-1]
+    tree = _git("ls-tree", "-r", "-z", "HEAD", "--", *READ).split("\0")[:-1]
+    modes = [(line.split(" ", 1)[0], line.split("\t", 1)[1]) for line in tree]
+    words = refusal(changed, modes, owners(PATHS.read_text(encoding="utf-8")), platform[:8])
+    print(words or f"the platform's files are those of {platform[:8]}", file=sys.stderr if words else sys.stdout)
+    return 1 if words else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
