@@ -1,0 +1,144 @@
+"""A platform's repository, a fork of it with one service, and its pipeline run on this machine by gitlab-ci-local.
+
+Knows git, the layout of gitlab-ci-local's variables, and how jobs are told apart. Does not know what a pipeline should do.
+Repositories are made of the last commit: what is not committed is not tested here.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT
+
+HERE = Path(__file__).parent
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+SECRETS = ("KUBECONFIG", "REGISTRY_PASSWORD")
+# Sourced by every bash that a job starts: notes which secrets the job sees.
+SPY = "".join(f'[ -z "${{{name}:-}}" ] || echo "${{CI_JOB_NAME:-}} {name}" >>"SEEN"\n' for name in SECRETS)
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git and return what it printed."""
+    who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(["git", "-C", str(folder), *who, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def commit(folder: Path, files: Mapping[str, str | bytes | None], message: str) -> str:
+    """Write files (None takes one away), commit them, and return the commit."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.unlink()
+        elif isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content, encoding="utf-8")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", message)
+    return git(folder, "rev-parse", "HEAD")
+
+
+def platform(folder: Path, regions: str) -> Path:
+    """Make a platform's repository of this one's last commit, with regions of its own, on the branch master."""
+    git(ROOT, "clone", "--quiet", "--no-tags", str(ROOT), str(folder))
+    git(folder, "checkout", "--quiet", "-B", "master")
+    commit(folder, {"conf/regions.yaml": regions}, "Our regions")
+    return folder
+
+
+def fork(upstream: Path, folder: Path) -> Path:
+    """Fork it: a repository on the server, and a checkout of that on the branch master."""
+    server = folder.with_name(f"{folder.name}.git")
+    git(upstream, "clone", "--quiet", "--bare", "--single-branch", "--branch", "master", str(upstream), str(server))
+    git(upstream, "clone", "--quiet", str(server), str(folder))
+    git(folder, "remote", "add", "gcl-origin", "https://gitlab.example.com/pipeline/models.git")  # names the project alone
+    return folder
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run of gitlab-ci-local. output: of all jobs, without colours."""
+
+    code: int
+    output: str
+
+
+class Pipelines:
+    """Runs jobs of a checkout. secrets: by name and environment, as GitLab scopes variables; variables: for every job."""
+
+    def __init__(self, folder: Path, secrets: Mapping[str, Mapping[str, str]], variables: Mapping[str, str]):
+        self._program, self._home, self._variables = _program(), folder / "home", variables
+        self._seen = folder / "seen"
+        kept = self._home / ".gitlab-ci-local" / "variables.yml"
+        kept.parent.mkdir(parents=True)
+        kinds = {"KUBECONFIG": "file"}
+        said = {name: {"type": kinds.get(name, "variable"), "values": dict(values)} for name, values in secrets.items()}
+        kept.write_text(json.dumps({"project": {"gitlab.example.com/pipeline/models": said}}))
+        (folder / "spy").write_text(SPY.replace("SEEN", str(self._seen)))
+        hidden = {*SECRETS, "CI", "PYTHONPATH"}
+        self._env = {name: value for name, value in os.environ.items() if name not in hidden and not name.startswith("PYTEST")}
+        self._env |= {"BASH_ENV": str(folder / "spy"), "HOME": str(self._home)}
+        self._env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # stands for MONOPOD_IMAGE
+
+    def run(self, checkout: Path, *jobs: str, timeout: float = 300) -> Ran:
+        """Run jobs by name, a manual one as if its button was pressed; no name runs what a push runs."""
+        variables = [word for name, value in self._variables.items() for word in ("--variable", f"{name}={value}")]
+        command = [*self._program, *jobs, "--force-shell-executor", "--shell-isolation", "--home", str(self._home), *variables]
+        done = subprocess.run(
+            command, cwd=checkout, env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
+        )
+        return Ran(done.returncode, COLOURS.sub("", done.stdout))
+
+    def jobs(self, checkout: Path) -> dict[str, str]:
+        """Return the jobs that a push would make, with when each runs."""
+        listed = subprocess.run(
+            [*self._program, "--list-json", "--home", str(self._home)],
+            cwd=checkout,
+            env=self._env,
+            capture_output=True,
+            text=True,
+        )
+        assert listed.returncode == 0, listed.stderr
+        return {job["name"]: job["when"] for job in json.loads(listed.stdout) if job["when"] != "never"}
+
+    def seen(self) -> set[tuple[str, str]]:
+        """Return which job saw which secret, so far."""
+        lines = self._seen.read_text().splitlines() if self._seen.exists() else []
+        return {(job, secret) for job, secret in (line.split() for line in lines)}
+
+
+def artifact(checkout: Path, job: str, name: str) -> str:
+    """Return a file that a job left."""
+    return (checkout / ".gitlab-ci-local" / "artifacts" / job / name).read_text(encoding="utf-8")
+
+
+def _program() -> Sequence[str]:
+    """Install gitlab-ci-local once, by its lock file, and return how it is run."""
+    for program in ("node", "npm", "rsync"):
+        if shutil.which(program) is None:
+            words = f"{program} is missing: install the Debian package {program.replace('node', 'nodejs')}"
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+    lock = (HERE / "package-lock.json").read_bytes()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "monopod-tests" / f"gitlab-ci-local-{hashlib.sha256(lock).hexdigest()[:12]}"
+    entry = folder / "node_modules" / "gitlab-ci-local" / "src" / "index.js"
+    if not entry.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / name, folder)
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return ["node", str(entry)]

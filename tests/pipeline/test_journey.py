@@ -1,0 +1,212 @@
+"""A branch's way from a push to the answer through Envoy, on real clusters: every job as .gitlab-ci.yml has it.
+
+KUBECONFIG names the clusters; MONOPOD_TEST_REGISTRY and MONOPOD_TEST_GATEWAY where images go and where Envoy answers.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from tests.conf.cluster import clusters
+from tests.pipeline.forks import Pipelines, artifact, commit, fork, git, platform
+from tests.running import ROOT
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+GATEWAY = os.environ.get("MONOPOD_TEST_GATEWAY", "http://127.0.0.1:30080")
+REGISTRY = os.environ.get("MONOPOD_TEST_REGISTRY", "localhost:5000")
+REGIONS = ("hk", "eu", "na")
+REGION = """
+  {name}:
+    context: {name}
+    host: "*"
+    routing: gateway-api
+    gateway: {{namespace: gateway, name: gateway, pods: envoy-gateway-system}}
+    sidecars: false
+    mesh: {{}}
+    prometheus: {{namespace: monitoring, url: "http://prometheus.monitoring:9090", labels: {{}}}}
+    reserved: {{cpu: 0.1, memory: 256Mi}}
+    nodes: [{{name: small, cpu: 2, memory: 8Gi, price: 50}}]
+"""
+VALUE = """\
+service_name = "{service}"
+username = "{user}"
+
+cpu = 0.1
+memory = "512Mi"
+replicas = 1
+model_path = "model/digits.onnx"
+init_delay_second = {start}
+"""
+ALERTS = """\
+groups:
+  - name: {service}
+    rules:
+      - alert: DigitsRefused
+        expr: sum(rate(monopod_requests_total{{service="{service}", code="400"}}[10m])) > 1
+        for: 10m
+        labels: {{severity: warning}}
+        annotations: {{summary: Someone sends what is no digit.}}
+"""
+TEST = '''\
+"""A digit is read through the real server."""
+
+from tests.running import ROOT, post_json, running
+
+
+def test_a_digit_gets_ten_logits() -> None:
+    with running(ROOT) as service:
+        status, answer = post_json(service.url + "/api/{user}/{service}", {{"data": [[[[0.5] * 8] * 8]]}})
+    assert status == 200
+    assert len(answer["results"]["logits"][0]) == 10
+'''
+
+
+@dataclass
+class Fork:
+    """A fork on the branch cats, and how its jobs are run."""
+
+    upstream: Path
+    checkout: Path
+    pipelines: Pipelines
+    user: str
+    service: str
+
+    @property
+    def version(self) -> str:
+        return git(self.checkout, "rev-parse", "HEAD")[:8]
+
+    def push(self, start: int) -> str:
+        """Commit the service's own files, push the branch, and return the version that its image will have."""
+        names = {"user": self.user, "service": self.service}
+        files: dict[str, str | bytes | None] = {
+            "value.py": VALUE.format(**names, start=start),
+            "alerts.yaml": ALERTS.format(**names),
+            "src/test_server.py": TEST.format(**names),
+            "model/digits.onnx": (ROOT / "tests/models/digits.onnx").read_bytes(),
+        }
+        gone = ("src/server.py", "model/efficientnet-lite0.onnx", "model/imagenet_labels.txt")
+        commit(
+            self.checkout, files | {name: None for name in gone if (self.checkout / name).exists()}, f"Cats, {start} s to start"
+        )
+        git(self.checkout, "push", "--quiet", "--set-upstream", "origin", "cats")
+        return self.version
+
+    def press(self, job: str) -> str:
+        """Press a job's button, and return what it said."""
+        ran = self.pipelines.run(self.checkout, job)
+        assert ran.code == 0, ran.output
+        return ran.output
+
+
+@pytest.fixture
+def cats(tmp_path: Path, needs: Callable[[str, str], str]) -> Iterator[Fork]:
+    needs("buildah", "buildah")
+    name = f"pipeline-{uuid4().hex[:8]}"
+    regions = f"currency: USD\nregistry: {REGISTRY}\ngrey: na\nab: hk\n\nregions:" + "".join(
+        REGION.format(name=each) + (f"    way_in: {GATEWAY}\n" if each == "hk" else "") for each in REGIONS
+    )
+    secrets = {"KUBECONFIG": {f"{each}/*": kubeconfig(each) for each in REGIONS}, "REGISTRY_PASSWORD": {"registry": "secret"}}
+    secrets["KUBECONFIG"] |= {"grey/*": kubeconfig("na"), "ab/*": kubeconfig("hk")}
+    variables = {
+        "REPOSITORY": f"{REGISTRY}/{name}/cats",
+        "REGISTRY_USER": "pipeline",
+        "REGISTRY_INSECURE": "yes",
+        "PIP_CACHE_DIR": str(Path.home() / ".cache/pip"),
+    }
+    upstream = platform(tmp_path / "platform", regions)
+    checkout = fork(upstream, tmp_path / "models")
+    git(checkout, "checkout", "--quiet", "-b", "cats")
+    made = Fork(upstream, checkout, Pipelines(tmp_path, secrets, variables), name, name)
+    places = {"hk": [name, "ab-test"], "eu": [name], "na": [name, "grey"]}
+    with ExitStack() as kept:
+        for region, cluster in clusters(REGIONS).items():
+            kept.enter_context(cluster.namespaces(places[region]))
+        try:
+            yield made
+        finally:
+            for job in ("stop_grey", "stop_ab"):
+                made.pipelines.run(checkout, job)
+
+
+def kubeconfig(region: str) -> str:
+    """Return a kubeconfig with one context, named after a region: a job of one region can reach no other."""
+    path = os.environ.get("KUBECONFIG")
+    if not path:
+        words = "KUBECONFIG is not set: it names the Kubernetes cluster of these tests"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+    said = yaml.safe_load(Path(path).read_text())
+    known = {each["name"]: each["context"] for each in said["contexts"]}
+    context = known.get(region) or known[said["current-context"]]
+    clusters = [each for each in said["clusters"] if each["name"] == context["cluster"]]
+    users = [each for each in said["users"] if each["name"] == context["user"]]
+    one = {"contexts": [{"name": region, "context": context}], "current-context": region, "clusters": clusters, "users": users}
+    return yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **one})
+
+
+def curl(*words: str) -> dict[str, object]:
+    """Ask as a person does, and return the JSON that answered."""
+    done = subprocess.run(
+        ["curl", "--silent", "--show-error", "--fail", "--max-time", "10", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+def test_a_pushed_branch_gets_to_the_curl_that_answers_through_envoy(cats: Fork) -> None:
+    began = time.monotonic()
+    told = []
+
+    def step(words: str) -> None:
+        told.append(f"{time.monotonic() - began:6.1f} s  {words}")
+        print(told[-1])
+
+    first = cats.push(start=30)
+    pushed = cats.pipelines.run(cats.checkout)
+    assert pushed.code == 0, pushed.output
+    assert f"pushed {REGISTRY}/{cats.user}/cats:{first}" in pushed.output
+    assert cats.service in artifact(cats.checkout, "lint", "rendered/hk-prod.yaml")
+    step("a push linted, tested and built")
+
+    url = f"{GATEWAY}/api/{cats.user}/{cats.service}"
+    for job in ("grey", "stop_grey", "ab_test"):
+        cats.press(job)
+        step(job)
+    assert f"cats:{first}" in artifact(cats.checkout, "grey", "rendered/na-grey.yaml")
+    assert curl(f"{GATEWAY}/api/ab-test/{cats.service}/v2")["version"] == first
+    for job in ("stop_ab", "deploy-hk", "deploy-eu", "deploy-na"):
+        cats.press(job)
+        step(job)
+    digit = json.dumps({"data": [[[[0.5] * 8] * 8]]})
+    assert curl(url, "--header", "Content-Type: application/json", "--data", digit)["msg"] == ""
+    assert curl(f"{url}/v2")["version"] == first
+    on_clusters = {"grey", "stop_grey", "ab_test", "stop_ab", "deploy-hk", "deploy-eu", "deploy-na"}
+    assert cats.pipelines.seen() == {("build", "REGISTRY_PASSWORD"), *((job, "KUBECONFIG") for job in on_clusters)}
+
+    second = cats.push(start=31)
+    cats.press("build")
+    cats.press("deploy-hk")
+    assert curl(f"{url}/v2")["version"] == second
+    step("a second version in hk")
+    cats.press("rollback-hk")
+    assert curl(f"{url}/v2")["version"] == first
+    step("rollback-hk")
+
+    git(cats.checkout, "push", "--quiet", "--delete", "origin", "cats")
+    refused = cats.pipelines.run(cats.checkout, "stop-hk")
+    assert refused.code != 0
+    assert "the branch cats was deleted, and that alone takes no service away" in refused.output
+    assert curl(f"{url}/v2")["version"] == first
+    git(cats.checkout, "push", "--quiet", "origin", "cats")
+    cats.press("stop-hk")
+    step("stop-hk")
