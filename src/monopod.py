@@ -56,6 +56,12 @@ def _verify(arguments: argparse.Namespace) -> int:
     return verify_command(arguments)
 
 
+def _optimize(arguments: argparse.Namespace) -> int:
+    from serving.optimize.command import optimize_command
+
+    return optimize_command(arguments)
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     from serving.bench.command import bench_command
 
@@ -110,6 +116,13 @@ def _parser() -> argparse.ArgumentParser:
     _provider(verify)
     verify.add_argument("--json", action="store_true", help="print JSON")
 
+    optimize = _add(
+        commands, "optimize", _optimize, "make FP16 and INT8 copies of a model", "monopod optimize --samples ~/requests --int8"
+    )
+    _provider(optimize)
+    _conversion_of(optimize)
+    optimize.add_argument("--json", action="store_true", help="print JSON")
+
     bench = _add(commands, "bench", _bench, "measure a running service", "monopod bench --file cat.jpg --rate 50 --seconds 10")
     _load_of(bench)
     bench.add_argument("--json", action="store_true", help="print JSON")
@@ -161,6 +174,17 @@ def _provider(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--provider", choices=("cpu", "cuda", "tensorrt"), default="", help="where models run (default: value.py's)"
     )
+
+
+def _conversion_of(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--samples", type=Path, required=True, metavar="DIR", help="files such as clients send: pictures, JSON")
+    parser.add_argument("--model", default="", metavar="NAME", help="which of the service's models (default: model_path's)")
+    parser.add_argument("--fp16", action="store_true", help="an FP16 copy (default: both)")
+    parser.add_argument("--int8", action="store_true", help="an INT8 copy (default: both)")
+    parser.add_argument("--tolerance", type=_positive, default=0.05, help="most relative difference, mean (default: 0.05)")
+    parser.add_argument("--calibration", choices=("auto", "minmax", "percentile", "entropy"), default="auto", help="for INT8")
+    parser.add_argument("--route", default="", metavar="PATH", help="send to that route of the service's own, as /query?top=5")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where copies are written (default: beside the model)")
 
 
 def _load_of(parser: argparse.ArgumentParser) -> None:

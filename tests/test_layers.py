@@ -68,6 +68,12 @@ SERVING_LAYERS: list[tuple[str, ...]] = [
     ("serving.bench.client", "serving.bench.figures"),
     ("serving.bench.words",),
     ("serving.bench.command",),
+    # The command that converts models: it uses the service's own code, and of what serves it only what runs a model.
+    ("serving.optimize", "serving.optimize.samples", "serving.optimize.compare"),
+    ("serving.optimize.convert",),
+    ("serving.optimize.variants",),
+    ("serving.optimize.words",),
+    ("serving.optimize.command",),
 ]
 CONF_LAYERS: list[tuple[str, ...]] = [
     (
@@ -106,6 +112,9 @@ LIBRARIES = {
     "werkzeug": "serving.app",
     "waitress": "serving.front",
     "onnxruntime": "serving.engine",
+    "onnxruntime.quantization": "serving.optimize.convert",  # a part of a library may have a module of its own
+    "onnxruntime.transformers": "serving.optimize.convert",
+    "onnx": "serving.optimize.convert",
     "PIL": "serving.images",
     "requests": "serving.fetch",
     "urllib3": "serving.fetch",
@@ -157,8 +166,10 @@ def ours(name: str) -> list[str]:
 
 
 def libraries(name: str) -> set[str]:
-    tops = {item.partition(".")[0] for item in imported(name)}
-    return {top for top in tops if top not in sys.stdlib_module_names and top not in HALVES}
+    """The outside libraries that a module imports: each by the longest name that LIBRARIES has for it, or by its first part."""
+    outside = {item for item in imported(name) if item.partition(".")[0] not in {*sys.stdlib_module_names, *HALVES}}
+    listed = {item: [library for library in LIBRARIES if f"{item}.".startswith(f"{library}.")] for item in outside}
+    return {max(names, key=len, default=item.partition(".")[0]) for item, names in listed.items()}
 
 
 @pytest.mark.parametrize("name", modules())

@@ -1,0 +1,128 @@
+"""`monopod optimize`, from the command line to an exit status.
+
+Knows the command's arguments and the order of its steps. Does not know graphs or arithmetic.
+"""
+
+import contextlib
+import hashlib
+import json
+import sys
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+
+from serving.alone import open_service, set_up, silence
+from serving.engine import StartError
+from serving.model import check_file
+from serving.models import Named
+from serving.optimize import convert, words
+from serving.optimize.samples import OptimizeError, Samples, find, record
+from serving.optimize.variants import Variant, Workshop
+from serving.progress import progress
+from serving.schema import SchemaError
+from serving.service import Service
+
+
+def optimize_command(arguments: Namespace) -> int:
+    """Return 0 where every copy that was asked for is written, else 1: then none is."""
+    silence()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # what the service's own code prints is no part of the answer
+            report = _made(arguments)
+    except SchemaError as error:
+        return _fail("\n".join(error.mistakes), arguments.json)
+    except (OptimizeError, StartError) as error:
+        return _fail(str(error), arguments.json)
+    if arguments.json:
+        print(words.as_json(report), end="")
+        return int(bool(report.refused))
+    print(words.as_text(report), end="")
+    if report.refused:
+        print(words.refusal(report), end="", file=sys.stderr)
+        return 1
+    print(words.written(report), end="")
+    return 0
+
+
+def _made(arguments: Namespace) -> words.Report:
+    folder: Path = arguments.service.resolve()
+    files = find(arguments.samples)
+    service = open_service(folder, arguments.provider)
+    set_up(service)
+    named = _named(service, arguments.model or service.settings.service_name, bool(arguments.model))
+    assert named.file is not None
+    with progress(len(files), "samples") as tell:
+        samples = record(service, named, files, arguments.route, tell)
+    for name in service.models.names():  # their memory is of no more use
+        service.models.unload(name)
+    with tempfile.TemporaryDirectory(prefix="monopod-") as work:
+        variants = _variants(arguments, named, samples, Path(work))
+        report = words.Report(
+            model=named.name,
+            file=_seen(named.file, folder),
+            folder=str(arguments.samples),
+            samples=samples,
+            hardware=named.options.hardware,
+            tolerance=arguments.tolerance,
+            narrow=convert.narrow(),
+            own=named.name == service.settings.service_name,
+            variants=variants,
+        )
+        if not report.refused:
+            _write(report, named.file, arguments.output or named.file.parent, folder)
+    return report
+
+
+def _named(service: Service, name: str, asked: bool) -> Named:
+    """Return the model to convert. Raises OptimizeError where it is none, or no ONNX file; StartError where it is broken."""
+    models = {named.name: named for named in service.models.named()}
+    if name not in models:
+        missing = f"no model {name!r} here" if asked else "value.py names no model_path; say --model NAME"
+        raise OptimizeError(f"{missing}; the models are {', '.join(models) or 'none'}")
+    named = models[name]
+    if named.file is None:
+        others = ", ".join(each.name for each in models.values() if each.file is not None)
+        raise OptimizeError(f"model {name!r} is a function and no ONNX file; those that are files: {others or 'none'}")
+    check_file(named.file)
+    return named
+
+
+def _variants(arguments: Namespace, named: Named, samples: Samples, work: Path) -> list[Variant]:
+    assert named.file is not None
+    both = arguments.fp16 == arguments.int8
+    workshop = Workshop(named.file, work, samples.rows, named.options.hardware, progress)
+    copies = []
+    if both or arguments.fp16:
+        copies.append(workshop.fp16())
+    if both or arguments.int8:
+        copies.append(workshop.int8(arguments.calibration, arguments.tolerance))
+    return workshop.timed(copies)
+
+
+def _write(report: words.Report, file: Path, output: Path, folder: Path) -> None:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    for each in report.variants[1:]:
+        target = output.resolve() / f"{file.stem}.{each.kind}.onnx"
+        notes = {
+            "origin": file.name,
+            "origin_sha256": digest,
+            "kind": each.kind,
+            "samples": str(len(report.samples.rows)),
+            "difference_mean": f"{each.difference.mean:.6g}",
+            "difference_worst": f"{each.difference.worst:.6g}",
+        }
+        convert.write(each.file, target, notes)
+        report.written[each.kind] = _seen(target, folder)
+
+
+def _seen(path: Path, folder: Path) -> str:
+    """Return a path as the service's folder sees it, for value.py and src/server.py."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _fail(mistake: str, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"ok": False, "mistakes": mistake.splitlines()}, indent=2))
+    else:
+        print(mistake, file=sys.stderr)
+    return 1

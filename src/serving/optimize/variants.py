@@ -1,0 +1,104 @@
+"""The copies of a model that are tried, and which one of each kind is kept.
+
+Knows the order of trying. Does not know words, services or where files end up.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from serving.engine import Engine, EngineError, Hardware, StartError
+from serving.errors import BadInput
+from serving.optimize import convert
+from serving.optimize.compare import Difference, differences, latencies, outputs_of
+from serving.optimize.samples import OptimizeError
+from serving.tensors import Arrays
+
+ORIGINAL = "original"
+AUTO = ("minmax", "percentile")  # entropy is slow, and was never the best where it was tried; it can be asked for
+KEPT = (0, 1, 2)  # layers before each output that stay FP32: where small numbers are summed up, INT8 errs most
+Progress = Callable[[float, str], AbstractContextManager[Callable[[float], None]]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One copy of a model, or the original. how: of an INT8 copy, its calibration and the layers that stay FP32.
+
+    ms: the median of one row. differences: by output.
+    """
+
+    kind: str
+    file: Path
+    calibration: str = ""
+    kept: int = 0
+    bytes: int = 0
+    ms: float = 0.0
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+
+    @property
+    def output(self) -> str:
+        """The output that differs most on average."""
+        return max(self.differences, key=lambda name: self.differences[name].mean)
+
+    @property
+    def difference(self) -> Difference:
+        return self.differences[self.output]
+
+
+class Workshop:
+    """Makes and measures copies of one model in a folder of its own. hardware: where they run."""
+
+    def __init__(self, file: Path, work: Path, rows: Sequence[Arrays], hardware: Hardware, progress: Progress):
+        self._file, self._work, self._rows, self._hardware, self._progress = file, work, rows, hardware, progress
+        self._ready = convert.prepare(file, work)
+        self._original = self._outputs(file, ORIGINAL)
+
+    def fp16(self) -> Variant:
+        out = self._work / "fp16.onnx"
+        convert.to_fp16(self._ready, out)
+        return self._compared(Variant("fp16", out))
+
+    def int8(self, calibration: str, tolerance: float) -> Variant:
+        """Return the copy that differs least among those with the fewest FP32 layers that stay within the tolerance.
+
+        calibration: of convert.METHODS, or "auto". Where none stays within it, the one that differs least.
+        """
+        best: Variant | None = None
+        for kept in filter(lambda count: convert.may_keep(self._ready, count), KEPT):
+            for method in AUTO if calibration == "auto" else (calibration,):
+                tried = self._tried(method, kept)
+                if best is None or tried.difference.mean < best.difference.mean:
+                    best = tried
+            assert best is not None
+            if best.difference.mean <= tolerance:
+                break
+        assert best is not None
+        return best
+
+    def timed(self, copies: Sequence[Variant]) -> list[Variant]:
+        """Return the original and the copies, each with its milliseconds."""
+        every = [Variant(ORIGINAL, self._file), *copies]
+        engines = {variant.kind: Engine(variant.file, self._hardware) for variant in every}
+        with self._progress(1, "measuring") as tell:
+            ms = latencies(engines, self._rows, tell)
+        return [replace(variant, ms=ms[variant.kind], bytes=variant.file.stat().st_size) for variant in every]
+
+    def _tried(self, method: str, kept: int) -> Variant:
+        out = self._work / f"int8-{method}-{kept}.onnx"
+        with self._progress(len(self._rows), f"calibrating ({method})") as tell:
+            convert.to_int8(self._ready, out, self._rows, method, kept, self._work / f"{method}.json", tell)
+        return self._compared(Variant("int8", out, method, kept))
+
+    def _compared(self, variant: Variant) -> Variant:
+        try:
+            outputs = self._outputs(variant.file, f"comparing {variant.kind}")
+        except (StartError, EngineError, BadInput) as error:
+            words = str(error).removeprefix(f"{variant.file}: ")
+            raise OptimizeError(f"{variant.kind}: the converted model does not run: {words}") from error
+        return replace(variant, differences=differences(self._original, outputs))
+
+    def _outputs(self, file: Path, what: str) -> list[Arrays]:
+        engine = Engine(file, self._hardware)
+        with self._progress(len(self._rows), what) as tell:
+            return outputs_of(engine, self._rows, tell)
