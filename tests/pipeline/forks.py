@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -92,14 +93,19 @@ class Pipelines:
         self._env |= {"BASH_ENV": str(folder / "spy"), "HOME": str(self._home)}
         self._env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # stands for MONOPOD_IMAGE
 
-    def run(self, checkout: Path, *jobs: str, timeout: float = 300) -> Ran:
+    def run(self, checkout: Path, *jobs: str, timeout: float = 600) -> Ran:
         """Run jobs by name, a manual one as if its button was pressed; no name runs what a push runs."""
         variables = [word for name, value in self._variables.items() for word in ("--variable", f"{name}={value}")]
         command = [*self._program, *jobs, "--force-shell-executor", "--shell-isolation", "--home", str(self._home), *variables]
-        done = subprocess.run(
-            command, cwd=checkout, env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
-        )
-        return Ran(done.returncode, COLOURS.sub("", done.stdout))
+        with subprocess.Popen(
+            command, cwd=checkout, env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
+        ) as running:
+            try:
+                output, _ = running.communicate(timeout=timeout)
+            except BaseException:
+                os.killpg(running.pid, signal.SIGKILL)  # its jobs too
+                raise
+        return Ran(running.returncode, COLOURS.sub("", output))
 
     def jobs(self, checkout: Path) -> dict[str, str]:
         """Return the jobs that a push would make, with when each runs."""

@@ -121,6 +121,7 @@ def cats(tmp_path: Path, needs: Callable[[str, str], str]) -> Iterator[Fork]:
         "REPOSITORY": f"{REGISTRY}/{name}/cats",
         "REGISTRY_USER": "pipeline",
         "REGISTRY_INSECURE": "yes",
+        "CACHE": "",
         "PIP_CACHE_DIR": str(Path.home() / ".cache/pip"),
     }
     upstream = platform(tmp_path / "platform", regions)
