@@ -4,26 +4,29 @@
 #   PIP_INDEX_URL   the package index, where it is not pip's own. One with a password belongs into a pip.conf, given as the
 #                   secret "pip". Both reach build stages alone: no final image holds them, nor its history.
 #   BUILD_PACKAGES  Debian packages that build a Python package which comes as source alone: "g++ python3-dev"
+# A name such as sr[c] may be missing: COPY is content when another one is there.
 ARG BASE=python:3.11-slim-bookworm
 
 # --- The service's folder and the platform's source, taken apart: each part becomes a layer of its own.
 FROM ${BASE} AS parts
 ARG SERVICE=.
 WORKDIR /parts
+COPY image/extras.py image/weights.py pyproject.toml requirements.lock build/
 COPY src/monopod.py platform/src/
 COPY src/serving platform/src/serving
 RUN python -m compileall -q --invalidation-mode unchecked-hash platform && chmod -R u=rwX,go=rX platform
-COPY ${SERVICE}/value.py value/
-COPY ${SERVICE}/src own/src
-COPY image/extras.py ${SERVICE}/model/Makefil[e] ./
-RUN rm -rf own/src/serving own/src/monopod.py && mkdir debian python making \
+COPY ${SERVICE}/value.py ${SERVICE}/model/Makefil[e] value/
+COPY pyproject.toml ${SERVICE}/sr[c] own/src/
+RUN rm -rf own/src/serving own/src/monopod.py own/src/pyproject.toml && mkdir debian python making \
     && if [ -e own/src/packages.txt ]; then mv own/src/packages.txt debian; fi \
     && if [ -e own/src/requirements.txt ]; then mv own/src/requirements.txt python; fi \
     && python -m compileall -q --invalidation-mode unchecked-hash own && chmod -R u=rwX,go=rX . \
-    && if [ -e Makefile ]; then cp -r platform/. own/. value/. making; fi
+    && if [ -e value/Makefile ]; then rm value/Makefile && cp -r platform/. own/. value/. making; fi
 
 # --- What every pod has: a user, the Debian packages of src/packages.txt, and how it is run.
 FROM ${BASE} AS pod
+LABEL org.opencontainers.image.title="monopod service" \
+      org.opencontainers.image.description="One model over HTTP: requests on port 8080, probes and metrics on 8081"
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app/src PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 EXPOSE 8080 8081
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
@@ -44,10 +47,9 @@ FROM pod AS model
 ARG SERVICE=.
 ARG PIP_INDEX_URL=""
 ENV PIP_CONFIG_FILE=/run/secrets/pip PIP_CACHE_DIR=/root/.cache/pip
-COPY image/extras.py image/weights.py pyproject.toml requirements.lock /build/
-COPY image/extras.py ${SERVICE}/mode[l] model/
-RUN rm model/extras.py && python /build/weights.py model && chmod -R u=rwX,go=rX model
-COPY --from=parts /parts/python /build/
+COPY --from=parts /parts/build /parts/python /build/
+COPY pyproject.toml ${SERVICE}/mode[l] model/
+RUN rm model/pyproject.toml && python /build/weights.py model && chmod -R u=rwX,go=rX model
 # hadolint ignore=DL3008,DL3042
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
     if [ -e model/Makefile ]; then \
@@ -69,7 +71,7 @@ ENV PIP_CONFIG_FILE=/run/secrets/pip PIP_CACHE_DIR=/root/.cache/pip PIP_CONSTRAI
 WORKDIR /wheels
 # hadolint ignore=DL3008,DL3009
 RUN if [ -n "$BUILD_PACKAGES" ]; then apt-get update && apt-get install --yes --no-install-recommends $BUILD_PACKAGES; fi
-COPY image/extras.py pyproject.toml requirements.lock /build/
+COPY --from=parts /parts/build /build
 
 FROM wheels AS wheels-cpu
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
@@ -78,7 +80,8 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
 COPY --from=parts /parts/python ./
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
     touch requirements.txt && mkdir own \
-    && python -m pip wheel --quiet --wheel-dir own --find-links platform --requirement requirements.txt && ls own >own.list
+    && python -m pip wheel --progress-bar off --wheel-dir own --find-links platform --requirement requirements.txt \
+    && ls own >own.list
 
 FROM wheels AS wheels-gpu
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
@@ -87,7 +90,8 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
 COPY --from=parts /parts/python ./
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
     touch requirements.txt && mkdir own \
-    && python -m pip wheel --quiet --wheel-dir own --find-links platform --requirement requirements.txt && ls own >own.list
+    && python -m pip wheel --progress-bar off --wheel-dir own --find-links platform --requirement requirements.txt \
+    && ls own >own.list
 
 # --- The two images: alike but for onnxruntime. What changes most often comes last.
 FROM pod AS gpu

@@ -39,7 +39,7 @@ index: .venv/serve        ## build the index of SERVICE from PICTURES, a folder 
 image:                    ## build the image of SERVICE, for TARGET cpu or gpu, and name it IMAGE; see docs/image.md
 	$(BUILD) --target $(TARGET) --build-arg SERVICE=$(SERVICE) $(if $(BASE),--build-arg BASE=$(BASE)) \
 		$(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL="$(PIP_INDEX_URL)") $(OPTIONS) --tag $(IMAGE) \
-		$(foreach label,title=$(call setting,service_name) revision=$(COMMIT) created=$(COMMITTED),--label org.opencontainers.image.$(label)) .
+		$(foreach label,revision=$(COMMIT) created=$(COMMITTED),--label org.opencontainers.image.$(label)) .
 
 test: .venv/dev           ## every test that needs no cluster and no GPU
 	$(BIN)/pytest -m "not gpu and not cluster"

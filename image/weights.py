@@ -31,8 +31,8 @@ class Claim:
 def prepare(folder: Path, made: bool) -> list[str]:
     """Merge the parts of a model folder and check what is there. Returns every mistake, a sentence each.
 
-    made: whether folder/Makefile has run. Before that, what Git ignores there is taken away, since an image is built of what is
-    committed, and may be missing. When there is nothing more to make, only what a pod needs is left.
+    made: whether folder/Makefile has run. Before that, what Git ignores there is taken away (an image is built of what is
+    committed), and files with a sum may be missing. Once there is nothing more to make, only what a pod needs is left.
     """
     finished = made or not (folder / "Makefile").is_file()
     if not finished:
@@ -51,11 +51,17 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _forget_made(folder: Path) -> None:
-    ignored = folder / ".gitignore"
-    lines = ignored.read_text(encoding="utf-8").split() if ignored.is_file() else []
-    for pattern in (line.strip("/") for line in lines if not line.startswith(("#", "!"))):
-        for path in sorted(folder.glob(pattern)):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Take away what folder/.gitignore names: plain patterns and exceptions, which is what such a folder needs."""
+    file = folder / ".gitignore"
+    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    kept = {folder / "Makefile", file, *_matches(folder, [line[1:] for line in patterns if line.startswith("!")])}
+    for path in sorted(_matches(folder, [line for line in patterns if not line.startswith("!")]) - kept):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _matches(folder: Path, patterns: list[str]) -> set[Path]:
+    return {path for pattern in patterns for path in folder.glob(pattern.strip("/"))}
 
 
 def _pointers(folder: Path) -> Iterator[str]:
@@ -94,7 +100,7 @@ def _claims(folder: Path) -> list[Claim]:
     for path in _files(folder):
         if path.name != LISTS and path.suffix != ".sha256":
             continue
-        for line in filter(None, path.read_text(encoding="utf-8").splitlines()):
+        for line in filter(None, path.read_text(encoding="utf-8", errors="replace").splitlines()):
             match = LINE.fullmatch(line.strip())
             name = path.stem if path.suffix else match and match["name"] or "FILE"
             found.append(Claim(path.parent / name, match["sum"].lower() if match else "", path))
@@ -118,11 +124,8 @@ def _broken(folder: Path, claim: Claim, merged: dict[Path, list[str]], finished:
     if not claim.wanted:
         return f"{said_by}: a line is no checksum; write it with `sha256sum {name} > {said_by}`"
     if not claim.path.is_file():
-        return (
-            f"{name} is not there, but {said_by} names it: add the file (or its parts), or take the line away"
-            if finished
-            else ""
-        )
+        words = f"{name} is not there, but {said_by} names it: add the file (or its parts), or take the line away"
+        return words if finished else ""
     found = _sum(claim.path)
     if found == claim.wanted:
         return ""

@@ -1,0 +1,136 @@
+"""Images that are really built: the context they are built from, `make image`, and what is in them.
+
+Knows buildah. Does not know what an image should hold.
+"""
+
+import contextlib
+import json
+import re
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.running import ROOT
+
+PARTS = (".dockerignore", "Dockerfile", "Makefile", "pyproject.toml", "requirements.lock", "value.py")
+FOLDERS = ("conf", "image", "model", "src")
+MARKER = "no-image-may-hold-this"
+LITTER = {
+    ".git/config": f"url = https://x:{MARKER}@example.com",
+    ".env": f"TOKEN={MARKER}",
+    "kubeconfig": f"token: {MARKER}",
+    "src/.env": f"TOKEN={MARKER}",
+    "src/deploy.key": MARKER,
+    "model/.netrc": f"password {MARKER}",
+    "tests/test_x.py": MARKER,
+    "src/test_server.py": MARKER,
+}
+
+
+def context(folder: Path) -> Path:
+    """Return a folder with what an image of the root's service is made of, and beside it what must not get in."""
+    folder.mkdir()
+    for part in PARTS:
+        shutil.copy(ROOT / part, folder)
+    for part in FOLDERS:
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name, text in LITTER.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@dataclass(frozen=True)
+class Built:
+    """How a build ended. seconds: from the command to its end. cores: seconds that it kept cores busy, whatever else ran."""
+
+    status: int
+    log: str
+    seconds: float
+    cores: float
+
+
+def make_image(folder: Path, image: str, **variables: str) -> Built:
+    """Run `make image` in a context, with these variables of make."""
+    begin, busy = time.monotonic(), _busy()
+    command = ["make", "image", f"IMAGE={image}", *(f"{name}={value}" for name, value in variables.items())]
+    result = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return Built(result.returncode, result.stdout, time.monotonic() - begin, _busy() - busy)
+
+
+def _busy() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def made(folder: Path, image: str, **variables: str) -> Built:
+    """Build an image. Raises AssertionError with the log when that fails."""
+    built = make_image(folder, image, **variables)
+    assert built.status == 0, built.log
+    return built
+
+
+def failed(folder: Path, image: str, **variables: str) -> str:
+    """Build an image that cannot be built, and return the log."""
+    before = _containers()
+    with forgotten(image):
+        built = make_image(folder, image, **variables)
+    assert built.status != 0, built.log
+    # buildah leaves the container of the step that failed; it was made of the image of the step before, the log's last.
+    last = re.findall(r"^--> ([0-9a-f]{11,})$", built.log, re.MULTILINE)[-1]
+    for container, parent in _containers().items():
+        if container not in before and parent.startswith(last):
+            buildah("rm", container)
+    return built.log
+
+
+def _containers() -> dict[str, str]:
+    return {each["id"]: each["imageid"] for each in json.loads(buildah("containers", "--json")) or []}
+
+
+def buildah(*arguments: str) -> str:
+    return subprocess.run(["buildah", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def about(image: str) -> dict[str, Any]:
+    """Return what is written of an image: its configuration, history and layers."""
+    found: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", image))
+    return found
+
+
+def layers(image: str) -> list[str]:
+    """Return the digests of an image's layers, the base's first."""
+    return list(about(image)["OCIv1"]["rootfs"]["diff_ids"])
+
+
+@contextlib.contextmanager
+def mounted(image: str) -> Iterator[Path]:
+    """Have an image's files in a folder."""
+    container = buildah("from", "--pull-never", image)
+    try:
+        yield Path(buildah("mount", container))
+    finally:
+        buildah("rm", container)
+
+
+def run(image: str, *command: str) -> str:
+    """Return what a command prints in a container of an image, as the image's user."""
+    container = buildah("from", "--pull-never", image)
+    try:
+        return buildah("run", "--isolation", "chroot", container, "--", *command)
+    finally:
+        buildah("rm", container)
+
+
+@contextlib.contextmanager
+def forgotten(image: str) -> Iterator[str]:
+    """Take an image away after a block, if it came to be."""
+    try:
+        yield image
+    finally:
+        subprocess.run(["buildah", "rmi", "--force", image], capture_output=True)

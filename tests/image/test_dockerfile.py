@@ -1,0 +1,44 @@
+"""The Dockerfile as text: what can be said of it without building."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.running import ROOT
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def stage(name: str) -> str:
+    """Return the instructions of a stage."""
+    (found,) = re.findall(rf"^FROM \S+ AS {name}\n(.*?)(?=^FROM |^# ---|\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    return str(found).strip()
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    result = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
+
+
+def test_the_two_images_differ_in_onnxruntime_alone() -> None:
+    for name in ("{}", "wheels-{}"):
+        cpu, gpu = (stage(name.format(extra)) for extra in ("cpu", "gpu"))
+        assert re.sub(r"\bcpu\b", "gpu", cpu) == gpu
+        assert cpu != gpu
+
+
+def test_the_last_layer_is_the_services_own_source() -> None:
+    assert [line for line in stage("cpu").splitlines() if line.startswith(("COPY", "RUN"))][-4:] == [
+        "COPY --from=model /app/model model/",
+        "COPY --from=parts /parts/platform ./",
+        "COPY --from=parts /parts/value ./",
+        "COPY --from=parts /parts/own ./",
+    ]
+
+
+def test_no_registrys_address_is_written_and_no_build_argument_reaches_a_final_stage() -> None:
+    assert re.findall(r"https?://(?!127\.0\.0\.1)", DOCKERFILE) == []
+    for name in ("pod", "cpu", "gpu"):
+        assert "ARG" not in stage(name)
