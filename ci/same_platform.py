@@ -6,12 +6,10 @@ nothing but the standard library. Reads no file of the branch.
 
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 PATHS = Path(__file__).resolve().parent.parent / "conf" / "PATHS"
-READ = ("value.py", "alerts.yaml", "model")  # what a deploy reads of a branch
-FILE, PROGRAM = "100644", "100755"  # git's modes of plain files
 SHOWN = 20
 
 
@@ -27,8 +25,8 @@ def is_services(path: str, known: dict[str, str]) -> bool:
     return bool(fitting) and known[max(fitting, key=len)] == "U"
 
 
-def refusal(changed: Sequence[str], modes: Iterable[tuple[str, str]], known: dict[str, str], platform: str) -> str:
-    """Return why a branch is refused, in words, or "". modes: git's mode of each file that a deploy reads."""
+def refusal(changed: Sequence[str], known: dict[str, str], platform: str) -> str:
+    """Return why a branch with these changes is refused, in words, or ""."""
     foreign = [path for path in changed if not is_services(path, known)]
     if foreign:
         return (
@@ -38,9 +36,6 @@ def refusal(changed: Sequence[str], modes: Iterable[tuple[str, str]], known: dic
             + f"a service's are {', '.join(path for path, owner in known.items() if owner == 'U')} (conf/PATHS)\n"
             "nothing was deployed; take the platform's version with `git merge`, or bring the change to the platform first"
         )
-    links = [path for mode, path in modes if mode not in (FILE, PROGRAM)]
-    if links:
-        return f"{', '.join(links)}: a link, where a deploy reads plain files alone; put the file itself there"
     return ""
 
 
@@ -51,9 +46,7 @@ def _git(*words: str) -> str:
 def main(commit: str) -> int:
     platform = _git("rev-parse", "--verify", f"{commit}^{{commit}}").strip()
     changed = _git("diff-tree", "-r", "-z", "--no-renames", "--name-only", platform, "HEAD").split("\0")[:-1]
-    tree = _git("ls-tree", "-r", "-z", "HEAD", "--", *READ).split("\0")[:-1]
-    modes = [(line.split(" ", 1)[0], line.split("\t", 1)[1]) for line in tree]
-    words = refusal(changed, modes, owners(PATHS.read_text(encoding="utf-8")), platform[:8])
+    words = refusal(changed, owners(PATHS.read_text(encoding="utf-8")), platform[:8])
     print(words or f"the platform's files are those of {platform[:8]}", file=sys.stderr if words else sys.stdout)
     return 1 if words else 0
 

@@ -1,0 +1,96 @@
+"""What the pipeline does not do: deploy master, or a branch that is not the platform's version. No cluster is asked."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.forks import Pipelines, commit, fork, git, platform
+from tests.running import ROOT
+
+pytestmark = pytest.mark.cluster
+
+SECRETS = {"KUBECONFIG": {"*/*": "apiVersion: v1\nkind: Config\n"}}
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return platform(tmp_path_factory.mktemp("upstream") / "platform", (ROOT / "conf/regions.yaml").read_text() + "# ours\n")
+
+
+@pytest.fixture
+def checkout(upstream: Path, tmp_path: Path) -> Path:
+    made = fork(upstream, tmp_path / "models")
+    git(made, "checkout", "--quiet", "-b", "cats")
+    commit(made, {"value.py": (made / "value.py").read_text().replace('"demo"', '"cats"')}, "Cats")
+    return made
+
+
+@pytest.fixture
+def pipelines(tmp_path: Path) -> Pipelines:
+    return Pipelines(tmp_path, SECRETS, {})
+
+
+def test_master_is_linted_and_tested_and_nothing_else(checkout: Path, pipelines: Pipelines) -> None:
+    git(checkout, "checkout", "--quiet", "master")
+    assert set(pipelines.jobs(checkout)) == {"lint", "test"}
+
+
+def test_a_branch_of_a_service_has_every_job_and_only_three_run_by_themselves(checkout: Path, pipelines: Pipelines) -> None:
+    jobs = pipelines.jobs(checkout)
+    assert {name for name, when in jobs.items() if when != "manual"} == {"lint", "test", "build"}
+    assert {"grey", "stop_grey", "ab_test", "stop_ab", "deploy-hk", "deploy-eu", "deploy-na", "rollback-hk"} < set(jobs)
+
+
+def test_a_branch_of_the_platform_alone_is_neither_built_nor_deployed(checkout: Path, pipelines: Pipelines) -> None:
+    git(checkout, "checkout", "--quiet", "-b", "better", "master")
+    commit(checkout, {"docs/more.md": "More.\n"}, "More")
+    assert set(pipelines.jobs(checkout)) == {"lint", "test"}
+
+
+@pytest.mark.parametrize("job", ["grey", "ab_test", "deploy-hk"])
+def test_a_changed_file_of_the_platform_is_refused_in_words(checkout: Path, pipelines: Pipelines, job: str) -> None:
+    commit(checkout, {"conf/plan.py": "import os\n"}, "Our own plan")
+    ran = pipelines.run(checkout, job)
+    assert ran.code != 0
+    assert "this branch differs from the platform" in ran.output
+    assert "conf/plan.py" in ran.output
+    assert "take the platform's version" in ran.output
+    assert "monopod render" not in ran.output
+
+
+def test_the_refusal_itself_is_the_platforms_and_not_the_branchs(checkout: Path, pipelines: Pipelines) -> None:
+    commit(checkout, {"ci/same-platform": "#!/bin/sh\n", "conf/PATHS": "U /\n"}, "A check that never refuses")
+    ran = pipelines.run(checkout, "deploy-eu")
+    assert ran.code != 0
+    assert "ci/same-platform" in ran.output
+    assert "in 2 of the files" in ran.output
+
+
+def test_a_branch_behind_the_platform_is_refused_until_it_merges(checkout: Path, upstream: Path, pipelines: Pipelines) -> None:
+    newer = fork(upstream, checkout.parent / "newer")
+    commit(newer, {"docs/new.md": "New.\n"}, "The platform goes on")
+    git(checkout, "fetch", "--quiet", str(newer), "master")
+    git(checkout, "push", "--quiet", "origin", "FETCH_HEAD:refs/heads/master")
+    assert "docs/new.md" in pipelines.run(checkout, "deploy-na").output
+    git(checkout, "merge", "--quiet", "--no-edit", "FETCH_HEAD")
+    assert "the platform's files are those of" in pipelines.run(checkout, "deploy-na").output
+
+
+def test_an_alerts_file_that_is_a_link_to_a_secret_is_refused(checkout: Path, pipelines: Pipelines) -> None:
+    (checkout / "alerts.yaml").unlink()
+    (checkout / "alerts.yaml").symlink_to("/proc/self/environ")
+    commit(checkout, {}, "A link")
+    for job in ("grey", "rollback-hk", "stop_ab"):
+        ran = pipelines.run(checkout, job)
+        assert ran.code != 0
+        assert "a link, where a deploy reads plain files alone" in ran.output
+        assert "PATH=" not in ran.output
+
+
+def test_code_of_the_branch_beside_value_py_is_not_run_by_a_deploy(checkout: Path, pipelines: Pipelines) -> None:
+    trap = f'open("{checkout.parent}/caught", "w")\n'
+    commit(checkout, {"src/yaml.py": trap, "src/jinja2.py": trap, "value.py": f"{trap}service_name = 'cats'\n"}, "Traps")
+    ran = pipelines.run(checkout, "deploy-hk")
+    assert ran.code != 0
+    assert "value.py:1: " in ran.output
+    assert not (checkout.parent / "caught").exists()
