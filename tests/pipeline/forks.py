@@ -22,6 +22,7 @@ from tests.running import ROOT
 
 HERE = Path(__file__).parent
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+FAILED = re.compile(r"finished in .*(?:WARN|FAIL) +(\d+)")
 SECRETS = ("KUBECONFIG", "REGISTRY_PASSWORD")
 # Sourced by every bash that a job starts: notes which secrets the job sees.
 SPY = "".join(f'[ -z "${{{name}:-}}" ] || echo "${{CI_JOB_NAME:-}} {name}" >>"SEEN"\n' for name in SECRETS)
@@ -70,7 +71,7 @@ def fork(upstream: Path, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Ran:
-    """One run of gitlab-ci-local. output: of all jobs, without colours."""
+    """One run of gitlab-ci-local. code: of the first job that failed. output: of all jobs, without colours."""
 
     code: int
     output: str
@@ -105,7 +106,9 @@ class Pipelines:
             except BaseException:
                 os.killpg(running.pid, signal.SIGKILL)  # its jobs too
                 raise
-        return Ran(running.returncode, COLOURS.sub("", output))
+        output = COLOURS.sub("", output)
+        failed = FAILED.search(output)  # a manual job's failure is no failure of the pipeline, nor of gitlab-ci-local
+        return Ran(int(failed[1]) if failed else running.returncode, output)
 
     def jobs(self, checkout: Path) -> dict[str, str]:
         """Return the jobs that a push would make, with when each runs."""
