@@ -47,7 +47,7 @@ def commit(folder: Path, files: Mapping[str, str | bytes | None], message: str) 
             path.write_bytes(content)
         else:
             path.write_text(content, encoding="utf-8")
-    git(folder, "add", "--all")
+    git(folder, "add", "--all", "--", *(files or ["."]))
     git(folder, "commit", "--quiet", "--message", message)
     return git(folder, "rev-parse", "HEAD")
 
@@ -82,6 +82,7 @@ class Pipelines:
 
     def __init__(self, folder: Path, secrets: Mapping[str, Mapping[str, str]], variables: Mapping[str, str]):
         self._program, self._home, self._variables = _program(), folder / "home", variables
+        self._at_home = ["--home", str(self._home)]
         self._seen = folder / "seen"
         kept = self._home / ".gitlab-ci-local" / "variables.yml"
         kept.parent.mkdir(parents=True)
@@ -97,7 +98,15 @@ class Pipelines:
     def run(self, checkout: Path, *jobs: str, timeout: float = 600) -> Ran:
         """Run jobs by name, a manual one as if its button was pressed; no name runs what a push runs."""
         variables = [word for name, value in self._variables.items() for word in ("--variable", f"{name}={value}")]
-        command = [*self._program, *jobs, "--force-shell-executor", "--shell-isolation", "--home", str(self._home), *variables]
+        command = [
+            *self._program,
+            *jobs,
+            "--force-shell-executor",
+            "--shell-isolation",
+            "--no-artifacts-to-source",
+            *self._at_home,
+            *variables,
+        ]
         with subprocess.Popen(
             command, cwd=checkout, env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
         ) as running:
@@ -113,7 +122,7 @@ class Pipelines:
     def jobs(self, checkout: Path) -> dict[str, str]:
         """Return the jobs that a push would make, with when each runs."""
         listed = subprocess.run(
-            [*self._program, "--list-json", "--home", str(self._home)],
+            [*self._program, "--list-json", *self._at_home],
             cwd=checkout,
             env=self._env,
             capture_output=True,
