@@ -103,7 +103,8 @@ class Pipelines:
             *jobs,
             "--force-shell-executor",
             "--shell-isolation",
-            "--no-artifacts-to-source",
+        how = ["--force-shell-executor", "--shell-isolation", "--no-artifacts-to-source", *self._at_home]
+        command = [*self._program, *jobs, *how, *variables]
             *self._at_home,
             *variables,
         ]
