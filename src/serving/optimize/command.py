@@ -32,7 +32,7 @@ def optimize_command(arguments: Namespace) -> int:
     except SchemaError as error:
         return _fail("\n".join(error.mistakes), arguments.json)
     except (OptimizeError, StartError) as error:
-        return _fail(str(error), arguments.json)
+        return _fail(str(error).replace(f"{arguments.service.resolve()}/", ""), arguments.json)
     if arguments.json:
         print(words.as_json(report), end="")
         return int(bool(report.refused))

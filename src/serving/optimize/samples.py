@@ -28,7 +28,7 @@ from serving.tensors import Arrays
 
 MOST_FILES = 256
 MOST_ROWS = 128
-MOST_BYTES = 512 * 2**20
+MOST_BYTES = 500_000_000
 SECONDS = 3600.0  # that one sample may take
 TAKEN = ("image/", "video/", "application/json")
 
@@ -107,8 +107,11 @@ def record(service: Service, named: Named, files: Sequence[Path], route: str, te
         named.name, lambda: from_function(named.name, engine.inputs, engine.outputs, recorder, options, service.metrics)
     )
     service.models[named.name].spec(Lifetime(time.monotonic(), SECONDS))  # opened and warm before anything is recorded
-    samples, share = Samples(len(files)), -(-MOST_ROWS // len(files))
-    for file in files:
+    samples = Samples(len(files))
+    for at, file in enumerate(files, 1):
+        share = at * MOST_ROWS // len(files) - len(samples.rows)  # what the files before it left over too
+        if share == 0 or samples.bytes >= MOST_BYTES:
+            continue
         recorder.listen(share)
         samples.sent += 1
         try:
@@ -117,12 +120,10 @@ def record(service: Service, named: Named, files: Sequence[Path], route: str, te
             samples.refused.append((file.name, str(error)))
         except Exception as error:
             samples.refused.append((file.name, in_words(error, service.folder / "src")))
-        for row in recorder.heard(min(share, MOST_ROWS - len(samples.rows))):
+        for row in recorder.heard(share):
             samples.rows.append(row)
             samples.bytes += sum(array.nbytes for array in row.values())
-        tell(samples.sent)
-        if samples.bytes >= MOST_BYTES or len(samples.rows) >= MOST_ROWS:
-            break
+        tell(at)
     if not samples.rows:
         raise OptimizeError(_nothing(samples, named.name))
     return samples

@@ -94,7 +94,7 @@ class Workshop:
         try:
             outputs = self._outputs(variant.file, f"comparing {variant.kind}")
         except (StartError, EngineError, BadInput) as error:
-            words = str(error).removeprefix(f"{variant.file}: ")
+            words = str(error).removeprefix(f"{variant.file}: ").replace(str(variant.file), "the file")
             raise OptimizeError(f"{variant.kind}: the converted model does not run: {words}") from error
         return replace(variant, differences=differences(self._original, outputs))
 

@@ -16,6 +16,7 @@ from serving.optimize.samples import MOST_BYTES, MOST_ROWS, Samples
 from serving.optimize.variants import Variant
 from serving.tables import size, table
 
+SLOWER = 1.05  # times the original, and more than noise
 HEAD = ("variant", "size", "ms", "ratio", "difference", "worst row", "")
 
 
@@ -177,10 +178,19 @@ def _legend(report: Report) -> str:
 
 
 def _notes(report: Report) -> list[str]:
-    lines = []
-    for each in report.variants:
+    lines, first = [], report.variants[0]
+    for each in report.variants[1:]:
         if each.calibration:
-            layers = f", the last {each.kept} layer{'s' * (each.kept > 1)} before each output stay FP32" if each.kept else ""
+            layers = f", the last {each.kept} layers" if each.kept > 1 else ", the last layer" if each.kept else ""
             bits = ", weights of 7 bits since this CPU has no VNNI" if report.narrow else ""
-            lines.append(f"{each.kind}: calibration {each.calibration}{layers}{bits}")
+            lines.append(
+                f"{each.kind}: calibration {each.calibration}{layers and layers + ' before each output in FP32'}{bits}"
+            )
+        if each.ms > SLOWER * first.ms:
+            why = (
+                ": a CPU computes FP16 in FP32, behind casts"
+                if (each.kind, report.hardware.provider) == ("fp16", "cpu")
+                else ""
+            )
+            lines.append(f"{each.kind} is slower than the original here{why}")
     return lines
