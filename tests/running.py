@@ -97,7 +97,9 @@ def launch(folder: Path, env: dict[str, str] | None = None) -> Running:
     command += ["--port", str(port), "--admin-port", str(admin_port)]
     paths = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **paths, **(env or {})})
+        # In a session of its own, Linux weighs it against the others as a whole, however nice its threads are among themselves.
+        environment = {**os.environ, **paths, **(env or {})}
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
     return Running(process, port, admin_port, log)
 
 

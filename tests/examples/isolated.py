@@ -33,7 +33,9 @@ class Isolated:
     def run(self, line: str) -> "subprocess.CompletedProcess[str]":
         """Run a shell line in the namespace, where a reader of the README would: in the repository's root."""
         command = ["nsenter", "--target", str(self.pid), "--net", *([] if os.geteuid() == 0 else ["--user"])]
-        return subprocess.run([*command, "bash", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [*command, "bash", "-c", line], cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=60
+        )
 
 
 @contextlib.contextmanager
@@ -49,6 +51,7 @@ def isolated(folder: Path) -> Iterator[Isolated]:
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+            start_new_session=True,
         )
     service = Isolated(folder, process.pid, log)
     try:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.running import ROOT, make_service
 
-SERVICES = ROOT / "tests/services"
+FACES, MASKS, SEARCH = (ROOT / path for path in ("examples/face-embedding", "examples/instance-masks", "tests/services/search"))
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 11251860\n"
 
 
@@ -31,15 +31,15 @@ def found(folder: Path) -> dict[str, dict[str, Any]]:
     return {line["model"] or line["file"]: line for line in answer["found"]}
 
 
-def copied(name: str, folder: Path) -> Path:
-    """Return a copy of one of the tests' services, with its models and not links to them."""
-    return Path(shutil.copytree(SERVICES / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")))
+def copied(service: Path, folder: Path) -> Path:
+    """Return a copy of a service."""
+    return Path(shutil.copytree(service, folder / "copy", ignore=shutil.ignore_patterns("__pycache__", "test_*")))
 
 
 def test_every_model_of_a_service_is_listed_with_its_file_and_its_cost() -> None:
-    faces = found(SERVICES / "faces")
-    assert list(faces) == ["faces", "pnet", "rnet", "onet"]
-    onet = SERVICES / "faces/model/onet.onnx"
+    faces = found(FACES)
+    assert list(faces) == ["pnet", "rnet", "onet", "dlibface"]
+    onet = FACES / "model/onet.onnx"
     assert faces["onet"]["file"] == "model/onet.onnx"
     assert faces["onet"]["bytes"] == onet.stat().st_size
     assert faces["onet"]["sha256"] == hashlib.sha256(onet.read_bytes()).hexdigest()
@@ -48,61 +48,59 @@ def test_every_model_of_a_service_is_listed_with_its_file_and_its_cost() -> None
 
 
 def test_models_of_first_use_and_functions_are_listed_too() -> None:
-    status, out, _ = verified(SERVICES / "search")
+    status, out, _ = verified(SEARCH)
     assert status == 0
     assert "questions BYTES[-1] -> places INT64[-1, 3], scores FP32[-1, 3]" in out
-    masks = found(SERVICES / "masks")
-    assert {name: line["problem"] for name, line in masks.items()} == {"nuclei": "", "objects": ""}
+    masks = found(MASKS)
+    assert {name: line["problem"] for name, line in masks.items()} == {"u2netp-dyn": "", "unet": ""}
 
 
 def test_each_broken_model_is_one_line_with_its_cure_among_those_that_are_right(tmp_path: Path) -> None:
-    model = copied("faces", tmp_path) / "model"
+    model = copied(FACES, tmp_path) / "model"
     whole = (model / "dlibface-fp16.onnx").read_bytes()
     (model / "dlibface-fp16.onnx").write_bytes(whole[: len(whole) // 2])
     (model / "pnet.onnx").unlink()
     (model / "rnet.onnx").write_bytes(b"")
-    faces = found(tmp_path / "faces")
-    assert "not loaded as an ONNX model" in faces["faces"]["problem"]
-    assert faces["faces"]["problem"].endswith("is the file whole?")
+    faces = found(tmp_path / "copy")
+    assert "not loaded as an ONNX model" in faces["dlibface"]["problem"]
+    assert faces["dlibface"]["problem"].endswith("is the file whole?")
     assert faces["pnet"]["problem"].startswith("no such file; put the model there")
     assert faces["rnet"]["problem"] == "the file is empty; put the model there again"
     assert faces["onet"]["problem"] == ""
-    status, out, err = verified(tmp_path / "faces")
+    status, out, err = verified(tmp_path / "copy")
     assert (status, err) == (1, "")
-    assert [line.split()[0] for line in out.splitlines()[1:]] == ["WRONG", "WRONG", "WRONG", "ok", "3"]
-    assert "3 of 4 wrong" in out
+    assert [line.split()[0] for line in out.splitlines()[1:5]] == ["WRONG", "WRONG", "ok", "WRONG"]
+    assert "4 of 5 wrong" in out, "its setup reads the files too"
     assert str(tmp_path) not in out
 
 
 def test_a_git_lfs_pointer_is_called_one(tmp_path: Path) -> None:
-    (copied("faces", tmp_path) / "model/onet.onnx").write_text(POINTER)
-    assert found(tmp_path / "faces")["onet"]["problem"] == "a Git LFS pointer, not the model itself; run git lfs pull"
+    (copied(FACES, tmp_path) / "model/onet.onnx").write_text(POINTER)
+    assert found(tmp_path / "copy")["onet"]["problem"] == "a Git LFS pointer, not the model itself; run git lfs pull"
 
 
 def test_a_file_that_is_not_the_one_that_a_list_names_is_told_though_it_opens(tmp_path: Path) -> None:
-    model = copied("masks", tmp_path) / "model"
-    sums = [f"{hashlib.sha256((model / name).read_bytes()).hexdigest()}  {name}" for name in ("unet.onnx", "u2netp-dyn.onnx")]
-    (model / "SHA256SUMS").write_text("\n".join(sums) + "\n")
-    assert {line["listed"] for line in found(tmp_path / "masks").values()} == {"model/SHA256SUMS"}
+    model = copied(MASKS, tmp_path) / "model"
+    assert {line["listed"] for line in found(tmp_path / "copy").values()} == {"model/SHA256SUMS"}
     shutil.copy(model / "u2netp-dyn.onnx", model / "unet.onnx")
-    masks = found(tmp_path / "masks")
-    assert masks["nuclei"]["problem"].startswith("not the file that model/SHA256SUMS names (aabad3b5d258): fetch that one")
-    assert masks["objects"]["problem"] == ""
+    masks = found(tmp_path / "copy")
+    assert masks["unet"]["problem"].startswith("not the file that model/SHA256SUMS names (aabad3b5d258): fetch that one")
+    assert masks["u2netp-dyn"]["problem"] == ""
 
 
 def test_files_that_a_list_names_and_no_model_are_checked_too(tmp_path: Path) -> None:
-    model = copied("search", tmp_path) / "model"
+    model = copied(SEARCH, tmp_path) / "model"
     (model / "corpus.txt.sha256").write_text(hashlib.sha256((model / "corpus.txt").read_bytes()).hexdigest())
     (model / "index.sha256").write_text(f"{'0' * 64} *index.npy\nnot a checksum\n")
-    lines = found(tmp_path / "search")
+    lines = found(tmp_path / "copy")
     assert (lines["model/corpus.txt"]["listed"], lines["model/corpus.txt"]["problem"]) == ("model/corpus.txt.sha256", "")
     assert lines["model/index.npy"]["problem"] == "model/index.sha256 names it, and it is missing: put it there"
     assert lines["list"]["problem"].startswith("line 2 is no checksum; write it with: sha256sum")
 
 
 def test_a_setup_that_fails_is_one_line_in_words(tmp_path: Path) -> None:
-    (copied("search", tmp_path) / "model/corpus.txt").unlink()
-    (line,) = found(tmp_path / "search").values()
+    (copied(SEARCH, tmp_path) / "model/corpus.txt").unlink()
+    (line,) = found(tmp_path / "copy").values()
     assert line["model"] == "setup"
     assert line["problem"] == "model/corpus.txt: holds 0 sentences, must hold 3 or more, one a line"
 
