@@ -98,16 +98,8 @@ class Pipelines:
     def run(self, checkout: Path, *jobs: str, timeout: float = 600) -> Ran:
         """Run jobs by name, a manual one as if its button was pressed; no name runs what a push runs."""
         variables = [word for name, value in self._variables.items() for word in ("--variable", f"{name}={value}")]
-        command = [
-            *self._program,
-            *jobs,
-            "--force-shell-executor",
-            "--shell-isolation",
         how = ["--force-shell-executor", "--shell-isolation", "--no-artifacts-to-source", *self._at_home]
         command = [*self._program, *jobs, *how, *variables]
-            *self._at_home,
-            *variables,
-        ]
         with subprocess.Popen(
             command, cwd=checkout, env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
         ) as running:
