@@ -5,7 +5,6 @@ Knows buildah. Does not know what an image should hold.
 
 import contextlib
 import json
-import re
 import resource
 import shutil
 import subprocess
@@ -81,10 +80,9 @@ def failed(folder: Path, image: str, **variables: str) -> str:
     with forgotten(image):
         built = make_image(folder, image, **variables)
     assert built.status != 0, built.log
-    # buildah leaves the container of the step that failed; it was made of the image of the step before, the log's last.
-    last = re.findall(r"^--> ([0-9a-f]{11,})$", built.log, re.MULTILINE)[-1]
+    # buildah leaves the container of the step that failed, made of an image that the log names by its first 11 digits.
     for container, parent in _containers().items():
-        if container not in before and parent.startswith(last):
+        if container not in before and parent[:11] in built.log:
             buildah("rm", container)
     return built.log
 

@@ -1,0 +1,83 @@
+"""Pods of a real cluster, found by KUBECONFIG: made, waited for, asked, spoken to inside, and taken away.
+
+Knows the kubernetes client. Does not know what runs in a pod.
+"""
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.stream import stream
+
+Item = dict[str, Any]
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest"}
+
+
+class Pod:
+    """One pod, by its name."""
+
+    def __init__(self, api: Any, namespace: str, name: str):
+        self._api, self._namespace, self._name = api, namespace, name
+
+    def status(self) -> Item:
+        """Return its status as the API server's JSON."""
+        found = self._api.api_client.sanitize_for_serialization(self._api.read_namespaced_pod(self._name, self._namespace))
+        return dict(found["status"])
+
+    def wait(self, done: Callable[[Item], bool], seconds: float) -> Item:
+        """Return the status once it is as wanted. Raises AssertionError with status and log when it takes too long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            status = self.status()
+            if done(status):
+                return status
+            time.sleep(0.2)
+        raise AssertionError(f"after {seconds} s: {json.dumps(status, indent=1)}\n{self.log()}")
+
+    def log(self) -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return str(self._api.read_namespaced_pod_log(self._name, self._namespace))
+
+    def post(self, port: int, path: str, body: bytes, kind: str) -> Any:
+        """Return the JSON answer of a POST, sent by way of the API server."""
+        where = f"/api/v1/namespaces/{self._namespace}/pods/{self._name}:{port}/proxy{path}"
+        api = self._api.api_client
+        headers = {"Content-Type": kind}
+        api.update_params_for_auth(headers, [], ["BearerToken"], where, "POST", body)
+        return json.loads(api.call_api("POST", api.configuration.host + where, headers, body).read())
+
+    def run(self, *command: str) -> tuple[int, str]:
+        """Run a command in the pod's container. Returns its exit code and what it printed."""
+        socket = stream(
+            self._api.connect_get_namespaced_pod_exec, self._name, self._namespace, command=list(command),
+            stdout=True, stderr=True, stdin=False, tty=False, _preload_content=False,
+        )  # fmt: skip
+        try:
+            socket.run_forever(timeout=60)
+            return int(socket.returncode), socket.read_all()
+        finally:
+            socket.close()
+            socket.sock.shutdown()  # close() leaves it open when the server was the first to end
+
+
+def context() -> str:
+    """Return the kubeconfig's current context."""
+    return str(config.list_kube_config_contexts()[1]["name"])  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def running_pod(namespace: str, name: str, spec: Item) -> Iterator[Pod]:
+    """Have a pod in a namespace of its own, in which Kubernetes' restricted standard is enforced."""
+    api: Any = client.CoreV1Api(config.new_client_from_config(context=context()))  # type: ignore[no-untyped-call]
+    api.create_namespace({"metadata": {"name": namespace, "labels": RESTRICTED}})
+    try:
+        api.create_namespaced_pod(namespace, {"metadata": {"name": name}, "spec": spec})
+        yield Pod(api, namespace, name)
+    finally:
+        api.delete_namespace(namespace, grace_period_seconds=0)
+        api.api_client.rest_client.pool_manager.clear()
