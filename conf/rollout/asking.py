@@ -127,7 +127,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     versions = ", ".join(f"{name} ({count})" if len(row["runs"]) > 1 else name for name, count in row["runs"].items())
     there = row["wanted"] or row["ready"]
     ready = f"{row['ready']}/{row['wanted']}" if there else ""
-    cells = {**row, "version": versions or ("none serves" if there else ""), "ready": ready}
+    version = versions or ("none ready" if there else "")
+    cells = {**row, "version": version, "ready": ready, "restarts": row["restarts"] if there else ""}
     return tuple(str(cells[name]) for name in HEAD)
 
 

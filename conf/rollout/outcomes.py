@@ -141,7 +141,7 @@ def runs_at(spot: Spot) -> Mapping[str, int] | None:
 def lines(outcome: Outcome) -> Iterator[str]:
     """Yield an outcome as a person reads it."""
     version = f" {outcome.version}" if outcome.version else ""
-    now = f"; {Running(outcome.runs, 0)} now" if outcome.runs is not None and outcome.state != "removed" else ""
+    now = f"; now {Running(outcome.runs, 0)}" if outcome.runs is not None and outcome.state != "removed" else ""
     words = f": {outcome.words}" if outcome.words else ""
     yield f"{outcome.region}, {outcome.track}: {outcome.state}{version}{words}{now}"
     yield from (f"    event: {line}" for line in outcome.events)

@@ -191,7 +191,8 @@ def _wait_way_in(place: Place, version: str, say: Say) -> None:
 
 def _undo(place: Place, kept: History, cause: NotReady | ClusterError, mine: Lease, say: Say) -> Undone:
     """Take back the last release, which failed, and return what is to be told."""
-    say(f"it failed: {cause}")
+    if isinstance(cause, ClusterError):
+        say(str(cause))
     try:
         good = kept.good
         if good is None:

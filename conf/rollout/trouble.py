@@ -24,7 +24,7 @@ CURES = {
     QUOTA: "ask for less in value.py, or have the quota raised; a roll-out needs room for one pod more",
     CONFIG: "the message names what is missing or not allowed in the namespace",
     NODE: "the node is in trouble; the platform engineer looks there",
-    WAY_IN: "look at the gateway, its listeners and the route's status",
+    WAY_IN: "look at the gateway, its listeners and the route's status, and whether the image is this service's",
     PAUSED: "`kubectl rollout resume` goes on with it",
 }
 
@@ -122,8 +122,9 @@ def _lacks(what: str) -> str:
 
 def _pull_error(waiting: Item, events: Sequence[Item]) -> str:
     told = [e["message"] for e in events if e.get("reason") == "Failed" and "pull" in e.get("message", "").lower()]
-    longest = max([*told, waiting.get("message", "")], key=len, default="")
-    return _short(longest or waiting.get("reason", ""))
+    longest = " ".join(max([*told, waiting.get("message", "")], key=len, default="").split())
+    # The runtime tells it from the outside in: the registry's own words come last.
+    return (longest if len(longest) <= 200 else f"...{longest[-200:]}") or waiting.get("reason", "")
 
 
 def _probe_event(events: Sequence[Item]) -> str:

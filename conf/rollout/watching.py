@@ -46,8 +46,8 @@ class Running:
     restarts: int
 
     def __str__(self) -> str:
-        counts = (f"{version} in {count} {'pod' if count == 1 else 'pods'}" for version, count in self.versions.items())
-        return f"{' and '.join(counts)} serves" if self.versions else "nothing serves"
+        counts = (f"version {name} in {count} {'pod' if count == 1 else 'pods'}" for name, count in self.versions.items())
+        return " and ".join(counts) or "no ready pod"
 
 
 class NotReady(Exception):

@@ -3,10 +3,11 @@
 Found by KUBECONFIG alone. A region uses the context of its name, or the current one where there is none.
 """
 
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -18,9 +19,10 @@ Item = dict[str, Any]
 
 
 class Cluster:
-    """One API server."""
+    """One API server, by its context."""
 
-    def __init__(self, context: str | None):
+    def __init__(self, context: str):
+        self.context = context
         self._client: Any = dynamic.DynamicClient(config.new_client_from_config(context=context))  # type: ignore[no-untyped-call]
 
     def refusal(self, item: Item) -> str:
@@ -38,6 +40,54 @@ class Cluster:
         except (ApiException, DynamicApiError) as error:
             return f"{item['kind']} {metadata['namespace']}/{metadata['name']}: {error.body!r}"
         return ""
+
+    def ask(self, method: str, path: str, body: Item | None = None, content: str = "application/json", **query: str) -> Item:
+        """Return what a path of the API answers. Raises ApiException, DynamicApiError."""
+        answer = self._client.request(
+            method, path, body=body, content_type=content, query_params=list(query.items()), serialize=False
+        )
+        found: Item = json.loads(answer.data)
+        return found
+
+    def find(self, path: str) -> Item | None:
+        """Return an object by its path, or None."""
+        try:
+            return self.ask("get", path)
+        except (ApiException, DynamicApiError) as error:
+            if error.status != 404:
+                raise
+            return None
+
+    def by_hand(self, path: str, item: Item, manager: str = "kubectl-edit") -> Item:
+        """Change an object as a person does with kubectl; or make it, where the path is a kind's."""
+        if "apiVersion" in item:
+            return self.ask("post", path, item, fieldManager="kubectl-create")
+        return self.ask("patch", path, item, "application/merge-patch+json", fieldManager=manager)
+
+    @contextmanager
+    def having(self, path: str, item: Item) -> Iterator[Item]:
+        """Have an object for the length of a block. path: its kind's."""
+        made = self.by_hand(path, item)
+        try:
+            yield made
+        finally:
+            with suppress(ApiException, DynamicApiError):
+                self.ask("delete", f"{path}/{item['metadata']['name']}")
+
+    @contextmanager
+    def own_namespaces(self, *names: str) -> Iterator[None]:
+        """Have empty namespaces, and take them away with all that is in them."""
+        for name in names:
+            if self._has_namespace(name):
+                self.ask("delete", f"/api/v1/namespaces/{name}")
+        for name in names:
+            self._has_namespace(name)
+            self.by_hand("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        try:
+            yield
+        finally:
+            for name in names:
+                self.ask("delete", f"/api/v1/namespaces/{name}")
 
     @contextmanager
     def namespaces(self, names: Sequence[str], labels: dict[str, str] | None = None) -> Iterator[None]:
@@ -76,5 +126,5 @@ def clusters(regions: Sequence[str]) -> dict[str, Cluster]:
     contexts, current = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
     known = {context["name"] for context in contexts}
     chosen = {region: region if region in known else current["name"] for region in regions}
-    made = {context: Cluster(context) for context in set(chosen.values())}
+    made = {context: Cluster(context) for context in sorted(set(chosen.values()))}
     return {region: made[context] for region, context in chosen.items()}

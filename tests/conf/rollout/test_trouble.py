@@ -39,6 +39,14 @@ def test_an_image_that_is_not_there_is_hopeless_and_the_registrys_words_are_kept
     assert "check its name and tag" in str(found)
 
 
+def test_of_a_long_story_about_an_image_the_end_is_told() -> None:
+    said = f"Failed to pull image: {'failed to resolve reference ' * 20}: x:9: not found"
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}}}
+    words = only(*troubles([pod(waiting)], [event("Failed", said)], [])).words
+    assert words.endswith("x:9: not found")
+    assert len(words) < 250
+
+
 def test_an_image_that_cannot_be_pulled_once_may_come_yet() -> None:
     waiting = {"state": {"waiting": {"reason": "ErrImagePull", "message": "dial tcp: i/o timeout"}}}
     assert not only(*troubles([pod(waiting)], [event("Failed", "Failed to pull image: i/o timeout")], [])).hopeless

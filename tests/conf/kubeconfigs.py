@@ -1,0 +1,45 @@
+"""Kubeconfigs made from the one of KUBECONFIG: as somebody else, or through a wire that a test cuts. Knows their form alone."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Item = dict[str, Any]
+
+
+def written(file: Path, context: str, *, token: str = "", port: int = 0) -> str:
+    """Write a kubeconfig of one context: with another's token, or through a port of this machine. Returns its path."""
+    cluster, user = _found(context)
+    if port:
+        cluster |= {"server": f"https://127.0.0.1:{port}", "tls-server-name": address(context)[0]}
+    found = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": context,
+        "contexts": [{"name": context, "context": {"cluster": "it", "user": "who"}}],
+        "clusters": [{"name": "it", "cluster": cluster}],
+        "users": [{"name": "who", "user": {"token": token} if token else user}],
+    }
+    file.write_text(yaml.safe_dump(found))
+    return str(file)
+
+
+def address(context: str) -> tuple[str, int]:
+    """Return host and port of a context's API server."""
+    cluster, _ = _found(context)
+    host, _, port = cluster["server"].partition("://")[2].partition("/")[0].partition(":")
+    return host, int(port or 443)
+
+
+def _found(context: str) -> tuple[Item, Item]:
+    """Return the cluster and the user of a context."""
+    files = [Path(each) for each in os.environ["KUBECONFIG"].split(os.pathsep) if each]
+    read = [yaml.safe_load(file.read_text()) for file in files]
+
+    def named(kind: str, name: str) -> Item:
+        return next(dict(each[kind]) for part in read for each in part[f"{kind}s"] if each["name"] == name)
+
+    chosen = named("context", context)
+    return named("cluster", chosen["cluster"]), named("user", chosen["user"])

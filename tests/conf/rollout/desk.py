@@ -1,0 +1,155 @@
+"""Where a person sits who deploys: a service's folder, regions.yaml, a kubeconfig, and the command.
+
+Knows how the command is typed and what it prints. Does not know what is in a cluster.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.running import ROOT
+
+REGISTRY = os.environ.get("MONOPOD_TEST_REGISTRY", "localhost:5000")
+GATEWAY = os.environ.get("MONOPOD_TEST_GATEWAY", "http://127.0.0.1:30080")
+SETTINGS: dict[str, Any] = {
+    "cpu": 0.1,
+    "memory": "512Mi",
+    "init_delay_second": 20,
+    "timeout_second": 3,
+    "upload_timeout_second": 2,
+    "drain_delay_second": 0.5,
+    "queue_limit": 8,
+    "max_rows_per_request": 8,
+    "max_body": "1Mi",
+    "model_path": "model/digits.onnx",
+}
+NOWHERE = {"monopod-test": "nowhere"}  # a label that no node has, until a test gives it to one
+REGION: dict[str, Any] = {
+    "host": "*",
+    "routing": "gateway-api",
+    "gateway": {"namespace": "gateway", "name": "gateway", "pods": "envoy-gateway-system"},
+    "sidecars": False,
+    "mesh": {},
+    "prometheus": {"namespace": "monitoring", "url": "http://prometheus.monitoring:9090", "labels": {}},
+    "gpu": {"resource": "aliyun.com/gpu-mem", "unit": "GiB"},
+    "reserved": {"cpu": 0, "memory": "0"},
+    "nodes": [{"name": "any", "cpu": 32, "memory": "64Gi", "cards": 1, "card_memory": 16, "price": 1, "labels": NOWHERE}],
+}
+WHO = {"GITLAB_USER_LOGIN": "ann", "CI_PROJECT_PATH": "like/models", "CI_COMMIT_REF_NAME": "cats"}
+
+
+def image(tag: str) -> str:
+    return f"{REGISTRY}/rollout-test/digits:{tag}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+@dataclass
+class Started:
+    """A command at work."""
+
+    process: subprocess.Popen[bytes]
+    file: Path
+
+    @property
+    def text(self) -> str:
+        return self.file.read_text()
+
+    def until(self, words: str, seconds: float = 30) -> float:
+        """Wait until it has printed some words, and return how many seconds that took."""
+        begin = time.monotonic()
+        while words not in self.text:
+            assert self.process.poll() is None, f"it ended before {words!r}:\n{self.text}"
+            assert time.monotonic() < begin + seconds, f"it did not say {words!r} in {seconds} s:\n{self.text}"
+            time.sleep(0.05)
+        return time.monotonic() - begin
+
+    def ends(self, status: int, seconds: float = 60) -> str:
+        """Wait until it has ended with a status, and return all that it printed."""
+        try:
+            found = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            found = None
+        assert found == status, f"status {found}:\n{self.text}"
+        return self.text
+
+
+@dataclass
+class Desk:
+    """One service of a person, and the clusters that the kubeconfig names."""
+
+    folder: Path
+    user: str
+    contexts: dict[str, str]  # region -> context
+    name: str = "digits"
+    environment: dict[str, str] = field(default_factory=dict)
+    started: list[Started] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        (self.folder / "model").mkdir(parents=True)
+        (self.folder / "model" / "digits.onnx").symlink_to(ROOT / "bench/digits/model/digits.onnx")
+        regions = {name: {**REGION, "context": context} for name, context in self.contexts.items()}
+        if "hk" in regions:
+            regions["hk"]["way_in"] = GATEWAY
+        found = {"currency": "USD", "registry": REGISTRY, "grey": [*regions][-1], "ab": [*regions][0], "regions": regions}
+        self.regions.write_text(yaml.safe_dump(found, sort_keys=False))
+        self.set()
+
+    @property
+    def regions(self) -> Path:
+        return self.folder / "regions.yaml"
+
+    def set(self, **settings: Any) -> None:
+        """Write value.py: the usual settings and these."""
+        found = {"service_name": self.name, "username": self.user, **SETTINGS, **settings}
+        (self.folder / "value.py").write_text("".join(f"{name} = {value!r}\n" for name, value in found.items()))
+
+    def command(self, name: str, *words: str, tag: str = "") -> list[str]:
+        named = ["--image", image(tag)] if tag else []
+        command = [sys.executable, "-m", "monopod", name, "--service", str(self.folder), "--regions", str(self.regions)]
+        return [*command, *named, *words]
+
+    def surroundings(self, more: dict[str, str]) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "NO_PROXY": "*", **WHO, **self.environment, **more}
+
+    def run(self, name: str, *words: str, tag: str = "", status: int = 0, seconds: float = 90, **more: str) -> Done:
+        """Run a command, which must end with a status."""
+        done = subprocess.run(
+            self.command(name, *words, tag=tag), env=self.surroundings(more), capture_output=True, text=True, timeout=seconds
+        )
+        assert done.returncode == status, f"status {done.returncode}:\n{done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self, name: str, *words: str, tag: str = "", **more: str) -> Started:
+        """Start a command and do not wait for it."""
+        file = self.folder / f"{name}-{time.monotonic_ns()}.log"
+        with file.open("wb") as out:
+            command = self.command(name, *words, tag=tag)
+            environment = self.surroundings({"PYTHONUNBUFFERED": "1", **more})
+            process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        self.started.append(Started(process, file))
+        return self.started[-1]
+
+    def clear(self) -> None:
+        """End what a test that failed left at work."""
+        for each in self.started:
+            each.process.kill()
+            each.process.wait()

@@ -1,0 +1,71 @@
+"""Releases that fail on a real node, each in its own way: told in words, undone, and what served before goes on serving."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.conf.cluster import Cluster
+from tests.conf.rollout.asked import kinds, pods, standing, url, version
+from tests.conf.rollout.desk import Desk
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+Make = Callable[..., Desk]
+FAILURES = [
+    ("nowhere", 20, ["its image cannot be pulled", "digits:nowhere: not found", "check its name and tag"], {}, "60"),
+    (
+        "crash",
+        21,
+        ["it ended with exit code 1", "log: /app/model/digits.onnx: not loaded as an ONNX model", "event: BackOff"],
+        {},
+        "60",
+    ),
+    ("no-model", 21, ["it ended with exit code 1", "model/other.onnx", "run the image locally"], {}, "60"),
+    ("swells", 22, ["it was killed for its memory", "raise memory in value.py"], {"memory": "300Mi"}, "60"),
+    ("sleeps", 23, ["its probe has not passed", "statuscode: 503", "raise init_delay_second"], {}, "8"),
+]
+
+
+@pytest.fixture(scope="module")
+def hk(servers: dict[str, Cluster]) -> Cluster:
+    return servers["hk"]
+
+
+@pytest.fixture(scope="module")
+def serving(images: None, user: str, hk: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A service whose first version serves."""
+    mine = Desk(tmp_path_factory.mktemp("failures") / "service", user, {"hk": hk.context})
+    mine.run("deploy", tag="1")
+    yield mine
+    mine.clear()
+
+
+@pytest.mark.parametrize(("tag", "status", "told", "settings", "seconds"), FAILURES, ids=[each[0] for each in FAILURES])
+def test_a_release_that_fails_is_undone_and_the_one_before_serves_on(
+    serving: Desk, hk: Cluster, tag: str, status: int, told: list[str], settings: dict[str, Any], seconds: str
+) -> None:
+    before = pods(hk, serving)
+    serving.set(**settings)
+    done = serving.run("deploy", "--timeout", seconds, tag=tag, status=status)
+    assert [words for words in told if words not in done.text] == []
+    assert "hk, prod: undone: " in done.err
+    assert "release 1 (1) serves, as before; now version 1 in 1 pod" in done.err
+    assert (version(url(serving)), pods(hk, serving)) == ("1", before)  # the very same pod, never started again
+    row = standing(serving)
+    assert (row["version"], row["runs"], row["state"], row["troubles"]) == ("1", {"1": 1}, f"{tag} was undone", [])
+
+
+def test_a_first_release_that_fails_is_taken_away_and_says_why(desk: Make, hk: Cluster) -> None:
+    mine = desk("hk", name="first")
+    done = mine.run("deploy", tag="crash", status=21)
+    assert "it was the first release and was taken away; nothing serves; now no ready pod" in done.err
+    assert "event: SuccessfulCreate: Created pod: first-" in done.err
+    assert "log: /app/model/digits.onnx: not loaded as an ONNX model" in done.err
+    assert (kinds(hk, mine.user, "first"), version(url(mine))) == (set(), "status 404")
+    assert standing(mine)["state"] == "crash failed and was taken away"
+
+
+def test_a_model_that_is_not_in_the_folder_is_refused_before_anything_is_asked(serving: Desk) -> None:
+    serving.set(model_path="model/other.onnx")
+    done = serving.run("deploy", tag="1", status=1, KUBECONFIG="/nowhere")
+    assert "'model/other.onnx' is not in the service's folder: add the file, or correct model_path" in done.err

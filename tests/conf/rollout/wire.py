@@ -1,0 +1,59 @@
+"""A wire between a command and an API server, which a test cuts and mends. Knows bytes alone."""
+
+import contextlib
+import socket
+import threading
+
+
+class Wire:
+    """A TCP proxy on a port of this machine."""
+
+    def __init__(self, host: str, port: int):
+        self._to = (host, port)
+        self._open = True
+        self._pairs: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Close all connections, and each new one at once."""
+        self._open = False
+        for each in self._pairs:
+            _shut(each)
+        self._pairs.clear()
+
+    def mend(self) -> None:
+        self._open = True
+
+    def close(self) -> None:
+        self.cut()
+        _shut(self._listener)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                here, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self._open:
+                here.close()
+                continue
+            there = socket.create_connection(self._to)
+            self._pairs += [here, there]
+            for source, sink in ((here, there), (there, here)):
+                threading.Thread(target=_carry, args=(source, sink), daemon=True).start()
+
+
+def _carry(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    _shut(sink)
+    _shut(source)
+
+
+def _shut(each: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+    each.close()
