@@ -1,4 +1,4 @@
-"""monopod verify, as a user runs it: on the tests' services, and on copies of them that are broken."""
+"""monopod verify, as a user runs it: on the examples, and on copies of them that are broken."""
 
 import hashlib
 import json
@@ -12,7 +12,16 @@ import pytest
 
 from tests.running import ROOT, make_service
 
-FACES, MASKS, SEARCH = (ROOT / path for path in ("examples/face-embedding", "examples/instance-masks", "tests/services/search"))
+FACES, SEARCH = ROOT / "examples/face-embedding", ROOT / "tests/services/search"
+MODELS = ("tests/models/digits.onnx", "tests/models/unet.onnx")
+FIRST_USE = """
+from serving.service import Service
+
+
+class Small(Service):
+    def setup(self):
+        self.models.on_demand("cells", "model/unet.onnx", warmup_shapes={"images": (1, 64, 64)})
+"""
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 11251860\n"
 
 
@@ -47,12 +56,10 @@ def test_every_model_of_a_service_is_listed_with_its_file_and_its_cost() -> None
     assert 0 < faces["onet"]["row_ms"] < 10_000
 
 
-def test_models_of_first_use_and_functions_are_listed_too() -> None:
+def test_functions_are_listed_too() -> None:
     status, out, _ = verified(SEARCH)
     assert status == 0
     assert "questions BYTES[-1] -> places INT64[-1, 3], scores FP32[-1, 3]" in out
-    masks = found(MASKS)
-    assert {name: line["problem"] for name, line in masks.items()} == {"u2netp-dyn": "", "unet": ""}
 
 
 def test_each_broken_model_is_one_line_with_its_cure_among_those_that_are_right(tmp_path: Path) -> None:
@@ -61,38 +68,47 @@ def test_each_broken_model_is_one_line_with_its_cure_among_those_that_are_right(
     (model / "dlibface-fp16.onnx").write_bytes(whole[: len(whole) // 2])
     (model / "pnet.onnx").unlink()
     (model / "rnet.onnx").write_bytes(b"")
-    faces = found(tmp_path / "copy")
+    faces = found(model.parent)
     assert "not loaded as an ONNX model" in faces["dlibface"]["problem"]
     assert faces["dlibface"]["problem"].endswith("is the file whole?")
     assert faces["pnet"]["problem"].startswith("no such file; put the model there")
     assert faces["rnet"]["problem"] == "the file is empty; put the model there again"
     assert faces["onet"]["problem"] == ""
-    status, out, err = verified(tmp_path / "copy")
+    status, out, err = verified(model.parent)
     assert (status, err) == (1, "")
-    assert [line.split()[0] for line in out.splitlines()[1:5]] == ["WRONG", "WRONG", "ok", "WRONG"]
-    assert "4 of 5 wrong" in out, "its setup reads the files too"
+    states = {line.split()[1]: line.split()[0] for line in out.splitlines()[1:-1]}
+    assert states == {"pnet": "WRONG", "rnet": "WRONG", "onet": "ok", "dlibface": "WRONG", "setup": "WRONG"}
+    assert out.endswith("4 of 5 wrong\n")  # the service's own setup reads the file that is missing
     assert str(tmp_path) not in out
 
 
 def test_a_git_lfs_pointer_is_called_one(tmp_path: Path) -> None:
-    (copied(FACES, tmp_path) / "model/onet.onnx").write_text(POINTER)
-    assert found(tmp_path / "copy")["onet"]["problem"] == "a Git LFS pointer, not the model itself; run git lfs pull"
+    folder = make_service(tmp_path / "small", 'model_path = "model/large.onnx"')
+    (folder / "model/large.onnx").write_text(POINTER)
+    assert found(folder)["small"]["problem"] == "a Git LFS pointer, not the model itself; run git lfs pull"
 
 
 def test_a_file_that_is_not_the_one_that_a_list_names_is_told_though_it_opens(tmp_path: Path) -> None:
-    model = copied(MASKS, tmp_path) / "model"
-    assert {line["listed"] for line in found(tmp_path / "copy").values()} == {"model/SHA256SUMS"}
-    shutil.copy(model / "u2netp-dyn.onnx", model / "unet.onnx")
-    masks = found(tmp_path / "copy")
-    assert masks["unet"]["problem"].startswith("not the file that model/SHA256SUMS names (aabad3b5d258): fetch that one")
-    assert masks["u2netp-dyn"]["problem"] == ""
+    folder = make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', FIRST_USE, MODELS)
+    model = folder / "model"
+    meant = {name: hashlib.sha256((model / name).read_bytes()).hexdigest() for name in ("digits.onnx", "unet.onnx")}
+    (model / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in meant.items()))
+    lines = found(folder)
+    assert list(lines) == ["small", "cells"]
+    assert {(line["listed"], line["problem"]) for line in lines.values()} == {("model/SHA256SUMS", "")}
+    (model / "unet.onnx").unlink()
+    shutil.copy(model / "digits.onnx", model / "unet.onnx")
+    lines = found(folder)
+    words = f"not the file that model/SHA256SUMS names ({meant['unet.onnx'][:12]}): fetch that one, or correct the list"
+    assert lines["cells"]["problem"].startswith(words)
+    assert lines["small"]["problem"] == ""
 
 
 def test_files_that_a_list_names_and_no_model_are_checked_too(tmp_path: Path) -> None:
     model = copied(SEARCH, tmp_path) / "model"
     (model / "corpus.txt.sha256").write_text(hashlib.sha256((model / "corpus.txt").read_bytes()).hexdigest())
     (model / "index.sha256").write_text(f"{'0' * 64} *index.npy\nnot a checksum\n")
-    lines = found(tmp_path / "copy")
+    lines = found(model.parent)
     assert (lines["model/corpus.txt"]["listed"], lines["model/corpus.txt"]["problem"]) == ("model/corpus.txt.sha256", "")
     assert lines["model/index.npy"]["problem"] == "model/index.sha256 names it, and it is missing: put it there"
     assert lines["list"]["problem"].startswith("line 2 is no checksum; write it with: sha256sum")
@@ -110,16 +126,14 @@ def test_a_setup_that_raises_names_its_line_and_the_models_before_it_are_verifie
         "from serving.service import Service\n\n\nclass Small(Service):\n    def setup(self):\n"
         '        self.models.load("second", "model/digits.onnx")\n        self.index = {}["index"]\n'
     )
-    models = ("tests/models/digits.onnx",)
-    lines = found(make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', server, models))
+    lines = found(make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', server, MODELS))
     assert list(lines) == ["small", "second", "setup"]
     assert lines["setup"]["problem"] == "src/server.py: setup failed: KeyError: 'index' (server.py, line 7)"
     assert lines["second"]["problem"] == ""
 
 
 def test_code_that_cannot_be_read_leaves_the_model_of_value_py(tmp_path: Path) -> None:
-    models = ("tests/models/digits.onnx",)
-    lines = found(make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', "class Small(", models))
+    lines = found(make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', "class Small(", MODELS))
     assert lines["small"]["problem"] == ""
     assert "SyntaxError" in lines["setup"]["problem"]
 
@@ -137,7 +151,7 @@ def test_a_broken_model_that_setup_needs_is_told_without_pointing_to_a_log(tmp_p
 
 
 def test_a_model_of_open_sizes_is_right_and_says_what_would_warm_it(tmp_path: Path) -> None:
-    folder = make_service(tmp_path / "small", 'model_path = "model/unet.onnx"', "", ("tests/models/unet.onnx",))
+    folder = make_service(tmp_path / "small", 'model_path = "model/unet.onnx"', "", MODELS)
     status, out, _ = verified(folder)
     assert status == 0
     assert "sizes are open; name them in warmup_shapes" in out
@@ -152,7 +166,7 @@ def test_a_model_of_open_sizes_is_right_and_says_what_would_warm_it(tmp_path: Pa
     ],
 )
 def test_a_service_that_could_not_start_fails_in_words(tmp_path: Path, settings: str, problem: str) -> None:
-    folder = make_service(tmp_path / "small", settings, "", ("tests/models/digits.onnx",))
+    folder = make_service(tmp_path / "small", settings, "", MODELS)
     status, out, err = verified(folder)
     assert (status, err) == (1, "")
     assert problem in out
