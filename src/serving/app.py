@@ -287,10 +287,10 @@ def _ready(house: House, model: Handle | None = None) -> Response:
 
 def _document(house: House, prefix: str) -> dict[str, Any]:
     routes = [
-        OwnRoute(own.path, own.methods, (function.__doc__ or "").split("\n")[0], own.example, own.pictures)
+        OwnRoute(own.path, own.methods, (function.__doc__ or "").split("\n")[0], own.example, own.pictures, own.fields)
         for own, function in routes_of(house.service)
     ]
     specs = [model.spec for model in house.models.loaded()]
     service = house.service
-    ask = Ask(service.pictures, service.example)
+    ask = Ask(service.pictures, service.example, service.fields)
     return openapi.document(house.settings, specs, routes, prefix=prefix, ask=ask, version=house.version)

@@ -3,7 +3,8 @@
 Knows the fields that the platform reads, and what a service says of its routes. Does not know answers or the protocols' routes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from serving import openapi_tensors
@@ -13,6 +14,7 @@ from serving.schema.settings import Settings
 from serving.tensors import ModelSpec
 
 Json = dict[str, Any]
+Choices = Mapping[str, Sequence[str]]
 
 ID: Json = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**64 - 1}
 
@@ -21,7 +23,7 @@ ID: Json = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**64
 class OwnRoute:
     """A route of the service's own code. path: from the prefix on, as Flask writes it ("/items/<int:item>").
 
-    example: a JSON body that it takes, or None. pictures: how many it takes.
+    example: a JSON body that it takes, or None. pictures: how many it takes. fields: name -> values to choose from.
     """
 
     path: str
@@ -29,14 +31,19 @@ class OwnRoute:
     summary: str
     example: Any = None
     pictures: int = 0
+    fields: Choices = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Ask:
-    """What the service's own answer is asked with. pictures: a picture may be the whole body. example: a JSON body, or None."""
+    """What the service's own answer is asked with. pictures: a picture may be the whole body. example: a JSON body, or None.
+
+    fields: name -> values to choose from.
+    """
 
     pictures: bool = False
     example: Any = None
+    fields: Choices = field(default_factory=dict)
 
 
 def of_service(settings: Settings, model: ModelSpec | None, ask: Ask) -> Json:
@@ -44,8 +51,8 @@ def of_service(settings: Settings, model: ModelSpec | None, ask: Ask) -> Json:
     file: Json = {"type": "string", "format": "binary", "minLength": 1}
     text: Json = {"type": ["string", "null"], "minLength": 1, "description": "Base64, or an http(s) URL of an allowed host."}
     several: Json = {"type": ["array", "null"], "items": text | {"type": "string"}, "minItems": 1, "maxItems": MOST_PICTURES}
-    fields = ids(ID) | {"image": text, "images": several, "video": text, "data": {}}
-    parts = ids(STRING) | {"image": file, "video": file, "data": STRING}
+    fields = ids(ID) | _choices(ask.fields) | {"image": text, "images": several, "video": text, "data": {}}
+    parts = ids(STRING) | _choices(ask.fields) | {"image": file, "video": file, "data": STRING}
 
     def one(*names: str) -> Json:
         return {"anyOf": [{"required": [name]} for name in names]} if ask.pictures else {}
@@ -69,12 +76,17 @@ def of_route(route: OwnRoute) -> Json:
     """Return the bodies of a route of the service's own code, of which its example and its number of pictures are known."""
     file: Json = {"type": "string", "format": "binary"}
     files: Json = {"type": "array", "items": file, "minItems": route.pictures, "maxItems": route.pictures}
-    parts: Json = {"properties": {"image": file if route.pictures == 1 else files}} if route.pictures else {}
+    picture: Json = {"image": file if route.pictures == 1 else files} if route.pictures else {}
+    parts: Json = {"properties": picture | _choices(route.fields)}
     return {
         "application/json": {"schema": {"type": "object"}} | ({} if route.example is None else {"example": route.example}),
         "multipart/form-data": {"schema": {"type": "object"} | parts},
         "image/*": {},
     }
+
+
+def _choices(fields: Choices) -> Json:
+    return {name: {"type": "string", "enum": list(values)} for name, values in fields.items()}
 
 
 def ids(schema: Json) -> Json:

@@ -4,8 +4,8 @@ Knows models, metrics and settings. Does not know HTTP, queues or threads.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,6 +70,7 @@ class Service:
     pictures = False
     example_image = "examples/images/coffee.jpg"
     example: Any = None
+    fields: Mapping[str, Sequence[str]] = {}  # fields that stand beside a picture, with the values that may be chosen
 
     def __init__(self, settings: Settings, models: Models, metrics: Metrics, folder: Path):
         self.settings, self.models, self.metrics, self.folder = settings, models, metrics, folder
@@ -125,23 +126,29 @@ class Service:
 
 @dataclass(frozen=True)
 class Route:
-    """A route of the service's own. example: a JSON body that it takes, or None. pictures: how many it takes."""
+    """A route of the service's own. example: a JSON body that it takes, or None. pictures: how many it takes.
+
+    fields: names of fields beside a picture, with the values that may be chosen.
+    """
 
     path: str
     methods: tuple[str, ...]
     example: Any = None
     pictures: int = 0
+    fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def route(path: str, *methods: str, example: Any = None, pictures: int = 0) -> Callable[[Method], Method]:
+def route(
+    path: str, *methods: str, example: Any = None, pictures: int = 0, fields: Mapping[str, Sequence[str]] | None = None
+) -> Callable[[Method], Method]:
     """Mark a method of a Service as a route of its own: `@route("/recognize", pictures=1)`. It takes a Request like handle.
 
-    The first line of its docstring becomes its summary in /openapi.json; example (a JSON body) and pictures (how many it takes)
-    become what the page offers. Without methods it is a POST.
+    The first line of its docstring becomes its summary in /openapi.json; example (a JSON body), pictures (how many it takes)
+    and fields (name -> values to choose from) become what the page offers. Without methods it is a POST.
     """
 
     def mark(method: Method) -> Method:
-        method.__dict__["monopod_route"] = Route(path, methods or ("POST",), example, pictures)
+        method.__dict__["monopod_route"] = Route(path, methods or ("POST",), example, pictures, fields or {})
         return method
 
     return mark

@@ -5,7 +5,10 @@
 Knows the pages and the pictures that are asked. Does not know how answers are made.
 """
 
+import os
+import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from tests.browser import browser, complaints, drop
 from tests.running import ROOT, running
 
 IMAGES = ROOT / "examples/images"
+CLIP = Path(tempfile.gettempdir()) / f"monopod-clip-{os.getpid()}.mp4"  # made by the example's own means, when it is asked
+TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,13 @@ class Visit:
     outlines: int = 0
     bars: int = 1
     said: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 VISITS = {
     "face-embedding": Visit((IMAGES / "astronaut.jpg",), outlines=1, said="face"),
-    "instance-masks": Visit((IMAGES / "coins.png",), outlines=5),
-    "moderation": Visit((IMAGES / "chelsea.jpg",), bars=2, said="safe"),
+    "instance-masks": Visit((IMAGES / "coins.png",), outlines=24, bars=24, said="coin", fields=(("material", "coins"),)),
+    "moderation": Visit((CLIP,), bars=4, said="safe"),
     "semantic-search": Visit(bars=3),
     "sku-recognition": Visit((ROOT / "examples/sku-recognition/model/products" / "china-01.jpg",), bars=3),
 }
@@ -38,11 +44,16 @@ VISITS = {
 
 def visit(page: Page, url: str, what: Visit) -> None:
     """Ask a page as a person does, and wait until its answer is drawn."""
+    if CLIP in what.pictures:
+        subprocess.run([sys.executable, ROOT / "examples/moderation/src/films.py", CLIP], check=True, capture_output=True)
     heard = complaints(page)
     page.goto(url)
     expect(page.locator("#ready")).to_have_text("ready")
+    for name, value in what.fields:
+        page.get_by_label(name).select_option(value)
     for picture in what.pictures:
-        drop(page, picture, "image/png" if picture.suffix == ".png" else "image/jpeg")
+        drop(page, picture, TYPES[picture.suffix])
+    CLIP.unlink(missing_ok=True)
     if not what.pictures:
         page.locator("#send").click()
     expect(page.locator("#note")).to_contain_text("200 after", timeout=20_000)

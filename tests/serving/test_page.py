@@ -195,6 +195,10 @@ class Shapes(Service):
     def query(self, request: Request) -> object:
         return [{"label": request.value("question", str), "score": 0.25}]
 
+    @route("/paint", pictures=1, fields={"colour": ("red", "blue"), "size": ("1", "2")})
+    def paint(self, request: Request) -> object:
+        return [{"label": request.value("colour", str) + request.value("size", str), "score": 1.0}]
+
     @route("/grey", pictures=1)
     def grey(self, request: Request) -> Answer:
         out = io.BytesIO()
@@ -251,3 +255,15 @@ def test_an_answer_that_is_a_picture_is_shown(shapes: Any, page: Page) -> None:
     expect(page.locator("#drawn")).to_be_visible()
     page.wait_for_function("at('drawn').naturalWidth === 600")
     assert heard == []
+
+
+def test_fields_of_known_values_are_chosen_and_sent_beside_the_picture(shapes: Any, page: Page) -> None:
+    page.goto(shapes.url)
+    page.locator("#routes").select_option(label="/paint")
+    drop(page, COFFEE, "image/jpeg")
+    expect(page.locator("#bars li")).to_contain_text("red1")
+    page.get_by_label("colour").select_option("blue")
+    expect(page.locator("#bars li")).to_contain_text("blue1")
+    line = page.locator("#curl").inner_text()
+    assert line == f"curl -F image=@coffee.jpg -F colour=blue -F size=1 {shapes.url}/paint"
+    assert run(line)["results"][0]["label"] == "blue1"

@@ -14,6 +14,7 @@ from outlines import Grid, instances
 from serving.service import Answer, BadInput, Request, Service, StartError, route
 
 WORDS = {"as": ("json", "picture"), "masks": ("polygon", "rle")}  # what these fields may be
+FIELDS = {"material": tuple(MATERIALS)}  # what the page lets people choose
 WARM = {"images": (1, 256, 256)}  # of U-Net, which leaves its sides open
 
 
@@ -25,6 +26,8 @@ class InstanceMasks(Service):
     """
 
     pictures = True
+    example_image = "examples/images/coins.png"
+    fields = FIELDS
 
     def setup(self) -> None:
         self.files = catalogue.common(self.folder, {name: each.file for name, each in MATERIALS.items()})
@@ -46,7 +49,7 @@ class InstanceMasks(Service):
     def handle(self, request: Request) -> Any:
         return self.detect(request)
 
-    @route("/detect", pictures=1, example={"image": "", "material": "coins", "masks": "rle"})
+    @route("/detect", pictures=1, fields=FIELDS, example={"image": "", "material": "coins", "masks": "rle"})
     def detect(self, request: Request) -> dict[str, Any] | Answer:
         """Each thing of a material in a picture."""
         material = request.value("material", str, self.default)

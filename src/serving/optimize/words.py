@@ -130,15 +130,19 @@ def _plain(number: float) -> float | None:
 
 def _samples(report: Report) -> list[str]:
     samples = report.samples
-    lines = [f"samples: {samples.sent} files of {report.folder}, {len(samples.rows)} rows of the model, {size(samples.bytes)}"]
+    files, rows = _many(samples.sent, "file"), _many(len(samples.rows), "row")
+    lines = [f"samples: {files} of {report.folder}, {rows} of the model, {size(samples.bytes)}"]
     if samples.refused:
         file, words = samples.refused[0]
         lines.append(f"the service refused {len(samples.refused)} of them, the first ({file}): {words}")
     if samples.sent < samples.files:
-        lines.append(
-            f"{samples.files - samples.sent} more files were not needed: {MOST_ROWS} rows or {size(MOST_BYTES)} are enough"
-        )
+        more = _many(samples.files - samples.sent, "more file")
+        lines.append(f"{more} not needed: {MOST_ROWS} rows or {size(MOST_BYTES)} are enough")
     return lines
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _cells(each: Variant, report: Report) -> tuple[str, ...]:
@@ -169,9 +173,9 @@ def _outputs(report: Report) -> list[str]:
 
 
 def _legend(report: Report) -> str:
-    threads = report.hardware.threads
+    where = f"{report.hardware.provider}, {_many(report.hardware.threads, 'thread')}"
     return (
-        f"ms: median of one row, {report.hardware.provider}, {threads} thread{'s' * (threads > 1)}, on this machine\n"
+        f"ms: median of one row, {where}, on this machine\n"
         "difference: ||original - variant|| / ||original|| of the output that differs most, its mean over the rows; at most "
         f"{report.tolerance:g} is allowed (--tolerance)"
     )
