@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
-        return f"{error.name} is not installed here; run `make check` once, or `pip install -e '.[runtime,cpu,deploy]'`"
+        return f"{error.name} is not installed here; run `make check` once, or `pip install -e '.[runtime,cpu,tools,deploy]'`"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     words = str(error) or type(error).__name__
