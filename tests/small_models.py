@@ -1,6 +1,6 @@
 """ONNX models of a few nodes, for tests: each function writes one and returns its file.
 
-Knows onnx. The only test module that imports it.
+Knows onnx, which beside it only test_optimize_parts imports.
 """
 
 from collections.abc import Sequence
