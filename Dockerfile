@@ -55,7 +55,7 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
     if [ -e model/Makefile ]; then \
         apt-get update && apt-get install --yes --no-install-recommends make && python -m venv /venv \
         && python /build/extras.py /build/pyproject.toml runtime cpu tools >>/build/requirements.txt \
-        && pip install --quiet --constraint /build/requirements.lock --requirement /build/requirements.txt; \
+        && pip install --quiet --no-compile --constraint /build/requirements.lock --requirement /build/requirements.txt; \
     fi
 COPY --from=parts /parts/making ./
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \

@@ -31,17 +31,18 @@ class Claim:
 def prepare(folder: Path, made: bool) -> list[str]:
     """Merge the parts of a model folder and check what is there. Returns every mistake, a sentence each.
 
-    made: whether folder/Makefile has run. Before that, what Git ignores there is taken away (an image is built of what is
-    committed), and files with a sum may be missing. Once there is nothing more to make, only what a pod needs is left.
+    made: whether folder/Makefile has run. Before that, what Git ignores there is taken away: an image is built of what is
+    committed. Where there is such a file, sums may also name what it passes through. Once there is nothing more to make, only
+    what a pod needs is left.
     """
-    finished = made or not (folder / "Makefile").is_file()
-    if not finished:
+    makes = (folder / "Makefile").is_file()
+    if makes and not made:
         _forget_made(folder)
     if mistakes := [*_pointers(folder), *_without_sum(folder)]:
         return mistakes
     merged = {whole: _merge(whole, parts) for whole, parts in _parts(folder).items()}
-    mistakes = [words for claim in _claims(folder) if (words := _broken(folder, claim, merged, finished))]
-    if not mistakes and finished:
+    mistakes = [words for claim in _claims(folder) if (words := _broken(folder, claim, merged, makes))]
+    if not mistakes and (made or not makes):
         _tidy(folder)
     return mistakes
 
@@ -118,14 +119,14 @@ def _merge(whole: Path, parts: list[Path]) -> list[str]:
     return [part.name for part in parts]
 
 
-def _broken(folder: Path, claim: Claim, merged: dict[Path, list[str]], finished: bool) -> str:
+def _broken(folder: Path, claim: Claim, merged: dict[Path, list[str]], makes: bool) -> str:
     """Return what is wrong with a file that has a checksum, or ""."""
     name, said_by = _name(folder, claim.path), _name(folder, claim.said_by)
     if not claim.wanted:
         return f"{said_by}: a line is no checksum; write it with `sha256sum {name} > {said_by}`"
     if not claim.path.is_file():
         words = f"{name} is not there, but {said_by} names it: add the file (or its parts), or take the line away"
-        return words if finished else ""
+        return "" if makes else words
     found = _sum(claim.path)
     if found == claim.wanted:
         return ""
@@ -144,7 +145,7 @@ def _sum(path: Path) -> str:
 def _tidy(folder: Path) -> None:
     """Take away what served the build alone."""
     for path in _files(folder):
-        if path.name in (LISTS, "Makefile", ".gitignore") or path.suffix == ".sha256":
+        if path.name in (LISTS, "Makefile") or path.suffix == ".sha256" or path.name.startswith("."):
             path.unlink()
 
 

@@ -117,15 +117,17 @@ def test_a_git_lfs_pointer_is_told_by_name_with_its_cure(tmp_path: Path) -> None
     assert words.startswith("model/large/x.onnx is a Git LFS pointer, not the file: run `git lfs pull`")
 
 
-def test_what_a_makefile_has_yet_to_make_may_be_missing_until_it_has_run(tmp_path: Path) -> None:
+def test_beside_a_makefile_a_sum_may_name_what_is_not_there_and_what_is_there_must_fit(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "Makefile").write_text("all:\n")
-    (folder / "SHA256SUMS").write_text(f"{SUM}  x.onnx\n")
+    (folder / ".made").write_text("")
+    (folder / "SHA256SUMS").write_text(f"{SUM}  x.onnx\n{OTHER}  on-the-way.whl\n")
     assert prepare(folder, made=False) == []
-    assert names(folder) == {"Makefile", "SHA256SUMS"}
+    assert names(folder) == {"Makefile", ".made", "SHA256SUMS"}
+    (folder / "x.onnx").write_bytes(WEIGHTS[1:])
     (words,) = prepare(folder, made=True)
-    assert words.startswith("model/x.onnx is not there")
+    assert words.startswith("model/x.onnx has sha256")
     (folder / "x.onnx").write_bytes(WEIGHTS)
     assert prepare(folder, made=True) == []
     assert names(folder) == {"x.onnx"}
