@@ -30,16 +30,15 @@ class Isolated:
     pid: int
     log: Path
 
-    def run(self, line: str) -> "subprocess.CompletedProcess[str]":
-        """Run a shell line in the namespace, where a reader of the README would: in the repository's root."""
+    def run(self, line: str, where: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+        """Run a shell line in the namespace."""
         command = ["nsenter", "--target", str(self.pid), "--net", *([] if os.geteuid() == 0 else ["--user"])]
-        return subprocess.run(
-            [*command, "bash", "-c", line], cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=60
-        )
+        command += ["bash", "-c", line]
+        return subprocess.run(command, cwd=where, capture_output=True, text=True, errors="replace", timeout=60)
 
 
 @contextlib.contextmanager
-def isolated(folder: Path) -> Iterator[Isolated]:
+def isolated(folder: Path, env: dict[str, str]) -> Iterator[Isolated]:
     """Serve a folder where no other host can be reached, for the length of a block."""
     if subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(CANNOT)
@@ -50,7 +49,7 @@ def isolated(folder: Path) -> Iterator[Isolated]:
             [*UNSHARE, "sh", "-c", 'ip link set lo up && exec "$0" "$@"', *serve],
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+            env={**os.environ, **env, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
             start_new_session=True,
         )
     service = Isolated(folder, process.pid, log)

@@ -21,7 +21,7 @@ def model(tmp_path: Path) -> Path:
     """A model folder like the example's, beside its src."""
     folder = tmp_path / "example/model"
     folder.mkdir(parents=True)
-    for name in ("Makefile", "SHA256SUMS", "tokenizer.json", ".made"):
+    for name in ("Makefile", "packages.sums", "tokenizer.json", ".made"):
         shutil.copy(MODEL / name, folder)
     (folder / "minilm.onnx").symlink_to(MODEL / "minilm.onnx")
     (folder.parent / "src").symlink_to(MODEL.parent / "src")
@@ -60,7 +60,7 @@ def test_a_wrong_checksum_is_told_and_nothing_is_put_in_place(model: Path, tmp_p
     done = make(model, tmp_path)
     assert done.returncode != 0
     assert "model.onnx: FAILED" in done.stdout
-    assert "is not what model/SHA256SUMS names; nothing was put in place" in done.stderr
+    assert "is not what model/packages.sums names; nothing was put in place" in done.stderr
     assert sorted(path.name for path in model.iterdir()) == names
     assert (model / "tokenizer.json").read_bytes() == b"older"
 
