@@ -135,8 +135,8 @@ def cats(tmp_path: Path, needs: Callable[[str, str], str]) -> Iterator[Fork]:
         try:
             yield made
         finally:
-            for job in ("stop_grey", "stop_ab"):
-                made.pipelines.run(checkout, job)
+            git(checkout, "push", "--quiet", "origin", "cats")
+            made.pipelines.run(checkout, "stop_grey", "stop_ab", *(f"stop-{each}" for each in REGIONS))
 
 
 def kubeconfig(region: str) -> str:
