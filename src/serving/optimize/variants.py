@@ -17,7 +17,8 @@ from serving.tensors import Arrays
 
 ORIGINAL = "original"
 AUTO = ("minmax", "percentile")  # entropy is slow, and was never the best where it was tried; it can be asked for
-KEPT = (0, 1, 2)  # layers before each output that stay FP32: where small numbers are summed up, INT8 errs most
+KEPT = (1, 2)  # layers before each output that stay FP32 where INT8 alone differs too much: they often err most
+WORTH = 0.9  # of the difference: FP32 layers that save less, and not enough, are not worth their size
 Progress = Callable[[float, str], AbstractContextManager[Callable[[float], None]]]
 
 
@@ -64,16 +65,13 @@ class Workshop:
 
         calibration: of convert.METHODS, or "auto". Where none stays within it, the one that differs least.
         """
-        best: Variant | None = None
-        for kept in filter(lambda count: convert.may_keep(self._ready, count), KEPT):
-            for method in AUTO if calibration == "auto" else (calibration,):
-                tried = self._tried(method, kept)
-                if best is None or tried.difference.mean < best.difference.mean:
-                    best = tried
-            assert best is not None
-            if best.difference.mean <= tolerance:
+        best = self._best(calibration, 0)
+        for kept in KEPT:
+            if best.difference.mean <= tolerance or not convert.may_keep(self._ready, kept):
                 break
-        assert best is not None
+            tried = self._best(calibration, kept)
+            if tried.difference.mean <= tolerance or tried.difference.mean < WORTH * best.difference.mean:
+                best = tried
         return best
 
     def timed(self, copies: Sequence[Variant]) -> list[Variant]:
@@ -83,6 +81,10 @@ class Workshop:
         with self._progress(1, "measuring") as tell:
             ms = latencies(engines, self._rows, tell)
         return [replace(variant, ms=ms[variant.kind], bytes=variant.file.stat().st_size) for variant in every]
+
+    def _best(self, calibration: str, kept: int) -> Variant:
+        tried = [self._tried(method, kept) for method in (AUTO if calibration == "auto" else (calibration,))]
+        return min(tried, key=lambda variant: variant.difference.mean)
 
     def _tried(self, method: str, kept: int) -> Variant:
         out = self._work / f"int8-{method}-{kept}.onnx"
