@@ -15,7 +15,7 @@ COPY image/extras.py image/weights.py pyproject.toml requirements.lock build/
 COPY src/monopod.py platform/src/
 COPY src/serving platform/src/serving
 RUN python -m compileall -q --invalidation-mode unchecked-hash platform && chmod -R u=rwX,go=rX platform
-COPY ${SERVICE}/value.py ${SERVICE}/model/Makefil[e] value/
+COPY ${SERVICE}/value.py ${SERVICE}/mode[l]/Makefil[e] value/
 COPY pyproject.toml ${SERVICE}/sr[c] own/src/
 RUN rm -rf own/src/serving own/src/monopod.py own/src/pyproject.toml && mkdir debian python making \
     && if [ -e own/src/packages.txt ]; then mv own/src/packages.txt debian; fi \
