@@ -16,7 +16,6 @@ from serving.engine import StartError
 from serving.model import check_file
 from serving.models import Named
 from serving.own_code import ABOVE
-from serving.progress import progress
 from serving.schema import SchemaError
 from serving.service import Service
 from serving.tables import size, table
@@ -78,11 +77,11 @@ def verify(folder: Path, provider: str = "") -> list[Line]:
     service, failed = _opened(folder, provider)
     models = service.models.named()
     found = []
-    with progress(len(models), "verify") as tell:
-        for named in models:
-            service.models.unload(named.name)  # where setup has used it
-            found.append(_look(named, folder, sums))
-            tell(len(found))
+    for at, named in enumerate(models, 1):
+        _progress(f"{at} of {len(models)}: {named.name}")
+        service.models.unload(named.name)  # where setup has used it
+        found.append(_look(named, folder, sums))
+    _progress("")
     others = set(sums) - {named.file for named in models}
     if not models and not failed and type(service) is Service:
         failed = [Line("setup", problem="no model_path in value.py, and no src/server.py that brings a model; set model_path")]
@@ -117,6 +116,12 @@ def read_sums(folder: Path) -> tuple[Sums, list[Line]]:
                     Line("list", by, problem=f"line {number} is no checksum; write it with: sha256sum FILE > {path.name}")
                 )
     return sums, wrong
+
+
+def _progress(text: str) -> None:
+    """Replace the terminal's line. A bar would need a package that a service's image, where this command is run too, lacks."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _opened(folder: Path, provider: str) -> tuple[Service, list[Line]]:

@@ -118,7 +118,7 @@ def record(service: Service, named: Named, files: Sequence[Path], route: str, te
             function(_request(service, file, query))
         except ServingError as error:
             samples.refused.append((file.name, str(error)))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             samples.refused.append((file.name, in_words(error, service.folder / "src")))
         for row in recorder.heard(share):
             samples.rows.append(row)
