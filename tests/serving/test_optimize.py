@@ -147,6 +147,16 @@ def test_one_copy_over_the_tolerance_keeps_the_other_from_being_written(made: Ma
     assert not (tmp_path / "out").exists()
 
 
+def test_a_refusal_as_json_holds_its_words_and_its_figures(made: Made, tmp_path: Path, capsys: Captured) -> None:
+    digits = ["--service", made.folder, "--samples", made.samples, "--output", tmp_path, "--json"]
+    assert refusal(capsys, *digits, "--tolerance", "1e-6") == ""
+    assert optimized(*digits, "--tolerance", "1e-6", "--int8") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["ok"], report["variants"][1]["refused"], report["variants"][1]["written"]) == (False, True, "")
+    assert report["mistakes"][-1].startswith("nothing was written; what may help: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_net_of_fp16_weights_behind_a_services_own_code_becomes_int8(tmp_path: Path, capsys: Captured) -> None:
     samples = photos(tmp_path / "photos", "astronaut.jpg", (0, 0, 512, 512), (60, 0, 400, 300), (100, 0, 400, 400))
     (samples / "9.png").write_bytes(b"no picture")

@@ -106,6 +106,7 @@ def as_json(report: Report) -> str:
         "threads": report.hardware.threads,
         "tolerance": report.tolerance,
         "variants": [_variant(each, first, report) for each in report.variants],
+        "mistakes": refusal(report).splitlines() if report.refused else [],
     }
     return json.dumps(found, indent=2) + "\n"
 
