@@ -5,10 +5,7 @@
 Knows the pages and the pictures that are asked. Does not know how answers are made.
 """
 
-import os
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +15,6 @@ from tests.browser import browser, complaints, drop
 from tests.running import ROOT, running
 
 IMAGES = ROOT / "examples/images"
-CLIP = Path(tempfile.gettempdir()) / f"monopod-clip-{os.getpid()}.mp4"  # made by the example's own means, when it is asked
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 
 
@@ -36,7 +32,7 @@ class Visit:
 VISITS = {
     "face-embedding": Visit((IMAGES / "astronaut.jpg",), outlines=1, said="face"),
     "instance-masks": Visit((IMAGES / "coins.png",), outlines=24, bars=24, said="coin", fields=(("material", "coins"),)),
-    "moderation": Visit((CLIP,), bars=4, said="safe"),
+    "moderation": Visit((IMAGES / "clip.mp4",), bars=4, said="safe"),
     "semantic-search": Visit(bars=3),
     "sku-recognition": Visit((ROOT / "examples/sku-recognition/model/products" / "china-01.jpg",), bars=3),
 }
@@ -44,8 +40,6 @@ VISITS = {
 
 def visit(page: Page, url: str, what: Visit) -> None:
     """Ask a page as a person does, and wait until its answer is drawn."""
-    if CLIP in what.pictures:
-        subprocess.run([sys.executable, ROOT / "examples/moderation/src/films.py", CLIP], check=True, capture_output=True)
     heard = complaints(page)
     page.goto(url)
     expect(page.locator("#ready")).to_have_text("ready")
@@ -53,7 +47,6 @@ def visit(page: Page, url: str, what: Visit) -> None:
         page.get_by_label(name).select_option(value)
     for picture in what.pictures:
         drop(page, picture, TYPES[picture.suffix])
-    CLIP.unlink(missing_ok=True)
     if not what.pictures:
         page.locator("#send").click()
     expect(page.locator("#note")).to_contain_text("200 after", timeout=20_000)
