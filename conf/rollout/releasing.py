@@ -21,6 +21,7 @@ from conf.rollout.place import Place
 from conf.rollout.watching import NotReady, wait_ready, wait_way_in
 
 Say = Callable[[str], None]
+UNDO_SECONDS = 60.0  # at least, for pods that never went away to be counted again
 CANNOT_UNDO = (Unreachable, BadCredentials)  # the next run finds what is there, and goes on
 
 
@@ -205,7 +206,7 @@ def _undo(place: Place, kept: History, cause: NotReady | ClusterError, mine: Lea
         _remove(place, gone(kept.inventory, back), mine, say)
         words = f"release {good.number} ({good.version}) serves, as before"
         try:
-            wait_ready(place.cluster, place.deployment, place.patience, say)
+            wait_ready(place.cluster, place.deployment, max(place.patience, UNDO_SECONDS), say)
         except NotReady as again:
             words = f"release {good.number} ({good.version}) was applied again and is not ready either: {again}"
         _save(place, kept.ended(UNDONE, back), mine)

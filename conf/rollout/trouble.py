@@ -69,6 +69,8 @@ def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Trouble]:
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError"):
         yield Trouble(UNSCHEDULABLE, name, f"no node takes it: {scheduling(scheduled.get('message', ''))}")
+    if any(event.get("reason") == "NodeNotReady" for event in events):
+        yield Trouble(NODE, name, f"its node {pod.get('spec', {}).get('nodeName', '')} is not ready")
     if status.get("reason") in ("Evicted", "NodeLost", "NodeShutdown", "Terminated"):
         yield Trouble(NODE, name, f"{status['reason']}: {_short(status.get('message', ''))}")
     for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):

@@ -3,12 +3,14 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conf.cluster import Cluster, clusters
+from tests.conf.heartbeats import beating
 from tests.conf.rollout.desk import SETTINGS, Desk, image
 from tests.image.building import buildah, context, made
 from tests.running import ROOT
@@ -36,9 +38,13 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "one")
 
 
 @pytest.fixture(scope="session")
-def servers() -> dict[str, Cluster]:
-    """Each region's API server; where a context is missing, the current one's."""
-    return clusters(["hk", "eu", "na"])
+def servers() -> Iterator[dict[str, Cluster]]:
+    """Each region's API server; where a context is missing, the current one's. Simulated nodes are kept alive."""
+    found = clusters(["hk", "eu", "na"])
+    with ExitStack() as stack:
+        for server in set(found.values()):
+            stack.enter_context(beating(server))
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ REGION: dict[str, Any] = {
     "reserved": {"cpu": 0, "memory": "0"},
     "nodes": [{"name": "any", "cpu": 32, "memory": "64Gi", "cards": 1, "card_memory": 16, "price": 1, "labels": NOWHERE}],
 }
+NOTHING: Mapping[str, str] = {}
 WHO = {"GITLAB_USER_LOGIN": "ann", "CI_PROJECT_PATH": "like/models", "CI_COMMIT_REF_NAME": "cats"}
 
 
@@ -126,19 +128,18 @@ class Desk:
         command = [sys.executable, "-m", "monopod", name, "--service", str(self.folder), "--regions", str(self.regions)]
         return [*command, *named, *words]
 
-    def surroundings(self, more: dict[str, str]) -> dict[str, str]:
+    def surroundings(self, more: Mapping[str, str]) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "NO_PROXY": "*", **WHO, **self.environment, **more}
 
-    def run(self, name: str, *words: str, tag: str = "", status: int = 0, seconds: float = 90, **more: str) -> Done:
-        """Run a command, which must end with a status."""
-        done = subprocess.run(
-            self.command(name, *words, tag=tag), env=self.surroundings(more), capture_output=True, text=True, timeout=seconds
-        )
+    def run(self, name: str, *words: str, tag: str = "", status: int = 0, more: Mapping[str, str] = NOTHING) -> Done:
+        """Run a command, which must end with a status. more: of its environment."""
+        command = self.command(name, *words, tag=tag)
+        done = subprocess.run(command, env=self.surroundings(more), capture_output=True, text=True, timeout=120)
         assert done.returncode == status, f"status {done.returncode}:\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def start(self, name: str, *words: str, tag: str = "", **more: str) -> Started:
+    def start(self, name: str, *words: str, tag: str = "", more: Mapping[str, str] = NOTHING) -> Started:
         """Start a command and do not wait for it."""
         file = self.folder / f"{name}-{time.monotonic_ns()}.log"
         with file.open("wb") as out:

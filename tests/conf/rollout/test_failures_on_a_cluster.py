@@ -11,12 +11,13 @@ from tests.conf.rollout.desk import Desk
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 Make = Callable[..., Desk]
+NO_MODEL = "log: /app/model/digits.onnx: not loaded as an ONNX model"
 FAILURES = [
     ("nowhere", 20, ["its image cannot be pulled", "digits:nowhere: not found", "check its name and tag"], {}, "60"),
     (
         "crash",
         21,
-        ["it ended with exit code 1", "log: /app/model/digits.onnx: not loaded as an ONNX model", "event: BackOff"],
+        ["it ended with exit code 1", NO_MODEL, "event: BackOff"],
         {},
         "60",
     ),
@@ -60,12 +61,12 @@ def test_a_first_release_that_fails_is_taken_away_and_says_why(desk: Make, hk: C
     done = mine.run("deploy", tag="crash", status=21)
     assert "it was the first release and was taken away; nothing serves; now no ready pod" in done.err
     assert "event: SuccessfulCreate: Created pod: first-" in done.err
-    assert "log: /app/model/digits.onnx: not loaded as an ONNX model" in done.err
+    assert NO_MODEL in done.err
     assert (kinds(hk, mine.user, "first"), version(url(mine))) == (set(), "status 404")
     assert standing(mine)["state"] == "crash failed and was taken away"
 
 
 def test_a_model_that_is_not_in_the_folder_is_refused_before_anything_is_asked(serving: Desk) -> None:
     serving.set(model_path="model/other.onnx")
-    done = serving.run("deploy", tag="1", status=1, KUBECONFIG="/nowhere")
+    done = serving.run("deploy", tag="1", status=1, more={"KUBECONFIG": "/nowhere"})
     assert "'model/other.onnx' is not in the service's folder: add the file, or correct model_path" in done.err

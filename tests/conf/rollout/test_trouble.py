@@ -112,6 +112,17 @@ def test_what_is_missing_in_the_namespace_is_named() -> None:
     assert 'secret "keys" not found' in found.words
 
 
+def test_a_node_that_went_away_is_named() -> None:
+    found = only(
+        *troubles(
+            [{**pod({"state": {"running": {}}, "ready": True}), "spec": {"nodeName": "n7"}}],
+            [event("NodeNotReady", "Node is not ready")],
+            [],
+        )
+    )
+    assert (found.kind, found.words) == (trouble.NODE, "its node n7 is not ready")
+
+
 def test_a_pod_that_is_on_its_way_is_in_no_trouble() -> None:
     states: list[Item] = [{"waiting": {"reason": "ContainerCreating"}}, {"running": {}}]
     for state in states:

@@ -1,0 +1,210 @@
+"""Releases that break off in the middle: killed, interrupted, without their API server, beside another. The next goes on."""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from conf.refs import path
+from tests.conf import kubeconfigs
+from tests.conf.cluster import Cluster
+from tests.conf.rollout.asked import kinds, pods, standing
+from tests.conf.rollout.desk import NOWHERE, Desk, Started
+from tests.conf.rollout.wire import Wire
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+Make = Callable[..., Desk]
+
+
+@pytest.fixture(scope="module")
+def eu(servers: dict[str, Cluster]) -> Cluster:
+    return servers["eu"]
+
+
+@pytest.fixture
+def serving(desk: Make) -> Iterator[Desk]:
+    """A service whose first version serves, set so that the next has more objects and waits for a node that no cluster has."""
+    mine = desk("eu")
+    mine.run("deploy", tag="1")
+    mine.set(node_labels=NOWHERE, max_replicas=2)
+    yield mine
+    mine.set()
+    mine.run("stop", "--yes", "--wait", "30")
+
+
+def halfway(desk: Desk, *words: str, tag: str = "2", **more: str) -> Started:
+    """Start a deploy that has applied everything and waits for its pods."""
+    deploy = desk.start("deploy", "--timeout", "60", *words, tag=tag, more=more)
+    deploy.until("no node takes it")
+    return deploy
+
+
+def release_numbers(cluster: Cluster, desk: Desk) -> list[tuple[int, str, str]]:
+    found = cluster.ask("get", path("ConfigMap", desk.user, f"monopod-{desk.name}"))
+    return [(each["number"], each["version"], each["state"]) for each in json.loads(found["data"]["releases"])]
+
+
+def test_after_a_killed_job_the_old_version_serves_and_the_next_deploy_goes_on(serving: Desk, eu: Cluster) -> None:
+    before = pods(eu, serving)
+    job = halfway(serving)
+    job.process.kill()
+    job.process.wait()
+    assert "PodDisruptionBudget" in kinds(eu, serving.user, serving.name)
+    row = standing(serving, status=1)
+    assert (row["runs"], row["state"].partition(" by ")[0]) == ({"1": 1}, "being changed to 2")
+    assert before.items() <= pods(eu, serving).items()
+
+    serving.set()
+    begin = time.monotonic()
+    done = serving.run("deploy", tag="3")
+    assert "waiting: ann (" in done.out
+    assert "release 2 (2) was broken off; going on from what it left" in done.out
+    assert f"removed PodDisruptionBudget {serving.user}/{serving.name}" in done.out
+    assert time.monotonic() - begin < 40
+    assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)
+    assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "begun"), (3, "3", "good")]
+    assert standing(serving)["runs"] == {"3": 1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_deploy_says_what_goes_on_and_rollback_returns_at_once(serving: Desk, eu: Cluster, number: int) -> None:
+    before = pods(eu, serving)
+    job = halfway(serving)
+    job.process.send_signal(number)
+    text = job.ends(130)
+    assert "stopped in eu: Kubernetes goes on with what was applied; `monopod status` shows it" in text
+    assert "Traceback" not in text
+    row = standing(serving, status=1)
+    assert (row["runs"], row["state"]) == ({"1": 1}, "the change to 2 was broken off")
+    done = serving.run("rollback")
+    assert "waiting: " not in done.out  # its lease was given back
+    assert "returning to release 1 (1)" in done.out
+    assert pods(eu, serving) == before
+    assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)
+
+
+def test_a_deploy_that_was_killed_when_all_was_ready_counts_as_good(serving: Desk, eu: Cluster) -> None:
+    job = halfway(serving)
+    job.process.kill()
+    job.process.wait()
+    eu.ask("delete", path("Lease", serving.user, f"monopod-{serving.name}"))  # its time need not be waited for again
+    with somewhere(eu):
+        until(lambda: standing(serving)["runs"] == {"2": 1})
+    serving.run("deploy", "--timeout", "2", tag="3", status=24)
+    assert release_numbers(eu, serving)[1:] == [(2, "2", "good"), (3, "3", "undone")]
+    assert standing(serving)["runs"] == {"2": 1}
+    serving.run("rollback")
+    assert standing(serving)["runs"] == {"1": 1}
+
+
+def test_a_short_loss_of_the_api_server_is_waited_out(serving: Desk, eu: Cluster, wire: Wire, through: str) -> None:
+    job = halfway(serving, KUBECONFIG=through)
+    wire.cut()
+    job.until("cluster eu does not answer")
+    time.sleep(3)
+    wire.mend()
+    with somewhere(eu):
+        job.ends(0)
+    assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good")]
+
+
+def test_a_lost_api_server_ends_in_words_and_the_next_deploy_goes_on(
+    serving: Desk, eu: Cluster, wire: Wire, through: str
+) -> None:
+    before = pods(eu, serving)
+    job = halfway(serving, "--timeout", "3", KUBECONFIG=through)
+    wire.cut()
+    text = job.ends(10)
+    assert "eu, prod: failed: cluster eu does not answer: " in text
+    assert "is the network up, and the VPN?" in text
+    assert "does not answer" in serving.run("deploy", tag="3", status=10, more={"KUBECONFIG": through}).err
+    assert "does not answer" in serving.run("status", status=1, more={"KUBECONFIG": through}).out
+    assert before.items() <= pods(eu, serving).items()
+    serving.set()
+    assert "going on from what it left" in serving.run("deploy", tag="3").out
+    assert standing(serving)["runs"] == {"3": 1}
+    assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)
+
+
+def test_of_two_deploys_at_once_the_second_is_refused_or_waits(serving: Desk, eu: Cluster) -> None:
+    first = halfway(serving)
+    second = serving.run("deploy", tag="3", status=16, more={"GITLAB_USER_LOGIN": "bob"})
+    assert "is deploying it since 20" in second.err
+    assert "eu, prod: failed: ann (" in second.err
+    assert "wait for its end (--wait 600 does)" in second.err
+    waits = serving.start("deploy", "--wait", "60", tag="3", more={"GITLAB_USER_LOGIN": "bob"})
+    waits.until("waiting: ann (")
+    with somewhere(eu):
+        first.ends(0)
+        waits.ends(0)
+    assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good"), (3, "3", "good")]
+    assert standing(serving)["by"] == "bob"
+
+
+def test_a_service_whose_history_was_deleted_is_found_and_still_returned_to(serving: Desk, eu: Cluster) -> None:
+    before = pods(eu, serving)
+    eu.ask("delete", path("ConfigMap", serving.user, f"monopod-{serving.name}"))
+    row = standing(serving)
+    assert (row["runs"], row["version"], row["state"]) == ({"1": 1}, "1", "good, found without a history")
+    done = serving.run("deploy", "--timeout", "2", tag="2", status=24)
+    assert "release 1 (1) serves, as before; now version 1 in 1 pod" in done.err
+    assert pods(eu, serving) == before  # put back to the letter: no pod was started anew
+    serving.set()
+    serving.run("deploy", tag="2")
+    serving.run("rollback")
+    assert standing(serving)["runs"] == {"1": 1}
+
+
+def test_a_deploy_after_a_broken_off_stop_waits_until_the_pods_have_drained(serving: Desk, eu: Cluster) -> None:
+    uid = next(iter(pods(eu, serving)))
+    found = eu.ask("get", path("Pod", serving.user), labelSelector=f"app.kubernetes.io/name={serving.name}")["items"]
+    pod = next(each["metadata"]["name"] for each in found if each["metadata"]["uid"] == uid)
+    eu.by_hand(path("Pod", serving.user, pod), {"metadata": {"finalizers": ["example.com/drains"]}})
+    stop = serving.start("stop", "--yes")
+    stop.until("waiting until Deployment")
+    stop.process.send_signal(signal.SIGINT)
+    stop.ends(130)
+    assert standing(serving)["state"] == "the change to nothing was broken off"
+    serving.set()
+    deploy = serving.start("deploy", tag="2")
+    deploy.until("waiting until Deployment")
+    eu.by_hand(path("Pod", serving.user, pod), {"metadata": {"finalizers": None}})
+    assert "deployed 2" in deploy.ends(0)
+    assert release_numbers(eu, serving) == [(2, "", "begun"), (3, "2", "good")]
+    assert "no earlier good release" in serving.run("rollback", status=17).err
+
+
+@pytest.fixture
+def wire(eu: Cluster) -> Iterator[Wire]:
+    found = Wire(*kubeconfigs.address(eu.context))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def through(eu: Cluster, wire: Wire, serving: Desk) -> str:
+    """The path of a kubeconfig that leads through the wire."""
+    return kubeconfigs.written(serving.folder / "kubeconfig", eu.context, port=wire.port)
+
+
+class somewhere:
+    """Give the label that no node has to one, for the length of a block."""
+
+    def __init__(self, cluster: Cluster):
+        nodes = cluster.ask("get", "/api/v1/nodes")["items"]
+        self._cluster, self._node = cluster, f"/api/v1/nodes/{nodes[0]['metadata']['name']}"
+
+    def __enter__(self) -> None:
+        self._cluster.by_hand(self._node, {"metadata": {"labels": NOWHERE}})
+
+    def __exit__(self, *_: object) -> None:
+        self._cluster.by_hand(self._node, {"metadata": {"labels": dict.fromkeys(NOWHERE)}})
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.2)

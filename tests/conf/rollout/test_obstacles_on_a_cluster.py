@@ -1,0 +1,274 @@
+"""What stands in a release's way: rights, credentials, quotas, policies, other people's objects and names. It is no work for a
+node, so a simulated region does.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conf.refs import APPLIED, path
+from tests.conf import kubeconfigs
+from tests.conf.cluster import Cluster
+from tests.conf.rollout.asked import kinds, pods, standing
+from tests.conf.rollout.desk import NOWHERE, Desk
+from tests.running import ROOT
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+Make = Callable[..., Desk]
+POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
+RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}"
+
+
+@pytest.fixture(scope="module")
+def eu(servers: dict[str, Cluster]) -> Cluster:
+    return servers["eu"]
+
+
+@pytest.fixture
+def serving(desk: Make) -> Iterator[Desk]:
+    """A service of forty letters, whose first version serves."""
+    mine = desk("eu", name="a-service-whose-name-has-forty-letters-x")
+    assert len(mine.name) == 40
+    mine.run("deploy", tag="1")
+    yield mine
+    mine.set()
+    mine.run("stop", "--yes")
+
+
+@pytest.fixture
+def token(eu: Cluster, user: str) -> Callable[[str], str]:
+    """Return what makes a token of a ServiceAccount."""
+
+    def make(account: str) -> str:
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        return str(eu.ask("post", f"{path('ServiceAccount', user, account)}/token", body)["status"]["token"])
+
+    return make
+
+
+def named(kind: str, name: str, version: str = "v1", **more: Any) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **more}
+
+
+def serves_on(cluster: Cluster, desk: Desk, before: dict[str, int]) -> None:
+    """Assert that the very pods from before are there, of version 1."""
+    assert pods(cluster, desk) == before
+    row = standing(desk)
+    assert (row["version"], row["runs"], row["state"].partition(",")[0]) == ("1", {"1": len(before)}, "good")
+
+
+def test_a_namespace_that_is_missing_is_named_with_its_cure(serving: Desk) -> None:
+    user, serving.user = serving.user, "rollout-test-nobody"
+    serving.set()
+    done = serving.run("deploy", tag="2", status=13)
+    assert "eu, prod: failed: cluster eu has no namespace rollout-test-nobody: kubectl create namespace" in done.err
+    serving.user = user
+
+
+def test_an_account_without_rights_is_told_which_and_changes_nothing(
+    serving: Desk, eu: Cluster, token: Callable[[str], str], tmp_path: Path
+) -> None:
+    before = pods(eu, serving)
+    with eu.having(path("ServiceAccount", serving.user), named("ServiceAccount", "nobody")), ExitStack() as stack:
+        config = kubeconfigs.written(tmp_path / "kubeconfig", eu.context, token=token("nobody"))
+        done = serving.run("deploy", tag="2", status=12, more={"KUBECONFIG": config})
+        assert 'cannot get resource "leases"' in done.err
+        assert "ask who runs it for this right" in done.err
+
+        half = {"apiGroups": ["", "coordination.k8s.io"], "resources": ["configmaps", "leases"], "verbs": ["*"]}
+        stack.enter_context(_allowed(eu, serving.user, "nobody", [half]))
+        done = serving.run("deploy", tag="2", status=12, more={"KUBECONFIG": config})
+        assert "cannot list resource" in done.err
+        assert "eu, ab: cluster eu refuses" in serving.run("status", status=1, more={"KUBECONFIG": config}).out
+    serves_on(eu, serving, before)
+
+
+def test_the_rights_that_the_manual_names_are_enough_for_everything(
+    desk: Make, eu: Cluster, token: Callable[[str], str], tmp_path: Path
+) -> None:
+    manual = (ROOT / "docs/deploy.md").read_text().partition("kind: Role\n")[2].partition("```")[0]
+    rules = yaml.safe_load(manual)["rules"]
+    mine = desk("eu", name="modest")
+    accounts = path("ServiceAccount", mine.user)
+    with eu.having(accounts, named("ServiceAccount", "deployer")), _allowed(eu, mine.user, "deployer", rules):
+        mine.environment["KUBECONFIG"] = kubeconfigs.written(tmp_path / "kubeconfig", eu.context, token=token("deployer"))
+        mine.set(replicas=2, max_replicas=3)
+        mine.run("deploy", tag="1")
+        mine.set(node_labels=NOWHERE)
+        mine.run("deploy", "--timeout", "1", tag="2", status=24)
+        mine.set()
+        mine.run("diff", tag="2", status=3)
+        mine.run("deploy", tag="2")
+        mine.run("rollback")
+        assert standing(mine)["runs"] == {"1": 2}
+        mine.run("stop", "--yes")
+    assert kinds(eu, mine.user, mine.name) == set()
+
+
+def _allowed(cluster: Cluster, namespace: str, account: str, rules: list[dict[str, Any]]) -> Any:
+    """Give an account rights in a namespace for the length of a block."""
+    where, rbac = RBAC.format(namespace), "rbac.authorization.k8s.io/v1"
+    binding = named("RoleBinding", account, rbac, roleRef={"apiGroup": rbac.partition("/")[0], "kind": "Role", "name": account})
+    binding["subjects"] = [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
+    stack = ExitStack()
+    stack.enter_context(cluster.having(f"{where}/roles", named("Role", account, rbac, rules=rules)))
+    stack.enter_context(cluster.having(f"{where}/rolebindings", binding))
+    return stack
+
+
+def test_credentials_that_were_withdrawn_are_told_apart_from_missing_rights(
+    serving: Desk, eu: Cluster, token: Callable[[str], str], tmp_path: Path
+) -> None:
+    before = pods(eu, serving)
+    with eu.having(path("ServiceAccount", serving.user), named("ServiceAccount", "former")):
+        config = kubeconfigs.written(tmp_path / "kubeconfig", eu.context, token=token("former"))
+    done = serving.run("deploy", tag="2", status=11, more={"KUBECONFIG": config})
+    assert "eu does not know these credentials: expired or withdrawn; get new ones" in done.err
+    assert "eu, prod: cluster" in serving.run("status", status=1, more={"KUBECONFIG": config}).out
+    done = serving.run("deploy", tag="2", status=11, more={"KUBECONFIG": str(tmp_path / "nothing")})
+    assert "context 'eu' cannot be used" in done.err
+    serves_on(eu, serving, before)
+
+
+def test_a_quota_that_is_spent_is_told_in_figures_and_undone(serving: Desk, eu: Cluster) -> None:
+    before = pods(eu, serving)
+    quota = named("ResourceQuota", "tight", spec={"hard": {"pods": str(len(_all_pods(eu, serving.user)))}})
+    with eu.having(f"/api/v1/namespaces/{serving.user}/resourcequotas", quota):
+        _until(lambda: "used" in str(eu.ask("get", f"/api/v1/namespaces/{serving.user}/resourcequotas/tight").get("status")))
+        done = serving.run("deploy", "--timeout", "3", tag="2", status=25)
+    assert "the namespace's quota is spent: asked for pods=1, in use pods=" in done.err
+    assert "a roll-out needs room for one pod more" in done.err
+    assert standing(serving)["state"] == "2 was undone"
+    assert pods(eu, serving) == before
+
+
+def test_a_pod_that_no_node_takes_is_told_within_ten_seconds_and_undone_in_time(serving: Desk, eu: Cluster) -> None:
+    before = pods(eu, serving)
+    serving.set(node_labels=NOWHERE)
+    deploy = serving.start("deploy", "--timeout", "4", tag="2")
+    assert deploy.until("no node takes it: ", 10) < 10
+    text = deploy.ends(24)
+    assert "didn't match Pod's node affinity/selector; free or add nodes, or ask for less in value.py" in text
+    assert "release 1 (1) serves, as before; now version 1 in 1 pod" in text
+    assert pods(eu, serving) == before
+
+
+def test_a_release_of_which_a_part_is_refused_halfway_is_undone_whole(serving: Desk, eu: Cluster) -> None:
+    before = pods(eu, serving)
+    rule = "request.dryRun || object.metadata.labels.version != '2'"
+    with _policy(eu, serving.user, ["httproutes"], rule, "no route of version 2"):
+        done = serving.run("deploy", tag="2", status=14)
+    assert "eu, prod: undone: cluster eu does not accept it: " in done.err
+    assert "no route of version 2" in done.err
+    assert "release 1 (1) serves, as before; now version 1 in 1 pod" in done.err
+    for kind in kinds(eu, serving.user, serving.name):
+        found = eu.ask("get", path(kind, serving.user, serving.name))
+        assert found["metadata"]["labels"]["version"] == "1", kind
+    assert pods(eu, serving) == before
+
+
+def test_an_older_release_that_is_no_longer_allowed_is_not_returned_to(serving: Desk, eu: Cluster) -> None:
+    serving.run("deploy", tag="2")
+    before = pods(eu, serving)
+    with _policy(eu, serving.user, ["networkpolicies"], "object.metadata.labels.version != '1'", "version 1 is recalled"):
+        done = serving.run("rollback", status=14)
+    assert "eu, prod: failed: cluster eu does not accept it" in done.err
+    assert "version 1 is recalled" in done.err
+    assert "now version 2 in 1 pod" in done.err
+    assert (pods(eu, serving), standing(serving)["state"]) == (before, "good")
+
+
+def test_another_projects_name_is_refused_with_who_and_since_when_until_it_is_taken_over(serving: Desk, eu: Cluster) -> None:
+    before = pods(eu, serving)
+    theirs = {"CI_PROJECT_PATH": "zoo/animals", "CI_COMMIT_REF_NAME": "dogs"}
+    for command in ("deploy", "rollback", "stop --yes"):
+        done = serving.run(*command.split(), tag="2" if command == "deploy" else "", status=15, more=theirs)
+        assert "belongs to branch cats of like/models since 20" in done.err
+        assert "this is branch dogs of zoo/animals: take another service_name" in done.err
+    serves_on(eu, serving, before)
+    serving.run("deploy", "--take-over", tag="2", more=theirs)
+    assert standing(serving)["holder"] == "branch dogs of zoo/animals"
+    assert "belongs to branch dogs" in serving.run("deploy", tag="3", status=15).err
+    serving.run("deploy", "--take-over", tag="3")
+
+
+def test_an_object_that_others_made_is_neither_taken_nor_touched(desk: Make, eu: Cluster) -> None:
+    mine = desk("eu", name="theirs")
+    ports = {"ports": [{"port": 80}], "selector": {"app": "theirs"}}
+    with eu.having(path("Service", mine.user), named("Service", "theirs", spec=ports)) as made:
+        for words in ((), ("--take-over",)):
+            done = mine.run("deploy", *words, tag="1", status=19)
+            assert f"Service {mine.user}/theirs is there already and is not ours: made by kubectl-create since 20" in done.err
+        found = eu.ask("get", path("Service", mine.user, "theirs"))
+        assert found["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+        assert kinds(eu, mine.user, "theirs") == {"Service"}
+
+
+def test_a_deployment_that_somebody_paused_is_left_until_it_is_resumed(serving: Desk, eu: Cluster) -> None:
+    where = path("Deployment", serving.user, serving.name)
+    eu.by_hand(where, {"spec": {"paused": True}})
+    done = serving.run("deploy", tag="2", status=19)
+    assert f"is paused, by somebody's hand: kubectl rollout resume -n {serving.user} deployment/{serving.name}" in done.err
+    eu.by_hand(where, {"spec": {"paused": None}})
+    serving.run("deploy", tag="2")
+
+
+def test_what_somebody_edited_is_set_right_and_what_they_added_is_named_and_left(serving: Desk, eu: Cluster) -> None:
+    where = path("Deployment", serving.user, serving.name)
+    extra = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}
+    eu.by_hand(where, {"spec": {"replicas": 3, "template": extra}})
+    done = serving.run("deploy", tag="1")
+    assert "kubectl-edit has set what this release leaves as it is: spec.template.metadata.annotations." in done.out
+    found = eu.ask("get", where)["spec"]
+    assert found["replicas"] == 1
+    assert found["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] == "now"
+
+
+def _policy(cluster: Cluster, namespace: str, resources: list[str], rule: str, words: str) -> ExitStack:
+    """Have the API server refuse what does not fit a rule, in one namespace, for the length of a block."""
+    version, name = "admissionregistration.k8s.io/v1", f"monopod-test-{namespace}-{resources[0]}"
+    every = {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": resources}
+    where = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    matched = {"resourceRules": [every], "namespaceSelector": where}
+    check = {"expression": rule, "message": words}
+    policy = named("ValidatingAdmissionPolicy", name, version, spec={"matchConstraints": matched, "validations": [check]})
+    bound = {"policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": where}}
+    stack = ExitStack()
+    stack.enter_context(cluster.having(POLICIES, policy))
+    stack.enter_context(cluster.having(BINDINGS, named("ValidatingAdmissionPolicyBinding", name, version, spec=bound)))
+    labels = {"labels": {"version": "2" if "'2'" in rule else "1"}}
+    _until(lambda: words in _refusal(cluster, resources[0], namespace, labels, dry="request.dryRun" not in rule))
+    return stack
+
+
+def _refusal(cluster: Cluster, plural: str, namespace: str, labels: dict[str, Any], dry: bool) -> str:
+    """Return why something with these labels may not be made, "" where it may: policies come into force a moment later."""
+    kind = next(kind for kind in APPLIED if path(kind, namespace).endswith(f"/{plural}"))
+    version = path(kind, namespace).partition("/namespaces/")[0].removeprefix("/apis/")
+    spec: dict[str, Any] = {"podSelector": {}} if kind == "NetworkPolicy" else {"parentRefs": [{"name": "x"}]}
+    item = {"apiVersion": version, "kind": kind, "metadata": {"name": "probe", "namespace": namespace, **labels}, "spec": spec}
+    if dry:
+        return cluster.refusal(item)
+    try:
+        cluster.by_hand(path(kind, namespace), item)
+    except Exception as error:
+        return str(error)
+    cluster.ask("delete", path(kind, namespace, "probe"))
+    return ""
+
+
+def _all_pods(cluster: Cluster, namespace: str) -> list[Any]:
+    return list(cluster.ask("get", path("Pod", namespace))["items"])
+
+
+def _until(true: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
