@@ -11,17 +11,17 @@ ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE} AS parts
 ARG SERVICE=.
 WORKDIR /parts
-COPY image/extras.py image/weights.py pyproject.toml requirements.lock build/
-COPY src/monopod.py platform/src/
+COPY image/extras.py image/weights.py pyproject.toml requirements.lock src/monopod.py build/
 COPY src/serving platform/src/serving
-RUN python -m compileall -q --invalidation-mode unchecked-hash platform && chmod -R u=rwX,go=rX platform
-COPY ${SERVICE}/value.py ${SERVICE}/mode[l]/Makefil[e] value/
+RUN mv build/monopod.py platform/src && chmod -R u=rwX,go=rX platform \
+    && python -m compileall -q --invalidation-mode unchecked-hash platform
+COPY ${SERVICE}/value.py ${SERVICE}/mode[l]/Makefil[e] own/
 COPY pyproject.toml ${SERVICE}/sr[c] own/src/
 RUN rm -rf own/src/serving own/src/monopod.py own/src/pyproject.toml && mkdir debian python making \
     && if [ -e own/src/packages.txt ]; then mv own/src/packages.txt debian; fi \
     && if [ -e own/src/requirements.txt ]; then mv own/src/requirements.txt python; fi \
-    && python -m compileall -q --invalidation-mode unchecked-hash own && chmod -R u=rwX,go=rX . \
-    && if [ -e value/Makefile ]; then rm value/Makefile && cp -r platform/. own/. value/. making; fi
+    && chmod -R u=rwX,go=rX . && python -m compileall -q --invalidation-mode unchecked-hash own/src \
+    && if [ -e own/Makefile ]; then rm own/Makefile && cp -r platform/. own/. making; fi
 
 # --- What every pod has: a user, the Debian packages of src/packages.txt, and how it is run.
 FROM ${BASE} AS pod
@@ -107,7 +107,6 @@ RUN --mount=type=bind,from=wheels-gpu,source=/wheels,target=/wheels \
 USER 65532:65532
 COPY --from=model /app/model model/
 COPY --from=parts /parts/platform ./
-COPY --from=parts /parts/value ./
 COPY --from=parts /parts/own ./
 
 FROM pod AS cpu
@@ -123,5 +122,4 @@ RUN --mount=type=bind,from=wheels-cpu,source=/wheels,target=/wheels \
 USER 65532:65532
 COPY --from=model /app/model model/
 COPY --from=parts /parts/platform ./
-COPY --from=parts /parts/value ./
 COPY --from=parts /parts/own ./

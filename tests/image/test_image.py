@@ -1,5 +1,6 @@
 """The image of the root's service, built by buildah as CI builds it, and what is in it."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -148,6 +149,22 @@ def test_an_equal_context_makes_equal_layers_and_the_index_that_was_used_is_nowh
     for secret in (MARKER, index):
         assert secret not in words
         assert subprocess.run(["grep", "--quiet", "--fixed-strings", secret, archive]).returncode == 1
+
+
+def test_an_example_is_built_from_its_own_folder_and_its_makefile_makes_the_model_anew(copy: Path) -> None:
+    service = copy / "examples/moderation"
+    shutil.copytree(ROOT / "examples/moderation", service, ignore=shutil.ignore_patterns("__pycache__", "*.onnx"))
+    (service / "model/open-nsfw.onnx").write_bytes(b"of whoever builds")
+    with forgotten("localhost/monopod-test/moderation:cpu") as image:
+        made(copy, image, SERVICE="examples/moderation")
+        with mounted(image) as root:
+            model = (root / "app/model/open-nsfw.onnx").read_bytes()
+            kept = under(root, "app")
+        wanted = (service / "model/SHA256SUMS").read_text().split()[0]
+        assert hashlib.sha256(model).hexdigest() == wanted
+        assert {"value.py", "src/server.py", "src/video.py", "model/README.md", "src/serving/core.py"} <= kept
+        assert {"model/Makefile", "model/SHA256SUMS", "src/requirements.txt", "src/test_server.py", "README.md"} & kept == set()
+        assert run(image, "python", "-c", "import av, video; print(av.__name__)") == "av"
 
 
 @pytest.fixture
