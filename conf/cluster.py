@@ -115,7 +115,8 @@ class Cluster:
 
         version: its resourceVersion, where it must not have changed either.
         """
-        body: Item = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
+        policy = "Foreground" if ref.kind == "Deployment" else "Background"  # a Deployment is gone when its pods are
+        body: Item = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy}
         same = {"uid": ref.uid, "resourceVersion": version}
         body["preconditions"] = {name: value for name, value in same.items() if value}
         try:

@@ -103,8 +103,9 @@ def desk(user: str, servers: dict[str, Cluster], tmp_path: Path) -> Iterator[Cal
 
     def make(*regions: str, name: str = "digits") -> Desk:
         contexts = {region: servers[region].context for region in regions}
-        desks.append(Desk(tmp_path / f"service-{len(desks)}", user, contexts, name))
-        return desks[-1]
+        made = Desk(tmp_path / f"service-{name}", user, contexts, name)
+        desks.append(made)
+        return made
 
     yield make
     for each in desks:

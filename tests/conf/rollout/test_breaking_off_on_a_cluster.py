@@ -41,6 +41,11 @@ def halfway(desk: Desk, *words: str, tag: str = "2", **more: str) -> Started:
     return deploy
 
 
+def forget_lease(cluster: Cluster, desk: Desk) -> None:
+    """Take away what would run out in 20 s: one test waits for that, and it is enough."""
+    cluster.ask("delete", path("Lease", desk.user, f"monopod-{desk.name}"))
+
+
 def release_numbers(cluster: Cluster, desk: Desk) -> list[tuple[int, str, str]]:
     found = cluster.ask("get", path("ConfigMap", desk.user, f"monopod-{desk.name}"))
     return [(each["number"], each["version"], each["state"]) for each in json.loads(found["data"]["releases"])]
@@ -89,7 +94,7 @@ def test_a_deploy_that_was_killed_when_all_was_ready_counts_as_good(serving: Des
     job = halfway(serving)
     job.process.kill()
     job.process.wait()
-    eu.ask("delete", path("Lease", serving.user, f"monopod-{serving.name}"))  # its time need not be waited for again
+    forget_lease(eu, serving)
     with somewhere(eu):
         until(lambda: standing(serving)["runs"] == {"2": 1})
     serving.run("deploy", "--timeout", "2", tag="3", status=24)
@@ -122,6 +127,7 @@ def test_a_lost_api_server_ends_in_words_and_the_next_deploy_goes_on(
     assert "does not answer" in serving.run("deploy", tag="3", status=10, more={"KUBECONFIG": through}).err
     assert "does not answer" in serving.run("status", status=1, more={"KUBECONFIG": through}).out
     assert before.items() <= pods(eu, serving).items()
+    forget_lease(eu, serving)
     serving.set()
     assert "going on from what it left" in serving.run("deploy", tag="3").out
     assert standing(serving)["runs"] == {"3": 1}

@@ -1,0 +1,123 @@
+"""Releases, undoings and stops that break off after each of their changes: something serves meanwhile, and the next run leaves
+exactly what it brings.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from conf.check import check
+from conf.cluster import Cluster
+from conf.refs import Item
+from conf.regions import load
+from conf.rollout import history, releasing
+from conf.rollout.history import GOOD
+from conf.rollout.place import Place
+from conf.rollout.releasing import Order
+from conf.rollout.watching import NotReady, running
+from conf.yamls import documents
+from tests.conf.cluster import Cluster as Asked
+from tests.conf.rollout.asked import kinds
+from tests.conf.rollout.desk import NOWHERE, Desk, image
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+AT_ONCE = 8
+NAME = "the-service"
+
+
+class BrokenOff(BaseException):
+    """What a test raises where a job would be killed."""
+
+
+class Breaking(Cluster):
+    """A cluster whose n-th change is the last that a job makes."""
+
+    def __init__(self, context: str, changes: int):
+        super().__init__(context)
+        self.last, self.made = changes, 0
+
+    def _text(self, method: str, where: str, body: Item | None, query: list[tuple[str, str]] | None, kind: str) -> str:
+        answer = super()._text(method, where, body, query, kind)
+        renews = method == "PUT" and "/leases/" in where  # that is another thread's
+        if method != "GET" and not renews and ("dryRun", "All") not in (query or []):
+            self.made += 1
+            if self.made == self.last:
+                raise BrokenOff
+        return answer
+
+
+@pytest.fixture(scope="module")
+def orders(user: str, servers: dict[str, Asked], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Order]:
+    """A first release, one of more objects, one that no node takes, and a last one: of a service that is renamed later."""
+    mine = Desk(tmp_path_factory.mktemp("every") / "service", user, {"eu": servers["eu"].context}, NAME)
+    more: dict[str, dict[str, Any]] = {"1": {}, "2": {"max_replicas": 2}, "3": {}}
+    more["stuck"] = {"max_replicas": 2, "node_labels": NOWHERE}
+    found = {}
+    for tag, settings in more.items():
+        mine.set(**settings)
+        report = check(mine.folder, load(mine.regions), ("prod",), image(tag))
+        assert report.mistakes == []
+        found[tag] = Order(documents(report.rendered[0][1]), tag, image(tag))
+    return found
+
+
+def renamed(order: Order, name: str) -> Order:
+    return replace(order, items=json.loads(json.dumps(order.items).replace(NAME, name)))
+
+
+def silent(words: str) -> None:
+    """Nobody reads along."""
+
+
+def deploy(there: Place, orders: dict[str, Order]) -> None:
+    releasing.release(there, renamed(orders["2"], there.service), silent)
+
+
+def fail(there: Place, orders: dict[str, Order]) -> None:
+    with pytest.raises(releasing.Undone) as raised:
+        releasing.release(replace(there, patience=0.3), renamed(orders["stuck"], there.service), silent)
+    assert isinstance(raised.value.cause, NotReady)
+
+
+def stop(there: Place, orders: dict[str, Order]) -> None:
+    releasing.stop(there, silent)
+
+
+@pytest.mark.parametrize(("act", "serves", "every"), [(deploy, True, 2), (fail, True, 5), (stop, False, 5)])
+def test_whichever_change_was_the_last_the_next_deploy_goes_on(
+    act: Callable[[Place, dict[str, Order]], None],
+    serves: bool,
+    every: int,
+    user: str,
+    orders: dict[str, Order],
+    servers: dict[str, Asked],
+) -> None:
+    eu = servers["eu"]
+
+    def broken_off(changes: int) -> int:
+        """Break off after so many changes, or never after 0; return how many there were."""
+        there = Place(Cluster(eu.context), user, f"{act.__name__}-{changes}")
+        releasing.release(there, renamed(orders["1"], there.service), silent)
+        breaking = Breaking(eu.context, changes)
+        with contextlib.nullcontext() if changes == 0 else pytest.raises(BrokenOff):
+            act(replace(there, cluster=breaking), orders)
+        assert running(there.cluster, there.deployment).versions or not serves, f"nothing serves after {changes} changes"
+        done = releasing.release(there, renamed(orders["3"], there.service), silent)
+        items = [there.cluster.get(each) for each in done.inventory]
+        assert {each.kind for each in done.inventory} == kinds(eu, user, there.service), f"after {changes} changes"
+        assert {item["metadata"]["labels"]["version"] for item in items if item} == {"3"}
+        last = history.read(there.cluster.get(there.history)).last
+        assert last is not None
+        assert (last.state, last.inventory) == (GOOD, done.inventory)
+        assert set(running(there.cluster, there.deployment).versions) == {"3"}
+        return breaking.made
+
+    total = broken_off(0)
+    assert total > 10
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        assert all(pool.map(broken_off, range(1, total + 1, every)))

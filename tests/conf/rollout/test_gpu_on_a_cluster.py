@@ -1,0 +1,44 @@
+"""Pods that one card's memory fits share it; one that needs more than is free stays pending, and is told so in words."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from tests.conf.cluster import Cluster
+from tests.conf.rollout.asked import standing, url, version
+from tests.conf.rollout.desk import Desk
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+SHARE = "aliyun.com/gpu-mem"
+
+
+@pytest.fixture
+def hk(servers: dict[str, Cluster]) -> Cluster:
+    found = servers["hk"]
+    offered = [int(node["status"]["allocatable"].get(SHARE, 0)) for node in found.ask("get", "/api/v1/nodes")["items"]]
+    if sum(offered) != 16:
+        words = f"these tests need one card of 16 GiB: a node that offers {SHARE}: 16 (found: {offered})"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+    return found
+
+
+def test_two_pods_share_a_card_and_a_third_stays_pending_and_is_told_within_ten_seconds(
+    desk: Callable[..., Desk], hk: Cluster
+) -> None:
+    first, third = desk("hk"), desk("hk", name="demo")
+    first.set(gpu_memory=8, replicas=2, provider="cpu")
+    assert "now version 1 in 2 pods" in first.run("deploy", tag="1").out
+    third.set(gpu_memory=8, provider="cpu")
+    waits = third.start("deploy", "--timeout", "60", tag="demo")
+    assert waits.until("no node takes it: on 1 node too little GPU memory (aliyun.com/gpu-mem) is free", 10) < 10
+    row = standing(third, status=1)
+    assert (row["ready"], row["wanted"]) == (0, 1)
+    assert "too little GPU memory" in row["troubles"][0]
+
+    first.set(gpu_memory=8, provider="cpu")
+    assert "now version 1 in 1 pod" in first.run("deploy", tag="1").out
+    waits.ends(0)  # there is room by now
+    assert (version(url(first)), version(url(third))) == ("1", "demo")
+    first.run("stop", "--yes")
+    third.run("stop", "--yes")

@@ -1,0 +1,181 @@
+"""Leases of a real API server: held, waited for, taken over, lost, and another's never given back. Their times are short."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from conf.cluster import Cluster, ClusterError, Refused, Unreachable
+from conf.refs import Item, Ref
+from conf.rollout import lease
+from conf.rollout.lease import Busy, Lost
+from tests.conf.cluster import Cluster as Asked
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(60)]
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LASTS", 2)
+    monkeypatch.setattr(lease, "RENEWED", 0.4)
+    monkeypatch.setattr(lease, "AGAIN", 0.1)
+
+
+@pytest.fixture
+def cluster(servers: dict[str, Asked]) -> Cluster:
+    return Cluster(servers["eu"].context)
+
+
+@pytest.fixture
+def name(user: str, cluster: Cluster) -> Iterator[Ref]:
+    """A lease of the test's own."""
+    found = Ref("Lease", user, f"lease-{uuid4().hex[:8]}")
+    yield found
+    cluster.delete(found)
+
+
+def held(cluster: Cluster, name: Ref, who: str, wait: float = 0.0, said: list[str] | None = None) -> Any:
+    return lease.held(cluster, name.namespace, name.name, who, wait, (said if said is not None else []).append)
+
+
+def left_behind(cluster: Cluster, name: Ref, **spec: Any) -> Item:
+    """Make a lease that nobody renews."""
+    metadata = {"name": name.name, "namespace": name.namespace}
+    return cluster.create({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
+
+
+def holder(cluster: Cluster, name: Ref) -> str:
+    found = cluster.get(name)
+    return str(found["spec"].get("holderIdentity")) if found else "none"
+
+
+def test_a_lease_is_renewed_while_it_is_held_and_gone_afterwards(cluster: Cluster, name: Ref) -> None:
+    with held(cluster, name, "ann") as mine:
+        assert holder(cluster, name).startswith("ann (")
+        time.sleep(3)
+        mine.check()
+    assert cluster.get(name) is None
+
+
+def test_a_second_one_is_refused_once_the_first_was_seen_alive(cluster: Cluster, name: Ref) -> None:
+    with held(cluster, name, "ann"):
+        begin = time.monotonic()
+        with pytest.raises(Busy, match=r"ann \(.*\) is deploying it since 20.*--wait 600"), held(cluster, name, "ann"):
+            pass
+        assert time.monotonic() - begin < 2
+        assert holder(cluster, name).startswith("ann (")
+
+
+def test_a_second_one_that_waits_comes_after_the_first(cluster: Cluster, name: Ref) -> None:
+    done, said = [], list[str]()
+
+    def second() -> None:
+        with held(cluster, name, "bob", wait=20, said=said):
+            done.append("bob")
+
+    with held(cluster, name, "ann"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(1.5)
+        done.append("ann")
+    thread.join()
+    assert done == ["ann", "bob"]
+    assert len(said) == 1
+
+
+def test_what_a_killed_job_left_is_taken_over_whatever_its_clock_said(cluster: Cluster, name: Ref) -> None:
+    left_behind(cluster, name, holderIdentity="ann (1)", renewTime="2199-01-01T00:00:00.000000Z", leaseDurationSeconds=2)
+    begin = time.monotonic()
+    with held(cluster, name, "bob"):
+        assert time.monotonic() - begin > 2
+        assert holder(cluster, name).startswith("bob (")
+
+
+def test_a_lease_of_nobody_is_taken_at_once(cluster: Cluster, name: Ref) -> None:
+    left_behind(cluster, name)
+    begin = time.monotonic()
+    with held(cluster, name, "bob"):
+        assert time.monotonic() - begin < 1.5
+
+
+def test_of_many_that_begin_at_once_one_is_at_work_at_any_time(cluster: Cluster, name: Ref) -> None:
+    at_work, most = 0, 0
+
+    def job(number: int) -> None:
+        nonlocal at_work, most
+        with held(Cluster(cluster.context), name, f"job-{number}", wait=30):
+            at_work += 1
+            most = max(most, at_work)
+            time.sleep(0.05)
+            at_work -= 1
+
+    threads = [threading.Thread(target=job, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (at_work, most) == (0, 1)
+
+
+class Cut(Cluster):
+    """A cluster that is lost from some moment on, to all but those who only look."""
+
+    lost, answers = False, True
+
+    def replace(self, item: Item) -> Item:
+        if self.lost and not self.answers:
+            super().replace(item)  # it is done, and its answer lost
+        if self.lost:
+            raise Unreachable("lost")
+        return super().replace(item)
+
+
+def test_a_lease_that_cannot_be_renewed_is_lost_and_another_may_be_at_work(cluster: Cluster, name: Ref) -> None:
+    wire = Cut(cluster.context)
+    with held(wire, name, "ann") as mine:
+        wire.lost = True
+        with held(cluster, name, "bob"):
+            with pytest.raises(Lost, match="another may be at work"):
+                mine.check()
+            with pytest.raises(Lost):
+                mine.steadily(wire.get, name)
+            wire.lost = False
+            time.sleep(1)
+            with pytest.raises(Lost):
+                mine.check()
+            mine.release()
+            assert holder(cluster, name).startswith("bob (")  # it was not given back for another
+
+
+def test_a_renewal_whose_answer_was_lost_was_one_all_the_same(cluster: Cluster, name: Ref) -> None:
+    wire = Cut(cluster.context)
+    with held(wire, name, "ann") as mine:
+        wire.answers, wire.lost = False, True
+        time.sleep(0.6)
+        wire.lost = False
+        time.sleep(3)
+        mine.check()
+    assert cluster.get(name) is None
+
+
+def test_what_was_lost_for_a_moment_is_asked_again_and_what_is_refused_is_not(cluster: Cluster, name: Ref) -> None:
+    asked = []
+
+    def flickering() -> str:
+        asked.append(1)
+        if len(asked) < 4:
+            raise Unreachable("lost")
+        return "answered"
+
+    def refused() -> None:
+        asked.append(1)
+        raise Refused("no")
+
+    with held(cluster, name, "ann") as mine:
+        assert mine.steadily(flickering) == "answered"
+        with pytest.raises(ClusterError, match="no"):
+            mine.steadily(refused)
+    assert len(asked) == 5

@@ -1,0 +1,103 @@
+"""What happens to a service's objects from release to release: removed, left alone, handed to an autoscaler and back."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from conf.refs import path
+from tests.conf.cluster import Cluster
+from tests.conf.rollout.asked import kinds, pods, standing
+from tests.conf.rollout.desk import Desk
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+Make = Callable[..., Desk]
+MORE = {"PodDisruptionBudget", "HorizontalPodAutoscaler"}
+
+
+@pytest.fixture(scope="module")
+def eu(servers: dict[str, Cluster]) -> Cluster:
+    return servers["eu"]
+
+
+def test_what_a_release_no_longer_holds_is_removed_and_what_others_made_or_own_is_not(desk: Make, eu: Cluster) -> None:
+    mine = desk("eu")
+    labels = {"app.kubernetes.io/managed-by": "monopod", "app.kubernetes.io/name": "digits"}
+    alike = eu.by_hand(path("ConfigMap", mine.user), named("ConfigMap", "v1", "digits", labels=labels))
+    mine.set(max_replicas=2)
+    mine.run("deploy", tag="1")
+    assert kinds(eu, mine.user, mine.name) >= MORE
+
+    # One of ours is deleted, and made anew by somebody's hand.
+    budget, scaler = (path(kind, mine.user, mine.name) for kind in sorted(MORE, reverse=True))
+    made = eu.ask("get", budget)
+    eu.ask("delete", budget)
+    again = {**named("PodDisruptionBudget", made["apiVersion"], mine.name), "spec": made["spec"]}
+    eu.by_hand(path("PodDisruptionBudget", mine.user), again)
+    mine.set()
+    change = mine.run("diff", tag="2", status=3).out
+    assert f"eu: HorizontalPodAutoscaler {mine.user}/{mine.name}\n--- now\n+++ then\n" in change
+    done = mine.run("deploy", tag="2")
+    assert f"left alone, since it is another's by now: PodDisruptionBudget {mine.user}/digits" in done.out
+    assert f"removed HorizontalPodAutoscaler {mine.user}/digits" in done.out
+    assert eu.find(scaler) is None
+    assert eu.find(budget) is not None
+
+    # Another one is adopted by what somebody made.
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "digits", "uid": alike["metadata"]["uid"]}
+    eu.by_hand(path("ServiceMonitor", mine.user, mine.name), {"metadata": {"ownerReferences": [owner]}})
+    assert f"another's by now: ServiceMonitor {mine.user}/digits" in mine.run("stop", "--yes").out
+    assert kinds(eu, mine.user, mine.name) == {"PodDisruptionBudget", "ServiceMonitor"}
+    assert (
+        eu.ask("get", path("ConfigMap", mine.user, "digits"))["metadata"]["resourceVersion"]
+        == alike["metadata"]["resourceVersion"]
+    )
+
+
+def test_the_number_of_pods_never_falls_on_the_way_to_an_autoscaler_and_back(desk: Make, eu: Cluster) -> None:
+    mine = desk("eu", name="scaled")
+    mine.set(replicas=3)
+    mine.run("deploy", tag="1")
+    with lowest(eu, mine) as seen:
+        mine.set(replicas=1, max_replicas=4)
+        mine.run("deploy", tag="2")
+        mine.run("deploy", tag="3")
+        owners = eu.ask("get", path("Deployment", mine.user, mine.name))["metadata"]["managedFields"]
+        assert [each["manager"] for each in owners if "f:replicas" in each["fieldsV1"].get("f:spec", {})] == [
+            "monopod-replicas"
+        ]
+        mine.set(replicas=2)
+        done = mine.run("deploy", tag="1")
+        assert "the autoscaler is taken away: its 3 pods stay, the next release makes them 2" in done.out
+        assert standing(mine)["runs"] == {"1": 3}
+    assert min(seen) == 3
+    mine.run("deploy", tag="1")
+    assert len(pods(eu, mine)) == 2
+    mine.run("stop", "--yes")
+
+
+def named(kind: str, version: str, name: str, **metadata: object) -> dict[str, object]:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **metadata}}
+
+
+@contextmanager
+def lowest(cluster: Cluster, desk: Desk) -> Iterator[list[int]]:
+    """Watch how many pods a Deployment is to have and has ready, for the length of a block."""
+    seen: list[int] = []
+    over = threading.Event()
+    own = Cluster(cluster.context)
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            found = own.ask("get", path("Deployment", desk.user, desk.name))
+            seen.extend((found["spec"]["replicas"], found["status"].get("readyReplicas", 0)))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+    assert len(seen) > 50
