@@ -71,7 +71,7 @@ def _late(found: Figures) -> Iterator[str]:
     late = found.late_p99_ms > max(LATE_MS, LATE_PART * (found.ms.p99 if found.ms else 0))
     if late or found.cpu > BUSY:
         yield (
-            f"the generator itself was late: {found.late_p99_ms:.1f} ms (p99), while it used {found.cpu:.0%} of a core; that is "
+            f"the generator itself was late: {found.late_p99_ms:.1f} ms (p99), while it used {found.cpu:.0%} of a core; it is "
             "in the latencies. Ask for less, or run it where a core is free"
         )
 
