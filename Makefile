@@ -18,7 +18,9 @@ BUILDAH = buildah bud --format docker --layers --timestamp 315532800
 BUILD = $(if $(shell command -v buildah),$(BUILDAH),docker build)
 export BUILDAH_ISOLATION ?= chroot
 
-.PHONY: help serve model index image test test-gpu test-cluster check bench bench-examples bench-render soak lock clean
+RELEASE_TESTS := tests/conf/rollout tests/image tests/pipeline
+
+.PHONY: help serve model index image test test-gpu test-cluster test-release check bench bench-examples bench-render soak lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -48,7 +50,10 @@ test-gpu: .venv-gpu/dev   ## the tests that need a GPU, in an environment of the
 	.venv-gpu/bin/pytest -m gpu
 
 test-cluster: .venv/dev   ## the tests that need a Kubernetes cluster, found by KUBECONFIG
-	$(BIN)/pytest -m cluster
+	$(BIN)/pytest -m cluster $(addprefix --ignore=,$(RELEASE_TESTS))
+
+test-release: .venv/dev   ## images, roll-outs and the pipeline on that cluster, which take a quarter of an hour and more
+	$(BIN)/pytest -m cluster $(RELEASE_TESTS)
 
 check: .venv/dev          ## lint, format and types
 	$(BIN)/ruff check .
