@@ -24,6 +24,7 @@ class FaceEmbedding(Service):
     """MTCNN, dlib's chip, dlib's embedding."""
 
     pictures = True
+    example_image = "examples/images/astronaut.jpg"
 
     def setup(self) -> None:
         store = self.redis()
