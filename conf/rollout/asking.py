@@ -20,7 +20,7 @@ from conf.rollout import lease, present
 from conf.rollout.history import BEGUN, History
 from conf.rollout.outcomes import KNOWN, status_of
 from conf.rollout.place import Place
-from conf.rollout.spots import Spot, left, nowhere, spots
+from conf.rollout.spots import Spot, left, mistaken, nowhere, spots
 from conf.rollout.watching import look, running
 from conf.tables import table
 from conf.yamls import documents
@@ -34,8 +34,7 @@ def status_command(arguments: Namespace, regions: Regions) -> int:
     """Print every region and track: version, pods, restarts, since when, and what is wrong."""
     found, mistakes = read(arguments.service, regions, "")
     if found is None:
-        print("\n".join(mistakes), file=sys.stderr)
-        return 1
+        return mistaken(arguments, mistakes)
     chosen = [each for each in spots(found, regions, arguments.track, arguments.region) if each.planned or left(each)]
     rows = [_row(each) for each in chosen]
     if arguments.json:
@@ -55,8 +54,7 @@ def diff_command(arguments: Namespace, regions: Regions) -> int:
     report = check(arguments.service, regions, (arguments.track,), arguments.image)
     found, _ = read(arguments.service, regions, arguments.image)
     if report.mistakes or found is None:
-        print("\n".join(report.mistakes), file=sys.stderr)
-        return 1
+        return mistaken(arguments, report.mistakes)
     rendered = {each.region: documents(text) for each, text in report.rendered}
     chosen = [each for each in spots(found, regions, arguments.track, arguments.region) if each.planned]
     if not chosen:

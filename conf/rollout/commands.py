@@ -12,7 +12,7 @@ from conf.clusters import Regions
 from conf.rollout.asking import diff_command, status_command
 from conf.rollout.outcomes import Outcome, in_order, status, status_of
 from conf.rollout.releasing import NothingThere, Order, release, roll_back, stop
-from conf.rollout.spots import Spot, left, nowhere, place, spots
+from conf.rollout.spots import Spot, left, mistaken, nowhere, place, spots
 from conf.yamls import documents
 
 __all__ = ["deploy_command", "diff_command", "rollback_command", "status_command", "stop_command"]
@@ -22,8 +22,7 @@ def deploy_command(arguments: Namespace, regions: Regions) -> int:
     report = check(arguments.service, regions, (arguments.track,), arguments.image)
     found, _ = read(arguments.service, regions, arguments.image)
     if report.mistakes or found is None:
-        print("\n".join(report.mistakes), file=sys.stderr)
-        return 1
+        return mistaken(arguments, report.mistakes)
     rendered = {each.region: documents(text) for each, text in report.rendered}
 
     def act(spot: Spot) -> Outcome:
@@ -77,7 +76,7 @@ def _chosen(arguments: Namespace, regions: Regions) -> list[Spot]:
     """Return where the service is to run or was left; nothing, once it is told why."""
     found, mistakes = read(arguments.service, regions, "")
     if found is None:
-        print("\n".join(mistakes), file=sys.stderr)
+        mistaken(arguments, mistakes)
         return []
     chosen = [each for each in spots(found, regions, arguments.track, arguments.region) if each.planned or left(each)]
     if not chosen:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from conf.refs import KINDS, Item, Ref, gone
+from conf.refs import APPLIED, Item, Ref, gone, ref
 
 KEPT = 10  # releases, and as many good ones
 LARGEST = 900_000  # bytes of all objects that are kept: a ConfigMap takes 1 MiB
@@ -168,8 +168,7 @@ def read(item: Item | None) -> History:
         releases = tuple(_release(each) for each in json.loads(item["data"]["releases"]))
         objects = {int(number): _unpacked(text) for number, text in (item.get("binaryData") or {}).items()}
         found = History(Holder(**holder) if holder else None, releases, objects, metadata.get("resourceVersion", ""))
-        if found.good and found.good.number not in objects:
-            raise ValueError(f"the objects of release {found.good.number} are missing")
+        _belongs(found, metadata["namespace"], metadata["name"])
         return found
     except (KeyError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
         raise Unreadable(
@@ -178,16 +177,25 @@ def read(item: Item | None) -> History:
         ) from error
 
 
+def _belongs(found: History, namespace: str, own: str) -> None:
+    """Raise ValueError where a history names what is not of its service: somebody else wrote it, or lost a part."""
+    refs = [each for release in found.releases for each in release.inventory]
+    refs += [ref(item) for items in found.objects.values() for item in items]
+    strange = [str(each) for each in refs if each.kind not in APPLIED or (each.namespace, name(each.name)) != (namespace, own)]
+    if strange:
+        raise ValueError(f"{strange[0]} is none of its objects")
+    if found.good and found.good.number not in found.objects:
+        raise ValueError(f"the objects of release {found.good.number} are missing")
+
+
 def _plain(release: Release) -> dict[str, Any]:
     inventory: Sequence[Any] = [[ref.kind, ref.namespace, ref.name, ref.uid] for ref in release.inventory]
     return {**dataclasses.asdict(release), "inventory": inventory}
 
 
 def _release(plain: dict[str, Any]) -> Release:
-    """Read a release, whatever a newer platform wrote besides. Raises KeyError for a kind that this one does not know."""
+    """Read a release, whatever a newer platform wrote besides."""
     inventory = tuple(Ref(*each) for each in plain["inventory"])
-    for each in inventory:
-        KINDS[each.kind]
     known = {each.name for each in dataclasses.fields(Release)}
     return Release(**{**{key: value for key, value in plain.items() if key in known}, "inventory": inventory})
 

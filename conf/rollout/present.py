@@ -28,14 +28,13 @@ def history(place: Place, at: str) -> History:
     kept = place.cluster.get(place.history)
     if kept is not None:
         return histories.read(kept)
-    items = [item for kind in APPLIED if (item := _ours(place, kind))]
-    if not items:
+    deployment = _ours(place, "Deployment")
+    if deployment is None:
         return History()
-    deployment = next((item for item in items if item["kind"] == "Deployment"), None)
-    version = deployment["metadata"].get("labels", {}).get("version", "") if deployment else ""
-    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"] if deployment else ""
-    state = GOOD if deployment else BEGUN
-    found = Release(1, version, image, at, place.by, state, "found without a history", 0, tuple(map(ref, items)))
+    items = [item for kind in APPLIED if (item := _ours(place, kind))]
+    version = deployment["metadata"].get("labels", {}).get("version", "")
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    found = Release(1, version, image, at, place.by, GOOD, "found without a history", 0, tuple(map(ref, items)))
     return History(None, (found,), {1: [fields.taken_out(item, MANAGER) for item in items]})
 
 

@@ -4,6 +4,7 @@ Knows a service's settings, the environment of GitLab's jobs and of a checkout. 
 """
 
 import getpass
+import json
 import os
 import re
 import socket
@@ -68,11 +69,20 @@ def left(spot: Spot) -> bool:
         return False
 
 
+def mistaken(arguments: Namespace, mistakes: Sequence[str]) -> int:
+    """Tell what is wrong before any cluster is asked, and return the exit status."""
+    if arguments.json:
+        print(json.dumps({"mistakes": list(mistakes)}, indent=2))
+    else:
+        print("\n".join(mistakes), file=sys.stderr)
+    return 1
+
+
 def nowhere(arguments: Namespace, regions: Regions) -> int:
     """Tell that there is nothing to act on, and return the exit status."""
     where = arguments.region or "any region"
-    print(f"{arguments.track} does not run in {where}; regions are {', '.join(regions.regions)}", file=sys.stderr)
-    return 1
+    words = f"{arguments.track or 'the service'} does not run in {where}; regions are {', '.join(regions.regions)}"
+    return mistaken(arguments, [words])
 
 
 def place(spot: Spot, arguments: Namespace) -> Place:

@@ -1,6 +1,8 @@
 """What is asked of a service from outside, and of its pods: for tests that deploy."""
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 from conf.refs import APPLIED, path
@@ -33,11 +35,19 @@ def restarts(pod: dict[str, Any]) -> int:
 
 def standing(desk: Desk, track: str = "prod", region: str = "", status: int = 0) -> dict[str, Any]:
     """Return what `monopod status --json` says of a track, in the first region or in one."""
-    rows = json.loads(desk.run("status", "--json", status=status).out)
-    found: dict[str, Any] = next(row for row in rows if row["track"] == track and region in ("", row["region"]))
+    rows = json.loads(desk.run("status", "--json", "--track", track, status=status).out)
+    found: dict[str, Any] = next(row for row in rows if region in ("", row["region"]))
     return found
 
 
 def kinds(cluster: Cluster, namespace: str, name: str) -> set[str]:
     """Return the kinds of which a service has an object."""
     return {kind for kind in APPLIED if cluster.find(path(kind, namespace, name))}
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.1)

@@ -10,7 +10,7 @@ import pytest
 from conf.refs import path
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, pods, standing
+from tests.conf.rollout.asked import kinds, pods, standing, until
 from tests.conf.rollout.desk import NOWHERE, Desk, Started
 from tests.conf.rollout.wire import Wire
 
@@ -207,10 +207,3 @@ class somewhere:
 
     def __exit__(self, *_: object) -> None:
         self._cluster.by_hand(self._node, {"metadata": {"labels": dict.fromkeys(NOWHERE)}})
-
-
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.2)

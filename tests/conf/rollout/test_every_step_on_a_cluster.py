@@ -88,7 +88,7 @@ def stop(there: Place, orders: dict[str, Order]) -> None:
     releasing.stop(there, silent)
 
 
-@pytest.mark.parametrize(("act", "serves", "every"), [(deploy, True, 2), (fail, True, 5), (stop, False, 5)])
+@pytest.mark.parametrize(("act", "serves", "every"), [(deploy, True, 3), (fail, True, 7), (stop, False, 6)])
 def test_whichever_change_was_the_last_the_next_deploy_goes_on(
     act: Callable[[Place, dict[str, Order]], None],
     serves: bool,

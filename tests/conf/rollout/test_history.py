@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 
-from conf.refs import Item, Ref, gone, path, ref
+from conf.refs import APPLIED, Item, Ref, gone, path, ref
 from conf.rollout import history
 from conf.rollout.history import BEGUN, GOOD, KEPT, LARGEST, UNDONE, History, Holder, Release, Unreadable
 
 SERVICE, ROUTE = Ref("Service", "like", "cats", "u1"), Ref("HTTPRoute", "like", "cats", "u2")
 
 
-def items(text: str) -> list[Item]:
-    return [{"kind": "Service", "metadata": {"name": "cats", "namespace": "like"}, "spec": {"text": text}}]
+KINDS = [kind for kind in APPLIED if kind != "Service"]  # one for each release, as an object of its own
+
+
+def items(text: str, namespace: str = "like", name: str = "cats", kind: str = "Service") -> list[Item]:
+    return [{"kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": {"text": text}}]
 
 
 def released(number: int, *inventory: Ref, origin: int = 0) -> Release:
@@ -26,7 +29,7 @@ def after(*states: str) -> History:
     """A history of releases that ended so, each with one object of its own and a Service that all have."""
     found = History(Holder("like/models", "cats", "2026-01-01T00:00:00Z"))
     for number, state in enumerate(states, 1):
-        own = (Ref("Service", "like", "cats", "u"), Ref("Service", "like", f"only-{number}"))
+        own = (Ref("Service", "like", "cats", "u"), Ref(KINDS[number % len(KINDS)], "like", "cats"))
         before = found.good
         found = found.begin(released(number, *own), items(f"v{number}"))
         if state == GOOD:
@@ -65,7 +68,12 @@ def broken(**data: Any) -> Item:
     return item
 
 
-NEWER = json.dumps([{"number": 1, "inventory": [["Surprise", "like", "cats", ""]]}])
+def holding(objects: list[Item]) -> Item:
+    """The ConfigMap of a history whose good release holds these objects."""
+    return history.write(History().begin(released(1), objects).ended(GOOD, ()), "cats", "like")
+
+
+NEWER = json.dumps([{**json.loads(broken()["data"]["releases"])[0], "inventory": [["Surprise", "like", "cats", ""]]}])
 
 
 @pytest.mark.parametrize(
@@ -78,8 +86,22 @@ NEWER = json.dumps([{"number": 1, "inventory": [["Surprise", "like", "cats", ""]
         broken(releases="{"),
         broken(holder='{"who": "ann"}'),
         broken(releases=NEWER),
+        holding(items("", namespace="theirs")),
+        holding(items("", name="dogs")),
+        holding(items("", kind="Pod")),
     ],
-    ids=["empty", "no gzip", "the good objects are lost", "no release", "no JSON", "no holder", "a kind of tomorrow"],
+    ids=[
+        "empty",
+        "no gzip",
+        "the good objects are lost",
+        "no release",
+        "no JSON",
+        "no holder",
+        "a kind of tomorrow",
+        "another namespace's objects",
+        "another service's objects",
+        "objects that no release makes",
+    ],  # fmt: skip
 )
 def test_a_config_map_of_something_else_is_told_with_its_cure(item: Item) -> None:
     with pytest.raises(Unreadable, match="like/monopod-cats holds no history that can be read.*delete it"):
@@ -93,33 +115,33 @@ def test_a_field_that_a_newer_platform_wrote_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "good", "held"),
+    ("states", "good", "own"),
     [
         ((), None, set()),
-        ((BEGUN,), None, {"cats", "only-1"}),
-        ((GOOD,), 1, {"cats", "only-1"}),
-        ((GOOD, GOOD), 2, {"cats", "only-2"}),
-        ((GOOD, UNDONE), 1, {"cats", "only-1"}),
-        ((GOOD, BEGUN), 1, {"cats", "only-1", "only-2"}),
-        ((GOOD, BEGUN, BEGUN), 1, {"cats", "only-1", "only-2", "only-3"}),
-        ((GOOD, BEGUN, BEGUN, GOOD), 4, {"cats", "only-4"}),
+        ((BEGUN,), None, {1}),
+        ((GOOD,), 1, {1}),
+        ((GOOD, GOOD), 2, {2}),
+        ((GOOD, UNDONE), 1, {1}),
+        ((GOOD, BEGUN), 1, {1, 2}),
+        ((GOOD, BEGUN, BEGUN), 1, {1, 2, 3}),
+        ((GOOD, BEGUN, BEGUN, GOOD), 4, {4}),
         ((UNDONE,), None, set()),
     ],
 )
-def test_the_last_release_knows_all_that_may_be_in_the_cluster(states: tuple[str, ...], good: int, held: set[str]) -> None:
+def test_the_last_release_knows_all_that_may_be_in_the_cluster(states: tuple[str, ...], good: int, own: set[int]) -> None:
     found = after(*states)
     assert (found.good.number if found.good else None) == good
-    assert {each.name for each in found.inventory} == held
+    assert {each.kind for each in found.inventory} - {"Service"} == {KINDS[number] for number in own}
 
 
 def test_an_object_of_two_releases_is_in_the_inventory_once_and_any_that_is_ours_counts() -> None:
     found = after(GOOD, BEGUN, BEGUN)
-    assert [each.uid for each in found.inventory if each.name == "cats"] == [""]
+    assert [each.uid for each in found.inventory if each.kind == "Service"] == [""]
 
 
 def test_what_broken_off_releases_left_is_known_however_many_there_are() -> None:
     found = after(GOOD, *[BEGUN] * (3 * KEPT))
-    assert {each.name for each in found.inventory} == {"cats", *(f"only-{n}" for n in range(1, 3 * KEPT + 2))}
+    assert {each.kind for each in found.inventory} == set(APPLIED)
 
 
 def test_the_last_good_release_is_never_forgotten_however_many_fail_after_it() -> None:

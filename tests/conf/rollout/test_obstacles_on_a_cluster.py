@@ -2,7 +2,6 @@
 node, so a simulated region does.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ import yaml
 from conf.refs import APPLIED, path
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, pods, standing
+from tests.conf.rollout.asked import kinds, pods, standing, until
 from tests.conf.rollout.desk import NOWHERE, Desk
 from tests.running import ROOT
 
@@ -140,7 +139,7 @@ def test_a_quota_that_is_spent_is_told_in_figures_and_undone(serving: Desk, eu: 
     before = pods(eu, serving)
     quota = named("ResourceQuota", "tight", spec={"hard": {"pods": str(len(_all_pods(eu, serving.user)))}})
     with eu.having(f"/api/v1/namespaces/{serving.user}/resourcequotas", quota):
-        _until(lambda: "used" in str(eu.ask("get", f"/api/v1/namespaces/{serving.user}/resourcequotas/tight").get("status")))
+        until(lambda: "used" in str(eu.ask("get", f"/api/v1/namespaces/{serving.user}/resourcequotas/tight").get("status")))
         done = serving.run("deploy", "--timeout", "3", tag="2", status=25)
     assert "the namespace's quota is spent: asked for pods=1, in use pods=" in done.err
     assert "a roll-out needs room for one pod more" in done.err
@@ -243,7 +242,7 @@ def _policy(cluster: Cluster, namespace: str, resources: list[str], rule: str, w
     stack.enter_context(cluster.having(POLICIES, policy))
     stack.enter_context(cluster.having(BINDINGS, named("ValidatingAdmissionPolicyBinding", name, version, spec=bound)))
     labels = {"labels": {"version": "2" if "'2'" in rule else "1"}}
-    _until(lambda: words in _refusal(cluster, resources[0], namespace, labels, dry="request.dryRun" not in rule))
+    until(lambda: words in _refusal(cluster, resources[0], namespace, labels, dry="request.dryRun" not in rule))
     return stack
 
 
@@ -265,10 +264,3 @@ def _refusal(cluster: Cluster, plural: str, namespace: str, labels: dict[str, An
 
 def _all_pods(cluster: Cluster, namespace: str) -> list[Any]:
     return list(cluster.ask("get", path("Pod", namespace))["items"])
-
-
-def _until(true: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.1)
