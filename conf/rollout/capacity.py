@@ -22,24 +22,30 @@ class Step:
     words: str = ""
 
 
-def step(item: Item, live: Item | None, inventory: Iterable[Ref], scales: bool) -> Step:
+def step(item: Item, live: Item | None, inventory: Iterable[Ref], items: Iterable[Item]) -> Step:
     """Return how a Deployment is applied over what is there.
 
-    inventory: what may be there beside it. scales: whether an autoscaler is applied with it.
+    inventory: what may be there beside it. items: what is applied with it. A first release begins with the autoscaler's least.
     To an autoscaler: the count is first handed to another field manager, for leaving it out would set it to 1. From one: the
     live count stays where it is larger, and the next release sets it.
     """
+    scaler = next((each["spec"] for each in items if each["kind"] in SCALERS), None)
     if live is None:
-        return Step(item)
+        least = scaler.get("minReplicas") or scaler.get("minReplicaCount") if scaler else None
+        return Step(_with(item, least) if least else item)
     count = live["spec"].get("replicas", 1)
     if "replicas" not in item["spec"]:
         ours = "f:replicas" in fields.of(live, MANAGER).get("f:spec", {})
         return Step(item, _count_alone(item, count)) if ours or not count else Step(item)
     wanted = item["spec"]["replicas"]
-    if count > wanted and not scales and any(each.kind in SCALERS for each in inventory):
+    if count > wanted and scaler is None and any(each.kind in SCALERS for each in inventory):
         words = f"the autoscaler is taken away: its {count} pods stay, the next release makes them {wanted}"
-        return Step({**item, "spec": {**item["spec"], "replicas": count}}, words=words)
+        return Step(_with(item, count), words=words)
     return Step(item)
+
+
+def _with(item: Item, count: int) -> Item:
+    return {**item, "spec": {**item["spec"], "replicas": count}}
 
 
 def _count_alone(item: Item, count: int) -> Item:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from conf.cluster import CONFLICT, BadCredentials, ClusterError, Unreachable
-from conf.refs import SCALERS, Item, Ref, gone, ref
+from conf.refs import Item, Ref, gone, ref
 from conf.rollout import capacity, lease, present
 from conf.rollout import history as histories
 from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release
@@ -168,12 +168,11 @@ def _save(place: Place, history: History, mine: Lease) -> History:
 
 def _apply(place: Place, kept: History, items: Sequence[Item], mine: Lease, say: Say) -> tuple[Ref, ...]:
     """Apply all objects, in their order, and return which they are."""
-    scales = any(item["kind"] in SCALERS for item in items)
     applied = []
     for item in items:
         if item["kind"] == "Deployment":
             live = mine.steadily(place.cluster.get, ref(item))
-            step = capacity.step(item, live, kept.inventory, scales)
+            step = capacity.step(item, live, kept.inventory, items)
             if step.first:
                 mine.steadily(place.cluster.apply, step.first, manager=capacity.REPLICAS_MANAGER)
             if step.words:

@@ -88,7 +88,7 @@ def stop(there: Place, orders: dict[str, Order]) -> None:
     releasing.stop(there, silent)
 
 
-@pytest.mark.parametrize(("act", "serves", "every"), [(deploy, True, 3), (fail, True, 7), (stop, False, 6)])
+@pytest.mark.parametrize(("act", "serves", "every"), [(deploy, True, 1), (fail, True, 3), (stop, False, 3)])
 def test_whichever_change_was_the_last_the_next_deploy_goes_on(
     act: Callable[[Place, dict[str, Order]], None],
     serves: bool,
@@ -120,4 +120,4 @@ def test_whichever_change_was_the_last_the_next_deploy_goes_on(
     total = broken_off(0)
     assert total > 10
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        assert all(pool.map(broken_off, range(1, total + 1, every)))
+        assert all(pool.map(broken_off, range(2, total + 1, every)))  # 1 is its lease, which is waited for elsewhere

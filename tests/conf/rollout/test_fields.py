@@ -104,6 +104,7 @@ FIXED: Item = {
 }
 SCALED: Item = {**FIXED, "spec": {}}
 SCALER = Ref("HorizontalPodAutoscaler", "like", "cats")
+WITH_SCALER: list[Item] = [{"kind": "ScaledObject", "spec": {"minReplicaCount": 3}}]
 
 
 def with_count(count: int, manager: str) -> Item:
@@ -111,30 +112,30 @@ def with_count(count: int, manager: str) -> Item:
     return {**FIXED, "metadata": {**FIXED["metadata"], "managedFields": [entry]}, "spec": {"replicas": count}}
 
 
-def test_a_first_release_is_applied_as_it_is() -> None:
-    for item in (FIXED, SCALED):
-        assert capacity.step(item, None, (), scales=False) == capacity.Step(item)
+def test_a_first_release_begins_with_its_own_number_or_the_autoscalers_least() -> None:
+    assert capacity.step(FIXED, None, (), []) == capacity.Step(FIXED)
+    assert capacity.step(SCALED, None, (), WITH_SCALER).item["spec"] == {"replicas": 3}
 
 
 def test_to_an_autoscaler_the_count_is_handed_over_once() -> None:
-    step = capacity.step(SCALED, with_count(5, MANAGER), (), scales=True)
+    step = capacity.step(SCALED, with_count(5, MANAGER), (), WITH_SCALER)
     assert step.first is not None
     assert (step.item, step.first["spec"], step.first["kind"]) == (SCALED, {"replicas": 5}, "Deployment")
-    assert capacity.step(SCALED, with_count(5, REPLICAS_MANAGER), (SCALER,), scales=True).first is None
+    assert capacity.step(SCALED, with_count(5, REPLICAS_MANAGER), (SCALER,), WITH_SCALER).first is None
 
 
 def test_an_autoscaler_is_never_left_with_no_pod_for_it_would_stay_so() -> None:
-    step = capacity.step(SCALED, with_count(0, "kubectl"), (SCALER,), scales=True)
+    step = capacity.step(SCALED, with_count(0, "kubectl"), (SCALER,), WITH_SCALER)
     assert step.first is not None
     assert step.first["spec"] == {"replicas": 1}
 
 
 def test_from_an_autoscaler_the_larger_count_stays_and_a_smaller_one_is_raised() -> None:
-    step = capacity.step(FIXED, with_count(6, "kube-controller-manager"), (SCALER,), scales=False)
+    step = capacity.step(FIXED, with_count(6, "kube-controller-manager"), (SCALER,), [])
     assert step.item["spec"] == {"replicas": 6}
     assert "its 6 pods stay" in step.words
-    assert capacity.step(FIXED, with_count(1, "kube-controller-manager"), (SCALER,), scales=False).item == FIXED
+    assert capacity.step(FIXED, with_count(1, "kube-controller-manager"), (SCALER,), []).item == FIXED
 
 
 def test_where_no_autoscaler_was_the_release_says_how_many() -> None:
-    assert capacity.step(FIXED, with_count(6, "kubectl"), (), scales=False).item == FIXED
+    assert capacity.step(FIXED, with_count(6, "kubectl"), (), []).item == FIXED

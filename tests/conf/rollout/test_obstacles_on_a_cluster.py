@@ -105,7 +105,7 @@ def test_the_rights_that_the_manual_names_are_enough_for_everything(
         mine.run("diff", tag="2", status=3)
         mine.run("deploy", tag="2")
         mine.run("rollback")
-        assert standing(mine)["runs"] == {"1": 2}
+        assert set(standing(mine)["runs"]) == {"1"}
         mine.run("stop", "--yes")
     assert kinds(eu, mine.user, mine.name) == set()
 
