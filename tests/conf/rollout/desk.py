@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ SETTINGS: dict[str, Any] = {
     "max_body": "1Mi",
     "model_path": "model/digits.onnx",
 }
-NOWHERE = {"monopod-test": "nowhere"}  # a label that no node has, until a test gives it to one
+NOWHERE = {"monopod-test": uuid.uuid4().hex}  # a label that no node has until a test gives it to one; a killed run left another
 REGION: dict[str, Any] = {
     "host": "*",
     "routing": "gateway-api",
