@@ -20,7 +20,7 @@ export BUILDAH_ISOLATION ?= chroot
 
 RELEASE_TESTS := tests/conf/rollout tests/image tests/pipeline
 
-.PHONY: help serve model index image test test-gpu test-cluster test-release check bench bench-examples bench-render soak lock clean
+.PHONY: help serve model index image test test-gpu test-cluster test-release check bench bench-examples bench-render bench-rollouts soak lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -72,6 +72,9 @@ soak: .venv/dev           ## each service a minute under load and under its memo
 
 bench-render: .venv/dev   ## how long it takes to check and render a thousand services
 	$(BIN)/python -m bench.render
+
+bench-rollouts: .venv/dev ## three hundred services to a simulated region of KUBECONFIG, figures to docs/reliability.md
+	$(BIN)/python -m bench.rollouts
 
 lock:                     ## write the versions that .venv holds to requirements.lock
 	$(BIN)/pip freeze --exclude-editable --exclude setuptools > requirements.lock

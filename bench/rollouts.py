@@ -1,0 +1,224 @@
+"""`python -m bench.rollouts`: three hundred services rolled out to a simulated region, and what that costs its API server.
+
+Every service is deployed by the command that a user types, then upgraded, then stopped. Figures go to docs/reliability.md.
+Fails where a command fails, or where one round of all takes longer than it may.
+
+Knows the order of things and how a command ended. Does not know figures' words, nor namespaces.
+"""
+
+import argparse
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubernetes.client import ApiException
+
+from bench import machine, rollouts_region, rollouts_server
+from bench.rollouts_report import Client, Command, Report, Round, Size, failures, section, summary, with_section
+from bench.rollouts_server import Server
+from bench.served import BenchError
+from bench.work import ROOT
+from tests.conf.cluster import Cluster
+from tests.conf.heartbeats import beating
+
+SERVICES, AT_ONCE = 300, 4
+PATIENCE = 120.0  # seconds for one command
+IDLE_SECONDS = 10.0
+SAMPLE_SECONDS = 10.0  # its /metrics are megabytes: asked for more often, they would be a part of what is measured
+TIMES = 5  # that a command's own parts are measured
+DOCS = ROOT / "docs" / "reliability.md"
+# What a command does before it first asks the cluster, each as what Python is told. Prints seconds of the processor after each.
+PARTS = """
+import sys, time
+seconds = [time.process_time()]
+from conf import cli, regions
+from conf.rollout import commands
+seconds.append(time.process_time())
+from pathlib import Path
+from conf.check import check
+report = check(Path(sys.argv[1]), regions.load(Path(sys.argv[2])), ("prod",), "localhost:5000/digits:1")
+seconds.append(time.process_time())
+print(*seconds)
+"""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """From where all is deployed. kubeconfig: of a job that may change the users' namespaces alone."""
+
+    services: Sequence[Path]
+    regions: Path
+    kubeconfig: Path
+    at_once: int
+
+    @property
+    def surroundings(self) -> dict[str, str]:
+        who = {"GITLAB_USER_LOGIN": "bench", "CI_PROJECT_PATH": "bench/rollouts", "CI_COMMIT_REF_NAME": "main"}
+        paths = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "KUBECONFIG": str(self.kubeconfig)}
+        return {**os.environ, **who, **paths}
+
+    def command(self, name: str, service: Path, *words: str) -> list[str]:
+        where = ["--service", str(service), "--regions", str(self.regions), "--region", rollouts_region.REGION]
+        return [sys.executable, "-m", "monopod", name, *where, *words]
+
+
+def main() -> int:
+    """Return 0 when everything was deployed, in time."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.rollouts",
+        description=__doc__,
+        epilog="example: python -m bench.rollouts --services 40 --at-once 2",
+    )
+    parser.add_argument("--services", type=int, help=f"how many (default: {SERVICES})")
+    parser.add_argument("--at-once", type=int, help=f"commands that run at a time (default: {AT_ONCE})")
+    parser.add_argument("--context", default="eu", help="of a simulated region in the kubeconfig (default: eu)")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that namespaces are taken away then, too
+    page = DOCS.read_text(encoding="utf-8") if DOCS.is_file() else ""
+    try:
+        with_section(page, "")  # what is wrong there is better known now than after the measurement
+        report = measured(arguments.context, arguments.services or SERVICES, arguments.at_once or AT_ONCE)
+    except (BenchError, ApiException) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    wrong = failures(report)
+    if arguments.services or arguments.at_once or wrong:
+        print(section(report))  # a trial is not for the docs, nor is what failed
+    else:
+        DOCS.write_text(
+            with_section(DOCS.read_text(encoding="utf-8") if DOCS.is_file() else "", section(report)), encoding="utf-8"
+        )
+    print("\n".join([*map(summary, report.rounds), *wrong]))
+    return 1 if wrong else 0
+
+
+def measured(context: str, count: int, at_once: int) -> Report:
+    """Deploy, upgrade and stop so many services, and take everything away. Raises BenchError."""
+    here, cluster = machine.here(), Cluster(context)
+    nodes = rollouts_region.simulated_nodes(cluster)
+    with tempfile.TemporaryDirectory() as folder, beating(cluster):
+        top = Path(folder)
+        regions = top / "regions.yaml"
+        regions.write_text(rollouts_region.regions(context), encoding="utf-8")
+        desk = Desk(rollouts_region.make(top, count), regions, top / "kubeconfig", at_once)
+        with rollouts_region.job(cluster, count, desk.kubeconfig):
+            client = parts(desk)
+            idle = _difference(cluster, lambda: time.sleep(IDLE_SECONDS))
+            rounds = [
+                around(cluster, desk, "first release", "deploy", "--image", "localhost:5000/digits:1"),
+                around(cluster, desk, "upgrade", "deploy", "--image", "localhost:5000/digits:2"),
+                around(cluster, desk, "stop", "stop", "--yes"),
+            ]
+    version = cluster.ask("get", "/version")["gitVersion"]
+    size = Size(nodes, count, len(rollouts_region.namespaces(count)), rollouts_region.pods(count), at_once)
+    return Report(here, version, size, idle, IDLE_SECONDS, client, tuple(rounds))
+
+
+def around(cluster: Cluster, desk: Desk, title: str, name: str, *words: str) -> Round:
+    """Run a command for every service, so many at once, and return what it took."""
+    print(f"{time.strftime('%H:%M:%S')} {title} ...", flush=True)
+    used, busy = _children(), _busy()
+    found: list[tuple[float, list[Command]]] = []
+
+    def work() -> None:
+        began = time.monotonic()
+        commands = _all(desk, name, words)
+        found.append((time.monotonic() - began, commands))
+
+    with _memory(cluster) as memory:
+        spent = _difference(cluster, work)
+    seconds, commands = found[0]
+    most = max(memory, default=spent.resident)
+    return Round(title, seconds, tuple(commands), spent, most, _children() - used, _busy() - busy)
+
+
+def _all(desk: Desk, name: str, words: Sequence[str]) -> list[Command]:
+    with ThreadPoolExecutor(desk.at_once) as pool:
+        try:
+            return list(pool.map(lambda service: _one(desk, name, service, words), desk.services))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # those at work are waited for all the same
+            raise
+
+
+def _one(desk: Desk, name: str, service: Path, words: Sequence[str]) -> Command:
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            desk.command(name, service, *words), env=desk.surroundings, capture_output=True, text=True, timeout=PATIENCE
+        )
+        status, said = done.returncode, done.stderr or done.stdout
+    except subprocess.TimeoutExpired:
+        status, said = -1, f"it did not end in {PATIENCE:.0f} s"
+    return Command(service.name, time.monotonic() - began, status, said.strip())
+
+
+def parts(desk: Desk) -> Client:
+    """Return what a command takes of the processor before it asks the cluster: the medians of some runs."""
+    command = [sys.executable, "-c", PARTS, str(desk.services[-1]), str(desk.regions)]
+    runs = []
+    for _ in range(TIMES):
+        done = subprocess.run(command, env=desk.surroundings, capture_output=True, text=True)
+        if done.returncode:
+            raise BenchError(f"a command's parts cannot be measured: {done.stderr.strip()}")
+        runs.append([float(value) for value in done.stdout.split()])
+    start, imported, rendered = (statistics.median(column) for column in zip(*runs, strict=True))
+    return Client(start, imported - start, rendered - imported)
+
+
+def _server(cluster: Cluster) -> Server:
+    return rollouts_server.read(cluster._client.request("get", "/metrics", serialize=False).data.decode())
+
+
+def _difference(cluster: Cluster, work: Callable[[], None]) -> Server:
+    """Return what an API server did while something worked."""
+    before = _server(cluster)
+    work()
+    return _server(cluster) - before
+
+
+@contextmanager
+def _memory(cluster: Cluster) -> Iterator[list[float]]:
+    """Look from time to time what the API server holds in memory, in MB, for the length of a block."""
+    own, over, seen = Cluster(cluster.context), threading.Event(), list[float]()  # a client is one thread's
+
+    def look() -> None:
+        while not over.wait(SAMPLE_SECONDS):
+            seen.append(_server(own).resident)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def _children() -> float:
+    """Return the seconds of the processor that the commands which ended have taken."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _busy() -> float:
+    """Return the seconds for which this machine's processors have worked, for whomever."""
+    user, nice, system, _, _, interrupts, soft, *_ = Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    return sum(map(int, (user, nice, system, interrupts, soft))) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""What a roll-out of many services took, in words: a section of docs/reliability.md, and what must hold.
+
+Knows figures and limits. Does not know how anything was measured.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.machine import Machine
+from bench.report import table
+from bench.rollouts_server import Server
+from bench.served import BenchError
+
+LIMIT_SECONDS = 300.0
+LAST = 300  # characters of what a command said that failed
+TITLE = "# Reliability\n"
+BEGIN = "<!-- Made by `make bench-rollouts`, from here to the next such line; do not edit. -->"
+END = "<!-- End of what `make bench-rollouts` made. -->"
+TEXT = """## Three hundred services
+
+{date}, {cores} cores ({processor}), {system}; Kubernetes {version}. Load of the machine before the run: {load:.2f}.
+
+{services} services of {users} users, {pods} pods in all, are deployed by the command that a user types:
+`monopod deploy --service DIR --regions FILE --region eu --image IMAGE`, a process for each and {at_once} at a time. Then all
+are upgraded to a second version, and then all are stopped. A round of all may take {limit:.0f} s, and no command may fail. The
+commands act as a service account with rights in the users' namespaces alone, as a job would, by which their requests are told
+from others'.
+
+The region is simulated: its API server, controllers and scheduler are real, its {nodes} nodes only pretend, and a pod becomes
+ready at once and runs nothing. So what images and models take to load is not in here; all else of a roll-out is. The commands,
+the API server, etcd and the controllers share these {cores} cores.
+
+"""
+BELOW = """
+*Everybody's* requests are also those of the controllers, the scheduler and the simulator, which each new pod sets to work; a
+WATCH is counted when it ends. Before the first release the API server got {idle_requests:.0f} requests a second and took
+{idle_cores:.2f} of a core. *The rest of the machine* is etcd, the controllers, the scheduler, the simulator and whatever else
+ran.
+
+Before it asks the cluster, one deploy takes {start:.2f} s of a processor to start Python, {imports:.2f} s to import, and
+{render:.2f} s to read, check and render the service: {before:.2f} s of {command:.2f} s. The rest is its requests.
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command that ended. status: -1 where it was ended by us."""
+
+    service: str
+    seconds: float
+    status: int
+    said: str
+
+
+@dataclass(frozen=True)
+class Client:
+    """Seconds of the processor that one command takes: to start Python, to import, to read, check and render."""
+
+    start: float
+    imports: float
+    render: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """A command for every service. server: what its API server did; memory: the most it held, MB.
+
+    clients, machine: seconds of the processor that all commands took, and this machine for whomever.
+    """
+
+    title: str
+    seconds: float
+    commands: tuple[Command, ...]
+    server: Server
+    memory: float
+    clients: float
+    machine: float
+
+    @property
+    def failed(self) -> list[Command]:
+        return [each for each in self.commands if each.status]
+
+    def each(self, total: float) -> float:
+        return total / len(self.commands)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is of everything. at_once: commands that run at a time."""
+
+    nodes: int
+    services: int
+    users: int
+    pods: int
+    at_once: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of one run. version: of Kubernetes. idle: what the API server did in so many seconds before."""
+
+    machine: Machine
+    version: str
+    size: Size
+    idle: Server
+    idle_seconds: float
+    client: Client
+    rounds: tuple[Round, ...]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest of some values that at least this share of them does not exceed."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def failures(report: Report) -> list[str]:
+    """Return what must not be, in words: each command that failed, each round of deploys that took too long."""
+    found = []
+    for each in report.rounds:
+        found += [f"{each.title}: {one.service} ended with {one.status}: {one.said[-LAST:]}" for one in each.failed]
+        if each.seconds > LIMIT_SECONDS:
+            found.append(f"{each.title}: {each.seconds:.0f} s, at most {LIMIT_SECONDS:.0f} s are allowed")
+    return found
+
+
+def summary(each: Round) -> str:
+    """Return a round in a line."""
+    count = len(each.commands)
+    return f"{each.title}: {count} services in {each.seconds:.0f} s, {len(each.failed)} failed"
+
+
+def section(report: Report) -> str:
+    """Return the section of docs/reliability.md."""
+    one = report.rounds[0]
+    facts = {**vars(report.machine), "version": report.version, **vars(report.size), "limit": LIMIT_SECONDS}
+    below = BELOW.format(
+        idle_requests=report.idle.total / report.idle_seconds,
+        idle_cores=report.idle.processor / report.idle_seconds,
+        before=sum(vars(report.client).values()),
+        command=one.each(one.clients),
+        **vars(report.client),
+    )
+    return TEXT.format(**facts) + _table(report.rounds) + below
+
+
+def with_section(text: str, made: str) -> str:
+    """Return a page's text with the section between its marks, in an older one's place or at its end. Raises BenchError."""
+    marked = f"{BEGIN}\n{made.strip()}\n{END}\n"
+    before, begin, rest = (text or TITLE).partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if begin and not end:
+        raise BenchError(
+            f"docs/reliability.md has the line {BEGIN!r} and not, after it, {END!r}; put it where the section ends"
+        )
+    return before + marked + after.removeprefix("\n") if begin else f"{before.rstrip()}\n\n{marked}"
+
+
+def _table(rounds: Sequence[Round]) -> str:
+    Cell = Callable[[Round], str]
+    rows: list[tuple[str, Cell]] = [
+        ("all of them, s", lambda each: f"**{each.seconds:.0f}**"),
+        ("failed", lambda each: str(len(each.failed))),
+        ("one command: median, s", lambda each: f"{statistics.median(one.seconds for one in each.commands):.2f}"),
+        ("one command: 95th percentile, s", lambda each: f"{percentile([one.seconds for one in each.commands], 0.95):.2f}"),
+        ("requests of one command", lambda each: f"{each.each(each.server.deploys):.1f}"),
+        ("everybody's requests, for one command", lambda each: f"{each.each(each.server.total):.1f}"),
+    ]
+    rows += [(f"- {verb}", _verb(verb)) for verb in _verbs(rounds)]
+    rows += [
+        ("refused by the API server (429)", lambda each: str(each.server.refused.get("429", 0))),
+        ("processor: API server, s", lambda each: f"{each.server.processor:.0f}"),
+        ("processor: the commands, s", lambda each: f"{each.clients:.0f}"),
+        ("processor: the rest of the machine, s", lambda each: f"{each.machine - each.clients - each.server.processor:.0f}"),
+        ("processor: API server, for one command, s", lambda each: f"{each.each(each.server.processor):.2f}"),
+        ("processor: one command, s", lambda each: f"{each.each(each.clients):.2f}"),
+        ("memory of the API server, at most, MB", lambda each: f"{each.memory:.0f}"),
+    ]
+    return table(["", *(each.title for each in rounds)], [[name, *map(cell, rounds)] for name, cell in rows])
+
+
+def _verbs(rounds: Sequence[Round]) -> list[str]:
+    return list(dict.fromkeys(verb for each in rounds for verb in each.server.verbs))
+
+
+def _verb(verb: str) -> Callable[[Round], str]:
+    return lambda each: f"{each.each(each.server.verbs.get(verb, 0)):.1f}"

@@ -1,0 +1,136 @@
+"""make bench-rollouts: an API server's figures and their difference, what fails a run, and a section of a page of others."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import rollouts_region as region
+from bench.machine import Machine
+from bench.rollouts_report import (
+    BEGIN,
+    END,
+    Client,
+    Command,
+    Report,
+    Round,
+    Size,
+    failures,
+    percentile,
+    section,
+    summary,
+    with_section,
+)
+from bench.rollouts_server import Server, read
+from bench.served import BenchError
+from conf.check import check
+from conf.regions import load
+
+METRICS = r"""
+# HELP apiserver_request_total [STABLE] Counter of apiserver requests broken out for each verb
+# TYPE apiserver_request_total counter
+apiserver_request_total{code="200",dry_run="",resource="pods",scope="namespace",subresource="",verb="LIST"} 67
+apiserver_request_total{code="200",dry_run="",resource="pods",scope="resource",subresource="status",verb="PATCH"} 1.7e+01
+apiserver_request_total{code="200",dry_run="All",resource="pods",scope="resource",subresource="",verb="PATCH"} 3
+apiserver_request_total{code="429",dry_run="",resource="pods",scope="namespace",subresource="",verb="LIST"} 2
+apiserver_request_total{code="200",dry_run="",resource="",scope="",subresource="/metrics",verb="GET"} 900
+apiserver_request_total_of_another_kind{verb="LIST"} 5
+apiserver_flowcontrol_dispatched_requests_total{flow_schema="exempt",priority_level="exempt"} 3141
+apiserver_flowcontrol_dispatched_requests_total{flow_schema="service-accounts",priority_level="workload-low"} 40
+apiserver_flowcontrol_dispatched_requests_total{flow_schema="a \"},{ name",priority_level="service-accounts"} 7
+process_cpu_seconds_total 23.9
+process_resident_memory_bytes 8.44668928e+08
+"""
+
+
+def server() -> Server:
+    return Server({("GET", "pods"): 30, ("APPLY", "services"): 60}, {"429": 1}, 80, 2.5, 700.0)
+
+
+def round_of(seconds: float = 120.0, status: int = 0) -> Round:
+    commands = (Command("service-0", 1.0, 0, ""), Command("service-1", 3.0, status, "eu: it is not ready"))
+    return Round("upgrade", seconds, commands, server(), 800.0, 1.5, 9.0)
+
+
+def report(*rounds: Round) -> Report:
+    machine = Machine("2026-11-21", 2, "Some", "Linux 6", "Python 3", 0.5)
+    return Report(machine, "v1.36.3", Size(20, 2, 2, 3, 4), server(), 10.0, Client(0.1, 0.2, 0.05), rounds or (round_of(),))
+
+
+def test_the_figures_of_an_api_server_are_read_and_those_of_reading_them_left_out() -> None:
+    found = read(METRICS)
+    assert found.requests == {("LIST", "pods"): 69, ("PATCH", "pods"): 20}
+    assert found.verbs == {"LIST": 69, "PATCH": 20}
+    assert (found.total, found.refused, found.deploys) == (89, {"429": 2}, 40)
+    assert (found.processor, round(found.resident)) == (23.9, 845)
+
+
+def test_a_difference_is_of_what_was_added_and_of_memory_as_it_is_now() -> None:
+    before = replace(server(), requests={("GET", "pods"): 30, ("APPLY", "services"): 10}, refused={}, deploys=50, processor=0.5)
+    found = server() - replace(before, resident=500.0)
+    assert found == Server({("APPLY", "services"): 50}, {"429": 1}, 30, 2.0, 700.0)
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 10), (0.95, 19), (0.96, 20), (1, 20), (0, 1)])
+def test_a_percentile_is_a_value_that_was_measured(share: float, value: float) -> None:
+    assert percentile([*range(20, 0, -1)], share) == value
+
+
+def test_of_one_value_every_percentile_is_that_value() -> None:
+    assert percentile([7.0], 0.05) == percentile([7.0], 0.95) == 7.0
+
+
+def test_a_run_without_failures_in_time_has_nothing_against_it() -> None:
+    assert failures(report(round_of(), round_of(300.0))) == []
+
+
+def test_a_command_that_failed_is_named_with_what_it_said_and_so_is_a_round_that_took_too_long() -> None:
+    assert failures(report(round_of(), round_of(301.0, status=28))) == [
+        "upgrade: service-1 ended with 28: eu: it is not ready",
+        "upgrade: 301 s, at most 300 s are allowed",
+    ]
+    assert summary(round_of(status=28)) == "upgrade: 2 services in 120 s, 1 failed"
+
+
+def test_the_section_divides_by_the_commands_and_gives_each_processor_second_to_one() -> None:
+    rows = {
+        line.split(" | ")[0].strip("| "): line.split(" | ")[1].strip("| ")
+        for line in section(report()).splitlines()
+        if "|" in line
+    }
+    assert (rows["one command: median, s"], rows["one command: 95th percentile, s"]) == ("2.00", "3.00")
+    assert (rows["requests of one command"], rows["everybody's requests, for one command"]) == ("40.0", "45.0")
+    assert (rows["- APPLY"], rows["- GET"]) == ("30.0", "15.0")
+    assert [rows[f"processor: {name}, s"] for name in ("API server", "the commands", "the rest of the machine")] == [
+        "2",
+        "2",
+        "5",
+    ]
+
+
+def test_a_page_that_is_not_there_becomes_one() -> None:
+    assert with_section("", "figures\n") == f"# Reliability\n\n{BEGIN}\nfigures\n{END}\n"
+
+
+def test_the_section_is_written_in_its_own_place_and_the_rest_of_the_page_stays() -> None:
+    first = with_section("# Reliability\n\nwords\n", "figures")
+    page = f"{first}\n## Below\n\nmore words\n"
+    again = with_section(page, "other figures")
+    assert again == page.replace("\nfigures\n", "\nother figures\n")
+    assert with_section(again, "figures") == page
+
+
+def test_a_section_without_its_end_is_not_guessed() -> None:
+    with pytest.raises(BenchError, match="put it where the section ends"):
+        with_section(f"# Reliability\n\n{BEGIN}\nfigures\n\n## Below\n", "figures")
+
+
+def test_the_services_are_right_each_of_them_and_their_pods_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "regions.yaml"
+    file.write_text(region.regions("eu"))
+    reports = [check(service, load(file), ("prod",)) for service in region.make(tmp_path, 25)]
+    assert [each.mistakes for each in reports] == [[]] * 25
+    plans = [plan for each in reports for plan, _ in each.rendered]
+    assert {plan.region for plan in plans} == {region.REGION}
+    assert (len(plans), len({plan.namespace for plan in plans})) == (25, 20)
+    assert sum(plan.replicas or 0 for plan in plans) == region.pods(25)
