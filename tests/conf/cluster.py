@@ -49,6 +49,10 @@ class Cluster:
         found: Item = json.loads(answer.data)
         return found
 
+    def text(self, path: str) -> str:
+        """Return what a path answers that is no object's: a log, or what a pod answers by way of the API server."""
+        return bytes(self._client.request("get", path, serialize=False).data).decode()
+
     def find(self, path: str) -> Item | None:
         """Return an object by its path, or None."""
         try:

@@ -23,6 +23,11 @@ class Pod:
     def __init__(self, api: Any, namespace: str, name: str):
         self._api, self._namespace, self._name = api, namespace, name
 
+    @classmethod
+    def of(cls, context: str, namespace: str, name: str) -> "Pod":
+        """Return a pod that is there."""
+        return cls(client.CoreV1Api(config.new_client_from_config(context=context)), namespace, name)  # type: ignore[no-untyped-call]
+
     def status(self) -> Item:
         """Return its status as the API server's JSON."""
         found = self._api.api_client.sanitize_for_serialization(self._api.read_namespaced_pod(self._name, self._namespace))

@@ -14,22 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.conf.rollout.images import REGISTRY, image, value
 from tests.running import ROOT
 
-REGISTRY = os.environ.get("MONOPOD_TEST_REGISTRY", "localhost:5000")
 GATEWAY = os.environ.get("MONOPOD_TEST_GATEWAY", "http://127.0.0.1:30080")
-SETTINGS: dict[str, Any] = {
-    "cpu": 0.1,
-    "memory": "512Mi",
-    "init_delay_second": 20,
-    "timeout_second": 3,
-    "upload_timeout_second": 2,
-    "drain_delay_second": 0.5,
-    "queue_limit": 8,
-    "max_rows_per_request": 8,
-    "max_body": "1Mi",
-    "model_path": "model/digits.onnx",
-}
 NOWHERE = {"monopod-test": uuid.uuid4().hex}  # a label that no node has until a test gives it to one; a killed run left another
 REGION: dict[str, Any] = {
     "host": "*",
@@ -43,11 +31,8 @@ REGION: dict[str, Any] = {
     "nodes": [{"name": "any", "cpu": 32, "memory": "64Gi", "cards": 1, "card_memory": 16, "price": 1, "labels": NOWHERE}],
 }
 NOTHING: Mapping[str, str] = {}
+QUIET = {"MONOPOD_WECHAT_ROBOT": "", "MONOPOD_WEBHOOK": ""}  # nobody is told of what tests deploy
 WHO = {"GITLAB_USER_LOGIN": "ann", "CI_PROJECT_PATH": "like/models", "CI_COMMIT_REF_NAME": "cats"}
-
-
-def image(tag: str) -> str:
-    return f"{REGISTRY}/rollout-test/digits:{tag}"
 
 
 @dataclass(frozen=True)
@@ -120,8 +105,14 @@ class Desk:
 
     def set(self, **settings: Any) -> None:
         """Write value.py: the usual settings and these."""
-        found = {"service_name": self.name, "username": self.user, **SETTINGS, **settings}
-        (self.folder / "value.py").write_text("".join(f"{name} = {value!r}\n" for name, value in found.items()))
+        (self.folder / "value.py").write_text(value(service_name=self.name, username=self.user, **settings))
+
+    def opens(self, **windows: str) -> None:
+        """Write regions.yaml anew: when each region may be deployed to, where that is not always."""
+        found = json.loads(self.regions.read_text())
+        for name, region in found["regions"].items():
+            region["windows"] = [windows[name]] if name in windows else []
+        self.regions.write_text(json.dumps(found))
 
     def command(self, name: str, *words: str, tag: str = "") -> list[str]:
         named = ["--image", image(tag)] if tag else []
@@ -129,7 +120,8 @@ class Desk:
         return [*command, *named, *words]
 
     def surroundings(self, more: Mapping[str, str]) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "NO_PROXY": "*", **WHO, **self.environment, **more}
+        own = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "NO_PROXY": "*", **WHO, **QUIET}
+        return {**os.environ, **own, **self.environment, **more}
 
     def run(self, name: str, *words: str, tag: str = "", status: int = 0, more: Mapping[str, str] = NOTHING) -> Done:
         """Run a command, which must end with a status. more: of its environment."""

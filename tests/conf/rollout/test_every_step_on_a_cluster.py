@@ -23,7 +23,8 @@ from conf.rollout.watching import NotReady, running
 from conf.yamls import documents
 from tests.conf.cluster import Cluster as Asked
 from tests.conf.rollout.asked import kinds
-from tests.conf.rollout.desk import NOWHERE, Desk, image
+from tests.conf.rollout.desk import NOWHERE, Desk
+from tests.conf.rollout.images import image
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 AT_ONCE = 8

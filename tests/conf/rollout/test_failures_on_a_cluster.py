@@ -27,11 +27,6 @@ FAILURES = [
 
 
 @pytest.fixture(scope="module")
-def hk(servers: dict[str, Cluster]) -> Cluster:
-    return servers["hk"]
-
-
-@pytest.fixture(scope="module")
 def serving(images: None, user: str, hk: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A service whose first version serves."""
     mine = Desk(tmp_path_factory.mktemp("failures") / "service", user, {"hk": hk.context})

@@ -6,16 +6,12 @@ import pytest
 
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import pods, standing, url, version
-from tests.conf.rollout.desk import Desk, image
+from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.images import image
 from tests.running import get, post_json
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 Make = Callable[..., Desk]
-
-
-@pytest.fixture
-def hk(servers: dict[str, Cluster]) -> Cluster:
-    return servers["hk"]
 
 
 def test_a_service_lives_from_its_first_release_to_its_end(desk: Make, hk: Cluster) -> None:

@@ -1,0 +1,56 @@
+"""The pods of a service that serves under load: which are ready, what each has answered, and one of them taken away.
+
+Knows pods and their metrics, asked by way of the API server. Does not know the load.
+"""
+
+import re
+import time
+
+from conf.refs import path
+from tests.conf.cluster import Cluster, Item
+from tests.conf.rollout.asked import until
+from tests.conf.rollout.desk import Desk
+
+ADMIN_PORT = 8081
+SERVED = re.compile(r'^monopod_requests_total\{code="200",.*route="service"\} (\S+)$', re.MULTILINE)
+
+
+def ready(cluster: Cluster, desk: Desk) -> list[Item]:
+    """Return the pods that are ready and stay, the oldest first."""
+    found = cluster.ask("get", path("Pod", desk.user), labelSelector=f"app.kubernetes.io/name={desk.name}")["items"]
+    staying = [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and _is_ready(pod)]
+    return sorted(staying, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+
+def delete_a_pod(cluster: Cluster, desk: Desk) -> None:
+    """Delete the oldest pod as `kubectl delete pod` does, and wait until it is gone and as many are ready as before."""
+    before = ready(cluster, desk)
+    assert len(before) > 1
+    name = before[0]["metadata"]["name"]
+    cluster.ask("delete", path("Pod", desk.user, name))
+    until(lambda: cluster.find(path("Pod", desk.user, name)) is None and len(ready(cluster, desk)) == len(before), 60)
+
+
+def answered(cluster: Cluster, desk: Desk) -> dict[str, float]:
+    """Return how many requests each ready pod has answered well since its start, by its name."""
+    return {name: _answered(cluster, desk, name) for name in names(cluster, desk)}
+
+
+def names(cluster: Cluster, desk: Desk) -> list[str]:
+    return [str(pod["metadata"]["name"]) for pod in ready(cluster, desk)]
+
+
+def answers_in(cluster: Cluster, desk: Desk, seconds: float) -> dict[str, float]:
+    """Return how many requests each pod answers in some seconds from now."""
+    before = answered(cluster, desk)
+    time.sleep(seconds)
+    return {name: count - before[name] for name, count in answered(cluster, desk).items()}
+
+
+def _answered(cluster: Cluster, desk: Desk, name: str) -> float:
+    text = cluster.text(f"{path('Pod', desk.user, name)}:{ADMIN_PORT}/proxy/metrics")
+    return sum(map(float, SERVED.findall(text)))
+
+
+def _is_ready(pod: Item) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))

@@ -1,0 +1,123 @@
+"""Images of the digits in a registry: three versions that serve, one for each way to fail, and some of other names.
+
+Their repository is named after what they are made of: a node that has pulled a tag never asks for it again.
+"""
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.image.building import FOLDERS, PARTS, buildah, context, made
+from tests.running import ROOT, get
+
+REGISTRY = os.environ.get("MONOPOD_TEST_REGISTRY", "localhost:5000")
+SETTINGS: dict[str, Any] = {
+    "cpu": 0.1,
+    "memory": "512Mi",
+    "init_delay_second": 20,
+    "timeout_second": 5,
+    "upload_timeout_second": 2,
+    "drain_delay_second": 0.5,
+    "queue_limit": 256,
+    "max_rows_per_request": 8,
+    "max_body": "16Ki",
+    "model_path": "model/digits.onnx",
+}
+OWN = "from serving.service import Service\n\n\nclass Own(Service):\n    def setup(self):\n        "
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+SERVING = ("1", "2", "3")
+DIGITS = ROOT / "bench/digits/model/digits.onnx"
+
+
+def value(**settings: Any) -> str:
+    """Return a value.py: the usual settings and these."""
+    found = {"service_name": "digits", "username": "like", **SETTINGS, **settings}
+    return "".join(f"{name} = {value!r}\n" for name, value in found.items())
+
+
+# What is laid over them: tag -> files.
+OTHERS = {
+    "crash": {"model/digits.onnx": "this is no model"},
+    "no-model": {"value.py": value(model_path="model/other.onnx")},
+    "sleeps": {"src/server.py": f"import time\n{OWN}time.sleep(600)\n"},
+    "swells": {"src/server.py": f"{OWN}self.kept = b'x' * 2**30\n"},
+    "moody": {"src/server.py": (ROOT / "tests/services/moody/src/server.py").read_text()},
+    "ab": {"value.py": value(service_name="rollout-ab")},
+    "demo": {"value.py": value(service_name="demo")},
+    "demo-2": {"value.py": value(service_name="demo-2")},
+}
+LAST = [*OTHERS][-1]
+
+
+def image(tag: str) -> str:
+    return f"{REGISTRY}/rollout-test/{_content()}/digits:{tag}"
+
+
+def pushed() -> None:
+    """Have all images in the registry. Of several test runs at once, one makes them."""
+    with _alone():
+        if not _is_there(LAST):
+            with tempfile.TemporaryDirectory() as folder:
+                _make(Path(folder) / "context")
+            for tag in (*SERVING, *OTHERS):
+                _push(image(tag))
+
+
+def _push(name: str) -> None:
+    subprocess.run(["buildah", "push", "--quiet", "--tls-verify=false", name], check=True, capture_output=True)
+
+
+@cache
+def _content() -> str:
+    """Return a digest of all that the images are made of."""
+    files = [ROOT / part for part in PARTS]
+    files += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    digest = hashlib.sha256(repr((value(), OTHERS)).encode())
+    for path in sorted(files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with Path(tempfile.gettempdir(), "monopod-test-images.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, however the process ends
+        yield
+
+
+def _is_there(tag: str) -> bool:
+    name, _, _ = image(tag).removeprefix(f"{REGISTRY}/").rpartition(":")
+    return get(f"http://{REGISTRY}/v2/{name}/manifests/{tag}", headers={"Accept": MANIFEST}, method="HEAD")[0] == 200
+
+
+def _make(folder: Path) -> None:
+    context(folder)
+    (folder / "src/server.py").unlink()
+    for model in (folder / "model").iterdir():
+        model.unlink()
+    (folder / "model/digits.onnx").write_bytes(DIGITS.read_bytes())
+    (folder / "value.py").write_text(value())
+    made(folder, image(SERVING[0]))
+    for tag in SERVING[1:]:
+        buildah("tag", image(SERVING[0]), image(tag))
+    for tag, files in OTHERS.items():
+        _lay_over(folder, tag, files)
+
+
+def _lay_over(folder: Path, tag: str, files: dict[str, str]) -> None:
+    """Make an image of the one that serves, with other files."""
+    container = buildah("from", "--pull-never", image(SERVING[0]))
+    for name, text in files.items():
+        file = folder / tag / Path(name).name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        buildah("copy", "--chmod", "0644", container, str(file), f"/app/{name}")
+    buildah("commit", "--quiet", "--format", "docker", container, image(tag))
+    buildah("rm", container)

@@ -1,0 +1,75 @@
+"""Load on a service while it is changed: an open loop of `monopod bench` through the gateway, and what it saw.
+
+Knows the command. Does not know what is done to the service meanwhile.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.running import ROOT
+
+DIGIT = json.dumps({"data": [[[[0.5] * 8] * 8]]})
+AT_MOST_SECONDS = 7200
+FEWEST = 50.0  # requests a second
+
+
+class Load:
+    """One run. figures: what `monopod bench --json` told, once it has ended."""
+
+    def __init__(self, process: "subprocess.Popen[str]"):
+        self._process = process
+        self.figures: dict[str, Any] = {}
+
+    def end(self) -> None:
+        """End it, with the requests that are due until now."""
+        self._process.send_signal(signal.SIGINT)
+        told, trouble = self._process.communicate(timeout=30)
+        assert self._process.returncode == 130, trouble
+        self.figures = json.loads(told)
+
+    def lost(self) -> list[str]:
+        """Return what failed, in words: every answer but 200, no answer, or not sent at all."""
+        bad = [kind for kind in self.figures["kinds"] if kind["name"] != "200"]
+        words = [f"{kind['count']} x {kind['name']} {kind['text']}".strip() for kind in bad]
+        if self.figures["not_sent"]:
+            words.append(f"{self.figures['not_sent']} not sent")
+        if self.figures["unfinished"] > self.figures["load"]["rate"]:  # more than a second's: they hang
+            words.append(f"{self.figures['unfinished']} without an answer at the end")
+        return words
+
+
+@contextmanager
+def loaded(url: str, rate: float) -> Iterator[Load]:
+    """Send digits to a URL for the length of a block. rate: requests a second."""
+    process = started(url, "--rate", str(rate), "--seconds", str(AT_MOST_SECONDS), "--warm-up", "0")
+    load = Load(process)
+    try:
+        yield load
+        load.end()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def peak(url: str, seconds: float) -> float:
+    """Return how many requests a second a service answers when always 16 are on their way."""
+    told, trouble = started(url, "--concurrency", "16", "--seconds", str(seconds)).communicate(timeout=seconds + 60)
+    assert told, trouble
+    return float(json.loads(told)["throughput"])
+
+
+def half(url: str) -> float:
+    """Return half of what the node holds, in requests a second: its cores do nothing else at the peak."""
+    return max(FEWEST, peak(url, 4) / 2)
+
+
+def started(url: str, *words: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "monopod", "bench", "--url", url, "--data", DIGIT, "--timeout", "20", "--json", *words]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "NO_PROXY": "*"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

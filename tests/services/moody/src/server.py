@@ -1,0 +1,48 @@
+"""The digits, in a pod that is slow, or resets its connections, while a file is there: for tests of what a gateway does."""
+
+import contextlib
+import ctypes
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+from serving.service import Request, Service
+from serving.tensors import Arrays
+
+SLOW, RESETTING = Path("/tmp/slow"), Path("/tmp/resetting")
+DATA_PORT = 8080
+UNSPECIFIED = bytes(16)  # an address of no family: connecting to it ends a TCP connection with a reset (connect(2))
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Moody(Service):
+    def setup(self) -> None:
+        threading.Thread(target=reset_while_told, daemon=True).start()
+
+    def preprocess(self, request: Request) -> Arrays:
+        if SLOW.exists():
+            time.sleep(0.2)
+        return super().preprocess(request)
+
+
+def reset_while_told() -> None:
+    """Reset each connection of a client as soon as it is seen, while the file is there. Ends with the process."""
+    while True:
+        if RESETTING.exists():
+            for number in map(int, os.listdir("/proc/self/fd")):
+                with contextlib.suppress(OSError):
+                    reset(number)
+        time.sleep(0.001 if RESETTING.exists() else 0.1)
+
+
+def reset(number: int) -> None:
+    """Reset a connection to the data port. Raises OSError where a file descriptor is none."""
+    own = socket.socket(fileno=number)  # no copy of it: a copy would not be the last to close it
+    try:
+        is_tcp = own.family in (socket.AF_INET, socket.AF_INET6) and own.type == socket.SOCK_STREAM
+        if is_tcp and own.getpeername() and own.getsockname()[1] == DATA_PORT:  # a listening socket has no peer
+            LIBC.connect(number, UNSPECIFIED, len(UNSPECIFIED))
+    finally:
+        own.detach()
