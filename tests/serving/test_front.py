@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -68,16 +68,24 @@ def rows(service: Running) -> int:
     return int(json.loads(get(service.url + "/rows")[1])["results"])
 
 
+def busy(service: Running, seconds: float) -> list[Future[int]]:
+    """Return the answers of two requests once both run, so that what comes now waits."""
+    before = rows(service)
+    with_two = ThreadPoolExecutor(2)
+    answers = [with_two.submit(sleep_on, service, seconds) for _ in range(2)]
+    while rows(service) < before + 2:
+        time.sleep(0.01)
+    return answers
+
+
 class Full:
     """A service whose queue is full for a while: two requests run, four wait."""
 
     def __init__(self, service: Running, seconds: float):
-        self.pool = ThreadPoolExecutor(6)
-        before = rows(service)
-        self.answers = [self.pool.submit(sleep_on, service, seconds) for _ in range(2)]
-        while rows(service) < before + 2:  # or all six could be in the queue before the first is taken out, and be refused
-            time.sleep(0.01)
-        self.answers += [self.pool.submit(sleep_on, service, seconds) for _ in range(4)]
+        self.answers = busy(
+            service, seconds
+        )  # all six at once could be in the queue before the first is taken out, and be refused
+        self.answers += [ThreadPoolExecutor(1).submit(sleep_on, service, seconds) for _ in range(4)]
         self.wait(service, 6, 4)
 
     def wait(self, service: Running, inside: int, rows: int) -> None:
@@ -217,28 +225,24 @@ def test_ping_answers_on_both_ports_while_every_worker_is_busy(slow: Running) ->
 
 
 def test_a_deadline_that_passes_in_the_queue_is_a_504_and_is_not_computed(slow: Running) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        busy = [pool.submit(sleep_on, slow, 0.5) for _ in range(2)]
-        time.sleep(0.2)
-        before = rows(slow)
-        headers = {"Content-Type": "application/json", "X-Request-Timeout-Ms": "50"}
-        status, text = get(slow.url + "/api/slow", body(0), headers)
-        assert (status, json.loads(text)["reason"]) == (504, "deadline_passed")
-        assert [b.result() for b in busy] == [200, 200]
+    first = busy(slow, 2)
+    before = rows(slow)
+    headers = {"Content-Type": "application/json", "X-Request-Timeout-Ms": "50"}
+    status, text = get(slow.url + "/api/slow", body(0), headers)
+    assert (status, json.loads(text)["reason"]) == (504, "deadline_passed")
+    assert [each.result() for each in first] == [200, 200]
     assert rows(slow) == before
 
 
 def test_a_client_that_goes_away_is_not_computed(slow: Running) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        busy = [pool.submit(sleep_on, slow, 0.5) for _ in range(2)]
-        time.sleep(0.2)
-        before = rows(slow)
-        for _ in range(4):
-            with connect(slow) as s:
-                s.sendall(head(len(body(0))) + body(0))
-                time.sleep(0.02)
-        assert [b.result() for b in busy] == [200, 200]
-        assert sleep_on(slow, 0) == 200
+    first = busy(slow, 2)
+    before = rows(slow)
+    for _ in range(4):
+        with connect(slow) as s:
+            s.sendall(head(len(body(0))) + body(0))
+            time.sleep(0.02)
+    assert [each.result() for each in first] == [200, 200]
+    assert sleep_on(slow, 0) == 200
     assert rows(slow) - before == 1
     assert re.search(r'monopod_requests_total\{code="499",reason="client_gone",route="service"\} [4-9]', slow.metrics())
 
