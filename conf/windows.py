@@ -46,9 +46,11 @@ def closed(windows: Iterable[str], timezone: str, at: datetime) -> str:
     No windows allow every moment.
     """
     texts = tuple(windows)
+    if not texts:
+        return ""
     found = [Window(text) for text in texts]
     here = at.astimezone(ZoneInfo(timezone))
-    if not found or any(each.holds(here) for each in found):
+    if any(each.holds(here) for each in found):
         return ""
     opens = min(each.opens(here) for each in found)
     return (
@@ -71,4 +73,4 @@ def _minutes(text: str) -> int:
 
 
 def _said(at: datetime) -> str:
-    return f"{DAYS[at.weekday()]} {at:%H:%M}"
+    return f"{DAYS[at.weekday()]} {at:%Y-%m-%d %H:%M}"

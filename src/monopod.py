@@ -166,6 +166,9 @@ def _rollouts(commands: Any) -> None:
             parser.add_argument("--take-over", action="store_true", help="take the name from the project that holds it")
         if name in ("deploy", "rollback"):
             parser.add_argument("--timeout", type=_positive, help="most seconds for the pods to be ready")
+        if name == "deploy":
+            why = "deploy outside a region's release windows; the reason is recorded, as --override 'the orders of today fail'"
+            parser.add_argument("--override", type=_reason, metavar="WHY", help=why)
         if name == "stop":
             parser.add_argument("--yes", action="store_true", help="needed for the track prod")
 
@@ -219,6 +222,13 @@ def _positive(text: str) -> float:
     if not (number := _not_negative(text)):
         raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0")
     return number
+
+
+def _reason(text: str) -> str:
+    reason = " ".join(text.split())
+    if not 0 < len(reason) <= 300 or not reason.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is no reason: say why in a sentence, of 300 characters at most")
+    return reason
 
 
 def _not_negative(text: str) -> float:

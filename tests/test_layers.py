@@ -103,7 +103,7 @@ CONF_LAYERS: list[tuple[str, ...]] = [
     ("conf.rollout.releasing",),
     ("conf.doctor", "conf.rollout.spots"),
     ("conf.rollout.outcomes",),
-    ("conf.rollout.asking",),
+    ("conf.rollout.asking", "conf.rollout.hours", "conf.rollout.messages"),
     ("conf.cli", "conf.rollout.commands"),
 ]
 # Each outside library is known to one module, so that it can be exchanged there. numpy is the language of the serving half.

@@ -44,6 +44,9 @@ def status_command(arguments: Namespace, regions: Regions) -> int:
         for row in rows:
             for words in row["troubles"]:
                 print(f"{row['region']}, {row['track']}: {words}")
+            if row["override"]:
+                by = f"{row['version']} was deployed outside the region's release windows by {row['by']}"
+                print(f"{row['region']}, {row['track']}: {by}: {row['override']}")
     else:
         return nowhere(arguments, regions)
     return 1 if any(row["troubles"] for row in rows) else 0
@@ -75,7 +78,7 @@ def diff_command(arguments: Namespace, regions: Regions) -> int:
 
 def _row(spot: Spot) -> Row:
     row: Row = {"region": spot.region.name, "track": spot.track, "version": "", "runs": {}, "ready": 0, "wanted": 0}
-    row |= {"restarts": 0, "since": "", "by": "", "holder": "", "state": "not deployed", "troubles": []}
+    row |= {"restarts": 0, "since": "", "by": "", "override": "", "holder": "", "state": "not deployed", "troubles": []}
     try:
         place = Place(Cluster(spot.region.context), spot.namespace, spot.name)
         found = present.history(place, "")
@@ -91,6 +94,7 @@ def _row(spot: Spot) -> Row:
             "restarts": pods.restarts,
             "since": serving.at,
             "by": serving.by,
+            "override": serving.override,
             "holder": str(found.holder or ""),
             "state": _state(place, found),
             "troubles": [str(each) for each in seen.troubles],

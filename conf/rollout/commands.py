@@ -1,18 +1,21 @@
 """The commands that change clusters: deploy, rollback, stop. Those that only ask are beside, in conf.rollout.asking.
 
-Knows what each does at one spot. Does not know how a release is made.
+Knows what each does at one spot, and who is told of it. Does not know how a release is made.
 """
 
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from conf.check import check, read
 from conf.clusters import Regions
 from conf.rollout.asking import diff_command, status_command
-from conf.rollout.outcomes import Outcome, in_order, status, status_of
+from conf.rollout.hours import closed_now, held_back
+from conf.rollout.messages import Work, teller
+from conf.rollout.outcomes import Outcome, in_order, status, status_of, tell
 from conf.rollout.releasing import NothingThere, Order, release, roll_back, stop
-from conf.rollout.spots import Spot, left, mistaken, nowhere, place, spots
+from conf.rollout.spots import Spot, left, mistaken, nowhere, place, spots, who
 from conf.yamls import documents
 
 __all__ = ["deploy_command", "diff_command", "rollback_command", "status_command", "stop_command"]
@@ -24,19 +27,32 @@ def deploy_command(arguments: Namespace, regions: Regions) -> int:
     if report.mistakes or found is None:
         return mistaken(arguments, report.mistakes)
     rendered = {each.region: documents(text) for each, text in report.rendered}
+    chosen = spots(found, regions, arguments.track, arguments.region)
+    planned = [each for each in chosen if each.planned]
+    closed = closed_now(planned, datetime.now(UTC))
+    if closed and not arguments.override:
+        refused = held_back(planned, closed)
+        tell(arguments, refused)
+        return status(refused)
 
     def act(spot: Spot) -> Outcome:
-        order = Order(rendered[spot.region.name], found.image.version, found.image.text)
-        done = release(place(spot, arguments), order, _say(arguments, spot))
+        say, why = _say(arguments, spot), arguments.override if spot.region.name in closed else ""
+        if why:
+            say(f"outside its release windows, let through: {why}")
+        order = Order(rendered[spot.region.name], found.image.version, found.image.text, override=why)
+        done = release(place(spot, arguments), order, say)
         return Outcome(spot.region.name, spot.track, "deployed", done.version)
 
-    chosen = spots(found, regions, arguments.track, arguments.region)
     for each in chosen:
         if not each.planned and left(each):
             stop_it = f"monopod stop --yes --region {each.region.name}"
             _say(arguments, each)(f"it is not to run here, but a release is there: {stop_it} takes it away")
-    planned = [each for each in chosen if each.planned]
-    return status(in_order(arguments, planned, act)) if planned else nowhere(arguments, regions)
+    if not planned:
+        return nowhere(arguments, regions)
+    if arguments.override and not closed:
+        print("no region is outside its release windows: --override was not needed and is not recorded", file=sys.stderr)
+    work = Work("deploy", planned[0].name, arguments.track, who(), found.image.version, arguments.override or "", tuple(closed))
+    return status(in_order(arguments, planned, act, teller(work)))
 
 
 def rollback_command(arguments: Namespace, regions: Regions) -> int:
@@ -48,7 +64,8 @@ def rollback_command(arguments: Namespace, regions: Regions) -> int:
         done = roll_back(place(spot, arguments), _say(arguments, spot))
         return Outcome(spot.region.name, spot.track, "deployed", done.version, done.note)
 
-    return status(in_order(arguments, chosen, act))
+    work = Work("rollback", chosen[0].name, arguments.track, who())
+    return status(in_order(arguments, chosen, act, teller(work)))
 
 
 def stop_command(arguments: Namespace, regions: Regions) -> int:

@@ -47,6 +47,7 @@ class Release:
     """One release.
 
     at: UTC, ISO 8601. by: who deployed it. note: what it was besides. origin: the release that a rollback returned to, or 0.
+    override: why it was let through outside the region's release windows, "" where it was not.
     inventory: what may be in the cluster of this service. Of a good release its own objects; while it is begun, those that it
     found as well, so that the last release alone says what there is to take away.
     """
@@ -60,6 +61,7 @@ class Release:
     note: str = ""
     origin: int = 0
     inventory: tuple[Ref, ...] = ()
+    override: str = ""
 
     @property
     def line(self) -> int:

@@ -51,12 +51,14 @@ UNDONE_STATUS: Mapping[str, int] = {
     trouble.PAUSED: 30,
     "": NOT_READY,
 }
+CLOSED = 31  # outside a region's release windows; nothing was begun
+STOPPED = 130  # by Ctrl-C or SIGTERM
 KNOWN: tuple[type[Exception], ...] = tuple(kind for kind, _ in STATUS)
 
 
 @dataclass
 class Outcome:
-    """What came of one region. state: deployed, undone, failed, not begun, removed, not there.
+    """What came of one region. state: deployed, undone, failed, stopped, not begun, removed, not there.
 
     runs: how many ready pods of each version are there now; None where that was not asked or not answered.
     """
@@ -72,8 +74,13 @@ class Outcome:
     runs: Mapping[str, int] | None = None
 
 
-def in_order(arguments: Namespace, spots: Sequence[Spot], act: Callable[[Spot], Outcome]) -> list[Outcome]:
-    """Act on each spot in turn, stop at the first that fails, and tell what came of all.
+def in_order(
+    arguments: Namespace,
+    spots: Sequence[Spot],
+    act: Callable[[Spot], Outcome],
+    ended: Callable[[Sequence[Outcome]], None] = lambda _: None,
+) -> list[Outcome]:
+    """Act on each spot in turn, stop at the first that fails, and tell what came of all: here, and to `ended`.
 
     SIGTERM is taken as Ctrl-C is, so that a job that is cancelled gives its lease back.
     """
@@ -85,15 +92,18 @@ def in_order(arguments: Namespace, spots: Sequence[Spot], act: Callable[[Spot], 
             for spot, each in zip(spots, outcomes, strict=True):
                 each.runs = runs_at(spot)
     except KeyboardInterrupt:
-        tell(arguments, outcomes)
         where = f"in {spots[len(outcomes)].region.name}" if len(outcomes) < len(spots) else "at the end"
+        outcomes += _stopped(spots[len(outcomes) :])
+        tell(arguments, outcomes)
         print(
             f"stopped {where}: Kubernetes goes on with what was applied; `monopod status` shows it, and deploy or rollback "
             "goes on from there",
             file=sys.stderr,
         )
+        ended(outcomes)
         raise
     tell(arguments, outcomes)
+    ended(outcomes)
     return outcomes
 
 
@@ -109,6 +119,13 @@ def _outcome(spot: Spot, act: Callable[[Spot], Outcome], failed: int) -> Outcome
         return act(spot)
     except KNOWN as error:
         return outcome_of(spot, error)
+
+
+def _stopped(spots: Sequence[Spot]) -> Iterator[Outcome]:
+    """Yield what came of the region in which a person stopped, and of those after it."""
+    for number, spot in enumerate(spots):
+        state, words = ("not begun", "stopped before it") if number else ("stopped", "by Ctrl-C or SIGTERM")
+        yield Outcome(spot.region.name, spot.track, state, words=words, status=STOPPED)
 
 
 def outcome_of(spot: Spot, error: Exception) -> Outcome:

@@ -46,13 +46,14 @@ class Undone(Exception):
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be released. items: in their order. origin: the release that a rollback returns to, or 0."""
+    """What is to be released. items: in their order. note, origin, override: as history's Release has them."""
 
     items: Sequence[Item]
     version: str
     image: str
     note: str = ""
     origin: int = 0
+    override: str = ""
 
 
 def release(place: Place, order: Order, say: Say) -> Release:
@@ -144,6 +145,7 @@ def _begun(place: Place, before: History, order: Order) -> History:
         note=order.note,
         origin=order.origin,
         inventory=tuple(map(ref, order.items)),
+        override=order.override,
     )
     ours = before.holder and place.holder and before.holder.same(place.holder)
     holder = before.holder if ours else place.holder or before.holder

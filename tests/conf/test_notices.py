@@ -1,54 +1,23 @@
 """Messages about deploys over real sockets: delivered in the right form, and never in a deploy's way."""
 
-import http.server
-import json
-import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from conf.notices import LONGEST, ROBOT, TIMEOUT, WEBHOOK, tell
-
-
-class Hook(http.server.ThreadingHTTPServer):
-    """Keeps what it was sent, and answers as it was told."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.heard: list[Any] = []
-        self.answer: tuple[int, bytes] = (200, b'{"errcode": 0}')
-        self.url = f"http://127.0.0.1:{self.server_port}/send?key=hidden"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Hook
-
-    def do_POST(self) -> None:
-        self.server.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        status, body = self.server.answer
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *words: object) -> None:
-        pass
+from tests.conf.hooks import Hook, hooked
 
 
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    with Hook() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with hooked() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
-def told(environment: dict[str, str], text: str = "cats 4f7cb14 serves in hk") -> list[str]:
+def told(environment: dict[str, str], text: str = "cats 4f7cb14 serves in hk", seconds: float = TIMEOUT) -> list[str]:
     warnings: list[str] = []
-    tell(text, {"event": "deployed", "service": "cats"}, environment, warnings.append)
+    tell(text, {"event": "deployed", "service": "cats"}, environment, warnings.append, seconds)
     return warnings
 
 
@@ -94,3 +63,30 @@ def test_an_address_that_cannot_be_reached_is_a_warning(url: str) -> None:
     assert "was not delivered" in warning
     assert "hidden" not in warning
     assert time.monotonic() - began < TIMEOUT + 1
+
+
+def test_both_addresses_are_told_and_one_that_fails_is_nothing_to_the_other(hook: Hook) -> None:
+    warnings = told({ROBOT: "http://127.0.0.1:1/hidden", WEBHOOK: f" {hook.url}\n"})
+    assert [each["text"] for each in hook.heard] == ["cats 4f7cb14 serves in hk"]
+    assert [each.partition(" was ")[0] for each in warnings] == [f"the message to {ROBOT}"]
+    assert "(ConnectionRefusedError)" in warnings[0]
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_an_answer_that_comes_byte_by_byte_is_left_behind_when_the_time_is_over(hook: Hook, both: bool) -> None:
+    hook.slow = True
+    began = time.monotonic()
+    warnings = told({ROBOT: hook.url, **({WEBHOOK: hook.url} if both else {})}, seconds=0.5)
+    assert time.monotonic() - began < 1
+    assert len(warnings) == 1 + both
+    assert all("was not delivered (no answer in 0.5 s)" in each for each in warnings)
+    assert len(hook.heard) == 1 + both
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_counts_as_not_delivered(hook: Hook, status: int) -> None:
+    hook.answer, hook.headers = (status, b""), {"Location": hook.url}
+    warning = "".join(told({WEBHOOK: hook.url}))
+    assert f"status {status}" in warning
+    assert "hidden" not in warning
+    assert len(hook.heard) == 1

@@ -37,8 +37,8 @@ def test_a_moment_is_allowed_by_the_clock_of_the_region(windows: list[str], time
 def test_a_refusal_says_what_is_allowed_when_it_opens_and_how_to_override() -> None:
     words = closed(OFFICE, "Asia/Hong_Kong", at("2026-01-02T12:00"))
     assert words == (
-        "it is fri 20:00 there, and deploys are allowed mon-fri 09:00-18:00 (Asia/Hong_Kong); wait until mon 09:00, or say "
-        '--override "why", which is recorded'
+        "it is fri 2026-01-02 20:00 there, and deploys are allowed mon-fri 09:00-18:00 (Asia/Hong_Kong); wait until "
+        'mon 2026-01-05 09:00, or say --override "why", which is recorded'
     )
 
 
@@ -48,3 +48,11 @@ def test_a_refusal_says_what_is_allowed_when_it_opens_and_how_to_override() -> N
 def test_a_window_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # the reader of regions.yaml says what is allowed
         Window(text)
+
+
+def test_a_window_that_opens_in_a_week_is_told_with_its_date() -> None:
+    assert "wait until mon 2026-01-12 09:00, " in closed(["mon 09:00-18:00"], "UTC", at("2026-01-05T20:00"))
+
+
+def test_of_several_windows_the_one_that_opens_first_is_told() -> None:
+    assert "wait until sat 2026-01-10 10:00, " in closed(["mon 09:00-18:00", "sat 10:00-12:00"], "UTC", at("2026-01-05T20:00"))

@@ -1,5 +1,6 @@
 """The history of releases: written to a ConfigMap, read back, and what it says of the cluster."""
 
+import dataclasses
 import json
 import random
 from typing import Any
@@ -106,6 +107,18 @@ NEWER = json.dumps([{**json.loads(broken()["data"]["releases"])[0], "inventory":
 def test_a_config_map_of_something_else_is_told_with_its_cure(item: Item) -> None:
     with pytest.raises(Unreadable, match="like/monopod-cats holds no history that can be read.*delete it"):
         history.read(item)
+
+
+def test_why_a_release_was_let_through_is_kept_and_a_history_of_before_that_is_read() -> None:
+    why = dataclasses.replace(released(1), override='"cats" are down: 猫')
+    found = History().begin(why, items("v1")).ended(GOOD, ())
+    item = json.loads(json.dumps(history.write(found, "cats", "like")))
+    assert [each.override for each in history.read(item).releases] == ['"cats" are down: 猫']
+
+    older = json.loads(item["data"]["releases"])
+    del older[0]["override"]
+    item["data"]["releases"] = json.dumps(older)
+    assert history.read(item).releases == after(GOOD).ended(GOOD, ()).releases
 
 
 def test_a_field_that_a_newer_platform_wrote_is_passed_over() -> None:

@@ -1,0 +1,90 @@
+"""The one message of a command that has ended: what it says to people and to programs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conf.rollout.messages import Work, facts, text
+from conf.rollout.outcomes import CLOSED, STOPPED, Outcome
+from tests.conf.hooks import hooked
+from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.test_hours import LATER, NOWHERE
+
+DEPLOY = Work("deploy", "cats", "prod", "ann", "4f7cb14")
+DONE = Outcome("hk", "prod", "deployed", "4f7cb14", runs={"4f7cb14": 2})
+UNDONE = Outcome("eu", "prod", "undone", words="no node takes it", events=["FailedScheduling"], log="token=hidden", status=24)
+STOPPED_IN = Outcome("eu", "prod", "stopped", words="by Ctrl-C or SIGTERM", status=STOPPED)
+
+
+def test_a_message_says_who_did_what_and_what_came_of_each_region_in_a_line() -> None:
+    assert text(DEPLOY, [DONE]).splitlines() == [
+        "deploy of cats 4f7cb14 (prod) by ann: done",
+        "hk, prod: deployed 4f7cb14; now version 4f7cb14 in 2 pods",
+    ]
+    assert text(Work("rollback", "cats", "prod", "ann"), [DONE]).startswith("rollback of cats (prod) by ann: done\n")
+
+
+@pytest.mark.parametrize(("last", "end"), [(UNDONE, "failed"), (STOPPED_IN, "stopped")])
+def test_a_message_of_a_failure_says_so_first_and_names_every_region(last: Outcome, end: str) -> None:
+    head, *rest = text(DEPLOY, [DONE, last]).splitlines()
+    assert head == f"deploy of cats 4f7cb14 (prod) by ann: {end}"
+    assert [line.partition(",")[0] for line in rest] == ["hk", "eu"]
+
+
+def test_an_override_is_told_with_its_reason_and_the_regions_that_it_opened() -> None:
+    work = Work("deploy", "cats", "prod", "ann", "4f7cb14", "orders fail", ("hk", "eu"))
+    assert text(work, [DONE]).splitlines()[-1] == "let through outside the release windows of hk, eu: orders fail"
+    assert facts(work, [DONE])["override"] == "orders fail"
+    unneeded = Work("deploy", "cats", "prod", "ann", "4f7cb14", "orders fail")
+    assert "orders fail" not in text(unneeded, [DONE]) + json.dumps(facts(unneeded, [DONE]))
+
+
+def test_log_lines_and_events_of_pods_stay_where_the_command_was_run() -> None:
+    told = text(DEPLOY, [UNDONE]) + json.dumps(facts(DEPLOY, [UNDONE]))
+    assert "hidden" not in told
+    assert "FailedScheduling" not in told
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome", "event"),
+    [
+        ("deploy", DONE, "deployed"),
+        ("rollback", DONE, "rolled back"),
+        ("deploy", UNDONE, "failed"),
+        ("rollback", STOPPED_IN, "failed"),
+    ],
+)
+def test_a_program_is_told_the_same(what: str, outcome: Outcome, event: str) -> None:
+    found = facts(Work(what, "cats", "prod", "ann", "4f7cb14"), [outcome])
+    assert (found["event"], found["command"], found["service"], found["by"]) == (event, what, "cats", "ann")
+    assert [(each["region"], each["state"], each["status"]) for each in found["outcomes"]] == [
+        (outcome.region, outcome.state, outcome.status)
+    ]
+
+
+def test_a_command_that_began_nothing_sends_nothing_and_neither_does_a_stop(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "service", "like", {"hk": "hk"})
+    desk.opens(hk=LATER)
+    with hooked() as hook:
+        told = {**NOWHERE, "MONOPOD_WEBHOOK": hook.url}
+        desk.run("deploy", tag="1", status=CLOSED, more=told)
+        desk.run("deploy", "--region", "mars", tag="1", status=1, more=told)
+        desk.set(cpu="much")
+        desk.run("deploy", tag="1", status=1, more=told)
+        desk.run("rollback", status=1, more=told)
+        desk.set()
+        desk.run("stop", "--yes", status=11, more=told)
+    assert hook.heard == []
+
+
+def test_a_failure_is_told_even_where_no_cluster_answered(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "service", "like", {"hk": "hk", "eu": "eu"})
+    with hooked() as hook:
+        for command in ("deploy", "rollback"):
+            desk.run(command, status=11, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
+    assert [each["text"].splitlines()[0] for each in hook.heard] == [
+        "deploy of digits dev (prod) by ann: failed",
+        "rollback of digits (prod) by ann: failed",
+    ]
+    assert [each["state"] for each in hook.heard[0]["outcomes"]] == ["failed", "not begun"]

@@ -1,0 +1,115 @@
+"""Release windows and messages, of deploys to two real API servers: who is let through, what is recorded, and who is told."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+
+from conf.notices import TIMEOUT
+from conf.refs import path
+from tests.conf.cluster import Cluster
+from tests.conf.hooks import Hook, hooked
+from tests.conf.rollout.asked import kinds, standing
+from tests.conf.rollout.desk import NOWHERE, Desk
+from tests.conf.rollout.test_hours import LATER
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+Make = Callable[..., Desk]
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with hooked() as server:
+        yield server
+
+
+@pytest.fixture
+def two(desk: Make, servers: dict[str, Cluster], hook: Hook) -> Desk:
+    """A service of its own, which goes away with its namespaces."""
+    if servers["eu"].context == servers["na"].context:
+        words = "KUBECONFIG has no two contexts eu and na: regions that are one cluster cannot be told apart"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+    made = desk("eu", "na", name=f"digits-{uuid4().hex[:6]}")
+    made.environment["MONOPOD_WEBHOOK"] = hook.url
+    return made
+
+
+def recorded(cluster: Cluster, desk: Desk) -> list[str]:
+    """Return why each release of the history was let through."""
+    found = cluster.ask("get", path("ConfigMap", desk.user, f"monopod-{desk.name}"))
+    return [each["override"] for each in json.loads(found["data"]["releases"])]
+
+
+def test_a_closed_region_is_let_through_with_a_reason_that_is_recorded_shown_and_told(
+    two: Desk, servers: dict[str, Cluster], hook: Hook
+) -> None:
+    two.opens(na=LATER)
+    assert "na is outside its release windows, so no region is begun" in two.run("deploy", tag="1", status=31).err
+    assert [kinds(servers[region], two.user, two.name) for region in ("eu", "na")] == [set(), set()]
+    assert hook.heard == []
+
+    why = "the orders of today fail"
+    done = two.run("deploy", "--override", why, tag="1")
+    assert f"na: outside its release windows, let through: {why}" in done.out
+    assert [recorded(servers[region], two) for region in ("eu", "na")] == [[""], [why]]
+    shown = f"na, prod: 1 was deployed outside the region's release windows by ann: {why}"
+    assert [line for line in two.run("status").out.splitlines() if "outside" in line] == [shown]
+    assert [standing(two, region=region)["override"] for region in ("eu", "na")] == ["", why]
+    assert [each["text"].splitlines() for each in hook.heard] == [
+        [
+            f"deploy of {two.name} 1 (prod) by ann: done",
+            "eu, prod: deployed 1; now version 1 in 1 pod",
+            "na, prod: deployed 1; now version 1 in 1 pod",
+            f"let through outside the release windows of na: {why}",
+        ]
+    ]
+
+    # The way back is open at any hour, and a release within the windows bears no reason.
+    two.run("deploy", "--region", "eu", tag="2")
+    two.opens(eu=LATER, na=LATER)
+    two.run("rollback", "--region", "eu")
+    assert recorded(servers["eu"], two) == ["", "", ""]
+    assert hook.heard[-1]["event"] == "rolled back"
+    assert hook.heard[-1]["outcomes"][0]["runs"] == {"1": 1}
+
+
+def test_a_deploy_that_fails_or_is_stopped_is_told_in_one_message(two: Desk, hook: Hook) -> None:
+    two.set(eu_node_labels=NOWHERE)
+    two.run("deploy", "--timeout", "1", tag="1", status=24)
+    [message] = hook.heard
+    assert message["event"] == "failed"
+    head, eu, na = message["text"].splitlines()
+    assert head == f"deploy of {two.name} 1 (prod) by ann: failed"
+    assert eu.startswith("eu, prod: undone: ")
+    assert na == "na, prod: not begun: a region before it failed; now no ready pod"
+
+    job = two.start("deploy", "--timeout", "60", tag="1")
+    job.until("no node takes it")
+    job.process.send_signal(signal.SIGINT)
+    told = job.ends(130)
+    assert "eu, prod: stopped: by Ctrl-C or SIGTERM\nna, prod: not begun: stopped before it" in told
+    assert hook.heard[1]["text"].splitlines()[0] == f"deploy of {two.name} 1 (prod) by ann: stopped"
+    assert [each["state"] for each in hook.heard[1]["outcomes"]] == ["stopped", "not begun"]
+    assert len(hook.heard) == 2
+
+
+def test_an_address_that_fails_refuses_or_is_slow_fails_no_deploy_and_is_never_printed(two: Desk, hook: Hook) -> None:
+    robot = {"MONOPOD_WECHAT_ROBOT": "http://127.0.0.1:1/hidden"}
+    hook.slow = True
+    begin = time.monotonic()
+    done = two.run("deploy", "--region", "na", tag="1", more=robot)
+    took = time.monotonic() - begin
+    assert "the message to MONOPOD_WECHAT_ROBOT was not delivered (ConnectionRefusedError)" in done.err
+    assert "the message to MONOPOD_WEBHOOK was not delivered (no answer in 5 s)" in done.err
+    assert "hidden" not in done.text
+    assert took < TIMEOUT + 15
+
+    hook.slow, hook.answer = False, (403, b"key=hidden is withdrawn")
+    done = two.run("deploy", "--region", "na", "--json", tag="2", more=robot)
+    assert json.loads(done.out)[0]["state"] == "deployed"
+    assert "was not delivered (status 403)" in done.err
+    assert "hidden" not in done.text
