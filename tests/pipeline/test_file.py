@@ -1,5 +1,9 @@
 """What .gitlab-ci.yml promises, read off the file; and the check that a branch has the platform's files."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +66,27 @@ def test_nothing_that_a_branchs_code_made_reaches_a_job_on_a_cluster(name: str) 
 @pytest.mark.parametrize("name", DEPLOYS)
 def test_a_deploy_asks_first_whether_the_platforms_files_are_unchanged(name: str) -> None:
     assert DEPLOYS[name]["script"][0] == "$platform/ci/same-platform FETCH_HEAD"
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "told"),
+    [
+        ({}, 1, "value.py: cannot be read"),
+        ({"MONOPOD_OVERRIDE": ""}, 1, "value.py: cannot be read"),
+        ({"MONOPOD_OVERRIDE": "the orders of today fail; $(touch caught) 'x' --yes"}, 1, "value.py: cannot be read"),
+        ({"MONOPOD_OVERRIDE": " "}, 2, "argument --override: ' ' is no reason"),
+    ],
+)
+def test_a_reason_to_deploy_at_any_hour_reaches_the_command_as_one_word_or_not_at_all(
+    said: dict[str, str], status: int, told: str, tmp_path: Path
+) -> None:
+    line = JOBS["deploy-hk"]["script"][-1]
+    own = {"platform": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**own, "TRACK": "prod", "REGION": "hk", "IMAGE": "registry.example.com/like/cats:1", **said}
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == status
+    assert told in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", DEPLOYS)
