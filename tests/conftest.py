@@ -2,11 +2,15 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.running import ROOT, Running, make_service, running
+
+# A shell that starts a test run in the background has it ignore Ctrl-C, and what tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -15,7 +15,10 @@ from kubernetes import config, dynamic
 from kubernetes.client import ApiException
 from kubernetes.dynamic.exceptions import DynamicApiError
 
+from tests.locks import shared
+
 Item = dict[str, Any]
+MADE = {"monopod-test": "made"}  # a label of namespaces that tests share
 
 
 class Cluster:
@@ -95,29 +98,32 @@ class Cluster:
 
     @contextmanager
     def namespaces(self, names: Sequence[str], labels: dict[str, str] | None = None) -> Iterator[None]:
-        """Have namespaces, and take away those that were not there before."""
-        resource = self._client.resources.get(api_version="v1", kind="Namespace")
-        made = [name for name in names if not self._has_namespace(name)]
-        for name in made:
-            resource.create(body={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}})
-        try:
+        """Have namespaces, perhaps with other tests, and take away those that tests made: the last who has them does."""
+        with ExitStack() as held:
+            for name in names:
+                held.enter_context(self._namespace(name, labels or {}))
             yield
-        finally:
-            for name in made:
-                if not self._is_used(name):
-                    resource.delete(name=name)
 
-    def _is_used(self, name: str) -> bool:
-        """Say whether someone else has put a Deployment there since: a dry run leaves none."""
-        return bool(self._client.resources.get(api_version="apps/v1", kind="Deployment").get(namespace=name).items)
+    @contextmanager
+    def _namespace(self, name: str, labels: dict[str, str]) -> Iterator[None]:
+        with shared(f"namespace-{self.context}-{name}") as last:
+            if not self._has_namespace(name):
+                metadata = {"name": name, "labels": {**labels, **MADE}}
+                with suppress(ApiException, DynamicApiError):  # another test was faster
+                    self.by_hand("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+            try:
+                yield
+            finally:
+                found = self.find(f"/api/v1/namespaces/{name}")
+                if found and MADE.items() <= found["metadata"].get("labels", {}).items() and last():
+                    self.ask("delete", f"/api/v1/namespaces/{name}")
 
     def _has_namespace(self, name: str) -> bool:
         """Say whether a namespace is there; one on its way out, of a run before, is waited for."""
-        resource = self._client.resources.get(api_version="v1", kind="Namespace")
         for _ in range(120):
-            found = [item for item in resource.get().items if item.metadata.name == name]
-            if not found or found[0].status.phase == "Active":
-                return bool(found)
+            found = self.find(f"/api/v1/namespaces/{name}")
+            if found is None or found["status"]["phase"] == "Active":
+                return found is not None
             time.sleep(0.5)
         raise TimeoutError(f"namespace {name} is still being deleted")
 

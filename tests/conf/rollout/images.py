@@ -3,18 +3,16 @@
 Their repository is named after what they are made of: a node that has pulled a tag never asks for it again.
 """
 
-import fcntl
 import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.image.building import FOLDERS, PARTS, buildah, context, made
+from tests.locks import alone
 from tests.running import ROOT, get
 
 REGISTRY = os.environ.get("MONOPOD_TEST_REGISTRY", "localhost:5000")
@@ -53,6 +51,7 @@ OTHERS = {
     "demo": {"value.py": value(service_name="demo")},
     "demo-2": {"value.py": value(service_name="demo-2")},
 }
+KEPT = "localhost/rollout-test/digits"  # here, for its layers: the next content shares most of them
 LAST = [*OTHERS][-1]
 
 
@@ -62,12 +61,14 @@ def image(tag: str) -> str:
 
 def pushed() -> None:
     """Have all images in the registry. Of several test runs at once, one makes them."""
-    with _alone():
+    with alone("images"):
         if not _is_there(LAST):
             with tempfile.TemporaryDirectory() as folder:
                 _make(Path(folder) / "context")
             for tag in (*SERVING, *OTHERS):
                 _push(image(tag))
+            buildah("tag", image(SERVING[0]), KEPT)
+            buildah("rmi", *map(image, (*SERVING, *OTHERS)))
 
 
 def _push(name: str) -> None:
@@ -83,13 +84,6 @@ def _content() -> str:
     for path in sorted(files):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    with Path(tempfile.gettempdir(), "monopod-test-images.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, however the process ends
-        yield
 
 
 def _is_there(tag: str) -> bool:

@@ -160,6 +160,7 @@ def test_a_pod_that_no_node_takes_is_told_within_ten_seconds_and_undone_in_time(
 
 def test_a_release_of_which_a_part_is_refused_halfway_is_undone_whole(serving: Desk, eu: Cluster) -> None:
     before = pods(eu, serving)
+    serving.set(node_labels=NOWHERE)  # or a new pod could be ready, and an old one gone, before the refusal
     rule = "request.dryRun || object.metadata.labels.version != '2'"
     with _policy(eu, serving.user, ["httproutes"], rule, "no route of version 2"):
         done = serving.run("deploy", tag="2", status=14)
