@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conf.rollout.test_hours import LATER
 from tests.pipeline.forks import Pipelines, commit, fork, git, platform
 from tests.running import ROOT
 
@@ -94,3 +95,18 @@ def test_code_of_the_branch_beside_value_py_is_not_run_by_a_deploy(checkout: Pat
     assert ran.code != 0
     assert "value.py:1: " in ran.output
     assert not (checkout.parent / "caught").exists()
+
+
+def test_a_region_outside_its_windows_is_refused_until_a_variable_says_why(tmp_path: Path) -> None:
+    regions = (ROOT / "conf/regions.yaml").read_text()
+    closed = regions.replace("    context: hk ", f'    windows: ["{LATER}"]\n    context: hk ')
+    checkout = fork(platform(tmp_path / "platform", closed), tmp_path / "models")
+    git(checkout, "checkout", "--quiet", "-b", "cats")
+    commit(checkout, {"value.py": (checkout / "value.py").read_text().replace('"demo"', '"cats"')}, "Cats")
+    ran = Pipelines(tmp_path / "without", SECRETS, {}).run(checkout, "deploy-hk")
+    assert (ran.code, "hk, prod: not begun: outside its release windows" in ran.output) == (31, True), ran.output
+    why = "the orders of today fail"
+    ran = Pipelines(tmp_path / "with", SECRETS, {"MONOPOD_OVERRIDE": why}).run(checkout, "deploy-hk")
+    assert f"hk: outside its release windows, let through: {why}" in ran.output
+    assert "context 'hk' cannot be used" in ran.output
+    assert ran.code == 11
