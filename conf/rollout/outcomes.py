@@ -100,10 +100,10 @@ def in_order(
             "goes on from there",
             file=sys.stderr,
         )
-        ended(outcomes)
+        _let_know(ended, outcomes)
         raise
     tell(arguments, outcomes)
-    ended(outcomes)
+    _let_know(ended, outcomes)
     return outcomes
 
 
@@ -119,6 +119,12 @@ def _outcome(spot: Spot, act: Callable[[Spot], Outcome], failed: int) -> Outcome
         return act(spot)
     except KNOWN as error:
         return outcome_of(spot, error)
+
+
+def _let_know(ended: Callable[[Sequence[Outcome]], None], outcomes: Sequence[Outcome]) -> None:
+    """Tell others what came of it all. Who stops that stops no more than that."""
+    with contextlib.suppress(KeyboardInterrupt), _ended_by_a_signal():
+        ended(outcomes)
 
 
 def _stopped(spots: Sequence[Spot]) -> Iterator[Outcome]:

@@ -1,6 +1,8 @@
 """The one message of a command that has ended: what it says to people and to programs."""
 
 import json
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from conf.rollout.messages import Work, facts, text
 from conf.rollout.outcomes import CLOSED, STOPPED, Outcome
 from tests.conf.hooks import hooked
+from tests.conf.rollout.asked import until
 from tests.conf.rollout.desk import Desk
 from tests.conf.rollout.test_hours import LATER, NOWHERE
 
@@ -88,3 +91,18 @@ def test_a_failure_is_told_even_where_no_cluster_answered(tmp_path: Path) -> Non
         "rollback of digits (prod) by ann: failed",
     ]
     assert [each["state"] for each in hook.heard[0]["outcomes"]] == ["failed", "not begun"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_message_is_sent_gives_up_the_message_alone(tmp_path: Path, number: int) -> None:
+    desk = Desk(tmp_path / "service", "like", {"hk": "hk"})
+    with hooked() as hook:
+        hook.slow = True
+        job = desk.start("deploy", more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
+        until(lambda: bool(hook.heard))
+        begin = time.monotonic()
+        job.process.send_signal(number)
+        text = job.ends(11)
+    assert time.monotonic() - begin < 3
+    assert text.startswith("hk, prod: failed: context 'hk' cannot be used")
+    assert "Traceback" not in text
