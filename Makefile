@@ -18,9 +18,7 @@ BUILDAH = buildah bud --format docker --layers --timestamp 315532800
 BUILD = $(if $(shell command -v buildah),$(BUILDAH),docker build)
 export BUILDAH_ISOLATION ?= chroot
 
-RELEASE_TESTS := tests/conf/rollout tests/image tests/pipeline
-
-.PHONY: help serve model index image test test-gpu test-cluster test-release check bench bench-examples bench-render bench-rollouts soak lock clean
+.PHONY: help serve model index image test test-gpu test-cluster check bench bench-examples bench-render bench-rollouts soak lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -49,11 +47,9 @@ test: .venv/dev           ## every test that needs no cluster and no GPU
 test-gpu: .venv-gpu/dev   ## the tests that need a GPU, in an environment of their own
 	.venv-gpu/bin/pytest -m gpu
 
-test-cluster: .venv/dev   ## the tests that need a Kubernetes cluster, found by KUBECONFIG
-	$(BIN)/pytest -m cluster $(addprefix --ignore=,$(RELEASE_TESTS))
-
-test-release: .venv/dev   ## images, roll-outs and the pipeline on that cluster, which take a quarter of an hour and more
-	$(BIN)/pytest -m cluster $(RELEASE_TESTS)
+test-cluster: .venv/dev   ## the tests that need a Kubernetes cluster, found by KUBECONFIG; last those that load its node
+	$(BIN)/pytest -m "cluster and not alone" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "cluster and alone"
 
 check: .venv/dev          ## lint, format and types
 	$(BIN)/ruff check .

@@ -13,6 +13,11 @@ from tests.running import ROOT, Running, make_service, running
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: of tests that run at once, it would else be the last alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def demo() -> Iterator[Running]:
     """The root service, served."""

@@ -14,7 +14,7 @@ from tests.image.building import MARKER, about, buildah, context, failed, forgot
 from tests.image.indexes import index_of
 from tests.running import ROOT
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.xdist_group("image")]
+pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(600)]
 
 IMAGE = "localhost/monopod-test/demo:cpu"  # stays: its layers are what the next run does not build again
 WHEELS = "localhost/monopod-test/demo:wheels"
@@ -108,6 +108,7 @@ def test_the_command_answers_in_the_image(folder: Path) -> None:
     assert run(IMAGE, "python", "-c", "import os, pwd; print(os.getuid(), pwd.getpwuid(os.getuid()).pw_dir)") == "65532 /tmp"
 
 
+@pytest.mark.alone
 def test_a_change_of_server_py_builds_one_layer_anew_in_seconds(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The steps of a build follow one another, so a build that has the machine to itself takes as long as it keeps a core busy.
 

@@ -16,7 +16,7 @@ from tests.image.building import about, buildah, context, forgotten, made
 from tests.image.pods import Pod, running_pod
 from tests.running import ROOT, get
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.xdist_group("image")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 REGISTRY = "localhost:5000"  # the cluster's, as kind's own documents set one up
 COFFEE = (ROOT / "examples/images/coffee.jpg").read_bytes()
