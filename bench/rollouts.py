@@ -107,6 +107,8 @@ def main() -> int:
 
 def measured(context: str, count: int, at_once: int) -> Report:
     """Deploy, upgrade and stop so many services, and take everything away. Raises BenchError."""
+    if not os.environ.get("KUBECONFIG"):
+        raise BenchError("KUBECONFIG is not set: it names the simulated region's API server")
     here, cluster = machine.here(), Cluster(context)
     nodes = rollouts_region.simulated_nodes(cluster)
     with tempfile.TemporaryDirectory() as folder, beating(cluster):
@@ -180,7 +182,7 @@ def parts(desk: Desk) -> Client:
 
 
 def _server(cluster: Cluster) -> Server:
-    return rollouts_server.read(cluster._client.request("get", "/metrics", serialize=False).data.decode())
+    return rollouts_server.read(cluster.text("/metrics"))
 
 
 def _difference(cluster: Cluster, work: Callable[[], None]) -> Server:
