@@ -63,8 +63,9 @@ bench: .venv/dev          ## the server against a bare loop, figures to docs/per
 bench-examples: .venv/dev ## measure the bench lines of the examples' READMEs, and write the figures below them
 	$(BIN)/python -m bench.examples
 
-soak: .venv/dev           ## each service a minute under load and under its memory limit, figures to docs/soak.md
+soak: .venv/dev           ## each service under load and its memory limit, then releases on KUBECONFIG under load, figures to docs/
 	$(BIN)/python -m bench.soak
+	$(BIN)/python -m bench.losses
 
 bench-render: .venv/dev   ## how long it takes to check and render a thousand services
 	$(BIN)/python -m bench.render

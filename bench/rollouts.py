@@ -25,8 +25,9 @@ from pathlib import Path
 from kubernetes.client import ApiException
 
 from bench import machine, rollouts_region, rollouts_server
-from bench.rollouts_report import Client, Command, Report, Round, Size, failures, section, summary, with_section
+from bench.rollouts_report import Client, Command, Report, Round, Size, failures, section, summary
 from bench.rollouts_server import Server
+from bench.sections import PAGE, page, with_section
 from bench.served import BenchError
 from bench.work import ROOT
 from tests.conf.cluster import Cluster
@@ -37,7 +38,7 @@ PATIENCE = 120.0  # seconds for one command
 IDLE_SECONDS = 10.0
 SAMPLE_SECONDS = 10.0  # its /metrics are megabytes: asked for more often, they would be a part of what is measured
 TIMES = 5  # that a command's own parts are measured
-DOCS = ROOT / "docs" / "reliability.md"
+MAKER = "make bench-rollouts"
 # What a command does before it first asks the cluster, each as what Python is told. Prints seconds of the processor after each.
 PARTS = """
 import sys, time
@@ -85,9 +86,8 @@ def main() -> int:
     parser.add_argument("--context", default="eu", help="of a simulated region in the kubeconfig (default: eu)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that namespaces are taken away then, too
-    page = DOCS.read_text(encoding="utf-8") if DOCS.is_file() else ""
     try:
-        with_section(page, "")  # what is wrong there is better known now than after the measurement
+        with_section(page(), "", MAKER)  # what is wrong there is better known now than after the measurement
         report = measured(arguments.context, arguments.services or SERVICES, arguments.at_once or AT_ONCE)
     except (BenchError, ApiException) as error:
         print(error, file=sys.stderr)
@@ -98,9 +98,7 @@ def main() -> int:
     if arguments.services or arguments.at_once or wrong:
         print(section(report))  # a trial is not for the docs, nor is what failed
     else:
-        DOCS.write_text(
-            with_section(DOCS.read_text(encoding="utf-8") if DOCS.is_file() else "", section(report)), encoding="utf-8"
-        )
+        PAGE.write_text(with_section(page(), section(report), MAKER), encoding="utf-8")
     print("\n".join([*map(summary, report.rounds), *wrong]))
     return 1 if wrong else 0
 

@@ -11,13 +11,9 @@ from dataclasses import dataclass
 from bench.machine import Machine
 from bench.report import table
 from bench.rollouts_server import Server
-from bench.served import BenchError
 
 LIMIT_SECONDS = 300.0
 LAST = 300  # characters of what a command said that failed
-TITLE = "# Reliability\n"
-BEGIN = "<!-- Made by `make bench-rollouts`, from here to the next such line; do not edit. -->"
-END = "<!-- End of what `make bench-rollouts` made. -->"
 TEXT = """## Three hundred services
 
 {date}, {cores} cores ({processor}), {system}; Kubernetes {version}. Load of the machine before the run: {load:.2f}.
@@ -143,18 +139,6 @@ def section(report: Report) -> str:
         **vars(report.client),
     )
     return TEXT.format(**facts) + _table(report.rounds) + below
-
-
-def with_section(text: str, made: str) -> str:
-    """Return a page's text with the section between its marks, in an older one's place or at its end. Raises BenchError."""
-    marked = f"{BEGIN}\n{made.strip()}\n{END}\n"
-    before, begin, rest = (text or TITLE).partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if begin and not end:
-        raise BenchError(
-            f"docs/reliability.md has the line {BEGIN!r} and not, after it, {END!r}; put it where the section ends"
-        )
-    return before + marked + after.removeprefix("\n") if begin else f"{before.rstrip()}\n\n{marked}"
 
 
 def _table(rounds: Sequence[Round]) -> str:

@@ -1,4 +1,4 @@
-"""make bench-rollouts: an API server's figures and their difference, what fails a run, and a section of a page of others."""
+"""make bench-rollouts: an API server's figures, their difference, and what fails a run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +8,6 @@ import pytest
 from bench import rollouts_region as region
 from bench.machine import Machine
 from bench.rollouts_report import (
-    BEGIN,
-    END,
     Client,
     Command,
     Report,
@@ -19,10 +17,8 @@ from bench.rollouts_report import (
     percentile,
     section,
     summary,
-    with_section,
 )
 from bench.rollouts_server import Server, read
-from bench.served import BenchError
 from conf.check import check
 from conf.regions import load
 
@@ -106,23 +102,6 @@ def test_the_section_divides_by_the_commands_and_gives_each_processor_second_to_
         "2",
         "5",
     ]
-
-
-def test_a_page_that_is_not_there_becomes_one() -> None:
-    assert with_section("", "figures\n") == f"# Reliability\n\n{BEGIN}\nfigures\n{END}\n"
-
-
-def test_the_section_is_written_in_its_own_place_and_the_rest_of_the_page_stays() -> None:
-    first = with_section("# Reliability\n\nwords\n", "figures")
-    page = f"{first}\n## Below\n\nmore words\n"
-    again = with_section(page, "other figures")
-    assert again == page.replace("\nfigures\n", "\nother figures\n")
-    assert with_section(again, "figures") == page
-
-
-def test_a_section_without_its_end_is_not_guessed() -> None:
-    with pytest.raises(BenchError, match="put it where the section ends"):
-        with_section(f"# Reliability\n\n{BEGIN}\nfigures\n\n## Below\n", "figures")
 
 
 def test_the_services_are_right_each_of_them_and_their_pods_are_counted(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""`python -m bench.losses`: requests lost while a service is rolled out and its pods are deleted, again and again.
+
+An open loop sends through the gateway at half of what the node holds. Figures go to docs/reliability.md. Fails where a single
+request failed. Needs KUBECONFIG, a registry and a gateway, as the tests do whose parts it repeats.
+
+Knows the order and the words. Does not know how load is made, nor how pods are counted.
+"""
+
+import argparse
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import machine
+from bench.report import table
+from bench.sections import PAGE, page, with_section
+from bench.served import BenchError
+from tests.conf.cluster import Cluster
+from tests.conf.rollout.asked import url
+from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.fleet import delete_a_pod
+from tests.conf.rollout.images import SERVING, pushed
+from tests.conf.rollout.load import half, loaded
+
+CONTEXT, USER = "hk", "losses"
+TIMES = 100
+PODS = 2
+MAKER = "make soak"
+TEXT = """## Nothing is lost while pods come and go
+
+{date}, {cores} cores ({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
+
+digits.onnx in {pods} pods behind Envoy on one real node. An open loop of {rate:.0f} requests a second, each due at its own time
+whether or not answers come, is half of what the node answers when always 16 are on their way, and runs all the while: through
+whole releases by `monopod deploy`, which replace both pods, and through the deletion of one pod after another, as `kubectl
+delete pod` does it, while two are ready. Lost is every request that got another answer than 200, none, or was not sent. New
+pods, Envoy, Kubernetes and the generator share these {cores} cores, and a pod that starts takes one of them: that is what the
+largest latencies show.
+
+"""
+HEAD = ["what", "times", "seconds each, median", "requests", "lost", "p50, ms", "p99, ms", "most, ms"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing done again and again under load. seconds: of each. figures: as `monopod bench --json` tells them."""
+
+    what: str
+    seconds: tuple[float, ...]
+    figures: dict[str, Any]
+    lost: tuple[str, ...]
+
+    @property
+    def cells(self) -> list[str]:
+        ms = self.figures["ms"]
+        failed = self.figures["requests"] - self.figures["good"] + self.figures["not_sent"]
+        latencies = [f"{ms[name]:.1f}" for name in ("p50", "p99", "max")]
+        median = f"{statistics.median(self.seconds):.1f}"
+        return [self.what, str(len(self.seconds)), median, str(self.figures["requests"]), f"**{failed}**", *latencies]
+
+
+def main() -> int:
+    """Return 0 when nothing was lost."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.losses", description=__doc__, epilog="example: python -m bench.losses --times 5"
+    )
+    parser.add_argument("--times", type=int, help=f"of each (default: {TIMES})")
+    times = parser.parse_args().times
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore it
+    try:
+        here = machine.here()
+        rate, rows = measure(times or TIMES)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    made = TEXT.format(**vars(here), pods=PODS, rate=rate) + table(HEAD, [row.cells for row in rows])
+    if times:
+        print(made)  # a trial is not for the docs
+    else:
+        PAGE.write_text(with_section(page(), made, MAKER), encoding="utf-8")
+    for row in rows:
+        print(f"{row.what}: {'; '.join(row.lost) or 'nothing was lost'}")
+    return 1 if any(row.lost for row in rows) else 0
+
+
+def measure(times: int) -> tuple[float, list[Row]]:
+    """Return the rate, and a row for each thing done. Raises BenchError where no cluster is named."""
+    if not os.environ.get("KUBECONFIG"):
+        raise BenchError("KUBECONFIG is not set: it names the Kubernetes cluster of this run (context hk)")
+    pushed()
+    cluster = Cluster(CONTEXT)
+    with cluster.own_namespaces(USER), tempfile.TemporaryDirectory() as folder:
+        desk = Desk(Path(folder) / "service", USER, {CONTEXT: CONTEXT})
+        desk.set(replicas=PODS)
+        desk.run("deploy", tag=SERVING[0])
+        rate = half(url(desk))
+        tags = [SERVING[(number + 1) % len(SERVING)] for number in range(times)]
+        deploys = [partial(desk.run, "deploy", tag=tag) for tag in tags]
+        return rate, [
+            again("releases", deploys, url(desk), rate),
+            again("deleted pods", [partial(delete_a_pod, cluster, desk)] * times, url(desk), rate),
+        ]
+
+
+def again(what: str, acts: Sequence[Callable[[], object]], where: str, rate: float) -> Row:
+    """Do things one after another under load."""
+    seconds = []
+    with loaded(where, rate) as load:
+        for number, act in enumerate(acts, 1):
+            begin = time.monotonic()
+            act()
+            seconds.append(time.monotonic() - begin)
+            print(f"{time.strftime('%H:%M:%S')} {what}: {number} of {len(acts)}", flush=True)
+    return Row(what, tuple(seconds), load.figures, tuple(load.lost()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
