@@ -17,6 +17,7 @@ COMMITTED = $(shell git show --no-patch --format=%cI HEAD 2>/dev/null)
 BUILDAH = buildah bud --format docker --layers --timestamp 315532800
 BUILD = $(if $(shell command -v buildah),$(BUILDAH),docker build)
 export BUILDAH_ISOLATION ?= chroot
+export DOCKER_BUILDKIT ?= 1
 
 .PHONY: help serve model index image test test-gpu test-cluster check bench bench-examples bench-render bench-rollouts soak lock clean
 

@@ -1,7 +1,7 @@
-"""Whether a branch has the platform's files unchanged: same_platform.py COMMIT, run in a checkout of the branch.
+"""Whether a branch has the platform's files unchanged: same_platform.py COMMIT, of the branch.
 
-Knows conf/PATHS beside it, which says whose each path is, and asks git for what differs. Runs from the platform's own files, on
-nothing but the standard library. Reads no file of the branch.
+Knows the checkout of the platform in which it lies, whose repository must hold that commit too: conf/PATHS there says whose
+each path is, and git what differs. Standard library only. Reads no file of the branch.
 """
 
 import subprocess
@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-PATHS = Path(__file__).resolve().parent.parent / "conf" / "PATHS"
+PLATFORM = Path(__file__).resolve().parent.parent
+PATHS = PLATFORM / "conf" / "PATHS"
 SHOWN = 20
 
 
@@ -34,18 +35,19 @@ def refusal(changed: Sequence[str], known: dict[str, str], platform: str) -> str
             + "".join(f"    {path}\n" for path in foreign[:SHOWN])
             + (f"    and {len(foreign) - SHOWN} more\n" if len(foreign) > SHOWN else "")
             + f"a service's are {', '.join(path for path, owner in known.items() if owner == 'U')} (conf/PATHS)\n"
-            "nothing was deployed; take the platform's version with `git merge`, or bring the change to the platform first"
+            "nothing was built or deployed; bring the project's master to the platform's version, merge master into this branch "
+            "and push;\na change that you made to the platform goes into the platform's own project first"
         )
     return ""
 
 
 def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(["git", "-C", str(PLATFORM), *words], check=True, capture_output=True, text=True).stdout
 
 
 def main(commit: str) -> int:
-    platform = _git("rev-parse", "--verify", f"{commit}^{{commit}}").strip()
-    changed = _git("diff-tree", "-r", "-z", "--no-renames", "--name-only", platform, "HEAD").split("\0")[:-1]
+    platform = _git("rev-parse", "HEAD").strip()
+    changed = _git("diff-tree", "-r", "-z", "--no-renames", "--name-only", platform, commit).split("\0")[:-1]
     words = refusal(changed, owners(PATHS.read_text(encoding="utf-8")), platform[:8])
     print(words or f"the platform's files are those of {platform[:8]}", file=sys.stderr if words else sys.stdout)
     return 1 if words else 0

@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 FAILED = re.compile(r"finished in .*(?:WARN|FAIL) +(\d+)")
 SECRETS = ("KUBECONFIG", "REGISTRY_PASSWORD")
+FILES = ("KUBECONFIG", "PIP_CONFIG_FILE")
 # Sourced by every bash that a job starts: notes which secrets the job sees.
 SPY = "".join(f'[ -z "${{{name}:-}}" ] || echo "${{CI_JOB_NAME:-}} {name}" >>"SEEN"\n' for name in SECRETS)
 
@@ -65,6 +66,19 @@ def fork(upstream: Path, folder: Path) -> Path:
     server = folder.with_name(f"{folder.name}.git")
     git(upstream, "clone", "--quiet", "--bare", "--single-branch", "--branch", "master", str(upstream), str(server))
     git(upstream, "clone", "--quiet", str(server), str(folder))
+    return _named(folder)
+
+
+def without_checkout(checkout: Path) -> Path:
+    """Return a folder beside a checkout with the pipeline's file alone, at the same commit of the same branch, as pushed."""
+    folder = checkout.with_name(f"{checkout.name}-without")
+    server, branch = git(checkout, "remote", "get-url", "origin"), git(checkout, "branch", "--show-current")
+    git(checkout, "clone", "--quiet", "--no-checkout", "--branch", branch, server, str(folder))
+    git(folder, "checkout", "--quiet", "HEAD", "--", ".gitlab-ci.yml")
+    return _named(folder)
+
+
+def _named(folder: Path) -> Path:
     git(folder, "remote", "add", "gcl-origin", "https://gitlab.example.com/pipeline/models.git")  # names the project alone
     return folder
 
@@ -86,8 +100,9 @@ class Pipelines:
         self._seen = folder / "seen"
         kept = self._home / ".gitlab-ci-local" / "variables.yml"
         kept.parent.mkdir(parents=True)
-        kinds = {"KUBECONFIG": "file"}
-        said = {name: {"type": kinds.get(name, "variable"), "values": dict(values)} for name, values in secrets.items()}
+        said = {
+            name: {"type": "file" if name in FILES else "variable", "values": dict(values)} for name, values in secrets.items()
+        }
         kept.write_text(json.dumps({"project": {"gitlab.example.com/pipeline/models": said}}))
         (folder / "spy").write_text(SPY.replace("SEEN", str(self._seen)))
         hidden = {*SECRETS, "CI", "PYTHONPATH"}
@@ -96,8 +111,9 @@ class Pipelines:
         self._env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # stands for MONOPOD_IMAGE
 
     def run(self, checkout: Path, *jobs: str, timeout: float = 600) -> Ran:
-        """Run jobs by name, a manual one as if its button was pressed; no name runs what a push runs."""
-        variables = [word for name, value in self._variables.items() for word in ("--variable", f"{name}={value}")]
+        """Run jobs by name, a manual one as if its button was pressed; no name runs what a push runs. Push first."""
+        said = {"CI_REPOSITORY_URL": git(checkout, "remote", "get-url", "origin"), **self._variables}
+        variables = [word for name, value in said.items() for word in ("--variable", f"{name}={value}")]
         how = ["--force-shell-executor", "--shell-isolation", "--no-artifacts-to-source", *self._at_home]
         command = [*self._program, *jobs, *how, *variables]
         with subprocess.Popen(

@@ -21,12 +21,21 @@ WORDS = ("stages", "workflow", "variables", "default")
 def job(name: str) -> dict[str, Any]:
     """Return a job with what it extends."""
     own = SAID[name]
-    return {**(job(own["extends"]) if "extends" in own else {}), **own}
+    above = job(own["extends"]) if "extends" in own else {}
+    variables = {**above.get("variables", {}), **own.get("variables", {})}
+    return {**above, **own, **({"variables": variables} if variables else {})}
 
 
 JOBS = {name: job(name) for name in SAID if name not in WORDS and not name.startswith(".")}
 ON_CLUSTERS = {name: each for name, each in JOBS.items() if name not in ("lint", "test", "build")}
-DEPLOYS = {name: each for name, each in ON_CLUSTERS.items() if "on_stop" in each["environment"] and "rollback" not in name}
+DEPLOYS = {name: each for name, each in ON_CLUSTERS.items() if "on_stop" in each["environment"]}
+WITHOUT_CHECKOUT = ON_CLUSTERS.keys() - DEPLOYS.keys()
+TRUSTED = {"build": JOBS["build"], **ON_CLUSTERS}
+TIERS = {"grey": "testing", "ab": "staging"}
+FETCHES = [
+    'git -C $platform fetch --quiet --depth 1 "$CI_REPOSITORY_URL" "$CI_COMMIT_SHA"',
+    'git -C $platform fetch --quiet --depth 1 "$PLATFORM_URL" "$PLATFORM_REF"',
+]
 
 
 def test_the_stages_are_in_the_order_of_a_release() -> None:
@@ -37,7 +46,7 @@ def test_the_stages_are_in_the_order_of_a_release() -> None:
 def test_every_region_can_be_deployed_to_rolled_back_and_stopped() -> None:
     for region in REGIONS:
         for name in (f"deploy-{region}", f"rollback-{region}", f"stop-{region}"):
-            assert JOBS[name]["variables"] == {"TRACK": "prod", "REGION": region}
+            assert JOBS[name]["variables"].items() >= {"TRACK": "prod", "REGION": region}.items()
             assert JOBS[name]["environment"]["name"] == f"{region}/$CI_COMMIT_REF_SLUG"
 
 
@@ -55,17 +64,48 @@ def test_a_job_on_a_cluster_runs_alone_in_its_environment(name: str) -> None:
     assert ON_CLUSTERS[name]["interruptible"] is False
 
 
-@pytest.mark.parametrize("name", ON_CLUSTERS)
-def test_nothing_that_a_branchs_code_made_reaches_a_job_on_a_cluster(name: str) -> None:
-    assert ON_CLUSTERS[name]["needs"] == [{"job": "build", "artifacts": False}]
-    assert ON_CLUSTERS[name]["cache"] == []
-    own = [line for line in ON_CLUSTERS[name]["script"] if not line.startswith("$platform/ci/")]
-    assert own == []
+@pytest.mark.parametrize("name", TRUSTED)
+def test_a_job_with_secrets_runs_the_platforms_scripts_alone(name: str) -> None:
+    assert TRUSTED[name]["cache"] == []
+    assert [line for line in TRUSTED[name]["before_script"] if " fetch " in line] == FETCHES
+    takes_value = 'cd "$(mktemp -d)" && git -C $platform archive "$CI_COMMIT_SHA" value.py | tar -x'
+    assert [line for line in TRUSTED[name]["script"] if not line.startswith("$platform/ci/")] == (
+        [takes_value] if name in WITHOUT_CHECKOUT else []
+    )
+
+
+@pytest.mark.parametrize("name", TRUSTED)
+def test_a_job_with_secrets_reads_no_git_config_that_another_job_may_have_written(name: str) -> None:
+    hidden = next(i for i, line in enumerate(TRUSTED[name]["before_script"]) if "GIT_CONFIG_GLOBAL=/dev/null" in line)
+    first = next(i for i, line in enumerate(TRUSTED[name]["before_script"]) if line.startswith("git "))
+    assert "GIT_CONFIG_NOSYSTEM=1" in TRUSTED[name]["before_script"][hidden]
+    assert hidden < first
+    assert TRUSTED[name]["variables"]["GIT_STRATEGY"] == ("none" if name in WITHOUT_CHECKOUT else "clone")
+
+
+@pytest.mark.parametrize("name", ["build", *DEPLOYS])
+def test_the_platforms_files_are_compared_before_anything_is_built_or_deployed(name: str) -> None:
+    assert TRUSTED[name]["script"][0] == '$platform/ci/same-platform "$CI_COMMIT_SHA"'
 
 
 @pytest.mark.parametrize("name", DEPLOYS)
-def test_a_deploy_asks_first_whether_the_platforms_files_are_unchanged(name: str) -> None:
-    assert DEPLOYS[name]["script"][0] == "$platform/ci/same-platform FETCH_HEAD"
+def test_nothing_that_a_branchs_code_made_reaches_a_deploy(name: str) -> None:
+    assert DEPLOYS[name]["needs"] == [{"job": "build", "artifacts": False}]
+
+
+@pytest.mark.parametrize("name", WITHOUT_CHECKOUT)
+def test_a_stop_and_a_rollback_wait_for_no_build(name: str) -> None:
+    assert ON_CLUSTERS[name]["needs"] == []
+
+
+@pytest.mark.parametrize("name", ON_CLUSTERS)
+def test_an_environment_has_the_tier_by_which_a_group_protects_it(name: str) -> None:
+    environment = ON_CLUSTERS[name]["environment"]
+    assert environment["deployment_tier"] == TIERS.get(environment["name"].split("/")[0], "production")
+
+
+def test_a_rollback_is_no_deployment_of_its_pipelines_commit() -> None:
+    assert [JOBS[f"rollback-{region}"]["environment"]["action"] for region in REGIONS] == ["access"] * len(REGIONS)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +132,8 @@ def test_a_reason_to_deploy_at_any_hour_reaches_the_command_as_one_word_or_not_a
 @pytest.mark.parametrize("name", DEPLOYS)
 def test_each_environment_has_a_job_that_stops_it(name: str) -> None:
     stop = JOBS[DEPLOYS[name]["environment"]["on_stop"]]
-    assert stop["environment"] == {"name": DEPLOYS[name]["environment"]["name"], "action": "stop"}
+    assert stop["environment"]["name"] == DEPLOYS[name]["environment"]["name"]
+    assert stop["environment"]["action"] == "stop"
     assert stop["rules"] == DEPLOYS[name]["rules"]
 
 
@@ -106,9 +147,18 @@ def test_jobs_of_a_branchs_own_code_have_no_environment_whose_secrets_they_would
     assert JOBS["build"]["environment"] == {"name": "registry", "action": "access"}
 
 
-def test_the_file_and_conf_paths_name_the_same_files_of_the_platform() -> None:
-    platform = {f"{path}**/*" if path.endswith("/") else path for path, owner in PATHS.items() if owner == "P"}
-    assert set(SAID[".when"]["platform"]["paths"]) == platform
+@pytest.mark.parametrize(
+    ("name", "variable", "service", "whole"),
+    [("lint", "LINT", "ci/lint", "make check"), ("test", "TEST", "ci/test", "make test")],
+)
+def test_a_branch_with_its_own_value_py_is_judged_as_a_service_and_every_other_as_the_platform(
+    name: str, variable: str, service: str, whole: str
+) -> None:
+    on_master, of_service, other = JOBS[name]["rules"]
+    assert on_master["if"] == SAID[".when"]["is_master"]
+    assert of_service["changes"] == {"compare_to": "refs/heads/master", "paths": ["value.py"]}
+    assert [rule["variables"][variable] for rule in (on_master, of_service, other)] == [whole, service, whole]
+    assert set(other) == {"variables"}
 
 
 def test_a_merge_request_makes_no_second_pipeline() -> None:
@@ -135,6 +185,41 @@ def test_a_long_list_of_changed_files_is_cut() -> None:
     words = refusal([f"docs/{i}.md" for i in range(50)], PATHS, "1a2b3c4d")
     assert "in 50 of the files" in words
     assert "    and 30 more\n" in words
+
+
+def test_the_refusal_says_the_cure_in_its_order() -> None:
+    words = refusal(["Makefile"], PATHS, "1a2b3c4d")
+    steps = ["bring the project's master to the platform's version", "merge master into this branch", "and push"]
+    assert sorted(steps, key=words.index) == steps
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted"),
+    [
+        ("", "cpu"),
+        ("gpu_memory = 4\n", "gpu"),
+        ("hk_gpu_memory = 4\n", "gpu"),
+        ("gpu_memory = 0\neu_gpu_memory = 0\n", "cpu"),
+        ("gpu_num = 1\n", "gpu"),
+    ],
+)
+def test_the_image_is_for_gpus_where_any_region_asks_for_one(lines: str, wanted: str, tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text(f'service_name = "cats"\nusername = "like"\n{lines}')
+    done = _target(tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{wanted}\n"), done.stderr
+
+
+def test_a_value_py_that_cannot_be_read_ends_the_build_in_words(tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text('service_name = "cats"\nusername = print("caught")\n')
+    done = _target(tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "value.py:2: " in done.stderr
+
+
+def _target(folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-P", str(ROOT / "ci/target.py"), str(folder)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 def test_the_scripts_of_the_pipeline_can_be_run() -> None:

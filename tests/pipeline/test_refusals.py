@@ -1,5 +1,10 @@
 """What the pipeline does not do: deploy master, or a branch that is not the platform's version. No cluster is asked."""
 
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,8 +27,13 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkout(upstream: Path, tmp_path: Path) -> Path:
     made = fork(upstream, tmp_path / "models")
     git(made, "checkout", "--quiet", "-b", "cats")
-    commit(made, {"value.py": (made / "value.py").read_text().replace('"demo"', '"cats"')}, "Cats")
+    push(made, {"value.py": (made / "value.py").read_text().replace('"demo"', '"cats"')}, "Cats")
     return made
+
+
+def push(checkout: Path, files: Mapping[str, str | bytes | None], message: str) -> None:
+    commit(checkout, files, message)
+    git(checkout, "push", "--quiet", "origin", "HEAD")
 
 
 @pytest.fixture
@@ -48,40 +58,56 @@ def test_a_branch_of_the_platform_alone_is_neither_built_nor_deployed(checkout: 
     assert set(pipelines.jobs(checkout)) == {"lint", "test"}
 
 
-@pytest.mark.parametrize("job", ["grey", "ab_test", "deploy-hk"])
+@pytest.mark.parametrize("job", ["build", "grey", "ab_test", "deploy-hk"])
 def test_a_changed_file_of_the_platform_is_refused_in_words(checkout: Path, pipelines: Pipelines, job: str) -> None:
-    commit(checkout, {"conf/plan.py": "import os\n"}, "Our own plan")
+    push(checkout, {"conf/plan.py": "import os\n"}, "Our own plan")
     ran = pipelines.run(checkout, job)
     assert ran.code != 0
     assert "this branch differs from the platform" in ran.output
     assert "conf/plan.py" in ran.output
-    assert "take the platform's version" in ran.output
+    assert "merge master into this branch" in ran.output
     assert "monopod render" not in ran.output
+    assert "ci/build" not in ran.output
 
 
-def test_the_refusal_itself_is_the_platforms_and_not_the_branchs(checkout: Path, pipelines: Pipelines) -> None:
-    commit(checkout, {"ci/same-platform": "#!/bin/sh\n", "conf/PATHS": "U /\n"}, "A check that never refuses")
-    ran = pipelines.run(checkout, "deploy-eu")
+@pytest.mark.parametrize("job", ["build", "deploy-eu"])
+def test_the_refusal_itself_is_the_platforms_and_not_the_branchs(checkout: Path, pipelines: Pipelines, job: str) -> None:
+    push(checkout, {"ci/same-platform": "#!/bin/sh\n", "conf/PATHS": "U /\n"}, "A check that never refuses")
+    ran = pipelines.run(checkout, job)
     assert ran.code != 0
     assert "ci/same-platform" in ran.output
     assert "in 2 of the files" in ran.output
 
 
+def test_a_git_config_that_another_job_left_does_not_lead_to_another_platform(
+    checkout: Path, upstream: Path, tmp_path: Path
+) -> None:
+    ours = fork(upstream, tmp_path / "ours")
+    push(ours, {"ci/plain-files": "#!/bin/sh\necho caught\n"}, "Our own platform")
+    runner = Pipelines(tmp_path / "runner", SECRETS, {})
+    servers = [git(each, "remote", "get-url", "origin") for each in (checkout, ours)]
+    (tmp_path / "runner/home/.gitconfig").write_text(f'[url "{servers[1]}"]\n    insteadOf = {servers[0]}\n')
+    ran = runner.run(checkout, "deploy-hk")
+    assert "the platform's files are those of" in ran.output
+    assert "caught" not in ran.output
+
+
 def test_a_branch_behind_the_platform_is_refused_until_it_merges(checkout: Path, upstream: Path, pipelines: Pipelines) -> None:
     newer = fork(upstream, checkout.parent / "newer")
-    commit(newer, {"docs/new.md": "New.\n"}, "The platform goes on")
+    push(newer, {"docs/new.md": "New.\n"}, "The platform goes on")
     git(checkout, "fetch", "--quiet", str(newer), "master")
     git(checkout, "push", "--quiet", "origin", "FETCH_HEAD:refs/heads/master")
     assert "docs/new.md" in pipelines.run(checkout, "deploy-na").output
     git(checkout, "merge", "--quiet", "--no-edit", "FETCH_HEAD")
+    git(checkout, "push", "--quiet", "origin", "HEAD")
     assert "the platform's files are those of" in pipelines.run(checkout, "deploy-na").output
 
 
 def test_an_alerts_file_that_is_a_link_to_a_secret_is_refused(checkout: Path, pipelines: Pipelines) -> None:
     (checkout / "alerts.yaml").unlink()
     (checkout / "alerts.yaml").symlink_to("/proc/self/environ")
-    commit(checkout, {}, "A link")
-    for job in ("grey", "rollback-hk", "stop_ab"):
+    push(checkout, {}, "A link")
+    for job in ("build", "grey", "rollback-hk", "stop_ab"):
         ran = pipelines.run(checkout, job)
         assert ran.code != 0
         assert "a link, where a deploy reads plain files alone" in ran.output
@@ -90,7 +116,7 @@ def test_an_alerts_file_that_is_a_link_to_a_secret_is_refused(checkout: Path, pi
 
 def test_code_of_the_branch_beside_value_py_is_not_run_by_a_deploy(checkout: Path, pipelines: Pipelines) -> None:
     trap = f'open("{checkout.parent}/caught", "w")\n'
-    commit(checkout, {"src/yaml.py": trap, "src/jinja2.py": trap, "value.py": f"{trap}service_name = 'cats'\n"}, "Traps")
+    push(checkout, {"src/yaml.py": trap, "src/jinja2.py": trap, "value.py": f"{trap}service_name = 'cats'\n"}, "Traps")
     ran = pipelines.run(checkout, "deploy-hk")
     assert ran.code != 0
     assert "value.py:1: " in ran.output
@@ -102,7 +128,7 @@ def test_a_region_outside_its_windows_is_refused_until_a_variable_says_why(tmp_p
     closed = regions.replace("    context: hk ", f'    windows: ["{LATER}"]\n    context: hk ')
     checkout = fork(platform(tmp_path / "platform", closed), tmp_path / "models")
     git(checkout, "checkout", "--quiet", "-b", "cats")
-    commit(checkout, {"value.py": (checkout / "value.py").read_text().replace('"demo"', '"cats"')}, "Cats")
+    push(checkout, {"value.py": (checkout / "value.py").read_text().replace('"demo"', '"cats"')}, "Cats")
     ran = Pipelines(tmp_path / "without", SECRETS, {}).run(checkout, "deploy-hk")
     assert (ran.code, "hk, prod: not begun: outside its release windows" in ran.output) == (31, True), ran.output
     why = "the orders of today fail"
@@ -110,3 +136,19 @@ def test_a_region_outside_its_windows_is_refused_until_a_variable_says_why(tmp_p
     assert f"hk: outside its release windows, let through: {why}" in ran.output
     assert "context 'hk' cannot be used" in ran.output
     assert ran.code == 11
+
+
+def test_a_secret_of_pip_and_packages_to_build_with_reach_the_builder(tmp_path: Path, needs: Callable[[str, str], str]) -> None:
+    needs("buildah", "buildah")
+    (tmp_path / "pip.conf").write_text("[global]\n")
+    said = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "BUILD_PACKAGES": "g++ python3-dev", "MAKEFLAGS": "--dry-run"}
+    hidden = ("REGISTRY_USER", "CACHE", "REGISTRY_INSECURE")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {name: value for name, value in os.environ.items() if name not in hidden} | said | {"PATH": path}
+    command = ["ci/build", "localhost/none/never-built:1"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    line = shlex.split(done.stdout.replace("\\\n", " ").splitlines()[0])
+    assert line[:2] == ["buildah", "bud"]
+    assert line[line.index("--target") + 1] == "cpu"
+    assert line[line.index("--secret") + 1] == f"id=pip,src={tmp_path}/pip.conf"
+    assert "BUILD_PACKAGES=g++ python3-dev" in line

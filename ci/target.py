@@ -1,0 +1,29 @@
+"""Which image a service needs: target.py FOLDER prints gpu where any of its settings asks for a GPU, else cpu.
+
+Reads value.py as data, and nothing else; standard library only. Does not know the regions: a GPU for one is enough, since the
+image for GPUs runs on CPUs too.
+"""
+
+import sys
+from pathlib import Path
+
+from serving.schema import SchemaError, ValueFile, load
+
+
+def target(value: ValueFile) -> str:
+    """Return the Dockerfile's target for a service."""
+    everywhere = [value.settings, *(value.in_region(region) for region in value.overrides)]
+    return "gpu" if any(settings.gpu_memory or settings.gpu_num for settings in everywhere) else "cpu"
+
+
+def main(folder: str) -> int:
+    try:
+        print(target(load(Path(folder) / "value.py", None)))
+    except SchemaError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
