@@ -165,7 +165,7 @@ def _rollouts(commands: Any) -> None:
             parser.add_argument("--wait", type=_not_negative, default=0.0, help="seconds to wait for another deploy's end")
             parser.add_argument("--take-over", action="store_true", help="take the name from the project that holds it")
         if name in ("deploy", "rollback"):
-            parser.add_argument("--timeout", type=_positive, help="most seconds for the pods to be ready")
+            parser.add_argument("--timeout", type=_positive, help="most seconds until one more pod is ready")
         if name == "deploy":
             why = "deploy outside a region's release windows; the reason is recorded, as --override 'the orders of today fail'"
             parser.add_argument("--override", type=_reason, metavar="WHY", help=why)

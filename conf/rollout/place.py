@@ -25,7 +25,7 @@ class WayIn:
 
 @dataclass(frozen=True)
 class Place:
-    """One track of a service in one cluster. patience: seconds for its pods to be ready; wait: for another deploy's end.
+    """One track of a service in one cluster. patience: seconds for one more pod to be ready; wait: for another deploy's end.
 
     by: who deploys, for history and lease. holder: whose the name must be, or becomes with take_over; None does not ask.
     """

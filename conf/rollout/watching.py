@@ -50,6 +50,28 @@ class Running:
         return " and ".join(counts) or "no ready pod"
 
 
+@dataclass
+class Patience:
+    """How long is waited for one more pod. seconds: it counts anew whenever more new pods are ready than ever before.
+
+    Pods are replaced one after another, so the time of all grows with their number; what is stuck is stuck at one of them.
+    """
+
+    seconds: float
+    since: float
+    most: int = 0
+
+    def is_over(self, at: float) -> bool:
+        return at > self.since + self.seconds
+
+    def sees(self, ready: int, at: float) -> bool:
+        """Note how many new pods are ready, and return whether there were never as many."""
+        more = ready > self.most
+        if more:
+            self.most, self.since = ready, at
+        return more
+
+
 class NotReady(Exception):
     """A release did not become ready. trouble: why, where that is known.
 
@@ -62,13 +84,13 @@ class NotReady(Exception):
 
 
 def wait_ready(cluster: Cluster, deployment: Ref, patience: float, say: Callable[[str], None]) -> Seen:
-    """Wait until all pods of a Deployment are its newest and ready, at most patience seconds.
+    """Wait until all pods of a Deployment are its newest and ready, at most patience seconds for one more of them.
 
     Each trouble is said once. Raises NotReady in time, and early where waiting would not mend it; Unreachable after patience.
     """
-    end, told = time.monotonic() + patience, set[str]()
+    waiting, told = Patience(patience, time.monotonic()), set[str]()
     while True:
-        late = time.monotonic() > end
+        late = waiting.is_over(time.monotonic())
         try:
             seen = look(cluster, deployment, late=late)
         except Unreachable as error:
@@ -80,6 +102,8 @@ def wait_ready(cluster: Cluster, deployment: Ref, patience: float, say: Callable
         _once(str(seen), told, say)
         if seen.done:
             return seen
+        if waiting.sees(seen.ready, time.monotonic()) and late:
+            continue  # it came at the last moment, so the others are not late
         for trouble in seen.troubles:
             _once(str(trouble), told, say)
         hopeless = next((each for each in seen.troubles if each.hopeless), None)
@@ -90,7 +114,7 @@ def wait_ready(cluster: Cluster, deployment: Ref, patience: float, say: Callable
 
 def not_ready(cluster: Cluster, seen: Seen, cause: Trouble | None, patience: float) -> NotReady:
     """Return why a Deployment is not ready, with the events and log lines that show it."""
-    words = str(cause) if cause else f"only {seen} after {patience:.0f} s; raise init_delay_second if it needs longer"
+    words = str(cause) if cause else f"only {seen}, and no more in {patience:.0f} s; raise init_delay_second if it needs longer"
     return NotReady(words, cause, said(seen.events), last_lines(cluster, cause, seen.pods))
 
 

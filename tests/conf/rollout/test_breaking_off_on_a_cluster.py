@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -134,6 +135,21 @@ def test_a_lost_api_server_ends_in_words_and_the_next_deploy_goes_on(
     assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)
 
 
+def test_a_release_whose_pods_are_ready_one_after_another_is_waited_for_however_many_there_are(desk: Make, eu: Cluster) -> None:
+    mine = desk("eu", name="many")
+    mine.set(replicas=3, cpu=20, node_labels=NOWHERE)  # of which a node takes one
+    begin = time.monotonic()
+    job = mine.start("deploy", "--timeout", "8", tag="1")
+    with ExitStack() as nodes:
+        for number in range(3):
+            job.until(f"{number} of 3 ready")
+            time.sleep(4)
+            nodes.enter_context(somewhere(eu, number))
+        assert "now version 1 in 3 pods" in job.ends(0)
+        assert time.monotonic() - begin > 8
+        mine.run("stop", "--yes")
+
+
 def test_of_two_deploys_at_once_the_second_is_refused_or_waits(serving: Desk, eu: Cluster) -> None:
     first = halfway(serving)
     second = serving.run("deploy", tag="3", status=16, more={"GITLAB_USER_LOGIN": "bob"})
@@ -196,11 +212,11 @@ def through(eu: Cluster, wire: Wire, serving: Desk) -> str:
 
 
 class somewhere:
-    """Give the label that no node has to one, for the length of a block."""
+    """Give the label that no node has to one, for the length of a block. number: to which."""
 
-    def __init__(self, cluster: Cluster):
+    def __init__(self, cluster: Cluster, number: int = 0):
         nodes = cluster.ask("get", "/api/v1/nodes")["items"]
-        self._cluster, self._node = cluster, f"/api/v1/nodes/{nodes[0]['metadata']['name']}"
+        self._cluster, self._node = cluster, f"/api/v1/nodes/{nodes[number]['metadata']['name']}"
 
     def __enter__(self) -> None:
         self._cluster.by_hand(self._node, {"metadata": {"labels": NOWHERE}})
