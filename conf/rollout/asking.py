@@ -26,7 +26,6 @@ from conf.tables import table
 from conf.yamls import documents
 
 HEAD = ("region", "track", "version", "ready", "restarts", "since", "state")
-NOISE = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
 Row = dict[str, Any]
 
 
@@ -84,35 +83,53 @@ def _row(spot: Spot) -> Row:
         found = present.history(place, "")
         if found.last is None:
             return row
-        seen, pods = look(place.cluster, place.deployment), running(place.cluster, place.deployment)
+        who = _at_work(place) if found.last.state == BEGUN else ""
+        seen, pods = look(place.cluster, place.deployment, late=not who), running(place.cluster, place.deployment)
         serving = found.good or found.last
+        ready = sum(pods.versions.values())
+        short = "" if who else lacking(seen.wanted, ready, found.good is not None)
         return row | {
             "version": serving.version,
             "runs": dict(pods.versions),
-            "ready": sum(pods.versions.values()),
+            "ready": ready,
             "wanted": seen.wanted,
             "restarts": pods.restarts,
             "since": serving.at,
             "by": serving.by,
             "override": serving.override,
             "holder": str(found.holder or ""),
-            "state": _state(place, found),
-            "troubles": [str(each) for each in seen.troubles],
+            "state": state(found, who, ready, bool(short)),
+            "troubles": [*([short] if short else []), *map(str, seen.troubles)],
         }
     except KNOWN as error:
         return row | {"state": "unknown", "troubles": [str(error)]}
 
 
-def _state(place: Place, found: History) -> str:
+def lacking(wanted: int, ready: int, serves: bool) -> str:
+    """Return what is missing where nobody is at work, in words with the cure; "" for nothing.
+
+    wanted: of its Deployment, 0 where there is none. serves: whether a good release is meant to.
+    """
+    if not wanted:
+        cure = "was it deleted, or scaled to 0? `monopod deploy` puts it there again"
+        return f"nothing serves: its Deployment is not there, or wants no pod; {cure}" if serves else ""
+    if ready < wanted:
+        what = "nothing serves: no pod" if not ready else f"only {ready}"
+        return f"{what} of {wanted} {'is' if ready < 2 else 'are'} ready; an autoscaler's new pods may be on their way"
+    return ""
+
+
+def state(found: History, who: str, ready: int, short: bool) -> str:
+    """Return in a few words how its last release stands. who: is at work. short: whether pods are missing otherwise."""
     last = found.last
     assert last is not None
-    if last.state == BEGUN and (who := _at_work(place)):
-        return f"being changed to {last.version or 'nothing'} by {who}"
     if last.state == BEGUN:
-        return f"the change to {last.version or 'nothing'} was broken off"
+        to = last.version or "nothing"
+        return f"being changed to {to} by {who}" if who else f"the change to {to} was broken off"
     if last.state == histories.UNDONE:
         return f"{last.version} was undone" if found.good else f"{last.version} failed and was taken away"
-    return "good" if not last.note else f"good, {last.note}"
+    good = "good" if not short else "not all are ready" if ready else "nothing serves"
+    return good if not last.note else f"{good}, {last.note}"
 
 
 def _at_work(place: Place) -> str:
@@ -164,5 +181,4 @@ def _print_changes(chosen: Sequence[Spot], changes: Sequence[Row]) -> None:
 def _lines(item: Item | None) -> list[str]:
     if item is None:
         return []
-    metadata = {key: value for key, value in item["metadata"].items() if key not in NOISE}
-    return json.dumps({**item, "metadata": metadata, "status": None}, indent=1, sort_keys=True).splitlines()
+    return json.dumps(present.content(item), indent=1, sort_keys=True).splitlines()
