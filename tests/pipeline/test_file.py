@@ -189,7 +189,7 @@ def test_a_long_list_of_changed_files_is_cut() -> None:
 
 def test_the_refusal_says_the_cure_in_its_order() -> None:
     words = refusal(["Makefile"], PATHS, "1a2b3c4d")
-    steps = ["bring the project's master to the platform's version", "merge master into this branch", "and push"]
+    steps = ["bring the project's master to the platform's version", "merge master into this branch", "and push it"]
     assert sorted(steps, key=words.index) == steps
 
 
