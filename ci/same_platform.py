@@ -35,8 +35,9 @@ def refusal(changed: Sequence[str], known: dict[str, str], platform: str) -> str
             + "".join(f"    {path}\n" for path in foreign[:SHOWN])
             + (f"    and {len(foreign) - SHOWN} more\n" if len(foreign) > SHOWN else "")
             + f"a service's are {', '.join(path for path, owner in known.items() if owner == 'U')} (conf/PATHS)\n"
-            "nothing was built or deployed; bring the project's master to the platform's version, merge master into this branch\n"
-            "and push it; a change that you made to the platform goes into the platform's own project first"
+            "nothing was built or deployed; bring the project's master to the platform's version, "
+            "merge master into this branch and push it;\n"
+            "a change that you made to the platform goes into the platform's own project first"
         )
     return ""
 

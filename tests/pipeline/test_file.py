@@ -105,7 +105,7 @@ def test_an_environment_has_the_tier_by_which_a_group_protects_it(name: str) -> 
 
 
 def test_a_rollback_is_no_deployment_of_its_pipelines_commit() -> None:
-    assert [JOBS[f"rollback-{region}"]["environment"]["action"] for region in REGIONS] == ["access"] * len(REGIONS)
+    assert [JOBS[f"rollback-{region}"]["environment"]["action"] for region in REGIONS] == ["prepare"] * len(REGIONS)
 
 
 @pytest.mark.parametrize(
