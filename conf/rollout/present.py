@@ -13,9 +13,10 @@ from conf.rollout import capacity, fields
 from conf.rollout import history as histories
 from conf.rollout.history import BEGUN, GOOD, History, Release
 from conf.rollout.place import InTheWay, Place
-from conf.rollout.watching import PERIOD, look
+from conf.rollout.watching import PERIOD, answers, look
 
 Say = Callable[[str], None]
+NOTED = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
 READ = ("Pod", "ReplicaSet", "Event")  # what a rollout must be allowed to list
 
 
@@ -39,14 +40,17 @@ def history(place: Place, at: str) -> History:
 
 
 def settled(place: Place, found: History) -> History:
-    """Return a history whose last release, where it was broken off, counts as good if it is all there and serves."""
+    """Return a history whose last release, where it was broken off, counts as good if it is all there and serves.
+
+    That is what a release that ended was shown: each object as it is applied, all pods ready, the way in answering with it.
+    """
     last = found.last
-    if last is None or last.state != BEGUN or not found.objects.get(last.number):
+    items = found.objects.get(last.number) if last and last.state == BEGUN else None
+    if not last or not items or not all(_is_as(place, item) for item in items):
         return found
-    items = found.objects[last.number]
-    deployment = next((item for item in items if item["kind"] == "Deployment"), None)
-    there = [place.cluster.get(ref(item)) for item in items]
-    if deployment is None or None in there or not _is_as(place, deployment):
+    if not look(place.cluster, place.deployment).done:
+        return found
+    if place.way_in and not answers(place.way_in.url, place.way_in.host, last.version):
         return found
     return found.ended(GOOD, last.inventory)
 
@@ -74,6 +78,12 @@ def wait_gone(place: Place, each: Ref, say: Say) -> None:
     _staying(place, each, say, all_of_it=True)
 
 
+def content(item: Item) -> Item:
+    """Return what of an object a release decides: without its status, and what the API server notes of every change."""
+    metadata = {key: value for key, value in item["metadata"].items() if key not in NOTED}
+    return {**item, "metadata": metadata, "status": None}
+
+
 def is_ours(item: Item) -> bool:
     """Whether we applied an object, and nothing else owns it."""
     managed = any(entry.get("manager") == MANAGER for entry in item["metadata"].get("managedFields", []))
@@ -90,13 +100,14 @@ def _ours(place: Place, kind: str) -> Item | None:
 
 
 def _is_as(place: Place, item: Item) -> bool:
-    """Whether applying a Deployment would change nothing, and its pods are ready."""
+    """Whether an object is there, and applying it would change nothing. More pods than it asks for are no difference."""
     live = place.cluster.get(ref(item))
-    if live is None:
+    if live is None or "deletionTimestamp" in live["metadata"]:
         return False
-    count = {"replicas": live["spec"].get("replicas", 1)}
-    then = place.cluster.apply({**item, "spec": {**item["spec"], **count}}, dry_run=True)
-    return bool(then["metadata"]["generation"] == live["metadata"]["generation"] and look(place.cluster, ref(item)).done)
+    if item["kind"] == "Deployment":
+        count = max(live["spec"].get("replicas", 1), item["spec"].get("replicas", 1))
+        item = {**item, "spec": {**item["spec"], "replicas": count}}
+    return content(place.cluster.apply(item, dry_run=True)) == content(live)
 
 
 def _staying(place: Place, each: Ref, say: Say, *, all_of_it: bool = False) -> Item | None:

@@ -190,6 +190,11 @@ def wait_way_in(url: str, host: str, version: str, say: Callable[[str], None]) -
     say(f"{url} answers with version {version}")
 
 
+def answers(url: str, host: str, version: str) -> bool:
+    """Return whether a region's way in leads to a version now."""
+    return all(version_at(url, host) == version for _ in range(IN_A_ROW))
+
+
 def version_at(url: str, host: str) -> str:
     """Return the version that a service says it is, or what went wrong."""
     request = urllib.request.Request(f"{url}/v2", headers={} if host == "*" else {"Host": host})

@@ -8,12 +8,16 @@ from contextlib import ExitStack
 
 import pytest
 
+from conf.cluster import Cluster as Asking
 from conf.refs import path
+from conf.rollout import present
+from conf.rollout.place import Place, WayIn
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import kinds, pods, standing, until
 from tests.conf.rollout.desk import NOWHERE, Desk, Started
 from tests.conf.rollout.wire import Wire
+from tests.serving.answering import answering
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 Make = Callable[..., Desk]
@@ -101,7 +105,38 @@ def test_a_deploy_that_was_killed_when_all_was_ready_counts_as_good(serving: Des
     serving.run("deploy", "--timeout", "2", tag="3", status=24)
     assert release_numbers(eu, serving)[1:] == [(2, "2", "good"), (3, "3", "undone")]
     assert standing(serving)["runs"] == {"2": 1}
-    serving.run("rollback")
+    assert "eu, prod: skipped: 3 was undone there by itself, and 2 serves" in serving.run("rollback").out
+    serving.run("rollback", "--to", "1")
+    assert standing(serving)["runs"] == {"1": 1}
+
+
+def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_proven(serving: Desk, eu: Cluster) -> None:
+    job = halfway(serving)
+    job.process.kill()
+    job.process.wait()
+    forget_lease(eu, serving)
+
+    def counts_as(way_in: str = "") -> str:
+        there = Place(Asking(eu.context), serving.user, serving.name, way_in=WayIn(way_in, "*") if way_in else None)
+        last = present.settled(there, present.history(there, "")).last
+        return last.state if last else ""
+
+    assert counts_as() == "begun"
+    with somewhere(eu):
+        until(lambda: standing(serving)["runs"] == {"2": 1})
+        assert counts_as() == "good"
+        assert counts_as("http://127.0.0.1:1") == "begun"
+        for version, state in (("1", "begun"), ("2", "good")):
+            with answering(lambda *_, version=version: (200, json.dumps({"version": version}).encode())) as url:
+                assert counts_as(url) == state
+        eu.by_hand(path("HTTPRoute", serving.user, serving.name), {"spec": {"hostnames": ["example.com"]}})
+        assert counts_as() == "good"  # a field that somebody added is not the release's
+        route = eu.ask("get", path("HTTPRoute", serving.user, serving.name))
+        eu.by_hand(path("HTTPRoute", serving.user, serving.name), {"spec": {"rules": route["spec"]["rules"][:1]}})
+        assert counts_as() == "begun"
+    done = serving.run("deploy", "--timeout", "2", tag="3", status=24)
+    assert "returning to release 1 (1)" in done.out
+    assert release_numbers(eu, serving)[1:] == [(2, "2", "begun"), (3, "3", "undone")]
     assert standing(serving)["runs"] == {"1": 1}
 
 
