@@ -169,6 +169,9 @@ def _rollouts(commands: Any) -> None:
         if name == "deploy":
             why = "deploy outside a region's release windows; the reason is recorded, as --override 'the orders of today fail'"
             parser.add_argument("--override", type=_reason, metavar="WHY", help=why)
+        if name == "rollback":
+            to = "to the last good release of a version (default: to the one before, where the version deployed last serves)"
+            parser.add_argument("--to", default="", metavar="VERSION", help=to)
         if name == "stop":
             parser.add_argument("--yes", action="store_true", help="needed for the track prod")
 

@@ -98,7 +98,7 @@ CONF_LAYERS: list[tuple[str, ...]] = [
     ("conf.policy.fit", "conf.policy.model", "conf.policy.traffic", "conf.policy.objects", "conf.policy.neighbours"),
     ("conf.check", "conf.cluster", "conf.rollout"),
     ("conf.rollout.history", "conf.rollout.trouble", "conf.rollout.lease", "conf.rollout.fields"),
-    ("conf.rollout.watching", "conf.rollout.capacity", "conf.rollout.place"),
+    ("conf.rollout.watching", "conf.rollout.capacity", "conf.rollout.place", "conf.rollout.returning"),
     ("conf.rollout.present",),
     ("conf.rollout.releasing",),
     ("conf.doctor", "conf.rollout.spots"),

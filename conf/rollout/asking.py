@@ -20,7 +20,7 @@ from conf.rollout import lease, present
 from conf.rollout.history import BEGUN, History
 from conf.rollout.outcomes import KNOWN, status_of
 from conf.rollout.place import Place
-from conf.rollout.spots import Spot, left, mistaken, nowhere, spots
+from conf.rollout.spots import Spot, mistaken, nowhere, spots, there
 from conf.rollout.watching import look, running
 from conf.tables import table
 from conf.yamls import documents
@@ -34,8 +34,9 @@ def status_command(arguments: Namespace, regions: Regions) -> int:
     found, mistakes = read(arguments.service, regions, "")
     if found is None:
         return mistaken(arguments, mistakes)
-    chosen = [each for each in spots(found, regions, arguments.track, arguments.region) if each.planned or left(each)]
-    rows = [_row(each) for each in chosen]
+    every = spots(found, regions, arguments.track, arguments.region)
+    chosen = there(every, bool(arguments.region), lambda words: print(words, file=sys.stderr))
+    rows = _rows(sorted(chosen, key=every.index))
     if arguments.json:
         print(json.dumps(rows, indent=2))
     elif rows:
@@ -73,6 +74,17 @@ def diff_command(arguments: Namespace, regions: Regions) -> int:
     else:
         _print_changes(chosen, changes)
     return 3 if changes else 0
+
+
+def _rows(chosen: Sequence[Spot]) -> list[Row]:
+    """Return a row for each spot. That a region cannot be asked is told once, not of tracks that are not to run there, too."""
+    rows: list[Row] = []
+    for spot in chosen:
+        row = _row(spot)
+        told = any((each["region"], each["state"]) == (row["region"], "unknown") for each in rows)
+        if spot.planned or row["state"] != "unknown" or not told:
+            rows.append(row)
+    return rows
 
 
 def _row(spot: Spot) -> Row:

@@ -3,19 +3,24 @@
 Knows what each does at one spot, and who is told of it. Does not know how a release is made.
 """
 
+import contextlib
 import sys
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from conf.check import check, read
+from conf.cluster import ClusterError
 from conf.clusters import Regions
+from conf.rollout import present
 from conf.rollout.asking import diff_command, status_command
+from conf.rollout.history import History
 from conf.rollout.hours import closed_now, held_back
 from conf.rollout.messages import Work, teller
-from conf.rollout.outcomes import Outcome, in_order, status, status_of, tell
-from conf.rollout.releasing import NothingThere, Order, release, roll_back, stop
-from conf.rollout.spots import Spot, left, mistaken, nowhere, place, spots, who
+from conf.rollout.outcomes import KNOWN, Outcome, in_order, status, status_of, tell
+from conf.rollout.releasing import NothingThere, Order, now, release, roll_back, stop
+from conf.rollout.returning import left_behind, passed_over
+from conf.rollout.spots import Spot, left, mistaken, nowhere, place, spots, there, who
 from conf.yamls import documents
 
 __all__ = ["deploy_command", "diff_command", "rollback_command", "status_command", "stop_command"]
@@ -44,7 +49,7 @@ def deploy_command(arguments: Namespace, regions: Regions) -> int:
         return Outcome(spot.region.name, spot.track, "deployed", done.version)
 
     for each in chosen:
-        if not each.planned and left(each):
+        if each.track == "prod" and not each.planned and _was_left(each):
             stop_it = f"monopod stop --yes --region {each.region.name}"
             _say(arguments, each)(f"it is not to run here, but a release is there: {stop_it} takes it away")
     if not planned:
@@ -60,8 +65,14 @@ def rollback_command(arguments: Namespace, regions: Regions) -> int:
     if not chosen:
         return 1
 
+    found = {each.region.name: history for each in chosen if (history := _history(each, arguments))}
+    leaving = left_behind(found.values())
+
     def act(spot: Spot) -> Outcome:
-        done = roll_back(place(spot, arguments), _say(arguments, spot))
+        history = found.get(spot.region.name)  # None where it could not be asked: then the rollback tells why
+        if history and (why := passed_over(history, leaving, arguments.to)):
+            return Outcome(spot.region.name, spot.track, "skipped", words=why)
+        done = roll_back(place(spot, arguments), _say(arguments, spot), arguments.to)
         return Outcome(spot.region.name, spot.track, "deployed", done.version, done.note)
 
     work = Work("rollback", chosen[0].name, arguments.track, who())
@@ -95,10 +106,24 @@ def _chosen(arguments: Namespace, regions: Regions) -> list[Spot]:
     if found is None:
         mistaken(arguments, mistakes)
         return []
-    chosen = [each for each in spots(found, regions, arguments.track, arguments.region) if each.planned or left(each)]
+    every = spots(found, regions, arguments.track, arguments.region)
+    chosen = there(every, bool(arguments.region), lambda words: print(words, file=sys.stderr))
     if not chosen:
         nowhere(arguments, regions)
     return chosen
+
+
+def _history(spot: Spot, arguments: Namespace) -> History | None:
+    with contextlib.suppress(*KNOWN):
+        return present.history(place(spot, arguments), now())
+    return None
+
+
+def _was_left(spot: Spot) -> bool:
+    """Whether a release was left, as far as that can be asked: a deploy elsewhere does not depend on it."""
+    with contextlib.suppress(ClusterError):
+        return left(spot)
+    return False
 
 
 def _say(arguments: Namespace, spot: Spot) -> Callable[[str], None]:

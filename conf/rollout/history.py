@@ -92,15 +92,21 @@ class History:
         """Every object that may be in the cluster."""
         return self.last.inventory if self.last else ()
 
-    def earlier(self) -> Release | None:
-        """Return the release to which a rollback goes: the good one before what serves.
+    def earlier(self, to: str = "") -> Release | None:
+        """Return the release to which a rollback goes: the good one before what serves, or the last one of a version.
 
-        A release that was broken off may be there in part: before it is the last good one. A rollback's own place is that of
-        the release it returned to, so that each goes further back; releases of the very same objects are passed over.
+        A release that was broken off may be there in part: before it is the last good one; a rollback that was broken off goes
+        on. A rollback's own place is that of the release it returned to, so that each goes further back; releases of the very
+        same objects are passed over.
         """
-        good = self.good
-        if good is None or (self.last and self.last.state == BEGUN):
+        good, last = self.good, self.last
+        kept = [each for each in reversed(self.releases) if each.state == GOOD and each.number in self.objects]
+        if to:
+            return next((each for each in kept if each.version == to), None)
+        if good is None or last is None:
             return good
+        if last.state == BEGUN:
+            return next((each for each in kept if each.number == last.origin), good)
         before = [each for each in self.releases if each.state == GOOD and each.number < good.line]
         return next((each for each in reversed(before) if self._can_return(each, good)), None)
 
@@ -113,10 +119,14 @@ class History:
         )._tidy()
 
     def ended(self, state: str, inventory: Sequence[Ref]) -> "History":
-        """Return the history with its last release ended: good or undone, and what is in the cluster by then."""
+        """Return the history with its last release ended: good or undone, and what is in the cluster by then.
+
+        Where nothing is there any more, and nothing was good, nobody has the name.
+        """
         assert self.last is not None
         ended = dataclasses.replace(self.last, state=state, inventory=tuple(inventory))
-        return dataclasses.replace(self, releases=(*self.releases[:-1], ended))._tidy()
+        holder = self.holder if inventory or self.good or state == GOOD else None
+        return dataclasses.replace(self, holder=holder, releases=(*self.releases[:-1], ended))._tidy()
 
     def _can_return(self, each: Release, good: Release) -> bool:
         return each.number in self.objects and self.objects[each.number] != self.objects.get(good.number)

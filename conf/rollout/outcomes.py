@@ -22,6 +22,7 @@ from conf.rollout.spots import Spot
 from conf.rollout.watching import NotReady, Running, running
 
 # Exit statuses, by what happened; docs/deploy.md lists them.
+NOTHING_THERE, NOT_READY = 17, 28
 STATUS: Sequence[tuple[type[Exception], int]] = (
     (Undone, 0),  # as its cause
     (Unreachable, 10),
@@ -33,11 +34,10 @@ STATUS: Sequence[tuple[type[Exception], int]] = (
     (Held, 15),
     (Busy, 16),
     (Lost, 16),
-    (NothingThere, 17),
+    (NothingThere, NOTHING_THERE),
     (Unreadable, 18),
     (InTheWay, 19),
 )
-NOT_READY = 28
 UNDONE_STATUS: Mapping[str, int] = {
     trouble.IMAGE: 20,
     trouble.CRASH: 21,
@@ -58,7 +58,7 @@ KNOWN: tuple[type[Exception], ...] = tuple(kind for kind, _ in STATUS)
 
 @dataclass
 class Outcome:
-    """What came of one region. state: deployed, undone, failed, stopped, not begun, removed, not there.
+    """What came of one region. state: deployed, undone, failed, stopped, not begun, skipped, removed, not there.
 
     runs: how many ready pods of each version are there now; None where that was not asked or not answered.
     """
@@ -82,13 +82,15 @@ def in_order(
 ) -> list[Outcome]:
     """Act on each spot in turn, stop at the first that fails, and tell what came of all: here, and to `ended`.
 
+    A spot where there is nothing to return to keeps none after it from its turn.
+
     SIGTERM is taken as Ctrl-C is, so that a job that is cancelled gives its lease back.
     """
     outcomes: list[Outcome] = []
     try:
         with _ended_by_a_signal():
             for spot in spots:
-                outcomes.append(_outcome(spot, act, status(outcomes)))
+                outcomes.append(_outcome(spot, act, _in_the_way(outcomes)))
             for spot, each in zip(spots, outcomes, strict=True):
                 each.runs = runs_at(spot)
     except KeyboardInterrupt:
@@ -110,6 +112,11 @@ def in_order(
 def status(outcomes: Sequence[Outcome]) -> int:
     """Return the exit status: of the first that failed."""
     return next((each.status for each in outcomes if each.status), 0)
+
+
+def _in_the_way(outcomes: Sequence[Outcome]) -> int:
+    """Return the status that keeps the regions after it from their turn. Where there was nothing to do, nothing went wrong."""
+    return status([each for each in outcomes if each.status != NOTHING_THERE])
 
 
 def _outcome(spot: Spot, act: Callable[[Spot], Outcome], failed: int) -> Outcome:

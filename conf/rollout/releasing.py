@@ -65,13 +65,14 @@ def release(place: Place, order: Order, say: Say) -> Release:
     return _release(place, lambda _: order, say)
 
 
-def roll_back(place: Place, say: Say) -> Release:
-    """Return to the good release before the one that serves. Raises as `release` does, and NothingThere."""
+def roll_back(place: Place, say: Say, to: str = "") -> Release:
+    """Return to the good release before the one that serves, or to a version. Raises as `release` does, and NothingThere."""
 
     def order(found: History) -> Order:
-        older = found.earlier()
+        older = found.earlier(to)
         if older is None:
-            raise NothingThere(f"{place.namespace}/{place.service} has no earlier good release to return to")
+            which = f"good release of version {to}" if to else "earlier good release"
+            raise NothingThere(f"{place.namespace}/{place.service} has no {which} to return to")
         say(f"returning to release {older.number} ({older.version}) of {older.at}")
         items = found.objects[older.number]
         return Order(items, older.version, older.image, f"rollback to {older.line}", older.line)

@@ -1,6 +1,7 @@
 """Where a service may be: each region and track, and on whose behalf it is changed there.
 
 Knows a service's settings, the environment of GitLab's jobs and of a checkout. Asks a cluster only whether something was left.
+A track may have been left in any region: where regions.yaml named another before, or where value.py asked for replicas.
 """
 
 import getpass
@@ -11,12 +12,12 @@ import socket
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from conf.check import Service
-from conf.cluster import Cluster, ClusterError
+from conf.cluster import BadCredentials, Cluster, ClusterError, NoRights
 from conf.clusters import Region, Regions
 from conf.plan import NAMESPACES, TRACKS, runs
 from conf.pods import PULL, startup
@@ -49,24 +50,45 @@ class Spot:
 
 
 def spots(found: Service, regions: Regions, track: str, region: str = "") -> list[Spot]:
-    """Return where a service is to run, and where prod may have been left. track, region: "" for every one."""
+    """Return where a service is to run, and where it may have been left. track, region: "" for every one."""
     made = []
     for each in (track,) if track else TRACKS:
         for name in regions.regions:
             settings = found.value.in_region(name)
-            planned = runs(settings, name, regions, each)
-            if region in ("", name) and (planned or each == "prod"):
-                made.append(Spot(regions.regions[name], each, settings, planned))
+            if region in ("", name):
+                made.append(Spot(regions.regions[name], each, settings, runs(settings, name, regions, each)))
     return made
 
 
+def there(chosen: Sequence[Spot], named: bool, say: Callable[[str], None] = lambda _: None) -> list[Spot]:
+    """Return where a service is to run, then where it was left or where that cannot be asked: whoever acts there is told why.
+
+    named: whether a person named the region. Where not, a region that whoever asks has no context of, or no rights in, is
+    passed over: a job has the credentials of one region alone. Which were, is said in one line.
+    """
+    found, passed = [each for each in chosen if each.planned], []
+    away: set[str] = set()  # regions that do not answer: told once, not of every track
+    for each in chosen:
+        if each.planned or each.region.name in away:
+            continue
+        try:
+            if left(each):
+                found.append(each)
+        except ClusterError as error:
+            if not named and (isinstance(error, NoRights) or (isinstance(error, BadCredentials) and not error.status)):
+                passed.append(str(each))
+            else:
+                away.add(each.region.name)
+                found.append(each)
+    if passed:
+        say(f"not looked at, for want of a context or of rights, whether something was left: {'; '.join(passed)}")
+    return found
+
+
 def left(spot: Spot) -> bool:
-    """Whether a release was left where the service is no longer to run. What cannot be asked counts as none."""
-    try:
-        there = Place(Cluster(spot.region.context), spot.namespace, spot.name)
-        return there.cluster.get(there.history) is not None
-    except ClusterError:
-        return False
+    """Whether a release was left where the service is no longer to run. Raises ClusterError."""
+    where = Place(Cluster(spot.region.context), spot.namespace, spot.name)
+    return where.cluster.get(where.history) is not None
 
 
 def mistaken(arguments: Namespace, mistakes: Sequence[str]) -> int:

@@ -13,6 +13,10 @@ IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE, WAY_IN, PAUSED 
     "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node", "way in", "paused",
 )  # fmt: skip
 ENOUGH_RESTARTS = 2  # of a container, after which waiting is believed not to mend it
+PULLED = "Failed to pull image"  # how the kubelet's event of each attempt begins; a second one of it says only that it failed
+ENOUGH_PULLS = 3  # of an image, where waiting may mend it: the registry was away, or slow
+ENOUGH_REFUSALS = 2  # where the registry answered that it is not there, or not for this cluster
+REFUSALS = ("not found", "unauthorized", "denied", "forbidden", "authentication required", "manifest unknown", "no basic auth")
 PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 CURES = {
@@ -84,9 +88,8 @@ def _of_container(pod: str, container: Item, events: Sequence[Item], late: bool)
     reason, enough = waiting.get("reason", ""), restarts >= ENOUGH_RESTARTS
     killed = ended.get("exitCode") == 137 and restarts and not _probe_event(events)  # by the node's killer, most likely
     if reason in PULL_REASONS:
-        tried = sum(e.get("count") or 1 for e in events if e.get("reason") == "Failed")
-        hopeless = reason == "InvalidImageName" or tried >= ENOUGH_RESTARTS or "not found" in _pull_error(waiting, events)
-        yield Trouble(IMAGE, pod, f"its image cannot be pulled: {_pull_error(waiting, events)}", hopeless, name)
+        said = _pull_error(waiting, events)
+        yield Trouble(IMAGE, pod, f"its image cannot be pulled: {said}", reason == "InvalidImageName" or _refused(events), name)
     elif reason in CONFIG_REASONS:
         words = f"its container cannot be made: {_short(waiting.get('message', reason))}"
         yield Trouble(CONFIG, pod, words, enough or not ended, name)
@@ -127,6 +130,18 @@ def _pull_error(waiting: Item, events: Sequence[Item]) -> str:
     longest = " ".join(max([*told, waiting.get("message", "")], key=len, default="").split())
     # The runtime tells it from the outside in: the registry's own words come last.
     return (longest if len(longest) <= 200 else f"...{longest[-200:]}") or waiting.get("reason", "")
+
+
+def _refused(events: Sequence[Item]) -> bool:
+    """Whether a pull was tried so often that waiting is believed not to mend it."""
+    tries = [e for e in events if e.get("reason") == "Failed" and e.get("message", "").startswith(PULLED)]
+    final = [e for e in tries if any(words in e["message"].lower() for words in REFUSALS)]
+    return _count(tries) >= ENOUGH_PULLS or _count(final) >= ENOUGH_REFUSALS
+
+
+def _count(events: Iterable[Item]) -> int:
+    """Return how often events came: the same one again only raises its count."""
+    return sum((e.get("series") or e).get("count") or 1 for e in events)
 
 
 def _probe_event(events: Sequence[Item]) -> str:

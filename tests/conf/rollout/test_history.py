@@ -227,6 +227,26 @@ def test_a_project_is_the_same_by_its_name_and_branch_whenever_it_came() -> None
     assert str(ours) == "branch cats of like/models"
 
 
+def test_a_first_release_that_was_undone_whole_leaves_the_name_to_others() -> None:
+    assert after(UNDONE).holder is None
+    begun = after(BEGUN)
+    assert begun.holder is not None
+    assert begun.ended(UNDONE, begun.inventory).holder == begun.holder  # something of it is there yet
+    assert [after(*states).holder for states in ((GOOD, UNDONE), (BEGUN, GOOD))] == [begun.holder] * 2
+
+
+def test_a_rollback_to_a_version_goes_to_its_last_good_release() -> None:
+    found = deployed(deployed(deployed(History(), 1, "one"), 2, "two"), 3, "three")
+    assert [each.number for version in ("v1", "v3") if (each := found.earlier(version))] == [1, 3]
+    assert found.earlier("v4") is None
+    assert after(GOOD, UNDONE).earlier("v2") is None
+
+
+def test_a_rollback_that_was_broken_off_goes_on_to_where_it_went() -> None:
+    found = after(GOOD, GOOD, GOOD).begin(released(4, origin=2), items("v2"))
+    assert earlier(found) == 2
+
+
 def test_objects_are_addressed_as_the_api_server_has_them() -> None:
     assert path("Pod", "like", "a") == "/api/v1/namespaces/like/pods/a"
     assert Ref("HTTPRoute", "like", "a").path == "/apis/gateway.networking.k8s.io/v1/namespaces/like/httproutes/a"

@@ -198,6 +198,18 @@ def test_another_projects_name_is_refused_with_who_and_since_when_until_it_is_ta
     serving.run("deploy", "--take-over", tag="3")
 
 
+def test_a_first_release_that_failed_leaves_its_name_to_others(desk: Make) -> None:
+    mine = desk("eu", name="failing")
+    mine.set(node_labels=NOWHERE)
+    mine.run("deploy", "--timeout", "1", tag="1", status=24)
+    assert standing(mine)["holder"] == ""
+    mine.set()
+    theirs = {"CI_PROJECT_PATH": "zoo/animals", "CI_COMMIT_REF_NAME": "dogs"}
+    mine.run("deploy", tag="1", more=theirs)
+    assert standing(mine)["holder"] == "branch dogs of zoo/animals"
+    mine.run("stop", "--yes", more=theirs)
+
+
 def test_an_object_that_others_made_is_neither_taken_nor_touched(desk: Make, eu: Cluster) -> None:
     mine = desk("eu", name="theirs")
     ports = {"ports": [{"port": 80}], "selector": {"app": "theirs"}}

@@ -1,12 +1,16 @@
 """What `status` sees of a service that lost its pods, or that runs where nobody expects it. No work for a node."""
 
+import json
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from conf.refs import path
+from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import pods, standing, until
+from tests.conf.rollout.asked import kinds, pods, standing, until
 from tests.conf.rollout.desk import Desk
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
@@ -58,3 +62,47 @@ def test_a_deployment_that_somebody_scaled_to_nothing_is_told(serving: Desk, eu:
     assert row["state"] == "nothing serves"
     assert "`monopod deploy` puts it there again" in row["troubles"][0]
     serving.run("deploy", tag="1")
+
+
+def test_a_region_that_does_not_answer_is_told_though_nothing_is_to_run_there(
+    desk: Make, servers: dict[str, Cluster], tmp_path: Path
+) -> None:
+    two = desk("eu", "na")
+    two.run("deploy", tag="1")
+    two.set(na_replicas=0)
+    away = kubeconfigs.written(tmp_path / "away", servers["na"].context, port=1)  # where nothing listens
+    without = {"KUBECONFIG": f"{away}{os.pathsep}{os.environ['KUBECONFIG']}"}
+    done = two.run("status", status=1, more=without)
+    assert [line.split()[:2] for line in done.out.splitlines() if "unknown" in line] == [["na", "prod"], ["na", "grey"]]
+    assert "na, prod: cluster na does not answer" in done.out
+    assert "does not answer" in two.run("stop", "--yes", "--region", "na", status=10, more=without).err
+    done = two.run("stop", "--yes", status=10, more=without)
+    assert "eu, prod: removed" in done.out
+    assert "na, prod: failed: cluster na does not answer" in done.err
+    assert "na, prod: removed" in two.run("stop", "--yes").out
+    assert kinds(servers["na"], two.user, two.name) == set()
+
+
+def test_regions_of_which_a_job_has_no_context_are_passed_over_and_named(
+    desk: Make, servers: dict[str, Cluster], tmp_path: Path
+) -> None:
+    two = desk("eu", "na")
+    two.set(na_replicas=0)
+    alone = {"KUBECONFIG": kubeconfigs.written(tmp_path / "alone", servers["eu"].context, token="of nobody")}
+    done = two.run("stop", "--yes", status=11, more=alone)
+    assert "for want of a context or of rights, whether something was left: na, prod" in done.err
+    assert "context 'na' cannot be used" in two.run("stop", "--yes", "--region", "na", status=11, more=alone).err
+
+
+def test_what_a_track_left_in_a_region_that_it_has_no_more_is_found_and_stopped(
+    desk: Make, servers: dict[str, Cluster]
+) -> None:
+    moved = desk("eu", "na", name="rollout-moved")
+    with servers["eu"].namespaces(["grey"]), servers["na"].namespaces(["grey"]):
+        moved.run("deploy", "--track", "grey", tag="1")
+        regions = json.loads(moved.regions.read_text())
+        moved.regions.write_text(json.dumps({**regions, "grey": "eu"}))
+        assert standing(moved, "grey", "na")["runs"] == {"1": 1}
+        assert "na, grey: removed" in moved.run("stop", "--track", "grey").out
+        assert kinds(servers["na"], "grey", moved.name) == set()
+        assert "does not run in na" in moved.run("stop", "--track", "grey", "--region", "na", status=1).err

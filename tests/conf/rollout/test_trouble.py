@@ -30,13 +30,43 @@ KILLED = {"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
 ENDED = {"lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}
 
 
-def test_an_image_that_is_not_there_is_hopeless_and_the_registrys_words_are_kept() -> None:
-    said = 'Failed to pull image "localhost:5000/like/cats:9": localhost:5000/like/cats:9: not found'
-    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "…"'}}}
-    found = only(*troubles([pod(waiting)], [event("Failed", said)], []))
-    assert (found.kind, found.hopeless) == (trouble.IMAGE, True)
-    assert "localhost:5000/like/cats:9: not found" in str(found)
-    assert "check its name and tag" in str(found)
+def pulls(message: str, times: int) -> list[Item]:
+    """The events of an image that could not be pulled so often, as the kubelet writes them: two of each attempt."""
+    story = f'Failed to pull image "localhost:5000/like/cats:9": failed to pull and unpack image: {message}'
+    both = [event("Failed", story, count=times), event("Failed", "Error: ErrImagePull", count=times)]
+    pulling = event("Pulling", 'Pulling image "localhost:5000/like/cats:9"', count=times)
+    backs_off = [event("BackOff", "Back-off pulling image", count=9), event("Failed", "Error: ImagePullBackOff", count=9)]
+    return [pulling, *both, *backs_off]
+
+
+NOT_PULLED = pod({"state": {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "…"'}}})
+MISSING = "failed to resolve reference: localhost:5000/like/cats:9: not found"
+REFUSED = "failed to authorize: unexpected status from GET request to https://registry/token: 401 Unauthorized"
+SLOW = 'failed to do request: Head "https://registry/v2/like/cats/manifests/9": dial tcp 10.0.0.1:443: i/o timeout'
+AWAY = "unexpected status from HEAD request to https://registry/v2/like/cats/manifests/9: 503 Service Unavailable"
+CLOSED = 'failed to do request: Head "https://registry/v2/": dial tcp 10.0.0.1:443: connect: connection refused'
+
+
+@pytest.mark.parametrize(
+    ("message", "enough"), [(MISSING, 2), (REFUSED, 2), (SLOW, 3), (AWAY, 3), (CLOSED, 3)], ids=lambda each: str(each)[-20:]
+)
+def test_an_image_is_given_up_after_attempts_of_which_the_registry_says_how_many(message: str, enough: int) -> None:
+    for times in range(1, 5):
+        found = only(*troubles([NOT_PULLED], pulls(message, times), []))
+        assert (found.kind, found.hopeless) == (trouble.IMAGE, times >= enough), times
+        assert message[-20:] in str(found)
+        assert "check its name and tag" in str(found)
+
+
+def test_attempts_that_each_failed_in_their_own_way_are_counted_together() -> None:
+    many = [*pulls(SLOW, 1), *pulls(AWAY, 1), *pulls(CLOSED, 1)]
+    assert only(*troubles([NOT_PULLED], many, [])).hopeless
+    assert not only(*troubles([NOT_PULLED], many[:-5], [])).hopeless
+
+
+def test_an_image_of_no_name_is_not_even_tried() -> None:
+    waiting = {"state": {"waiting": {"reason": "InvalidImageName", "message": "couldn't parse image name"}}}
+    assert only(*troubles([pod(waiting)], [event("InspectFailed", "Failed to apply default image tag")], [])).hopeless
 
 
 def test_of_a_long_story_about_an_image_the_end_is_told() -> None:
@@ -45,13 +75,6 @@ def test_of_a_long_story_about_an_image_the_end_is_told() -> None:
     words = only(*troubles([pod(waiting)], [event("Failed", said)], [])).words
     assert words.endswith("x:9: not found")
     assert len(words) < 250
-
-
-def test_an_image_that_cannot_be_pulled_once_may_come_yet() -> None:
-    waiting = {"state": {"waiting": {"reason": "ErrImagePull", "message": "dial tcp: i/o timeout"}}}
-    assert not only(*troubles([pod(waiting)], [event("Failed", "Failed to pull image: i/o timeout")], [])).hopeless
-    many = [event("Failed", "Failed to pull image: i/o timeout", count=3)]
-    assert only(*troubles([pod(waiting)], many, [])).hopeless
 
 
 @pytest.mark.parametrize(("restarts", "hopeless"), [(0, False), (1, False), (2, True)])
