@@ -1,6 +1,6 @@
-"""Who sets how many pods there are: the release, or an autoscaler.
+"""Who sets how many pods there are: the release, an autoscaler, or somebody by hand.
 
-Knows what must be done on the change between them, so that their number never falls on the way. A pure module.
+Knows what must be done so that their number never falls before a release is proven to be good. A pure module.
 """
 
 from collections.abc import Iterable
@@ -22,26 +22,51 @@ class Step:
     words: str = ""
 
 
-def step(item: Item, live: Item | None, inventory: Iterable[Ref], items: Iterable[Item]) -> Step:
+def at_least(items: Iterable[Item], count: int) -> list[Item]:
+    """Return a release's objects with no fewer pods than are there, for until it is proven to be good."""
+    return [_with(each, max(count, each["spec"]["replicas"])) if _is_fixed(each) else each for each in items]
+
+
+def exactly(items: Iterable[Item], count: int) -> list[Item]:
+    """Return a release's objects with as many pods as there were, where no autoscaler says how many."""
+    return [_with(each, count) if _is_fixed(each) else each for each in items]
+
+
+def step(item: Item, live: Item | None, items: Iterable[Item]) -> Step:
     """Return how a Deployment is applied over what is there.
 
-    inventory: what may be there beside it. items: what is applied with it. A first release begins with the autoscaler's least.
-    To an autoscaler: the count is first handed to another field manager, for leaving it out would set it to 1. From one: the
-    live count stays where it is larger, and the next release sets it.
+    items: what is applied with it. A first release begins with the autoscaler's least. To an autoscaler: the count is first
+    handed to another field manager, for leaving it out would set it to 1.
     """
-    scaler = next((each["spec"] for each in items if each["kind"] in SCALERS), None)
+    if "replicas" in item["spec"]:
+        return Step(item)
     if live is None:
-        least = scaler.get("minReplicas") or scaler.get("minReplicaCount") if scaler else None
+        scaler: Item = next((each["spec"] for each in items if each["kind"] in SCALERS), {})
+        least = scaler.get("minReplicas") or scaler.get("minReplicaCount")
         return Step(_with(item, least) if least else item)
     count = live["spec"].get("replicas", 1)
-    if "replicas" not in item["spec"]:
-        ours = "f:replicas" in fields.of(live, MANAGER).get("f:spec", {})
-        return Step(item, _count_alone(item, count)) if ours or not count else Step(item)
-    wanted = item["spec"]["replicas"]
-    if count > wanted and scaler is None and any(each.kind in SCALERS for each in inventory):
+    ours = "f:replicas" in fields.of(live, MANAGER).get("f:spec", {})
+    return Step(item, _count_alone(item, count)) if ours or not count else Step(item)
+
+
+def lowered(item: Item, live: Item | None, inventory: Iterable[Ref]) -> Step | None:
+    """Return how a Deployment that is proven to be good comes to the number of pods that its release says; None where it has.
+
+    inventory: what may be there beside it. Of an autoscaler that goes the count stays, for its load is still there, and the
+    next release sets it.
+    """
+    count = live["spec"].get("replicas", 1) if live else 0
+    wanted = item["spec"].get("replicas", count)
+    if count <= wanted:
+        return None
+    if any(each.kind in SCALERS for each in inventory):
         words = f"the autoscaler is taken away: its {count} pods stay, the next release makes them {wanted}"
         return Step(_with(item, count), words=words)
-    return Step(item)
+    return Step(item, words=f"from {count} pods to {wanted}, as the release says")
+
+
+def _is_fixed(item: Item) -> bool:
+    return item["kind"] == "Deployment" and "replicas" in item["spec"]
 
 
 def _with(item: Item, count: int) -> Item:

@@ -111,15 +111,18 @@ def _release(place: Place, choose: Callable[[History], Order], say: Say) -> Rele
         if before.last and before.last.state == BEGUN:
             say(f"release {before.last.number} ({before.last.version}) was broken off; going on from what it left")
         present.look_ahead(place, order.items, before, say)
+        live = mine.steadily(place.cluster.get, place.deployment)
+        count = live["spec"].get("replicas", 1) if live else None
         kept = _save(place, _begun(place, before, order), mine)
         try:
-            applied = _apply(place, kept, order.items, mine, say)
+            applied = _apply(place, capacity.at_least(order.items, count or 0), mine)
             wait_ready(place.cluster, place.deployment, place.patience, say)
             _wait_way_in(place, order.version, say)
+            _lower(place, kept, order.items, mine, say)
         except CANNOT_UNDO:
             raise
         except (NotReady, ClusterError) as cause:
-            raise _undo(place, kept, cause, mine, say) from cause
+            raise _undo(place, kept, count, cause, mine, say) from cause
         _remove(place, gone(kept.inventory, applied), mine, say)
         good = _save(place, kept.ended(GOOD, applied), mine).last
         assert good is not None
@@ -169,20 +172,28 @@ def _save(place: Place, history: History, mine: Lease) -> History:
     return replace(history, resource_version=kept["metadata"]["resourceVersion"])
 
 
-def _apply(place: Place, kept: History, items: Sequence[Item], mine: Lease, say: Say) -> tuple[Ref, ...]:
+def _apply(place: Place, items: Sequence[Item], mine: Lease) -> tuple[Ref, ...]:
     """Apply all objects, in their order, and return which they are."""
     applied = []
     for item in items:
         if item["kind"] == "Deployment":
             live = mine.steadily(place.cluster.get, ref(item))
-            step = capacity.step(item, live, kept.inventory, items)
+            step = capacity.step(item, live, items)
             if step.first:
                 mine.steadily(place.cluster.apply, step.first, manager=capacity.REPLICAS_MANAGER)
-            if step.words:
-                say(step.words)
             item = step.item
         applied.append(ref(mine.steadily(place.cluster.apply, item)))
     return tuple(applied)
+
+
+def _lower(place: Place, kept: History, items: Sequence[Item], mine: Lease, say: Say) -> None:
+    """Come from the pods that were there to as many as the release says."""
+    item = next(each for each in items if each["kind"] == "Deployment")
+    step = capacity.lowered(item, mine.steadily(place.cluster.get, place.deployment), kept.inventory)
+    if step:
+        say(step.words)
+        mine.steadily(place.cluster.apply, step.item)
+        wait_ready(place.cluster, place.deployment, place.patience, lambda _: None)
 
 
 def _wait_way_in(place: Place, version: str, say: Say) -> None:
@@ -192,8 +203,8 @@ def _wait_way_in(place: Place, version: str, say: Say) -> None:
         say("ready, as Kubernetes says; this region's way in is not asked (no way_in in regions.yaml)")
 
 
-def _undo(place: Place, kept: History, cause: NotReady | ClusterError, mine: Lease, say: Say) -> Undone:
-    """Take back the last release, which failed, and return what is to be told."""
+def _undo(place: Place, kept: History, count: int | None, cause: NotReady | ClusterError, mine: Lease, say: Say) -> Undone:
+    """Take back the last release, which failed, and return what is to be told. count: of the pods before it; None for none."""
     if isinstance(cause, ClusterError):
         say(str(cause))
     try:
@@ -204,7 +215,8 @@ def _undo(place: Place, kept: History, cause: NotReady | ClusterError, mine: Lea
             _save(place, kept.ended(UNDONE, ()), mine)
             return Undone("it was the first release and was taken away; nothing serves", cause)
         say(f"returning to release {good.number} ({good.version})")
-        back = _apply(place, kept, kept.objects[good.number], mine, say)
+        items = kept.objects[good.number]
+        back = _apply(place, items if count is None else capacity.exactly(items, count), mine)
         _remove(place, gone(kept.inventory, back), mine, say)
         words = f"release {good.number} ({good.version}) serves, as before"
         try:

@@ -8,8 +8,8 @@ import pytest
 
 from conf.refs import path
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, pods, standing
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.asked import kinds, pods, standing, until
+from tests.conf.rollout.desk import NOWHERE, Desk
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 Make = Callable[..., Desk]
@@ -74,6 +74,30 @@ def test_the_number_of_pods_never_falls_on_the_way_to_an_autoscaler_and_back(des
     assert min(seen) == 3
     mine.run("deploy", tag="1")
     assert len(pods(eu, mine)) == 2
+    mine.run("stop", "--yes")
+
+
+def test_pods_that_somebody_added_by_hand_stay_until_a_release_is_good(desk: Make, eu: Cluster) -> None:
+    mine = desk("eu", name="busy")
+    scale = f"{path('Deployment', mine.user, mine.name)}/scale"
+    mine.set(replicas=2)
+    mine.run("deploy", tag="1")
+    eu.by_hand(scale, {"spec": {"replicas": 4}})
+    until(lambda: standing(mine)["runs"] == {"1": 4})
+    before = pods(eu, mine)
+    mine.set(replicas=2, node_labels=NOWHERE)
+    with lowest(eu, mine) as seen:
+        assert "now version 1 in 4 pods" in mine.run("deploy", "--timeout", "2", tag="2", status=24).err
+    assert (min(seen), pods(eu, mine)) == (4, before)
+
+    mine.set(replicas=2)
+    done = mine.run("deploy", tag="2")
+    assert done.out.index("4 of 4 ready") < done.out.index("from 4 pods to 2, as the release says")
+    assert "now version 2 in 2 pods" in done.out
+    eu.by_hand(scale, {"spec": {"replicas": 3}})
+    done = mine.run("rollback")
+    assert "3 of 3 ready" in done.out
+    assert "now version 1 in 2 pods" in done.out
     mine.run("stop", "--yes")
 
 
