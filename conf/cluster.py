@@ -5,21 +5,29 @@ Knows requests, answers, and what the API server's refusals mean in words. Does 
 
 import json
 import os
+import time
 import warnings
 from typing import Any
 
 from kubernetes import config
-from kubernetes.client import ApiException
+from kubernetes.client import ApiException, Configuration
 from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
 
 from conf.refs import Item, Ref, path
 
 MANAGER = "monopod"
-TIMEOUT = (5, 30)  # seconds to connect, and to be answered
+ASKED = (5, 30)  # seconds to connect, and to be answered
+# A change may only be made while its lease holds, so it must be over in time, whatever becomes of the network: who asks for one
+# has LONGEST left of the lease. After it the connection is closed, with which the API server gives up what it has not done yet.
+# Nothing below repeats it (urllib3 would connect three times more, and send a PUT again); what meets another's change is asked
+# again within the same time.
+CHANGED = (3, 6)
+LONGEST = 10
+REPEATED = Retry(total=1, connect=0, status=0, other=0, allowed_methods=("GET",), respect_retry_after_header=False)
 CONFLICT, GONE = 409, 404
 IN_TROUBLE = (429, 500, 502, 503, 504)  # overloaded, restarting, or without its etcd: the same request may pass in a moment
 NETWORK = "is the network up, and the VPN?"
-TRIES = 3  # of an apply that meets another writer's change
 
 
 class ClusterError(Exception):
@@ -61,7 +69,10 @@ class Cluster:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of a kubeconfig's age and of its plugins
-                self._client: Any = config.new_client_from_config(os.environ.get("KUBECONFIG"), context)  # type: ignore[no-untyped-call]
+                how = Configuration()
+                how.retries = REPEATED
+                where = os.environ.get("KUBECONFIG")
+                self._client: Any = config.new_client_from_config(where, context, client_configuration=how)  # type: ignore[no-untyped-call]
         except Exception as error:  # ConfigException, and whatever a file that is no kubeconfig makes the client raise
             raise BadCredentials(
                 f"context {context!r} cannot be used: {error}; set KUBECONFIG to a file that has it"
@@ -92,13 +103,14 @@ class Cluster:
         query = [("fieldManager", manager), ("force", "true"), ("fieldValidation", "Strict")]
         query += [("dryRun", "All")] if dry_run else []
         where = path(item["kind"], metadata["namespace"], metadata["name"])
-        for _ in range(TRIES - 1):
+        end = time.monotonic() + LONGEST - sum(CHANGED)
+        while True:
             try:
                 return self._ask("PATCH", where, item, query, "application/apply-patch+yaml")
             except ClusterError as error:
-                if error.status != CONFLICT:
+                if error.status != CONFLICT or time.monotonic() > end:
                     raise
-        return self._ask("PATCH", where, item, query, "application/apply-patch+yaml")
+                time.sleep(0.1)
 
     def create(self, item: Item) -> Item:
         """Create an object; raises ClusterError of status 409 where there is one."""
@@ -170,7 +182,7 @@ class Cluster:
             method, where, query_params=query or [], header_params=headers, body=content, auth_settings=["BearerToken"]
         )
         try:
-            answer = self._client.call_api(*request, _request_timeout=TIMEOUT)
+            answer = self._client.call_api(*request, _request_timeout=ASKED if method == "GET" else CHANGED)
             text: str = answer.response.data.decode(errors="replace")
         except ApiException as error:
             raise in_words(self.context, method, where, error.status or 0, str(error.body or error.reason)) from error

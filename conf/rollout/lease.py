@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
-from conf.cluster import CONFLICT, Cluster, ClusterError, Unreachable
+from conf.cluster import CONFLICT, LONGEST, Cluster, ClusterError, Unreachable
 from conf.refs import Item, Ref, ref
 
 LASTS = 20  # seconds
 RENEWED = 4  # seconds between two renewals
 AGAIN = 1  # seconds until an API server that was lost is asked again
+AGAIN_FOR = 60  # seconds after which what fails each time is given up, though the lease can be renewed
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -36,8 +37,9 @@ class Lost(Exception):
 class Lease:
     """A lease that this process holds. asked: when it was asked for, by time.monotonic."""
 
-    def __init__(self, cluster: Cluster, item: Item, asked: float):
-        self._cluster, self._item = cluster, item
+    def __init__(self, cluster: Cluster, item: Item, asked: float, say: Callable[[str], None]):
+        self._cluster, self._item, self._say = cluster, item, say
+        self._told: set[str] = set()
         self._good_until = asked + LASTS
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -54,18 +56,20 @@ class Lease:
             raise Lost("this deploy lost its lease, so another may be at work; `monopod status` shows what runs, run it again")
 
     def steadily(self, ask: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Ask the API server, and ask again while it is away and the lease is good. Only for what may be done twice.
+        """Ask the API server, and ask again for a while, as long as the lease is good. Only for what may be done twice.
 
         Raises Lost, ClusterError.
         """
+        end = time.monotonic() + AGAIN_FOR
         while True:
-            self.check()
+            self._wait_for_time()
             try:
                 return ask(*arguments, **options)
-            except Unreachable:
+            except Unreachable as error:
                 time.sleep(AGAIN)
-                if not self.good:
+                if not self.good or time.monotonic() > end:
                     raise
+                self._tell(f"asking again for {AGAIN_FOR} s: {error}")
 
     def release(self) -> None:
         """Give the lease back, so that the next deploy need not wait. It is left to run out where that fails."""
@@ -75,10 +79,25 @@ class Lease:
             with contextlib.suppress(ClusterError):
                 self._cluster.delete(ref(self._item), self._item["metadata"]["resourceVersion"])
 
+    def _wait_for_time(self) -> None:
+        """Wait until what is asked for now is over before the lease is: its renewal may be late. Raises Lost."""
+        self.check()
+        while self._good_until - time.monotonic() < LONGEST:
+            time.sleep(AGAIN / 10)
+            self.check()
+
+    def _tell(self, words: str) -> None:
+        if words not in self._told:
+            self._told.add(words)
+            self._say(words)
+
     def _keep(self) -> None:
-        while not self._over.wait(RENEWED):
+        pause: float = RENEWED
+        while not self._over.wait(pause):
+            pause = AGAIN
             with contextlib.suppress(ClusterError):
                 self._renew()
+                pause = RENEWED
 
     def _renew(self) -> None:
         asked = time.monotonic()
@@ -101,7 +120,7 @@ def held(cluster: Cluster, namespace: str, name: str, who: str, wait: float, say
     Raises Busy, ClusterError.
     """
     item, asked = _take(cluster, namespace, name, f"{who} ({uuid4().hex[:8]})", wait, say)
-    lease = Lease(cluster, item, asked)
+    lease = Lease(cluster, item, asked, say)
     try:
         yield lease
     finally:

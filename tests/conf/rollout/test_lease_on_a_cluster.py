@@ -1,5 +1,6 @@
 """Leases of a real API server: held, waited for, taken over, lost, and another's never given back. Their times are short."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LASTS", 2)
     monkeypatch.setattr(lease, "RENEWED", 0.4)
     monkeypatch.setattr(lease, "AGAIN", 0.1)
+    monkeypatch.setattr(lease, "AGAIN_FOR", 3)
+    monkeypatch.setattr(lease, "LONGEST", 1)
 
 
 @pytest.fixture
@@ -179,3 +182,42 @@ def test_what_was_lost_for_a_moment_is_asked_again_and_what_is_refused_is_not(cl
         with pytest.raises(ClusterError, match="no"):
             mine.steadily(refused)
     assert len(asked) == 5
+
+
+def test_what_fails_each_time_is_told_once_and_given_up_though_the_lease_is_renewed(cluster: Cluster, name: Ref) -> None:
+    said: list[str] = []
+
+    def in_trouble() -> None:
+        raise Unreachable("cluster eu is in trouble (503)", 503)
+
+    with held(cluster, name, "ann", said=said) as mine:
+        begin = time.monotonic()
+        with pytest.raises(Unreachable, match="503"):
+            mine.steadily(in_trouble)
+        assert 3 < time.monotonic() - begin < 5
+        mine.check()
+    assert said == ["asking again for 3 s: cluster eu is in trouble (503)"]
+
+
+def test_nothing_is_asked_for_that_might_be_done_after_the_lease_ran_out(cluster: Cluster, name: Ref) -> None:
+    wire = Cut(cluster.context)
+    asked = []
+    with held(wire, name, "ann") as mine:
+        wire.lost, begin = True, time.monotonic()
+        with contextlib.suppress(Lost):
+            while True:
+                mine.steadily(lambda: asked.append(time.monotonic()))
+                time.sleep(0.01)
+        assert time.monotonic() - begin > 1.2
+    assert asked[0] < begin + 0.1
+    assert asked[-1] < begin + 2 - 1 + 0.01
+
+
+def test_a_renewal_that_comes_late_is_waited_for(cluster: Cluster, name: Ref) -> None:
+    wire = Cut(cluster.context)
+    with held(wire, name, "ann") as mine:
+        wire.lost = True
+        time.sleep(1.2)
+        threading.Timer(0.2, setattr, (wire, "lost", False)).start()
+        mine.steadily(wire.get, name)
+        mine.check()

@@ -1,0 +1,76 @@
+"""How long a question to an API server takes at most, and how often it is sent: by one that hears all and answers nothing."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from conf import cluster
+from conf.cluster import CHANGED, LONGEST, Cluster, Unreachable
+from conf.refs import Item, Ref
+from conf.rollout.lease import LASTS, RENEWED
+
+THERE = Ref("ConfigMap", "like", "cats", "u")
+ITEM: Item = {"kind": "ConfigMap", "metadata": {"name": "cats", "namespace": "like"}}
+CHANGES: list[Callable[[Cluster], object]] = [
+    lambda asked: asked.apply(ITEM),
+    lambda asked: asked.create(ITEM),
+    lambda asked: asked.replace(ITEM),
+    lambda asked: asked.delete(THERE),
+]
+
+
+@pytest.fixture
+def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """What a silent API server hears, which the kubeconfig names."""
+    found: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = {
+            "clusters": [{"name": "silent", "cluster": {"server": f"http://127.0.0.1:{listener.getsockname()[1]}"}}],
+            "users": [{"name": "ann", "user": {}}],
+            "contexts": [{"name": "silent", "context": {"cluster": "silent", "user": "ann"}}],
+            "current-context": "silent",
+        }
+        (tmp_path / "kubeconfig").write_text(json.dumps(config))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        monkeypatch.setenv("NO_PROXY", "*")
+        thread = threading.Thread(target=_hear, args=(listener, found))
+        thread.start()
+        yield found
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def _hear(listener: socket.socket, found: list[bytes]) -> None:
+    with contextlib.ExitStack() as kept, contextlib.suppress(OSError):  # of the listener that is shut down
+        while True:
+            wire, _ = listener.accept()
+            found.append(kept.enter_context(wire).recv(65536))
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=["apply", "create", "replace", "delete"])
+def test_a_change_that_is_not_answered_is_sent_once_and_given_up(
+    heard: list[bytes], monkeypatch: pytest.MonkeyPatch, change: Callable[[Cluster], object]
+) -> None:
+    monkeypatch.setattr(cluster, "CHANGED", (0.5, 0.5))
+    begin = time.monotonic()
+    with pytest.raises(Unreachable, match="cluster silent does not answer"):
+        change(Cluster("silent"))
+    assert time.monotonic() - begin < 1.5
+    assert len(heard) == 1
+
+
+def test_a_question_that_is_not_answered_is_sent_twice(heard: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ASKED", (0.5, 0.5))
+    with pytest.raises(Unreachable):
+        Cluster("silent").get(THERE)
+    assert len(heard) == 2
+
+
+def test_a_change_is_over_before_a_lease_that_was_renewed_in_time() -> None:
+    assert sum(CHANGED) < LONGEST < LASTS - RENEWED
