@@ -68,7 +68,9 @@ def test_a_job_on_a_cluster_runs_alone_in_its_environment(name: str) -> None:
 def test_a_job_with_secrets_runs_the_platforms_scripts_alone(name: str) -> None:
     assert TRUSTED[name]["cache"] == []
     assert [line for line in TRUSTED[name]["before_script"] if " fetch " in line] == FETCHES
-    takes_value = 'cd "$(mktemp -d)" && git -C $platform archive "$CI_COMMIT_SHA" value.py | tar -x'
+    takes_value = (
+        'mkdir $platform/service && cd $platform/service && git -C $platform archive "$CI_COMMIT_SHA" value.py | tar -x'
+    )
     assert [line for line in TRUSTED[name]["script"] if not line.startswith("$platform/ci/")] == (
         [takes_value] if name in WITHOUT_CHECKOUT else []
     )
@@ -158,7 +160,7 @@ def test_a_branch_with_its_own_value_py_is_judged_as_a_service_and_every_other_a
     assert on_master["if"] == SAID[".when"]["is_master"]
     assert of_service["changes"] == {"compare_to": "refs/heads/master", "paths": ["value.py"]}
     assert [rule["variables"][variable] for rule in (on_master, of_service, other)] == [whole, service, whole]
-    assert set(other) == {"variables"}
+    assert (set(other), other["when"]) == ({"variables", "when"}, "on_success")
 
 
 def test_a_merge_request_makes_no_second_pipeline() -> None:

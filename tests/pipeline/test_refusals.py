@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conf.rollout.test_hours import LATER
-from tests.pipeline.forks import Pipelines, commit, fork, git, platform
+from tests.pipeline.forks import Pipelines, commit, fork, git, platform, without_checkout
 from tests.running import ROOT
 
 pytestmark = pytest.mark.cluster
@@ -90,6 +90,15 @@ def test_a_git_config_that_another_job_left_does_not_lead_to_another_platform(
     ran = runner.run(checkout, "deploy-hk")
     assert "the platform's files are those of" in ran.output
     assert "caught" not in ran.output
+
+
+def test_a_rollback_takes_value_py_without_a_checkout_and_leaves_nothing_behind(checkout: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    ran = Pipelines(tmp_path / "runner", SECRETS, {"TMPDIR": str(scratch)}).run(without_checkout(checkout), "rollback-hk")
+    assert "context 'hk' cannot be used" in ran.output
+    assert ran.code == 11
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_branch_behind_the_platform_is_refused_until_it_merges(checkout: Path, upstream: Path, pipelines: Pipelines) -> None:
