@@ -17,7 +17,7 @@ from conf.rollout.asking import diff_command, status_command
 from conf.rollout.history import History
 from conf.rollout.hours import closed_now, held_back
 from conf.rollout.messages import Work, teller
-from conf.rollout.outcomes import KNOWN, Outcome, in_order, status, status_of, tell
+from conf.rollout.outcomes import KNOWN, Outcome, in_order, put, status, status_of, tell
 from conf.rollout.releasing import NothingThere, Order, now, release, roll_back, stop
 from conf.rollout.returning import left_behind, passed_over
 from conf.rollout.spots import Spot, left, mistaken, nowhere, place, spots, there, who
@@ -129,4 +129,4 @@ def _was_left(spot: Spot) -> bool:
 def _say(arguments: Namespace, spot: Spot) -> Callable[[str], None]:
     """Return what prints a line of progress; beside the JSON where that is asked for."""
     out = sys.stderr if arguments.json else sys.stdout
-    return lambda words: print(f"{spot.region.name}: {words}", file=out, flush=True)
+    return lambda words: put(f"{spot.region.name}: {words}", out)

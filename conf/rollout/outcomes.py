@@ -5,11 +5,13 @@ Knows every way in which a command near the cluster can end. Does not know how a
 
 import contextlib
 import json
+import os
 import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TextIO
 
 from conf.cluster import BadCredentials, Cluster, ClusterError, NoNamespace, NoRights, Refused, Unreachable
 from conf.refs import Ref
@@ -97,10 +99,10 @@ def in_order(
         where = f"in {spots[len(outcomes)].region.name}" if len(outcomes) < len(spots) else "at the end"
         outcomes += _stopped(spots[len(outcomes) :])
         tell(arguments, outcomes)
-        print(
+        put(
             f"stopped {where}: Kubernetes goes on with what was applied; `monopod status` shows it, and deploy or rollback "
             "goes on from there",
-            file=sys.stderr,
+            sys.stderr,
         )
         _let_know(ended, outcomes)
         raise
@@ -180,10 +182,18 @@ def lines(outcome: Outcome) -> Iterator[str]:
 
 def tell(arguments: Namespace, outcomes: Sequence[Outcome]) -> None:
     if arguments.json:
-        print(json.dumps([asdict(each) for each in outcomes], indent=2))
+        put(json.dumps([asdict(each) for each in outcomes], indent=2), sys.stdout)
         return
     for each in outcomes:
-        print("\n".join(lines(each)), file=sys.stderr if each.status else sys.stdout, flush=True)
+        put("\n".join(lines(each)), sys.stderr if each.status else sys.stdout)
+
+
+def put(words: str, out: TextIO) -> None:
+    """Print at once; from where nobody reads any more on, into nothing: a rollout does not end because `head` did."""
+    try:
+        print(words, file=out, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 @contextlib.contextmanager

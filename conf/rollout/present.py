@@ -16,6 +16,7 @@ from conf.rollout.place import InTheWay, Place
 from conf.rollout.watching import PERIOD, answers, look
 
 Say = Callable[[str], None]
+GRACE_MARGIN = 30  # s from a pod's end to its Deployment's
 NOTED = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
 READ = ("Pod", "ReplicaSet", "Event")  # what a rollout must be allowed to list
 
@@ -112,18 +113,22 @@ def _is_as(place: Place, item: Item) -> bool:
 
 def _staying(place: Place, each: Ref, say: Say, *, all_of_it: bool = False) -> Item | None:
     """Return an object, or None once it is gone. One that is on its way out is waited for; all_of_it: whichever is there."""
-    end, told = time.monotonic() + place.patience, False
+    begin, told = time.monotonic(), False
     each = replace(each, uid="")
     while (live := place.cluster.get(each)) and (all_of_it or "deletionTimestamp" in live["metadata"]):
-        if time.monotonic() > end:
-            raise InTheWay(
-                f"{each} is on its way out for {place.patience:.0f} s and not gone yet; look at its pods and finalizers"
-            )
+        seconds = max(place.patience, _grace(live) + GRACE_MARGIN)
+        if time.monotonic() > begin + seconds:
+            raise InTheWay(f"{each} is on its way out for {seconds:.0f} s and not gone yet; look at its pods and finalizers")
         if not told:
             say(f"waiting until {each} is gone")
             told = True
         time.sleep(PERIOD)
     return live
+
+
+def _grace(item: Item) -> float:
+    """Return the seconds that an object's pods have to end, 0 where it has none."""
+    return float(item.get("spec", {}).get("template", {}).get("spec", {}).get("terminationGracePeriodSeconds", 0))
 
 
 def _refuse(item: Item, live: Item, known: bool) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from conf.cluster import CONFLICT, BadCredentials, ClusterError, Unreachable
+from conf.cluster import CONFLICT, GONE, BadCredentials, ClusterError, Unreachable
 from conf.refs import Item, Ref, gone, ref
 from conf.rollout import capacity, lease, present
 from conf.rollout import history as histories
@@ -157,12 +157,14 @@ def _begun(place: Place, before: History, order: Order) -> History:
 
 
 def _save(place: Place, history: History, mine: Lease) -> History:
-    """Write the history. Raises Lost where another has written it since it was read."""
+    """Write the history, anew where somebody has deleted it. Raises Lost where another has written it since it was read."""
     item = histories.write(history, place.service, place.namespace)
     write = place.cluster.replace if history.resource_version else place.cluster.create
     try:
         kept = mine.steadily(write, item)
     except ClusterError as error:
+        if error.status == GONE and history.resource_version:
+            return _save(place, replace(history, resource_version=""), mine)
         found = place.cluster.get(place.history) if error.status == CONFLICT else None
         if found is None:
             raise

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,10 +12,11 @@ import pytest
 
 from conf.cluster import Cluster as Asking
 from conf.refs import path
-from conf.rollout import present
+from conf.rollout import present, releasing
 from conf.rollout.place import Place, WayIn
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
+from tests.conf.rollout import fleet
 from tests.conf.rollout.asked import kinds, pods, standing, until
 from tests.conf.rollout.desk import NOWHERE, Desk, Started
 from tests.conf.rollout.wire import Wire
@@ -214,6 +217,40 @@ def test_a_service_whose_history_was_deleted_is_found_and_still_returned_to(serv
     assert standing(serving)["runs"] == {"1": 1}
 
 
+def test_a_history_that_is_deleted_while_a_deploy_works_is_written_anew(serving: Desk, eu: Cluster) -> None:
+    job = halfway(serving)
+    eu.ask("delete", path("ConfigMap", serving.user, f"monopod-{serving.name}"))
+    with somewhere(eu):
+        job.ends(0)
+    assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good")]
+
+
+def test_a_deploy_goes_on_when_nobody_reads_its_output_any_more(serving: Desk, eu: Cluster) -> None:
+    serving.set()
+    with subprocess.Popen(
+        serving.command("deploy", tag="2"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=serving.surroundings({})
+    ) as job:
+        assert job.stdout is not None
+        assert job.stderr is not None
+        job.stdout.readline()
+        job.stdout.close()
+        assert (job.wait(60), job.stderr.read()) == (0, b"")
+    assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good")]
+
+
+def test_a_stop_waits_for_as_long_as_pods_may_drain(serving: Desk, eu: Cluster) -> None:
+    pod = path("Pod", serving.user, fleet.names(eu, serving)[0])
+    eu.by_hand(pod, {"metadata": {"finalizers": ["example.com/drains"]}})
+    end = threading.Timer(4, eu.by_hand, (pod, {"metadata": {"finalizers": None}}))
+    waits = f"waiting until Deployment {serving.user}/{serving.name} is gone"
+    there = Place(Asking(eu.context), serving.user, serving.name, patience=1)
+    releasing.stop(there, lambda words: end.start() if words == waits else None)
+    assert end.finished.is_set()
+    assert kinds(eu, serving.user, serving.name) == set()
+    serving.set()
+    serving.run("deploy", tag="1")
+
+
 def test_a_deploy_after_a_broken_off_stop_waits_until_the_pods_have_drained(serving: Desk, eu: Cluster) -> None:
     uid = next(iter(pods(eu, serving)))
     found = eu.ask("get", path("Pod", serving.user), labelSelector=f"app.kubernetes.io/name={serving.name}")["items"]
@@ -223,7 +260,7 @@ def test_a_deploy_after_a_broken_off_stop_waits_until_the_pods_have_drained(serv
     stop.until("waiting until Deployment")
     stop.process.send_signal(signal.SIGINT)
     stop.ends(130)
-    assert standing(serving)["state"] == "the change to nothing was broken off"
+    assert standing(serving, status=1)["state"] == "the change to nothing was broken off"
     serving.set()
     deploy = serving.start("deploy", tag="2")
     deploy.until("waiting until Deployment")
