@@ -6,7 +6,7 @@ Knows how results look to a person and to a program. Does not know how a command
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,10 +55,8 @@ def check_command(arguments: Namespace) -> int:
 
 def render_command(arguments: Namespace) -> int:
     regions = load_regions(arguments)
-    if regions is None:
+    if regions is None or not _has_region(regions, arguments):
         return 1
-    if arguments.region and arguments.region not in regions.regions:
-        return _fail([f"--region: no region {arguments.region!r}; name one of {', '.join(regions.regions)}"], arguments)
     service, mistakes = read(arguments.service, regions, arguments.image)
     if service is None:
         return _fail(mistakes, arguments)
@@ -70,24 +68,25 @@ def render_command(arguments: Namespace) -> int:
         if arguments.region in ("", each.region)
     ]
     if not plans:
-        where = arguments.region or "any region"
-        return _fail([f"{', '.join(tracks)} does not run in {where}: see `monopod check` for what runs where"], arguments)
+        return _runs_nowhere(tracks, arguments)
     return _write(plans, arguments.output) if arguments.output else _print(plans, arguments.json)
 
 
 def doctor_command(arguments: Namespace) -> int:
     regions = load_regions(arguments)
-    if regions is None:
+    if regions is None or not _has_region(regions, arguments):
         return 1
     service, mistakes = read(arguments.service, regions, arguments.image)
     if service is None:
         return _fail(mistakes, arguments)
     tracks = (arguments.track,) if arguments.track else TRACKS
-    plans = [each for track in tracks for each in plan(service.value, regions, track, service.image)]
+    every = [each for track in tracks for each in plan(service.value, regions, track, service.image)]
+    plans = [each for each in every if arguments.region in ("", each.region)]
+    if not plans:
+        return _runs_nowhere(tracks, arguments)
     findings = [doctor.registry(regions)]
     for each in plans:
-        if arguments.region in ("", each.region):
-            findings += doctor.examine(regions.regions[each.region], each, service.value.in_region(each.region))
+        findings += doctor.examine(regions.regions[each.region], each, service.value.in_region(each.region))
     if arguments.json:
         print(json.dumps([asdict(each) for each in findings], indent=2))
     else:
@@ -99,7 +98,8 @@ def doctor_command(arguments: Namespace) -> int:
 def _line(finding: doctor.Finding) -> str:
     where = f"{finding.region}: " if finding.region else ""
     cure = f"\n       {finding.cure}" if finding.cure else ""
-    return f"{'WRONG ' if finding.cure else 'ok    '} {where}{finding.subject}: {finding.words}{cure}"
+    judged = "WRONG " if finding.cure else "ok    " if finding.seen else "closed"
+    return f"{judged} {where}{finding.subject}: {finding.words}{cure}"
 
 
 def _print(plans: list[Plan], as_json: bool) -> int:
@@ -128,6 +128,19 @@ def load_regions(arguments: Namespace) -> Regions | None:
     except RegionsError as error:
         _fail(error.mistakes, arguments)
         return None
+
+
+def _has_region(regions: Regions, arguments: Namespace) -> bool:
+    """Whether there is the region that --region names; where not, it is told which there are."""
+    if arguments.region and arguments.region not in regions.regions:
+        _fail([f"--region: no region {arguments.region!r}; name one of {', '.join(regions.regions)}"], arguments)
+        return False
+    return True
+
+
+def _runs_nowhere(tracks: Sequence[str], arguments: Namespace) -> int:
+    where = arguments.region or "any region"
+    return _fail([f"{', '.join(tracks)} does not run in {where}: see `monopod check` for what runs where"], arguments)
 
 
 def _fail(mistakes: list[str] | tuple[str, ...], arguments: Namespace) -> int:

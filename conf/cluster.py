@@ -112,9 +112,10 @@ class Cluster:
                     raise
                 time.sleep(0.1)
 
-    def create(self, item: Item) -> Item:
+    def create(self, item: Item, *, dry_run: bool = False) -> Item:
         """Create an object; raises ClusterError of status 409 where there is one."""
-        return self._ask("POST", path(item["kind"], item["metadata"]["namespace"]), item, [("fieldManager", MANAGER)])
+        query = [("fieldManager", MANAGER), *([("dryRun", "All")] if dry_run else [])]
+        return self._ask("POST", path(item["kind"], item["metadata"]["namespace"]), item, query)
 
     def replace(self, item: Item) -> Item:
         """Replace an object that nobody has changed since it was read; raises ClusterError of status 409 otherwise."""
@@ -151,11 +152,11 @@ class Cluster:
         """Return what a path of the API answers, such as /version."""
         return self._ask("GET", where)
 
-    def may(self, verb: str, kind: str, namespace: str) -> bool:
-        """Return whether whoever asks may do this to that kind in the namespace."""
+    def may(self, verb: str, kind: str, namespace: str, part: str = "") -> bool:
+        """Return whether whoever asks may do this to that kind in the namespace. part: as log, of pods."""
         prefix, plural = path(kind, namespace).split("/namespaces/")
         group = prefix.split("/")[2] if prefix.startswith("/apis/") else ""
-        resource = {"namespace": namespace, "verb": verb, "group": group, "resource": plural.split("/")[1]}
+        resource = {"namespace": namespace, "verb": verb, "group": group, "resource": plural.split("/")[1], "subresource": part}
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",

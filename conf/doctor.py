@@ -5,34 +5,35 @@ Knows what a deploy will need of a cluster. Changes nothing: what it writes is a
 
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from conf.cluster import Cluster, ClusterError, NoNamespace
+from conf.cluster import Cluster, ClusterError, NoNamespace, NoRights
 from conf.clusters import Region, Regions
 from conf.plan import Plan
 from conf.pods import gpu_share
-from conf.refs import KINDS
+from conf.refs import KINDS, Item
 from conf.sizes import GIB
 from serving.schema import Settings, size_in_bytes
 
 OLDEST = (1, 30)  # of Kubernetes: preStop.sleep
 MOST_SECONDS_APART = 30  # clocks: a lease or a token of a minute still works
-VERBS = ("get", "create", "patch", "delete")
+MADE = ("get", "create", "patch", "delete")  # what is done to a release's objects
+KEPT = ("get", "create", "update", "delete")  # to the history and the lease, which are written whole
 READ = ("Pod", "ReplicaSet", "Event")
-KEPT = ("ConfigMap", "Lease")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One link of the way. words: what was seen. cure: what to do, "" where all is well."""
+    """One link of the way. words: what was seen. cure: what to do, "" where all is well. seen: whether one may look at it."""
 
     region: str
     subject: str
     words: str
     cure: str = ""
+    seen: bool = True
 
 
 Check = Callable[["Patient"], Iterator[Finding]]
@@ -53,6 +54,10 @@ class Patient:
     def bad(self, subject: str, words: str, cure: str) -> Finding:
         return Finding(self.region.name, subject, words, cure)
 
+    def closed(self, subject: str, words: str) -> Finding:
+        """Return what may not be looked at. A deploy does not look there either, so nothing is wrong yet."""
+        return Finding(self.region.name, subject, words, seen=False)
+
 
 def examine(region: Region, plan: Plan, settings: Settings) -> list[Finding]:
     """Check everything in one region. A cluster that cannot be reached has nothing more to check."""
@@ -62,10 +67,13 @@ def examine(region: Region, plan: Plan, settings: Settings) -> list[Finding]:
     except ClusterError as error:
         return [Finding(region.name, "API server", str(error), "mend that first; nothing else could be checked")]
     for check in CHECKS:
+        subject = check.__name__.strip("_").replace("_", " ").replace("gpu", "GPU")
         try:
             found += check(patient)
+        except NoRights:
+            found.append(patient.closed(subject, "these rights do not allow to look; a deploy does not need them"))
         except ClusterError as error:
-            found.append(patient.bad(check.__name__.strip("_").replace("_", " "), str(error), "ask for the right to read this"))
+            found.append(patient.bad(subject, str(error), "mend that first; this could not be checked"))
     return found
 
 
@@ -102,6 +110,10 @@ def _namespace(patient: Patient) -> Iterator[Finding]:
     name = patient.plan.namespace
     try:
         found = patient.cluster.raw(f"/api/v1/namespaces/{name}")
+    except NoRights:
+        _write_nothing(patient)
+        yield patient.closed("namespace", f"{name} is there; these rights do not allow to look at its labels")
+        return
     except ClusterError as error:
         if error.status != 404:
             raise
@@ -148,8 +160,11 @@ def _serves(cluster: Cluster, prefix: str, plural: str) -> bool:
 
 def _rights(patient: Patient) -> Iterator[Finding]:
     made = [kind for kind in KINDS if kind.lower() in patient.plan.objects]
-    wanted = [(verb, kind) for kind in (*made, *KEPT) for verb in VERBS] + [("list", kind) for kind in READ]
-    lacking = [f"{verb} {kind}" for verb, kind in wanted if not patient.cluster.may(verb, kind, patient.plan.namespace)]
+    wanted = [(verb, kind, "") for kind in made for verb in MADE]
+    wanted += [(verb, kind, "") for kind in ("ConfigMap", "Lease") for verb in KEPT]
+    wanted += [("list", kind, "") for kind in READ] + [("get", "Pod", "log")]
+    asked = ((each, patient.cluster.may(*each[:2], patient.plan.namespace, each[2])) for each in wanted)
+    lacking = [f"{verb} {kind}{' ' if part else ''}{part}" for (verb, kind, part), allowed in asked if not allowed]
     if lacking:
         words = f"not allowed in {patient.plan.namespace}: {', '.join(lacking)}"
         yield patient.bad("rights", words, "have a Role with these bound to whoever deploys; docs/deploy.md lists it")
@@ -157,21 +172,23 @@ def _rights(patient: Patient) -> Iterator[Finding]:
         yield patient.good("rights", f"all {len(wanted)} that a deploy needs in {patient.plan.namespace}")
 
 
-def _clock(patient: Patient) -> Iterator[Finding]:
-    probe = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "monopod-doctor-writes-nothing", "namespace": patient.plan.namespace},
-    }
+def _clocks(patient: Patient) -> Iterator[Finding]:
     try:
-        made = patient.cluster.apply(probe, dry_run=True)["metadata"]["creationTimestamp"]
+        made = _write_nothing(patient)
     except NoNamespace:
         return  # which is told already
-    apart = abs((datetime.now(UTC) - datetime.fromisoformat(made)).total_seconds())
+    apart = abs((datetime.now(UTC) - made).total_seconds())
     if apart > MOST_SECONDS_APART:
         yield patient.bad("clocks", f"this machine and the cluster are {apart:.0f} s apart", "set this machine's clock by NTP")
     else:
         yield patient.good("clocks", "agree")
+
+
+def _write_nothing(patient: Patient) -> datetime:
+    """Create as a dry run what a deploy may create anyway, and return when that was, by the cluster's clock."""
+    metadata = {"name": "monopod-doctor-writes-nothing", "namespace": patient.plan.namespace}
+    probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    return datetime.fromisoformat(patient.cluster.create(probe, dry_run=True)["metadata"]["creationTimestamp"])
 
 
 def _gateway(patient: Patient) -> Iterator[Finding]:
@@ -192,11 +209,11 @@ def _gateway(patient: Patient) -> Iterator[Finding]:
         yield patient.bad("gateway", f"Gateway {name} leads nowhere: {words}", "look at its controller and its class")
     else:
         yield patient.good("gateway", f"{name} is there")
-    if patient.region.way_in:
-        yield _way_in(patient)
 
 
-def _way_in(patient: Patient) -> Finding:
+def _way_in(patient: Patient) -> Iterator[Finding]:
+    if not patient.region.way_in:
+        return
     try:
         with urllib.request.urlopen(patient.region.way_in, timeout=5):
             pass
@@ -204,8 +221,9 @@ def _way_in(patient: Patient) -> Finding:
         error.close()  # it answers
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        return patient.bad("way in", f"{patient.region.way_in} does not answer: {reason}", "correct way_in in regions.yaml")
-    return patient.good("way in", f"{patient.region.way_in} answers")
+        yield patient.bad("way in", f"{patient.region.way_in} does not answer: {reason}", "correct way_in in regions.yaml")
+        return
+    yield patient.good("way in", f"{patient.region.way_in} answers")
 
 
 def _metrics(patient: Patient) -> Iterator[Finding]:
@@ -234,42 +252,56 @@ def _gpu(patient: Patient) -> Iterator[Finding]:
 
 
 def _quotas(patient: Patient) -> Iterator[Finding]:
-    items = patient.cluster.raw(f"/api/v1/namespaces/{patient.plan.namespace}/resourcequotas")["items"]
-    asked = _asked(patient)
-    short = [words for each in items for words in _short(each, asked)]
-    if short:
-        yield patient.bad("quotas", "; ".join(short), "ask for less, stop another service, or have the quota raised")
+    plan = patient.plan
+    items = patient.cluster.raw(f"/api/v1/namespaces/{plan.namespace}/resourcequotas")["items"]
+    selector = ",".join(f"{key}={value}" for key, value in plan.selector)
+    own = [each for each in patient.cluster.find("Pod", plan.namespace, selector) if _counts(each)]
+    one = taken([{"requests": dict(plan.pod.requests), "limits": dict(plan.pod.limits)}])
+    pods = max(plan.replicas, len(own))
+    wanted = Counter({name: amount * (pods + 1) for name, amount in one.items()})  # a roll-out has one pod more
+    now = sum((taken([part.get("resources", {}) for part in each["spec"]["containers"]]) for each in own), Counter[str]())
+    said = [words for each in items for words in short(each, wanted, now)]
+    if said:
+        yield patient.bad("quotas", "; ".join(said), "ask for less, stop another service, or have the quota raised")
     else:
-        yield patient.good("quotas", f"room for {patient.plan.replicas} pods" if items else "none in the namespace")
+        yield patient.good("quotas", f"room for {pods} pods and one more in a roll-out" if items else "none in the namespace")
 
 
-def _asked(patient: Patient) -> dict[str, float]:
-    pods = patient.plan.replicas
-    memory = pods * size_in_bytes(patient.settings.memory)
-    return {
-        "pods": pods,
-        "requests.cpu": pods * patient.settings.cpu,
-        "requests.memory": memory,
-        "limits.memory": memory,
-        "requests.nvidia.com/gpu": pods if patient.settings.gpu_memory else 0,
-    }
+def _counts(pod: Item) -> bool:
+    return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
 
 
-def _short(quota: dict[str, Any], asked: dict[str, float]) -> Iterator[str]:
+def taken(containers: Sequence[Item]) -> Counter[str]:
+    """Return what a pod of containers with such resources takes of a quota, by the names that quotas have for it."""
+    found = Counter[str]({"pods": 1, "count/pods": 1})
+    for each in containers:
+        for kind in ("requests", "limits"):
+            for name, amount in (each.get(kind) or {}).items():
+                found[f"{kind}.{name}"] += _number(amount)  # type: ignore[assignment]
+    return found
+
+
+def short(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]) -> Iterator[str]:
+    """Yield where a quota has less room than is wanted, beside what others use of it. own: what of its use is ours."""
     hard, used = quota["status"].get("hard", {}), quota["status"].get("used", {})
-    for name, amount in asked.items():
-        alias = name.removeprefix("requests.") if name not in hard else name
-        if alias in hard and amount > _number(hard[alias]):
-            said = f"{amount / GIB:g}Gi" if "memory" in name else f"{amount:g}"
-            allowed = f"{hard[alias]} {alias} ({used.get(alias, '0')} in use)"
-            yield f"{quota['metadata']['name']} allows {allowed}, the pods take {said}"
+    for name, allowed in hard.items():
+        full = f"requests.{name}" if name in ("cpu", "memory") else name
+        others = max(0.0, _number(used.get(name, "0")) - own.get(full, 0))
+        if full in wanted and wanted[full] > _number(allowed) - others:
+            amounts = [f"{each / GIB:.4g}Gi" if "memory" in name else f"{each:g}" for each in (others, wanted[full])]
+            words = f"{quota['metadata']['name']} allows {allowed} {name}, others use {amounts[0]} of it"
+            yield f"{words}; the pods take {amounts[1]}, with one more in a roll-out"
 
 
 def _number(quantity: str) -> float:
     """Return a quantity of Kubernetes as a number."""
-    if quantity.endswith("m"):
-        return float(quantity[:-1]) / 1000
-    return float(quantity) if quantity.replace(".", "").isdigit() else float(size_in_bytes(quantity))
+    small = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3}
+    if quantity[-1:] in small:
+        return float(quantity[:-1]) * small[quantity[-1]]
+    try:
+        return float(quantity)
+    except ValueError:
+        return float(size_in_bytes(quantity))
 
 
-CHECKS: Sequence[Check] = (_namespace, _resource_types, _rights, _clock, _gateway, _metrics, _gpu, _quotas)
+CHECKS: Sequence[Check] = (_namespace, _resource_types, _rights, _clocks, _gateway, _way_in, _metrics, _gpu, _quotas)

@@ -121,3 +121,11 @@ def test_whoever_reads_the_first_line_alone_gets_no_traceback() -> None:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_a_region_that_is_none_is_refused_with_the_names_of_those_that_are(capsys: Captured) -> None:
+    for command in ("render", "doctor"):
+        assert monopod.main([command, *GPU, "--region", "nosuch"]) == 1
+        assert "no region 'nosuch'; name one of hk, eu, na" in capsys.readouterr().err
+    assert monopod.main(["doctor", *GPU, "--region", "eu", "--track", "grey"]) == 1
+    assert "grey does not run in eu" in capsys.readouterr().err

@@ -5,18 +5,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conf.refs import path
+from tests.conf import accounts, kubeconfigs
 from tests.conf.cluster import clusters
 from tests.running import ROOT
 
 pytestmark = pytest.mark.cluster
 
 NAMESPACE = "doctor-test"
+NOTHING: Mapping[str, str] = {}
 REGIONS = """
 currency: USD
 registry: localhost:5000
@@ -53,12 +56,14 @@ def namespace() -> Iterator[Any]:
         yield server
 
 
-def doctor(folder: Path, value: str = "", namespace: str = NAMESPACE, **regions: str) -> tuple[int, dict[str, dict[str, str]]]:
-    """Run the command over a service and return its exit status, and its findings by their subject."""
+def doctor(
+    folder: Path, value: str = "", namespace: str = NAMESPACE, more: Mapping[str, str] = NOTHING, **regions: str
+) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Run the command over a service and return its exit status, and its findings by their subject. more: environment."""
     (folder / "value.py").write_text(f'service_name = "patient"\nusername = "{namespace}"\nmemory = "300Mi"\n{value}\n')
     (folder / "regions.yaml").write_text(REGIONS.format(**{**GOOD, **regions}))
     command = [sys.executable, "-m", "monopod", "doctor", "--service", str(folder), "--regions", str(folder / "regions.yaml")]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", **more}
     done = subprocess.run([*command, "--track", "prod", "--json"], capture_output=True, text=True, timeout=60, env=env)
     assert done.stderr == ""
     assert "mistakes" not in done.stdout, done.stdout
@@ -92,7 +97,7 @@ def test_a_way_that_is_whole_is_said_to_be_link_by_link(tmp_path: Path) -> None:
 def test_what_is_wrong_comes_with_its_cure(
     tmp_path: Path, value: str, regions: dict[str, str], subject: str, words: str, cure: str
 ) -> None:
-    status, found = doctor(tmp_path, value, **regions)
+    status, found = doctor(tmp_path, value, NAMESPACE, {}, **regions)
     assert status == 1
     assert words in found[subject]["words"]
     assert cure in found[subject]["cure"]
@@ -121,5 +126,25 @@ def test_a_quota_that_is_too_small_is_told_in_figures(tmp_path: Path, namespace:
     with quota(namespace):
         status, found = doctor(tmp_path, "cpu = 1")
     assert status == 1
-    assert "small allows 500m requests.cpu" in found["quotas"]["words"]
-    assert "the pods take 1" in found["quotas"]["words"]
+    assert "small allows 500m requests.cpu, others use 0 of it; the pods take 2" in found["quotas"]["words"]
+
+
+def test_with_exactly_the_rights_that_the_manual_names_nothing_is_wrong(tmp_path: Path) -> None:
+    eu, namespace = clusters(["eu"])["eu"], f"doctor-test-{os.environ.get('PYTEST_XDIST_WORKER', 'one')}"
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer"}}
+    rules = accounts.of_the_manual()
+    with eu.own_namespaces(namespace), eu.having(path("ServiceAccount", namespace), account):
+        config = kubeconfigs.written(tmp_path / "config", eu.context, token=accounts.token(eu, namespace, "deployer"))
+        as_them = {"KUBECONFIG": config}
+        with accounts.allowed(eu, namespace, "deployer", rules):
+            status, found = doctor(tmp_path, "gpu_memory = 4", namespace, as_them, context=eu.context)
+            assert {subject: each["words"] for subject, each in found.items() if each["cure"]} == {}
+            assert status == 0
+            closed = {subject for subject, each in found.items() if not each["seen"]}
+            assert closed == {"namespace", "gateway", "GPU", "quotas"}
+            assert found["namespace"]["words"].startswith(f"{namespace} is there")
+            assert "a deploy does not need them" in found["quotas"]["words"]
+        fewer = [{**each, "resources": [one for one in each["resources"] if one != "pods/log"]} for each in rules]
+        with accounts.allowed(eu, namespace, "deployer", fewer):
+            status, found = doctor(tmp_path, "", namespace, as_them, context=eu.context)
+            assert (status, found["rights"]["words"]) == (1, f"not allowed in {namespace}: get Pod log")

@@ -4,24 +4,22 @@ node, so a simulated region does.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from conf.refs import APPLIED, path
-from tests.conf import kubeconfigs
+from tests.conf import accounts, kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import kinds, pods, standing, until
 from tests.conf.rollout.desk import NOWHERE, Desk
-from tests.running import ROOT
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 Make = Callable[..., Desk]
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
-RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}"
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +42,7 @@ def serving(desk: Make) -> Iterator[Desk]:
 def token(eu: Cluster, user: str) -> Callable[[str], str]:
     """Return what makes a token of a ServiceAccount."""
 
-    def make(account: str) -> str:
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-        return str(eu.ask("post", f"{path('ServiceAccount', user, account)}/token", body)["status"]["token"])
-
-    return make
+    return partial(accounts.token, eu, user)
 
 
 def named(kind: str, name: str, version: str = "v1", **more: Any) -> dict[str, Any]:
@@ -81,7 +75,7 @@ def test_an_account_without_rights_is_told_which_and_changes_nothing(
         assert "ask who runs it for this right" in done.err
 
         half = {"apiGroups": ["", "coordination.k8s.io"], "resources": ["configmaps", "leases"], "verbs": ["*"]}
-        stack.enter_context(_allowed(eu, serving.user, "nobody", [half]))
+        stack.enter_context(accounts.allowed(eu, serving.user, "nobody", [half]))
         done = serving.run("deploy", tag="2", status=12, more={"KUBECONFIG": config})
         assert "cannot list resource" in done.err
         assert "eu, ab: cluster eu refuses" in serving.run("status", status=1, more={"KUBECONFIG": config}).out
@@ -91,11 +85,12 @@ def test_an_account_without_rights_is_told_which_and_changes_nothing(
 def test_the_rights_that_the_manual_names_are_enough_for_everything(
     desk: Make, eu: Cluster, token: Callable[[str], str], tmp_path: Path
 ) -> None:
-    manual = (ROOT / "docs/deploy.md").read_text().partition("kind: Role\n")[2].partition("```")[0]
-    rules = yaml.safe_load(manual)["rules"]
+    rules = accounts.of_the_manual()
     mine = desk("eu", name="modest")
-    accounts = path("ServiceAccount", mine.user)
-    with eu.having(accounts, named("ServiceAccount", "deployer")), _allowed(eu, mine.user, "deployer", rules):
+    with (
+        eu.having(path("ServiceAccount", mine.user), named("ServiceAccount", "deployer")),
+        accounts.allowed(eu, mine.user, "deployer", rules),
+    ):
         mine.environment["KUBECONFIG"] = kubeconfigs.written(tmp_path / "kubeconfig", eu.context, token=token("deployer"))
         mine.set(replicas=2, max_replicas=3)
         mine.run("deploy", tag="1")
@@ -108,17 +103,6 @@ def test_the_rights_that_the_manual_names_are_enough_for_everything(
         assert set(standing(mine)["runs"]) == {"1"}
         mine.run("stop", "--yes")
     assert kinds(eu, mine.user, mine.name) == set()
-
-
-def _allowed(cluster: Cluster, namespace: str, account: str, rules: list[dict[str, Any]]) -> Any:
-    """Give an account rights in a namespace for the length of a block."""
-    where, rbac = RBAC.format(namespace), "rbac.authorization.k8s.io/v1"
-    binding = named("RoleBinding", account, rbac, roleRef={"apiGroup": rbac.partition("/")[0], "kind": "Role", "name": account})
-    binding["subjects"] = [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
-    stack = ExitStack()
-    stack.enter_context(cluster.having(f"{where}/roles", named("Role", account, rbac, rules=rules)))
-    stack.enter_context(cluster.having(f"{where}/rolebindings", binding))
-    return stack
 
 
 def test_credentials_that_were_withdrawn_are_told_apart_from_missing_rights(

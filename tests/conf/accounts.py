@@ -1,0 +1,37 @@
+"""Accounts with certain rights in a namespace, and what the manual says a deploy needs. Knows RBAC's objects alone."""
+
+from contextlib import ExitStack
+from typing import Any
+
+import yaml
+
+from conf.refs import path
+from tests.conf.cluster import Cluster
+from tests.running import ROOT
+
+RBAC = "rbac.authorization.k8s.io"
+
+
+def of_the_manual() -> list[dict[str, Any]]:
+    """Return the rules of the manual's Role."""
+    text = (ROOT / "docs/deploy.md").read_text().partition("kind: Role\n")[2].partition("```")[0]
+    rules: list[dict[str, Any]] = yaml.safe_load(text)["rules"]
+    return rules
+
+
+def allowed(cluster: Cluster, namespace: str, account: str, rules: list[dict[str, Any]]) -> ExitStack:
+    """Give an account rights in a namespace for the length of a block."""
+    where = f"/apis/{RBAC}/v1/namespaces/{namespace}"
+    named = {"apiVersion": f"{RBAC}/v1", "metadata": {"name": account}}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    bound = {"roleRef": {"apiGroup": RBAC, "kind": "Role", "name": account}, "subjects": [subject]}
+    stack = ExitStack()
+    stack.enter_context(cluster.having(f"{where}/roles", {**named, "kind": "Role", "rules": rules}))
+    stack.enter_context(cluster.having(f"{where}/rolebindings", {**named, "kind": "RoleBinding", **bound}))
+    return stack
+
+
+def token(cluster: Cluster, namespace: str, account: str) -> str:
+    """Return a token of a ServiceAccount."""
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    return str(cluster.ask("post", f"{path('ServiceAccount', namespace, account)}/token", body)["status"]["token"])
