@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from conf.check import check, read
-from conf.cluster import ClusterError
+from conf.cluster import ClusterError, NoNamespace
 from conf.clusters import Regions
 from conf.rollout import present
 from conf.rollout.asking import diff_command, status_command
@@ -91,8 +91,8 @@ def stop_command(arguments: Namespace, regions: Regions) -> int:
     def act(spot: Spot) -> Outcome:
         try:
             stop(place(spot, arguments), _say(arguments, spot))
-        except NothingThere as error:
-            nothing.append(error)
+        except (NothingThere, NoNamespace) as error:
+            nothing.append(NothingThere(str(error)))
             return Outcome(spot.region.name, spot.track, "not there", words=str(error))
         return Outcome(spot.region.name, spot.track, "removed")
 

@@ -21,9 +21,9 @@ PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImag
 CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 CURES = {
     IMAGE: "check its name and tag, that it was pushed, and that the cluster may pull it (pull_secrets in regions.yaml)",
-    CRASH: "its last lines are below; run the image locally: the same lines come",
+    CRASH: "its last log lines say why; run the image locally: the same lines come",
     MEMORY: "raise memory in value.py, or lower max_batch_size, ins_num_per_gpu or queue_limit",
-    PROBE: "raise init_delay_second in value.py if the model needs longer to load; its last lines are below",
+    PROBE: "raise init_delay_second in value.py if the model needs longer to load; its last log lines say how far it came",
     UNSCHEDULABLE: "free or add nodes, or ask for less in value.py",
     QUOTA: "ask for less in value.py, or have the quota raised; a roll-out needs room for one pod more",
     CONFIG: "the message names what is missing or not allowed in the namespace",

@@ -61,6 +61,7 @@ def test_a_namespace_that_is_missing_is_named_with_its_cure(serving: Desk) -> No
     serving.set()
     done = serving.run("deploy", tag="2", status=13)
     assert "eu, prod: failed: cluster eu has no namespace rollout-test-nobody: kubectl create namespace" in done.err
+    assert "eu, prod: not there" in serving.run("stop", "--yes", status=17).text
     serving.user = user
 
 
