@@ -43,7 +43,7 @@ image:                    ## build the image of SERVICE, for TARGET cpu or gpu, 
 		$(foreach label,revision=$(COMMIT) created=$(COMMITTED),--label org.opencontainers.image.$(label)) .
 
 test: .venv/dev           ## every test that needs no cluster and no GPU
-	$(BIN)/pytest -m "not gpu and not cluster" --numprocesses 3 --dist loadfile
+	$(BIN)/pytest -m "not gpu and not cluster" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-gpu: .venv-gpu/dev   ## the tests that need a GPU, in an environment of their own
 	.venv-gpu/bin/pytest -m gpu
