@@ -14,7 +14,7 @@ setting = $(shell sed -n 's/^$(1) *= *.\([a-z0-9-]*\).*/\1/p' $(SERVICE)/value.p
 IMAGE ?= localhost/$(call setting,username)/$(call setting,service_name):dev
 COMMIT = $(shell git rev-parse HEAD 2>/dev/null)
 COMMITTED = $(shell git show --no-patch --format=%cI HEAD 2>/dev/null)
-BUILDAH = buildah bud --format docker --layers --timestamp 315532800
+BUILDAH = buildah bud --format docker --layers --jobs 2 --timestamp 315532800
 BUILD = $(if $(shell command -v buildah),$(BUILDAH),docker build)
 export BUILDAH_ISOLATION ?= chroot
 export DOCKER_BUILDKIT ?= 1
