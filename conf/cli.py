@@ -1,4 +1,4 @@
-"""What the commands near the cluster print: settings, check, render, doctor.
+"""What the commands print that ask no cluster: settings, check, render.
 
 Knows how results look to a person and to a program. Does not know how a command line is parsed: monopod.py does.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from conf import doctor, manual
+from conf import manual
 from conf.check import Report, check, read
 from conf.clusters import Regions
 from conf.plan import TRACKS, Plan, plan
@@ -42,7 +42,7 @@ def check_command(arguments: Namespace) -> int:
     warnings: tuple[str, ...] = ()
     if arguments.others:
         if not arguments.others.is_dir():
-            return _fail(
+            return fail(
                 [f"--others: {arguments.others} is no folder; name one that holds a folder for each service"], arguments
             )
         others, warnings = neighbours(arguments.others, arguments.service, regions)
@@ -55,11 +55,11 @@ def check_command(arguments: Namespace) -> int:
 
 def render_command(arguments: Namespace) -> int:
     regions = load_regions(arguments)
-    if regions is None or not _has_region(regions, arguments):
+    if regions is None or not has_region(regions, arguments):
         return 1
     service, mistakes = read(arguments.service, regions, arguments.image)
     if service is None:
-        return _fail(mistakes, arguments)
+        return fail(mistakes, arguments)
     tracks = (arguments.track,) if arguments.track else TRACKS if arguments.output else ("prod",)
     plans = [
         each
@@ -68,38 +68,8 @@ def render_command(arguments: Namespace) -> int:
         if arguments.region in ("", each.region)
     ]
     if not plans:
-        return _runs_nowhere(tracks, arguments)
+        return runs_nowhere(tracks, arguments)
     return _write(plans, arguments.output) if arguments.output else _print(plans, arguments.json)
-
-
-def doctor_command(arguments: Namespace) -> int:
-    regions = load_regions(arguments)
-    if regions is None or not _has_region(regions, arguments):
-        return 1
-    service, mistakes = read(arguments.service, regions, arguments.image)
-    if service is None:
-        return _fail(mistakes, arguments)
-    tracks = (arguments.track,) if arguments.track else TRACKS
-    every = [each for track in tracks for each in plan(service.value, regions, track, service.image)]
-    plans = [each for each in every if arguments.region in ("", each.region)]
-    if not plans:
-        return _runs_nowhere(tracks, arguments)
-    findings = [doctor.registry(regions)]
-    for each in plans:
-        findings += doctor.examine(regions.regions[each.region], each, service.value.in_region(each.region))
-    if arguments.json:
-        print(json.dumps([asdict(each) for each in findings], indent=2))
-    else:
-        lines = dict.fromkeys(_line(each) for each in findings)  # two tracks of a region share most of its links
-        print("\n".join(lines))
-    return 1 if any(each.cure for each in findings) else 0
-
-
-def _line(finding: doctor.Finding) -> str:
-    where = f"{finding.region}: " if finding.region else ""
-    cure = f"\n       {finding.cure}" if finding.cure else ""
-    judged = "WRONG " if finding.cure else "ok    " if finding.seen else "closed"
-    return f"{judged} {where}{finding.subject}: {finding.words}{cure}"
 
 
 def _print(plans: list[Plan], as_json: bool) -> int:
@@ -126,24 +96,24 @@ def load_regions(arguments: Namespace) -> Regions | None:
     try:
         return load(path, str(path)) if path else load(ROOT / "conf" / "regions.yaml")
     except RegionsError as error:
-        _fail(error.mistakes, arguments)
+        fail(error.mistakes, arguments)
         return None
 
 
-def _has_region(regions: Regions, arguments: Namespace) -> bool:
+def has_region(regions: Regions, arguments: Namespace) -> bool:
     """Whether there is the region that --region names; where not, it is told which there are."""
     if arguments.region and arguments.region not in regions.regions:
-        _fail([f"--region: no region {arguments.region!r}; name one of {', '.join(regions.regions)}"], arguments)
+        fail([f"--region: no region {arguments.region!r}; name one of {', '.join(regions.regions)}"], arguments)
         return False
     return True
 
 
-def _runs_nowhere(tracks: Sequence[str], arguments: Namespace) -> int:
+def runs_nowhere(tracks: Sequence[str], arguments: Namespace) -> int:
     where = arguments.region or "any region"
-    return _fail([f"{', '.join(tracks)} does not run in {where}: see `monopod check` for what runs where"], arguments)
+    return fail([f"{', '.join(tracks)} does not run in {where}: see `monopod check` for what runs where"], arguments)
 
 
-def _fail(mistakes: list[str] | tuple[str, ...], arguments: Namespace) -> int:
+def fail(mistakes: list[str] | tuple[str, ...], arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps({"mistakes": list(mistakes)}, indent=2))
     else:

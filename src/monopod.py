@@ -87,7 +87,7 @@ def _render(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from conf.cli import doctor_command
+    from conf.examination import doctor_command
 
     return doctor_command(arguments)
 

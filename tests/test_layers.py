@@ -105,6 +105,7 @@ CONF_LAYERS: list[tuple[str, ...]] = [
     ("conf.rollout.outcomes",),
     ("conf.rollout.asking", "conf.rollout.hours", "conf.rollout.messages"),
     ("conf.cli", "conf.rollout.commands"),
+    ("conf.examination",),
 ]
 # Each outside library is known to one module, so that it can be exchanged there. numpy is the language of the serving half.
 LIBRARIES = {
