@@ -3,7 +3,6 @@
 Knows figures and limits. Does not know how anything was measured.
 """
 
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from bench.machine import Machine
 from bench.report import table
 from bench.rollouts_server import Server
+from serving.bench.figures import percentile
 
 LIMIT_SECONDS = 300.0
 LAST = 300  # characters of what a command said that failed
@@ -104,11 +104,6 @@ class Report:
     idle_seconds: float
     client: Client
     rounds: tuple[Round, ...]
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest of some values that at least this share of them does not exceed."""
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def failures(report: Report) -> list[str]:

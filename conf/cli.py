@@ -4,15 +4,15 @@ Knows how results look to a person and to a program. Does not know how a command
 """
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from conf import manual
-from conf.check import Report, check, read
+from conf.check import Report, Service, check, read
 from conf.clusters import Regions
+from conf.mistakes import mistaken
 from conf.plan import TRACKS, Plan, plan
 from conf.policy.neighbours import Neighbour, neighbours
 from conf.regions import RegionsError, load
@@ -42,8 +42,8 @@ def check_command(arguments: Namespace) -> int:
     warnings: tuple[str, ...] = ()
     if arguments.others:
         if not arguments.others.is_dir():
-            return fail(
-                [f"--others: {arguments.others} is no folder; name one that holds a folder for each service"], arguments
+            return mistaken(
+                arguments, [f"--others: {arguments.others} is no folder; name one that holds a folder for each service"]
             )
         others, warnings = neighbours(arguments.others, arguments.service, regions)
     tracks = (arguments.track,) if arguments.track else TRACKS
@@ -54,22 +54,10 @@ def check_command(arguments: Namespace) -> int:
 
 
 def render_command(arguments: Namespace) -> int:
-    regions = load_regions(arguments)
-    if regions is None or not has_region(regions, arguments):
+    found = planned(arguments, TRACKS if arguments.output else ("prod",))
+    if found is None:
         return 1
-    service, mistakes = read(arguments.service, regions, arguments.image)
-    if service is None:
-        return fail(mistakes, arguments)
-    tracks = (arguments.track,) if arguments.track else TRACKS if arguments.output else ("prod",)
-    plans = [
-        each
-        for track in tracks
-        for each in plan(service.value, regions, track, service.image, service.alerts)
-        if arguments.region in ("", each.region)
-    ]
-    if not plans:
-        return runs_nowhere(tracks, arguments)
-    return _write(plans, arguments.output) if arguments.output else _print(plans, arguments.json)
+    return _write(found.plans, arguments.output) if arguments.output else _print(found.plans, arguments.json)
 
 
 def _print(plans: list[Plan], as_json: bool) -> int:
@@ -96,29 +84,39 @@ def load_regions(arguments: Namespace) -> Regions | None:
     try:
         return load(path, str(path)) if path else load(ROOT / "conf" / "regions.yaml")
     except RegionsError as error:
-        fail(error.mistakes, arguments)
+        mistaken(arguments, error.mistakes)
         return None
 
 
-def has_region(regions: Regions, arguments: Namespace) -> bool:
-    """Whether there is the region that --region names; where not, it is told which there are."""
+@dataclass(frozen=True)
+class Planned:
+    """What --service, --region and --track choose."""
+
+    regions: Regions
+    service: Service
+    plans: list[Plan]
+
+
+def planned(arguments: Namespace, tracks: Sequence[str]) -> Planned | None:
+    """Return what a command is about, or None when it is told why there is nothing. tracks: where --track names none."""
+    regions = load_regions(arguments)
+    if regions is None:
+        return None
     if arguments.region and arguments.region not in regions.regions:
-        fail([f"--region: no region {arguments.region!r}; name one of {', '.join(regions.regions)}"], arguments)
-        return False
-    return True
-
-
-def runs_nowhere(tracks: Sequence[str], arguments: Namespace) -> int:
-    where = arguments.region or "any region"
-    return fail([f"{', '.join(tracks)} does not run in {where}: see `monopod check` for what runs where"], arguments)
-
-
-def fail(mistakes: list[str] | tuple[str, ...], arguments: Namespace) -> int:
-    if arguments.json:
-        print(json.dumps({"mistakes": list(mistakes)}, indent=2))
-    else:
-        print("\n".join(mistakes), file=sys.stderr)
-    return 1
+        mistaken(arguments, [f"--region: no region {arguments.region!r}; name one of {', '.join(regions.regions)}"])
+        return None
+    service, mistakes = read(arguments.service, regions, arguments.image)
+    if service is None:
+        mistaken(arguments, mistakes)
+        return None
+    chosen = (arguments.track,) if arguments.track else tracks
+    every = (each for track in chosen for each in plan(service.value, regions, track, service.image, service.alerts))
+    plans = [each for each in every if arguments.region in ("", each.region)]
+    if not plans:
+        where = arguments.region or "any region"
+        mistaken(arguments, [f"{', '.join(chosen)} does not run in {where}: see `monopod check` for what runs where"])
+        return None
+    return Planned(regions, service, plans)
 
 
 def _as_json(report: Report, regions: Regions) -> str:

@@ -5,8 +5,7 @@ Knows what a deploy will need of a cluster. Changes nothing: what it writes is a
 
 import urllib.error
 import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,15 +13,15 @@ from conf.cluster import Cluster, ClusterError, NoNamespace, NoRights
 from conf.clusters import Region, Regions
 from conf.plan import Plan
 from conf.pods import gpu_share
+from conf.quotas import short, taken, together
 from conf.refs import KINDS, Item
-from conf.sizes import GIB
-from serving.schema import Settings, size_in_bytes
+from conf.rollout.present import READ
+from serving.schema import Settings
 
 OLDEST = (1, 30)  # of Kubernetes: preStop.sleep
 MOST_SECONDS_APART = 30  # clocks: a lease or a token of a minute still works
 MADE = ("get", "create", "patch", "delete")  # what is done to a release's objects
 KEPT = ("get", "create", "update", "delete")  # to the history and the lease, which are written whole
-READ = ("Pod", "ReplicaSet", "Event")
 
 
 @dataclass(frozen=True)
@@ -258,8 +257,8 @@ def _quotas(patient: Patient) -> Iterator[Finding]:
     own = [each for each in patient.cluster.find("Pod", plan.namespace, selector) if _counts(each)]
     one = taken([{"requests": dict(plan.pod.requests), "limits": dict(plan.pod.limits)}])
     pods = max(plan.replicas, len(own))
-    wanted = Counter({name: amount * (pods + 1) for name, amount in one.items()})  # a roll-out has one pod more
-    now = sum((taken([part.get("resources", {}) for part in each["spec"]["containers"]]) for each in own), Counter[str]())
+    wanted = {name: amount * (pods + 1) for name, amount in one.items()}  # a roll-out has one pod more
+    now = together(taken([part.get("resources", {}) for part in each["spec"]["containers"]]) for each in own)
     said = [words for each in items for words in short(each, wanted, now)]
     if said:
         yield patient.bad("quotas", "; ".join(said), "ask for less, stop another service, or have the quota raised")
@@ -269,39 +268,6 @@ def _quotas(patient: Patient) -> Iterator[Finding]:
 
 def _counts(pod: Item) -> bool:
     return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-
-
-def taken(containers: Sequence[Item]) -> Counter[str]:
-    """Return what a pod of containers with such resources takes of a quota, by the names that quotas have for it."""
-    found = Counter[str]({"pods": 1, "count/pods": 1})
-    for each in containers:
-        for kind in ("requests", "limits"):
-            for name, amount in (each.get(kind) or {}).items():
-                found[f"{kind}.{name}"] += _number(amount)  # type: ignore[assignment]
-    return found
-
-
-def short(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]) -> Iterator[str]:
-    """Yield where a quota has less room than is wanted, beside what others use of it. own: what of its use is ours."""
-    hard, used = quota["status"].get("hard", {}), quota["status"].get("used", {})
-    for name, allowed in hard.items():
-        full = f"requests.{name}" if name in ("cpu", "memory") else name
-        others = max(0.0, _number(used.get(name, "0")) - own.get(full, 0))
-        if full in wanted and wanted[full] > _number(allowed) - others:
-            amounts = [f"{each / GIB:.4g}Gi" if "memory" in name else f"{each:g}" for each in (others, wanted[full])]
-            words = f"{quota['metadata']['name']} allows {allowed} {name}, others use {amounts[0]} of it"
-            yield f"{words}; the pods take {amounts[1]}, with one more in a roll-out"
-
-
-def _number(quantity: str) -> float:
-    """Return a quantity of Kubernetes as a number."""
-    small = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3}
-    if quantity[-1:] in small:
-        return float(quantity[:-1]) * small[quantity[-1]]
-    try:
-        return float(quantity)
-    except ValueError:
-        return float(size_in_bytes(quantity))
 
 
 CHECKS: Sequence[Check] = (_namespace, _resource_types, _rights, _clocks, _gateway, _way_in, _metrics, _gpu, _quotas)

@@ -8,26 +8,17 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from conf import doctor
-from conf.check import read
-from conf.cli import fail, has_region, load_regions, runs_nowhere
-from conf.plan import TRACKS, plan
+from conf.cli import planned
+from conf.plan import TRACKS
 
 
 def doctor_command(arguments: Namespace) -> int:
-    regions = load_regions(arguments)
-    if regions is None or not has_region(regions, arguments):
+    found = planned(arguments, TRACKS)
+    if found is None:
         return 1
-    service, mistakes = read(arguments.service, regions, arguments.image)
-    if service is None:
-        return fail(mistakes, arguments)
-    tracks = (arguments.track,) if arguments.track else TRACKS
-    every = [each for track in tracks for each in plan(service.value, regions, track, service.image)]
-    plans = [each for each in every if arguments.region in ("", each.region)]
-    if not plans:
-        return runs_nowhere(tracks, arguments)
-    findings = [doctor.registry(regions)]
-    for each in plans:
-        findings += doctor.examine(regions.regions[each.region], each, service.value.in_region(each.region))
+    findings = [doctor.registry(found.regions)]
+    for each in found.plans:
+        findings += doctor.examine(found.regions.regions[each.region], each, found.service.value.in_region(each.region))
     if arguments.json:
         print(json.dumps([asdict(each) for each in findings], indent=2))
     else:

@@ -87,7 +87,7 @@ CONF_LAYERS: list[tuple[str, ...]] = [
         "conf.refs",
         "conf.windows",
     ),
-    ("conf.words", "conf.notices"),
+    ("conf.words", "conf.notices", "conf.mistakes", "conf.quotas"),
     ("conf.fields",),
     ("conf.clusters", "conf.alerts"),
     ("conf.regions", "conf.pods", "conf.routes"),

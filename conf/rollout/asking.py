@@ -14,13 +14,14 @@ from typing import Any
 from conf.check import check, read
 from conf.cluster import Cluster
 from conf.clusters import Regions
+from conf.mistakes import mistaken
 from conf.refs import Item, Ref, gone, ref
 from conf.rollout import history as histories
 from conf.rollout import lease, present
 from conf.rollout.history import BEGUN, History
 from conf.rollout.outcomes import KNOWN, status_of
 from conf.rollout.place import Place
-from conf.rollout.spots import Spot, mistaken, nowhere, spots, there
+from conf.rollout.spots import Spot, nowhere, spots, there
 from conf.rollout.watching import look, running
 from conf.tables import table
 from conf.yamls import documents

@@ -12,16 +12,19 @@ from datetime import UTC, datetime
 from conf.check import check, read
 from conf.cluster import ClusterError, NoNamespace
 from conf.clusters import Regions
+from conf.mistakes import mistaken
 from conf.rollout import present
 from conf.rollout.asking import diff_command, status_command
 from conf.rollout.history import History
 from conf.rollout.hours import closed_now, held_back
 from conf.rollout.messages import Work, teller
-from conf.rollout.outcomes import KNOWN, Outcome, in_order, put, status, status_of, tell
+from conf.rollout.outcomes import KNOWN, NOTHING_THERE, Outcome, in_order, put, status, tell
 from conf.rollout.releasing import NothingThere, Order, now, release, roll_back, stop
 from conf.rollout.returning import left_behind, passed_over
-from conf.rollout.spots import Spot, left, mistaken, nowhere, place, spots, there, who
+from conf.rollout.spots import Spot, left, nowhere, place, spots, there, who
 from conf.yamls import documents
+
+NOT_THERE = "not there"
 
 __all__ = ["deploy_command", "diff_command", "rollback_command", "status_command", "stop_command"]
 
@@ -86,18 +89,16 @@ def stop_command(arguments: Namespace, regions: Regions) -> int:
     chosen = _chosen(arguments, regions)
     if not chosen:
         return 1
-    nothing: list[NothingThere] = []
 
     def act(spot: Spot) -> Outcome:
         try:
             stop(place(spot, arguments), _say(arguments, spot))
         except (NothingThere, NoNamespace) as error:
-            nothing.append(NothingThere(str(error)))
-            return Outcome(spot.region.name, spot.track, "not there", words=str(error))
+            return Outcome(spot.region.name, spot.track, NOT_THERE, words=str(error))
         return Outcome(spot.region.name, spot.track, "removed")
 
     outcomes = in_order(arguments, chosen, act)
-    return status(outcomes) or (status_of(nothing[0]) if len(nothing) == len(outcomes) else 0)
+    return status(outcomes) or (NOTHING_THERE if all(each.state == NOT_THERE for each in outcomes) else 0)
 
 
 def _chosen(arguments: Namespace, regions: Regions) -> list[Spot]:

@@ -5,12 +5,10 @@ A track may have been left in any region: where regions.yaml named another befor
 """
 
 import getpass
-import json
 import os
 import re
 import socket
 import subprocess
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 from conf.check import Service
 from conf.cluster import BadCredentials, Cluster, ClusterError, NoRights
 from conf.clusters import Region, Regions
+from conf.mistakes import mistaken
 from conf.plan import NAMESPACES, TRACKS, runs
 from conf.pods import PULL, startup
 from conf.rollout.history import Holder
@@ -89,15 +88,6 @@ def left(spot: Spot) -> bool:
     """Whether a release was left where the service is no longer to run. Raises ClusterError."""
     where = Place(Cluster(spot.region.context), spot.namespace, spot.name)
     return where.cluster.get(where.history) is not None
-
-
-def mistaken(arguments: Namespace, mistakes: Sequence[str]) -> int:
-    """Tell what is wrong before any cluster is asked, and return the exit status."""
-    if arguments.json:
-        print(json.dumps({"mistakes": list(mistakes)}, indent=2))
-    else:
-        print("\n".join(mistakes), file=sys.stderr)
-    return 1
 
 
 def nowhere(arguments: Namespace, regions: Regions) -> int:

@@ -14,13 +14,13 @@ from bench.rollouts_report import (
     Round,
     Size,
     failures,
-    percentile,
     section,
     summary,
 )
 from bench.rollouts_server import Server, read
 from conf.check import check
 from conf.regions import load
+from serving.bench.figures import percentile
 
 METRICS = r"""
 # HELP apiserver_request_total [STABLE] Counter of apiserver requests broken out for each verb

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conf.doctor import short, taken
+from conf.quotas import short, taken
 
 GPU = "aliyun.com/gpu-mem"
 POD = taken([{"requests": {"cpu": "500m", "memory": "1Gi", GPU: "4"}, "limits": {"memory": "1Gi", GPU: "4"}}])

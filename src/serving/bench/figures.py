@@ -75,9 +75,13 @@ def figures(seen: Seen) -> Figures:
 
 
 def spread(seconds: Sequence[float]) -> Spread:
-    """Return the percentiles of one time or more, by the nearest rank."""
-    p50, p95, p99, most = np.percentile(np.asarray(seconds) * 1000, (50, 95, 99, 100), method="inverted_cdf").tolist()
-    return Spread(p50, p95, p99, most)
+    """Return the percentiles of one time or more."""
+    return Spread(*(percentile(seconds, share) * 1000 for share in (0.5, 0.95, 0.99, 1)))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest of some values that at least this share of them does not exceed: the nearest rank."""
+    return float(np.percentile(values, 100 * share, method="inverted_cdf"))
 
 
 def _latencies(outcomes: Sequence[Outcome]) -> Spread:
