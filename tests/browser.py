@@ -3,13 +3,13 @@
 Knows where Debian installs it, and what to say where it is missing. Does not know any page.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.needed import missing
 
 CHROMIUM = Path("/usr/bin/chromium")
 MISSING = "install the Debian package chromium"
@@ -19,7 +19,7 @@ MISSING = "install the Debian package chromium"
 def browser() -> Iterator[Browser]:
     """Start a browser. Where there is none the test is skipped, but fails where CI is set."""
     if not CHROMIUM.exists():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+        missing(MISSING)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:

@@ -1,12 +1,11 @@
 """Fixtures that more than one test file uses."""
 
-import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.needed import program
 from tests.running import ROOT, Running, make_service, running
 
 # A shell that starts a test run in the background has it ignore Ctrl-C, and what tests start would inherit that.
@@ -37,13 +36,5 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def needs() -> Callable[[str, str], str]:
-    """Return a program's path; skip where it is missing, saying which Debian package has it. In CI nothing is skipped."""
-
-    def find(program: str, package: str) -> str:
-        path = shutil.which(program)
-        if path is None:
-            words = f"{program} is missing: install the Debian package {package}"
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
-        return path
-
-    return find
+    """Return what finds a program, and ends the test where it is missing."""
+    return program

@@ -4,18 +4,17 @@ Found by KUBECONFIG alone. A region uses the context of its name, or the current
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-import pytest
 from kubernetes import config, dynamic
 from kubernetes.client import ApiException
 from kubernetes.dynamic.exceptions import DynamicApiError
 
 from tests.locks import shared
+from tests.needed import kubeconfig
 
 Item = dict[str, Any]
 MADE = {"monopod-test": "made"}  # a label of namespaces that tests share
@@ -130,9 +129,7 @@ class Cluster:
 
 def clusters(regions: Sequence[str]) -> dict[str, Cluster]:
     """Return each region's API server. Without KUBECONFIG the test is skipped, in CI it fails."""
-    if not os.environ.get("KUBECONFIG"):
-        words = "KUBECONFIG is not set: it names the Kubernetes cluster of these tests (kind will do, with the resource types)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+    kubeconfig()
     contexts, current = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
     known = {context["name"] for context in contexts}
     chosen = {region: region if region in known else current["name"] for region in regions}

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
+from tests.needed import missing
 from tests.running import ROOT
 
 # A user who is not root gets a user namespace too, in which he is.
@@ -41,7 +40,7 @@ class Isolated:
 def isolated(folder: Path, env: dict[str, str]) -> Iterator[Isolated]:
     """Serve a folder where no other host can be reached, for the length of a block."""
     if subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(CANNOT)
+        missing(CANNOT)
     log = Path(tempfile.mkstemp(suffix=".log")[1])
     serve = [sys.executable, "-m", "monopod", "serve", "--service", str(folder)]
     with log.open("wb") as out:

@@ -14,6 +14,7 @@ import pytest
 from conf.yamls import documents
 from tests.image.building import about, buildah, context, forgotten, made
 from tests.image.pods import Pod, running_pod
+from tests.needed import kubeconfig
 from tests.running import ROOT, get
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -36,9 +37,7 @@ def push(image: str) -> list[str]:
 def folder(needs: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A context whose service asks for little, so that it fits beside other tests."""
     needs("buildah", "buildah")
-    if not os.environ.get("KUBECONFIG"):
-        words = "KUBECONFIG is not set: it names the Kubernetes cluster of these tests"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+    kubeconfig()
     folder = context(tmp_path_factory.mktemp("pod") / "context")
     value = (folder / "value.py").read_text().replace("cpu = 2 ", "cpu = 0.1 ")
     (folder / "value.py").write_text(f"{value}\ndrain_delay_second = 1\n")

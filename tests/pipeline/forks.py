@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
+from tests.needed import program
 from tests.running import ROOT
 
 HERE = Path(__file__).parent
@@ -153,10 +152,8 @@ def artifact(checkout: Path, job: str, name: str) -> str:
 
 def _program() -> Sequence[str]:
     """Install gitlab-ci-local once, by its lock file, and return how it is run."""
-    for program in ("node", "npm", "rsync"):
-        if shutil.which(program) is None:
-            words = f"{program} is missing: install the Debian package {program.replace('node', 'nodejs')}"
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+    for name, package in (("node", "nodejs"), ("npm", "npm"), ("rsync", "rsync")):
+        program(name, package)
     lock = (HERE / "package-lock.json").read_bytes()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "monopod-tests" / f"gitlab-ci-local-{hashlib.sha256(lock).hexdigest()[:12]}"

@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
+from tests import needed
 from tests.conf.cluster import clusters
 from tests.pipeline.forks import Pipelines, artifact, commit, fork, git, platform, without_checkout
 from tests.running import ROOT
@@ -142,11 +143,7 @@ def cats(tmp_path: Path, needs: Callable[[str, str], str]) -> Iterator[Fork]:
 
 def kubeconfig(region: str) -> str:
     """Return a kubeconfig with one context, named after a region: a job of one region can reach no other."""
-    path = os.environ.get("KUBECONFIG")
-    if not path:
-        words = "KUBECONFIG is not set: it names the Kubernetes cluster of these tests"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
-    said = yaml.safe_load(Path(path).read_text())
+    said = yaml.safe_load(Path(needed.kubeconfig()).read_text())
     known = {each["name"]: each["context"] for each in said["contexts"]}
     context = known.get(region) or known[said["current-context"]]
     clusters = [each for each in said["clusters"] if each["name"] == context["cluster"]]

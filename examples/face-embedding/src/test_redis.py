@@ -1,7 +1,5 @@
 """The service beside a real Redis: that comes late, is killed, hangs, and holds what nobody put there."""
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +19,7 @@ import shared
 from asking import EXAMPLE, embed, file, jpeg, metric, photo, unlike, wait_for
 from cache import key_of
 
+from tests import needed
 from tests.running import Running, free_port, launch, running
 
 PASSWORD = "hunter2"
@@ -54,10 +53,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    program = shutil.which("redis-server")
-    if program is None:
-        words = "redis-server is missing: install the Debian package redis-server"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+    program = needed.program("redis-server", "redis-server")
     it = Server(program, free_port(), tmp_path_factory.mktemp("redis"))
     yield it
     it.kill()

@@ -1,0 +1,24 @@
+"""Parts that a test needs and that a machine may lack. Knows what CI must not do: skip."""
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+
+def missing(words: str) -> NoReturn:
+    """End a test whose part is missing: skipped on a laptop, failed in CI. words: what is missing, and the cure."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+
+
+def program(name: str, package: str) -> str:
+    """Return a program's path. Where it is missing, the test ends and names the Debian package that has it."""
+    return shutil.which(name) or missing(f"{name} is missing: install the Debian package {package}")
+
+
+def kubeconfig() -> str:
+    """Return the file that names the clusters."""
+    return os.environ.get("KUBECONFIG") or missing(
+        "KUBECONFIG is not set: it names the Kubernetes cluster of these tests (kind will do, with the resource types)"
+    )
