@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,9 +28,10 @@ from bench.rollouts_report import Client, Command, Report, Round, Size, failures
 from bench.rollouts_server import Server
 from bench.sections import PAGE, page, with_section
 from bench.served import BenchError
-from bench.work import ROOT
 from tests.conf.cluster import Cluster
 from tests.conf.heartbeats import beating
+from tests.repeating import repeating
+from tests.running import PYTHONPATH
 
 SERVICES, AT_ONCE = 300, 4
 PATIENCE = 120.0  # seconds for one command
@@ -66,7 +66,7 @@ class Desk:
     @property
     def surroundings(self) -> dict[str, str]:
         who = {"GITLAB_USER_LOGIN": "bench", "CI_PROJECT_PATH": "bench/rollouts", "CI_COMMIT_REF_NAME": "main"}
-        paths = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "KUBECONFIG": str(self.kubeconfig)}
+        paths = {"PYTHONPATH": PYTHONPATH, "KUBECONFIG": str(self.kubeconfig)}
         return {**os.environ, **who, **paths}
 
     def command(self, name: str, service: Path, *words: str) -> list[str]:
@@ -193,19 +193,9 @@ def _difference(cluster: Cluster, work: Callable[[], None]) -> Server:
 @contextmanager
 def _memory(cluster: Cluster) -> Iterator[list[float]]:
     """Look from time to time what the API server holds in memory, in MB, for the length of a block."""
-    own, over, seen = Cluster(cluster.context), threading.Event(), list[float]()  # a client is one thread's
-
-    def look() -> None:
-        while not over.wait(SAMPLE_SECONDS):
-            seen.append(_server(own).resident)
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
+    own, seen = Cluster(cluster.context), list[float]()  # a client is one thread's
+    with repeating(SAMPLE_SECONDS, lambda: seen.append(_server(own).resident)):
         yield seen
-    finally:
-        over.set()
-        thread.join()
 
 
 def _children() -> float:

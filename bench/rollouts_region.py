@@ -12,8 +12,10 @@ from typing import Any
 
 from bench.served import BenchError
 from bench.work import ROOT
+from tests.conf import accounts
 from tests.conf.cluster import Cluster
 from tests.conf.kubeconfigs import written
+from tests.conf.rollout import desk
 
 REGION = "eu"
 USERS = 20
@@ -65,18 +67,7 @@ def make(folder: Path, count: int) -> list[Path]:
 
 def regions(context: str) -> str:
     """Return a regions.yaml of one region, as JSON, which is YAML."""
-    region = {
-        "context": context,
-        "host": "*",
-        "routing": "gateway-api",
-        "gateway": {"namespace": "gateway", "name": "gateway", "pods": "envoy-gateway-system"},
-        "sidecars": False,
-        "mesh": {},
-        "prometheus": {"namespace": "monitoring", "url": "http://prometheus.monitoring:9090", "labels": {}},
-        "gpu": {"resource": "aliyun.com/gpu-mem", "unit": "GiB"},
-        "reserved": {"cpu": 0, "memory": "0"},
-        "nodes": [NODE],
-    }
+    region = {**desk.REGION, "context": context, "nodes": [NODE]}
     found = {"currency": "USD", "registry": "localhost:5000", "grey": REGION, "ab": REGION, "regions": {REGION: region}}
     return json.dumps(found)
 
@@ -101,9 +92,7 @@ def job(cluster: Cluster, count: int, file: Path) -> Iterator[None]:
     try:
         for name in names:
             _namespace(cluster, name, names[0])
-        where = f"/api/v1/namespaces/{names[0]}/serviceaccounts/{JOB}/token"
-        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
-        written(file, cluster.context, token=cluster.ask("post", where, asked)["status"]["token"])
+        written(file, cluster.context, token=accounts.token(cluster, names[0], JOB))
         yield
     finally:
         _remove(cluster, names)

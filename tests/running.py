@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+PYTHONPATH = f"{ROOT / 'src'}:{ROOT}"  # with which `python -m monopod` is this tree's, in whatever folder
 
 
 @dataclass
@@ -95,7 +96,7 @@ def launch(folder: Path, env: dict[str, str] | None = None) -> Running:
     log = Path(tempfile.mkstemp(suffix=".log")[1])
     command = [sys.executable, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--admin-port", str(admin_port)]
-    paths = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PYTHONUNBUFFERED": "1"}
+    paths = {"PYTHONPATH": PYTHONPATH, "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as out:
         # In a session of its own, Linux weighs it against the others as a whole, however nice its threads are among themselves.
         environment = {**os.environ, **paths, **(env or {})}

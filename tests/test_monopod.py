@@ -3,13 +3,11 @@
 import subprocess
 import sys
 from argparse import Namespace
-from pathlib import Path
 
 import pytest
 
 import monopod
-
-ROOT = Path(__file__).parent.parent
+from tests.running import PYTHONPATH
 
 
 def fails_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -44,6 +42,6 @@ def test_the_settings_need_no_half_but_conf_and_no_outside_library() -> None:
     script = (
         "import sys, monopod; monopod.main(['settings']); print(sorted(m for m in sys.modules if 'onnx' in m or 'flask' in m))"
     )
-    environment = {"PYTHONPATH": f"{ROOT}/src:{ROOT}"}
+    environment = {"PYTHONPATH": PYTHONPATH}
     found = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "[]"

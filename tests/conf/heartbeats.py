@@ -4,12 +4,15 @@ A simulator may leave out the leases that real kubelets renew. Kubernetes then b
 its pods, once not ready, stay so.
 """
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
+
 from tests.conf.cluster import Cluster, Item
+from tests.repeating import repeating
 
 SECONDS = 10.0  # between two signs; a node is believed dead after 40
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
@@ -20,20 +23,14 @@ def beating(cluster: Cluster) -> Iterator[None]:
     """Give a sign of life of each simulated node from time to time, on a thread of its own. Real nodes are left alone."""
     nodes = [node["metadata"]["name"] for node in cluster.ask("get", "/api/v1/nodes")["items"] if _is_simulated(node)]
     own = Cluster(cluster.context)  # a client is one thread's
-    over = threading.Event()
 
     def beat() -> None:
-        while not over.wait(SECONDS):
+        with suppress(ApiException, HTTPError):  # the next one is soon enough
             _beat(own, nodes)
 
     _beat(cluster, nodes)
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
+    with repeating(SECONDS, beat):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _beat(cluster: Cluster, nodes: list[str]) -> None:

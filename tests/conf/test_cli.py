@@ -9,6 +9,7 @@ import pytest
 
 import monopod
 from tests.conf.golden import GOLDEN, ROOT, SERVICES, is_the_platforms_own_root
+from tests.running import PYTHONPATH
 
 REGIONS = ["--regions", str(GOLDEN / "regions.yaml")]
 GPU = ["--service", str(SERVICES["gpu"]), *REGIONS]
@@ -115,7 +116,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: Captured) 
 
 def test_whoever_reads_the_first_line_alone_gets_no_traceback() -> None:
     command = [sys.executable, "-m", "monopod", "render", *GPU]
-    with subprocess.Popen(command, cwd=ROOT / "src", env={"PYTHONPATH": f"{ROOT}/src:{ROOT}"}, stdout=-1, stderr=-1) as process:
+    with subprocess.Popen(command, cwd=ROOT / "src", env={"PYTHONPATH": PYTHONPATH}, stdout=-1, stderr=-1) as process:
         assert process.stdout
         assert process.stderr
         process.stdout.readline()

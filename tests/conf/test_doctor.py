@@ -14,7 +14,7 @@ import pytest
 from conf.refs import path
 from tests.conf import accounts, kubeconfigs
 from tests.conf.cluster import clusters
-from tests.running import ROOT
+from tests.running import PYTHONPATH
 
 pytestmark = pytest.mark.cluster
 
@@ -63,7 +63,7 @@ def doctor(
     (folder / "value.py").write_text(f'service_name = "patient"\nusername = "{namespace}"\nmemory = "300Mi"\n{value}\n')
     (folder / "regions.yaml").write_text(REGIONS.format(**{**GOOD, **regions}))
     command = [sys.executable, "-m", "monopod", "doctor", "--service", str(folder), "--regions", str(folder / "regions.yaml")]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", **more}
+    env = {**os.environ, "PYTHONPATH": PYTHONPATH, **more}
     done = subprocess.run([*command, "--track", "prod", "--json"], capture_output=True, text=True, timeout=60, env=env)
     assert done.stderr == ""
     assert "mistakes" not in done.stdout, done.stdout

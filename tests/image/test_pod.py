@@ -15,7 +15,7 @@ from conf.yamls import documents
 from tests.image.building import about, buildah, context, forgotten, made
 from tests.image.pods import Pod, running_pod
 from tests.needed import kubeconfig
-from tests.running import ROOT, get
+from tests.running import PYTHONPATH, ROOT, get
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -55,7 +55,7 @@ def image(folder: Path) -> Iterator[str]:
 def pod_spec(folder: Path, image: str) -> dict[str, Any]:
     """Return the pod of the rendered Deployment."""
     command = [sys.executable, "-m", "monopod", "render", "--service", str(folder), "--region", "hk", "--image", image]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     text = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     (deployment,) = [item for item in documents(text) if item["kind"] == "Deployment"]
     return dict(deployment["spec"]["template"]["spec"])

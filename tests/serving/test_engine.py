@@ -14,7 +14,7 @@ from serving.engine import CUDA_CONTEXT_BYTES, ELEMENTS, Engine, EngineError, Ha
 from serving.errors import BadInput
 from serving.tensors import DATATYPES, TensorSpec
 from tests import small_models
-from tests.running import ROOT
+from tests.running import PYTHONPATH, ROOT
 
 DIGITS = ROOT / "tests/models/digits.onnx"
 
@@ -149,7 +149,7 @@ def test_a_gpus_memory_is_limited_to_what_the_context_leaves() -> None:
 
 def run_python(code: str, *before: str, **env: str) -> str:
     """Run Python code in a process of its own and return what it prints."""
-    paths = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
+    paths = {"PYTHONPATH": PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"}
     kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     done = subprocess.run(
         [*before, sys.executable, "-c", code], env={**kept, **paths, **env}, capture_output=True, text=True, timeout=100

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from serving.logs import _Lines
-from tests.running import ROOT, Running, free_port, get
+from tests.running import PYTHONPATH, ROOT, Running, free_port, get
 
 # Every way into the log of a process: loggers, warnings, and what is left out.
 PROGRAM = r"""
@@ -100,9 +100,7 @@ def test_a_stdout_that_nobody_reads_stops_neither_answers_nor_the_end() -> None:
     port, admin_port = free_port(), free_port()
     command = [sys.executable, "-m", "monopod", "serve", "--service", str(ROOT / "tests/services/slow"), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--admin-port", str(admin_port)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": PYTHONPATH}) as process:
         service = Running(process, port, admin_port, ROOT)
         service.wait_ready()
         path = "/" + "x" * 190  # a pipe holds 64 KiB: less than the lines of these

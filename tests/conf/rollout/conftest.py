@@ -9,7 +9,7 @@ import pytest
 
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.heartbeats import beating
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.desk import Desk, Make
 from tests.conf.rollout.images import pushed
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "one")
@@ -28,6 +28,11 @@ def servers() -> Iterator[dict[str, Cluster]]:
 @pytest.fixture(scope="session")
 def hk(servers: dict[str, Cluster]) -> Cluster:
     return servers["hk"]
+
+
+@pytest.fixture(scope="session")
+def eu(servers: dict[str, Cluster]) -> Cluster:
+    return servers["eu"]
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +57,7 @@ def user(request: pytest.FixtureRequest, servers: dict[str, Cluster]) -> Iterato
 
 
 @pytest.fixture
-def desk(user: str, servers: dict[str, Cluster], tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+def desk(user: str, servers: dict[str, Cluster], tmp_path: Path) -> Iterator[Make]:
     """Return what makes a desk for some regions, in their order."""
     desks: list[Desk] = []
 

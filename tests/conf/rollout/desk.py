@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.conf.rollout.images import REGISTRY, image, value
-from tests.running import ROOT
+from tests.running import PYTHONPATH, ROOT
 
 GATEWAY = os.environ.get("MONOPOD_TEST_GATEWAY", "http://127.0.0.1:30080")
 NOWHERE = {"monopod-test": uuid.uuid4().hex}  # a label that no node has until a test gives it to one; a killed run left another
@@ -120,7 +120,7 @@ class Desk:
         return [*command, *named, *words]
 
     def surroundings(self, more: Mapping[str, str]) -> dict[str, str]:
-        own = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "NO_PROXY": "*", **WHO, **QUIET}
+        own = {"PYTHONPATH": PYTHONPATH, "NO_PROXY": "*", **WHO, **QUIET}
         return {**os.environ, **own, **self.environment, **more}
 
     def run(self, name: str, *words: str, tag: str = "", status: int = 0, more: Mapping[str, str] = NOTHING) -> Done:
@@ -146,3 +146,6 @@ class Desk:
         for each in self.started:
             each.process.kill()
             each.process.wait()
+
+
+Make = Callable[..., Desk]  # of the fixture `desk`: regions in their order, and a name

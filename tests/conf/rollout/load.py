@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.running import ROOT
+from tests.running import PYTHONPATH
 
 DIGIT = json.dumps({"data": [[[[0.5] * 8] * 8]]})
 AT_MOST_SECONDS = 7200
@@ -71,5 +71,5 @@ def half(url: str) -> float:
 
 def started(url: str, *words: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "monopod", "bench", "--url", url, "--data", DIGIT, "--timeout", "20", "--json", *words]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "NO_PROXY": "*"}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "NO_PROXY": "*"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -18,17 +18,11 @@ from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout import fleet
 from tests.conf.rollout.asked import kinds, pods, standing, until
-from tests.conf.rollout.desk import NOWHERE, Desk, Started
+from tests.conf.rollout.desk import NOWHERE, Desk, Make, Started
 from tests.conf.rollout.wire import Wire
 from tests.serving.answering import answering
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-Make = Callable[..., Desk]
-
-
-@pytest.fixture(scope="module")
-def eu(servers: dict[str, Cluster]) -> Cluster:
-    return servers["eu"]
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
 """Releases that fail on a real node, each in its own way: told in words, undone, and what served before goes on serving."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import kinds, pods, standing, until, url, version
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.desk import Desk, Make
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-Make = Callable[..., Desk]
 NO_MODEL = "log: /app/model/digits.onnx: not loaded as an ONNX model"
 FAILURES = [
     ("nowhere", 20, ["its image cannot be pulled", "digits:nowhere: not found", "check its name and tag"], {}, "60"),

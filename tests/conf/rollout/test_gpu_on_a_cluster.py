@@ -1,12 +1,10 @@
 """Pods that one card's memory fits share it; one that needs more than is free stays pending, and is told so in words."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import standing, url, version
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.desk import Make
 from tests.needed import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
@@ -22,9 +20,7 @@ def hk(servers: dict[str, Cluster]) -> Cluster:
     return found
 
 
-def test_two_pods_share_a_card_and_a_third_stays_pending_and_is_told_within_ten_seconds(
-    desk: Callable[..., Desk], hk: Cluster
-) -> None:
+def test_two_pods_share_a_card_and_a_third_stays_pending_and_is_told_within_ten_seconds(desk: Make, hk: Cluster) -> None:
     first, third = desk("hk"), desk("hk", name="demo")
     first.set(gpu_memory=8, replicas=2, provider="cpu")
     assert "now version 1 in 2 pods" in first.run("deploy", tag="1").out

@@ -1,17 +1,14 @@
 """A service's life on a real cluster, by the commands that a person types, to the answers through the gateway."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import pods, standing, url, version
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.desk import Make
 from tests.conf.rollout.images import image
 from tests.running import get, post_json
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-Make = Callable[..., Desk]
 
 
 def test_a_service_lives_from_its_first_release_to_its_end(desk: Make, hk: Cluster) -> None:

@@ -1,17 +1,14 @@
 """Through the gateway, at half of what the node holds, nothing is lost while pods come and go: an open loop, three of each."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import url, version
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.desk import Desk, Make
 from tests.conf.rollout.fleet import delete_a_pod, ready
 from tests.conf.rollout.load import half, loaded
 
 pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-Make = Callable[..., Desk]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """What happens to a service's objects from release to release: removed, left alone, handed to an autoscaler and back."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -9,16 +8,11 @@ import pytest
 from conf.refs import path
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import kinds, pods, standing, until
-from tests.conf.rollout.desk import NOWHERE, Desk
+from tests.conf.rollout.desk import NOWHERE, Desk, Make
+from tests.repeating import repeating
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-Make = Callable[..., Desk]
 MORE = {"PodDisruptionBudget", "HorizontalPodAutoscaler"}
-
-
-@pytest.fixture(scope="module")
-def eu(servers: dict[str, Cluster]) -> Cluster:
-    return servers["eu"]
 
 
 def test_what_a_release_no_longer_holds_is_removed_and_what_others_made_or_own_is_not(desk: Make, eu: Cluster) -> None:
@@ -108,20 +102,12 @@ def named(kind: str, version: str, name: str, **metadata: object) -> dict[str, o
 @contextmanager
 def lowest(cluster: Cluster, desk: Desk) -> Iterator[list[int]]:
     """Watch how many pods a Deployment is to have and has ready, for the length of a block."""
-    seen: list[int] = []
-    over = threading.Event()
-    own = Cluster(cluster.context)
+    own, seen = Cluster(cluster.context), list[int]()  # a client is one thread's
 
-    def watch() -> None:
-        while not over.wait(0.02):
-            found = own.ask("get", path("Deployment", desk.user, desk.name))
-            seen.extend((found["spec"]["replicas"], found["status"].get("readyReplicas", 0)))
+    def look() -> None:
+        found = own.ask("get", path("Deployment", desk.user, desk.name))
+        seen.extend((found["spec"]["replicas"], found["status"].get("readyReplicas", 0)))
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
+    with repeating(0.02, look):
         yield seen
-    finally:
-        over.set()
-        thread.join()
     assert len(seen) > 50

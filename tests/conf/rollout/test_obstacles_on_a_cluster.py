@@ -14,17 +14,11 @@ from conf.refs import APPLIED, path
 from tests.conf import accounts, kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import kinds, pods, standing, until
-from tests.conf.rollout.desk import NOWHERE, Desk
+from tests.conf.rollout.desk import NOWHERE, Desk, Make
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-Make = Callable[..., Desk]
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
-
-
-@pytest.fixture(scope="module")
-def eu(servers: dict[str, Cluster]) -> Cluster:
-    return servers["eu"]
 
 
 @pytest.fixture

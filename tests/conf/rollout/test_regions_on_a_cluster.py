@@ -1,17 +1,15 @@
 """Several regions in order: they stop at the first that fails, and say exactly which region runs what. Needs three clusters."""
 
 import json
-from collections.abc import Callable
 
 import pytest
 
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import kinds, url, version
-from tests.conf.rollout.desk import NOWHERE, Desk
+from tests.conf.rollout.desk import NOWHERE, Desk, Make
 from tests.needed import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-Make = Callable[..., Desk]
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """Rollbacks over two regions that do not serve the same. It is no work for a node, so simulated regions do."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.conf.rollout.asked import standing
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.desk import Make
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-Make = Callable[..., Desk]
 
 
 def test_a_rollback_leaves_the_version_deployed_last_and_no_other(desk: Make) -> None:

@@ -1,19 +1,18 @@
 """How the gateway spreads requests over pods: evenly over equal ones, less to a slow one, none to one that resets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import until, url
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.desk import Desk, Make
 from tests.conf.rollout.fleet import answers_in, names
 from tests.conf.rollout.load import loaded
 from tests.image.pods import Pod
 
 pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-Make = Callable[..., Desk]
 RATE = 60.0
 SECONDS = 10.0
 

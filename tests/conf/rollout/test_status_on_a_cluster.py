@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +11,9 @@ from conf.refs import path
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import kinds, pods, standing, until
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.desk import Desk, Make
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-Make = Callable[..., Desk]
-
-
-@pytest.fixture(scope="module")
-def eu(servers: dict[str, Cluster]) -> Cluster:
-    return servers["eu"]
 
 
 @pytest.fixture

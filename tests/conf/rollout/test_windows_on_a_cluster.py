@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -13,12 +13,11 @@ from conf.refs import path
 from tests.conf.cluster import Cluster
 from tests.conf.hooks import Hook, hooked
 from tests.conf.rollout.asked import kinds, standing
-from tests.conf.rollout.desk import NOWHERE, Desk
+from tests.conf.rollout.desk import NOWHERE, Desk, Make
 from tests.conf.rollout.test_hours import LATER
 from tests.needed import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
-Make = Callable[..., Desk]
 
 
 @pytest.fixture
