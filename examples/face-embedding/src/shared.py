@@ -4,18 +4,20 @@ imports redis.
 Knows one Redis, time-outs and how to be without it. Does not know what the bytes mean. Never says the address's password.
 
 A request waits for a Redis that stopped answering once, for at most SECONDS to connect and SECONDS an answer; from then on
-nobody asks it but one thread of its own, every REST seconds, until it answers again. So it also costs no request anything when
-its name cannot be resolved, which no time-out bounds.
+nobody asks it but one thread of its own, every REST seconds, until it answers again. The client's time-outs begin anew with
+each packet, and bound no look-up of a name: so commands run on threads of their own, and nobody waits for one beyond WHOLE.
 
 Concurrency. `_up` is read without the lock: a request that reads it a moment too late makes one more try. It changes under
 `_lock`, so that each loss starts one thread, and that thread ends when it has set `_up` again. The client is a pool of
-connections, safe on any thread; it grows to as many as requests are worked on at once.
+connections, safe on any thread; a loss closes all of them, which ends the commands that nobody waits for any more.
 """
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from redis import Redis
@@ -28,6 +30,8 @@ from serving.service import StartError
 log = logging.getLogger("face-embedding.redis")
 
 SECONDS = 0.05  # to connect, and for each answer
+WHOLE = 0.5  # for all of a command; so much above SECONDS that processors which are busy lose no Redis
+AT_ONCE = 64  # commands; further ones wait within their WHOLE
 REST = 2.0  # seconds between two tries of a Redis that is away
 LIVES = 7 * 24 * 3600  # seconds that a value is kept there
 T = TypeVar("T")
@@ -43,6 +47,7 @@ class Shared:
     def __init__(self, url: str, most_bytes: int, failed: Callable[[str], None]):
         self._client = _client(url)
         self._most_bytes, self._failed = most_bytes, failed
+        self._threads = ThreadPoolExecutor(AT_ONCE, "redis")
         self._lock = threading.Lock()
         self._up = True
         known = self._client.connection_pool.connection_kwargs
@@ -68,13 +73,21 @@ class Shared:
         if not self._up:
             return None
         try:
-            return command()
+            return self._within(command)
         except ResponseError:  # it answers, and does not want to: full, read-only, another type under the key
             self._failed("refused")
         except Exception as error:  # whatever a broken server makes the client raise: no request may fail by its cache
             self._failed("unreachable")
             self._lost(error)
         return None
+
+    def _within(self, command: Callable[[], T]) -> T:
+        """Return what the command returns, and raise what it raises. Raises TimeoutError after WHOLE."""
+        asked = self._threads.submit(command)
+        try:
+            return asked.result(WHOLE)
+        finally:
+            asked.cancel()
 
     def _lost(self, error: Exception) -> None:
         with self._lock:
@@ -90,9 +103,11 @@ class Shared:
     def _wait(self) -> None:
         """Try until it answers."""
         while True:
+            with contextlib.suppress(Exception):  # a command may be at work on what is closed here
+                self._client.connection_pool.disconnect()
             time.sleep(REST)
             try:
-                self._client.ping()
+                self._within(self._client.ping)
             except Exception:
                 continue
             with self._lock:

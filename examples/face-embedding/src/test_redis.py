@@ -136,6 +136,30 @@ def test_another_type_under_our_key_is_no_failure_of_redis(service: Running, red
     assert metric(service, "face_redis_up") == 1
 
 
+def test_a_redis_that_is_full_is_still_read(service: Running, server: Server, redis: "Redis") -> None:
+    kept, refused = unlike(file("astronaut.jpg"), 40), failures(service, "refused")
+    answer = embed(service, kept)
+    redis.config_set("maxmemory", 1)
+    try:
+        assert len(embed(service, unlike(file("astronaut.jpg"), 41))["faces"]) == 1
+        assert failures(service, "refused") == refused + 1
+        assert metric(service, "face_redis_up") == 1
+        with running(EXAMPLE, {"REDIS_URL": server.url}) as other:
+            assert embed(other, kept) == answer
+            assert hits(other, "redis") == 1
+    finally:
+        redis.config_set("maxmemory", 0)
+
+
+def test_a_wrong_password_is_a_redis_that_is_away(server: Server, redis: "Redis", caplog: pytest.LogCaptureFixture) -> None:
+    failed: list[str] = []
+    store = shared.Shared(server.url.replace(PASSWORD, "swordfish"), 100, failed.append)
+    assert store.get("a") is None
+    assert (store.up, failed) == (False, ["unreachable"])
+    assert "AuthenticationError" in caplog.text
+    assert "swordfish" not in caplog.text
+
+
 def test_a_redis_that_stops_answering_costs_one_time_out_and_is_then_left_alone(
     service: Running, server: Server, redis: "Redis"
 ) -> None:

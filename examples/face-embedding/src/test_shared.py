@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import shared
-from shared import SECONDS, Shared
+from shared import SECONDS, WHOLE, Shared
 
 from serving.engine import StartError
+
+ANSWERS_PING = b"+PONG\r\n"
 
 
 @contextmanager
@@ -46,6 +48,32 @@ def listening(answer: bytes, port: int = 0) -> Iterator[tuple[int, list[float]]]
             thread.join(5)
             for connection in held:
                 connection.close()
+
+
+@contextmanager
+def serving(*answers: bytes, pause: float) -> Iterator[int]:
+    """A server that gives one connection these answers, each to one command and byte by byte; it hangs up at the end."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                for answer in answers:
+                    connection.recv(1000)
+                    for at in range(len(answer)):
+                        connection.sendall(answer[at : at + 1])
+                        if over.wait(pause if answer is not ANSWERS_PING else 0):
+                            return
+                over.wait(20)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            over.set()
+            thread.join(5)
 
 
 def test_a_redis_that_accepts_and_says_nothing_costs_one_time_out_and_is_left_alone() -> None:
@@ -86,6 +114,31 @@ def test_a_redis_that_refuses_connections_is_asked_again_by_one_thread_alone(mon
             time.sleep(0.01)
         assert store.up
     assert len(asked) == 1
+
+
+def test_an_answer_that_comes_drop_by_drop_is_not_waited_for_to_its_end() -> None:
+    failed: list[str] = []
+    with serving(ANSWERS_PING, b"$40000\r\n" + b"x" * 200, pause=SECONDS / 5) as port:
+        store = Shared(f"redis://127.0.0.1:{port}", 40_000, failed.append)
+        assert store.up
+        began = time.monotonic()
+        assert store.get("a") is None
+        assert time.monotonic() - began < 2 * WHOLE  # the drops alone take 2 s, none of them too late for a time-out
+    assert failed == ["unreachable"]
+    assert not store.up
+
+
+def test_a_name_server_that_says_nothing_holds_up_neither_the_start_nor_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found.wait(20) and [])
+    try:
+        began = time.monotonic()
+        store = Shared("redis://redis.cache:6379", 100, lambda kind: None)
+        assert [store.get("a") for _ in range(100)] == [None] * 100
+        assert time.monotonic() - began < 2 * WHOLE
+        assert not store.up
+    finally:
+        found.set()
 
 
 @pytest.mark.parametrize("url", ["redis//:hunter2@host", "http://:hunter2@host", "redis://:hunter2@host:port", "hunter2"])
