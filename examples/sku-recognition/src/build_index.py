@@ -5,8 +5,9 @@ which finds the new file by itself.
 """
 
 import argparse
-import logging
+import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,14 +16,14 @@ import looks
 import numpy as np
 import product_index
 
-from serving.alone import make_request, open_service
+from serving.alone import make_request, open_service, silence
 from serving.engine import StartError
 from serving.errors import ModelFailed, ServingError
 from serving.model import check_file
 from serving.models import Handle
 from serving.progress import progress
 from serving.schema import SchemaError
-from serving.service import Array, Arrays
+from serving.service import Array, Arrays, Service
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
@@ -32,12 +33,12 @@ Pictures = list[tuple[str, Path]]  # product and file
 def main(arguments: list[str] | None = None) -> int:
     """Build the index and return the exit status."""
     asked = parser().parse_args(arguments)
-    logging.getLogger("monopod").addHandler(logging.NullHandler())  # tracebacks are for a server's log
+    silence()
     try:
         pictures = pictures_of(asked.pictures)
         service = open_service(asked.service)
         settings = service.settings
-        target = product_index.path_in(asked.service, settings)
+        target = target_of(service)
         check_file(asked.service / settings.model_path)
         model = looks.fingerprint(asked.service / settings.model_path)
         # Two vectors a picture, and two batches in the queue.
@@ -48,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         made = product_index.make(products, vectors, model)
         product_index.write(made, target)
     except (StartError, SchemaError, ServingError, OSError) as error:
-        print(isinstance(error, ModelFailed) and error.__cause__ or error, file=sys.stderr)
+        cause = error.__cause__ if isinstance(error, ModelFailed) else None  # its own words point to a server's log
+        print(cause or error, file=sys.stderr)
         return 1
     print(f"{target}: {len(made.names)} products of {len(products)} pictures, {made.facts()['kind']} search")
     return 0
@@ -64,7 +66,9 @@ def pictures_of(folder: Path) -> Pictures:
         if entry.name.startswith("."):
             continue
         inside = sorted(file for file in entry.iterdir() if not file.name.startswith(".")) if entry.is_dir() else [entry]
-        found += [(entry.name if entry.is_dir() else entry.stem, file) for file in inside]
+        # An accent may be a character of its own, as some Macs write names: one name, one product.
+        product = unicodedata.normalize("NFC", entry.name if entry.is_dir() else entry.stem)
+        found += [(product, file) for file in inside]
         wrong += [] if inside else [f"{entry}: a product without a picture"]
     wrong += [f"{file}: no picture; only {', '.join(SUFFIXES)} may lie here" for _, file in found if not is_picture(file)]
     wrong += [f"{file}: its product's name cannot be printed" for product, file in found if not product.isprintable()]
@@ -73,6 +77,17 @@ def pictures_of(folder: Path) -> Pictures:
     if not found:
         raise StartError(f"{folder}: holds no pictures; put them there as <product>/<view>.jpg or <product>.jpg")
     return found
+
+
+def target_of(service: Service) -> Path:
+    """Return where the index is to lie. Raises StartError where it cannot, before any work is lost by that."""
+    target = product_index.path_of(service)
+    if not os.access(target.parent, os.W_OK):
+        raise StartError(
+            f"{target.parent}: no folder that can be written to; the index is to lie there: make it, or name another in "
+            "value.py's options"
+        )
+    return target
 
 
 def is_picture(file: Path) -> bool:

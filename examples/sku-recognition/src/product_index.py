@@ -21,8 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.schema import Settings
-from serving.service import Array, StartError
+from serving.service import Array, Service, StartError
 
 logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells of each build of itself that it looks for, and misses
 import faiss  # noqa: E402
@@ -80,9 +79,9 @@ class Catalogue:
         return {"products": len(self.names), **vectors, **kind, "built": self.built}
 
 
-def path_in(folder: Path, settings: Settings) -> Path:
+def path_of(service: Service) -> Path:
     """Return where a service's index lies: what options of value.py say, in its folder unless it begins with /."""
-    return folder / str(settings.options.get("index", "model/products.index"))
+    return service.folder / service.option("index", "model/products.index")
 
 
 def make(pictures: Sequence[str], vectors: Array, model: str, exact_up_to: int = EXACT_UP_TO) -> Catalogue:

@@ -1,5 +1,6 @@
 """Product recognition: a picture in, the products of a catalogue that look most like it out."""
 
+from datetime import datetime
 from typing import Any
 
 import looks
@@ -23,15 +24,17 @@ class SkuRecognition(Service):
         self.unknown = self.metrics.counter("sku_unknown_total", "Pictures that look like no product of the index.")
         self.searches = self.metrics.counter("sku_searches_total", "Pictures looked up in the index.")
         products = self.metrics.gauge("sku_index_products", "Products in the index.")
+        built = self.metrics.gauge("sku_index_built_timestamp_seconds", "When the index was built, in seconds since 1970.")
         model = looks.fingerprint(self.folder / self.settings.model_path)
-        index = product_index.path_in(self.folder, self.settings)
+        path = product_index.path_of(self)
 
         def load() -> None:
             # One assignment: a search uses the catalogue that it began with, and takes its names from that one.
-            self.catalogue = product_index.read(index, model, nprobe)
+            self.catalogue = product_index.read(path, model, nprobe)
             products.set(len(self.catalogue.names))
+            built.set(datetime.fromisoformat(self.catalogue.built).timestamp())
 
-        self.watch(index, load)
+        self.watch(path, load)
         self.index = self.models.add("index", self.search, VECTORS, NEAREST, max_batch_size=16)
 
     def search(self, arrays: Arrays) -> Arrays:

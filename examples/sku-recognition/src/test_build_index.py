@@ -99,6 +99,33 @@ def test_a_folder_that_cannot_be_taken_is_told_in_words(tmp_path: Path, shop: Pa
     assert os.listdir(shop / "model") == ["efficientnet-lite0.onnx"]
 
 
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        ("missing/products.index", "/missing: no folder that can be written to; the index is to lie there"),
+        (7, "options says index = 7; it must be a text"),
+    ],
+)
+def test_a_place_where_no_index_can_lie_is_told_before_the_work(index: object, said: str, shop: Path) -> None:
+    settings = (EXAMPLE / "value.py").read_text()
+    (shop / "value.py").unlink()
+    (shop / "value.py").write_text(settings.replace('"model/products.index"', repr(index)))
+    (shop / "model/efficientnet-lite0.onnx").unlink()  # it would be asked for next
+    done = build(PRODUCTS, shop)
+    assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (1, True, 1), done.stderr
+
+
+def test_a_name_is_one_product_however_its_accents_are_written(tmp_path: Path, shop: Path) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"  # the second as some Macs and archives write it
+    pictures = tmp_path / "pictures"
+    (pictures / apart).mkdir(parents=True)
+    for name in (f"{composed}.jpg", f"{apart}/view.jpg"):
+        (pictures / name).write_bytes((PRODUCTS / "coffee-00.jpg").read_bytes())
+    assert "1 products of 2 pictures" in build(pictures, shop).stdout
+    made = read(shop / "model/products.index", fingerprint(shop / "model/efficientnet-lite0.onnx"), 1)
+    assert made.names == (composed,)
+
+
 def test_make_asks_for_the_pictures(tmp_path: Path) -> None:
     for words, said in (
         (("SERVICE=examples/sku-recognition",), "PICTURES is not given"),

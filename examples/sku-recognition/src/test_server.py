@@ -191,7 +191,7 @@ def test_an_index_is_exchanged_under_load_without_one_failed_request(folder: Pat
             answers.append(recognize(shop, picture(name)))
 
     assert recognize(shop, encoded(nuclei))[1]["product"] != "nuclei"
-    before = metric(shop, "monopod_reloads_total")
+    before, built = metric(shop, "monopod_reloads_total"), metric(shop, "sku_index_built_timestamp_seconds")
     with ThreadPoolExecutor(2) as customers:
         sent = [customers.submit(customer, name) for name in ("coins-11", "coffee-12")]
         try:
@@ -207,6 +207,7 @@ def test_an_index_is_exchanged_under_load_without_one_failed_request(folder: Pat
     assert {found["product"] for _, found in answers} == {"coins-11", "coffee-12"}
     assert recognize(shop, encoded(nuclei))[1]["product"] == "nuclei"
     assert metric(shop, "sku_index_products") == 101
+    assert built < metric(shop, "sku_index_built_timestamp_seconds") <= time.time()
     replace(folder / "model/products.index", hundred)
     until(lambda: metric(shop, "sku_index_products") == 100)
 
