@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import monopod
 from serving.engine import Engine, Hardware
-from serving.optimize import compare
+from serving.optimize import command, compare
 from serving.optimize.samples import MOST_ROWS
 from serving.tensors import Array
 from tests import small_models
@@ -81,8 +82,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         rows = [drawn(digit, size).tolist() for digit in range(10)]
         (samples / f"{size}.json").write_text(json.dumps({"data": rows}))
     (samples / "README.md").write_text("no client sends this")
-    command = [sys.executable, "-m", "monopod", "optimize", "--service", str(folder), "--samples", str(samples), "--json"]
-    ended = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, timeout=100)
+    line = [sys.executable, "-m", "monopod", "optimize", "--service", str(folder), "--samples", str(samples), "--json"]
+    ended = subprocess.run(line, cwd=ROOT / "src", capture_output=True, text=True, timeout=100)
     assert (ended.returncode, ended.stderr) == (0, "")
     return Made(folder, samples, json.loads(ended.stdout))
 
@@ -126,14 +127,14 @@ def test_a_copy_is_served_and_answers_the_same_labels(made: Made, kind: str, tmp
 
 
 def test_over_the_tolerance_nothing_is_written_and_the_cures_are_told(made: Made, tmp_path: Path, capsys: Captured) -> None:
-    words = refusal(
-        capsys, "--service", made.folder, "--samples", made.samples, "--output", tmp_path / "out", "--tolerance", "1e-6"
-    )
+    digits = ["--service", made.folder, "--samples", made.samples, "--output", tmp_path / "out", "--tolerance", "1e-6"]
+    words = refusal(capsys, *digits)
     assert "int8 differs by" in words
     assert "on average in output 'logits'; --tolerance allows 1e-06" in words
     assert (
         "nothing was written; what may help: more samples like real requests (80 rows were used), or --tolerance 0.01" in words
     )
+    assert "what may help: --tolerance 0.01" in refusal(capsys, *digits, "--fp16")  # it asks for no samples
     assert not (tmp_path / "out").exists()
 
 
@@ -145,6 +146,34 @@ def test_one_copy_over_the_tolerance_keeps_the_other_from_being_written(made: Ma
     assert "fp16 differs" not in words
     assert "or --fp16 alone" in words
     assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_is_full_at_the_second_copy_leaves_no_copy_at_all(made: Made, tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / ".digits.int8.onnx.part").symlink_to("/dev/full")
+    words = refusal(capsys, "--service", made.folder, "--samples", made.samples, "--output", tmp_path)
+    assert words.startswith(f"{tmp_path}: the copies cannot be written there (No space left on device); make room, or name")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_takes_no_copies_is_told_before_a_sample_is_sent(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(command, "record", None)
+    (tmp_path / "file").write_text("")
+    for output in (tmp_path / "file", tmp_path / "file/below"):
+        digits = ["--service", made.folder, "--samples", made.samples, "--output", output, "--json"]
+        assert refusal(capsys, *digits) == ""
+        assert optimized(*digits) == 1
+        report = json.loads(capsys.readouterr().out)
+        assert report["mistakes"] == [f"{output}: no folder that copies can be written to; name another one with --output"]
+
+
+def test_a_full_place_for_temporary_files_is_told_in_words(made: Made) -> None:
+    limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "bash", sys.executable, "-m", "monopod", "optimize"]
+    limited += ["--service", str(made.folder), "--samples", str(made.samples)]
+    ended = subprocess.run(limited, cwd=ROOT / "src", capture_output=True, text=True, timeout=100)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"{tempfile.gettempdir()}: File too large; TMPDIR names another folder for temporary files\n"
 
 
 def test_a_refusal_as_json_holds_its_words_and_its_figures(made: Made, tmp_path: Path, capsys: Captured) -> None:

@@ -6,9 +6,11 @@ Knows the command's arguments and the order of its steps. Does not know graphs o
 import contextlib
 import hashlib
 import json
+import os
 import sys
 import tempfile
 from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 
 from serving.alone import open_service, set_up, silence
@@ -33,6 +35,9 @@ def optimize_command(arguments: Namespace) -> int:
         return _fail("\n".join(error.mistakes), arguments.json)
     except (OptimizeError, StartError) as error:
         return _fail(str(error).replace(f"{arguments.service.resolve()}/", ""), arguments.json)
+    except OSError as error:
+        cure = "" if error.filename else "; TMPDIR names another folder for temporary files"  # only writing has no name
+        return _fail(f"{error.filename or tempfile.gettempdir()}: {error.strerror}{cure}", arguments.json)
     if arguments.json:
         print(words.as_json(report), end="")
         return int(bool(report.refused))
@@ -51,6 +56,8 @@ def _made(arguments: Namespace) -> words.Report:
     set_up(service)
     named = _named(service, arguments.model or service.settings.service_name, bool(arguments.model))
     assert named.file is not None
+    output = (arguments.output or named.file.parent).resolve()
+    _check_takes_files(output)
     with progress(len(files), "samples") as tell:
         samples = record(service, named, files, arguments.route, tell)
     for name in service.models.names():  # their memory is of no more use
@@ -69,7 +76,7 @@ def _made(arguments: Namespace) -> words.Report:
             variants=variants,
         )
         if not report.refused:
-            _write(report, named.file, arguments.output or named.file.parent, folder)
+            _write(report, named.file, output, folder)
     return report
 
 
@@ -99,20 +106,49 @@ def _variants(arguments: Namespace, named: Named, samples: Samples, work: Path) 
     return workshop.timed(copies)
 
 
+def _check_takes_files(folder: Path) -> None:
+    """Raise OptimizeError where files cannot be written: better now than after minutes of measuring."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise OptimizeError(f"{folder}: no folder that copies can be written to; name another one with --output")
+
+
 def _write(report: words.Report, file: Path, output: Path, folder: Path) -> None:
+    """Put the copies in place. Raises OptimizeError where that is not possible."""
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    for each in report.variants[1:]:
-        target = output.resolve() / f"{file.stem}.{each.kind}.onnx"
-        notes = {
-            "origin": file.name,
-            "origin_sha256": digest,
-            "kind": each.kind,
-            "samples": str(len(report.samples.rows)),
-            "difference_mean": f"{each.difference.mean:.6g}",
-            "difference_worst": f"{each.difference.worst:.6g}",
-        }
-        convert.write(each.file, target, notes)
-        report.written[each.kind] = _seen(target, folder)
+    targets = {each.kind: output / f"{file.stem}.{each.kind}.onnx" for each in report.variants[1:]}
+    try:
+        _put((targets[each.kind], convert.noted(each.file, _notes(each, file, digest, report))) for each in report.variants[1:])
+    except OSError as error:
+        cure = "make room, or name another folder with --output"
+        raise OptimizeError(f"{output}: the copies cannot be written there ({error.strerror}); {cure}") from None
+    report.written.update((kind, _seen(target, folder)) for kind, target in targets.items())
+
+
+def _notes(each: Variant, file: Path, digest: str, report: words.Report) -> dict[str, str]:
+    return {
+        "origin": file.name,
+        "origin_sha256": digest,
+        "kind": each.kind,
+        "samples": str(len(report.samples.rows)),
+        "difference_mean": f"{each.difference.mean:.6g}",
+        "difference_worst": f"{each.difference.worst:.6g}",
+    }
+
+
+def _put(files: Iterable[tuple[Path, bytes]]) -> None:
+    """Write files, each whole; where the disk is full, none of them. Raises OSError."""
+    parts: dict[Path, Path] = {}
+    try:
+        for target, content in files:
+            parts[target] = target.with_name(f".{target.name}.part")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            parts[target].write_bytes(content)
+        for target, part in parts.items():
+            os.replace(part, target)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
 
 
 def _seen(path: Path, folder: Path) -> str:

@@ -7,7 +7,6 @@ import contextlib
 import io
 import logging
 import math
-import os
 import platform
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -143,18 +142,13 @@ def narrow() -> bool:
     return True
 
 
-def write(made: Path, target: Path, notes: Mapping[str, str]) -> None:
-    """Put a converted model in place, whole or not at all, with notes in its metadata. Raises OSError."""
+def noted(made: Path, notes: Mapping[str, str]) -> bytes:
+    """Return a converted model's bytes, with notes in its metadata."""
     model = onnx.load(made)
     known = {each.key: each.value for each in model.metadata_props} | {f"monopod.{key}": text for key, text in notes.items()}
     onnx.helper.set_model_props(model, known)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    try:
-        part.write_bytes(model.SerializeToString())
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    content: bytes = model.SerializeToString()
+    return content
 
 
 class _Rows:

@@ -80,7 +80,8 @@ def refusal(report: Report) -> str:
     cures = []
     if any(math.isfinite(each.difference.mean) for each in report.refused):
         most = max(each.difference.mean for each in report.refused if math.isfinite(each.difference.mean))
-        cures = [f"more samples like real requests ({len(report.samples.rows)} rows were used)"]
+        if any(each.calibration for each in report.refused):
+            cures = [f"more samples like real requests ({len(report.samples.rows)} rows were used)"]
         cures += [f"--tolerance {math.ceil(most * 100) / 100:g} where the answers stay good enough"]
     others = [each.kind for each in report.variants[1:] if each not in report.refused]
     cures += [f"--{kind} alone" for kind in others]
