@@ -4,6 +4,7 @@ Knows sockets. Does not know Monopod.
 """
 
 import contextlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,8 +14,8 @@ Reply = Callable[[bytes, str], tuple[int, bytes]]
 
 
 @contextlib.contextmanager
-def answering(reply: Reply) -> Iterator[str]:
-    """Answer each request on its connection's thread, by a function of its body and content type."""
+def answering(reply: Reply, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Answer each request on its connection's thread, by a function of its body and content type. tls: speak it."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -39,8 +40,10 @@ def answering(reply: Reply) -> Iterator[str]:
             pass  # a client that Ctrl-C ended
 
     with Server(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
         thread.join()

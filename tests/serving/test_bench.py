@@ -1,12 +1,18 @@
 """monopod bench: what is sent, and what a person is told of it, of servers that refuse or are not there, and after Ctrl-C."""
 
 import asyncio
+import contextlib
 import json
 import signal
+import socket
+import ssl
+import struct
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +128,61 @@ def test_an_answer_that_is_no_json_is_shown_as_text() -> None:
     assert text_of(b"<html>\n  <h1>502 Bad Gateway</h1>") == "<html> <h1>502 Bad Gateway</h1>"
     assert text_of(b'["odd"]') == '["odd"]'
     assert len(text_of(b"\xff" * 1000)) == 300
+    assert text_of(b"\x1b[2Jgone") == "?[2Jgone"  # a terminal would obey
+
+
+def test_a_long_answer_is_read_to_its_end_and_not_kept() -> None:
+    async def ask(url: str) -> Answer:
+        async with client(url, [], {}, 20) as send:
+            return await send(0)
+
+    long = b"x" * 50_000_000
+    with answering(lambda body, kind: (500, long)) as url:
+        tracemalloc.start()
+        answer = asyncio.run(ask(url))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert (answer.kind, len(answer.text)) == ("500", 300)
+    assert most < 10_000_000
+
+
+@contextlib.contextmanager
+def resetting() -> Iterator[str]:
+    """Reset the first connection as soon as it has sent something. There is no answer for another one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reset() -> None:
+            connection, _ = server.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.recv(1)
+            connection.close()
+
+        threading.Thread(target=reset, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_in_words(
+    tmp_path: Path, needs: Callable[[str, str], str], capsys: Captured
+) -> None:
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    make = [needs("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with answering(lambda body, kind: (200, b""), context) as url:
+        status, found = bench(capsys, "--url", url, "--concurrency", "1", "--seconds", "0.1", "--warm-up", "0")
+    assert status == 1
+    assert {kind["name"] for kind in found["kinds"]} == {"certificate not trusted"}
+
+
+def test_a_password_in_the_url_is_sent_and_never_shown(capsys: Captured) -> None:
+    with answering(lambda body, kind: (200, b"")) as url:
+        with_password = url.replace("http://", "http://me:secret@")
+        status, found = bench(capsys, "--url", f"{with_password}/a", "--rate", "20", "--seconds", "0.1", "--warm-up", "0")
+    assert (status, found["request"]) == (0, f"GET {url}/a")
+    assert monopod.main(["bench", "--url", f"http://me:secret@127.0.0.1:{free_port()}"]) == 1
+    assert monopod.main(["bench", "--url", "http://me:secret@x:y"]) == 1
+    assert "secret" not in capsys.readouterr().err
 
 
 def test_a_server_that_dies_is_an_error_of_its_own_kind() -> None:
@@ -137,6 +198,10 @@ def test_a_server_that_dies_is_an_error_of_its_own_kind() -> None:
         raise ConnectionAbortedError
 
     assert asyncio.run(ask(f"http://127.0.0.1:{free_port()}")).kind == "connection refused"
+    with resetting() as url:
+        assert asyncio.run(ask(url)).kind == "connection reset"  # and not sent again in secret, which would be a timeout
+    with answering(lambda body, kind: (200, b"")) as url:
+        assert asyncio.run(ask(url.replace("http:", "https:"))).kind == "no TLS there"
     with answering(hang) as url:
         assert asyncio.run(ask(url)).kind == "timeout"
     with answering(cut_off) as url:
@@ -151,6 +216,8 @@ def test_a_server_that_dies_is_an_error_of_its_own_kind() -> None:
         (["--form", "image", "--url", "http://x/"], "--form 'image': write NAME=TEXT or NAME=@FILE"),
         (["--header", "bad", "--url", "http://x/"], "--header 'bad': write 'Name: value'"),
         (["--url", "localhost:8080"], "--url 'localhost:8080' is no URL of a service"),
+        (["--url", "http://[::1"], "--url 'http://[::1' is no URL of a service"),
+        (["--url", "http://localhost:0/"], "--url 'http://localhost:0/' is no URL of a service"),
         (["--data", "{}", "--vary", "--url", "http://x/"], "--vary: makes each picture a new file, but no picture is sent"),
         ([], "nothing to send: add --file PICTURE"),
         (["--file", COFFEE, "--service", "nowhere"], "value.py: cannot be read"),

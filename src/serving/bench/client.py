@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -19,9 +20,12 @@ from serving.bench.loops import Answer, Send
 
 REACH_SECONDS = 5.0
 LONGEST_TEXT = 300  # characters of what a server says that are shown
+MOST_KEPT = 2**16  # bytes of an answer
 LARGE = 2**20  # bytes; what is larger aiohttp wants as a file, and sends in pieces
 REASONS: list[tuple[type[BaseException], str]] = [
     (TimeoutError, "timeout"),
+    (aiohttp.ClientConnectorCertificateError, "certificate not trusted"),
+    (aiohttp.ClientSSLError, "no TLS there"),
     (ConnectionRefusedError, "connection refused"),
     (ConnectionResetError, "connection reset"),
     (BrokenPipeError, "connection reset"),
@@ -33,19 +37,29 @@ REASONS: list[tuple[type[BaseException], str]] = [
 
 def reach(url: str) -> None:
     """Open one connection to a URL's host. Raises BenchError, in words, where that is not possible."""
-    parts = urlsplit(url)
+    host, port = _place(url)
     try:
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
-        port = None
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port:
-        raise BenchError(f"--url {url!r} is no URL of a service; write it as http://localhost:8080/api/like/demo")
-    try:
-        socket.create_connection((parts.hostname, port), REACH_SECONDS).close()
+        socket.create_connection((host, port), REACH_SECONDS).close()
     except OSError as error:
         words = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
         cure = "start the service with `make serve`, or name where it runs with --url"
-        raise BenchError(f"{parts.scheme}://{parts.hostname}:{port} cannot be reached ({words}); {cure}") from None
+        shown = f"[{host}]" if ":" in host else host
+        raise BenchError(f"{urlsplit(url).scheme}://{shown}:{port} cannot be reached ({words}); {cure}") from None
+
+
+def without_password(url: str) -> str:
+    """Return a URL without the name and password that it may hold, to be shown."""
+    return re.sub(r"^(\w+://)[^/?#]*@", r"\1", url)
+
+
+def _place(url: str) -> tuple[str, int]:
+    """Return a URL's host and port. Raises BenchError."""
+    with contextlib.suppress(ValueError):  # a port that is no number, half an IPv6 address
+        parts = urlsplit(url)
+        port = {"http": 80, "https": 443}.get(parts.scheme, 0) if parts.port is None else parts.port
+        if parts.scheme in ("http", "https") and parts.hostname and port:
+            return parts.hostname, port
+    raise BenchError(f"--url {without_password(url)!r} is no URL of a service; write it as http://localhost:8080/api/like/demo")
 
 
 @contextlib.asynccontextmanager
@@ -63,6 +77,7 @@ async def client(
         headers={"User-Agent": "monopod-bench", "Accept-Encoding": "identity", **headers},
         timeout=aiohttp.ClientTimeout(total=timeout),
     )
+    session._retry_connection = False  # else a GET that failed is sent again, and the failure is not seen
     own = os.urandom(8).hex()  # of this run
 
     def request(number: int) -> Any:
@@ -77,7 +92,7 @@ async def client(
     async def send(number: int) -> Answer:
         try:
             async with request(number) as response:
-                content = await response.read()
+                content = await _beginning(response)
                 good = 200 <= response.status < 300
                 return Answer(str(response.status), "" if good else text_of(content))
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -94,12 +109,22 @@ def text_of(content: bytes) -> str:
         told = json.loads(text)
         if isinstance(told, dict):
             text = str(told.get("error") or told.get("msg") or text)
-    text = " ".join(text.split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Read an answer to its end, and return as much of it as may be shown: answers may be large, or never end."""
+    kept = b""
+    async for piece in response.content.iter_any():
+        kept += piece[: MOST_KEPT - len(kept)]
+    return kept
 
 
 def _reason(error: BaseException) -> str:
     cause = getattr(error, "os_error", error)
+    if isinstance(cause, OSError) and cause.errno:
+        cause = OSError(cause.errno, cause.strerror)  # aiohttp's own kinds hide which one it is
     for kind, words in REASONS:
         if isinstance(cause, kind) or isinstance(error, kind):
             return words

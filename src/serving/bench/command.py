@@ -35,7 +35,7 @@ def bench_command(arguments: Namespace) -> int:
     _allow_many_files()
     with progress(asked.warm_up + asked.seconds, "bench", " s") as tell:
         seen = asyncio.run(_measure(client.client(url, sent, headers, arguments.timeout, arguments.vary), asked, tell))
-    found, request = figures(seen), f"{'POST' if sent else 'GET'} {url}"
+    found, request = figures(seen), f"{'POST' if sent else 'GET'} {client.without_password(url)}"
     print((words.as_json if arguments.json else words.as_text)(found, asked, request), end="")
     return 130 if seen.stopped else 0 if found.good else 1
 
