@@ -78,11 +78,14 @@ class Graph:
         self.add("Mul", [floats, self.add("Gather", [scales, places], f"{output}_scale")], output)
 
     def pool(self) -> None:
-        """Sum the tokens that are no padding and bring the sum to length 1; the mean has the same direction."""
+        """Sum the tokens that are no padding and bring the sum to length 1; the mean has the same direction.
+
+        The sum is a product with the mask: onnxruntime 1.31 adds up in another order in a ReduceSum over a batch of one row.
+        """
         mask = self.add("Cast", ["attention_mask"], "pool_mask", to=TensorProto.FLOAT)
-        column = self.add("Unsqueeze", [mask, self.constant("pool_last", np.array([-1]))], "pool_column")
-        real = self.add("Mul", [TOKENS, column], "pool_real")
-        total = self.add("ReduceSum", [real, self.constant("pool_axis", np.array([1]))], "pool_sum", keepdims=0)
+        axis = self.constant("pool_axis", np.array([1]))
+        row = self.add("Unsqueeze", [mask, axis], "pool_row")
+        total = self.add("Squeeze", [self.add("MatMul", [row, TOKENS], "pool_product"), axis], "pool_sum")
         length = self.add("ReduceL2", [total], "pool_length", axes=[-1], keepdims=1)
         self.add("Div", [total, self.add("Max", [length, self.constant("tiny", TINY)], "pool_divisor")], OUTPUT)
 

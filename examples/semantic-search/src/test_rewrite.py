@@ -10,7 +10,7 @@ import pytest
 from embedding import OUTPUT
 from onnx import TensorProto, helper, numpy_helper
 from rewrite import rewritten
-from tokens import Tokens, inputs
+from tokens import LENGTHS, Row, Tokens, inputs
 
 MODEL = Path(__file__).parents[1] / "model"
 # Their vectors by all-MiniLM-L6-v2 as it was published, weights and products in float32, are in float32_vectors.npy.
@@ -43,6 +43,18 @@ def test_vectors_are_close_to_those_in_float32() -> None:
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
     assert cosines.min() > 0.98
     assert cosines.mean() > 0.99
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_row_has_the_same_vector_to_the_last_bit_in_a_batch_of_any_size(length: int) -> None:
+    rng, model = np.random.default_rng(length), session((MODEL / "minilm.onnx").read_bytes())
+    counts = rng.integers(LENGTHS[LENGTHS.index(length) - 1] + 1 if length > LENGTHS[0] else 3, length + 1, 8)
+    rows = [Row((101, *rng.integers(1000, 30000, count - 2).tolist(), 102), 0) for count in counts]
+    alone = np.concatenate([model.run([OUTPUT], inputs([row]))[0] for row in rows])
+    for size in (2, 3, 5, 8):
+        places = rng.permutation(8)[:size]
+        together = model.run([OUTPUT], inputs([rows[place] for place in places]))[0]
+        assert (together == alone[places]).all(), size
 
 
 def test_the_file_holds_its_weights_in_int8_and_none_twice() -> None:
