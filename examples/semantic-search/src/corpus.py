@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tokens import CHARACTERS
 
 from serving.service import Array, StartError
+
+LINE_BYTES = 1000  # of the file for each sentence that may be in it, so that no file takes the pod's memory
+BYTE_ORDER_MARK = "\ufeff"  # editors of Windows begin a file with it, and `cat` brings it into the middle of one
 
 
 @dataclass(frozen=True)
@@ -32,20 +36,35 @@ class Corpus:
 
 
 def read(path: Path, most: int) -> tuple[str, ...]:
-    """Return the sentences of a file: one a line, each once, without empty lines and those that begin with #.
+    """Return the sentences of a file: one a line, each once, without lines that show nothing and those that begin with #.
 
-    Raises StartError, in words, where there is no file, no sentence, more than `most`, or something else than UTF-8.
+    Raises StartError, in words, where there is no file, no sentence, more than `most`, or something else than lines of UTF-8.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        size, allowed = path.stat().st_size, most * LINE_BYTES
+        if size > allowed:
+            raise StartError(f"{path}: holds {size} bytes, at most {allowed} are read; is it one sentence a line?")
+        with path.open("rb") as file:
+            lines = (_sentence(line, f"{path}: line {number}") for number, line in enumerate(file, 1))
+            sentences = tuple(dict.fromkeys(filter(None, lines)))
     except FileNotFoundError:
         raise StartError(f"{path}: no such file; put a corpus there, one sentence a line") from None
-    except UnicodeDecodeError as error:
-        raise StartError(f"{path}: byte {error.start} is not UTF-8; save the corpus as UTF-8") from None
-    lines = (line.strip() for line in text.splitlines())
-    sentences = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+    except OSError as error:
+        raise StartError(f"{path}: cannot be read: {error.strerror}; put a text file there") from None
     if not sentences:
         raise StartError(f"{path}: holds no sentence; write one a line")
     if len(sentences) > most:
         raise StartError(f"{path}: holds {len(sentences)} sentences, at most {most} are searched (options in value.py)")
     return sentences
+
+
+def _sentence(line: bytes, where: str) -> str:
+    """Return the sentence of a line, "" for a remark or where there is nothing to see. Raises StartError."""
+    try:
+        text = line.decode().replace(BYTE_ORDER_MARK, "").strip()
+    except UnicodeDecodeError:
+        raise StartError(f"{where} is not UTF-8; save the corpus as UTF-8") from None
+    if len(text) > CHARACTERS:
+        raise StartError(f"{where} has {len(text)} characters, at most {CHARACTERS} are taken; write one sentence a line")
+    seen = any(character.isprintable() and not character.isspace() for character in text)
+    return text if seen and not text.startswith("#") else ""

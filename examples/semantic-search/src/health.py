@@ -15,21 +15,20 @@ AGE = 1.0  # seconds that the oldest row has waited
 def judged(vitals: Mapping[str, Any], corpus_sentences: int) -> dict[str, Any]:
     """Return a verdict, the reasons for it in words, and the numbers.
 
-    The verdict is "loading" without a corpus, else "short of memory", else "busy", else "ok".
+    The verdict is "short of memory", else "busy", else "ok". Before the start's end the platform answers 503 in its place.
     """
     memory = vitals["memory_bytes"] / vitals["memory_limit_bytes"]
     cores = vitals["cpu_cores"] / vitals["cpu_cores_asked"]
     queue = vitals["queue_rows"] / vitals["queue_limit"]
     age = vitals["oldest_seconds"]
-    loading = [] if corpus_sentences else ["no corpus is loaded yet"]
     short = [f"memory is at {memory:.0%} of its limit; {MEMORY:.0%} is much"] if memory >= MEMORY else []
     busy = [f"cores are at {cores:.0%} of those asked for; {CORES:.0%} is much"] if cores >= CORES else []
     busy += [f"the queue is at {queue:.0%} of its limit; {QUEUE:.0%} is much"] if queue >= QUEUE else []
     busy += [f"the oldest question has waited {age:.1f} s; {AGE:g} s is much"] if age >= AGE else []
-    verdict = "loading" if loading else "short of memory" if short else "busy" if busy else "ok"
+    verdict = "short of memory" if short else "busy" if busy else "ok"
     return {
         "verdict": verdict,
-        "reasons": loading + short + busy,
+        "reasons": short + busy,
         **vitals,
         "corpus_sentences": corpus_sentences,
         "thresholds": {"memory": MEMORY, "cores": CORES, "queue": QUEUE, "oldest_seconds": AGE},

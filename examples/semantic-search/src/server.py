@@ -10,12 +10,11 @@ import health
 import numpy as np
 from corpus import Corpus, read
 from embedding import WIDTH, embed, embed_slowly
-from tokens import Row, Tokens
+from tokens import CHARACTERS, Row, Tokens
 
 from serving.service import BadInput, Request, Service, TooLarge, route
 
 NEAREST, MOST = 5, 50  # sentences of an answer: where nothing is said, and at most
-LONGEST = 10_000  # characters of a question; what the tokenizer would take some 25 ms for
 EXAMPLE = {"question": "How do I send shoes back?"}
 SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -28,7 +27,7 @@ class SemanticSearch(Service):
     """
 
     example = EXAMPLE
-    corpus = Corpus((), np.empty((0, WIDTH), np.float32))  # until the start has loaded one: /health answers before
+    corpus = Corpus((), np.empty((0, WIDTH), np.float32))  # what setup's load adds to
 
     def setup(self) -> None:
         self.tokens = Tokens(self.folder / "model/tokenizer.json")
@@ -40,8 +39,8 @@ class SemanticSearch(Service):
             self.cut.labels(name)
         self.best = self.metrics.histogram("search_best_score", "Cosine of a question and its nearest sentence.", (), SCORES)
         self.size = self.metrics.gauge("search_corpus_sentences", "Sentences of the corpus.")
-        path = self.folder / "model/corpus.txt"
-        self.watch(path, lambda: self.load(read(path, int(self.settings.options.get("most_sentences", 50_000)))))
+        path, most = self.folder / "model/corpus.txt", self.option("most_sentences", 50_000, least=1, most=500_000)
+        self.watch(path, lambda: self.load(read(path, most)))
 
     def load(self, sentences: tuple[str, ...]) -> None:
         """Make these the corpus. A sentence that was in it keeps its vector, which does not hang on its batch."""
@@ -100,8 +99,8 @@ class SemanticSearch(Service):
         if len(texts) > self.settings.max_rows_per_request:
             raise TooLarge(f"{len(texts)} texts, at most {self.settings.max_rows_per_request} are taken; send them in parts")
         for text, name in zip(texts, names, strict=True):
-            if len(text) > LONGEST:
-                raise TooLarge(f"{name} has {len(text)} characters, at most {LONGEST} are taken; send its gist")
+            if len(text) > CHARACTERS:
+                raise TooLarge(f"{name} has {len(text)} characters, at most {CHARACTERS} are taken; send its gist")
         rows = [self.tokens.row(text) for text in texts]
         for row, name in zip(rows, names, strict=True):
             if not row.read:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpus import Corpus, read
+from tokens import CHARACTERS
 
 from serving.service import StartError
 
@@ -41,13 +42,21 @@ def test_a_file_is_read_without_remarks_empty_lines_and_doubles(tmp_path: Path) 
     assert read(path, 3) == ("Grüße 🙂", "one", "two")
 
 
+def test_byte_order_marks_and_lines_with_nothing_to_see_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_bytes("\ufeff# remark\r\none\n\u200b\n\u00a0\x00\n\ufeff# of a second file\n\ufefftwo\n👩\u200d🚀".encode())
+    assert read(path, 3) == ("one", "two", "👩\u200d🚀")
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
         (b"", "holds no sentence; write one a line"),
         (b"# only\n\n# remarks\n", "holds no sentence"),
-        (b"good\n\xff\xfe bad\n", "byte 5 is not UTF-8"),
+        (b"good\n\xff\xfe bad\n", "line 2 is not UTF-8; save the corpus as UTF-8"),
+        ("sentence\n".encode("utf-16"), "line 1 is not UTF-8"),
         (b"a\nb\nc\nd\n", "holds 4 sentences, at most 3 are searched"),
+        (b"x" * 3001, "holds 3001 bytes, at most 3000 are read"),
     ],
 )
 def test_a_file_that_is_no_corpus_is_told_in_words(tmp_path: Path, body: bytes, words: str) -> None:
@@ -55,6 +64,18 @@ def test_a_file_that_is_no_corpus_is_told_in_words(tmp_path: Path, body: bytes, 
     path.write_bytes(body)
     with pytest.raises(StartError, match=words):
         read(path, 3)
+
+
+def test_a_line_that_is_no_sentence_by_far_is_told_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("good\n" + "x" * (CHARACTERS + 1))
+    with pytest.raises(StartError, match="line 2 has 10001 characters, at most 10000 are taken; write one sentence a line"):
+        read(path, 100)
+
+
+def test_what_is_no_file_is_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="cannot be read: Is a directory; put a text file there"):
+        read(tmp_path, 100_000)
 
 
 def test_a_missing_file_is_told_in_words(tmp_path: Path) -> None:

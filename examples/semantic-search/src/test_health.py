@@ -34,7 +34,3 @@ def test_a_verdict_follows_from_the_thresholds_and_says_why(change: dict[str, An
     assert any(words.startswith(reason) for words in told["reasons"]) if reason else told["reasons"] == []
     assert told["memory_limit_bytes"] == 1000
     assert told["thresholds"]["memory"] == 0.85
-
-
-def test_without_a_corpus_it_is_loading() -> None:
-    assert judged(WELL, 0)["verdict"] == "loading"

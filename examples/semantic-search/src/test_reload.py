@@ -79,7 +79,8 @@ def test_a_corpus_that_cannot_be_read_changes_nothing_and_is_told(service: Runni
     until(lambda: query(service, "owl") == ["Owls hoot."])
     breaks: list[tuple[Callable[[], None], str]] = [
         (lambda: write(folder, b"# nothing\n"), "holds no sentence"),
-        (lambda: write(folder, b"bad \xff\n"), "byte 4 is not UTF-8"),
+        (lambda: write(folder, b"word " * 4_000_000), "line 1 has 19999999 characters"),
+        (lambda: write(folder, b"bad \xff\n"), "line 1 is not UTF-8"),
         ((folder / "model/corpus.txt").unlink, "no such file"),
     ]
     for broken, words in breaks:
@@ -142,12 +143,22 @@ def replaced(folder: Path, name: str, body: bytes | None) -> None:
 def test_a_start_without_one_of_its_files_ends_in_words(tmp_path: Path, name: str, body: bytes | None, words: str) -> None:
     folder = copy_of_the_example(tmp_path / "service", "Cats purr.\n")
     replaced(folder, name, body)
+    assert_start_ends(folder, f"{folder}/{words}")
+
+
+def test_a_start_with_a_limit_that_is_no_number_ends_in_words(tmp_path: Path) -> None:
+    folder = copy_of_the_example(tmp_path / "service", "Cats purr.\n")
+    settings = (folder / "value.py").read_text()
+    (folder / "value.py").write_text(settings.replace("50_000,", '"many",'))
+    assert_start_ends(folder, "value.py: options says most_sentences = 'many'; it must be a whole number from 1 to 500000")
+
+
+def assert_start_ends(folder: Path, words: str) -> None:
+    """The start ends with exit code 1 and a last line that begins with words; no traceback is shown."""
     service = launch(folder)
     try:
         assert service.process.wait(60) == 1
-        last = service.log.read_text().splitlines()[-1]
-        assert last.startswith(str(folder))
-        assert words in last
+        assert service.log.read_text().splitlines()[-1].startswith(words)
         assert "Traceback" not in service.log.read_text()
     finally:
         service.process.kill()

@@ -1,5 +1,7 @@
 """Texts to rows of tokens, with the real tokenizer."""
 
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,27 @@ def test_names_of_special_tokens_in_a_text_are_words(tokens: Tokens) -> None:
 @pytest.mark.parametrize("text", ["", "  \n", "\x00\u200b"])
 def test_a_text_without_a_word_has_nothing_to_read(tokens: Tokens, text: str) -> None:
     assert tokens.row(text).read == 0
+
+
+def test_other_threads_run_while_a_text_is_read_and_none_is_started(tokens: Tokens) -> None:
+    threads: list[int] = []
+    begun, end = threading.Event(), threading.Event()
+
+    def beat() -> None:
+        while not end.wait(0.001):
+            threads.append(len(os.listdir("/proc/self/task")))
+            begun.set()
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    assert begun.wait(30)
+    before = len(threads)
+    tokens.row("word " * 200_000)
+    during = threads[before:]
+    end.set()
+    thread.join()
+    assert len(during) > 10
+    assert len(set(threads)) == 1
 
 
 def test_padding_is_bounded() -> None:
