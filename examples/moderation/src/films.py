@@ -91,13 +91,33 @@ def sound() -> bytes:
     """Return an mp4 with sound alone."""
     out = io.BytesIO()
     with av.open(out, "w", "mp4") as file:
-        stream = file.add_stream("aac", rate=48000)
-        for number in range(50):
-            frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
-            frame.sample_rate, frame.pts = 48000, number * 1024
-            file.mux(stream.encode(frame))
-        file.mux(stream.encode(None))
+        _add_sound(file, file.add_stream("aac", rate=48000))
     return out.getvalue()
+
+
+def with_sound(container: str, codec: str, sound_codec: str) -> bytes:
+    """Return 1.8 seconds of one picture, with sound; in Matroska also with subtitles and a font, which travels as a file."""
+    out, shown = io.BytesIO(), picture("coffee.jpg")
+    with av.open(out, "w", container) as file:
+        target: Any = file.add_stream(codec, rate=25, options=QUICK.get(codec, {}))
+        _set_up(target, codec, shown.size)
+        heard = file.add_stream(sound_codec, rate=48000)
+        if container == "matroska":
+            file.add_stream("ass")
+            file.add_attachment("font.ttf", "application/x-truetype-font", bytes(2000))
+        for number in range(45):
+            file.mux(target.encode(_frame(shown, number / 25, target.pix_fmt)))
+        file.mux(target.encode(None))
+        _add_sound(file, heard)
+    return out.getvalue()
+
+
+def _add_sound(file: Any, stream: Any) -> None:
+    for number in range(84):
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        frame.sample_rate, frame.pts = 48000, number * 1024
+        file.mux(stream.encode(frame))
+    file.mux(stream.encode(None))
 
 
 @cache

@@ -9,10 +9,11 @@ from fractions import Fraction
 SIDE = 256  # pixels of a sample's side
 STEP = 1  # seconds between samples
 LEAST_MIB = 160  # of decode_mib: the libraries take 125 before anything is decoded
-MOST_BETWEEN = 240  # frames between samples, whatever their timestamps claim
+MOST_BETWEEN = 240  # frames between samples, whatever their timestamps claim: a second of a phone's slow motion
 
 # The first bytes of a container -> FFmpeg's name of it. What is not here is never opened: playlists and scripts name files.
 BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # one of them begins an mp4 or mov, after its length
+PHOTOS = (b"hei", b"hev", b"mif1", b"msf1", b"avi")  # what follows ftyp in HEIC and AVIF: pictures, in a video's container
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Refused(Exception):
 class Clock:
     """Samples the first frame, and the first one of each second after it.
 
-    Timestamps are the sender's claims. A frame without one comes a frame's time after the last; and where they stand still or
-    run backwards a frame is taken after MOST_BETWEEN others, so that no part of a video can hide behind them.
+    Timestamps are the sender's claims. A frame without one comes a frame's time after the last; and where they stand still,
+    run backwards or creep, a frame is taken after MOST_BETWEEN others, so that no part of a video can hide behind them.
     """
 
     def __init__(self, frame_time: Fraction):
@@ -102,7 +103,7 @@ class Clock:
 def container(video: bytes) -> str:
     """Return FFmpeg's name of a video's container, by its first bytes; "" for all but mp4, mov, webm, mkv and avi."""
     if video[4:8] in BOXES:
-        return "mov"
+        return "" if video[4:8] == b"ftyp" and video[8:12].startswith(PHOTOS) else "mov"
     if video[:4] == b"\x1aE\xdf\xa3":
         return "matroska"
     return "avi" if video[:4] == b"RIFF" and video[8:12] == b"AVI " else ""

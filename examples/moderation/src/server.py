@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import threading
 from typing import Any
@@ -53,7 +54,9 @@ class Moderation(Service):
         self.verdicts = self.metrics.counter("moderation_verdicts_total", "Pictures and videos judged.", ("of", "label"))
         self.refused = self.metrics.counter("moderation_videos_refused_total", "Videos not judged.", ("reason",))
         for reason in REASONS:
-            self.refused.labels(reason)  # there from the start, so that the first one is seen as an increase
+            self.refused.labels(reason)  # all are there from the start: the first one is an increase, and no sum is empty
+        for of, label in itertools.product(("image", "video"), ("safe", "nsfw")):
+            self.verdicts.labels(of, label)
 
     def try_decoder(self) -> None:
         """Run the decoder on what is no video: where it cannot run at all, the start is to fail. Raises RuntimeError."""
@@ -96,7 +99,7 @@ class Moderation(Service):
         scores = parts.scores()
         self.frames.inc(len(scores))
         frames = [
-            {"label": clock_words(at), "score": round(score, 4), "seconds": round(at, 3)}
+            {"label": f"nsfw at {clock_words(at)}", "score": round(score, 4), "seconds": round(at, 3)}
             for at, score in zip(seconds, scores, strict=True)
         ]
         of_all = {"share": round(self.rule.share(scores), 4), "seconds": round(ending.seconds, 3), "damaged": ending.damaged}

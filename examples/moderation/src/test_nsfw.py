@@ -1,9 +1,12 @@
 """The verdict's rule, and the model's rows."""
 
+import io
+
 import nsfw
 import numpy as np
 import pytest
 from PIL import Image
+from sampling import SIDE, Sample
 
 RULE = nsfw.Rule(frame_from=0.8, video_share=0.1, sure_from=0.95)
 
@@ -33,10 +36,25 @@ def test_a_threshold_is_above_0_and_up_to_1(value: float) -> None:
         nsfw.Rule(video_share=value)
 
 
+@pytest.mark.parametrize("turn", [0, -90, 90, 180])
+def test_a_videos_frame_becomes_what_the_same_picture_becomes(turn: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    upright = Image.fromarray(noise).rotate(turn)
+    assert np.array_equal(nsfw.of_sample(Sample(0, turn, noise[..., ::-1].tobytes())), nsfw.of_picture(upright))
+
+
 def test_the_models_rows_are_the_middle_in_blue_green_red_minus_the_mean() -> None:
-    picture = Image.new("RGB", (512, 512), (10, 20, 30))
-    picture.paste((200, 0, 0), (0, 0, 20, 512))  # the left 10 of 256 pixels: cut away
-    rows = nsfw.rows([nsfw.of_picture(picture)] * 2)
+    pixels = np.zeros((2, SIDE, SIDE, 3), np.uint8)
+    pixels[:, 16:240, 16:240] = 30, 20, 10
+    rows = nsfw.rows(list(pixels))
     assert rows.shape == (2, 224, 224, 3)
     assert rows.dtype == np.float32
-    assert rows.reshape(-1, 3).min(0).tolist() == rows.reshape(-1, 3).max(0).tolist() == [30 - 104, 20 - 117, 10 - 123]
+    assert (rows == (30 - 104, 20 - 117, 10 - 123)).all()
+
+
+def test_a_picture_is_shrunk_saved_as_a_jpeg_and_read_again_as_open_nsfw_was_meant_to_be_used() -> None:
+    assert nsfw.of_picture(Image.new("RGB", (512, 300), (10, 20, 30)))[0, 0] == pytest.approx([30, 20, 10], abs=1)
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8))
+    saved = io.BytesIO()
+    noise.save(saved, "JPEG")
+    assert np.array_equal(nsfw.of_picture(noise)[..., ::-1], np.asarray(Image.open(saved)))

@@ -106,6 +106,16 @@ def test_a_video_may_start_anywhere_and_come_in_fragments_or_without_a_length() 
         assert not ending.damaged
 
 
+@pytest.mark.parametrize(
+    ("container", "codec", "sound"),
+    [("mp4", "libx264", "aac"), ("matroska", "libx264", "aac"), ("webm", "libvpx", "libopus"), ("avi", "mpeg4", "libmp3lame")],
+)
+def test_sound_and_subtitles_and_files_beside_the_pictures_change_nothing(container: str, codec: str, sound: str) -> None:
+    samples, ending = read(films.with_sound(container, codec, sound))
+    assert [sample.seconds for sample in samples] == pytest.approx([0, 1], abs=0.05)
+    assert (ending.damaged, likeness(samples[0], COFFEE) < 8) == (False, True)
+
+
 def test_a_phones_video_is_turned_upright() -> None:
     video = films.sideways(films.film([ASTRONAUT.rotate(90, expand=True)], [0]))
     (sample,), _ = read(video)

@@ -41,6 +41,11 @@ def test_nothing_can_hide_behind_timestamps_that_stand_still_or_run_backwards() 
     assert len(taken([500 - at / 25 for at in range(1000)])) == 1 + 999 // (MOST_BETWEEN + 1)
 
 
+def test_between_frames_that_follow_each_other_too_fast_to_be_seen_further_ones_are_taken() -> None:
+    assert taken([at / 1000 for at in range(2000)]) == [0, 0.241, 0.482, 0.723, 0.964, 1, 1.241, 1.482, 1.723, 1.964]
+    assert taken([at / 240 for at in range(720)]) == [0, 1, 2], "a phone's slow motion is as any video"
+
+
 def test_the_end_is_the_latest_frames_and_a_frame_is_as_long_as_the_rate_says() -> None:
     clock = Clock(TWENTY_FIFTH)
     for time in (0, Fraction(3, 2), 1):
@@ -54,6 +59,11 @@ def test_containers_are_told_by_their_first_bytes_and_nothing_else_is_opened() -
     assert container(b"RIFF\0\0\0\0AVI LIST") == "avi"
     for other in (b"", b"#EXTM3U\n", b"ffconcat version 1.0\n", b"RIFF\0\0\0\0WAVE", b"G" + bytes(187), b"FLV\1", b"v=0\r\n"):
         assert container(other) == ""
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1", b"avif", b"avis"])
+def test_a_phones_photo_is_no_video_though_it_begins_like_one(brand: bytes) -> None:
+    assert container(b"\0\0\0\x18ftyp" + brand + bytes(20)) == ""
 
 
 def test_times_are_written_as_players_do() -> None:

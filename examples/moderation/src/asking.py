@@ -1,0 +1,58 @@
+"""For the tests: asks the service as its clients do, through sockets.
+
+Knows routes, bodies and metrics. Does not know what the answers should be.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import films
+import psutil
+
+from tests.running import ROOT, Running, get
+
+FOLDER = ROOT / "examples/moderation"
+ROUTE = "/api/like/moderation"
+COFFEE, ASTRONAUT = films.picture("coffee.jpg"), films.picture("astronaut.jpg")
+Answered = tuple[int, dict[str, Any]]
+
+
+def file(name: str) -> bytes:
+    return (ROOT / "examples/images" / name).read_bytes()
+
+
+def send(service: Running, body: bytes, kind: str, **headers: str) -> Answered:
+    status, answer = get(service.url + ROUTE, body, {"Content-Type": kind, **headers})
+    return status, json.loads(answer)
+
+
+def send_form(service: Running, *parts: tuple[str, bytes, str]) -> Answered:
+    """Send parts of a form: name, content, and a file's name, or "" for a field."""
+    body = b""
+    for name, content, filename in parts:
+        shown = f'; filename="{filename}"' if filename else ""
+        body += f'--line\r\nContent-Disposition: form-data; name="{name}"{shown}\r\n\r\n'.encode() + content + b"\r\n"
+    return send(service, body + b"--line--\r\n", "multipart/form-data; boundary=line")
+
+
+def send_video(service: Running, video: bytes, **headers: str) -> Answered:
+    return send(service, video, "video/mp4", **headers)
+
+
+def metric(service: Running, name: str) -> float:
+    found = re.search(rf"^{re.escape(name)} ([0-9.e+]+)$", service.metrics(), re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def children(service: Running) -> list[psutil.Process]:
+    return psutil.Process(service.process.pid).children(recursive=True)
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -1,0 +1,58 @@
+"""The alerts, by promtool: each fires on what it warns of, and not on what is usual."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.needed import program
+from tests.running import ROOT
+
+ALERTS = ROOT / "examples/moderation/alerts.yaml"
+STEP, HOURS = 5, 30  # minutes between two values of a series; how long all of them run
+# What a service counts from its start on: nothing.
+VERDICTS = [("verdicts_total", f'of="{of}", label="{label}"') for of in ("image", "video") for label in ("safe", "nsfw")]
+REFUSED = [("videos_refused_total", f'reason="{reason}"') for reason in ("busy", "codec", "memory")]
+
+
+def firing(tmp_path: Path, alert: str, **rates: tuple[float, float]) -> bool:
+    """Return whether an alert fires at the end. rates: of the series whose labels hold a text, with _ for what is between
+    them, how much each is counted up in a step: all the time but the last two hours, and in these."""
+    steps, last = HOURS * 60 // STEP, 120 // STEP
+    series = []
+    for name, labels in VERDICTS + REFUSED:
+        before, now = next((rate for words, rate in rates.items() if all(f'"{w}"' in labels for w in words.split("_"))), (0, 0))
+        values = f"0+{before}x{steps - last} {before * (steps - last) + now}+{now}x{last - 1}"
+        series.append({"series": f'moderation_{name}{{service="moderation", {labels}}}', "values": values})
+    none = [{"eval_time": f"{HOURS * 60 - STEP}m", "alertname": alert, "exp_alerts": []}]
+    test = {"interval": f"{STEP}m", "input_series": series, "alert_rule_test": none}
+    file = {"rule_files": [str(ALERTS)], "evaluation_interval": f"{STEP}m", "tests": [test]}
+    (tmp_path / "test.yaml").write_text(json.dumps(file))  # JSON is YAML
+    promtool = program("promtool", "prometheus")
+    done = subprocess.run([promtool, "test", "rules", tmp_path / "test.yaml"], capture_output=True, text=True)
+    told = done.stdout + done.stderr
+    assert done.returncode == 0 or f'Labels:{{alertname="{alert}"' in told, told
+    return done.returncode != 0
+
+
+USUAL = {"image_safe": (1000.0, 1000.0), "image_nsfw": (20.0, 20.0), "video_safe": (100.0, 100.0), "codec": (5.0, 5.0)}
+
+
+@pytest.mark.parametrize(
+    ("alert", "rates"),
+    [
+        ("ModerationNsfwSurge", {"image_nsfw": (20, 400)}),
+        ("ModerationNsfwSurge", {"image_nsfw": (0, 400)}),
+        ("ModerationVideosRefused", {"codec": (5, 60)}),
+        ("ModerationVideosRefused", {"video_safe": (0, 0), "codec": (0, 5)}),
+        ("ModerationVideosTurnedAway", {"busy": (0, 20)}),
+        ("ModerationVideosTurnedAway", {"video_safe": (0, 0), "busy": (0, 20)}),
+        ("ModerationHostileVideos", {"memory": (0, 2)}),
+    ],
+)
+def test_an_alert_fires_on_what_it_warns_of_and_not_on_what_is_usual(
+    tmp_path: Path, alert: str, rates: dict[str, tuple[float, float]]
+) -> None:
+    assert not firing(tmp_path, alert, **USUAL)
+    assert firing(tmp_path, alert, **USUAL | rates)

@@ -1,0 +1,194 @@
+"""What nobody should send, and too much at once: through sockets, each refused in words, and nothing is left behind."""
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import films
+import psutil
+import pytest
+from asking import COFFEE, ROUTE, children, file, metric, send, send_form, send_video, wait_until
+
+from tests.running import Running, post_json
+
+REFUSED: dict[str, tuple[Callable[[], bytes], int, str, str]] = {
+    "noise": (lambda: bytes(range(256)) * 40, 400, "container", "of no kind that is taken, by its first bytes; it may be mp4"),
+    "mpegts": (lambda: films.film([COFFEE], [0], "mpegts"), 400, "container", "of no kind that is taken"),
+    "a header cut off": (lambda: films.film([COFFEE] * 5, range(5))[:9000], 400, "broken", "its header is damaged or cut off"),
+    "a header of noise": (lambda: b"\0\0\0\x20ftypisom" + bytes(5000), 400, "broken", "its header is damaged or cut off"),
+    "matroska of nothing": (lambda: b"\x1aE\xdf\xa3" + bytes(500), 400, "broken", "its header is damaged or cut off"),
+    "sound": (films.sound, 400, "streams", "the video holds no stream of pictures; send a video"),
+    "two videos": (lambda: films.film([COFFEE], [0], streams=2), 400, "streams", "holds 2 streams of pictures"),
+    "a codec": (
+        lambda: films.film([COFFEE], [0], "matroska", "ffv1"),
+        400,
+        "codec",
+        "codec is ffv1; it may be h264, hevc, vp8",
+    ),
+    "no frame": (
+        lambda: (v := films.film([COFFEE] * 3, range(3)))[:48] + bytes(len(v) - 48 - 2000) + v[-2000:],
+        400,
+        "no_frame",
+        "no frame of it can be decoded",
+    ),
+    "a bomb": (films.bomb, 400, "no_frame", "no frame of it can be decoded"),
+    "4K": (lambda: films.film([films.picture("coffee.jpg", (3840, 2160))], [0]), 413, "too_many_pixels", "3840 x 2160 pixels"),
+    "4K midway": (
+        lambda: films.growing((320, 240), (3840, 2160)),
+        413,
+        "too_many_pixels",
+        "frames are 3840 x 2160 pixels, over the limit of 2088960; send it smaller",
+    ),
+    "three hours": (
+        lambda: films.film([COFFEE] * 3, [0, 1, 10799], "matroska"),
+        413,
+        "too_long",
+        "lasts 2:59:59 by its header; it may last 10:00, so send a part of it",
+    ),
+    "three hours that no header tells": (
+        lambda: films.film([COFFEE] * 3, [0, 1, 10799], "webm", "libvpx", live="1"),
+        413,
+        "too_long",
+        "has a frame at 2:59:59, whatever its header says",
+    ),
+    "1000 frames a second": (lambda: films.fast(36_001, 1000), 413, "too_many_frames", "over 36000 frames, the limit"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_video_that_is_not_to_be_judged_is_refused_in_words_and_counted(service: Running, what: str) -> None:
+    make, wanted, reason, words = REFUSED[what]
+    name = f'moderation_videos_refused_total{{reason="{reason}"}}'
+    before = metric(service, name)
+    status, answer = send_video(service, make())
+    assert (status, answer["reason"]) == (wanted, "bad_input" if wanted == 400 else "too_large"), answer
+    assert words in answer["error"]
+    assert metric(service, name) == before + 1
+    assert children(service) == []
+
+
+def test_a_damaged_video_is_judged_as_far_as_it_can_be_read_and_says_so(service: Running) -> None:
+    video = films.film([COFFEE.rotate(at) for at in range(40)], [at / 5 for at in range(40)], "webm", "libvpx")
+    status, answer = send_video(service, video[: len(video) // 2])
+    assert (status, answer["results"]["damaged"]) == (200, True)
+    assert 1 < answer["results"]["seconds"] < 7
+    assert len(answer["results"]["frames"]) < 8
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{url}\n#EXTINF:9,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile '{url}'\nfile 'file:///etc/passwd'\n",
+        ";FFMETADATA1\ntitle={url}\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+        '<?xml version="1.0"?><MPD><Period><BaseURL>{url}</BaseURL></Period></MPD>',
+        "{url}",
+        "file:///etc/passwd",
+    ],
+)
+def test_what_names_other_files_or_servers_is_unknown_and_opens_none(service: Running, script: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as bait:
+        port = bait.getsockname()[1]
+        body = script.format(url=f"http://127.0.0.1:{port}/clip.ts", port=port).encode()
+        for kind in ("video/mp4", "application/vnd.apple.mpegurl", "image/png"):
+            status, answer = send(service, body, kind)
+            assert status == (415 if kind.startswith("application") else 400)
+            assert "root:" not in json.dumps(answer)
+        assert "of no kind that is taken" in send_video(service, body)[1]["error"]
+        bait.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            bait.accept()
+
+
+def test_a_request_holds_a_picture_or_a_video_and_says_which(service: Running) -> None:
+    video, picture = films.film([COFFEE], [0]), file("coffee.jpg")
+    url = service.url + ROUTE
+    none = post_json(url, {"postid": "1"})
+    assert (none[0], "neither a picture nor a video came; send a picture" in none[1]["error"]) == (400, True)
+    for status, answer in (
+        send_form(service, ("image", picture, "a.jpg"), ("video", video, "a.mp4")),
+        send_form(service, ("image", picture, "a.jpg"), ("image", picture, "b.jpg")),
+        post_json(url, {"image": "aGk=", "video": "aGk="}),
+        send_video(service, b""),
+    ):
+        assert (status, answer["reason"]) == (400, "bad_input")
+    for kind in ("image/jpeg", "application/octet-stream"):
+        status, answer = send(service, video, kind)
+        assert (status, answer["error"][:27]) == (400, "a video came as a picture; ")
+
+
+def test_a_phones_heic_is_told_which_kinds_are_taken(service: Running) -> None:
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500)
+    for kind, words in (("image/heic", "not a picture of a kind that can be read; send JPEG"), ("video/mp4", "is of no kind")):
+        status, answer = send(service, heic, kind)
+        assert (status, words in answer["error"]) == (400, True), answer
+
+
+def test_broken_pictures_are_the_clients_400(service: Running) -> None:
+    whole = file("coffee.jpg")
+    for broken in (whole[: len(whole) // 2], b"no picture", b"\xff\xd8\xff" + bytes(500), b"GIF89a"):
+        status, answer = send(service, broken, "image/jpeg")
+        assert (status, answer["reason"]) == (400, "bad_input")
+    assert send(service, whole, "image/jpeg")[0] == 200
+
+
+def test_one_more_video_than_are_decoded_at_once_is_refused_and_pictures_go_on(service: Running) -> None:
+    heavy = films.heavy()
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(sending(service, heavy))
+        wait_until(lambda: len(children(service)) == 2)
+        status, answer = send_video(service, films.film([COFFEE], [0]))
+        assert (status, answer["reason"]) == (429, "queue_full")
+        assert "2 videos are being decoded, the most at once" in answer["error"]
+        assert send(service, file("coffee.jpg"), "image/jpeg")[0] == 200
+    wait_until(lambda: children(service) == [])
+    assert metric(service, 'moderation_videos_refused_total{reason="busy"}') == 1
+    assert send_video(service, films.film([COFFEE], [0]))[0] == 200
+
+
+@contextlib.contextmanager
+def sending(service: Running, video: bytes) -> Iterator[None]:
+    """Send a video, wait for no answer, and go away at the end of the block."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port)
+    connection.request("POST", ROUTE, video, {"Content-Type": "video/x-matroska"})
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def test_a_deadline_ends_the_decoding(service: Running) -> None:
+    began = time.monotonic()
+    status, answer = send_video(service, films.heavy(), **{"X-Request-Timeout-Ms": "800"})
+    assert (status, answer["reason"]) == (504, "deadline_passed")
+    assert time.monotonic() - began < 10, "all of it takes 20 s"
+    wait_until(lambda: children(service) == [])
+
+
+def test_hostile_videos_leave_the_services_memory_as_it_was(service: Running) -> None:
+    process = psutil.Process(service.process.pid)
+    bodies = [films.bomb(), films.growing((320, 240), (3840, 2160)), films.heavy()]
+    send_video(service, bodies[-1], **{"X-Request-Timeout-Ms": "800"})
+    before, most, done = process.memory_info().rss, 0, False
+
+    def watch() -> None:
+        nonlocal most
+        while not done:
+            most = max(most, process.memory_info().rss)
+            time.sleep(0.005)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for body in bodies:
+            assert send_video(service, body, **{"X-Request-Timeout-Ms": "800"})[0] in (400, 413, 504)
+    finally:
+        done = True
+        watcher.join()
+    assert most - before < 100 * 2**20, "the largest body has 12 MiB"
