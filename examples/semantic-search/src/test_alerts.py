@@ -1,0 +1,96 @@
+"""The alert rules over made-up series, by promtool: what fires, and what must not. The server's metrics have their names."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.needed import program
+from tests.running import running
+
+EXAMPLE = Path(__file__).parents[1]
+PROD, GREY = 'service="semantic-search", namespace="like"', 'service="semantic-search", namespace="grey"'
+QUIET, STEADY, EVERY_MINUTE = "0x120", "268x120", "0+{}x120"
+
+CASES = {
+    "a corpus that cannot be loaded": (
+        "SemanticSearchCorpusNotLoaded",
+        {f"monopod_reload_failures_total{{{PROD}}}": "0x110 1x10"},
+        True,
+    ),
+    "a service without failures": ("SemanticSearchCorpusNotLoaded", {f"monopod_reload_failures_total{{{PROD}}}": QUIET}, False),
+    "two pods of one track that differ": (
+        "SemanticSearchPodsDiffer",
+        {f'search_corpus_sentences{{{PROD}, pod="a"}}': STEADY, f'search_corpus_sentences{{{PROD}, pod="b"}}': "267x120"},
+        True,
+    ),
+    "a grey release with another corpus": (
+        "SemanticSearchPodsDiffer",
+        {f'search_corpus_sentences{{{PROD}, pod="a"}}': STEADY, f'search_corpus_sentences{{{GREY}, pod="b"}}': "300x120"},
+        False,
+    ),
+    "most questions without a sentence near": (
+        "SemanticSearchNothingNear",
+        {
+            f'search_best_score_bucket{{{PROD}, le="0.3"}}': EVERY_MINUTE.format(6),
+            f"search_best_score_count{{{PROD}}}": EVERY_MINUTE.format(10),
+        },
+        True,
+    ),
+    "some questions without a sentence near": (
+        "SemanticSearchNothingNear",
+        {
+            f'search_best_score_bucket{{{PROD}, le="0.3"}}': EVERY_MINUTE.format(4),
+            f"search_best_score_count{{{PROD}}}": EVERY_MINUTE.format(10),
+        },
+        False,
+    ),
+    "one strange question every ten minutes and no other": (
+        "SemanticSearchNothingNear",
+        {
+            f'search_best_score_bucket{{{PROD}, le="0.3"}}': EVERY_MINUTE.format(0.1),
+            f"search_best_score_count{{{PROD}}}": EVERY_MINUTE.format(0.1),
+        },
+        False,
+    ),
+    "questions that are cut all the time": (
+        "SemanticSearchQuestionsCut",
+        {f'search_tokens_cut_total{{{PROD}, of="request"}}': EVERY_MINUTE.format(120)},
+        True,
+    ),
+    "a corpus that was cut": (
+        "SemanticSearchQuestionsCut",
+        {f'search_tokens_cut_total{{{PROD}, of="corpus"}}': EVERY_MINUTE.format(120)},
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("alert", "series", "fires"), CASES.values(), ids=CASES)
+def test_an_alert_fires_for_what_it_names_alone(alert: str, series: dict[str, str], fires: bool, tmp_path: Path) -> None:
+    inputs = "".join(f"      - series: '{name}'\n        values: '{values}'\n" for name, values in series.items())
+    case = f"""rule_files: [{EXAMPLE / "alerts.yaml"}]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+{inputs}    promql_expr_test:
+      - expr: count(ALERTS{{alertname="{alert}", alertstate="firing"}}) or vector(0)
+        eval_time: 115m
+        exp_samples: [{{labels: "{{}}", value: {int(fires)}}}]
+"""
+    (tmp_path / "case.yaml").write_text(case)
+    promtool = program("promtool", "prometheus")
+    done = subprocess.run([promtool, "test", "rules", tmp_path / "case.yaml"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_series_that_a_rule_reads_is_one_that_the_server_shows() -> None:
+    rules = (EXAMPLE / "alerts.yaml").read_text()
+    read = re.findall(r"([a-z_]+)\{service=\"semantic-search\"(?:, (\w+=\"[^\"]+\"))?", rules)
+    assert len(read) >= 6
+    with running(EXAMPLE) as service:
+        page = service.metrics().splitlines()
+    for name, label in read:
+        assert any(re.match(rf"{name}(\{{| )", line) and label in line for line in page), (name, label)
