@@ -14,5 +14,5 @@ queue_limit = 64  # photos that may wait; the models' own queues follow from wha
 max_image_pixels = 24_000_000  # a photo's; a camera's 6000 x 4000
 
 # Where results are kept that all pods share; empty: each pod keeps its own. The environment's REDIS_URL goes before it, and is
-# the place for an address with a password.
+# the place for an address with a password: env_secret names the Kubernetes Secret that holds it.
 options = {"redis_url": ""}

@@ -74,6 +74,7 @@ class Finder:
     def _decode(self, request: Request, size: tuple[int, int]) -> Photo:
         """Return the photo with a longer side of one to two times LONGEST, or as it is where it is smaller."""
         share = min(1.0, mtcnn.LONGEST / max(size))
+        # The platform's own limit ends where a decoded picture may still have all its pixels.
         with _place(self._decoding, request.life), self._decode_seconds.time():
             picture = request.image(at_least=(int(size[0] * share), int(size[1] * share)))
             return open_photo(picture.reduce(max(1, max(picture.size) // mtcnn.LONGEST)))

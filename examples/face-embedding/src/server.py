@@ -16,7 +16,7 @@ from shared import Shared
 from serving.service import Array, BadInput, Request, Service, TooLarge, route
 
 THRESHOLD = 0.5  # distance of two embeddings below which they are one person's
-KEPT_BYTES = 64 * 2**20  # of results in the process: some 50,000 photos of a face or two
+KEPT_BYTES = 64 * 2**20  # of results in the process: some 50,000 photos of a face each
 CODE = ("pixels", "mtcnn", "align", "faces", "finder")  # what decides a result, beside the models
 
 
@@ -74,7 +74,7 @@ class FaceEmbedding(Service):
         distance = round(float(np.linalg.norm(vector - other_vector)), 4)
         same = distance < THRESHOLD
         return {
-            "label": "same person" if same else "two persons",
+            "label": "same person by likeness" if same else "two persons by likeness",
             "score": round(max(0.0, 1 - distance / (2 * THRESHOLD)), 4),  # no probability: 0.5 at the threshold
             "distance": distance,
             "same": same,
