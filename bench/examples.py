@@ -4,6 +4,7 @@ Knows the order and the table. Does not know what a line asks for, nor where in 
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ def main() -> int:
     )
     parser.add_argument("--service", type=Path, metavar="DIR", help="this one alone")
     alone = parser.parse_args().service
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends what was started, as Ctrl-C does
     folders = [alone.resolve()] if alone else sorted(path.parent for path in ROOT.glob("examples/*/value.py"))
     try:
         for folder in folders:

@@ -56,7 +56,10 @@ def start(line: str, url: str, path: str, *more: str) -> "subprocess.Popen[str]"
 
 def told(process: "subprocess.Popen[str]") -> dict[str, Any]:
     """Return what a bench line measured, as its --json says it. Raises BenchError where it could not measure."""
-    said, _ = process.communicate()
+    try:
+        said, _ = process.communicate()
+    finally:
+        process.terminate()  # after Ctrl-C it would go on without us
     found: dict[str, Any] = json.loads(said or "{}")
     if "kinds" not in found:
         words = "; ".join(found.get("mistakes", [])) or "what is wrong is above"

@@ -12,6 +12,7 @@ from bench import soak
 from bench.cgroup import V1, V2, group, places
 from bench.served import BenchError
 from serving.schema import Settings
+from tests.bench.ending import ended
 from tests.running import make_service
 
 MIB = 2**20
@@ -58,6 +59,13 @@ def test_memory_that_fills_up_first_and_jumps_later_does_not_grow() -> None:
 
 def test_memory_that_keeps_growing_grows_by_half_of_all() -> None:
     assert soak.growth([100 + number * 0.1 for number in range(400)]) == pytest.approx(20)
+
+
+def test_the_least_leak_that_would_fail_is_told_for_each_service() -> None:
+    row = soak.judge(settings(), told({"200": 1000}), [1.0] * 8, 0, "")
+    kept = soak.GROWTH_MB * 1000 / 500  # of half of the requests, which the two medians lie apart
+    assert soak.as_table([row], 60).splitlines()[2].split(" | ")[-2] == f"{kept:.0f} KB"
+    assert soak.as_table([soak.judge(settings(), told({}), [1.0] * 8, 0, "")], 60).splitlines()[2].split(" | ")[-2] == "-"
 
 
 def test_the_memory_after_each_quarter_is_told() -> None:
@@ -137,6 +145,16 @@ def test_a_service_that_outgrows_its_limit_is_seen_killed(tmp_path: Path) -> Non
         assert row.failures[0] == "over its memory of 256Mi it was killed"
         assert row.answered < row.requests
         assert time.monotonic() - began < 30
+
+
+def test_a_soak_that_is_told_to_end_leaves_no_group_and_no_process(tmp_path: Path) -> None:
+    if limits_can_be_set():
+        folder = make_service(tmp_path / "keeps", 'memory = "1Gi"', KEEPS.replace("BYTES", "0"))
+        (folder / "README.md").write_text(SPEED)
+        pid, status, left = ended("bench.soak", "--service", str(folder), "--seconds", "60", children=2)  # the server, its load
+        assert (status, left) == (130, [])
+        mounts, own = Path("/proc/self/mounts").read_text(), Path("/proc/self/cgroup").read_text()
+        assert [parent for parent, _ in places(mounts, own) if (parent / f"monopod-soak-small-{pid}").exists()] == []
 
 
 def test_a_service_that_does_not_start_is_a_row_and_not_the_end(tmp_path: Path) -> None:
