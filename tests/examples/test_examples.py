@@ -12,6 +12,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.examples.isolated import Isolated, isolated
+from tests.examples.shown import check_shown, curls
 from tests.running import ROOT
 
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/value.py"))
@@ -25,13 +26,6 @@ def monopod(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-m", "monopod", *words], cwd=ROOT, capture_output=True, text=True, timeout=100)
 
 
-def curl_lines(folder: Path) -> list[str]:
-    """Return the curl lines of an example's README, as they are pasted; one that ends in \\ goes on in the next."""
-    blocks = re.findall(r"(?:^    .*\n)+|```\w*\n(?:.*\n)*?```", (folder / "README.md").read_text(), re.MULTILINE)
-    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if line.startswith("curl ")]
-
-
 @pytest.fixture(scope="module", params=EXAMPLES, ids=lambda folder: folder.name)
 def service(request: pytest.FixtureRequest) -> Iterator[Isolated]:
     with isolated(request.param, {"REDIS_URL": "redis://127.0.0.1:1/0"}) as it:  # one that is not there fails nobody
@@ -43,6 +37,7 @@ def test_an_example_is_laid_out_like_the_root(folder: Path) -> None:
     assert [name for name in OWN_FILES if not (folder / name).is_file()] == []
     assert len((folder / "src/server.py").read_text().splitlines()) <= 125
     assert (folder / "page.png").read_bytes()[:4] == b"\x89PNG"
+    assert "](page.png)" in (folder / "README.md").read_text()
 
 
 @example
@@ -66,16 +61,21 @@ def test_every_model_is_there_and_whole_and_answers(folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_curl_lines_of_the_readme_are_answered_with_the_network_cut_off(service: Isolated, tmp_path: Path) -> None:
+def test_the_curl_lines_of_the_readme_are_answered_as_it_shows_with_the_network_cut_off(
+    service: Isolated, tmp_path: Path
+) -> None:
     assert service.run("ip -o link | cut -d: -f2; ip route; ip -6 route | grep -v ' dev lo '").stdout.split() == ["lo"]
     (tmp_path / "examples").symlink_to(ROOT / "examples")  # what is written beside it is not written into the repository
-    lines = curl_lines(service.folder)
-    assert lines
-    for line in lines:
+    lines = curls((service.folder / "README.md").read_text())
+    assert any(shown for _, shown in lines)
+    for line, shown in lines:
         done = service.run(f"{line} -sS --fail-with-body -o answer -w '%{{content_type}}'", tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         if done.stdout == "application/json":
-            assert json.loads((tmp_path / "answer").read_bytes())["msg"] == ""
+            answer = (tmp_path / "answer").read_text()
+            assert json.loads(answer)["msg"] == ""
+            if shown:
+                check_shown(line, shown, answer)
 
 
 def test_the_document_of_an_examples_routes_is_valid(service: Isolated) -> None:
@@ -84,7 +84,11 @@ def test_the_document_of_an_examples_routes_is_valid(service: Isolated) -> None:
 
 
 def test_every_loaded_model_speaks_the_open_inference_protocol(service: Isolated) -> None:
-    for name in json.loads(service.run("curl -sf localhost:8080/status").stdout)["models"]:
+    line, _ = curls((service.folder / "README.md").read_text())[0]
+    assert service.run(f"{line} -sf -o /dev/null").returncode == 0  # it loads what is loaded on first use
+    names = json.loads(service.run("curl -sf localhost:8080/status").stdout)["models"]
+    assert names
+    for name in names:
         told = json.loads(service.run(f"curl -sf localhost:8080/v2/models/{name}").stdout)
         assert told["name"] == name
         assert told["inputs"]

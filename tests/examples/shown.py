@@ -1,0 +1,36 @@
+"""What a README shows: its curl lines, and the answers below them, shortened by `...`.
+
+Knows the README's text. Does not know services.
+"""
+
+import re
+
+import pytest
+
+NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
+LEFT_OUT = re.compile(r",?\s*\.\.\.,?")
+LIVE = ("/stats", "/health")  # what these tell is another number each time
+CLOSE = {"rel": 0.02, "abs": 0.02}  # processors differ in the last digits
+
+
+def curls(readme: str) -> list[tuple[str, str]]:
+    """Return each curl line as it is pasted (one that ends in \\ goes on in the next), with the answer below it, or ""."""
+    found: list[tuple[str, str]] = []
+    for block in re.findall(r"(?:^    .*\n)+|```\w*\n(?:.*\n)*?```", readme, re.MULTILINE):
+        for line in map(str.strip, block.replace("\\\n", " ").splitlines()):
+            if line.startswith("curl "):
+                found.append((line, ""))
+            elif found and (line.startswith("{") or found[-1][1].count("{") > found[-1][1].count("}")):
+                found[-1] = (found[-1][0], found[-1][1] + line)
+    return found
+
+
+def check_shown(line: str, shown: str, answer: str) -> None:
+    """Fail where an answer is not what a README shows: other keys, texts or, but for live figures, other numbers."""
+    parts = [re.sub(NUMBER, "\0", part) for part in LEFT_OUT.split(shown)]
+    pattern = ".*?".join(re.escape(part).replace("\0", f"({NUMBER})") for part in parts)
+    found = re.fullmatch(pattern, answer.strip(), re.DOTALL)
+    assert found, f"{line}\nis answered by\n{answer[:2000]}\nthe README shows\n{shown}"
+    if not line.endswith(LIVE):
+        given, told = map(float, found.groups()), map(float, re.findall(NUMBER, LEFT_OUT.sub(" ", shown)))
+        assert list(given) == pytest.approx(list(told), **CLOSE), line
