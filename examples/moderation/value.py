@@ -35,6 +35,6 @@ options = {
     "most_pixels": 2_088_960,  # of a video's frame: 1920 x 1088
     "most_seconds": 600,
     "most_frames": 36_000,  # ten minutes at 60 a second
-    "decode_seconds": 60,  # of one core, for one video
+    "decode_seconds": 30,  # of one core, for one video; well below timeout_second, since the model computes on the same cores
     "decode_mib": 384,  # of memory, for one video
 }

@@ -42,9 +42,10 @@ class Reading(AbstractContextManager["Reading"]):
         with open(os.memfd_create("video"), "w+b") as file:  # a file without a disk, for the process to seek in
             file.write(video)
             file.seek(0)
-            # Its own session: a Ctrl-C in a terminal is for the service, which finishes what it has accepted.
+            # Its own session: a Ctrl-C in a terminal is for the service, which finishes what it has accepted. No environment:
+            # it may hold the service's secrets.
             self._process = subprocess.Popen(
-                command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+                command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, env={}
             )
 
     def __exit__(self, *_: object) -> None:

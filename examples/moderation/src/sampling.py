@@ -27,7 +27,7 @@ class Limits:
     most_pixels: int = 1920 * 1088
     most_seconds: int = 600
     most_frames: int = 36_000
-    decode_seconds: int = 60
+    decode_seconds: int = 30
     decode_mib: int = 384
 
     def __post_init__(self) -> None:

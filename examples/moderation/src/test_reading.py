@@ -245,6 +245,13 @@ def test_the_process_can_open_no_file_and_no_socket() -> None:
     assert done.stdout.splitlines() == ["Too many open files"] * 2
 
 
+def test_the_process_is_not_told_the_services_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    with Reading(films.heavy(), Limits(), make_request(seconds=30).life) as reading:
+        next(iter(reading))
+        assert decoders()[0].environ() == {}
+
+
 def test_a_reading_leaves_no_process_and_no_open_file() -> None:
     video, before = films.film(SIX, HALVES), psutil.Process().num_fds()
     for _ in range(5):
