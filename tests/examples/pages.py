@@ -49,7 +49,7 @@ def visit(page: Page, url: str, what: Visit) -> None:
         drop(page, picture, TYPES[picture.suffix])
     if not what.pictures:
         page.locator("#send").click()
-    expect(page.locator("#note")).to_contain_text("200 after", timeout=20_000)
+    expect(page.locator("#note")).to_contain_text("200 after", timeout=60_000)
     expect(page.locator("#bars li").nth(what.bars - 1)).to_be_visible()
     expect(page.locator("#bars")).to_contain_text(what.said)
     if what.outlines:
