@@ -1,0 +1,71 @@
+"""Requests that wait for their turn, behind more pictures than are looked at side by side."""
+
+import http.client
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.running import ROOT, Running, get, running
+
+COINS = (ROOT / "examples/images/coins.png").read_bytes()
+COFFEE = (ROOT / "examples/images/coffee.jpg").read_bytes()
+MANY = 12  # of which three at most are looked at side by side
+DETECT = "/api/like/instance-masks/detect"
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Running]:
+    with running(ROOT / "examples/instance-masks") as it:
+        get(it.url + DETECT, COFFEE, {"Content-Type": "image/jpeg"})  # the model is loaded
+        yield it
+
+
+@pytest.fixture
+def busy(service: Running) -> Iterator[list[http.client.HTTPConnection]]:
+    """Clients that have sent a picture with many windows each, and wait for the answer."""
+    clients = [http.client.HTTPConnection("127.0.0.1", service.port, timeout=30) for _ in range(MANY)]
+    for each in clients:
+        each.request("POST", DETECT + "?material=coins", COINS, {"Content-Type": "image/png"})
+    wait_until(service, "monopod_requests_in_progress", MANY)
+    yield clients
+    for each in clients:
+        each.close()
+    wait_until(service, "monopod_requests_in_progress", 0)
+
+
+def value(service: Running, metric: str) -> float:
+    line = re.search(rf"^{re.escape(metric)} (\S+)$", service.metrics(), re.MULTILINE)
+    return float(line[1]) if line else 0.0
+
+
+def wait_until(service: Running, metric: str, wanted: float) -> None:
+    end = time.monotonic() + 20
+    while value(service, metric) != wanted and time.monotonic() < end:
+        time.sleep(0.05)
+    assert value(service, metric) == wanted
+
+
+def pictures(service: Running, material: str) -> float:
+    return value(service, f'instance_masks_pictures_total{{material="{material}",model="common"}}')
+
+
+def test_a_deadline_that_passes_in_the_queue_is_a_504_at_once(service: Running, busy: list[http.client.HTTPConnection]) -> None:
+    before = pictures(service, "objects")
+    headers = {"Content-Type": "image/jpeg", "X-Request-Timeout-Ms": "300"}
+    status, body = get(service.url + DETECT, COFFEE, headers)
+    assert (status, json.loads(body)["reason"]) == (504, "deadline_passed")
+    assert value(service, "monopod_requests_in_progress") >= MANY - 1  # it was not held until a turn came
+    assert pictures(service, "objects") == before
+
+
+def test_pictures_of_clients_that_went_away_are_not_looked_at(service: Running, busy: list[http.client.HTTPConnection]) -> None:
+    gone = 'monopod_requests_total{code="499",reason="client_gone",route="detect"}'
+    before, coins = value(service, gone), pictures(service, "coins")
+    for each in busy:
+        each.close()
+    assert get(service.url + DETECT, COFFEE, {"Content-Type": "image/jpeg"})[0] == 200
+    assert value(service, gone) == before + MANY
+    assert pictures(service, "coins") == coins
