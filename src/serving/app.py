@@ -292,5 +292,5 @@ def _document(house: House, prefix: str) -> dict[str, Any]:
     ]
     specs = [model.spec for model in house.models.loaded()]
     service = house.service
-    ask = Ask(service.pictures, service.example, service.fields)
+    ask = Ask(service.pictures, service.videos, service.example, service.fields)
     return openapi.document(house.settings, specs, routes, prefix=prefix, ask=ask, version=house.version)

@@ -155,13 +155,12 @@ def _own(settings: Settings, model: ModelSpec | None, ask: Ask, *, again: bool) 
     body = openapi_bodies.of_service(settings, model, ask)
     answer = _object(required=["results", "msg"], results={}, msg=_STRING, **openapi_bodies.ids(openapi_bodies.ID))
     end = "_in_pod" if again else ""
+    ask_it = f"Ask {settings.service_name}."
+    post = _operation("service", f"answer{end}", ask_it, _json(answer), body=body, parameters=openapi_bodies.ids_in_url())
     page = _operation("service", f"page_folder{end}", "Leads to the page, which is a folder below.", {})
     page["responses"]["307"] = {"description": "The page's place."}
     del page["responses"]["200"]
-    return {
-        "post": _operation("service", f"answer{end}", f"Ask {settings.service_name}.", _json(answer), body=body),
-        "get": page,
-    }
+    return {"post": post, "get": page}
 
 
 def _about() -> Json:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving import openapi_tensors
-from serving.inputs import MOST_PICTURES
+from serving.inputs import IDS, MOST_PICTURES
 from serving.openapi_tensors import STRING
 from serving.schema.settings import Settings
 from serving.tensors import ModelSpec
@@ -36,12 +36,13 @@ class OwnRoute:
 
 @dataclass(frozen=True)
 class Ask:
-    """What the service's own answer is asked with. pictures: a picture may be the whole body. example: a JSON body, or None.
+    """What the service's own answer is asked with. pictures, videos: one may be the whole body. example: a JSON body, or None.
 
     fields: name -> values to choose from.
     """
 
     pictures: bool = False
+    videos: bool = False
     example: Any = None
     fields: Choices = field(default_factory=dict)
 
@@ -51,24 +52,24 @@ def of_service(settings: Settings, model: ModelSpec | None, ask: Ask) -> Json:
     file: Json = {"type": "string", "format": "binary", "minLength": 1}
     text: Json = {"type": ["string", "null"], "minLength": 1, "description": "Base64, or an http(s) URL of an allowed host."}
     several: Json = {"type": ["array", "null"], "items": text | {"type": "string"}, "minItems": 1, "maxItems": MOST_PICTURES}
-    fields = ids(ID) | _choices(ask.fields) | {"image": text, "images": several, "video": text, "data": {}}
-    parts = ids(STRING) | _choices(ask.fields) | {"image": file, "video": file, "data": STRING}
+    written: Json = {"image": text, "images": several, "data": {}} | ({"video": text} if ask.videos else {})
+    attached: Json = {"image": file, "data": STRING} | ({"video": file} if ask.videos else {})
 
-    def one(*names: str) -> Json:
-        return {"anyOf": [{"required": [name]} for name in names]} if ask.pictures else {}
+    def of(parts: Json, ids_: Json) -> Json:
+        one = {"anyOf": [{"required": [name]} for name in parts]} if ask.pictures or ask.videos else {}
+        return {"type": "object", "properties": ids_ | _choices(ask.fields) | parts} | one
 
     body: Json = {
-        "application/json": {"schema": {"type": "object", "properties": fields} | one("image", "images", "video", "data")},
-        "multipart/form-data": {
-            "schema": {"type": "object", "properties": parts, "minProperties": 1} | one("image", "video", "data")
-        },
+        "application/json": {"schema": of(written, ids(ID))},
+        "multipart/form-data": {"schema": of(attached, ids(STRING)) | {"minProperties": 1}},
     }
-    rows = None if model is None or ask.pictures or ask.example else openapi_tensors.data_example(model, settings)
+    files = [kind for kind, taken in (("image/*", ask.pictures), ("video/*", ask.videos)) if taken]
+    rows = None if model is None or files or ask.example else openapi_tensors.data_example(model, settings)
     example = ask.example if rows is None else {"data": rows}
     if example is not None:
         body["application/json"]["example"] = example
-    if ask.pictures:
-        body |= dict.fromkeys(("image/*", "video/*", "application/octet-stream"), {"schema": file})
+    if files:
+        body |= dict.fromkeys((*files, "application/octet-stream"), {"schema": file})
     return body
 
 
@@ -90,4 +91,9 @@ def _choices(fields: Choices) -> Json:
 
 
 def ids(schema: Json) -> Json:
-    return dict.fromkeys(("postid", "uid", "seqid"), schema)
+    return dict.fromkeys(IDS, schema)
+
+
+def ids_in_url() -> list[Json]:
+    """Return the ids as parameters of a URL, for bodies that are a file's bytes."""
+    return [{"name": name, "in": "query", "required": False, "description": "Echoed.", "schema": STRING} for name in IDS]

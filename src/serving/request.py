@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from serving import images
 from serving.errors import BadInput
-from serving.inputs import KINDS, Payload, converted
+from serving.inputs import IDS, KINDS, Payload, converted
 from serving.lifetime import Lifetime
 from serving.tensors import Arrays
 
@@ -29,7 +29,8 @@ class Request:
     """One request as a service sees it.
 
     data: the JSON value under "data". fields: what else the client sent, by name; values of a form are texts.
-    query: the part of the URL after "?". ids: postid, uid and seqid, which the platform echoes by itself.
+    query: the part of the URL after "?". ids: postid, uid and seqid, of the body or else of the URL (a file's
+    bytes hold none), which the platform echoes by itself.
     image_files: every picture as it came. image_bytes and video_bytes: the one file as it came, or None.
     id: what logs and the answer's X-Request-Id say.
     """
@@ -53,7 +54,7 @@ class Request:
 
     @property
     def ids(self) -> Mapping[str, Any]:
-        return self.payload.ids
+        return {name: self.query[name] for name in IDS if name in self.query} | self.payload.ids
 
     @property
     def image_files(self) -> tuple[bytes, ...]:
@@ -138,8 +139,7 @@ class Request:
         if len(files) == count:
             return files
         raise BadInput(
-            f"{len(files)} pictures in the request, it takes {count}; send each with -F image=@file, or JSON with images, an "
-            "array"
+            f"pictures in the request: {len(files)}, it takes {count}; each with -F image=@file, or an array images in JSON"
         )
 
     def _one_image(self) -> bytes:

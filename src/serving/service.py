@@ -66,8 +66,10 @@ class Service:
     """
 
     # What the page, /openapi.json and the start's curl line offer for the service's own route: pictures where a subclass that
-    # reads request.image() says True (with the curl line's, from the repository's root), and else an example of the JSON body.
+    # reads request.image() says True (with the curl line's, from the repository's root), videos where one reads
+    # request.video_bytes, and else an example of the JSON body.
     pictures = False
+    videos = False
     example_image = "examples/images/coffee.jpg"
     example: Any = None
     fields: Mapping[str, Sequence[str]] = {}  # fields that stand beside a picture, with the values that may be chosen

@@ -26,13 +26,14 @@ class Visit:
     outlines: int = 0
     bars: int = 1
     said: str = ""
+    offered: str = "Choose a picture"
     fields: tuple[tuple[str, str], ...] = ()
 
 
 VISITS = {
     "face-embedding": Visit((IMAGES / "astronaut.jpg",), outlines=1, said="face"),
     "instance-masks": Visit((IMAGES / "coins.png",), outlines=24, bars=24, said="coin", fields=(("material", "coins"),)),
-    "moderation": Visit((IMAGES / "clip.mp4",), bars=4, said="safe"),
+    "moderation": Visit((IMAGES / "clip.mp4",), bars=4, said="safe", offered="Choose a picture or a video"),
     "semantic-search": Visit(bars=3),
     "sku-recognition": Visit((ROOT / "examples/sku-recognition/model/products" / "china-01.jpg",), bars=3),
 }
@@ -45,6 +46,8 @@ def visit(page: Page, url: str, what: Visit) -> None:
     expect(page.locator("#ready")).to_have_text("ready")
     for name, value in what.fields:
         page.get_by_label(name).select_option(value)
+    if what.pictures:
+        expect(page.locator("#kinds")).to_have_text(what.offered)
     for picture in what.pictures:
         drop(page, picture, TYPES[picture.suffix])
     if not what.pictures:

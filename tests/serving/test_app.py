@@ -97,6 +97,16 @@ def test_ids_are_echoed_as_they_came(demo: Running) -> None:
     assert json.loads(body)["uid"] == "42"
 
 
+def test_ids_in_the_url_are_echoed_too_since_a_files_bytes_hold_none(demo: Running) -> None:
+    status, body = get(demo.url + "/api/demo?postid=p-1&uid=7&more=1", COFFEE, JPEG)
+    answer = json.loads(body)
+    assert (status, answer["postid"], answer["uid"]) == (200, "p-1", "7")
+    assert not {"seqid", "more"} & set(answer)
+    image = base64.b64encode(COFFEE).decode()
+    _, told = post_json(demo.url + "/api/demo?postid=url&uid=7", {"image": image, "postid": "body"})
+    assert (told["postid"], told["uid"]) == ("body", "7")
+
+
 @pytest.mark.parametrize("prefix", ["", *PREFIXES])
 def test_everything_answers_under_every_prefix(demo: Running, prefix: str) -> None:
     for path in ("/", "/status", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/demo"):

@@ -117,6 +117,17 @@ def test_a_service_without_pictures_offers_none_and_shows_an_example_of_its_data
     assert "image/*" in described("pictures")["paths"]["/api/demo"]["post"]["requestBody"]["content"]
 
 
+@pytest.mark.parametrize("videos", [False, True])
+def test_videos_are_offered_where_a_service_judges_them(videos: bool) -> None:
+    told = document(DEMO, [IMAGE], (), prefix="", ask=Ask(pictures=True, videos=videos), version="1")
+    taken = told["paths"]["/api/demo"]["post"]["requestBody"]["content"]
+    assert ("video/*" in taken) is videos
+    for kind in ("application/json", "multipart/form-data"):
+        schema = taken[kind]["schema"]
+        assert ("video" in schema["properties"]) is videos
+        assert ({"required": ["video"]} in schema["anyOf"]) is videos
+
+
 def test_own_routes_keep_their_methods_and_tell_their_variables() -> None:
     paths = described("own routes and no model")["paths"]
     assert set(paths["/query"]) == {"post"}

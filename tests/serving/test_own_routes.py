@@ -68,7 +68,7 @@ def test_two_pictures_come_as_a_form_sends_them(own: Running) -> None:
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_another_number_of_pictures_is_a_400_in_words(own: Running, count: int) -> None:
     files = f"-F image=@{COFFEE} " * count or "-X POST "
-    assert f"{count} pictures in the request, it takes 2" in asked(own, f"{files} {{url}}/pair")["error"]
+    assert f"pictures in the request: {count}, it takes 2" in asked(own, f"{files} {{url}}/pair")["error"]
 
 
 def test_a_picture_tells_the_size_it_was_sent_in(own: Running) -> None:

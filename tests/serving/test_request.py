@@ -106,5 +106,5 @@ def test_a_request_of_several_pictures_comes_apart_into_one_for_each() -> None:
         (b"one", 3, "id"),
         (b"two", 3, "id"),
     ]
-    with pytest.raises(BadInput, match="2 pictures in the request, it takes 1"):
+    with pytest.raises(BadInput, match="pictures in the request: 2, it takes 1"):
         whole.apart(1)

@@ -29,7 +29,7 @@ class Moderation(Service):
     is memory. No thread takes one of the two semaphores while it has the other.
     """
 
-    pictures = True
+    pictures = videos = True
 
     def setup(self) -> None:
         options: dict[str, Any] = {"most_videos": 2} | self.settings.options
