@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         cause = error.__cause__ if isinstance(error, ModelFailed) else None  # its own words point to a server's log
         print(cause or error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        os._exit(130)  # at once: the model still works on a batch, and the interpreter cannot end around that
     print(f"{target}: {len(made.names)} products of {len(products)} pictures, {made.facts()['kind']} search")
     return 0
 

@@ -136,6 +136,19 @@ def test_make_asks_for_the_pictures(tmp_path: Path) -> None:
         assert said in done.stderr
 
 
+def test_ctrl_c_ends_the_work_without_a_word_and_leaves_nothing_behind(shop: Path) -> None:
+    # The second batch of pictures is interrupted while the model still works on the first.
+    code = (
+        "import itertools, build_index, looks; whole, calls = looks.whole_and_middle, itertools.count()\n"
+        "def interrupted(request):\n    if next(calls) > 8: raise KeyboardInterrupt\n    return whole(request)\n"
+        f"looks.whole_and_middle = interrupted; build_index.main([{str(PRODUCTS)!r}, '--service', {str(shop)!r}])"
+    )
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, cwd=EXAMPLE / "src", capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert os.listdir(shop / "model") == ["efficientnet-lite0.onnx"]
+
+
 def test_a_model_that_is_missing_or_broken_is_told_in_words(shop: Path) -> None:
     model = shop / "model/efficientnet-lite0.onnx"
     model.unlink()
