@@ -5,6 +5,7 @@ Knows the command line. Imports a half only when a command needs it: the image o
 
 import argparse
 import gc
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -197,7 +198,7 @@ def _conversion_of(parser: argparse.ArgumentParser) -> None:
 
 
 def _load_of(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", default="", help="where to send (default: the service's own route on localhost:8080)")
+    parser.add_argument("--url", help="where to send (default: the service's own route on localhost:8080)")
     many: dict[str, Any] = {"action": "append", "default": []}
     parser.add_argument("--file", "--image", type=Path, **many, help="a picture or video to send; several are sent in turn")
     parser.add_argument("--data", metavar="TEXT|@FILE", **many, help="JSON to send; several are sent in turn")
@@ -225,9 +226,7 @@ def _count(text: str) -> int:
 
 
 def _positive(text: str) -> float:
-    if not (number := _not_negative(text)):
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0")
-    return number
+    return _number(text, "above 0, up to a million", lambda number: number > 0)
 
 
 def _reason(text: str) -> str:
@@ -238,12 +237,16 @@ def _reason(text: str) -> str:
 
 
 def _not_negative(text: str) -> float:
+    return _number(text, "from 0 to a million", lambda number: number >= 0)
+
+
+def _number(text: str, allowed: str, is_allowed: Callable[[float], bool]) -> float:
     try:
         number = float(text)
     except ValueError:
-        number = -1
-    if not 0 <= number <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 0 to a million")
+        number = math.nan
+    if not (is_allowed(number) and number <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number {allowed}")
     return number
 
 

@@ -216,6 +216,7 @@ def test_a_server_that_dies_is_an_error_of_its_own_kind() -> None:
         (["--form", "image", "--url", "http://x/"], "--form 'image': write NAME=TEXT or NAME=@FILE"),
         (["--header", "bad", "--url", "http://x/"], "--header 'bad': write 'Name: value'"),
         (["--url", "localhost:8080"], "--url 'localhost:8080' is no URL of a service"),
+        (["--url", ""], "--url '' is no URL of a service"),  # as a shell writes a variable that is not set
         (["--url", "http://[::1"], "--url 'http://[::1' is no URL of a service"),
         (["--url", "http://localhost:0/"], "--url 'http://localhost:0/' is no URL of a service"),
         (["--data", "{}", "--vary", "--url", "http://x/"], "--vary: makes each picture a new file, but no picture is sent"),

@@ -24,7 +24,7 @@ def bench_command(arguments: Namespace) -> int:
     """Return 0 where at least one answer was 2xx, 130 where Ctrl-C ended the run (what was measured is printed), else 1."""
     try:
         sent, headers = _sent(arguments), dict(map(_header, arguments.header))
-        url = arguments.url or _own_url(arguments)
+        url = _own_url(arguments) if arguments.url is None else arguments.url
         client.reach(url)
     except (BenchError, SchemaError) as error:
         return _fail(str(error), arguments.json)
@@ -48,7 +48,7 @@ async def _measure(sender: AbstractAsyncContextManager[Send], asked: Load, tell:
 def _sent(arguments: Namespace) -> list[Body]:
     """Return the bodies. Nothing at all is a GET, of another URL than the service's own route: there a GET is the page."""
     found = bodies(arguments.file, arguments.data, arguments.form)
-    if not found and not arguments.url:
+    if not found and arguments.url is None:
         raise BenchError("nothing to send: add --file PICTURE, --data '{...}' or --form NAME=@FILE; GET needs a --url")
     if arguments.vary and all(len(body.pieces) == 1 for body in found):
         raise BenchError("--vary: makes each picture a new file, but no picture is sent; leave it out")
