@@ -53,7 +53,7 @@ SERVING_LAYERS: list[tuple[str, ...]] = [
         "serving.front.parser",
         "serving.drain",
     ),
-    ("serving.protocol.fields", "serving.openapi_tensors", "serving.calls", "serving.front.channel"),
+    ("serving.protocol.fields", "serving.openapi_tensors", "serving.calls", "serving.front.channel", "serving.options"),
     ("serving.openapi_bodies", "serving.request"),
     ("serving.protocol.values", "serving.batcher", "serving.openapi", "serving.front.server"),
     ("serving.protocol.binary", "serving.protocol.v1", "serving.model", "serving.front"),

@@ -5,6 +5,7 @@ Knows clocks. Does not know what the request asks for.
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from serving.errors import ClientGone, DeadlinePassed
 
@@ -65,3 +66,10 @@ class Lifetime:
         self._on_abandon.append(wake)
         if self.abandoned:
             wake()
+
+
+class HasLifetime(Protocol):
+    """A request, as far as a model wants to know it."""
+
+    @property
+    def life(self) -> Lifetime: ...

@@ -7,17 +7,17 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from serving.batcher import Batcher
-from serving.engine import Engine, EngineError, Hardware, StartError
+from serving.engine import Engine, EngineError, StartError
 from serving.errors import BadInput, ModelFailed, ServingError, TooLarge
 from serving.lifetime import Lifetime
 from serving.memory import trim
+from serving.options import Options
 from serving.priority import yield_to_others
 from serving.rows import key_of
 from serving.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec
@@ -38,22 +38,6 @@ class Observer(Protocol):
     def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None: ...
 
     def model_unloaded(self, model: str) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a model is run. Rows, seconds and bytes as in value.py's settings of the same names.
-
-    warmup_shapes: input -> sizes of one row, for inputs that leave sizes open.
-    """
-
-    hardware: Hardware = Hardware()
-    instances: int = 1
-    max_batch_size: int = 8
-    max_queue_delay: float = 0.0
-    queue_limit: int = 64
-    max_rows_per_request: int = 64
-    warmup_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Model:

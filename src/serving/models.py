@@ -4,14 +4,14 @@ Knows names, uses and memory. Does not know requests beyond their lifetime.
 
 Concurrency. `_lock` guards the entries; `_changed` wakes those who wait for a load or for room. It is never held while a model
 is loaded, closed or called, since a finished call takes it to count itself out. One thread loads at a time: what memory a
-model takes can then be measured. A model that is in use (`uses` > 0) is never chosen to be unloaded.
+model takes can then be measured. A model that is in use (`uses` > 0) is never chosen to be unloaded; one that is never idle is
+made to leave (`_leaving`): calls that it has are finished, new ones wait. Who sets `_leaving` is the thread that loads, which
+takes it back whatever happens.
 """
 
-import contextlib
 import dataclasses
 import gc
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -20,26 +20,21 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from serving.engine import Hardware, StartError
-from serving.errors import ModelFailed, NotFound, NotReady, QueueFull
-from serving.lifetime import Lifetime
+from serving.errors import DeadlinePassed, ModelFailed, NotFound, NotReady
+from serving.lifetime import HasLifetime, Lifetime
 from serving.memory import resident_bytes, trim
-from serving.model import Function, Model, Observer, Options, check_file, from_function, open_model
+from serving.model import Function, Model, Observer, check_file, from_function, open_model
+from serving.options import Options, options_of
 from serving.schema import Settings, size_in_bytes
 from serving.tensors import Arrays, ModelSpec, TensorSpec
 
 log = logging.getLogger("monopod.models")
 
 CLOSE_SECONDS = 30.0
-
-
-class HasLifetime(Protocol):
-    """A request, as far as a model wants to know it."""
-
-    @property
-    def life(self) -> Lifetime: ...
+IDLE_SHARE = 0.25  # of the time that a request has left, in which it waits for a model to be idle; then one is made to leave
 
 
 @dataclass(frozen=True)
@@ -119,6 +114,7 @@ class Models:
         self._changed = threading.Condition(self._lock)
         self._entries: dict[str, _Entry] = {}
         self._loading = False
+        self._leaving: _Entry | None = None
 
     def load(self, name: str, path: str, **options: Any) -> Handle:
         """Load an ONNX model of the service's folder now; it stays loaded. Raises StartError."""
@@ -210,7 +206,7 @@ class Models:
     def _acquire(self, entry: _Entry, life: Lifetime) -> Model:
         """Return the entry's model, counted as in use, loading it first if need be."""
         with self._lock:
-            while entry.model is None and self._loading:
+            while (entry.model is None and self._loading) or entry is self._leaving:
                 if not self._changed.wait(life.left()):
                     raise life.too_late()
             if entry.model is None:
@@ -237,7 +233,11 @@ class Models:
 
     def _load(self, entry: _Entry, life: Lifetime) -> Model:
         """Make room, load, and make room again once it is known what the model takes. Only one thread is ever here."""
-        self._make_room(entry, life.left)
+        if not self._make_room(entry, life.left):
+            raise DeadlinePassed(
+                f"no room for model {entry.name}: model_memory is spent, and what is loaded was in use until the deadline; try "
+                "again later, or raise it"
+            )
         before = resident_bytes()
         try:
             model = entry.open()
@@ -248,46 +248,46 @@ class Models:
             entry.bytes = max(entry.bytes, resident_bytes() - before)
             entry.model = model
             self._count_in(entry, model)
-        with contextlib.suppress(QueueFull):  # it is loaded, and answers; the next load makes the room
-            self._make_room(entry, lambda: 0.0)
+        self._make_room(entry, lambda: 0.0)  # where there is none, it answers all the same, and the next load makes the room
         return model
 
-    def _make_room(self, entry: _Entry, patience: Callable[[], float]) -> None:
-        """Unload the least recently used models until the entry fits beside the rest.
+    def _make_room(self, entry: _Entry, patience: Callable[[], float]) -> bool:
+        """Unload the least recently used models until the entry fits beside the rest. Return whether it does.
 
-        Waits for one that is in use as long as patience says, in seconds; raises QueueFull then.
+        Waits for one that is in use as long as patience says, in seconds.
         """
-        while True:
+        polite = (1 - IDLE_SHARE) * patience()  # while more than this is left
+        try:
+            while True:
+                with self._lock:
+                    others = self._in_the_way(entry)
+                    if not others:
+                        return True
+                    idle = [each for each in others if each.uses == 0]
+                    if not idle:
+                        left = patience()
+                        if left <= 0:
+                            return False
+                        self._leaving = min(others, key=_last_used) if left <= polite else None
+                        self._changed.wait(left if left <= polite else left - polite)
+                        continue
+                    oldest = min(idle, key=_last_used)
+                    model, oldest.model = oldest.model, None
+                if model is not None:
+                    _close(model)
+        finally:
             with self._lock:
-                others = [e for e in self._entries.values() if e.model is not None and e.on_demand and e is not entry]
-                if not others or entry.bytes + sum(e.bytes for e in others) <= self._budget:
-                    return
-                free = [e for e in others if e.uses == 0]
-                if not free:
-                    if not self._changed.wait(patience()):
-                        raise QueueFull("every loaded model is in use and model_memory is spent; try again later, or raise it")
-                    continue
-                oldest = min(free, key=lambda e: e.last_used)
-                model, oldest.model = oldest.model, None
-            if model is not None:
-                _close(model)
+                self._leaving = None
+                self._changed.notify_all()
+
+    def _in_the_way(self, entry: _Entry) -> list[_Entry]:
+        """Return the loaded models that may be unloaded, where one must be before the entry fits. The caller holds the lock."""
+        others = [each for each in self._entries.values() if each.model is not None and each.on_demand and each is not entry]
+        return others if entry.bytes + sum(each.bytes for each in others) > self._budget else []
 
 
-def options_of(settings: Settings) -> Options:
-    """Return how value.py wants models to be run."""
-    gpu = bool(settings.gpu_memory or settings.gpu_num)
-    provider = ("cuda" if gpu else "cpu") if settings.provider == "auto" else settings.provider
-    threads = max(1, math.floor(settings.cpu / settings.ins_num_per_gpu)) if provider == "cpu" else 1
-    gpu_bytes = int(settings.gpu_memory * 2**30 / settings.ins_num_per_gpu)
-    return Options(
-        hardware=Hardware(provider, threads, gpu_bytes, settings.fp16),
-        instances=settings.ins_num_per_gpu,
-        max_batch_size=settings.max_batch_size,
-        max_queue_delay=settings.max_queue_delay_ms / 1000,
-        queue_limit=settings.queue_limit,
-        max_rows_per_request=settings.max_rows_per_request,
-        warmup_shapes=settings.warmup_shapes,
-    )
+def _last_used(entry: _Entry) -> float:
+    return entry.last_used
 
 
 def _close(model: Model) -> None:

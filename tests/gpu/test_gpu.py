@@ -17,8 +17,9 @@ import pytest
 from serving.engine import CUDA_CONTEXT_BYTES, Engine, EngineError, Hardware, StartError
 from serving.lifetime import Lifetime
 from serving.metrics import Metrics
-from serving.model import Options, open_model
+from serving.model import open_model
 from serving.models import Models
+from serving.options import Options
 from serving.schema import Settings
 from tests.running import ROOT
 

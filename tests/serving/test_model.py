@@ -14,7 +14,8 @@ import serving.batcher
 from serving.engine import Hardware, StartError
 from serving.errors import BadInput, ModelFailed, QueueFull, TooLarge
 from serving.lifetime import Lifetime
-from serving.model import Function, Model, Options, batch_sizes, example_of, from_function, open_model
+from serving.model import Function, Model, batch_sizes, example_of, from_function, open_model
+from serving.options import Options
 from serving.tensors import Arrays, ModelSpec, TensorSpec
 from tests import small_models
 from tests.running import ROOT

@@ -13,11 +13,10 @@ import psutil
 import pytest
 
 import serving.models
-from serving.engine import Hardware, StartError
+from serving.engine import StartError
 from serving.errors import BadInput, DeadlinePassed, ModelFailed, NotFound, NotReady, QueueFull
 from serving.lifetime import Lifetime
-from serving.model import Options
-from serving.models import Models, options_of
+from serving.models import Models
 from serving.schema import Settings
 from serving.tensors import Arrays, TensorSpec
 from tests import small_models
@@ -298,7 +297,7 @@ def test_room_is_waited_for_until_the_deadline(make: Make) -> None:
     assert ask(models, "a") == 1
     release, future = held(models, "a")
     began = time.monotonic()
-    with pytest.raises(QueueFull, match="every loaded model is in use and model_memory is spent"):
+    with pytest.raises(DeadlinePassed, match="no room for model b: model_memory is spent, and what is loaded was in use"):
         ask(models, "b", for_seconds(0.2))
     assert time.monotonic() - began >= 0.2
     answers: list[float] = []
@@ -312,6 +311,47 @@ def test_room_is_waited_for_until_the_deadline(make: Make) -> None:
     assert answers == [2]
     assert future.result(PATIENCE)["y"][0, 0] == 1
     assert loaded(models) == ["b"]
+
+
+@pytest.mark.usefixtures("exact")
+def test_a_model_that_is_never_idle_gives_way_before_the_others_run_out_of_time(make: Make) -> None:
+    models, over = make(model_memory="500k"), threading.Event()
+    for name in "ab":
+        models.on_demand(name, f"{name}.onnx")
+
+    def keep_busy(number: int) -> None:
+        """Have two calls on their way at any time."""
+        last = models["a"].submit(x(), Asking())
+        while not over.is_set():
+            following = models["a"].submit(x(), Asking())
+            assert last.result(PATIENCE)["y"][0, 0] == 1
+            last = following
+        assert last.result(PATIENCE)["y"][0, 0] == 1
+
+    def ask_for_the_other(number: int) -> None:
+        try:
+            for _ in range(3):
+                assert ask(models, "b", for_seconds(2)) == 2
+        finally:
+            over.set()
+
+    in_threads(3, lambda number: (ask_for_the_other if number == 0 else keep_busy)(number))
+    assert models._leaving is None
+
+
+@pytest.mark.usefixtures("exact")
+def test_a_model_that_gave_way_in_vain_takes_calls_again(make: Make) -> None:
+    models = make(model_memory="500k")
+    for name in "ab":
+        models.on_demand(name, f"{name}.onnx")
+    assert ask(models, "a") == 1
+    release, future = held(models, "a")
+    with pytest.raises(DeadlinePassed):
+        ask(models, "b", for_seconds(0.2))
+    release.set()
+    assert future.result(PATIENCE)["y"][0, 0] == 1
+    assert ask(models, "a", for_seconds(PATIENCE)) == 1
+    assert loaded(models) == ["a"]
 
 
 @pytest.mark.usefixtures("exact")
@@ -480,39 +520,3 @@ def test_an_unloaded_models_memory_goes_back_to_the_system(seen: Seen) -> None:
         models.unload("unet")
         assert used - before > 60 * 2**20
         assert process.memory_info().rss - before < 20 * 2**20
-
-
-@pytest.mark.parametrize(
-    ("settings", "hardware", "instances"),
-    [
-        ({}, Hardware("cpu", 1), 1),
-        ({"cpu": 4.0, "ins_num_per_gpu": 2}, Hardware("cpu", 2), 2),
-        ({"cpu": 3.5, "ins_num_per_gpu": 2}, Hardware("cpu", 1), 2),
-        ({"cpu": 0.5}, Hardware("cpu", 1), 1),
-        ({"cpu": 8.0, "gpu_memory": 8.0, "ins_num_per_gpu": 2}, Hardware("cuda", 1, 4 * 2**30), 2),
-        ({"gpu_num": 1}, Hardware("cuda", 1, 0), 1),
-        ({"gpu_memory": 2.0, "provider": "tensorrt", "fp16": True}, Hardware("tensorrt", 1, 2 * 2**30, True), 1),
-        ({"gpu_memory": 2.0, "provider": "cpu", "cpu": 2.0}, Hardware("cpu", 2, 2 * 2**30), 1),
-    ],
-)
-def test_what_a_model_may_use_follows_from_the_settings(settings: Any, hardware: Hardware, instances: int) -> None:
-    options = options_of(Settings(service_name="s", username="u", **settings))
-    assert options.hardware == hardware
-    assert options.instances == instances
-
-
-def test_limits_come_from_the_settings() -> None:
-    options = options_of(
-        Settings(
-            service_name="s",
-            username="u",
-            max_batch_size=3,
-            max_queue_delay_ms=20,
-            queue_limit=5,
-            max_rows_per_request=4,
-            warmup_shapes={"x": (3,)},
-        )
-    )
-    assert options == Options(
-        max_batch_size=3, max_queue_delay=0.02, queue_limit=5, max_rows_per_request=4, warmup_shapes={"x": (3,)}
-    )

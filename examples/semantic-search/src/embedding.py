@@ -12,7 +12,7 @@ import numpy as np
 from tokens import Row, by_length, inputs
 
 from serving.errors import QueueFull
-from serving.models import HasLifetime
+from serving.lifetime import HasLifetime
 from serving.service import Array, Arrays, Request, make_request
 
 OUTPUT = "sentence_embedding"

@@ -8,7 +8,7 @@ from embedding import OUTPUT, SPARE_ROWS, WIDTH, embed, embed_slowly
 from tokens import Row
 
 from serving.errors import QueueFull
-from serving.models import HasLifetime
+from serving.lifetime import HasLifetime
 from serving.service import Arrays, make_request
 
 
