@@ -3,7 +3,8 @@
 Knows the runtime's metrics by name. Does not know where Prometheus runs.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from conf.words import ALERT, DURATION, TEXT, TEXTS
 from conf.yamls import compose
 
 FILE = "alerts.yaml"
+SERVICE = re.compile(r"""\bservice(=~?)["']([^"']*)["']""")  # what an expression asks of the label
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,19 @@ def read(text: str) -> tuple[Alert, ...]:
     return tuple(rule for group in found.groups for rule in group.rules)
 
 
+def strangers(rules: Sequence[Alert], name: str) -> list[str]:
+    """Return a warning for each rule that asks for other services alone, as one does that was copied with its service."""
+    found = []
+    for rule in rules:
+        asked = SERVICE.findall(rule.expr)
+        if asked and not any(name == text if sign == "=" else re.fullmatch(text, name) for sign, text in asked):
+            found.append(
+                f'{FILE}: {rule.alert} asks for service{asked[0][0]}"{asked[0][1]}", and this one is {name}: the rule would '
+                f'never fire for it; write service="{name}"'
+            )
+    return found
+
+
 def own_alerts(name: str, namespace: str, timeout: float) -> tuple[Alert, ...]:
     """Return the platform's rules for one track of a service."""
     where = f'namespace="{namespace}",service="{name}"'
@@ -98,5 +113,12 @@ def own_alerts(name: str, namespace: str, timeout: float) -> tuple[Alert, ...]:
             "0s",
             "warning",
             "a pod restarts again and again",
+        ),
+        rule(
+            "ReloadFailing",
+            f"max by (pod, file) (monopod_reload_failed{{{where}}}) > 0",
+            "1m",
+            "warning",
+            "a changed file cannot be loaded and the older one is used, the log tells why",
         ),
     )

@@ -91,6 +91,7 @@ def check(
     if found is None:
         return report
     report.warnings.extend(found.value.warnings)
+    report.warnings.extend(alerts.strangers(found.alerts, found.value.settings.service_name))
     cases = [case for track in tracks for case in _cases(service, found, regions, track)]
     broken = [(case, item) for case in cases for rule in CASE_RULES for item in rule(case)]
     _say(report, broken)

@@ -55,6 +55,9 @@ class Metrics:
         self.reload_failures = labelled(
             Counter, "reload_failures_total", "Watched files that changed and could not be loaded; the old state stays."
         )
+        self.reload_failed = labelled(
+            Gauge, "reload_failed", "1 while a watched file holds what could not be loaded; the old state is used.", "file"
+        )
         self._platform = labelled(
             Gauge, "platform_info", "1, with the platform's version and the service.", "version", "service"
         )

@@ -4,6 +4,7 @@ Knows pictures and plain values. Does not know HTTP, models or threads' numbers.
 """
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,17 +73,21 @@ class Request:
     def video_bytes(self) -> bytes | None:
         return self.payload.video
 
-    def value(self, name: str, kind: type[T], default: T | None = None) -> T:
+    def value(self, name: str, kind: type[T], default: T | None = None, least: float = -math.inf, most: float = math.inf) -> T:
         """Return a field, or a parameter of the URL, as a str, int, float, bool or list; texts are read as what is asked for.
 
-        Raises BadInput where it is something else, and where it is missing and has no default.
+        least and most: of a number. Raises BadInput where it is something else, and where it is missing and has no default.
         """
-        found = self.payload.fields.get(name, self.query.get(name))
-        if found is not None:
-            return converted(name, found, kind)
-        if default is None:
-            raise BadInput(f"the request has no {name}; send {KINDS[kind]}")
-        return default
+        given = self.payload.fields.get(name, self.query.get(name))
+        if given is None:
+            if default is None:
+                raise BadInput(f"the request has no {name}; send {KINDS[kind]}")
+            return default
+        found = converted(name, given, kind)
+        if isinstance(found, int | float) and not least <= found <= most:
+            allowed = f"from {least:g} to {most:g}" if most < math.inf else f"{least:g} or more"
+            raise BadInput(f"{name} is {found}; it must be {allowed}")
+        return found
 
     def values(self, name: str, kind: type[T]) -> list[T]:
         """Return a field that is an array, each of its items as `value` would. Raises BadInput, as `value` does."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from serving.engine import StartError
 from serving.errors import ServingError
 from serving.metrics import Metrics
 
@@ -34,6 +35,7 @@ def watch(path: Path, load: Callable[[], None], metrics: Metrics, period: float 
 
 
 def _follow(path: Path, load: Callable[[], None], metrics: Metrics, period: float, seen: Mark) -> None:
+    failed = metrics.reload_failed.labels(path.name)
     while True:
         time.sleep(period)
         now = _mark(path)
@@ -47,10 +49,13 @@ def _follow(path: Path, load: Callable[[], None], metrics: Metrics, period: floa
         except (Exception, SystemExit) as error:
             seen = now
             metrics.reload_failures.inc()
-            log.exception("%s changed and cannot be loaded, what was loaded before stays: %s", path, error)
+            failed.set(1)
+            words = "%s changed and cannot be loaded, what was loaded before stays: %s"
+            log.error(words, path, error, exc_info=not isinstance(error, StartError))  # which says all there is to say
         else:
             seen = now
             metrics.reloads.inc()
+            failed.set(0)
             log.info("%s changed and was loaded again", path)
 
 

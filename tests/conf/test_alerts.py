@@ -1,15 +1,17 @@
 """alerts.yaml: read in the form that promtool checks, every mistake told."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from conf.alerts import AlertsError, load, own_alerts, read
+import monopod
+from conf.alerts import AlertsError, load, own_alerts, read, strangers
 from conf.templates import quoted
-from tests.conf.golden import SERVICES
+from tests.conf.golden import GOLDEN, ROOT, SERVICES
 
 RULE = "groups:\n  - name: a\n    rules:\n      - alert: Slow\n        expr: up == 0\n"
 
@@ -45,6 +47,30 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, told: str) -> None:
     with pytest.raises(AlertsError) as caught:
         read(RULE.replace(old, new))
     assert any(told in line for line in caught.value.mistakes), caught.value.mistakes
+
+
+@pytest.mark.parametrize(
+    ("expr", "told"),
+    [
+        ('rate(x{service="faces"}[5m]) > 0', 'Slow asks for service="faces", and this one is demo: the rule would never fire'),
+        ("x{service='faces'} > y{service=~\"face.*\"}", 'asks for service="faces"'),
+        ('x{service="demo"} > y{service="faces"}', ""),
+        ('x{service=~"demo|faces"} > 0', ""),
+        ("up == 0", ""),
+    ],
+)
+def test_a_rule_that_asks_for_another_service_alone_is_doubted(expr: str, told: str) -> None:
+    found = strangers(read(RULE.replace("up == 0", json.dumps(expr))), "demo")
+    assert [told in line for line in found] == ([True] if told else [])
+
+
+def test_check_tells_of_rules_that_were_copied_with_another_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "faces"
+    shutil.copytree(ROOT / "examples/face-embedding", folder)
+    value = (folder / "value.py").read_text()
+    (folder / "value.py").write_text(value.replace('service_name = "face-embedding"', 'service_name = "faces"'))
+    assert monopod.main(["check", "--service", str(folder), "--regions", str(GOLDEN / "regions.yaml")]) == 0
+    assert 'asks for service="face-embedding", and this one is faces' in capsys.readouterr().out
 
 
 def test_a_services_rules_are_its_own_whatever_they_hold() -> None:

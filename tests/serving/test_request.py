@@ -108,3 +108,21 @@ def test_a_request_of_several_pictures_comes_apart_into_one_for_each() -> None:
     ]
     with pytest.raises(BadInput, match="pictures in the request: 2, it takes 1"):
         whole.apart(1)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("21", "k is 21; it must be from 1 to 20"), (0, "k is 0; it must be from 1 to 20"), ("x", "k is 'x'; it must be")],
+)
+def test_a_number_out_of_its_bounds_is_the_clients_mistake(given: object, told: str) -> None:
+    asked = request(k=given)
+    with pytest.raises(BadInput, match=told):
+        asked.value("k", int, 5, 1, 20)
+    assert request(k="20").value("k", int, 5, 1, 20) == 20
+    assert request().value("k", int, 5, 1, 20) == 5
+
+
+def test_a_number_without_an_upper_bound_may_be_large_but_is_one() -> None:
+    assert request(x="1e9").value("x", float, least=0) == 1e9
+    with pytest.raises(BadInput, match="x is -1.0; it must be 0 or more"):
+        request(x=-1).value("x", float, least=0)

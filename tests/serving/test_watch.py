@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.engine import StartError
 from serving.errors import QueueFull
 from serving.metrics import Metrics
 from serving.watch import watch
@@ -58,7 +59,34 @@ def test_a_failed_reload_is_counted_and_the_next_change_is_still_seen(file: Path
     until(lambda: "monopod_reload_failures_total 2.0" in metrics.page().decode())
     replace(file, "2")
     until(lambda: numbers == [1, 2])
-    assert "monopod_reloads_total 1.0" in metrics.page().decode()
+    until(lambda: "monopod_reloads_total 1.0" in metrics.page().decode())
+
+
+def test_a_failed_reload_is_seen_for_as_long_as_the_file_is_wrong(file: Path) -> None:
+    metrics = Metrics()
+    replace(file, "1")
+    numbers: list[float] = []
+    watch(file, lambda: numbers.append(float(file.read_text())), metrics, 0.02)
+    replace(file, "no number")
+    until(lambda: 'monopod_reload_failed{file="corpus.txt"} 1.0' in metrics.page().decode())
+    replace(file, "2")
+    until(lambda: 'monopod_reload_failed{file="corpus.txt"} 0.0' in metrics.page().decode())
+
+
+def test_only_what_nobody_foresaw_is_logged_with_a_traceback(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    errors = iter([None, StartError("corpus.txt holds no sentence"), KeyError("odd"), None])
+
+    def load() -> None:
+        if error := next(errors):
+            raise error
+
+    watch(file, load, Metrics(), 0.02)
+    replace(file, "two")
+    until(lambda: len(caplog.records) == 1)
+    replace(file, "three")
+    until(lambda: len(caplog.records) == 2)
+    assert "stays: corpus.txt holds no sentence" in caplog.messages[0]
+    assert [bool(record.exc_info) for record in caplog.records] == [False, True]
 
 
 def test_what_the_first_load_raises_is_raised(file: Path) -> None:

@@ -81,9 +81,7 @@ class SemanticSearch(Service):
 
     def answers(self, questions: Sequence[str], names: Sequence[str], request: Request, route: str) -> list[dict[str, Any]]:
         """Return what is nearest to each question. names: the questions', for what is said of them."""
-        most = request.value("k", int, NEAREST)
-        if not 1 <= most <= MOST:
-            raise BadInput(f"k is {most}; ask for 1 to {MOST} sentences")
+        most = request.value("k", int, NEAREST, 1, MOST)
         rows = self.rows(questions, names)
         vectors, corpus = embed(rows, self.model, request), self.corpus
         found = [corpus.nearest(vector, most) for vector in vectors]

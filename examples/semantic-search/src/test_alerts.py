@@ -14,12 +14,6 @@ PROD, GREY = 'service="semantic-search", namespace="like"', 'service="semantic-s
 QUIET, STEADY, EVERY_MINUTE = "0x120", "268x120", "0+{}x120"
 
 CASES = {
-    "a corpus that cannot be loaded": (
-        "SemanticSearchCorpusNotLoaded",
-        {f"monopod_reload_failures_total{{{PROD}}}": "0x110 1x10"},
-        True,
-    ),
-    "a service without failures": ("SemanticSearchCorpusNotLoaded", {f"monopod_reload_failures_total{{{PROD}}}": QUIET}, False),
     "two pods of one track that differ": (
         "SemanticSearchPodsDiffer",
         {f'search_corpus_sentences{{{PROD}, pod="a"}}': STEADY, f'search_corpus_sentences{{{PROD}, pod="b"}}': "267x120"},

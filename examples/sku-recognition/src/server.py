@@ -6,7 +6,7 @@ from typing import Any
 import looks
 import product_index
 
-from serving.service import Arrays, BadInput, Request, Service, TensorSpec, route
+from serving.service import Arrays, Request, Service, TensorSpec, route
 
 MOST = 20  # products of one answer
 VECTORS = (TensorSpec("vectors", "FP32", (-1, looks.WIDTH)),)
@@ -43,9 +43,7 @@ class SkuRecognition(Service):
         return {"products": products, "scores": scores}
 
     def handle(self, request: Request) -> dict[str, Any]:
-        k = request.value("k", int, 5)
-        if not 1 <= k <= MOST:
-            raise BadInput(f"k is {k}; ask for 1 to {MOST} products")
+        k = request.value("k", int, 5, 1, MOST)
         vectors = self.model({"images": looks.whole(request)[None]}, request)["embedding"]
         found = self.index({"vectors": vectors}, request)
         pairs = zip(found["products"][0, :k], found["scores"][0, :k], strict=True)

@@ -41,10 +41,6 @@ CASES: dict[str, tuple[Histories, list[str]]] = {
         ["SkuRecognitionIndexesDiffer"],
     ),
     "another track has another index": ({**index("a", "100x180", "7x180"), **index("b", "9x180", "8x180", "grey")}, []),
-    "a new index cannot be loaded": (
-        {pod("monopod_reload_failures_total", "a"): "0x170 1x10"},
-        ["SkuRecognitionReloadFailing"],
-    ),
     "many pictures are unknown": (TOO_MANY, ["SkuRecognitionManyUnknown"]),
     "the night's few pictures are": (searches("0+0.04x180", "0+0.04x180"), []),
 }
