@@ -75,7 +75,7 @@ def test_both_materials_answer_in_turn_and_what_is_unloaded_gives_its_memory_bac
     # Numbers settle with the second turn: the first also paid for what libraries keep once.
     assert min(with_both_in_turn) - max(with_unet) > 100 * MB  # what the larger one took, and gave back each time
     assert max(with_unet[1:]) - min(with_unet[1:]) < 12 * MB
-    assert max(with_both_in_turn[1:]) - min(with_both_in_turn[1:]) < 24 * MB
+    assert max(with_both_in_turn[1:]) - min(with_both_in_turn[1:]) < 48 * MB
 
 
 def test_requests_for_both_at_once_are_all_answered(service: Running) -> None:

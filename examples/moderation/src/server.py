@@ -25,8 +25,8 @@ class Moderation(Service):
     """Yahoo's open_nsfw.
 
     Concurrency. `handle` runs on a thread a request. Pictures are decoded a core at a time (`cores`): more threads would only
-    hold more pixels. `videos` is how many are decoded at once, each by a process; one more is refused, since a body that waits
-    is memory. No thread takes one of the two semaphores while it has the other.
+    hold more pixels. `decoders` is how many videos are decoded at once, each by a process; one more is refused, since a body
+    that waits is memory. No thread takes one of the two semaphores while it has the other.
     """
 
     pictures = videos = True
@@ -44,7 +44,7 @@ class Moderation(Service):
             self.rule = nsfw.Rule(**{name: value for name, value in options.items() if known[name] is nsfw.Rule})
         except ValueError as error:
             raise StartError(f"value.py: options: {error}") from error
-        self.videos = threading.Semaphore(self.most_videos)
+        self.decoders = threading.Semaphore(self.most_videos)
         self.cores = threading.Semaphore(math.ceil(self.settings.cpu))
         self.make_metrics()
         self.try_decoder()
@@ -76,7 +76,7 @@ class Moderation(Service):
         return self.verdict("image", [score])
 
     def judge_video(self, video: bytes, request: Request) -> dict[str, Any]:
-        if not self.videos.acquire(blocking=False):
+        if not self.decoders.acquire(blocking=False):
             self.refused.labels("busy").inc()
             raise QueueFull(f"{self.most_videos} videos are being decoded, the most at once; try again in a few seconds")
         try:
@@ -86,7 +86,7 @@ class Moderation(Service):
             self.refused.labels(refused.reason).inc()
             raise (TooLarge if refused.reason in TOO_LARGE else BadInput)(str(refused)) from refused
         finally:
-            self.videos.release()
+            self.decoders.release()
 
     def judge_frames(self, reading: Reading, request: Request) -> dict[str, Any]:
         parts, seconds = Parts(self.model, self.settings.max_rows_per_request, request), []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import films
 import psutil
 import pytest
-from asking import COFFEE, ROUTE, children, file, metric, send, send_form, send_video, wait_until
+from sending import COFFEE, ROUTE, children, file, metric, send, send_form, send_video, wait_until
 
 from tests.running import Running, post_json
 

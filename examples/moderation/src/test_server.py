@@ -13,10 +13,10 @@ import nsfw
 import numpy as np
 import onnxruntime
 import pytest
-from asking import ASTRONAUT, COFFEE, FOLDER, ROUTE, Answered, children, file, metric, send, send_form, send_video, wait_until
 from PIL import Image
 from reading import Reading
 from sampling import Limits, Sample
+from sending import ASTRONAUT, COFFEE, FOLDER, ROUTE, Answered, children, file, metric, send, send_form, send_video, wait_until
 
 from serving.service import make_request
 from tests.running import ROOT, Running, launch, post_json, running
