@@ -16,7 +16,7 @@ init_delay_second = 30  # models are loaded on first use, so a start is short
 max_batch_size = 1  # convolutional nets gain nothing from batches on cores; on a GPU they do
 model_memory = "512Mi"  # of models in memory together; over it the least recently used is unloaded
 
-queue_limit = 16  # a picture takes up to two seconds of both cores: a longer queue would only time out
+queue_limit = 12  # a picture takes up to two seconds of both cores: a longer queue would only time out
 max_body = "4Mi"  # the models are shown 2048 pixels at most; a tensor of this size takes U-Net a gigabyte
 max_image_pixels = 24_000_000  # a phone's picture; it is shown to the models smaller, see src/materials.py
 options = {"default_material": "objects"}  # what is looked for where a request names nothing
