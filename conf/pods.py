@@ -60,6 +60,7 @@ class Pod:
     user: int
     env: Pairs
     env_secrets: tuple[str, ...]
+    data_claims: tuple[str, ...]
     ports: tuple[Port, ...]
     requests: Pairs
     limits: Pairs
@@ -116,6 +117,7 @@ def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pair
         user=USER,
         env=env,
         env_secrets=(settings.env_secret,) if settings.env_secret else (),
+        data_claims=(settings.data_claim,) if settings.data_claim else (),
         ports=(
             Port("http", DATA_PORT, (settings.host_port,) if open_host_port else ()),
             Port("admin", ADMIN_PORT, ()),

@@ -72,7 +72,11 @@ def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Trouble]:
     conditions = {each["type"]: each for each in status.get("conditions", [])}
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError"):
-        yield Trouble(UNSCHEDULABLE, name, f"no node takes it: {scheduling(scheduled.get('message', ''))}")
+        message = scheduled.get("message", "")
+        if "persistentvolumeclaim" in message.lower():
+            yield Trouble(CONFIG, name, f"the volume of its data_claim is not to be had: {_short(message)}")
+        else:
+            yield Trouble(UNSCHEDULABLE, name, f"no node takes it: {scheduling(message)}")
     if any(event.get("reason") == "NodeNotReady" for event in events):
         yield Trouble(NODE, name, f"its node {pod.get('spec', {}).get('nodeName', '')} is not ready")
     if status.get("reason") in ("Evicted", "NodeLost", "NodeShutdown", "Terminated"):

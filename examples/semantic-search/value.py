@@ -21,5 +21,6 @@ max_rows_per_request = 64  # questions of one request
 max_body = "512Ki"  # 64 questions of 8 KiB
 
 options = {
+    "corpus": "model/corpus.txt",  # in this folder or, from / on, anywhere: with data_claim on /data
     "most_sentences": 50_000,  # of the corpus: every question is compared with each
 }

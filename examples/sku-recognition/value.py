@@ -19,6 +19,6 @@ max_rows_per_request = 32
 max_image_pixels = 12_500_000  # a transparent PNG of so many takes 300 MB while it is decoded, two of them at once
 max_batch_size = 1  # a convolutional net gains nothing from batches on cores; on a GPU it does
 
-# For src/server.py. index: the file that `make index` writes, in this folder or, from / on, anywhere.
+# For src/server.py. index: the file that `make index` writes, in this folder or, from / on, anywhere: with data_claim on /data.
 # threshold: a lower score is an unknown product. nprobe: lists that a search of a large index looks into.
 options = {"index": "model/products.index", "threshold": 0.6, "nprobe": 16}

@@ -39,7 +39,8 @@ class SemanticSearch(Service):
             self.cut.labels(name)
         self.best = self.metrics.histogram("search_best_score", "Cosine of a question and its nearest sentence.", (), SCORES)
         self.size = self.metrics.gauge("search_corpus_sentences", "Sentences of the corpus.")
-        path, most = self.folder / "model/corpus.txt", self.option("most_sentences", 50_000, least=1, most=500_000)
+        path = self.folder / self.option("corpus", "model/corpus.txt")
+        most = self.option("most_sentences", 50_000, least=1, most=500_000)
         self.watch(path, lambda: self.load(read(path, most)))
 
     def load(self, sentences: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?")
 LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 DOMAIN = r"(?=[a-z0-9.-]{1,253}/)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*/"
-SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+OBJECT = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 LABEL_KEY = re.compile(rf"({DOMAIN})?[A-Za-z0-9]([A-Za-z0-9_.-]{{0,61}}[A-Za-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 TOLERATION = re.compile(rf"({LABEL_KEY.pattern})(=({LABEL_VALUE.pattern}))?(:(NoSchedule|PreferNoSchedule|NoExecute))?")
@@ -167,15 +167,15 @@ def labels() -> Kind:
     return Kind("a table of node labels, 64 at most", '{"pool": "gpu"}', convert)
 
 
-def secret() -> Kind:
-    """The name of a Secret, or nothing."""
+def named(what: str, example: str) -> Kind:
+    """The name of an object of a kind, or nothing. what: the kind, as in "a Secret"."""
 
     def convert(value: Any) -> str:
-        if not isinstance(value, str) or (value and (not SECRET.fullmatch(value) or len(value) > 253)):
+        if not isinstance(value, str) or (value and (not OBJECT.fullmatch(value) or len(value) > 253)):
             raise ValueError
         return value
 
-    return Kind("a Secret's name, of lower-case letters, digits, - and ., or nothing", '"redis"', convert)
+    return Kind(f"{what}'s name, of lower-case letters, digits, - and ., or nothing", f'"{example}"', convert)
 
 
 def options() -> Kind:

@@ -155,8 +155,13 @@ class Settings:
 
     env_secret: str = setting(
         "",
-        kinds.secret(),
+        kinds.named("a Secret", "redis"),
         "A Kubernetes Secret of the service's namespace whose keys become environment variables, such as REDIS_URL.",
+    )
+    data_claim: str = setting(
+        "",
+        kinds.named("a PersistentVolumeClaim", "indexes"),
+        "A claim of the service's namespace that is mounted read-only at /data, for files that change without a release.",
     )
 
     gpu_num: int = setting(

@@ -47,6 +47,7 @@ OTHERS = {
     "sleeps": {"src/server.py": f"import time\n{OWN}time.sleep(600)\n"},
     "swells": {"src/server.py": f"{OWN}self.kept = b'x' * 2**30\n"},
     "moody": {"src/server.py": (ROOT / "tests/services/moody/src/server.py").read_text()},
+    "reads": {"src/server.py": (ROOT / "tests/services/reads/src/server.py").read_text()},
     "ab": {"value.py": value(service_name="rollout-ab")},
     "demo": {"value.py": value(service_name="demo")},
     "demo-2": {"value.py": value(service_name="demo-2")},

@@ -113,8 +113,18 @@ def test_a_pod_that_no_node_takes_says_what_is_short_and_where() -> None:
     assert found.words == f"no node takes it: {words}"
 
 
+@pytest.mark.parametrize(
+    "message", ['persistentvolumeclaim "indexes" not found', "pod has unbound immediate PersistentVolumeClaims."]
+)
+def test_a_claim_that_is_not_there_or_has_no_volume_is_no_want_of_nodes(message: str) -> None:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": f"0/1 nodes: {message}"}
+    found = only(*troubles([pod(phase="Pending", conditions=[condition])], [], []))
+    assert found.kind == trouble.CONFIG
+    assert found.words == f"the volume of its data_claim is not to be had: 0/1 nodes: {message}"
+
+
 def test_a_scheduler_that_says_something_else_is_quoted() -> None:
-    assert scheduling('persistentvolumeclaim "data" not found') == 'persistentvolumeclaim "data" not found'
+    assert scheduling("no scheduler of that name") == "no scheduler of that name"
     taint = "0/1 nodes are available: 1 node(s) had untolerated taint {gpu: true}."
     assert scheduling(taint) == "on 1 node had untolerated taint {gpu: true}"
 

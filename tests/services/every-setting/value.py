@@ -44,6 +44,7 @@ drain_delay_second = 7.5
 
 options = {"threshold": 0.5, "mode": "fast", "exact": True}
 env_secret = "same-keys"
+data_claim = "indexes"
 
 gpu_num = 1
 bmls_ret_type = "json"

@@ -45,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "drain_delay_second": 5.0,
     "options": {},
     "env_secret": "",
+    "data_claim": "",
     "gpu_num": 0,
     "bmls_ret_type": "",
     "use_decode_sidecar": False,
