@@ -183,7 +183,7 @@ class Shapes(Service):
 
     def handle(self, request: Request) -> object:
         parts = [{"label": "left", "score": 0.75, "box": [0, 0, 300, 400], "landmarks": [[10, 10], [20, 30]]}]
-        return {"label": "whole", "score": 0.5, "parts": parts}
+        return {"label": "whole", "score": 0.5, "parts": parts, "seconds": 1.5, "same": False, "kind": None, "size": [1, 2]}
 
     @route("/compare", pictures=2)
     def compare(self, request: Request) -> object:
@@ -219,6 +219,20 @@ def test_the_whole_and_its_parts_become_bars_and_points_are_drawn(shapes: Any, p
     expect(page.locator("#bars li")).to_have_text([re.compile("whole.*50.0 %"), re.compile("left.*75.0 %")])
     expect(page.locator("#pictures circle")).to_have_count(2)
     expect(page.locator("#pictures circle").last).to_have_attribute("cy", "30")
+
+
+def test_the_wholes_other_words_and_numbers_stand_above_its_bars(shapes: Any, page: Page) -> None:
+    heard = complaints(page)
+    page.goto(shapes.url)
+    expect(page.locator("#facts")).to_be_hidden()
+    drop(page, COFFEE, "image/jpeg")
+    expect(page.locator("#facts")).to_have_text("seconds: 1.5 · same: false · kind: none")
+    page.locator("#routes").select_option(label="/query")
+    expect(page.locator("#facts")).to_be_hidden()
+    page.locator("#send").click()  # its answer is a list
+    expect(page.locator("#bars li")).to_contain_text("why?")
+    expect(page.locator("#facts")).to_be_hidden()
+    assert heard == []
 
 
 def test_a_route_of_two_pictures_waits_for_both_and_marks_each(shapes: Any, page: Page) -> None:
