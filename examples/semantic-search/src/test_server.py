@@ -1,6 +1,7 @@
 """The example's own tests: the real model and corpus behind the real server, over sockets."""
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -224,3 +225,12 @@ BATCH_ROWS, OF = "monopod_batch_rows", '{model="semantic-search"}'
 
 def metric(service: Running, name: str) -> float:
     return next(float(line.rpartition(" ")[2]) for line in service.metrics().splitlines() if line.startswith(f"{name} "))
+
+
+def test_every_series_that_an_alert_reads_is_one_that_the_server_shows(service: Running) -> None:
+    rules = (EXAMPLE / "alerts.yaml").read_text()
+    asked = re.findall(r"([a-z_]+)\{service=\"semantic-search\"(?:, (\w+=\"[^\"]+\"))?", rules)
+    assert len(asked) >= 6
+    page = service.metrics().splitlines()
+    for name, label in asked:
+        assert any(re.match(rf"{name}(\{{| )", line) and label in line for line in page), (name, label)
