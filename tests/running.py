@@ -6,6 +6,7 @@ Knows the command and the two ports. Does not know what is served.
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -46,6 +47,11 @@ class Running:
 
     def metrics(self) -> str:
         return get(self.admin + "/metrics")[1].decode()
+
+    def metric(self, line: str, absent: float = 0.0) -> float:
+        """Return a metric's value. line: name and labels as they stand on the page. absent: where it is not there."""
+        found = re.search(rf"^{re.escape(line)} (\S+)$", self.metrics(), re.MULTILINE)
+        return float(found[1]) if found else absent
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
         """Send a signal and return the exit code."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.needed import missing
-from tests.running import ROOT
+from tests.running import PYTHONPATH, ROOT
 
 # A user who is not root gets a user namespace too, in which he is.
 UNSHARE = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
@@ -48,7 +48,7 @@ def isolated(folder: Path, env: dict[str, str]) -> Iterator[Isolated]:
             [*UNSHARE, "sh", "-c", 'ip link set lo up && exec "$0" "$@"', *serve],
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **env, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+            env={**os.environ, **env, "PYTHONPATH": PYTHONPATH},
             start_new_session=True,
         )
     service = Isolated(folder, process.pid, log)

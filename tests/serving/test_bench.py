@@ -23,7 +23,7 @@ from serving.bench import command
 from serving.bench.bodies import BenchError, Body, bodies, content_type
 from serving.bench.client import client, text_of
 from serving.bench.loops import Answer
-from tests.running import ROOT, Running, free_port
+from tests.running import PYTHONPATH, ROOT, Running, free_port
 from tests.serving.answering import answering
 
 COFFEE = str(ROOT / "examples/images/coffee.jpg")
@@ -260,7 +260,7 @@ def test_ctrl_c_prints_what_was_measured_so_far() -> None:
 
     with answering(reply) as url:
         line = [sys.executable, "-m", "monopod", "bench", "--url", url, "--seconds", "60", "--warm-up", "0"]
-        paths = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+        paths = {"PYTHONPATH": PYTHONPATH}
         process = subprocess.Popen(line, env=paths, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert enough.wait(30)
         process.send_signal(signal.SIGINT)

@@ -1,7 +1,6 @@
 """What src/server.py may do beside one ONNX model: models of its own by name, functions as models, checks at the start."""
 
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,12 +27,6 @@ def search() -> Iterator[Running]:
         yield service
 
 
-def metric(service: Running, line: str) -> float:
-    """Return the value of a metric: name and labels as they stand on the page."""
-    found = re.search(rf"^{re.escape(line)} (\S+)$", service.metrics(), re.MULTILINE)
-    return float(found[1]) if found else 0.0
-
-
 def test_each_of_the_models_answers_by_its_name_too(faces: Running) -> None:
     chip = np.zeros((1, 48, 48, 3)).tolist()
     status, answer = post_json(faces.url + "/api/face-embedding/v1/models/onet:predict", {"instances": chip})
@@ -58,8 +51,8 @@ def test_questions_are_answered_alone_and_together(search: Running) -> None:
     _, all_three = post_json(search.url + "/api/like/search/query/batch", {"questions": questions})
     assert [found[0]["text"].split()[0] for found in all_three["results"]] == ["Espresso", "The", "The"]
     assert all_three["results"][1] == one["results"]
-    assert metric(search, 'search_questions_total{route="batch"}') == 3
-    assert metric(search, "search_index_sentences") == 10
+    assert search.metric('search_questions_total{route="batch"}') == 3
+    assert search.metric("search_index_sentences") == 10
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +11,9 @@ from serving.engine import StartError
 from serving.errors import QueueFull
 from serving.metrics import Metrics
 from serving.watch import watch
+from tests import waiting
 
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not true():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.01)
+until = partial(waiting.until, seconds=5, pause=0.01)
 
 
 def is_last(items: list[str], text: str) -> bool:

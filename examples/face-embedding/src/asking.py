@@ -4,9 +4,6 @@ Knows the routes and the metrics page. Does not know what the answers should be.
 """
 
 import json
-import re
-import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +14,7 @@ from PIL import Image
 
 from serving.service import Array
 from tests.running import ROOT, Running, get
+from tests.waiting import until
 
 EXAMPLE = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "examples/images"
@@ -62,18 +60,6 @@ def vector(service: Running, picture: bytes) -> Array:
     return np.array(face["embedding"])
 
 
-def metric(service: Running, line: str) -> float:
-    found = re.search(rf"^{re.escape(line)} (\S+)$", service.metrics(), re.MULTILINE)
-    return float(found[1]) if found else 0.0
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def busy(service: Running, pool: ThreadPoolExecutor, calls: int) -> list[Future[int]]:
     """Keep the embedding's model computing: each call is 48 rows, a fraction of a second."""
     rows = np.zeros((48, 3, 150, 150), np.float32)
@@ -81,7 +67,7 @@ def busy(service: Running, pool: ThreadPoolExecutor, calls: int) -> list[Future[
     head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
     url = service.url + API + "/v2/models/dlibface/infer"
-    before = metric(service, 'monopod_batch_rows_sum{model="dlibface"}')
+    before = service.metric('monopod_batch_rows_sum{model="dlibface"}')
     sent = [pool.submit(lambda: get(url, head + rows.tobytes(), headers)[0]) for _ in range(calls)]
-    wait_for(lambda: metric(service, 'monopod_batch_rows_sum{model="dlibface"}') > before)
+    until(lambda: service.metric('monopod_batch_rows_sum{model="dlibface"}') > before)
     return sent

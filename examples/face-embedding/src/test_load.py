@@ -12,9 +12,10 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from asking import API, EXAMPLE, busy, embed, file, jpeg, metric, photo, unlike, wait_for
+from asking import API, EXAMPLE, busy, embed, file, jpeg, photo, unlike
 
 from tests.running import Running, running
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_faces_of_many_requests_share_batches(service: Running) -> None:
     def counted() -> dict[str, tuple[float, float]]:
         """Return each model's batches and rows so far."""
         line = 'monopod_batch_rows_{}{{model="{}"}}'
-        return {m: (metric(service, line.format("count", m)), metric(service, line.format("sum", m))) for m in models}
+        return {m: (service.metric(line.format("count", m)), service.metric(line.format("sum", m))) for m in models}
 
     before = counted()
     with ThreadPoolExecutor(16) as pool:
@@ -48,8 +49,8 @@ def test_faces_of_many_requests_share_batches(service: Running) -> None:
 
 def test_one_photo_sent_many_times_at_once_is_computed_once(service: Running) -> None:
     def counted() -> tuple[float, float]:
-        hits = sum(metric(service, f'face_cache_hits_total{{place="{place}"}}') for place in ("process", "flight"))
-        return metric(service, "face_cache_misses_total"), hits
+        hits = sum(service.metric(f'face_cache_hits_total{{place="{place}"}}') for place in ("process", "flight"))
+        return service.metric("face_cache_misses_total"), hits
 
     misses, hits = counted()
     picture = unlike(file("astronaut.jpg"), 1)
@@ -61,19 +62,19 @@ def test_one_photo_sent_many_times_at_once_is_computed_once(service: Running) ->
 
 def test_photos_are_decoded_and_faces_looked_for_while_a_model_computes(service: Running) -> None:
     with ThreadPoolExecutor(8) as pool:
-        decoded = metric(service, "face_decode_seconds_count")
+        decoded = service.metric("face_decode_seconds_count")
         computing = busy(service, pool, 4)
         answers = list(pool.map(lambda n: embed(service, unlike(file("coffee.jpg"), 100 + n)), range(3)))
         assert not all(call.done() for call in computing)
-        assert metric(service, "face_decode_seconds_count") == decoded + 3
+        assert service.metric("face_decode_seconds_count") == decoded + 3
         assert [answer["faces"] for answer in answers] == [[]] * 3
         assert {call.result() for call in computing} == {200}
 
 
 def test_when_the_client_of_the_leader_goes_away_a_follower_takes_over(service: Running) -> None:
     def counted() -> tuple[float, float]:
-        hits = sum(metric(service, f'face_cache_hits_total{{place="{place}"}}') for place in ("process", "flight"))
-        return metric(service, "face_cache_misses_total"), hits
+        hits = sum(service.metric(f'face_cache_hits_total{{place="{place}"}}') for place in ("process", "flight"))
+        return service.metric("face_cache_misses_total"), hits
 
     picture = unlike(file("astronaut.jpg"), 2)
     misses, hits = counted()
@@ -81,13 +82,13 @@ def test_when_the_client_of_the_leader_goes_away_a_follower_takes_over(service: 
         computing = busy(service, pool, 4)  # so that the leader waits for its embedding
         head = f"POST {API}/embed HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
         leader.sendall(head.encode() + picture)
-        wait_for(lambda: metric(service, "face_cache_misses_total") == misses + 1)
+        until(lambda: service.metric("face_cache_misses_total") == misses + 1)
         followers = [pool.submit(embed, service, picture) for _ in range(3)]
 
         def all_inside() -> bool:
-            return sum(not call.done() for call in computing) + 4 <= metric(service, "monopod_requests_in_progress")
+            return sum(not call.done() for call in computing) + 4 <= service.metric("monopod_requests_in_progress")
 
-        wait_for(all_inside)
+        until(all_inside)
         leader.close()
         assert [len(follower.result()["faces"]) for follower in followers] == [1, 1, 1]
         assert {call.result() for call in computing} == {200}

@@ -16,11 +16,12 @@ from redis import Redis
 sys.path.insert(0, str(Path(__file__).parent))
 
 import shared
-from asking import EXAMPLE, embed, file, jpeg, metric, photo, unlike, wait_for
+from asking import EXAMPLE, embed, file, jpeg, photo, unlike
 from cache import key_of
 
 from tests import needed
 from tests.running import Running, free_port, launch, running
+from tests.waiting import until
 
 PASSWORD = "hunter2"
 
@@ -70,17 +71,17 @@ def service(server: Server) -> Iterator[Running]:
 def redis(server: Server, service: Running) -> "Iterator[Redis]":
     """A Redis that answers, and that the service knows to answer."""
     server.start()
-    wait_for(lambda: metric(service, "face_redis_up") == 1)
+    until(lambda: service.metric("face_redis_up") == 1)
     with Redis(port=server.port, password=PASSWORD) as client:
         yield client
 
 
 def hits(service: Running, place: str) -> float:
-    return metric(service, f'face_cache_hits_total{{place="{place}"}}')
+    return service.metric(f'face_cache_hits_total{{place="{place}"}}')
 
 
 def failures(service: Running, kind: str) -> float:
-    return metric(service, f'face_redis_errors_total{{kind="{kind}"}}')
+    return service.metric(f'face_redis_errors_total{{kind="{kind}"}}')
 
 
 def version(redis: "Redis") -> str:
@@ -100,11 +101,11 @@ def test_results_are_put_there_for_a_time_and_taken_by_other_pods(service: Runni
     answer = embed(service, picture)
     key = key_of("face-embedding", version(redis), picture)
     assert 0 < redis.ttl(key) <= shared.LIVES
-    before, computed = hits(service, "redis"), metric(service, "face_cache_misses_total")
+    before, computed = hits(service, "redis"), service.metric("face_cache_misses_total")
     with running(EXAMPLE, {"REDIS_URL": server.url}) as other:
         assert embed(other, picture) == answer
-        assert (hits(other, "redis"), metric(other, "face_cache_misses_total")) == (1, 0)
-    assert (hits(service, "redis"), metric(service, "face_cache_misses_total")) == (before, computed)
+        assert (hits(other, "redis"), other.metric("face_cache_misses_total")) == (1, 0)
+    assert (hits(service, "redis"), service.metric("face_cache_misses_total")) == (before, computed)
 
 
 def mended(service: Running, redis: "Redis", picture: bytes, good: object, real: bytes) -> bool:
@@ -123,7 +124,7 @@ def test_what_nobody_put_there_is_not_believed(service: Running, redis: "Redis")
     for number, value in enumerate(garbage):
         picture = unlike(file("astronaut.jpg"), 10 + number)
         redis.set(key_of("face-embedding", known, picture), value)
-        wait_for(partial(mended, service, redis, picture, good, real))
+        until(partial(mended, service, redis, picture, good, real))
     assert failures(service, "corrupt") >= corrupt + len(garbage)
 
 
@@ -133,7 +134,7 @@ def test_another_type_under_our_key_is_no_failure_of_redis(service: Running, red
     redis.rpush(key_of("face-embedding", version(redis), picture), "a", "b")
     assert len(embed(service, picture)["faces"]) == 1
     assert failures(service, "refused") == refused + 1
-    assert metric(service, "face_redis_up") == 1
+    assert service.metric("face_redis_up") == 1
 
 
 def test_a_redis_that_is_full_is_still_read(service: Running, server: Server, redis: "Redis") -> None:
@@ -143,7 +144,7 @@ def test_a_redis_that_is_full_is_still_read(service: Running, server: Server, re
     try:
         assert len(embed(service, unlike(file("astronaut.jpg"), 41))["faces"]) == 1
         assert failures(service, "refused") == refused + 1
-        assert metric(service, "face_redis_up") == 1
+        assert service.metric("face_redis_up") == 1
         with running(EXAMPLE, {"REDIS_URL": server.url}) as other:
             assert embed(other, kept) == answer
             assert hits(other, "redis") == 1
@@ -173,10 +174,10 @@ def test_a_redis_that_stops_answering_costs_one_time_out_and_is_then_left_alone(
             assert embed(service, unlike(jpeg(photo("coffee.jpg").resize((60, 40))), number))["faces"] == []
         assert time.monotonic() - began < 2  # ten that wait for a get and a put each would add 1 s alone, at the least
         assert failures(service, "unreachable") == unreachable + 1
-        assert metric(service, "face_redis_up") == 0
+        assert service.metric("face_redis_up") == 0
     finally:
         server.process.send_signal(signal.SIGCONT)
-    wait_for(lambda: metric(service, "face_redis_up") == 1)
+    until(lambda: service.metric("face_redis_up") == 1)
     computed = unlike(file("coffee.jpg"), 30)
     embed(service, computed)
     assert redis.exists(key_of("face-embedding", version(redis), computed))
@@ -194,15 +195,15 @@ def test_a_redis_that_is_killed_under_load_fails_no_request_and_is_used_again(
 
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(ask, number) for number in range(80)]
-        wait_for(lambda: len(answered) >= 20)
+        until(lambda: len(answered) >= 20)
         server.kill()
         assert len(answered) < 80
         for each in asked:
             each.result(30)
     assert answered == [1] * 80
-    assert metric(service, "face_redis_up") == 0
+    assert service.metric("face_redis_up") == 0
     server.start()
-    wait_for(lambda: metric(service, "face_redis_up") == 1)
+    until(lambda: service.metric("face_redis_up") == 1)
     embed(service, unlike(face, 1000))
     assert redis.dbsize() == 1
 

@@ -2,11 +2,10 @@
 
 import base64
 import json
-import re
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import shapes
 
 from serving.service import Array
+from tests import waiting
 from tests.running import ROOT, Running, get, post_json, running
+
+until = partial(waiting.until, seconds=10)
 
 EXAMPLE, IMAGES = ROOT / "examples/instance-masks", ROOT / "examples/images"
 OWN = "/api/like/instance-masks"
@@ -67,19 +69,6 @@ def encoded(pixels: Array, kind: str = "PNG", **more: Any) -> bytes:
     out = BytesIO()
     Image.fromarray(pixels).save(out, kind, **more)
     return out.getvalue()
-
-
-def value(service: Running, metric: str) -> float:
-    line = re.search(rf"^{re.escape(metric)} (\S+)$", service.metrics(), re.MULTILINE)
-    return float(line[1]) if line else 0.0
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for what a thread of the service's own does, such as writing its log."""
-    end = time.monotonic() + 10
-    while not true() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert true()
 
 
 def test_the_platforms_own_route_does_the_same(service: Running) -> None:
@@ -166,10 +155,10 @@ def test_as_a_picture_the_outlines_are_drawn(service: Running) -> None:
 
 @pytest.mark.parametrize("material", ["nuclei", "objects"])
 def test_a_picture_of_nothing_has_no_instances(service: Running, material: str) -> None:
-    before = value(service, f'instance_masks_empty_total{{material="{material}",model="common"}}')
+    before = service.metric(f'instance_masks_empty_total{{material="{material}",model="common"}}')
     results = found(service, encoded(np.full((120, 160, 3), 90, np.uint8)), material=material)
     assert results["instances"] == []
-    assert value(service, f'instance_masks_empty_total{{material="{material}",model="common"}}') == before + 1
+    assert service.metric(f'instance_masks_empty_total{{material="{material}",model="common"}}') == before + 1
     url = f"{service.url}{OWN}/detect?material={material}&as=picture"
     assert get(url, encoded(np.zeros((9, 9), np.uint8)), {"Content-Type": "image/png"})[0] == 200
 
@@ -238,7 +227,7 @@ def test_pictures_and_instances_are_counted_by_material(service: Running) -> Non
         f'instance_masks_{it}_total{{material="nuclei"{more}}}'
         for it, more in (("pictures", ',model="common"'), ("instances", ""))
     ]
-    before = [value(service, name) for name in names]
+    before = [service.metric(name) for name in names]
     count = len(found(service, NUCLEI, material="nuclei")["instances"])
-    assert [value(service, name) for name in names] == [before[0] + 1, before[1] + count]
-    assert value(service, 'instance_masks_cold_total{material="nuclei"}') >= 1
+    assert [service.metric(name) for name in names] == [before[0] + 1, before[1] + count]
+    assert service.metric('instance_masks_cold_total{material="nuclei"}') >= 1

@@ -2,13 +2,12 @@
 
 import http.client
 import json
-import re
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.running import ROOT, Running, get, running
+from tests.waiting import until
 
 COINS = (ROOT / "examples/images/coins.png").read_bytes()
 COFFEE = (ROOT / "examples/images/coffee.jpg").read_bytes()
@@ -36,20 +35,12 @@ def busy(service: Running) -> Iterator[list[http.client.HTTPConnection]]:
     wait_until(service, "monopod_requests_in_progress", 0)
 
 
-def value(service: Running, metric: str) -> float:
-    line = re.search(rf"^{re.escape(metric)} (\S+)$", service.metrics(), re.MULTILINE)
-    return float(line[1]) if line else 0.0
-
-
 def wait_until(service: Running, metric: str, wanted: float) -> None:
-    end = time.monotonic() + 20
-    while value(service, metric) != wanted and time.monotonic() < end:
-        time.sleep(0.05)
-    assert value(service, metric) == wanted
+    until(lambda: service.metric(metric) == wanted)
 
 
 def pictures(service: Running, material: str) -> float:
-    return value(service, f'instance_masks_pictures_total{{material="{material}",model="common"}}')
+    return service.metric(f'instance_masks_pictures_total{{material="{material}",model="common"}}')
 
 
 def test_a_deadline_that_passes_in_the_queue_is_a_504_at_once(service: Running, busy: list[http.client.HTTPConnection]) -> None:
@@ -57,15 +48,15 @@ def test_a_deadline_that_passes_in_the_queue_is_a_504_at_once(service: Running, 
     headers = {"Content-Type": "image/jpeg", "X-Request-Timeout-Ms": "300"}
     status, body = get(service.url + DETECT, COFFEE, headers)
     assert (status, json.loads(body)["reason"]) == (504, "deadline_passed")
-    assert value(service, "monopod_requests_in_progress") >= MANY - 1  # it was not held until a turn came
+    assert service.metric("monopod_requests_in_progress") >= MANY - 1  # it was not held until a turn came
     assert pictures(service, "objects") == before
 
 
 def test_pictures_of_clients_that_went_away_are_not_looked_at(service: Running, busy: list[http.client.HTTPConnection]) -> None:
     gone = 'monopod_requests_total{code="499",reason="client_gone",route="detect"}'
-    before, coins = value(service, gone), pictures(service, "coins")
+    before, coins = service.metric(gone), pictures(service, "coins")
     for each in busy:
         each.close()
     assert get(service.url + DETECT, COFFEE, {"Content-Type": "image/jpeg"})[0] == 200
-    assert value(service, gone) == before + MANY
+    assert service.metric(gone) == before + MANY
     assert pictures(service, "coins") == coins

@@ -4,9 +4,6 @@ Knows routes, bodies and metrics. Does not know what the answers should be.
 """
 
 import json
-import re
-import time
-from collections.abc import Callable
 from typing import Any
 
 import films
@@ -42,17 +39,5 @@ def send_video(service: Running, video: bytes, **headers: str) -> Answered:
     return send(service, video, "video/mp4", **headers)
 
 
-def metric(service: Running, name: str) -> float:
-    found = re.search(rf"^{re.escape(name)} ([0-9.e+]+)$", service.metrics(), re.MULTILINE)
-    return float(found[1]) if found else 0.0
-
-
 def children(service: Running) -> list[psutil.Process]:
     return psutil.Process(service.process.pid).children(recursive=True)
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)

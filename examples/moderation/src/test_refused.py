@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 import films
 import psutil
 import pytest
-from sending import COFFEE, ROUTE, children, file, metric, send, send_form, send_video, wait_until
+from sending import COFFEE, ROUTE, children, file, send, send_form, send_video
 
 from tests.running import Running, post_json
+from tests.waiting import until
 
 REFUSED: dict[str, tuple[Callable[[], bytes], int, str, str]] = {
     "noise": (lambda: bytes(range(256)) * 40, 400, "container", "of no kind that is taken, by its first bytes; it may be mp4"),
@@ -63,11 +64,11 @@ REFUSED: dict[str, tuple[Callable[[], bytes], int, str, str]] = {
 def test_a_video_that_is_not_to_be_judged_is_refused_in_words_and_counted(service: Running, what: str) -> None:
     make, wanted, reason, words = REFUSED[what]
     name = f'moderation_videos_refused_total{{reason="{reason}"}}'
-    before = metric(service, name)
+    before = service.metric(name)
     status, answer = send_video(service, make())
     assert (status, answer["reason"]) == (wanted, "bad_input" if wanted == 400 else "too_large"), answer
     assert words in answer["error"]
-    assert metric(service, name) == before + 1
+    assert service.metric(name) == before + 1
     assert children(service) == []
 
 
@@ -142,13 +143,13 @@ def test_one_more_video_than_are_decoded_at_once_is_refused_and_pictures_go_on(s
     with contextlib.ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(sending(service, heavy))
-        wait_until(lambda: len(children(service)) == 2)
+        until(lambda: len(children(service)) == 2)
         status, answer = send_video(service, films.film([COFFEE], [0]))
         assert (status, answer["reason"]) == (429, "queue_full")
         assert "2 videos are being decoded, the most at once" in answer["error"]
         assert send(service, file("coffee.jpg"), "image/jpeg")[0] == 200
-    wait_until(lambda: children(service) == [])
-    assert metric(service, 'moderation_videos_refused_total{reason="busy"}') == 1
+    until(lambda: children(service) == [])
+    assert service.metric('moderation_videos_refused_total{reason="busy"}') == 1
     assert send_video(service, films.film([COFFEE], [0]))[0] == 200
 
 
@@ -168,7 +169,7 @@ def test_a_deadline_ends_the_decoding(service: Running) -> None:
     status, answer = send_video(service, films.heavy(), **{"X-Request-Timeout-Ms": "800"})
     assert (status, answer["reason"]) == (504, "deadline_passed")
     assert time.monotonic() - began < 10, "all of it takes 20 s"
-    wait_until(lambda: children(service) == [])
+    until(lambda: children(service) == [])
 
 
 def test_hostile_videos_leave_the_services_memory_as_it_was(service: Running) -> None:

@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 from reading import Reading
 from sampling import Limits, Sample
-from sending import ASTRONAUT, COFFEE, FOLDER, ROUTE, Answered, children, file, metric, send, send_form, send_video, wait_until
+from sending import ASTRONAUT, COFFEE, FOLDER, ROUTE, Answered, children, file, send, send_form, send_video
 
 from serving.service import make_request
 from tests.running import ROOT, Running, launch, post_json, running
+from tests.waiting import until
 
 PICTURES = sorted(path.name for path in (ROOT / "examples/images").glob("*.[jp][pn]g"))
 # What Yahoo's own preprocessing makes of these: the whole picture shrunk, saved as a JPEG, read, and cut.
@@ -59,7 +60,7 @@ def test_a_pictures_score_is_that_of_the_model_run_by_hand(service: Running) -> 
 
 
 def test_each_second_of_a_video_is_judged_as_a_picture_is(service: Running) -> None:
-    before = metric(service, "moderation_frames_total")
+    before = service.metric("moderation_frames_total")
     fine = {"preset": "ultrafast", "qp": "1"}
     video = films.film([COFFEE, COFFEE, ASTRONAUT, ASTRONAUT], [0, 0.5, 1, 1.5], encoder=fine)
     status, answer = send_form(service, ("video", video, "clip.mp4"), ("postid", b"p1", ""), ("uid", b"u1", ""))
@@ -70,8 +71,8 @@ def test_each_second_of_a_video_is_judged_as_a_picture_is(service: Running) -> N
     assert scores == pytest.approx([scored(COFFEE), scored(ASTRONAUT)], abs=0.005)
     assert (results["label"], results["nsfw"], results["share"], results["damaged"]) == ("safe", max(scores), 0, False)
     assert results["seconds"] == pytest.approx(2, abs=0.3)
-    assert metric(service, "moderation_frames_total") == before + 2
-    assert metric(service, 'moderation_verdicts_total{label="safe",of="video"}') >= 1
+    assert service.metric("moderation_frames_total") == before + 2
+    assert service.metric('moderation_verdicts_total{label="safe",of="video"}') >= 1
 
 
 def test_a_video_comes_raw_or_in_a_form_or_in_json(service: Running) -> None:
@@ -89,14 +90,12 @@ def test_more_frames_than_the_model_takes_at_once_are_asked_about_in_parts(servi
     video = films.film([Image.blend(COFFEE, ASTRONAUT, at / 30) for at in range(31)], range(31))
     with Reading(video, Limits(), make_request().life) as reading:
         rows = nsfw.rows([nsfw.of_sample(sample) for sample in reading if isinstance(sample, Sample)])
-    before = metric(service, 'monopod_batch_rows_count{model="moderation"}')
+    before = service.metric('monopod_batch_rows_count{model="moderation"}')
     status, answer = send_video(service, video)
     assert status == 200
     assert [frame["score"] for frame in answer["results"]["frames"]] == pytest.approx(model(rows), abs=2e-4)
-    assert metric(service, 'monopod_batch_rows_count{model="moderation"}') == before + 8, (
-        "four rows a batch, the last has three"
-    )
-    assert metric(service, 'monopod_batch_rows_bucket{le="4.0",model="moderation"}') == before + 8
+    assert service.metric('monopod_batch_rows_count{model="moderation"}') == before + 8, "four rows a batch, the last has three"
+    assert service.metric('monopod_batch_rows_bucket{le="4.0",model="moderation"}') == before + 8
 
 
 def test_videos_and_pictures_at_once_all_get_their_own_answer(service: Running) -> None:
@@ -138,7 +137,7 @@ def test_a_video_is_finished_before_the_service_ends_and_nothing_else_is_in_its_
         answers: list[Answered] = []
         sender = threading.Thread(target=lambda: answers.append(send_video(service, films.heavy(300))))
         sender.start()
-        wait_until(lambda: len(children(service)) == 1)
+        until(lambda: len(children(service)) == 1)
         assert service.stop(signal.SIGTERM) == 0
         sender.join()
         assert answers[0][0] == 200

@@ -1,14 +1,18 @@
 """The corpus exchanged while the service runs, and starts that fail: real processes over sockets and signals."""
 
+import math
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests import waiting
 from tests.running import Running, launch, post_json, running
+
+until = partial(waiting.until, seconds=30)
 
 EXAMPLE = Path(__file__).parents[1]
 FACTS = [f"Number {n} is written on the door of room {n}." for n in range(60)]
@@ -51,14 +55,7 @@ def write(folder: Path, body: bytes) -> None:
 
 
 def metric(service: Running, name: str) -> float:
-    return next(float(line.split()[1]) for line in service.metrics().splitlines() if line.startswith(f"{name} "))
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    return service.metric(name, absent=math.nan)
 
 
 def until_metric(service: Running, name: str, value: float) -> None:

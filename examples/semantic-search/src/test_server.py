@@ -1,5 +1,6 @@
 """The example's own tests: the real model and corpus behind the real server, over sockets."""
 
+import math
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -224,7 +225,7 @@ BATCH_ROWS, OF = "monopod_batch_rows", '{model="semantic-search"}'
 
 
 def metric(service: Running, name: str) -> float:
-    return next(float(line.rpartition(" ")[2]) for line in service.metrics().splitlines() if line.startswith(f"{name} "))
+    return service.metric(name, absent=math.nan)
 
 
 def test_every_series_that_an_alert_reads_is_one_that_the_server_shows(service: Running) -> None:

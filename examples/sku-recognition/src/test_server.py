@@ -2,13 +2,15 @@
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,11 @@ import pytest
 from augmented import view
 from PIL import Image
 
+from tests import waiting
 from tests.running import ROOT, Running, launch, running
 from tests.running import get as ask
+
+until = partial(waiting.until, seconds=60)
 
 EXAMPLE = Path(__file__).parents[1]
 PRODUCTS = EXAMPLE / "model/products"
@@ -72,14 +77,7 @@ def recognize(shop: Running, body: bytes, query: str = "", route: str = "/recogn
 
 
 def metric(shop: Running, name: str) -> float:
-    return next(float(line.split()[1]) for line in shop.metrics().splitlines() if line.startswith(f"{name} "))
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    return shop.metric(name, absent=math.nan)
 
 
 def test_a_products_own_picture_is_recognised_on_both_routes(shop: Running) -> None:

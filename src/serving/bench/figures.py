@@ -76,12 +76,17 @@ def figures(seen: Seen) -> Figures:
 
 def spread(seconds: Sequence[float]) -> Spread:
     """Return the percentiles of one time or more."""
-    return Spread(*(percentile(seconds, share) * 1000 for share in (0.5, 0.95, 0.99, 1)))
+    return Spread(*percentiles([1000 * each for each in seconds], 0.5, 0.95, 0.99, 1))
+
+
+def percentiles(values: Sequence[float], *shares: float) -> list[float]:
+    """Return for each share the smallest of some values that at least this share of them does not exceed: the nearest rank."""
+    found: list[float] = np.percentile(values, [100 * share for share in shares], method="inverted_cdf").tolist()
+    return found
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest of some values that at least this share of them does not exceed: the nearest rank."""
-    return float(np.percentile(values, 100 * share, method="inverted_cdf"))
+    return percentiles(values, share)[0]
 
 
 def _latencies(outcomes: Sequence[Outcome]) -> Spread:

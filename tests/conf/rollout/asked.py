@@ -1,11 +1,11 @@
 """What is asked of a service from outside, and of its pods: for tests that deploy."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 from conf.refs import APPLIED, path
+from tests import waiting
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.desk import GATEWAY, Desk
 from tests.running import get
@@ -46,8 +46,5 @@ def kinds(cluster: Cluster, namespace: str, name: str) -> set[str]:
 
 
 def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until something is true."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.1)
+    """Wait until something is true of a cluster, which is not asked without a pause."""
+    waiting.until(true, seconds, pause=0.1)

@@ -1,0 +1,34 @@
+"""Alert rules over made-up histories of their series, by promtool.
+
+Knows promtool's test files, and how it tells what came otherwise. Does not know the rules.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.needed import program
+
+FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
+
+
+def firing(rules: Path, histories: Mapping[str, str], at: str, folder: Path, step: str = "1m") -> set[str]:
+    """Return the names of the alerts that fire at a time of the histories.
+
+    histories: series -> values, a step apart, in promtool's short form: 5x3 is four times 5, 0+2x3 is 0 2 4 6, and _ is none.
+    """
+    test = {
+        "interval": step,
+        "input_series": [{"series": series, "values": values} for series, values in histories.items()],
+        "promql_expr_test": [{"expr": FIRING, "eval_time": at, "exp_samples": []}],
+    }
+    file = folder / "histories.yaml"
+    file.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": step, "tests": [test]}))  # JSON is YAML
+    promtool = program("promtool", "prometheus")
+    done = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, timeout=60)
+    told = done.stdout + done.stderr
+    found = set(re.findall(r'alertname="(\w+)"', told.partition("got:")[2]))
+    assert bool(found) is (done.returncode != 0), told  # it fails where something fires, and for nothing else
+    return found
