@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
+
 from tests.running import PYTHONPATH
+from tests.waiting import until
 
 DIGIT = json.dumps({"data": [[[[0.5] * 8] * 8]]})
 AT_MOST_SECONDS = 7200
@@ -25,6 +28,18 @@ class Load:
     def __init__(self, process: "subprocess.Popen[str]"):
         self._process = process
         self.figures: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        """Wait until requests flow: a connection stays open, other than the first, which is closed as soon as it is there."""
+        seen: set[int] = set()
+
+        def stays() -> bool:
+            assert self._process.poll() is None, self._process.communicate()
+            before, now = set(seen), _ports(self._process.pid)
+            seen.update(now)
+            return bool(before & now)
+
+        until(stays, pause=0.2)
 
     def end(self) -> None:
         """End it, with the requests that are due until now."""
@@ -46,10 +61,11 @@ class Load:
 
 @contextmanager
 def loaded(url: str, rate: float) -> Iterator[Load]:
-    """Send digits to a URL for the length of a block. rate: requests a second."""
+    """Send digits to a URL for the length of a block, which begins once they flow. rate: requests a second."""
     process = started(url, "--rate", str(rate), "--seconds", str(AT_MOST_SECONDS), "--warm-up", "0")
     load = Load(process)
     try:
+        load.begin()
         yield load
         load.end()
     finally:
@@ -73,3 +89,9 @@ def started(url: str, *words: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "monopod", "bench", "--url", url, "--data", DIGIT, "--timeout", "20", "--json", *words]
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "NO_PROXY": "*"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def _ports(process: int) -> set[int]:
+    """Return the local ports of a process's open connections."""
+    found = psutil.Process(process).net_connections("tcp")
+    return {each.laddr.port for each in found if each.status == psutil.CONN_ESTABLISHED}
