@@ -53,6 +53,11 @@ class Running:
         found = re.search(rf"^{re.escape(line)} (\S+)$", self.metrics(), re.MULTILINE)
         return float(found[1]) if found else absent
 
+    def left(self) -> float:
+        """Return how many requests their clients did not wait for, those that no route had seen yet among them."""
+        found = re.findall(r'^monopod_requests_total\{code="499",.*\} (\S+)$', self.metrics(), re.MULTILINE)
+        return sum(map(float, found))
+
     def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
         """Send a signal and return the exit code."""
         if self.process.poll() is None:

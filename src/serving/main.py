@@ -22,7 +22,7 @@ from serving.alone import read_settings
 from serving.app import House, make_app, refusal_body
 from serving.core import Core
 from serving.engine import StartError
-from serving.errors import ServingError
+from serving.errors import ClientGone, ServingError
 from serving.gate import LIGHT_LIMIT, READY, Gate
 from serving.memory import peak_bytes, use_few_arenas
 from serving.metrics import Metrics
@@ -128,7 +128,8 @@ def _ports(
     sparing = logs.Sparing(REFUSALS_LOGGED_A_SECOND)
 
     def refused(error: ServingError, begin: float) -> None:
-        metrics.shed(error.reason)
+        if not isinstance(error, ClientGone):  # that is no sign of too much load
+            metrics.shed(error.reason)
         metrics.request("refused", error.status, error.reason, time.monotonic() - begin)
         if sparing.allows():
             log.info("refused: %s", error, extra={"route": "refused", "code": error.status, "reason": error.reason})

@@ -13,7 +13,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask, WSGITask
 
-from serving.errors import ServiceFailed, ServingError, SlowBody
+from serving.errors import ClientGone, ServiceFailed, ServingError, SlowBody
 from serving.front.parser import Nothing, Parser
 from serving.gate import CLOSED, DRAINING
 from serving.heads import head
@@ -30,6 +30,10 @@ PONG = b'{"ping":"pong"}'
 
 class Task(WSGITask):
     """A request on its worker thread."""
+
+    def execute(self) -> None:
+        self.request.begun = True
+        super().execute()
 
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
@@ -153,6 +157,8 @@ class Channel(HTTPChannel):
         request = self.requests[0]
         try:
             super().service()
+            if not request.begun:  # nothing is run for a client that has gone already
+                request.rules.refused(ClientGone("the client went away before its request was begun"), request.life.begin)
         finally:
             request.rules.gate.leave(request.work)
 

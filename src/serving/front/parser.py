@@ -22,7 +22,7 @@ SKIP_BYTES = 2**20  # of a refused body: a connection with less to come serves o
 
 @dataclass(frozen=True)
 class Rules:
-    """What the front decides by. Seconds and bytes; respond makes an error's body, refused counts it."""
+    """What the front decides by. Seconds and bytes; respond makes an error's body, refused counts what no route ever saw."""
 
     gate: Gate
     timeout: float
@@ -40,6 +40,7 @@ class Parser(HTTPRequestParser):
     work = True
     path = ""  # stays so when the head cannot be parsed
     expected = False  # the client asked whether to send its body
+    begun = False  # a worker has called the application
     unread = 0  # bytes of the body that were not read when it was refused
 
     def __init__(self, adj: Adjustments, rules: Rules, begin: float):
