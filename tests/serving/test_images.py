@@ -158,9 +158,9 @@ def test_a_reduced_scale_minds_that_the_picture_will_be_turned() -> None:
 def test_the_first_frame_of_an_animation_is_taken_however_many_there_are() -> None:
     frames = [Image.new("RGB", (8, 8), (n % 256, 0, 0)).quantize(4) for n in range(500)]
     gif = encoded(Image.new("RGB", (8, 8), (0, 0, 255)).quantize(4), "GIF", save_all=True, append_images=frames)
-    start = time.monotonic()
+    start = time.process_time()
     assert images.decode(gif, LIMIT).getpixel((0, 0)) == (0, 0, 255)
-    assert time.monotonic() - start < 0.2
+    assert time.process_time() - start < 0.2
 
 
 def test_an_animated_png_shows_its_picture() -> None:
@@ -194,10 +194,10 @@ def huge(name: str) -> bytes:
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "gif", "bmp", "webp", "lossless webp", "animated webp"])
 def test_a_bomb_of_pixels_is_refused_before_memory_is_taken(name: str) -> None:
-    before, start = psutil.Process().memory_info().rss, time.monotonic()
+    before, start = psutil.Process().memory_info().rss, time.process_time()
     with pytest.raises(TooLarge, match="over the limit"):
         images.decode(huge(name), LIMIT)
-    assert time.monotonic() - start < 0.5
+    assert time.process_time() - start < 0.5
     assert psutil.Process().memory_info().rss - before < 50_000_000
 
 
@@ -225,10 +225,10 @@ def test_limits_above_pils_own_hold_for_large_pictures() -> None:
     ids=["text", "profile", "international text", "many small texts"],
 )
 def test_a_bomb_in_the_metadata_of_a_png_is_refused(chunk: bytes) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(TooLarge, match="save it without metadata"):
         images.decode(png_with(chunk), LIMIT)
-    assert time.monotonic() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ def test_metadata_that_makes_no_sense_is_passed_over(chunk: bytes) -> None:
     ids=["jpeg segments", "jpeg comments", "png chunks", "gif comments"],
 )
 def test_millions_of_empty_parts_are_refused_at_once(data: bytes) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises((TooLarge, BadInput)):
         images.decode(data, LIMIT)
-    assert time.monotonic() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_a_jpeg_that_goes_over_its_pixels_without_end_is_refused() -> None:
