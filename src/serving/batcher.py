@@ -6,13 +6,18 @@ Concurrency. `_lock` guards the queue and the counters; `_work` wakes batch thre
 under the lock and runs it without. A call that is split over batches is finished by whichever thread brings its last part,
 told under the lock. Futures are resolved without the lock, so that their callbacks may submit again. A thread ends when
 `close` is called and the queue is empty; an exception fails one batch and never the thread. When a thread hangs in its model,
-its callers leave by their own deadlines (they wait with a time-out), other threads go on, and `stuck_seconds` tells.
+its callers leave by their own deadlines (they wait with a time-out), other threads go on, and `stuck_seconds` tells. They are
+daemon threads, since a model that hangs must not keep a process alive; but the interpreter cannot end around one that comes
+back from a model's C++ code, and would abort. So it first closes every batcher whose threads run.
 """
 
+import atexit
 import contextlib
 import logging
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -28,6 +33,8 @@ from serving.tensors import Arrays
 log = logging.getLogger("monopod.batcher")
 
 IDLE_SECONDS = 2.0  # after work, before an instance is told to give memory back
+END_SECONDS = 5.0  # that the interpreter's end waits for batches
+_at_work: "weakref.WeakSet[Batcher]" = weakref.WeakSet()  # a thread that runs holds its batcher
 
 
 class Observer(Protocol):
@@ -76,6 +83,7 @@ class Batcher:
         ]
         for thread in self._threads:
             thread.start()
+        _at_work.add(self)
 
     def submit(self, arrays: Arrays, count: int, life: Lifetime) -> Future[Arrays]:
         """Queue a call of `count` rows, which must have been checked before. Its future holds the outputs or a ServingError.
@@ -259,3 +267,14 @@ class Batcher:
             return
         with contextlib.suppress(InvalidStateError):  # an earlier part may have failed the call
             call.future.set_result(outputs)
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what is at work as the interpreter ends. A second Ctrl-C waits no longer."""
+    end = time.monotonic() + END_SECONDS
+    try:
+        for batcher in list(_at_work):
+            batcher.close(end - time.monotonic())
+    except KeyboardInterrupt:
+        os._exit(130)

@@ -1,5 +1,7 @@
 """A service's own code without a server: the same answers, models opened as they are used."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from serving.alone import make_request, open_service
 from serving.engine import StartError
 from serving.errors import BadInput, ModelFailed
 from serving.schema import SchemaError
-from tests.running import ROOT, make_service
+from tests.running import PYTHONPATH, ROOT, make_service
 
 COFFEE = (ROOT / "examples/images/coffee.jpg").read_bytes()
 
@@ -36,3 +38,22 @@ def test_mistakes_are_told_as_at_a_start(tmp_path: Path) -> None:
         open_service(make_service(tmp_path / "none", "", "x = 1"))
     with pytest.raises(StartError, match=r"it imports no_such_package, which is not installed.*src/requirements.txt"):
         open_service(make_service(tmp_path / "bare", "", "import no_such_package"))
+
+
+def test_a_script_that_ends_while_a_model_works_ends_as_it_says(tmp_path: Path) -> None:
+    folder = make_service(
+        tmp_path / "small",
+        'model_path = "model/efficientnet-lite0.onnx"\nmax_batch_size = 16',
+        models=("examples/sku-recognition/model/efficientnet-lite0.onnx",),
+    )
+    script = (
+        "import sys, time, pathlib, numpy; from serving.alone import make_request, open_service\n"
+        f"model = open_service(pathlib.Path({str(folder)!r})).model\n"
+        "[(name, shape)] = [(each.name, each.shape) for each in model.spec(make_request().life).inputs]\n"
+        "model.submit({name: numpy.zeros((16, *shape[1:]), numpy.float32)}, make_request())\n"
+        "class Slow:\n    def __del__(self, sleep=time.sleep): sleep(2)\n"
+        "slow = Slow()\n"  # the interpreter's end takes longer than the batch
+        "time.sleep(0.05); sys.exit(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "")

@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(cause or error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        os._exit(130)  # at once: the model still works on a batch, and the interpreter cannot end around that
+        return 130
     print(f"{target}: {len(made.names)} products of {len(products)} pictures, {made.facts()['kind']} search")
     return 0
 

@@ -139,9 +139,9 @@ def test_make_asks_for_the_pictures(tmp_path: Path) -> None:
 def test_ctrl_c_ends_the_work_without_a_word_and_leaves_nothing_behind(shop: Path) -> None:
     # The second batch of pictures is interrupted while the model still works on the first.
     code = (
-        "import itertools, build_index, looks; whole, calls = looks.whole_and_middle, itertools.count()\n"
+        "import itertools, sys, build_index, looks; whole, calls = looks.whole_and_middle, itertools.count()\n"
         "def interrupted(request):\n    if next(calls) > 8: raise KeyboardInterrupt\n    return whole(request)\n"
-        f"looks.whole_and_middle = interrupted; build_index.main([{str(PRODUCTS)!r}, '--service', {str(shop)!r}])"
+        f"looks.whole_and_middle = interrupted; sys.exit(build_index.main([{str(PRODUCTS)!r}, '--service', {str(shop)!r}]))"
     )
     line = [sys.executable, "-c", code]
     done = subprocess.run(line, cwd=EXAMPLE / "src", capture_output=True, text=True, timeout=100)
