@@ -72,13 +72,13 @@ def test_an_open_loop_shows_a_stall_in_full() -> None:
     assert found.requests == 300
     assert found.ms is not None
     assert found.ms.p99 > 950
-    assert sum(wait > 0.5 for wait in waits) >= 45  # half of the stall, and what a busy machine adds
+    assert 45 <= sum(wait > 0.5 for wait in waits) <= 100  # half of the stall, and what a busy machine adds
 
 
 def test_a_closed_loop_shows_it_once_a_connection() -> None:
     with answering(Stall(after=0.5)) as url:
         seen = seen_of(url, Load(concurrency=2, rate=0, seconds=2, warm_up=0))
-    assert 2 <= sum(one.end - one.due > 0.9 for one in seen.outcomes) < 10  # of a busy machine's own stalls there are few
+    assert sum(one.end - one.due > 0.9 for one in seen.outcomes) == 2
     assert len(seen.outcomes) > 20
 
 

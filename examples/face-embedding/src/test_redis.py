@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -169,8 +170,10 @@ def test_a_redis_that_stops_answering_costs_one_time_out_and_is_then_left_alone(
     unreachable = failures(service, "unreachable")
     server.process.send_signal(signal.SIGSTOP)  # the kernel goes on accepting connections for it
     try:
+        began = time.monotonic()
         for number in range(10):
             assert embed(service, unlike(jpeg(photo("coffee.jpg").resize((60, 40))), number))["faces"] == []
+        assert time.monotonic() - began < 2  # ten that wait for a get and a put each would add 1 s alone, at the least
         assert failures(service, "unreachable") == unreachable + 1
         assert service.metric("face_redis_up") == 0
     finally:
