@@ -73,8 +73,7 @@ def busy(service: Running, seconds: float) -> list[Future[int]]:
     before = rows(service)
     with_two = ThreadPoolExecutor(2)
     answers = [with_two.submit(sleep_on, service, seconds) for _ in range(2)]
-    while rows(service) < before + 2:
-        time.sleep(0.01)
+    until(lambda: rows(service) >= before + 2)
     return answers
 
 

@@ -19,6 +19,7 @@ from serving.options import Options
 from serving.tensors import Arrays, ModelSpec, TensorSpec
 from tests import small_models
 from tests.running import ROOT
+from tests.waiting import until
 
 DIGITS = ROOT / "tests/models/digits.onnx"
 UNET = ROOT / "tests/models/unet.onnx"
@@ -285,10 +286,7 @@ def test_memory_is_given_back_some_time_after_work(opened: Open, monkeypatch: py
     process = psutil.Process()
     before = process.memory_info().rss
     run(model, {"images": np.zeros((2, 1, 384, 384), np.float32)})
-    end = time.monotonic() + PATIENCE
-    while process.memory_info().rss - before > 40 * 2**20 and time.monotonic() < end:
-        time.sleep(0.02)
-    assert process.memory_info().rss - before < 40 * 2**20
+    until(lambda: process.memory_info().rss - before < 40 * 2**20, PATIENCE)
 
 
 def test_the_arenas_memory_is_given_back_after_warming(opened: Open) -> None:

@@ -5,7 +5,6 @@ import http.client
 import json
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import pytest
 
 from tests.running import ROOT, Running, free_port, get, launch, make_service, post_json, running
 from tests.serving.test_front import answer, body, connect, head, rows
+from tests.waiting import until
 
 FOLDER = ROOT / "tests/services/slow"
 PING = head(0, path="/api/ping", method="GET")
@@ -93,7 +93,7 @@ def test_one_client_cannot_hold_the_io_thread_by_many_small_things(slow: Running
     finally:
         end.set()
         thread.join(10)
-    assert statistics.median(times) < 0.5  # it was over 1 s; alone on a machine it is under 0.05 s
+    assert max(times) < 0.5  # it was over 1 s; alone on a machine it is under 0.05 s
 
 
 def test_a_refused_head_request_gets_no_body(slow: Running) -> None:
@@ -232,10 +232,7 @@ def test_connections_to_the_data_port_leave_the_admin_port_room(slow: Running) -
             s.setblocking(False)
             s.connect_ex(("127.0.0.1", slow.port))
             many.append(s)
-        end = time.monotonic() + 10
-        while "reached the connection limit" not in slow.log.read_text():
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        until(lambda: "reached the connection limit" in slow.log.read_text(), seconds=10)
         assert get(slow.admin + "/livez")[0] == 200
     finally:
         for s in many:

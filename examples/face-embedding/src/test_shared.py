@@ -13,9 +13,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import shared
-from shared import SECONDS, Shared
+from shared import SECONDS, WHOLE, Shared
 
 from serving.engine import StartError
+from tests.waiting import until
 
 ANSWERS_PING = b"+PONG\r\n"
 
@@ -82,7 +83,7 @@ def test_a_redis_that_accepts_and_says_nothing_costs_one_time_out_and_is_left_al
         began = time.monotonic()
         store = Shared(f"redis://127.0.0.1:{port}", 100, failed.append)
         first = time.monotonic() - began
-        assert SECONDS <= first < SECONDS + 5
+        assert SECONDS <= first < SECONDS + 0.5
         began = time.monotonic()
         for _ in range(1000):
             assert store.get("a") is None
@@ -109,21 +110,18 @@ def test_a_redis_that_refuses_connections_is_asked_again_by_one_thread_alone(mon
     assert not store.up
     assert [store.get("a") for _ in range(100)] == [None] * 100
     with listening(b"+PONG\r\n", port) as (_, asked):
-        end = time.monotonic() + 5
-        while not store.up and time.monotonic() < end:
-            time.sleep(0.01)
-        assert store.up
+        until(lambda: store.up, seconds=5)
     assert len(asked) == 1
 
 
 def test_an_answer_that_comes_drop_by_drop_is_not_waited_for_to_its_end() -> None:
     failed: list[str] = []
-    with serving(ANSWERS_PING, b"$40000\r\n" + b"x" * 800, pause=SECONDS / 5) as port:
+    with serving(ANSWERS_PING, b"$40000\r\n" + b"x" * 200, pause=SECONDS / 5) as port:
         store = Shared(f"redis://127.0.0.1:{port}", 40_000, failed.append)
         assert store.up
         began = time.monotonic()
         assert store.get("a") is None
-        assert time.monotonic() - began < 5  # the drops alone take 8 s, none of them too late for a time-out
+        assert time.monotonic() - began < 2 * WHOLE  # the drops alone take 2 s, none of them too late for a time-out
     assert failed == ["unreachable"]
     assert not store.up
 
@@ -135,7 +133,7 @@ def test_a_name_server_that_says_nothing_holds_up_neither_the_start_nor_a_reques
         began = time.monotonic()
         store = Shared("redis://redis.cache:6379", 100, lambda kind: None)
         assert [store.get("a") for _ in range(100)] == [None] * 100
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 2 * WHOLE
         assert not store.up
     finally:
         found.set()
