@@ -331,7 +331,7 @@ def test_a_model_that_is_never_idle_gives_way_before_the_others_run_out_of_time(
     def ask_for_the_other(number: int) -> None:
         try:
             for _ in range(3):
-                assert ask(models, "b", for_seconds(2)) == 2
+                assert ask(models, "b", for_seconds(6)) == 2
         finally:
             over.set()
 
