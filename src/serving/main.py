@@ -24,7 +24,7 @@ from serving.core import Core
 from serving.engine import StartError
 from serving.errors import ClientGone, ServingError
 from serving.gate import LIGHT_LIMIT, READY, Gate
-from serving.memory import peak_bytes, use_few_arenas
+from serving.memory import peak_bytes, use_one_arena
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.openapi_tensors import data_example
@@ -42,7 +42,7 @@ ADMIN_THREADS = 4
 def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0.0.0.0") -> int:
     """Serve the service in a folder until SIGTERM or Ctrl-C. Returns the exit code; mistakes are printed in words."""
     began = time.monotonic()
-    use_few_arenas()
+    use_one_arena()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a connection takes one; the soft limit is often 1024
     try:

@@ -23,9 +23,10 @@ def trim() -> None:
     ctypes.CDLL(None).malloc_trim(0)
 
 
-def use_few_arenas() -> None:
-    """Have malloc keep two arenas, not eight a core: with a hundred threads, what a load leaves in each is never given back.
+def use_one_arena() -> None:
+    """Have malloc keep one arena, not eight a core: of every other, `trim` leaves the free memory at its end untouched.
 
-    Must come before other threads do. Source: M_ARENA_MAX in mallopt(3).
+    That is tens of megabytes once a large block was freed, which makes malloc keep blocks of that size.
+    Must come before other threads do. Source: M_ARENA_MAX in mallopt(3); mtrim in glibc's malloc.c.
     """
-    ctypes.CDLL(None).mallopt(-8, 2)
+    ctypes.CDLL(None).mallopt(-8, 1)
