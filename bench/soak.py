@@ -43,11 +43,11 @@ sampled five times a second. A service *holds* when
 
 - nothing was killed for want of memory, and no request failed otherwise than by 429;
 - the median of the last quarter's memory is at most {growth:g} MB above that of the second quarter. The first quarter is left
-  out: buffers, thread stacks and malloc's arenas grow to what the load needs. Medians of a quarter do not mind single large
-  requests. What is allowed is for arenas that still wander where requests differ in size. The two medians lie half a run apart,
-  so that at 100 requests a second a service that keeps {kept} KB of each fails; *fails from* tells each service's least leak
-  a request, by what it answered. What grows more is loaded for as long again, and then that run decides: what fills up slowly
-  comes to an end, and a leak does not.
+  out: buffers, thread stacks and malloc's arena grow to what the load needs. Medians of a quarter do not mind single large
+  requests. What is allowed is for an arena that still wanders where requests differ in size. The two medians lie half a run
+  apart, so that at 100 requests a second a service that keeps {kept} KB of each fails; *fails from* tells each service's least
+  leak a request, by what it answered. What grows more is loaded for as long again, and then that run decides: what fills up
+  slowly comes to an end, and a leak does not.
 
 """
 HEAD = ["service", "load", "requests", "answered", "refused", "p99, ms", "limit"]
