@@ -3,9 +3,10 @@ imports redis.
 
 Knows one Redis, time-outs and how to be without it. Does not know what the bytes mean. Never says the address's password.
 
-A request waits for a Redis that stopped answering once, for at most SECONDS to connect and SECONDS an answer; from then on
-nobody asks it but one thread of its own, every REST seconds, until it answers again. The client's time-outs begin anew with
-each packet, and bound no look-up of a name: so commands run on threads of their own, and nobody waits for one beyond WHOLE.
+A request waits for a Redis that stopped answering once, for at most SECONDS to connect and SECONDS an answer, or what the
+address says instead; from then on nobody asks it but one thread of its own, every REST seconds, until it answers again. The
+client's time-outs begin anew with each packet, and bound no look-up of a name: so commands run on threads of their own, and
+nobody waits for one beyond WHOLE time-outs.
 
 Concurrency. `_up` is read without the lock: a request that reads it a moment too late makes one more try. It changes under
 `_lock`, so that each loss starts one thread, and that thread ends when it has set `_up` again. The client is a pool of
@@ -30,8 +31,9 @@ from serving.service import StartError
 log = logging.getLogger("face-embedding.redis")
 
 SECONDS = 0.05  # to connect, and for each answer
-WHOLE = 0.5  # for all of a command; so much above SECONDS that processors which are busy lose no Redis
-AT_ONCE = 64  # commands; further ones wait within their WHOLE
+MOST_SECONDS = 10.0  # that an address may name in their place
+WHOLE = 10  # time-outs, for all of a command; so many that processors which are busy lose no Redis
+AT_ONCE = 64  # commands; further ones wait within their time
 REST = 2.0  # seconds between two tries of a Redis that is away
 LIVES = 7 * 24 * 3600  # seconds that a value is kept there
 T = TypeVar("T")
@@ -40,7 +42,8 @@ T = TypeVar("T")
 class Shared:
     """One Redis. failed is told of each failure: unreachable, refused or corrupt.
 
-    url: redis://[user:password@]host:port/number, rediss:// or unix://. most_bytes: a longer value is none of ours.
+    url: redis://[user:password@]host:port/number, rediss:// or unix://, and the client's own parameters, such as
+    ?socket_connect_timeout=0.2&socket_timeout=0.2 (seconds). most_bytes: a longer value is none of ours.
     Raises StartError for what is no such address.
     """
 
@@ -51,6 +54,7 @@ class Shared:
         self._lock = threading.Lock()
         self._up = True
         known = self._client.connection_pool.connection_kwargs
+        self._whole = WHOLE * max(known["socket_connect_timeout"], known["socket_timeout"])
         self._place = known.get("path") or f"{known.get('host', 'localhost')}:{known.get('port', 6379)}"
         self._ask(self._client.ping)
 
@@ -82,10 +86,10 @@ class Shared:
         return None
 
     def _within(self, command: Callable[[], T]) -> T:
-        """Return what the command returns, and raise what it raises. Raises TimeoutError after WHOLE."""
+        """Return what the command returns, and raise what it raises. Raises TimeoutError after WHOLE time-outs."""
         asked = self._threads.submit(command)
         try:
-            return asked.result(WHOLE)
+            return asked.result(self._whole)
         finally:
             asked.cancel()
 
@@ -127,10 +131,13 @@ def _client(url: str) -> "Redis":
             driver_info=None,
         )
         client.connection_pool.make_connection()
-        return client
+        known = client.connection_pool.connection_kwargs
+        if all(0 < known[name] <= MOST_SECONDS for name in ("socket_connect_timeout", "socket_timeout")):
+            return client
     except Exception:
         pass
     raise StartError(
         "REDIS_URL (or redis_url in value.py's options) is no address of a Redis; it must be like redis://host:6379/0, "
-        "redis://:password@host:6379/0, rediss://... or unix:///path, or empty for none"
+        "redis://:password@host:6379/0, rediss://... or unix:///path, or empty for none; after it may come "
+        f"?socket_connect_timeout={SECONDS}&socket_timeout={SECONDS}, in seconds above 0 and at most {MOST_SECONDS:g}"
     )

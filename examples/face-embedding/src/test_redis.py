@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from tests.running import Running, free_port, launch, running
 from tests.waiting import until
 
 PASSWORD = "hunter2"
+SECONDS = 2  # that the service waits for Redis
 
 
 @dataclass
@@ -37,7 +37,8 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
+        """Its address, with time-outs that no machine is too busy for."""
+        return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0?socket_connect_timeout={SECONDS}&socket_timeout={SECONDS}"
 
     def start(self) -> None:
         if self.process is None:
@@ -108,12 +109,6 @@ def test_results_are_put_there_for_a_time_and_taken_by_other_pods(service: Runni
     assert (hits(service, "redis"), service.metric("face_cache_misses_total")) == (before, computed)
 
 
-def mended(service: Running, redis: "Redis", picture: bytes, good: object, real: bytes) -> bool:
-    """Ask about a picture, and say whether Redis then has its result. Where Redis was slow for a moment, it is not written."""
-    assert embed(service, picture) == good
-    return bool(redis.get(key_of("face-embedding", version(redis), picture)) == real)
-
-
 def test_what_nobody_put_there_is_not_believed(service: Running, redis: "Redis") -> None:
     good = embed(service, unlike(file("astronaut.jpg"), 3))
     known = version(redis)
@@ -124,8 +119,9 @@ def test_what_nobody_put_there_is_not_believed(service: Running, redis: "Redis")
     for number, value in enumerate(garbage):
         picture = unlike(file("astronaut.jpg"), 10 + number)
         redis.set(key_of("face-embedding", known, picture), value)
-        until(partial(mended, service, redis, picture, good, real))
-    assert failures(service, "corrupt") >= corrupt + len(garbage)
+        assert embed(service, picture) == good
+        assert redis.get(key_of("face-embedding", known, picture)) == real
+    assert failures(service, "corrupt") == corrupt + len(garbage)
 
 
 def test_another_type_under_our_key_is_no_failure_of_redis(service: Running, redis: "Redis") -> None:
@@ -166,14 +162,13 @@ def test_a_redis_that_stops_answering_costs_one_time_out_and_is_then_left_alone(
 ) -> None:
     embed(service, file("coffee.jpg"))
     assert server.process is not None
-    until(lambda: service.metric("face_redis_up") == 1)  # a busy machine may have been too slow for it
     unreachable = failures(service, "unreachable")
     server.process.send_signal(signal.SIGSTOP)  # the kernel goes on accepting connections for it
     try:
         began = time.monotonic()
         for number in range(10):
             assert embed(service, unlike(jpeg(photo("coffee.jpg").resize((60, 40))), number))["faces"] == []
-        assert time.monotonic() - began < 2  # ten that wait for a get and a put each would add 1 s alone, at the least
+        assert time.monotonic() - began < 5 * SECONDS  # ten that wait for a get and a put each would wait for 20
         assert failures(service, "unreachable") == unreachable + 1
         assert service.metric("face_redis_up") == 0
     finally:

@@ -94,6 +94,13 @@ def test_a_redis_that_accepts_and_says_nothing_costs_one_time_out_and_is_left_al
     assert not store.up
 
 
+def test_an_address_may_name_longer_time_outs() -> None:
+    with serving(ANSWERS_PING, b"$5\r\nvalue\r\n", pause=2 * SECONDS) as port:
+        store = Shared(f"redis://127.0.0.1:{port}?socket_timeout=1&socket_connect_timeout=1", 5, lambda kind: None)
+        assert store.get("a") == b"value"  # which took longer than the WHOLE of the usual ones
+        assert store.up
+
+
 def test_a_server_that_is_no_redis_is_no_cache_and_no_error() -> None:
     failed: list[str] = []
     with listening(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (port, _):
@@ -116,12 +123,12 @@ def test_a_redis_that_refuses_connections_is_asked_again_by_one_thread_alone(mon
 
 def test_an_answer_that_comes_drop_by_drop_is_not_waited_for_to_its_end() -> None:
     failed: list[str] = []
-    with serving(ANSWERS_PING, b"$40000\r\n" + b"x" * 200, pause=SECONDS / 5) as port:
-        store = Shared(f"redis://127.0.0.1:{port}", 40_000, failed.append)
+    with serving(ANSWERS_PING, b"$40000\r\n" + b"x" * 200, pause=0.1) as port:
+        store = Shared(f"redis://127.0.0.1:{port}?socket_timeout=0.3&socket_connect_timeout=0.3", 40_000, failed.append)
         assert store.up
         began = time.monotonic()
         assert store.get("a") is None
-        assert time.monotonic() - began < 2 * WHOLE  # the drops alone take 2 s, none of them too late for a time-out
+        assert time.monotonic() - began < 2 * WHOLE * 0.3  # the drops alone take 20 s, none of them too late for a time-out
     assert failed == ["unreachable"]
     assert not store.up
 
@@ -133,13 +140,23 @@ def test_a_name_server_that_says_nothing_holds_up_neither_the_start_nor_a_reques
         began = time.monotonic()
         store = Shared("redis://redis.cache:6379", 100, lambda kind: None)
         assert [store.get("a") for _ in range(100)] == [None] * 100
-        assert time.monotonic() - began < 2 * WHOLE
+        assert time.monotonic() - began < 2 * WHOLE * SECONDS
         assert not store.up
     finally:
         found.set()
 
 
-@pytest.mark.parametrize("url", ["redis//:hunter2@host", "http://:hunter2@host", "redis://:hunter2@host:port", "hunter2"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis//:hunter2@host",
+        "http://:hunter2@host",
+        "redis://:hunter2@host:port",
+        "hunter2",
+        *(f"redis://:hunter2@host?socket_timeout={value}" for value in ("0", "-1", "nan", "inf", "11", "soon", "false")),
+        "redis://:hunter2@host?socket_connect_timeout=0",
+    ],
+)
 def test_a_wrong_address_ends_the_start_in_words_that_do_not_repeat_it(url: str) -> None:
     with pytest.raises(StartError, match="no address of a Redis") as caught:
         Shared(url, 100, lambda kind: None)
