@@ -61,7 +61,7 @@ def test_a_change_that_is_not_answered_is_sent_once_and_given_up(
     begin = time.monotonic()
     with pytest.raises(Unreachable, match="cluster silent does not answer"):
         change(Cluster("silent"))
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 5
     assert len(heard) == 1
 
 

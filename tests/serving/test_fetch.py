@@ -263,13 +263,13 @@ def test_a_name_without_an_address_is_bad_input(found: list[str] | Exception) ->
 
 def test_a_slow_resolver_ends_with_the_time_limit() -> None:
     def resolve(host: str, port: int) -> list[str]:
-        time.sleep(1)
+        time.sleep(3)
         return ["1.1.1.1"]
 
     start = time.monotonic()
     with pytest.raises(BadInput, match="took longer than 0.2 s"):
         Fetcher([HOST], 1000, 0.2, resolve=resolve).fetch(f"http://{HOST}/", soon())
-    assert time.monotonic() - start < 0.8
+    assert time.monotonic() - start < 2
 
 
 def test_the_environments_proxies_and_netrc_play_no_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -457,7 +457,7 @@ def test_a_server_that_trickles_is_cut_off_when_the_time_is_over(kind: str) -> N
     start = time.monotonic()
     with serving(SLOW[kind]) as server, pytest.raises(BadInput, match="took longer than 0.3 s"):
         get(server, seconds=0.3)
-    assert 0.25 < time.monotonic() - start < 1.5
+    assert 0.25 < time.monotonic() - start < 3
 
 
 def test_the_requests_own_deadline_ends_a_fetch_as_a_deadline() -> None:
@@ -516,7 +516,7 @@ def test_a_tls_server_that_trickles_is_cut_off(certificate: Path) -> None:
         start = time.monotonic()
         with serving(slow, tls) as server, pytest.raises(BadInput, match="took longer than 0.3 s"):
             fetcher(server, seconds=0.3, ca_file=str(certificate)).fetch(f"https://{HOST}:{server.port}/", soon())
-        assert time.monotonic() - start < 1.5
+        assert time.monotonic() - start < 3
 
 
 @given(st.one_of(st.text(max_size=60), st.text(max_size=40).map(lambda tail: f"http://{HOST}{tail}")))
