@@ -54,7 +54,7 @@ class Shared:
         self._lock = threading.Lock()
         self._up = True
         known = self._client.connection_pool.connection_kwargs
-        self._whole = WHOLE * max(known["socket_connect_timeout"], known["socket_timeout"])
+        self._whole = WHOLE * max(_time_outs(self._client))
         self._place = known.get("path") or f"{known.get('host', 'localhost')}:{known.get('port', 6379)}"
         self._ask(self._client.ping)
 
@@ -131,8 +131,7 @@ def _client(url: str) -> "Redis":
             driver_info=None,
         )
         client.connection_pool.make_connection()
-        known = client.connection_pool.connection_kwargs
-        if all(0 < known[name] <= MOST_SECONDS for name in ("socket_connect_timeout", "socket_timeout")):
+        if all(0 < seconds <= MOST_SECONDS for seconds in _time_outs(client)):
             return client
     except Exception:
         pass
@@ -141,3 +140,9 @@ def _client(url: str) -> "Redis":
         "redis://:password@host:6379/0, rediss://... or unix:///path, or empty for none; after it may come "
         f"?socket_connect_timeout={SECONDS}&socket_timeout={SECONDS}, in seconds above 0 and at most {MOST_SECONDS:g}"
     )
+
+
+def _time_outs(client: "Redis") -> list[float]:
+    """Return the seconds to connect and those for an answer, ours or the address's."""
+    known = client.connection_pool.connection_kwargs
+    return [known["socket_connect_timeout"], known["socket_timeout"]]
