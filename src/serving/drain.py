@@ -2,8 +2,8 @@
 
 Knows states and times. Does not know sockets beyond "let them work", nor requests.
 
-    SIGTERM: readiness off -> drain delay: all is served, with Connection: close -> the port closes -> what was accepted is
-    finished -> exit
+    SIGTERM: readiness off -> drain delay: all is served, with Connection: close -> the port closes -> open connections may
+    still ask, for a moment -> what was accepted is finished -> exit
 """
 
 import logging
@@ -19,6 +19,7 @@ from serving.gate import CLOSED, Gate
 log = logging.getLogger("monopod.drain")
 
 LATE_SECONDS = 0.5  # for connections that were made just before new ones are turned away
+ASK_SECONDS = 3.0  # that a connection which was just made or answered has for its next request, once the port is closed
 
 
 class Port(Protocol):
@@ -29,6 +30,8 @@ class Port(Protocol):
     def stop_listening(self) -> None: ...
 
     def quiet(self) -> bool: ...
+
+    def idle(self, seconds: float) -> bool: ...
 
 
 class Signals:
@@ -56,23 +59,24 @@ def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[],
     """
     while not received():
         turn()
-    ready = gate.drain()
-    delay = delay if ready and received() != signal.SIGINT else 0.0
-    log.info("signal %d: draining for %g s", received(), delay)
-    _turn_for(turn, delay, lambda: False)
+    gently = gate.drain() and received() != signal.SIGINT
+    log.info("signal %d: draining for %g s", received(), delay if gently else 0.0)
+    _turn_for(turn, delay if gently else 0.0)
     port.turn_away()
-    _turn_for(turn, LATE_SECONDS if delay else 0.0, lambda: False)
+    _turn_for(turn, LATE_SECONDS if gently else 0.0)
     port.stop_listening()
+    _turn_for(turn, ASK_SECONDS if gently else 0.0, lambda: port.quiet() and port.idle(ASK_SECONDS))
     gate.state = CLOSED
     finished = _turn_for(turn, longest, lambda: gate.empty() and port.quiet())
     log.info("drained" if finished else "gave up on %d requests after %g s", *(() if finished else (gate.working(), longest)))
     return finished
 
 
-def _turn_for(turn: Callable[[], None], seconds: float, done: Callable[[], bool]) -> bool:
+def _turn_for(turn: Callable[[], None], seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
+    """Turn until done or so many seconds have passed; never done before a turn has read what has come meanwhile."""
     end = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() >= end:
-            return False
+    while time.monotonic() < end:
         turn()
-    return True
+        if done():
+            return True
+    return False

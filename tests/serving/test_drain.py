@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import http.client
 import json
 import signal
@@ -85,6 +86,42 @@ def test_while_draining_requests_are_served_and_their_connections_closed() -> No
         second.read()
         assert (second.status, second.getheader("Connection")) == (200, "close")
         assert service.stop() == 0
+
+
+def test_a_connection_that_is_open_when_the_port_closes_may_still_ask() -> None:
+    with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as silent:
+        kept = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+        kept.request("GET", "/api/ping")
+        assert kept.getresponse().read() == b'{"ping":"pong"}'
+        service.process.send_signal(signal.SIGTERM)
+        _wait_until_closed(service.port)
+        time.sleep(1)  # a client that is so late had a reset instead of an answer, when the process ended as the port closed
+        head = f"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+        silent.sendall((head + BODY).encode())
+        answer = b"".join(iter(lambda: silent.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"Connection: close" in answer
+        kept.request("POST", "/api/slow", BODY, {"Content-Type": "application/json"})
+        response = kept.getresponse()
+        response.read()
+        assert (response.status, response.getheader("Connection")) == (200, "close")
+        assert service.stop() == 0
+
+
+def test_a_connection_that_never_asks_holds_up_the_end_for_a_moment_alone() -> None:
+    with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as silent:
+        assert service.stop() == 0  # it would be 1 had the end been waited for in vain
+        assert silent.recv(1) == b""
+
+
+def _wait_until_closed(port: int) -> None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            if probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED:
+                return
+    raise AssertionError("the port is still open")
 
 
 def test_a_request_that_is_half_sent_at_the_term_is_finished() -> None:

@@ -89,6 +89,11 @@ class Server(TcpWSGIServer):
             for c in list(self.active_channels.values())
         )
 
+    def idle(self, seconds: float) -> bool:
+        """Return whether every connection has been without a byte for so long."""
+        since = time.time() - seconds  # by the clock that waitress notes activity by
+        return all(c.last_activity <= since for c in list(self.active_channels.values()))
+
 
 def turn(sockets: dict[int, Any], servers: Iterable[Server]) -> None:
     """Let the I/O thread do what there is to do, for SWEEP_SECONDS at most when there is nothing.
