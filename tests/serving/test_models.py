@@ -1,5 +1,6 @@
 """Models come into memory when they are needed, and leave it when others need the room."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 import serving.models
@@ -20,6 +20,7 @@ from serving.models import Models
 from serving.schema import Settings
 from serving.tensors import Arrays, TensorSpec
 from tests import small_models
+from tests.memory import MB, forget_peak, held_bytes, peak_bytes
 from tests.running import ROOT
 from tests.serving.test_model import Seen
 
@@ -510,13 +511,12 @@ def test_asking_what_is_loaded_while_it_is_unloaded_gives_models_only(make: Make
 def test_an_unloaded_models_memory_goes_back_to_the_system(seen: Seen) -> None:
     models = Models(ROOT, Settings(service_name="s", username="u", max_batch_size=2), seen)
     models.on_demand("unet", "tests/models/unet.onnx", warmup_shapes={"images": (1, 64, 64)})
-    process = psutil.Process()
     models["unet"]({"images": np.zeros((1, 1, 64, 64), np.float32)}, Asking())
     models.unload("unet")  # what libraries keep once is not the model's
     for _ in range(2):
-        before = process.memory_info().rss
+        forget_peak(os.getpid())
+        before = held_bytes(os.getpid())
         models["unet"]({"images": np.zeros((2, 1, 384, 384), np.float32)}, Asking())
-        used = process.memory_info().rss
         models.unload("unet")
-        assert used - before > 60 * 2**20
-        assert process.memory_info().rss - before < 20 * 2**20
+        assert peak_bytes(os.getpid()) - before > 60 * MB
+        assert held_bytes(os.getpid()) - before < 20 * MB

@@ -6,23 +6,21 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import psutil
 import pytest
 
+from tests.memory import MB, forget_peak, peak_bytes, settled_bytes
 from tests.running import PYTHONPATH, ROOT, Running, get, launch, running
 from tests.waiting import until
 
 EXAMPLE = ROOT / "examples/instance-masks"
 COINS = (ROOT / "examples/images/coins.png").read_bytes()
 MODELS = {"nuclei": "unet", "objects": "u2netp-dyn"}
-MB = 2**20
 
 
 def copied(folder: Path, budget: str = "512Mi") -> Path:
@@ -53,10 +51,6 @@ def ask(service: Running, material: str, seconds: float = 100) -> tuple[int, str
             return error.code, json.load(error)["reason"]
 
 
-def held(service: Running) -> int:
-    return int(psutil.Process(service.process.pid).memory_info().rss)
-
-
 def loaded(service: Running) -> set[str]:
     lines = service.metrics().splitlines()
     return {
@@ -65,31 +59,28 @@ def loaded(service: Running) -> set[str]:
 
 
 def test_both_materials_answer_in_turn_and_what_is_unloaded_gives_its_memory_back(service: Running) -> None:
-    with_unet, at_rest, with_both_in_turn = [], [], []
+    at_rest, with_both_in_turn = [], []
     for _ in range(3):
         assert ask(service, "nuclei") == (200, "unet")
         assert loaded(service) == {"unet"}  # the larger one was unloaded for it
-        with_unet.append(held(service))
-        until(lambda: held(service) < with_unet[-1] - 40 * MB)  # a while later it gives back what its batches were computed in
-        time.sleep(0.5)  # and has done so
-        at_rest.append(held(service))
+        at_rest.append(settled_bytes(service.process.pid))
+        forget_peak(service.process.pid)
         assert ask(service, "objects") == (200, "u2netp-dyn")
         assert loaded(service) == {"u2netp-dyn"}
-        with_both_in_turn.append(held(service))
+        with_both_in_turn.append(peak_bytes(service.process.pid))
     # Numbers settle with the second turn: the first also paid for what libraries keep once.
-    assert min(with_both_in_turn) - max(with_unet) > 100 * MB  # what the larger one took, and gave back each time
-    assert max(with_unet[1:]) - min(with_unet[1:]) < 12 * MB
+    assert min(with_both_in_turn) - max(at_rest) > 100 * MB  # what the larger one took, and gave back each time
     assert max(at_rest[1:]) - min(at_rest[1:]) < 12 * MB
     assert max(with_both_in_turn[1:]) - min(with_both_in_turn[1:]) < 48 * MB
 
 
 def test_requests_for_both_at_once_are_all_answered(service: Running) -> None:
-    before = held(service)
+    before = settled_bytes(service.process.pid)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda number: ask(service, list(MODELS)[number % 2]), range(8)))
     assert answers == [(200, model) for model in MODELS.values()] * 4
     assert ask(service, "nuclei") == (200, "unet")
-    until(lambda: held(service) < before + 30 * MB, pause=0.2)
+    assert settled_bytes(service.process.pid) < before + 30 * MB
     assert service.process.poll() is None
 
 

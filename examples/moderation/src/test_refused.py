@@ -4,15 +4,14 @@ import contextlib
 import http.client
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 
 import films
-import psutil
 import pytest
 from sending import COFFEE, ROUTE, children, file, send, send_form, send_video
 
+from tests.memory import MB, forget_peak, held_bytes, peak_bytes
 from tests.running import Running, post_json
 from tests.waiting import until
 
@@ -173,23 +172,10 @@ def test_a_deadline_ends_the_decoding(service: Running) -> None:
 
 
 def test_hostile_videos_leave_the_services_memory_as_it_was(service: Running) -> None:
-    process = psutil.Process(service.process.pid)
     bodies = [films.bomb(), films.growing((320, 240), (3840, 2160)), films.heavy()]
     send_video(service, bodies[-1], **{"X-Request-Timeout-Ms": "800"})
-    before, most, done = process.memory_info().rss, 0, False
-
-    def watch() -> None:
-        nonlocal most
-        while not done:
-            most = max(most, process.memory_info().rss)
-            time.sleep(0.005)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        for body in bodies:
-            assert send_video(service, body, **{"X-Request-Timeout-Ms": "800"})[0] in (400, 413, 504)
-    finally:
-        done = True
-        watcher.join()
-    assert most - before < 100 * 2**20, "the largest body has 12 MiB"
+    forget_peak(service.process.pid)
+    before = held_bytes(service.process.pid)
+    for body in bodies:
+        assert send_video(service, body, **{"X-Request-Timeout-Ms": "800"})[0] in (400, 413, 504)
+    assert peak_bytes(service.process.pid) - before < 100 * MB, "the largest body has 12 MiB"
