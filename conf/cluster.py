@@ -27,6 +27,9 @@ LONGEST = 10
 REPEATED = Retry(total=1, connect=0, status=0, other=0, allowed_methods=("GET",), respect_retry_after_header=False)
 CONFLICT, GONE = 409, 404
 IN_TROUBLE = (429, 500, 502, 503, 504)  # overloaded, restarting, or without its etcd: the same request may pass in a moment
+# Said with status 200, as if the container had written it (kubernetes/kubernetes#142258), of one that was removed between the
+# pod's status and the question: a moment later the status names the one after it.
+REMOVED = "unable to retrieve container logs for "
 NETWORK = "is the network up, and the VPN?"
 
 
@@ -143,10 +146,15 @@ class Cluster:
     def logs(self, pod: Ref, container: str, lines: int, *, previous: bool = False) -> str:
         """Return the last lines that a container wrote; "" where there are none."""
         query = [("container", container), ("tailLines", str(lines)), ("previous", str(previous).lower())]
-        try:
-            return self._text("GET", f"{pod.path}/log", None, query, "").strip()
-        except ClusterError:
-            return ""
+        for _ in range(3):
+            try:
+                text = self._text("GET", f"{pod.path}/log", None, query, "").strip()
+            except ClusterError:
+                return ""
+            if not text.startswith(REMOVED):
+                return text
+            time.sleep(1)
+        return ""
 
     def raw(self, where: str) -> Item:
         """Return what a path of the API answers, such as /version."""

@@ -1,6 +1,7 @@
-"""How long a question to an API server takes at most, and how often it is sent: by one that hears all and answers nothing."""
+"""How long a question to an API server takes at most, and how often it is sent: by one that hears all and answers as told."""
 
 import contextlib
+import http.server
 import json
 import socket
 import threading
@@ -16,6 +17,7 @@ from conf.refs import Item, Ref
 from conf.rollout.lease import LASTS, RENEWED
 
 THERE = Ref("ConfigMap", "like", "cats", "u")
+REMOVED = "unable to retrieve container logs for containerd://30a642757d16185ed2703353daa28ebab3b26ab6150c69b155987ec8262341b2"
 ITEM: Item = {"kind": "ConfigMap", "metadata": {"name": "cats", "namespace": "like"}}
 CHANGES: list[Callable[[Cluster], object]] = [
     lambda asked: asked.apply(ITEM),
@@ -25,20 +27,25 @@ CHANGES: list[Callable[[Cluster], object]] = [
 ]
 
 
+def use_kubeconfig(monkeypatch: pytest.MonkeyPatch, file: Path, context: str, port: int) -> None:
+    """Write a kubeconfig that names an API server of this machine, and have it used."""
+    config = {
+        "clusters": [{"name": context, "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "ann", "user": {}}],
+        "contexts": [{"name": context, "context": {"cluster": context, "user": "ann"}}],
+        "current-context": context,
+    }
+    file.write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
 @pytest.fixture
 def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     """What a silent API server hears, which the kubeconfig names."""
     found: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = {
-            "clusters": [{"name": "silent", "cluster": {"server": f"http://127.0.0.1:{listener.getsockname()[1]}"}}],
-            "users": [{"name": "ann", "user": {}}],
-            "contexts": [{"name": "silent", "context": {"cluster": "silent", "user": "ann"}}],
-            "current-context": "silent",
-        }
-        (tmp_path / "kubeconfig").write_text(json.dumps(config))
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-        monkeypatch.setenv("NO_PROXY", "*")
+        use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "silent", listener.getsockname()[1])
         thread = threading.Thread(target=_hear, args=(listener, found))
         thread.start()
         yield found
@@ -74,3 +81,35 @@ def test_a_question_that_is_not_answered_is_sent_twice(heard: list[bytes], monke
 
 def test_a_change_is_over_before_a_lease_that_was_renewed_in_time() -> None:
     assert sum(CHANGED) < LONGEST < LASTS - RENEWED
+
+
+@pytest.mark.parametrize(
+    ("answers", "text"),
+    [(["wrong: no model"], "wrong: no model"), ([REMOVED, "wrong: no model"], "wrong: no model"), ([REMOVED] * 3, "")],
+    ids=["as it is", "once the next is known", "never"],
+)
+def test_that_a_container_was_removed_is_not_taken_for_what_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[str], text: str
+) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = answers.pop(0).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "told", server.server_port)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            assert Cluster("told").logs(Ref("Pod", "like", "cats-1"), "cats", 20, previous=True) == text
+        finally:
+            server.shutdown()
+            thread.join()
+    assert answers == []
