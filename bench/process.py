@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from serving.memory import resident_bytes
+
 TICK = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS = 0.1
 
@@ -38,8 +40,7 @@ def cpu(pid: int) -> Cpu:
 
 def resident(pid: int) -> float:
     """Return the MB (10^6 bytes) that a process holds in memory, shared libraries included."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return resident_bytes(pid) / 1e6
 
 
 class Watch:

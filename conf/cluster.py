@@ -146,14 +146,14 @@ class Cluster:
     def logs(self, pod: Ref, container: str, lines: int, *, previous: bool = False) -> str:
         """Return the last lines that a container wrote; "" where there are none."""
         query = [("container", container), ("tailLines", str(lines)), ("previous", str(previous).lower())]
-        for _ in range(3):
+        for pause in (0, 1, 1):
+            time.sleep(pause)
             try:
                 text = self._text("GET", f"{pod.path}/log", None, query, "").strip()
             except ClusterError:
                 return ""
             if not text.startswith(REMOVED):
                 return text
-            time.sleep(1)
         return ""
 
     def raw(self, where: str) -> Item:

@@ -60,12 +60,13 @@ def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[],
     while not received():
         turn()
     gently = gate.drain() and received() != signal.SIGINT
-    log.info("signal %d: draining for %g s", received(), delay if gently else 0.0)
-    _turn_for(turn, delay if gently else 0.0)
+    delay, late, ask = (delay, LATE_SECONDS, ASK_SECONDS) if gently else (0.0, 0.0, 0.0)
+    log.info("signal %d: draining for %g s", received(), delay)
+    _turn_for(turn, delay)
     port.turn_away()
-    _turn_for(turn, LATE_SECONDS if gently else 0.0)
+    _turn_for(turn, late)
     port.stop_listening()
-    _turn_for(turn, ASK_SECONDS if gently else 0.0, lambda: port.quiet() and port.idle(ASK_SECONDS))
+    _turn_for(turn, ask, lambda: port.quiet() and port.idle(ask))
     gate.state = CLOSED
     finished = _turn_for(turn, longest, lambda: gate.empty() and port.quiet())
     log.info("drained" if finished else "gave up on %d requests after %g s", *(() if finished else (gate.working(), longest)))

@@ -1,4 +1,4 @@
-"""The process's memory, as the system sees it.
+"""A process's memory, as the system sees it.
 
 Knows malloc and /proc. Does not know what the memory holds.
 """
@@ -8,14 +8,14 @@ import resource
 from pathlib import Path
 
 
-def resident_bytes() -> int:
-    """Return what the process holds now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+def resident_bytes(process: int | str = "self") -> int:
+    """Return what a process, by its id, holds now."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def peak_bytes() -> int:
-    """Return the most that the process has ever held."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+def peak_bytes(process: int | str = "self") -> int:
+    """Return the most that a process, by its id, has ever held."""
+    return int(Path(f"/proc/{process}/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 
 
 def trim() -> None:

@@ -1,7 +1,6 @@
 """How long a question to an API server takes at most, and how often it is sent: by one that hears all and answers as told."""
 
 import contextlib
-import http.server
 import json
 import socket
 import threading
@@ -15,6 +14,7 @@ from conf import cluster
 from conf.cluster import CHANGED, LONGEST, Cluster, Unreachable
 from conf.refs import Item, Ref
 from conf.rollout.lease import LASTS, RENEWED
+from tests.serving.answering import answering
 
 THERE = Ref("ConfigMap", "like", "cats", "u")
 REMOVED = "unable to retrieve container logs for containerd://30a642757d16185ed2703353daa28ebab3b26ab6150c69b155987ec8262341b2"
@@ -27,10 +27,10 @@ CHANGES: list[Callable[[Cluster], object]] = [
 ]
 
 
-def use_kubeconfig(monkeypatch: pytest.MonkeyPatch, file: Path, context: str, port: int) -> None:
+def use_kubeconfig(monkeypatch: pytest.MonkeyPatch, file: Path, context: str, url: str) -> None:
     """Write a kubeconfig that names an API server of this machine, and have it used."""
     config = {
-        "clusters": [{"name": context, "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "clusters": [{"name": context, "cluster": {"server": url}}],
         "users": [{"name": "ann", "user": {}}],
         "contexts": [{"name": context, "context": {"cluster": context, "user": "ann"}}],
         "current-context": context,
@@ -45,7 +45,7 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[byte
     """What a silent API server hears, which the kubeconfig names."""
     found: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "silent", listener.getsockname()[1])
+        use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "silent", f"http://127.0.0.1:{listener.getsockname()[1]}")
         thread = threading.Thread(target=_hear, args=(listener, found))
         thread.start()
         yield found
@@ -91,25 +91,7 @@ def test_a_change_is_over_before_a_lease_that_was_renewed_in_time() -> None:
 def test_that_a_container_was_removed_is_not_taken_for_what_it_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[str], text: str
 ) -> None:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = answers.pop(0).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "told", server.server_port)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            assert Cluster("told").logs(Ref("Pod", "like", "cats-1"), "cats", 20, previous=True) == text
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(lambda *_: (200, answers.pop(0).encode())) as url:
+        use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "told", url)
+        assert Cluster("told").logs(Ref("Pod", "like", "cats-1"), "cats", 20, previous=True) == text
     assert answers == []

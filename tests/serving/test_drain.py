@@ -6,11 +6,13 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.running import ROOT, Running, get, launch, make_service, post_json, running
+from tests.waiting import until
 
 FOLDER = ROOT / "tests/services/slow"
 OWN_STATUS = """
@@ -20,6 +22,14 @@ class S(Service):
     def status(self, request): return 1
 """
 BODY = json.dumps({"data": [[0.01]]})
+
+
+def ask(connection: http.client.HTTPConnection, body: str = BODY) -> tuple[int, str | None]:
+    """Return the status of an answer, and what it says of its connection."""
+    connection.request("POST", "/api/slow", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    response.read()
+    return response.status, response.getheader("Connection")
 
 
 class Client(threading.Thread):
@@ -39,15 +49,12 @@ class Client(threading.Thread):
             except OSError:
                 return  # the port is closed: nothing was accepted, nothing is lost
             with contextlib.closing(connection):
-                self.ask(connection)
+                self.ask_on(connection)
 
-    def ask(self, connection: http.client.HTTPConnection) -> None:
+    def ask_on(self, connection: http.client.HTTPConnection) -> None:
         while connection.sock is not None:
             try:
-                connection.request("POST", "/api/slow", BODY, {"Content-Type": "application/json"})
-                response = connection.getresponse()
-                response.read()
-                self.codes[response.status] += 1
+                self.codes[ask(connection)[0]] += 1
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append(repr(error))
                 return
@@ -73,55 +80,48 @@ def test_twenty_terms_under_load_lose_nothing_and_exit_0() -> None:
 def test_while_draining_requests_are_served_and_their_connections_closed() -> None:
     with running(FOLDER, {"SETUP_SECONDS": "0"}) as service:
         connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
-        connection.request("POST", "/api/slow", BODY, {"Content-Type": "application/json"})
-        first = connection.getresponse()
-        first.read()
-        assert first.getheader("Connection") is None
+        assert ask(connection)[1] is None
         service.process.send_signal(signal.SIGTERM)
         time.sleep(0.1)
         assert get(service.admin + "/readyz") == (503, b"draining\n")
         assert get(service.url + "/v2/health/ready")[0] == 503
-        connection.request("POST", "/api/slow", BODY, {"Content-Type": "application/json"})
-        second = connection.getresponse()
-        second.read()
-        assert (second.status, second.getheader("Connection")) == (200, "close")
+        assert ask(connection) == (200, "close")
         assert service.stop() == 0
 
 
 def test_a_connection_that_is_open_when_the_port_closes_may_still_ask() -> None:
-    with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as silent:
-        kept = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    with running(FOLDER) as service:
+        silent, kept = (http.client.HTTPConnection("127.0.0.1", service.port, timeout=10) for _ in range(2))
+        silent.connect()
         kept.request("GET", "/api/ping")
         assert kept.getresponse().read() == b'{"ping":"pong"}'
         service.process.send_signal(signal.SIGTERM)
-        _wait_until_closed(service.port)
+        until(lambda: refuses(service.port))
         time.sleep(1)  # a client that is so late had a reset instead of an answer, when the process ended as the port closed
-        head = f"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
-        silent.sendall((head + BODY).encode())
-        answer = b"".join(iter(lambda: silent.recv(65536), b""))
-        assert answer.startswith(b"HTTP/1.1 200 OK")
-        assert b"Connection: close" in answer
-        kept.request("POST", "/api/slow", BODY, {"Content-Type": "application/json"})
-        response = kept.getresponse()
-        response.read()
-        assert (response.status, response.getheader("Connection")) == (200, "close")
+        assert ask(silent) == (200, "close")
+        assert ask(kept) == (200, "close")
         assert service.stop() == 0
 
 
 def test_a_connection_that_never_asks_holds_up_the_end_for_a_moment_alone() -> None:
     with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as silent:
-        assert service.stop() == 0  # it would be 1 had the end been waited for in vain
+        assert service.stop() == 0  # it would be 1 had the client's end been waited for
         assert silent.recv(1) == b""
 
 
-def _wait_until_closed(port: int) -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        with socket.socket() as probe:
-            probe.settimeout(0.5)
-            if probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED:
-                return
-    raise AssertionError("the port is still open")
+def test_what_is_still_being_computed_when_nobody_may_ask_any_more_is_finished() -> None:
+    with running(FOLDER) as service, ThreadPoolExecutor(1) as pool:
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+        answer = pool.submit(ask, connection, json.dumps({"data": [[4.5]]}))  # drain delay, port's close, and 3 s: 4 s
+        until(lambda: service.metric("monopod_requests_in_progress") == 1)
+        assert service.stop() == 0
+        assert answer.result() == (200, "close")
+
+
+def refuses(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
 def test_a_request_that_is_half_sent_at_the_term_is_finished() -> None:

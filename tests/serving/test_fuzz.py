@@ -16,6 +16,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from tritonclient.http import InferenceServerClient, InferInput
 
+from serving.memory import resident_bytes
 from serving.protocol import binary
 from serving.tensors import DATATYPES
 from tests.running import ROOT, Running, get, running
@@ -38,10 +39,6 @@ QUICK = settings(
 def tensors() -> Iterator[Running]:
     with running(ROOT / "tests/services/tensors") as service:
         yield service
-
-
-def resident(service: Running) -> int:
-    return int(psutil.Process(service.process.pid).memory_info().rss)
 
 
 def answered(service: Running) -> int:
@@ -171,7 +168,7 @@ def good_call(service: Running) -> None:
 def test_spoiled_calls_of_the_binary_protocol_are_answered_below_500(tensors: Running) -> None:
     wire, codes = Wire(tensors), Counter[int]()
     good_call(tensors)
-    before, counted = resident(tensors), answered(tensors)
+    before, counted = resident_bytes(tensors.process.pid), answered(tensors)
 
     @settings(QUICK, max_examples=BINARY_CALLS)
     @given(calls())
@@ -188,7 +185,7 @@ def test_spoiled_calls_of_the_binary_protocol_are_answered_below_500(tensors: Ru
     assert codes[200] > BINARY_CALLS / 20  # not everything is refused at the door
     assert tensors.process.poll() is None
     good_call(tensors)
-    assert resident(tensors) - before < GROWTH
+    assert resident_bytes(tensors.process.pid) - before < GROWTH
 
 
 @st.composite
@@ -220,7 +217,7 @@ def lies(draw: st.DrawFn) -> bytes:
 def test_lengths_and_heads_that_lie_hang_nothing(tensors: Running) -> None:
     wire, told = Wire(tensors), list[bool]()
     good_call(tensors)
-    before = resident(tensors)
+    before = resident_bytes(tensors.process.pid)
 
     @settings(QUICK, max_examples=LIES)
     @given(lies())
@@ -236,7 +233,7 @@ def test_lengths_and_heads_that_lie_hang_nothing(tensors: Running) -> None:
     assert json.loads(get(tensors.url + "/status")[1])["queue"]["rows"] == 0
     assert len(psutil.Process(tensors.process.pid).net_connections()) < 20
     good_call(tensors)
-    assert resident(tensors) - before < GROWTH
+    assert resident_bytes(tensors.process.pid) - before < GROWTH
 
 
 def without_haste(case: Any) -> Any:
@@ -274,23 +271,23 @@ def by_document(service: Running, path: str, base: str) -> Counter[int]:
 
 
 def test_what_the_document_allows_and_forbids_is_answered_as_it_says(demo: Running) -> None:
-    before, counted = resident(demo), answered(demo)
+    before, counted = resident_bytes(demo.process.pid), answered(demo)
     codes = by_document(demo, "/openapi.json", "")
     assert codes.total() >= BY_DOCUMENT
     assert answered(demo) - counted >= BY_DOCUMENT * 0.9  # pings are not counted
     picture = (ROOT / "examples/images/coffee.jpg").read_bytes()
     status, body = get(demo.url + "/api/demo", picture, {"Content-Type": "image/jpeg"})
     assert (status, json.loads(body)["results"][0]["label"]) == (200, "espresso")
-    assert resident(demo) - before < GROWTH
+    assert resident_bytes(demo.process.pid) - before < GROWTH
 
 
 def test_so_it_is_under_a_gateways_prefix_and_for_tensors(tensors: Running) -> None:
-    before = resident(tensors)
+    before = resident_bytes(tensors.process.pid)
     codes = by_document(tensors, "/api/tensors/openapi.json", "/api")
     assert codes.total() >= BY_DOCUMENT
     assert codes[200] > BY_DOCUMENT / 5  # the paths are those that answer
     good_call(tensors)
-    assert resident(tensors) - before < GROWTH
+    assert resident_bytes(tensors.process.pid) - before < GROWTH
 
 
 def test_all_of_it_is_5000_requests_most_of_them_binary() -> None:

@@ -9,7 +9,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from PIL import Image, ImageOps
 
 from serving import images, picture_parts
 from serving.errors import BadInput, TooLarge
+from serving.memory import resident_bytes
 
 PICTURES = Path(__file__).parents[2] / "examples" / "images"
 COFFEE = (PICTURES / "coffee.jpg").read_bytes()
@@ -194,11 +194,11 @@ def huge(name: str) -> bytes:
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "gif", "bmp", "webp", "lossless webp", "animated webp"])
 def test_a_bomb_of_pixels_is_refused_before_memory_is_taken(name: str) -> None:
-    before, start = psutil.Process().memory_info().rss, time.process_time()
+    before, start = resident_bytes(), time.process_time()
     with pytest.raises(TooLarge, match="over the limit"):
         images.decode(huge(name), LIMIT)
     assert time.process_time() - start < 0.5
-    assert psutil.Process().memory_info().rss - before < 50_000_000
+    assert resident_bytes() - before < 50_000_000
 
 
 def test_a_gif_frame_larger_than_its_screen_is_refused() -> None:

@@ -3,9 +3,9 @@
 import subprocess
 import sys
 
+from tests.memory import MB
 from tests.running import PYTHONPATH
 
-MB = 2**20
 FREED_BY_A_THREAD = f"""
 import ctypes, threading
 from serving.memory import resident_bytes, trim, use_one_arena

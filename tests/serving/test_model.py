@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 import serving.batcher
 from serving.engine import Hardware, StartError
 from serving.errors import BadInput, ModelFailed, QueueFull, TooLarge
 from serving.lifetime import Lifetime
+from serving.memory import resident_bytes
 from serving.model import Function, Model, batch_sizes, example_of, from_function, open_model
 from serving.options import Options
 from serving.tensors import Arrays, ModelSpec, TensorSpec
@@ -283,17 +283,15 @@ def test_a_bad_index_fails_its_own_call_alone(opened: Open, file: Path) -> None:
 def test_memory_is_given_back_some_time_after_work(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving.batcher, "IDLE_SECONDS", 0.05)
     model = opened(UNET, warmup_shapes={"images": (1, 64, 64)}, max_batch_size=2)
-    process = psutil.Process()
-    before = process.memory_info().rss
+    before = resident_bytes()
     run(model, {"images": np.zeros((2, 1, 384, 384), np.float32)})
-    until(lambda: process.memory_info().rss - before < 40 * 2**20, PATIENCE)
+    until(lambda: resident_bytes() - before < 40 * 2**20, PATIENCE)
 
 
 def test_the_arenas_memory_is_given_back_after_warming(opened: Open) -> None:
-    process = psutil.Process()
-    before = process.memory_info().rss
+    before = resident_bytes()
     opened(UNET, warmup_shapes={"images": (1, 384, 384)}, max_batch_size=2)  # its arena grows to 190 MB
-    assert process.memory_info().rss - before < 80 * 2**20
+    assert resident_bytes() - before < 80 * 2**20
 
 
 def test_closing_ends_the_threads_and_is_told(seen: Seen) -> None:

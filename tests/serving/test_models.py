@@ -1,6 +1,5 @@
 """Models come into memory when they are needed, and leave it when others need the room."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +15,12 @@ import serving.models
 from serving.engine import StartError
 from serving.errors import BadInput, DeadlinePassed, ModelFailed, NotFound, NotReady, QueueFull
 from serving.lifetime import Lifetime
+from serving.memory import peak_bytes, resident_bytes
 from serving.models import Models
 from serving.schema import Settings
 from serving.tensors import Arrays, TensorSpec
 from tests import small_models
-from tests.memory import MB, forget_peak, held_bytes, peak_bytes
+from tests.memory import MB, forget_peak
 from tests.running import ROOT
 from tests.serving.test_model import Seen
 
@@ -514,9 +514,9 @@ def test_an_unloaded_models_memory_goes_back_to_the_system(seen: Seen) -> None:
     models["unet"]({"images": np.zeros((1, 1, 64, 64), np.float32)}, Asking())
     models.unload("unet")  # what libraries keep once is not the model's
     for _ in range(2):
-        forget_peak(os.getpid())
-        before = held_bytes(os.getpid())
+        forget_peak()
+        before = resident_bytes()
         models["unet"]({"images": np.zeros((2, 1, 384, 384), np.float32)}, Asking())
         models.unload("unet")
-        assert peak_bytes(os.getpid()) - before > 60 * MB
-        assert held_bytes(os.getpid()) - before < 20 * MB
+        assert peak_bytes() - before > 60 * MB
+        assert resident_bytes() - before < 20 * MB

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
+from bench.process import cpu
 from tests.running import ROOT, Running, free_port, get, launch, make_service, post_json, running
 from tests.serving.test_front import answer, body, connect, head, rows
 from tests.waiting import until
@@ -64,12 +64,6 @@ def test_what_is_sent_behind_a_request_that_ends_the_connection_is_not_computed(
     assert rows(slow) == before
 
 
-def worked(service: Running) -> float:
-    """Return the processor time that a service has used, in seconds."""
-    used = psutil.Process(service.process.pid).cpu_times()
-    return float(used.user + used.system)
-
-
 @pytest.mark.parametrize(
     "flood",
     [
@@ -94,9 +88,9 @@ def test_one_client_cannot_hold_the_io_thread_by_many_small_things(slow: Running
     times = []
     try:
         for _ in range(20):
-            began = worked(slow)
+            began = cpu(slow.process.pid).total
             assert get(slow.url + "/api/ping")[0] == 200
-            times.append(worked(slow) - began)
+            times.append(cpu(slow.process.pid).total - began)
             time.sleep(0.03)
     finally:
         end.set()

@@ -11,7 +11,8 @@ import films
 import pytest
 from sending import COFFEE, ROUTE, children, file, send, send_form, send_video
 
-from tests.memory import MB, forget_peak, held_bytes, peak_bytes
+from serving.memory import peak_bytes, resident_bytes
+from tests.memory import MB, forget_peak
 from tests.running import Running, post_json
 from tests.waiting import until
 
@@ -175,7 +176,7 @@ def test_hostile_videos_leave_the_services_memory_as_it_was(service: Running) ->
     bodies = [films.bomb(), films.growing((320, 240), (3840, 2160)), films.heavy()]
     send_video(service, bodies[-1], **{"X-Request-Timeout-Ms": "800"})
     forget_peak(service.process.pid)
-    before = held_bytes(service.process.pid)
+    before = resident_bytes(service.process.pid)
     for body in bodies:
         assert send_video(service, body, **{"X-Request-Timeout-Ms": "800"})[0] in (400, 413, 504)
     assert peak_bytes(service.process.pid) - before < 100 * MB, "the largest body has 12 MiB"

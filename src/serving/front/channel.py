@@ -177,9 +177,12 @@ class Channel(HTTPChannel):
                     words = f"the request was not whole after {longest:g} s; send it faster, or in parts"
                     self.refuse(request, SlowBody(words))
 
+    def idle_seconds(self) -> float:
+        """Return how long ago a byte was last read or sent."""
+        return float(time.time() - self.last_activity)
+
     def _unread(self) -> bool:
-        idle = time.time() - self.last_activity
-        return bool(self.total_outbufs_len) and idle > self.server.rules.timeout + UNREAD_SECONDS
+        return bool(self.total_outbufs_len) and self.idle_seconds() > self.server.rules.timeout + UNREAD_SECONDS
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         """Cut off who asks on and on without reading. A worker that waited for such a client would be lost to the others."""

@@ -91,8 +91,7 @@ class Server(TcpWSGIServer):
 
     def idle(self, seconds: float) -> bool:
         """Return whether every connection has been without a byte for so long."""
-        since = time.time() - seconds  # by the clock that waitress notes activity by
-        return all(c.last_activity <= since for c in list(self.active_channels.values()))
+        return all(c.idle_seconds() >= seconds for c in list(self.active_channels.values()))
 
 
 def turn(sockets: dict[int, Any], servers: Iterable[Server]) -> None:
