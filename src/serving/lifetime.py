@@ -49,7 +49,7 @@ class Lifetime:
 
     def too_late(self) -> DeadlinePassed:
         """Return the error of a request whose deadline has passed."""
-        allowed = self.deadline - self.begin
+        allowed = round(self.deadline - self.begin, 6)  # in microseconds: the clock has fewer digits the longer a machine is up
         return DeadlinePassed(
             f"no answer within {allowed:g} s of the request's first byte; try again later, or allow more with timeout_second "
             "in value.py or the header X-Request-Timeout-Ms"

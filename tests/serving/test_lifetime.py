@@ -63,3 +63,10 @@ def test_everybody_who_asked_is_woken() -> None:
     life.on_abandon(lambda: woken.append("other"))
     life.abandon()
     assert woken == ["one", "other"]
+
+
+@pytest.mark.parametrize("days_up", [0, 1, 300])
+def test_the_words_tell_the_time_that_was_allowed_however_long_the_machine_is_up(days_up: int) -> None:
+    life = Lifetime(days_up * 86_400 + 0.3, 5)
+    life.shorten(1e-6)
+    assert str(life.too_late()).startswith("no answer within 1e-06 s of")
