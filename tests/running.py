@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+_given: set[int] = set()
 PYTHONPATH = f"{ROOT / 'src'}:{ROOT}"  # with which `python -m monopod` is this tree's, in whatever folder
 
 
@@ -95,10 +96,14 @@ def post_json(url: str, value: object) -> tuple[int, Any]:
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    """Return a port that nobody listens on, and that was not returned before: who got it may not listen yet."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port: int = s.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def launch(folder: Path, env: dict[str, str] | None = None) -> Running:
