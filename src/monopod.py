@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+VERSION = "0.2.0"  # of the platform
+UNPUSHED = "the image that runs (default: <registry>/<username>/<service_name>:dev, which stands for one to be pushed)"
+PUSHED = "the image that is to run, which was pushed; its registry is asked which digest its tag has now"
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -36,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
-        return f"{error.name} is not installed here; run `make check` once, or `pip install -e '.[runtime,cpu,tools,deploy]'`"
+        install = f"{sys.executable} -m pip install -c requirements.lock -e '.[runtime,cpu,tools,check,deploy]'"
+        return f"{error.name} is not installed here; run `{install}` once, in {Path(__file__).resolve().parents[1]}"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     words = str(error) or type(error).__name__
@@ -88,6 +92,12 @@ def _render(arguments: argparse.Namespace) -> int:
     return render_command(arguments)
 
 
+def _gateway(arguments: argparse.Namespace) -> int:
+    from conf.cli import gateway_command
+
+    return gateway_command(arguments)
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from conf.examination import doctor_command
 
@@ -109,9 +119,10 @@ def _on_clusters(arguments: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="monopod", description="One model, one process, one GPU, one pod.")
+    parser.add_argument("--version", action="version", version=f"monopod {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    serve = _add(commands, "serve", _serve, "serve the model of a service", "monopod serve --service examples/digits")
+    serve = _add(commands, "serve", _serve, "serve the model of a service", "monopod serve --service examples/instance-masks")
     serve.add_argument("--host", default="0.0.0.0", help="address to listen on (default: every one)")
     serve.add_argument("--port", type=_port, default=8080, help="data port (default: 8080)")
     serve.add_argument("--admin-port", type=_port, default=8081, help="port of probes and metrics (default: 8081)")
@@ -147,8 +158,13 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--output", type=Path, metavar="DIR", help="write one file for each region and track there")
     _rollouts(commands)
     doctor = _add(commands, "doctor", _doctor, "check the way from here to running pods", "monopod doctor --region hk")
-    _near_the_cluster(doctor, track="")
+    _near_the_cluster(doctor, track="", image="an image whose registry is asked for it, as a deploy does")
     doctor.add_argument("--region", default="", help="one region alone")
+
+    words = "print what a cluster's gateway needs once, for all services"
+    gateway = _add(commands, "gateway", _gateway, words, "monopod gateway --region hk | kubectl --context hk apply -f -", False)
+    gateway.add_argument("--region", required=True, help="the cluster's region")
+    _regions(gateway)
     return parser
 
 
@@ -158,12 +174,14 @@ def _rollouts(commands: Any) -> None:
         ("diff", "show what a deploy would change", "monopod diff --region hk --image registry.example.com/like/demo:4f7cb14"),
         ("deploy", "roll out, region by region", "monopod deploy --image registry.example.com/like/demo:4f7cb14"),
         ("status", "tell what runs where, and what is wrong", "monopod status"),
+        ("history", "list the releases of each region", "monopod history --region hk"),
         ("rollback", "return to the last good release", "monopod rollback --region hk"),
         ("stop", "take a track away", "monopod stop --track grey"),
     ):
         parser = _add(commands, name, _on_clusters, words, example)
         parser.set_defaults(name=name)
-        _near_the_cluster(parser, track="" if name == "status" else "prod")
+        image = PUSHED if name in ("diff", "deploy") else ""
+        _near_the_cluster(parser, track="" if name in ("status", "history") else "prod", image=image)
         parser.add_argument("--region", default="", help="one region alone (default: every one in which it runs)")
         if name in ("deploy", "rollback", "stop"):
             parser.add_argument("--wait", type=_not_negative, default=0.0, help="seconds to wait for another deploy's end")
@@ -171,12 +189,14 @@ def _rollouts(commands: Any) -> None:
         if name in ("deploy", "rollback"):
             parser.add_argument("--timeout", type=_positive, help="most seconds until one more pod is ready")
         if name == "deploy":
+            parser.add_argument("--output", type=Path, metavar="DIR", help="write what is applied there, a file a region")
             why = "deploy outside a region's release windows; the reason is recorded, as --override 'the orders of today fail'"
             parser.add_argument("--override", type=_reason, metavar="WHY", help=why)
         if name == "rollback":
             to = "to the last good release of a version (default: to the one before, where the version deployed last serves)"
             parser.add_argument("--to", default="", metavar="VERSION", help=to)
         if name == "stop":
+            parser.add_argument("--timeout", type=_positive, help="most seconds until an object without pods is gone (60)")
             parser.add_argument("--yes", action="store_true", help="needed for the track prod")
 
 
@@ -201,7 +221,9 @@ def _load_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="where to send (default: the service's own route on localhost:8080)")
     many: dict[str, Any] = {"action": "append", "default": []}
     parser.add_argument("--file", "--image", type=Path, **many, help="a picture or video to send; several are sent in turn")
-    parser.add_argument("--data", metavar="TEXT|@FILE", **many, help="JSON to send; several are sent in turn")
+    parser.add_argument(
+        "--data", metavar="TEXT|@FILE", **many, help="JSON to send; several are sent in turn (default: the service's example)"
+    )
     parser.add_argument("--form", metavar="NAME=TEXT|@FILE", **many, help="a field of a form; all together are one body")
     parser.add_argument("--header", metavar="LINE", **many, help="a header of every request, as 'Name: value'")
     parser.add_argument("--vary", action="store_true", help="make each picture a file that no cache knows")
@@ -258,10 +280,15 @@ def _add(commands: Any, name: str, run: Command, words: str, example: str, servi
     return parser
 
 
-def _near_the_cluster(parser: argparse.ArgumentParser, track: str | None = None) -> None:
+def _near_the_cluster(parser: argparse.ArgumentParser, track: str | None = None, image: str = UNPUSHED) -> None:
     default = {None: "prod to the terminal, else all", "": "all"}.get(track, track)
     parser.add_argument("--track", choices=("prod", "grey", "ab"), default=track, help=f"one track alone (default: {default})")
-    parser.add_argument("--image", default="", help="the image that runs (default: <registry>/<username>/<service_name>:dev)")
+    if image:
+        parser.add_argument("--image", default="", help=image)
+    _regions(parser)
+
+
+def _regions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--regions", type=Path, metavar="FILE", help="another regions.yaml (default: the platform's)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

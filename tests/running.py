@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 _given: set[int] = set()
+_logs: dict[str, Path] = {}  # of the services that were launched, by the host and port of their URLs
 PYTHONPATH = f"{ROOT / 'src'}:{ROOT}"  # with which `python -m monopod` is this tree's, in whatever folder
 
 
@@ -79,14 +81,31 @@ class Running:
 def get(
     url: str, body: bytes | None = None, headers: dict[str, str] | None = None, method: str | None = None
 ) -> tuple[int, bytes]:
-    """Return status and body of a request, whatever the status."""
+    """Return status and body of a request, whatever the status. Why it was a 500 is printed, which pytest shows."""
     request = urllib.request.Request(url, body, headers or {}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, error.read()
+            answer = error.read()
+        if error.code == 500:
+            _print_reason(url, answer)
+        return error.code, answer
+
+
+def _print_reason(url: str, answer: bytes) -> None:
+    """Print what the log says of a request that was answered with 500. A service's own code may answer 500 in another form."""
+    log = _logs.get(urllib.parse.urlsplit(url).netloc)
+    found = re.search(rb'"request_id":"(\w+)"', answer)
+    end = time.monotonic() + 2  # the log is written beside the answers
+    while log and found and log.exists() and time.monotonic() < end:
+        whole = (line for line in log.read_text().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n"))
+        for line in map(json.loads, whole):
+            if line.get("request_id") == found[1].decode() and "traceback" in line:
+                print(line["message"], line["traceback"], sep="\n")
+                return
+        time.sleep(0.02)
 
 
 def post_json(url: str, value: object) -> tuple[int, Any]:
@@ -109,7 +128,7 @@ def free_port() -> int:
 def launch(folder: Path, env: dict[str, str] | None = None) -> Running:
     """Start a service on free ports, without waiting for it."""
     port, admin_port = free_port(), free_port()
-    log = Path(tempfile.mkstemp(suffix=".log")[1])
+    log = _logs[f"127.0.0.1:{port}"] = Path(tempfile.mkstemp(suffix=".log")[1])
     command = [sys.executable, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--admin-port", str(admin_port)]
     paths = {"PYTHONPATH": PYTHONPATH, "PYTHONUNBUFFERED": "1"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
 
 ELEMENTS = {
     "BOOL": TensorProto.BOOL,
@@ -65,10 +65,10 @@ def padded(file: Path, size: int, factor: float = 2) -> Path:
     return write(file, nodes, [tensor("x", ("n", 2))], [tensor("y", ("n", 2))], **constants)
 
 
-def lookup(file: Path) -> Path:
-    """ids -> the rows of a table of three; a number outside it is refused by the model itself."""
+def lookup(file: Path, rows: int = 3) -> Path:
+    """ids -> the rows of a table, of 8 bytes each; a number outside it is refused by the model itself."""
     node = helper.make_node("Gather", ["table", "ids"], ["y"])
-    table = np.arange(6, dtype=np.float32).reshape(3, 2)
+    table = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
     return write(file, [node], [tensor("ids", ("n",), "INT64")], [tensor("y", ("n", 2))], table=table)
 
 
@@ -109,7 +109,53 @@ def sequence(file: Path) -> Path:
 def table(file: Path) -> Path:
     """x -> y, maps from class to score, as exporters of classical models write them."""
     node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
-    maps = helper.make_sequence_type_proto(
-        helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(1, None))
+    return write(file, [node], [tensor("x", ("n", 2))], [helper.make_value_info("y", _maps())])
+
+
+def _maps() -> TypeProto:
+    return helper.make_sequence_type_proto(
+        helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, None))
     )
-    return write(file, [node], [tensor("x", ("n", 2))], [helper.make_value_info("y", maps)])
+
+
+def classifier(file: Path, zipmap: bool = True) -> Path:
+    """X -> a label and the scores of three classes, as skl2onnx writes a classifier: as maps with zipmap, else as a tensor."""
+    nodes = [
+        helper.make_node(
+            "LinearClassifier",
+            ["X"],
+            ["label", "raw"],
+            domain="ai.onnx.ml",
+            classlabels_ints=[0, 1, 2],
+            coefficients=[float(number) for number in range(12)],
+            intercepts=[0.0, 0.0, 0.0],
+            multi_class=1,
+            post_transform="SOFTMAX",
+        ),
+        helper.make_node("Normalizer", ["raw"], ["probabilities"], domain="ai.onnx.ml", norm="L1"),
+    ]
+    scores = tensor("probabilities", ("n", 3))
+    if zipmap:
+        nodes.append(helper.make_node("Cast", ["label"], ["output_label"], to=TensorProto.INT64))
+        names = ["probabilities"], ["output_probability"]
+        nodes.append(helper.make_node("ZipMap", *names, domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2]))
+        scores = helper.make_value_info("output_probability", _maps())
+    label = tensor("output_label" if zipmap else "label", ("n",), "INT64")
+    return write(file, nodes, [tensor("X", ("n", 4))], [label, scores])
+
+
+def half(file: Path) -> Path:
+    """x -> y, in bfloat16, of which numpy knows nothing."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.BFLOAT16, ["n", 2]) for name in "xy")
+    return write(file, [helper.make_node("Identity", ["x"], ["y"])], [x], [y])
+
+
+def unrunnable(file: Path) -> Path:
+    """A graph of nothing but outputs: an optional tensor, an optional sequence of tensors, and a map of them."""
+    number = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+    kinds = [
+        helper.make_optional_type_proto(number),
+        helper.make_optional_type_proto(helper.make_sequence_type_proto(number)),
+        helper.make_map_type_proto(TensorProto.STRING, number),
+    ]
+    return write(file, [], [], [helper.make_value_info(f"y{at}", kind) for at, kind in enumerate(kinds)])

@@ -7,7 +7,6 @@ Knows paths, headers and JSON bodies. Does not know the HTTP server, nor how any
 import logging
 import re
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -18,9 +17,9 @@ from typing import Any
 from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from serving import errors, jsons, openapi
+from serving import errors, failures, inputs, jsons, openapi
 from serving.core import JSON, Core, Decoded, Raw, Reply
-from serving.errors import BadInput, ServiceFailed, ServingError, WrongContentType
+from serving.errors import NotFound, NotReady, ServiceFailed, ServingError, WrongContentType
 from serving.gate import READY, STARTING, Gate
 from serving.lifetime import Lifetime
 from serving.metrics import Metrics
@@ -28,9 +27,10 @@ from serving.models import Handle, Models
 from serving.openapi_bodies import Ask, OwnRoute
 from serving.protocol import v1, v2
 from serving.schema import Settings, size_in_bytes
-from serving.service import Request, Service, routes_of
-from serving.status import status
+from serving.service import Request, Service, routes_of, takes_data
+from serving.status import health, status
 from serving.tensors import ModelSpec
+from serving.working_memory import WorkingMemory
 
 access = logging.getLogger("monopod.access")
 log = logging.getLogger("monopod.app")
@@ -39,12 +39,13 @@ VERSION = "1"  # of every model: the platform serves one
 TENSORS = "application/octet-stream"
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; media-src blob:; "
-    "connect-src 'self'"
+    "connect-src 'self'; frame-ancestors 'none'"
 )
-LONGEST_PATH = 200  # characters of a path in the log
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+PAGE_HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+LONGEST_PATH, LONGEST_METHOD = 200, 20  # characters in the log
 TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-BY_STATUS = {c.status: c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, ServingError)}
+LIVE = "status"  # the page's own polling, which is no request of anybody's: it is not counted
+ENDS = ((200, ""), *((kind.status, kind.reason) for kind in errors.KINDS))
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,15 @@ class House:
     gate: Gate
     core: Core
     version: str
+    digest: str = ""  # of the image, as the deploy knew it
 
 
 def make_app(house: House) -> Flask:
     """Return the WSGI application: the routes under "", /api/<service> and /api/<user>/<service>."""
     app = Flask("monopod", static_folder=None)
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # it redirects to an address made of what the client says is its host
     app.config["MAX_CONTENT_LENGTH"] = size_in_bytes(house.settings.max_body)
-    app.config["MAX_FORM_MEMORY_SIZE"] = size_in_bytes(house.settings.max_body)
-    app.config["MAX_FORM_PARTS"] = 100
     own = f"/api/{house.settings.service_name}"
     for number, prefix in enumerate(("", own, f"/api/{house.settings.username}/{house.settings.service_name}")):
         routes = Blueprint(f"p{number}", __name__)
@@ -78,6 +79,10 @@ def make_app(house: House) -> Flask:
     app.register_error_handler(ServingError, _error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _bug)
+    for rule in app.url_map.iter_rules():
+        if "POST" in (rule.methods or ()) or "/" in rule.endpoint:  # a GET of the service's own too
+            house.metrics.expect(_label(rule.endpoint), ENDS)
+    house.metrics.expect("none", [(kind.status, kind.reason) for kind in (NotFound, errors.MethodNotAllowed)])
     return app
 
 
@@ -87,17 +92,20 @@ def _service_routes(routes: Blueprint, house: House, prefix: str) -> None:
     page = files("serving").joinpath("page.html").read_bytes()
 
     def show_page() -> Response:
-        return Response(page, mimetype="text/html", headers={"Content-Security-Policy": POLICY})
+        return Response(page, mimetype="text/html", headers=PAGE_HEADERS)
 
     if prefix:
-        routes.post("", endpoint="service")(lambda: _wait(house.core.answer(_raw(settings))))
+        routes.post("", endpoint="service")(lambda: _wait(house.core.answer(_raw(house.core.memory))))
         # Relative, so that it holds behind a gateway that shows another prefix; without the slash the page's links would not.
         routes.get("", endpoint="page_folder", strict_slashes=True)(lambda: Response(status=307, headers={"Location": folder}))
     routes.get("/", endpoint="page", strict_slashes=True)(show_page)
-    routes.get("/status", endpoint="status")(lambda: _json(status(settings, house.models, house.metrics, house.gate)))
+    routes.get("/status", endpoint=LIVE)(lambda: _json(status(settings, house.models, house.metrics, house.gate)))
     routes.get("/openapi.json", endpoint="openapi")(lambda: _json(_document(house, prefix)))
     names: set[str] = set()
-    for own, function in routes_of(house.service):
+    found = routes_of(house.service)
+    if not any(own.path.strip("/") == "health" and "GET" in own.methods for own, _ in found):
+        routes.get("/health", endpoint="health")(lambda: _health(house))
+    for own, function in found:
         name = "/" + own.path.strip("/").replace(".", "_")  # with a slash, unlike any of the platform's own names
         name += f"_{own.methods[0].lower()}" if name in names else ""  # a path may have a function for each method
         names.add(name)
@@ -107,8 +115,8 @@ def _service_routes(routes: Blueprint, house: House, prefix: str) -> None:
 def _own_route(house: House, function: Callable[[Request], Any]) -> Callable[..., Response]:
     def view(**values: Any) -> Response:
         if house.gate.state == STARTING:  # the gate lets a GET in, but this one reads what setup makes
-            raise errors.NotReady("the service is still starting; try again when /v2/health/ready answers 200")
-        return _wait(house.core.call(function, _raw(house.settings, values)))
+            raise NotReady("the service is still starting; try again when /v2/health/ready answers 200")
+        return _wait(house.core.call(function, _raw(house.core.memory, values)))
 
     return view
 
@@ -122,7 +130,7 @@ def _protocol_routes(routes: Blueprint, house: House) -> None:
     def get(path: str, endpoint: str, view: Callable[..., Any]) -> None:
         routes.get(path, endpoint=endpoint)(lambda **values: _json(view(**values)))
 
-    get("/v2", "v2", lambda: v2.server_metadata("monopod", house.version))
+    get("/v2", "v2", lambda: v2.server_metadata("monopod", house.version, house.digest))
     get("/v2/health/live", "live", lambda: {"live": True})
     routes.get("/v2/health/ready", endpoint="ready")(lambda: _ready(house))
     for path in ("/v2/models/<name>", "/v2/models/<name>/versions/<version>"):
@@ -138,22 +146,16 @@ def _protocol_routes(routes: Blueprint, house: House) -> None:
         routes.post(path + "/infer", endpoint="infer" + suffix)(
             lambda name, version=VERSION: _wait(_infer(core, house.settings, models[_version(name, version)]))
         )
-    get("/v1/models/<name>", "v1_status", lambda name: _v1_status(models[name].name, house.gate.state))
+    get("/v1/models/<name>", "v1_status", lambda name: v1.status(models[name].name, VERSION, house.gate.state == READY))
     routes.post("/v1/models/<name>:predict", endpoint="predict")(
         lambda name: _wait(_predict(core, house.settings, models[name]))
     )
 
 
-def _v1_status(name: str, state: str) -> dict[str, Any]:
-    """As TensorFlow Serving answers."""
-    state = "AVAILABLE" if state == READY else "START"
-    return {"model_version_status": [{"version": VERSION, "state": state, "status": {"error_code": "OK", "error_message": ""}}]}
-
-
 def _infer(core: Core, settings: Settings, model: Handle) -> Future[Reply]:
     if request.mimetype not in (JSON, TENSORS, ""):
         raise WrongContentType(f"content type {request.mimetype} is not taken here; send {JSON} or {TENSORS}")
-    raw, header_length = _raw(settings), request.headers.get("Inference-Header-Content-Length")
+    raw, header_length = _raw(core.memory), request.headers.get("Inference-Header-Content-Length")
 
     def decode(spec: ModelSpec) -> Decoded:
         call = v2.decode(raw.body, header_length, spec, settings.max_rows_per_request)
@@ -171,7 +173,7 @@ def _tensors(body: bytes, header_length: int | None) -> Reply:
 
 
 def _predict(core: Core, settings: Settings, model: Handle) -> Future[Reply]:
-    raw = _raw(settings)
+    raw = _raw(core.memory)
 
     def decode(spec: ModelSpec) -> Decoded:
         call = v1.decode(raw.body, spec, settings.max_rows_per_request)
@@ -180,22 +182,22 @@ def _predict(core: Core, settings: Settings, model: Handle) -> Future[Reply]:
     return core.infer(model, raw, decode)
 
 
-def _raw(settings: Settings, values: dict[str, Any] | None = None) -> Raw:
-    """Return the current request's bytes; a multipart body comes in parts."""
+def _raw(memory: WorkingMemory, values: dict[str, Any] | None = None) -> Raw:
+    """Return the current request's bytes, which count as held for as long as the request is under work."""
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
         raise WrongContentType(f"content encoding {encoding!r} is not taken; send the body as it is")
     query = {**request.args.to_dict(), **(values or {})}
-    if request.mimetype == "multipart/form-data":
-        twice = [name for name, values in request.form.lists() if len(values) > 1]
-        twice += [name for name, files in request.files.lists() if len(files) > 1 and name != "image"]
-        if twice:
-            raise BadInput(f"the form holds {twice[0]!r} more than once; send each name but image once, or a list in JSON")
-        form = request.form.to_dict()
-        parts = {name: part.read() for name, part in request.files.items()}
-        further = tuple(part.read() for part in request.files.getlist("image")[1:])
-        return Raw(g.id, g.life, request.content_type or "", b"", form, parts, query, further)
-    return Raw(g.id, g.life, request.content_type or "", request.get_data(cache=False), query=query)
+    taken = memory.take((request.content_length or 0) * inputs.copies(request.mimetype), "its body")
+    try:
+        raw = Raw(g.id, g.life, request.content_type or "", request.get_data(cache=False), query=query)
+        if taken:
+            taken += memory.take(inputs.values_bytes(request.mimetype, raw.body), "what its body holds")
+    except BaseException:
+        memory.give(taken)
+        raise
+    memory.give_with(raw, taken)
+    return raw
 
 
 def _wait(answer: Future[Reply]) -> Response:
@@ -212,7 +214,7 @@ def _wait(answer: Future[Reply]) -> Response:
 
 
 def _begin() -> None:
-    g.id = _request_id(request.headers.get("X-Request-Id", ""))
+    g.id = failures.request_id(request.headers.get("X-Request-Id", ""))
     g.life = request.environ.get("monopod.life") or Lifetime(time.monotonic(), 30.0)
     g.reason = ""
 
@@ -220,45 +222,38 @@ def _begin() -> None:
 def _end(response: Response, metrics: Metrics) -> Response:
     response.headers["X-Request-Id"] = g.id
     seconds = time.monotonic() - g.life.begin
-    route = (request.endpoint or "none").split(".")[-1].lstrip("/")
-    metrics.request(route, response.status_code, g.reason, seconds)
+    route = _label(request.endpoint or "none")
+    upload = g.life.received - g.life.begin
+    if route != LIVE:
+        metrics.request(route, response.status_code, g.reason, seconds, upload)
     if request.method == "POST":
-        metrics.stage("upload", g.life.received - g.life.begin)
+        metrics.stage("upload", upload)
     trace = TRACE_PARENT.match(request.headers.get("traceparent", ""))
     extra = {"request_id": g.id, "route": route, "code": response.status_code, "milliseconds": round(seconds * 1000, 2)}
     extra.update({"reason": g.reason} if g.reason else {}, **({"trace_id": trace[1]} if trace else {}))
-    access.info("%s %s", request.method, request.path[:LONGEST_PATH], extra=extra)
+    access.info("%s %s", request.method[:LONGEST_METHOD], request.path[:LONGEST_PATH], extra=extra)
     return response
 
 
-def refusal_body(error: ServingError, given_id: str) -> bytes:
-    """Return the body of an error for a request that never got here."""
-    return _error_body(error, _request_id(given_id))
+def _label(endpoint: str) -> str:
+    """Return a route's name in metrics and logs: the same under every prefix."""
+    return endpoint.split(".")[-1].lstrip("/")
 
 
-def _request_id(given: str) -> str:
-    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-
-def _error_body(error: ServingError, request_id: str) -> bytes:
-    """Return an error as every protocol's clients read it: the text under "error" for one, under "msg" for the other."""
-    return jsons.dumps({"error": str(error), "msg": str(error), "reason": error.reason, "request_id": request_id})
-
-
-def _error(error: ServingError) -> Response:
+def _error(error: ServingError, **more: Any) -> Response:
     g.reason = error.reason
-    response = Response(_error_body(error, g.id), error.status, mimetype=JSON)
+    response = Response(failures.body(error, g.id, more), error.status, mimetype=JSON)
     if error.status in (429, 503):
         response.headers["Retry-After"] = "1"
     return response
 
 
 def _http_error(error: HTTPException) -> Response:
-    kind = BY_STATUS.get(error.code or 500, BadInput if (error.code or 500) < 500 else ServiceFailed)
-    response = _error(
-        kind(f"{error.description or error.name} ({request.method} {request.path}); /openapi.json lists the routes")
-    )
-    allowed = getattr(error, "valid_methods", None)
+    """Answer what Flask or werkzeug refuses, in one sentence of ours."""
+    code, path, allowed = error.code or 500, request.path[:LONGEST_PATH], sorted(getattr(error, "valid_methods", None) or ())
+    said = {404: f"there is no {path} here", 405: f"{path} takes {', '.join(allowed)}, not {request.method[:LONGEST_PATH]}"}
+    words = said.get(code, f"{(error.description or error.name).rstrip('.')} ({request.method[:LONGEST_PATH]} {path})")
+    response = _error(failures.kind_of(code)(f"{words}; /openapi.json lists the routes"))
     if allowed:
         response.headers["Allow"] = ", ".join(allowed)
     return response
@@ -275,14 +270,20 @@ def _json(value: Any) -> Response:
 
 def _version(name: str, version: str) -> str:
     if version != VERSION:
-        raise errors.NotFound(f"model {name} has no version {version!r}; its only version is {VERSION}")
+        raise NotFound(f"model {name} has no version {version!r}; its only version is {VERSION}")
     return name
 
 
 def _ready(house: House, model: Handle | None = None) -> Response:
-    if house.gate.state != READY:
-        raise errors.NotReady(f"the service is {house.gate.state}")
+    unready = house.gate.unready()
+    if unready is not None:
+        raise unready
     return _json({"ready": True} if model is None else {"name": model.name, "ready": True})
+
+
+def _health(house: House) -> Response:
+    found, unready = health(house.gate, house.service.vitals()), house.gate.unready()
+    return _json(found) if unready is None else _error(unready, **found)
 
 
 def _document(house: House, prefix: str) -> dict[str, Any]:
@@ -292,5 +293,5 @@ def _document(house: House, prefix: str) -> dict[str, Any]:
     ]
     specs = [model.spec for model in house.models.loaded()]
     service = house.service
-    ask = Ask(service.pictures, service.videos, service.example, service.fields)
+    ask = Ask(service.pictures, service.videos, service.example, service.fields, takes_data(service))
     return openapi.document(house.settings, specs, routes, prefix=prefix, ask=ask, version=house.version)

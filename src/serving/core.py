@@ -21,16 +21,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving import inputs, jsons
-from serving.errors import ClientGone, ServiceFailed, ServingError
+from serving.errors import ClientGone, ServiceFailed, ServingError, WrongInputs
 from serving.fetch import Fetcher
 from serving.lifetime import Lifetime
 from serving.metrics import Metrics
 from serving.models import Handle
+from serving.own_code import line_of, place_of
 from serving.priority import yield_to_others
 from serving.request import Request
 from serving.schema import size_in_bytes
-from serving.service import Answer, Service, handles_itself
+from serving.service import Answer, Service, handles_itself, takes_files
 from serving.tensors import Arrays, ModelSpec
+from serving.working_memory import WorkingMemory
 
 log = logging.getLogger("monopod.core")
 
@@ -39,19 +41,13 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Raw:
-    """A request as it came over any wire. form and files: the parts of a multipart body, else None.
-
-    further_images: what a form sent as image after the first.
-    """
+    """A request as it came over any wire."""
 
     id: str
     life: Lifetime
     content_type: str
     body: bytes
-    form: Mapping[str, str] | None = None
-    files: Mapping[str, bytes] | None = None
     query: Mapping[str, str] = field(default_factory=dict)
-    further_images: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,8 @@ class Core:
 
     def __init__(self, service: Service, metrics: Metrics, limit: int):
         settings = service.settings
+        self.memory = WorkingMemory()
+        self.jobs = 0  # moves when one begins or ends; threads may miss one another's steps, but not that there were any
         self._service, self._metrics = service, metrics
         self._pixels = settings.max_image_pixels
         self._fetcher = Fetcher(settings.fetch_hosts, size_in_bytes(settings.max_body), settings.fetch_timeout_second)
@@ -96,13 +94,13 @@ class Core:
             return self.call(self._service.handle, raw)
 
         def prepare() -> Prepared:
-            request = self._request(raw)
+            request = self._request(raw, takes_files(self._service))
             rows = self._service.preprocess(request)
             return self._service.model, rows, lambda outputs: _reply(self._service.postprocess(outputs, request), request)
 
         # A picture's URL is fetched while decoding: that waits for another server, and must not hold up those who compute.
         waits = self._may_fetch and raw.content_type.lower().lstrip().startswith(JSON)
-        return self._staged(raw, prepare, self._blocking if waits else self._before)
+        return self._staged(raw, prepare, self._blocking if waits else self._before, own=True)
 
     def call(self, function: Callable[[Request], Any], raw: Raw) -> Future[Reply]:
         """Answer a request by a function that waits inside models: `handle`, or a route of the service's own."""
@@ -110,10 +108,10 @@ class Core:
 
         def work() -> None:
             with self._metrics.timed("decode"):
-                request = self._request(raw)
+                request = self._request(raw, takes_files(self._service, function))
             answer.set_result(_reply(function(request), request))
 
-        self._blocking.submit(self._guarded, answer, raw, work)
+        self._blocking.submit(self._guarded, answer, raw, work, own=True)
         return answer
 
     def infer(self, model: Handle, raw: Raw, decode: Callable[[ModelSpec], Decoded]) -> Future[Reply]:
@@ -125,9 +123,10 @@ class Core:
         def prepare() -> Prepared:
             return model, *decode(model.spec(raw.life))
 
-        return self._staged(raw, prepare, self._before if model.loaded else self._blocking)
+        return self._staged(raw, prepare, self._before if model.loaded else self._blocking, own=False)
 
-    def _staged(self, raw: Raw, prepare: Callable[[], Prepared], pool: ThreadPoolExecutor) -> Future[Reply]:
+    def _staged(self, raw: Raw, prepare: Callable[[], Prepared], pool: ThreadPoolExecutor, *, own: bool) -> Future[Reply]:
+        """own: whether the stages are the service's own code, and not the platform's alone."""
         answer = _promise(raw.life)
 
         def finish(after: After, outputs: Future[Arrays]) -> None:
@@ -139,27 +138,27 @@ class Core:
             with self._metrics.timed("decode"):
                 model, arrays, after = prepare()
             model.submit(arrays, raw).add_done_callback(
-                lambda outputs: self._after.submit(self._guarded, answer, raw, lambda: finish(after, outputs))
+                lambda outputs: self._after.submit(self._guarded, answer, raw, lambda: finish(after, outputs), own=own)
             )
 
-        pool.submit(self._guarded, answer, raw, begin)
+        pool.submit(self._guarded, answer, raw, begin, own=own)
         return answer
 
-    def _request(self, raw: Raw) -> Request:
-        payload = inputs.decode(
-            raw.content_type, raw.body, raw.form, raw.files, self._fetcher, raw.life.deadline, raw.further_images
-        )
-        return Request(raw.id, raw.life, payload, raw.query, self._pixels, self._decoders)
+    def _request(self, raw: Raw, files: bool) -> Request:
+        payload = inputs.decode(raw.content_type, raw.body, self._fetcher, raw.life, files)
+        return Request(raw.id, raw.life, payload, raw.query, self._pixels, self._decoders, self.memory)
 
-    def _guarded(self, answer: Future[Reply], raw: Raw, work: Callable[[], None]) -> None:
+    def _guarded(self, answer: Future[Reply], raw: Raw, work: Callable[[], None], *, own: bool) -> None:
         """Do one stage, unless nobody waits any more; whatever it raises becomes the answer."""
+        self.jobs += 1
         me = threading.get_ident()
         self._since[me] = time.monotonic()
         try:
             raw.life.check()
             work()
         except ServingError as error:
-            _fail(answer, error)
+            misused = own and isinstance(error, WrongInputs)
+            _fail(answer, self._misused(error, raw) if misused else raw.life.blamed(error))
         except BaseException as error:  # sys.exit in a hook too: nobody else would answer
             if isinstance(error, InvalidStateError) and answer.done():
                 return  # the client went away in the meantime
@@ -167,9 +166,21 @@ class Core:
                 _fail(answer, raw.life.too_late())
                 return
             log.exception("the service's own code failed", extra={"request_id": raw.id})
-            _fail(answer, ServiceFailed(f"the service failed on this request; its log tells why under request_id {raw.id}"))
+            _fail(answer, _failed(raw))
         finally:
             del self._since[me]
+            self.jobs += 1
+
+    def _misused(self, error: ServingError, raw: Raw) -> ServiceFailed:
+        """Log the line of the service's own code that gave a model what it takes in no size, and return the client's error."""
+        # Preprocess itself has ended when the model is given what it returned.
+        where = line_of(error, self._service.folder / "src") or place_of(self._service.preprocess) + ", preprocess"
+        log.error("the service's own code calls a model wrongly (%s): %s", where, error, extra={"request_id": raw.id})
+        return _failed(raw)
+
+
+def _failed(raw: Raw) -> ServiceFailed:
+    return ServiceFailed(f"the service failed on this request; its log tells why under request_id {raw.id}")
 
 
 def _promise(life: Lifetime) -> Future[Reply]:

@@ -55,13 +55,16 @@ def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[],
 
     turn: lets the I/O thread work for a moment. delay: seconds from SIGTERM to the port's close; none after Ctrl-C, nor where
     the pod was never ready.
+    received: 0 while the process is to serve, then a signal's number, or less where the start failed.
     longest: seconds after which what is still unfinished is given up.
     """
     while not received():
         turn()
     gently = gate.drain() and received() != signal.SIGINT
     delay, late, ask = (delay, LATE_SECONDS, ASK_SECONDS) if gently else (0.0, 0.0, 0.0)
-    log.info("signal %d: draining for %g s", received(), delay)
+    asked = received() > 0
+    if asked:
+        log.info("signal %d: draining for %g s", received(), delay)
     _turn_for(turn, delay)
     port.turn_away()
     _turn_for(turn, late)
@@ -69,7 +72,10 @@ def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[],
     _turn_for(turn, ask, lambda: port.quiet() and port.idle(ask))
     gate.state = CLOSED
     finished = _turn_for(turn, longest, lambda: gate.empty() and port.quiet())
-    log.info("drained" if finished else "gave up on %d requests after %g s", *(() if finished else (gate.working(), longest)))
+    if not finished:
+        log.info("gave up on %d requests after %g s", gate.working(), longest)
+    elif asked:
+        log.info("drained")
     return finished
 
 

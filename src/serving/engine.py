@@ -3,6 +3,8 @@
 Knows providers, arenas and threads. Does not know batches' origin, queues or requests.
 """
 
+import contextlib
+import importlib
 import os
 import re
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when the library loads, so it 
 import onnxruntime as ort  # noqa: E402
 
 from serving.errors import BadInput  # noqa: E402
+from serving.schema import SESSION_GIB  # noqa: E402
 from serving.tensors import Arrays, TensorSpec  # noqa: E402
 
 # onnxruntime's element types -> Open Inference Protocol datatypes.
@@ -36,7 +39,7 @@ ELEMENTS = {
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 # Of onnxruntime's own words, what helps no user: a line of its code, and a number of its own before the error's name.
 SOURCE_LINE = re.compile(r"\S*/\S+\.(?:cc|cpp|h|hpp|cu):\d+ |\[ONNXRuntimeError\] : \d+ : ")
-CUDA_CONTEXT_BYTES = 512 * 2**20  # of gpu_memory, what the CUDA context, cuDNN and cuBLAS take beside the arena
+CUDA_CONTEXT_BYTES = int(SESSION_GIB * 2**30)  # of a session's share, what is not its arena's
 
 
 class EngineError(Exception):
@@ -56,7 +59,10 @@ class StartError(Exception):
 
 @dataclass(frozen=True)
 class Hardware:
-    """What one session may use. provider: cpu, cuda or tensorrt. threads: of its own. gpu_bytes: of one GPU, 0 = no limit."""
+    """What one session may use. provider: cpu, cuda or tensorrt. threads: of its own.
+
+    gpu_bytes: of one GPU, what the CUDA context takes included; 0 = no limit.
+    """
 
     provider: str = "cpu"
     threads: int = 1
@@ -73,8 +79,8 @@ class Engine:
 
     def __init__(self, path: Path, hardware: Hardware):
         self._session = _session(path, hardware)
-        self.inputs = _specs(path, self._session.get_inputs())
-        self.outputs = _specs(path, self._session.get_outputs())
+        self.inputs = _specs(path, "input", self._session.get_inputs())
+        self.outputs = _specs(path, "output", self._session.get_outputs())
         self._names = [spec.name for spec in self.outputs]
         self._text_inputs = [spec.name for spec in self.inputs if spec.datatype == "BYTES"]
         self._text_outputs = [spec.name for spec in self.outputs if spec.datatype == "BYTES"]
@@ -111,6 +117,9 @@ def _session(path: Path, hardware: Hardware) -> Any:
     wanted = PROVIDERS[hardware.provider]
     if hardware.provider != "cpu":
         ort.preload_dlls()  # CUDA and cuDNN come as Python packages, off the loader's path
+    if hardware.provider == "tensorrt":
+        with contextlib.suppress(ModuleNotFoundError):  # where the base image brings it
+            importlib.import_module("tensorrt_libs")  # NVIDIA's package of TensorRT loads its libraries when it is imported
     if wanted not in ort.get_available_providers():
         raise StartError(
             f"provider {hardware.provider} is not in this onnxruntime ({', '.join(ort.get_available_providers())}); "
@@ -123,7 +132,7 @@ def _session(path: Path, hardware: Hardware) -> Any:
     if wanted not in session.get_providers():
         raise StartError(
             f"provider {hardware.provider} was asked for and is not active, only {', '.join(session.get_providers())}: "
-            "the GPU, its driver or a CUDA library is missing, and onnxruntime's own lines above name it; "
+            "the GPU, its driver or a library of CUDA or TensorRT is missing, and onnxruntime's own lines above name it; "
             'mend that, or set provider = "cpu"'
         )
     return session
@@ -160,16 +169,23 @@ def _providers(hardware: Hardware) -> list[tuple[str, dict[str, str]]]:
     return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], cuda), cpu]
 
 
-def _specs(path: Path, nodes: Any) -> tuple[TensorSpec, ...]:
+def _specs(path: Path, role: str, nodes: Any) -> tuple[TensorSpec, ...]:
     for node in nodes:
         if node.type not in ELEMENTS:
-            raise StartError(
-                f"{path}: {node.name!r} is {node.type}; only tensors are served (export the model without maps and sequences)"
-            )
+            raise StartError(f"{path}: {role} {node.name!r} is {node.type}, which is not served: {_cure(node.type)}")
     return tuple(
         TensorSpec(node.name, ELEMENTS[node.type], tuple(size if isinstance(size, int) else -1 for size in node.shape))
         for node in nodes
     )
+
+
+def _cure(kind: str) -> str:
+    """Return what to do about a value of a kind that is not served, in onnxruntime's name."""
+    if kind.startswith("tensor("):
+        return f"cast it in the graph to a tensor of another type ({', '.join(name[7:-1] for name in ELEMENTS)})"
+    if "map(" in kind:
+        return 'export the model with options={"zipmap": False}, which to_onnx and convert_sklearn of skl2onnx take'
+    return "export the model so that it takes and gives tensors alone"
 
 
 def _to_text(name: str, array: Any) -> Any:

@@ -14,8 +14,6 @@ from serving.errors import NotReady, QueueFull, ServingError
 STARTING, READY, DRAINING, CLOSED = "starting", "ready", "draining", "closed"
 LIGHT_LIMIT = 16  # requests at once that call no model: the page, metadata, a service's own GET routes
 
-UPLOAD_BYTES = 256 * 2**20  # of unfinished bodies, in memory and /tmp: beyond, no new one is begun
-
 
 class Gate:
     """Counts the requests in the house: `limit` that do work, and a few that do not.
@@ -26,7 +24,6 @@ class Gate:
     def __init__(self, limit: int, queue_full: Callable[[], bool]):
         self.limit, self._queue_full = limit, queue_full
         self.state = STARTING
-        self.uploading_bytes = 0  # of bodies that are not whole yet, told by the I/O thread a few times a second
         self._lock = threading.Lock()
         self._inside = {True: 0, False: 0}  # work: yes or no
 
@@ -42,14 +39,18 @@ class Gate:
             self.state = DRAINING if ready else CLOSED
         return ready
 
+    def unready(self) -> NotReady | None:
+        """Return why this pod should be sent no requests, or None: what a ping tells."""
+        if self.state == READY:
+            return None
+        if self.state == STARTING:
+            return NotReady("the model is still loading; try again when /api/ping answers 200")
+        return NotReady("this pod is shutting down; try again, another pod will answer")
+
     def refusal(self, work: bool) -> ServingError | None:
         """Return why a request whose head was just read is not accepted, or None."""
-        if work and self.state == STARTING:
-            return NotReady("the model is still loading; try again when /v2/health/ready answers 200")
-        if self.state == CLOSED:
-            return NotReady("this pod is shutting down; try again, another pod will answer")
-        if work and self.uploading_bytes > UPLOAD_BYTES:
-            return QueueFull(f"{self.uploading_bytes} bytes of unfinished bodies are held already; try again in a second")
+        if self.state == CLOSED or (work and self.state == STARTING):
+            return self.unready()
         return self._overload(work) or (self._too_many(work) if work and self._queue_full() else None)
 
     def enter(self, work: bool) -> ServingError | None:

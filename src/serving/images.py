@@ -11,6 +11,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugi
 from serving import picture_parts
 from serving.errors import BadInput, ServingError, TooLarge
 from serving.picture_parts import Parts
+from serving.working_memory import WorkingMemory
 
 # By class and not by Image.open, which tries further formats, warns of sizes by a limit of its own, and reads metadata.
 DECODERS: dict[str, type[ImageFile.ImageFile]] = {
@@ -29,17 +30,21 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+KEPT = 7  # bytes a pixel, for as long as a picture lives: its own four, and three of the array that is made of it
 MOST_SCANS = 20  # over max_pixels; a progressive JPEG has about 10, and each costs a pass over all pixels
 
 
-def decode(data: bytes, max_pixels: int, at_least: tuple[int, int] | None = None) -> Image.Image:
+def decode(
+    data: bytes, max_pixels: int, at_least: tuple[int, int] | None = None, memory: WorkingMemory | None = None
+) -> Image.Image:
     """Return a picture as RGB, turned as its EXIF says, all of it loaded. Safe on any thread.
 
     What is transparent shows white; 16-bit grey keeps its high byte; of an animation the first frame is taken.
     at_least: a width and height in pixels that will do. A JPEG may then be decoded at 1/2, 1/4 or 1/8 of its size, never
     below them, at a fraction of the cost; other kinds come whole.
+    memory: counts what the decoding needs, and then what the picture holds for as long as it is kept.
 
-    Raises BadInput for what is no picture, or a broken one; TooLarge for one of more than `max_pixels`.
+    Raises BadInput for what is no picture, or a broken one; TooLarge for one of more than `max_pixels`; what memory raises.
     """
     parts = picture_parts.cut(data)
     try:
@@ -47,9 +52,19 @@ def decode(data: bytes, max_pixels: int, at_least: tuple[int, int] | None = None
         if at_least is not None and parts.kind == "JPEG":
             wide, high = at_least if turn < 5 else at_least[::-1]
             picture.draft(None, (max(1, wide), max(1, high)))
-        picture.load()
-        picture = _rgb(picture)
-        return picture.transpose(TURNS[turn]) if turn in TURNS else picture
+        pixels = picture.width * picture.height
+        needed = pixels * _bytes_a_pixel(picture, parts, turn) + len(parts.data)
+        taken = memory.take(needed, f"a picture of {picture.width} x {picture.height} pixels") if memory else 0
+        try:
+            picture = _decoded(picture, turn)
+            kept = min(taken, pixels * KEPT)
+            if memory:
+                memory.give_with(picture, kept)
+                taken -= kept
+            return picture
+        finally:
+            if memory:
+                memory.give(taken)
     except ServingError:
         raise
     except (MemoryError, Image.DecompressionBombError) as error:
@@ -69,6 +84,25 @@ def size(data: bytes, max_pixels: int) -> tuple[int, int]:
         raise picture_parts.damaged(parts.kind) from error
     width, height = picture.size
     return (width, height) if turn < 5 else (height, width)
+
+
+def _decoded(picture: Image.Image, turn: int) -> Image.Image:
+    picture.load()
+    picture = _rgb(picture)
+    return picture.transpose(TURNS[turn]) if turn in TURNS else picture
+
+
+def _bytes_a_pixel(picture: Image.Image, parts: Parts, turn: int) -> int:
+    """Return the most bytes that decoding takes for each pixel, from the first one to the RGB picture.
+
+    PIL holds a pixel of one channel in one byte, of more in four. libjpeg holds all of a progressive picture's coefficients,
+    two bytes each. libwebp holds two canvases, and hands over a copy.
+    """
+    clear = picture.has_transparency_data
+    decoded = {"1": 1, "L": 1, "P": 1}.get(picture.mode, 4)
+    converted = 12 if picture.mode.startswith("I") else 4 * (picture.mode != "RGB" or clear)
+    aside = 8 if parts.scans > 1 else 12 if parts.kind == "WebP" else 0
+    return decoded + converted + 5 * clear + 4 * (turn in TURNS) + aside
 
 
 def _open(parts: Parts, max_pixels: int) -> tuple[Image.Image, int]:
@@ -100,7 +134,7 @@ def _rgb(picture: Image.Image) -> Image.Image:
         return picture.convert("I").point(lambda value: value * (1 / 256)).convert("L").convert("RGB")
     if not picture.has_transparency_data:
         return picture.convert("RGB")
-    picture = picture.convert("RGBA")
+    picture = picture if picture.mode == "RGBA" else picture.convert("RGBA")
     white = Image.new("RGB", picture.size, "white")
     white.paste(picture, mask=picture.getchannel("A"))
     return white

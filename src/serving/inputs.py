@@ -13,22 +13,29 @@ In JSON image and video are base64 (a data: URL too) or an http(s) URL, which is
 
 import binascii
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from serving import jsons
+from serving import forms, jsons
 from serving.errors import BadInput, WrongContentType
+from serving.forms import Form
+from serving.lifetime import Lifetime
 
 IDS = ("postid", "uid", "seqid")
 FILES = ("image", "video")
 MOST_PICTURES = 16  # of one request
+JSON_ALONE = "send JSON with -H 'Content-Type: application/json'"
 HOW = (
     "send a picture with -F image=@picture.jpg, or raw with --data-binary @picture.jpg -H 'Content-Type: image/jpeg', "
     "or JSON with -H 'Content-Type: application/json'"
 )
+ALLOWED_ALONE = "application/json or multipart/form-data"
 ALLOWED = "application/json, multipart/form-data, image/*, video/* or application/octet-stream"
-
+AS_SENT = ("image/", "video/")  # of which nothing but the bytes is held
+COPIES = {"multipart/form-data": 2, "application/octet-stream": 2}
+COPIES_OF_JSON = 4  # base64 is a text, then perhaps one without line breaks, and then a file
+URL_SAFE, WHITESPACE = bytes.maketrans(b"-_", b"+/"), b" \t\r\n\v\f"  # in base64
 
 KINDS: dict[type, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "an array"}
 READ: dict[type, re.Pattern[str]] = {
@@ -61,34 +68,37 @@ class Payload:
     further_images: tuple[bytes, ...] = ()
 
 
-def decode(
-    content_type: str,
-    body: bytes,
-    form: Mapping[str, str] | None,
-    files: Mapping[str, bytes] | None,
-    fetcher: Fetches,
-    deadline: float,
-    further_images: Sequence[bytes] = (),
-) -> Payload:
-    """Return a request's payload. form and files: a multipart body's parts, parsed; further_images: its files named image
-    after the first. deadline: as time.monotonic() counts.
+def decode(content_type: str, body: bytes, fetcher: Fetches, life: Lifetime, files: bool = True) -> Payload:
+    """Return a request's payload. life: until when it is worth to fetch, and to read on. files: whether who is asked says
+    that it takes pictures or videos, so that errors suggest them.
 
     Neither a body nor a content type is an empty payload, as a GET of a service's own route sends.
-    Raises WrongContentType, BadInput for content that is wrong, and what the fetcher raises.
+    Raises WrongContentType, BadInput for content that is wrong, TooLarge for a form of too many parts, what the fetcher
+    raises, and in a form what `life.check` does.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return _form(form or {}, files or {}, tuple(further_images))
+        return _form(forms.read(content_type, body, life.check))
     if not kind and not body:
         return Payload()
     if kind == "application/json":
-        return _json(body, lambda url: fetcher.fetch(url, deadline))
+        return _json(body, lambda url: fetcher.fetch(url, life.deadline), files)
     is_video = kind.startswith("video/")
     if not is_video and not kind.startswith("image/") and kind != "application/octet-stream":
-        raise _wrong(kind)
+        raise _wrong(kind, files)
     if not body:
         raise BadInput(f"the body is empty: no bytes came as {kind}")
     return Payload(video=body) if is_video else Payload(image=body)
+
+
+def copies(kind: str) -> int:
+    """Return how many times a body's bytes are held at most while it is decoded. kind: its content type without parameters."""
+    return 1 if kind.startswith(AS_SENT) else COPIES.get(kind, COPIES_OF_JSON)
+
+
+def values_bytes(kind: str, body: bytes) -> int:
+    """Return about how many bytes a body's values take beside its copies."""
+    return 0 if kind.startswith(AS_SENT) else jsons.values_bytes(body)
 
 
 def converted(name: str, value: Any, kind: type[T]) -> T:
@@ -111,17 +121,19 @@ def converted(name: str, value: Any, kind: type[T]) -> T:
     raise BadInput(f"{name} is {given}; it must be {KINDS[kind]}")
 
 
-def _wrong(kind: str) -> WrongContentType:
+def _wrong(kind: str, files: bool) -> WrongContentType:
+    how = HOW if files else JSON_ALONE
     if kind == "application/x-www-form-urlencoded":
-        return WrongContentType(f"{kind} is what curl -d says where no Content-Type is given: {HOW}")
+        return WrongContentType(f"{kind} is what curl -d says where no Content-Type is given: {how}")
     found = f"content type {kind[:100]!r} is not taken" if kind else "the request has no Content-Type"
-    return WrongContentType(f"{found}; it may be {ALLOWED}: {HOW}")
+    return WrongContentType(f"{found}; it may be {ALLOWED if files else ALLOWED_ALONE}: {how}")
 
 
-def _json(body: bytes, fetch: Callable[[str], bytes]) -> Payload:
+def _json(body: bytes, fetch: Callable[[str], bytes], files: bool) -> Payload:
     sent = jsons.loads(body)
     if not isinstance(sent, dict):
-        raise BadInput(f'the body is {_named(sent)}; send an object, such as {{"image": "..."}} or {{"data": ...}}')
+        such = 'such as {"image": "..."}' if files else "as /openapi.json shows it"
+        raise BadInput(f"the body is {_named(sent)}; send an object, {such}")
     ids = {name: _id(name, sent.pop(name)) for name in IDS if name in sent}
     texts = {name: sent.pop(name, None) for name in (*FILES, "images")}
     found = [name for name, text in texts.items() if text is not None]
@@ -141,11 +153,11 @@ def _pictures(texts: Any, fetch: Callable[[str], bytes]) -> list[bytes]:
     return [_opened(f"images[{at}]", text, fetch) for at, text in enumerate(texts)]
 
 
-def _form(form: Mapping[str, str], files: Mapping[str, bytes], further: tuple[bytes, ...]) -> Payload:
-    fields: dict[str, Any] = dict(form)
-    parts = dict(files)
+def _form(form: Form) -> Payload:
+    fields: dict[str, Any] = dict(form.texts)
+    parts, further = dict(form.files), form.further_images
     if not fields and not parts:
-        raise BadInput("the form has no parts, or its boundary is not the one its Content-Type names; -F image=@file sends one")
+        raise BadInput(forms.NO_PARTS)
     ids = {name: _id(name, fields.pop(name)) for name in IDS if name in fields}
     data = _form_data(fields.pop("data", None), parts.pop("data", None))
     others = sorted(set(parts) - set(FILES))
@@ -206,12 +218,13 @@ def _opened(name: str, text: Any, fetch: Callable[[str], bytes]) -> bytes:
 
 def _base64(name: str, text: str) -> bytes:
     """Decode base64: standard or URL-safe, with or without padding and line breaks."""
-    if "-" in text or "_" in text:
-        text = text.replace("-", "+").replace("_", "/")
-    if "\n" in text or " " in text or "\r" in text:
-        text = "".join(text.split())
     try:
         return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
+    except ValueError:
+        pass  # not plain base64; the text is cleaned in one step, since a list of its pieces would take many times its bytes
+    try:
+        plain = text.encode("ascii").translate(URL_SAFE, WHITESPACE)
+        return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
     except ValueError as error:
         raise BadInput(
             f"{name} is neither base64 nor an http(s) URL; a file's own bytes go into a form or a raw body"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from serving.errors import ClientGone, DeadlinePassed
+from serving.errors import ClientGone, DeadlinePassed, ServingError, ShortDeadline
 
 
 class Lifetime:
@@ -20,11 +20,11 @@ class Lifetime:
     taken back, so readers need no lock; at worst they learn of an abandoned request one step later.
     """
 
-    __slots__ = ("_on_abandon", "abandoned", "begin", "deadline", "received")
+    __slots__ = ("_on_abandon", "_timeout", "abandoned", "begin", "deadline", "received")
 
     def __init__(self, begin: float, timeout_second: float):
         self.begin = self.received = begin
-        self.deadline = begin + timeout_second
+        self.deadline, self._timeout = begin + timeout_second, timeout_second
         self.abandoned = False
         self._on_abandon: list[Callable[[], None]] = []
 
@@ -50,10 +50,19 @@ class Lifetime:
     def too_late(self) -> DeadlinePassed:
         """Return the error of a request whose deadline has passed."""
         allowed = round(self.deadline - self.begin, 6)  # in microseconds: the clock has fewer digits the longer a machine is up
-        return DeadlinePassed(
+        return self._told_apart(
             f"no answer within {allowed:g} s of the request's first byte; try again later, or allow more with timeout_second "
             "in value.py or the header X-Request-Timeout-Ms"
         )
+
+    def blamed(self, error: ServingError) -> ServingError:
+        """Return an error, as ShortDeadline where it is a passed deadline and the client left the service too little time."""
+        return self._told_apart(str(error)) if type(error) is DeadlinePassed else error
+
+    def _told_apart(self, words: str) -> DeadlinePassed:
+        """Return the error of a passed deadline. A client can bring about any number by a header, or by a slow upload."""
+        short = self.deadline - self.received < self._timeout / 2
+        return (ShortDeadline if short else DeadlinePassed)(words)
 
     def abandon(self) -> None:
         """Say that the client went away."""

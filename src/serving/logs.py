@@ -2,9 +2,10 @@
 
 Knows the fields. Does not know what happened.
 
-Concurrency. A thread that logs only puts its record into a queue, which needs no lock of ours; one thread writes. A lock held
-while writing would make every worker wait for the slowest, and a reader of stdout that stops would stop them all. The writer
-ends with `stop`, which waits until all is written. A process that is killed loses the lines of its last moment.
+Concurrency. A thread that logs makes its line and puts it into a queue; one thread writes. A lock held while writing would make
+every worker wait for the slowest, and a reader of stdout that stops would stop them all. The one lock of ours guards the count
+of the bytes that wait, and is held for an addition. The writer ends with `stop`, which waits until all is written. A process
+that is killed loses the lines of its last moment.
 """
 
 import atexit
@@ -12,15 +13,16 @@ import logging
 import sys
 import threading
 import time
-from logging.handlers import QueueHandler, QueueListener
+from logging.handlers import QueueListener
 from queue import SimpleQueue
 from typing import Any
 
 from serving import jsons
 
-MOST_WAITING = 10_000  # lines; while stdout is stuck, what comes beyond is dropped
+MOST_WAITING = 8 * 2**20  # bytes of lines; while stdout is stuck, what comes beyond is dropped
+MESSAGE, TRACEBACK, FIELD = 8_000, 16_000, 300  # characters of a line's parts; of what is longer the middle is left out
 STOP_SECONDS = 2.0  # a stdout that is stuck must not hold up the end
-_listeners: list[QueueListener] = []
+_writers: list[QueueListener] = []
 FIELDS = ("request_id", "trace_id", "route", "code", "reason", "milliseconds")
 
 
@@ -34,17 +36,28 @@ class _Lines(logging.Formatter):
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": bounded(record.getMessage(), MESSAGE),
             "service": self._service,
             "region": self._region,
         }
-        line.update((name, getattr(record, name)) for name in FIELDS if hasattr(record, name))
+        line.update((name, _field(getattr(record, name))) for name in FIELDS if hasattr(record, name))
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = bounded(self.formatException(record.exc_info), TRACEBACK)
         try:
             return jsons.dumps(line).decode()
         except TypeError:  # text that is not Unicode, or a field that JSON cannot hold: a line is never lost
             return jsons.dumps({name: _plain(value) for name, value in line.items()}).decode()
+
+
+def bounded(text: str, most: int) -> str:
+    """Return a text of about so many characters at most: of a longer one both ends, and how much is left out between them."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} ... {len(text) - most} characters left out ... {text[-(most // 2) :]}"
+
+
+def _field(value: object) -> object:
+    return value if isinstance(value, int | float | None) else bounded(str(value), FIELD)
 
 
 def _plain(value: object) -> str:
@@ -65,28 +78,64 @@ class Sparing:
         return self._count <= self._most
 
 
-class _Queued(QueueHandler):
-    """Hands records on as they are: the writer makes lines of them."""
+class _Backlog:
+    """The lines that wait to be written, bounded in bytes."""
 
-    lines: "SimpleQueue[logging.LogRecord]"
+    def __init__(self) -> None:
+        self.lines: SimpleQueue[str] = SimpleQueue()
+        self._bytes, self._lock = 0, threading.Lock()
 
-    def __init__(self, lines: "SimpleQueue[logging.LogRecord]"):
-        super().__init__(lines)
-        self.lines = lines
+    def put(self, line: str) -> None:
+        """Have a line written, or drop it where too much waits."""
+        size = sys.getsizeof(line)
+        with self._lock:
+            if self._bytes + size > MOST_WAITING:
+                return
+            self._bytes += size
+        self.lines.put(line)
+
+    def written(self, line: str) -> None:
+        with self._lock:
+            self._bytes -= sys.getsizeof(line)
+
+
+class _Queued(logging.Handler):
+    """Makes a line of each record at once: a record would keep its arguments, and a traceback's frames, until it is written."""
+
+    def __init__(self, backlog: _Backlog):
+        super().__init__()
+        self._backlog = backlog
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Without the handler's lock: the queue has its own, in C."""
+        """Without the handler's lock: the backlog has its own."""
         wanted = bool(self.filter(record))
         if wanted:
             self.emit(record)
         return wanted
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._backlog.put(self.format(record))
+        except Exception:  # a message that does not fit its arguments, as everywhere in logging
+            self.handleError(record)
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        if self.lines.qsize() < MOST_WAITING:
-            self.lines.put(record)
+
+class _Writer(QueueListener):
+    """Writes lines to stdout, one after the other."""
+
+    def __init__(self, backlog: _Backlog):
+        super().__init__(backlog.lines)
+        self._backlog = backlog
+
+    def handle(self, record: Any) -> None:
+        """Write a line. record: the line."""
+        try:
+            sys.stdout.write(record + "\n")
+            sys.stdout.flush()
+        except (OSError, ValueError):  # nobody reads stdout any more, or it is closed: lines are all that it costs
+            pass
+        finally:
+            self._backlog.written(record)
 
 
 def start(service: str, region: str) -> None:
@@ -95,15 +144,15 @@ def start(service: str, region: str) -> None:
 
     waitress' own word on its queue is left out: the queue here is counted elsewhere.
     """
-    writer = logging.StreamHandler(sys.stdout)
-    writer.setFormatter(_Lines(service, region))
-    lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
-    logging.basicConfig(level=logging.WARNING, handlers=[_Queued(lines)], force=True)
+    backlog = _Backlog()
+    queued = _Queued(backlog)
+    queued.setFormatter(_Lines(service, region))
+    logging.basicConfig(level=logging.WARNING, handlers=[queued], force=True)
     for ours in ("monopod", "server"):
         logging.getLogger(ours).setLevel(logging.INFO)
-    listener = QueueListener(lines, writer)
-    listener.start()
-    _listeners.append(listener)
+    writer = _Writer(backlog)
+    writer.start()
+    _writers.append(writer)
     atexit.register(stop)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     logging.captureWarnings(True)
@@ -111,7 +160,7 @@ def start(service: str, region: str) -> None:
 
 def stop() -> None:
     """Wait until all lines are written, for STOP_SECONDS at most."""
-    while _listeners:
-        waiter = threading.Thread(target=_listeners.pop().stop, daemon=True)
+    while _writers:
+        waiter = threading.Thread(target=_writers.pop().stop, daemon=True)
         waiter.start()
         waiter.join(STOP_SECONDS)

@@ -3,7 +3,8 @@
 Knows the order of the start. Does not know how any part works.
 
 Concurrency. The main thread is the I/O thread of both ports, so that probes are answered while the models load; one thread
-loads them. It writes `failure` or the gate's state, each once and before it ends.
+loads them. It writes `failure` or the gate's state, each once and before it ends. One thread gives memory back at rest, for as
+long as the process lives.
 """
 
 import logging
@@ -19,18 +20,21 @@ from typing import Any
 from serving import drain, front, jsons, logs
 from serving.admin import make_admin
 from serving.alone import read_settings
-from serving.app import House, make_app, refusal_body
+from serving.app import House, make_app
+from serving.bodies import Bodies, bound
 from serving.core import Core
 from serving.engine import StartError
-from serving.errors import ClientGone, ServingError
+from serving.errors import SHED, ClientGone, ServingError
+from serving.failures import refusal_body
 from serving.gate import LIGHT_LIMIT, READY, Gate
-from serving.memory import peak_bytes, use_one_arena
+from serving.memory import peak_bytes, resident_bytes, trim, trim_at_rest, use_one_arena
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.openapi_tensors import data_example
 from serving.own_code import blaming, service_class
 from serving.schema import SchemaError, Settings, size_in_bytes
-from serving.service import Service, make_request
+from serving.service import Service, make_request, takes_data
+from serving.working_memory import WorkingMemory
 
 log = logging.getLogger("monopod.start")
 
@@ -62,6 +66,7 @@ def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0
     )
     signals = drain.Signals(data.pull_trigger)
     loader.start()
+    threading.Thread(target=trim_at_rest, args=(lambda: house.core.jobs,), name="trimmer", daemon=True).start()
     longest = settings.timeout_second + DRAIN_MARGIN
     finished = drain.run(
         lambda: front.turn(sockets, (data, admin)),
@@ -103,11 +108,12 @@ def _build(folder: Path, settings: Settings) -> House:
         return any(m.spec.name == name and m.batcher.waiting_rows() >= settings.queue_limit for m in models.loaded())
 
     gate = Gate(limit, queue_full)
-    _watch(metrics, models, gate)
-    return House(settings, service, models, metrics, gate, Core(service, metrics, limit + LIGHT_LIMIT), version)
+    core = Core(service, metrics, limit + LIGHT_LIMIT)
+    _watch(metrics, models, gate, core)
+    return House(settings, service, models, metrics, gate, core, version, os.environ.get("MONOPOD_DIGEST", ""))
 
 
-def _watch(metrics: Metrics, models: Models, gate: Gate) -> None:
+def _watch(metrics: Metrics, models: Models, gate: Gate, core: Core) -> None:
     def queues(value: str) -> Any:
         return lambda: {model.spec.name: float(getattr(model.batcher, value)()) for model in models.loaded()}
 
@@ -117,6 +123,7 @@ def _watch(metrics: Metrics, models: Models, gate: Gate) -> None:
     )
     metrics.watch("batch_running_seconds", "How long the longest batch has been running.", queues("stuck_seconds"), "model")
     metrics.watch("requests_in_progress", "Requests let in and not answered yet.", lambda: {"": float(gate.working())})
+    metrics.watch("working_memory_bytes", "Bytes of bodies and pictures under work.", lambda: {"": float(core.memory.held())})
     metrics.watch("ready", "1 while the pod answers requests.", lambda: {"": float(gate.state == READY)})
 
 
@@ -125,6 +132,8 @@ def _ports(
 ) -> tuple[front.Server, front.Server]:
     settings, metrics = house.settings, house.metrics
 
+    metrics.expect_shed(kind.reason for kind in SHED)
+    metrics.expect("refused", [*((kind.status, kind.reason) for kind in SHED), (ClientGone.status, ClientGone.reason)])
     sparing = logs.Sparing(REFUSALS_LOGGED_A_SECOND)
 
     def refused(error: ServingError, begin: float) -> None:
@@ -134,12 +143,17 @@ def _ports(
         if sparing.allows():
             log.info("refused: %s", error, extra={"route": "refused", "code": error.status, "reason": error.reason})
 
+    max_body = size_in_bytes(settings.max_body)
+    bodies = Bodies(bound(size_in_bytes(settings.memory), max_body))
+
     def rules(gate: Gate) -> front.Rules:
         return front.Rules(
             gate,
+            house.gate,
+            bodies,
             settings.timeout_second,
             settings.upload_timeout_second,
-            size_in_bytes(settings.max_body),
+            max_body,
             refusal_body,
             refused,
         )
@@ -175,6 +189,8 @@ def _load(house: House, folder: Path, began: float, port: int, failure: list[str
         if not house.models.names() and type(house.service) is Service:
             raise StartError("value.py: no model_path, and no src/server.py that brings a model; set model_path")
         _check_memory(settings)
+        trim()
+        limit_work(house.core.memory, settings, resident_bytes())
     except StartError as error:
         failure.append(str(error))
     except Exception as error:
@@ -197,6 +213,20 @@ def _check_memory(settings: Settings) -> None:
         )
 
 
+def limit_work(memory: WorkingMemory, settings: Settings, resident: int) -> None:
+    """Bound what requests hold together, and log what is too large for this pod where max_body lets it in.
+
+    resident: bytes that the process holds at rest.
+    """
+    left = memory.limit(size_in_bytes(settings.memory), resident)
+    if left < size_in_bytes(settings.max_body):
+        log.warning(
+            "value.py: memory is %r, and the process holds %d MiB at rest: %d MiB are left for requests, and one that needs "
+            "more is answered 413, though max_body is %r; raise memory",
+            settings.memory, resident / 2**20, left / 2**20, settings.max_body,
+        )  # fmt: skip
+
+
 def curl(service: Service, port: int) -> str:
     """Return the line that a newcomer types first."""
     settings = service.settings
@@ -204,7 +234,7 @@ def curl(service: Service, port: int) -> str:
     if service.pictures:
         return f"curl -F image=@{service.example_image} {url}"
     example = service.example
-    if example is None and settings.service_name in service.models.names():
+    if example is None and takes_data(service) and settings.service_name in service.models.names():
         rows = data_example(service.model.spec(make_request().life), settings)
         example = None if rows is None else {"data": rows}
     if example is None:

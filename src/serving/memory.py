@@ -5,7 +5,11 @@ Knows malloc and /proc. Does not know what the memory holds.
 
 import ctypes
 import resource
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+LOOKS = 4  # at a count, in the seconds that it must stand still: memory is given back a quarter of them later at most
 
 
 def resident_bytes(process: int | str = "self") -> int:
@@ -21,6 +25,18 @@ def peak_bytes(process: int | str = "self") -> int:
 def trim() -> None:
     """Give freed memory back to the system: malloc keeps it otherwise, for requests that may never come."""
     ctypes.CDLL(None).malloc_trim(0)
+
+
+def trim_at_rest(counted: Callable[[], int], seconds: float = 2.0) -> None:
+    """Give freed memory back whenever a count has moved and then stood still for so many seconds. Never returns."""
+    trimmed, seen, still = counted(), -1, 0
+    while True:
+        time.sleep(seconds / LOOKS)
+        before, seen = seen, counted()
+        still = still + 1 if seen == before else 0
+        if still == LOOKS and seen != trimmed:
+            trim()
+            trimmed = seen
 
 
 def use_one_arena() -> None:

@@ -11,9 +11,19 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, with the time of its making, which nobody reads
 
 # 1 ms to 60 s; a deadline of 30 s, the default, falls on a bound.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -37,6 +47,9 @@ class Metrics:
         self._requests = labelled(Counter, "requests_total", "Requests answered.", "route", "code", "reason")
         self._duration = labelled(
             Histogram, "request_duration_seconds", "From a request's first byte to its answer.", "route", buckets=SECONDS
+        )
+        self._answer = labelled(
+            Histogram, "answer_duration_seconds", "From a request's last byte to its answer.", "route", buckets=SECONDS
         )
         stages = labelled(
             Histogram, "stage_duration_seconds", "Time in one stage of a request or batch.", "stage", buckets=SECONDS
@@ -64,14 +77,32 @@ class Metrics:
         self._counts: dict[tuple[str, int, str], Any] = {}
         self._recent: dict[str, deque[float]] = {}
 
-    def request(self, route: str, code: int, reason: str, seconds: float) -> None:
-        """Count one answered request. seconds: since its first byte."""
+    def expect(self, route: str, ends: Iterable[tuple[int, str]]) -> None:
+        """Have a route's series stand at 0 from the start, since rate() does not see the event that makes a series.
+
+        ends: how its requests may end, each a code and a reason.
+        """
+        for code, reason in ends:
+            self._counts[route, code, reason] = self._requests.labels(route, str(code), reason)
+        self._recent[route] = deque(maxlen=RECENT)
+        self._duration.labels(route)
+        self._answer.labels(route)
+
+    def expect_shed(self, reasons: Iterable[str]) -> None:
+        """Have the refusals' series stand at 0 from the start."""
+        for reason in reasons:
+            self._shed.labels(reason)
+
+    def request(self, route: str, code: int, reason: str, seconds: float, upload: float | None = None) -> None:
+        """Count one answered request. seconds: since its first byte. upload: those until its last, None if it was refused."""
         key = (route, code, reason)
         if key not in self._counts:  # a race makes the same child twice, which is harmless
             self._counts[key] = self._requests.labels(route, str(code), reason)
             self._recent.setdefault(route, deque(maxlen=RECENT))
         self._counts[key].inc()
         self._duration.labels(route).observe(seconds)
+        if upload is not None:
+            self._answer.labels(route).observe(seconds - upload)
         if code < 400:
             self._recent[route].append(seconds)
 
@@ -97,6 +128,8 @@ class Metrics:
     def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None:
         """Say that a model is loaded. costs: rows of a batch -> seconds, as measured by the warm-up."""
         self._info.labels(model, provider, str(instances), str(threads)).set(1)
+        self._batch_rows.labels(model)
+        self._batch_seconds.labels(model)
         for rows, seconds in costs.items():
             self._warmup.labels(model, str(rows)).set(seconds)
 
@@ -140,11 +173,11 @@ class Metrics:
         return {"requests": int(number), **{name: None if ms is None else round(float(ms), 2) for name, ms in named}}
 
     def codes(self) -> dict[str, int]:
-        """Return how many requests were answered with each code since the start."""
+        """Return how many requests were answered with each code that there was since the start."""
         found: dict[str, int] = {}
         for metric in self._requests.collect():
             for sample in metric.samples:
-                if sample.name.endswith("_total"):
+                if sample.name.endswith("_total") and sample.value:
                     found[sample.labels["code"]] = found.get(sample.labels["code"], 0) + int(sample.value)
         return found
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from serving.batcher import Batcher
 from serving.engine import Engine, EngineError, StartError
-from serving.errors import BadInput, ModelFailed, ServingError, TooLarge
+from serving.errors import BadInput, ModelFailed, ServingError, TooLarge, WrongInputs
 from serving.lifetime import Lifetime
 from serving.memory import trim
 from serving.options import Options
@@ -125,7 +125,10 @@ class Model:
     def _run(self, instance: int, arrays: Arrays) -> Arrays:
         engine = self._engines[instance]
         if not isinstance(engine, Engine):
-            return engine(arrays)
+            try:
+                return engine(arrays)
+            except WrongInputs as error:  # of another model, which this function calls
+                raise ModelFailed(f"model {self.spec.name} failed on this batch; the log tells why") from error
         key = key_of(arrays)
         try:
             outputs = engine.run(arrays)
@@ -167,6 +170,8 @@ def open_model(name: str, path: Path, options: Options, observer: Observer) -> M
 
 def check_file(path: Path) -> None:
     """Raise StartError when a model's file cannot be one."""
+    if path.is_dir():
+        raise StartError(f"{path}: a folder, and a model is one file; name the file in it (model_path in value.py)")
     if not path.is_file():
         made = (path.parent / "Makefile").is_file()
         cure = f"run make model SERVICE={path.parent.parent}" if made else "put the model there"

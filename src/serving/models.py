@@ -17,18 +17,19 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from serving.engine import Hardware, StartError
+from serving.entries import Entry, Named
 from serving.errors import DeadlinePassed, ModelFailed, NotFound, NotReady
 from serving.lifetime import HasLifetime, Lifetime
 from serving.memory import resident_bytes, trim
 from serving.model import Function, Model, Observer, check_file, from_function, open_model
-from serving.options import Options, options_of
+from serving.options import options_of
 from serving.schema import Settings, size_in_bytes
+from serving.shares import Shares, divided
 from serving.tensors import Arrays, ModelSpec, TensorSpec
 
 log = logging.getLogger("monopod.models")
@@ -37,33 +38,10 @@ CLOSE_SECONDS = 30.0
 IDLE_SHARE = 0.25  # of the time that a request has left, in which it waits for a model to be idle; then one is made to leave
 
 
-@dataclass(frozen=True)
-class Named:
-    """A model as the service names it. file: None for a function. open: opens one more of it. Raises StartError."""
-
-    name: str
-    file: Path | None
-    options: Options
-    open: Callable[[], Model]
-
-
-@dataclass(eq=False)
-class _Entry:
-    name: str
-    open: Callable[[], Model]
-    on_demand: bool
-    bytes: int  # what it is known to take: the file's size until it was loaded once
-    options: Options
-    file: Path | None = None
-    model: Model | None = None
-    uses: int = 0
-    last_used: float = 0.0
-
-
 class Handle:
     """A model by its name, whether it is loaded now or will be on first use."""
 
-    def __init__(self, models: "Models", entry: _Entry):
+    def __init__(self, models: "Models", entry: Entry):
         self._models, self._entry, self.name = models, entry, entry.name
 
     def __call__(self, arrays: Arrays, request: HasLifetime) -> Arrays:
@@ -109,20 +87,32 @@ class Models:
     def __init__(self, folder: Path, settings: Settings, observer: Observer, lazy: bool = False):
         self._folder, self._observer, self._lazy = folder, observer, lazy
         self._budget = size_in_bytes(settings.model_memory)
+        self._shares = Shares(settings)
+        self._budgets = "model_memory or on_demand_gpu_memory" if self._shares.budget else "model_memory"
         self.options = options_of(settings)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._loading = False
-        self._leaving: _Entry | None = None
+        self._leaving: Entry | None = None
 
     def load(self, name: str, path: str, **options: Any) -> Handle:
-        """Load an ONNX model of the service's folder now; it stays loaded. Raises StartError."""
-        return self._open(self._file(name, path, options, on_demand=False))
+        """Load an ONNX model of the service's folder now; it stays loaded. Raises StartError.
 
-    def on_demand(self, name: str, path: str, **options: Any) -> Handle:
-        """Name an ONNX model that is loaded on first use, and unloaded, least recently used first, over model_memory."""
-        return self._enter(self._file(name, path, options, on_demand=True))
+        On a GPU its share stands in model_gpu_memory by its name; model_path's model has what is left.
+        """
+        share = 0 if "hardware" in options else self._shares.of_start(name, self._folder / path)
+        return self._open(self._file(name, path, options, share))
+
+    def on_demand(self, name: str, path: str, *, gpu_memory: float = 0, **options: Any) -> Handle:
+        """Name an ONNX model that is loaded on first use, and unloaded, least recently used first, over model_memory.
+
+        gpu_memory: GiB that it takes of on_demand_gpu_memory while it is loaded; 0 is all of it. Raises StartError.
+        """
+        share = 0 if "hardware" in options else self._shares.on_demand(name, self._folder / path, gpu_memory)
+        entry = self._file(name, path, options, share)
+        entry.on_demand, entry.gpu_bytes = True, share
+        return self._enter(entry)
 
     def add(
         self, name: str, run: Function, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], **options: Any
@@ -130,7 +120,7 @@ class Models:
         """Make a plain function from arrays to arrays a model, batched like any other."""
         chosen = dataclasses.replace(self.options, hardware=Hardware(threads=1), **options)
         opened = partial(from_function, name, inputs, outputs, run, chosen, self._observer)
-        return self._open(_Entry(name, opened, False, 0, chosen))
+        return self._open(Entry(name, opened, False, 0, chosen))
 
     def __getitem__(self, name: str) -> Handle:
         """Return the model of that name. Raises NotFound."""
@@ -158,22 +148,22 @@ class Models:
 
     def named(self) -> list[Named]:
         """Return every model, loaded or not, in the order in which the service names them."""
-        return [Named(e.name, e.file, e.options, partial(self._opened, e)) for e in list(self._entries.values())]
+        return [Named(e.name, e.file, e.options, e.on_demand, partial(self._opened, e)) for e in list(self._entries.values())]
 
     def replace(self, name: str, opened: Callable[[], Model]) -> None:
         """Have a model opened otherwise from its next use on, so that it can be listened to. Raises NotFound."""
         self[name]._entry.open = opened
         self.unload(name)
 
-    def _file(self, name: str, path: str, options: dict[str, Any], *, on_demand: bool) -> _Entry:
+    def _file(self, name: str, path: str, options: dict[str, Any], share: int) -> Entry:
         file = self._folder / path
-        chosen = dataclasses.replace(self.options, **options)
+        chosen = divided(name, dataclasses.replace(self.options, **options), share)
         if not self._lazy:
             check_file(file)
         size = file.stat().st_size if file.is_file() else 0
-        return _Entry(name, partial(open_model, name, file, chosen, self._observer), on_demand, size, chosen, file)
+        return Entry(name, partial(open_model, name, file, chosen, self._observer), False, size, chosen, file)
 
-    def _open(self, entry: _Entry) -> Handle:
+    def _open(self, entry: Entry) -> Handle:
         """Enter a model and load it now. One that fails is not entered, so that it may be tried again."""
         handle = self._enter(entry)
         if self._lazy:
@@ -185,7 +175,7 @@ class Models:
             raise
         return handle
 
-    def _enter(self, entry: _Entry) -> Handle:
+    def _enter(self, entry: Entry) -> Handle:
         if entry.name in self._entries:
             raise StartError(f"two models are named {entry.name!r}; name one otherwise")
         if not self._lazy:
@@ -193,17 +183,17 @@ class Models:
         self._entries[entry.name] = entry
         return Handle(self, entry)
 
-    def _check_budget(self, entry: _Entry) -> None:
+    def _check_budget(self, entry: Entry) -> None:
         if entry.on_demand and entry.bytes > self._budget:
             raise StartError(
                 f"model {entry.name!r} has {entry.bytes} bytes, more than model_memory allows ({self._budget}); raise it"
             )
 
-    def _opened(self, entry: _Entry) -> Model:
+    def _opened(self, entry: Entry) -> Model:
         self._check_budget(entry)
         return entry.open()
 
-    def _acquire(self, entry: _Entry, life: Lifetime) -> Model:
+    def _acquire(self, entry: Entry, life: Lifetime) -> Model:
         """Return the entry's model, counted as in use, loading it first if need be."""
         with self._lock:
             while (entry.model is None and self._loading) or entry is self._leaving:
@@ -221,22 +211,22 @@ class Models:
                 self._changed.notify_all()
         return model
 
-    def _count_in(self, entry: _Entry, model: Model) -> Model:
+    def _count_in(self, entry: Entry, model: Model) -> Model:
         entry.uses += 1
         entry.last_used = time.monotonic()
         return model
 
-    def _release(self, entry: _Entry) -> None:
+    def _release(self, entry: Entry) -> None:
         with self._lock:
             entry.uses -= 1
             self._changed.notify_all()
 
-    def _load(self, entry: _Entry, life: Lifetime) -> Model:
+    def _load(self, entry: Entry, life: Lifetime) -> Model:
         """Make room, load, and make room again once it is known what the model takes. Only one thread is ever here."""
         if not self._make_room(entry, life.left):
             raise DeadlinePassed(
-                f"no room for model {entry.name}: model_memory is spent, and what is loaded was in use until the deadline; try "
-                "again later, or raise it"
+                f"no room for model {entry.name}: {self._budgets} is spent, and what is loaded was in use until the deadline; "
+                "try again later, or raise it"
             )
         before = resident_bytes()
         try:
@@ -251,7 +241,7 @@ class Models:
         self._make_room(entry, lambda: 0.0)  # where there is none, it answers all the same, and the next load makes the room
         return model
 
-    def _make_room(self, entry: _Entry, patience: Callable[[], float]) -> bool:
+    def _make_room(self, entry: Entry, patience: Callable[[], float]) -> bool:
         """Unload the least recently used models until the entry fits beside the rest. Return whether it does.
 
         Waits for one that is in use as long as patience says, in seconds.
@@ -280,13 +270,15 @@ class Models:
                 self._leaving = None
                 self._changed.notify_all()
 
-    def _in_the_way(self, entry: _Entry) -> list[_Entry]:
+    def _in_the_way(self, entry: Entry) -> list[Entry]:
         """Return the loaded models that may be unloaded, where one must be before the entry fits. The caller holds the lock."""
         others = [each for each in self._entries.values() if each.model is not None and each.on_demand and each is not entry]
-        return others if entry.bytes + sum(each.bytes for each in others) > self._budget else []
+        fits = entry.bytes + sum(each.bytes for each in others) <= self._budget
+        fits_gpu = entry.gpu_bytes + sum(each.gpu_bytes for each in others) <= self._shares.budget
+        return [] if fits and fits_gpu else others
 
 
-def _last_used(entry: _Entry) -> float:
+def _last_used(entry: Entry) -> float:
     return entry.last_used
 
 

@@ -67,10 +67,11 @@ def document(
     own = [mount] if prefix else [f"/api/{settings.username}/{settings.service_name}", f"/api/{settings.service_name}"]
     main = next((model for model in models if model.name == settings.service_name), None)
     paths: Json = {path: _own(settings, main, ask, again=path != own[0]) for path in own}
-    paths |= {mount + path: item for path, item in (_about() | _protocol(settings, models) | _extra(routes)).items()}
+    ours, extra = _about() | _protocol(settings, models), _extra(routes)  # /health may be the service's own
+    paths |= {mount + path: ours.get(path, {}) | item for path, item in (ours | extra).items()}
     if not prefix:
         paths["/api/ping"] = {
-            "get": _operation("service", "ping", "Whether the process answers.", _json(_object(ping=_STRING)))
+            "get": _operation("service", "ping", "Whether the pod may be sent requests.", _json(_object(ping=_STRING)))
         }
     return {
         "openapi": "3.1.0",
@@ -124,8 +125,7 @@ def _operation(
 
 def _reasons(status: int) -> list[str]:
     """Return the reasons of a status, as errors.py has them; the first names its response here."""
-    known = (each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.ServingError))
-    return [each.reason for each in known if each.status == status]
+    return [kind.reason for kind in errors.KINDS if kind.status == status]
 
 
 def _components() -> Json:
@@ -178,7 +178,20 @@ def _about() -> Json:
         requests=counts,
         models={"type": "array"},
     )
+    amount: Json = {"type": "number", "minimum": 0}
+    health = _object(
+        ready={"type": "boolean"},
+        state=_STRING,
+        memory_bytes=count,
+        memory_limit_bytes=count,
+        cpu_cores=amount,
+        cpu_cores_asked=amount,
+        queue_rows=count,
+        queue_limit=count,
+        oldest_seconds=amount,
+    )
     return {
+        "/health": {"get": _operation("service", "health", "State, memory, cores and queue; 503 unless ready.", _json(health))},
         "/": {"get": _operation("service", "page", "A page to try the service on.", {"text/html": {"schema": _STRING}})},
         "/openapi.json": {"get": _operation("service", "openapi", "This document.", _json({"type": "object"}))},
         "/status": {"get": _operation("service", "status", "The queue and the counts of answers, live.", _json(status))},
@@ -188,7 +201,8 @@ def _about() -> Json:
 def _protocol(settings: Settings, models: Sequence[ModelSpec]) -> Json:
     """Return the Open Inference Protocol's routes; those of a model only for the models there are."""
     flag: Json = {"type": "boolean"}
-    server = _object(name=_STRING, version=_STRING, extensions={"type": "array", "items": _STRING})
+    said: Json = {"name": _STRING, "version": _STRING, "digest": _STRING, "extensions": {"type": "array", "items": _STRING}}
+    server = _object(required=("name", "version", "extensions"), **said)
     found: Json = {
         "/v2": {"get": _operation("v2", "server", "The server's metadata.", _json(server))},
         "/v2/health/live": {"get": _operation("v2", "live", "Whether the process lives.", _json(_object(live=flag)))},
@@ -208,7 +222,11 @@ def _of_model(settings: Settings, model: ModelSpec, number: int) -> Json:
     found = _v2(settings, model, f"/v2/models/{name}", f"_{number}", [])
     found |= _v2(settings, model, f"/v2/models/{name}/versions/{{version}}", f"_{number}_version", [version])
     request, answer = openapi_tensors.predict(model, settings)
-    states = _object(model_version_status={"type": "array", "items": _object(version=_STRING, state=_STRING)})
+    states = _object(
+        name=_STRING,
+        ready={"type": "boolean"},
+        model_version_status={"type": "array", "items": _object(version=_STRING, state=_STRING)},
+    )
     about = f"The versions of {model.name} and their states."
     found[f"/v1/models/{name}"] = {"get": _operation("v1", f"v1_status_{number}", about, _json(states))}
     found[f"/v1/models/{name}:predict"] = {

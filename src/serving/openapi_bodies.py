@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving import openapi_tensors
-from serving.inputs import IDS, MOST_PICTURES
+from serving.inputs import FILES, IDS, MOST_PICTURES
 from serving.openapi_tensors import STRING
 from serving.schema.settings import Settings
 from serving.tensors import ModelSpec
@@ -16,6 +16,9 @@ from serving.tensors import ModelSpec
 Json = dict[str, Any]
 Choices = Mapping[str, Sequence[str]]
 
+TEXT: Json = {"type": ["string", "null"], "minLength": 1, "description": "Base64, or an http(s) URL of an allowed host."}
+WRITTEN: Json = {"description": "A form sends it as a text, whatever it is."}
+READ = (*IDS, *FILES, "images", "data")  # by the platform itself
 ID: Json = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**64 - 1}
 
 
@@ -38,33 +41,37 @@ class OwnRoute:
 class Ask:
     """What the service's own answer is asked with. pictures, videos: one may be the whole body. example: a JSON body, or None.
 
-    fields: name -> values to choose from.
+    fields: name -> values to choose from. data: whether "data" is read, beside what the example holds.
     """
 
     pictures: bool = False
     videos: bool = False
     example: Any = None
     fields: Choices = field(default_factory=dict)
+    data: bool = False
 
 
 def of_service(settings: Settings, model: ModelSpec | None, ask: Ask) -> Json:
     """Return the bodies of the service's own answer."""
     file: Json = {"type": "string", "format": "binary", "minLength": 1}
-    text: Json = {"type": ["string", "null"], "minLength": 1, "description": "Base64, or an http(s) URL of an allowed host."}
-    several: Json = {"type": ["array", "null"], "items": text | {"type": "string"}, "minItems": 1, "maxItems": MOST_PICTURES}
-    written: Json = {"image": text, "images": several, "data": {}} | ({"video": text} if ask.videos else {})
-    attached: Json = {"image": file, "data": STRING} | ({"video": file} if ask.videos else {})
+    several: Json = {"type": ["array", "null"], "items": TEXT | {"type": "string"}, "minItems": 1, "maxItems": MOST_PICTURES}
+    written: Json = {"image": TEXT, "images": several} if ask.pictures else {}
+    attached: Json = {"image": file} if ask.pictures else {}
+    if ask.videos:
+        written, attached = written | {"video": TEXT}, attached | {"video": file}
+    if ask.data or "data" in _named(ask.example):
+        written, attached = written | {"data": {}}, attached | {"data": WRITTEN}
 
     def of(parts: Json, ids_: Json) -> Json:
         one = {"anyOf": [{"required": [name]} for name in parts]} if ask.pictures or ask.videos else {}
-        return {"type": "object", "properties": ids_ | _choices(ask.fields) | parts} | one
+        return {"type": "object", "properties": _declared(ask.example, ask.fields) | ids_ | parts} | one
 
     body: Json = {
         "application/json": {"schema": of(written, ids(ID))},
-        "multipart/form-data": {"schema": of(attached, ids(STRING)) | {"minProperties": 1}},
+        "multipart/form-data": {"schema": of(attached, ids(WRITTEN)) | {"minProperties": 1}},
     }
     files = [kind for kind, taken in (("image/*", ask.pictures), ("video/*", ask.videos)) if taken]
-    rows = None if model is None or files or ask.example else openapi_tensors.data_example(model, settings)
+    rows = None if model is None or not ask.data or ask.example else openapi_tensors.data_example(model, settings)
     example = ask.example if rows is None else {"data": rows}
     if example is not None:
         body["application/json"]["example"] = example
@@ -74,16 +81,32 @@ def of_service(settings: Settings, model: ModelSpec | None, ask: Ask) -> Json:
 
 
 def of_route(route: OwnRoute) -> Json:
-    """Return the bodies of a route of the service's own code, of which its example and its number of pictures are known."""
+    """Return the bodies of a route of the service's own code: its pictures, and the fields that it declares."""
     file: Json = {"type": "string", "format": "binary"}
     files: Json = {"type": "array", "items": file, "minItems": route.pictures, "maxItems": route.pictures}
-    picture: Json = {"image": file if route.pictures == 1 else files} if route.pictures else {}
-    parts: Json = {"properties": picture | _choices(route.fields)}
-    return {
-        "application/json": {"schema": {"type": "object"}} | ({} if route.example is None else {"example": route.example}),
-        "multipart/form-data": {"schema": {"type": "object"} | parts},
-        "image/*": {},
+    attached: Json = {"image": file if route.pictures == 1 else files} if route.pictures else {}
+    written: Json = ({"image": TEXT} if route.pictures == 1 else {"images": {"type": "array"}}) if route.pictures else {}
+    data: Json = {"data": {}} if "data" in _named(route.example) else {}
+    declared = data | _declared(route.example, route.fields)
+    example = {} if route.example is None else {"example": route.example}
+    body: Json = {
+        "application/json": {"schema": {"type": "object", "properties": declared | written}} | example,
+        "multipart/form-data": {"schema": {"type": "object", "properties": declared | attached}},
     }
+    return body | ({"image/*": {}} if route.pictures == 1 else {})
+
+
+def _named(example: Any) -> Mapping[str, Any]:
+    return example if isinstance(example, dict) else {}
+
+
+def _declared(example: Any, fields: Choices) -> Json:
+    """Return the fields that a service declares: those of its example, whatever they may hold, and those to choose from.
+
+    Those that the platform reads by itself are not among them.
+    """
+    own = {name: {"examples": [value]} for name, value in _named(example).items() if name not in READ}
+    return own | _choices(fields)
 
 
 def _choices(fields: Choices) -> Json:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 
 from serving.engine import Hardware
-from serving.schema import Settings
+from serving.schema import Settings, shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +27,11 @@ class Options:
 
 
 def options_of(settings: Settings) -> Options:
-    """Return how value.py wants models to be run."""
+    """Return how value.py wants model_path's model to be run; other models have other shares of the GPU."""
     gpu = bool(settings.gpu_memory or settings.gpu_num)
     provider = ("cuda" if gpu else "cpu") if settings.provider == "auto" else settings.provider
     threads = max(1, math.floor(settings.cpu / settings.ins_num_per_gpu)) if provider == "cpu" else 1
-    gpu_bytes = int(settings.gpu_memory * 2**30 / settings.ins_num_per_gpu)
+    gpu_bytes = int(shares.left(settings) * 2**30 / settings.ins_num_per_gpu) if settings.gpu_memory else 0
     return Options(
         hardware=Hardware(provider, threads, gpu_bytes, settings.fp16),
         instances=settings.ins_num_per_gpu,

@@ -5,11 +5,13 @@ Knows where it lies. Does not know what it does.
 
 import contextlib
 import importlib.util
+import inspect
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from serving.engine import StartError
 from serving.service import Service
@@ -17,6 +19,7 @@ from serving.service import Service
 log = logging.getLogger("monopod.start")
 
 ABOVE = "; the traceback is above"
+PLATFORM = Path(__file__).parent  # lies in the root's src/ too
 
 
 def service_class(folder: Path) -> type[Service]:
@@ -57,6 +60,18 @@ def blaming(path: Path, what: str = "") -> Iterator[None]:
 
 def in_words(error: BaseException, folder: Path) -> str:
     """Return what some code raised, with the line of a folder's own code from which it came."""
-    own = [at for at in traceback.extract_tb(error.__traceback__) if Path(at.filename).is_relative_to(folder)]
-    where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {error}{where}"
+    where = line_of(error, folder)
+    return f"{type(error).__name__}: {error}" + (f" ({where})" if where else "")
+
+
+def line_of(error: BaseException, folder: Path) -> str:
+    """Return the line of a folder's own code from which an error came, or "" where it came from none."""
+    files = ((Path(at.filename), at.lineno) for at in reversed(traceback.extract_tb(error.__traceback__)))
+    own = ((file, line) for file, line in files if file.is_relative_to(folder) and not file.is_relative_to(PLATFORM))
+    return next((f"{file.name}, line {line}" for file, line in own), "")
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """Return the line in which a function's definition begins."""
+    code = inspect.unwrap(function).__code__
+    return f"{Path(code.co_filename).name}, line {code.co_firstlineno}"

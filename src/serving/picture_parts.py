@@ -181,11 +181,11 @@ def _gif(data: bytes) -> Parts:
 
 def _gif_blocks(data: bytes, at: int, left: int) -> tuple[int, int]:
     """Return where a run of blocks ends, and how many parts of `left` remain."""
-    while data[at]:
+    while left >= 0:
+        if not data[at]:
+            return at + 1, left
         at, left = at + 1 + data[at], left - 1
-        if left < 0:
-            raise _too_many("GIF")
-    return at + 1, left
+    raise _too_many("GIF")
 
 
 def _bmp(data: bytes) -> Parts:

@@ -18,6 +18,7 @@ from serving.errors import BadInput
 from serving.inputs import IDS, KINDS, Payload, converted
 from serving.lifetime import Lifetime
 from serving.tensors import Arrays
+from serving.working_memory import WorkingMemory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,9 +42,8 @@ class Request:
     payload: Payload
     query: Mapping[str, str] = field(default_factory=dict)
     max_image_pixels: int = 50_000_000
-    decoders: threading.Semaphore | None = (
-        None  # as many pictures as there are cores are decoded at once: each takes much memory
-    )
+    decoders: threading.Semaphore | None = None  # as many pictures as there are cores are decoded at once
+    memory: WorkingMemory | None = None
 
     @property
     def data(self) -> Any:
@@ -107,17 +107,18 @@ class Request:
         """Return the picture: RGB, upright, whole.
 
         at_least: (width, height) that suffice; a large JPEG is then decoded smaller, which is faster.
-        Raises BadInput when there is none or it is broken, TooLarge over max_image_pixels.
+        Raises BadInput when there is none or it is broken, TooLarge over max_image_pixels, MemoryFull where the pictures of
+        other requests leave no room for it.
         """
         file = self._one_image()
         with self._decoding():
-            return images.decode(file, self.max_image_pixels, at_least)
+            return images.decode(file, self.max_image_pixels, at_least, self.memory)
 
     def images(self, count: int, at_least: tuple[int, int] | None = None) -> "list[Image]":
         """Return so many pictures, each as `image` would. Raises BadInput for fewer or more, and what `image` does."""
         files = self._files(count)
         with self._decoding():
-            return [images.decode(file, self.max_image_pixels, at_least) for file in files]
+            return [images.decode(file, self.max_image_pixels, at_least, self.memory) for file in files]
 
     def apart(self, count: int) -> "list[Request]":
         """Return a request a picture, each with all the rest of this one. Raises BadInput for fewer or more than count."""

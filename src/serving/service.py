@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from serving.engine import StartError
-from serving.errors import BadInput, QueueFull, TooLarge
+from serving.errors import BadInput, QueueFull, TooLarge, WrongInputs
 from serving.metrics import Metrics
 from serving.models import Handle, Models
 from serving.protocol import v1
@@ -177,14 +177,32 @@ def handles_itself(service: Service) -> bool:
     return type(service).handle is not Service.handle
 
 
+def takes_data(service: Service) -> bool:
+    """Return whether the field "data" is read: as given, by a service without a preprocess or handle of its own."""
+    return type(service).preprocess is Service.preprocess and not handles_itself(service)
+
+
+def takes_files(service: Service, function: Callable[[Request], Any] | None = None) -> bool:
+    """Return whether a service, or the function of a route of its own, says that it takes pictures or videos."""
+    own: Route | None = getattr(function, "monopod_route", None)
+    return service.pictures or service.videos if own is None else own.pictures > 0
+
+
 def _from_data(data: Any, spec: ModelSpec, max_rows: int) -> Arrays:
     names = [tensor.name for tensor in spec.inputs]
     if data is None:
         raise BadInput(f'no data in the request; send JSON such as {{"data": ...}} with rows for {", ".join(names)}')
+    if not isinstance(data, dict) and len(names) > 1:
+        raise BadInput(f'data must be a table with rows for {", ".join(names)}, as {{"data": {{"{names[0]}": [...], ...}}}}')
     rows = data if isinstance(data, dict) else {names[0]: data}
     if set(rows) != set(names):
         raise BadInput(f"data names the inputs {', '.join(map(show, rows))}; the model's are {', '.join(names)}")
-    return v1.arrays_of(rows, spec, max_rows)
+    arrays = v1.arrays_of(rows, spec, max_rows)
+    try:
+        spec.rows(arrays)
+    except WrongInputs as error:  # here it is the client's doing
+        raise BadInput(str(error)) from None
+    return arrays
 
 
 def _texts(array: Any) -> Any:

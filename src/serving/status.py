@@ -3,12 +3,18 @@
 Knows the gate, the queues and the counts. Does not know routes.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from serving.gate import READY, Gate
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.schema import Settings
+
+
+def health(gate: Gate, vitals: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whether the pod may be sent requests, its state, and its vitals: memory, cores and queue."""
+    return {"ready": gate.state == READY, "state": gate.state, **vitals}
 
 
 def status(settings: Settings, models: Models, metrics: Metrics, gate: Gate) -> dict[str, Any]:

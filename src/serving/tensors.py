@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.errors import BadInput
+from serving.errors import BadInput, WrongInputs
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = dict[str, Array]
@@ -60,16 +60,17 @@ class ModelSpec:
     def rows(self, arrays: Arrays) -> int:
         """Check the inputs of one call and return its rows (1 for a model without a batch axis).
 
-        Raises BadInput for a missing or unknown name, a wrong dtype or shape, no rows, or inputs that disagree on the rows.
+        Raises WrongInputs for a missing or unknown name, a wrong dtype or rank, and BadInput for a wrong size, no rows, or
+        inputs that disagree on the rows.
         """
         known = {spec.name: spec for spec in self.inputs}
         for name in arrays:
             if name not in known:
-                raise BadInput(f"model {self.name} has no input {name!r}; its inputs are {', '.join(known)}")
+                raise WrongInputs(f"model {self.name} has no input {name!r}; its inputs are {', '.join(known)}")
         counts = {}
         for spec in self.inputs:
             if spec.name not in arrays:
-                raise BadInput(f"input {spec.name!r} of model {self.name} is missing; its inputs are {', '.join(known)}")
+                raise WrongInputs(f"input {spec.name!r} of model {self.name} is missing; its inputs are {', '.join(known)}")
             counts[spec.name] = self._check(spec, arrays[spec.name])
         if not self.batched:
             return 1
@@ -83,7 +84,7 @@ class ModelSpec:
     def _check(self, spec: TensorSpec, array: Array) -> int:
         """Check one input and return its first dimension (1 for a scalar)."""
         if array.dtype != DATATYPES[spec.datatype]:
-            raise BadInput(
+            raise WrongInputs(
                 f"input {spec.name!r} of model {self.name} must be {spec.datatype}, an array of {DATATYPES[spec.datatype]}, "
                 f"not of {array.dtype}"
             )
@@ -91,7 +92,8 @@ class ModelSpec:
             want in (-1, have) for want, have in zip(spec.shape, array.shape, strict=True)
         )
         if not fits:
-            raise BadInput(
+            wrong = BadInput if len(array.shape) == len(spec.shape) else WrongInputs
+            raise wrong(
                 f"input {spec.name!r} of model {self.name} must have shape {list(spec.shape)} (-1 is any size), "
                 f"not {list(array.shape)}"
             )

@@ -4,6 +4,7 @@ Knows files, checksums and how a model is opened at a start. Does not know what 
 """
 
 import contextlib
+import gc
 import hashlib
 import json
 import sys
@@ -13,16 +14,18 @@ from pathlib import Path
 
 from serving.alone import open_service, set_up, silence
 from serving.engine import StartError
+from serving.entries import Named
+from serving.memory import resident_bytes, trim
 from serving.model import check_file
-from serving.models import Named
 from serving.own_code import ABOVE
-from serving.schema import SchemaError
+from serving.schema import SchemaError, Settings, shares, size_in_bytes
 from serving.service import Service
 from serving.tables import size, table
 from serving.tensors import TensorSpec
 
 CLOSE_SECONDS = 1.0
-HEAD = ("", "model", "file", "size", "sha256", "one row", "")
+HEAD = ("", "model", "file", "size", "sha256", "memory", "one row", "")
+RIGHT = ("size", "memory", "one row")
 MOST_TENSORS = 3  # that a line of the table names
 OPEN_SIZES = "sizes are open; name them in warmup_shapes"
 
@@ -32,8 +35,8 @@ class Line:
     """What was found of one thing. A thing that is right has no problem.
 
     model: its name, "" for another file, "setup" or "list". file: as seen from the service's folder, "" for a function.
-    bytes: -1 for what is no file or not there. listed: the list that agrees with sha256. row_ms: milliseconds that a row took
-    in the warm-up.
+    bytes: -1 for what is no file or not there. listed: the list that agrees with sha256. memory: bytes that the process holds
+    more once the model is loaded and warm, -1 where it was not. row_ms: milliseconds that a row took in the warm-up.
     """
 
     model: str = ""
@@ -43,9 +46,43 @@ class Line:
     listed: str = ""
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    memory: int = -1
     row_ms: float | None = None
     note: str = ""
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a pod's memory.
+
+    process: without models, after setup. start: models that the start loads. on_demand: models loaded on first use, as far as
+    model_memory lets them be loaded together. limit: what value.py gives a pod.
+    """
+
+    process: int
+    start: int
+    on_demand: int
+    limit: int
+
+    @property
+    def all(self) -> int:
+        return self.process + self.start + self.on_demand
+
+    def in_words(self) -> str:
+        parts = [f"the process {size(self.process)}", f"models of the start {size(self.start)}"]
+        if self.on_demand:
+            parts.append(f"models loaded on first use {size(self.on_demand)}")
+        return f"{', '.join(parts)}: {size(self.all)} of {size(self.limit)}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that was found. gpu: who takes how much of gpu_memory, in words; "" without."""
+
+    lines: list[Line]
+    memory: Memory | None = None
+    gpu: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,40 +101,52 @@ def verify_command(arguments: Namespace) -> int:
     silence()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what the service's own code prints is no part of the answer
-            lines = verify(arguments.service.resolve(), arguments.provider)
+            found = verify(arguments.service.resolve(), arguments.provider)
     except SchemaError as error:
-        lines = [Line("value.py", problem=mistake) for mistake in error.mistakes]
-    print((as_json if arguments.json else as_text)(lines), end="")
-    return int(any(line.problem for line in lines))
+        found = Found([Line("value.py", problem=mistake) for mistake in error.mistakes])
+    print((as_json if arguments.json else as_text)(found), end="")
+    return int(any(line.problem for line in found.lines))
 
 
-def verify(folder: Path, provider: str = "") -> list[Line]:
+def verify(folder: Path, provider: str = "") -> Found:
     """Return a line for each model that the service names, and for what else is listed or fails. Raises SchemaError."""
     sums, wrong = read_sums(folder)
     service, failed = _opened(folder, provider)
     models = service.models.named()
-    found = []
+    for named in models:
+        service.models.unload(named.name)  # where setup has used it
+    process, found = _resident(), []
     for at, named in enumerate(models, 1):
         _progress(f"{at} of {len(models)}: {named.name}")
-        service.models.unload(named.name)  # where setup has used it
         found.append(_look(named, folder, sums))
     _progress("")
     others = set(sums) - {named.file for named in models}
     if not models and not failed and type(service) is Service:
         failed = [Line("setup", problem="no model_path in value.py, and no src/server.py that brings a model; set model_path")]
-    return [*found, *(_file(Line(), path, folder, sums) for path in sorted(others)), *wrong, *failed]
+    memory = _memory(process, found, models, service.settings)
+    lines = [*found, *(_file(Line(), path, folder, sums) for path in sorted(others)), *wrong, *failed]
+    if not failed:
+        lines += [*_too_much(memory), *_unclaimed(models, service.settings)]
+    return Found(lines, memory, _gpu(service.settings))
 
 
-def as_text(lines: list[Line]) -> str:
-    """Return a table with a line each, and the count."""
+def as_text(found: Found) -> str:
+    """Return a table with a line each, what is taken of memory, and the count."""
+    lines = found.lines
     wrong = sum(bool(line.problem) for line in lines)
-    summary = f"{wrong} of {len(lines)} wrong" if wrong else f"{len(lines)} of {len(lines)} right"
-    return table(HEAD, [_cells(line) for line in lines], right=("size", "one row")) + summary + "\n"
+    summary = [f"{wrong} of {len(lines)} wrong" if wrong else f"{len(lines)} of {len(lines)} right"]
+    if found.memory and any(line.memory >= 0 for line in lines):
+        summary.append(f"memory: {found.memory.in_words()}")
+    if found.gpu:
+        summary.append(f"gpu_memory: {found.gpu}")
+    return table(HEAD, [_cells(line) for line in lines], right=RIGHT) + "".join(f"{line}\n" for line in reversed(summary))
 
 
-def as_json(lines: list[Line]) -> str:
-    found = {"ok": not any(line.problem for line in lines), "found": [asdict(line) for line in lines]}
-    return json.dumps(found, indent=2) + "\n"
+def as_json(found: Found) -> str:
+    ok = not any(line.problem for line in found.lines)
+    said = {"ok": ok, "found": [asdict(line) for line in found.lines], "gpu_memory": found.gpu}
+    said["memory"] = asdict(found.memory) if found.memory else None
+    return json.dumps(said, indent=2) + "\n"
 
 
 def read_sums(folder: Path) -> tuple[Sums, list[Line]]:
@@ -174,11 +223,43 @@ def _file(line: Line, path: Path, folder: Path, sums: Sums) -> Line:
 
 def _run(line: Line, named: Named) -> Line:
     """Open a model as a start does, its warm-up included. Raises StartError."""
+    before = _resident()
     model = named.open()
     row = model.costs.get(1)
-    line = replace(line, inputs=model.spec.inputs, outputs=model.spec.outputs)
+    line = replace(line, inputs=model.spec.inputs, outputs=model.spec.outputs, memory=max(0, _resident() - before))
     model.close(CLOSE_SECONDS)
     return replace(line, note=OPEN_SIZES) if row is None else replace(line, row_ms=round(row * 1000, 3))
+
+
+def _resident() -> int:
+    gc.collect()
+    trim()
+    return resident_bytes()
+
+
+def _memory(process: int, lines: list[Line], models: list[Named], settings: Settings) -> Memory:
+    held = dict.fromkeys((False, True), 0)
+    for line, named in zip(lines, models, strict=True):
+        held[named.on_demand] += max(0, line.memory)
+    on_demand = min(held[True], size_in_bytes(settings.model_memory))
+    return Memory(process, held[False], on_demand, size_in_bytes(settings.memory))
+
+
+def _too_much(memory: Memory) -> list[Line]:
+    if memory.all <= memory.limit:
+        return []
+    cure = "raise memory, or lower model_memory or ins_num_per_gpu"
+    return [Line("memory", problem=f"{memory.in_words()}, and such a pod is killed; {cure}")]
+
+
+def _unclaimed(models: list[Named], settings: Settings) -> list[Line]:
+    left = set(settings.model_gpu_memory) - {named.name for named in models}
+    words = "model_gpu_memory names it, and no model of the service is called so: correct the name, or take it out"
+    return [Line(name, problem=words) for name in sorted(left)] if settings.gpu_memory else []
+
+
+def _gpu(settings: Settings) -> str:
+    return shares.in_words(settings) if settings.gpu_memory else ""
 
 
 def _without(words: str, path: Path | None) -> str:
@@ -197,6 +278,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         line.file or "-",
         size(line.bytes) if line.bytes >= 0 else "-",
         (line.sha256[:12] + (" as listed" if line.listed else "")) or "-",
+        size(line.memory) if line.memory >= 0 else "-",
         "-" if line.row_ms is None else f"{line.row_ms:.{1 if line.row_ms >= 10 else 2}f} ms",
         line.problem or _joined(_tensors(line), line.note),
     )

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from serving.engine import CUDA_CONTEXT_BYTES, Engine, EngineError, Hardware, StartError
+from serving.errors import ModelFailed
 from serving.lifetime import Lifetime
 from serving.metrics import Metrics
 from serving.model import open_model
@@ -142,7 +143,7 @@ def test_a_warm_model_holds_little_more_than_a_fresh_one() -> None:
 
 
 def test_an_unloaded_models_memory_goes_back_to_the_card() -> None:
-    settings = Settings(service_name="s", username="u", gpu_memory=4.0, max_batch_size=8)
+    settings = Settings(service_name="s", username="u", gpu_memory=4.0, on_demand_gpu_memory=4.0, max_batch_size=8)
     models = Models(ROOT, settings, Metrics())
     models.on_demand("unet", "tests/models/unet.onnx", warmup_shapes={"images": (1, 256, 256)})
 
@@ -156,6 +157,40 @@ def test_an_unloaded_models_memory_goes_back_to_the_card() -> None:
         models["unet"](pictures(8), Asking())
         models.unload("unet")
     assert settled(before + 50 * MIB) - before <= 50 * MIB
+
+
+def test_models_that_share_gpu_memory_stay_under_it_together_however_large_their_pictures_are(context: Engine) -> None:
+    settings = Settings(
+        service_name="first",
+        username="u",
+        model_path=UNET.name,
+        gpu_memory=4.0,
+        model_gpu_memory={"second": 1.0},
+        on_demand_gpu_memory=1.5,
+        max_batch_size=1,
+    )
+    before = used()
+    models = Models(UNET.parent, settings, Metrics())
+    for name in ("first", "second"):
+        models.load(name, UNET.name, warmup_shapes={"images": (1, 256, 256)})
+    for name in ("third", "fourth"):
+        models.on_demand(name, UNET.name, warmup_shapes={"images": (1, 256, 256)})
+
+    class Asking:
+        life = Lifetime(time.monotonic(), 500)
+
+    peaks, failed = [], 0
+    for size in (256, 512, 1024, 2048, 4096):
+        for name in models.names():
+            try:
+                models[name](pictures(1, size), Asking())
+            except ModelFailed:  # over its own share a picture fails alone
+                failed += 1
+            peaks.append(used() - before)
+    assert failed
+    assert max(peaks) <= 4 * 1024 * MIB
+    assert models["first"](pictures(1), Asking())["prob"].shape == (1, 3, 256, 256)
+    assert all(model.close(PATIENCE) for model in models.loaded())
 
 
 def test_two_instances_share_the_card() -> None:

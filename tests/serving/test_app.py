@@ -5,13 +5,15 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 
-from tests.running import ROOT, Running, get, post_json
+from serving.app import ENDS
+from serving.errors import SHED, ServingError
+from tests.running import ROOT, Running, get, make_service, post_json, running
 
 COFFEE = (ROOT / "examples/images/coffee.jpg").read_bytes()
 PREFIXES = ["/api/demo", "/api/like/demo"]
@@ -109,10 +111,11 @@ def test_ids_in_the_url_are_echoed_too_since_a_files_bytes_hold_none(demo: Runni
 
 @pytest.mark.parametrize("prefix", ["", *PREFIXES])
 def test_everything_answers_under_every_prefix(demo: Running, prefix: str) -> None:
-    for path in ("/", "/status", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/demo"):
+    for path in ("/", "/status", "/health", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/demo"):
         assert get(demo.url + prefix + path)[0] == 200, path
     assert json.loads(get(demo.url + prefix + "/v2/models/demo/versions/1/ready")[1]) == {"name": "demo", "ready": True}
-    assert json.loads(get(demo.url + prefix + "/v1/models/demo")[1])["model_version_status"][0]["state"] == "AVAILABLE"
+    told = json.loads(get(demo.url + prefix + "/v1/models/demo")[1])
+    assert (told["name"], told["ready"], told["model_version_status"][0]["state"]) == ("demo", True, "AVAILABLE")
     assert post_json(demo.url + prefix + "/v1/models/demo:predict", {"instances": []})[0] == 400
     assert get(demo.url + "/api/ping") == (200, b'{"ping":"pong"}')
 
@@ -124,6 +127,45 @@ def test_the_page_is_reached_by_a_redirect_that_holds_behind_a_gateway(demo: Run
     status, body = get(demo.url + prefix)
     assert status == 200
     assert b"<html" in body
+
+
+def test_the_page_may_not_be_framed_and_is_taken_for_nothing_else(demo: Running) -> None:
+    headers = ask(demo, "GET", "/api/demo/")[1]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"].split("; ")
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/api/like//demo", "/api//demo/v2", "/v2//health/live"])
+def test_no_answer_leads_to_a_host_that_the_client_names(demo: Running, path: str) -> None:
+    status, headers, body = ask(demo, "GET", path, headers={"Host": "evil.example"})
+    assert status == 404
+    assert not any("evil.example" in value for value in headers.values())
+    assert b"evil.example" not in body
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status", "words"),
+    [
+        ("/v2/models/demo/config", "GET", 404, "there is no /v2/models/demo/config here; /openapi.json lists the routes"),
+        ("/v2/models/demo/stats", "GET", 404, "there is no /v2/models/demo/stats here; /openapi.json lists the routes"),
+        ("/" + "x" * 9000, "GET", 404, f"there is no /{'x' * 199} here; /openapi.json lists the routes"),
+        ("/v2", "POST", 405, "/v2 takes GET, HEAD, OPTIONS, not POST; /openapi.json lists the routes"),
+    ],
+)
+def test_what_is_not_there_is_told_in_one_sentence(demo: Running, path: str, method: str, status: int, words: str) -> None:
+    found, _, body = ask(demo, method, path)
+    assert (found, json.loads(body)["error"]) == (status, words)
+
+
+def test_health_tells_state_memory_cores_and_queue(digits: Running) -> None:
+    status, body = get(digits.url + "/api/small/health")
+    told = json.loads(body)
+    assert (status, told["ready"], told["state"]) == (200, True, "ready")
+    assert 2**24 < told["memory_bytes"] < told["memory_limit_bytes"]
+    assert told["cpu_cores"] >= 0 < told["cpu_cores_asked"]
+    assert (told["queue_rows"], told["oldest_seconds"]) == (0, 0.0)
+    schema = json.loads(get(digits.url + "/openapi.json")[1])["paths"]["/health"]["get"]["responses"]["200"]["content"]
+    assert set(schema["application/json"]["schema"]["required"]) == set(told)
 
 
 def test_a_request_id_is_echoed_or_made(demo: Running) -> None:
@@ -157,6 +199,40 @@ def test_the_trace_of_the_mesh_is_in_the_log(demo: Running) -> None:
     assert "trace_id" not in logged(demo, lambda line: line.get("request_id") == "untraced")
 
 
+@pytest.mark.parametrize("route", ["service", "infer", "infer_v", "predict"])
+@pytest.mark.parametrize("end", ENDS)
+def test_every_end_of_a_request_is_counted_from_the_start(untouched: str, route: str, end: tuple[int, str]) -> None:
+    """A series that is made by its first event has no increase to tell of: rate() is 0 through the first outage."""
+    code, reason = end
+    assert f'monopod_requests_total{{code="{code}",reason="{reason}",route="{route}"}} 0.0\n' in untouched
+
+
+@pytest.mark.parametrize("kind", SHED)
+def test_every_reason_to_refuse_is_counted_from_the_start(untouched: str, kind: type[ServingError]) -> None:
+    assert f'monopod_shed_total{{reason="{kind.reason}"}} 0.0\n' in untouched
+    line = f'monopod_requests_total{{code="{kind.status}",reason="{kind.reason}",route="refused"}} 0.0\n'
+    assert line in untouched
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The metrics of a service that nobody has asked anything."""
+    folder = tmp_path_factory.mktemp("untouched") / "small"
+    with running(make_service(folder, 'model_path = "model/digits.onnx"', "", ("tests/models/digits.onnx",))) as service:
+        yield service.metrics()
+
+
+def test_the_pages_own_polling_is_not_counted(digits: Running) -> None:
+    def counted() -> float:
+        return sum(map(float, re.findall(r"^monopod_requests_total\{.*\} (\S+)$", digits.metrics(), re.MULTILINE)))
+
+    before = counted()
+    told = [json.loads(get(digits.url + "/api/small/status")[1])["requests"] for _ in range(3)]
+    assert told[0] == told[2]
+    assert counted() == before
+    assert 'route="status"' not in digits.metrics()
+
+
 def test_requests_are_counted_by_route_code_and_reason(digits: Running) -> None:
     def count(route: str, code: int, reason: str) -> float:
         pattern = rf'monopod_requests_total{{code="{code}",reason="{reason}",route="{route}"}} (\S+)'
@@ -172,6 +248,7 @@ def test_requests_are_counted_by_route_code_and_reason(digits: Running) -> None:
 
 
 def test_status_tells_of_queue_counts_and_models(demo: Running) -> None:
+    get(demo.url + "/v2")
     status = json.loads(get(demo.url + "/api/demo/status")[1])
     assert {
         "service": "demo",
@@ -198,3 +275,11 @@ def test_a_model_without_code_answers_data_v2_and_v1(digits: Running) -> None:
     assert answer["outputs"][0]["data"] == pytest.approx(sum(logits, []), rel=1e-5)
     _, answer = post_json(digits.url + "/v1/models/small:predict", {"instances": wrapped})
     assert sum(answer["predictions"], []) == pytest.approx(sum(logits, []), rel=1e-5)
+
+
+def test_a_pod_says_which_version_and_which_image_it_is() -> None:
+    """A tag that was pushed again is told from what it named before, whoever asks through the gateway."""
+    digest = "sha256:" + "0a" * 32
+    with running(ROOT / "bench/digits", {"MONOPOD_VERSION": "v2", "MONOPOD_DIGEST": digest}) as service:
+        said = json.loads(get(f"{service.url}/api/bench/digits/v2")[1])
+    assert (said["version"], said["digest"]) == ("v2", digest)

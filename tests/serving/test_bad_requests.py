@@ -142,6 +142,13 @@ def test_data_that_the_model_cannot_take_is_told_to_the_value(digits: Running, d
     assert words in answer["error"]
 
 
+def test_rows_without_names_are_refused_where_the_model_has_several_inputs(tensors: Running) -> None:
+    status, answer = post_json(tensors.url + "/api/tensors", {"data": [[0, 1, 2]]})
+    assert status == 400
+    assert answer["error"].startswith("data must be a table with rows for ")
+    assert "bool_in" in answer["error"]
+
+
 def test_whole_numbers_of_every_width_keep_their_range(tensors: Running) -> None:
     good: dict[str, Any] = {f"{name.lower()}_in": [[0, 1, 2]] for name in DATATYPES}
     good |= {"bool_in": [[True, False, True]], "bytes_in": [["a", "é", ""]], "uint64_in": [[2**64 - 1, 0, 1]]}

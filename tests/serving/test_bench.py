@@ -23,7 +23,7 @@ from serving.bench import command
 from serving.bench.bodies import BenchError, Body, bodies, content_type
 from serving.bench.client import client, text_of
 from serving.bench.loops import Answer
-from tests.running import PYTHONPATH, ROOT, Running, free_port
+from tests.running import PYTHONPATH, ROOT, Running, free_port, make_service, running
 from tests.serving.answering import answering
 
 COFFEE = str(ROOT / "examples/images/coffee.jpg")
@@ -82,6 +82,37 @@ def test_a_service_takes_what_is_sent_and_is_found_by_its_value_py(
     assert found["throughput"] > 0
     status, found = bench(capsys, *load, "--form", f"image=@{CHELSEA}")
     assert (status, [kind["name"] for kind in found["kinds"]]) == (0, ["200"])
+
+
+def test_what_a_service_gives_as_its_example_is_sent_where_nothing_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    server = "from serving.service import Service\nclass Own(Service):\n    example = {'question': \"what's new?\"}\n"
+    server += "    def handle(self, request):\n        return request.value('question', str)\n"
+    folder = make_service(tmp_path / "small", "", server)
+    with running(folder) as service:
+        monkeypatch.setattr(command, "PORT", service.port)
+        status, found = bench(capsys, "--service", str(folder), "--seconds", "0.3", "--warm-up", "0")
+        assert (status, [kind["name"] for kind in found["kinds"]]) == (0, ["200"])
+        assert service.metric('monopod_requests_total{code="200",reason="",route="service"}') >= found["requests"]
+
+
+def test_a_service_that_gives_no_example_of_json_is_told_what_to_add(
+    demo: Running, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(command, "PORT", demo.port)
+    assert monopod.main(["bench", "--service", str(ROOT)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("nothing to send: the service gives no example of JSON; add --file PICTURE, --data")
+
+
+def test_a_server_that_describes_nothing_is_told_what_to_send(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    with answering(lambda body, kind: (200, b"[]")) as url:
+        monkeypatch.setattr(command, "PORT", int(url.rpartition(":")[2].rstrip("/")))
+        assert monopod.main(["bench", "--service", str(ROOT)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("nothing to send, and http://localhost:")
+    assert "tells no example" in told
 
 
 def test_a_varied_picture_is_a_new_file_each_time_and_still_a_picture(
@@ -220,7 +251,6 @@ def test_a_server_that_dies_is_an_error_of_its_own_kind() -> None:
         (["--url", "http://[::1"], "--url 'http://[::1' is no URL of a service"),
         (["--url", "http://localhost:0/"], "--url 'http://localhost:0/' is no URL of a service"),
         (["--data", "{}", "--vary", "--url", "http://x/"], "--vary: makes each picture a new file, but no picture is sent"),
-        ([], "nothing to send: add --file PICTURE"),
         (["--file", COFFEE, "--service", "nowhere"], "value.py: cannot be read"),
     ],
 )

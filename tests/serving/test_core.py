@@ -16,8 +16,11 @@ from serving.errors import BadInput, ServiceFailed, ServingError
 from serving.lifetime import Lifetime
 from serving.metrics import Metrics
 from tests.running import make_service
+from tests.waiting import until
 
 SERVER = """
+import time
+
 from serving.service import BadInput, Service
 
 
@@ -29,6 +32,8 @@ class Own(Service):
                 int(how)
             except ValueError as error:
                 raise BadInput("bad") from error
+        if how == "slow":
+            time.sleep(0.5)
         if how == "bug":
             raise KeyError("bug")
         return how
@@ -67,3 +72,12 @@ def test_a_body_is_freed_with_its_answer_and_waits_for_no_garbage_collector(
         while sys.getrefcount(body) > held and time.monotonic() < end:
             time.sleep(0.01)
         assert sys.getrefcount(body) == held
+
+
+def test_the_jobs_move_when_one_ends_too_so_that_what_it_freed_then_is_given_back(core: Core) -> None:
+    answer = core.answer(Raw("id", Lifetime(time.monotonic(), 20), "application/json", b'{"how": "slow"}'))
+    until(lambda: core.jobs > 0, pause=0.001)
+    begun = core.jobs
+    assert not answer.done()
+    answer.result(20)
+    until(lambda: core.jobs > begun, seconds=2)

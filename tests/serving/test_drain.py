@@ -2,10 +2,13 @@ import contextlib
 import errno
 import http.client
 import json
+import re
 import signal
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,8 +88,22 @@ def test_while_draining_requests_are_served_and_their_connections_closed() -> No
         time.sleep(0.1)
         assert get(service.admin + "/readyz") == (503, b"draining\n")
         assert get(service.url + "/v2/health/ready")[0] == 503
+        for url in (service.url, service.admin):
+            assert_pinged_in_vain(url, "this pod is shutting down")
         assert ask(connection) == (200, "close")
         assert service.stop() == 0
+
+
+def assert_pinged_in_vain(url: str, why: str) -> None:
+    """Assert that a finder of pods is told to send no requests here, in the body and headers of any other 503."""
+    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(url + "/api/ping", timeout=10):
+        pass
+    with caught.value as told:
+        body = json.loads(told.read())
+    assert (told.code, told.headers["Retry-After"], body["reason"]) == (503, "1", "not_ready")
+    assert body["error"] == body["msg"]
+    assert body["error"].startswith(why)
+    assert re.fullmatch("[0-9a-f]{32}", body["request_id"])
 
 
 def test_a_connection_that_is_open_when_the_port_closes_may_still_ask() -> None:
@@ -177,7 +194,12 @@ def test_a_term_while_loading_ends_with_0() -> None:
         assert get(service.admin + "/readyz") == (503, b"starting\n")
         status, text = post_json(service.url + "/api/slow", {"data": [[0]]})
         assert (status, text["reason"]) == (503, "not_ready")
-        assert get(service.url + "/api/ping")[0] == 200
+        for url in (service.url, service.admin):
+            assert_pinged_in_vain(url, "the model is still loading")
+        status, text = get(service.url + "/health")
+        told = json.loads(text)
+        assert (status, told["reason"], told["state"], told["ready"]) == (503, "not_ready", "starting", False)
+        assert 0 < told["memory_bytes"] < told["memory_limit_bytes"]
         assert service.stop() == 0
     finally:
         service.process.kill()
@@ -206,5 +228,7 @@ def test_a_term_while_loading_ends_with_0() -> None:
 def test_a_start_that_fails_says_why_in_words_and_exits_1(tmp_path: Path, settings: str, server: str, words: str) -> None:
     service = launch(make_service(tmp_path / "s", settings, server, ("tests/models/digits.onnx",)))
     assert service.process.wait(30) == 1
-    last = service.log.read_text().splitlines()[-1]
-    assert words in last
+    text = service.log.read_text()
+    assert words in text.splitlines()[-1]
+    assert "signal" not in text
+    assert "drain" not in text

@@ -1,6 +1,7 @@
 """One onnxruntime session: what it takes and gives, what it refuses, and that it tells nobody."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,10 +107,32 @@ def test_a_run_that_fits_no_memory_fails_and_the_next_one_lives(file: Path) -> N
     assert engine.run({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[1, 1]]
 
 
-@pytest.mark.parametrize("write", [small_models.sequence, small_models.table])
-def test_a_model_with_other_values_than_tensors_is_refused_in_words(file: Path, write: Callable[[Path], Path]) -> None:
-    with pytest.raises(StartError, match=r"m\.onnx: 'y' is seq\(.*only tensors are served"):
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (small_models.sequence, "output 'y' is seq(tensor(float)), which is not served: export the model so that it takes and"),
+        (
+            small_models.table,
+            "output 'y' is seq(map(int64,tensor(float))), which is not served: export the model with options={",
+        ),
+        (
+            small_models.classifier,
+            'export the model with options={"zipmap": False}, which to_onnx and convert_sklearn of skl2onnx',
+        ),
+        (small_models.half, "input 'x' is tensor(bfloat16), which is not served: cast it in the graph to a tensor of another"),
+    ],
+)
+def test_a_model_with_values_that_are_not_served_is_refused_with_its_cure(
+    file: Path, write: Callable[[Path], Path], words: str
+) -> None:
+    with pytest.raises(StartError, match=rf"m\.onnx: .*{re.escape(words)}"):
         Engine(write(file), Hardware())
+
+
+def test_a_classifier_without_zipmap_is_served(file: Path) -> None:
+    outputs = Engine(small_models.classifier(file, zipmap=False), Hardware()).run({"X": np.ones((2, 4), np.float32)})
+    assert outputs["label"].tolist() == [2, 2]
+    assert outputs["probabilities"].shape == (2, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", DIGITS.read_bytes()[:30_000], b"\0" * 5000])
@@ -123,6 +146,18 @@ def test_a_file_that_is_no_model_is_refused_in_words(file: Path, content: bytes)
 def test_a_gpu_that_was_asked_for_and_is_not_there_fails_the_start(provider: str) -> None:
     with pytest.raises(StartError, match=rf'^provider {provider} .*set provider = "cpu"$'):
         Engine(DIGITS, Hardware(provider))
+
+
+def test_the_package_of_tensorrt_is_asked_to_load_its_libraries_before_a_session_wants_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorrt_libs.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    for provider, loaded in (("cuda", False), ("tensorrt", True)):
+        with pytest.raises(StartError):
+            Engine(DIGITS, Hardware(provider))
+        assert ("tensorrt_libs" in sys.modules) is loaded
+    monkeypatch.delitem(sys.modules, "tensorrt_libs")
 
 
 def test_the_threads_of_a_session_are_those_it_was_given() -> None:

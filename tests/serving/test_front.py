@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from serving.gate import LIGHT_LIMIT
 from tests.running import ROOT, Running, get, post_json, running
 from tests.waiting import until
 
@@ -212,6 +213,32 @@ def test_pipelined_requests_are_answered_in_order(slow: Running) -> None:
     assert json.loads(texts[3]) == {"ping": "pong"}
 
 
+def test_ping_answers_while_as_many_light_requests_as_may_be_are_in_the_house(slow: Running) -> None:
+    """A pod that refused a ping for load would be sent nothing, and lose what it has to the pods that are as loaded."""
+    with ThreadPoolExecutor(LIGHT_LIMIT) as many, connect(slow) as s:
+        light = [many.submit(get, slow.url + "/nap") for _ in range(LIGHT_LIMIT)]
+        try:
+            until(lambda: post_json(slow.url + "/naps", {})[1]["results"] == LIGHT_LIMIT)
+            assert get(slow.url + "/rows")[0] == 429
+            s.sendall(head(0, path="/api/ping", method="GET"))
+            assert answer(s)[0] == 200
+            assert not any(each.done() for each in light)
+        finally:
+            post_json(slow.url + "/wake", {})
+        assert [each.result()[0] for each in light] == [200] * LIGHT_LIMIT
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_a_ping_by_any_method_without_work_leaves_the_connection_good(slow: Running, method: str) -> None:
+    with connect(slow) as s:
+        s.sendall(head(0, path="/api/ping", method=method))
+        top = s.recv(65536, socket.MSG_PEEK)
+        text = s.recv(len(top)).partition(b"\r\n\r\n")[2] if method == "HEAD" else answer(s)[2]
+        assert text == (b"" if method == "HEAD" else b'{"ping":"pong"}')
+        s.sendall(head(len(body(0))) + body(0))
+        assert answer(s)[0] == 200
+
+
 def test_ping_answers_on_both_ports_while_every_worker_is_busy(slow: Running) -> None:
     full = Full(slow, 1.5)
     with connect(slow) as s:
@@ -228,7 +255,7 @@ def test_a_deadline_that_passes_in_the_queue_is_a_504_and_is_not_computed(slow: 
     before = rows(slow)
     headers = {"Content-Type": "application/json", "X-Request-Timeout-Ms": "50"}
     status, text = get(slow.url + "/api/slow", body(0), headers)
-    assert (status, json.loads(text)["reason"]) == (504, "deadline_passed")
+    assert (status, json.loads(text)["reason"]) == (504, "short_deadline")
     assert [each.result() for each in first] == [200, 200]
     assert rows(slow) == before
 

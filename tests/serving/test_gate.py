@@ -32,6 +32,14 @@ def test_the_state_of_the_pod_decides_first(state: str, work: bool, refusal: typ
     assert (found is None) if refusal is None else isinstance(found, refusal)
 
 
+@pytest.mark.parametrize(
+    ("state", "why"), [(STARTING, "still loading"), (READY, None), (DRAINING, "shutting down"), (CLOSED, "shutting down")]
+)
+def test_only_a_ready_pod_is_to_be_sent_requests(state: str, why: str | None) -> None:
+    found = gate(state=state, full=True).unready()
+    assert found is None if why is None else why in str(found)
+
+
 @pytest.mark.parametrize("state", [READY, DRAINING, CLOSED])
 def test_what_was_accepted_comes_in_whatever_the_state_is_by_then(state: str) -> None:
     assert gate(state=state).enter(True) is None

@@ -214,6 +214,13 @@ def test_limits_above_pils_own_hold_for_large_pictures() -> None:
     assert images.decode(wide, 200_000_000).size == (20_000, 10_000)
 
 
+def gif_with(extension: bytes) -> bytes:
+    """The GIF of the samples with an extension more, before its others."""
+    plain = SAMPLES["gif"]
+    start = 13 + (3 << (plain[10] & 7) + 1)  # after the screen and its colours
+    return plain[:start] + extension + plain[start:]
+
+
 @pytest.mark.parametrize(
     "chunk",
     [
@@ -245,9 +252,10 @@ def test_metadata_that_makes_no_sense_is_passed_over(chunk: bytes) -> None:
         b"\xff\xd8" + b"\xff\xe1\0\2" * 1_000_000 + SAMPLES["jpeg"][2:],
         b"\xff\xd8" + b"\xff\xfe\0\2" * 1_000_000 + SAMPLES["jpeg"][2:],
         png_with(png_chunk(b"abCd", b"") * 300_000),
-        SAMPLES["gif"][:13] + b"\0" * 768 + b"!\xfe" + b"\1x" * 1_000_000 + b"\0",
+        gif_with(b"!\xfe" + b"\1x" * 1_000_000 + b"\0"),
+        gif_with(b"!\xfe\0" * 2_000_000),
     ],
-    ids=["jpeg segments", "jpeg comments", "png chunks", "gif comments"],
+    ids=["jpeg segments", "jpeg comments", "png chunks", "gif comments", "empty gif comments"],
 )
 def test_millions_of_empty_parts_are_refused_at_once(data: bytes) -> None:
     start = time.process_time()

@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from serving.errors import BadInput, ServingError, WrongContentType
 from serving.fetch import Fetcher
 from serving.inputs import Payload, decode
+from serving.lifetime import Lifetime
+from tests.multipart import BOUNDARY, multipart
 
 PICTURE = bytes(range(256)) * 3 + b"!"
 TEXT = base64.b64encode(PICTURE).decode()
@@ -31,9 +34,12 @@ class Shelf:
         return self.files[url.lower()]
 
 
+LIFE = Lifetime(time.monotonic(), 3600)
+
+
 def sent(body: Any, content_type: str = "application/json", shelf: Shelf | None = None) -> Payload:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return decode(content_type, data, None, None, shelf or Shelf(), 7.0)
+    return decode(content_type, data, shelf or Shelf(), LIFE)
 
 
 def test_several_pictures_come_in_a_list_or_under_one_name() -> None:
@@ -41,8 +47,8 @@ def test_several_pictures_come_in_a_list_or_under_one_name() -> None:
     url = "http://img.example.com/a.jpg"
     assert sent({"images": [TEXT, url, TEXT]}, shelf=shelf) == Payload(image=PICTURE, further_images=(b"fetched", PICTURE))
     assert sent({"images": [TEXT]}) == Payload(image=PICTURE)
-    body = decode("multipart/form-data; boundary=x", b"", {}, {"image": PICTURE}, Shelf(), 7.0, [b"second"])
-    assert body == Payload(image=PICTURE, further_images=(b"second",))
+    both = form_of([("image", PICTURE, True), ("image", b"second", True)])
+    assert both == Payload(image=PICTURE, further_images=(b"second",))
 
 
 @pytest.mark.parametrize(
@@ -64,11 +70,18 @@ def test_several_pictures_that_are_wrong_are_bad_input(body: Any, words: str) ->
 def test_a_form_of_too_many_or_of_empty_pictures_is_bad_input() -> None:
     for further, words in (([PICTURE] * 16, "17 pictures"), ([b""], "image is empty")):
         with pytest.raises(BadInput, match=words):
-            decode("multipart/form-data; boundary=x", b"", {}, {"image": PICTURE}, Shelf(), 7.0, further)
+            form_of([("image", picture, True) for picture in (PICTURE, *further)])
+
+
+def form_of(parts: list[tuple[str, bytes, bool]]) -> Payload:
+    """Send a form. parts: name, content, and whether it is a file."""
+    body = multipart(parts)
+    return decode(f"multipart/form-data; boundary={BOUNDARY}", body, Shelf(img=PICTURE), LIFE)
 
 
 def form(texts: dict[str, str] | None = None, **files: bytes) -> Payload:
-    return decode("multipart/form-data; boundary=x", b"", texts or {}, files, Shelf(img=PICTURE), 7.0)
+    named = [(name, text.encode(), False) for name, text in (texts or {}).items()]
+    return form_of(named + [(name, content, True) for name, content in files.items()])
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "IMAGE/JPEG", "image/webp; q=1", "application/octet-stream"])
@@ -117,18 +130,30 @@ def test_base64_is_read_as_people_write_it(text: str) -> None:
     assert form({"image": text}).image == PICTURE
 
 
+def test_base64_in_many_pieces_takes_no_more_memory_than_in_one() -> None:
+    def peak(piece: bytes) -> int:
+        tracemalloc.start()
+        try:
+            assert len(sent(b'{"image":"' + piece * 400_000 + b'"}').image or b"") == 1_200_000
+            return tracemalloc.get_traced_memory()[1] // len(piece)
+        finally:
+            tracemalloc.stop()
+
+    assert peak(b"QU JD ") < 1.2 * peak(b"QUJD")
+
+
 @pytest.mark.parametrize("url", ["http://img.example.com/a.jpg", "HTTP://IMG.example.com/a.jpg"])
 def test_a_url_is_fetched_within_the_requests_deadline(url: str) -> None:
     shelf = Shelf(img=PICTURE)
     assert sent({"image": url}, shelf=shelf).image == PICTURE
     assert sent({"video": url}, shelf=shelf).video == PICTURE
-    assert shelf.deadlines == [7.0, 7.0]
+    assert shelf.deadlines == [LIFE.deadline, LIFE.deadline]
 
 
 def test_the_real_fetcher_refuses_a_url_where_no_host_is_allowed() -> None:
     body = b'{"image": "http://img.example.com/a.jpg"}'
     with pytest.raises(BadInput, match="fetch_hosts"):
-        decode("application/json", body, None, None, Fetcher([], 1000, 1), time.monotonic() + 5)
+        decode("application/json", body, Fetcher([], 1000, 1), LIFE)
 
 
 def test_null_for_a_file_is_as_good_as_none() -> None:

@@ -1,9 +1,13 @@
 """What is JSON, and how answers are written."""
 
 import datetime
+import gc
+import json
 import math
+import re
 
 import numpy as np
+import orjson
 import pytest
 
 from serving import jsons
@@ -49,8 +53,39 @@ def test_the_part_that_is_not_json_is_named() -> None:
 
 
 def test_more_arrays_than_memory_allows_are_refused_before_they_are_made() -> None:
-    with pytest.raises(BadInput, match="holds 2000001 arrays and objects; at most 2000000"):
-        jsons.loads(b"[" + b"[]," * (jsons.MAX_CONTAINERS - 1) + b"{}]")
+    with pytest.raises(BadInput, match="holds 1000001 arrays and objects; of 16000000 bytes at most 1000000 are read"):
+        jsons.loads((b"[" + b"[]," * (jsons.MAX_CONTAINERS - 1) + b"{}]").ljust(16_000_000))
+    with pytest.raises(BadInput, match="holds 1900001 arrays and objects; of 5700001 bytes at most 1000000 are read"):
+        jsons.loads(b"[" + b"[]," * 1_899_999 + b"[]]")
+
+
+def test_what_a_request_may_hold_has_few_enough_arrays() -> None:
+    pixels = [[[128, 64, 8]] * 224] * 224
+    pictures = json.dumps([pixels] * 19, separators=(",", ":")).encode()
+    assert jsons.loads(pictures)[18] == pixels
+    points = json.dumps([[1, 2]] * 999_999, separators=(",", ":")).encode()
+    assert len(jsons.loads(points)) == 999_999
+    rows = json.dumps([[[1], [2]]] * 65_536).encode()  # as many as max_rows_per_request can allow
+    assert len(jsons.loads(rows)) == 65_536
+
+
+def test_a_large_document_is_read_without_the_collector_which_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    large = b"[" + b"[]," * jsons.LARGE + b"1]"
+    with monkeypatch.context() as patched:
+        patched.setattr(orjson, "loads", lambda body: seen.append(gc.isenabled()))
+        for document in (b"[]", large):
+            jsons.loads(document)
+    assert (seen, gc.isenabled()) == ([True, False], True)
+    with pytest.raises(BadInput):
+        jsons.loads(large[:-1])
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        jsons.loads(large)
+        assert not gc.isenabled(), "somebody else had switched it off"
+    finally:
+        gc.enable()
 
 
 def test_a_refused_body_is_not_kept_alive_by_its_error() -> None:
@@ -97,6 +132,17 @@ def test_nan_and_infinity_are_written_as_null() -> None:
         (np.array(["a", "é"]), '["a","é"]'.encode()),
         (np.array(["a", 1], object), b'["a",1]'),
         (np.str_("a"), b'"a"'),
+        (np.longlong(-3), b"-3"),
+        (np.ulonglong(2**64 - 1), b"18446744073709551615"),
+        (np.array(np.longlong(3)), b"3"),
+        (np.array(["a"])[0], b'"a"'),
+        (np.array("a"), b'"a"'),
+        (np.longdouble(2.5), b"2.5"),
+        (np.longdouble("inf"), b"null"),
+        (np.array([2.5, np.nan], np.longdouble), b"[2.5,null]"),
+        (np.arange(2, dtype=">f8")[1], b"1.0"),
+        ([{"at": (np.longlong(1), [np.float16(0.5)])}], b'[{"at":[1,[0.5]]}]'),
+        ({np.int64(1): {np.float64(0.5): [{np.bool_(True): "a", np.str_("b"): 2}]}}, b'{"1":{"0.5":[{"true":"a","b":2}]}}'),
         ((1, 2), b"[1,2]"),
         ({1: "a"}, b'{"1":"a"}'),
         (datetime.date(2020, 1, 2), b'"2020-01-02"'),
@@ -106,9 +152,39 @@ def test_numpy_and_everyday_values_are_written_natively(value: object, written: 
     assert jsons.dumps(value) == written
 
 
+@pytest.mark.parametrize("code", np.typecodes["All"])
+def test_every_kind_of_numpy_scalar_is_written_or_named(code: str) -> None:
+    """Each of numpy's types, those too that differ by their names in C alone: the model's runtime chooses which it gives."""
+    scalar = np.array(1, np.int64).astype(code)[()] if code != "V" else np.void(b"x")
+    if code in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?U":
+        assert json.loads(jsons.dumps([scalar])) == [scalar.item()]
+        assert json.loads(jsons.dumps(np.array([scalar, scalar]))) == [scalar.item()] * 2
+    elif code not in "MO":  # a date is written in ISO 8601; an object is whatever it is
+        with pytest.raises(TypeError, match=re.escape(type(scalar).__name__)):
+            jsons.dumps([scalar])
+
+
 @pytest.mark.parametrize(
-    "value", [b"x", {1, 2}, 2**70, object(), np.array([b"x"], object), 1j, np.array([1j]), np.zeros(2, ">i4")]
+    ("value", "named"),
+    [
+        (b"x", "bytes"),
+        ({1, 2}, "set"),
+        (2**70, "64-bit"),
+        (object(), "object"),
+        (np.array([b"x"], object), "bytes"),
+        (1j, "complex"),
+        (np.array([1j]), "complex128"),
+        (np.array(1j), "complex128"),
+        (np.timedelta64(1, "s"), "timedelta64"),
+        (np.array([1], "m8[s]"), "timedelta64"),
+        (np.zeros(2, ">i4"), "endian"),
+        ({np.int64(1): b"x"}, "bytes"),
+        ({b"x": 1}, "key"),
+        ({np.complex64(1): 1}, "complex64"),
+    ],
 )
-def test_what_json_cannot_hold_is_a_type_error(value: object) -> None:
-    with pytest.raises(TypeError):
+def test_what_json_cannot_hold_is_a_type_error_that_names_it(value: object, named: str) -> None:
+    with pytest.raises(TypeError) as caught:
         jsons.dumps({"a": value})
+    told = [caught.value, caught.value.__cause__]
+    assert any(named in str(each) for each in told), told

@@ -69,7 +69,7 @@ def test_a_traceback_stays_on_the_line() -> None:
     assert line(error=ValueError("two\nlines"))["traceback"] == "ValueError: two\nlines"
 
 
-@pytest.mark.parametrize("text", ["two\nlines", 'quotes " and \\', "\0\x1b[31m\u2028", "a \ud800 b", "\udcff", "x" * 100_000])
+@pytest.mark.parametrize("text", ["two\nlines", 'quotes " and \\', "\0\x1b[31m\u2028", "a \ud800 b", "\udcff", "x" * 8_000])
 def test_any_text_is_one_line(text: str) -> None:
     kept = text.encode("utf-8", "backslashreplace").decode()
     assert line(text)["message"] == kept
@@ -79,6 +79,38 @@ def test_any_text_is_one_line(text: str) -> None:
 @pytest.mark.parametrize("value", [b"bytes", 2**70, {1, 2}, object, "\ud800", float("nan")])
 def test_a_field_that_json_cannot_hold_loses_no_line(value: Any) -> None:
     assert line("answered", request_id=value)["message"] == "answered"
+
+
+def test_every_part_of_a_line_is_bounded_and_says_what_is_left_out() -> None:
+    long = "begin" + "x" * 1_000_000 + "end"
+    found = line(long, error=ValueError(long), request_id=long, trace_id=long, route=long, reason=long)
+    assert len(json.dumps(found)) < 30_000
+    for part in ("message", "traceback", "request_id", "trace_id", "route", "reason"):
+        assert re.search(r"begin.* characters left out .*end$", found[part]), part
+
+
+def test_what_waits_for_a_stdout_that_is_stuck_is_bounded_in_bytes() -> None:
+    """800 MB of text are logged while nobody reads."""
+    program = """
+import logging, sys
+from serving import logs
+from serving.memory import peak_bytes
+logs.start("demo", "hk")
+logging.getLogger("x").warning("first")
+before = peak_bytes()
+for number in range(800):
+    try:
+        raise ValueError(f"{number}" + "y" * 500_000)
+    except ValueError:
+        logging.getLogger("x").exception("x" * 500_000)
+print((peak_bytes() - before) // 2**20, file=sys.stderr, flush=True)
+"""
+    environment = {"PYTHONPATH": str(ROOT / "src")}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stderr
+        assert process.stdout
+        assert int(process.stderr.readline()) <= 20  # MiB: the bound is 8, and a line is made of texts of half a megabyte
+        assert json.loads(process.stdout.readline())["message"] == "first"
 
 
 def test_every_line_of_a_process_goes_to_stdout_as_json() -> None:

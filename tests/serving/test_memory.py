@@ -2,9 +2,15 @@
 
 import subprocess
 import sys
+import threading
+import time
 
+import pytest
+
+from serving import memory
 from tests.memory import MB
 from tests.running import PYTHONPATH
+from tests.waiting import until
 
 FREED_BY_A_THREAD = f"""
 import ctypes, threading
@@ -38,3 +44,18 @@ def test_what_any_thread_has_freed_is_given_back() -> None:
     kept, after_trim = (int(word) for word in said.split())
     assert kept > 12 * MB  # as malloc does by itself
     assert after_trim < 2 * MB
+
+
+def test_memory_is_given_back_once_a_count_stands_still_and_not_again_before_it_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed, moved = list[float](), [0]
+    monkeypatch.setattr(memory, "trim", lambda: trimmed.append(time.monotonic()))
+    threading.Thread(target=memory.trim_at_rest, args=(lambda: moved[0], 0.4), daemon=True).start()
+    for count in (1, 2):
+        for _ in range(10):
+            moved[0] += 1
+            time.sleep(0.05)
+        last = time.monotonic() - 0.05
+        until(lambda count=count: len(trimmed) == count, 5)  # type: ignore[misc]
+        assert trimmed[-1] - last > 0.3
+        time.sleep(1)
+        assert len(trimmed) == count

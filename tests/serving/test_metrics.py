@@ -80,6 +80,24 @@ def test_every_stage_is_there_before_the_first_request() -> None:
     assert all(value(metrics, "monopod_stage_duration_seconds_count", stage=stage) == 0 for stage in STAGES)
 
 
+def test_a_series_that_is_expected_stands_at_0_and_is_no_code_that_there_was() -> None:
+    metrics = Metrics()
+    metrics.expect("service", [(200, ""), (500, "service_failed")])
+    metrics.expect_shed(["queue_full"])
+    assert value(metrics, "monopod_requests_total", route="service", code="500", reason="service_failed") == 0
+    assert value(metrics, "monopod_request_duration_seconds_count", route="service") == 0
+    assert value(metrics, "monopod_shed_total", reason="queue_full") == 0
+    assert metrics.codes() == {}
+    metrics.request("service", 500, "service_failed", 0.1)
+    assert value(metrics, "monopod_requests_total", route="service", code="500", reason="service_failed") == 1
+    assert metrics.codes() == {"500": 1}
+    assert metrics.recent("service")["requests"] == 1
+
+
+def test_no_series_tells_when_another_was_made() -> None:
+    assert not [name for name, _ in samples(busy()) if name.endswith("_created")]
+
+
 def test_a_stage_is_timed_also_when_it_raises() -> None:
     metrics = Metrics()
     with pytest.raises(ValueError, match="broken"), metrics.timed("decode"):

@@ -198,7 +198,7 @@ def test_a_first_dimension_of_one_may_be_a_batch_of_one(opened: Open, file: Path
 def test_a_missing_file_fails_the_start(opened: Open, tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"nothing\.onnx: no such file; put the model there, or correct"):
         opened(tmp_path / "nothing.onnx")
-    with pytest.raises(StartError, match="no such file"):
+    with pytest.raises(StartError, match="a folder, and a model is one file; name the file in it"):
         opened(tmp_path)
 
 

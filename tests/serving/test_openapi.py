@@ -42,7 +42,7 @@ INFER, PREDICT = "/v2/models/demo/infer", "/v1/models/demo:predict"
 
 def described(service: str, prefix: str = "") -> dict[str, Any]:
     models, routes, pictures = SERVICES[service]
-    return document(DEMO, models, routes, prefix=prefix, ask=Ask(pictures), version="1.2.3")
+    return document(DEMO, models, routes, prefix=prefix, ask=Ask(pictures, data=not pictures), version="1.2.3")
 
 
 def operations(paths: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -126,6 +126,58 @@ def test_videos_are_offered_where_a_service_judges_them(videos: bool) -> None:
         schema = taken[kind]["schema"]
         assert ("video" in schema["properties"]) is videos
         assert ({"required": ["video"]} in schema["anyOf"]) is videos
+
+
+JSON_ASK = Ask(example={"question": "why?", "top": 5}, fields={"mode": ("fast", "good")})
+
+
+def properties(bodies: dict[str, Any]) -> dict[str, set[str]]:
+    return {kind: set(body["schema"]["properties"]) - {"postid", "uid", "seqid"} for kind, body in bodies.items()}
+
+
+def test_fields_that_a_service_declares_are_told_and_those_it_does_not_take_are_not() -> None:
+    own = document(DEMO, [IMAGE], (), prefix="", ask=JSON_ASK, version="1")["paths"]["/api/demo"]["post"]["requestBody"][
+        "content"
+    ]
+    assert properties(own) == dict.fromkeys(("application/json", "multipart/form-data"), {"question", "top", "mode"})
+    assert own["application/json"]["schema"]["properties"]["question"] == {"examples": ["why?"]}
+    assert own["application/json"]["example"] == {"question": "why?", "top": 5}  # and not the tensor of a model behind it
+    data = document(DEMO, [IMAGE], (), prefix="", ask=Ask(example={"data": [1]}), version="1")
+    assert properties(data["paths"]["/api/demo"]["post"]["requestBody"]["content"])["application/json"] == {"data"}
+
+
+def test_a_service_with_code_of_its_own_and_no_example_is_not_said_to_take_a_tensor() -> None:
+    own = document(DEMO, [DIGITS], (), prefix="", ask=Ask(), version="1")["paths"]["/api/demo"]["post"]["requestBody"][
+        "content"
+    ]
+    assert "example" not in own["application/json"]
+    assert properties(own) == dict.fromkeys(("application/json", "multipart/form-data"), set())
+
+
+def test_a_picture_service_is_not_said_to_take_data() -> None:
+    own = described("pictures")["paths"]["/api/demo"]["post"]["requestBody"]["content"]
+    assert properties({kind: own[kind] for kind in ("application/json", "multipart/form-data")}) == {
+        "application/json": {"image", "images"},
+        "multipart/form-data": {"image"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("route", "written", "attached", "raw"),
+    [
+        (OwnRoute("/query", ("POST",), "", {"question": "why?"}), {"question"}, {"question"}, False),
+        (OwnRoute("/rows", ("POST",), "", {"data": [1]}), {"data"}, {"data"}, False),
+        (OwnRoute("/one", ("POST",), "", None, 1, {"kind": ("a", "b")}), {"image", "kind"}, {"image", "kind"}, True),
+        (OwnRoute("/two", ("POST",), "", None, 2), {"images"}, {"image"}, False),
+    ],
+)
+def test_a_route_of_ones_own_tells_what_it_declares(route: OwnRoute, written: set[str], attached: set[str], raw: bool) -> None:
+    told = document(DEMO, [], [route], prefix="", ask=Ask(), version="1")
+    assert list(OpenAPIV31SpecValidator(told).iter_errors()) == []
+    bodies = told["paths"][route.path]["post"]["requestBody"]["content"]
+    assert ("image/*" in bodies) is raw
+    found = properties({kind: bodies[kind] for kind in ("application/json", "multipart/form-data")})
+    assert found == {"application/json": written, "multipart/form-data": attached}
 
 
 def test_own_routes_keep_their_methods_and_tell_their_variables() -> None:

@@ -104,7 +104,7 @@ def test_code_that_waits_past_the_deadline_is_a_504_and_no_crash(odd: Running) -
     headers = JSON | {"X-Request-Timeout-Ms": "150", "X-Request-Id": "late"}
     for _ in range(5):
         status, _, body = ask(odd, "POST", "/api/small", b'{"answer":"late"}', headers)
-        assert (status, json.loads(body)["reason"]) == (504, "deadline_passed")
+        assert (status, json.loads(body)["reason"]) == (504, "short_deadline")
     assert not [line for line in odd.lines() if line.get("request_id") == "late" and line["level"] == "error"]
 
 

@@ -85,6 +85,8 @@ def test_openapi_tells_examples_and_pictures(own: Running) -> None:
     paths = json.loads(get(own.url + "/openapi.json")[1])["paths"]
     body = paths["/api/small"]["post"]["requestBody"]["content"]["application/json"]
     assert body["example"] == {"question": "what's new?"}
+    assert "image" not in body["schema"]["properties"]
+    assert "question" in body["schema"]["properties"]
     assert {path: paths[path]["post"]["x-pictures"] for path in ("/pair", "/size")} == {"/pair": 2, "/size": 1}
 
 
@@ -97,6 +99,32 @@ def test_a_service_reads_its_own_percentiles_memory_and_cores(own: Running) -> N
     assert found["cpu_cores_asked"] == 1
     assert 0 <= found["cpu_cores"] < 64
     assert (found["queue_rows"], found["queue_limit"], found["oldest_seconds"]) == (0, 64, 0.0)
+
+
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", ""])
+def test_pictures_are_suggested_to_those_alone_who_ask_what_takes_them(own: Running, content_type: str) -> None:
+    line = f"-X POST -H 'Content-Type: {content_type}' -d question=why {{url}}"
+    told = asked(own, line)["error"]
+    assert "send JSON with -H 'Content-Type: application/json'" in told
+    assert "picture" not in told
+    assert "image" not in told
+    assert "-F image=@picture.jpg" in asked(own, line + "/size")["error"]
+
+
+def test_an_array_is_no_body_and_no_picture_is_suggested_to_a_json_service(own: Running) -> None:
+    told = post_json(own.url + "/api/small", [1])[1]["error"]
+    assert told == "the body is an array; send an object, as /openapi.json shows it"
+
+
+def test_a_services_own_health_is_told_in_place_of_the_platforms(tmp_path: Path) -> None:
+    server = "from serving.service import Request, Service, route\n"
+    server += (
+        "class Own(Service):\n    @route('/health', 'GET')\n    def well(self, request):\n        'My own.'\n        return 7\n"
+    )
+    with running(make_service(tmp_path / "small", "", server)) as service:
+        assert json.loads(get(service.url + "/api/small/health")[1])["results"] == 7
+        told = json.loads(get(service.url + "/openapi.json")[1])["paths"]["/health"]
+    assert (set(told), told["get"]["summary"]) == ({"get"}, "My own.")
 
 
 def test_a_service_that_asks_for_a_text_is_told_what_it_lacks(own: Running) -> None:

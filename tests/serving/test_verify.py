@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import small_models
 from tests.running import ROOT, make_service
 
 FACES, SEARCH = ROOT / "examples/face-embedding", ROOT / "tests/services/search"
@@ -76,10 +77,19 @@ def test_each_broken_model_is_one_line_with_its_cure_among_those_that_are_right(
     assert faces["onet"]["problem"] == ""
     status, out, err = verified(model.parent)
     assert (status, err) == (1, "")
-    states = {line.split()[1]: line.split()[0] for line in out.splitlines()[1:-1]}
+    states = {line.split()[1]: line.split()[0] for line in out.splitlines()[1:-2]}
     assert states == {"pnet": "WRONG", "rnet": "WRONG", "onet": "ok", "dlibface": "WRONG", "setup": "WRONG"}
     assert out.endswith("4 of 5 wrong\n")  # the service's own setup reads the file that is missing
     assert str(tmp_path) not in out
+
+
+def test_a_classifier_that_gives_maps_is_told_the_cure(tmp_path: Path) -> None:
+    folder = make_service(tmp_path / "small", 'model_path = "model/m.onnx"')
+    small_models.classifier(folder / "model/m.onnx")
+    words = "output 'output_probability' is seq(map(int64,tensor(float))), which is not served: export the model with options="
+    assert found(folder)["small"]["problem"].startswith(words + '{"zipmap": False}')
+    small_models.classifier(folder / "model/m.onnx", zipmap=False)
+    assert found(folder)["small"]["problem"] == ""
 
 
 def test_a_git_lfs_pointer_is_called_one(tmp_path: Path) -> None:
@@ -130,6 +140,71 @@ def test_a_setup_that_raises_names_its_line_and_the_models_before_it_are_verifie
     assert list(lines) == ["small", "second", "setup"]
     assert lines["setup"]["problem"] == "src/server.py: setup failed: KeyError: 'index' (server.py, line 7)"
     assert lines["second"]["problem"] == ""
+
+
+SHARING = """
+from serving.service import Service
+
+
+class Small(Service):
+    def setup(self):
+        self.models.load("large", "model/large.onnx")
+        self.models.on_demand("first", "model/large.onnx")
+        self.models.on_demand("second", "model/large.onnx")
+"""
+LARGE = 40_000_000  # bytes of its weights
+
+
+def sharing(folder: Path, settings: str) -> Path:
+    service = make_service(folder / "small", f'model_path = "model/digits.onnx"\n{settings}', SHARING, MODELS)
+    small_models.lookup(service / "model/large.onnx", LARGE // 8)
+    return service
+
+
+def test_the_memory_of_every_model_is_measured_and_summed(tmp_path: Path) -> None:
+    folder = sharing(tmp_path, 'memory = "1Gi"\nmodel_memory = "60M"')
+    answer = json.loads(verified(folder, "--json")[1])
+    large = {line["model"]: line["memory"] for line in answer["found"] if line["model"] != "small"}
+    assert set(large) == {"large", "first", "second"}
+    assert all(LARGE <= held < 3 * LARGE for held in large.values())
+    memory = answer["memory"]
+    assert memory["process"] > 20_000_000
+    assert memory["start"] == sum(line["memory"] for line in answer["found"] if line["model"] in ("small", "large"))
+    assert memory["on_demand"] == 60_000_000  # of 80 and more, since model_memory has one of the two unloaded
+    assert memory["limit"] == 2**30
+    _, out, _ = verified(folder)
+    (line,) = (line for line in out.splitlines() if line.startswith("memory: "))
+    assert line.endswith(" of 1.1 GB")
+    assert "models loaded on first use 60.0 MB" in line
+
+
+def test_models_that_memory_does_not_hold_together_are_wrong(tmp_path: Path) -> None:
+    folder = sharing(tmp_path, 'memory = "128Mi"')
+    status, out, _ = verified(folder)
+    assert status == 1
+    assert "and such a pod is killed; raise memory, or lower model_memory" in out
+
+
+def test_shares_of_a_gpu_are_told_and_one_that_is_missing_where_there_is_no_gpu(tmp_path: Path) -> None:
+    shares = 'gpu_memory = 8\nmodel_gpu_memory = {"large": 2}\non_demand_gpu_memory = 1.5\n'
+    folder = sharing(tmp_path, shares)
+    status, out, _ = verified(folder, "--provider", "cpu")
+    assert status == 0
+    assert "gpu_memory: 8 GiB: large 2, models loaded on first use 1.5, small the rest, 4.5\n" in out
+    value = folder / "value.py"
+    value.write_text(value.read_text().replace("large", "lager"))
+    answer = json.loads(verified(folder, "--provider", "cpu", "--json")[1])
+    (setup,) = (line for line in answer["found"] if line["model"] == "setup")
+    assert 'model_gpu_memory = {"lager": 2, "large": 1}' in setup["problem"]
+
+
+def test_a_share_that_no_model_takes_is_wrong(tmp_path: Path) -> None:
+    shares = 'gpu_memory = 8\nmodel_gpu_memory = {"large": 2, "lager": 1}\non_demand_gpu_memory = 1.5\n'
+    answer = json.loads(verified(sharing(tmp_path, shares), "--provider", "cpu", "--json")[1])
+    wrong = {line["model"]: line["problem"] for line in answer["found"] if line["problem"]}
+    assert wrong == {
+        "lager": "model_gpu_memory names it, and no model of the service is called so: correct the name, or take it out"
+    }
 
 
 def test_code_that_cannot_be_read_leaves_the_model_of_value_py(tmp_path: Path) -> None:

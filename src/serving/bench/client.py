@@ -9,6 +9,7 @@ import json
 import os
 import re
 import socket
+import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from serving.bench.bodies import BenchError, Body
 from serving.bench.loops import Answer, Send
 
 REACH_SECONDS = 5.0
+OWN = "answer"  # the operation of a service's own route in its OpenAPI document
 LONGEST_TEXT = 300  # characters of what a server says that are shown
 MOST_KEPT = 2**16  # bytes of an answer
 LARGE = 2**20  # bytes; what is larger aiohttp wants as a file, and sends in pieces
@@ -45,6 +47,22 @@ def reach(url: str) -> None:
         cure = "start the service with `make serve`, or name where it runs with --url"
         shown = f"[{host}]" if ":" in host else host
         raise BenchError(f"{urlsplit(url).scheme}://{shown}:{port} cannot be reached ({words}); {cure}") from None
+
+
+def example(url: str) -> Body:
+    """Return the JSON body that a service gives as the example of its own route, in /openapi.json. Raises BenchError."""
+    cure = "add --file PICTURE, --data '{...}' or --form NAME=@FILE; GET needs a --url"
+    try:
+        with urllib.request.urlopen(f"{url}/openapi.json", timeout=REACH_SECONDS) as answer:
+            items = json.load(answer)["paths"].values()
+        (content,) = [
+            post["requestBody"]["content"] for item in items if (post := item.get("post", {})).get("operationId") == OWN
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BenchError(f"nothing to send, and {url}/openapi.json tells no example ({error}); {cure}") from None
+    if "example" not in content["application/json"]:
+        raise BenchError(f"nothing to send: the service gives no example of JSON; {cure}")
+    return Body((json.dumps(content["application/json"]["example"]).encode(),), "application/json")
 
 
 def without_password(url: str) -> str:

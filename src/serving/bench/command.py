@@ -23,9 +23,10 @@ PORT = 8080
 def bench_command(arguments: Namespace) -> int:
     """Return 0 where at least one answer was 2xx, 130 where Ctrl-C ended the run (what was measured is printed), else 1."""
     try:
-        sent, headers = _sent(arguments), dict(map(_header, arguments.header))
+        given, headers = _given(arguments), dict(map(_header, arguments.header))
         url = _own_url(arguments) if arguments.url is None else arguments.url
         client.reach(url)
+        sent = given or ([client.example(url)] if arguments.url is None else [])
     except (BenchError, SchemaError) as error:
         return _fail(str(error), arguments.json)
     except OSError as error:
@@ -45,11 +46,9 @@ async def _measure(sender: AbstractAsyncContextManager[Send], asked: Load, tell:
         return await run(send, asked, tell)
 
 
-def _sent(arguments: Namespace) -> list[Body]:
-    """Return the bodies. Nothing at all is a GET, of another URL than the service's own route: there a GET is the page."""
+def _given(arguments: Namespace) -> list[Body]:
+    """Return the bodies. Nothing at all is a GET of --url, or without one the service's own example."""
     found = bodies(arguments.file, arguments.data, arguments.form)
-    if not found and arguments.url is None:
-        raise BenchError("nothing to send: add --file PICTURE, --data '{...}' or --form NAME=@FILE; GET needs a --url")
     if arguments.vary and all(len(body.pieces) == 1 for body in found):
         raise BenchError("--vary: makes each picture a new file, but no picture is sent; leave it out")
     return found

@@ -13,7 +13,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask, WSGITask
 
-from serving.errors import ClientGone, ServiceFailed, ServingError, SlowBody
+from serving.errors import BodiesFull, ClientGone, ServiceFailed, ServingError, SlowBody
 from serving.front.parser import Nothing, Parser
 from serving.gate import CLOSED, DRAINING
 from serving.heads import head
@@ -23,8 +23,8 @@ LINGER_BYTES = 64 * 2**20
 RECV_BYTES = 256 * 2**10
 HEAD_BYTES = 16 * 2**10  # read at once where no body is due: to parse n bytes of heads or chunks takes time by n squared
 UNREAD_SECONDS = 1.0  # beyond the timeout, for an answer of which the client takes nothing
+RETRY = "Retry-After: 1\r\n"
 NOWHERE = bytearray(RECV_BYTES)  # never written to
-PING = "/api/ping"
 PONG = b'{"ping":"pong"}'
 
 
@@ -64,6 +64,7 @@ class Channel(HTTPChannel):
     task_class = Task
     error_task_class = _Failure
     requests: list[Parser]
+    request: Parser | None  # that is being read
     will_close: bool
     lingers_until = 0.0  # set once refused: from then on, bytes are thrown away
     lingering_bytes = 0
@@ -75,7 +76,7 @@ class Channel(HTTPChannel):
         if self.lingers_until or self.close_when_flushed:
             return Nothing(adj)
         self.began = time.monotonic()
-        return Parser(adj, self.server.rules, self.began)
+        return Parser(adj, self.server.rules, self.began, self.give_up)
 
     def readable(self) -> bool:
         return bool(self.lingers_until or self.skip) or bool(super().readable())
@@ -89,6 +90,7 @@ class Channel(HTTPChannel):
     def handle_read(self) -> None:
         if not self.lingers_until and not self.skip:
             super().handle_read()
+            self.server.rules.bodies.make_room()  # with no requests_lock held: `give_up` takes one, perhaps another channel's
             return
         try:  # with MSG_TRUNC the kernel throws TCP's bytes away without copying them
             count = self.socket.recv_into(NOWHERE, min(self.skip, RECV_BYTES), socket.MSG_TRUNC)
@@ -112,12 +114,14 @@ class Channel(HTTPChannel):
         """The connection is gone: nobody waits for what it asked."""
         for request in list(self.requests):
             request.life.abandon()
+        for request in [*self.requests[1:], *filter(None, [self.request])]:  # a worker that has the first one closes it
+            request.share.release()
         super().handle_close()
 
     def admit(self) -> bool:
         """Let the oldest whole request in, or refuse it. Returns whether a worker is to run it; requests_lock is held."""
         request = self.requests[0]
-        if request.path == PING and not request.work and request.refusal is None:
+        if request.is_ping() and request.refusal is None:
             self._pong(request)
             return False
         late = request.life.too_late() if request.life.over() else None
@@ -136,13 +140,12 @@ class Channel(HTTPChannel):
         rules.refused(error, request.life.begin)
         body = rules.respond(error, request.headers.get("X_REQUEST_ID", ""))
         text = b"" if request.command == "HEAD" else body
-        retry = "Retry-After: 1\r\n" if error.status in (429, 503) else ""
+        retry = RETRY if error.status in (429, 503) else ""
         # While a worker refuses, the I/O thread (the main one) may have read bytes that it would take for a head, not the body.
         sure = not request.unread or threading.current_thread() is threading.main_thread()
-        keep = sure and self.requests == [request] and request.may_serve_on()
-        self.requests = []
-        self.request = None
-        request.close()
+        alone = self.requests == [request] and self.request in (None, request)  # what is behind it was read, in part perhaps
+        keep = sure and alone and request.may_serve_on()
+        self._drop()
         if keep:
             self.began, self.skip = time.monotonic(), request.unread
             self._send(head(error.status, len(body), retry) + text)
@@ -151,6 +154,19 @@ class Channel(HTTPChannel):
         self._send(head(error.status, len(body), "Connection: close\r\n" + retry) + text)
         if not self.total_outbufs_len and self.connected:
             self._half_close()
+
+    def give_up(self, error: BodiesFull) -> None:
+        """Refuse the request that is being read: others need its room. Called by the I/O thread, which holds no lock."""
+        with self.requests_lock:
+            request = self.request
+            if request is None:
+                return
+            if self.requests:  # answers keep their order; what comes meanwhile is not read, as of any refused body
+                request.turn_down(error)
+                self.requests.append(request)
+                self.request = None
+            else:
+                self.refuse(request, error)
 
     def service(self) -> None:
         """Run the oldest request on this worker thread."""
@@ -161,6 +177,9 @@ class Channel(HTTPChannel):
                 request.rules.refused(ClientGone("the client went away before its request was begun"), request.life.begin)
         finally:
             request.rules.gate.leave(request.work)
+            if not self.connected:  # the I/O thread left out the one that was first; if it runs by now, it soon ends
+                for request in list(self.requests):
+                    request.share.release()
 
     def sweep(self, now: float, upload_timeout: float) -> None:
         """Refuse a request that comes too slowly, and end what lingers. Called by the I/O thread a few times a second."""
@@ -189,15 +208,25 @@ class Channel(HTTPChannel):
         self.will_close = self.will_close or self.total_outbufs_len > self.adj.outbuf_high_watermark
 
     def _pong(self, request: Parser) -> None:
-        """Answer a ping here and now, so that it tells of this process even while every worker is busy."""
-        close = request.connection_close or request.rules.gate.state in (DRAINING, CLOSED)
-        text = PONG if request.command == "GET" else b""
-        self._send(head(200, len(PONG), "Connection: close\r\n" if close else "") + text)
+        """Answer a ping here and now, so that it tells of this pod even while every worker is busy."""
+        rules = request.rules
+        unready = rules.pod.unready()
+        body = PONG if unready is None else rules.respond(unready, request.headers.get("X_REQUEST_ID", ""))
+        close = request.connection_close or rules.gate.state in (DRAINING, CLOSED)
+        more = ("Connection: close\r\n" if close else "") + (RETRY if unready else "")
+        text = b"" if request.command == "HEAD" else body
+        self._send(head(unready.status if unready else 200, len(body), more) + text)
         request.close()
         self.requests.pop(0)
         if close:
-            self.requests = []
+            self._drop()
             self.close_when_flushed = True
+
+    def _drop(self) -> None:
+        """Forget every request, whole or not: none behind the last answer is run. requests_lock is held."""
+        for request in [*self.requests, *filter(None, [self.request])]:
+            request.close()
+        self.requests, self.request = [], None
 
     def _send(self, payload: bytes) -> None:
         with self.outbuf_lock:

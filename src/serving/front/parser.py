@@ -12,19 +12,28 @@ from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
-from serving.errors import BadInput, HeadTooLarge, ServingError, TooLarge
+from serving.bodies import Bodies
+from serving.errors import BadInput, BodiesFull, HeadTooLarge, ServingError, TooLarge
 from serving.gate import READY, Gate
 from serving.heads import allowed_seconds
 from serving.lifetime import Lifetime
 
+PING = "/api/ping"
+MOST_SPACES = 128  # in a row: to parse a header takes time by their square, and 64 KiB of them half a minute
+MUCH_SPACE = b" " * (MOST_SPACES + 1)
 SKIP_BYTES = 2**20  # of a refused body: a connection with less to come serves on
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the front decides by. Seconds and bytes; respond makes an error's body, refused counts what no route ever saw."""
+    """What the front decides by. Seconds and bytes; respond makes an error's body, refused counts what no route ever saw.
+
+    gate: of this port. pod: of the data port, whose state a ping tells on every port. bodies: of all ports.
+    """
 
     gate: Gate
+    pod: Gate
+    bodies: Bodies
     timeout: float
     upload_timeout: float
     max_body: int
@@ -43,9 +52,9 @@ class Parser(HTTPRequestParser):
     begun = False  # a worker has called the application
     unread = 0  # bytes of the body that were not read when it was refused
 
-    def __init__(self, adj: Adjustments, rules: Rules, begin: float):
+    def __init__(self, adj: Adjustments, rules: Rules, begin: float, end: Callable[[BodiesFull], None]):
         super().__init__(adj)
-        self.rules, self.life = rules, Lifetime(begin, rules.timeout)
+        self.rules, self.life, self.share = rules, Lifetime(begin, rules.timeout), rules.bodies.begin(end)
 
     def received(self, data: bytes) -> int:
         consumed: int = super().received(data)
@@ -54,12 +63,31 @@ class Parser(HTTPRequestParser):
         if self.refusal is not None:
             self.unread = self.content_length - (len(data) - consumed)
             self.completed, self.expect_continue = True, False
+            self.share.release()
             return len(data)  # what follows a refused head is never parsed
+        self.share.add(consumed)
         if self.completed:
             self.life.received = time.monotonic()
+            self.share.finish()
+        if self.empty:  # line breaks between two requests
+            self.share.release()
         return consumed
 
+    def turn_down(self, error: ServingError) -> None:
+        """Refuse a request of which a part was read, in its turn, and hold nothing of it any more."""
+        self.refusal, self.completed, self.expect_continue = error, True, False
+        self.unread = getattr(self.body_rcv, "remain", 0)
+        self.close()
+
+    def close(self) -> None:
+        """Forget the body. Called wherever a request ends, by whichever thread ends it."""
+        super().close()
+        self.share.release()
+
     def parse_header(self, header_plus: bytes) -> None:
+        spaced = header_plus.replace(b"\t", b" ")
+        if b"\r\n " in spaced or MUCH_SPACE in spaced:
+            raise ParsingError(f"a line of its head is folded (RFC 9112, 5.2), or has over {MOST_SPACES} spaces in a row")
         try:
             super().parse_header(header_plus)
         except ValueError as error:  # of int() and urlsplit(), which waitress lets through
@@ -69,11 +97,15 @@ class Parser(HTTPRequestParser):
         self.life.deadline = self.life.begin + allowed_seconds(self.headers, self.rules.timeout)
         if self.content_length > self.rules.max_body:
             self.refusal = TooLarge(f"the body has {self.content_length} bytes, at most {self.rules.max_body} are taken")
-        else:
-            self.refusal = self.rules.gate.refusal(self.work)
+        elif not self.is_ping():
+            self.refusal = self.rules.gate.refusal(self.work) or self.rules.bodies.refusal(self.content_length)
         if self.refusal is not None:
             self.body_rcv = None
         self.expect_continue = self.expect_continue and self.body_rcv is not None
+
+    def is_ping(self) -> bool:
+        """Whether this is a ping, which the I/O thread answers whatever else is under way."""
+        return bool(self.path == PING) and not self.work
 
     def may_serve_on(self) -> bool:
         """Whether the connection can serve another request after this one was refused."""

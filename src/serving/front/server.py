@@ -38,7 +38,8 @@ class Server(TcpWSGIServer):
             super().__init__(app, sockets, True, None, dispatcher, _adjustments(rules, host, port, spare))
         except (OSError, ValueError) as error:
             words = getattr(error, "strerror", None) or error
-            raise OSError(f"{host}:{port}: {words}; choose another with --host, --port and --admin-port") from error
+            cure = "choose others with --host, --port and --admin-port, or with make serve PORT=18080 ADMIN_PORT=18081"
+            raise OSError(f"{host}:{port}: {words}; {cure}") from error
         self._next_sweep = 0.0
 
     def add_task(self, channel: Channel) -> None:
@@ -62,11 +63,8 @@ class Server(TcpWSGIServer):
         if now < self._next_sweep:
             return
         self._next_sweep = now + SWEEP_SECONDS
-        held = 0
         for channel in list(self.active_channels.values()):
             channel.sweep(now, self.rules.upload_timeout)
-            held += channel.request.body_bytes_received if channel.request is not None else 0
-        self.rules.gate.uploading_bytes = held
 
     def turn_away(self) -> None:
         """Have the system make no new connections; those that it has made are still taken in."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from serving.alone import open_service, set_up, silence
 from serving.engine import StartError
+from serving.entries import Named
 from serving.model import check_file
-from serving.models import Named
 from serving.optimize import convert, words
 from serving.optimize.samples import OptimizeError, Samples, find, record
 from serving.optimize.variants import Variant, Workshop

@@ -16,11 +16,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 from serving.bench.bodies import content_type
 from serving.engine import Engine
+from serving.entries import Named
 from serving.errors import BadInput, ServingError
 from serving.inputs import decode
 from serving.lifetime import Lifetime
 from serving.model import from_function
-from serving.models import Named
 from serving.own_code import in_words
 from serving.request import Request
 from serving.service import Service, routes_of
@@ -168,5 +168,5 @@ class _NoFetcher:
 
 def _request(service: Service, file: Path, query: dict[str, str]) -> Request:
     life = Lifetime(time.monotonic(), SECONDS)
-    payload = decode(content_type(file), file.read_bytes(), None, None, _NoFetcher(), life.deadline)
+    payload = decode(content_type(file), file.read_bytes(), _NoFetcher(), life)
     return Request("sample", life, payload, query, service.settings.max_image_pixels)

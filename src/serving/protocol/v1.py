@@ -18,6 +18,16 @@ from serving.tensors import Array, Arrays, ModelSpec, TensorSpec
 SIGNATURE = "serving_default"
 
 
+def status(name: str, version: str, ready: bool) -> dict[str, Any]:
+    """Return a model's status: of its versions as TensorFlow Serving tells it, and beside it what KServe's client reads.
+
+    Source of the latter: https://kserve.github.io/website, data plane, V1 protocol.
+    """
+    state = "AVAILABLE" if ready else "START"
+    versions = [{"version": version, "state": state, "status": {"error_code": "OK", "error_message": ""}}]
+    return {"name": name, "ready": ready, "model_version_status": versions}
+
+
 @dataclass(frozen=True)
 class PredictRequest:
     """A decoded request. rows: how many instances it has; None in the columnar format, which is answered as it asks."""

@@ -216,6 +216,7 @@ def _tensor(tensor: TensorSpec) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
 
 
-def server_metadata(name: str, version: str) -> dict[str, Any]:
-    """Return the server's metadata, with the extensions that it really has."""
-    return {"name": name, "version": version, "extensions": list(EXTENSIONS)}
+def server_metadata(name: str, version: str, digest: str = "") -> dict[str, Any]:
+    """Return the server's metadata, with the extensions that it really has. digest: of its image, "" where nobody knows it."""
+    own = {"digest": digest} if digest else {}
+    return {"name": name, "version": version, **own, "extensions": list(EXTENSIONS)}

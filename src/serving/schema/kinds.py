@@ -3,12 +3,16 @@
 Knows Python literals and how to say what is wrong with one. Knows no setting by name.
 """
 
+import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 SUFFIXES = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+LONGEST_NEAR = 100  # characters of a text of which is guessed what was meant
+ABOUT_A_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
 QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?")
 LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -26,11 +30,38 @@ class Kind:
     allowed: what may stand there, as the end of a sentence ("a whole number from 1 to 64").
     example: a literal that is allowed, as Python source.
     convert: takes a literal; returns the value as the setting's type; raises ValueError when it is not allowed.
+    near: takes a literal that is not allowed; yields what may have been meant, the most likely first.
     """
 
     allowed: str
     example: str
     convert: Callable[[Any], Any]
+    near: Callable[[Any], Iterator[Any]] = lambda value: iter(())
+
+
+def nearest_value(kind: Kind, value: Any) -> str:
+    """Return, as the end of a sentence, what a person who wrote a literal that is not allowed may have meant, or ""."""
+    if isinstance(value, str) and len(value) > LONGEST_NEAR:
+        return ""
+    with suppress(ValueError, SyntaxError):  # of what cannot be written out, or is no literal
+        near = next((meant for meant in kind.near(value) if _is_allowed(kind, meant)), None)
+        if near is not None:
+            return f"; did you mean {_literal(near)}?" if len(_literal(near)) <= LONGEST_NEAR else ""
+        if isinstance(value, str) and _is_allowed(kind, ast.literal_eval(value)):
+            return f"; drop the quotes: {value}"
+    return ""
+
+
+def _is_allowed(kind: Kind, value: Any) -> bool:
+    try:
+        kind.convert(value)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _literal(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value).replace("'", '"')
 
 
 def size_in_bytes(quantity: str) -> int:
@@ -75,7 +106,13 @@ def flag() -> Kind:
             raise ValueError
         return bool(value)
 
-    return Kind("True or False", "False", convert)
+    def near(value: Any) -> Iterator[bool]:
+        if isinstance(value, str) and value.lower() in ("true", "yes", "on", "1"):
+            yield True
+        if isinstance(value, str) and value.lower() in ("false", "no", "off", "0"):
+            yield False
+
+    return Kind("True or False", "False", convert, near)
 
 
 def choice(*names: str) -> Kind:
@@ -86,7 +123,10 @@ def choice(*names: str) -> Kind:
             raise ValueError
         return value
 
-    return Kind("one of " + ", ".join(f'"{name}"' for name in names), f'"{names[0]}"', convert)
+    def near(value: Any) -> Iterator[str]:
+        yield from (name for name in names if isinstance(value, str) and value.strip().lower() == name.lower())
+
+    return Kind("one of " + ", ".join(f'"{name}"' for name in names), f'"{names[0]}"', convert, near)
 
 
 def memory(low: str, high: str) -> Kind:
@@ -97,7 +137,12 @@ def memory(low: str, high: str) -> Kind:
             raise ValueError
         return value
 
-    return Kind(f'a quantity from "{low}" to "{high}", with Ki, Mi, Gi, k, M or G', f'"{low}"', convert)
+    def near(value: Any) -> Iterator[str]:
+        match = ABOUT_A_QUANTITY.fullmatch(str(value)) if isinstance(value, str | int | float) else None
+        units = ("Mi", "Gi") if match and not match[2] else (f"{match[2].upper()}i",) if match else ()
+        yield from (f"{match[1]}{unit}" for unit in units if match)
+
+    return Kind(f'a quantity from "{low}" to "{high}", with Ki, Mi, Gi, k, M or G', f'"{low}"', convert, near)
 
 
 def name(longest: int, reserved: tuple[str, ...]) -> Kind:
@@ -110,8 +155,15 @@ def name(longest: int, reserved: tuple[str, ...]) -> Kind:
             raise ValueError
         return value
 
+    def near(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            letters = re.sub("[^a-z0-9]+", "-", value[:LONGEST_NEAR].lower()).strip("-")
+            yield letters[:longest].rstrip("-")
+            yield f"my-{letters}"
+
     words = ", ".join(word + "*" if word.endswith("-") else word for word in reserved)
-    return Kind(f"lower-case letters, digits and -, from a letter, {longest} at most, none of {words}", '"demo"', convert)
+    form = f"lower-case letters, digits and -, from a letter, {longest} at most"
+    return Kind(f"{form}, and none of the reserved {words}", '"demo"', convert, near)
 
 
 def path() -> Kind:
@@ -124,7 +176,11 @@ def path() -> Kind:
             raise ValueError
         return value
 
-    return Kind("a path inside the service's folder, with / and no ..", '"model/model.onnx"', convert)
+    def near(value: Any) -> Iterator[str]:
+        if isinstance(value, str) and not value.startswith(("/", "\\")):
+            yield "/".join(part for part in value.replace("\\", "/").split("/") if part not in ("", "."))
+
+    return Kind("a path inside the service's folder, with / and no ..", '"model/model.onnx"', convert, near)
 
 
 def word() -> Kind:
@@ -148,7 +204,11 @@ def strings(pattern: re.Pattern[str], each: str, example: str) -> Kind:
             raise ValueError
         return tuple(value)
 
-    return Kind(f"a list of {each}, 64 at most", example, convert)
+    def near(value: Any) -> Iterator[list[str]]:
+        if isinstance(value, str):
+            yield [value]
+
+    return Kind(f"a list of {each}, 64 at most", example, convert, near)
 
 
 def labels() -> Kind:
@@ -164,7 +224,14 @@ def labels() -> Kind:
                 raise ValueError
         return dict(value)
 
-    return Kind("a table of node labels, 64 at most", '{"pool": "gpu"}', convert)
+    def near(value: Any) -> Iterator[dict[str, str]]:
+        if isinstance(value, dict):
+            yield {key: str(text).lower() if isinstance(text, bool) else str(text) for key, text in value.items()}
+        pairs = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
+        if pairs and all(isinstance(pair, str) and "=" in pair for pair in pairs):
+            yield dict(pair.split("=", 1) for pair in pairs)
+
+    return Kind("a table of node labels, 64 at most", '{"pool": "gpu"}', convert, near)
 
 
 def named(what: str, example: str) -> Kind:
@@ -190,6 +257,23 @@ def options() -> Kind:
         return dict(value)
 
     return Kind("a table from names to texts, numbers, True or False, 64 at most", '{"threshold": 0.5}', convert)
+
+
+def shares(above: float) -> Kind:
+    """A table from a model's name to the GiB that it gets, each above a bound."""
+
+    def convert(value: Any) -> dict[str, float]:
+        if not isinstance(value, dict) or len(value) > 64:
+            raise ValueError
+        for key in value:
+            if not isinstance(key, str) or not key.isprintable() or not 1 <= len(key) <= 200:
+                raise ValueError
+        gib = number(0, 1024)
+        if not all(share > above for share in value.values()):
+            raise ValueError
+        return {key: gib.convert(share) for key, share in value.items()}
+
+    return Kind(f"a table from a model's name to a number above {above:g}, 64 at most", '{"detector": 2}', convert)
 
 
 def shapes() -> Kind:

@@ -4,26 +4,50 @@ Knows how a file becomes Settings, and the one override rule: `<region>_<setting
 The regions' names are an argument. Does not know what the settings are for.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.schema.files import UnreadableError, text_of
+from serving.schema.kinds import nearest_value
+from serving.schema.nearest import Nearest
+from serving.schema.partial import judged, without
 from serving.schema.rules import RULES
 from serving.schema.settings import About, Settings, about
 from serving.schema.statements import Assignment, Mistake, assignments
 
 ABOUT = about()
+LARGEST_FILE = 64  # KiB
+UNKNOWN = "unknown"  # in the place of a name that is missing or wrong
+OTHER_NAMES = {  # what people write for a setting's name, and no likeness of letters finds
+    "gpu": "gpu_memory",
+    "gpus": "gpu_memory",
+    "gpu_mem": "gpu_memory",
+    "user": "username",
+    "name": "service_name",
+    "service": "service_name",
+    "model": "model_path",
+    "ram": "memory",
+    "mem": "memory",
+    "min_replicas": "replicas",
+    "batch_size": "max_batch_size",
+    "timeout": "timeout_second",
+    "port": "host_port",
+}
 ANY_REGION = re.compile(r"([a-z][a-z0-9]{1,9})_(.+)")
 
 
 class SchemaError(Exception):
-    """value.py cannot be used. mistakes: a line each, `value.py:7: what is wrong; what to do`."""
+    """value.py cannot be used.
 
-    def __init__(self, mistakes: Sequence[str]):
-        self.mistakes = tuple(mistakes)
+    mistakes: a line each, `value.py:7: what is wrong; what to do`.
+    rest: the file as far as it can be judged, None where it cannot be read at all.
+    """
+
+    def __init__(self, mistakes: Sequence[str], rest: "ValueFile | None" = None):
+        self.mistakes, self.rest = tuple(mistakes), rest
         super().__init__("\n".join(mistakes))
 
 
@@ -33,6 +57,7 @@ class ValueFile:
 
     settings: as they hold where no region says otherwise.
     overrides: region -> setting -> value, converted.
+    wrong: region, or "" for all -> settings whose value is wrong, and which stand at their default.
     lines: the file's own name of a setting ("hk_replicas") -> its line.
     warnings: a line each, in the form of a mistake.
     """
@@ -40,6 +65,7 @@ class ValueFile:
     file: str
     settings: Settings
     overrides: Mapping[str, Mapping[str, Any]]
+    wrong: Mapping[str, frozenset[str]]
     lines: Mapping[str, int]
     warnings: tuple[str, ...]
 
@@ -47,6 +73,11 @@ class ValueFile:
         """Return the settings as they hold in a region."""
         values = {name: getattr(self.settings, name) for name in ABOUT}
         return Settings(**{**values, **self.overrides.get(region, {})})
+
+    def judged_in(self, region: str = "") -> Settings:
+        """Return the settings as rules may judge them: asking for one that is wrong ends the rule (all_judged)."""
+        wrong = self.wrong.get("", frozenset()) - self.overrides.get(region, {}).keys()
+        return without(self.in_region(region), wrong | self.wrong.get(region, frozenset()))
 
     def place(self, setting: str, region: str = "") -> str:
         """Return where a setting is said, as `value.py:7`, or the file alone where it has its default."""
@@ -61,10 +92,11 @@ def load(path: Path, regions: Sequence[str] | None) -> ValueFile:
     Raises SchemaError with every mistake, a missing or unreadable file included.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
-        raise SchemaError([f"{path.name}: {reason}; a service's folder holds one, copy the root's"]) from None
+        text = text_of(path, LARGEST_FILE)
+    except UnreadableError as error:
+        raise SchemaError(
+            [f"{path.name}: {error} in {path.resolve().parent}; a service's folder holds one, copy the root's"]
+        ) from None
     return read(text, path.name, regions)
 
 
@@ -81,8 +113,11 @@ class _Reader:
 
     def __init__(self, file: str, regions: Sequence[str] | None):
         self.file, self.regions = file, regions
+        self.nearest = Nearest()
         self.values: dict[str, dict[str, Any]] = {"": {}}
         self.lines: dict[str, int] = {}
+        self.wrong: dict[str, set[str]] = {"": set()}
+        self.meant: list[str] = []  # the names that unknown ones may stand for
         self.mistakes: list[tuple[int, str]] = []
         self.warnings: list[tuple[int, str]] = []
         for region in regions or ():
@@ -92,8 +127,10 @@ class _Reader:
     def take(self, found: Assignment | Mistake) -> None:
         if isinstance(found, Mistake):
             self.mistakes.append((found.line, found.message + self._cure(found.missing)))
-            if found.missing:
-                self.lines.setdefault(found.missing, found.line)
+            name = found.missing or found.about
+            if name:
+                self.lines.setdefault(name, found.line)
+                self._doubt(name)
             return
         region, setting = self._split(found.name)
         if setting not in ABOUT:
@@ -101,6 +138,7 @@ class _Reader:
         elif found.name in self.lines:
             first = self.lines[found.name]
             self.mistakes.append((found.line, f"{found.name} is set on line {first} already; keep one of the two"))
+            self._doubt(found.name)
         else:
             self.lines[found.name] = found.line
             self._convert(found, region, ABOUT[setting])
@@ -111,12 +149,30 @@ class _Reader:
             if name not in self.lines:
                 example = ABOUT[name].kind.example
                 self.mistakes.append((0, f"{name} is missing; add a line such as {name} = {example}"))
-        if not self.mistakes:
-            self._agree()
+            if name not in base:
+                self._doubt(name)
+        for name in self.meant:
+            if name not in self.lines:
+                self._doubt(name)
+        self._agree()
+        value = self._value()
         if self.mistakes:
-            raise SchemaError(self._sentences(self.mistakes))
+            raise SchemaError(self._sentences(self.mistakes), value)
+        return value
+
+    def _value(self) -> ValueFile:
         overrides = {region: values for region, values in self.values.items() if region}
-        return ValueFile(self.file, Settings(**base), overrides, self.lines, tuple(self._sentences(self.warnings)))
+        wrong = {region: frozenset(names) for region, names in self.wrong.items()}
+        warnings = tuple(self._sentences(self.warnings))
+        return ValueFile(self.file, Settings(**self.values[""]), overrides, wrong, self.lines, warnings)
+
+    def _doubt(self, name: str) -> None:
+        """Give a setting its default, and keep what is wrong with it from being said of others too."""
+        region, setting = self._split(name)
+        if setting in ABOUT and not (region and ABOUT[setting].default is None):
+            default = ABOUT[setting].default
+            self.values.setdefault(region, {})[setting] = UNKNOWN if default is None else default
+            self.wrong.setdefault(region, set()).add(setting)
 
     def _convert(self, found: Assignment, region: str, setting: About) -> None:
         if region and setting.default is None:
@@ -127,19 +183,23 @@ class _Reader:
         except (ValueError, TypeError, OverflowError):
             unit = f" ({setting.unit})" if setting.unit else ""
             shown = _shown(found.value)
-            self.mistakes.append((found.line, f"{found.name} is {shown}, but must be {setting.kind.allowed}{unit}"))
+            words = (
+                f"{found.name} is {shown}, but must be {setting.kind.allowed}{unit}{nearest_value(setting.kind, found.value)}"
+            )
+            self.mistakes.append((found.line, words))
+            self._doubt(found.name)
             return
         if setting.old:
             self.warnings.append((found.line, f"{found.name}: {setting.old}"))
 
     def _agree(self) -> None:
         """Apply the rules to the settings of every region, and say each broken one once."""
-        seen = set()
-        for region, values in self.values.items():
-            settings = Settings(**{**self.values[""], **values})
-            for rule in RULES:
-                broken = rule(settings)
-                if broken and broken not in seen:
+        value, seen = self._value(), set()
+        for region in self.values:
+            settings = value.judged_in(region)
+            for broken in filter(None, (judged(rule, settings) for rule in RULES)):
+                self.wrong.setdefault(region, set()).update(broken[0])
+                if broken not in seen:
                     seen.add(broken)
                     lines = [self.lines.get(f"{region}_{name}") or self.lines.get(name) or 0 for name in broken[0]]
                     self.mistakes.append((max(lines), broken[1]))
@@ -155,9 +215,21 @@ class _Reader:
         return region, name.removeprefix(region + "_") if region else name
 
     def _nearest(self, name: str) -> str:
-        known = [*ABOUT, *(f"{r}_{setting}" for r in self.regions or () for setting in ABOUT)]
-        near = difflib.get_close_matches(name, known, 1)
-        return f"; did you mean {near[0]!r}?" if near else "; `monopod settings` lists them"
+        region, setting = self._split(name)
+        other = ANY_REGION.fullmatch(name)
+        if setting in OTHER_NAMES:
+            near = f"{region}_" * bool(region) + OTHER_NAMES[setting]
+            unit = ABOUT[OTHER_NAMES[setting]].unit
+            words = f"; did you mean {near!r}{f' ({unit})' if unit else ''}?"
+        elif other and other[2] in ABOUT and self.regions is not None:
+            near = ""
+            words = f", for {other[1]} is no region: name one of {', '.join(self.regions) or 'none'}, or set {other[2]} for all"
+        else:
+            known = [*ABOUT, *(f"{r}_{setting}" for r in self.regions or () for setting in ABOUT)]
+            near = self.nearest.to(name, known)
+            words = f"; did you mean {near!r}?" if near else "; `monopod settings` lists them"
+        self.meant += [near] if near else []
+        return words
 
     def _cure(self, missing: str) -> str:
         setting = ABOUT.get(self._split(missing)[1]) if missing else None

@@ -10,7 +10,8 @@ from serving.schema import kinds
 from serving.schema.kinds import Kind
 
 REQUIRED: Any = object()
-RESERVED_USERS = ("grey", "ab-test", "gateway", "default", "kube-", "istio-")
+RESERVED_USERS = ("grey", "ab-test", "gateway", "logs", "monitoring", "keda", "default", "kube-", "istio-")
+SESSION_GIB = 0.5  # of a session's share of a GPU, what the CUDA context, cuDNN and cuBLAS take beside its arena
 RESERVED_SERVICES = ("ping", "v1", "v2", "grey", "ab-test")
 
 
@@ -53,6 +54,18 @@ class Settings:
     )
     gpu_memory: float = setting(
         0.0, kinds.number(0, 1024), "Memory of one GPU that a pod asks for. 0 asks for no GPU.", unit="GiB of one GPU"
+    )
+    model_gpu_memory: dict[str, float] = setting(
+        {},
+        kinds.shares(SESSION_GIB),
+        "Of gpu_memory, the shares of models that setup() loads, by their names. model_path's model has what is left.",
+        unit="GiB",
+    )
+    on_demand_gpu_memory: float = setting(
+        0.0,
+        kinds.number(0, 1024),
+        "Of gpu_memory, what models loaded on first use share; over it the least recently used is unloaded.",
+        unit="GiB",
     )
     ins_num_per_gpu: int = setting(
         1,
@@ -106,7 +119,7 @@ class Settings:
     model_memory: str = setting(
         "64Ti",
         kinds.memory("1Mi", "64Ti"),
-        "Memory that models loaded on first use may take together; over it the least recently used is unloaded.",
+        "Memory of the pod that models loaded on first use may take together; over it the least recently used is unloaded.",
     )
     init_delay_second: int = setting(30, kinds.whole(1, 7200), "Time the model may take to load.", unit="s")
     stuck_after_second: int = setting(

@@ -4,15 +4,19 @@ Knows syntax, and parses without ever executing. Does not know settings.
 """
 
 import ast
+import bisect
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 LONGEST_STATEMENT = 200  # lines: bounds the search for the end of a bracket that is never closed
-MOST_TRIES = 4_000  # in one file, or thousands of open brackets would take hours
-LARGEST_FILE = 256 * 1024  # characters
+MOST_TRIED = 500_000  # characters parsed in search of ends in one file, about a second; open brackets would take minutes
+MAY_END = re.compile(r"[)\]}]|\"\"\"|'''|^\s")  # the last line of a statement of several, which else ends after a backslash
 NO_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(#.*)?")
+INNER_LINE = re.compile(r" \(detected at line \d+\)$")  # counted from the statement's beginning, not the file's
+SOME_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)")
+PYTHONS_OWN = {"true": "True", "yes": "True", "on": "True", "false": "False", "no": "False", "off": "False"}
 
 
 @dataclass(frozen=True)
@@ -26,18 +30,19 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Mistake:
-    """Something that may not stand in the file. missing names the setting whose value is left out."""
+    """Something that may not stand in the file.
+
+    missing: the setting whose value is to be told about. about: the setting that it is about, where the message says all.
+    """
 
     line: int
     message: str
     missing: str = ""
+    about: str = ""
 
 
 def assignments(text: str) -> Iterator[Assignment | Mistake]:
     """Yield every assignment of a literal, and a mistake for everything else that is not a comment or a docstring."""
-    if len(text) > LARGEST_FILE:
-        yield Mistake(1, f"the file has {len(text)} characters, at most {LARGEST_FILE} are read")
-        return
     for found in _statements(text):
         if isinstance(found, Mistake):
             yield found
@@ -52,9 +57,11 @@ def _parse(text: str) -> list[ast.stmt] | str:
             warnings.simplefilter("ignore")  # of "\d" in a text, which is told once more for every try
             return ast.parse(text).body
     except SyntaxError as error:
-        return error.msg
-    except (ValueError, RecursionError, MemoryError) as error:  # null bytes; nesting past the parser's limits
-        return str(error) or "nested too deeply"
+        return "a number of thousands of digits" if "set_int_max_str_digits" in error.msg else INNER_LINE.sub("", error.msg)
+    except ValueError as error:  # null bytes
+        return str(error)
+    except (RecursionError, MemoryError):
+        return "nested too deeply"
 
 
 def _statements(text: str) -> Iterator[ast.stmt | Mistake]:
@@ -63,9 +70,11 @@ def _statements(text: str) -> Iterator[ast.stmt | Mistake]:
         yield from whole
         return
     lines = re.split(r"\r\n|\r|\n", text)
-    start, tries = 0, iter(range(MOST_TRIES))
+    ends = [number for number, line in enumerate(lines) if MAY_END.search(line) or lines[number - 1].endswith("\\")]
+    start, left = 0, MOST_TRIED
     while start < len(lines):
-        size, found = _statement_at(lines, start, tries)
+        later = ends[bisect.bisect(ends, start) : bisect.bisect(ends, start + LONGEST_STATEMENT)]
+        size, found, left = _statement_at(lines, start, later, left)
         if isinstance(found, Mistake):
             yield found
         else:
@@ -75,24 +84,36 @@ def _statements(text: str) -> Iterator[ast.stmt | Mistake]:
         start += size
 
 
-def _statement_at(lines: list[str], start: int, tries: Iterator[int]) -> tuple[int, list[ast.stmt] | Mistake]:
-    """Return how many lines the statement at `start` takes, and what it is. Each look at further lines uses up a try."""
+def _statement_at(lines: list[str], start: int, ends: list[int], left: int) -> tuple[int, list[ast.stmt] | Mistake, int]:
+    """Return how many lines the statement at `start` takes, what it is, and what is left of the characters that may be tried.
+
+    ends: the lines that may be its last, where it has several. left: as it is before.
+    """
     first = _parse(lines[start])
     if isinstance(first, list):
-        return 1, first
+        return 1, first, left
     without_value = NO_VALUE.fullmatch(lines[start])
     if without_value:
-        return 1, Mistake(start + 1, f"{without_value[1]} has no value", without_value[1])
-    for end, _ in zip(range(start + 2, min(start + LONGEST_STATEMENT, len(lines)) + 1), tries, strict=False):
-        if isinstance(found := _parse("\n".join(lines[start:end])), list):
-            return end - start, found
-    return 1, Mistake(start + 1, f"not Python: {first}; write one setting a line, as name = value")
+        return 1, Mistake(start + 1, f"{without_value[1]} has no value", without_value[1]), left
+    for end in ends:
+        text = "\n".join(lines[start : end + 1])
+        if len(text) > left:
+            break
+        left -= len(text)
+        if isinstance(found := _parse(text), list):
+            return end + 1 - start, found, left
+    named = SOME_VALUE.match(lines[start])
+    words = f"not Python: {first}; write one setting a line, as name = value"
+    return 1, Mistake(start + 1, words, named[1] if named else ""), left
 
 
 def _assignment(node: ast.stmt) -> Assignment | Mistake:
     if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
         return Mistake(node.lineno, "only lines of the form name = value may stand here: the file is read, never run")
     name = node.targets[0].id
+    own = PYTHONS_OWN.get(node.value.id.lower()) if isinstance(node.value, ast.Name) else None
+    if own:
+        return Mistake(node.lineno, f"{name} is {ast.unparse(node.value)}, which Python writes {own}: {name} = {own}", "", name)
     try:
         return Assignment(name, ast.literal_eval(node.value), node.lineno)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):

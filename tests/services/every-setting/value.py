@@ -8,6 +8,7 @@ hk_cpu = 1.5
 cpu_limit = 4
 memory = "6Gi"
 gpu_memory = 4.5
+model_gpu_memory = {"detector": 1, "embedder": 0.75}
 ins_num_per_gpu = 2
 replicas = 2
 na_replicas = 3
@@ -29,6 +30,7 @@ max_batch_size = 16
 max_queue_delay_ms = 2.5
 warmup_shapes = {"x": [4]}
 model_memory = "2Gi"
+on_demand_gpu_memory = 1.25
 init_delay_second = 120
 stuck_after_second = 90
 

@@ -221,3 +221,4 @@ def test_metadata_says_what_the_model_and_the_server_have() -> None:
         }
     )
     assert v2.server_metadata("demo", "0.1") == {"name": "demo", "version": "0.1", "extensions": ["binary_tensor_data"]}
+    assert v2.server_metadata("demo", "0.1", "sha256:0a")["digest"] == "sha256:0a"

@@ -31,6 +31,7 @@ EVERY_KIND = {
     "word": kinds.word(),
     "strings": kinds.strings(kinds.HOST, "hosts", '["img.example.com"]'),
     "labels": kinds.labels(),
+    "shares": kinds.shares(0.5),
     "shapes": kinds.shapes(),
 }
 
@@ -186,6 +187,19 @@ def test_labels_are_kept_as_they_are() -> None:
 )
 def test_what_is_no_label_is_refused(value: Any) -> None:
     assert not takes(kinds.labels(), value)
+
+
+def test_shares_become_floats() -> None:
+    assert kinds.shares(0.5).convert({"detector": 2, "a b": 0.75}) == {"detector": 2.0, "a b": 0.75}
+    assert type(kinds.shares(0.5).convert({"detector": 2})["detector"]) is float
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"a": 0.5}, {"a": -1}, {"a": "2"}, {"a": True}, {"a": 1025}, {"a": NOT_A_NUMBER}, {"": 1}, {1: 1}, {"a\n": 1}, [2], 2],
+)
+def test_what_is_no_share_is_refused(value: Any) -> None:
+    assert not takes(kinds.shares(0.5), value)
 
 
 def test_shapes_become_tuples() -> None:

@@ -8,6 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving.schema import SchemaError, ValueFile, load, read
+from serving.schema.partial import WrongSettingError
+from serving.schema.reader import OTHER_NAMES
 from serving.schema.settings import about
 
 NAMES = 'service_name = "demo"\nusername = "like"\n'
@@ -46,7 +48,9 @@ def test_every_setting_but_the_names_can_be_overridden() -> None:
 
 def test_where_regions_are_not_known_any_short_word_may_be_one() -> None:
     assert reading("tokyo_replicas = 4\n", None).in_region("tokyo").replicas == 4
-    assert mistakes("tokyo_replicas = 4\n")[0].startswith("value.py:3: no setting 'tokyo_replicas'; did you mean")
+    assert mistakes("tokyo_replicas = 4\n") == [
+        "value.py:3: no setting 'tokyo_replicas', for tokyo is no region: name one of hk, eu, na, or set replicas for all"
+    ]
     assert mistakes("tokyo_replicass = 4\n", None)[0].startswith("value.py:3: no setting 'tokyo_replicass'")
 
 
@@ -60,6 +64,90 @@ def test_the_nearest_name_is_offered() -> None:
     assert mistakes("hk_replica = 2") == ["value.py:3: no setting 'hk_replica'; did you mean 'hk_replicas'?"]
     assert mistakes("memoy = '2Gi'") == ["value.py:3: no setting 'memoy'; did you mean 'memory'?"]
     assert mistakes("zzzzzz = 2") == ["value.py:3: no setting 'zzzzzz'; `monopod settings` lists them"]
+
+
+@pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        ("gpu = 1", "'gpu_memory' (GiB of one GPU)"),
+        ("hk_gpu = 1", "'hk_gpu_memory' (GiB of one GPU)"),
+        ("user = 'x'", "'username'"),
+        ("min_replicas = 2", "'replicas' (pods)"),
+    ],
+)
+def test_a_name_that_people_write_for_a_setting_finds_it(line: str, near: str) -> None:
+    assert mistakes(line) == [f"value.py:3: no setting {line.split()[0]!r}; did you mean {near}?"]
+
+
+def test_every_other_name_is_the_name_of_no_setting_and_leads_to_one() -> None:
+    assert not OTHER_NAMES.keys() & about().keys()
+    assert set(OTHER_NAMES.values()) <= about().keys()
+
+
+@pytest.mark.parametrize(
+    ("line", "cure"),
+    [
+        ('cpu = "2"', "; drop the quotes: 2"),
+        ('use_srv = "True"', "; did you mean True?"),
+        ("use_srv = true", "use_srv is true, which Python writes True: use_srv = True"),
+        ('memory = "512"', '; did you mean "512Mi"?'),
+        ('memory = "4"', '; did you mean "4Gi"?'),
+        ('memory = "4GB"', '; did you mean "4Gi"?'),
+        ("memory = 4", '; did you mean "4Gi"?'),
+        ("replicas = 4 pods", "it must be a whole number from 0 to 1000: write replicas = 1 or delete the line"),
+        ('tolerations = "gpu"', '; did you mean ["gpu"]?'),
+        ('node_labels = ["pool=gpu"]', '; did you mean {"pool": "gpu"}?'),
+        ('node_labels = {"gpu": True}', '; did you mean {"gpu": "true"}?'),
+        ('provider = "CUDA"', '; did you mean "cuda"?'),
+        ('model_path = "./model/m.onnx"', '; did you mean "model/m.onnx"?'),
+        ('model_path = "model\\\\m.onnx"', '; did you mean "model/m.onnx"?'),
+    ],
+)
+def test_a_value_that_is_not_allowed_comes_with_the_nearest_that_is(line: str, cure: str) -> None:
+    (mistake,) = mistakes(line)
+    assert mistake.endswith(cure)
+    assert mistake.startswith("value.py:3: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("grey", "my-grey"), ("kube-x", "my-kube-x"), ("Like_Team", "like-team"), ("keda", "my-keda")]
+)
+def test_a_name_that_may_not_be_is_told_which_are_reserved_and_a_near_one(name: str, near: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        read(f'service_name = "demo"\nusername = "{name}"\n', "value.py", REGIONS)
+    (mistake,) = caught.value.mistakes
+    assert "none of the reserved grey, ab-test, gateway, logs, monitoring, keda, default, kube-*, istio-*" in mistake
+    assert mistake.endswith(f'; did you mean "{near}"?')
+
+
+def test_what_cannot_be_guessed_is_not_guessed() -> None:
+    for line in (
+        "cpu = 'two'",
+        "memory = 'much'",
+        "cpu = 0x" + "f" * 5000,
+        "tolerations = " + repr("x" * 500),
+        "memory = True",
+    ):
+        (mistake,) = mistakes(line)
+        assert "did you mean" not in mistake
+        assert "quotes" not in mistake
+
+
+def test_what_is_wrong_stands_at_its_default_and_may_not_be_judged() -> None:
+    with pytest.raises(SchemaError) as caught:
+        reading('cpu = "little"\nhk_cpu = 3\neu_memory = "much"\nreplicas = 4\n')
+    rest = caught.value.rest
+    assert rest
+    assert (rest.in_region("hk").cpu, rest.in_region("eu").cpu, rest.in_region("eu").memory) == (3.0, 1.0, "2Gi")
+    assert (rest.judged_in("hk").cpu, rest.judged_in("na").memory, rest.judged_in("eu").replicas) == (3.0, "2Gi", 4)
+    for region, setting in (("eu", "cpu"), ("eu", "memory"), ("", "cpu")):
+        with pytest.raises(WrongSettingError):
+            getattr(rest.judged_in(region), setting)
+
+
+def test_a_rule_between_settings_is_judged_beside_other_mistakes() -> None:
+    found = mistakes('fp16 = True\ncpu = "little"\ncpu_limit = 0.5\n')
+    assert [line.partition(": ")[0] for line in found] == ["value.py:3", "value.py:4"]
 
 
 def test_all_mistakes_come_at_once_in_the_order_of_lines() -> None:
@@ -129,10 +217,42 @@ def test_a_region_may_not_begin_a_setting() -> None:
             "max_replicas = 4\nhk_replicas = 6\n",
             "value.py:4: max_replicas is 4 and replicas 6: make max_replicas at least replicas, or 0 for no scaling",
         ),
+        (
+            'gpu_memory = 4\nmodel_gpu_memory = {"a": 2, "b": 1.5}\non_demand_gpu_memory = 1\n',
+            "value.py:5: gpu_memory is 4 GiB, and its shares take 4.5 (a 2, b 1.5, models loaded on first use 1): lower them,"
+            " or set gpu_memory = 4.5 or more",
+        ),
+        (
+            'model_path = "m.onnx"\ngpu_memory = 4\nhk_gpu_memory = 2.5\nmodel_gpu_memory = {"a": 2}\n',
+            "value.py:6: gpu_memory is 2.5 GiB, and its shares take 2 (a 2), which leaves model_path's model 0.5, and it needs"
+            " more than 0.5: lower them, or set gpu_memory = 3 or more",
+        ),
+        (
+            'model_path = "m.onnx"\ngpu_memory = 8\nmodel_gpu_memory = {"demo": 2}\n',
+            "value.py:5: model_gpu_memory names 'demo', which is model_path's model and has what the others leave: take it out",
+        ),
+        (
+            "gpu_memory = 8\non_demand_gpu_memory = 0.5\n",
+            "value.py:4: on_demand_gpu_memory is 0.5, and a session takes 0.5 GiB beside its arena: set more than 0.5, or 0"
+            " where no model is loaded on first use",
+        ),
     ],
 )
 def test_settings_must_agree_with_one_another(lines: str, words: str) -> None:
     assert mistakes(lines) == [words]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'gpu_memory = 4\nmodel_gpu_memory = {"a": 2, "b": 2}\n',
+        'gpu_memory = 0.3\nmodel_path = "m.onnx"\n',
+        'gpu_memory = 4\nhk_gpu_memory = 0\nmodel_gpu_memory = {"a": 2}\non_demand_gpu_memory = 2\n',
+        'gpu_memory = 4\nhk_gpu_memory = 2\nmodel_gpu_memory = {"a": 3}\nhk_model_gpu_memory = {"a": 1.5}\n',
+    ],
+)
+def test_shares_that_fit_are_taken_in_every_region(lines: str) -> None:
+    assert reading(lines).warnings == ()
 
 
 def test_a_rule_that_every_region_breaks_is_told_once() -> None:
@@ -176,7 +296,7 @@ def test_a_file_that_cannot_be_read_is_a_mistake_too(tmp_path: Path, content: by
         (tmp_path / "value.py").write_bytes(content)
     with pytest.raises(SchemaError) as caught:
         load(tmp_path / "value.py", None)
-    assert caught.value.mistakes == (f"value.py: {words}; a service's folder holds one, copy the root's",)
+    assert caught.value.mistakes == (f"value.py: {words} in {tmp_path}; a service's folder holds one, copy the root's",)
 
 
 def test_a_folder_in_its_place_is_a_mistake(tmp_path: Path) -> None:

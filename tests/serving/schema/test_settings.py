@@ -15,6 +15,8 @@ DEFAULTS: dict[str, Any] = {
     "cpu_limit": 0.0,
     "memory": "2Gi",
     "gpu_memory": 0.0,
+    "model_gpu_memory": {},
+    "on_demand_gpu_memory": 0.0,
     "ins_num_per_gpu": 1,
     "replicas": 1,
     "ab_replicas": 1,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.schema.statements import LARGEST_FILE, Assignment, Mistake, assignments
+from serving.schema.statements import Assignment, Mistake, assignments
 
 
 def found(text: str) -> list[Assignment | Mistake]:
@@ -49,6 +49,12 @@ def test_a_line_that_is_not_python_hides_no_other() -> None:
         Assignment("e", 5, 9),
     ]
     assert messages(text)[0] == (2, "not Python: invalid syntax; write one setting a line, as name = value")
+
+
+def test_an_open_text_is_told_without_the_line_that_python_counts_from_the_statement() -> None:
+    assert messages('a = 1\nb = "4Gi\n') == [
+        (2, "not Python: unterminated string literal; write one setting a line, as name = value")
+    ]
 
 
 def test_an_open_bracket_does_not_hide_the_rest() -> None:
@@ -128,13 +134,6 @@ def test_thousands_of_broken_lines_are_read_in_seconds(line: str) -> None:
     began = time.monotonic()
     assert len(found(f"{line}\n" * 3000)) > 10
     assert time.monotonic() - began < 15
-
-
-def test_a_file_too_large_is_not_read_at_all() -> None:
-    assert messages("#" * (LARGEST_FILE + 1)) == [
-        (1, f"the file has {LARGEST_FILE + 1} characters, at most {LARGEST_FILE} are read")
-    ]
-    assert messages("#" * LARGEST_FILE) == []
 
 
 def test_an_odd_escape_warns_nobody(recwarn: pytest.WarningsRecorder) -> None:

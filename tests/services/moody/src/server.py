@@ -1,4 +1,4 @@
-"""The digits, in a pod that is slow, or resets its connections, while a file is there: for tests of what a gateway does."""
+"""The digits, in a pod that is slow, resets its connections, or dies, as a file says: for tests of what a gateway does."""
 
 import contextlib
 import ctypes
@@ -11,7 +11,7 @@ from pathlib import Path
 from serving.service import Request, Service
 from serving.tensors import Arrays
 
-SLOW, RESETTING = Path("/tmp/slow"), Path("/tmp/resetting")
+SLOW, RESETTING, DYING = Path("/tmp/slow"), Path("/tmp/resetting"), Path("/tmp/dying")
 DATA_PORT = 8080
 UNSPECIFIED = bytes(16)  # an address of no family: connecting to it ends a TCP connection with a reset (connect(2))
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -19,7 +19,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 class Moody(Service):
     def setup(self) -> None:
-        threading.Thread(target=reset_while_told, daemon=True).start()
+        threading.Thread(target=do_as_told, daemon=True).start()
 
     def preprocess(self, request: Request) -> Arrays:
         if SLOW.exists():
@@ -27,9 +27,12 @@ class Moody(Service):
         return super().preprocess(request)
 
 
-def reset_while_told() -> None:
-    """Reset each connection of a client as soon as it is seen, while the file is there. Ends with the process."""
+def do_as_told() -> None:
+    """Reset each connection of a client as soon as it is seen, while the file is there; or die. Ends with the process."""
     while True:
+        if DYING.exists():
+            DYING.unlink()  # it outlives the container, which is started again
+            os._exit(1)
         if RESETTING.exists():
             for number in map(int, os.listdir("/proc/self/fd")):
                 with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """A model that sleeps, for tests of queues, deadlines and drains."""
 
 import os
+import threading
 import time
 
 import numpy as np
@@ -18,6 +19,8 @@ class Slow(Service):
     def setup(self) -> None:
         time.sleep(float(os.environ.get("SETUP_SECONDS", 0)))
         self.rows = 0
+        self.naps: set[str] = set()
+        self.woken = threading.Event()
         self.models.add("slow", self.work, SECONDS, SLEPT)
         self.models.add("other", lambda arrays: {"slept": arrays["seconds"]}, SECONDS, SLEPT, instances=1)
 
@@ -33,6 +36,24 @@ class Slow(Service):
     def count(self, request: Request) -> int:
         """Rows that the model was given."""
         return self.rows
+
+    @route("/nap", "GET")
+    def nap(self, request: Request) -> None:
+        """Waits without a model, until somebody wakes it."""
+        self.naps.add(request.id)
+        woken = self.woken.wait(request.life.left())
+        self.naps.discard(request.id)
+        assert woken
+
+    @route("/naps")
+    def count_naps(self, request: Request) -> int:
+        """Naps that have begun and not ended."""
+        return len(self.naps)
+
+    @route("/wake")
+    def wake(self, request: Request) -> None:
+        """Ends all naps, and those that are still to begin."""
+        self.woken.set()
 
     @route("/crash")
     def crash(self, request: Request) -> None:
