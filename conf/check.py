@@ -12,13 +12,13 @@ from conf.clusters import Regions
 from conf.files import ModelFiles, model_files
 from conf.images import Image, image
 from conf.placement import monthly_price
-from conf.plan import TRACKS, Plan, default_image, plan
+from conf.plan import NAMESPACES, TRACKS, Plan, default_image, plan
 from conf.policy import fit, model, neighbours, objects, traffic
 from conf.policy.case import Broken, Case, Rule
 from conf.policy.neighbours import Neighbour
 from conf.templates import render
 from conf.yamls import documents
-from serving.schema import SchemaError, ValueFile, load
+from serving.schema import SchemaError, ValueFile, all_judged, judged, load
 
 CASE_RULES: tuple[Rule, ...] = (*fit.RULES, *model.RULES, *traffic.RULES)
 
@@ -58,24 +58,31 @@ class Service:
 
 def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service | None, list[str]]:
     """Read a service's folder; no service where there is a mistake. image_name: "" for what a build will be called."""
+    found, mistakes = read_partly(service, regions, image_name)
+    return (None if mistakes else found), mistakes
+
+
+def read_partly(service: Path, regions: Regions, image_name: str = "") -> tuple[Service | None, list[str]]:
+    """Read a service's folder in spite of mistakes, as far as it goes; no service where value.py cannot be read at all."""
     mistakes: list[str] = []
-    value: ValueFile | None = None
     own: tuple[alerts.Alert, ...] = ()
+    value: ValueFile | None
     try:
         value = load(service / "value.py", tuple(regions.regions))
     except SchemaError as error:
         mistakes.extend(error.mistakes)
+        value = error.rest
     try:
         own = alerts.load(service)
     except alerts.AlertsError as error:
         mistakes.extend(error.mistakes)
     try:
-        named = image(image_name or (default_image(value.settings, regions) if value else "x:x"))
+        default = default_image(value.settings, regions) if value else "x:x"
+        named = image(image_name or default)
     except ValueError:
         mistakes.append(f"--image: {image_name!r} is no image's name; write one as registry.example.com/like/demo:1.0")
-    if mistakes or value is None:
-        return None, mistakes
-    return Service(value, named, own), []
+        named = image(default)
+    return (Service(value, named, own) if value else None), mistakes
 
 
 def check(
@@ -85,29 +92,35 @@ def check(
     image_name: str = "",
     others: Sequence[Neighbour] = (),
 ) -> Report:
-    """Judge a service. others: services of the same clusters."""
-    found, mistakes = read(service, regions, image_name)
+    """Judge a service: in spite of what is wrong, all that does not depend on it. others: services of the same clusters."""
+    found, mistakes = read_partly(service, regions, image_name)
     report = Report(mistakes)
     if found is None:
         return report
+    is_whole = not mistakes
     report.warnings.extend(found.value.warnings)
-    report.warnings.extend(alerts.strangers(found.alerts, found.value.settings.service_name))
-    cases = [case for track in tracks for case in _cases(service, found, regions, track)]
-    broken = [(case, item) for case in cases for rule in CASE_RULES for item in rule(case)]
-    _say(report, broken)
+    report.warnings.extend(judged(_strange_alerts, found) or ())
+    models: dict[str, ModelFiles] = {}  # by path: tracks and regions share them
+    cases = [case for track in tracks for case in _cases(service, found, regions, track, models)]
+    _say(report, [(case, item) for case in cases for rule in CASE_RULES for item in all_judged(rule(case))])
     for rule in neighbours.RULES:
-        _say(report, ((None, item) for item in rule(found.value, others, regions)), found.value)
+        _say(report, [(None, item) for item in all_judged(rule(found.value, others, regions))], found.value)
     if "prod" in tracks and not any(case.is_prod for case in cases):
         report.mistakes.append(
             f"{found.value.place('replicas')}: replicas is 0 in every region, so nothing would run; set it in one"
         )
-    for case in cases:
+    for case in cases if is_whole else ():
         report.rows.append(_row(case))
         text = render(case.plan)
         report.rendered.append((case.plan, text))
         report.mistakes.extend(f"templates ({case.plan.region}, {case.plan.track}): {words}" for words in _objections(text))
     report.mistakes.sort(key=_place)
     return report
+
+
+def _strange_alerts(found: Service) -> list[str]:
+    own = found.value.judged_in()
+    return alerts.strangers(found.alerts, own.service_name, (own.username, *NAMESPACES.values()))
 
 
 def _place(mistake: str) -> tuple[str, int]:
@@ -117,11 +130,10 @@ def _place(mistake: str) -> tuple[str, int]:
     return file, int(line) if line.isdigit() else 0
 
 
-def _cases(service: Path, found: Service, regions: Regions, track: str) -> Iterator[Case]:
-    models: dict[str, ModelFiles] = {}
+def _cases(service: Path, found: Service, regions: Regions, track: str, models: dict[str, ModelFiles]) -> Iterator[Case]:
     for each in plan(found.value, regions, track, found.image, found.alerts):
-        settings = found.value.in_region(each.region)
-        path = settings.model_path
+        settings = found.value.judged_in(each.region)
+        path = found.value.in_region(each.region).model_path
         models[path] = models.get(path) or model_files(service, path)
         yield Case(found.value, settings, regions, regions.regions[each.region], found.image, models[path], each)
 

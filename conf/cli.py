@@ -1,24 +1,27 @@
-"""What the commands print that ask no cluster: settings, check, render.
+"""Commands that ask no cluster, as they print: settings, check, render, gateway.
 
 Knows how results look to a person and to a program. Does not know how a command line is parsed: monopod.py does.
 """
 
 import json
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from conf import manual
 from conf.check import Report, Service, check, read
 from conf.clusters import Regions
+from conf.gateways import buffer_limit, gateway_plan
+from conf.images import image
 from conf.mistakes import mistaken
 from conf.plan import TRACKS, Plan, plan
 from conf.policy.neighbours import Neighbour, neighbours
 from conf.regions import RegionsError, load
-from conf.sizes import money
+from conf.registry import RegistryError, resolved
+from conf.sizes import binary, money
 from conf.tables import table
-from conf.templates import render
+from conf.templates import render, render_gateway, write
 from conf.yamls import documents
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +60,17 @@ def render_command(arguments: Namespace) -> int:
     found = planned(arguments, TRACKS if arguments.output else ("prod",))
     if found is None:
         return 1
-    return _write(found.plans, arguments.output) if arguments.output else _print(found.plans, arguments.json)
+    plans = found.plans
+    if arguments.image:
+        try:
+            named = image(resolved(arguments.image, found.regions))
+        except RegistryError as error:
+            return mistaken(arguments, [str(error)])
+        plans = _plans(arguments, replace(found.service, image=named), found.regions, {each.track: None for each in plans})
+    if not arguments.output:
+        return _print(plans, arguments.json)
+    print(*write(plans, arguments.output), sep="\n")
+    return 0
 
 
 def _print(plans: list[Plan], as_json: bool) -> int:
@@ -69,13 +82,27 @@ def _print(plans: list[Plan], as_json: bool) -> int:
     return 0
 
 
-def _write(plans: list[Plan], folder: Path) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
-    for each in plans:
-        path = folder / f"{each.region}-{each.track}.yaml"
-        path.write_text(render(each), encoding="utf-8")
-        print(path)
+def gateway_command(arguments: Namespace) -> int:
+    regions = load_regions(arguments)
+    if regions is None:
+        return 1
+    region = regions.regions.get(arguments.region)
+    if region is None:
+        return mistaken(arguments, [_no_region(arguments.region, regions)])
+    planned = gateway_plan(region)
+    if planned is None:
+        own = binary(buffer_limit(region))
+        words = (
+            f"{regions.place(f'regions.{region.name}.gateway')}: gateway has no buffer_limit, so the proxies' own counts, {own}"
+        )
+        return mistaken(arguments, [f"{words}; add buffer_limit: 16Mi, or as much as the largest max_body of the services"])
+    text = render_gateway(planned)
+    print(json.dumps(documents(text), indent=2) + "\n" if arguments.json else text, end="")
     return 0
+
+
+def _no_region(name: str, regions: Regions) -> str:
+    return f"--region: no region {name!r}; name one of {', '.join(regions.regions)}"
 
 
 def load_regions(arguments: Namespace) -> Regions | None:
@@ -103,20 +130,24 @@ def planned(arguments: Namespace, tracks: Sequence[str]) -> Planned | None:
     if regions is None:
         return None
     if arguments.region and arguments.region not in regions.regions:
-        mistaken(arguments, [f"--region: no region {arguments.region!r}; name one of {', '.join(regions.regions)}"])
+        mistaken(arguments, [_no_region(arguments.region, regions)])
         return None
     service, mistakes = read(arguments.service, regions, arguments.image)
     if service is None:
         mistaken(arguments, mistakes)
         return None
     chosen = (arguments.track,) if arguments.track else tracks
-    every = (each for track in chosen for each in plan(service.value, regions, track, service.image, service.alerts))
-    plans = [each for each in every if arguments.region in ("", each.region)]
+    plans = _plans(arguments, service, regions, chosen)
     if not plans:
         where = arguments.region or "any region"
         mistaken(arguments, [f"{', '.join(chosen)} does not run in {where}: see `monopod check` for what runs where"])
         return None
     return Planned(regions, service, plans)
+
+
+def _plans(arguments: Namespace, service: Service, regions: Regions, tracks: Iterable[str]) -> list[Plan]:
+    every = (each for track in tracks for each in plan(service.value, regions, track, service.image, service.alerts))
+    return [each for each in every if arguments.region in ("", each.region)]
 
 
 def _as_json(report: Report, regions: Regions) -> str:
@@ -148,11 +179,11 @@ def _paragraphs(report: Report, regions: Regions) -> Iterator[str]:
             row.memory,
             f"{row.gpu_memory:g}",
             ", ".join(row.answers),
-            money(row.price or 0, regions.currency),
+            "-" if row.price is None else money(row.price, regions.currency),
         )
         for row in report.rows
     ]
     yield table(HEAD, rows, NUMBERS)
-    total = sum(row.price or 0 for row in report.rows if row.track == "prod")
+    total = sum(row.price for row in report.rows if row.track == "prod" and row.price is not None)
     yield f"\nprod costs {money(total, regions.currency)} a month; grey and ab cost while they run\n"
     yield "".join(f"note: {warning}\n" for warning in report.warnings)

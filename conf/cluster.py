@@ -5,8 +5,12 @@ Knows requests, answers, and what the API server's refusals mean in words. Does 
 
 import json
 import os
+import re
+import shlex
+import threading
 import time
 import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kubernetes import config
@@ -14,6 +18,7 @@ from kubernetes.client import ApiException, Configuration
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
+from conf.gitlab import hidden
 from conf.refs import Item, Ref, path
 
 MANAGER = "monopod"
@@ -65,10 +70,16 @@ class Refused(ClusterError):
 
 
 class Cluster:
-    """One API server, by the context of a kubeconfig. Safe on any thread."""
+    """One API server, by the context of a kubeconfig. Safe on any thread.
 
-    def __init__(self, context: str):
+    warn: gets each of its warnings once, on the thread that asked.
+    """
+
+    def __init__(self, context: str, warn: Callable[[str], None] = lambda _: None):
         self.context = context
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._warning = threading.Lock()  # two threads may be told the same at once; held for a look into the set alone
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of a kubeconfig's age and of its plugins
@@ -77,9 +88,8 @@ class Cluster:
                 where = os.environ.get("KUBECONFIG")
                 self._client: Any = config.new_client_from_config(where, context, client_configuration=how)  # type: ignore[no-untyped-call]
         except Exception as error:  # ConfigException, and whatever a file that is no kubeconfig makes the client raise
-            raise BadCredentials(
-                f"context {context!r} cannot be used: {error}; set KUBECONFIG to a file that has it"
-            ) from error
+            cure = hidden(os.environ) or "set KUBECONFIG to a file that has it"
+            raise BadCredentials(f"context {context!r} cannot be used: {error}; {cure}") from error
 
     def get(self, ref: Ref) -> Item | None:
         """Return an object as it is now, or None."""
@@ -126,22 +136,22 @@ class Cluster:
         where = path(item["kind"], metadata["namespace"], metadata["name"])
         return self._ask("PUT", where, item, [("fieldManager", MANAGER)])
 
-    def delete(self, ref: Ref, version: str = "") -> bool:
-        """Delete the very object of a uid; return False where it is another or none. Without a uid by its name.
+    def delete(self, ref: Ref, version: str = "") -> Item | None:
+        """Delete the very object of a uid; return None where it is another or none. Without a uid by its name.
 
-        version: its resourceVersion, where it must not have changed either.
+        version: its resourceVersion, where it must not have changed either. Returns the API server's answer: the object where
+        it is only marked, with a deletionTimestamp, since finalizers hold it.
         """
         policy = "Foreground" if ref.kind == "Deployment" else "Background"  # a Deployment is gone when its pods are
         body: Item = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy}
         same = {"uid": ref.uid, "resourceVersion": version}
         body["preconditions"] = {name: value for name, value in same.items() if value}
         try:
-            self._ask("DELETE", ref.path, body)
+            return self._ask("DELETE", ref.path, body)
         except ClusterError as error:
             if error.status in (GONE, CONFLICT):
-                return False
+                return None
             raise
-        return True
 
     def logs(self, pod: Ref, container: str, lines: int, *, previous: bool = False) -> str:
         """Return the last lines that a container wrote; "" where there are none."""
@@ -201,7 +211,30 @@ class Cluster:
             raise Unreachable(f"cluster {self.context} does not answer: {said}; {cure}") from error
         if not 200 <= answer.status <= 299:
             raise in_words(self.context, method, where, answer.status, text)
+        self._pass_on(said_in(answer.response.headers.getlist("Warning")))
         return text
+
+    def _pass_on(self, told: Iterable[str]) -> None:
+        for words in told:
+            with self._warning:
+                new = words not in self._warned
+                self._warned.add(words)
+            if new:
+                self._warn(words)
+
+
+def kubectl(context: str, words: str) -> str:
+    """Return a command for a person to type, which goes to this cluster whatever their current context is."""
+    return f"kubectl --context {shlex.quote(context)} {words}"
+
+
+def said_in(headers: Iterable[str]) -> list[str]:
+    """Return the texts of Warning headers, as `299 - "it is deprecated"`. Source: RFC 7234, section 5.5.
+
+    One header may hold several, separated by commas; in a text, a quote and a backslash have a backslash before them.
+    """
+    found = [text for each in headers for text in re.findall(r'\b\d{3} \S+ "((?:[^"\\]|\\.)*)"', each)]
+    return [re.sub(r"\\(.)", r"\1", text) for text in found]
 
 
 def in_words(context: str, method: str, where: str, status: int, body: str) -> ClusterError:
@@ -220,7 +253,7 @@ def in_words(context: str, method: str, where: str, status: int, body: str) -> C
         return BadCredentials(f"cluster {context} does not know these credentials: expired or withdrawn; get new ones", status)
     if no_namespace:
         name = details.get("name", "NAME")
-        return NoNamespace(f"cluster {context} has no namespace {name}: kubectl create namespace {name}", status)
+        return NoNamespace(f"cluster {context} has no namespace {name}: {kubectl(context, f'create namespace {name}')}", status)
     if status == 403 and "being terminated" in said:
         return NoNamespace(f"cluster {context}: {said}; wait until it is gone, then create it again", status)
     if status == 403 and "User " in said and " cannot " in said:

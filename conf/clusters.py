@@ -7,7 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from conf.fields import List, Named, Table, said
-from conf.words import CURRENCY, HOST, LABEL, NAMES, REGISTRY, RESOURCE, SHORT, TAINTS, URL, WORD, networks, timezone, windows
+from conf.words import (
+    CURRENCY,
+    HOST,
+    HOSTS,
+    LABEL,
+    NAMES,
+    REGISTRY,
+    RESOURCE,
+    SHORT,
+    TAINTS,
+    URL,
+    WORD,
+    networks,
+    timezone,
+    windows,
+)
 from serving.schema import kinds
 
 
@@ -18,6 +33,11 @@ class Gateway:
     namespace: str = said(LABEL, "The Gateway object's namespace.")
     name: str = said(LABEL, "The Gateway object's name.")
     pods: str = said(LABEL, "The namespace that its proxies run in, which alone may call the pods from outside.")
+    buffer_limit: str = said(
+        kinds.memory("64Ki", "1Gi"),
+        "The largest body that its proxies keep to send a request again; left out: their own limit.",
+        "",
+    )
 
 
 @dataclass(frozen=True)
@@ -113,6 +133,9 @@ class Regions:
     grey: str = said(SHORT, "The region of the grey track.")
     ab: str = said(SHORT, "The region of the A/B track.")
     regions: dict[str, Region] = said(Named(Region, SHORT), "The clusters, by a short name.")
+    http_registries: tuple[str, ...] = said(
+        HOSTS, "Registries that speak HTTP, by host and port; this machine's always does.", ()
+    )
     file: str = "conf/regions.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)
 

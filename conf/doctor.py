@@ -3,14 +3,13 @@
 Knows what a deploy will need of a cluster. Changes nothing: what it writes is a dry run. Does not know how findings look.
 """
 
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from conf.cluster import Cluster, ClusterError, NoNamespace, NoRights
-from conf.clusters import Region, Regions
+from conf import way_in
+from conf.cluster import Cluster, ClusterError, NoNamespace, NoRights, kubectl
+from conf.clusters import Region
+from conf.patient import Check, Finding, Patient
 from conf.plan import Plan
 from conf.pods import gpu_share
 from conf.quotas import short, taken, together
@@ -22,40 +21,6 @@ OLDEST = (1, 30)  # of Kubernetes: preStop.sleep
 MOST_SECONDS_APART = 30  # clocks: a lease or a token of a minute still works
 MADE = ("get", "create", "patch", "delete")  # what is done to a release's objects
 KEPT = ("get", "create", "update", "delete")  # to the history and the lease, which are written whole
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One link of the way. words: what was seen. cure: what to do, "" where all is well. seen: whether one may look at it."""
-
-    region: str
-    subject: str
-    words: str
-    cure: str = ""
-    seen: bool = True
-
-
-Check = Callable[["Patient"], Iterator[Finding]]
-
-
-@dataclass(frozen=True)
-class Patient:
-    """One track of a service in one region, and the cluster that it goes to."""
-
-    region: Region
-    plan: Plan
-    settings: Settings
-    cluster: Cluster
-
-    def good(self, subject: str, words: str) -> Finding:
-        return Finding(self.region.name, subject, words)
-
-    def bad(self, subject: str, words: str, cure: str) -> Finding:
-        return Finding(self.region.name, subject, words, cure)
-
-    def closed(self, subject: str, words: str) -> Finding:
-        """Return what may not be looked at. A deploy does not look there either, so nothing is wrong yet."""
-        return Finding(self.region.name, subject, words, seen=False)
 
 
 def examine(region: Region, plan: Plan, settings: Settings) -> list[Finding]:
@@ -74,26 +39,6 @@ def examine(region: Region, plan: Plan, settings: Settings) -> list[Finding]:
         except ClusterError as error:
             found.append(patient.bad(subject, str(error), "mend that first; this could not be checked"))
     return found
-
-
-def registry(regions: Regions) -> Finding:
-    """Check that the registry answers; it may well ask for a password."""
-    host = regions.registry.partition("/")[0]
-    scheme = "http" if host.startswith(("localhost", "127.")) else "https"
-    try:
-        with urllib.request.urlopen(f"{scheme}://{host}/v2/", timeout=5) as answer:
-            status = answer.status
-    except urllib.error.HTTPError as error:
-        with error:
-            status = error.code
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        return Finding("", "registry", f"{host} does not answer: {reason}", "check registry in regions.yaml, and the network")
-    if status in (200, 401, 403):
-        return Finding("", "registry", f"{host} answers")
-    return Finding(
-        "", "registry", f"{host} answers with status {status}", "check that registry in regions.yaml names a registry"
-    )
 
 
 def _server(patient: Patient) -> Iterator[Finding]:
@@ -116,7 +61,9 @@ def _namespace(patient: Patient) -> Iterator[Finding]:
     except ClusterError as error:
         if error.status != 404:
             raise
-        yield patient.bad("namespace", f"there is no namespace {name}", f"kubectl create namespace {name}")
+        yield patient.bad(
+            "namespace", f"there is no namespace {name}", kubectl(patient.cluster.context, f"create namespace {name}")
+        )
         return
     if found["status"]["phase"] != "Active":
         yield patient.bad("namespace", f"namespace {name} is being deleted", "wait until it is gone, and create it again")
@@ -124,12 +71,11 @@ def _namespace(patient: Patient) -> Iterator[Finding]:
     labels = found["metadata"].get("labels", {})
     standard = labels.get("pod-security.kubernetes.io/enforce", "privileged")
     if any(port.host for port in patient.plan.pod.ports) and standard != "privileged":
-        cure = (
-            f"kubectl label --overwrite namespace {name} pod-security.kubernetes.io/enforce=privileged, or do without use_srv"
-        )
+        label = f"label --overwrite namespace {name} pod-security.kubernetes.io/enforce=privileged"
+        cure = f"{kubectl(patient.cluster.context, label)}, or do without use_srv"
         yield patient.bad("namespace", f"{name} enforces the {standard} standard, which takes no host port", cure)
     elif patient.region.sidecars and labels.get("istio-injection") != "enabled" and "istio.io/rev" not in labels:
-        cure = f"kubectl label namespace {name} istio-injection=enabled"
+        cure = kubectl(patient.cluster.context, f"label namespace {name} istio-injection=enabled")
         yield patient.bad("namespace", f"{name} gets no sidecars, and regions.yaml says that pods have them", cure)
     else:
         yield patient.good("namespace", f"{name} is there")
@@ -190,41 +136,6 @@ def _write_nothing(patient: Patient) -> datetime:
     return datetime.fromisoformat(patient.cluster.create(probe, dry_run=True)["metadata"]["creationTimestamp"])
 
 
-def _gateway(patient: Patient) -> Iterator[Finding]:
-    gateway, kind = patient.region.gateway, patient.region.routing
-    group = "networking.istio.io/v1" if kind == "istio" else "gateway.networking.k8s.io/v1"
-    name = f"{gateway.namespace}/{gateway.name}"
-    try:
-        found = patient.cluster.raw(f"/apis/{group}/namespaces/{gateway.namespace}/gateways/{gateway.name}")
-    except ClusterError as error:
-        if error.status != 404:
-            raise
-        yield patient.bad("gateway", f"there is no Gateway {name}", "create it, or correct gateway in regions.yaml")
-        return
-    conditions = {each["type"]: each for each in found.get("status", {}).get("conditions", [])}
-    programmed = conditions.get("Programmed")
-    if kind == "gateway-api" and (programmed is None or programmed["status"] != "True"):
-        words = programmed["message"] if programmed else "no controller has taken it"
-        yield patient.bad("gateway", f"Gateway {name} leads nowhere: {words}", "look at its controller and its class")
-    else:
-        yield patient.good("gateway", f"{name} is there")
-
-
-def _way_in(patient: Patient) -> Iterator[Finding]:
-    if not patient.region.way_in:
-        return
-    try:
-        with urllib.request.urlopen(patient.region.way_in, timeout=5):
-            pass
-    except urllib.error.HTTPError as error:
-        error.close()  # it answers
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        yield patient.bad("way in", f"{patient.region.way_in} does not answer: {reason}", "correct way_in in regions.yaml")
-        return
-    yield patient.good("way in", f"{patient.region.way_in} answers")
-
-
 def _metrics(patient: Patient) -> Iterator[Finding]:
     scaled = "horizontalpodautoscaler" in patient.plan.objects
     if scaled and not _serves(patient.cluster, "apis/metrics.k8s.io/v1beta1", "pods"):
@@ -270,4 +181,4 @@ def _counts(pod: Item) -> bool:
     return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
 
 
-CHECKS: Sequence[Check] = (_namespace, _resource_types, _rights, _clocks, _gateway, _way_in, _metrics, _gpu, _quotas)
+CHECKS: Sequence[Check] = (_namespace, _resource_types, _rights, _clocks, *way_in.CHECKS, _metrics, _gpu, _quotas)

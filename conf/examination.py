@@ -4,11 +4,14 @@ Knows how findings look to a person and to a program. Does not know how they are
 """
 
 import json
+import os
 from argparse import Namespace
 from dataclasses import asdict
 
-from conf import doctor
+from conf import doctor, project, pulling
 from conf.cli import planned
+from conf.patient import Finding
+from conf.pipeline import FILE
 from conf.plan import TRACKS
 
 
@@ -16,7 +19,9 @@ def doctor_command(arguments: Namespace) -> int:
     found = planned(arguments, TRACKS)
     if found is None:
         return 1
-    findings = [doctor.registry(found.regions)]
+    findings = [*project.examine(arguments.service, os.environ), pulling.examine(found.regions, arguments.image, os.environ)]
+    if arguments.regions is None:
+        findings += project.jobs(found.regions, FILE)
     for each in found.plans:
         findings += doctor.examine(found.regions.regions[each.region], each, found.service.value.in_region(each.region))
     if arguments.json:
@@ -27,7 +32,7 @@ def doctor_command(arguments: Namespace) -> int:
     return 1 if any(each.cure for each in findings) else 0
 
 
-def _line(finding: doctor.Finding) -> str:
+def _line(finding: Finding) -> str:
     where = f"{finding.region}: " if finding.region else ""
     cure = f"\n       {finding.cure}" if finding.cure else ""
     judged = "WRONG " if finding.cure else "ok    " if finding.seen else "closed"

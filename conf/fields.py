@@ -3,13 +3,13 @@
 Knows dataclasses whose fields say what they allow. Does not know what they are for.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 from conf.yamls import Node
-from serving.schema.kinds import Kind
+from serving.schema import Nearest
+from serving.schema.kinds import Kind, nearest_value
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Reader:
 
     def __init__(self, file: str, mistakes: Iterable[tuple[int, str]] = ()):
         self.file, self.mistakes, self.lines = file, list(mistakes), {"": 1}
+        self._nearest = Nearest()
 
     def wrong(self, path: str, message: str) -> None:
         """Note a mistake about the value at a path, or about the nearest table around it that the file holds."""
@@ -82,7 +83,7 @@ class Reader:
         except (ValueError, TypeError, OverflowError):
             shown = "nothing" if value is None else repr(value)
             shown = shown if len(shown) <= 60 else shown[:57] + "..."
-            self.wrong(path, f"{path} is {shown}, but must be {kind.allowed}")
+            self.wrong(path, f"{path} is {shown}, but must be {kind.allowed}{nearest_value(kind, value)}")
             return None
 
     def _list(self, spec: List, node: Node, path: str) -> tuple[Any, ...] | None:
@@ -112,8 +113,8 @@ class Reader:
             if key in known:
                 values[known[key].name] = self.take(known[key].metadata["spec"], node, inner)
             else:
-                near = difflib.get_close_matches(key, known, 1)
-                cure = f"did you mean {near[0]!r}?" if near else f"known are {self._names(type_)}"
+                near = self._nearest.to(key, known)
+                cure = f"did you mean {near!r}?" if near else f"known are {self._names(type_)}"
                 self.wrong(inner, f"no field {key!r} here; {cure}")
         for key in known:
             if key not in nodes and known[key].default is MISSING and known[key].default_factory is MISSING:

@@ -6,7 +6,7 @@ Knows what runs where. A pure function of its arguments: reads no file and asks 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from conf.alerts import Alert, own_alerts
+from conf.alerts import Alert, own_alerts, routed
 from conf.clusters import Region, Regions
 from conf.images import UNTAGGED, Image
 from conf.pods import ADMIN_PORT, DATA_PORT, Pairs, Pod, Port, pod
@@ -137,8 +137,15 @@ def _in_region(
         network_openings=_network_openings(region, open_host_port),
         pull_secrets=region.pull_secrets,
         monitor_labels=tuple(sorted({**region.prometheus.labels, **dict(labels)}.items())),
-        alerts=(*own_alerts(name, namespace, settings.timeout_second), *alerts),
+        alerts=_alerts(settings, track, namespace, alerts),
     )
+
+
+def _alerts(settings: Settings, track: str, namespace: str, own: tuple[Alert, ...]) -> tuple[Alert, ...]:
+    """Return a track's rules. own: of alerts.yaml; they name their namespace themselves, so that they stand once, with prod."""
+    name = settings.service_name
+    every = (*own_alerts(name, namespace, settings.timeout_second), *(own if track == "prod" else ()))
+    return tuple(routed(each, name, namespace, track) for each in every)
 
 
 def _objects(settings: Settings, region: Region, scales: bool, most: int) -> tuple[str, ...]:
@@ -174,6 +181,7 @@ def _env(region: Region, regions: Regions, image: Image) -> Pairs:
         ("MONOPOD_REGION", region.name),
         ("MONOPOD_REGIONS", ",".join(regions.regions)),
         ("MONOPOD_VERSION", image.version),
+        *((("MONOPOD_DIGEST", image.digest),) if image.digest else ()),
     )
 
 

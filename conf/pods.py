@@ -13,6 +13,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 DATA_PORT, ADMIN_PORT = 8080, 8081  # the runtime's own
 STARTUP_PERIOD = 2  # s between two startup probes: the pod serves soon after it can
+READINESS_PERIOD, READINESS_FAILURES = 2, 2  # s between two readiness probes, and how many fail before a pod is left out
 STARTUP_MARGIN = 10  # s for what comes before the model: pulling up Python and the libraries
 USER = 65532  # the image's own: no name of the node's
 PULL = 300  # s in which a pod finds a node and its image is pulled
@@ -125,8 +126,8 @@ def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pair
         requests=(("cpu", cores(settings.cpu)), size, *gpu),
         limits=(*limit, size, *gpu),
         probes=(
-            Probe("startupProbe", "/readyz", STARTUP_PERIOD, 2, up(startup(settings) / STARTUP_PERIOD)),
-            Probe("readinessProbe", "/readyz", 2, 2, 2),
+            Probe("startupProbe", "/api/ping", STARTUP_PERIOD, 2, up(startup(settings) / STARTUP_PERIOD)),
+            Probe("readinessProbe", "/api/ping", READINESS_PERIOD, 2, READINESS_FAILURES),
             Probe("livenessProbe", "/livez", 10, 5, 3),
         ),
         pre_stop=PRE_STOP,

@@ -10,9 +10,10 @@ from pathlib import Path
 from conf.clusters import NodeKind, Region, Regions
 from conf.fields import Reader, Table
 from conf.yamls import compose
-from serving.schema import about
+from serving.schema import UnreadableError, about, text_of
 
 ABOUT = tuple(about())
+LARGEST_FILE = 256  # KiB: some hundred regions
 
 
 class RegionsError(Exception):
@@ -26,10 +27,9 @@ class RegionsError(Exception):
 def load(path: Path, shown: str = "conf/regions.yaml") -> Regions:
     """Read the file. shown: its name in mistakes. Raises RegionsError with every mistake."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
-        raise RegionsError([f"{shown}: {reason}; it names the clusters, and lies in the platform's conf/"]) from None
+        text = text_of(path, LARGEST_FILE)
+    except UnreadableError as error:
+        raise RegionsError([f"{shown}: {error}; it names the clusters, and lies in the platform's conf/"]) from None
     return read(text, shown)
 
 
@@ -69,7 +69,10 @@ def _disagreements(regions: Regions) -> Iterator[tuple[str, str]]:
 
 def _in_region(path: str, region: Region) -> Iterator[tuple[str, str]]:
     if not region.nodes:
-        yield f"{path}.nodes", f"{path}.nodes is empty: name one kind of machine at least"
+        yield (
+            f"{path}.nodes",
+            f"{path}.nodes is empty, so that no pod could be placed or priced: name one kind of node at least",
+        )
     if region.sidecars and not region.mesh:
         yield f"{path}.mesh", f"{path}.sidecars is true and mesh is empty: name the labels of the mesh's namespaces"
     if region.srv and region.srv.first_port > region.srv.last_port:

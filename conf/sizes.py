@@ -8,6 +8,7 @@ from math import ceil, isclose
 from serving.schema import size_in_bytes
 
 GIB = 2**30
+BINARY = {"Gi": GIB, "Mi": 2**20, "Ki": 2**10}
 
 
 def cores(number: float) -> str:
@@ -24,6 +25,12 @@ def memory(quantity: str) -> str:
 def gib(number: float) -> str:
     """Return bytes for a person: "1.5 GiB"."""
     return f"{number / GIB:.3g} GiB" if number >= GIB / 10 else f"{number / 2**20:.3g} MiB"
+
+
+def binary(number: int) -> str:
+    """Return bytes as a quantity: 16777216 -> "16Mi", 1500 -> "1500"."""
+    fitting = (f"{number // size}{unit}" for unit, size in BINARY.items() if number and number % size == 0)
+    return next(fitting, str(number))
 
 
 def up(number: float) -> int:

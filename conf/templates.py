@@ -5,13 +5,14 @@ Does not know what a template holds. Byte-identical for equal plans.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Undefined
 
+from conf.gateways import GatewayPlan
 from conf.plan import Plan
 
 FOLDER = Path(__file__).parent.parent / "templates"
@@ -62,3 +63,17 @@ def _template(kind: str) -> Template:
 def render(plan: Plan) -> str:
     """Return the plan's objects as one YAML text, a document each, in the order in which they are applied."""
     return "".join("---\n" + _template(kind).render(plan=plan) for kind in plan.objects)
+
+
+def write(plans: Iterable[Plan], folder: Path) -> Iterator[Path]:
+    """Write the objects of each plan to a file of its own, and yield its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in plans:
+        path = folder / f"{each.region}-{each.track}.yaml"
+        path.write_text(render(each), encoding="utf-8")
+        yield path
+
+
+def render_gateway(gateway: GatewayPlan) -> str:
+    """Return the object that a cluster's gateway needs once, as a YAML document."""
+    return "---\n" + _template(f"gateway/{gateway.kind.lower()}").render(plan=gateway)

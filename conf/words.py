@@ -94,6 +94,7 @@ REGISTRY = text(
 WORD = text(r"[^\s\x00-\x1f\x7f-\x9f](.{0,198}\S)?", "a text on one line, 200 characters at most", "name")
 CURRENCY = text("[A-Z]{3}", "three capital letters", "USD")
 NAMES = kinds.strings(re.compile(PART), "names", "[registry]")
+HOSTS = kinds.strings(re.compile(rf"{PART}(\.{PART})*(:[0-9]{{1,5}})?"), "hosts with their ports", "[registry.lan:5000]")
 TAINTS = kinds.strings(kinds.TOLERATION, 'taints as "key=value:NoSchedule"', '["dedicated=ml:NoSchedule"]')
 ALERT = text("[a-zA-Z_][a-zA-Z0-9_]{0,99}", "a name of letters, digits and _", "TooSlow")
 DURATION = text("[0-9]{1,6}(s|m|h|d)", "a time as 5m", "5m")

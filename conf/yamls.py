@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-LARGEST_FILE = 1024 * 1024  # characters: a file of settings is written by hand
 DEEPEST = 20
-SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool")}
+LONGEST_NUMBER = 100  # characters: YAML reads 9:9:9 as one of base 60, and takes half a minute for a long one
+TEXT = "tag:yaml.org,2002:str"
+SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool")}
 
 Mistakes = list[tuple[int, str]]
 
@@ -31,12 +32,10 @@ class Node:
 
 def compose(text: str) -> tuple[Node | None, Mistakes]:
     """Read one document and every mistake of syntax; no node where nothing can be made of the text."""
-    if len(text) > LARGEST_FILE:
-        return None, [(1, f"the file has {len(text)} characters, at most {LARGEST_FILE} are read")]
     try:
-        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                return None, [(_line(event), "anchors (&) and aliases (*) may not stand here: write the value out")]
+        refused = _refused(text)
+        if refused:
+            return None, [refused]
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -46,7 +45,7 @@ def compose(text: str) -> tuple[Node | None, Mistakes]:
     if root is None:
         return None, [(1, "the file is empty")]
     mistakes: Mistakes = []
-    return _node(root, mistakes, DEEPEST), mistakes
+    return _node(root, mistakes), mistakes
 
 
 def documents(text: str) -> list[Any]:
@@ -54,37 +53,50 @@ def documents(text: str) -> list[Any]:
     return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document is not None]
 
 
+def _refused(text: str) -> tuple[int, str] | None:
+    """Return what may not stand in a file at all. It is looked for before anything is composed, which calls itself."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            return _line(event), f"nested more than {DEEPEST} deep"
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            return _line(event), "anchors (&) and aliases (*) may not stand here: write the value out"
+    return None
+
+
 def _line(item: Any) -> int:
     return int(item.start_mark.line) + 1
 
 
-def _node(node: Any, mistakes: Mistakes, depth: int) -> Node:
-    if depth == 0:
-        mistakes.append((_line(node), f"nested more than {DEEPEST} deep"))
-        return Node("", _line(node))
+def _node(node: Any, mistakes: Mistakes) -> Node:
     if isinstance(node, yaml.MappingNode):
-        return Node(_table(node, mistakes, depth), _line(node))
+        return Node(_table(node, mistakes), _line(node))
     if isinstance(node, yaml.SequenceNode):
-        return Node([_node(item, mistakes, depth - 1) for item in node.value], _line(node))
+        return Node([_node(item, mistakes) for item in node.value], _line(node))
     return Node(_scalar(node, mistakes), _line(node))
 
 
-def _table(node: Any, mistakes: Mistakes, depth: int) -> dict[str, Node]:
+def _table(node: Any, mistakes: Mistakes) -> dict[str, Node]:
     found: dict[str, Node] = {}
     for key, value in node.value:
-        if key.tag != "tag:yaml.org,2002:str":
+        if key.tag != TEXT:
             mistakes.append((_line(key), "a name must be a text: put it in quotes"))
         elif key.value in found:
             mistakes.append((_line(key), f"{key.value!r} is set on line {found[key.value].line} already; keep one of the two"))
         else:
-            found[key.value] = Node(_node(value, mistakes, depth - 1).value, _line(key))
+            found[key.value] = Node(_node(value, mistakes).value, _line(key))
     return found
 
 
 def _scalar(node: Any, mistakes: Mistakes) -> Any:
     """Return a text, number or flag; None where YAML reads something else, which no kind of value allows."""
+    if node.tag == TEXT:
+        return node.value
     if node.tag in SCALARS:
         try:
+            if len(node.value) > LONGEST_NUMBER:
+                raise ValueError
             return yaml.constructor.SafeConstructor().construct_object(node)
         except (ValueError, KeyError, OverflowError, IndexError):
             mistakes.append((_line(node), f"{node.value[:40]!r} is no value that YAML can read: put it in quotes"))

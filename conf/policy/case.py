@@ -44,6 +44,10 @@ class Case:
     def is_prod(self) -> bool:
         return self.plan.track == "prod"
 
+    def says(self, setting: str) -> bool:
+        """Say whether value.py names a setting for this region, or for all."""
+        return setting in self.value.lines or f"{self.region.name}_{setting}" in self.value.lines
+
     def region_place(self, path: str) -> str:
         """Return where regions.yaml speaks of this region."""
         return self.regions.place(f"regions.{self.region.name}{path}")

@@ -42,7 +42,7 @@ def neighbours(folder: Path, service: Path, regions: Regions) -> tuple[tuple[Nei
 
 
 def name_is_free(value: ValueFile, others: Sequence[Neighbour], regions: Regions) -> Iterator[Broken]:
-    mine = value.settings
+    mine = value.judged_in()
     for other in others:
         theirs = other.value.settings
         if theirs.service_name != mine.service_name:
@@ -64,7 +64,7 @@ def name_is_free(value: ValueFile, others: Sequence[Neighbour], regions: Regions
 
 def host_port_is_free(value: ValueFile, others: Sequence[Neighbour], regions: Regions) -> Iterator[Broken]:
     for region in regions.regions:
-        mine = value.in_region(region)
+        mine = value.judged_in(region)
         if not (mine.replicas and opens_host_port(mine, "prod")):
             continue
         for other in others:
@@ -77,11 +77,11 @@ def host_port_is_free(value: ValueFile, others: Sequence[Neighbour], regions: Re
 
 
 def namespace_is_within_quota(value: ValueFile, others: Sequence[Neighbour], regions: Regions) -> Iterator[Broken]:
-    same_user = [other.value for other in others if other.value.settings.username == value.settings.username]
+    same_user = [other.value for other in others if other.value.settings.username == value.judged_in().username]
     for region in regions.regions.values():
-        if not same_user or not value.in_region(region.name).replicas:
+        if not same_user or not value.judged_in(region.name).replicas:
             continue
-        totals = [_asked(item.in_region(region.name), region) for item in (value, *same_user)]
+        totals = [_asked(item.judged_in(region.name), region) for item in (value, *same_user)]
         quota = region.quota
         limits = (quota.pods, quota.cpu, size_in_bytes(quota.memory) / 2**30, quota.gpu_memory)
         for name, unit, limit, wanted in zip(
@@ -94,7 +94,7 @@ def namespace_is_within_quota(value: ValueFile, others: Sequence[Neighbour], reg
             if limit and wanted > limit:
                 yield Broken(
                     value.place("replicas", region.name),
-                    f"all services of {value.settings.username} in {region.name} take {wanted:g}{unit} of {name}, and"
+                    f"all services of {value.judged_in().username} in {region.name} take {wanted:g}{unit} of {name}, and"
                     f" its namespace is allowed {limit:g}{unit} ({regions.place(f'regions.{region.name}.quota')}):"
                     " run fewer or smaller pods",
                 )

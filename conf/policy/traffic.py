@@ -5,10 +5,16 @@ Knows the plan's times. Does not know neighbours.
 
 from collections.abc import Iterator
 
+from conf.gateways import buffer_limit
 from conf.plan import most_pods, opens_host_port
-from conf.pods import GRACE_MARGIN, PRE_STOP
+from conf.pods import GRACE_MARGIN, PRE_STOP, READINESS_FAILURES, READINESS_PERIOD
 from conf.policy.case import Broken, Case, Rule
+from conf.sizes import binary
+from serving.schema import size_in_bytes
 
+NOTICE = (
+    READINESS_PERIOD * READINESS_FAILURES
+)  # s in which a pod that ends is left out by a gateway that pings as Kubernetes probes
 NODE_DRAIN = 600  # s that a node's removal waits for a pod, by default of the cluster's autoscaler
 
 
@@ -16,7 +22,7 @@ def image_tag_is_not_latest(case: Case) -> Iterator[Broken]:
     if case.image.version in ("", "latest"):
         yield Broken(
             "--image",
-            f"{case.image.text} names no version: a pod that restarts may run another; give the image a tag of its own, such as"
+            f"{case.image.text} names no version, so nobody can tell what serves: give the image a tag of its own, such as"
             " the commit's",
         )
 
@@ -82,14 +88,34 @@ def drain_fits_the_grace_period(case: Case) -> Iterator[Broken]:
         )
 
 
+def a_pod_that_ends_is_noticed_in_time(case: Case) -> Iterator[Broken]:
+    delay = case.settings.drain_delay_second
+    if opens_host_port(case.settings, case.plan.track) and delay <= NOTICE:
+        yield Broken(
+            "drain_delay_second",
+            f"drain_delay_second is {delay:g}, and a gateway that pings host_port every {READINESS_PERIOD} s leaves a pod out"
+            f" after {READINESS_FAILURES} failures, {NOTICE} s: until then it sends requests to a closed port; set more than"
+            f" {NOTICE}",
+        )
+
+
 def upload_is_within_the_deadline(case: Case) -> Iterator[Broken]:
     settings = case.settings
-    said = "upload_timeout_second" in case.value.lines
-    if said and settings.upload_timeout_second > settings.timeout_second:
+    if case.says("upload_timeout_second") and settings.upload_timeout_second > settings.timeout_second:
         yield Broken(
             "upload_timeout_second",
             f"upload_timeout_second is {settings.upload_timeout_second:g} and timeout_second {settings.timeout_second:g}: an"
             " upload cannot outlast its request; lower the one or raise the other",
+        )
+
+
+def a_request_fits_the_queue(case: Case) -> Iterator[Broken]:
+    settings = case.settings
+    if case.says("max_rows_per_request") and settings.max_rows_per_request > settings.queue_limit:
+        yield Broken(
+            "max_rows_per_request",
+            f"max_rows_per_request is {settings.max_rows_per_request} and queue_limit {settings.queue_limit}: a request of more"
+            " rows than may wait is always refused; lower the one or raise the other",
         )
 
 
@@ -104,6 +130,19 @@ def a_slow_batch_is_not_called_hung(case: Case) -> Iterator[Broken]:
         )
 
 
+def gateway_can_send_the_largest_body_again(case: Case) -> Iterator[Broken]:
+    """Envoy keeps a body for a retry up to its buffer's limit; of a larger one it gives the retry up without a word."""
+    largest, kept = size_in_bytes(case.settings.max_body), buffer_limit(case.region)
+    if largest > kept:
+        yield Broken(
+            "max_body",
+            f"max_body is {case.settings.max_body}, and the gateway of {case.region.name} sends no request above {binary(kept)}"
+            " again: a larger one that meets a pod which went away is lost; lower max_body, or raise buffer_limit in"
+            f" {case.region_place('.gateway')} and apply what `monopod gateway --region {case.region.name}` prints",
+            hint=True,
+        )
+
+
 RULES: tuple[Rule, ...] = (
     image_tag_is_not_latest,
     username_is_no_namespace_of_the_clusters_own,
@@ -111,6 +150,9 @@ RULES: tuple[Rule, ...] = (
     host_port_leaves_the_restricted_standard,
     one_pod_is_not_enough,
     drain_fits_the_grace_period,
+    a_pod_that_ends_is_noticed_in_time,
     upload_is_within_the_deadline,
+    a_request_fits_the_queue,
     a_slow_batch_is_not_called_hung,
+    gateway_can_send_the_largest_body_again,
 )

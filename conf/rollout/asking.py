@@ -1,9 +1,8 @@
-"""The commands that only ask clusters: status, diff.
+"""The commands that only ask clusters: status, diff. The one that lists releases is beside, in conf.rollout.listing.
 
 Knows how what is there looks to a person and to a program. Changes nothing.
 """
 
-import difflib
 import json
 import sys
 from argparse import Namespace
@@ -11,19 +10,22 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from conf.check import check, read
+from conf.check import read
 from conf.cluster import Cluster
 from conf.clusters import Regions
 from conf.mistakes import mistaken
 from conf.refs import Item, Ref, gone, ref
 from conf.rollout import history as histories
 from conf.rollout import lease, present
+from conf.rollout.differences import Difference, difference, folded
 from conf.rollout.history import BEGUN, History
 from conf.rollout.outcomes import KNOWN, status_of
 from conf.rollout.place import Place
+from conf.rollout.pushed import by_digest, judged, plans
 from conf.rollout.spots import Spot, nowhere, spots, there
 from conf.rollout.watching import look, running
 from conf.tables import table
+from conf.templates import render
 from conf.yamls import documents
 
 HEAD = ("region", "track", "version", "ready", "restarts", "since", "state")
@@ -55,14 +57,16 @@ def status_command(arguments: Namespace, regions: Regions) -> int:
 
 def diff_command(arguments: Namespace, regions: Regions) -> int:
     """Print what a deploy would change; exit status 3 where it would change something."""
-    report = check(arguments.service, regions, (arguments.track,), arguments.image)
-    found, _ = read(arguments.service, regions, arguments.image)
-    if report.mistakes or found is None:
-        return mistaken(arguments, report.mistakes)
-    rendered = {each.region: documents(text) for each, text in report.rendered}
+    found = judged(arguments, regions)
+    if isinstance(found, int):
+        return found
     chosen = [each for each in spots(found, regions, arguments.track, arguments.region) if each.planned]
     if not chosen:
         return nowhere(arguments, regions)
+    found = by_digest(arguments, found, regions)
+    if isinstance(found, int):
+        return found
+    rendered = {each.region: documents(render(each)) for each in plans(arguments, found, regions)}
     changes: list[Row] = []
     for spot in chosen:
         try:
@@ -166,32 +170,34 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _changes(spot: Spot, items: Sequence[Item]) -> Iterator[Row]:
     """Yield what applying objects would change, and what would be removed, as unified diffs of their JSON."""
-    place = Place(Cluster(spot.region.context), spot.namespace, spot.name)
+    place = Place(Cluster(spot.region.context, lambda words: _warn(spot, words)), spot.namespace, spot.name)
     before = present.history(place, "")
     for item in items:
         live, then = place.cluster.get(ref(item)), place.cluster.apply(item, dry_run=True)
         if live and item["kind"] == "Deployment" and "replicas" not in item["spec"]:
             then["spec"]["replicas"] = live["spec"].get("replicas", 1)  # an autoscaler's: a deploy leaves it
-        lines = difflib.unified_diff(_lines(live), _lines(then), "now", "then", lineterm="", n=2)
-        change = {"region": spot.region.name, "object": str(ref(item)), "lines": list(lines)}
-        if change["lines"]:
-            yield change
+        if found := difference(live, then):
+            yield _change(spot, ref(item), found)
     for each in gone(before.inventory, tuple(map(ref, items))):
         if live := place.cluster.get(each):
-            lines = difflib.unified_diff(_lines(live), [], "now", "then", lineterm="", n=2)
-            yield {"region": spot.region.name, "object": str(each), "lines": list(lines)}
+            yield _change(spot, each, difference(live, None))
+
+
+def _change(spot: Spot, each: Ref, found: Difference) -> Row:
+    return {"region": spot.region.name, "object": str(each), "lines": list(found.lines), "labels": dict(found.labels)}
+
+
+def _warn(spot: Spot, words: str) -> None:
+    print(f"{spot.region.name}: warning of the API server: {words}", file=sys.stderr)
 
 
 def _print_changes(chosen: Sequence[Spot], changes: Sequence[Row]) -> None:
     for spot in chosen:
         own = [each for each in changes if each["region"] == spot.region.name]
         for change in own:
-            print(f"{change['region']}: {change['object']}", *change["lines"], sep="\n")
+            if change["lines"]:
+                print(f"{change['region']}: {change['object']}", *change["lines"], sep="\n")
+        for words in folded(change["labels"] for change in own):
+            print(f"{spot.region.name}: {words}")
         if not own:
             print(f"{spot.region.name}: nothing would change")
-
-
-def _lines(item: Item | None) -> list[str]:
-    if item is None:
-        return []
-    return json.dumps(present.content(item), indent=1, sort_keys=True).splitlines()

@@ -6,10 +6,10 @@ Knows what each does at one spot, and who is told of it. Does not know how a rel
 import contextlib
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from conf.check import check, read
+from conf.check import Service, read
 from conf.cluster import ClusterError, NoNamespace
 from conf.clusters import Regions
 from conf.mistakes import mistaken
@@ -17,24 +17,25 @@ from conf.rollout import present
 from conf.rollout.asking import diff_command, status_command
 from conf.rollout.history import History
 from conf.rollout.hours import closed_now, held_back
+from conf.rollout.listing import history_command
 from conf.rollout.messages import Work, teller
 from conf.rollout.outcomes import KNOWN, NOTHING_THERE, Outcome, in_order, put, status, tell
+from conf.rollout.pushed import by_digest, judged, plans, still_there
 from conf.rollout.releasing import NothingThere, Order, now, release, roll_back, stop
 from conf.rollout.returning import left_behind, passed_over
 from conf.rollout.spots import Spot, left, nowhere, place, spots, there, who
+from conf.templates import render, write
 from conf.yamls import documents
 
 NOT_THERE = "not there"
 
-__all__ = ["deploy_command", "diff_command", "rollback_command", "status_command", "stop_command"]
+__all__ = ["deploy_command", "diff_command", "history_command", "rollback_command", "status_command", "stop_command"]
 
 
 def deploy_command(arguments: Namespace, regions: Regions) -> int:
-    report = check(arguments.service, regions, (arguments.track,), arguments.image)
-    found, _ = read(arguments.service, regions, arguments.image)
-    if report.mistakes or found is None:
-        return mistaken(arguments, report.mistakes)
-    rendered = {each.region: documents(text) for each, text in report.rendered}
+    found = judged(arguments, regions)
+    if isinstance(found, int):
+        return found
     chosen = spots(found, regions, arguments.track, arguments.region)
     planned = [each for each in chosen if each.planned]
     closed = closed_now(planned, datetime.now(UTC))
@@ -42,15 +43,10 @@ def deploy_command(arguments: Namespace, regions: Regions) -> int:
         refused = held_back(planned, closed)
         tell(arguments, refused)
         return status(refused)
-
-    def act(spot: Spot) -> Outcome:
-        say, why = _say(arguments, spot), arguments.override if spot.region.name in closed else ""
-        if why:
-            say(f"outside its release windows, let through: {why}")
-        order = Order(rendered[spot.region.name], found.image.version, found.image.text, override=why)
-        done = release(place(spot, arguments), order, say)
-        return Outcome(spot.region.name, spot.track, "deployed", done.version)
-
+    if planned:
+        found = by_digest(arguments, found, regions)
+        if isinstance(found, int):
+            return found
     for each in chosen:
         if each.track == "prod" and not each.planned and _was_left(each):
             stop_it = f"monopod stop --yes --region {each.region.name}"
@@ -59,7 +55,26 @@ def deploy_command(arguments: Namespace, regions: Regions) -> int:
         return nowhere(arguments, regions)
     if arguments.override and not closed:
         print("no region is outside its release windows: --override was not needed and is not recorded", file=sys.stderr)
-    work = Work("deploy", planned[0].name, arguments.track, who(), found.image.version, arguments.override or "", tuple(closed))
+    return _deploy(arguments, found, regions, planned, tuple(closed))
+
+
+def _deploy(arguments: Namespace, found: Service, regions: Regions, planned: Sequence[Spot], closed: Sequence[str]) -> int:
+    """Release a service at each spot. closed: the regions outside their release windows, let through by --override."""
+    made = plans(arguments, found, regions)
+    if arguments.output:
+        list(write(made, arguments.output))
+    rendered = {each.region: documents(render(each)) for each in made}
+
+    def act(spot: Spot) -> Outcome:
+        say, why = _say(arguments, spot), arguments.override if spot.region.name in closed else ""
+        if why:
+            say(f"outside its release windows, let through: {why}")
+        order = Order(rendered[spot.region.name], found.image.version, found.image.text, override=why)
+        done = release(place(spot, arguments, say), order, say)
+        state = "unchanged" if done.unchanged else "deployed"
+        return Outcome(spot.region.name, spot.track, state, done.release.version)
+
+    work = Work("deploy", planned[0].name, arguments.track, who(), found.image.version, arguments.override or "", closed)
     return status(in_order(arguments, planned, act, teller(work)))
 
 
@@ -75,8 +90,10 @@ def rollback_command(arguments: Namespace, regions: Regions) -> int:
         history = found.get(spot.region.name)  # None where it could not be asked: then the rollback tells why
         if history and (why := passed_over(history, leaving, arguments.to)):
             return Outcome(spot.region.name, spot.track, "skipped", words=why)
-        done = roll_back(place(spot, arguments), _say(arguments, spot), arguments.to)
-        return Outcome(spot.region.name, spot.track, "deployed", done.version, done.note)
+        say = _say(arguments, spot)
+        done = roll_back(place(spot, arguments, say), say, still_there(regions, say), arguments.to)
+        state = "unchanged" if done.unchanged else "deployed"
+        return Outcome(spot.region.name, spot.track, state, done.release.version, done.release.note)
 
     work = Work("rollback", chosen[0].name, arguments.track, who())
     return status(in_order(arguments, chosen, act, teller(work)))

@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from conf.images import SHORT, digest_of, short
 from conf.refs import APPLIED, Item, Ref, gone, ref
 
 KEPT = 10  # releases, and as many good ones
+REGIONS = "MONOPOD_REGIONS"  # a variable of the pods: the regions that value.py may name
 LARGEST = 900_000  # bytes of all objects that are kept: a ConfigMap takes 1 MiB
 # A release is begun, then good, or undone by itself; one that a killed job left stays begun until the next run finds it.
 BEGUN, GOOD, UNDONE = "begun", "good", "undone"
@@ -64,6 +66,25 @@ class Release:
     override: str = ""
 
     @property
+    def digest(self) -> str:
+        """Of its image; "" where that was deployed by its tag."""
+        return digest_of(self.image)
+
+    @property
+    def content(self) -> tuple[str, str]:
+        """What tells it from other releases: its version, and its image's digest, since a tag may be pushed again."""
+        return self.version, self.digest
+
+    def is_version(self, named: str) -> bool:
+        """Whether a person may call it that: by its version, or by the digest of its image or the beginning of it."""
+        return named == self.version or (len(named) >= SHORT and self.digest.startswith(named))
+
+    def beside(self, other: "Release | None") -> str:
+        """Return its version as people tell it from another's: with the digest where both have the same version."""
+        same = other is not None and other.version == self.version and other.digest != self.digest
+        return f"{self.version} ({short(self.digest)})" if same and self.digest else self.version
+
+    @property
     def line(self) -> int:
         """Its place in the order of what was deployed: a rollback's is that of the release it returned to."""
         return self.origin or self.number
@@ -92,17 +113,21 @@ class History:
         """Every object that may be in the cluster."""
         return self.last.inventory if self.last else ()
 
+    @property
+    def kept(self) -> list[Release]:
+        """The releases that a rollback can return to by their version, the newest first."""
+        return [each for each in reversed(self.releases) if each.state == GOOD and each.number in self.objects]
+
     def earlier(self, to: str = "") -> Release | None:
         """Return the release to which a rollback goes: the good one before what serves, or the last one of a version.
 
         A release that was broken off may be there in part: before it is the last good one; a rollback that was broken off goes
         on. A rollback's own place is that of the release it returned to, so that each goes further back; releases of the very
-        same objects are passed over.
+        same objects are passed over, and those that differ in the list of regions alone.
         """
-        good, last = self.good, self.last
-        kept = [each for each in reversed(self.releases) if each.state == GOOD and each.number in self.objects]
+        good, last, kept = self.good, self.last, self.kept
         if to:
-            return next((each for each in kept if each.version == to), None)
+            return next((each for each in kept if each.is_version(to)), None)
         if good is None or last is None:
             return good
         if last.state == BEGUN:
@@ -129,7 +154,9 @@ class History:
         return dataclasses.replace(self, holder=holder, releases=(*self.releases[:-1], ended))._tidy()
 
     def _can_return(self, each: Release, good: Release) -> bool:
-        return each.number in self.objects and self.objects[each.number] != self.objects.get(good.number)
+        if each.number not in self.objects:
+            return False
+        return [*map(_for_itself, self.objects[each.number])] != [*map(_for_itself, self.objects.get(good.number, []))]
 
     def _tidy(self) -> "History":
         """Forget the oldest releases, but never the last good one, and the objects of those that nobody returns to."""
@@ -198,6 +225,16 @@ def _belongs(found: History, namespace: str, own: str) -> None:
         raise ValueError(f"{strange[0]} is none of its objects")
     if found.good and found.good.number not in found.objects:
         raise ValueError(f"the objects of release {found.good.number} are missing")
+
+
+def _for_itself(item: Item) -> Item:
+    """Return an object as far as its own region is concerned: without the names of all regions that its containers are told."""
+    pod = item.get("spec", {}).get("template", {}).get("spec", {}) if item["kind"] == "Deployment" else {}
+    if "containers" not in pod:
+        return item
+    containers = [{**each, "env": [one for one in each.get("env", []) if one["name"] != REGIONS]} for each in pod["containers"]]
+    template = {**item["spec"]["template"], "spec": {**pod, "containers": containers}}
+    return {**item, "spec": {**item["spec"], "template": template}}
 
 
 def _plain(release: Release) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TextIO
 
 from conf.cluster import BadCredentials, Cluster, ClusterError, NoNamespace, NoRights, Refused, Unreachable
 from conf.refs import Ref
+from conf.registry import RegistryError
 from conf.rollout import trouble
 from conf.rollout.history import Unreadable
 from conf.rollout.lease import Busy, Lost
@@ -25,6 +26,7 @@ from conf.rollout.watching import NotReady, Running, running
 
 # Exit statuses, by what happened; docs/deploy.md lists them.
 NOTHING_THERE, NOT_READY = 17, 28
+NO_IMAGE = 32  # not in its registry, or the registry cannot be asked; nothing was begun
 STATUS: Sequence[tuple[type[Exception], int]] = (
     (Undone, 0),  # as its cause
     (Unreachable, 10),
@@ -39,6 +41,7 @@ STATUS: Sequence[tuple[type[Exception], int]] = (
     (NothingThere, NOTHING_THERE),
     (Unreadable, 18),
     (InTheWay, 19),
+    (RegistryError, NO_IMAGE),
 )
 UNDONE_STATUS: Mapping[str, int] = {
     trouble.IMAGE: 20,
@@ -60,7 +63,7 @@ KNOWN: tuple[type[Exception], ...] = tuple(kind for kind, _ in STATUS)
 
 @dataclass
 class Outcome:
-    """What came of one region. state: deployed, undone, failed, stopped, not begun, skipped, removed, not there.
+    """What came of one region. state: deployed, unchanged, undone, failed, stopped, not begun, skipped, removed, not there.
 
     runs: how many ready pods of each version are there now; None where that was not asked or not answered.
     """

@@ -10,6 +10,8 @@ from conf.refs import Ref
 from conf.rollout import history as histories
 from conf.rollout.history import Holder
 
+LEAVES = 60.0  # seconds for an object without pods: a controller that is alive takes its finalizer off in a few
+
 
 class InTheWay(Exception):
     """Something is there that a release would have to break: another's object, or a Deployment that somebody paused."""
@@ -27,6 +29,7 @@ class WayIn:
 class Place:
     """One track of a service in one cluster. patience: seconds for one more pod to be ready; wait: for another deploy's end.
 
+    leaves: seconds for an object without pods to be gone once it is deleted.
     by: who deploys, for history and lease. holder: whose the name must be, or becomes with take_over; None does not ask.
     """
 
@@ -34,6 +37,7 @@ class Place:
     namespace: str
     service: str
     patience: float = 60.0
+    leaves: float = LEAVES
     by: str = ""
     holder: Holder | None = None
     take_over: bool = False

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from conf.cluster import MANAGER, NoRights
-from conf.refs import APPLIED, Item, Ref, ref
+from conf.refs import APPLIED, Item, Ref, gone, ref
 from conf.rollout import capacity, fields
 from conf.rollout import history as histories
+from conf.rollout.finalizers import SEE_TO_IT, held_by
 from conf.rollout.history import BEGUN, GOOD, History, Release
 from conf.rollout.place import InTheWay, Place
-from conf.rollout.watching import PERIOD, answers, look
+from conf.rollout.watching import PERIOD, answers, look, resume
 
 Say = Callable[[str], None]
 GRACE_MARGIN = 30  # s from a pod's end to its Deployment's
@@ -51,9 +52,21 @@ def settled(place: Place, found: History) -> History:
         return found
     if not look(place.cluster, place.deployment).done:
         return found
-    if place.way_in and not answers(place.way_in.url, place.way_in.host, last.version):
+    if place.way_in and not answers(place.way_in.url, place.way_in.host, last.content):
         return found
     return found.ended(GOOD, last.inventory)
+
+
+def serves_already(place: Place, found: History, items: Sequence[Item]) -> bool:
+    """Whether objects are those of the last release, which is good, and nothing of it has drifted since: it all serves."""
+    last = found.last
+    if last is None or last.state != GOOD or found.objects.get(last.number) != list(items):
+        return False
+    if gone(last.inventory, tuple(map(ref, items))) or not all(_is_as(place, item, exactly=True) for item in items):
+        return False
+    if not look(place.cluster, place.deployment).done:
+        return False
+    return not place.way_in or answers(place.way_in.url, place.way_in.host, last.content)
 
 
 def look_ahead(place: Place, items: Sequence[Item], before: History, say: Say) -> None:
@@ -67,22 +80,17 @@ def look_ahead(place: Place, items: Sequence[Item], before: History, say: Say) -
     for item in items:
         live = _staying(place, ref(item), say)
         if live is not None:
-            _refuse(item, live, live["metadata"]["uid"] in known)
+            _refuse(place, item, live, live["metadata"]["uid"] in known)
         then = place.cluster.apply(item, dry_run=True)
         if item["kind"] == "Deployment" and live is not None:
             for manager, paths in fields.others(then, (MANAGER, capacity.REPLICAS_MANAGER)).items():
                 say(f"{manager} has set what this release leaves as it is: {', '.join(paths)}")
 
 
-def wait_gone(place: Place, each: Ref, say: Say) -> None:
-    """Wait until an object is gone, for as long as its pods may drain. Raises InTheWay."""
-    _staying(place, each, say, all_of_it=True)
-
-
 def content(item: Item) -> Item:
     """Return what of an object a release decides: without its status, and what the API server notes of every change."""
     metadata = {key: value for key, value in item["metadata"].items() if key not in NOTED}
-    return {**item, "metadata": metadata, "status": None}
+    return {key: value for key, value in item.items() if key != "status"} | {"metadata": metadata}
 
 
 def is_ours(item: Item) -> bool:
@@ -100,25 +108,30 @@ def _ours(place: Place, kind: str) -> Item | None:
     return item if item and is_ours(item) and "deletionTimestamp" not in item["metadata"] else None
 
 
-def _is_as(place: Place, item: Item) -> bool:
-    """Whether an object is there, and applying it would change nothing. More pods than it asks for are no difference."""
+def _is_as(place: Place, item: Item, *, exactly: bool = False) -> bool:
+    """Whether an object is there, and applying it would change nothing.
+
+    exactly: it is ours besides, and has no more pods than it asks for.
+    """
     live = place.cluster.get(ref(item))
     if live is None or "deletionTimestamp" in live["metadata"]:
         return False
-    if item["kind"] == "Deployment":
+    if exactly and not is_ours(live):
+        return False
+    if item["kind"] == "Deployment" and not exactly:
         count = max(live["spec"].get("replicas", 1), item["spec"].get("replicas", 1))
         item = {**item, "spec": {**item["spec"], "replicas": count}}
     return content(place.cluster.apply(item, dry_run=True)) == content(live)
 
 
-def _staying(place: Place, each: Ref, say: Say, *, all_of_it: bool = False) -> Item | None:
-    """Return an object, or None once it is gone. One that is on its way out is waited for; all_of_it: whichever is there."""
+def _staying(place: Place, each: Ref, say: Say) -> Item | None:
+    """Return an object, or None once it is gone. One that is on its way out is waited for."""
     begin, told = time.monotonic(), False
     each = replace(each, uid="")
-    while (live := place.cluster.get(each)) and (all_of_it or "deletionTimestamp" in live["metadata"]):
-        seconds = max(place.patience, _grace(live) + GRACE_MARGIN)
+    while (live := place.cluster.get(each)) and "deletionTimestamp" in live["metadata"]:
+        seconds = drain_seconds(place, live)
         if time.monotonic() > begin + seconds:
-            raise InTheWay(f"{each} is on its way out for {seconds:.0f} s and not gone yet; look at its pods and finalizers")
+            raise InTheWay(f"{each} is on its way out and still there after {seconds:.0f} s, {held_by(live)}; {SEE_TO_IT}")
         if not told:
             say(f"waiting until {each} is gone")
             told = True
@@ -126,12 +139,13 @@ def _staying(place: Place, each: Ref, say: Say, *, all_of_it: bool = False) -> I
     return live
 
 
-def _grace(item: Item) -> float:
-    """Return the seconds that an object's pods have to end, 0 where it has none."""
-    return float(item.get("spec", {}).get("template", {}).get("spec", {}).get("terminationGracePeriodSeconds", 0))
+def drain_seconds(place: Place, item: Item) -> float:
+    """Return for how long an object is waited for that is on its way out: at least until its pods must have ended."""
+    pod = item.get("spec", {}).get("template", {}).get("spec", {})
+    return max(place.patience, float(pod.get("terminationGracePeriodSeconds", 0)) + GRACE_MARGIN)
 
 
-def _refuse(item: Item, live: Item, known: bool) -> None:
+def _refuse(place: Place, item: Item, live: Item, known: bool) -> None:
     """Raise InTheWay where an object is another's, or where somebody wants no change of it. known: whether we once made it."""
     owners = [f"{each['kind']} {each['name']}" for each in live["metadata"].get("ownerReferences", [])]
     managers = sorted({entry["manager"] for entry in live["metadata"].get("managedFields", []) if entry.get("manager")})
@@ -142,5 +156,4 @@ def _refuse(item: Item, live: Item, known: bool) -> None:
             f"{ref(item)} is there already and is not ours: {whose} since {since}; take another service_name, or delete it"
         )
     if live["kind"] == "Deployment" and live["spec"].get("paused"):
-        where = f"-n {live['metadata']['namespace']} deployment/{live['metadata']['name']}"
-        raise InTheWay(f"{ref(item)} is paused, by somebody's hand: kubectl rollout resume {where}")
+        raise InTheWay(f"{ref(item)} is paused, by somebody's hand: {resume(place.cluster.context, ref(item))}")

@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from conf.cluster import CONFLICT, GONE, BadCredentials, ClusterError, Unreachable
+from conf.images import digest_of
 from conf.refs import Item, Ref, gone, ref
 from conf.rollout import capacity, lease, present
 from conf.rollout import history as histories
 from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release
 from conf.rollout.lease import Lease, Lost
-from conf.rollout.place import Place
+from conf.rollout.place import InTheWay, Place
+from conf.rollout.removal import but, remove, told
+from conf.rollout.returning import none_to, rolled_back
 from conf.rollout.watching import NotReady, wait_ready, wait_way_in
 
 Say = Callable[[str], None]
@@ -56,8 +59,16 @@ class Order:
     override: str = ""
 
 
-def release(place: Place, order: Order, say: Say) -> Release:
-    """Release objects. Returns the good release.
+@dataclass(frozen=True)
+class Made:
+    """What came of an order: the release that serves. unchanged: it did already, whole, so that no other was made."""
+
+    release: Release
+    unchanged: bool = False
+
+
+def release(place: Place, order: Order, say: Say) -> Made:
+    """Release objects, unless the last release is of these very ones and all of it serves.
 
     Raises Held, InTheWay, Busy, Unreadable, ClusterError where nothing was changed; Undone where it was undone; Lost,
     Unreachable and BadCredentials where the next run goes on.
@@ -65,23 +76,25 @@ def release(place: Place, order: Order, say: Say) -> Release:
     return _release(place, lambda _: order, say)
 
 
-def roll_back(place: Place, say: Say, to: str = "") -> Release:
-    """Return to the good release before the one that serves, or to a version. Raises as `release` does, and NothingThere."""
+def roll_back(place: Place, say: Say, ask: Callable[[str], None], to: str = "") -> Made:
+    """Return to the good release before the one that serves, or to a version. Raises as `release` does, and NothingThere.
+
+    ask: about the older release's image, before anything is changed; it raises where there is none to return to.
+    """
 
     def order(found: History) -> Order:
         older = found.earlier(to)
         if older is None:
-            which = f"good release of version {to}" if to else "earlier good release"
-            raise NothingThere(f"{place.namespace}/{place.service} has no {which} to return to")
-        say(f"returning to release {older.number} ({older.version}) of {older.at}")
-        items = found.objects[older.number]
-        return Order(items, older.version, older.image, f"rollback to {older.line}", older.line)
+            raise NothingThere(f"{place.namespace}/{place.service} has {none_to(found, to)}")
+        ask(older.image)
+        say(f"returning to {older.beside(found.good)}, deployed at {older.at}")
+        return Order(found.objects[older.number], older.version, older.image, rolled_back(found, older), older.line)
 
     return _release(place, order, say)
 
 
 def stop(place: Place, say: Say) -> None:
-    """Take a track away: what releases left, and their history last. Returns when its pods are gone.
+    """Take a track away: what releases left, and their history last. Returns when all of it is gone.
 
     Raises NothingThere, Held, Busy, InTheWay, ClusterError.
     """
@@ -93,8 +106,8 @@ def stop(place: Place, say: Say) -> None:
         # From here on nothing is good: a deploy that fails later must not bring back what was half taken away.
         end = Release(found.last.number + 1, "", "", now(), place.by, BEGUN, "stop", 0, found.inventory)
         kept = _save(place, replace(found, releases=(end,), objects={}), mine)
-        _remove(place, tuple(reversed(kept.inventory)), mine, say)
-        present.wait_gone(place, place.deployment, say)
+        if staying := remove(place, tuple(reversed(kept.inventory)), mine, say):
+            raise InTheWay(told(staying))
         mine.steadily(place.cluster.delete, place.history)
 
 
@@ -102,14 +115,19 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _release(place: Place, choose: Callable[[History], Order], say: Say) -> Release:
+def _release(place: Place, choose: Callable[[History], Order], say: Say) -> Made:
     with lease.held(place.cluster, place.namespace, histories.name(place.service), place.by, place.wait, say) as mine:
         found = present.history(place, now())
         _ask_holder(place, found)
         before = present.settled(place, found)
         order = choose(before)
+        if not _changes_hands(place, before) and present.serves_already(place, before, order.items):
+            if before is not found:  # it was broken off, and is settled by that
+                _save(place, before, mine)
+            assert before.last is not None
+            return Made(before.last, unchanged=True)
         if before.last and before.last.state == BEGUN:
-            say(f"release {before.last.number} ({before.last.version}) was broken off; going on from what it left")
+            say(f"the change to {before.last.version or 'nothing'} was broken off; going on from what it left")
         present.look_ahead(place, order.items, before, say)
         live = mine.steadily(place.cluster.get, place.deployment)
         count = live["spec"].get("replicas", 1) if live else None
@@ -117,16 +135,28 @@ def _release(place: Place, choose: Callable[[History], Order], say: Say) -> Rele
         try:
             applied = _apply(place, capacity.at_least(order.items, count or 0), mine)
             wait_ready(place.cluster, place.deployment, place.patience, say)
-            _wait_way_in(place, order.version, say)
+            _wait_way_in(place, order, say)
             _lower(place, kept, order.items, mine, say)
         except CANNOT_UNDO:
             raise
         except (NotReady, ClusterError) as cause:
             raise _undo(place, kept, count, cause, mine, say) from cause
-        _remove(place, gone(kept.inventory, applied), mine, say)
-        good = _save(place, kept.ended(GOOD, applied), mine).last
-        assert good is not None
-        return good
+        return Made(_ended(place, kept, applied, mine, say))
+
+
+def _ended(place: Place, kept: History, applied: Sequence[Ref], mine: Lease, say: Say) -> Release:
+    """Take away what a release that serves no longer holds, and note that it is good. Raises InTheWay where something stays."""
+    staying = remove(place, gone(kept.inventory, applied), mine, say)
+    good = _save(place, kept.ended(GOOD, (*applied, *(each.ref for each in staying))), mine).last
+    assert good is not None
+    if staying:  # the next release has them in its inventory, and waits for them again
+        raise InTheWay(f"{good.version} serves, but {told(staying)}")
+    return good
+
+
+def _changes_hands(place: Place, found: History) -> bool:
+    """Whether a release would write another holder into the history."""
+    return place.holder is not None and not (found.holder and found.holder.same(place.holder))
 
 
 def _ask_holder(place: Place, found: History) -> None:
@@ -198,9 +228,9 @@ def _lower(place: Place, kept: History, items: Sequence[Item], mine: Lease, say:
         wait_ready(place.cluster, place.deployment, place.patience, lambda _: None)
 
 
-def _wait_way_in(place: Place, version: str, say: Say) -> None:
+def _wait_way_in(place: Place, order: Order, say: Say) -> None:
     if place.way_in:
-        wait_way_in(place.way_in.url, place.way_in.host, version, say)
+        wait_way_in(place.way_in.url, place.way_in.host, (order.version, digest_of(order.image)), say)
     else:
         say("ready, as Kubernetes says; this region's way in is not asked (no way_in in regions.yaml)")
 
@@ -213,34 +243,22 @@ def _undo(place: Place, kept: History, count: int | None, cause: NotReady | Clus
         good = kept.good
         if good is None:
             say("it is the first release: taking it away")
-            _remove(place, tuple(reversed(kept.inventory)), mine, say)
-            _save(place, kept.ended(UNDONE, ()), mine)
-            return Undone("it was the first release and was taken away; nothing serves", cause)
-        say(f"returning to release {good.number} ({good.version})")
+            staying = remove(place, tuple(reversed(kept.inventory)), mine, say, drain=False)
+            _save(place, kept.ended(UNDONE, tuple(each.ref for each in staying)), mine)
+            return Undone(f"it was the first release and was taken away; nothing serves{but(staying)}", cause)
+        name = good.beside(kept.last)
+        say(f"returning to {name}")
         items = kept.objects[good.number]
         back = _apply(place, items if count is None else capacity.exactly(items, count), mine)
-        _remove(place, gone(kept.inventory, back), mine, say)
-        words = f"release {good.number} ({good.version}) serves, as before"
+        staying = remove(place, gone(kept.inventory, back), mine, say)
+        words = f"{name} serves, as before"
         try:
             wait_ready(place.cluster, place.deployment, max(place.patience, UNDO_SECONDS), say)
         except NotReady as again:
-            words = f"release {good.number} ({good.version}) was applied again and is not ready either: {again}"
-        _save(place, kept.ended(UNDONE, back), mine)
-        return Undone(words, cause)
+            words = f"{name} was applied again and is not ready either: {again}"
+        _save(place, kept.ended(UNDONE, (*back, *(each.ref for each in staying))), mine)
+        return Undone(words + but(staying), cause)
     except (ClusterError, Lost) as error:
         return Undone(
             f"it could not be undone ({error}); run deploy or rollback again, it goes on from what is there", cause, False
         )
-
-
-def _remove(place: Place, refs: Sequence[Ref], mine: Lease, say: Say) -> None:
-    """Delete objects of older releases: only the very ones that are ours, and that nothing else owns."""
-    for each in refs:
-        live = mine.steadily(place.cluster.get, each)
-        if live is None or "deletionTimestamp" in live["metadata"]:
-            continue
-        uid = live["metadata"]["uid"]
-        if not present.is_ours(live) or each.uid not in ("", uid):
-            say(f"left alone, since it is another's by now: {each}")
-        elif mine.steadily(place.cluster.delete, replace(each, uid=uid)):
-            say(f"removed {each}")

@@ -21,7 +21,7 @@ from conf.mistakes import mistaken
 from conf.plan import NAMESPACES, TRACKS, runs
 from conf.pods import PULL, startup
 from conf.rollout.history import Holder
-from conf.rollout.place import Place, WayIn
+from conf.rollout.place import LEAVES, Place, WayIn
 from conf.rollout.releasing import now
 from conf.routes import outside
 from serving.schema import Settings
@@ -97,21 +97,28 @@ def nowhere(arguments: Namespace, regions: Regions) -> int:
     return mistaken(arguments, [words])
 
 
-def place(spot: Spot, arguments: Namespace) -> Place:
-    """Return where a release goes. Raises BadCredentials."""
+def place(spot: Spot, arguments: Namespace, say: Callable[[str], None] = lambda _: None) -> Place:
+    """Return where a release goes. say: gets the API server's warnings. Raises BadCredentials."""
     region = spot.region
     url = f"{region.way_in.rstrip('/')}{outside(spot.settings, spot.track)[0]}"
     return Place(
-        cluster=Cluster(region.context),
+        cluster=Cluster(region.context, lambda words: say(f"warning of the API server: {words}")),
         namespace=spot.namespace,
         service=spot.name,
         patience=getattr(arguments, "timeout", None) or startup(spot.settings) + PULL,
+        leaves=leaves(arguments),
         by=who(),
         holder=holder(arguments.service),
         take_over=arguments.take_over,
         way_in=WayIn(url, region.host) if region.way_in else None,
         wait=arguments.wait,
     )
+
+
+def leaves(arguments: Namespace) -> float:
+    """Return how many seconds an object without pods may take to be gone. `stop --timeout` says that; others' is of pods."""
+    said: float = getattr(arguments, "timeout", None) or LEAVES
+    return said if arguments.name == "stop" else min(said, LEAVES)
 
 
 def who() -> str:

@@ -29,7 +29,7 @@ CURES = {
     CONFIG: "the message names what is missing or not allowed in the namespace",
     NODE: "the node is in trouble; the platform engineer looks there",
     WAY_IN: "look at the gateway, its listeners and the route's status, and whether the image is this service's",
-    PAUSED: "`kubectl rollout resume` goes on with it",
+    PAUSED: "somebody did that by hand",
 }
 
 

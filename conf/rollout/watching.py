@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from conf.cluster import Cluster, Unreachable
+from conf.cluster import Cluster, Unreachable, kubectl
+from conf.images import digest_of, named
 from conf.refs import Item, Ref
 from conf.rollout.trouble import PAUSED, WAY_IN, Trouble, said, troubles
 
@@ -21,6 +22,8 @@ LOG_LINES = 15
 LOOKED_AT = 5  # pods in trouble whose events are asked for
 IN_A_ROW = 5  # answers of the new version, after which the way in leads to it
 WAY_IN_SECONDS = 60
+
+Content = tuple[str, str]  # a version and its image's digest, "" where that is not known
 
 
 @dataclass(frozen=True)
@@ -140,17 +143,32 @@ def look(cluster: Cluster, deployment: Ref, *, late: bool = False) -> Seen:
     events = [e for each in [*pods[:LOOKED_AT], *newest] for e in _events(cluster, each)]
     found = troubles(pods, events, newest, late=late)
     if item["spec"].get("paused"):
-        found.insert(0, Trouble(PAUSED, "", f"{deployment} is paused"))
+        found.insert(0, Trouble(PAUSED, "", f"{deployment} is paused: {resume(cluster.context, deployment)}"))
     return Seen(wanted, max(0, updated - len(pods)), False, tuple(found), tuple(pods), tuple(events))
+
+
+def resume(context: str, deployment: Ref) -> str:
+    """Return the command that goes on with a Deployment that somebody paused."""
+    return kubectl(context, f"rollout resume -n {deployment.namespace} deployment/{deployment.name}")
 
 
 def running(cluster: Cluster, deployment: Ref) -> Running:
     """Return what the pods of a service are now, whatever a history says."""
     pods = cluster.find("Pod", deployment.namespace, f"app.kubernetes.io/name={deployment.name}")
     staying = [each for each in pods if "deletionTimestamp" not in each["metadata"]]
-    versions = Counter(each["metadata"]["labels"].get("version", "?") for each in staying if is_ready(each))
     containers = [status for each in staying for status in each.get("status", {}).get("containerStatuses", [])]
-    return Running(dict(sorted(versions.items())), sum(status["restartCount"] for status in containers))
+    return Running(counted([each for each in staying if is_ready(each)]), sum(status["restartCount"] for status in containers))
+
+
+def counted(pods: Sequence[Item]) -> Mapping[str, int]:
+    """Return how many pods there are of each version; of one whose pods have several images, of each of these."""
+    found = Counter(map(_content, pods))
+    several = {version for version, count in Counter(version for version, _ in found).items() if count > 1}
+    return {named(version, digest if version in several else ""): count for (version, digest), count in sorted(found.items())}
+
+
+def _content(pod: Item) -> Content:
+    return pod["metadata"]["labels"].get("version", "?"), digest_of(pod["spec"]["containers"][0]["image"])
 
 
 def last_lines(cluster: Cluster, trouble: Trouble | None, pods: Sequence[Item]) -> str:
@@ -173,39 +191,48 @@ def readable(line: str) -> str:
         return line
 
 
-def wait_way_in(url: str, host: str, version: str, say: Callable[[str], None]) -> None:
-    """Wait until a region's way in answers with a version, several times in a row. Raises NotReady.
+def wait_way_in(url: str, host: str, content: Content, say: Callable[[str], None]) -> None:
+    """Wait until a region's way in answers with a release's content, several times in a row. Raises NotReady.
 
     url: of the service, at an address where the gateway can be asked; host: what the request says it asks, "*" for nothing.
     """
-    end, good, heard = time.monotonic() + WAY_IN_SECONDS, 0, ""
+    end, good = time.monotonic() + WAY_IN_SECONDS, 0
     while good < IN_A_ROW:
-        heard = version_at(url, host)
-        good = good + 1 if heard == version else 0
+        heard = content_at(url, host)
+        good = good + 1 if same(heard, content) else 0
         if time.monotonic() > end:
-            words = f"the pods are ready, but {url} answers {heard} and not version {version}"
+            words = f"the pods are ready, but {url} answers {named(*heard)} and not version {named(*content)}"
             trouble = Trouble(WAY_IN, "", words)
             raise NotReady(str(trouble), trouble)
         time.sleep(0.05 if good else 0.2)
-    say(f"{url} answers with version {version}")
+    say(f"{url} answers with version {named(*content)}")
 
 
-def answers(url: str, host: str, version: str) -> bool:
-    """Return whether a region's way in leads to a version now."""
-    return all(version_at(url, host) == version for _ in range(IN_A_ROW))
+def answers(url: str, host: str, content: Content) -> bool:
+    """Return whether a region's way in leads to a release's content now."""
+    return all(same(content_at(url, host), content) for _ in range(IN_A_ROW))
 
 
-def version_at(url: str, host: str) -> str:
-    """Return the version that a service says it is, or what went wrong."""
+def same(heard: Content, wanted: Content) -> bool:
+    """Whether what answers is what is wanted. Where one of them names no digest, its version is all that tells.
+
+    Releases by tag have none, and neither say images that were built before the runtime knew it.
+    """
+    return heard[0] == wanted[0] and (heard[1] == wanted[1] or not heard[1] or not wanted[1])
+
+
+def content_at(url: str, host: str) -> Content:
+    """Return the version and digest that a service says it is, or what went wrong in place of the version."""
     request = urllib.request.Request(f"{url}/v2", headers={} if host == "*" else {"Host": host})
     try:
         with urllib.request.urlopen(request, timeout=3) as answer:
-            return str(json.load(answer)["version"])
+            said = json.load(answer)
+            return str(said["version"]), str(said.get("digest", ""))
     except urllib.error.HTTPError as error:
         with error:
-            return f"status {error.code}"
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        return str(getattr(error, "reason", error))
+            return f"status {error.code}", ""
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
+        return str(getattr(error, "reason", error)), ""
 
 
 def _once(words: str, told: set[str], say: Callable[[str], None]) -> None:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 SERVICES = {"demo": ROOT, "every-setting": ROOT / "tests/services/every-setting", "gpu": ROOT / "tests/services/gpu"}
 ROUTINGS = ("istio", "gateway-api")
+DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
 @cache
@@ -38,7 +39,7 @@ def renders() -> Iterator[tuple[Path, str]]:
         if name == "demo" and not is_the_platforms_own_root():
             continue
         for routing in ROUTINGS:
-            service, mistakes = read(folder, regions(routing), f"registry.example.com/{name}:1.0.0")
+            service, mistakes = read(folder, regions(routing), f"registry.example.com/{name}:1.0.0@{DIGEST}")
             assert service is not None, mistakes
             for track in TRACKS:
                 for each in plan(service.value, regions(routing), track, service.image, service.alerts):

@@ -25,6 +25,8 @@ LIKELY: dict[str, st.SearchStrategy[Any]] = {
     "cpu_limit": st.sampled_from([0, 1, 8, 12.5]),
     "memory": st.sampled_from(["512Mi", "2Gi", "1.5Gi", "5G", "600M", "2000Gi"]),
     "gpu_memory": st.sampled_from([0, 0.5, 4, 7.3, 24, 80]),
+    "model_gpu_memory": st.sampled_from([{}, {"detector": 2}, {"a": 0.75, "b": 3}]),
+    "on_demand_gpu_memory": st.sampled_from([0, 0.75, 1.5]),
     "gpu_num": st.sampled_from([0, 1]),
     "ins_num_per_gpu": st.integers(1, 4),
     "replicas": st.integers(0, 5),

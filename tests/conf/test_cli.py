@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import monopod
-from tests.conf.golden import GOLDEN, ROOT, SERVICES, is_the_platforms_own_root
+from tests.conf.golden import DIGEST, GOLDEN, ROOT, SERVICES, is_the_platforms_own_root
+from tests.conf.registries import holding
 from tests.running import PYTHONPATH
 
 REGIONS = ["--regions", str(GOLDEN / "regions.yaml")]
@@ -34,15 +35,27 @@ def test_the_cost_is_pods_times_price_times_the_largest_share(capsys: Captured) 
     assert runs["eu", "prod"] == pytest.approx(3900 * 6 / 96)
 
 
+def test_a_pod_that_no_node_takes_is_a_mistake_and_has_no_price(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "value.py").write_text('service_name = "demo"\nusername = "like"\ngpu_memory = 8\n')
+    service = ["check", "--service", str(tmp_path), *REGIONS]
+    assert monopod.main([*service, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["mistakes"][0].startswith("value.py:3: no kind of node in eu takes the pod")
+    prices = {(run["region"], run["track"]): run["price"] for run in found["runs"]}
+    assert [where for where, price in prices.items() if price is None] == [("eu", "prod")]
+    assert monopod.main(service) == 1
+    assert "USD" not in capsys.readouterr().out
+
+
 def test_check_tells_every_mistake_and_exits_1(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "value.py").write_text('service_name = "v1"\nhk_replica = 2\ncpu = "x"\nimport os\n')
     (tmp_path / "alerts.yaml").write_text("groups: 3\n")
     assert monopod.main(["check", "--service", str(tmp_path), *REGIONS]) == 1
     out = capsys.readouterr().out.splitlines()
-    assert [line.partition(": ")[0] for line in out[:-1]] == [
-        "value.py", "value.py:1", "value.py:2", "value.py:3", "value.py:4", "alerts.yaml:1",
+    assert [line.partition(": ")[0] for line in out if line.partition(":")[0] in ("value.py", "alerts.yaml")] == [
+        "alerts.yaml:1", "value.py", "value.py:1", "value.py:2", "value.py:3", "value.py:4",
     ]  # fmt: skip
-    assert "did you mean 'hk_replicas'?" in out[2]
+    assert "did you mean 'hk_replicas'?" in out[3]
     assert out[-1] == "6 mistakes; nothing may be applied"
 
 
@@ -60,12 +73,27 @@ def test_render_prints_one_region_and_track_byte_for_byte_the_same(capsys: Captu
 
 
 def test_render_writes_one_file_for_each_region_and_track(tmp_path: Path, capsys: Captured) -> None:
-    assert monopod.main(["render", *GPU, "--image", "registry.example.com/gpu:1.0.0", "--output", str(tmp_path / "out")]) == 0
+    named = f"registry.example.com/gpu:1.0.0@{DIGEST}"
+    assert monopod.main(["render", *GPU, "--image", named, "--output", str(tmp_path / "out")]) == 0
     names = ["eu-prod.yaml", "hk-ab.yaml", "hk-prod.yaml", "na-grey.yaml", "na-prod.yaml"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     golden = (GOLDEN / "gpu" / "hk-prod-istio.yaml").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "hk-prod.yaml").read_text(encoding="utf-8") == golden
     assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_render_shows_the_digest_that_a_tag_has_now_and_without_an_image_what_stands_for_one(capsys: Captured) -> None:
+    with holding() as hub:
+        digest = hub.push("like/gpu", "v1", "first")
+        assert monopod.main(["render", *GPU, "--region", "hk", "--image", f"{hub.host}/like/gpu:v1"]) == 0
+        shown = capsys.readouterr().out
+        assert f'image: "{hub.host}/like/gpu@{digest}"' in shown
+        assert '"version": "v1"' in shown
+        assert len(hub.heard) == 1
+        assert monopod.main(["render", *GPU, "--image", f"{hub.host}/like/gpu:v2"]) == 1
+        assert f"registry {hub.host} has no image {hub.host}/like/gpu:v2; is its name right" in capsys.readouterr().err
+    assert monopod.main(["render", *GPU, "--region", "hk"]) == 0
+    assert 'image: "registry.example.com/test-team/gpu:dev"' in capsys.readouterr().out
 
 
 def test_render_gives_a_program_a_list_of_objects(capsys: Captured) -> None:
@@ -106,7 +134,7 @@ def test_the_manual_of_the_settings_is_what_the_settings_say(capsys: Captured) -
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["serve", "settings", "check", "render"])
+@pytest.mark.parametrize("command", ["serve", "settings", "check", "render", "gateway"])
 def test_every_command_has_help_with_an_example(command: str, capsys: Captured) -> None:
     with pytest.raises(SystemExit) as caught:
         monopod.main([command, "--help"])
@@ -130,3 +158,14 @@ def test_a_region_that_is_none_is_refused_with_the_names_of_those_that_are(capsy
         assert "no region 'nosuch'; name one of hk, eu, na" in capsys.readouterr().err
     assert monopod.main(["doctor", *GPU, "--region", "eu", "--track", "grey"]) == 1
     assert "grey does not run in eu" in capsys.readouterr().err
+
+
+def test_a_service_without_a_model_is_checked_from_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "value.py").write_text('open("x")\nservice_name = "cats"\nusername = "like"\n')
+    monkeypatch.chdir(tmp_path)
+    assert monopod.main(["check", *REGIONS]) == 1
+    said = capsys.readouterr()
+    assert "value.py:1: " in said.out + said.err
+    assert "unexpected" not in said.err

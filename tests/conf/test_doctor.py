@@ -20,6 +20,7 @@ pytestmark = pytest.mark.cluster
 
 NAMESPACE = "doctor-test"
 NOTHING: Mapping[str, str] = {}
+GATEWAY = "{namespace: gateway, name: gateway, pods: envoy-gateway-system}"
 REGIONS = """
 currency: USD
 registry: localhost:5000
@@ -30,7 +31,7 @@ regions:
     context: {context}
     host: "*"
     routing: {routing}
-    gateway: {{namespace: gateway, name: {gateway}, pods: envoy-gateway-system}}
+    gateway: {gateway}
     sidecars: {sidecars}
     mesh: {mesh}
     prometheus: {{namespace: monitoring, url: "http://prometheus:9090", labels: {{}}}}
@@ -43,7 +44,7 @@ GOOD = {
     "context": "hk",
     "mesh": "{}",
     "routing": "gateway-api",
-    "gateway": "gateway",
+    "gateway": GATEWAY,
     "sidecars": "false",
     "gpu": "aliyun.com/gpu-mem",
 }
@@ -75,7 +76,8 @@ def test_a_way_that_is_whole_is_said_to_be_link_by_link(tmp_path: Path) -> None:
     assert {subject: each["words"] for subject, each in found.items() if each["cure"]} == {}
     assert status == 0
     assert set(found) == {
-        "registry", "API server", "namespace", "resource types", "rights", "clocks", "gateway", "metrics", "GPU", "quotas",
+        "registry", "API server", "namespace", "resource types", "rights", "clocks", "gateway", "gateway buffer", "metrics",
+        "GPU", "quotas",
     }  # fmt: skip
 
 
@@ -83,13 +85,19 @@ def test_a_way_that_is_whole_is_said_to_be_link_by_link(tmp_path: Path) -> None:
     ("value", "regions", "subject", "words", "cure"),
     [
         ("", {"context": "nowhere"}, "API server", "context 'nowhere'", "mend that first"),
-        ("", {"gateway": "none"}, "gateway", "there is no Gateway gateway/none", "correct gateway in regions.yaml"),
         (
             "",
-            {"sidecars": "true", "mesh": "{a: b}", "routing": "istio", "gateway": "gateway"},
+            {"gateway": GATEWAY.replace("name: gateway", "name: none")},
+            "gateway",
+            "there is no Gateway gateway/none",
+            "correct gateway in regions.yaml",
+        ),
+        (
+            "",
+            {"sidecars": "true", "mesh": "{a: b}", "routing": "istio"},
             "namespace",
             "gets no sidecars",
-            "kubectl label namespace doctor-test istio-injection=enabled",
+            "kubectl --context hk label namespace doctor-test istio-injection=enabled",
         ),
         ("gpu_memory = 4", {"gpu": "example.com/none"}, "GPU", "no node offers example.com/none", "device plugin"),
     ],
@@ -107,7 +115,7 @@ def test_a_missing_namespace_is_told_once_with_the_command_that_makes_it(tmp_pat
     status, found = doctor(tmp_path, namespace="doctor-none")
     assert status == 1
     assert [subject for subject, each in found.items() if each["cure"]] == ["namespace"]
-    assert found["namespace"]["cure"] == "kubectl create namespace doctor-none"
+    assert found["namespace"]["cure"] == "kubectl --context hk create namespace doctor-none"
 
 
 @contextlib.contextmanager

@@ -30,3 +30,14 @@ def test_a_name_tells_its_version_as_a_label_may_hold_it(text: str, version: str
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no image's name"):
         image(text)
+
+
+def test_a_pod_names_an_image_by_its_digest_and_the_tag_stays_its_version() -> None:
+    found = image(f"localhost:5000/like/demo:v1@{DIGEST}")
+    assert (found.text, found.full) == (f"localhost:5000/like/demo@{DIGEST}", f"localhost:5000/like/demo:v1@{DIGEST}")
+    assert (found.name, found.tag, found.digest) == ("localhost:5000/like/demo", "v1", DIGEST)
+
+
+@pytest.mark.parametrize("text", ["demo", "demo:1.2", f"like/demo@{DIGEST}", f"localhost:5000/like/demo:v1@{DIGEST}"])
+def test_a_name_is_put_together_as_it_was(text: str) -> None:
+    assert image(text).full == text

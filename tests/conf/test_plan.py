@@ -139,7 +139,7 @@ def test_the_startup_probe_allows_the_time_that_was_asked_for_and_asks_often(del
     startup = probes["startupProbe"]
     assert delay <= startup.period * startup.failures <= delay + 12
     assert startup.period <= 2
-    assert {probe.path for probe in probes.values()} == {"/readyz", "/livez"}
+    assert {probe.path for probe in probes.values()} == {"/api/ping", "/livez"}
 
 
 @pytest.mark.parametrize("timeout", [0.05, 30, 45.5, 3600])

@@ -95,7 +95,8 @@ def test_any_text_that_a_plan_holds_is_read_back_as_it_was(text: str, host: str)
         items = {item["kind"]: item for item in documents(render(each))}
         assert [kind.lower() for kind in items] == list(each.objects)
         last = items["PrometheusRule"]["spec"]["groups"][0]["rules"][-1]
-        assert last == {"alert": "Any", "expr": text, "for": "1m", "labels": {"a": text}, "annotations": {"b": text}}
+        labels = {"namespace": "like", "service": "demo", "track": "prod", "a": text}
+        assert last == {"alert": "Any", "expr": text, "for": "1m", "labels": labels, "annotations": {"b": text}}
 
 
 # Where regions.yaml holds a text: the path to it, and a text that may stand there.

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conf.check import check
+from conf.clusters import Gateway, Gpu, NodeKind, Prometheus, Region, Regions, Reserved, Srv
 from conf.regions import RegionsError, load, read
 from tests.conf.golden import GOLDEN, ROOT, SERVICES
 
@@ -33,6 +36,16 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "cpu: many, memory: 64Gi, price: 480",
         "cpu is 'many', but must be a number",
     ),
+    "a number in quotes": (
+        "cpu: 16, memory: 64Gi, price: 480",
+        'cpu: "16", memory: 64Gi, price: 480',
+        "cpu is '16', but must be a number from 0.1 to 4096; drop the quotes: 16",
+    ),
+    "a size without a unit": (
+        "cpu: 16, memory: 64Gi, price: 480",
+        "cpu: 16, memory: 64, price: 480",
+        'memory is 64, but must be a quantity from "64Mi" to "64Ti", with Ki, Mi, Gi, k, M or G; did you mean "64Mi"?',
+    ),
     "a name twice": (
         "    host: hk",
         "    context: hk\n    host: hk",
@@ -53,6 +66,11 @@ CHANGES: dict[str, tuple[str, str, str]] = {
     ),
     "a region that begins a setting": ("  eu:\n", "  max:\n", "region 'max' begins the setting 'max_replicas' of value.py"),
     "cards that cannot be asked for": ("    gpu: {resource: aliyun.com/gpu-mem, unit: GiB}\n", "", "add gpu to the region"),
+    "a region without nodes": (
+        TEXT[TEXT.index("    nodes:") : TEXT.index("  eu:")],
+        "    nodes: []\n",
+        "regions.hk.nodes is empty, so that no pod could be placed or priced: name one kind of node at least",
+    ),
     "ports the wrong way round": ("first_port: 20000", "first_port: 30000", "first_port is above last_port: exchange the two"),
     "a missing field": (
         "    context: na\n",
@@ -131,3 +149,23 @@ def test_the_region_of_grey_and_ab_is_theirs_whatever_prod_runs_there() -> None:
         ("eu", "grey", "grey"),
         ("hk", "ab", "ab-test"),
     ]
+
+
+def test_the_manual_says_of_each_field_whether_it_may_be_left_out() -> None:
+    table = (
+        (ROOT / "docs/deploy.md")
+        .read_text()
+        .partition("| field | left out | meaning |\n|---|---|---|\n")[2]
+        .partition("\n\n")[0]
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    told = {name: left_out != "required" for names, left_out, _ in rows for name in names.split(", ")}
+    own = {"file", "lines", "name", "regions"}  # these are not written in regions.yaml, or are names
+    found = {each.name: _may_be_left_out(each) for of in (Regions, Region) for each in fields(of) if each.name not in own}
+    inside = {"gateway": Gateway, "nodes": NodeKind, "gpu": Gpu, "reserved": Reserved, "prometheus": Prometheus, "srv": Srv}
+    found |= {f"{name}.{each.name}": True for name, of in inside.items() for each in fields(of) if _may_be_left_out(each)}
+    assert told == found
+
+
+def _may_be_left_out(each: Field[Any]) -> bool:
+    return each.default is not MISSING or each.default_factory is not MISSING

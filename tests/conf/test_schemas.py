@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conf.schemas import OURS, violations
+from conf.schemas import SCHEMAS, violations
 from conf.yamls import documents
 from tests.conf.golden import renders
 
@@ -52,12 +52,12 @@ def test_a_kind_without_a_schema_is_told() -> None:
 
 
 def test_only_kinds_that_are_rendered_have_a_schema_here_and_the_note_names_each() -> None:
-    files = {path.name for path in OURS.glob("*.json")}
-    note = (OURS / "README.md").read_text(encoding="utf-8")
+    files = {path.name for path in SCHEMAS.glob("*.json")}
+    note = (SCHEMAS / "README.md").read_text(encoding="utf-8")
     assert {name.partition("-")[0] for name in files} <= {kind.lower() for kind in OBJECTS}
     assert [name for name in files if name not in note] == []
 
 
-@pytest.mark.parametrize("path", sorted(OURS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda path: path.stem)
 def test_a_schema_holds_no_prose(path: Path) -> None:
     assert '"description"' not in json.dumps(json.loads(path.read_text(encoding="utf-8")))

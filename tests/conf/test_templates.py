@@ -14,7 +14,7 @@ from conf.yamls import documents
 from serving.schema import read
 from tests.conf.golden import regions
 
-TEMPLATES = sorted(FOLDER.glob("*.yaml"))
+TEMPLATES = sorted(FOLDER.rglob("*.yaml"))
 STATEMENT = re.compile(r"\{%-?\s*(.*?)\s*-?%\}")
 EXPRESSION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
 LOOP = re.compile(r"for \w+(, \w+)? in [\w.]+(\.items\(\)| \| once)?|endfor")

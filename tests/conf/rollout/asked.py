@@ -7,13 +7,13 @@ from typing import Any
 from conf.refs import APPLIED, path
 from tests import waiting
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import GATEWAY, Desk
+from tests.conf.rollout.desk import Desk
 from tests.running import get
 
 
 def url(desk: Desk, track: str = "") -> str:
     """Return where a service answers through the gateway. track: the namespace of another track than prod."""
-    return f"{GATEWAY}/api/{track or desk.user}/{desk.name}"
+    return f"{desk.gateway.url}/api/{track or desk.user}/{desk.name}"
 
 
 def version(where: str) -> str:

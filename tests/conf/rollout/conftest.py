@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from conf.regions import read
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.heartbeats import beating
-from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.desk import Desk, Make, regions_of
+from tests.conf.rollout.gateways import ENVOY_GATEWAY, Gateway, limited, named
 from tests.conf.rollout.images import pushed
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "one")
@@ -56,14 +58,27 @@ def user(request: pytest.FixtureRequest, servers: dict[str, Cluster]) -> Iterato
         each.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="module")
+def gateway(request: pytest.FixtureRequest) -> Gateway:
+    """The gateway that requests go through: Envoy Gateway's, or the one of the test's parameter."""
+    return named(getattr(request, "param", ENVOY_GATEWAY.routing))
+
+
+@pytest.fixture(scope="module")
+def buffers(gateway: Gateway, hk: Cluster) -> Iterator[None]:
+    """The gateway's proxies keep as much of a request as regions.yaml says. No two tests at once may have it."""
+    with limited(hk, read(regions_of(gateway, {"hk": hk.context})).regions["hk"]):
+        yield
+
+
 @pytest.fixture
-def desk(user: str, servers: dict[str, Cluster], tmp_path: Path) -> Iterator[Make]:
+def desk(user: str, servers: dict[str, Cluster], gateway: Gateway, tmp_path: Path) -> Iterator[Make]:
     """Return what makes a desk for some regions, in their order."""
     desks: list[Desk] = []
 
     def make(*regions: str, name: str = "digits") -> Desk:
         contexts = {region: servers[region].context for region in regions}
-        made = Desk(tmp_path / f"service-{name}", user, contexts, name)
+        made = Desk(tmp_path / f"service-{name}", user, contexts, name, gateway)
         desks.append(made)
         return made
 

@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.conf.rollout.gateways import ENVOY_GATEWAY, Gateway
 from tests.conf.rollout.images import REGISTRY, image, value
 from tests.running import PYTHONPATH, ROOT
 
-GATEWAY = os.environ.get("MONOPOD_TEST_GATEWAY", "http://127.0.0.1:30080")
 NOWHERE = {"monopod-test": uuid.uuid4().hex}  # a label that no node has until a test gives it to one; a killed run left another
 REGION: dict[str, Any] = {
     "host": "*",
-    "routing": "gateway-api",
-    "gateway": {"namespace": "gateway", "name": "gateway", "pods": "envoy-gateway-system"},
+    **ENVOY_GATEWAY.region,
     "sidecars": False,
     "mesh": {},
     "prometheus": {"namespace": "monitoring", "url": "http://prometheus.monitoring:9090", "labels": {}},
@@ -33,6 +32,15 @@ REGION: dict[str, Any] = {
 NOTHING: Mapping[str, str] = {}
 QUIET = {"MONOPOD_WECHAT_ROBOT": "", "MONOPOD_WEBHOOK": ""}  # nobody is told of what tests deploy
 WHO = {"GITLAB_USER_LOGIN": "ann", "CI_PROJECT_PATH": "like/models", "CI_COMMIT_REF_NAME": "cats"}
+
+
+def regions_of(gateway: Gateway, contexts: Mapping[str, str]) -> str:
+    """Return a regions.yaml. contexts: region -> context; hk is the real one, that a gateway leads to."""
+    regions: dict[str, Any] = {name: {**REGION, **gateway.region, "context": context} for name, context in contexts.items()}
+    if "hk" in regions:
+        regions["hk"]["way_in"] = gateway.url
+    found = {"currency": "USD", "registry": REGISTRY, "grey": [*regions][-1], "ab": [*regions][0], "regions": regions}
+    return json.dumps(found)  # which is YAML
 
 
 @dataclass(frozen=True)
@@ -86,17 +94,14 @@ class Desk:
     user: str
     contexts: dict[str, str]  # region -> context
     name: str = "digits"
+    gateway: Gateway = ENVOY_GATEWAY
     environment: dict[str, str] = field(default_factory=dict)
     started: list[Started] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         (self.folder / "model").mkdir(parents=True)
         (self.folder / "model" / "digits.onnx").symlink_to(ROOT / "bench/digits/model/digits.onnx")
-        regions = {name: {**REGION, "context": context} for name, context in self.contexts.items()}
-        if "hk" in regions:
-            regions["hk"]["way_in"] = GATEWAY
-        found = {"currency": "USD", "registry": REGISTRY, "grey": [*regions][-1], "ab": [*regions][0], "regions": regions}
-        self.regions.write_text(json.dumps(found))  # which is YAML
+        self.regions.write_text(regions_of(self.gateway, self.contexts))
         self.set()
 
     @property

@@ -5,14 +5,27 @@ Knows pods and their metrics, asked by way of the API server. Does not know the 
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from conf.refs import path
 from tests.conf.cluster import Cluster, Item
 from tests.conf.rollout.asked import until
 from tests.conf.rollout.desk import Desk
+from tests.image.pods import Pod
 
 ADMIN_PORT = 8081
-SERVED = re.compile(r'^monopod_requests_total\{code="200",.*route="service"\} (\S+)$', re.MULTILINE)
+ANSWERED = r'^monopod_requests_total\{{code="{}",.*route="{}"\}} (\S+)$'
+
+
+@contextmanager
+def told(pod: Pod, file: str) -> Iterator[None]:
+    """Have a file in a pod for the length of a block: tests/services/moody does as it says."""
+    assert pod.run("python", "-c", f"open('/tmp/{file}', 'x')") == (0, "")
+    try:
+        yield
+    finally:
+        assert pod.run("python", "-c", f"import os; os.remove('/tmp/{file}')") == (0, "")
 
 
 def ready(cluster: Cluster, desk: Desk) -> list[Item]:
@@ -31,9 +44,9 @@ def delete_a_pod(cluster: Cluster, desk: Desk) -> None:
     until(lambda: cluster.find(path("Pod", desk.user, name)) is None and len(ready(cluster, desk)) == len(before), 60)
 
 
-def answered(cluster: Cluster, desk: Desk) -> dict[str, float]:
-    """Return how many requests each ready pod has answered well since its start, by its name."""
-    return {name: _answered(cluster, desk, name) for name in names(cluster, desk)}
+def answered(cluster: Cluster, desk: Desk, code: int = 200, route: str = "service") -> dict[str, float]:
+    """Return how many requests each ready pod has answered with a code since its start; a 429 has the route refused."""
+    return {name: _answered(cluster, desk, name, ANSWERED.format(code, route)) for name in names(cluster, desk)}
 
 
 def names(cluster: Cluster, desk: Desk) -> list[str]:
@@ -47,9 +60,9 @@ def answers_in(cluster: Cluster, desk: Desk, seconds: float) -> dict[str, float]
     return {name: count - before[name] for name, count in answered(cluster, desk).items()}
 
 
-def _answered(cluster: Cluster, desk: Desk, name: str) -> float:
+def _answered(cluster: Cluster, desk: Desk, name: str, line: str) -> float:
     text = cluster.text(f"{path('Pod', desk.user, name)}:{ADMIN_PORT}/proxy/metrics")
-    return sum(map(float, SERVED.findall(text)))
+    return sum(map(float, re.findall(line, text, re.MULTILINE)))
 
 
 def _is_ready(pod: Item) -> bool:

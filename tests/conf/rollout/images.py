@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
     "drain_delay_second": 0.5,
     "queue_limit": 256,
     "max_rows_per_request": 8,
-    "max_body": "16Ki",
+    "max_body": "4Mi",
     "model_path": "model/digits.onnx",
 }
 OWN = "from serving.service import Service\n\n\nclass Own(Service):\n    def setup(self):\n        "
@@ -40,24 +40,38 @@ def value(**settings: Any) -> str:
     return "".join(f"{name} = {value!r}\n" for name, value in found.items())
 
 
+MOODY = (ROOT / "tests/services/moody/src/server.py").read_text()
 # What is laid over them: tag -> files.
 OTHERS = {
     "crash": {"model/digits.onnx": "this is no model"},
     "no-model": {"value.py": value(model_path="model/other.onnx")},
     "sleeps": {"src/server.py": f"import time\n{OWN}time.sleep(600)\n"},
     "swells": {"src/server.py": f"{OWN}self.kept = b'x' * 2**30\n"},
-    "moody": {"src/server.py": (ROOT / "tests/services/moody/src/server.py").read_text()},
+    "moody": {"src/server.py": MOODY},
+    "refuses": {"src/server.py": MOODY, "value.py": value(queue_limit=8)},
     "reads": {"src/server.py": (ROOT / "tests/services/reads/src/server.py").read_text()},
+    "other": {"src/server.py": (ROOT / "tests/services/other/src/server.py").read_text()},
     "ab": {"value.py": value(service_name="rollout-ab")},
     "demo": {"value.py": value(service_name="demo")},
     "demo-2": {"value.py": value(service_name="demo-2")},
 }
+NOT_ASKED = "1@sha256:" + "0" * 64  # by its digest, which no registry is asked for; and none has it
 KEPT = "localhost/rollout-test/digits"  # here, for its layers: the next content shares most of them
 LAST = [*OTHERS][-1]
 
 
 def image(tag: str) -> str:
     return f"{REGISTRY}/rollout-test/{_content()}/digits:{tag}"
+
+
+def tagged(tag: str, content: str) -> str:
+    """Have a tag name an image's content from now on, as a push of it does, and return its digest."""
+    name, _, _ = image(tag).removeprefix(f"{REGISTRY}/").rpartition(":")
+    where = f"http://{REGISTRY}/v2/{name}/manifests"
+    status, body = get(f"{where}/{content}", headers={"Accept": MANIFEST})
+    assert status == 200, body
+    assert get(f"{where}/{tag}", body, {"Content-Type": MANIFEST}, "PUT")[0] == 201
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
 def pushed() -> None:

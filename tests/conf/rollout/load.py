@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -59,11 +60,25 @@ class Load:
         return words
 
 
+def padded(folder: Path, size: int) -> Path:
+    """Write a digit that is as large as a photo: the JSON of one, and blanks. size: bytes."""
+    file = folder / f"{size}.json"
+    file.write_text(DIGIT.ljust(size))
+    return file
+
+
+def curl(url: str, file: Path, times: int, *words: str) -> "subprocess.Popen[str]":
+    """Start to send a file's JSON to a URL, a request for each of so many queries, and print each answer's status."""
+    shown = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}\n", "--noproxy", "*"]
+    sent = ["--header", "Content-Type: application/json", "--header", "Expect:", "--data-binary", f"@{file}"]
+    return subprocess.Popen(["curl", *shown, *sent, *words, f"{url}?[1-{times}]"], stdout=subprocess.PIPE, text=True)
+
+
 @contextmanager
-def loaded(url: str, rate: float) -> Iterator[Load]:
+def loaded(url: str, rate: float, file: Path | None = None) -> Iterator[Load]:
     """Send digits to a URL for the length of a block, which begins once they flow. rate: requests a second."""
-    process = started(url, "--rate", str(rate), "--seconds", str(AT_MOST_SECONDS), "--warm-up", "0")
-    load = Load(process)
+    words = ["--rate", str(rate), "--seconds", str(AT_MOST_SECONDS), "--warm-up", "0"]
+    load = Load(process := started(url, *words, data=f"@{file}" if file else DIGIT))
     try:
         load.begin()
         yield load
@@ -85,8 +100,8 @@ def half(url: str) -> float:
     return max(FEWEST, peak(url, 4) / 2)
 
 
-def started(url: str, *words: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "monopod", "bench", "--url", url, "--data", DIGIT, "--timeout", "20", "--json", *words]
+def started(url: str, *words: str, data: str = DIGIT) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "monopod", "bench", "--url", url, "--data", data, "--timeout", "20", "--json", *words]
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "NO_PROXY": "*"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 

@@ -67,7 +67,7 @@ def test_after_a_killed_job_the_old_version_serves_and_the_next_deploy_goes_on(s
     begin = time.monotonic()
     done = serving.run("deploy", tag="3")
     assert "waiting: ann (" in done.out
-    assert "release 2 (2) was broken off; going on from what it left" in done.out
+    assert "the change to 2 was broken off; going on from what it left" in done.out
     assert f"removed PodDisruptionBudget {serving.user}/{serving.name}" in done.out
     assert time.monotonic() - begin < 40
     assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)
@@ -87,7 +87,7 @@ def test_an_interrupted_deploy_says_what_goes_on_and_rollback_returns_at_once(se
     assert (row["runs"], row["state"]) == ({"1": 1}, "the change to 2 was broken off")
     done = serving.run("rollback")
     assert "waiting: " not in done.out  # its lease was given back
-    assert "returning to release 1 (1)" in done.out
+    assert "returning to 1, deployed at 20" in done.out
     assert pods(eu, serving) == before
     assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)
 
@@ -132,7 +132,7 @@ def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_pr
         eu.by_hand(path("HTTPRoute", serving.user, serving.name), {"spec": {"rules": route["spec"]["rules"][:1]}})
         assert counts_as() == "begun"
     done = serving.run("deploy", "--timeout", "2", tag="3", status=24)
-    assert "returning to release 1 (1)" in done.out
+    assert "eu: returning to 1\n" in done.out
     assert release_numbers(eu, serving)[1:] == [(2, "2", "begun"), (3, "3", "undone")]
     assert standing(serving)["runs"] == {"1": 1}
 
@@ -203,7 +203,7 @@ def test_a_service_whose_history_was_deleted_is_found_and_still_returned_to(serv
     row = standing(serving)
     assert (row["runs"], row["version"], row["state"]) == ({"1": 1}, "1", "good, found without a history")
     done = serving.run("deploy", "--timeout", "2", tag="2", status=24)
-    assert "release 1 (1) serves, as before; now version 1 in 1 pod" in done.err
+    assert "1 serves, as before; now version 1 in 1 pod" in done.err
     assert pods(eu, serving) == before  # put back to the letter: no pod was started anew
     serving.set()
     serving.run("deploy", tag="2")

@@ -108,7 +108,7 @@ def test_whichever_change_was_the_last_the_next_deploy_goes_on(
         with contextlib.nullcontext() if changes == 0 else pytest.raises(BrokenOff):
             act(replace(there, cluster=breaking), orders)
         assert running(there.cluster, there.deployment).versions or not serves, f"nothing serves after {changes} changes"
-        done = releasing.release(there, renamed(orders["3"], there.service), silent)
+        done = releasing.release(there, renamed(orders["3"], there.service), silent).release
         items = [there.cluster.get(each) for each in done.inventory]
         assert {each.kind for each in done.inventory} == kinds(eu, user, there.service), f"after {changes} changes"
         assert {item["metadata"]["labels"]["version"] for item in items if item} == {"3"}

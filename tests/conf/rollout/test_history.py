@@ -10,6 +10,7 @@ import pytest
 from conf.refs import APPLIED, Item, Ref, gone, path, ref
 from conf.rollout import history
 from conf.rollout.history import BEGUN, GOOD, KEPT, LARGEST, UNDONE, History, Holder, Release, Unreadable
+from tests.conf.golden import GOLDEN
 
 SERVICE, ROUTE = Ref("Service", "like", "cats", "u1"), Ref("HTTPRoute", "like", "cats", "u2")
 
@@ -218,6 +219,23 @@ def test_the_same_release_deployed_twice_is_passed_over() -> None:
     for number in (2, 3):
         found = deployed(found, number, "the same")
     assert earlier(found) == 1
+
+
+def pods_of(regions: str, cpu: str = "1") -> list[Item]:
+    """A Deployment whose pods are told these regions."""
+    env = [{"name": "MONOPOD_REGIONS", "value": regions}, {"name": "MONOPOD_REGION", "value": "hk"}]
+    pod = {"containers": [{"name": "cats", "env": env, "resources": {"requests": {"cpu": cpu}}}]}
+    (item,) = items("", kind="Deployment")
+    return [{**item, "spec": {"template": {"spec": pod}}}]
+
+
+def test_a_release_that_differs_in_the_list_of_regions_alone_is_passed_over() -> None:
+    found = History()
+    for number, objects in enumerate((pods_of("hk", "2"), pods_of("hk"), pods_of("hk,eu"), pods_of("hk,eu,na")), 1):
+        found = found.begin(released(number), objects).ended(GOOD, ())
+    assert earlier(found) == 1
+    assert found.objects[4] == pods_of("hk,eu,na")
+    assert f'name: "{history.REGIONS}"' in (GOLDEN / "gpu/hk-prod-istio.yaml").read_text()
 
 
 def test_a_project_is_the_same_by_its_name_and_branch_whenever_it_came() -> None:

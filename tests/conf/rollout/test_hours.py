@@ -14,6 +14,7 @@ from conf.rollout.spots import Spot
 from conf.windows import DAYS
 from serving.schema import Settings
 from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.images import NOT_ASKED
 
 FRIDAY, SATURDAY = datetime(2026, 1, 2, 12, tzinfo=UTC), datetime(2026, 1, 3, 12, tzinfo=UTC)
 OFFICE, ALWAYS = "mon-fri 09:00-18:00", "mon-sun 00:00-24:00"
@@ -58,12 +59,12 @@ def test_one_closed_region_holds_all_chosen_ones_back_and_each_says_why(desk: De
 
 def test_a_deploy_into_a_closed_region_is_refused_with_a_status_of_its_own(desk: Desk) -> None:
     desk.opens(eu=LATER)
-    done = desk.run("deploy", tag="1", status=31, more=NOWHERE)
+    done = desk.run("deploy", tag=NOT_ASKED, status=31, more=NOWHERE)
     assert done.out == ""
     lines = done.err.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["hk, prod", "eu, prod", "na, prod"]
     assert f"deploys are allowed {LATER} (UTC); wait until {LATER[:3]} {IN_TWO_DAYS:%Y-%m-%d} 00:00, or say" in lines[1]
-    found = json.loads(desk.run("deploy", "--json", tag="1", status=31, more=NOWHERE).out)
+    found = json.loads(desk.run("deploy", "--json", tag=NOT_ASKED, status=31, more=NOWHERE).out)
     assert [(each["state"], each["status"], each["runs"]) for each in found] == [("not begun", 31, None)] * 3
 
 
@@ -72,7 +73,7 @@ def test_a_deploy_into_a_closed_region_is_refused_with_a_status_of_its_own(desk:
 )
 def test_what_windows_do_not_bind_goes_on_to_the_cluster(desk: Desk, words: list[str]) -> None:
     desk.opens(eu=LATER)
-    assert "context 'hk' cannot be used" in desk.run("deploy", *words, tag="1", status=11, more=NOWHERE).err
+    assert "context 'hk' cannot be used" in desk.run("deploy", *words, tag=NOT_ASKED, status=11, more=NOWHERE).err
 
 
 @pytest.mark.parametrize("command", [["rollback"], ["stop", "--yes"]], ids=lambda words: words[0])
@@ -83,16 +84,16 @@ def test_what_takes_a_release_away_is_bound_by_no_window(desk: Desk, command: li
 
 @pytest.mark.parametrize("reason", ["", "  ", "\x1b[2J", "why " * 100])
 def test_a_reason_that_says_nothing_or_too_much_is_refused(desk: Desk, reason: str) -> None:
-    done = desk.run("deploy", "--override", reason, tag="1", status=2, more=NOWHERE)
+    done = desk.run("deploy", "--override", reason, tag=NOT_ASKED, status=2, more=NOWHERE)
     assert "is no reason: say why in a sentence, of 300 characters at most" in done.err
 
 
 def test_an_override_that_nothing_needs_is_told(desk: Desk) -> None:
-    done = desk.run("deploy", "--override", "to be sure", tag="1", status=11, more=NOWHERE)
+    done = desk.run("deploy", "--override", "to be sure", tag=NOT_ASKED, status=11, more=NOWHERE)
     assert "no region is outside its release windows: --override was not needed and is not recorded" in done.err
 
 
 def test_mistakes_of_value_py_come_before_windows(desk: Desk) -> None:
     desk.opens(hk=LATER)
     desk.set(cpu="much")
-    assert "value.py:" in desk.run("deploy", tag="1", status=1, more=NOWHERE).err
+    assert "value.py:" in desk.run("deploy", tag=NOT_ASKED, status=1, more=NOWHERE).err

@@ -12,6 +12,7 @@ from conf.rollout.outcomes import CLOSED, STOPPED, Outcome
 from tests.conf.hooks import hooked
 from tests.conf.rollout.asked import until
 from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.images import NOT_ASKED
 from tests.conf.rollout.test_hours import LATER, NOWHERE
 
 DEPLOY = Work("deploy", "cats", "prod", "ann", "4f7cb14")
@@ -71,10 +72,10 @@ def test_a_command_that_began_nothing_sends_nothing_and_neither_does_a_stop(tmp_
     desk.opens(hk=LATER)
     with hooked() as hook:
         told = {**NOWHERE, "MONOPOD_WEBHOOK": hook.url}
-        desk.run("deploy", tag="1", status=CLOSED, more=told)
-        desk.run("deploy", "--region", "mars", tag="1", status=1, more=told)
+        desk.run("deploy", tag=NOT_ASKED, status=CLOSED, more=told)
+        desk.run("deploy", "--region", "mars", tag=NOT_ASKED, status=1, more=told)
         desk.set(cpu="much")
-        desk.run("deploy", tag="1", status=1, more=told)
+        desk.run("deploy", tag=NOT_ASKED, status=1, more=told)
         desk.run("rollback", status=1, more=told)
         desk.set()
         desk.run("stop", "--yes", status=11, more=told)
@@ -84,10 +85,10 @@ def test_a_command_that_began_nothing_sends_nothing_and_neither_does_a_stop(tmp_
 def test_a_failure_is_told_even_where_no_cluster_answered(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "service", "like", {"hk": "hk", "eu": "eu"})
     with hooked() as hook:
-        for command in ("deploy", "rollback"):
-            desk.run(command, status=11, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
+        for command, tag in (("deploy", NOT_ASKED), ("rollback", "")):
+            desk.run(command, tag=tag, status=11, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
     assert [each["text"].splitlines()[0] for each in hook.heard] == [
-        "deploy of digits dev (prod) by ann: failed",
+        "deploy of digits 1 (prod) by ann: failed",
         "rollback of digits (prod) by ann: failed",
     ]
     assert [each["state"] for each in hook.heard[0]["outcomes"]] == ["failed", "not begun"]
@@ -98,7 +99,7 @@ def test_a_signal_while_a_message_is_sent_gives_up_the_message_alone(tmp_path: P
     desk = Desk(tmp_path / "service", "like", {"hk": "hk"})
     with hooked() as hook:
         hook.slow = True
-        job = desk.start("deploy", more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
+        job = desk.start("deploy", tag=NOT_ASKED, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
         until(lambda: bool(hook.heard))
         begin = time.monotonic()
         job.process.send_signal(number)

@@ -1,4 +1,11 @@
-"""Through the gateway, at half of what the node holds, nothing is lost while pods come and go: an open loop, three of each."""
+"""Through a gateway, at half of what the node holds, nothing is lost while pods come and go: an open loop, three of each.
+
+Digits are sent, and beside them bodies of 600 KB, which a gateway sends again only where it is told to keep so much.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -6,14 +13,23 @@ from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import url, version
 from tests.conf.rollout.desk import Desk, Make
 from tests.conf.rollout.fleet import delete_a_pod, ready
-from tests.conf.rollout.load import half, loaded
+from tests.conf.rollout.gateways import through_both
+from tests.conf.rollout.load import half, loaded, padded
 
-pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.alone,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("images", "buffers"),
+]
+LARGE = 600_000  # bytes of a body
+LARGE_RATE = 10.0
+SHARE = 0.8  # of the rate is left for digits
 
 
 @pytest.fixture(scope="module")
 def rates() -> dict[str, float]:
-    """The rate, once it is measured."""
+    """The rate through each gateway, once it is measured."""
     return {}
 
 
@@ -28,34 +44,44 @@ def mine(desk: Make) -> Desk:
 
 @pytest.fixture
 def rate(mine: Desk, rates: dict[str, float]) -> float:
-    if not rates:
-        rates["half"] = half(url(mine))
-    return rates["half"]
+    key = mine.gateway.routing
+    if key not in rates:
+        rates[key] = SHARE * half(url(mine))
+    return rates[key]
 
 
-def test_no_request_is_lost_while_versions_go_forward_and_back(mine: Desk, rate: float) -> None:
-    with loaded(url(mine), rate) as forward:
+@contextmanager
+def nothing_lost(mine: Desk, rate: float, folder: Path) -> Iterator[None]:
+    """Send digits and large bodies for the length of a block. No request may be lost."""
+    with loaded(url(mine), rate) as digits, loaded(url(mine), LARGE_RATE, padded(folder, LARGE)) as large:
+        yield
+    assert digits.lost() == [], f"at {rate:.0f} requests a second"
+    assert large.lost() == [], f"of {LARGE} bytes each, beside {rate:.0f} digits a second"
+
+
+@through_both
+def test_no_request_is_lost_while_versions_go_forward_and_back(mine: Desk, rate: float, tmp_path: Path) -> None:
+    with nothing_lost(mine, rate, tmp_path):
         for tag in ("2", "3", "moody"):
             mine.run("deploy", tag=tag)
-    assert forward.lost() == [], f"at {rate:.0f} requests a second"
-    with loaded(url(mine), rate) as back:
+    with nothing_lost(mine, rate, tmp_path):
         for tag in ("3", "2", "1"):
             mine.run("rollback")
             assert version(url(mine)) == tag
-    assert back.lost() == [], f"at {rate:.0f} requests a second"
 
 
-def test_no_request_is_lost_while_two_pods_become_four_and_two_again(mine: Desk, rate: float, hk: Cluster) -> None:
-    with loaded(url(mine), rate) as load:
+def test_no_request_is_lost_while_two_pods_become_four_and_two_again(
+    mine: Desk, rate: float, hk: Cluster, tmp_path: Path
+) -> None:
+    with nothing_lost(mine, rate, tmp_path):
         for replicas in (4, 2) * 3:
             mine.set(replicas=replicas)
             mine.run("deploy", tag="1")
             assert len(ready(hk, mine)) == replicas
-    assert load.lost() == [], f"at {rate:.0f} requests a second"
 
 
-def test_no_request_is_lost_while_pods_are_deleted_one_by_one(mine: Desk, rate: float, hk: Cluster) -> None:
-    with loaded(url(mine), rate) as load:
+@through_both
+def test_no_request_is_lost_while_pods_are_deleted_one_by_one(mine: Desk, rate: float, hk: Cluster, tmp_path: Path) -> None:
+    with nothing_lost(mine, rate, tmp_path):
         for _ in range(3):
             delete_a_pod(hk, mine)
-    assert load.lost() == [], f"at {rate:.0f} requests a second"

@@ -54,7 +54,8 @@ def test_a_namespace_that_is_missing_is_named_with_its_cure(serving: Desk) -> No
     user, serving.user = serving.user, "rollout-test-nobody"
     serving.set()
     done = serving.run("deploy", tag="2", status=13)
-    assert "eu, prod: failed: cluster eu has no namespace rollout-test-nobody: kubectl create namespace" in done.err
+    cure = f"kubectl --context {serving.contexts['eu']} create namespace rollout-test-nobody"
+    assert f"eu, prod: failed: cluster {serving.contexts['eu']} has no namespace rollout-test-nobody: {cure}" in done.err
     assert "eu, prod: not there" in serving.run("stop", "--yes", status=17).text
     serving.user = user
 
@@ -133,7 +134,7 @@ def test_a_pod_that_no_node_takes_is_told_within_ten_seconds_and_undone_in_time(
     assert deploy.until("no node takes it: ", 10) < 10
     text = deploy.ends(24)
     assert "didn't match Pod's node affinity/selector; free or add nodes, or ask for less in value.py" in text
-    assert "release 1 (1) serves, as before; now version 1 in 1 pod" in text
+    assert "1 serves, as before; now version 1 in 1 pod" in text
     assert pods(eu, serving) == before
 
 
@@ -145,7 +146,7 @@ def test_a_release_of_which_a_part_is_refused_halfway_is_undone_whole(serving: D
         done = serving.run("deploy", tag="2", status=14)
     assert "eu, prod: undone: cluster eu does not accept it: " in done.err
     assert "no route of version 2" in done.err
-    assert "release 1 (1) serves, as before; now version 1 in 1 pod" in done.err
+    assert "1 serves, as before; now version 1 in 1 pod" in done.err
     for kind in kinds(eu, serving.user, serving.name):
         found = eu.ask("get", path(kind, serving.user, serving.name))
         assert found["metadata"]["labels"]["version"] == "1", kind
@@ -205,7 +206,8 @@ def test_a_deployment_that_somebody_paused_is_left_until_it_is_resumed(serving: 
     where = path("Deployment", serving.user, serving.name)
     eu.by_hand(where, {"spec": {"paused": True}})
     done = serving.run("deploy", tag="2", status=19)
-    assert f"is paused, by somebody's hand: kubectl rollout resume -n {serving.user} deployment/{serving.name}" in done.err
+    cure = f"kubectl --context {eu.context} rollout resume -n {serving.user} deployment/{serving.name}"
+    assert f"is paused, by somebody's hand: {cure}" in done.err
     eu.by_hand(where, {"spec": {"paused": None}})
     serving.run("deploy", tag="2")
 

@@ -1,10 +1,12 @@
 """What an API server's refusals mean: each body below was read off a real one."""
 
 import json
+import re
 
 import pytest
 
-from conf.cluster import BadCredentials, Cluster, ClusterError, NoNamespace, NoRights, Refused, Unreachable, in_words
+from conf.cluster import BadCredentials, Cluster, ClusterError, NoNamespace, NoRights, Refused, Unreachable, in_words, kubectl
+from tests.running import ROOT
 
 
 def body(message: str, reason: str = "", **details: str) -> str:
@@ -32,7 +34,7 @@ POLICY = 'admission webhook "policy.example.com" denied the request: no'
             404,
             body('namespaces "like" not found', "NotFound", kind="namespaces", name="like"),
             NoNamespace,
-            "create namespace like",
+            "kubectl --context hk create namespace like",
         ),
         (404, "404 page not found\n", Refused, "does not know this type of object"),
         (409, body("the object has been modified", "Conflict"), Refused, "modified"),
@@ -50,6 +52,13 @@ def test_a_refusal_is_told_apart_in_words(status: int, text: str, kind: type[Clu
     assert error.status == status
     with pytest.raises(kind, match=told):
         raise error
+
+
+def test_a_command_to_type_goes_to_the_cluster_that_is_meant_whatever_its_context_is_called() -> None:
+    assert kubectl("hk", "get pods") == "kubectl --context hk get pods"
+    assert kubectl("ann's cluster", "get pods").split(" get ")[0] == """kubectl --context 'ann'"'"'s cluster'"""
+    files = sorted((ROOT / "conf").rglob("*.py"))
+    assert [file.name for file in files if re.search(r"kubectl (?!--context)[a-z-]", file.read_text())] == []
 
 
 @pytest.mark.parametrize("text", ["", "no kubeconfig", "- a\n- b", "apiVersion: v1\nkind: Config\n"])

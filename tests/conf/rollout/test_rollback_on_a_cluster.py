@@ -1,5 +1,7 @@
 """Rollbacks over two regions that do not serve the same. It is no work for a node, so simulated regions do."""
 
+import json
+
 import pytest
 
 from tests.conf.rollout.asked import standing
@@ -15,16 +17,32 @@ def test_a_rollback_leaves_the_version_deployed_last_and_no_other(desk: Make) ->
     done = two.run("rollback", status=17)  # eu has nothing before 2, which does not keep na on it
     assert "eu, prod: failed: " in done.err
     assert "has no earlier good release to return to; now version 2 in 1 pod" in done.err
-    assert "na, prod: deployed 1: rollback to 1; now version 1 in 1 pod" in done.out
+    assert "na, prod: deployed 1: rolled back from 2 to 1; now version 1 in 1 pod" in done.out
 
     done = two.run("rollback", "--to", "2")
     assert "eu, prod: skipped: 2 serves there already; now version 2 in 1 pod" in done.out
-    assert "na, prod: deployed 2: rollback to 2; now version 2 in 1 pod" in done.out
-    assert "no good release of version 9" in two.run("rollback", "--to", "9", status=17).err
+    assert "na, prod: deployed 2: rolled back from 1 to 2; now version 2 in 1 pod" in done.out
+    done = two.run("rollback", "--to", "9", status=17)
+    assert "eu, prod: failed: " in done.err
+    assert "has no good release of version 9 to return to; there is 2; now version 2 in 1 pod" in done.err
+    assert "has no good release of version 9 to return to; there are 2, 1; now version 2 in 1 pod" in done.err
 
     two.run("deploy", "--region", "eu", tag="3")
     done = two.run("rollback")
-    assert "eu, prod: deployed 2: rollback to 1; now version 2 in 1 pod" in done.out
+    assert "eu, prod: deployed 2: rolled back from 3 to 2; now version 2 in 1 pod" in done.out
     assert "na, prod: skipped: 2 serves there, and this leaves 3; --to names a version; now version 2 in 1 pod" in done.out
     assert [standing(two, region=region)["runs"] for region in ("eu", "na")] == [{"2": 1}, {"2": 1}]
+    rows = json.loads(two.run("history", "--region", "na", "--json").out)
+    assert [(row["version"], row["state"], row["note"], row["by"]) for row in rows] == [
+        ("2", "serves", "rolled back from 1 to 2", "ann"),
+        ("1", "good", "rolled back from 2 to 1", "ann"),
+        ("2", "good", "", "ann"),
+        ("1", "good", "", "ann"),
+    ]
+    table = two.run("history").out.splitlines()
+    assert table[0].split() == ["region", "track", "version", "digest", "at", "by", "state", "note"]
+    assert [line.split()[:3] for line in table[1:]] == [["eu", "prod", "2"], ["eu", "prod", "3"], ["eu", "prod", "2"], *(
+        ["na", "prod", version] for version in ("2", "1", "2", "1")
+    )]  # fmt: skip
     two.run("stop", "--yes")
+    assert "no release is kept: it was never deployed, or its history went" in two.run("history").out

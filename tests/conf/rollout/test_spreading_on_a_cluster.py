@@ -1,14 +1,11 @@
 """How the gateway spreads requests over pods: evenly over equal ones, less to a slow one, none to one that resets."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import until, url
 from tests.conf.rollout.desk import Desk, Make
-from tests.conf.rollout.fleet import answers_in, names
+from tests.conf.rollout.fleet import answers_in, names, told
 from tests.conf.rollout.load import loaded
 from tests.image.pods import Pod
 
@@ -24,16 +21,6 @@ def three(desk: Make) -> Desk:
     mine.set(replicas=3)
     mine.run("deploy", tag="moody")
     return mine
-
-
-@contextmanager
-def told(pod: Pod, file: str) -> Iterator[None]:
-    """Have a file in a pod for the length of a block."""
-    assert pod.run("python", "-c", f"open('/tmp/{file}', 'x')") == (0, "")
-    try:
-        yield
-    finally:
-        assert pod.run("python", "-c", f"import os; os.remove('/tmp/{file}')") == (0, "")
 
 
 def test_equal_pods_get_equally_many_requests(three: Desk, hk: Cluster) -> None:

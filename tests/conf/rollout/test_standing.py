@@ -36,7 +36,7 @@ def test_pods_that_are_missing_are_a_trouble_in_words(wanted: int, ready: int, s
         (ended(GOOD), 1, False, "good"),
         (ended(GOOD), 0, True, "nothing serves"),
         (ended(GOOD), 1, True, "not all are ready"),
-        (ended(GOOD, GOOD, note="rollback to 2"), 0, True, "nothing serves, rollback to 2"),
+        (ended(GOOD, GOOD, note="rolled back from 3 to 2"), 0, True, "nothing serves, rolled back from 3 to 2"),
         (ended(GOOD, UNDONE), 0, True, "v2 was undone"),
         (ended(GOOD, BEGUN), 0, True, "the change to v2 was broken off"),
         (ended(UNDONE), 0, False, "v1 failed and was taken away"),

@@ -1,0 +1,32 @@
+"""A service of a few lines, judged in a real folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from conf.check import Report, check
+from conf.policy.neighbours import neighbours
+from tests.conf.golden import regions
+
+GOOD = 'service_name = "demo"\nusername = "like"\nreplicas = 2\nmemory = "4Gi"\n'
+MODEL = 'model_path = "model/m.onnx"\n'
+GPU = 'tolerations = ["nvidia.com/gpu"]\ngpu_memory = 4\n'
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9000000000\n"
+Judge = Callable[..., Report]
+
+
+def judging(folder: Path) -> Judge:
+    """Return what checks a service of some lines, with a model of so many bytes (sparse, so that it costs nothing)."""
+
+    def run(lines: str = "", model: int = 0, files: dict[str, str] | None = None, image: str = "", name: str = "me") -> Report:
+        service = folder / name
+        (service / "model").mkdir(parents=True, exist_ok=True)
+        if model:
+            with (service / "model" / "m.onnx").open("wb") as file:
+                file.truncate(model)
+        for path, text in (files or {}).items():
+            (service / path).write_text(text, encoding="utf-8")
+        (service / "value.py").write_text(GOOD + lines, encoding="utf-8")
+        others, _ = neighbours(folder, service, regions())
+        return check(service, regions(), image_name=image, others=others)
+
+    return run

@@ -1,0 +1,99 @@
+"""The gateways that tests send through: Envoy Gateway's, and Istio's. Both lead to the same real node.
+
+Knows where they answer, what regions.yaml says of them, and what their proxies count. Does not know services.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from conf.clusters import Region
+from conf.gateways import GatewayPlan, gateway_plan
+from conf.refs import path
+from conf.templates import render_gateway
+from conf.way_in import SETTERS
+from conf.yamls import documents
+from tests.conf.cluster import Cluster
+from tests.needed import istio_gateway
+
+NAMES = ("gateway-api", "istio")
+through_both = pytest.mark.parametrize("gateway", NAMES, indirect=True, scope="module")
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """One of them, at a URL.
+
+    routing and said are what regions.yaml says of it. proxies selects its pods, which tell their counters at stats_port.
+    """
+
+    routing: str
+    url: str
+    said: Mapping[str, str]
+    proxies: str
+    stats_port: int
+
+    @property
+    def region(self) -> dict[str, Any]:
+        """Return its fields of a region."""
+        return {"routing": self.routing, "gateway": dict(self.said)}
+
+
+LIMIT = {"buffer_limit": "4Mi"}
+ENVOY_GATEWAY = Gateway(
+    "gateway-api",
+    os.environ.get("MONOPOD_TEST_GATEWAY", "http://127.0.0.1:30080"),
+    {"namespace": "gateway", "name": "gateway", "pods": "envoy-gateway-system", **LIMIT},
+    "gateway.envoyproxy.io/owning-gateway-name=gateway",
+    19001,
+)
+ISTIO = {"namespace": "istio-system", "name": "public", "pods": "istio-ingress", **LIMIT}
+
+
+def named(routing: str) -> Gateway:
+    """Return a gateway. Where Istio's is not named to tests, the test ends."""
+    return ENVOY_GATEWAY if routing == "gateway-api" else Gateway("istio", istio_gateway(), ISTIO, "istio=ingress", 15090)
+
+
+@contextmanager
+def limited(cluster: Cluster, region: Region) -> Iterator[None]:
+    """Have what `monopod gateway` prints for the length of a block."""
+    unlimited(cluster, region)
+    (item,) = documents(render_gateway(_wanted(region)))
+    with cluster.having(_kind(region), item):
+        yield
+
+
+def unlimited(cluster: Cluster, region: Region) -> None:
+    """Take away what a run that was killed has left."""
+    where = f"{_kind(region)}/{_wanted(region).name}"
+    if cluster.find(where):
+        cluster.ask("delete", where)
+
+
+def _wanted(region: Region) -> GatewayPlan:
+    found = gateway_plan(region)
+    assert found is not None
+    return found
+
+
+def _kind(region: Region) -> str:
+    wanted = _wanted(region)
+    return f"/apis/{SETTERS[wanted.kind].format(wanted.namespace)}"
+
+
+def counted(cluster: Cluster, gateway: Gateway, counter: str, service: str) -> float:
+    """Return what the proxies have counted of a service since they started. counter: Envoy's, of a cluster."""
+    namespace = gateway.said["pods"]
+    pods = cluster.ask("get", path("Pod", namespace), labelSelector=gateway.proxies)["items"]
+    line = re.compile(rf"^envoy_cluster_{counter}{{[^}}]*\b{re.escape(service)}\b[^}}]*}} (\S+)$", re.MULTILINE)
+    pages = (
+        cluster.text(f"{path('Pod', namespace, pod['metadata']['name'])}:{gateway.stats_port}/proxy/stats/prometheus")
+        for pod in pods
+    )
+    return sum(float(value) for page in pages for value in line.findall(page))

@@ -1,0 +1,103 @@
+"""Bodies that a gateway has to send again: some are lost while it keeps less than one, and none once it keeps as much.
+
+A second endpoint of the service refuses every connection: it is the node's address, at a port that nobody listens on.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conf.refs import path
+from conf.regions import load
+from tests.conf.cluster import Cluster, Item
+from tests.conf.rollout.asked import until, url
+from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.fleet import ready
+from tests.conf.rollout.gateways import counted, limited, through_both, unlimited
+from tests.conf.rollout.load import curl, padded
+from tests.running import get
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.alone,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("images"),
+    through_both,
+]
+HTTP1, HTTP2 = "--http1.1", "--http2-prior-knowledge"
+# Bytes: above what the proxies keep where nothing is set. Of a body by HTTP/2 Istio keeps 16 MiB, more than is sent here.
+SIZES = {"gateway-api": {HTTP1: 60_000, HTTP2: 200_000}, "istio": {HTTP1: 2_000_000}}
+REQUESTS = 30
+NOBODY_LISTENS = 9
+
+
+def leaves_none_out(cluster: Cluster, desk: Desk) -> None:
+    """Have the gateway try an endpoint that refused again at once, so that half of all requests meet it."""
+    if desk.gateway.routing == "istio":
+        spec: Item = {"trafficPolicy": {"outlierDetection": None}}
+        cluster.by_hand(path("DestinationRule", desk.user, desk.name), {"spec": spec})
+    else:
+        cluster.by_hand(path("BackendTrafficPolicy", desk.user, desk.name), {"spec": {"healthCheck": None}})
+
+
+@contextmanager
+def one_that_refuses(cluster: Cluster, desk: Desk) -> Iterator[None]:
+    """Have a second endpoint of the service, which refuses every connection."""
+    (pod,) = ready(cluster, desk)
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{desk.user}/endpointslices"
+    item: Item = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
+    item["metadata"] = {"name": f"{desk.name}-refuses", "labels": {"kubernetes.io/service-name": desk.name}}
+    item["endpoints"] = [{"addresses": [pod["status"]["hostIP"]], "conditions": {"ready": True}}]
+    service = cluster.ask("get", path("Service", desk.user, desk.name))
+    names = [port["name"] for port in service["spec"]["ports"] if port["port"] == 80]
+    item["ports"] = [{"name": name, "port": NOBODY_LISTENS, "protocol": "TCP"} for name in names]
+    with cluster.having(slices, item):
+        yield
+
+
+def lost(desk: Desk, files: Mapping[str, Path]) -> dict[str, list[str]]:
+    """Send a body again and again, by each version of HTTP, and return the answers but 200."""
+    found = {}
+    for version, file in files.items():  # a process for each: curl 7.88 cannot send a second one over a connection of HTTP/2
+        codes = [curl(url(desk), file, 1, version).communicate()[0].strip() for _ in range(REQUESTS)]
+        found[version] = [code for code in codes if code != "200"]
+    return found
+
+
+def test_a_body_that_the_gateway_does_not_keep_is_lost_and_one_that_it_keeps_is_not(
+    desk: Make, hk: Cluster, tmp_path: Path
+) -> None:
+    mine = desk("hk")
+    mine.run("deploy", tag="1")
+    leaves_none_out(hk, mine)
+    region = load(mine.regions).regions["hk"]
+    files = {version: padded(tmp_path, size) for version, size in SIZES[mine.gateway.routing].items()}
+    large = files[HTTP1].read_bytes()
+
+    def told(counter: str) -> float:
+        return counted(hk, mine.gateway, counter, mine.user)
+
+    def kept() -> bool:
+        """Whether every worker of the proxy has the limit: each takes it over by itself, and any may have a connection."""
+        before = told("retry_or_shadow_abandoned")
+        for _ in range(REQUESTS):
+            get(url(mine), large, {"Content-Type": "application/json"})
+        return told("retry_or_shadow_abandoned") == before
+
+    unlimited(hk, region)
+    alone = told("membership_total")
+    with one_that_refuses(hk, mine):
+        until(lambda: told("membership_total") > alone)
+        before = told("retry_or_shadow_abandoned")
+        gone = lost(mine, files)
+        assert all(gone.values()), gone
+        assert told("retry_or_shadow_abandoned") == before + REQUESTS * len(files)
+        with limited(hk, region):
+            until(kept)
+            before, saved = told("retry_or_shadow_abandoned"), told("upstream_rq_retry_success")
+            assert not any(lost(mine, files).values())
+            assert told("retry_or_shadow_abandoned") == before
+            assert told("upstream_rq_retry_success") > saved
+    mine.run("stop", "--yes")

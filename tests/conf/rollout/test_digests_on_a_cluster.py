@@ -1,0 +1,124 @@
+"""A tag that is pushed again with other content, from the deploy to the answers through the gateway, and the way back."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from conf.refs import path
+from tests.conf.cluster import Cluster
+from tests.conf.registries import Registry, holding
+from tests.conf.rollout.asked import pods, standing, url
+from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.images import tagged
+from tests.running import get, post_json
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+DIGIT = {"data": [[[[0.0] * 8] * 8]]}
+
+
+def word(desk: Desk) -> str:
+    """Return what tells one code from another in an answer through the gateway."""
+    status, answer = post_json(url(desk), DIGIT)
+    assert status == 200, answer
+    return str(answer["results"].get("word", "digits"))
+
+
+def digest(desk: Desk) -> str:
+    """Return the digest that the service says it is, through the gateway."""
+    return str(json.loads(get(f"{url(desk)}/v2")[1])["digest"])
+
+
+def test_a_tag_that_was_pushed_again_brings_its_new_code_and_a_rollback_the_old(desk: Make, hk: Cluster) -> None:
+    mine = desk("hk")
+    first = tagged("again", "1")
+    assert f"digits:again is {first[:19]}" in mine.run("deploy", tag="again").out
+    assert (word(mine), digest(mine)) == ("digits", first)
+    before = pods(hk, mine)
+
+    done = mine.run("deploy", tag="again")
+    assert "hk, prod: unchanged again; now version again in 1 pod" in done.out
+    assert pods(hk, mine) == before
+    assert "hk: nothing would change" in mine.run("diff", tag="again").out
+
+    second = tagged("again", "other")
+    assert second != first
+    change = mine.run("diff", tag="again", status=3).out
+    assert f"/digits@{first}" in change
+    assert f"/digits@{second}" in change
+    done = mine.run("deploy", tag="again")
+    assert f"answers with version again ({second[:19]})" in done.out
+    assert "hk, prod: deployed again" in done.out
+    assert (word(mine), digest(mine)) == ("other", second)
+    assert standing(mine)["version"] == "again"
+
+    done = mine.run("rollback")
+    assert f"returning to again ({first[:19]}), deployed at 20" in done.out
+    assert (word(mine), digest(mine)) == ("digits", first)
+    done = mine.run("rollback", "--to", second)
+    assert (word(mine), digest(mine)) == ("other", second)
+    assert f"{second[:19]} serves there already" in mine.run("rollback", "--to", second[:19]).out
+    mine.run("stop", "--yes")
+
+
+@pytest.fixture
+def hub() -> Iterator[Registry]:
+    with holding() as server:
+        yield server
+
+
+def numbers(cluster: Cluster, desk: Desk) -> list[int]:
+    found = cluster.ask("get", path("ConfigMap", desk.user, f"monopod-{desk.name}"))
+    return [each["number"] for each in json.loads(found["data"]["releases"])]
+
+
+def test_what_drifted_or_failed_last_is_no_unchanged_release(desk: Make, eu: Cluster, hub: Registry) -> None:
+    mine = desk("eu", name="drifts")
+    hub.push("like/drifts", "1", "first")
+    image = ["--image", f"{hub.host}/like/drifts:1"]
+    assert "eu, prod: deployed 1" in mine.run("deploy", *image).out
+    assert "eu, prod: unchanged 1" in mine.run("deploy", *image).out
+    assert numbers(eu, mine) == [1]
+
+    service = path("Service", mine.user, mine.name)
+    eu.by_hand(service, {"spec": {"selector": {"app.kubernetes.io/name": "nobody"}}})
+    assert "eu, prod: deployed 1" in mine.run("deploy", *image).out
+    assert eu.ask("get", service)["spec"]["selector"] == {"app.kubernetes.io/name": mine.name}
+    eu.by_hand(f"{path('Deployment', mine.user, mine.name)}/scale", {"spec": {"replicas": 2}})
+    assert "eu, prod: deployed 1; now version 1 in 1 pod" in mine.run("deploy", *image).out
+    eu.ask("delete", path("HTTPRoute", mine.user, mine.name))
+    assert "eu, prod: deployed 1" in mine.run("deploy", *image).out
+    theirs = {"CI_COMMIT_REF_NAME": "dogs"}
+    assert "eu, prod: deployed 1" in mine.run("deploy", "--take-over", *image, more=theirs).out
+    assert standing(mine)["holder"] == "branch dogs of like/models"
+    assert numbers(eu, mine) == [1, 2, 3, 4, 5]
+    mine.run("stop", "--yes", more=theirs)
+
+
+def test_a_rollback_to_an_image_that_the_registry_has_deleted_changes_nothing(desk: Make, eu: Cluster, hub: Registry) -> None:
+    mine = desk("eu", name="deleted")
+    first = hub.push("like/deleted", "v1", "first")
+    image = ["--image", f"{hub.host}/like/deleted:v1"]
+    mine.run("deploy", *image)
+    second = hub.push("like/deleted", "v1", "second")
+    mine.run("deploy", *image)
+    before = pods(eu, mine)
+    kept = hub.held.pop(("like/deleted", first))
+
+    done = mine.run("rollback", status=32)
+    assert f"registry {hub.host} has no image {hub.host}/like/deleted@{first}; it was deleted there" in done.err
+    assert pods(eu, mine) == before
+    assert numbers(eu, mine) == [1, 2]
+
+    hub.status = 503
+    done = mine.run("rollback")
+    assert "could not be asked, and the rollback goes on without: registry" in done.out
+    assert "eu, prod: deployed v1" in done.out
+    deployment = eu.ask("get", path("Deployment", mine.user, mine.name))
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == f"{hub.host}/like/deleted@{first}"
+
+    hub.status, hub.held["like/deleted", first] = 0, kept
+    hub.heard.clear()
+    mine.run("rollback", "--to", second)
+    assert [asked for asked, _ in hub.heard] == [f"/v2/like/deleted/manifests/{second}"]
+    mine.run("stop", "--yes")

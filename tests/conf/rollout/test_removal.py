@@ -1,0 +1,143 @@
+"""What is deleted is waited for until it is gone, and what holds it is told: over objects that are held for so long."""
+
+from typing import Any, cast
+
+import pytest
+
+from conf.cluster import MANAGER, Cluster
+from conf.refs import Ref
+from conf.rollout import removal
+from conf.rollout.finalizers import held_by
+from conf.rollout.lease import Lease
+from conf.rollout.place import Place
+from conf.rollout.removal import but, remove, told
+from conf.rollout.spots import leaves
+from monopod import _parser
+
+SERVICE, SCALED = Ref("Service", "like", "cats"), Ref("ScaledObject", "like", "cats")
+
+
+class Objects:
+    """Objects by kind. One that has finalizers stays; asked often enough after its deletion, it goes. It is its own lease."""
+
+    def __init__(self, finalizers: dict[str, list[str]], looks: int = 10**6, manager: str = MANAGER):
+        managed = [{"manager": manager}]
+        self.there: dict[str, Any] = {
+            kind: {"metadata": {"uid": kind, "managedFields": managed, "finalizers": found}}
+            for kind, found in finalizers.items()
+        }
+        self.looks = looks
+
+    def get(self, each: Ref) -> Any:
+        found = self.there.get(each.kind)
+        if found and "deletionTimestamp" in found["metadata"]:
+            self.looks -= 1
+            if self.looks < 0:
+                del self.there[each.kind]
+        return found
+
+    def delete(self, each: Ref) -> Any:
+        found = self.there[each.kind]
+        if not found["metadata"]["finalizers"]:
+            del self.there[each.kind]
+            return {"status": "Success"}
+        found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        return found
+
+    @staticmethod
+    def steadily(ask: Any, *arguments: Any) -> Any:
+        return ask(*arguments)
+
+
+class Clock:
+    """A clock that only sleep moves."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(removal, "time", found)
+    return found
+
+
+def removed(objects: Objects, *refs: Ref, seconds: float = 60) -> tuple[tuple[Any, ...], list[str]]:
+    """Return what stays, and what was said."""
+    said: list[str] = []
+    place = Place(cast(Cluster, objects), "like", "cats", leaves=seconds)
+    return remove(place, refs, cast(Lease, objects), said.append), said
+
+
+def test_an_object_that_nothing_holds_is_gone_at_once() -> None:
+    assert removed(Objects({"Service": []}), SERVICE) == ((), ["removed Service like/cats"])
+    assert removed(Objects({}), SERVICE) == ((), [])
+
+
+def test_an_object_is_said_to_be_removed_only_once_it_is_gone() -> None:
+    staying, said = removed(Objects({"ScaledObject": ["finalizer.keda.sh"], "Service": []}, looks=2), SCALED, SERVICE)
+    assert staying == ()
+    assert said == [
+        "removed Service like/cats",
+        "waiting until ScaledObject like/cats is gone",
+        "removed ScaledObject like/cats",
+    ]
+
+
+def test_an_object_that_is_held_for_too_long_is_told_with_who_holds_it(clock: Clock) -> None:
+    objects = Objects({"ScaledObject": ["finalizer.keda.sh"], "Service": []})
+    for seconds in (120, 60):  # a second command finds it marked already, and waits again
+        begin = clock.now
+        staying, said = removed(objects, SCALED, SERVICE, seconds=seconds)
+        assert 0 <= clock.now - begin - seconds <= 1
+        assert [each.ref.kind for each in staying] == ["ScaledObject"]
+        assert "removed ScaledObject like/cats" not in said
+        assert told(staying) == (
+            f"ScaledObject like/cats is deleted and still there after {seconds:.0f} s, held by its finalizer finalizer.keda.sh "
+            "(taken off by KEDA's operator); see that whoever takes it off is alive, then run this again"
+        )
+    assert but(staying).startswith(", but ScaledObject like/cats is deleted and still there")
+    assert but(()) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "seconds"),
+    [("stop", 60), ("stop --timeout 120", 120), ("stop --timeout 2", 2), ("deploy", 60), ("deploy --timeout 900", 60)],
+)
+def test_stop_waits_for_as_long_as_it_is_told(line: str, seconds: float) -> None:
+    assert leaves(_parser().parse_args(line.split())) == seconds
+
+
+def test_several_objects_that_are_held_take_no_longer_than_one(clock: Clock) -> None:
+    staying, _ = removed(Objects({"ScaledObject": ["a.io/x"], "Service": ["b.io/x"]}), SCALED, SERVICE)
+    assert [each.ref.kind for each in staying] == ["ScaledObject", "Service"]
+    assert clock.now <= 61
+
+
+def test_what_is_anothers_by_now_is_neither_deleted_nor_waited_for() -> None:
+    assert removed(Objects({"Service": []}, manager="ann"), SERVICE) == (
+        (),
+        ["left alone, since it is another's by now: Service like/cats"],
+    )
+    assert removed(Objects({"Service": []}), Ref("Service", "like", "cats", "another"))[1][0].startswith("left alone")
+
+
+@pytest.mark.parametrize(
+    ("finalizers", "words"),
+    [
+        ([], "held by no finalizer"),
+        (["example.com/kept"], "held by its finalizer example.com/kept (taken off by the controller of example.com)"),
+        (
+            ["foregroundDeletion", "finalizer.keda.sh"],
+            "Kubernetes once its pods are gone, which may have finalizers of their own) and",
+        ),
+    ],
+)
+def test_who_takes_a_finalizer_off_is_named(finalizers: list[str], words: str) -> None:
+    assert words in held_by({"metadata": {"finalizers": finalizers}})

@@ -1,0 +1,69 @@
+"""What a release or a stop takes away and what its finalizer holds. No work for a node, so a simulated region does."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from conf.refs import path
+from tests.conf.cluster import Cluster
+from tests.conf.rollout.asked import kinds, standing
+from tests.conf.rollout.desk import Make
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+HOLDS = "held by its finalizer example.com/kept (taken off by the controller of example.com); see that whoever takes it off"
+
+
+@contextmanager
+def kept(cluster: Cluster, where: str) -> Iterator[Callable[[], None]]:
+    """Put a finalizer on an object, and take it off at the block's end, or as soon as what is yielded is called."""
+
+    def free() -> None:
+        if cluster.find(where):
+            cluster.by_hand(where, {"metadata": {"finalizers": None}})
+
+    cluster.by_hand(where, {"metadata": {"finalizers": ["example.com/kept"]}})
+    try:
+        yield free
+    finally:
+        free()
+
+
+def test_a_stop_says_what_holds_an_object_and_the_next_one_ends_it(desk: Make, eu: Cluster) -> None:
+    mine = desk("eu")
+    mine.run("deploy", tag="1")
+    with kept(eu, path("Service", mine.user, mine.name)) as free:
+        for _ in range(2):  # the second finds it marked already
+            done = mine.run("stop", "--yes", "--timeout", "2", status=19)
+            assert (
+                f"eu, prod: failed: Service {mine.user}/{mine.name} is deleted and still there after 2 s, {HOLDS}" in done.err
+            )
+            assert f"removed Service {mine.user}" not in done.out
+            assert kinds(eu, mine.user, mine.name) == {"Service"}
+        assert standing(mine)["state"] == "the change to nothing was broken off"
+        stop = mine.start("stop", "--yes")
+        stop.until(f"eu: waiting until Service {mine.user}/{mine.name} is gone")
+        free()
+        text = stop.ends(0)
+    assert f"eu: removed Service {mine.user}/{mine.name}\neu, prod: removed" in text
+    assert kinds(eu, mine.user, mine.name) == set()
+    assert standing(mine)["state"] == "not deployed"
+
+
+def test_a_release_serves_though_what_it_no_longer_holds_stays_and_the_next_waits_for_it(desk: Make, eu: Cluster) -> None:
+    mine = desk("eu", name="budgeted")
+    mine.set(replicas=2)
+    mine.run("deploy", tag="1")
+    mine.set()
+    with kept(eu, path("PodDisruptionBudget", mine.user, mine.name)):
+        done = mine.run("deploy", "--timeout", "20", tag="2", status=19)
+        words = f"2 serves, but PodDisruptionBudget {mine.user}/{mine.name} is deleted and still there after 20 s, {HOLDS}"
+        assert f"eu, prod: failed: {words}" in done.err
+        assert (standing(mine)["state"], standing(mine)["runs"]) == ("good", {"2": 1})
+        assert [row["state"] for row in json.loads(mine.run("history", "--json").out)] == ["serves", "good"]
+        done = mine.run("deploy", "--timeout", "20", tag="2", status=19)
+        assert words in done.err
+    mine.run("deploy", tag="2")
+    assert "PodDisruptionBudget" not in kinds(eu, mine.user, mine.name)
+    mine.run("stop", "--yes")

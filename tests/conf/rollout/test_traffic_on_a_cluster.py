@@ -1,0 +1,63 @@
+"""A gateway asks no second pod after a refusal, and a pod that dies takes along only the requests that it holds."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conf.cluster import Cluster
+from tests.conf.rollout.asked import pods, until, url
+from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.fleet import answered, names, ready, told
+from tests.conf.rollout.gateways import through_both
+from tests.conf.rollout.load import curl, loaded, padded
+from tests.image.pods import Pod
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.alone,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("images", "buffers"),
+    through_both,
+]
+REQUESTS, AT_ONCE = 200, "64"
+RATE, LARGE_RATE = 60.0, 10.0
+LARGE = 600_000  # bytes of a body
+
+
+def counts(cluster: Cluster, desk: Desk) -> dict[int, float]:
+    """Return how many requests the pods have answered, and how many they have refused, by the code."""
+    routes = {200: "service", 429: "refused"}
+    return {code: sum(answered(cluster, desk, code, route).values()) for code, route in routes.items()}
+
+
+def two(desk: Make, tag: str) -> Desk:
+    """Return a service with two pods."""
+    mine = desk("hk")
+    mine.set(replicas=2)
+    mine.run("deploy", tag=tag)
+    return mine
+
+
+def test_a_request_that_a_pod_refused_is_not_sent_to_another(desk: Make, hk: Cluster, tmp_path: Path) -> None:
+    mine = two(desk, "refuses")
+    first, second = (Pod.of(hk.context, mine.user, name) for name in names(hk, mine))
+    before = counts(hk, mine)
+    with told(first, "slow"), told(second, "slow"):
+        sent = curl(url(mine), padded(tmp_path, 1), REQUESTS, "--parallel", "--parallel-max", AT_ONCE)
+        codes = Counter(map(int, sent.communicate()[0].split()))
+    assert set(codes) == {200, 429}, codes
+    assert {code: count - before[code] for code, count in counts(hk, mine).items()} == dict(codes)
+
+
+def test_a_pod_that_dies_takes_no_more_than_the_requests_that_it_holds(desk: Make, hk: Cluster, tmp_path: Path) -> None:
+    mine = two(desk, "moody")
+    dying = Pod.of(hk.context, mine.user, names(hk, mine)[0])
+    before = sum(pods(hk, mine).values())
+    with loaded(url(mine), RATE) as digits, loaded(url(mine), LARGE_RATE, padded(tmp_path, LARGE)) as large:
+        assert dying.run("python", "-c", "open('/tmp/dying', 'x')") == (0, "")
+        until(lambda: sum(pods(hk, mine).values()) > before)
+        until(lambda: len(ready(hk, mine)) == 2, 60)
+    lost = [sum(kind["count"] for kind in each.figures["kinds"] if kind["name"] != "200") for each in (digits, large)]
+    assert lost[0] <= 0.1 * RATE, digits.lost()
+    assert lost[1] <= 0.1 * LARGE_RATE, large.lost()

@@ -1,0 +1,145 @@
+"""Files that were made to break `monopod check`: each is told in a sentence and an exit status, within seconds of work.
+
+Each runs in a process of its own, since some of them took the whole process down.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conf.golden import GOLDEN, ROOT
+from tests.running import PYTHONPATH
+
+GOOD = 'service_name = "demo"\nusername = "like"\n'
+DEEP = 100_000
+MOST = 60  # KiB: just within what is read of value.py and alerts.yaml
+LONGEST = 60  # s, where two seconds are enough on cores of one's own: what hangs is told from what waits for a busy core
+MEMORY = 2**30  # bytes; one that needs more ends with an unexpected MemoryError
+WORK = 4  # s of a core's time, start included
+
+Make = Callable[[Path], object]
+
+
+def text(content: str) -> Make:
+    return lambda path: path.write_text(content)
+
+
+def cut(content: str) -> Make:
+    """Write as much as is read, so that not its size alone is refused."""
+    return text(content[: MOST * 1024])
+
+
+def lines(line: str) -> Make:
+    return text("".join(line.format(number) for number in range(MOST * 1024 // (len(line) + 4))))
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+ANY_FILE: dict[str, tuple[Make, str]] = {
+    "a named pipe": (os.mkfifo, "is a named pipe, and only a regular file is read"),
+    "a device without end": (device, "is a device, and only a regular file is read"),
+}
+ANY_YAML: dict[str, tuple[Make, str]] = {
+    "lists in lists": (cut("[" * DEEP), ":1: nested more than 20 deep"),
+    "lists in lists, as lines have them": (cut("- " * DEEP), ":1: nested more than 20 deep"),
+    "tables in tables": (cut("{a: " * DEEP), ":1: nested more than 20 deep"),
+    "names that are tables": (cut("? " * DEEP), ":1: nested more than 20 deep"),
+    "anchors": (text("a: &a [x]\n" + "b: *a\n" * 9), "anchors (&) and aliases (*) may not stand here"),
+    "a number of base 60": (text("groups: 9" + ":9" * 30_000), "is no value that YAML can read"),
+    "thousands of unknown names": (lines("x{}y: 2\n"), "no field 'x0y' here"),
+    "thousands of names that are none": (lines("{}: 2\n"), "a name must be a text"),
+}
+VALUES: dict[str, tuple[Make, str]] = {
+    "thousands of unknown names": (lines("x{}y = 1\n"), "value.py:1: no setting 'x0y'"),
+    "thousands of nearly known names": (lines("hk_replica{} = 1\n"), "did you mean 'hk_replicas'?"),
+    "lists in lists": (cut("a = " + "[" * DEEP), "too many nested parentheses"),
+    "thousands of open brackets": (lines("a = [\n"), "was never closed"),
+    "long lines of open brackets": (cut(("[[1]," + "1," * 150 + "\n") * 250), "was never closed"),
+    "a chain of signs": (cut("a = " + "-" * DEEP), "value.py:1: not Python"),
+    "a chain of attributes": (text("a = x" + ".y" * 25_000), "value.py:1: not Python"),
+    "a chain of sums": (text("a = 1" + "+1" * 25_000), "value.py:1: not Python"),
+    "decorators of nothing": (lines("@a\n"), "value.py:1: not Python"),
+    "thousands of statements in a line": (cut("a=1;" * DEEP), "no setting 'a'"),
+    "a number of thousands of digits": (cut("cpu = " + "9" * DEEP), "not Python: a number of thousands of digits"),
+}
+
+
+def checked(folder: Path, regions: Path) -> str:
+    """Return what `monopod check` says of a folder with mistakes."""
+    return ended("check", "--service", str(folder), "--regions", str(regions))
+
+
+def ended(*arguments: str) -> str:
+    """Return what a command says that ends with status 1."""
+    command, environment = [sys.executable, "-m", "monopod", *arguments], {"PYTHONPATH": PYTHONPATH}
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, cwd=ROOT / "src", env=environment, stdout=output, stderr=output)
+        resource.prlimit(
+            process.pid, resource.RLIMIT_DATA, (MEMORY, MEMORY)
+        )  # what it took as a fork of a large worker is apart
+        timer = threading.Timer(LONGEST, process.kill)
+        timer.start()
+        _, status, used = os.wait4(process.pid, 0)  # what this child used, and none before it
+        timer.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        told = output.read().decode()
+    assert process.returncode == 1, told[-2000:]
+    assert "unexpected" not in told
+    assert used.ru_utime + used.ru_stime < WORK
+    return told
+
+
+def good_service(folder: Path) -> Path:
+    (folder / "value.py").write_text(GOOD)
+    return folder
+
+
+@pytest.mark.parametrize("name", [*ANY_FILE, *VALUES])
+def test_value_py_is_told_in_a_sentence(tmp_path: Path, name: str) -> None:
+    make, told = {**ANY_FILE, **VALUES}[name]
+    make(tmp_path / "value.py")
+    assert told in checked(tmp_path, GOLDEN / "regions.yaml")
+
+
+@pytest.mark.parametrize("name", [*ANY_FILE, *ANY_YAML])
+def test_alerts_yaml_is_told_in_a_sentence(tmp_path: Path, name: str) -> None:
+    make, told = {**ANY_FILE, **ANY_YAML}[name]
+    make(good_service(tmp_path) / "alerts.yaml")
+    assert told in checked(tmp_path, GOLDEN / "regions.yaml")
+
+
+@pytest.mark.parametrize("name", [*ANY_FILE, "lists in lists"])
+def test_regions_yaml_is_told_in_a_sentence(tmp_path: Path, name: str) -> None:
+    make, told = {**ANY_FILE, **ANY_YAML}[name]
+    make(tmp_path / "regions.yaml")
+    assert told in checked(good_service(tmp_path), tmp_path / "regions.yaml")
+
+
+@pytest.mark.parametrize("command", ["serve", "verify", "render"])
+def test_every_command_reads_value_py_the_same_way(tmp_path: Path, command: str) -> None:
+    os.mkfifo(tmp_path / "value.py")
+    assert "value.py: is a named pipe, and only a regular file is read" in ended(command, "--service", str(tmp_path))
+
+
+def test_a_models_folder_that_is_a_whole_disk_is_not_searched_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text(GOOD + 'model_path = "model/none.onnx"\n')
+    (tmp_path / "model").symlink_to("/")
+    assert "value.py:3: 'model/none.onnx' is not in the service's folder" in checked(tmp_path, GOLDEN / "regions.yaml")
+
+
+def test_an_expression_that_would_be_matched_for_ever_is_not_judged(tmp_path: Path) -> None:
+    name = "a" * 38
+    (tmp_path / "value.py").write_text(GOOD.replace("demo", name) + "cpu = 0\n")
+    rule = "groups:\n- name: a\n  rules:\n  - {alert: A, expr: 'up{service=~\"(a|a)*b\"}'}\n"
+    (tmp_path / "alerts.yaml").write_text(rule)
+    assert "value.py:3: cpu is 0" in checked(tmp_path, GOLDEN / "regions.yaml")

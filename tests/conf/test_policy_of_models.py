@@ -1,0 +1,144 @@
+"""Each rule of a model's files, broken by real files in a real folder: where it is told, why, and the cure."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import small_models
+from tests.conf.judging import GPU, MODEL, POINTER, Judge, judging
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Judge:
+    return judging(tmp_path)
+
+
+def test_a_pointer_of_git_lfs_is_not_a_model(judge: Judge) -> None:
+    mistakes = judge(MODEL, files={"model/m.onnx": POINTER}).mistakes
+    assert any("model/m.onnx is a Git LFS pointer, not the model: run `git lfs pull`" in mistake for mistake in mistakes)
+    assert any("the model's file has 8.38 GiB" in mistake for mistake in mistakes)
+
+
+def test_a_folder_is_not_a_model_and_the_file_in_it_is_named(judge: Judge) -> None:
+    lines = 'model_path = "model"\n'
+    assert judge(lines).mistakes == [
+        "value.py:5: 'model' is a folder, and a model is one file: name the ONNX file, and put it there (in hk, eu, na)"
+    ]
+    (mistake,) = judge(lines, files={"model/m.onnx": "x", "model/m.onnx.sha256": "0"}).mistakes
+    assert mistake.endswith('a model is one file: set model_path = "model/m.onnx" (in hk, eu, na)')
+
+
+def test_parts_of_a_model_need_a_checksum(judge: Judge) -> None:
+    parts = {"model/m.onnx-aa": "x", "model/m.onnx-ab": "y"}
+    told = judge(MODEL, files=parts).mistakes
+    assert any("is split into 2 parts (m.onnx-aa, ...) and has no checksum" in line for line in told)
+    assert judge(MODEL, files={**parts, "model/m.onnx.sha256": "0"}).mistakes == []
+
+
+def test_shares_of_a_gpu_are_told_with_what_is_left_and_the_pods_memory(judge: Judge, tmp_path: Path) -> None:
+    (tmp_path / "me/model/parts").mkdir(parents=True)
+    small_models.identity(tmp_path / "me/model/m.onnx")
+    small_models.padded(tmp_path / "me/model/parts/other.onnx", 2**20)
+    report = judge(MODEL + GPU + 'hk_gpu_memory = 8\nmodel_gpu_memory = {"detector": 1.5}\non_demand_gpu_memory = 1\n')
+    assert report.mistakes == []
+    words = "; of memory, 4Gi, the process and the ONNX files of model/ take about 0.251 GiB where all are loaded"
+    shared = [
+        warning.removeprefix("value.py:9: gpu_memory is shared, ") for warning in report.warnings if "detector" in warning
+    ]
+    assert shared == [
+        f"8 GiB: detector 1.5, models loaded on first use 1, demo the rest, 5.5{words} (in hk)",
+        f"4 GiB: detector 1.5, models loaded on first use 1, demo the rest, 1.5{words} (in eu, na)",
+    ]
+
+
+def test_further_models_that_memory_does_not_hold_are_told_unless_they_are_bounded(judge: Judge, tmp_path: Path) -> None:
+    (tmp_path / "me/model").mkdir(parents=True)
+    with (tmp_path / "me/model/other.onnx").open("wb") as file:
+        file.truncate(5 * 2**30)
+    told = [line for line in judge().warnings if "further" in line]
+    assert told[0].startswith(
+        "value.py:4: model/ holds further ONNX files of 5 GiB: where all are loaded, they, model_path's model and the process"
+        " take about 5.25 GiB, and memory is 4Gi: raise memory, or bound with model_memory what is loaded on first use"
+    )
+    assert not any("further" in line for line in judge('model_memory = "2Gi"\n').warnings)
+
+
+TENSORRT = GPU + 'provider = "tensorrt"\ninit_delay_second = 120\n'
+
+
+@pytest.mark.parametrize(
+    ("requirements", "quiet"),
+    [
+        ("", False),
+        ("tensorrt-cu13-libs==10.16.1.11\n", True),
+        ("# faster\nTensorRT_cu13 == 10.16.1.11  # on a GPU\n", True),
+        ("tensorrt==10.16.1.11\n", True),
+        ("tensorrt-cu13-libs==11.4.0.106\n", False),
+        ("tensorrt-cu12-libs==10.16.1.11\n", False),
+        ("# tensorrt-cu13-libs==10.16.1.11\n", False),
+    ],
+)
+def test_tensorrt_is_told_what_brings_it_unless_the_requirements_do(
+    judge: Judge, tmp_path: Path, requirements: str, quiet: bool
+) -> None:
+    (tmp_path / "me/src").mkdir(parents=True)
+    report = judge(TENSORRT, files={"src/requirements.txt": requirements})
+    assert report.mistakes == []
+    told = 'value.py:7: provider is "tensorrt", which no image of the platform holds: write tensorrt-cu13-libs==10.16.1.11 into'
+    assert any(told in warning for warning in report.warnings) is not quiet
+
+
+ONNX: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "maps": (
+        small_models.classifier,
+        "value.py:5: output 'output_probability' of model/m.onnx is a sequence of maps, and only tensors are served: export the"
+        ' model with options={"zipmap": False}, which to_onnx and convert_sklearn of skl2onnx take (in hk, eu, na)',
+    ),
+    "sequences": (
+        small_models.sequence,
+        "value.py:5: output 'y' of model/m.onnx is a sequence of tensors, and only tensors are served: export the model so that"
+        " it takes and gives tensors alone (in hk, eu, na)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONNX)
+def test_a_model_that_gives_more_than_tensors_is_told_with_its_cure(judge: Judge, tmp_path: Path, name: str) -> None:
+    write, told = ONNX[name]
+    (tmp_path / "me/model").mkdir(parents=True)
+    write(tmp_path / "me/model/m.onnx")
+    assert judge(MODEL).mistakes == [told]
+
+
+def test_a_model_of_tensors_passes_without_a_word(judge: Judge, tmp_path: Path) -> None:
+    (tmp_path / "me/model").mkdir(parents=True)
+    small_models.classifier(tmp_path / "me/model/m.onnx", zipmap=False)
+    report = judge(MODEL)
+    assert report.mistakes == []
+    assert not any("model" in warning for warning in report.warnings)
+
+
+def test_a_file_that_is_no_whole_model_is_a_mistake(judge: Judge) -> None:
+    (told,) = judge(MODEL, files={"model/m.onnx": "no model"}).mistakes
+    assert told.startswith("value.py:5: model/m.onnx is no whole ONNX model (byte 0 begins no field of a model): put the model")
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"model/m.onnx-aa": "x", "model/m.onnx.sha256": "0"}, "its parts are not merged"),
+        ({"model/Makefile": "all:\n"}, "model/Makefile makes it"),
+    ],
+)
+def test_a_model_that_is_not_there_yet_is_passed_over_with_a_note(judge: Judge, files: dict[str, str], reason: str) -> None:
+    report = judge(MODEL, files=files)
+    assert report.mistakes == []
+    told = f"model/m.onnx is not read here ({reason}): `monopod verify` tells, where it is there, whether it can be served"
+    assert any(told in warning for warning in report.warnings)
+
+
+def test_a_model_in_onnxruntimes_own_format_is_passed_over_with_a_note(judge: Judge) -> None:
+    report = judge('model_path = "model/m.ort"\n', files={"model/m.ort": "ORTM"})
+    assert report.mistakes == []
+    assert any("model/m.ort is not read here (it is in onnxruntime's own format)" in warning for warning in report.warnings)
