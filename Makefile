@@ -8,24 +8,28 @@ REQUIREMENTS := $(wildcard $(SERVICE)/src/requirements.txt)
 MAKES := $(wildcard $(SERVICE)/model/Makefile)
 make_model = $(MAKE) --no-print-directory --directory $(1)/model PYTHON=$(abspath $(BIN)/python)
 
+# Of a service's src/, ruff reads what is its own: the platform's code is checked where it changes.
+OWN_CODE = $(SERVICE)/src --exclude src/serving,src/monopod.py
 # How an image is built: by buildah, else by docker. With one time for all files, equal content makes equal layers anywhere.
 TARGET ?= cpu
 setting = $(shell sed -n 's/^$(1) *= *.\([a-z0-9-]*\).*/\1/p' $(SERVICE)/value.py)
 IMAGE ?= localhost/$(call setting,username)/$(call setting,service_name):dev
-COMMIT = $(shell git rev-parse HEAD 2>/dev/null)
+COMMIT = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
 COMMITTED = $(shell git show --no-patch --format=%cI HEAD 2>/dev/null)
 BUILDAH = buildah bud --format docker --layers --jobs 2 --timestamp 315532800
 BUILD = $(if $(shell command -v buildah),$(BUILDAH),docker build)
+PUSH = $(if $(shell command -v buildah),buildah push $(if $(filter localhost:% 127.%,$(IMAGE)),--tls-verify=false),docker push)
 export BUILDAH_ISOLATION ?= chroot
 export DOCKER_BUILDKIT ?= 1
 
-.PHONY: help serve model index image test test-gpu test-cluster check bench bench-examples bench-render bench-rollouts soak lock clean
+.PHONY: help serve model index image push test test-service format test-gpu test-cluster check bench bench-examples bench-render \
+	bench-rollouts soak pipeline lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
-serve: model              ## start the service of SERVICE (default: the root) and print its curl line
-	$(BIN)/monopod serve --service $(SERVICE)
+serve: model              ## start the service of SERVICE (default: the root), on PORT and ADMIN_PORT, and print its curl line
+	$(BIN)/monopod serve --service $(SERVICE) $(if $(PORT),--port $(PORT)) $(if $(ADMIN_PORT),--admin-port $(ADMIN_PORT))
 
 model: .venv/serve        ## install the packages of SERVICE and make the files of its model/
 	$(if $(REQUIREMENTS),$(PIP) --requirement $(REQUIREMENTS))
@@ -38,17 +42,32 @@ index: .venv/serve        ## build the index of SERVICE from PICTURES, a folder 
 	@$(call make_model,$(SERVICE)) index PICTURES="$(if $(filter /%,$(firstword $(PICTURES))),,$(CURDIR)/)$(PICTURES)"
 
 image:                    ## build the image of SERVICE, for TARGET cpu or gpu, and name it IMAGE; see docs/image.md
+	$(if $(wildcard $(SERVICE)/value.py),,$(error $(SERVICE) holds no value.py: SERVICE names a service's folder))
 	$(BUILD) --target $(TARGET) --build-arg SERVICE=$(SERVICE) $(if $(BASE),--build-arg BASE=$(BASE)) \
 		$(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL="$(PIP_INDEX_URL)") $(OPTIONS) --tag $(IMAGE) \
 		$(foreach label,revision=$(COMMIT) created=$(COMMITTED),--label org.opencontainers.image.$(label)) .
 
+push:                     ## push the image named IMAGE to its registry; `monopod deploy --image` then takes it
+	$(if $(filter localhost/%,$(IMAGE)),$(error $(IMAGE) names no registry: make push IMAGE=registry.example.com/like/demo:1))
+	$(PUSH) $(OPTIONS) $(IMAGE)
+
 test: .venv/dev           ## every test that needs no cluster and no GPU
-	$(BIN)/pytest -m "not gpu and not cluster" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m "not gpu and not cluster and not soak" --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-service: model .venv/test   ## the tests of SERVICE alone, in seconds, and lint and format of its code
+	$(if $(wildcard $(SERVICE)/src/test_*.py),,$(error $(SERVICE)/src holds no test_*.py: write one as docs/service.md shows))
+	$(BIN)/ruff check $(OWN_CODE) || { echo "cure: make format SERVICE=$(SERVICE), and by hand what it leaves"; exit 1; }
+	$(BIN)/ruff format --check $(OWN_CODE) || { echo "cure: make format SERVICE=$(SERVICE)"; exit 1; }
+	$(BIN)/pytest $(SERVICE)/src
+
+format: .venv/test        ## write the code of SERVICE as ruff formats it, imports in order
+	$(BIN)/ruff check --select I --fix $(OWN_CODE)
+	$(BIN)/ruff format $(OWN_CODE)
 
 test-gpu: .venv-gpu/dev   ## the tests that need a GPU, in an environment of their own
 	.venv-gpu/bin/pytest -m gpu
 
-test-cluster: .venv/dev   ## the tests that need a Kubernetes cluster, found by KUBECONFIG; last those that load its node
+test-cluster: .venv/dev   ## the tests that need a Kubernetes cluster, found as docs/deploy.md says; last those that load its node
 	$(BIN)/pytest -m "cluster and not alone" --numprocesses 3 --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -m "cluster and alone"
 
@@ -64,15 +83,19 @@ bench: .venv/dev          ## the server against a bare loop, figures to docs/per
 bench-examples: .venv/dev ## measure the bench lines of the examples' READMEs, and write the figures below them
 	$(BIN)/python -m bench.examples
 
-soak: .venv/dev           ## each service under load and its memory limit, then releases on KUBECONFIG under load, figures to docs/
+soak: .venv/dev           ## each service under load and its memory, releases on KUBECONFIG under load (figures to docs/), the gpu image
 	$(BIN)/python -m bench.soak
 	$(BIN)/python -m bench.losses
+	$(BIN)/pytest -m soak
 
 bench-render: .venv/dev   ## how long it takes to check and render a thousand services
 	$(BIN)/python -m bench.render
 
 bench-rollouts: .venv/dev ## three hundred services to a simulated region of KUBECONFIG, figures to docs/reliability.md
 	$(BIN)/python -m bench.rollouts
+
+pipeline: .venv/dev       ## write the pipeline's jobs of the regions in conf/regions.yaml to ci/regions.yml
+	$(BIN)/python -m conf.pipeline
 
 lock:                     ## write the versions that .venv holds to requirements.lock
 	$(BIN)/pip freeze --exclude-editable --exclude setuptools > requirements.lock
@@ -85,14 +108,18 @@ clean:                    ## forget what was installed
 
 .venv-gpu/dev: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv-gpu
-	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[runtime,gpu,tools,deploy,dev]'
+	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[runtime,gpu,tools,check,deploy,dev]'
 	@touch $@
 
 .venv/serve: pyproject.toml requirements.lock | .venv/bin/pip
-	$(PIP) --editable '.[runtime,cpu,tools]'
+	$(PIP) --editable '.[runtime,cpu,tools,check]'
+	@touch $@
+
+.venv/test: .venv/serve
+	$(PIP) pytest pytest-timeout ruff
 	@touch $@
 
 .venv/dev: pyproject.toml requirements.lock $(wildcard examples/*/src/requirements.txt) | .venv/bin/pip
-	$(PIP) --editable '.[runtime,cpu,tools,deploy,dev]' $(addprefix --requirement ,$(wildcard examples/*/src/requirements.txt))
+	$(PIP) --editable '.[runtime,cpu,tools,check,deploy,dev]' $(addprefix --requirement ,$(wildcard examples/*/src/requirements.txt))
 	$(foreach example,$(patsubst %/model/Makefile,%,$(wildcard examples/*/model/Makefile)),$(call make_model,$(example)) &&) true
-	@touch $@ .venv/serve
+	@touch $@ .venv/serve .venv/test

@@ -4,6 +4,7 @@ Knows the checkout of the platform in which it lies, whose repository must hold 
 each path is, and git what differs. Standard library only. Reads no file of the branch.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ def is_services(path: str, known: dict[str, str]) -> bool:
     return bool(fitting) and known[max(fitting, key=len)] == "U"
 
 
-def refusal(changed: Sequence[str], known: dict[str, str], platform: str) -> str:
-    """Return why a branch with these changes is refused, in words, or ""."""
+def refusal(changed: Sequence[str], known: dict[str, str], platform: str, default: str) -> str:
+    """Return why a branch with these changes is refused, in words, or "". default: the name of the project's default branch."""
     foreign = [path for path in changed if not is_services(path, known)]
     if foreign:
         return (
@@ -35,8 +36,8 @@ def refusal(changed: Sequence[str], known: dict[str, str], platform: str) -> str
             + "".join(f"    {path}\n" for path in foreign[:SHOWN])
             + (f"    and {len(foreign) - SHOWN} more\n" if len(foreign) > SHOWN else "")
             + f"a service's are {', '.join(path for path, owner in known.items() if owner == 'U')} (conf/PATHS)\n"
-            "nothing was built or deployed; bring the project's master to the platform's version, "
-            "merge master into this branch and push it;\n"
+            f"nothing was built or deployed; bring {default} of the project to the platform's version, "
+            f"merge {default} into this branch and push it;\n"
             "a change that you made to the platform goes into the platform's own project first"
         )
     return ""
@@ -49,7 +50,8 @@ def _git(*words: str) -> str:
 def main(commit: str) -> int:
     platform = _git("rev-parse", "HEAD").strip()
     changed = _git("diff-tree", "-r", "-z", "--no-renames", "--name-only", platform, commit).split("\0")[:-1]
-    words = refusal(changed, owners(PATHS.read_text(encoding="utf-8")), platform[:8])
+    default = os.environ.get("CI_DEFAULT_BRANCH") or "the default branch"
+    words = refusal(changed, owners(PATHS.read_text(encoding="utf-8")), platform[:8], default)
     print(words or f"the platform's files are those of {platform[:8]}", file=sys.stderr if words else sys.stdout)
     return 1 if words else 0
 

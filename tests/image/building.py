@@ -116,6 +116,17 @@ def run(image: str, *command: str) -> str:
         buildah("rm", container)
 
 
+def refused(image: str, *command: str) -> tuple[int, str]:
+    """Return the exit status of a command in a container of an image, and all that it prints."""
+    container = buildah("from", "--pull-never", image)
+    try:
+        arguments = ["buildah", "run", "--isolation", "chroot", container, "--", *command]
+        done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return done.returncode, done.stdout
+    finally:
+        buildah("rm", container)
+
+
 @contextlib.contextmanager
 def forgotten(image: str) -> Iterator[str]:
     """Take an image away after a block, if it came to be."""

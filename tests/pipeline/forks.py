@@ -1,6 +1,7 @@
 """A platform's repository, a fork of it with one service, and its pipeline run on this machine by gitlab-ci-local.
 
 Knows git, the layout of gitlab-ci-local's variables, and how jobs are told apart. Does not know what a pipeline should do.
+The default branch is neither master nor main here: the pipeline takes it by its variable, whatever its name.
 Repositories are made of the last commit: what is not committed is not tested here.
 """
 
@@ -22,7 +23,8 @@ from tests.running import ROOT
 HERE = Path(__file__).parent
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 FAILED = re.compile(r"finished in .*(?:WARN|FAIL) +(\d+)")
-SECRETS = ("KUBECONFIG", "REGISTRY_PASSWORD")
+DEFAULT = "trunk"
+SECRETS = ("KUBECONFIG", "REGISTRY_PASSWORD", "REGISTRY_PULL_PASSWORD")
 FILES = ("KUBECONFIG", "PIP_CONFIG_FILE")
 # Sourced by every bash that a job starts: notes which secrets the job sees.
 SPY = "".join(f'[ -z "${{{name}:-}}" ] || echo "${{CI_JOB_NAME:-}} {name}" >>"SEEN"\n' for name in SECRETS)
@@ -53,27 +55,31 @@ def commit(folder: Path, files: Mapping[str, str | bytes | None], message: str) 
 
 
 def platform(folder: Path, regions: str) -> Path:
-    """Make a platform's repository of this one's last commit, with regions of its own, on the branch master."""
+    """Make a platform's repository of this one's last commit, with regions of its own and their jobs, on its default branch."""
     git(ROOT, "clone", "--quiet", "--no-tags", str(ROOT), str(folder))
-    git(folder, "checkout", "--quiet", "-B", "master")
-    commit(folder, {"conf/regions.yaml": regions}, "Our regions")
+    git(folder, "checkout", "--quiet", "-B", DEFAULT)
+    (folder / "conf/regions.yaml").write_text(regions)
+    command = [sys.executable, "-m", "conf.pipeline"]  # what `make pipeline` runs
+    done = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": "src:."}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    commit(folder, {}, "Our regions")
     return folder
 
 
 def fork(upstream: Path, folder: Path) -> Path:
-    """Fork it: a repository on the server, and a checkout of that on the branch master."""
+    """Fork it: a repository on the server, and a checkout of that on its default branch."""
     server = folder.with_name(f"{folder.name}.git")
-    git(upstream, "clone", "--quiet", "--bare", "--single-branch", "--branch", "master", str(upstream), str(server))
+    git(upstream, "clone", "--quiet", "--bare", "--single-branch", "--branch", DEFAULT, str(upstream), str(server))
     git(upstream, "clone", "--quiet", str(server), str(folder))
     return _named(folder)
 
 
 def without_checkout(checkout: Path) -> Path:
-    """Return a folder beside a checkout with the pipeline's file alone, at the same commit of the same branch, as pushed."""
+    """Return a folder beside a checkout with the pipeline's files alone, at the same commit of the same branch, as pushed."""
     folder = checkout.with_name(f"{checkout.name}-without")
     server, branch = git(checkout, "remote", "get-url", "origin"), git(checkout, "branch", "--show-current")
     git(checkout, "clone", "--quiet", "--no-checkout", "--branch", branch, server, str(folder))
-    git(folder, "checkout", "--quiet", "HEAD", "--", ".gitlab-ci.yml")
+    git(folder, "checkout", "--quiet", "HEAD", "--", ".gitlab-ci.yml", "ci/regions.yml")
     return _named(folder)
 
 

@@ -53,7 +53,7 @@ groups:
   - name: {service}
     rules:
       - alert: DigitsRefused
-        expr: sum(rate(monopod_requests_total{{service="{service}", code="400"}}[10m])) > 1
+        expr: sum(rate(monopod_requests_total{{namespace="{user}", service="{service}", code="400"}}[10m])) > 1
         for: 10m
         labels: {{severity: warning}}
         annotations: {{summary: Someone sends what is no digit.}}
@@ -119,6 +119,7 @@ def cats(tmp_path: Path, needs: Callable[[str, str], str]) -> Iterator[Fork]:
     secrets = {"KUBECONFIG": {f"{each}/*": kubeconfig(each) for each in REGIONS}, "REGISTRY_PASSWORD": {"registry": "secret"}}
     secrets["PIP_CONFIG_FILE"] = {"*": "[global]\nretries = 2\n"}
     secrets["KUBECONFIG"] |= {"grey/*": kubeconfig("na"), "ab/*": kubeconfig("hk")}
+    secrets["REGISTRY_PULL_PASSWORD"] = dict.fromkeys(secrets["KUBECONFIG"], "secret to read")
     variables = {
         "REPOSITORY": f"{REGISTRY}/{name}/cats",
         "REGISTRY_USER": "pipeline",
@@ -179,7 +180,7 @@ def test_a_pushed_branch_gets_to_the_curl_that_answers_through_envoy(cats: Fork)
     for job in ("grey", "stop_grey", "ab_test"):
         cats.press(job)
         step(job)
-    assert f"cats:{first}" in artifact(cats.checkout, "grey", "rendered/na-grey.yaml")
+    assert f"{cats.user}/cats@sha256:" in artifact(cats.checkout, "grey", "rendered/na-grey.yaml")
     assert curl(f"{GATEWAY}/api/ab-test/{cats.service}/v2")["version"] == first
     for job in ("deploy-hk", "deploy-eu", "deploy-na"):
         cats.press(job)
@@ -210,4 +211,5 @@ def test_a_pushed_branch_gets_to_the_curl_that_answers_through_envoy(cats: Fork)
     cats.press("stop-hk")
     step("stop-hk")
     on_clusters = {"grey", "stop_grey", "ab_test", "stop_ab", "deploy-hk", "deploy-eu", "deploy-na", "rollback-hk", "stop-hk"}
-    assert cats.pipelines.seen() == {("build", "REGISTRY_PASSWORD"), *((job, "KUBECONFIG") for job in on_clusters)}
+    theirs = {(job, secret) for job in on_clusters for secret in ("KUBECONFIG", "REGISTRY_PULL_PASSWORD")}
+    assert cats.pipelines.seen() == {("build", "REGISTRY_PASSWORD"), *theirs}

@@ -1,26 +1,32 @@
-"""What the pipeline does not do: deploy master, or a branch that is not the platform's version. No cluster is asked."""
+"""What the pipeline does not do: deploy the default branch, or one that is not the platform's version. No cluster is asked."""
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
+from string import Template
 
 import pytest
+import yaml
 
+from tests.conf.golden import GOLDEN
 from tests.conf.rollout.test_hours import LATER
-from tests.pipeline.forks import Pipelines, commit, fork, git, platform, without_checkout
+from tests.pipeline.forks import DEFAULT, Pipelines, commit, fork, git, platform, without_checkout
 from tests.running import ROOT
 
 pytestmark = pytest.mark.cluster
 
+REGIONS = (GOLDEN / "regions.yaml").read_text()
 SECRETS = {"KUBECONFIG": {"*/*": "apiVersion: v1\nkind: Config\n"}}
 
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return platform(tmp_path_factory.mktemp("upstream") / "platform", (ROOT / "conf/regions.yaml").read_text() + "# ours\n")
+    return platform(tmp_path_factory.mktemp("upstream") / "platform", REGIONS)
 
 
 @pytest.fixture
@@ -41,8 +47,8 @@ def pipelines(tmp_path: Path) -> Pipelines:
     return Pipelines(tmp_path, SECRETS, {})
 
 
-def test_master_is_linted_and_tested_and_nothing_else(checkout: Path, pipelines: Pipelines) -> None:
-    git(checkout, "checkout", "--quiet", "master")
+def test_the_default_branch_is_linted_and_tested_and_nothing_else(checkout: Path, pipelines: Pipelines) -> None:
+    git(checkout, "checkout", "--quiet", DEFAULT)
     assert set(pipelines.jobs(checkout)) == {"lint", "test"}
 
 
@@ -52,8 +58,21 @@ def test_a_branch_of_a_service_has_every_job_and_only_three_run_by_themselves(ch
     assert {"grey", "stop_grey", "ab_test", "stop_ab", "deploy-hk", "deploy-eu", "deploy-na", "rollback-hk"} < set(jobs)
 
 
+def test_a_fourth_region_is_an_entry_in_regions_yaml_and_make_pipeline(tmp_path: Path, pipelines: Pipelines) -> None:
+    fourth = REGIONS + REGIONS[REGIONS.index("  na:\n") :].replace("  na:\n", "\n  jp:\n").replace("context: na", "context: jp")
+    checkout = fork(platform(tmp_path / "platform", fourth), tmp_path / "models")
+    git(checkout, "checkout", "--quiet", "-b", "cats")
+    push(checkout, {"value.py": (checkout / "value.py").read_text().replace('"demo"', '"cats"')}, "Cats")
+    jobs = pipelines.jobs(checkout)
+    assert {name: when for name, when in jobs.items() if name.endswith("-jp")} == dict.fromkeys(
+        ("deploy-jp", "rollback-jp", "stop-jp"), "manual"
+    )
+    ran = pipelines.run(without_checkout(checkout), "rollback-jp")
+    assert "context 'jp' cannot be used" in ran.output
+
+
 def test_a_branch_of_the_platform_alone_is_neither_built_nor_deployed(checkout: Path, pipelines: Pipelines) -> None:
-    git(checkout, "checkout", "--quiet", "-b", "better", "master")
+    git(checkout, "checkout", "--quiet", "-b", "better", DEFAULT)
     commit(checkout, {"docs/more.md": "More.\n"}, "More")
     assert set(pipelines.jobs(checkout)) == {"lint", "test"}
 
@@ -65,8 +84,8 @@ def test_a_changed_file_of_the_platform_is_refused_in_words(checkout: Path, pipe
     assert ran.code != 0
     assert "this branch differs from the platform" in ran.output
     assert "conf/plan.py" in ran.output
-    assert "merge master into this branch" in ran.output
-    assert "monopod render" not in ran.output
+    assert f"merge {DEFAULT} into this branch" in ran.output
+    assert "monopod deploy" not in ran.output
     assert "ci/build" not in ran.output
 
 
@@ -101,11 +120,50 @@ def test_a_rollback_takes_value_py_without_a_checkout_and_leaves_nothing_behind(
     assert list(scratch.iterdir()) == []
 
 
+def test_a_job_that_sees_no_kubeconfig_says_which_scope_the_variable_needs(checkout: Path, tmp_path: Path) -> None:
+    ran = Pipelines(tmp_path / "runner", {"KUBECONFIG": {"eu/*": "{}"}}, {}).run(without_checkout(checkout), "rollback-hk")
+    assert ran.code == 11, ran.output
+    assert "this job sees no KUBECONFIG: make it a variable of type File, whose environment scope is hk/*" in ran.output
+    assert "cats is no protected branch" in ran.output
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"PLATFORM_REF": "refs/heads/none"}, "PLATFORM_REF (refs/heads/none) cannot be fetched from PLATFORM_URL"),
+        ({"PLATFORM_URL": "../platform"}, "a local path must be absolute"),
+        ({"CI_REPOSITORY_URL": "../models.git"}, "this commit cannot be fetched from CI_REPOSITORY_URL"),
+    ],
+)
+def test_a_repository_that_cannot_be_fetched_is_told_by_the_variable_that_names_it(
+    said: dict[str, str], words: str, checkout: Path, tmp_path: Path
+) -> None:
+    ran = Pipelines(tmp_path / "runner", SECRETS, said).run(checkout, "deploy-hk")
+    assert ran.code == 1, ran.output
+    assert words in ran.output
+
+
+@pytest.mark.parametrize("job", ["lint", "build"])
+def test_a_project_without_a_registry_is_told_so_before_anything_is_installed_or_built(
+    job: str, checkout: Path, tmp_path: Path
+) -> None:
+    ran = Pipelines(tmp_path / "runner", SECRETS, {"CI_REGISTRY_IMAGE": ""}).run(checkout, job)
+    assert ran.code == 1, ran.output
+    assert "the project's container registry is off" in ran.output
+    assert "or set REPOSITORY" in ran.output
+
+
+def test_the_ref_that_a_branch_is_compared_to_is_there_whatever_the_default_branch_is_called(checkout: Path) -> None:
+    rules = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())["build"]["rules"]
+    expanded = Template(rules[1]["changes"]["compare_to"]).substitute(CI_DEFAULT_BRANCH=DEFAULT)
+    assert git(checkout, "ls-remote", "origin", expanded).endswith(f"refs/heads/{DEFAULT}")
+
+
 def test_a_branch_behind_the_platform_is_refused_until_it_merges(checkout: Path, upstream: Path, pipelines: Pipelines) -> None:
     newer = fork(upstream, checkout.parent / "newer")
     push(newer, {"docs/new.md": "New.\n"}, "The platform goes on")
-    git(checkout, "fetch", "--quiet", str(newer), "master")
-    git(checkout, "push", "--quiet", "origin", "FETCH_HEAD:refs/heads/master")
+    git(checkout, "fetch", "--quiet", str(newer), DEFAULT)
+    git(checkout, "push", "--quiet", "origin", f"FETCH_HEAD:refs/heads/{DEFAULT}")
     assert "docs/new.md" in pipelines.run(checkout, "deploy-na").output
     git(checkout, "merge", "--quiet", "--no-edit", "FETCH_HEAD")
     git(checkout, "push", "--quiet", "origin", "HEAD")
@@ -133,31 +191,54 @@ def test_code_of_the_branch_beside_value_py_is_not_run_by_a_deploy(checkout: Pat
 
 
 def test_a_region_outside_its_windows_is_refused_until_a_variable_says_why(tmp_path: Path) -> None:
-    regions = (ROOT / "conf/regions.yaml").read_text()
-    closed = regions.replace("    context: hk ", f'    windows: ["{LATER}"]\n    context: hk ')
+    closed = REGIONS.replace("    context: hk\n", f'    windows: ["{LATER}"]\n    context: hk\n')
     checkout = fork(platform(tmp_path / "platform", closed), tmp_path / "models")
     git(checkout, "checkout", "--quiet", "-b", "cats")
     push(checkout, {"value.py": (checkout / "value.py").read_text().replace('"demo"', '"cats"')}, "Cats")
     ran = Pipelines(tmp_path / "without", SECRETS, {}).run(checkout, "deploy-hk")
     assert (ran.code, "hk, prod: not begun: outside its release windows" in ran.output) == (31, True), ran.output
     why = "the orders of today fail"
-    ran = Pipelines(tmp_path / "with", SECRETS, {"MONOPOD_OVERRIDE": why}).run(checkout, "deploy-hk")
+    said = {
+        "MONOPOD_OVERRIDE": why,
+        "IMAGE": f"registry.example.com/like/cats@sha256:{64 * '0'}",
+    }  # no registry is asked for it
+    ran = Pipelines(tmp_path / "with", SECRETS, said).run(checkout, "deploy-hk")
     assert f"hk: outside its release windows, let through: {why}" in ran.output
     assert "context 'hk' cannot be used" in ran.output
     assert ran.code == 11
 
 
-def test_a_secret_of_pip_and_packages_to_build_with_reach_the_builder(tmp_path: Path, needs: Callable[[str, str], str]) -> None:
-    needs("buildah", "buildah")
-    (tmp_path / "pip.conf").write_text("[global]\n")
-    said = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "BUILD_PACKAGES": "g++ python3-dev", "MAKEFLAGS": "--dry-run"}
-    hidden = ("REGISTRY_USER", "CACHE", "REGISTRY_INSECURE")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {name: value for name, value in os.environ.items() if name not in hidden} | said | {"PATH": path}
+def build_line(path: str, **said: str) -> list[str]:
+    """Return the builder's command line for the root's service, as words. Nothing is built."""
+    hidden = ("REGISTRY_USER", "CACHE", "REGISTRY_INSECURE", "BASE")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment |= {**said, "MAKEFLAGS": "--dry-run", "PATH": f"{Path(sys.executable).parent}:{path}"}
     command = ["ci/build", "localhost/none/never-built:1"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    line = shlex.split(done.stdout.replace("\\\n", " ").splitlines()[0])
+    return shlex.split(done.stdout.replace("\\\n", " ").splitlines()[0])
+
+
+def test_a_secret_of_pip_packages_to_build_with_and_the_base_reach_the_builder(
+    tmp_path: Path, needs: Callable[[str, str], str]
+) -> None:
+    needs("buildah", "buildah")
+    (tmp_path / "pip.conf").write_text("[global]\n")
+    said = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "BUILD_PACKAGES": "g++ python3-dev"}
+    line = build_line(os.environ["PATH"], **said, BASE="registry.example.com/debian:1", http_proxy="http://proxy:3128")
     assert line[:2] == ["buildah", "bud"]
     assert line[line.index("--target") + 1] == "cpu"
     assert line[line.index("--secret") + 1] == f"id=pip,src={tmp_path}/pip.conf"
     assert "BUILD_PACKAGES=g++ python3-dev" in line
+    assert "BASE=registry.example.com/debian:1" in line
+    assert "http_proxy" not in line  # buildah hands it on unasked
+
+
+def test_docker_is_told_to_hand_on_the_proxies_that_buildah_hands_on_unasked(tmp_path: Path) -> None:
+    for name in ("bash", "cat", "dirname", "git", "make", "mktemp", "rm", "sed", "sh", "true"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    (tmp_path / "docker").symlink_to(str(shutil.which("true")))  # it is named, and builds nothing
+    line = build_line(str(tmp_path), http_proxy="http://proxy:3128", no_proxy="registry.example.com")
+    assert line[:2] == ["docker", "build"]
+    handed = [word for before, word in pairwise(line) if before == "--build-arg"]
+    assert {"http_proxy", "no_proxy"} < set(handed)
+    assert "https_proxy" not in handed

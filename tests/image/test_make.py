@@ -1,0 +1,60 @@
+"""What `make image` and `make push` would run, from a repository of one file: neither a builder nor a registry is needed."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.forks import commit, git
+from tests.running import ROOT
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "--quiet")
+    for name in ("Makefile", "value.py", ".gitignore"):
+        shutil.copy(ROOT / name, tmp_path)
+    commit(tmp_path, {}, "A service")
+    return tmp_path
+
+
+def make(folder: Path, *words: str, status: int = 0) -> str:
+    done = subprocess.run(["make", "--no-print-directory", "--dry-run", *words], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    return done.stdout + done.stderr
+
+
+def revision(checkout: Path) -> str:
+    return make(checkout, "image").partition("org.opencontainers.image.revision=")[2].split()[0]
+
+
+def test_an_image_is_labelled_with_its_commit_and_says_when_the_tree_held_more(checkout: Path) -> None:
+    head = git(checkout, "rev-parse", "HEAD")
+    assert revision(checkout) == head
+    (checkout / "new.py").write_text("x = 1\n")
+    assert revision(checkout) == f"{head}-dirty"
+    commit(checkout, {"new.py": "x = 2\n"}, "More")
+    assert revision(checkout) == git(checkout, "rev-parse", "HEAD")
+    (checkout / "new.py").write_text("x = 3\n")
+    assert revision(checkout).endswith("-dirty")
+
+
+def test_a_folder_that_is_no_service_is_named(checkout: Path) -> None:
+    assert "nowhere holds no value.py: SERVICE names a service's folder" in make(checkout, "image", "SERVICE=nowhere", status=2)
+
+
+def test_a_service_without_tests_is_told_how_to_write_one(checkout: Path) -> None:
+    for name in ("pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, checkout)
+    told = make(checkout, "test-service", status=2)
+    assert "./src holds no test_*.py: write one as docs/service.md shows" in told
+
+
+def test_a_push_needs_a_name_that_names_a_registry(checkout: Path) -> None:
+    told = make(checkout, "push", status=2)
+    assert "localhost/like/demo:dev names no registry: make push IMAGE=registry.example.com/like/demo:1" in told
+    line = make(checkout, "push", "IMAGE=registry.example.com/like/demo:1").splitlines()[-1]
+    assert line.startswith(("buildah push", "docker push"))
+    assert line.endswith("registry.example.com/like/demo:1")
+    assert "--tls-verify" not in line
