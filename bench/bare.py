@@ -54,7 +54,7 @@ def _hooks(work: Work, settings: Settings) -> Call:
     metrics = Metrics()
     service = service_class(work.folder)(settings, Models(work.folder, settings, metrics), metrics, work.folder)
     service.setup()
-    payload = inputs.decode(work.content_type, work.body, None, None, Fetcher((), 0, 0), FOREVER)
+    payload = inputs.decode(work.content_type, work.body, Fetcher((), 0, 0), Lifetime(time.monotonic(), FOREVER))
 
     def call(engine: Engine) -> object:
         request = Request("", Lifetime(0.0, FOREVER), payload, {}, settings.max_image_pixels)

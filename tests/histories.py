@@ -11,11 +11,16 @@ from pathlib import Path
 
 from tests.needed import program
 
-FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
+FIRING = 'ALERTS{alertstate="firing"}'
 
 
 def firing(rules: Path, histories: Mapping[str, str], at: str, folder: Path, step: str = "1m") -> set[str]:
-    """Return the names of the alerts that fire at a time of the histories.
+    """Return the names of the alerts that fire at a time of the histories. Its arguments are those of `alerts`."""
+    return {each["alertname"] for each in alerts(rules, histories, at, folder, step)}
+
+
+def alerts(rules: Path, histories: Mapping[str, str], at: str, folder: Path, step: str = "1m") -> list[dict[str, str]]:
+    """Return the labels of each alert that fires at a time of the histories.
 
     histories: series -> values, a step apart, in promtool's short form: 5x3 is four times 5, 0+2x3 is 0 2 4 6, and _ is none.
     """
@@ -29,6 +34,7 @@ def firing(rules: Path, histories: Mapping[str, str], at: str, folder: Path, ste
     promtool = program("promtool", "prometheus")
     done = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, timeout=60)
     told = done.stdout + done.stderr
-    found = set(re.findall(r'alertname="(\w+)"', told.partition("got:")[2]))
+    samples = re.findall(r"\{([^{}]*alertname=[^{}]*)\}", told.partition("got:")[2])
+    found = [dict(re.findall(r'(\w+)="([^"]*)"', each)) for each in samples]
     assert bool(found) is (done.returncode != 0), told  # it fails where something fires, and for nothing else
     return found

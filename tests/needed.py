@@ -17,6 +17,13 @@ def program(name: str, package: str) -> str:
     return shutil.which(name) or missing(f"{name} is missing: install the Debian package {package}")
 
 
+def istio_gateway() -> str:
+    """Return where Istio's gateway answers."""
+    return os.environ.get("MONOPOD_TEST_ISTIO_GATEWAY") or missing(
+        "MONOPOD_TEST_ISTIO_GATEWAY is not set: it names where Istio's gateway istio-system/public answers, as http://10.0.0.5:80"
+    )
+
+
 def kubeconfig() -> str:
     """Return the file that names the clusters."""
     return os.environ.get("KUBECONFIG") or missing(

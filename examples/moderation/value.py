@@ -6,8 +6,8 @@ username = "like"
 
 cpu = 2  # cores a pod asks for; the model's threads follow from it
 # 0.15 GiB at rest, 0.4 with two videos and pictures. At the very worst: 0.9 for two pictures of max_image_pixels (one a core);
-# 1 for two videos (options: decode_mib, and the file twice); 2 for bodies, if 32 requests, the most that are let in, bring
-# max_body each. With 32 videos of 60 MiB sent at once 2.5 were seen.
+# 1 for two videos (options: decode_mib, and the file twice); 0.5 for requests, of which 256 MiB are held at once, and a form's
+# parts beside its bytes.
 memory = "4Gi"
 gpu_memory = 0  # GiB of one GPU; 0 = no GPU
 ins_num_per_gpu = 2  # sessions of the model, one core each

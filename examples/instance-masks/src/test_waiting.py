@@ -47,7 +47,7 @@ def test_a_deadline_that_passes_in_the_queue_is_a_504_at_once(service: Running, 
     before = pictures(service, "objects")
     headers = {"Content-Type": "image/jpeg", "X-Request-Timeout-Ms": "300"}
     status, body = get(service.url + DETECT, COFFEE, headers)
-    assert (status, json.loads(body)["reason"]) == (504, "deadline_passed")
+    assert (status, json.loads(body)["reason"]) == (504, "short_deadline")
     assert service.metric("monopod_requests_in_progress") >= MANY - 1  # it was not held until a turn came
     assert pictures(service, "objects") == before
 

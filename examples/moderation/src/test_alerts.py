@@ -22,7 +22,7 @@ def fires(tmp_path: Path, alert: str, **rates: tuple[float, float]) -> bool:
     for name, labels in VERDICTS + REFUSED:
         before, now = next((rate for words, rate in rates.items() if all(f'"{w}"' in labels for w in words.split("_"))), (0, 0))
         values = f"0+{before}x{steps - last} {before * (steps - last) + now}+{now}x{last - 1}"
-        series[f'moderation_{name}{{service="moderation", {labels}}}'] = values
+        series[f'moderation_{name}{{namespace="like", service="moderation", {labels}}}'] = values
     return alert in firing(ALERTS, series, f"{HOURS * 60 - STEP}m", tmp_path, f"{STEP}m")
 
 

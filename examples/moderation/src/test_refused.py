@@ -167,7 +167,7 @@ def sending(service: Running, video: bytes) -> Iterator[None]:
 def test_a_deadline_ends_the_decoding(service: Running) -> None:
     began = time.monotonic()
     status, answer = send_video(service, films.heavy(), **{"X-Request-Timeout-Ms": "800"})
-    assert (status, answer["reason"]) == (504, "deadline_passed")
+    assert (status, answer["reason"]) == (504, "short_deadline")
     assert time.monotonic() - began < 10, "all of it takes 20 s"
     until(lambda: children(service) == [])
 

@@ -230,7 +230,7 @@ def metric(service: Running, name: str) -> float:
 
 def test_every_series_that_an_alert_reads_is_one_that_the_server_shows(service: Running) -> None:
     rules = (EXAMPLE / "alerts.yaml").read_text()
-    asked = re.findall(r"([a-z_]+)\{service=\"semantic-search\"(?:, (\w+=\"[^\"]+\"))?", rules)
+    asked = re.findall(r"([a-z_]+)\{namespace=\"like\", service=\"semantic-search\"(?:, (\w+=\"[^\"]+\"))?", rules)
     assert len(asked) >= 6
     page = service.metrics().splitlines()
     for name, label in asked:

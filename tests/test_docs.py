@@ -1,0 +1,30 @@
+"""The code that the manual shows is run."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import monopod
+from tests.running import ROOT
+
+
+def test_the_tests_that_the_manual_shows_are_formatted_and_pass(tmp_path: Path) -> None:
+    manual = (ROOT / "docs/service.md").read_text(encoding="utf-8")
+    (shown,) = (block for block in re.findall(r"```python\n(.*?)```", manual, re.DOTALL) if "def test_" in block)
+    own = tmp_path / "test_shown.py"
+    own.write_text(shown, encoding="utf-8")
+    for command in (["ruff", "check", "--isolated", str(own)], ["ruff", "format", "--line-length=128", "--check", str(own)]):
+        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
+    done = subprocess.run([*pytest, "-c", str(ROOT / "pyproject.toml"), str(own)], cwd=ROOT, capture_output=True, text=True)
+    assert re.search(r"^2 passed", done.stdout, re.MULTILINE), done.stdout + done.stderr
+
+
+def test_the_version_is_the_same_wherever_it_stands_and_its_changes_are_told_first() -> None:
+    changes = re.findall(r"^## (\S+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert changes[0] == project["version"] == monopod.VERSION
+    assert changes == sorted(changes, key=lambda version: [int(part) for part in version.split(".")], reverse=True)
