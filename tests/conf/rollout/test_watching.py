@@ -55,6 +55,20 @@ def test_the_way_in_leads_to_a_release_by_its_version_and_digest(
         assert answers(url, "*", wanted) is same
 
 
+def test_an_old_pod_that_still_answers_one_request_in_ten_is_waited_out() -> None:
+    old, new = {"version": "1"}, {"version": "2"}
+    asked: list[dict[str, str]] = []
+    turns = [*[new] * 9, old] * 3
+
+    def answer(*_: object) -> tuple[int, bytes]:
+        asked.append(turns.pop(0) if turns else new)
+        return 200, json.dumps(asked[-1]).encode()
+
+    with answering(answer) as url:
+        wait_way_in(url, "*", ("2", ""), lambda _: None)
+    assert asked.count(old) == 3
+
+
 def test_old_content_under_the_same_tag_is_waited_out_and_told_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     with answering(saying(*[{"version": "1", "digest": OLD}] * 3, {"version": "1", "digest": NEW})) as url:
