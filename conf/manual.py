@@ -12,8 +12,10 @@ HEAD = """# Settings of value.py
 
 <!-- Made by `monopod settings --markdown > docs/settings.md`; a test keeps it true. -->
 
-`value.py` is read, never run: one setting a line, each a literal. `<region>_<setting>` replaces `<setting>` in that region
-(`hk_replicas = 2`); service_name and username are the same everywhere. What a line leaves out has its default.
+This page lists every setting of value.py, with its allowed values, its default and its meaning. value.py is data: the platform
+reads it and never runs it. Each line sets one setting to a literal, such as a number or a text in quotes. A setting that has no
+line has its default. A line `<region>_<setting>` replaces `<setting>` in that region, such as `hk_replicas = 2`. Only
+service_name and username cannot differ between regions.
 """
 
 

@@ -32,17 +32,17 @@ class Settings:
     service_name: str = setting(
         REQUIRED,
         kinds.name(40, RESERVED_SERVICES),
-        "The service's name: its path, its objects and its model are named so.",
-        group="Who",
+        "The service's name, which its path, its objects and its model carry.",
+        group="Name and owner",
     )
     username: str = setting(
-        REQUIRED, kinds.name(40, RESERVED_USERS), "Whose service it is: the first part of its path, and its namespace."
+        REQUIRED, kinds.name(40, RESERVED_USERS), "The service's owner: the first part of its path, and its namespace."
     )
 
     cpu: float = setting(
         1.0,
         kinds.number(0.1, 256),
-        "What a pod asks for; the model's threads follow from it.",
+        "Cores that a pod asks for. The number of the model's threads follows from it.",
         unit="cores",
         group="Size of a pod",
     )
@@ -50,7 +50,7 @@ class Settings:
         0.0, kinds.number(0, 256), "A hard limit. 0 sets none, since throttling ruins tail latency.", unit="cores"
     )
     memory: str = setting(
-        "2Gi", kinds.memory("64Mi", "16Ti"), "A pod's memory, asked for and limit: over it the pod is killed."
+        "2Gi", kinds.memory("64Mi", "16Ti"), "A pod's memory, as request and as limit. A pod that takes more is killed."
     )
     gpu_memory: float = setting(
         0.0, kinds.number(0, 1024), "Memory of one GPU that a pod asks for. 0 asks for no GPU.", unit="GiB of one GPU"
@@ -58,13 +58,13 @@ class Settings:
     model_gpu_memory: dict[str, float] = setting(
         {},
         kinds.shares(SESSION_GIB),
-        "Of gpu_memory, the shares of models that setup() loads, by their names. model_path's model has what is left.",
+        "Shares of gpu_memory for the models that setup() loads, by their names. The model of model_path has the rest.",
         unit="GiB",
     )
     on_demand_gpu_memory: float = setting(
         0.0,
         kinds.number(0, 1024),
-        "Of gpu_memory, what models loaded on first use share; over it the least recently used is unloaded.",
+        "The part of gpu_memory for models loaded on first use. Beyond it the least recently used model is unloaded.",
         unit="GiB",
     )
     ins_num_per_gpu: int = setting(
@@ -76,17 +76,19 @@ class Settings:
     replicas: int = setting(
         1,
         kinds.whole(0, 1000),
-        "Pods of the service where a region says nothing else; 0 runs none there.",
+        "Pods of the service in each region that sets no number of its own. 0 runs none there.",
         unit="pods",
-        group="How many, and where",
+        group="How many pods, and where",
     )
     ab_replicas: int = setting(1, kinds.whole(1, 1000), "Pods of the A/B test.", unit="pods")
     max_replicas: int = setting(
-        0, kinds.whole(0, 1000), "Most pods that the autoscaler may start. 0 scales nothing.", unit="pods"
+        0, kinds.whole(0, 1000), "The most pods that the autoscaler may start. 0 means no autoscaler.", unit="pods"
     )
-    autoscale_by: str = setting("cpu", kinds.choice("cpu", "queue"), "What the autoscaler follows: cpu use, or rows waiting.")
+    autoscale_by: str = setting(
+        "cpu", kinds.choice("cpu", "queue"), "The measure that the autoscaler follows: cpu use, or waiting rows."
+    )
     autoscale_queue_rows: int = setting(
-        16, kinds.whole(1, 65536), "Waiting rows a pod, above which the autoscaler adds pods.", unit="rows"
+        16, kinds.whole(1, 65536), "Waiting rows for each pod, above which the autoscaler adds pods.", unit="rows"
     )
     node_labels: dict[str, str] = setting({}, kinds.labels(), "Labels a node must carry for a pod to run there.")
     tolerations: tuple[str, ...] = setting(
@@ -101,16 +103,19 @@ class Settings:
     provider: str = setting(
         "auto",
         kinds.choice("auto", "cpu", "cuda", "tensorrt"),
-        "What runs the model. auto is cuda where gpu_memory is set, else cpu. What is asked for and missing fails the start.",
+        "Where the model runs. auto is cuda where gpu_memory is set, else cpu. A provider that is missing fails the start.",
     )
     fp16: bool = setting(False, kinds.flag(), "Let TensorRT compute in half precision.")
     max_batch_size: int = setting(
-        8, kinds.whole(0, 4096), "Most rows the model gets at once. 0 says that the model has no batch axis.", unit="rows"
+        8,
+        kinds.whole(0, 4096),
+        "The most rows that the model gets at once. 0 says that the model has no batch axis.",
+        unit="rows",
     )
     max_queue_delay_ms: float = setting(
         0.0,
         kinds.number(0, 10000),
-        "How long a free model waits for more rows before it runs a batch that is not full.",
+        "The time that a free model waits for more rows before it runs a batch that is not full.",
         unit="ms",
     )
     warmup_shapes: dict[str, tuple[int, ...]] = setting(
@@ -119,7 +124,7 @@ class Settings:
     model_memory: str = setting(
         "64Ti",
         kinds.memory("1Mi", "64Ti"),
-        "Memory of the pod that models loaded on first use may take together; over it the least recently used is unloaded.",
+        "The pod's memory for all models loaded on first use. Beyond it the least recently used model is unloaded.",
     )
     init_delay_second: int = setting(30, kinds.whole(1, 7200), "Time the model may take to load.", unit="s")
     stuck_after_second: int = setting(
@@ -127,42 +132,53 @@ class Settings:
     )
 
     timeout_second: float = setting(
-        30.0, kinds.number(0.05, 3600), "From a request's first byte to its answer, at most.", unit="s", group="Requests"
+        30.0,
+        kinds.number(0.05, 3600),
+        "The longest time from a request's first byte to its answer.",
+        unit="s",
+        group="Requests",
     )
     upload_timeout_second: float = setting(
         10.0,
         kinds.number(0.1, 3600),
-        "From a request's first byte to its last, within timeout_second; a slower body is refused with 408.",
+        "The longest time from a request's first byte to its last, within timeout_second. A slower body is refused with 408.",
         unit="s",
     )
-    queue_limit: int = setting(64, kinds.whole(1, 65536), "Rows that may wait; one more is refused with 429.", unit="rows")
+    queue_limit: int = setting(64, kinds.whole(1, 65536), "Rows that may wait. One more row is refused with 429.", unit="rows")
     max_rows_per_request: int = setting(
-        64, kinds.whole(1, 65536), "Rows of one request, queue_limit at most; more are refused with 413.", unit="rows"
+        64,
+        kinds.whole(1, 65536),
+        "The most rows of one request, queue_limit at most. More rows are refused with 413.",
+        unit="rows",
     )
-    max_body: str = setting("16Mi", kinds.memory("1Ki", "4Gi"), "A request's body; a larger one is refused with 413.")
+    max_body: str = setting(
+        "16Mi", kinds.memory("1Ki", "4Gi"), "The largest body of a request. A larger one is refused with 413."
+    )
     max_image_pixels: int = setting(
         50_000_000,
         kinds.whole(1, 1_000_000_000),
-        "A picture's pixels; a larger one is refused before it is decoded.",
+        "The most pixels of a picture. A larger picture is refused before it is decoded.",
         unit="pixels",
     )
     fetch_hosts: tuple[str, ...] = setting(
         (),
         kinds.strings(kinds.HOST, 'hosts as "img.example.com" or "*.example.com"', '["img.example.com"]'),
-        "Hosts from which a picture's URL may be fetched. None: a URL in a request is refused.",
+        "Hosts from which a picture's URL may be fetched. With no host, a URL in a request is refused.",
     )
-    fetch_timeout_second: float = setting(5.0, kinds.number(0.1, 600), "From a fetch's start to its last byte.", unit="s")
+    fetch_timeout_second: float = setting(
+        5.0, kinds.number(0.1, 600), "The longest time from a fetch's start to its last byte.", unit="s"
+    )
     drain_delay_second: float = setting(
         5.0,
         kinds.number(0, 600),
-        "After SIGTERM, how long requests are still served, so that the mesh forgets the pod first.",
+        "The time after SIGTERM in which requests are still served, so that the mesh stops sending them here first.",
         unit="s",
     )
 
     options: dict[str, str | int | float | bool] = setting(
         {},
         kinds.options(),
-        "Values for the service's own code, which reads them as self.settings.options. No secrets: this file is none.",
+        "Values for the service's own code, which reads them as self.settings.options. Secrets do not belong here.",
         group="The service's own code",
     )
 
