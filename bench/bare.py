@@ -14,17 +14,16 @@ import time
 from collections.abc import Callable
 
 from bench.work import HEADER_LENGTH, KINDS, Work
-from serving import inputs
-from serving.engine import Engine, Hardware
-from serving.fetch import Fetcher
-from serving.lifetime import Lifetime
-from serving.metrics import Metrics
-from serving.models import Models
-from serving.own_code import service_class
-from serving.protocol import v2
-from serving.schema import Settings, load
-from serving.service import Request
-from serving.tensors import ModelSpec
+from serving.base.lifetime import Lifetime
+from serving.inputs import open_inference, payload
+from serving.inputs.fetch import Fetcher
+from serving.models.engine import Engine, Hardware
+from serving.models.registry import Models
+from serving.models.tensors import ModelSpec
+from serving.service.own_code import service_class
+from serving.service.request import Request
+from serving.settings import Settings, load
+from serving.telemetry.metrics import Metrics
 
 Call = Callable[[Engine], object]
 TRIAL_SECONDS = 0.5
@@ -54,10 +53,10 @@ def _hooks(work: Work, settings: Settings) -> Call:
     metrics = Metrics()
     service = service_class(work.folder)(settings, Models(work.folder, settings, metrics), metrics, work.folder)
     service.setup()
-    payload = inputs.decode(work.content_type, work.body, Fetcher((), 0, 0), Lifetime(time.monotonic(), FOREVER))
+    decoded = payload.decode(work.content_type, work.body, Fetcher((), 0, 0), Lifetime(time.monotonic(), FOREVER))
 
     def call(engine: Engine) -> object:
-        request = Request("", Lifetime(0.0, FOREVER), payload, {}, settings.max_image_pixels)
+        request = Request("", Lifetime(0.0, FOREVER), decoded, {}, settings.max_image_pixels)
         return service.postprocess(engine.run(service.preprocess(request)), request)
 
     return call
@@ -68,9 +67,9 @@ def _protocol(work: Work, engine: Engine) -> Call:
     spec = ModelSpec("digits", engine.inputs, engine.outputs, True)
 
     def call(engine: Engine) -> object:
-        request = v2.decode(work.body, work.headers.get(HEADER_LENGTH), spec, None)
+        request = open_inference.decode(work.body, work.headers.get(HEADER_LENGTH), spec, None)
         spec.rows(request.inputs)
-        return v2.encode(request, spec, "1", engine.run(request.inputs))
+        return open_inference.encode(request, spec, "1", engine.run(request.inputs))
 
     return call
 

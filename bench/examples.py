@@ -17,7 +17,7 @@ from bench.machine import Machine
 from bench.report import table
 from bench.served import BenchError, serve
 from bench.work import ROOT
-from serving.schema import SchemaError, load
+from serving.settings import SettingsError, load
 
 HEAD = ["request", "sends", "load", "answers a second", "p50, ms", "p95, ms", "p99, ms", "most, ms", "refused or failed"]
 
@@ -36,7 +36,7 @@ def main() -> int:
     try:
         for folder in folders:
             write(folder, machine.here())
-    except (BenchError, SchemaError) as error:
+    except (BenchError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

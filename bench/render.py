@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from conf.check import check
-from conf.regions import load
+from conf.clusters.regions_file import load
+from conf.rules.check import check
 
 ROOT = Path(__file__).parent.parent
 LIMIT_SECONDS, LIMIT_RATIO = 30, 2.2

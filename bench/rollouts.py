@@ -47,7 +47,7 @@ from conf import cli, regions
 from conf.rollout import commands
 seconds.append(time.process_time())
 from pathlib import Path
-from conf.check import check
+from conf.rules.check import check
 report = check(Path(sys.argv[1]), regions.load(Path(sys.argv[2])), ("prod",), image("1"))
 seconds.append(time.process_time())
 print(*seconds)

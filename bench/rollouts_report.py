@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bench.machine import Machine
 from bench.report import table
 from bench.rollouts_server import Server
-from serving.bench.figures import percentile
+from serving.tools.bench.figures import percentile
 
 LIMIT_SECONDS = 300.0
 LAST = 300  # characters of what a command said that failed

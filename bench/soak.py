@@ -22,7 +22,7 @@ from bench.cgroup import Group, group
 from bench.report import table
 from bench.served import BenchError, Served, serve
 from bench.work import ROOT
-from serving.schema import SchemaError, Settings, load, size_in_bytes
+from serving.settings import Settings, SettingsError, load, size_in_bytes
 
 SECONDS = 60.0
 SAMPLE_SECONDS = 0.2
@@ -87,7 +87,7 @@ def main() -> int:
         here = machine.here()
         lines = {folder.resolve(): load_of(folder.resolve()) for folder in ([alone] if alone else services())}
         rows = [soak(folder, line, seconds) for folder, line in lines.items()]
-    except (BenchError, SchemaError) as error:
+    except (BenchError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

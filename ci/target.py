@@ -7,7 +7,7 @@ image for GPUs runs on CPUs too.
 import sys
 from pathlib import Path
 
-from serving.schema import SchemaError, ValueFile, load
+from serving.settings import SettingsError, ValueFile, load
 
 
 def target(value: ValueFile) -> str:
@@ -19,7 +19,7 @@ def target(value: ValueFile) -> str:
 def main(folder: str) -> int:
     try:
         print(target(load(Path(folder) / "value.py", None)))
-    except SchemaError as error:
+    except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

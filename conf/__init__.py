@@ -1,4 +1,14 @@
-"""From value.py to running pods: load, plan, render, check. Imports nothing of the runtime but serving.schema.
+"""Deploy time: from value.py to running pods. Of the runtime it imports serving.settings alone.
 
-Read in the order of tests/test_layers.py, the lowest module first. A plan is data; only files are read, no cluster is asked.
+    base        text, YAML, numbers and references to objects
+    clusters    conf/regions.yaml, read as strictly as value.py
+    plan        every name and number that an object holds
+    render      plans become YAML
+    rules       a service judged before anything is applied
+    remote      API servers, registries and webhooks: all that is asked over the network
+    rollout     one release in one region: applied, watched, undone, rolled back
+    doctor      the way from a checkout to running pods, checked link by link
+    commands    what each verb prints
+
+A folder uses only the folders above it in this list. Up to rules, only files are read.
 """

@@ -57,63 +57,63 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from serving.verify import verify_command
+    from serving.tools.verify import verify_command
 
     return verify_command(arguments)
 
 
 def _optimize(arguments: argparse.Namespace) -> int:
-    from serving.optimize.command import optimize_command
+    from serving.tools.optimize.optimize_command import optimize_command
 
     return optimize_command(arguments)
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from serving.bench.command import bench_command
+    from serving.tools.bench.bench_command import bench_command
 
     return bench_command(arguments)
 
 
 def _settings(arguments: argparse.Namespace) -> int:
-    from conf.cli import settings_command
+    from conf.commands.local import settings_command
 
     return settings_command(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from conf.cli import check_command
+    from conf.commands.local import check_command
 
     return check_command(arguments)
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    from conf.cli import render_command
+    from conf.commands.local import render_command
 
     return render_command(arguments)
 
 
 def _gateway(arguments: argparse.Namespace) -> int:
-    from conf.cli import gateway_command
+    from conf.commands.local import gateway_command
 
     return gateway_command(arguments)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from conf.examination import doctor_command
+    from conf.commands.doctor_command import doctor_command
 
     return doctor_command(arguments)
 
 
 def _on_clusters(arguments: argparse.Namespace) -> int:
     gc.disable()  # what is imported stays: to look for garbage in it takes a tenth of a short command's time
-    from conf.cli import load_regions
-    from conf.rollout import commands
+    from conf.commands import deploy_command
+    from conf.commands.local import load_regions
 
     gc.enable()
     regions = load_regions(arguments)
     if regions is None:
         return 1
-    run: Callable[[argparse.Namespace, Any], int] = getattr(commands, f"{arguments.name}_command")
+    run: Callable[[argparse.Namespace, Any], int] = getattr(deploy_command, f"{arguments.name}_command")
     return run(arguments, regions)
 
 

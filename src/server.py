@@ -3,8 +3,7 @@
 import numpy as np
 from PIL.Image import Resampling
 
-from serving.service import Request, Service
-from serving.tensors import Arrays
+from serving.api import Arrays, Request, Service
 
 SIDE = 224  # pixels that the model takes
 CROP = 0.875  # of the picture's shorter side, from its middle, as the model was trained

@@ -3,14 +3,14 @@
 import time
 from pathlib import Path
 
-from serving.memory import resident_bytes
+from serving.base.process_memory import resident_bytes
 
 MB = 2**20
 STILL = 60  # looks in a row that show no change, 0.05 s apart: longer than a service waits until it gives back what it freed
 
 
 def forget_peak(process: int | str = "self") -> None:
-    """Have a process' peak begin anew at what it holds now: serving.memory.peak_bytes then misses no short one after it."""
+    """Have a process' peak begin anew at what it holds now: peak_bytes then misses no short one after it."""
     Path(f"/proc/{process}/clear_refs").write_text("5")
 
 

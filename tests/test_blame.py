@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.alerts import own_alerts
+from conf.plan.alerts import own_alerts
 from tests.histories import firing
 from tests.running import Running, get, make_service, post_json, running
 
@@ -26,7 +26,7 @@ CODE = """
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Running]:
-    code = f"from serving.service import Service\n\n\nclass Blamed(Service):{CODE}"
+    code = f"from serving.service.service import Service\n\n\nclass Blamed(Service):{CODE}"
     with running(make_service(tmp_path / "small", f"timeout_second = {TIMEOUT:g}", code)) as it:
         yield it
 

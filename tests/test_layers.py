@@ -1,146 +1,49 @@
-"""How modules may use one another. The lists below are also the order in which to read the code, the lowest first.
+"""Folders are the layers: a folder uses only folders that stand before it in FOLDERS, and no two modules use each other.
 
-A module uses only modules of layers before its own. A module that is in no list fails the test: put it where it belongs.
-Not read here: what tests and the service's own code import.
+FOLDERS is also the order in which to read the code. Not read here: tests, and what a service's own code imports.
 """
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 HALVES = {"serving": ROOT / "src", "conf": ROOT}
-BRIDGE = "serving.schema"
-
-SERVING_LAYERS: list[tuple[str, ...]] = [
-    ("serving.schema.kinds", "serving.schema.statements", "serving.schema.files", "serving.schema.nearest"),
-    ("serving.schema.settings",),
-    ("serving.schema.shares",),
-    ("serving.schema.rules", "serving.schema.partial"),
-    ("serving.schema.reader",),
-    ("serving.schema",),
-    (
-        "serving",
-        "serving.errors",
-        "serving.addresses",
-        "serving.listening",
-        "serving.memory",
-        "serving.priority",
-        "serving.progress",
-        "serving.tables",
-        "serving.bench",
-        "serving.metrics",
-        "serving.protocol",
-    ),
-    (
-        "serving.tensors",
-        "serving.jsons",
-        "serving.forms",
-        "serving.lifetime",
-        "serving.gate",
-        "serving.bodies",
-        "serving.heads",
-        "serving.fetch",
-        "serving.picture_parts",
-        "serving.working_memory",
-    ),
-    (
-        "serving.rows",
-        "serving.engine",
-        "serving.images",
-        "serving.inputs",
-        "serving.logs",
-        "serving.failures",
-        "serving.front.parser",
-        "serving.drain",
-    ),
-    ("serving.protocol.fields", "serving.openapi_tensors", "serving.calls", "serving.front.channel", "serving.options"),
-    ("serving.openapi_bodies", "serving.request"),
-    ("serving.protocol.values", "serving.batcher", "serving.openapi", "serving.front.server"),
-    ("serving.protocol.binary", "serving.protocol.v1", "serving.model", "serving.front", "serving.shares"),
-    ("serving.entries",),
-    ("serving.protocol.v2", "serving.models"),
-    ("serving.vitals", "serving.watch", "serving.admin", "serving.status"),
-    ("serving.service",),
-    ("serving.own_code",),
-    ("serving.core",),
-    ("serving.app", "serving.alone"),
-    ("serving.main", "serving.verify"),
-    # The commands that measure a service from outside: they use nothing of what serves it but the schema.
-    ("serving.bench.bodies", "serving.bench.loops"),
-    ("serving.bench.client", "serving.bench.figures"),
-    ("serving.bench.words",),
-    ("serving.bench.command",),
-    # The command that converts models: it uses the service's own code, and of what serves it only what runs a model.
-    ("serving.optimize", "serving.optimize.samples", "serving.optimize.compare"),
-    ("serving.optimize.convert",),
-    ("serving.optimize.variants",),
-    ("serving.optimize.words",),
-    ("serving.optimize.command",),
-]
-CONF_LAYERS: list[tuple[str, ...]] = [
-    (
-        "conf",
-        "conf.yamls",
-        "conf.sizes",
-        "conf.images",
-        "conf.gitlab",
-        "conf.graphs",
-        "conf.tables",
-        "conf.manual",
-        "conf.refs",
-        "conf.windows",
-    ),
-    ("conf.files", "conf.words", "conf.notices", "conf.mistakes", "conf.quotas", "conf.logins", "conf.safe_http"),
-    ("conf.fields",),
-    ("conf.clusters", "conf.alerts"),
-    ("conf.regions", "conf.pods", "conf.routes", "conf.gateways", "conf.registry"),
-    ("conf.plan", "conf.placement", "conf.pipeline"),
-    ("conf.templates", "conf.schemas"),
-    ("conf.policy",),
-    ("conf.policy.case",),
-    ("conf.policy.fit", "conf.policy.model", "conf.policy.traffic", "conf.policy.objects", "conf.policy.neighbours"),
-    ("conf.check", "conf.cluster", "conf.rollout"),
-    ("conf.rollout.history", "conf.rollout.trouble", "conf.rollout.lease", "conf.rollout.fields", "conf.rollout.finalizers"),
-    ("conf.rollout.watching", "conf.rollout.capacity", "conf.rollout.place", "conf.rollout.returning"),
-    ("conf.rollout.present",),
-    ("conf.rollout.removal",),
-    ("conf.rollout.releasing", "conf.rollout.differences"),
-    ("conf.patient",),
-    ("conf.way_in",),
-    ("conf.doctor", "conf.project", "conf.pulling", "conf.rollout.spots"),
-    ("conf.rollout.outcomes",),
-    ("conf.rollout.pushed",),
-    ("conf.rollout.asking", "conf.rollout.hours", "conf.rollout.listing", "conf.rollout.messages"),
-    ("conf.cli", "conf.rollout.commands"),
-    ("conf.examination",),
-]
+BRIDGE = "serving.settings"  # the only folder that both halves use
+# The last of a half, "", is what stands in no folder: main, api and testing.
+FOLDERS = {
+    "serving": ("settings", "base", "telemetry", "models", "inputs", "service", "core", "web", "tools", ""),
+    "conf": ("base", "clusters", "plan", "render", "rules", "remote", "rollout", "doctor", "commands", ""),
+}
+MOST_MODULES = 14  # in a folder: more than a reader takes in at once
 # Each outside library is known to one module, so that it can be exchanged there. numpy is the language of the serving half.
 LIBRARIES = {
-    "flask": "serving.app",
-    "werkzeug": "serving.app",
-    "werkzeug.http": "serving.forms",
-    "werkzeug.sansio": "serving.forms",
-    "waitress": "serving.front",
-    "onnxruntime": "serving.engine",
-    "onnxruntime.quantization": "serving.optimize.convert",  # a part of a library may have a module of its own
-    "onnxruntime.transformers": "serving.optimize.convert",
-    "onnx": "serving.optimize.convert",
-    "PIL": "serving.images",
-    "requests": "serving.fetch",
-    "urllib3": "serving.fetch",
-    "prometheus_client": "serving.metrics",
-    "orjson": "serving.jsons",
-    "aiohttp": "serving.bench.client",
-    "tqdm": "serving.progress",
-    "yaml": "conf.yamls",
-    "jinja2": "conf.templates",
-    "jsonschema_rs": "conf.schemas",
-    "kubernetes": "conf.cluster",
+    "flask": "serving.web.app",
+    "werkzeug": "serving.web.app",
+    "werkzeug.http": "serving.inputs.forms",
+    "werkzeug.sansio": "serving.inputs.forms",
+    "waitress": "serving.web.front",
+    "onnxruntime": "serving.models.engine",
+    "onnxruntime.quantization": "serving.tools.optimize.convert",  # a part of a library may have a module of its own
+    "onnxruntime.transformers": "serving.tools.optimize.convert",
+    "onnx": "serving.tools.optimize.convert",
+    "PIL": "serving.inputs.pictures",
+    "requests": "serving.inputs.fetch",
+    "urllib3": "serving.inputs.fetch",
+    "prometheus_client": "serving.telemetry.metrics",
+    "orjson": "serving.base.jsons",
+    "aiohttp": "serving.tools.bench.http_client",
+    "tqdm": "serving.tools.progress",
+    "yaml": "conf.base.yamls",
+    "jinja2": "conf.render.templates",
+    "jsonschema_rs": "conf.rules.kubernetes_schemas",
+    "kubernetes": "conf.remote.cluster",
 }
 EVERYWHERE = {"serving": {"numpy"}, "conf": set[str]()}
 
@@ -154,6 +57,14 @@ def modules() -> dict[str, Path]:
             name = ".".join(path.relative_to(base).with_suffix("").parts)
             found[name.removesuffix(".__init__")] = path
     return found
+
+
+def folder(name: str) -> tuple[str, int]:
+    """Return the half and the height of the folder in which a module stands."""
+    half, first, *more = [*name.split("."), ""]
+    inside = first if more and modules()[f"{half}.{first}"].name == "__init__.py" else ""
+    assert inside in FOLDERS[half], f"{name} stands in no folder of FOLDERS"
+    return half, FOLDERS[half].index(inside)
 
 
 def imported(name: str) -> Iterator[str]:
@@ -188,14 +99,14 @@ def libraries(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", modules())
-def test_the_halves_share_the_schema_alone(name: str) -> None:
+def test_the_halves_share_the_settings_alone(name: str) -> None:
     own = name.partition(".")[0]
     foreign = [item for item in ours(name) if item.partition(".")[0] != own]
     assert [item for item in foreign if own != "conf" or not f"{item}.".startswith(f"{BRIDGE}.")] == []
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if f"{name}.".startswith(f"{BRIDGE}.")])
-def test_the_schema_needs_the_standard_library_alone(name: str) -> None:
+def test_the_settings_need_the_standard_library_alone(name: str) -> None:
     assert libraries(name) == set()
     assert [item for item in ours(name) if not f"{item}.".startswith(f"{BRIDGE}.")] == []
 
@@ -203,7 +114,7 @@ def test_the_schema_needs_the_standard_library_alone(name: str) -> None:
 @pytest.mark.parametrize("name", modules())
 def test_an_outside_library_is_imported_in_its_one_module_or_package(name: str) -> None:
     allowed = {library for library, module in LIBRARIES.items() if f"{name}.".startswith(f"{module}.")}
-    allowed |= {"urllib3"} if name == "conf.cluster" else set()  # the errors of kubernetes' client are urllib3's own
+    allowed |= {"urllib3"} if name == "conf.remote.cluster" else set()  # the errors of kubernetes' client are urllib3's own
     assert libraries(name) - allowed - EVERYWHERE[name.partition(".")[0]] == set()
 
 
@@ -213,14 +124,29 @@ def test_no_library_is_listed_that_its_module_does_not_import(library: str) -> N
     assert library in set().union(*map(libraries, inside))
 
 
-@pytest.mark.parametrize(("half", "layers"), [("serving", SERVING_LAYERS), ("conf", CONF_LAYERS)])
-def test_every_module_has_its_layer_and_imports_lower_ones_alone(half: str, layers: list[tuple[str, ...]]) -> None:
-    height = {name: index for index, layer in enumerate(layers) for name in layer}
-    assert set(height) == {name for name in modules() if name.partition(".")[0] == half}
-    upward = [
-        f"{name} imports {item}" for name in height for item in ours(name) if item in height and height[item] >= height[name]
-    ]
-    assert upward == []
+@pytest.mark.parametrize("name", [name for name in modules() if name not in HALVES])
+def test_a_folder_uses_only_folders_below_it(name: str) -> None:
+    half, height = folder(name)
+    assert [item for item in ours(name) if item.startswith(f"{half}.") and folder(item)[1] > height] == []
+
+
+def test_no_modules_use_one_another_in_a_circle() -> None:
+    TopologicalSorter({name: ours(name) for name in modules()}).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_folder_holds_more_modules_than_a_reader_takes_in() -> None:
+    held = Counter(path.parent for path in modules().values() if path.name != "__init__.py")
+    assert {str(path): count for path, count in held.items() if count > MOST_MODULES} == {}
+
+
+def test_no_two_modules_have_one_name() -> None:
+    names = Counter(name.rpartition(".")[2] for name, path in modules().items() if path.name != "__init__.py")
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("name", [name for name, path in modules().items() if path.name == "__init__.py"])
+def test_a_folder_says_what_it_is_for(name: str) -> None:
+    assert ast.get_docstring(ast.parse(modules()[name].read_text(encoding="utf-8")))
 
 
 def test_the_command_imports_no_half_before_it_is_needed() -> None:

@@ -1,4 +1,4 @@
-"""From rendered objects to running pods, and back.
+"""One track of a service in one region: released, watched, undone, rolled back, taken away.
 
-Knows releases, their order and their troubles. Only conf.cluster talks to Kubernetes, and only through it is anything changed.
+In: rendered objects and a target. Out: a history in the cluster and a report. Only conf.remote.cluster talks to Kubernetes.
 """

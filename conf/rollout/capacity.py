@@ -6,9 +6,9 @@ Knows what must be done so that their number never falls before a release is pro
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conf.cluster import MANAGER
-from conf.refs import SCALERS, Item, Ref
-from conf.rollout import fields
+from conf.base.references import SCALERS, Item, Ref
+from conf.remote.cluster import MANAGER
+from conf.rollout import field_owners
 
 REPLICAS_MANAGER = f"{MANAGER}-replicas"
 
@@ -45,7 +45,7 @@ def step(item: Item, live: Item | None, items: Iterable[Item]) -> Step:
         least = scaler.get("minReplicas") or scaler.get("minReplicaCount")
         return Step(_with(item, least) if least else item)
     count = live["spec"].get("replicas", 1)
-    ours = "f:replicas" in fields.of(live, MANAGER).get("f:spec", {})
+    ours = "f:replicas" in field_owners.of(live, MANAGER).get("f:spec", {})
     return Step(item, _count_alone(item, count)) if ours or not count else Step(item)
 
 

@@ -3,7 +3,7 @@
 Knows who takes off which. A pure module: asks no cluster.
 """
 
-from conf.refs import Item
+from conf.base.references import Item
 
 # Finalizer -> who takes it off. Sources: KEDA's and Kubernetes' documentation.
 TAKEN_OFF_BY = {

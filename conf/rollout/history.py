@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from conf.images import SHORT, digest_of, short
-from conf.refs import APPLIED, Item, Ref, gone, ref
+from conf.base.image_names import SHORT, digest_of, short
+from conf.base.references import APPLIED, Item, Ref, gone, ref
 
 KEPT = 10  # releases, and as many good ones
 REGIONS = "MONOPOD_REGIONS"  # a variable of the pods: the regions that value.py may name

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
-from conf.cluster import CONFLICT, LONGEST, Cluster, ClusterError, Unreachable
-from conf.refs import Item, Ref, ref
+from conf.base.references import Item, Ref, ref
+from conf.remote.cluster import CONFLICT, LONGEST, Cluster, ClusterError, Unreachable
 
 LASTS = 20  # seconds
 RENEWED = 4  # seconds between two renewals

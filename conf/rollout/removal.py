@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from conf.refs import Ref
+from conf.base.references import Ref
 from conf.rollout.finalizers import SEE_TO_IT, held_by
 from conf.rollout.lease import Lease
-from conf.rollout.place import Place
-from conf.rollout.present import drain_seconds, is_ours
-from conf.rollout.watching import PERIOD
+from conf.rollout.preflight import drain_seconds, is_ours
+from conf.rollout.readiness import PERIOD
+from conf.rollout.target import Place
 
 Say = Callable[[str], None]
 

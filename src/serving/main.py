@@ -17,24 +17,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serving import drain, front, jsons, logs
-from serving.admin import make_admin
-from serving.alone import read_settings
-from serving.app import House, make_app
-from serving.bodies import Bodies, bound
-from serving.core import Core
-from serving.engine import StartError
-from serving.errors import SHED, ClientGone, ServingError
-from serving.failures import refusal_body
-from serving.gate import LIGHT_LIMIT, READY, Gate
-from serving.memory import peak_bytes, resident_bytes, trim, trim_at_rest, use_one_arena
-from serving.metrics import Metrics
-from serving.models import Models
-from serving.openapi_tensors import data_example
-from serving.own_code import blaming, service_class
-from serving.schema import SchemaError, Settings, size_in_bytes
-from serving.service import Service, make_request, takes_data
-from serving.working_memory import WorkingMemory
+from serving.base import jsons
+from serving.base.errors import SHED, ClientGone, ServingError, StartError
+from serving.base.process_memory import peak_bytes, resident_bytes, trim, trim_at_rest, use_one_arena
+from serving.base.working_memory import WorkingMemory
+from serving.core.stages import Core
+from serving.models.registry import Models
+from serving.service.embedded import read_settings
+from serving.service.own_code import blaming, service_class
+from serving.service.request import make_request
+from serving.service.service import Service, takes_data
+from serving.settings import Settings, SettingsError, size_in_bytes
+from serving.telemetry import logs
+from serving.telemetry.metrics import Metrics
+from serving.web import drain, front
+from serving.web.admin import make_admin
+from serving.web.admission import LIGHT_LIMIT, READY, Gate
+from serving.web.app import House, make_app
+from serving.web.error_answers import refusal_body
+from serving.web.held_bodies import Bodies, bound
+from serving.web.openapi_tensors import data_example
 
 log = logging.getLogger("monopod.start")
 
@@ -56,7 +58,7 @@ def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0
         with blaming(folder / "src" / "server.py", "its routes: "):
             app = make_app(house)
         data, admin = _ports(house, app, sockets, host, port, admin_port)
-    except SchemaError as error:
+    except SettingsError as error:
         return _give_up(*error.mistakes)
     except (StartError, OSError) as error:
         return _give_up(str(error))

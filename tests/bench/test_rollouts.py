@@ -18,9 +18,9 @@ from bench.rollouts_report import (
     summary,
 )
 from bench.rollouts_server import Server, read
-from conf.check import check
-from conf.regions import load
-from serving.bench.figures import percentile
+from conf.clusters.regions_file import load
+from conf.rules.check import check
+from serving.tools.bench.figures import percentile
 
 METRICS = r"""
 # HELP apiserver_request_total [STABLE] Counter of apiserver requests broken out for each verb

@@ -11,13 +11,13 @@ import pytest
 from bench import soak
 from bench.cgroup import V1, V2, group, places
 from bench.served import BenchError
-from serving.schema import Settings
+from serving.settings import Settings
 from tests.bench.ending import ended
 from tests.running import make_service
 
 MIB = 2**20
 KEEPS = """
-from serving.service import Service
+from serving.service.service import Service
 
 class Keeps(Service):
     def setup(self):

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from conf.refs import path
+from conf.base.references import path
 from tests.conf.cluster import Cluster
 from tests.running import ROOT
 

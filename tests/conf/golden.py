@@ -5,11 +5,11 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from conf.check import read
-from conf.clusters import Regions
-from conf.plan import TRACKS, plan
-from conf.regions import load
-from conf.templates import render
+from conf.clusters.region import Regions
+from conf.clusters.regions_file import load
+from conf.plan.plan import TRACKS, plan
+from conf.render.templates import render
+from conf.rules.check import read
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = ROOT / "tests" / "golden"

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from conf.check import Report, check
-from conf.policy.neighbours import neighbours
+from conf.rules.check import Report, check
+from conf.rules.neighbours import neighbours
 from tests.conf.golden import regions
 
 GOOD = 'service_name = "demo"\nusername = "like"\nreplicas = 2\nmemory = "4Gi"\n'

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from serving.schema import about
+from serving.settings import about
 
 NAMES = ("hk", "eu", "na", "sg", "us1")
 JUNK = st.one_of(

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.engine import CUDA_CONTEXT_BYTES, Engine, EngineError, Hardware, StartError
-from serving.errors import ModelFailed
-from serving.lifetime import Lifetime
-from serving.metrics import Metrics
-from serving.model import open_model
-from serving.models import Models
-from serving.options import Options
-from serving.schema import Settings
+from serving.base.errors import ModelFailed, StartError
+from serving.base.lifetime import Lifetime
+from serving.models.engine import CUDA_CONTEXT_BYTES, Engine, EngineError, Hardware
+from serving.models.model import open_model
+from serving.models.options import Options
+from serving.models.registry import Models
+from serving.settings import Settings
+from serving.telemetry.metrics import Metrics
 from tests.running import ROOT
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]  # TensorRT builds its engines for minutes
@@ -82,7 +82,7 @@ def test_the_card_computes_what_the_cpu_does(rows: int) -> None:
 
 def test_a_card_that_is_hidden_fails_the_start_and_never_falls_to_the_cpu() -> None:
     code = (
-        "from pathlib import Path; from serving.engine import Engine, Hardware, StartError\n"
+        "from pathlib import Path; from serving.models.engine import Engine, Hardware, StartError\n"
         f"try: Engine(Path({str(DIGITS)!r}), Hardware('cuda'))\n"
         "except StartError as error: print(error)\n"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.pods import USER
+from conf.plan.pods import USER
 from tests.image.building import MARKER, about, buildah, context, failed, forgotten, layers, made, mounted, run
 from tests.image.indexes import index_of
 from tests.running import ROOT
@@ -163,7 +163,7 @@ def test_an_example_is_built_from_its_own_folder_and_its_makefile_makes_the_mode
             kept = under(root, "app")
         wanted = (service / "model/SHA256SUMS").read_text().split()[0]
         assert hashlib.sha256(model).hexdigest() == wanted
-        assert {"value.py", "src/server.py", "src/video.py", "model/README.md", "src/serving/core.py"} <= kept
+        assert {"value.py", "src/server.py", "src/video.py", "model/README.md", "src/serving/core/stages.py"} <= kept
         assert {"model/Makefile", "model/SHA256SUMS", "src/requirements.txt", "src/test_server.py", "README.md"} & kept == set()
         assert run(image, "python", "-c", "import av, video; print(av.__name__)") == "av"
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from ci.same_platform import is_services, owners, refusal
-from conf.pipeline import pipeline
-from conf.regions import load
+from conf.clusters.gitlab_jobs import pipeline
+from conf.clusters.regions_file import load
 from tests.running import ROOT
 
 REGIONS = list(yaml.safe_load((ROOT / "conf/regions.yaml").read_text())["regions"])
@@ -206,7 +206,7 @@ def test_a_service_may_change_what_is_its_own(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["src/serving/core.py", "conf/plan.py", "Makefile", "ci/monopod", "sitecustomize.py", "src2/a.py"]
+    "path", ["src/serving/core/stages.py", "conf/plan/plan.py", "Makefile", "ci/monopod", "sitecustomize.py", "src2/a.py"]
 )
 def test_any_other_file_is_a_refusal_that_names_it(path: str) -> None:
     words = refusal(["value.py", path], PATHS, "1a2b3c4d", "main")

@@ -13,8 +13,8 @@ from string import Template
 import pytest
 import yaml
 
+from tests.conf.commands.test_release_hours import LATER
 from tests.conf.golden import GOLDEN
-from tests.conf.rollout.test_hours import LATER
 from tests.pipeline.forks import DEFAULT, Pipelines, commit, fork, git, platform, without_checkout
 from tests.running import ROOT
 
@@ -79,11 +79,11 @@ def test_a_branch_of_the_platform_alone_is_neither_built_nor_deployed(checkout: 
 
 @pytest.mark.parametrize("job", ["build", "grey", "ab_test", "deploy-hk"])
 def test_a_changed_file_of_the_platform_is_refused_in_words(checkout: Path, pipelines: Pipelines, job: str) -> None:
-    push(checkout, {"conf/plan.py": "import os\n"}, "Our own plan")
+    push(checkout, {"conf/plan/plan.py": "import os\n"}, "Our own plan")
     ran = pipelines.run(checkout, job)
     assert ran.code != 0
     assert "this branch differs from the platform" in ran.output
-    assert "conf/plan.py" in ran.output
+    assert "conf/plan/plan.py" in ran.output
     assert f"merge {DEFAULT} into this branch" in ran.output
     assert "monopod deploy" not in ran.output
     assert "ci/build" not in ran.output

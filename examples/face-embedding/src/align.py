@@ -15,7 +15,7 @@ Knows five points of a face and the pixels around them. Does not know who finds 
 import numpy as np
 from pixels import Photo, sample
 
-from serving.service import Array
+from serving.api import Array
 
 CHIP = 150  # pixels of dlib's chip
 # Where dlib's model wants eyes, nose and corners of the mouth in it: x and y.

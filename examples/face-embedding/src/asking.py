@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from serving.service import Array
+from serving.api import Array
 from tests.running import ROOT, Running, get
 from tests.waiting import until
 

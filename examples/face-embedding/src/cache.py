@@ -24,8 +24,7 @@ from typing import Generic, Protocol, TypeVar
 
 from cachetools import LRUCache
 
-from serving.lifetime import Lifetime
-from serving.service import BadInput, TooLarge
+from serving.api import BadInput, Lifetime, TooLarge
 
 V = TypeVar("V")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.service import Array
+from serving.api import Array
 
 MOST_FACES = 64  # of one photo; the best-scored are kept
 VECTOR = 128

@@ -22,8 +22,7 @@ import numpy as np
 from faces import Faces
 from pixels import Photo, open_photo
 
-from serving.lifetime import Lifetime
-from serving.service import Request, Service
+from serving.api import Lifetime, Request, Service
 
 PHOTOS_AT_ONCE = 8
 MODELS = ("pnet", "rnet", "onet", "dlibface-fp16")

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from pixels import Photo, squares
 
-from serving.service import Array, Arrays
+from serving.api import Array, Arrays
 
 LONGEST = 1024  # pixels of the photo's longer side: more are not looked at by the first net
 # Pixels of the smallest square that is judged, in a photo of up to LONGEST pixels; of a larger one, as large a share of it. The

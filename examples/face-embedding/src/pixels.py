@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from serving.service import Array
+from serving.api import Array
 
 SMALLEST_LEVEL = 16  # pixels of the shorter side; halving ends there
 AT_ONCE = 100_000  # places of one gather: its arrays take a hundred bytes a place, and fit a processor's cache better so

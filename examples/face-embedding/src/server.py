@@ -13,7 +13,7 @@ from faces import Faces
 from finder import MODELS, Finder
 from shared import Shared
 
-from serving.service import Array, BadInput, Request, Service, TooLarge, route
+from serving.api import Array, BadInput, Request, Service, TooLarge, route
 
 THRESHOLD = 0.5  # distance of two embeddings below which they are one person's
 KEPT_BYTES = 64 * 2**20  # of results in the process: some 50,000 photos of a face each

@@ -26,7 +26,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from serving.service import StartError
+from serving.api import StartError
 
 log = logging.getLogger("face-embedding.redis")
 

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import align
 from pixels import open_photo
 
-from serving.service import Array
+from serving.api import Array
 from tests.running import ROOT
 
 POINTS = np.array([[[204.2, 100.8], [247.2, 103.1], [224.9, 128.7], [201.7, 139.8], [245.6, 141.6]]])  # of the astronaut

@@ -14,9 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from cache import Cache, key_of, version_of
 
-from serving.errors import ClientGone, DeadlinePassed, ModelFailed
-from serving.lifetime import Lifetime
-from serving.service import BadInput
+from serving.api import BadInput, ClientGone, DeadlinePassed, Lifetime, ModelFailed
 
 
 class Table:

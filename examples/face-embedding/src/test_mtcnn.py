@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import mtcnn
 from pixels import Photo, open_photo, sample, squares
 
-from serving.service import Array
+from serving.api import Array
 from tests.running import ROOT
 
 

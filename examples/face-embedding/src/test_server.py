@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from asking import API, EXAMPLE, IMAGES, embed, file, jpeg, photo, post, vector
 
-from serving.service import Array
+from serving.api import Array
 from tests.browser import browser, complaints, drop
 from tests.running import Running, get, launch, running
 

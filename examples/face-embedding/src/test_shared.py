@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import shared
 from shared import SECONDS, WHOLE, Shared
 
-from serving.engine import StartError
+from serving.api import StartError
 from tests.waiting import until
 
 ANSWERS_PING = b"+PONG\r\n"

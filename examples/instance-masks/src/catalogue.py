@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from serving.service import BadInput, StartError
+from serving.api import BadInput, StartError
 
 CUSTOMER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MOST_CUSTOMER_MODELS = 200  # each that was loaded once leaves about 40 series among the platform's metrics

@@ -8,7 +8,7 @@ Knows masks. Does not know what they show.
 
 import numpy as np
 
-from serving.service import Array
+from serving.api import Array
 
 
 def encode(mask: Array, left: int, top: int, height: int, width: int) -> dict[str, list[int]]:

@@ -9,8 +9,7 @@ from concurrent.futures import Future
 from materials import Sight
 from views import Mosaic, Window
 
-from serving.models import Handle
-from serving.service import Array, Arrays, BadInput, Request
+from serving.api import Array, Arrays, BadInput, Handle, Request
 
 AHEAD = (
     2  # windows queued at once: while one is computed the next waits, so that the model neither idles nor is unloaded between

@@ -10,7 +10,7 @@ import numpy as np
 import shapes
 from views import Window, grid, tiles
 
-from serving.service import Array
+from serving.api import Array
 
 CONTRAST = 8  # grey levels of 256; a flatter picture is empty, and stretching it would show noise
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)  # of ImageNet

@@ -12,7 +12,7 @@ import coco_rle
 import numpy as np
 import shapes
 
-from serving.service import Array
+from serving.api import Array
 
 ERROR = 0.8  # pixels of the shown picture by which a polygon is simplified: with its inner corners it stays within 1.2
 MOST = 5000  # instances of an answer: the surest

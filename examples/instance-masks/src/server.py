@@ -11,7 +11,7 @@ from looking import look
 from materials import MATERIALS
 from outlines import Grid, instances
 
-from serving.service import Answer, BadInput, Request, Service, StartError, route
+from serving.api import Answer, BadInput, Request, Service, StartError, route
 
 WORDS = {"as": ("json", "picture"), "masks": ("polygon", "rle")}  # what these fields may be
 FIELDS = {"material": tuple(MATERIALS)}  # what the page lets people choose

@@ -6,7 +6,7 @@ Knows pixels. Does not know models or requests.
 import cv2
 import numpy as np
 
-from serving.service import Array
+from serving.api import Array
 
 # OpenCV's own pool would take the cores that the model's threads use; several requests at once are its parallelism here.
 # 1 and not 0: both run a call on the caller's thread alone, and 1 is what getNumThreads then says.

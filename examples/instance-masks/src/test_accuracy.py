@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco  # type: ignore[import-untyped]
 
-from serving.service import Array
+from serving.api import Array
 from tests.running import ROOT, Running, get, running
 
 EXAMPLE, IMAGES = ROOT / "examples/instance-masks", ROOT / "examples/images"

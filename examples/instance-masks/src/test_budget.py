@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from serving.memory import peak_bytes
+from serving.testing import peak_bytes
 from tests.memory import MB, forget_peak, settled_bytes
 from tests.running import PYTHONPATH, ROOT, Running, get, launch, running
 from tests.waiting import until

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import catalogue
 
-from serving.service import BadInput, StartError
+from serving.api import BadInput, StartError
 
 FILES = {"coins": "a.onnx", "nuclei": "b.onnx", "objects": "a.onnx"}
 

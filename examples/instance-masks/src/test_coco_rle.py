@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import coco_rle
 
-from serving.service import Array
+from serving.api import Array
 
 # pycocotools 2.0.11 with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

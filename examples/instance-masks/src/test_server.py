@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import shapes
 
-from serving.service import Array
+from serving.api import Array
 from tests import waiting
 from tests.running import ROOT, Running, get, post_json, running
 

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import shapes
 
-from serving.service import Array
+from serving.api import Array
 
 
 def discs(*where: tuple[int, int, int]) -> Array:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.service import Array
+from serving.api import Array
 
 
 class Window(NamedTuple):

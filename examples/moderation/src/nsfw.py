@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from sampling import SIDE, Sample
 
-from serving.tensors import Array
+from serving.api import Array
 
 MEAN = np.array([104, 117, 123], np.float32)  # blue, green, red: of the pictures that the model was trained on
 CROP = 224  # pixels of a side, from the middle of SIDE

@@ -9,9 +9,7 @@ from concurrent.futures import Future
 
 import nsfw
 
-from serving.errors import QueueFull
-from serving.models import Handle
-from serving.service import Array, Arrays, Request
+from serving.api import Array, Arrays, Handle, QueueFull, Request
 
 AT_ONCE = 2  # parts of one video in the model's queue: while one is computed the next is there already
 PATIENCE = 0.05  # seconds until a full queue is tried again

@@ -20,7 +20,7 @@ from typing import Any
 
 from sampling import SIDE, Ending, Limits, Refused, Sample, container
 
-from serving.lifetime import Lifetime
+from serving.api import Lifetime
 
 PROGRAM = Path(__file__).with_name("video.py")
 CONTAINERS = "it may be mp4, mov, webm, mkv or avi"

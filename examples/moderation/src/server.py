@@ -12,8 +12,7 @@ from parts import Parts
 from reading import Reading
 from sampling import SIDE, Ending, Limits, Refused, clock_words, container
 
-from serving.errors import QueueFull
-from serving.service import BadInput, Request, Service, StartError, TooLarge, make_request
+from serving.api import BadInput, QueueFull, Request, Service, StartError, TooLarge, make_request
 
 HOW = "send a picture (-F image=@picture.jpg) or a video (-F video=@video.mp4)"
 TOO_LARGE = ("too_many_pixels", "too_long", "too_many_frames", "too_heavy", "memory")  # a 413; the others are a 400

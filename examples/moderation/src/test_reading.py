@@ -21,8 +21,8 @@ from reading import PROGRAM, Reading
 from sampling import SIDE, Ending, Limits, Refused, Sample
 from video import SHRINKING
 
-from serving.errors import ClientGone, DeadlinePassed
-from serving.service import make_request
+from serving.api import ClientGone, DeadlinePassed
+from serving.testing import make_request
 
 COFFEE, ASTRONAUT, CHINA = (films.picture(name) for name in ("coffee.jpg", "astronaut.jpg", "china.jpg"))
 SIX = [COFFEE, COFFEE, ASTRONAUT, ASTRONAUT, CHINA, CHINA]

@@ -11,7 +11,7 @@ import films
 import pytest
 from sending import COFFEE, ROUTE, children, file, send, send_form, send_video
 
-from serving.memory import peak_bytes, resident_bytes
+from serving.testing import peak_bytes, resident_bytes
 from tests.memory import MB, forget_peak
 from tests.running import Running, post_json
 from tests.waiting import until

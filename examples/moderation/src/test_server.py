@@ -18,7 +18,7 @@ from reading import Reading
 from sampling import Limits, Sample
 from sending import ASTRONAUT, COFFEE, FOLDER, ROUTE, Answered, children, file, send, send_form, send_video
 
-from serving.service import make_request
+from serving.testing import make_request
 from tests.running import ROOT, Running, launch, post_json, running
 from tests.waiting import until
 

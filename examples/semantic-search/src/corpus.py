@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tokens import CHARACTERS
 
-from serving.service import Array, StartError
+from serving.api import Array, StartError
 
 LINE_BYTES = 1000  # of the file for each sentence that may be in it, so that no file takes the pod's memory
 BYTE_ORDER_MARK = "\ufeff"  # editors of Windows begin a file with it, and `cat` brings it into the middle of one

@@ -11,9 +11,7 @@ from typing import Protocol
 import numpy as np
 from tokens import Row, by_length, inputs
 
-from serving.errors import QueueFull
-from serving.lifetime import HasLifetime
-from serving.service import Array, Arrays, Request, make_request
+from serving.api import Array, Arrays, HasLifetime, QueueFull, Request, make_request
 
 OUTPUT = "sentence_embedding"
 WIDTH = 384

@@ -12,7 +12,7 @@ from corpus import Corpus, read
 from embedding import WIDTH, embed, embed_slowly
 from tokens import CHARACTERS, Row, Tokens
 
-from serving.service import BadInput, Request, Service, TooLarge, route
+from serving.api import BadInput, Request, Service, TooLarge, route
 
 NEAREST, MOST = 5, 50  # sentences of an answer: where nothing is said, and at most
 EXAMPLE = {"question": "How do I send shoes back?"}

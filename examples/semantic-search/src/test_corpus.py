@@ -7,7 +7,7 @@ import pytest
 from corpus import Corpus, read
 from tokens import CHARACTERS
 
-from serving.service import StartError
+from serving.api import StartError
 
 
 def random_corpus(size: int) -> Corpus:

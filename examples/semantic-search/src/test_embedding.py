@@ -7,9 +7,8 @@ import pytest
 from embedding import OUTPUT, SPARE_ROWS, WIDTH, embed, embed_slowly
 from tokens import Row
 
-from serving.errors import QueueFull
-from serving.lifetime import HasLifetime
-from serving.service import Arrays, make_request
+from serving.api import Arrays, HasLifetime, QueueFull
+from serving.testing import make_request
 
 
 class Queue:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.verify import read_sums
+from serving.testing import read_sums
 
 MODEL = Path(__file__).parents[1] / "model"
 PACKAGES = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tokens import ENDS, LENGTHS, LONGEST, Row, Tokens, by_length, inputs
 
-from serving.service import StartError
+from serving.api import StartError
 
 FILE = Path(__file__).parents[1] / "model/tokenizer.json"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from serving.service import Array, Arrays, StartError
+from serving.api import Array, Arrays, StartError
 
 # A text is read on the thread that asks. Else the package starts a thread for each core of the node.
 os.environ["TOKENIZERS_PARALLELISM"] = "false"

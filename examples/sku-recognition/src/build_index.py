@@ -15,15 +15,22 @@ from pathlib import Path
 import looks
 import numpy as np
 import product_index
+from tqdm import tqdm
 
-from serving.alone import make_request, open_service, silence
-from serving.engine import StartError
-from serving.errors import ModelFailed, ServingError
-from serving.model import check_file
-from serving.models import Handle
-from serving.progress import progress
-from serving.schema import SchemaError
-from serving.service import Array, Arrays, Service
+from serving.api import (
+    Array,
+    Arrays,
+    Handle,
+    ModelFailed,
+    Service,
+    ServingError,
+    SettingsError,
+    StartError,
+    check_file,
+    make_request,
+    open_service,
+    silence,
+)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
@@ -48,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         products = [product for product, file in pictures if file not in broken]
         made = product_index.make(products, vectors, model)
         product_index.write(made, target)
-    except (StartError, SchemaError, ServingError, OSError) as error:
+    except (StartError, SettingsError, ServingError, OSError) as error:
         cause = error.__cause__ if isinstance(error, ModelFailed) else None  # its own words point to a server's log
         print(cause or error, file=sys.stderr)
         return 1
@@ -100,7 +107,7 @@ def embed(files: list[Path], model: Handle, at_once: int) -> tuple[Array, dict[P
     """Return two vectors a picture, float32 [2 n, 1280], of those that can be read; and what is wrong with the others."""
     broken: dict[Path, str] = {}
     vectors: list[Array] = []
-    with progress(len(files), "pictures") as done:
+    with tqdm(total=len(files), desc="pictures", leave=False, disable=None) as bar:
         before: Future[Arrays] | None = None
         for at in range(0, len(files), at_once):
             pixels = list(readable(files[at : at + at_once], broken))
@@ -108,7 +115,7 @@ def embed(files: list[Path], model: Handle, at_once: int) -> tuple[Array, dict[P
             now = model.submit({"images": np.concatenate(pixels)}, make_request()) if pixels else None
             vectors += [before.result()["embedding"]] if before else []
             before = now
-            done(at)
+            bar.update(len(files[at : at + at_once]))
         vectors += [before.result()["embedding"]] if before else []
     if not vectors:
         raise StartError(f"none of the {len(files)} pictures can be read; the first: {files[0]}: {broken[files[0]]}")

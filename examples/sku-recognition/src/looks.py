@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL.Image import Image, Resampling
 
-from serving.service import Array, BadInput, Request
+from serving.api import Array, BadInput, Request
 
 SIDE = 224  # pixels that the model takes
 SMALLEST = 32  # pixels of a picture's shorter side; under it there is nothing left to tell products apart by

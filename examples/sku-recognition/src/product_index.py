@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.service import Array, Service, StartError
+from serving.api import Array, Service, StartError
 
 logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells of each build of itself that it looks for, and misses
 import faiss  # noqa: E402

@@ -6,7 +6,7 @@ from typing import Any
 import looks
 import product_index
 
-from serving.service import Arrays, Request, Service, TensorSpec, route
+from serving.api import Arrays, Request, Service, TensorSpec, route
 
 MOST = 20  # products of one answer
 VECTORS = (TensorSpec("vectors", "FP32", (-1, looks.WIDTH)),)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from product_index import MOST_ROWS, Catalogue, make, read, write
 
-from serving.service import Array, StartError
+from serving.api import Array, StartError
 
 
 def unit(rows: int, width: int = 32, seed: int = 1) -> Array:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.regions import read
+from conf.clusters.regions_file import read
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.heartbeats import beating
 from tests.conf.rollout.desk import Desk, Make, regions_of

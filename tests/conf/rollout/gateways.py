@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from conf.clusters import Region
-from conf.gateways import GatewayPlan, gateway_plan
-from conf.refs import path
-from conf.templates import render_gateway
-from conf.way_in import SETTERS
-from conf.yamls import documents
+from conf.base.references import path
+from conf.base.yamls import documents
+from conf.clusters.region import Region
+from conf.doctor.gateway_check import SETTERS
+from conf.plan.gateway import GatewayPlan, gateway_plan
+from conf.render.templates import render_gateway
 from tests.conf.cluster import Cluster
 from tests.needed import istio_gateway
 

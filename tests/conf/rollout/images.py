@@ -28,7 +28,7 @@ SETTINGS: dict[str, Any] = {
     "max_body": "4Mi",
     "model_path": "model/digits.onnx",
 }
-OWN = "from serving.service import Service\n\n\nclass Own(Service):\n    def setup(self):\n        "
+OWN = "from serving.service.service import Service\n\n\nclass Own(Service):\n    def setup(self):\n        "
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 SERVING = ("1", "2", "3")
 DIGITS = ROOT / "bench/digits/model/digits.onnx"

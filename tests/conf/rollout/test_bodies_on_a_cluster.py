@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conf.refs import path
-from conf.regions import load
+from conf.base.references import path
+from conf.clusters.regions_file import load
 from tests.conf.cluster import Cluster, Item
 from tests.conf.rollout.asked import until, url
 from tests.conf.rollout.desk import Desk, Make

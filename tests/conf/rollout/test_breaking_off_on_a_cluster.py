@@ -10,10 +10,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from conf.cluster import Cluster as Asking
-from conf.refs import path
-from conf.rollout import present, releasing
-from conf.rollout.place import Place, WayIn
+from conf.base.references import path
+from conf.remote.cluster import Cluster as Asking
+from conf.rollout import preflight, release
+from conf.rollout.target import Place, WayIn
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout import fleet
@@ -115,7 +115,7 @@ def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_pr
 
     def counts_as(way_in: str = "") -> str:
         there = Place(Asking(eu.context), serving.user, serving.name, way_in=WayIn(way_in, "*") if way_in else None)
-        last = present.settled(there, present.history(there, "")).last
+        last = preflight.settled(there, preflight.history(there, "")).last
         return last.state if last else ""
 
     assert counts_as() == "begun"
@@ -238,7 +238,7 @@ def test_a_stop_waits_for_as_long_as_pods_may_drain(serving: Desk, eu: Cluster) 
     end = threading.Timer(4, eu.by_hand, (pod, {"metadata": {"finalizers": None}}))
     waits = f"waiting until Deployment {serving.user}/{serving.name} is gone"
     there = Place(Asking(eu.context), serving.user, serving.name, patience=1)
-    releasing.stop(there, lambda words: end.start() if words == waits else None)
+    release.stop(there, lambda words: end.start() if words == waits else None)
     assert end.finished.is_set()
     assert kinds(eu, serving.user, serving.name) == set()
     serving.set()

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from conf.check import check
-from conf.cluster import Cluster
-from conf.refs import Item
-from conf.regions import load
-from conf.rollout import history, releasing
+from conf.base.references import Item
+from conf.base.yamls import documents
+from conf.clusters.regions_file import load
+from conf.remote.cluster import Cluster
+from conf.rollout import history, release
 from conf.rollout.history import GOOD
-from conf.rollout.place import Place
-from conf.rollout.releasing import Order
-from conf.rollout.watching import NotReady, running
-from conf.yamls import documents
+from conf.rollout.readiness import NotReady, running
+from conf.rollout.release import Order
+from conf.rollout.target import Place
+from conf.rules.check import check
 from tests.conf.cluster import Cluster as Asked
 from tests.conf.rollout.asked import kinds
 from tests.conf.rollout.desk import NOWHERE, Desk
@@ -76,17 +76,17 @@ def silent(words: str) -> None:
 
 
 def deploy(there: Place, orders: dict[str, Order]) -> None:
-    releasing.release(there, renamed(orders["2"], there.service), silent)
+    release.release(there, renamed(orders["2"], there.service), silent)
 
 
 def fail(there: Place, orders: dict[str, Order]) -> None:
-    with pytest.raises(releasing.Undone) as raised:
-        releasing.release(replace(there, patience=0.3), renamed(orders["stuck"], there.service), silent)
+    with pytest.raises(release.Undone) as raised:
+        release.release(replace(there, patience=0.3), renamed(orders["stuck"], there.service), silent)
     assert isinstance(raised.value.cause, NotReady)
 
 
 def stop(there: Place, orders: dict[str, Order]) -> None:
-    releasing.stop(there, silent)
+    release.stop(there, silent)
 
 
 @pytest.mark.parametrize(("act", "serves", "every"), [(deploy, True, 1), (fail, True, 3), (stop, False, 3)])
@@ -103,12 +103,12 @@ def test_whichever_change_was_the_last_the_next_deploy_goes_on(
     def broken_off(changes: int) -> int:
         """Break off after so many changes, or never after 0; return how many there were."""
         there = Place(Cluster(eu.context), user, f"{act.__name__}-{changes}")
-        releasing.release(there, renamed(orders["1"], there.service), silent)
+        release.release(there, renamed(orders["1"], there.service), silent)
         breaking = Breaking(eu.context, changes)
         with contextlib.nullcontext() if changes == 0 else pytest.raises(BrokenOff):
             act(replace(there, cluster=breaking), orders)
         assert running(there.cluster, there.deployment).versions or not serves, f"nothing serves after {changes} changes"
-        done = releasing.release(there, renamed(orders["3"], there.service), silent).release
+        done = release.release(there, renamed(orders["3"], there.service), silent).release
         items = [there.cluster.get(each) for each in done.inventory]
         assert {each.kind for each in done.inventory} == kinds(eu, user, there.service), f"after {changes} changes"
         assert {item["metadata"]["labels"]["version"] for item in items if item} == {"3"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conf.refs import APPLIED, Item, Ref, gone, path, ref
+from conf.base.references import APPLIED, Item, Ref, gone, path, ref
 from conf.rollout import history
 from conf.rollout.history import BEGUN, GOOD, KEPT, LARGEST, UNDONE, History, Holder, Release, Unreadable
 from tests.conf.golden import GOLDEN

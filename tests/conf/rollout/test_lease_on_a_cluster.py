@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from conf.cluster import Cluster, ClusterError, Refused, Unreachable
-from conf.refs import Item, Ref
+from conf.base.references import Item, Ref
+from conf.remote.cluster import Cluster, ClusterError, Refused, Unreachable
 from conf.rollout import lease
 from conf.rollout.lease import Busy, Lost
 from tests.conf.cluster import Cluster as Asked

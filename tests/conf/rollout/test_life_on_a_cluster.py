@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from conf.plan import NAMESPACES
+from conf.plan.plan import NAMESPACES
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import pods, standing, until, url, version
 from tests.conf.rollout.desk import Make

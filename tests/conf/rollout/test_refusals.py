@@ -5,7 +5,17 @@ import re
 
 import pytest
 
-from conf.cluster import BadCredentials, Cluster, ClusterError, NoNamespace, NoRights, Refused, Unreachable, in_words, kubectl
+from conf.remote.cluster import (
+    BadCredentials,
+    Cluster,
+    ClusterError,
+    NoNamespace,
+    NoRights,
+    Refused,
+    Unreachable,
+    in_words,
+    kubectl,
+)
 from tests.running import ROOT
 
 

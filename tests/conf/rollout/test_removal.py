@@ -4,14 +4,14 @@ from typing import Any, cast
 
 import pytest
 
-from conf.cluster import MANAGER, Cluster
-from conf.refs import Ref
+from conf.base.references import Ref
+from conf.remote.cluster import MANAGER, Cluster
 from conf.rollout import removal
 from conf.rollout.finalizers import held_by
 from conf.rollout.lease import Lease
-from conf.rollout.place import Place
 from conf.rollout.removal import but, remove, told
-from conf.rollout.spots import leaves
+from conf.rollout.target import Place
+from conf.rollout.targets import leaves
 from monopod import _parser
 
 SERVICE, SCALED = Ref("Service", "like", "cats"), Ref("ScaledObject", "like", "cats")

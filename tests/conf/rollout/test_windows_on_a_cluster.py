@@ -8,13 +8,13 @@ from uuid import uuid4
 
 import pytest
 
-from conf.notices import TIMEOUT
-from conf.refs import path
+from conf.base.references import path
+from conf.remote.notices import TIMEOUT
 from tests.conf.cluster import Cluster
+from tests.conf.commands.test_release_hours import LATER
 from tests.conf.hooks import Hook, hooked
 from tests.conf.rollout.asked import kinds, standing
 from tests.conf.rollout.desk import NOWHERE, Desk, Make
-from tests.conf.rollout.test_hours import LATER
 from tests.needed import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]

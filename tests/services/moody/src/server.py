@@ -8,8 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from serving.service import Request, Service
-from serving.tensors import Arrays
+from serving.api import Arrays, Request, Service
 
 SLOW, RESETTING, DYING = Path("/tmp/slow"), Path("/tmp/resetting"), Path("/tmp/dying")
 DATA_PORT = 8080

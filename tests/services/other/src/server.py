@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from serving.service import Request, Service
-from serving.tensors import Arrays
+from serving.api import Arrays, Request, Service
 
 
 class Other(Service):

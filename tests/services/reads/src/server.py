@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from serving.service import Request, Service
-from serving.tensors import Arrays
+from serving.api import Arrays, Request, Service
 
 FILE = Path("/data/word")
 

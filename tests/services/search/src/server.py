@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.service import Array, Arrays, BadInput, Request, Service, StartError, TensorSpec, route
+from serving.api import Array, Arrays, BadInput, Request, Service, StartError, TensorSpec, route
 
 WIDTH, NEAREST = 2048, 3
 QUESTIONS = (TensorSpec("questions", "BYTES", (-1,)),)

@@ -6,8 +6,7 @@ import time
 
 import numpy as np
 
-from serving.service import Request, Service, route
-from serving.tensors import Arrays, TensorSpec
+from serving.api import Arrays, Request, Service, TensorSpec, route
 
 SECONDS = (TensorSpec("seconds", "FP32", (-1, 1)),)
 SLEPT = (TensorSpec("slept", "FP32", (-1, 1)),)

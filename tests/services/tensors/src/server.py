@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from serving.service import Service
-from serving.tensors import DATATYPES, Arrays, TensorSpec
+from serving.api import DATATYPES, Arrays, Service, TensorSpec
 
 SAME = tuple(TensorSpec(f"{name.lower()}_in", name, (-1, 3)) for name in DATATYPES)
 GIVEN_BACK = tuple(TensorSpec(f"{name.lower()}_out", name, (-1, 3)) for name in DATATYPES)

@@ -1,0 +1,136 @@
+"""A file of settings as frozen dataclasses: every mistake at once, with file and line.
+
+Knows dataclasses whose fields say what they allow. Does not know what they are for.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+
+from conf.base.yamls import Node
+from serving.settings import Nearest
+from serving.settings.kinds import Kind, nearest_value
+
+
+@dataclass(frozen=True)
+class Table:
+    """A value that is itself a dataclass of such fields."""
+
+    type: type
+
+
+@dataclass(frozen=True)
+class List:
+    """A value that is a list of tables."""
+
+    type: type
+
+
+@dataclass(frozen=True)
+class Named:
+    """A value that is a table of tables, each under a name that becomes its field `name`."""
+
+    type: type
+    key: Kind
+
+
+Spec = Kind | Table | List | Named
+
+
+def said(spec: Spec, meaning: str, default: Any = MISSING) -> Any:
+    """Declare a field: what it allows, what it means, and its default if it may be left out."""
+    about = {"spec": spec, "meaning": meaning}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=about)
+    return field(default=default, metadata=about)
+
+
+class Reader:
+    """Turns nodes into values and collects what is wrong.
+
+    lines: where each value stands, by its path ("regions.hk.gpu").
+    """
+
+    def __init__(self, file: str, mistakes: Iterable[tuple[int, str]] = ()):
+        self.file, self.mistakes, self.lines = file, list(mistakes), {"": 1}
+        self._nearest = Nearest()
+
+    def wrong(self, path: str, message: str) -> None:
+        """Note a mistake about the value at a path, or about the nearest table around it that the file holds."""
+        while path not in self.lines:
+            path = path.rpartition(".")[0]
+        self.mistakes.append((self.lines[path], message))
+
+    def sentences(self) -> list[str]:
+        return [f"{self.file}:{line}: {text}" for line, text in sorted(set(self.mistakes))]
+
+    def take(self, spec: Spec, node: Node, path: str) -> Any:
+        """Return the value of a node, or None with a mistake noted."""
+        self.lines[path] = node.line
+        if isinstance(spec, Kind):
+            return self._convert(spec, node, path)
+        if isinstance(spec, List):
+            return self._list(spec, node, path)
+        if not isinstance(node.value, dict):
+            self.wrong(path, f"{path or 'the file'} must be a table of {self._names(spec.type)}")
+            return None
+        return self._named(spec, node.value, path) if isinstance(spec, Named) else self._table(spec.type, node.value, path)
+
+    def _convert(self, kind: Kind, node: Node, path: str) -> Any:
+        value = node.plain()
+        try:
+            return kind.convert(value)
+        except (ValueError, TypeError, OverflowError):
+            shown = "nothing" if value is None else repr(value)
+            shown = shown if len(shown) <= 60 else shown[:57] + "..."
+            self.wrong(path, f"{path} is {shown}, but must be {kind.allowed}{nearest_value(kind, value)}")
+            return None
+
+    def _list(self, spec: List, node: Node, path: str) -> tuple[Any, ...] | None:
+        if not isinstance(node.value, list):
+            self.wrong(path, f"{path} must be a list of tables, each of {self._names(spec.type)}")
+            return None
+        return tuple(self.take(Table(spec.type), item, f"{path}[{index}]") for index, item in enumerate(node.value))
+
+    def _named(self, spec: Named, nodes: Mapping[str, Node], path: str) -> dict[str, Any]:
+        found = {}
+        for key, node in nodes.items():
+            inner = f"{path}.{key}"
+            self.lines[inner] = node.line
+            if self._convert(spec.key, Node(key, node.line), inner) and isinstance(node.value, dict):
+                found[key] = self._table(spec.type, node.value, inner, key)
+            elif not isinstance(node.value, dict):
+                self.wrong(inner, f"{inner} must be a table of {self._names(spec.type)}")
+        return found
+
+    def _table(self, type_: type, nodes: Mapping[str, Node], path: str, name: str = "") -> Any:
+        known: dict[str, Field[Any]] = {_said(f): f for f in fields(type_) if "spec" in f.metadata}
+        values: dict[str, Any] = {"name": name} if name else {}
+        before = len(self.mistakes)
+        for key, node in nodes.items():
+            inner = f"{path}.{key}" if path else key
+            self.lines[inner] = node.line
+            if key in known:
+                values[known[key].name] = self.take(known[key].metadata["spec"], node, inner)
+            else:
+                near = self._nearest.to(key, known)
+                cure = f"did you mean {near!r}?" if near else f"known are {self._names(type_)}"
+                self.wrong(inner, f"no field {key!r} here; {cure}")
+        for key in known:
+            if key not in nodes and known[key].default is MISSING and known[key].default_factory is MISSING:
+                where = f"{path} has no {key}" if path else f"{key} is missing"
+                self.wrong(path, f"{where}: {self._cure(key, known[key])}")
+        return type_(**values) if len(self.mistakes) == before else None
+
+    def _cure(self, key: str, about: Field[Any]) -> str:
+        spec = about.metadata["spec"]
+        meaning = about.metadata["meaning"]
+        return f"add {key}: {spec.example if isinstance(spec, Kind) else '...'} ({meaning[0].lower()}{meaning[1:].rstrip('.')})"
+
+    def _names(self, type_: type) -> str:
+        return ", ".join(_said(f) for f in fields(type_) if "spec" in f.metadata)
+
+
+def _said(about: Field[Any]) -> str:
+    """Return a field's name in the file: `for_` is for, which is a word of Python."""
+    return about.name.rstrip("_")

@@ -1,0 +1,61 @@
+"""The jobs of each region in GitLab's pipeline: ci/regions.yml, made of regions.yaml by `make pipeline`.
+
+Knows how GitLab joins files: .gitlab-ci.yml includes ci/regions.yml, whose jobs extend hidden ones of .gitlab-ci.yml. GitLab
+joins no lists of two files, so all stages stand in ci/regions.yml. YAML's anchors end with their file
+(https://docs.gitlab.com/ci/yaml/includes/, https://docs.gitlab.com/ci/yaml/yaml_optimization/).
+Does not know what a job runs.
+"""
+
+import sys
+from pathlib import Path
+
+from conf.clusters.region import Regions
+from conf.clusters.regions_file import RegionsError, load
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "ci" / "regions.yml"
+STAGES = ("lint", "test", "build", "grey", "stop_grey", "ab_test", "stop_ab")
+HEAD = """\
+# The jobs of the regions in conf/regions.yaml, made by `make pipeline`: change regions.yaml, and run that. A test compares.
+# The scripts stand in .gitlab-ci.yml, which includes this file: .deploy, .rollback and .stop-prod there.
+"""
+JOBS = """
+.region-{name}:
+  stage: deploy-{name}
+  variables: {{TRACK: prod, REGION: "{name}"}}
+  environment: {{name: {name}/$CI_COMMIT_REF_SLUG, deployment_tier: production}}
+  resource_group: {name}/$CI_COMMIT_REF_SLUG
+
+deploy-{name}:
+  extends: [.deploy, .region-{name}]
+  environment: {{on_stop: stop-{name}}}
+
+rollback-{name}:
+  extends: [.rollback, .region-{name}]
+  environment: {{action: prepare}}
+
+stop-{name}:
+  extends: [.stop-prod, .region-{name}]
+  environment: {{action: stop}}
+"""
+
+
+def pipeline(regions: Regions) -> str:
+    """Return ci/regions.yml: every stage in the order of a release, and three jobs for each region."""
+    stages = ", ".join((*STAGES, *(f"deploy-{name}" for name in regions.regions)))
+    return f"{HEAD}\nstages: [{stages}]\n" + "".join(JOBS.format(name=name) for name in regions.regions)
+
+
+def main() -> int:
+    """Write ci/regions.yml. Returns 1 where regions.yaml has mistakes, which are told."""
+    try:
+        text = pipeline(load(ROOT / "conf" / "regions.yaml"))
+    except RegionsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    FILE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""regions.yaml, read and checked as strictly as value.py.
+
+Knows how the file becomes Regions, and what its fields must agree on. Does not know services.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from conf.base.yaml_settings import Reader, Table
+from conf.base.yamls import compose
+from conf.clusters.region import NodeKind, Region, Regions
+from serving.settings import UnreadableError, about, text_of
+
+ABOUT = tuple(about())
+LARGEST_FILE = 256  # KiB: some hundred regions
+
+
+class RegionsError(Exception):
+    """regions.yaml cannot be used. mistakes: a line each, `conf/regions.yaml:7: what is wrong; what to do`."""
+
+    def __init__(self, mistakes: list[str]):
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(mistakes))
+
+
+def load(path: Path, shown: str = "conf/regions.yaml") -> Regions:
+    """Read the file. shown: its name in mistakes. Raises RegionsError with every mistake."""
+    try:
+        text = text_of(path, LARGEST_FILE)
+    except UnreadableError as error:
+        raise RegionsError([f"{shown}: {error}; it names the clusters, and lies in the platform's conf/"]) from None
+    return read(text, shown)
+
+
+def read(text: str, shown: str = "conf/regions.yaml") -> Regions:
+    """Read the file's text. Raises RegionsError with every mistake."""
+    root, mistakes = compose(text)
+    reader = Reader(shown, mistakes)
+    regions = reader.take(Table(Regions), root, "") if root else None
+    if isinstance(regions, Regions):
+        for path, message in _disagreements(regions):
+            reader.wrong(path, message)
+    if reader.mistakes or not isinstance(regions, Regions):
+        raise RegionsError(reader.sentences())
+    return replace(regions, file=shown, lines=reader.lines)
+
+
+def _disagreements(regions: Regions) -> Iterator[tuple[str, str]]:
+    """Yield (path, what is wrong) for what each field alone cannot know."""
+    known = ", ".join(regions.regions) or "none"
+    if not regions.regions:
+        yield "regions", "regions is empty: name one cluster at least"
+    for track, name in (("grey", regions.grey), ("ab", regions.ab)):
+        if name not in regions.regions:
+            yield track, f"{track} is {name!r}, which is no region: name one of {known}"
+    contexts: dict[str, str] = {}
+    for name, region in regions.regions.items():
+        if region.context in contexts:
+            yield (
+                f"regions.{name}.context",
+                (f"{name} and {contexts[region.context]} have the context {region.context!r}: two regions are two clusters"),
+            )
+        contexts.setdefault(region.context, name)
+        for clash in (setting for setting in ABOUT if setting.startswith(name + "_")):
+            yield f"regions.{name}", f"region {name!r} begins the setting {clash!r} of value.py: name the region otherwise"
+        yield from _in_region(f"regions.{name}", region)
+
+
+def _in_region(path: str, region: Region) -> Iterator[tuple[str, str]]:
+    if not region.nodes:
+        yield (
+            f"{path}.nodes",
+            f"{path}.nodes is empty, so that no pod could be placed or priced: name one kind of node at least",
+        )
+    if region.sidecars and not region.mesh:
+        yield f"{path}.mesh", f"{path}.sidecars is true and mesh is empty: name the labels of the mesh's namespaces"
+    if region.srv and region.srv.first_port > region.srv.last_port:
+        yield f"{path}.srv", f"{path}.srv: first_port is above last_port: exchange the two"
+    if region.gpu and region.gpu.beside == region.gpu.resource:
+        yield f"{path}.gpu", f"{path}.gpu: beside is the resource itself: leave beside out"
+    seen = set()
+    for index, node in enumerate(region.nodes):
+        if node.name in seen:
+            yield f"{path}.nodes[{index}]", f"{path}: two kinds of machines are called {node.name!r}: name one otherwise"
+        seen.add(node.name)
+        yield from _in_node(f"{path}.nodes[{index}]", region, node)
+
+
+def _in_node(path: str, region: Region, node: NodeKind) -> Iterator[tuple[str, str]]:
+    if bool(node.cards) != bool(node.card_memory):
+        yield path, f"{path}: cards is {node.cards} and card_memory {node.card_memory:g}: set both, or neither"
+    if node.cards and not region.gpu:
+        yield path, f"{path} has cards, and its region does not say how they are asked for: add gpu to the region"

@@ -1,0 +1,42 @@
+"""What `monopod doctor` prints.
+
+Knows how findings look to a person and to a program. Does not know how they are found.
+"""
+
+import json
+import os
+from argparse import Namespace
+from dataclasses import asdict
+
+from conf.clusters.gitlab_jobs import FILE
+from conf.commands.local import planned
+from conf.doctor import cluster_check, project_check, registry_check
+from conf.doctor.findings import Finding
+from conf.plan.plan import TRACKS
+
+
+def doctor_command(arguments: Namespace) -> int:
+    found = planned(arguments, TRACKS)
+    if found is None:
+        return 1
+    findings = [
+        *project_check.examine(arguments.service, os.environ),
+        registry_check.examine(found.regions, arguments.image, os.environ),
+    ]
+    if arguments.regions is None:
+        findings += project_check.jobs(found.regions, FILE)
+    for each in found.plans:
+        findings += cluster_check.examine(found.regions.regions[each.region], each, found.service.value.in_region(each.region))
+    if arguments.json:
+        print(json.dumps([asdict(each) for each in findings], indent=2))
+    else:
+        lines = dict.fromkeys(_line(each) for each in findings)  # two tracks of a region share most of its links
+        print("\n".join(lines))
+    return 1 if any(each.cure for each in findings) else 0
+
+
+def _line(finding: Finding) -> str:
+    where = f"{finding.region}: " if finding.region else ""
+    cure = f"\n       {finding.cure}" if finding.cure else ""
+    judged = "WRONG " if finding.cure else "ok    " if finding.seen else "closed"
+    return f"{judged} {where}{finding.subject}: {finding.words}{cure}"

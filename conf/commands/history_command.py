@@ -1,0 +1,84 @@
+"""The command that lists releases: history.
+
+Knows how a release looks to a person and to a program. Changes nothing.
+"""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+from conf.base.image_names import short
+from conf.base.mistakes import mistaken
+from conf.base.text_tables import table
+from conf.clusters.region import Regions
+from conf.remote.cluster import Cluster
+from conf.rollout import preflight
+from conf.rollout.history import BEGUN, GOOD, History, Release
+from conf.rollout.report import KNOWN, status_of
+from conf.rollout.target import Place
+from conf.rollout.targets import Spot, nowhere, spots, there
+from conf.rules.check import read
+
+HEAD = ("region", "track", "version", "digest", "at", "by", "state", "note")
+Row = dict[str, Any]
+
+
+def history_command(arguments: Namespace, regions: Regions) -> int:
+    """Print the releases of every region and track, the newest first: what it was, when, by whom, and how it ended."""
+    found, mistakes = read(arguments.service, regions, "")
+    if found is None:
+        return mistaken(arguments, mistakes)
+    every = spots(found, regions, arguments.track, arguments.region)
+    chosen = there(every, bool(arguments.region), lambda words: print(words, file=sys.stderr))
+    if not chosen:
+        return nowhere(arguments, regions)
+    rows: list[Row] = []
+    failed = 0
+    for spot in sorted(chosen, key=every.index):
+        try:
+            place = Place(Cluster(spot.region.context), spot.namespace, spot.name)
+            rows += listed(spot, preflight.history(place, ""))
+        except KNOWN as error:
+            print(f"{spot}: {error}", file=sys.stderr)
+            failed = failed or status_of(error)
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+    elif rows:
+        print(table(HEAD, [_cells(row) for row in rows], ()), end="")
+    elif not failed:
+        print("no release is kept: it was never deployed, or its history went with `monopod stop`")
+    return failed
+
+
+def listed(spot: Spot, found: History) -> Iterator[Row]:
+    """Yield a row for each release of a spot, the newest first. kept: whether a rollback can name it."""
+    kept = {each.number for each in found.kept}
+    for each in reversed(found.releases):
+        yield {
+            "region": spot.region.name,
+            "track": spot.track,
+            "version": each.version,
+            "digest": each.digest,
+            "image": each.image,
+            "at": each.at,
+            "by": each.by,
+            "state": _state(each, found),
+            "kept": each.number in kept,
+            "note": each.note,
+            "override": each.override,
+        }
+
+
+def _state(release: Release, found: History) -> str:
+    """Return in a word how it stands: serves, good (and older), begun (at work, or broken off), undone."""
+    broken_off = found.last is not None and found.last.state == BEGUN
+    return "serves" if release is found.good and not broken_off else release.state
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    said = [row["note"], f"outside the release windows: {row['override']}" if row["override"] else ""]
+    said += ["too old to return to"] if row["state"] == GOOD and not row["kept"] else []
+    cells = {**row, "digest": short(row["digest"]), "note": "; ".join(filter(None, said))}
+    return tuple(str(cells[name]) for name in HEAD)

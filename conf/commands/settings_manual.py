@@ -1,0 +1,88 @@
+"""The settings of value.py as a person reads of them: on the terminal, and in docs/settings.md.
+
+Knows how to lay them out. Does not know what they are: serving.settings does.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from serving.settings import About, about
+
+HEAD = """# Settings of value.py
+
+<!-- Made by `monopod settings --markdown > docs/settings.md`; a test keeps it true. -->
+
+This page lists every setting of value.py, with its allowed values, its default and its meaning. value.py is data: the platform
+reads it and never runs it. Each line sets one setting to a literal, such as a number or a text in quotes. A setting that has no
+line has its default. A line `<region>_<setting>` replaces `<setting>` in that region, such as `hk_replicas = 2`. Only
+service_name and username cannot differ between regions.
+"""
+
+
+def literal(value: Any) -> str:
+    """Return a value as value.py would say it."""
+    if isinstance(value, tuple):
+        return "[" + ", ".join(literal(item) for item in value) + "]"
+    if isinstance(value, str):
+        return '"' + value + '"'
+    return f"{value:g}" if isinstance(value, float) else repr(value)
+
+
+def default(setting: About) -> str:
+    return "required" if setting.default is None else literal(setting.default)
+
+
+def allowed(setting: About) -> str:
+    """Return what a setting may be, with its unit."""
+    return setting.kind.allowed + (f" ({setting.unit})" if setting.unit else "")
+
+
+def markdown() -> str:
+    """Return docs/settings.md."""
+    return HEAD + "".join(_section(group, found) for group, found in _groups().items())
+
+
+def terminal() -> str:
+    """Return the same for a terminal."""
+    return "\n".join(line for group, found in _groups().items() for line in (f"{group}", *_lines(found), ""))
+
+
+def data() -> list[dict[str, Any]]:
+    """Return the same for a program."""
+    return [
+        {
+            "name": item.name,
+            "allowed": item.kind.allowed,
+            "unit": item.unit,
+            "default": item.default,
+            "required": item.default is None,
+            "meaning": item.meaning,
+            "group": item.group,
+        }
+        for item in about().values()
+    ]
+
+
+def _groups() -> dict[str, list[About]]:
+    found: dict[str, list[About]] = {}
+    for item in about().values():
+        found.setdefault(item.group, []).append(item)
+    return found
+
+
+def _section(group: str, found: list[About]) -> str:
+    rows = "".join(
+        f"| `{item.name}` | {_cell(allowed(item))} | `{_cell(default(item))}` | {_cell(item.meaning)} |\n" for item in found
+    )
+    return f"\n## {group}\n\n| setting | allowed | default | meaning |\n|---|---|---|---|\n{rows}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _lines(found: list[About]) -> Iterator[str]:
+    for item in found:
+        yield f"  {item.name}  [{default(item)}]"
+        yield f"      {allowed(item)}"
+        yield f"      {item.meaning}"

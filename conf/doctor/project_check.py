@@ -1,0 +1,122 @@
+"""The way from a checkout to GitLab's pipeline, link by link, each with the cure of what is wrong.
+
+Knows git, and what .gitlab-ci.yml asks of a project: a default branch to compare with, a platform, a registry, regions' jobs.
+Asks no API of GitLab, so variables are judged in a job alone, where they are. Changes nothing.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from conf.clusters.gitlab_jobs import pipeline
+from conf.clusters.region import Regions
+from conf.doctor.findings import Finding
+
+SECONDS = 20  # to be answered by a git server
+SECRET = re.compile(r"//[^/@\s]*@")  # of an address: user and password
+QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # nobody is asked for a password, and git's words are its own
+
+
+class GitError(Exception):
+    """git could not do it. The text is git's last line, without secrets."""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A service's folder in a git repository, and the environment that git and the job have."""
+
+    folder: Path
+    environ: Mapping[str, str]
+
+    def git(self, *words: str) -> str:
+        """Return what git prints. Raises GitError; also after SECONDS, or where git is missing."""
+        command = ["git", "-C", str(self.folder), *words]
+        environ = {**self.environ, **QUIET}
+        try:  # in a session of its own, which has no terminal on which ssh could ask
+            done = subprocess.run(
+                command, env=environ, capture_output=True, text=True, timeout=SECONDS, start_new_session=True, check=False
+            )
+        except OSError as error:
+            raise GitError(f"git cannot be run ({error.strerror})") from None
+        except subprocess.TimeoutExpired:
+            raise GitError(f"no answer within {SECONDS} s") from None
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.startswith(("fatal: ", "error: "))] or ["git gave up"]
+            raise GitError(SECRET.sub("//", said[0].partition(": ")[2] or said[0]))
+        return done.stdout
+
+    def there(self, *words: str) -> bool:
+        """Say whether a git command succeeds."""
+        try:
+            self.git(*words)
+        except GitError:
+            return False
+        return True
+
+
+def examine(folder: Path, environ: Mapping[str, str]) -> list[Finding]:
+    """Check what lies between a service's folder and its pipeline. environ: of this process.
+
+    The default branch is checked where the folder is in a repository with an origin.
+    """
+    checkout = Checkout(folder, environ)
+    origin = _default_branch(checkout) if checkout.there("remote", "get-url", "origin") else ()
+    return [*origin, *_platform(checkout), *_registry(environ)]
+
+
+def jobs(regions: Regions, file: Path) -> list[Finding]:
+    """Check that the platform's ci/regions.yml has the jobs of its regions.yaml."""
+    if file.exists() and file.read_text(encoding="utf-8") != pipeline(regions):
+        words = f"{file.parent.name}/{file.name} does not have the jobs of {regions.file}"
+        return [Finding("", "pipeline", words, "make pipeline, and commit both files")]
+    return []
+
+
+def _default_branch(checkout: Checkout) -> Iterator[Finding]:
+    try:
+        answer = checkout.git("ls-remote", "--symref", "origin", "HEAD")
+    except GitError as error:
+        yield Finding("", "origin", f"cannot be read: {error}", "check `git remote get-url origin`, and your rights there")
+        return
+    named = re.match(r"ref: refs/heads/(\S+)\tHEAD", answer)
+    if named is None:
+        words = "origin lacks the branch that it names as its default: GitLab makes no pipeline (compare_to is not a valid ref)"
+        yield Finding("", "default branch", words, "push that branch, or name another in GitLab: Settings > Repository")
+        return
+    default = named[1]
+    if not checkout.there("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{default}"):
+        cure = f"git fetch origin {default}:refs/remotes/origin/{default} && git remote set-head origin --auto"
+        yield Finding("", "default branch", f"{default} of origin was never fetched", cure)
+        return
+    yield Finding("", "default branch", f"{default} of origin, with which GitLab compares value.py")
+    if checkout.there("diff", "--quiet", f"origin/{default}", "HEAD", "--", "value.py"):
+        words = f"value.py is {default}'s: GitLab lints and tests this commit as the platform's, and offers no build or deploy"
+        yield Finding("", "branch", words)
+
+
+def _platform(checkout: Checkout) -> Iterator[Finding]:
+    url, ref = checkout.environ.get("PLATFORM_URL", ""), checkout.environ.get("PLATFORM_REF") or "HEAD"
+    if not url:
+        return
+    if not re.match(r"[\w+.-]+://|[^/]+:|/", url):
+        yield Finding("", "platform", f"PLATFORM_URL is the relative path {url}", "write it from the root: jobs run elsewhere")
+        return
+    try:
+        answer = checkout.git("ls-remote", url, ref)
+    except GitError as error:
+        cure = "correct PLATFORM_URL; a private project must list this one under Settings > CI/CD > Job token permissions"
+        yield Finding("", "platform", f"PLATFORM_URL cannot be read: {error}", cure)
+        return
+    if answer:
+        yield Finding("", "platform", f"PLATFORM_REF {ref} is {answer[:8]}")
+    else:
+        cure = "set PLATFORM_REF to HEAD, refs/heads/<branch> or refs/tags/<tag>"
+        yield Finding("", "platform", f"the repository of PLATFORM_URL has no {ref}", cure)
+
+
+def _registry(environ: Mapping[str, str]) -> Iterator[Finding]:
+    if environ.get("REPOSITORY", "").startswith(("/", "$")):
+        cure = "switch it on (Settings > General > Visibility > Container registry), or set REPOSITORY"
+        yield Finding("", "images", "CI_REGISTRY_IMAGE is empty: the project's container registry is off", cure)

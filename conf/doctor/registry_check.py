@@ -1,0 +1,43 @@
+"""The link from the registry to the pods: whether it answers, and whether it has the image that is to run.
+
+Knows what a deploy asks of a registry. Does not know with which secrets nodes pull: their own trouble tells that.
+"""
+
+from collections.abc import Mapping
+
+from conf.base.image_names import image
+from conf.clusters.region import Regions
+from conf.doctor.findings import Finding
+from conf.remote import image_registry
+from conf.remote.safe_http import NoAnswer, get, in_time
+
+
+def examine(regions: Regions, name: str, environ: Mapping[str, str]) -> Finding:
+    """Check the registry of an image, and the image; with name "" that regions.yaml's registry answers."""
+    return _image(regions, name, environ) if name else _registry(regions)
+
+
+def _image(regions: Regions, name: str, environ: Mapping[str, str]) -> Finding:
+    named = image(name)
+    try:
+        found = image_registry.digest(named, regions, environ, typed=True)
+    except image_registry.RegistryError as error:
+        return Finding("", "image", error.words, error.cure)
+    return Finding("", "image", f"registry {image_registry.place(named)[0]} has {named.full}: {found}")
+
+
+def _registry(regions: Regions) -> Finding:
+    """Check that the registry answers; it may well ask for a password."""
+    asked = image_registry.Registry(regions.registry.partition("/")[0], regions.http_registries)
+
+    def ask() -> str:
+        return str(get(f"{asked.url}/v2/", {}, "", asked.plain, image_registry.LARGEST).status)
+
+    try:
+        status = in_time(ask, image_registry.SECONDS, f"registry {asked.host}")
+    except NoAnswer as error:
+        return Finding("", "registry", error.words, f"check registry in regions.yaml; {error.cure}")
+    if status in ("200", "401", "403"):
+        return Finding("", "registry", f"{asked.host} answers; --image asks it for an image")
+    cure = "check that registry in regions.yaml names a registry"
+    return Finding("", "registry", f"{asked.host} answers with status {status}", cure)

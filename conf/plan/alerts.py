@@ -1,0 +1,164 @@
+"""Alert rules: the platform's for every service, and what a service adds in alerts.yaml.
+
+Knows the runtime's metrics by name. Does not know where Prometheus runs.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from conf.base.text_kinds import ALERT, DURATION, TEXT, TEXTS
+from conf.base.yaml_settings import List, Reader, Table, said
+from conf.base.yamls import compose
+from serving.settings import UnreadableError, text_of
+
+FILE = "alerts.yaml"
+LARGEST_FILE = 64  # KiB: some hundred rules
+SIMPLE = re.compile(r"[\w-]*(\.[*+])?[\w-]*")  # an expression of any other form is not judged, since it may take for ever
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One rule as Prometheus has it."""
+
+    alert: str = said(ALERT, "The alert's name.")
+    expr: str = said(TEXT, "PromQL that finds something when it fires.")
+    for_: str = said(DURATION, "How long it must hold.", "0s")
+    labels: Mapping[str, str] = said(TEXTS, "Labels such as severity.", {})
+    annotations: Mapping[str, str] = said(TEXTS, "Words for a person.", {})
+
+
+@dataclass(frozen=True)
+class Group:
+    """A named list of rules."""
+
+    name: str = said(TEXT, "The group's name.")
+    rules: tuple[Alert, ...] = said(List(Alert), "Its rules.")
+
+
+@dataclass(frozen=True)
+class File:
+    """alerts.yaml, in the form that promtool checks."""
+
+    groups: tuple[Group, ...] = said(List(Group), "Groups of rules.")
+
+
+class AlertsError(Exception):
+    """alerts.yaml cannot be used. mistakes: a line each, `alerts.yaml:7: what is wrong; what to do`."""
+
+    def __init__(self, mistakes: list[str]):
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(mistakes))
+
+
+def load(service: Path) -> tuple[Alert, ...]:
+    """Read a service's own rules; none where it has no alerts.yaml. Raises AlertsError with every mistake."""
+    path = service / FILE
+    if not os.path.lexists(path):
+        return ()
+    try:
+        text = text_of(path, LARGEST_FILE)
+    except UnreadableError as error:
+        raise AlertsError([f"{FILE}: {error}; save it anew as text, or delete it"]) from None
+    return read(text)
+
+
+def read(text: str) -> tuple[Alert, ...]:
+    """Read the text of an alerts.yaml; one with comments alone holds no rules."""
+    if all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines()):
+        return ()
+    root, mistakes = compose(text)
+    reader = Reader(FILE, mistakes)
+    found = reader.take(Table(File), root, "") if root else None
+    if reader.mistakes or not isinstance(found, File):
+        raise AlertsError(reader.sentences())
+    return tuple(rule for group in found.groups for rule in group.rules)
+
+
+def strangers(rules: Sequence[Alert], name: str, namespaces: Sequence[str]) -> list[str]:
+    """Return a warning for each rule that asks for other services or namespaces alone, or for every namespace.
+
+    A rule that was copied with its service asks for the first one's. namespaces: where the tracks of this one are, prod first.
+    """
+    found = []
+    for rule in rules:
+        service, place = (_asked(rule.expr, label) for label in ("service", "namespace"))
+        if service and not any(_admits(each, name) for each in service):
+            found.append(_never(rule, "service", service[0], name))
+        if place and not any(_admits(each, one) for each in place for one in namespaces):
+            found.append(_never(rule, "namespace", place[0], namespaces[0]))
+        if service and not place:
+            found.append(
+                f"{FILE}: {rule.alert} asks for no namespace, so that what the tracks grey and ab do makes it fire too; write "
+                f'namespace="{namespaces[0]}" beside service'
+            )
+    return found
+
+
+def _asked(expr: str, label: str) -> list[tuple[str, str]]:
+    """Return what an expression asks of a label: each time the sign, = or =~, and the text."""
+    return re.findall(rf"""\b{label}(=~?)["']([^"']*)["']""", expr)
+
+
+def _admits(asked: tuple[str, str], name: str) -> bool:
+    sign, text = asked
+    if sign == "=":
+        return name == text
+    each = text.split("|")
+    return not all(map(SIMPLE.fullmatch, each)) or any(re.fullmatch(one, name) for one in each)
+
+
+def _never(rule: Alert, label: str, asked: tuple[str, str], name: str) -> str:
+    """Return the warning of a rule that asks for another one's label alone."""
+    return (
+        f'{FILE}: {rule.alert} asks for {label}{asked[0]}"{asked[1]}", and this one is {name}: the rule would '
+        f'never fire for it; write {label}="{name}"'
+    )
+
+
+def routed(rule: Alert, name: str, namespace: str, track: str) -> Alert:
+    """Return a rule with the labels by which Alertmanager tells services apart; a rule's own label of such a name stays."""
+    return replace(rule, labels={"namespace": namespace, "service": name, "track": track, **rule.labels})
+
+
+def own_alerts(name: str, namespace: str, timeout: float) -> tuple[Alert, ...]:
+    """Return the platform's rules for one track of a service, before they are routed.
+
+    None counts what a client brings about alone: junk, slow uploads, deadlines that are too short for any answer.
+    """
+    where = f'namespace="{namespace}",service="{name}"'
+    answers = f"sum(rate(monopod_requests_total{{{where}}}[5m]))"
+    errors = f'sum(rate(monopod_requests_total{{{where},code=~"5..",reason!="short_deadline"}}[5m]))'
+    slow = f"histogram_quantile(0.99, sum by (le) (rate(monopod_answer_duration_seconds_bucket{{{where}}}[5m])))"
+
+    def rule(alert: str, expr: str, for_: str, severity: str, words: str) -> Alert:
+        return Alert(alert, expr, for_, {"severity": severity}, {"summary": f"{namespace}/{name}: {words}"})
+
+    return (
+        rule("NoPodAnswers", f"(sum(monopod_ready{{{where}}}) or vector(0)) < 1", "2m", "critical", "no pod is ready"),
+        rule("ServerErrors", f"{errors} > 0.01 * {answers}", "5m", "critical", "over 1 % of the answers are 5xx"),
+        rule(
+            "Overloaded",
+            f'sum(rate(monopod_shed_total{{{where},reason="queue_full"}}[5m])) > 0',
+            "10m",
+            "warning",
+            "requests are refused, add pods",
+        ),
+        rule("Slow", f"{slow} > {0.8 * timeout:.4g}", "10m", "warning", "the slowest requests come near the deadline"),
+        rule(
+            "Restarts",
+            f"changes(process_start_time_seconds{{{where}}}[30m]) > 2",
+            "0s",
+            "warning",
+            "a pod restarts again and again",
+        ),
+        rule(
+            "ReloadFailing",
+            f"max by (pod, file) (monopod_reload_failed{{{where}}}) > 0",
+            "1m",
+            "warning",
+            "a changed file cannot be loaded and the older one is used, the log tells why",
+        ),
+    )

@@ -1,0 +1,172 @@
+"""The kinds of nodes that take a pod, what the others lack for it, and what it costs there.
+
+Knows sizes, labels, taints and prices. Does not know lines of value.py, and does not ask a cluster what is free now.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from conf.base.quantities import gib, up
+from conf.clusters.region import NodeKind, Region
+from conf.plan.pods import Toleration, gpu_share, toleration
+from serving.settings import Settings, judged, size_in_bytes
+
+SIDECAR_CPU, SIDECAR_MEMORY = 0.1, 128 * 2**20  # what the mesh's proxy asks for beside the pod
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one pod takes of a node. gpu: GiB of one card; whole: the card is no one else's."""
+
+    cpu: float
+    memory: int
+    gpu: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something that a kind of node lacks for a pod.
+
+    settings: those that ask for it, the most likely to be changed first. cure: an imperative.
+    words: what the node has instead, as the rest of a sentence that begins with its name.
+    """
+
+    settings: tuple[str, ...]
+    words: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """The kinds of nodes of a region. takers: those that take a pod. lacking: the others, the nearest first."""
+
+    takers: tuple[NodeKind, ...]
+    lacking: tuple[tuple[NodeKind, tuple[Lack, ...]], ...]
+
+
+def need(settings: Settings, region: Region) -> Need:
+    """Return what a pod takes in a region, the mesh's proxy included."""
+    gpu, unit = gpu_share(settings, region), region.gpu.unit if region.gpu else "GiB"
+    return Need(
+        cpu=_cores(settings, region),
+        memory=_memory(settings, region),
+        gpu=float(up(gpu)) if unit == "GiB" else gpu,
+        whole=bool(gpu) and unit == "card",
+    )
+
+
+def place(settings: Settings, region: Region) -> Place:
+    """Return which kinds of nodes take a pod, and what each other kind lacks: all that a rule or a price may go by.
+
+    A node does not lack what only a wrong setting asks for.
+    """
+    found = [(node, [judged(check, node, settings, region) for check in CHECKS]) for node in region.nodes]
+    takers = tuple(node for node, lacks in found if not any(lacks))
+    # The nearest lacks what is easily changed, by the order of CHECKS; of several such the largest is shown first.
+    found.sort(key=lambda item: ([lack is not None for lack in item[1]], -item[0].cpu))
+    lacking = ((node, tuple(lack for lack in lacks if lack)) for node, lacks in found)
+    return Place(takers, tuple((node, lacks) for node, lacks in lacking if lacks))
+
+
+def share(node: NodeKind, wanted: Need) -> float:
+    """Return the largest share of a node that a pod takes, of cpu, memory or GPU."""
+    card = 1.0 if wanted.whole else wanted.gpu / node.card_memory if node.card_memory else 0.0
+    gpu = card / node.cards if node.cards else 0.0
+    return max(wanted.cpu / node.cpu, wanted.memory / size_in_bytes(node.memory), gpu)
+
+
+def monthly_price(settings: Settings, region: Region) -> float | None:
+    """Return what one pod costs a month on the cheapest kind of node that takes it; None where none does."""
+    takers = place(settings, region).takers
+    return min((node.price * share(node, need(settings, region)) for node in takers), default=None)
+
+
+def tolerates(text: str, taint: str) -> bool:
+    """Say whether a toleration ("key=value:Effect", value and effect may be left out) is about a taint of that form."""
+    return _is_tolerated(toleration(taint), toleration(text))
+
+
+def _lacks_a_card(node: NodeKind, settings: Settings, region: Region) -> Lack | None:
+    setting = "gpu_memory" if settings.gpu_memory else "gpu_num"
+    if not (settings.gpu_memory or settings.gpu_num) or node.cards:
+        return None
+    return Lack(
+        (setting,), "has no GPU", f"set {region.name}_{setting} = 0 or {region.name}_replicas = 0, or describe its cards there"
+    )
+
+
+def _lacks_labels(node: NodeKind, settings: Settings, region: Region) -> Lack | None:
+    missing = [f"{key}={text}" for key, text in settings.node_labels.items() if node.labels.get(key) != text]
+    if not missing:
+        return None
+    plural, listed = "s" * (len(missing) > 1), ", ".join(missing)
+    known = ", ".join(f"{key}={text}" for key, text in node.labels.items())
+    has = f"has the labels {known}, not {listed}" if known else f"has no label{plural} {listed}"
+    return Lack(("node_labels",), has, f"take {listed} out of node_labels, or add the label{plural} to the node there")
+
+
+def _lacks_card_memory(node: NodeKind, settings: Settings, region: Region) -> Lack | None:
+    wanted = need(settings, region).gpu
+    if not wanted or not node.cards or node.card_memory >= wanted:
+        return None
+    return Lack(
+        ("gpu_memory", "gpu_num"),
+        f"has cards of {node.card_memory:g} GiB, and the pod takes {wanted:g} of one",
+        f"ask for {node.card_memory:g} or less",
+    )
+
+
+def _lacks_memory(node: NodeKind, settings: Settings, region: Region) -> Lack | None:
+    wanted, there, reserved = _memory(settings, region), size_in_bytes(node.memory), size_in_bytes(region.reserved.memory)
+    if wanted + reserved <= there:
+        return None
+    most = (there - reserved - (wanted - size_in_bytes(settings.memory))) // 2**20
+    words = f"has {node.memory}, {region.reserved.memory} of it the system's, and the pod takes {gib(wanted)}"
+    return Lack(("memory",), words, f'ask for memory = "{most}Mi" or less' if most > 0 else "ask for less memory")
+
+
+def _lacks_cores(node: NodeKind, settings: Settings, region: Region) -> Lack | None:
+    wanted = _cores(settings, region)
+    most = round(node.cpu - region.reserved.cpu - (wanted - settings.cpu), 3)  # a quantity of cpu has three decimal places
+    if round(settings.cpu, 3) <= most:
+        return None
+    words = f"has {node.cpu:g} cores, {region.reserved.cpu:g} of them the system's, and the pod takes {wanted:g}"
+    return Lack(("cpu",), words, f"ask for cpu = {most:g} or less" if most > 0 else "ask for fewer cores")
+
+
+def _lacks_tolerance(node: NodeKind, settings: Settings, region: Region) -> Lack | None:
+    keeping_out = (taint for taint in node.taints if not taint.endswith(":PreferNoSchedule"))
+    missing = [taint for taint in keeping_out if not any(tolerates(text, taint) for text in settings.tolerations)]
+    if not missing:
+        return None
+    quoted = ", ".join(f'"{taint}"' for taint in missing)
+    cure = f"add {quoted} to tolerations" if settings.tolerations else f"write tolerations = [{quoted}]"
+    asking = ("tolerations", "gpu_memory", "gpu_num", "node_labels", "memory", "cpu")
+    return Lack(asking, f"has the taint{'s' * (len(missing) > 1)} {', '.join(missing)}, which tolerations leave out", cure)
+
+
+CHECKS: tuple[Callable[[NodeKind, Settings, Region], Lack | None], ...] = (  # the hardest to change first
+    _lacks_a_card,
+    _lacks_labels,
+    _lacks_card_memory,
+    _lacks_memory,
+    _lacks_cores,
+    _lacks_tolerance,
+)
+
+
+def _cores(settings: Settings, region: Region) -> float:
+    return settings.cpu + SIDECAR_CPU * region.sidecars
+
+
+def _memory(settings: Settings, region: Region) -> int:
+    return size_in_bytes(settings.memory) + SIDECAR_MEMORY * region.sidecars
+
+
+def _is_tolerated(taint: Toleration, item: Toleration) -> bool:
+    return (
+        item.key == taint.key
+        and (item.operator == "Exists" or item.value == taint.value)
+        and item.effect in ("", taint.effect or item.effect)
+    )

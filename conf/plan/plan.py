@@ -1,0 +1,216 @@
+"""The plan of a service: every name, path, number and label that its objects in one region hold.
+
+Knows what runs where. A pure function of its arguments: reads no file and asks no cluster. Does not know YAML.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from conf.base.image_names import UNTAGGED, Image
+from conf.clusters.region import Region, Regions
+from conf.plan.alerts import Alert, own_alerts, routed
+from conf.plan.pods import ADMIN_PORT, DATA_PORT, Pairs, Pod, Port, pod
+from conf.plan.routes import Route, route
+from serving.settings import Settings, ValueFile
+
+TRACKS = ("prod", "grey", "ab")
+NAMESPACES: Mapping[str, str] = {"grey": "grey", "ab": "ab-test"}
+SERVICE_PORT = 80
+MANAGER = "monopod"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A port that pods of namespaces with these labels may call."""
+
+    port: int
+    namespace_labels: Pairs
+
+
+@dataclass(frozen=True)
+class NetworkOpening:
+    """A port that addresses of a network may call."""
+
+    port: int
+    cidr: str
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Between how many pods the autoscaler moves, and by what."""
+
+    low: int
+    high: int
+    cpu_percent: int
+    down_after: int
+    prometheus: str
+    query: str
+    rows: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One track of a service in one region. objects: its kinds, in the order in which they are applied."""
+
+    region: str
+    track: str
+    name: str
+    namespace: str
+    replicas: int
+    objects: tuple[str, ...]
+    fixed_replicas: tuple[int, ...]
+    labels: Pairs
+    selector: Pairs
+    service_port: int
+    service_ports: tuple[Port, ...]
+    pod: Pod
+    route: Route
+    scaling: Scaling
+    openings: tuple[Opening, ...]
+    network_openings: tuple[NetworkOpening, ...]
+    pull_secrets: tuple[str, ...]
+    monitor_labels: Pairs
+    alerts: tuple[Alert, ...]
+
+
+def plan(value: ValueFile, regions: Regions, track: str, image: Image, alerts: tuple[Alert, ...] = ()) -> tuple[Plan, ...]:
+    """Plan a track of a service in every region where it runs. alerts: the service's own."""
+    found = ((region, value.in_region(region.name)) for region in regions.regions.values())
+    return tuple(
+        _in_region(settings, region, regions, track, image, alerts)
+        for region, settings in found
+        if runs(settings, region.name, regions, track)
+    )
+
+
+def runs(settings: Settings, region: str, regions: Regions, track: str) -> bool:
+    """Say whether a track of a service has pods in a region."""
+    if track == "prod":
+        return settings.replicas > 0
+    return region == (regions.grey if track == "grey" else regions.ab)
+
+
+def default_image(settings: Settings, regions: Regions) -> str:
+    """Return the image's name before there is a build."""
+    return f"{regions.registry}/{settings.username}/{settings.service_name}:{UNTAGGED}"
+
+
+def replicas(settings: Settings, track: str) -> int:
+    return {"prod": settings.replicas, "grey": 1, "ab": settings.ab_replicas}[track]
+
+
+def most_pods(settings: Settings, track: str) -> int:
+    """Return how many pods a track may grow to."""
+    return max(settings.max_replicas, settings.replicas) if track == "prod" else replicas(settings, track)
+
+
+def opens_host_port(settings: Settings, track: str) -> bool:
+    """Only prod is found by the node's port: one port of a node cannot lead to two tracks."""
+    return settings.use_srv and track == "prod"
+
+
+def _in_region(
+    settings: Settings, region: Region, regions: Regions, track: str, image: Image, alerts: tuple[Alert, ...]
+) -> Plan:
+    name, namespace = settings.service_name, NAMESPACES.get(track, settings.username)
+    scales, most = track == "prod" and settings.max_replicas > 0, most_pods(settings, track)
+    selector = (("app.kubernetes.io/name", name),)
+    labels = _labels(settings, track, image)
+    env = _env(region, regions, image)
+    open_host_port = opens_host_port(settings, track)
+    return Plan(
+        region=region.name,
+        track=track,
+        name=name,
+        namespace=namespace,
+        replicas=replicas(settings, track),
+        objects=_objects(settings, region, scales, most),
+        fixed_replicas=() if scales else (replicas(settings, track),),
+        labels=labels,
+        selector=selector,
+        service_port=SERVICE_PORT,
+        service_ports=(Port("http", SERVICE_PORT, ()), Port("admin", ADMIN_PORT, ())),
+        pod=pod(settings, region, image.text, labels, env, open_host_port),
+        route=route(settings, region, track, namespace, most),
+        scaling=_scaling(settings, region, namespace),
+        openings=_openings(region),
+        network_openings=_network_openings(region, open_host_port),
+        pull_secrets=region.pull_secrets,
+        monitor_labels=tuple(sorted({**region.prometheus.labels, **dict(labels)}.items())),
+        alerts=_alerts(settings, track, namespace, alerts),
+    )
+
+
+def _alerts(settings: Settings, track: str, namespace: str, own: tuple[Alert, ...]) -> tuple[Alert, ...]:
+    """Return a track's rules. own: of alerts.yaml; they name their namespace themselves, so that they stand once, with prod."""
+    name = settings.service_name
+    every = (*own_alerts(name, namespace, settings.timeout_second), *(own if track == "prod" else ()))
+    return tuple(routed(each, name, namespace, track) for each in every)
+
+
+def _objects(settings: Settings, region: Region, scales: bool, most: int) -> tuple[str, ...]:
+    scaler = {"cpu": "horizontalpodautoscaler", "queue": "scaledobject"}[settings.autoscale_by]
+    routing = {"istio": ("destinationrule", "virtualservice"), "gateway-api": ("backendtrafficpolicy", "httproute")}
+    return (
+        "serviceaccount",
+        "networkpolicy",
+        "service",
+        *(("poddisruptionbudget",) if most >= 2 else ()),
+        "deployment",
+        *((scaler,) if scales else ()),
+        *routing[region.routing],
+        "servicemonitor",
+        "prometheusrule",
+    )
+
+
+def _labels(settings: Settings, track: str, image: Image) -> Pairs:
+    return (
+        ("app", settings.service_name),
+        ("app.kubernetes.io/component", track),
+        ("app.kubernetes.io/managed-by", MANAGER),
+        ("app.kubernetes.io/name", settings.service_name),
+        ("app.kubernetes.io/part-of", settings.username),
+        ("app.kubernetes.io/version", image.version),
+        ("version", image.version),
+    )
+
+
+def _env(region: Region, regions: Regions, image: Image) -> Pairs:
+    return (
+        ("MONOPOD_REGION", region.name),
+        ("MONOPOD_REGIONS", ",".join(regions.regions)),
+        ("MONOPOD_VERSION", image.version),
+        *((("MONOPOD_DIGEST", image.digest),) if image.digest else ()),
+    )
+
+
+def _scaling(settings: Settings, region: Region, namespace: str) -> Scaling:
+    series = f'monopod_queue_rows{{namespace="{namespace}",service="{settings.service_name}"}}'
+    return Scaling(
+        low=settings.replicas,
+        high=settings.max_replicas,
+        cpu_percent=80,
+        down_after=600,
+        prometheus=region.prometheus.url,
+        query=f"sum({series})",
+        rows=str(settings.autoscale_queue_rows),
+    )
+
+
+def _openings(region: Region) -> tuple[Opening, ...]:
+    def namespace(name: str) -> Pairs:
+        return (("kubernetes.io/metadata.name", name),)
+
+    mesh = tuple(sorted(region.mesh.items()))
+    return (
+        Opening(DATA_PORT, namespace(region.gateway.pods)),
+        *((Opening(DATA_PORT, mesh),) if mesh else ()),
+        Opening(ADMIN_PORT, namespace(region.prometheus.namespace)),
+    )
+
+
+def _network_openings(region: Region, open_host_port: bool) -> tuple[NetworkOpening, ...]:
+    if not open_host_port or region.srv is None:
+        return ()
+    return tuple(NetworkOpening(DATA_PORT, cidr) for cidr in region.srv.cidrs)

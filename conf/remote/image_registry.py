@@ -1,0 +1,197 @@
+"""A registry of images, asked which digest a tag names now, and whether it still has a digest.
+
+Knows the OCI distribution specification's pulling of manifests, and Docker's token specification
+(https://distribution.github.io/distribution/spec/auth/token/). Asks for manifests alone: pulls nothing, changes nothing. Does
+not know where passwords lie: conf.remote.registry_logins does. A password goes to the registry, and to the token service
+that it names.
+"""
+
+import hashlib
+import json
+import os
+import re
+import urllib.parse
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from conf.base.image_names import Image, image
+from conf.clusters.region import Regions
+from conf.remote.registry_logins import PASSWORD, USER, Login, login
+from conf.remote.safe_http import Answer, NoAnswer, get, in_time, must_be_safe, origin, speaks_http
+
+SECONDS = 20.0  # for all of one question
+LARGEST = 4 * 2**20  # bytes of a manifest: registries need not take larger ones, by the specification
+TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+HUB, HUB_ASKED_AT = "docker.io", "registry-1.docker.io"  # whose images are named without a host
+PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+class RegistryError(NoAnswer):
+    """A registry cannot be asked, or refuses. words: what was seen; cure: what to do."""
+
+
+class NotThere(RegistryError):
+    """The registry was asked, and has no such image."""
+
+
+def resolved(text: str, regions: Regions, environment: Mapping[str, str] = os.environ) -> str:
+    """Return an image's name with the digest that its tag has now; one that has a digest as it is. Raises RegistryError."""
+    named = image(text)
+    return named.full if named.digest else f"{named.full}@{digest(named, regions, environment, typed=True)}"
+
+
+def digest(named: Image, regions: Regions, environment: Mapping[str, str] = os.environ, *, typed: bool = False) -> str:
+    """Return the digest of an image as its registry has it now. Raises NotThere, RegistryError.
+
+    typed: a person or the pipeline's file named this image, so that the environment's password may go to its host. Else it goes
+    to the registry of regions.yaml, and to GitLab's own.
+    """
+    host, _ = place(named)
+    own = {regions.registry.partition("/")[0], environment.get("CI_REGISTRY", ""), *((host,) if typed else ())}
+    registry = Registry(host, regions.http_registries, login(host, own, environment))
+    try:
+        return in_time(lambda: registry.digest(named), SECONDS, f"registry {host}")
+    except RegistryError:
+        raise
+    except NoAnswer as error:
+        raise RegistryError(f"registry {host} cannot be asked: {error.words}", error.cure) from error
+
+
+def place(named: Image) -> tuple[str, str]:
+    """Return an image's registry and its repository there, as container runtimes read a name."""
+    first, slash, rest = named.name.partition("/")
+    is_host = slash and (first == "localhost" or first != first.lower() or "." in first or ":" in first)
+    host, repository = (first, rest) if is_host else (HUB, named.name)
+    return host, f"library/{repository}" if host == HUB and "/" not in repository else repository
+
+
+@dataclass(frozen=True)
+class Registry:
+    """One registry. plain: hosts that speak HTTP. login: who asks, None for nobody."""
+
+    host: str
+    plain: Collection[str] = ()
+    login: Login | None = None
+
+    @property
+    def url(self) -> str:
+        scheme = "http" if speaks_http(self.host, self.plain) else "https"
+        return f"{scheme}://{HUB_ASKED_AT if self.host == HUB else self.host}"
+
+    def digest(self, named: Image) -> str:
+        """Return the digest of the manifest, or index of manifests, that an image's name leads to. Raises NoAnswer."""
+        _, repository = place(named)
+        url = f"{self.url}/v2/{repository}/manifests/{named.digest or named.tag or 'latest'}"
+        answer = self._get(url)
+        if answer.status == 401:
+            self._must_be_its_own(answer)
+            answer = self._get(url, self._authorization(answer, repository))
+        if answer.status != 200:
+            raise self._refusal(answer, named)
+        kind = answer.headers.get_content_type()
+        if kind not in TYPES:
+            raise RegistryError(
+                f"{self.host} answers with {kind} for {named.full}, which is no image's manifest",
+                "is it a registry, and was the image pushed by a builder of today (docker 1.10 or newer)?",
+            )
+        found = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+        said = answer.headers.get("Docker-Content-Digest", "")
+        said = said if said.startswith("sha256:") else found
+        if {said, named.digest or said} != {found}:
+            raise RegistryError(
+                f"{self.host} sends another manifest of {named.full} than it names: {found}, not {named.digest or said}",
+                "something on the way changes it: a proxy, or a broken mirror",
+            )
+        return found
+
+    def _must_be_its_own(self, answer: Answer) -> None:
+        """Raise RegistryError where another host asks who asks: it would name the token service that gets the password."""
+        if origin(answer.url) != origin(self.url):
+            raise RegistryError(
+                f"registry {self.host} sends us on to {origin(answer.url)}, which wants to know who asks",
+                "a password follows no redirect: name that registry in the image's name",
+            )
+
+    def _authorization(self, asked: Answer, repository: str) -> str:
+        """Return what a registry wants to be told of who asks. Raises RegistryError."""
+        challenges = [each.strip().partition(" ") for each in asked.headers.get_all("WWW-Authenticate", [])]
+        # Of several challenges in one header the first is taken: its parameters stand before the others'.
+        wants = {scheme.lower(): dict(reversed(PARAMETER.findall(rest))) for scheme, _, rest in challenges}
+        if "bearer" in wants:
+            return f"Bearer {self._token(wants['bearer'], repository)}"
+        if self.login is None:
+            raise self._unknown(repository)
+        if "basic" in wants:
+            return self.login.basic
+        raise RegistryError(
+            f"registry {self.host} wants to be told who asks by {', '.join(wants) or 'nothing that it names'}",
+            "monopod knows Basic and Bearer; have an account for one of these",
+        )
+
+    def _token(self, wants: Mapping[str, str], repository: str) -> str:
+        """Return a token to pull from one repository, as nobody where nobody is known. Raises NoAnswer."""
+        realm = wants.get("realm", "")
+        must_be_safe(realm, self.plain)
+        query = {"service": wants.get("service", ""), "scope": f"repository:{repository}:pull"}
+        joined = f"{realm}{'&' if '?' in realm else '?'}{urllib.parse.urlencode({k: v for k, v in query.items() if v})}"
+        answer = self._get(joined, self.login.basic if self.login else "")
+        if answer.status in (401, 403):
+            raise self._unknown(repository)
+        try:
+            told = json.loads(answer.body) if answer.status == 200 else {}
+            token = told.get("token") or told["access_token"]
+            if not TOKEN.fullmatch(token):
+                raise ValueError
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            where = urllib.parse.urlsplit(realm).netloc
+            raise RegistryError(
+                f"registry {self.host} sends us to {where} for a token, which gives none (status {answer.status})",
+                "run it again in a moment; if it stays so, ask who runs the registry",
+            ) from error
+        return str(token)
+
+    def _refusal(self, answer: Answer, named: Image) -> RegistryError:
+        """Return what an answer means that is no manifest."""
+        if answer.status == 404:
+            deleted = "it was deleted there, or never pushed: push it again, or name another version"
+            cure = deleted if named.digest else "is its name right, and was it pushed (make image, make push)?"
+            return NotThere(f"registry {self.host} has no image {named.full}", cure)
+        if answer.status in (401, 403):
+            return self._unknown(place(named)[1])
+        if answer.status == 429:
+            return RegistryError(
+                f"registry {self.host} is asked too often (429)", "wait a while, or ask with an account of yours"
+            )
+        words = f"registry {self.host} answers with status {answer.status}{_said(answer.body)}"
+        if answer.status == 400 and self.url.startswith("http:"):
+            return RegistryError(f"{words} over HTTP", "if it speaks HTTPS, take it out of http_registries in regions.yaml")
+        cure = "run it again in a moment" if answer.status >= 500 else "is it a registry? see registry in regions.yaml"
+        return RegistryError(words, cure)
+
+    def _unknown(self, repository: str) -> RegistryError:
+        """Return what it means that a registry does not show a repository."""
+        if self.login is None:
+            cure = f"set {USER} and {PASSWORD} to an account that may pull, or run `docker login {self.host}` (or buildah's)"
+            return RegistryError(f"registry {self.host} wants to know who asks for {repository}", cure)
+        return RegistryError(
+            f"registry {self.host} does not let {self.login.user} (from {self.login.origin}) read {repository}",
+            "is the password right, may it pull, and is the repository's name right?",
+        )
+
+    def _get(self, url: str, authorization: str = "") -> Answer:
+        return get(url, {"Accept": ", ".join(TYPES)}, authorization, self.plain, LARGEST)
+
+
+def _said(body: bytes) -> str:
+    """Return a registry's own words for a refusal, where it has some."""
+    try:
+        told = str(json.loads(body)["errors"][0]["message"])[:200]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return ""
+    return f" ({told})" if told.isprintable() else ""

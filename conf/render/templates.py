@@ -1,0 +1,79 @@
+"""Plans become YAML. The only module that imports jinja2.
+
+Knows how a value is written so that it cannot leave its place: every text is quoted, whatever the template says.
+Does not know what a template holds. Byte-identical for equal plans.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Undefined
+
+from conf.plan.gateway import GatewayPlan
+from conf.plan.plan import Plan
+
+FOLDER = Path(__file__).parents[2] / "templates"
+SPECIAL = re.compile(r"[^ -~]")
+
+
+def quoted(text: str) -> str:
+    """Return a text as a double-quoted YAML scalar of printable ASCII: JSON's, but for letters beyond 16 bits."""
+    return '"' + SPECIAL.sub(_escape, text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _place(value: Any) -> Any:
+    """Write a value at its place; anything but a text, a whole number or a flag is a mistake in the template."""
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | Undefined):  # printing what is undefined raises
+        return value
+    raise TypeError(f"a template places {value!r}; it may place texts, whole numbers and flags")
+
+
+def _once(items: Sequence[Any]) -> Sequence[Any]:
+    """Return nothing for an empty list and the list once for another: for a heading that stands above a list."""
+    return [items] if items else []
+
+
+@cache
+def _template(kind: str) -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        undefined=StrictUndefined,
+        finalize=_place,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters["once"] = _once
+    return environment.get_template(f"{kind}.yaml")
+
+
+def render(plan: Plan) -> str:
+    """Return the plan's objects as one YAML text, a document each, in the order in which they are applied."""
+    return "".join("---\n" + _template(kind).render(plan=plan) for kind in plan.objects)
+
+
+def write(plans: Iterable[Plan], folder: Path) -> Iterator[Path]:
+    """Write the objects of each plan to a file of its own, and yield its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in plans:
+        path = folder / f"{each.region}-{each.track}.yaml"
+        path.write_text(render(each), encoding="utf-8")
+        yield path
+
+
+def render_gateway(gateway: GatewayPlan) -> str:
+    """Return the object that a cluster's gateway needs once, as a YAML document."""
+    return "---\n" + _template(f"gateway/{gateway.kind.lower()}").render(plan=gateway)

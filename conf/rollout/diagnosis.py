@@ -1,0 +1,192 @@
+"""What is wrong with a release's pods, in words, with the cure.
+
+Knows what Kubernetes writes into pods, ReplicaSets and events. A pure module: asks no cluster.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from conf.base.references import Item
+
+IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE, WAY_IN, PAUSED = (
+    "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node", "way in", "paused",
+)  # fmt: skip
+ENOUGH_RESTARTS = 2  # of a container, after which waiting is believed not to mend it
+PULLED = "Failed to pull image"  # how the kubelet's event of each attempt begins; a second one of it says only that it failed
+ENOUGH_PULLS = 3  # of an image, where waiting may mend it: the registry was away, or slow
+ENOUGH_REFUSALS = 2  # where the registry answered that it is not there, or not for this cluster
+REFUSALS = ("not found", "unauthorized", "denied", "forbidden", "authentication required", "manifest unknown", "no basic auth")
+PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+CURES = {
+    IMAGE: "check its name and tag, that it was pushed, and that the cluster may pull it (pull_secrets in regions.yaml)",
+    CRASH: "its last log lines say why; run the image locally: the same lines come",
+    MEMORY: "raise memory in value.py, or lower max_batch_size, ins_num_per_gpu or queue_limit",
+    PROBE: "raise init_delay_second in value.py if the model needs longer to load; its last log lines say how far it came",
+    UNSCHEDULABLE: "free or add nodes, or ask for less in value.py",
+    QUOTA: "ask for less in value.py, or have the quota raised; a roll-out needs room for one pod more",
+    CONFIG: "the message names what is missing or not allowed in the namespace",
+    NODE: "the node is in trouble; the platform engineer looks there",
+    WAY_IN: "look at the gateway, its listeners and the route's status, and whether the image is this service's",
+    PAUSED: "somebody did that by hand",
+}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One thing that is wrong. pod, container: "" where there is none yet. hopeless: waiting does not mend it."""
+
+    kind: str
+    pod: str
+    words: str
+    hopeless: bool = False
+    container: str = ""
+
+    def __str__(self) -> str:
+        where = f"pod {self.pod}: " if self.pod else ""
+        return f"{where}{self.words}; {CURES[self.kind]}"
+
+
+def troubles(pods: Sequence[Item], events: Sequence[Item], sets: Sequence[Item], *, late: bool = False) -> list[Trouble]:
+    """Return what is wrong with a release: of its pods, the events about them, and its ReplicaSets.
+
+    late: whether its time is over, so that a probe which has not passed yet is a trouble too.
+    """
+    found = [trouble for pod in pods for trouble in _of_pod(pod, [e for e in events if _is_about(e, pod)], late)]
+    found += [_no_pod(each) for each in sets if _failure(each)]
+    return list({(each.kind, each.words): each for each in found}.values())
+
+
+def said(events: Iterable[Item], most: int = 10) -> tuple[str, ...]:
+    """Return the last events as lines for a person, the newest last."""
+    found: dict[str, int] = {}
+    for event in sorted(events, key=_last_seen):
+        line = f"{event.get('reason', '')}: {_short(event.get('message') or '')}"
+        found[line] = found.pop(line, 0) + (event.get("count") or 1)
+    return tuple(f"{line} ({count} times)" if count > 1 else line for line, count in [*found.items()][-most:])
+
+
+def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Trouble]:
+    name, status = pod["metadata"]["name"], pod.get("status", {})
+    conditions = {each["type"]: each for each in status.get("conditions", [])}
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError"):
+        message = scheduled.get("message", "")
+        if "persistentvolumeclaim" in message.lower():
+            yield Trouble(CONFIG, name, f"the volume of its data_claim is not to be had: {_short(message)}")
+        else:
+            yield Trouble(UNSCHEDULABLE, name, f"no node takes it: {scheduling(message)}")
+    if any(event.get("reason") == "NodeNotReady" for event in events):
+        yield Trouble(NODE, name, f"its node {pod.get('spec', {}).get('nodeName', '')} is not ready")
+    if status.get("reason") in ("Evicted", "NodeLost", "NodeShutdown", "Terminated"):
+        yield Trouble(NODE, name, f"{status['reason']}: {_short(status.get('message', ''))}")
+    for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
+        yield from _of_container(name, container, events, late)
+
+
+def _of_container(pod: str, container: Item, events: Sequence[Item], late: bool) -> Iterator[Trouble]:
+    restarts, name = container.get("restartCount", 0), container.get("name", "")
+    waiting = container.get("state", {}).get("waiting", {})
+    ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
+    reason, enough = waiting.get("reason", ""), restarts >= ENOUGH_RESTARTS
+    killed = ended.get("exitCode") == 137 and restarts and not _probe_event(events)  # by the node's killer, most likely
+    if reason in PULL_REASONS:
+        said = _pull_error(waiting, events)
+        yield Trouble(IMAGE, pod, f"its image cannot be pulled: {said}", reason == "InvalidImageName" or _refused(events), name)
+    elif reason in CONFIG_REASONS:
+        words = f"its container cannot be made: {_short(waiting.get('message', reason))}"
+        yield Trouble(CONFIG, pod, words, enough or not ended, name)
+    elif ended.get("reason") == "OOMKilled" or killed:
+        yield Trouble(MEMORY, pod, f"it was killed for its memory, {_times(restarts)}", restarts > 0, name)
+    elif (probe := _probe_event(events)) and restarts:
+        words = f"its probe does not pass and it was started again, {_times(restarts)}: {probe}"
+        yield Trouble(PROBE, pod, words, enough, name)
+    elif ended and (ended.get("exitCode") or reason == "CrashLoopBackOff"):
+        yield Trouble(CRASH, pod, f"it ended with exit code {ended.get('exitCode')}, {_times(restarts)}", enough, name)
+    elif late and "running" in container.get("state", {}) and not container.get("ready"):
+        probe = _unhealthy(events) or "it is not ready yet"
+        yield Trouble(PROBE, pod, f"its probe has not passed: {probe}", False, name)
+
+
+def scheduling(message: str) -> str:
+    """Return the scheduler's message in words: which nodes lack what."""
+    counts = re.findall(r"(\d+) (Insufficient [\w./-]*\w|node\(s\) [^,.]+|Too many pods)", message)
+    if not counts:
+        return _short(message)
+    parts = (f"on {number} {'node' if number == '1' else 'nodes'} {_lacks(what)}" for number, what in counts)
+    return ", ".join(parts)
+
+
+def _lacks(what: str) -> str:
+    words = {"Insufficient memory": "too little memory is free", "Insufficient cpu": "too few cores are free"}
+    words["Too many pods"] = "there is no room for another pod"
+    resource = what.removeprefix("Insufficient ")
+    if what in words or resource == what:
+        return words.get(what, what.replace("node(s) ", ""))
+    if resource.endswith("/gpu"):
+        return f"no whole GPU ({resource}) is free"
+    return f"too little {'GPU memory (' + resource + ')' if 'gpu' in resource else resource} is free"
+
+
+def _pull_error(waiting: Item, events: Sequence[Item]) -> str:
+    told = [e["message"] for e in events if e.get("reason") == "Failed" and "pull" in e.get("message", "").lower()]
+    longest = " ".join(max([*told, waiting.get("message", "")], key=len, default="").split())
+    # The runtime tells it from the outside in: the registry's own words come last.
+    return (longest if len(longest) <= 200 else f"...{longest[-200:]}") or waiting.get("reason", "")
+
+
+def _refused(events: Sequence[Item]) -> bool:
+    """Whether a pull was tried so often that waiting is believed not to mend it."""
+    tries = [e for e in events if e.get("reason") == "Failed" and e.get("message", "").startswith(PULLED)]
+    final = [e for e in tries if any(words in e["message"].lower() for words in REFUSALS)]
+    return _count(tries) >= ENOUGH_PULLS or _count(final) >= ENOUGH_REFUSALS
+
+
+def _count(events: Iterable[Item]) -> int:
+    """Return how often events came: the same one again only raises its count."""
+    return sum((e.get("series") or e).get("count") or 1 for e in events)
+
+
+def _probe_event(events: Sequence[Item]) -> str:
+    """Return what the kubelet last said of a probe that made it start the container again."""
+    if not any(e.get("reason") == "Killing" and "probe" in e.get("message", "") for e in events):
+        return ""
+    return _unhealthy(events) or "it failed too often"
+
+
+def _unhealthy(events: Sequence[Item]) -> str:
+    told = [e["message"] for e in sorted(events, key=_last_seen) if e.get("reason") == "Unhealthy"]
+    return _short(told[-1]) if told else ""
+
+
+def _last_seen(event: Item) -> str:
+    return event.get("lastTimestamp") or event.get("eventTime") or event.get("metadata", {}).get("creationTimestamp") or ""
+
+
+def _failure(replica_set: Item) -> Item:
+    conditions: Iterable[Item] = replica_set.get("status", {}).get("conditions", [])
+    return next((each for each in conditions if each["type"] == "ReplicaFailure" and each["status"] == "True"), {})
+
+
+def _no_pod(replica_set: Item) -> Trouble:
+    message = _failure(replica_set).get("message", "")
+    if "exceeded quota" in message:
+        asked = re.search(r"requested: (.*?), used: (.*?), limited: (.*)$", message)
+        words = f"asked for {asked[1]}, in use {asked[2]}, allowed {asked[3]}" if asked else _short(message)
+        return Trouble(QUOTA, "", f"the namespace's quota is spent: {words}")
+    return Trouble(CONFIG, "", f"no pod may be made: {_short(message)}", hopeless="PodSecurity" in message)
+
+
+def _is_about(event: Item, pod: Item) -> bool:
+    about = event.get("involvedObject", {})
+    return bool(about.get("uid") == pod["metadata"].get("uid") and about.get("kind") == "Pod")
+
+
+def _times(restarts: int) -> str:
+    return "once" if restarts <= 1 else f"{restarts} times"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,80 @@
+"""Whose a field is: what managedFields say of an object.
+
+Knows their form, which is server-side apply's: "f:name" is a field, 'k:{"name": "x"}' an entry of a list by its keys, 'v:"x"'
+an entry of a set, "." the thing itself. A pure module.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from conf.base.references import Item
+
+Fields = dict[str, Any]
+
+
+def of(item: Item, manager: str) -> Fields:
+    """Return the fields that a manager has set, as one tree."""
+    found: Fields = {}
+    for entry in item["metadata"].get("managedFields", []):
+        if entry.get("manager") == manager and not entry.get("subresource"):
+            _merge(found, entry.get("fieldsV1", {}))
+    return found
+
+
+def others(item: Item, ours: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return what people set by hand in an object's spec, by manager. Controllers write through subresources or kube-*."""
+    found: dict[str, list[str]] = {}
+    for entry in item["metadata"].get("managedFields", []):
+        name = str(entry.get("manager", ""))
+        if name in ours or entry.get("subresource") or name.startswith("kube-"):
+            continue
+        paths = [*_paths(entry.get("fieldsV1", {}).get("f:spec", {}), "spec")]
+        if paths:
+            found.setdefault(name, []).extend(paths)
+    return found
+
+
+def taken_out(item: Item, manager: str) -> Item:
+    """Return an object as its manager applied it: its name, and the fields that the manager has set."""
+    mine = {"f:metadata": {}, **of(item, manager)}
+    metadata = {key: item["metadata"][key] for key in ("name", "namespace")}
+    mine["f:metadata"] = {key: value for key, value in mine["f:metadata"].items() if key in ("f:labels", "f:annotations")}
+    taken: Item = _pick(item, mine)
+    return {"apiVersion": item["apiVersion"], "kind": item["kind"], **taken, "metadata": {**taken["metadata"], **metadata}}
+
+
+def _merge(into: Fields, more: Fields) -> None:
+    for key, value in more.items():
+        _merge(into.setdefault(key, {}), value)
+
+
+def _paths(fields: Fields, where: str) -> Iterator[str]:
+    inside = {key: value for key, value in fields.items() if key != "."}
+    if not inside:
+        yield where
+    for key, value in inside.items():
+        kind, _, name = key.partition(":")
+        yield from _paths(value, f"{where}.{name}" if kind == "f" else f"{where}[{_entry(name)}]")
+
+
+def _entry(name: str) -> str:
+    keys = json.loads(name)
+    return ", ".join(str(value) for value in keys.values()) if isinstance(keys, dict) else str(keys)
+
+
+def _pick(value: Any, fields: Fields) -> Any:
+    inside = {key: nested for key, nested in fields.items() if key != "."}
+    if not inside:
+        return value
+    if isinstance(value, dict):
+        return {key[2:]: _pick(value[key[2:]], nested) for key, nested in inside.items() if key[2:] in value}
+    wanted = [(key[0], json.loads(key[2:]), nested) for key, nested in inside.items()]
+    return [picked for each in value for kind, keys, nested in wanted if (picked := _pick_entry(each, kind, keys, nested))]
+
+
+def _pick_entry(each: Any, kind: str, keys: Any, fields: Fields) -> Any:
+    """Return what is picked of a list's entry, None where it is not the one. The list's own order is kept."""
+    if kind == "v":
+        return each if each == keys else None
+    return {**_pick(each, fields), **keys} if all(each.get(name) == part for name, part in keys.items()) else None

@@ -1,0 +1,56 @@
+"""What a rule sees, and what it says.
+
+Knows the parts of a case. Does not know any rule.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from conf.base.image_names import Image
+from conf.clusters.region import Region, Regions
+from conf.plan.placement import Need, need
+from conf.plan.plan import Plan
+from conf.rules.service_folder import ModelFiles
+from serving.settings import Settings, ValueFile
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A broken rule. where: the setting it is about, or a place such as "conf/regions.yaml:7". A hint fails nothing."""
+
+    where: str
+    message: str
+    hint: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """One track of a service in one region, with everything that is known of it."""
+
+    value: ValueFile
+    settings: Settings
+    regions: Regions
+    region: Region
+    image: Image
+    model: ModelFiles
+    plan: Plan
+
+    @cached_property
+    def need(self) -> Need:
+        return need(self.settings, self.region)
+
+    @property
+    def is_prod(self) -> bool:
+        return self.plan.track == "prod"
+
+    def says(self, setting: str) -> bool:
+        """Say whether value.py names a setting for this region, or for all."""
+        return setting in self.value.lines or f"{self.region.name}_{setting}" in self.value.lines
+
+    def region_place(self, path: str) -> str:
+        """Return where regions.yaml speaks of this region."""
+        return self.regions.place(f"regions.{self.region.name}{path}")
+
+
+Rule = Callable[[Case], Iterator[Broken]]

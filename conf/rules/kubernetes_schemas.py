@@ -1,0 +1,32 @@
+"""Objects judged by published schemas, Kubernetes' own and those of the custom resources. Imports jsonschema_rs alone.
+
+Knows where the schemas lie, and compiles each once. Does not know what makes an object wise.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema_rs import Draft202012Validator
+
+SCHEMAS = Path(__file__).parent / "schemas"
+
+
+def violations(item: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a schema has against an object, in words."""
+    validator = _validator(item.get("apiVersion", ""), item.get("kind", ""))
+    if validator is None:
+        yield f"{item.get('apiVersion')} {item.get('kind')} has no schema here: add one to conf/rules/schemas"
+    elif not validator.is_valid(item):
+        for error in validator.iter_errors(item):
+            yield f"{item['kind']}.{'.'.join(map(str, error.instance_path))}: {error.message[:300]}"
+
+
+@cache
+def _validator(version: str, kind: str) -> Draft202012Validator | None:
+    path = SCHEMAS / f"{kind.lower()}-{version.rpartition('/')[2]}.json"
+    if not path.exists():
+        return None
+    return Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,108 @@
+"""Rules between services of the same clusters: names, ports and quotas that two of them cannot both have.
+
+Knows a folder of other services' value.py, a subfolder each. Does not ask a cluster who runs there now.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conf.clusters.region import Region, Regions
+from conf.plan.placement import need
+from conf.plan.plan import most_pods, opens_host_port
+from conf.rules.case import Broken
+from serving.settings import Settings, SettingsError, ValueFile, load, size_in_bytes
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Another service. folder: where it was found."""
+
+    folder: str
+    value: ValueFile
+
+    @property
+    def name(self) -> str:
+        return f"{self.value.settings.username}/{self.value.settings.service_name}"
+
+
+def neighbours(folder: Path, service: Path, regions: Regions) -> tuple[tuple[Neighbour, ...], tuple[str, ...]]:
+    """Return the services in a folder but for one, and a warning for each that cannot be read."""
+    found, warnings = [], []
+    for path in sorted(item for item in folder.iterdir() if (item / "value.py").is_file()):
+        if path.resolve() == service.resolve():
+            continue
+        try:
+            found.append(Neighbour(path.name, load(path / "value.py", tuple(regions.regions))))
+        except SettingsError as error:
+            warnings.append(
+                f"{path.name}: left out, since its value.py has {len(error.mistakes)} mistakes: {error.mistakes[0]}"
+            )
+    return tuple(found), tuple(warnings)
+
+
+def name_is_free(value: ValueFile, others: Sequence[Neighbour], regions: Regions) -> Iterator[Broken]:
+    mine = value.judged_in()
+    for other in others:
+        theirs = other.value.settings
+        if theirs.service_name != mine.service_name:
+            continue
+        if theirs.username == mine.username:
+            yield Broken(
+                "service_name",
+                f"{other.name} is taken by {other.folder}: the two would replace each other, and answer each other's requests;"
+                " choose another service_name",
+            )
+        else:
+            yield Broken(
+                "service_name",
+                f"{other.name} ({other.folder}) has the same service_name: only one of the two can be in grey or ab-test at a"
+                " time; choose another service_name if both are tried there",
+                hint=True,
+            )
+
+
+def host_port_is_free(value: ValueFile, others: Sequence[Neighbour], regions: Regions) -> Iterator[Broken]:
+    for region in regions.regions:
+        mine = value.judged_in(region)
+        if not (mine.replicas and opens_host_port(mine, "prod")):
+            continue
+        for other in others:
+            theirs = other.value.in_region(region)
+            if theirs.replicas and opens_host_port(theirs, "prod") and theirs.host_port == mine.host_port:
+                yield Broken(
+                    value.place("host_port", region),
+                    f"host_port {mine.host_port} is taken in {region} by {other.name} ({other.folder}): choose another",
+                )
+
+
+def namespace_is_within_quota(value: ValueFile, others: Sequence[Neighbour], regions: Regions) -> Iterator[Broken]:
+    same_user = [other.value for other in others if other.value.settings.username == value.judged_in().username]
+    for region in regions.regions.values():
+        if not same_user or not value.judged_in(region.name).replicas:
+            continue
+        totals = [_asked(item.judged_in(region.name), region) for item in (value, *same_user)]
+        quota = region.quota
+        limits = (quota.pods, quota.cpu, size_in_bytes(quota.memory) / 2**30, quota.gpu_memory)
+        for name, unit, limit, wanted in zip(
+            ("pods", "cpu", "memory", "GPU memory"),
+            ("", " cores", " GiB", " GiB"),
+            limits,
+            map(sum, zip(*totals, strict=True)),
+            strict=True,
+        ):
+            if limit and wanted > limit:
+                yield Broken(
+                    value.place("replicas", region.name),
+                    f"all services of {value.judged_in().username} in {region.name} take {wanted:g}{unit} of {name}, and"
+                    f" its namespace is allowed {limit:g}{unit} ({regions.place(f'regions.{region.name}.quota')}):"
+                    " run fewer or smaller pods",
+                )
+
+
+def _asked(settings: Settings, region: Region) -> tuple[float, float, float, float]:
+    pods, pod = most_pods(settings, "prod") if settings.replicas else 0, need(settings, region)
+    return pods, pods * pod.cpu, pods * pod.memory / 2**30, pods * pod.gpu
+
+
+RULES = (name_is_free, host_port_is_free, namespace_is_within_quota)

@@ -1,0 +1,116 @@
+"""What lies in a service's folder, as facts that rules can judge.
+
+Knows files, and reads of a model what its graph takes and gives. Does not know what is wrong with them.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from conf.rules.onnx_graphs import GraphError, GraphTooLarge, Value, values_of
+from serving.settings import UnreadableError, text_of
+
+POINTER = b"version https://git-lfs.github.com/spec/"
+LONGEST_POINTER = 1024  # bytes
+MOST_FILES = 10_000
+MOST_REQUIREMENTS = 256  # KiB
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The model of a service. size: bytes, of files beside it that hold its weights too; of a pointer what it points to.
+
+    made: whether model/Makefile can make it. values: what its graph takes and gives. broken: why it is no ONNX model.
+    unread: why its graph was not read, of a file that may be right. others: bytes of further ONNX files in model/.
+    requirements: the lines of src/requirements.txt. folder: whether the path is a folder. inside: its ONNX files.
+    """
+
+    path: str = ""
+    there: bool = False
+    pointer: bool = False
+    parts: tuple[str, ...] = ()
+    checksums: bool = False
+    size: int = 0
+    made: bool = False
+    values: tuple[Value, ...] = ()
+    broken: str = ""
+    unread: str = ""
+    others: int = 0
+    requirements: tuple[str, ...] = ()
+    folder: bool = False
+    inside: tuple[str, ...] = ()
+
+
+def model_files(service: Path, model_path: str) -> ModelFiles:
+    """Look at a service's model. A model may be split into parts (model.onnx-aa, -ab, ...), checked by model.onnx.sha256."""
+    path = service / model_path
+    around = list(path.parent.iterdir()) if model_path and path.parent.is_dir() else []
+    family = sorted(item for item in around if item.is_file() and item.name.startswith(path.name))
+    parts = tuple(item.name for item in family if item.name.startswith(f"{path.name}-"))
+    values, broken, unread = _graph(path) if path in family and _pointed(path) is None else ((), "", "")
+    others = _onnx_files(service / "model")
+    return ModelFiles(
+        path=model_path,
+        there=path in family,
+        pointer=any(_pointed(item) is not None for item in family),
+        parts=parts,
+        checksums=(path.parent / f"{path.name}.sha256").is_file(),  # "" in "." has no name to replace
+        size=sum(map(_size, family)),
+        made=(service / "model" / "Makefile").is_file(),
+        values=values,
+        broken=broken,
+        unread=unread,
+        others=sum(map(_size, others.difference(family))),
+        requirements=_lines(service / "src" / "requirements.txt"),
+        folder=path.is_dir() and bool(model_path),
+        inside=tuple(sorted(str(item.relative_to(service)) for item in others if item.is_relative_to(path))),
+    )
+
+
+def _onnx_files(folder: Path) -> set[Path]:
+    """Return the ONNX files of a folder, among its first entries: it may be a link to a whole disk."""
+    found: set[Path] = set()
+    seen = 0
+    for place, _, names in os.walk(folder):
+        found.update(Path(place, name) for name in names if ".onnx" in name and not name.endswith(".sha256"))
+        seen += 1 + len(names)
+        if seen > MOST_FILES:
+            break
+    return {item for item in found if item.is_file()}
+
+
+def _size(path: Path) -> int:
+    pointed = _pointed(path)
+    return path.stat().st_size if pointed is None else pointed
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(text_of(path, MOST_REQUIREMENTS).splitlines())
+    except UnreadableError:
+        return ()
+
+
+def _graph(path: Path) -> tuple[tuple[Value, ...], str, str]:
+    """Return what a model's graph takes and gives, or why it is no ONNX model, or why it was not read."""
+    if path.suffix == ".ort":
+        return (), "", "it is in onnxruntime's own format"
+    try:
+        return values_of(path), "", ""
+    except GraphError as error:
+        return (), str(error), ""
+    except GraphTooLarge:
+        return (), "", "it has too many parts"
+    except OSError as error:
+        return (), "", str(error.strerror)
+
+
+def _pointed(path: Path) -> int | None:
+    """Return the size that a Git LFS pointer points to, or None for a file that is none."""
+    if path.stat().st_size > LONGEST_POINTER:
+        return None
+    text = path.read_bytes()
+    if not text.startswith(POINTER):
+        return None
+    sizes = [line.split()[1] for line in text.splitlines() if line.startswith(b"size ") and line[5:].strip().isdigit()]
+    return int(sizes[0]) if sizes else 0

@@ -1,0 +1,132 @@
+"""What can go wrong with a request, and the HTTP status of each.
+
+  * ServingError                500
+    x BadInput                  400  the request's content is wrong; a service raises it too
+      - WrongInputs             400  a name, dtype or rank that a model does not have; 500 where own code gave it
+    x NotFound                  404  no such model or route
+    x MethodNotAllowed          405
+    x SlowBody                  408  the body took too long to arrive
+    x TooLarge                  413  body, rows or picture over a limit
+    x WrongContentType          415
+    x QueueFull                 429  overload; never 503, since a mesh retries 503 and ejects the pod
+      - MemoryFull              429  what is under work holds as much as the pod's memory allows
+    x BodiesFull                429  too many bytes of requests are held; in no alert, since clients alone bring it about
+    x HeadTooLarge              431
+    x ClientGone                499  nobody waits for the answer; only logs and metrics ever see it
+    x ModelFailed               500  the model raised, or gave the wrong rows
+    x ServiceFailed             500  the service's own code raised
+    x NotReady                  503  still loading, or draining
+    x DeadlinePassed            504
+      - ShortDeadline           504  the client itself left the service less than half of its time; in no alert
+
+Knows statuses and words. Does not know HTTP libraries.
+"""
+
+
+class StartError(Exception):
+    """The service cannot start. The text says what is wrong and what to do."""
+
+
+class ServingError(Exception):
+    """A request's failure. The text goes to the client: it says what was wrong and what to do.
+
+    status: the HTTP status. reason: the label in metrics and logs, one a class.
+    """
+
+    status = 500
+    reason = "internal"
+
+
+class BadInput(ServingError):
+    status = 400
+    reason = "bad_input"
+
+
+class WrongInputs(BadInput):
+    """Inputs that a model takes in no size: a name, a dtype or a rank is wrong. In own code that is no client's doing."""
+
+
+class NotFound(ServingError):
+    status = 404
+    reason = "not_found"
+
+
+class MethodNotAllowed(ServingError):
+    status = 405
+    reason = "method_not_allowed"
+
+
+class SlowBody(ServingError):
+    status = 408
+    reason = "slow_body"
+
+
+class TooLarge(ServingError):
+    status = 413
+    reason = "too_large"
+
+
+class WrongContentType(ServingError):
+    status = 415
+    reason = "wrong_content_type"
+
+
+class QueueFull(ServingError):
+    status = 429
+    reason = "queue_full"
+
+
+class MemoryFull(QueueFull):
+    reason = "memory_full"
+
+
+class BodiesFull(ServingError):
+    status = 429
+    reason = "bodies_full"
+
+
+class HeadTooLarge(ServingError):
+    status = 431
+    reason = "head_too_large"
+
+
+class ClientGone(ServingError):
+    status = 499
+    reason = "client_gone"
+
+
+class ModelFailed(ServingError):
+    reason = "model_failed"
+
+
+class ServiceFailed(ServingError):
+    reason = "service_failed"
+
+
+class NotReady(ServingError):
+    status = 503
+    reason = "not_ready"
+
+
+class DeadlinePassed(ServingError):
+    status = 504
+    reason = "deadline_passed"
+
+
+class ShortDeadline(DeadlinePassed):
+    reason = "short_deadline"
+
+
+KINDS: tuple[type[ServingError], ...] = (ServingError, *ServingError.__subclasses__(), MemoryFull, ShortDeadline)
+# The front may answer with these before any work, and each is a reason of monopod_shed_total.
+SHED: tuple[type[ServingError], ...] = (
+    BadInput,
+    SlowBody,
+    TooLarge,
+    QueueFull,
+    BodiesFull,
+    HeadTooLarge,
+    NotReady,
+    DeadlinePassed,
+    ShortDeadline,
+)

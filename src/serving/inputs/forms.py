@@ -1,0 +1,134 @@
+"""A form (multipart/form-data, RFC 7578) out of a body's bytes: the one module that knows werkzeug's decoder.
+
+Knows boundaries, parts and their heads, and how many and how large those may be. Does not know what a part means.
+
+The decoder is fed one piece at a time. Between two pieces the request's deadline is asked, and other threads get the
+interpreter. A part's head is measured before the decoder reads it, since of a head of 16 MiB it would make 1.5 GiB. The parts
+lie in memory beside the body: twice its bytes in all.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import BLANK_LINE_RE, Data, Field, File, MultipartDecoder, NeedData, State
+
+from serving.base.errors import BadInput, TooLarge
+
+PIECE = 64 * 2**10  # bytes that the decoder reads at once: a millisecond
+MOST_PARTS = 100
+HEAD_BYTES = 8 * 2**10  # of one part, and of what stands before the first
+MOST_PARAMETERS = 32  # in the head of one part
+LONGEST_BOUNDARY = 70  # characters; source: RFC 2046, 5.1.1
+CHARSETS = ("utf-8", "us-ascii", "ascii", "iso-8859-1")  # in which a text may be written
+NO_PARTS = "the form has no parts, or its boundary is not the one its Content-Type names; -F name=value sends one"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form's parts by their names. further_images: its files named image, after the first."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    further_images: tuple[bytes, ...] = ()
+
+
+def read(content_type: str, body: bytes, check: Callable[[], None]) -> Form:
+    """Return a body's parts. check: called between pieces, to raise what ends the reading.
+
+    Raises BadInput for what is no form and for a head over HEAD_BYTES, TooLarge for more than MOST_PARTS parts.
+    """
+    boundary = _boundary(content_type)
+    decoder, parts = MultipartDecoder(boundary), _Parts()
+    for piece in _pieces(body, b"--" + boundary):
+        check()
+        decoder.receive_data(piece)
+        parts.take(decoder)
+        if decoder.state is State.EPILOGUE:
+            return _form(parts)
+    raise BadInput(NO_PARTS if decoder.state is State.PREAMBLE else "the form is cut: no last boundary ends it; send it whole")
+
+
+class _Parts:
+    """The parts so far. The last one may still grow."""
+
+    def __init__(self) -> None:
+        self.texts: list[tuple[str, str]] = []
+        self.files: list[tuple[str, bytes]] = []
+        self._head: Field | File | None = None
+        self._content = io.BytesIO()
+
+    def take(self, decoder: MultipartDecoder) -> None:
+        """Take what the decoder can tell of the bytes that it has."""
+        while True:
+            if decoder.state is State.PART:
+                _measure(decoder.buffer)
+            try:
+                event = decoder.next_event()
+            except ValueError as error:  # no Content-Disposition, or bytes that are not UTF-8
+                raise BadInput("the head of a part of the form is broken; it is UTF-8 and has a Content-Disposition") from error
+            if isinstance(event, NeedData):
+                break
+            if isinstance(event, Field | File):
+                self._begin(event)
+            elif isinstance(event, Data):
+                self._content.write(event.data)
+                if not event.more_data:
+                    self._end()
+        if decoder.state is State.PREAMBLE and len(decoder.buffer) > HEAD_BYTES:
+            raise BadInput(NO_PARTS)
+
+    def _begin(self, head: Field | File) -> None:
+        if head.name is None:  # whatever its type says
+            raise BadInput("a part of the form has no name; each says one in Content-Disposition")
+        if len(self.texts) + len(self.files) == MOST_PARTS:
+            raise TooLarge(f"the form has more than {MOST_PARTS} parts, the most that are taken")
+        self._head, self._content = head, io.BytesIO()
+
+    def _end(self) -> None:
+        content, head = self._content.getvalue(), self._head
+        if isinstance(head, File):
+            self.files.append((head.name, content))
+        elif head is not None:
+            charset = parse_options_header(head.headers.get("content-type"))[1].get("charset", "").lower()
+            self.texts.append((head.name, content.decode(charset if charset in CHARSETS else CHARSETS[0], "replace")))
+        self._content = io.BytesIO()
+
+
+def _pieces(body: bytes, line: bytes) -> Iterator[bytes]:
+    """Yield a body in pieces. None ends right behind a boundary: the decoder would add the line break before it to the part."""
+    at = 0
+    while at < len(body):
+        end = at + PIECE
+        cut = body.rfind(line, max(0, end - len(line) - 3), end)
+        end = end if cut < 0 else cut + len(line) + 4  # with CR LF or -- CR LF
+        yield body[at:end]
+        at = end
+
+
+def _form(parts: _Parts) -> Form:
+    texts, files = dict(parts.texts), dict(reversed(parts.files))  # of two files the first counts: image is the only such name
+    for names in ([name for name, _ in parts.texts], [name for name, _ in parts.files if name != "image"]):
+        for name in names:
+            if names.count(name) > 1:
+                raise BadInput(
+                    f"the form holds {name[:100]!r} more than once; send each name but image once, or a list in JSON"
+                )
+    return Form(texts, files, tuple(content for name, content in parts.files if name == "image")[1:])
+
+
+def _boundary(content_type: str) -> bytes:
+    boundary = parse_options_header(content_type)[1].get("boundary", "").encode("utf-8", "replace")
+    if 0 < len(boundary) <= LONGEST_BOUNDARY:
+        return boundary
+    raise BadInput(f"the form's Content-Type names no boundary of 1 to {LONGEST_BOUNDARY} characters; let your client write it")
+
+
+def _measure(buffer: bytearray) -> None:
+    """Raise BadInput where the head of a part, with which the buffer begins, is too long to be read."""
+    end = BLANK_LINE_RE.search(buffer, 0, HEAD_BYTES)
+    if end is None and len(buffer) >= HEAD_BYTES:
+        raise BadInput(f"the head of a part of the form is longer than {HEAD_BYTES} bytes, the most that is read")
+    if end is not None and buffer.count(b";", 0, end.start()) > MOST_PARAMETERS:
+        raise BadInput(f"the head of a part of the form has more than {MOST_PARAMETERS} parameters, the most that are read")

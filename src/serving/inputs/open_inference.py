@@ -1,0 +1,222 @@
+"""The Open Inference Protocol, version 2, over REST: requests to arrays, arrays to answers, metadata.
+
+Knows the JSON of https://github.com/kserve/open-inference-protocol (rest/inference_rest.md) and, from Triton's extensions, the
+binary tensor data (extension_binary_data.md) and the request parameters `timeout` and `id`.
+Does not know HTTP, models or queues. Unknown fields and parameters are ignored; null is as good as missing where optional.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from serving.base import jsons
+from serving.base.errors import BadInput, ModelFailed
+from serving.inputs import binary_tensors
+from serving.inputs.json_fields import check_rows, field, json_object, named_input, needed, show
+from serving.inputs.json_tensors import Shape, array_of, checked_shape, texts, unnest
+from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec, datatype_of
+
+EXTENSIONS = ("binary_tensor_data",)
+
+
+@dataclass(frozen=True)
+class RequestedOutput:
+    """An output of the answer. binary: as raw bytes after the JSON, not as JSON numbers."""
+
+    name: str
+    binary: bool
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """A decoded request. id: "" where the client gave none. outputs: what to answer, in this order, never empty unless the
+    model has none. timeout_s: seconds the client gives the request; None where it does not say."""
+
+    id: str
+    inputs: Arrays
+    outputs: tuple[RequestedOutput, ...]
+    timeout_s: float | None
+
+
+def decode(body: bytes | memoryview, header_length: str | None, spec: ModelSpec, max_rows: int | None = None) -> InferRequest:
+    """Return the request in a body. header_length: the value of the header Inference-Header-Content-Length, if it came.
+
+    Inputs have the names and datatypes of the model's; their shapes, and whether one is missing, `ModelSpec.rows` checks.
+    Arrays are C-contiguous, aligned, native, and may be read-only views of the body.
+    Raises BadInput for a malformed request, and TooLarge for more than max_rows rows.
+    """
+    head, raw = binary_tensors.split(body, header_length)
+    request = json_object(jsons.loads(head, "the body" if header_length is None else "the JSON header"), "the request")
+    parameters = _parameters(request, "the request")
+    if parameters.get("sequence_id") not in (None, 0, ""):
+        raise BadInput("'sequence_id' is not supported: this server keeps no state between requests")
+    inputs = _inputs(needed(request, "inputs", list, "the request"), raw, spec, max_rows)
+    outputs = _outputs(request, spec, bool(field(parameters, "binary_data_output", bool, "the request's parameters")))
+    return InferRequest(field(request, "id", str, "the request") or "", inputs, outputs, _timeout(parameters))
+
+
+def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:
+    parameters = field(owner, "parameters", dict, where) or {}
+    for name in parameters:
+        if name.startswith("shared_memory"):
+            raise BadInput(f"{show(name)} of {where} is not supported: send and ask for the data in the body")
+        if name == "classification":
+            raise BadInput(f"'classification' of {where} is not supported: ask for the scores and sort them")
+    return parameters
+
+
+def _timeout(parameters: dict[str, Any]) -> float | None:
+    """Return the parameter `timeout`, microseconds, in seconds; 0 is the server's default."""
+    timeout = field(parameters, "timeout", int, "the request's parameters")
+    if timeout is not None and timeout < 0:
+        raise BadInput(f"'timeout' of the request's parameters must be microseconds from 0 on, not {timeout}")
+    return timeout / 1e6 if timeout else None
+
+
+def _inputs(items: list[Any], raw: memoryview, spec: ModelSpec, max_rows: int | None) -> Arrays:
+    if not items and spec.inputs:
+        raise BadInput(f"'inputs' is empty; model {spec.name} takes {', '.join(tensor.name for tensor in spec.inputs)}")
+    arrays: Arrays = {}
+    at = 0
+    for number, item in enumerate(items):
+        item = json_object(item, f"inputs[{number}]")
+        tensor = named_input(spec, needed(item, "name", str, f"inputs[{number}]"))
+        where = f"input {tensor.name!r}"
+        if tensor.name in arrays:
+            raise BadInput(f"{where} is given twice")
+        shape = _shape(item, tensor, where)
+        check_rows(spec, shape, max_rows, where)
+        size = _binary_size(item, where)
+        if size is None:
+            arrays[tensor.name] = _from_json(item, tensor.datatype, shape, where)
+            continue
+        if size > len(raw) - at:
+            raise BadInput(
+                f"'binary_data_size' of {where} is {size}, but {len(raw) - at} bytes are left of the {len(raw)} "
+                f"after the JSON; the header {binary_tensors.LENGTH_HEADER} says where they start"
+            )
+        arrays[tensor.name] = binary_tensors.read(raw[at : at + size], tensor.datatype, shape, where)
+        at += size
+    if at != len(raw):
+        raise BadInput(f"{len(raw)} bytes follow the JSON, but the inputs' 'binary_data_size' add up to {at}")
+    return arrays
+
+
+def _shape(item: dict[str, Any], tensor: TensorSpec, where: str) -> Shape:
+    datatype = needed(item, "datatype", str, where)
+    if datatype != tensor.datatype:
+        raise BadInput(f"{where} must be {tensor.datatype}, not {show(datatype)}")
+    return checked_shape(needed(item, "shape", list, where), where)
+
+
+def _binary_size(item: dict[str, Any], where: str) -> int | None:
+    """Return how many raw bytes hold an input; None where its data is in the JSON."""
+    size = field(_parameters(item, where), "binary_data_size", int, f"the parameters of {where}")
+    if size is None:
+        return None
+    if size < 0:
+        raise BadInput(f"'binary_data_size' of {where} must be bytes from 0 on, not {size}")
+    if item.get("data") is not None:
+        raise BadInput(f"{where} has both 'data' and 'binary_data_size'; give one of them")
+    return size
+
+
+def _from_json(item: dict[str, Any], datatype: str, shape: Shape, where: str) -> Array:
+    """Return an input whose data, flat or nested, is in the JSON."""
+    if datatype == "FP16":
+        raise BadInput(f"{where} is FP16, which JSON cannot carry: send it as binary data, with 'binary_data_size'")
+    data = needed(item, "data", list, where)
+    nested = bool(data) and isinstance(data[0], list)
+    return array_of(unnest(data, shape, where) if nested else data, shape, datatype, where)
+
+
+def _outputs(request: dict[str, Any], spec: ModelSpec, default: bool) -> tuple[RequestedOutput, ...]:
+    """Return the outputs asked for; all of the model's where none are."""
+    items = field(request, "outputs", list, "the request") or [{"name": tensor.name} for tensor in spec.outputs]
+    outputs: dict[str, RequestedOutput] = {}
+    for number, item in enumerate(items):
+        output = _output(json_object(item, f"outputs[{number}]"), f"outputs[{number}]", spec, default)
+        if output.name in outputs:
+            raise BadInput(f"output {output.name!r} is asked for twice")
+        outputs[output.name] = output
+    return tuple(outputs.values())
+
+
+def _output(item: dict[str, Any], where: str, spec: ModelSpec, default: bool) -> RequestedOutput:
+    name = needed(item, "name", str, where)
+    datatypes = {tensor.name: tensor.datatype for tensor in spec.outputs}
+    if name not in datatypes:
+        raise BadInput(f"model {spec.name} has no output {show(name)}; its outputs are {', '.join(datatypes)}")
+    wanted = field(_parameters(item, where), "binary_data", bool, f"the parameters of {where}")
+    as_bytes = default if wanted is None else wanted
+    if datatypes[name] == "FP16" and not as_bytes:
+        raise BadInput(f"output {name!r} is FP16, which JSON cannot carry: {_ask_binary(name)}")
+    return RequestedOutput(name, as_bytes)
+
+
+def _ask_binary(name: str) -> str:
+    return (
+        f'ask for binary, by "binary_data": true in the parameters of output {name!r} '
+        'or "binary_data_output": true in those of the request'
+    )
+
+
+def encode(request: InferRequest, spec: ModelSpec, version: str, outputs: Arrays) -> tuple[bytes, int | None]:
+    """Return an answer's body and the length of its JSON header: None where all of it is JSON (application/json), else it is
+    application/octet-stream and the length goes into the header Inference-Header-Content-Length.
+
+    NaN and infinity are null in JSON, and themselves in binary. Raises BadInput for a BYTES output asked for as JSON that is
+    not UTF-8, and ModelFailed for an output that the model did not give or that the protocol has no datatype for.
+    """
+    items: list[dict[str, Any]] = []
+    parts: list[memoryview] = []
+    for wanted in request.outputs:
+        array = outputs.get(wanted.name)
+        if array is None:
+            raise ModelFailed(f"model {spec.name} gave no output {wanted.name!r}")
+        item: dict[str, Any] = {
+            "name": wanted.name,
+            "datatype": _datatype(array, wanted.name, spec),
+            "shape": list(array.shape),
+        }
+        if wanted.binary:
+            part = binary_tensors.write(array)
+            item["parameters"] = {"binary_data_size": part.nbytes}
+            parts.append(part)
+        else:
+            item["data"] = _json_data(array, wanted.name)
+        items.append(item)
+    answer = {"model_name": spec.name, "model_version": version, "outputs": items}
+    head = jsons.dumps({**answer, "id": request.id} if request.id else answer)
+    return (b"".join([head, *parts]), len(head)) if parts else (head, None)
+
+
+def _datatype(array: Array, name: str, spec: ModelSpec) -> str:
+    if array.dtype not in DATATYPES.values() and array.dtype.kind not in "SU":
+        raise ModelFailed(f"output {name!r} of model {spec.name} is {array.dtype}, which the protocol has no datatype for")
+    return datatype_of(array)
+
+
+def _json_data(array: Array, name: str) -> list[str] | Array:
+    """Return an output's elements in row-major order."""
+    return texts(array, f"output {name!r}", _ask_binary(name)) if array.dtype.kind in "OSU" else array.reshape(-1)
+
+
+def metadata(spec: ModelSpec, platform: str, versions: tuple[str, ...] = ("1",)) -> dict[str, Any]:
+    """Return a model's metadata. platform: `<project>_<format>`, onnxruntime_onnx for one. Shapes include the batch axis."""
+    return {
+        "name": spec.name,
+        "versions": list(versions),
+        "platform": platform,
+        "inputs": [_tensor(tensor) for tensor in spec.inputs],
+        "outputs": [_tensor(tensor) for tensor in spec.outputs],
+    }
+
+
+def _tensor(tensor: TensorSpec) -> dict[str, Any]:
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+
+
+def server_metadata(name: str, version: str, digest: str = "") -> dict[str, Any]:
+    """Return the server's metadata, with the extensions that it really has. digest: of its image, "" where nobody knows it."""
+    own = {"digest": digest} if digest else {}
+    return {"name": name, "version": version, **own, "extensions": list(EXTENSIONS)}

@@ -1,0 +1,155 @@
+"""TensorFlow Serving's `:predict`, which KServe calls version 1: requests to arrays, arrays to answers.
+
+Knows the JSON of https://www.tensorflow.org/tfx/serving/api_rest#predict_api: rows under "instances", answered by
+"predictions"; whole tensors under "inputs", answered by "outputs"; {"b64": ...} for bytes. Shapes follow from the nesting.
+Does not know HTTP, models or queues. NaN and Infinity, which TensorFlow Serving writes as such, are not JSON: null goes out.
+"""
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+from serving.base import jsons
+from serving.base.errors import BadInput, ModelFailed
+from serving.inputs.json_fields import check_rows, field, json_object, named_input, needed, show
+from serving.inputs.json_tensors import array_of, nested_shape, strings, texts, unnest
+from serving.models.tensors import Array, Arrays, ModelSpec, TensorSpec
+
+SIGNATURE = "serving_default"
+
+
+def status(name: str, version: str, ready: bool) -> dict[str, Any]:
+    """Return a model's status: of its versions as TensorFlow Serving tells it, and beside it what KServe's client reads.
+
+    Source of the latter: https://kserve.github.io/website, data plane, V1 protocol.
+    """
+    state = "AVAILABLE" if ready else "START"
+    versions = [{"version": version, "state": state, "status": {"error_code": "OK", "error_message": ""}}]
+    return {"name": name, "ready": ready, "model_version_status": versions}
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """A decoded request. rows: how many instances it has; None in the columnar format, which is answered as it asks."""
+
+    inputs: Arrays
+    rows: int | None
+
+
+def decode(body: bytes | memoryview, spec: ModelSpec, max_rows: int | None = None) -> PredictRequest:
+    """Return the request in a body.
+
+    Inputs have the names and datatypes of the model's; their shapes, and whether one is missing, `ModelSpec.rows` checks.
+    Arrays are C-contiguous and native. Raises BadInput for a malformed request, TooLarge for more than max_rows rows.
+    """
+    request = json_object(jsons.loads(body), "the request")
+    signature = field(request, "signature_name", str, "the request")
+    if signature not in (None, SIGNATURE):
+        raise BadInput(f"'signature_name' must be {SIGNATURE!r} or left out, not {show(signature)}")
+    if ("instances" in request) == ("inputs" in request):
+        raise BadInput("the request must have 'instances' (rows) or 'inputs' (whole tensors), and not both")
+    if "inputs" in request:
+        return PredictRequest(arrays_of(_columns(request["inputs"], spec), spec, max_rows), None)
+    instances = needed(request, "instances", list, "the request")
+    if not instances:
+        raise BadInput("'instances' is empty: send one row or more")
+    return PredictRequest(arrays_of(_rows(instances, spec), spec, max_rows), len(instances))
+
+
+def _columns(inputs: object, spec: ModelSpec) -> dict[str, Any]:
+    """Return each input's nested values, from the columnar format."""
+    if isinstance(inputs, dict) and not _is_b64(inputs):
+        return inputs
+    return {_only_input(spec, "'inputs'").name: inputs}
+
+
+def _rows(instances: list[Any], spec: ModelSpec) -> dict[str, list[Any]]:
+    """Return each input's nested values, from the row format."""
+    if not isinstance(instances[0], dict) or _is_b64(instances[0]):
+        return {_only_input(spec, "each of 'instances'").name: instances}
+    columns: dict[str, list[Any]] = {name: [] for name in instances[0]}
+    for number, instance in enumerate(instances):
+        row = json_object(instance, f"instances[{number}]")
+        if row.keys() != columns.keys():
+            raise BadInput(f"instances[{number}] has other inputs than instances[0]; give every row the same")
+        for name, value in row.items():
+            columns[name].append(value)
+    return columns
+
+
+def _only_input(spec: ModelSpec, where: str) -> TensorSpec:
+    if len(spec.inputs) != 1:
+        known = ", ".join(tensor.name for tensor in spec.inputs)
+        raise BadInput(f"model {spec.name} has {len(spec.inputs)} inputs: {where} must be an object that names {known}")
+    return spec.inputs[0]
+
+
+def arrays_of(columns: dict[str, Any], spec: ModelSpec, max_rows: int | None) -> Arrays:
+    """Return each input's nested values as an array. Raises as `decode` does."""
+    return {name: _array(value, named_input(spec, name), spec, max_rows) for name, value in columns.items()}
+
+
+def _array(value: object, tensor: TensorSpec, spec: ModelSpec, max_rows: int | None) -> Array:
+    where = f"input {tensor.name!r}"
+    shape = nested_shape(value, where)
+    check_rows(spec, shape, max_rows, where)
+    elements = unnest(value, shape, where)
+    if tensor.datatype == "BYTES":
+        elements = [_from_b64(element, where) if _is_b64(element) else element for element in elements]
+    return array_of(elements, shape, tensor.datatype, where)
+
+
+def _is_b64(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() == {"b64"}
+
+
+def _from_b64(element: dict[str, Any], where: str) -> bytes:
+    text = needed(element, "b64", str, where)
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        pass
+    raise BadInput(f"'b64' of {where} is not base64: {show(text)}")
+
+
+def encode(request: PredictRequest, spec: ModelSpec, outputs: Arrays) -> bytes:
+    """Return the answer's JSON: of a model with one output its values, of another an object that names them.
+
+    BYTES are strings, and {"b64": ...} where the output's name ends in "_bytes". NaN and infinity are null.
+    Raises BadInput for strings that are not UTF-8, and for rows of a model that does not answer by row; ModelFailed for an
+    output that the model did not give.
+    """
+    answer: dict[str, Any] = {}
+    for tensor in spec.outputs:
+        if tensor.name not in outputs:
+            raise ModelFailed(f"model {spec.name} gave no output {tensor.name!r}")
+        array = outputs[tensor.name]
+        if request.rows is not None and array.shape[:1] != (request.rows,):
+            raise BadInput(f"model {spec.name} does not answer row by row: ask with 'inputs' in place of 'instances'")
+        answer[tensor.name] = _values(array, tensor.name)
+    if len(answer) == 1:
+        (result,) = answer.values()
+    elif request.rows is None:
+        result = answer
+    else:
+        result = [{name: values[row] for name, values in answer.items()} for row in range(request.rows)]
+    return jsons.dumps({"outputs" if request.rows is None else "predictions": result})
+
+
+def _values(array: Array, name: str) -> Any:
+    """Return an output as JSON can hold it: strings as nested lists, numbers as they are."""
+    if array.dtype.kind not in "OSU":
+        return array
+    if name.endswith("_bytes"):
+        flat: list[Any] = [{"b64": base64.b64encode(element).decode()} for element in strings(array)]
+    else:
+        flat = list(texts(array, f"output {name!r}", "ask the Open Inference Protocol (v2) for binary"))
+    return _nest(flat, array.shape)
+
+
+def _nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
+    """Return row-major elements as nested lists."""
+    if not shape:
+        return flat[0]
+    step = len(flat) // shape[0] if shape[0] else 0
+    return [_nest(flat[row * step : (row + 1) * step], shape[1:]) for row in range(shape[0])]

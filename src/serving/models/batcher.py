@@ -1,0 +1,280 @@
+"""One model's queue: calls in, batches to the model's instances, rows back to the calls that still wait.
+
+Knows rows, deadlines and threads. Does not know what runs a batch, nor HTTP.
+
+Concurrency. `_lock` guards the queue and the counters; `_work` wakes batch threads. One thread an instance takes a batch
+under the lock and runs it without. A call that is split over batches is finished by whichever thread brings its last part,
+told under the lock. Futures are resolved without the lock, so that their callbacks may submit again. A thread ends when
+`close` is called and the queue is empty; an exception fails one batch and never the thread. When a thread hangs in its model,
+its callers leave by their own deadlines (they wait with a time-out), other threads go on, and `stuck_seconds` tells. They are
+daemon threads, since a model that hangs must not keep a process alive; but the interpreter cannot end around one that comes
+back from a model's C++ code, and would abort. So it first closes every batcher whose threads run.
+"""
+
+import atexit
+import contextlib
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from typing import Protocol
+
+from serving.base.errors import BadInput, NotReady, QueueFull
+from serving.base.lifetime import Lifetime
+from serving.base.priority import yield_to_others
+from serving.models.calls import Call, Slice, bury, fail, fail_all, failure
+from serving.models.rows import cut, join, key_of, split
+from serving.models.tensors import Arrays
+
+log = logging.getLogger("monopod.batcher")
+
+IDLE_SECONDS = 2.0  # after work, before an instance is told to give memory back
+END_SECONDS = 5.0  # that the interpreter's end waits for batches
+_at_work: "weakref.WeakSet[Batcher]" = weakref.WeakSet()  # a thread that runs holds its batcher
+
+
+class Observer(Protocol):
+    """Is told what happens, by any thread."""
+
+    def stage(self, stage: str, seconds: float) -> None: ...
+
+    def batch(self, model: str, rows: int, seconds: float) -> None: ...
+
+
+class Batcher:
+    """Joins calls into batches.
+
+    run(instance, arrays) gives the outputs of a batch, as many rows as came in. It runs on one thread an instance.
+    idle(instance), if given, is called there some time after the last batch.
+    batched: whether rows may be joined and split; if not, each call runs alone and as it is.
+    max_batch_size and queue_limit count rows; max_queue_delay is in seconds.
+    modest: the threads compute on cores, and yield them to others.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[int, Arrays], Arrays],
+        observer: Observer,
+        *,
+        instances: int = 1,
+        batched: bool = True,
+        max_batch_size: int = 8,
+        queue_limit: int = 64,
+        max_queue_delay: float = 0.0,
+        idle: Callable[[int], None] | None = None,
+        modest: bool = False,
+    ):
+        self.name, self._run_model, self._idle, self._observer = name, run, idle, observer
+        self.max_batch_size = max_batch_size if batched else 1
+        self.batched, self.queue_limit, self._delay, self._modest = batched, queue_limit, max_queue_delay, modest
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._queue: deque[Call] = deque()
+        self._waiting = 0  # rows that no batch has taken
+        self._closed = False
+        self._running: list[float | None] = [None] * instances  # since when each instance runs a batch
+        self._threads = [
+            threading.Thread(target=self._loop, args=(i,), name=f"batch-{name}-{i}", daemon=True) for i in range(instances)
+        ]
+        for thread in self._threads:
+            thread.start()
+        _at_work.add(self)
+
+    def submit(self, arrays: Arrays, count: int, life: Lifetime) -> Future[Arrays]:
+        """Queue a call of `count` rows, which must have been checked before. Its future holds the outputs or a ServingError.
+
+        Raises QueueFull when the rows do not fit the queue, NotReady when the model is being closed.
+        """
+        call = Call(arrays, count, key_of(arrays), life, time.monotonic(), Future())
+        dead: list[Call] = []
+        try:
+            with self._lock:
+                if self._closed:
+                    raise NotReady(f"model {self.name} is being unloaded; try again")
+                if self._waiting + count > self.queue_limit:
+                    dead = self._drop_the_dead()
+                if self._waiting + count > self.queue_limit:
+                    raise QueueFull(
+                        f"model {self.name} has {self._waiting} rows waiting of {self.queue_limit}; try again in a second"
+                    )
+                self._queue.append(call)
+                self._waiting += count
+                self._work.notify()
+        finally:
+            bury(dead)
+        return call.future
+
+    def waiting_rows(self) -> int:
+        """Return the rows that wait. In a full queue those that nobody waits for do not count, since they make room."""
+        if self._waiting < self.queue_limit:
+            return self._waiting
+        with self._lock:
+            return sum(call.rows - call.taken for call in self._queue if not call.life.over())
+
+    def oldest_age(self) -> float:
+        """Return how long the oldest waiting call has waited since its last byte, in seconds."""
+        with self._lock:
+            return time.monotonic() - min(c.life.received for c in self._queue) if self._queue else 0.0
+
+    def stuck_seconds(self) -> float:
+        """Return how long the longest batch (or giving back) has been running, in seconds; infinity when a thread has died."""
+        if not self._closed and not all(thread.is_alive() for thread in self._threads):
+            return float("inf")
+        now = time.monotonic()
+        return max((now - since for since in self._running if since is not None), default=0.0)
+
+    def close(self, timeout: float) -> bool:
+        """Refuse new calls, finish the queue, end the threads. Returns whether all ended within the timeout (seconds)."""
+        with self._lock:
+            self._closed = True
+            self._work.notify_all()
+        end = time.monotonic() + timeout
+        for thread in self._threads:
+            if thread is not threading.current_thread():  # a future's callback may close, on a batch thread
+                thread.join(max(0.0, end - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _loop(self, instance: int) -> None:
+        if self._modest:
+            yield_to_others()
+        worked: bool | None = False
+        while worked is not None:
+            worked = self._turn(instance, worked)
+
+    def _turn(self, instance: int, worked: bool) -> bool | None:
+        """Wait for a batch and run it. Returns whether there was one, None when closed."""
+        slices: list[Slice] | None = None
+        try:
+            slices = self._take(IDLE_SECONDS if worked and self._idle else None)
+            if slices is None:
+                return None
+            self._running[instance] = now = time.monotonic()
+            for s in slices:
+                if s.start == 0:
+                    self._observer.stage("queue", now - s.call.queued)
+            if slices:
+                self._run(instance, slices)
+            elif self._idle:
+                self._idle(instance)
+        except BaseException as error:  # the thread outlives whatever a model, an observer or a callback throws
+            log.exception("batch thread of model %s", self.name)
+            fail_all(self.name, slices or [], error)
+        finally:
+            self._running[instance] = None
+        return bool(slices)
+
+    def _take(self, patience: float | None) -> list[Slice] | None:
+        """Wait for work and return the rows of the next batch: none when patience (seconds) ran out, None when closed."""
+        while True:
+            with self._lock:
+                dead = self._drop_the_dead()
+                if dead:
+                    pass
+                elif self._queue:
+                    wait = self._wait_for_more()
+                    if wait <= 0:
+                        return self._next_batch()
+                    self._work.wait(wait)
+                elif self._closed:
+                    return None
+                elif not self._work.wait(patience) and not self._queue:  # a call may come while the time-out ends
+                    return []
+            bury(dead)
+
+    def _wait_for_more(self) -> float:
+        """Return how long to wait for a fuller batch, in seconds."""
+        if not self._delay or self._closed or self._waiting >= self.max_batch_size:
+            return 0.0
+        return self._queue[0].queued + self._delay - time.monotonic()
+
+    def _drop_the_dead(self) -> list[Call]:
+        """Take out and return calls that nobody waits for, or of which a part has failed. The lock is held."""
+        dead = [call for call in self._queue if call.life.over() or call.future.done()]
+        for call in dead:
+            self._queue.remove(call)
+            self._waiting -= call.rows - call.taken
+        return dead
+
+    def _next_batch(self) -> list[Slice]:
+        """Take rows off the queue, oldest first, as far as they can be joined and fit."""
+        slices: list[Slice] = []
+        key, room = self._queue[0].key, self.max_batch_size
+        for call in list(self._queue):
+            if room == 0:
+                break
+            if call.key != key or (slices and not self.batched):
+                continue
+            size = min(room, call.rows - call.taken) if self.batched else call.rows
+            slices.append(Slice(call, call.taken, call.taken + size))
+            call.taken += size
+            self._waiting -= size
+            room = room - size if self.batched else 0
+            if call.taken == call.rows:
+                self._queue.remove(call)
+        if self._queue:
+            self._work.notify()
+        return slices
+
+    def _run(self, instance: int, slices: list[Slice]) -> None:
+        """Run one batch and give each call its part. A failure is the batch's alone."""
+        try:
+            began = time.monotonic()
+            inputs = join([cut(s.call.arrays, s.start, s.stop) if self.batched else s.call.arrays for s in slices])
+            joined = time.monotonic()
+            outputs = self._run_model(instance, inputs)
+            seconds = time.monotonic() - joined
+            counts = [s.stop - s.start for s in slices]
+            parts = split(outputs, counts) if self.batched else [outputs]
+        except BadInput as error:
+            # The model itself refused a value, which only it can judge: each call is judged alone, so that mates live.
+            if len(slices) == 1:
+                fail(slices[0].call, error)
+            else:
+                for one in slices:
+                    if one.call.life.over():
+                        bury([one.call])
+                    else:
+                        self._running[instance] = time.monotonic()
+                        self._run(instance, [one])
+            return
+        except BaseException as error:
+            log.exception("a batch of model %s failed", self.name)
+            fail_all(self.name, slices, error)
+            return
+        self._observer.stage("batch", joined - began)
+        self._observer.stage("infer", seconds)
+        self._observer.batch(self.name, sum(counts), seconds)
+        for s, part in zip(slices, parts, strict=True):
+            self._deliver(s, part)
+
+    def _deliver(self, piece: Slice, part: Arrays) -> None:
+        call = piece.call
+        with self._lock:
+            call.parts[piece.start] = part
+            call.done += piece.stop - piece.start
+            whole = call.done == call.rows
+        if not whole:
+            return
+        try:
+            outputs = join([call.parts[start] for start in sorted(call.parts)])
+        except Exception as error:  # parts of different shapes: the model's doing
+            fail(call, failure(self.name, error))
+            return
+        with contextlib.suppress(InvalidStateError):  # an earlier part may have failed the call
+            call.future.set_result(outputs)
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what is at work as the interpreter ends. A second Ctrl-C waits no longer."""
+    end = time.monotonic() + END_SECONDS
+    try:
+        for batcher in list(_at_work):
+            batcher.close(end - time.monotonic())
+    except KeyboardInterrupt:
+        os._exit(130)

@@ -1,0 +1,252 @@
+"""One model in memory: its tensors, its instances, its queue.
+
+Knows engines, functions and the batcher. Does not know requests or which models a service has.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from serving.base.errors import BadInput, ModelFailed, ServingError, StartError, TooLarge, WrongInputs
+from serving.base.lifetime import Lifetime
+from serving.base.priority import yield_to_others
+from serving.base.process_memory import trim
+from serving.models.batcher import Batcher
+from serving.models.engine import Engine, EngineError
+from serving.models.options import Options
+from serving.models.rows import key_of
+from serving.models.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec
+
+log = logging.getLogger("monopod.model")
+
+MOST_SHAPES = 1024  # shapes remembered as good: a bound on what strangers can make the process remember
+Function = Callable[[Arrays], Arrays]
+
+
+class Observer(Protocol):
+    """Is told what happens, by any thread."""
+
+    def stage(self, stage: str, seconds: float) -> None: ...
+
+    def batch(self, model: str, rows: int, seconds: float) -> None: ...
+
+    def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None: ...
+
+    def model_unloaded(self, model: str) -> None: ...
+
+
+class Model:
+    """A loaded and warm model. Make one with `open_model` or `from_function`.
+
+    costs: rows of a batch -> seconds, as the warm-up measured them; empty where sizes are open that nobody named.
+    """
+
+    def __init__(self, spec: ModelSpec, engines: Sequence[Engine | Function], options: Options, observer: Observer):
+        self.spec, self.options, self._engines, self._observer = spec, options, engines, observer
+        self.costs: dict[int, float] = {}
+        # One row to run when nothing else does; of open sizes that nobody named, the first that a client sends.
+        self._example = example_of(spec, options.warmup_shapes)
+        self._good: set[object] = set()  # shapes that ran; grows only, and a missed entry costs one wrong status
+        self.batcher = Batcher(
+            spec.name,
+            self._run,
+            observer,
+            instances=len(engines),
+            batched=spec.batched,
+            max_batch_size=max(1, options.max_batch_size),
+            queue_limit=options.queue_limit,
+            max_queue_delay=options.max_queue_delay,
+            idle=self._give_back,
+            modest=options.hardware.provider == "cpu",  # a GPU must not wait for the thread that feeds it
+        )
+
+    def submit(self, arrays: Arrays, life: Lifetime) -> Future[Arrays]:
+        """Check the inputs of one call and queue them. The future holds the outputs, or a ServingError.
+
+        Raises BadInput, TooLarge, QueueFull.
+        """
+        count = self.spec.rows(arrays)
+        most = min(self.options.max_rows_per_request, self.options.queue_limit)
+        if count > most:
+            raise TooLarge(f"{count} rows for model {self.spec.name}, at most {most} are taken at once; send them in parts")
+        return self.batcher.submit(arrays, count, life)
+
+    def warm_up(self) -> dict[int, float]:
+        """Run batches of 1, 2, 4 rows up to the largest, give memory back, and return each one's cost in seconds.
+
+        Raises StartError when a batch fails, the largest above all: it does not fit.
+        """
+        costs = self.costs = {}
+        example = self._example
+        if example is None:
+            log.warning("model %s is not warmed: name sizes of its open inputs in warmup_shapes", self.spec.name)
+            return costs
+        for size in batch_sizes(self.options.max_batch_size if self.spec.batched else 1):
+            batch = {name: np.repeat(array, size, axis=0) for name, array in example.items()} if self.spec.batched else example
+            try:
+                costs[size] = min(self._timed(instance, batch, size) for instance in range(len(self._engines)))
+            except Exception as error:  # a service's own function raises what it likes
+                words = str(error) if isinstance(error, ServingError) else repr(error)
+                raise StartError(
+                    f"model {self.spec.name} fails on a warm-up batch of {size} rows: {words}; lower max_batch_size, give it "
+                    "more memory (memory, gpu_memory), or name sizes that it takes in warmup_shapes"
+                ) from error
+        for instance in range(len(self._engines)):
+            self._give_back(instance)
+        return costs
+
+    def close(self, timeout: float) -> bool:
+        """Finish what is queued and forget the sessions. Returns whether that took no longer than the timeout (seconds)."""
+        ended = self.batcher.close(timeout)
+        self._engines = ()
+        self._observer.model_unloaded(self.spec.name)
+        return ended
+
+    def _timed(self, instance: int, batch: Arrays, size: int) -> float:
+        """Return the faster of two runs: the first one pays for memory."""
+        times = []
+        for _ in range(2):
+            began = time.perf_counter()
+            outputs = self._run(instance, batch)
+            times.append(time.perf_counter() - began)
+        for name, array in outputs.items():
+            if self.spec.batched and (not array.shape or array.shape[0] != size):
+                raise ModelFailed(
+                    f"output {name!r} has shape {list(array.shape)} for {size} rows: its first axis does not count rows; "
+                    "set max_batch_size = 0, which says that the model has no batch axis"
+                )
+        return min(times)
+
+    def _run(self, instance: int, arrays: Arrays) -> Arrays:
+        engine = self._engines[instance]
+        if not isinstance(engine, Engine):
+            try:
+                return engine(arrays)
+            except WrongInputs as error:  # of another model, which this function calls
+                raise ModelFailed(f"model {self.spec.name} failed on this batch; the log tells why") from error
+        key = key_of(arrays)
+        try:
+            outputs = engine.run(arrays)
+        except EngineError as error:
+            # A shape that the model leaves open and that never ran is the client's choice, so its failure is too.
+            if self._open() and key not in self._good and not error.memory:
+                raise BadInput(f"model {self.spec.name} does not take this shape: {error}") from error
+            raise
+        if self._example is None:
+            self._example = {name: array[:1].copy() for name, array in arrays.items()} if self.spec.batched else arrays
+        if len(self._good) < MOST_SHAPES:
+            self._good.add(key)
+        return outputs
+
+    def _open(self) -> bool:
+        return any(-1 in (spec.shape[1:] if self.spec.batched else spec.shape) for spec in self.spec.inputs)
+
+    def _give_back(self, instance: int) -> None:
+        """Give the arena's memory back. onnxruntime does it at the end of a run, so the smallest one is run."""
+        engine = self._engines[instance]
+        if isinstance(engine, Engine) and self._example is not None:
+            engine.run(self._example, shrink=True)
+            trim()
+
+
+def open_model(name: str, path: Path, options: Options, observer: Observer) -> Model:
+    """Load an ONNX file, one session an instance, and warm it.
+
+    Raises StartError when the file is missing, is not a model, does not fit, or its provider is not active.
+    """
+    check_file(path)
+    began = time.perf_counter()
+    # onnxruntime's own threads take their priority from the thread that opens the session.
+    with ThreadPoolExecutor(1, initializer=yield_to_others if options.hardware.provider == "cpu" else None) as aside:
+        engines = [aside.submit(Engine, path, options.hardware).result() for _ in range(options.instances)]
+    spec = ModelSpec(name, engines[0].inputs, engines[0].outputs, _batched(path, engines[0], options))
+    return _warm(Model(spec, engines, options, observer), options, observer, began)
+
+
+def check_file(path: Path) -> None:
+    """Raise StartError when a model's file cannot be one."""
+    if path.is_dir():
+        raise StartError(f"{path}: a folder, and a model is one file; name the file in it (model_path in value.py)")
+    if not path.is_file():
+        made = (path.parent / "Makefile").is_file()
+        cure = f"run make model SERVICE={path.parent.parent}" if made else "put the model there"
+        raise StartError(f"{path}: no such file; {cure}, or correct its path (model_path in value.py)")
+    if not path.stat().st_size:
+        raise StartError(f"{path}: the file is empty; put the model there again")
+    if path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs"):
+        raise StartError(f"{path}: a Git LFS pointer, not the model itself; run git lfs pull")
+
+
+def from_function(
+    name: str,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    run: Function,
+    options: Options,
+    observer: Observer,
+) -> Model:
+    """Make a model of a plain function from arrays to arrays, such as a search of an index. One thread an instance calls it."""
+    began = time.perf_counter()
+    spec = ModelSpec(name, inputs, outputs, options.max_batch_size > 0)
+    return _warm(Model(spec, [run] * options.instances, options, observer), options, observer, began)
+
+
+def batch_sizes(largest: int) -> list[int]:
+    """Return 1, 2, 4 and so on up to the largest, which is always the last."""
+    sizes = [1]
+    while sizes[-1] * 2 < largest:
+        sizes.append(sizes[-1] * 2)
+    return sizes + [largest] if largest > 1 else sizes
+
+
+def example_of(spec: ModelSpec, shapes: dict[str, tuple[int, ...]]) -> Arrays | None:
+    """Return one row of zeros (of b"" for BYTES) for every input, or None when an open size is not named."""
+    example: Arrays = {}
+    for tensor in spec.inputs:
+        row = tensor.shape[1:] if spec.batched else tensor.shape
+        row = shapes.get(tensor.name, row)
+        if -1 in row:
+            return None
+        array = np.zeros((1, *row) if spec.batched else row, DATATYPES[tensor.datatype])
+        if tensor.datatype == "BYTES":
+            array[...] = b""
+        example[tensor.name] = array
+    return example
+
+
+def _warm(model: Model, options: Options, observer: Observer, began: float) -> Model:
+    loaded = time.perf_counter()
+    try:
+        costs = model.warm_up()
+    except BaseException:
+        model.close(1.0)
+        raise
+    hardware = options.hardware
+    observer.model_loaded(model.spec.name, hardware.provider, options.instances, hardware.threads, costs)
+    log.info(
+        "model %s: loaded in %.2f s, warmed in %.2f s; ms a batch: %s",
+        model.spec.name,
+        loaded - began,
+        time.perf_counter() - loaded,
+        ", ".join(f"{rows} rows {seconds * 1000:.2f}" for rows, seconds in costs.items()) or "not measured",
+    )
+    return model
+
+
+def _batched(path: Path, engine: Engine, options: Options) -> bool:
+    """Return whether the first axis of every tensor counts rows."""
+    if options.max_batch_size == 0:
+        return False
+    fixed = {spec.name: spec.shape[:1] for spec in engine.inputs if spec.shape[:1] not in ((-1,), (1,))}
+    if fixed or (options.max_batch_size > 1 and any(spec.shape[:1] == (1,) for spec in engine.inputs)):
+        shapes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in engine.inputs)
+        raise StartError(
+            f"{path}: its inputs are {shapes}; the first dimension must be left open (-1) to count rows: export the model so, "
+            "or set max_batch_size = 0 (no batch axis), or 1 where it is 1"
+        )
+    return True

@@ -1,0 +1,43 @@
+"""How a model is run, and how value.py wants it.
+
+Knows numbers and the processor. Does not know models.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from serving.models.engine import Hardware
+from serving.settings import Settings, gpu_memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a model is run. Rows, seconds and bytes as in value.py's settings of the same names.
+
+    warmup_shapes: input -> sizes of one row, for inputs that leave sizes open.
+    """
+
+    hardware: Hardware = Hardware()
+    instances: int = 1
+    max_batch_size: int = 8
+    max_queue_delay: float = 0.0
+    queue_limit: int = 64
+    max_rows_per_request: int = 64
+    warmup_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def options_of(settings: Settings) -> Options:
+    """Return how value.py wants model_path's model to be run; other models have other shares of the GPU."""
+    gpu = bool(settings.gpu_memory or settings.gpu_num)
+    provider = ("cuda" if gpu else "cpu") if settings.provider == "auto" else settings.provider
+    threads = max(1, math.floor(settings.cpu / settings.ins_num_per_gpu)) if provider == "cpu" else 1
+    gpu_bytes = int(gpu_memory.left(settings) * 2**30 / settings.ins_num_per_gpu) if settings.gpu_memory else 0
+    return Options(
+        hardware=Hardware(provider, threads, gpu_bytes, settings.fp16),
+        instances=settings.ins_num_per_gpu,
+        max_batch_size=settings.max_batch_size,
+        max_queue_delay=settings.max_queue_delay_ms / 1000,
+        queue_limit=settings.queue_limit,
+        max_rows_per_request=settings.max_rows_per_request,
+        warmup_shapes=settings.warmup_shapes,
+    )

@@ -1,0 +1,102 @@
+"""What tensors a model takes and gives, and the check of arrays against it.
+
+Knows names, datatypes and shapes in the words of the Open Inference Protocol. Does not know onnxruntime, HTTP or queues.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serving.base.errors import BadInput, WrongInputs
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arrays = dict[str, Array]
+
+# Open Inference Protocol datatype -> numpy dtype. BYTES elements are Python bytes in an object array.
+DATATYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(np.object_),
+}
+_NAMES = {dtype: name for name, dtype in DATATYPES.items()}
+
+
+def datatype_of(array: Array) -> str:
+    """Return the protocol's name of an array's dtype. Raises KeyError for a dtype that the protocol has no name for."""
+    if array.dtype.kind in "OSU":
+        return "BYTES"
+    return _NAMES[array.dtype]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output. shape: every dimension, the batch axis included; -1 where the model leaves it open."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model's inputs and outputs. batched: the first axis of every tensor counts rows, and rows are independent."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    batched: bool
+
+    def rows(self, arrays: Arrays) -> int:
+        """Check the inputs of one call and return its rows (1 for a model without a batch axis).
+
+        Raises WrongInputs for a missing or unknown name, a wrong dtype or rank, and BadInput for a wrong size, no rows, or
+        inputs that disagree on the rows.
+        """
+        known = {spec.name: spec for spec in self.inputs}
+        for name in arrays:
+            if name not in known:
+                raise WrongInputs(f"model {self.name} has no input {name!r}; its inputs are {', '.join(known)}")
+        counts = {}
+        for spec in self.inputs:
+            if spec.name not in arrays:
+                raise WrongInputs(f"input {spec.name!r} of model {self.name} is missing; its inputs are {', '.join(known)}")
+            counts[spec.name] = self._check(spec, arrays[spec.name])
+        if not self.batched:
+            return 1
+        rows = set(counts.values())
+        if len(rows) > 1:
+            raise BadInput(f"inputs of model {self.name} disagree on the rows: {counts}; give each the same first dimension")
+        if rows == {0}:
+            raise BadInput(f"no rows for model {self.name}: the first dimension must be 1 or more")
+        return rows.pop() if rows else 1
+
+    def _check(self, spec: TensorSpec, array: Array) -> int:
+        """Check one input and return its first dimension (1 for a scalar)."""
+        if array.dtype != DATATYPES[spec.datatype]:
+            raise WrongInputs(
+                f"input {spec.name!r} of model {self.name} must be {spec.datatype}, an array of {DATATYPES[spec.datatype]}, "
+                f"not of {array.dtype}"
+            )
+        fits = len(array.shape) == len(spec.shape) and all(
+            want in (-1, have) for want, have in zip(spec.shape, array.shape, strict=True)
+        )
+        if not fits:
+            wrong = BadInput if len(array.shape) == len(spec.shape) else WrongInputs
+            raise wrong(
+                f"input {spec.name!r} of model {self.name} must have shape {list(spec.shape)} (-1 is any size), "
+                f"not {list(array.shape)}"
+            )
+        if 0 in array.shape[1:]:
+            raise BadInput(f"input {spec.name!r} of model {self.name} is empty: its shape is {list(array.shape)}")
+        return array.shape[0] if array.shape else 1

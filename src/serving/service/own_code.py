@@ -1,0 +1,77 @@
+"""The service's own code: src/server.py, imported, and blamed for what it raises.
+
+Knows where it lies. Does not know what it does.
+"""
+
+import contextlib
+import importlib.util
+import inspect
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from serving.base.errors import StartError
+from serving.service.service import Service
+
+log = logging.getLogger("monopod.start")
+
+ABOVE = "; the traceback is above"
+PLATFORM = Path(__file__).parents[1]  # lies in the root's src/ too
+
+
+def service_class(folder: Path) -> type[Service]:
+    """Return the subclass of Service in src/server.py, or Service itself where there is no such file. Raises StartError."""
+    path = folder / "src" / "server.py"
+    if not path.is_file():
+        return Service
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location("server", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["server"] = module
+    with blaming(path):
+        spec.loader.exec_module(module)
+    found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Service) and c.__module__ == "server"]
+    if len(found) != 1:
+        raise StartError(f"{path}: holds {len(found)} subclasses of Service, must hold one")
+    return found[0]
+
+
+@contextlib.contextmanager
+def blaming(path: Path, what: str = "") -> Iterator[None]:
+    """Make what the service's own code raises a StartError; sys.exit too, which would end the start without a word."""
+    try:
+        yield
+    except StartError:
+        raise
+    except ModuleNotFoundError as error:
+        raise StartError(
+            f"{path}: {what}it imports {error.name}, which is not installed; name its package in src/requirements.txt, and "
+            "install it: `make model SERVICE=...`"
+        ) from error
+    except (Exception, SystemExit) as error:
+        log.exception("src/server.py fails")
+        raise StartError(f"{path}: {what}{in_words(error, path.parent)}{ABOVE}") from error
+
+
+def in_words(error: BaseException, folder: Path) -> str:
+    """Return what some code raised, with the line of a folder's own code from which it came."""
+    where = line_of(error, folder)
+    return f"{type(error).__name__}: {error}" + (f" ({where})" if where else "")
+
+
+def line_of(error: BaseException, folder: Path) -> str:
+    """Return the line of a folder's own code from which an error came, or "" where it came from none."""
+    files = ((Path(at.filename), at.lineno) for at in reversed(traceback.extract_tb(error.__traceback__)))
+    own = ((file, line) for file, line in files if file.is_relative_to(folder) and not file.is_relative_to(PLATFORM))
+    return next((f"{file.name}, line {line}" for file, line in own), "")
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """Return the line in which a function's definition begins."""
+    code = inspect.unwrap(function).__code__
+    return f"{Path(code.co_filename).name}, line {code.co_firstlineno}"

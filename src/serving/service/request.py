@@ -1,0 +1,170 @@
+"""One request as a service's own code reads it: its pictures, fields and deadline.
+
+Knows pictures and plain values. Does not know HTTP, models or threads' numbers.
+"""
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from serving.base.errors import BadInput
+from serving.base.lifetime import Lifetime
+from serving.base.working_memory import WorkingMemory
+from serving.inputs import pictures
+from serving.inputs.payload import IDS, KINDS, Payload, converted
+from serving.models.tensors import Arrays
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+T = TypeVar("T")
+
+
+@dataclass
+class Request:
+    """One request as a service sees it.
+
+    data: the JSON value under "data". fields: what else the client sent, by name; values of a form are texts.
+    query: the part of the URL after "?". ids: postid, uid and seqid, of the body or else of the URL (a file's
+    bytes hold none), which the platform echoes by itself.
+    image_files: every picture as it came. image_bytes and video_bytes: the one file as it came, or None.
+    id: what logs and the answer's X-Request-Id say.
+    """
+
+    id: str
+    life: Lifetime
+    payload: Payload
+    query: Mapping[str, str] = field(default_factory=dict)
+    max_image_pixels: int = 50_000_000
+    decoders: threading.Semaphore | None = None  # as many pictures as there are cores are decoded at once
+    memory: WorkingMemory | None = None
+
+    @property
+    def data(self) -> Any:
+        return self.payload.data
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        return self.payload.fields
+
+    @property
+    def ids(self) -> Mapping[str, Any]:
+        return {name: self.query[name] for name in IDS if name in self.query} | self.payload.ids
+
+    @property
+    def image_files(self) -> tuple[bytes, ...]:
+        first = self.payload.image
+        return () if first is None else (first, *self.payload.further_images)
+
+    @property
+    def image_bytes(self) -> bytes | None:
+        files = self.image_files
+        if len(files) > 1:
+            raise BadInput(f"the request holds {len(files)} pictures; send one")
+        return files[0] if files else None
+
+    @property
+    def video_bytes(self) -> bytes | None:
+        return self.payload.video
+
+    def value(self, name: str, kind: type[T], default: T | None = None, least: float = -math.inf, most: float = math.inf) -> T:
+        """Return a field, or a parameter of the URL, as a str, int, float, bool or list; texts are read as what is asked for.
+
+        least and most: of a number. Raises BadInput where it is something else, and where it is missing and has no default.
+        """
+        given = self.payload.fields.get(name, self.query.get(name))
+        if given is None:
+            if default is None:
+                raise BadInput(f"the request has no {name}; send {KINDS[kind]}")
+            return default
+        found = converted(name, given, kind)
+        if isinstance(found, int | float) and not least <= found <= most:
+            allowed = f"from {least:g} to {most:g}" if most < math.inf else f"{least:g} or more"
+            raise BadInput(f"{name} is {found}; it must be {allowed}")
+        return found
+
+    def values(self, name: str, kind: type[T]) -> list[T]:
+        """Return a field that is an array, each of its items as `value` would. Raises BadInput, as `value` does."""
+        return [converted(f"{name}[{at}]", item, kind) for at, item in enumerate(self.value(name, list))]
+
+    def wait(self, *outputs: Future[Arrays]) -> list[Arrays]:
+        """Return what models gave that work side by side: `request.wait(a.submit(rows, request), b.submit(rows, request))`.
+
+        Raises DeadlinePassed, and what a model raised.
+        """
+        try:
+            return [each.result(self.life.left()) for each in outputs]
+        except FutureTimeout:
+            raise self.life.too_late() from None
+
+    def image(self, at_least: tuple[int, int] | None = None) -> "Image":
+        """Return the picture: RGB, upright, whole.
+
+        at_least: (width, height) that suffice; a large JPEG is then decoded smaller, which is faster.
+        Raises BadInput when there is none or it is broken, TooLarge over max_image_pixels, MemoryFull where the pictures of
+        other requests leave no room for it.
+        """
+        file = self._one_image()
+        with self._decoding():
+            return pictures.decode(file, self.max_image_pixels, at_least, self.memory)
+
+    def images(self, count: int, at_least: tuple[int, int] | None = None) -> "list[Image]":
+        """Return so many pictures, each as `image` would. Raises BadInput for fewer or more, and what `image` does."""
+        files = self._files(count)
+        with self._decoding():
+            return [pictures.decode(file, self.max_image_pixels, at_least, self.memory) for file in files]
+
+    def apart(self, count: int) -> "list[Request]":
+        """Return a request a picture, each with all the rest of this one. Raises BadInput for fewer or more than count."""
+        payloads = (replace(self.payload, image=file, further_images=()) for file in self._files(count))
+        return [replace(self, payload=payload) for payload in payloads]
+
+    def image_size(self) -> tuple[int, int]:
+        """Return the upright picture's width and height in pixels as it was sent, however small `image` returns it."""
+        return pictures.size(self._one_image(), self.max_image_pixels)
+
+    @contextlib.contextmanager
+    def _decoding(self) -> Iterator[None]:
+        """Wait until a core is free for decoding. Raises DeadlinePassed."""
+        if self.decoders is not None and not self.decoders.acquire(timeout=self.life.left()):
+            raise self.life.too_late()
+        try:
+            yield
+        finally:
+            if self.decoders is not None:
+                self.decoders.release()
+
+    def _files(self, count: int) -> tuple[bytes, ...]:
+        files = self.image_files
+        if len(files) == count:
+            return files
+        raise BadInput(
+            f"pictures in the request: {len(files)}, it takes {count}; each with -F image=@file, or an array images in JSON"
+        )
+
+    def _one_image(self) -> bytes:
+        file = self.image_bytes
+        if file is None:
+            raise BadInput("no picture in the request; send one as the field image (-F image=@file), as raw bytes, or in JSON")
+        return file
+
+
+def make_request(
+    *,
+    image: bytes | None = None,
+    images: Sequence[bytes] = (),
+    video: bytes | None = None,
+    data: Any = None,
+    fields: Mapping[str, Any] | None = None,
+    seconds: float = 3600.0,
+) -> Request:
+    """Return a request that no client sent, good for so many seconds: for scripts, and for calls from setup or a reload."""
+    first, *further = (*images,) if image is None and images else (image,)
+    payload = Payload(first, video, data, dict(fields or {}), {}, tuple(filter(None, further)))
+    return Request("offline", Lifetime(time.monotonic(), seconds), payload)

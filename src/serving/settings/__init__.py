@@ -1,0 +1,27 @@
+"""What value.py may say. Standard library only, since the pod and the deploy job both read it."""
+
+from serving.settings import gpu_memory
+from serving.settings.declarations import SESSION_GIB, About, Settings, about
+from serving.settings.kinds import size_in_bytes
+from serving.settings.nearest import Nearest
+from serving.settings.partial import all_judged, judged
+from serving.settings.reader import SettingsError, ValueFile, load, read
+from serving.settings.text_files import UnreadableError, text_of
+
+__all__ = [
+    "SESSION_GIB",
+    "About",
+    "Nearest",
+    "SettingsError",
+    "Settings",
+    "UnreadableError",
+    "ValueFile",
+    "about",
+    "all_judged",
+    "gpu_memory",
+    "judged",
+    "load",
+    "read",
+    "size_in_bytes",
+    "text_of",
+]

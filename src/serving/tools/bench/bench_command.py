@@ -1,0 +1,80 @@
+"""`monopod bench`, from the command line to an exit status.
+
+Knows the command's arguments and the order of its steps. Does not know HTTP or arithmetic.
+"""
+
+import asyncio
+import json
+import resource
+import sys
+from argparse import Namespace
+from contextlib import AbstractAsyncContextManager
+
+from serving.settings import SettingsError, load
+from serving.tools.bench import bench_report, http_client
+from serving.tools.bench.figures import figures
+from serving.tools.bench.loops import Load, Seen, Send, Tell, run
+from serving.tools.bench.request_bodies import BenchError, Body, bodies
+from serving.tools.progress import progress
+
+PORT = 8080
+
+
+def bench_command(arguments: Namespace) -> int:
+    """Return 0 where at least one answer was 2xx, 130 where Ctrl-C ended the run (what was measured is printed), else 1."""
+    try:
+        given, headers = _given(arguments), dict(map(_header, arguments.header))
+        url = _own_url(arguments) if arguments.url is None else arguments.url
+        http_client.reach(url)
+        sent = given or ([http_client.example(url)] if arguments.url is None else [])
+    except (BenchError, SettingsError) as error:
+        return _fail(str(error), arguments.json)
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}", arguments.json)
+    rate = arguments.rate or 0.0
+    asked = Load(0 if rate else arguments.concurrency, rate, arguments.seconds, arguments.warm_up)
+    _allow_many_files()
+    with progress(asked.warm_up + asked.seconds, "bench", " s") as tell:
+        seen = asyncio.run(_measure(http_client.client(url, sent, headers, arguments.timeout, arguments.vary), asked, tell))
+    found, request = figures(seen), f"{'POST' if sent else 'GET'} {http_client.without_password(url)}"
+    print((bench_report.as_json if arguments.json else bench_report.as_text)(found, asked, request), end="")
+    return 130 if seen.stopped else 0 if found.good else 1
+
+
+async def _measure(sender: AbstractAsyncContextManager[Send], asked: Load, tell: Tell) -> Seen:
+    async with sender as send:
+        return await run(send, asked, tell)
+
+
+def _given(arguments: Namespace) -> list[Body]:
+    """Return the bodies. Nothing at all is a GET of --url, or without one the service's own example."""
+    found = bodies(arguments.file, arguments.data, arguments.form)
+    if arguments.vary and all(len(body.pieces) == 1 for body in found):
+        raise BenchError("--vary: makes each picture a new file, but no picture is sent; leave it out")
+    return found
+
+
+def _own_url(arguments: Namespace) -> str:
+    settings = load(arguments.service / "value.py", None).settings
+    return f"http://localhost:{PORT}/api/{settings.username}/{settings.service_name}"
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not name.strip() or not colon or not line.isprintable():
+        raise BenchError(f"--header {line!r}: write 'Name: value'")
+    return name.strip(), value.strip()
+
+
+def _allow_many_files() -> None:
+    """Lift the soft limit, often 1024, to the hard one: each request on its way holds a connection."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _fail(mistake: str, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"mistakes": mistake.splitlines()}, indent=2))
+    else:
+        print(mistake, file=sys.stderr)
+    return 1

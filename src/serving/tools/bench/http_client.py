@@ -1,0 +1,149 @@
+"""Requests over HTTP. Only this module imports aiohttp.
+
+Knows connections, and why no answer came. Does not know when a request is due.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import socket
+import urllib.request
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from serving.tools.bench.loops import Answer, Send
+from serving.tools.bench.request_bodies import BenchError, Body
+
+REACH_SECONDS = 5.0
+OWN = "answer"  # the operation of a service's own route in its OpenAPI document
+LONGEST_TEXT = 300  # characters of what a server says that are shown
+MOST_KEPT = 2**16  # bytes of an answer
+LARGE = 2**20  # bytes; what is larger aiohttp wants as a file, and sends in pieces
+REASONS: list[tuple[type[BaseException], str]] = [
+    (TimeoutError, "timeout"),
+    (aiohttp.ClientConnectorCertificateError, "certificate not trusted"),
+    (aiohttp.ClientSSLError, "no TLS there"),
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionResetError, "connection reset"),
+    (BrokenPipeError, "connection reset"),
+    (aiohttp.ServerDisconnectedError, "closed without an answer"),
+    (aiohttp.ClientPayloadError, "answer cut off"),
+    (aiohttp.ClientResponseError, "malformed answer"),
+]
+
+
+def reach(url: str) -> None:
+    """Open one connection to a URL's host. Raises BenchError, in words, where that is not possible."""
+    host, port = _place(url)
+    try:
+        socket.create_connection((host, port), REACH_SECONDS).close()
+    except OSError as error:
+        words = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
+        cure = "start the service with `make serve`, or name where it runs with --url"
+        shown = f"[{host}]" if ":" in host else host
+        raise BenchError(f"{urlsplit(url).scheme}://{shown}:{port} cannot be reached ({words}); {cure}") from None
+
+
+def example(url: str) -> Body:
+    """Return the JSON body that a service gives as the example of its own route, in /openapi.json. Raises BenchError."""
+    cure = "add --file PICTURE, --data '{...}' or --form NAME=@FILE; GET needs a --url"
+    try:
+        with urllib.request.urlopen(f"{url}/openapi.json", timeout=REACH_SECONDS) as answer:
+            items = json.load(answer)["paths"].values()
+        (content,) = [
+            post["requestBody"]["content"] for item in items if (post := item.get("post", {})).get("operationId") == OWN
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BenchError(f"nothing to send, and {url}/openapi.json tells no example ({error}); {cure}") from None
+    if "example" not in content["application/json"]:
+        raise BenchError(f"nothing to send: the service gives no example of JSON; {cure}")
+    return Body((json.dumps(content["application/json"]["example"]).encode(),), "application/json")
+
+
+def without_password(url: str) -> str:
+    """Return a URL without the name and password that it may hold, to be shown."""
+    return re.sub(r"^(\w+://)[^/?#]*@", r"\1", url)
+
+
+def _place(url: str) -> tuple[str, int]:
+    """Return a URL's host and port. Raises BenchError."""
+    with contextlib.suppress(ValueError):  # a port that is no number, half an IPv6 address
+        parts = urlsplit(url)
+        port = {"http": 80, "https": 443}.get(parts.scheme, 0) if parts.port is None else parts.port
+        if parts.scheme in ("http", "https") and parts.hostname and port:
+            return parts.hostname, port
+    raise BenchError(f"--url {without_password(url)!r} is no URL of a service; write it as http://localhost:8080/api/like/demo")
+
+
+@contextlib.asynccontextmanager
+async def client(
+    url: str, bodies: Sequence[Body], headers: Mapping[str, str], timeout: float, vary: bool = False
+) -> AsyncIterator[Send]:
+    """Yield what sends one request: POST of the bodies in turn or, where there is none, GET. timeout: seconds for one answer.
+
+    vary: send each picture as a file that no cache knows. Connections are kept, and opened as needed: how many there are is
+    the loop's to say.
+    """
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "monopod-bench", "Accept-Encoding": "identity", **headers},
+        timeout=aiohttp.ClientTimeout(total=timeout),
+    )
+    session._retry_connection = False  # else a GET that failed is sent again, and the failure is not seen
+    own = os.urandom(8).hex()  # of this run
+
+    def request(number: int) -> Any:
+        if not bodies:
+            return session.get(url, allow_redirects=False)
+        body = bodies[number % len(bodies)]
+        content = body.varied(f"{own}{number:08x}".encode()) if vary else body.content
+        data = content if len(content) < LARGE else io.BytesIO(content)
+        head = {} if "content-type" in session.headers else {"Content-Type": body.content_type}
+        return session.post(url, data=data, headers=head, allow_redirects=False)
+
+    async def send(number: int) -> Answer:
+        try:
+            async with request(number) as response:
+                content = await _beginning(response)
+                good = 200 <= response.status < 300
+                return Answer(str(response.status), "" if good else text_of(content))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Answer(_reason(error))
+
+    async with session:
+        yield send
+
+
+def text_of(content: bytes) -> str:
+    """Return what a server says in words: the `error` of our JSON, or else the body as text."""
+    text = content.decode(errors="replace")
+    with contextlib.suppress(ValueError):
+        told = json.loads(text)
+        if isinstance(told, dict):
+            text = str(told.get("error") or told.get("msg") or text)
+    text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Read an answer to its end, and return as much of it as may be shown: answers may be large, or never end."""
+    kept = b""
+    async for piece in response.content.iter_any():
+        kept += piece[: MOST_KEPT - len(kept)]
+    return kept
+
+
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, OSError) and cause.errno:
+        cause = OSError(cause.errno, cause.strerror)  # aiohttp's own kinds hide which one it is
+    for kind, words in REASONS:
+        if isinstance(cause, kind) or isinstance(error, kind):
+            return words
+    return str(getattr(cause, "strerror", "") or type(error).__name__).lower()

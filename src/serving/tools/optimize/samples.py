@@ -1,0 +1,172 @@
+"""Samples: files sent through a service's own code as a client's requests, and the rows that one of its models is given then.
+
+Knows requests and rows. Does not know what is done with rows.
+
+Concurrency. The model's own thread calls the recorder. The thread that sends samples takes what was heard between two
+requests; what a request left behind unfinished counts with the next one, which is as good.
+"""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from serving.base.errors import BadInput, ServingError
+from serving.base.lifetime import Lifetime
+from serving.inputs.payload import decode
+from serving.models.engine import Engine
+from serving.models.entries import Named
+from serving.models.model import from_function
+from serving.models.tensors import Arrays
+from serving.service.own_code import in_words
+from serving.service.request import Request
+from serving.service.service import Service, routes_of
+from serving.tools.bench.request_bodies import content_type
+
+MOST_FILES = 256
+MOST_ROWS = 128
+MOST_BYTES = 500_000_000
+SECONDS = 3600.0  # that one sample may take
+TAKEN = ("image/", "video/", "application/json")
+
+T = TypeVar("T")
+Tell = Callable[[float], None]
+
+
+class OptimizeError(Exception):
+    """The command cannot be carried out. The text says why and what to do."""
+
+
+@dataclasses.dataclass
+class Samples:
+    """What a model was given. rows: one row each, as all of its inputs. refused: files and the service's words to them."""
+
+    files: int
+    rows: list[Arrays] = dataclasses.field(default_factory=list)
+    bytes: int = 0
+    sent: int = 0
+    refused: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+
+class Recorder:
+    """Runs an engine as a model's function, and keeps rows it was given: up to twice `most`, evenly over all of them."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._most = 0
+        self._heard: list[Arrays] = []
+        self._count, self._step = 0, 1
+
+    def __call__(self, arrays: Arrays) -> Arrays:
+        with self._lock:
+            if self._most and self._count % self._step == 0:
+                self._heard.append({name: array.copy() for name, array in arrays.items()})
+                if len(self._heard) == 2 * self._most:
+                    self._heard, self._step = self._heard[::2], 2 * self._step
+            self._count += 1
+        return self._engine.run(arrays)
+
+    def listen(self, most: int) -> None:
+        """Forget what was heard, and keep about so many rows from now on."""
+        with self._lock:
+            self._most, self._heard, self._count, self._step = most, [], 0, 1
+
+    def heard(self, most: int) -> list[Arrays]:
+        """Return so many of the rows that were heard, evenly over all of them."""
+        with self._lock:
+            return evenly(self._heard, most)
+
+
+def find(folder: Path) -> list[Path]:
+    """Return the files in a folder that a client could send, at most MOST_FILES of them. Raises OptimizeError for none."""
+    if not folder.is_dir():
+        raise OptimizeError(f"{folder}: no such folder; --samples names one that holds files such as clients send")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and content_type(path).startswith(TAKEN))
+    if not files:
+        raise OptimizeError(
+            f"{folder}: no samples in it; put pictures (jpg, png, webp), videos or JSON bodies there, such as clients send"
+        )
+    return evenly(files, MOST_FILES)
+
+
+def record(service: Service, named: Named, files: Sequence[Path], route: str, tell: Tell) -> Samples:
+    """Send each file to the service and return the rows that the named model was given. Raises OptimizeError, StartError."""
+    function, query = _route(service, route)
+    assert named.file is not None
+    # One row a batch: a batch of the model is then a row of the samples.
+    options = dataclasses.replace(
+        named.options, instances=1, max_queue_delay=0.0, max_batch_size=min(1, named.options.max_batch_size)
+    )
+    engine = Engine(named.file, options.hardware)
+    recorder = Recorder(engine)
+    service.models.replace(
+        named.name, lambda: from_function(named.name, engine.inputs, engine.outputs, recorder, options, service.metrics)
+    )
+    service.models[named.name].spec(Lifetime(time.monotonic(), SECONDS))  # opened and warm before anything is recorded
+    samples = Samples(len(files))
+    for at, file in enumerate(files, 1):
+        share = at * MOST_ROWS // len(files) - len(samples.rows)  # what the files before it left over too
+        if share == 0 or samples.bytes >= MOST_BYTES:
+            continue
+        recorder.listen(share)
+        samples.sent += 1
+        try:
+            function(_request(service, file, query))
+        except ServingError as error:
+            samples.refused.append((file.name, str(error)))
+        except (Exception, SystemExit) as error:
+            samples.refused.append((file.name, in_words(error, service.folder / "src")))
+        for row in recorder.heard(share):
+            samples.rows.append(row)
+            samples.bytes += sum(array.nbytes for array in row.values())
+        tell(at)
+    if not samples.rows:
+        raise OptimizeError(_nothing(samples, named.name))
+    return samples
+
+
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """Return at most so many of some items, evenly over all of them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[at * len(items) // most] for at in range(most)]
+
+
+def _nothing(samples: Samples, model: str) -> str:
+    if not samples.refused:
+        return f"{samples.sent} samples were answered, and none of them made the service call the model {model!r}"
+    file, words = samples.refused[0]
+    return (
+        f"no sample reached the model {model!r}: the service refused {len(samples.refused)} of {samples.sent}, "
+        f"the first ({file}): {words}"
+    )
+
+
+def _route(service: Service, route: str) -> tuple[Callable[[Request], Any], dict[str, str]]:
+    """Return what answers a route, and the query that every request is given. Raises OptimizeError."""
+    parts = urlsplit(route)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if parts.path in ("", "/"):
+        return service.handle, query
+    own = {each.path: function for each, function in routes_of(service)}
+    if parts.path not in own:
+        raise OptimizeError(
+            f"--route {route}: the service has no such route; its own are {', '.join(sorted(own)) or 'none'}, "
+            "and without --route its handle or preprocess is used"
+        )
+    return own[parts.path], query
+
+
+class _NoFetcher:
+    def fetch(self, url: str, deadline: float) -> bytes:
+        raise BadInput(f"{url[:100]} is not fetched here; put the file itself into the JSON, in base64")
+
+
+def _request(service: Service, file: Path, query: dict[str, str]) -> Request:
+    life = Lifetime(time.monotonic(), SECONDS)
+    payload = decode(content_type(file), file.read_bytes(), _NoFetcher(), life)
+    return Request("sample", life, payload, query, service.settings.max_image_pixels)

@@ -1,0 +1,106 @@
+"""The copies of a model that are tried, and which one of each kind is kept.
+
+Knows the order of trying. Does not know words, services or where files end up.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from serving.base.errors import BadInput, StartError
+from serving.models.engine import Engine, EngineError, Hardware
+from serving.models.tensors import Arrays
+from serving.tools.optimize import convert
+from serving.tools.optimize.compare import Difference, differences, latencies, outputs_of
+from serving.tools.optimize.samples import OptimizeError
+
+ORIGINAL = "original"
+AUTO = ("minmax", "percentile")  # entropy is slow, and was never the best where it was tried; it can be asked for
+KEPT = (1, 2)  # layers before each output that stay FP32 where INT8 alone differs too much: they often err most
+WORTH = 0.9  # of the difference: FP32 layers that save less, and not enough, are not worth their size
+Progress = Callable[[float, str], AbstractContextManager[Callable[[float], None]]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One copy of a model, or the original. how: of an INT8 copy, its calibration and the layers that stay FP32.
+
+    ms: the median of one row. differences: by output.
+    """
+
+    kind: str
+    file: Path
+    calibration: str = ""
+    kept: int = 0
+    bytes: int = 0
+    ms: float = 0.0
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+
+    @property
+    def output(self) -> str:
+        """The output that differs most on average."""
+        return max(self.differences, key=lambda name: self.differences[name].mean)
+
+    @property
+    def difference(self) -> Difference:
+        return self.differences[self.output]
+
+
+class Workshop:
+    """Makes and measures copies of one model in a folder of its own. hardware: where they run."""
+
+    def __init__(self, file: Path, work: Path, rows: Sequence[Arrays], hardware: Hardware, progress: Progress):
+        self._file, self._work, self._rows, self._hardware, self._progress = file, work, rows, hardware, progress
+        self._ready = convert.prepare(file, work)
+        self._original = self._outputs(file, ORIGINAL)
+
+    def fp16(self) -> Variant:
+        out = self._work / "fp16.onnx"
+        convert.to_fp16(self._ready, out)
+        return self._compared(Variant("fp16", out))
+
+    def int8(self, calibration: str, tolerance: float) -> Variant:
+        """Return the copy that differs least among those with the fewest FP32 layers that stay within the tolerance.
+
+        calibration: of convert.METHODS, or "auto". Where none stays within it, the one that differs least.
+        """
+        best = self._best(calibration, 0)
+        for kept in KEPT:
+            if best.difference.mean <= tolerance or not convert.may_keep(self._ready, kept):
+                break
+            tried = self._best(calibration, kept)
+            if tried.difference.mean <= tolerance or tried.difference.mean < WORTH * best.difference.mean:
+                best = tried
+        return best
+
+    def timed(self, copies: Sequence[Variant]) -> list[Variant]:
+        """Return the original and the copies, each with its milliseconds."""
+        every = [Variant(ORIGINAL, self._file), *copies]
+        engines = {variant.kind: Engine(variant.file, self._hardware) for variant in every}
+        with self._progress(1, "measuring") as tell:
+            ms = latencies(engines, self._rows, tell)
+        return [replace(variant, ms=ms[variant.kind], bytes=variant.file.stat().st_size) for variant in every]
+
+    def _best(self, calibration: str, kept: int) -> Variant:
+        tried = [self._tried(method, kept) for method in (AUTO if calibration == "auto" else (calibration,))]
+        return min(tried, key=lambda variant: variant.difference.mean)
+
+    def _tried(self, method: str, kept: int) -> Variant:
+        out = self._work / f"int8-{method}-{kept}.onnx"
+        with self._progress(len(self._rows), f"calibrating ({method})") as tell:
+            convert.to_int8(self._ready, out, self._rows, method, kept, self._work / f"{method}.json", tell)
+        return self._compared(Variant("int8", out, method, kept))
+
+    def _compared(self, variant: Variant) -> Variant:
+        try:
+            outputs = self._outputs(variant.file, f"comparing {variant.kind}")
+        except (StartError, EngineError, BadInput) as error:
+            words = str(error).removeprefix(f"{variant.file}: ").replace(str(variant.file), "the file")
+            raise OptimizeError(f"{variant.kind}: the converted model does not run: {words}") from error
+        return replace(variant, differences=differences(self._original, outputs))
+
+    def _outputs(self, file: Path, what: str) -> list[Arrays]:
+        engine = Engine(file, self._hardware)
+        with self._progress(len(self._rows), what) as tell:
+            return outputs_of(engine, self._rows, tell)

@@ -1,0 +1,38 @@
+"""The answer to a request that failed, whether a route writes it or the I/O thread.
+
+Knows the body of an error and the name of a request. Does not know HTTP libraries.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from serving.base import jsons
+from serving.base.errors import KINDS, BadInput, ServiceFailed, ServingError
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+BY_STATUS = {kind.status: kind for kind in KINDS if kind.__base__ in (ServingError, Exception)}  # no kind of another kind
+
+
+def request_id(given: str) -> str:
+    """Return the client's own name of a request, or a new one where it is none."""
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def body(error: ServingError, name: str, more: Mapping[str, Any]) -> bytes:
+    """Return an error as every protocol's clients read it: the text under "error" for one, under "msg" for the other.
+
+    name: the request's. more: what else stands beside them.
+    """
+    return jsons.dumps({"error": str(error), "msg": str(error), "reason": error.reason, "request_id": name, **more})
+
+
+def refusal_body(error: ServingError, given_id: str) -> bytes:
+    """Return the body of an error for a request that no route saw."""
+    return body(error, request_id(given_id), {})
+
+
+def kind_of(status: int) -> type[ServingError]:
+    """Return the kind of error that has an HTTP status, or else the nearest one: the client's fault below 500."""
+    return BY_STATUS.get(status, BadInput if status < 500 else ServiceFailed)

@@ -1,0 +1,129 @@
+"""The bytes that are held of requests, against one bound for the process, and which request has to go when it is reached.
+
+Knows bytes, and who came first. Does not know HTTP, sockets, or where the bytes lie.
+
+Every byte that is kept counts from when it was read, whatever its request: heads, bodies in memory, bodies in /tmp. A request's
+share is unfinished until its last byte came, then whole; it counts until it is released.
+
+Over the bound, unfinished shares are ended until the rest fits, each time the oldest of those that hold the average of the
+unfinished ones or more. There is always one of these. A newcomer's picture is below that average while slow senders fill the
+bound. A newcomer's large body is younger than theirs. To drive either out, an attacker must fill the whole bound anew before it
+was sent. Whole requests were accepted and are answered. Where they alone fill the bound, no further body is begun.
+
+Concurrency. Shares begin, grow and become whole on the thread that reads; `make_room` is called there too, while that thread
+holds no other lock. `release` is called by any thread. `_lock` guards the two sums and the order of the shares. It is held for
+a few instructions, and by `make_room` for one walk over the unfinished shares, each of which frees at least their average.
+`end` is called without it.
+"""
+
+import threading
+from collections.abc import Callable
+
+from serving.base.errors import BodiesFull, QueueFull
+
+MOST_BYTES = 256 * 2**20
+LEAST_BODIES = 4  # of the largest that is taken; /tmp has room for as many beside its other files
+
+
+def bound(memory: int, max_body: int) -> int:
+    """Return how many bytes may be held: a quarter of a pod's memory, MOST_BYTES at most, but LEAST_BODIES in any case."""
+    return max(min(MOST_BYTES, memory // 4), LEAST_BODIES * max_body)
+
+
+class Bodies:
+    """The bytes that are held of all requests. limit: the bound."""
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._unfinished: dict[Share, None] = {}  # the oldest first
+        self._growing = self._whole = 0  # bytes
+
+    @property
+    def held(self) -> int:
+        """How many bytes are held now."""
+        return self._growing + self._whole
+
+    def begin(self, end: Callable[[BodiesFull], None]) -> "Share":
+        """Return the share of a request whose first byte came. end: refuses that request; called by `make_room`."""
+        return Share(self, end)
+
+    def refusal(self, length: int) -> QueueFull | None:
+        """Return why a body of so many bytes is not begun, or None. Whole requests stay, so that nobody could go for it."""
+        if not length or self._whole + length <= self.limit:
+            return None
+        held = f"requests that wait for their answers hold {self._whole} bytes, and all may hold {self.limit}"
+        return QueueFull(f"{held}; try again in a second, or raise memory or replicas")
+
+    def make_room(self) -> None:
+        """End shares until the rest fits."""
+        while self.held > self.limit:
+            share = self._next()
+            if share is None:  # all are whole: `refusal` holds back further ones
+                return
+            end, error = share.end, self._full()
+            share.release()
+            end(error)
+
+    def _next(self) -> "Share | None":
+        with self._lock:
+            count = len(self._unfinished)
+            return next((share for share in self._unfinished if share.bytes * count >= self._growing), None)
+
+    def _full(self) -> BodiesFull:
+        held = f"{self.held} bytes of requests are held, {self.limit} at most"
+        return BodiesFull(f"{held}: what has been coming for longest is refused; try again in a second, and send faster")
+
+    def _add(self, share: "Share", count: int) -> None:
+        with self._lock:
+            if not share.released and not share.whole:
+                self._unfinished[share] = None
+                share.bytes += count
+                self._growing += count
+
+    def _finish(self, share: "Share") -> None:
+        with self._lock:
+            if not share.released and not share.whole:
+                share.whole = True
+                self._unfinished.pop(share, None)
+                self._growing -= share.bytes
+                self._whole += share.bytes
+
+    def _release(self, share: "Share") -> None:
+        with self._lock:
+            if share.released:
+                return
+            share.released = True
+            self._unfinished.pop(share, None)
+            if share.whole:
+                self._whole -= share.bytes
+            else:
+                self._growing -= share.bytes
+
+
+class Share:
+    """The bytes that are held of one request."""
+
+    __slots__ = ("_bodies", "bytes", "end", "released", "whole")
+
+    def __init__(self, bodies: Bodies, end: Callable[[BodiesFull], None]):
+        self._bodies, self.end = bodies, end
+        self.bytes = 0
+        self.whole = self.released = False
+
+    def add(self, count: int) -> None:
+        """Count bytes that were read and are kept. Then the caller asks for `make_room`."""
+        self._bodies._add(self, count)
+
+    def finish(self) -> None:
+        """Say that the last byte came: from now on the request is not ended here."""
+        self._bodies._finish(self)
+
+    def release(self) -> None:
+        """Say that nothing is held any more. More than once is as good as once."""
+        self._bodies._release(self)
+        self.end = _nobody  # or the two would hold one another until the garbage collector comes by
+
+
+def _nobody(error: BodiesFull) -> None:
+    """Nobody is left to be ended."""

@@ -1,0 +1,268 @@
+"""The OpenAPI document of a service: each route, what it takes and every answer it may give.
+
+Knows the routes' shapes, the models' tensors and the settings' limits. Does not know Flask, and does not serve anything.
+
+What the schemas call wrong the server refuses with a 4xx; they leave open what JSON Schema cannot say (that as many numbers
+come as the shape promises, that bytes are a picture).
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from serving.base import errors
+from serving.models.tensors import ModelSpec
+from serving.settings.declarations import Settings
+from serving.web import openapi_bodies, openapi_tensors
+from serving.web.openapi_bodies import Ask, OwnRoute
+
+Json = dict[str, Any]
+
+SAY = {
+    400: "The request is malformed or its content is wrong; the text says what to change.",
+    404: "No such route, model or version.",
+    405: "The route exists, but not for this method.",
+    408: "The body came too slowly.",
+    413: "The body, its rows or its picture are over a limit of the service.",
+    415: "The body's content type is not one of those listed.",
+    429: "The queue is full; try again after Retry-After seconds.",
+    431: "The request's head is too large.",
+    500: "The model or the service's own code failed; the request_id is in its log.",
+    503: "The service is still loading, or is about to stop.",
+    504: "The answer was not ready by the deadline.",
+}
+ON_READ = (400, 404, 405, 408, 413, 431, 500, 503)
+ON_WORK = tuple(SAY)
+
+HEADERS: Json = {
+    "RequestId": (
+        "X-Request-Id",
+        "Names the request in answers and logs; one is made up if it is missing.",
+        {"type": "string"},
+    ),
+    "Timeout": (
+        "X-Request-Timeout-Ms",
+        "Milliseconds from the request's first byte to its answer; never longer than the service's own limit. "
+        "What is no number above 0 is ignored.",
+        {"type": "string"},
+    ),
+    "Trace": (
+        "traceparent",
+        "W3C trace context: its trace id goes into the log. A malformed one is ignored.",
+        {"type": "string"},
+    ),
+}
+CONVERTER = re.compile(r"<(?:(\w+)(?:\([^>]*\))?:)?(\w+)>")
+CONVERTED: dict[str, Json] = {"int": {"type": "integer", "minimum": 0}, "float": {"type": "number", "minimum": 0}}
+
+
+def document(
+    settings: Settings, models: Sequence[ModelSpec], routes: Sequence[OwnRoute], *, prefix: str, ask: Ask, version: str
+) -> Json:
+    """Return the OpenAPI 3.1 document as it is served at `prefix` ("" or "/api/..."), where every path of it answers."""
+    # A gateway may show "/api/demo" as "/grey/demo" or "/api/like/demo", and only the last segment is sure to stay. So the
+    # server is the folder above the document's own, relative to the document, and each path begins with the service's name.
+    # That also gives the service's own route, which is the prefix without a slash, a path that OpenAPI can write.
+    mount = f"/{settings.service_name}" if prefix else ""
+    own = [mount] if prefix else [f"/api/{settings.username}/{settings.service_name}", f"/api/{settings.service_name}"]
+    main = next((model for model in models if model.name == settings.service_name), None)
+    paths: Json = {path: _own(settings, main, ask, again=path != own[0]) for path in own}
+    ours, extra = _about() | _protocol(settings, models), _extra(routes)  # /health may be the service's own
+    paths |= {mount + path: ours.get(path, {}) | item for path, item in (ours | extra).items()}
+    if not prefix:
+        paths["/api/ping"] = {
+            "get": _operation("service", "ping", "Whether the pod may be sent requests.", _json(_object(ping=_STRING)))
+        }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": settings.service_name, "version": version, "description": _limits(settings)},
+        "servers": [{"url": ".." if prefix else "/"}],
+        "paths": paths,
+        "components": _components(),
+    }
+
+
+def _limits(settings: Settings) -> str:
+    service, user = settings.service_name, settings.username
+    return (
+        f"Every route answers at the root, under /api/{service} and under /api/{user}/{service}. "
+        f"A body may hold {settings.max_body}, a request {settings.max_rows_per_request} rows, "
+        f"a picture {settings.max_image_pixels} pixels; {settings.queue_limit} rows may wait, and "
+        f"an answer takes at most {settings.timeout_second:g} seconds."
+    )
+
+
+_STRING: Json = {"type": "string"}
+
+
+def _object(*, required: Iterable[str] | None = None, **properties: Json) -> Json:
+    """Return the schema of an object that may hold more; every property is required unless said otherwise."""
+    return {"type": "object", "properties": properties, "required": sorted(properties if required is None else required)}
+
+
+def _json(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}
+
+
+def _operation(
+    tag: str, name: str, summary: str, content: Json, *, body: Json | None = None, parameters: Sequence[Json] = ()
+) -> Json:
+    """Return one operation; with a body it is work, which takes the headers of a deadline and may be refused for load."""
+    statuses = ON_READ if body is None else ON_WORK
+    headers = ["RequestId", "Trace"] if body is None else list(HEADERS)
+    return {
+        "tags": [tag],
+        "operationId": name,
+        "summary": summary,
+        "parameters": [*parameters, *({"$ref": f"#/components/parameters/{header}"} for header in headers)],
+        **({} if body is None else {"requestBody": {"required": True, "content": body}}),
+        "responses": {
+            "200": {"description": "The answer.", "content": content},
+            **{str(status): {"$ref": f"#/components/responses/{_reasons(status)[0]}"} for status in statuses},
+        },
+    }
+
+
+def _reasons(status: int) -> list[str]:
+    """Return the reasons of a status, as errors.py has them; the first names its response here."""
+    return [kind.reason for kind in errors.KINDS if kind.status == status]
+
+
+def _components() -> Json:
+    error = _object(error=_STRING, msg=_STRING, reason=_STRING, request_id=_STRING)
+    wait: Json = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}}
+    methods: Json = {"Allow": {"description": "The methods that the route has.", "schema": _STRING}}
+    headers = {405: methods, 429: wait, 503: wait}
+    return {
+        "schemas": {"Error": error},
+        "parameters": {
+            key: {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
+            for key, (name, text, schema) in HEADERS.items()
+        },
+        "responses": {
+            _reasons(status)[0]: {
+                "description": f"{text} Reasons: {', '.join(_reasons(status))}.",
+                "content": _json({"$ref": "#/components/schemas/Error"}),
+                **({"headers": headers[status]} if status in headers else {}),
+            }
+            for status, text in SAY.items()
+        },
+    }
+
+
+def _own(settings: Settings, model: ModelSpec | None, ask: Ask, *, again: bool) -> Json:
+    """Return the service's own route. again: it stands in the document a second time."""
+    body = openapi_bodies.of_service(settings, model, ask)
+    answer = _object(required=["results", "msg"], results={}, msg=_STRING, **openapi_bodies.ids(openapi_bodies.ID))
+    end = "_in_pod" if again else ""
+    ask_it = f"Ask {settings.service_name}."
+    post = _operation("service", f"answer{end}", ask_it, _json(answer), body=body, parameters=openapi_bodies.ids_in_url())
+    page = _operation("service", f"page_folder{end}", "Leads to the page, which is a folder below.", {})
+    page["responses"]["307"] = {"description": "The page's place."}
+    del page["responses"]["200"]
+    return {"post": post, "get": page}
+
+
+def _about() -> Json:
+    """Return the page, this document and the live status."""
+    count: Json = {"type": "integer", "minimum": 0}
+    queue = _object(rows=count, oldest_seconds={"type": "number", "minimum": 0}, limit=count)
+    counts: Json = {"type": "object", "additionalProperties": count}
+    status = _object(
+        service=_STRING,
+        username=_STRING,
+        ready={"type": "boolean"},
+        state=_STRING,
+        queue=queue,
+        in_progress=count,
+        requests=counts,
+        models={"type": "array"},
+    )
+    amount: Json = {"type": "number", "minimum": 0}
+    health = _object(
+        ready={"type": "boolean"},
+        state=_STRING,
+        memory_bytes=count,
+        memory_limit_bytes=count,
+        cpu_cores=amount,
+        cpu_cores_asked=amount,
+        queue_rows=count,
+        queue_limit=count,
+        oldest_seconds=amount,
+    )
+    return {
+        "/health": {"get": _operation("service", "health", "State, memory, cores and queue; 503 unless ready.", _json(health))},
+        "/": {"get": _operation("service", "page", "A page to try the service on.", {"text/html": {"schema": _STRING}})},
+        "/openapi.json": {"get": _operation("service", "openapi", "This document.", _json({"type": "object"}))},
+        "/status": {"get": _operation("service", "status", "The queue and the counts of answers, live.", _json(status))},
+    }
+
+
+def _protocol(settings: Settings, models: Sequence[ModelSpec]) -> Json:
+    """Return the Open Inference Protocol's routes; those of a model only for the models there are."""
+    flag: Json = {"type": "boolean"}
+    said: Json = {"name": _STRING, "version": _STRING, "digest": _STRING, "extensions": {"type": "array", "items": _STRING}}
+    server = _object(required=("name", "version", "extensions"), **said)
+    found: Json = {
+        "/v2": {"get": _operation("v2", "server", "The server's metadata.", _json(server))},
+        "/v2/health/live": {"get": _operation("v2", "live", "Whether the process lives.", _json(_object(live=flag)))},
+        "/v2/health/ready": {
+            "get": _operation("v2", "ready", "Whether the service takes requests.", _json(_object(ready=flag)))
+        },
+    }
+    for number, model in enumerate(models):
+        found |= _of_model(settings, model, number)
+    return found
+
+
+def _of_model(settings: Settings, model: ModelSpec, number: int) -> Json:
+    """Return one model's routes, with and without a version. number keeps the operations' names apart."""
+    name = quote(model.name, safe="")
+    version: Json = {"name": "version", "in": "path", "required": True, "schema": {"enum": ["1"]}}
+    found = _v2(settings, model, f"/v2/models/{name}", f"_{number}", [])
+    found |= _v2(settings, model, f"/v2/models/{name}/versions/{{version}}", f"_{number}_version", [version])
+    request, answer = openapi_tensors.predict(model, settings)
+    states = _object(
+        name=_STRING,
+        ready={"type": "boolean"},
+        model_version_status={"type": "array", "items": _object(version=_STRING, state=_STRING)},
+    )
+    about = f"The versions of {model.name} and their states."
+    found[f"/v1/models/{name}"] = {"get": _operation("v1", f"v1_status_{number}", about, _json(states))}
+    found[f"/v1/models/{name}:predict"] = {
+        "post": _operation("v1", f"predict_{number}", f"Run {model.name} on rows.", answer, body=request)
+    }
+    return found
+
+
+def _v2(settings: Settings, model: ModelSpec, path: str, end: str, parameters: list[Json]) -> Json:
+    """Return the Open Inference Protocol's routes of one model under one path. end: of the operations' names."""
+    metadata, ready = _json(openapi_tensors.metadata(model)), _json(_object(name=_STRING, ready={"type": "boolean"}))
+    request, answer = openapi_tensors.infer(model, settings)
+    about = _operation("v2", f"metadata{end}", f"The tensors of {model.name}.", metadata, parameters=parameters)
+    loaded = _operation("v2", f"model_ready{end}", f"Whether {model.name} is loaded.", ready, parameters=parameters)
+    headers = [*parameters, openapi_tensors.HEADER_LENGTH]
+    infer = _operation("v2", f"infer{end}", f"Run {model.name}.", answer, body=request, parameters=headers)
+    return {path: {"get": about}, f"{path}/ready": {"get": loaded}, f"{path}/infer": {"post": infer}}
+
+
+def _extra(routes: Sequence[OwnRoute]) -> Json:
+    """Return the routes of the service's own code, of which only path, methods and summary are known."""
+    found: Json = {}
+    for number, route in enumerate(routes):
+        path = CONVERTER.sub(r"{\2}", route.path)
+        parameters = [
+            {"name": name, "in": "path", "required": True, "schema": CONVERTED.get(kind, _STRING)}
+            for kind, name in CONVERTER.findall(route.path)
+        ]
+        for method in sorted({method.lower() for method in route.methods} - {"head", "options"}):
+            body = openapi_bodies.of_route(route) if method in ("post", "put", "patch") else None
+            name = f"own_{number}_{method}"
+            operation = _operation("own", name, route.summary, {"*/*": {}}, body=body, parameters=parameters)
+            operation["responses"]["default"] = {"description": "Whatever else the service's own code answers."}
+            if body is not None:
+                operation["requestBody"]["required"] = False
+                operation["x-pictures"] = route.pictures  # what the page offers
+            found.setdefault(path, {})[method] = operation
+    return found

@@ -1,0 +1,211 @@
+"""The JSON schemas of a model's calls, made from its tensors.
+
+Knows the bodies of the Open Inference Protocol's infer and metadata, and of V1's predict. Does not know routes or HTTP.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from serving.models.tensors import DATATYPES, ModelSpec, TensorSpec
+from serving.settings.declarations import Settings
+
+Json = dict[str, Any]
+
+MOST_EXAMPLE_ELEMENTS = 1024
+STRING: Json = {"type": "string"}
+B64: Json = {"type": "object", "properties": {"b64": STRING}, "required": ["b64"], "maxProperties": 1}
+MAYBE_OBJECT = ["object", "null"]  # null is as good as missing
+TEXT: Json = {"anyOf": [STRING, B64]}
+BINARY: Json = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+HEADER_LENGTH: Json = {
+    "name": "Inference-Header-Content-Length",
+    "in": "header",
+    "required": False,
+    "description": "With binary tensors: how many bytes of the body are its JSON; the tensors follow, in order.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+
+
+def infer(model: ModelSpec, settings: Settings) -> tuple[Json, Json]:
+    """Return the contents of infer's request and of its answer, each by content type."""
+    request = dict(BINARY)
+    # JSON has no half precision, so a model that takes it is called with binary tensors alone.
+    if all(spec.datatype != "FP16" for spec in model.inputs):
+        request["application/json"] = {"schema": _request(model, settings)} | _example(model, settings)
+    output = {
+        "type": "object",
+        "properties": _about(model.outputs, {"type": "array", "items": {"type": "integer"}})
+        | {"data": {"type": "array"}, "parameters": {"type": "object"}},
+        "required": ["name", "datatype", "shape"],
+    }
+    answer = {
+        "type": "object",
+        "properties": {
+            "model_name": {"const": model.name},
+            "model_version": STRING,
+            "id": STRING,
+            "outputs": {"type": "array", "items": output},
+        },
+        "required": ["model_name", "outputs"],
+    }
+    return request, {"application/json": {"schema": answer}} | BINARY
+
+
+def predict(model: ModelSpec, settings: Settings) -> tuple[Json, Json]:
+    """Return the contents of V1 predict's request and of its answer: rows, or whole tensors by name."""
+    most = {"maxItems": settings.max_rows_per_request} if model.batched else {}
+    rows = {"type": "array", "minItems": 1, "items": _named(model, 1)} | most
+    request: Json = {
+        "type": "object",
+        "properties": {"instances": rows, "inputs": _named(model, 0)},
+        "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
+    }
+    answer: Json = {
+        "type": "object",
+        "properties": {"predictions": {"type": "array"}, "outputs": {}},
+        "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
+    }
+    zeros = data_example(model, settings)
+    example = {} if zeros is None else {"example": {"inputs": zeros}}
+    return {"application/json": {"schema": request} | example}, {"application/json": {"schema": answer}}
+
+
+def _named(model: ModelSpec, less: int) -> Json:
+    """Return the schema of a value for each input, by name; a lone input may go without. less: axes that are left out."""
+    values = {
+        spec.name: _nested(_scalar(spec) if spec.datatype != "BYTES" else TEXT, len(spec.shape) - less) for spec in model.inputs
+    }
+    table: Json = {"type": "object", "properties": values, "required": list(values)}
+    return {"anyOf": [table, *values.values()]} if len(values) == 1 else table
+
+
+def metadata(model: ModelSpec) -> Json:
+    """Return the schema of a model's metadata."""
+    tensors = {}
+    for side, specs in (("inputs", model.inputs), ("outputs", model.outputs)):
+        about = _about(specs, {"type": "array", "items": {"type": "integer", "minimum": -1}})
+        tensors[side] = {"type": "array", "items": {"type": "object", "properties": about, "required": list(about)}}
+    versions: Json = {"type": "array", "items": STRING}
+    return {
+        "type": "object",
+        "properties": {"name": {"const": model.name}, "versions": versions, "platform": STRING} | tensors,
+        "required": ["name", "platform", "inputs", "outputs"],
+    }
+
+
+def _about(specs: Sequence[TensorSpec], shape: Json) -> Json:
+    """Return the properties that name one of several tensors."""
+    names = {"enum": [spec.name for spec in specs]} if specs else STRING
+    return {"name": names, "datatype": {"enum": sorted({spec.datatype for spec in specs}) or sorted(DATATYPES)}, "shape": shape}
+
+
+def _request(model: ModelSpec, settings: Settings) -> Json:
+    """Return the schema of a JSON infer request: each input once, and the outputs that are wanted."""
+    each = [_input(model, spec, settings) for spec in model.inputs]
+    inputs: Json = {"type": "array", "minItems": len(each), "maxItems": len(each)}
+    if each:
+        inputs["items"] = each[0] if len(each) == 1 else {"oneOf": each}
+    output = {
+        "type": "object",
+        "properties": {
+            "name": {"enum": [spec.name for spec in model.outputs]},
+            "parameters": {"type": MAYBE_OBJECT, "properties": {"binary_data": {"type": ["boolean", "null"]}}},
+        },
+        "required": ["name"],
+    }
+    parameters: Json = {"type": MAYBE_OBJECT, "properties": {"binary_data_output": {"type": ["boolean", "null"]}}}
+    outputs: Json = {"type": ["array", "null"], "items": output}
+    return {
+        "type": "object",
+        "properties": {"id": {"type": ["string", "null"]}, "parameters": parameters, "inputs": inputs, "outputs": outputs},
+        "required": ["inputs"],
+    }
+
+
+def _input(model: ModelSpec, spec: TensorSpec, settings: Settings) -> Json:
+    """Return the schema of one input tensor; its data may be flat or nested as its shape is."""
+    sizes = [_size(size, axis, model.batched, settings.max_rows_per_request) for axis, size in enumerate(spec.shape)]
+    shape: Json = {"type": "array", "minItems": len(sizes), "maxItems": len(sizes)} | ({"prefixItems": sizes} if sizes else {})
+    flat, nested = (_nested(_scalar(spec), depth) for depth in (1, max(1, len(sizes))))
+    data = flat if flat == nested else {"anyOf": [flat, nested]}
+    return {
+        "type": "object",
+        "properties": {
+            "name": {"const": spec.name},
+            "datatype": {"const": spec.datatype},
+            "shape": shape,
+            "parameters": {"type": MAYBE_OBJECT},
+            "data": data,
+        },
+        "required": ["name", "datatype", "shape", "data"],
+    }
+
+
+def _size(size: int, axis: int, batched: bool, most_rows: int) -> Json:
+    if size >= 0:
+        return {"const": size}
+    if axis == 0:
+        return {"type": "integer", "minimum": 1, "maximum": most_rows} if batched else {"type": "integer", "minimum": 0}
+    return {"type": "integer", "minimum": 1}
+
+
+def _scalar(spec: TensorSpec) -> Json:
+    """Return the schema of one element."""
+    dtype = DATATYPES[spec.datatype]
+    if spec.datatype == "BYTES":
+        return STRING
+    if spec.datatype == "BOOL":
+        return {"type": "boolean"}
+    if dtype.kind == "f":
+        return {"type": "number", "minimum": float(np.finfo(dtype).min), "maximum": float(np.finfo(dtype).max)}
+    return {"type": "integer", "minimum": int(np.iinfo(dtype).min), "maximum": int(np.iinfo(dtype).max)}
+
+
+def _nested(schema: Json, depth: int) -> Json:
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+def data_example(model: ModelSpec, settings: Settings) -> Any:
+    """Return one row of zeros as the service's own route takes it under "data"; None where a size is open, or it is long."""
+    rows = _zeros(model, settings)
+    return next(iter(rows.values())) if rows and len(rows) == 1 else rows
+
+
+def _example(model: ModelSpec, settings: Settings) -> Json:
+    """Return an example of infer's request, where there can be one."""
+    rows = _zeros(model, settings)
+    if rows is None:
+        return {}
+    inputs = [
+        {
+            "name": spec.name,
+            "datatype": spec.datatype,
+            "shape": _row(model, spec, settings),
+            "data": np.atleast_1d(zeros).tolist(),
+        }
+        for spec, zeros in zip(model.inputs, rows.values(), strict=True)
+    ]
+    halves = any(spec.datatype == "FP16" for spec in model.outputs)
+    return {"example": {"inputs": inputs} | ({"parameters": {"binary_data_output": True}} if halves else {})}
+
+
+def _zeros(model: ModelSpec, settings: Settings) -> dict[str, Any] | None:
+    shapes = {spec.name: _row(model, spec, settings) for spec in model.inputs}
+    if any(-1 in shape for shape in shapes.values()) or sum(map(prod, shapes.values())) > MOST_EXAMPLE_ELEMENTS:
+        return None
+    zeros = {"BYTES": "", "BOOL": False}
+    return {spec.name: np.full(shapes[spec.name], zeros.get(spec.datatype, 0)).tolist() for spec in model.inputs}
+
+
+def _row(model: ModelSpec, spec: TensorSpec, settings: Settings) -> list[int]:
+    """Return the shape of an input's single row; -1 stays where no setting says the size."""
+    rest = spec.shape[1:] if model.batched else spec.shape
+    known = settings.warmup_shapes.get(spec.name, ())
+    if len(known) == len(rest):
+        rest = known
+    return [1, *rest] if model.batched else list(rest)

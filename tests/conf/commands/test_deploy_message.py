@@ -1,0 +1,109 @@
+"""The one message of a command that has ended: what it says to people and to programs."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from conf.commands.deploy_message import Work, facts, text
+from conf.rollout.report import CLOSED, STOPPED, Outcome
+from tests.conf.commands.test_release_hours import LATER, NOWHERE
+from tests.conf.hooks import hooked
+from tests.conf.rollout.asked import until
+from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.images import NOT_ASKED
+
+DEPLOY = Work("deploy", "cats", "prod", "ann", "4f7cb14")
+DONE = Outcome("hk", "prod", "deployed", "4f7cb14", runs={"4f7cb14": 2})
+UNDONE = Outcome("eu", "prod", "undone", words="no node takes it", events=["FailedScheduling"], log="token=hidden", status=24)
+STOPPED_IN = Outcome("eu", "prod", "stopped", words="by Ctrl-C or SIGTERM", status=STOPPED)
+
+
+def test_a_message_says_who_did_what_and_what_came_of_each_region_in_a_line() -> None:
+    assert text(DEPLOY, [DONE]).splitlines() == [
+        "deploy of cats 4f7cb14 (prod) by ann: done",
+        "hk, prod: deployed 4f7cb14; now version 4f7cb14 in 2 pods",
+    ]
+    assert text(Work("rollback", "cats", "prod", "ann"), [DONE]).startswith("rollback of cats (prod) by ann: done\n")
+
+
+@pytest.mark.parametrize(("last", "end"), [(UNDONE, "failed"), (STOPPED_IN, "stopped")])
+def test_a_message_of_a_failure_says_so_first_and_names_every_region(last: Outcome, end: str) -> None:
+    head, *rest = text(DEPLOY, [DONE, last]).splitlines()
+    assert head == f"deploy of cats 4f7cb14 (prod) by ann: {end}"
+    assert [line.partition(",")[0] for line in rest] == ["hk", "eu"]
+
+
+def test_an_override_is_told_with_its_reason_and_the_regions_that_it_opened() -> None:
+    work = Work("deploy", "cats", "prod", "ann", "4f7cb14", "orders fail", ("hk", "eu"))
+    assert text(work, [DONE]).splitlines()[-1] == "let through outside the release windows of hk, eu: orders fail"
+    assert facts(work, [DONE])["override"] == "orders fail"
+    unneeded = Work("deploy", "cats", "prod", "ann", "4f7cb14", "orders fail")
+    assert "orders fail" not in text(unneeded, [DONE]) + json.dumps(facts(unneeded, [DONE]))
+
+
+def test_log_lines_and_events_of_pods_stay_where_the_command_was_run() -> None:
+    told = text(DEPLOY, [UNDONE]) + json.dumps(facts(DEPLOY, [UNDONE]))
+    assert "hidden" not in told
+    assert "FailedScheduling" not in told
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome", "event"),
+    [
+        ("deploy", DONE, "deployed"),
+        ("rollback", DONE, "rolled back"),
+        ("deploy", UNDONE, "failed"),
+        ("rollback", STOPPED_IN, "failed"),
+    ],
+)
+def test_a_program_is_told_the_same(what: str, outcome: Outcome, event: str) -> None:
+    found = facts(Work(what, "cats", "prod", "ann", "4f7cb14"), [outcome])
+    assert (found["event"], found["command"], found["service"], found["by"]) == (event, what, "cats", "ann")
+    assert [(each["region"], each["state"], each["status"]) for each in found["outcomes"]] == [
+        (outcome.region, outcome.state, outcome.status)
+    ]
+
+
+def test_a_command_that_began_nothing_sends_nothing_and_neither_does_a_stop(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "service", "like", {"hk": "hk"})
+    desk.opens(hk=LATER)
+    with hooked() as hook:
+        told = {**NOWHERE, "MONOPOD_WEBHOOK": hook.url}
+        desk.run("deploy", tag=NOT_ASKED, status=CLOSED, more=told)
+        desk.run("deploy", "--region", "mars", tag=NOT_ASKED, status=1, more=told)
+        desk.set(cpu="much")
+        desk.run("deploy", tag=NOT_ASKED, status=1, more=told)
+        desk.run("rollback", status=1, more=told)
+        desk.set()
+        desk.run("stop", "--yes", status=11, more=told)
+    assert hook.heard == []
+
+
+def test_a_failure_is_told_even_where_no_cluster_answered(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "service", "like", {"hk": "hk", "eu": "eu"})
+    with hooked() as hook:
+        for command, tag in (("deploy", NOT_ASKED), ("rollback", "")):
+            desk.run(command, tag=tag, status=11, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
+    assert [each["text"].splitlines()[0] for each in hook.heard] == [
+        "deploy of digits 1 (prod) by ann: failed",
+        "rollback of digits (prod) by ann: failed",
+    ]
+    assert [each["state"] for each in hook.heard[0]["outcomes"]] == ["failed", "not begun"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_message_is_sent_gives_up_the_message_alone(tmp_path: Path, number: int) -> None:
+    desk = Desk(tmp_path / "service", "like", {"hk": "hk"})
+    with hooked() as hook:
+        hook.slow = True
+        job = desk.start("deploy", tag=NOT_ASKED, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
+        until(lambda: bool(hook.heard))
+        begin = time.monotonic()
+        job.process.send_signal(number)
+        text = job.ends(11)
+    assert time.monotonic() - begin < 3
+    assert text.startswith("hk, prod: failed: context 'hk' cannot be used")
+    assert "Traceback" not in text

@@ -1,0 +1,99 @@
+"""Release windows as a deploy meets them. No cluster is there to be asked: what is refused is refused before."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from conf.base.release_windows import DAYS
+from conf.clusters.region import Region
+from conf.clusters.regions_file import load
+from conf.commands.release_hours import closed_now, held_back
+from conf.rollout.report import CLOSED
+from conf.rollout.targets import Spot
+from serving.settings import Settings
+from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.images import NOT_ASKED
+
+FRIDAY, SATURDAY = datetime(2026, 1, 2, 12, tzinfo=UTC), datetime(2026, 1, 3, 12, tzinfo=UTC)
+OFFICE, ALWAYS = "mon-fri 09:00-18:00", "mon-sun 00:00-24:00"
+NOWHERE = {"KUBECONFIG": "/nowhere/config"}
+IN_TWO_DAYS = datetime.now(UTC) + timedelta(days=2)
+LATER = f"{DAYS[IN_TWO_DAYS.weekday()]} 00:00-24:00"  # closed today and tomorrow
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path / "service", "like", {"hk": "hk", "eu": "eu", "na": "na"})
+
+
+def spots(desk: Desk, track: str = "prod", **windows: str) -> list[Spot]:
+    desk.opens(**windows)
+    regions: dict[str, Region] = load(desk.regions).regions
+    return [Spot(each, track, Settings(service_name="digits", username="like"), True) for each in regions.values()]
+
+
+def test_a_region_is_closed_by_its_own_windows_at_the_moment_that_is_given(desk: Desk) -> None:
+    found = spots(desk, eu=OFFICE, na=ALWAYS)
+    assert closed_now(found, FRIDAY) == {}
+    assert list(closed_now(found, SATURDAY)) == ["eu"]
+    assert "wait until mon 2026-01-05 09:00, or say --override" in closed_now(found, SATURDAY)["eu"]
+
+
+@pytest.mark.parametrize("track", ["grey", "ab"])
+def test_windows_do_not_bind_the_tracks_beside_prod(desk: Desk, track: str) -> None:
+    assert closed_now(spots(desk, track, hk=OFFICE, eu=OFFICE, na=OFFICE), SATURDAY) == {}
+
+
+def test_one_closed_region_holds_all_chosen_ones_back_and_each_says_why(desk: Desk) -> None:
+    found = spots(desk, eu=OFFICE)
+    outcomes = held_back(found, closed_now(found, SATURDAY))
+    assert [(each.region, each.state, each.status) for each in outcomes] == [
+        ("hk", "not begun", CLOSED), ("eu", "not begun", CLOSED), ("na", "not begun", CLOSED),
+    ]  # fmt: skip
+    assert outcomes[1].words.startswith("outside its release windows: it is sat 2026-01-03 12:00 there")
+    assert outcomes[0].words == outcomes[2].words
+    assert outcomes[0].words.startswith("eu is outside its release windows, so no region is begun; --region names one alone")
+
+
+def test_a_deploy_into_a_closed_region_is_refused_with_a_status_of_its_own(desk: Desk) -> None:
+    desk.opens(eu=LATER)
+    done = desk.run("deploy", tag=NOT_ASKED, status=31, more=NOWHERE)
+    assert done.out == ""
+    lines = done.err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["hk, prod", "eu, prod", "na, prod"]
+    assert f"deploys are allowed {LATER} (UTC); wait until {LATER[:3]} {IN_TWO_DAYS:%Y-%m-%d} 00:00, or say" in lines[1]
+    found = json.loads(desk.run("deploy", "--json", tag=NOT_ASKED, status=31, more=NOWHERE).out)
+    assert [(each["state"], each["status"], each["runs"]) for each in found] == [("not begun", 31, None)] * 3
+
+
+@pytest.mark.parametrize(
+    "words", [["--region", "hk"], ["--track", "ab"], ["--override", "the orders of today fail"]], ids=lambda words: words[0]
+)
+def test_what_windows_do_not_bind_goes_on_to_the_cluster(desk: Desk, words: list[str]) -> None:
+    desk.opens(eu=LATER)
+    assert "context 'hk' cannot be used" in desk.run("deploy", *words, tag=NOT_ASKED, status=11, more=NOWHERE).err
+
+
+@pytest.mark.parametrize("command", [["rollback"], ["stop", "--yes"]], ids=lambda words: words[0])
+def test_what_takes_a_release_away_is_bound_by_no_window(desk: Desk, command: list[str]) -> None:
+    desk.opens(hk=LATER, eu=LATER, na=LATER)
+    assert "context 'hk' cannot be used" in desk.run(*command, status=11, more=NOWHERE).err
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "\x1b[2J", "why " * 100])
+def test_a_reason_that_says_nothing_or_too_much_is_refused(desk: Desk, reason: str) -> None:
+    done = desk.run("deploy", "--override", reason, tag=NOT_ASKED, status=2, more=NOWHERE)
+    assert "is no reason: say why in a sentence, of 300 characters at most" in done.err
+
+
+def test_an_override_that_nothing_needs_is_told(desk: Desk) -> None:
+    done = desk.run("deploy", "--override", "to be sure", tag=NOT_ASKED, status=11, more=NOWHERE)
+    assert "no region is outside its release windows: --override was not needed and is not recorded" in done.err
+
+
+def test_mistakes_of_value_py_come_before_windows(desk: Desk) -> None:
+    desk.opens(hk=LATER)
+    desk.set(cpu="much")
+    assert "value.py:" in desk.run("deploy", tag=NOT_ASKED, status=1, more=NOWHERE).err

@@ -1,0 +1,50 @@
+"""What `status` says of a release when nobody is at work on it: nothing is good while pods are missing."""
+
+import pytest
+
+from conf.commands.status_command import lacking, state
+from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release
+
+
+def ended(*states: str, note: str = "") -> History:
+    found = History()
+    for number, each in enumerate(states, 1):
+        begun = found.begin(Release(number, f"v{number}", "registry/cats", "2026-01-01T00:00:00Z", "ann", note=note), [])
+        found = begun.ended(each, ()) if each != BEGUN else begun
+    return found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ready", "serves", "words"),
+    [
+        (0, 0, True, "nothing serves: its Deployment is not there, or wants no pod"),
+        (0, 0, False, ""),
+        (1, 0, True, "nothing serves: no pod of 1 is ready"),
+        (1, 0, False, "nothing serves: no pod of 1 is ready"),
+        (3, 1, True, "only 1 of 3 is ready"),
+        (3, 3, True, ""),
+        (3, 4, True, ""),
+    ],
+)
+def test_pods_that_are_missing_are_a_trouble_in_words(wanted: int, ready: int, serves: bool, words: str) -> None:
+    assert lacking(wanted, ready, serves).partition(";")[0] == words
+
+
+@pytest.mark.parametrize(
+    ("found", "ready", "short", "words"),
+    [
+        (ended(GOOD), 1, False, "good"),
+        (ended(GOOD), 0, True, "nothing serves"),
+        (ended(GOOD), 1, True, "not all are ready"),
+        (ended(GOOD, GOOD, note="rolled back from 3 to 2"), 0, True, "nothing serves, rolled back from 3 to 2"),
+        (ended(GOOD, UNDONE), 0, True, "v2 was undone"),
+        (ended(GOOD, BEGUN), 0, True, "the change to v2 was broken off"),
+        (ended(UNDONE), 0, False, "v1 failed and was taken away"),
+    ],
+)
+def test_a_release_is_good_only_while_its_pods_are_there(found: History, ready: int, short: bool, words: str) -> None:
+    assert state(found, "", ready, short) == words
+
+
+def test_whoever_is_at_work_is_named() -> None:
+    assert state(ended(GOOD, BEGUN), "ann", 1, False) == "being changed to v2 by ann"

@@ -1,0 +1,45 @@
+"""Whether a quota has room for a service's pods and one more in a roll-out: what others use counts, what is ours does not."""
+
+from typing import Any
+
+import pytest
+
+from conf.doctor.quotas import short, taken
+
+GPU = "aliyun.com/gpu-mem"
+POD = taken([{"requests": {"cpu": "500m", "memory": "1Gi", GPU: "4"}, "limits": {"memory": "1Gi", GPU: "4"}}])
+
+
+def quota(hard: dict[str, str], used: dict[str, str]) -> dict[str, Any]:
+    return {"metadata": {"name": "team"}, "status": {"hard": hard, "used": used}}
+
+
+def times(pods: int) -> dict[str, float]:
+    return {name: amount * pods for name, amount in POD.items()}
+
+
+def test_a_pod_takes_what_its_containers_ask_for_together() -> None:
+    two = taken([{"requests": {"cpu": "250m", "memory": "1e3"}}, {"requests": {"cpu": "1"}, "limits": {"memory": "2k"}}, {}])
+    assert two == {"pods": 1, "count/pods": 1, "requests.cpu": 1.25, "requests.memory": 1000, "limits.memory": 2000}
+
+
+@pytest.mark.parametrize(
+    ("hard", "used", "own", "words"),
+    [
+        ({"pods": "10"}, {"pods": "7"}, 0, []),
+        ({"pods": "10"}, {"pods": "8"}, 0, ["team allows 10 pods, others use 8 of it; the pods take 3, with one more"]),
+        ({"pods": "10"}, {"pods": "9"}, 2, []),  # two of the nine are ours
+        ({"cpu": "2"}, {"cpu": "1500m"}, 1, ["team allows 2 cpu, others use 1 of it; the pods take 1.5"]),
+        ({"requests.cpu": "3"}, {"requests.cpu": "1500m"}, 0, []),
+        ({"limits.memory": "4Gi"}, {"limits.memory": "2Gi"}, 0, ["team allows 4Gi limits.memory, others use 2Gi of it"]),
+        ({f"requests.{GPU}": "12"}, {}, 0, []),
+        ({f"requests.{GPU}": "11"}, {}, 0, [f"team allows 11 requests.{GPU}, others use 0 of it; the pods take 12"]),
+        ({"requests.nvidia.com/gpu": "0", "services": "0"}, {}, 0, []),  # not what is asked for here
+    ],
+)  # fmt: skip
+def test_room_is_what_is_allowed_less_what_others_use(
+    hard: dict[str, str], used: dict[str, str], own: int, words: list[str]
+) -> None:
+    found = list(short(quota(hard, used), times(3), times(own)))
+    assert len(found) == len(words)
+    assert all(one.startswith(start) for one, start in zip(found, words, strict=True)), found

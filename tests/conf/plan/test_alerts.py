@@ -1,0 +1,162 @@
+"""alerts.yaml: read in the form that promtool checks, every mistake told."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import monopod
+from conf.base.yamls import documents
+from conf.plan.alerts import AlertsError, load, own_alerts, read, routed, strangers
+from conf.plan.plan import TRACKS, plan
+from conf.render.templates import quoted, render
+from conf.rules.check import check
+from conf.rules.check import read as check_read
+from tests.conf.golden import GOLDEN, ROOT, SERVICES, regions
+from tests.histories import alerts
+
+RULE = "groups:\n  - name: a\n    rules:\n      - alert: Slow\n        expr: up == 0\n"
+
+
+def test_rules_are_read_with_their_defaults() -> None:
+    (rule,) = read(RULE)
+    assert (rule.alert, rule.expr, rule.for_, dict(rule.labels)) == ("Slow", "up == 0", "0s", {})
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "groups: []\n"])
+def test_a_file_without_rules_is_fine(text: str) -> None:
+    assert read(text) == ()
+
+
+def test_a_service_without_the_file_has_no_rules(tmp_path: Path) -> None:
+    assert load(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "alert: Slow",
+            "alert: too slow",
+            "alerts.yaml:4: groups[0].rules[0].alert is 'too slow', but must be a name of letters",
+        ),
+        ("expr: up == 0", "exp: up == 0", "alerts.yaml:5: no field 'exp' here; did you mean 'expr'?"),
+        ("expr: up == 0", "expr: up == 0\n        for: soon", "is 'soon', but must be a time as 5m"),
+        ("alert: Slow", "record: x", "no field 'record' here"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(old: str, new: str, told: str) -> None:
+    with pytest.raises(AlertsError) as caught:
+        read(RULE.replace(old, new))
+    assert any(told in line for line in caught.value.mistakes), caught.value.mistakes
+
+
+@pytest.mark.parametrize(
+    ("expr", "told"),
+    [
+        (
+            'rate(x{namespace="like",service="faces"}[5m]) > 0',
+            'Slow asks for service="faces", and this one is demo: the rule would never fire',
+        ),
+        ("x{namespace='like',service='faces'} > y{service=~\"face.*\"}", 'asks for service="faces"'),
+        ('x{namespace="like",service="demo"} > y{service="faces"}', ""),
+        ('x{namespace=~"like|grey",service=~"demo|faces"} > 0', ""),
+        ('x{namespace="like",service="demo"} > 0', ""),
+        ('x{namespace="grey",service="demo"} > 0', ""),
+        (
+            'x{namespace="team",service="demo"} > 0',
+            'asks for namespace="team", and this one is like: the rule would never fire',
+        ),
+        ('x{service="demo"} > 0', 'what the tracks grey and ab do makes it fire too; write namespace="like" beside service'),
+        ('x{namespace="like",service=~"("} > 0', ""),
+        ('x{namespace="like",service=~"(d|de)*x"} > 0', ""),
+        ('x{namespace="like",service=~"(.*.*.*)*x"} > 0', ""),
+        ("up == 0", ""),
+    ],
+)
+def test_a_rule_that_asks_for_another_service_or_track_is_doubted(expr: str, told: str) -> None:
+    found = strangers(read(RULE.replace("up == 0", json.dumps(expr))), "demo", ("like", "grey", "ab-test"))
+    assert [told in line for line in found] == ([True] if told else [])
+
+
+def test_a_rule_without_words_is_a_rule_of_prometheus(tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text('service_name = "demo"\nusername = "like"\n')
+    (tmp_path / "alerts.yaml").write_text(RULE)
+    assert check(tmp_path, regions()).mistakes == []
+
+
+def test_check_tells_of_rules_that_were_copied_with_another_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "faces"
+    shutil.copytree(ROOT / "examples/face-embedding", folder)
+    value = (folder / "value.py").read_text()
+    (folder / "value.py").write_text(value.replace('service_name = "face-embedding"', 'service_name = "faces"'))
+    assert monopod.main(["check", "--service", str(folder), "--regions", str(GOLDEN / "regions.yaml")]) == 0
+    assert 'asks for service="face-embedding", and this one is faces' in capsys.readouterr().out
+
+
+def test_a_services_rules_are_its_own_whatever_they_hold() -> None:
+    (rule,) = load(SERVICES["every-setting"])
+    assert rule.annotations["more"] == "{% raw %}\n---\nkind: Secret"
+    assert "\n" not in quoted(rule.annotations["more"])
+
+
+def test_the_platforms_rules_speak_of_one_track_of_one_service() -> None:
+    assert all('namespace="like",service="demo"' in rule.expr for rule in own_alerts("demo", "like", 30.0))
+
+
+def rules_of(folder: Path, tracks: Sequence[str] = ("prod",)) -> list[dict[str, Any]]:
+    """The groups of a service's PrometheusRules in one region, as they are rendered."""
+    service, mistakes = check_read(folder, regions())
+    assert service is not None, mistakes
+    plans = [plan(service.value, regions(), track, service.image, service.alerts)[0] for track in tracks]
+    items = [item for each in plans for item in documents(render(each)) if item["kind"] == "PrometheusRule"]
+    named = [(item["metadata"]["namespace"], group) for item in items for group in item["spec"]["groups"]]
+    return [{**group, "name": f"{namespace}/{group['name']}"} for namespace, group in named]
+
+
+def test_alerts_of_two_services_and_two_tracks_are_told_apart_by_their_labels(tmp_path: Path) -> None:
+    cats = tmp_path / "cats"
+    cats.mkdir()
+    (cats / "value.py").write_text('service_name = "cats"\nusername = "like"\n')
+    path = tmp_path / "rules.yaml"
+    path.write_text(json.dumps({"groups": rules_of(SERVICES["every-setting"], TRACKS) + rules_of(cats)}))
+    found = alerts(path, {"up": "1x10"}, "9m", tmp_path)
+    down = {tuple(each[name] for name in ("alertname", "namespace", "service", "track", "severity")) for each in found}
+    assert down == {
+        ("NoPodAnswers", "test-team", "every-setting", "prod", "critical"),
+        ("NoPodAnswers", "grey", "every-setting", "grey", "critical"),
+        ("NoPodAnswers", "ab-test", "every-setting", "ab", "critical"),
+        ("NoPodAnswers", "like", "cats", "prod", "critical"),
+    }
+
+
+def test_a_services_own_rule_carries_the_labels_too_once_and_one_that_it_sets_itself_stays() -> None:
+    rules = [rule for group in rules_of(SERVICES["every-setting"], TRACKS) for rule in group["rules"]]
+    (own,) = [rule for rule in rules if rule["alert"] == "QueueGrows"]
+    assert own["labels"] == {"namespace": "test-team", "service": "every-setting", "track": "prod", "severity": "warning"}
+    (rule,) = read(RULE + "        labels: {service: cats, team: pets}\n")
+    labels = {"namespace": "like", "service": "cats", "track": "prod", "team": "pets"}
+    assert routed(rule, "demo", "like", "prod").labels == labels
+
+
+def test_promtool_accepts_the_platforms_rules_and_a_services_own(tmp_path: Path, needs: Callable[[str, str], str]) -> None:
+    promtool = needs("promtool", "prometheus")
+    rules = [
+        {
+            "alert": rule.alert,
+            "expr": rule.expr,
+            "for": rule.for_,
+            "labels": dict(rule.labels),
+            "annotations": dict(rule.annotations),
+        }
+        for rule in (*own_alerts("demo", "like", 30.0), *load(SERVICES["every-setting"]))
+    ]
+    path = tmp_path / "rules.yaml"
+    path.write_text(json.dumps({"groups": [{"name": "demo", "rules": rules}]}), encoding="utf-8")
+    found = subprocess.run([promtool, "check", "rules", str(path)], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert f"{len(rules)} rules found" in found.stdout

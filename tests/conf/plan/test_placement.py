@@ -1,0 +1,124 @@
+"""Which machines take a pod, and what it costs there."""
+
+from dataclasses import replace
+
+import pytest
+
+from conf.clusters.region import NodeKind, Region
+from conf.plan.placement import Need, monthly_price, need, place, share
+from serving.settings import Settings
+from tests.conf.golden import regions
+
+NODE = NodeKind("n", 16, "64Gi", 480, labels={"pool": "a"}, taints=("dedicated=ml:NoSchedule",))
+
+
+def settings(**changed: object) -> Settings:
+    return replace(Settings(service_name="demo", username="like"), **changed)  # type: ignore[arg-type]
+
+
+def of_nodes(*nodes: NodeKind) -> Region:
+    """The region eu, whose mesh adds nothing to a pod, with these kinds of nodes."""
+    return replace(regions().regions["eu"], nodes=nodes)
+
+
+def lacking(asked: Settings, *nodes: NodeKind) -> dict[str, list[str]]:
+    """What each kind of node lacks, by its name, the nearest first."""
+    return {node.name: [lack.words for lack in lacks] for node, lacks in place(asked, of_nodes(*nodes)).lacking}
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "labels", "let_in"),
+    [
+        ((), {}, False),
+        (("dedicated=ml:NoSchedule",), {}, True),
+        (("dedicated=ml",), {}, True),
+        (("dedicated",), {}, True),
+        (("dedicated=other:NoSchedule",), {}, False),
+        (("dedicated=ml:NoExecute",), {}, False),
+        (("dedicated",), {"pool": "a"}, True),
+        (("dedicated",), {"pool": "b"}, False),
+    ],
+)
+def test_a_node_lets_in_who_tolerates_its_taints_and_asks_for_its_labels(
+    tolerations: tuple[str, ...], labels: dict[str, str], let_in: bool
+) -> None:
+    assert bool(place(settings(tolerations=tolerations, node_labels=labels), of_nodes(NODE)).takers) is let_in
+
+
+def test_a_taint_that_only_prefers_keeps_no_one_out() -> None:
+    assert place(settings(), of_nodes(replace(NODE, taints=("a:PreferNoSchedule",)))).takers
+
+
+def test_a_node_that_takes_the_pod_lacks_nothing() -> None:
+    free = replace(NODE, name="free", labels={}, taints=())
+    found = place(settings(), of_nodes(NODE, free))
+    assert [node.name for node in found.takers] == ["free"]
+    assert [node.name for node, _ in found.lacking] == ["n"]
+
+
+def test_what_each_kind_of_node_lacks_is_named() -> None:
+    cards = replace(NODE, name="cards", cards=2, card_memory=15, labels={}, taints=())
+    asked = settings(gpu_memory=20.0, cpu=15.6, memory="63.5Gi", node_labels={"pool": "a"})
+    assert lacking(asked, NODE, cards) == {
+        "cards": [
+            "has no label pool=a",
+            "has cards of 15 GiB, and the pod takes 20 of one",
+            "has 64Gi, 1Gi of it the system's, and the pod takes 63.5 GiB",
+            "has 16 cores, 0.5 of them the system's, and the pod takes 15.6",
+        ],
+        "n": [
+            "has no GPU",
+            "has 64Gi, 1Gi of it the system's, and the pod takes 63.5 GiB",
+            "has 16 cores, 0.5 of them the system's, and the pod takes 15.6",
+            "has the taint dedicated=ml:NoSchedule, which tolerations leave out",
+        ],
+    }
+
+
+def test_a_card_a_size_and_a_taint_on_three_kinds_of_nodes_make_no_place() -> None:
+    """Each of the three has what the two others lack."""
+    tainted = replace(NODE, name="tainted", cards=1, card_memory=24)
+    small_card = replace(NODE, name="small-card", cards=1, card_memory=8, taints=())
+    few_cores = replace(NODE, name="few-cores", cards=1, card_memory=24, cpu=2, taints=())
+    asked = settings(gpu_memory=16.0, cpu=4)
+    assert lacking(asked, tainted, small_card, few_cores) == {
+        "tainted": ["has the taint dedicated=ml:NoSchedule, which tolerations leave out"],
+        "few-cores": ["has 2 cores, 0.5 of them the system's, and the pod takes 4"],
+        "small-card": ["has cards of 8 GiB, and the pod takes 16 of one"],
+    }
+    assert monthly_price(asked, of_nodes(tainted, small_card, few_cores)) is None
+
+
+def test_what_is_just_left_beside_the_system_is_enough() -> None:
+    free = replace(NODE, taints=())
+    assert place(settings(cpu=15.5, memory="63Gi"), of_nodes(free)).takers
+    hk = replace(regions().regions["hk"], nodes=(free,))
+    assert place(settings(cpu=15.4, memory="64384Mi"), hk).takers
+    for asked, cure in ((settings(cpu=15.5), "cpu = 15.4 or less"), (settings(memory="63Gi"), 'memory = "64384Mi" or less')):
+        ((_, (lack,)),) = place(asked, hk).lacking
+        assert lack.cure == f"ask for {cure}"
+
+
+@pytest.mark.parametrize("asked", [settings(gpu_memory=8.0), settings(gpu_num=1)])
+def test_a_pod_that_asks_for_a_gpu_fits_no_node_without_one(asked: Settings) -> None:
+    assert lacking(asked, replace(NODE, taints=())) == {"n": ["has no GPU"]}
+
+
+def test_the_share_is_the_largest_of_cpu_memory_and_gpu() -> None:
+    assert share(NODE, Need(4, 2**30, 0, False)) == 0.25
+    assert share(NODE, Need(1, 32 * 2**30, 0, False)) == 0.5
+    card = replace(NODE, cards=2, card_memory=20)
+    assert share(card, Need(1, 2**30, 10, False)) == 0.25
+    assert share(card, Need(1, 2**30, 10, True)) == 0.5
+
+
+def test_a_pod_needs_what_its_proxy_needs_too() -> None:
+    with_proxy, without = (need(settings(cpu=1), regions().regions[name]) for name in ("hk", "eu"))
+    assert with_proxy.cpu == pytest.approx(without.cpu + 0.1)
+    assert with_proxy.memory == without.memory + 128 * 2**20
+
+
+def test_the_cheapest_node_that_takes_the_pod_sets_the_price() -> None:
+    eu = regions().regions["eu"]
+    assert monthly_price(settings(cpu=4, memory="4Gi"), eu) == pytest.approx(560 / 4)
+    assert monthly_price(settings(cpu=400), eu) is None

@@ -1,0 +1,26 @@
+"""An address is asked over HTTP only where it is this machine's or named as such."""
+
+import pytest
+
+from conf.remote.safe_http import NoAnswer, must_be_safe, speaks_http
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:5000", "127.0.0.1", "127.3.2.1:80", "registry.lan:5000"])
+def test_this_machine_and_hosts_that_are_named_speak_http(host: str) -> None:
+    assert speaks_http(host, ["registry.lan:5000"])
+    must_be_safe(f"http://{host}/token", ["registry.lan:5000"])
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1.example.com", "127.example.com:80", "localhost.example.com", "127.0.0.1:1@a.lan:80", "registry.lan"],
+)
+def test_a_name_that_begins_as_this_machines_address_is_no_part_of_it(host: str) -> None:
+    assert not speaks_http(host, ["registry.lan:5000"])
+    with pytest.raises(NoAnswer, match="which is not HTTPS"):
+        must_be_safe(f"http://{host}/token", ["registry.lan:5000"])
+
+
+def test_an_address_that_is_none_is_told() -> None:
+    with pytest.raises(NoAnswer, match="we are sent to an address that is none"):
+        must_be_safe("https://[", ())

@@ -1,0 +1,90 @@
+"""How long a release is waited for. What is looked at meanwhile is shown on a cluster."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from conf.rollout import readiness
+from conf.rollout.readiness import NotReady, Patience, answers, counted, wait_way_in
+from tests.serving.answering import answering
+
+OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+
+def test_patience_counts_anew_whenever_one_more_pod_is_ready() -> None:
+    waiting = Patience(60, 1000)
+    assert [waiting.sees(ready, 1000 + 50 * ready) for ready in range(1, 6)] == [True] * 5
+    assert not waiting.is_over(1000 + 50 * 5 + 59)
+    assert waiting.is_over(1000 + 50 * 5 + 61)
+
+
+def test_a_pod_that_is_ready_again_and_again_gains_no_time() -> None:
+    waiting = Patience(60, 1000)
+    assert [waiting.sees(ready, 1010 + at) for at, ready in enumerate((1, 0, 1, 0, 1))] == [True, False, False, False, False]
+    assert waiting.is_over(1071)
+
+
+def test_without_any_pod_it_is_over_in_its_time() -> None:
+    waiting = Patience(60, 1000)
+    assert not waiting.sees(0, 1050)
+    assert (waiting.is_over(1060), waiting.is_over(1061)) == (False, True)
+
+
+def saying(*said: dict[str, str]) -> Callable[[bytes, str], tuple[int, bytes]]:
+    """Return what answers each in turn, and the last for ever."""
+    left = [*said]
+    return lambda *_: (200, json.dumps(left.pop(0) if len(left) > 1 else left[0]).encode())
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted", "same"),
+    [
+        ({"version": "1", "digest": NEW}, ("1", NEW), True),
+        ({"version": "1", "digest": OLD}, ("1", NEW), False),
+        ({"version": "2", "digest": NEW}, ("1", NEW), False),
+        ({"version": "1"}, ("1", NEW), True),  # an image that was built before pods knew their digests
+        ({"version": "1", "digest": OLD}, ("1", ""), True),  # a release that was deployed by its tag
+    ],
+)
+def test_the_way_in_leads_to_a_release_by_its_version_and_digest(
+    said: dict[str, str], wanted: tuple[str, str], same: bool
+) -> None:
+    with answering(saying(said)) as url:
+        assert answers(url, "*", wanted) is same
+
+
+def test_an_old_pod_that_still_answers_one_request_in_ten_is_waited_out() -> None:
+    old, new = {"version": "1"}, {"version": "2"}
+    asked: list[dict[str, str]] = []
+    turns = [*[new] * 9, old] * 3
+
+    def answer(*_: object) -> tuple[int, bytes]:
+        asked.append(turns.pop(0) if turns else new)
+        return 200, json.dumps(asked[-1]).encode()
+
+    with answering(answer) as url:
+        wait_way_in(url, "*", ("2", ""), lambda _: None)
+    assert asked.count(old) == 3
+
+
+def test_old_content_under_the_same_tag_is_waited_out_and_told_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    with answering(saying(*[{"version": "1", "digest": OLD}] * 3, {"version": "1", "digest": NEW})) as url:
+        wait_way_in(url, "*", ("1", NEW), told.append)
+        assert told == [f"{url} answers with version 1 (sha256:bbbbbbbbbbbb)"]
+        monkeypatch.setattr(readiness, "WAY_IN_SECONDS", 0.5)
+        with pytest.raises(NotReady) as raised:
+            wait_way_in(url, "*", ("1", OLD), told.append)
+    assert f"{url} answers 1 (sha256:bbbbbbbbbbbb) and not version 1 (sha256:aaaaaaaaaaaa)" in str(raised.value)
+
+
+def pod(version: str, image: str) -> dict[str, Any]:
+    return {"metadata": {"labels": {"version": version}}, "spec": {"containers": [{"image": image}]}}
+
+
+def test_pods_of_one_version_are_counted_together_unless_their_images_differ() -> None:
+    one, other = pod("1", f"r/cats@{OLD}"), pod("1", f"r/cats@{NEW}")
+    assert counted([one, one, pod("2", "r/cats:2")]) == {"1": 2, "2": 1}
+    assert counted([one, other, other]) == {"1 (sha256:aaaaaaaaaaaa)": 1, "1 (sha256:bbbbbbbbbbbb)": 2}

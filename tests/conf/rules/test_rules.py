@@ -1,0 +1,179 @@
+"""Each rule of experience, broken by a real value.py in a real folder: where it is told, why, and the cure."""
+
+from pathlib import Path
+
+import pytest
+
+from conf.rules.check import check
+from conf.rules.neighbours import neighbours
+from tests.conf.golden import regions
+from tests.conf.judging import GPU, MODEL, Judge, judging
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Judge:
+    return judging(tmp_path)
+
+
+BROKEN = {
+    "a card that is too small": (
+        'tolerations = ["nvidia.com/gpu"]\ngpu_memory = 20\n', 0,
+        "value.py:6: no kind of node in hk takes the pod, which would stay pending for ever (t4-2 has cards of 15 GiB, and the"
+        " pod takes 20 of one; cpu-16 has no GPU): for t4-2 ask for 15 or less; nodes stand in tests/golden/regions.yaml:21",
+    ),
+    "labels that no node has": (
+        'node_labels = {"pool": "fast"}\n', 0,
+        "value.py:5: no kind of node in eu takes the pod, which would stay pending for ever (cpu-16 has no label pool=fast;"
+        " l4-4 has the labels pool=gpu, not pool=fast and has the taint nvidia.com/gpu:NoSchedule, which tolerations leave"
+        " out): for cpu-16 take pool=fast out of node_labels, or add the label to the node there",
+    ),
+    "taints that are not tolerated": (
+        'node_labels = {"pool": "gpu"}\n', 0, "value.py:5: no kind of node in eu takes the pod, which would stay pending",
+    ),
+    "a card on one node alone, which is tainted": (
+        "gpu_memory = 8\n", 0,
+        "value.py:5: no kind of node in eu takes the pod, which would stay pending for ever (l4-4 has the taint"
+        " nvidia.com/gpu:NoSchedule, which tolerations leave out; cpu-16 has no GPU): for l4-4 write"
+        ' tolerations = ["nvidia.com/gpu:NoSchedule"]; nodes stand in tests/golden/regions.yaml:35 (in eu)',
+    ),
+    "tolerations of another taint": (
+        'tolerations = ["gpu"]\ngpu_memory = 8\n', 0, 'for l4-4 add "nvidia.com/gpu:NoSchedule" to tolerations',
+    ),
+    "more cores than any node": (
+        "cpu = 200\n", 0,
+        "value.py:5: no kind of node in hk takes the pod, which would stay pending for ever (t4-2 has 32 cores, 0.5 of them the"
+        " system's, and the pod takes 200.1; cpu-16 has 16 cores, 0.5 of them the system's, and the pod takes 200.1):"
+        " for t4-2 ask for cpu = 31.4 or less; nodes stand in tests/golden/regions.yaml:21 (in hk)",
+    ),
+    "more memory than any node": ('hk_memory = "900Gi"\n', 0, 'ask for memory = "129920Mi" or less; nodes stand in'),
+    "a node filled to the brim": ("hk_cpu = 31.8\n", 0, "t4-2 has 32 cores, 0.5 of them the system's, and the pod takes 31.9"),
+    "more pods than the quota": (
+        "hk_replicas = 150\nhk_cpu = 0.1\n", 0,
+        "value.py:5: 150 pods, and one more while a release rolls out, take 151 of pods, and hk allows a namespace 100"
+        " (tests/golden/regions.yaml:19): run fewer or smaller pods (in hk)",
+    ),
+    "no model": (MODEL, 0, "value.py:5: 'model/m.onnx' is not in the service's folder: add the file, or correct model_path"),
+    "a model that is killed for memory": (
+        MODEL + 'hk_memory = "1Gi"\n', 2**30,
+        "value.py:6: memory is 1Gi, and the pod would be killed for it while it loads: the model's file has 1 GiB, 2 copies and"
+        ' the process take 2.25 GiB: set memory = "2304Mi" or more (in hk)',
+    ),
+    "a model that a GPU's share cannot hold": (
+        MODEL + GPU + "ins_num_per_gpu = 2\nhk_gpu_memory = 1\ninit_delay_second = 60\n", 2**30,
+        "value.py:9: gpu_memory is 1 GiB, and the model's weights take 2 GiB for 2 sessions, beside 1 GiB for what is no arena:"
+        " set gpu_memory = 4 or more (in hk)",
+    ),
+    "a model that other models' shares leave too little": (
+        MODEL + GPU + 'model_gpu_memory = {"detector": 2}\non_demand_gpu_memory = 0.75\ninit_delay_second = 60\n', 2**30,
+        "value.py:7: gpu_memory is 4 GiB and leaves model_path's model 1.25, and the model's weights take 1 GiB for 1 session,"
+        " beside 0.5 GiB for what is no arena: set gpu_memory = 5 or more",
+    ),
+    "shares that take more than there is": (
+        GPU + 'model_gpu_memory = {"detector": 3}\non_demand_gpu_memory = 2\n', 0,
+        "value.py:8: gpu_memory is 4 GiB, and its shares take 5 (detector 3, models loaded on first use 2): lower them, or set"
+        " gpu_memory = 5 or more",
+    ),
+    "a slow start": (
+        MODEL + "init_delay_second = 2\n", 2**30, "takes about 6 s to load: the pod would be restarted before it is ready; set",
+    ),
+    "a host port out of range": (
+        "use_srv = True\nhost_port = 80\n", 0, "value.py:6: host_port is 80, and hk allows 20000 to 20999: choose a port",
+    ),
+    "a host port where none may be": (
+        "use_srv = True\nhost_port = 20001\n", 0, "eu lets no service open a node's port: set eu_use_srv = False, or describe",
+    ),
+    "a drain that ends before it is noticed": (
+        "use_srv = True\nhost_port = 20001\ndrain_delay_second = 4\n", 0,
+        "value.py:7: drain_delay_second is 4, and a gateway that pings host_port every 2 s leaves a pod out after 2 failures,"
+        " 4 s: until then it sends requests to a closed port; set more than 4",
+    ),
+    "an upload that outlasts its request": (
+        "timeout_second = 5\nupload_timeout_second = 9\n", 0, "value.py:6: upload_timeout_second is 9 and timeout_second 5",
+    ),
+    "rows that may never wait": (
+        "hk_max_rows_per_request = 100\n", 0,
+        "value.py:5: max_rows_per_request is 100 and queue_limit 64: a request of more rows than may wait is always refused;"
+        " lower the one or raise the other (in hk)",
+    ),
+    "nothing anywhere": ("hk_replicas = 0\neu_replicas = 0\nna_replicas = 0\n", 0, "value.py:3: replicas is 0 in every region"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_rule_is_told_with_its_place_and_its_cure(judge: Judge, name: str) -> None:
+    lines, model, told = BROKEN[name]
+    mistakes = judge(lines, model).mistakes
+    assert any(told in mistake for mistake in mistakes), mistakes
+
+
+def test_all_mistakes_are_told_at_once_and_one_of_several_regions_once(judge: Judge) -> None:
+    lines = "cpu = 200\ntimeout_second = 5\nupload_timeout_second = 9\n" + MODEL
+    mistakes = judge(lines).mistakes
+    places = [mistake.partition(": ")[0] for mistake in mistakes]
+    assert set(places) >= {"value.py:5", "value.py:7", "value.py:8"}
+    assert places == sorted(places)
+    assert sum("cannot outlast its request" in mistake for mistake in mistakes) == 1
+
+
+def test_a_username_is_no_namespace_of_the_clusters_own(tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text('service_name = "demo"\nusername = "envoy-gateway-system"\n', encoding="utf-8")
+    assert check(tmp_path, regions()).mistakes == [
+        "value.py:2: the namespace envoy-gateway-system is the cluster's own, for its gateway or monitoring: choose another"
+        " username (in eu)"
+    ]
+
+
+@pytest.mark.parametrize("image", ["like/demo:latest", "like/demo", "registry.example.com:5000/like/demo"])
+def test_an_image_without_a_version_of_its_own_is_a_mistake(judge: Judge, image: str) -> None:
+    assert judge(image=image).mistakes == [
+        f"--image: {image} names no version, so nobody can tell what serves: give the image a tag of its own, such as the"
+        " commit's (in hk, eu, na)"
+    ]
+
+
+def test_a_host_port_is_told_to_leave_the_restricted_standard(judge: Judge) -> None:
+    report = judge("use_srv = True\nhost_port = 20001\neu_use_srv = False\n")
+    assert report.mistakes == []
+    assert any("label pod-security.kubernetes.io/enforce: privileged" in line for line in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("hk_replicas = 1\n", "leaves no healthy upstream until another starts: run two (in hk)"),
+        ("timeout_second = 900\nstuck_after_second = 900\n", "a node that is taken away waits 600 s"),
+        ("timeout_second = 90\n", "a slow one restarts the pod; raise stuck_after_second to the deadline"),
+        (
+            'tolerations = ["gpu"]\n',
+            'value.py:5: tolerations has "gpu", and no node of any region has such a taint (the taints there are'
+            " nvidia.com/gpu:NoSchedule): correct it, or delete it (in hk, eu, na)",
+        ),
+        ('max_body = "1Gi"\n', "the pod may be killed under load; lower queue_limit or max_body, or raise memory"),
+    ],
+)
+def test_what_may_go_wrong_is_a_note_and_no_mistake(judge: Judge, lines: str, told: str) -> None:
+    report = judge(lines)
+    assert report.mistakes == []
+    assert any(told in warning for warning in report.warnings)
+
+
+def test_another_services_name_and_port_are_taken(judge: Judge) -> None:
+    port = "use_srv = True\nhost_port = 20001\neu_use_srv = False\n"
+    judge(port, name="theirs")
+    mistakes = judge(port, name="mine").mistakes
+    assert mistakes[0].startswith("value.py:1: like/demo is taken by theirs: the two would replace each other, and answer each")
+    assert "value.py:6: host_port 20001 is taken in hk by like/demo (theirs): choose another" in mistakes
+
+
+def test_services_of_one_namespace_share_its_quota(judge: Judge) -> None:
+    judge("hk_replicas = 60\nhk_cpu = 0.1\n", name="theirs")
+    mistakes = judge("hk_replicas = 60\nhk_cpu = 0.1\n", name="mine").mistakes
+    assert any("all services of like in hk take 120 of pods, and its namespace is allowed 100" in line for line in mistakes)
+
+
+def test_a_neighbour_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "value.py").write_text("cpu = x\n")
+    found, warnings = neighbours(tmp_path, tmp_path / "me", regions())
+    assert found == ()
+    assert warnings[0].startswith("bad: left out, since its value.py has")

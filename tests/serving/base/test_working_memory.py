@@ -1,0 +1,160 @@
+"""Requests under work hold no more together than the pod's memory allows, and all of it is given back."""
+
+import base64
+import gc
+import json
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from serving.base.errors import MemoryFull, TooLarge
+from serving.base.process_memory import peak_bytes
+from serving.base.working_memory import SMALLEST, WorkingMemory
+from serving.main import limit_work
+from serving.settings import Settings
+from tests.memory import forget_peak, settled_bytes
+from tests.running import Running, get, make_service, running
+
+MIB = 2**20
+MEMORY = 700 * MIB
+CODE = """
+import time
+
+from serving.service.service import Service
+
+
+class Sizes(Service):
+    pictures = True
+
+    def handle(self, request):
+        picture = request.image()
+        time.sleep(request.value("seconds", float, 0.0))
+        return picture.size
+"""
+
+
+class Thing:
+    pass
+
+
+def test_what_is_taken_is_bounded_and_comes_back() -> None:
+    memory = WorkingMemory()
+    memory.limit(memory=100 * MIB, resident=50 * MIB)
+    assert memory.take(30 * MIB, "one") == 30 * MIB
+    with pytest.raises(MemoryFull, match="requests under work hold 30 MiB of the 40 MiB .* another needs 20 MiB; try again"):
+        memory.take(20 * MIB, "another")
+    assert memory.held() == 30 * MIB
+    memory.give(30 * MIB)
+    assert memory.take(40 * MIB, "another") == 40 * MIB
+
+
+def test_what_no_such_pod_can_hold_is_too_large_however_little_others_hold() -> None:
+    memory = WorkingMemory()
+    memory.limit(memory=100 * MIB, resident=50 * MIB)
+    with pytest.raises(TooLarge, match="a picture needs 41 MiB of memory, and this pod has 40 MiB for requests; .*value.py"):
+        memory.take(41 * MIB, "a picture")
+
+
+def test_a_pod_that_has_too_little_left_says_so_at_its_start(caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(service_name="small", username="like", memory="1Gi", max_body="16Mi")
+    limit_work(WorkingMemory(), settings, 900 * MIB)
+    assert caplog.messages == []
+    limit_work(WorkingMemory(), settings, 910 * MIB)
+    [line] = caplog.messages
+    assert "memory is '1Gi', and the process holds 910 MiB at rest: 11 MiB are left for requests" in line
+
+
+def test_small_things_are_not_counted_and_before_the_limit_is_known_all_is_taken() -> None:
+    memory = WorkingMemory()
+    assert memory.take(SMALLEST - 1, "a body") == 0
+    assert memory.take(10_000 * MIB, "a body") == 10_000 * MIB
+
+
+def test_what_is_bound_to_a_thing_comes_back_with_its_end_even_from_the_collector() -> None:
+    memory, thing, circle = WorkingMemory(), Thing(), Thing()
+    vars(circle)["itself"] = circle
+    memory.give_with(thing, memory.take(2 * MIB, "one"))
+    memory.give_with(circle, memory.take(3 * MIB, "another"))
+    assert memory.held() == 5 * MIB
+    del thing
+    assert memory.held() == 3 * MIB
+    del circle
+    gc.collect()
+    assert memory.held() == 0
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = make_service(
+        tmp_path_factory.mktemp("pictures") / "small", f'memory = "{MEMORY // MIB}Mi"\nqueue_limit = 40', CODE
+    )
+    with running(folder) as it:
+        yield it
+
+
+def deep_png(width: int, height: int, size: int) -> bytes:
+    """A PNG of 16 bits and four channels, transparent, and padded to a size in bytes."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    packer = zlib.compressobj(1)
+    row = b"\0" + bytes(8 * width)
+    packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 6, 0, 0, 0))
+    png = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    return png + bytes(size - len(png))
+
+
+def test_pictures_on_their_way_stay_within_the_pods_memory_and_the_rest_is_told_to_come_again(service: Running) -> None:
+    """Sixteen of 20 megapixels at once, each kept for five seconds: without a bound they take more than the pod has."""
+    before = settled_bytes(service.process.pid)
+    forget_peak(service.process.pid)
+    png = deep_png(5000, 4000, 8 * MIB)
+    with ThreadPoolExecutor(16) as clients:
+        url = service.url + "/api/small?seconds=5"
+        answers = list(clients.map(lambda _: get(url, png, {"Content-Type": "image/png"}), range(16)))
+    assert peak_bytes(service.process.pid) < MEMORY
+    reasons = Counter((status, json.loads(body).get("reason")) for status, body in answers)
+    assert set(reasons) == {(200, None), (429, "memory_full")}, reasons
+    assert all(json.loads(body)["results"] == [5000, 4000] for status, body in answers if status == 200)
+    assert settled_bytes(service.process.pid) < before + 20 * MIB
+    assert service.metric("monopod_working_memory_bytes") == 0
+
+
+def test_a_picture_that_the_pod_cannot_hold_is_a_413_and_leaves_nothing_behind(service: Running) -> None:
+    before = settled_bytes(service.process.pid)
+    status, body = get(service.url + "/api/small", deep_png(10_000, 5_000, 2 * MIB), {"Content-Type": "image/png"})
+    assert status == 413
+    assert "raise memory in value.py" in json.loads(body)["error"]
+    assert settled_bytes(service.process.pid) < before + 20 * MIB
+    assert service.metric("monopod_working_memory_bytes") == 0
+
+
+def test_memory_is_given_back_at_rest_though_no_batch_ran(service: Running, tmp_path: Path) -> None:
+    before = settled_bytes(service.process.pid)
+    broken = deep_png(4000, 4000, 15 * MIB)[: 14 * MIB]
+    for _ in range(4):
+        assert get(service.url + "/api/small", broken, {"Content-Type": "image/png"})[0] in (200, 400)
+    assert settled_bytes(service.process.pid) < before + 20 * MIB
+
+
+def test_values_on_their_way_stay_within_the_pods_memory_too(service: Running) -> None:
+    """JSON of many short texts takes fifteen times its bytes once it is read, for as long as the request is under work."""
+    before = settled_bytes(service.process.pid)
+    forget_peak(service.process.pid)
+    texts = b'"ab",' * (8 * MIB // 5) + b'"ab"'
+    document = b'{"image":"' + base64.b64encode(deep_png(10, 10, 1000)) + b'","seconds":4,"more":[' + texts + b"]}"
+    with ThreadPoolExecutor(8) as clients:
+        url, headers = service.url + "/api/small", {"Content-Type": "application/json"}
+        answers = list(clients.map(lambda _: get(url, document, headers), range(8)))
+    assert peak_bytes(service.process.pid) < MEMORY
+    reasons = Counter((status, json.loads(body).get("reason")) for status, body in answers)
+    assert set(reasons) == {(200, None), (429, "memory_full")}, reasons
+    assert settled_bytes(service.process.pid) < before + 20 * MIB
+    assert service.metric("monopod_working_memory_bytes") == 0

@@ -1,0 +1,84 @@
+"""What a request leaves behind: nothing, however it ended."""
+
+import contextlib
+import gc
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.base.errors import BadInput, ServiceFailed, ServingError
+from serving.base.lifetime import Lifetime
+from serving.core.stages import Core, Raw
+from serving.service.embedded import open_service
+from serving.telemetry.metrics import Metrics
+from tests.running import make_service
+from tests.waiting import until
+
+SERVER = """
+import time
+
+from serving.base.errors import BadInput
+from serving.service.service import Service
+
+
+class Own(Service):
+    def handle(self, request):
+        how = request.value("how", str)
+        if how == "bad":
+            try:
+                int(how)
+            except ValueError as error:
+                raise BadInput("bad") from error
+        if how == "slow":
+            time.sleep(0.5)
+        if how == "bug":
+            raise KeyError("bug")
+        return how
+"""
+
+
+@pytest.fixture
+def core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Core:
+    monkeypatch.setattr(
+        logging.getLogger("monopod.core"), "disabled", True
+    )  # pytest keeps what is logged, and with it tracebacks
+    return Core(open_service(make_service(tmp_path / "small", "", SERVER)), Metrics(), 4)
+
+
+@contextlib.contextmanager
+def without_the_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(("how", "error"), [("fine", None), ("bad", BadInput), ("bug", ServiceFailed)])
+def test_a_body_is_freed_with_its_answer_and_waits_for_no_garbage_collector(
+    core: Core, how: str, error: type[ServingError] | None
+) -> None:
+    body = b'{"how": "%s"}' % how.encode()
+    held = sys.getrefcount(body)
+    with without_the_collector():
+        answer = core.answer(Raw("id", Lifetime(time.monotonic(), 5), "application/json", body))
+        assert type(answer.exception(5)) is (error or type(None))
+        del answer
+        end = time.monotonic() + 2
+        while sys.getrefcount(body) > held and time.monotonic() < end:
+            time.sleep(0.01)
+        assert sys.getrefcount(body) == held
+
+
+def test_the_jobs_move_when_one_ends_too_so_that_what_it_freed_then_is_given_back(core: Core) -> None:
+    answer = core.answer(Raw("id", Lifetime(time.monotonic(), 20), "application/json", b'{"how": "slow"}'))
+    until(lambda: core.jobs > 0, pause=0.001)
+    begun = core.jobs
+    assert not answer.done()
+    answer.result(20)
+    until(lambda: core.jobs > begun, seconds=2)

@@ -1,0 +1,310 @@
+"""A request of the service's own route becomes a payload, or is refused in words."""
+
+import base64
+import json
+import time
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.base.errors import BadInput, ServingError, WrongContentType
+from serving.base.lifetime import Lifetime
+from serving.inputs.fetch import Fetcher
+from serving.inputs.payload import Payload, decode
+from tests.multipart import BOUNDARY, multipart
+
+PICTURE = bytes(range(256)) * 3 + b"!"
+TEXT = base64.b64encode(PICTURE).decode()
+
+
+class Shelf:
+    """Fetches from a dictionary, and keeps the deadline it was given."""
+
+    def __init__(self, **files: bytes):
+        self.files = {f"http://{host}.example.com/a.jpg": body for host, body in files.items()}
+        self.deadlines: list[float] = []
+
+    def fetch(self, url: str, deadline: float) -> bytes:
+        self.deadlines.append(deadline)
+        if url.lower() not in self.files:
+            raise BadInput(f"{url} could not be fetched")
+        return self.files[url.lower()]
+
+
+LIFE = Lifetime(time.monotonic(), 3600)
+
+
+def sent(body: Any, content_type: str = "application/json", shelf: Shelf | None = None) -> Payload:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return decode(content_type, data, shelf or Shelf(), LIFE)
+
+
+def test_several_pictures_come_in_a_list_or_under_one_name() -> None:
+    shelf = Shelf(img=b"fetched")
+    url = "http://img.example.com/a.jpg"
+    assert sent({"images": [TEXT, url, TEXT]}, shelf=shelf) == Payload(image=PICTURE, further_images=(b"fetched", PICTURE))
+    assert sent({"images": [TEXT]}) == Payload(image=PICTURE)
+    both = form_of([("image", PICTURE, True), ("image", b"second", True)])
+    assert both == Payload(image=PICTURE, further_images=(b"second",))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"images": TEXT}, "images must be an array of 1 to 16"),
+        ({"images": []}, "images must be an array of 1 to 16"),
+        ({"images": [TEXT] * 17}, "images must be an array of 1 to 16"),
+        ({"images": [TEXT, 5]}, r"images\[1\] is a number"),
+        ({"images": [TEXT, "?"]}, r"images\[1\] is neither base64"),
+        ({"images": [TEXT], "image": TEXT}, "image and images were both sent"),
+    ],
+)
+def test_several_pictures_that_are_wrong_are_bad_input(body: Any, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        sent(body)
+
+
+def test_a_form_of_too_many_or_of_empty_pictures_is_bad_input() -> None:
+    for further, words in (([PICTURE] * 16, "17 pictures"), ([b""], "image is empty")):
+        with pytest.raises(BadInput, match=words):
+            form_of([("image", picture, True) for picture in (PICTURE, *further)])
+
+
+def form_of(parts: list[tuple[str, bytes, bool]]) -> Payload:
+    """Send a form. parts: name, content, and whether it is a file."""
+    body = multipart(parts)
+    return decode(f"multipart/form-data; boundary={BOUNDARY}", body, Shelf(img=PICTURE), LIFE)
+
+
+def form(texts: dict[str, str] | None = None, **files: bytes) -> Payload:
+    named = [(name, text.encode(), False) for name, text in (texts or {}).items()]
+    return form_of(named + [(name, content, True) for name, content in files.items()])
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "IMAGE/JPEG", "image/webp; q=1", "application/octet-stream"])
+def test_raw_bytes_are_the_picture(kind: str) -> None:
+    assert sent(PICTURE, kind) == Payload(image=PICTURE)
+
+
+def test_raw_video_is_the_video() -> None:
+    assert sent(PICTURE, "video/mp4") == Payload(video=PICTURE)
+
+
+def test_an_object_is_taken_apart() -> None:
+    body = {"postid": "p1", "uid": 7, "seqid": -3, "image": TEXT, "material": "gold", "top_k": 5, "deep": {"a": [1, None]}}
+    assert sent(body) == Payload(
+        image=PICTURE,
+        fields={"material": "gold", "top_k": 5, "deep": {"a": [1, None]}},
+        ids={"postid": "p1", "uid": 7, "seqid": -3},
+    )
+
+
+@pytest.mark.parametrize("data", [[[1.5, 2]], {"x": [1]}, "text", 0, False, None, []])
+def test_data_is_any_json_value(data: Any) -> None:
+    assert sent({"data": data}) == Payload(data=data)
+
+
+def test_data_may_come_with_a_picture() -> None:
+    assert sent({"image": TEXT, "data": [1]}) == Payload(image=PICTURE, data=[1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT,
+        TEXT.rstrip("="),
+        base64.urlsafe_b64encode(PICTURE).decode(),
+        base64.encodebytes(PICTURE).decode(),
+        base64.encodebytes(PICTURE).decode().replace("\n", "\r\n"),
+        f"data:image/png;base64,{TEXT}",
+        f"DATA:;BASE64,{TEXT}",
+    ],
+    ids=["plain", "no padding", "url-safe", "lines", "windows lines", "data url", "upper-case data url"],
+)
+def test_base64_is_read_as_people_write_it(text: str) -> None:
+    assert sent({"image": text}).image == PICTURE
+    assert sent({"video": text}).video == PICTURE
+    assert form({"image": text}).image == PICTURE
+
+
+def test_base64_in_many_pieces_takes_no_more_memory_than_in_one() -> None:
+    def peak(piece: bytes) -> int:
+        tracemalloc.start()
+        try:
+            assert len(sent(b'{"image":"' + piece * 400_000 + b'"}').image or b"") == 1_200_000
+            return tracemalloc.get_traced_memory()[1] // len(piece)
+        finally:
+            tracemalloc.stop()
+
+    assert peak(b"QU JD ") < 1.2 * peak(b"QUJD")
+
+
+@pytest.mark.parametrize("url", ["http://img.example.com/a.jpg", "HTTP://IMG.example.com/a.jpg"])
+def test_a_url_is_fetched_within_the_requests_deadline(url: str) -> None:
+    shelf = Shelf(img=PICTURE)
+    assert sent({"image": url}, shelf=shelf).image == PICTURE
+    assert sent({"video": url}, shelf=shelf).video == PICTURE
+    assert shelf.deadlines == [LIFE.deadline, LIFE.deadline]
+
+
+def test_the_real_fetcher_refuses_a_url_where_no_host_is_allowed() -> None:
+    body = b'{"image": "http://img.example.com/a.jpg"}'
+    with pytest.raises(BadInput, match="fetch_hosts"):
+        decode("application/json", body, Fetcher([], 1000, 1), LIFE)
+
+
+def test_null_for_a_file_is_as_good_as_none() -> None:
+    assert sent({"image": None, "video": None, "data": 1}) == Payload(data=1)
+    assert sent({"image": TEXT, "video": None}) == Payload(image=PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "is empty"),
+        (b"{", "not JSON"),
+        (b'{"data": NaN}', "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        ([1, 2], "the body is an array; send an object"),
+        ("text", "the body is a text; send an object"),
+        (12, "the body is a number"),
+        (None, "the body is null"),
+        ({"image": 5}, "image is a number"),
+        ({"image": ["a"]}, "image is an array"),
+        ({"image": {"url": "http://img.example.com/"}}, "image is an object"),
+        ({"image": True}, "image is true or false"),
+        ({"video": 1.5}, "video is a number"),
+        ({"image": ""}, "image is empty"),
+        ({"image": "data:image/png;base64,"}, "image is empty"),
+        ({"image": "data:image/png,abc"}, "without base64"),
+        ({"image": "photo.jpg"}, "image is neither base64 nor an http"),
+        ({"image": "QUJD!"}, "neither base64"),
+        ({"image": "QQ==QQ=="}, "neither base64"),
+        ({"image": "a"}, "neither base64"),
+        ({"image": "caf\u00e9"}, "neither base64"),
+        ({"image": "ftp://img.example.com/a.jpg"}, "neither base64 nor an http"),
+        ({"image": "file:///etc/passwd"}, "neither base64 nor an http"),
+        ({"image": "http://gone.example.com/"}, "could not be fetched"),
+        ({"image": TEXT, "video": TEXT}, "both sent"),
+        ({"postid": 1.5}, "postid is a number; it may be a text or a whole number"),
+        ({"uid": None}, "uid is null"),
+        ({"uid": True}, "uid is true or false"),
+        ({"seqid": {"a": 1}}, "seqid is an object"),
+        ({"seqid": [1]}, "seqid is an array"),
+        ({"seqid": 10**30}, "whole number of up to 64 bits"),
+    ],
+)
+def test_an_object_that_is_wrong_is_bad_input_in_words(body: Any, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        sent(body)
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "video/mp4", "application/octet-stream"])
+def test_no_bytes_are_bad_input(kind: str) -> None:
+    with pytest.raises(BadInput, match=f"no bytes came as {kind}"):
+        sent(b"", kind)
+
+
+def test_neither_body_nor_content_type_is_an_empty_payload() -> None:
+    assert sent(b"", "") == Payload()
+
+
+def test_curls_default_content_type_is_told_what_to_send() -> None:
+    with pytest.raises(WrongContentType, match="curl -d.*-F image=@picture.jpg.*--data-binary @picture.jpg.*application/json"):
+        sent(b'{"a": 1}', "application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "text/html; charset=utf-8", "nonsense", "application/xml", "image", ";"])
+def test_another_content_type_is_refused_with_those_allowed(kind: str) -> None:
+    with pytest.raises(WrongContentType, match="application/json, multipart/form-data, image/\\*, video/\\*"):
+        sent(b"hello", kind)
+
+
+def test_a_form_holds_files_and_texts() -> None:
+    texts = {"postid": "p1", "uid": "7", "material": "gold", "top_k": "5"}
+    assert form(texts, image=PICTURE) == Payload(
+        image=PICTURE, fields={"material": "gold", "top_k": "5"}, ids={"postid": "p1", "uid": "7"}
+    )
+    assert form(video=PICTURE) == Payload(video=PICTURE)
+
+
+def test_one_file_of_any_other_name_is_the_picture() -> None:
+    assert form(upload=PICTURE) == Payload(image=PICTURE)
+    assert form({"top_k": "5"}, file=PICTURE, data=b"[1]") == Payload(image=PICTURE, data=[1], fields={"top_k": "5"})
+
+
+@pytest.mark.parametrize(
+    ("text", "data"), [("[1, 2]", [1, 2]), ('{"a": 1}', {"a": 1}), ("12", 12), ("a text", "a text"), ("NaN", "NaN"), ("", "")]
+)
+def test_a_forms_data_is_json_or_text(text: str, data: Any) -> None:
+    assert form({"data": text}) == Payload(data=data)
+    assert form(data=text.encode()) == Payload(data=data)
+
+
+@pytest.mark.parametrize(
+    ("texts", "files", "words"),
+    [
+        ({}, {}, "no parts"),
+        ({}, {"image": b""}, "image is empty"),
+        ({}, {"upload": b""}, "image is empty"),
+        ({}, {"a": b"1", "b": b"2"}, "not known: a, b"),
+        ({}, {"image": b"1", "b": b"2"}, "not known: b"),
+        ({"image": TEXT}, {"b": b"2"}, "not known: b"),
+        ({}, {"image": b"1", "video": b"2"}, "more than one"),
+        ({"image": TEXT}, {"image": b"1"}, "more than one"),
+        ({"image": "http://img.example.com/a.jpg"}, {"image": b"1"}, "more than one"),
+        ({"image": "http://img.example.com/a.jpg"}, {}, "a form takes no URL"),
+        ({"image": "photo.jpg"}, {}, "neither base64"),
+        ({"image": ""}, {}, "image is empty"),
+        ({"data": "1"}, {"data": b"2"}, "both as a file and as a text"),
+        ({}, {"data": b"\xff\xfe"}, "neither JSON nor text"),
+    ],
+)
+def test_a_form_that_is_wrong_is_bad_input_in_words(texts: dict[str, str], files: dict[str, bytes], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        form(texts, **files)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = st.sampled_from(["image", "video", "data", "postid", "uid", "seqid", "other"])
+
+
+@given(
+    st.one_of(st.binary(max_size=80), st.dictionaries(NAMES, JSON, max_size=4).map(lambda found: json.dumps(found).encode()))
+)
+@settings(max_examples=500, deadline=None)
+def test_any_json_body_is_a_payload_or_is_refused(body: bytes) -> None:
+    try:
+        payload = sent(body)
+    except ServingError as error:
+        assert error.status == 400  # noqa: PT017  a refusal is one of two right ends
+    else:
+        assert not (payload.image and payload.video)
+        assert set(payload.ids) <= {"postid", "uid", "seqid"}
+
+
+@given(st.dictionaries(NAMES, st.text(max_size=20), max_size=4), st.dictionaries(NAMES, st.binary(max_size=20), max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_any_form_is_a_payload_or_is_refused(texts: dict[str, str], files: dict[str, bytes]) -> None:
+    try:
+        payload = form(texts, **files)
+    except ServingError as error:
+        assert error.status == 400  # noqa: PT017  a refusal is one of two right ends
+    else:
+        assert not (payload.image and payload.video)
+
+
+@given(st.text(max_size=30), st.binary(max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_any_content_type_is_a_payload_or_is_refused(kind: str, body: bytes) -> None:
+    try:
+        sent(body, kind)
+    except ServingError as error:
+        assert error.status in (400, 415)  # noqa: PT017  a refusal is one of two right ends

@@ -1,0 +1,302 @@
+"""One model: checked, warmed, batched, and its memory given back."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import serving.models.batcher
+from serving.base.errors import BadInput, ModelFailed, QueueFull, StartError, TooLarge
+from serving.base.lifetime import Lifetime
+from serving.base.process_memory import resident_bytes
+from serving.models.engine import Hardware
+from serving.models.model import Function, Model, batch_sizes, example_of, from_function, open_model
+from serving.models.options import Options
+from serving.models.tensors import Arrays, ModelSpec, TensorSpec
+from tests import small_models
+from tests.running import ROOT
+from tests.waiting import until
+
+DIGITS = ROOT / "tests/models/digits.onnx"
+UNET = ROOT / "tests/models/unet.onnx"
+PATIENCE = 20.0
+
+
+class Seen:
+    """Remembers what a model told its observer."""
+
+    def __init__(self) -> None:
+        self.loaded: list[tuple[str, str, int, int, dict[int, float]]] = []
+        self.unloaded: list[str] = []
+        self.batches: list[int] = []
+
+    def stage(self, stage: str, seconds: float) -> None: ...
+
+    def batch(self, model: str, rows: int, seconds: float) -> None:
+        self.batches.append(rows)
+
+    def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None:
+        self.loaded.append((model, provider, instances, threads, costs))
+
+    def model_unloaded(self, model: str) -> None:
+        self.unloaded.append(model)
+
+
+Open = Callable[..., Model]
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+def opened(seen: Seen) -> Iterator[Open]:
+    """Return a function that opens a file or makes a model of a function; the models are closed after the test."""
+    made: list[Model] = []
+
+    def make(what: Path | Function, inputs: tuple[TensorSpec, ...] = (X,), **options: Any) -> Model:
+        if isinstance(what, Path):
+            made.append(open_model("m", what, Options(**options), seen))
+        else:
+            made.append(from_function("m", inputs, (TensorSpec("y", "FP32", (-1, 2)),), what, Options(**options), seen))
+        return made[-1]
+
+    yield make
+    closed = [model.close(PATIENCE) for model in made]
+    assert all(closed)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "m.onnx"
+
+
+X = TensorSpec("x", "FP32", (-1, 2))
+
+
+def x(rows: int, columns: int = 2) -> Arrays:
+    return {"x": np.arange(rows * columns, dtype=np.float32).reshape(rows, columns)}
+
+
+def run(model: Model, arrays: Arrays) -> Arrays:
+    return model.submit(arrays, Lifetime(time.monotonic(), PATIENCE)).result(PATIENCE)
+
+
+def own_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("batch-m-")]
+
+
+@pytest.mark.parametrize(
+    ("largest", "sizes"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 4]), (8, [1, 2, 4, 8]), (9, [1, 2, 4, 8, 9])]
+)
+def test_sizes_double_up_to_the_largest(largest: int, sizes: list[int]) -> None:
+    assert batch_sizes(largest) == sizes
+
+
+def test_every_size_is_measured_on_every_instance_and_told(opened: Open, seen: Seen) -> None:
+    model = opened(DIGITS, max_batch_size=6, instances=2, hardware=Hardware(threads=1))
+    ((name, provider, instances, threads, costs),) = seen.loaded
+    assert (name, provider, instances, threads) == ("m", "cpu", 2, 1)
+    assert list(costs) == [1, 2, 4, 6]
+    assert all(seconds > 0 for seconds in costs.values())
+    assert run(model, {"images": np.zeros((9, 1, 8, 8), np.float32)})["logits"].shape == (9, 10)
+    assert seen.batches == [6, 3] or sorted(seen.batches) == [3, 6]
+
+
+def test_the_largest_batch_that_does_not_fit_fails_the_start_in_words(opened: Open, seen: Seen, file: Path) -> None:
+    with pytest.raises(StartError, match=r"model m fails on a warm-up batch of 2 rows: .*; lower max_batch_size, give it more"):
+        opened(small_models.glutton(file), max_batch_size=2)
+    assert seen.loaded == []
+    assert own_threads() == []
+    assert opened(file, max_batch_size=1)
+
+
+@pytest.mark.parametrize(("keepdims", "largest"), [(0, 1), (1, 2), (0, 8), (1, 8)])
+def test_outputs_whose_first_axis_does_not_count_rows_are_found(opened: Open, file: Path, keepdims: int, largest: int) -> None:
+    with pytest.raises(
+        StartError, match=r"output 'y' has shape .*: its first axis does not count rows; set max_batch_size = 0"
+    ):
+        opened(small_models.summed(file, keepdims), max_batch_size=largest)
+
+
+def test_a_model_without_a_batch_axis_takes_calls_as_they_are(opened: Open, seen: Seen, file: Path) -> None:
+    model = opened(small_models.summed(file, 0), max_batch_size=0, warmup_shapes={"x": (3, 2)})
+    assert not model.spec.batched
+    assert list(seen.loaded[0][4]) == [1]
+    assert run(model, x(5))["y"].tolist() == [20, 25]
+
+
+def test_open_shapes_are_warmed_with_the_sizes_that_are_named(opened: Open, seen: Seen, file: Path) -> None:
+    opened(small_models.sized(file), warmup_shapes={"x": (8,)}, max_batch_size=2)
+    assert list(seen.loaded[0][4]) == [1, 2]
+
+
+def test_sizes_that_the_model_does_not_take_fail_the_start(opened: Open, file: Path) -> None:
+    with pytest.raises(StartError, match="name sizes that it takes in warmup_shapes"):
+        opened(small_models.sized(file), warmup_shapes={"x": (9,)})
+    with pytest.raises(StartError, match="name sizes that it takes in warmup_shapes"):
+        opened(file, warmup_shapes={"x": (8, 1)})
+
+
+def test_open_shapes_that_are_not_named_are_not_warmed_and_that_is_said(
+    opened: Open, seen: Seen, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = opened(small_models.sized(file))
+    assert seen.loaded[0][4] == {}
+    assert "model m is not warmed: name sizes of its open inputs in warmup_shapes" in caplog.text
+    assert run(model, x(2, 8))["y"].shape == (2, 4, 2)
+
+
+def test_a_shape_that_the_model_does_not_take_is_the_clients_mistake(opened: Open, file: Path) -> None:
+    model = opened(small_models.sized(file), warmup_shapes={"x": (8,)})
+    with pytest.raises(BadInput, match="model m does not take this shape"):
+        run(model, x(2, 9))
+    assert run(model, x(2, 8))["y"].shape == (2, 4, 2)
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "BOOL", "FP16", "INT64"])
+def test_every_kind_of_tensor_is_warmed(opened: Open, seen: Seen, file: Path, datatype: str) -> None:
+    opened(small_models.identity(file, datatype), max_batch_size=2)
+    assert list(seen.loaded[0][4]) == [1, 2]
+
+
+def test_an_example_is_a_row_of_nothing_for_every_input() -> None:
+    inputs = (TensorSpec("a", "FP16", (-1, 3)), TensorSpec("t", "BYTES", (-1,)))
+    example = example_of(ModelSpec("m", inputs, (), True), {}) or {}
+    assert example["a"].tolist() == [[0, 0, 0]]
+    assert example["t"].tolist() == [b""]
+    assert example_of(ModelSpec("m", (TensorSpec("a", "FP32", (-1, -1)),), (), True), {"b": (3,)}) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "largest", "words"),
+    [
+        ((1, 2), 8, "the first dimension must be left open"),
+        ((4, 2), 8, "the first dimension must be left open"),
+        ((4, 2), 1, "the first dimension must be left open"),
+        ((), 8, "the first dimension must be left open"),
+    ],
+)
+def test_a_fixed_first_dimension_cannot_count_rows(opened: Open, file: Path, shape: Any, largest: int, words: str) -> None:
+    with pytest.raises(StartError, match=words):
+        opened(small_models.identity(file, shape=shape), max_batch_size=largest)
+    assert opened(file, max_batch_size=0)
+
+
+def test_a_first_dimension_of_one_may_be_a_batch_of_one(opened: Open, file: Path) -> None:
+    model = opened(small_models.identity(file, shape=(1, 2)), max_batch_size=1)
+    assert run(model, x(1))["y"].tolist() == [[0, 1]]
+    with pytest.raises(BadInput, match=r"must have shape \[1, 2\]"):
+        run(model, x(2))
+
+
+def test_a_missing_file_fails_the_start(opened: Open, tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=r"nothing\.onnx: no such file; put the model there, or correct"):
+        opened(tmp_path / "nothing.onnx")
+    with pytest.raises(StartError, match="a folder, and a model is one file; name the file in it"):
+        opened(tmp_path)
+
+
+def test_an_lfs_pointer_is_told_from_a_model(opened: Open, file: Path) -> None:
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(StartError, match="a Git LFS pointer, not the model itself; run git lfs pull"):
+        opened(file)
+
+
+def test_a_corrupt_file_fails_the_start(opened: Open, file: Path) -> None:
+    file.write_bytes(DIGITS.read_bytes()[:20_000])
+    with pytest.raises(StartError, match="not loaded as an ONNX model"):
+        opened(file)
+
+
+def test_a_plain_function_is_a_model(opened: Open, seen: Seen) -> None:
+    model = opened(lambda arrays: {"y": arrays["x"] * 2}, max_batch_size=4)
+    assert list(seen.loaded[0][4]) == [1, 2, 4]
+    assert run(model, x(6))["y"].ravel().tolist() == [2 * n for n in range(12)]
+
+
+@pytest.mark.parametrize("outcome", [ValueError("no index"), None, {"y": [1]}, BadInput("no zeros"), ModelFailed("no index")])
+def test_a_function_that_cannot_be_warmed_fails_the_start_in_words(opened: Open, outcome: Any) -> None:
+    def function(arrays: Arrays) -> Any:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    with pytest.raises(StartError, match="model m fails on a warm-up batch of 1 rows: ."):
+        opened(function)
+    assert own_threads() == []
+
+
+def test_inputs_are_checked_before_the_queue(opened: Open, seen: Seen) -> None:
+    model = opened(lambda arrays: {"y": arrays["x"]}, max_rows_per_request=5)
+    for arrays in ({}, {"z": x(1)["x"]}, {"x": np.zeros((1, 2))}, x(1, 3), {"x": np.zeros((0, 2), np.float32)}):
+        with pytest.raises(BadInput):
+            run(model, arrays)
+    with pytest.raises(TooLarge, match="6 rows for model m, at most 5 are taken at once; send them in parts"):
+        run(model, x(6))
+    assert seen.batches == []
+
+
+def test_a_request_that_could_never_fit_the_queue_is_too_large_and_not_overload(opened: Open) -> None:
+    model = opened(lambda arrays: {"y": arrays["x"]}, max_rows_per_request=64, queue_limit=4)
+    with pytest.raises(TooLarge, match="5 rows for model m, at most 4"):
+        run(model, x(5))
+    assert len(run(model, x(4))["y"]) == 4
+
+
+def test_a_full_queue_refuses_rows(opened: Open) -> None:
+    go, entered, warm = threading.Event(), threading.Event(), threading.Event()
+
+    def function(arrays: Arrays) -> Arrays:
+        if warm.is_set():
+            entered.set()
+            assert go.wait(PATIENCE)
+        return {"y": arrays["x"]}
+
+    model = opened(function, queue_limit=3, max_batch_size=2)
+    warm.set()
+    life = Lifetime(time.monotonic(), PATIENCE)
+    futures = [model.submit(x(1), life)]
+    assert entered.wait(PATIENCE)
+    futures += [model.submit(x(2), life)]
+    with pytest.raises(QueueFull):
+        model.submit(x(2), life)
+    go.set()
+    assert [len(future.result(PATIENCE)["y"]) for future in futures] == [1, 2]
+
+
+def test_a_bad_index_fails_its_own_call_alone(opened: Open, file: Path) -> None:
+    model = opened(small_models.lookup(file), max_queue_delay=0.2)
+    life = Lifetime(time.monotonic(), PATIENCE)
+    futures = [model.submit({"ids": np.array([n])}, life) for n in (0, 9, 2)]
+    assert futures[0].result(PATIENCE)["y"].tolist() == [[0, 1]]
+    assert futures[2].result(PATIENCE)["y"].tolist() == [[4, 5]]
+    with pytest.raises(BadInput, match="the model refuses this input"):
+        futures[1].result(PATIENCE)
+
+
+def test_memory_is_given_back_some_time_after_work(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving.models.batcher, "IDLE_SECONDS", 0.05)
+    model = opened(UNET, warmup_shapes={"images": (1, 64, 64)}, max_batch_size=2)
+    before = resident_bytes()
+    run(model, {"images": np.zeros((2, 1, 384, 384), np.float32)})
+    until(lambda: resident_bytes() - before < 40 * 2**20, PATIENCE)
+
+
+def test_the_arenas_memory_is_given_back_after_warming(opened: Open) -> None:
+    before = resident_bytes()
+    opened(UNET, warmup_shapes={"images": (1, 384, 384)}, max_batch_size=2)  # its arena grows to 190 MB
+    assert resident_bytes() - before < 80 * 2**20
+
+
+def test_closing_ends_the_threads_and_is_told(seen: Seen) -> None:
+    model = open_model("m", DIGITS, Options(instances=2), seen)
+    assert len(own_threads()) == 2
+    assert model.close(PATIENCE)
+    assert own_threads() == []
+    assert seen.unloaded == ["m"]

@@ -1,0 +1,59 @@
+"""A service's own code without a server: the same answers, models opened as they are used."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving.base.errors import BadInput, ModelFailed, StartError
+from serving.service.embedded import open_service
+from serving.service.request import make_request
+from serving.settings import SettingsError
+from tests.running import PYTHONPATH, ROOT, make_service
+
+COFFEE = (ROOT / "examples/images/coffee.jpg").read_bytes()
+
+
+def test_the_roots_service_answers_without_a_server() -> None:
+    service = open_service(ROOT)
+    service.setup()
+    results = service.handle(make_request(image=COFFEE))
+    assert results[0]["label"] == "espresso"
+    with pytest.raises(BadInput, match="holds 2 pictures; send one"):
+        service.handle(make_request(images=[COFFEE, COFFEE]))
+
+
+def test_a_model_that_is_missing_is_missed_when_it_is_used(tmp_path: Path) -> None:
+    service = open_service(make_service(tmp_path / "small", 'model_path = "model/none.onnx"'))
+    service.setup()
+    with pytest.raises(ModelFailed):
+        service.model({}, make_request())
+
+
+def test_mistakes_are_told_as_at_a_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cpus"):
+        open_service(make_service(tmp_path / "wrong", "cpus = 2"))
+    with pytest.raises(StartError, match="holds 0 subclasses of Service"):
+        open_service(make_service(tmp_path / "none", "", "x = 1"))
+    with pytest.raises(StartError, match=r"it imports no_such_package, which is not installed.*src/requirements.txt"):
+        open_service(make_service(tmp_path / "bare", "", "import no_such_package"))
+
+
+def test_a_script_that_ends_while_a_model_works_ends_as_it_says(tmp_path: Path) -> None:
+    folder = make_service(
+        tmp_path / "small",
+        'model_path = "model/efficientnet-lite0.onnx"\nmax_batch_size = 16',
+        models=("examples/sku-recognition/model/efficientnet-lite0.onnx",),
+    )
+    script = (
+        "import sys, time, pathlib, numpy; from serving.service.embedded import make_request, open_service\n"
+        f"model = open_service(pathlib.Path({str(folder)!r})).model\n"
+        "[(name, shape)] = [(each.name, each.shape) for each in model.spec(make_request().life).inputs]\n"
+        "model.submit({name: numpy.zeros((16, *shape[1:]), numpy.float32)}, make_request())\n"
+        "class Slow:\n    def __del__(self, sleep=time.sleep): sleep(2)\n"
+        "slow = Slow()\n"  # the interpreter's end takes longer than the batch
+        "time.sleep(0.05); sys.exit(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "")

@@ -1,0 +1,125 @@
+"""A service's own code, good and bad, over sockets: its routes, its answers, its errors."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.running import ROOT, Running, get, make_service, post_json, running
+from tests.serving.web.test_app import JSON, ask, logged
+
+ODD = '''
+import sys
+import time
+
+import numpy as np
+
+from serving.base.errors import BadInput
+from serving.service.service import Answer, Service, route
+from serving.models.tensors import TensorSpec
+
+
+class Odd(Service):
+    def setup(self):
+        seconds = (TensorSpec("seconds", "FP32", (-1,)),)
+        self.nap = self.models.add("nap", self.sleep, seconds, seconds)
+
+    def sleep(self, arrays):
+        time.sleep(float(arrays["seconds"].max()))
+        return arrays
+
+    def handle(self, request):
+        """Answers with what the field `answer` asks for."""
+        kind = request.fields.get("answer")
+        if kind == "late":
+            return self.nap.submit({"seconds": np.float32([0.4])}, request).result(request.life.left())
+        if kind == "bad":
+            raise BadInput("no face found")
+        if kind == "exit":
+            sys.exit("the end")
+        return {"set": {1}, "long": 2**80, "bytes": b"x", "picture": Answer(b"PNG", "image/png", 201)}[kind]
+
+    @route("/items", "GET")
+    def items(self, request):
+        return "listed"
+
+    @route("/items", "POST")
+    def add_item(self, request):
+        return "added"
+
+    @route("/items/<int:number>", "GET", "DELETE")
+    def item(self, request):
+        return dict(request.query)
+'''
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[Running]:
+    with running(ROOT / "tests/services/slow") as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(make_service(tmp_path_factory.mktemp("odd") / "small", "cpu = 1\ntimeout_second = 5", ODD)) as service:
+        yield service
+
+
+def test_nan_and_infinity_become_null(slow: Running) -> None:
+    status, body = get(slow.url + "/nan", b"{}", JSON)
+    assert (status, json.loads(body)["results"]) == (200, {"nan": None, "infinity": None, "array": [1.5, None]})
+
+
+def test_a_route_of_ones_own_has_methods_variables_and_a_query(odd: Running) -> None:
+    assert json.loads(get(odd.url + "/api/small/items")[1])["results"] == "listed"
+    assert json.loads(get(odd.url + "/api/small/items", b"{}", JSON)[1])["results"] == "added"
+    assert json.loads(get(odd.url + "/items/7?k=v")[1])["results"] == {"k": "v", "number": 7}
+    assert get(odd.url + "/items/7", method="DELETE")[0] == 200
+    assert get(odd.url + "/items/seven")[0] == 404
+    assert "/items" in json.loads(get(odd.url + "/openapi.json")[1])["paths"]
+
+
+def test_an_answer_may_be_something_else_than_json(odd: Running) -> None:
+    status, headers, body = ask(odd, "POST", "/api/small", b'{"answer":"picture"}', JSON)
+    assert (status, headers["content-type"], body) == (201, "image/png", b"PNG")
+
+
+def test_bad_input_that_a_service_raises_is_a_400_with_its_text(odd: Running) -> None:
+    status, answer = post_json(odd.url + "/api/small", {"answer": "bad"})
+    assert (status, answer["error"], answer["msg"]) == (400, "no face found", "no face found")
+
+
+@pytest.mark.parametrize("kind", ["set", "long", "bytes", "exit", "unknown"])
+def test_what_a_service_should_not_do_is_a_500_with_an_id_at_once(odd: Running, kind: str) -> None:
+    began = time.monotonic()
+    status, answer = post_json(odd.url + "/api/small", {"answer": kind})
+    assert (status, answer["reason"]) == (500, "service_failed")
+    assert time.monotonic() - began < 3
+    assert answer["request_id"] in answer["error"]
+    logged(odd, lambda line: line.get("request_id") == answer["request_id"] and "Traceback" in json.dumps(line))
+
+
+def test_code_that_waits_past_the_deadline_is_a_504_and_no_crash(odd: Running) -> None:
+    headers = JSON | {"X-Request-Timeout-Ms": "150", "X-Request-Id": "late"}
+    for _ in range(5):
+        status, _, body = ask(odd, "POST", "/api/small", b'{"answer":"late"}', headers)
+        assert (status, json.loads(body)["reason"]) == (504, "short_deadline")
+    assert not [line for line in odd.lines() if line.get("request_id") == "late" and line["level"] == "error"]
+
+
+def test_a_crash_tells_the_client_an_id_and_the_log_the_rest(slow: Running) -> None:
+    status, _, body = ask(slow, "POST", "/crash", b"{}", {**JSON, "X-Request-Id": "crash-1"})
+    assert (status, json.loads(body)["request_id"]) == (500, "crash-1")
+    assert b"secret" not in body
+    assert b"KeyError" not in body
+    line = logged(slow, lambda line: line.get("request_id") == "crash-1" and line["level"] == "error")
+    assert "secret detail" in json.dumps(line)
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(-1, "model"), (-2, "0 rows of output 'slept' for 1 rows")])
+def test_a_model_that_fails_is_a_500_and_the_next_call_is_answered(slow: Running, seconds: int, words: str) -> None:
+    status, answer = post_json(slow.url + "/api/slow", {"data": [[seconds]]})
+    assert (status, answer["reason"]) == (500, "model_failed")
+    assert words in answer["error"]
+    assert post_json(slow.url + "/api/slow", {"data": [[0]]})[0] == 200

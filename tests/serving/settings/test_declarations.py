@@ -1,0 +1,150 @@
+"""Every setting's default, pinned by hand; and the files that services have long had still load."""
+
+import ast
+from typing import Any
+
+import pytest
+
+from serving.settings import Settings, SettingsError, about, read
+
+# Written by hand: a default that changes here changes every service that says nothing about it.
+DEFAULTS: dict[str, Any] = {
+    "service_name": None,
+    "username": None,
+    "cpu": 1.0,
+    "cpu_limit": 0.0,
+    "memory": "2Gi",
+    "gpu_memory": 0.0,
+    "model_gpu_memory": {},
+    "on_demand_gpu_memory": 0.0,
+    "ins_num_per_gpu": 1,
+    "replicas": 1,
+    "ab_replicas": 1,
+    "max_replicas": 0,
+    "autoscale_by": "cpu",
+    "autoscale_queue_rows": 16,
+    "node_labels": {},
+    "tolerations": (),
+    "use_srv": False,
+    "host_port": 0,
+    "model_path": "",
+    "provider": "auto",
+    "fp16": False,
+    "max_batch_size": 8,
+    "max_queue_delay_ms": 0.0,
+    "warmup_shapes": {},
+    "model_memory": "64Ti",
+    "init_delay_second": 30,
+    "stuck_after_second": 60,
+    "timeout_second": 30.0,
+    "upload_timeout_second": 10.0,
+    "queue_limit": 64,
+    "max_rows_per_request": 64,
+    "max_body": "16Mi",
+    "max_image_pixels": 50_000_000,
+    "fetch_hosts": (),
+    "fetch_timeout_second": 5.0,
+    "drain_delay_second": 5.0,
+    "options": {},
+    "env_secret": "",
+    "data_claim": "",
+    "gpu_num": 0,
+    "bmls_ret_type": "",
+    "use_decode_sidecar": False,
+}
+
+LONG_STANDING = """
+service_name = "demo"
+username = "like"
+cpu = 2
+memory = "4Gi"
+replicas = 1
+ab_replicas = 1.
+gpu_num = 0
+ins_num_per_gpu = 1
+model_path = "model/model.onnx"
+bmls_ret_type = "json"
+use_decode_sidecar = False
+use_srv = 0
+host_port = 0
+"""
+
+NEWER = """
+service_name = "demo"
+username = "like"
+cpu = 2                 # cores a pod asks for; the model's threads follow from it
+memory = "4Gi"          # a pod; over it the pod is killed
+gpu_memory = 0          # GiB of one GPU; 0 = no GPU
+replicas = 1            # where a region says nothing else
+hk_replicas = 2
+eu_replicas = 1
+na_replicas = 1
+ab_replicas = 1
+init_delay_second = 30  # time the model may take to load
+model_path = "model/efficientnet-lite0.onnx"
+"""
+
+
+def test_every_default_is_as_written_here() -> None:
+    assert {name: a.default for name, a in about().items()} == DEFAULTS
+
+
+def test_every_default_has_the_type_written_here() -> None:
+    assert {name: type(a.default) for name, a in about().items()} == {name: type(value) for name, value in DEFAULTS.items()}
+
+
+def test_a_file_of_two_names_holds_the_defaults() -> None:
+    settings = read('service_name = "demo"\nusername = "like"\n', "value.py", None).settings
+    assert vars(settings) == {**DEFAULTS, "service_name": "demo", "username": "like"}
+
+
+@pytest.mark.parametrize("name", [name for name, default in DEFAULTS.items() if default is not None])
+def test_every_default_is_a_value_that_may_be_written(name: str) -> None:
+    setting = about()[name]
+    assert setting.kind.convert(ast.literal_eval(repr(setting.default))) == setting.default
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_every_setting_says_what_it_is(name: str) -> None:
+    setting = about()[name]
+    assert setting.meaning.endswith(".")
+    assert setting.kind.allowed
+    assert setting.group
+    setting.kind.convert(ast.literal_eval(setting.kind.example))
+
+
+def test_settings_do_not_share_their_tables() -> None:
+    one, other = Settings(service_name="a", username="a"), Settings(service_name="b", username="b")
+    one.node_labels["pool"] = "gpu"
+    assert other.node_labels == {}
+
+
+def test_the_long_standing_file_loads_as_it_stands() -> None:
+    file = read(LONG_STANDING, "value.py", ("hk", "eu", "na"))
+    settings = file.settings
+    assert (settings.cpu, settings.memory, settings.replicas) == (2.0, "4Gi", 1)
+    assert (settings.ab_replicas, type(settings.ab_replicas)) == (1, int)
+    assert (settings.use_srv, settings.host_port, settings.model_path) == (False, 0, "model/model.onnx")
+    assert [w.split(":")[1] for w in file.warnings] == ["8", "11", "12"]
+    assert all(word in " ".join(file.warnings) for word in ("gpu_num", "bmls_ret_type", "use_decode_sidecar"))
+
+
+def test_a_gpu_of_the_long_standing_file_still_counts() -> None:
+    assert read(LONG_STANDING.replace("gpu_num = 0", "gpu_num = 1"), "value.py", None).settings.gpu_num == 1
+
+
+def test_its_blank_value_is_its_only_mistake() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(LONG_STANDING.replace("use_decode_sidecar = False", "use_decode_sidecar ="), "value.py", ("hk",))
+    assert str(caught.value) == (
+        "value.py:12: use_decode_sidecar has no value; it must be True or False: "
+        "write use_decode_sidecar = False or delete the line"
+    )
+
+
+def test_the_newer_file_loads_with_its_regions() -> None:
+    file = read(NEWER, "value.py", ("hk", "eu", "na"))
+    assert file.warnings == ()
+    assert [file.in_region(region).replicas for region in ("hk", "eu", "na")] == [2, 1, 1]
+    assert file.settings.init_delay_second == 30
+    assert file.settings.gpu_memory == 0.0

@@ -1,0 +1,234 @@
+import contextlib
+import errno
+import http.client
+import json
+import re
+import signal
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT, Running, get, launch, make_service, post_json, running
+from tests.waiting import until
+
+FOLDER = ROOT / "tests/services/slow"
+OWN_STATUS = """
+from serving.service.service import Service, route
+class S(Service):
+    @route("/status", "GET")
+    def status(self, request): return 1
+"""
+BODY = json.dumps({"data": [[0.01]]})
+
+
+def ask(connection: http.client.HTTPConnection, body: str = BODY) -> tuple[int, str | None]:
+    """Return the status of an answer, and what it says of its connection."""
+    connection.request("POST", "/api/slow", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    response.read()
+    return response.status, response.getheader("Connection")
+
+
+class Client(threading.Thread):
+    """Asks again and again, reconnecting when told to, until nobody listens. Notes what was lost."""
+
+    def __init__(self, port: int):
+        super().__init__(daemon=True)
+        self.port, self.codes, self.lost = port, [0] * 600, list[str]()
+        self.start()
+
+    def run(self) -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+            try:
+                connection.connect()
+            except OSError:
+                return  # the port is closed: nothing was accepted, nothing is lost
+            with contextlib.closing(connection):
+                self.ask_on(connection)
+
+    def ask_on(self, connection: http.client.HTTPConnection) -> None:
+        while connection.sock is not None:
+            try:
+                self.codes[ask(connection)[0]] += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append(repr(error))
+                return
+
+
+@pytest.mark.timeout(280)
+def test_twenty_terms_under_load_lose_nothing_and_exit_0() -> None:
+    answered = 0
+    for _ in range(20):
+        with running(FOLDER) as service:
+            clients = [Client(service.port) for _ in range(8)]
+            time.sleep(0.3)
+            assert service.stop() == 0
+            for client in clients:
+                client.join(20)
+                assert not client.is_alive()
+                assert client.lost == []
+                assert client.codes[500] == 0
+                answered += client.codes[200]
+    assert answered > 20 * 8
+
+
+def test_while_draining_requests_are_served_and_their_connections_closed() -> None:
+    with running(FOLDER, {"SETUP_SECONDS": "0"}) as service:
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+        assert ask(connection)[1] is None
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        assert get(service.admin + "/readyz") == (503, b"draining\n")
+        assert get(service.url + "/v2/health/ready")[0] == 503
+        for url in (service.url, service.admin):
+            assert_pinged_in_vain(url, "this pod is shutting down")
+        assert ask(connection) == (200, "close")
+        assert service.stop() == 0
+
+
+def assert_pinged_in_vain(url: str, why: str) -> None:
+    """Assert that a finder of pods is told to send no requests here, in the body and headers of any other 503."""
+    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(url + "/api/ping", timeout=10):
+        pass
+    with caught.value as told:
+        body = json.loads(told.read())
+    assert (told.code, told.headers["Retry-After"], body["reason"]) == (503, "1", "not_ready")
+    assert body["error"] == body["msg"]
+    assert body["error"].startswith(why)
+    assert re.fullmatch("[0-9a-f]{32}", body["request_id"])
+
+
+def test_a_connection_that_is_open_when_the_port_closes_may_still_ask() -> None:
+    with running(FOLDER) as service:
+        silent, kept = (http.client.HTTPConnection("127.0.0.1", service.port, timeout=10) for _ in range(2))
+        silent.connect()
+        kept.request("GET", "/api/ping")
+        assert kept.getresponse().read() == b'{"ping":"pong"}'
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: refuses(service.port))
+        time.sleep(1)  # a client that is so late had a reset instead of an answer, when the process ended as the port closed
+        assert ask(silent) == (200, "close")
+        assert ask(kept) == (200, "close")
+        assert service.stop() == 0
+
+
+def test_a_connection_that_never_asks_holds_up_the_end_for_a_moment_alone() -> None:
+    with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as silent:
+        assert service.stop() == 0  # it would be 1 had the client's end been waited for
+        assert silent.recv(1) == b""
+
+
+def test_what_is_still_being_computed_when_nobody_may_ask_any_more_is_finished() -> None:
+    with running(FOLDER) as service, ThreadPoolExecutor(1) as pool:
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+        answer = pool.submit(ask, connection, json.dumps({"data": [[4.5]]}))  # drain delay, port's close, and 3 s: 4 s
+        until(lambda: service.metric("monopod_requests_in_progress") == 1)
+        assert service.stop() == 0
+        assert answer.result() == (200, "close")
+
+
+def refuses(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+def test_a_request_that_is_half_sent_at_the_term_is_finished() -> None:
+    with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as s:
+        length = len(BODY)
+        head = f"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}"
+        s.sendall(f"{head}\r\n\r\n{{".encode())
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.8)  # past the drain delay
+        s.sendall(BODY[1:].encode())
+        assert s.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        assert service.stop() == 0
+
+
+def test_a_model_that_hangs_costs_its_callers_504_and_neither_others_nor_the_drain(tmp_path: Path) -> None:
+    with running(FOLDER) as service:
+        hung = [threading.Thread(target=_expect, args=(service, 600.0, 504)) for _ in range(2)]
+        for thread in hung:
+            thread.start()
+        time.sleep(0.3)
+        other = service.url + "/v2/models/other/infer"
+        tensors = {"inputs": [{"name": "seconds", "datatype": "FP32", "shape": [1, 1], "data": [3]}]}
+        assert post_json(other, tensors)[1]["outputs"][0]["data"] == [3.0]
+        assert get(service.admin + "/livez")[0] == 200  # busy is not stuck
+        for thread in hung:
+            thread.join(10)
+        status, text = get(service.admin + "/livez")
+        assert status == 503
+        assert b"slow: a batch has been running" in text
+        assert service.stop() == 0
+
+
+def _expect(service: Running, seconds: float, status: int) -> None:
+    assert post_json(service.url + "/api/slow", {"data": [[seconds]]})[0] == status
+
+
+def test_ctrl_c_ends_at_once() -> None:
+    with running(FOLDER) as service:
+        began = time.monotonic()
+        assert service.stop(signal.SIGINT) == 0
+        assert time.monotonic() - began < 5
+
+
+def test_a_term_while_loading_ends_with_0() -> None:
+    service = launch(FOLDER, {"SETUP_SECONDS": "5"})
+    try:
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                if get(service.admin + "/livez")[0] == 200:
+                    break
+            time.sleep(0.05)
+        assert get(service.admin + "/readyz") == (503, b"starting\n")
+        status, text = post_json(service.url + "/api/slow", {"data": [[0]]})
+        assert (status, text["reason"]) == (503, "not_ready")
+        for url in (service.url, service.admin):
+            assert_pinged_in_vain(url, "the model is still loading")
+        status, text = get(service.url + "/health")
+        told = json.loads(text)
+        assert (status, told["reason"], told["state"], told["ready"]) == (503, "not_ready", "starting", False)
+        assert 0 < told["memory_bytes"] < told["memory_limit_bytes"]
+        assert service.stop() == 0
+    finally:
+        service.process.kill()
+        service.process.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "server", "words"),
+    [
+        ('model_path = "model/none.onnx"', "", "no such file; put the model there"),
+        ('model_path = "value.py"', "", "not loaded as an ONNX model"),
+        ("", "", "no model_path"),
+        ('memory = "64Mi"\nmodel_path = "model/digits.onnx"', "", "loading and warming took"),
+        ("cpu = 'two'", "", "value.py:4: cpu is 'two', but must be a number"),
+        ("", "1/0", "ZeroDivisionError"),
+        ("", OWN_STATUS, "route '/status' of status: must begin with / and with none of the platform's own"),
+        ("", "x = 1", "holds 0 subclasses of Service"),
+        (
+            "",
+            "from serving.service.service import Service\nclass S(Service):\n    def setup(self): open('/none')",
+            "setup failed: FileNotFound",
+        ),
+        ('provider = "cuda"\ngpu_memory = 4\nmodel_path = "model/digits.onnx"', "", "provider cuda is not in this onnxruntime"),
+    ],
+)
+def test_a_start_that_fails_says_why_in_words_and_exits_1(tmp_path: Path, settings: str, server: str, words: str) -> None:
+    service = launch(make_service(tmp_path / "s", settings, server, ("tests/models/digits.onnx",)))
+    assert service.process.wait(30) == 1
+    text = service.log.read_text()
+    assert words in text.splitlines()[-1]
+    assert "signal" not in text
+    assert "drain" not in text

@@ -1,0 +1,130 @@
+"""The bytes that are held of requests are counted, and requests are ended in an order that lets the good through."""
+
+import threading
+
+import pytest
+
+from conf.plan.pods import SPOOLED_BODIES, TMP
+from serving.base.errors import BodiesFull, QueueFull
+from serving.web.held_bodies import Bodies, Share, bound
+
+MIB = 2**20
+GIB = 2**30
+
+
+class House:
+    """Bodies of a hundred bytes at most; ended: the numbers of those that had to go, in order."""
+
+    def __init__(self) -> None:
+        self.bodies, self.ended = Bodies(100), list[int]()
+
+    def begin(self, number: int, count: int = 0) -> Share:
+        share = self.bodies.begin(lambda error: self.ended.append(number))
+        self.grow(share, count)
+        return share
+
+    def grow(self, share: Share, count: int) -> None:
+        share.add(count)
+        self.bodies.make_room()
+
+
+def test_what_is_held_is_what_was_added_and_not_released() -> None:
+    house = House()
+    one, two = house.begin(1, 10), house.begin(2, 20)
+    assert house.bodies.held == 30
+    one.finish()
+    assert house.bodies.held == 30
+    for _ in range(2):
+        one.release()
+        two.release()
+        assert house.bodies.held == 0
+    two.add(5)
+    assert (house.bodies.held, house.ended) == (0, [])
+
+
+def test_the_oldest_of_equals_has_to_go_and_not_the_newcomer() -> None:
+    house = House()
+    for number in range(12):
+        house.begin(number, 10)
+    assert house.ended == [0, 1]
+    assert house.bodies.held == 100
+
+
+def test_small_bodies_stay_however_old_and_large_ones_however_young_go_last() -> None:
+    house = House()
+    for number in range(10):
+        house.begin(number, 1)  # slow, and small
+    liars = [house.begin(number, 8) for number in range(10, 20)]
+    assert house.ended == []
+    good = house.begin(20, 30)
+    assert house.ended == [10, 11, 12]
+    house.grow(good, 20)
+    assert house.ended == [10, 11, 12, 13, 14]
+    assert sum(share.bytes for share in liars if not share.released) + good.bytes + 10 == house.bodies.held
+
+
+def test_a_body_that_is_alone_has_to_go_itself() -> None:
+    house = House()
+    house.begin(1, 101)
+    assert house.ended == [1]
+    assert house.bodies.held == 0
+
+
+def test_whole_requests_are_answered_and_hold_others_back_at_their_heads() -> None:
+    house = House()
+    whole = house.begin(1, 90)
+    whole.finish()
+    assert house.bodies.refusal(10) is None
+    refusal = house.bodies.refusal(11)
+    assert isinstance(refusal, QueueFull), "that is load: more pods help"
+    assert str(refusal).startswith("requests that wait for their answers hold 90 bytes, and all may hold 100; ")
+    house.begin(2, 11)
+    assert house.ended == [2]
+    assert house.bodies.refusal(0) is None, "a ping has no body"
+    whole.release()
+    assert house.bodies.refusal(100) is None
+
+
+def test_who_is_ended_is_told_so_once() -> None:
+    house = House()
+    again: list[Share] = []
+
+    def end(error: BodiesFull) -> None:
+        house.ended.append(1)
+        again[0].release()
+        house.bodies.make_room()
+
+    share = house.bodies.begin(end)
+    again.append(share)
+    house.grow(share, 1000)
+    house.grow(share, 1000)
+    assert (house.ended, house.bodies.held) == ([1], 0)
+
+
+@pytest.mark.parametrize(
+    ("memory", "max_body", "limit"), [(2 * GIB, 16 * MIB, 256), (4 * GIB, 100 * MIB, 400), (256 * MIB, 8 * MIB, 64)]
+)
+def test_the_bound_is_a_part_of_memory_and_four_bodies_at_least(memory: int, max_body: int, limit: int) -> None:
+    assert bound(memory, max_body) == limit * MIB
+    assert bound(memory, max_body) <= TMP + SPOOLED_BODIES * max_body, "so much /tmp has"
+
+
+def test_sums_stay_right_while_many_threads_release() -> None:
+    bodies = Bodies(10**6)
+    shares = [bodies.begin(lambda error: None) for _ in range(3000)]
+    for number, share in enumerate(shares):
+        share.add(number)
+
+    def release() -> None:
+        for share in shares:
+            share.release()
+
+    threads = [threading.Thread(target=release) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for share in shares:
+        share.finish()
+        share.add(7)
+    for thread in threads:
+        thread.join(20)
+    assert bodies.held == 0
