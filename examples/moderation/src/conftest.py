@@ -1,4 +1,4 @@
-"""Lets the tests import the service's modules by their names, as the service itself does, and serves it to them."""
+"""Fixtures of the tests: the service's modules can be imported by name, as in the service itself, and the service runs."""
 
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""Videos for the tests: small ones, and those that nobody should send. Made by av, as real encoders and muxers make them.
+"""Makes videos for the tests, small ones and hostile ones, with the encoders and muxers of av.
 
-Knows codecs, containers and a little of the boxes of mp4. Does not know the service. Run by itself it writes one to try the
-service with: `python films.py clip.mp4`.
+Knows codecs, containers and some boxes of mp4. Does not know the service. `python films.py clip.mp4` writes a video to try the
+service with.
 """
 
 import io
@@ -19,7 +19,7 @@ from PIL import Image
 
 PICTURES = Path(__file__).parents[2] / "images"
 TICK = Fraction(1, 1000)
-Packet = Any  # av.Packet, a generic class for type checkers alone
+Packet = Any  # av.Packet is a generic class only for type checkers
 QUICK = {"libvpx": {"deadline": "realtime", "cpu-used": "8"}, "libx264": {"preset": "ultrafast", "qp": "20"}}
 QUICK |= {"libvpx-vp9": QUICK["libvpx"], "libx265": {"preset": "ultrafast", "x265-params": "log-level=none"}}
 
@@ -37,7 +37,11 @@ def film(
     encoder: dict[str, str] | None = None,
     **options: str,
 ) -> bytes:
-    """Return a video that shows each picture from its time on, in seconds. encoder: its options; options: the muxer's."""
+    """Return a video that shows each picture from its time on.
+
+    times: of each picture, seconds. streams: how many video streams hold them. encoder: options of the encoder.
+    options: options of the muxer.
+    """
     out = io.BytesIO()
     with av.open(out, "w", container, options) as file:
         file.metadata["title"] = "A film"
@@ -54,7 +58,7 @@ def film(
 
 
 def packets_of(shown: Image.Image, codec: str, count: int = 1) -> list[Packet]:
-    """Return the packets of a picture that is shown so many times, for codecs that need no header apart."""
+    """Return the packets of a picture that is shown `count` times. codec: one that needs no separate header."""
     encoder: Any = av.CodecContext.create(codec, "w")
     _set_up(encoder, codec, shown.size)
     encoder.time_base, encoder.framerate, encoder.options = TICK, 25, QUICK.get(codec, {})
@@ -63,7 +67,7 @@ def packets_of(shown: Image.Image, codec: str, count: int = 1) -> list[Packet]:
 
 
 def mux(packets: Iterable[Packet], container: str, codec: str, size: tuple[int, int], rate: int) -> bytes:
-    """Return a file of packets, so many a second."""
+    """Return a file of packets. rate: packets per second."""
     out = io.BytesIO()
     with av.open(out, "w", container) as file:
         target: Any = file.add_stream(codec, rate=rate)
@@ -88,7 +92,7 @@ def _frame(shown: Image.Image, time: float, pix_fmt: str) -> Any:
 
 
 def sound() -> bytes:
-    """Return an mp4 with sound alone."""
+    """Return an mp4 that holds only sound."""
     out = io.BytesIO()
     with av.open(out, "w", "mp4") as file:
         _add_sound(file, file.add_stream("aac", rate=48000))
@@ -96,7 +100,7 @@ def sound() -> bytes:
 
 
 def with_sound(container: str, codec: str, sound_codec: str) -> bytes:
-    """Return 1.8 seconds of one picture, with sound; in Matroska also with subtitles and a font, which travels as a file."""
+    """Return 1.8 seconds of one picture with sound. A Matroska file also holds subtitles and an attached font."""
     out, shown = io.BytesIO(), picture("coffee.jpg")
     with av.open(out, "w", container) as file:
         target: Any = file.add_stream(codec, rate=25, options=QUICK.get(codec, {}))
@@ -122,32 +126,32 @@ def _add_sound(file: Any, stream: Any) -> None:
 
 @cache
 def fast(count: int, rate: int) -> bytes:
-    """Return a video of so many frames, so many a second: one tiny key frame, again and again."""
+    """Return a video that repeats one tiny key frame. count: frames. rate: frames per second."""
     return mux(packets_of(picture("coffee.jpg", (16, 16)), "mpeg4") * count, "matroska", "mpeg4", (16, 16), rate)
 
 
 @cache
 def heavy(count: int = 6000) -> bytes:
-    """Return a video of 1080p at 100 frames a second, whose frames take 2 KB and 3 ms each: a picture that stands still."""
+    """Return a still picture in 1080p at 100 frames a second. A frame takes 2 KB, and 3 ms to decode. count: frames."""
     first, *_, last = packets_of(picture("coffee.jpg", (1920, 1080)), "mpeg4", 4)
     return mux([first] + [last] * count, "matroska", "mpeg4", (1920, 1080), 100)
 
 
 @cache
 def growing(small: tuple[int, int], large: tuple[int, int]) -> bytes:
-    """Return a webm whose frames change their size midway, and back: its header tells the first size alone."""
+    """Return a webm whose frames change their size midway and back. Its header names only the first size."""
     one, other = (packets_of(picture("coffee.jpg", size), "libvpx", 3) for size in (small, large))
     return mux([*one, *other, *one], "webm", "libvpx", small, 3)
 
 
 def patched(video: bytes, box: bytes, at: int, value: bytes) -> bytes:
-    """Return an mp4 with some bytes of its first box of a kind replaced; at: bytes after the kind."""
+    """Return an mp4 with some bytes of a box replaced. box: the box's type; its first one counts. at: bytes after the type."""
     start = video.index(box) + 4 + at
     return video[:start] + value + video[start + len(value) :]
 
 
 def bomb(samples: int = 60_000_000) -> bytes:
-    """Return an mp4 of about 1,000 bytes whose index claims so many samples, for each of which FFmpeg takes 72 bytes."""
+    """Return an mp4 of about 1,000 bytes whose index claims `samples` frames. FFmpeg takes 72 bytes for each of them."""
     video = film([picture("coffee.jpg", (16, 16))], [0], codec="mpeg4")
     video = patched(video, b"stsz", 4, struct.pack(">II", 1, samples))
     video = patched(video, b"stsc", 4, struct.pack(">IIII", 1, 1, samples, 1))
@@ -155,13 +159,13 @@ def bomb(samples: int = 60_000_000) -> bytes:
 
 
 def sideways(video: bytes) -> bytes:
-    """Return an mp4 that asks to be turned clockwise by 90 degrees, as a phone held upright writes it."""
+    """Return an mp4 with a flag to turn it clockwise by 90 degrees, as a phone held upright writes it."""
     fixed = [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30]
     return patched(video, b"tkhd", 40, struct.pack(">9i", *fixed))
 
 
 def elsewhere(video: bytes, path: str) -> bytes:
-    """Return an mp4 whose pictures are said to be in another file: an alias in QuickTime's form, as FFmpeg reads it."""
+    """Return an mp4 whose frames are declared to be in another file, by an alias in QuickTime's form."""
     alias = bytes(10) + b"\0" + bytes(27 + 12) + b"\0" + bytes(63 + 16) + struct.pack(">hh", 1, 1) + bytes(16)
     alias += struct.pack(">hH", 2, len(path)) + path.encode() + bytes(len(path) % 2) + struct.pack(">hH", -1, 0)
     entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias

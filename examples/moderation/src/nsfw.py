@@ -1,4 +1,4 @@
-"""open_nsfw's input, and what its scores mean. Pure.
+"""Makes open_nsfw's input, and turns its scores into a verdict. Pure functions.
 
 Knows pixels, scores and the rule of the verdict. Does not know videos, requests or how the model is run.
 """
@@ -13,16 +13,17 @@ from sampling import SIDE, Sample
 
 from serving.api import Array
 
-MEAN = np.array([104, 117, 123], np.float32)  # blue, green, red: of the pictures that the model was trained on
-CROP = 224  # pixels of a side, from the middle of SIDE
+MEAN = np.array([104, 117, 123], np.float32)  # mean blue, green and red of the training pictures
+CROP = 224  # pixels of a side, cut from the middle of SIDE
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is nsfw: a frame, from a score of frame_from on; a video, of whose frames a share of video_share is, or one of which
-    has a score of sure_from.
+    """The thresholds that make a picture or a video nsfw.
 
-    Raises ValueError where one is not above 0 and up to 1.
+    frame_from: the least score of an nsfw picture or frame. video_share: the least part of nsfw frames that makes a video
+    nsfw. sure_from: the least score of a single frame that makes a video nsfw.
+    Raises ValueError where one is not above 0 and at most 1.
     """
 
     frame_from: float = 0.8
@@ -35,33 +36,36 @@ class Rule:
                 raise ValueError(f"{name} is {value!r}; it must be a number above 0, up to 1")
 
     def share(self, scores: Sequence[float]) -> float:
-        """Return which part of the frames is nsfw, 0 to 1."""
+        """Return the part of the frames that is nsfw, 0 to 1."""
         return sum(score >= self.frame_from for score in scores) / len(scores)
 
     def label(self, scores: Sequence[float]) -> str:
-        """Return "nsfw" or "safe" for the scores of a video's frames, or for a picture's one."""
+        """Return "nsfw" or "safe" for a video or a picture. scores: of each frame of the video, or of the one picture."""
         return "nsfw" if self.share(scores) >= self.video_share or max(scores) >= self.sure_from else "safe"
 
 
 def of_picture(picture: Image.Image) -> Array:
-    """Return an RGB picture as the model's pixels, by open_nsfw's own way: uint8 [SIDE, SIDE, 3], blue, green, red."""
+    """Return an RGB picture's pixels, prepared as open_nsfw does it: uint8 [SIDE, SIDE, 3], blue, green, red."""
     return _by_jpeg(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
 def of_sample(sample: Sample) -> Array:
-    """Return a video's sample as the model's pixels, upright: uint8 [SIDE, SIDE, 3], blue, green, red."""
+    """Return a sample's pixels, turned upright: uint8 [SIDE, SIDE, 3], blue, green, red."""
     pixels = np.frombuffer(sample.pixels, np.uint8).reshape(SIDE, SIDE, 3)[..., ::-1]
     return _by_jpeg(Image.fromarray(np.ascontiguousarray(np.rot90(pixels, round(sample.turn / 90)))))
 
 
 def _by_jpeg(picture: Image.Image) -> Array:
-    """Return a picture's pixels after open_nsfw's detour: it saves what it has shrunk, and reads that. It moves a score."""
+    """Return a picture's pixels after it was saved as JPEG and read again.
+
+    open_nsfw does this with each shrunk picture, and its scores depend on it.
+    """
     saved = BytesIO()
     picture.save(saved, "JPEG")
     return np.asarray(Image.open(saved))[..., ::-1]
 
 
 def rows(pixels: Sequence[Array]) -> Array:
-    """Return the model's rows: float32 [n, CROP, CROP, 3], the middle of each, minus the mean."""
+    """Return the model's rows, the middle of each picture minus MEAN: float32 [n, CROP, CROP, 3]."""
     edge = (SIDE - CROP) // 2
     return np.stack([each[edge : edge + CROP, edge : edge + CROP] for each in pixels]).astype(np.float32) - MEAN

@@ -1,4 +1,4 @@
-"""A video's frames on their way through the model: so many rows at once, while further frames are decoded.
+"""Sends a video's frames to the model in parts, while further frames are decoded.
 
 Knows rows, futures and a queue that may be full. Does not know videos or verdicts. Belongs to one thread.
 """
@@ -11,12 +11,12 @@ import nsfw
 
 from serving.api import Array, Arrays, Handle, QueueFull, Request
 
-AT_ONCE = 2  # parts of one video in the model's queue: while one is computed the next is there already
+AT_ONCE = 2  # parts of one video in the model's queue, so that the next one waits while the first is computed
 PATIENCE = 0.05  # seconds until a full queue is tried again
 
 
 class Parts:
-    """The frames of one request. size: rows that the model is asked about at once."""
+    """The frames of one request. size: rows in one call of the model."""
 
     def __init__(self, model: Handle, size: int, request: Request):
         self._model, self._size, self._request = model, size, request
@@ -25,13 +25,13 @@ class Parts:
         self._scores: list[float] = []
 
     def add(self, pixels: Array) -> None:
-        """Add a frame, uint8 [SIDE, SIDE, 3]. Raises DeadlinePassed, ClientGone, and what the model raised."""
+        """Add a frame. pixels: uint8 [SIDE, SIDE, 3]. Raises DeadlinePassed, ClientGone and the model's errors."""
         self._pixels.append(pixels)
         if len(self._pixels) == self._size:
             self._ask()
 
     def scores(self) -> list[float]:
-        """Return the score of every frame, in order, when the last is computed. Raises what `add` does."""
+        """Wait for the last frame and return the score of every frame, in order. Raises what `add` raises."""
         if self._pixels:
             self._ask()
         while self._asked:
@@ -46,7 +46,7 @@ class Parts:
             try:
                 self._asked.append(self._model.submit(rows, self._request))
                 return
-            except QueueFull:  # a video that is half decoded is not thrown away: it waits, until its deadline
+            except QueueFull:  # a video that is half decoded is kept and waits until its deadline
                 self._request.life.check()
                 time.sleep(PATIENCE)
 

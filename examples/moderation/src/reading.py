@@ -1,9 +1,9 @@
-"""Reads a video in a process of its own, which can be held to its memory, and ended at any moment.
+"""Reads a video in a process of its own, whose memory can be limited and which can be ended at any moment.
 
-Knows processes and what video.py writes. Does not know containers, codecs or models.
+Knows processes and the output of video.py. Does not know containers, codecs or models.
 
-Concurrency. A Reading belongs to one thread. The process writes into a pipe that holds less than one sample: it waits by
-itself when nobody reads. It ends when it is done, when the block is left, and at its first write where its reader is gone.
+Concurrency. A Reading belongs to one thread. The process writes into a pipe that holds less than one sample, so it blocks while
+nobody reads. It ends when it is done, when the block is left, and at its first write after its reader is gone.
 """
 
 import json
@@ -24,26 +24,26 @@ from serving.api import Lifetime
 
 PROGRAM = Path(__file__).with_name("video.py")
 CONTAINERS = "it may be mp4, mov, webm, mkv or avi"
-POLL_MS = 100  # between looks at whether the client is still there
+POLL_MS = 100  # between two checks that the client is still there
 PIECE = 2**16
 
 
 class Reading(AbstractContextManager["Reading"]):
-    """One video being decoded: a context, and inside it an iterator of its samples, then its ending."""
+    """One video being decoded. It is a context manager; inside its block it iterates over the samples and then the ending."""
 
     def __init__(self, video: bytes, limits: Limits, life: Lifetime):
-        """Raises Refused where the first bytes are of no container that is taken: nothing is run then."""
+        """Check the container. Raises Refused, without starting a process, where its first bytes are of no accepted one."""
         kind = container(video)
         if not kind:
-            words = f"the video is of no kind that is taken, by its first bytes; {CONTAINERS}"
+            words = f"the video's first bytes are of no accepted container; {CONTAINERS}"
             raise Refused("container", words if video else "the video is empty")
         self._life, self._limits, self._waiting = life, limits, bytearray()
         command = [sys.executable, str(PROGRAM), kind, json.dumps(asdict(limits))]
-        with open(os.memfd_create("video"), "w+b") as file:  # a file without a disk, for the process to seek in
+        with open(os.memfd_create("video"), "w+b") as file:  # a file in memory, in which the process can seek
             file.write(video)
             file.seek(0)
-            # Its own session: a Ctrl-C in a terminal is for the service, which finishes what it has accepted. No environment:
-            # it may hold the service's secrets.
+            # A session of its own keeps a terminal's Ctrl-C from the process: the service still finishes what it has accepted.
+            # The environment is empty, since the service's may hold secrets.
             self._process = subprocess.Popen(
                 command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, env={}
             )
@@ -54,9 +54,9 @@ class Reading(AbstractContextManager["Reading"]):
         self._pipe.close()
 
     def __iter__(self) -> Iterator[Sample | Ending]:
-        """Yield the samples as they are decoded, and the ending.
+        """Yield the samples as they are decoded, then the ending.
 
-        Raises Refused, what Lifetime.check raises once nobody waits, and RuntimeError where video.py itself is wrong.
+        Raises Refused; what Lifetime.check raises when nobody waits any more; RuntimeError where video.py itself fails.
         """
         while True:
             line = json.loads(self._until(b"\n"))
@@ -87,7 +87,7 @@ class Reading(AbstractContextManager["Reading"]):
         return taken
 
     def _read(self) -> None:
-        """Wait for more bytes, while somebody waits for the answer."""
+        """Wait for more bytes, as long as the client waits for the answer."""
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
         self._life.check()
@@ -99,7 +99,7 @@ class Reading(AbstractContextManager["Reading"]):
         self._waiting += piece
 
     def _gone(self, code: int) -> Exception:
-        """Return what it means that the process ended before it said so."""
+        """Return the error for a process that ended without an ending. code: its exit code."""
         if code == -signal.SIGXCPU:
             seconds = self._limits.decode_seconds
             return Refused("too_heavy", f"the video takes more than {seconds} s to decode; send it smaller, or a part of it")
@@ -107,4 +107,4 @@ class Reading(AbstractContextManager["Reading"]):
             return Refused(
                 "crash", f"the video ends its decoder ({signal.Signals(-code).name}): it is broken, or made to do so"
             )
-        return RuntimeError(f"{PROGRAM.name} ended with code {code} and said nothing; run it by hand to see why")
+        return RuntimeError(f"{PROGRAM.name} ended with code {code} and no message; run it by hand to see why")

@@ -1,4 +1,4 @@
-"""Which frames of a video are looked at, and what a video may be. Pure: the standard library alone.
+"""Chooses the frames of a video that are judged, and bounds what a video may be. Uses the standard library alone.
 
 Knows timestamps and limits. Does not know containers, codecs, models or processes.
 """
@@ -8,20 +8,21 @@ from fractions import Fraction
 
 SIDE = 256  # pixels of a sample's side
 STEP = 1  # seconds between samples
-LEAST_MIB = 160  # of decode_mib: the libraries take 125 before anything is decoded
-MOST_BETWEEN = 240  # frames between samples, whatever their timestamps claim: a second of a phone's slow motion
+LEAST_MIB = 160  # the least decode_mib; the libraries take 125 MiB before anything is decoded
+MOST_BETWEEN = 240  # frames between two samples at most, whatever their timestamps; a second of a phone's slow motion
 
-# The first bytes of a container -> FFmpeg's name of it. What is not here is never opened: playlists and scripts name files.
-BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # one of them begins an mp4 or mov, after its length
-PHOTOS = (b"hei", b"hev", b"mif1", b"msf1", b"avi")  # what follows ftyp in HEIC and AVIF: pictures, in a video's container
+# A container is recognised by its first bytes. No other file is ever opened, since playlists and scripts name further files.
+BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # an mp4 or mov begins with a length and one of these
+PHOTOS = (b"hei", b"hev", b"mif1", b"msf1", b"avi")  # HEIC and AVIF have one after ftyp; they hold pictures, not videos
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a video may be, by the names of value.py's options. Raises ValueError where one is not a whole number, or too small.
+    """The limits of a video, named like value.py's options.
 
-    most_pixels: of a frame. most_seconds: from its first frame. most_frames: that it has in all.
-    decode_seconds: of one core. decode_mib: of memory, the libraries of its process counted in.
+    most_pixels: of one frame. most_seconds: from the first frame to the last. most_frames: of the whole video.
+    decode_seconds: of one core, to decode it. decode_mib: MiB of memory of its process, libraries included.
+    Raises ValueError where one is not a whole number or is too small.
     """
 
     most_pixels: int = 1920 * 1088
@@ -39,7 +40,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sample:
-    """One frame. seconds: since the first. turn: degrees counterclockwise until it is upright. pixels: SIDE x SIDE, BGR."""
+    """One frame that is judged.
+
+    seconds: since the first frame. turn: degrees counterclockwise that make it upright. pixels: SIDE * SIDE * 3 bytes, BGR.
+    """
 
     seconds: float
     turn: int
@@ -48,14 +52,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Ending:
-    """What is known of a video when all of it was read: whether parts could not be, and where its pictures end."""
+    """The end of a video that was read. damaged: whether parts could not be read. seconds: when its last picture ends."""
 
     damaged: bool
     seconds: float
 
 
 class Refused(Exception):
-    """A video that is not judged. reason: one of few words, for metrics. The text is for who sent it."""
+    """A video that is not judged. reason: a label for metrics. words: the message to the client."""
 
     def __init__(self, reason: str, words: str):
         super().__init__(words)
@@ -63,10 +67,10 @@ class Refused(Exception):
 
 
 class Clock:
-    """Samples the first frame, and the first one of each second after it.
+    """Chooses as samples the first frame, and the first frame of each second after it.
 
-    Timestamps are the sender's claims. A frame without one comes a frame's time after the last; and where they stand still,
-    run backwards or creep, a frame is taken after MOST_BETWEEN others, so that no part of a video can hide behind them.
+    The sender chooses the timestamps. A frame without one is assumed to come one frame's time after the last. A frame is also
+    taken after MOST_BETWEEN others, so that timestamps that stand still, run backwards or creep cannot hide part of a video.
     """
 
     def __init__(self, frame_time: Fraction):
@@ -74,11 +78,11 @@ class Clock:
         self._first: Fraction | None = None
         self._mark = Fraction(0)
         self._since = 0  # packets since the last sample
-        self.now = Fraction(0)  # of the last frame, since the first
-        self.end = Fraction(0)  # of the latest frame so far
+        self.now = Fraction(0)  # seconds from the first frame to the last one seen
+        self.end = Fraction(0)  # seconds from the first frame to the end of the latest
 
     def passes_over(self, time: Fraction | None) -> bool:
-        """Count a packet. Return whether the frame in it is surely no sample."""
+        """Count a packet. Return whether its frame is certainly no sample."""
         self._since += 1
         if time is None or self._first is None or self._since > MOST_BETWEEN:
             return False
@@ -101,7 +105,7 @@ class Clock:
 
 
 def container(video: bytes) -> str:
-    """Return FFmpeg's name of a video's container, by its first bytes; "" for all but mp4, mov, webm, mkv and avi."""
+    """Return FFmpeg's name of the container of an mp4, mov, webm, mkv or avi, by its first bytes; "" for any other file."""
     if video[4:8] in BOXES:
         return "" if video[4:8] == b"ftyp" and video[8:12].startswith(PHOTOS) else "mov"
     if video[:4] == b"\x1aE\xdf\xa3":
@@ -110,7 +114,7 @@ def container(video: bytes) -> str:
 
 
 def clock_words(seconds: float) -> str:
-    """Return a time as players show it: 0:07, 12:30, 3:00:00."""
+    """Return a time as video players show it: 0:07, 12:30, 3:00:00."""
     whole = int(seconds)
     minutes = f"{whole // 60}" if whole < 3600 else f"{whole // 3600}:{whole // 60 % 60:02}"
     return f"{minutes}:{whole % 60:02}"

@@ -1,4 +1,4 @@
-"""For the tests: asks the service as its clients do, through sockets.
+"""Sends the tests' requests to the service through sockets, as its clients do.
 
 Knows routes, bodies and metrics. Does not know what the answers should be.
 """
@@ -27,7 +27,7 @@ def send(service: Running, body: bytes, kind: str, **headers: str) -> Answered:
 
 
 def send_form(service: Running, *parts: tuple[str, bytes, str]) -> Answered:
-    """Send parts of a form: name, content, and a file's name, or "" for a field."""
+    """Send a form. parts: name, content, and a file's name, which is "" for a field."""
     body = b""
     for name, content, filename in parts:
         shown = f'; filename="{filename}"' if filename else ""

@@ -1,4 +1,4 @@
-"""Moderation: a picture or a video in; safe or nsfw out, of a video each second's score too."""
+"""Moderation: a picture or a video in; safe or nsfw out, and for a video the score of each second too."""
 
 import contextlib
 import dataclasses
@@ -15,7 +15,7 @@ from sampling import SIDE, Ending, Limits, Refused, clock_words, container
 from serving.api import BadInput, QueueFull, Request, Service, StartError, TooLarge, make_request
 
 HOW = "send a picture (-F image=@picture.jpg) or a video (-F video=@video.mp4)"
-TOO_LARGE = ("too_many_pixels", "too_long", "too_many_frames", "too_heavy", "memory")  # a 413; the others are a 400
+TOO_LARGE = ("too_many_pixels", "too_long", "too_many_frames", "too_heavy", "memory")  # answered with 413, all others with 400
 REASONS = ("busy", "container", "broken", "streams", "codec", "no_frame", "crash", *TOO_LARGE)
 NO_VIDEO = b"RIFF\0\0\0\0AVI "
 
@@ -23,9 +23,9 @@ NO_VIDEO = b"RIFF\0\0\0\0AVI "
 class Moderation(Service):
     """Yahoo's open_nsfw.
 
-    Concurrency. `handle` runs on a thread a request. Pictures are decoded a core at a time (`cores`): more threads would only
-    hold more pixels. `decoders` is how many videos are decoded at once, each by a process; one more is refused, since a body
-    that waits is memory. No thread takes one of the two semaphores while it has the other.
+    Concurrency. `handle` runs on one thread for each request. `cores` lets one picture be decoded for each core: more threads
+    would only hold more pixels. `decoders` bounds the videos that are decoded at once, each by a process. One more is refused,
+    since a waiting body takes memory. No thread takes one of the two semaphores while it has the other.
     """
 
     pictures = videos = True
@@ -53,12 +53,12 @@ class Moderation(Service):
         self.verdicts = self.metrics.counter("moderation_verdicts_total", "Pictures and videos judged.", ("of", "label"))
         self.refused = self.metrics.counter("moderation_videos_refused_total", "Videos not judged.", ("reason",))
         for reason in REASONS:
-            self.refused.labels(reason)  # all are there from the start: the first one is an increase, and no sum is empty
+            self.refused.labels(reason)  # every reason begins at 0, so that rate() sees its first count and no sum is empty
         for of, label in itertools.product(("image", "video"), ("safe", "nsfw")):
             self.verdicts.labels(of, label)
 
     def try_decoder(self) -> None:
-        """Run the decoder on what is no video: where it cannot run at all, the start is to fail. Raises RuntimeError."""
+        """Run the decoder once, on bytes that are no video, so that the start fails if it cannot run. Raises RuntimeError."""
         with contextlib.suppress(Refused), Reading(NO_VIDEO, self.limits, make_request(seconds=30).life) as reading:
             list(reading)
 

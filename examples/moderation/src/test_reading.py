@@ -1,4 +1,4 @@
-"""A video in a process of its own: what is decoded, what the process is held to, and how it ends."""
+"""A video in a process of its own: its samples, the limits of the process, and how it ends."""
 
 import contextlib
 import io
@@ -37,7 +37,7 @@ def read(video: bytes, limits: Limits | None = None, seconds: float = 30) -> tup
 
 
 def decoders() -> list[psutil.Process]:
-    """Return the processes that decode for this one."""
+    """Return the decoder processes that this process has started."""
     return [child for child in psutil.Process().children() if str(PROGRAM) in child.cmdline()]
 
 
@@ -79,7 +79,7 @@ def test_each_second_of_a_video_is_the_picture_that_was_shown_then(container: st
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
 def test_the_frames_that_are_not_decoded_change_none_that_is(codec: str) -> None:
-    """Of the frames on which no other is built, that is, as an encoder makes them for half of a video."""
+    """Only frames that no other frame refers to are skipped. An encoder makes half of a video of them."""
     turning = [COFFEE.rotate(at) for at in range(75)]
     video = films.film(
         turning, [at / 25 for at in range(75)], codec=codec, encoder={"bf": "3", "x265-params": "log-level=none"}
@@ -205,7 +205,7 @@ def test_nothing_is_decoded_for_whom_nobody_waits(end: Callable[..., None], erro
 
 
 def test_a_process_whose_reader_is_gone_ends_by_itself() -> None:
-    """As when the service is killed: nobody is left to end the process."""
+    """When the service is killed, nobody is left to end the process."""
     out, into = os.pipe()
     with open(os.memfd_create("video"), "w+b") as file:
         file.write(films.heavy(2000))

@@ -1,4 +1,4 @@
-"""What nobody should send, and too much at once: through sockets, each refused in words, and nothing is left behind."""
+"""Hostile, broken and too many videos, sent through sockets: each is refused with its reason, and nothing is left behind."""
 
 import contextlib
 import http.client
@@ -17,8 +17,8 @@ from tests.running import Running, post_json
 from tests.waiting import until
 
 REFUSED: dict[str, tuple[Callable[[], bytes], int, str, str]] = {
-    "noise": (lambda: bytes(range(256)) * 40, 400, "container", "of no kind that is taken, by its first bytes; it may be mp4"),
-    "mpegts": (lambda: films.film([COFFEE], [0], "mpegts"), 400, "container", "of no kind that is taken"),
+    "noise": (lambda: bytes(range(256)) * 40, 400, "container", "first bytes are of no accepted container; it may be"),
+    "mpegts": (lambda: films.film([COFFEE], [0], "mpegts"), 400, "container", "of no accepted container"),
     "a header cut off": (lambda: films.film([COFFEE] * 5, range(5))[:9000], 400, "broken", "its header is damaged or cut off"),
     "a header of noise": (lambda: b"\0\0\0\x20ftypisom" + bytes(5000), 400, "broken", "its header is damaged or cut off"),
     "matroska of nothing": (lambda: b"\x1aE\xdf\xa3" + bytes(500), 400, "broken", "its header is damaged or cut off"),
@@ -100,7 +100,7 @@ def test_what_names_other_files_or_servers_is_unknown_and_opens_none(service: Ru
             status, answer = send(service, body, kind)
             assert status == (415 if kind.startswith("application") else 400)
             assert "root:" not in json.dumps(answer)
-        assert "of no kind that is taken" in send_video(service, body)[1]["error"]
+        assert "of no accepted container" in send_video(service, body)[1]["error"]
         bait.settimeout(0.05)
         with pytest.raises(TimeoutError):
             bait.accept()
@@ -125,7 +125,7 @@ def test_a_request_holds_a_picture_or_a_video_and_says_which(service: Running) -
 
 def test_a_phones_heic_is_told_which_kinds_are_taken(service: Running) -> None:
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500)
-    for kind, words in (("image/heic", "not a picture of a kind that can be read; send JPEG"), ("video/mp4", "is of no kind")):
+    for kind, words in (("image/heic", "not a picture of a kind that can be read; send JPEG"), ("video/mp4", "of no accepted")):
         status, answer = send(service, heic, kind)
         assert (status, words in answer["error"]) == (400, True), answer
 
@@ -155,7 +155,7 @@ def test_one_more_video_than_are_decoded_at_once_is_refused_and_pictures_go_on(s
 
 @contextlib.contextmanager
 def sending(service: Running, video: bytes) -> Iterator[None]:
-    """Send a video, wait for no answer, and go away at the end of the block."""
+    """Send a video without waiting for an answer, and close the connection at the end of the block."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port)
     connection.request("POST", ROUTE, video, {"Content-Type": "video/x-matroska"})
     try:

@@ -1,4 +1,4 @@
-"""Which frames are looked at, whatever their timestamps are."""
+"""The choice of the frames that are judged, with honest and dishonest timestamps."""
 
 from fractions import Fraction
 
@@ -9,13 +9,13 @@ TWENTY_FIFTH = Fraction(1, 25)
 
 
 def taken(times: list[float | None]) -> list[float]:
-    """Return the seconds of the frames that a clock takes, each packet holding one frame."""
+    """Return the seconds of the frames that a clock takes. times: of packets that hold one frame each."""
     clock, found = Clock(TWENTY_FIFTH), []
     for time in times:
         exact = None if time is None else Fraction(time).limit_denominator(1000)
         skipped = clock.passes_over(exact)
         if clock.samples(exact):
-            assert not skipped, "a frame that is a sample was not to be decoded"
+            assert not skipped, "a frame that is a sample would not have been decoded"
             found.append(float(clock.now))
     return found
 
@@ -43,7 +43,7 @@ def test_nothing_can_hide_behind_timestamps_that_stand_still_or_run_backwards() 
 
 def test_between_frames_that_follow_each_other_too_fast_to_be_seen_further_ones_are_taken() -> None:
     assert taken([at / 1000 for at in range(2000)]) == [0, 0.241, 0.482, 0.723, 0.964, 1, 1.241, 1.482, 1.723, 1.964]
-    assert taken([at / 240 for at in range(720)]) == [0, 1, 2], "a phone's slow motion is as any video"
+    assert taken([at / 240 for at in range(720)]) == [0, 1, 2], "a phone's slow motion is sampled like any video"
 
 
 def test_the_end_is_the_latest_frames_and_a_frame_is_as_long_as_the_rate_says() -> None:

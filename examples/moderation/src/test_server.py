@@ -1,4 +1,4 @@
-"""The service as its clients see it: through sockets, with real pictures and real videos; and its start and end."""
+"""The service as its clients see it, through sockets with real pictures and videos, and its start and end."""
 
 import base64
 import io
@@ -23,19 +23,19 @@ from tests.running import ROOT, Running, launch, post_json, running
 from tests.waiting import until
 
 PICTURES = sorted(path.name for path in (ROOT / "examples/images").glob("*.[jp][pn]g"))
-# What Yahoo's own preprocessing makes of these: the whole picture shrunk, saved as a JPEG, read, and cut.
+# The scores after Yahoo's own preprocessing: the whole picture is shrunk, saved as a JPEG, read again and cut.
 REFERENCE = {"astronaut.jpg": 0.0318, "coffee.jpg": 0.0168, "coins.png": 0.0012, "faces.png": 0.0359, "nuclei-mask.png": 0.0043}
 REFERENCE |= {"flower.jpg": 0.0020, "rocket.jpg": 0.0005}
 
 
 def model(rows: Any) -> list[float]:
-    """Return what the model says of some rows, run by hand."""
+    """Return the scores of some rows by the model run by hand."""
     session = onnxruntime.InferenceSession(FOLDER / "model/open-nsfw.onnx")
     return [float(score) for score in np.asarray(session.run(["outputs"], {"input:0": rows})[0])[:, 1]]
 
 
 def scored(picture: Image.Image) -> float:
-    """Return a picture's score by the model run by hand, and by another way to its rows than the service's."""
+    """Return a picture's score by the model run by hand, on rows that were not made by the service's code."""
     saved = io.BytesIO()
     picture.resize((256, 256), Image.Resampling.BILINEAR).save(saved, "JPEG")
     middle = Image.open(saved).crop((16, 16, 240, 240))
@@ -145,7 +145,7 @@ def test_a_video_is_finished_before_the_service_ends_and_nothing_else_is_in_its_
 
 
 def copy(tmp_path: Path, **files: bytes | None) -> Path:
-    """Return a copy of the service's folder in which some files are others, or missing."""
+    """Return a copy of the service's folder. files: new contents by name; None removes a file."""
     folder = tmp_path / "moderation"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name, content in files.items():

@@ -1,13 +1,16 @@
-"""A video to its samples. A program of its own, and the only module of the service that uses av.
+"""Decodes a video to its samples. It is a program of its own, and the only module of the service that uses av.
 
-Knows containers and codecs. Does not know models or requests. reading.py runs it as a process for each video: a file of 1,000
-bytes can have FFmpeg take gigabytes in one call that nothing interrupts, and only a process can be held to its memory and
-ended. The video is its standard input, and seekable; what it finds goes to its standard output, a line each:
+Knows containers and codecs. Does not know models or requests. The module reading.py runs it as a process for each video. Only a
+process can be limited and ended, and a file of 1,000 bytes can make FFmpeg take gigabytes in one call. Its standard input is the
+video, and must be seekable. Its standard output has one of these lines for each event:
 
-    {"seconds": 3.0, "turn": 0}      a sample; SIDE * SIDE * 3 bytes follow: blue, green, red of each pixel
-    {"damaged": false, "end": 9.96}  the end, of a video that was read
-    {"refused": "too_long", "words": "the video lasts ..."}      the end, of one that is not to be judged
-    {"failed": "Traceback ..."}      the end, where this program is wrong
+    {"seconds": 3.0, "turn": 0}
+
+A sample. SIDE * SIDE * 3 bytes follow it: blue, green, red of each pixel. The other lines are the last one.
+
+    {"damaged": false, "end": 9.96}                           the whole video was read
+    {"refused": "too_long", "words": "the video lasts ..."}   the video is not judged
+    {"failed": "Traceback ..."}                               this program is wrong
 """
 
 import json
@@ -20,7 +23,7 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
-import av.subtitles.codeccontext  # as av would when a container is opened; but then no file can be opened any more
+import av.subtitles.codeccontext  # av imports them when a container is opened, but by then this process may open no file
 import av.subtitles.stream
 from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
@@ -30,17 +33,18 @@ from av.video.stream import VideoStream
 from sampling import SIDE, STEP, Clock, Ending, Limits, Refused, Sample, clock_words
 
 CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg")
-DECODERS = (*CODECS, "libdav1d")  # FFmpeg's, by name
+DECODERS = (*CODECS, "libdav1d")  # by FFmpeg's names
 ADVICE = "convert it, for example with ffmpeg -i video -c:v libx264 video.mp4"
 PROBED = 2**20  # bytes that FFmpeg may read to learn what the streams are
-# As pictures are shrunk, and with all colours that there are: by FFmpeg's own shortcuts they are darker by 1 in 255.
+# The same filter as for pictures, at full colour resolution: FFmpeg's default shortcuts make pixels darker by 1 in 255.
 SHRINKING = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
-NICENESS = 10  # as the platform's other threads that compute
+NICENESS = 10  # like the platform's other threads that compute
 
 
 def samples(file: BinaryIO, container: str, limits: Limits) -> Iterator[Sample | Ending]:
-    """Yield a video's samples, then its ending. container: FFmpeg's name of it, which is never guessed.
+    """Yield a video's samples, then its ending.
 
+    file: the video, seekable. container: FFmpeg's name of its container, which is never guessed.
     Raises Refused, MemoryError.
     """
     with _opened(file, container) as opened:
@@ -48,10 +52,10 @@ def samples(file: BinaryIO, container: str, limits: Limits) -> Iterator[Sample |
 
 
 def _opened(file: BinaryIO, container: str) -> InputContainer:
-    """Open a container so that it leads to nothing outside itself, and by no decoder but those of the list."""
+    """Open a container with the decoders in DECODERS alone, and so that it can open no other file."""
     own = {"format_whitelist": av.ContainerFormat(container, "r").name, "codec_whitelist": ",".join(DECODERS)}
     own |= {"protocol_whitelist": "none", "probesize": str(PROBED)}
-    if container == "mov":  # an edit list repeats parts of the index: rebuilt by it, a small file's takes gigabytes
+    if container == "mov":  # FFmpeg copies parts of the index for each edit, so that a small file can take gigabytes
         own |= {"advanced_editlist": "0", "enable_drefs": "0"}
     try:
         return av.open(file, "r", container, container_options=own, metadata_errors="replace", io_open=_open_nothing)
@@ -105,12 +109,12 @@ def _sampled(container: InputContainer, stream: VideoStream, limits: Limits) -> 
 
 
 class _Packets:
-    """The packets of a container: those of one stream, while the times of all are noted."""
+    """Iterates over the packets of one stream, and notes the times of all packets of the container."""
 
     def __init__(self, container: InputContainer, stream: VideoStream):
         self._container, self.stream = container, stream
         self.damaged = False
-        self._begin = self._end = 0.0  # a begin after 0 is time without pictures, which the header counts in
+        self._begin = self._end = 0.0  # time without pictures before the first one counts, as it does in the header
 
     def __iter__(self) -> Iterator[Any]:
         try:
@@ -127,14 +131,14 @@ class _Packets:
             yield av.Packet()  # what the decoder still holds comes out
 
     def ends_early(self) -> bool:
-        """Return whether the container's header promises more than came."""
+        """Return whether the header states a longer time than the packets cover."""
         return _stated_seconds(self._container) - (self._end - self._begin) > STEP
 
 
 def _frames(packets: _Packets, clock: Clock, limits: Limits) -> Iterator[VideoFrame]:
-    """Yield the frames that may be samples, in the order that they are shown.
+    """Yield the frames that may be samples, in the order in which they are shown.
 
-    Of those that are surely none, the ones on which no other frame is built (NONREF) are not decoded: it changes no other.
+    A frame that is certainly no sample is not decoded if no other frame refers to it. FFmpeg calls such frames NONREF.
     """
     context = packets.stream.codec_context
     for number, packet in enumerate(packets):
@@ -150,7 +154,7 @@ def _frames(packets: _Packets, clock: Clock, limits: Limits) -> Iterator[VideoFr
 
 
 def _time(of: Any) -> Fraction | None:
-    """Return a packet's or frame's time in seconds: its decoding time where it has no other, None where it has neither."""
+    """Return the time of a packet or frame in seconds: when it is shown, else when it is decoded, else None."""
     stamp = of.dts if of.pts is None else of.pts
     return None if stamp is None or not of.time_base else stamp * of.time_base
 
@@ -176,7 +180,7 @@ def _too_long(what: str, limits: Limits) -> Refused:
 
 
 def confine(limits: Limits) -> None:
-    """Hold this process to its memory and time, and from opening anything more: no file, no socket, no core dump."""
+    """Limit the memory and time of this process, and let it open no further file or socket and write no core dump."""
     memory = limits.decode_mib * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.decode_seconds, limits.decode_seconds + 1))
@@ -186,7 +190,7 @@ def confine(limits: Limits) -> None:
 
 
 def main(container: str, limits: Limits, out: BinaryIO) -> None:
-    """Write what is found in the standard input's video, as the module says."""
+    """Decode the video on standard input, and write the lines that the module's docstring lists."""
 
     def say(pixels: bytes = b"", **line: Any) -> None:
         out.write(json.dumps(line).encode() + b"\n" + pixels)
