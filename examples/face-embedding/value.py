@@ -1,9 +1,9 @@
-# Photo in, one vector a face out: three small models find the faces, the fourth tells them apart.
+# A photo in, one vector for each face out. Three small models find the faces, the fourth tells them apart.
 service_name = "face-embedding"
 username = "like"
 
 cpu = 2  # cores; each of the four models gets as many threads
-memory = "2Gi"  # a pod, with room for decoding two large photos while eight are worked on
+memory = "2Gi"  # of a pod, with room to decode two large photos while eight are in work
 gpu_memory = 0  # GiB of one GPU; 0 = no GPU
 
 replicas = 1  # where a region says nothing else
@@ -11,8 +11,8 @@ ab_replicas = 1
 
 init_delay_second = 30  # time the models may take to load
 queue_limit = 64  # photos that may wait; the models' own queues follow from what one photo may hold
-max_image_pixels = 24_000_000  # a photo's; a camera's 6000 x 4000
+max_image_pixels = 24_000_000  # a photo of 6000 x 4000
 
-# Where results are kept that all pods share; empty: each pod keeps its own. The environment's REDIS_URL goes before it, and is
-# the place for an address with a password: env_secret names the Kubernetes Secret that holds it.
+# The Redis in which all pods share results; where it is empty, each pod keeps its own. The environment's REDIS_URL overrides
+# it. An address with a password belongs there: env_secret names the Kubernetes Secret that holds it.
 options = {"redis_url": ""}

@@ -1,4 +1,4 @@
-"""For the tests: photos, and a running service that is asked about them.
+"""Photos for the tests, and requests to a running service.
 
 Knows the routes and the metrics page. Does not know what the answers should be.
 """
@@ -37,12 +37,12 @@ def jpeg(picture: Image.Image, quality: int = 90, **more: Any) -> bytes:
 
 
 def unlike(data: bytes, number: int) -> bytes:
-    """Return another file of the same picture: what stands behind a JPEG's end is not read."""
+    """Return another file of the same picture. It differs after the JPEG's end, which decoders do not read."""
     return data + number.to_bytes(4, "big")
 
 
 def post(service: Running, path: str, *pictures: bytes) -> tuple[int, Any]:
-    """Post a form with these pictures; return status and parsed answer."""
+    """Post a form with these pictures. Return the status and the parsed answer."""
     head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     body = b"".join(head + picture + b"\r\n" for picture in pictures) + b"--b--\r\n"
     status, answer = get(service.url + API + path, body, {"Content-Type": "multipart/form-data; boundary=b"})
@@ -61,7 +61,7 @@ def vector(service: Running, picture: bytes) -> Array:
 
 
 def busy(service: Running, pool: ThreadPoolExecutor, calls: int) -> list[Future[int]]:
-    """Keep the embedding's model computing: each call is 48 rows, a fraction of a second."""
+    """Keep the embedding's model computing. Each call has 48 rows, and takes a fraction of a second."""
     rows = np.zeros((48, 3, 150, 150), np.float32)
     tensor = {"name": "faces", "datatype": "FP32", "shape": rows.shape, "parameters": {"binary_data_size": rows.nbytes}}
     head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()

@@ -1,18 +1,18 @@
-"""Results by what was asked: computed once, kept in the process and in a store that pods share.
+"""Caches results: each key's value is computed once, and kept in the process and in a store that pods share.
 
-Knows keys, one value each, and who computes it. Does not know what the values mean, nor which store it is.
+Knows keys, their values, and which request computes a value. Does not know what the values mean, nor which store it is.
 
-Concurrency. `_lock` guards the kept values and the flights, and is held for a few instructions, never while anything is
-computed or a store is asked. For each key that is asked for and not kept there is one flight: the request that began it leads,
-the others wait for it, each until its own deadline.
+Concurrency. `_lock` guards the kept values and the flights. It is held for a few instructions, never while a value is computed
+or the store is asked. Each requested key that is not kept has one flight. The request that began it is its leader. Each further
+request is a follower, and waits for the leader until its own deadline.
 
-A leader always ends its flight, whatever happens to it, since that stands in `finally`; and it ends in time, since all that it
-waits for (slots, models, the store) is bounded by its own deadline or a time-out. How it ends decides what the followers do:
-- with a value: it is theirs too.
-- with an error that is the photo's own (BadInput, TooLarge): theirs too, in an exception of their own.
-- with any other error (its client went away, its deadline passed, a queue was full, a model failed): that was the leader's
-  luck and says nothing of theirs. They begin again, and the first of them that still has a client and time leads.
-A thread never leads one flight while it waits for another, so no two wait for each other.
+A leader ends its flight in `finally`, so it always ends. It ends in time, since its own deadline or a time-out bounds each of
+its waits (for slots, models and the store). The leader's end decides what the followers do:
+- After a value, they return the same value.
+- After an error of the photo itself (BadInput, TooLarge), they raise the same error, each in an exception of its own.
+- After any other error, they begin again, and the first of them that still has a client and time leads. Such an error says
+  nothing about them: the leader's client went away, its deadline passed, a queue was full, or a model failed.
+A thread never leads one flight while it waits for another, so no two threads wait for each other.
 """
 
 import contextlib
@@ -30,30 +30,33 @@ V = TypeVar("V")
 
 
 class Store(Protocol):
-    """A cache that pods share. Neither call raises, nor takes long."""
+    """A cache that pods share. Its calls do not raise, and take a bounded time."""
 
     def get(self, key: str) -> bytes | None: ...
 
     def put(self, key: str, value: bytes) -> None: ...
 
     def corrupt(self) -> None:
-        """Be told that what `get` gave was not what anybody had put."""
+        """Count a value from `get` that no `put` has written."""
 
 
 class _Flight(Generic[V]):
-    """One value on its way. value and error are written by the leader before `ended` is set, and read after."""
+    """One value that is being computed. The leader writes value or error before it sets `ended`; followers read them after."""
 
     def __init__(self) -> None:
         self.ended = threading.Event()
         self.value: V | None = None
-        self.error: tuple[type[BadInput | TooLarge], str] | None = None  # no exception: it would hold the leader's photo
+        self.error: tuple[type[BadInput | TooLarge], str] | None = None  # an exception object would hold the leader's photo
 
 
 class Cache(Generic[V]):
-    """Keeps values, least recently used ones out first, up to `most_bytes` of the process.
+    """Keeps up to `most_bytes` of values in the process, and drops the least recently used first.
 
-    size_of: a value's bytes in memory. pack and unpack: to and from a store's bytes; unpack gives None for any others.
-    hit is told where each value came from: process, redis or flight. missed is told of each that had to be computed.
+    size_of: returns the bytes of memory of a value. pack: makes the store's bytes of a value. unpack: makes a value of the
+    store's bytes, or None of any others.
+
+    hit: called with the origin of each value that was not computed (process, redis or flight).
+    missed: called for each value that was computed.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class Cache(Generic[V]):
         self._flights: dict[str, _Flight[V]] = {}
 
     def get(self, key: str, life: Lifetime, compute: Callable[[], V]) -> V:
-        """Return the key's value, from wherever it is to be had soonest.
+        """Return the key's value, computed only if it is neither kept nor being computed.
 
         Raises what compute raises, DeadlinePassed, ClientGone.
         """
@@ -100,7 +103,7 @@ class Cache(Generic[V]):
     def _lead(self, key: str, flight: _Flight[V], compute: Callable[[], V]) -> V:
         try:
             flight.value = value = self._fetch(key, compute)
-            with self._lock, contextlib.suppress(ValueError):  # larger than the whole cache
+            with self._lock, contextlib.suppress(ValueError):  # a value larger than the whole cache is not kept
                 self._kept[key] = value
             return value
         except (BadInput, TooLarge) as error:
@@ -133,7 +136,7 @@ class Cache(Generic[V]):
 
 
 def version_of(files: Iterable[Path]) -> str:
-    """Return what tells results of these files (weights, code) from results of others: 16 hexadecimal digits."""
+    """Return 16 hexadecimal digits that identify the content of these files (weights and code)."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -141,5 +144,5 @@ def version_of(files: Iterable[Path]) -> str:
 
 
 def key_of(name: str, version: str, file: bytes) -> str:
-    """Return a file's key: whose result it is, by which version, of which bytes."""
+    """Return the key of a result. name: of the service. version: of its models and code. file: the bytes that were sent."""
     return f"{name}:{version}:{hashlib.sha256(file).hexdigest()}"

@@ -1,9 +1,9 @@
-"""What is known of one photo: its faces, as a row of numbers each; as bytes for a cache, and as JSON for an answer.
+"""Holds the faces of one photo, and writes them as bytes for a cache and as JSON for an answer.
 
 Knows the layout of both. Does not know how faces are found, nor which cache holds the bytes.
 
-The bytes: "MFE1", a CRC-32 of the rest, the photo's width and height, how many faces were found (uint32, little-endian), then
-the rows (float32, little-endian). No pickle: bytes from a cache are a stranger's, and are only ever read as numbers.
+The bytes are "MFE1", a CRC-32 of the rest, the photo's width and height, the number of faces found (uint32, little-endian), and
+the rows (float32, little-endian). Bytes from a cache are not trusted: they are read as numbers alone, never as pickle.
 """
 
 import struct
@@ -22,17 +22,18 @@ ROW = 16 + VECTOR
 HEAD = struct.Struct("<4sI")
 COUNTS = struct.Struct("<III")
 MAGIC = b"MFE1"
-OBJECT_BYTES = 700  # of one photo in a cache, beside its rows: key, table, objects
-LARGEST = HEAD.size + COUNTS.size + MOST_FACES * ROW * 4  # bytes of one photo's
+OBJECT_BYTES = 700  # of one photo in a cache, without its rows: key, table, objects
+LARGEST = HEAD.size + COUNTS.size + MOST_FACES * ROW * 4  # bytes of one photo at most
 
 
 @dataclass(frozen=True, eq=False)
 class Faces:
     """A photo's faces, the best-scored first.
 
-    width, height: of the upright photo as it was sent, in pixels. found: how many there were, kept or not.
-    rows: float32 [n, ROW], read-only, since every request of this photo shares them: box and points in the photo's pixels,
-    score and quality from 0 to 1, the embedding.
+    width, height: of the upright photo as it was sent, in pixels. found: how many faces there were, kept or not.
+
+    rows: float32 [n, ROW], read-only, since all requests of this photo share them. A row holds the box and the points in the
+    photo's pixels, the score and the quality from 0 to 1, and the embedding.
     """
 
     width: int
@@ -44,7 +45,7 @@ class Faces:
 def make(
     size: tuple[int, int], found: int, boxes: Array, points: Array, scores: Array, qualities: Array, vectors: Array
 ) -> Faces:
-    """Return a photo's faces of n boxes [n, 4], points [n, 5, 2], scores [n], qualities [n] and vectors [n, 128]."""
+    """Return a photo's faces from boxes [n, 4], points [n, 5, 2], scores [n], qualities [n] and vectors [n, 128]."""
     boxes = boxes.clip(0, [*size, *size])
     columns = (boxes, points.reshape(-1, 10), scores[:, None], qualities[:, None], vectors)
     rows = np.concatenate(columns, axis=1).astype("<f4")
@@ -53,12 +54,12 @@ def make(
 
 
 def none(size: tuple[int, int]) -> Faces:
-    """Return what is known of a photo without a face."""
+    """Return the faces of a photo without any."""
     return make(size, 0, *(np.zeros((0, *shape)) for shape in ((4,), (5, 2), (), (), (VECTOR,))))
 
 
 def size_of(faces: Faces) -> int:
-    """Return about how many bytes of memory a photo's faces take."""
+    """Return the approximate bytes of memory of a photo's faces."""
     return faces.rows.nbytes + OBJECT_BYTES
 
 
@@ -68,7 +69,7 @@ def pack(faces: Faces) -> bytes:
 
 
 def unpack(data: bytes) -> Faces | None:
-    """Return what `pack` made bytes of, or None for any other bytes."""
+    """Return the faces that `pack` made these bytes of, or None for any other bytes."""
     start = HEAD.size + COUNTS.size
     if not start <= len(data) <= LARGEST or (len(data) - start) % (ROW * 4):
         return None
@@ -107,6 +108,6 @@ def face(faces: Faces, at: int) -> dict[str, Any]:
 
 
 def largest(faces: Faces) -> int:
-    """Return the place of the largest face, by the area of its box. There must be one."""
+    """Return the index of the face with the largest box. There must be at least one face."""
     left, top, right, bottom = faces.rows[:, BOX].T
     return int(np.argmax((right - left) * (bottom - top)))

@@ -1,12 +1,12 @@
-"""One photo's faces, from its bytes: the four models, and the order of their work.
+"""Finds, aligns and embeds the faces of one photo, from its bytes, with four models.
 
-Knows the models and how much may be worked on at once. Does not know caches, routes or answers.
+Knows the models and how many photos may be in work at once. Does not know caches, routes or answers.
 
-Concurrency. `find` runs on the thread of its request. At most `cpu` photos are decoded at once, since decoding computes, and
-each may hold max_image_pixels; at most PHOTOS_AT_ONCE are worked on at once, decoding included: enough to fill batches, few
-enough that memory and the models' queues have room for every face of them. The others wait as the bytes they came as. The
-two kinds of place are taken in one order and given back in `finally`; who holds one waits for nothing but models, which
-answer by the request's deadline. So everybody's turn comes.
+Concurrency. `find` runs on the thread of its request. At most `cpu` photos are decoded at once, since decoding takes a core and
+each photo may hold max_image_pixels. At most PHOTOS_AT_ONCE are in work at once, decoding included. They are enough to fill
+batches, and few enough that memory and the models' queues have room for all their faces. Other photos wait as encoded bytes.
+The two semaphores are taken in one order and released in `finally`. A thread that holds one waits only for models, which
+answer by the request's deadline, so every waiting request gets its turn.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ MODELS = ("pnet", "rnet", "onet", "dlibface-fp16")
 
 
 class Finder:
-    """Finds, aligns and embeds. service: whose models and metrics it uses. Raises StartError where a model cannot be loaded."""
+    """Runs the four models. service: owner of the models and metrics. Raises StartError where a model cannot be loaded."""
 
     def __init__(self, service: Service):
         self._decode_seconds = service.metrics.histogram("face_decode_seconds", "Time to decode one photo.")
@@ -38,7 +38,7 @@ class Finder:
         largest = round(mtcnn.LONGEST * mtcnn.scales(mtcnn.LONGEST, mtcnn.LONGEST)[0])
 
         def load(file: str, rows: int, batch: int, **shapes: Any) -> Any:
-            """rows: most of one photo."""
+            """Load a model. rows: the most that one photo may need. batch: the largest batch, in rows."""
             limits = {"max_rows_per_request": rows, "queue_limit": rows * PHOTOS_AT_ONCE, "max_batch_size": batch}
             return service.models.load(file.removesuffix("-fp16"), f"model/{file}.onnx", **limits, **shapes)
 
@@ -50,7 +50,7 @@ class Finder:
     def find(self, request: Request) -> Faces:
         """Return the faces of a request's one photo.
 
-        Raises BadInput and TooLarge for what is no photo, DeadlinePassed, ClientGone, QueueFull and ModelFailed.
+        Raises BadInput and TooLarge where the bytes are no usable photo; DeadlinePassed, ClientGone, QueueFull, ModelFailed.
         """
         with _place(self._working, request.life):
             size = request.image_size()
@@ -66,14 +66,14 @@ class Finder:
             boxes, points, scores = (part[: faces.MOST_FACES] for part in (found.boxes, found.points, found.scores))
             chips = align.chips(photo, points)
             vectors = self._embedding({"faces": chips}, request)["embedding"]
-            grow = np.array(size) / photo.size  # back to the photo as it was sent
+            grow = np.array(size) / photo.size  # back to the size of the photo as it was sent
             quality = align.quality(scores, points, chips)
             return faces.make(size, len(found.scores), boxes * np.tile(grow, 2), points * grow, scores, quality, vectors)
 
     def _decode(self, request: Request, size: tuple[int, int]) -> Photo:
-        """Return the photo with a longer side of one to two times LONGEST, or as it is where it is smaller."""
+        """Return the photo, decoded smaller where possible so that its longer side is one to two times LONGEST."""
         share = min(1.0, mtcnn.LONGEST / max(size))
-        # The platform's own limit ends where a decoded picture may still have all its pixels.
+        # The platform's own limit no longer holds once a picture is decoded, when it may still have all its pixels.
         with _place(self._decoding, request.life), self._decode_seconds.time():
             picture = request.image(at_least=(int(size[0] * share), int(size[1] * share)))
             return open_photo(picture.reduce(max(1, max(picture.size) // mtcnn.LONGEST)))
@@ -81,7 +81,7 @@ class Finder:
 
 @contextlib.contextmanager
 def _place(room: threading.Semaphore, life: Lifetime) -> Iterator[None]:
-    """Hold one place for the block. Raises DeadlinePassed, ClientGone."""
+    """Hold a semaphore in the block. Raises DeadlinePassed, ClientGone."""
     if not room.acquire(timeout=life.left()):
         raise life.too_late()
     try:

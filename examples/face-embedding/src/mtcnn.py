@@ -1,11 +1,11 @@
-"""MTCNN: faces by three nets, each of which judges fewer boxes at a finer size (Zhang et al., 2016, arXiv:1604.02878).
+"""MTCNN finds faces by three nets, each of which judges fewer boxes at a finer size (Zhang et al., 2016, arXiv:1604.02878).
 
 Knows boxes and sizes. Does not know how the nets are run: each is a function from arrays to arrays. They take pictures with
 the columns first, and see a face as a square of 12, 24 and 48 pixels. Boxes are float [n, 4 or more]: left, top, right, bottom,
 in the photo's pixels.
 
-One thing is not as published: boxes are moved before they are thinned out, not after, in the first two stages. So fewer of
-them say the same, and the limits below leave out fewer faces of a crowd.
+One step differs from the paper: in the first two stages boxes are moved before the overlapping ones are dropped, not after.
+Fewer boxes then describe the same face, so the limits below leave out fewer faces of a crowd.
 """
 
 from collections.abc import Callable
@@ -17,21 +17,23 @@ from pixels import Photo, squares
 
 from serving.api import Array, Arrays
 
-LONGEST = 1024  # pixels of the photo's longer side: more are not looked at by the first net
-# Pixels of the smallest square that is judged, in a photo of up to LONGEST pixels; of a larger one, as large a share of it. The
-# nets find a face in it that fills two thirds.
+LONGEST = 1024  # pixels of the longer side that the first net sees at most; a larger photo is scaled down for it
+
+# Pixels of the smallest square that is judged, in a photo of up to LONGEST pixels. In a larger photo the square grows with it.
+# A face is found if it fills two thirds of the square.
 SMALLEST = 40
 STEP = 0.709  # from one size of the pyramid to the next: half the area
-THRESHOLDS = (0.6, 0.7, 0.7)  # of the chance of a face that each net must give, as the paper's authors chose them
-# A picture of noise, or of a crowd, proposes thousands of boxes. The best so many of a size, and for the second and third net:
+THRESHOLDS = (0.6, 0.7, 0.7)  # the least probability of a face for each net, as the paper's authors chose them
+# The most boxes of one size of the pyramid, for the second net and for the third. Noise or a crowd gives thousands.
 MOST = (500, 400, 200)
 
 
 @dataclass(frozen=True)
 class Found:
-    """n faces, the best first. boxes [n, 4]; scores [n], 0 to 1; points [n, 5, 2]: x and y of eyes, nose, corners of the mouth.
+    """The n faces that were found, the best first. boxes: [n, 4]. scores: [n], 0 to 1.
 
-    Left and right are the picture's, not the person's.
+    points: [n, 5, 2], x and y of the eyes, the nose and the corners of the mouth, left before right. Left and right are the
+    picture's, not the person's.
     """
 
     boxes: Array
@@ -45,7 +47,7 @@ def find(
     rnet: Callable[[Arrays], Arrays],
     onet: Callable[[Arrays], Arrays],
 ) -> Found:
-    """Return the photo's faces. pnet is given all sizes of the photo at once; rnet and onet all their boxes."""
+    """Return the photo's faces. pnet: called once, with all sizes of the photo. rnet, onet: called with all their boxes."""
     boxes = _proposed(photo, pnet)
     if len(boxes):
         out = rnet({"input_2": _normal(squares(photo, boxes, 24))})
@@ -64,7 +66,7 @@ def find(
 
 
 def scales(width: int, height: int) -> list[float]:
-    """Return the sizes of the photo, as shares of it, at which a face of SMALLEST pixels and more is 12 pixels large."""
+    """Return the scales of the pyramid, at which faces from SMALLEST pixels up to the whole photo are 12 pixels large."""
     found = [12 / SMALLEST * min(1.0, LONGEST / max(width, height))]
     while min(width, height) * found[-1] * STEP >= 12:
         found.append(found[-1] * STEP)
@@ -72,9 +74,9 @@ def scales(width: int, height: int) -> list[float]:
 
 
 def keep(boxes: Array, most: float, count: int, of_smaller: bool = False) -> Array:
-    """Return the places of the best `count` boxes, best first, without those that a better one overlaps by more than `most`.
+    """Return the indices of the best `count` boxes, best first, without boxes that a better one overlaps by more than `most`.
 
-    boxes: [n, 5], the fifth a score. Overlap is the common area's share of both, or of the smaller one.
+    boxes: [n, 5], the fifth is a score. of_smaller: measure overlap as the share of the smaller box, not of the union.
     """
     order = np.argsort(-boxes[:, 4], kind="stable")[:count]
     chosen = boxes[order]
@@ -90,7 +92,7 @@ def keep(boxes: Array, most: float, count: int, of_smaller: bool = False) -> Arr
 
 
 def square(boxes: Array) -> Array:
-    """Return boxes made square around their middles, by their longer sides."""
+    """Return squares around the middles of the boxes, with their longer sides."""
     middle, half = (boxes[:, :2] + boxes[:, 2:4]) / 2, _sides(boxes).max(1, keepdims=True, initial=1) / 2
     return np.concatenate([middle - half, middle + half, boxes[:, 4:]], 1)
 
@@ -104,7 +106,7 @@ def _proposed(photo: Photo, pnet: Callable[[list[Arrays]], list[Arrays]]) -> Arr
 
 
 def _of_one_size(out: Arrays, scale: float) -> Array:
-    """The first net judges every square of 12 pixels, two pixels apart."""
+    """Return the boxes of one size of the pyramid. The first net judges squares of 12 pixels, two pixels apart."""
     chances, moves = out["softmax"][0, ..., 1], out["conv2d_4"][0]
     x, y = np.nonzero(chances >= THRESHOLDS[0])
     corner = np.stack([x, y], 1) * 2
@@ -123,7 +125,7 @@ def _normal(colours: Array) -> Array:
 
 
 def _moved(boxes: Array, moves: Array, chances: Array) -> Array:
-    """Return boxes with each side moved by so many of the box's own widths and heights, and with these chances as scores."""
+    """Return moved boxes. moves: of each side, in the box's widths and heights. chances: the scores of the boxes."""
     sides = _sides(boxes)
     return np.concatenate([boxes[:, :4] + moves * np.concatenate([sides, sides], 1), chances[:, None]], 1)
 

@@ -1,9 +1,9 @@
-"""A photo's pixels, read anywhere: squares for the detector and turned chips for the embedding, many at a time.
+"""Cuts many squares or turned chips out of a photo at once.
 
-Knows a picture at half, a quarter, an eighth of its size, and how to read between pixels. Does not know faces.
+Knows a picture at half, a quarter, an eighth of its size, and how to interpolate between pixels. Does not know faces.
 
-Every crop of a stage is one gather of a few numpy calls: a loop over crops would let go of Python's lock and take it again
-hundreds of times a photo, and each time wait for whoever computes.
+All crops of a stage are cut by a few numpy calls. A loop over crops would release and take Python's lock hundreds of times a
+photo, and wait each time for another thread that computes.
 """
 
 import math
@@ -15,12 +15,12 @@ from PIL import Image
 from serving.api import Array
 
 SMALLEST_LEVEL = 16  # pixels of the shorter side; halving ends there
-AT_ONCE = 100_000  # places of one gather: its arrays take a hundred bytes a place, and fit a processor's cache better so
+AT_ONCE = 100_000  # places read by one call; its arrays take a hundred bytes a place, and should fit a processor's cache
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture and its halves. picture: RGB. levels: uint8 [height, width, 3], each half the size of the one before."""
+    """A picture and its smaller versions. picture: RGB. levels: uint8 [height, width, 3], each half the size of the last."""
 
     picture: Image.Image
     levels: tuple[Array, ...]
@@ -41,8 +41,9 @@ def open_photo(picture: Image.Image) -> Photo:
 def sample(photo: Photo, x: Array, y: Array, step: Array) -> Array:
     """Return the colours at places of the photo: float32 [n, ..., 3], 0 to 255, black outside of it.
 
-    x, y: [n, ...], in the photo's pixels, whose centres are at .5. step: [n], how far apart neighbouring places are. Of the
-    halves that one is read, bilinearly, whose pixels are at least half as far apart, so that no detail turns into noise.
+    They are interpolated bilinearly in the level whose pixels are at least half as far apart as the places, so that fine detail
+    does not turn into noise. x, y: [n, ...], in the photo's pixels, whose centres are at .5. step: [n], the distance of
+    neighbouring places.
     """
     depth = np.log2(np.maximum(step, 1)).astype(int).clip(0, len(photo.levels) - 1)
     colours = np.empty((*x.shape, 3), np.float32)

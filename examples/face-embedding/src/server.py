@@ -15,9 +15,9 @@ from shared import Shared
 
 from serving.api import Array, BadInput, Request, Service, TooLarge, route
 
-THRESHOLD = 0.5  # distance of two embeddings below which they are one person's
+THRESHOLD = 0.5  # two embeddings at a smaller distance are of one person
 KEPT_BYTES = 64 * 2**20  # of results in the process: some 50,000 photos of a face each
-CODE = ("pixels", "mtcnn", "align", "faces", "finder")  # what decides a result, beside the models
+CODE = ("pixels", "mtcnn", "align", "faces", "finder")  # the modules that decide a result, besides the models
 
 
 class FaceEmbedding(Service):
@@ -30,7 +30,9 @@ class FaceEmbedding(Service):
         store = self.redis()
         self.finder = Finder(self)
         self.found = self.metrics.counter("faces_found_total", "Faces in answered photos, whether computed or kept.")
-        hits = self.metrics.counter("face_cache_hits_total", "Photos that were not computed, by what had them.", ("place",))
+        hits = self.metrics.counter(
+            "face_cache_hits_total", "Photos that were not computed, by the origin of the result.", ("place",)
+        )
         misses = self.metrics.counter("face_cache_misses_total", "Photos that were computed.")
         for place in ("process", "redis", "flight"):
             hits.labels(place)
@@ -47,11 +49,11 @@ class FaceEmbedding(Service):
         self.version = version_of(self.folder / file for file in files)
 
     def redis(self) -> Shared | None:
-        """Return the Redis that the environment names, or value.py; None where neither does."""
+        """Return the Redis that the environment or value.py names, or None where neither does."""
         url = os.environ.get("REDIS_URL") or str(self.settings.options.get("redis_url", ""))
         if not url:
             return None
-        up = self.metrics.gauge("face_redis_up", "1 while Redis is asked; 0 while it is away and left alone.")
+        up = self.metrics.gauge("face_redis_up", "1 while Redis is used; 0 while it is away and left alone.")
         errors = self.metrics.counter("face_redis_errors_total", "Failures of Redis, none of which fails a request.", ("kind",))
         for kind in ("unreachable", "refused", "corrupt"):
             errors.labels(kind)
@@ -75,7 +77,7 @@ class FaceEmbedding(Service):
         same = distance < THRESHOLD
         return {
             "label": "same person by likeness" if same else "two persons by likeness",
-            "score": round(max(0.0, 1 - distance / (2 * THRESHOLD)), 4),  # no probability: 0.5 at the threshold
+            "score": round(max(0.0, 1 - distance / (2 * THRESHOLD)), 4),  # 0.5 at the threshold; not a probability
             "distance": distance,
             "same": same,
             "threshold": THRESHOLD,
@@ -83,7 +85,7 @@ class FaceEmbedding(Service):
         }
 
     def face_of(self, picture: int, photo: Request) -> tuple[dict[str, Any], Array]:
-        """Return a photo's largest face, as it is shown and as a vector. picture: which of the two it is."""
+        """Return a photo's largest face as the answer's JSON and as a vector. picture: the photo's index, 0 or 1."""
         name = ("first", "second")[picture]
         try:
             found = self.faces_of(photo)

@@ -1,16 +1,16 @@
-"""Redis as a cache that may be away: it is asked while it answers, and left alone while it does not. The only module that
-imports redis.
+"""Uses Redis as a cache that may be away: it is asked while it answers, and left alone while it does not.
 
-Knows one Redis, time-outs and how to be without it. Does not know what the bytes mean. Never says the address's password.
+Knows one Redis, time-outs and how to work without it. Does not know what the bytes mean. Never logs the address's password. It
+is the only module that imports redis.
 
-A request waits for a Redis that stopped answering once, for at most SECONDS to connect and SECONDS an answer, or what the
-address says instead; from then on nobody asks it but one thread of its own, every REST seconds, until it answers again. The
-client's time-outs begin anew with each packet, and bound no look-up of a name: so commands run on threads of their own, and
-nobody waits for one beyond WHOLE time-outs.
+A request waits once for a Redis that has stopped answering: at most SECONDS to connect and SECONDS for an answer, unless the
+address says otherwise. From then on only one thread asks it, every REST seconds, until it answers again. The client's time-outs
+begin anew with each packet, and do not bound the look-up of a name. Commands therefore run on threads of their own, and no
+request waits for one longer than WHOLE time-outs.
 
 Concurrency. `_up` is read without the lock: a request that reads it a moment too late makes one more try. It changes under
 `_lock`, so that each loss starts one thread, and that thread ends when it has set `_up` again. The client is a pool of
-connections, safe on any thread; a loss closes all of them, which ends the commands that nobody waits for any more.
+connections, safe on any thread. A loss closes all of them, which ends the commands for which no request waits any more.
 """
 
 import contextlib
@@ -31,20 +31,21 @@ from serving.api import StartError
 log = logging.getLogger("face-embedding.redis")
 
 SECONDS = 0.05  # to connect, and for each answer
-MOST_SECONDS = 10.0  # that an address may name in their place
-WHOLE = 10  # time-outs, for all of a command; so many that processors which are busy lose no Redis
+MOST_SECONDS = 10.0  # the longest time-out that an address may set
+WHOLE = 10  # time-outs that a whole command may take; enough that busy processors do not make Redis look lost
 AT_ONCE = 64  # commands; further ones wait within their time
 REST = 2.0  # seconds between two tries of a Redis that is away
-LIVES = 7 * 24 * 3600  # seconds that a value is kept there
+LIVES = 7 * 24 * 3600  # seconds that a value is kept in Redis
 T = TypeVar("T")
 
 
 class Shared:
-    """One Redis. failed is told of each failure: unreachable, refused or corrupt.
+    """One Redis.
 
     url: redis://[user:password@]host:port/number, rediss:// or unix://, and the client's own parameters, such as
-    ?socket_connect_timeout=0.2&socket_timeout=0.2 (seconds). most_bytes: a longer value is none of ours.
-    Raises StartError for what is no such address.
+    ?socket_connect_timeout=0.2&socket_timeout=0.2 (seconds). most_bytes: of a value; longer ones are ignored.
+    failed: called with the kind of each failure, which is unreachable, refused or corrupt.
+    Raises StartError where the url is no such address.
     """
 
     def __init__(self, url: str, most_bytes: int, failed: Callable[[str], None]):
@@ -63,7 +64,7 @@ class Shared:
         return self._up
 
     def get(self, key: str) -> bytes | None:
-        """Return what is stored there, None for nothing. A range, since a stranger's value may be of any size."""
+        """Return the stored bytes, or None. Only a range is read, since a value of another program may have any size."""
         value = self._ask(lambda: self._client.getrange(key, 0, self._most_bytes))
         return bytes(value) if isinstance(value, bytes) and value else None
 
@@ -78,15 +79,15 @@ class Shared:
             return None
         try:
             return self._within(command)
-        except ResponseError:  # it answers, and does not want to: full, read-only, another type under the key
+        except ResponseError:  # Redis answers and refuses: it is full or read-only, or the key has another type
             self._failed("refused")
-        except Exception as error:  # whatever a broken server makes the client raise: no request may fail by its cache
+        except Exception as error:  # a broken server may make the client raise anything, and no request may fail by its cache
             self._failed("unreachable")
             self._lost(error)
         return None
 
     def _within(self, command: Callable[[], T]) -> T:
-        """Return what the command returns, and raise what it raises. Raises TimeoutError after WHOLE time-outs."""
+        """Return what the command returns. Raises what it raises, and TimeoutError after WHOLE time-outs."""
         asked = self._threads.submit(command)
         try:
             return asked.result(self._whole)
@@ -98,16 +99,16 @@ class Shared:
             if not self._up:
                 return
             self._up = False
-        # The error's kind alone: its text may hold what the address held.
+        # Only the error's kind is logged: its text may hold the address's password.
         log.warning(
             "Redis at %s fails (%s): going on without it, trying again every %g s", self._place, type(error).__name__, REST
         )
         threading.Thread(target=self._wait, name="redis-wait", daemon=True).start()
 
     def _wait(self) -> None:
-        """Try until it answers."""
+        """Try Redis every REST seconds until it answers."""
         while True:
-            with contextlib.suppress(Exception):  # a command may be at work on what is closed here
+            with contextlib.suppress(Exception):  # a command may be using a connection that is closed here
                 self._client.connection_pool.disconnect()
             time.sleep(REST)
             try:
@@ -126,8 +127,8 @@ def _client(url: str) -> "Redis":
             url,
             socket_connect_timeout=SECONDS,
             socket_timeout=SECONDS,
-            retry=Retry(NoBackoff(), 0),  # the default tries again with growing pauses, a request's time
-            protocol=2,  # no words of greeting before the first command, each of which is a round trip
+            retry=Retry(NoBackoff(), 0),  # the client's default retries with growing pauses, which takes the request's time
+            protocol=2,  # the newer protocol begins with a greeting, which costs a round trip
             driver_info=None,
         )
         client.connection_pool.make_connection()
@@ -143,6 +144,6 @@ def _client(url: str) -> "Redis":
 
 
 def _time_outs(client: "Redis") -> list[float]:
-    """Return the seconds to connect and those for an answer, ours or the address's."""
+    """Return the time-outs in seconds, to connect and for an answer, from the address or else our own."""
     known = client.connection_pool.connection_kwargs
     return [known["socket_connect_timeout"], known["socket_timeout"]]

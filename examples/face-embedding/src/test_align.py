@@ -1,4 +1,4 @@
-"""Faces turned upright, and what lowers their quality."""
+"""Faces are turned upright, and small, blurred or turned ones have a lower quality."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The cache: what is computed once, what followers get when their leader fails, and what is believed of a store."""
+"""The cache: single computation, followers whose leader fails, and a store that is not trusted."""
 
 import sys
 import threading
@@ -35,7 +35,7 @@ class Table:
 
 
 class House:
-    """A cache of texts, with what it counted."""
+    """A cache of texts that counts hits and misses."""
 
     def __init__(self, most_bytes: int = 1000, store: Table | None = None):
         self.hits: list[str] = []
@@ -65,7 +65,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 class Waiting(Lifetime):
-    """A lifetime that says when its request begins to wait."""
+    """A lifetime that signals when its request begins to wait."""
 
     def __init__(self, waits: threading.Semaphore, seconds: float = 10.0):
         super().__init__(time.monotonic(), seconds)
@@ -156,7 +156,7 @@ def test_followers_whose_clients_went_away_do_not_take_over(house: House, pool: 
         life.abandon()
     air.end.set()
     assert air.followers[3].result(5) == "by a follower"
-    for gone in air.followers[:3]:  # at best they are given what is there already
+    for gone in air.followers[:3]:  # they may at most return a value that is there already
         assert gone.exception(5) is None or isinstance(gone.exception(5), ClientGone)
     assert house.misses == 2
 

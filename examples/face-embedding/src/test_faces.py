@@ -1,4 +1,4 @@
-"""A photo's faces as bytes: what was put comes back, and nothing else is believed."""
+"""A photo's faces as bytes: `unpack` returns what `pack` wrote, and rejects any other bytes."""
 
 import pickle
 import sys

@@ -1,4 +1,4 @@
-"""Many requests at once: what they share, what goes on side by side, and who computes when a client goes away."""
+"""Many requests at once: they share batches and results, run in parallel, and survive a leader whose client goes away."""
 
 import json
 import socket
@@ -79,7 +79,7 @@ def test_when_the_client_of_the_leader_goes_away_a_follower_takes_over(service: 
     picture = unlike(file("astronaut.jpg"), 2)
     misses, hits = counted()
     with ThreadPoolExecutor(12) as pool, socket.create_connection(("127.0.0.1", service.port)) as leader:
-        computing = busy(service, pool, 4)  # so that the leader waits for its embedding
+        computing = busy(service, pool, 4)  # the leader then waits for its embedding
         head = f"POST {API}/embed HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
         leader.sendall(head.encode() + picture)
         until(lambda: service.metric("face_cache_misses_total") == misses + 1)

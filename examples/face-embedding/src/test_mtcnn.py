@@ -1,4 +1,4 @@
-"""The detector's geometry, apart from its nets, and the pixels that it cuts out."""
+"""The detector's geometry, without its nets, and the pixels that it cuts out."""
 
 import sys
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_the_pyramid_goes_from_the_smallest_face_to_the_whole_photo() -> None:
     assert mtcnn.scales(2048, 1536)[0] * 2048 == pytest.approx(mtcnn.scales(1024, 768)[0] * 1024)
     assert (
         max(len(mtcnn.scales(side, side)) for side in (1, 100, 1024, 2047, 100_000)) <= 16
-    )  # the rows that the queue is made for
+    )  # the rows for which the queue is sized
 
 
 def test_a_box_is_made_square_around_its_middle() -> None:

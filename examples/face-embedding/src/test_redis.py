@@ -1,4 +1,4 @@
-"""The service beside a real Redis: that comes late, is killed, hangs, and holds what nobody put there."""
+"""The service with a real Redis that comes late, is killed, hangs, or holds foreign values."""
 
 import signal
 import subprocess
@@ -28,7 +28,7 @@ SECONDS = 2  # that the service waits for Redis
 
 @dataclass
 class Server:
-    """A redis-server that keeps nothing on disk; started and killed as often as one likes, on one port."""
+    """A redis-server that keeps nothing on disk. It can be started and killed repeatedly, always on the same port."""
 
     program: str
     port: int
@@ -37,7 +37,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Its address, with time-outs that no machine is too busy for."""
+        """Return its address, with time-outs that are long enough for a busy machine."""
         return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0?socket_connect_timeout={SECONDS}&socket_timeout={SECONDS}"
 
     def start(self) -> None:
@@ -70,7 +70,7 @@ def service(server: Server) -> Iterator[Running]:
 
 @pytest.fixture
 def redis(server: Server, service: Running) -> "Iterator[Redis]":
-    """A Redis that answers, and that the service knows to answer."""
+    """A Redis that answers, after the service has noticed it."""
     server.start()
     until(lambda: service.metric("face_redis_up") == 1)
     with Redis(port=server.port, password=PASSWORD) as client:
@@ -163,7 +163,7 @@ def test_a_redis_that_stops_answering_costs_one_time_out_and_is_then_left_alone(
     embed(service, file("coffee.jpg"))
     assert server.process is not None
     unreachable = failures(service, "unreachable")
-    server.process.send_signal(signal.SIGSTOP)  # the kernel goes on accepting connections for it
+    server.process.send_signal(signal.SIGSTOP)  # the kernel still accepts connections for it
     try:
         began = time.monotonic()
         for number in range(10):

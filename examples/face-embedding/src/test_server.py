@@ -1,4 +1,4 @@
-"""The service over sockets: whom it finds and tells apart, what it says, and what it bounds."""
+"""The service over sockets: the faces that it finds and tells apart, its answers, and its limits."""
 
 import re
 import shutil
@@ -79,7 +79,7 @@ def test_views_of_one_face_are_near_each_other(service: Running) -> None:
 
 
 def test_a_hundred_people_are_far_from_each_other(service: Running) -> None:
-    """Their photos have 25 pixels a side: each is made 160, and is continued by its mirror image."""
+    """Each photo has 25 pixels a side, is enlarged to 160, and is surrounded by its mirror images."""
     tiles = np.asarray(photo("faces.png").convert("L")).reshape(10, 25, 10, 25).swapaxes(1, 2).reshape(100, 25, 25)
 
     def one(tile: Array) -> Any:

@@ -1,4 +1,4 @@
-"""Redis, answering, silent, talking nonsense and not there."""
+"""A Redis that answers, is silent, sends nonsense, or is not there."""
 
 import socket
 import sys
@@ -23,7 +23,7 @@ ANSWERS_PING = b"+PONG\r\n"
 
 @contextmanager
 def listening(answer: bytes, port: int = 0) -> Iterator[tuple[int, list[float]]]:
-    """A server that accepts, says `answer` to whatever comes, and counts; says nothing at all for b""."""
+    """A server that sends `answer` to each connection, or nothing where it is empty, and notes when each came."""
     asked: list[float] = []
     with socket.create_server(("127.0.0.1", port)) as server:
         held: list[socket.socket] = []
@@ -53,7 +53,7 @@ def listening(answer: bytes, port: int = 0) -> Iterator[tuple[int, list[float]]]
 
 @contextmanager
 def serving(*answers: bytes, pause: float) -> Iterator[int]:
-    """A server that gives one connection these answers, each to one command and byte by byte; it hangs up at the end."""
+    """A server for one connection. It sends an answer to each command, byte by byte, and hangs up after the last."""
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -88,7 +88,7 @@ def test_a_redis_that_accepts_and_says_nothing_costs_one_time_out_and_is_left_al
         for _ in range(1000):
             assert store.get("a") is None
             store.put("a", b"value")
-        assert time.monotonic() - began < SECONDS * 10  # a thousand requests, each of which would wait that long twice
+        assert time.monotonic() - began < SECONDS * 10  # each of the thousand requests would otherwise wait twice that long
         assert len(asked) == 1
     assert failed == ["unreachable"]
     assert not store.up
@@ -97,7 +97,7 @@ def test_a_redis_that_accepts_and_says_nothing_costs_one_time_out_and_is_left_al
 def test_an_address_may_name_longer_time_outs() -> None:
     with serving(ANSWERS_PING, b"$5\r\nvalue\r\n", pause=2 * SECONDS) as port:
         store = Shared(f"redis://127.0.0.1:{port}?socket_timeout=1&socket_connect_timeout=1", 5, lambda kind: None)
-        assert store.get("a") == b"value"  # which took longer than the WHOLE of the usual ones
+        assert store.get("a") == b"value"  # it took longer than WHOLE of the usual time-outs
         assert store.up
 
 
@@ -128,7 +128,7 @@ def test_an_answer_that_comes_drop_by_drop_is_not_waited_for_to_its_end() -> Non
         assert store.up
         began = time.monotonic()
         assert store.get("a") is None
-        assert time.monotonic() - began < 2 * WHOLE * 0.3  # the drops alone take 20 s, none of them too late for a time-out
+        assert time.monotonic() - began < 2 * WHOLE * 0.3  # the bytes take 20 s in all, and none comes too late for a time-out
     assert failed == ["unreachable"]
     assert not store.up
 
