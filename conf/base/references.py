@@ -9,6 +9,8 @@ from typing import Any
 
 Item = dict[str, Any]
 
+MANAGER = "monopod"  # the field manager of each change that we make, and the value of the label managed-by
+
 # kind -> the API's path and the kind's plural there.
 KINDS: Mapping[str, tuple[str, str]] = {
     "ConfigMap": ("api/v1", "configmaps"),
@@ -31,8 +33,8 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
 }
 SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
-READ = ("ConfigMap", "Event", "Lease", "Pod", "ReplicaSet")  # what a rollout asks for beside what it applies
-APPLIED = tuple(kind for kind in KINDS if kind not in READ)
+NOT_APPLIED = ("ConfigMap", "Event", "Lease", "Pod", "ReplicaSet")  # no template makes these, and a rollout reads them
+APPLIED = tuple(kind for kind in KINDS if kind not in NOT_APPLIED)
 
 
 @dataclass(frozen=True, order=True)

@@ -14,7 +14,7 @@ from conf.doctor.quotas import short, taken, together
 from conf.plan.plan import Plan
 from conf.plan.pods import gpu_share
 from conf.remote.cluster import Cluster, ClusterError, NoNamespace, NoRights, kubectl
-from conf.rollout.preflight import READ
+from conf.rollout.preflight import LISTED_KINDS
 from serving.settings import Settings
 
 OLDEST = (1, 30)  # of Kubernetes: preStop.sleep
@@ -107,7 +107,7 @@ def _rights(patient: Patient) -> Iterator[Finding]:
     made = [kind for kind in KINDS if kind.lower() in patient.plan.objects]
     wanted = [(verb, kind, "") for kind in made for verb in MADE]
     wanted += [(verb, kind, "") for kind in ("ConfigMap", "Lease") for verb in KEPT]
-    wanted += [("list", kind, "") for kind in READ] + [("get", "Pod", "log")]
+    wanted += [("list", kind, "") for kind in LISTED_KINDS] + [("get", "Pod", "log")]
     asked = ((each, patient.cluster.may(*each[:2], patient.plan.namespace, each[2])) for each in wanted)
     lacking = [f"{verb} {kind}{' ' if part else ''}{part}" for (verb, kind, part), allowed in asked if not allowed]
     if lacking:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conf.base.image_names import UNTAGGED, Image
+from conf.base.references import MANAGER
 from conf.clusters.region import Region, Regions
 from conf.plan.alerts import Alert, own_alerts, routed
 from conf.plan.pods import ADMIN_PORT, DATA_PORT, Pairs, Pod, Port, pod
@@ -16,7 +17,6 @@ from serving.settings import Settings, ValueFile
 TRACKS = ("prod", "grey", "ab")
 NAMESPACES: Mapping[str, str] = {"grey": "grey", "ab": "ab-test"}
 SERVICE_PORT = 80
-MANAGER = "monopod"
 
 
 @dataclass(frozen=True)

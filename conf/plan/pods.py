@@ -18,7 +18,7 @@ STARTUP_MARGIN = 10  # s for what comes before the model: pulling up Python and 
 USER = 65532  # the image's own: no name of the node's
 PULL = 300  # s in which a pod finds a node and its image is pulled
 PRE_STOP = 3  # s in which endpoints leave kube-proxy and the mesh before the pod hears SIGTERM
-GRACE_MARGIN = 10  # s from the last answer to the process's end
+EXIT_MARGIN = 10  # s from the last answer to the process's end
 TMP = GIB  # bytes of /tmp beside spooled bodies: caches of TensorRT and CUDA
 SPOOLED_BODIES = 4  # bodies that may lie in /tmp at once
 
@@ -100,7 +100,7 @@ def toleration(text: str) -> Toleration:
 
 def grace(settings: Settings) -> int:
     """Return the seconds from a pod's deletion to its kill: every step of the drain, one after another, and a margin."""
-    return up(PRE_STOP + settings.drain_delay_second + settings.timeout_second + GRACE_MARGIN)
+    return up(PRE_STOP + settings.drain_delay_second + settings.timeout_second + EXIT_MARGIN)
 
 
 def startup(settings: Settings) -> int:

@@ -18,10 +18,9 @@ from kubernetes.client import ApiException, Configuration
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
-from conf.base.references import Item, Ref, path
+from conf.base.references import MANAGER, Item, Ref, path
 from conf.remote.gitlab import hidden
 
-MANAGER = "monopod"
 ASKED = (5, 30)  # seconds to connect, and to be answered
 # A change may only be made while its lease holds, so it must be over in time, whatever becomes of the network: who asks for one
 # has LONGEST left of the lease. After it the connection is closed, with which the API server gives up what it has not done yet.

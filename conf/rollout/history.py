@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conf.base.image_names import SHORT, digest_of, short
-from conf.base.references import APPLIED, Item, Ref, gone, ref
+from conf.base.references import APPLIED, MANAGER, Item, Ref, gone, ref
 
 KEPT = 10  # releases, and as many good ones
 REGIONS = "MONOPOD_REGIONS"  # a variable of the pods: the regions that value.py may name
@@ -181,7 +181,7 @@ def write(history: History, service: str, namespace: str) -> Item:
     metadata: dict[str, Any] = {
         "name": name(service),
         "namespace": namespace,
-        "labels": {"app.kubernetes.io/managed-by": "monopod", "monopod/history": service},
+        "labels": {"app.kubernetes.io/managed-by": MANAGER, "monopod/history": service},
     }
     if history.resource_version:
         metadata["resourceVersion"] = history.resource_version

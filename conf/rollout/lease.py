@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
-from conf.base.references import Item, Ref, ref
+from conf.base.references import MANAGER, Item, Ref, ref
 from conf.remote.cluster import CONFLICT, LONGEST, Cluster, ClusterError, Unreachable
 
 LASTS = 20  # seconds
@@ -168,7 +168,7 @@ def _lease(namespace: str, name: str, holder: str) -> dict[str, Any]:
     return {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "monopod"}},
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": MANAGER}},
         "spec": {"holderIdentity": holder, "leaseDurationSeconds": LASTS, "acquireTime": now, "renewTime": now},
     }
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from conf.base.references import APPLIED, Item, Ref, gone, ref
-from conf.remote.cluster import MANAGER, NoRights
+from conf.base.references import APPLIED, MANAGER, Item, Ref, gone, ref
+from conf.remote.cluster import NoRights
 from conf.rollout import capacity, field_owners
 from conf.rollout import history as histories
 from conf.rollout.finalizers import SEE_TO_IT, held_by
@@ -17,9 +17,9 @@ from conf.rollout.readiness import PERIOD, answers, look, resume
 from conf.rollout.target import InTheWay, Place
 
 Say = Callable[[str], None]
-GRACE_MARGIN = 30  # s from a pod's end to its Deployment's
+DELETION_MARGIN = 30  # s from the end of a Deployment's pods to the end of the Deployment
 NOTED = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
-READ = ("Pod", "ReplicaSet", "Event")  # what a rollout must be allowed to list
+LISTED_KINDS = ("Pod", "ReplicaSet", "Event")  # what a rollout must be allowed to list
 
 
 def history(place: Place, at: str) -> History:
@@ -74,7 +74,7 @@ def look_ahead(place: Place, items: Sequence[Item], before: History, say: Say) -
 
     What is on its way out is waited for. Raises InTheWay, Refused, NoRights, NoNamespace.
     """
-    for kind in READ:
+    for kind in LISTED_KINDS:
         place.cluster.find(kind, place.namespace, fields="metadata.name=monopod")
     known = {each.uid for each in before.inventory if each.uid}
     for item in items:
@@ -142,7 +142,7 @@ def _staying(place: Place, each: Ref, say: Say) -> Item | None:
 def drain_seconds(place: Place, item: Item) -> float:
     """Return for how long an object is waited for that is on its way out: at least until its pods must have ended."""
     pod = item.get("spec", {}).get("template", {}).get("spec", {})
-    return max(place.patience, float(pod.get("terminationGracePeriodSeconds", 0)) + GRACE_MARGIN)
+    return max(place.patience, float(pod.get("terminationGracePeriodSeconds", 0)) + DELETION_MARGIN)
 
 
 def _refuse(place: Place, item: Item, live: Item, known: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from conf.base.quantities import binary
 from conf.plan.gateway import buffer_limit
 from conf.plan.plan import most_pods, opens_host_port
-from conf.plan.pods import GRACE_MARGIN, PRE_STOP, READINESS_FAILURES, READINESS_PERIOD
+from conf.plan.pods import EXIT_MARGIN, PRE_STOP, READINESS_FAILURES, READINESS_PERIOD
 from conf.rules.case import Broken, Case, Rule
 from serving.settings import size_in_bytes
 
@@ -77,7 +77,7 @@ def one_pod_is_not_enough(case: Case) -> Iterator[Broken]:
 
 def drain_fits_the_grace_period(case: Case) -> Iterator[Broken]:
     settings, pod = case.settings, case.plan.pod
-    if pod.grace < PRE_STOP + settings.drain_delay_second + settings.timeout_second + GRACE_MARGIN:
+    if pod.grace < PRE_STOP + settings.drain_delay_second + settings.timeout_second + EXIT_MARGIN:
         yield Broken("drain_delay_second", "the grace period ends before the drain does: report this as a bug of the platform")
     if pod.grace > NODE_DRAIN:
         yield Broken(

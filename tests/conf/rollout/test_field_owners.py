@@ -2,8 +2,7 @@
 
 import pytest
 
-from conf.base.references import Item, Ref
-from conf.remote.cluster import MANAGER
+from conf.base.references import MANAGER, Item, Ref
 from conf.rollout import capacity, field_owners
 from conf.rollout.capacity import REPLICAS_MANAGER
 

@@ -4,8 +4,8 @@ from typing import Any, cast
 
 import pytest
 
-from conf.base.references import Ref
-from conf.remote.cluster import MANAGER, Cluster
+from conf.base.references import MANAGER, Ref
+from conf.remote.cluster import Cluster
 from conf.rollout import removal
 from conf.rollout.finalizers import held_by
 from conf.rollout.lease import Lease
