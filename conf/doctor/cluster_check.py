@@ -70,7 +70,7 @@ def _namespace(patient: Patient) -> Iterator[Finding]:
         return
     labels = found["metadata"].get("labels", {})
     standard = labels.get("pod-security.kubernetes.io/enforce", "privileged")
-    if any(port.host for port in patient.plan.pod.ports) and standard != "privileged":
+    if any(port.host_port for port in patient.plan.pod.ports) and standard != "privileged":
         label = f"label --overwrite namespace {name} pod-security.kubernetes.io/enforce=privileged"
         cure = f"{kubectl(patient.cluster.context, label)}, or do without use_srv"
         yield patient.bad("namespace", f"{name} enforces the {standard} standard, which takes no host port", cure)

@@ -58,7 +58,7 @@ class Plan:
     namespace: str
     replicas: int
     objects: tuple[str, ...]
-    fixed_replicas: tuple[int, ...]
+    sets_replicas: bool
     labels: Pairs
     selector: Pairs
     service_port: int
@@ -125,11 +125,11 @@ def _in_region(
         namespace=namespace,
         replicas=replicas(settings, track),
         objects=_objects(settings, region, scales, most),
-        fixed_replicas=() if scales else (replicas(settings, track),),
+        sets_replicas=not scales,
         labels=labels,
         selector=selector,
         service_port=SERVICE_PORT,
-        service_ports=(Port("http", SERVICE_PORT, ()), Port("admin", ADMIN_PORT, ())),
+        service_ports=(Port("http", SERVICE_PORT), Port("admin", ADMIN_PORT)),
         pod=pod(settings, region, image.text, labels, env, open_host_port),
         route=route(settings, region, track, namespace, most),
         scaling=_scaling(settings, region, namespace),

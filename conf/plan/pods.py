@@ -35,11 +35,11 @@ class Toleration:
 
 @dataclass(frozen=True)
 class Port:
-    """A port of the container. host: the node's port, or none."""
+    """A port of the container or the Service. host_port: the port of its node that leads to it; 0 for none."""
 
     name: str
     number: int
-    host: tuple[int, ...]
+    host_port: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Pod:
     image: str
     user: int
     env: Pairs
-    env_secrets: tuple[str, ...]
-    data_claims: tuple[str, ...]
+    env_secret: str
+    data_claim: str
     ports: tuple[Port, ...]
     requests: Pairs
     limits: Pairs
@@ -117,12 +117,9 @@ def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pair
         image=image,
         user=USER,
         env=env,
-        env_secrets=(settings.env_secret,) if settings.env_secret else (),
-        data_claims=(settings.data_claim,) if settings.data_claim else (),
-        ports=(
-            Port("http", DATA_PORT, (settings.host_port,) if open_host_port else ()),
-            Port("admin", ADMIN_PORT, ()),
-        ),
+        env_secret=settings.env_secret,
+        data_claim=settings.data_claim,
+        ports=(Port("http", DATA_PORT, settings.host_port if open_host_port else 0), Port("admin", ADMIN_PORT)),
         requests=(("cpu", cores(settings.cpu)), size, *gpu),
         limits=(*limit, size, *gpu),
         probes=(

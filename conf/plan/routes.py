@@ -27,10 +27,13 @@ class Path:
 
 @dataclass(frozen=True)
 class Route:
-    """What both ways to route are made from."""
+    """The values that the objects of both ways to route hold: Istio's and the Gateway API's.
 
-    hosts: tuple[str, ...]
-    names: tuple[str, ...]
+    host: as Istio has it, "*" for any. hostname: as the Gateway API has it, "" for any.
+    """
+
+    host: str
+    hostname: str
     gateway: str
     gateway_name: str
     gateway_namespace: str
@@ -69,8 +72,8 @@ def route(settings: Settings, region: Region, track: str, namespace: str, pods: 
     inside = f"/api/{settings.service_name}"
     gateway = region.gateway
     return Route(
-        hosts=(region.host,),
-        names=() if region.host == "*" else (region.host,),
+        host=region.host,
+        hostname="" if region.host == "*" else region.host,
         gateway=f"{gateway.namespace}/{gateway.name}",
         gateway_name=gateway.name,
         gateway_namespace=gateway.namespace,

@@ -5,7 +5,7 @@ Does not know what a template holds. Byte-identical for equal plans.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,6 @@ def _place(value: Any) -> Any:
     raise TypeError(f"a template places {value!r}; it may place texts, whole numbers and flags")
 
 
-def _once(items: Sequence[Any]) -> Sequence[Any]:
-    """Return nothing for an empty list and the list once for another: for a heading that stands above a list."""
-    return [items] if items else []
-
-
 @cache
 def _template(kind: str) -> Template:
     environment = Environment(
@@ -56,7 +51,6 @@ def _template(kind: str) -> Template:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters["once"] = _once
     return environment.get_template(f"{kind}.yaml")
 
 

@@ -41,8 +41,8 @@ def test_prod_runs_in_every_region_in_the_users_namespace() -> None:
 
 def test_grey_runs_one_pod_in_its_region_and_namespace_and_never_scales() -> None:
     found = plans("replicas = 7\nmax_replicas = 9\n", "grey")
-    assert [(each.region, each.namespace, each.replicas, each.fixed_replicas) for each in found.values()] == [
-        ("na", "grey", 1, (1,))
+    assert [(each.region, each.namespace, each.replicas, each.sets_replicas) for each in found.values()] == [
+        ("na", "grey", 1, True)
     ]
     assert paths(found["na"]) == [
         "/grey/demo -> /api/demo, /grey/demo/ -> /api/demo/",
@@ -92,7 +92,7 @@ def test_a_budget_stands_from_two_pods_on_and_a_scaler_when_asked_for(lines: str
 
 def test_an_autoscaler_owns_the_number_of_pods() -> None:
     each = plans("replicas = 2\nmax_replicas = 5\n")["hk"]
-    assert each.fixed_replicas == ()
+    assert not each.sets_replicas
     assert (each.scaling.low, each.scaling.high, each.scaling.cpu_percent, each.scaling.down_after) == (2, 5, 80, 600)
     assert each.scaling.query == 'sum(monopod_queue_rows{namespace="like",service="demo"})'
 
@@ -184,9 +184,9 @@ def openings(each: Plan) -> list[str]:
 def test_a_host_port_is_opened_for_prod_alone_and_let_in_from_its_networks() -> None:
     lines = "use_srv = True\nhost_port = 20001\n"
     prod, ab = plans(lines)["hk"], plans(lines, "ab")["hk"]
-    assert [port.host for port in prod.pod.ports] == [(20001,), ()]
+    assert [port.host_port for port in prod.pod.ports] == [20001, 0]
     assert openings(prod)[-2:] == ["8080 10.0.0.0/8", "8080 fd00::/8"]
-    assert [port.host for port in ab.pod.ports] == [(), ()]
+    assert [port.host_port for port in ab.pod.ports] == [0, 0]
     assert ab.network_openings == ()
 
 

@@ -1,4 +1,4 @@
-"""A template places values and decides nothing; what it places cannot leave its place."""
+"""A template places values, repeats lists and leaves out absent fields, and no value can leave its place."""
 
 import re
 from dataclasses import replace
@@ -15,10 +15,10 @@ from serving.settings import read
 from tests.conf.golden import regions
 
 TEMPLATES = sorted(FOLDER.rglob("*.yaml"))
-STATEMENT = re.compile(r"\{%-?\s*(.*?)\s*-?%\}")
-EXPRESSION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
-LOOP = re.compile(r"for \w+(, \w+)? in [\w.]+(\.items\(\)| \| once)?|endfor")
-FIELD = re.compile(r"\w+(\.\w+)*")
+STATEMENT = re.compile(r"\{%[-+]?\s*(.*?)\s*[-+]?%\}", re.DOTALL)
+EXPRESSION = re.compile(r"\{\{[-+]?\s*(.*?)\s*[-+]?\}\}", re.DOTALL)
+FIELD = r"\w+(\.\w+)*"
+ALLOWED = re.compile(rf"for \w+(, \w+)? in {FIELD}(\.items\(\))?|endfor|if {FIELD}|endif")
 
 
 def a_plan() -> Plan:
@@ -26,11 +26,41 @@ def a_plan() -> Plan:
     return plan(value, regions(), "prod", image("r.example.com/like/demo:1.2"))[0]
 
 
+def decisions(template: str) -> list[str]:
+    """Return what a template holds beside fields, loops over lists, and `if` on one field without else."""
+    statements = [found for found in STATEMENT.findall(template) if not ALLOWED.fullmatch(found)]
+    return statements + [found for found in EXPRESSION.findall(template) if not re.fullmatch(FIELD, found)]
+
+
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
-def test_a_template_holds_loops_over_lists_and_fields_and_nothing_else(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert [found for found in STATEMENT.findall(text) if not LOOP.fullmatch(found)] == []
-    assert [found for found in EXPRESSION.findall(text) if not FIELD.fullmatch(found)] == []
+def test_a_template_holds_fields_loops_and_ifs_on_one_field_and_nothing_else(path: Path) -> None:
+    assert decisions(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "{% if plan.track == 'prod' %}",
+        "{% if plan.replicas > 1 %}",
+        "{% if plan.labels | length %}",
+        "{% if not plan.labels %}",
+        "{% if plan.labels and plan.alerts %}",
+        "{% if plan.labels[0] %}",
+        "{% if plan.name.isupper() %}",
+        "{%- if plan.track\n== 'prod' -%}",
+        "{% elif plan.labels %}",
+        "{% else %}",
+        "{% for label in plan.labels if label %}",
+        "{% for label in plan.labels | sort %}",
+        "{% set name = plan.name %}",
+        "{{ plan.name | upper }}",
+        "{{ plan.name if plan.labels }}",
+        "{{ plan.replicas + 1 }}",
+    ],
+)
+def test_a_template_that_decides_more_is_found(broken: str) -> None:
+    whole = "{% if plan.labels %}\n{% for key, value in plan.labels %}\n{{ key }}: {{ value }}\n" + broken
+    assert len(decisions(whole)) == 1
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
@@ -44,6 +74,14 @@ def test_a_missing_value_fails_the_render() -> None:
         objects = ("serviceaccount",)
 
     with pytest.raises(UndefinedError):
+        render(Hollow())  # type: ignore[arg-type]
+
+
+def test_an_if_on_a_field_that_no_plan_has_fails_the_render() -> None:
+    class Hollow:
+        name, namespace, labels, objects = "demo", "like", (), ("serviceaccount",)
+
+    with pytest.raises(UndefinedError, match="pull_secrets"):
         render(Hollow())  # type: ignore[arg-type]
 
 
