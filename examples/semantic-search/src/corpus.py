@@ -1,4 +1,4 @@
-"""The corpus: the sentences of a file, their vectors, and the nearest of them.
+"""Reads the sentences of a corpus, and finds those whose vectors are nearest to a question's.
 
 Knows text files and cosines. Does not know where vectors come from.
 """
@@ -11,8 +11,8 @@ from tokens import CHARACTERS
 
 from serving.api import Array, StartError
 
-LINE_BYTES = 1000  # of the file for each sentence that may be in it, so that no file takes the pod's memory
-BYTE_ORDER_MARK = "\ufeff"  # editors of Windows begin a file with it, and `cat` brings it into the middle of one
+LINE_BYTES = 1000  # bytes of the file allowed for each sentence, so that no file fills the pod's memory
+BYTE_ORDER_MARK = "\ufeff"  # Windows editors put it at the start of a file, and `cat` moves it to the middle of one
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Corpus:
     vectors: Array
 
     def nearest(self, vector: Array, most: int) -> list[tuple[int, float]]:
-        """Return the places of the sentences nearest to a vector of length 1, and their cosines, best first.
+        """Return the indices of the sentences nearest to a vector, and their cosines, best first. vector: of length 1.
 
-        Every sentence is compared: 50,000 take about 5 ms of one core. einsum adds up each sentence by itself, so that a score
-        is the same whoever else is asked about; a BLAS would start a thread for each core of the node.
+        Every sentence is compared: 50,000 take about 5 ms of one core. It uses einsum, which
+        adds up each sentence by itself, so that a score never depends on others. A BLAS would start a thread for each core.
         """
         scores = np.einsum("ij,j->i", self.vectors, vector)
         most = min(most, len(scores))
@@ -36,9 +36,9 @@ class Corpus:
 
 
 def read(path: Path, most: int) -> tuple[str, ...]:
-    """Return the sentences of a file: one a line, each once, without lines that show nothing and those that begin with #.
+    """Return the sentences of a file, one a line, each once. Blank lines and lines that begin with # are left out.
 
-    Raises StartError, in words, where there is no file, no sentence, more than `most`, or something else than lines of UTF-8.
+    Raises StartError where there is no file, no sentence, more than `most` sentences, or anything but lines of UTF-8.
     """
     try:
         size, allowed = path.stat().st_size, most * LINE_BYTES
@@ -59,7 +59,7 @@ def read(path: Path, most: int) -> tuple[str, ...]:
 
 
 def _sentence(line: bytes, where: str) -> str:
-    """Return the sentence of a line, "" for a remark or where there is nothing to see. Raises StartError."""
+    """Return the sentence of a line, "" for a comment or a line without visible characters. Raises StartError."""
     try:
         text = line.decode().replace(BYTE_ORDER_MARK, "").strip()
     except UnicodeDecodeError:

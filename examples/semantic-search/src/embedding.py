@@ -1,4 +1,4 @@
-"""Rows of tokens to vectors, through the model's queue.
+"""Turns rows of tokens into vectors, through the model's queue.
 
 Knows batches and a full queue. Does not know routes, texts or the corpus.
 """
@@ -15,13 +15,13 @@ from serving.api import Array, Arrays, HasLifetime, QueueFull, Request, make_req
 
 OUTPUT = "sentence_embedding"
 WIDTH = 384
-SPARE_ROWS = 8  # of the corpus that wait at once: questions beside a reload wait for one such batch at most
+SPARE_ROWS = 8  # rows of the corpus in the queue at once, so that during a reload a question waits for one batch of them
 PATIENCE = 0.05  # seconds until a full queue is tried again
 RELOAD_SECONDS = 3600.0
 
 
 class Queue(Protocol):
-    """A model, as far as it is needed here."""
+    """The part of a model's interface that is used here."""
 
     def submit(self, arrays: Arrays, request: HasLifetime) -> Future[Arrays]: ...
 
@@ -29,7 +29,7 @@ class Queue(Protocol):
 def embed(rows: Sequence[Row], model: Queue, request: Request) -> Array:
     """Return a vector of length 1 for each row, float32 [rows, 384]. Rows of one length share a batch.
 
-    Raises QueueFull, DeadlinePassed, ModelFailed; nothing of the request waits then.
+    Raises QueueFull, DeadlinePassed, ModelFailed; none of the request's rows stays in the queue then.
     """
     places = by_length(rows)
     futures: list[Future[Arrays]] = []
@@ -39,7 +39,7 @@ def embed(rows: Sequence[Row], model: Queue, request: Request) -> Array:
         outputs = request.wait(*futures)
     finally:
         for future in futures:
-            future.cancel()  # a batch that nobody waits for is not run; one that is done stays done
+            future.cancel()  # batches that have not begun are not run
     vectors: Array = np.empty((len(rows), WIDTH), np.float32)
     for group, output in zip(places.values(), outputs, strict=True):
         vectors[group] = output[OUTPUT]
@@ -47,7 +47,7 @@ def embed(rows: Sequence[Row], model: Queue, request: Request) -> Array:
 
 
 def embed_slowly(rows: Sequence[Row], model: Queue) -> Array:
-    """Return the vectors of many rows, a few at a time, so that requests find room in the queue beside them."""
+    """Return the vectors of many rows, a few at a time, so that requests still find room in the queue."""
     vectors: Array = np.empty((len(rows), WIDTH), np.float32)
     order = sorted(range(len(rows)), key=lambda at: rows[at].length)
     request = make_request(seconds=RELOAD_SECONDS)
@@ -58,7 +58,7 @@ def embed_slowly(rows: Sequence[Row], model: Queue) -> Array:
 
 
 def _patiently(rows: Sequence[Row], model: Queue, request: Request) -> Array:
-    """Wait for room as long as it takes: a corpus that an overload refused would not be loaded before its next change."""
+    """Wait for room without a limit. A corpus that is refused in an overload would not be loaded before its next change."""
     while True:
         try:
             return embed(rows, model, request)

@@ -1,6 +1,6 @@
-"""Whether a pod is well: its vitals judged by stated thresholds.
+"""Judges a pod's memory, cores and queue by stated thresholds.
 
-Knows the thresholds. Does not know how vitals are read.
+Knows the thresholds. Does not know how the figures are measured.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ AGE = 1.0  # seconds that the oldest row has waited
 
 
 def judged(vitals: Mapping[str, Any], corpus_sentences: int) -> dict[str, Any]:
-    """Return a verdict, the reasons for it in words, and the numbers.
+    """Return the verdict, its reasons, the figures and the thresholds.
 
-    The verdict is "short of memory", else "busy", else "ok". Before the start's end the platform answers 503 in its place.
+    The verdict is "short of memory", else "busy", else "ok". The platform answers 503 until the service has started.
     """
     memory = vitals["memory_bytes"] / vitals["memory_limit_bytes"]
     cores = vitals["cpu_cores"] / vitals["cpu_cores_asked"]

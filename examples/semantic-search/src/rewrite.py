@@ -1,15 +1,15 @@
-"""`python rewrite.py FROM TO`: MiniLM's ONNX file, rewritten so that it multiplies in int8, and gives a vector a sentence.
+"""`python rewrite.py FROM TO` rewrites MiniLM's ONNX file so that it multiplies in int8 and gives one vector a sentence.
 
-The file that is rewritten holds int8 weights, turns them into float32 when it is loaded, and multiplies those. Here
+The original file holds int8 weights, turns them into float32 when it is loaded, and multiplies those. In the new file
 
   * each token of the activations is quantised by its own largest value, to uint8 around 128, and multiplied with the int8
-    weights. Its scale hangs on nothing but that token. DynamicQuantizeLinear, the usual way, takes one scale for the whole
-    batch: a sentence then has another vector beside other sentences;
-  * a word's row of the embedding is turned into float32 when it is looked up, and not the whole table at the start;
-  * the tokens' vectors are pooled (mean over the mask) and normalised: the output is float32 [sentences, width];
+    weights. With DynamicQuantizeLinear, the usual way, the whole batch has one scale, so that a sentence's vector depends on
+    the other sentences.
+  * only the words that are looked up in the embedding are turned into float32, not the whole table at the start.
+  * the tokens' vectors are pooled (mean over the mask) and normalised. The output is float32 [sentences, width].
   * rows of more than 256 tokens are refused. The model was trained on 256, and memory grows with the square of their number.
 
-model/README.md has the figures. Knows the ONNX graph. Does not know texts, and is no part of the running service.
+The figures are in model/README.md. Knows the ONNX graph. Does not know texts, and is no part of the running service.
 """
 
 import sys
@@ -23,8 +23,8 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 Array = np.ndarray[Any, np.dtype[Any]]
 
 TOKENS, OUTPUT = "last_hidden_state", "sentence_embedding"
-POSITIONS, LONGEST = "inner.embeddings.position_ids", 256  # int64 [1, 512], of which so many stay
-MIDDLE, STEPS = 128, 127  # activations are MIDDLE - STEPS to MIDDLE + STEPS
+POSITIONS, LONGEST = "inner.embeddings.position_ids", 256  # int64 [1, 512], cut to the longest row
+MIDDLE, STEPS = 128, 127  # quantised activations are MIDDLE - STEPS to MIDDLE + STEPS
 TINY = np.float32(1e-12)
 
 
@@ -45,10 +45,13 @@ class Graph:
         return name
 
     def quantised(self, x: str) -> tuple[str, str]:
-        """Return float32 [..., n] as uint8 [..., n] and each row's largest absolute value, [..., 1]. Once for each name."""
+        """Return the names of x as uint8 [..., n] and of each row's largest absolute value, [..., 1].
+
+        The nodes are added once for each x. x: the name of float32 [..., n].
+        """
         if x not in self._quantised:
             steps = self.constant("int8_steps", np.float32(STEPS))
-            # A cast to an integer cuts off, so that another half rounds to the nearest.
+            # A cast to an integer truncates, so half a step more rounds to the nearest.
             middle = self.constant("int8_middle_and_half", np.float32(MIDDLE + 0.5))
             absolute = self.add("ReduceMax", [self.add("Abs", [x], f"{x}_abs")], f"{x}_reach", axes=[-1], keepdims=1)
             reach = self.add("Max", [absolute, self.constant("tiny", TINY)], f"{x}_range")
@@ -58,10 +61,10 @@ class Graph:
         return self._quantised[x]
 
     def product(self, x: str, weights: str, scales: Array, output: str) -> None:
-        """Multiply in int8. weights: the name of int8 [n, m]; scales: float32 [m], of its columns.
+        """Multiply in int8. weights: the name of int8 [n, m]. scales: of its columns, float32 [m].
 
-        The two scales are multiplied one after the other: onnxruntime 1.31 takes Cast and one Mul for a MatMulIntegerToFloat,
-        and that for a scale of the whole tensor (cosines of 0.4 to 0.7 were seen).
+        The two scales are multiplied one after the other. With a single Mul, onnxruntime 1.31 fuses Cast and Mul into a
+        MatMulIntegerToFloat, which assumes one scale for the whole tensor. Cosines of 0.4 to 0.7 were seen then.
         """
         values, reach = self.quantised(x)
         zero = self.constant("int8_middle", np.uint8(MIDDLE))
@@ -78,9 +81,9 @@ class Graph:
         self.add("Mul", [floats, self.add("Gather", [scales, places], f"{output}_scale")], output)
 
     def pool(self) -> None:
-        """Sum the tokens that are no padding and bring the sum to length 1; the mean has the same direction.
+        """Sum the tokens without padding, and scale the sum to length 1. The mean has the same direction.
 
-        The sum is a product with the mask: onnxruntime 1.31 adds up in another order in a ReduceSum over a batch of one row.
+        The sum is a product with the mask, since ReduceSum in onnxruntime 1.31 adds up a batch of one row in another order.
         """
         mask = self.add("Cast", ["attention_mask"], "pool_mask", to=TensorProto.FLOAT)
         axis = self.constant("pool_axis", np.array([1]))
@@ -91,10 +94,10 @@ class Graph:
 
 
 def rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with int8 products and pooled output. Raises ValueError where it is not built as is expected."""
+    """Return the model with int8 products and pooled output. Raises ValueError where the model is not MiniLM as expected."""
     old = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
     if POSITIONS in old:
-        old[POSITIONS] = old[POSITIONS][:, :LONGEST]  # there is no position for a later token, so that adding it fails
+        old[POSITIONS] = old[POSITIONS][:, :LONGEST]  # a later token has no position, so that a longer row fails
     packed = _packed(model, old)
     graph, products = Graph(), 0
     for node in model.graph.node:
@@ -115,14 +118,14 @@ def rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _packed(model: onnx.ModelProto, old: dict[str, Array]) -> dict[str, tuple[str, str]]:
-    """Return the names of int8 values and their scales, under the name of their product: Mul(Cast(values), scales)."""
+    """Return the names of int8 values and their scales, by the name of their product Mul(Cast(values), scales)."""
     casts = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Cast" and n.input[0] in old}
     muls = [n for n in model.graph.node if n.op_type == "Mul" and n.input[0] in casts and n.input[1] in old]
     return {n.output[0]: (casts[n.input[0]], n.input[1]) for n in muls if old[casts[n.input[0]]].dtype == np.int8}
 
 
 def _made(model: onnx.ModelProto, graph: Graph, old: dict[str, Array]) -> onnx.ModelProto:
-    """Return a checked model of the nodes that the output needs."""
+    """Return a model of the nodes that the output needs, checked by onnx."""
     needed, nodes = {OUTPUT}, []
     for node in reversed(graph.nodes):
         if needed & set(node.output):

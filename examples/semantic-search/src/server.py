@@ -14,7 +14,7 @@ from tokens import CHARACTERS, Row, Tokens
 
 from serving.api import BadInput, Request, Service, TooLarge, route
 
-NEAREST, MOST = 5, 50  # sentences of an answer: where nothing is said, and at most
+NEAREST, MOST = 5, 50  # sentences of an answer: the default, and the most
 EXAMPLE = {"question": "How do I send shoes back?"}
 SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -22,12 +22,12 @@ SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 class SemanticSearch(Service):
     """MiniLM over a file of sentences.
 
-    Concurrency. Hooks run on a thread a request. `corpus` is replaced whole, by the start and then by the thread that watches
-    the file; a request reads it once, so that its sentences and their places are of one state.
+    Concurrency. Each request runs on a thread of its own. The start, and later the thread that watches the file, replaces
+    `corpus` as a whole. A request reads it once, so that it sees one version of the sentences.
     """
 
     example = EXAMPLE
-    corpus = Corpus((), np.empty((0, WIDTH), np.float32))  # what setup's load adds to
+    corpus = Corpus((), np.empty((0, WIDTH), np.float32))  # empty until setup loads the file
 
     def setup(self) -> None:
         self.tokens = Tokens(self.folder / "model/tokenizer.json")
@@ -44,7 +44,7 @@ class SemanticSearch(Service):
         self.watch(path, lambda: self.load(read(path, most)))
 
     def load(self, sentences: tuple[str, ...]) -> None:
-        """Make these the corpus. A sentence that was in it keeps its vector, which does not hang on its batch."""
+        """Make these sentences the corpus. Known sentences keep their vectors, which do not depend on their batch."""
         known = dict(zip(self.corpus.sentences, self.corpus.vectors, strict=True))
         new = [sentence for sentence in sentences if sentence not in known]
         rows = [self.tokens.row(sentence) for sentence in new]
@@ -81,7 +81,7 @@ class SemanticSearch(Service):
         return health.judged(self.vitals(), len(self.corpus.sentences))
 
     def answers(self, questions: Sequence[str], names: Sequence[str], request: Request, route: str) -> list[dict[str, Any]]:
-        """Return what is nearest to each question. names: the questions', for what is said of them."""
+        """Return the sentences nearest to each question. names: for error messages. route: for metrics."""
         most = request.value("k", int, NEAREST, 1, MOST)
         rows = self.rows(questions, names)
         vectors, corpus = embed(rows, self.model, request), self.corpus
@@ -92,7 +92,7 @@ class SemanticSearch(Service):
         return [{"sentences": shown(corpus, near), **said(row)} for near, row in zip(found, rows, strict=True)]
 
     def rows(self, texts: Sequence[str], names: Sequence[str]) -> list[Row]:
-        """Return the tokens of texts. Raises BadInput and TooLarge, in words, for texts that cannot be asked about."""
+        """Return the tokens of texts. names: for error messages. Raises BadInput, TooLarge."""
         if not texts:
             raise BadInput("the list is empty; send one text or more")
         if len(texts) > self.settings.max_rows_per_request:
@@ -109,7 +109,7 @@ class SemanticSearch(Service):
 
 
 def said(row: Row) -> dict[str, int]:
-    """Return what an answer says of how a text was read."""
+    """Return the answer's counts of the tokens that were read and cut."""
     return {"tokens": row.read, "cut": row.cut}
 
 

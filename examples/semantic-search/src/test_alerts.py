@@ -1,4 +1,4 @@
-"""The alert rules over made-up series, by promtool: what fires, and what must not."""
+"""The alert rules, run by promtool over synthetic series: they fire when they should, and only then."""
 
 from pathlib import Path
 

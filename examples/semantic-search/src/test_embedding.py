@@ -1,4 +1,4 @@
-"""Rows through a model's queue, when the queue is full: a small queue of our own, since a real one is full only by luck."""
+"""Rows through a full queue. The queue is a small fake, since a real one is full only by luck."""
 
 from concurrent.futures import Future
 
@@ -16,7 +16,7 @@ class Queue:
 
     def __init__(self, *full: int, answers: bool = True):
         self.full, self.answers = full, answers
-        self.calls: list[int] = []  # rows of each
+        self.calls: list[int] = []  # the number of rows of each call
         self.futures: list[Future[Arrays]] = []
 
     def submit(self, arrays: Arrays, request: HasLifetime) -> Future[Arrays]:
@@ -25,14 +25,14 @@ class Queue:
         if len(self.calls) - 1 in self.full:
             raise QueueFull("full")
         future: Future[Arrays] = Future()
-        if self.answers:  # each row's second token, everywhere in its vector
+        if self.answers:  # each number of a row's vector is the row's second token
             future.set_result({OUTPUT: np.repeat(ids[:, 1:2], WIDTH, axis=1).astype(np.float32)})
         self.futures.append(future)
         return future
 
 
 def rows(count: int) -> list[Row]:
-    """Return rows of several lengths, which their second token numbers."""
+    """Return rows of several lengths. The second token of each is its number."""
     return [Row((101, number, *([7] * (number * 5 % 40)), 102), 0) for number in range(count)]
 
 

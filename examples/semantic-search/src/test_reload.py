@@ -1,4 +1,4 @@
-"""The corpus exchanged while the service runs, and starts that fail: real processes over sockets and signals."""
+"""The corpus is replaced while the service runs, and starts fail, with real processes, sockets and signals."""
 
 import math
 import os
@@ -19,7 +19,7 @@ FACTS = [f"Number {n} is written on the door of room {n}." for n in range(60)]
 
 
 def copy_of_the_example(folder: Path, corpus: str) -> Path:
-    """Make a service of the example's code, settings and model, with a corpus of its own and less to warm up."""
+    """Copy the example with another corpus and a shorter warm-up."""
     (folder / "model").mkdir(parents=True)
     (folder / "src").symlink_to(EXAMPLE / "src")
     for name in ("minilm.onnx", "tokenizer.json", "Makefile"):
@@ -151,7 +151,7 @@ def test_a_start_with_a_limit_that_is_no_number_ends_in_words(tmp_path: Path) ->
 
 
 def assert_start_ends(folder: Path, words: str) -> None:
-    """The start ends with exit code 1 and a last line that begins with words; no traceback is shown."""
+    """Fail unless the start ends with exit code 1, without a traceback, and with a last line that begins with `words`."""
     service = launch(folder)
     try:
         assert service.process.wait(60) == 1

@@ -1,4 +1,4 @@
-"""The model as it was rewritten: close to the one in float32, and each row by itself."""
+"""The rewritten model is close to the one in float32, and computes each row independently."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rewrite import rewritten
 from tokens import LENGTHS, Row, Tokens, inputs
 
 MODEL = Path(__file__).parents[1] / "model"
-# Their vectors by all-MiniLM-L6-v2 as it was published, weights and products in float32, are in float32_vectors.npy.
+# The file float32_vectors.npy holds their vectors by the published all-MiniLM-L6-v2, with weights and products in float32.
 TEXTS = (
     "How do I send shoes back?",
     "Your refund arrives within five working days.",
@@ -67,7 +67,7 @@ def test_the_file_holds_its_weights_in_int8_and_none_twice() -> None:
 
 
 def small_model(rng: np.random.Generator, *, output: str = "last_hidden_state") -> tuple[onnx.ModelProto, Array, Array]:
-    """Return ids -> rows of an int8 table, times an int8 matrix; and the table and matrix in float32."""
+    """Return a model that looks up rows of an int8 table and multiplies them by an int8 matrix, and both in float32."""
     table, matrix = (rng.integers(-127, 128, size, np.int8) for size in ((50, 16), (16, 8)))
     by_row, by_column = (rng.uniform(0.01, 0.1, size).astype(np.float32) for size in ((50, 1), (1, 8)))
     arrays = {"t_q": table, "t_s": by_row, "m_q": matrix, "m_s": by_column, "out.LayerNorm.bias": np.zeros(8, np.float32)}

@@ -19,7 +19,7 @@ EXAMPLE = Path(__file__).parents[1]
 CORPUS = read(EXAMPLE / "model/corpus.txt", 1000)
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Asked in other words than the corpus has.
+# Questions in other words than the corpus has, with the sentence that answers each.
 QUESTIONS = {
     "How long until I get my money back?": "Money is paid back within five working days",
     "my package hasn't moved for a week, is it gone?": "A parcel that has not moved for five days counts as lost",
@@ -56,7 +56,7 @@ def tokens() -> Tokens:
 
 
 def ask(service: Running, path: str, body: object) -> tuple[int, Any]:
-    """Return the status, and the results or what is wrong."""
+    """Return the status, and the results or the error."""
     status, answer = post_json(f"{service.url}/api/like/semantic-search{path}", body)
     return status, answer["results"] if status == 200 else answer["error"]
 
@@ -171,7 +171,7 @@ def test_questions_and_the_corpus_are_counted(service: Running) -> None:
 
 
 def test_a_text_has_the_same_vector_alone_and_beside_any_other(service: Running) -> None:
-    """Through /embed: alone, alone but at once with others, and in lists of short and long texts, at once."""
+    """Texts are sent to /embed alone, alone while others are sent, and in lists of short and long texts."""
     rng = random.Random(1)
     texts = [*CORPUS[::4], *QUESTIONS, "hi", "🙂", *(" ".join(rng.sample(CORPUS, n)) for n in (2, 3, 4, 6, 8, 12, 20))]
     alone = np.concatenate([vectors_of(service, [text]) for text in texts])
@@ -205,7 +205,7 @@ def test_the_protocol_refuses_rows_that_are_too_long(service: Running, length: i
 
 
 def inferred(service: Running, rows: Sequence[Row], length: int) -> Array:
-    """Return the vectors of rows by the Open Inference Protocol, padded to a length of the caller's."""
+    """Return the vectors of rows by the Open Inference Protocol. length: tokens to which they are padded."""
     padded = [np.concatenate([row.ids, np.zeros(length - len(row.ids), np.int64)]) for row in rows]
     ids = np.stack(padded).astype(np.int64)
     arrays = {"input_ids": ids, "attention_mask": (ids != 0).astype(np.int64), "token_type_ids": np.zeros_like(ids)}

@@ -1,4 +1,4 @@
-"""Texts to rows of tokens, with the real tokenizer."""
+"""Texts become rows of tokens, with the real tokenizer."""
 
 import os
 import threading
