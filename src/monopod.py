@@ -5,6 +5,7 @@ Knows the command line. Imports a half only when a command needs it: the image o
 
 import argparse
 import gc
+import importlib
 import math
 import os
 import sys
@@ -74,47 +75,13 @@ def _bench(arguments: argparse.Namespace) -> int:
     return bench_command(arguments)
 
 
-def _settings(arguments: argparse.Namespace) -> int:
-    from conf.commands.local import settings_command
-
-    return settings_command(arguments)
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from conf.commands.local import check_command
-
-    return check_command(arguments)
-
-
-def _render(arguments: argparse.Namespace) -> int:
-    from conf.commands.local import render_command
-
-    return render_command(arguments)
-
-
-def _gateway(arguments: argparse.Namespace) -> int:
-    from conf.commands.local import gateway_command
-
-    return gateway_command(arguments)
-
-
-def _doctor(arguments: argparse.Namespace) -> int:
-    from conf.commands.doctor_command import doctor_command
-
-    return doctor_command(arguments)
-
-
-def _on_clusters(arguments: argparse.Namespace) -> int:
+def _deploy_half(arguments: argparse.Namespace) -> int:
+    """Run a command of the deploy half: conf.commands.<name>_command has a function of its own name for it."""
+    name = f"{arguments.name}_command"
     gc.disable()  # what is imported stays: to look for garbage in it takes a tenth of a short command's time
-    from conf.commands import deploy_command
-    from conf.commands.local import load_regions
-
+    command: Command = getattr(importlib.import_module(f"conf.commands.{name}"), name)
     gc.enable()
-    regions = load_regions(arguments)
-    if regions is None:
-        return 1
-    run: Callable[[argparse.Namespace, Any], int] = getattr(deploy_command, f"{arguments.name}_command")
-    return run(arguments, regions)
+    return command(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,27 +109,29 @@ def _parser() -> argparse.ArgumentParser:
     _load_of(bench)
     bench.add_argument("--json", action="store_true", help="print JSON")
 
-    settings = _add(commands, "settings", _settings, "list what value.py may say", "monopod settings", service=False)
+    settings = _add(commands, "settings", _deploy_half, "list what value.py may say", "monopod settings", service=False)
     settings.add_argument("--json", action="store_true", help="print JSON")
     settings.add_argument("--markdown", action="store_true", help="print docs/settings.md")
 
     check = _add(
-        commands, "check", _check, "tell every mistake, or what runs where and what it costs", "monopod check --others .."
+        commands, "check", _deploy_half, "tell every mistake, or what runs where and what it costs", "monopod check --others .."
     )
     _near_the_cluster(check)
     check.add_argument("--others", type=Path, metavar="DIR", help="a folder that holds a folder for each other service")
 
-    render = _add(commands, "render", _render, "print the Kubernetes objects", "monopod render --region hk --track grey")
+    render = _add(commands, "render", _deploy_half, "print the Kubernetes objects", "monopod render --region hk --track grey")
     _near_the_cluster(render)
     render.add_argument("--region", default="", help="one region alone")
     render.add_argument("--output", type=Path, metavar="DIR", help="write one file for each region and track there")
     _rollouts(commands)
-    doctor = _add(commands, "doctor", _doctor, "check the way from here to running pods", "monopod doctor --region hk")
+    doctor = _add(commands, "doctor", _deploy_half, "check the way from here to running pods", "monopod doctor --region hk")
     _near_the_cluster(doctor, track="", image="an image whose registry is asked for it, as a deploy does")
     doctor.add_argument("--region", default="", help="one region alone")
 
     words = "print what a cluster's gateway needs once, for all services"
-    gateway = _add(commands, "gateway", _gateway, words, "monopod gateway --region hk | kubectl --context hk apply -f -", False)
+    gateway = _add(
+        commands, "gateway", _deploy_half, words, "monopod gateway --region hk | kubectl --context hk apply -f -", False
+    )
     gateway.add_argument("--region", required=True, help="the cluster's region")
     _regions(gateway)
     return parser
@@ -178,8 +147,7 @@ def _rollouts(commands: Any) -> None:
         ("rollback", "return to the last good release", "monopod rollback --region hk"),
         ("stop", "take a track away", "monopod stop --track grey"),
     ):
-        parser = _add(commands, name, _on_clusters, words, example)
-        parser.set_defaults(name=name)
+        parser = _add(commands, name, _deploy_half, words, example)
         image = PUSHED if name in ("diff", "deploy") else ""
         _near_the_cluster(parser, track="" if name in ("status", "history") else "prod", image=image)
         parser.add_argument("--region", default="", help="one region alone (default: every one in which it runs)")
@@ -274,7 +242,7 @@ def _number(text: str, allowed: str, is_allowed: Callable[[float], bool]) -> flo
 
 def _add(commands: Any, name: str, run: Command, words: str, example: str, service: bool = True) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words, epilog=f"example: {example}")
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, name=name)
     if service:
         parser.add_argument("--service", type=Path, default=Path(), metavar="DIR", help="the service's folder (default: .)")
     return parser

@@ -25,7 +25,7 @@ def fails_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     def command(arguments: Namespace) -> int:
         raise error
 
-    monkeypatch.setattr(monopod, "_settings", command)
+    monkeypatch.setattr(monopod, "_deploy_half", command)
     return monopod.main(["settings"])
 
 

@@ -1,38 +1,35 @@
-"""The commands that change clusters: deploy, rollback, stop. Those that only ask are beside, in conf.commands.status_command.
+"""What `monopod deploy` does: it rolls a service out, region by region.
 
-Knows what each does at one spot, and who is told of it. Does not know how a release is made.
+Knows what must hold before any region is begun, release windows among it: they bind prod alone, since grey and ab are
+tried out beside it. Does not know how a release is made.
 """
 
 import contextlib
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from conf.base.mistakes import mistaken
+from conf.base import release_windows
 from conf.base.yamls import documents
 from conf.clusters.region import Regions
-from conf.commands.deploy_image import by_digest, judged, plans, still_there
+from conf.commands.choices import load_regions, plans
 from conf.commands.deploy_message import Work, teller
-from conf.commands.history_command import history_command
-from conf.commands.release_hours import closed_now, held_back
-from conf.commands.status_command import diff_command, status_command
-from conf.remote.cluster import ClusterError, NoNamespace
+from conf.commands.rollout_choices import by_digest, judged, progress
+from conf.remote.cluster import ClusterError
 from conf.render.templates import render, write
-from conf.rollout import preflight
-from conf.rollout.history import History
-from conf.rollout.release import NothingThere, Order, now, release, roll_back, stop
-from conf.rollout.report import KNOWN, NOTHING_THERE, Outcome, in_order, put, status, tell
-from conf.rollout.rollback import left_behind, passed_over
-from conf.rollout.targets import Spot, left, nowhere, place, spots, there, who
-from conf.rules.check import Service, read
+from conf.rollout.release import Order, release
+from conf.rollout.report import CLOSED, Outcome, in_order, status, tell
+from conf.rollout.targets import Spot, left, nowhere, place, spots, who
+from conf.rules.check import Service
 
-NOT_THERE = "not there"
-
-__all__ = ["deploy_command", "diff_command", "history_command", "rollback_command", "status_command", "stop_command"]
+BOUND = "prod"  # the track that release windows bind
 
 
-def deploy_command(arguments: Namespace, regions: Regions) -> int:
+def deploy_command(arguments: Namespace) -> int:
+    regions = load_regions(arguments)
+    if regions is None:
+        return 1
     found = judged(arguments, regions)
     if isinstance(found, int):
         return found
@@ -50,7 +47,7 @@ def deploy_command(arguments: Namespace, regions: Regions) -> int:
     for each in chosen:
         if each.track == "prod" and not each.planned and _was_left(each):
             stop_it = f"monopod stop --yes --region {each.region.name}"
-            _say(arguments, each)(f"it is not to run here, but a release is there: {stop_it} takes it away")
+            progress(arguments, each)(f"it is not to run here, but a release is there: {stop_it} takes it away")
     if not planned:
         return nowhere(arguments, regions)
     if arguments.override and not closed:
@@ -60,13 +57,13 @@ def deploy_command(arguments: Namespace, regions: Regions) -> int:
 
 def _deploy(arguments: Namespace, found: Service, regions: Regions, planned: Sequence[Spot], closed: Sequence[str]) -> int:
     """Release a service at each spot. closed: the regions outside their release windows, let through by --override."""
-    made = plans(arguments, found, regions)
+    made = plans(arguments, found, regions, (arguments.track,))
     if arguments.output:
         list(write(made, arguments.output))
     rendered = {each.region: documents(render(each)) for each in made}
 
     def act(spot: Spot) -> Outcome:
-        say, why = _say(arguments, spot), arguments.override if spot.region.name in closed else ""
+        say, why = progress(arguments, spot), arguments.override if spot.region.name in closed else ""
         if why:
             say(f"outside its release windows, let through: {why}")
         order = Order(rendered[spot.region.name], found.image.version, found.image.text, override=why)
@@ -78,63 +75,21 @@ def _deploy(arguments: Namespace, found: Service, regions: Regions, planned: Seq
     return status(in_order(arguments, planned, act, teller(work)))
 
 
-def rollback_command(arguments: Namespace, regions: Regions) -> int:
-    chosen = _chosen(arguments, regions)
-    if not chosen:
-        return 1
-
-    found = {each.region.name: history for each in chosen if (history := _history(each, arguments))}
-    leaving = left_behind(found.values())
-
-    def act(spot: Spot) -> Outcome:
-        history = found.get(spot.region.name)  # None where it could not be asked: then the rollback tells why
-        if history and (why := passed_over(history, leaving, arguments.to)):
-            return Outcome(spot.region.name, spot.track, "skipped", words=why)
-        say = _say(arguments, spot)
-        done = roll_back(place(spot, arguments, say), say, still_there(regions, say), arguments.to)
-        state = "unchanged" if done.unchanged else "deployed"
-        return Outcome(spot.region.name, spot.track, state, done.release.version, done.release.note)
-
-    work = Work("rollback", chosen[0].name, arguments.track, who())
-    return status(in_order(arguments, chosen, act, teller(work)))
+def closed_now(spots: Sequence[Spot], at: datetime) -> dict[str, str]:
+    """Return the regions that may not be deployed to at a moment, each with what is allowed and when it opens next."""
+    bound = [each.region for each in spots if each.track == BOUND]
+    found = {each.name: release_windows.closed(each.windows, each.timezone, at) for each in bound}
+    return {name: words for name, words in found.items() if words}
 
 
-def stop_command(arguments: Namespace, regions: Regions) -> int:
-    if arguments.track == "prod" and not arguments.yes:
-        print("this takes the service away from its users; say --yes if that is meant", file=sys.stderr)
-        return 2
-    chosen = _chosen(arguments, regions)
-    if not chosen:
-        return 1
-
-    def act(spot: Spot) -> Outcome:
-        try:
-            stop(place(spot, arguments), _say(arguments, spot))
-        except (NothingThere, NoNamespace) as error:
-            return Outcome(spot.region.name, spot.track, NOT_THERE, words=str(error))
-        return Outcome(spot.region.name, spot.track, "removed")
-
-    outcomes = in_order(arguments, chosen, act)
-    return status(outcomes) or (NOTHING_THERE if all(each.state == NOT_THERE for each in outcomes) else 0)
-
-
-def _chosen(arguments: Namespace, regions: Regions) -> list[Spot]:
-    """Return where the service is to run or was left; nothing, once it is told why."""
-    found, mistakes = read(arguments.service, regions, "")
-    if found is None:
-        mistaken(arguments, mistakes)
-        return []
-    every = spots(found, regions, arguments.track, arguments.region)
-    chosen = there(every, bool(arguments.region), lambda words: print(words, file=sys.stderr))
-    if not chosen:
-        nowhere(arguments, regions)
-    return chosen
-
-
-def _history(spot: Spot, arguments: Namespace) -> History | None:
-    with contextlib.suppress(*KNOWN):
-        return preflight.history(place(spot, arguments), now())
-    return None
+def held_back(spots: Sequence[Spot], shut: Mapping[str, str]) -> list[Outcome]:
+    """Return what came of each region: none is begun where one is outside its windows, so that nothing is done halfway."""
+    open_ = f"{', '.join(shut)} is outside its release windows, so no region is begun; --region names one alone"
+    words = {name: f"outside its release windows: {said}" for name, said in shut.items()}
+    return [
+        Outcome(each.region.name, each.track, "not begun", words=words.get(each.region.name, open_), status=CLOSED)
+        for each in spots
+    ]
 
 
 def _was_left(spot: Spot) -> bool:
@@ -142,9 +97,3 @@ def _was_left(spot: Spot) -> bool:
     with contextlib.suppress(ClusterError):
         return left(spot)
     return False
-
-
-def _say(arguments: Namespace, spot: Spot) -> Callable[[str], None]:
-    """Return what prints a line of progress; beside the JSON where that is asked for."""
-    out = sys.stderr if arguments.json else sys.stdout
-    return lambda words: put(f"{spot.region.name}: {words}", out)

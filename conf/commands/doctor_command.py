@@ -9,7 +9,7 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from conf.clusters.gitlab_jobs import FILE
-from conf.commands.local import planned
+from conf.commands.choices import planned
 from conf.doctor import cluster_check, project_check, registry_check
 from conf.doctor.findings import Finding
 from conf.plan.plan import TRACKS

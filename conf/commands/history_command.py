@@ -1,4 +1,4 @@
-"""The command that lists releases: history.
+"""What `monopod history` prints: the releases of each region and track.
 
 Knows how a release looks to a person and to a program. Changes nothing.
 """
@@ -10,33 +10,31 @@ from collections.abc import Iterator
 from typing import Any
 
 from conf.base.image_names import short
-from conf.base.mistakes import mistaken
 from conf.base.text_tables import table
-from conf.clusters.region import Regions
+from conf.commands.choices import load_regions
+from conf.commands.rollout_choices import chosen
 from conf.remote.cluster import Cluster
 from conf.rollout import preflight
 from conf.rollout.history import BEGUN, GOOD, History, Release
 from conf.rollout.report import KNOWN, status_of
 from conf.rollout.target import Place
-from conf.rollout.targets import Spot, nowhere, spots, there
-from conf.rules.check import read
+from conf.rollout.targets import Spot, nowhere
 
 HEAD = ("region", "track", "version", "digest", "at", "by", "state", "note")
 Row = dict[str, Any]
 
 
-def history_command(arguments: Namespace, regions: Regions) -> int:
+def history_command(arguments: Namespace) -> int:
     """Print the releases of every region and track, the newest first: what it was, when, by whom, and how it ended."""
-    found, mistakes = read(arguments.service, regions, "")
-    if found is None:
-        return mistaken(arguments, mistakes)
-    every = spots(found, regions, arguments.track, arguments.region)
-    chosen = there(every, bool(arguments.region), lambda words: print(words, file=sys.stderr))
-    if not chosen:
-        return nowhere(arguments, regions)
+    regions = load_regions(arguments)
+    if regions is None:
+        return 1
+    targets = chosen(arguments, regions)
+    if not targets:
+        return 1 if targets is None else nowhere(arguments, regions)
     rows: list[Row] = []
     failed = 0
-    for spot in sorted(chosen, key=every.index):
+    for spot in targets:
         try:
             place = Place(Cluster(spot.region.context), spot.namespace, spot.name)
             rows += listed(spot, preflight.history(place, ""))

@@ -1,45 +1,40 @@
-"""The commands that only ask clusters: status, diff. The one that lists releases is beside, in conf.commands.history_command.
+"""What `monopod status` prints: what runs where, and what is wrong.
 
-Knows how what is there looks to a person and to a program. Changes nothing.
+Knows how that looks to a person and to a program. Changes nothing.
 """
 
 import json
-import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from conf.base.mistakes import mistaken
-from conf.base.references import Item, Ref, gone, ref
+from conf.base.references import Ref
 from conf.base.text_tables import table
-from conf.base.yamls import documents
-from conf.clusters.region import Regions
-from conf.commands.deploy_image import by_digest, judged, plans
-from conf.commands.differences import Difference, difference, folded
+from conf.commands.choices import load_regions
+from conf.commands.rollout_choices import chosen
 from conf.remote.cluster import Cluster
-from conf.render.templates import render
 from conf.rollout import history as histories
 from conf.rollout import lease, preflight
 from conf.rollout.history import BEGUN, History
 from conf.rollout.readiness import look, running
-from conf.rollout.report import KNOWN, status_of
+from conf.rollout.report import KNOWN
 from conf.rollout.target import Place
-from conf.rollout.targets import Spot, nowhere, spots, there
-from conf.rules.check import read
+from conf.rollout.targets import Spot, nowhere
 
 HEAD = ("region", "track", "version", "ready", "restarts", "since", "state")
 Row = dict[str, Any]
 
 
-def status_command(arguments: Namespace, regions: Regions) -> int:
+def status_command(arguments: Namespace) -> int:
     """Print every region and track: version, pods, restarts, since when, and what is wrong."""
-    found, mistakes = read(arguments.service, regions, "")
-    if found is None:
-        return mistaken(arguments, mistakes)
-    every = spots(found, regions, arguments.track, arguments.region)
-    chosen = there(every, bool(arguments.region), lambda words: print(words, file=sys.stderr))
-    rows = _rows(sorted(chosen, key=every.index))
+    regions = load_regions(arguments)
+    if regions is None:
+        return 1
+    targets = chosen(arguments, regions)
+    if targets is None:
+        return 1
+    rows = _rows(targets)
     if arguments.json:
         print(json.dumps(rows, indent=2))
     elif rows:
@@ -53,32 +48,6 @@ def status_command(arguments: Namespace, regions: Regions) -> int:
     else:
         return nowhere(arguments, regions)
     return 1 if any(row["troubles"] for row in rows) else 0
-
-
-def diff_command(arguments: Namespace, regions: Regions) -> int:
-    """Print what a deploy would change; exit status 3 where it would change something."""
-    found = judged(arguments, regions)
-    if isinstance(found, int):
-        return found
-    chosen = [each for each in spots(found, regions, arguments.track, arguments.region) if each.planned]
-    if not chosen:
-        return nowhere(arguments, regions)
-    found = by_digest(arguments, found, regions)
-    if isinstance(found, int):
-        return found
-    rendered = {each.region: documents(render(each)) for each in plans(arguments, found, regions)}
-    changes: list[Row] = []
-    for spot in chosen:
-        try:
-            changes += _changes(spot, rendered[spot.region.name])
-        except KNOWN as error:
-            print(f"{spot.region.name}: {error}", file=sys.stderr)
-            return status_of(error)
-    if arguments.json:
-        print(json.dumps(changes, indent=2))
-    else:
-        _print_changes(chosen, changes)
-    return 3 if changes else 0
 
 
 def _rows(chosen: Sequence[Spot]) -> list[Row]:
@@ -166,38 +135,3 @@ def _cells(row: Row) -> tuple[str, ...]:
     version = versions or ("none ready" if there else "")
     cells = {**row, "version": version, "ready": ready, "restarts": row["restarts"] if there else ""}
     return tuple(str(cells[name]) for name in HEAD)
-
-
-def _changes(spot: Spot, items: Sequence[Item]) -> Iterator[Row]:
-    """Yield what applying objects would change, and what would be removed, as unified diffs of their JSON."""
-    place = Place(Cluster(spot.region.context, lambda words: _warn(spot, words)), spot.namespace, spot.name)
-    before = preflight.history(place, "")
-    for item in items:
-        live, then = place.cluster.get(ref(item)), place.cluster.apply(item, dry_run=True)
-        if live and item["kind"] == "Deployment" and "replicas" not in item["spec"]:
-            then["spec"]["replicas"] = live["spec"].get("replicas", 1)  # an autoscaler's: a deploy leaves it
-        if found := difference(live, then):
-            yield _change(spot, ref(item), found)
-    for each in gone(before.inventory, tuple(map(ref, items))):
-        if live := place.cluster.get(each):
-            yield _change(spot, each, difference(live, None))
-
-
-def _change(spot: Spot, each: Ref, found: Difference) -> Row:
-    return {"region": spot.region.name, "object": str(each), "lines": list(found.lines), "labels": dict(found.labels)}
-
-
-def _warn(spot: Spot, words: str) -> None:
-    print(f"{spot.region.name}: warning of the API server: {words}", file=sys.stderr)
-
-
-def _print_changes(chosen: Sequence[Spot], changes: Sequence[Row]) -> None:
-    for spot in chosen:
-        own = [each for each in changes if each["region"] == spot.region.name]
-        for change in own:
-            if change["lines"]:
-                print(f"{change['region']}: {change['object']}", *change["lines"], sep="\n")
-        for words in folded(change["labels"] for change in own):
-            print(f"{spot.region.name}: {words}")
-        if not own:
-            print(f"{spot.region.name}: nothing would change")

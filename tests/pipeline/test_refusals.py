@@ -13,7 +13,7 @@ from string import Template
 import pytest
 import yaml
 
-from tests.conf.commands.test_release_hours import LATER
+from tests.conf.commands.test_deploy_command import LATER
 from tests.conf.golden import GOLDEN
 from tests.pipeline.forks import DEFAULT, Pipelines, commit, fork, git, platform, without_checkout
 from tests.running import ROOT

@@ -9,7 +9,7 @@ import pytest
 
 from conf.commands.deploy_message import Work, facts, text
 from conf.rollout.report import CLOSED, STOPPED, Outcome
-from tests.conf.commands.test_release_hours import LATER, NOWHERE
+from tests.conf.commands.test_deploy_command import LATER, NOWHERE
 from tests.conf.hooks import hooked
 from tests.conf.rollout.asked import until
 from tests.conf.rollout.desk import Desk

@@ -11,7 +11,7 @@ import pytest
 from conf.base.references import path
 from conf.remote.notices import TIMEOUT
 from tests.conf.cluster import Cluster
-from tests.conf.commands.test_release_hours import LATER
+from tests.conf.commands.test_deploy_command import LATER
 from tests.conf.hooks import Hook, hooked
 from tests.conf.rollout.asked import kinds, standing
 from tests.conf.rollout.desk import NOWHERE, Desk, Make

@@ -1,6 +1,6 @@
-"""A service as a deploy takes it: judged, and its image by the digest that its tag has now.
+"""What the command line chooses near a cluster: the service as a deploy takes it, its targets, and where progress is told.
 
-Knows what must hold before any cluster is asked. Does not know clusters.
+Knows what must hold before any cluster is asked. Does not know what a command does there.
 """
 
 import os
@@ -12,10 +12,11 @@ from dataclasses import replace
 from conf.base.image_names import image, short
 from conf.base.mistakes import mistaken
 from conf.clusters.region import Regions
-from conf.plan.plan import Plan, default_image, plan
+from conf.plan.plan import default_image
 from conf.remote import image_registry
-from conf.remote.image_registry import NotThere, RegistryError
+from conf.remote.image_registry import RegistryError
 from conf.rollout.report import NO_IMAGE, put
+from conf.rollout.targets import Spot, spots, there
 from conf.rules.check import Service, check, read
 
 BAD_LINE = 2  # the exit status of a command line that is wrong
@@ -50,24 +51,21 @@ def by_digest(arguments: Namespace, found: Service, regions: Regions) -> Service
     return replace(found, image=named)
 
 
-def plans(arguments: Namespace, found: Service, regions: Regions) -> list[Plan]:
-    """Return what is to run of the track, in the regions that the command line chooses."""
-    every = plan(found.value, regions, arguments.track, found.image, found.alerts)
-    return [each for each in every if arguments.region in ("", each.region)]
+def chosen(arguments: Namespace, regions: Regions, left_last: bool = False) -> list[Spot] | None:
+    """Return where the service is to run or was left, by track and region; None once its mistakes are told.
 
-
-def still_there(regions: Regions, say: Callable[[str], None]) -> Callable[[str], None]:
-    """Return what asks, of an image that was deployed before, whether its registry still has it: it raises NotThere.
-
-    A registry that cannot be asked does not keep anyone from going back: nodes hold what they have run.
+    left_last: those where it was left stand last.
     """
+    found, mistakes = read(arguments.service, regions, "")
+    if found is None:
+        mistaken(arguments, mistakes)
+        return None
+    every = spots(found, regions, arguments.track, arguments.region)
+    found_there = there(every, bool(arguments.region), lambda words: print(words, file=sys.stderr))
+    return found_there if left_last else sorted(found_there, key=every.index)
 
-    def ask(text: str) -> None:
-        try:
-            image_registry.digest(image(text), regions, os.environ)
-        except NotThere:
-            raise
-        except (RegistryError, ValueError) as error:
-            say(f"whether {text} is still there could not be asked, and the rollback goes on without: {error}")
 
-    return ask
+def progress(arguments: Namespace, spot: Spot) -> Callable[[str], None]:
+    """Return what prints a line of progress; beside the JSON where that is asked for."""
+    out = sys.stderr if arguments.json else sys.stdout
+    return lambda words: put(f"{spot.region.name}: {words}", out)

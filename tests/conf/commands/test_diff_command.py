@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conf.commands.differences import difference, folded
+from conf.commands.diff_command import difference, folded
 
 
 def item(version: str, cpu: int = 1, kind: str = "Service", **labels: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conf.commands.test_release_hours import LATER, NOWHERE
+from tests.conf.commands.test_deploy_command import LATER, NOWHERE
 from tests.conf.registries import Registry, holding
 from tests.conf.rollout.desk import Desk
 from tests.conf.rollout.images import NOT_ASKED

@@ -1,8 +1,10 @@
-"""The settings of value.py as a person reads of them: on the terminal, and in docs/settings.md.
+"""What `monopod settings` prints: the settings of value.py, on the terminal and in docs/settings.md.
 
 Knows how to lay them out. Does not know what they are: serving.settings does.
 """
 
+import json
+from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +19,14 @@ reads it and never runs it. Each line sets one setting to a literal, such as a n
 line has its default. A line `<region>_<setting>` replaces `<setting>` in that region, such as `hk_replicas = 2`. Only
 service_name and username cannot differ between regions.
 """
+
+
+def settings_command(arguments: Namespace) -> int:
+    if arguments.json:
+        print(json.dumps(data(), indent=2))
+    else:
+        print(markdown() if arguments.markdown else terminal(), end="")
+    return 0
 
 
 def literal(value: Any) -> str:

@@ -9,7 +9,7 @@ import pytest
 from conf.base.release_windows import DAYS
 from conf.clusters.region import Region
 from conf.clusters.regions_file import load
-from conf.commands.release_hours import closed_now, held_back
+from conf.commands.deploy_command import closed_now, held_back
 from conf.rollout.report import CLOSED
 from conf.rollout.targets import Spot
 from serving.settings import Settings

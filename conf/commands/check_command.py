@@ -1,0 +1,79 @@
+"""What `monopod check` prints: every mistake, or what runs where and what it costs.
+
+Knows how a report looks to a person and to a program. Does not know how a service is judged: conf.rules.check does.
+"""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from conf.base.mistakes import mistaken
+from conf.base.quantities import money
+from conf.base.text_tables import table
+from conf.clusters.region import Regions
+from conf.commands.choices import load_regions
+from conf.plan.plan import TRACKS
+from conf.rules.check import Report, check
+from conf.rules.neighbours import Neighbour, neighbours
+
+HEAD = ("region", "track", "pods", "cpu", "memory", "GPU GiB", "answers at", "a month")
+NUMBERS = ("pods", "cpu", "memory", "GPU GiB", "a month")
+
+
+def check_command(arguments: Namespace) -> int:
+    regions = load_regions(arguments)
+    if regions is None:
+        return 1
+    others: tuple[Neighbour, ...] = ()
+    warnings: tuple[str, ...] = ()
+    if arguments.others:
+        if not arguments.others.is_dir():
+            return mistaken(
+                arguments, [f"--others: {arguments.others} is no folder; name one that holds a folder for each service"]
+            )
+        others, warnings = neighbours(arguments.others, arguments.service, regions)
+    tracks = (arguments.track,) if arguments.track else TRACKS
+    report = check(arguments.service, regions, tracks, arguments.image, others)
+    report.warnings.extend(warnings)
+    print(_as_json(report, regions) if arguments.json else _as_text(report, regions), end="")
+    return 1 if report.mistakes else 0
+
+
+def _as_json(report: Report, regions: Regions) -> str:
+    found = {
+        "mistakes": report.mistakes,
+        "warnings": report.warnings,
+        "currency": regions.currency,
+        "runs": [asdict(row) for row in report.rows],
+    }
+    return json.dumps(found, indent=2) + "\n"
+
+
+def _as_text(report: Report, regions: Regions) -> str:
+    return "".join(_paragraphs(report, regions))
+
+
+def _paragraphs(report: Report, regions: Regions) -> Iterator[str]:
+    if report.mistakes:
+        count = len(report.mistakes)
+        yield "".join(f"{line}\n" for line in (*report.mistakes, *(f"note: {warning}" for warning in report.warnings)))
+        yield f"{count} {'mistake' if count == 1 else 'mistakes'}; nothing may be applied\n"
+        return
+    rows = [
+        (
+            row.region,
+            row.track,
+            str(row.replicas),
+            f"{row.cpu:g}",
+            row.memory,
+            f"{row.gpu_memory:g}",
+            ", ".join(row.answers),
+            "-" if row.price is None else money(row.price, regions.currency),
+        )
+        for row in report.rows
+    ]
+    yield table(HEAD, rows, NUMBERS)
+    total = sum(row.price for row in report.rows if row.track == "prod" and row.price is not None)
+    yield f"\nprod costs {money(total, regions.currency)} a month; grey and ab cost while they run\n"
+    yield "".join(f"note: {warning}\n" for warning in report.warnings)
