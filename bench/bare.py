@@ -18,7 +18,7 @@ from serving.base.lifetime import Lifetime
 from serving.inputs import open_inference, payload
 from serving.inputs.fetch import Fetcher
 from serving.models.engine import Engine, Hardware
-from serving.models.registry import Models
+from serving.models.registry import ModelRegistry
 from serving.models.tensors import ModelSpec
 from serving.service.own_code import service_class
 from serving.service.request import Request
@@ -51,7 +51,7 @@ def main() -> int:
 def _hooks(work: Work, settings: Settings) -> Call:
     """Return what the service itself does with a request."""
     metrics = Metrics()
-    service = service_class(work.folder)(settings, Models(work.folder, settings, metrics), metrics, work.folder)
+    service = service_class(work.folder)(settings, ModelRegistry(work.folder, settings, metrics), metrics, work.folder)
     service.setup()
     decoded = payload.decode(work.content_type, work.body, Fetcher((), 0, 0), Lifetime(time.monotonic(), FOREVER))
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from conf.base.yaml_settings import Reader, Table
 from conf.base.yamls import compose
 from conf.clusters.region import NodeKind, Region, Regions
-from serving.settings import UnreadableError, about, text_of
+from serving.settings import UnreadableError, declared_settings, text_of
 
-ABOUT = tuple(about())
+DECLARATIONS = tuple(declared_settings())
 LARGEST_FILE = 256  # KiB: some hundred regions
 
 
@@ -62,7 +62,7 @@ def _disagreements(regions: Regions) -> Iterator[tuple[str, str]]:
                 (f"{name} and {contexts[region.context]} have the context {region.context!r}: two regions are two clusters"),
             )
         contexts.setdefault(region.context, name)
-        for clash in (setting for setting in ABOUT if setting.startswith(name + "_")):
+        for clash in (setting for setting in DECLARATIONS if setting.startswith(name + "_")):
             yield f"regions.{name}", f"region {name!r} begins the setting {clash!r} of value.py: name the region otherwise"
         yield from _in_region(f"regions.{name}", region)
 

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from serving.settings import About, about
+from serving.settings import Declaration, declared_settings
 
 HEAD = """# Settings of value.py
 
@@ -38,11 +38,11 @@ def literal(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
-def default(setting: About) -> str:
+def default(setting: Declaration) -> str:
     return "required" if setting.default is None else literal(setting.default)
 
 
-def allowed(setting: About) -> str:
+def allowed(setting: Declaration) -> str:
     """Return what a setting may be, with its unit."""
     return setting.kind.allowed + (f" ({setting.unit})" if setting.unit else "")
 
@@ -69,18 +69,18 @@ def data() -> list[dict[str, Any]]:
             "meaning": item.meaning,
             "group": item.group,
         }
-        for item in about().values()
+        for item in declared_settings().values()
     ]
 
 
-def _groups() -> dict[str, list[About]]:
-    found: dict[str, list[About]] = {}
-    for item in about().values():
+def _groups() -> dict[str, list[Declaration]]:
+    found: dict[str, list[Declaration]] = {}
+    for item in declared_settings().values():
         found.setdefault(item.group, []).append(item)
     return found
 
 
-def _section(group: str, found: list[About]) -> str:
+def _section(group: str, found: list[Declaration]) -> str:
     rows = "".join(
         f"| `{item.name}` | {_cell(allowed(item))} | `{_cell(default(item))}` | {_cell(item.meaning)} |\n" for item in found
     )
@@ -91,7 +91,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _lines(found: list[About]) -> Iterator[str]:
+def _lines(found: list[Declaration]) -> Iterator[str]:
     for item in found:
         yield f"  {item.name}  [{default(item)}]"
         yield f"      {allowed(item)}"

@@ -128,10 +128,10 @@ def memory_holds_the_queue(case: Case) -> Iterator[Broken]:
 
 def gpu_memory_holds_the_model(case: Case) -> Iterator[Broken]:
     settings = case.settings
-    sessions, left = settings.ins_num_per_gpu, gpu_memory.left(settings)
+    sessions, left = settings.ins_num_per_gpu, gpu_memory.remaining(settings)
     size, beside = case.model.size * sessions, sessions * SESSION_GIB
     if settings.gpu_memory and size and size > (left - beside) * GIB:
-        of_it = f" and leaves model_path's model {left:g}" if gpu_memory.parts(settings) else ""
+        of_it = f" and leaves model_path's model {left:g}" if gpu_memory.shares(settings) else ""
         yield Broken(
             "gpu_memory",
             f"gpu_memory is {settings.gpu_memory:g} GiB{of_it}, and the model's weights take"
@@ -142,12 +142,12 @@ def gpu_memory_holds_the_model(case: Case) -> Iterator[Broken]:
 
 def gpu_memory_is_shared(case: Case) -> Iterator[Broken]:
     settings = case.settings
-    if settings.gpu_memory and gpu_memory.parts(settings):
+    if settings.gpu_memory and gpu_memory.shares(settings):
         where = "model_gpu_memory" if settings.model_gpu_memory else "on_demand_gpu_memory"
         memory = PROCESS + (1 + _copies(case)) * case.model.size + case.model.others
         yield Broken(
             where,
-            f"gpu_memory is shared, {gpu_memory.in_words(settings)}; of memory, {settings.memory}, the process"
+            f"gpu_memory is shared, {gpu_memory.describe(settings)}; of memory, {settings.memory}, the process"
             f" and the ONNX files of model/ take about {gib(memory)} where all are loaded",
             hint=True,
         )

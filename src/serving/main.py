@@ -22,7 +22,7 @@ from serving.base.errors import SHED, ClientGone, ServingError, StartError
 from serving.base.process_memory import peak_bytes, resident_bytes, trim, trim_at_rest, use_one_arena
 from serving.base.working_memory import WorkingMemory
 from serving.core.stages import Core
-from serving.models.registry import Models
+from serving.models.registry import ModelRegistry
 from serving.service.embedded import read_settings
 from serving.service.own_code import blaming, service_class
 from serving.service.request import make_request
@@ -98,7 +98,7 @@ def _build(folder: Path, settings: Settings) -> House:
     metrics = Metrics()
     version = os.environ.get("MONOPOD_VERSION", "dev")
     metrics.platform(version, settings.service_name)
-    models = Models(folder, settings, metrics)
+    models = ModelRegistry(folder, settings, metrics)
     kind = service_class(folder)
     with blaming(folder / "src" / "server.py"):
         service = kind(settings, models, metrics, folder)
@@ -115,18 +115,22 @@ def _build(folder: Path, settings: Settings) -> House:
     return House(settings, service, models, metrics, gate, core, version, os.environ.get("MONOPOD_DIGEST", ""))
 
 
-def _watch(metrics: Metrics, models: Models, gate: Gate, core: Core) -> None:
+def _watch(metrics: Metrics, models: ModelRegistry, gate: Gate, core: Core) -> None:
     def queues(value: str) -> Any:
         return lambda: {model.spec.name: float(getattr(model.batcher, value)()) for model in models.loaded()}
 
-    metrics.watch("queue_rows", "Rows that wait for a batch.", queues("waiting_rows"), "model")
-    metrics.watch(
+    metrics.callback_gauge("queue_rows", "Rows that wait for a batch.", queues("waiting_rows"), "model")
+    metrics.callback_gauge(
         "queue_oldest_age_seconds", "Age of the oldest waiting request since its last byte.", queues("oldest_age"), "model"
     )
-    metrics.watch("batch_running_seconds", "How long the longest batch has been running.", queues("stuck_seconds"), "model")
-    metrics.watch("requests_in_progress", "Requests let in and not answered yet.", lambda: {"": float(gate.working())})
-    metrics.watch("working_memory_bytes", "Bytes of bodies and pictures under work.", lambda: {"": float(core.memory.held())})
-    metrics.watch("ready", "1 while the pod answers requests.", lambda: {"": float(gate.state == READY)})
+    metrics.callback_gauge(
+        "batch_running_seconds", "How long the longest batch has been running.", queues("stuck_seconds"), "model"
+    )
+    metrics.callback_gauge("requests_in_progress", "Requests let in and not answered yet.", lambda: {"": float(gate.working())})
+    metrics.callback_gauge(
+        "working_memory_bytes", "Bytes of bodies and pictures under work.", lambda: {"": float(core.memory.held())}
+    )
+    metrics.callback_gauge("ready", "1 while the pod answers requests.", lambda: {"": float(gate.state == READY)})
 
 
 def _ports(
@@ -136,13 +140,13 @@ def _ports(
 
     metrics.expect_shed(kind.reason for kind in SHED)
     metrics.expect("refused", [*((kind.status, kind.reason) for kind in SHED), (ClientGone.status, ClientGone.reason)])
-    sparing = logs.Sparing(REFUSALS_LOGGED_A_SECOND)
+    rate_limit = logs.RateLimit(REFUSALS_LOGGED_A_SECOND)
 
     def refused(error: ServingError, begin: float) -> None:
         if not isinstance(error, ClientGone):  # that is no sign of too much load
             metrics.shed(error.reason)
         metrics.request("refused", error.status, error.reason, time.monotonic() - begin)
-        if sparing.allows():
+        if rate_limit.allows():
             log.info("refused: %s", error, extra={"route": "refused", "code": error.status, "reason": error.reason})
 
     max_body = size_in_bytes(settings.max_body)
@@ -220,7 +224,7 @@ def limit_work(memory: WorkingMemory, settings: Settings, resident: int) -> None
 
     resident: bytes that the process holds at rest.
     """
-    left = memory.limit(size_in_bytes(settings.memory), resident)
+    left = memory.set_limit(size_in_bytes(settings.memory), resident)
     if left < size_in_bytes(settings.max_body):
         log.warning(
             "value.py: memory is %r, and the process holds %d MiB at rest: %d MiB are left for requests, and one that needs "

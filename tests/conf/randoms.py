@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from serving.settings import about
+from serving.settings import declared_settings
 
 NAMES = ("hk", "eu", "na", "sg", "us1")
 JUNK = st.one_of(
@@ -47,7 +47,7 @@ LIKELY: dict[str, st.SearchStrategy[Any]] = {
     "max_batch_size": st.sampled_from([0, 1, 32, 4096]),
     "max_body": st.sampled_from(["1Ki", "1Mi", "16Mi", "4Gi"]),
 }
-OTHERS = sorted(set(about()) - set(LIKELY) - {"service_name", "username"})
+OTHERS = sorted(set(declared_settings()) - set(LIKELY) - {"service_name", "username"})
 
 
 @st.composite

@@ -19,7 +19,7 @@ from serving.base.lifetime import Lifetime
 from serving.models.engine import CUDA_CONTEXT_BYTES, Engine, EngineError, Hardware
 from serving.models.model import open_model
 from serving.models.options import Options
-from serving.models.registry import Models
+from serving.models.registry import ModelRegistry
 from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
 from tests.running import ROOT
@@ -144,7 +144,7 @@ def test_a_warm_model_holds_little_more_than_a_fresh_one() -> None:
 
 def test_an_unloaded_models_memory_goes_back_to_the_card() -> None:
     settings = Settings(service_name="s", username="u", gpu_memory=4.0, on_demand_gpu_memory=4.0, max_batch_size=8)
-    models = Models(ROOT, settings, Metrics())
+    models = ModelRegistry(ROOT, settings, Metrics())
     models.on_demand("unet", "tests/models/unet.onnx", warmup_shapes={"images": (1, 256, 256)})
 
     class Asking:
@@ -170,7 +170,7 @@ def test_models_that_share_gpu_memory_stay_under_it_together_however_large_their
         max_batch_size=1,
     )
     before = used()
-    models = Models(UNET.parent, settings, Metrics())
+    models = ModelRegistry(UNET.parent, settings, Metrics())
     for name in ("first", "second"):
         models.load(name, UNET.name, warmup_shapes={"images": (1, 256, 256)})
     for name in ("third", "fourth"):

@@ -117,7 +117,7 @@ class ShortDeadline(DeadlinePassed):
     reason = "short_deadline"
 
 
-KINDS: tuple[type[ServingError], ...] = (ServingError, *ServingError.__subclasses__(), MemoryFull, ShortDeadline)
+ERROR_CLASSES: tuple[type[ServingError], ...] = (ServingError, *ServingError.__subclasses__(), MemoryFull, ShortDeadline)
 # The front may answer with these before any work, and each is a reason of monopod_shed_total.
 SHED: tuple[type[ServingError], ...] = (
     BadInput,

@@ -50,16 +50,16 @@ class Lifetime:
     def too_late(self) -> DeadlinePassed:
         """Return the error of a request whose deadline has passed."""
         allowed = round(self.deadline - self.begin, 6)  # in microseconds: the clock has fewer digits the longer a machine is up
-        return self._told_apart(
+        return self._passed(
             f"no answer within {allowed:g} s of the request's first byte; try again later, or allow more with timeout_second "
             "in value.py or the header X-Request-Timeout-Ms"
         )
 
-    def blamed(self, error: ServingError) -> ServingError:
+    def classified(self, error: ServingError) -> ServingError:
         """Return an error, as ShortDeadline where it is a passed deadline and the client left the service too little time."""
-        return self._told_apart(str(error)) if type(error) is DeadlinePassed else error
+        return self._passed(str(error)) if type(error) is DeadlinePassed else error
 
-    def _told_apart(self, words: str) -> DeadlinePassed:
+    def _passed(self, words: str) -> DeadlinePassed:
         """Return the error of a passed deadline. A client can bring about any number by a header, or by a slow upload."""
         short = self.deadline - self.received < self._timeout / 2
         return (ShortDeadline if short else DeadlinePassed)(words)

@@ -2,9 +2,9 @@
 
 Knows a limit and a sum. Does not know what a picture costs, nor who asks.
 
-Concurrency. `_lock` guards the sum, for a few instructions. `give` may be called by whichever thread drops the last reference
-to something, and by the collector in the middle of another call. So it takes no lock, and leaves its bytes in `_given`, whose
-append is one step of the interpreter. The next `take` or reading subtracts them.
+Concurrency. `_lock` guards the sum, for a few instructions. `release` may run on any thread that drops the last reference to
+something, and in the garbage collector in the middle of another call. So it takes no lock: it appends its bytes to `_released`,
+which is one step of the interpreter. The next call of `reserve` or `held` subtracts them.
 """
 
 import threading
@@ -23,9 +23,9 @@ class WorkingMemory:
     def __init__(self) -> None:
         self._limit: int | None = None
         self._held, self._lock = 0, threading.Lock()
-        self._given: deque[int] = deque()
+        self._released: deque[int] = deque()
 
-    def limit(self, memory: int, resident: int) -> int:
+    def set_limit(self, memory: int, resident: int) -> int:
         """Set the limit to what a pod's memory leaves beside what the process holds at rest, and return it. All are bytes."""
         self._limit = max(0, int(memory * SHARE) - resident)
         return self._limit
@@ -36,7 +36,7 @@ class WorkingMemory:
             self._settle()
             return self._held
 
-    def take(self, size: int, what: str) -> int:
+    def reserve(self, size: int, what: str) -> int:
         """Count bytes that are about to be held, and return how many are to be given back.
 
         what: for the error's words. Raises MemoryFull where others hold too much, TooLarge for what no such pod can hold.
@@ -50,20 +50,20 @@ class WorkingMemory:
             self._held += size
         return size
 
-    def give(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Count bytes as held no more."""
         if size:
-            self._given.append(size)
+            self._released.append(size)
 
-    def give_with(self, thing: object, size: int) -> None:
+    def release_with(self, thing: object, size: int) -> None:
         """Give bytes back when a thing is no more."""
         if size:
-            weakref.finalize(thing, self.give, size).atexit = False
+            weakref.finalize(thing, self.release, size).atexit = False
 
     def _settle(self) -> None:
         """The caller holds the lock."""
-        while self._given:
-            self._held -= self._given.popleft()
+        while self._released:
+            self._held -= self._released.popleft()
 
     def _refusal(self, size: int, what: str, limit: int) -> MemoryFull | TooLarge:
         if size > limit:

@@ -159,7 +159,7 @@ class Core:
             work()
         except ServingError as error:
             misused = own and isinstance(error, WrongInputs)
-            _fail(answer, self._misused(error, raw) if misused else raw.life.blamed(error))
+            _fail(answer, self._misused(error, raw) if misused else raw.life.classified(error))
         except BaseException as error:  # sys.exit in a hook too: nobody else would answer
             if isinstance(error, InvalidStateError) and answer.done():
                 return  # the client went away in the meantime

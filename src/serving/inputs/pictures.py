@@ -54,17 +54,17 @@ def decode(
             picture.draft(None, (max(1, wide), max(1, high)))
         pixels = picture.width * picture.height
         needed = pixels * _bytes_a_pixel(picture, parts, turn) + len(parts.data)
-        taken = memory.take(needed, f"a picture of {picture.width} x {picture.height} pixels") if memory else 0
+        taken = memory.reserve(needed, f"a picture of {picture.width} x {picture.height} pixels") if memory else 0
         try:
             picture = _decoded(picture, turn)
             kept = min(taken, pixels * KEPT)
             if memory:
-                memory.give_with(picture, kept)
+                memory.release_with(picture, kept)
                 taken -= kept
             return picture
         finally:
             if memory:
-                memory.give(taken)
+                memory.release(taken)
     except ServingError:
         raise
     except (MemoryError, Image.DecompressionBombError) as error:

@@ -21,12 +21,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from typing import Protocol
 
 from serving.base.errors import BadInput, NotReady, QueueFull
 from serving.base.lifetime import Lifetime
 from serving.base.priority import yield_to_others
-from serving.models.calls import Call, Slice, bury, fail, fail_all, failure
+from serving.models.calls import Call, Slice, discard, fail, fail_all, failure
+from serving.models.observer import Observer
 from serving.models.rows import cut, join, key_of, split
 from serving.models.tensors import Arrays
 
@@ -37,14 +37,6 @@ END_SECONDS = 5.0  # that the interpreter's end waits for batches
 _at_work: "weakref.WeakSet[Batcher]" = weakref.WeakSet()  # a thread that runs holds its batcher
 
 
-class Observer(Protocol):
-    """Is told what happens, by any thread."""
-
-    def stage(self, stage: str, seconds: float) -> None: ...
-
-    def batch(self, model: str, rows: int, seconds: float) -> None: ...
-
-
 class Batcher:
     """Joins calls into batches.
 
@@ -52,7 +44,7 @@ class Batcher:
     idle(instance), if given, is called there some time after the last batch.
     batched: whether rows may be joined and split; if not, each call runs alone and as it is.
     max_batch_size and queue_limit count rows; max_queue_delay is in seconds.
-    modest: the threads compute on cores, and yield them to others.
+    yields_cores: the threads compute on cores, and yield them to others.
     """
 
     def __init__(
@@ -67,11 +59,11 @@ class Batcher:
         queue_limit: int = 64,
         max_queue_delay: float = 0.0,
         idle: Callable[[int], None] | None = None,
-        modest: bool = False,
+        yields_cores: bool = False,
     ):
         self.name, self._run_model, self._idle, self._observer = name, run, idle, observer
         self.max_batch_size = max_batch_size if batched else 1
-        self.batched, self.queue_limit, self._delay, self._modest = batched, queue_limit, max_queue_delay, modest
+        self.batched, self.queue_limit, self._delay, self._yields_cores = batched, queue_limit, max_queue_delay, yields_cores
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._queue: deque[Call] = deque()
@@ -91,13 +83,13 @@ class Batcher:
         Raises QueueFull when the rows do not fit the queue, NotReady when the model is being closed.
         """
         call = Call(arrays, count, key_of(arrays), life, time.monotonic(), Future())
-        dead: list[Call] = []
+        expired: list[Call] = []
         try:
             with self._lock:
                 if self._closed:
                     raise NotReady(f"model {self.name} is being unloaded; try again")
                 if self._waiting + count > self.queue_limit:
-                    dead = self._drop_the_dead()
+                    expired = self._remove_expired()
                 if self._waiting + count > self.queue_limit:
                     raise QueueFull(
                         f"model {self.name} has {self._waiting} rows waiting of {self.queue_limit}; try again in a second"
@@ -106,7 +98,7 @@ class Batcher:
                 self._waiting += count
                 self._work.notify()
         finally:
-            bury(dead)
+            discard(expired)
         return call.future
 
     def waiting_rows(self) -> int:
@@ -140,7 +132,7 @@ class Batcher:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _loop(self, instance: int) -> None:
-        if self._modest:
+        if self._yields_cores:
             yield_to_others()
         worked: bool | None = False
         while worked is not None:
@@ -172,8 +164,8 @@ class Batcher:
         """Wait for work and return the rows of the next batch: none when patience (seconds) ran out, None when closed."""
         while True:
             with self._lock:
-                dead = self._drop_the_dead()
-                if dead:
+                expired = self._remove_expired()
+                if expired:
                     pass
                 elif self._queue:
                     wait = self._wait_for_more()
@@ -184,7 +176,7 @@ class Batcher:
                     return None
                 elif not self._work.wait(patience) and not self._queue:  # a call may come while the time-out ends
                     return []
-            bury(dead)
+            discard(expired)
 
     def _wait_for_more(self) -> float:
         """Return how long to wait for a fuller batch, in seconds."""
@@ -192,13 +184,13 @@ class Batcher:
             return 0.0
         return self._queue[0].queued + self._delay - time.monotonic()
 
-    def _drop_the_dead(self) -> list[Call]:
+    def _remove_expired(self) -> list[Call]:
         """Take out and return calls that nobody waits for, or of which a part has failed. The lock is held."""
-        dead = [call for call in self._queue if call.life.over() or call.future.done()]
-        for call in dead:
+        expired = [call for call in self._queue if call.life.over() or call.future.done()]
+        for call in expired:
             self._queue.remove(call)
             self._waiting -= call.rows - call.taken
-        return dead
+        return expired
 
     def _next_batch(self) -> list[Slice]:
         """Take rows off the queue, oldest first, as far as they can be joined and fit."""
@@ -237,7 +229,7 @@ class Batcher:
             else:
                 for one in slices:
                     if one.call.life.over():
-                        bury([one.call])
+                        discard([one.call])
                     else:
                         self._running[instance] = time.monotonic()
                         self._run(instance, [one])

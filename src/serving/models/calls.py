@@ -47,9 +47,9 @@ def fail_all(model: str, slices: list[Slice], error: BaseException) -> None:
         fail(s.call, failure(model, error))
 
 
-def bury(dead: list[Call]) -> None:
+def discard(expired: list[Call]) -> None:
     """Tell calls why they were taken out of the queue. The lock is not held: a future's callbacks may submit again."""
-    for call in dead:
+    for call in expired:
         try:
             call.life.check()
         except ServingError as error:

@@ -12,7 +12,7 @@ from serving.models.options import Options
 
 
 @dataclass(frozen=True)
-class Named:
+class ModelSource:
     """A model as the service names it. file: None for a function. open: opens one more of it. Raises StartError."""
 
     name: str

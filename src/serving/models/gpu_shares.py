@@ -14,24 +14,24 @@ from serving.settings import SESSION_GIB, Settings, gpu_memory
 GIB = 2**30
 
 
-class Shares:
+class GpuShares:
     """The shares of one service. budget: bytes that models loaded on first use share; 0 where there is no GPU to share."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
         self.budget = _bytes(settings.on_demand_gpu_memory) if settings.gpu_memory else 0
 
-    def of_start(self, name: str, file: Path) -> int:
+    def at_start(self, name: str, file: Path) -> int:
         """Return the bytes of a model that is loaded at the start; 0 is no limit. Raises StartError where it has no share."""
         s = self._settings
         if not s.gpu_memory:
             return 0
         if s.model_path and name == s.service_name:
-            return _bytes(gpu_memory.left(s))
+            return _bytes(gpu_memory.remaining(s))
         if name not in s.model_gpu_memory:
             table = ", ".join(f'"{each}": {gib:g}' for each, gib in {**s.model_gpu_memory, name: _likely(file)}.items())
             raise StartError(
-                f"model {name!r} has no share of gpu_memory ({gpu_memory.in_words(s)}); write one into value.py, in the GiB "
+                f"model {name!r} has no share of gpu_memory ({gpu_memory.describe(s)}); write one into value.py, in the GiB "
                 f"that it needs: model_gpu_memory = {{{table}}}"
             )
         return _bytes(s.model_gpu_memory[name])
@@ -49,7 +49,7 @@ class Shares:
             raise StartError(f"{model} shares on_demand_gpu_memory with others of its kind; take it out of model_gpu_memory")
         if not s.on_demand_gpu_memory:
             raise StartError(
-                f"{model} has no share of gpu_memory ({gpu_memory.in_words(s)}); write into value.py what all such models "
+                f"{model} has no share of gpu_memory ({gpu_memory.describe(s)}); write into value.py what all such models "
                 f"share, in GiB: on_demand_gpu_memory = {_likely(file):g}"
             )
         if gib and not SESSION_GIB < gib <= s.on_demand_gpu_memory:
@@ -60,7 +60,7 @@ class Shares:
         return _bytes(gib or s.on_demand_gpu_memory)
 
 
-def divided(name: str, options: Options, share: int) -> Options:
+def per_session(name: str, options: Options, share: int) -> Options:
     """Return a model's options with its share divided over its sessions. Raises StartError where that leaves them nothing."""
     if not share:
         return options

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from serving.base.priority import yield_to_others
 from serving.base.process_memory import trim
 from serving.models.batcher import Batcher
 from serving.models.engine import Engine, EngineError
+from serving.models.observer import Observer
 from serving.models.options import Options
 from serving.models.rows import key_of
 from serving.models.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec
@@ -26,18 +26,6 @@ log = logging.getLogger("monopod.model")
 
 MOST_SHAPES = 1024  # shapes remembered as good: a bound on what strangers can make the process remember
 Function = Callable[[Arrays], Arrays]
-
-
-class Observer(Protocol):
-    """Is told what happens, by any thread."""
-
-    def stage(self, stage: str, seconds: float) -> None: ...
-
-    def batch(self, model: str, rows: int, seconds: float) -> None: ...
-
-    def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None: ...
-
-    def model_unloaded(self, model: str) -> None: ...
 
 
 class Model:
@@ -61,8 +49,8 @@ class Model:
             max_batch_size=max(1, options.max_batch_size),
             queue_limit=options.queue_limit,
             max_queue_delay=options.max_queue_delay,
-            idle=self._give_back,
-            modest=options.hardware.provider == "cpu",  # a GPU must not wait for the thread that feeds it
+            idle=self._shrink_arena,
+            yields_cores=options.hardware.provider == "cpu",  # a GPU must not wait for the thread that feeds it
         )
 
     def submit(self, arrays: Arrays, life: Lifetime) -> Future[Arrays]:
@@ -97,7 +85,7 @@ class Model:
                     "more memory (memory, gpu_memory), or name sizes that it takes in warmup_shapes"
                 ) from error
         for instance in range(len(self._engines)):
-            self._give_back(instance)
+            self._shrink_arena(instance)
         return costs
 
     def close(self, timeout: float) -> bool:
@@ -146,7 +134,7 @@ class Model:
     def _open(self) -> bool:
         return any(-1 in (spec.shape[1:] if self.spec.batched else spec.shape) for spec in self.spec.inputs)
 
-    def _give_back(self, instance: int) -> None:
+    def _shrink_arena(self, instance: int) -> None:
         """Give the arena's memory back. onnxruntime does it at the end of a run, so the smallest one is run."""
         engine = self._engines[instance]
         if isinstance(engine, Engine) and self._example is not None:

@@ -31,7 +31,7 @@ def options_of(settings: Settings) -> Options:
     gpu = bool(settings.gpu_memory or settings.gpu_num)
     provider = ("cuda" if gpu else "cpu") if settings.provider == "auto" else settings.provider
     threads = max(1, math.floor(settings.cpu / settings.ins_num_per_gpu)) if provider == "cpu" else 1
-    gpu_bytes = int(gpu_memory.left(settings) * 2**30 / settings.ins_num_per_gpu) if settings.gpu_memory else 0
+    gpu_bytes = int(gpu_memory.remaining(settings) * 2**30 / settings.ins_num_per_gpu) if settings.gpu_memory else 0
     return Options(
         hardware=Hardware(provider, threads, gpu_bytes, settings.fp16),
         instances=settings.ins_num_per_gpu,

@@ -5,7 +5,7 @@ Knows names, uses and memory. Does not know requests beyond their lifetime.
 Concurrency. `_lock` guards the entries; `_changed` wakes those who wait for a load or for room. It is never held while a model
 is loaded, closed or called, since a finished call takes it to count itself out. One thread loads at a time: what memory a
 model takes can then be measured. A model that is in use (`uses` > 0) is never chosen to be unloaded; one that is never idle is
-made to leave (`_leaving`): calls that it has are finished, new ones wait. Who sets `_leaving` is the thread that loads, which
+made to leave (`_evicting`): calls that it has are finished, new ones wait. Who sets `_evicting` is the thread that loads, which
 takes it back whatever happens.
 """
 
@@ -25,9 +25,10 @@ from serving.base.errors import DeadlinePassed, ModelFailed, NotFound, NotReady,
 from serving.base.lifetime import HasLifetime, Lifetime
 from serving.base.process_memory import resident_bytes, trim
 from serving.models.engine import Hardware
-from serving.models.entries import Entry, Named
-from serving.models.gpu_shares import Shares, divided
-from serving.models.model import Function, Model, Observer, check_file, from_function, open_model
+from serving.models.entries import Entry, ModelSource
+from serving.models.gpu_shares import GpuShares, per_session
+from serving.models.model import Function, Model, check_file, from_function, open_model
+from serving.models.observer import Observer
 from serving.models.options import options_of
 from serving.models.tensors import Arrays, ModelSpec, TensorSpec
 from serving.settings import Settings, size_in_bytes
@@ -41,7 +42,7 @@ IDLE_SHARE = 0.25  # of the time that a request has left, in which it waits for 
 class Handle:
     """A model by its name, whether it is loaded now or will be on first use."""
 
-    def __init__(self, models: "Models", entry: Entry):
+    def __init__(self, models: "ModelRegistry", entry: Entry):
         self._models, self._entry, self.name = models, entry, entry.name
 
     def __call__(self, arrays: Arrays, request: HasLifetime) -> Arrays:
@@ -81,27 +82,27 @@ class Handle:
         return self._entry.model is not None
 
 
-class Models:
+class ModelRegistry:
     """Every model of the service. Options not given are those of value.py. lazy: each is opened when it is first used."""
 
     def __init__(self, folder: Path, settings: Settings, observer: Observer, lazy: bool = False):
         self._folder, self._observer, self._lazy = folder, observer, lazy
         self._budget = size_in_bytes(settings.model_memory)
-        self._shares = Shares(settings)
+        self._shares = GpuShares(settings)
         self._budgets = "model_memory or on_demand_gpu_memory" if self._shares.budget else "model_memory"
         self.options = options_of(settings)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._entries: dict[str, Entry] = {}
         self._loading = False
-        self._leaving: Entry | None = None
+        self._evicting: Entry | None = None
 
     def load(self, name: str, path: str, **options: Any) -> Handle:
         """Load an ONNX model of the service's folder now; it stays loaded. Raises StartError.
 
         On a GPU its share stands in model_gpu_memory by its name; model_path's model has what is left.
         """
-        share = 0 if "hardware" in options else self._shares.of_start(name, self._folder / path)
+        share = 0 if "hardware" in options else self._shares.at_start(name, self._folder / path)
         return self._open(self._file(name, path, options, share))
 
     def on_demand(self, name: str, path: str, *, gpu_memory: float = 0, **options: Any) -> Handle:
@@ -146,9 +147,19 @@ class Models:
         """Return the models that are in memory."""
         return [model for entry in list(self._entries.values()) if (model := entry.model) is not None]
 
-    def named(self) -> list[Named]:
+    def waiting_rows(self) -> int:
+        """Return the rows that wait for a batch, over all loaded models."""
+        return sum(model.batcher.waiting_rows() for model in self.loaded())
+
+    def oldest_age(self) -> float:
+        """Return the age of the oldest waiting call over all loaded models, in seconds since its last byte, else 0."""
+        return max((model.batcher.oldest_age() for model in self.loaded()), default=0.0)
+
+    def sources(self) -> list[ModelSource]:
         """Return every model, loaded or not, in the order in which the service names them."""
-        return [Named(e.name, e.file, e.options, e.on_demand, partial(self._opened, e)) for e in list(self._entries.values())]
+        return [
+            ModelSource(e.name, e.file, e.options, e.on_demand, partial(self._opened, e)) for e in list(self._entries.values())
+        ]
 
     def replace(self, name: str, opened: Callable[[], Model]) -> None:
         """Have a model opened otherwise from its next use on, so that it can be listened to. Raises NotFound."""
@@ -157,7 +168,7 @@ class Models:
 
     def _file(self, name: str, path: str, options: dict[str, Any], share: int) -> Entry:
         file = self._folder / path
-        chosen = divided(name, dataclasses.replace(self.options, **options), share)
+        chosen = per_session(name, dataclasses.replace(self.options, **options), share)
         if not self._lazy:
             check_file(file)
         size = file.stat().st_size if file.is_file() else 0
@@ -196,13 +207,13 @@ class Models:
     def _acquire(self, entry: Entry, life: Lifetime) -> Model:
         """Return the entry's model, counted as in use, loading it first if need be."""
         with self._lock:
-            while (entry.model is None and self._loading) or entry is self._leaving:
+            while (entry.model is None and self._loading) or entry is self._evicting:
                 if not self._changed.wait(life.left()):
                     raise life.too_late()
             if entry.model is None:
                 self._loading = True
             else:
-                return self._count_in(entry, entry.model)
+                return self._count_use(entry, entry.model)
         try:
             model = self._load(entry, life)
         finally:
@@ -211,7 +222,7 @@ class Models:
                 self._changed.notify_all()
         return model
 
-    def _count_in(self, entry: Entry, model: Model) -> Model:
+    def _count_use(self, entry: Entry, model: Model) -> Model:
         entry.uses += 1
         entry.last_used = time.monotonic()
         return model
@@ -223,7 +234,7 @@ class Models:
 
     def _load(self, entry: Entry, life: Lifetime) -> Model:
         """Make room, load, and make room again once it is known what the model takes. Only one thread is ever here."""
-        if not self._make_room(entry, life.left):
+        if not self._evict_for(entry, life.left):
             raise DeadlinePassed(
                 f"no room for model {entry.name}: {self._budgets} is spent, and what is loaded was in use until the deadline; "
                 "try again later, or raise it"
@@ -237,11 +248,11 @@ class Models:
         with self._lock:
             entry.bytes = max(entry.bytes, resident_bytes() - before)
             entry.model = model
-            self._count_in(entry, model)
-        self._make_room(entry, lambda: 0.0)  # where there is none, it answers all the same, and the next load makes the room
+            self._count_use(entry, model)
+        self._evict_for(entry, lambda: 0.0)  # where there is none, it answers all the same, and the next load makes the room
         return model
 
-    def _make_room(self, entry: Entry, patience: Callable[[], float]) -> bool:
+    def _evict_for(self, entry: Entry, patience: Callable[[], float]) -> bool:
         """Unload the least recently used models until the entry fits beside the rest. Return whether it does.
 
         Waits for one that is in use as long as patience says, in seconds.
@@ -250,7 +261,7 @@ class Models:
         try:
             while True:
                 with self._lock:
-                    others = self._in_the_way(entry)
+                    others = self._evictable(entry)
                     if not others:
                         return True
                     idle = [each for each in others if each.uses == 0]
@@ -258,7 +269,7 @@ class Models:
                         left = patience()
                         if left <= 0:
                             return False
-                        self._leaving = min(others, key=_last_used) if left <= polite else None
+                        self._evicting = min(others, key=_last_used) if left <= polite else None
                         self._changed.wait(left if left <= polite else left - polite)
                         continue
                     oldest = min(idle, key=_last_used)
@@ -267,10 +278,10 @@ class Models:
                     _close(model)
         finally:
             with self._lock:
-                self._leaving = None
+                self._evicting = None
                 self._changed.notify_all()
 
-    def _in_the_way(self, entry: Entry) -> list[Entry]:
+    def _evictable(self, entry: Entry) -> list[Entry]:
         """Return the loaded models that may be unloaded, where one must be before the entry fits. The caller holds the lock."""
         others = [each for each in self._entries.values() if each.model is not None and each.on_demand and each is not entry]
         fits = entry.bytes + sum(each.bytes for each in others) <= self._budget

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serving.base.errors import ModelFailed, StartError
 from serving.models.engine import quiet
-from serving.models.registry import Models
+from serving.models.registry import ModelRegistry
 from serving.service.own_code import ABOVE, blaming, service_class
 from serving.service.service import Service
 from serving.settings import Settings, load
@@ -34,7 +34,7 @@ def open_service(folder: Path, provider: str = "", kind: type[Service] | None = 
     if provider:
         settings = dataclasses.replace(settings, provider=provider)
     metrics = Metrics()
-    models = Models(folder, settings, metrics, lazy=True)
+    models = ModelRegistry(folder, settings, metrics, lazy=True)
     if settings.model_path:
         models.load(settings.service_name, settings.model_path)
     kind = kind or service_class(folder)

@@ -14,7 +14,7 @@ import numpy as np
 from serving.base.errors import BadInput, StartError, WrongInputs
 from serving.inputs import predict
 from serving.inputs.json_fields import show
-from serving.models.registry import Handle, Models
+from serving.models.registry import Handle, ModelRegistry
 from serving.models.tensors import Arrays, ModelSpec
 from serving.service.request import Request
 from serving.service.vitals import Vitals
@@ -58,7 +58,7 @@ class Service:
     example: Any = None
     fields: Mapping[str, Sequence[str]] = {}  # fields that stand beside a picture, with the values that may be chosen
 
-    def __init__(self, settings: Settings, models: Models, metrics: Metrics, folder: Path):
+    def __init__(self, settings: Settings, models: ModelRegistry, metrics: Metrics, folder: Path):
         self.settings, self.models, self.metrics, self.folder = settings, models, metrics, folder
         self._vitals = Vitals(settings, models)
 

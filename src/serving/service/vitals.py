@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from serving.base.process_memory import resident_bytes
-from serving.models.registry import Models
+from serving.models.registry import ModelRegistry
 from serving.settings import Settings, size_in_bytes
 
 SHORTEST = 1.0  # seconds over which the use of cores is averaged, at least
@@ -16,7 +16,7 @@ SHORTEST = 1.0  # seconds over which the use of cores is averaged, at least
 class Vitals:
     """Reads them. Any thread may; `_last` and `_cores` are each replaced whole, so at worst two readers share an interval."""
 
-    def __init__(self, settings: Settings, models: Models):
+    def __init__(self, settings: Settings, models: ModelRegistry):
         self._settings, self._models = settings, models
         self._last = (time.monotonic(), time.process_time())
         self._cores = 0.0
@@ -27,13 +27,12 @@ class Vitals:
         since, before = self._last
         if now - since >= SHORTEST:
             self._last, self._cores = (now, used), (used - before) / (now - since)
-        batchers = [model.batcher for model in self._models.loaded()]
         return {
             "memory_bytes": resident_bytes(),
             "memory_limit_bytes": size_in_bytes(self._settings.memory),
             "cpu_cores": round(self._cores, 3),
             "cpu_cores_asked": self._settings.cpu,
-            "queue_rows": sum(batcher.waiting_rows() for batcher in batchers),
+            "queue_rows": self._models.waiting_rows(),
             "queue_limit": self._settings.queue_limit,
-            "oldest_seconds": max((batcher.oldest_age() for batcher in batchers), default=0.0),
+            "oldest_seconds": self._models.oldest_age(),
         }

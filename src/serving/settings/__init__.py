@@ -1,7 +1,7 @@
 """What value.py may say. Standard library only, since the pod and the deploy job both read it."""
 
 from serving.settings import gpu_memory
-from serving.settings.declarations import SESSION_GIB, About, Settings, about
+from serving.settings.declarations import SESSION_GIB, Declaration, Settings, declared_settings
 from serving.settings.kinds import size_in_bytes
 from serving.settings.nearest import Nearest
 from serving.settings.partial import all_judged, judged
@@ -10,13 +10,13 @@ from serving.settings.text_files import UnreadableError, text_of
 
 __all__ = [
     "SESSION_GIB",
-    "About",
+    "Declaration",
     "Nearest",
     "SettingsError",
     "Settings",
     "UnreadableError",
     "ValueFile",
-    "about",
+    "declared_settings",
     "all_judged",
     "gpu_memory",
     "judged",

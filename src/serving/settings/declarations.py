@@ -15,9 +15,9 @@ SESSION_GIB = 0.5  # of a session's share of a GPU, what the CUDA context, cuDNN
 RESERVED_SERVICES = ("ping", "v1", "v2", "grey", "ab-test")
 
 
-def setting(default: Any, kind: Kind, meaning: str, *, unit: str = "", old: str = "", group: str = "") -> Any:
+def setting(default: Any, kind: Kind, meaning: str, *, unit: str = "", deprecation: str = "", group: str = "") -> Any:
     """Declare one setting. old: what a file that still holds it is told; a group opens where one is named."""
-    about = {"kind": kind, "meaning": meaning, "unit": unit, "old": old, "group": group}
+    about = {"kind": kind, "meaning": meaning, "unit": unit, "deprecation": deprecation, "group": group}
     if default is REQUIRED:
         return field(metadata=about)
     if isinstance(default, dict):
@@ -197,22 +197,25 @@ class Settings:
         0,
         kinds.whole(0, 64),
         "Older name: 1 or more asks for a whole GPU where gpu_memory says nothing.",
-        old="a pod uses one GPU: gpu_memory says how much of it, replicas how many pods",
+        deprecation="a pod uses one GPU: gpu_memory says how much of it, replicas how many pods",
         group="Older names",
     )
     bmls_ret_type: str = setting(
-        "", kinds.word(), "Does nothing any more.", old="it no longer does anything: an answer is always JSON; delete the line"
+        "",
+        kinds.word(),
+        "Does nothing any more.",
+        deprecation="it no longer does anything: an answer is always JSON; delete the line",
     )
     use_decode_sidecar: bool = setting(
         False,
         kinds.flag(),
         "Does nothing any more.",
-        old="it no longer does anything: pictures are decoded in the pod; delete the line",
+        deprecation="it no longer does anything: pictures are decoded in the pod; delete the line",
     )
 
 
 @dataclass(frozen=True)
-class About:
+class Declaration:
     """One setting as a person reads of it. default is None where a value is required."""
 
     name: str
@@ -220,11 +223,11 @@ class About:
     default: Any
     unit: str
     meaning: str
-    old: str
+    deprecation: str
     group: str
 
 
-def about() -> dict[str, About]:
+def declared_settings() -> dict[str, Declaration]:
     """Return every setting by its name, in the order of Settings."""
     required = {"service_name", "username"}
     blank = Settings(service_name="x", username="x")
@@ -232,7 +235,7 @@ def about() -> dict[str, About]:
     for f in fields(Settings):
         group = f.metadata["group"] or group
         default = None if f.name in required else getattr(blank, f.name)
-        found[f.name] = About(
-            f.name, f.metadata["kind"], default, f.metadata["unit"], f.metadata["meaning"], f.metadata["old"], group
+        found[f.name] = Declaration(
+            f.name, f.metadata["kind"], default, f.metadata["unit"], f.metadata["meaning"], f.metadata["deprecation"], group
         )
     return found

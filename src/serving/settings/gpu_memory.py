@@ -8,18 +8,18 @@ from serving.settings.declarations import Settings
 ON_DEMAND = "models loaded on first use"
 
 
-def parts(s: Settings) -> dict[str, float]:
+def shares(s: Settings) -> dict[str, float]:
     """Return who takes how much of gpu_memory by name, model_path's model left out."""
     return {**s.model_gpu_memory, **({ON_DEMAND: s.on_demand_gpu_memory} if s.on_demand_gpu_memory else {})}
 
 
-def left(s: Settings) -> float:
+def remaining(s: Settings) -> float:
     """Return what the others leave to model_path's model."""
-    return round(s.gpu_memory - sum(parts(s).values()), 9)  # 0.3 - 0.1 - 0.2 is 0
+    return round(s.gpu_memory - sum(shares(s).values()), 9)  # 0.3 - 0.1 - 0.2 is 0
 
 
-def in_words(s: Settings) -> str:
+def describe(s: Settings) -> str:
     """Return who has how much, as "8 GiB: detector 2, models loaded on first use 1, demo the rest, 5"."""
-    named = [f"{name} {gib:g}" for name, gib in parts(s).items()]
-    rest = f"{s.service_name} {'the rest, ' if named else ''}{left(s):g}" if s.model_path else f"{left(s):g} unused"
+    named = [f"{name} {gib:g}" for name, gib in shares(s).items()]
+    rest = f"{s.service_name} {'the rest, ' if named else ''}{remaining(s):g}" if s.model_path else f"{remaining(s):g} unused"
     return f"{s.gpu_memory:g} GiB: {', '.join([*named, rest])}"

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from serving.settings.consistency import RULES
-from serving.settings.declarations import About, Settings, about
+from serving.settings.declarations import Declaration, Settings, declared_settings
 from serving.settings.kinds import nearest_value
 from serving.settings.nearest import Nearest
 from serving.settings.partial import judged, without
 from serving.settings.statements import Assignment, Mistake, assignments
 from serving.settings.text_files import UnreadableError, text_of
 
-ABOUT = about()
+DECLARATIONS = declared_settings()
 LARGEST_FILE = 64  # KiB
 UNKNOWN = "unknown"  # in the place of a name that is missing or wrong
 OTHER_NAMES = {  # what people write for a setting's name, and no likeness of letters finds
@@ -71,7 +71,7 @@ class ValueFile:
 
     def in_region(self, region: str) -> Settings:
         """Return the settings as they hold in a region."""
-        values = {name: getattr(self.settings, name) for name in ABOUT}
+        values = {name: getattr(self.settings, name) for name in DECLARATIONS}
         return Settings(**{**values, **self.overrides.get(region, {})})
 
     def judged_in(self, region: str = "") -> Settings:
@@ -121,7 +121,7 @@ class _Reader:
         self.mistakes: list[tuple[int, str]] = []
         self.warnings: list[tuple[int, str]] = []
         for region in regions or ():
-            for clash in (name for name in ABOUT if name.startswith(region + "_")):
+            for clash in (name for name in DECLARATIONS if name.startswith(region + "_")):
                 self.mistakes.append((0, f"region {region!r} begins the setting {clash!r}: name the region otherwise"))
 
     def take(self, found: Assignment | Mistake) -> None:
@@ -133,7 +133,7 @@ class _Reader:
                 self._doubt(name)
             return
         region, setting = self._split(found.name)
-        if setting not in ABOUT:
+        if setting not in DECLARATIONS:
             self.mistakes.append((found.line, f"no setting {found.name!r}" + self._nearest(found.name)))
         elif found.name in self.lines:
             first = self.lines[found.name]
@@ -141,13 +141,13 @@ class _Reader:
             self._doubt(found.name)
         else:
             self.lines[found.name] = found.line
-            self._convert(found, region, ABOUT[setting])
+            self._convert(found, region, DECLARATIONS[setting])
 
     def finish(self) -> ValueFile:
         base = self.values[""]
         for name in ("service_name", "username"):
             if name not in self.lines:
-                example = ABOUT[name].kind.example
+                example = DECLARATIONS[name].kind.example
                 self.mistakes.append((0, f"{name} is missing; add a line such as {name} = {example}"))
             if name not in base:
                 self._doubt(name)
@@ -169,12 +169,12 @@ class _Reader:
     def _doubt(self, name: str) -> None:
         """Give a setting its default, and keep what is wrong with it from being said of others too."""
         region, setting = self._split(name)
-        if setting in ABOUT and not (region and ABOUT[setting].default is None):
-            default = ABOUT[setting].default
+        if setting in DECLARATIONS and not (region and DECLARATIONS[setting].default is None):
+            default = DECLARATIONS[setting].default
             self.values.setdefault(region, {})[setting] = UNKNOWN if default is None else default
             self.wrong.setdefault(region, set()).add(setting)
 
-    def _convert(self, found: Assignment, region: str, setting: About) -> None:
+    def _convert(self, found: Assignment, region: str, setting: Declaration) -> None:
         if region and setting.default is None:
             self.mistakes.append((found.line, f"{found.name}: {setting.name} is the same in every region; set {setting.name}"))
             return
@@ -189,8 +189,8 @@ class _Reader:
             self.mistakes.append((found.line, words))
             self._doubt(found.name)
             return
-        if setting.old:
-            self.warnings.append((found.line, f"{found.name}: {setting.old}"))
+        if setting.deprecation:
+            self.warnings.append((found.line, f"{found.name}: {setting.deprecation}"))
 
     def _agree(self) -> None:
         """Apply the rules to the settings of every region, and say each broken one once."""
@@ -206,11 +206,11 @@ class _Reader:
 
     def _split(self, name: str) -> tuple[str, str]:
         """Return the region that a name begins with, or "", and the setting."""
-        if name in ABOUT:
+        if name in DECLARATIONS:
             return "", name
         if self.regions is None:
             match = ANY_REGION.fullmatch(name)
-            return (match[1], match[2]) if match and match[2] in ABOUT else ("", name)
+            return (match[1], match[2]) if match and match[2] in DECLARATIONS else ("", name)
         region = next((r for r in self.regions if name.startswith(r + "_")), "")
         return region, name.removeprefix(region + "_") if region else name
 
@@ -219,20 +219,20 @@ class _Reader:
         other = ANY_REGION.fullmatch(name)
         if setting in OTHER_NAMES:
             near = f"{region}_" * bool(region) + OTHER_NAMES[setting]
-            unit = ABOUT[OTHER_NAMES[setting]].unit
+            unit = DECLARATIONS[OTHER_NAMES[setting]].unit
             words = f"; did you mean {near!r}{f' ({unit})' if unit else ''}?"
-        elif other and other[2] in ABOUT and self.regions is not None:
+        elif other and other[2] in DECLARATIONS and self.regions is not None:
             near = ""
             words = f", for {other[1]} is no region: name one of {', '.join(self.regions) or 'none'}, or set {other[2]} for all"
         else:
-            known = [*ABOUT, *(f"{r}_{setting}" for r in self.regions or () for setting in ABOUT)]
+            known = [*DECLARATIONS, *(f"{r}_{setting}" for r in self.regions or () for setting in DECLARATIONS)]
             near = self.nearest.to(name, known)
             words = f"; did you mean {near!r}?" if near else "; `monopod settings` lists them"
         self.meant += [near] if near else []
         return words
 
     def _cure(self, missing: str) -> str:
-        setting = ABOUT.get(self._split(missing)[1]) if missing else None
+        setting = DECLARATIONS.get(self._split(missing)[1]) if missing else None
         if setting is None:
             return self._nearest(missing) if missing else ""
         words = f"; it must be {setting.kind.allowed}: write {missing} = {setting.kind.example}"

@@ -26,7 +26,7 @@ _writers: list[QueueListener] = []
 FIELDS = ("request_id", "trace_id", "route", "code", "reason", "milliseconds")
 
 
-class _Lines(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def __init__(self, service: str, region: str):
         super().__init__()
         self._service, self._region = service, region
@@ -64,7 +64,7 @@ def _plain(value: object) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
-class Sparing:
+class RateLimit:
     """Lets through so many lines a second. Used by one thread."""
 
     def __init__(self, most: int):
@@ -99,7 +99,7 @@ class _Backlog:
             self._bytes -= sys.getsizeof(line)
 
 
-class _Queued(logging.Handler):
+class _BacklogHandler(logging.Handler):
     """Makes a line of each record at once: a record would keep its arguments, and a traceback's frames, until it is written."""
 
     def __init__(self, backlog: _Backlog):
@@ -145,8 +145,8 @@ def start(service: str, region: str) -> None:
     waitress' own word on its queue is left out: the queue here is counted elsewhere.
     """
     backlog = _Backlog()
-    queued = _Queued(backlog)
-    queued.setFormatter(_Lines(service, region))
+    queued = _BacklogHandler(backlog)
+    queued.setFormatter(_JsonFormatter(service, region))
     logging.basicConfig(level=logging.WARNING, handlers=[queued], force=True)
     for ours in ("monopod", "server"):
         logging.getLogger(ours).setLevel(logging.INFO)

@@ -139,9 +139,9 @@ class Metrics:
     def platform(self, version: str, service: str) -> None:
         self._platform.labels(version, service).set(1)
 
-    def watch(self, name: str, about: str, values: Callable[[], dict[str, float]], label: str = "") -> None:
+    def callback_gauge(self, name: str, about: str, values: Callable[[], dict[str, float]], label: str = "") -> None:
         """Have a gauge read when the page is: values() gives label value -> value, or {"": value} without a label."""
-        self.registry.register(_Watched(f"monopod_{name}", about, values, label))
+        self.registry.register(_CallbackGauge(f"monopod_{name}", about, values, label))
 
     def counter(self, name: str, about: str, labels: tuple[str, ...] = ()) -> Counter:
         """A counter of the service's own; Prometheus' rules want its name to end in _total."""
@@ -186,7 +186,7 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class _Watched:
+class _CallbackGauge:
     """A gauge whose values are asked for when they are read."""
 
     def __init__(self, name: str, about: str, values: Callable[[], dict[str, float]], label: str):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from serving.base.errors import StartError
 from serving.base.process_memory import resident_bytes, trim
-from serving.models.entries import Named
+from serving.models.entries import ModelSource
 from serving.models.model import check_file
 from serving.models.tensors import TensorSpec
 from serving.service.embedded import open_service, set_up, silence
@@ -112,7 +112,7 @@ def verify(folder: Path, provider: str = "") -> Found:
     """Return a line for each model that the service names, and for what else is listed or fails. Raises SettingsError."""
     sums, wrong = read_sums(folder)
     service, failed = _opened(folder, provider)
-    models = service.models.named()
+    models = service.models.sources()
     for named in models:
         service.models.unload(named.name)  # where setup has used it
     process, found = _resident(), []
@@ -190,7 +190,7 @@ def _failed(error: StartError, folder: Path) -> Line:
     return Line("setup", problem=str(error).removesuffix(ABOVE).replace(f"{folder}/", ""))
 
 
-def _look(named: Named, folder: Path, sums: Sums) -> Line:
+def _look(named: ModelSource, folder: Path, sums: Sums) -> Line:
     line = Line(named.name)
     if named.file is not None:
         line = _file(line, named.file, folder, sums)
@@ -221,7 +221,7 @@ def _file(line: Line, path: Path, folder: Path, sums: Sums) -> Line:
     return replace(line, problem=words)
 
 
-def _run(line: Line, named: Named) -> Line:
+def _run(line: Line, named: ModelSource) -> Line:
     """Open a model as a start does, its warm-up included. Raises StartError."""
     before = _resident()
     model = named.open()
@@ -237,7 +237,7 @@ def _resident() -> int:
     return resident_bytes()
 
 
-def _memory(process: int, lines: list[Line], models: list[Named], settings: Settings) -> Memory:
+def _memory(process: int, lines: list[Line], models: list[ModelSource], settings: Settings) -> Memory:
     held = dict.fromkeys((False, True), 0)
     for line, named in zip(lines, models, strict=True):
         held[named.on_demand] += max(0, line.memory)
@@ -252,14 +252,14 @@ def _too_much(memory: Memory) -> list[Line]:
     return [Line("memory", problem=f"{memory.in_words()}, and such a pod is killed; {cure}")]
 
 
-def _unclaimed(models: list[Named], settings: Settings) -> list[Line]:
+def _unclaimed(models: list[ModelSource], settings: Settings) -> list[Line]:
     left = set(settings.model_gpu_memory) - {named.name for named in models}
     words = "model_gpu_memory names it, and no model of the service is called so: correct the name, or take it out"
     return [Line(name, problem=words) for name in sorted(left)] if settings.gpu_memory else []
 
 
 def _gpu(settings: Settings) -> str:
-    return gpu_memory.in_words(settings) if settings.gpu_memory else ""
+    return gpu_memory.describe(settings) if settings.gpu_memory else ""
 
 
 def _without(words: str, path: Path | None) -> str:

@@ -9,7 +9,7 @@ Knows what Kubernetes and Prometheus ask. Does not know requests of the data por
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from serving.models.registry import Models
+from serving.models.registry import ModelRegistry
 from serving.telemetry import metrics
 from serving.web.admission import READY, Gate
 
@@ -17,7 +17,12 @@ TEXT = "text/plain; charset=utf-8"
 
 
 def make_admin(
-    gate: Gate, models: Models, hook_seconds: Callable[[], float], page: Callable[[], bytes], stuck_after: float, timeout: float
+    gate: Gate,
+    models: ModelRegistry,
+    hook_seconds: Callable[[], float],
+    page: Callable[[], bytes],
+    stuck_after: float,
+    timeout: float,
 ) -> Callable[..., Iterable[bytes]]:
     """Return the WSGI application.
 

@@ -23,7 +23,7 @@ from serving.base.lifetime import Lifetime
 from serving.base.working_memory import WorkingMemory
 from serving.core.stages import JSON, Core, Decoded, Raw, Reply
 from serving.inputs import open_inference, payload, predict
-from serving.models.registry import Handle, Models
+from serving.models.registry import Handle, ModelRegistry
 from serving.models.tensors import ModelSpec
 from serving.service.request import Request
 from serving.service.service import Service, routes_of, takes_data
@@ -47,7 +47,7 @@ PAGE_HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "no
 LONGEST_PATH, LONGEST_METHOD = 200, 20  # characters in the log
 TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 LIVE = "status"  # the page's own polling, which is no request of anybody's: it is not counted
-ENDS = ((200, ""), *((kind.status, kind.reason) for kind in errors.KINDS))
+ENDS = ((200, ""), *((kind.status, kind.reason) for kind in errors.ERROR_CLASSES))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class House:
 
     settings: Settings
     service: Service
-    models: Models
+    models: ModelRegistry
     metrics: Metrics
     gate: Gate
     core: Core
@@ -190,15 +190,15 @@ def _raw(memory: WorkingMemory, values: dict[str, Any] | None = None) -> Raw:
     if encoding != "identity":
         raise WrongContentType(f"content encoding {encoding!r} is not taken; send the body as it is")
     query = {**request.args.to_dict(), **(values or {})}
-    taken = memory.take((request.content_length or 0) * payload.copies(request.mimetype), "its body")
+    taken = memory.reserve((request.content_length or 0) * payload.copies(request.mimetype), "its body")
     try:
         raw = Raw(g.id, g.life, request.content_type or "", request.get_data(cache=False), query=query)
         if taken:
-            taken += memory.take(payload.values_bytes(request.mimetype, raw.body), "what its body holds")
+            taken += memory.reserve(payload.values_bytes(request.mimetype, raw.body), "what its body holds")
     except BaseException:
-        memory.give(taken)
+        memory.release(taken)
         raise
-    memory.give_with(raw, taken)
+    memory.release_with(raw, taken)
     return raw
 
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.base import jsons
-from serving.base.errors import KINDS, BadInput, ServiceFailed, ServingError
+from serving.base.errors import ERROR_CLASSES, BadInput, ServiceFailed, ServingError
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-BY_STATUS = {kind.status: kind for kind in KINDS if kind.__base__ in (ServingError, Exception)}  # no kind of another kind
+DIRECT = [each for each in ERROR_CLASSES if each.__base__ in (ServingError, Exception)]  # no class under another one
+BY_STATUS = {each.status: each for each in DIRECT}
 
 
 def request_id(given: str) -> str:

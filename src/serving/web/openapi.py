@@ -126,7 +126,7 @@ def _operation(
 
 def _reasons(status: int) -> list[str]:
     """Return the reasons of a status, as errors.py has them; the first names its response here."""
-    return [kind.reason for kind in errors.KINDS if kind.status == status]
+    return [kind.reason for kind in errors.ERROR_CLASSES if kind.status == status]
 
 
 def _components() -> Json:

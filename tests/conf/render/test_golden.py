@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conf.rules.check import check
-from serving.settings import about, load
+from serving.settings import declared_settings, load
 from tests.conf.golden import GOLDEN, SERVICES, regions, renders
 
 RENDERS = dict(renders())
@@ -32,7 +32,7 @@ def test_rendering_again_gives_the_same_bytes() -> None:
 
 def test_the_service_of_every_setting_uses_every_setting() -> None:
     said = load(SERVICES["every-setting"] / "value.py", tuple(regions().regions)).lines
-    assert set(about()) - set(said) == set()
+    assert set(declared_settings()) - set(said) == set()
 
 
 @pytest.mark.parametrize("name", ["every-setting", "gpu"])

@@ -16,13 +16,15 @@ from conf.plan.alerts import Alert
 from conf.plan.plan import default_image, plan
 from conf.render.templates import quoted, render
 from conf.rules.check import Report, check
-from serving.settings import about
+from serving.settings import declared_settings
 from serving.settings import read as read_value
 from tests.conf import golden, randoms
 
 SENTENCE = re.compile(r"(value\.py|alerts\.yaml|conf/regions\.yaml|--image)(:\d+)?: .{10,}", re.DOTALL)
 FAST = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
-TEXTUAL = [name for name, item in about().items() if item.default is None or isinstance(item.default, str | tuple | dict)]
+TEXTUAL = [
+    name for name, item in declared_settings().items() if item.default is None or isinstance(item.default, str | tuple | dict)
+]
 NO_SURROGATES = st.characters(exclude_categories=["Cs"])
 
 
@@ -64,7 +66,7 @@ def test_a_quoted_text_reads_back_as_itself(text: str) -> None:
 @settings(max_examples=400, **FAST)  # type: ignore[arg-type]
 @given(name=st.sampled_from(TEXTUAL), text=st.one_of(st.text(), st.text("ab1-._:=/\"'{}#\n", max_size=8)))
 def test_any_text_in_any_setting_gives_a_mistake_or_stays_in_its_place(folder: Path, name: str, text: str) -> None:
-    default = about()[name].default
+    default = declared_settings()[name].default
     value: Any = [text] if isinstance(default, tuple) else {"pool": text} if isinstance(default, dict) else text
     base = {"service_name": "demo", "username": "like", name: value}
     (folder / "value.py").write_text(

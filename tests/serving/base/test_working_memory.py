@@ -44,20 +44,20 @@ class Thing:
 
 def test_what_is_taken_is_bounded_and_comes_back() -> None:
     memory = WorkingMemory()
-    memory.limit(memory=100 * MIB, resident=50 * MIB)
-    assert memory.take(30 * MIB, "one") == 30 * MIB
+    memory.set_limit(memory=100 * MIB, resident=50 * MIB)
+    assert memory.reserve(30 * MIB, "one") == 30 * MIB
     with pytest.raises(MemoryFull, match="requests under work hold 30 MiB of the 40 MiB .* another needs 20 MiB; try again"):
-        memory.take(20 * MIB, "another")
+        memory.reserve(20 * MIB, "another")
     assert memory.held() == 30 * MIB
-    memory.give(30 * MIB)
-    assert memory.take(40 * MIB, "another") == 40 * MIB
+    memory.release(30 * MIB)
+    assert memory.reserve(40 * MIB, "another") == 40 * MIB
 
 
 def test_what_no_such_pod_can_hold_is_too_large_however_little_others_hold() -> None:
     memory = WorkingMemory()
-    memory.limit(memory=100 * MIB, resident=50 * MIB)
+    memory.set_limit(memory=100 * MIB, resident=50 * MIB)
     with pytest.raises(TooLarge, match="a picture needs 41 MiB of memory, and this pod has 40 MiB for requests; .*value.py"):
-        memory.take(41 * MIB, "a picture")
+        memory.reserve(41 * MIB, "a picture")
 
 
 def test_a_pod_that_has_too_little_left_says_so_at_its_start(caplog: pytest.LogCaptureFixture) -> None:
@@ -71,15 +71,15 @@ def test_a_pod_that_has_too_little_left_says_so_at_its_start(caplog: pytest.LogC
 
 def test_small_things_are_not_counted_and_before_the_limit_is_known_all_is_taken() -> None:
     memory = WorkingMemory()
-    assert memory.take(SMALLEST - 1, "a body") == 0
-    assert memory.take(10_000 * MIB, "a body") == 10_000 * MIB
+    assert memory.reserve(SMALLEST - 1, "a body") == 0
+    assert memory.reserve(10_000 * MIB, "a body") == 10_000 * MIB
 
 
 def test_what_is_bound_to_a_thing_comes_back_with_its_end_even_from_the_collector() -> None:
     memory, thing, circle = WorkingMemory(), Thing(), Thing()
     vars(circle)["itself"] = circle
-    memory.give_with(thing, memory.take(2 * MIB, "one"))
-    memory.give_with(circle, memory.take(3 * MIB, "another"))
+    memory.release_with(thing, memory.reserve(2 * MIB, "one"))
+    memory.release_with(circle, memory.reserve(3 * MIB, "another"))
     assert memory.held() == 5 * MIB
     del thing
     assert memory.held() == 3 * MIB

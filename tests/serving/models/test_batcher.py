@@ -17,23 +17,9 @@ from serving.base.errors import BadInput, ClientGone, DeadlinePassed, ModelFaile
 from serving.base.lifetime import Lifetime
 from serving.models.batcher import Batcher
 from serving.models.tensors import Arrays
+from tests.serving.models.recording import RecordingObserver
 
 PATIENCE = 20.0  # seconds until a test gives up on a thread
-
-
-class Seen:
-    """Remembers what a batcher told its observer."""
-
-    def __init__(self) -> None:
-        self.stages: list[str] = []
-        self.batches: list[int] = []
-
-    def stage(self, stage: str, seconds: float) -> None:
-        assert seconds >= 0
-        self.stages.append(stage)
-
-    def batch(self, model: str, rows: int, seconds: float) -> None:
-        self.batches.append(rows)
 
 
 class Held:
@@ -88,7 +74,7 @@ def make() -> Iterator[Make]:
     made: list[tuple[Batcher, Any]] = []
 
     def maker(run: Any, observer: Any = None, **options: Any) -> Batcher:
-        made.append((Batcher("m", run, observer or Seen(), **options), run))
+        made.append((Batcher("m", run, observer or RecordingObserver(), **options), run))
         return made[-1][0]
 
     yield maker
@@ -103,7 +89,7 @@ def test_a_call_gets_its_own_rows(make: Make) -> None:
 
 
 def test_rows_are_counted_and_not_requests(make: Make) -> None:
-    model, seen = Held(), Seen()
+    model, seen = Held(), RecordingObserver()
     batcher = make(model, seen, max_batch_size=8)
     first = call(batcher, 0)
     model.wait()
@@ -161,7 +147,7 @@ def test_closing_waits_for_no_delay(make: Make) -> None:
 
 
 def test_a_call_of_more_rows_is_split_and_its_answer_is_whole(make: Make) -> None:
-    seen = Seen()
+    seen = RecordingObserver()
     batcher = make(double, seen, max_batch_size=8)
     assert answer(call(batcher, *range(20))) == [2 * n for n in range(20)]
     assert batcher.close(PATIENCE)
@@ -466,7 +452,7 @@ def test_a_model_without_a_batch_axis_runs_calls_alone_and_as_they_are(make: Mak
         inputs.append(arrays["x"])
         return {"y": arrays["x"].sum(), "z": np.zeros((7, 3))}
 
-    seen = Seen()
+    seen = RecordingObserver()
     batcher = make(run, seen, batched=False, max_batch_size=8, max_queue_delay=PATIENCE)
     given: list[Any] = [np.array(3, np.float32), np.ones((5, 2), np.float32), np.ones((5, 2), np.float32)]
     futures = [batcher.submit({"x": array}, 1, life()) for array in given]
@@ -549,7 +535,7 @@ def test_giving_back_that_raises_or_hangs_is_noticed(make: Make, monkeypatch: py
 
 @pytest.mark.parametrize("method", ["stage", "batch"])
 def test_an_observer_that_raises_loses_no_caller(make: Make, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Seen()
+    seen = RecordingObserver()
     batcher = make(double, seen)
 
     def broken(*_: Any) -> None:

@@ -18,7 +18,7 @@ from serving.base.errors import DeadlinePassed, StartError
 from serving.base.lifetime import Lifetime
 from serving.models.engine import Hardware
 from serving.models.options import options_of
-from serving.models.registry import Models
+from serving.models.registry import ModelRegistry
 from serving.settings import SESSION_GIB, read
 from serving.telemetry.metrics import Metrics
 from tests import small_models
@@ -74,16 +74,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def models(folder: Path, lines: str, region: str = "", lazy: bool = False) -> Models:
+def models(folder: Path, lines: str, region: str = "", lazy: bool = False) -> ModelRegistry:
     """Return the models of a service whose value.py has these lines, main.onnx being model_path's where they name it."""
     settings = read(NAMES[0] + lines, "value.py", ("hk", "eu")).in_region(region)
-    found = Models(folder, settings, Metrics(), lazy)
+    found = ModelRegistry(folder, settings, Metrics(), lazy)
     if settings.model_path:
         found.load(settings.service_name, settings.model_path)
     return found
 
 
-def ask(found: Models, name: str, seconds: float = 20.0) -> float:
+def ask(found: ModelRegistry, name: str, seconds: float = 20.0) -> float:
     class Asking:
         life = Lifetime(time.monotonic(), seconds)
 
@@ -91,9 +91,9 @@ def ask(found: Models, name: str, seconds: float = 20.0) -> float:
 
 
 @pytest.fixture
-def close() -> Iterator[list[Models]]:
+def close() -> Iterator[list[ModelRegistry]]:
     """Close the models that a test puts here."""
-    kept: list[Models] = []
+    kept: list[ModelRegistry] = []
     yield kept
     for found in kept:
         for model in found.loaded():
@@ -101,7 +101,7 @@ def close() -> Iterator[list[Models]]:
 
 
 def test_each_model_of_the_start_has_its_share_and_model_paths_model_the_rest(
-    card: Card, folder: Path, close: list[Models]
+    card: Card, folder: Path, close: list[ModelRegistry]
 ) -> None:
     found = models(folder, NAMES[1] + 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2, "embedder": 1.25}\n')
     close.append(found)
@@ -111,7 +111,7 @@ def test_each_model_of_the_start_has_its_share_and_model_paths_model_the_rest(
     assert sum(arena + SESSION_GIB for _, arena in card.arenas) == 8
 
 
-def test_a_share_is_divided_over_the_sessions_of_its_model(card: Card, folder: Path, close: list[Models]) -> None:
+def test_a_share_is_divided_over_the_sessions_of_its_model(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
     found = models(
         folder, NAMES[1] + 'gpu_memory = 10\nins_num_per_gpu = 2\nmodel_gpu_memory = {"detector": 3, "embedder": 2}\n'
     )
@@ -122,7 +122,7 @@ def test_a_share_is_divided_over_the_sessions_of_its_model(card: Card, folder: P
     assert sum(arena + SESSION_GIB for _, arena in card.arenas) == 10
 
 
-def test_a_regions_own_shares_hold_there(card: Card, folder: Path, close: list[Models]) -> None:
+def test_a_regions_own_shares_hold_there(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
     lines = 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2}\nhk_gpu_memory = 4\nhk_model_gpu_memory = {"detector": 1}\n'
     for region in ("", "hk"):
         found = models(folder, NAMES[1] + lines, region)
@@ -131,7 +131,7 @@ def test_a_regions_own_shares_hold_there(card: Card, folder: Path, close: list[M
     assert [arena + SESSION_GIB for _, arena in card.arenas] == [6, 2, 3, 1]
 
 
-def test_without_gpu_memory_nobody_has_a_limit_or_needs_a_share(card: Card, folder: Path, close: list[Models]) -> None:
+def test_without_gpu_memory_nobody_has_a_limit_or_needs_a_share(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
     found = models(folder, NAMES[1] + 'gpu_num = 1\nmodel_gpu_memory = {"detector": 2}\n')
     close.append(found)
     found.load("embedder", "embedder.onnx")
@@ -157,7 +157,7 @@ def test_a_model_without_a_share_fails_the_start_with_the_line_to_write(card: Ca
         assert model.close(20.0)
 
 
-def test_a_model_whose_hardware_the_service_names_needs_no_share(card: Card, folder: Path, close: list[Models]) -> None:
+def test_a_model_whose_hardware_the_service_names_needs_no_share(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
     found = models(folder, "gpu_memory = 8\n")
     close.append(found)
     found.load("detector", "detector.onnx", hardware=Hardware("cuda", gpu_bytes=3 * GIB))
@@ -170,7 +170,7 @@ def test_a_share_that_leaves_a_session_nothing_fails_the_start(card: Card, folde
         found.load("detector", "detector.onnx", instances=2)
 
 
-def test_models_on_first_use_take_their_budget_in_turn(card: Card, folder: Path, close: list[Models]) -> None:
+def test_models_on_first_use_take_their_budget_in_turn(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
     found = models(folder, NAMES[1] + "gpu_memory = 8\non_demand_gpu_memory = 3\n")
     close.append(found)
     for name in "ab":
@@ -181,7 +181,7 @@ def test_models_on_first_use_take_their_budget_in_turn(card: Card, folder: Path,
 
 
 def test_models_on_first_use_that_fit_beside_one_another_stay_and_never_take_more_than_the_budget(
-    card: Card, folder: Path, close: list[Models]
+    card: Card, folder: Path, close: list[ModelRegistry]
 ) -> None:
     found = models(folder, "gpu_memory = 8\non_demand_gpu_memory = 3\n")
     close.append(found)
@@ -193,7 +193,7 @@ def test_models_on_first_use_that_fit_beside_one_another_stay_and_never_take_mor
         assert sum(arena + SESSION_GIB for arena in card.now.values()) <= 3
 
 
-def test_a_model_waits_for_room_on_the_card_until_its_deadline(card: Card, folder: Path, close: list[Models]) -> None:
+def test_a_model_waits_for_room_on_the_card_until_its_deadline(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
     found = models(folder, "gpu_memory = 8\non_demand_gpu_memory = 3\n")
     close.append(found)
     for name in "ab":

@@ -19,6 +19,7 @@ from serving.models.options import Options
 from serving.models.tensors import Arrays, ModelSpec, TensorSpec
 from tests import small_models
 from tests.running import ROOT
+from tests.serving.models.recording import RecordingObserver
 from tests.waiting import until
 
 DIGITS = ROOT / "tests/models/digits.onnx"
@@ -26,36 +27,16 @@ UNET = ROOT / "tests/models/unet.onnx"
 PATIENCE = 20.0
 
 
-class Seen:
-    """Remembers what a model told its observer."""
-
-    def __init__(self) -> None:
-        self.loaded: list[tuple[str, str, int, int, dict[int, float]]] = []
-        self.unloaded: list[str] = []
-        self.batches: list[int] = []
-
-    def stage(self, stage: str, seconds: float) -> None: ...
-
-    def batch(self, model: str, rows: int, seconds: float) -> None:
-        self.batches.append(rows)
-
-    def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None:
-        self.loaded.append((model, provider, instances, threads, costs))
-
-    def model_unloaded(self, model: str) -> None:
-        self.unloaded.append(model)
-
-
 Open = Callable[..., Model]
 
 
 @pytest.fixture
-def seen() -> Seen:
-    return Seen()
+def seen() -> RecordingObserver:
+    return RecordingObserver()
 
 
 @pytest.fixture
-def opened(seen: Seen) -> Iterator[Open]:
+def opened(seen: RecordingObserver) -> Iterator[Open]:
     """Return a function that opens a file or makes a model of a function; the models are closed after the test."""
     made: list[Model] = []
 
@@ -98,7 +79,7 @@ def test_sizes_double_up_to_the_largest(largest: int, sizes: list[int]) -> None:
     assert batch_sizes(largest) == sizes
 
 
-def test_every_size_is_measured_on_every_instance_and_told(opened: Open, seen: Seen) -> None:
+def test_every_size_is_measured_on_every_instance_and_told(opened: Open, seen: RecordingObserver) -> None:
     model = opened(DIGITS, max_batch_size=6, instances=2, hardware=Hardware(threads=1))
     ((name, provider, instances, threads, costs),) = seen.loaded
     assert (name, provider, instances, threads) == ("m", "cpu", 2, 1)
@@ -108,7 +89,9 @@ def test_every_size_is_measured_on_every_instance_and_told(opened: Open, seen: S
     assert seen.batches == [6, 3] or sorted(seen.batches) == [3, 6]
 
 
-def test_the_largest_batch_that_does_not_fit_fails_the_start_in_words(opened: Open, seen: Seen, file: Path) -> None:
+def test_the_largest_batch_that_does_not_fit_fails_the_start_in_words(
+    opened: Open, seen: RecordingObserver, file: Path
+) -> None:
     with pytest.raises(StartError, match=r"model m fails on a warm-up batch of 2 rows: .*; lower max_batch_size, give it more"):
         opened(small_models.glutton(file), max_batch_size=2)
     assert seen.loaded == []
@@ -124,14 +107,14 @@ def test_outputs_whose_first_axis_does_not_count_rows_are_found(opened: Open, fi
         opened(small_models.summed(file, keepdims), max_batch_size=largest)
 
 
-def test_a_model_without_a_batch_axis_takes_calls_as_they_are(opened: Open, seen: Seen, file: Path) -> None:
+def test_a_model_without_a_batch_axis_takes_calls_as_they_are(opened: Open, seen: RecordingObserver, file: Path) -> None:
     model = opened(small_models.summed(file, 0), max_batch_size=0, warmup_shapes={"x": (3, 2)})
     assert not model.spec.batched
     assert list(seen.loaded[0][4]) == [1]
     assert run(model, x(5))["y"].tolist() == [20, 25]
 
 
-def test_open_shapes_are_warmed_with_the_sizes_that_are_named(opened: Open, seen: Seen, file: Path) -> None:
+def test_open_shapes_are_warmed_with_the_sizes_that_are_named(opened: Open, seen: RecordingObserver, file: Path) -> None:
     opened(small_models.sized(file), warmup_shapes={"x": (8,)}, max_batch_size=2)
     assert list(seen.loaded[0][4]) == [1, 2]
 
@@ -144,7 +127,7 @@ def test_sizes_that_the_model_does_not_take_fail_the_start(opened: Open, file: P
 
 
 def test_open_shapes_that_are_not_named_are_not_warmed_and_that_is_said(
-    opened: Open, seen: Seen, file: Path, caplog: pytest.LogCaptureFixture
+    opened: Open, seen: RecordingObserver, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = opened(small_models.sized(file))
     assert seen.loaded[0][4] == {}
@@ -160,7 +143,7 @@ def test_a_shape_that_the_model_does_not_take_is_the_clients_mistake(opened: Ope
 
 
 @pytest.mark.parametrize("datatype", ["BYTES", "BOOL", "FP16", "INT64"])
-def test_every_kind_of_tensor_is_warmed(opened: Open, seen: Seen, file: Path, datatype: str) -> None:
+def test_every_kind_of_tensor_is_warmed(opened: Open, seen: RecordingObserver, file: Path, datatype: str) -> None:
     opened(small_models.identity(file, datatype), max_batch_size=2)
     assert list(seen.loaded[0][4]) == [1, 2]
 
@@ -214,7 +197,7 @@ def test_a_corrupt_file_fails_the_start(opened: Open, file: Path) -> None:
         opened(file)
 
 
-def test_a_plain_function_is_a_model(opened: Open, seen: Seen) -> None:
+def test_a_plain_function_is_a_model(opened: Open, seen: RecordingObserver) -> None:
     model = opened(lambda arrays: {"y": arrays["x"] * 2}, max_batch_size=4)
     assert list(seen.loaded[0][4]) == [1, 2, 4]
     assert run(model, x(6))["y"].ravel().tolist() == [2 * n for n in range(12)]
@@ -232,7 +215,7 @@ def test_a_function_that_cannot_be_warmed_fails_the_start_in_words(opened: Open,
     assert own_threads() == []
 
 
-def test_inputs_are_checked_before_the_queue(opened: Open, seen: Seen) -> None:
+def test_inputs_are_checked_before_the_queue(opened: Open, seen: RecordingObserver) -> None:
     model = opened(lambda arrays: {"y": arrays["x"]}, max_rows_per_request=5)
     for arrays in ({}, {"z": x(1)["x"]}, {"x": np.zeros((1, 2))}, x(1, 3), {"x": np.zeros((0, 2), np.float32)}):
         with pytest.raises(BadInput):
@@ -294,7 +277,7 @@ def test_the_arenas_memory_is_given_back_after_warming(opened: Open) -> None:
     assert resident_bytes() - before < 80 * 2**20
 
 
-def test_closing_ends_the_threads_and_is_told(seen: Seen) -> None:
+def test_closing_ends_the_threads_and_is_told(seen: RecordingObserver) -> None:
     model = open_model("m", DIGITS, Options(instances=2), seen)
     assert len(own_threads()) == 2
     assert model.close(PATIENCE)

@@ -15,13 +15,13 @@ import serving.models.registry
 from serving.base.errors import BadInput, DeadlinePassed, ModelFailed, NotFound, NotReady, QueueFull, StartError
 from serving.base.lifetime import Lifetime
 from serving.base.process_memory import peak_bytes, resident_bytes
-from serving.models.registry import Models
+from serving.models.registry import ModelRegistry
 from serving.models.tensors import Arrays, TensorSpec
 from serving.settings import Settings
 from tests import small_models
 from tests.memory import MB, forget_peak
 from tests.running import ROOT
-from tests.serving.models.test_model import Seen
+from tests.serving.models.recording import RecordingObserver
 
 PATIENCE = 20.0
 SIZE = 400_000  # bytes of a small model's file
@@ -64,23 +64,23 @@ class Gated:
         return {"y": arrays["x"]}
 
 
-Make = Callable[..., Models]
+Make = Callable[..., ModelRegistry]
 
 
 @pytest.fixture
-def seen() -> Seen:
-    return Seen()
+def seen() -> RecordingObserver:
+    return RecordingObserver()
 
 
 @pytest.fixture
-def make(tmp_path: Path, seen: Seen) -> Iterator[Make]:
+def make(tmp_path: Path, seen: RecordingObserver) -> Iterator[Make]:
     """Return a maker of models of a folder that holds a.onnx to d.onnx; each multiplies by 1, 2, 3 or 4."""
-    made: list[Models] = []
+    made: list[ModelRegistry] = []
     for factor, name in enumerate("abcd", 1):
         small_models.padded(tmp_path / f"{name}.onnx", SIZE, factor)
 
-    def maker(**settings: Any) -> Models:
-        made.append(Models(tmp_path, Settings(service_name="s", username="u", max_batch_size=2, **settings), seen))
+    def maker(**settings: Any) -> ModelRegistry:
+        made.append(ModelRegistry(tmp_path, Settings(service_name="s", username="u", max_batch_size=2, **settings), seen))
         return made[-1]
 
     yield maker
@@ -95,11 +95,11 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving.models.registry, "resident_bytes", lambda: 0)
 
 
-def loaded(models: Models) -> list[str]:
+def loaded(models: ModelRegistry) -> list[str]:
     return [model.spec.name for model in models.loaded()]
 
 
-def ask(models: Models, name: str, asking: Asking | None = None) -> float:
+def ask(models: ModelRegistry, name: str, asking: Asking | None = None) -> float:
     return float(models[name](x(), asking or Asking())["y"][0, 0])
 
 
@@ -124,7 +124,7 @@ def in_threads(count: int, work: Callable[[int], None]) -> None:
         future.result(PATIENCE)
 
 
-def test_a_model_of_the_start_is_loaded_at_once(make: Make, seen: Seen) -> None:
+def test_a_model_of_the_start_is_loaded_at_once(make: Make, seen: RecordingObserver) -> None:
     models = make()
     handle = models.load("a", "a.onnx")
     assert handle.loaded
@@ -133,7 +133,7 @@ def test_a_model_of_the_start_is_loaded_at_once(make: Make, seen: Seen) -> None:
     assert ask(models, "a") == 1
 
 
-def test_a_model_on_demand_is_loaded_on_first_use_once_though_many_ask_at_once(make: Make, seen: Seen) -> None:
+def test_a_model_on_demand_is_loaded_on_first_use_once_though_many_ask_at_once(make: Make, seen: RecordingObserver) -> None:
     models = make()
     handle = models.on_demand("b", "b.onnx")
     assert not handle.loaded
@@ -153,7 +153,7 @@ def test_its_tensors_can_be_asked_for_and_load_it(make: Make) -> None:
     assert models["b"]._entry.uses == 0
 
 
-def test_options_of_a_model_go_before_those_of_value_py(make: Make, seen: Seen) -> None:
+def test_options_of_a_model_go_before_those_of_value_py(make: Make, seen: RecordingObserver) -> None:
     models = make()
     models.load("a", "a.onnx", max_batch_size=4, instances=2)
     (loaded,) = seen.loaded
@@ -178,7 +178,7 @@ def test_two_models_of_one_name_fail_the_start(make: Make) -> None:
         models.load("a", "b.onnx")
 
 
-def test_a_function_is_a_model_too(make: Make, seen: Seen) -> None:
+def test_a_function_is_a_model_too(make: Make, seen: RecordingObserver) -> None:
     models = make()
     models.add("f", double, (X,), (Y,))
     assert ask(models, "f") == 2
@@ -225,7 +225,7 @@ def test_a_model_on_demand_that_cannot_be_loaded_fails_its_callers_and_no_other(
 
 
 @pytest.mark.usefixtures("exact")
-def test_over_the_budget_the_least_recently_used_is_unloaded(make: Make, seen: Seen) -> None:
+def test_over_the_budget_the_least_recently_used_is_unloaded(make: Make, seen: RecordingObserver) -> None:
     models = make(model_memory="1M")  # two of them fit
     for name in "abc":
         models.on_demand(name, f"{name}.onnx")
@@ -257,7 +257,7 @@ def test_only_a_model_on_demand_must_fit_the_budget(make: Make, tmp_path: Path) 
     assert models.load("large", "large.onnx").loaded
 
 
-def held(models: Models, name: str, asking: Asking | None = None) -> tuple[threading.Event, Future[Arrays]]:
+def held(models: ModelRegistry, name: str, asking: Asking | None = None) -> tuple[threading.Event, Future[Arrays]]:
     """Use a model until the event is set."""
     release, entered = threading.Event(), threading.Event()
     model = models[name]._entry.model
@@ -336,7 +336,7 @@ def test_a_model_that_is_never_idle_gives_way_before_the_others_run_out_of_time(
             over.set()
 
     in_threads(3, lambda number: (ask_for_the_other if number == 0 else keep_busy)(number))
-    assert models._leaving is None
+    assert models._evicting is None
 
 
 @pytest.mark.usefixtures("exact")
@@ -430,7 +430,7 @@ def test_every_use_is_counted_out_again(make: Make) -> None:
         time.sleep(0.001)
 
 
-def test_an_unloaded_model_is_loaded_again_on_its_next_use(make: Make, seen: Seen) -> None:
+def test_an_unloaded_model_is_loaded_again_on_its_next_use(make: Make, seen: RecordingObserver) -> None:
     models = make()
     models.load("a", "a.onnx")
     models.unload("a")
@@ -507,8 +507,8 @@ def test_asking_what_is_loaded_while_it_is_unloaded_gives_models_only(make: Make
     del models._entries["going"]
 
 
-def test_an_unloaded_models_memory_goes_back_to_the_system(seen: Seen) -> None:
-    models = Models(ROOT, Settings(service_name="s", username="u", max_batch_size=2), seen)
+def test_an_unloaded_models_memory_goes_back_to_the_system(seen: RecordingObserver) -> None:
+    models = ModelRegistry(ROOT, Settings(service_name="s", username="u", max_batch_size=2), seen)
     models.on_demand("unet", "tests/models/unet.onnx", warmup_shapes={"images": (1, 64, 64)})
     models["unet"]({"images": np.zeros((1, 1, 64, 64), np.float32)}, Asking())
     models.unload("unet")  # what libraries keep once is not the model's

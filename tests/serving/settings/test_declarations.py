@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from serving.settings import Settings, SettingsError, about, read
+from serving.settings import Settings, SettingsError, declared_settings, read
 
 # Written by hand: a default that changes here changes every service that says nothing about it.
 DEFAULTS: dict[str, Any] = {
@@ -86,11 +86,13 @@ model_path = "model/efficientnet-lite0.onnx"
 
 
 def test_every_default_is_as_written_here() -> None:
-    assert {name: a.default for name, a in about().items()} == DEFAULTS
+    assert {name: a.default for name, a in declared_settings().items()} == DEFAULTS
 
 
 def test_every_default_has_the_type_written_here() -> None:
-    assert {name: type(a.default) for name, a in about().items()} == {name: type(value) for name, value in DEFAULTS.items()}
+    assert {name: type(a.default) for name, a in declared_settings().items()} == {
+        name: type(value) for name, value in DEFAULTS.items()
+    }
 
 
 def test_a_file_of_two_names_holds_the_defaults() -> None:
@@ -100,13 +102,13 @@ def test_a_file_of_two_names_holds_the_defaults() -> None:
 
 @pytest.mark.parametrize("name", [name for name, default in DEFAULTS.items() if default is not None])
 def test_every_default_is_a_value_that_may_be_written(name: str) -> None:
-    setting = about()[name]
+    setting = declared_settings()[name]
     assert setting.kind.convert(ast.literal_eval(repr(setting.default))) == setting.default
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_every_setting_says_what_it_is(name: str) -> None:
-    setting = about()[name]
+    setting = declared_settings()[name]
     assert setting.meaning.endswith(".")
     assert setting.kind.allowed
     assert setting.group

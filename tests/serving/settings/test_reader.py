@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving.settings import SettingsError, ValueFile, load, read
-from serving.settings.declarations import about
+from serving.settings.declarations import declared_settings
 from serving.settings.partial import WrongSettingError
 from serving.settings.reader import OTHER_NAMES
 
@@ -41,7 +41,11 @@ def test_a_region_overrides_any_setting_and_no_other_region() -> None:
 
 
 def test_every_setting_but_the_names_can_be_overridden() -> None:
-    values = {name: a.default for name, a in about().items() if a.default is not None and name not in ("use_srv", "host_port")}
+    values = {
+        name: a.default
+        for name, a in declared_settings().items()
+        if a.default is not None and name not in ("use_srv", "host_port")
+    }
     file = reading("".join(f"hk_{name} = {value!r}\n" for name, value in values.items()))
     assert set(file.overrides["hk"]) == set(values)
 
@@ -80,8 +84,8 @@ def test_a_name_that_people_write_for_a_setting_finds_it(line: str, near: str) -
 
 
 def test_every_other_name_is_the_name_of_no_setting_and_leads_to_one() -> None:
-    assert not OTHER_NAMES.keys() & about().keys()
-    assert set(OTHER_NAMES.values()) <= about().keys()
+    assert not OTHER_NAMES.keys() & declared_settings().keys()
+    assert set(OTHER_NAMES.values()) <= declared_settings().keys()
 
 
 @pytest.mark.parametrize(
@@ -312,7 +316,7 @@ VALUES = st.recursive(
 LINES = st.lists(
     st.tuples(
         st.sampled_from(["", "hk_", "xy_", " ", "import "]),
-        st.sampled_from([*about(), "nothing"]),
+        st.sampled_from([*declared_settings(), "nothing"]),
         st.sampled_from([" = ", " == ", "=", " : int = ", "\n"]),
         VALUES | st.sampled_from(["", "(", "print()", "'''", "{[]: 1}", "1e999", "0x" + "f" * 4000, "\\", "# x"]),
     ).map("".join)

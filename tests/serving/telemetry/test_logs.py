@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving.telemetry.logs import _Lines
+from serving.telemetry.logs import _JsonFormatter
 from tests.running import PYTHONPATH, ROOT, Running, free_port, get
 
 # Every way into the log of a process: loggers, warnings, and what is left out.
@@ -35,7 +35,7 @@ def line(message: str = "m", error: BaseException | None = None, **fields: Any) 
     """Log one record and return its line, parsed."""
     record = logging.LogRecord("a.b", logging.WARNING, "f.py", 1, message, (), (type(error), error, None) if error else None)
     vars(record).update(fields)
-    text = _Lines("demo", "hk").format(record)
+    text = _JsonFormatter("demo", "hk").format(record)
     assert "\n" not in text
     parsed: dict[str, Any] = json.loads(text)
     return parsed

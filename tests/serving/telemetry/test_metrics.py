@@ -20,8 +20,8 @@ def busy() -> Metrics:
     metrics.request("/api/demo", 429, "queue_full", 0.001)
     metrics.shed("queue_full")
     metrics.batch("demo", 3, 0.02)
-    metrics.watch("queue_rows", "Rows that wait for a batch.", lambda: {"demo": 5, "other": 0}, "model")
-    metrics.watch("ready", "1 when ready.", lambda: {"": 1})
+    metrics.callback_gauge("queue_rows", "Rows that wait for a batch.", lambda: {"demo": 5, "other": 0}, "model")
+    metrics.callback_gauge("ready", "1 when ready.", lambda: {"": 1})
     for stage in STAGES:
         with metrics.timed(stage):
             pass

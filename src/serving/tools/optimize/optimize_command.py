@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from serving.base.errors import StartError
-from serving.models.entries import Named
+from serving.models.entries import ModelSource
 from serving.models.model import check_file
 from serving.service.embedded import open_service, set_up, silence
 from serving.service.service import Service
@@ -80,9 +80,9 @@ def _made(arguments: Namespace) -> optimize_report.Report:
     return report
 
 
-def _named(service: Service, name: str, asked: bool) -> Named:
+def _named(service: Service, name: str, asked: bool) -> ModelSource:
     """Return the model to convert. Raises OptimizeError where it is none, or no ONNX file; StartError where it is broken."""
-    models = {named.name: named for named in service.models.named()}
+    models = {named.name: named for named in service.models.sources()}
     if name not in models:
         missing = f"no model {name!r} here" if asked else "value.py names no model_path; say --model NAME"
         raise OptimizeError(f"{missing}; the models are {', '.join(models) or 'none'}")
@@ -94,7 +94,7 @@ def _named(service: Service, name: str, asked: bool) -> Named:
     return named
 
 
-def _variants(arguments: Namespace, named: Named, samples: Samples, work: Path) -> list[Variant]:
+def _variants(arguments: Namespace, named: ModelSource, samples: Samples, work: Path) -> list[Variant]:
     assert named.file is not None
     both = arguments.fp16 == arguments.int8
     workshop = Workshop(named.file, work, samples.rows, named.options.hardware, progress)

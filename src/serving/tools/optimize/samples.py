@@ -18,7 +18,7 @@ from serving.base.errors import BadInput, ServingError
 from serving.base.lifetime import Lifetime
 from serving.inputs.payload import decode
 from serving.models.engine import Engine
-from serving.models.entries import Named
+from serving.models.entries import ModelSource
 from serving.models.model import from_function
 from serving.models.tensors import Arrays
 from serving.service.own_code import in_words
@@ -93,7 +93,7 @@ def find(folder: Path) -> list[Path]:
     return evenly(files, MOST_FILES)
 
 
-def record(service: Service, named: Named, files: Sequence[Path], route: str, tell: Tell) -> Samples:
+def record(service: Service, named: ModelSource, files: Sequence[Path], route: str, tell: Tell) -> Samples:
     """Send each file to the service and return the rows that the named model was given. Raises OptimizeError, StartError."""
     function, query = _route(service, route)
     assert named.file is not None

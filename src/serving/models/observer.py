@@ -1,0 +1,18 @@
+"""Where a model reports to: its stages, its batches, and that it was loaded or unloaded.
+
+Knows no metrics. serving.telemetry.metrics.Metrics is an observer.
+"""
+
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """Any thread may call these methods. All times are seconds."""
+
+    def stage(self, stage: str, seconds: float) -> None: ...
+
+    def batch(self, model: str, rows: int, seconds: float) -> None: ...
+
+    def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None: ...
+
+    def model_unloaded(self, model: str) -> None: ...
