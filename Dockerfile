@@ -12,6 +12,7 @@ FROM ${BASE} AS parts
 ARG SERVICE=.
 WORKDIR /parts
 COPY image/extras.py image/weights.py pyproject.toml requirements.lock src/monopod.py build/
+COPY src/serving/settings/model_files.py build/serving/settings/
 COPY src/serving platform/src/serving
 RUN mv build/monopod.py platform/src && chmod -R u=rwX,go=rX platform \
     && python -m compileall -q --invalidation-mode unchecked-hash platform

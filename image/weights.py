@@ -4,28 +4,16 @@ Knows the parts that `split` makes (x.onnx-aa, x.onnx-ab, ...), sha256 sums (x.o
 Does not know what a model is, nor how model/Makefile makes one.
 """
 
-import hashlib
 import re
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from serving.settings.model_files import Checksum, is_checksum_list, pointed_size, read_checksums, sha256_of
+
 PART = re.compile(r"(?P<whole>.+)-[a-z]{2,}")
-LINE = re.compile(r"(?P<sum>[0-9a-fA-F]{64})(?:[ \t]+\*?(?P<name>.+))?")
-POINTER = b"version https://git-lfs.github.com/spec/"
-LISTS = "SHA256SUMS"
 CHUNK = 2**20
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a file's sha256 must be, and the file that says so."""
-
-    path: Path
-    wanted: str
-    said_by: Path
 
 
 def prepare(folder: Path, made: bool) -> list[str]:
@@ -41,7 +29,7 @@ def prepare(folder: Path, made: bool) -> list[str]:
     if mistakes := [*_pointers(folder), *_without_sum(folder)]:
         return mistakes
     merged = {whole: _merge(whole, parts) for whole, parts in _parts(folder).items()}
-    mistakes = [words for claim in _claims(folder) if (words := _broken(folder, claim, merged, makes))]
+    mistakes = [words for listed in read_checksums(folder) if (words := _broken(folder, listed, merged, makes))]
     if not mistakes and (made or not makes):
         _tidy(folder)
     return mistakes
@@ -67,12 +55,11 @@ def _matches(folder: Path, patterns: list[str]) -> set[Path]:
 
 def _pointers(folder: Path) -> Iterator[str]:
     for path in _files(folder):
-        with path.open("rb") as file:
-            if file.read(len(POINTER)) == POINTER:
-                yield (
-                    f"{_name(folder, path)} is a Git LFS pointer, not the file: run `git lfs pull` before the build;"
-                    " in CI set GIT_LFS_SKIP_SMUDGE=0"
-                )
+        if pointed_size(path) is not None:
+            yield (
+                f"{_name(folder, path)} is a Git LFS pointer, not the file: run `git lfs pull` before the build;"
+                " in CI set GIT_LFS_SKIP_SMUDGE=0"
+            )
 
 
 def _parts(folder: Path) -> dict[Path, list[Path]]:
@@ -86,7 +73,7 @@ def _parts(folder: Path) -> dict[Path, list[Path]]:
 
 
 def _without_sum(folder: Path) -> Iterator[str]:
-    summed = {claim.path for claim in _claims(folder)}
+    summed = {listed.path for listed in read_checksums(folder)}
     for whole, parts in _parts(folder).items():
         if whole not in summed:
             name = _name(folder, whole)
@@ -94,18 +81,6 @@ def _without_sum(folder: Path) -> Iterator[str]:
                 f"{name} is split into {len(parts)} parts and has no checksum, so a lost part would not be found:"
                 f" where the whole file is, run `sha256sum {name} > {name}.sha256`, and commit that file"
             )
-
-
-def _claims(folder: Path) -> list[Claim]:
-    found = []
-    for path in _files(folder):
-        if path.name != LISTS and path.suffix != ".sha256":
-            continue
-        for line in filter(None, path.read_text(encoding="utf-8", errors="replace").splitlines()):
-            match = LINE.fullmatch(line.strip())
-            name = path.stem if path.suffix else match and match["name"] or "FILE"
-            found.append(Claim(path.parent / name, match["sum"].lower() if match else "", path))
-    return found
 
 
 def _merge(whole: Path, parts: list[Path]) -> list[str]:
@@ -119,33 +94,28 @@ def _merge(whole: Path, parts: list[Path]) -> list[str]:
     return [part.name for part in parts]
 
 
-def _broken(folder: Path, claim: Claim, merged: dict[Path, list[str]], makes: bool) -> str:
+def _broken(folder: Path, listed: Checksum, merged: dict[Path, list[str]], makes: bool) -> str:
     """Return what is wrong with a file that has a checksum, or ""."""
-    name, said_by = _name(folder, claim.path), _name(folder, claim.said_by)
-    if not claim.wanted:
-        return f"{said_by}: a line is no checksum; write it with `sha256sum {name} > {said_by}`"
-    if not claim.path.is_file():
-        words = f"{name} is not there, but {said_by} names it: add the file (or its parts), or take the line away"
+    name, listed_in = _name(folder, listed.path), _name(folder, listed.listed_in)
+    if not listed.sha256:
+        return f"{listed_in}: line {listed.line} is no checksum; write it with `sha256sum {name} > {listed_in}`"
+    if not listed.path.is_file():
+        words = f"{name} is not there, but {listed_in} names it: add the file (or its parts), or take the line away"
         return "" if makes else words
-    found = _sum(claim.path)
-    if found == claim.wanted:
+    found = sha256_of(listed.path)
+    if found == listed.sha256:
         return ""
     cure = "write the checksum anew if the file was meant to change"
-    if claim.path in merged:
-        parts = ", ".join(merged[claim.path])
+    if listed.path in merged:
+        parts = ", ".join(merged[listed.path])
         cure = f"it was merged from {parts}: one is missing or damaged, or the checksum is of an older file"
-    return f"{name} has sha256 {found}, but {said_by} says {claim.wanted}; {cure}"
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{name} has sha256 {found}, but {listed_in} says {listed.sha256}; {cure}"
 
 
 def _tidy(folder: Path) -> None:
     """Take away what served the build alone."""
     for path in _files(folder):
-        if path.name in (LISTS, "Makefile") or path.suffix == ".sha256" or path.name.startswith("."):
+        if path.name == "Makefile" or is_checksum_list(path) or path.name.startswith("."):
             path.unlink()
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from conf.rules.onnx_graphs import GraphError, GraphTooLarge, Value, values_of
 from serving.settings import UnreadableError, text_of
+from serving.settings.model_files import pointed_size
 
-POINTER = b"version https://git-lfs.github.com/spec/"
-LONGEST_POINTER = 1024  # bytes
 MOST_FILES = 10_000
 MOST_REQUIREMENTS = 256  # KiB
 
@@ -47,12 +46,12 @@ def model_files(service: Path, model_path: str) -> ModelFiles:
     around = list(path.parent.iterdir()) if model_path and path.parent.is_dir() else []
     family = sorted(item for item in around if item.is_file() and item.name.startswith(path.name))
     parts = tuple(item.name for item in family if item.name.startswith(f"{path.name}-"))
-    values, broken, unread = _graph(path) if path in family and _pointed(path) is None else ((), "", "")
+    values, broken, unread = _graph(path) if path in family and pointed_size(path) is None else ((), "", "")
     others = _onnx_files(service / "model")
     return ModelFiles(
         path=model_path,
         there=path in family,
-        pointer=any(_pointed(item) is not None for item in family),
+        pointer=any(pointed_size(item) is not None for item in family),
         parts=parts,
         checksums=(path.parent / f"{path.name}.sha256").is_file(),  # "" in "." has no name to replace
         size=sum(map(_size, family)),
@@ -80,7 +79,7 @@ def _onnx_files(folder: Path) -> set[Path]:
 
 
 def _size(path: Path) -> int:
-    pointed = _pointed(path)
+    pointed = pointed_size(path)
     return path.stat().st_size if pointed is None else pointed
 
 
@@ -103,14 +102,3 @@ def _graph(path: Path) -> tuple[tuple[Value, ...], str, str]:
         return (), "", "it has too many parts"
     except OSError as error:
         return (), "", str(error.strerror)
-
-
-def _pointed(path: Path) -> int | None:
-    """Return the size that a Git LFS pointer points to, or None for a file that is none."""
-    if path.stat().st_size > LONGEST_POINTER:
-        return None
-    text = path.read_bytes()
-    if not text.startswith(POINTER):
-        return None
-    sizes = [line.split()[1] for line in text.splitlines() if line.startswith(b"size ") and line[5:].strip().isdigit()]
-    return int(sizes[0]) if sizes else 0

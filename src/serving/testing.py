@@ -6,6 +6,6 @@ Knows no more than where each name stands.
 from serving.base.process_memory import peak_bytes, resident_bytes
 from serving.service.embedded import open_service, set_up, silence
 from serving.service.request import make_request
-from serving.tools.verify import read_sums
+from serving.settings.model_files import read_checksums
 
-__all__ = ["make_request", "open_service", "peak_bytes", "read_sums", "resident_bytes", "set_up", "silence"]
+__all__ = ["make_request", "open_service", "peak_bytes", "read_checksums", "resident_bytes", "set_up", "silence"]

@@ -105,7 +105,7 @@ def test_a_whole_file_with_a_wrong_sum_is_told_and_every_mistake_at_once(model: 
     wrong, missing, line = prepare(model, made=False)
     assert f"model/y.onnx has sha256 {hashlib.sha256(b'y').hexdigest()}, but model/SHA256SUMS says {OTHER}" in wrong
     assert missing.startswith("model/z.onnx is not there, but model/SHA256SUMS names it")
-    assert line == "model/SHA256SUMS: a line is no checksum; write it with `sha256sum model/FILE > model/SHA256SUMS`"
+    assert line == "model/SHA256SUMS: line 4 is no checksum; write it with `sha256sum model/FILE > model/SHA256SUMS`"
 
 
 def test_a_git_lfs_pointer_is_told_by_name_with_its_cure(tmp_path: Path) -> None:
@@ -155,6 +155,9 @@ def test_names_that_only_look_like_parts_are_left_alone(tmp_path: Path, name: st
 
 def test_as_a_program_it_prints_the_mistakes_and_fails(model: Path) -> None:
     shutil.copy(ROOT / "image/weights.py", model.parent)
+    beside = model.parent / "serving/settings"
+    beside.mkdir(parents=True)
+    shutil.copy(ROOT / "src/serving/settings/model_files.py", beside)
     command = [sys.executable, "weights.py", "model"]
     failed = subprocess.run(command, cwd=model.parent, capture_output=True, text=True)
     assert failed.returncode == 1

@@ -21,6 +21,7 @@ from serving.models.observer import Observer
 from serving.models.options import Options
 from serving.models.rows import key_of
 from serving.models.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec
+from serving.settings.model_files import pointed_size
 
 log = logging.getLogger("monopod.model")
 
@@ -166,7 +167,7 @@ def check_file(path: Path) -> None:
         raise StartError(f"{path}: no such file; {cure}, or correct its path (model_path in value.py)")
     if not path.stat().st_size:
         raise StartError(f"{path}: the file is empty; put the model there again")
-    if path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs"):
+    if pointed_size(path) is not None:
         raise StartError(f"{path}: a Git LFS pointer, not the model itself; run git lfs pull")
 
 

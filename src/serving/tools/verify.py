@@ -5,10 +5,10 @@ Knows files, checksums and how a model is opened at a start. Does not know what 
 
 import contextlib
 import gc
-import hashlib
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from serving.service.embedded import open_service, set_up, silence
 from serving.service.own_code import ABOVE
 from serving.service.service import Service
 from serving.settings import Settings, SettingsError, gpu_memory, size_in_bytes
+from serving.settings.model_files import Checksum, read_checksums, sha256_of
 from serving.tools.terminal import size, table
 
 CLOSE_SECONDS = 1.0
@@ -85,15 +86,7 @@ class Found:
     gpu: str = ""
 
 
-@dataclass(frozen=True)
-class Listed:
-    """What a list says of a file."""
-
-    sha256: str
-    by: str
-
-
-Sums = dict[Path, Listed]
+Sums = dict[Path, Checksum]
 
 
 def verify_command(arguments: Namespace) -> int:
@@ -110,7 +103,8 @@ def verify_command(arguments: Namespace) -> int:
 
 def verify(folder: Path, provider: str = "") -> Found:
     """Return a line for each model that the service names, and for what else is listed or fails. Raises SettingsError."""
-    sums, wrong = read_sums(folder)
+    checksums = read_checksums(folder / "model")
+    sums = {listed.path: listed for listed in checksums if listed.sha256}
     service, failed = _opened(folder, provider)
     models = service.models.sources()
     for named in models:
@@ -124,7 +118,12 @@ def verify(folder: Path, provider: str = "") -> Found:
     if not models and not failed and type(service) is Service:
         failed = [Line("setup", problem="no model_path in value.py, and no src/server.py that brings a model; set model_path")]
     memory = _memory(process, found, models, service.settings)
-    lines = [*found, *(_file(Line(), path, folder, sums) for path in sorted(others)), *wrong, *failed]
+    lines = [
+        *found,
+        *(_file(Line(), path, folder, sums) for path in sorted(others)),
+        *_not_checksums(checksums, folder),
+        *failed,
+    ]
     if not failed:
         lines += [*_too_much(memory), *_unclaimed(models, service.settings)]
     return Found(lines, memory, _gpu(service.settings))
@@ -149,24 +148,6 @@ def as_json(found: Found) -> str:
     return json.dumps(said, indent=2) + "\n"
 
 
-def read_sums(folder: Path) -> tuple[Sums, list[Line]]:
-    """Return what model/SHA256SUMS and model/*.sha256 say, as sha256sum writes them, and a line for each that says nothing."""
-    sums: Sums = {}
-    wrong = []
-    for path in sorted({*(folder / "model").glob("SHA256SUMS"), *(folder / "model").glob("*.sha256")}):
-        by = path.relative_to(folder).as_posix()
-        for number, text in enumerate(path.read_text(errors="replace").splitlines(), 1):
-            digest, _, name = text.strip().partition(" ")
-            name = name.lstrip(" *") or path.name.removesuffix(".sha256")
-            if len(digest) == 64 and not set(digest.lower()) - set("0123456789abcdef") and name != "SHA256SUMS":
-                sums[path.parent / name] = Listed(digest.lower(), by)
-            elif text.strip() and not text.startswith("#"):
-                wrong.append(
-                    Line("list", by, problem=f"line {number} is no checksum; write it with: sha256sum FILE > {path.name}")
-                )
-    return sums, wrong
-
-
 def _progress(text: str) -> None:
     """Replace the terminal's line. A bar would need a package that a service's image, where this command is run too, lacks."""
     if sys.stderr.isatty():
@@ -184,6 +165,13 @@ def _opened(folder: Path, provider: str) -> tuple[Service, list[Line]]:
     except StartError as error:
         return service, [_failed(error, folder)]
     return service, []
+
+
+def _not_checksums(checksums: list[Checksum], folder: Path) -> Iterator[Line]:
+    for listed in checksums:
+        if not listed.sha256:
+            words = f"line {listed.line} is no checksum; write it with: sha256sum FILE > {listed.listed_in.name}"
+            yield Line("list", listed.listed_in.relative_to(folder).as_posix(), problem=words)
 
 
 def _failed(error: StartError, folder: Path) -> Line:
@@ -209,15 +197,14 @@ def _file(line: Line, path: Path, folder: Path, sums: Sums) -> Line:
     """Return the line with what is known of a file without opening it as a model."""
     name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
     listed = sums.get(path)
+    listed_in = listed.listed_in.relative_to(folder).as_posix() if listed else ""
     if not path.is_file():
-        by = f"{listed.by} names it, and it is missing: put it there" if listed else ""
-        return replace(line, file=name, problem=by)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return replace(line, file=name, problem=f"{listed_in} names it, and it is missing: put it there" if listed else "")
+    digest = sha256_of(path)
     line = replace(line, file=name, bytes=path.stat().st_size, sha256=digest)
     if listed is None or listed.sha256 == digest:
-        return replace(line, listed=listed.by if listed else "")
-    words = f"not the file that {listed.by} names ({listed.sha256[:12]}): fetch that one, or correct the list with sha256sum"
+        return replace(line, listed=listed_in)
+    words = f"not the file that {listed_in} names ({listed.sha256[:12]}): fetch that one, or correct the list with sha256sum"
     return replace(line, problem=words)
 
 

@@ -16,7 +16,7 @@ from tests.running import ROOT, make_service
 FACES, SEARCH = ROOT / "examples/face-embedding", ROOT / "tests/services/search"
 MODELS = ("tests/models/digits.onnx", "tests/models/unet.onnx")
 FIRST_USE = """
-from serving.service.service import Service
+from serving.api import Service
 
 
 class Small(Service):
@@ -133,7 +133,7 @@ def test_a_setup_that_fails_is_one_line_in_words(tmp_path: Path) -> None:
 
 def test_a_setup_that_raises_names_its_line_and_the_models_before_it_are_verified(tmp_path: Path) -> None:
     server = (
-        "from serving.service.service import Service\n\n\nclass Small(Service):\n    def setup(self):\n"
+        "from serving.api import Service\n\n\nclass Small(Service):\n    def setup(self):\n"
         '        self.models.load("second", "model/digits.onnx")\n        self.index = {}["index"]\n'
     )
     lines = found(make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', server, MODELS))
@@ -143,7 +143,7 @@ def test_a_setup_that_raises_names_its_line_and_the_models_before_it_are_verifie
 
 
 SHARING = """
-from serving.service.service import Service
+from serving.api import Service
 
 
 class Small(Service):
@@ -215,7 +215,7 @@ def test_code_that_cannot_be_read_leaves_the_model_of_value_py(tmp_path: Path) -
 
 def test_a_broken_model_that_setup_needs_is_told_without_pointing_to_a_log(tmp_path: Path) -> None:
     server = (
-        "import numpy as np\nfrom serving.service.service import Service, make_request\n\n\nclass Small(Service):\n"
+        "import numpy as np\nfrom serving.api import Service, make_request\n\n\nclass Small(Service):\n"
         "    def setup(self):\n        rows = np.zeros((1, 1, 8, 8), np.float32)\n"
         '        self.first = self.model({"images": rows}, make_request())\n'
     )
