@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from bench.work import HEADER_LENGTH, KINDS, Work
 from serving.base.lifetime import Lifetime
-from serving.inputs import open_inference, payload
+from serving.inputs import payload, v2_open_inference
 from serving.inputs.fetch import Fetcher
 from serving.models.engine import Engine, Hardware
 from serving.models.registry import ModelRegistry
@@ -67,9 +67,9 @@ def _protocol(work: Work, engine: Engine) -> Call:
     spec = ModelSpec("digits", engine.inputs, engine.outputs, True)
 
     def call(engine: Engine) -> object:
-        request = open_inference.decode(work.body, work.headers.get(HEADER_LENGTH), spec, None)
+        request = v2_open_inference.decode(work.body, work.headers.get(HEADER_LENGTH), spec, None)
         spec.rows(request.inputs)
-        return open_inference.encode(request, spec, "1", engine.run(request.inputs))
+        return v2_open_inference.encode(request, spec, "1", engine.run(request.inputs))
 
     return call
 

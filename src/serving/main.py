@@ -33,7 +33,8 @@ from serving.telemetry.metrics import Metrics
 from serving.web import drain, front
 from serving.web.admin import make_admin
 from serving.web.admission import LIGHT_LIMIT, READY, Gate
-from serving.web.app import House, make_app
+from serving.web.app import make_app
+from serving.web.context import ServiceContext
 from serving.web.error_answers import refusal_body
 from serving.web.held_bodies import Bodies, bound
 from serving.web.openapi_tensors import data_example
@@ -53,27 +54,27 @@ def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a connection takes one; the soft limit is often 1024
     try:
         settings = _settings(folder)
-        house = _build(folder, settings)
+        context = _build(folder, settings)
         sockets: dict[int, Any] = {}
         with blaming(folder / "src" / "server.py", "its routes: "):
-            app = make_app(house)
-        data, admin = _ports(house, app, sockets, host, port, admin_port)
+            app = make_app(context)
+        data, admin = _ports(context, app, sockets, host, port, admin_port)
     except SettingsError as error:
         return _give_up(*error.mistakes)
     except (StartError, OSError) as error:
         return _give_up(str(error))
     failure: list[str] = []
     loader = threading.Thread(
-        target=_load, args=(house, folder, began, port, failure, data.pull_trigger), name="loader", daemon=True
+        target=_load, args=(context, folder, began, port, failure, data.pull_trigger), name="loader", daemon=True
     )
     signals = drain.Signals(data.pull_trigger)
     loader.start()
-    threading.Thread(target=trim_at_rest, args=(lambda: house.core.jobs,), name="trimmer", daemon=True).start()
+    threading.Thread(target=trim_at_rest, args=(lambda: context.core.jobs,), name="trimmer", daemon=True).start()
     longest = settings.timeout_second + DRAIN_MARGIN
     finished = drain.run(
         lambda: front.turn(sockets, (data, admin)),
         data,
-        house.gate,
+        context.gate,
         lambda: -1 if failure else signals.received,
         settings.drain_delay_second,
         longest,
@@ -94,7 +95,7 @@ def _settings(folder: Path) -> Settings:
     return settings
 
 
-def _build(folder: Path, settings: Settings) -> House:
+def _build(folder: Path, settings: Settings) -> ServiceContext:
     metrics = Metrics()
     version = os.environ.get("MONOPOD_VERSION", "dev")
     metrics.platform(version, settings.service_name)
@@ -112,7 +113,7 @@ def _build(folder: Path, settings: Settings) -> House:
     gate = Gate(limit, queue_full)
     core = Core(service, metrics, limit + LIGHT_LIMIT)
     _watch(metrics, models, gate, core)
-    return House(settings, service, models, metrics, gate, core, version, os.environ.get("MONOPOD_DIGEST", ""))
+    return ServiceContext(settings, service, models, metrics, gate, core, version, os.environ.get("MONOPOD_DIGEST", ""))
 
 
 def _watch(metrics: Metrics, models: ModelRegistry, gate: Gate, core: Core) -> None:
@@ -134,9 +135,9 @@ def _watch(metrics: Metrics, models: ModelRegistry, gate: Gate, core: Core) -> N
 
 
 def _ports(
-    house: House, app: Any, sockets: dict[int, Any], host: str, port: int, admin_port: int
+    context: ServiceContext, app: Any, sockets: dict[int, Any], host: str, port: int, admin_port: int
 ) -> tuple[front.Server, front.Server]:
-    settings, metrics = house.settings, house.metrics
+    settings, metrics = context.settings, context.metrics
 
     metrics.expect_shed(kind.reason for kind in SHED)
     metrics.expect("refused", [*((kind.status, kind.reason) for kind in SHED), (ClientGone.status, ClientGone.reason)])
@@ -155,7 +156,7 @@ def _ports(
     def rules(gate: Gate) -> front.Rules:
         return front.Rules(
             gate,
-            house.gate,
+            context.gate,
             bodies,
             settings.timeout_second,
             settings.upload_timeout_second,
@@ -164,13 +165,13 @@ def _ports(
             refused,
         )
 
-    data = front.Server(app, rules(house.gate), sockets, host, port, house.gate.limit + LIGHT_LIMIT)
+    data = front.Server(app, rules(context.gate), sockets, host, port, context.gate.limit + LIGHT_LIMIT)
     own = Gate(ADMIN_THREADS, lambda: False)
     own.open()
     pages = make_admin(
-        house.gate,
-        house.models,
-        house.core.stuck_seconds,
+        context.gate,
+        context.models,
+        context.core.stuck_seconds,
         metrics.page,
         settings.stuck_after_second,
         settings.timeout_second,
@@ -179,33 +180,33 @@ def _ports(
     return data, admin
 
 
-def _load(house: House, folder: Path, began: float, port: int, failure: list[str], wake: Any) -> None:
+def _load(context: ServiceContext, folder: Path, began: float, port: int, failure: list[str], wake: Any) -> None:
     """Load and warm the models, run the service's own setup, and open the gate."""
-    settings = house.settings
+    settings = context.settings
     try:
         if settings.model_path:
-            options = house.models.options
+            options = context.models.options
             log.info(
                 "cpu is %g and ins_num_per_gpu %d: each instance gets %d threads of the model's own",
                 settings.cpu, settings.ins_num_per_gpu, options.hardware.threads,
             )  # fmt: skip
-            house.models.load(settings.service_name, settings.model_path)
+            context.models.load(settings.service_name, settings.model_path)
         with blaming(folder / "src" / "server.py", "setup failed: "):
-            house.service.setup()
-        if not house.models.names() and type(house.service) is Service:
+            context.service.setup()
+        if not context.models.names() and type(context.service) is Service:
             raise StartError("value.py: no model_path, and no src/server.py that brings a model; set model_path")
         _check_memory(settings)
         trim()
-        limit_work(house.core.memory, settings, resident_bytes())
+        limit_work(context.core.memory, settings, resident_bytes())
     except StartError as error:
         failure.append(str(error))
     except Exception as error:
         log.exception("the start failed")
         failure.append(f"unexpected: {type(error).__name__}: {error}; the traceback is above, please report it")
     else:
-        house.gate.open()
+        context.gate.open()
         log.info("ready after %.2f s", time.monotonic() - began)
-        log.info("try: %s", curl(house.service, port))
+        log.info("try: %s", curl(context.service, port))
     wake()
 
 

@@ -41,7 +41,7 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawRequest:
     """A request as it came over any wire."""
 
     id: str
@@ -89,7 +89,7 @@ class Core:
         """Return how long the longest job of a hook has been running, in seconds."""
         return max((time.monotonic() - since for since in list(self._since.values())), default=0.0)
 
-    def answer(self, raw: Raw) -> Future[Reply]:
+    def answer(self, raw: RawRequest) -> Future[Reply]:
         """Answer a request of the service's own route."""
         if self._own_handle:
             return self.call(self._service.handle, raw)
@@ -103,7 +103,7 @@ class Core:
         waits = self._may_fetch and raw.content_type.lower().lstrip().startswith(JSON)
         return self._staged(raw, prepare, self._blocking if waits else self._before, own=True)
 
-    def call(self, function: Callable[[Request], Any], raw: Raw) -> Future[Reply]:
+    def call(self, function: Callable[[Request], Any], raw: RawRequest) -> Future[Reply]:
         """Answer a request by a function that waits inside models: `handle`, or a route of the service's own."""
         answer = _promise(raw.life)
 
@@ -115,7 +115,7 @@ class Core:
         self._blocking.submit(self._guarded, answer, raw, work, own=True)
         return answer
 
-    def infer(self, model: Handle, raw: Raw, decode: Callable[[ModelSpec], Decoded]) -> Future[Reply]:
+    def infer(self, model: Handle, raw: RawRequest, decode: Callable[[ModelSpec], Decoded]) -> Future[Reply]:
         """Answer a request that speaks to a model alone: decode gives its inputs, and what makes the answer of the outputs.
 
         A model that is yet to be loaded is waited for aside.
@@ -126,7 +126,9 @@ class Core:
 
         return self._staged(raw, prepare, self._before if model.loaded else self._blocking, own=False)
 
-    def _staged(self, raw: Raw, prepare: Callable[[], Prepared], pool: ThreadPoolExecutor, *, own: bool) -> Future[Reply]:
+    def _staged(
+        self, raw: RawRequest, prepare: Callable[[], Prepared], pool: ThreadPoolExecutor, *, own: bool
+    ) -> Future[Reply]:
         """own: whether the stages are the service's own code, and not the platform's alone."""
         answer = _promise(raw.life)
 
@@ -145,11 +147,11 @@ class Core:
         pool.submit(self._guarded, answer, raw, begin, own=own)
         return answer
 
-    def _request(self, raw: Raw, files: bool) -> Request:
+    def _request(self, raw: RawRequest, files: bool) -> Request:
         decoded = payload.decode(raw.content_type, raw.body, self._fetcher, raw.life, files)
         return Request(raw.id, raw.life, decoded, raw.query, self._pixels, self._decoders, self.memory)
 
-    def _guarded(self, answer: Future[Reply], raw: Raw, work: Callable[[], None], *, own: bool) -> None:
+    def _guarded(self, answer: Future[Reply], raw: RawRequest, work: Callable[[], None], *, own: bool) -> None:
         """Do one stage, unless nobody waits any more; whatever it raises becomes the answer."""
         self.jobs += 1
         me = threading.get_ident()
@@ -172,7 +174,7 @@ class Core:
             del self._since[me]
             self.jobs += 1
 
-    def _misused(self, error: ServingError, raw: Raw) -> ServiceFailed:
+    def _misused(self, error: ServingError, raw: RawRequest) -> ServiceFailed:
         """Log the line of the service's own code that gave a model what it takes in no size, and return the client's error."""
         # Preprocess itself has ended when the model is given what it returned.
         where = line_of(error, self._service.folder / "src") or place_of(self._service.preprocess) + ", preprocess"
@@ -180,7 +182,7 @@ class Core:
         return _failed(raw)
 
 
-def _failed(raw: Raw) -> ServiceFailed:
+def _failed(raw: RawRequest) -> ServiceFailed:
     return ServiceFailed(f"the service failed on this request; its log tells why under request_id {raw.id}")
 
 

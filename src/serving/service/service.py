@@ -1,9 +1,10 @@
-"""What a service writes: a subclass of Service.
+"""The class Service, of which a service's own code writes a subclass, and the mark of its own routes.
 
 Knows models, metrics and settings. Does not know HTTP, queues or threads.
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,17 +13,18 @@ from typing import Any, TypeVar
 import numpy as np
 
 from serving.base.errors import BadInput, StartError, WrongInputs
-from serving.inputs import predict
+from serving.base.process_memory import resident_bytes
+from serving.inputs import v1_predict
 from serving.inputs.json_fields import show
 from serving.models.registry import Handle, ModelRegistry
 from serving.models.tensors import Arrays, ModelSpec
 from serving.service.request import Request
-from serving.service.vitals import Vitals
 from serving.service.watched_files import watch
-from serving.settings import Settings
+from serving.settings import Settings, size_in_bytes
 from serving.telemetry.metrics import Metrics
 
 PLATFORM_PATHS = ("api", "openapi.json", "status", "v1", "v2")
+CPU_INTERVAL = 1.0  # seconds over which the use of cores is averaged, at least
 Method = TypeVar("Method", bound=Callable[..., Any])
 Option = TypeVar("Option", str, int, float, bool)
 
@@ -37,40 +39,40 @@ class Answer:
 
 
 class Service:
-    """A service. The hooks, in the order of their calls:
+    """A service. These are the hooks, in the order of their calls:
 
-        setup        once, before the first request: load models, read files, check what must be there, make metrics
+        setup        once, before the first request: loads models, reads and checks files, makes metrics
         preprocess   request -> the model's inputs, as arrays whose first axis counts rows
-        postprocess  the model's outputs, request -> results: anything JSON can hold
-        handle       in place of the two: request -> results, calling models as it likes
+        postprocess  the model's outputs, request -> results, which are anything that JSON can hold
+        handle       replaces preprocess and postprocess: request -> results, with any calls of models
 
-    A plain ONNX model, tensors in and out, needs none of them. A hook raises BadInput("no face found") for what the client did
-    wrong: a 400 with that text. Anything else it raises is a 500 with an id, and a traceback in the log. NaN and infinity in
-    results become null, since JSON has neither. Hooks run on several threads at once.
+    A plain ONNX model, tensors in and out, needs none of them. A hook raises BadInput("no face found") for a client's mistake,
+    which is answered with 400 and that text. Any other exception is answered with 500 and an id, and logged with its traceback.
+    NaN and infinity in results become null, since JSON has neither. Hooks run on several threads at once.
     """
 
-    # What the page, /openapi.json and the start's curl line offer for the service's own route: pictures where a subclass that
-    # reads request.image() says True (with the curl line's, from the repository's root), videos where one reads
-    # request.video_bytes, and else an example of the JSON body.
-    pictures = False
-    videos = False
-    example_image = "examples/images/coffee.jpg"
-    example: Any = None
-    fields: Mapping[str, Sequence[str]] = {}  # fields that stand beside a picture, with the values that may be chosen
+    # The page, /openapi.json and the start's curl line describe the service's own route by these.
+    pictures = False  # True where the service reads request.image()
+    videos = False  # True where the service reads request.video_bytes
+    example_image = "examples/images/coffee.jpg"  # of the curl line, from the repository's root
+    example: Any = None  # a JSON body
+    fields: Mapping[str, Sequence[str]] = {}  # fields beside a picture, with the values that may be chosen
 
     def __init__(self, settings: Settings, models: ModelRegistry, metrics: Metrics, folder: Path):
         self.settings, self.models, self.metrics, self.folder = settings, models, metrics, folder
-        self._vitals = Vitals(settings, models)
+        # Any thread may replace the next two; two readers then share an interval, at worst.
+        self._cpu_reading = (time.monotonic(), time.process_time())
+        self._cores = 0.0
 
     @property
     def model(self) -> Handle:
-        """model_path's model, which is named like the service."""
+        """The model of model_path, which is named like the service."""
         return self.models[self.settings.service_name]
 
     def option(self, name: str, default: Option, least: float = -math.inf, most: float = math.inf) -> Option:
-        """Return a value of value.py's options, of the default's type: text, number, True or False.
+        """Return a value of value.py's options. It must be of the default's type: text, number, True or False.
 
-        least and most: of a number. Raises StartError, which names what is allowed.
+        least, most: the limits of a number. Raises StartError for another type and for a number outside the limits.
         """
         found = self.settings.options.get(name, default)
         if isinstance(default, float) and type(found) is int:
@@ -83,42 +85,62 @@ class Service:
         raise StartError(f"value.py: options says {name} = {found!r}; it must be {kinds[type(default)]}{limits}")
 
     def vitals(self) -> dict[str, Any]:
-        """Return memory, cores and queue: how much is used of what value.py asks for, in bytes, cores and rows."""
-        return self._vitals.read()
+        """Return what the process uses of what value.py asks for: memory in bytes, cores, and the queue in rows and seconds.
+
+        cpu_cores: the mean since a reading a second ago or earlier.
+        """
+        now, used = time.monotonic(), time.process_time()
+        since, before = self._cpu_reading
+        if now - since >= CPU_INTERVAL:
+            self._cpu_reading, self._cores = (now, used), (used - before) / (now - since)
+        return {
+            "memory_bytes": resident_bytes(),
+            "memory_limit_bytes": size_in_bytes(self.settings.memory),
+            "cpu_cores": round(self._cores, 3),
+            "cpu_cores_asked": self.settings.cpu,
+            "queue_rows": self.models.waiting_rows(),
+            "queue_limit": self.settings.queue_limit,
+            "oldest_seconds": self.models.oldest_age(),
+        }
 
     def watch(self, path: Path, load: Callable[[], None]) -> None:
-        """Call load now, and again on a thread of its own within a second or two of every change of the file at path.
+        """Call load now, and again on another thread within a second or two of every change of the file at path.
 
-        An exception of the first call ends the start; after a later one what was loaded before stays. load exchanges what
-        requests see in one assignment (self.index = ...), and the file is replaced as a whole (os.replace).
+        An exception of the first call ends the start. After an exception of a later call the service keeps what it has.
+        load must exchange what requests see in one assignment (self.index = ...). Replace the file as a whole (os.replace).
         """
         watch(path, load, self.metrics)
 
     def setup(self) -> None:
-        """Prepare what requests will need. An exception here ends the start, in words."""
+        """Prepare what requests will need. An exception here ends the start, with a message that names its line."""
 
     def preprocess(self, request: Request) -> Arrays:
-        """Return the model's inputs. As given: "data" is one input's rows, or a table from input to rows."""
+        """Return the model's inputs. This default reads the field "data": one input's rows, or a table from input to rows.
+
+        Raises BadInput for data that does not fit the model, TooLarge for more than max_rows_per_request rows.
+        """
         return _from_data(request.data, self.model.spec(request.life), self.settings.max_rows_per_request)
 
     def postprocess(self, outputs: Arrays, request: Request) -> Any:
-        """Return the results. As given: a table from output to rows."""
+        """Return the results. This default returns a table from output to rows."""
         return {name: array.tolist() if array.dtype != object else _texts(array) for name, array in outputs.items()}
 
     def handle(self, request: Request) -> Any:
-        """Answer a request. As given: preprocess, the model, postprocess, each on a thread that suits it."""
+        """Return a request's results. This default calls preprocess, the model and postprocess."""
         return self.postprocess(self.model(self.preprocess(request), request), request)
 
 
 @dataclass(frozen=True)
 class Route:
-    """A route of the service's own. example: a JSON body that it takes, or None. pictures: how many it takes.
+    """A route of the service's own code. path: from the prefix on, as Flask writes it ("/items/<int:item>").
 
-    fields: names of fields beside a picture, with the values that may be chosen.
+    summary: a sentence for /openapi.json. example: a JSON body that it takes, or None. pictures: how many it takes.
+    fields: name of a field beside a picture -> values to choose from.
     """
 
     path: str
     methods: tuple[str, ...]
+    summary: str = ""
     example: Any = None
     pictures: int = 0
     fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -129,19 +151,20 @@ def route(
 ) -> Callable[[Method], Method]:
     """Mark a method of a Service as a route of its own: `@route("/recognize", pictures=1)`. It takes a Request like handle.
 
-    The first line of its docstring becomes its summary in /openapi.json; example (a JSON body), pictures (how many it takes)
-    and fields (name -> values to choose from) become what the page offers. Without methods it is a POST.
+    methods: HTTP methods, POST where there are none. The first line of the docstring becomes the summary in /openapi.json.
+    example (a JSON body), pictures (how many it takes) and fields (name -> values to choose from): what the page offers.
     """
 
     def mark(method: Method) -> Method:
-        method.__dict__["monopod_route"] = Route(path, methods or ("POST",), example, pictures, fields or {})
+        summary = (method.__doc__ or "").split("\n")[0]
+        method.__dict__["monopod_route"] = Route(path, methods or ("POST",), summary, example, pictures, fields or {})
         return method
 
     return mark
 
 
 def routes_of(service: Service) -> list[tuple[Route, Callable[[Request], Any]]]:
-    """Return each of a service's own routes with its function. Raises StartError where a path is taken."""
+    """Return each of a service's own routes with its function. Raises StartError where the platform has such a path."""
     found = []
     for name in dir(type(service)):
         own: Route | None = getattr(getattr(type(service), name), "monopod_route", None)
@@ -162,12 +185,12 @@ def handles_itself(service: Service) -> bool:
 
 
 def takes_data(service: Service) -> bool:
-    """Return whether the field "data" is read: as given, by a service without a preprocess or handle of its own."""
+    """Return whether the field "data" is read: a service with neither a preprocess nor a handle of its own reads it."""
     return type(service).preprocess is Service.preprocess and not handles_itself(service)
 
 
 def takes_files(service: Service, function: Callable[[Request], Any] | None = None) -> bool:
-    """Return whether a service, or the function of a route of its own, says that it takes pictures or videos."""
+    """Return whether a service takes pictures or videos. function: a route of its own, which may declare it instead."""
     own: Route | None = getattr(function, "monopod_route", None)
     return service.pictures or service.videos if own is None else own.pictures > 0
 
@@ -181,10 +204,10 @@ def _from_data(data: Any, spec: ModelSpec, max_rows: int) -> Arrays:
     rows = data if isinstance(data, dict) else {names[0]: data}
     if set(rows) != set(names):
         raise BadInput(f"data names the inputs {', '.join(map(show, rows))}; the model's are {', '.join(names)}")
-    arrays = predict.arrays_of(rows, spec, max_rows)
+    arrays = v1_predict.arrays_of(rows, spec, max_rows)
     try:
         spec.rows(arrays)
-    except WrongInputs as error:  # here it is the client's doing
+    except WrongInputs as error:  # the client sent them, not the service's own code
         raise BadInput(str(error)) from None
     return arrays
 

@@ -12,14 +12,17 @@ from typing import Any
 from urllib.parse import quote
 
 from serving.base import errors
+from serving.inputs.v2_open_inference import MODEL_VERSION
 from serving.models.tensors import ModelSpec
+from serving.service.service import Route
 from serving.settings.declarations import Settings
 from serving.web import openapi_bodies, openapi_tensors
-from serving.web.openapi_bodies import Ask, OwnRoute
+from serving.web.openapi_bodies import ServiceInputs
+from serving.web.openapi_tensors import STRING
 
 Json = dict[str, Any]
 
-SAY = {
+DESCRIPTIONS = {
     400: "The request is malformed or its content is wrong; the text says what to change.",
     404: "No such route, model or version.",
     405: "The route exists, but not for this method.",
@@ -33,7 +36,7 @@ SAY = {
     504: "The answer was not ready by the deadline.",
 }
 ON_READ = (400, 404, 405, 408, 413, 431, 500, 503)
-ON_WORK = tuple(SAY)
+ON_WORK = tuple(DESCRIPTIONS)
 
 HEADERS: Json = {
     "RequestId": (
@@ -58,7 +61,13 @@ CONVERTED: dict[str, Json] = {"int": {"type": "integer", "minimum": 0}, "float":
 
 
 def document(
-    settings: Settings, models: Sequence[ModelSpec], routes: Sequence[OwnRoute], *, prefix: str, ask: Ask, version: str
+    settings: Settings,
+    models: Sequence[ModelSpec],
+    routes: Sequence[Route],
+    *,
+    prefix: str,
+    inputs: ServiceInputs,
+    version: str,
 ) -> Json:
     """Return the OpenAPI 3.1 document as it is served at `prefix` ("" or "/api/..."), where every path of it answers."""
     # A gateway may show "/api/demo" as "/grey/demo" or "/api/like/demo", and only the last segment is sure to stay. So the
@@ -67,12 +76,12 @@ def document(
     mount = f"/{settings.service_name}" if prefix else ""
     own = [mount] if prefix else [f"/api/{settings.username}/{settings.service_name}", f"/api/{settings.service_name}"]
     main = next((model for model in models if model.name == settings.service_name), None)
-    paths: Json = {path: _own(settings, main, ask, again=path != own[0]) for path in own}
+    paths: Json = {path: _own(settings, main, inputs, again=path != own[0]) for path in own}
     ours, extra = _about() | _protocol(settings, models), _extra(routes)  # /health may be the service's own
     paths |= {mount + path: ours.get(path, {}) | item for path, item in (ours | extra).items()}
     if not prefix:
         paths["/api/ping"] = {
-            "get": _operation("service", "ping", "Whether the pod may be sent requests.", _json(_object(ping=_STRING)))
+            "get": _operation("service", "ping", "Whether the pod may be sent requests.", _json(_object(ping=STRING)))
         }
     return {
         "openapi": "3.1.0",
@@ -91,9 +100,6 @@ def _limits(settings: Settings) -> str:
         f"a picture {settings.max_image_pixels} pixels; {settings.queue_limit} rows may wait, and "
         f"an answer takes at most {settings.timeout_second:g} seconds."
     )
-
-
-_STRING: Json = {"type": "string"}
 
 
 def _object(*, required: Iterable[str] | None = None, **properties: Json) -> Json:
@@ -130,9 +136,9 @@ def _reasons(status: int) -> list[str]:
 
 
 def _components() -> Json:
-    error = _object(error=_STRING, msg=_STRING, reason=_STRING, request_id=_STRING)
+    error = _object(error=STRING, msg=STRING, reason=STRING, request_id=STRING)
     wait: Json = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}}
-    methods: Json = {"Allow": {"description": "The methods that the route has.", "schema": _STRING}}
+    methods: Json = {"Allow": {"description": "The methods that the route has.", "schema": STRING}}
     headers = {405: methods, 429: wait, 503: wait}
     return {
         "schemas": {"Error": error},
@@ -146,18 +152,18 @@ def _components() -> Json:
                 "content": _json({"$ref": "#/components/schemas/Error"}),
                 **({"headers": headers[status]} if status in headers else {}),
             }
-            for status, text in SAY.items()
+            for status, text in DESCRIPTIONS.items()
         },
     }
 
 
-def _own(settings: Settings, model: ModelSpec | None, ask: Ask, *, again: bool) -> Json:
+def _own(settings: Settings, model: ModelSpec | None, inputs: ServiceInputs, *, again: bool) -> Json:
     """Return the service's own route. again: it stands in the document a second time."""
-    body = openapi_bodies.of_service(settings, model, ask)
-    answer = _object(required=["results", "msg"], results={}, msg=_STRING, **openapi_bodies.ids(openapi_bodies.ID))
+    body = openapi_bodies.of_service(settings, model, inputs)
+    answer = _object(required=["results", "msg"], results={}, msg=STRING, **openapi_bodies.ids(openapi_bodies.ID))
     end = "_in_pod" if again else ""
-    ask_it = f"Ask {settings.service_name}."
-    post = _operation("service", f"answer{end}", ask_it, _json(answer), body=body, parameters=openapi_bodies.ids_in_url())
+    summary = f"Ask {settings.service_name}."
+    post = _operation("service", f"answer{end}", summary, _json(answer), body=body, parameters=openapi_bodies.ids_in_url())
     page = _operation("service", f"page_folder{end}", "Leads to the page, which is a folder below.", {})
     page["responses"]["307"] = {"description": "The page's place."}
     del page["responses"]["200"]
@@ -170,10 +176,10 @@ def _about() -> Json:
     queue = _object(rows=count, oldest_seconds={"type": "number", "minimum": 0}, limit=count)
     counts: Json = {"type": "object", "additionalProperties": count}
     status = _object(
-        service=_STRING,
-        username=_STRING,
+        service=STRING,
+        username=STRING,
         ready={"type": "boolean"},
-        state=_STRING,
+        state=STRING,
         queue=queue,
         in_progress=count,
         requests=counts,
@@ -182,7 +188,7 @@ def _about() -> Json:
     amount: Json = {"type": "number", "minimum": 0}
     health = _object(
         ready={"type": "boolean"},
-        state=_STRING,
+        state=STRING,
         memory_bytes=count,
         memory_limit_bytes=count,
         cpu_cores=amount,
@@ -193,7 +199,7 @@ def _about() -> Json:
     )
     return {
         "/health": {"get": _operation("service", "health", "State, memory, cores and queue; 503 unless ready.", _json(health))},
-        "/": {"get": _operation("service", "page", "A page to try the service on.", {"text/html": {"schema": _STRING}})},
+        "/": {"get": _operation("service", "page", "A page to try the service on.", {"text/html": {"schema": STRING}})},
         "/openapi.json": {"get": _operation("service", "openapi", "This document.", _json({"type": "object"}))},
         "/status": {"get": _operation("service", "status", "The queue and the counts of answers, live.", _json(status))},
     }
@@ -202,8 +208,8 @@ def _about() -> Json:
 def _protocol(settings: Settings, models: Sequence[ModelSpec]) -> Json:
     """Return the Open Inference Protocol's routes; those of a model only for the models there are."""
     flag: Json = {"type": "boolean"}
-    said: Json = {"name": _STRING, "version": _STRING, "digest": _STRING, "extensions": {"type": "array", "items": _STRING}}
-    server = _object(required=("name", "version", "extensions"), **said)
+    fields: Json = {"name": STRING, "version": STRING, "digest": STRING, "extensions": {"type": "array", "items": STRING}}
+    server = _object(required=("name", "version", "extensions"), **fields)
     found: Json = {
         "/v2": {"get": _operation("v2", "server", "The server's metadata.", _json(server))},
         "/v2/health/live": {"get": _operation("v2", "live", "Whether the process lives.", _json(_object(live=flag)))},
@@ -219,14 +225,14 @@ def _protocol(settings: Settings, models: Sequence[ModelSpec]) -> Json:
 def _of_model(settings: Settings, model: ModelSpec, number: int) -> Json:
     """Return one model's routes, with and without a version. number keeps the operations' names apart."""
     name = quote(model.name, safe="")
-    version: Json = {"name": "version", "in": "path", "required": True, "schema": {"enum": ["1"]}}
+    version: Json = {"name": "version", "in": "path", "required": True, "schema": {"enum": [MODEL_VERSION]}}
     found = _v2(settings, model, f"/v2/models/{name}", f"_{number}", [])
     found |= _v2(settings, model, f"/v2/models/{name}/versions/{{version}}", f"_{number}_version", [version])
     request, answer = openapi_tensors.predict(model, settings)
     states = _object(
-        name=_STRING,
+        name=STRING,
         ready={"type": "boolean"},
-        model_version_status={"type": "array", "items": _object(version=_STRING, state=_STRING)},
+        model_version_status={"type": "array", "items": _object(version=STRING, state=STRING)},
     )
     about = f"The versions of {model.name} and their states."
     found[f"/v1/models/{name}"] = {"get": _operation("v1", f"v1_status_{number}", about, _json(states))}
@@ -238,7 +244,7 @@ def _of_model(settings: Settings, model: ModelSpec, number: int) -> Json:
 
 def _v2(settings: Settings, model: ModelSpec, path: str, end: str, parameters: list[Json]) -> Json:
     """Return the Open Inference Protocol's routes of one model under one path. end: of the operations' names."""
-    metadata, ready = _json(openapi_tensors.metadata(model)), _json(_object(name=_STRING, ready={"type": "boolean"}))
+    metadata, ready = _json(openapi_tensors.metadata(model)), _json(_object(name=STRING, ready={"type": "boolean"}))
     request, answer = openapi_tensors.infer(model, settings)
     about = _operation("v2", f"metadata{end}", f"The tensors of {model.name}.", metadata, parameters=parameters)
     loaded = _operation("v2", f"model_ready{end}", f"Whether {model.name} is loaded.", ready, parameters=parameters)
@@ -247,13 +253,13 @@ def _v2(settings: Settings, model: ModelSpec, path: str, end: str, parameters: l
     return {path: {"get": about}, f"{path}/ready": {"get": loaded}, f"{path}/infer": {"post": infer}}
 
 
-def _extra(routes: Sequence[OwnRoute]) -> Json:
+def _extra(routes: Sequence[Route]) -> Json:
     """Return the routes of the service's own code, of which only path, methods and summary are known."""
     found: Json = {}
     for number, route in enumerate(routes):
         path = CONVERTER.sub(r"{\2}", route.path)
         parameters = [
-            {"name": name, "in": "path", "required": True, "schema": CONVERTED.get(kind, _STRING)}
+            {"name": name, "in": "path", "required": True, "schema": CONVERTED.get(kind, STRING)}
             for kind, name in CONVERTER.findall(route.path)
         ]
         for method in sorted({method.lower() for method in route.methods} - {"head", "options"}):

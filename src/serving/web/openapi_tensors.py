@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from serving.inputs.binary_tensors import LENGTH_HEADER
 from serving.models.tensors import DATATYPES, ModelSpec, TensorSpec
 from serving.settings.declarations import Settings
 
@@ -18,10 +19,10 @@ MOST_EXAMPLE_ELEMENTS = 1024
 STRING: Json = {"type": "string"}
 B64: Json = {"type": "object", "properties": {"b64": STRING}, "required": ["b64"], "maxProperties": 1}
 MAYBE_OBJECT = ["object", "null"]  # null is as good as missing
-TEXT: Json = {"anyOf": [STRING, B64]}
+STRING_ELEMENT: Json = {"anyOf": [STRING, B64]}
 BINARY: Json = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 HEADER_LENGTH: Json = {
-    "name": "Inference-Header-Content-Length",
+    "name": LENGTH_HEADER,
     "in": "header",
     "required": False,
     "description": "With binary tensors: how many bytes of the body are its JSON; the tensors follow, in order.",
@@ -76,7 +77,8 @@ def predict(model: ModelSpec, settings: Settings) -> tuple[Json, Json]:
 def _named(model: ModelSpec, less: int) -> Json:
     """Return the schema of a value for each input, by name; a lone input may go without. less: axes that are left out."""
     values = {
-        spec.name: _nested(_scalar(spec) if spec.datatype != "BYTES" else TEXT, len(spec.shape) - less) for spec in model.inputs
+        spec.name: _nested(_scalar(spec) if spec.datatype != "BYTES" else STRING_ELEMENT, len(spec.shape) - less)
+        for spec in model.inputs
     }
     table: Json = {"type": "object", "properties": values, "required": list(values)}
     return {"anyOf": [table, *values.values()]} if len(values) == 1 else table

@@ -12,7 +12,7 @@ import pytest
 
 from serving.base.errors import BadInput, ServiceFailed, ServingError
 from serving.base.lifetime import Lifetime
-from serving.core.stages import Core, Raw
+from serving.core.stages import Core, RawRequest
 from serving.service.embedded import open_service
 from serving.telemetry.metrics import Metrics
 from tests.running import make_service
@@ -66,7 +66,7 @@ def test_a_body_is_freed_with_its_answer_and_waits_for_no_garbage_collector(
     body = b'{"how": "%s"}' % how.encode()
     held = sys.getrefcount(body)
     with without_the_collector():
-        answer = core.answer(Raw("id", Lifetime(time.monotonic(), 5), "application/json", body))
+        answer = core.answer(RawRequest("id", Lifetime(time.monotonic(), 5), "application/json", body))
         assert type(answer.exception(5)) is (error or type(None))
         del answer
         end = time.monotonic() + 2
@@ -76,7 +76,7 @@ def test_a_body_is_freed_with_its_answer_and_waits_for_no_garbage_collector(
 
 
 def test_the_jobs_move_when_one_ends_too_so_that_what_it_freed_then_is_given_back(core: Core) -> None:
-    answer = core.answer(Raw("id", Lifetime(time.monotonic(), 20), "application/json", b'{"how": "slow"}'))
+    answer = core.answer(RawRequest("id", Lifetime(time.monotonic(), 20), "application/json", b'{"how": "slow"}'))
     until(lambda: core.jobs > 0, pause=0.001)
     begun = core.jobs
     assert not answer.done()

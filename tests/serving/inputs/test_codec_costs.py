@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving.base.errors import BadInput, ServingError
-from serving.inputs import open_inference, predict
+from serving.inputs import v1_predict, v2_open_inference
 from tests.serving.inputs.cases import body, one, raw, tensor, with_tail
 
 SIZE = 16 << 20
@@ -26,13 +26,13 @@ def seconds(work: Callable[[], object]) -> float:
 def test_binary_numbers_of_16_mb_take_no_time() -> None:
     received, length = with_tail(body(raw(SIZE, [1, SIZE // 4])), bytes(SIZE))
     spec = one("FP32", (-1, -1))
-    assert seconds(lambda: open_inference.decode(received, length, spec)) < 0.3
+    assert seconds(lambda: v2_open_inference.decode(received, length, spec)) < 0.3
 
 
 def test_binary_strings_of_16_mb_take_a_second_at_most() -> None:
     received, length = with_tail(body(raw(SIZE, [1, SIZE // 4], "BYTES")), bytes(SIZE))
     spec = one("BYTES", (-1, -1))
-    assert seconds(lambda: open_inference.decode(received, length, spec)) < 3
+    assert seconds(lambda: v2_open_inference.decode(received, length, spec)) < 3
 
 
 @pytest.mark.parametrize(("datatype", "element"), [("INT32", b"1"), ("FP32", b"0.5"), ("BYTES", b'"a"'), ("BOOL", b"true")])
@@ -40,7 +40,7 @@ def test_json_of_16_mb_takes_a_few_seconds_at_most(datatype: str, element: bytes
     count = SIZE // (len(element) + 1)
     received = OPEN % (datatype.encode(), count) + b"[" + (element + b",") * (count - 1) + element + b"]}]}"
     spec = one(datatype, (-1, -1))
-    assert seconds(lambda: open_inference.decode(received, None, spec)) < 5
+    assert seconds(lambda: v2_open_inference.decode(received, None, spec)) < 5
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,10 @@ def test_json_of_16_mb_takes_a_few_seconds_at_most(datatype: str, element: bytes
     ids=range(12),
 )
 def test_hostile_json_of_16_mb_takes_a_few_seconds_at_most(received: bytes) -> None:
-    for decode in (lambda: open_inference.decode(received, None, one("FP32")), lambda: predict.decode(received, one("FP32"))):
+    for decode in (
+        lambda: v2_open_inference.decode(received, None, one("FP32")),
+        lambda: v1_predict.decode(received, one("FP32")),
+    ):
         assert seconds(decode) < 5
 
 
@@ -72,9 +75,9 @@ def test_a_shape_that_lies_allocates_nothing(shape: list[int], datatype: str) ->
     spec = one(datatype, (-1, -1))
     tracemalloc.start()
     with pytest.raises(BadInput):
-        open_inference.decode(body(tensor([], shape, datatype)), None, spec)
+        v2_open_inference.decode(body(tensor([], shape, datatype)), None, spec)
     with pytest.raises(BadInput):
-        open_inference.decode(*with_tail(body(raw(8, shape, datatype)), bytes(8)), spec)
+        v2_open_inference.decode(*with_tail(body(raw(8, shape, datatype)), bytes(8)), spec)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20
@@ -83,5 +86,5 @@ def test_a_shape_that_lies_allocates_nothing(shape: list[int], datatype: str) ->
 def test_answers_of_16_mb_take_a_few_seconds_at_most() -> None:
     outputs = {"y": np.linspace(0, 1, SIZE // 4, dtype=np.float32)}
     for binary in (False, True):
-        request = open_inference.InferRequest("", {}, (open_inference.RequestedOutput("y", binary),), None)
-        assert seconds(lambda request=request: open_inference.encode(request, one("FP32"), "1", outputs)) < 5  # type: ignore[misc]
+        request = v2_open_inference.InferRequest("", {}, (v2_open_inference.RequestedOutput("y", binary),), None)
+        assert seconds(lambda request=request: v2_open_inference.encode(request, one("FP32"), "1", outputs)) < 5  # type: ignore[misc]

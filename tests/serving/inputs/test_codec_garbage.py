@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.base.errors import ServingError
-from serving.inputs import open_inference, predict
+from serving.inputs import v1_predict, v2_open_inference
 from serving.models.tensors import ModelSpec
 from tests.serving.inputs.cases import is_fit
 from tests.serving.inputs.drawn import Case, cases, tries
@@ -41,17 +41,17 @@ def refusal(work: Callable[[], object]) -> ServingError | None:
 
 
 def through_v2(body: bytes, header_length: str | None, spec: ModelSpec) -> None:
-    request = open_inference.decode(body, header_length, spec, max_rows=3)
+    request = v2_open_inference.decode(body, header_length, spec, max_rows=3)
     assert all(is_fit(array) for array in request.inputs.values())
     spec.rows(request.inputs)
-    open_inference.encode(request, spec, "1", request.inputs)
+    v2_open_inference.encode(request, spec, "1", request.inputs)
 
 
 def through_v1(body: bytes, spec: ModelSpec) -> None:
-    request = predict.decode(body, spec, max_rows=3)
+    request = v1_predict.decode(body, spec, max_rows=3)
     assert all(is_fit(array) for array in request.inputs.values())
     spec.rows(request.inputs)
-    predict.encode(request, spec, request.inputs)
+    v1_predict.encode(request, spec, request.inputs)
 
 
 @tries(400)

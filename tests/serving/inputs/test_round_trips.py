@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.base import jsons
-from serving.inputs import open_inference, predict
+from serving.inputs import v1_predict, v2_open_inference
 from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec
 from tests.serving.inputs.cases import is_fit, same
 from tests.serving.inputs.drawn import SHAPES, Case, arrays, cases, tries
@@ -44,7 +44,7 @@ def read_raw(raw: bytes, datatype: str) -> Array | list[bytes]:
 @tries(300)
 @given(cases())
 def test_arrays_come_out_of_a_request_as_they_went_in(case: Case) -> None:
-    request = open_inference.decode(case.body, case.header_length, case.spec)
+    request = v2_open_inference.decode(case.body, case.header_length, case.spec)
     assert list(request.inputs) == list(case.arrays)
     for name, array in request.inputs.items():
         assert same(array, case.arrays[name])
@@ -54,8 +54,8 @@ def test_arrays_come_out_of_a_request_as_they_went_in(case: Case) -> None:
 @tries(300)
 @given(cases())
 def test_an_answer_carries_the_outputs_and_the_id_of_its_request(case: Case) -> None:
-    request = open_inference.decode(case.body, case.header_length, case.spec)
-    id, found = read_answer(*open_inference.encode(request, case.spec, "1", case.arrays))
+    request = v2_open_inference.decode(case.body, case.header_length, case.spec)
+    id, found = read_answer(*v2_open_inference.encode(request, case.spec, "1", case.arrays))
     assert id == json.loads(case.body[: int(case.header_length or len(case.body))])["id"]
     assert list(found) == [output.name for output in request.outputs]
     for output in request.outputs:
@@ -80,8 +80,8 @@ def test_v1_gives_back_by_row_and_by_column_what_it_was_sent(data: st.DataObject
     spec = ModelSpec("m", tuple(specs), tuple(specs), batched=True)
     by_row = [{name: array[row] for name, array in values.items()} for row in range(rows)]
     for key, sent, answered in (("instances", by_row, "predictions"), ("inputs", values, "outputs")):
-        request = predict.decode(jsons.dumps({key: sent}), spec)
+        request = v1_predict.decode(jsons.dumps({key: sent}), spec)
         assert spec.rows(request.inputs) == rows
         assert all(same(array, values[name]) and is_fit(array) for name, array in request.inputs.items())
         expected = next(iter(values.values())) if len(specs) == 1 else sent
-        assert predict.encode(request, spec, request.inputs) == jsons.dumps({answered: expected})
+        assert v1_predict.encode(request, spec, request.inputs) == jsons.dumps({answered: expected})

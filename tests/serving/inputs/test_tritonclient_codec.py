@@ -5,7 +5,7 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 
 from serving.base.errors import BadInput
-from serving.inputs import open_inference
+from serving.inputs import v2_open_inference
 from serving.models.tensors import DATATYPES, Array, ModelSpec, TensorSpec, datatype_of
 from tests.serving.inputs.cases import same, text
 
@@ -29,9 +29,9 @@ def infer(
 ) -> InferResult:
     """One call of the model, with the client's own encoder and decoder."""
     sent, length = InferenceServerClient.generate_request_body(inputs, outputs=outputs, **options)
-    request = open_inference.decode(sent, None if length is None else str(length), spec)
+    request = v2_open_inference.decode(sent, None if length is None else str(length), spec)
     spec.rows(request.inputs)
-    answer, header_length = open_inference.encode(request, spec, "1", request.inputs)
+    answer, header_length = v2_open_inference.encode(request, spec, "1", request.inputs)
     return InferenceServerClient.parse_response_body(answer, header_length=header_length)
 
 
@@ -89,9 +89,9 @@ def test_empty_tensors_go_through(binary: bool) -> None:
         inputs = [sent(array, binary), sent(np.zeros(1, np.int8), True, "x1")]
         spec = echo(array, np.zeros(1, np.int8))
         body, size = InferenceServerClient.generate_request_body(inputs)
-        request = open_inference.decode(body, str(size), spec)
+        request = v2_open_inference.decode(body, str(size), spec)
         assert same(request.inputs["x0"], array)
-        answer, length = open_inference.encode(request, spec, "1", request.inputs)
+        answer, length = v2_open_inference.encode(request, spec, "1", request.inputs)
         assert same(InferenceServerClient.parse_response_body(answer, header_length=length).as_numpy("x0"), array)
 
 
@@ -123,7 +123,7 @@ def test_the_clients_timeout_and_own_parameters_are_taken() -> None:
     body, length = InferenceServerClient.generate_request_body(
         [sent(array, True)], timeout=250_000, priority=2, parameters={"mine": "x"}
     )
-    assert open_inference.decode(body, str(length), echo(array)).timeout_s == 0.25
+    assert v2_open_inference.decode(body, str(length), echo(array)).timeout_s == 0.25
 
 
 def test_a_wrong_shape_or_datatype_of_the_clients_is_refused() -> None:

@@ -47,7 +47,7 @@ def test_a_script_that_ends_while_a_model_works_ends_as_it_says(tmp_path: Path) 
         models=("examples/sku-recognition/model/efficientnet-lite0.onnx",),
     )
     script = (
-        "import sys, time, pathlib, numpy; from serving.service.embedded import make_request, open_service\n"
+        "import sys, time, pathlib, numpy; from serving.api import make_request, open_service\n"
         f"model = open_service(pathlib.Path({str(folder)!r})).model\n"
         "[(name, shape)] = [(each.name, each.shape) for each in model.spec(make_request().life).inputs]\n"
         "model.submit({name: numpy.zeros((16, *shape[1:]), numpy.float32)}, make_request())\n"

@@ -19,7 +19,7 @@ UNFINISHED = POST.replace(b"2", b"300") + bytes(200)
 LAST_PING = b"GET /api/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
-class House:
+class OneWorkerServer:
     """A server with one worker, which each request holds until `free` is set, though four are let in."""
 
     def __init__(self) -> None:
@@ -49,8 +49,8 @@ class House:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    made, over = House(), threading.Event()
+def served() -> Iterator[OneWorkerServer]:
+    made, over = OneWorkerServer(), threading.Event()
 
     def run() -> None:
         while not over.is_set():
@@ -67,36 +67,36 @@ def house() -> Iterator[House]:
         each.socket.close()
 
 
-def test_a_client_that_goes_away_before_a_worker_is_free_is_counted(house: House) -> None:
-    with house.ask() as first:
-        until(lambda: house.ran == 1)
-        with house.ask():
-            until(lambda: house.gate.working() == 2)
-        until(lambda: len(house.server.active_channels) == 1)
-        house.free.set()
+def test_a_client_that_goes_away_before_a_worker_is_free_is_counted(served: OneWorkerServer) -> None:
+    with served.ask() as first:
+        until(lambda: served.ran == 1)
+        with served.ask():
+            until(lambda: served.gate.working() == 2)
+        until(lambda: len(served.server.active_channels) == 1)
+        served.free.set()
         assert first.recv(15) == b"HTTP/1.1 200 OK"
-        until(house.gate.empty)
-    assert house.ran == 1
-    assert [error.reason for error in house.refused] == ["client_gone"]
+        until(served.gate.empty)
+    assert served.ran == 1
+    assert [error.reason for error in served.refused] == ["client_gone"]
 
 
-def test_what_a_request_held_is_released_however_it_ends(house: House) -> None:
-    house.free.set()
-    with house.ask() as one:
+def test_what_a_request_held_is_released_however_it_ends(served: OneWorkerServer) -> None:
+    served.free.set()
+    with served.ask() as one:
         assert one.recv(15) == b"HTTP/1.1 200 OK"
-        until(lambda: house.bodies.held == 0)
+        until(lambda: served.bodies.held == 0)
         one.sendall(b"GET /api/ping HTTP/1.1\r\nHost: x\r\n\r\n\r\n\r\n")
-        until(lambda: house.bodies.held == 0)
+        until(lambda: served.bodies.held == 0)
         one.sendall(UNFINISHED)
-        until(lambda: house.bodies.held == len(UNFINISHED))
-    until(lambda: house.bodies.held == 0)
-    house.free.clear()
-    with house.ask() as one:
-        until(lambda: house.gate.working() == 1)
+        until(lambda: served.bodies.held == len(UNFINISHED))
+    until(lambda: served.bodies.held == 0)
+    served.free.clear()
+    with served.ask() as one:
+        until(lambda: served.gate.working() == 1)
         one.sendall(POST + POST)
-        until(lambda: house.bodies.held == 3 * len(POST))
-    house.free.set()
-    until(lambda: house.bodies.held == 0)
+        until(lambda: served.bodies.held == 3 * len(POST))
+    served.free.set()
+    until(lambda: served.bodies.held == 0)
 
 
 @pytest.mark.parametrize(
@@ -104,54 +104,54 @@ def test_what_a_request_held_is_released_however_it_ends(house: House) -> None:
     [(POST + POST + POST, 1), (POST + POST + UNFINISHED, 1), (POST + LAST_PING + POST, 4)],
     ids=["a whole request behind a refused one", "a part of one behind a refused one", "a request behind a last ping"],
 )
-def test_what_is_dropped_with_its_connection_holds_nothing(house: House, sent: bytes, limit: int) -> None:
-    with socket.create_connection(("127.0.0.1", house.server.effective_port), timeout=20) as client:
+def test_what_is_dropped_with_its_connection_holds_nothing(served: OneWorkerServer, sent: bytes, limit: int) -> None:
+    with socket.create_connection(("127.0.0.1", served.server.effective_port), timeout=20) as client:
         client.sendall(sent)
-        until(lambda: house.gate.working() == 1 and house.bodies.held == len(sent))
-        house.gate.limit = limit
-        house.free.set()
+        until(lambda: served.gate.working() == 1 and served.bodies.held == len(sent))
+        served.gate.limit = limit
+        served.free.set()
         answers = client.makefile("rb").read()
     assert answers.count(b"HTTP/1.1 ") == 2
-    until(house.gate.empty)
-    assert (house.ran, house.bodies.held) == (1, 0)
+    until(served.gate.empty)
+    assert (served.ran, served.bodies.held) == (1, 0)
 
 
-def test_a_connection_that_is_closed_between_two_requests_holds_nothing(house: House) -> None:
+def test_a_connection_that_is_closed_between_two_requests_holds_nothing(served: OneWorkerServer) -> None:
     """The worker has taken the first request off the list, and not yet begun the second, when the I/O thread closes."""
 
     class Requests(list[Parser]):
         def pop(self, at: Any = -1) -> Parser:
             ended = super().pop(at)
             channel.will_close = True
-            house.server.pull_trigger()
-            until(lambda: not house.server.active_channels)
+            served.server.pull_trigger()
+            until(lambda: not served.server.active_channels)
             return ended
 
-    with house.ask() as client:
+    with served.ask() as client:
         client.sendall(POST)
-        until(lambda: house.bodies.held == 2 * len(POST))
-        channel = next(iter(house.server.active_channels.values()))
+        until(lambda: served.bodies.held == 2 * len(POST))
+        channel = next(iter(served.server.active_channels.values()))
         channel.requests = Requests(channel.requests)
-        house.free.set()
-        until(house.gate.empty)
-    until(lambda: house.bodies.held == 0, 5)
-    assert house.ran == 1
+        served.free.set()
+        until(served.gate.empty)
+    until(lambda: served.bodies.held == 0, 5)
+    assert served.ran == 1
 
 
-def test_a_body_that_comes_behind_another_request_is_refused_in_its_turn(house: House) -> None:
-    with house.ask() as first, house.ask() as second:
-        until(lambda: house.gate.working() == 2)
+def test_a_body_that_comes_behind_another_request_is_refused_in_its_turn(served: OneWorkerServer) -> None:
+    with served.ask() as first, served.ask() as second:
+        until(lambda: served.gate.working() == 2)
         first.sendall(POST.replace(b"2", b"800") + bytes(500))
-        until(lambda: house.bodies.held > 500)
+        until(lambda: served.bodies.held > 500)
         second.sendall(POST.replace(b"2", b"800") + bytes(400))
-        until(lambda: 300 < house.bodies.held < 600)
-        assert house.refused == []
-        house.free.set()
+        until(lambda: 300 < served.bodies.held < 600)
+        assert served.refused == []
+        served.free.set()
         assert heard(first, b"429").startswith(b"HTTP/1.1 200 OK")
         second.sendall(bytes(398))
         heard(second, b"200 OK", 2)
-        assert [error.reason for error in house.refused] == ["bodies_full"]
-    until(lambda: house.bodies.held == 0)
+        assert [error.reason for error in served.refused] == ["bodies_full"]
+    until(lambda: served.bodies.held == 0)
 
 
 def heard(client: socket.socket, words: bytes, times: int = 1) -> bytes:

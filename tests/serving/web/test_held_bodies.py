@@ -12,7 +12,7 @@ MIB = 2**20
 GIB = 2**30
 
 
-class House:
+class SmallBound:
     """Bodies of a hundred bytes at most; ended: the numbers of those that had to go, in order."""
 
     def __init__(self) -> None:
@@ -29,76 +29,76 @@ class House:
 
 
 def test_what_is_held_is_what_was_added_and_not_released() -> None:
-    house = House()
-    one, two = house.begin(1, 10), house.begin(2, 20)
-    assert house.bodies.held == 30
+    held = SmallBound()
+    one, two = held.begin(1, 10), held.begin(2, 20)
+    assert held.bodies.held == 30
     one.finish()
-    assert house.bodies.held == 30
+    assert held.bodies.held == 30
     for _ in range(2):
         one.release()
         two.release()
-        assert house.bodies.held == 0
+        assert held.bodies.held == 0
     two.add(5)
-    assert (house.bodies.held, house.ended) == (0, [])
+    assert (held.bodies.held, held.ended) == (0, [])
 
 
 def test_the_oldest_of_equals_has_to_go_and_not_the_newcomer() -> None:
-    house = House()
+    held = SmallBound()
     for number in range(12):
-        house.begin(number, 10)
-    assert house.ended == [0, 1]
-    assert house.bodies.held == 100
+        held.begin(number, 10)
+    assert held.ended == [0, 1]
+    assert held.bodies.held == 100
 
 
 def test_small_bodies_stay_however_old_and_large_ones_however_young_go_last() -> None:
-    house = House()
+    held = SmallBound()
     for number in range(10):
-        house.begin(number, 1)  # slow, and small
-    liars = [house.begin(number, 8) for number in range(10, 20)]
-    assert house.ended == []
-    good = house.begin(20, 30)
-    assert house.ended == [10, 11, 12]
-    house.grow(good, 20)
-    assert house.ended == [10, 11, 12, 13, 14]
-    assert sum(share.bytes for share in liars if not share.released) + good.bytes + 10 == house.bodies.held
+        held.begin(number, 1)  # slow, and small
+    liars = [held.begin(number, 8) for number in range(10, 20)]
+    assert held.ended == []
+    good = held.begin(20, 30)
+    assert held.ended == [10, 11, 12]
+    held.grow(good, 20)
+    assert held.ended == [10, 11, 12, 13, 14]
+    assert sum(share.bytes for share in liars if not share.released) + good.bytes + 10 == held.bodies.held
 
 
 def test_a_body_that_is_alone_has_to_go_itself() -> None:
-    house = House()
-    house.begin(1, 101)
-    assert house.ended == [1]
-    assert house.bodies.held == 0
+    held = SmallBound()
+    held.begin(1, 101)
+    assert held.ended == [1]
+    assert held.bodies.held == 0
 
 
 def test_whole_requests_are_answered_and_hold_others_back_at_their_heads() -> None:
-    house = House()
-    whole = house.begin(1, 90)
+    held = SmallBound()
+    whole = held.begin(1, 90)
     whole.finish()
-    assert house.bodies.refusal(10) is None
-    refusal = house.bodies.refusal(11)
+    assert held.bodies.refusal(10) is None
+    refusal = held.bodies.refusal(11)
     assert isinstance(refusal, QueueFull), "that is load: more pods help"
     assert str(refusal).startswith("requests that wait for their answers hold 90 bytes, and all may hold 100; ")
-    house.begin(2, 11)
-    assert house.ended == [2]
-    assert house.bodies.refusal(0) is None, "a ping has no body"
+    held.begin(2, 11)
+    assert held.ended == [2]
+    assert held.bodies.refusal(0) is None, "a ping has no body"
     whole.release()
-    assert house.bodies.refusal(100) is None
+    assert held.bodies.refusal(100) is None
 
 
 def test_who_is_ended_is_told_so_once() -> None:
-    house = House()
+    held = SmallBound()
     again: list[Share] = []
 
     def end(error: BodiesFull) -> None:
-        house.ended.append(1)
+        held.ended.append(1)
         again[0].release()
-        house.bodies.make_room()
+        held.bodies.make_room()
 
-    share = house.bodies.begin(end)
+    share = held.bodies.begin(end)
     again.append(share)
-    house.grow(share, 1000)
-    house.grow(share, 1000)
-    assert (house.ended, house.bodies.held) == ([1], 0)
+    held.grow(share, 1000)
+    held.grow(share, 1000)
+    assert (held.ended, held.bodies.held) == ([1], 0)
 
 
 @pytest.mark.parametrize(

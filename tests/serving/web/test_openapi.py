@@ -11,11 +11,12 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from serving.base import errors
 from serving.base.errors import BadInput, ServingError, TooLarge
-from serving.inputs import open_inference, predict
+from serving.inputs import v1_predict, v2_open_inference
 from serving.models.tensors import ModelSpec, TensorSpec
+from serving.service.service import Route
 from serving.settings.declarations import Settings
 from serving.web.openapi import document
-from serving.web.openapi_bodies import Ask, OwnRoute
+from serving.web.openapi_bodies import ServiceInputs
 
 DEMO = Settings(service_name="demo", username="like", max_rows_per_request=4)
 IMAGE = ModelSpec(
@@ -29,8 +30,8 @@ MIXED = ModelSpec(
     batched=True,
 )
 HALF = ModelSpec("half/one", (TensorSpec("x", "FP16", (2, 3)),), (TensorSpec("y", "FP16", (2, 3)),), batched=False)
-ROUTES = (OwnRoute("/query", ("POST",), "Search."), OwnRoute("/items/<int:item>/<name>", ("GET", "DELETE", "HEAD"), "Items."))
-SERVICES: dict[str, tuple[tuple[ModelSpec, ...], tuple[OwnRoute, ...], bool]] = {
+ROUTES = (Route("/query", ("POST",), "Search."), Route("/items/<int:item>/<name>", ("GET", "DELETE", "HEAD"), "Items."))
+SERVICES: dict[str, tuple[tuple[ModelSpec, ...], tuple[Route, ...], bool]] = {
     "pictures": ((IMAGE,), (), True),
     "tensors": ((DIGITS,), (), False),
     "several models": ((MIXED, HALF), (), False),
@@ -42,7 +43,7 @@ INFER, PREDICT = "/v2/models/demo/infer", "/v1/models/demo:predict"
 
 def described(service: str, prefix: str = "") -> dict[str, Any]:
     models, routes, pictures = SERVICES[service]
-    return document(DEMO, models, routes, prefix=prefix, ask=Ask(pictures, data=not pictures), version="1.2.3")
+    return document(DEMO, models, routes, prefix=prefix, inputs=ServiceInputs(pictures, data=not pictures), version="1.2.3")
 
 
 def operations(paths: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -50,7 +51,7 @@ def operations(paths: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
 
 
 def json_schema(spec: ModelSpec, path: str) -> dict[str, Any]:
-    paths = document(DEMO, [spec], (), prefix="", ask=Ask(), version="1")["paths"]
+    paths = document(DEMO, [spec], (), prefix="", inputs=ServiceInputs(), version="1")["paths"]
     schema: dict[str, Any] = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
     return schema
 
@@ -119,7 +120,7 @@ def test_a_service_without_pictures_offers_none_and_shows_an_example_of_its_data
 
 @pytest.mark.parametrize("videos", [False, True])
 def test_videos_are_offered_where_a_service_judges_them(videos: bool) -> None:
-    told = document(DEMO, [IMAGE], (), prefix="", ask=Ask(pictures=True, videos=videos), version="1")
+    told = document(DEMO, [IMAGE], (), prefix="", inputs=ServiceInputs(pictures=True, videos=videos), version="1")
     taken = told["paths"]["/api/demo"]["post"]["requestBody"]["content"]
     assert ("video/*" in taken) is videos
     for kind in ("application/json", "multipart/form-data"):
@@ -128,7 +129,7 @@ def test_videos_are_offered_where_a_service_judges_them(videos: bool) -> None:
         assert ({"required": ["video"]} in schema["anyOf"]) is videos
 
 
-JSON_ASK = Ask(example={"question": "why?", "top": 5}, fields={"mode": ("fast", "good")})
+JSON_INPUTS = ServiceInputs(example={"question": "why?", "top": 5}, fields={"mode": ("fast", "good")})
 
 
 def properties(bodies: dict[str, Any]) -> dict[str, set[str]]:
@@ -136,20 +137,20 @@ def properties(bodies: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def test_fields_that_a_service_declares_are_told_and_those_it_does_not_take_are_not() -> None:
-    own = document(DEMO, [IMAGE], (), prefix="", ask=JSON_ASK, version="1")["paths"]["/api/demo"]["post"]["requestBody"][
+    own = document(DEMO, [IMAGE], (), prefix="", inputs=JSON_INPUTS, version="1")["paths"]["/api/demo"]["post"]["requestBody"][
         "content"
     ]
     assert properties(own) == dict.fromkeys(("application/json", "multipart/form-data"), {"question", "top", "mode"})
     assert own["application/json"]["schema"]["properties"]["question"] == {"examples": ["why?"]}
     assert own["application/json"]["example"] == {"question": "why?", "top": 5}  # and not the tensor of a model behind it
-    data = document(DEMO, [IMAGE], (), prefix="", ask=Ask(example={"data": [1]}), version="1")
+    data = document(DEMO, [IMAGE], (), prefix="", inputs=ServiceInputs(example={"data": [1]}), version="1")
     assert properties(data["paths"]["/api/demo"]["post"]["requestBody"]["content"])["application/json"] == {"data"}
 
 
 def test_a_service_with_code_of_its_own_and_no_example_is_not_said_to_take_a_tensor() -> None:
-    own = document(DEMO, [DIGITS], (), prefix="", ask=Ask(), version="1")["paths"]["/api/demo"]["post"]["requestBody"][
-        "content"
-    ]
+    own = document(DEMO, [DIGITS], (), prefix="", inputs=ServiceInputs(), version="1")["paths"]["/api/demo"]["post"][
+        "requestBody"
+    ]["content"]
     assert "example" not in own["application/json"]
     assert properties(own) == dict.fromkeys(("application/json", "multipart/form-data"), set())
 
@@ -165,14 +166,14 @@ def test_a_picture_service_is_not_said_to_take_data() -> None:
 @pytest.mark.parametrize(
     ("route", "written", "attached", "raw"),
     [
-        (OwnRoute("/query", ("POST",), "", {"question": "why?"}), {"question"}, {"question"}, False),
-        (OwnRoute("/rows", ("POST",), "", {"data": [1]}), {"data"}, {"data"}, False),
-        (OwnRoute("/one", ("POST",), "", None, 1, {"kind": ("a", "b")}), {"image", "kind"}, {"image", "kind"}, True),
-        (OwnRoute("/two", ("POST",), "", None, 2), {"images"}, {"image"}, False),
+        (Route("/query", ("POST",), "", {"question": "why?"}), {"question"}, {"question"}, False),
+        (Route("/rows", ("POST",), "", {"data": [1]}), {"data"}, {"data"}, False),
+        (Route("/one", ("POST",), "", None, 1, {"kind": ("a", "b")}), {"image", "kind"}, {"image", "kind"}, True),
+        (Route("/two", ("POST",), "", None, 2), {"images"}, {"image"}, False),
     ],
 )
-def test_a_route_of_ones_own_tells_what_it_declares(route: OwnRoute, written: set[str], attached: set[str], raw: bool) -> None:
-    told = document(DEMO, [], [route], prefix="", ask=Ask(), version="1")
+def test_a_route_of_ones_own_tells_what_it_declares(route: Route, written: set[str], attached: set[str], raw: bool) -> None:
+    told = document(DEMO, [], [route], prefix="", inputs=ServiceInputs(), version="1")
     assert list(OpenAPIV31SpecValidator(told).iter_errors()) == []
     bodies = told["paths"][route.path]["post"]["requestBody"]["content"]
     assert ("image/*" in bodies) is raw
@@ -195,20 +196,20 @@ def test_a_model_of_half_precision_takes_binary_tensors_alone() -> None:
 
 @pytest.mark.parametrize("spec", [DIGITS, ModelSpec("demo", MIXED.inputs[:2], MIXED.outputs, batched=True)])
 def test_the_example_of_a_call_is_a_call_that_the_codec_takes(spec: ModelSpec) -> None:
-    paths = document(DEMO, [spec], (), prefix="", ask=Ask(), version="1")["paths"]
+    paths = document(DEMO, [spec], (), prefix="", inputs=ServiceInputs(), version="1")["paths"]
     content = paths[INFER]["post"]["requestBody"]["content"]["application/json"]
     assert Draft202012Validator(content["schema"]).is_valid(content["example"])
-    assert spec.rows(open_inference.decode(json.dumps(content["example"]).encode(), None, spec, 4).inputs) == 1
+    assert spec.rows(v2_open_inference.decode(json.dumps(content["example"]).encode(), None, spec, 4).inputs) == 1
     content = paths[PREDICT]["post"]["requestBody"]["content"]["application/json"]
     assert Draft202012Validator(content["schema"]).is_valid(content["example"])
-    assert spec.rows(predict.decode(json.dumps(content["example"]).encode(), spec, 4).inputs) == 1
+    assert spec.rows(v1_predict.decode(json.dumps(content["example"]).encode(), spec, 4).inputs) == 1
 
 
 @pytest.mark.parametrize("nested", [[0, 1, 2, 3], [[[0, 1], [2, 3]]]])
 def test_data_may_be_flat_or_nested(nested: list[Any]) -> None:
     request = {"inputs": [tensor(DIGITS, data=nested)], "id": None, "outputs": [{"name": "digit", "parameters": None}]}
     assert Draft202012Validator(json_schema(DIGITS, INFER)).is_valid(request)
-    assert open_inference.decode(json.dumps(request).encode(), None, DIGITS, 4).inputs["pixels"].shape == (1, 2, 2)
+    assert v2_open_inference.decode(json.dumps(request).encode(), None, DIGITS, 4).inputs["pixels"].shape == (1, 2, 2)
 
 
 ZEROS: Any = [0, 0, 0, 0]
@@ -239,7 +240,7 @@ WRONG_CALLS: dict[str, Any] = {
 def test_what_the_schema_of_a_call_refuses_is_refused(request_body: Any) -> None:
     assert not Draft202012Validator(json_schema(DIGITS, INFER)).is_valid(request_body)
     with pytest.raises((BadInput, TooLarge)):
-        DIGITS.rows(open_inference.decode(json.dumps(request_body).encode(), None, DIGITS, 4).inputs)
+        DIGITS.rows(v2_open_inference.decode(json.dumps(request_body).encode(), None, DIGITS, 4).inputs)
 
 
 WRONG_PREDICTIONS: dict[str, Any] = {
@@ -258,7 +259,7 @@ WRONG_PREDICTIONS: dict[str, Any] = {
 def test_what_the_schema_of_a_prediction_refuses_is_refused(request_body: Any) -> None:
     assert not Draft202012Validator(json_schema(DIGITS, PREDICT)).is_valid(request_body)
     with pytest.raises((BadInput, TooLarge)):
-        DIGITS.rows(predict.decode(json.dumps(request_body).encode(), DIGITS, 4).inputs)
+        DIGITS.rows(v1_predict.decode(json.dumps(request_body).encode(), DIGITS, 4).inputs)
 
 
 @pytest.mark.parametrize(
@@ -272,4 +273,4 @@ def test_what_the_schema_of_a_prediction_refuses_is_refused(request_body: Any) -
 )
 def test_rows_and_whole_tensors_can_be_predicted(request_body: Any) -> None:
     assert Draft202012Validator(json_schema(DIGITS, PREDICT)).is_valid(request_body)
-    assert DIGITS.rows(predict.decode(json.dumps(request_body).encode(), DIGITS, 4).inputs)
+    assert DIGITS.rows(v1_predict.decode(json.dumps(request_body).encode(), DIGITS, 4).inputs)

@@ -16,7 +16,6 @@ from waitress.task import ErrorTask, WSGITask
 from serving.base.errors import BodiesFull, ClientGone, ServiceFailed, ServingError, SlowBody
 from serving.web.admission import CLOSED, DRAINING
 from serving.web.front.parser import Nothing, Parser
-from serving.web.http_heads import head
 
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 * 2**20
@@ -25,6 +24,8 @@ HEAD_BYTES = 16 * 2**10  # read at once where no body is due: to parse n bytes o
 UNREAD_SECONDS = 1.0  # beyond the timeout, for an answer of which the client takes nothing
 RETRY = "Retry-After: 1\r\n"
 NOWHERE = bytearray(RECV_BYTES)  # never written to
+PHRASES = {200: "OK", 400: "Bad Request", 408: "Request Timeout", 413: "Content Too Large", 429: "Too Many Requests"}
+PHRASES |= {431: "Request Header Fields Too Large", 503: "Service Unavailable", 504: "Gateway Timeout"}
 PONG = b'{"ping":"pong"}'
 
 
@@ -148,10 +149,10 @@ class Channel(HTTPChannel):
         self._drop()
         if keep:
             self.began, self.skip = time.monotonic(), request.unread
-            self._send(head(error.status, len(body), retry) + text)
+            self._send(_head(error.status, len(body), retry) + text)
             return
         self.lingers_until = time.monotonic() + LINGER_SECONDS
-        self._send(head(error.status, len(body), "Connection: close\r\n" + retry) + text)
+        self._send(_head(error.status, len(body), "Connection: close\r\n" + retry) + text)
         if not self.total_outbufs_len and self.connected:
             self._half_close()
 
@@ -215,7 +216,7 @@ class Channel(HTTPChannel):
         close = request.connection_close or rules.gate.state in (DRAINING, CLOSED)
         more = ("Connection: close\r\n" if close else "") + (RETRY if unready else "")
         text = b"" if request.command == "HEAD" else body
-        self._send(head(unready.status if unready else 200, len(body), more) + text)
+        self._send(_head(unready.status if unready else 200, len(body), more) + text)
         request.close()
         self.requests.pop(0)
         if close:
@@ -240,3 +241,9 @@ class Channel(HTTPChannel):
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
             self.will_close = True  # the client went away first
+
+
+def _head(status: int, length: int, headers: str) -> bytes:
+    """Return the head of an answer in JSON. headers: whole lines, each ended by CR LF."""
+    line = f"HTTP/1.1 {status} {PHRASES.get(status, 'Error')}"
+    return f"{line}\r\n{headers}Content-Length: {length}\r\nContent-Type: application/json\r\n\r\n".encode("latin-1")

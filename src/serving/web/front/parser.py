@@ -16,7 +16,6 @@ from serving.base.errors import BadInput, BodiesFull, HeadTooLarge, ServingError
 from serving.base.lifetime import Lifetime
 from serving.web.admission import READY, Gate
 from serving.web.held_bodies import Bodies
-from serving.web.http_heads import allowed_seconds
 
 PING = "/api/ping"
 MOST_SPACES = 128  # in a row: to parse a header takes time by their square, and 64 KiB of them half a minute
@@ -94,7 +93,7 @@ class Parser(HTTPRequestParser):
             raise ParsingError("its target or a number in it is none") from error
         self.expected = self.expect_continue
         self.work = self.command not in ("GET", "HEAD", "OPTIONS")
-        self.life.deadline = self.life.begin + allowed_seconds(self.headers, self.rules.timeout)
+        self.life.deadline = self.life.begin + _allowed_seconds(self.headers, self.rules.timeout)
         if self.content_length > self.rules.max_body:
             self.refusal = TooLarge(f"the body has {self.content_length} bytes, at most {self.rules.max_body} are taken")
         elif not self.is_ping():
@@ -129,3 +128,12 @@ def _refusal_of(error: Any) -> ServingError:
     if isinstance(error, RequestHeaderFieldsTooLarge):
         return HeadTooLarge(f"the request's head is too large ({error.body}); send fewer or shorter headers")
     return BadInput(f"not a well-formed HTTP request: {error.body}")
+
+
+def _allowed_seconds(headers: dict[str, str], most: float) -> float:
+    """Return the seconds that the client, or Envoy on its behalf, allows; never more than the service's own."""
+    for name in ("X_REQUEST_TIMEOUT_MS", "X_ENVOY_EXPECTED_RQ_TIMEOUT_MS"):
+        text = headers.get(name, "")
+        if text.isascii() and text.isdigit() and 0 < int(text[:12]) / 1000 < most:
+            most = int(text[:12]) / 1000
+    return most

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from serving.base.errors import BadInput, ModelFailed
-from serving.inputs import open_inference
-from serving.inputs.open_inference import InferRequest, RequestedOutput
+from serving.inputs import v2_open_inference
+from serving.inputs.v2_open_inference import InferRequest, RequestedOutput
 from serving.models.tensors import Arrays
 from tests.serving.inputs.cases import one, text
 
@@ -14,7 +14,7 @@ SPEC = one("FP32")
 
 def answer(outputs: Arrays, *wanted: tuple[str, bool], id: str = "") -> tuple[bytes, int | None]:
     request = InferRequest(id, {}, tuple(RequestedOutput(name, binary) for name, binary in wanted), None)
-    return open_inference.encode(request, SPEC, "1", outputs)
+    return v2_open_inference.encode(request, SPEC, "1", outputs)
 
 
 def test_a_json_answer_is_flat_and_echoes_the_id() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from serving.base.errors import BadInput
-from serving.inputs import open_inference
+from serving.inputs import v2_open_inference
 from serving.models.tensors import ModelSpec, TensorSpec
 from tests.serving.inputs.cases import body, model, one, raw, tensor, with_tail
 
@@ -17,7 +17,7 @@ FP16_OUT = model(TensorSpec("x", "FP32", (-1, 2)), outputs=(TensorSpec("y", "FP1
 
 def refusal(received: bytes, header_length: str | None = None, spec: ModelSpec | None = None) -> str:
     with pytest.raises(BadInput) as caught:
-        open_inference.decode(received, header_length, spec or one("FP32"))
+        v2_open_inference.decode(received, header_length, spec or one("FP32"))
     assert len(str(caught.value)) < 400
     return str(caught.value)
 
@@ -166,8 +166,8 @@ def test_fp16_in_json_is_refused_with_the_cure_both_ways() -> None:
     assert words == "input 'x' is FP16, which JSON cannot carry: send it as binary data, with 'binary_data_size'"
     words = refusal(body(X), spec=FP16_OUT)
     assert "output 'y' is FP16, which JSON cannot carry: ask for binary" in words
-    assert open_inference.decode(body(X, parameters={"binary_data_output": True}), None, FP16_OUT).outputs[0].binary
-    assert open_inference.decode(body(X, outputs=[{"name": "z"}]), None, FP16_OUT).outputs[0].name == "z"
+    assert v2_open_inference.decode(body(X, parameters={"binary_data_output": True}), None, FP16_OUT).outputs[0].binary
+    assert v2_open_inference.decode(body(X, outputs=[{"name": "z"}]), None, FP16_OUT).outputs[0].name == "z"
 
 
 @pytest.mark.parametrize("length", ["", "x", "-1", "+5", "1.5", "1e2", "0x10", "٣", "1 2", "9" * 19, "9" * 5000, "\0"])

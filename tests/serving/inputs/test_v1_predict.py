@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from serving.base.errors import BadInput, ModelFailed, TooLarge
-from serving.inputs import predict
+from serving.inputs import v1_predict
 from serving.models.tensors import Arrays, ModelSpec, TensorSpec
 from tests.serving.inputs.cases import model, one, same, text
 
@@ -18,8 +18,8 @@ TAGS = model(
 )
 
 
-def decode(request: Any, spec: ModelSpec, max_rows: int | None = None) -> predict.PredictRequest:
-    return predict.decode(json.dumps(request).encode(), spec, max_rows)
+def decode(request: Any, spec: ModelSpec, max_rows: int | None = None) -> v1_predict.PredictRequest:
+    return v1_predict.decode(json.dumps(request).encode(), spec, max_rows)
 
 
 def refusal(request: Any, spec: ModelSpec) -> str:
@@ -68,7 +68,7 @@ def test_base64_carries_any_bytes() -> None:
 def test_fp16_is_read_and_written_as_numbers_for_there_is_no_binary_here() -> None:
     request = decode({"instances": [[1, 65504]]}, one("FP16"))
     assert same(request.inputs["x"], np.array([[1, 65504]], np.float16))
-    assert predict.encode(request, one("FP16"), {"y": request.inputs["x"]}) == b'{"predictions":[[1.0,65504.0]]}'
+    assert v1_predict.encode(request, one("FP16"), {"y": request.inputs["x"]}) == b'{"predictions":[[1.0,65504.0]]}'
     assert "value 1 is 65536" in refusal({"instances": [[1, 65536]]}, one("FP16"))
 
 
@@ -130,22 +130,24 @@ def test_too_many_rows_are_refused() -> None:
 
 def test_what_is_not_json_is_refused() -> None:
     with pytest.raises(BadInput, match="JSON has no NaN or Infinity"):
-        predict.decode(b'{"instances": [NaN]}', one("FP32"))
+        v1_predict.decode(b'{"instances": [NaN]}', one("FP32"))
 
 
 OUTPUTS: Arrays = {"y": np.array([[1, np.nan], [0.5, 2]], np.float32), "image_bytes": text(b"\xff", b"a")}
 
 
 def test_one_output_is_answered_without_its_name() -> None:
-    assert predict.encode(predict.PredictRequest({}, 2), one("FP32"), OUTPUTS) == b'{"predictions":[[1.0,null],[0.5,2.0]]}'
-    assert predict.encode(predict.PredictRequest({}, None), one("FP32"), OUTPUTS) == b'{"outputs":[[1.0,null],[0.5,2.0]]}'
+    assert (
+        v1_predict.encode(v1_predict.PredictRequest({}, 2), one("FP32"), OUTPUTS) == b'{"predictions":[[1.0,null],[0.5,2.0]]}'
+    )
+    assert v1_predict.encode(v1_predict.PredictRequest({}, None), one("FP32"), OUTPUTS) == b'{"outputs":[[1.0,null],[0.5,2.0]]}'
 
 
 def test_several_outputs_are_named_by_row_or_by_column() -> None:
-    assert predict.encode(predict.PredictRequest({}, 2), TAGS, OUTPUTS) == (
+    assert v1_predict.encode(v1_predict.PredictRequest({}, 2), TAGS, OUTPUTS) == (
         b'{"predictions":[{"y":[1.0,null],"image_bytes":{"b64":"/w=="}},{"y":[0.5,2.0],"image_bytes":{"b64":"YQ=="}}]}'
     )
-    assert predict.encode(predict.PredictRequest({}, None), TAGS, OUTPUTS) == (
+    assert v1_predict.encode(v1_predict.PredictRequest({}, None), TAGS, OUTPUTS) == (
         b'{"outputs":{"y":[[1.0,null],[0.5,2.0]],"image_bytes":[{"b64":"/w=="},{"b64":"YQ=="}]}}'
     )
 
@@ -154,25 +156,25 @@ def test_strings_are_answered_nested_as_their_tensor_is() -> None:
     spec = one("FP32")
     strings = text(b"a", b"b", b"c", "é".encode()).reshape(2, 1, 2)
     assert (
-        predict.encode(predict.PredictRequest({}, 2), spec, {"y": strings})
+        v1_predict.encode(v1_predict.PredictRequest({}, 2), spec, {"y": strings})
         == '{"predictions":[[["a","b"]],[["c","é"]]]}'.encode()
     )
-    assert predict.encode(predict.PredictRequest({}, None), spec, {"y": text(b"a").reshape(())}) == b'{"outputs":"a"}'
-    assert predict.encode(predict.PredictRequest({}, None), spec, {"y": text().reshape(0, 2)}) == b'{"outputs":[]}'
-    assert predict.encode(predict.PredictRequest({}, 2), spec, {"y": text().reshape(2, 0)}) == b'{"predictions":[[],[]]}'
+    assert v1_predict.encode(v1_predict.PredictRequest({}, None), spec, {"y": text(b"a").reshape(())}) == b'{"outputs":"a"}'
+    assert v1_predict.encode(v1_predict.PredictRequest({}, None), spec, {"y": text().reshape(0, 2)}) == b'{"outputs":[]}'
+    assert v1_predict.encode(v1_predict.PredictRequest({}, 2), spec, {"y": text().reshape(2, 0)}) == b'{"predictions":[[],[]]}'
 
 
 def test_strings_that_are_not_utf_8_are_refused_with_the_cure() -> None:
     with pytest.raises(BadInput, match=r"output 'y' holds bytes that are not UTF-8.*ask the Open Inference Protocol \(v2\)"):
-        predict.encode(predict.PredictRequest({}, 1), one("FP32"), {"y": text(b"\xff")})
+        v1_predict.encode(v1_predict.PredictRequest({}, 1), one("FP32"), {"y": text(b"\xff")})
 
 
 @pytest.mark.parametrize("shape", [(3, 2), ()])
 def test_rows_of_a_model_that_does_not_answer_by_row_must_be_asked_by_column(shape: tuple[int, ...]) -> None:
     with pytest.raises(BadInput, match="does not answer row by row: ask with 'inputs' in place of 'instances'"):
-        predict.encode(predict.PredictRequest({}, 2), one("FP32"), {"y": np.zeros(shape, np.float32)})
+        v1_predict.encode(v1_predict.PredictRequest({}, 2), one("FP32"), {"y": np.zeros(shape, np.float32)})
 
 
 def test_an_output_that_the_model_did_not_give_is_the_models_failure() -> None:
     with pytest.raises(ModelFailed, match="model m gave no output 'y'"):
-        predict.encode(predict.PredictRequest({}, 1), one("FP32"), {})
+        v1_predict.encode(v1_predict.PredictRequest({}, 1), one("FP32"), {})

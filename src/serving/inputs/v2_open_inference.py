@@ -16,6 +16,7 @@ from serving.inputs.json_tensors import Shape, array_of, checked_shape, texts, u
 from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec, datatype_of
 
 EXTENSIONS = ("binary_tensor_data",)
+MODEL_VERSION = "1"  # of every model: the platform serves one version
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def _json_data(array: Array, name: str) -> list[str] | Array:
     return texts(array, f"output {name!r}", _ask_binary(name)) if array.dtype.kind in "OSU" else array.reshape(-1)
 
 
-def metadata(spec: ModelSpec, platform: str, versions: tuple[str, ...] = ("1",)) -> dict[str, Any]:
+def metadata(spec: ModelSpec, platform: str, versions: tuple[str, ...] = (MODEL_VERSION,)) -> dict[str, Any]:
     """Return a model's metadata. platform: `<project>_<format>`, onnxruntime_onnx for one. Shapes include the batch axis."""
     return {
         "name": spec.name,

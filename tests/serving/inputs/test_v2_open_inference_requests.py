@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from serving.base.errors import TooLarge
-from serving.inputs import open_inference
-from serving.inputs.open_inference import RequestedOutput
+from serving.inputs import v2_open_inference
+from serving.inputs.v2_open_inference import RequestedOutput
 from serving.models.tensors import TensorSpec
 from tests.serving.inputs.cases import body, is_fit, model, one, raw, same, tensor, text, with_tail
 
@@ -29,7 +29,7 @@ def test_the_protocols_own_json_example_is_read() -> None:
       ],
       "outputs" : [ { "name" : "y" } ]
     }"""
-    request = open_inference.decode(example, None, TWO)
+    request = v2_open_inference.decode(example, None, TWO)
     assert request.id == "42"
     assert same(request.inputs["a"], np.array([[1, 2], [3, 4]], np.uint32))
     assert same(request.inputs["b"], np.array([True, False, True]))
@@ -47,7 +47,7 @@ def test_the_binary_extensions_own_example_is_read() -> None:
       "outputs" : [ { "name" : "y", "parameters" : { "binary_data" : true } } ]
     }"""
     tail = b"\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0" + b"\x01\x00\x01"
-    request = open_inference.decode(head + tail, str(len(head)), TWO)
+    request = v2_open_inference.decode(head + tail, str(len(head)), TWO)
     assert same(request.inputs["a"], np.array([[1, 2], [3, 4]], np.uint32))
     assert same(request.inputs["b"], np.array([True, False, True]))
     assert request.outputs == (RequestedOutput("y", True),)
@@ -55,7 +55,7 @@ def test_the_binary_extensions_own_example_is_read() -> None:
 
 def test_json_and_binary_inputs_mix_in_any_order() -> None:
     head = body(raw(3, [3], "BOOL", "b"), tensor([1, 2, 3, 4], [2, 2], "UINT32", "a"))
-    request = open_inference.decode(*with_tail(head, b"\0\1\0"), TWO)
+    request = v2_open_inference.decode(*with_tail(head, b"\0\1\0"), TWO)
     assert list(request.inputs) == ["b", "a"]
     assert request.inputs["b"].tolist() == [False, True, False]
     assert request.inputs["a"].tolist() == [[1, 2], [3, 4]]
@@ -63,8 +63,8 @@ def test_json_and_binary_inputs_mix_in_any_order() -> None:
 
 def test_nested_and_flat_data_are_the_same() -> None:
     spec = one("FP32", (-1, 2, 2))
-    flat = open_inference.decode(body(tensor([1, 2.5, 3, 4, 5, 6, 7, 8], [2, 2, 2])), None, spec)
-    nested = open_inference.decode(body(tensor([[[1, 2.5], [3, 4]], [[5, 6], [7, 8]]], [2, 2, 2])), None, spec)
+    flat = v2_open_inference.decode(body(tensor([1, 2.5, 3, 4, 5, 6, 7, 8], [2, 2, 2])), None, spec)
+    nested = v2_open_inference.decode(body(tensor([[[1, 2.5], [3, 4]], [[5, 6], [7, 8]]], [2, 2, 2])), None, spec)
     assert same(flat.inputs["x"], nested.inputs["x"])
     assert flat.inputs["x"].dtype == np.float32
 
@@ -85,25 +85,25 @@ def test_nested_and_flat_data_are_the_same() -> None:
     ],
 )
 def test_a_datatypes_extremes_come_through_json_exactly(datatype: str, numbers: list[float]) -> None:
-    request = open_inference.decode(body(tensor(numbers, [1, 2], datatype)), None, one(datatype))
+    request = v2_open_inference.decode(body(tensor(numbers, [1, 2], datatype)), None, one(datatype))
     assert request.inputs["x"].tolist() == [numbers] or datatype == "FP32"
     assert same(request.inputs["x"], np.array([numbers], request.inputs["x"].dtype))
 
 
 def test_bytes_elements_are_a_length_and_their_bytes() -> None:
     tail = b"\x02\0\0\0ab" + b"\0\0\0\0" + b"\x03\0\0\0\xff\0\n"
-    request = open_inference.decode(*with_tail(body(raw(len(tail), [3, 1], "BYTES")), tail), one("BYTES", (-1, 1)))
+    request = v2_open_inference.decode(*with_tail(body(raw(len(tail), [3, 1], "BYTES")), tail), one("BYTES", (-1, 1)))
     assert same(request.inputs["x"], text(b"ab", b"", b"\xff\0\n").reshape(3, 1))
 
 
 def test_bytes_in_json_are_utf_8_strings() -> None:
-    request = open_inference.decode(body(tensor(["é", ""], [1, 2], "BYTES")), None, one("BYTES"))
+    request = v2_open_inference.decode(body(tensor(["é", ""], [1, 2], "BYTES")), None, one("BYTES"))
     assert request.inputs["x"].tolist() == [["é".encode(), b""]]
 
 
 def test_fp16_comes_as_binary_with_nan_and_infinity() -> None:
     tail = np.array([[np.nan, -np.inf]], "<f2").tobytes()
-    request = open_inference.decode(*with_tail(body(raw(4, [1, 2], "FP16")), tail), one("FP16"))
+    request = v2_open_inference.decode(*with_tail(body(raw(4, [1, 2], "FP16")), tail), one("FP16"))
     assert request.inputs["x"].tobytes() == tail
     assert request.inputs["x"].dtype == np.float16
 
@@ -112,7 +112,7 @@ def test_fp16_comes_as_binary_with_nan_and_infinity() -> None:
 def test_binary_arrays_are_aligned_wherever_the_json_ends(padding: int) -> None:
     numbers = np.arange(2.0).reshape(1, 2)
     head = body(raw(16, [1, 2], "FP64")) + b" " * padding
-    array = open_inference.decode(*with_tail(head, numbers.tobytes()), one("FP64")).inputs["x"]
+    array = v2_open_inference.decode(*with_tail(head, numbers.tobytes()), one("FP64")).inputs["x"]
     assert is_fit(array)
     assert same(array, numbers)
 
@@ -120,29 +120,31 @@ def test_binary_arrays_are_aligned_wherever_the_json_ends(padding: int) -> None:
 def test_aligned_binary_data_is_a_view_of_the_body() -> None:
     head = body(raw(2, [1, 2], "UINT8"))
     received, length = with_tail(head, b"\x07\x08")
-    array = open_inference.decode(received, length, one("UINT8")).inputs["x"]
+    array = v2_open_inference.decode(received, length, one("UINT8")).inputs["x"]
     assert np.shares_memory(array, np.frombuffer(received, np.uint8))
     assert not array.flags.writeable
 
 
 def test_a_view_of_a_body_is_read_like_bytes() -> None:
     received, length = with_tail(body(raw(8, [1, 2])), np.ones(2, "<f4").tobytes())
-    assert open_inference.decode(memoryview(received), length, one("FP32")).inputs["x"].tolist() == [[1, 1]]
-    assert open_inference.decode(memoryview(body(tensor([1, 1], [1, 2]))), None, one("FP32")).inputs["x"].tolist() == [[1, 1]]
+    assert v2_open_inference.decode(memoryview(received), length, one("FP32")).inputs["x"].tolist() == [[1, 1]]
+    assert v2_open_inference.decode(memoryview(body(tensor([1, 1], [1, 2]))), None, one("FP32")).inputs["x"].tolist() == [
+        [1, 1]
+    ]
 
 
 @pytest.mark.parametrize("length", ["{}", " {} ", "000{}"])
 def test_a_length_header_that_covers_the_whole_body_is_all_json(length: str) -> None:
     received = body(tensor([1, 2], [1, 2]))
-    assert open_inference.decode(received, length.format(len(received)), one("FP32")).inputs["x"].tolist() == [[1, 2]]
+    assert v2_open_inference.decode(received, length.format(len(received)), one("FP32")).inputs["x"].tolist() == [[1, 2]]
 
 
 def test_scalars_and_empty_tensors_have_data_of_their_size() -> None:
-    assert open_inference.decode(body(tensor([7], [], "INT32")), None, one("INT32", ())).inputs["x"].shape == ()
-    assert open_inference.decode(body(tensor([], [0, 2], "INT32")), None, one("INT32")).inputs["x"].shape == (0, 2)
-    assert open_inference.decode(body(tensor([[], []], [2, 0], "INT32")), None, one("INT32")).inputs["x"].shape == (2, 0)
-    assert open_inference.decode(*with_tail(body(raw(0, [0, 2], "BYTES")), b""), one("BYTES")).inputs["x"].shape == (0, 2)
-    assert open_inference.decode(*with_tail(body(raw(0, [0, 2])), b""), one("FP32")).inputs["x"].shape == (0, 2)
+    assert v2_open_inference.decode(body(tensor([7], [], "INT32")), None, one("INT32", ())).inputs["x"].shape == ()
+    assert v2_open_inference.decode(body(tensor([], [0, 2], "INT32")), None, one("INT32")).inputs["x"].shape == (0, 2)
+    assert v2_open_inference.decode(body(tensor([[], []], [2, 0], "INT32")), None, one("INT32")).inputs["x"].shape == (2, 0)
+    assert v2_open_inference.decode(*with_tail(body(raw(0, [0, 2], "BYTES")), b""), one("BYTES")).inputs["x"].shape == (0, 2)
+    assert v2_open_inference.decode(*with_tail(body(raw(0, [0, 2])), b""), one("FP32")).inputs["x"].shape == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -163,49 +165,51 @@ def test_scalars_and_empty_tensors_have_data_of_their_size() -> None:
 )
 def test_each_output_is_binary_as_it_or_else_the_request_says(fields: dict[str, object], outputs: list[object]) -> None:
     inputs = (tensor([1, 2, 3, 4], [2, 2], "UINT32", "a"), tensor([True] * 3, [3], "BOOL", "b"))
-    request = open_inference.decode(body(*inputs, **fields), None, TWO)
+    request = v2_open_inference.decode(body(*inputs, **fields), None, TWO)
     assert [(output.name, output.binary) for output in request.outputs] == outputs
 
 
 def test_optional_fields_may_be_null_and_unknown_ones_are_ignored() -> None:
     nulls = {"id": None, "parameters": None, "outputs": None, "color": "red"}
     item = {**tensor([1, 2], [1, 2]), "parameters": None, "color": {}}
-    request = open_inference.decode(body(item, **nulls), None, one("FP32"))
+    request = v2_open_inference.decode(body(item, **nulls), None, one("FP32"))
     assert (request.id, request.timeout_s) == ("", None)
 
 
 def test_the_timeout_is_microseconds_and_other_parameters_are_let_be() -> None:
     parameters = {"timeout": 1_500_000, "priority": 1, "sequence_id": 0, "mine": "x"}
-    assert open_inference.decode(body(tensor([1, 2], [1, 2]), parameters=parameters), None, one("FP32")).timeout_s == 1.5
-    assert open_inference.decode(body(tensor([1, 2], [1, 2]), parameters={"timeout": 0}), None, one("FP32")).timeout_s is None
+    assert v2_open_inference.decode(body(tensor([1, 2], [1, 2]), parameters=parameters), None, one("FP32")).timeout_s == 1.5
+    assert (
+        v2_open_inference.decode(body(tensor([1, 2], [1, 2]), parameters={"timeout": 0}), None, one("FP32")).timeout_s is None
+    )
 
 
 def test_too_many_rows_are_refused_before_their_data_is_looked_at() -> None:
     received = body(tensor(["not", "numbers"], [10_000, 2]))
     with pytest.raises(TooLarge, match="input 'x' has 10000 rows; a request may have 256: send several requests"):
-        open_inference.decode(received, None, one("FP32"), max_rows=256)
-    assert open_inference.decode(body(tensor([1] * 4, [2, 2])), None, one("FP32"), max_rows=2).inputs["x"].shape == (2, 2)
+        v2_open_inference.decode(received, None, one("FP32"), max_rows=256)
+    assert v2_open_inference.decode(body(tensor([1] * 4, [2, 2])), None, one("FP32"), max_rows=2).inputs["x"].shape == (2, 2)
 
 
 def test_a_model_without_rows_has_no_row_limit() -> None:
     spec = model(TensorSpec("x", "FP32", (-1,)), batched=False)
-    assert open_inference.decode(body(tensor([0] * 10, [10])), None, spec, max_rows=1).inputs["x"].shape == (10,)
+    assert v2_open_inference.decode(body(tensor([0] * 10, [10])), None, spec, max_rows=1).inputs["x"].shape == (10,)
 
 
 def test_a_missing_input_is_found_by_the_models_spec() -> None:
-    request = open_inference.decode(body(tensor([True] * 3, [3], "BOOL", "b")), None, TWO)
+    request = v2_open_inference.decode(body(tensor([True] * 3, [3], "BOOL", "b")), None, TWO)
     with pytest.raises(Exception, match="input 'a' of model m is missing"):
         TWO.rows(request.inputs)
 
 
 def test_lengths_are_four_bytes_little_endian() -> None:
     tail = struct.pack("<I", 300) + b"x" * 300
-    request = open_inference.decode(*with_tail(body(raw(304, [1, 1], "BYTES")), tail), one("BYTES", (-1, 1)))
+    request = v2_open_inference.decode(*with_tail(body(raw(304, [1, 1], "BYTES")), tail), one("BYTES", (-1, 1)))
     assert request.inputs["x"].tolist() == [[b"x" * 300]]
 
 
 def test_metadata_says_what_the_model_and_the_server_have() -> None:
-    assert json.dumps(open_inference.metadata(TWO, "onnxruntime_onnx")) == json.dumps(
+    assert json.dumps(v2_open_inference.metadata(TWO, "onnxruntime_onnx")) == json.dumps(
         {
             "name": "m",
             "versions": ["1"],
@@ -220,9 +224,9 @@ def test_metadata_says_what_the_model_and_the_server_have() -> None:
             ],
         }
     )
-    assert open_inference.server_metadata("demo", "0.1") == {
+    assert v2_open_inference.server_metadata("demo", "0.1") == {
         "name": "demo",
         "version": "0.1",
         "extensions": ["binary_tensor_data"],
     }
-    assert open_inference.server_metadata("demo", "0.1", "sha256:0a")["digest"] == "sha256:0a"
+    assert v2_open_inference.server_metadata("demo", "0.1", "sha256:0a")["digest"] == "sha256:0a"
