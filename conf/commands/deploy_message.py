@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from conf.remote import notices
-from conf.rollout.report import STOPPED, Outcome, lines, status
+from conf.rollout.report import STOPPED, RegionResult, exit_status, result_lines
 
 QUICK = 2.0  # seconds for the message of a command that somebody stopped, and who waits for its end
 DONE = {"deploy": "deployed", "rollback": "rolled back"}
@@ -33,31 +33,31 @@ class Work:
     shut: Sequence[str] = ()
 
 
-def teller(work: Work) -> Callable[[Sequence[Outcome]], None]:
+def teller(work: Work) -> Callable[[Sequence[RegionResult]], None]:
     """Return what sends the message once the outcomes are known, to the addresses that the environment names."""
 
-    def tell(outcomes: Sequence[Outcome]) -> None:
-        seconds = QUICK if status(outcomes) == STOPPED else notices.TIMEOUT
+    def tell(outcomes: Sequence[RegionResult]) -> None:
+        seconds = QUICK if exit_status(outcomes) == STOPPED else notices.TIMEOUT
         notices.tell(text(work, outcomes), facts(work, outcomes), os.environ, _warn, seconds)
 
     return tell
 
 
-def text(work: Work, outcomes: Sequence[Outcome]) -> str:
+def text(work: Work, outcomes: Sequence[RegionResult]) -> str:
     """Return the message as people read it."""
-    end = {0: "done", STOPPED: "stopped"}.get(status(outcomes), "failed")
+    end = {0: "done", STOPPED: "stopped"}.get(exit_status(outcomes), "failed")
     version = f" {work.version}" if work.version else ""
     found = [f"{work.what} of {work.service}{version} ({work.track}) by {work.by}: {end}"]
-    found += [next(lines(each)) for each in outcomes]
+    found += [next(result_lines(each)) for each in outcomes]
     if work.override and work.shut:
         found.append(f"let through outside the release windows of {', '.join(work.shut)}: {work.override}")
     return "\n".join(found)
 
 
-def facts(work: Work, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def facts(work: Work, outcomes: Sequence[RegionResult]) -> dict[str, Any]:
     """Return the message as programs read it."""
     return {
-        "event": "failed" if status(outcomes) else DONE[work.what],
+        "event": "failed" if exit_status(outcomes) else DONE[work.what],
         "command": work.what,
         "service": work.service,
         "track": work.track,

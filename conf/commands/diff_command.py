@@ -18,9 +18,8 @@ from conf.commands.rollout_choices import by_digest, judged
 from conf.remote.cluster import Cluster
 from conf.render.templates import render
 from conf.rollout import preflight
-from conf.rollout.report import KNOWN, status_of
-from conf.rollout.target import Place
-from conf.rollout.targets import Spot, nowhere, spots
+from conf.rollout.report import EXPECTED_ERRORS, error_status
+from conf.rollout.targets import RegionTrack, Target, no_target, region_tracks
 
 PLACES = (("metadata",), ("spec", "template", "metadata"))  # where labels stand that a release sets
 Row = dict[str, Any]
@@ -45,9 +44,9 @@ def diff_command(arguments: Namespace) -> int:
     found = judged(arguments, regions)
     if isinstance(found, int):
         return found
-    chosen = [each for each in spots(found, regions, arguments.track, arguments.region) if each.planned]
+    chosen = [each for each in region_tracks(found, regions, arguments.track, arguments.region) if each.planned]
     if not chosen:
-        return nowhere(arguments, regions)
+        return no_target(arguments, regions)
     found = by_digest(arguments, found, regions)
     if isinstance(found, int):
         return found
@@ -56,9 +55,9 @@ def diff_command(arguments: Namespace) -> int:
     for spot in chosen:
         try:
             changes += _changes(spot, rendered[spot.region.name])
-        except KNOWN as error:
+        except EXPECTED_ERRORS as error:
             print(f"{spot.region.name}: {error}", file=sys.stderr)
-            return status_of(error)
+            return error_status(error)
     if arguments.json:
         print(json.dumps(changes, indent=2))
     else:
@@ -66,10 +65,10 @@ def diff_command(arguments: Namespace) -> int:
     return 3 if changes else 0
 
 
-def _changes(spot: Spot, items: Sequence[Item]) -> Iterator[Row]:
+def _changes(spot: RegionTrack, items: Sequence[Item]) -> Iterator[Row]:
     """Yield what applying objects would change, and what would be removed, as unified diffs of their JSON."""
-    place = Place(Cluster(spot.region.context, lambda words: _warn(spot, words)), spot.namespace, spot.name)
-    before = preflight.history(place, "")
+    place = Target(Cluster(spot.region.context, lambda words: _warn(spot, words)), spot.namespace, spot.name)
+    before = preflight.load_history(place, "")
     for item in items:
         live, then = place.cluster.get(ref(item)), place.cluster.apply(item, dry_run=True)
         if live and item["kind"] == "Deployment" and "replicas" not in item["spec"]:
@@ -81,15 +80,15 @@ def _changes(spot: Spot, items: Sequence[Item]) -> Iterator[Row]:
             yield _change(spot, each, difference(live, None))
 
 
-def _change(spot: Spot, each: Ref, found: Difference) -> Row:
+def _change(spot: RegionTrack, each: Ref, found: Difference) -> Row:
     return {"region": spot.region.name, "object": str(each), "lines": list(found.lines), "labels": dict(found.labels)}
 
 
-def _warn(spot: Spot, words: str) -> None:
+def _warn(spot: RegionTrack, words: str) -> None:
     print(f"{spot.region.name}: warning of the API server: {words}", file=sys.stderr)
 
 
-def _print_changes(chosen: Sequence[Spot], changes: Sequence[Row]) -> None:
+def _print_changes(chosen: Sequence[RegionTrack], changes: Sequence[Row]) -> None:
     for spot in chosen:
         own = [each for each in changes if each["region"] == spot.region.name]
         for change in own:
@@ -145,4 +144,4 @@ def _diff(live: Item | None, then: Item | None) -> Iterator[str]:
 def _lines(item: Item | None) -> list[str]:
     if item is None:
         return []
-    return json.dumps(preflight.content(item), indent=1, sort_keys=True).splitlines()
+    return json.dumps(preflight.comparable(item), indent=1, sort_keys=True).splitlines()

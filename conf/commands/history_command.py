@@ -16,9 +16,8 @@ from conf.commands.rollout_choices import chosen
 from conf.remote.cluster import Cluster
 from conf.rollout import preflight
 from conf.rollout.history import BEGUN, GOOD, History, Release
-from conf.rollout.report import KNOWN, status_of
-from conf.rollout.target import Place
-from conf.rollout.targets import Spot, nowhere
+from conf.rollout.report import EXPECTED_ERRORS, error_status
+from conf.rollout.targets import RegionTrack, Target, no_target
 
 HEAD = ("region", "track", "version", "digest", "at", "by", "state", "note")
 Row = dict[str, Any]
@@ -31,16 +30,16 @@ def history_command(arguments: Namespace) -> int:
         return 1
     targets = chosen(arguments, regions)
     if not targets:
-        return 1 if targets is None else nowhere(arguments, regions)
+        return 1 if targets is None else no_target(arguments, regions)
     rows: list[Row] = []
     failed = 0
     for spot in targets:
         try:
-            place = Place(Cluster(spot.region.context), spot.namespace, spot.name)
-            rows += listed(spot, preflight.history(place, ""))
-        except KNOWN as error:
+            place = Target(Cluster(spot.region.context), spot.namespace, spot.name)
+            rows += listed(spot, preflight.load_history(place, ""))
+        except EXPECTED_ERRORS as error:
             print(f"{spot}: {error}", file=sys.stderr)
-            failed = failed or status_of(error)
+            failed = failed or error_status(error)
     if arguments.json:
         print(json.dumps(rows, indent=2))
     elif rows:
@@ -50,7 +49,7 @@ def history_command(arguments: Namespace) -> int:
     return failed
 
 
-def listed(spot: Spot, found: History) -> Iterator[Row]:
+def listed(spot: RegionTrack, found: History) -> Iterator[Row]:
     """Yield a row for each release of a spot, the newest first. kept: whether a rollback can name it."""
     kept = {each.number for each in found.kept}
     for each in reversed(found.releases):

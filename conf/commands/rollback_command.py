@@ -16,11 +16,11 @@ from conf.commands.rollout_choices import chosen, progress
 from conf.remote import image_registry
 from conf.remote.image_registry import NotThere, RegistryError
 from conf.rollout import preflight
-from conf.rollout.history import History
-from conf.rollout.release import now, roll_back
-from conf.rollout.report import KNOWN, Outcome, in_order, status
-from conf.rollout.rollback import left_behind, passed_over
-from conf.rollout.targets import Spot, nowhere, place, who
+from conf.rollout.history import History, utc_now
+from conf.rollout.release import roll_back
+from conf.rollout.report import EXPECTED_ERRORS, RegionResult, exit_status, run_in_order
+from conf.rollout.rollback import reason_to_skip, release_to_leave
+from conf.rollout.targets import RegionTrack, deployer, no_target, target_of
 
 
 def rollback_command(arguments: Namespace) -> int:
@@ -29,27 +29,27 @@ def rollback_command(arguments: Namespace) -> int:
         return 1
     targets = chosen(arguments, regions, left_last=True)
     if not targets:
-        return 1 if targets is None else nowhere(arguments, regions)
+        return 1 if targets is None else no_target(arguments, regions)
 
     found = {each.region.name: history for each in targets if (history := _history(each, arguments))}
-    leaving = left_behind(found.values())
+    leaving = release_to_leave(found.values())
 
-    def act(spot: Spot) -> Outcome:
+    def act(spot: RegionTrack) -> RegionResult:
         history = found.get(spot.region.name)  # None where it could not be asked: then the rollback tells why
-        if history and (why := passed_over(history, leaving, arguments.to)):
-            return Outcome(spot.region.name, spot.track, "skipped", words=why)
+        if history and (why := reason_to_skip(history, leaving, arguments.to)):
+            return RegionResult(spot.region.name, spot.track, "skipped", words=why)
         say = progress(arguments, spot)
-        done = roll_back(place(spot, arguments, say), say, still_there(regions, say), arguments.to)
+        done = roll_back(target_of(spot, arguments, say), say, still_there(regions, say), arguments.to)
         state = "unchanged" if done.unchanged else "deployed"
-        return Outcome(spot.region.name, spot.track, state, done.release.version, done.release.note)
+        return RegionResult(spot.region.name, spot.track, state, done.release.version, done.release.note)
 
-    work = Work("rollback", targets[0].name, arguments.track, who())
-    return status(in_order(arguments, targets, act, teller(work)))
+    work = Work("rollback", targets[0].name, arguments.track, deployer())
+    return exit_status(run_in_order(arguments, targets, act, teller(work)))
 
 
-def _history(spot: Spot, arguments: Namespace) -> History | None:
-    with contextlib.suppress(*KNOWN):
-        return preflight.history(place(spot, arguments), now())
+def _history(spot: RegionTrack, arguments: Namespace) -> History | None:
+    with contextlib.suppress(*EXPECTED_ERRORS):
+        return preflight.load_history(target_of(spot, arguments), utc_now())
     return None
 
 

@@ -15,8 +15,8 @@ from conf.clusters.region import Regions
 from conf.plan.plan import default_image
 from conf.remote import image_registry
 from conf.remote.image_registry import RegistryError
-from conf.rollout.report import NO_IMAGE, put
-from conf.rollout.targets import Spot, spots, there
+from conf.rollout.report import NO_IMAGE, print_line
+from conf.rollout.targets import RegionTrack, planned_or_left, region_tracks
 from conf.rules.check import Service, check, read
 
 BAD_LINE = 2  # the exit status of a command line that is wrong
@@ -47,11 +47,11 @@ def by_digest(arguments: Namespace, found: Service, regions: Regions) -> Service
         mistaken(arguments, [str(error)])
         return NO_IMAGE
     if not found.image.digest:
-        put(f"{found.image.full} is {short(named.digest)}", sys.stderr if arguments.json else sys.stdout)
+        print_line(f"{found.image.full} is {short(named.digest)}", sys.stderr if arguments.json else sys.stdout)
     return replace(found, image=named)
 
 
-def chosen(arguments: Namespace, regions: Regions, left_last: bool = False) -> list[Spot] | None:
+def chosen(arguments: Namespace, regions: Regions, left_last: bool = False) -> list[RegionTrack] | None:
     """Return where the service is to run or was left, by track and region; None once its mistakes are told.
 
     left_last: those where it was left stand last.
@@ -60,12 +60,12 @@ def chosen(arguments: Namespace, regions: Regions, left_last: bool = False) -> l
     if found is None:
         mistaken(arguments, mistakes)
         return None
-    every = spots(found, regions, arguments.track, arguments.region)
-    found_there = there(every, bool(arguments.region), lambda words: print(words, file=sys.stderr))
+    every = region_tracks(found, regions, arguments.track, arguments.region)
+    found_there = planned_or_left(every, bool(arguments.region), lambda words: print(words, file=sys.stderr))
     return found_there if left_last else sorted(found_there, key=every.index)
 
 
-def progress(arguments: Namespace, spot: Spot) -> Callable[[str], None]:
+def progress(arguments: Namespace, spot: RegionTrack) -> Callable[[str], None]:
     """Return what prints a line of progress; beside the JSON where that is asked for."""
     out = sys.stderr if arguments.json else sys.stdout
-    return lambda words: put(f"{spot.region.name}: {words}", out)
+    return lambda words: print_line(f"{spot.region.name}: {words}", out)

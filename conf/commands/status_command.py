@@ -17,10 +17,9 @@ from conf.remote.cluster import Cluster
 from conf.rollout import history as histories
 from conf.rollout import lease, preflight
 from conf.rollout.history import BEGUN, History
-from conf.rollout.readiness import look, running
-from conf.rollout.report import KNOWN
-from conf.rollout.target import Place
-from conf.rollout.targets import Spot, nowhere
+from conf.rollout.readiness import deployment_state, running_pods
+from conf.rollout.report import EXPECTED_ERRORS
+from conf.rollout.targets import RegionTrack, Target, no_target
 
 HEAD = ("region", "track", "version", "ready", "restarts", "since", "state")
 Row = dict[str, Any]
@@ -46,11 +45,11 @@ def status_command(arguments: Namespace) -> int:
                 by = f"{row['version']} was deployed outside the region's release windows by {row['by']}"
                 print(f"{row['region']}, {row['track']}: {by}: {row['override']}")
     else:
-        return nowhere(arguments, regions)
+        return no_target(arguments, regions)
     return 1 if any(row["troubles"] for row in rows) else 0
 
 
-def _rows(chosen: Sequence[Spot]) -> list[Row]:
+def _rows(chosen: Sequence[RegionTrack]) -> list[Row]:
     """Return a row for each spot. That a region cannot be asked is told once, not of tracks that are not to run there, too."""
     rows: list[Row] = []
     for spot in chosen:
@@ -61,16 +60,17 @@ def _rows(chosen: Sequence[Spot]) -> list[Row]:
     return rows
 
 
-def _row(spot: Spot) -> Row:
+def _row(spot: RegionTrack) -> Row:
     row: Row = {"region": spot.region.name, "track": spot.track, "version": "", "runs": {}, "ready": 0, "wanted": 0}
     row |= {"restarts": 0, "since": "", "by": "", "override": "", "holder": "", "state": "not deployed", "troubles": []}
     try:
-        place = Place(Cluster(spot.region.context), spot.namespace, spot.name)
-        found = preflight.history(place, "")
+        place = Target(Cluster(spot.region.context), spot.namespace, spot.name)
+        found = preflight.load_history(place, "")
         if found.last is None:
             return row
         who = _at_work(place) if found.last.state == BEGUN else ""
-        seen, pods = look(place.cluster, place.deployment, late=not who), running(place.cluster, place.deployment)
+        seen = deployment_state(place.cluster, place.deployment, late=not who)
+        pods = running_pods(place.cluster, place.deployment)
         serving = found.good or found.last
         ready = sum(pods.versions.values())
         short = "" if who else lacking(seen.wanted, ready, found.good is not None)
@@ -85,9 +85,9 @@ def _row(spot: Spot) -> Row:
             "override": serving.override,
             "holder": str(found.holder or ""),
             "state": state(found, who, ready, bool(short)),
-            "troubles": [*([short] if short else []), *map(str, seen.troubles)],
+            "troubles": [*([short] if short else []), *map(str, seen.diagnoses)],
         }
-    except KNOWN as error:
+    except EXPECTED_ERRORS as error:
         return row | {"state": "unknown", "troubles": [str(error)]}
 
 
@@ -118,13 +118,13 @@ def state(found: History, who: str, ready: int, short: bool) -> str:
     return good if not last.note else f"{good}, {last.note}"
 
 
-def _at_work(place: Place) -> str:
+def _at_work(place: Target) -> str:
     """Return who changes it now, "" for nobody: a lease that was not renewed for long was left by a killed job."""
     item = place.cluster.get(Ref("Lease", place.namespace, histories.name(place.service)))
     if item is None:
         return ""
     renewed = datetime.fromisoformat(item["spec"].get("renewTime", "1970-01-01T00:00:00Z"))
-    fresh = datetime.now(UTC) - renewed < timedelta(seconds=3 * lease.LASTS)
+    fresh = datetime.now(UTC) - renewed < timedelta(seconds=3 * lease.LEASE_SECONDS)
     return str(item["spec"].get("holderIdentity", "")) if fresh else ""
 
 

@@ -6,9 +6,9 @@ from argparse import Namespace
 from conf.commands.choices import load_regions
 from conf.commands.rollout_choices import chosen, progress
 from conf.remote.cluster import NoNamespace
-from conf.rollout.release import NothingThere, stop
-from conf.rollout.report import NOTHING_THERE, Outcome, in_order, status
-from conf.rollout.targets import Spot, nowhere, place
+from conf.rollout.release import NoRelease, stop
+from conf.rollout.report import NO_RELEASE, RegionResult, exit_status, run_in_order
+from conf.rollout.targets import RegionTrack, no_target, target_of
 
 NOT_THERE = "not there"
 
@@ -22,14 +22,14 @@ def stop_command(arguments: Namespace) -> int:
         return 2
     targets = chosen(arguments, regions, left_last=True)
     if not targets:
-        return 1 if targets is None else nowhere(arguments, regions)
+        return 1 if targets is None else no_target(arguments, regions)
 
-    def act(spot: Spot) -> Outcome:
+    def act(spot: RegionTrack) -> RegionResult:
         try:
-            stop(place(spot, arguments), progress(arguments, spot))
-        except (NothingThere, NoNamespace) as error:
-            return Outcome(spot.region.name, spot.track, NOT_THERE, words=str(error))
-        return Outcome(spot.region.name, spot.track, "removed")
+            stop(target_of(spot, arguments), progress(arguments, spot))
+        except (NoRelease, NoNamespace) as error:
+            return RegionResult(spot.region.name, spot.track, NOT_THERE, words=str(error))
+        return RegionResult(spot.region.name, spot.track, "removed")
 
-    outcomes = in_order(arguments, targets, act)
-    return status(outcomes) or (NOTHING_THERE if all(each.state == NOT_THERE for each in outcomes) else 0)
+    outcomes = run_in_order(arguments, targets, act)
+    return exit_status(outcomes) or (NO_RELEASE if all(each.state == NOT_THERE for each in outcomes) else 0)

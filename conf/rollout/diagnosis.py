@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from conf.base.references import Item
 
-IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE, WAY_IN, PAUSED = (
-    "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node", "way in", "paused",
+IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE, GATEWAY, PAUSED = (
+    "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node", "gateway", "paused",
 )  # fmt: skip
 ENOUGH_RESTARTS = 2  # of a container, after which waiting is believed not to mend it
 PULLED = "Failed to pull image"  # how the kubelet's event of each attempt begins; a second one of it says only that it failed
@@ -19,7 +19,7 @@ ENOUGH_REFUSALS = 2  # where the registry answered that it is not there, or not 
 REFUSALS = ("not found", "unauthorized", "denied", "forbidden", "authentication required", "manifest unknown", "no basic auth")
 PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-CURES = {
+REMEDIES = {
     IMAGE: "check its name and tag, that it was pushed, and that the cluster may pull it (pull_secrets in regions.yaml)",
     CRASH: "its last log lines say why; run the image locally: the same lines come",
     MEMORY: "raise memory in value.py, or lower max_batch_size, ins_num_per_gpu or queue_limit",
@@ -28,13 +28,13 @@ CURES = {
     QUOTA: "ask for less in value.py, or have the quota raised; a roll-out needs room for one pod more",
     CONFIG: "the message names what is missing or not allowed in the namespace",
     NODE: "the node is in trouble; the platform engineer looks there",
-    WAY_IN: "look at the gateway, its listeners and the route's status, and whether the image is this service's",
+    GATEWAY: "look at the gateway, its listeners and the route's status, and whether the image is this service's",
     PAUSED: "somebody did that by hand",
 }
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Diagnosis:
     """One thing that is wrong. pod, container: "" where there is none yet. hopeless: waiting does not mend it."""
 
     kind: str
@@ -45,20 +45,20 @@ class Trouble:
 
     def __str__(self) -> str:
         where = f"pod {self.pod}: " if self.pod else ""
-        return f"{where}{self.words}; {CURES[self.kind]}"
+        return f"{where}{self.words}; {REMEDIES[self.kind]}"
 
 
-def troubles(pods: Sequence[Item], events: Sequence[Item], sets: Sequence[Item], *, late: bool = False) -> list[Trouble]:
+def diagnose(pods: Sequence[Item], events: Sequence[Item], sets: Sequence[Item], *, late: bool = False) -> list[Diagnosis]:
     """Return what is wrong with a release: of its pods, the events about them, and its ReplicaSets.
 
     late: whether its time is over, so that a probe which has not passed yet is a trouble too.
     """
-    found = [trouble for pod in pods for trouble in _of_pod(pod, [e for e in events if _is_about(e, pod)], late)]
+    found = [each for pod in pods for each in _of_pod(pod, [e for e in events if _is_about(e, pod)], late)]
     found += [_no_pod(each) for each in sets if _failure(each)]
     return list({(each.kind, each.words): each for each in found}.values())
 
 
-def said(events: Iterable[Item], most: int = 10) -> tuple[str, ...]:
+def event_lines(events: Iterable[Item], most: int = 10) -> tuple[str, ...]:
     """Return the last events as lines for a person, the newest last."""
     found: dict[str, int] = {}
     for event in sorted(events, key=_last_seen):
@@ -67,25 +67,25 @@ def said(events: Iterable[Item], most: int = 10) -> tuple[str, ...]:
     return tuple(f"{line} ({count} times)" if count > 1 else line for line, count in [*found.items()][-most:])
 
 
-def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Trouble]:
+def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Diagnosis]:
     name, status = pod["metadata"]["name"], pod.get("status", {})
     conditions = {each["type"]: each for each in status.get("conditions", [])}
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError"):
         message = scheduled.get("message", "")
         if "persistentvolumeclaim" in message.lower():
-            yield Trouble(CONFIG, name, f"the volume of its data_claim is not to be had: {_short(message)}")
+            yield Diagnosis(CONFIG, name, f"the volume of its data_claim is not to be had: {_short(message)}")
         else:
-            yield Trouble(UNSCHEDULABLE, name, f"no node takes it: {scheduling(message)}")
+            yield Diagnosis(UNSCHEDULABLE, name, f"no node takes it: {scheduling(message)}")
     if any(event.get("reason") == "NodeNotReady" for event in events):
-        yield Trouble(NODE, name, f"its node {pod.get('spec', {}).get('nodeName', '')} is not ready")
+        yield Diagnosis(NODE, name, f"its node {pod.get('spec', {}).get('nodeName', '')} is not ready")
     if status.get("reason") in ("Evicted", "NodeLost", "NodeShutdown", "Terminated"):
-        yield Trouble(NODE, name, f"{status['reason']}: {_short(status.get('message', ''))}")
+        yield Diagnosis(NODE, name, f"{status['reason']}: {_short(status.get('message', ''))}")
     for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
         yield from _of_container(name, container, events, late)
 
 
-def _of_container(pod: str, container: Item, events: Sequence[Item], late: bool) -> Iterator[Trouble]:
+def _of_container(pod: str, container: Item, events: Sequence[Item], late: bool) -> Iterator[Diagnosis]:
     restarts, name = container.get("restartCount", 0), container.get("name", "")
     waiting = container.get("state", {}).get("waiting", {})
     ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
@@ -93,20 +93,22 @@ def _of_container(pod: str, container: Item, events: Sequence[Item], late: bool)
     killed = ended.get("exitCode") == 137 and restarts and not _probe_event(events)  # by the node's killer, most likely
     if reason in PULL_REASONS:
         said = _pull_error(waiting, events)
-        yield Trouble(IMAGE, pod, f"its image cannot be pulled: {said}", reason == "InvalidImageName" or _refused(events), name)
+        yield Diagnosis(
+            IMAGE, pod, f"its image cannot be pulled: {said}", reason == "InvalidImageName" or _refused(events), name
+        )
     elif reason in CONFIG_REASONS:
         words = f"its container cannot be made: {_short(waiting.get('message', reason))}"
-        yield Trouble(CONFIG, pod, words, enough or not ended, name)
+        yield Diagnosis(CONFIG, pod, words, enough or not ended, name)
     elif ended.get("reason") == "OOMKilled" or killed:
-        yield Trouble(MEMORY, pod, f"it was killed for its memory, {_times(restarts)}", restarts > 0, name)
+        yield Diagnosis(MEMORY, pod, f"it was killed for its memory, {_times(restarts)}", restarts > 0, name)
     elif (probe := _probe_event(events)) and restarts:
         words = f"its probe does not pass and it was started again, {_times(restarts)}: {probe}"
-        yield Trouble(PROBE, pod, words, enough, name)
+        yield Diagnosis(PROBE, pod, words, enough, name)
     elif ended and (ended.get("exitCode") or reason == "CrashLoopBackOff"):
-        yield Trouble(CRASH, pod, f"it ended with exit code {ended.get('exitCode')}, {_times(restarts)}", enough, name)
+        yield Diagnosis(CRASH, pod, f"it ended with exit code {ended.get('exitCode')}, {_times(restarts)}", enough, name)
     elif late and "running" in container.get("state", {}) and not container.get("ready"):
         probe = _unhealthy(events) or "it is not ready yet"
-        yield Trouble(PROBE, pod, f"its probe has not passed: {probe}", False, name)
+        yield Diagnosis(PROBE, pod, f"its probe has not passed: {probe}", False, name)
 
 
 def scheduling(message: str) -> str:
@@ -169,13 +171,13 @@ def _failure(replica_set: Item) -> Item:
     return next((each for each in conditions if each["type"] == "ReplicaFailure" and each["status"] == "True"), {})
 
 
-def _no_pod(replica_set: Item) -> Trouble:
+def _no_pod(replica_set: Item) -> Diagnosis:
     message = _failure(replica_set).get("message", "")
     if "exceeded quota" in message:
         asked = re.search(r"requested: (.*?), used: (.*?), limited: (.*)$", message)
         words = f"asked for {asked[1]}, in use {asked[2]}, allowed {asked[3]}" if asked else _short(message)
-        return Trouble(QUOTA, "", f"the namespace's quota is spent: {words}")
-    return Trouble(CONFIG, "", f"no pod may be made: {_short(message)}", hopeless="PodSecurity" in message)
+        return Diagnosis(QUOTA, "", f"the namespace's quota is spent: {words}")
+    return Diagnosis(CONFIG, "", f"no pod may be made: {_short(message)}", hopeless="PodSecurity" in message)
 
 
 def _is_about(event: Item, pod: Item) -> bool:

@@ -13,6 +13,7 @@ import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from conf.base.image_names import SHORT, digest_of, short
@@ -25,7 +26,7 @@ LARGEST = 900_000  # bytes of all objects that are kept: a ConfigMap takes 1 MiB
 BEGUN, GOOD, UNDONE = "begun", "good", "undone"
 
 
-class Unreadable(Exception):
+class UnreadableHistory(Exception):
     """The ConfigMap holds something else. The text says what to do."""
 
 
@@ -86,7 +87,7 @@ class Release:
 
     @property
     def line(self) -> int:
-        """Its place in the order of what was deployed: a rollback's is that of the release it returned to."""
+        """Its target in the order of what was deployed: a rollback's is that of the release it returned to."""
         return self.origin or self.number
 
 
@@ -122,7 +123,7 @@ class History:
         """Return the release to which a rollback goes: the good one before what serves, or the last one of a version.
 
         A release that was broken off may be there in part: before it is the last good one; a rollback that was broken off goes
-        on. A rollback's own place is that of the release it returned to, so that each goes further back; releases of the very
+        on. A rollback's own target is that of the release it returned to, so that each goes further back; releases of the very
         same objects are passed over, and those that differ in the list of regions alone.
         """
         good, last, kept = self.good, self.last, self.kept
@@ -172,6 +173,11 @@ class History:
         return dataclasses.replace(self, releases=tuple(each for each in self.releases if each.number in kept), objects=objects)
 
 
+def utc_now() -> str:
+    """Return the time as a release keeps it: UTC, ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def name(service: str) -> str:
     return f"monopod-{service}"
 
@@ -198,7 +204,7 @@ def write(history: History, service: str, namespace: str) -> Item:
 
 
 def read(item: Item | None) -> History:
-    """Return the history of a ConfigMap; an empty one where there is none. Raises Unreadable."""
+    """Return the history of a ConfigMap; an empty one where there is none. Raises UnreadableHistory."""
     if item is None:
         return History()
     metadata = item["metadata"]
@@ -210,7 +216,7 @@ def read(item: Item | None) -> History:
         _belongs(found, metadata["namespace"], metadata["name"])
         return found
     except (KeyError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
-        raise Unreadable(
+        raise UnreadableHistory(
             f"ConfigMap {metadata['namespace']}/{metadata['name']} holds no history that can be read ({error!r}); mend it, or "
             "delete it: the next deploy then begins a new one with what it finds"
         ) from error

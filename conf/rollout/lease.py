@@ -18,8 +18,8 @@ from uuid import uuid4
 from conf.base.references import MANAGER, Item, Ref, ref
 from conf.remote.cluster import CONFLICT, LONGEST, Cluster, ClusterError, Unreachable
 
-LASTS = 20  # seconds
-RENEWED = 4  # seconds between two renewals
+LEASE_SECONDS = 20  # seconds
+RENEWAL_SECONDS = 4  # seconds between two renewals
 AGAIN = 1  # seconds until an API server that was lost is asked again
 AGAIN_FOR = 60  # seconds after which what fails each time is given up, though the lease can be renewed
 P = ParamSpec("P")
@@ -30,7 +30,7 @@ class Busy(Exception):
     """Another deploy of the same track is at work. The text names it."""
 
 
-class Lost(Exception):
+class LeaseLost(Exception):
     """The lease ran out, or another took it, while the rollout was at work."""
 
 
@@ -40,7 +40,7 @@ class Lease:
     def __init__(self, cluster: Cluster, item: Item, asked: float, say: Callable[[str], None]):
         self._cluster, self._item, self._say = cluster, item, say
         self._told: set[str] = set()
-        self._good_until = asked + LASTS
+        self._good_until = asked + LEASE_SECONDS
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
@@ -51,14 +51,16 @@ class Lease:
         return time.monotonic() < self._good_until
 
     def check(self) -> None:
-        """Raise Lost where another deploy may be at work by now."""
+        """Raise LeaseLost where another deploy may be at work by now."""
         if not self.good:
-            raise Lost("this deploy lost its lease, so another may be at work; `monopod status` shows what runs, run it again")
+            raise LeaseLost(
+                "this deploy lost its lease, so another may be at work; `monopod status` shows what runs, run it again"
+            )
 
     def steadily(self, ask: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Ask the API server, and ask again for a while, as long as the lease is good. Only for what may be done twice.
 
-        Raises Lost, ClusterError.
+        Raises LeaseLost, ClusterError.
         """
         end = time.monotonic() + AGAIN_FOR
         while True:
@@ -74,13 +76,13 @@ class Lease:
     def release(self) -> None:
         """Give the lease back, so that the next deploy need not wait. It is left to run out where that fails."""
         self._over.set()
-        self._thread.join(RENEWED)
+        self._thread.join(RENEWAL_SECONDS)
         if self.good:
             with contextlib.suppress(ClusterError):
                 self._cluster.delete(ref(self._item), self._item["metadata"]["resourceVersion"])
 
     def _wait_for_time(self) -> None:
-        """Wait until what is asked for now is over before the lease is: its renewal may be late. Raises Lost."""
+        """Wait until what is asked for now is over before the lease is: its renewal may be late. Raises LeaseLost."""
         self.check()
         while self._good_until - time.monotonic() < LONGEST:
             time.sleep(AGAIN / 10)
@@ -92,12 +94,12 @@ class Lease:
             self._say(words)
 
     def _keep(self) -> None:
-        pause: float = RENEWED
+        pause: float = RENEWAL_SECONDS
         while not self._over.wait(pause):
             pause = AGAIN
             with contextlib.suppress(ClusterError):
                 self._renew()
-                pause = RENEWED
+                pause = RENEWAL_SECONDS
 
     def _renew(self) -> None:
         asked = time.monotonic()
@@ -110,11 +112,11 @@ class Lease:
             if found is None or found["spec"].get("holderIdentity") != self._item["spec"]["holderIdentity"]:
                 raise
             self._item = found
-        self._good_until = asked + LASTS
+        self._good_until = asked + LEASE_SECONDS
 
 
 @contextlib.contextmanager
-def held(cluster: Cluster, namespace: str, name: str, who: str, wait: float, say: Callable[[str], None]) -> Iterator[Lease]:
+def hold(cluster: Cluster, namespace: str, name: str, who: str, wait: float, say: Callable[[str], None]) -> Iterator[Lease]:
     """Hold the lease of a name for the length of a block. who: for people. wait: seconds to wait for another deploy's end.
 
     Raises Busy, ClusterError.
@@ -148,7 +150,7 @@ def _take(
         try:
             if found is None:
                 return cluster.create(mine), asked
-            if not state[0] or asked - since > (spec.get("leaseDurationSeconds") or LASTS):
+            if not state[0] or asked - since > (spec.get("leaseDurationSeconds") or LEASE_SECONDS):
                 mine["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
                 return cluster.replace(mine), asked
         except ClusterError as error:
@@ -169,7 +171,7 @@ def _lease(namespace: str, name: str, holder: str) -> dict[str, Any]:
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": MANAGER}},
-        "spec": {"holderIdentity": holder, "leaseDurationSeconds": LASTS, "acquireTime": now, "renewTime": now},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": LEASE_SECONDS, "acquireTime": now, "renewTime": now},
     }
 
 

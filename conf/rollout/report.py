@@ -17,17 +17,16 @@ from conf.base.references import Ref
 from conf.remote.cluster import BadCredentials, Cluster, ClusterError, NoNamespace, NoRights, Refused, Unreachable
 from conf.remote.image_registry import RegistryError
 from conf.rollout import diagnosis
-from conf.rollout.history import Unreadable
-from conf.rollout.lease import Busy, Lost
-from conf.rollout.readiness import NotReady, Running, running
-from conf.rollout.release import Held, NothingThere, Undone
-from conf.rollout.target import InTheWay
-from conf.rollout.targets import Spot
+from conf.rollout.history import UnreadableHistory
+from conf.rollout.lease import Busy, LeaseLost
+from conf.rollout.readiness import NotReady, RunningPods, running_pods
+from conf.rollout.release import NameTaken, NoRelease, Undone
+from conf.rollout.targets import Blocked, RegionTrack
 
 # Exit statuses, by what happened; docs/deploy.md lists them.
-NOTHING_THERE, NOT_READY = 17, 28
+NO_RELEASE, NOT_READY = 17, 28
 NO_IMAGE = 32  # not in its registry, or the registry cannot be asked; nothing was begun
-STATUS: Sequence[tuple[type[Exception], int]] = (
+EXIT_STATUS: Sequence[tuple[type[Exception], int]] = (
     (Undone, 0),  # as its cause
     (Unreachable, 10),
     (BadCredentials, 11),
@@ -35,15 +34,15 @@ STATUS: Sequence[tuple[type[Exception], int]] = (
     (NoNamespace, 13),
     (Refused, 14),
     (ClusterError, 14),
-    (Held, 15),
+    (NameTaken, 15),
     (Busy, 16),
-    (Lost, 16),
-    (NothingThere, NOTHING_THERE),
-    (Unreadable, 18),
-    (InTheWay, 19),
+    (LeaseLost, 16),
+    (NoRelease, NO_RELEASE),
+    (UnreadableHistory, 18),
+    (Blocked, 19),
     (RegistryError, NO_IMAGE),
 )
-UNDONE_STATUS: Mapping[str, int] = {
+DIAGNOSIS_STATUS: Mapping[str, int] = {
     diagnosis.IMAGE: 20,
     diagnosis.CRASH: 21,
     diagnosis.MEMORY: 22,
@@ -52,17 +51,17 @@ UNDONE_STATUS: Mapping[str, int] = {
     diagnosis.QUOTA: 25,
     diagnosis.CONFIG: 26,
     diagnosis.NODE: 27,
-    diagnosis.WAY_IN: 29,
+    diagnosis.GATEWAY: 29,
     diagnosis.PAUSED: 30,
     "": NOT_READY,
 }
-CLOSED = 31  # outside a region's release windows; nothing was begun
+OUTSIDE_WINDOWS = 31  # outside a region's release windows; nothing was begun
 STOPPED = 130  # by Ctrl-C or SIGTERM
-KNOWN: tuple[type[Exception], ...] = tuple(kind for kind, _ in STATUS)
+EXPECTED_ERRORS: tuple[type[Exception], ...] = tuple(kind for kind, _ in EXIT_STATUS)
 
 
 @dataclass
-class Outcome:
+class RegionResult:
     """What came of one region. state: deployed, unchanged, undone, failed, stopped, not begun, skipped, removed, not there.
 
     runs: how many ready pods of each version are there now; None where that was not asked or not answered.
@@ -79,119 +78,123 @@ class Outcome:
     runs: Mapping[str, int] | None = None
 
 
-def in_order(
+def run_in_order(
     arguments: Namespace,
-    spots: Sequence[Spot],
-    act: Callable[[Spot], Outcome],
-    ended: Callable[[Sequence[Outcome]], None] = lambda _: None,
-) -> list[Outcome]:
-    """Act on each spot in turn, stop at the first that fails, and tell what came of all: here, and to `ended`.
+    region_tracks: Sequence[RegionTrack],
+    act: Callable[[RegionTrack], RegionResult],
+    ended: Callable[[Sequence[RegionResult]], None] = lambda _: None,
+) -> list[RegionResult]:
+    """Act on each region_track in turn, stop at the first that fails, and tell what came of all: here, and to `ended`.
 
-    A spot where there is nothing to return to keeps none after it from its turn.
+    A region_track where there is nothing to return to keeps none after it from its turn.
 
     SIGTERM is taken as Ctrl-C is, so that a job that is cancelled gives its lease back.
     """
-    outcomes: list[Outcome] = []
+    results: list[RegionResult] = []
     try:
         with _ended_by_a_signal():
-            for spot in spots:
-                outcomes.append(_outcome(spot, act, _in_the_way(outcomes)))
-            for spot, each in zip(spots, outcomes, strict=True):
-                each.runs = runs_at(spot)
+            for region_track in region_tracks:
+                results.append(_act_on(region_track, act, _status_so_far(results)))
+            for region_track, each in zip(region_tracks, results, strict=True):
+                each.runs = running_at(region_track)
     except KeyboardInterrupt:
-        where = f"in {spots[len(outcomes)].region.name}" if len(outcomes) < len(spots) else "at the end"
-        outcomes += _stopped(spots[len(outcomes) :])
-        tell(arguments, outcomes)
-        put(
+        where = f"in {region_tracks[len(results)].region.name}" if len(results) < len(region_tracks) else "at the end"
+        results += _stopped_results(region_tracks[len(results) :])
+        print_results(arguments, results)
+        print_line(
             f"stopped {where}: Kubernetes goes on with what was applied; `monopod status` shows it, and deploy or rollback "
             "goes on from there",
             sys.stderr,
         )
-        _let_know(ended, outcomes)
+        _notify(ended, results)
         raise
-    tell(arguments, outcomes)
-    _let_know(ended, outcomes)
-    return outcomes
+    print_results(arguments, results)
+    _notify(ended, results)
+    return results
 
 
-def status(outcomes: Sequence[Outcome]) -> int:
+def exit_status(results: Sequence[RegionResult]) -> int:
     """Return the exit status: of the first that failed."""
-    return next((each.status for each in outcomes if each.status), 0)
+    return next((each.status for each in results if each.status), 0)
 
 
-def _in_the_way(outcomes: Sequence[Outcome]) -> int:
+def _status_so_far(results: Sequence[RegionResult]) -> int:
     """Return the status that keeps the regions after it from their turn. Where there was nothing to do, nothing went wrong."""
-    return status([each for each in outcomes if each.status != NOTHING_THERE])
+    return exit_status([each for each in results if each.status != NO_RELEASE])
 
 
-def _outcome(spot: Spot, act: Callable[[Spot], Outcome], failed: int) -> Outcome:
+def _act_on(region_track: RegionTrack, act: Callable[[RegionTrack], RegionResult], failed: int) -> RegionResult:
     if failed:
-        return Outcome(spot.region.name, spot.track, "not begun", words="a region before it failed", status=failed)
+        return RegionResult(
+            region_track.region.name, region_track.track, "not begun", words="a region before it failed", status=failed
+        )
     try:
-        return act(spot)
-    except KNOWN as error:
-        return outcome_of(spot, error)
+        return act(region_track)
+    except EXPECTED_ERRORS as error:
+        return failure_result(region_track, error)
 
 
-def _let_know(ended: Callable[[Sequence[Outcome]], None], outcomes: Sequence[Outcome]) -> None:
+def _notify(ended: Callable[[Sequence[RegionResult]], None], results: Sequence[RegionResult]) -> None:
     """Tell others what came of it all. Who stops that stops no more than that."""
     with contextlib.suppress(KeyboardInterrupt), _ended_by_a_signal():
-        ended(outcomes)
+        ended(results)
 
 
-def _stopped(spots: Sequence[Spot]) -> Iterator[Outcome]:
+def _stopped_results(region_tracks: Sequence[RegionTrack]) -> Iterator[RegionResult]:
     """Yield what came of the region in which a person stopped, and of those after it."""
-    for number, spot in enumerate(spots):
+    for number, region_track in enumerate(region_tracks):
         state, words = ("not begun", "stopped before it") if number else ("stopped", "by Ctrl-C or SIGTERM")
-        yield Outcome(spot.region.name, spot.track, state, words=words, status=STOPPED)
+        yield RegionResult(region_track.region.name, region_track.track, state, words=words, status=STOPPED)
 
 
-def outcome_of(spot: Spot, error: Exception) -> Outcome:
+def failure_result(region_track: RegionTrack, error: Exception) -> RegionResult:
     """Return what an error means for a region."""
-    found = Outcome(spot.region.name, spot.track, "failed", words=str(error))
+    found = RegionResult(region_track.region.name, region_track.track, "failed", words=str(error))
     cause = error.cause if isinstance(error, Undone) else error
     if isinstance(error, Undone):
         found.state = "undone" if error.complete else "failed"
         found.words = f"{cause}; {error}"
     if isinstance(cause, NotReady):
         found.events, found.log = cause.events, cause.log
-        found.status = UNDONE_STATUS[cause.trouble.kind if cause.trouble else ""]
+        found.status = DIAGNOSIS_STATUS[cause.diagnosis.kind if cause.diagnosis else ""]
     else:
-        found.status = status_of(cause)
+        found.status = error_status(cause)
     return found
 
 
-def status_of(error: Exception) -> int:
-    return next(status for kind, status in STATUS if isinstance(error, kind))
+def error_status(error: Exception) -> int:
+    return next(status for kind, status in EXIT_STATUS if isinstance(error, kind))
 
 
-def runs_at(spot: Spot) -> Mapping[str, int] | None:
-    """Return what runs at a spot now, as far as its cluster says."""
+def running_at(region_track: RegionTrack) -> Mapping[str, int] | None:
+    """Return what runs at a region_track now, as far as its cluster says."""
     try:
-        return running(Cluster(spot.region.context), Ref("Deployment", spot.namespace, spot.name)).versions
+        return running_pods(
+            Cluster(region_track.region.context), Ref("Deployment", region_track.namespace, region_track.name)
+        ).versions
     except ClusterError:
         return None
 
 
-def lines(outcome: Outcome) -> Iterator[str]:
-    """Yield an outcome as a person reads it."""
-    version = f" {outcome.version}" if outcome.version else ""
-    now = f"; now {Running(outcome.runs, 0)}" if outcome.runs is not None and outcome.state != "removed" else ""
-    words = f": {outcome.words}" if outcome.words else ""
-    yield f"{outcome.region}, {outcome.track}: {outcome.state}{version}{words}{now}"
-    yield from (f"    event: {line}" for line in outcome.events)
-    yield from (f"    log: {line}" for line in outcome.log.splitlines())
+def result_lines(result: RegionResult) -> Iterator[str]:
+    """Yield a result as a person reads it."""
+    version = f" {result.version}" if result.version else ""
+    now = f"; now {RunningPods(result.runs, 0)}" if result.runs is not None and result.state != "removed" else ""
+    words = f": {result.words}" if result.words else ""
+    yield f"{result.region}, {result.track}: {result.state}{version}{words}{now}"
+    yield from (f"    event: {line}" for line in result.events)
+    yield from (f"    log: {line}" for line in result.log.splitlines())
 
 
-def tell(arguments: Namespace, outcomes: Sequence[Outcome]) -> None:
+def print_results(arguments: Namespace, results: Sequence[RegionResult]) -> None:
     if arguments.json:
-        put(json.dumps([asdict(each) for each in outcomes], indent=2), sys.stdout)
+        print_line(json.dumps([asdict(each) for each in results], indent=2), sys.stdout)
         return
-    for each in outcomes:
-        put("\n".join(lines(each)), sys.stderr if each.status else sys.stdout)
+    for each in results:
+        print_line("\n".join(result_lines(each)), sys.stderr if each.status else sys.stdout)
 
 
-def put(words: str, out: TextIO) -> None:
+def print_line(words: str, out: TextIO) -> None:
     """Print at once; from where nobody reads any more on, into nothing: a rollout does not end because `head` did."""
     try:
         print(words, file=out, flush=True)

@@ -10,13 +10,13 @@ from conf.base.image_names import short
 from conf.rollout.history import BEGUN, UNDONE, History, Release
 
 
-def left_behind(found: Iterable[History]) -> Release | None:
+def release_to_leave(found: Iterable[History]) -> Release | None:
     """Return the release that a rollback leaves: the one deployed last, in whichever region. None where there is none."""
     last = [release for each in found if (release := _deployed(each)) and release.version]
     return max(last, key=lambda each: each.at) if last else None
 
 
-def passed_over(found: History, leaving: Release | None, to: str) -> str:
+def reason_to_skip(found: History, leaving: Release | None, to: str) -> str:
     """Return why a region is not rolled back, "" where it is. to: the version to return to, "" for the one before.
 
     Releases are the same where their versions and their images' digests are. Where a release was broken off, nobody knows what
@@ -44,7 +44,7 @@ def _serves_already(found: History, good: Release, to: str) -> str:
     return f"{good.beside(another)} serves there already; --to {short(another.digest)} names another image of {to}"
 
 
-def rolled_back(found: History, older: Release) -> str:
+def rollback_note(found: History, older: Release) -> str:
     """Return what a rollback to an older release does, in words. Where nothing else tells the two apart, their times do."""
     left = found.last if found.last and found.last.state == BEGUN else found.good
     if left is None or not left.version:
@@ -53,18 +53,18 @@ def rolled_back(found: History, older: Release) -> str:
     return f"rolled back from {before} to {after}" if before != after else f"rolled back to {after} of {older.at}"
 
 
-def versions(found: History) -> list[str]:
+def returnable_versions(found: History) -> list[str]:
     """Return the versions that a rollback can name, the newest first. One of several contents has its digests beside it."""
     kept = found.kept
     named = ({each.beside(other) for other in kept} - {each.version} or {each.version} for each in kept)
     return list(dict.fromkeys(name for names in named for name in names))
 
 
-def none_to(found: History, to: str) -> str:
+def no_release_message(found: History, to: str) -> str:
     """Return what a rollback finds instead of a release to return to. to: the version that a person named, or ""."""
     if not to:
         return "no earlier good release to return to"
-    there = versions(found)
+    there = returnable_versions(found)
     return (
         f"no good release of version {to} to return to; there {'are' if len(there) > 1 else 'is'} {', '.join(there) or 'none'}"
     )

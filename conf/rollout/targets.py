@@ -15,20 +15,63 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conf.base.mistakes import mistaken
+from conf.base.references import Ref
 from conf.clusters.region import Region, Regions
 from conf.plan.plan import NAMESPACES, TRACKS, runs
 from conf.plan.pods import PULL, startup
 from conf.plan.routes import outside
 from conf.remote.cluster import BadCredentials, Cluster, ClusterError, NoRights
-from conf.rollout.history import Holder
-from conf.rollout.release import now
-from conf.rollout.target import LEAVES, Place, WayIn
+from conf.rollout import history as histories
+from conf.rollout.history import Holder, utc_now
 from conf.rules.check import Service
 from serving.settings import Settings
 
+REMOVAL_TIMEOUT = 60.0  # seconds for an object without pods: a controller that is alive takes its finalizer off in a few
+
+
+class Blocked(Exception):
+    """Something is there that a release would have to break: another's object, or a Deployment that somebody paused."""
+
 
 @dataclass(frozen=True)
-class Spot:
+class GatewayCheck:
+    """Where a region's gateway can be asked: the service's URL there, and the host that the request names."""
+
+    url: str
+    host: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """One track of a service in one cluster, as a release changes it.
+
+    pod_timeout: seconds for one more pod to be ready. removal_timeout: seconds for an object without pods to be gone once it
+    is deleted. wait: seconds for another deploy to end. gateway: None where regions.yaml names no URL of it.
+    by: who deploys, for history and lease. holder: whose the name must be, or becomes with take_over; None does not ask.
+    """
+
+    cluster: Cluster
+    namespace: str
+    service: str
+    pod_timeout: float = 60.0
+    removal_timeout: float = REMOVAL_TIMEOUT
+    by: str = ""
+    holder: Holder | None = None
+    take_over: bool = False
+    gateway: GatewayCheck | None = None
+    wait: float = 0.0
+
+    @property
+    def history(self) -> Ref:
+        return Ref("ConfigMap", self.namespace, histories.name(self.service))
+
+    @property
+    def deployment(self) -> Ref:
+        return Ref("Deployment", self.namespace, self.service)
+
+
+@dataclass(frozen=True)
+class RegionTrack:
     """One track of a service in one region. planned: whether it is to run there; else it may have been left there."""
 
     region: Region
@@ -48,18 +91,20 @@ class Spot:
         return f"{self.region.name}, {self.track}"
 
 
-def spots(found: Service, regions: Regions, track: str, region: str = "") -> list[Spot]:
+def region_tracks(found: Service, regions: Regions, track: str, region: str = "") -> list[RegionTrack]:
     """Return where a service is to run, and where it may have been left. track, region: "" for every one."""
     made = []
     for each in (track,) if track else TRACKS:
         for name in regions.regions:
             settings = found.value.in_region(name)
             if region in ("", name):
-                made.append(Spot(regions.regions[name], each, settings, runs(settings, name, regions, each)))
+                made.append(RegionTrack(regions.regions[name], each, settings, runs(settings, name, regions, each)))
     return made
 
 
-def there(chosen: Sequence[Spot], named: bool, say: Callable[[str], None] = lambda _: None) -> list[Spot]:
+def planned_or_left(
+    chosen: Sequence[RegionTrack], named: bool, say: Callable[[str], None] = lambda _: None
+) -> list[RegionTrack]:
     """Return where a service is to run, then where it was left or where that cannot be asked: whoever acts there is told why.
 
     named: whether a person named the region. Where not, a region that whoever asks has no context of, or no rights in, is
@@ -71,7 +116,7 @@ def there(chosen: Sequence[Spot], named: bool, say: Callable[[str], None] = lamb
         if each.planned or each.region.name in away:
             continue
         try:
-            if left(each):
+            if has_release(each):
                 found.append(each)
         except ClusterError as error:
             if not named and (isinstance(error, NoRights) or (isinstance(error, BadCredentials) and not error.status)):
@@ -84,44 +129,44 @@ def there(chosen: Sequence[Spot], named: bool, say: Callable[[str], None] = lamb
     return found
 
 
-def left(spot: Spot) -> bool:
+def has_release(spot: RegionTrack) -> bool:
     """Whether a release was left where the service is no longer to run. Raises ClusterError."""
-    where = Place(Cluster(spot.region.context), spot.namespace, spot.name)
+    where = Target(Cluster(spot.region.context), spot.namespace, spot.name)
     return where.cluster.get(where.history) is not None
 
 
-def nowhere(arguments: Namespace, regions: Regions) -> int:
+def no_target(arguments: Namespace, regions: Regions) -> int:
     """Tell that there is nothing to act on, and return the exit status."""
     where = arguments.region or "any region"
     words = f"{arguments.track or 'the service'} does not run in {where}; regions are {', '.join(regions.regions)}"
     return mistaken(arguments, [words])
 
 
-def place(spot: Spot, arguments: Namespace, say: Callable[[str], None] = lambda _: None) -> Place:
+def target_of(spot: RegionTrack, arguments: Namespace, say: Callable[[str], None] = lambda _: None) -> Target:
     """Return where a release goes. say: gets the API server's warnings. Raises BadCredentials."""
     region = spot.region
     url = f"{region.way_in.rstrip('/')}{outside(spot.settings, spot.track)[0]}"
-    return Place(
+    return Target(
         cluster=Cluster(region.context, lambda words: say(f"warning of the API server: {words}")),
         namespace=spot.namespace,
         service=spot.name,
-        patience=getattr(arguments, "timeout", None) or startup(spot.settings) + PULL,
-        leaves=leaves(arguments),
-        by=who(),
-        holder=holder(arguments.service),
+        pod_timeout=getattr(arguments, "timeout", None) or startup(spot.settings) + PULL,
+        removal_timeout=removal_timeout(arguments),
+        by=deployer(),
+        holder=checkout_holder(arguments.service),
         take_over=arguments.take_over,
-        way_in=WayIn(url, region.host) if region.way_in else None,
+        gateway=GatewayCheck(url, region.host) if region.way_in else None,
         wait=arguments.wait,
     )
 
 
-def leaves(arguments: Namespace) -> float:
+def removal_timeout(arguments: Namespace) -> float:
     """Return how many seconds an object without pods may take to be gone. `stop --timeout` says that; others' is of pods."""
-    said: float = getattr(arguments, "timeout", None) or LEAVES
-    return said if arguments.name == "stop" else min(said, LEAVES)
+    said: float = getattr(arguments, "timeout", None) or REMOVAL_TIMEOUT
+    return said if arguments.name == "stop" else min(said, REMOVAL_TIMEOUT)
 
 
-def who() -> str:
+def deployer() -> str:
     """Return who deploys, as people know them."""
     try:
         user = getpass.getuser()
@@ -130,15 +175,15 @@ def who() -> str:
     return os.environ.get("GITLAB_USER_LOGIN") or f"{user}@{socket.gethostname()}"
 
 
-def holder(folder: Path) -> Holder:
+def checkout_holder(folder: Path) -> Holder:
     """Return whose a service is: the project and branch that GitLab names, or those of the checkout."""
     here = str(folder.resolve())
-    project = os.environ.get("CI_PROJECT_PATH") or project_of(_git(here, "remote", "get-url", "origin")) or here
+    project = os.environ.get("CI_PROJECT_PATH") or project_path(_git(here, "remote", "get-url", "origin")) or here
     branch = os.environ.get("CI_COMMIT_REF_NAME") or _git(here, "symbolic-ref", "--short", "HEAD") or "none"
-    return Holder(project, branch, now())
+    return Holder(project, branch, utc_now())
 
 
-def project_of(url: str) -> str:
+def project_path(url: str) -> str:
     """Return a repository's path on its server, as CI_PROJECT_PATH has it: the same for ssh and https, and without a secret."""
     path = re.sub(r"^\w+://[^/]*/|^[^/:]*:", "", url)
     return path.removesuffix("/").removesuffix(".git")

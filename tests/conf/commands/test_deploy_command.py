@@ -10,8 +10,8 @@ from conf.base.release_windows import DAYS
 from conf.clusters.region import Region
 from conf.clusters.regions_file import load
 from conf.commands.deploy_command import closed_now, held_back
-from conf.rollout.report import CLOSED
-from conf.rollout.targets import Spot
+from conf.rollout.report import OUTSIDE_WINDOWS
+from conf.rollout.targets import RegionTrack
 from serving.settings import Settings
 from tests.conf.rollout.desk import Desk
 from tests.conf.rollout.images import NOT_ASKED
@@ -28,10 +28,10 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path / "service", "like", {"hk": "hk", "eu": "eu", "na": "na"})
 
 
-def spots(desk: Desk, track: str = "prod", **windows: str) -> list[Spot]:
+def spots(desk: Desk, track: str = "prod", **windows: str) -> list[RegionTrack]:
     desk.opens(**windows)
     regions: dict[str, Region] = load(desk.regions).regions
-    return [Spot(each, track, Settings(service_name="digits", username="like"), True) for each in regions.values()]
+    return [RegionTrack(each, track, Settings(service_name="digits", username="like"), True) for each in regions.values()]
 
 
 def test_a_region_is_closed_by_its_own_windows_at_the_moment_that_is_given(desk: Desk) -> None:
@@ -50,7 +50,7 @@ def test_one_closed_region_holds_all_chosen_ones_back_and_each_says_why(desk: De
     found = spots(desk, eu=OFFICE)
     outcomes = held_back(found, closed_now(found, SATURDAY))
     assert [(each.region, each.state, each.status) for each in outcomes] == [
-        ("hk", "not begun", CLOSED), ("eu", "not begun", CLOSED), ("na", "not begun", CLOSED),
+        ("hk", "not begun", OUTSIDE_WINDOWS), ("eu", "not begun", OUTSIDE_WINDOWS), ("na", "not begun", OUTSIDE_WINDOWS),
     ]  # fmt: skip
     assert outcomes[1].words.startswith("outside its release windows: it is sat 2026-01-03 12:00 there")
     assert outcomes[0].words == outcomes[2].words

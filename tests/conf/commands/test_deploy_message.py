@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conf.commands.deploy_message import Work, facts, text
-from conf.rollout.report import CLOSED, STOPPED, Outcome
+from conf.rollout.report import OUTSIDE_WINDOWS, STOPPED, RegionResult
 from tests.conf.commands.test_deploy_command import LATER, NOWHERE
 from tests.conf.hooks import hooked
 from tests.conf.rollout.asked import until
@@ -16,9 +16,11 @@ from tests.conf.rollout.desk import Desk
 from tests.conf.rollout.images import NOT_ASKED
 
 DEPLOY = Work("deploy", "cats", "prod", "ann", "4f7cb14")
-DONE = Outcome("hk", "prod", "deployed", "4f7cb14", runs={"4f7cb14": 2})
-UNDONE = Outcome("eu", "prod", "undone", words="no node takes it", events=["FailedScheduling"], log="token=hidden", status=24)
-STOPPED_IN = Outcome("eu", "prod", "stopped", words="by Ctrl-C or SIGTERM", status=STOPPED)
+DONE = RegionResult("hk", "prod", "deployed", "4f7cb14", runs={"4f7cb14": 2})
+UNDONE = RegionResult(
+    "eu", "prod", "undone", words="no node takes it", events=["FailedScheduling"], log="token=hidden", status=24
+)
+STOPPED_IN = RegionResult("eu", "prod", "stopped", words="by Ctrl-C or SIGTERM", status=STOPPED)
 
 
 def test_a_message_says_who_did_what_and_what_came_of_each_region_in_a_line() -> None:
@@ -30,7 +32,7 @@ def test_a_message_says_who_did_what_and_what_came_of_each_region_in_a_line() ->
 
 
 @pytest.mark.parametrize(("last", "end"), [(UNDONE, "failed"), (STOPPED_IN, "stopped")])
-def test_a_message_of_a_failure_says_so_first_and_names_every_region(last: Outcome, end: str) -> None:
+def test_a_message_of_a_failure_says_so_first_and_names_every_region(last: RegionResult, end: str) -> None:
     head, *rest = text(DEPLOY, [DONE, last]).splitlines()
     assert head == f"deploy of cats 4f7cb14 (prod) by ann: {end}"
     assert [line.partition(",")[0] for line in rest] == ["hk", "eu"]
@@ -59,7 +61,7 @@ def test_log_lines_and_events_of_pods_stay_where_the_command_was_run() -> None:
         ("rollback", STOPPED_IN, "failed"),
     ],
 )
-def test_a_program_is_told_the_same(what: str, outcome: Outcome, event: str) -> None:
+def test_a_program_is_told_the_same(what: str, outcome: RegionResult, event: str) -> None:
     found = facts(Work(what, "cats", "prod", "ann", "4f7cb14"), [outcome])
     assert (found["event"], found["command"], found["service"], found["by"]) == (event, what, "cats", "ann")
     assert [(each["region"], each["state"], each["status"]) for each in found["outcomes"]] == [
@@ -72,7 +74,7 @@ def test_a_command_that_began_nothing_sends_nothing_and_neither_does_a_stop(tmp_
     desk.opens(hk=LATER)
     with hooked() as hook:
         told = {**NOWHERE, "MONOPOD_WEBHOOK": hook.url}
-        desk.run("deploy", tag=NOT_ASKED, status=CLOSED, more=told)
+        desk.run("deploy", tag=NOT_ASKED, status=OUTSIDE_WINDOWS, more=told)
         desk.run("deploy", "--region", "mars", tag=NOT_ASKED, status=1, more=told)
         desk.set(cpu="much")
         desk.run("deploy", tag=NOT_ASKED, status=1, more=told)

@@ -13,7 +13,7 @@ import pytest
 from conf.base.references import Item, Ref
 from conf.remote import cluster
 from conf.remote.cluster import CHANGED, LONGEST, Cluster, Unreachable
-from conf.rollout.lease import LASTS, RENEWED
+from conf.rollout.lease import LEASE_SECONDS, RENEWAL_SECONDS
 from tests.serving.answering import answering
 
 THERE = Ref("ConfigMap", "like", "cats", "u")
@@ -80,7 +80,7 @@ def test_a_question_that_is_not_answered_is_sent_twice(heard: list[bytes], monke
 
 
 def test_a_change_is_over_before_a_lease_that_was_renewed_in_time() -> None:
-    assert sum(CHANGED) < LONGEST < LASTS - RENEWED
+    assert sum(CHANGED) < LONGEST < LEASE_SECONDS - RENEWAL_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from conf.base.references import path
 from conf.remote.cluster import Cluster as Asking
 from conf.rollout import preflight, release
-from conf.rollout.target import Place, WayIn
+from conf.rollout.targets import GatewayCheck, Target
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout import fleet
@@ -114,8 +114,8 @@ def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_pr
     forget_lease(eu, serving)
 
     def counts_as(way_in: str = "") -> str:
-        there = Place(Asking(eu.context), serving.user, serving.name, way_in=WayIn(way_in, "*") if way_in else None)
-        last = preflight.settled(there, preflight.history(there, "")).last
+        there = Target(Asking(eu.context), serving.user, serving.name, gateway=GatewayCheck(way_in, "*") if way_in else None)
+        last = preflight.settle_interrupted(there, preflight.load_history(there, "")).last
         return last.state if last else ""
 
     assert counts_as() == "begun"
@@ -237,7 +237,7 @@ def test_a_stop_waits_for_as_long_as_pods_may_drain(serving: Desk, eu: Cluster) 
     eu.by_hand(pod, {"metadata": {"finalizers": ["example.com/drains"]}})
     end = threading.Timer(4, eu.by_hand, (pod, {"metadata": {"finalizers": None}}))
     waits = f"waiting until Deployment {serving.user}/{serving.name} is gone"
-    there = Place(Asking(eu.context), serving.user, serving.name, patience=1)
+    there = Target(Asking(eu.context), serving.user, serving.name, pod_timeout=1)
     release.stop(there, lambda words: end.start() if words == waits else None)
     assert end.finished.is_set()
     assert kinds(eu, serving.user, serving.name) == set()

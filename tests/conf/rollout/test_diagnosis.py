@@ -6,7 +6,7 @@ import pytest
 
 from conf.base.references import Item
 from conf.rollout import diagnosis
-from conf.rollout.diagnosis import Trouble, said, scheduling, troubles
+from conf.rollout.diagnosis import Diagnosis, diagnose, event_lines, scheduling
 
 POD = {"name": "cats-1", "namespace": "like", "uid": "p1"}
 
@@ -20,7 +20,7 @@ def event(reason: str, message: str, **more: Any) -> Item:
     return {"reason": reason, "message": message, "involvedObject": {"kind": "Pod", "uid": "p1", "name": "cats-1"}, **more}
 
 
-def only(*found: Trouble) -> Trouble:
+def only(*found: Diagnosis) -> Diagnosis:
     assert len(found) == 1, found
     return found[0]
 
@@ -52,7 +52,7 @@ CLOSED = 'failed to do request: Head "https://registry/v2/": dial tcp 10.0.0.1:4
 )
 def test_an_image_is_given_up_after_attempts_of_which_the_registry_says_how_many(message: str, enough: int) -> None:
     for times in range(1, 5):
-        found = only(*troubles([NOT_PULLED], pulls(message, times), []))
+        found = only(*diagnose([NOT_PULLED], pulls(message, times), []))
         assert (found.kind, found.hopeless) == (diagnosis.IMAGE, times >= enough), times
         assert message[-20:] in str(found)
         assert "check its name and tag" in str(found)
@@ -60,32 +60,32 @@ def test_an_image_is_given_up_after_attempts_of_which_the_registry_says_how_many
 
 def test_attempts_that_each_failed_in_their_own_way_are_counted_together() -> None:
     many = [*pulls(SLOW, 1), *pulls(AWAY, 1), *pulls(CLOSED, 1)]
-    assert only(*troubles([NOT_PULLED], many, [])).hopeless
-    assert not only(*troubles([NOT_PULLED], many[:-5], [])).hopeless
+    assert only(*diagnose([NOT_PULLED], many, [])).hopeless
+    assert not only(*diagnose([NOT_PULLED], many[:-5], [])).hopeless
 
 
 def test_an_image_of_no_name_is_not_even_tried() -> None:
     waiting = {"state": {"waiting": {"reason": "InvalidImageName", "message": "couldn't parse image name"}}}
-    assert only(*troubles([pod(waiting)], [event("InspectFailed", "Failed to apply default image tag")], [])).hopeless
+    assert only(*diagnose([pod(waiting)], [event("InspectFailed", "Failed to apply default image tag")], [])).hopeless
 
 
 def test_of_a_long_story_about_an_image_the_end_is_told() -> None:
     said = f"Failed to pull image: {'failed to resolve reference ' * 20}: x:9: not found"
     waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}}}
-    words = only(*troubles([pod(waiting)], [event("Failed", said)], [])).words
+    words = only(*diagnose([pod(waiting)], [event("Failed", said)], [])).words
     assert words.endswith("x:9: not found")
     assert len(words) < 250
 
 
 @pytest.mark.parametrize(("restarts", "hopeless"), [(0, False), (1, False), (2, True)])
 def test_a_container_that_ends_is_hopeless_after_its_second_restart(restarts: int, hopeless: bool) -> None:
-    found = only(*troubles([pod({**WAITING, **ENDED, "restartCount": restarts})], [], []))
+    found = only(*diagnose([pod({**WAITING, **ENDED, "restartCount": restarts})], [], []))
     assert (found.kind, found.hopeless) == (diagnosis.CRASH, hopeless)
     assert "exit code 1" in found.words
 
 
 def test_a_container_that_was_killed_for_its_memory_is_told_apart_from_a_crash() -> None:
-    found = only(*troubles([pod({**WAITING, **KILLED, "restartCount": 2})], [], []))
+    found = only(*diagnose([pod({**WAITING, **KILLED, "restartCount": 2})], [], []))
     assert found.kind == diagnosis.MEMORY
     assert "raise memory in value.py" in str(found)
 
@@ -95,7 +95,7 @@ def test_a_probe_that_never_passes_is_told_with_what_it_heard() -> None:
         event("Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 503"),
         event("Killing", "Container main failed startup probe, will be restarted"),
     ]
-    found = only(*troubles([pod({"state": {"running": {}}, **KILLED | ENDED, "restartCount": 2})], events, []))
+    found = only(*diagnose([pod({"state": {"running": {}}, **KILLED | ENDED, "restartCount": 2})], events, []))
     assert (found.kind, found.hopeless) == (diagnosis.PROBE, True)
     assert "statuscode: 503" in found.words
     assert "init_delay_second" in str(found)
@@ -107,7 +107,7 @@ def test_a_pod_that_no_node_takes_says_what_is_short_and_where() -> None:
         "preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
     )
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-    found = only(*troubles([pod(phase="Pending", conditions=[condition])], [], []))
+    found = only(*diagnose([pod(phase="Pending", conditions=[condition])], [], []))
     assert (found.kind, found.hopeless) == (diagnosis.UNSCHEDULABLE, False)
     words = "on 1 node too little GPU memory (aliyun.com/gpu-mem) is free, on 2 nodes too little memory is free"
     assert found.words == f"no node takes it: {words}"
@@ -118,7 +118,7 @@ def test_a_pod_that_no_node_takes_says_what_is_short_and_where() -> None:
 )
 def test_a_claim_that_is_not_there_or_has_no_volume_is_no_want_of_nodes(message: str) -> None:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": f"0/1 nodes: {message}"}
-    found = only(*troubles([pod(phase="Pending", conditions=[condition])], [], []))
+    found = only(*diagnose([pod(phase="Pending", conditions=[condition])], [], []))
     assert found.kind == diagnosis.CONFIG
     assert found.words == f"the volume of its data_claim is not to be had: 0/1 nodes: {message}"
 
@@ -133,21 +133,21 @@ def test_a_spent_quota_is_told_in_figures() -> None:
     asked = "requested: requests.cpu=2, used: requests.cpu=3, limited: requests.cpu=4"
     message = f'pods "cats-1" is forbidden: exceeded quota: team, {asked}'
     condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
-    found = only(*troubles([], [], [{"metadata": {"name": "cats-5f"}, "status": {"conditions": [condition]}}]))
+    found = only(*diagnose([], [], [{"metadata": {"name": "cats-5f"}, "status": {"conditions": [condition]}}]))
     assert found.kind == diagnosis.QUOTA
     assert "asked for requests.cpu=2, in use requests.cpu=3, allowed requests.cpu=4" in found.words
 
 
 def test_what_is_missing_in_the_namespace_is_named() -> None:
     waiting = {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "keys" not found'}}}
-    found = only(*troubles([pod(waiting)], [], []))
+    found = only(*diagnose([pod(waiting)], [], []))
     assert (found.kind, found.hopeless) == (diagnosis.CONFIG, True)
     assert 'secret "keys" not found' in found.words
 
 
 def test_a_node_that_went_away_is_named() -> None:
     found = only(
-        *troubles(
+        *diagnose(
             [{**pod({"state": {"running": {}}, "ready": True}), "spec": {"nodeName": "n7"}}],
             [event("NodeNotReady", "Node is not ready")],
             [],
@@ -159,7 +159,7 @@ def test_a_node_that_went_away_is_named() -> None:
 def test_a_pod_that_is_on_its_way_is_in_no_trouble() -> None:
     states: list[Item] = [{"waiting": {"reason": "ContainerCreating"}}, {"running": {}}]
     for state in states:
-        assert troubles([pod({"state": state})], [event("Unhealthy", "Startup probe failed: 503")], []) == []
+        assert diagnose([pod({"state": state})], [event("Unhealthy", "Startup probe failed: 503")], []) == []
 
 
 def test_a_whole_gpu_and_room_for_pods_are_told_in_words() -> None:
@@ -173,21 +173,21 @@ def test_a_whole_gpu_and_room_for_pods_are_told_in_words() -> None:
 def test_a_probe_that_has_not_passed_is_a_trouble_once_the_time_is_over() -> None:
     waits = pod({"state": {"running": {}}, "ready": False})
     events = [event("Unhealthy", "Startup probe failed: 503")]
-    assert troubles([waits], events, []) == []
-    found = only(*troubles([waits], events, [], late=True))
+    assert diagnose([waits], events, []) == []
+    found = only(*diagnose([waits], events, [], late=True))
     assert (found.kind, found.words) == (diagnosis.PROBE, "its probe has not passed: Startup probe failed: 503")
-    assert troubles([pod({"state": {"running": {}}, "ready": True})], [], [], late=True) == []
+    assert diagnose([pod({"state": {"running": {}}, "ready": True})], [], [], late=True) == []
 
 
 def test_a_namespace_that_takes_no_such_pod_is_hopeless() -> None:
     condition = {"type": "ReplicaFailure", "status": "True", "message": 'pods "cats" is forbidden: violates PodSecurity "x"'}
-    found = only(*troubles([], [], [{"metadata": {"name": "cats-5f"}, "status": {"conditions": [condition]}}]))
+    found = only(*diagnose([], [], [{"metadata": {"name": "cats-5f"}, "status": {"conditions": [condition]}}]))
     assert (found.kind, found.hopeless) == (diagnosis.CONFIG, True)
 
 
 def test_events_are_told_in_their_order_and_those_of_one_text_once() -> None:
     late, early = {"lastTimestamp": "2026-01-01T00:00:09Z"}, {"lastTimestamp": "2026-01-01T00:00:01Z"}
-    found = said(
+    found = event_lines(
         [event("BackOff", "again", count=3, **late), event("Pulled", "it is  here", **early), event("BackOff", "again")]
     )
     assert found == ("Pulled: it is here", "BackOff: again (4 times)")
@@ -195,4 +195,4 @@ def test_events_are_told_in_their_order_and_those_of_one_text_once() -> None:
 
 def test_two_pods_with_the_same_trouble_are_told_once() -> None:
     twin = {**pod({**WAITING, **ENDED, "restartCount": 2}), "metadata": {**POD, "name": "cats-2", "uid": "p2"}}
-    assert len(troubles([pod({**WAITING, **ENDED, "restartCount": 2}), twin], [], [])) == 1
+    assert len(diagnose([pod({**WAITING, **ENDED, "restartCount": 2}), twin], [], [])) == 1

@@ -17,9 +17,9 @@ from conf.clusters.regions_file import load
 from conf.remote.cluster import Cluster
 from conf.rollout import history, release
 from conf.rollout.history import GOOD
-from conf.rollout.readiness import NotReady, running
-from conf.rollout.release import Order
-from conf.rollout.target import Place
+from conf.rollout.readiness import NotReady, running_pods
+from conf.rollout.release import ReleaseRequest
+from conf.rollout.targets import Target
 from conf.rules.check import check
 from tests.conf.cluster import Cluster as Asked
 from tests.conf.rollout.asked import kinds
@@ -53,7 +53,7 @@ class Breaking(Cluster):
 
 
 @pytest.fixture(scope="module")
-def orders(user: str, servers: dict[str, Asked], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Order]:
+def orders(user: str, servers: dict[str, Asked], tmp_path_factory: pytest.TempPathFactory) -> dict[str, ReleaseRequest]:
     """A first release, one of more objects, one that no node takes, and a last one: of a service that is renamed later."""
     mine = Desk(tmp_path_factory.mktemp("every") / "service", user, {"eu": servers["eu"].context}, NAME)
     more: dict[str, dict[str, Any]] = {"1": {}, "2": {"max_replicas": 2}, "3": {}}
@@ -63,11 +63,11 @@ def orders(user: str, servers: dict[str, Asked], tmp_path_factory: pytest.TempPa
         mine.set(**settings)
         report = check(mine.folder, load(mine.regions), ("prod",), image(tag))
         assert report.mistakes == []
-        found[tag] = Order(documents(report.rendered[0][1]), tag, image(tag))
+        found[tag] = ReleaseRequest(documents(report.rendered[0][1]), tag, image(tag))
     return found
 
 
-def renamed(order: Order, name: str) -> Order:
+def renamed(order: ReleaseRequest, name: str) -> ReleaseRequest:
     return replace(order, items=json.loads(json.dumps(order.items).replace(NAME, name)))
 
 
@@ -75,39 +75,39 @@ def silent(words: str) -> None:
     """Nobody reads along."""
 
 
-def deploy(there: Place, orders: dict[str, Order]) -> None:
+def deploy(there: Target, orders: dict[str, ReleaseRequest]) -> None:
     release.release(there, renamed(orders["2"], there.service), silent)
 
 
-def fail(there: Place, orders: dict[str, Order]) -> None:
+def fail(there: Target, orders: dict[str, ReleaseRequest]) -> None:
     with pytest.raises(release.Undone) as raised:
-        release.release(replace(there, patience=0.3), renamed(orders["stuck"], there.service), silent)
+        release.release(replace(there, pod_timeout=0.3), renamed(orders["stuck"], there.service), silent)
     assert isinstance(raised.value.cause, NotReady)
 
 
-def stop(there: Place, orders: dict[str, Order]) -> None:
+def stop(there: Target, orders: dict[str, ReleaseRequest]) -> None:
     release.stop(there, silent)
 
 
 @pytest.mark.parametrize(("act", "serves", "every"), [(deploy, True, 1), (fail, True, 3), (stop, False, 3)])
 def test_whichever_change_was_the_last_the_next_deploy_goes_on(
-    act: Callable[[Place, dict[str, Order]], None],
+    act: Callable[[Target, dict[str, ReleaseRequest]], None],
     serves: bool,
     every: int,
     user: str,
-    orders: dict[str, Order],
+    orders: dict[str, ReleaseRequest],
     servers: dict[str, Asked],
 ) -> None:
     eu = servers["eu"]
 
     def broken_off(changes: int) -> int:
         """Break off after so many changes, or never after 0; return how many there were."""
-        there = Place(Cluster(eu.context), user, f"{act.__name__}-{changes}")
+        there = Target(Cluster(eu.context), user, f"{act.__name__}-{changes}")
         release.release(there, renamed(orders["1"], there.service), silent)
         breaking = Breaking(eu.context, changes)
         with contextlib.nullcontext() if changes == 0 else pytest.raises(BrokenOff):
             act(replace(there, cluster=breaking), orders)
-        assert running(there.cluster, there.deployment).versions or not serves, f"nothing serves after {changes} changes"
+        assert running_pods(there.cluster, there.deployment).versions or not serves, f"nothing serves after {changes} changes"
         done = release.release(there, renamed(orders["3"], there.service), silent).release
         items = [there.cluster.get(each) for each in done.inventory]
         assert {each.kind for each in done.inventory} == kinds(eu, user, there.service), f"after {changes} changes"
@@ -115,7 +115,7 @@ def test_whichever_change_was_the_last_the_next_deploy_goes_on(
         last = history.read(there.cluster.get(there.history)).last
         assert last is not None
         assert (last.state, last.inventory) == (GOOD, done.inventory)
-        assert set(running(there.cluster, there.deployment).versions) == {"3"}
+        assert set(running_pods(there.cluster, there.deployment).versions) == {"3"}
         return breaking.made
 
     total = broken_off(0)

@@ -9,7 +9,7 @@ import pytest
 
 from conf.base.references import APPLIED, Item, Ref, gone, path, ref
 from conf.rollout import history
-from conf.rollout.history import BEGUN, GOOD, KEPT, LARGEST, UNDONE, History, Holder, Release, Unreadable
+from conf.rollout.history import BEGUN, GOOD, KEPT, LARGEST, UNDONE, History, Holder, Release, UnreadableHistory
 from tests.conf.golden import GOLDEN
 
 SERVICE, ROUTE = Ref("Service", "like", "cats", "u1"), Ref("HTTPRoute", "like", "cats", "u2")
@@ -106,7 +106,7 @@ NEWER = json.dumps([{**json.loads(broken()["data"]["releases"])[0], "inventory":
     ],  # fmt: skip
 )
 def test_a_config_map_of_something_else_is_told_with_its_cure(item: Item) -> None:
-    with pytest.raises(Unreadable, match="like/monopod-cats holds no history that can be read.*delete it"):
+    with pytest.raises(UnreadableHistory, match="like/monopod-cats holds no history that can be read.*delete it"):
         history.read(item)
 
 

@@ -12,7 +12,7 @@ import pytest
 from conf.base.references import Item, Ref
 from conf.remote.cluster import Cluster, ClusterError, Refused, Unreachable
 from conf.rollout import lease
-from conf.rollout.lease import Busy, Lost
+from conf.rollout.lease import Busy, LeaseLost
 from tests.conf.cluster import Cluster as Asked
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(60)]
@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(60)]
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "LASTS", 2)
-    monkeypatch.setattr(lease, "RENEWED", 0.4)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 2)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.4)
     monkeypatch.setattr(lease, "AGAIN", 0.1)
     monkeypatch.setattr(lease, "AGAIN_FOR", 3)
     monkeypatch.setattr(lease, "LONGEST", 1)
@@ -41,7 +41,7 @@ def name(user: str, cluster: Cluster) -> Iterator[Ref]:
 
 
 def held(cluster: Cluster, name: Ref, who: str, wait: float = 0.0, said: list[str] | None = None) -> Any:
-    return lease.held(cluster, name.namespace, name.name, who, wait, (said if said is not None else []).append)
+    return lease.hold(cluster, name.namespace, name.name, who, wait, (said if said is not None else []).append)
 
 
 def left_behind(cluster: Cluster, name: Ref, **spec: Any) -> Item:
@@ -141,13 +141,13 @@ def test_a_lease_that_cannot_be_renewed_is_lost_and_another_may_be_at_work(clust
     with held(wire, name, "ann") as mine:
         wire.lost = True
         with held(cluster, name, "bob"):
-            with pytest.raises(Lost, match="another may be at work"):
+            with pytest.raises(LeaseLost, match="another may be at work"):
                 mine.check()
-            with pytest.raises(Lost):
+            with pytest.raises(LeaseLost):
                 mine.steadily(wire.get, name)
             wire.lost = False
             time.sleep(1)
-            with pytest.raises(Lost):
+            with pytest.raises(LeaseLost):
                 mine.check()
             mine.release()
             assert holder(cluster, name).startswith("bob (")  # it was not given back for another
@@ -204,7 +204,7 @@ def test_nothing_is_asked_for_that_might_be_done_after_the_lease_ran_out(cluster
     asked = []
     with held(wire, name, "ann") as mine:
         wire.lost, begin = True, time.monotonic()
-        with contextlib.suppress(Lost):
+        with contextlib.suppress(LeaseLost):
             while True:
                 mine.steadily(lambda: asked.append(time.monotonic()))
                 time.sleep(0.01)

@@ -7,27 +7,27 @@ from typing import Any
 import pytest
 
 from conf.rollout import readiness
-from conf.rollout.readiness import NotReady, Patience, answers, counted, wait_way_in
+from conf.rollout.readiness import NotReady, ProgressDeadline, count_by_version, gateway_serves, wait_for_gateway
 from tests.serving.answering import answering
 
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
 
 def test_patience_counts_anew_whenever_one_more_pod_is_ready() -> None:
-    waiting = Patience(60, 1000)
+    waiting = ProgressDeadline(60, 1000)
     assert [waiting.sees(ready, 1000 + 50 * ready) for ready in range(1, 6)] == [True] * 5
     assert not waiting.is_over(1000 + 50 * 5 + 59)
     assert waiting.is_over(1000 + 50 * 5 + 61)
 
 
 def test_a_pod_that_is_ready_again_and_again_gains_no_time() -> None:
-    waiting = Patience(60, 1000)
+    waiting = ProgressDeadline(60, 1000)
     assert [waiting.sees(ready, 1010 + at) for at, ready in enumerate((1, 0, 1, 0, 1))] == [True, False, False, False, False]
     assert waiting.is_over(1071)
 
 
 def test_without_any_pod_it_is_over_in_its_time() -> None:
-    waiting = Patience(60, 1000)
+    waiting = ProgressDeadline(60, 1000)
     assert not waiting.sees(0, 1050)
     assert (waiting.is_over(1060), waiting.is_over(1061)) == (False, True)
 
@@ -52,7 +52,7 @@ def test_the_way_in_leads_to_a_release_by_its_version_and_digest(
     said: dict[str, str], wanted: tuple[str, str], same: bool
 ) -> None:
     with answering(saying(said)) as url:
-        assert answers(url, "*", wanted) is same
+        assert gateway_serves(url, "*", wanted) is same
 
 
 def test_an_old_pod_that_still_answers_one_request_in_ten_is_waited_out() -> None:
@@ -65,18 +65,18 @@ def test_an_old_pod_that_still_answers_one_request_in_ten_is_waited_out() -> Non
         return 200, json.dumps(asked[-1]).encode()
 
     with answering(answer) as url:
-        wait_way_in(url, "*", ("2", ""), lambda _: None)
+        wait_for_gateway(url, "*", ("2", ""), lambda _: None)
     assert asked.count(old) == 3
 
 
 def test_old_content_under_the_same_tag_is_waited_out_and_told_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     with answering(saying(*[{"version": "1", "digest": OLD}] * 3, {"version": "1", "digest": NEW})) as url:
-        wait_way_in(url, "*", ("1", NEW), told.append)
+        wait_for_gateway(url, "*", ("1", NEW), told.append)
         assert told == [f"{url} answers with version 1 (sha256:bbbbbbbbbbbb)"]
-        monkeypatch.setattr(readiness, "WAY_IN_SECONDS", 0.5)
+        monkeypatch.setattr(readiness, "GATEWAY_SECONDS", 0.5)
         with pytest.raises(NotReady) as raised:
-            wait_way_in(url, "*", ("1", OLD), told.append)
+            wait_for_gateway(url, "*", ("1", OLD), told.append)
     assert f"{url} answers 1 (sha256:bbbbbbbbbbbb) and not version 1 (sha256:aaaaaaaaaaaa)" in str(raised.value)
 
 
@@ -86,5 +86,5 @@ def pod(version: str, image: str) -> dict[str, Any]:
 
 def test_pods_of_one_version_are_counted_together_unless_their_images_differ() -> None:
     one, other = pod("1", f"r/cats@{OLD}"), pod("1", f"r/cats@{NEW}")
-    assert counted([one, one, pod("2", "r/cats:2")]) == {"1": 2, "2": 1}
-    assert counted([one, other, other]) == {"1 (sha256:aaaaaaaaaaaa)": 1, "1 (sha256:bbbbbbbbbbbb)": 2}
+    assert count_by_version([one, one, pod("2", "r/cats:2")]) == {"1": 2, "2": 1}
+    assert count_by_version([one, other, other]) == {"1 (sha256:aaaaaaaaaaaa)": 1, "1 (sha256:bbbbbbbbbbbb)": 2}

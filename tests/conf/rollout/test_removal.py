@@ -9,9 +9,8 @@ from conf.remote.cluster import Cluster
 from conf.rollout import removal
 from conf.rollout.finalizers import held_by
 from conf.rollout.lease import Lease
-from conf.rollout.removal import but, remove, told
-from conf.rollout.target import Place
-from conf.rollout.targets import leaves
+from conf.rollout.removal import remove, stuck_clause, stuck_message
+from conf.rollout.targets import Target, removal_timeout
 from monopod import _parser
 
 SERVICE, SCALED = Ref("Service", "like", "cats"), Ref("ScaledObject", "like", "cats")
@@ -71,7 +70,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def removed(objects: Objects, *refs: Ref, seconds: float = 60) -> tuple[tuple[Any, ...], list[str]]:
     """Return what stays, and what was said."""
     said: list[str] = []
-    place = Place(cast(Cluster, objects), "like", "cats", leaves=seconds)
+    place = Target(cast(Cluster, objects), "like", "cats", removal_timeout=seconds)
     return remove(place, refs, cast(Lease, objects), said.append), said
 
 
@@ -98,12 +97,12 @@ def test_an_object_that_is_held_for_too_long_is_told_with_who_holds_it(clock: Cl
         assert 0 <= clock.now - begin - seconds <= 1
         assert [each.ref.kind for each in staying] == ["ScaledObject"]
         assert "removed ScaledObject like/cats" not in said
-        assert told(staying) == (
+        assert stuck_message(staying) == (
             f"ScaledObject like/cats is deleted and still there after {seconds:.0f} s, held by its finalizer finalizer.keda.sh "
             "(taken off by KEDA's operator); see that whoever takes it off is alive, then run this again"
         )
-    assert but(staying).startswith(", but ScaledObject like/cats is deleted and still there")
-    assert but(()) == ""
+    assert stuck_clause(staying).startswith(", but ScaledObject like/cats is deleted and still there")
+    assert stuck_clause(()) == ""
 
 
 @pytest.mark.parametrize(
@@ -111,7 +110,7 @@ def test_an_object_that_is_held_for_too_long_is_told_with_who_holds_it(clock: Cl
     [("stop", 60), ("stop --timeout 120", 120), ("stop --timeout 2", 2), ("deploy", 60), ("deploy --timeout 900", 60)],
 )
 def test_stop_waits_for_as_long_as_it_is_told(line: str, seconds: float) -> None:
-    assert leaves(_parser().parse_args(line.split())) == seconds
+    assert removal_timeout(_parser().parse_args(line.split())) == seconds
 
 
 def test_several_objects_that_are_held_take_no_longer_than_one(clock: Clock) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release
-from conf.rollout.rollback import left_behind, none_to, passed_over, rolled_back, versions
+from conf.rollout.rollback import no_release_message, reason_to_skip, release_to_leave, returnable_versions, rollback_note
 from tests.conf.rollout.test_history import items
 
 
@@ -31,16 +31,17 @@ ONE, TWO, THREE = ("1", GOOD, 0), ("2", GOOD, 0), ("3", GOOD, 0)
 
 def gone_back(*found: History, to: str = "") -> list[str]:
     """The version that each region returns to, "" where it is passed over."""
-    leaving = left_behind(found)
+    leaving = release_to_leave(found)
     older = [each.earlier(to) for each in found]
     return [
-        "" if passed_over(each, leaving, to) else one.version if one else "none" for each, one in zip(found, older, strict=True)
+        "" if reason_to_skip(each, leaving, to) else one.version if one else "none"
+        for each, one in zip(found, older, strict=True)
     ]
 
 
 def test_a_region_that_never_got_what_is_left_stays() -> None:
     assert gone_back(after(ONE, TWO, THREE), after(ONE, TWO)) == ["2", ""]
-    assert "2 serves there, and this leaves 3" in passed_over(after(ONE, TWO), left_behind([after(THREE)]), "")
+    assert "2 serves there, and this leaves 3" in reason_to_skip(after(ONE, TWO), release_to_leave([after(THREE)]), "")
 
 
 def test_all_regions_go_back_together_and_further_each_time() -> None:
@@ -59,7 +60,7 @@ def test_what_was_undone_by_itself_is_left_already() -> None:
     assert gone_back(undone, after(ONE, TWO)) == ["", ""]
     assert gone_back(after(ONE, TWO, THREE), undone) == ["2", ""]
     assert gone_back(after(ONE, TWO, ("2", UNDONE, 0))) == [""]  # the same image with other settings
-    assert "3 was undone there by itself, and 2 serves" in passed_over(undone, left_behind([undone]), "")
+    assert "3 was undone there by itself, and 2 serves" in reason_to_skip(undone, release_to_leave([undone]), "")
 
 
 def test_a_rollback_that_was_undone_or_broken_off_is_taken_up_again() -> None:
@@ -88,18 +89,18 @@ def test_a_version_that_is_named_is_gone_to_from_wherever_one_is() -> None:
 
 def test_a_rollback_whose_release_is_forgotten_is_older_than_any_deploy() -> None:
     forgotten = History(None, (Release(4, "1", "", "2026-01-01T09:00:00Z", "ann", GOOD, origin=1),), {4: items("1")})
-    left = left_behind([forgotten, after(ONE, TWO)])
+    left = release_to_leave([forgotten, after(ONE, TWO)])
     assert left is not None
     assert left.version == "2"
-    assert left_behind([History()]) is None
+    assert release_to_leave([History()]) is None
 
 
 def test_a_tag_that_was_pushed_again_is_another_version_and_each_is_told_by_its_digest() -> None:
     twice, once = after(ONE, ONE, digests="ab"), after(ONE, digests="a")
     assert [each.digest if (each := found.earlier()) else "" for found in (twice, once)] == [digest("a"), ""]
-    leaving = left_behind([once, twice])
-    assert passed_over(twice, leaving, "") == ""
-    told = passed_over(once, leaving, "")
+    leaving = release_to_leave([once, twice])
+    assert reason_to_skip(twice, leaving, "") == ""
+    told = reason_to_skip(once, leaving, "")
     assert told == "1 (sha256:aaaaaaaaaaaa) serves there, and this leaves 1 (sha256:bbbbbbbbbbbb); --to names a version"
 
 
@@ -110,24 +111,24 @@ def test_a_version_is_named_by_its_tag_or_by_its_digest_or_the_beginning_of_that
         assert older is not None
         assert older.digest == digest(letter)
     assert [found.earlier(named) for named in ("3", digest("d"), "sha256:", "sha256:aa")] == [None] * 4
-    assert "serves there already" in passed_over(found, None, digest("c"))
+    assert "serves there already" in reason_to_skip(found, None, digest("c"))
 
 
 def test_a_tag_that_serves_already_is_told_with_how_to_name_another_image_of_it() -> None:
     twice = after(ONE, TWO, ONE, digests="abc")
     told = "1 (sha256:cccccccccccc) serves there already; --to sha256:aaaaaaaaaaaa names another image of 1"
-    assert passed_over(twice, None, "1") == told
+    assert reason_to_skip(twice, None, "1") == told
     older = twice.earlier("sha256:aaaaaaaaaaaa")
     assert older is not None
     assert older.digest == digest("a")
-    assert passed_over(after(ONE, ONE, digests="aa"), None, "1") == "1 serves there already"
+    assert reason_to_skip(after(ONE, ONE, digests="aa"), None, "1") == "1 serves there already"
 
 
 def test_a_rollback_is_told_by_versions_and_by_digests_or_times_where_versions_are_the_same() -> None:
     def told(found: History, to: str = "") -> str:
         older = found.earlier(to)
         assert older is not None
-        return rolled_back(found, older)
+        return rollback_note(found, older)
 
     assert told(after(ONE, TWO)) == "rolled back from 2 to 1"
     assert told(after(ONE, TWO, ("3", BEGUN, 0))) == "rolled back from 3 to 2"
@@ -138,9 +139,9 @@ def test_a_rollback_is_told_by_versions_and_by_digests_or_times_where_versions_a
 
 
 def test_a_version_that_is_not_there_is_told_with_those_that_are() -> None:
-    assert none_to(after(ONE), "") == "no earlier good release to return to"
-    assert none_to(History(), "9") == "no good release of version 9 to return to; there is none"
-    assert none_to(after(ONE), "9") == "no good release of version 9 to return to; there is 1"
-    assert none_to(after(ONE, TWO, ("3", UNDONE, 0), ONE), "9").endswith("; there are 1, 2")
+    assert no_release_message(after(ONE), "") == "no earlier good release to return to"
+    assert no_release_message(History(), "9") == "no good release of version 9 to return to; there is none"
+    assert no_release_message(after(ONE), "9") == "no good release of version 9 to return to; there is 1"
+    assert no_release_message(after(ONE, TWO, ("3", UNDONE, 0), ONE), "9").endswith("; there are 1, 2")
     twice = after(ONE, TWO, ONE, digests="abc")
-    assert versions(twice) == ["1 (sha256:cccccccccccc)", "2", "1 (sha256:aaaaaaaaaaaa)"]
+    assert returnable_versions(twice) == ["1 (sha256:cccccccccccc)", "2", "1 (sha256:aaaaaaaaaaaa)"]
