@@ -25,8 +25,8 @@ class Corpus:
     def nearest(self, vector: Array, most: int) -> list[tuple[int, float]]:
         """Return the indices of the sentences nearest to a vector, and their cosines, best first. vector: of length 1.
 
-        Every sentence is compared: 50,000 take about 5 ms of one core. It uses einsum, which
-        adds up each sentence by itself, so that a score never depends on others. A BLAS would start a thread for each core.
+        Every sentence is compared: 50,000 take about 5 ms of one core. einsum adds up each sentence by itself, so that
+        a score never depends on others. A BLAS would start a thread for each core of the node.
         """
         scores = np.einsum("ij,j->i", self.vectors, vector)
         most = min(most, len(scores))

@@ -1,16 +1,22 @@
-"""Views of a product's picture, as a customer might take them: for the tests.
+"""Makes views of a product's picture for the tests, as a customer might photograph it.
 
-Knows the strengths of the changes. Does not know what is asked with them. Every one is drawn anew for each view, evenly:
+Knows the strengths of the changes. Does not know what the views are used for. For each view, every change is drawn evenly:
 
-    part        a window of 75 to 100 % of each side, anywhere in the picture
-    rotation    -15 to 15 degrees; what comes into the picture at the corners has one random colour
-    scale       0.6 to 1.5 of the window's pixels: small ones lose detail, for good
+    window      75 to 100 % of each side, anywhere in the picture
+
+    rotation    -15 to 15 degrees, with one random colour in the corners
+
+    scale       0.6 to 1.5 of the window's pixels, so that small views lose detail
+
     brightness  0.7 to 1.3
+
     contrast    0.7 to 1.3
-    blur        Gaussian, of a radius of 0 to 1.2 pixels
+
+    blur        Gaussian, with a radius of 0 to 1.2 pixels
+
     JPEG        quality 40 to 90
 
-Nothing is flipped: what is written on a product can be read one way only, and two products may be each other's mirror image.
+Views are not flipped: the writing on a product can be read only one way, and two products may be mirror images.
 """
 
 import io

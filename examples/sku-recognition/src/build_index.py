@@ -1,7 +1,7 @@
 """Builds the index of the products from a folder of pictures: `make index SERVICE=... PICTURES=folder`.
 
-Knows folders, and the service's own code, which turns pictures into vectors here as it does there. Does not know the server,
-which finds the new file by itself.
+Knows folders, and the service's own code, so that pictures become vectors as they do in the server. Does not know the server,
+which notices the new file by itself.
 """
 
 import argparse
@@ -56,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         made = product_index.make(products, vectors, model)
         product_index.write(made, target)
     except (StartError, SettingsError, ServingError, OSError) as error:
-        cause = error.__cause__ if isinstance(error, ModelFailed) else None  # its own words point to a server's log
+        # The text of a ModelFailed points to a server's log, which does not exist here.
+        cause = error.__cause__ if isinstance(error, ModelFailed) else None
         print(cause or error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def pictures_of(folder: Path) -> Pictures:
-    """Return a folder's pictures, in the order of their names. Raises StartError, which names all that is wrong."""
+    """Return a folder's pictures, in the order of their names. Raises StartError, which lists all mistakes."""
     if not folder.is_dir():
         raise StartError(f"{folder}: no such folder; give one of pictures, named <product>/<view>.jpg or <product>.jpg")
     found: Pictures = []
@@ -75,25 +76,25 @@ def pictures_of(folder: Path) -> Pictures:
         if entry.name.startswith("."):
             continue
         inside = sorted(file for file in entry.iterdir() if not file.name.startswith(".")) if entry.is_dir() else [entry]
-        # An accent may be a character of its own, as some Macs write names: one name, one product.
+        # Some Macs write an accent as a character of its own, and both ways must name the same product.
         product = unicodedata.normalize("NFC", entry.name if entry.is_dir() else entry.stem)
         found += [(product, file) for file in inside]
         wrong += [] if inside else [f"{entry}: a product without a picture"]
     wrong += [f"{file}: no picture; only {', '.join(SUFFIXES)} may lie here" for _, file in found if not is_picture(file)]
     wrong += [f"{file}: its product's name cannot be printed" for product, file in found if not product.isprintable()]
     if wrong:
-        raise StartError("\n".join([*wrong, "put it right, or take it away"]))
+        raise StartError("\n".join([*wrong, "correct or remove these"]))
     if not found:
         raise StartError(f"{folder}: holds no pictures; put them there as <product>/<view>.jpg or <product>.jpg")
     return found
 
 
 def target_of(service: Service) -> Path:
-    """Return where the index is to lie. Raises StartError where it cannot, before any work is lost by that."""
+    """Return the path of the index to be written. Raises StartError, before any work is done, if it cannot be written."""
     target = product_index.path_of(service)
     if not os.access(target.parent, os.W_OK):
         raise StartError(
-            f"{target.parent}: no folder that can be written to; the index is to lie there: make it, or name another in "
+            f"{target.parent}: no folder that can be written to; the index is written there: make it, or name another in "
             "value.py's options"
         )
     return target
@@ -104,7 +105,7 @@ def is_picture(file: Path) -> bool:
 
 
 def embed(files: list[Path], model: Handle, at_once: int) -> tuple[Array, dict[Path, str]]:
-    """Return two vectors a picture, float32 [2 n, 1280], of those that can be read; and what is wrong with the others."""
+    """Return two vectors for each picture that can be read, float32 [2 n, 1280], and the errors of the others."""
     broken: dict[Path, str] = {}
     vectors: list[Array] = []
     with tqdm(total=len(files), desc="pictures", leave=False, disable=None) as bar:
@@ -131,7 +132,7 @@ def readable(files: list[Path], broken: dict[Path, str]) -> Iterator[Array]:
 
 
 def tell(broken: dict[Path, str], skip: bool) -> None:
-    """Name the broken pictures. Raises StartError when they are not to be skipped."""
+    """Print the broken pictures. Raises StartError unless they are skipped."""
     for file, words in broken.items():
         print(f"{file}: {words}", file=sys.stderr)
     if broken and not skip:
@@ -147,10 +148,8 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: .venv/bin/python examples/sku-recognition/src/build_index.py --skip-broken ~/pictures",
     )
     made.add_argument("pictures", type=Path, help="the folder of pictures")
-    made.add_argument(
-        "--service", type=Path, default=here, help="the service's folder, whose value.py says where the index lies"
-    )
-    made.add_argument("--skip-broken", action="store_true", help="leave out pictures that cannot be read, and do not stop")
+    made.add_argument("--service", type=Path, default=here, help="the service's folder, whose value.py names the index")
+    made.add_argument("--skip-broken", action="store_true", help="leave out pictures that cannot be read")
     return made
 
 

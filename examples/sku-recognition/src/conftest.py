@@ -1,4 +1,4 @@
-"""Lets the tests import this example's modules as the service does."""
+"""Lets the tests import this example's modules by name, as the service does."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Cuts the pictures of the example's hundred products: `python cut_products.py examples/images FOLDER`.
 
 Knows a grid and sharpness. Each picture is cut into squares that do not overlap, and the hundred with the most detail are kept,
-so that the same pictures give the same products. What they show is what happened to be there: a petal, a roof, an ear.
+so that the same pictures give the same products. A product shows whatever lies in its square, such as a petal, a roof or an
+ear.
 """
 
 import sys
@@ -27,7 +28,7 @@ def squares(photo: Image.Image) -> Iterator[tuple[str, Image.Image]]:
 
 
 def detail(square: Image.Image) -> float:
-    """Return the mean slope of the brightness, grain smoothed away. A blank square has none."""
+    """Return the mean slope of the brightness after grain is smoothed away. It is 0 for a blank square."""
     grey = np.asarray(square.convert("L").filter(ImageFilter.GaussianBlur(1)), np.float64)
     return float(np.hypot(*np.gradient(grey)).mean())
 

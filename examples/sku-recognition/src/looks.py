@@ -1,4 +1,4 @@
-"""From pictures to vectors: what a picture looks like to the model. The index's builder and the server share this.
+"""Prepares pictures for the model that turns them into vectors. The index's builder and the server share this module.
 
 Knows pixels and EfficientNet-Lite0. Does not know products or the index.
 """
@@ -11,14 +11,14 @@ from PIL.Image import Image, Resampling
 
 from serving.api import Array, BadInput, Request
 
-SIDE = 224  # pixels that the model takes
-SMALLEST = 32  # pixels of a picture's shorter side; under it there is nothing left to tell products apart by
+SIDE = 224  # pixels of a side of the model's input
+SMALLEST = 32  # pixels of a picture's shorter side; in smaller pictures products cannot be told apart
 WIDTH = 1280  # numbers of a vector
-MIDDLE = 0.8  # of a product's picture, for its second vector: clients hold the camera closer than the catalogue does
+MIDDLE = 0.8  # part of a product's picture for its second vector, since clients hold the camera closer than the catalogue
 
 
 def whole(request: Request) -> Array:
-    """Return a request's picture as the model takes it: float32 [3, 224, 224]. Raises BadInput, TooLarge."""
+    """Return a request's picture as the model's input: float32 [3, 224, 224]. Raises BadInput, TooLarge."""
     return _pixels(_picture(request, SIDE), 1.0)
 
 
@@ -29,7 +29,7 @@ def whole_and_middle(request: Request) -> Array:
 
 
 def fingerprint(model: Path) -> str:
-    """Return what tells a model's file from another: vectors of two models cannot be compared."""
+    """Return text that identifies a model's file, since vectors of two models cannot be compared."""
     with model.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
@@ -42,7 +42,10 @@ def _picture(request: Request, side: int) -> Image:
 
 
 def _pixels(picture: Image, share: float) -> Array:
-    """Stretch a picture, or the middle of so much of its sides, to the model's square: of a tall bottle nothing is cut off."""
+    """Return a picture stretched to the model's square, so that nothing of a tall bottle is cut off.
+
+    share: the part of each side, around the middle, that is used.
+    """
     x, y = picture.width * (1 - share) / 2, picture.height * (1 - share) / 2
     square = picture.resize((SIDE, SIDE), Resampling.BILINEAR, (x, y, picture.width - x, picture.height - y))
     return (np.asarray(square, np.float32).transpose(2, 0, 1) - 127) / 128

@@ -1,10 +1,10 @@
-"""The products and their FAISS index: built, kept in one file, searched. The only module that imports faiss.
+"""Builds, stores and searches the products' FAISS index. The only module that imports faiss.
 
 Knows names and vectors. Does not know pictures, models or requests.
 
-Both lie in one file, a zip of `products.json` and `index.faiss`, and that file is replaced as a whole (os.replace): no reader
-ever sees the names of one catalogue beside the vectors of another. The zip's checksums find a damaged file before FAISS, which
-trusts the sizes that it reads, is given a byte of it.
+Names and index lie in one file, a zip of `products.json` and `index.faiss`. The file is replaced as a whole (os.replace), so
+that no reader sees the names of one catalogue with the vectors of another. FAISS trusts the sizes that it reads, so the zip's
+checksums reject a damaged file before FAISS reads it.
 """
 
 import json
@@ -23,11 +23,11 @@ import numpy as np
 
 from serving.api import Array, Service, StartError
 
-logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells of each build of itself that it looks for, and misses
+logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it logs each of its builds that it looks for and does not find
 import faiss  # noqa: E402
 
-# Above so many vectors the search is approximate. An exact one reads every vector for every picture: 20,000 of 1280 numbers
-# are 102 MB, which a core reads in about the time that the model takes for a picture. Beyond it the search would cost more.
+# Above this number of vectors the search is approximate. An exact search reads every vector for every picture. 20,000 vectors
+# of 1280 numbers are 102 MB, which a core reads in about the time that the model takes for a picture.
 EXACT_UP_TO = 20_000
 MOST_ROWS = 2048  # vectors that one search gathers
 FORMAT = 1
@@ -38,8 +38,9 @@ CURE = "make index SERVICE=... PICTURES=folder"
 class Catalogue:
     """Products and the index of their vectors.
 
-    owners: whose each vector is, int64 places in `names`. model: whose vectors they are. built: when, in UTC.
-    most: vectors of the product that has the most.
+    owners: the product of each vector, int64 indices of `names`. model: fingerprint of the model that made the vectors.
+
+    built: the time in UTC. most: the number of vectors of the product that has the most.
     """
 
     names: tuple[str, ...]
@@ -52,13 +53,14 @@ class Catalogue:
     def nearest(self, vectors: Array, count: int) -> tuple[Array, Array]:
         """Return the nearest products of each vector, best first: names (bytes in an object array) and cosines (float32).
 
-        vectors: float32 [n, width], of length 1. Both results are [n, count]; where there are fewer products, b"" and 0.
-        Fewer than count come back also where the nearest few have MOST_ROWS vectors and more; the nearest is always there.
+        Both are [n, count], filled up with b"" and 0 where fewer products are found. That happens if there are fewer products,
+        or if the nearest few have MOST_ROWS vectors or more. The nearest is always found. vectors: float32 [n, width], of
+        length 1.
         """
-        # FAISS computes on OpenMP threads, whose number belongs to the thread that calls: it must be set here, and not once at
-        # the start. One is right: the model's sessions have the cores already, and OpenMP's threads spin while they wait.
+        # FAISS computes on OpenMP threads. Their number is a setting of the calling thread, so it is set here and not once at
+        # the start. It is one, since the model's sessions use the cores already and OpenMP's threads spin while they wait.
         faiss.omp_set_num_threads(1)
-        # A product counts once, by its best vector: of so many vectors at least `count` belong to different products.
+        # A product counts once, by its best vector. Among this many vectors at least `count` belong to different products.
         rows = min((count - 1) * self.most + 1, self.index.ntotal, MOST_ROWS)
         scores, places = self.index.search(np.ascontiguousarray(vectors, np.float32), rows)
         names = np.full((len(vectors), count), b"", object)
@@ -71,7 +73,7 @@ class Catalogue:
         return names, best
 
     def facts(self) -> dict[str, object]:
-        """Return what /stats says of it."""
+        """Return the catalogue's part of /stats."""
         kind: dict[str, object] = {"kind": "exact"}
         if isinstance(self.index, faiss.IndexIVFFlat):
             kind = {"kind": "IVF", "lists": self.index.nlist, "nprobe": self.index.nprobe}
@@ -80,14 +82,14 @@ class Catalogue:
 
 
 def path_of(service: Service) -> Path:
-    """Return where a service's index lies: what options of value.py say, in its folder unless it begins with /."""
+    """Return the path of a service's index from value.py's options. A relative one is in the service's folder."""
     return service.folder / service.option("index", "model/products.index")
 
 
 def make(pictures: Sequence[str], vectors: Array, model: str, exact_up_to: int = EXACT_UP_TO) -> Catalogue:
     """Return the catalogue of these pictures.
 
-    pictures: what product each shows. vectors: as many of each picture, in its order: float32 [n, width] of length 1.
+    pictures: the product that each one shows. vectors: float32 [n, width] of length 1, equally many for each picture, in order.
     """
     names, owners = np.unique(np.repeat(np.array(pictures, object), len(vectors) // len(pictures)), return_inverse=True)
     index: faiss.Index = faiss.IndexFlatIP(vectors.shape[1])
@@ -99,16 +101,16 @@ def make(pictures: Sequence[str], vectors: Array, model: str, exact_up_to: int =
 
 
 def _lists(middles: faiss.Index, vectors: Array) -> faiss.IndexIVFFlat:
-    """Return an empty index of lists, each of the vectors near one middle; a search looks into the nearest few."""
-    # About 4 * sqrt(n) lists are usual; half of it, so that each has the 39 vectors from which FAISS finds a good middle.
+    """Return an empty index of lists. A list holds the vectors near one middle, and a search reads the nearest few lists."""
+    # 4 * sqrt(n) lists are usual. With half of them each list has the 39 vectors that FAISS needs to find a good middle.
     index = faiss.IndexIVFFlat(middles, vectors.shape[1], 2 * math.isqrt(len(vectors)), faiss.METRIC_INNER_PRODUCT)
-    index.cp.spherical = True  # cosines are compared: the middles have length 1, too
+    index.cp.spherical = True  # cosines are compared, so the middles have length 1 too
     index.train(vectors)
     return index
 
 
 def write(catalogue: Catalogue, path: Path) -> None:
-    """Replace the file at path by this catalogue. Whoever reads it gets the old one or the new one, whole."""
+    """Replace the file at path by this catalogue. A reader gets either the whole old file or the whole new one."""
     about = {"format": FORMAT, "model": catalogue.model, "built": catalogue.built}
     about |= {"names": catalogue.names, "owners": catalogue.owners.tolist()}
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -127,9 +129,10 @@ def write(catalogue: Catalogue, path: Path) -> None:
 
 
 def read(path: Path, model: str, nprobe: int) -> Catalogue:
-    """Return the catalogue of a file. model: whose vectors it must hold. nprobe: lists that an approximate search looks into.
+    """Return the catalogue of a file.
 
-    Raises StartError in words when it is missing, damaged, of another model or of another format.
+    model: fingerprint of the model whose vectors it must hold. nprobe: lists that an approximate search reads.
+    Raises StartError when the file is missing, damaged, of another model or of another format.
     """
     try:
         with zipfile.ZipFile(path) as parts:

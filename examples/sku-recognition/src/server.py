@@ -29,7 +29,7 @@ class SkuRecognition(Service):
         path = product_index.path_of(self)
 
         def load() -> None:
-            # One assignment: a search uses the catalogue that it began with, and takes its names from that one.
+            # One assignment replaces it, so that a search takes its names from the catalogue that it began with.
             self.catalogue = product_index.read(path, model, nprobe)
             products.set(len(self.catalogue.names))
             built.set(datetime.fromisoformat(self.catalogue.built).timestamp())
@@ -38,7 +38,7 @@ class SkuRecognition(Service):
         self.index = self.models.add("index", self.search, VECTORS, NEAREST, max_batch_size=16)
 
     def search(self, arrays: Arrays) -> Arrays:
-        """The model named index: vectors in, names and scores out. Names and not numbers, which the next index gives anew."""
+        """Return names and scores for vectors, as the model named index. Numbers of products would change with each index."""
         products, scores = self.catalogue.nearest(arrays["vectors"], MOST)
         return {"products": products, "scores": scores}
 

@@ -1,4 +1,4 @@
-"""The alert rules, on made-up histories: each fires when it should, and none when all is well."""
+"""The alert rules, on synthetic histories: each fires when it should, and none when all is well."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The builder of the index: what it takes, and what it says of folders and pictures that it does not."""
+"""The builder of the index: the pictures that it accepts, and its messages for folders and pictures that it rejects."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def build(pictures: Path, service: Path, *more: str) -> "subprocess.CompletedPro
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """The example with an empty model folder of its own, but for the model."""
+    """A copy of the example whose model folder holds the model alone."""
     folder = tmp_path / "shop"
     (folder / "model").mkdir(parents=True)
     for name in ("value.py", "src", "model/efficientnet-lite0.onnx"):
@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_taken_is_told_in_words(tmp_path: Path, shop: Pa
 @pytest.mark.parametrize(
     ("index", "said"),
     [
-        ("missing/products.index", "/missing: no folder that can be written to; the index is to lie there"),
+        ("missing/products.index", "/missing: no folder that can be written to; the index is written there"),
         (7, "options says index = 7; it must be a text"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The catalogue: what is written is read whole, what is damaged is refused, and a search tells products apart."""
+"""The catalogue: a written file is read as it was, a damaged one is refused, and a search tells products apart."""
 
 import os
 import threading

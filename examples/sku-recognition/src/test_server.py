@@ -38,7 +38,7 @@ def build(pictures: Path, service: Path) -> None:
 
 
 def copy_of_the_example(folder: Path) -> Path:
-    """Make a service of the example's code, settings and model, whose index is its own."""
+    """Copy the example with its code, settings and model, but without its index."""
     (folder / "model").mkdir(parents=True)
     for name in ("src", "model/efficientnet-lite0.onnx"):
         (folder / name).symlink_to(EXAMPLE / name)
@@ -93,7 +93,7 @@ def test_a_products_own_picture_is_recognised_on_both_routes(shop: Running) -> N
 
 @pytest.fixture(scope="module")
 def views(shop: Running) -> list[tuple[str, Any]]:
-    """Five augmented views of each product: whose each is, and the answer with its nearest 20."""
+    """Five augmented views of each product: the product's name, and the answer with the nearest 20."""
     random = np.random.default_rng(20)
     sent = [(name, view(Image.open(PRODUCTS / f"{name}.jpg"), random)) for name in NAMES for _ in range(5)]
     with ThreadPoolExecutor(2) as clients:
