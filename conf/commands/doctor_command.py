@@ -10,8 +10,10 @@ from dataclasses import asdict
 
 from conf.clusters.gitlab_jobs import FILE
 from conf.commands.choices import planned
-from conf.doctor import cluster_check, project_check, registry_check
+from conf.doctor.cluster_check import cluster_findings
 from conf.doctor.findings import Finding
+from conf.doctor.project_check import pipeline_findings, project_findings
+from conf.doctor.registry_check import registry_finding
 from conf.plan.plan import TRACKS
 
 
@@ -20,17 +22,17 @@ def doctor_command(arguments: Namespace) -> int:
     if found is None:
         return 1
     findings = [
-        *project_check.examine(arguments.service, os.environ),
-        registry_check.examine(found.regions, arguments.image, os.environ),
+        *project_findings(arguments.service, os.environ),
+        registry_finding(found.regions, arguments.image, os.environ),
     ]
     if arguments.regions is None:
-        findings += project_check.jobs(found.regions, FILE)
+        findings += pipeline_findings(found.regions, FILE)
     for each in found.plans:
-        findings += cluster_check.examine(found.regions.regions[each.region], each, found.service.value.in_region(each.region))
+        findings += cluster_findings(found.regions.regions[each.region], each, found.service.value.in_region(each.region))
     if arguments.json:
         print(json.dumps([asdict(each) for each in findings], indent=2))
     else:
-        lines = dict.fromkeys(_line(each) for each in findings)  # two tracks of a region share most of its links
+        lines = dict.fromkeys(_line(each) for each in findings)  # two tracks of a region share most findings
         print("\n".join(lines))
     return 1 if any(each.cure for each in findings) else 0
 
@@ -38,5 +40,5 @@ def doctor_command(arguments: Namespace) -> int:
 def _line(finding: Finding) -> str:
     where = f"{finding.region}: " if finding.region else ""
     cure = f"\n       {finding.cure}" if finding.cure else ""
-    judged = "WRONG " if finding.cure else "ok    " if finding.seen else "closed"
-    return f"{judged} {where}{finding.subject}: {finding.words}{cure}"
+    result = "WRONG " if finding.cure else "ok    " if finding.seen else "skip  "
+    return f"{result} {where}{finding.subject}: {finding.words}{cure}"

@@ -1,6 +1,6 @@
-"""The way from here to running pods, checked link by link, each with the cure of what is wrong.
+"""Checks of a cluster: its API server, namespace, rights, clock, resource kinds, gateway, GPUs and quotas.
 
-Knows what a deploy will need of a cluster. Changes nothing: what it writes is a dry run. Does not know how findings look.
+Knows what a deploy needs of a cluster. Changes nothing: its one write is a dry run. Does not know how findings look.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,89 +9,91 @@ from datetime import UTC, datetime
 from conf.base.references import KINDS, Item
 from conf.clusters.region import Region
 from conf.doctor import gateway_check
-from conf.doctor.findings import Check, Finding, Patient
-from conf.doctor.quotas import short, taken, together
+from conf.doctor.findings import Check, CheckContext, Finding
+from conf.doctor.quotas import shortages, summed, usage
 from conf.plan.plan import Plan
 from conf.plan.pods import gpu_share
 from conf.remote.cluster import Cluster, ClusterError, NoNamespace, NoRights, kubectl
 from conf.rollout.preflight import LISTED_KINDS
 from serving.settings import Settings
 
-OLDEST = (1, 30)  # of Kubernetes: preStop.sleep
-MOST_SECONDS_APART = 30  # clocks: a lease or a token of a minute still works
-MADE = ("get", "create", "patch", "delete")  # what is done to a release's objects
-KEPT = ("get", "create", "update", "delete")  # to the history and the lease, which are written whole
+OLDEST_VERSION = (1, 30)  # Kubernetes has preStop.sleep since this version
+MAX_CLOCK_SKEW = 30  # seconds: a lease or a token that lasts a minute still works
+OBJECT_VERBS = ("get", "create", "patch", "delete")  # a release applies its objects
+RECORD_VERBS = ("get", "create", "update", "delete")  # a release replaces its history and its lease as a whole
 
 
-def examine(region: Region, plan: Plan, settings: Settings) -> list[Finding]:
-    """Check everything in one region. A cluster that cannot be reached has nothing more to check."""
+def cluster_findings(region: Region, plan: Plan, settings: Settings) -> list[Finding]:
+    """Return the findings of all checks in one region. Where its API server does not answer, that is the only finding."""
     try:
-        patient = Patient(region, plan, settings, Cluster(region.context))
-        found = list(_server(patient))
+        context = CheckContext(region, plan, settings, Cluster(region.context))
+        found = list(_server(context))
     except ClusterError as error:
-        return [Finding(region.name, "API server", str(error), "mend that first; nothing else could be checked")]
+        return [Finding(region.name, "API server", str(error), "fix that first; nothing else could be checked")]
     for check in CHECKS:
         subject = check.__name__.strip("_").replace("_", " ").replace("gpu", "GPU")
         try:
-            found += check(patient)
+            found += check(context)
         except NoRights:
-            found.append(patient.closed(subject, "these rights do not allow to look; a deploy does not need them"))
+            found.append(context.skipped(subject, "your rights do not allow to look; a deploy does not need them"))
         except ClusterError as error:
-            found.append(patient.bad(subject, str(error), "mend that first; this could not be checked"))
+            found.append(context.failed(subject, str(error), "fix that first; this could not be checked"))
     return found
 
 
-def _server(patient: Patient) -> Iterator[Finding]:
-    version = patient.cluster.raw("/version")
+def _server(context: CheckContext) -> Iterator[Finding]:
+    version = context.cluster.raw("/version")
     number = tuple(int("".join(c for c in version[part] if c.isdigit()) or 0) for part in ("major", "minor"))
-    if number < OLDEST:
-        yield patient.bad("API server", f"Kubernetes {version['gitVersion']}", "pods need 1.30 or newer: upgrade the cluster")
+    if number < OLDEST_VERSION:
+        yield context.failed(
+            "API server", f"Kubernetes {version['gitVersion']}", "pods need 1.30 or newer: upgrade the cluster"
+        )
     else:
-        yield patient.good("API server", f"context {patient.cluster.context}: Kubernetes {version['gitVersion']}")
+        yield context.passed("API server", f"context {context.cluster.context}: Kubernetes {version['gitVersion']}")
 
 
-def _namespace(patient: Patient) -> Iterator[Finding]:
-    name = patient.plan.namespace
+def _namespace(context: CheckContext) -> Iterator[Finding]:
+    name = context.plan.namespace
     try:
-        found = patient.cluster.raw(f"/api/v1/namespaces/{name}")
+        found = context.cluster.raw(f"/api/v1/namespaces/{name}")
     except NoRights:
-        _write_nothing(patient)
-        yield patient.closed("namespace", f"{name} is there; these rights do not allow to look at its labels")
+        _dry_run(context)
+        yield context.skipped("namespace", f"{name} is there; your rights do not allow to look at its labels")
         return
     except ClusterError as error:
         if error.status != 404:
             raise
-        yield patient.bad(
-            "namespace", f"there is no namespace {name}", kubectl(patient.cluster.context, f"create namespace {name}")
+        yield context.failed(
+            "namespace", f"there is no namespace {name}", kubectl(context.cluster.context, f"create namespace {name}")
         )
         return
     if found["status"]["phase"] != "Active":
-        yield patient.bad("namespace", f"namespace {name} is being deleted", "wait until it is gone, and create it again")
+        yield context.failed("namespace", f"namespace {name} is being deleted", "wait until it is gone, and create it again")
         return
     labels = found["metadata"].get("labels", {})
     standard = labels.get("pod-security.kubernetes.io/enforce", "privileged")
-    if any(port.host_port for port in patient.plan.pod.ports) and standard != "privileged":
+    if any(port.host_port for port in context.plan.pod.ports) and standard != "privileged":
         label = f"label --overwrite namespace {name} pod-security.kubernetes.io/enforce=privileged"
-        cure = f"{kubectl(patient.cluster.context, label)}, or do without use_srv"
-        yield patient.bad("namespace", f"{name} enforces the {standard} standard, which takes no host port", cure)
-    elif patient.region.sidecars and labels.get("istio-injection") != "enabled" and "istio.io/rev" not in labels:
-        cure = kubectl(patient.cluster.context, f"label namespace {name} istio-injection=enabled")
-        yield patient.bad("namespace", f"{name} gets no sidecars, and regions.yaml says that pods have them", cure)
+        cure = f"{kubectl(context.cluster.context, label)}, or do without use_srv"
+        yield context.failed("namespace", f"{name} enforces the {standard} standard, which takes no host port", cure)
+    elif context.region.sidecars and labels.get("istio-injection") != "enabled" and "istio.io/rev" not in labels:
+        cure = kubectl(context.cluster.context, f"label namespace {name} istio-injection=enabled")
+        yield context.failed("namespace", f"{name} gets no sidecars, and regions.yaml says that pods have them", cure)
     else:
-        yield patient.good("namespace", f"{name} is there")
+        yield context.passed("namespace", f"{name} is there")
 
 
-def _resource_types(patient: Patient) -> Iterator[Finding]:
-    wanted = {*patient.plan.objects}
+def _resource_types(context: CheckContext) -> Iterator[Finding]:
+    wanted = {*context.plan.objects}
     missing = []
     for kind, (prefix, plural) in KINDS.items():
-        if kind.lower() in wanted and not _serves(patient.cluster, prefix, plural):
+        if kind.lower() in wanted and not _serves(context.cluster, prefix, plural):
             missing.append(f"{kind} ({prefix.removeprefix('apis/')})")
     if missing:
-        cure = "install what brings them: the Gateway API and Envoy Gateway, Istio, the Prometheus operator, KEDA"
-        yield patient.bad("resource types", f"the cluster does not know {', '.join(missing)}", cure)
+        cure = "install what defines them: the Gateway API and Envoy Gateway, Istio, the Prometheus operator, KEDA"
+        yield context.failed("resource types", f"the cluster does not know {', '.join(missing)}", cure)
     else:
-        yield patient.good("resource types", f"all {len(wanted)} are known")
+        yield context.passed("resource types", f"all {len(wanted)} are known")
 
 
 def _serves(cluster: Cluster, prefix: str, plural: str) -> bool:
@@ -103,81 +105,89 @@ def _serves(cluster: Cluster, prefix: str, plural: str) -> bool:
         return False
 
 
-def _rights(patient: Patient) -> Iterator[Finding]:
-    made = [kind for kind in KINDS if kind.lower() in patient.plan.objects]
-    wanted = [(verb, kind, "") for kind in made for verb in MADE]
-    wanted += [(verb, kind, "") for kind in ("ConfigMap", "Lease") for verb in KEPT]
+def _rights(context: CheckContext) -> Iterator[Finding]:
+    kinds = [kind for kind in KINDS if kind.lower() in context.plan.objects]
+    wanted = [(verb, kind, "") for kind in kinds for verb in OBJECT_VERBS]
+    wanted += [(verb, kind, "") for kind in ("ConfigMap", "Lease") for verb in RECORD_VERBS]
     wanted += [("list", kind, "") for kind in LISTED_KINDS] + [("get", "Pod", "log")]
-    asked = ((each, patient.cluster.may(*each[:2], patient.plan.namespace, each[2])) for each in wanted)
+    asked = ((each, context.cluster.may(*each[:2], context.plan.namespace, each[2])) for each in wanted)
     lacking = [f"{verb} {kind}{' ' if part else ''}{part}" for (verb, kind, part), allowed in asked if not allowed]
     if lacking:
-        words = f"not allowed in {patient.plan.namespace}: {', '.join(lacking)}"
-        yield patient.bad("rights", words, "have a Role with these bound to whoever deploys; docs/deploy.md lists it")
+        words = f"not allowed in {context.plan.namespace}: {', '.join(lacking)}"
+        yield context.failed(
+            "rights", words, "bind a Role with these rights to the account that deploys; docs/deploy.md lists it"
+        )
     else:
-        yield patient.good("rights", f"all {len(wanted)} that a deploy needs in {patient.plan.namespace}")
+        yield context.passed("rights", f"all {len(wanted)} that a deploy needs in {context.plan.namespace}")
 
 
-def _clocks(patient: Patient) -> Iterator[Finding]:
+def _clocks(context: CheckContext) -> Iterator[Finding]:
     try:
-        made = _write_nothing(patient)
+        created = _dry_run(context)
     except NoNamespace:
-        return  # which is told already
-    apart = abs((datetime.now(UTC) - made).total_seconds())
-    if apart > MOST_SECONDS_APART:
-        yield patient.bad("clocks", f"this machine and the cluster are {apart:.0f} s apart", "set this machine's clock by NTP")
+        return  # _namespace tells it already
+    skew = abs((datetime.now(UTC) - created).total_seconds())
+    if skew > MAX_CLOCK_SKEW:
+        yield context.failed(
+            "clocks", f"this machine and the cluster are {skew:.0f} s apart", "set this machine's clock by NTP"
+        )
     else:
-        yield patient.good("clocks", "agree")
+        yield context.passed("clocks", "agree")
 
 
-def _write_nothing(patient: Patient) -> datetime:
-    """Create as a dry run what a deploy may create anyway, and return when that was, by the cluster's clock."""
-    metadata = {"name": "monopod-doctor-writes-nothing", "namespace": patient.plan.namespace}
+def _dry_run(context: CheckContext) -> datetime:
+    """Create a ConfigMap as a dry run, which a deploy may do too, and return the time by the cluster's clock.
+
+    Raises NoNamespace where the namespace is missing, and ClusterError.
+    """
+    metadata = {"name": "monopod-doctor-writes-nothing", "namespace": context.plan.namespace}
     probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
-    return datetime.fromisoformat(patient.cluster.create(probe, dry_run=True)["metadata"]["creationTimestamp"])
+    return datetime.fromisoformat(context.cluster.create(probe, dry_run=True)["metadata"]["creationTimestamp"])
 
 
-def _metrics(patient: Patient) -> Iterator[Finding]:
-    scaled = "horizontalpodautoscaler" in patient.plan.objects
-    if scaled and not _serves(patient.cluster, "apis/metrics.k8s.io/v1beta1", "pods"):
-        yield patient.bad("metrics", "no metrics server: the autoscaler cannot see cpu", "install metrics-server")
+def _metrics(context: CheckContext) -> Iterator[Finding]:
+    scaled = "horizontalpodautoscaler" in context.plan.objects
+    if scaled and not _serves(context.cluster, "apis/metrics.k8s.io/v1beta1", "pods"):
+        yield context.failed("metrics", "no metrics server: the autoscaler cannot see cpu", "install metrics-server")
     else:
-        yield patient.good("metrics", "the autoscaler's metrics are there" if scaled else "no autoscaler asks for any")
+        yield context.passed("metrics", "the autoscaler's metrics are there" if scaled else "no autoscaler asks for any")
 
 
-def _gpu(patient: Patient) -> Iterator[Finding]:
-    share = gpu_share(patient.settings, patient.region)
+def _gpu(context: CheckContext) -> Iterator[Finding]:
+    share = gpu_share(context.settings, context.region)
     if not share:
         return
-    if patient.region.gpu is None:
+    if context.region.gpu is None:
         cure = "add gpu to the region, or set gpu_memory to 0 there"
-        yield patient.bad("GPU", "regions.yaml says of no GPU here", cure)
+        yield context.failed("GPU", "regions.yaml names no GPU here", cure)
         return
-    resource = patient.region.gpu.resource
-    nodes = patient.cluster.raw("/api/v1/nodes")["items"]
+    resource = context.region.gpu.resource
+    nodes = context.cluster.raw("/api/v1/nodes")["items"]
     offering = [each for each in nodes if float(each["status"]["allocatable"].get(resource, 0)) > 0]
     if offering:
-        yield patient.good("GPU", f"{len(offering)} of {len(nodes)} nodes offer {resource}")
+        yield context.passed("GPU", f"{len(offering)} of {len(nodes)} nodes offer {resource}")
     else:
-        yield patient.bad("GPU", f"no node offers {resource}", "install its device plugin, or correct gpu in regions.yaml")
+        yield context.failed("GPU", f"no node offers {resource}", "install its device plugin, or correct gpu in regions.yaml")
 
 
-def _quotas(patient: Patient) -> Iterator[Finding]:
-    plan = patient.plan
-    items = patient.cluster.raw(f"/api/v1/namespaces/{plan.namespace}/resourcequotas")["items"]
+def _quotas(context: CheckContext) -> Iterator[Finding]:
+    plan = context.plan
+    items = context.cluster.raw(f"/api/v1/namespaces/{plan.namespace}/resourcequotas")["items"]
     selector = ",".join(f"{key}={value}" for key, value in plan.selector)
-    own = [each for each in patient.cluster.find("Pod", plan.namespace, selector) if _counts(each)]
-    one = taken([{"requests": dict(plan.pod.requests), "limits": dict(plan.pod.limits)}])
+    own = [each for each in context.cluster.find("Pod", plan.namespace, selector) if _uses_quota(each)]
+    one = usage([{"requests": dict(plan.pod.requests), "limits": dict(plan.pod.limits)}])
     pods = max(plan.replicas, len(own))
     wanted = {name: amount * (pods + 1) for name, amount in one.items()}  # a roll-out has one pod more
-    now = together(taken([part.get("resources", {}) for part in each["spec"]["containers"]]) for each in own)
-    said = [words for each in items for words in short(each, wanted, now)]
-    if said:
-        yield patient.bad("quotas", "; ".join(said), "ask for less, stop another service, or have the quota raised")
+    now = summed(usage([part.get("resources", {}) for part in each["spec"]["containers"]]) for each in own)
+    found = [words for each in items for words in shortages(each, wanted, now)]
+    if found:
+        yield context.failed("quotas", "; ".join(found), "ask for less, stop another service, or have the quota raised")
     else:
-        yield patient.good("quotas", f"room for {pods} pods and one more in a roll-out" if items else "none in the namespace")
+        yield context.passed("quotas", f"room for {pods} pods and one more in a roll-out" if items else "none in the namespace")
 
 
-def _counts(pod: Item) -> bool:
+def _uses_quota(pod: Item) -> bool:
+    """Say whether a pod uses a quota: one that has ended does not."""
     return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
 
 

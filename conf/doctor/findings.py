@@ -1,4 +1,4 @@
-"""The links that the doctor examines, and its findings.
+"""A check's context, and the findings that it returns.
 
 Knows one track of a service in one region, and its cluster. Does not know what may be wrong with it.
 """
@@ -14,7 +14,11 @@ from serving.settings import Settings
 
 @dataclass(frozen=True)
 class Finding:
-    """One link of the way. words: what was seen. cure: what to do, "" where all is well. seen: whether one may look at it."""
+    """The result of one check.
+
+    region: its name, "" where the check is not about a region. subject: what was checked. words: what was found.
+    cure: what to do about it, "" where nothing is wrong. seen: whether the rights allow to look.
+    """
 
     region: str
     subject: str
@@ -24,23 +28,23 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Patient:
-    """One track of a service in one region, and the cluster that it goes to."""
+class CheckContext:
+    """One track of a service in one region, and the cluster that it is deployed to."""
 
     region: Region
     plan: Plan
     settings: Settings
     cluster: Cluster
 
-    def good(self, subject: str, words: str) -> Finding:
+    def passed(self, subject: str, words: str) -> Finding:
         return Finding(self.region.name, subject, words)
 
-    def bad(self, subject: str, words: str, cure: str) -> Finding:
+    def failed(self, subject: str, words: str, cure: str) -> Finding:
         return Finding(self.region.name, subject, words, cure)
 
-    def closed(self, subject: str, words: str) -> Finding:
-        """Return what may not be looked at. A deploy does not look there either, so nothing is wrong yet."""
+    def skipped(self, subject: str, words: str) -> Finding:
+        """Return the finding of a check that the rights do not allow. A deploy does not need them, so nothing is wrong yet."""
         return Finding(self.region.name, subject, words, seen=False)
 
 
-Check = Callable[[Patient], Iterator[Finding]]
+Check = Callable[[CheckContext], Iterator[Finding]]

@@ -1,6 +1,6 @@
-"""The way from outside to the pods, examined: the Gateway, its proxies, what they keep of a request, and where they answer.
+"""Checks of a region's gateway: the Gateway object, its proxies, the request bytes that they buffer, and its URL.
 
-Knows what both kinds of gateways need. Changes nothing. Does not know what is behind the pods.
+Knows both kinds of gateways, Istio's and the Gateway API's. Changes nothing.
 """
 
 import urllib.error
@@ -9,30 +9,30 @@ from collections.abc import Iterator, Sequence
 
 from conf.base.quantities import binary
 from conf.base.references import Item
-from conf.doctor.findings import Check, Finding, Patient
+from conf.doctor.findings import Check, CheckContext, Finding
 from conf.plan.gateway import GatewayPlan, buffer_limit, gateway_plan
 from conf.remote.cluster import ClusterError
 from serving.settings import size_in_bytes
 
 GATEWAYS = {"istio": "networking.istio.io/v1", "gateway-api": "gateway.networking.k8s.io/v1"}
-SETTERS = {
+BUFFER_OBJECTS = {
     "EnvoyFilter": "networking.istio.io/v1alpha3/namespaces/{}/envoyfilters",
     "ClientTrafficPolicy": "gateway.envoyproxy.io/v1alpha1/namespaces/{}/clienttrafficpolicies",
 }
 
 
-def _gateway(patient: Patient) -> Iterator[Finding]:
-    gateway, kind = patient.region.gateway, patient.region.routing
+def _gateway(context: CheckContext) -> Iterator[Finding]:
+    gateway, kind = context.region.gateway, context.region.routing
     name = f"{gateway.namespace}/{gateway.name}"
-    found = _object(patient, f"{GATEWAYS[kind]}/namespaces/{gateway.namespace}/gateways/{gateway.name}")
+    found = _object(context, f"{GATEWAYS[kind]}/namespaces/{gateway.namespace}/gateways/{gateway.name}")
     if found is None:
-        yield patient.bad("gateway", f"there is no Gateway {name}", "create it, or correct gateway in regions.yaml")
+        yield context.failed("gateway", f"there is no Gateway {name}", "create it, or correct gateway in regions.yaml")
         return
-    words, cure = _without_pods(patient, found) if kind == "istio" else _not_programmed(found)
+    words, cure = _without_pods(context, found) if kind == "istio" else _not_programmed(found)
     if words:
-        yield patient.bad("gateway", f"Gateway {name} leads nowhere: {words}", cure)
+        yield context.failed("gateway", f"Gateway {name} leads nowhere: {words}", cure)
     else:
-        yield patient.good("gateway", f"{name} is there")
+        yield context.passed("gateway", f"{name} is there")
 
 
 def _not_programmed(gateway: Item) -> tuple[str, str]:
@@ -42,11 +42,11 @@ def _not_programmed(gateway: Item) -> tuple[str, str]:
     return (programmed["message"] if programmed else "no controller has taken it"), "look at its controller and its class"
 
 
-def _without_pods(patient: Patient, gateway: Item) -> tuple[str, str]:
-    """Return what is wrong with the proxies that Istio's Gateway selects, which Istio says nowhere."""
-    namespace, labels = patient.region.gateway.pods, gateway["spec"].get("selector", {})
+def _without_pods(context: CheckContext, gateway: Item) -> tuple[str, str]:
+    """Return what is wrong with the proxies that Istio's Gateway selects, and the cure. Istio itself reports it nowhere."""
+    namespace, labels = context.region.gateway.pods, gateway["spec"].get("selector", {})
     selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    pods = patient.cluster.find("Pod", namespace, selector)
+    pods = context.cluster.find("Pod", namespace, selector)
     if not pods:
         cure = "correct the Gateway's selector, or gateway.pods in regions.yaml, or install the proxies"
         return f"no pod in {namespace} has the labels that it selects, {selector or 'any'}", cure
@@ -54,37 +54,37 @@ def _without_pods(patient: Patient, gateway: Item) -> tuple[str, str]:
     return ("", "") if ready else (f"none of its {len(pods)} pods in {namespace} is ready", "look at those pods")
 
 
-def _gateway_buffer(patient: Patient) -> Iterator[Finding]:
-    """Judge whether the proxies keep as much of a request as regions.yaml says."""
-    subject, wanted = "gateway buffer", gateway_plan(patient.region)
+def _gateway_buffer(context: CheckContext) -> Iterator[Finding]:
+    """Check that the proxies buffer as much of a request as regions.yaml says."""
+    subject, wanted = "gateway buffer", gateway_plan(context.region)
     if wanted is None:
-        own = binary(buffer_limit(patient.region))
-        yield patient.good(subject, f"regions.yaml sets no buffer_limit: the proxies send again what has {own} at most")
+        own = binary(buffer_limit(context.region))
+        yield context.passed(subject, f"regions.yaml sets no buffer_limit: the proxies send requests of up to {own} again")
         return
-    found = (_object(patient, SETTERS[wanted.kind].format(wanted.namespace)) or {"items": []})["items"]
-    enough = [each for each in found if _kept(wanted, each["spec"]) >= wanted.limit]
+    found = (_object(context, BUFFER_OBJECTS[wanted.kind].format(wanted.namespace)) or {"items": []})["items"]
+    enough = [each for each in found if _buffered(wanted, each["spec"]) >= wanted.limit]
     refusals = [_refused(each) for each in enough]
     if "" in refusals:
-        yield patient.good(subject, f"requests of up to {binary(wanted.limit)} are sent again")
+        yield context.passed(subject, f"requests of up to {binary(wanted.limit)} are sent again")
     elif enough:
         name = f"{wanted.kind} {wanted.namespace}/{enough[0]['metadata']['name']}"
-        cure = "take away what is in its way, or set its fields there"
-        yield patient.bad(subject, f"{name} has no effect: {refusals[0]}", cure)
+        cure = "remove the policy that it conflicts with, or set its fields there"
+        yield context.failed(subject, f"{name} has no effect: {refusals[0]}", cure)
     else:
-        most = max((_kept(wanted, each["spec"]) for each in found), default=0)
-        region = patient.region
+        most = max((_buffered(wanted, each["spec"]) for each in found), default=0)
+        region = context.region
         cure = f"monopod gateway --region {region.name} | kubectl --context {region.context} apply -f -"
-        yield patient.bad(subject, _too_little(wanted, most), cure)
+        yield context.failed(subject, _too_little(wanted, most), cure)
 
 
 def _too_little(wanted: GatewayPlan, most: int) -> str:
-    own = f"; one keeps {binary(most)}" if most else ""
-    lost = "of a larger request, none that meets a pod which went away is saved"
-    return f"no {wanted.kind} in {wanted.namespace} has the proxies keep {binary(wanted.limit)}{own}: {lost}"
+    own = f"; one has them buffer {binary(most)}" if most else ""
+    lost = "a larger request whose pod has just gone is not sent again"
+    return f"no {wanted.kind} in {wanted.namespace} has the proxies buffer {binary(wanted.limit)}{own}: {lost}"
 
 
-def _kept(wanted: GatewayPlan, spec: Item) -> int:
-    """Return the bytes that an object lets the proxies keep; 0 where it says nothing of it, or is another Gateway's."""
+def _buffered(wanted: GatewayPlan, spec: Item) -> int:
+    """Return how many bytes an object lets the proxies buffer; 0 where it does not say, or is another Gateway's."""
     if wanted.kind == "EnvoyFilter":
         values = [each.get("patch", {}).get("value", {}) for each in spec.get("configPatches", [])]
         return max((_bytes(value.get("request_body_buffer_limit", 0)) for value in values), default=0)
@@ -95,39 +95,41 @@ def _kept(wanted: GatewayPlan, spec: Item) -> int:
     return min(_bytes(http1), _bytes(http2))
 
 
-def _bytes(said: object) -> int:
+def _bytes(value: object) -> int:
     try:
-        return size_in_bytes(str(said))
-    except ValueError:  # no quantity that a person writes of memory
+        return size_in_bytes(str(value))
+    except ValueError:  # no size in bytes
         return 0
 
 
 def _refused(policy: Item) -> str:
-    """Return why Envoy Gateway does not follow a policy, "" where it does or says nothing."""
+    """Return why Envoy Gateway does not accept a policy; "" where it does, or says nothing yet."""
     ancestors = policy.get("status", {}).get("ancestors", [])
-    judged = [_condition(each, "Accepted") for each in ancestors]
-    return "; ".join(each["message"] for each in judged if each and each["status"] == "False")
+    accepted = [_condition(each, "Accepted") for each in ancestors]
+    return "; ".join(each["message"] for each in accepted if each and each["status"] == "False")
 
 
-def _way_in(patient: Patient) -> Iterator[Finding]:
-    if not patient.region.way_in:
+def _gateway_url(context: CheckContext) -> Iterator[Finding]:
+    if not context.region.way_in:
         return
-    try:
-        with urllib.request.urlopen(patient.region.way_in, timeout=5):
+    try:  # without safe_http: a redirect to plain HTTP is no fault here, since no password is sent
+        with urllib.request.urlopen(context.region.way_in, timeout=5):
             pass
     except urllib.error.HTTPError as error:
-        error.close()  # it answers
+        error.close()  # any status is an answer
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        yield patient.bad("way in", f"{patient.region.way_in} does not answer: {reason}", "correct way_in in regions.yaml")
+        yield context.failed(
+            "gateway URL", f"{context.region.way_in} does not answer: {reason}", "correct way_in in regions.yaml"
+        )
         return
-    yield patient.good("way in", f"{patient.region.way_in} answers")
+    yield context.passed("gateway URL", f"{context.region.way_in} answers")
 
 
-def _object(patient: Patient, where: str) -> Item | None:
-    """Return an object by its address below /apis, or None."""
+def _object(context: CheckContext, where: str) -> Item | None:
+    """Return an object by its path below /apis, None where there is none. Raises ClusterError."""
     try:
-        return patient.cluster.raw(f"/apis/{where}")
+        return context.cluster.raw(f"/apis/{where}")
     except ClusterError as error:
         if error.status != 404:
             raise
@@ -139,4 +141,4 @@ def _condition(status: Item, kind: str) -> Item | None:
     return next((each for each in found if each["type"] == kind), None)
 
 
-CHECKS: Sequence[Check] = (_gateway, _gateway_buffer, _way_in)
+CHECKS: Sequence[Check] = (_gateway, _gateway_buffer, _gateway_url)

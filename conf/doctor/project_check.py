@@ -1,7 +1,7 @@
-"""The way from a checkout to GitLab's pipeline, link by link, each with the cure of what is wrong.
+"""Checks of a project: the checkout, and what GitLab's pipeline needs of it.
 
 Knows git, and what .gitlab-ci.yml asks of a project: a default branch to compare with, a platform, a registry, regions' jobs.
-Asks no API of GitLab, so variables are judged in a job alone, where they are. Changes nothing.
+Asks no API of GitLab, so GitLab's variables are checked only inside a job, where they are set. Changes nothing.
 """
 
 import re
@@ -14,13 +14,13 @@ from conf.clusters.gitlab_jobs import pipeline
 from conf.clusters.region import Regions
 from conf.doctor.findings import Finding
 
-SECONDS = 20  # to be answered by a git server
-SECRET = re.compile(r"//[^/@\s]*@")  # of an address: user and password
-QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # nobody is asked for a password, and git's words are its own
+TIMEOUT = 20  # seconds for the answer of a git server
+USERINFO = re.compile(r"//[^/@\s]*@")  # a URL's user and password
+GIT_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # git asks nobody for a password, and answers in English
 
 
 class GitError(Exception):
-    """git could not do it. The text is git's last line, without secrets."""
+    """A git command failed. The text is git's first error line, without secrets."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,23 @@ class Checkout:
     environ: Mapping[str, str]
 
     def git(self, *words: str) -> str:
-        """Return what git prints. Raises GitError; also after SECONDS, or where git is missing."""
+        """Return what git prints. Raises GitError where git fails, is missing, or does not end within TIMEOUT."""
         command = ["git", "-C", str(self.folder), *words]
-        environ = {**self.environ, **QUIET}
-        try:  # in a session of its own, which has no terminal on which ssh could ask
+        environ = {**self.environ, **GIT_ENVIRONMENT}
+        try:  # a session of its own has no terminal, so that ssh cannot ask for a password
             done = subprocess.run(
-                command, env=environ, capture_output=True, text=True, timeout=SECONDS, start_new_session=True, check=False
+                command, env=environ, capture_output=True, text=True, timeout=TIMEOUT, start_new_session=True, check=False
             )
         except OSError as error:
             raise GitError(f"git cannot be run ({error.strerror})") from None
         except subprocess.TimeoutExpired:
-            raise GitError(f"no answer within {SECONDS} s") from None
+            raise GitError(f"no answer within {TIMEOUT} s") from None
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.startswith(("fatal: ", "error: "))] or ["git gave up"]
-            raise GitError(SECRET.sub("//", said[0].partition(": ")[2] or said[0]))
+            raise GitError(USERINFO.sub("//", said[0].partition(": ")[2] or said[0]))
         return done.stdout
 
-    def there(self, *words: str) -> bool:
+    def succeeds(self, *words: str) -> bool:
         """Say whether a git command succeeds."""
         try:
             self.git(*words)
@@ -56,18 +56,18 @@ class Checkout:
         return True
 
 
-def examine(folder: Path, environ: Mapping[str, str]) -> list[Finding]:
-    """Check what lies between a service's folder and its pipeline. environ: of this process.
+def project_findings(folder: Path, environ: Mapping[str, str]) -> list[Finding]:
+    """Return the findings about a service's folder and what its pipeline needs. environ: this process's environment.
 
     The default branch is checked where the folder is in a repository with an origin.
     """
     checkout = Checkout(folder, environ)
-    origin = _default_branch(checkout) if checkout.there("remote", "get-url", "origin") else ()
+    origin = _default_branch(checkout) if checkout.succeeds("remote", "get-url", "origin") else ()
     return [*origin, *_platform(checkout), *_registry(environ)]
 
 
-def jobs(regions: Regions, file: Path) -> list[Finding]:
-    """Check that the platform's ci/regions.yml has the jobs of its regions.yaml."""
+def pipeline_findings(regions: Regions, file: Path) -> list[Finding]:
+    """Return the finding where a pipeline file lacks the jobs of regions.yaml. file: ci/regions.yml of the platform."""
     if file.exists() and file.read_text(encoding="utf-8") != pipeline(regions):
         words = f"{file.parent.name}/{file.name} does not have the jobs of {regions.file}"
         return [Finding("", "pipeline", words, "make pipeline, and commit both files")]
@@ -86,12 +86,12 @@ def _default_branch(checkout: Checkout) -> Iterator[Finding]:
         yield Finding("", "default branch", words, "push that branch, or name another in GitLab: Settings > Repository")
         return
     default = named[1]
-    if not checkout.there("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{default}"):
+    if not checkout.succeeds("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{default}"):
         cure = f"git fetch origin {default}:refs/remotes/origin/{default} && git remote set-head origin --auto"
         yield Finding("", "default branch", f"{default} of origin was never fetched", cure)
         return
     yield Finding("", "default branch", f"{default} of origin, with which GitLab compares value.py")
-    if checkout.there("diff", "--quiet", f"origin/{default}", "HEAD", "--", "value.py"):
+    if checkout.succeeds("diff", "--quiet", f"origin/{default}", "HEAD", "--", "value.py"):
         words = f"value.py is {default}'s: GitLab lints and tests this commit as the platform's, and offers no build or deploy"
         yield Finding("", "branch", words)
 

@@ -1,4 +1,4 @@
-"""Quotas of a namespace: what pods take of them, and whether there is room.
+"""Quotas of a namespace: what pods use of them, and whether there is room for more.
 
 Knows Kubernetes' names and numbers. A pure module: asks no cluster.
 """
@@ -10,19 +10,22 @@ from conf.base.references import Item
 from serving.settings import size_in_bytes
 
 
-def taken(containers: Sequence[Item]) -> dict[str, float]:
-    """Return what a pod of containers with such resources takes of a quota, by the names that quotas have for it."""
-    asked = (
+def usage(containers: Sequence[Item]) -> dict[str, float]:
+    """Return what a pod uses of a quota, by the quota's own names, such as `requests.cpu`.
+
+    containers: the `resources` of each container. Amounts are in cores, bytes or counts.
+    """
+    amounts = (
         {f"{kind}.{name}": _number(amount)}
         for each in containers
         for kind in ("requests", "limits")
         for name, amount in (each.get(kind) or {}).items()
     )
-    return {"pods": 1, "count/pods": 1, **together(asked)}
+    return {"pods": 1, "count/pods": 1, **summed(amounts)}
 
 
-def together(amounts: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return amounts by name, those of the same name added up."""
+def summed(amounts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the sum of the amounts of each name."""
     found: dict[str, float] = {}
     for each in amounts:
         for name, amount in each.items():
@@ -30,8 +33,11 @@ def together(amounts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return found
 
 
-def short(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]) -> Iterator[str]:
-    """Yield where a quota has less room than is wanted, beside what others use of it. own: what of its use is ours."""
+def shortages(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]) -> Iterator[str]:
+    """Yield a sentence for each resource of which a quota has less left than is wanted.
+
+    wanted, own: what the service's pods will use and use now. All other use counts as others'.
+    """
     hard, used = quota["status"].get("hard", {}), quota["status"].get("used", {})
     for name, allowed in hard.items():
         full = f"requests.{name}" if name in ("cpu", "memory") else name
@@ -43,7 +49,7 @@ def short(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]) ->
 
 
 def _number(quantity: str) -> float:
-    """Return a quantity of Kubernetes as a number."""
+    """Return a Kubernetes quantity, such as 500m or 4Gi, as a number."""
     small = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3}
     if quantity[-1:] in small:
         return float(quantity[:-1]) * small[quantity[-1]]

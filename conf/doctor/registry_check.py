@@ -1,6 +1,6 @@
-"""The link from the registry to the pods: whether it answers, and whether it has the image that is to run.
+"""The check of the registry: whether it answers, and whether it has the image that is to run.
 
-Knows what a deploy asks of a registry. Does not know with which secrets nodes pull: their own trouble tells that.
+Knows what a deploy asks of a registry. Does not know which secrets nodes pull with: the diagnosis of a failed pull tells that.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from conf.remote import image_registry
 from conf.remote.safe_http import NoAnswer, get, in_time
 
 
-def examine(regions: Regions, name: str, environ: Mapping[str, str]) -> Finding:
-    """Check the registry of an image, and the image; with name "" that regions.yaml's registry answers."""
+def registry_finding(regions: Regions, name: str, environ: Mapping[str, str]) -> Finding:
+    """Return whether an image is in its registry, or, for the name "", whether the registry of regions.yaml answers."""
     return _image(regions, name, environ) if name else _registry(regions)
 
 
@@ -27,7 +27,7 @@ def _image(regions: Regions, name: str, environ: Mapping[str, str]) -> Finding:
 
 
 def _registry(regions: Regions) -> Finding:
-    """Check that the registry answers; it may well ask for a password."""
+    """Check that the registry answers. A registry that asks for a password does."""
     asked = image_registry.Registry(regions.registry.partition("/")[0], regions.http_registries)
 
     def ask() -> str:

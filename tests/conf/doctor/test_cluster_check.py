@@ -1,4 +1,4 @@
-"""The doctor over a real cluster: what is well is said, and what is wrong comes with its cure."""
+"""The doctor on a real cluster: each check that passes is reported, and each fault comes with its cure."""
 
 import contextlib
 import json
@@ -60,8 +60,8 @@ def namespace() -> Iterator[Any]:
 def doctor(
     folder: Path, value: str = "", namespace: str = NAMESPACE, more: Mapping[str, str] = NOTHING, **regions: str
 ) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Run the command over a service and return its exit status, and its findings by their subject. more: environment."""
-    (folder / "value.py").write_text(f'service_name = "patient"\nusername = "{namespace}"\nmemory = "300Mi"\n{value}\n')
+    """Run the command over a service and return its exit status, and its findings by subject. more: environment variables."""
+    (folder / "value.py").write_text(f'service_name = "checked"\nusername = "{namespace}"\nmemory = "300Mi"\n{value}\n')
     (folder / "regions.yaml").write_text(REGIONS.format(**{**GOOD, **regions}))
     command = [sys.executable, "-m", "monopod", "doctor", "--service", str(folder), "--regions", str(folder / "regions.yaml")]
     env = {**os.environ, "PYTHONPATH": PYTHONPATH, **more}
@@ -71,7 +71,7 @@ def doctor(
     return done.returncode, {each["subject"]: each for each in json.loads(done.stdout)}
 
 
-def test_a_way_that_is_whole_is_said_to_be_link_by_link(tmp_path: Path) -> None:
+def test_a_cluster_without_a_fault_passes_each_check(tmp_path: Path) -> None:
     status, found = doctor(tmp_path, "gpu_memory = 4")
     assert {subject: each["words"] for subject, each in found.items() if each["cure"]} == {}
     assert status == 0
@@ -84,7 +84,7 @@ def test_a_way_that_is_whole_is_said_to_be_link_by_link(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "regions", "subject", "words", "cure"),
     [
-        ("", {"context": "nowhere"}, "API server", "context 'nowhere'", "mend that first"),
+        ("", {"context": "nowhere"}, "API server", "context 'nowhere'", "fix that first"),
         (
             "",
             {"gateway": GATEWAY.replace("name: gateway", "name: none")},
@@ -148,8 +148,8 @@ def test_with_exactly_the_rights_that_the_manual_names_nothing_is_wrong(tmp_path
             status, found = doctor(tmp_path, "gpu_memory = 4", namespace, as_them, context=eu.context)
             assert {subject: each["words"] for subject, each in found.items() if each["cure"]} == {}
             assert status == 0
-            closed = {subject for subject, each in found.items() if not each["seen"]}
-            assert closed == {"namespace", "gateway", "GPU", "quotas"}
+            skipped = {subject for subject, each in found.items() if not each["seen"]}
+            assert skipped == {"namespace", "gateway", "GPU", "quotas"}
             assert found["namespace"]["words"].startswith(f"{namespace} is there")
             assert "a deploy does not need them" in found["quotas"]["words"]
         fewer = [{**each, "resources": [one for one in each["resources"] if one != "pods/log"]} for each in rules]

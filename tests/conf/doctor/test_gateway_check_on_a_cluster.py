@@ -1,4 +1,4 @@
-"""The doctor about gateways: whether Istio's selector finds pods, and whether the proxies keep what regions.yaml says."""
+"""The doctor's checks of gateways: whether Istio's selector finds pods, and how much of a request the proxies buffer."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,11 +16,11 @@ from tests.conf.doctor.test_cluster_check import doctor
 
 pytestmark = pytest.mark.cluster
 
-NAMESPACE = "way-in-test"
+NAMESPACE = "gateway-check-test"
 GATEWAY = f"{{namespace: {NAMESPACE}, name: public, pods: {NAMESPACE}, buffer_limit: 1Mi}}"
 ISTIO = {"routing": "istio", "gateway": GATEWAY}
 ENVOY_GATEWAY = {"routing": "gateway-api", "gateway": GATEWAY}
-SELECTED = {"monopod-test": "way-in"}
+SELECTED = {"monopod-test": "proxy"}
 FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/envoyfilters"
 POLICIES = f"/apis/gateway.envoyproxy.io/v1alpha1/namespaces/{NAMESPACE}/clienttrafficpolicies"
 
@@ -50,7 +50,7 @@ def printed(folder: Path) -> Any:
 
 
 def seen(folder: Path, subject: str, region: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the doctor says of one link of a region."""
+    """Return the doctor's finding about one subject in a region."""
     return doctor(folder, "", NAMESPACE, {}, **region)[1][subject]
 
 
@@ -62,7 +62,7 @@ def buffer(folder: Path, region: Mapping[str, str]) -> dict[str, Any]:
 def test_a_gateway_whose_selector_finds_no_pod_is_told(tmp_path: Path, hk: Cluster) -> None:
     found = seen(tmp_path, "gateway", ISTIO)
     assert found["words"] == (
-        f"Gateway {NAMESPACE}/public leads nowhere: no pod in {NAMESPACE} has the labels that it selects, monopod-test=way-in"
+        f"Gateway {NAMESPACE}/public leads nowhere: no pod in {NAMESPACE} has the labels that it selects, monopod-test=proxy"
     )
     assert "correct the Gateway's selector, or gateway.pods in regions.yaml" in found["cure"]
     spec = {"containers": [{"name": "proxy", "image": "none"}], "nodeSelector": {"monopod-test": "nowhere"}}
@@ -76,19 +76,19 @@ def test_a_gateway_whose_selector_finds_no_pod_is_told(tmp_path: Path, hk: Clust
         assert (found["words"], found["cure"]) == (f"{NAMESPACE}/public is there", "")
 
 
-def test_istios_proxies_keep_what_regions_yaml_says_once_the_printed_filter_is_applied(tmp_path: Path, hk: Cluster) -> None:
+def test_istios_proxies_buffer_what_regions_yaml_says_once_the_printed_filter_is_applied(tmp_path: Path, hk: Cluster) -> None:
     found = buffer(tmp_path, ISTIO)
-    assert found["words"].startswith(f"no EnvoyFilter in {NAMESPACE} has the proxies keep 1Mi: ")
+    assert found["words"].startswith(f"no EnvoyFilter in {NAMESPACE} has the proxies buffer 1Mi: ")
     assert found["cure"] == "monopod gateway --region hk | kubectl --context hk apply -f -"
     with hk.having(FILTERS, printed(tmp_path)):
         assert buffer(tmp_path, ISTIO)["words"] == "requests of up to 1Mi are sent again"
         more = {**ISTIO, "gateway": GATEWAY.replace("1Mi", "2Mi")}
-        assert "has the proxies keep 2Mi; one keeps 1Mi: " in buffer(tmp_path, more)["words"]
+        assert "has the proxies buffer 2Mi; one has them buffer 1Mi: " in buffer(tmp_path, more)["words"]
 
 
 def test_a_policy_of_envoy_gateway_counts_for_both_versions_of_http_unless_refused(tmp_path: Path, hk: Cluster) -> None:
     assert buffer(tmp_path, ENVOY_GATEWAY)["words"].startswith(
-        f"no ClientTrafficPolicy in {NAMESPACE} has the proxies keep 1Mi: "
+        f"no ClientTrafficPolicy in {NAMESPACE} has the proxies buffer 1Mi: "
     )
     with hk.having(POLICIES, printed(tmp_path)) as policy:
         assert buffer(tmp_path, ENVOY_GATEWAY)["cure"] == ""
@@ -107,4 +107,4 @@ def test_a_policy_of_envoy_gateway_counts_for_both_versions_of_http_unless_refus
 
 
 def test_without_a_limit_the_proxies_own_is_named(tmp_path: Path) -> None:
-    assert buffer(tmp_path, {})["words"] == "regions.yaml sets no buffer_limit: the proxies send again what has 32Ki at most"
+    assert buffer(tmp_path, {})["words"] == "regions.yaml sets no buffer_limit: the proxies send requests of up to 32Ki again"

@@ -1,4 +1,4 @@
-"""The way from a checkout to GitLab's pipeline, over real repositories: what GitLab's own words would not tell."""
+"""The checks of a project, over real repositories: they tell what GitLab's own words would not."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 
 from conf.clusters.gitlab_jobs import pipeline
 from conf.clusters.regions_file import load
-from conf.doctor.project_check import examine, jobs
+from conf.doctor.project_check import pipeline_findings, project_findings
 from tests.conf.golden import GOLDEN
 from tests.pipeline.forks import commit, git
 from tests.running import PYTHONPATH
@@ -34,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def found(checkout: Path, **environ: str) -> dict[str, tuple[str, str]]:
-    return {each.subject: (each.words, each.cure) for each in examine(checkout, {**HOME, **environ})}
+    return {each.subject: (each.words, each.cure) for each in project_findings(checkout, {**HOME, **environ})}
 
 
 def test_the_default_branch_is_named_by_the_server_whatever_it_is_called(checkout: Path) -> None:
@@ -74,7 +74,7 @@ def test_an_origin_that_cannot_be_read_is_told_in_gits_words_without_its_passwor
 
 
 def test_a_folder_outside_any_repository_is_no_part_of_a_pipeline(tmp_path: Path) -> None:
-    assert examine(tmp_path, {**HOME, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}) == []
+    assert project_findings(tmp_path, {**HOME, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}) == []
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_a_project_without_a_registry_is_told_in_its_job(repository: str, off: b
 def test_a_region_without_jobs_is_told_with_the_command_that_makes_them(tmp_path: Path) -> None:
     regions, file = load(GOLDEN / "regions.yaml"), tmp_path / "regions.yml"
     file.write_text(pipeline(regions))
-    assert jobs(regions, file) == []
+    assert pipeline_findings(regions, file) == []
     file.write_text(pipeline(regions).replace("-na:", "-jp:"))
-    assert [each.cure for each in jobs(regions, file)] == ["make pipeline, and commit both files"]
+    assert [each.cure for each in pipeline_findings(regions, file)] == ["make pipeline, and commit both files"]
 
 
 def test_the_doctor_tells_of_the_project_before_the_clusters(checkout: Path) -> None:

@@ -1,13 +1,13 @@
-"""Whether a quota has room for a service's pods and one more in a roll-out: what others use counts, what is ours does not."""
+"""A quota has room for a service's pods and one more in a roll-out, or the shortage is told: only the use of others counts."""
 
 from typing import Any
 
 import pytest
 
-from conf.doctor.quotas import short, taken
+from conf.doctor.quotas import shortages, usage
 
 GPU = "aliyun.com/gpu-mem"
-POD = taken([{"requests": {"cpu": "500m", "memory": "1Gi", GPU: "4"}, "limits": {"memory": "1Gi", GPU: "4"}}])
+POD = usage([{"requests": {"cpu": "500m", "memory": "1Gi", GPU: "4"}, "limits": {"memory": "1Gi", GPU: "4"}}])
 
 
 def quota(hard: dict[str, str], used: dict[str, str]) -> dict[str, Any]:
@@ -18,8 +18,8 @@ def times(pods: int) -> dict[str, float]:
     return {name: amount * pods for name, amount in POD.items()}
 
 
-def test_a_pod_takes_what_its_containers_ask_for_together() -> None:
-    two = taken([{"requests": {"cpu": "250m", "memory": "1e3"}}, {"requests": {"cpu": "1"}, "limits": {"memory": "2k"}}, {}])
+def test_a_pod_uses_what_its_containers_ask_for_together() -> None:
+    two = usage([{"requests": {"cpu": "250m", "memory": "1e3"}}, {"requests": {"cpu": "1"}, "limits": {"memory": "2k"}}, {}])
     assert two == {"pods": 1, "count/pods": 1, "requests.cpu": 1.25, "requests.memory": 1000, "limits.memory": 2000}
 
 
@@ -40,6 +40,6 @@ def test_a_pod_takes_what_its_containers_ask_for_together() -> None:
 def test_room_is_what_is_allowed_less_what_others_use(
     hard: dict[str, str], used: dict[str, str], own: int, words: list[str]
 ) -> None:
-    found = list(short(quota(hard, used), times(3), times(own)))
+    found = list(shortages(quota(hard, used), times(3), times(own)))
     assert len(found) == len(words)
     assert all(one.startswith(start) for one, start in zip(found, words, strict=True)), found

@@ -15,7 +15,7 @@ import pytest
 from conf.base.references import path
 from conf.base.yamls import documents
 from conf.clusters.region import Region
-from conf.doctor.gateway_check import SETTERS
+from conf.doctor.gateway_check import BUFFER_OBJECTS
 from conf.plan.gateway import GatewayPlan, gateway_plan
 from conf.render.templates import render_gateway
 from tests.conf.cluster import Cluster
@@ -84,7 +84,7 @@ def _wanted(region: Region) -> GatewayPlan:
 
 def _kind(region: Region) -> str:
     wanted = _wanted(region)
-    return f"/apis/{SETTERS[wanted.kind].format(wanted.namespace)}"
+    return f"/apis/{BUFFER_OBJECTS[wanted.kind].format(wanted.namespace)}"
 
 
 def counted(cluster: Cluster, gateway: Gateway, counter: str, service: str) -> float:
