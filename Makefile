@@ -95,7 +95,7 @@ bench-rollouts: .venv/dev ## three hundred services to a simulated region of KUB
 	$(BIN)/python -m bench.rollouts
 
 pipeline: .venv/dev       ## write the pipeline's jobs of the regions in conf/regions.yaml to ci/regions.yml
-	$(BIN)/python -m conf.clusters.gitlab_jobs
+	$(BIN)/python -m conf.render.gitlab_jobs
 
 lock:                     ## write the versions that .venv holds to requirements.lock
 	$(BIN)/pip freeze --exclude-editable --exclude setuptools > requirements.lock

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.plan.alerts import own_alerts
+from conf.plan.alerts import platform_alerts
 from tests.histories import firing
 from tests.running import Running, get, make_service, post_json, running
 
@@ -66,7 +66,7 @@ def raised(service: Running, act: Callable[[Running], None], tmp_path: Path) -> 
     changes = {name: f"{before.get(name, 0.0):g}+{value - before.get(name, 0.0):g}x20" for name, value in after.items()}
     rules = [
         {"alert": rule.alert, "expr": rule.expr, "for": rule.for_, "labels": dict(rule.labels)}
-        for rule in own_alerts("small", "like", TIMEOUT)
+        for rule in platform_alerts("small", "like", TIMEOUT)
     ]
     path = tmp_path / "rules.yaml"
     path.write_text(json.dumps({"groups": [{"name": "small", "rules": rules}]}))

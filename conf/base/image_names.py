@@ -12,7 +12,7 @@ FORM = re.compile(
     rf"(?P<name>{HOST}{PATH}(?:/{PATH})*)(?::(?P<tag>\w[\w.-]{{0,127}}))?(?:@(?P<digest>sha256:[0-9a-f]{{64}}))?", re.ASCII
 )
 UNTAGGED = "dev"  # what a render shows before there is a build
-SHORT = len("sha256:") + 12  # letters of a digest that people tell apart
+SHORT_DIGEST = len("sha256:") + 12  # letters of a digest that people tell apart
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ def digest_of(text: str) -> str:
     return text.partition("@")[2]
 
 
-def short(digest: str) -> str:
+def short_digest(digest: str) -> str:
     """Return as much of a digest as people tell apart."""
-    return digest[:SHORT]
+    return digest[:SHORT_DIGEST]
 
 
-def named(version: str, digest: str) -> str:
+def with_digest(version: str, digest: str) -> str:
     """Return a version for people, with its digest where one is known."""
-    return f"{version} ({short(digest)})" if digest else version
+    return f"{version} ({short_digest(digest)})" if digest else version

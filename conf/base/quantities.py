@@ -11,29 +11,29 @@ GIB = 2**30
 BINARY = {"Gi": GIB, "Mi": 2**20, "Ki": 2**10}
 
 
-def cores(number: float) -> str:
+def cpu_quantity(number: float) -> str:
     """Return a quantity of cpu: 2 -> "2", 0.1 -> "100m"."""
     milli = max(1, round(number * 1000))
     return str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
 
 
-def memory(quantity: str) -> str:
+def memory_quantity(quantity: str) -> str:
     """Return a quantity of memory of whole bytes: "4Gi" stays, "1.5Gi" becomes "1610612736"."""
     return quantity if "." not in quantity else str(size_in_bytes(quantity))
 
 
-def gib(number: float) -> str:
+def readable_bytes(number: float) -> str:
     """Return bytes for a person: "1.5 GiB"."""
     return f"{number / GIB:.3g} GiB" if number >= GIB / 10 else f"{number / 2**20:.3g} MiB"
 
 
-def binary(number: int) -> str:
+def binary_quantity(number: int) -> str:
     """Return bytes as a quantity: 16777216 -> "16Mi", 1500 -> "1500"."""
     fitting = (f"{number // size}{unit}" for unit, size in BINARY.items() if number and number % size == 0)
     return next(fitting, str(number))
 
 
-def up(number: float) -> int:
+def rounded_up(number: float) -> int:
     """Return the next whole number, forgiving the last digits of floating point."""
     return round(number) if isclose(number, round(number), rel_tol=1e-9) else ceil(number)
 

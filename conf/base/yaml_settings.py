@@ -37,7 +37,7 @@ class Named:
 Spec = Kind | Table | List | Named
 
 
-def said(spec: Spec, meaning: str, default: Any = MISSING) -> Any:
+def yaml_field(spec: Spec, meaning: str, default: Any = MISSING) -> Any:
     """Declare a field: what it allows, what it means, and its default if it may be left out."""
     about = {"spec": spec, "meaning": meaning}
     if isinstance(default, dict):
@@ -55,7 +55,7 @@ class Reader:
         self.file, self.mistakes, self.lines = file, list(mistakes), {"": 1}
         self._nearest = Nearest()
 
-    def wrong(self, path: str, message: str) -> None:
+    def add_mistake(self, path: str, message: str) -> None:
         """Note a mistake about the value at a path, or about the nearest table around it that the file holds."""
         while path not in self.lines:
             path = path.rpartition(".")[0]
@@ -64,7 +64,7 @@ class Reader:
     def sentences(self) -> list[str]:
         return [f"{self.file}:{line}: {text}" for line, text in sorted(set(self.mistakes))]
 
-    def take(self, spec: Spec, node: Node, path: str) -> Any:
+    def read(self, spec: Spec, node: Node, path: str) -> Any:
         """Return the value of a node, or None with a mistake noted."""
         self.lines[path] = node.line
         if isinstance(spec, Kind):
@@ -72,7 +72,7 @@ class Reader:
         if isinstance(spec, List):
             return self._list(spec, node, path)
         if not isinstance(node.value, dict):
-            self.wrong(path, f"{path or 'the file'} must be a table of {self._names(spec.type)}")
+            self.add_mistake(path, f"{path or 'the file'} must be a table of {self._names(spec.type)}")
             return None
         return self._named(spec, node.value, path) if isinstance(spec, Named) else self._table(spec.type, node.value, path)
 
@@ -83,14 +83,14 @@ class Reader:
         except (ValueError, TypeError, OverflowError):
             shown = "nothing" if value is None else repr(value)
             shown = shown if len(shown) <= 60 else shown[:57] + "..."
-            self.wrong(path, f"{path} is {shown}, but must be {kind.allowed}{nearest_value(kind, value)}")
+            self.add_mistake(path, f"{path} is {shown}, but must be {kind.allowed}{nearest_value(kind, value)}")
             return None
 
     def _list(self, spec: List, node: Node, path: str) -> tuple[Any, ...] | None:
         if not isinstance(node.value, list):
-            self.wrong(path, f"{path} must be a list of tables, each of {self._names(spec.type)}")
+            self.add_mistake(path, f"{path} must be a list of tables, each of {self._names(spec.type)}")
             return None
-        return tuple(self.take(Table(spec.type), item, f"{path}[{index}]") for index, item in enumerate(node.value))
+        return tuple(self.read(Table(spec.type), item, f"{path}[{index}]") for index, item in enumerate(node.value))
 
     def _named(self, spec: Named, nodes: Mapping[str, Node], path: str) -> dict[str, Any]:
         found = {}
@@ -100,26 +100,26 @@ class Reader:
             if self._convert(spec.key, Node(key, node.line), inner) and isinstance(node.value, dict):
                 found[key] = self._table(spec.type, node.value, inner, key)
             elif not isinstance(node.value, dict):
-                self.wrong(inner, f"{inner} must be a table of {self._names(spec.type)}")
+                self.add_mistake(inner, f"{inner} must be a table of {self._names(spec.type)}")
         return found
 
     def _table(self, type_: type, nodes: Mapping[str, Node], path: str, name: str = "") -> Any:
-        known: dict[str, Field[Any]] = {_said(f): f for f in fields(type_) if "spec" in f.metadata}
+        known: dict[str, Field[Any]] = {_name_in_file(f): f for f in fields(type_) if "spec" in f.metadata}
         values: dict[str, Any] = {"name": name} if name else {}
         before = len(self.mistakes)
         for key, node in nodes.items():
             inner = f"{path}.{key}" if path else key
             self.lines[inner] = node.line
             if key in known:
-                values[known[key].name] = self.take(known[key].metadata["spec"], node, inner)
+                values[known[key].name] = self.read(known[key].metadata["spec"], node, inner)
             else:
                 near = self._nearest.to(key, known)
                 cure = f"did you mean {near!r}?" if near else f"known are {self._names(type_)}"
-                self.wrong(inner, f"no field {key!r} here; {cure}")
+                self.add_mistake(inner, f"no field {key!r} here; {cure}")
         for key in known:
             if key not in nodes and known[key].default is MISSING and known[key].default_factory is MISSING:
                 where = f"{path} has no {key}" if path else f"{key} is missing"
-                self.wrong(path, f"{where}: {self._cure(key, known[key])}")
+                self.add_mistake(path, f"{where}: {self._cure(key, known[key])}")
         return type_(**values) if len(self.mistakes) == before else None
 
     def _cure(self, key: str, about: Field[Any]) -> str:
@@ -128,9 +128,9 @@ class Reader:
         return f"add {key}: {spec.example if isinstance(spec, Kind) else '...'} ({meaning[0].lower()}{meaning[1:].rstrip('.')})"
 
     def _names(self, type_: type) -> str:
-        return ", ".join(_said(f) for f in fields(type_) if "spec" in f.metadata)
+        return ", ".join(_name_in_file(f) for f in fields(type_) if "spec" in f.metadata)
 
 
-def _said(about: Field[Any]) -> str:
+def _name_in_file(about: Field[Any]) -> str:
     """Return a field's name in the file: `for_` is for, which is a word of Python."""
     return about.name.rstrip("_")

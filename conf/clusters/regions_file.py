@@ -37,10 +37,10 @@ def read(text: str, shown: str = "conf/regions.yaml") -> Regions:
     """Read the file's text. Raises RegionsError with every mistake."""
     root, mistakes = compose(text)
     reader = Reader(shown, mistakes)
-    regions = reader.take(Table(Regions), root, "") if root else None
+    regions = reader.read(Table(Regions), root, "") if root else None
     if isinstance(regions, Regions):
         for path, message in _disagreements(regions):
-            reader.wrong(path, message)
+            reader.add_mistake(path, message)
     if reader.mistakes or not isinstance(regions, Regions):
         raise RegionsError(reader.sentences())
     return replace(regions, file=shown, lines=reader.lines)

@@ -15,7 +15,7 @@ from conf.clusters.region import Regions
 from conf.commands.choices import load_regions
 from conf.plan.plan import TRACKS
 from conf.rules.check import Report, check
-from conf.rules.neighbours import Neighbour, neighbours
+from conf.rules.other_services import OtherService, other_services
 
 HEAD = ("region", "track", "pods", "cpu", "memory", "GPU GiB", "answers at", "a month")
 NUMBERS = ("pods", "cpu", "memory", "GPU GiB", "a month")
@@ -25,14 +25,14 @@ def check_command(arguments: Namespace) -> int:
     regions = load_regions(arguments)
     if regions is None:
         return 1
-    others: tuple[Neighbour, ...] = ()
+    others: tuple[OtherService, ...] = ()
     warnings: tuple[str, ...] = ()
     if arguments.others:
         if not arguments.others.is_dir():
             return mistaken(
                 arguments, [f"--others: {arguments.others} is no folder; name one that holds a folder for each service"]
             )
-        others, warnings = neighbours(arguments.others, arguments.service, regions)
+        others, warnings = other_services(arguments.others, arguments.service, regions)
     tracks = (arguments.track,) if arguments.track else TRACKS
     report = check(arguments.service, regions, tracks, arguments.image, others)
     report.warnings.extend(warnings)

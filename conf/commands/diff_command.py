@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conf.base.references import Item, Ref, gone, ref
+from conf.base.object_references import Item, Ref, dropped, ref
 from conf.base.yamls import documents
 from conf.commands.choices import load_regions, plans
 from conf.commands.rollout_choices import by_digest, judged
@@ -75,7 +75,7 @@ def _changes(spot: RegionTrack, items: Sequence[Item]) -> Iterator[Row]:
             then["spec"]["replicas"] = live["spec"].get("replicas", 1)  # an autoscaler's: a deploy leaves it
         if found := difference(live, then):
             yield _change(spot, ref(item), found)
-    for each in gone(before.inventory, tuple(map(ref, items))):
+    for each in dropped(before.inventory, tuple(map(ref, items))):
         if live := place.cluster.get(each):
             yield _change(spot, each, difference(live, None))
 

@@ -8,13 +8,13 @@ import os
 from argparse import Namespace
 from dataclasses import asdict
 
-from conf.clusters.gitlab_jobs import FILE
 from conf.commands.choices import planned
 from conf.doctor.cluster_check import cluster_findings
 from conf.doctor.findings import Finding
 from conf.doctor.project_check import pipeline_findings, project_findings
 from conf.doctor.registry_check import registry_finding
 from conf.plan.plan import TRACKS
+from conf.render.gitlab_jobs import FILE
 
 
 def doctor_command(arguments: Namespace) -> int:

@@ -4,7 +4,7 @@ import json
 from argparse import Namespace
 
 from conf.base.mistakes import mistaken
-from conf.base.quantities import binary
+from conf.base.quantities import binary_quantity
 from conf.base.yamls import documents
 from conf.commands.choices import load_regions, no_region
 from conf.plan.gateway import buffer_limit, gateway_plan
@@ -20,7 +20,7 @@ def gateway_command(arguments: Namespace) -> int:
         return mistaken(arguments, [no_region(arguments.region, regions)])
     planned = gateway_plan(region)
     if planned is None:
-        own = binary(buffer_limit(region))
+        own = binary_quantity(buffer_limit(region))
         words = (
             f"{regions.place(f'regions.{region.name}.gateway')}: gateway has no buffer_limit, so the proxies' own counts, {own}"
         )

@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from conf.base.image_names import short
+from conf.base.image_names import short_digest
 from conf.base.text_tables import table
 from conf.commands.choices import load_regions
 from conf.commands.rollout_choices import chosen
@@ -77,5 +77,5 @@ def _state(release: Release, found: History) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     said = [row["note"], f"outside the release windows: {row['override']}" if row["override"] else ""]
     said += ["too old to return to"] if row["state"] == GOOD and not row["kept"] else []
-    cells = {**row, "digest": short(row["digest"]), "note": "; ".join(filter(None, said))}
+    cells = {**row, "digest": short_digest(row["digest"]), "note": "; ".join(filter(None, said))}
     return tuple(str(cells[name]) for name in HEAD)

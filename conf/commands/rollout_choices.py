@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 
-from conf.base.image_names import image, short
+from conf.base.image_names import image, short_digest
 from conf.base.mistakes import mistaken
 from conf.clusters.region import Regions
 from conf.plan.plan import default_image
@@ -47,7 +47,7 @@ def by_digest(arguments: Namespace, found: Service, regions: Regions) -> Service
         mistaken(arguments, [str(error)])
         return NO_IMAGE
     if not found.image.digest:
-        print_line(f"{found.image.full} is {short(named.digest)}", sys.stderr if arguments.json else sys.stdout)
+        print_line(f"{found.image.full} is {short_digest(named.digest)}", sys.stderr if arguments.json else sys.stdout)
     return replace(found, image=named)
 
 

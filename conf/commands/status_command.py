@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from conf.base.references import Ref
+from conf.base.object_references import Ref
 from conf.base.text_tables import table
 from conf.commands.choices import load_regions
 from conf.commands.rollout_choices import chosen

@@ -6,7 +6,7 @@ Knows what a deploy needs of a cluster. Changes nothing: its one write is a dry 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from conf.base.references import KINDS, Item
+from conf.base.object_references import KINDS, Item
 from conf.clusters.region import Region
 from conf.doctor import gateway_check
 from conf.doctor.findings import Check, CheckContext, Finding

@@ -7,8 +7,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 
-from conf.base.quantities import binary
-from conf.base.references import Item
+from conf.base.object_references import Item
+from conf.base.quantities import binary_quantity
 from conf.doctor.findings import Check, CheckContext, Finding
 from conf.plan.gateway import GatewayPlan, buffer_limit, gateway_plan
 from conf.remote.cluster import ClusterError
@@ -58,14 +58,14 @@ def _gateway_buffer(context: CheckContext) -> Iterator[Finding]:
     """Check that the proxies buffer as much of a request as regions.yaml says."""
     subject, wanted = "gateway buffer", gateway_plan(context.region)
     if wanted is None:
-        own = binary(buffer_limit(context.region))
+        own = binary_quantity(buffer_limit(context.region))
         yield context.passed(subject, f"regions.yaml sets no buffer_limit: the proxies send requests of up to {own} again")
         return
     found = (_object(context, BUFFER_OBJECTS[wanted.kind].format(wanted.namespace)) or {"items": []})["items"]
     enough = [each for each in found if _buffered(wanted, each["spec"]) >= wanted.limit]
     refusals = [_refused(each) for each in enough]
     if "" in refusals:
-        yield context.passed(subject, f"requests of up to {binary(wanted.limit)} are sent again")
+        yield context.passed(subject, f"requests of up to {binary_quantity(wanted.limit)} are sent again")
     elif enough:
         name = f"{wanted.kind} {wanted.namespace}/{enough[0]['metadata']['name']}"
         cure = "remove the policy that it conflicts with, or set its fields there"
@@ -78,9 +78,9 @@ def _gateway_buffer(context: CheckContext) -> Iterator[Finding]:
 
 
 def _too_little(wanted: GatewayPlan, most: int) -> str:
-    own = f"; one has them buffer {binary(most)}" if most else ""
+    own = f"; one has them buffer {binary_quantity(most)}" if most else ""
     lost = "a larger request whose pod has just gone is not sent again"
-    return f"no {wanted.kind} in {wanted.namespace} has the proxies buffer {binary(wanted.limit)}{own}: {lost}"
+    return f"no {wanted.kind} in {wanted.namespace} has the proxies buffer {binary_quantity(wanted.limit)}{own}: {lost}"
 
 
 def _buffered(wanted: GatewayPlan, spec: Item) -> int:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from conf.clusters.gitlab_jobs import pipeline
 from conf.clusters.region import Regions
 from conf.doctor.findings import Finding
+from conf.render.gitlab_jobs import pipeline
 
 TIMEOUT = 20  # seconds for the answer of a git server
 USERINFO = re.compile(r"//[^/@\s]*@")  # a URL's user and password

@@ -5,8 +5,8 @@ Knows Kubernetes' names and numbers. A pure module: asks no cluster.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from conf.base.object_references import Item
 from conf.base.quantities import GIB
-from conf.base.references import Item
 from serving.settings import size_in_bytes
 
 

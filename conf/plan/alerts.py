@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conf.base.text_kinds import ALERT, DURATION, TEXT, TEXTS
-from conf.base.yaml_settings import List, Reader, Table, said
+from conf.base.value_kinds import ALERT, DURATION, TEXT, TEXTS
+from conf.base.yaml_settings import List, Reader, Table, yaml_field
 from conf.base.yamls import compose
 from serving.settings import UnreadableError, text_of
 
@@ -23,26 +23,26 @@ SIMPLE = re.compile(r"[\w-]*(\.[*+])?[\w-]*")  # an expression of any other form
 class Alert:
     """One rule as Prometheus has it."""
 
-    alert: str = said(ALERT, "The alert's name.")
-    expr: str = said(TEXT, "PromQL that finds something when it fires.")
-    for_: str = said(DURATION, "How long it must hold.", "0s")
-    labels: Mapping[str, str] = said(TEXTS, "Labels such as severity.", {})
-    annotations: Mapping[str, str] = said(TEXTS, "Words for a person.", {})
+    alert: str = yaml_field(ALERT, "The alert's name.")
+    expr: str = yaml_field(TEXT, "PromQL that finds something when it fires.")
+    for_: str = yaml_field(DURATION, "How long it must hold.", "0s")
+    labels: Mapping[str, str] = yaml_field(TEXTS, "Labels such as severity.", {})
+    annotations: Mapping[str, str] = yaml_field(TEXTS, "Words for a person.", {})
 
 
 @dataclass(frozen=True)
 class Group:
     """A named list of rules."""
 
-    name: str = said(TEXT, "The group's name.")
-    rules: tuple[Alert, ...] = said(List(Alert), "Its rules.")
+    name: str = yaml_field(TEXT, "The group's name.")
+    rules: tuple[Alert, ...] = yaml_field(List(Alert), "Its rules.")
 
 
 @dataclass(frozen=True)
 class File:
     """alerts.yaml, in the form that promtool checks."""
 
-    groups: tuple[Group, ...] = said(List(Group), "Groups of rules.")
+    groups: tuple[Group, ...] = yaml_field(List(Group), "Groups of rules.")
 
 
 class AlertsError(Exception):
@@ -71,13 +71,13 @@ def read(text: str) -> tuple[Alert, ...]:
         return ()
     root, mistakes = compose(text)
     reader = Reader(FILE, mistakes)
-    found = reader.take(Table(File), root, "") if root else None
+    found = reader.read(Table(File), root, "") if root else None
     if reader.mistakes or not isinstance(found, File):
         raise AlertsError(reader.sentences())
     return tuple(rule for group in found.groups for rule in group.rules)
 
 
-def strangers(rules: Sequence[Alert], name: str, namespaces: Sequence[str]) -> list[str]:
+def copied_rule_warnings(rules: Sequence[Alert], name: str, namespaces: Sequence[str]) -> list[str]:
     """Return a warning for each rule that asks for other services or namespaces alone, or for every namespace.
 
     A rule that was copied with its service asks for the first one's. namespaces: where the tracks of this one are, prod first.
@@ -118,13 +118,13 @@ def _never(rule: Alert, label: str, asked: tuple[str, str], name: str) -> str:
     )
 
 
-def routed(rule: Alert, name: str, namespace: str, track: str) -> Alert:
+def labelled(rule: Alert, name: str, namespace: str, track: str) -> Alert:
     """Return a rule with the labels by which Alertmanager tells services apart; a rule's own label of such a name stays."""
     return replace(rule, labels={"namespace": namespace, "service": name, "track": track, **rule.labels})
 
 
-def own_alerts(name: str, namespace: str, timeout: float) -> tuple[Alert, ...]:
-    """Return the platform's rules for one track of a service, before they are routed.
+def platform_alerts(name: str, namespace: str, timeout: float) -> tuple[Alert, ...]:
+    """Return the platform's rules for one track of a service, before they are labelled.
 
     None counts what a client brings about alone: junk, slow uploads, deadlines that are too short for any answer.
     """

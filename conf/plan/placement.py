@@ -6,7 +6,7 @@ Knows sizes, labels, taints and prices. Does not know lines of value.py, and doe
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from conf.base.quantities import gib, up
+from conf.base.quantities import readable_bytes, rounded_up
 from conf.clusters.region import NodeKind, Region
 from conf.plan.pods import Toleration, gpu_share, toleration
 from serving.settings import Settings, judged, size_in_bytes
@@ -38,10 +38,10 @@ class Lack:
 
 
 @dataclass(frozen=True)
-class Place:
-    """The kinds of nodes of a region. takers: those that take a pod. lacking: the others, the nearest first."""
+class Placement:
+    """The kinds of nodes of a region. fitting: those that take a pod. lacking: the others, the nearest first."""
 
-    takers: tuple[NodeKind, ...]
+    fitting: tuple[NodeKind, ...]
     lacking: tuple[tuple[NodeKind, tuple[Lack, ...]], ...]
 
 
@@ -51,22 +51,22 @@ def need(settings: Settings, region: Region) -> Need:
     return Need(
         cpu=_cores(settings, region),
         memory=_memory(settings, region),
-        gpu=float(up(gpu)) if unit == "GiB" else gpu,
+        gpu=float(rounded_up(gpu)) if unit == "GiB" else gpu,
         whole=bool(gpu) and unit == "card",
     )
 
 
-def place(settings: Settings, region: Region) -> Place:
+def placement(settings: Settings, region: Region) -> Placement:
     """Return which kinds of nodes take a pod, and what each other kind lacks: all that a rule or a price may go by.
 
     A node does not lack what only a wrong setting asks for.
     """
     found = [(node, [judged(check, node, settings, region) for check in CHECKS]) for node in region.nodes]
-    takers = tuple(node for node, lacks in found if not any(lacks))
+    fitting = tuple(node for node, lacks in found if not any(lacks))
     # The nearest lacks what is easily changed, by the order of CHECKS; of several such the largest is shown first.
     found.sort(key=lambda item: ([lack is not None for lack in item[1]], -item[0].cpu))
     lacking = ((node, tuple(lack for lack in lacks if lack)) for node, lacks in found)
-    return Place(takers, tuple((node, lacks) for node, lacks in lacking if lacks))
+    return Placement(fitting, tuple((node, lacks) for node, lacks in lacking if lacks))
 
 
 def share(node: NodeKind, wanted: Need) -> float:
@@ -78,8 +78,8 @@ def share(node: NodeKind, wanted: Need) -> float:
 
 def monthly_price(settings: Settings, region: Region) -> float | None:
     """Return what one pod costs a month on the cheapest kind of node that takes it; None where none does."""
-    takers = place(settings, region).takers
-    return min((node.price * share(node, need(settings, region)) for node in takers), default=None)
+    fitting = placement(settings, region).fitting
+    return min((node.price * share(node, need(settings, region)) for node in fitting), default=None)
 
 
 def tolerates(text: str, taint: str) -> bool:
@@ -122,7 +122,7 @@ def _lacks_memory(node: NodeKind, settings: Settings, region: Region) -> Lack | 
     if wanted + reserved <= there:
         return None
     most = (there - reserved - (wanted - size_in_bytes(settings.memory))) // 2**20
-    words = f"has {node.memory}, {region.reserved.memory} of it the system's, and the pod takes {gib(wanted)}"
+    words = f"has {node.memory}, {region.reserved.memory} of it the system's, and the pod takes {readable_bytes(wanted)}"
     return Lack(("memory",), words, f'ask for memory = "{most}Mi" or less' if most > 0 else "ask for less memory")
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conf.base.image_names import UNTAGGED, Image
-from conf.base.references import MANAGER
+from conf.base.object_references import MANAGER
 from conf.clusters.region import Region, Regions
-from conf.plan.alerts import Alert, own_alerts, routed
+from conf.plan.alerts import Alert, labelled, platform_alerts
 from conf.plan.pods import ADMIN_PORT, DATA_PORT, Pairs, Pod, Port, pod
 from conf.plan.routes import Route, route
 from serving.settings import Settings, ValueFile
@@ -20,7 +20,7 @@ SERVICE_PORT = 80
 
 
 @dataclass(frozen=True)
-class Opening:
+class NamespaceAccess:
     """A port that pods of namespaces with these labels may call."""
 
     port: int
@@ -28,7 +28,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class NetworkOpening:
+class NetworkAccess:
     """A port that addresses of a network may call."""
 
     port: int
@@ -39,13 +39,13 @@ class NetworkOpening:
 class Scaling:
     """Between how many pods the autoscaler moves, and by what."""
 
-    low: int
-    high: int
+    min_replicas: int
+    max_replicas: int
     cpu_percent: int
-    down_after: int
-    prometheus: str
+    scale_down_window: int
+    prometheus_url: str
     query: str
-    rows: str
+    rows_per_pod: str
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Plan:
     pod: Pod
     route: Route
     scaling: Scaling
-    openings: tuple[Opening, ...]
-    network_openings: tuple[NetworkOpening, ...]
+    namespace_access: tuple[NamespaceAccess, ...]
+    network_access: tuple[NetworkAccess, ...]
     pull_secrets: tuple[str, ...]
     monitor_labels: Pairs
     alerts: tuple[Alert, ...]
@@ -133,8 +133,8 @@ def _in_region(
         pod=pod(settings, region, image.text, labels, env, open_host_port),
         route=route(settings, region, track, namespace, most),
         scaling=_scaling(settings, region, namespace),
-        openings=_openings(region),
-        network_openings=_network_openings(region, open_host_port),
+        namespace_access=_namespace_access(region),
+        network_access=_network_access(region, open_host_port),
         pull_secrets=region.pull_secrets,
         monitor_labels=tuple(sorted({**region.prometheus.labels, **dict(labels)}.items())),
         alerts=_alerts(settings, track, namespace, alerts),
@@ -144,8 +144,8 @@ def _in_region(
 def _alerts(settings: Settings, track: str, namespace: str, own: tuple[Alert, ...]) -> tuple[Alert, ...]:
     """Return a track's rules. own: of alerts.yaml; they name their namespace themselves, so that they stand once, with prod."""
     name = settings.service_name
-    every = (*own_alerts(name, namespace, settings.timeout_second), *(own if track == "prod" else ()))
-    return tuple(routed(each, name, namespace, track) for each in every)
+    every = (*platform_alerts(name, namespace, settings.timeout_second), *(own if track == "prod" else ()))
+    return tuple(labelled(each, name, namespace, track) for each in every)
 
 
 def _objects(settings: Settings, region: Region, scales: bool, most: int) -> tuple[str, ...]:
@@ -188,29 +188,29 @@ def _env(region: Region, regions: Regions, image: Image) -> Pairs:
 def _scaling(settings: Settings, region: Region, namespace: str) -> Scaling:
     series = f'monopod_queue_rows{{namespace="{namespace}",service="{settings.service_name}"}}'
     return Scaling(
-        low=settings.replicas,
-        high=settings.max_replicas,
+        min_replicas=settings.replicas,
+        max_replicas=settings.max_replicas,
         cpu_percent=80,
-        down_after=600,
-        prometheus=region.prometheus.url,
+        scale_down_window=600,
+        prometheus_url=region.prometheus.url,
         query=f"sum({series})",
-        rows=str(settings.autoscale_queue_rows),
+        rows_per_pod=str(settings.autoscale_queue_rows),
     )
 
 
-def _openings(region: Region) -> tuple[Opening, ...]:
+def _namespace_access(region: Region) -> tuple[NamespaceAccess, ...]:
     def namespace(name: str) -> Pairs:
         return (("kubernetes.io/metadata.name", name),)
 
     mesh = tuple(sorted(region.mesh.items()))
     return (
-        Opening(DATA_PORT, namespace(region.gateway.pods)),
-        *((Opening(DATA_PORT, mesh),) if mesh else ()),
-        Opening(ADMIN_PORT, namespace(region.prometheus.namespace)),
+        NamespaceAccess(DATA_PORT, namespace(region.gateway.pods)),
+        *((NamespaceAccess(DATA_PORT, mesh),) if mesh else ()),
+        NamespaceAccess(ADMIN_PORT, namespace(region.prometheus.namespace)),
     )
 
 
-def _network_openings(region: Region, open_host_port: bool) -> tuple[NetworkOpening, ...]:
+def _network_access(region: Region, open_host_port: bool) -> tuple[NetworkAccess, ...]:
     if not open_host_port or region.srv is None:
         return ()
-    return tuple(NetworkOpening(DATA_PORT, cidr) for cidr in region.srv.cidrs)
+    return tuple(NetworkAccess(DATA_PORT, cidr) for cidr in region.srv.cidrs)

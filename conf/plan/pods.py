@@ -5,7 +5,7 @@ Knows Kubernetes' units and the runtime's ports. Does not know the other objects
 
 from dataclasses import dataclass
 
-from conf.base.quantities import GIB, cores, memory, up
+from conf.base.quantities import GIB, cpu_quantity, memory_quantity, rounded_up
 from conf.clusters.region import Gpu, Region
 from serving.settings import Settings, size_in_bytes
 
@@ -67,9 +67,9 @@ class Pod:
     limits: Pairs
     probes: tuple[Probe, ...]
     pre_stop: int
-    grace: int
-    progress: int
-    tmp: str
+    grace_period: int
+    progress_deadline: int
+    tmp_size: str
     labels: Pairs
     annotations: Pairs
     node_labels: Pairs
@@ -87,7 +87,7 @@ def gpu_resources(gib: float, gpu: Gpu | None) -> Pairs:
     """Return what a share of a card is asked for with."""
     if not gib or gpu is None:
         return ()
-    amount = {"GiB": up(gib), "MiB": up(gib * 1024), "card": 1}[gpu.unit]
+    amount = {"GiB": rounded_up(gib), "MiB": rounded_up(gib * 1024), "card": 1}[gpu.unit]
     return ((gpu.resource, str(amount)), *(((gpu.beside, "1"),) if gpu.beside else ()))
 
 
@@ -98,12 +98,12 @@ def toleration(text: str) -> Toleration:
     return Toleration(key, "Equal" if equals else "Exists", value, effect)
 
 
-def grace(settings: Settings) -> int:
+def grace_period(settings: Settings) -> int:
     """Return the seconds from a pod's deletion to its kill: every step of the drain, one after another, and a margin."""
-    return up(PRE_STOP + settings.drain_delay_second + settings.timeout_second + EXIT_MARGIN)
+    return rounded_up(PRE_STOP + settings.drain_delay_second + settings.timeout_second + EXIT_MARGIN)
 
 
-def startup(settings: Settings) -> int:
+def startup_time(settings: Settings) -> int:
     """Return the seconds that a pod may take to be ready before it is started again."""
     return settings.init_delay_second + STARTUP_MARGIN
 
@@ -111,8 +111,8 @@ def startup(settings: Settings) -> int:
 def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pairs, open_host_port: bool) -> Pod:
     """Plan a pod of a service in a region."""
     gpu = gpu_resources(gpu_share(settings, region), region.gpu)
-    size = ("memory", memory(settings.memory))
-    limit = (("cpu", cores(settings.cpu_limit)),) if settings.cpu_limit else ()
+    size = ("memory", memory_quantity(settings.memory))
+    limit = (("cpu", cpu_quantity(settings.cpu_limit)),) if settings.cpu_limit else ()
     return Pod(
         image=image,
         user=USER,
@@ -120,17 +120,17 @@ def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pair
         env_secret=settings.env_secret,
         data_claim=settings.data_claim,
         ports=(Port("http", DATA_PORT, settings.host_port if open_host_port else 0), Port("admin", ADMIN_PORT)),
-        requests=(("cpu", cores(settings.cpu)), size, *gpu),
+        requests=(("cpu", cpu_quantity(settings.cpu)), size, *gpu),
         limits=(*limit, size, *gpu),
         probes=(
-            Probe("startupProbe", "/api/ping", STARTUP_PERIOD, 2, up(startup(settings) / STARTUP_PERIOD)),
+            Probe("startupProbe", "/api/ping", STARTUP_PERIOD, 2, rounded_up(startup_time(settings) / STARTUP_PERIOD)),
             Probe("readinessProbe", "/api/ping", READINESS_PERIOD, 2, READINESS_FAILURES),
             Probe("livenessProbe", "/livez", 10, 5, 3),
         ),
         pre_stop=PRE_STOP,
-        grace=grace(settings),
-        progress=startup(settings) + PULL,
-        tmp=str(TMP + SPOOLED_BODIES * size_in_bytes(settings.max_body)),
+        grace_period=grace_period(settings),
+        progress_deadline=startup_time(settings) + PULL,
+        tmp_size=str(TMP + SPOOLED_BODIES * size_in_bytes(settings.max_body)),
         labels=(*labels, ("sidecar.istio.io/inject", "true" if region.sidecars else "false")),
         annotations=_annotations(settings, region),
         node_labels=tuple(sorted(settings.node_labels.items())),
@@ -142,7 +142,7 @@ def _annotations(settings: Settings, region: Region) -> Pairs:
     """Have the mesh's proxy come up before the pod and outlive it, and leave the admin port alone."""
     if not region.sidecars:
         return ()
-    config = f'{{"holdApplicationUntilProxyStarts": true, "terminationDrainDuration": "{grace(settings)}s"}}'
+    config = f'{{"holdApplicationUntilProxyStarts": true, "terminationDrainDuration": "{grace_period(settings)}s"}}'
     return (
         ("proxy.istio.io/config", config),
         ("traffic.sidecar.istio.io/excludeInboundPorts", str(ADMIN_PORT)),

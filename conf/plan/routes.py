@@ -5,7 +5,7 @@ Knows paths, times and limits. Does not know which kind of object carries them.
 
 from dataclasses import dataclass
 
-from conf.base.quantities import up
+from conf.base.quantities import rounded_up
 from conf.clusters.region import Region
 from serving.settings import Settings
 
@@ -79,7 +79,7 @@ def route(settings: Settings, region: Region, track: str, namespace: str, pods: 
         gateway_namespace=gateway.namespace,
         backend=f"{settings.service_name}.{namespace}.svc.cluster.local",
         paths=tuple(Path(path, f"{path}/", inside, f"{inside}/") for path in outside(settings, track)),
-        timeout=f"{up(settings.timeout_second) + ROUTE_MARGIN}s",
+        timeout=f"{rounded_up(settings.timeout_second) + ROUTE_MARGIN}s",
         connect_timeout="2s",
         idle_timeout=f"{IDLE}s",
         connections=connections(settings, pods),

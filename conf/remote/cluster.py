@@ -18,7 +18,7 @@ from kubernetes.client import ApiException, Configuration
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
-from conf.base.references import MANAGER, Item, Ref, path
+from conf.base.object_references import MANAGER, Item, Ref, path
 from conf.remote.gitlab import hidden
 
 ASKED = (5, 30)  # seconds to connect, and to be answered

@@ -6,7 +6,7 @@ Knows what must be done so that their number never falls before a release is pro
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conf.base.references import MANAGER, SCALERS, Item, Ref
+from conf.base.object_references import MANAGER, SCALERS, Item, Ref
 from conf.rollout import field_owners
 
 REPLICAS_MANAGER = f"{MANAGER}-replicas"

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from conf.base.references import Item
+from conf.base.object_references import Item
 
 Fields = dict[str, Any]
 

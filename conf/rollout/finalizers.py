@@ -3,7 +3,7 @@
 Knows who takes off which. A pure module: asks no cluster.
 """
 
-from conf.base.references import Item
+from conf.base.object_references import Item
 
 # Finalizer -> who takes it off. Sources: KEDA's and Kubernetes' documentation.
 TAKEN_OFF_BY = {

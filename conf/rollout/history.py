@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from conf.base.image_names import SHORT, digest_of, short
-from conf.base.references import APPLIED, MANAGER, Item, Ref, gone, ref
+from conf.base.image_names import SHORT_DIGEST, digest_of, short_digest
+from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
 
 KEPT = 10  # releases, and as many good ones
 REGIONS = "MONOPOD_REGIONS"  # a variable of the pods: the regions that value.py may name
@@ -78,12 +78,12 @@ class Release:
 
     def is_version(self, named: str) -> bool:
         """Whether a person may call it that: by its version, or by the digest of its image or the beginning of it."""
-        return named == self.version or (len(named) >= SHORT and self.digest.startswith(named))
+        return named == self.version or (len(named) >= SHORT_DIGEST and self.digest.startswith(named))
 
     def beside(self, other: "Release | None") -> str:
         """Return its version as people tell it from another's: with the digest where both have the same version."""
         same = other is not None and other.version == self.version and other.digest != self.digest
-        return f"{self.version} ({short(self.digest)})" if same and self.digest else self.version
+        return f"{self.version} ({short_digest(self.digest)})" if same and self.digest else self.version
 
     @property
     def line(self) -> int:
@@ -139,7 +139,7 @@ class History:
     def begin(self, release: Release, objects: list[Item]) -> "History":
         """Return the history with one more release that is begun. Its inventory becomes what it brings and what is there."""
         theirs = tuple(dataclasses.replace(each, uid="") for each in release.inventory)
-        begun = dataclasses.replace(release, state=BEGUN, inventory=(*theirs, *gone(self.inventory, theirs)))
+        begun = dataclasses.replace(release, state=BEGUN, inventory=(*theirs, *dropped(self.inventory, theirs)))
         return dataclasses.replace(
             self, releases=(*self.releases, begun), objects={**self.objects, release.number: objects}
         )._tidy()

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
-from conf.base.references import MANAGER, Item, Ref, ref
+from conf.base.object_references import MANAGER, Item, Ref, ref
 from conf.remote.cluster import CONFLICT, LONGEST, Cluster, ClusterError, Unreachable
 
 LEASE_SECONDS = 20  # seconds

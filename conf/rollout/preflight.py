@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from conf.base.references import APPLIED, MANAGER, Item, Ref, gone, ref
+from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
 from conf.remote.cluster import NoRights
 from conf.rollout import capacity, field_owners
 from conf.rollout import history as histories
@@ -62,7 +62,7 @@ def serves_already(target: Target, found: History, items: Sequence[Item]) -> boo
     last = found.last
     if last is None or last.state != GOOD or found.objects.get(last.number) != list(items):
         return False
-    if gone(last.inventory, tuple(map(ref, items))) or not all(_is_as(target, item, exactly=True) for item in items):
+    if dropped(last.inventory, tuple(map(ref, items))) or not all(_is_as(target, item, exactly=True) for item in items):
         return False
     if not deployment_state(target.cluster, target.deployment).done:
         return False

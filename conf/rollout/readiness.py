@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from conf.base.image_names import digest_of, named
-from conf.base.references import Item, Ref
+from conf.base.image_names import digest_of, with_digest
+from conf.base.object_references import Item, Ref
 from conf.remote.cluster import Cluster, Unreachable, kubectl
 from conf.rollout.diagnosis import GATEWAY, PAUSED, Diagnosis, diagnose, event_lines
 
@@ -166,7 +166,9 @@ def count_by_version(pods: Sequence[Item]) -> Mapping[str, int]:
     """Return how many pods there are of each version; of one whose pods have several images, of each of these."""
     found = Counter(map(_content, pods))
     several = {version for version, count in Counter(version for version, _ in found).items() if count > 1}
-    return {named(version, digest if version in several else ""): count for (version, digest), count in sorted(found.items())}
+    return {
+        with_digest(version, digest if version in several else ""): count for (version, digest), count in sorted(found.items())
+    }
 
 
 def _content(pod: Item) -> Content:
@@ -203,11 +205,11 @@ def wait_for_gateway(url: str, host: str, content: Content, say: Callable[[str],
         heard = served_content(url, host)
         good = good + 1 if same_content(heard, content) else 0
         if time.monotonic() > end:
-            words = f"the pods are ready, but {url} answers {named(*heard)} and not version {named(*content)}"
+            words = f"the pods are ready, but {url} answers {with_digest(*heard)} and not version {with_digest(*content)}"
             found = Diagnosis(GATEWAY, "", words)
             raise NotReady(str(found), found)
         time.sleep(0.02 if good else 0.2)
-    say(f"{url} answers with version {named(*content)}")
+    say(f"{url} answers with version {with_digest(*content)}")
 
 
 def gateway_serves(url: str, host: str, content: Content) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from conf.base.image_names import digest_of
-from conf.base.references import Item, Ref, gone, ref
+from conf.base.object_references import Item, Ref, dropped, ref
 from conf.remote.cluster import CONFLICT, GONE, BadCredentials, ClusterError, Unreachable
 from conf.rollout import capacity, lease, preflight
 from conf.rollout import history as histories
@@ -141,7 +141,7 @@ def _release(target: Target, choose: Callable[[History], ReleaseRequest], say: S
 
 def _ended(target: Target, kept: History, applied: Sequence[Ref], mine: Lease, say: Say) -> Release:
     """Take away what a release that serves no longer holds, and note that it is good. Raises Blocked where something stays."""
-    staying = remove(target, gone(kept.inventory, applied), mine, say)
+    staying = remove(target, dropped(kept.inventory, applied), mine, say)
     good = _save(target, kept.ended(GOOD, (*applied, *(each.ref for each in staying))), mine).last
     assert good is not None
     if staying:  # the next release has them in its inventory, and waits for them again
@@ -246,7 +246,7 @@ def _undo(target: Target, kept: History, count: int | None, cause: NotReady | Cl
         say(f"returning to {name}")
         items = kept.objects[good.number]
         back = _apply(target, items if count is None else capacity.exactly(items, count), mine)
-        staying = remove(target, gone(kept.inventory, back), mine, say)
+        staying = remove(target, dropped(kept.inventory, back), mine, say)
         words = f"{name} serves, as before"
         try:
             wait_ready(target.cluster, target.deployment, max(target.pod_timeout, UNDO_SECONDS), say)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from conf.base.references import Ref
+from conf.base.object_references import Ref
 from conf.rollout.finalizers import SEE_TO_IT, held_by
 from conf.rollout.lease import Lease
 from conf.rollout.preflight import drain_seconds, is_ours

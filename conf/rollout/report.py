@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TextIO
 
-from conf.base.references import Ref
+from conf.base.object_references import Ref
 from conf.remote.cluster import BadCredentials, Cluster, ClusterError, NoNamespace, NoRights, Refused, Unreachable
 from conf.remote.image_registry import RegistryError
 from conf.rollout import diagnosis

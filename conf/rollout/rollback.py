@@ -6,7 +6,7 @@ Knows histories, of several regions side by side. A pure module: asks no cluster
 import dataclasses
 from collections.abc import Iterable
 
-from conf.base.image_names import short
+from conf.base.image_names import short_digest
 from conf.rollout.history import BEGUN, UNDONE, History, Release
 
 
@@ -41,7 +41,7 @@ def _serves_already(found: History, good: Release, to: str) -> str:
     another = next((each for each in found.kept if to == each.version and each.beside(good) != each.version), None)
     if another is None:
         return f"{to} serves there already"
-    return f"{good.beside(another)} serves there already; --to {short(another.digest)} names another image of {to}"
+    return f"{good.beside(another)} serves there already; --to {short_digest(another.digest)} names another image of {to}"
 
 
 def rollback_note(found: History, older: Release) -> str:

@@ -16,7 +16,7 @@ from serving.settings import Settings, ValueFile
 
 
 @dataclass(frozen=True)
-class Broken:
+class Violation:
     """A broken rule. where: the setting it is about, or a place such as "conf/regions.yaml:7". A hint fails nothing."""
 
     where: str
@@ -44,7 +44,7 @@ class Case:
     def is_prod(self) -> bool:
         return self.plan.track == "prod"
 
-    def says(self, setting: str) -> bool:
+    def is_set(self, setting: str) -> bool:
         """Say whether value.py names a setting for this region, or for all."""
         return setting in self.value.lines or f"{self.region.name}_{setting}" in self.value.lines
 
@@ -53,4 +53,4 @@ class Case:
         return self.regions.place(f"regions.{self.region.name}{path}")
 
 
-Rule = Callable[[Case], Iterator[Broken]]
+Rule = Callable[[Case], Iterator[Violation]]

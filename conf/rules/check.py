@@ -14,13 +14,13 @@ from conf.plan import alerts
 from conf.plan.placement import monthly_price
 from conf.plan.plan import NAMESPACES, TRACKS, Plan, default_image, plan
 from conf.render.templates import render
-from conf.rules import fit, kubernetes_schemas, loading, neighbours, objects, traffic
-from conf.rules.case import Broken, Case, Rule
-from conf.rules.neighbours import Neighbour
+from conf.rules import kubernetes_schemas, model_loading, other_services, pod_fit, rendered_objects, traffic
+from conf.rules.case import Case, Rule, Violation
+from conf.rules.other_services import OtherService
 from conf.rules.service_folder import ModelFiles, model_files
 from serving.settings import SettingsError, ValueFile, all_judged, judged, load
 
-CASE_RULES: tuple[Rule, ...] = (*fit.RULES, *loading.RULES, *traffic.RULES)
+CASE_RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.RULES)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def check(
     regions: Regions,
     tracks: Sequence[str] = TRACKS,
     image_name: str = "",
-    others: Sequence[Neighbour] = (),
+    others: Sequence[OtherService] = (),
 ) -> Report:
     """Judge a service: in spite of what is wrong, all that does not depend on it. others: services of the same clusters."""
     found, mistakes = read_partly(service, regions, image_name)
@@ -103,7 +103,7 @@ def check(
     models: dict[str, ModelFiles] = {}  # by path: tracks and regions share them
     cases = [case for track in tracks for case in _cases(service, found, regions, track, models)]
     _say(report, [(case, item) for case in cases for rule in CASE_RULES for item in all_judged(rule(case))])
-    for rule in neighbours.RULES:
+    for rule in other_services.RULES:
         _say(report, [(None, item) for item in all_judged(rule(found.value, others, regions))], found.value)
     if "prod" in tracks and not any(case.is_prod for case in cases):
         report.mistakes.append(
@@ -120,7 +120,7 @@ def check(
 
 def _strange_alerts(found: Service) -> list[str]:
     own = found.value.judged_in()
-    return alerts.strangers(found.alerts, own.service_name, (own.username, *NAMESPACES.values()))
+    return alerts.copied_rule_warnings(found.alerts, own.service_name, (own.username, *NAMESPACES.values()))
 
 
 def _place(mistake: str) -> tuple[str, int]:
@@ -141,10 +141,10 @@ def _cases(service: Path, found: Service, regions: Regions, track: str, models: 
 def _objections(text: str) -> Iterator[str]:
     items = documents(text)
     found = [words for item in items for words in kubernetes_schemas.violations(item)]
-    yield from found or (words for rule in objects.RULES for words in rule(items))
+    yield from found or (words for rule in rendered_objects.RULES for words in rule(items))
 
 
-def _say(report: Report, broken: Iterable[tuple[Case | None, Broken]], value: ValueFile | None = None) -> None:
+def _say(report: Report, broken: Iterable[tuple[Case | None, Violation]], value: ValueFile | None = None) -> None:
     """Add a sentence for each broken rule; one that several regions share is said once."""
     places: dict[tuple[str, str, bool], dict[str, None]] = {}
     for case, item in broken:

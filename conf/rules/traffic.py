@@ -5,11 +5,11 @@ Knows the plan's times. Does not know neighbours.
 
 from collections.abc import Iterator
 
-from conf.base.quantities import binary
+from conf.base.quantities import binary_quantity
 from conf.plan.gateway import buffer_limit
 from conf.plan.plan import most_pods, opens_host_port
 from conf.plan.pods import EXIT_MARGIN, PRE_STOP, READINESS_FAILURES, READINESS_PERIOD
-from conf.rules.case import Broken, Case, Rule
+from conf.rules.case import Case, Rule, Violation
 from serving.settings import size_in_bytes
 
 NOTICE = (
@@ -18,46 +18,46 @@ NOTICE = (
 NODE_DRAIN = 600  # s that a node's removal waits for a pod, by default of the cluster's autoscaler
 
 
-def image_tag_is_not_latest(case: Case) -> Iterator[Broken]:
+def image_tag_is_not_latest(case: Case) -> Iterator[Violation]:
     if case.image.version in ("", "latest"):
-        yield Broken(
+        yield Violation(
             "--image",
             f"{case.image.text} names no version, so nobody can tell what serves: give the image a tag of its own, such as"
             " the commit's",
         )
 
 
-def username_is_no_namespace_of_the_clusters_own(case: Case) -> Iterator[Broken]:
+def username_is_no_namespace_of_the_clusters_own(case: Case) -> Iterator[Violation]:
     region = case.region
     own = {region.gateway.namespace, region.gateway.pods, region.prometheus.namespace}
     if case.is_prod and case.plan.namespace in own:
-        yield Broken(
+        yield Violation(
             "username",
             f"the namespace {case.plan.namespace} is the cluster's own, for its gateway or monitoring: choose another username",
         )
 
 
-def host_port_is_in_range(case: Case) -> Iterator[Broken]:
+def host_port_is_in_range(case: Case) -> Iterator[Violation]:
     if not opens_host_port(case.settings, case.plan.track):
         return
     name, srv = case.region.name, case.region.srv
     if srv is None:
-        yield Broken(
+        yield Violation(
             "use_srv",
             f"{name} lets no service open a node's port: set {name}_use_srv = False,"
             f" or describe srv in {case.region_place('')}",
         )
     elif not srv.first_port <= case.settings.host_port <= srv.last_port:
-        yield Broken(
+        yield Violation(
             "host_port",
             f"host_port is {case.settings.host_port}, and {name} allows {srv.first_port} to {srv.last_port}:"
             " choose a port of those",
         )
 
 
-def host_port_leaves_the_restricted_standard(case: Case) -> Iterator[Broken]:
+def host_port_leaves_the_restricted_standard(case: Case) -> Iterator[Violation]:
     if opens_host_port(case.settings, case.plan.track):
-        yield Broken(
+        yield Violation(
             "use_srv",
             "host_port puts the pod outside the restricted pod security standard: the namespace"
             f" {case.plan.namespace} must permit it (label pod-security.kubernetes.io/enforce: privileged), and every pod needs"
@@ -66,32 +66,34 @@ def host_port_leaves_the_restricted_standard(case: Case) -> Iterator[Broken]:
         )
 
 
-def one_pod_is_not_enough(case: Case) -> Iterator[Broken]:
+def one_pod_is_not_enough(case: Case) -> Iterator[Violation]:
     if case.is_prod and most_pods(case.settings, "prod") == 1:
-        yield Broken(
+        yield Violation(
             "replicas",
             "with one pod, a node that goes away leaves no healthy upstream until another starts: run two",
             hint=True,
         )
 
 
-def drain_fits_the_grace_period(case: Case) -> Iterator[Broken]:
+def drain_fits_the_grace_period(case: Case) -> Iterator[Violation]:
     settings, pod = case.settings, case.plan.pod
-    if pod.grace < PRE_STOP + settings.drain_delay_second + settings.timeout_second + EXIT_MARGIN:
-        yield Broken("drain_delay_second", "the grace period ends before the drain does: report this as a bug of the platform")
-    if pod.grace > NODE_DRAIN:
-        yield Broken(
+    if pod.grace_period < PRE_STOP + settings.drain_delay_second + settings.timeout_second + EXIT_MARGIN:
+        yield Violation(
+            "drain_delay_second", "the grace period ends before the drain does: report this as a bug of the platform"
+        )
+    if pod.grace_period > NODE_DRAIN:
+        yield Violation(
             "timeout_second",
-            f"a pod may take {pod.grace} s to end (timeout_second and drain_delay_second), and a node that is taken away waits"
-            f" {NODE_DRAIN} s: its last requests may be cut off; shorten timeout_second",
+            f"a pod may take {pod.grace_period} s to end (timeout_second and drain_delay_second), and a node that is taken away"
+            f" waits {NODE_DRAIN} s: its last requests may be cut off; shorten timeout_second",
             hint=True,
         )
 
 
-def a_pod_that_ends_is_noticed_in_time(case: Case) -> Iterator[Broken]:
+def a_pod_that_ends_is_noticed_in_time(case: Case) -> Iterator[Violation]:
     delay = case.settings.drain_delay_second
     if opens_host_port(case.settings, case.plan.track) and delay <= NOTICE:
-        yield Broken(
+        yield Violation(
             "drain_delay_second",
             f"drain_delay_second is {delay:g}, and a gateway that pings host_port every {READINESS_PERIOD} s leaves a pod out"
             f" after {READINESS_FAILURES} failures, {NOTICE} s: until then it sends requests to a closed port; set more than"
@@ -99,30 +101,30 @@ def a_pod_that_ends_is_noticed_in_time(case: Case) -> Iterator[Broken]:
         )
 
 
-def upload_is_within_the_deadline(case: Case) -> Iterator[Broken]:
+def upload_is_within_the_deadline(case: Case) -> Iterator[Violation]:
     settings = case.settings
-    if case.says("upload_timeout_second") and settings.upload_timeout_second > settings.timeout_second:
-        yield Broken(
+    if case.is_set("upload_timeout_second") and settings.upload_timeout_second > settings.timeout_second:
+        yield Violation(
             "upload_timeout_second",
             f"upload_timeout_second is {settings.upload_timeout_second:g} and timeout_second {settings.timeout_second:g}: an"
             " upload cannot outlast its request; lower the one or raise the other",
         )
 
 
-def a_request_fits_the_queue(case: Case) -> Iterator[Broken]:
+def a_request_fits_the_queue(case: Case) -> Iterator[Violation]:
     settings = case.settings
-    if case.says("max_rows_per_request") and settings.max_rows_per_request > settings.queue_limit:
-        yield Broken(
+    if case.is_set("max_rows_per_request") and settings.max_rows_per_request > settings.queue_limit:
+        yield Violation(
             "max_rows_per_request",
             f"max_rows_per_request is {settings.max_rows_per_request} and queue_limit {settings.queue_limit}: a request of more"
             " rows than may wait is always refused; lower the one or raise the other",
         )
 
 
-def a_slow_batch_is_not_called_hung(case: Case) -> Iterator[Broken]:
+def a_slow_batch_is_not_called_hung(case: Case) -> Iterator[Violation]:
     settings = case.settings
     if settings.stuck_after_second < settings.timeout_second:
-        yield Broken(
+        yield Violation(
             "stuck_after_second",
             f"a batch counts as hung after {settings.stuck_after_second} s, before its requests' deadline of"
             f" {settings.timeout_second:g} s: a slow one restarts the pod; raise stuck_after_second to the deadline",
@@ -130,15 +132,16 @@ def a_slow_batch_is_not_called_hung(case: Case) -> Iterator[Broken]:
         )
 
 
-def gateway_can_send_the_largest_body_again(case: Case) -> Iterator[Broken]:
+def gateway_can_send_the_largest_body_again(case: Case) -> Iterator[Violation]:
     """Envoy keeps a body for a retry up to its buffer's limit; of a larger one it gives the retry up without a word."""
     largest, kept = size_in_bytes(case.settings.max_body), buffer_limit(case.region)
     if largest > kept:
-        yield Broken(
+        yield Violation(
             "max_body",
-            f"max_body is {case.settings.max_body}, and the gateway of {case.region.name} sends no request above {binary(kept)}"
-            " again: a larger one that meets a pod which went away is lost; lower max_body, or raise buffer_limit in"
-            f" {case.region_place('.gateway')} and apply what `monopod gateway --region {case.region.name}` prints",
+            f"max_body is {case.settings.max_body}, and the gateway of {case.region.name} sends no request above"
+            f" {binary_quantity(kept)} again: a larger one that meets a pod which went away is lost; lower max_body, or raise"
+            f" buffer_limit in {case.region_place('.gateway')} and apply what"
+            f" `monopod gateway --region {case.region.name}` prints",
             hint=True,
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from conf.base.references import path
+from conf.base.object_references import path
 from tests.conf.cluster import Cluster
 from tests.running import ROOT
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from conf.rules.check import Report, check
-from conf.rules.neighbours import neighbours
+from conf.rules.other_services import other_services
 from tests.conf.golden import regions
 
 GOOD = 'service_name = "demo"\nusername = "like"\nreplicas = 2\nmemory = "4Gi"\n'
@@ -26,7 +26,7 @@ def judging(folder: Path) -> Judge:
         for path, text in (files or {}).items():
             (service / path).write_text(text, encoding="utf-8")
         (service / "value.py").write_text(GOOD + lines, encoding="utf-8")
-        others, _ = neighbours(folder, service, regions())
+        others, _ = other_services(folder, service, regions())
         return check(service, regions(), image_name=image, others=others)
 
     return run

@@ -59,7 +59,7 @@ def platform(folder: Path, regions: str) -> Path:
     git(ROOT, "clone", "--quiet", "--no-tags", str(ROOT), str(folder))
     git(folder, "checkout", "--quiet", "-B", DEFAULT)
     (folder / "conf/regions.yaml").write_text(regions)
-    command = [sys.executable, "-m", "conf.clusters.gitlab_jobs"]  # what `make pipeline` runs
+    command = [sys.executable, "-m", "conf.render.gitlab_jobs"]  # what `make pipeline` runs
     done = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": "src:."}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     commit(folder, {}, "Our regions")

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from ci.same_platform import is_services, owners, refusal
-from conf.clusters.gitlab_jobs import pipeline
 from conf.clusters.regions_file import load
+from conf.render.gitlab_jobs import pipeline
 from tests.running import ROOT
 
 REGIONS = list(yaml.safe_load((ROOT / "conf/regions.yaml").read_text())["regions"])

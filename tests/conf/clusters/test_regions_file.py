@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conf.clusters.region import Gateway, Gpu, NodeKind, Prometheus, Region, Regions, Reserved, Srv
+from conf.clusters.region import Gateway, Gpu, HostPorts, NodeKind, Prometheus, Region, Regions, Reserved
 from conf.clusters.regions_file import RegionsError, load, read
 from conf.rules.check import check
 from tests.conf.golden import GOLDEN, ROOT, SERVICES
@@ -162,7 +162,14 @@ def test_the_manual_says_of_each_field_whether_it_may_be_left_out() -> None:
     told = {name: left_out != "required" for names, left_out, _ in rows for name in names.split(", ")}
     own = {"file", "lines", "name", "regions"}  # these are not written in regions.yaml, or are names
     found = {each.name: _may_be_left_out(each) for of in (Regions, Region) for each in fields(of) if each.name not in own}
-    inside = {"gateway": Gateway, "nodes": NodeKind, "gpu": Gpu, "reserved": Reserved, "prometheus": Prometheus, "srv": Srv}
+    inside = {
+        "gateway": Gateway,
+        "nodes": NodeKind,
+        "gpu": Gpu,
+        "reserved": Reserved,
+        "prometheus": Prometheus,
+        "srv": HostPorts,
+    }
     found |= {f"{name}.{each.name}": True for name, of in inside.items() for each in fields(of) if _may_be_left_out(each)}
     assert told == found
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conf.base.references import path
+from conf.base.object_references import path
 from tests.conf import accounts, kubeconfigs
 from tests.conf.cluster import clusters
 from tests.running import PYTHONPATH

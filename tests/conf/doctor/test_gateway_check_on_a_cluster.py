@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conf.base.references import path
+from conf.base.object_references import path
 from conf.base.yamls import documents
 from conf.clusters.regions_file import load
 from conf.plan.gateway import gateway_plan

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from conf.clusters.gitlab_jobs import pipeline
 from conf.clusters.regions_file import load
 from conf.doctor.project_check import pipeline_findings, project_findings
+from conf.render.gitlab_jobs import pipeline
 from tests.conf.golden import GOLDEN
 from tests.pipeline.forks import commit, git
 from tests.running import PYTHONPATH

@@ -11,7 +11,7 @@ import pytest
 
 import monopod
 from conf.base.yamls import documents
-from conf.plan.alerts import AlertsError, load, own_alerts, read, routed, strangers
+from conf.plan.alerts import AlertsError, copied_rule_warnings, labelled, load, platform_alerts, read
 from conf.plan.plan import TRACKS, plan
 from conf.render.templates import quoted, render
 from conf.rules.check import check
@@ -79,7 +79,7 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, told: str) -> None:
     ],
 )
 def test_a_rule_that_asks_for_another_service_or_track_is_doubted(expr: str, told: str) -> None:
-    found = strangers(read(RULE.replace("up == 0", json.dumps(expr))), "demo", ("like", "grey", "ab-test"))
+    found = copied_rule_warnings(read(RULE.replace("up == 0", json.dumps(expr))), "demo", ("like", "grey", "ab-test"))
     assert [told in line for line in found] == ([True] if told else [])
 
 
@@ -105,7 +105,7 @@ def test_a_services_rules_are_its_own_whatever_they_hold() -> None:
 
 
 def test_the_platforms_rules_speak_of_one_track_of_one_service() -> None:
-    assert all('namespace="like",service="demo"' in rule.expr for rule in own_alerts("demo", "like", 30.0))
+    assert all('namespace="like",service="demo"' in rule.expr for rule in platform_alerts("demo", "like", 30.0))
 
 
 def rules_of(folder: Path, tracks: Sequence[str] = ("prod",)) -> list[dict[str, Any]]:
@@ -140,7 +140,7 @@ def test_a_services_own_rule_carries_the_labels_too_once_and_one_that_it_sets_it
     assert own["labels"] == {"namespace": "test-team", "service": "every-setting", "track": "prod", "severity": "warning"}
     (rule,) = read(RULE + "        labels: {service: cats, team: pets}\n")
     labels = {"namespace": "like", "service": "cats", "track": "prod", "team": "pets"}
-    assert routed(rule, "demo", "like", "prod").labels == labels
+    assert labelled(rule, "demo", "like", "prod").labels == labels
 
 
 def test_promtool_accepts_the_platforms_rules_and_a_services_own(tmp_path: Path, needs: Callable[[str, str], str]) -> None:
@@ -153,7 +153,7 @@ def test_promtool_accepts_the_platforms_rules_and_a_services_own(tmp_path: Path,
             "labels": dict(rule.labels),
             "annotations": dict(rule.annotations),
         }
-        for rule in (*own_alerts("demo", "like", 30.0), *load(SERVICES["every-setting"]))
+        for rule in (*platform_alerts("demo", "like", 30.0), *load(SERVICES["every-setting"]))
     ]
     path = tmp_path / "rules.yaml"
     path.write_text(json.dumps({"groups": [{"name": "demo", "rules": rules}]}), encoding="utf-8")

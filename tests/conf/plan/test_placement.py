@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from conf.clusters.region import NodeKind, Region
-from conf.plan.placement import Need, monthly_price, need, place, share
+from conf.plan.placement import Need, monthly_price, need, placement, share
 from serving.settings import Settings
 from tests.conf.golden import regions
 
@@ -23,7 +23,7 @@ def of_nodes(*nodes: NodeKind) -> Region:
 
 def lacking(asked: Settings, *nodes: NodeKind) -> dict[str, list[str]]:
     """What each kind of node lacks, by its name, the nearest first."""
-    return {node.name: [lack.words for lack in lacks] for node, lacks in place(asked, of_nodes(*nodes)).lacking}
+    return {node.name: [lack.words for lack in lacks] for node, lacks in placement(asked, of_nodes(*nodes)).lacking}
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,17 @@ def lacking(asked: Settings, *nodes: NodeKind) -> dict[str, list[str]]:
 def test_a_node_lets_in_who_tolerates_its_taints_and_asks_for_its_labels(
     tolerations: tuple[str, ...], labels: dict[str, str], let_in: bool
 ) -> None:
-    assert bool(place(settings(tolerations=tolerations, node_labels=labels), of_nodes(NODE)).takers) is let_in
+    assert bool(placement(settings(tolerations=tolerations, node_labels=labels), of_nodes(NODE)).fitting) is let_in
 
 
 def test_a_taint_that_only_prefers_keeps_no_one_out() -> None:
-    assert place(settings(), of_nodes(replace(NODE, taints=("a:PreferNoSchedule",)))).takers
+    assert placement(settings(), of_nodes(replace(NODE, taints=("a:PreferNoSchedule",)))).fitting
 
 
 def test_a_node_that_takes_the_pod_lacks_nothing() -> None:
     free = replace(NODE, name="free", labels={}, taints=())
-    found = place(settings(), of_nodes(NODE, free))
-    assert [node.name for node in found.takers] == ["free"]
+    found = placement(settings(), of_nodes(NODE, free))
+    assert [node.name for node in found.fitting] == ["free"]
     assert [node.name for node, _ in found.lacking] == ["n"]
 
 
@@ -91,11 +91,11 @@ def test_a_card_a_size_and_a_taint_on_three_kinds_of_nodes_make_no_place() -> No
 
 def test_what_is_just_left_beside_the_system_is_enough() -> None:
     free = replace(NODE, taints=())
-    assert place(settings(cpu=15.5, memory="63Gi"), of_nodes(free)).takers
+    assert placement(settings(cpu=15.5, memory="63Gi"), of_nodes(free)).fitting
     hk = replace(regions().regions["hk"], nodes=(free,))
-    assert place(settings(cpu=15.4, memory="64384Mi"), hk).takers
+    assert placement(settings(cpu=15.4, memory="64384Mi"), hk).fitting
     for asked, cure in ((settings(cpu=15.5), "cpu = 15.4 or less"), (settings(memory="63Gi"), 'memory = "64384Mi" or less')):
-        ((_, (lack,)),) = place(asked, hk).lacking
+        ((_, (lack,)),) = placement(asked, hk).lacking
         assert lack.cure == f"ask for {cure}"
 
 

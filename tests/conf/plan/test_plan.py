@@ -93,7 +93,12 @@ def test_a_budget_stands_from_two_pods_on_and_a_scaler_when_asked_for(lines: str
 def test_an_autoscaler_owns_the_number_of_pods() -> None:
     each = plans("replicas = 2\nmax_replicas = 5\n")["hk"]
     assert not each.sets_replicas
-    assert (each.scaling.low, each.scaling.high, each.scaling.cpu_percent, each.scaling.down_after) == (2, 5, 80, 600)
+    assert (each.scaling.min_replicas, each.scaling.max_replicas, each.scaling.cpu_percent, each.scaling.scale_down_window) == (
+        2,
+        5,
+        80,
+        600,
+    )
     assert each.scaling.query == 'sum(monopod_queue_rows{namespace="like",service="demo"})'
 
 
@@ -146,10 +151,12 @@ def test_the_startup_probe_allows_the_time_that_was_asked_for_and_asks_often(del
 @pytest.mark.parametrize("drain", [0, 7.5, 600])
 def test_times_agree_from_the_pod_outwards(timeout: float, drain: float) -> None:
     each = plans(f"timeout_second = {timeout}\ndrain_delay_second = {drain}\n")["hk"]
-    assert each.pod.grace > each.pod.pre_stop + drain + timeout
+    assert each.pod.grace_period > each.pod.pre_stop + drain + timeout
     assert seconds(each.route.timeout) > timeout
     assert seconds(each.route.idle_timeout) < KEEP_ALIVE
-    assert dict(each.pod.annotations)["proxy.istio.io/config"].endswith(f'"terminationDrainDuration": "{each.pod.grace}s"}}')
+    assert dict(each.pod.annotations)["proxy.istio.io/config"].endswith(
+        f'"terminationDrainDuration": "{each.pod.grace_period}s"}}'
+    )
 
 
 def seconds(text: str) -> int:
@@ -177,8 +184,8 @@ def test_the_network_policy_names_the_gateway_the_mesh_and_prometheus_alone() ->
 
 
 def openings(each: Plan) -> list[str]:
-    own = [f"{opening.port} {'='.join(opening.namespace_labels[0])}" for opening in each.openings]
-    return own + [f"{opening.port} {opening.cidr}" for opening in each.network_openings]
+    own = [f"{opening.port} {'='.join(opening.namespace_labels[0])}" for opening in each.namespace_access]
+    return own + [f"{opening.port} {opening.cidr}" for opening in each.network_access]
 
 
 def test_a_host_port_is_opened_for_prod_alone_and_let_in_from_its_networks() -> None:
@@ -187,7 +194,7 @@ def test_a_host_port_is_opened_for_prod_alone_and_let_in_from_its_networks() -> 
     assert [port.host_port for port in prod.pod.ports] == [20001, 0]
     assert openings(prod)[-2:] == ["8080 10.0.0.0/8", "8080 fd00::/8"]
     assert [port.host_port for port in ab.pod.ports] == [0, 0]
-    assert ab.network_openings == ()
+    assert ab.network_access == ()
 
 
 def test_a_region_says_something_else_of_itself_alone() -> None:

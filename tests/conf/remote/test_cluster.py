@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.base.references import Item, Ref
+from conf.base.object_references import Item, Ref
 from conf.remote import cluster
 from conf.remote.cluster import CHANGED, LONGEST, Cluster, Unreachable
 from conf.rollout.lease import LEASE_SECONDS, RENEWAL_SECONDS

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from conf.base.references import APPLIED, path
+from conf.base.object_references import APPLIED, path
 from tests import waiting
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.desk import Desk

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from conf.base.references import path
+from conf.base.object_references import path
 from tests.conf.cluster import Cluster, Item
 from tests.conf.rollout.asked import until
 from tests.conf.rollout.desk import Desk

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from conf.base.references import path
+from conf.base.object_references import path
 from conf.base.yamls import documents
 from conf.clusters.region import Region
 from conf.doctor.gateway_check import BUFFER_OBJECTS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.base.references import path
+from conf.base.object_references import path
 from conf.clusters.regions_file import load
 from tests.conf.cluster import Cluster, Item
 from tests.conf.rollout.asked import until, url

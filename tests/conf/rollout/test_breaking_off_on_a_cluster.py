@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from conf.base.references import path
+from conf.base.object_references import path
 from conf.remote.cluster import Cluster as Asking
 from conf.rollout import preflight, release
 from conf.rollout.targets import GatewayCheck, Target

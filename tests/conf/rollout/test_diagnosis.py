@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conf.base.references import Item
+from conf.base.object_references import Item
 from conf.rollout import diagnosis
 from conf.rollout.diagnosis import Diagnosis, diagnose, event_lines, scheduling
 

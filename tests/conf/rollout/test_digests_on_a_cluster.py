@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from conf.base.references import path
+from conf.base.object_references import path
 from tests.conf.cluster import Cluster
 from tests.conf.registries import Registry, holding
 from tests.conf.rollout.asked import pods, standing, url

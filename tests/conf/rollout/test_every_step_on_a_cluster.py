@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conf.base.references import Item
+from conf.base.object_references import Item
 from conf.base.yamls import documents
 from conf.clusters.regions_file import load
 from conf.remote.cluster import Cluster

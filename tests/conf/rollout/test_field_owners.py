@@ -2,7 +2,7 @@
 
 import pytest
 
-from conf.base.references import MANAGER, Item, Ref
+from conf.base.object_references import MANAGER, Item, Ref
 from conf.rollout import capacity, field_owners
 from conf.rollout.capacity import REPLICAS_MANAGER
 

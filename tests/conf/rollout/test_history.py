@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conf.base.references import APPLIED, Item, Ref, gone, path, ref
+from conf.base.object_references import APPLIED, Item, Ref, dropped, path, ref
 from conf.rollout import history
 from conf.rollout.history import BEGUN, GOOD, KEPT, LARGEST, UNDONE, History, Holder, Release, UnreadableHistory
 from tests.conf.golden import GOLDEN
@@ -272,4 +272,4 @@ def test_objects_are_addressed_as_the_api_server_has_them() -> None:
 
 
 def test_what_a_release_no_longer_holds_is_told_by_name_whatever_the_uid() -> None:
-    assert gone([SERVICE, ROUTE], [Ref("Service", "like", "cats", "another")]) == (ROUTE,)
+    assert dropped([SERVICE, ROUTE], [Ref("Service", "like", "cats", "another")]) == (ROUTE,)

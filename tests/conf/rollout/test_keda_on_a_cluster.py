@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from conf.base.references import Item, path
+from conf.base.object_references import Item, path
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import kinds, pods, until
 from tests.conf.rollout.desk import Desk, Make

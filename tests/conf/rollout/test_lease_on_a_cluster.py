@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from conf.base.references import Item, Ref
+from conf.base.object_references import Item, Ref
 from conf.remote.cluster import Cluster, ClusterError, Refused, Unreachable
 from conf.rollout import lease
 from conf.rollout.lease import Busy, LeaseLost

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conf.base.references import APPLIED, path
+from conf.base.object_references import APPLIED, path
 from tests.conf import accounts, kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import kinds, pods, standing, until

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from conf.base.references import MANAGER, Ref
+from conf.base.object_references import MANAGER, Ref
 from conf.remote.cluster import Cluster
 from conf.rollout import removal
 from conf.rollout.finalizers import held_by

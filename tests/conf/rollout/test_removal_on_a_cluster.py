@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from conf.base.references import path
+from conf.base.object_references import path
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import kinds, standing
 from tests.conf.rollout.desk import Make

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.base.references import path
+from conf.base.object_references import path
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.asked import kinds, pods, standing, until

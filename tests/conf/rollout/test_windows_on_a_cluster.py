@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from conf.base.references import path
+from conf.base.object_references import path
 from conf.remote.notices import TIMEOUT
 from tests.conf.cluster import Cluster
 from tests.conf.commands.test_deploy_command import LATER

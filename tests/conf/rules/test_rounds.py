@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conf.rules.check import Report, check
-from conf.rules.neighbours import neighbours
+from conf.rules.other_services import other_services
 from tests.conf.golden import regions
 
 NAMES = 'service_name = "demo"\nusername = "like"\n'
@@ -21,7 +21,7 @@ def judge(tmp_path: Path) -> Judge:
         (tmp_path / "me").mkdir(exist_ok=True)
         (tmp_path / "me" / "value.py").write_text(text, encoding="utf-8")
         (tmp_path / "me" / "alerts.yaml").write_text(alerts, encoding="utf-8")
-        others, _ = neighbours(tmp_path, tmp_path / "me", regions())
+        others, _ = other_services(tmp_path, tmp_path / "me", regions())
         return check(tmp_path / "me", regions(), image_name=image, others=others)
 
     return run
@@ -93,7 +93,7 @@ def test_a_region_that_says_it_right_is_judged(judge: Judge) -> None:
     assert [line.partition(": ")[0] for line in told] == ["value.py:3", "value.py:4"]
 
 
-def test_a_wrong_name_is_compared_with_no_neighbours(judge: Judge, tmp_path: Path) -> None:
+def test_a_wrong_name_is_compared_with_no_other_service(judge: Judge, tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "value.py").write_text('service_name = "unknown"\nusername = "unknown"\n', encoding="utf-8")
     told = judge('service_name = "Demo"\nusername = 3\ncpu = 60\n')

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from conf.rules.check import check
-from conf.rules.neighbours import neighbours
+from conf.rules.other_services import other_services
 from tests.conf.golden import regions
 from tests.conf.judging import GPU, MODEL, Judge, judging
 
@@ -174,6 +174,6 @@ def test_services_of_one_namespace_share_its_quota(judge: Judge) -> None:
 def test_a_neighbour_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "value.py").write_text("cpu = x\n")
-    found, warnings = neighbours(tmp_path, tmp_path / "me", regions())
+    found, warnings = other_services(tmp_path, tmp_path / "me", regions())
     assert found == ()
     assert warnings[0].startswith("bad: left out, since its value.py has")

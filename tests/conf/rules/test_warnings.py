@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conf.base.references import Ref
+from conf.base.object_references import Ref
 from conf.remote.cluster import Cluster, said_in
 
 DEPRECATED = "policy/v1beta1 PodDisruptionBudget is deprecated in v1.21+"

@@ -71,7 +71,7 @@ def key(each: Ref) -> tuple[str, str, str]:
     return each.kind, each.namespace, each.name
 
 
-def gone(old: Iterable[Ref], new: Iterable[Ref]) -> tuple[Ref, ...]:
+def dropped(old: Iterable[Ref], new: Iterable[Ref]) -> tuple[Ref, ...]:
     """Return what was in the old release and is not in the new one, by name."""
     kept = {key(each) for each in new}
     return tuple(each for each in old if key(each) not in kept)

@@ -10,12 +10,12 @@ from pathlib import Path
 from conf.clusters.region import Region, Regions
 from conf.plan.placement import need
 from conf.plan.plan import most_pods, opens_host_port
-from conf.rules.case import Broken
+from conf.rules.case import Violation
 from serving.settings import Settings, SettingsError, ValueFile, load, size_in_bytes
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class OtherService:
     """Another service. folder: where it was found."""
 
     folder: str
@@ -26,14 +26,14 @@ class Neighbour:
         return f"{self.value.settings.username}/{self.value.settings.service_name}"
 
 
-def neighbours(folder: Path, service: Path, regions: Regions) -> tuple[tuple[Neighbour, ...], tuple[str, ...]]:
+def other_services(folder: Path, service: Path, regions: Regions) -> tuple[tuple[OtherService, ...], tuple[str, ...]]:
     """Return the services in a folder but for one, and a warning for each that cannot be read."""
     found, warnings = [], []
     for path in sorted(item for item in folder.iterdir() if (item / "value.py").is_file()):
         if path.resolve() == service.resolve():
             continue
         try:
-            found.append(Neighbour(path.name, load(path / "value.py", tuple(regions.regions))))
+            found.append(OtherService(path.name, load(path / "value.py", tuple(regions.regions))))
         except SettingsError as error:
             warnings.append(
                 f"{path.name}: left out, since its value.py has {len(error.mistakes)} mistakes: {error.mistakes[0]}"
@@ -41,20 +41,20 @@ def neighbours(folder: Path, service: Path, regions: Regions) -> tuple[tuple[Nei
     return tuple(found), tuple(warnings)
 
 
-def name_is_free(value: ValueFile, others: Sequence[Neighbour], regions: Regions) -> Iterator[Broken]:
+def name_is_free(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
     mine = value.judged_in()
     for other in others:
         theirs = other.value.settings
         if theirs.service_name != mine.service_name:
             continue
         if theirs.username == mine.username:
-            yield Broken(
+            yield Violation(
                 "service_name",
                 f"{other.name} is taken by {other.folder}: the two would replace each other, and answer each other's requests;"
                 " choose another service_name",
             )
         else:
-            yield Broken(
+            yield Violation(
                 "service_name",
                 f"{other.name} ({other.folder}) has the same service_name: only one of the two can be in grey or ab-test at a"
                 " time; choose another service_name if both are tried there",
@@ -62,7 +62,7 @@ def name_is_free(value: ValueFile, others: Sequence[Neighbour], regions: Regions
             )
 
 
-def host_port_is_free(value: ValueFile, others: Sequence[Neighbour], regions: Regions) -> Iterator[Broken]:
+def host_port_is_free(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
     for region in regions.regions:
         mine = value.judged_in(region)
         if not (mine.replicas and opens_host_port(mine, "prod")):
@@ -70,13 +70,13 @@ def host_port_is_free(value: ValueFile, others: Sequence[Neighbour], regions: Re
         for other in others:
             theirs = other.value.in_region(region)
             if theirs.replicas and opens_host_port(theirs, "prod") and theirs.host_port == mine.host_port:
-                yield Broken(
+                yield Violation(
                     value.place("host_port", region),
                     f"host_port {mine.host_port} is taken in {region} by {other.name} ({other.folder}): choose another",
                 )
 
 
-def namespace_is_within_quota(value: ValueFile, others: Sequence[Neighbour], regions: Regions) -> Iterator[Broken]:
+def namespace_is_within_quota(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
     same_user = [other.value for other in others if other.value.settings.username == value.judged_in().username]
     for region in regions.regions.values():
         if not same_user or not value.judged_in(region.name).replicas:
@@ -92,7 +92,7 @@ def namespace_is_within_quota(value: ValueFile, others: Sequence[Neighbour], reg
             strict=True,
         ):
             if limit and wanted > limit:
-                yield Broken(
+                yield Violation(
                     value.place("replicas", region.name),
                     f"all services of {value.judged_in().username} in {region.name} take {wanted:g}{unit} of {name}, and"
                     f" its namespace is allowed {limit:g}{unit} ({regions.place(f'regions.{region.name}.quota')}):"

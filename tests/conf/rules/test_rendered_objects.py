@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from conf.base.yamls import documents
-from conf.rules.objects import RULES
+from conf.rules.rendered_objects import RULES
 from tests.conf.golden import renders
 
 ITEMS = documents(next(text for path, text in renders() if path.parent.name == "gpu"))

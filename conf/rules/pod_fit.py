@@ -5,39 +5,39 @@ Knows quotas, and whom to blame for what nodes lack. Does not ask a cluster what
 
 from collections.abc import Iterator
 
-from conf.plan.placement import place, tolerates
+from conf.plan.placement import placement, tolerates
 from conf.plan.plan import most_pods
-from conf.rules.case import Broken, Case, Rule
+from conf.rules.case import Case, Rule, Violation
 from serving.settings import size_in_bytes
 
 
-def some_kind_of_node_takes_the_pod(case: Case) -> Iterator[Broken]:
-    found, region = place(case.settings, case.region), case.region.name
-    if found.takers:
+def some_kind_of_node_takes_the_pod(case: Case) -> Iterator[Violation]:
+    found, region = placement(case.settings, case.region), case.region.name
+    if found.fitting:
         return
     each = "; ".join(f"{node.name} {' and '.join(lack.words for lack in lacks)}" for node, lacks in found.lacking)
     nearest, lacks = found.lacking[0]
-    yield Broken(
-        next((setting for setting in lacks[0].settings if case.says(setting)), lacks[0].settings[0]),
+    yield Violation(
+        next((setting for setting in lacks[0].settings if case.is_set(setting)), lacks[0].settings[0]),
         f"no kind of node in {region} takes the pod, which would stay pending for ever ({each}):"
         f" for {nearest.name} {', and '.join(lack.cure for lack in lacks)}; nodes stand in {case.region_place('.nodes')}",
     )
 
 
-def tolerations_meet_a_taint(case: Case) -> Iterator[Broken]:
+def tolerations_meet_a_taint(case: Case) -> Iterator[Violation]:
     """A taint that regions.yaml does not name may be there all the same, so that this is a hint."""
     taints = sorted({taint for region in case.regions.regions.values() for node in region.nodes for taint in node.taints})
     for text in case.settings.tolerations:
         if not any(tolerates(text, taint) for taint in taints):
             known = f"the taints there are {', '.join(taints)}" if taints else "none has any taint"
-            yield Broken(
+            yield Violation(
                 "tolerations",
                 f'tolerations has "{text}", and no node of any region has such a taint ({known}): correct it, or delete it',
                 hint=True,
             )
 
 
-def replicas_are_within_quota(case: Case) -> Iterator[Broken]:
+def replicas_are_within_quota(case: Case) -> Iterator[Violation]:
     quota, pods = case.region.quota, most_pods(case.settings, case.plan.track) + 1
     where = "max_replicas" if case.is_prod and case.settings.max_replicas else "replicas"
     where = where if case.plan.track != "ab" else "ab_replicas"
@@ -49,7 +49,7 @@ def replicas_are_within_quota(case: Case) -> Iterator[Broken]:
     )
     for name, wanted, limit, unit in asked:
         if limit and wanted > limit:
-            yield Broken(
+            yield Violation(
                 where,
                 f"{pods - 1} pods, and one more while a release rolls out, take {wanted:g}{unit} of {name}, and"
                 f" {case.region.name} allows a namespace {limit:g}{unit} ({case.region_place('.quota')}):"

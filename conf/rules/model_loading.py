@@ -6,8 +6,8 @@ Knows files, sizes, and what a graph takes and gives. Does not run the model.
 import re
 from collections.abc import Iterator
 
-from conf.base.quantities import GIB, gib, up
-from conf.rules.case import Broken, Case, Rule
+from conf.base.quantities import GIB, readable_bytes, rounded_up
+from conf.rules.case import Case, Rule, Violation
 from serving.settings import SESSION_GIB, gpu_memory, size_in_bytes
 
 PROCESS = 256 * 2**20  # bytes of Python and its libraries, onnxruntime included
@@ -21,22 +21,22 @@ ZIPMAP = 'export the model with options={"zipmap": False}, which to_onnx and con
 OTHER_VALUES = "export the model so that it takes and gives tensors alone"
 
 
-def model_path_is_a_file(case: Case) -> Iterator[Broken]:
+def model_path_is_a_file(case: Case) -> Iterator[Violation]:
     if case.settings.model_path and case.model.folder:
         cure = f'set model_path = "{case.model.inside[0]}"' if case.model.inside else "name the ONNX file, and put it there"
-        yield Broken("model_path", f"{case.settings.model_path!r} is a folder, and a model is one file: {cure}")
+        yield Violation("model_path", f"{case.settings.model_path!r} is a folder, and a model is one file: {cure}")
 
 
-def model_path_exists(case: Case) -> Iterator[Broken]:
+def model_path_exists(case: Case) -> Iterator[Violation]:
     if case.model.folder:
         return
     if case.settings.model_path and not case.model.there and not case.model.parts and not case.model.made:
-        yield Broken(
+        yield Violation(
             "model_path", f"{case.settings.model_path!r} is not in the service's folder: add the file, or correct model_path"
         )
 
 
-def model_that_is_not_there_yet_is_not_read(case: Case) -> Iterator[Broken]:
+def model_that_is_not_there_yet_is_not_read(case: Case) -> Iterator[Violation]:
     """The image's build merges parts and runs model/Makefile; a pointer has a rule of its own."""
     path, model = case.settings.model_path, case.model
     if not path or model.pointer or model.folder:
@@ -46,50 +46,52 @@ def model_that_is_not_there_yet_is_not_read(case: Case) -> Iterator[Broken]:
         reason = "its parts are not merged" if model.parts else "model/Makefile makes it" if model.made else ""
     if reason:
         words = f"{path} is not read here ({reason}): `monopod verify` tells, where it is there, whether it can be served"
-        yield Broken("model_path", words, hint=True)
+        yield Violation("model_path", words, hint=True)
 
 
-def model_is_a_whole_onnx_file(case: Case) -> Iterator[Broken]:
+def model_is_a_whole_onnx_file(case: Case) -> Iterator[Violation]:
     if case.model.broken:
-        yield Broken("model_path", f"{case.model.path} is no whole ONNX model ({case.model.broken}): put the model there again")
+        yield Violation(
+            "model_path", f"{case.model.path} is no whole ONNX model ({case.model.broken}): put the model there again"
+        )
 
 
-def model_takes_and_gives_tensors(case: Case) -> Iterator[Broken]:
+def model_takes_and_gives_tensors(case: Case) -> Iterator[Violation]:
     for value in case.model.values:
         if value.kind not in ("", "tensor"):
             cure = ZIPMAP if "map" in value.kind else OTHER_VALUES
             words = f"{value.role} {value.name!r} of {case.model.path} is a {value.kind}, and only tensors are served: {cure}"
-            yield Broken("model_path", words)
+            yield Violation("model_path", words)
 
 
-def model_is_pulled_from_lfs(case: Case) -> Iterator[Broken]:
+def model_is_pulled_from_lfs(case: Case) -> Iterator[Violation]:
     if case.model.pointer:
-        yield Broken(
+        yield Violation(
             "model_path",
             f"{case.model.path} is a Git LFS pointer, not the model: run `git lfs pull`; in CI set GIT_LFS_SKIP_SMUDGE=0",
         )
 
 
-def split_model_has_checksums(case: Case) -> Iterator[Broken]:
+def split_model_has_checksums(case: Case) -> Iterator[Violation]:
     if case.model.parts and not case.model.checksums:
         name = case.model.path
-        yield Broken(
+        yield Violation(
             "model_path",
             f"{name} is split into {len(case.model.parts)} parts ({case.model.parts[0]}, ...) and has no checksum:"
             f" write one of the whole file with `sha256sum {name} > {name}.sha256`, so that a lost part is found in the build",
         )
 
 
-def memory_holds_the_model(case: Case) -> Iterator[Broken]:
+def memory_holds_the_model(case: Case) -> Iterator[Violation]:
     """While it is read, a model is in memory twice; each further session on cores holds one more."""
     copies = 1 + _copies(case)
     wanted = PROCESS + copies * case.model.size
     if case.model.size and size_in_bytes(case.settings.memory) < wanted:
-        yield Broken(
+        yield Violation(
             "memory",
             f"memory is {case.settings.memory}, and the pod would be killed for it while it loads: the model's file has"
-            f" {gib(case.model.size)}, {copies} copies and the process take {gib(wanted)}:"
-            f' set memory = "{up(wanted / 2**20)}Mi" or more',
+            f" {readable_bytes(case.model.size)}, {copies} copies and the process take {readable_bytes(wanted)}:"
+            f' set memory = "{rounded_up(wanted / 2**20)}Mi" or more',
         )
 
 
@@ -98,65 +100,65 @@ def _copies(case: Case) -> int:
     return 1 if case.settings.gpu_memory or case.settings.gpu_num else case.settings.ins_num_per_gpu
 
 
-def memory_holds_every_model(case: Case) -> Iterator[Broken]:
+def memory_holds_every_model(case: Case) -> Iterator[Violation]:
     """A hint, since the service's own code alone knows which of them it loads, and when."""
     settings, copies = case.settings, _copies(case)
     others = min(copies * case.model.others, size_in_bytes(settings.model_memory))
     wanted = PROCESS + (1 + copies) * case.model.size + others
     if case.model.others and size_in_bytes(settings.memory) < wanted:
-        yield Broken(
+        yield Violation(
             "memory",
-            f"model/ holds further ONNX files of {gib(case.model.others)}: where all are loaded, they, model_path's model and"
-            f" the process take about {gib(wanted)}, and memory is {settings.memory}: raise memory, or bound with model_memory"
-            " what is loaded on first use; `monopod verify` measures each",
+            f"model/ holds further ONNX files of {readable_bytes(case.model.others)}: where all are loaded, they, model_path's"
+            f" model and the process take about {readable_bytes(wanted)}, and memory is {settings.memory}: raise memory, or"
+            " bound with model_memory what is loaded on first use; `monopod verify` measures each",
             hint=True,
         )
 
 
-def memory_holds_the_queue(case: Case) -> Iterator[Broken]:
+def memory_holds_the_queue(case: Case) -> Iterator[Violation]:
     held = case.settings.queue_limit * size_in_bytes(case.settings.max_body)
     wanted = PROCESS + 2 * case.model.size + held
     if size_in_bytes(case.settings.memory) < wanted:
-        yield Broken(
+        yield Violation(
             "memory",
             f"a full queue of the largest bodies (queue_limit {case.settings.queue_limit} x max_body {case.settings.max_body})"
-            f" can take {gib(held)} beside the model, and memory is {case.settings.memory}: the pod may be killed under load;"
-            " lower queue_limit or max_body, or raise memory",
+            f" can take {readable_bytes(held)} beside the model, and memory is {case.settings.memory}: the pod may be killed"
+            " under load; lower queue_limit or max_body, or raise memory",
             hint=True,
         )
 
 
-def gpu_memory_holds_the_model(case: Case) -> Iterator[Broken]:
+def gpu_memory_holds_the_model(case: Case) -> Iterator[Violation]:
     settings = case.settings
     sessions, left = settings.ins_num_per_gpu, gpu_memory.remaining(settings)
     size, beside = case.model.size * sessions, sessions * SESSION_GIB
     if settings.gpu_memory and size and size > (left - beside) * GIB:
         of_it = f" and leaves model_path's model {left:g}" if gpu_memory.shares(settings) else ""
-        yield Broken(
+        yield Violation(
             "gpu_memory",
             f"gpu_memory is {settings.gpu_memory:g} GiB{of_it}, and the model's weights take"
-            f" {gib(size)} for {sessions} {'session' if sessions == 1 else 'sessions'}, beside {beside:g} GiB for what is no"
-            f" arena: set gpu_memory = {up(settings.gpu_memory - left + beside + 1.2 * size / GIB)} or more",
+            f" {readable_bytes(size)} for {sessions} {'session' if sessions == 1 else 'sessions'}, beside {beside:g} GiB for"
+            f" what is no arena: set gpu_memory = {rounded_up(settings.gpu_memory - left + beside + 1.2 * size / GIB)} or more",
         )
 
 
-def gpu_memory_is_shared(case: Case) -> Iterator[Broken]:
+def gpu_memory_is_shared(case: Case) -> Iterator[Violation]:
     settings = case.settings
     if settings.gpu_memory and gpu_memory.shares(settings):
         where = "model_gpu_memory" if settings.model_gpu_memory else "on_demand_gpu_memory"
         memory = PROCESS + (1 + _copies(case)) * case.model.size + case.model.others
-        yield Broken(
+        yield Violation(
             where,
             f"gpu_memory is shared, {gpu_memory.describe(settings)}; of memory, {settings.memory}, the process"
-            f" and the ONNX files of model/ take about {gib(memory)} where all are loaded",
+            f" and the ONNX files of model/ take about {readable_bytes(memory)} where all are loaded",
             hint=True,
         )
 
 
-def tensorrt_is_in_the_image(case: Case) -> Iterator[Broken]:
+def tensorrt_is_in_the_image(case: Case) -> Iterator[Violation]:
     """A hint, since a base image can bring it too."""
     if case.settings.provider == "tensorrt" and not any(TENSORRT.match(line) for line in case.model.requirements):
-        yield Broken(
+        yield Violation(
             "provider",
             f'provider is "tensorrt", which no image of the platform holds: write {TENSORRT_PACKAGE} into src/requirements.txt,'
             f" or build the image on a BASE that has {TENSORRT_LIBRARY} on its loader's path; a pod without ends at its start",
@@ -164,12 +166,12 @@ def tensorrt_is_in_the_image(case: Case) -> Iterator[Broken]:
         )
 
 
-def slow_start_has_time(case: Case) -> Iterator[Broken]:
-    wanted = up(case.model.size / READ_RATE) + BUILD_SECONDS.get(case.settings.provider, 0)
+def slow_start_has_time(case: Case) -> Iterator[Violation]:
+    wanted = rounded_up(case.model.size / READ_RATE) + BUILD_SECONDS.get(case.settings.provider, 0)
     if case.settings.init_delay_second < wanted:
-        yield Broken(
+        yield Violation(
             "init_delay_second",
-            f"init_delay_second is {case.settings.init_delay_second}, and a model of {gib(case.model.size)} with"
+            f"init_delay_second is {case.settings.init_delay_second}, and a model of {readable_bytes(case.model.size)} with"
             f" provider {case.settings.provider!r} takes about {wanted} s to load: the pod would be restarted before"
             f" it is ready; set init_delay_second = {2 * wanted} or more",
         )
