@@ -16,7 +16,7 @@ from tests.running import PYTHONPATH, ROOT, Running, free_port, get
 # Every way into the log of a process: loggers, warnings, and what is left out.
 PROGRAM = r"""
 import logging, warnings
-from serving import logs
+from serving.telemetry import logs
 logging.basicConfig(level=logging.DEBUG, format="an earlier form: %(message)s")
 logs.start("demo", "hk")
 logging.getLogger("monopod.x").warning("%d rows of %s", 3, "\u00e9")
@@ -93,7 +93,7 @@ def test_what_waits_for_a_stdout_that_is_stuck_is_bounded_in_bytes() -> None:
     """800 MB of text are logged while nobody reads."""
     program = """
 import logging, sys
-from serving import logs
+from serving.telemetry import logs
 from serving.base.process_memory import peak_bytes
 logs.start("demo", "hk")
 logging.getLogger("x").warning("first")
