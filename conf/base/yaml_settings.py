@@ -9,7 +9,8 @@ from typing import Any
 
 from conf.base.yamls import Node
 from serving.settings import Nearest
-from serving.settings.kinds import Kind, nearest_value
+from serving.settings.kinds import Kind
+from serving.settings.nearest import nearest_value
 
 
 @dataclass(frozen=True)

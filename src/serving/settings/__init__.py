@@ -1,4 +1,8 @@
-"""What value.py may say. Standard library only, since the pod and the deploy job both read it."""
+"""The settings of value.py: their declarations, the reader of the file, and the rules between settings.
+
+In: the text of value.py and the regions' names. Out: Settings, or every mistake with its line. The standard library only, since
+the pod and the deploy job both read value.py.
+"""
 
 from serving.settings import gpu_memory
 from serving.settings.declarations import SESSION_GIB, Declaration, Settings, declared_settings

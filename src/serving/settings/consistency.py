@@ -1,7 +1,7 @@
-"""What settings must agree on with one another: one small function a rule.
+"""The rules between settings: one small function for each rule.
 
+A rule returns None where it holds, else the names of the settings that it compares and a sentence that says what to change.
 Knows complete settings. Does not know files, lines or clusters.
-A rule returns None, or the settings it is about and a sentence with the cure.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def gpu_provider_has_gpu(s: Settings) -> Violation | None:
 
 
 def shares_fit_gpu_memory(s: Settings) -> Violation | None:
-    """Where gpu_memory is 0, as in a region without GPUs, there is nothing to share, and shares say nothing."""
+    """Compare nothing where gpu_memory is 0, as in a region without GPUs: there is nothing to share."""
     least = SESSION_GIB if s.model_path else 0.0
     if not s.gpu_memory or not shares(s) or remaining(s) > least or (remaining(s) == least == 0):
         return None

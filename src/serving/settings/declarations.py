@@ -1,6 +1,6 @@
 """Every setting that value.py may hold: kind, unit, default and meaning.
 
-Knows the settings. Does not read files, and does not know the regions.
+Knows the settings. Does not read files and does not know the regions.
 """
 
 from dataclasses import dataclass, field, fields
@@ -11,23 +11,26 @@ from serving.settings.kinds import Kind
 
 REQUIRED: Any = object()
 RESERVED_USERS = ("grey", "ab-test", "gateway", "logs", "monitoring", "keda", "default", "kube-", "istio-")
-SESSION_GIB = 0.5  # of a session's share of a GPU, what the CUDA context, cuDNN and cuBLAS take beside its arena
+SESSION_GIB = 0.5  # GiB of a GPU that the CUDA context, cuDNN and cuBLAS of one session take beside its arena
 RESERVED_SERVICES = ("ping", "v1", "v2", "grey", "ab-test")
 
 
 def setting(default: Any, kind: Kind, meaning: str, *, unit: str = "", deprecation: str = "", group: str = "") -> Any:
-    """Declare one setting. old: what a file that still holds it is told; a group opens where one is named."""
-    about = {"kind": kind, "meaning": meaning, "unit": unit, "deprecation": deprecation, "group": group}
+    """Declare one setting.
+
+    deprecation: the warning for a file that still sets it. group: the title of the group that this setting begins.
+    """
+    metadata = {"kind": kind, "meaning": meaning, "unit": unit, "deprecation": deprecation, "group": group}
     if default is REQUIRED:
-        return field(metadata=about)
+        return field(metadata=metadata)
     if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=about)
-    return field(default=default, metadata=about)
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a service asks for, complete: what value.py says, and defaults for the rest."""
+    """Every setting of a service: the values of value.py, and the defaults of all others."""
 
     service_name: str = setting(
         REQUIRED,
@@ -196,7 +199,7 @@ class Settings:
     gpu_num: int = setting(
         0,
         kinds.whole(0, 64),
-        "Older name: 1 or more asks for a whole GPU where gpu_memory says nothing.",
+        "Older name: 1 or more asks for a whole GPU where gpu_memory is not set.",
         deprecation="a pod uses one GPU: gpu_memory says how much of it, replicas how many pods",
         group="Older names",
     )
@@ -216,7 +219,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Declaration:
-    """One setting as a person reads of it. default is None where a value is required."""
+    """One setting, as the manual and the messages describe it.
+
+    default: None where value.py must set it. group: the title of its group in the manual.
+    """
 
     name: str
     kind: Kind
@@ -228,7 +234,7 @@ class Declaration:
 
 
 def declared_settings() -> dict[str, Declaration]:
-    """Return every setting by its name, in the order of Settings."""
+    """Return the declaration of every setting by its name, in the order of Settings."""
     required = {"service_name", "username"}
     blank = Settings(service_name="x", username="x")
     group, found = "", {}

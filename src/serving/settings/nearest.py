@@ -1,24 +1,54 @@
-"""The name that a person may have meant.
+"""Suggestions: what a person probably meant by a wrong name or a wrong value.
 
-Knows names. Does not know what they name.
+Knows names and kinds of values. Does not know where they are written.
 """
 
+import ast
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
 
-MOST_SEARCHES = 200  # in one file: each takes about a millisecond, and a file may have thousands of wrong names
-LONGEST = 100  # characters of a name that is searched for
+from serving.settings.kinds import Kind
+
+MOST_SEARCHES = 200  # for one file: each takes about a millisecond, and a file may hold thousands of wrong names
+LONGEST = 100  # characters; for a longer name or value nothing is suggested
 
 
 class Nearest:
-    """Finds the nearest of known names for the first few wrong names of one file, and none for the others."""
+    """Finds the nearest known name for the first MOST_SEARCHES wrong names of one file."""
 
     def __init__(self) -> None:
         self._searches = 0
 
     def to(self, name: str, known: Iterable[str]) -> str:
-        """Return the known name that is most like another, or ""."""
+        """Return the known name that is most like `name`, or "" where none is like it or no search is left."""
         if self._searches >= MOST_SEARCHES or len(name) > LONGEST:
             return ""
         self._searches += 1
         return next(iter(difflib.get_close_matches(name, known, 1)), "")
+
+
+def nearest_value(kind: Kind, value: Any) -> str:
+    """Return a suggestion for a literal that is not allowed, as the end of a sentence, or "" where there is none."""
+    if isinstance(value, str) and len(value) > LONGEST:
+        return ""
+    with suppress(ValueError, SyntaxError):  # the value cannot be written out, or the string is no literal
+        near = next((meant for meant in kind.near(value) if _is_allowed(kind, meant)), None)
+        if near is not None:
+            return f"; did you mean {_literal(near)}?" if len(_literal(near)) <= LONGEST else ""
+        if isinstance(value, str) and _is_allowed(kind, ast.literal_eval(value)):
+            return f"; drop the quotes: {value}"
+    return ""
+
+
+def _is_allowed(kind: Kind, value: Any) -> bool:
+    try:
+        kind.convert(value)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _literal(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value).replace("'", '"')

@@ -1,6 +1,6 @@
-"""Settings of which some are wrong, so that all that does not depend on those can be judged all the same.
+"""Settings some of which are wrong: rules that do not read those can still be applied.
 
-Knows Settings. Does not know what is wrong with which.
+Knows Settings. Does not know why a setting is wrong.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 class WrongSettingError(Exception):
-    """A setting was asked for whose value is wrong."""
+    """A rule has read a setting whose value is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartialSettings(Settings):
-    """Settings of which some are wrong. Asking for one of those raises WrongSettingError."""
+    """Settings some of which are wrong. Reading a wrong one raises WrongSettingError."""
 
     wrong: frozenset[str]
 
@@ -31,19 +31,19 @@ class PartialSettings(Settings):
 
 
 def without(settings: Settings, wrong: Iterable[str]) -> Settings:
-    """Return settings of which some are wrong. settings: complete, with any value for those."""
+    """Return the settings with some of them marked as wrong. settings: complete, with any value for the wrong ones."""
     names = frozenset(wrong)
     return PartialSettings(**vars(settings), wrong=names) if names else settings
 
 
 def judged(rule: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | None:
-    """Return what a rule says, or None where it depends on a setting that is wrong, of which a person is told already."""
+    """Return what a rule returns, or None where it reads a wrong setting, since that mistake is reported already."""
     with suppress(WrongSettingError):
         return rule(*arguments, **named)
     return None
 
 
 def all_judged(items: Iterator[T]) -> Iterator[T]:
-    """Yield what a rule says until it asks for a setting that is wrong, of which a person is told already."""
+    """Yield what a rule yields until it reads a wrong setting, since that mistake is reported already."""
     with suppress(WrongSettingError):
         yield from items

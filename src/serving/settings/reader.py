@@ -1,7 +1,7 @@
-"""value.py as settings: every mistake at once, with file, line, what is allowed and the nearest name.
+"""The reader of value.py: Settings, or every mistake at once, each with its line, the allowed values and the nearest name.
 
-Knows how a file becomes Settings, and the one override rule: `<region>_<setting>` replaces `<setting>` in that region.
-The regions' names are an argument. Does not know what the settings are for.
+Knows the one override rule: `<region>_<setting>` replaces `<setting>` in that region. The regions' names are an argument.
+Does not know what the settings are for.
 """
 
 import re
@@ -12,16 +12,15 @@ from typing import Any
 
 from serving.settings.consistency import RULES
 from serving.settings.declarations import Declaration, Settings, declared_settings
-from serving.settings.kinds import nearest_value
-from serving.settings.nearest import Nearest
+from serving.settings.nearest import Nearest, nearest_value
 from serving.settings.partial import judged, without
 from serving.settings.statements import Assignment, Mistake, assignments
 from serving.settings.text_files import UnreadableError, text_of
 
 DECLARATIONS = declared_settings()
 LARGEST_FILE = 64  # KiB
-UNKNOWN = "unknown"  # in the place of a name that is missing or wrong
-OTHER_NAMES = {  # what people write for a setting's name, and no likeness of letters finds
+UNKNOWN = "unknown"  # stands for a service_name or username that is missing or wrong
+OTHER_NAMES = {  # names that people write for a setting, and that share too few letters with it to be found
     "gpu": "gpu_memory",
     "gpus": "gpu_memory",
     "gpu_mem": "gpu_memory",
@@ -42,8 +41,8 @@ ANY_REGION = re.compile(r"([a-z][a-z0-9]{1,9})_(.+)")
 class SettingsError(Exception):
     """value.py cannot be used.
 
-    mistakes: a line each, `value.py:7: what is wrong; what to do`.
-    rest: the file as far as it can be judged, None where it cannot be read at all.
+    mistakes: one line each, `value.py:7: what is wrong; what to do`.
+    rest: the settings of the file that are right, or None where it cannot be read at all.
     """
 
     def __init__(self, mistakes: Sequence[str], rest: "ValueFile | None" = None):
@@ -53,34 +52,27 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class ValueFile:
-    """value.py, read and checked.
-
-    settings: as they hold where no region says otherwise.
-    overrides: region -> setting -> value, converted.
-    wrong: region, or "" for all -> settings whose value is wrong, and which stand at their default.
-    lines: the file's own name of a setting ("hk_replicas") -> its line.
-    warnings: a line each, in the form of a mistake.
-    """
+    """value.py, read and checked."""
 
     file: str
-    settings: Settings
-    overrides: Mapping[str, Mapping[str, Any]]
-    wrong: Mapping[str, frozenset[str]]
-    lines: Mapping[str, int]
-    warnings: tuple[str, ...]
+    settings: Settings  # In a region that overrides none.
+    overrides: Mapping[str, Mapping[str, Any]]  # Region -> setting -> value, converted.
+    wrong: Mapping[str, frozenset[str]]  # Region, or "" for all -> settings whose value is wrong. They have their default here.
+    lines: Mapping[str, int]  # A setting's name as the file has it ("hk_replicas") -> its line.
+    warnings: tuple[str, ...]  # One line each, in the form of a mistake.
 
     def in_region(self, region: str) -> Settings:
-        """Return the settings as they hold in a region."""
+        """Return the settings of a region."""
         values = {name: getattr(self.settings, name) for name in DECLARATIONS}
         return Settings(**{**values, **self.overrides.get(region, {})})
 
     def judged_in(self, region: str = "") -> Settings:
-        """Return the settings as rules may judge them: asking for one that is wrong ends the rule (all_judged)."""
+        """Return the settings of a region for rules: reading a wrong one ends the rule, where `judged` calls it."""
         wrong = self.wrong.get("", frozenset()) - self.overrides.get(region, {}).keys()
         return without(self.in_region(region), wrong | self.wrong.get(region, frozenset()))
 
     def place(self, setting: str, region: str = "") -> str:
-        """Return where a setting is said, as `value.py:7`, or the file alone where it has its default."""
+        """Return the line that sets a setting, as `value.py:7`, or the file alone where the setting has its default."""
         line = self.lines.get(f"{region}_{setting}") or self.lines.get(setting)
         return f"{self.file}:{line}" if line else self.file
 
@@ -88,8 +80,8 @@ class ValueFile:
 def load(path: Path, regions: Sequence[str] | None) -> ValueFile:
     """Read a service's value.py.
 
-    regions: the clusters' names, or None where they are not known: then any short word may stand before a setting.
-    Raises SettingsError with every mistake, a missing or unreadable file included.
+    regions: the clusters' names, or None where they are not known; any short word may then precede a setting.
+    Raises SettingsError with every mistake, also where the file is missing or unreadable.
     """
     try:
         text = text_of(path, LARGEST_FILE)
@@ -101,7 +93,7 @@ def load(path: Path, regions: Sequence[str] | None) -> ValueFile:
 
 
 def read(text: str, file: str, regions: Sequence[str] | None) -> ValueFile:
-    """Read the text of a value.py. Arguments and errors as for `load`."""
+    """Read the text of a value.py. file: its name in messages. regions and errors: as for `load`."""
     reader = _Reader(file, regions)
     for found in assignments(text):
         reader.take(found)
@@ -117,7 +109,7 @@ class _Reader:
         self.values: dict[str, dict[str, Any]] = {"": {}}
         self.lines: dict[str, int] = {}
         self.wrong: dict[str, set[str]] = {"": set()}
-        self.meant: list[str] = []  # the names that unknown ones may stand for
+        self.meant: list[str] = []  # the settings that unknown names probably stand for
         self.mistakes: list[tuple[int, str]] = []
         self.warnings: list[tuple[int, str]] = []
         for region in regions or ():
@@ -126,11 +118,11 @@ class _Reader:
 
     def take(self, found: Assignment | Mistake) -> None:
         if isinstance(found, Mistake):
-            self.mistakes.append((found.line, found.message + self._cure(found.missing)))
+            self.mistakes.append((found.line, found.message + self._what_to_write(found.missing)))
             name = found.missing or found.about
             if name:
                 self.lines.setdefault(name, found.line)
-                self._doubt(name)
+                self._mark_wrong(name)
             return
         region, setting = self._split(found.name)
         if setting not in DECLARATIONS:
@@ -138,7 +130,7 @@ class _Reader:
         elif found.name in self.lines:
             first = self.lines[found.name]
             self.mistakes.append((found.line, f"{found.name} is set on line {first} already; keep one of the two"))
-            self._doubt(found.name)
+            self._mark_wrong(found.name)
         else:
             self.lines[found.name] = found.line
             self._convert(found, region, DECLARATIONS[setting])
@@ -150,11 +142,11 @@ class _Reader:
                 example = DECLARATIONS[name].kind.example
                 self.mistakes.append((0, f"{name} is missing; add a line such as {name} = {example}"))
             if name not in base:
-                self._doubt(name)
+                self._mark_wrong(name)
         for name in self.meant:
             if name not in self.lines:
-                self._doubt(name)
-        self._agree()
+                self._mark_wrong(name)
+        self._apply_rules()
         value = self._value()
         if self.mistakes:
             raise SettingsError(self._sentences(self.mistakes), value)
@@ -166,8 +158,8 @@ class _Reader:
         warnings = tuple(self._sentences(self.warnings))
         return ValueFile(self.file, Settings(**self.values[""]), overrides, wrong, self.lines, warnings)
 
-    def _doubt(self, name: str) -> None:
-        """Give a setting its default, and keep what is wrong with it from being said of others too."""
+    def _mark_wrong(self, name: str) -> None:
+        """Mark a setting as wrong and give it its default, so that rules that read it report nothing more."""
         region, setting = self._split(name)
         if setting in DECLARATIONS and not (region and DECLARATIONS[setting].default is None):
             default = DECLARATIONS[setting].default
@@ -187,25 +179,26 @@ class _Reader:
                 f"{found.name} is {shown}, but must be {setting.kind.allowed}{unit}{nearest_value(setting.kind, found.value)}"
             )
             self.mistakes.append((found.line, words))
-            self._doubt(found.name)
+            self._mark_wrong(found.name)
             return
         if setting.deprecation:
             self.warnings.append((found.line, f"{found.name}: {setting.deprecation}"))
 
-    def _agree(self) -> None:
-        """Apply the rules to the settings of every region, and say each broken one once."""
+    def _apply_rules(self) -> None:
+        """Apply the rules to the settings of every region, and report each violation once."""
         value, seen = self._value(), set()
         for region in self.values:
             settings = value.judged_in(region)
-            for broken in filter(None, (judged(rule, settings) for rule in RULES)):
-                self.wrong.setdefault(region, set()).update(broken[0])
-                if broken not in seen:
-                    seen.add(broken)
-                    lines = [self.lines.get(f"{region}_{name}") or self.lines.get(name) or 0 for name in broken[0]]
-                    self.mistakes.append((max(lines), broken[1]))
+            for violation in filter(None, (judged(rule, settings) for rule in RULES)):
+                names, words = violation
+                self.wrong.setdefault(region, set()).update(names)
+                if violation not in seen:
+                    seen.add(violation)
+                    lines = [self.lines.get(f"{region}_{name}") or self.lines.get(name) or 0 for name in names]
+                    self.mistakes.append((max(lines), words))
 
     def _split(self, name: str) -> tuple[str, str]:
-        """Return the region that a name begins with, or "", and the setting."""
+        """Return the region that a name begins with, or "", and the rest: the setting."""
         if name in DECLARATIONS:
             return "", name
         if self.regions is None:
@@ -223,7 +216,8 @@ class _Reader:
             words = f"; did you mean {near!r}{f' ({unit})' if unit else ''}?"
         elif other and other[2] in DECLARATIONS and self.regions is not None:
             near = ""
-            words = f", for {other[1]} is no region: name one of {', '.join(self.regions) or 'none'}, or set {other[2]} for all"
+            known_regions = ", ".join(self.regions) or "none"
+            words = f", since {other[1]} is no region: name one of {known_regions}, or set {other[2]} for all"
         else:
             known = [*DECLARATIONS, *(f"{r}_{setting}" for r in self.regions or () for setting in DECLARATIONS)]
             near = self.nearest.to(name, known)
@@ -231,7 +225,7 @@ class _Reader:
         self.meant += [near] if near else []
         return words
 
-    def _cure(self, missing: str) -> str:
+    def _what_to_write(self, missing: str) -> str:
         setting = DECLARATIONS.get(self._split(missing)[1]) if missing else None
         if setting is None:
             return self._nearest(missing) if missing else ""
@@ -245,6 +239,6 @@ class _Reader:
 def _shown(value: object) -> str:
     try:
         shown = repr(value)
-    except ValueError:  # Python writes no whole number of more than 4300 digits
+    except ValueError:  # Python writes out no whole number of more than 4300 digits
         return "a number of thousands of digits"
     return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,6 +1,6 @@
-"""Python source cut into statements, so that a line that is not Python is one mistake among the others.
+"""Python source, cut into statements, so that a line that is not Python is one mistake among the others.
 
-Knows syntax, and parses without ever executing. Does not know settings.
+Knows syntax; parses and never executes. Does not know settings.
 """
 
 import ast
@@ -10,18 +10,21 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-LONGEST_STATEMENT = 200  # lines: bounds the search for the end of a bracket that is never closed
-MOST_TRIED = 500_000  # characters parsed in search of ends in one file, about a second; open brackets would take minutes
-MAY_END = re.compile(r"[)\]}]|\"\"\"|'''|^\s")  # the last line of a statement of several, which else ends after a backslash
+LONGEST_STATEMENT = 200  # lines. Bounds the search for the end of a bracket that is never closed.
+MOST_TRIED = (
+    500_000  # characters parsed in one file to find ends of statements: about a second. Open brackets would take minutes.
+)
+# The last line of a statement of several lines looks so. Otherwise the line before it ends with a backslash.
+MAY_END = re.compile(r"[)\]}]|\"\"\"|'''|^\s")
 NO_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(#.*)?")
-INNER_LINE = re.compile(r" \(detected at line \d+\)$")  # counted from the statement's beginning, not the file's
+INNER_LINE = re.compile(r" \(detected at line \d+\)$")  # Python counts it from the statement's first line, not the file's
 SOME_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)")
-PYTHONS_OWN = {"true": "True", "yes": "True", "on": "True", "false": "False", "no": "False", "off": "False"}
+PYTHON_WORDS = {"true": "True", "yes": "True", "on": "True", "false": "False", "no": "False", "off": "False"}
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """`name = literal` at a line."""
+    """`name = literal`, with its line."""
 
     name: str
     value: object
@@ -30,9 +33,10 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Mistake:
-    """Something that may not stand in the file.
+    """A statement that the file may not hold.
 
-    missing: the setting whose value is to be told about. about: the setting that it is about, where the message says all.
+    missing: the setting that has no usable value, so that the reader adds what is allowed. about: the setting that is
+    meant, where the message is complete already.
     """
 
     line: int
@@ -42,7 +46,7 @@ class Mistake:
 
 
 def assignments(text: str) -> Iterator[Assignment | Mistake]:
-    """Yield every assignment of a literal, and a mistake for everything else that is not a comment or a docstring."""
+    """Yield every assignment of a literal, and a mistake for everything else but comments and docstrings."""
     for found in _statements(text):
         if isinstance(found, Mistake):
             yield found
@@ -51,10 +55,10 @@ def assignments(text: str) -> Iterator[Assignment | Mistake]:
 
 
 def _parse(text: str) -> list[ast.stmt] | str:
-    """Return the statements, or in words why the text is not Python."""
+    """Return the statements, or why the text is not Python, in words."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of "\d" in a text, which is told once more for every try
+            warnings.simplefilter("ignore")  # Python would warn of "\d" in a string once for every try
             return ast.parse(text).body
     except SyntaxError as error:
         return "a number of thousands of digits" if "set_int_max_str_digits" in error.msg else INNER_LINE.sub("", error.msg)
@@ -85,9 +89,9 @@ def _statements(text: str) -> Iterator[ast.stmt | Mistake]:
 
 
 def _statement_at(lines: list[str], start: int, ends: list[int], left: int) -> tuple[int, list[ast.stmt] | Mistake, int]:
-    """Return how many lines the statement at `start` takes, what it is, and what is left of the characters that may be tried.
+    """Return the number of lines of the statement at `start`, its nodes or a mistake, and the characters still to be tried.
 
-    ends: the lines that may be its last, where it has several. left: as it is before.
+    ends: the lines that may be its last one, where it has several. left: characters that may be tried before this call.
     """
     first = _parse(lines[start])
     if isinstance(first, list):
@@ -111,11 +115,11 @@ def _assignment(node: ast.stmt) -> Assignment | Mistake:
     if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
         return Mistake(node.lineno, "only lines of the form name = value may stand here: the file is read, never run")
     name = node.targets[0].id
-    own = PYTHONS_OWN.get(node.value.id.lower()) if isinstance(node.value, ast.Name) else None
+    own = PYTHON_WORDS.get(node.value.id.lower()) if isinstance(node.value, ast.Name) else None
     if own:
         return Mistake(node.lineno, f"{name} is {ast.unparse(node.value)}, which Python writes {own}: {name} = {own}", "", name)
     try:
         return Assignment(name, ast.literal_eval(node.value), node.lineno)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        words = f"{name} must be a literal (a number, a text, True, a list, a table): the file is read, never run"
+        words = f"{name} must be a literal (a number, a string, True, a list, a table): the file is read, never run"
         return Mistake(node.lineno, words, name)

@@ -1,4 +1,4 @@
-"""Every setting's default, pinned by hand; and the files that services have long had still load."""
+"""Every setting's default, pinned by hand. Files that services have used for years still load."""
 
 import ast
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from serving.settings import Settings, SettingsError, declared_settings, read
 
-# Written by hand: a default that changes here changes every service that says nothing about it.
+# Written by hand: a changed default changes every service that does not set it.
 DEFAULTS: dict[str, Any] = {
     "service_name": None,
     "username": None,

@@ -1,4 +1,4 @@
-"""Each kind of value takes what it says it takes, and nothing else."""
+"""Each kind of value accepts what it claims to accept, and nothing else."""
 
 import ast
 import math

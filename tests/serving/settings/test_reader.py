@@ -1,4 +1,4 @@
-"""value.py becomes settings, or every one of its mistakes in words."""
+"""value.py becomes settings, or all of its mistakes in words."""
 
 import re
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_every_setting_but_the_names_can_be_overridden() -> None:
 def test_where_regions_are_not_known_any_short_word_may_be_one() -> None:
     assert reading("tokyo_replicas = 4\n", None).in_region("tokyo").replicas == 4
     assert mistakes("tokyo_replicas = 4\n") == [
-        "value.py:3: no setting 'tokyo_replicas', for tokyo is no region: name one of hk, eu, na, or set replicas for all"
+        "value.py:3: no setting 'tokyo_replicas', since tokyo is no region: name one of hk, eu, na, or set replicas for all"
     ]
     assert mistakes("tokyo_replicass = 4\n", None)[0].startswith("value.py:3: no setting 'tokyo_replicass'")
 

@@ -1,4 +1,4 @@
-"""A bounded regular file gives its text; all else is a sentence, at once."""
+"""A regular file within the bound gives its text; every other file gives a sentence at once."""
 
 import os
 import socket
