@@ -5,7 +5,8 @@ service_name = "instance-masks"
 username = "like"
 
 cpu = 2  # cores a pod asks for; each model runs on both
-memory = "3Gi"  # a pod; over it the pod is killed. 1.1 GB with pictures, 2 GB with the largest tensors that max_body lets in
+# A pod takes 1.1 GB with pictures, and 2 GB with the largest tensors that max_body allows. Over this limit it is killed.
+memory = "3Gi"
 gpu_memory = 0  # GiB of one GPU; 0 = no GPU
 
 replicas = 1  # where a region says nothing else
@@ -16,7 +17,7 @@ init_delay_second = 30  # models are loaded on first use, so a start is short
 max_batch_size = 1  # convolutional nets gain nothing from batches on cores; on a GPU they do
 model_memory = "512Mi"  # of models in memory together; over it the least recently used is unloaded
 
-queue_limit = 12  # a picture takes up to two seconds of both cores: a longer queue would only time out
-max_body = "4Mi"  # the models are shown 2048 pixels at most; a tensor of this size takes U-Net a gigabyte
-max_image_pixels = 24_000_000  # a phone's picture; it is shown to the models smaller, see src/materials.py
-options = {"default_material": "objects"}  # what is looked for where a request names nothing
+queue_limit = 12  # a picture takes up to two seconds of both cores, so requests in a longer queue would only time out
+max_body = "4Mi"  # pictures are shrunk to 2048 pixels at most; U-Net takes a gigabyte for a tensor of this size
+max_image_pixels = 24_000_000  # a phone's picture; src/materials.py shrinks it for the models
+options = {"default_material": "objects"}  # the material where a request names none

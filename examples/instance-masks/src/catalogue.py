@@ -1,4 +1,4 @@
-"""Which model files there are: the common ones of the materials, and those of customers.
+"""Lists the model files: the common ones of the materials, and the customers' own.
 
     model/unet.onnx                       the common model of every material that names it
     model/customers/acme/nuclei.onnx      a customer's own model of a material
@@ -17,21 +17,21 @@ MOST_CUSTOMER_MODELS = 200  # each that was loaded once leaves about 40 series a
 
 
 def common(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
-    """Return material -> file for every material whose file (of `files`, by material) lies in model/.
+    """Return the file of every material whose file lies in model/, by material. files: by material, where all are there.
 
-    Raises StartError for a file that no material names, and when there is none at all.
+    Raises StartError for a file that no material names, and when no file is there.
     """
     there = {path.name for path in (folder / "model").glob("*.onnx")}
     strange = sorted(there - set(files.values()))
     if strange:
-        raise StartError(f"model/{strange[0]}: no material uses it; give it one in src/materials.py, or take it away")
+        raise StartError(f"model/{strange[0]}: no material uses it; give it one in src/materials.py, or remove it")
     if not there:
         raise StartError(f"model/ has none of {', '.join(sorted(set(files.values())))}; put one there")
     return {material: file for material, file in files.items() if file in there}
 
 
 def customers(folder: Path, materials: Mapping[str, object]) -> dict[tuple[str, str], str]:
-    """Return (customer, material) -> path within the folder. Raises StartError for what is no customer's or no material's."""
+    """Return the customers' files, relative to the folder, by customer and material. Raises StartError for any other name."""
     found = {}
     for path in sorted((folder / "model/customers").glob("*/*.onnx")):
         customer, material, place = path.parent.name, path.stem, path.relative_to(folder)
@@ -46,6 +46,6 @@ def customers(folder: Path, materials: Mapping[str, object]) -> dict[tuple[str, 
 
 
 def check_customer(name: str) -> None:
-    """Raise BadInput for what cannot be a customer."""
+    """Raise BadInput where the name cannot be a customer's."""
     if name and not CUSTOMER.fullmatch(name):
         raise BadInput("customer_id must be 1 to 64 letters, digits, - and _")

@@ -1,4 +1,4 @@
-"""A model shown a picture, window by window.
+"""Runs a model over a picture, window by window.
 
 Knows futures and the order of calls. Does not know what a model looks for, nor which one it is.
 """
@@ -11,15 +11,13 @@ from views import Mosaic, Window
 
 from serving.api import Array, Arrays, BadInput, Handle, Request
 
-AHEAD = (
-    2  # windows queued at once: while one is computed the next waits, so that the model neither idles nor is unloaded between
-)
+AHEAD = 2  # windows queued at once; the next one waits while one is computed, so that the model is neither idle nor unloaded
 
 
 def look(model: Handle, sight: Sight, picture: Array, request: Request) -> tuple[Array, Array]:
-    """Return labels and certainty of an RGB picture uint8 [height, width, 3], as `sight` tells them apart.
+    """Return the labels and the certainty of each pixel, as `sight` tells them apart. picture: RGB, uint8 [height, width, 3].
 
-    Raises what the model's calls raise, but for BadInput: what a model does not take here was made by us, and is a failure.
+    Raises what the model's calls raise. A BadInput becomes a RuntimeError, since the input was made here and not by the client.
     """
     pixels = sight.prepared(picture)
     height, width = pixels.shape[:2]

@@ -1,4 +1,4 @@
-"""The materials: which model looks for each, what it is shown, and how things are told apart in what it answers.
+"""Defines the materials: the model of each, the model's input, and how things are told apart in its output.
 
 Knows pixels and the two models. Does not know requests, files or customers. Every function is pure.
 """
@@ -12,51 +12,52 @@ from views import Window, grid, tiles
 
 from serving.api import Array
 
-CONTRAST = 8  # grey levels of 256; a flatter picture is empty, and stretching it would show noise
+CONTRAST = 8  # grey levels of 256; a flatter picture counts as empty, since stretching it would amplify noise
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)  # of ImageNet
 
 
 class Sight(Protocol):
-    """A model, as far as it looks at pictures."""
+    """The use of a model: how its input is made of a picture, and its output turned into labels."""
 
     @property
     def longest(self) -> int:
-        """Pixels of the longer side at most; a larger picture is shown smaller."""
+        """Return the most pixels of the longer side; a larger picture is shrunk."""
 
     @property
     def kinds(self) -> int:
-        """How many maps of the model's first output are used."""
+        """Return how many maps of the model's first output are used."""
 
     def prepared(self, picture: Array) -> Array:
-        """Return what windows are cut from, [height, width, ...], of an RGB picture uint8 [height, width, 3].
+        """Return the array that windows are cut from, [height, width, ...]. picture: RGB, uint8 [height, width, 3].
 
-        It may have grown a margin at the right and below.
+        The array may have an additional margin at the right and below.
         """
 
     def windows(self, height: int, width: int) -> list[Window]:
-        """Return what is shown at a time."""
+        """Return the windows that are shown to the model one by one."""
 
     def row(self, pixels: Array, window: Window) -> Array:
         """Return the model's input for a window: float32 [1, channels, height, width]."""
 
     def seen(self, output: Array, window: Window) -> Array:
-        """Return the maps [kinds, height, width] of a window, of the model's first output."""
+        """Return the maps of a window, [kinds, height, width]. output: the model's first output."""
 
     def told_apart(self, maps: Array) -> tuple[Array, Array]:
-        """Return labels, int32 [height, width], 0 for none; and how likely each pixel belongs to a thing, 0 to 1."""
+        """Return labels, int32 [height, width], 0 for none, and the probability that a pixel belongs to a thing, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Unet:
-    """Background, inside, boundary: what is inside, taken apart at its necks and grown into the boundary.
+    """Finds things by three classes: background, inside and boundary. The inside is taken apart at necks, then grown.
 
-    The net pools twice, so sides are multiples of 4; it sees 24 pixels far. `inside`, `depth` and `grow` were chosen on the
-    left half of nuclei.png, which it was trained on: half of the boundary class lies without, so it is not taken whole.
+    The net pools twice, so sides are multiples of 4, and a pixel's result depends on pixels up to 24 away. `inside`, `depth`
+    and `grow` were chosen on the left half of nuclei.png, the training data. Half of the boundary class lies outside the
+    things, so the inside grows into only a part of it.
     """
 
     inside: float = 0.7
     depth: float = 0.7
-    grow: float = 1.0  # pixels, as the model is shown it
+    grow: float = 1.0  # pixels of the picture that the model sees
     least: int = 20  # pixels of an instance
     longest: int = 2048
     side: int = 512
@@ -88,9 +89,9 @@ class Unet:
 
 @dataclass(frozen=True)
 class Salient:
-    """One mask of what stands out: its connected parts, or where depth is set those taken apart at their necks.
+    """Finds things by one mask of what stands out: its connected parts, taken apart at necks where depth is set.
 
-    count and share: windows a side, and their part of it. A window is shown as 320 x 320 whatever its shape, as in training.
+    A window is shown as 320 x 320 whatever its shape, as in training. count: windows a side. share: a window's part of a side.
     least: an instance's part of the picture's pixels.
     """
 
@@ -126,7 +127,7 @@ class Salient:
 
 @dataclass(frozen=True)
 class Material:
-    """label: what one thing of it is called. file: of its common model, in model/."""
+    """A material. label: the name of one thing of it. file: its common model, in model/. sight: how the model is used."""
 
     label: str
     file: str

@@ -1,9 +1,9 @@
-"""From labels of the picture that a model was shown to instances in the pixels of the one that was sent.
+"""Turns labels of the shown picture, which a model saw, into instances in pixels of the sent picture.
 
 Knows labels and sizes. Does not know models or requests.
 
-A pixel of the sent picture belongs to what the pixel of the shown picture under its middle belongs to: box, area and run
-lengths follow from that one rule, and agree to the pixel. Polygons are the shown picture's, scaled.
+A pixel of the sent picture has the label of the shown picture's pixel under its middle. Box, area and run lengths follow from
+that one rule, and agree to the pixel. Polygons are scaled from the shown picture.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ import shapes
 
 from serving.api import Array
 
-ERROR = 0.8  # pixels of the shown picture by which a polygon is simplified: with its inner corners it stays within 1.2
-MOST = 5000  # instances of an answer: the surest
+ERROR = 0.8  # pixels of the shown picture by which a polygon is simplified; with inner corners it stays within 1.2
+MOST = 5000  # instances of an answer; the surest ones are kept
 
 
 @dataclass(frozen=True)
 class Found:
-    """One instance. rows, columns: its box in the shown picture. mask: bool, within the box. score: 0 to 1."""
+    """One instance. rows, columns: its box in the shown picture. mask: bool, of the box. score: 0 to 1."""
 
     rows: slice
     columns: slice
@@ -34,7 +34,7 @@ class Found:
 
 
 class Grid:
-    """Which pixel of the shown picture lies under each of the sent one's. sent, shown: width and height."""
+    """Maps pixels of the sent picture to pixels of the shown one. sent, shown: width and height of each."""
 
     def __init__(self, sent: tuple[int, int], shown: tuple[int, int]):
         self.sent = sent
@@ -42,7 +42,7 @@ class Grid:
         self.x, self.y = (((np.arange(s) + 0.5) * t / s).astype(int) for s, t in zip(sent, shown, strict=True))
 
     def described(self, found: Found, label: str, as_rle: bool) -> dict[str, object]:
-        """Return an instance as the answer has it."""
+        """Return an instance as JSON for the answer. as_rle: with run lengths instead of polygons."""
         left, right = np.searchsorted(self.x, (found.columns.start, found.columns.stop))
         top, bottom = np.searchsorted(self.y, (found.rows.start, found.rows.stop))
         rows, columns = self.y[top:bottom] - found.rows.start, self.x[left:right] - found.columns.start

@@ -13,16 +13,17 @@ from outlines import Grid, instances
 
 from serving.api import Answer, BadInput, Request, Service, StartError, route
 
-WORDS = {"as": ("json", "picture"), "masks": ("polygon", "rle")}  # what these fields may be
-FIELDS = {"material": tuple(MATERIALS)}  # what the page lets people choose
-WARM = {"images": (1, 256, 256)}  # of U-Net, which leaves its sides open
+WORDS = {"as": ("json", "picture"), "masks": ("polygon", "rle")}  # the allowed values of these fields; the first is the default
+FIELDS = {"material": tuple(MATERIALS)}  # the choices on the page
+WARM = {"images": (1, 256, 256)}  # the warm-up shape of U-Net, whose sides are dynamic
 
 
 class InstanceMasks(Service):
     """One model for each material, loaded on first use and unloaded, least recently used first, over model_memory.
 
-    Concurrency. What setup makes is only read later. `_turns` lets one request more than there are cores work at a time: more
-    would only take turns, and hold a decoded picture and its maps each. Those behind it hold a thread and the encoded picture.
+    Concurrency. Nothing that setup makes changes later. `_turns` lets as many requests work at a time as there are cores, and
+    one more. Further ones would only share the cores, and hold a decoded picture and its maps each. A request that waits for
+    its turn holds a thread and the encoded picture.
     """
 
     pictures = True
@@ -91,7 +92,7 @@ class InstanceMasks(Service):
 
 
 def _chosen(request: Request, name: str) -> str:
-    """Return a field that is one of a few words, the first where it is not sent. Raises BadInput."""
+    """Return the value of a field in WORDS, or its default. Raises BadInput for any other value."""
     words = WORDS[name]
     word = request.value(name, str, words[0])
     if word not in words:

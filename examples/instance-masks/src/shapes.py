@@ -1,4 +1,4 @@
-"""What OpenCV does for masks: sizes, connected parts, their outlines, and drawing them. The one module that imports it.
+"""Resizes, separates, outlines and draws masks. The only module that imports OpenCV.
 
 Knows pixels. Does not know models or requests.
 """
@@ -8,21 +8,21 @@ import numpy as np
 
 from serving.api import Array
 
-# OpenCV's own pool would take the cores that the model's threads use; several requests at once are its parallelism here.
-# 1 and not 0: both run a call on the caller's thread alone, and 1 is what getNumThreads then says.
+# OpenCV's own threads would compete with the model's for the cores. Requests run in parallel instead. Both 1 and 0 run a call
+# on the calling thread alone, but only after 1 does getNumThreads return 1.
 cv2.setNumThreads(1)
 
 COLOURS = ((255, 93, 93), (53, 201, 165), (90, 169, 255), (255, 181, 46), (197, 139, 255), (139, 212, 80))
 
 
 def resized(picture: Array, width: int, height: int) -> Array:
-    """Return a picture or map of another size: by areas where it becomes smaller, else linearly."""
+    """Return a picture or map at another size. It is shrunk by averaging areas, and enlarged linearly."""
     smaller = height * width < picture.shape[0] * picture.shape[1]
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR))
 
 
 def within(picture: Array, longest: int) -> Array:
-    """Return the picture with its longer side at most so many pixels."""
+    """Return the picture, shrunk so that its longer side is at most `longest` pixels."""
     height, width = picture.shape[:2]
     scale = longest / max(height, width)
     return picture if scale >= 1 else resized(picture, max(1, round(width * scale)), max(1, round(height * scale)))
@@ -45,7 +45,7 @@ def larger(labels: Array, least: float) -> Array:
 
 
 def grown(seeds: Array, pixels: float) -> Array:
-    """Return labels whose seeds have grown by so many pixels; where two meet, each pixel goes to the nearer one."""
+    """Return labels whose seeds have grown by `pixels`. Where two meet, each pixel goes to the nearer one."""
     if not seeds.any():
         return seeds
     distance, nearest = cv2.distanceTransformWithLabels(
@@ -57,11 +57,11 @@ def grown(seeds: Array, pixels: float) -> Array:
 
 
 def parted(mask: Array, depth: float) -> Array:
-    """Return a mask's parts, those that hang together by a neck taken apart there: int32, 0 is none.
+    """Return a mask's parts, cut where they are joined only by a neck: int32, 0 is none.
 
-    Each part is thinned by `depth` of its greatest distance from the edge, and each core that remains takes what is nearest to
-    it. For round things that overlap a little, the cut lies on the chord between them. One much smaller than its neighbour
-    (its radius under `depth` of the other's) leaves no core and stays with the neighbour.
+    Each part is thinned by `depth` of its greatest distance from the edge, and each core that remains gets the pixels nearest
+    to it. For round things that overlap a little, the cut lies on the chord between them. A thing whose radius is under `depth`
+    of its neighbour's leaves no core, and stays with the neighbour.
     """
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     found = np.asarray(labels, np.int32)
@@ -83,10 +83,11 @@ def parted(mask: Array, depth: float) -> Array:
 def rings(mask: Array, error: float) -> list[Array]:
     """Return the outer outlines of a mask as polygons [points, 2] of x and y.
 
-    They are simplified by at most `error` pixels, and at inner corners by 0.36 more; what is too thin for that is not.
+    They are simplified by at most `error` pixels, and at inner corners by 0.36 more. Outlines that are too thin for that are
+    not simplified.
 
-    They run between pixels: the mask of the single pixel (0, 0) is the square from 0, 0 to 1, 1. To have OpenCV, which follows
-    pixels' middles, do so, every pixel is put on a finer net together with its corners.
+    They run between pixels: the mask of the single pixel (0, 0) is the square from 0, 0 to 1, 1. OpenCV follows the middles of
+    pixels, so every pixel is put on a finer grid together with its corners.
     """
     height, width = mask.shape
     net = np.zeros((2 * height + 1, 2 * width + 1), np.uint8)
@@ -97,7 +98,7 @@ def rings(mask: Array, error: float) -> list[Array]:
 
 
 def drawn(picture: Array, outlines: list[list[Array]]) -> bytes:
-    """Return the picture as PNG, with one colour for each thing's outlines."""
+    """Return the picture as PNG, with the outlines of each thing in one colour."""
     out = np.ascontiguousarray(picture[..., ::-1])
     thickness = 1 if max(picture.shape) < 640 else 2
     for number, outline in enumerate(outlines):

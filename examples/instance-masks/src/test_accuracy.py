@@ -1,7 +1,8 @@
-"""How well the models do on the committed pictures, through the real server.
+"""The accuracy of the models on the committed pictures, through the real server.
 
-Nuclei: unet was trained on the left half of nuclei.png, so the right half is judged. F1 counts a pair as found where its
-intersection over union is over 0.5, which makes pairs one to one. Coins: the masks were made by hand, see tests/README.md.
+Nuclei are judged on the right half of nuclei.png, since unet was trained on the left half. F1 counts a pair as found where its
+intersection over union is over 0.5, which makes pairs one to one. The masks of the coins were made by hand, see
+tests/README.md.
 """
 
 import json
@@ -51,7 +52,7 @@ def masks_of(labels: Array) -> list[Array]:
 
 
 def matched(found: list[Array], true: list[Array]) -> int:
-    """Return how many of the true masks one of those found overlaps by more than half of what both cover."""
+    """Return how many true masks are matched by one that was found, with an intersection over union of more than 0.5."""
     return sum(max(((f & t).sum() / (f | t).sum() for f in found if (f & t).any()), default=0) > 0.5 for t in true)
 
 
@@ -60,7 +61,7 @@ def f1(found: list[Array], true: list[Array]) -> float:
 
 
 def test_nuclei_of_the_right_half_sent_alone(service: Running) -> None:
-    """The crop is the picture: nuclei that the middle cuts are what is left of them, in the truth too."""
+    """The right half is sent as a picture of its own. Nuclei that its edge cuts are cut in the true masks too."""
     found = masks_found(service, pixels(IMAGES / "nuclei.png")[:, MIDDLE:], "nuclei")
     true = masks_of(pixels(IMAGES / "nuclei-mask.png")[:, MIDDLE:])
     assert len(true) == 57
@@ -88,6 +89,6 @@ def test_all_coins_are_found_and_nothing_else(service: Running) -> None:
 
 
 def test_as_objects_the_model_sees_four_coins_as_one(service: Running) -> None:
-    """Why coins are a material of their own: one look at the whole picture misses what nine looks at its parts find."""
+    """Coins are a material of their own since one look at the whole picture misses coins that nine windows find."""
     found = masks_found(service, pixels(IMAGES / "coins.png"), "objects")
     assert (matched(found, masks_of(pixels(EXAMPLE / "tests/coins-mask.png"))), len(found)) == (20, 21)

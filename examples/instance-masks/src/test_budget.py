@@ -25,7 +25,7 @@ MODELS = {"nuclei": "unet", "objects": "u2netp-dyn"}
 
 
 def copied(folder: Path, budget: str = "512Mi") -> Path:
-    """Copy the example, with another memory budget, and patience: a model that is loaded for each request is slow."""
+    """Copy the example with another memory budget, and with more time, since loading a model for each request is slow."""
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     text = (folder / "value.py").read_text()
     assert '"512Mi"' in text
@@ -35,13 +35,13 @@ def copied(folder: Path, budget: str = "512Mi") -> Path:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The example with room for one model: the files of both would fit, but what they take once loaded does not."""
+    """The example with room for one model. The files of both would fit, but their memory once loaded does not."""
     with running(copied(tmp_path_factory.mktemp("budget") / "service", "6Mi")) as it:
         yield it
 
 
 def ask(service: Running, material: str, seconds: float = 100) -> tuple[int, str]:
-    """Return the status, and the model that answered or the reason why none did."""
+    """Return the status, and the model that answered or the reason for the error."""
     url = f"{service.url}/api/like/instance-masks/detect?material={material}"
     headers = {"Content-Type": "image/png", "X-Request-Timeout-Ms": f"{1000 * seconds:.0f}"}
     try:
@@ -70,7 +70,7 @@ def test_both_materials_answer_in_turn_and_what_is_unloaded_gives_its_memory_bac
         assert loaded(service) == {"u2netp-dyn"}
         with_both_in_turn.append(peak_bytes(service.process.pid))
     # Numbers settle with the second turn: the first also paid for what libraries keep once.
-    assert min(with_both_in_turn) - max(at_rest) > 100 * MB  # what the larger one took, and gave back each time
+    assert min(with_both_in_turn) - max(at_rest) > 100 * MB  # the larger model's memory, which it gave back each time
     assert max(at_rest[1:]) - min(at_rest[1:]) < 12 * MB
     assert max(with_both_in_turn[1:]) - min(with_both_in_turn[1:]) < 48 * MB
 

@@ -1,4 +1,4 @@
-"""What lies in model/ is a material's, or ends the start in words."""
+"""Every file in model/ belongs to a material, or the start fails and says why."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The net itself, tile by tile and offline: a picture cut into tiles is seen as the whole."""
+"""The net, run without a server, gives the same result for a picture in tiles as for the whole."""
 
 import sys
 from pathlib import Path

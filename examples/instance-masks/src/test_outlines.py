@@ -1,4 +1,4 @@
-"""Instances in the pixels of the sent picture, whatever size the model was shown."""
+"""Instances are in pixels of the sent picture, whatever size the model saw."""
 
 import sys
 from pathlib import Path

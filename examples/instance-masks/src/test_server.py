@@ -1,4 +1,4 @@
-"""The service's answers and its refusals, over sockets: real models, real pictures, and customers with models of their own."""
+"""The service's answers and refusals over sockets, with real models, real pictures, and customers' own models."""
 
 import base64
 import json
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The example with two customers: acme has nuclei of its own, a copy; wrong has put a model of something else there."""
+    """The example with two customers. acme's nuclei model is a copy of the common one; wrong's is of another kind."""
     folder = tmp_path_factory.mktemp("masks") / "service"
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for customer, file in (("acme", "unet.onnx"), ("wrong", "u2netp-dyn.onnx")):
@@ -118,7 +118,7 @@ def test_polygon_run_lengths_box_and_area_say_the_same_of_every_instance(service
         drawn = coco.merge(coco.frPyObjects([np.ravel(ring).tolist() for ring in a["polygon"]], 512, 512))
         assert coco.iou([drawn], [rle], [0])[0, 0] > (0.9 if a["area"] > 50 else 0.6)  # a sliver is mostly edge
     everything = np.sum([coco.decode(coco.frPyObjects(each["rle"], 512, 512)) for each in masked], 0)
-    assert everything.max() == 1  # no pixel is two things'
+    assert everything.max() == 1  # no pixel belongs to two things
 
 
 def test_coordinates_are_the_sent_pictures_however_small_the_model_was_shown_it(service: Running) -> None:

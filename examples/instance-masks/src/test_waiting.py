@@ -11,7 +11,7 @@ from tests.waiting import until
 
 COINS = (ROOT / "examples/images/coins.png").read_bytes()
 COFFEE = (ROOT / "examples/images/coffee.jpg").read_bytes()
-MANY = 12  # of which three at most are looked at side by side
+MANY = 12  # requests, of which at most three work at a time
 DETECT = "/api/like/instance-masks/detect"
 
 
@@ -24,7 +24,7 @@ def service() -> Iterator[Running]:
 
 @pytest.fixture
 def busy(service: Running) -> Iterator[list[http.client.HTTPConnection]]:
-    """Clients that have sent a picture with many windows each, and wait for the answer."""
+    """Clients that have each sent a picture with many windows, and wait for the answer."""
     clients = [http.client.HTTPConnection("127.0.0.1", service.port, timeout=30) for _ in range(MANY)]
     for each in clients:
         each.request("POST", DETECT + "?material=coins", COINS, {"Content-Type": "image/png"})
@@ -48,7 +48,7 @@ def test_a_deadline_that_passes_in_the_queue_is_a_504_at_once(service: Running, 
     headers = {"Content-Type": "image/jpeg", "X-Request-Timeout-Ms": "300"}
     status, body = get(service.url + DETECT, COFFEE, headers)
     assert (status, json.loads(body)["reason"]) == (504, "short_deadline")
-    assert service.metric("monopod_requests_in_progress") >= MANY - 1  # it was not held until a turn came
+    assert service.metric("monopod_requests_in_progress") >= MANY - 1  # none was held back until its turn
     assert pictures(service, "objects") == before
 
 

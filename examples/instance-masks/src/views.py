@@ -1,4 +1,4 @@
-"""Windows over a picture: what a model is shown at a time, and how its answers become one map again.
+"""Cuts a picture into windows for a model, and joins the windows' results to one map.
 
 Knows rectangles and weights. Does not know models or what they look for.
 """
@@ -11,7 +11,7 @@ from serving.api import Array
 
 
 class Window(NamedTuple):
-    """A part of a picture: its rows and columns, and the weight [height, width] of what is seen there."""
+    """A part of a picture: its rows and columns, and the weight of each of its pixels, [height, width]."""
 
     rows: slice
     columns: slice
@@ -19,7 +19,7 @@ class Window(NamedTuple):
 
 
 class Mosaic:
-    """The weighted mean of maps [kinds, height, width] of windows that cover a picture together. One thread builds it."""
+    """The weighted mean of the windows' maps, [kinds, height, width]. The windows cover the picture. One thread builds it."""
 
     def __init__(self, kinds: int, height: int, width: int):
         self._kinds = kinds
@@ -27,7 +27,7 @@ class Mosaic:
         self._weight = np.zeros((height, width), np.float32)
 
     def put(self, window: Window, maps: Array) -> None:
-        """Add what was seen in a window. Raises ValueError where it has another size."""
+        """Add the maps of a window. Raises ValueError where they have another size."""
         wanted = (self._kinds, *window.weight.shape)
         if maps.shape != wanted:
             raise ValueError(f"a window's maps have shape {maps.shape}, not {wanted}: the model gives another kind of output")
@@ -39,10 +39,10 @@ class Mosaic:
 
 
 def tiles(height: int, width: int, side: int, halo: int) -> list[Window]:
-    """Return windows of at most `side` that overlap by two halos or more, of which all but the halos counts.
+    """Return windows of at most `side` that overlap by two halos or more, and of which all but the halos counts.
 
-    A net that sees no further than the halo then answers for each pixel as it would on the whole picture. side and halo
-    are multiples of 4, as are the windows' beginnings, so that pooling falls on the same pixels.
+    If a net's result depends on no pixel farther than the halo, it is the same as on the whole picture. side and halo are
+    multiples of 4, like the windows' first rows and columns, so that pooling joins the same pixels.
     """
     return [
         Window(slice(*rows), slice(*columns), np.outer(_kept(rows, height, halo), _kept(columns, width, halo)))
@@ -52,9 +52,10 @@ def tiles(height: int, width: int, side: int, halo: int) -> list[Window]:
 
 
 def grid(height: int, width: int, count: int, share: float) -> list[Window]:
-    """Return count x count windows, evenly spread, each of that share of both sides. The middle of a window counts most.
+    """Return count x count windows, evenly spread. share: a window's part of each side.
 
-    The weights are a Hann window's, which falls to almost nothing at the edges: what an edge cuts is seen whole next door.
+    The weights are a Hann window's. They fall to almost 0 at the edges, since a thing that an edge cuts is whole in the next
+    window.
     """
     if count == 1:
         return [Window(slice(0, height), slice(0, width), np.ones((height, width), np.float32))]
