@@ -1,4 +1,4 @@
-"""What every other folder of the deploy half needs: YAML with lines, numbers, tables, names of images and objects.
+"""The tools that every other folder of conf uses: YAML with lines, quantities, tables, names of images and of objects.
 
-In and out: plain values. Knows no service, asks no cluster.
+In and out: plain values. Knows no service and asks no cluster.
 """

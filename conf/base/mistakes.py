@@ -1,7 +1,4 @@
-"""Mistakes that end a command before it has done anything.
-
-Knows how they look to a person and to a program. Does not know what they are about.
-"""
+"""Mistakes that end a command before it has changed anything, printed for a person or for a program."""
 
 import json
 import sys
@@ -10,7 +7,7 @@ from collections.abc import Sequence
 
 
 def mistaken(arguments: Namespace, mistakes: Sequence[str]) -> int:
-    """Tell mistakes, and return the exit status."""
+    """Print mistakes, as JSON on stdout with --json and else as lines on stderr. Return the exit status, 1."""
     if arguments.json:
         print(json.dumps({"mistakes": list(mistakes)}, indent=2))
     else:

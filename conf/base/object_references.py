@@ -1,6 +1,6 @@
-"""Kubernetes objects by name: their kinds, their addresses, and which of them a release holds.
+"""References to Kubernetes objects: kind, namespace, name and uid, and the paths at which the API server has them.
 
-Knows the kinds that templates/ makes, and those that a rollout reads. A pure module: asks no cluster.
+Knows the resource kinds that templates/ makes and the kinds that a rollout reads. Asks no cluster.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ Item = dict[str, Any]
 
 MANAGER = "monopod"  # the field manager of each change that we make, and the value of the label managed-by
 
-# kind -> the API's path and the kind's plural there.
+# resource kind -> the path of its API, and the plural under which the API has it
 KINDS: Mapping[str, tuple[str, str]] = {
     "ConfigMap": ("api/v1", "configmaps"),
     "Event": ("api/v1", "events"),
@@ -39,7 +39,7 @@ APPLIED = tuple(kind for kind in KINDS if kind not in NOT_APPLIED)
 
 @dataclass(frozen=True, order=True)
 class Ref:
-    """An object's name. uid: the very object's, or "" while it is not known."""
+    """A reference to an object. uid: "" while it is not known; it tells an object from a later one of the same name."""
 
     kind: str
     namespace: str
@@ -55,23 +55,26 @@ class Ref:
 
 
 def path(kind: str, namespace: str, name: str = "") -> str:
-    """Return an object's address at the API server, or its kind's in the namespace. Raises KeyError for an unknown kind."""
+    """Return the path of an object at the API server, or without a name the path of its kind in the namespace.
+
+    Raises KeyError for a kind that KINDS does not have.
+    """
     prefix, plural = KINDS[kind]
     return f"/{prefix}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
 
 
 def ref(item: Item) -> Ref:
-    """Return the name of an object, as it is rendered or as it came from the API server."""
+    """Return the reference to an object, which is as it was rendered or as the API server returned it."""
     metadata = item["metadata"]
     return Ref(item["kind"], metadata["namespace"], metadata["name"], metadata.get("uid", ""))
 
 
 def key(each: Ref) -> tuple[str, str, str]:
-    """Return a name without its uid, for asking whether two are the same object's."""
+    """Return kind, namespace and name: equal for two references to objects that replace each other."""
     return each.kind, each.namespace, each.name
 
 
 def dropped(old: Iterable[Ref], new: Iterable[Ref]) -> tuple[Ref, ...]:
-    """Return what was in the old release and is not in the new one, by name."""
+    """Return the objects of the old release that the new one does not hold, compared by kind, namespace and name."""
     kept = {key(each) for each in new}
     return tuple(each for each in old if key(each) not in kept)

@@ -1,7 +1,4 @@
-"""Numbers as Kubernetes and people write them.
-
-Knows units. Does not know what is measured.
-"""
+"""Numbers as Kubernetes and people write them: cores, bytes and money."""
 
 from math import ceil, isclose
 
@@ -12,32 +9,32 @@ BINARY = {"Gi": GIB, "Mi": 2**20, "Ki": 2**10}
 
 
 def cpu_quantity(number: float) -> str:
-    """Return a quantity of cpu: 2 -> "2", 0.1 -> "100m"."""
+    """Return cores as Kubernetes writes them: 2 -> "2", 0.1 -> "100m"."""
     milli = max(1, round(number * 1000))
     return str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
 
 
 def memory_quantity(quantity: str) -> str:
-    """Return a quantity of memory of whole bytes: "4Gi" stays, "1.5Gi" becomes "1610612736"."""
+    """Return a quantity of memory in whole units: "4Gi" stays, "1.5Gi" becomes "1610612736" bytes."""
     return quantity if "." not in quantity else str(size_in_bytes(quantity))
 
 
 def readable_bytes(number: float) -> str:
-    """Return bytes for a person: "1.5 GiB"."""
+    """Return bytes as a person reads them: 1610612736 -> "1.5 GiB"."""
     return f"{number / GIB:.3g} GiB" if number >= GIB / 10 else f"{number / 2**20:.3g} MiB"
 
 
 def binary_quantity(number: int) -> str:
-    """Return bytes as a quantity: 16777216 -> "16Mi", 1500 -> "1500"."""
+    """Return bytes as Kubernetes writes them, in the largest unit that divides them: 16777216 -> "16Mi", 1500 -> "1500"."""
     fitting = (f"{number // size}{unit}" for unit, size in BINARY.items() if number and number % size == 0)
     return next(fitting, str(number))
 
 
 def rounded_up(number: float) -> int:
-    """Return the next whole number, forgiving the last digits of floating point."""
+    """Return the next whole number. A number that is whole but for the error of floating point stays the same."""
     return round(number) if isclose(number, round(number), rel_tol=1e-9) else ceil(number)
 
 
 def money(number: float, currency: str) -> str:
-    """Return an amount for a person: "USD 1,234"."""
+    """Return an amount of money as a person reads it: "USD 1,234"."""
     return f"{currency} {number:,.0f}"

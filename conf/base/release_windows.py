@@ -1,7 +1,4 @@
-"""When a region may be deployed to: days and hours of its own time zone.
-
-Knows windows and clocks. Does not know what is deployed.
-"""
+"""The days and hours at which a region may be deployed to, in its own time zone."""
 
 import re
 from collections.abc import Iterable
@@ -13,9 +10,9 @@ FORM = re.compile(r"(?P<days>[a-z]{3}(?:-[a-z]{3})?(?:,[a-z]{3}(?:-[a-z]{3})?)*)
 
 
 class Window:
-    """Some days of the week, from one time to another of the same day. Raises ValueError for a text of another form.
+    """Some days of the week, from one time to a later one of the same day.
 
-    As "mon-fri 09:00-18:00", "sat,sun 10:00-24:00".
+    text: as "mon-fri 09:00-18:00" or "sat,sun 10:00-24:00". Raises ValueError for a text of another form.
     """
 
     def __init__(self, text: str):
@@ -31,7 +28,7 @@ class Window:
         return at.weekday() in self.days and self.begin <= at.hour * 60 + at.minute < self.end
 
     def opens(self, after: datetime) -> datetime:
-        """Return when it opens next."""
+        """Return the next time at which it opens. after: a time in the window's time zone."""
         for days in range(8):
             day = (after + timedelta(days=days)).date()
             at = datetime.combine(day, time(self.begin // 60, self.begin % 60), after.tzinfo)
@@ -41,9 +38,9 @@ class Window:
 
 
 def closed(windows: Iterable[str], timezone: str, at: datetime) -> str:
-    """Return "" where a deploy is allowed at a moment (with a time zone), else in words what is allowed, and when next.
+    """Return "" where a deploy is allowed, else a sentence that says what is allowed and when a deploy is allowed next.
 
-    No windows allow every moment.
+    windows: none allow every time. timezone: IANA's name. at: now, with a time zone.
     """
     texts = tuple(windows)
     if not texts:

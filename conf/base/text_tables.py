@@ -1,13 +1,10 @@
-"""Tables of text for a terminal.
-
-Knows widths. Does not know what a table shows.
-"""
+"""Tables of text for a terminal."""
 
 from collections.abc import Sequence
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
-    """Return rows under a head, each column as wide as it needs to be. right: columns of numbers."""
+    """Return rows under a head, each column as wide as its longest cell. right: heads of the columns to align at the right."""
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     pad = [str.rjust if name in right else str.ljust for name in head]

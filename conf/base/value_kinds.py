@@ -1,6 +1,6 @@
-"""Forms of text that regions.yaml uses, beside those of value.py.
+"""The kinds of values in regions.yaml and alerts.yaml, beside the kinds of value.py.
 
-Knows forms. Does not know which field has which.
+Does not know which field has which kind.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from serving.settings.kinds import Kind
 
 
 def text(pattern: str, allowed: str, example: str) -> Kind:
-    """A text of one form."""
+    """Return the kind of texts that match a pattern as a whole. allowed: the form in words. example: such a text."""
     form = re.compile(pattern)
 
     def convert(value: Any) -> str:
@@ -26,7 +26,7 @@ def text(pattern: str, allowed: str, example: str) -> Kind:
 
 
 def networks() -> Kind:
-    """A list of networks."""
+    """Return the kind of lists of networks."""
 
     def convert(value: Any) -> tuple[str, ...]:
         if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
@@ -37,7 +37,7 @@ def networks() -> Kind:
 
 
 def windows() -> Kind:
-    """A list of windows of the week."""
+    """Return the kind of lists of release windows."""
 
     def convert(value: Any) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -50,7 +50,7 @@ def windows() -> Kind:
 
 
 def timezone() -> Kind:
-    """A time zone of the IANA database."""
+    """Return the kind of time zones that the IANA database names."""
 
     def convert(value: Any) -> str:
         if not isinstance(value, str) or value not in available_timezones():
@@ -61,7 +61,7 @@ def timezone() -> Kind:
 
 
 def texts() -> Kind:
-    """A table of texts under names as Prometheus allows them."""
+    """Return the kind of tables of texts, each under a name that Prometheus allows for a label."""
 
     def convert(value: Any) -> dict[str, str]:
         if not isinstance(value, dict) or not all(isinstance(item, str) and len(item) <= LONGEST for item in value.values()):

@@ -1,6 +1,6 @@
-"""A file of settings as frozen dataclasses: every mistake at once, with file and line.
+"""A YAML file of settings, read into frozen dataclasses. All mistakes are collected, each with file and line.
 
-Knows dataclasses whose fields say what they allow. Does not know what they are for.
+Knows dataclasses whose fields were declared by yaml_field. Does not know what a field is for.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,21 +15,21 @@ from serving.settings.nearest import nearest_value
 
 @dataclass(frozen=True)
 class Table:
-    """A value that is itself a dataclass of such fields."""
+    """The spec of a value that is a dataclass of such fields."""
 
     type: type
 
 
 @dataclass(frozen=True)
 class List:
-    """A value that is a list of tables."""
+    """The spec of a value that is a list of tables."""
 
     type: type
 
 
 @dataclass(frozen=True)
 class Named:
-    """A value that is a table of tables, each under a name that becomes its field `name`."""
+    """The spec of a value that is a table of tables, each under a name that becomes its field `name`. key: the name's kind."""
 
     type: type
     key: Kind
@@ -39,7 +39,7 @@ Spec = Kind | Table | List | Named
 
 
 def yaml_field(spec: Spec, meaning: str, default: Any = MISSING) -> Any:
-    """Declare a field: what it allows, what it means, and its default if it may be left out."""
+    """Declare a field of a dataclass. spec: what it allows. meaning: a sentence. default: its value where it is left out."""
     about = {"spec": spec, "meaning": meaning}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=about)
@@ -47,9 +47,9 @@ def yaml_field(spec: Spec, meaning: str, default: Any = MISSING) -> Any:
 
 
 class Reader:
-    """Turns nodes into values and collects what is wrong.
+    """Turns nodes into values, and collects mistakes.
 
-    lines: where each value stands, by its path ("regions.hk.gpu").
+    mistakes: (line, message) each. lines: the line of each value, by its path such as "regions.hk.gpu".
     """
 
     def __init__(self, file: str, mistakes: Iterable[tuple[int, str]] = ()):
@@ -57,7 +57,7 @@ class Reader:
         self._nearest = Nearest()
 
     def add_mistake(self, path: str, message: str) -> None:
-        """Note a mistake about the value at a path, or about the nearest table around it that the file holds."""
+        """Add a mistake at the line of a path, or of the nearest table around it that the file holds."""
         while path not in self.lines:
             path = path.rpartition(".")[0]
         self.mistakes.append((self.lines[path], message))
@@ -66,7 +66,7 @@ class Reader:
         return [f"{self.file}:{line}: {text}" for line, text in sorted(set(self.mistakes))]
 
     def read(self, spec: Spec, node: Node, path: str) -> Any:
-        """Return the value of a node, or None with a mistake noted."""
+        """Return the value of a node; None where it has a mistake, which is added to mistakes."""
         self.lines[path] = node.line
         if isinstance(spec, Kind):
             return self._convert(spec, node, path)
@@ -133,5 +133,5 @@ class Reader:
 
 
 def _name_in_file(about: Field[Any]) -> str:
-    """Return a field's name in the file: `for_` is for, which is a word of Python."""
+    """Return a field's name in the file: the field `for_` is `for` there, which is a keyword of Python."""
     return about.name.rstrip("_")

@@ -1,7 +1,4 @@
-"""YAML as plain values that know their line. The only module that imports yaml.
-
-Knows YAML's syntax. Does not know what a file means.
-"""
+"""YAML as plain values that know their lines. The only module that imports yaml."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +6,7 @@ from typing import Any
 import yaml
 
 DEEPEST = 20
-LONGEST_NUMBER = 100  # characters: YAML reads 9:9:9 as one of base 60, and takes half a minute for a long one
+LONGEST_NUMBER = 100  # characters: YAML reads 9:9:9 as a number of base 60, and a long one takes half a minute
 TEXT = "tag:yaml.org,2002:str"
 SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool")}
 
@@ -31,7 +28,7 @@ class Node:
 
 
 def compose(text: str) -> tuple[Node | None, Mistakes]:
-    """Read one document and every mistake of syntax; no node where nothing can be made of the text."""
+    """Return the root of one document, None where it cannot be read, and all mistakes of syntax as (line, message)."""
     try:
         refused = _refused(text)
         if refused:
@@ -49,12 +46,12 @@ def compose(text: str) -> tuple[Node | None, Mistakes]:
 
 
 def documents(text: str) -> list[Any]:
-    """Return the values of all documents of rendered text."""
+    """Return the values of all documents of a rendered text."""
     return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document is not None]
 
 
 def _refused(text: str) -> tuple[int, str] | None:
-    """Return what may not stand in a file at all. It is looked for before anything is composed, which calls itself."""
+    """Return the line and the message of what no file may hold. The parser finds it: the composer would recurse into it."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -90,7 +87,7 @@ def _table(node: Any, mistakes: Mistakes) -> dict[str, Node]:
 
 
 def _scalar(node: Any, mistakes: Mistakes) -> Any:
-    """Return a text, number or flag; None where YAML reads something else, which no kind of value allows."""
+    """Return a text, number or flag; None for null. Anything else, such as a date, is the text that stands there."""
     if node.tag == TEXT:
         return node.value
     if node.tag in SCALARS:

@@ -1,4 +1,4 @@
-"""The clusters: what conf/regions.yaml says of each region.
+"""The clusters, one for each region, as conf/regions.yaml describes them.
 
 In: regions.yaml. Out: frozen dataclasses, or every mistake at once with its line. Asks no cluster.
 """

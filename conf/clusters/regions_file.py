@@ -1,6 +1,6 @@
 """regions.yaml, read and checked as strictly as value.py.
 
-Knows how the file becomes Regions, and what its fields must agree on. Does not know services.
+Knows which fields must agree with one another. Does not know services.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from conf.clusters.region import NodeKind, Region, Regions
 from serving.settings import UnreadableError, declared_settings, text_of
 
 DECLARATIONS = tuple(declared_settings())
-LARGEST_FILE = 256  # KiB: some hundred regions
+LARGEST_FILE = 256  # KiB, enough for some hundred regions
 
 
 class RegionsError(Exception):
-    """regions.yaml cannot be used. mistakes: a line each, `conf/regions.yaml:7: what is wrong; what to do`."""
+    """regions.yaml cannot be used. mistakes: one sentence each, as `conf/regions.yaml:7: what is wrong; what to do`."""
 
     def __init__(self, mistakes: list[str]):
         self.mistakes = tuple(mistakes)
@@ -25,7 +25,7 @@ class RegionsError(Exception):
 
 
 def load(path: Path, shown: str = "conf/regions.yaml") -> Regions:
-    """Read the file. shown: its name in mistakes. Raises RegionsError with every mistake."""
+    """Return the regions of a file. shown: the file's name in mistakes. Raises RegionsError with every mistake."""
     try:
         text = text_of(path, LARGEST_FILE)
     except UnreadableError as error:
@@ -34,7 +34,7 @@ def load(path: Path, shown: str = "conf/regions.yaml") -> Regions:
 
 
 def read(text: str, shown: str = "conf/regions.yaml") -> Regions:
-    """Read the file's text. Raises RegionsError with every mistake."""
+    """Return the regions of the file's text. shown: the file's name in mistakes. Raises RegionsError with every mistake."""
     root, mistakes = compose(text)
     reader = Reader(shown, mistakes)
     regions = reader.read(Table(Regions), root, "") if root else None
@@ -47,7 +47,7 @@ def read(text: str, shown: str = "conf/regions.yaml") -> Regions:
 
 
 def _disagreements(regions: Regions) -> Iterator[tuple[str, str]]:
-    """Yield (path, what is wrong) for what each field alone cannot know."""
+    """Yield path and message of each mistake that only two fields together show."""
     known = ", ".join(regions.regions) or "none"
     if not regions.regions:
         yield "regions", "regions is empty: name one cluster at least"

@@ -1,4 +1,4 @@
-"""Plans become YAML, by the templates in templates/.
+"""Generated YAML: the objects of a plan, by the templates in templates/, and the pipeline's jobs for each region.
 
-In: a plan. Out: text, the same for the same plan, or an error where a template misses a value.
+In: plans and regions. Out: text, the same for equal input, or an error where a template lacks a value.
 """

@@ -1,8 +1,8 @@
-"""The jobs of each region in GitLab's pipeline: ci/regions.yml, made of regions.yaml by `make pipeline`.
+"""The jobs of each region in GitLab's pipeline: ci/regions.yml, which `make pipeline` writes from conf/regions.yaml.
 
-Knows how GitLab joins files: .gitlab-ci.yml includes ci/regions.yml, whose jobs extend hidden ones of .gitlab-ci.yml. GitLab
-joins no lists of two files, so all stages stand in ci/regions.yml. YAML's anchors end with their file
-(https://docs.gitlab.com/ci/yaml/includes/, https://docs.gitlab.com/ci/yaml/yaml_optimization/).
+.gitlab-ci.yml includes that file, whose jobs extend hidden jobs of .gitlab-ci.yml. GitLab does not merge lists of two files, so
+all stages stand in ci/regions.yml. An anchor of YAML does not reach another file, so the jobs are written out.
+Sources: https://docs.gitlab.com/ci/yaml/includes/, https://docs.gitlab.com/ci/yaml/yaml_optimization/.
 Does not know what a job runs.
 """
 
@@ -41,13 +41,13 @@ stop-{name}:
 
 
 def pipeline(regions: Regions) -> str:
-    """Return ci/regions.yml: every stage in the order of a release, and three jobs for each region."""
+    """Return the text of ci/regions.yml: all stages in the order of a release, and three jobs for each region."""
     stages = ", ".join((*STAGES, *(f"deploy-{name}" for name in regions.regions)))
     return f"{HEAD}\nstages: [{stages}]\n" + "".join(JOBS.format(name=name) for name in regions.regions)
 
 
 def main() -> int:
-    """Write ci/regions.yml. Returns 1 where regions.yaml has mistakes, which are told."""
+    """Write ci/regions.yml. Return the exit status: 1 where regions.yaml has mistakes, which are printed."""
     try:
         text = pipeline(load(ROOT / "conf" / "regions.yaml"))
     except RegionsError as error:

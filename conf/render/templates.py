@@ -1,7 +1,7 @@
 """Plans become YAML. The only module that imports jinja2.
 
 Knows how a value is written so that it cannot leave its place: every text is quoted, whatever the template says.
-Does not know what a template holds. Byte-identical for equal plans.
+Does not know what a template holds. Equal plans give equal bytes.
 """
 
 import re
@@ -20,7 +20,10 @@ SPECIAL = re.compile(r"[^ -~]")
 
 
 def quoted(text: str) -> str:
-    """Return a text as a double-quoted YAML scalar of printable ASCII: JSON's, but for letters beyond 16 bits."""
+    """Return a text as a double-quoted YAML scalar of printable ASCII.
+
+    It is a string of JSON too, but for characters above 16 bits, which YAML writes as \\U and eight digits.
+    """
     return '"' + SPECIAL.sub(_escape, text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
@@ -30,7 +33,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def _place(value: Any) -> Any:
-    """Write a value at its place; anything but a text, a whole number or a flag is a mistake in the template."""
+    """Return a value as YAML. Raises TypeError for anything but a text, a whole number or a flag."""
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, bool):
@@ -55,12 +58,15 @@ def _template(kind: str) -> Template:
 
 
 def render(plan: Plan) -> str:
-    """Return the plan's objects as one YAML text, a document each, in the order in which they are applied."""
+    """Return the plan's objects as YAML, one document each, in the order in which they are applied.
+
+    Raises UndefinedError where a template places a value that the plan lacks.
+    """
     return "".join("---\n" + _template(kind).render(plan=plan) for kind in plan.objects)
 
 
 def write(plans: Iterable[Plan], folder: Path) -> Iterator[Path]:
-    """Write the objects of each plan to a file of its own, and yield its path."""
+    """Write the objects of each plan to a file of its own in a folder, and yield the file's path."""
     folder.mkdir(parents=True, exist_ok=True)
     for each in plans:
         path = folder / f"{each.region}-{each.track}.yaml"
@@ -69,5 +75,5 @@ def write(plans: Iterable[Plan], folder: Path) -> Iterator[Path]:
 
 
 def render_gateway(gateway: GatewayPlan) -> str:
-    """Return the object that a cluster's gateway needs once, as a YAML document."""
+    """Return the object that a cluster's gateway needs once, as one YAML document."""
     return "---\n" + _template(f"gateway/{gateway.kind.lower()}").render(plan=gateway)
