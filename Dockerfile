@@ -1,10 +1,11 @@
-# The image of a service. `make image` builds it; docs/image.md tells why it is cut as it is.
+# The image of a service: `make image` builds it, and docs/image.md says how it is cut.
 #   SERVICE         the service's folder in the build context: "." or examples/moderation
+#   TARGET          cpu or gpu: which onnxruntime the image holds; the images differ in nothing else
 #   BASE            Debian with Python 3.11 or newer and pip
-#   PIP_INDEX_URL   the package index, where it is not pip's own. One with a password belongs into a pip.conf, given as the
-#                   secret "pip". Both reach build stages alone: no final image holds them, nor its history.
+#   PIP_INDEX_URL   the package index, where it is not pip's own. The pip.conf of an index with a password is the secret "pip".
+#                   Build stages alone see both; neither the final image nor its history holds them.
 #   BUILD_PACKAGES  Debian packages that build a Python package which comes as source alone: "g++ python3-dev"
-# A name such as sr[c] may be missing: COPY is content when another one is there.
+# A pattern such as sr[c] lets a source of COPY be missing, as long as the same COPY has another source.
 ARG BASE=python:3.11-slim-bookworm
 
 # --- The service's folder and the platform's source, taken apart: each part becomes a layer of its own.
@@ -22,7 +23,8 @@ RUN rm -rf own/src/serving own/src/monopod.py own/src/pyproject.toml && mkdir de
     && if [ -e own/src/packages.txt ]; then mv own/src/packages.txt debian; fi \
     && if [ -e own/src/requirements.txt ]; then mv own/src/requirements.txt python; fi \
     && chmod -R u=rwX,go=rX . && python -m compileall -q --invalidation-mode unchecked-hash own/src \
-    && if [ -e own/Makefile ]; then rm own/Makefile && cp -r platform/. own/. making; fi
+    && if [ -e own/Makefile ]; then rm own/Makefile && cp -r platform/. own/. making; fi \
+    && rm -r platform/src/serving/tools/bench platform/src/serving/tools/optimize
 
 # --- What every pod has: a user, the Debian packages of src/packages.txt, and how it is run.
 FROM ${BASE} AS pod
@@ -73,10 +75,9 @@ WORKDIR /wheels
 # hadolint ignore=DL3008,DL3009
 RUN if [ -n "$BUILD_PACKAGES" ]; then apt-get update && apt-get install --yes --no-install-recommends $BUILD_PACKAGES; fi
 COPY --from=parts /parts/build /build
-
-FROM wheels AS wheels-cpu
+ARG TARGET=cpu
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
-    python /build/extras.py /build/pyproject.toml runtime cpu >platform.txt \
+    python /build/extras.py /build/pyproject.toml runtime "$TARGET" >platform.txt \
     && python -m pip wheel --quiet --wheel-dir platform --requirement platform.txt && ls platform >platform.list
 COPY --from=parts /parts/python ./
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
@@ -84,40 +85,16 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
     && python -m pip wheel --progress-bar off --wheel-dir own --find-links platform --requirement requirements.txt \
     && ls own >own.list
 
-FROM wheels AS wheels-gpu
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
-    python /build/extras.py /build/pyproject.toml runtime gpu >platform.txt \
-    && python -m pip wheel --quiet --wheel-dir platform --requirement platform.txt && ls platform >platform.list
-COPY --from=parts /parts/python ./
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
-    touch requirements.txt && mkdir own \
-    && python -m pip wheel --progress-bar off --wheel-dir own --find-links platform --requirement requirements.txt \
-    && ls own >own.list
-
-# --- The two images: alike but for onnxruntime. What changes most often comes last.
-FROM pod AS gpu
-COPY --from=wheels-gpu /wheels/platform.list /venv/
-RUN --mount=type=bind,from=wheels-gpu,source=/wheels,target=/wheels \
+# --- The image itself. Each list of wheels is a file, so that its layer and the next one change when a wheel does.
+# The layer that changes most often comes last.
+FROM pod AS service
+COPY --from=wheels /wheels/platform.list /venv/
+RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     python -m venv --without-pip /venv \
     && SOURCE_DATE_EPOCH=0 pip --python /venv/bin/python install --quiet --no-cache-dir --no-index \
         --find-links /wheels/platform --requirement /wheels/platform.txt
-COPY --from=wheels-gpu /wheels/own.list /venv/
-RUN --mount=type=bind,from=wheels-gpu,source=/wheels,target=/wheels \
-    SOURCE_DATE_EPOCH=0 pip --python /venv/bin/python install --quiet --no-cache-dir --no-index \
-        --find-links /wheels/own --requirement /wheels/requirements.txt
-USER 65532:65532
-COPY --from=model /app/model model/
-COPY --from=parts /parts/platform ./
-COPY --from=parts /parts/own ./
-
-FROM pod AS cpu
-COPY --from=wheels-cpu /wheels/platform.list /venv/
-RUN --mount=type=bind,from=wheels-cpu,source=/wheels,target=/wheels \
-    python -m venv --without-pip /venv \
-    && SOURCE_DATE_EPOCH=0 pip --python /venv/bin/python install --quiet --no-cache-dir --no-index \
-        --find-links /wheels/platform --requirement /wheels/platform.txt
-COPY --from=wheels-cpu /wheels/own.list /venv/
-RUN --mount=type=bind,from=wheels-cpu,source=/wheels,target=/wheels \
+COPY --from=wheels /wheels/own.list /venv/
+RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     SOURCE_DATE_EPOCH=0 pip --python /venv/bin/python install --quiet --no-cache-dir --no-index \
         --find-links /wheels/own --requirement /wheels/requirements.txt
 USER 65532:65532

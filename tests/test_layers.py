@@ -39,7 +39,7 @@ LIBRARIES = {
     "prometheus_client": "serving.telemetry.metrics",
     "orjson": "serving.base.jsons",
     "aiohttp": "serving.tools.bench.http_client",
-    "tqdm": "serving.tools.progress",
+    "tqdm": "serving.tools.terminal",
     "yaml": "conf.base.yamls",
     "jinja2": "conf.render.templates",
     "jsonschema_rs": "conf.rules.kubernetes_schemas",

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def fails_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     def command(arguments: Namespace) -> int:
         raise error
 
-    monkeypatch.setattr(monopod, "_deploy_half", command)
+    monkeypatch.setattr(monopod, "_run", command)
     return monopod.main(["settings"])
 
 
@@ -46,6 +47,18 @@ def test_what_goes_wrong_is_a_sentence(
 ) -> None:
     assert fails_with(error, monkeypatch) == 1
     assert capsys.readouterr().err.startswith(told)
+
+
+@pytest.mark.parametrize(("command", "missing"), [("bench", "serving.tools.bench"), ("check", "conf")])
+def test_a_command_that_a_services_image_does_not_hold_says_where_to_run_it(command: str, missing: str, tmp_path: Path) -> None:
+    """The folder holds what the Dockerfile leaves in the image: no conf/, and of serving/tools no bench and no optimize."""
+    left_out = shutil.ignore_patterns("__pycache__", "bench", "optimize")
+    shutil.copytree(ROOT / "src/serving", tmp_path / "src/serving", ignore=left_out)
+    shutil.copy(ROOT / "src/monopod.py", tmp_path / "src")
+    arguments = [sys.executable, "-S", "src/monopod.py", command]  # -S: this checkout is installed, conf with it
+    done = subprocess.run(arguments, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "src")}, capture_output=True, text=True)
+    told = f"monopod: the image of a service holds no {missing}: run this command in a clone of the service's repository\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
 
 
 def test_the_version_is_the_projects_own(capsys: pytest.CaptureFixture[str]) -> None:

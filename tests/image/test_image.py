@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conf.plan.pods import USER
-from tests.image.building import MARKER, about, buildah, context, failed, forgotten, layers, made, mounted, run
+from tests.image.building import MARKER, about, buildah, context, failed, forgotten, layers, made, mounted, refused, run
 from tests.image.indexes import index_of
 from tests.running import ROOT
 
@@ -50,6 +50,7 @@ def under(root: Path, folder: str) -> set[str]:
 
 def test_the_image_holds_the_service_and_its_runtime_and_nothing_else(files: Path) -> None:
     serving = {f"src/serving/{path}" for path in under(ROOT / "src", "serving")}
+    serving = {path for path in serving if not path.startswith(("src/serving/tools/bench/", "src/serving/tools/optimize/"))}
     model = {f"model/{path}" for path in under(ROOT, "model")}
     assert under(files, "app") == {"value.py", "src/server.py", "src/monopod.py", *serving, *model}
     assert {path.name for path in files.iterdir()} - {"app", "venv"} <= {
@@ -108,6 +109,14 @@ def test_the_command_answers_in_the_image(folder: Path) -> None:
     assert run(IMAGE, "python", "-c", "import os, pwd; print(os.getuid(), pwd.getpwuid(os.getuid()).pw_dir)") == "65532 /tmp"
 
 
+def test_a_command_that_the_image_does_not_hold_says_where_to_run_it(folder: Path) -> None:
+    for command, missing in (("bench", "serving.tools.bench"), ("check", "conf")):
+        status, words = refused(IMAGE, "python", "-m", "monopod", command)
+        assert status == 1
+        assert f"monopod: the image of a service holds no {missing}: run this command in a clone" in words
+        assert "Traceback" not in words
+
+
 @pytest.mark.alone
 def test_a_change_of_server_py_builds_one_layer_anew_in_seconds(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The steps of a build follow one another, so a build that has the machine to itself takes as long as it keeps a core busy.
@@ -134,7 +143,7 @@ def test_an_equal_context_makes_equal_layers_and_the_index_that_was_used_is_nowh
     copy: Path, tmp_path: Path
 ) -> None:
     """Built without the store's layers, as on a new CI machine: from an index that asks for a password, and with a pip.conf."""
-    made(copy, WHEELS, TARGET="wheels-cpu")
+    made(copy, WHEELS, OPTIONS="--target wheels")
     for path in copy.rglob("*"):
         path.touch()
     (copy / "pip.conf").write_text(f"[global]\nretries = 1\n# {MARKER}\n")

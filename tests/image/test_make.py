@@ -44,6 +44,12 @@ def test_a_folder_that_is_no_service_is_named(checkout: Path) -> None:
     assert "nowhere holds no value.py: SERVICE names a service's folder" in make(checkout, "image", "SERVICE=nowhere", status=2)
 
 
+def test_a_target_is_cpu_or_gpu(checkout: Path) -> None:
+    assert "--build-arg TARGET=cpu " in make(checkout, "image")
+    assert "--build-arg TARGET=gpu " in make(checkout, "image", "TARGET=gpu")
+    assert "TARGET is tpu: name cpu or gpu" in make(checkout, "image", "TARGET=tpu", status=2)
+
+
 def test_a_service_without_tests_is_told_how_to_write_one(checkout: Path) -> None:
     for name in ("pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, checkout)

@@ -1,9 +1,10 @@
-"""Tables and sizes as a terminal shows them.
+"""Tables, sizes and progress bars, as a terminal shows them. Only this module imports tqdm.
 
-Knows widths and units. Does not know what a table shows.
+Knows widths and units. Does not know what a table shows, or which work a bar measures.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
@@ -20,3 +21,20 @@ def size(count: int) -> str:
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count} B"
+
+
+@contextlib.contextmanager
+def progress(total: float, what: str, unit: str = "") -> Iterator[Callable[[float], None]]:
+    """Show on stderr how much of a total is done, for the length of a block, and nothing where stderr is no terminal.
+
+    Yields a function that takes how much is done by now, from 0 to total.
+    """
+    from tqdm import tqdm  # a service's image lacks it, and holds this module
+
+    form = "{l_bar}{bar}| {n:.0f}/{total:.0f}" + unit
+    with tqdm(total=total, desc=what, bar_format=form, leave=False, disable=None) as bar:
+
+        def done(now: float) -> None:
+            bar.update(min(now, total) - bar.n)
+
+        yield done

@@ -15,7 +15,7 @@ from serving.tools.bench import bench_report, http_client
 from serving.tools.bench.figures import figures
 from serving.tools.bench.loops import Load, Seen, Send, Tell, run
 from serving.tools.bench.request_bodies import BenchError, Body, bodies
-from serving.tools.progress import progress
+from serving.tools.terminal import progress
 
 PORT = 8080
 

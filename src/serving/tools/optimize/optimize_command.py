@@ -22,7 +22,7 @@ from serving.settings import SettingsError
 from serving.tools.optimize import convert, optimize_report
 from serving.tools.optimize.samples import OptimizeError, Samples, find, record
 from serving.tools.optimize.variants import Variant, Workshop
-from serving.tools.progress import progress
+from serving.tools.terminal import progress
 
 
 def optimize_command(arguments: Namespace) -> int:

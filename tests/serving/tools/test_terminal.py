@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from serving.tools.progress import progress
+from serving.tools.terminal import progress
 
 
 def test_a_terminal_shows_how_far_the_work_is(monkeypatch: pytest.MonkeyPatch) -> None:
