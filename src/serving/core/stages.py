@@ -2,12 +2,12 @@
 
     decode -> preprocess -> the model's batcher -> postprocess -> encode
 
-Knows the service's hooks and the models. Does not know HTTP, sockets or who waits for a future.
+Knows the service's hooks and the models. Does not know HTTP or sockets.
 
-Concurrency. `_before` and `_after` have one thread a core each: more would only take turns. What waits for a batch holds no
-thread here, since a model's future hands the rest of the work to `_after`. A service's own `handle` and routes wait inside
-models, so `_blocking` has a thread for each request that the gate lets in. A thread lives as long as the process; an exception
-in a job becomes its future's, so no job ends a thread. Requests that nobody waits for are dropped between the stages.
+Concurrency. `_before` and `_after` have one thread for each core, since more would only take turns. A request that waits for a
+batch holds no thread here: its model's future starts the rest of the work on `_after`. A service's own `handle` and routes wait
+inside models, so `_blocking` has a thread for each request that the gate lets in. Threads live as long as the process. An
+exception in a job is set on its future, so no job ends a thread. Abandoned requests are dropped between the stages.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class RawRequest:
-    """A request as it came over any wire."""
+    """A request before it is decoded. body: as it came. query: the parameters of the URL."""
 
     id: str
     life: Lifetime
@@ -61,18 +61,18 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-After = Callable[[Arrays], Reply]
-Decoded = tuple[Arrays, After]
-Prepared = tuple[Handle, Arrays, After]
+Encode = Callable[[Arrays], Reply]  # from a model's outputs
+Decoded = tuple[Arrays, Encode]
+Prepared = tuple[Handle, Arrays, Encode]
 
 
 class Core:
-    """Answers requests. `limit` is how many the gate lets in at once."""
+    """Answers requests. limit: how many requests the gate lets in at once."""
 
     def __init__(self, service: Service, metrics: Metrics, limit: int):
         settings = service.settings
         self.memory = WorkingMemory()
-        self.jobs = 0  # moves when one begins or ends; threads may miss one another's steps, but not that there were any
+        self.jobs = 0  # grows when a job begins or ends; lost updates do no harm, since only a change is looked for
         self._service, self._metrics = service, metrics
         self._pixels = settings.max_image_pixels
         self._fetcher = Fetcher(settings.fetch_hosts, size_in_bytes(settings.max_body), settings.fetch_timeout_second)
@@ -83,14 +83,14 @@ class Core:
         self._after = ThreadPoolExecutor(cores, "after")
         self._blocking = ThreadPoolExecutor(limit, "blocking")
         self._decoders = threading.Semaphore(cores)
-        self._since: dict[int, float] = {}  # thread -> since when it has been at its job; each thread writes its own entry
+        self._job_begins: dict[int, float] = {}  # thread -> when its job began; each thread writes its own entry
 
     def stuck_seconds(self) -> float:
-        """Return how long the longest job of a hook has been running, in seconds."""
-        return max((time.monotonic() - since for since in list(self._since.values())), default=0.0)
+        """Return how long the longest job has been running, in seconds."""
+        return max((time.monotonic() - began for began in list(self._job_begins.values())), default=0.0)
 
     def answer(self, raw: RawRequest) -> Future[Reply]:
-        """Answer a request of the service's own route."""
+        """Answer a request to the service's own route."""
         if self._own_handle:
             return self.call(self._service.handle, raw)
 
@@ -99,12 +99,12 @@ class Core:
             rows = self._service.preprocess(request)
             return self._service.model, rows, lambda outputs: _reply(self._service.postprocess(outputs, request), request)
 
-        # A picture's URL is fetched while decoding: that waits for another server, and must not hold up those who compute.
+        # JSON may hold a URL. Its fetch waits for another server, and must not hold a thread that computes.
         waits = self._may_fetch and raw.content_type.lower().lstrip().startswith(JSON)
         return self._staged(raw, prepare, self._blocking if waits else self._before, own=True)
 
     def call(self, function: Callable[[Request], Any], raw: RawRequest) -> Future[Reply]:
-        """Answer a request by a function that waits inside models: `handle`, or a route of the service's own."""
+        """Answer a request by a function that waits inside models: `handle`, or the function of an own route."""
         answer = _promise(raw.life)
 
         def work() -> None:
@@ -116,9 +116,9 @@ class Core:
         return answer
 
     def infer(self, model: Handle, raw: RawRequest, decode: Callable[[ModelSpec], Decoded]) -> Future[Reply]:
-        """Answer a request that speaks to a model alone: decode gives its inputs, and what makes the answer of the outputs.
+        """Answer a request to a model, without the hooks. decode: returns the model's inputs, and the encoder of its outputs.
 
-        A model that is yet to be loaded is waited for aside.
+        A model that is not loaded yet is waited for on a thread of `_blocking`.
         """
 
         def prepare() -> Prepared:
@@ -129,19 +129,19 @@ class Core:
     def _staged(
         self, raw: RawRequest, prepare: Callable[[], Prepared], pool: ThreadPoolExecutor, *, own: bool
     ) -> Future[Reply]:
-        """own: whether the stages are the service's own code, and not the platform's alone."""
+        """Run the stages of one request. own: whether the service's own code runs in them."""
         answer = _promise(raw.life)
 
-        def finish(after: After, outputs: Future[Arrays]) -> None:
+        def finish(encode: Encode, outputs: Future[Arrays]) -> None:
             with self._metrics.timed("encode"):
-                reply = after(outputs.result())
+                reply = encode(outputs.result())
             answer.set_result(reply)
 
         def begin() -> None:
             with self._metrics.timed("decode"):
-                model, arrays, after = prepare()
+                model, arrays, encode = prepare()
             model.submit(arrays, raw).add_done_callback(
-                lambda outputs: self._after.submit(self._guarded, answer, raw, lambda: finish(after, outputs), own=own)
+                lambda outputs: self._after.submit(self._guarded, answer, raw, lambda: finish(encode, outputs), own=own)
             )
 
         pool.submit(self._guarded, answer, raw, begin, own=own)
@@ -152,31 +152,31 @@ class Core:
         return Request(raw.id, raw.life, decoded, raw.query, self._pixels, self._decoders, self.memory)
 
     def _guarded(self, answer: Future[Reply], raw: RawRequest, work: Callable[[], None], *, own: bool) -> None:
-        """Do one stage, unless nobody waits any more; whatever it raises becomes the answer."""
+        """Run one stage of a request that is not abandoned. An exception becomes the answer."""
         self.jobs += 1
-        me = threading.get_ident()
-        self._since[me] = time.monotonic()
+        thread = threading.get_ident()
+        self._job_begins[thread] = time.monotonic()
         try:
             raw.life.check()
             work()
         except ServingError as error:
             misused = own and isinstance(error, WrongInputs)
             _fail(answer, self._misused(error, raw) if misused else raw.life.classified(error))
-        except BaseException as error:  # sys.exit in a hook too: nobody else would answer
+        except BaseException as error:  # sys.exit in a hook too, which nothing else would answer
             if isinstance(error, InvalidStateError) and answer.done():
                 return  # the client went away in the meantime
-            if isinstance(error, TimeoutError) and raw.life.left() < 0.01:  # it waited for a model's future itself
+            if isinstance(error, TimeoutError) and raw.life.left() < 0.01:  # a hook waited for a model's future by itself
                 _fail(answer, raw.life.too_late())
                 return
             log.exception("the service's own code failed", extra={"request_id": raw.id})
             _fail(answer, _failed(raw))
         finally:
-            del self._since[me]
+            del self._job_begins[thread]
             self.jobs += 1
 
     def _misused(self, error: ServingError, raw: RawRequest) -> ServiceFailed:
-        """Log the line of the service's own code that gave a model what it takes in no size, and return the client's error."""
-        # Preprocess itself has ended when the model is given what it returned.
+        """Log the line of the service's own code that gave a model wrong inputs, and return the error for the client."""
+        # preprocess is over when the model gets what it returned, so it stands in no traceback.
         where = line_of(error, self._service.folder / "src") or place_of(self._service.preprocess) + ", preprocess"
         log.error("the service's own code calls a model wrongly (%s): %s", where, error, extra={"request_id": raw.id})
         return _failed(raw)
@@ -199,10 +199,10 @@ def _fail(answer: Future[Reply], error: ServingError) -> None:
 
 
 def _without_frames(error: ServingError) -> ServingError:
-    """Return an error without its traceback, nor those of what caused it: what was to be logged of them has been.
+    """Return an error without its traceback and the tracebacks of its causes, which have been logged by now.
 
-    A traceback holds frames, these the request's body and the future, and the future the error: a circle that would keep the
-    body until the garbage collector comes by, which a hundred refused videos do not wait for.
+    A traceback holds frames, the frames hold the request's body and the future, and the future holds the error. That cycle
+    would keep the body until the garbage collector runs, and a hundred refused videos would fill the memory before.
     """
     each: BaseException | None = error
     while each is not None:

@@ -1,7 +1,7 @@
 """Raw tensor bytes to arrays and back: the body's part after the JSON header.
 
-Knows the layout of the Open Inference Protocol's binary tensor data extension (KServe and Triton): little-endian, row-major,
-without padding; BOOL one byte, 0 or 1; a BYTES element its length in four bytes, then its bytes.
+Knows the layout of the Open Inference Protocol's binary tensor data extension (KServe and Triton). Elements are little-endian,
+row-major and without padding. A BOOL is one byte, 0 or 1. A BYTES element is its length in four bytes, then its bytes.
 Does not know JSON or which tensors a request has.
 """
 
@@ -21,9 +21,10 @@ _length = struct.Struct("<I")
 
 
 def split(body: bytes | memoryview, header_length: str | None) -> tuple[bytes | memoryview, memoryview]:
-    """Return a body's JSON and the raw bytes after it, without a copy. header_length: the HTTP header's value; None: all JSON.
+    """Return a body's JSON and the raw bytes after it, without a copy.
 
-    Raises BadInput for a length that is no number from 1 to the body's.
+    header_length: the value of the header LENGTH_HEADER in bytes, None where the whole body is JSON.
+    Raises BadInput for a length that is no number from 1 to the body's size.
     """
     view = memoryview(body).cast("B")
     if header_length is None:
@@ -38,9 +39,10 @@ def split(body: bytes | memoryview, header_length: str | None) -> tuple[bytes | 
 
 
 def read(raw: memoryview, datatype: str, shape: Shape, where: str) -> Array:
-    """Return a tensor's bytes as an array, C-contiguous and aligned; a read-only view of them where that is possible.
+    """Return a tensor's bytes as an array, C-contiguous and aligned. It is a read-only view of the bytes where possible.
 
-    Raises BadInput for a size that is not the shape's, and for elements that the datatype cannot have.
+    where: the tensor in error messages. Raises BadInput for a size that does not fit the shape, and for elements that the
+    datatype cannot have.
     """
     if datatype == "BYTES":
         return np.array(_elements(raw, math.prod(shape), where), dtype=np.object_).reshape(shape)
@@ -51,11 +53,11 @@ def read(raw: memoryview, datatype: str, shape: Shape, where: str) -> Array:
     if datatype == "BOOL" and size and np.frombuffer(raw, np.uint8).max() > 1:
         raise BadInput(f"{where} is BOOL, which takes the bytes 0 and 1; its binary data holds others")
     array = np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
-    return array if array.flags.aligned else array.copy()  # kernels may use aligned loads; the JSON is of any length
+    return array if array.flags.aligned else array.copy()  # kernels may use aligned loads, and JSON before it has any length
 
 
 def _elements(raw: memoryview, count: int, where: str) -> list[bytes]:
-    """Return the elements of a string tensor."""
+    """Return the elements of a BYTES tensor, in row-major order."""
     if count * _length.size <= len(raw):
         data, unpack, elements, at = bytes(raw), _length.unpack_from, [], 0
         try:
@@ -74,7 +76,7 @@ def _elements(raw: memoryview, count: int, where: str) -> list[bytes]:
 
 
 def write(array: Array) -> memoryview:
-    """Return an array's bytes: a view of the array where it is contiguous and little-endian already."""
+    """Return an array's bytes, as a view where the array is contiguous and little-endian already."""
     if array.dtype.kind in "OSU":
         return memoryview(b"".join(part for element in strings(array) for part in (_length.pack(len(element)), element)))
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data

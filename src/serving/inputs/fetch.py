@@ -1,22 +1,20 @@
-"""Fetches what a request's URL names, from hosts that the service allows and from nowhere inside.
+"""Fetches the file behind a request's URL, from hosts that the service allows and from no private address.
 
-A name is resolved once, every address is checked, and the connection goes to a checked address: there is no second look-up
-that could answer otherwise. Each redirect is checked again in full. Proxies, cookies, .netrc and other settings of the
-environment play no part. The one module that imports requests and urllib3. Does not know what it fetches, or for whom.
+A name is resolved once and every address is checked. The connection goes to a checked address, so no second look-up can give
+another one. Each redirect is checked again in full. Proxies, cookies, .netrc and other settings of the environment are ignored.
+The one module that imports requests and urllib3. Does not know what a file holds.
 """
 
-import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException
 from queue import Empty, SimpleQueue
 from typing import Any, cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -26,49 +24,28 @@ from urllib3.exceptions import HTTPError
 
 from serving.base.addresses import is_public
 from serving.base.errors import BadInput, DeadlinePassed, TooLarge
+from serving.inputs.allowed_urls import AllowedUrl, allowed_url
 
 MOST_REDIRECTS = 3
-MOST_ADDRESSES = 4  # tried one after the other, each for its share of the time
-LONGEST_URL = 8192  # characters
-PIECE = 65536  # bytes read at once
-PORTS = {"http": 80, "https": 443}
+MOST_ADDRESSES = 4  # of a host: tried one after the other, each for its share of the time
+PIECE_BYTES = 65536  # bytes read at once
 REDIRECTS = (301, 302, 303, 307, 308)
 HEADERS = {"User-Agent": "monopod", "Accept": "image/*, video/*, */*;q=0.5", "Accept-Encoding": "identity"}
 FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
 
 
 def system_addresses(host: str, port: int) -> list[str]:
-    """Return a host's addresses as the system's resolver gives them. Raises OSError where there are none."""
+    """Return a host's addresses as the system's resolver gives them. Raises OSError where it gives none."""
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-
-@dataclass(frozen=True)
-class Target:
-    """A URL taken apart and allowed, its addresses not yet known. path: with the query."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-
-    @property
-    def named(self) -> str:
-        """The host as a Host header names it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
-
-    def at(self, address: str) -> str:
-        """Return the URL with an address in the host's place."""
-        return f"{self.scheme}://{f'[{address}]' if ':' in address else address}:{self.port}{self.path}"
 
 
 class Fetcher:
     """Fetches URLs. Safe on any thread.
 
-    hosts: "img.example.com", or "*.example.com" for every name under it. max_bytes: the most that a body may hold.
+    hosts: "img.example.com", or "*.example.com" for every name under it. max_bytes: the limit of a body.
     timeout_second: from a fetch's start to its last byte, redirects and name look-ups included.
-    resolve, allowed, ports, ca_file: how names are resolved, which addresses may be connected to, on which ports, and a file
-    of certificates to trust instead of the usual ones; for tests and for networks of their own.
+    Tests and private networks set the rest. resolve: looks up a host's addresses. allowed: says whether an address may be
+    connected to. ports: which may be connected to. ca_file: certificates to trust in place of the system's.
     """
 
     def __init__(
@@ -87,62 +64,39 @@ class Fetcher:
         self._resolve, self._allowed, self._ports, self._ca_file = resolve, allowed, ports, ca_file
 
     def fetch(self, url: str, deadline: float) -> bytes:
-        """Return what a URL holds. deadline: of the request that asks, as time.monotonic() counts.
+        """Return the bytes behind a URL. deadline: the request's, in seconds of time.monotonic().
 
-        Raises BadInput for a URL that is not allowed or fails, TooLarge for over max_bytes, DeadlinePassed.
+        Raises BadInput for a URL that is not allowed or fails, TooLarge over max_bytes, DeadlinePassed at the deadline.
         """
         ends = time.monotonic() + self._timeout
         try:
-            with _Watch(min(ends, deadline)) as watch:
-                return self._follow(url, watch)
-        except _Late as error:
+            with _Cutoff(min(ends, deadline)) as cutoff:
+                return self._follow(url, cutoff)
+        except _TimeOver as error:
             if deadline <= ends:
                 raise DeadlinePassed("the request's time was over while its URL was fetched") from error
             raise BadInput(f"the URL could not be fetched: it took longer than {self._timeout:g} s") from error
 
-    def _follow(self, url: str, watch: "_Watch") -> bytes:
+    def _follow(self, url: str, cutoff: "_Cutoff") -> bytes:
         for _ in range(MOST_REDIRECTS + 1):
-            target = self._target(url)
+            target = allowed_url(url, self._hosts, self._ports)
             try:
-                with self._ask(target, watch) as response:
+                with self._ask(target, cutoff) as response:
                     if response.status_code not in REDIRECTS:
-                        return self._body(response, target, watch)
+                        return self._body(response, target, cutoff)
                     url = urljoin(target.at(target.host), _location(response))
             except FAILURES as error:
-                watch.left()
-                raise _failed(target, _words(error)) from error
+                cutoff.left()
+                raise _failed(target, _cause(error)) from error
         raise BadInput(f"the URL could not be fetched: it redirects more than {MOST_REDIRECTS} times")
 
-    def _target(self, url: str) -> Target:
-        """Take a URL apart. Raises BadInput unless scheme, host and port are allowed."""
-        if not self._hosts:
-            raise BadInput("this service fetches no URLs: its setting fetch_hosts is empty; send the bytes, or base64")
-        if len(url) > LONGEST_URL or re.search(r"[\x00-\x20\x7f\\]", url):
-            raise BadInput(f"a URL has at most {LONGEST_URL} characters, and no spaces, control characters or backslashes")
-        try:
-            parts = urlsplit(url)
-            scheme, host, port = parts.scheme.lower(), (parts.hostname or "").rstrip("."), parts.port
-            host = host if host.isascii() else host.encode("idna").decode()
-        except ValueError as error:
-            raise BadInput("this is not a URL that can be read; send http://host/path or https://host/path") from error
-        if scheme not in PORTS or not host:
-            raise BadInput("a URL to fetch starts with http:// or https:// and names a host")
-        if "@" in parts.netloc:
-            raise BadInput("a URL to fetch may hold no user name and no password")
-        if not any(host == known or (known.startswith("*.") and host.endswith(known[1:])) for known in self._hosts):
-            raise BadInput(f"nothing is fetched from {host}: the service's setting fetch_hosts allows {', '.join(self._hosts)}")
-        port = PORTS[scheme] if port is None else port
-        if port not in self._ports:
-            raise BadInput(f"nothing is fetched from port {port}; leave the port out of the URL")
-        return Target(scheme, host, port, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
-
-    def _ask(self, target: Target, watch: "_Watch") -> requests.Response:
-        """Send the request to a checked address, the next one where a connection fails; return with the headers read."""
-        addresses = self._addresses(target, watch)
+    def _ask(self, target: AllowedUrl, cutoff: "_Cutoff") -> requests.Response:
+        """Return the response of a checked address, with its headers read. Each address is tried in turn."""
+        addresses = self._addresses(target, cutoff)
         for left in range(len(addresses), 0, -1):
-            address, seconds = addresses[-left], watch.left()
-            request = requests.Request("GET", target.at(address), HEADERS | {"Host": target.named}).prepare()
-            adapter = _Adapter(target.host, watch)
+            address, seconds = addresses[-left], cutoff.left()
+            request = requests.Request("GET", target.at(address), HEADERS | {"Host": target.host_header}).prepare()
+            adapter = _Adapter(target.host, cutoff)
             try:
                 return adapter.send(request, stream=True, timeout=(seconds / left, seconds), verify=self._ca_file or True)
             except requests.ConnectionError as error:
@@ -152,8 +106,8 @@ class Fetcher:
                 adapter.close()
         raise _failed(target, "its name has no address")
 
-    def _addresses(self, target: Target, watch: "_Watch") -> list[str]:
-        """Return a target's addresses. Raises BadInput where one is not allowed: the others would be no safer."""
+    def _addresses(self, target: AllowedUrl, cutoff: "_Cutoff") -> list[str]:
+        """Return the addresses of a URL's host. Raises BadInput where one is not allowed: the others would be no safer."""
         found: SimpleQueue[Sequence[str] | Exception] = SimpleQueue()
 
         def look_up() -> None:
@@ -162,18 +116,18 @@ class Fetcher:
             except Exception as error:
                 found.put(error)
 
-        threading.Thread(target=look_up, name="look-up", daemon=True).start()  # the system's resolver knows no time limit
+        threading.Thread(target=look_up, name="look-up", daemon=True).start()  # the system's resolver has no time limit
         try:
-            addresses = found.get(timeout=watch.left())
+            addresses = found.get(timeout=cutoff.left())
         except Empty:
-            raise _Late from None
+            raise _TimeOver from None
         if isinstance(addresses, Exception):
             raise _failed(target, "its name could not be resolved") from addresses
         if not all(map(self._allowed, addresses)):
             raise _failed(target, "its name leads to an address that is private, local or reserved")
         return list(addresses[:MOST_ADDRESSES])
 
-    def _body(self, response: requests.Response, target: Target, watch: "_Watch") -> bytes:
+    def _body(self, response: requests.Response, target: AllowedUrl, cutoff: "_Cutoff") -> bytes:
         if response.status_code != 200:
             raise _failed(target, f"it answered with status {response.status_code}")
         if response.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
@@ -183,26 +137,26 @@ class Fetcher:
             raise ValueError("a negative Content-Length")
         if stated > self._max_bytes:
             raise self._too_large(target)
-        for piece in response.raw.stream(PIECE, decode_content=False):
+        for piece in response.raw.stream(PIECE_BYTES, decode_content=False):
             pieces.append(piece)
             size += len(piece)
             if size > self._max_bytes:
                 raise self._too_large(target)
-        watch.left()  # a body with no stated length looks whole when it is cut off
+        cutoff.left()  # a body without Content-Length looks whole when it is cut off
         if not size:
             raise _failed(target, "it answered with no bytes")
         return b"".join(pieces)
 
-    def _too_large(self, target: Target) -> TooLarge:
-        return TooLarge(f"what {target.host} sends is over the limit of {self._max_bytes} bytes")
+    def _too_large(self, target: AllowedUrl) -> TooLarge:
+        return TooLarge(f"the file from {target.host} is over the limit of {self._max_bytes} bytes")
 
 
-class _Late(Exception):
+class _TimeOver(Exception):
     """The time for a fetch is over."""
 
 
-class _Watch:
-    """Cuts a fetch's connections when its time is over: who sends a byte a second never exceeds a socket's own timeout."""
+class _Cutoff:
+    """Cuts a fetch's connections when its time is over. No socket timeout stops a server that sends a byte a second."""
 
     def __init__(self, ends: float):
         self._ends = ends
@@ -210,7 +164,7 @@ class _Watch:
         self._timer = threading.Timer(max(0.0, ends - time.monotonic()), self._cut)
         self._timer.daemon = True
 
-    def __enter__(self) -> "_Watch":
+    def __enter__(self) -> "_Cutoff":
         self._timer.start()
         return self
 
@@ -218,14 +172,14 @@ class _Watch:
         self._timer.cancel()
 
     def left(self) -> float:
-        """Return the seconds left. Raises _Late where there are none."""
+        """Return the seconds left. Raises _TimeOver where none are left."""
         left = self._ends - time.monotonic()
         if left <= 0:
-            raise _Late
+            raise _TimeOver
         return left
 
     def follow(self, connection: "_Connection") -> None:
-        """Cut this connection too; now, if the time is over."""
+        """Cut this connection too when the time is over, at once where it is over already."""
         self._connections.append(connection)
         if time.monotonic() >= self._ends:
             connection.cut()
@@ -238,23 +192,23 @@ class _Watch:
 class _Connection(HTTPConnection):
     """A connection that another thread can cut."""
 
-    def __init__(self, *args: Any, watch: _Watch, **options: Any):
+    def __init__(self, *args: Any, cutoff: _Cutoff, **options: Any):
         super().__init__(*args, **options)
-        self._watch = watch
-        self._kept: socket.socket | None = None
+        self._cutoff = cutoff
+        self._open_socket: socket.socket | None = None
 
     def connect(self) -> None:
-        self._watch.follow(self)
+        self._cutoff.follow(self)
         super().connect()
-        self._kept = self.sock  # http.client forgets a socket that the server will close, while its body is still read
-        self._watch.follow(self)
+        self._open_socket = self.sock  # http.client forgets a socket that the server will close, while its body is still read
+        self._cutoff.follow(self)
 
     def cut(self) -> None:
         """End all reading and writing. Safe on any thread, at any time."""
-        for sock in (self._kept, self.sock):
+        for sock in (self._open_socket, self.sock):
             if sock is not None:
                 with suppress(OSError):
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not SSLSocket's, which takes the TLS state away
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's own would drop the TLS state
 
 
 class _SecureConnection(_Connection, HTTPSConnection):
@@ -262,10 +216,10 @@ class _SecureConnection(_Connection, HTTPSConnection):
 
 
 class _Adapter(HTTPAdapter):
-    """Connects to the address in a URL, and asks for a certificate of the name that was resolved."""
+    """Connects to the address in a URL, and demands a certificate of the name that was resolved."""
 
-    def __init__(self, host: str, watch: _Watch):
-        self._host, self._watch = host, watch
+    def __init__(self, host: str, cutoff: _Cutoff):
+        self._host, self._cutoff = host, cutoff
         super().__init__(pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -274,7 +228,7 @@ class _Adapter(HTTPAdapter):
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> HTTPConnectionPool:
         pool: Any = super().get_connection_with_tls_context(*args, **options)
         kind = _SecureConnection if pool.scheme == "https" else _Connection
-        pool.ConnectionCls = partial(kind, watch=self._watch)
+        pool.ConnectionCls = partial(kind, cutoff=self._cutoff)
         return cast(HTTPConnectionPool, pool)
 
 
@@ -282,14 +236,14 @@ def _location(response: requests.Response) -> str:
     location = response.headers.get("Location", "")
     if not location:
         raise ValueError("a redirect without a Location")
-    return location.encode("latin-1").decode()  # headers are read as latin-1; what is in them is UTF-8
+    return location.encode("latin-1").decode()  # headers are read as latin-1, but hold UTF-8
 
 
-def _failed(target: Target, why: str) -> BadInput:
+def _failed(target: AllowedUrl, why: str) -> BadInput:
     return BadInput(f"the URL could not be fetched from {target.host}: {why}")
 
 
-def _words(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return "there is no TLS connection with a valid certificate"
     if isinstance(error, requests.ConnectionError) and "establish a new connection" in str(error):

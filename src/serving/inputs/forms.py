@@ -1,10 +1,10 @@
-"""A form (multipart/form-data, RFC 7578) out of a body's bytes: the one module that knows werkzeug's decoder.
+"""Forms (multipart/form-data, RFC 7578): a body's bytes to its parts. The one module that knows werkzeug's decoder.
 
-Knows boundaries, parts and their heads, and how many and how large those may be. Does not know what a part means.
+Knows boundaries, parts and their headers, and the limits of both. Does not know what a part means.
 
-The decoder is fed one piece at a time. Between two pieces the request's deadline is asked, and other threads get the
-interpreter. A part's head is measured before the decoder reads it, since of a head of 16 MiB it would make 1.5 GiB. The parts
-lie in memory beside the body: twice its bytes in all.
+The decoder gets one piece at a time. Between two pieces the request's deadline is checked, and other threads can run. A part's
+headers are measured before the decoder reads them, since it would turn 16 MiB of headers into 1.5 GiB. The parts are held in
+memory beside the body, which takes twice the body's bytes in all.
 """
 
 import io
@@ -16,18 +16,18 @@ from werkzeug.sansio.multipart import BLANK_LINE_RE, Data, Field, File, Multipar
 
 from serving.base.errors import BadInput, TooLarge
 
-PIECE = 64 * 2**10  # bytes that the decoder reads at once: a millisecond
-MOST_PARTS = 100
-HEAD_BYTES = 8 * 2**10  # of one part, and of what stands before the first
-MOST_PARAMETERS = 32  # in the head of one part
+PIECE_BYTES = 64 * 2**10  # that the decoder reads at once, in about a millisecond
+MOST_FORM_PARTS = 100
+LONGEST_HEADERS = 8 * 2**10  # bytes of one part's headers, and of the text before the first part
+MOST_PARAMETERS = 32  # in one part's headers
 LONGEST_BOUNDARY = 70  # characters; source: RFC 2046, 5.1.1
-CHARSETS = ("utf-8", "us-ascii", "ascii", "iso-8859-1")  # in which a text may be written
+CHARSETS = ("utf-8", "us-ascii", "ascii", "iso-8859-1")  # that a text may be written in
 NO_PARTS = "the form has no parts, or its boundary is not the one its Content-Type names; -F name=value sends one"
 
 
 @dataclass(frozen=True)
 class Form:
-    """A form's parts by their names. further_images: its files named image, after the first."""
+    """A form's parts by their names. further_images: the files named image, after the first."""
 
     texts: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -35,9 +35,9 @@ class Form:
 
 
 def read(content_type: str, body: bytes, check: Callable[[], None]) -> Form:
-    """Return a body's parts. check: called between pieces, to raise what ends the reading.
+    """Return a body's parts. check: called between pieces; its exception ends the reading.
 
-    Raises BadInput for what is no form and for a head over HEAD_BYTES, TooLarge for more than MOST_PARTS parts.
+    Raises BadInput for a body that is no form and for headers over LONGEST_HEADERS, TooLarge over MOST_FORM_PARTS parts.
     """
     boundary = _boundary(content_type)
     decoder, parts = MultipartDecoder(boundary), _Parts()
@@ -56,18 +56,20 @@ class _Parts:
     def __init__(self) -> None:
         self.texts: list[tuple[str, str]] = []
         self.files: list[tuple[str, bytes]] = []
-        self._head: Field | File | None = None
+        self._part: Field | File | None = None
         self._content = io.BytesIO()
 
     def take(self, decoder: MultipartDecoder) -> None:
-        """Take what the decoder can tell of the bytes that it has."""
+        """Take every event that the decoder can make of the bytes that it has."""
         while True:
             if decoder.state is State.PART:
                 _measure(decoder.buffer)
             try:
                 event = decoder.next_event()
             except ValueError as error:  # no Content-Disposition, or bytes that are not UTF-8
-                raise BadInput("the head of a part of the form is broken; it is UTF-8 and has a Content-Disposition") from error
+                raise BadInput(
+                    "the headers of a part of the form are broken; they are UTF-8 and have a Content-Disposition"
+                ) from error
             if isinstance(event, NeedData):
                 break
             if isinstance(event, Field | File):
@@ -76,31 +78,31 @@ class _Parts:
                 self._content.write(event.data)
                 if not event.more_data:
                     self._end()
-        if decoder.state is State.PREAMBLE and len(decoder.buffer) > HEAD_BYTES:
+        if decoder.state is State.PREAMBLE and len(decoder.buffer) > LONGEST_HEADERS:
             raise BadInput(NO_PARTS)
 
-    def _begin(self, head: Field | File) -> None:
-        if head.name is None:  # whatever its type says
+    def _begin(self, part: Field | File) -> None:
+        if part.name is None:  # although werkzeug's types say that it never is
             raise BadInput("a part of the form has no name; each says one in Content-Disposition")
-        if len(self.texts) + len(self.files) == MOST_PARTS:
-            raise TooLarge(f"the form has more than {MOST_PARTS} parts, the most that are taken")
-        self._head, self._content = head, io.BytesIO()
+        if len(self.texts) + len(self.files) == MOST_FORM_PARTS:
+            raise TooLarge(f"the form has more than {MOST_FORM_PARTS} parts, the most that are taken")
+        self._part, self._content = part, io.BytesIO()
 
     def _end(self) -> None:
-        content, head = self._content.getvalue(), self._head
-        if isinstance(head, File):
-            self.files.append((head.name, content))
-        elif head is not None:
-            charset = parse_options_header(head.headers.get("content-type"))[1].get("charset", "").lower()
-            self.texts.append((head.name, content.decode(charset if charset in CHARSETS else CHARSETS[0], "replace")))
+        content, part = self._content.getvalue(), self._part
+        if isinstance(part, File):
+            self.files.append((part.name, content))
+        elif part is not None:
+            charset = parse_options_header(part.headers.get("content-type"))[1].get("charset", "").lower()
+            self.texts.append((part.name, content.decode(charset if charset in CHARSETS else CHARSETS[0], "replace")))
         self._content = io.BytesIO()
 
 
 def _pieces(body: bytes, line: bytes) -> Iterator[bytes]:
-    """Yield a body in pieces. None ends right behind a boundary: the decoder would add the line break before it to the part."""
+    """Yield a body in pieces. No piece ends right behind a boundary, or the decoder would add a line break to the part."""
     at = 0
     while at < len(body):
-        end = at + PIECE
+        end = at + PIECE_BYTES
         cut = body.rfind(line, max(0, end - len(line) - 3), end)
         end = end if cut < 0 else cut + len(line) + 4  # with CR LF or -- CR LF
         yield body[at:end]
@@ -108,7 +110,10 @@ def _pieces(body: bytes, line: bytes) -> Iterator[bytes]:
 
 
 def _form(parts: _Parts) -> Form:
-    texts, files = dict(parts.texts), dict(reversed(parts.files))  # of two files the first counts: image is the only such name
+    texts, files = (
+        dict(parts.texts),
+        dict(reversed(parts.files)),
+    )  # the first of several files named image counts; no other name repeats
     for names in ([name for name, _ in parts.texts], [name for name, _ in parts.files if name != "image"]):
         for name in names:
             if names.count(name) > 1:
@@ -126,9 +131,9 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _measure(buffer: bytearray) -> None:
-    """Raise BadInput where the head of a part, with which the buffer begins, is too long to be read."""
-    end = BLANK_LINE_RE.search(buffer, 0, HEAD_BYTES)
-    if end is None and len(buffer) >= HEAD_BYTES:
-        raise BadInput(f"the head of a part of the form is longer than {HEAD_BYTES} bytes, the most that is read")
+    """Raise BadInput where the part's headers, with which the buffer begins, are too long to be read."""
+    end = BLANK_LINE_RE.search(buffer, 0, LONGEST_HEADERS)
+    if end is None and len(buffer) >= LONGEST_HEADERS:
+        raise BadInput(f"the headers of a part of the form are longer than {LONGEST_HEADERS} bytes, the most that is read")
     if end is not None and buffer.count(b";", 0, end.start()) > MOST_PARAMETERS:
-        raise BadInput(f"the head of a part of the form has more than {MOST_PARAMETERS} parameters, the most that are read")
+        raise BadInput(f"the headers of a part of the form have more than {MOST_PARAMETERS} parameters, the most that are read")

@@ -16,11 +16,11 @@ from serving.models.tensors import DATATYPES, Array
 Shape = tuple[int, ...]
 
 MAX_RANK = 32
-MAX_ELEMENTS = 2**40  # far above any body, far below where numpy's sizes overflow
+MAX_ELEMENTS = 2**40  # far more than any body holds, and far less than overflows numpy's sizes
 
 
 def checked_shape(shape: list[Any], where: str) -> Shape:
-    """Return a client's shape. Raises BadInput for what no array can have; allocates nothing."""
+    """Return a client's shape as a tuple. Allocates nothing. Raises BadInput for a shape that no array can have."""
     if len(shape) > MAX_RANK:
         raise BadInput(f"the shape of {where} has {len(shape)} dimensions; at most {MAX_RANK} are supported")
     for size in shape:
@@ -32,7 +32,7 @@ def checked_shape(shape: list[Any], where: str) -> Shape:
 
 
 def nested_shape(data: object, where: str) -> Shape:
-    """Return the shape of nested arrays as their first elements have it. Raises BadInput for too many levels."""
+    """Return the shape of nested arrays, read from their first elements. Raises BadInput for more than MAX_RANK levels."""
     shape = []
     while isinstance(data, list):
         shape.append(len(data))
@@ -41,7 +41,7 @@ def nested_shape(data: object, where: str) -> Shape:
 
 
 def unnest(data: object, shape: Shape, where: str) -> list[Any]:
-    """Return the elements of nested arrays in row-major order. Raises BadInput where the nesting is not the shape's."""
+    """Return the elements of nested arrays in row-major order. Raises BadInput where the nesting does not fit the shape."""
     items: list[Any] = [data]
     for depth, size in enumerate(shape):
         if not set(map(type, items)) <= {list} or not set(map(len, items)) <= {size}:
@@ -57,8 +57,8 @@ def unnest(data: object, shape: Shape, where: str) -> list[Any]:
 def array_of(values: list[Any], shape: Shape, datatype: str, where: str) -> Array:
     """Return an array of a shape and datatype from its elements in row-major order.
 
-    BOOL takes booleans; integers take whole numbers in their range; floats take numbers in theirs; BYTES takes strings (as
-    UTF-8) and Python bytes. Raises BadInput for any other element and for a count that is not the shape's.
+    BOOL takes booleans. Integers and floats take numbers in their range. BYTES takes strings (as UTF-8) and Python bytes.
+    Raises BadInput for any other element, and for a count that does not fit the shape.
     """
     if len(values) != math.prod(shape):
         raise BadInput(f"{where} has {len(values)} values; its shape {list(shape)} holds {math.prod(shape)}")
@@ -118,7 +118,7 @@ def _bytes(element: object) -> bytes:
 
 
 def texts(array: Array, where: str, cure: str) -> list[str]:
-    """Return the elements of a string tensor as text. Raises BadInput, with the cure, for what is not UTF-8."""
+    """Return the elements of a string tensor as text. Raises BadInput, with the cure, for bytes that are not UTF-8."""
     elements = strings(array)
     try:
         return [element.decode() for element in elements]

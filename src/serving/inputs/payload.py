@@ -1,14 +1,14 @@
-"""A request of the service's own route, from its bytes to a Payload.
+"""The body of a request to the service's own route, from bytes to a Payload.
 
 Knows JSON, raw bytes and the parts of a form, and what each may hold. Does not know web frameworks, pictures or models.
 
-    application/json        an object: postid, uid, seqid, data, image (or images, a list) or video, and anything else
+    application/json        an object with postid, uid, seqid, data, image (or an array images) or video, and further fields
     image/*, octet-stream   the picture itself
     video/*                 the video itself
-    multipart/form-data     files image (once or more), video and data; texts for the rest. One file of another name is the
-                            picture.
+    multipart/form-data     files named image (several may be), video and data, and texts for further fields
 
-In JSON image and video are base64 (a data: URL too) or an http(s) URL, which is fetched; in a form base64 text will do.
+In JSON, image and video are base64, a data: URL, or an http(s) URL, which is fetched. In a form they may be base64 texts too. A
+form's only file is the picture, whatever its name.
 """
 
 import binascii
@@ -26,39 +26,39 @@ from serving.inputs.forms import Form
 IDS = ("postid", "uid", "seqid")
 FILES = ("image", "video")
 MOST_PICTURES = 16  # of one request
-JSON_ALONE = "send JSON with -H 'Content-Type: application/json'"
-HOW = (
+SEND_JSON = "send JSON with -H 'Content-Type: application/json'"
+SEND_FILES = (
     "send a picture with -F image=@picture.jpg, or raw with --data-binary @picture.jpg -H 'Content-Type: image/jpeg', "
     "or JSON with -H 'Content-Type: application/json'"
 )
-ALLOWED_ALONE = "application/json or multipart/form-data"
-ALLOWED = "application/json, multipart/form-data, image/*, video/* or application/octet-stream"
-AS_SENT = ("image/", "video/")  # of which nothing but the bytes is held
+CONTENT_TYPES_WITHOUT_FILES = "application/json or multipart/form-data"
+CONTENT_TYPES = "application/json, multipart/form-data, image/*, video/* or application/octet-stream"
+UNDECODED = ("image/", "video/")  # the body is held once, as it came
 COPIES = {"multipart/form-data": 2, "application/octet-stream": 2}
-COPIES_OF_JSON = 4  # base64 is a text, then perhaps one without line breaks, and then a file
+COPIES_OF_JSON = 4  # the body, base64 as a text, that text without line breaks, and the file
 URL_SAFE, WHITESPACE = bytes.maketrans(b"-_", b"+/"), b" \t\r\n\v\f"  # in base64
 
-KINDS: dict[type, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "an array"}
-READ: dict[type, re.Pattern[str]] = {
+TYPE_NAMES: dict[type, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "an array"}
+NUMBER_PATTERNS: dict[type, re.Pattern[str]] = {
     int: re.compile(r"[+-]?[0-9]{1,18}"),
     float: re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,2})?"),
 }
 T = TypeVar("T")
 
 
-class Fetches(Protocol):
-    """What fetches a URL: raises BadInput, TooLarge or DeadlinePassed."""
+class UrlFetcher(Protocol):
+    """UrlFetcher a URL. Raises BadInput, TooLarge or DeadlinePassed."""
 
     def fetch(self, url: str, deadline: float) -> bytes: ...
 
 
 @dataclass
 class Payload:
-    """What a client sent. Nothing at all is a Payload too.
+    """The content of a request. An empty request is an empty Payload.
 
-    image, video: the encoded file. data: the JSON value under "data". fields: everything else, by name; texts where a form
-    was sent. ids: postid, uid and seqid where they were sent, to be echoed: texts or whole numbers. further_images: the
-    pictures after the first, of a request that sent several.
+    image, video: the encoded file. data: the JSON value under "data". fields: further fields by name; a form's are texts.
+    ids: postid, uid and seqid as far as they were sent, texts or whole numbers, which the answer echoes.
+    further_images: the pictures after the first.
     """
 
     image: bytes | None = None
@@ -69,13 +69,12 @@ class Payload:
     further_images: tuple[bytes, ...] = ()
 
 
-def decode(content_type: str, body: bytes, fetcher: Fetches, life: Lifetime, files: bool = True) -> Payload:
-    """Return a request's payload. life: until when it is worth to fetch, and to read on. files: whether who is asked says
-    that it takes pictures or videos, so that errors suggest them.
+def decode(content_type: str, body: bytes, fetcher: UrlFetcher, life: Lifetime, files: bool = True) -> Payload:
+    """Return a request's payload; it is empty where neither a body nor a content type came, as with a GET.
 
-    Neither a body nor a content type is an empty payload, as a GET of a service's own route sends.
-    Raises WrongContentType, BadInput for content that is wrong, TooLarge for a form of too many parts, what the fetcher
-    raises, and in a form what `life.check` does.
+    life: its deadline ends a fetch, and the reading of a form. files: whether errors suggest to send a picture or a video.
+    Raises WrongContentType for another content type, BadInput for wrong content, TooLarge for a form of too many parts.
+    Raises the fetcher's errors, and while it reads a form the errors of `life.check`.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -93,48 +92,48 @@ def decode(content_type: str, body: bytes, fetcher: Fetches, life: Lifetime, fil
 
 
 def copies(kind: str) -> int:
-    """Return how many times a body's bytes are held at most while it is decoded. kind: its content type without parameters."""
-    return 1 if kind.startswith(AS_SENT) else COPIES.get(kind, COPIES_OF_JSON)
+    """Return how many copies of a body its decoding holds at most. kind: its content type without parameters."""
+    return 1 if kind.startswith(UNDECODED) else COPIES.get(kind, COPIES_OF_JSON)
 
 
 def values_bytes(kind: str, body: bytes) -> int:
-    """Return about how many bytes a body's values take beside its copies."""
-    return 0 if kind.startswith(AS_SENT) else jsons.values_bytes(body)
+    """Return about how many bytes a body's values take, beside its copies. kind: its content type without parameters."""
+    return 0 if kind.startswith(UNDECODED) else jsons.values_bytes(body)
 
 
 def converted(name: str, value: Any, kind: type[T]) -> T:
-    """Return what a client sent by a name as a str, int, float, bool or list; from a text too, as forms and URLs send numbers.
+    """Return a client's value as a str, int, float, bool or list. Numbers may be texts, as forms and URLs send them.
 
-    Raises BadInput for anything else.
+    name: of the field, in the message. Raises BadInput for a value of another type.
     """
     found = value
     if isinstance(value, str) and kind is not str:
         text = value.strip().lower()
         if kind is bool:
             found = {"true": True, "1": True, "false": False, "0": False}.get(text)
-        elif kind in READ and READ[kind].fullmatch(text):
+        elif kind in NUMBER_PATTERNS and NUMBER_PATTERNS[kind].fullmatch(text):
             found = kind(text)  # type: ignore[call-arg]  # int and float
     if kind is float and type(found) is int:
         found = float(found)
     if type(found) is kind:  # isinstance takes true for an int
         return found
-    given = repr(value[:60]) if isinstance(value, str) else _named(value)
-    raise BadInput(f"{name} is {given}; it must be {KINDS[kind]}")
+    given = repr(value[:60]) if isinstance(value, str) else _type_name(value)
+    raise BadInput(f"{name} is {given}; it must be {TYPE_NAMES[kind]}")
 
 
 def _wrong(kind: str, files: bool) -> WrongContentType:
-    how = HOW if files else JSON_ALONE
+    how = SEND_FILES if files else SEND_JSON
     if kind == "application/x-www-form-urlencoded":
         return WrongContentType(f"{kind} is what curl -d says where no Content-Type is given: {how}")
     found = f"content type {kind[:100]!r} is not taken" if kind else "the request has no Content-Type"
-    return WrongContentType(f"{found}; it may be {ALLOWED if files else ALLOWED_ALONE}: {how}")
+    return WrongContentType(f"{found}; it may be {CONTENT_TYPES if files else CONTENT_TYPES_WITHOUT_FILES}: {how}")
 
 
 def _json(body: bytes, fetch: Callable[[str], bytes], files: bool) -> Payload:
     sent = jsons.loads(body)
     if not isinstance(sent, dict):
         such = 'such as {"image": "..."}' if files else "as /openapi.json shows it"
-        raise BadInput(f"the body is {_named(sent)}; send an object, {such}")
+        raise BadInput(f"the body is {_type_name(sent)}; send an object, {such}")
     ids = {name: _id(name, sent.pop(name)) for name in IDS if name in sent}
     texts = {name: sent.pop(name, None) for name in (*FILES, "images")}
     found = [name for name, text in texts.items() if text is not None]
@@ -178,7 +177,7 @@ def _form(form: Form) -> Payload:
 
 
 def _form_data(text: str | None, part: bytes | None) -> Any:
-    """Return a form's data: the JSON value where it is JSON, else the text."""
+    """Return a form's data: its JSON value, or its text where it is no JSON."""
     if part is None:
         if text is None:
             return None
@@ -197,13 +196,13 @@ def _form_data(text: str | None, part: bytes | None) -> Any:
 def _id(name: str, value: Any) -> str | int:
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return value
-    raise BadInput(f"{name} is {_named(value)}; it may be a text or a whole number of up to 64 bits")
+    raise BadInput(f"{name} is {_type_name(value)}; it may be a text or a whole number of up to 64 bits")
 
 
 def _opened(name: str, text: Any, fetch: Callable[[str], bytes]) -> bytes:
-    """Return the file that a text holds or names. name: the field's, for error messages."""
+    """Return the file that a text holds, or whose URL it is. name: of the field, in messages."""
     if not isinstance(text, str):
-        raise BadInput(f"{name} is {_named(text)}; it may be a text: base64, or an http(s) URL")
+        raise BadInput(f"{name} is {_type_name(text)}; it may be a text: base64, or an http(s) URL")
     scheme = text[:8].partition(":")[0].lower() if ":" in text[:8] else ""
     if scheme in ("http", "https"):
         return fetch(text)
@@ -222,7 +221,7 @@ def _base64(name: str, text: str) -> bytes:
     try:
         return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
     except ValueError:
-        pass  # not plain base64; the text is cleaned in one step, since a list of its pieces would take many times its bytes
+        pass  # cleaned below in one step, since a list of its pieces would take many times its bytes
     try:
         plain = text.encode("ascii").translate(URL_SAFE, WHITESPACE)
         return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
@@ -236,6 +235,6 @@ def _no_url(url: str) -> bytes:
     raise BadInput("a form takes no URL; send it in JSON, as the value of image or video")
 
 
-def _named(value: Any) -> str:
-    kinds = {dict: "an object", list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
-    return kinds.get(type(value), "null")
+def _type_name(value: Any) -> str:
+    names = {dict: "an object", list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(value), "null")

@@ -1,7 +1,7 @@
-"""A picture's bytes, cut down to what its pixels need: its kind, its size, its orientation, and nothing to choke on.
+"""A picture's format, size and orientation, and its bytes without metadata, so that no decoder reads any.
 
-Decoders walk metadata in slow Python and keep all of it, so a few megabytes of empty segments cost seconds and hundreds
-of megabytes. Here the parts are counted, and text, colour profiles, comments and animations are left out.
+PIL's decoders read metadata in slow Python and keep all of it: a few megabytes of empty segments would take seconds and
+hundreds of megabytes. Here the parts are counted, and text, colour profiles, comments and animations are left out.
 
 Knows how JPEG, PNG, WebP, GIF and BMP files are laid out. Decodes no pixel and imports no picture library.
 """
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from serving.base.errors import BadInput, TooLarge
 
-MOST_PARTS = 20_000
-MOST_INFLATED = 4 * 1024 * 1024  # bytes of text and profiles; pictures of people and cameras hold a tenth of it
-ALLOWED = "JPEG, PNG, WebP, GIF or BMP"
+MOST_PICTURE_PARTS = 20_000
+MOST_INFLATED = 4 * 1024 * 1024  # bytes of text and profiles; usual pictures hold a tenth of it
+FORMAT_NAMES = "JPEG, PNG, WebP, GIF or BMP"
 
-# Frame headers and tables, restart interval, JFIF and Adobe: the two that say what the colours mean.
+# Frame headers, tables and the restart interval; JFIF and Adobe, which say how colours are stored.
 JPEG_KEPT = frozenset({*range(0xC0, 0xC8), *range(0xC9, 0xD0), 0xDB, 0xDD, 0xE0, 0xEE})
 JPEG_FRAMES = JPEG_KEPT & frozenset(range(0xC0, 0xD0)) - {0xC4, 0xCC}
 JPEG_BARE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
@@ -27,9 +27,10 @@ PNG_PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 
 @dataclass(frozen=True)
 class Parts:
-    """A picture to be decoded. size: width and height in pixels, None where only the decoder can tell.
+    """A picture to be decoded. kind: the format. data: its bytes without metadata.
 
-    orientation: as EXIF counts it, 1 to 8. scans: how often the decoder goes over the pixels.
+    size: width and height in pixels, None where only the decoder can tell. orientation: of EXIF, 1 to 8.
+    scans: how often the decoder passes over the pixels.
     """
 
     kind: str
@@ -40,8 +41,8 @@ class Parts:
 
 
 def cut(data: bytes) -> Parts:
-    """Return a picture's parts. Raises BadInput for anything that is no picture, TooLarge for a heap of metadata."""
-    for magic, at, kind, walk in KINDS:
+    """Return a picture's parts. Raises BadInput for bytes that are no picture, TooLarge for too much metadata."""
+    for magic, at, kind, walk in FORMATS:
         if data.startswith(magic, at) and (kind != "WebP" or data.startswith(b"RIFF")):
             try:
                 return walk(data)
@@ -49,11 +50,11 @@ def cut(data: bytes) -> Parts:
                 raise damaged(kind) from error
     if not data:
         raise BadInput("the picture is empty: no bytes were sent")
-    raise BadInput(f"this is not a picture of a kind that can be read; send {ALLOWED}")
+    raise BadInput(f"this is not a picture of a kind that can be read; send {FORMAT_NAMES}")
 
 
 def damaged(kind: str) -> BadInput:
-    """Return what a broken picture is answered with."""
+    """Return the error for a broken picture of a format."""
     return BadInput(f"the {kind} picture is truncated or damaged; check that the whole file was sent")
 
 
@@ -76,7 +77,7 @@ def orientation(exif: bytes) -> int:
 
 
 def _too_many(kind: str) -> TooLarge:
-    return TooLarge(f"the {kind} picture has more than {MOST_PARTS} parts before its pixels; save it without metadata")
+    return TooLarge(f"the {kind} picture has more than {MOST_PICTURE_PARTS} parts before its pixels; save it without metadata")
 
 
 def _jpeg(data: bytes) -> Parts:
@@ -96,9 +97,9 @@ def _jpeg(data: bytes) -> Parts:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Give each JPEG segment's marker, start and end, up to the end of the picture."""
+    """Yield each JPEG segment's marker, start and end."""
     at = 2
-    for _ in range(MOST_PARTS):
+    for _ in range(MOST_PICTURE_PARTS):
         at = data.find(b"\xff", at)
         if at < 0 or data[at + 1] == 0xD9:
             return
@@ -113,14 +114,14 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _scans(data: bytes, frame: int, scan: int) -> int:
-    """Return how many scans there are from the first one on: 1 for a sequential frame with all its components in it."""
+    """Return the number of scans. A sequential frame whose first scan has all its components counts as 1."""
     sequential, components = data[frame + 1] in (0xC0, 0xC1), data[frame + 9]
     return 1 if sequential and data[scan + 4] >= components else data.count(b"\xff\xda", scan)
 
 
 def _png(data: bytes) -> Parts:
     kept, turned, room, at = [data[:8]], 1, MOST_INFLATED, 8
-    for _ in range(MOST_PARTS):
+    for _ in range(MOST_PICTURE_PARTS):
         name, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4])
         if name in PNG_KEPT:
             kept.append(data[at:end])
@@ -137,7 +138,7 @@ def _png(data: bytes) -> Parts:
 
 
 def _inflated(name: bytes, chunk: bytes, room: int) -> int:
-    """Return how many bytes a chunk's text inflates to. Raises TooLarge over `room`, and holds no more than that."""
+    """Return how many bytes a chunk's text inflates to. room: bytes, of which no more are held. Raises TooLarge over it."""
     body = chunk.partition(b"\0")[2]
     packed = body[1:]
     if name == b"iTXt":
@@ -164,10 +165,10 @@ def _webp(data: bytes) -> Parts:
 
 
 def _gif(data: bytes) -> Parts:
-    """Keep the screen, the first frame, and the extension that says which of its colours is transparent."""
+    """Keep the screen, the first frame, and the extension that names its transparent colour."""
     wide, high, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + (3 << (flags & 7) + 1 if flags & 128 else 0)
-    head, control, left = data[:at], b"", MOST_PARTS
+    head, control, left = data[:at], b"", MOST_PICTURE_PARTS
     while data[at] == 0x21:
         end, left = _gif_blocks(data, at + 2, left - 1)
         if data[at + 1] == 0xF9:
@@ -180,7 +181,7 @@ def _gif(data: bytes) -> Parts:
 
 
 def _gif_blocks(data: bytes, at: int, left: int) -> tuple[int, int]:
-    """Return where a run of blocks ends, and how many parts of `left` remain."""
+    """Return the position after a run of blocks, and how many further parts are allowed. left: allowed before the run."""
     while left >= 0:
         if not data[at]:
             return at + 1, left
@@ -197,7 +198,7 @@ def _bmp(data: bytes) -> Parts:
     return Parts("BMP", data)
 
 
-KINDS: tuple[tuple[bytes, int, str, Callable[[bytes], Parts]], ...] = (
+FORMATS: tuple[tuple[bytes, int, str, Callable[[bytes], Parts]], ...] = (
     (b"\xff\xd8\xff", 0, "JPEG", _jpeg),
     (b"\x89PNG\r\n\x1a\n", 0, "PNG", _png),
     (b"WEBP", 8, "WebP", _webp),

@@ -1,7 +1,7 @@
 """Encoded pictures to RGB pixels.
 
-Sizes are checked before a pixel is decoded, metadata never reaches the decoder, and every failure is the client's, in words.
-The one module that imports PIL. Knows nothing of requests, models or arrays.
+A picture's size is checked before a pixel is decoded. Metadata never reaches the decoder. Every failure is a client error that
+says what to change. The one module that imports PIL. Does not know requests, models or arrays.
 """
 
 from io import BytesIO
@@ -13,7 +13,7 @@ from serving.base.working_memory import WorkingMemory
 from serving.inputs import picture_parts
 from serving.inputs.picture_parts import Parts
 
-# By class and not by Image.open, which tries further formats, warns of sizes by a limit of its own, and reads metadata.
+# Image.open is not used: it tries further formats, warns at a size limit of its own, and reads metadata.
 DECODERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -30,21 +30,20 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-KEPT = 7  # bytes a pixel, for as long as a picture lives: its own four, and three of the array that is made of it
-MOST_SCANS = 20  # over max_pixels; a progressive JPEG has about 10, and each costs a pass over all pixels
+KEPT_BYTES = 7  # a pixel, as long as a picture lives: 4 of PIL, and 3 of the array that is made from it
+MOST_SCANS = 20  # of max_pixels; a progressive JPEG has about 10, and each is a pass over all pixels
 
 
 def decode(
     data: bytes, max_pixels: int, at_least: tuple[int, int] | None = None, memory: WorkingMemory | None = None
 ) -> Image.Image:
-    """Return a picture as RGB, turned as its EXIF says, all of it loaded. Safe on any thread.
+    """Return a picture as RGB, turned as its EXIF says, with all pixels loaded. Safe on any thread.
 
-    What is transparent shows white; 16-bit grey keeps its high byte; of an animation the first frame is taken.
-    at_least: a width and height in pixels that will do. A JPEG may then be decoded at 1/2, 1/4 or 1/8 of its size, never
-    below them, at a fraction of the cost; other kinds come whole.
-    memory: counts what the decoding needs, and then what the picture holds for as long as it is kept.
-
-    Raises BadInput for what is no picture, or a broken one; TooLarge for one of more than `max_pixels`; what memory raises.
+    Transparent pixels become white, 16-bit grey keeps its high byte, and an animation gives its first frame.
+    at_least: a sufficient width and height in pixels. A JPEG may then be decoded at 1/2, 1/4 or 1/8 of its size, which is
+    faster, but never below at_least. Other formats are decoded at full size.
+    memory: counts the bytes of the decoding, and then of the picture as long as it lives.
+    Raises BadInput for bytes that are no picture or a broken one, TooLarge over max_pixels, and the errors of memory.
     """
     parts = picture_parts.cut(data)
     try:
@@ -57,7 +56,7 @@ def decode(
         taken = memory.reserve(needed, f"a picture of {picture.width} x {picture.height} pixels") if memory else 0
         try:
             picture = _decoded(picture, turn)
-            kept = min(taken, pixels * KEPT)
+            kept = min(taken, pixels * KEPT_BYTES)
             if memory:
                 memory.release_with(picture, kept)
                 taken -= kept
@@ -74,7 +73,7 @@ def decode(
 
 
 def size(data: bytes, max_pixels: int) -> tuple[int, int]:
-    """Return the width and height in pixels that `decode` would return, from the picture's head alone. Raises what it does."""
+    """Return the width and height in pixels that `decode` would give, from the picture's header. Raises as `decode` does."""
     parts = picture_parts.cut(data)
     try:
         picture, turn = _open(parts, max_pixels)
@@ -93,10 +92,10 @@ def _decoded(picture: Image.Image, turn: int) -> Image.Image:
 
 
 def _bytes_a_pixel(picture: Image.Image, parts: Parts, turn: int) -> int:
-    """Return the most bytes that decoding takes for each pixel, from the first one to the RGB picture.
+    """Return the most bytes that decoding takes for each pixel, up to the RGB picture.
 
-    PIL holds a pixel of one channel in one byte, of more in four. libjpeg holds all of a progressive picture's coefficients,
-    two bytes each. libwebp holds two canvases, and hands over a copy.
+    PIL holds a pixel of one channel in one byte, and a pixel of several channels in four. libjpeg holds all coefficients of a
+    progressive picture, two bytes each. libwebp holds two canvases and returns a copy.
     """
     clear = picture.has_transparency_data
     decoded = {"1": 1, "L": 1, "P": 1}.get(picture.mode, 4)
@@ -106,9 +105,9 @@ def _bytes_a_pixel(picture: Image.Image, parts: Parts, turn: int) -> int:
 
 
 def _open(parts: Parts, max_pixels: int) -> tuple[Image.Image, int]:
-    """Return a picture of a checked size, its pixels not yet decoded, and its orientation."""
+    """Return a picture of a checked size, with no pixel decoded yet, and its EXIF orientation, 1 to 8."""
     if parts.kind in ("WebP", "GIF") and Image.MAX_IMAGE_PIXELS:
-        max_pixels = min(max_pixels, Image.MAX_IMAGE_PIXELS)  # PIL's own limit, which it applies to these two in any case
+        max_pixels = min(max_pixels, Image.MAX_IMAGE_PIXELS)  # PIL applies its own limit to these two in any case
     if parts.size:
         _check(parts.size, parts.scans, max_pixels)
     picture = DECODERS[parts.kind](BytesIO(parts.data))
@@ -124,7 +123,7 @@ def _check(size: tuple[int, int], scans: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise TooLarge(f"the picture is {width} x {height} pixels, over the limit of {max_pixels}; send a smaller one")
     if scans * width * height > MOST_SCANS * max_pixels:
-        raise TooLarge(f"the JPEG picture goes over its {width} x {height} pixels {scans} times; save it as a plain JPEG")
+        raise TooLarge(f"the JPEG picture has {scans} scans of its {width} x {height} pixels; save it as a plain JPEG")
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

@@ -1,8 +1,9 @@
 """TensorFlow Serving's `:predict`, which KServe calls version 1: requests to arrays, arrays to answers.
 
-Knows the JSON of https://www.tensorflow.org/tfx/serving/api_rest#predict_api: rows under "instances", answered by
-"predictions"; whole tensors under "inputs", answered by "outputs"; {"b64": ...} for bytes. Shapes follow from the nesting.
-Does not know HTTP, models or queues. NaN and Infinity, which TensorFlow Serving writes as such, are not JSON: null goes out.
+Knows the JSON of https://www.tensorflow.org/tfx/serving/api_rest#predict_api. Rows under "instances" are answered by
+"predictions", whole tensors under "inputs" by "outputs". Bytes are {"b64": ...}. Shapes follow from the nesting.
+NaN and infinity are answered as null, since JSON has neither; TensorFlow Serving writes them bare.
+Does not know HTTP, models or queues.
 """
 
 import base64
@@ -11,7 +12,7 @@ from typing import Any
 
 from serving.base import jsons
 from serving.base.errors import BadInput, ModelFailed
-from serving.inputs.json_fields import check_rows, field, json_object, named_input, needed, show
+from serving.inputs.json_fields import check_rows, json_object, named_input, optional_field, required_field, show
 from serving.inputs.json_tensors import array_of, nested_shape, strings, texts, unnest
 from serving.models.tensors import Array, Arrays, ModelSpec, TensorSpec
 
@@ -19,9 +20,9 @@ SIGNATURE = "serving_default"
 
 
 def status(name: str, version: str, ready: bool) -> dict[str, Any]:
-    """Return a model's status: of its versions as TensorFlow Serving tells it, and beside it what KServe's client reads.
+    """Return a model's status: TensorFlow Serving's list of versions, and the fields that KServe's client reads.
 
-    Source of the latter: https://kserve.github.io/website, data plane, V1 protocol.
+    Source of KServe's fields: https://kserve.github.io/website, data plane, V1 protocol.
     """
     state = "AVAILABLE" if ready else "START"
     versions = [{"version": version, "state": state, "status": {"error_code": "OK", "error_message": ""}}]
@@ -30,41 +31,41 @@ def status(name: str, version: str, ready: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A decoded request. rows: how many instances it has; None in the columnar format, which is answered as it asks."""
+    """A decoded request. rows: how many instances it has, None in the columnar format."""
 
     inputs: Arrays
     rows: int | None
 
 
 def decode(body: bytes | memoryview, spec: ModelSpec, max_rows: int | None = None) -> PredictRequest:
-    """Return the request in a body.
+    """Return the request in a body. max_rows: None for no limit.
 
-    Inputs have the names and datatypes of the model's; their shapes, and whether one is missing, `ModelSpec.rows` checks.
-    Arrays are C-contiguous and native. Raises BadInput for a malformed request, TooLarge for more than max_rows rows.
+    Inputs have the model's names and datatypes, and are C-contiguous and native. Their shapes, and whether one is missing,
+    are left to `ModelSpec.rows`. Raises BadInput for a malformed request, TooLarge for more than max_rows rows.
     """
     request = json_object(jsons.loads(body), "the request")
-    signature = field(request, "signature_name", str, "the request")
+    signature = optional_field(request, "signature_name", str, "the request")
     if signature not in (None, SIGNATURE):
         raise BadInput(f"'signature_name' must be {SIGNATURE!r} or left out, not {show(signature)}")
     if ("instances" in request) == ("inputs" in request):
         raise BadInput("the request must have 'instances' (rows) or 'inputs' (whole tensors), and not both")
     if "inputs" in request:
         return PredictRequest(arrays_of(_columns(request["inputs"], spec), spec, max_rows), None)
-    instances = needed(request, "instances", list, "the request")
+    instances = required_field(request, "instances", list, "the request")
     if not instances:
         raise BadInput("'instances' is empty: send one row or more")
     return PredictRequest(arrays_of(_rows(instances, spec), spec, max_rows), len(instances))
 
 
 def _columns(inputs: object, spec: ModelSpec) -> dict[str, Any]:
-    """Return each input's nested values, from the columnar format."""
+    """Return input -> nested values, from the columnar format."""
     if isinstance(inputs, dict) and not _is_b64(inputs):
         return inputs
     return {_only_input(spec, "'inputs'").name: inputs}
 
 
 def _rows(instances: list[Any], spec: ModelSpec) -> dict[str, list[Any]]:
-    """Return each input's nested values, from the row format."""
+    """Return input -> nested values, from the row format."""
     if not isinstance(instances[0], dict) or _is_b64(instances[0]):
         return {_only_input(spec, "each of 'instances'").name: instances}
     columns: dict[str, list[Any]] = {name: [] for name in instances[0]}
@@ -85,7 +86,7 @@ def _only_input(spec: ModelSpec, where: str) -> TensorSpec:
 
 
 def arrays_of(columns: dict[str, Any], spec: ModelSpec, max_rows: int | None) -> Arrays:
-    """Return each input's nested values as an array. Raises as `decode` does."""
+    """Return input -> array, from input -> nested values. Raises BadInput and TooLarge as `decode` does."""
     return {name: _array(value, named_input(spec, name), spec, max_rows) for name, value in columns.items()}
 
 
@@ -104,7 +105,7 @@ def _is_b64(value: object) -> bool:
 
 
 def _from_b64(element: dict[str, Any], where: str) -> bytes:
-    text = needed(element, "b64", str, where)
+    text = required_field(element, "b64", str, where)
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
@@ -113,11 +114,11 @@ def _from_b64(element: dict[str, Any], where: str) -> bytes:
 
 
 def encode(request: PredictRequest, spec: ModelSpec, outputs: Arrays) -> bytes:
-    """Return the answer's JSON: of a model with one output its values, of another an object that names them.
+    """Return the answer's JSON: the values of a model with one output, or else an object from output to values.
 
     BYTES are strings, and {"b64": ...} where the output's name ends in "_bytes". NaN and infinity are null.
-    Raises BadInput for strings that are not UTF-8, and for rows of a model that does not answer by row; ModelFailed for an
-    output that the model did not give.
+    Raises BadInput for strings that are not UTF-8, and for instances where the model does not answer row by row.
+    Raises ModelFailed where the model did not give an output.
     """
     answer: dict[str, Any] = {}
     for tensor in spec.outputs:
@@ -137,7 +138,7 @@ def encode(request: PredictRequest, spec: ModelSpec, outputs: Arrays) -> bytes:
 
 
 def _values(array: Array, name: str) -> Any:
-    """Return an output as JSON can hold it: strings as nested lists, numbers as they are."""
+    """Return an output for the JSON writer: strings as nested lists, numbers as the array."""
     if array.dtype.kind not in "OSU":
         return array
     if name.endswith("_bytes"):

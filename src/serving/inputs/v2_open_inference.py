@@ -1,8 +1,9 @@
 """The Open Inference Protocol, version 2, over REST: requests to arrays, arrays to answers, metadata.
 
 Knows the JSON of https://github.com/kserve/open-inference-protocol (rest/inference_rest.md) and, from Triton's extensions, the
-binary tensor data (extension_binary_data.md) and the request parameters `timeout` and `id`.
-Does not know HTTP, models or queues. Unknown fields and parameters are ignored; null is as good as missing where optional.
+binary tensor data (extension_binary_data.md) and the request parameters `timeout` and `id`. Unknown fields and parameters are
+ignored. An optional field that is null counts as missing.
+Does not know HTTP, models or queues.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from serving.base import jsons
 from serving.base.errors import BadInput, ModelFailed
 from serving.inputs import binary_tensors
-from serving.inputs.json_fields import check_rows, field, json_object, named_input, needed, show
+from serving.inputs.json_fields import check_rows, json_object, named_input, optional_field, required_field, show
 from serving.inputs.json_tensors import Shape, array_of, checked_shape, texts, unnest
 from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec, datatype_of
 
@@ -21,7 +22,7 @@ MODEL_VERSION = "1"  # of every model: the platform serves one version
 
 @dataclass(frozen=True)
 class RequestedOutput:
-    """An output of the answer. binary: as raw bytes after the JSON, not as JSON numbers."""
+    """An output of the answer. binary: whether it is sent as raw bytes after the JSON."""
 
     name: str
     binary: bool
@@ -29,8 +30,11 @@ class RequestedOutput:
 
 @dataclass(frozen=True)
 class InferRequest:
-    """A decoded request. id: "" where the client gave none. outputs: what to answer, in this order, never empty unless the
-    model has none. timeout_s: seconds the client gives the request; None where it does not say."""
+    """A decoded request. id: "" where the client gave none.
+
+    outputs: the outputs to answer, in this order; empty only where the model has none.
+    timeout_s: the client's timeout in seconds, None where it gave none.
+    """
 
     id: str
     inputs: Arrays
@@ -39,24 +43,25 @@ class InferRequest:
 
 
 def decode(body: bytes | memoryview, header_length: str | None, spec: ModelSpec, max_rows: int | None = None) -> InferRequest:
-    """Return the request in a body. header_length: the value of the header Inference-Header-Content-Length, if it came.
+    """Return the request in a body. max_rows: None for no limit.
 
-    Inputs have the names and datatypes of the model's; their shapes, and whether one is missing, `ModelSpec.rows` checks.
-    Arrays are C-contiguous, aligned, native, and may be read-only views of the body.
-    Raises BadInput for a malformed request, and TooLarge for more than max_rows rows.
+    header_length: the value of the header Inference-Header-Content-Length, None where it did not come.
+    Inputs have the model's names and datatypes, and are C-contiguous, aligned and native. They may be read-only views of the
+    body. Their shapes, and whether one is missing, are left to `ModelSpec.rows`.
+    Raises BadInput for a malformed request, TooLarge for more than max_rows rows.
     """
     head, raw = binary_tensors.split(body, header_length)
     request = json_object(jsons.loads(head, "the body" if header_length is None else "the JSON header"), "the request")
     parameters = _parameters(request, "the request")
     if parameters.get("sequence_id") not in (None, 0, ""):
         raise BadInput("'sequence_id' is not supported: this server keeps no state between requests")
-    inputs = _inputs(needed(request, "inputs", list, "the request"), raw, spec, max_rows)
-    outputs = _outputs(request, spec, bool(field(parameters, "binary_data_output", bool, "the request's parameters")))
-    return InferRequest(field(request, "id", str, "the request") or "", inputs, outputs, _timeout(parameters))
+    inputs = _inputs(required_field(request, "inputs", list, "the request"), raw, spec, max_rows)
+    outputs = _outputs(request, spec, bool(optional_field(parameters, "binary_data_output", bool, "the request's parameters")))
+    return InferRequest(optional_field(request, "id", str, "the request") or "", inputs, outputs, _timeout(parameters))
 
 
 def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:
-    parameters = field(owner, "parameters", dict, where) or {}
+    parameters = optional_field(owner, "parameters", dict, where) or {}
     for name in parameters:
         if name.startswith("shared_memory"):
             raise BadInput(f"{show(name)} of {where} is not supported: send and ask for the data in the body")
@@ -66,8 +71,8 @@ def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _timeout(parameters: dict[str, Any]) -> float | None:
-    """Return the parameter `timeout`, microseconds, in seconds; 0 is the server's default."""
-    timeout = field(parameters, "timeout", int, "the request's parameters")
+    """Return the parameter `timeout`, which is in microseconds, in seconds. None where it is missing or 0."""
+    timeout = optional_field(parameters, "timeout", int, "the request's parameters")
     if timeout is not None and timeout < 0:
         raise BadInput(f"'timeout' of the request's parameters must be microseconds from 0 on, not {timeout}")
     return timeout / 1e6 if timeout else None
@@ -80,7 +85,7 @@ def _inputs(items: list[Any], raw: memoryview, spec: ModelSpec, max_rows: int | 
     at = 0
     for number, item in enumerate(items):
         item = json_object(item, f"inputs[{number}]")
-        tensor = named_input(spec, needed(item, "name", str, f"inputs[{number}]"))
+        tensor = named_input(spec, required_field(item, "name", str, f"inputs[{number}]"))
         where = f"input {tensor.name!r}"
         if tensor.name in arrays:
             raise BadInput(f"{where} is given twice")
@@ -103,15 +108,15 @@ def _inputs(items: list[Any], raw: memoryview, spec: ModelSpec, max_rows: int | 
 
 
 def _shape(item: dict[str, Any], tensor: TensorSpec, where: str) -> Shape:
-    datatype = needed(item, "datatype", str, where)
+    datatype = required_field(item, "datatype", str, where)
     if datatype != tensor.datatype:
         raise BadInput(f"{where} must be {tensor.datatype}, not {show(datatype)}")
-    return checked_shape(needed(item, "shape", list, where), where)
+    return checked_shape(required_field(item, "shape", list, where), where)
 
 
 def _binary_size(item: dict[str, Any], where: str) -> int | None:
-    """Return how many raw bytes hold an input; None where its data is in the JSON."""
-    size = field(_parameters(item, where), "binary_data_size", int, f"the parameters of {where}")
+    """Return how many raw bytes hold an input, None where its data is in the JSON."""
+    size = optional_field(_parameters(item, where), "binary_data_size", int, f"the parameters of {where}")
     if size is None:
         return None
     if size < 0:
@@ -125,14 +130,14 @@ def _from_json(item: dict[str, Any], datatype: str, shape: Shape, where: str) ->
     """Return an input whose data, flat or nested, is in the JSON."""
     if datatype == "FP16":
         raise BadInput(f"{where} is FP16, which JSON cannot carry: send it as binary data, with 'binary_data_size'")
-    data = needed(item, "data", list, where)
+    data = required_field(item, "data", list, where)
     nested = bool(data) and isinstance(data[0], list)
     return array_of(unnest(data, shape, where) if nested else data, shape, datatype, where)
 
 
 def _outputs(request: dict[str, Any], spec: ModelSpec, default: bool) -> tuple[RequestedOutput, ...]:
-    """Return the outputs asked for; all of the model's where none are."""
-    items = field(request, "outputs", list, "the request") or [{"name": tensor.name} for tensor in spec.outputs]
+    """Return the outputs that the request names, or all outputs of the model where it names none."""
+    items = optional_field(request, "outputs", list, "the request") or [{"name": tensor.name} for tensor in spec.outputs]
     outputs: dict[str, RequestedOutput] = {}
     for number, item in enumerate(items):
         output = _output(json_object(item, f"outputs[{number}]"), f"outputs[{number}]", spec, default)
@@ -143,11 +148,11 @@ def _outputs(request: dict[str, Any], spec: ModelSpec, default: bool) -> tuple[R
 
 
 def _output(item: dict[str, Any], where: str, spec: ModelSpec, default: bool) -> RequestedOutput:
-    name = needed(item, "name", str, where)
+    name = required_field(item, "name", str, where)
     datatypes = {tensor.name: tensor.datatype for tensor in spec.outputs}
     if name not in datatypes:
         raise BadInput(f"model {spec.name} has no output {show(name)}; its outputs are {', '.join(datatypes)}")
-    wanted = field(_parameters(item, where), "binary_data", bool, f"the parameters of {where}")
+    wanted = optional_field(_parameters(item, where), "binary_data", bool, f"the parameters of {where}")
     as_bytes = default if wanted is None else wanted
     if datatypes[name] == "FP16" and not as_bytes:
         raise BadInput(f"output {name!r} is FP16, which JSON cannot carry: {_ask_binary(name)}")
@@ -162,11 +167,12 @@ def _ask_binary(name: str) -> str:
 
 
 def encode(request: InferRequest, spec: ModelSpec, version: str, outputs: Arrays) -> tuple[bytes, int | None]:
-    """Return an answer's body and the length of its JSON header: None where all of it is JSON (application/json), else it is
-    application/octet-stream and the length goes into the header Inference-Header-Content-Length.
+    """Return an answer's body and the length of its JSON header in bytes.
 
-    NaN and infinity are null in JSON, and themselves in binary. Raises BadInput for a BYTES output asked for as JSON that is
-    not UTF-8, and ModelFailed for an output that the model did not give or that the protocol has no datatype for.
+    The length is None where the whole body is JSON (application/json). Or else the body is application/octet-stream, and the
+    length goes into the header Inference-Header-Content-Length. NaN and infinity are null in JSON, and unchanged in binary.
+    Raises BadInput for a BYTES output that is not UTF-8 and is to be sent as JSON.
+    Raises ModelFailed for an output that the model did not give, and for a dtype that the protocol does not have.
     """
     items: list[dict[str, Any]] = []
     parts: list[memoryview] = []
@@ -203,7 +209,7 @@ def _json_data(array: Array, name: str) -> list[str] | Array:
 
 
 def metadata(spec: ModelSpec, platform: str, versions: tuple[str, ...] = (MODEL_VERSION,)) -> dict[str, Any]:
-    """Return a model's metadata. platform: `<project>_<format>`, onnxruntime_onnx for one. Shapes include the batch axis."""
+    """Return a model's metadata. platform: `<project>_<format>`, such as onnxruntime_onnx. Shapes include the batch axis."""
     return {
         "name": spec.name,
         "versions": list(versions),
@@ -218,6 +224,6 @@ def _tensor(tensor: TensorSpec) -> dict[str, Any]:
 
 
 def server_metadata(name: str, version: str, digest: str = "") -> dict[str, Any]:
-    """Return the server's metadata, with the extensions that it really has. digest: of its image, "" where nobody knows it."""
+    """Return the server's metadata, with the extensions that it has. digest: of its image, "" where it is not known."""
     own = {"digest": digest} if digest else {}
     return {"name": name, "version": version, **own, "extensions": list(EXTENSIONS)}

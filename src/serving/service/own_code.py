@@ -1,6 +1,6 @@
-"""The service's own code: src/server.py, imported, and blamed for what it raises.
+"""The import of a service's own code, src/server.py, and the error messages that name its lines.
 
-Knows where it lies. Does not know what it does.
+Knows where that code lies. Does not know what it does.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ from serving.service.service import Service
 
 log = logging.getLogger("monopod.start")
 
-ABOVE = "; the traceback is above"
-PLATFORM = Path(__file__).parents[1]  # lies in the root's src/ too
+TRACEBACK_ABOVE = "; the traceback is above"
+PLATFORM_CODE = Path(__file__).parents[1]  # it too lies in src/
 
 
 def service_class(folder: Path) -> type[Service]:
@@ -43,7 +43,10 @@ def service_class(folder: Path) -> type[Service]:
 
 @contextlib.contextmanager
 def blaming(path: Path, what: str = "") -> Iterator[None]:
-    """Make what the service's own code raises a StartError; sys.exit too, which would end the start without a word."""
+    """Turn any exception of the service's own code into a StartError, and sys.exit too, which would end without a message.
+
+    path: the file to name. what: which step failed, ended by ": ".
+    """
     try:
         yield
     except StartError:
@@ -55,23 +58,23 @@ def blaming(path: Path, what: str = "") -> Iterator[None]:
         ) from error
     except (Exception, SystemExit) as error:
         log.exception("src/server.py fails")
-        raise StartError(f"{path}: {what}{in_words(error, path.parent)}{ABOVE}") from error
+        raise StartError(f"{path}: {what}{described(error, path.parent)}{TRACEBACK_ABOVE}") from error
 
 
-def in_words(error: BaseException, folder: Path) -> str:
-    """Return what some code raised, with the line of a folder's own code from which it came."""
+def described(error: BaseException, folder: Path) -> str:
+    """Return an exception's type and text, and the line of the folder's code that it came from."""
     where = line_of(error, folder)
     return f"{type(error).__name__}: {error}" + (f" ({where})" if where else "")
 
 
 def line_of(error: BaseException, folder: Path) -> str:
-    """Return the line of a folder's own code from which an error came, or "" where it came from none."""
+    """Return the file and line of the folder's code that an error came from, "" where it came from elsewhere."""
     files = ((Path(at.filename), at.lineno) for at in reversed(traceback.extract_tb(error.__traceback__)))
-    own = ((file, line) for file, line in files if file.is_relative_to(folder) and not file.is_relative_to(PLATFORM))
+    own = ((file, line) for file, line in files if file.is_relative_to(folder) and not file.is_relative_to(PLATFORM_CODE))
     return next((f"{file.name}, line {line}" for file, line in own), "")
 
 
 def place_of(function: Callable[..., Any]) -> str:
-    """Return the line in which a function's definition begins."""
+    """Return the file and line in which a function's definition begins."""
     code = inspect.unwrap(function).__code__
     return f"{Path(code.co_filename).name}, line {code.co_firstlineno}"

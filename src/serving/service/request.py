@@ -1,6 +1,6 @@
 """One request as a service's own code reads it: its pictures, fields and deadline.
 
-Knows pictures and plain values. Does not know HTTP, models or threads' numbers.
+Knows pictures and plain values. Does not know HTTP or models.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from serving.base.errors import BadInput
 from serving.base.lifetime import Lifetime
 from serving.base.working_memory import WorkingMemory
 from serving.inputs import pictures
-from serving.inputs.payload import IDS, KINDS, Payload, converted
+from serving.inputs.payload import IDS, TYPE_NAMES, Payload, converted
 from serving.models.tensors import Arrays
 
 if TYPE_CHECKING:
@@ -28,13 +28,11 @@ T = TypeVar("T")
 
 @dataclass
 class Request:
-    """One request as a service sees it.
+    """One request as a service's own code sees it.
 
-    data: the JSON value under "data". fields: what else the client sent, by name; values of a form are texts.
-    query: the part of the URL after "?". ids: postid, uid and seqid, of the body or else of the URL (a file's
-    bytes hold none), which the platform echoes by itself.
-    image_files: every picture as it came. image_bytes and video_bytes: the one file as it came, or None.
-    id: what logs and the answer's X-Request-Id say.
+    id: as in the logs and in the answer's X-Request-Id. data: the JSON value under "data". fields: further fields by name; a
+    form's are texts. query: the parameters of the URL. ids: postid, uid and seqid of the body, or else of the URL, which the
+    platform echoes. image_files: every picture as it came. image_bytes, video_bytes: the one file as it came, or None.
     """
 
     id: str
@@ -42,7 +40,7 @@ class Request:
     payload: Payload
     query: Mapping[str, str] = field(default_factory=dict)
     max_image_pixels: int = 50_000_000
-    decoders: threading.Semaphore | None = None  # as many pictures as there are cores are decoded at once
+    decoders: threading.Semaphore | None = None  # one for each core that may decode a picture
     memory: WorkingMemory | None = None
 
     @property
@@ -74,14 +72,15 @@ class Request:
         return self.payload.video
 
     def value(self, name: str, kind: type[T], default: T | None = None, least: float = -math.inf, most: float = math.inf) -> T:
-        """Return a field, or a parameter of the URL, as a str, int, float, bool or list; texts are read as what is asked for.
+        """Return a field, or a parameter of the URL, as a str, int, float, bool or list. Numbers may be texts.
 
-        least and most: of a number. Raises BadInput where it is something else, and where it is missing and has no default.
+        least, most: the limits of a number. Raises BadInput for another type, a number outside the limits, and a missing field
+        that has no default.
         """
         given = self.payload.fields.get(name, self.query.get(name))
         if given is None:
             if default is None:
-                raise BadInput(f"the request has no {name}; send {KINDS[kind]}")
+                raise BadInput(f"the request has no {name}; send {TYPE_NAMES[kind]}")
             return default
         found = converted(name, given, kind)
         if isinstance(found, int | float) and not least <= found <= most:
@@ -90,13 +89,13 @@ class Request:
         return found
 
     def values(self, name: str, kind: type[T]) -> list[T]:
-        """Return a field that is an array, each of its items as `value` would. Raises BadInput, as `value` does."""
+        """Return a field that is an array, with each item as `value` returns it. Raises BadInput as `value` does."""
         return [converted(f"{name}[{at}]", item, kind) for at, item in enumerate(self.value(name, list))]
 
     def wait(self, *outputs: Future[Arrays]) -> list[Arrays]:
-        """Return what models gave that work side by side: `request.wait(a.submit(rows, request), b.submit(rows, request))`.
+        """Return the outputs of models that run side by side: `request.wait(a.submit(rows, request), b.submit(rows, request))`.
 
-        Raises DeadlinePassed, and what a model raised.
+        Raises DeadlinePassed, and the errors of the models.
         """
         try:
             return [each.result(self.life.left()) for each in outputs]
@@ -104,10 +103,10 @@ class Request:
             raise self.life.too_late() from None
 
     def image(self, at_least: tuple[int, int] | None = None) -> "Image":
-        """Return the picture: RGB, upright, whole.
+        """Return the picture as RGB, upright, with all pixels loaded.
 
-        at_least: (width, height) that suffice; a large JPEG is then decoded smaller, which is faster.
-        Raises BadInput when there is none or it is broken, TooLarge over max_image_pixels, MemoryFull where the pictures of
+        at_least: a sufficient width and height in pixels. A large JPEG is then decoded smaller, which is faster.
+        Raises BadInput where there is none or it is broken, TooLarge over max_image_pixels, MemoryFull where the pictures of
         other requests leave no room for it.
         """
         file = self._one_image()
@@ -115,18 +114,18 @@ class Request:
             return pictures.decode(file, self.max_image_pixels, at_least, self.memory)
 
     def images(self, count: int, at_least: tuple[int, int] | None = None) -> "list[Image]":
-        """Return so many pictures, each as `image` would. Raises BadInput for fewer or more, and what `image` does."""
+        """Return count pictures, each as `image` returns it. Raises BadInput for another number, and as `image` does."""
         files = self._files(count)
         with self._decoding():
             return [pictures.decode(file, self.max_image_pixels, at_least, self.memory) for file in files]
 
     def apart(self, count: int) -> "list[Request]":
-        """Return a request a picture, each with all the rest of this one. Raises BadInput for fewer or more than count."""
+        """Return one request for each picture, with everything else of this one. Raises BadInput unless there are count."""
         payloads = (replace(self.payload, image=file, further_images=()) for file in self._files(count))
         return [replace(self, payload=payload) for payload in payloads]
 
     def image_size(self) -> tuple[int, int]:
-        """Return the upright picture's width and height in pixels as it was sent, however small `image` returns it."""
+        """Return the width and height in pixels of the picture as it was sent, upright. Raises BadInput and TooLarge."""
         return pictures.size(self._one_image(), self.max_image_pixels)
 
     @contextlib.contextmanager
@@ -164,7 +163,7 @@ def make_request(
     fields: Mapping[str, Any] | None = None,
     seconds: float = 3600.0,
 ) -> Request:
-    """Return a request that no client sent, good for so many seconds: for scripts, and for calls from setup or a reload."""
+    """Return a request that no client sent, for scripts, and for calls from setup or a reload. seconds: until its deadline."""
     first, *further = (*images,) if image is None and images else (image,)
     payload = Payload(first, video, data, dict(fields or {}), {}, tuple(filter(None, further)))
     return Request("offline", Lifetime(time.monotonic(), seconds), payload)

@@ -1,6 +1,6 @@
-"""Files that are read again when they change, so that an index or a corpus is exchanged under load.
+"""Files that are loaded again when they change, so that an index or a corpus is replaced under load.
 
-Knows when a file is another one. Does not know what it holds.
+Knows when a file has changed. Does not know what it holds.
 """
 
 import logging
@@ -14,30 +14,32 @@ from serving.telemetry.metrics import Metrics
 
 log = logging.getLogger("monopod.watch")
 
-PERIOD = 1.0  # seconds between two looks
+PERIOD = 1.0  # seconds between two checks
 
-Mark = tuple[int, int, int] | None
+FileState = tuple[int, int, int] | None
 
 
 def watch(path: Path, load: Callable[[], None], metrics: Metrics, period: float = PERIOD) -> None:
-    """Call load now, and again whenever the file at path changes: its time, its size, or which file it is.
+    """Call load now, and again whenever the file at path changes its modification time, its size or its inode.
 
-    What the first call raises is raised here. What a later one raises is logged and counted: what was loaded before stays, and
-    load is called again at the next change; at the next look where the service was only too busy (a ServingError). A file is
-    best replaced as a whole (os.replace), or half of it may be read.
+    period: seconds between two checks. Raises the exceptions of the first call. An exception of a later call is logged and
+    counted. The service then keeps what it has, and load is called again at the next change. After a ServingError, by which
+    the service was too busy, load is called again at the next check. Replace the file as a whole (os.replace), or half of a
+    file may be read.
 
-    Concurrency: one thread a file calls load, as long as the process lives; load exchanges what requests see in one assignment.
+    Concurrency: each file has one thread, which calls load as long as the process lives. load must exchange what requests see
+    in one assignment.
     """
-    seen = _mark(path)  # before the load, so that a change while it reads is seen afterwards
+    seen = _file_state(path)  # before the load, so that a change during it is seen afterwards
     load()
     threading.Thread(target=_follow, args=(path, load, metrics, period, seen), name=f"watch {path.name}", daemon=True).start()
 
 
-def _follow(path: Path, load: Callable[[], None], metrics: Metrics, period: float, seen: Mark) -> None:
+def _follow(path: Path, load: Callable[[], None], metrics: Metrics, period: float, seen: FileState) -> None:
     failed = metrics.reload_failed.labels(path.name)
     while True:
         time.sleep(period)
-        now = _mark(path)
+        now = _file_state(path)
         if now == seen:
             continue
         try:
@@ -49,8 +51,8 @@ def _follow(path: Path, load: Callable[[], None], metrics: Metrics, period: floa
             seen = now
             metrics.reload_failures.inc()
             failed.set(1)
-            words = "%s changed and cannot be loaded, what was loaded before stays: %s"
-            log.error(words, path, error, exc_info=not isinstance(error, StartError))  # which says all there is to say
+            message = "%s changed and cannot be loaded, what was loaded before stays: %s"
+            log.error(message, path, error, exc_info=not isinstance(error, StartError))  # a StartError needs no traceback
         else:
             seen = now
             metrics.reloads.inc()
@@ -58,8 +60,8 @@ def _follow(path: Path, load: Callable[[], None], metrics: Metrics, period: floa
             log.info("%s changed and was loaded again", path)
 
 
-def _mark(path: Path) -> Mark:
-    """Return what tells one state of a file from another; None while there is no file."""
+def _file_state(path: Path) -> FileState:
+    """Return a file's modification time in nanoseconds, its size in bytes and its inode, None while there is no file."""
     try:
         found = path.stat()
     except OSError:

@@ -18,7 +18,7 @@ from serving.models.entries import ModelSource
 from serving.models.model import check_file
 from serving.models.tensors import TensorSpec
 from serving.service.embedded import open_service, set_up, silence
-from serving.service.own_code import ABOVE
+from serving.service.own_code import TRACEBACK_ABOVE
 from serving.service.service import Service
 from serving.settings import Settings, SettingsError, gpu_memory, size_in_bytes
 from serving.settings.model_files import Checksum, read_checksums, sha256_of
@@ -175,7 +175,7 @@ def _not_checksums(checksums: list[Checksum], folder: Path) -> Iterator[Line]:
 
 
 def _failed(error: StartError, folder: Path) -> Line:
-    return Line("setup", problem=str(error).removesuffix(ABOVE).replace(f"{folder}/", ""))
+    return Line("setup", problem=str(error).removesuffix(TRACEBACK_ABOVE).replace(f"{folder}/", ""))
 
 
 def _look(named: ModelSource, folder: Path, sums: Sums) -> Line:

@@ -366,7 +366,7 @@ def test_another_status_than_200_is_bad_input_that_says_it(status: str) -> None:
 def test_a_body_at_the_limit_passes_and_one_over_it_is_too_large() -> None:
     with serving(says(b"x" * 1000)) as server:
         assert len(get(server, max_bytes=1000)) == 1000
-        with pytest.raises(TooLarge, match=f"what {HOST} sends is over the limit of 999 bytes"):
+        with pytest.raises(TooLarge, match=f"the file from {HOST} is over the limit of 999 bytes"):
             get(server, max_bytes=999)
 
 

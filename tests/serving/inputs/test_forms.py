@@ -27,13 +27,15 @@ def read(body: bytes, kind: str = KIND, check: Callable[[], None] = lambda: None
 
 
 def headed(head: bytes, content: bytes = b"x") -> bytes:
-    """A form of one part with a head of one's own."""
+    """A form of one part with headers of its own."""
     return LINE + head + b"\r\n\r\n" + content + b"\r\n" + END
 
 
 def test_parts_come_as_they_were_sent_whatever_their_length() -> None:
     chance = random.Random(7)
-    files = [chance.randbytes(length) for length in (0, 1, forms.PIECE - 200, forms.PIECE, 3 * forms.PIECE + 1)]
+    files = [
+        chance.randbytes(length) for length in (0, 1, forms.PIECE_BYTES - 200, forms.PIECE_BYTES, 3 * forms.PIECE_BYTES + 1)
+    ]
     parts = [(f"f{number}", content, True) for number, content in enumerate(files)]
     found = read(multipart([("text", "höher\r\n".encode(), False), *parts]))
     assert found == Form({"text": "höher\r\n"}, {f"f{number}": content for number, content in enumerate(files)})
@@ -49,7 +51,7 @@ def test_a_content_that_looks_like_a_boundary_is_kept(content: bytes) -> None:
 def test_wherever_the_pieces_are_cut_the_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     body = multipart([("a", b"\r\n--a-boundary", False), ("image", b"one", True), ("image", b"\r\ntwo\r\n", True)])
     for piece in range(1, len(body) + 1):
-        monkeypatch.setattr(forms, "PIECE", piece)
+        monkeypatch.setattr(forms, "PIECE_BYTES", piece)
         assert read(body) == Form({"a": "\r\n--a-boundary"}, {"image": b"one"}, (b"\r\ntwo\r\n",)), piece
 
 
@@ -66,8 +68,8 @@ def test_a_text_is_read_in_the_charset_that_its_part_names() -> None:
         (b"x" * 100_000, "no parts"),
         (LINE.replace(b"a-", b"b-") + NAMED, "no parts"),
         (LINE + NAMED + b"\r\n\r\nx", "the form is cut: no last boundary ends it"),
-        (headed(b"X: y"), "head of a part of the form is broken"),
-        (headed(NAMED + b"\xff"), "head of a part of the form is broken"),
+        (headed(b"X: y"), "headers of a part of the form are broken"),
+        (headed(NAMED + b"\xff"), "headers of a part of the form are broken"),
         (headed(b"Content-Disposition: form-data"), "has no name"),
         (headed(NAMED + b"; b=" + b"c" * 8192), "longer than 8192 bytes"),
         (headed(NAMED + b"*=utf-8''" + b"%41" * 5_000_000), "longer than 8192 bytes"),
@@ -85,9 +87,9 @@ def test_what_is_no_form_or_over_a_bound_is_bad_input_in_words(body: bytes, word
 
 
 def test_a_form_has_a_hundred_parts_at_most() -> None:
-    parts = [(f"n{number}", b"", number % 2 == 0) for number in range(forms.MOST_PARTS + 1)]
+    parts = [(f"n{number}", b"", number % 2 == 0) for number in range(forms.MOST_FORM_PARTS + 1)]
     found = read(multipart(parts[:-1]))
-    assert len(found.texts) + len(found.files) == forms.MOST_PARTS
+    assert len(found.texts) + len(found.files) == forms.MOST_FORM_PARTS
     with pytest.raises(TooLarge, match="more than 100 parts"):
         read(multipart(parts))
 
@@ -108,7 +110,7 @@ def test_a_deadline_ends_the_reading_between_two_pieces() -> None:
         life.check()
 
     with pytest.raises(DeadlinePassed):
-        read(headed(NAMED, bytes(100 * forms.PIECE)), check=check)
+        read(headed(NAMED, bytes(100 * forms.PIECE_BYTES)), check=check)
     assert pieces == 3
 
 

@@ -18,7 +18,7 @@ from serving.base.errors import BadInput, TooLarge
 from serving.base.process_memory import resident_bytes
 from serving.inputs import picture_parts, pictures
 
-PICTURES = Path(__file__).parents[2] / "examples" / "images"
+PICTURES = Path(__file__).parents[3] / "examples" / "images"
 COFFEE = (PICTURES / "coffee.jpg").read_bytes()
 LIMIT = 50_000_000
 
@@ -316,7 +316,7 @@ def try_it(data: bytes) -> None:
 
 
 @given(
-    st.binary(max_size=300), st.sampled_from([magic.rjust(at + len(magic), b"R") for magic, at, _, _ in picture_parts.KINDS])
+    st.binary(max_size=300), st.sampled_from([magic.rjust(at + len(magic), b"R") for magic, at, _, _ in picture_parts.FORMATS])
 )
 @example(b"", b"RIFF\0\0\0\0WEBP")
 @settings(max_examples=600, deadline=None)

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser import browser, complaints, drop
 from tests.running import make_service, running
 
-PICTURES = Path(__file__).parents[2] / "examples/images"
+PICTURES = Path(__file__).parents[3] / "examples/images"
 COFFEE = PICTURES / "coffee.jpg"
 PLACES = {"/": "/api/like/demo", "/api/demo/": "/api/demo", "/api/like/demo/": "/api/like/demo"}
 

@@ -21,7 +21,7 @@ from serving.models.engine import Engine
 from serving.models.entries import ModelSource
 from serving.models.model import from_function
 from serving.models.tensors import Arrays
-from serving.service.own_code import in_words
+from serving.service.own_code import described
 from serving.service.request import Request
 from serving.service.service import Service, routes_of
 from serving.tools.bench.request_bodies import content_type
@@ -119,7 +119,7 @@ def record(service: Service, named: ModelSource, files: Sequence[Path], route: s
         except ServingError as error:
             samples.refused.append((file.name, str(error)))
         except (Exception, SystemExit) as error:
-            samples.refused.append((file.name, in_words(error, service.folder / "src")))
+            samples.refused.append((file.name, described(error, service.folder / "src")))
         for row in recorder.heard(share):
             samples.rows.append(row)
             samples.bytes += sum(array.nbytes for array in row.values())
