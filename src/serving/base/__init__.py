@@ -1,4 +1,4 @@
-"""What every other folder of the runtime needs: errors, deadlines, JSON, memory, addresses, priorities.
+"""Errors, deadlines, JSON, memory, addresses and thread priorities, for every other folder of the runtime.
 
-Comes in and goes out: plain values. Knows no model, no service and no HTTP.
+In and out: plain values. Knows no model, no service and no HTTP.
 """

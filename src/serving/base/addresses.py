@@ -1,11 +1,12 @@
-"""Which addresses belong to the public internet.
+"""The test whether an address belongs to the public internet.
 
-Knows the ranges set apart for other uses. Resolves no names and opens no connection.
+Knows the ranges that are reserved for other uses. Resolves no names and opens no connection.
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-# Written out, since what `ipaddress` calls global has changed between Python's releases.
+# Written out, since Python's releases differ in the addresses that `ipaddress` calls global.
+# Source: IANA's registries of special-purpose addresses.
 NOT_PUBLIC_4 = tuple(
     map(
         ip_network,
@@ -45,9 +46,9 @@ NAT64 = ip_network("64:ff9b::/96")
 
 
 def is_public(text: str) -> bool:
-    """Say whether an IPv4 or IPv6 address is one of the public internet. False for what is no address.
+    """Return whether a text is an IPv4 or IPv6 address of the public internet.
 
-    An IPv4 address inside an IPv6 one, mapped or for NAT64, is judged as itself.
+    An IPv4 address inside an IPv6 address, mapped or for NAT64, counts as the IPv4 address.
     """
     try:
         address = ip_address(text)

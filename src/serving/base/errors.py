@@ -1,23 +1,23 @@
-"""What can go wrong with a request, and the HTTP status of each.
+"""The errors of a request, each with its HTTP status.
 
   * ServingError                500
     x BadInput                  400  the request's content is wrong; a service raises it too
-      - WrongInputs             400  a name, dtype or rank that a model does not have; 500 where own code gave it
+      - WrongInputs             400  a name, dtype or rank that a model does not have; 500 if own code passed it
     x NotFound                  404  no such model or route
     x MethodNotAllowed          405
     x SlowBody                  408  the body took too long to arrive
     x TooLarge                  413  body, rows or picture over a limit
     x WrongContentType          415
     x QueueFull                 429  overload; never 503, since a mesh retries 503 and ejects the pod
-      - MemoryFull              429  what is under work holds as much as the pod's memory allows
-    x BodiesFull                429  too many bytes of requests are held; in no alert, since clients alone bring it about
+      - MemoryFull              429  requests in progress hold as much as the pod's memory allows
+    x BodiesFull                429  bodies hold too many bytes; in no alert, since clients cause it
     x HeadTooLarge              431
-    x ClientGone                499  nobody waits for the answer; only logs and metrics ever see it
+    x ClientGone                499  nobody waits for the answer; it stands in logs and metrics alone
     x ModelFailed               500  the model raised, or gave the wrong rows
     x ServiceFailed             500  the service's own code raised
     x NotReady                  503  still loading, or draining
     x DeadlinePassed            504
-      - ShortDeadline           504  the client itself left the service less than half of its time; in no alert
+      - ShortDeadline           504  the client left the service less than half of its timeout; in no alert
 
 Knows statuses and words. Does not know HTTP libraries.
 """
@@ -30,7 +30,7 @@ class StartError(Exception):
 class ServingError(Exception):
     """A request's failure. The text goes to the client: it says what was wrong and what to do.
 
-    status: the HTTP status. reason: the label in metrics and logs, one a class.
+    status: the HTTP status. reason: the label in metrics and logs, another one for each class.
     """
 
     status = 500
@@ -43,7 +43,7 @@ class BadInput(ServingError):
 
 
 class WrongInputs(BadInput):
-    """Inputs that a model takes in no size: a name, a dtype or a rank is wrong. In own code that is no client's doing."""
+    """Inputs that a model takes in no size: a name, a dtype or a rank is wrong. In a service's own code that is its bug."""
 
 
 class NotFound(ServingError):
@@ -118,7 +118,7 @@ class ShortDeadline(DeadlinePassed):
 
 
 ERROR_CLASSES: tuple[type[ServingError], ...] = (ServingError, *ServingError.__subclasses__(), MemoryFull, ShortDeadline)
-# The front may answer with these before any work, and each is a reason of monopod_shed_total.
+# The front may refuse a request with these before any work on it. Each is a reason of monopod_shed_total.
 SHED: tuple[type[ServingError], ...] = (
     BadInput,
     SlowBody,

@@ -1,13 +1,13 @@
-"""JSON in and out: the one module that knows orjson.
+"""The reading and writing of JSON. The only module that imports orjson.
 
-Knows what is JSON (RFC 8259, UTF-8, numbers that fit a double) and how numpy values are written.
-Does not know what a document means. Where a key comes twice the last one counts.
+Knows JSON (RFC 8259, UTF-8, numbers that fit a double) and how numpy values are written. Does not know what a document means.
+Where an object has a key twice, the last one counts.
 
-Concurrency. orjson keeps the interpreter's lock while it reads a document, so a document's containers are bounded: 1 million
-take 0.1 s of a free core. The garbage collector would make that 0.4 s: it looks at each new container again and again, though
-none can be garbage yet. So a large document is read without it, which holds for the whole process, for as long as that takes.
-`_large` is held meanwhile. Threads that wait for it do not ask for the interpreter's lock, so that a probe waits behind one
-large document and not behind all that came. Its holder asks for no other lock and at worst raises: it is always released.
+Concurrency. orjson keeps the interpreter's lock while it reads a document, so the number of containers is bounded: 1 million
+take 0.1 s of a free core. The garbage collector would make that 0.4 s, since it visits each new container again and again,
+though none can be garbage yet. A large document is therefore read with the collector off, for the whole process. `_large` is
+held meanwhile. Threads that wait for `_large` do not ask for the interpreter's lock, so a probe waits behind one large document
+at most. The holder of `_large` takes no other lock, and releases it also when it raises.
 """
 
 import gc
@@ -19,16 +19,16 @@ import orjson
 
 from serving.base.errors import BadInput
 
-# A list takes 80 bytes where its text took three: without a limit 16 MB of "[],[]," become 430 MB. A point of two digits,
-# "[1,2],", takes 6 bytes, and 19 pictures of 224 x 224 pixels, each an array, are a million. A few arrays a row are 200,000 at
-# most, since a request has 65,536 rows at most.
+# An empty list takes 80 bytes, its text 3: without a limit, 16 MB of "[],[]," become 430 MB. Real data stays below the limits:
+# a point of two digits, "[1,2],", has 6 bytes; 19 pictures of 224 x 224 pixels, each pixel an array, have a million arrays.
+# A few arrays for each of 65,536 rows, the most of a request, are 200,000.
 BYTES_A_CONTAINER = 6
-SOME_CONTAINERS = 200_000  # are read however short the document is
+SOME_CONTAINERS = 200_000  # allowed in a document of any length
 MAX_CONTAINERS = 1_000_000
-VALUE_BYTES = 72  # of a short text in a list; a number takes 40
-LARGE = 64 * 2**10  # bytes; below, a document is read in a few milliseconds, whatever it holds
+VALUE_BYTES = 72  # of memory that a short string in a list takes; a number takes 40
+LARGE = 64 * 2**10  # bytes; a shorter document is read in a few milliseconds, whatever it holds
 
-WRITTEN = "biufU"  # numpy's kinds that JSON has: booleans, integers, floats, texts
+WRITTEN = "biufU"  # numpy's kinds that JSON has too: booleans, integers, floats, strings
 
 _large = threading.Lock()
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
@@ -36,12 +36,12 @@ _NOT_FINITE = ("NaN", "Infinity", "-Infinity", "nan", "inf", "-inf")
 
 
 def loads(body: bytes | memoryview, what: str = "the body") -> Any:
-    """Return the value of a JSON document. what: its name in error messages.
+    """Return the value of a JSON document. body: UTF-8. what: the document's name in error messages.
 
-    Raises BadInput, with the position, for what is not JSON (NaN and Infinity too, bad UTF-8), for more than 1,024 levels,
-    and for more arrays and objects than `most_containers` of its length. Brackets in texts count as well.
+    Raises BadInput, with the position, where the body is not JSON; NaN, Infinity and bad UTF-8 are not JSON either. Raises it
+    also for more than 1,024 levels, and for more arrays and objects than `most_containers` allows, brackets in strings counted.
     """
-    body = bytes(body)  # no copy of what is bytes already; the counts below need it
+    body = bytes(body)  # bytes are not copied; a memoryview has no count()
     if not body:
         raise BadInput(f"{what} is empty; send JSON")
     containers = body.count(b"[") + body.count(b"{")
@@ -57,17 +57,17 @@ def loads(body: bytes | memoryview, what: str = "the body") -> Any:
 
 
 def most_containers(length: int) -> int:
-    """Return how many arrays and objects a document of so many bytes may have."""
+    """Return how many arrays and objects a document may have. length: bytes."""
     return min(MAX_CONTAINERS, SOME_CONTAINERS + length // BYTES_A_CONTAINER)
 
 
 def values_bytes(body: bytes) -> int:
-    """Return about how many bytes a document's values take once it is read: a comma or a colon follows each but the last."""
+    """Return about how many bytes a document's values take once it is read. Each comma and colon stands for one value."""
     return VALUE_BYTES * (body.count(b",") + body.count(b":"))
 
 
 def _large_value(body: bytes) -> Any:
-    """Read a large document without the garbage collector. It is left off where somebody else has switched it off."""
+    """Read a large document with the garbage collector off. The collector stays off where it was off before."""
     with _large:
         collects = gc.isenabled()
         gc.disable()
@@ -79,7 +79,7 @@ def _large_value(body: bytes) -> Any:
 
 
 def _problem(error: orjson.JSONDecodeError, body: bytes) -> str:
-    """Return what is wrong and where, in words."""
+    """Return the mistake and its position, in words."""
     try:
         body.decode()
     except UnicodeDecodeError as bad:
@@ -92,9 +92,9 @@ def _problem(error: orjson.JSONDecodeError, body: bytes) -> str:
 def dumps(value: object) -> bytes:
     """Return a value as compact JSON in UTF-8.
 
-    NaN and infinity become null. numpy's booleans, integers, floats and texts are written as such, alone, in arrays and as
-    keys; keys that are numbers as strings, dates in ISO 8601. Raises TypeError, which names the kind, for what JSON cannot
-    hold (bytes, sets, integers over 64 bits).
+    NaN and infinity become null, dates become strings in ISO 8601, and keys that are numbers become strings. Numpy's
+    booleans, integers, floats and strings are written like Python's, alone, in arrays and as keys.
+    Raises TypeError, which names the type, for a value that JSON cannot hold: bytes, sets, integers over 64 bits.
     """
     try:
         return orjson.dumps(value, default=_plain, option=_OPTIONS)
@@ -105,9 +105,9 @@ def dumps(value: object) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """Return what orjson cannot write by itself in a form that it can."""
+    """Return a value that orjson cannot write in a form that it can. Raises TypeError where there is none."""
     if isinstance(value, np.generic) and value.dtype.kind in WRITTEN:
-        # C has more types than there are sizes: numpy's longlong is an int64 that orjson does not know, its longdouble a float.
+        # C has several types of one size: orjson does not know numpy's longlong, an int64, nor its longdouble, a float.
         return float(value) if value.dtype.kind == "f" else value.item()
     if not isinstance(value, np.ndarray):
         raise TypeError(f"JSON cannot hold a value of type {type(value).__name__}")
@@ -121,7 +121,7 @@ def _plain(value: object) -> object:
 
 
 def _has_numpy_keys(value: object) -> bool:
-    """Return whether an object somewhere in a value has a key that is a numpy scalar, which orjson does not write."""
+    """Return whether an object anywhere in a value has a numpy scalar as a key, which orjson does not write."""
     if isinstance(value, dict):
         return any(isinstance(key, np.generic) for key in value) or any(map(_has_numpy_keys, value.values()))
     return isinstance(value, list | tuple) and any(map(_has_numpy_keys, value))

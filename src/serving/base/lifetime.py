@@ -1,4 +1,4 @@
-"""How long a request is worth working on: until its deadline, and while somebody waits.
+"""How long a request is worth any work: until its deadline, and while its client waits.
 
 Knows clocks. Does not know what the request asks for.
 """
@@ -11,13 +11,13 @@ from serving.base.errors import ClientGone, DeadlinePassed, ServingError, ShortD
 
 
 class Lifetime:
-    """One request's deadline and its client's presence.
+    """One request's deadline, and whether its client still waits. All times are seconds of time.monotonic().
 
-    begin and deadline are seconds of time.monotonic(): the request's first byte, and the last moment for its answer.
-    received is when its last byte came: the age of what waits in a queue counts from there.
+    The first byte came at `begin`. The last byte came at `received`, from which the time in a queue counts. The answer is due
+    at `deadline`.
 
-    Written by the I/O thread (received, abandon) and read by every other. Each attribute is replaced whole and never
-    taken back, so readers need no lock; at worst they learn of an abandoned request one step later.
+    The I/O thread alone writes (received, abandon); every thread reads. Each attribute is replaced whole and never set back,
+    so readers need no lock: at worst they learn of an abandoned request one step later.
     """
 
     __slots__ = ("_on_abandon", "_timeout", "abandoned", "begin", "deadline", "received")
@@ -29,19 +29,19 @@ class Lifetime:
         self._on_abandon: list[Callable[[], None]] = []
 
     def left(self) -> float:
-        """Return the seconds until the deadline, 0 when it has passed."""
+        """Return the time until the deadline, in seconds, or 0 when it has passed."""
         return max(0.0, self.deadline - time.monotonic())
 
     def over(self) -> bool:
-        """Return whether nobody gains from further work."""
+        """Return whether further work is useless: the client is gone or the deadline has passed."""
         return self.abandoned or time.monotonic() >= self.deadline
 
     def shorten(self, seconds: float) -> None:
-        """Allow no more than so many seconds from the first byte."""
+        """Bring the deadline to so many seconds after the first byte, unless it is earlier already."""
         self.deadline = min(self.deadline, self.begin + seconds)
 
     def check(self) -> None:
-        """Raise ClientGone or DeadlinePassed when nobody gains from further work."""
+        """Raise ClientGone or DeadlinePassed where further work is useless."""
         if self.abandoned:
             raise ClientGone("the client went away before its answer")
         if time.monotonic() >= self.deadline:
@@ -49,36 +49,41 @@ class Lifetime:
 
     def too_late(self) -> DeadlinePassed:
         """Return the error of a request whose deadline has passed."""
-        allowed = round(self.deadline - self.begin, 6)  # in microseconds: the clock has fewer digits the longer a machine is up
+        allowed = round(
+            self.deadline - self.begin, 6
+        )  # to microseconds: the difference of two clock readings has rounding errors below
         return self._passed(
             f"no answer within {allowed:g} s of the request's first byte; try again later, or allow more with timeout_second "
             "in value.py or the header X-Request-Timeout-Ms"
         )
 
     def classified(self, error: ServingError) -> ServingError:
-        """Return an error, as ShortDeadline where it is a passed deadline and the client left the service too little time."""
+        """Return an error by its cause: a passed deadline becomes ShortDeadline where the client left too little time."""
         return self._passed(str(error)) if type(error) is DeadlinePassed else error
 
     def _passed(self, words: str) -> DeadlinePassed:
-        """Return the error of a passed deadline. A client can bring about any number by a header, or by a slow upload."""
+        """Return the error of a passed deadline. ShortDeadline stands apart, since a client can cause any number of them.
+
+        A short X-Request-Timeout-Ms does so, and so does a slow upload.
+        """
         short = self.deadline - self.received < self._timeout / 2
         return (ShortDeadline if short else DeadlinePassed)(words)
 
     def abandon(self) -> None:
-        """Say that the client went away."""
+        """Record that the client went away, and wake the threads that asked for it."""
         self.abandoned = True
         for wake in list(self._on_abandon):
             wake()
 
     def on_abandon(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called, by any thread, when the client goes away; at once when it has gone already. Perhaps twice."""
+        """Have `wake` called when the client goes away, or now if it has gone. It may be called twice, by any thread."""
         self._on_abandon.append(wake)
         if self.abandoned:
             wake()
 
 
 class HasLifetime(Protocol):
-    """A request, as far as a model wants to know it."""
+    """A request, of which a model needs its lifetime alone."""
 
     @property
     def life(self) -> Lifetime: ...

@@ -1,4 +1,4 @@
-"""Which threads may have the cores first.
+"""The priority of threads: those that compute yield the cores to those that answer.
 
 Knows the system's scheduler. Does not know what a thread does.
 """
@@ -6,15 +6,15 @@ Knows the system's scheduler. Does not know what a thread does.
 import os
 import threading
 
-STEPS = 10  # of niceness: about a tenth of a plain thread's share, and only while others want the cores
+STEPS = 10  # of niceness: about a tenth of a plain thread's share, while others want the cores
 
 
 def yield_to_others() -> None:
-    """Have this thread, and those that it starts, yield the cores to the process's other threads.
+    """Have this thread, and the threads that it starts, yield the cores to the process's other threads.
 
-    What computes on cores does so: else the I/O thread, which needs little, would wait its turn behind them, and under
-    overload a refusal would take a second. Needs no right: it never becomes less nice, and past 19 the kernel stays at 19. A
-    container's threads compete among themselves alone.
+    Threads that compute call it. Otherwise the I/O thread, which needs little, would wait behind them, and a refusal under
+    overload would take a second. It needs no privilege, since a thread never becomes less nice; above 19 the kernel uses 19.
+    Other containers are not affected: a container's threads compete among themselves.
     """
-    niceness = os.getpriority(os.PRIO_PROCESS, os.getpid()) + STEPS  # of the first thread, whoever started this one
+    niceness = os.getpriority(os.PRIO_PROCESS, os.getpid()) + STEPS  # of the first thread, so that a second call adds nothing
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))

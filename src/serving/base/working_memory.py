@@ -1,6 +1,6 @@
-"""The bytes that requests under work may hold together: copies of their bodies, values of JSON, decoded pictures.
+"""The bytes that requests in progress may hold together: copies of their bodies, values of JSON, decoded pictures.
 
-Knows a limit and a sum. Does not know what a picture costs, nor who asks.
+Knows a limit and a sum. Does not know what a picture costs.
 
 Concurrency. `_lock` guards the sum, for a few instructions. `release` may run on any thread that drops the last reference to
 something, and in the garbage collector in the middle of another call. So it takes no lock: it appends its bytes to `_released`,
@@ -13,12 +13,12 @@ from collections import deque
 
 from serving.base.errors import MemoryFull, TooLarge
 
-SMALLEST = 64 * 2**10  # what is smaller is not counted: it costs more to count than to hold
-SHARE = 0.9  # of the pod's memory; the rest is for what is not counted
+SMALLEST = 64 * 2**10  # bytes; a smaller amount costs more to count than to hold
+SHARE = 0.9  # of the pod's memory; the rest is for amounts that are not counted
 
 
 class WorkingMemory:
-    """The sum, and its limit. There is none until `limit` is called: nothing is answered before the models are loaded."""
+    """The sum and its limit. No limit holds until `set_limit` is called: no request is served before the models are loaded."""
 
     def __init__(self) -> None:
         self._limit: int | None = None
@@ -26,20 +26,21 @@ class WorkingMemory:
         self._released: deque[int] = deque()
 
     def set_limit(self, memory: int, resident: int) -> int:
-        """Set the limit to what a pod's memory leaves beside what the process holds at rest, and return it. All are bytes."""
+        """Set the limit and return it: SHARE of a pod's memory, less what the process holds at rest. All are bytes."""
         self._limit = max(0, int(memory * SHARE) - resident)
         return self._limit
 
     def held(self) -> int:
-        """Return how many bytes are held now."""
+        """Return the bytes that are held now."""
         with self._lock:
             self._settle()
             return self._held
 
     def reserve(self, size: int, what: str) -> int:
-        """Count bytes that are about to be held, and return how many are to be given back.
+        """Count bytes that are about to be held, and return the number to release later, 0 where they are too few to count.
 
-        what: for the error's words. Raises MemoryFull where others hold too much, TooLarge for what no such pod can hold.
+        what: their name in error messages. Raises MemoryFull where other requests hold too much, TooLarge where the bytes
+        alone are over the limit.
         """
         if size < SMALLEST:
             return 0
@@ -51,17 +52,17 @@ class WorkingMemory:
         return size
 
     def release(self, size: int) -> None:
-        """Count bytes as held no more."""
+        """Count bytes as no longer held."""
         if size:
             self._released.append(size)
 
-    def release_with(self, thing: object, size: int) -> None:
-        """Give bytes back when a thing is no more."""
+    def release_with(self, holder: object, size: int) -> None:
+        """Release bytes when an object is freed."""
         if size:
-            weakref.finalize(thing, self.release, size).atexit = False
+            weakref.finalize(holder, self.release, size).atexit = False
 
     def _settle(self) -> None:
-        """The caller holds the lock."""
+        """Subtract the released bytes. The caller holds the lock."""
         while self._released:
             self._held -= self._released.popleft()
 
@@ -72,7 +73,7 @@ class WorkingMemory:
                 "raise memory in value.py"
             )
         return MemoryFull(
-            f"requests under work hold {_mib(self._held)} of the {_mib(limit)} that this pod has for them, and {what} needs "
+            f"requests in progress hold {_mib(self._held)} of the {_mib(limit)} that this pod has for them, and {what} needs "
             f"{_mib(size)}; try again in a second, or raise memory or replicas"
         )
 

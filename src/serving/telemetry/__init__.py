@@ -1,4 +1,4 @@
-"""What a pod tells about itself: metrics for Prometheus, and log lines.
+"""Metrics for Prometheus, and log lines.
 
-In: numbers and messages of every folder above. Out: the metrics page, and JSON lines on stdout.
+In: numbers and messages from every later folder. Out: the metrics page, and JSON lines on stdout.
 """

@@ -1,11 +1,11 @@
-"""Logs: one JSON object a line on stdout.
+"""Logs: each line on stdout is one JSON object.
 
-Knows the fields. Does not know what happened.
+Knows the fields of a line. Does not know the events.
 
-Concurrency. A thread that logs makes its line and puts it into a queue; one thread writes. A lock held while writing would make
-every worker wait for the slowest, and a reader of stdout that stops would stop them all. The one lock of ours guards the count
-of the bytes that wait, and is held for an addition. The writer ends with `stop`, which waits until all is written. A process
-that is killed loses the lines of its last moment.
+Concurrency. A thread that logs formats its line and puts it into a queue; one thread writes. With a lock held during the write,
+every worker would wait for the slowest one, and a reader of stdout that stops would stop them all. The one lock here guards the
+count of the waiting bytes, for one addition. `stop` ends the writer after it has written every line. A process that is killed
+loses its last lines.
 """
 
 import atexit
@@ -19,9 +19,11 @@ from typing import Any
 
 from serving.base import jsons
 
-MOST_WAITING = 8 * 2**20  # bytes of lines; while stdout is stuck, what comes beyond is dropped
-MESSAGE, TRACEBACK, FIELD = 8_000, 16_000, 300  # characters of a line's parts; of what is longer the middle is left out
-STOP_SECONDS = 2.0  # a stdout that is stuck must not hold up the end
+# Bytes of lines that may wait while nobody reads stdout. Further lines are dropped.
+MOST_WAITING = 8 * 2**20
+# Characters of the parts of a line. A longer part loses its middle.
+MESSAGE, TRACEBACK, FIELD = 8_000, 16_000, 300
+STOP_SECONDS = 2.0  # the end of the process waits no longer for stdout
 _writers: list[QueueListener] = []
 FIELDS = ("request_id", "trace_id", "route", "code", "reason", "milliseconds")
 
@@ -45,12 +47,12 @@ class _JsonFormatter(logging.Formatter):
             line["traceback"] = bounded(self.formatException(record.exc_info), TRACEBACK)
         try:
             return jsons.dumps(line).decode()
-        except TypeError:  # text that is not Unicode, or a field that JSON cannot hold: a line is never lost
+        except TypeError:  # no line is lost for a string that is not Unicode, or for a field that JSON cannot hold
             return jsons.dumps({name: _plain(value) for name, value in line.items()}).decode()
 
 
 def bounded(text: str, most: int) -> str:
-    """Return a text of about so many characters at most: of a longer one both ends, and how much is left out between them."""
+    """Return a text, or its two ends where it is longer than `most` characters, with the number of characters left out."""
     if len(text) <= most:
         return text
     return f"{text[: most // 2]} ... {len(text) - most} characters left out ... {text[-(most // 2) :]}"
@@ -65,7 +67,7 @@ def _plain(value: object) -> str:
 
 
 class RateLimit:
-    """Lets through so many lines a second. Used by one thread."""
+    """Allows so many lines a second. One thread may use it."""
 
     def __init__(self, most: int):
         self._most, self._second, self._count = most, 0, 0
@@ -79,14 +81,14 @@ class RateLimit:
 
 
 class _Backlog:
-    """The lines that wait to be written, bounded in bytes."""
+    """The lines that wait to be written. Their sum in bytes is bounded."""
 
     def __init__(self) -> None:
         self.lines: SimpleQueue[str] = SimpleQueue()
         self._bytes, self._lock = 0, threading.Lock()
 
     def put(self, line: str) -> None:
-        """Have a line written, or drop it where too much waits."""
+        """Queue a line, or drop it where MOST_WAITING bytes wait."""
         size = sys.getsizeof(line)
         with self._lock:
             if self._bytes + size > MOST_WAITING:
@@ -100,14 +102,14 @@ class _Backlog:
 
 
 class _BacklogHandler(logging.Handler):
-    """Makes a line of each record at once: a record would keep its arguments, and a traceback's frames, until it is written."""
+    """Formats each record at once. A queued record would keep its arguments and a traceback's frames until it is written."""
 
     def __init__(self, backlog: _Backlog):
         super().__init__()
         self._backlog = backlog
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Without the handler's lock: the backlog has its own."""
+        """Handle a record without the handler's lock, since the backlog has its own."""
         wanted = bool(self.filter(record))
         if wanted:
             self.emit(record)
@@ -116,12 +118,12 @@ class _BacklogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._backlog.put(self.format(record))
-        except Exception:  # a message that does not fit its arguments, as everywhere in logging
+        except Exception:  # a message that does not fit its arguments: logging's own handlers do the same
             self.handleError(record)
 
 
 class _Writer(QueueListener):
-    """Writes lines to stdout, one after the other."""
+    """Writes the queued lines to stdout."""
 
     def __init__(self, backlog: _Backlog):
         super().__init__(backlog.lines)
@@ -132,17 +134,17 @@ class _Writer(QueueListener):
         try:
             sys.stdout.write(record + "\n")
             sys.stdout.flush()
-        except (OSError, ValueError):  # nobody reads stdout any more, or it is closed: lines are all that it costs
+        except (OSError, ValueError):  # nobody reads stdout any more, or it is closed: the line is lost, nothing else
             pass
         finally:
             self._backlog.written(record)
 
 
 def start(service: str, region: str) -> None:
-    """Send every logger's lines to stdout: those of the platform and of src/server.py (logger "server") from info on, those of
-    libraries from warning on.
+    """Send every logger's lines to stdout.
 
-    waitress' own word on its queue is left out: the queue here is counted elsewhere.
+    The platform and src/server.py (logger "server") log from info on, libraries from warning on. waitress' warnings about its
+    queue are left out, since the metrics count the queue.
     """
     backlog = _Backlog()
     queued = _BacklogHandler(backlog)

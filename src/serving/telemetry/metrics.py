@@ -1,7 +1,7 @@
-"""What Prometheus reads: every metric of the platform in one place, and the service's own. The only module that
-imports prometheus_client.
+"""Every metric of the platform in one place, and the service's own, for Prometheus. The only module that imports
+prometheus_client.
 
-Knows names, labels and buckets. Does not know who counts.
+Knows names, labels and buckets. Does not know where the events happen.
 """
 
 import contextlib
@@ -23,19 +23,19 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, with the time of its making, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # nobody reads the _created series that each counter would have
 
-# 1 ms to 60 s; a deadline of 30 s, the default, falls on a bound.
+# 1 ms to 60 s. The default deadline, 30 s, is a bound.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-RECENT = 1000  # answers of a route whose times are kept
+RECENT = 1000  # good answers of each route whose durations are kept
 PERCENTILES = (50, 95, 99)
 STAGES = ("upload", "decode", "queue", "batch", "infer", "encode")
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics:
-    """The process's metrics, in a registry of their own. Every method may be called by any thread."""
+    """The process's metrics, in a registry of their own. Any thread may call any method. All times are seconds."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -78,9 +78,9 @@ class Metrics:
         self._recent: dict[str, deque[float]] = {}
 
     def expect(self, route: str, ends: Iterable[tuple[int, str]]) -> None:
-        """Have a route's series stand at 0 from the start, since rate() does not see the event that makes a series.
+        """Create a route's series with the value 0, since rate() does not see the event that creates a series.
 
-        ends: how its requests may end, each a code and a reason.
+        ends: each code and reason with which its requests may end.
         """
         for code, reason in ends:
             self._counts[route, code, reason] = self._requests.labels(route, str(code), reason)
@@ -89,14 +89,17 @@ class Metrics:
         self._answer.labels(route)
 
     def expect_shed(self, reasons: Iterable[str]) -> None:
-        """Have the refusals' series stand at 0 from the start."""
+        """Create the series of the refusals with the value 0."""
         for reason in reasons:
             self._shed.labels(reason)
 
     def request(self, route: str, code: int, reason: str, seconds: float, upload: float | None = None) -> None:
-        """Count one answered request. seconds: since its first byte. upload: those until its last, None if it was refused."""
+        """Count one answered request.
+
+        seconds: from its first byte to its answer. upload: from its first byte to its last, or None where it was refused.
+        """
         key = (route, code, reason)
-        if key not in self._counts:  # a race makes the same child twice, which is harmless
+        if key not in self._counts:  # two threads may do this at once; both get the same child
             self._counts[key] = self._requests.labels(route, str(code), reason)
             self._recent.setdefault(route, deque(maxlen=RECENT))
         self._counts[key].inc()
@@ -114,7 +117,7 @@ class Metrics:
 
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Observe how long the block takes, also when it raises."""
+        """Observe the duration of the block as a stage, also when it raises."""
         began = time.monotonic()
         try:
             yield
@@ -126,7 +129,7 @@ class Metrics:
         self._batch_seconds.labels(model).observe(seconds)
 
     def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None:
-        """Say that a model is loaded. costs: rows of a batch -> seconds, as measured by the warm-up."""
+        """Show a model as loaded. costs: rows of a batch -> seconds, as the warm-up measured them."""
         self._info.labels(model, provider, str(instances), str(threads)).set(1)
         self._batch_rows.labels(model)
         self._batch_seconds.labels(model)
@@ -140,25 +143,28 @@ class Metrics:
         self._platform.labels(version, service).set(1)
 
     def callback_gauge(self, name: str, about: str, values: Callable[[], dict[str, float]], label: str = "") -> None:
-        """Have a gauge read when the page is: values() gives label value -> value, or {"": value} without a label."""
+        """Register a gauge whose values are asked for each time the page is read.
+
+        values: returns label value -> value, or {"": value} where there is no label.
+        """
         self.registry.register(_CallbackGauge(f"monopod_{name}", about, values, label))
 
     def counter(self, name: str, about: str, labels: tuple[str, ...] = ()) -> Counter:
-        """A counter of the service's own; Prometheus' rules want its name to end in _total."""
+        """Return a counter of the service's own. By Prometheus' rules its name ends in _total."""
         return Counter(name, about, labels, registry=self.registry)
 
     def gauge(self, name: str, about: str, labels: tuple[str, ...] = ()) -> Gauge:
-        """A gauge of the service's own."""
+        """Return a gauge of the service's own."""
         return Gauge(name, about, labels, registry=self.registry)
 
     def histogram(self, name: str, about: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = SECONDS) -> Histogram:
-        """A histogram of the service's own."""
+        """Return a histogram of the service's own. buckets: their upper bounds."""
         return Histogram(name, about, labels, registry=self.registry, buckets=buckets)
 
     def recent(self, route: str) -> dict[str, float | None]:
-        """Return how many requests a route has had, and percentiles (p50_ms, p95_ms, p99_ms) of its last 1,000 good answers.
+        """Return a route's number of requests, and the percentiles of its last RECENT good answers: p50_ms, p95_ms, p99_ms.
 
-        route: as in @route, or "service" for the service's own. Before its first good answer the percentiles are None.
+        route: as in @route, or "service" for the service's own route. The percentiles are None before its first good answer.
         """
         route = route.strip("/").replace(".", "_")
         seconds = self._recent[route].copy() if route in self._recent else ()
@@ -173,7 +179,7 @@ class Metrics:
         return {"requests": int(number), **{name: None if ms is None else round(float(ms), 2) for name, ms in named}}
 
     def codes(self) -> dict[str, int]:
-        """Return how many requests were answered with each code that there was since the start."""
+        """Return the number of answers by their code, since the start."""
         found: dict[str, int] = {}
         for metric in self._requests.collect():
             for sample in metric.samples:
@@ -182,12 +188,12 @@ class Metrics:
         return found
 
     def page(self) -> bytes:
-        """Return the page in Prometheus' text format."""
+        """Return the metrics page in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 class _CallbackGauge:
-    """A gauge whose values are asked for when they are read."""
+    """A gauge whose values are asked for each time they are read."""
 
     def __init__(self, name: str, about: str, values: Callable[[], dict[str, float]], label: str):
         self._name, self._about, self._values, self._label = name, about, values, label

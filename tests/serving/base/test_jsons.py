@@ -1,4 +1,4 @@
-"""What is JSON, and how answers are written."""
+"""The documents that are read as JSON, and the form in which answers are written."""
 
 import datetime
 import gc
@@ -154,7 +154,7 @@ def test_numpy_and_everyday_values_are_written_natively(value: object, written: 
 
 @pytest.mark.parametrize("code", np.typecodes["All"])
 def test_every_kind_of_numpy_scalar_is_written_or_named(code: str) -> None:
-    """Each of numpy's types, those too that differ by their names in C alone: the model's runtime chooses which it gives."""
+    """numpy has types that differ in their C names alone, and a model's runtime may return any of them."""
     scalar = np.array(1, np.int64).astype(code)[()] if code != "V" else np.void(b"x")
     if code in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?U":
         assert json.loads(jsons.dumps([scalar])) == [scalar.item()]

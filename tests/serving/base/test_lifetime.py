@@ -1,4 +1,4 @@
-"""A request lives until its deadline, and while its client waits."""
+"""A request is worth work until its deadline, and while its client waits."""
 
 import time
 

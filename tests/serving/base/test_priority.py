@@ -1,4 +1,4 @@
-"""Threads that compute yield the cores, whatever the niceness of the process, and without a right."""
+"""Threads that compute yield the cores, at any niceness of the process, and without a privilege."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 from tests.running import PYTHONPATH
 
-# As in a pod: nobody, who may only ever become nicer.
+# As in a pod: the user nobody, whose threads may only become nicer.
 CODE = """
 import os, sys
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What a thread has freed goes back to the system, whichever thread it was."""
+"""Memory that any thread has freed goes back to the system."""
 
 import subprocess
 import sys

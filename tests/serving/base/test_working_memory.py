@@ -1,4 +1,4 @@
-"""Requests under work hold no more together than the pod's memory allows, and all of it is given back."""
+"""Requests in progress together hold no more than the pod's memory allows, and all of it is released."""
 
 import base64
 import gc
@@ -46,7 +46,7 @@ def test_what_is_taken_is_bounded_and_comes_back() -> None:
     memory = WorkingMemory()
     memory.set_limit(memory=100 * MIB, resident=50 * MIB)
     assert memory.reserve(30 * MIB, "one") == 30 * MIB
-    with pytest.raises(MemoryFull, match="requests under work hold 30 MiB of the 40 MiB .* another needs 20 MiB; try again"):
+    with pytest.raises(MemoryFull, match="requests in progress hold 30 MiB of the 40 MiB .* another needs 20 MiB; try again"):
         memory.reserve(20 * MIB, "another")
     assert memory.held() == 30 * MIB
     memory.release(30 * MIB)
@@ -145,7 +145,7 @@ def test_memory_is_given_back_at_rest_though_no_batch_ran(service: Running, tmp_
 
 
 def test_values_on_their_way_stay_within_the_pods_memory_too(service: Running) -> None:
-    """JSON of many short texts takes fifteen times its bytes once it is read, for as long as the request is under work."""
+    """JSON of many short texts takes fifteen times its bytes once it is read, for as long as the request is in progress."""
     before = settled_bytes(service.process.pid)
     forget_peak(service.process.pid)
     texts = b'"ab",' * (8 * MIB // 5) + b'"ab"'

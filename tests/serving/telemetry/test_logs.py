@@ -1,4 +1,4 @@
-"""The log is one JSON object a line, whatever is logged."""
+"""Each line of the log is one JSON object, whatever is logged."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ import pytest
 from serving.telemetry.logs import _JsonFormatter
 from tests.running import PYTHONPATH, ROOT, Running, free_port, get
 
-# Every way into the log of a process: loggers, warnings, and what is left out.
+# Every source of log lines in a process: loggers and warnings. The lines of debug and of waitress.queue are left out.
 PROGRAM = r"""
 import logging, warnings
 from serving.telemetry import logs
@@ -109,7 +109,7 @@ print((peak_bytes() - before) // 2**20, file=sys.stderr, flush=True)
     with subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=-1, stderr=-1, text=True) as process:
         assert process.stderr
         assert process.stdout
-        assert int(process.stderr.readline()) <= 20  # MiB: the bound is 8, and a line is made of texts of half a megabyte
+        assert int(process.stderr.readline()) <= 20  # MiB: the bound is 8, and a line is made from strings of half a megabyte
         assert json.loads(process.stdout.readline())["message"] == "first"
 
 
@@ -135,6 +135,6 @@ def test_a_stdout_that_nobody_reads_stops_neither_answers_nor_the_end() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": PYTHONPATH}) as process:
         service = Running(process, port, admin_port, ROOT)
         service.wait_ready()
-        path = "/" + "x" * 190  # a pipe holds 64 KiB: less than the lines of these
+        path = "/" + "x" * 190  # a pipe holds 64 KiB, less than these lines
         assert {get(service.url + path)[0] for _ in range(400)} == {404}
         assert service.stop() == 0

@@ -1,4 +1,4 @@
-"""The metrics page: what Prometheus and its own tools make of it."""
+"""The metrics page, as Prometheus and its own tools read it."""
 
 import subprocess
 import threading
