@@ -1,16 +1,16 @@
-# Everything installs itself into .venv; SERVICE names a service's folder.
+# Each target installs what it needs into .venv. SERVICE names a service's folder.
 SERVICE ?= .
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
-# What a service needs beside the platform: packages, and model files that its model/Makefile makes.
+# A service may need packages of its own, and model files that its model/Makefile makes.
 REQUIREMENTS := $(wildcard $(SERVICE)/src/requirements.txt)
 MAKES := $(wildcard $(SERVICE)/model/Makefile)
 make_model = $(MAKE) --no-print-directory --directory $(1)/model PYTHON=$(abspath $(BIN)/python)
 
-# Of a service's src/, ruff reads what is its own: the platform's code is checked where it changes.
+# Ruff reads only the service's own files in src/. The platform's code is checked where it changes.
 OWN_CODE = $(SERVICE)/src --exclude src/serving,src/monopod.py
-# How an image is built: by buildah, else by docker. With one time for all files, equal content makes equal layers anywhere.
+# Images are built by buildah, or else by docker. All files get the same time, so that equal content makes equal layers anywhere.
 TARGET ?= cpu
 setting = $(shell sed -n 's/^$(1) *= *.\([a-z0-9-]*\).*/\1/p' $(SERVICE)/value.py)
 IMAGE ?= localhost/$(call setting,username)/$(call setting,service_name):dev

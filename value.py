@@ -7,7 +7,7 @@ username = "like"
 cpu = 2  # cores a pod asks for; the model's threads follow from it
 memory = "2Gi"  # a pod; over it the pod is killed
 gpu_memory = 0  # GiB of one GPU; 0 = no GPU
-ins_num_per_gpu = 2  # sessions of the model, one core each: two pictures at once
+ins_num_per_gpu = 2  # sessions of the model, each on one core, so that two pictures run at once
 
 replicas = 1  # where a region says nothing else
 hk_replicas = 2

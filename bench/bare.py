@@ -1,8 +1,11 @@
-"""The bare loop: what these cores do without a server. Each thread decodes, runs a one-thread session of its own and makes the
-answer, by the same code that the server calls; there is no HTTP, no queue and no hand-over.
+"""Runs the bare loop, the most that these cores do without a server.
 
-`python -m bench.bare KIND` first tries one thread and one a core, says which was faster, and then, for each line of seconds on
-stdin, runs that long and prints a line of JSON. Knows the runtime's parts. Does not know what is compared with it.
+Each thread decodes, runs a one-thread session of its own and makes the answer, by the server's own code. There is no HTTP, no
+queue and no hand-over between threads.
+
+`python -m bench.bare KIND` first tries one thread and then one for each core, and prints which was faster. For each line of
+seconds on stdin it then runs that long and prints a line of JSON. Knows the runtime's parts. Does not know the server that is
+compared with it.
 """
 
 import json
@@ -49,7 +52,7 @@ def main() -> int:
 
 
 def _hooks(work: Work, settings: Settings) -> Call:
-    """Return what the service itself does with a request."""
+    """Return a function that handles a request as the service does."""
     metrics = Metrics()
     service = service_class(work.folder)(settings, ModelRegistry(work.folder, settings, metrics), metrics, work.folder)
     service.setup()
@@ -63,7 +66,7 @@ def _hooks(work: Work, settings: Settings) -> Call:
 
 
 def _protocol(work: Work, engine: Engine) -> Call:
-    """Return what the Open Inference Protocol asks for."""
+    """Return a function that handles a request as the Open Inference Protocol does."""
     spec = ModelSpec("digits", engine.inputs, engine.outputs, True)
 
     def call(engine: Engine) -> object:
@@ -75,7 +78,7 @@ def _protocol(work: Work, engine: Engine) -> Call:
 
 
 def _fastest(engines: list[Engine], call: Call) -> int:
-    """Return how many threads do most: where Python itself is most of the work, more of them only get in each other's way."""
+    """Return the fastest number of threads: one engine each, or a single one where most of the work is Python's."""
     counts = sorted({1, len(engines)})
     rates: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(TRIALS):

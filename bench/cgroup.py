@@ -19,7 +19,7 @@ CURE = "run it as root or, where systemd is, as `systemd-run --user --scope --pr
 
 @dataclass(frozen=True)
 class Kind:
-    """What a version names its files."""
+    """The names of a version's files."""
 
     limit: str
     swap_limit: str
@@ -57,7 +57,7 @@ class Group:
 
 @contextlib.contextmanager
 def group(name: str, limit: int) -> Iterator[Group]:
-    """Make a group that may hold so many bytes, for the length of a block; its processes must end with it.
+    """Make a group for the length of a block. limit: bytes that it may hold. Its processes must end within the block.
 
     Raises BenchError where none can be made.
     """
@@ -76,9 +76,9 @@ def group(name: str, limit: int) -> Iterator[Group]:
 
 
 def places(mounts: str, own: str) -> list[tuple[Path, Kind]]:
-    """Return where a group could be made, the best first, from the text of /proc/self/mounts and /proc/self/cgroup.
+    """Return the places where a group could be made, the best first. mounts, own: /proc/self/mounts and /proc/self/cgroup.
 
-    That is below the group that this process is in or, where that is out of sight as in some containers, below the highest.
+    A place is below the group of this process or, if that is not visible, as in some containers, below the highest group.
     """
     found = []
     mine = {controllers: path.lstrip("/") for _, controllers, path in (line.split(":", 2) for line in own.splitlines())}
@@ -115,7 +115,7 @@ def _make(name: str, limit: int, mounts: str, own: str) -> Group:
 
 
 def _hand_down(parent: Path) -> None:
-    """Have the groups below a group of version 2 count memory. Raises OSError where that is not allowed."""
+    """Enable the memory controller for the groups below a group of version 2. Raises OSError where that is not allowed."""
     control = parent / "cgroup.subtree_control"
     if "memory" not in control.read_text().split():
         control.write_text("+memory")

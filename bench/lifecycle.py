@@ -17,7 +17,7 @@ CONNECTIONS = 32
 
 @dataclass(frozen=True)
 class Life:
-    """Seconds and MB. start: to ready, of which model_seconds went into loading and warming the model."""
+    """Seconds and MB. start: from the command to ready. model_seconds: the part of it for loading and warming the model."""
 
     start: float
     model_seconds: float

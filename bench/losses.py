@@ -1,4 +1,4 @@
-"""`python -m bench.losses`: requests lost while a service is rolled out and its pods are deleted, again and again.
+"""`python -m bench.losses` counts requests that are lost while a service is rolled out, and its pods deleted, repeatedly.
 
 An open loop sends through the gateway at half of what the node holds. Figures go to docs/reliability.md. Fails where a single
 request failed. Needs KUBECONFIG, a registry and a gateway, as the tests do whose parts it repeats.
@@ -51,7 +51,7 @@ HEAD = ["what", "times", "seconds each, median", "requests", "lost", "p50, ms", 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing done again and again under load. seconds: of each. figures: as `monopod bench --json` tells them."""
+    """An action repeated under load. seconds: of each time. figures: as in `monopod bench --json`."""
 
     what: str
     seconds: tuple[float, ...]
@@ -74,7 +74,7 @@ def main() -> int:
     )
     parser.add_argument("--times", type=int, help=f"of each (default: {TIMES})")
     times = parser.parse_args().times
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes background jobs ignore it
     try:
         here = machine.here()
         rate, rows = measure(times or TIMES)

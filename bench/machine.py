@@ -1,4 +1,4 @@
-"""What the figures were taken on.
+"""Describes the machine on which the figures were measured.
 
 Knows /proc and version numbers. Does not know figures.
 """
@@ -17,7 +17,7 @@ PARTS = ("onnxruntime", "waitress", "flask", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class Machine:
-    """In words, but for the cores. load: of the machine before anything ran, so that a reader can judge the noise."""
+    """The machine's description. load: before anything ran, so that a reader can judge the noise."""
 
     date: str
     cores: int

@@ -13,7 +13,7 @@ from bench.served import BenchError, Served, serve
 from bench.work import Work
 
 PING = "/api/ping"
-PING_RATE = 200.0  # a second: enough for a p99, too few to be the load
+PING_RATE = 200.0  # a second; enough for a p99, and too few to load the server
 CONNECTIONS = 32
 TIMES = 10  # the peak
 ON_THEIR_WAY = 2000

@@ -1,4 +1,4 @@
-"""Figures into docs/performance.md.
+"""Writes the figures into docs/performance.md.
 
 Knows words, tables and targets. Does not know how anything was measured.
 """
@@ -53,7 +53,7 @@ model is Python, imports, settings and sockets. Memory is what the process holds
 
 @dataclass(frozen=True)
 class Figures:
-    """All of one run."""
+    """The figures of one run."""
 
     machine: Machine
     throughput: list[Throughput]
@@ -75,7 +75,7 @@ def write(figures: Figures) -> str:
 
 
 def verdicts(figures: Figures) -> list[tuple[str, str, str, bool]]:
-    """Return for each target what it is about, what is wanted, what was found, and whether it is met."""
+    """Return each target: its subject, the wanted figure, the measured one, and whether it is met."""
     over, life = figures.overload, figures.life
     image = next(one for one in figures.throughput if one.work.name == "image")
     ratio = image.of(MOST, lambda one: one.ratio)

@@ -1,9 +1,9 @@
-"""`python -m bench.rollouts`: three hundred services rolled out to a simulated region, and what that costs its API server.
+"""`python -m bench.rollouts` rolls out 300 services to a simulated region, and measures the load on its API server.
 
 Every service is deployed by the command that a user types, then upgraded, then stopped. Figures go to docs/reliability.md.
 Fails where a command fails, or where one round of all takes longer than it may.
 
-Knows the order of things and how a command ended. Does not know figures' words, nor namespaces.
+Knows the order of steps and how a command ended. Does not know the report's text, nor namespaces.
 """
 
 import argparse
@@ -39,7 +39,7 @@ IDLE_SECONDS = 10.0
 SAMPLE_SECONDS = 10.0  # its /metrics are megabytes: asked for more often, they would be a part of what is measured
 TIMES = 5  # that a command's own parts are measured
 MAKER = "make bench-rollouts"
-# What a command does before it first asks the cluster, each as what Python is told. Prints seconds of the processor after each.
+# The steps of a command before its first request to the cluster. Prints the processor seconds at the end of each.
 PARTS = """
 import sys, time
 seconds = [time.process_time()]
@@ -56,7 +56,7 @@ print(*seconds)
 
 @dataclass(frozen=True)
 class Desk:
-    """From where all is deployed. kubeconfig: of a job that may change the users' namespaces alone."""
+    """The files of a run. kubeconfig: of a job that may change only the users' namespaces."""
 
     services: Sequence[Path]
     regions: Path
@@ -85,9 +85,9 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, help=f"commands that run at a time (default: {AT_ONCE})")
     parser.add_argument("--context", default="eu", help="of a simulated region in the kubeconfig (default: eu)")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that namespaces are taken away then, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that namespaces are deleted then, too
     try:
-        with_section(page(), "", MAKER)  # what is wrong there is better known now than after the measurement
+        with_section(page(), "", MAKER)  # a mistake in the page should be found before the measurement
         report = measured(arguments.context, arguments.services or SERVICES, arguments.at_once or AT_ONCE)
     except (BenchError, ApiException) as error:
         print(error, file=sys.stderr)
@@ -104,7 +104,7 @@ def main() -> int:
 
 
 def measured(context: str, count: int, at_once: int) -> Report:
-    """Deploy, upgrade and stop so many services, and take everything away. Raises BenchError."""
+    """Deploy, upgrade and stop `count` services, and delete everything. Raises BenchError."""
     if not os.environ.get("KUBECONFIG"):
         raise BenchError("KUBECONFIG is not set: it names the simulated region's API server")
     here, cluster = machine.here(), Cluster(context)
@@ -128,12 +128,12 @@ def measured(context: str, count: int, at_once: int) -> Report:
 
 
 def image(version: str) -> str:
-    """Return an image by a digest of its own: no registry is asked for one, and simulated nodes pull nothing."""
+    """Return an image with a digest of its own, for which no registry is asked. Simulated nodes pull nothing."""
     return f"localhost:5000/digits:{version}@sha256:{version * 64}"
 
 
 def around(cluster: Cluster, desk: Desk, title: str, name: str, *words: str) -> Round:
-    """Run a command for every service, so many at once, and return what it took."""
+    """Run a command for every service, some at once, and return the figures."""
     print(f"{time.strftime('%H:%M:%S')} {title} ...", flush=True)
     used, busy = _children(), _busy()
     found: list[tuple[float, list[Command]]] = []
@@ -155,7 +155,7 @@ def _all(desk: Desk, name: str, words: Sequence[str]) -> list[Command]:
         try:
             return list(pool.map(lambda service: _one(desk, name, service, words), desk.services))
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # those at work are waited for all the same
+            pool.shutdown(wait=False, cancel_futures=True)  # running commands are still waited for
             raise
 
 
@@ -172,7 +172,7 @@ def _one(desk: Desk, name: str, service: Path, words: Sequence[str]) -> Command:
 
 
 def parts(desk: Desk) -> Client:
-    """Return what a command takes of the processor before it asks the cluster: the medians of some runs."""
+    """Return the processor time of a command's steps before its first request to the cluster, medians of some runs."""
     command = [sys.executable, "-c", PARTS, str(desk.services[-1]), str(desk.regions)]
     runs = []
     for _ in range(TIMES):
@@ -189,7 +189,7 @@ def _server(cluster: Cluster) -> Server:
 
 
 def _difference(cluster: Cluster, work: Callable[[], None]) -> Server:
-    """Return what an API server did while something worked."""
+    """Return the figures of an API server while `work` runs."""
     before = _server(cluster)
     work()
     return _server(cluster) - before
@@ -197,20 +197,20 @@ def _difference(cluster: Cluster, work: Callable[[], None]) -> Server:
 
 @contextmanager
 def _memory(cluster: Cluster) -> Iterator[list[float]]:
-    """Look from time to time what the API server holds in memory, in MB, for the length of a block."""
-    own, seen = Cluster(cluster.context), list[float]()  # a client is one thread's
+    """Sample the memory of the API server, in MB, for the length of a block."""
+    own, seen = Cluster(cluster.context), list[float]()  # each thread needs a client of its own
     with repeating(SAMPLE_SECONDS, lambda: seen.append(_server(own).resident)):
         yield seen
 
 
 def _children() -> float:
-    """Return the seconds of the processor that the commands which ended have taken."""
+    """Return the processor seconds of the commands that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def _busy() -> float:
-    """Return the seconds for which this machine's processors have worked, for whomever."""
+    """Return the seconds for which this machine's processors have worked, for any process."""
     user, nice, system, _, _, interrupts, soft, *_ = Path("/proc/stat").read_text().split("\n")[0].split()[1:]
     return sum(map(int, (user, nice, system, interrupts, soft))) / os.sysconf("SC_CLK_TCK")
 

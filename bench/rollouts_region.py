@@ -19,8 +19,8 @@ from tests.conf.rollout import desk
 
 REGION = "eu"
 USERS = 20
-MARK = {"monopod-bench": "rollouts"}  # a label of namespaces that are ours to take away
-JOB = "deployer"  # the service account on whose behalf all is deployed, of the first namespace
+MARK = {"monopod-bench": "rollouts"}  # the label of namespaces that this benchmark made and may delete
+JOB = "deployer"  # the service account that deploys everything, in the first namespace
 GONE_SECONDS = 120
 MODEL = ROOT / "bench" / "digits" / "model" / "digits.onnx"
 NODE = {"name": "any", "cpu": 32, "memory": "256Gi", "cards": 6, "card_memory": 16, "price": 1}
@@ -38,7 +38,7 @@ model_path = "model/digits.onnx"
 
 
 def namespaces(count: int) -> list[str]:
-    """Return the users of so many services, who are namespaces too."""
+    """Return the users of `count` services, whose names are their namespaces."""
     return [f"rollouts-{number + 1}" for number in range(min(USERS, count))]
 
 
@@ -47,12 +47,12 @@ def replicas(number: int) -> int:
 
 
 def pods(count: int) -> int:
-    """Return how many pods so many services are."""
+    """Return the number of pods of `count` services."""
     return sum(map(replicas, range(count)))
 
 
 def make(folder: Path, count: int) -> list[Path]:
-    """Write that many services, of one to three pods, every third with a share of a GPU."""
+    """Write `count` services of one to three pods. Every third has a share of a GPU."""
     users, services = namespaces(count), []
     for number in range(count):
         service = folder / f"service-{number}"
@@ -73,7 +73,7 @@ def regions(context: str) -> str:
 
 
 def simulated_nodes(cluster: Cluster) -> int:
-    """Return how many nodes there are. Raises BenchError where one is real: there the images would be pulled."""
+    """Return the number of nodes. Raises BenchError where one is real, since it would pull the images."""
     nodes = cluster.ask("get", "/api/v1/nodes")["items"]
     real = [node["metadata"]["name"] for node in nodes if node["metadata"]["labels"].get("type") != "kwok"]
     if real or not nodes:
@@ -83,9 +83,9 @@ def simulated_nodes(cluster: Cluster) -> int:
 
 @contextmanager
 def job(cluster: Cluster, count: int, file: Path) -> Iterator[None]:
-    """Have the users' namespaces, and in a kubeconfig file the credentials of a job that may do all in them and nothing else.
+    """Make the users' namespaces, and write a kubeconfig file for a job with all rights in them and no others.
 
-    Whoever else is at work there is not counted with it then. Raises BenchError for a namespace that is another's.
+    The job's requests can then be counted apart from other clients' requests. Raises BenchError for a foreign namespace.
     """
     names = namespaces(count)
     _remove(cluster, names)
@@ -99,7 +99,7 @@ def job(cluster: Cluster, count: int, file: Path) -> Iterator[None]:
 
 
 def _namespace(cluster: Cluster, name: str, home: str) -> None:
-    """Make a namespace in which the job of `home` may do all."""
+    """Make a namespace in which the job of the namespace `home` has all rights."""
     cluster.ask(
         "post", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": MARK}}
     )
@@ -117,7 +117,7 @@ def _namespace(cluster: Cluster, name: str, home: str) -> None:
 
 
 def _remove(cluster: Cluster, names: Sequence[str]) -> None:
-    """Take our namespaces away with all that is in them, and wait until they are gone."""
+    """Delete our namespaces and wait until they are gone."""
     end = time.monotonic() + GONE_SECONDS
     for name in names:
         found = cluster.find(f"/api/v1/namespaces/{name}")

@@ -1,4 +1,4 @@
-"""What a roll-out of many services took, in words: a section of docs/reliability.md, and what must hold.
+"""Writes the section of docs/reliability.md about a roll-out of many services, and lists the limits that were broken.
 
 Knows figures and limits. Does not know how anything was measured.
 """
@@ -61,9 +61,9 @@ class Client:
 
 @dataclass(frozen=True)
 class Round:
-    """A command for every service. server: what its API server did; memory: the most it held, MB.
+    """A command for every service. server: figures of the API server. memory: of the API server at most, MB.
 
-    clients, machine: seconds of the processor that all commands took, and this machine for whomever.
+    clients, machine: processor seconds of all commands, and of everything on this machine.
     """
 
     title: str
@@ -84,7 +84,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is of everything. at_once: commands that run at a time."""
+    """The size of the benchmark. at_once: commands that run at a time."""
 
     nodes: int
     services: int
@@ -95,7 +95,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Report:
-    """All of one run. version: of Kubernetes. idle: what the API server did in so many seconds before."""
+    """The figures of one run. version: of Kubernetes. idle: figures of the API server for some seconds before the run."""
 
     machine: Machine
     version: str
@@ -107,7 +107,7 @@ class Report:
 
 
 def failures(report: Report) -> list[str]:
-    """Return what must not be, in words: each command that failed, each round of deploys that took too long."""
+    """Return a sentence for each command that failed and each round of deploys that took too long."""
     found = []
     for each in report.rounds:
         found += [f"{each.title}: {one.service} ended with {one.status}: {one.said[-LAST:]}" for one in each.failed]

@@ -1,6 +1,7 @@
-"""What an API server has done, by its own /metrics.
+"""Reads the figures of an API server from its /metrics.
 
-Knows Prometheus' text and the names of Kubernetes' figures. Does not know who asked for what, but by the flow that counts it.
+Knows Prometheus' text and the names of Kubernetes' metrics. Does not know which client sent a request, only the flow that
+counts it.
 """
 
 import re
@@ -12,17 +13,18 @@ LINE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>[0-9.e+-]+)$
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 REQUESTS, FLOWS = "apiserver_request_total", "apiserver_flowcontrol_dispatched_requests_total"
 PROCESSOR, RESIDENT = "process_cpu_seconds_total", "process_resident_memory_bytes"
-# Requests of service accounts outside kube-system, and of nobody else: here those of the deploys alone.
+# This flow counts the requests of service accounts outside kube-system. Here only the deploys send such requests.
 DEPLOYS = "service-accounts"
-OURSELVES = "/metrics"  # by which these figures are read
+OURSELVES = "/metrics"  # the path of the requests that read these figures
 
 
 @dataclass(frozen=True)
 class Server:
-    """Figures since it was started, or what became of them in a time. resident: MB, as it was then.
+    """The figures since the API server's start, or their differences over a time. resident: MB at the end.
 
-    requests: how many by verb and resource, everybody's; refused: how many of them ended with a status of 400 and more, by
-    status. deploys: how many came from service accounts.
+    requests: of all clients, by verb and resource. refused: those with a status of 400 or more, by status.
+
+    deploys: requests from service accounts.
     """
 
     requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -42,7 +44,7 @@ class Server:
 
     @property
     def verbs(self) -> dict[str, int]:
-        """How many requests of each verb, the most first."""
+        """Return the number of requests of each verb, the most frequent first."""
         found: Counter[str] = Counter()
         for (verb, _), count in self.requests.items():
             found[verb] += count

@@ -1,4 +1,4 @@
-"""Sections of docs/reliability.md, each made by a target of make and left alone by the others.
+"""Writes sections of docs/reliability.md. Each is made by one target of make, and left alone by the others.
 
 Knows the page and the marks in it. Does not know figures.
 """
@@ -16,7 +16,7 @@ def page() -> str:
 
 
 def with_section(text: str, made: str, maker: str) -> str:
-    """Return a page's text with the section between its marks, in an older one's place or at its end. Raises BenchError.
+    """Return a page's text with a section between its marks. It replaces an older one, or is added. Raises BenchError.
 
     maker: the command that makes it, as "make soak".
     """

@@ -32,7 +32,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Served:
-    """A ready server. seconds: from the command to ready; log: what it writes, gone with it."""
+    """A ready server. seconds: from the command to ready. log: a file with its output, deleted when it ends."""
 
     pid: int
     url: str
@@ -41,7 +41,7 @@ class Served:
 
     @property
     def model_seconds(self) -> float:
-        """What loading and warming its first model had of the seconds."""
+        """Return the seconds of the start that loading and warming the first model took."""
         found = LOADED.search(self.log.read_text())
         if found is None:
             raise BenchError("the server's log no longer says how long loading and warming took; bench/served.py looks for it")
@@ -52,7 +52,7 @@ class Served:
 def serve(folder: Path, before: Sequence[str] = ()) -> Iterator[Served]:
     """Serve a folder on free loopback ports for the length of a block. Raises BenchError when it does not start.
 
-    before: what the command is put behind; it must become the server's process.
+    before: words put before the command, such as a wrapper. They must turn into the server's process.
     """
     port, admin_port = _free_port(), _free_port()
     command = [*before, sys.executable, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]

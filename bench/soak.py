@@ -1,6 +1,6 @@
-"""`python -m bench.soak`: each service under the memory that its value.py asks for, and under load; figures to docs/soak.md.
+"""`python -m bench.soak` loads each service under its memory limit, and writes the figures to docs/soak.md.
 
-Fails where memory keeps growing, where the limit kills the service, or where a request fails otherwise than by 429.
+Fails where memory keeps growing, where the limit kills the service, or where a request fails with another error than 429.
 
 Knows the order, the rule and the table. Does not know control groups, nor how load is made.
 """
@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help=f"of load on each (default: {SECONDS:g})")
     parser.add_argument("--service", type=Path, metavar="DIR", help="this one alone")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends what was started, as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the started processes, as Ctrl-C does
     seconds, alone = arguments.seconds or SECONDS, arguments.service
     try:
         here = machine.here()
@@ -134,7 +134,7 @@ def soak(folder: Path, line: str, seconds: float) -> Row:
 
 
 def watch(run: "subprocess.Popen[str]", resident: Callable[[], float]) -> list[float]:
-    """Return what is held in memory, time after time, while a load runs."""
+    """Return samples of the memory, in MB, while a load runs."""
     samples = []
     try:
         while run.poll() is None:
@@ -146,9 +146,9 @@ def watch(run: "subprocess.Popen[str]", resident: Callable[[], float]) -> list[f
 
 
 def judge(settings: Settings, found: dict[str, Any], samples: Sequence[float], kills: int, ended: str) -> Row:
-    """Return a service's row, with all failures but growth, which one run cannot tell. samples: MB, at even times.
+    """Return a service's row. Its failures leave out growth, which a single run cannot prove.
 
-    found: what bench told. ended: how the service's process ended, or "".
+    found: the figures of bench. samples: MB, at even times. ended: how the service's process ended, or "".
     """
     bad = [kind for kind in found["kinds"] if not kind["name"].startswith("2") and kind["name"] != REFUSED]
     failures = [f"{kind['count']} requests ended with {kind['name']} {kind['text']}".strip() for kind in bad]
@@ -174,13 +174,13 @@ def quarters(samples: Sequence[float]) -> tuple[float, ...]:
 
 
 def growth(samples: Sequence[float]) -> float:
-    """Return by how much the median of the last quarter is above that of the second."""
+    """Return the growth from the median of the second quarter to the median of the last, MB."""
     quarter = max(1, len(samples) // 4)
     return statistics.median(samples[-quarter:]) - statistics.median(samples[quarter : 2 * quarter] or samples[:1])
 
 
 def least_leak(answered: float) -> float:
-    """Return the least KB, kept of each of so many requests, that fails: the two medians lie half of them apart."""
+    """Return the least leak of each request, in KB, that fails. answered: requests, half of which lie between the medians."""
     return GROWTH_MB * 1000 / (answered / 2)
 
 

@@ -1,4 +1,4 @@
-"""The `## Speed` block of a README: the `monopod bench` lines that say how a service is loaded, and what they measured.
+"""Reads the `monopod bench` lines of a README's `## Speed` block, runs them, and writes their figures below them.
 
 Knows the README's text and the bench command. Does not know services.
 """
@@ -17,8 +17,8 @@ from bench.work import ROOT
 BLOCK = re.compile(r"^## Speed *\n(?:(?!#|```)[^\n]*\n)*```\w*\n(?P<lines>(?:(?!```)[^\n]*\n)*)```[^\n]*\n", re.MULTILINE)
 PLACE = re.compile(r"https?://(localhost|127\.0\.0\.1):8080")
 SENDS = ("--file", "--image", "--data", "--form")
-LONGEST = 60  # characters of one thing that is sent
-MEASURED = "Measured on "  # what a line of ours begins with; a table's begin with |
+LONGEST = 60  # characters shown of each thing that is sent
+MEASURED = "Measured on "  # a line of figures begins with it, and a table's lines with |
 
 
 def lines(readme: Path) -> list[str]:
@@ -46,7 +46,10 @@ def with_figures(text: str, figures: str) -> str:
 
 
 def start(line: str, url: str, path: str, *more: str) -> "subprocess.Popen[str]":
-    """Start a bench line against a server. url: where it is, in place of localhost:8080; path: where a line names no URL."""
+    """Start a bench line against a server.
+
+    url: the server's, instead of localhost:8080. path: for a line that names no URL.
+    """
     arguments = [PLACE.sub(url, word) for word in shlex.split(line)]
     if not any(word.startswith("--url") for word in arguments):
         arguments += ["--url", url + path]

@@ -47,7 +47,7 @@ class Throughput:
 
 
 def measure(work: Work, rounds: int, bare_seconds: float, seconds: int) -> Throughput:
-    """Alternate the two, so that whatever else the machine does meets both."""
+    """Alternate the two, so that other work of the machine affects both."""
     found: dict[int, list[Round]] = {connections: [] for connections in CONNECTIONS}
     with contextlib.ExitStack() as stack:
         loop = stack.enter_context(served.bare(work))

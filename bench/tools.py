@@ -35,7 +35,7 @@ end
 
 @dataclass(frozen=True)
 class Closed:
-    """What a closed loop saw. Milliseconds; cpu: seconds of processor time that wrk itself took."""
+    """The figures of a closed loop. Latencies in milliseconds. cpu: processor seconds of wrk itself."""
 
     rate: float
     p50: float

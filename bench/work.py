@@ -15,7 +15,7 @@ PIXELS = [round((i * 7 % 17) / 16, 4) for i in range(64)]  # any grey 8 x 8 pict
 
 @dataclass(frozen=True)
 class Work:
-    """One kind of request. folder: the service that answers it; hooks: whether it goes through preprocess and postprocess."""
+    """One kind of request. folder: of the service that answers. hooks: whether preprocess and postprocess run."""
 
     name: str
     about: str

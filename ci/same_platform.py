@@ -1,7 +1,7 @@
-"""Whether a branch has the platform's files unchanged: same_platform.py COMMIT, of the branch.
+"""Checks that a branch has the platform's files unchanged: same_platform.py COMMIT, of the branch.
 
-Knows the checkout of the platform in which it lies, whose repository must hold that commit too: conf/PATHS there says whose
-each path is, and git what differs. Standard library only. Reads no file of the branch.
+Knows the checkout of the platform in which it lies, whose repository must hold that commit too. conf/PATHS there names the
+owner of each path, and git the differences. Standard library only. Reads no file of the branch.
 """
 
 import os
@@ -16,19 +16,19 @@ SHOWN = 20
 
 
 def owners(text: str) -> dict[str, str]:
-    """Return who owns each path or folder of conf/PATHS: U the service, P the platform."""
+    """Return the owner of each path or folder of conf/PATHS: U for the service, P for the platform."""
     lines = (line.split(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
     return {path: owner for owner, path in lines}
 
 
 def is_services(path: str, known: dict[str, str]) -> bool:
-    """Say whether a path is the service's: the longest line that it begins with decides. What nobody owns is not."""
+    """Return whether a path is the service's. The longest path in `known` that it begins with decides."""
     fitting = [line for line in known if path == line or (line.endswith("/") and path.startswith(line))]
     return bool(fitting) and known[max(fitting, key=len)] == "U"
 
 
 def refusal(changed: Sequence[str], known: dict[str, str], platform: str, default: str) -> str:
-    """Return why a branch with these changes is refused, in words, or "". default: the name of the project's default branch."""
+    """Return why a branch with these changes is refused, or "". default: the name of the project's default branch."""
     foreign = [path for path in changed if not is_services(path, known)]
     if foreign:
         return (

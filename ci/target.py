@@ -1,6 +1,6 @@
-"""Which image a service needs: target.py FOLDER prints gpu where any of its settings asks for a GPU, else cpu.
+"""Chooses the image that a service needs: target.py FOLDER prints gpu where any of its settings asks for a GPU, else cpu.
 
-Reads value.py as data, and nothing else; standard library only. Does not know the regions: a GPU for one is enough, since the
+Reads only value.py, as data, with the standard library. Does not know the regions: a GPU in one region is enough, since the
 image for GPUs runs on CPUs too.
 """
 

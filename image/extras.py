@@ -1,6 +1,6 @@
-"""The requirements of a project's extras, one a line: what an image installs without installing the project.
+"""Prints the requirements of a project's extras, one a line, so that an image can install them without the project.
 
-Knows pyproject.toml. Does not know versions beyond those it names; requirements.lock adds the rest.
+Knows pyproject.toml. Does not know exact versions, which requirements.lock holds.
 """
 
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def requirements(text: str, extras: Sequence[str]) -> list[str]:
-    """Return the requirements of some extras of a pyproject.toml. Raises KeyError for an extra that it does not name."""
+    """Return the requirements of some extras. text: of a pyproject.toml. Raises KeyError for an extra that it does not name."""
     known = tomllib.loads(text)["project"]["optional-dependencies"]
     return [line for extra in extras for line in known[extra]]
 

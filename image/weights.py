@@ -1,4 +1,4 @@
-"""The model files of a service, as its image holds them: whole and checked.
+"""Merges and checks the model files of a service for its image.
 
 Knows the parts that `split` makes (x.onnx-aa, x.onnx-ab, ...), sha256 sums (x.onnx.sha256, SHA256SUMS) and Git LFS pointers.
 Does not know what a model is, nor how model/Makefile makes one.
@@ -17,11 +17,11 @@ CHUNK = 2**20
 
 
 def prepare(folder: Path, made: bool) -> list[str]:
-    """Merge the parts of a model folder and check what is there. Returns every mistake, a sentence each.
+    """Merge the parts of a model folder and check its files. Return every mistake, a sentence each.
 
-    made: whether folder/Makefile has run. Before that, what Git ignores there is taken away: an image is built of what is
-    committed. Where there is such a file, sums may also name what it passes through. Once there is nothing more to make, only
-    what a pod needs is left.
+    made: whether folder/Makefile has run. Before that, files that Git ignores are removed, since an image is built of what is
+    committed. With a Makefile, checksums may also name its intermediate files. Once there is nothing more to make, only the
+    files that a pod needs are kept.
     """
     makes = (folder / "Makefile").is_file()
     if makes and not made:
@@ -40,7 +40,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _forget_made(folder: Path) -> None:
-    """Take away what folder/.gitignore names: plain patterns and exceptions, which is what such a folder needs."""
+    """Remove the files that folder/.gitignore names. Only plain patterns and exceptions are understood."""
     file = folder / ".gitignore"
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
     patterns = [line for line in lines if line and not line.startswith("#")]
@@ -63,7 +63,7 @@ def _pointers(folder: Path) -> Iterator[str]:
 
 
 def _parts(folder: Path) -> dict[Path, list[Path]]:
-    """Return each file that lies in parts, with them in order. Parts have a first one; other names may end likewise."""
+    """Return the parts of each split file, in order. Names that end like a part's count only if there is a first part."""
     found: dict[Path, list[Path]] = {}
     for path in _files(folder):
         match = PART.fullmatch(path.name)
@@ -84,7 +84,7 @@ def _without_sum(folder: Path) -> Iterator[str]:
 
 
 def _merge(whole: Path, parts: list[Path]) -> list[str]:
-    """Write a file from its parts and return their names. Each is taken away once used: a large model needs its room once."""
+    """Write a file from its parts and return their names. Each part is removed once copied, which saves disk space."""
     with whole.open("wb") as target:
         for part in parts:
             with part.open("rb") as source:
@@ -95,7 +95,7 @@ def _merge(whole: Path, parts: list[Path]) -> list[str]:
 
 
 def _broken(folder: Path, listed: Checksum, merged: dict[Path, list[str]], makes: bool) -> str:
-    """Return what is wrong with a file that has a checksum, or ""."""
+    """Return the mistake of a file that has a checksum, or ""."""
     name, listed_in = _name(folder, listed.path), _name(folder, listed.listed_in)
     if not listed.sha256:
         return f"{listed_in}: line {listed.line} is no checksum; write it with `sha256sum {name} > {listed_in}`"
@@ -113,7 +113,7 @@ def _broken(folder: Path, listed: Checksum, merged: dict[Path, list[str]], makes
 
 
 def _tidy(folder: Path) -> None:
-    """Take away what served the build alone."""
+    """Remove the files that only the build needed."""
     for path in _files(folder):
         if path.name == "Makefile" or is_checksum_list(path) or path.name.startswith("."):
             path.unlink()

@@ -5,7 +5,7 @@ from PIL.Image import Resampling
 
 from serving.api import Arrays, Request, Service
 
-SIDE = 224  # pixels that the model takes
+SIDE = 224  # pixels of a side of the model's input
 CROP = 0.875  # of the picture's shorter side, from its middle, as the model was trained
 
 

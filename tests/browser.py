@@ -1,6 +1,6 @@
 """A headless Chromium for the tests of pages.
 
-Knows where Debian installs it, and what to say where it is missing. Does not know any page.
+Knows where Debian installs it, and the message where it is missing. Does not know any page.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ MISSING = "install the Debian package chromium"
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Start a browser. Where there is none the test is skipped, but fails where CI is set."""
+    """Start a browser. Where there is none the test is skipped, or fails if CI is set."""
     if not CHROMIUM.exists():
         missing(MISSING)
     with sync_playwright() as playwright:

@@ -8,12 +8,12 @@ import pytest
 from tests.needed import program
 from tests.running import ROOT, Running, make_service, running
 
-# A shell that starts a test run in the background has it ignore Ctrl-C, and what tests start would inherit that.
+# A shell makes a background job ignore Ctrl-C, and the processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: of tests that run at once, it would else be the last alone."""
+    """Begin with the longest tests, so that none of them runs last and alone."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
@@ -26,7 +26,7 @@ def demo() -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service without a line of code of its own."""
+    """A service without code of its own."""
     folder = make_service(
         tmp_path_factory.mktemp("digits") / "small", 'model_path = "model/digits.onnx"', models=("tests/models/digits.onnx",)
     )
@@ -36,5 +36,5 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def needs() -> Callable[[str, str], str]:
-    """Return what finds a program, and ends the test where it is missing."""
+    """Return a function that finds a program, and ends the test where it is missing."""
     return program

@@ -1,6 +1,6 @@
-"""Alert rules over made-up histories of their series, by promtool.
+"""Runs alert rules over synthetic histories of their series, by promtool.
 
-Knows promtool's test files, and how it tells what came otherwise. Does not know the rules.
+Knows promtool's test files, and its report of a difference. Does not know the rules.
 """
 
 import json
@@ -22,7 +22,8 @@ def firing(rules: Path, histories: Mapping[str, str], at: str, folder: Path, ste
 def alerts(rules: Path, histories: Mapping[str, str], at: str, folder: Path, step: str = "1m") -> list[dict[str, str]]:
     """Return the labels of each alert that fires at a time of the histories.
 
-    histories: series -> values, a step apart, in promtool's short form: 5x3 is four times 5, 0+2x3 is 0 2 4 6, and _ is none.
+    histories: the values of each series, a step apart, in promtool's short form. 5x3 is four times 5, 0+2x3 is 0 2 4 6, and _
+    is a missing value.
     """
     test = {
         "interval": step,

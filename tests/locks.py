@@ -1,4 +1,4 @@
-"""Locks between the processes of a test run, by name. The kernel gives them back, however a process ends."""
+"""Locks between the processes of a test run, by name. The kernel releases them, however a process ends."""
 
 import fcntl
 import tempfile
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def alone(name: str) -> Iterator[None]:
-    """Be the only one who holds a name."""
+    """Hold the lock of a name alone, for the length of a block."""
     with _file(name).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -17,7 +17,10 @@ def alone(name: str) -> Iterator[None]:
 
 @contextmanager
 def shared(name: str) -> Iterator[Callable[[], bool]]:
-    """Hold a name with others. Yields what says whether all others have let go of it, and from then on keeps them out."""
+    """Hold the lock of a name together with others.
+
+    Yields a function that returns whether all others have released it. Once it has returned True, it keeps others out.
+    """
     with _file(name).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
 

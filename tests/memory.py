@@ -1,4 +1,4 @@
-"""A process' memory over time. Knows /proc alone (clear_refs: see proc(5))."""
+"""Measures a process' memory over time. Knows only /proc (see proc(5) for clear_refs)."""
 
 import time
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 from serving.base.process_memory import resident_bytes
 
 MB = 2**20
-STILL = 60  # looks in a row that show no change, 0.05 s apart: longer than a service waits until it gives back what it freed
+STILL = 60  # readings in a row without a change, 0.05 s apart; longer than a service waits before it returns freed memory
 
 
 def forget_peak(process: int | str = "self") -> None:
-    """Have a process' peak begin anew at what it holds now: peak_bytes then misses no short one after it."""
+    """Reset a process' peak to its present memory. peak_bytes then also sees short peaks after it."""
     Path(f"/proc/{process}/clear_refs").write_text("5")
 
 
 def settled_bytes(process: int, seconds: float = 60) -> int:
-    """Return what a process holds once that changes no more. Raises AssertionError when it goes on changing for too long."""
+    """Return a process' memory in bytes once it is stable. Raises AssertionError when it is not after `seconds`."""
     end = time.monotonic() + seconds
     seen, looks = resident_bytes(process), 0
     while looks < STILL:

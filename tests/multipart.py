@@ -1,4 +1,4 @@
-"""Forms as clients write them (RFC 7578). Knows bytes alone."""
+"""Encodes forms as clients do (RFC 7578)."""
 
 BOUNDARY = "a-boundary-that-is-in-no-part"
 

@@ -1,4 +1,4 @@
-"""Parts that a test needs and that a machine may lack. Knows what CI must not do: skip."""
+"""Finds the parts that a test needs and a machine may lack. Without one, a test is skipped on a laptop and fails in CI."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ def program(name: str, package: str) -> str:
 
 
 def istio_gateway() -> str:
-    """Return where Istio's gateway answers."""
+    """Return the address of Istio's gateway."""
     return os.environ.get("MONOPOD_TEST_ISTIO_GATEWAY") or missing(
         "MONOPOD_TEST_ISTIO_GATEWAY is not set: it names where Istio's gateway istio-system/public answers, as http://10.0.0.5:80"
     )

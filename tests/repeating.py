@@ -1,4 +1,4 @@
-"""Something that is done again and again while a test goes on. Knows the thread; does not know what is done."""
+"""Repeats a function on a thread while a test runs. Does not know the function."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def repeating(seconds: float, act: Callable[[], object]) -> Iterator[None]:
-    """Do something every so many seconds, on a thread of its own, for the length of a block.
+    """Call `act` every `seconds`, on a thread of its own, for the length of a block.
 
-    What it raises ends the thread, and is raised again at the block's end, unless the block itself raised.
+    An exception of `act` ends the thread. It is raised again at the block's end, unless the block itself raised.
     """
     over = threading.Event()
 

@@ -1,4 +1,4 @@
-"""A served service: started as a user starts it, reached over sockets, ended by a signal.
+"""Starts a service as a user does, sends requests over sockets, and ends it by a signal.
 
 Knows the command and the two ports. Does not know what is served.
 """
@@ -23,8 +23,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 _given: set[int] = set()
-_logs: dict[str, Path] = {}  # of the services that were launched, by the host and port of their URLs
-PYTHONPATH = f"{ROOT / 'src'}:{ROOT}"  # with which `python -m monopod` is this tree's, in whatever folder
+_logs: dict[str, Path] = {}  # log files of the launched services, by the host and port of their URLs
+PYTHONPATH = f"{ROOT / 'src'}:{ROOT}"  # makes `python -m monopod` run this tree's code in any folder
 
 
 @dataclass
@@ -52,12 +52,12 @@ class Running:
         return get(self.admin + "/metrics")[1].decode()
 
     def metric(self, line: str, absent: float = 0.0) -> float:
-        """Return a metric's value. line: name and labels as they stand on the page. absent: where it is not there."""
+        """Return a metric's value. line: name and labels as on the page. absent: the value where the metric is not there."""
         found = re.search(rf"^{re.escape(line)} (\S+)$", self.metrics(), re.MULTILINE)
         return float(found[1]) if found else absent
 
     def left(self) -> float:
-        """Return how many requests their clients did not wait for, those that no route had seen yet among them."""
+        """Return the number of requests whose clients went away, including those that had not reached a route."""
         found = re.findall(r'^monopod_requests_total\{code="499",.*\} (\S+)$', self.metrics(), re.MULTILINE)
         return sum(map(float, found))
 
@@ -81,7 +81,7 @@ class Running:
 def get(
     url: str, body: bytes | None = None, headers: dict[str, str] | None = None, method: str | None = None
 ) -> tuple[int, bytes]:
-    """Return status and body of a request, whatever the status. Why it was a 500 is printed, which pytest shows."""
+    """Return status and body of a request, whatever the status. The cause of a 500 is printed, for pytest to show."""
     request = urllib.request.Request(url, body, headers or {}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
@@ -95,10 +95,10 @@ def get(
 
 
 def _print_reason(url: str, answer: bytes) -> None:
-    """Print what the log says of a request that was answered with 500. A service's own code may answer 500 in another form."""
+    """Print the log of a request that was answered with 500, unless the answer has another form, of the service's own code."""
     log = _logs.get(urllib.parse.urlsplit(url).netloc)
     found = re.search(rb'"request_id":"(\w+)"', answer)
-    end = time.monotonic() + 2  # the log is written beside the answers
+    end = time.monotonic() + 2  # the log is written after the answer
     while log and found and log.exists() and time.monotonic() < end:
         whole = (line for line in log.read_text().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n"))
         for line in map(json.loads, whole):
@@ -115,7 +115,7 @@ def post_json(url: str, value: object) -> tuple[int, Any]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, and that was not returned before: who got it may not listen yet."""
+    """Return a free port that was not returned before, since the last caller may not listen on its port yet."""
     while True:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
@@ -133,7 +133,8 @@ def launch(folder: Path, env: dict[str, str] | None = None) -> Running:
     command += ["--port", str(port), "--admin-port", str(admin_port)]
     paths = {"PYTHONPATH": PYTHONPATH, "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as out:
-        # In a session of its own, Linux weighs it against the others as a whole, however nice its threads are among themselves.
+        # Linux schedules a session as a group, so the niceness of the service's threads does not weaken it against other
+        # sessions.
         environment = {**os.environ, **paths, **(env or {})}
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
     return Running(process, port, admin_port, log)
@@ -154,7 +155,7 @@ def running(folder: Path, env: dict[str, str] | None = None) -> Iterator[Running
 
 
 def make_service(folder: Path, settings: str, server: str = "", models: tuple[str, ...] = ()) -> Path:
-    """Write a small service: value.py with these lines beside its names, src/server.py, and links to the root's models."""
+    """Write a small service. settings: further lines of value.py. server: of src/server.py. models: linked from the root."""
     (folder / "src").mkdir(parents=True)
     (folder / "model").mkdir()
     (folder / "value.py").write_text(f'service_name = "small"\nusername = "like"\ndrain_delay_second = 0.3\n{settings}\n')

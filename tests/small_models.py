@@ -1,6 +1,6 @@
-"""ONNX models of a few nodes, for tests: each function writes one and returns its file.
+"""Writes ONNX models of a few nodes for tests. Each function writes one and returns its file.
 
-Knows onnx, which beside it only test_optimize_parts imports.
+Knows onnx, which only test_optimize_parts imports besides.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ Shape = Sequence[int | str]
 
 
 def tensor(name: str, shape: Shape, datatype: str = "FP32") -> ValueInfoProto:
-    """Return the description of an input or output; a text in the shape leaves that dimension open."""
+    """Return the description of an input or output. A text in the shape makes that dimension dynamic."""
     return helper.make_tensor_value_info(name, ELEMENTS[datatype], list(shape))
 
 
@@ -55,7 +55,7 @@ def identity(file: Path, datatype: str = "FP32", shape: Shape = ("n", 2)) -> Pat
 
 
 def padded(file: Path, size: int, factor: float = 2) -> Path:
-    """x -> y = x * factor, in a file of about so many bytes."""
+    """x -> y = x * factor, in a file of about `size` bytes."""
     nodes = [
         helper.make_node("ReduceSum", ["ballast"], ["nothing"], keepdims=0),
         helper.make_node("Mul", ["x", "factor"], ["scaled"]),
@@ -66,7 +66,7 @@ def padded(file: Path, size: int, factor: float = 2) -> Path:
 
 
 def lookup(file: Path, rows: int = 3) -> Path:
-    """ids -> the rows of a table, of 8 bytes each; a number outside it is refused by the model itself."""
+    """ids -> the rows of a table, of 8 bytes each. The model itself refuses a number outside it."""
     node = helper.make_node("Gather", ["table", "ids"], ["y"])
     table = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
     return write(file, [node], [tensor("ids", ("n",), "INT64")], [tensor("y", ("n", 2))], table=table)
@@ -80,7 +80,7 @@ def summed(file: Path, keepdims: int) -> Path:
 
 
 def glutton(file: Path) -> Path:
-    """x -> y, the same, by way of n ** 60 numbers: one row fits any memory, two fit none."""
+    """x -> y, the same, computed through n ** 60 numbers: one row fits any memory, two fit none."""
     nodes = [
         helper.make_node("Shape", ["x"], ["shape"]),
         helper.make_node("Slice", ["shape", "zero", "one"], ["rows"]),
@@ -94,7 +94,7 @@ def glutton(file: Path) -> Path:
 
 
 def sized(file: Path) -> Path:
-    """x -> y = x taken four times two a row: takes rows of any length, but only those of 8 numbers fit."""
+    """x -> y = x reshaped to rows of 4 x 2. The input may have any length, but only 8 numbers a row work."""
     node = helper.make_node("Reshape", ["x", "shape"], ["y"])
     shape = np.array([0, 4, 2])
     return write(file, [node], [tensor("x", ("n", "length"))], [tensor("y", ("n", 4, 2))], shape=shape)
@@ -145,13 +145,13 @@ def classifier(file: Path, zipmap: bool = True) -> Path:
 
 
 def half(file: Path) -> Path:
-    """x -> y, in bfloat16, of which numpy knows nothing."""
+    """x -> y, in bfloat16, which numpy does not know."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.BFLOAT16, ["n", 2]) for name in "xy")
     return write(file, [helper.make_node("Identity", ["x"], ["y"])], [x], [y])
 
 
 def unrunnable(file: Path) -> Path:
-    """A graph of nothing but outputs: an optional tensor, an optional sequence of tensors, and a map of them."""
+    """A graph that has only outputs: an optional tensor, an optional sequence of tensors, and a map of them."""
     number = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
     kinds = [
         helper.make_optional_type_proto(number),

@@ -1,4 +1,4 @@
-"""A client alone raises no alert: a served service is asked, and its own metrics are held against its rules."""
+"""A client's mistakes alone raise no alert: requests go to a real service, and its metrics are run against its rules."""
 
 import json
 import re

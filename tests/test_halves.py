@@ -1,4 +1,4 @@
-"""What the two halves must agree on without importing one another."""
+"""The two halves agree where they must, without importing one another."""
 
 import re
 

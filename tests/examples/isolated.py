@@ -1,4 +1,4 @@
-"""A service in a network namespace of its own, where there is nothing but loopback: whatever it needs it has brought along.
+"""Serves a service in a network namespace of its own that has only loopback, so that it can download nothing.
 
 Knows how to start one and to run programs beside it. Does not know what is served.
 """
@@ -16,14 +16,14 @@ from pathlib import Path
 from tests.needed import missing
 from tests.running import PYTHONPATH, ROOT
 
-# A user who is not root gets a user namespace too, in which he is.
+# A user who is not root also gets a user namespace, in which they are root.
 UNSHARE = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 CANNOT = "no network namespace can be made here: run the tests as root, or allow user namespaces to others"
 
 
 @dataclass
 class Isolated:
-    """A served example. Its ports are 8080 and 8081: in its namespace they are free."""
+    """A served example. Its ports are 8080 and 8081, which are free in its namespace."""
 
     folder: Path
     pid: int
@@ -38,7 +38,7 @@ class Isolated:
 
 @contextlib.contextmanager
 def isolated(folder: Path, env: dict[str, str]) -> Iterator[Isolated]:
-    """Serve a folder where no other host can be reached, for the length of a block."""
+    """Serve a folder for the length of a block, without a network."""
     if subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
         missing(CANNOT)
     log = Path(tempfile.mkstemp(suffix=".log")[1])

@@ -1,8 +1,8 @@
-"""What a person asks each example's page, and what is drawn then. As a program it takes the pictures of the READMEs:
+"""Sends a request from each example's page, as a person does. As a program it takes the READMEs' screenshots:
 
     python -m tests.examples.pages
 
-Knows the pages and the pictures that are asked. Does not know how answers are made.
+Knows the pages and the pictures that are sent. Does not know how answers are made.
 """
 
 import sys
@@ -20,7 +20,10 @@ TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 
 @dataclass(frozen=True)
 class Visit:
-    """A question to a page. pictures: files that are dropped; none sends the page's own example. outlines, bars: at least."""
+    """A request from a page. pictures: files that are dropped; without any the page's example is sent.
+
+    outlines, bars: the least number of them that the page draws.
+    """
 
     pictures: tuple[Path, ...] = ()
     outlines: int = 0
@@ -40,7 +43,7 @@ VISITS = {
 
 
 def visit(page: Page, url: str, what: Visit) -> None:
-    """Ask a page as a person does, and wait until its answer is drawn."""
+    """Send a request from a page as a person does, and wait until the answer is drawn."""
     heard = complaints(page)
     page.goto(url)
     expect(page.locator("#ready")).to_have_text("ready")
@@ -61,7 +64,7 @@ def visit(page: Page, url: str, what: Visit) -> None:
 
 
 def take(chromium: Browser, folder: Path) -> None:
-    """Write an example's page, asked, to its page.png."""
+    """Write a screenshot of an example's page, with an answer, to its page.png."""
     with running(folder) as service:
         page = chromium.new_page(viewport={"width": 1100, "height": 760})
         visit(page, f"{service.url}/api/like/{folder.name}/", VISITS[folder.name])

@@ -1,4 +1,4 @@
-"""What a README shows: its curl lines, and the answers below them, shortened by `...`.
+"""Reads a README's curl lines and the answers below them, which `...` shortens, and compares them with real answers.
 
 Knows the README's text. Does not know services.
 """
@@ -9,12 +9,12 @@ import pytest
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
 LEFT_OUT = re.compile(r",?\s*\.\.\.,?")
-LIVE = ("/stats", "/health")  # what these tell is another number each time
-CLOSE = 0.02  # relative or absolute: processors differ in the last digits
+LIVE = ("/stats", "/health")  # routes whose figures change with each request
+CLOSE = 0.02  # relative or absolute, since processors differ in the last digits
 
 
 def curls(readme: str) -> list[tuple[str, str]]:
-    """Return each curl line as it is pasted (one that ends in \\ goes on in the next), with the answer below it, or ""."""
+    """Return each curl line, joined where it is continued by \\, with the answer below it, or ""."""
     found: list[tuple[str, str]] = []
     for block in re.findall(r"(?:^    .*\n)+|```\w*\n(?:.*\n)*?```", readme, re.MULTILINE):
         for line in map(str.strip, block.replace("\\\n", " ").splitlines()):
@@ -26,7 +26,7 @@ def curls(readme: str) -> list[tuple[str, str]]:
 
 
 def check_shown(line: str, shown: str, answer: str) -> None:
-    """Fail where an answer is not what a README shows: other keys, texts or, but for live figures, other numbers."""
+    """Fail unless an answer has the keys and texts that a README shows and, except on live routes, its numbers."""
     parts = [re.sub(NUMBER, "\0", part) for part in LEFT_OUT.split(shown)]
     pattern = ".*?".join(re.escape(part).replace("\0", f"({NUMBER})") for part in parts)
     found = re.fullmatch(pattern, answer.strip(), re.DOTALL)

@@ -1,4 +1,4 @@
-"""What holds for every example: it checks, starts without a network, and its README tells the truth."""
+"""Every example passes `monopod check`, starts without a network, and answers as its README shows."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def monopod(*words: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.fixture(scope="module", params=EXAMPLES, ids=lambda folder: folder.name)
 def service(request: pytest.FixtureRequest) -> Iterator[Isolated]:
-    with isolated(request.param, {"REDIS_URL": "redis://127.0.0.1:1/0"}) as it:  # one that is not there fails nobody
+    with isolated(request.param, {"REDIS_URL": "redis://127.0.0.1:1/0"}) as it:  # a missing Redis must fail no request
         yield it
 
 
@@ -65,7 +65,7 @@ def test_the_curl_lines_of_the_readme_are_answered_as_it_shows_with_the_network_
     service: Isolated, tmp_path: Path
 ) -> None:
     assert service.run("ip -o link | cut -d: -f2; ip route; ip -6 route | grep -v ' dev lo '").stdout.split() == ["lo"]
-    (tmp_path / "examples").symlink_to(ROOT / "examples")  # what is written beside it is not written into the repository
+    (tmp_path / "examples").symlink_to(ROOT / "examples")  # files that a line writes stay out of the repository
     lines = curls((service.folder / "README.md").read_text())
     assert any(shown for _, shown in lines)
     for line, shown in lines:
@@ -85,7 +85,7 @@ def test_the_document_of_an_examples_routes_is_valid(service: Isolated) -> None:
 
 def test_every_loaded_model_speaks_the_open_inference_protocol(service: Isolated) -> None:
     line, _ = curls((service.folder / "README.md").read_text())[0]
-    assert service.run(f"{line} -sf -o /dev/null").returncode == 0  # it loads what is loaded on first use
+    assert service.run(f"{line} -sf -o /dev/null").returncode == 0  # the request loads models that load on first use
     names = json.loads(service.run("curl -sf localhost:8080/status").stdout)["models"]
     assert names
     for name in names:

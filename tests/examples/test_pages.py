@@ -1,4 +1,4 @@
-"""Each example's page shows what a person wants to see, in a real browser over the real service."""
+"""Each example's page draws the answer, in a real browser with the real service."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Images that are really built: the context they are built from, `make image`, and what is in them.
+"""Builds real images: their context, `make image`, and their files.
 
 Knows buildah. Does not know what an image should hold.
 """
@@ -32,7 +32,7 @@ LITTER = {
 
 
 def context(folder: Path) -> Path:
-    """Return a folder with what an image of the root's service is made of, and beside it what must not get in."""
+    """Return a folder with the files of an image of the root's service, and others that must not get into the image."""
     folder.mkdir()
     for part in PARTS:
         shutil.copy(ROOT / part, folder)
@@ -46,7 +46,7 @@ def context(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Built:
-    """How a build ended. seconds: from the command to its end. cores: seconds that it kept cores busy, whatever else ran."""
+    """The end of a build. seconds: from the command to its end. cores: processor seconds of the build."""
 
     status: int
     log: str
@@ -77,7 +77,7 @@ def made(folder: Path, image: str, **variables: str) -> Built:
 def failed(folder: Path, image: str, **variables: str) -> str:
     """Build an image that cannot be built, and return the log."""
     with forgotten(image):
-        built = make_image(folder, image, **variables, OPTIONS="--force-rm")  # or the step that failed leaves its container
+        built = make_image(folder, image, **variables, OPTIONS="--force-rm")  # otherwise the failed step leaves its container
     assert built.status != 0, built.log
     return built.log
 
@@ -87,7 +87,7 @@ def buildah(*arguments: str) -> str:
 
 
 def about(image: str) -> dict[str, Any]:
-    """Return what is written of an image: its configuration, history and layers."""
+    """Return an image's configuration, history and layers."""
     found: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", image))
     return found
 
@@ -99,7 +99,7 @@ def layers(image: str) -> list[str]:
 
 @contextlib.contextmanager
 def mounted(image: str) -> Iterator[Path]:
-    """Have an image's files in a folder."""
+    """Mount an image's files in a folder, for the length of a block."""
     container = buildah("from", "--pull-never", image)
     try:
         yield Path(buildah("mount", container))
@@ -129,7 +129,7 @@ def refused(image: str, *command: str) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def forgotten(image: str) -> Iterator[str]:
-    """Take an image away after a block, if it came to be."""
+    """Remove an image after a block, if it was made."""
     try:
         yield image
     finally:

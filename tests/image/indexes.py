@@ -1,4 +1,4 @@
-"""A package index on this machine, of wheels in a folder. Knows the simple index's pages, and nothing of what is in a wheel."""
+"""Serves the wheels of a folder as a package index. Knows the simple index's pages. Does not know what a wheel holds."""
 
 import contextlib
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 class Handler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """A test's output is not for this."""
+        """Log nothing, to keep the test's output clean."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Pods of a real cluster, found by KUBECONFIG: made, waited for, asked, spoken to inside, and taken away.
+"""Makes, waits for, calls and deletes pods of a real cluster, which KUBECONFIG names.
 
 Knows the kubernetes client. Does not know what runs in a pod.
 """
@@ -25,7 +25,7 @@ class Pod:
 
     @classmethod
     def of(cls, context: str, namespace: str, name: str) -> "Pod":
-        """Return a pod that is there."""
+        """Return an existing pod."""
         return cls(client.CoreV1Api(config.new_client_from_config(context=context)), namespace, name)  # type: ignore[no-untyped-call]
 
     def status(self) -> Item:
@@ -34,7 +34,7 @@ class Pod:
         return dict(found["status"])
 
     def wait(self, done: Callable[[Item], bool], seconds: float) -> Item:
-        """Return the status once it is as wanted. Raises AssertionError with status and log when it takes too long."""
+        """Return the status once `done` accepts it. Raises AssertionError with status and log when it takes too long."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             status = self.status()
@@ -49,7 +49,7 @@ class Pod:
             return str(self._api.read_namespaced_pod_log(self._name, self._namespace))
 
     def post(self, port: int, path: str, body: bytes, kind: str) -> Any:
-        """Return the JSON answer of a POST, sent by way of the API server."""
+        """Return the JSON answer of a POST, sent through the API server."""
         where = f"/api/v1/namespaces/{self._namespace}/pods/{self._name}:{port}/proxy{path}"
         api = self._api.api_client
         headers = {"Content-Type": kind}
@@ -77,7 +77,7 @@ def context() -> str:
 
 @contextmanager
 def running_pod(namespace: str, name: str, spec: Item) -> Iterator[Pod]:
-    """Have a pod in a namespace of its own, in which Kubernetes' restricted standard is enforced."""
+    """Run a pod in a namespace of its own that enforces Kubernetes' restricted standard, for the length of a block."""
     api: Any = client.CoreV1Api(config.new_client_from_config(context=context()))  # type: ignore[no-untyped-call]
     api.create_namespace({"metadata": {"name": namespace, "labels": RESTRICTED}})
     try:

@@ -1,4 +1,4 @@
-"""Dockerfiles as text: what can be said of them without building."""
+"""Rules for the Dockerfiles' text, which need no build."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The gpu image, built in full, on a machine without a card: CUDA and cuDNN are in it, and no start falls back to cores."""
+"""The gpu image, built in full on a machine without a GPU: it holds CUDA and cuDNN, and never falls back to CPUs."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The image of the root's service, built by buildah as CI builds it, and what is in it."""
+"""The image of the root's service, built by buildah as in CI, and its content."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ from tests.running import ROOT
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(600)]
 
-IMAGE = "localhost/monopod-test/demo:cpu"  # stays: its layers are what the next run does not build again
+IMAGE = "localhost/monopod-test/demo:cpu"  # it is kept, so that the next run can reuse its layers
 WHEELS = "localhost/monopod-test/demo:wheels"
 COMPILERS = ("cc", "gcc", "g++", "c++", "ld", "as", "make", "go", "rustc")
 
@@ -119,9 +119,10 @@ def test_a_command_that_the_image_does_not_hold_says_where_to_run_it(folder: Pat
 
 @pytest.mark.alone
 def test_a_change_of_server_py_builds_one_layer_anew_in_seconds(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The steps of a build follow one another, so a build that has the machine to itself takes as long as it keeps a core busy.
+    """The time is of the processor, not of the clock: the steps of a build follow one another, so on an idle machine both are
+    equal.
 
-    The bound is loose: a packages' layer built anew would be far above it.
+    The bound is loose, but building the layer of packages again would be far above it.
     """
     before, took = layers(IMAGE), []
     with forgotten("localhost/monopod-test/demo:changed") as image:
@@ -142,7 +143,7 @@ def test_a_change_of_server_py_builds_one_layer_anew_in_seconds(copy: Path, caps
 def test_an_equal_context_makes_equal_layers_and_the_index_that_was_used_is_nowhere_in_the_image(
     copy: Path, tmp_path: Path
 ) -> None:
-    """Built without the store's layers, as on a new CI machine: from an index that asks for a password, and with a pip.conf."""
+    """Build without stored layers, as on a new CI machine, from an index that needs a password, and with a pip.conf."""
     made(copy, WHEELS, OPTIONS="--target wheels")
     for path in copy.rglob("*"):
         path.touch()
@@ -179,7 +180,7 @@ def test_an_example_is_built_from_its_own_folder_and_its_makefile_makes_the_mode
 
 @pytest.fixture
 def split(copy: Path) -> Path:
-    """A service in the context whose model lies in parts, with packages of its own, and no code."""
+    """A service in the context, with a split model, packages of its own, and no code."""
     service = copy / "examples" / "split"
     (service / "model").mkdir(parents=True)
     (service / "src").mkdir()

@@ -1,4 +1,4 @@
-"""What `make image` and `make push` would run, from a repository of one file: neither a builder nor a registry is needed."""
+"""The commands of `make image` and `make push`, in a repository of one file, without a builder or a registry."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The image in a real cluster, in the very pod that `monopod render` asks for: what no build can show."""
+"""The image in a real cluster, in the pod that `monopod render` writes."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from tests.running import PYTHONPATH, ROOT, get
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-REGISTRY = "localhost:5000"  # the cluster's, as kind's own documents set one up
+REGISTRY = "localhost:5000"  # the cluster's registry, set up as kind's documentation says
 COFFEE = (ROOT / "examples/images/coffee.jpg").read_bytes()
 
 
 def push(image: str) -> list[str]:
-    """Push an image and return the digests of the layers that the registry then has of it, the base's first."""
+    """Push an image and return the digests of its layers in the registry, the base's first."""
     buildah("push", "--quiet", "--tls-verify=false", image)
     name, tag = image.removeprefix(f"{REGISTRY}/").split(":")
     kind = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
@@ -35,7 +35,7 @@ def push(image: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(needs: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A context whose service asks for little, so that it fits beside other tests."""
+    """A context whose service needs few resources, so that it fits beside other tests."""
     needs("buildah", "buildah")
     kubeconfig()
     folder = context(tmp_path_factory.mktemp("pod") / "context")
@@ -63,7 +63,7 @@ def pod_spec(folder: Path, image: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def pod(folder: Path, image: str) -> Iterator[Pod]:
-    """The rendered pod, ready. It is not started again, so that its exit code can be read."""
+    """The rendered pod, ready. It is never restarted, so that its exit code can be read."""
     spec = {**pod_spec(folder, image), "serviceAccountName": "default", "restartPolicy": "Never"}
     with running_pod(f"monopod-test-{secrets.token_hex(4)}", "demo", spec) as pod:
         pod.wait(lambda status: {"type": "Ready", "status": "True"}.items() <= ready(status).items(), 120)

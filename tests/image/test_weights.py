@@ -1,4 +1,4 @@
-"""Model files as an image holds them: real files split by `split`, real sums."""
+"""Model files in an image: real files, split by `split`, with real checksums."""
 
 import hashlib
 import random

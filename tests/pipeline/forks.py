@@ -1,8 +1,8 @@
-"""A platform's repository, a fork of it with one service, and its pipeline run on this machine by gitlab-ci-local.
+"""Makes a platform's repository and a fork of it with one service, and runs the fork's pipeline here by gitlab-ci-local.
 
-Knows git, the layout of gitlab-ci-local's variables, and how jobs are told apart. Does not know what a pipeline should do.
-The default branch is neither master nor main here: the pipeline takes it by its variable, whatever its name.
-Repositories are made of the last commit: what is not committed is not tested here.
+Knows git, the layout of gitlab-ci-local's variables, and how jobs are told apart. Does not know what a pipeline should do. The
+default branch is neither master nor main here, since the pipeline must use its variable. Repositories are made of the last
+commit, so changes that are not committed are not tested here.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ FAILED = re.compile(r"finished in .*(?:WARN|FAIL) +(\d+)")
 DEFAULT = "trunk"
 SECRETS = ("KUBECONFIG", "REGISTRY_PASSWORD", "REGISTRY_PULL_PASSWORD")
 FILES = ("KUBECONFIG", "PIP_CONFIG_FILE")
-# Sourced by every bash that a job starts: notes which secrets the job sees.
+# Every bash that a job starts sources this, which notes the secrets that the job sees.
 SPY = "".join(f'[ -z "${{{name}:-}}" ] || echo "${{CI_JOB_NAME:-}} {name}" >>"SEEN"\n' for name in SECRETS)
 
 
@@ -39,7 +39,7 @@ def git(folder: Path, *words: str) -> str:
 
 
 def commit(folder: Path, files: Mapping[str, str | bytes | None], message: str) -> str:
-    """Write files (None takes one away), commit them, and return the commit."""
+    """Write files, commit them, and return the commit. files: contents by path; None deletes a file."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def commit(folder: Path, files: Mapping[str, str | bytes | None], message: str) 
 
 
 def platform(folder: Path, regions: str) -> Path:
-    """Make a platform's repository of this one's last commit, with regions of its own and their jobs, on its default branch."""
+    """Make a platform's repository of this one's last commit, on its default branch. regions: the content of regions.yaml."""
     git(ROOT, "clone", "--quiet", "--no-tags", str(ROOT), str(folder))
     git(folder, "checkout", "--quiet", "-B", DEFAULT)
     (folder / "conf/regions.yaml").write_text(regions)
@@ -67,7 +67,7 @@ def platform(folder: Path, regions: str) -> Path:
 
 
 def fork(upstream: Path, folder: Path) -> Path:
-    """Fork it: a repository on the server, and a checkout of that on its default branch."""
+    """Fork a platform. Return a checkout of the fork's repository, on its default branch."""
     server = folder.with_name(f"{folder.name}.git")
     git(upstream, "clone", "--quiet", "--bare", "--single-branch", "--branch", DEFAULT, str(upstream), str(server))
     git(upstream, "clone", "--quiet", str(server), str(folder))
@@ -75,7 +75,7 @@ def fork(upstream: Path, folder: Path) -> Path:
 
 
 def without_checkout(checkout: Path) -> Path:
-    """Return a folder beside a checkout with the pipeline's files alone, at the same commit of the same branch, as pushed."""
+    """Return a folder beside a checkout that holds only the pipeline's files, at the same pushed commit and branch."""
     folder = checkout.with_name(f"{checkout.name}-without")
     server, branch = git(checkout, "remote", "get-url", "origin"), git(checkout, "branch", "--show-current")
     git(checkout, "clone", "--quiet", "--no-checkout", "--branch", branch, server, str(folder))
@@ -90,14 +90,14 @@ def _named(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Ran:
-    """One run of gitlab-ci-local. code: of the first job that failed. output: of all jobs, without colours."""
+    """One run of gitlab-ci-local. code: exit status of the first failed job. output: of all jobs, without colours."""
 
     code: int
     output: str
 
 
 class Pipelines:
-    """Runs jobs of a checkout. secrets: by name and environment, as GitLab scopes variables; variables: for every job."""
+    """Runs jobs of a checkout. secrets: by name and environment, as GitLab scopes variables. variables: for every job."""
 
     def __init__(self, folder: Path, secrets: Mapping[str, Mapping[str, str]], variables: Mapping[str, str]):
         self._program, self._home, self._variables = _program(), folder / "home", variables
@@ -116,7 +116,7 @@ class Pipelines:
         self._env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # stands for MONOPOD_IMAGE
 
     def run(self, checkout: Path, *jobs: str, timeout: float = 600) -> Ran:
-        """Run jobs by name, a manual one as if its button was pressed; no name runs what a push runs. Push first."""
+        """Run jobs by name, or the jobs of a push where none is named. Manual jobs run too. Push first."""
         said = {"CI_REPOSITORY_URL": git(checkout, "remote", "get-url", "origin"), **self._variables}
         variables = [word for name, value in said.items() for word in ("--variable", f"{name}={value}")]
         how = ["--force-shell-executor", "--shell-isolation", "--no-artifacts-to-source", *self._at_home]
@@ -134,7 +134,7 @@ class Pipelines:
         return Ran(int(failed[1]) if failed else running.returncode, output)
 
     def jobs(self, checkout: Path) -> dict[str, str]:
-        """Return the jobs that a push would make, with when each runs."""
+        """Return the jobs of a push, each with GitLab's word for when it runs."""
         listed = subprocess.run(
             [*self._program, "--list-json", *self._at_home],
             cwd=checkout,
@@ -146,7 +146,7 @@ class Pipelines:
         return {job["name"]: job["when"] for job in json.loads(listed.stdout) if job["when"] != "never"}
 
     def seen(self) -> set[tuple[str, str]]:
-        """Return which job saw which secret, so far."""
+        """Return the pairs of job and secret seen so far."""
         lines = self._seen.read_text().splitlines() if self._seen.exists() else []
         return {(job, secret) for job, secret in (line.split() for line in lines)}
 

@@ -1,4 +1,4 @@
-"""The promises of .gitlab-ci.yml and ci/regions.yml, read off the files; and the check of a branch's platform files."""
+"""The rules that .gitlab-ci.yml and ci/regions.yml must keep, and the check of a branch's platform files."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ WORDS = ("include", "stages", "workflow", "variables", "default")
 
 
 def joined(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
-    """Lay one mapping over another as GitLab does, for include and extends alike: mappings are joined, lists replaced."""
+    """Merge two mappings as GitLab does for include and extends: mappings are joined, lists are replaced."""
     both = {key: joined(lower[key], upper[key]) for key in lower.keys() & upper.keys() if isinstance(lower[key], dict)}
     return {**lower, **upper, **both}
 

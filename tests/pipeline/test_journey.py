@@ -1,6 +1,6 @@
-"""A branch's way from a push to the answer through Envoy, on real clusters: every job as .gitlab-ci.yml has it.
+"""A branch from a push to an answer through Envoy, on real clusters, by every job of .gitlab-ci.yml.
 
-KUBECONFIG names the clusters; MONOPOD_TEST_REGISTRY and MONOPOD_TEST_GATEWAY where images go and where Envoy answers.
+KUBECONFIG names the clusters, MONOPOD_TEST_REGISTRY the registry of the images, and MONOPOD_TEST_GATEWAY Envoy's address.
 """
 
 import json
@@ -154,7 +154,7 @@ def kubeconfig(region: str) -> str:
 
 
 def curl(*words: str) -> dict[str, object]:
-    """Ask as a person does, and return the JSON that answered."""
+    """Run curl as a person does, and return the JSON of the answer."""
     done = subprocess.run(
         ["curl", "--silent", "--show-error", "--fail", "--max-time", "10", *words], capture_output=True, text=True
     )

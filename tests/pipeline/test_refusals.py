@@ -1,4 +1,4 @@
-"""What the pipeline does not do: deploy the default branch, or one that is not the platform's version. No cluster is asked."""
+"""The pipeline refuses to deploy the default branch, or a branch without the platform's version. No cluster is used."""
 
 import os
 import shlex
@@ -201,7 +201,7 @@ def test_a_region_outside_its_windows_is_refused_until_a_variable_says_why(tmp_p
     said = {
         "MONOPOD_OVERRIDE": why,
         "IMAGE": f"registry.example.com/like/cats@sha256:{64 * '0'}",
-    }  # no registry is asked for it
+    }  # an image by digest, so that no registry is asked
     ran = Pipelines(tmp_path / "with", SECRETS, said).run(checkout, "deploy-hk")
     assert f"hk: outside its release windows, let through: {why}" in ran.output
     assert "context 'hk' cannot be used" in ran.output
@@ -209,7 +209,7 @@ def test_a_region_outside_its_windows_is_refused_until_a_variable_says_why(tmp_p
 
 
 def build_line(path: str, **said: str) -> list[str]:
-    """Return the builder's command line for the root's service, as words. Nothing is built."""
+    """Return the words of the builder's command line for the root's service. Nothing is built."""
     hidden = ("REGISTRY_USER", "CACHE", "REGISTRY_INSECURE", "BASE")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment |= {**said, "MAKEFLAGS": "--dry-run", "PATH": f"{Path(sys.executable).parent}:{path}"}

@@ -28,8 +28,8 @@ MIDDLE = slice(30, 120)  # of the chip: skin, eyes and mouth; the corners are ha
 def turns(points: Array) -> tuple[Array, Array]:
     """Return the similarity that maps PLACES to each face's points with the least squared error: complex turn [n], shift [n].
 
-    A place p = x + iy of the chip lies at turn * p + shift of the photo. |turn| is the number of the photo's pixels that a
-    pixel of the chip covers. points: [n, 5, 2].
+    A place p = x + iy of the chip lies at turn * p + shift of the photo. `|turn|` is the number of the photo's pixels
+    that a pixel of the chip covers. points: [n, 5, 2].
     Source: least squares over a complex line, Umeyama (1991) in two dimensions without reflection.
     """
     places = PLACES @ np.array([1, 1j])

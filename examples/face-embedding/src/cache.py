@@ -7,7 +7,7 @@ or the store is asked. Each requested key that is not kept has one flight. The r
 request is a follower, and waits for the leader until its own deadline.
 
 A leader ends its flight in `finally`, so it always ends. It ends in time, since its own deadline or a time-out bounds each of
-its waits (for slots, models and the store). The leader's end decides what the followers do:
+its waits (for slots, models and the store). The leader's end decides what the followers do.
 - After a value, they return the same value.
 - After an error of the photo itself (BadInput, TooLarge), they raise the same error, each in an exception of its own.
 - After any other error, they begin again, and the first of them that still has a client and time leads. Such an error says

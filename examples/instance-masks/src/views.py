@@ -41,8 +41,8 @@ class Mosaic:
 def tiles(height: int, width: int, side: int, halo: int) -> list[Window]:
     """Return windows of at most `side` that overlap by two halos or more, and of which all but the halos counts.
 
-    If a net's result depends on no pixel farther than the halo, it is the same as on the whole picture. side and halo are
-    multiples of 4, like the windows' first rows and columns, so that pooling joins the same pixels.
+    If a net's result depends on no pixel farther than the halo, it is the same as on the whole picture. Sides, halos and
+    the windows' first rows and columns are multiples of 4, so that pooling joins the same pixels.
     """
     return [
         Window(slice(*rows), slice(*columns), np.outer(_kept(rows, height, halo), _kept(columns, width, halo)))

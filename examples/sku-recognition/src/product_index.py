@@ -26,8 +26,8 @@ from serving.api import Array, Service, StartError
 logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it logs each of its builds that it looks for and does not find
 import faiss  # noqa: E402
 
-# Above this number of vectors the search is approximate. An exact search reads every vector for every picture. 20,000 vectors
-# of 1280 numbers are 102 MB, which a core reads in about the time that the model takes for a picture.
+# Above this number of vectors the search is approximate. An exact search reads every vector for every picture. A core
+# reads the 102 MB of 20,000 vectors in about the time that the model takes for a picture.
 EXACT_UP_TO = 20_000
 MOST_ROWS = 2048  # vectors that one search gathers
 FORMAT = 1

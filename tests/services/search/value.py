@@ -1,4 +1,4 @@
-# Questions in, the nearest sentences out: an index in memory, and no ONNX model at all.
+# Questions in, the nearest sentences out. It has an index in memory and no ONNX model.
 service_name = "search"
 username = "like"
 cpu = 1

@@ -1,4 +1,4 @@
-# A model that does as its input says: sleeps so many seconds, raises at -1, gives wrong rows at -2.
+# A model that sleeps for as many seconds as its input says. At -1 it raises, and at -2 it returns wrong rows.
 service_name = "slow"
 username = "like"
 cpu = 1

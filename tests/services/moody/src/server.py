@@ -1,4 +1,4 @@
-"""The digits, in a pod that is slow, resets its connections, or dies, as a file says: for tests of what a gateway does."""
+"""The digits, in a pod that is slow, resets its connections, or dies, as a file says. Used by tests of gateways."""
 
 import contextlib
 import ctypes
@@ -27,10 +27,10 @@ class Moody(Service):
 
 
 def do_as_told() -> None:
-    """Reset each connection of a client as soon as it is seen, while the file is there; or die. Ends with the process."""
+    """Reset each client's connection while the file is there, or die. Runs until the process ends."""
     while True:
         if DYING.exists():
-            DYING.unlink()  # it outlives the container, which is started again
+            DYING.unlink()  # the file would outlive the container, which is restarted
             os._exit(1)
         if RESETTING.exists():
             for number in map(int, os.listdir("/proc/self/fd")):
@@ -40,7 +40,7 @@ def do_as_told() -> None:
 
 
 def reset(number: int) -> None:
-    """Reset a connection to the data port. Raises OSError where a file descriptor is none."""
+    """Reset a connection to the data port. Raises OSError where the number is no socket."""
     own = socket.socket(fileno=number)  # no copy of it: a copy would not be the last to close it
     try:
         is_tcp = own.family in (socket.AF_INET, socket.AF_INET6) and own.type == socket.SOCK_STREAM

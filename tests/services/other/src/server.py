@@ -1,4 +1,4 @@
-"""The digits, answered with a word: what a tag names after other code was pushed to it."""
+"""The digits, answered with a word. Tests push this code under a tag that named other code before."""
 
 from typing import Any
 

@@ -48,7 +48,7 @@ class Search(Service):
 
 
 def vector(text: str) -> Array:
-    """Return a text's direction among WIDTH: its letters by threes, each counted in a place of its own."""
+    """Return a text's vector of WIDTH numbers: the counts of its letter triples, by their hash."""
     text = f" {text.lower()} "
     places = [zlib.crc32(text[i : i + 3].encode()) % WIDTH for i in range(len(text) - 2)]
     counts = np.bincount(places, minlength=WIDTH).astype(np.float32)

@@ -13,7 +13,7 @@ SLEPT = (TensorSpec("slept", "FP32", (-1, 1)),)
 
 
 class Slow(Service):
-    """Counts the rows that its model was given."""
+    """A model that sleeps, and counts its rows."""
 
     def setup(self) -> None:
         time.sleep(float(os.environ.get("SETUP_SECONDS", 0)))
@@ -56,10 +56,10 @@ class Slow(Service):
 
     @route("/crash")
     def crash(self, request: Request) -> None:
-        """Raises what nobody expects."""
+        """Raises an unexpected error."""
         raise KeyError("secret detail")
 
     @route("/nan")
     def nan(self, request: Request) -> dict[str, object]:
-        """Answers with what JSON has not."""
+        """Answers with a number that JSON cannot write."""
         return {"nan": float("nan"), "infinity": np.float32("inf"), "array": np.array([1.5, np.nan])}
