@@ -3,7 +3,7 @@
 Knows dataclasses whose fields were declared by yaml_field. Does not know what a field is for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
@@ -36,6 +36,14 @@ class Named:
 
 
 Spec = Kind | Table | List | Named
+
+
+class MistakesError(Exception):
+    """A file cannot be used. mistakes: one sentence each, as `alerts.yaml:7: what is wrong; what to do`."""
+
+    def __init__(self, mistakes: Sequence[str]):
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(mistakes))
 
 
 def yaml_field(spec: Spec, meaning: str, default: Any = MISSING) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from conf.base.yaml_settings import Reader, Table
+from conf.base.yaml_settings import MistakesError, Reader, Table
 from conf.base.yamls import compose
 from conf.clusters.region import NodeKind, Region, Regions
 from serving.settings import UnreadableError, declared_settings, text_of
@@ -16,12 +16,8 @@ DECLARATIONS = tuple(declared_settings())
 LARGEST_FILE = 256  # KiB, enough for some hundred regions
 
 
-class RegionsError(Exception):
-    """regions.yaml cannot be used. mistakes: one sentence each, as `conf/regions.yaml:7: what is wrong; what to do`."""
-
-    def __init__(self, mistakes: list[str]):
-        self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(mistakes))
+class RegionsError(MistakesError):
+    """regions.yaml cannot be used."""
 
 
 def load(path: Path, shown: str = "conf/regions.yaml") -> Regions:

@@ -1,6 +1,6 @@
-"""Alert rules: the platform's for every service, and what a service adds in alerts.yaml.
+"""Alert rules: the platform's rules for every service, and the rules that a service adds in alerts.yaml.
 
-Knows the runtime's metrics by name. Does not know where Prometheus runs.
+Knows the names of the runtime's metrics. Does not know where Prometheus runs.
 """
 
 import os
@@ -10,24 +10,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conf.base.value_kinds import ALERT, DURATION, TEXT, TEXTS
-from conf.base.yaml_settings import List, Reader, Table, yaml_field
+from conf.base.yaml_settings import List, MistakesError, Reader, Table, yaml_field
 from conf.base.yamls import compose
 from serving.settings import UnreadableError, text_of
 
 FILE = "alerts.yaml"
-LARGEST_FILE = 64  # KiB: some hundred rules
-SIMPLE = re.compile(r"[\w-]*(\.[*+])?[\w-]*")  # an expression of any other form is not judged, since it may take for ever
+LARGEST_FILE = 64  # KiB, enough for some hundred rules
+SIMPLE = re.compile(r"[\w-]*(\.[*+])?[\w-]*")  # any other pattern is not judged: to match it may take for ever
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One rule as Prometheus has it."""
+    """One rule, in the form of Prometheus."""
 
     alert: str = yaml_field(ALERT, "The alert's name.")
-    expr: str = yaml_field(TEXT, "PromQL that finds something when it fires.")
-    for_: str = yaml_field(DURATION, "How long it must hold.", "0s")
+    expr: str = yaml_field(TEXT, "PromQL that returns something while the alert is to fire.")
+    for_: str = yaml_field(DURATION, "The time for which it must hold before it fires.", "0s")
     labels: Mapping[str, str] = yaml_field(TEXTS, "Labels such as severity.", {})
-    annotations: Mapping[str, str] = yaml_field(TEXTS, "Words for a person.", {})
+    annotations: Mapping[str, str] = yaml_field(TEXTS, "Texts for a person.", {})
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Group:
     """A named list of rules."""
 
     name: str = yaml_field(TEXT, "The group's name.")
-    rules: tuple[Alert, ...] = yaml_field(List(Alert), "Its rules.")
+    rules: tuple[Alert, ...] = yaml_field(List(Alert), "The group's rules.")
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,12 @@ class File:
     groups: tuple[Group, ...] = yaml_field(List(Group), "Groups of rules.")
 
 
-class AlertsError(Exception):
-    """alerts.yaml cannot be used. mistakes: a line each, `alerts.yaml:7: what is wrong; what to do`."""
-
-    def __init__(self, mistakes: list[str]):
-        self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(mistakes))
+class AlertsError(MistakesError):
+    """alerts.yaml cannot be used."""
 
 
 def load(service: Path) -> tuple[Alert, ...]:
-    """Read a service's own rules; none where it has no alerts.yaml. Raises AlertsError with every mistake."""
+    """Return a service's own rules, none without an alerts.yaml. service: its folder. Raises AlertsError with every mistake."""
     path = service / FILE
     if not os.path.lexists(path):
         return ()
@@ -66,7 +62,7 @@ def load(service: Path) -> tuple[Alert, ...]:
 
 
 def read(text: str) -> tuple[Alert, ...]:
-    """Read the text of an alerts.yaml; one with comments alone holds no rules."""
+    """Return the rules in the text of an alerts.yaml, none for comments alone. Raises AlertsError with every mistake."""
     if all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines()):
         return ()
     root, mistakes = compose(text)
@@ -78,9 +74,10 @@ def read(text: str) -> tuple[Alert, ...]:
 
 
 def copied_rule_warnings(rules: Sequence[Alert], name: str, namespaces: Sequence[str]) -> list[str]:
-    """Return a warning for each rule that asks for other services or namespaces alone, or for every namespace.
+    """Return a warning for each rule that asks only for other services or namespaces, or for all namespaces.
 
-    A rule that was copied with its service asks for the first one's. namespaces: where the tracks of this one are, prod first.
+    A service that began as a copy has rules that ask for the service it was copied from.
+    name: the service's own. namespaces: of its tracks, prod first.
     """
     found = []
     for rule in rules:
@@ -98,7 +95,7 @@ def copied_rule_warnings(rules: Sequence[Alert], name: str, namespaces: Sequence
 
 
 def _asked(expr: str, label: str) -> list[tuple[str, str]]:
-    """Return what an expression asks of a label: each time the sign, = or =~, and the text."""
+    """Return the matchers of a label in an expression, each as operator, = or =~, and text."""
     return re.findall(rf"""\b{label}(=~?)["']([^"']*)["']""", expr)
 
 
@@ -111,7 +108,7 @@ def _admits(asked: tuple[str, str], name: str) -> bool:
 
 
 def _never(rule: Alert, label: str, asked: tuple[str, str], name: str) -> str:
-    """Return the warning of a rule that asks for another one's label alone."""
+    """Return the warning about a rule whose matchers all name another service or namespace."""
     return (
         f'{FILE}: {rule.alert} asks for {label}{asked[0]}"{asked[1]}", and this one is {name}: the rule would '
         f'never fire for it; write {label}="{name}"'
@@ -119,46 +116,33 @@ def _never(rule: Alert, label: str, asked: tuple[str, str], name: str) -> str:
 
 
 def labelled(rule: Alert, name: str, namespace: str, track: str) -> Alert:
-    """Return a rule with the labels by which Alertmanager tells services apart; a rule's own label of such a name stays."""
+    """Return a rule with the labels by which Alertmanager tells services and tracks apart. The rule's own labels win."""
     return replace(rule, labels={"namespace": namespace, "service": name, "track": track, **rule.labels})
 
 
 def platform_alerts(name: str, namespace: str, timeout: float) -> tuple[Alert, ...]:
-    """Return the platform's rules for one track of a service, before they are labelled.
+    """Return the platform's rules for one track of a service, without the labels that labelled adds. timeout: seconds.
 
-    None counts what a client brings about alone: junk, slow uploads, deadlines that are too short for any answer.
+    No rule counts errors that clients cause: malformed requests, slow uploads, deadlines too short for any answer.
     """
     where = f'namespace="{namespace}",service="{name}"'
     answers = f"sum(rate(monopod_requests_total{{{where}}}[5m]))"
     errors = f'sum(rate(monopod_requests_total{{{where},code=~"5..",reason!="short_deadline"}}[5m]))'
+    refused = f'sum(rate(monopod_shed_total{{{where},reason="queue_full"}}[5m]))'
     slow = f"histogram_quantile(0.99, sum by (le) (rate(monopod_answer_duration_seconds_bucket{{{where}}}[5m])))"
-
-    def rule(alert: str, expr: str, for_: str, severity: str, words: str) -> Alert:
-        return Alert(alert, expr, for_, {"severity": severity}, {"summary": f"{namespace}/{name}: {words}"})
-
-    return (
-        rule("NoPodAnswers", f"(sum(monopod_ready{{{where}}}) or vector(0)) < 1", "2m", "critical", "no pod is ready"),
-        rule("ServerErrors", f"{errors} > 0.01 * {answers}", "5m", "critical", "over 1 % of the answers are 5xx"),
-        rule(
-            "Overloaded",
-            f'sum(rate(monopod_shed_total{{{where},reason="queue_full"}}[5m])) > 0',
-            "10m",
-            "warning",
-            "requests are refused, add pods",
-        ),
-        rule("Slow", f"{slow} > {0.8 * timeout:.4g}", "10m", "warning", "the slowest requests come near the deadline"),
-        rule(
-            "Restarts",
-            f"changes(process_start_time_seconds{{{where}}}[30m]) > 2",
-            "0s",
-            "warning",
-            "a pod restarts again and again",
-        ),
-        rule(
-            "ReloadFailing",
-            f"max by (pod, file) (monopod_reload_failed{{{where}}}) > 0",
-            "1m",
-            "warning",
-            "a changed file cannot be loaded and the older one is used, the log tells why",
-        ),
+    ready = f"(sum(monopod_ready{{{where}}}) or vector(0))"
+    restarts = f"changes(process_start_time_seconds{{{where}}}[30m])"
+    failing = f"max by (pod, file) (monopod_reload_failed{{{where}}})"
+    reload_words = "a changed file cannot be loaded and the older one is used, the log tells why"
+    rules = (
+        ("NoPodAnswers", f"{ready} < 1", "2m", "critical", "no pod is ready"),
+        ("ServerErrors", f"{errors} > 0.01 * {answers}", "5m", "critical", "over 1 % of the answers are 5xx"),
+        ("Overloaded", f"{refused} > 0", "10m", "warning", "requests are refused, add pods"),
+        ("Slow", f"{slow} > {0.8 * timeout:.4g}", "10m", "warning", "the slowest requests come near the deadline"),
+        ("Restarts", f"{restarts} > 2", "0s", "warning", "a pod restarts again and again"),
+        ("ReloadFailing", f"{failing} > 0", "1m", "warning", reload_words),
+    )
+    return tuple(
+        Alert(alert, expr, for_, {"severity": severity}, {"summary": f"{namespace}/{name}: {words}"})
+        for alert, expr, for_, severity, words in rules
     )

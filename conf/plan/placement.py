@@ -1,6 +1,6 @@
-"""The kinds of nodes that take a pod, what the others lack for it, and what it costs there.
+"""The kinds of nodes that a pod fits, what the other kinds lack for it, and the price of a pod.
 
-Knows sizes, labels, taints and prices. Does not know lines of value.py, and does not ask a cluster what is free now.
+Knows sizes, labels, taints and prices. Does not know lines of value.py, nor what is free in a cluster now.
 """
 
 from collections.abc import Callable
@@ -11,12 +11,15 @@ from conf.clusters.region import NodeKind, Region
 from conf.plan.pods import Toleration, gpu_share, toleration
 from serving.settings import Settings, judged, size_in_bytes
 
-SIDECAR_CPU, SIDECAR_MEMORY = 0.1, 128 * 2**20  # what the mesh's proxy asks for beside the pod
+SIDECAR_CPU, SIDECAR_MEMORY = 0.1, 128 * 2**20  # cores and bytes that the mesh's proxy asks for
 
 
 @dataclass(frozen=True)
 class Need:
-    """What one pod takes of a node. gpu: GiB of one card; whole: the card is no one else's."""
+    """The part of a node that one pod takes.
+
+    cpu: cores. memory: bytes. gpu: GiB of one card. whole: whether the pod has the card to itself.
+    """
 
     cpu: float
     memory: int
@@ -28,8 +31,9 @@ class Need:
 class Lack:
     """Something that a kind of node lacks for a pod.
 
-    settings: those that ask for it, the most likely to be changed first. cure: an imperative.
-    words: what the node has instead, as the rest of a sentence that begins with its name.
+    settings: the settings that ask for it, the likeliest to be changed first.
+    words: what the node has instead, as the rest of a sentence that begins with the node's name.
+    cure: what to do, as an imperative.
     """
 
     settings: tuple[str, ...]
@@ -39,14 +43,14 @@ class Lack:
 
 @dataclass(frozen=True)
 class Placement:
-    """The kinds of nodes of a region. fitting: those that take a pod. lacking: the others, the nearest first."""
+    """The kinds of nodes of a region. fitting: the kinds that take a pod. lacking: the others, the nearest to fit first."""
 
     fitting: tuple[NodeKind, ...]
     lacking: tuple[tuple[NodeKind, tuple[Lack, ...]], ...]
 
 
 def need(settings: Settings, region: Region) -> Need:
-    """Return what a pod takes in a region, the mesh's proxy included."""
+    """Return what a pod takes of a node in a region, the mesh's proxy included."""
     gpu, unit = gpu_share(settings, region), region.gpu.unit if region.gpu else "GiB"
     return Need(
         cpu=_cores(settings, region),
@@ -57,33 +61,33 @@ def need(settings: Settings, region: Region) -> Need:
 
 
 def placement(settings: Settings, region: Region) -> Placement:
-    """Return which kinds of nodes take a pod, and what each other kind lacks: all that a rule or a price may go by.
+    """Return the kinds of nodes that take a pod, and what each other kind lacks.
 
-    A node does not lack what only a wrong setting asks for.
+    Rules and prices both follow from this alone. A need that comes from a wrong setting counts as met.
     """
     found = [(node, [judged(check, node, settings, region) for check in CHECKS]) for node in region.nodes]
     fitting = tuple(node for node, lacks in found if not any(lacks))
-    # The nearest lacks what is easily changed, by the order of CHECKS; of several such the largest is shown first.
+    # The nearest kind lacks what is easiest to change, by the order of CHECKS. The largest node is first where two are equal.
     found.sort(key=lambda item: ([lack is not None for lack in item[1]], -item[0].cpu))
     lacking = ((node, tuple(lack for lack in lacks if lack)) for node, lacks in found)
     return Placement(fitting, tuple((node, lacks) for node, lacks in lacking if lacks))
 
 
 def share(node: NodeKind, wanted: Need) -> float:
-    """Return the largest share of a node that a pod takes, of cpu, memory or GPU."""
+    """Return the share of a node that a pod takes, from 0 to 1: the largest of its shares of cpu, memory and GPU."""
     card = 1.0 if wanted.whole else wanted.gpu / node.card_memory if node.card_memory else 0.0
     gpu = card / node.cards if node.cards else 0.0
     return max(wanted.cpu / node.cpu, wanted.memory / size_in_bytes(node.memory), gpu)
 
 
 def monthly_price(settings: Settings, region: Region) -> float | None:
-    """Return what one pod costs a month on the cheapest kind of node that takes it; None where none does."""
+    """Return the price of one pod for a month, on the cheapest kind of node that takes it; None where none does."""
     fitting = placement(settings, region).fitting
     return min((node.price * share(node, need(settings, region)) for node in fitting), default=None)
 
 
 def tolerates(text: str, taint: str) -> bool:
-    """Say whether a toleration ("key=value:Effect", value and effect may be left out) is about a taint of that form."""
+    """Return whether a toleration is about a taint. Both are "key=value:Effect"; value and effect may be left out."""
     return _is_tolerated(toleration(taint), toleration(text))
 
 

@@ -1,6 +1,6 @@
 """The plan of a service: every name, path, number and label that its objects in one region hold.
 
-Knows what runs where. A pure function of its arguments: reads no file and asks no cluster. Does not know YAML.
+Knows what runs where. Reads no file, asks no cluster and does not know YAML.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ SERVICE_PORT = 80
 
 @dataclass(frozen=True)
 class NamespaceAccess:
-    """A port that pods of namespaces with these labels may call."""
+    """A port that the pods of namespaces with these labels may call."""
 
     port: int
     namespace_labels: Pairs
@@ -29,7 +29,7 @@ class NamespaceAccess:
 
 @dataclass(frozen=True)
 class NetworkAccess:
-    """A port that addresses of a network may call."""
+    """A port that the addresses of a network may call."""
 
     port: int
     cidr: str
@@ -37,7 +37,11 @@ class NetworkAccess:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Between how many pods the autoscaler moves, and by what."""
+    """The limits and the measure of the autoscaler.
+
+    cpu_percent: of the requested cpu, where it scales by cpu. query: PromQL of the queue's rows, where it scales by the queue.
+    rows_per_pod: rows in the queue for each pod. scale_down_window: seconds for which fewer pods must suffice.
+    """
 
     min_replicas: int
     max_replicas: int
@@ -50,7 +54,11 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Plan:
-    """One track of a service in one region. objects: its kinds, in the order in which they are applied."""
+    """One track of a service in one region.
+
+    objects: the resource kinds, in lower case, in the order in which they are applied. selector: the labels that find the pods.
+    sets_replicas: whether the Deployment says how many pods there are; False where an autoscaler does.
+    """
 
     region: str
     track: str
@@ -74,7 +82,7 @@ class Plan:
 
 
 def plan(value: ValueFile, regions: Regions, track: str, image: Image, alerts: tuple[Alert, ...] = ()) -> tuple[Plan, ...]:
-    """Plan a track of a service in every region where it runs. alerts: the service's own."""
+    """Return the plan of a track in each region where it runs. alerts: the service's own rules."""
     found = ((region, value.in_region(region.name)) for region in regions.regions.values())
     return tuple(
         _in_region(settings, region, regions, track, image, alerts)
@@ -84,14 +92,14 @@ def plan(value: ValueFile, regions: Regions, track: str, image: Image, alerts: t
 
 
 def runs(settings: Settings, region: str, regions: Regions, track: str) -> bool:
-    """Say whether a track of a service has pods in a region."""
+    """Return whether a track of a service has pods in a region."""
     if track == "prod":
         return settings.replicas > 0
     return region == (regions.grey if track == "grey" else regions.ab)
 
 
 def default_image(settings: Settings, regions: Regions) -> str:
-    """Return the image's name before there is a build."""
+    """Return the image's name that is shown before there is a build."""
     return f"{regions.registry}/{settings.username}/{settings.service_name}:{UNTAGGED}"
 
 
@@ -100,41 +108,38 @@ def replicas(settings: Settings, track: str) -> int:
 
 
 def most_pods(settings: Settings, track: str) -> int:
-    """Return how many pods a track may grow to."""
+    """Return the most pods that a track may have."""
     return max(settings.max_replicas, settings.replicas) if track == "prod" else replicas(settings, track)
 
 
 def opens_host_port(settings: Settings, track: str) -> bool:
-    """Only prod is found by the node's port: one port of a node cannot lead to two tracks."""
+    """Return whether a track opens a port of its node. Only prod does: one port of a node cannot lead to two tracks."""
     return settings.use_srv and track == "prod"
 
 
 def _in_region(
     settings: Settings, region: Region, regions: Regions, track: str, image: Image, alerts: tuple[Alert, ...]
 ) -> Plan:
-    name, namespace = settings.service_name, NAMESPACES.get(track, settings.username)
+    namespace, labels = NAMESPACES.get(track, settings.username), _labels(settings, track, image)
+    host_port = settings.host_port if opens_host_port(settings, track) else 0
     scales, most = track == "prod" and settings.max_replicas > 0, most_pods(settings, track)
-    selector = (("app.kubernetes.io/name", name),)
-    labels = _labels(settings, track, image)
-    env = _env(region, regions, image)
-    open_host_port = opens_host_port(settings, track)
     return Plan(
         region=region.name,
         track=track,
-        name=name,
+        name=settings.service_name,
         namespace=namespace,
         replicas=replicas(settings, track),
         objects=_objects(settings, region, scales, most),
         sets_replicas=not scales,
         labels=labels,
-        selector=selector,
+        selector=(("app.kubernetes.io/name", settings.service_name),),
         service_port=SERVICE_PORT,
         service_ports=(Port("http", SERVICE_PORT), Port("admin", ADMIN_PORT)),
-        pod=pod(settings, region, image.text, labels, env, open_host_port),
+        pod=pod(settings, region, image.text, labels, _env(region, regions, image), host_port),
         route=route(settings, region, track, namespace, most),
         scaling=_scaling(settings, region, namespace),
         namespace_access=_namespace_access(region),
-        network_access=_network_access(region, open_host_port),
+        network_access=_network_access(region, host_port),
         pull_secrets=region.pull_secrets,
         monitor_labels=tuple(sorted({**region.prometheus.labels, **dict(labels)}.items())),
         alerts=_alerts(settings, track, namespace, alerts),
@@ -142,7 +147,7 @@ def _in_region(
 
 
 def _alerts(settings: Settings, track: str, namespace: str, own: tuple[Alert, ...]) -> tuple[Alert, ...]:
-    """Return a track's rules. own: of alerts.yaml; they name their namespace themselves, so that they stand once, with prod."""
+    """Return a track's rules. own: of alerts.yaml; such a rule names its namespaces itself, so that prod alone has it."""
     name = settings.service_name
     every = (*platform_alerts(name, namespace, settings.timeout_second), *(own if track == "prod" else ()))
     return tuple(labelled(each, name, namespace, track) for each in every)
@@ -210,7 +215,7 @@ def _namespace_access(region: Region) -> tuple[NamespaceAccess, ...]:
     )
 
 
-def _network_access(region: Region, open_host_port: bool) -> tuple[NetworkAccess, ...]:
-    if not open_host_port or region.srv is None:
+def _network_access(region: Region, host_port: int) -> tuple[NetworkAccess, ...]:
+    if not host_port or region.srv is None:
         return ()
     return tuple(NetworkAccess(DATA_PORT, cidr) for cidr in region.srv.cidrs)

@@ -1,4 +1,4 @@
-"""What one pod asks for and how it is watched: sizes, environment, probes and times.
+"""The plan of one pod: its resources, environment, probes and times.
 
 Knows Kubernetes' units and the runtime's ports. Does not know the other objects.
 """
@@ -11,21 +11,22 @@ from serving.settings import Settings, size_in_bytes
 
 Pairs = tuple[tuple[str, str], ...]
 
-DATA_PORT, ADMIN_PORT = 8080, 8081  # the runtime's own
-STARTUP_PERIOD = 2  # s between two startup probes: the pod serves soon after it can
-READINESS_PERIOD, READINESS_FAILURES = 2, 2  # s between two readiness probes, and how many fail before a pod is left out
-STARTUP_MARGIN = 10  # s for what comes before the model: pulling up Python and the libraries
-USER = 65532  # the image's own: no name of the node's
-PULL = 300  # s in which a pod finds a node and its image is pulled
-PRE_STOP = 3  # s in which endpoints leave kube-proxy and the mesh before the pod hears SIGTERM
-EXIT_MARGIN = 10  # s from the last answer to the process's end
-TMP = GIB  # bytes of /tmp beside spooled bodies: caches of TensorRT and CUDA
-SPOOLED_BODIES = 4  # bodies that may lie in /tmp at once
+DATA_PORT, ADMIN_PORT = 8080, 8081  # The runtime listens on these.
+STARTUP_PERIOD = 2  # Seconds between two startup probes: a pod serves soon after it can.
+READINESS_PERIOD = 2  # Seconds between two readiness probes.
+READINESS_FAILURES = 2  # Readiness probes in a row that fail before a pod gets no more requests.
+STARTUP_MARGIN = 10  # Seconds to start Python and to import the libraries, before the model is loaded.
+USER = 65532  # The image's user id, which no user of a node has.
+SCHEDULE_AND_PULL = 300  # Seconds for a pod to find a node and for the node to pull the image.
+PRE_STOP = 3  # Seconds for kube-proxy and the mesh to forget the pod before it gets SIGTERM.
+EXIT_MARGIN = 10  # Seconds from the last answer to the end of the process.
+CACHES = GIB  # Bytes of /tmp for the caches of TensorRT and CUDA.
+SPOOLED_BODIES = 4  # Bodies that may lie in /tmp at once.
 
 
 @dataclass(frozen=True)
 class Toleration:
-    """A taint that a pod tolerates; an empty effect is every effect."""
+    """A taint that a pod tolerates. effect: "" for every effect."""
 
     key: str
     operator: str
@@ -44,7 +45,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Probe:
-    """path and how often it is asked."""
+    """A probe of the admin port. period, timeout: seconds. failures: how many in a row count as failed."""
 
     name: str
     path: str
@@ -55,7 +56,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class Pod:
-    """Everything the pod's template places."""
+    """All values of the pod's template. env_secret, data_claim: names of a Secret and a volume claim, "" for none.
+
+    pre_stop, grace_period, progress_deadline: seconds. tmp_size: bytes, as text.
+    """
 
     image: str
     user: int
@@ -77,14 +81,14 @@ class Pod:
 
 
 def gpu_share(settings: Settings, region: Region) -> float:
-    """Return GiB of one card that a pod asks for: a whole card of the region where gpu_num says so, 0 for none."""
+    """Return how much of one card a pod asks for, in GiB: with gpu_num the region's largest card, and 0 for no GPU."""
     if settings.gpu_memory or not settings.gpu_num:
         return settings.gpu_memory
     return max((node.card_memory for node in region.nodes), default=0.0)
 
 
 def gpu_resources(gib: float, gpu: Gpu | None) -> Pairs:
-    """Return what a share of a card is asked for with."""
+    """Return the resources by which a pod asks for a share of a card. gib: the share."""
     if not gib or gpu is None:
         return ()
     amount = {"GiB": rounded_up(gib), "MiB": rounded_up(gib * 1024), "card": 1}[gpu.unit]
@@ -92,24 +96,24 @@ def gpu_resources(gib: float, gpu: Gpu | None) -> Pairs:
 
 
 def toleration(text: str) -> Toleration:
-    """Return a toleration of "key=value:Effect"; value and effect may be left out."""
+    """Return the toleration that a text names: "key=value:Effect", where value and effect may be left out."""
     taint, _, effect = text.partition(":")
     key, equals, value = taint.partition("=")
     return Toleration(key, "Equal" if equals else "Exists", value, effect)
 
 
 def grace_period(settings: Settings) -> int:
-    """Return the seconds from a pod's deletion to its kill: every step of the drain, one after another, and a margin."""
+    """Return the seconds from a pod's deletion to its kill: all steps of the drain, one after another, and a margin."""
     return rounded_up(PRE_STOP + settings.drain_delay_second + settings.timeout_second + EXIT_MARGIN)
 
 
 def startup_time(settings: Settings) -> int:
-    """Return the seconds that a pod may take to be ready before it is started again."""
+    """Return the seconds that a container may take to be ready before it is restarted."""
     return settings.init_delay_second + STARTUP_MARGIN
 
 
-def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pairs, open_host_port: bool) -> Pod:
-    """Plan a pod of a service in a region."""
+def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pairs, host_port: int) -> Pod:
+    """Return the plan of a pod of a service in a region. host_port: the port of its node that leads to it, 0 for none."""
     gpu = gpu_resources(gpu_share(settings, region), region.gpu)
     size = ("memory", memory_quantity(settings.memory))
     limit = (("cpu", cpu_quantity(settings.cpu_limit)),) if settings.cpu_limit else ()
@@ -119,18 +123,14 @@ def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pair
         env=env,
         env_secret=settings.env_secret,
         data_claim=settings.data_claim,
-        ports=(Port("http", DATA_PORT, settings.host_port if open_host_port else 0), Port("admin", ADMIN_PORT)),
+        ports=(Port("http", DATA_PORT, host_port), Port("admin", ADMIN_PORT)),
         requests=(("cpu", cpu_quantity(settings.cpu)), size, *gpu),
         limits=(*limit, size, *gpu),
-        probes=(
-            Probe("startupProbe", "/api/ping", STARTUP_PERIOD, 2, rounded_up(startup_time(settings) / STARTUP_PERIOD)),
-            Probe("readinessProbe", "/api/ping", READINESS_PERIOD, 2, READINESS_FAILURES),
-            Probe("livenessProbe", "/livez", 10, 5, 3),
-        ),
+        probes=_probes(settings),
         pre_stop=PRE_STOP,
         grace_period=grace_period(settings),
-        progress_deadline=startup_time(settings) + PULL,
-        tmp_size=str(TMP + SPOOLED_BODIES * size_in_bytes(settings.max_body)),
+        progress_deadline=startup_time(settings) + SCHEDULE_AND_PULL,
+        tmp_size=str(CACHES + SPOOLED_BODIES * size_in_bytes(settings.max_body)),
         labels=(*labels, ("sidecar.istio.io/inject", "true" if region.sidecars else "false")),
         annotations=_annotations(settings, region),
         node_labels=tuple(sorted(settings.node_labels.items())),
@@ -138,8 +138,16 @@ def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pair
     )
 
 
+def _probes(settings: Settings) -> tuple[Probe, ...]:
+    return (
+        Probe("startupProbe", "/api/ping", STARTUP_PERIOD, 2, rounded_up(startup_time(settings) / STARTUP_PERIOD)),
+        Probe("readinessProbe", "/api/ping", READINESS_PERIOD, 2, READINESS_FAILURES),
+        Probe("livenessProbe", "/livez", 10, 5, 3),
+    )
+
+
 def _annotations(settings: Settings, region: Region) -> Pairs:
-    """Have the mesh's proxy come up before the pod and outlive it, and leave the admin port alone."""
+    """Return annotations by which the mesh's proxy starts before the pod, ends after it, and does not touch the admin port."""
     if not region.sidecars:
         return ()
     config = f'{{"holdApplicationUntilProxyStarts": true, "terminationDrainDuration": "{grace_period(settings)}s"}}'

@@ -1,6 +1,6 @@
-"""How a service is reached: its paths outside and in the pod, and how a proxy treats its pods.
+"""The route to a service: its paths outside and in the pod, and how a proxy treats its pods.
 
-Knows paths, times and limits. Does not know which kind of object carries them.
+Knows paths, times and limits. Does not know which resource kind holds them.
 """
 
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from conf.base.quantities import rounded_up
 from conf.clusters.region import Region
 from serving.settings import Settings
 
-ROUTE_MARGIN = 5  # s by which a route's timeout is above the service's: the pod's own 504 always comes first
-IDLE = 60  # s: below the 120 s after which the pod closes an idle connection, so that no request meets the closing
+ROUTE_MARGIN = 5  # Seconds by which a route's timeout is above the service's, so that the pod's own 504 comes first.
+IDLE = 60  # Seconds until a proxy closes an idle connection: fewer than the pod's 120, so that no request meets a closing one.
 FEWEST_CONNECTIONS = 1024
 MOST_CONNECTIONS = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Path:
-    """One way in: the exact path and what follows it after a slash, each with what the pod is asked for."""
+    """A path from outside, and the paths below it. exact, below: outside. pod_exact, pod_below: what they become in the pod."""
 
     exact: str
     below: str
@@ -52,7 +52,7 @@ class Route:
 
 
 def outside(settings: Settings, track: str) -> tuple[str, ...]:
-    """Return the paths from outside."""
+    """Return the paths at which a track of a service answers from outside."""
     name = settings.service_name
     return {
         "prod": (f"/api/{settings.username}/{name}",),
@@ -62,13 +62,13 @@ def outside(settings: Settings, track: str) -> tuple[str, ...]:
 
 
 def connections(settings: Settings, pods: int) -> int:
-    """Return a limit well above what the pods hold at once, so that a pod's own 429 always comes first."""
+    """Return the limit of connections, well above the requests that pods hold at once, so that a pod's own 429 comes first."""
     rows = settings.queue_limit + settings.ins_num_per_gpu * max(settings.max_batch_size, 1)
     return min(max(4 * pods * rows, FEWEST_CONNECTIONS), MOST_CONNECTIONS)
 
 
 def route(settings: Settings, region: Region, track: str, namespace: str, pods: int) -> Route:
-    """Plan how a track of a service is reached in a region."""
+    """Return the route to a track of a service in a region. pods: the most pods that the track may have."""
     inside = f"/api/{settings.service_name}"
     gateway = region.gateway
     return Route(

@@ -18,7 +18,7 @@ from conf.base.mistakes import mistaken
 from conf.base.object_references import Ref
 from conf.clusters.region import Region, Regions
 from conf.plan.plan import NAMESPACES, TRACKS, runs
-from conf.plan.pods import PULL, startup_time
+from conf.plan.pods import SCHEDULE_AND_PULL, startup_time
 from conf.plan.routes import outside
 from conf.remote.cluster import BadCredentials, Cluster, ClusterError, NoRights
 from conf.rollout import history as histories
@@ -150,7 +150,7 @@ def target_of(spot: RegionTrack, arguments: Namespace, say: Callable[[str], None
         cluster=Cluster(region.context, lambda words: say(f"warning of the API server: {words}")),
         namespace=spot.namespace,
         service=spot.name,
-        pod_timeout=getattr(arguments, "timeout", None) or startup_time(spot.settings) + PULL,
+        pod_timeout=getattr(arguments, "timeout", None) or startup_time(spot.settings) + SCHEDULE_AND_PULL,
         removal_timeout=removal_timeout(arguments),
         by=deployer(),
         holder=checkout_holder(arguments.service),

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from conf.plan.pods import SPOOLED_BODIES, TMP
+from conf.plan.pods import CACHES, SPOOLED_BODIES
 from serving.base.errors import BodiesFull, QueueFull
 from serving.web.held_bodies import Bodies, Share, bound
 
@@ -106,7 +106,7 @@ def test_who_is_ended_is_told_so_once() -> None:
 )
 def test_the_bound_is_a_part_of_memory_and_four_bodies_at_least(memory: int, max_body: int, limit: int) -> None:
     assert bound(memory, max_body) == limit * MIB
-    assert bound(memory, max_body) <= TMP + SPOOLED_BODIES * max_body, "so much /tmp has"
+    assert bound(memory, max_body) <= CACHES + SPOOLED_BODIES * max_body, "so much /tmp has"
 
 
 def test_sums_stay_right_while_many_threads_release() -> None:
