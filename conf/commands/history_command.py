@@ -51,7 +51,7 @@ def history_command(arguments: Namespace) -> int:
 
 def listed(spot: RegionTrack, found: History) -> Iterator[Row]:
     """Yield a row for each release of a spot, the newest first. kept: whether a rollback can name it."""
-    kept = {each.number for each in found.kept}
+    kept = {each.number for each in found.returnable}
     for each in reversed(found.releases):
         yield {
             "region": spot.region.name,

@@ -120,7 +120,7 @@ def state(found: History, who: str, ready: int, short: bool) -> str:
 
 def _at_work(place: Target) -> str:
     """Return who changes it now, "" for nobody: a lease that was not renewed for long was left by a killed job."""
-    item = place.cluster.get(Ref("Lease", place.namespace, histories.name(place.service)))
+    item = place.cluster.get(Ref("Lease", place.namespace, histories.object_name(place.service)))
     if item is None:
         return ""
     renewed = datetime.fromisoformat(item["spec"].get("renewTime", "1970-01-01T00:00:00Z"))

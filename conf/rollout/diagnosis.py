@@ -1,4 +1,4 @@
-"""What is wrong with a release's pods, in words, with the cure.
+"""The diagnosis of a release's pods: each cause in words, with its remedy.
 
 Knows what Kubernetes writes into pods, ReplicaSets and events. A pure module: asks no cluster.
 """
@@ -12,10 +12,11 @@ from conf.base.object_references import Item
 IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE, GATEWAY, PAUSED = (
     "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node", "gateway", "paused",
 )  # fmt: skip
-ENOUGH_RESTARTS = 2  # of a container, after which waiting is believed not to mend it
-PULLED = "Failed to pull image"  # how the kubelet's event of each attempt begins; a second one of it says only that it failed
-ENOUGH_PULLS = 3  # of an image, where waiting may mend it: the registry was away, or slow
-ENOUGH_REFUSALS = 2  # where the registry answered that it is not there, or not for this cluster
+ENOUGH_RESTARTS = 2  # restarts of a container after which waiting is not expected to help
+# The kubelet writes two events for each failed pull. Only this one counts: the other says no more than that the pull failed.
+PULL_FAILED = "Failed to pull image"
+ENOUGH_PULLS = 3  # failed pulls where waiting may help: the registry was away, or slow
+ENOUGH_REFUSALS = 2  # failed pulls where the registry answered that the image is not there, or not for this cluster
 REFUSALS = ("not found", "unauthorized", "denied", "forbidden", "authentication required", "manifest unknown", "no basic auth")
 PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
@@ -23,11 +24,11 @@ REMEDIES = {
     IMAGE: "check its name and tag, that it was pushed, and that the cluster may pull it (pull_secrets in regions.yaml)",
     CRASH: "its last log lines say why; run the image locally: the same lines come",
     MEMORY: "raise memory in value.py, or lower max_batch_size, ins_num_per_gpu or queue_limit",
-    PROBE: "raise init_delay_second in value.py if the model needs longer to load; its last log lines say how far it came",
+    PROBE: "raise init_delay_second in value.py if the model needs longer to load; its last log lines say how far it got",
     UNSCHEDULABLE: "free or add nodes, or ask for less in value.py",
     QUOTA: "ask for less in value.py, or have the quota raised; a roll-out needs room for one pod more",
     CONFIG: "the message names what is missing or not allowed in the namespace",
-    NODE: "the node is in trouble; the platform engineer looks there",
+    NODE: "the node has a problem; ask the platform engineer to look at it",
     GATEWAY: "look at the gateway, its listeners and the route's status, and whether the image is this service's",
     PAUSED: "somebody did that by hand",
 }
@@ -35,7 +36,7 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that is wrong. pod, container: "" where there is none yet. hopeless: waiting does not mend it."""
+    """One thing that is wrong. pod, container: their names, "" where there is none yet. hopeless: waiting does not help."""
 
     kind: str
     pod: str
@@ -49,9 +50,9 @@ class Diagnosis:
 
 
 def diagnose(pods: Sequence[Item], events: Sequence[Item], sets: Sequence[Item], *, late: bool = False) -> list[Diagnosis]:
-    """Return what is wrong with a release: of its pods, the events about them, and its ReplicaSets.
+    """Return what is wrong with a release, from its pods, the events about them, and its ReplicaSets.
 
-    late: whether its time is over, so that a probe which has not passed yet is a trouble too.
+    late: whether its timeout is over. A probe that has not passed yet is a diagnosis only then.
     """
     found = [each for pod in pods for each in _of_pod(pod, [e for e in events if _is_about(e, pod)], late)]
     found += [_no_pod(each) for each in sets if _failure(each)]
@@ -74,7 +75,7 @@ def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Diagnosis
     if scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError"):
         message = scheduled.get("message", "")
         if "persistentvolumeclaim" in message.lower():
-            yield Diagnosis(CONFIG, name, f"the volume of its data_claim is not to be had: {_short(message)}")
+            yield Diagnosis(CONFIG, name, f"the volume of its data_claim cannot be used: {_short(message)}")
         else:
             yield Diagnosis(UNSCHEDULABLE, name, f"no node takes it: {scheduling(message)}")
     if any(event.get("reason") == "NodeNotReady" for event in events):
@@ -90,14 +91,14 @@ def _of_container(pod: str, container: Item, events: Sequence[Item], late: bool)
     waiting = container.get("state", {}).get("waiting", {})
     ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
     reason, enough = waiting.get("reason", ""), restarts >= ENOUGH_RESTARTS
-    killed = ended.get("exitCode") == 137 and restarts and not _probe_event(events)  # by the node's killer, most likely
+    killed = ended.get("exitCode") == 137 and restarts and not _probe_event(events)  # most likely by the node's OOM killer
     if reason in PULL_REASONS:
         said = _pull_error(waiting, events)
         yield Diagnosis(
             IMAGE, pod, f"its image cannot be pulled: {said}", reason == "InvalidImageName" or _refused(events), name
         )
     elif reason in CONFIG_REASONS:
-        words = f"its container cannot be made: {_short(waiting.get('message', reason))}"
+        words = f"its container cannot be created: {_short(waiting.get('message', reason))}"
         yield Diagnosis(CONFIG, pod, words, enough or not ended, name)
     elif ended.get("reason") == "OOMKilled" or killed:
         yield Diagnosis(MEMORY, pod, f"it was killed for its memory, {_times(restarts)}", restarts > 0, name)
@@ -112,7 +113,7 @@ def _of_container(pod: str, container: Item, events: Sequence[Item], late: bool)
 
 
 def scheduling(message: str) -> str:
-    """Return the scheduler's message in words: which nodes lack what."""
+    """Return the scheduler's message in words: how many nodes lack which resource."""
     counts = re.findall(r"(\d+) (Insufficient [\w./-]*\w|node\(s\) [^,.]+|Too many pods)", message)
     if not counts:
         return _short(message)
@@ -134,24 +135,24 @@ def _lacks(what: str) -> str:
 def _pull_error(waiting: Item, events: Sequence[Item]) -> str:
     told = [e["message"] for e in events if e.get("reason") == "Failed" and "pull" in e.get("message", "").lower()]
     longest = " ".join(max([*told, waiting.get("message", "")], key=len, default="").split())
-    # The runtime tells it from the outside in: the registry's own words come last.
+    # The runtime wraps the registry's own words, so these come last.
     return (longest if len(longest) <= 200 else f"...{longest[-200:]}") or waiting.get("reason", "")
 
 
 def _refused(events: Sequence[Item]) -> bool:
-    """Whether a pull was tried so often that waiting is believed not to mend it."""
-    tries = [e for e in events if e.get("reason") == "Failed" and e.get("message", "").startswith(PULLED)]
+    """Return whether a pull failed so often that waiting is not expected to help."""
+    tries = [e for e in events if e.get("reason") == "Failed" and e.get("message", "").startswith(PULL_FAILED)]
     final = [e for e in tries if any(words in e["message"].lower() for words in REFUSALS)]
     return _count(tries) >= ENOUGH_PULLS or _count(final) >= ENOUGH_REFUSALS
 
 
 def _count(events: Iterable[Item]) -> int:
-    """Return how often events came: the same one again only raises its count."""
+    """Return how often events came. An event that comes again only raises its count."""
     return sum((e.get("series") or e).get("count") or 1 for e in events)
 
 
 def _probe_event(events: Sequence[Item]) -> str:
-    """Return what the kubelet last said of a probe that made it start the container again."""
+    """Return the kubelet's last message about a probe that made it restart the container; "" where no probe did."""
     if not any(e.get("reason") == "Killing" and "probe" in e.get("message", "") for e in events):
         return ""
     return _unhealthy(events) or "it failed too often"
@@ -177,7 +178,7 @@ def _no_pod(replica_set: Item) -> Diagnosis:
         asked = re.search(r"requested: (.*?), used: (.*?), limited: (.*)$", message)
         words = f"asked for {asked[1]}, in use {asked[2]}, allowed {asked[3]}" if asked else _short(message)
         return Diagnosis(QUOTA, "", f"the namespace's quota is spent: {words}")
-    return Diagnosis(CONFIG, "", f"no pod may be made: {_short(message)}", hopeless="PodSecurity" in message)
+    return Diagnosis(CONFIG, "", f"no pod can be created: {_short(message)}", hopeless="PodSecurity" in message)
 
 
 def _is_about(event: Item, pod: Item) -> bool:

@@ -1,20 +1,24 @@
-"""Whose a field is: what managedFields say of an object.
+"""Field owners: the field managers that set each field of an object, as its managedFields record them.
 
-Knows their form, which is server-side apply's: "f:name" is a field, 'k:{"name": "x"}' an entry of a list by its keys, 'v:"x"'
-an entry of a set, "." the thing itself. A pure module.
+Knows the form of managedFields, as server-side apply writes it. A pure module.
+
+    "f:name"          a field
+    'k:{"name": "x"}' the entry of a list that has these keys
+    'v:"x"'           an entry of a set
+    "."               the object, list or entry itself
 """
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
-from conf.base.object_references import Item
+from conf.base.object_references import MANAGER, Item
 
 Fields = dict[str, Any]
 
 
-def of(item: Item, manager: str) -> Fields:
-    """Return the fields that a manager has set, as one tree."""
+def fields_of(item: Item, manager: str) -> Fields:
+    """Return the fields that a field manager has set, as one tree."""
     found: Fields = {}
     for entry in item["metadata"].get("managedFields", []):
         if entry.get("manager") == manager and not entry.get("subresource"):
@@ -22,8 +26,17 @@ def of(item: Item, manager: str) -> Fields:
     return found
 
 
-def others(item: Item, ours: tuple[str, ...]) -> dict[str, list[str]]:
-    """Return what people set by hand in an object's spec, by manager. Controllers write through subresources or kube-*."""
+def is_ours(item: Item) -> bool:
+    """Return whether we applied an object and no other object owns it."""
+    managed = any(entry.get("manager") == MANAGER for entry in item["metadata"].get("managedFields", []))
+    return managed and not item["metadata"].get("ownerReferences")
+
+
+def fields_by_hand(item: Item, ours: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return the paths of the fields that people set by hand in an object's spec, by their field manager.
+
+    ours: our own field managers. Controllers are left out: they write through subresources, or as kube-*.
+    """
     found: dict[str, list[str]] = {}
     for entry in item["metadata"].get("managedFields", []):
         name = str(entry.get("manager", ""))
@@ -35,9 +48,9 @@ def others(item: Item, ours: tuple[str, ...]) -> dict[str, list[str]]:
     return found
 
 
-def taken_out(item: Item, manager: str) -> Item:
-    """Return an object as its manager applied it: its name, and the fields that the manager has set."""
-    mine = {"f:metadata": {}, **of(item, manager)}
+def applied_part(item: Item, manager: str) -> Item:
+    """Return an object as a field manager applied it: its name, and the fields that the manager has set."""
+    mine = {"f:metadata": {}, **fields_of(item, manager)}
     metadata = {key: item["metadata"][key] for key in ("name", "namespace")}
     mine["f:metadata"] = {key: value for key, value in mine["f:metadata"].items() if key in ("f:labels", "f:annotations")}
     taken: Item = _pick(item, mine)
@@ -74,7 +87,7 @@ def _pick(value: Any, fields: Fields) -> Any:
 
 
 def _pick_entry(each: Any, kind: str, keys: Any, fields: Fields) -> Any:
-    """Return what is picked of a list's entry, None where it is not the one. The list's own order is kept."""
+    """Return the picked part of a list's entry; None where the entry is another one. The list keeps its order."""
     if kind == "v":
         return each if each == keys else None
     return {**_pick(each, fields), **keys} if all(each.get(name) == part for name, part in keys.items()) else None

@@ -1,6 +1,6 @@
-"""The history of a service's track in one namespace, as a ConfigMap keeps it: who holds the name, and the last releases.
+"""The history of a service's track in one namespace, as a ConfigMap keeps it: the holder of the name, and the last releases.
 
-Knows how it is written and read. Does not know how a release is applied, and asks no cluster.
+Knows how a history is written and read. Does not know how a release is applied, and asks no cluster.
 
     data.holder     {"project": ..., "branch": ..., "since": ...}
     data.releases   [{"number": ..., "state": ..., "inventory": [[kind, namespace, name, uid], ...], ...}, ...], oldest first
@@ -19,26 +19,26 @@ from typing import Any
 from conf.base.image_names import SHORT_DIGEST, digest_of, short_digest
 from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
 
-KEPT = 10  # releases, and as many good ones
-REGIONS = "MONOPOD_REGIONS"  # a variable of the pods: the regions that value.py may name
-LARGEST = 900_000  # bytes of all objects that are kept: a ConfigMap takes 1 MiB
-# A release is begun, then good, or undone by itself; one that a killed job left stays begun until the next run finds it.
+KEPT = 10  # releases that are kept, and as many good ones
+REGIONS = "MONOPOD_REGIONS"  # the environment variable that tells pods which regions value.py may name
+LARGEST = 900_000  # bytes of all objects that are kept. A ConfigMap takes 1 MiB.
+# The state of a release. It is begun, and then good or undone. A release of a killed job stays begun until the next run.
 BEGUN, GOOD, UNDONE = "begun", "good", "undone"
 
 
 class UnreadableHistory(Exception):
-    """The ConfigMap holds something else. The text says what to do."""
+    """The ConfigMap of a history cannot be read as one. The text says what to do."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Whose the name is: a project and its branch."""
+    """The project and branch to which the name of a service belongs. since: UTC, ISO 8601."""
 
     project: str
     branch: str
     since: str
 
-    def same(self, other: "Holder") -> bool:
+    def is_same(self, other: "Holder") -> bool:
         return (self.project, self.branch) == (other.project, other.branch)
 
     def __str__(self) -> str:
@@ -47,12 +47,13 @@ class Holder:
 
 @dataclass(frozen=True)
 class Release:
-    """One release.
+    """One release of a service's track.
 
-    at: UTC, ISO 8601. by: who deployed it. note: what it was besides. origin: the release that a rollback returned to, or 0.
-    override: why it was let through outside the region's release windows, "" where it was not.
-    inventory: what may be in the cluster of this service. Of a good release its own objects; while it is begun, those that it
-    found as well, so that the last release alone says what there is to take away.
+    at: UTC, ISO 8601. by: who deployed it. note: "", or a remark such as `rolled back from 3 to 2`.
+    origin: the number of the release that a rollback returned to, 0 for a deploy.
+    override: the reason for a release outside the region's release windows, "" inside them.
+    inventory: the objects that may be in the cluster. A good release has its own objects. A release that is begun also has the
+    objects that it found, so that the inventory of the last release is complete.
     """
 
     number: int
@@ -68,32 +69,32 @@ class Release:
 
     @property
     def digest(self) -> str:
-        """Of its image; "" where that was deployed by its tag."""
+        """The digest of its image; "" where the image was deployed by its tag."""
         return digest_of(self.image)
 
     @property
     def content(self) -> tuple[str, str]:
-        """What tells it from other releases: its version, and its image's digest, since a tag may be pushed again."""
+        """Its version and its image's digest. Two releases of one version may differ, since a tag may be pushed again."""
         return self.version, self.digest
 
     def is_version(self, named: str) -> bool:
-        """Whether a person may call it that: by its version, or by the digest of its image or the beginning of it."""
+        """Return whether a person names this release: by its version, by its image's digest, or by the digest's beginning."""
         return named == self.version or (len(named) >= SHORT_DIGEST and self.digest.startswith(named))
 
-    def beside(self, other: "Release | None") -> str:
-        """Return its version as people tell it from another's: with the digest where both have the same version."""
+    def version_beside(self, other: "Release | None") -> str:
+        """Return its version for a text that names another release too: with the digest where both have the same version."""
         same = other is not None and other.version == self.version and other.digest != self.digest
         return f"{self.version} ({short_digest(self.digest)})" if same and self.digest else self.version
 
     @property
-    def line(self) -> int:
-        """Its target in the order of what was deployed: a rollback's is that of the release it returned to."""
+    def position(self) -> int:
+        """Its position in the order of deploys. A rollback has the position of the release that it returned to."""
         return self.origin or self.number
 
 
 @dataclass(frozen=True)
 class History:
-    """What is kept. objects: those of good releases and of one that is begun, by its number."""
+    """The history of a track. objects: by the release's number, for good releases and one that is begun."""
 
     holder: Holder | None = None
     releases: tuple[Release, ...] = ()
@@ -115,39 +116,40 @@ class History:
         return self.last.inventory if self.last else ()
 
     @property
-    def kept(self) -> list[Release]:
+    def returnable(self) -> list[Release]:
         """The releases that a rollback can return to by their version, the newest first."""
         return [each for each in reversed(self.releases) if each.state == GOOD and each.number in self.objects]
 
-    def earlier(self, to: str = "") -> Release | None:
-        """Return the release to which a rollback goes: the good one before what serves, or the last one of a version.
+    def rollback_release(self, to: str = "") -> Release | None:
+        """Return the release to which a rollback returns: the last one of a version, or the good one before the one
+        that serves. None where there is none.
 
-        A release that was broken off may be there in part: before it is the last good one; a rollback that was broken off goes
-        on. A rollback's own target is that of the release it returned to, so that each goes further back; releases of the very
-        same objects are passed over, and those that differ in the list of regions alone.
+        A release that was broken off may be there in part, so the rollback returns to the last good release. A rollback that
+        was broken off goes on. Each rollback goes further back, because it has the position of the release it returned to.
+        Releases of the same objects are skipped, also where they differ in the list of regions alone.
         """
-        good, last, kept = self.good, self.last, self.kept
+        good, last, kept = self.good, self.last, self.returnable
         if to:
             return next((each for each in kept if each.is_version(to)), None)
         if good is None or last is None:
             return good
         if last.state == BEGUN:
             return next((each for each in kept if each.number == last.origin), good)
-        before = [each for each in self.releases if each.state == GOOD and each.number < good.line]
+        before = [each for each in self.releases if each.state == GOOD and each.number < good.position]
         return next((each for each in reversed(before) if self._can_return(each, good)), None)
 
     def begin(self, release: Release, objects: list[Item]) -> "History":
-        """Return the history with one more release that is begun. Its inventory becomes what it brings and what is there."""
+        """Return the history with one more release, which is begun. Its inventory also has the objects that are there."""
         theirs = tuple(dataclasses.replace(each, uid="") for each in release.inventory)
         begun = dataclasses.replace(release, state=BEGUN, inventory=(*theirs, *dropped(self.inventory, theirs)))
         return dataclasses.replace(
             self, releases=(*self.releases, begun), objects={**self.objects, release.number: objects}
         )._tidy()
 
-    def ended(self, state: str, inventory: Sequence[Ref]) -> "History":
-        """Return the history with its last release ended: good or undone, and what is in the cluster by then.
+    def end(self, state: str, inventory: Sequence[Ref]) -> "History":
+        """Return the history with its last release ended. state: GOOD or UNDONE. inventory: the objects in the cluster by then.
 
-        Where nothing is there any more, and nothing was good, nobody has the name.
+        Where no object is left, and no release was good, the name is free again.
         """
         assert self.last is not None
         ended = dataclasses.replace(self.last, state=state, inventory=tuple(inventory))
@@ -157,10 +159,12 @@ class History:
     def _can_return(self, each: Release, good: Release) -> bool:
         if each.number not in self.objects:
             return False
-        return [*map(_for_itself, self.objects[each.number])] != [*map(_for_itself, self.objects.get(good.number, []))]
+        return [*map(_without_region_names, self.objects[each.number])] != [
+            *map(_without_region_names, self.objects.get(good.number, []))
+        ]
 
     def _tidy(self) -> "History":
-        """Forget the oldest releases, but never the last good one, and the objects of those that nobody returns to."""
+        """Forget the oldest releases, and objects that no rollback needs. The last good release is always kept."""
         goods = [each.number for each in self.releases if each.state == GOOD]
         kept = {each.number for each in self.releases[-KEPT:]} | set(goods[-KEPT:])
         begun = self.last.number if self.last and self.last.state == BEGUN else 0
@@ -178,14 +182,15 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def name(service: str) -> str:
+def object_name(service: str) -> str:
+    """Return the name of a service's history and of its lease."""
     return f"monopod-{service}"
 
 
 def write(history: History, service: str, namespace: str) -> Item:
     """Return the ConfigMap of a history."""
     metadata: dict[str, Any] = {
-        "name": name(service),
+        "name": object_name(service),
         "namespace": namespace,
         "labels": {"app.kubernetes.io/managed-by": MANAGER, "monopod/history": service},
     }
@@ -204,7 +209,7 @@ def write(history: History, service: str, namespace: str) -> Item:
 
 
 def read(item: Item | None) -> History:
-    """Return the history of a ConfigMap; an empty one where there is none. Raises UnreadableHistory."""
+    """Return the history that a ConfigMap keeps, an empty one for None. Raises UnreadableHistory where it cannot be read."""
     if item is None:
         return History()
     metadata = item["metadata"]
@@ -213,28 +218,30 @@ def read(item: Item | None) -> History:
         releases = tuple(_release(each) for each in json.loads(item["data"]["releases"]))
         objects = {int(number): _unpacked(text) for number, text in (item.get("binaryData") or {}).items()}
         found = History(Holder(**holder) if holder else None, releases, objects, metadata.get("resourceVersion", ""))
-        _belongs(found, metadata["namespace"], metadata["name"])
+        _check_objects(found, metadata["namespace"], metadata["name"])
         return found
     except (KeyError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
         raise UnreadableHistory(
-            f"ConfigMap {metadata['namespace']}/{metadata['name']} holds no history that can be read ({error!r}); mend it, or "
-            "delete it: the next deploy then begins a new one with what it finds"
+            f"ConfigMap {metadata['namespace']}/{metadata['name']} holds no history that can be read ({error!r}); repair it, "
+            "or delete it: the next deploy then begins a new history with the objects that it finds"
         ) from error
 
 
-def _belongs(found: History, namespace: str, own: str) -> None:
-    """Raise ValueError where a history names what is not of its service: somebody else wrote it, or lost a part."""
+def _check_objects(found: History, namespace: str, own: str) -> None:
+    """Raise ValueError where a history has objects of another service, or has lost those of its last good release."""
     refs = [each for release in found.releases for each in release.inventory]
     refs += [ref(item) for items in found.objects.values() for item in items]
-    strange = [str(each) for each in refs if each.kind not in APPLIED or (each.namespace, name(each.name)) != (namespace, own)]
+    strange = [
+        str(each) for each in refs if each.kind not in APPLIED or (each.namespace, object_name(each.name)) != (namespace, own)
+    ]
     if strange:
-        raise ValueError(f"{strange[0]} is none of its objects")
+        raise ValueError(f"{strange[0]} is not one of its objects")
     if found.good and found.good.number not in found.objects:
         raise ValueError(f"the objects of release {found.good.number} are missing")
 
 
-def _for_itself(item: Item) -> Item:
-    """Return an object as far as its own region is concerned: without the names of all regions that its containers are told."""
+def _without_region_names(item: Item) -> Item:
+    """Return an object without the list of all regions that its containers get. The list may change without the region."""
     pod = item.get("spec", {}).get("template", {}).get("spec", {}) if item["kind"] == "Deployment" else {}
     if "containers" not in pod:
         return item
@@ -249,7 +256,7 @@ def _plain(release: Release) -> dict[str, Any]:
 
 
 def _release(plain: dict[str, Any]) -> Release:
-    """Read a release, whatever a newer platform wrote besides."""
+    """Read a release. Fields that a newer platform added are ignored."""
     inventory = tuple(Ref(*each) for each in plain["inventory"])
     known = {each.name for each in dataclasses.fields(Release)}
     return Release(**{**{key: value for key, value in plain.items() if key in known}, "inventory": inventory})

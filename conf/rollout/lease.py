@@ -1,10 +1,11 @@
-"""One deploy of a service's track at a time: a Lease in its namespace, held while a rollout works.
+"""The lease: one deploy of a service's track at a time. It is a Lease in the track's namespace, held while a rollout works.
 
 Knows leases and clocks. Does not know what is done meanwhile.
 
-Concurrency: one thread renews the lease while the block runs, and ends with it. When it cannot renew (the API server is away)
-the lease runs out by itself, and `check` says so: the block asks it before each change. A killed job's lease runs out likewise.
-Clocks of two machines are never compared: a lease is another's for as long as this process sees it renewed.
+Concurrency: one thread renews the lease while the block runs, and ends with it. When the thread cannot renew, because the API
+server is away, the lease runs out by itself. `check` then raises: the block calls it before each change. The lease of a killed
+job runs out likewise. Clocks of two machines are never compared: a lease belongs to another deploy as long as this process
+sees it renewed.
 """
 
 import contextlib
@@ -16,12 +17,13 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 from conf.base.object_references import MANAGER, Item, Ref, ref
-from conf.remote.cluster import CONFLICT, LONGEST, Cluster, ClusterError, Unreachable
+from conf.remote.cluster import CONFLICT, LONGEST, Cluster, ClusterError
+from conf.remote.retries import repeated
 
-LEASE_SECONDS = 20  # seconds
-RENEWAL_SECONDS = 4  # seconds between two renewals
-AGAIN = 1  # seconds until an API server that was lost is asked again
-AGAIN_FOR = 60  # seconds after which what fails each time is given up, though the lease can be renewed
+LEASE_SECONDS = 20
+RENEWAL_SECONDS = 4  # between two renewals
+FAILED_RENEWAL_SECONDS = 1.0  # from a renewal that failed to the next
+WAIT_PAUSE = 0.5  # seconds between two looks at another deploy's lease
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -31,11 +33,11 @@ class Busy(Exception):
 
 
 class LeaseLost(Exception):
-    """The lease ran out, or another took it, while the rollout was at work."""
+    """The lease ran out, or another deploy took it, while the rollout was at work."""
 
 
 class Lease:
-    """A lease that this process holds. asked: when it was asked for, by time.monotonic."""
+    """A lease that this process holds. asked: the time.monotonic at which the process asked for it."""
 
     def __init__(self, cluster: Cluster, item: Item, asked: float, say: Callable[[str], None]):
         self._cluster, self._item, self._say = cluster, item, say
@@ -53,42 +55,34 @@ class Lease:
     def check(self) -> None:
         """Raise LeaseLost where another deploy may be at work by now."""
         if not self.good:
-            raise LeaseLost(
-                "this deploy lost its lease, so another may be at work; `monopod status` shows what runs, run it again"
-            )
+            words = "this deploy lost its lease, so another may be at work; `monopod status` shows what runs; then run it again"
+            raise LeaseLost(words)
 
-    def steadily(self, ask: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Ask the API server, and ask again for a while, as long as the lease is good. Only for what may be done twice.
+    def retry(self, ask: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Ask the API server, and repeat that for a while as long as the lease is good. Only for what may be done twice.
 
         Raises LeaseLost, ClusterError.
         """
-        end = time.monotonic() + AGAIN_FOR
-        while True:
-            self._wait_for_time()
-            try:
-                return ask(*arguments, **options)
-            except Unreachable as error:
-                time.sleep(AGAIN)
-                if not self.good or time.monotonic() > end:
-                    raise
-                self._tell(f"asking again for {AGAIN_FOR} s: {error}")
+        return repeated(
+            lambda: ask(*arguments, **options), self._wait_for_renewal, may_go_on=lambda: self.good, say=self._say_once
+        )
 
     def release(self) -> None:
-        """Give the lease back, so that the next deploy need not wait. It is left to run out where that fails."""
+        """Delete the lease, so that the next deploy need not wait. The lease is left to run out where that fails."""
         self._over.set()
         self._thread.join(RENEWAL_SECONDS)
         if self.good:
             with contextlib.suppress(ClusterError):
                 self._cluster.delete(ref(self._item), self._item["metadata"]["resourceVersion"])
 
-    def _wait_for_time(self) -> None:
-        """Wait until what is asked for now is over before the lease is: its renewal may be late. Raises LeaseLost."""
+    def _wait_for_renewal(self) -> None:
+        """Wait until the lease lasts longer than any request takes: its renewal may be late. Raises LeaseLost."""
         self.check()
         while self._good_until - time.monotonic() < LONGEST:
-            time.sleep(AGAIN / 10)
+            time.sleep(FAILED_RENEWAL_SECONDS / 10)
             self.check()
 
-    def _tell(self, words: str) -> None:
+    def _say_once(self, words: str) -> None:
         if words not in self._told:
             self._told.add(words)
             self._say(words)
@@ -96,7 +90,7 @@ class Lease:
     def _keep(self) -> None:
         pause: float = RENEWAL_SECONDS
         while not self._over.wait(pause):
-            pause = AGAIN
+            pause = FAILED_RENEWAL_SECONDS
             with contextlib.suppress(ClusterError):
                 self._renew()
                 pause = RENEWAL_SECONDS
@@ -107,7 +101,7 @@ class Lease:
         try:
             self._item = self._cluster.replace(self._item)
         except ClusterError as error:
-            # A renewal whose answer was lost also ends here, at the next one: the lease is still ours then.
+            # A conflict may come of an earlier renewal whose answer was lost. The lease is still ours then.
             found = self._cluster.get(ref(self._item)) if error.status == CONFLICT else None
             if found is None or found["spec"].get("holderIdentity") != self._item["spec"]["holderIdentity"]:
                 raise
@@ -116,12 +110,12 @@ class Lease:
 
 
 @contextlib.contextmanager
-def hold(cluster: Cluster, namespace: str, name: str, who: str, wait: float, say: Callable[[str], None]) -> Iterator[Lease]:
-    """Hold the lease of a name for the length of a block. who: for people. wait: seconds to wait for another deploy's end.
+def hold(cluster: Cluster, namespace: str, name: str, by: str, wait: float, say: Callable[[str], None]) -> Iterator[Lease]:
+    """Hold the lease of a name for the length of a block. by: who deploys, for people. wait: seconds for another deploy to end.
 
     Raises Busy, ClusterError.
     """
-    item, asked = _take(cluster, namespace, name, f"{who} ({uuid4().hex[:8]})", wait, say)
+    item, asked = _take(cluster, Ref("Lease", namespace, name), f"{by} ({uuid4().hex[:8]})", wait, say)
     lease = Lease(cluster, item, asked, say)
     try:
         yield lease
@@ -129,48 +123,54 @@ def hold(cluster: Cluster, namespace: str, name: str, who: str, wait: float, say
         lease.release()
 
 
-def _take(
-    cluster: Cluster, namespace: str, name: str, holder: str, wait: float, say: Callable[[str], None]
-) -> tuple[Item, float]:
-    """Return the lease as this process holds it, and when it was asked for.
+def _take(cluster: Cluster, name: Ref, holder: str, wait: float, say: Callable[[str], None]) -> tuple[Item, float]:
+    """Return the lease as this process holds it, and the time.monotonic at which the process asked for it.
 
-    Another's lease is waited for until `wait` is over and it was seen to be renewed: then a deploy is at work. One that is not
-    renewed for as long as it lasts was left by a job that was killed, and is taken over.
+    Another deploy's lease is waited for. Busy is raised once `wait` seconds are over and the lease was seen to be renewed, for
+    then a deploy is at work. A lease that is not renewed for as long as it lasts was left by a killed job, and is taken over.
     """
     start = since = time.monotonic()
     first, seen, told = None, None, False
     while True:
         asked = time.monotonic()
-        found = cluster.get(Ref("Lease", namespace, name))
-        mine = _lease(namespace, name, holder)
-        spec = (found or mine)["spec"]
+        found = cluster.get(name)
+        spec = (found or _lease(name, holder))["spec"]
         state = (spec.get("holderIdentity"), spec.get("renewTime"))
         if state != seen:
             first, seen, since = first or state, state, asked
-        try:
-            if found is None:
-                return cluster.create(mine), asked
-            if not state[0] or asked - since > (spec.get("leaseDurationSeconds") or LEASE_SECONDS):
-                mine["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
-                return cluster.replace(mine), asked
-        except ClusterError as error:
-            if error.status != CONFLICT:
-                raise
-            continue  # another was quicker
+        is_over = not state[0] or asked - since > (spec.get("leaseDurationSeconds") or LEASE_SECONDS)
+        if (found is None or is_over) and (item := _written(cluster, _lease(name, holder), found)):
+            return item, asked
+        if found is None or is_over:
+            continue  # another deploy was quicker
+        words = f"{state[0]} has been deploying it since {spec.get('acquireTime')}"
         if state != first and asked - start >= wait:
-            raise Busy(f"{state[0]} is deploying it since {spec.get('acquireTime')}; wait for its end (--wait 600 does)")
+            raise Busy(f"{words}; wait for its end (--wait 600 does)")
         if not told:
-            say(f"waiting: {state[0]} is deploying it since {spec.get('acquireTime')}, or was killed")
+            say(f"waiting: {words}, or was killed")
             told = True
-        time.sleep(0.5)
+        time.sleep(WAIT_PAUSE)
 
 
-def _lease(namespace: str, name: str, holder: str) -> dict[str, Any]:
+def _written(cluster: Cluster, mine: Item, found: Item | None) -> Item | None:
+    """Write a lease over the one that was found, and return it; None where another deploy was quicker."""
+    try:
+        if found is None:
+            return cluster.create(mine)
+        mine["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+        return cluster.replace(mine)
+    except ClusterError as error:
+        if error.status != CONFLICT:
+            raise
+        return None
+
+
+def _lease(name: Ref, holder: str) -> dict[str, Any]:
     now = _now()
     return {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": MANAGER}},
+        "metadata": {"name": name.name, "namespace": name.namespace, "labels": {"app.kubernetes.io/managed-by": MANAGER}},
         "spec": {"holderIdentity": holder, "leaseDurationSeconds": LEASE_SECONDS, "acquireTime": now, "renewTime": now},
     }
 

@@ -1,6 +1,6 @@
-"""What is there before a release: its history, or what is found without one, and what would be in its way.
+"""The preflight of a release: its history is read, and what would stop it is found before anything is changed.
 
-Knows what to ask. Changes nothing in the cluster.
+Knows what to ask the cluster. Changes nothing there.
 """
 
 import time
@@ -9,98 +9,95 @@ from dataclasses import replace
 
 from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
 from conf.remote.cluster import NoRights
-from conf.rollout import capacity, field_owners
+from conf.rollout import field_owners
 from conf.rollout import history as histories
-from conf.rollout.finalizers import SEE_TO_IT, held_by
+from conf.rollout.field_owners import is_ours
 from conf.rollout.history import BEGUN, GOOD, History, Release
-from conf.rollout.readiness import PERIOD, deployment_state, gateway_serves, resume
+from conf.rollout.readiness import POLL_SECONDS, deployment_state, gateway_serves, resume_command
+from conf.rollout.removal import FINALIZER_REMEDY, drain_seconds, held_by
+from conf.rollout.replicas import REPLICAS_MANAGER
 from conf.rollout.targets import Blocked, Target
 
 Say = Callable[[str], None]
-DELETION_MARGIN = 30  # seconds from the end of a Deployment's pods to the end of the Deployment
-NOTED = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
+SERVER_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")  # written by the API server
 LISTED_KINDS = ("Pod", "ReplicaSet", "Event")  # what a rollout must be allowed to list
 
 
 def load_history(target: Target, at: str) -> History:
-    """Return the history of a target. at: now.
+    """Return the history of a target. at: the time now, ISO 8601.
 
-    Without one, what is there of ours becomes its first release: whoever deleted the history did not mean the service.
-    Raises UnreadableHistory, ClusterError.
+    Where the history is missing, our objects that are there become its first release: somebody deleted the history and left
+    the service. Raises UnreadableHistory, ClusterError.
     """
     kept = target.cluster.get(target.history)
     if kept is not None:
         return histories.read(kept)
-    deployment = _ours(target, "Deployment")
+    deployment = _our_object(target, "Deployment")
     if deployment is None:
         return History()
-    items = [item for kind in APPLIED if (item := _ours(target, kind))]
+    items = [item for kind in APPLIED if (item := _our_object(target, kind))]
     version = deployment["metadata"].get("labels", {}).get("version", "")
     image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
     found = Release(1, version, image, at, target.by, GOOD, "found without a history", 0, tuple(map(ref, items)))
-    return History(None, (found,), {1: [field_owners.taken_out(item, MANAGER) for item in items]})
+    return History(None, (found,), {1: [field_owners.applied_part(item, MANAGER) for item in items]})
 
 
 def settle_interrupted(target: Target, found: History) -> History:
-    """Return a history whose last release, where it was broken off, counts as good if it is all there and serves.
+    """Return a history in which a last release that was broken off counts as good, where it is complete and serves.
 
-    That is what a release that ended was shown: each object as it is applied, all pods ready, the way in answering with it.
+    A release is held to the same proof when it ends: each object is as it was applied, all pods are ready, and the gateway
+    answers with it.
     """
     last = found.last
     items = found.objects.get(last.number) if last and last.state == BEGUN else None
-    if not last or not items or not all(_is_as(target, item) for item in items):
+    if not last or not items or not all(_is_applied(target, item) for item in items):
         return found
-    if not deployment_state(target.cluster, target.deployment).done:
-        return found
-    if target.gateway and not gateway_serves(target.gateway.url, target.gateway.host, last.content):
-        return found
-    return found.ended(GOOD, last.inventory)
+    return found.end(GOOD, last.inventory) if _serves(target, last) else found
 
 
 def serves_already(target: Target, found: History, items: Sequence[Item]) -> bool:
-    """Whether objects are those of the last release, which is good, and nothing of it has drifted since: it all serves."""
+    """Return whether the last release is good, consists of these very objects, and serves without any drift."""
     last = found.last
     if last is None or last.state != GOOD or found.objects.get(last.number) != list(items):
         return False
-    if dropped(last.inventory, tuple(map(ref, items))) or not all(_is_as(target, item, exactly=True) for item in items):
+    if dropped(last.inventory, tuple(map(ref, items))) or not all(_is_applied(target, item, exactly=True) for item in items):
         return False
-    if not deployment_state(target.cluster, target.deployment).done:
-        return False
-    return not target.gateway or gateway_serves(target.gateway.url, target.gateway.host, last.content)
+    return _serves(target, last)
 
 
 def check_applicable(target: Target, items: Sequence[Item], before: History, say: Say) -> None:
-    """Find out, before anything is changed, whether a release can be applied.
+    """Check, before anything is changed, that each object of a release can be applied.
 
-    What is on its way out is waited for. Raises Blocked, Refused, NoRights, NoNamespace.
+    An object that is being deleted is waited for. Raises Blocked, Refused, NoRights, NoNamespace.
     """
     for kind in LISTED_KINDS:
         target.cluster.find(kind, target.namespace, fields="metadata.name=monopod")
     known = {each.uid for each in before.inventory if each.uid}
     for item in items:
-        live = _staying(target, ref(item), say)
+        live = _wait_for_deletion(target, ref(item), say)
         if live is not None:
-            _refuse(target, item, live, live["metadata"]["uid"] in known)
+            _check_obstacles(target, item, live, live["metadata"]["uid"] in known)
         then = target.cluster.apply(item, dry_run=True)
         if item["kind"] == "Deployment" and live is not None:
-            for manager, paths in field_owners.others(then, (MANAGER, capacity.REPLICAS_MANAGER)).items():
+            for manager, paths in field_owners.fields_by_hand(then, (MANAGER, REPLICAS_MANAGER)).items():
                 say(f"{manager} has set what this release leaves as it is: {', '.join(paths)}")
 
 
 def comparable(item: Item) -> Item:
-    """Return what of an object a release decides: without its status, and what the API server notes of every change."""
-    metadata = {key: value for key, value in item["metadata"].items() if key not in NOTED}
+    """Return the part of an object that a release decides: without its status, and what the API server notes of each change."""
+    metadata = {key: value for key, value in item["metadata"].items() if key not in SERVER_METADATA}
     return {key: value for key, value in item.items() if key != "status"} | {"metadata": metadata}
 
 
-def is_ours(item: Item) -> bool:
-    """Whether we applied an object, and nothing else owns it."""
-    managed = any(entry.get("manager") == MANAGER for entry in item["metadata"].get("managedFields", []))
-    return managed and not item["metadata"].get("ownerReferences")
+def _serves(target: Target, release: Release) -> bool:
+    """Return whether all pods are ready and the gateway, where it can be asked, answers with a release."""
+    if not deployment_state(target.cluster, target.deployment).done:
+        return False
+    return not target.gateway or gateway_serves(target.gateway, release.content)
 
 
-def _ours(target: Target, kind: str) -> Item | None:
-    """Return what we applied of a kind; None where there is none, and for kinds that this cluster or these rights leave out."""
+def _our_object(target: Target, kind: str) -> Item | None:
+    """Return the object of a kind that we applied; None where there is none, or where its kind may not be read."""
     try:
         item = target.cluster.get(Ref(kind, target.namespace, target.service))
     except NoRights:
@@ -108,10 +105,10 @@ def _ours(target: Target, kind: str) -> Item | None:
     return item if item and is_ours(item) and "deletionTimestamp" not in item["metadata"] else None
 
 
-def _is_as(target: Target, item: Item, *, exactly: bool = False) -> bool:
-    """Whether an object is there, and applying it would change nothing.
+def _is_applied(target: Target, item: Item, *, exactly: bool = False) -> bool:
+    """Return whether an object is there, and applying it would change nothing.
 
-    exactly: it is ours besides, and has no more pods than it asks for.
+    exactly: it must be ours besides, and have no more pods than it asks for.
     """
     live = target.cluster.get(ref(item))
     if live is None or "deletionTimestamp" in live["metadata"]:
@@ -124,29 +121,24 @@ def _is_as(target: Target, item: Item, *, exactly: bool = False) -> bool:
     return comparable(target.cluster.apply(item, dry_run=True)) == comparable(live)
 
 
-def _staying(target: Target, each: Ref, say: Say) -> Item | None:
-    """Return an object, or None once it is gone. One that is on its way out is waited for."""
+def _wait_for_deletion(target: Target, each: Ref, say: Say) -> Item | None:
+    """Return a live object, or None. An object that is being deleted is waited for. Raises Blocked where it stays."""
     begin, told = time.monotonic(), False
     each = replace(each, uid="")
     while (live := target.cluster.get(each)) and "deletionTimestamp" in live["metadata"]:
         seconds = drain_seconds(target, live)
         if time.monotonic() > begin + seconds:
-            raise Blocked(f"{each} is on its way out and still there after {seconds:.0f} s, {held_by(live)}; {SEE_TO_IT}")
+            words = f"{each} is being deleted and still there after {seconds:.0f} s, {held_by(live)}"
+            raise Blocked(f"{words}; {FINALIZER_REMEDY}")
         if not told:
             say(f"waiting until {each} is gone")
             told = True
-        time.sleep(PERIOD)
+        time.sleep(POLL_SECONDS)
     return live
 
 
-def drain_seconds(target: Target, item: Item) -> float:
-    """Return for how long an object is waited for that is on its way out: at least until its pods must have ended."""
-    pod = item.get("spec", {}).get("template", {}).get("spec", {})
-    return max(target.pod_timeout, float(pod.get("terminationGracePeriodSeconds", 0)) + DELETION_MARGIN)
-
-
-def _refuse(target: Target, item: Item, live: Item, known: bool) -> None:
-    """Raise Blocked where an object is another's, or where somebody wants no change of it. known: whether we once made it."""
+def _check_obstacles(target: Target, item: Item, live: Item, known: bool) -> None:
+    """Raise Blocked where the live object is somebody else's, or is paused. known: whether an inventory has its uid."""
     owners = [f"{each['kind']} {each['name']}" for each in live["metadata"].get("ownerReferences", [])]
     managers = sorted({entry["manager"] for entry in live["metadata"].get("managedFields", []) if entry.get("manager")})
     if not is_ours(live) and not (known and not owners):
@@ -156,4 +148,4 @@ def _refuse(target: Target, item: Item, live: Item, known: bool) -> None:
             f"{ref(item)} is there already and is not ours: {whose} since {since}; take another service_name, or delete it"
         )
     if live["kind"] == "Deployment" and live["spec"].get("paused"):
-        raise Blocked(f"{ref(item)} is paused, by somebody's hand: {resume(target.cluster.context, ref(item))}")
+        raise Blocked(f"{ref(item)} is paused by hand: {resume_command(target.cluster.context, ref(item))}")

@@ -1,44 +1,45 @@
-"""One track of a service in one region: released, undone, returned to an older release, taken away.
+"""One track of a service in one region: released, undone, rolled back, stopped.
 
-    lease -> history -> look ahead -> inventory written -> apply -> wait -> way in -> remove what is no longer in it -> good
+    lease -> history -> preflight -> inventory written -> apply -> wait -> gateway -> old objects removed -> good
 
-Knows the order, and what must hold when it breaks off anywhere: the inventory is written before the first object, so that the
-next run knows whatever this one may have left; an older release is removed only after the new one is ready. Does not know how
-objects are made, nor several regions.
+Knows the order, and what must hold when a release breaks off anywhere. The inventory is written before the first object, so
+that the next run knows what this run may have left. Old objects are removed only after the new release is ready.
+Does not know how objects are made, nor several regions.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from conf.base.image_names import digest_of
 from conf.base.object_references import Item, Ref, dropped, ref
 from conf.remote.cluster import CONFLICT, GONE, BadCredentials, ClusterError, Unreachable
-from conf.rollout import capacity, lease, preflight
 from conf.rollout import history as histories
+from conf.rollout import preflight, replicas
 from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release, utc_now
-from conf.rollout.lease import Lease, LeaseLost
+from conf.rollout.lease import Lease, LeaseLost, hold
 from conf.rollout.readiness import NotReady, wait_for_gateway, wait_ready
 from conf.rollout.removal import remove, stuck_clause, stuck_message
 from conf.rollout.rollback import no_release_message, rollback_note
 from conf.rollout.targets import Blocked, Target
 
 Say = Callable[[str], None]
-UNDO_SECONDS = 60.0  # at least, for pods that never went away to be counted again
+UNDO_SECONDS = 60.0  # at least, until pods that never went away are counted again
 CANNOT_UNDO = (Unreachable, BadCredentials)  # the next run finds what is there, and goes on
 
 
 class NameTaken(Exception):
-    """The name belongs to another project's branch. The text says to whom, and since when."""
+    """The name belongs to another project's branch. The text says to which, and since when."""
 
 
 class NoRelease(Exception):
-    """There is no release to return to, or to take away."""
+    """There is no release to return to, or to stop."""
 
 
 class Undone(Exception):
     """A release failed and was undone. The text says what serves now.
 
-    cause: what failed. complete: whether it could be undone; where not, the next run goes on.
+    cause: why the release failed. complete: whether it could be undone completely. If not, the next run goes on.
     """
 
     def __init__(self, words: str, cause: NotReady | ClusterError, complete: bool = True):
@@ -48,7 +49,7 @@ class Undone(Exception):
 
 @dataclass(frozen=True)
 class ReleaseRequest:
-    """What is to be released. items: in their order. note, origin, override: as history's Release has them."""
+    """A release to make. items: its objects, in the order of their apply. note, origin, override: as in history's Release."""
 
     items: Sequence[Item]
     version: str
@@ -60,102 +61,113 @@ class ReleaseRequest:
 
 @dataclass(frozen=True)
 class ReleaseResult:
-    """What came of an order: the release that serves. unchanged: it did already, whole, so that no other was made."""
+    """The release that serves after a request. unchanged: it served completely before, so that no other was made."""
 
     release: Release
     unchanged: bool = False
 
 
-def release(target: Target, order: ReleaseRequest, say: Say) -> ReleaseResult:
-    """Release objects, unless the last release is of these very ones and all of it serves.
+def release(target: Target, request: ReleaseRequest, say: Say) -> ReleaseResult:
+    """Make a release, unless the last release has the very same objects and all of it serves.
 
-    Raises NameTaken, Blocked, Busy, UnreadableHistory, ClusterError where nothing was changed; Undone where it was
+    Raises NameTaken, Blocked, Busy, UnreadableHistory, ClusterError where nothing was changed; Undone where the release was
     undone; LeaseLost, Unreachable and BadCredentials where the next run goes on.
     """
-    return _release(target, lambda _: order, say)
+    return _release(target, lambda _: request, say)
 
 
-def roll_back(target: Target, say: Say, ask: Callable[[str], None], to: str = "") -> ReleaseResult:
+def roll_back(target: Target, say: Say, check_image: Callable[[str], None], to: str = "") -> ReleaseResult:
     """Return to the good release before the one that serves, or to a version. Raises as `release` does, and NoRelease.
 
-    ask: about the older release's image, before anything is changed; it raises where there is none to return to.
+    check_image: called with the older release's image before anything is changed; it raises where the image is gone.
     """
 
-    def order(found: History) -> ReleaseRequest:
-        older = found.earlier(to)
+    def choose(found: History) -> ReleaseRequest:
+        older = found.rollback_release(to)
         if older is None:
             raise NoRelease(f"{target.namespace}/{target.service} has {no_release_message(found, to)}")
-        ask(older.image)
-        say(f"returning to {older.beside(found.good)}, deployed at {older.at}")
-        return ReleaseRequest(found.objects[older.number], older.version, older.image, rollback_note(found, older), older.line)
+        check_image(older.image)
+        say(f"returning to {older.version_beside(found.good)}, deployed at {older.at}")
+        note = rollback_note(found, older)
+        return ReleaseRequest(found.objects[older.number], older.version, older.image, note, older.position)
 
-    return _release(target, order, say)
+    return _release(target, choose, say)
 
 
 def stop(target: Target, say: Say) -> None:
-    """Take a track away: what releases left, and their history last. Returns when all of it is gone.
+    """Remove a track: the objects of its releases, and its history last. Returns when all of it is gone.
 
     Raises NoRelease, NameTaken, Busy, Blocked, ClusterError.
     """
-    with lease.hold(target.cluster, target.namespace, histories.name(target.service), target.by, target.wait, say) as mine:
+    with _lease(target, say) as lease:
         found = preflight.load_history(target, utc_now())
         if found.last is None:
             raise NoRelease(f"{target.namespace}/{target.service} is not there: there is no release of it")
-        _ask_holder(target, found)
-        # From here on nothing is good: a deploy that fails later must not bring back what was half taken away.
+        _check_holder(target, found)
+        # From here on no release is good: a deploy that fails later must not return to one whose objects are partly removed.
         end = Release(found.last.number + 1, "", "", utc_now(), target.by, BEGUN, "stop", 0, found.inventory)
-        kept = _save(target, replace(found, releases=(end,), objects={}), mine)
-        if staying := remove(target, tuple(reversed(kept.inventory)), mine, say):
-            raise Blocked(stuck_message(staying))
-        mine.steadily(target.cluster.delete, target.history)
+        kept = _save(target, replace(found, releases=(end,), objects={}), lease)
+        if stuck := remove(target, tuple(reversed(kept.inventory)), lease, say):
+            raise Blocked(stuck_message(stuck))
+        lease.retry(target.cluster.delete, target.history)
 
 
 def _release(target: Target, choose: Callable[[History], ReleaseRequest], say: Say) -> ReleaseResult:
-    with lease.hold(target.cluster, target.namespace, histories.name(target.service), target.by, target.wait, say) as mine:
+    with _lease(target, say) as lease:
         found = preflight.load_history(target, utc_now())
-        _ask_holder(target, found)
+        _check_holder(target, found)
         before = preflight.settle_interrupted(target, found)
-        order = choose(before)
-        if not _changes_hands(target, before) and preflight.serves_already(target, before, order.items):
-            if before is not found:  # it was broken off, and is settled by that
-                _save(target, before, mine)
+        request = choose(before)
+        if not _changes_holder(target, before) and preflight.serves_already(target, before, request.items):
+            if before is not found:  # it was broken off, and counts as good from now on
+                _save(target, before, lease)
             assert before.last is not None
             return ReleaseResult(before.last, unchanged=True)
         if before.last and before.last.state == BEGUN:
             say(f"the change to {before.last.version or 'nothing'} was broken off; going on from what it left")
-        preflight.check_applicable(target, order.items, before, say)
-        live = mine.steadily(target.cluster.get, target.deployment)
-        count = live["spec"].get("replicas", 1) if live else None
-        kept = _save(target, _begun(target, before, order), mine)
-        try:
-            applied = _apply(target, capacity.at_least(order.items, count or 0), mine)
-            wait_ready(target.cluster, target.deployment, target.pod_timeout, say)
-            _wait_way_in(target, order, say)
-            _lower(target, kept, order.items, mine, say)
-        except CANNOT_UNDO:
-            raise
-        except (NotReady, ClusterError) as cause:
-            raise _undo(target, kept, count, cause, mine, say) from cause
-        return ReleaseResult(_ended(target, kept, applied, mine, say))
+        preflight.check_applicable(target, request.items, before, say)
+        return ReleaseResult(_make(target, before, request, lease, say))
 
 
-def _ended(target: Target, kept: History, applied: Sequence[Ref], mine: Lease, say: Say) -> Release:
-    """Take away what a release that serves no longer holds, and note that it is good. Raises Blocked where something stays."""
-    staying = remove(target, dropped(kept.inventory, applied), mine, say)
-    good = _save(target, kept.ended(GOOD, (*applied, *(each.ref for each in staying))), mine).last
+def _make(target: Target, before: History, request: ReleaseRequest, lease: Lease, say: Say) -> Release:
+    """Make a release that passed its preflight, or undo it. Raises Undone, Blocked, LeaseLost, Unreachable, BadCredentials."""
+    live = lease.retry(target.cluster.get, target.deployment)
+    count = live["spec"].get("replicas", 1) if live else None
+    kept = _save(target, _begun(target, before, request), lease)
+    try:
+        applied = _apply(target, replicas.with_at_least(request.items, count or 0), lease)
+        wait_ready(target.cluster, target.deployment, target.pod_timeout, say)
+        _check_gateway(target, request, say)
+        _scale_down(target, kept, request.items, lease, say)
+    except CANNOT_UNDO:
+        raise
+    except (NotReady, ClusterError) as cause:
+        raise _undo(target, kept, count, cause, lease, say) from cause
+    return _end_good(target, kept, applied, lease, say)
+
+
+def _lease(target: Target, say: Say) -> AbstractContextManager[Lease]:
+    return hold(target.cluster, target.namespace, histories.object_name(target.service), target.by, target.wait, say)
+
+
+def _end_good(target: Target, kept: History, applied: Sequence[Ref], lease: Lease, say: Say) -> Release:
+    """Remove the objects that a release no longer has, and note that it is good. Raises Blocked where an object stays."""
+    stuck = remove(target, dropped(kept.inventory, applied), lease, say)
+    good = _save(target, kept.end(GOOD, (*applied, *(each.ref for each in stuck))), lease).last
     assert good is not None
-    if staying:  # the next release has them in its inventory, and waits for them again
-        raise Blocked(f"{good.version} serves, but {stuck_message(staying)}")
+    if stuck:  # the next release has them in its inventory, and waits for them again
+        raise Blocked(f"{good.version} serves, but {stuck_message(stuck)}")
     return good
 
 
-def _changes_hands(target: Target, found: History) -> bool:
-    """Whether a release would write another holder into the history."""
-    return target.holder is not None and not (found.holder and found.holder.same(target.holder))
+def _changes_holder(target: Target, found: History) -> bool:
+    """Return whether a release would write another holder into the history."""
+    return target.holder is not None and not (found.holder and found.holder.is_same(target.holder))
 
 
-def _ask_holder(target: Target, found: History) -> None:
-    if target.holder and found.holder and not target.take_over and not found.holder.same(target.holder):
+def _check_holder(target: Target, found: History) -> None:
+    """Raise NameTaken where the name belongs to another holder, and is not taken over."""
+    if target.holder and found.holder and not target.take_over and not found.holder.is_same(target.holder):
         raise NameTaken(
             f"{target.namespace}/{target.service} belongs to {found.holder} since {found.holder.since}; this is "
             f"{target.holder}: take another service_name, have it stopped there first (monopod stop), or take it over "
@@ -163,98 +175,107 @@ def _ask_holder(target: Target, found: History) -> None:
         )
 
 
-def _begun(target: Target, before: History, order: ReleaseRequest) -> History:
-    """Return the history with a new release."""
+def _begun(target: Target, before: History, request: ReleaseRequest) -> History:
+    """Return the history with a new release, which is begun."""
     number = before.last.number + 1 if before.last else 1
     fresh = Release(
         number,
-        order.version,
-        order.image,
+        request.version,
+        request.image,
         utc_now(),
         target.by,
-        note=order.note,
-        origin=order.origin,
-        inventory=tuple(map(ref, order.items)),
-        override=order.override,
+        note=request.note,
+        origin=request.origin,
+        inventory=tuple(map(ref, request.items)),
+        override=request.override,
     )
-    ours = before.holder and target.holder and before.holder.same(target.holder)
+    ours = before.holder and target.holder and before.holder.is_same(target.holder)
     holder = before.holder if ours else target.holder or before.holder
-    return replace(before.begin(fresh, list(order.items)), holder=holder)
+    return replace(before.begin(fresh, list(request.items)), holder=holder)
 
 
-def _save(target: Target, history: History, mine: Lease) -> History:
-    """Write the history, again where somebody has deleted it. Raises LeaseLost where another deploy wrote it meanwhile."""
+def _save(target: Target, history: History, lease: Lease) -> History:
+    """Write the history, again where somebody deleted it, and return it. Raises LeaseLost where another deploy wrote it."""
     item = histories.write(history, target.service, target.namespace)
     write = target.cluster.replace if history.resource_version else target.cluster.create
     try:
-        kept = mine.steadily(write, item)
+        kept = lease.retry(write, item)
     except ClusterError as error:
         if error.status == GONE and history.resource_version:
-            return _save(target, replace(history, resource_version=""), mine)
+            return _save(target, replace(history, resource_version=""), lease)
         found = target.cluster.get(target.history) if error.status == CONFLICT else None
         if found is None:
             raise
         if found.get("data") != item["data"]:
-            raise LeaseLost("another deploy has written the history; `monopod status` shows what runs, run it again") from error
-        kept = found  # by this very run: only the answer was lost
+            words = "another deploy has written the history; `monopod status` shows what runs; then run it again"
+            raise LeaseLost(words) from error
+        kept = found  # this very run wrote it: only the answer was lost
     return replace(history, resource_version=kept["metadata"]["resourceVersion"])
 
 
-def _apply(target: Target, items: Sequence[Item], mine: Lease) -> tuple[Ref, ...]:
-    """Apply all objects, in their order, and return which they are."""
+def _apply(target: Target, items: Sequence[Item], lease: Lease) -> tuple[Ref, ...]:
+    """Apply all objects in their order, and return their references."""
     applied = []
     for item in items:
         if item["kind"] == "Deployment":
-            live = mine.steadily(target.cluster.get, ref(item))
-            step = capacity.step(item, live, items)
+            live = lease.retry(target.cluster.get, ref(item))
+            step = replicas.apply_step(item, live, items)
             if step.first:
-                mine.steadily(target.cluster.apply, step.first, manager=capacity.REPLICAS_MANAGER)
+                lease.retry(target.cluster.apply, step.first, manager=replicas.REPLICAS_MANAGER)
             item = step.item
-        applied.append(ref(mine.steadily(target.cluster.apply, item)))
+        applied.append(ref(lease.retry(target.cluster.apply, item)))
     return tuple(applied)
 
 
-def _lower(target: Target, kept: History, items: Sequence[Item], mine: Lease, say: Say) -> None:
-    """Come from the pods that were there to as many as the release says."""
+def _scale_down(target: Target, kept: History, items: Sequence[Item], lease: Lease, say: Say) -> None:
+    """Bring the pods that were there down to the number that the release says."""
     item = next(each for each in items if each["kind"] == "Deployment")
-    step = capacity.lowered(item, mine.steadily(target.cluster.get, target.deployment), kept.inventory)
+    step = replicas.scale_down_step(item, lease.retry(target.cluster.get, target.deployment), kept.inventory)
     if step:
         say(step.words)
-        mine.steadily(target.cluster.apply, step.item)
+        lease.retry(target.cluster.apply, step.item)
         wait_ready(target.cluster, target.deployment, target.pod_timeout, lambda _: None)
 
 
-def _wait_way_in(target: Target, order: ReleaseRequest, say: Say) -> None:
+def _check_gateway(target: Target, request: ReleaseRequest, say: Say) -> None:
     if target.gateway:
-        wait_for_gateway(target.gateway.url, target.gateway.host, (order.version, digest_of(order.image)), say)
+        wait_for_gateway(target.gateway, (request.version, digest_of(request.image)), say)
     else:
-        say("ready, as Kubernetes says; this region's way in is not asked (no way_in in regions.yaml)")
+        say("ready, as Kubernetes says; this region's gateway is not checked (no way_in in regions.yaml)")
 
 
-def _undo(target: Target, kept: History, count: int | None, cause: NotReady | ClusterError, mine: Lease, say: Say) -> Undone:
-    """Take back the last release, which failed, and return what is to be told. count: of the pods before it; None for none."""
+def _undo(target: Target, kept: History, count: int | None, cause: NotReady | ClusterError, lease: Lease, say: Say) -> Undone:
+    """Undo the last release, which failed, and return the error to raise. count: of the pods before it, None for none."""
     if isinstance(cause, ClusterError):
         say(str(cause))
     try:
         good = kept.good
-        if good is None:
-            say("it is the first release: taking it away")
-            staying = remove(target, tuple(reversed(kept.inventory)), mine, say, drain=False)
-            _save(target, kept.ended(UNDONE, tuple(each.ref for each in staying)), mine)
-            return Undone(f"it was the first release and was taken away; nothing serves{stuck_clause(staying)}", cause)
-        name = good.beside(kept.last)
-        say(f"returning to {name}")
-        items = kept.objects[good.number]
-        back = _apply(target, items if count is None else capacity.exactly(items, count), mine)
-        staying = remove(target, dropped(kept.inventory, back), mine, say)
-        words = f"{name} serves, as before"
-        try:
-            wait_ready(target.cluster, target.deployment, max(target.pod_timeout, UNDO_SECONDS), say)
-        except NotReady as again:
-            words = f"{name} was applied again and is not ready either: {again}"
-        _save(target, kept.ended(UNDONE, (*back, *(each.ref for each in staying))), mine)
-        return Undone(words + stuck_clause(staying), cause)
+        words = _return_to(target, kept, good, count, lease, say) if good else _remove_first(target, kept, lease, say)
+        return Undone(words, cause)
     except (ClusterError, LeaseLost) as error:
-        return Undone(
-            f"it could not be undone ({error}); run deploy or rollback again, it goes on from what is there", cause, False
-        )
+        words = f"it could not be undone ({error}); run deploy or rollback again, which goes on from what is there"
+        return Undone(words, cause, complete=False)
+
+
+def _remove_first(target: Target, kept: History, lease: Lease, say: Say) -> str:
+    """Remove a first release, which failed, and return what serves now, in words."""
+    say("it is the first release: taking it away")
+    stuck = remove(target, tuple(reversed(kept.inventory)), lease, say, drain=False)
+    _save(target, kept.end(UNDONE, tuple(each.ref for each in stuck)), lease)
+    return f"it was the first release and was taken away; nothing serves{stuck_clause(stuck)}"
+
+
+def _return_to(target: Target, kept: History, good: Release, count: int | None, lease: Lease, say: Say) -> str:
+    """Return from the last release, which failed, to the good one, and return what serves now, in words."""
+    name = good.version_beside(kept.last)
+    say(f"returning to {name}")
+    items = kept.objects[good.number]
+    back = _apply(target, items if count is None else replicas.with_exactly(items, count), lease)
+    stuck = remove(target, dropped(kept.inventory, back), lease, say)
+    words = f"{name} serves, as before"
+    try:
+        wait_ready(target.cluster, target.deployment, max(target.pod_timeout, UNDO_SECONDS), say)
+    except NotReady as again:
+        words = f"{name} was applied again and is not ready either: {again}"
+    _save(target, kept.end(UNDONE, (*back, *(each.ref for each in stuck))), lease)
+    return words + stuck_clause(stuck)

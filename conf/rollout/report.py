@@ -1,6 +1,6 @@
-"""Several regions one after another: what came of each, what runs there now, and the exit status.
+"""The report of a command over several regions, one after another: each result, what runs there now, and the exit status.
 
-Knows every way in which a command near the cluster can end. Does not know how a release is made.
+Knows every error with which a command near the cluster can end. Does not know how a release is made.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ from conf.rollout.readiness import NotReady, RunningPods, running_pods
 from conf.rollout.release import NameTaken, NoRelease, Undone
 from conf.rollout.targets import Blocked, RegionTrack
 
-# Exit statuses, by what happened; docs/deploy.md lists them.
+# Exit statuses by cause. docs/deploy.md lists them.
 NO_RELEASE, NOT_READY = 17, 28
 NO_IMAGE = 32  # not in its registry, or the registry cannot be asked; nothing was begun
 EXIT_STATUS: Sequence[tuple[type[Exception], int]] = (
-    (Undone, 0),  # as its cause
+    (Undone, 0),  # never the exit status: the cause of an Undone has one
     (Unreachable, 10),
     (BadCredentials, 11),
     (NoRights, 12),
@@ -62,9 +62,10 @@ EXPECTED_ERRORS: tuple[type[Exception], ...] = tuple(kind for kind, _ in EXIT_ST
 
 @dataclass
 class RegionResult:
-    """What came of one region. state: deployed, unchanged, undone, failed, stopped, not begun, skipped, removed, not there.
+    """The result in one region. Its fields are those of the JSON that a command prints.
 
-    runs: how many ready pods of each version are there now; None where that was not asked or not answered.
+    state: deployed, unchanged, undone, failed, stopped, not begun, skipped, removed, not there.
+    runs: how many pods of each version are ready now; None where that was not asked or not answered.
     """
 
     region: str
@@ -82,21 +83,20 @@ def run_in_order(
     arguments: Namespace,
     region_tracks: Sequence[RegionTrack],
     act: Callable[[RegionTrack], RegionResult],
-    ended: Callable[[Sequence[RegionResult]], None] = lambda _: None,
+    notify: Callable[[Sequence[RegionResult]], None] = lambda _: None,
 ) -> list[RegionResult]:
-    """Act on each region_track in turn, stop at the first that fails, and tell what came of all: here, and to `ended`.
+    """Act on one region after another, stop at the first failure, print all results, and pass them to `notify`.
 
-    A region_track where there is nothing to return to keeps none after it from its turn.
-
-    SIGTERM is taken as Ctrl-C is, so that a job that is cancelled gives its lease back.
+    A region without a release to return to is no failure: the regions after it have their turn. SIGTERM is handled as Ctrl-C
+    is, so that a job that is cancelled gives its lease back. Raises KeyboardInterrupt after the results are printed.
     """
     results: list[RegionResult] = []
     try:
-        with _ended_by_a_signal():
-            for region_track in region_tracks:
-                results.append(_act_on(region_track, act, _status_so_far(results)))
-            for region_track, each in zip(region_tracks, results, strict=True):
-                each.runs = running_at(region_track)
+        with _sigterm_as_interrupt():
+            for each in region_tracks:
+                results.append(_result(each, act, _failure_so_far(results)))
+            for each, result in zip(region_tracks, results, strict=True):
+                result.runs = _running_versions(each)
     except KeyboardInterrupt:
         where = f"in {region_tracks[len(results)].region.name}" if len(results) < len(region_tracks) else "at the end"
         results += _stopped_results(region_tracks[len(results) :])
@@ -106,78 +106,25 @@ def run_in_order(
             "goes on from there",
             sys.stderr,
         )
-        _notify(ended, results)
+        _notify(notify, results)
         raise
     print_results(arguments, results)
-    _notify(ended, results)
+    _notify(notify, results)
     return results
 
 
 def exit_status(results: Sequence[RegionResult]) -> int:
-    """Return the exit status: of the first that failed."""
+    """Return the exit status of the first result that failed; 0 where none did."""
     return next((each.status for each in results if each.status), 0)
 
 
-def _status_so_far(results: Sequence[RegionResult]) -> int:
-    """Return the status that keeps the regions after it from their turn. Where there was nothing to do, nothing went wrong."""
-    return exit_status([each for each in results if each.status != NO_RELEASE])
-
-
-def _act_on(region_track: RegionTrack, act: Callable[[RegionTrack], RegionResult], failed: int) -> RegionResult:
-    if failed:
-        return RegionResult(
-            region_track.region.name, region_track.track, "not begun", words="a region before it failed", status=failed
-        )
-    try:
-        return act(region_track)
-    except EXPECTED_ERRORS as error:
-        return failure_result(region_track, error)
-
-
-def _notify(ended: Callable[[Sequence[RegionResult]], None], results: Sequence[RegionResult]) -> None:
-    """Tell others what came of it all. Who stops that stops no more than that."""
-    with contextlib.suppress(KeyboardInterrupt), _ended_by_a_signal():
-        ended(results)
-
-
-def _stopped_results(region_tracks: Sequence[RegionTrack]) -> Iterator[RegionResult]:
-    """Yield what came of the region in which a person stopped, and of those after it."""
-    for number, region_track in enumerate(region_tracks):
-        state, words = ("not begun", "stopped before it") if number else ("stopped", "by Ctrl-C or SIGTERM")
-        yield RegionResult(region_track.region.name, region_track.track, state, words=words, status=STOPPED)
-
-
-def failure_result(region_track: RegionTrack, error: Exception) -> RegionResult:
-    """Return what an error means for a region."""
-    found = RegionResult(region_track.region.name, region_track.track, "failed", words=str(error))
-    cause = error.cause if isinstance(error, Undone) else error
-    if isinstance(error, Undone):
-        found.state = "undone" if error.complete else "failed"
-        found.words = f"{cause}; {error}"
-    if isinstance(cause, NotReady):
-        found.events, found.log = cause.events, cause.log
-        found.status = DIAGNOSIS_STATUS[cause.diagnosis.kind if cause.diagnosis else ""]
-    else:
-        found.status = error_status(cause)
-    return found
-
-
 def error_status(error: Exception) -> int:
+    """Return the exit status of one of EXPECTED_ERRORS."""
     return next(status for kind, status in EXIT_STATUS if isinstance(error, kind))
 
 
-def running_at(region_track: RegionTrack) -> Mapping[str, int] | None:
-    """Return what runs at a region_track now, as far as its cluster says."""
-    try:
-        return running_pods(
-            Cluster(region_track.region.context), Ref("Deployment", region_track.namespace, region_track.name)
-        ).versions
-    except ClusterError:
-        return None
-
-
 def result_lines(result: RegionResult) -> Iterator[str]:
-    """Yield a result as a person reads it."""
+    """Yield the lines of a result for a person."""
     version = f" {result.version}" if result.version else ""
     now = f"; now {RunningPods(result.runs, 0)}" if result.runs is not None and result.state != "removed" else ""
     words = f": {result.words}" if result.words else ""
@@ -195,15 +142,67 @@ def print_results(arguments: Namespace, results: Sequence[RegionResult]) -> None
 
 
 def print_line(words: str, out: TextIO) -> None:
-    """Print at once; from where nobody reads any more on, into nothing: a rollout does not end because `head` did."""
+    """Print at once. Where the reader has gone, discard this and all later output, so that the rollout goes on after `head`."""
     try:
         print(words, file=out, flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
+def _result(region_track: RegionTrack, act: Callable[[RegionTrack], RegionResult], failed: int) -> RegionResult:
+    """Return the result of one region. failed: the exit status of a region before it, 0 where none failed."""
+    if failed:
+        words = "a region before it failed"
+        return RegionResult(region_track.region.name, region_track.track, "not begun", words=words, status=failed)
+    try:
+        return act(region_track)
+    except EXPECTED_ERRORS as error:
+        return _failure_result(region_track, error)
+
+
+def _failure_so_far(results: Sequence[RegionResult]) -> int:
+    """Return the exit status of the first failure. A region without a release to return to is none."""
+    return exit_status([each for each in results if each.status != NO_RELEASE])
+
+
+def _failure_result(region_track: RegionTrack, error: Exception) -> RegionResult:
+    found = RegionResult(region_track.region.name, region_track.track, "failed", words=str(error))
+    cause = error.cause if isinstance(error, Undone) else error
+    if isinstance(error, Undone):
+        found.state = "undone" if error.complete else "failed"
+        found.words = f"{cause}; {error}"
+    if isinstance(cause, NotReady):
+        found.events, found.log = cause.events, cause.log
+        found.status = DIAGNOSIS_STATUS[cause.diagnosis.kind if cause.diagnosis else ""]
+    else:
+        found.status = error_status(cause)
+    return found
+
+
+def _stopped_results(region_tracks: Sequence[RegionTrack]) -> Iterator[RegionResult]:
+    """Yield the results of the region in which a person stopped the command, and of the regions after it."""
+    for number, each in enumerate(region_tracks):
+        state, words = ("not begun", "stopped before it") if number else ("stopped", "by Ctrl-C or SIGTERM")
+        yield RegionResult(each.region.name, each.track, state, words=words, status=STOPPED)
+
+
+def _running_versions(region_track: RegionTrack) -> Mapping[str, int] | None:
+    """Return how many pods of each version are ready now; None where the cluster does not say."""
+    deployment = Ref("Deployment", region_track.namespace, region_track.name)
+    try:
+        return running_pods(Cluster(region_track.region.context), deployment).versions
+    except ClusterError:
+        return None
+
+
+def _notify(notify: Callable[[Sequence[RegionResult]], None], results: Sequence[RegionResult]) -> None:
+    """Pass the results on. Ctrl-C ends the notification alone: the exit status stays."""
+    with contextlib.suppress(KeyboardInterrupt), _sigterm_as_interrupt():
+        notify(results)
+
+
 @contextlib.contextmanager
-def _ended_by_a_signal() -> Iterator[None]:
+def _sigterm_as_interrupt() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

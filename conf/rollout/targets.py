@@ -1,7 +1,7 @@
-"""Where a service may be: each region and track, and on whose behalf it is changed there.
+"""The targets of a command: each track of a service in each region, and on whose behalf it is changed there.
 
-Knows a service's settings, the environment of GitLab's jobs and of a checkout. Asks a cluster only whether something was left.
-A track may have been left in any region: where regions.yaml named another before, or where value.py asked for replicas.
+Knows a service's settings, and the environment of GitLab's jobs and of a checkout. Asks a cluster only whether a release was
+left there. That can be in any region: one that regions.yaml named before, or one for which value.py asked for replicas.
 """
 
 import getpass
@@ -26,16 +26,16 @@ from conf.rollout.history import Holder, utc_now
 from conf.rules.check import Service
 from serving.settings import Settings
 
-REMOVAL_TIMEOUT = 60.0  # seconds for an object without pods: a controller that is alive takes its finalizer off in a few
+REMOVAL_TIMEOUT = 60.0  # seconds for an object without pods. A controller that runs takes its finalizer off in a few.
 
 
 class Blocked(Exception):
-    """Something is there that a release would have to break: another's object, or a Deployment that somebody paused."""
+    """A release cannot go on: an object is somebody else's, is paused, or stays after its deletion. The text says which."""
 
 
 @dataclass(frozen=True)
-class GatewayCheck:
-    """Where a region's gateway can be asked: the service's URL there, and the host that the request names."""
+class GatewayAddress:
+    """The address at which a region's gateway is checked. url: of the service. host: the Host header, "*" for the URL's own."""
 
     url: str
     host: str
@@ -45,9 +45,12 @@ class GatewayCheck:
 class Target:
     """One track of a service in one cluster, as a release changes it.
 
-    pod_timeout: seconds for one more pod to be ready. removal_timeout: seconds for an object without pods to be gone once it
-    is deleted. wait: seconds for another deploy to end. gateway: None where regions.yaml names no URL of it.
-    by: who deploys, for history and lease. holder: whose the name must be, or becomes with take_over; None does not ask.
+    pod_timeout: seconds for one more pod to be ready.
+    removal_timeout: seconds for an object without pods to be gone once it is deleted.
+    wait: seconds for another deploy to end.
+    by: who deploys, for history and lease.
+    holder: the holder that the name must have, or gets with take_over. None checks no holder.
+    gateway: None where regions.yaml has no way_in.
     """
 
     cluster: Cluster
@@ -58,12 +61,12 @@ class Target:
     by: str = ""
     holder: Holder | None = None
     take_over: bool = False
-    gateway: GatewayCheck | None = None
+    gateway: GatewayAddress | None = None
     wait: float = 0.0
 
     @property
     def history(self) -> Ref:
-        return Ref("ConfigMap", self.namespace, histories.name(self.service))
+        return Ref("ConfigMap", self.namespace, histories.object_name(self.service))
 
     @property
     def deployment(self) -> Ref:
@@ -72,7 +75,7 @@ class Target:
 
 @dataclass(frozen=True)
 class RegionTrack:
-    """One track of a service in one region. planned: whether it is to run there; else it may have been left there."""
+    """One track of a service in one region. planned: whether it is to run there; if not, it may have been left there."""
 
     region: Region
     track: str
@@ -92,7 +95,7 @@ class RegionTrack:
 
 
 def region_tracks(found: Service, regions: Regions, track: str, region: str = "") -> list[RegionTrack]:
-    """Return where a service is to run, and where it may have been left. track, region: "" for every one."""
+    """Return where a service is to run, and where it may have been left. track, region: "" for all of them."""
     made = []
     for each in (track,) if track else TRACKS:
         for name in regions.regions:
@@ -105,13 +108,14 @@ def region_tracks(found: Service, regions: Regions, track: str, region: str = ""
 def planned_or_left(
     chosen: Sequence[RegionTrack], named: bool, say: Callable[[str], None] = lambda _: None
 ) -> list[RegionTrack]:
-    """Return where a service is to run, then where it was left or where that cannot be asked: whoever acts there is told why.
+    """Return where a service is to run, then where it was left. A region that cannot be asked counts as such: its error is seen
+    when the command acts there.
 
-    named: whether a person named the region. Where not, a region that whoever asks has no context of, or no rights in, is
-    passed over: a job has the credentials of one region alone. Which were, is said in one line.
+    named: whether a person named the region. If not, regions without a context or without rights are skipped, since a job has
+    the credentials of one region alone. say: gets one line that names them.
     """
-    found, passed = [each for each in chosen if each.planned], []
-    away: set[str] = set()  # regions that do not answer: told once, not of every track
+    found, skipped = [each for each in chosen if each.planned], []
+    away: set[str] = set()  # regions that do not answer: each is returned once, not for every track
     for each in chosen:
         if each.planned or each.region.name in away:
             continue
@@ -120,54 +124,54 @@ def planned_or_left(
                 found.append(each)
         except ClusterError as error:
             if not named and (isinstance(error, NoRights) or (isinstance(error, BadCredentials) and not error.status)):
-                passed.append(str(each))
+                skipped.append(str(each))
             else:
                 away.add(each.region.name)
                 found.append(each)
-    if passed:
-        say(f"not looked at, for want of a context or of rights, whether something was left: {'; '.join(passed)}")
+    if skipped:
+        say(f"skipped without a context or rights, so a release that was left there is not seen: {'; '.join(skipped)}")
     return found
 
 
-def has_release(spot: RegionTrack) -> bool:
-    """Whether a release was left where the service is no longer to run. Raises ClusterError."""
-    where = Target(Cluster(spot.region.context), spot.namespace, spot.name)
-    return where.cluster.get(where.history) is not None
+def has_release(region_track: RegionTrack) -> bool:
+    """Return whether a track has a history in a region. Raises ClusterError."""
+    target = Target(Cluster(region_track.region.context), region_track.namespace, region_track.name)
+    return target.cluster.get(target.history) is not None
 
 
 def no_target(arguments: Namespace, regions: Regions) -> int:
-    """Tell that there is nothing to act on, and return the exit status."""
+    """Print that there is nothing to act on, and return the exit status."""
     where = arguments.region or "any region"
     words = f"{arguments.track or 'the service'} does not run in {where}; regions are {', '.join(regions.regions)}"
     return mistaken(arguments, [words])
 
 
-def target_of(spot: RegionTrack, arguments: Namespace, say: Callable[[str], None] = lambda _: None) -> Target:
-    """Return where a release goes. say: gets the API server's warnings. Raises BadCredentials."""
-    region = spot.region
-    url = f"{region.way_in.rstrip('/')}{outside(spot.settings, spot.track)[0]}"
+def target_of(region_track: RegionTrack, arguments: Namespace, say: Callable[[str], None] = lambda _: None) -> Target:
+    """Return the target of a command. say: gets the API server's warnings. Raises BadCredentials."""
+    region = region_track.region
+    url = f"{region.way_in.rstrip('/')}{outside(region_track.settings, region_track.track)[0]}"
     return Target(
         cluster=Cluster(region.context, lambda words: say(f"warning of the API server: {words}")),
-        namespace=spot.namespace,
-        service=spot.name,
-        pod_timeout=getattr(arguments, "timeout", None) or startup_time(spot.settings) + SCHEDULE_AND_PULL,
+        namespace=region_track.namespace,
+        service=region_track.name,
+        pod_timeout=getattr(arguments, "timeout", None) or startup_time(region_track.settings) + SCHEDULE_AND_PULL,
         removal_timeout=removal_timeout(arguments),
         by=deployer(),
         holder=checkout_holder(arguments.service),
         take_over=arguments.take_over,
-        gateway=GatewayCheck(url, region.host) if region.way_in else None,
+        gateway=GatewayAddress(url, region.host) if region.way_in else None,
         wait=arguments.wait,
     )
 
 
 def removal_timeout(arguments: Namespace) -> float:
-    """Return how many seconds an object without pods may take to be gone. `stop --timeout` says that; others' is of pods."""
-    said: float = getattr(arguments, "timeout", None) or REMOVAL_TIMEOUT
-    return said if arguments.name == "stop" else min(said, REMOVAL_TIMEOUT)
+    """Return the seconds for an object without pods to be gone: --timeout of `stop`. Other commands' --timeout is of pods."""
+    seconds: float = getattr(arguments, "timeout", None) or REMOVAL_TIMEOUT
+    return seconds if arguments.name == "stop" else min(seconds, REMOVAL_TIMEOUT)
 
 
 def deployer() -> str:
-    """Return who deploys, as people know them."""
+    """Return the name of the person who deploys."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
@@ -176,7 +180,7 @@ def deployer() -> str:
 
 
 def checkout_holder(folder: Path) -> Holder:
-    """Return whose a service is: the project and branch that GitLab names, or those of the checkout."""
+    """Return the holder of a service: the project and branch of the GitLab job, or of the checkout."""
     here = str(folder.resolve())
     project = os.environ.get("CI_PROJECT_PATH") or project_path(_git(here, "remote", "get-url", "origin")) or here
     branch = os.environ.get("CI_COMMIT_REF_NAME") or _git(here, "symbolic-ref", "--short", "HEAD") or "none"
@@ -184,7 +188,7 @@ def checkout_holder(folder: Path) -> Holder:
 
 
 def project_path(url: str) -> str:
-    """Return a repository's path on its server, as CI_PROJECT_PATH has it: the same for ssh and https, and without a secret."""
+    """Return a repository's path on its server, as CI_PROJECT_PATH has it. The same for ssh and https, and no secret."""
     path = re.sub(r"^\w+://[^/]*/|^[^/:]*:", "", url)
     return path.removesuffix("/").removesuffix(".git")
 

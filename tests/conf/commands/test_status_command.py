@@ -10,7 +10,7 @@ def ended(*states: str, note: str = "") -> History:
     found = History()
     for number, each in enumerate(states, 1):
         begun = found.begin(Release(number, f"v{number}", "registry/cats", "2026-01-01T00:00:00Z", "ann", note=note), [])
-        found = begun.ended(each, ()) if each != BEGUN else begun
+        found = begun.end(each, ()) if each != BEGUN else begun
     return found
 
 

@@ -13,7 +13,7 @@ import pytest
 from conf.base.object_references import path
 from conf.remote.cluster import Cluster as Asking
 from conf.rollout import preflight, release
-from conf.rollout.targets import GatewayCheck, Target
+from conf.rollout.targets import GatewayAddress, Target
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout import fleet
@@ -113,8 +113,8 @@ def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_pr
     job.process.wait()
     forget_lease(eu, serving)
 
-    def counts_as(way_in: str = "") -> str:
-        there = Target(Asking(eu.context), serving.user, serving.name, gateway=GatewayCheck(way_in, "*") if way_in else None)
+    def counts_as(url: str = "") -> str:
+        there = Target(Asking(eu.context), serving.user, serving.name, gateway=GatewayAddress(url, "*") if url else None)
         last = preflight.settle_interrupted(there, preflight.load_history(there, "")).last
         return last.state if last else ""
 
@@ -185,7 +185,7 @@ def test_a_release_whose_pods_are_ready_one_after_another_is_waited_for_however_
 def test_of_two_deploys_at_once_the_second_is_refused_or_waits(serving: Desk, eu: Cluster) -> None:
     first = halfway(serving)
     second = serving.run("deploy", tag="3", status=16, more={"GITLAB_USER_LOGIN": "bob"})
-    assert "is deploying it since 20" in second.err
+    assert "has been deploying it since 20" in second.err
     assert "eu, prod: failed: ann (" in second.err
     assert "wait for its end (--wait 600 does)" in second.err
     waits = serving.start("deploy", "--wait", "60", tag="3", more={"GITLAB_USER_LOGIN": "bob"})

@@ -69,7 +69,7 @@ def test_a_file_on_a_volume_is_exchanged_while_pods_serve(desk: Make, hk: Cluste
     mine = desk("hk")
     mine.set(data_claim=CLAIM, replicas=2)
     done = mine.run("deploy", "--timeout", "3", tag="reads", status=26)
-    assert "the volume of its data_claim is not to be had: " in done.text
+    assert "the volume of its data_claim cannot be used: " in done.text
     assert f'persistentvolumeclaim "{CLAIM}" not found' in done.text
     with volume(hk, mine.user), writer(hk, mine.user) as pod:
         write(pod, "one")

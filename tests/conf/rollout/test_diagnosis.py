@@ -120,7 +120,7 @@ def test_a_claim_that_is_not_there_or_has_no_volume_is_no_want_of_nodes(message:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": f"0/1 nodes: {message}"}
     found = only(*diagnose([pod(phase="Pending", conditions=[condition])], [], []))
     assert found.kind == diagnosis.CONFIG
-    assert found.words == f"the volume of its data_claim is not to be had: 0/1 nodes: {message}"
+    assert found.words == f"the volume of its data_claim cannot be used: 0/1 nodes: {message}"
 
 
 def test_a_scheduler_that_says_something_else_is_quoted() -> None:

@@ -35,18 +35,18 @@ def after(*states: str) -> History:
         before = found.good
         found = found.begin(released(number, *own), items(f"v{number}"))
         if state == GOOD:
-            found = found.ended(GOOD, own)
+            found = found.end(GOOD, own)
         if state == UNDONE:
-            found = found.ended(UNDONE, before.inventory if before else ())
+            found = found.end(UNDONE, before.inventory if before else ())
     return found
 
 
 def deployed(found: History, number: int, text: str, origin: int = 0) -> History:
-    return found.begin(released(number, origin=origin), items(text)).ended(GOOD, ())
+    return found.begin(released(number, origin=origin), items(text)).end(GOOD, ())
 
 
 def earlier(found: History) -> int:
-    older = found.earlier()
+    older = found.rollback_release()
     return older.number if older else 0
 
 
@@ -72,7 +72,7 @@ def broken(**data: Any) -> Item:
 
 def holding(objects: list[Item]) -> Item:
     """The ConfigMap of a history whose good release holds these objects."""
-    return history.write(History().begin(released(1), objects).ended(GOOD, ()), "cats", "like")
+    return history.write(History().begin(released(1), objects).end(GOOD, ()), "cats", "like")
 
 
 NEWER = json.dumps([{**json.loads(broken()["data"]["releases"])[0], "inventory": [["Surprise", "like", "cats", ""]]}])
@@ -112,14 +112,14 @@ def test_a_config_map_of_something_else_is_told_with_its_cure(item: Item) -> Non
 
 def test_why_a_release_was_let_through_is_kept_and_a_history_of_before_that_is_read() -> None:
     why = dataclasses.replace(released(1), override='"cats" are down: 猫')
-    found = History().begin(why, items("v1")).ended(GOOD, ())
+    found = History().begin(why, items("v1")).end(GOOD, ())
     item = json.loads(json.dumps(history.write(found, "cats", "like")))
     assert [each.override for each in history.read(item).releases] == ['"cats" are down: 猫']
 
     older = json.loads(item["data"]["releases"])
     del older[0]["override"]
     item["data"]["releases"] = json.dumps(older)
-    assert history.read(item).releases == after(GOOD).ended(GOOD, ()).releases
+    assert history.read(item).releases == after(GOOD).end(GOOD, ()).releases
 
 
 def test_a_field_that_a_newer_platform_wrote_is_passed_over() -> None:
@@ -232,7 +232,7 @@ def pods_of(regions: str, cpu: str = "1") -> list[Item]:
 def test_a_release_that_differs_in_the_list_of_regions_alone_is_passed_over() -> None:
     found = History()
     for number, objects in enumerate((pods_of("hk", "2"), pods_of("hk"), pods_of("hk,eu"), pods_of("hk,eu,na")), 1):
-        found = found.begin(released(number), objects).ended(GOOD, ())
+        found = found.begin(released(number), objects).end(GOOD, ())
     assert earlier(found) == 1
     assert found.objects[4] == pods_of("hk,eu,na")
     assert f'name: "{history.REGIONS}"' in (GOLDEN / "gpu/hk-prod-istio.yaml").read_text()
@@ -240,8 +240,8 @@ def test_a_release_that_differs_in_the_list_of_regions_alone_is_passed_over() ->
 
 def test_a_project_is_the_same_by_its_name_and_branch_whenever_it_came() -> None:
     ours = Holder("like/models", "cats", "2026-01-01T00:00:00Z")
-    assert ours.same(Holder("like/models", "cats", "2026-05-05T00:00:00Z"))
-    assert not ours.same(Holder("like/models", "dogs", ours.since))
+    assert ours.is_same(Holder("like/models", "cats", "2026-05-05T00:00:00Z"))
+    assert not ours.is_same(Holder("like/models", "dogs", ours.since))
     assert str(ours) == "branch cats of like/models"
 
 
@@ -249,15 +249,15 @@ def test_a_first_release_that_was_undone_whole_leaves_the_name_to_others() -> No
     assert after(UNDONE).holder is None
     begun = after(BEGUN)
     assert begun.holder is not None
-    assert begun.ended(UNDONE, begun.inventory).holder == begun.holder  # something of it is there yet
+    assert begun.end(UNDONE, begun.inventory).holder == begun.holder  # something of it is there yet
     assert [after(*states).holder for states in ((GOOD, UNDONE), (BEGUN, GOOD))] == [begun.holder] * 2
 
 
 def test_a_rollback_to_a_version_goes_to_its_last_good_release() -> None:
     found = deployed(deployed(deployed(History(), 1, "one"), 2, "two"), 3, "three")
-    assert [each.number for version in ("v1", "v3") if (each := found.earlier(version))] == [1, 3]
-    assert found.earlier("v4") is None
-    assert after(GOOD, UNDONE).earlier("v2") is None
+    assert [each.number for version in ("v1", "v3") if (each := found.rollback_release(version))] == [1, 3]
+    assert found.rollback_release("v4") is None
+    assert after(GOOD, UNDONE).rollback_release("v2") is None
 
 
 def test_a_rollback_that_was_broken_off_goes_on_to_where_it_went() -> None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from conf.base.object_references import Item, Ref
+from conf.remote import retries
 from conf.remote.cluster import Cluster, ClusterError, Refused, Unreachable
 from conf.rollout import lease
 from conf.rollout.lease import Busy, LeaseLost
@@ -22,8 +23,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(60)]
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_SECONDS", 2)
     monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.4)
-    monkeypatch.setattr(lease, "AGAIN", 0.1)
-    monkeypatch.setattr(lease, "AGAIN_FOR", 3)
+    monkeypatch.setattr(lease, "FAILED_RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(retries, "PAUSE", 0.1)
+    monkeypatch.setattr(retries, "RETRIED_FOR", 3)
     monkeypatch.setattr(lease, "LONGEST", 1)
 
 
@@ -66,7 +68,7 @@ def test_a_lease_is_renewed_while_it_is_held_and_gone_afterwards(cluster: Cluste
 def test_a_second_one_is_refused_once_the_first_was_seen_alive(cluster: Cluster, name: Ref) -> None:
     with held(cluster, name, "ann"):
         begin = time.monotonic()
-        with pytest.raises(Busy, match=r"ann \(.*\) is deploying it since 20.*--wait 600"), held(cluster, name, "ann"):
+        with pytest.raises(Busy, match=r"ann \(.*\) has been deploying it since 20.*--wait 600"), held(cluster, name, "ann"):
             pass
         assert time.monotonic() - begin < 2
         assert holder(cluster, name).startswith("ann (")
@@ -144,7 +146,7 @@ def test_a_lease_that_cannot_be_renewed_is_lost_and_another_may_be_at_work(clust
             with pytest.raises(LeaseLost, match="another may be at work"):
                 mine.check()
             with pytest.raises(LeaseLost):
-                mine.steadily(wire.get, name)
+                mine.retry(wire.get, name)
             wire.lost = False
             time.sleep(1)
             with pytest.raises(LeaseLost):
@@ -178,9 +180,9 @@ def test_what_was_lost_for_a_moment_is_asked_again_and_what_is_refused_is_not(cl
         raise Refused("no")
 
     with held(cluster, name, "ann") as mine:
-        assert mine.steadily(flickering) == "answered"
+        assert mine.retry(flickering) == "answered"
         with pytest.raises(ClusterError, match="no"):
-            mine.steadily(refused)
+            mine.retry(refused)
     assert len(asked) == 5
 
 
@@ -193,10 +195,10 @@ def test_what_fails_each_time_is_told_once_and_given_up_though_the_lease_is_rene
     with held(cluster, name, "ann", said=said) as mine:
         begin = time.monotonic()
         with pytest.raises(Unreachable, match="503"):
-            mine.steadily(in_trouble)
+            mine.retry(in_trouble)
         assert 3 < time.monotonic() - begin < 5
         mine.check()
-    assert said == ["asking again for 3 s: cluster eu is in trouble (503)"]
+    assert said == ["retrying for 3 s: cluster eu is in trouble (503)"]
 
 
 def test_nothing_is_asked_for_that_might_be_done_after_the_lease_ran_out(cluster: Cluster, name: Ref) -> None:
@@ -206,7 +208,7 @@ def test_nothing_is_asked_for_that_might_be_done_after_the_lease_ran_out(cluster
         wire.lost, begin = True, time.monotonic()
         with contextlib.suppress(LeaseLost):
             while True:
-                mine.steadily(lambda: asked.append(time.monotonic()))
+                mine.retry(lambda: asked.append(time.monotonic()))
                 time.sleep(0.01)
         assert time.monotonic() - begin > 1.2
     assert asked[0] < begin + 0.1
@@ -219,5 +221,5 @@ def test_a_renewal_that_comes_late_is_waited_for(cluster: Cluster, name: Ref) ->
         wire.lost = True
         time.sleep(1.2)
         threading.Timer(0.2, setattr, (wire, "lost", False)).start()
-        mine.steadily(wire.get, name)
+        mine.retry(wire.get, name)
         mine.check()

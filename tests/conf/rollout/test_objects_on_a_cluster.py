@@ -33,7 +33,7 @@ def test_what_a_release_no_longer_holds_is_removed_and_what_others_made_or_own_i
     change = mine.run("diff", tag="2", status=3).out
     assert f"eu: HorizontalPodAutoscaler {mine.user}/{mine.name}\n--- now\n+++ then\n" in change
     done = mine.run("deploy", tag="2")
-    assert f"left alone, since it is another's by now: PodDisruptionBudget {mine.user}/digits" in done.out
+    assert f"not deleted, because it belongs to somebody else now: PodDisruptionBudget {mine.user}/digits" in done.out
     assert f"removed HorizontalPodAutoscaler {mine.user}/digits" in done.out
     assert eu.find(scaler) is None
     assert eu.find(budget) is not None

@@ -207,7 +207,7 @@ def test_a_deployment_that_somebody_paused_is_left_until_it_is_resumed(serving: 
     eu.by_hand(where, {"spec": {"paused": True}})
     done = serving.run("deploy", tag="2", status=19)
     cure = f"kubectl --context {eu.context} rollout resume -n {serving.user} deployment/{serving.name}"
-    assert f"is paused, by somebody's hand: {cure}" in done.err
+    assert f"is paused by hand: {cure}" in done.err
     eu.by_hand(where, {"spec": {"paused": None}})
     serving.run("deploy", tag="2")
 

@@ -1,4 +1,4 @@
-"""How long a release is waited for. What is looked at meanwhile is shown on a cluster."""
+"""Readiness: how long a release is waited for, and the answers at the gateway. The pods themselves are tested on a cluster."""
 
 import json
 from collections.abc import Callable
@@ -8,32 +8,39 @@ import pytest
 
 from conf.rollout import readiness
 from conf.rollout.readiness import NotReady, ProgressDeadline, count_by_version, gateway_serves, wait_for_gateway
+from conf.rollout.targets import GatewayAddress
 from tests.serving.answering import answering
 
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
 
-def test_patience_counts_anew_whenever_one_more_pod_is_ready() -> None:
+def test_the_deadline_moves_whenever_one_more_pod_is_ready() -> None:
     waiting = ProgressDeadline(60, 1000)
-    assert [waiting.sees(ready, 1000 + 50 * ready) for ready in range(1, 6)] == [True] * 5
+    assert [waiting.note_ready(ready, 1000 + 50 * ready) for ready in range(1, 6)] == [True] * 5
     assert not waiting.is_over(1000 + 50 * 5 + 59)
     assert waiting.is_over(1000 + 50 * 5 + 61)
 
 
 def test_a_pod_that_is_ready_again_and_again_gains_no_time() -> None:
     waiting = ProgressDeadline(60, 1000)
-    assert [waiting.sees(ready, 1010 + at) for at, ready in enumerate((1, 0, 1, 0, 1))] == [True, False, False, False, False]
+    assert [waiting.note_ready(ready, 1010 + at) for at, ready in enumerate((1, 0, 1, 0, 1))] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert waiting.is_over(1071)
 
 
-def test_without_any_pod_it_is_over_in_its_time() -> None:
+def test_without_any_ready_pod_the_deadline_stays() -> None:
     waiting = ProgressDeadline(60, 1000)
-    assert not waiting.sees(0, 1050)
+    assert not waiting.note_ready(0, 1050)
     assert (waiting.is_over(1060), waiting.is_over(1061)) == (False, True)
 
 
 def saying(*said: dict[str, str]) -> Callable[[bytes, str], tuple[int, bytes]]:
-    """Return what answers each in turn, and the last for ever."""
+    """Return a handler that answers each in turn, and the last for ever."""
     left = [*said]
     return lambda *_: (200, json.dumps(left.pop(0) if len(left) > 1 else left[0]).encode())
 
@@ -48,11 +55,11 @@ def saying(*said: dict[str, str]) -> Callable[[bytes, str], tuple[int, bytes]]:
         ({"version": "1", "digest": OLD}, ("1", ""), True),  # a release that was deployed by its tag
     ],
 )
-def test_the_way_in_leads_to_a_release_by_its_version_and_digest(
+def test_the_gateway_serves_a_release_by_its_version_and_digest(
     said: dict[str, str], wanted: tuple[str, str], same: bool
 ) -> None:
     with answering(saying(said)) as url:
-        assert gateway_serves(url, "*", wanted) is same
+        assert gateway_serves(GatewayAddress(url, "*"), wanted) is same
 
 
 def test_an_old_pod_that_still_answers_one_request_in_ten_is_waited_out() -> None:
@@ -65,18 +72,18 @@ def test_an_old_pod_that_still_answers_one_request_in_ten_is_waited_out() -> Non
         return 200, json.dumps(asked[-1]).encode()
 
     with answering(answer) as url:
-        wait_for_gateway(url, "*", ("2", ""), lambda _: None)
+        wait_for_gateway(GatewayAddress(url, "*"), ("2", ""), lambda _: None)
     assert asked.count(old) == 3
 
 
 def test_old_content_under_the_same_tag_is_waited_out_and_told_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     with answering(saying(*[{"version": "1", "digest": OLD}] * 3, {"version": "1", "digest": NEW})) as url:
-        wait_for_gateway(url, "*", ("1", NEW), told.append)
+        wait_for_gateway(GatewayAddress(url, "*"), ("1", NEW), told.append)
         assert told == [f"{url} answers with version 1 (sha256:bbbbbbbbbbbb)"]
         monkeypatch.setattr(readiness, "GATEWAY_SECONDS", 0.5)
         with pytest.raises(NotReady) as raised:
-            wait_for_gateway(url, "*", ("1", OLD), told.append)
+            wait_for_gateway(GatewayAddress(url, "*"), ("1", OLD), told.append)
     assert f"{url} answers 1 (sha256:bbbbbbbbbbbb) and not version 1 (sha256:aaaaaaaaaaaa)" in str(raised.value)
 
 

@@ -26,7 +26,7 @@ def test_regions_go_in_order_stop_at_the_first_that_fails_and_each_says_what_it_
     order = [line for line in done.out.splitlines() if ": deployed" in line]
     assert order == [f"{region}, prod: deployed 1; now version 1 in 1 pod" for region in ("hk", "eu", "na")]
     assert "hk: http" in done.out
-    assert "eu: ready, as Kubernetes says; this region's way in is not asked" in done.out
+    assert "eu: ready, as Kubernetes says; this region's gateway is not checked" in done.out
 
     three.set(eu_node_labels=NOWHERE)
     done = three.run("deploy", "--timeout", "15", "--json", tag="2", status=24)

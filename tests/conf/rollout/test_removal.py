@@ -1,4 +1,4 @@
-"""What is deleted is waited for until it is gone, and what holds it is told: over objects that are held for so long."""
+"""Removal: deleted objects are waited for until they are gone, and their finalizers are named where they stay."""
 
 from typing import Any, cast
 
@@ -7,9 +7,8 @@ import pytest
 from conf.base.object_references import MANAGER, Ref
 from conf.remote.cluster import Cluster
 from conf.rollout import removal
-from conf.rollout.finalizers import held_by
 from conf.rollout.lease import Lease
-from conf.rollout.removal import remove, stuck_clause, stuck_message
+from conf.rollout.removal import held_by, remove, stuck_clause, stuck_message
 from conf.rollout.targets import Target, removal_timeout
 from monopod import _parser
 
@@ -17,7 +16,7 @@ SERVICE, SCALED = Ref("Service", "like", "cats"), Ref("ScaledObject", "like", "c
 
 
 class Objects:
-    """Objects by kind. One that has finalizers stays; asked often enough after its deletion, it goes. It is its own lease."""
+    """A cluster's objects by kind, and a lease. An object with finalizers stays until it was asked for `looks` times."""
 
     def __init__(self, finalizers: dict[str, list[str]], looks: int = 10**6, manager: str = MANAGER):
         managed = [{"manager": manager}]
@@ -44,7 +43,7 @@ class Objects:
         return found
 
     @staticmethod
-    def steadily(ask: Any, *arguments: Any) -> Any:
+    def retry(ask: Any, *arguments: Any) -> Any:
         return ask(*arguments)
 
 
@@ -68,7 +67,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def removed(objects: Objects, *refs: Ref, seconds: float = 60) -> tuple[tuple[Any, ...], list[str]]:
-    """Return what stays, and what was said."""
+    """Return the objects that stay, and the messages."""
     said: list[str] = []
     place = Target(cast(Cluster, objects), "like", "cats", removal_timeout=seconds)
     return remove(place, refs, cast(Lease, objects), said.append), said
@@ -89,7 +88,7 @@ def test_an_object_is_said_to_be_removed_only_once_it_is_gone() -> None:
     ]
 
 
-def test_an_object_that_is_held_for_too_long_is_told_with_who_holds_it(clock: Clock) -> None:
+def test_an_object_that_is_held_for_too_long_is_named_with_its_finalizer(clock: Clock) -> None:
     objects = Objects({"ScaledObject": ["finalizer.keda.sh"], "Service": []})
     for seconds in (120, 60):  # a second command finds it marked already, and waits again
         begin = clock.now
@@ -99,7 +98,8 @@ def test_an_object_that_is_held_for_too_long_is_told_with_who_holds_it(clock: Cl
         assert "removed ScaledObject like/cats" not in said
         assert stuck_message(staying) == (
             f"ScaledObject like/cats is deleted and still there after {seconds:.0f} s, held by its finalizer finalizer.keda.sh "
-            "(taken off by KEDA's operator); see that whoever takes it off is alive, then run this again"
+            "(taken off by KEDA's operator); check that the controller that takes it off is running, then run this "
+            "command again"
         )
     assert stuck_clause(staying).startswith(", but ScaledObject like/cats is deleted and still there")
     assert stuck_clause(()) == ""
@@ -119,12 +119,12 @@ def test_several_objects_that_are_held_take_no_longer_than_one(clock: Clock) -> 
     assert clock.now <= 61
 
 
-def test_what_is_anothers_by_now_is_neither_deleted_nor_waited_for() -> None:
+def test_an_object_of_somebody_else_is_neither_deleted_nor_waited_for() -> None:
     assert removed(Objects({"Service": []}, manager="ann"), SERVICE) == (
         (),
-        ["left alone, since it is another's by now: Service like/cats"],
+        ["not deleted, because it belongs to somebody else now: Service like/cats"],
     )
-    assert removed(Objects({"Service": []}), Ref("Service", "like", "cats", "another"))[1][0].startswith("left alone")
+    assert removed(Objects({"Service": []}), Ref("Service", "like", "cats", "another"))[1][0].startswith("not deleted")
 
 
 @pytest.mark.parametrize(
@@ -138,5 +138,5 @@ def test_what_is_anothers_by_now_is_neither_deleted_nor_waited_for() -> None:
         ),
     ],
 )
-def test_who_takes_a_finalizer_off_is_named(finalizers: list[str], words: str) -> None:
+def test_the_controller_that_takes_a_finalizer_off_is_named(finalizers: list[str], words: str) -> None:
     assert words in held_by({"metadata": {"finalizers": finalizers}})

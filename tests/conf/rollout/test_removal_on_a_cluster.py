@@ -12,7 +12,7 @@ from tests.conf.rollout.asked import kinds, standing
 from tests.conf.rollout.desk import Make
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-HOLDS = "held by its finalizer example.com/kept (taken off by the controller of example.com); see that whoever takes it off"
+HOLDS = "held by its finalizer example.com/kept (taken off by the controller of example.com); check that the controller"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ def after(*releases: tuple[str, str, int], digests: Sequence[str] = ()) -> Histo
         image = f"registry/cats@{digest(letter)}" if letter else "registry/cats"
         at = f"2026-01-01T{'09' if origin else '0' + version}:0{number}:00Z"
         begun = found.begin(Release(number, version, image, at, "ann", origin=origin), items(version + letter))
-        found = begun if state == BEGUN else begun.ended(state, ())
+        found = begun if state == BEGUN else begun.end(state, ())
     return found
 
 
@@ -32,7 +32,7 @@ ONE, TWO, THREE = ("1", GOOD, 0), ("2", GOOD, 0), ("3", GOOD, 0)
 def gone_back(*found: History, to: str = "") -> list[str]:
     """The version that each region returns to, "" where it is passed over."""
     leaving = release_to_leave(found)
-    older = [each.earlier(to) for each in found]
+    older = [each.rollback_release(to) for each in found]
     return [
         "" if reason_to_skip(each, leaving, to) else one.version if one else "none"
         for each, one in zip(found, older, strict=True)
@@ -97,7 +97,7 @@ def test_a_rollback_whose_release_is_forgotten_is_older_than_any_deploy() -> Non
 
 def test_a_tag_that_was_pushed_again_is_another_version_and_each_is_told_by_its_digest() -> None:
     twice, once = after(ONE, ONE, digests="ab"), after(ONE, digests="a")
-    assert [each.digest if (each := found.earlier()) else "" for found in (twice, once)] == [digest("a"), ""]
+    assert [each.digest if (each := found.rollback_release()) else "" for found in (twice, once)] == [digest("a"), ""]
     leaving = release_to_leave([once, twice])
     assert reason_to_skip(twice, leaving, "") == ""
     told = reason_to_skip(once, leaving, "")
@@ -107,10 +107,10 @@ def test_a_tag_that_was_pushed_again_is_another_version_and_each_is_told_by_its_
 def test_a_version_is_named_by_its_tag_or_by_its_digest_or_the_beginning_of_that() -> None:
     found = after(ONE, ONE, TWO, digests="abc")
     for named, letter in (("1", "b"), (digest("a"), "a"), (digest("b")[:19], "b"), ("2", "c")):
-        older = found.earlier(named)
+        older = found.rollback_release(named)
         assert older is not None
         assert older.digest == digest(letter)
-    assert [found.earlier(named) for named in ("3", digest("d"), "sha256:", "sha256:aa")] == [None] * 4
+    assert [found.rollback_release(named) for named in ("3", digest("d"), "sha256:", "sha256:aa")] == [None] * 4
     assert "serves there already" in reason_to_skip(found, None, digest("c"))
 
 
@@ -118,7 +118,7 @@ def test_a_tag_that_serves_already_is_told_with_how_to_name_another_image_of_it(
     twice = after(ONE, TWO, ONE, digests="abc")
     told = "1 (sha256:cccccccccccc) serves there already; --to sha256:aaaaaaaaaaaa names another image of 1"
     assert reason_to_skip(twice, None, "1") == told
-    older = twice.earlier("sha256:aaaaaaaaaaaa")
+    older = twice.rollback_release("sha256:aaaaaaaaaaaa")
     assert older is not None
     assert older.digest == digest("a")
     assert reason_to_skip(after(ONE, ONE, digests="aa"), None, "1") == "1 serves there already"
@@ -126,7 +126,7 @@ def test_a_tag_that_serves_already_is_told_with_how_to_name_another_image_of_it(
 
 def test_a_rollback_is_told_by_versions_and_by_digests_or_times_where_versions_are_the_same() -> None:
     def told(found: History, to: str = "") -> str:
-        older = found.earlier(to)
+        older = found.rollback_release(to)
         assert older is not None
         return rollback_note(found, older)
 

@@ -1,0 +1,32 @@
+"""A request is repeated while its API server cannot be reached: the wait between two attempts, and their end.
+
+Knows clocks. Does not know what is asked. Only requests that may be done twice are repeated, such as a server-side apply.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from conf.remote.cluster import Unreachable
+
+PAUSE = 1.0  # seconds between two attempts
+RETRIED_FOR = 60  # seconds after which a request that fails each time is given up
+T = TypeVar("T")
+
+
+def repeated(ask: Callable[[], T], ready: Callable[[], None], may_go_on: Callable[[], bool], say: Callable[[str], None]) -> T:
+    """Ask until the API server answers, and return its answer.
+
+    ready: called before each attempt; it may wait or raise. may_go_on: whether another attempt is allowed.
+    Raises Unreachable where the time is over or no other attempt is allowed, and what `ask` and `ready` raise.
+    """
+    end = time.monotonic() + RETRIED_FOR
+    while True:
+        ready()
+        try:
+            return ask()
+        except Unreachable as error:
+            time.sleep(PAUSE)
+            if not may_go_on() or time.monotonic() > end:
+                raise
+            say(f"retrying for {RETRIED_FOR} s: {error}")
