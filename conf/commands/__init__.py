@@ -1,4 +1,4 @@
-"""What each command of the deploy half does and prints; one module a verb.
+"""The commands of the deploy half, one module a verb: `monopod deploy` is deploy_command in conf.commands.deploy_command.
 
 In: the arguments that monopod.py has parsed. Out: text or JSON, and an exit status.
 """

@@ -1,4 +1,4 @@
-"""What `monopod check` prints: every mistake, or what runs where and what it costs.
+"""`monopod check`: print every mistake of a service, or what runs where and what it costs.
 
 Knows how a report looks to a person and to a program. Does not know how a service is judged: conf.rules.check does.
 """
@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from conf.base.mistakes import mistaken
+from conf.base.console import Mistakes, prints_mistakes
 from conf.base.quantities import money
 from conf.base.text_tables import table
 from conf.clusters.region import Regions
@@ -21,17 +21,15 @@ HEAD = ("region", "track", "pods", "cpu", "memory", "GPU GiB", "answers at", "a 
 NUMBERS = ("pods", "cpu", "memory", "GPU GiB", "a month")
 
 
+@prints_mistakes
 def check_command(arguments: Namespace) -> int:
+    """Print a service's report, and return 1 where it has mistakes."""
     regions = load_regions(arguments)
-    if regions is None:
-        return 1
     others: tuple[OtherService, ...] = ()
     warnings: tuple[str, ...] = ()
     if arguments.others:
         if not arguments.others.is_dir():
-            return mistaken(
-                arguments, [f"--others: {arguments.others} is no folder; name one that holds a folder for each service"]
-            )
+            raise Mistakes([f"--others: {arguments.others} is no folder; name one that holds a folder for each service"])
         others, warnings = other_services(arguments.others, arguments.service, regions)
     tracks = (arguments.track,) if arguments.track else TRACKS
     report = check(arguments.service, regions, tracks, arguments.image, others)

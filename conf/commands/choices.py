@@ -1,68 +1,107 @@
-"""What the command line chooses: the regions, the service, and what is to run there.
+"""What the command line chooses: the regions, the service, its image, and what is to run.
 
-Knows what --service, --region, --regions and --track mean. Imports nothing that asks a cluster, which takes a second.
+Knows what --service, --image, --region, --regions and --track mean. Does not import the kubernetes client, which would make
+every command a second slower.
 """
 
+import os
+import sys
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conf.base.mistakes import mistaken
+from conf.base.console import BAD_COMMAND_LINE, NO_IMAGE, Mistakes, print_line
+from conf.base.image_names import image, short_digest
 from conf.clusters.region import Regions
 from conf.clusters.regions_file import RegionsError, load
-from conf.plan.plan import Plan, plan
-from conf.rules.check import Service, read
+from conf.plan.plan import Plan, default_image, plan
+from conf.remote import image_registry
+from conf.remote.image_registry import RegistryError
+from conf.rules.check import Service, check, read
 
-ROOT = Path(__file__).parents[2]
-
-
-def load_regions(arguments: Namespace) -> Regions | None:
-    """Return what regions.yaml says, or None when its mistakes have been told."""
-    path: Path | None = arguments.regions
-    try:
-        return load(path, str(path)) if path else load(ROOT / "conf" / "regions.yaml")
-    except RegionsError as error:
-        mistaken(arguments, error.mistakes)
-        return None
-
-
-def no_region(name: str, regions: Regions) -> str:
-    """Return the mistake of a --region that regions.yaml does not have."""
-    return f"--region: no region {name!r}; name one of {', '.join(regions.regions)}"
+REGIONS_FILE = Path(__file__).parents[1] / "regions.yaml"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What --service, --region and --track choose."""
+    """The regions, the service, and the plans of the tracks and regions that the command line chooses."""
 
     regions: Regions
     service: Service
     plans: list[Plan]
 
 
-def planned(arguments: Namespace, tracks: Sequence[str]) -> Planned | None:
-    """Return what a command is about, or None when it is told why there is nothing. tracks: where --track names none."""
-    regions = load_regions(arguments)
-    if regions is None:
-        return None
-    if arguments.region and arguments.region not in regions.regions:
-        mistaken(arguments, [no_region(arguments.region, regions)])
-        return None
-    service, mistakes = read(arguments.service, regions, arguments.image)
+def load_regions(arguments: Namespace) -> Regions:
+    """Return the regions of --regions, else of the platform's regions.yaml. Raises Mistakes."""
+    path: Path | None = arguments.regions
+    try:
+        return load(path, str(path)) if path else load(REGIONS_FILE)
+    except RegionsError as error:
+        raise Mistakes(error.mistakes) from error
+
+
+def no_region(name: str, regions: Regions) -> Mistakes:
+    """Return the error that regions.yaml has no region of a name."""
+    return Mistakes([f"--region: no region {name!r}; name one of {', '.join(regions.regions)}"])
+
+
+def read_service(arguments: Namespace, regions: Regions, image_name: str = "") -> Service:
+    """Return the service of a folder, without judging it. image_name: "" for the default image's name. Raises Mistakes."""
+    service, mistakes = read(arguments.service, regions, image_name)
     if service is None:
-        mistaken(arguments, mistakes)
-        return None
+        raise Mistakes(mistakes)
+    return service
+
+
+def planned(arguments: Namespace, tracks: Sequence[str]) -> Planned:
+    """Return what a command is about. tracks: those to plan where --track names none. Raises Mistakes where nothing runs."""
+    regions = load_regions(arguments)
+    if arguments.region and arguments.region not in regions.regions:
+        raise no_region(arguments.region, regions)
+    service = read_service(arguments, regions, arguments.image)
     chosen = (arguments.track,) if arguments.track else tracks
     found = plans(arguments, service, regions, chosen)
     if not found:
         where = arguments.region or "any region"
-        mistaken(arguments, [f"{', '.join(chosen)} does not run in {where}: see `monopod check` for what runs where"])
-        return None
+        raise Mistakes([f"{', '.join(chosen)} does not run in {where}: see `monopod check` for what runs where"])
     return Planned(regions, service, found)
 
 
 def plans(arguments: Namespace, service: Service, regions: Regions, tracks: Iterable[str]) -> list[Plan]:
-    """Return what is to run of some tracks, in the regions that the command line chooses."""
+    """Return the plans of some tracks in the regions that the command line chooses."""
     every = (each for track in tracks for each in plan(service.value, regions, track, service.image, service.alerts))
     return [each for each in every if arguments.region in ("", each.region)]
+
+
+def checked_service(arguments: Namespace, regions: Regions) -> Service:
+    """Return the service with the image that --image names. Raises Mistakes where a rule is broken or --image is missing."""
+    report = check(arguments.service, regions, (arguments.track,), arguments.image)
+    if report.mistakes or report.service is None:
+        raise Mistakes(report.mistakes)
+    if not arguments.image:
+        name = image(default_image(report.service.value.settings, regions)).name
+        words = f"--image is missing: {arguments.name} takes an image that was built and pushed"
+        cure = f"make image IMAGE={name}:1 and make push IMAGE={name}:1, then --image {name}:1"
+        raise Mistakes([f"{words} ({cure})"], BAD_COMMAND_LINE)
+    return report.service
+
+
+def with_digest(arguments: Namespace, service: Service, regions: Regions) -> Service:
+    """Return the service with the digest that its image's tag has now, and print it. Raises Mistakes where there is none.
+
+    The registry is asked once for all regions, so that they get the same image even if somebody pushes meanwhile.
+    """
+    try:
+        named = image(image_registry.resolved(arguments.image, regions, os.environ))
+    except RegistryError as error:
+        raise Mistakes([str(error)], NO_IMAGE) from error
+    if not service.image.digest:
+        print_line(f"{service.image.full} is {short_digest(named.digest)}", sys.stderr if arguments.json else sys.stdout)
+    return replace(service, image=named)
+
+
+def progress_of(region: str, arguments: Namespace) -> Callable[[str], None]:
+    """Return a function that prints a line of a region's progress: to stdout, or to stderr where stdout gets JSON."""
+    out = sys.stderr if arguments.json else sys.stdout
+    return lambda words: print_line(f"{region}: {words}", out)

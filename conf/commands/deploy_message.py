@@ -1,6 +1,7 @@
-"""What people are told of a deploy or a rollback that has ended: one message, whatever number of regions it went to.
+"""The message about a deploy or a rollback that has ended: one for all its regions.
 
-Knows its words. Does not know how it gets to people. Log lines and events stay in the terminal: they may hold secrets.
+Knows its words. Does not know how it is sent: conf.remote.notices does. It has no log lines and no events, which may hold
+secrets.
 """
 
 import os
@@ -12,59 +13,60 @@ from typing import Any
 from conf.remote import notices
 from conf.rollout.report import STOPPED, RegionResult, exit_status, result_lines
 
-QUICK = 2.0  # seconds for the message of a command that somebody stopped, and who waits for its end
-DONE = {"deploy": "deployed", "rollback": "rolled back"}
-FACTS = ("region", "track", "state", "version", "words", "status", "runs")
+STOPPED_TIMEOUT = 2.0  # seconds to send the message of a command that somebody stopped, who waits for its end
+EVENTS = {"deploy": "deployed", "rollback": "rolled back"}
+RESULT_FIELDS = ("region", "track", "state", "version", "words", "status", "runs")
 
 
 @dataclass(frozen=True)
-class Work:
-    """A command: what, of which service and track, by whom. version: of a deploy.
+class Operation:
+    """A deploy or a rollback of one track of a service.
 
-    override: why it was let through outside the release windows of the regions in `shut`.
+    name: deploy or rollback. by: the deployer. version: the deployed one, "" for a rollback.
+    override: the reason that let it through outside the release windows of the regions `closed`.
     """
 
-    what: str
+    name: str
     service: str
     track: str
     by: str
     version: str = ""
     override: str = ""
-    shut: Sequence[str] = ()
+    closed: Sequence[str] = ()
 
 
-def teller(work: Work) -> Callable[[Sequence[RegionResult]], None]:
-    """Return what sends the message once the outcomes are known, to the addresses that the environment names."""
+def notifier(operation: Operation) -> Callable[[Sequence[RegionResult]], None]:
+    """Return a function that sends the message about an operation's results, to the addresses that the environment names."""
 
-    def tell(outcomes: Sequence[RegionResult]) -> None:
-        seconds = QUICK if exit_status(outcomes) == STOPPED else notices.TIMEOUT
-        notices.tell(text(work, outcomes), facts(work, outcomes), os.environ, _warn, seconds)
+    def notify(results: Sequence[RegionResult]) -> None:
+        seconds = STOPPED_TIMEOUT if exit_status(results) == STOPPED else notices.TIMEOUT
+        notices.send(message_text(operation, results), message_facts(operation, results), os.environ, _warn, seconds)
 
-    return tell
+    return notify
 
 
-def text(work: Work, outcomes: Sequence[RegionResult]) -> str:
-    """Return the message as people read it."""
-    end = {0: "done", STOPPED: "stopped"}.get(exit_status(outcomes), "failed")
-    version = f" {work.version}" if work.version else ""
-    found = [f"{work.what} of {work.service}{version} ({work.track}) by {work.by}: {end}"]
-    found += [next(result_lines(each)) for each in outcomes]
-    if work.override and work.shut:
-        found.append(f"let through outside the release windows of {', '.join(work.shut)}: {work.override}")
+def message_text(operation: Operation, results: Sequence[RegionResult]) -> str:
+    """Return the message for people."""
+    end = {0: "done", STOPPED: "stopped"}.get(exit_status(results), "failed")
+    version = f" {operation.version}" if operation.version else ""
+    found = [f"{operation.name} of {operation.service}{version} ({operation.track}) by {operation.by}: {end}"]
+    found += [next(result_lines(each)) for each in results]
+    if operation.override and operation.closed:
+        found.append(f"let through outside the release windows of {', '.join(operation.closed)}: {operation.override}")
     return "\n".join(found)
 
 
-def facts(work: Work, outcomes: Sequence[RegionResult]) -> dict[str, Any]:
-    """Return the message as programs read it."""
+def message_facts(operation: Operation, results: Sequence[RegionResult]) -> dict[str, Any]:
+    """Return the message for programs, as JSON takes it."""
     return {
-        "event": "failed" if exit_status(outcomes) else DONE[work.what],
-        "command": work.what,
-        "service": work.service,
-        "track": work.track,
-        "version": work.version,
-        "by": work.by,
-        "override": work.override if work.shut else "",
-        "outcomes": [{name: value for name, value in asdict(each).items() if name in FACTS} for each in outcomes],
+        "event": "failed" if exit_status(results) else EVENTS[operation.name],
+        "command": operation.name,
+        "service": operation.service,
+        "track": operation.track,
+        "version": operation.version,
+        "by": operation.by,
+        "override": operation.override if operation.closed else "",
+        "outcomes": [{name: value for name, value in asdict(each).items() if name in RESULT_FIELDS} for each in results],
     }
 
 

@@ -1,6 +1,6 @@
-"""What `monopod diff` prints: the changes that a deploy would make, as lines for a person or a program.
+"""`monopod diff`: show what a deploy would change, as lines for a person or a program.
 
-Labels are apart: a new version changes those of all objects. Changes nothing.
+Changed labels are listed apart, since a new version changes labels of all objects. Changes nothing: each apply is a dry run.
 """
 
 import difflib
@@ -11,23 +11,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from conf.base.console import prints_mistakes
 from conf.base.object_references import Item, Ref, dropped, ref
 from conf.base.yamls import documents
-from conf.commands.choices import load_regions, plans
-from conf.commands.rollout_choices import by_digest, judged
-from conf.remote.cluster import Cluster
+from conf.commands.choices import checked_service, load_regions, plans, with_digest
 from conf.render.templates import render
 from conf.rollout import preflight
 from conf.rollout.report import EXPECTED_ERRORS, error_status
-from conf.rollout.targets import RegionTrack, Target, no_target, region_tracks
+from conf.rollout.targets import RegionTrack, no_target, region_tracks, target_to_read
 
-PLACES = (("metadata",), ("spec", "template", "metadata"))  # where labels stand that a release sets
+LABELED = (("metadata",), ("spec", "template", "metadata"))  # paths in an object to the labels that a release sets
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """lines: a unified diff of the JSON, without labels. labels: what each that changes was and becomes, "" for none."""
+    """What changes of an object.
+
+    lines: a unified diff of the JSON, without labels. labels: each changed label's old and new value, "" for none.
+    """
 
     lines: tuple[str, ...]
     labels: Mapping[str, tuple[str, str]]
@@ -36,27 +38,22 @@ class Difference:
         return bool(self.lines or self.labels)
 
 
+@prints_mistakes
 def diff_command(arguments: Namespace) -> int:
-    """Print what a deploy would change; exit status 3 where it would change something."""
+    """Print what a deploy would change, and return 3 where it would change something."""
     regions = load_regions(arguments)
-    if regions is None:
-        return 1
-    found = judged(arguments, regions)
-    if isinstance(found, int):
-        return found
-    chosen = [each for each in region_tracks(found, regions, arguments.track, arguments.region) if each.planned]
+    service = checked_service(arguments, regions)
+    chosen = [each for each in region_tracks(service, regions, arguments.track, arguments.region) if each.planned]
     if not chosen:
-        return no_target(arguments, regions)
-    found = by_digest(arguments, found, regions)
-    if isinstance(found, int):
-        return found
-    rendered = {each.region: documents(render(each)) for each in plans(arguments, found, regions, (arguments.track,))}
+        raise no_target(arguments, regions)
+    service = with_digest(arguments, service, regions)
+    rendered = {each.region: documents(render(each)) for each in plans(arguments, service, regions, (arguments.track,))}
     changes: list[Row] = []
-    for spot in chosen:
+    for each in chosen:
         try:
-            changes += _changes(spot, rendered[spot.region.name])
+            changes += _changes(each, rendered[each.region.name])
         except EXPECTED_ERRORS as error:
-            print(f"{spot.region.name}: {error}", file=sys.stderr)
+            print(f"{each.region.name}: {error}", file=sys.stderr)
             return error_status(error)
     if arguments.json:
         print(json.dumps(changes, indent=2))
@@ -65,58 +62,59 @@ def diff_command(arguments: Namespace) -> int:
     return 3 if changes else 0
 
 
-def _changes(spot: RegionTrack, items: Sequence[Item]) -> Iterator[Row]:
-    """Yield what applying objects would change, and what would be removed, as unified diffs of their JSON."""
-    place = Target(Cluster(spot.region.context, lambda words: _warn(spot, words)), spot.namespace, spot.name)
-    before = preflight.load_history(place, "")
+def _changes(region_track: RegionTrack, items: Sequence[Item]) -> Iterator[Row]:
+    """Yield a row for each object that a deploy would create, change or remove. Raises ClusterError."""
+    region = region_track.region.name
+    target = target_to_read(region_track, lambda words: _warn(region, words))
+    history = preflight.load_history(target, "")
     for item in items:
-        live, then = place.cluster.get(ref(item)), place.cluster.apply(item, dry_run=True)
+        live, then = target.cluster.get(ref(item)), target.cluster.apply(item, dry_run=True)
         if live and item["kind"] == "Deployment" and "replicas" not in item["spec"]:
-            then["spec"]["replicas"] = live["spec"].get("replicas", 1)  # an autoscaler's: a deploy leaves it
+            then["spec"]["replicas"] = live["spec"].get("replicas", 1)  # a deploy leaves them to the autoscaler
         if found := difference(live, then):
-            yield _change(spot, ref(item), found)
-    for each in dropped(before.inventory, tuple(map(ref, items))):
-        if live := place.cluster.get(each):
-            yield _change(spot, each, difference(live, None))
+            yield _row(region, ref(item), found)
+    for each in dropped(history.inventory, tuple(map(ref, items))):
+        if live := target.cluster.get(each):
+            yield _row(region, each, difference(live, None))
 
 
-def _change(spot: RegionTrack, each: Ref, found: Difference) -> Row:
-    return {"region": spot.region.name, "object": str(each), "lines": list(found.lines), "labels": dict(found.labels)}
+def _row(region: str, each: Ref, found: Difference) -> Row:
+    return {"region": region, "object": str(each), "lines": list(found.lines), "labels": dict(found.labels)}
 
 
-def _warn(spot: RegionTrack, words: str) -> None:
-    print(f"{spot.region.name}: warning of the API server: {words}", file=sys.stderr)
+def _warn(region: str, words: str) -> None:
+    print(f"{region}: warning of the API server: {words}", file=sys.stderr)
 
 
 def _print_changes(chosen: Sequence[RegionTrack], changes: Sequence[Row]) -> None:
-    for spot in chosen:
-        own = [each for each in changes if each["region"] == spot.region.name]
+    for region in [each.region.name for each in chosen]:
+        own = [each for each in changes if each["region"] == region]
         for change in own:
             if change["lines"]:
                 print(f"{change['region']}: {change['object']}", *change["lines"], sep="\n")
-        for words in folded(change["labels"] for change in own):
-            print(f"{spot.region.name}: {words}")
+        for words in label_lines(change["labels"] for change in own):
+            print(f"{region}: {words}")
         if not own:
-            print(f"{spot.region.name}: nothing would change")
+            print(f"{region}: nothing would change")
 
 
 def difference(live: Item | None, then: Item | None) -> Difference:
-    """Return what becomes of an object. live, then: as the API server has it and would have it, None where it has not."""
+    """Return what changes of an object. live, then: the object now and after a deploy, None where there is none."""
     if live is None or then is None:
         return Difference(tuple(_diff(live, then)), {})
-    labels, other = dict[str, tuple[str, str]](), then
-    for place in PLACES:
-        old, new = _labels(live, place), _labels(then, place)
+    labels, without_labels = dict[str, tuple[str, str]](), then
+    for path in LABELED:
+        old, new = _labels(live, path), _labels(then, path)
         labels |= {key: (old.get(key, ""), new.get(key, "")) for key in sorted({*old, *new}) if old.get(key) != new.get(key)}
         if new:
-            other = _with_labels(other, place, old)
-    return Difference(tuple(_diff(live, other)), labels)
+            without_labels = _with_labels(without_labels, path, old)
+    return Difference(tuple(_diff(live, without_labels)), labels)
 
 
-def folded(found: Iterable[Mapping[str, tuple[str, str]]]) -> Iterator[str]:
-    """Yield a line for each set of changes of labels, with the number of objects that have it."""
+def label_lines(changes: Iterable[Mapping[str, tuple[str, str]]]) -> Iterator[str]:
+    """Yield a line for each set of changed labels, with the number of objects that it changes in."""
     counts: dict[str, int] = {}
-    for labels in found:
+    for labels in changes:
         words = ", ".join(f"{key} {old or 'none'} -> {new or 'none'}" for key, (old, new) in labels.items())
         counts[words] = counts.get(words, 0) + 1
     for words, count in counts.items():
@@ -124,17 +122,17 @@ def folded(found: Iterable[Mapping[str, tuple[str, str]]]) -> Iterator[str]:
             yield f"labels of {count} {'object' if count == 1 else 'objects'}: {words}"
 
 
-def _labels(item: Item, place: tuple[str, ...]) -> dict[str, str]:
+def _labels(item: Item, path: tuple[str, ...]) -> dict[str, str]:
     found: Any = item
-    for name in place:
+    for name in path:
         found = found.get(name) or {}
     return dict(found.get("labels") or {})
 
 
-def _with_labels(item: Item, place: tuple[str, ...], labels: dict[str, str]) -> Item:
-    if not place:
+def _with_labels(item: Item, path: tuple[str, ...], labels: dict[str, str]) -> Item:
+    if not path:
         return {**item, "labels": labels}
-    return {**item, place[0]: _with_labels(item[place[0]], place[1:], labels)}
+    return {**item, path[0]: _with_labels(item[path[0]], path[1:], labels)}
 
 
 def _diff(live: Item | None, then: Item | None) -> Iterator[str]:

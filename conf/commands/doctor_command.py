@@ -1,6 +1,6 @@
-"""What `monopod doctor` prints.
+"""`monopod doctor`: check everything that a deploy needs, and print the findings.
 
-Knows how findings look to a person and to a program. Does not know how they are found.
+Knows how findings look to a person and to a program. Does not know how they are found: conf.doctor does.
 """
 
 import json
@@ -8,6 +8,7 @@ import os
 from argparse import Namespace
 from dataclasses import asdict
 
+from conf.base.console import prints_mistakes
 from conf.commands.choices import planned
 from conf.doctor.cluster_check import cluster_findings
 from conf.doctor.findings import Finding
@@ -17,10 +18,10 @@ from conf.plan.plan import TRACKS
 from conf.render.gitlab_jobs import FILE
 
 
+@prints_mistakes
 def doctor_command(arguments: Namespace) -> int:
+    """Print the findings, and return 1 where one has a cure."""
     found = planned(arguments, TRACKS)
-    if found is None:
-        return 1
     findings = [
         *project_findings(arguments.service, os.environ),
         registry_finding(found.regions, arguments.image, os.environ),

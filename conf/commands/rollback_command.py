@@ -1,6 +1,6 @@
-"""What `monopod rollback` does: it returns to the last good release, region by region.
+"""`monopod rollback`: return to the last good release, region by region.
 
-Knows which regions are passed over. Does not know how a release is chosen and applied.
+Knows which regions are skipped. Does not know how a release is chosen and applied.
 """
 
 import contextlib
@@ -8,11 +8,11 @@ import os
 from argparse import Namespace
 from collections.abc import Callable
 
+from conf.base.console import prints_mistakes
 from conf.base.image_names import image
 from conf.clusters.region import Regions
-from conf.commands.choices import load_regions
-from conf.commands.deploy_message import Work, teller
-from conf.commands.rollout_choices import chosen, progress
+from conf.commands.choices import load_regions, progress_of, read_service
+from conf.commands.deploy_message import Operation, notifier
 from conf.remote import image_registry
 from conf.remote.image_registry import NotThere, RegistryError
 from conf.rollout import preflight
@@ -20,46 +20,46 @@ from conf.rollout.history import History, utc_now
 from conf.rollout.release import roll_back
 from conf.rollout.report import EXPECTED_ERRORS, RegionResult, exit_status, run_in_order
 from conf.rollout.rollback import reason_to_skip, release_to_leave
-from conf.rollout.targets import RegionTrack, deployer, no_target, target_of
+from conf.rollout.targets import RegionTrack, deployer, no_target, planned_or_left, target_of
 
 
+@prints_mistakes
 def rollback_command(arguments: Namespace) -> int:
+    """Roll back each region where the service is to run or was left, and return the exit status."""
     regions = load_regions(arguments)
-    if regions is None:
-        return 1
-    targets = chosen(arguments, regions, left_last=True)
-    if not targets:
-        return 1 if targets is None else no_target(arguments, regions)
+    chosen = planned_or_left(read_service(arguments, regions), regions, arguments)
+    if not chosen:
+        raise no_target(arguments, regions)
+    histories = {each.region.name: history for each in chosen if (history := _history(each, arguments))}
+    leaving = release_to_leave(histories.values())
 
-    found = {each.region.name: history for each in targets if (history := _history(each, arguments))}
-    leaving = release_to_leave(found.values())
-
-    def act(spot: RegionTrack) -> RegionResult:
-        history = found.get(spot.region.name)  # None where it could not be asked: then the rollback tells why
+    def act(each: RegionTrack) -> RegionResult:
+        history = histories.get(each.region.name)  # without one, the rollback itself fails and tells why
         if history and (why := reason_to_skip(history, leaving, arguments.to)):
-            return RegionResult(spot.region.name, spot.track, "skipped", words=why)
-        say = progress(arguments, spot)
-        done = roll_back(target_of(spot, arguments, say), say, still_there(regions, say), arguments.to)
+            return RegionResult(each.region.name, each.track, "skipped", words=why)
+        say = progress_of(each.region.name, arguments)
+        done = roll_back(target_of(each, arguments, say), say, image_check(regions, say), arguments.to)
         state = "unchanged" if done.unchanged else "deployed"
-        return RegionResult(spot.region.name, spot.track, state, done.release.version, done.release.note)
+        return RegionResult(each.region.name, each.track, state, done.release.version, done.release.note)
 
-    work = Work("rollback", targets[0].name, arguments.track, deployer())
-    return exit_status(run_in_order(arguments, targets, act, teller(work)))
+    operation = Operation("rollback", chosen[0].name, arguments.track, deployer())
+    return exit_status(run_in_order(arguments, chosen, act, notifier(operation)))
 
 
-def _history(spot: RegionTrack, arguments: Namespace) -> History | None:
+def _history(region_track: RegionTrack, arguments: Namespace) -> History | None:
+    """Return the history of a track in a region, None where its cluster cannot tell it."""
     with contextlib.suppress(*EXPECTED_ERRORS):
-        return preflight.load_history(target_of(spot, arguments), utc_now())
+        return preflight.load_history(target_of(region_track, arguments), utc_now())
     return None
 
 
-def still_there(regions: Regions, say: Callable[[str], None]) -> Callable[[str], None]:
-    """Return what asks, of an image that was deployed before, whether its registry still has it: it raises NotThere.
+def image_check(regions: Regions, say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function that raises NotThere where the registry no longer has an image that was deployed before.
 
-    A registry that cannot be asked does not keep anyone from going back: nodes hold what they have run.
+    A registry that does not answer stops no rollback, since nodes keep the images that they have run. say: is told of it.
     """
 
-    def ask(text: str) -> None:
+    def check(text: str) -> None:
         try:
             image_registry.digest(image(text), regions, os.environ)
         except NotThere:
@@ -67,4 +67,4 @@ def still_there(regions: Regions, say: Callable[[str], None]) -> Callable[[str],
         except (RegistryError, ValueError) as error:
             say(f"whether {text} is still there could not be asked, and the rollback goes on without: {error}")
 
-    return ask
+    return check

@@ -1,6 +1,6 @@
-"""What `monopod settings` prints: the settings of value.py, on the terminal and in docs/settings.md.
+"""`monopod settings`: print the settings of value.py, for a terminal, for a program or as docs/settings.md.
 
-Knows how to lay them out. Does not know what they are: serving.settings does.
+Knows their layout. Does not know what they are: serving.settings does.
 """
 
 import json
@@ -22,6 +22,7 @@ service_name and username cannot differ between regions.
 
 
 def settings_command(arguments: Namespace) -> int:
+    """Print every setting, with its allowed values, unit, default and meaning."""
     if arguments.json:
         print(json.dumps(data(), indent=2))
     else:
@@ -30,7 +31,7 @@ def settings_command(arguments: Namespace) -> int:
 
 
 def literal(value: Any) -> str:
-    """Return a value as value.py would say it."""
+    """Return a value as a line of value.py has it."""
     if isinstance(value, tuple):
         return "[" + ", ".join(literal(item) for item in value) + "]"
     if isinstance(value, str):
@@ -39,11 +40,12 @@ def literal(value: Any) -> str:
 
 
 def default(setting: Declaration) -> str:
+    """Return a setting's default as a line of value.py has it, or `required`."""
     return "required" if setting.default is None else literal(setting.default)
 
 
 def allowed(setting: Declaration) -> str:
-    """Return what a setting may be, with its unit."""
+    """Return the allowed values of a setting, with their unit."""
     return setting.kind.allowed + (f" ({setting.unit})" if setting.unit else "")
 
 
@@ -53,12 +55,12 @@ def markdown() -> str:
 
 
 def terminal() -> str:
-    """Return the same for a terminal."""
+    """Return all settings for a terminal."""
     return "\n".join(line for group, found in _groups().items() for line in (f"{group}", *_lines(found), ""))
 
 
 def data() -> list[dict[str, Any]]:
-    """Return the same for a program."""
+    """Return all settings for a program."""
     return [
         {
             "name": item.name,

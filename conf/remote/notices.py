@@ -30,7 +30,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def tell(
+def send(
     text: str, facts: Mapping[str, Any], environment: Mapping[str, str], warn: Callable[[str], None], seconds: float = TIMEOUT
 ) -> None:
     """Send a message to whatever address the environment names. What goes wrong is a warning, without the address."""

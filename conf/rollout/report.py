@@ -5,14 +5,13 @@ Knows every error with which a command near the cluster can end. Does not know h
 
 import contextlib
 import json
-import os
 import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TextIO
 
+from conf.base.console import NO_IMAGE, print_line
 from conf.base.object_references import Ref
 from conf.remote.cluster import BadCredentials, Cluster, ClusterError, NoNamespace, NoRights, Refused, Unreachable
 from conf.remote.image_registry import RegistryError
@@ -25,7 +24,6 @@ from conf.rollout.targets import Blocked, RegionTrack
 
 # Exit statuses by cause. docs/deploy.md lists them.
 NO_RELEASE, NOT_READY = 17, 28
-NO_IMAGE = 32  # not in its registry, or the registry cannot be asked; nothing was begun
 EXIT_STATUS: Sequence[tuple[type[Exception], int]] = (
     (Undone, 0),  # never the exit status: the cause of an Undone has one
     (Unreachable, 10),
@@ -139,14 +137,6 @@ def print_results(arguments: Namespace, results: Sequence[RegionResult]) -> None
         return
     for each in results:
         print_line("\n".join(result_lines(each)), sys.stderr if each.status else sys.stdout)
-
-
-def print_line(words: str, out: TextIO) -> None:
-    """Print at once. Where the reader has gone, discard this and all later output, so that the rollout goes on after `head`."""
-    try:
-        print(words, file=out, flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 def _result(region_track: RegionTrack, act: Callable[[RegionTrack], RegionResult], failed: int) -> RegionResult:

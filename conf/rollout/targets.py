@@ -9,12 +9,13 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conf.base.mistakes import mistaken
+from conf.base.console import Mistakes
 from conf.base.object_references import Ref
 from conf.clusters.region import Region, Regions
 from conf.plan.plan import NAMESPACES, TRACKS, runs
@@ -105,45 +106,52 @@ def region_tracks(found: Service, regions: Regions, track: str, region: str = ""
     return made
 
 
-def planned_or_left(
-    chosen: Sequence[RegionTrack], named: bool, say: Callable[[str], None] = lambda _: None
-) -> list[RegionTrack]:
-    """Return where a service is to run, then where it was left. A region that cannot be asked counts as such: its error is seen
-    when the command acts there.
+def planned_or_left(service: Service, regions: Regions, arguments: Namespace, planned_first: bool = True) -> list[RegionTrack]:
+    """Return where a service is to run, and where it was left. A region that cannot be asked counts as such: its error is
+    seen when the command acts there.
 
-    named: whether a person named the region. If not, regions without a context or without rights are skipped, since a job has
-    the credentials of one region alone. say: gets one line that names them.
+    planned_first: those where it is to run stand first; else all stand by track and region. Where the command line names no
+    region, regions without a context or without rights are skipped, since a job has the credentials of one region alone. One
+    line on stderr names them.
     """
+    chosen = region_tracks(service, regions, arguments.track, arguments.region)
     found, skipped = [each for each in chosen if each.planned], []
-    away: set[str] = set()  # regions that do not answer: each is returned once, not for every track
+    silent: set[str] = set()  # regions that do not answer: each is returned once, not for every track
     for each in chosen:
-        if each.planned or each.region.name in away:
+        if each.planned or each.region.name in silent:
             continue
         try:
             if has_release(each):
                 found.append(each)
         except ClusterError as error:
-            if not named and (isinstance(error, NoRights) or (isinstance(error, BadCredentials) and not error.status)):
+            has_no_access = isinstance(error, NoRights) or (isinstance(error, BadCredentials) and not error.status)
+            if has_no_access and not arguments.region:
                 skipped.append(str(each))
             else:
-                away.add(each.region.name)
+                silent.add(each.region.name)
                 found.append(each)
     if skipped:
-        say(f"skipped without a context or rights, so a release that was left there is not seen: {'; '.join(skipped)}")
-    return found
+        words = f"skipped without a context or rights, so a release that was left there is not seen: {'; '.join(skipped)}"
+        print(words, file=sys.stderr)
+    return found if planned_first else sorted(found, key=chosen.index)
 
 
 def has_release(region_track: RegionTrack) -> bool:
     """Return whether a track has a history in a region. Raises ClusterError."""
-    target = Target(Cluster(region_track.region.context), region_track.namespace, region_track.name)
+    target = target_to_read(region_track)
     return target.cluster.get(target.history) is not None
 
 
-def no_target(arguments: Namespace, regions: Regions) -> int:
-    """Print that there is nothing to act on, and return the exit status."""
+def no_target(arguments: Namespace, regions: Regions) -> Mistakes:
+    """Return the error that there is nothing to act on."""
     where = arguments.region or "any region"
     words = f"{arguments.track or 'the service'} does not run in {where}; regions are {', '.join(regions.regions)}"
-    return mistaken(arguments, [words])
+    return Mistakes([words])
+
+
+def target_to_read(region_track: RegionTrack, warn: Callable[[str], None] = lambda _: None) -> Target:
+    """Return a target for commands that change nothing. warn: gets the API server's warnings. Raises BadCredentials."""
+    return Target(Cluster(region_track.region.context, warn), region_track.namespace, region_track.name)
 
 
 def target_of(region_track: RegionTrack, arguments: Namespace, say: Callable[[str], None] = lambda _: None) -> Target:

@@ -24,6 +24,15 @@ CASE_RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.R
 
 
 @dataclass(frozen=True)
+class Service:
+    """A service as its folder has it."""
+
+    value: ValueFile
+    image: Image
+    alerts: tuple[alerts.Alert, ...]
+
+
+@dataclass(frozen=True)
 class Row:
     """What runs where, for a person. price: a month; None where the pod fits no node."""
 
@@ -39,21 +48,16 @@ class Row:
 
 @dataclass
 class Report:
-    """What is wrong, what is doubtful, what would run, and its objects as text by plan."""
+    """What is wrong, what is doubtful, what would run, and its objects as text by plan.
+
+    service: as it was read, in spite of mistakes; None where value.py cannot be read at all.
+    """
 
     mistakes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     rendered: list[tuple[Plan, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Service:
-    """A service as its folder has it."""
-
-    value: ValueFile
-    image: Image
-    alerts: tuple[alerts.Alert, ...]
+    service: Service | None = None
 
 
 def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service | None, list[str]]:
@@ -94,7 +98,7 @@ def check(
 ) -> Report:
     """Judge a service: in spite of what is wrong, all that does not depend on it. others: services of the same clusters."""
     found, mistakes = read_partly(service, regions, image_name)
-    report = Report(mistakes)
+    report = Report(mistakes, service=found)
     if found is None:
         return report
     is_whole = not mistakes

@@ -9,7 +9,7 @@ import pytest
 from conf.base.release_windows import DAYS
 from conf.clusters.region import Region
 from conf.clusters.regions_file import load
-from conf.commands.deploy_command import closed_now, held_back
+from conf.commands.deploy_command import closed_regions, refusals
 from conf.rollout.report import OUTSIDE_WINDOWS
 from conf.rollout.targets import RegionTrack
 from serving.settings import Settings
@@ -36,19 +36,19 @@ def spots(desk: Desk, track: str = "prod", **windows: str) -> list[RegionTrack]:
 
 def test_a_region_is_closed_by_its_own_windows_at_the_moment_that_is_given(desk: Desk) -> None:
     found = spots(desk, eu=OFFICE, na=ALWAYS)
-    assert closed_now(found, FRIDAY) == {}
-    assert list(closed_now(found, SATURDAY)) == ["eu"]
-    assert "wait until mon 2026-01-05 09:00, or say --override" in closed_now(found, SATURDAY)["eu"]
+    assert closed_regions(found, FRIDAY) == {}
+    assert list(closed_regions(found, SATURDAY)) == ["eu"]
+    assert "wait until mon 2026-01-05 09:00, or say --override" in closed_regions(found, SATURDAY)["eu"]
 
 
 @pytest.mark.parametrize("track", ["grey", "ab"])
 def test_windows_do_not_bind_the_tracks_beside_prod(desk: Desk, track: str) -> None:
-    assert closed_now(spots(desk, track, hk=OFFICE, eu=OFFICE, na=OFFICE), SATURDAY) == {}
+    assert closed_regions(spots(desk, track, hk=OFFICE, eu=OFFICE, na=OFFICE), SATURDAY) == {}
 
 
 def test_one_closed_region_holds_all_chosen_ones_back_and_each_says_why(desk: Desk) -> None:
     found = spots(desk, eu=OFFICE)
-    outcomes = held_back(found, closed_now(found, SATURDAY))
+    outcomes = refusals(found, closed_regions(found, SATURDAY))
     assert [(each.region, each.state, each.status) for each in outcomes] == [
         ("hk", "not begun", OUTSIDE_WINDOWS), ("eu", "not begun", OUTSIDE_WINDOWS), ("na", "not begun", OUTSIDE_WINDOWS),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The one message of a command that has ended: what it says to people and to programs."""
+"""The one message about a deploy or a rollback that has ended, for people and for programs."""
 
 import json
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.commands.deploy_message import Work, facts, text
+from conf.commands.deploy_message import Operation, message_facts, message_text
 from conf.rollout.report import OUTSIDE_WINDOWS, STOPPED, RegionResult
 from tests.conf.commands.test_deploy_command import LATER, NOWHERE
 from tests.conf.hooks import hooked
@@ -15,7 +15,7 @@ from tests.conf.rollout.asked import until
 from tests.conf.rollout.desk import Desk
 from tests.conf.rollout.images import NOT_ASKED
 
-DEPLOY = Work("deploy", "cats", "prod", "ann", "4f7cb14")
+DEPLOY = Operation("deploy", "cats", "prod", "ann", "4f7cb14")
 DONE = RegionResult("hk", "prod", "deployed", "4f7cb14", runs={"4f7cb14": 2})
 UNDONE = RegionResult(
     "eu", "prod", "undone", words="no node takes it", events=["FailedScheduling"], log="token=hidden", status=24
@@ -23,37 +23,39 @@ UNDONE = RegionResult(
 STOPPED_IN = RegionResult("eu", "prod", "stopped", words="by Ctrl-C or SIGTERM", status=STOPPED)
 
 
-def test_a_message_says_who_did_what_and_what_came_of_each_region_in_a_line() -> None:
-    assert text(DEPLOY, [DONE]).splitlines() == [
+def test_a_message_says_who_did_what_and_each_regions_result_in_a_line() -> None:
+    assert message_text(DEPLOY, [DONE]).splitlines() == [
         "deploy of cats 4f7cb14 (prod) by ann: done",
         "hk, prod: deployed 4f7cb14; now version 4f7cb14 in 2 pods",
     ]
-    assert text(Work("rollback", "cats", "prod", "ann"), [DONE]).startswith("rollback of cats (prod) by ann: done\n")
+    assert message_text(Operation("rollback", "cats", "prod", "ann"), [DONE]).startswith(
+        "rollback of cats (prod) by ann: done\n"
+    )
 
 
 @pytest.mark.parametrize(("last", "end"), [(UNDONE, "failed"), (STOPPED_IN, "stopped")])
 def test_a_message_of_a_failure_says_so_first_and_names_every_region(last: RegionResult, end: str) -> None:
-    head, *rest = text(DEPLOY, [DONE, last]).splitlines()
+    head, *rest = message_text(DEPLOY, [DONE, last]).splitlines()
     assert head == f"deploy of cats 4f7cb14 (prod) by ann: {end}"
     assert [line.partition(",")[0] for line in rest] == ["hk", "eu"]
 
 
 def test_an_override_is_told_with_its_reason_and_the_regions_that_it_opened() -> None:
-    work = Work("deploy", "cats", "prod", "ann", "4f7cb14", "orders fail", ("hk", "eu"))
-    assert text(work, [DONE]).splitlines()[-1] == "let through outside the release windows of hk, eu: orders fail"
-    assert facts(work, [DONE])["override"] == "orders fail"
-    unneeded = Work("deploy", "cats", "prod", "ann", "4f7cb14", "orders fail")
-    assert "orders fail" not in text(unneeded, [DONE]) + json.dumps(facts(unneeded, [DONE]))
+    operation = Operation("deploy", "cats", "prod", "ann", "4f7cb14", "orders fail", ("hk", "eu"))
+    assert message_text(operation, [DONE]).splitlines()[-1] == "let through outside the release windows of hk, eu: orders fail"
+    assert message_facts(operation, [DONE])["override"] == "orders fail"
+    unneeded = Operation("deploy", "cats", "prod", "ann", "4f7cb14", "orders fail")
+    assert "orders fail" not in message_text(unneeded, [DONE]) + json.dumps(message_facts(unneeded, [DONE]))
 
 
 def test_log_lines_and_events_of_pods_stay_where_the_command_was_run() -> None:
-    told = text(DEPLOY, [UNDONE]) + json.dumps(facts(DEPLOY, [UNDONE]))
+    told = message_text(DEPLOY, [UNDONE]) + json.dumps(message_facts(DEPLOY, [UNDONE]))
     assert "hidden" not in told
     assert "FailedScheduling" not in told
 
 
 @pytest.mark.parametrize(
-    ("what", "outcome", "event"),
+    ("name", "result", "event"),
     [
         ("deploy", DONE, "deployed"),
         ("rollback", DONE, "rolled back"),
@@ -61,11 +63,11 @@ def test_log_lines_and_events_of_pods_stay_where_the_command_was_run() -> None:
         ("rollback", STOPPED_IN, "failed"),
     ],
 )
-def test_a_program_is_told_the_same(what: str, outcome: RegionResult, event: str) -> None:
-    found = facts(Work(what, "cats", "prod", "ann", "4f7cb14"), [outcome])
-    assert (found["event"], found["command"], found["service"], found["by"]) == (event, what, "cats", "ann")
+def test_a_program_is_told_the_same(name: str, result: RegionResult, event: str) -> None:
+    found = message_facts(Operation(name, "cats", "prod", "ann", "4f7cb14"), [result])
+    assert (found["event"], found["command"], found["service"], found["by"]) == (event, name, "cats", "ann")
     assert [(each["region"], each["state"], each["status"]) for each in found["outcomes"]] == [
-        (outcome.region, outcome.state, outcome.status)
+        (result.region, result.state, result.status)
     ]
 
 

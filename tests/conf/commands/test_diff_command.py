@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conf.commands.diff_command import difference, folded
+from conf.commands.diff_command import difference, label_lines
 
 
 def item(version: str, cpu: int = 1, kind: str = "Service", **labels: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def test_objects_whose_labels_change_alike_are_one_line() -> None:
         for kind in ("Service", "Deployment", "PodDisruptionBudget")
     ]
     other = difference(item("1", team="a"), item("2", owner="b")).labels
-    assert list(folded([*same, other, {}])) == [
+    assert list(label_lines([*same, other, {}])) == [
         "labels of 3 objects: version 1 -> 2",
         "labels of 1 object: owner none -> b, team a -> none, version 1 -> 2",
     ]

@@ -1,8 +1,8 @@
-"""What `status` says of a release when nobody is at work on it: nothing is good while pods are missing."""
+"""`status` calls no release good while pods are missing and no deploy is at work."""
 
 import pytest
 
-from conf.commands.status_command import lacking, state
+from conf.commands.status_command import pod_shortage, release_state
 from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release
 
 
@@ -26,8 +26,8 @@ def ended(*states: str, note: str = "") -> History:
         (3, 4, True, ""),
     ],
 )
-def test_pods_that_are_missing_are_a_trouble_in_words(wanted: int, ready: int, serves: bool, words: str) -> None:
-    assert lacking(wanted, ready, serves).partition(";")[0] == words
+def test_missing_pods_are_told_in_words(wanted: int, ready: int, serves: bool, words: str) -> None:
+    assert pod_shortage(wanted, ready, serves).partition(";")[0] == words
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_pods_that_are_missing_are_a_trouble_in_words(wanted: int, ready: int, s
     ],
 )
 def test_a_release_is_good_only_while_its_pods_are_there(found: History, ready: int, short: bool, words: str) -> None:
-    assert state(found, "", ready, short) == words
+    assert release_state(found, "", ready, short) == words
 
 
-def test_whoever_is_at_work_is_named() -> None:
-    assert state(ended(GOOD, BEGUN), "ann", 1, False) == "being changed to v2 by ann"
+def test_the_deployer_who_changes_a_release_is_named() -> None:
+    assert release_state(ended(GOOD, BEGUN), "ann", 1, False) == "being changed to v2 by ann"

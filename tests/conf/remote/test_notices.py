@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from conf.remote.notices import LONGEST, ROBOT, TIMEOUT, WEBHOOK, tell
+from conf.remote.notices import LONGEST, ROBOT, TIMEOUT, WEBHOOK, send
 from tests.conf.hooks import Hook, hooked
 
 
@@ -17,7 +17,7 @@ def hook() -> Iterator[Hook]:
 
 def told(environment: dict[str, str], text: str = "cats 4f7cb14 serves in hk", seconds: float = TIMEOUT) -> list[str]:
     warnings: list[str] = []
-    tell(text, {"event": "deployed", "service": "cats"}, environment, warnings.append, seconds)
+    send(text, {"event": "deployed", "service": "cats"}, environment, warnings.append, seconds)
     return warnings
 
 
