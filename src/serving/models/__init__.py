@@ -1,5 +1,4 @@
-"""Models in memory: arrays in, arrays out.
+"""The models of a service, their queues and their batches.
 
-In: calls, each with its arrays and its deadline. Out: futures of arrays. Calls of one model share batches; the registry loads
-models and unloads them. Knows no request, no bytes and no HTTP.
+In: calls, each with its arrays and its deadline. Out: futures of arrays. Knows no request, no bytes and no HTTP.
 """

@@ -1,14 +1,14 @@
 """One model's queue: calls in, batches to the model's instances, rows back to the calls that still wait.
 
-Knows rows, deadlines and threads. Does not know what runs a batch, nor HTTP.
+Knows rows, deadlines and threads. Does not know what runs a batch.
 
-Concurrency. `_lock` guards the queue and the counters; `_work` wakes batch threads. One thread an instance takes a batch
-under the lock and runs it without. A call that is split over batches is finished by whichever thread brings its last part,
-told under the lock. Futures are resolved without the lock, so that their callbacks may submit again. A thread ends when
-`close` is called and the queue is empty; an exception fails one batch and never the thread. When a thread hangs in its model,
-its callers leave by their own deadlines (they wait with a time-out), other threads go on, and `stuck_seconds` tells. They are
-daemon threads, since a model that hangs must not keep a process alive; but the interpreter cannot end around one that comes
-back from a model's C++ code, and would abort. So it first closes every batcher whose threads run.
+Concurrency. `_lock` guards the queue and the counters; `_work` wakes batch threads. Each instance has one thread, which takes a
+batch under the lock and runs it without. A call that is split over batches is finished by the thread that brings its last part;
+the lock decides which one that is. Futures are resolved without the lock, so that their callbacks may submit again. A thread
+ends when `close` was called and the queue is empty. An exception fails one batch and never ends the thread. When a thread hangs
+in its model, its callers leave at their own deadlines, since they wait with a time-out; other threads go on, and
+`stuck_seconds` grows. The threads are daemons, since a model that hangs must not keep a process alive. The interpreter would
+abort if such a thread returned from C++ code while it ends, so it closes every batcher first.
 """
 
 import atexit
@@ -32,19 +32,18 @@ from serving.models.tensors import Arrays
 
 log = logging.getLogger("monopod.batcher")
 
-IDLE_SECONDS = 2.0  # after work, before an instance is told to give memory back
-END_SECONDS = 5.0  # that the interpreter's end waits for batches
-_at_work: "weakref.WeakSet[Batcher]" = weakref.WeakSet()  # a thread that runs holds its batcher
+IDLE_SECONDS = 2.0  # from an instance's last batch to the call of `idle`
+END_SECONDS = 5.0  # for which the end of the interpreter waits for batches
+_at_work: "weakref.WeakSet[Batcher]" = weakref.WeakSet()  # weak, since a running thread keeps its batcher alive
 
 
 class Batcher:
     """Joins calls into batches.
 
-    run(instance, arrays) gives the outputs of a batch, as many rows as came in. It runs on one thread an instance.
-    idle(instance), if given, is called there some time after the last batch.
-    batched: whether rows may be joined and split; if not, each call runs alone and as it is.
-    max_batch_size and queue_limit count rows; max_queue_delay is in seconds.
-    yields_cores: the threads compute on cores, and yield them to others.
+    Each instance has a thread of its own. `run(instance, arrays)` returns the outputs of a batch, one row for each input row.
+    `idle(instance)` is called IDLE_SECONDS after the instance's last batch. Without `batched`, each call runs alone and as it
+    is. `max_batch_size` and `queue_limit` count rows, and `max_queue_delay` is in seconds. With `yields_cores`, the threads let
+    other threads have the cores first.
     """
 
     def __init__(
@@ -78,9 +77,9 @@ class Batcher:
         _at_work.add(self)
 
     def submit(self, arrays: Arrays, count: int, life: Lifetime) -> Future[Arrays]:
-        """Queue a call of `count` rows, which must have been checked before. Its future holds the outputs or a ServingError.
+        """Queue a call of `count` rows, which must be checked already. The future holds the outputs or a ServingError.
 
-        Raises QueueFull when the rows do not fit the queue, NotReady when the model is being closed.
+        Raises QueueFull where the rows do not fit the queue, NotReady where the model is being closed.
         """
         call = Call(arrays, count, key_of(arrays), life, time.monotonic(), Future())
         expired: list[Call] = []
@@ -102,26 +101,26 @@ class Batcher:
         return call.future
 
     def waiting_rows(self) -> int:
-        """Return the rows that wait. In a full queue those that nobody waits for do not count, since they make room."""
+        """Return the rows that wait. In a full queue expired rows do not count, since the next call removes them."""
         if self._waiting < self.queue_limit:
             return self._waiting
         with self._lock:
             return sum(call.rows - call.taken for call in self._queue if not call.life.over())
 
     def oldest_age(self) -> float:
-        """Return how long the oldest waiting call has waited since its last byte, in seconds."""
+        """Return the age of the oldest waiting call, in seconds since its last byte, or 0 where none waits."""
         with self._lock:
             return time.monotonic() - min(c.life.received for c in self._queue) if self._queue else 0.0
 
     def stuck_seconds(self) -> float:
-        """Return how long the longest batch (or giving back) has been running, in seconds; infinity when a thread has died."""
+        """Return for how long the oldest batch or call of `idle` has run, in seconds. Infinity where a thread has died."""
         if not self._closed and not all(thread.is_alive() for thread in self._threads):
             return float("inf")
         now = time.monotonic()
         return max((now - since for since in self._running if since is not None), default=0.0)
 
     def close(self, timeout: float) -> bool:
-        """Refuse new calls, finish the queue, end the threads. Returns whether all ended within the timeout (seconds)."""
+        """Refuse new calls, finish the queue and end the threads. Return whether all ended within the timeout, seconds."""
         with self._lock:
             self._closed = True
             self._work.notify_all()
@@ -139,7 +138,7 @@ class Batcher:
             worked = self._turn(instance, worked)
 
     def _turn(self, instance: int, worked: bool) -> bool | None:
-        """Wait for a batch and run it. Returns whether there was one, None when closed."""
+        """Wait for a batch and run it. Return whether there was one, or None where the batcher is closed."""
         slices: list[Slice] | None = None
         try:
             slices = self._take(IDLE_SECONDS if worked and self._idle else None)
@@ -153,15 +152,15 @@ class Batcher:
                 self._run(instance, slices)
             elif self._idle:
                 self._idle(instance)
-        except BaseException as error:  # the thread outlives whatever a model, an observer or a callback throws
+        except BaseException as error:  # the thread survives anything that a model, an observer or a callback raises
             log.exception("batch thread of model %s", self.name)
             fail_all(self.name, slices or [], error)
         finally:
             self._running[instance] = None
         return bool(slices)
 
-    def _take(self, patience: float | None) -> list[Slice] | None:
-        """Wait for work and return the rows of the next batch: none when patience (seconds) ran out, None when closed."""
+    def _take(self, timeout: float | None) -> list[Slice] | None:
+        """Wait for calls and return the rows of the next batch: none after the timeout, seconds, or None where closed."""
         while True:
             with self._lock:
                 expired = self._remove_expired()
@@ -174,18 +173,18 @@ class Batcher:
                     self._work.wait(wait)
                 elif self._closed:
                     return None
-                elif not self._work.wait(patience) and not self._queue:  # a call may come while the time-out ends
+                elif not self._work.wait(timeout) and not self._queue:  # a call may come while the time-out ends
                     return []
             discard(expired)
 
     def _wait_for_more(self) -> float:
-        """Return how long to wait for a fuller batch, in seconds."""
+        """Return for how long to wait for a fuller batch, in seconds."""
         if not self._delay or self._closed or self._waiting >= self.max_batch_size:
             return 0.0
         return self._queue[0].queued + self._delay - time.monotonic()
 
     def _remove_expired(self) -> list[Call]:
-        """Take out and return calls that nobody waits for, or of which a part has failed. The lock is held."""
+        """Remove and return the calls that nobody waits for, and those with a failed part. The caller holds the lock."""
         expired = [call for call in self._queue if call.life.over() or call.future.done()]
         for call in expired:
             self._queue.remove(call)
@@ -193,7 +192,7 @@ class Batcher:
         return expired
 
     def _next_batch(self) -> list[Slice]:
-        """Take rows off the queue, oldest first, as far as they can be joined and fit."""
+        """Remove rows from the queue, the oldest first, as far as they can be joined and fit. The caller holds the lock."""
         slices: list[Slice] = []
         key, room = self._queue[0].key, self.max_batch_size
         for call in list(self._queue):
@@ -213,7 +212,7 @@ class Batcher:
         return slices
 
     def _run(self, instance: int, slices: list[Slice]) -> None:
-        """Run one batch and give each call its part. A failure is the batch's alone."""
+        """Run one batch and give each call its part. A failure concerns this batch alone."""
         try:
             began = time.monotonic()
             inputs = join([cut(s.call.arrays, s.start, s.stop) if self.batched else s.call.arrays for s in slices])
@@ -223,16 +222,7 @@ class Batcher:
             counts = [s.stop - s.start for s in slices]
             parts = split(outputs, counts) if self.batched else [outputs]
         except BadInput as error:
-            # The model itself refused a value, which only it can judge: each call is judged alone, so that mates live.
-            if len(slices) == 1:
-                fail(slices[0].call, error)
-            else:
-                for one in slices:
-                    if one.call.life.over():
-                        discard([one.call])
-                    else:
-                        self._running[instance] = time.monotonic()
-                        self._run(instance, [one])
+            self._run_apart(instance, slices, error)
             return
         except BaseException as error:
             log.exception("a batch of model %s failed", self.name)
@@ -244,6 +234,18 @@ class Batcher:
         for s, part in zip(slices, parts, strict=True):
             self._deliver(s, part)
 
+    def _run_apart(self, instance: int, slices: list[Slice], error: BadInput) -> None:
+        """Run each call of a refused batch alone, so that the others succeed: only the model can check its values."""
+        if len(slices) == 1:
+            fail(slices[0].call, error)
+            return
+        for one in slices:
+            if one.call.life.over():
+                discard([one.call])
+            else:
+                self._running[instance] = time.monotonic()
+                self._run(instance, [one])
+
     def _deliver(self, piece: Slice, part: Arrays) -> None:
         call = piece.call
         with self._lock:
@@ -254,7 +256,7 @@ class Batcher:
             return
         try:
             outputs = join([call.parts[start] for start in sorted(call.parts)])
-        except Exception as error:  # parts of different shapes: the model's doing
+        except Exception as error:  # the model returned parts of different shapes
             fail(call, failure(self.name, error))
             return
         with contextlib.suppress(InvalidStateError):  # an earlier part may have failed the call
@@ -263,7 +265,7 @@ class Batcher:
 
 @atexit.register
 def _close_all() -> None:
-    """Close what is at work as the interpreter ends. A second Ctrl-C waits no longer."""
+    """Close every batcher as the interpreter ends. A second Ctrl-C ends the process at once."""
     end = time.monotonic() + END_SECONDS
     try:
         for batcher in list(_at_work):

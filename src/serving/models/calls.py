@@ -1,6 +1,6 @@
 """One submitted call of a model, and how it ends.
 
-Knows futures and errors. Does not know queues or threads: every function here may be called by any thread, without a lock.
+Knows futures and errors. Does not know queues or threads: any thread may call every function here, without a lock.
 """
 
 import contextlib
@@ -15,17 +15,17 @@ from serving.models.tensors import Arrays
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """One submitted call. taken: rows that are in a batch already; parts: start row -> outputs that came back."""
+    """One submitted call."""
 
     arrays: Arrays
     rows: int
     key: Key
     life: Lifetime
-    queued: float
+    queued: float  # When it came, in seconds of time.monotonic().
     future: Future[Arrays]
-    taken: int = 0
-    done: int = 0
-    parts: dict[int, Arrays] = field(default_factory=dict)
+    taken: int = 0  # Rows that are in a batch already.
+    done: int = 0  # Rows whose outputs came back.
+    parts: dict[int, Arrays] = field(default_factory=dict)  # First row -> outputs.
 
 
 @dataclass(slots=True)
@@ -38,17 +38,19 @@ class Slice:
 
 
 def fail(call: Call, error: Exception) -> None:
-    with contextlib.suppress(InvalidStateError):  # another part's thread may have been first
+    """Give a call its error, unless it has ended."""
+    with contextlib.suppress(InvalidStateError):  # the thread of another part may have ended it first
         call.future.set_exception(error)
 
 
 def fail_all(model: str, slices: list[Slice], error: BaseException) -> None:
+    """Fail every call of a batch with ModelFailed."""
     for s in slices:
         fail(s.call, failure(model, error))
 
 
 def discard(expired: list[Call]) -> None:
-    """Tell calls why they were taken out of the queue. The lock is not held: a future's callbacks may submit again."""
+    """Fail the calls that were removed from the queue, each with its cause. Call it without a lock: a callback may submit."""
     for call in expired:
         try:
             call.life.check()
@@ -57,7 +59,7 @@ def discard(expired: list[Call]) -> None:
 
 
 def failure(model: str, error: BaseException) -> ModelFailed:
-    """Return an error of its own for each call: a shared one would gather every caller's traceback, and the batch with it."""
+    """Return a new error for one call. A shared error would collect every caller's traceback, and with it the batch."""
     if isinstance(error, ModelFailed):
         return ModelFailed(str(error))
     return ModelFailed(f"model {model} failed on this batch; the log tells why")

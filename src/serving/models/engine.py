@@ -1,6 +1,6 @@
-"""onnxruntime: one session of one model. The only module that imports it.
+"""One onnxruntime session of one model. The only module that imports onnxruntime.
 
-Knows providers, arenas and threads. Does not know batches' origin, queues or requests.
+Knows providers, arenas and threads. Does not know queues or requests.
 """
 
 import contextlib
@@ -37,15 +37,15 @@ ELEMENTS = {
     "tensor(string)": "BYTES",
 }
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-# Of onnxruntime's own words, what helps no user: a line of its code, and a number of its own before the error's name.
+# The parts of onnxruntime's messages that help no user: a line of its source, and a number before the error's name.
 SOURCE_LINE = re.compile(r"\S*/\S+\.(?:cc|cpp|h|hpp|cu):\d+ |\[ONNXRuntimeError\] : \d+ : ")
-CUDA_CONTEXT_BYTES = int(SESSION_GIB * 2**30)  # of a session's share, what is not its arena's
+CUDA_CONTEXT_BYTES = int(SESSION_GIB * 2**30)  # the part of a session's share that is not its arena
 
 
 class EngineError(Exception):
-    """A batch failed in onnxruntime. The text is its own, for the log: it may speak of nodes and addresses.
+    """A batch failed in onnxruntime. The text is onnxruntime's, for the log alone: it may name nodes and addresses.
 
-    memory: whether memory ran out, which is never the input's fault alone.
+    memory: whether memory ran out, which is never the fault of the input alone.
     """
 
     @property
@@ -55,9 +55,9 @@ class EngineError(Exception):
 
 @dataclass(frozen=True)
 class Hardware:
-    """What one session may use. provider: cpu, cuda or tensorrt. threads: of its own.
+    """The hardware that one session may use. provider: cpu, cuda or tensorrt. threads: the session's own.
 
-    gpu_bytes: of one GPU, what the CUDA context takes included; 0 = no limit.
+    gpu_bytes: memory of one GPU, the CUDA context included, 0 for no limit.
     """
 
     provider: str = "cpu"
@@ -69,8 +69,8 @@ class Hardware:
 class Engine:
     """One onnxruntime session.
 
-    inputs and outputs: what the model says of its tensors, the batch axis as -1.
-    Raises StartError when the file is not a model, or the provider that was asked for is not active.
+    inputs and outputs: the model's tensors, with -1 for the batch axis.
+    Raises StartError where the file is not a model, or the requested provider is not active.
     """
 
     def __init__(self, path: Path, hardware: Hardware):
@@ -85,9 +85,9 @@ class Engine:
         self._shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", devices)
 
     def run(self, inputs: Arrays, *, shrink: bool = False) -> Arrays:
-        """Run one batch. shrink gives the arena's unused memory back afterwards.
+        """Run one batch and return its outputs. shrink: free the arena's unused memory afterwards.
 
-        Raises BadInput for a value that the model itself refuses (an index out of range, say), EngineError for the rest.
+        Raises BadInput where the model refuses a value, such as an index out of range, EngineError for every other failure.
         """
         try:
             feeds = {**inputs, **{name: _to_text(name, inputs[name]) for name in self._text_inputs}}
@@ -105,17 +105,17 @@ class Engine:
 
 
 def quiet() -> None:
-    """Have onnxruntime say nothing on stderr by itself, for commands that tell in words what failed."""
+    """Have onnxruntime write nothing to stderr, for commands that print failures themselves."""
     ort.set_default_logger_severity(4)
 
 
 def _session(path: Path, hardware: Hardware) -> Any:
     wanted = PROVIDERS[hardware.provider]
     if hardware.provider != "cpu":
-        ort.preload_dlls()  # CUDA and cuDNN come as Python packages, off the loader's path
+        ort.preload_dlls()  # CUDA and cuDNN come as Python packages, which are not on the loader's path
     if hardware.provider == "tensorrt":
-        with contextlib.suppress(ModuleNotFoundError):  # where the base image brings it
-            importlib.import_module("tensorrt_libs")  # NVIDIA's package of TensorRT loads its libraries when it is imported
+        with contextlib.suppress(ModuleNotFoundError):  # the base image has TensorRT itself
+            importlib.import_module("tensorrt_libs")  # NVIDIA's package loads TensorRT's libraries on its import
     if wanted not in ort.get_available_providers():
         raise StartError(
             f"provider {hardware.provider} is not in this onnxruntime ({', '.join(ort.get_available_providers())}); "
@@ -145,7 +145,7 @@ def _options(hardware: Hardware) -> Any:
 
 
 def _providers(hardware: Hardware) -> list[tuple[str, dict[str, str]]]:
-    """Return the provider that was asked for, then those that take the nodes it does not know."""
+    """Return the requested provider, then the providers for the nodes that it does not support."""
     cuda = {"device_id": "0", "arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
     if hardware.gpu_bytes:
         cuda["gpu_mem_limit"] = str(max(hardware.gpu_bytes - CUDA_CONTEXT_BYTES, 64 * 2**20))
@@ -176,7 +176,7 @@ def _specs(path: Path, role: str, nodes: Any) -> tuple[TensorSpec, ...]:
 
 
 def _cure(kind: str) -> str:
-    """Return what to do about a value of a kind that is not served, in onnxruntime's name."""
+    """Return what to do about a type that is not served. kind: onnxruntime's name of it."""
     if kind.startswith("tensor("):
         return f"cast it in the graph to a tensor of another type ({', '.join(name[7:-1] for name in ELEMENTS)})"
     if "map(" in kind:
@@ -185,7 +185,7 @@ def _cure(kind: str) -> str:
 
 
 def _to_text(name: str, array: Any) -> Any:
-    """onnxruntime takes str where the protocol has bytes."""
+    """Return an array of str, which onnxruntime takes where the protocol has bytes. Raises BadInput for bad UTF-8."""
     try:
         texts = [t.decode() if isinstance(t, bytes) else str(t) for t in array.ravel()]
     except UnicodeDecodeError:

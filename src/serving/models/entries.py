@@ -1,6 +1,6 @@
-"""One model of a service, as far as it is known, whether it is loaded or not.
+"""One model of a service, loaded or not.
 
-Knows no locks: who may change an entry is told in serving.models.registry.
+Knows no locks: serving.models.model_cache says which threads may change an entry.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from serving.models.options import Options
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model as the service names it. file: None for a function. open: opens one more of it. Raises StartError."""
+    """A model as the service names it. file: None for a function. open: opens another copy, and raises StartError."""
 
     name: str
     file: Path | None
@@ -24,18 +24,15 @@ class ModelSource:
 
 @dataclass(eq=False)
 class Entry:
-    """bytes: what the model is known to take of memory, the file's size until it was loaded once.
-
-    gpu_bytes: what it takes of on_demand_gpu_memory while it is loaded.
-    """
+    """One model, as the registry and the cache manage it."""
 
     name: str
     open: Callable[[], Model]
     on_demand: bool
-    bytes: int
+    bytes: int  # Memory that it takes: its file's size until it is loaded, then a measurement.
     options: Options
     file: Path | None = None
-    gpu_bytes: int = 0
-    model: Model | None = None
-    uses: int = 0
-    last_used: float = 0.0
+    gpu_bytes: int = 0  # The part of on_demand_gpu_memory that it takes while it is loaded.
+    model: Model | None = None  # None while it is not in memory.
+    uses: int = 0  # Calls in progress.
+    last_used: float = 0.0  # Seconds of time.monotonic().

@@ -1,6 +1,6 @@
-"""How much of gpu_memory each model's sessions get.
+"""The part of gpu_memory that each model's sessions get.
 
-Knows value.py's shares and the words for one that is missing. Does not know when a model is loaded, nor what it takes.
+Knows value.py's shares, and what to say where one is missing. Does not know when a model is loaded, or what it takes.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ GIB = 2**30
 
 
 class GpuShares:
-    """The shares of one service. budget: bytes that models loaded on first use share; 0 where there is no GPU to share."""
+    """The shares of one service. budget: bytes for all models loaded on first use, 0 where no GPU is shared."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
         self.budget = _bytes(settings.on_demand_gpu_memory) if settings.gpu_memory else 0
 
     def at_start(self, name: str, file: Path) -> int:
-        """Return the bytes of a model that is loaded at the start; 0 is no limit. Raises StartError where it has no share."""
+        """Return the bytes for a model that is loaded at the start, 0 for no limit. Raises StartError where it has no share."""
         s = self._settings
         if not s.gpu_memory:
             return 0
@@ -37,9 +37,9 @@ class GpuShares:
         return _bytes(s.model_gpu_memory[name])
 
     def on_demand(self, name: str, file: Path, gib: float) -> int:
-        """Return the bytes of a model that is loaded on first use; 0 is no limit. gib: 0 takes all that there is.
+        """Return the bytes for a model that is loaded on first use, 0 for no limit.
 
-        Raises StartError where there is none, or less.
+        gib: the GiB that the service asks for, 0 for all of on_demand_gpu_memory. Raises StartError where that holds less.
         """
         s = self._settings
         if not s.gpu_memory:
@@ -61,7 +61,10 @@ class GpuShares:
 
 
 def per_session(name: str, options: Options, share: int) -> Options:
-    """Return a model's options with its share divided over its sessions. Raises StartError where that leaves them nothing."""
+    """Return a model's options with its share divided over its sessions. share: bytes, 0 for no limit.
+
+    Raises StartError where a session would have no memory for its arena.
+    """
     if not share:
         return options
     each = share // options.instances
@@ -78,6 +81,6 @@ def _bytes(gib: float) -> int:
 
 
 def _likely(file: Path) -> float:
-    """Return GiB to begin with: the weights twice, and what a session takes beside its arena."""
+    """Return the GiB to try first: the weights twice, and what a session takes beside its arena."""
     size = file.stat().st_size if file.is_file() else 0
     return max(1.0, math.ceil(2 * size / GIB + SESSION_GIB))

@@ -1,6 +1,6 @@
 """One model in memory: its tensors, its instances, its queue.
 
-Knows engines, functions and the batcher. Does not know requests or which models a service has.
+Knows engines, functions and the batcher. Does not know requests, or which models a service has.
 """
 
 import logging
@@ -25,22 +25,23 @@ from serving.settings.model_files import pointed_size
 
 log = logging.getLogger("monopod.model")
 
-MOST_SHAPES = 1024  # shapes remembered as good: a bound on what strangers can make the process remember
+MOST_SHAPES = 1024  # shapes that are remembered; clients choose them, so their number is bounded
 Function = Callable[[Arrays], Arrays]
 
 
 class Model:
-    """A loaded and warm model. Make one with `open_model` or `from_function`.
+    """A model in memory. `open_model` and `from_function` make one that is warm.
 
-    costs: rows of a batch -> seconds, as the warm-up measured them; empty where sizes are open that nobody named.
+    costs: rows of a batch -> seconds, as the warm-up measured them. It is empty for a model that could not be warmed, since its
+    inputs leave sizes open that warmup_shapes does not name.
     """
 
     def __init__(self, spec: ModelSpec, engines: Sequence[Engine | Function], options: Options, observer: Observer):
         self.spec, self.options, self._engines, self._observer = spec, options, engines, observer
         self.costs: dict[int, float] = {}
-        # One row to run when nothing else does; of open sizes that nobody named, the first that a client sends.
+        # One row for a run when no call waits. Where open sizes are not named, it is the first row that a client sends.
         self._example = example_of(spec, options.warmup_shapes)
-        self._good: set[object] = set()  # shapes that ran; grows only, and a missed entry costs one wrong status
+        self._shapes_that_ran: set[object] = set()  # shapes that ran once. A shape that is missing here costs one wrong status.
         self.batcher = Batcher(
             spec.name,
             self._run,
@@ -55,9 +56,9 @@ class Model:
         )
 
     def submit(self, arrays: Arrays, life: Lifetime) -> Future[Arrays]:
-        """Check the inputs of one call and queue them. The future holds the outputs, or a ServingError.
+        """Check the inputs of one call and queue them. The future holds the outputs or a ServingError.
 
-        Raises BadInput, TooLarge, QueueFull.
+        Raises BadInput, TooLarge, QueueFull, NotReady.
         """
         count = self.spec.rows(arrays)
         most = min(self.options.max_rows_per_request, self.options.queue_limit)
@@ -66,9 +67,9 @@ class Model:
         return self.batcher.submit(arrays, count, life)
 
     def warm_up(self) -> dict[int, float]:
-        """Run batches of 1, 2, 4 rows up to the largest, give memory back, and return each one's cost in seconds.
+        """Run batches of 1, 2, 4 rows up to the largest, free memory, and return rows -> the cost of a batch in seconds.
 
-        Raises StartError when a batch fails, the largest above all: it does not fit.
+        Raises StartError where a batch fails, as the largest does when it does not fit the memory.
         """
         costs = self.costs = {}
         example = self._example
@@ -79,7 +80,7 @@ class Model:
             batch = {name: np.repeat(array, size, axis=0) for name, array in example.items()} if self.spec.batched else example
             try:
                 costs[size] = min(self._timed(instance, batch, size) for instance in range(len(self._engines)))
-            except Exception as error:  # a service's own function raises what it likes
+            except Exception as error:  # a service's own function may raise anything
                 words = str(error) if isinstance(error, ServingError) else repr(error)
                 raise StartError(
                     f"model {self.spec.name} fails on a warm-up batch of {size} rows: {words}; lower max_batch_size, give it "
@@ -90,14 +91,14 @@ class Model:
         return costs
 
     def close(self, timeout: float) -> bool:
-        """Finish what is queued and forget the sessions. Returns whether that took no longer than the timeout (seconds)."""
+        """Finish the queued calls and drop the sessions. Return whether that took no longer than the timeout, seconds."""
         ended = self.batcher.close(timeout)
         self._engines = ()
         self._observer.model_unloaded(self.spec.name)
         return ended
 
     def _timed(self, instance: int, batch: Arrays, size: int) -> float:
-        """Return the faster of two runs: the first one pays for memory."""
+        """Return the duration of the faster of two runs, in seconds. The first run also allocates memory."""
         times = []
         for _ in range(2):
             began = time.perf_counter()
@@ -116,27 +117,27 @@ class Model:
         if not isinstance(engine, Engine):
             try:
                 return engine(arrays)
-            except WrongInputs as error:  # of another model, which this function calls
+            except WrongInputs as error:  # raised by another model that this function calls
                 raise ModelFailed(f"model {self.spec.name} failed on this batch; the log tells why") from error
         key = key_of(arrays)
         try:
             outputs = engine.run(arrays)
         except EngineError as error:
-            # A shape that the model leaves open and that never ran is the client's choice, so its failure is too.
-            if self._open() and key not in self._good and not error.memory:
+            # The client chose a shape that the model leaves open. Where it never ran before, the shape is the likely cause.
+            if self._has_open_sizes() and key not in self._shapes_that_ran and not error.memory:
                 raise BadInput(f"model {self.spec.name} does not take this shape: {error}") from error
             raise
         if self._example is None:
             self._example = {name: array[:1].copy() for name, array in arrays.items()} if self.spec.batched else arrays
-        if len(self._good) < MOST_SHAPES:
-            self._good.add(key)
+        if len(self._shapes_that_ran) < MOST_SHAPES:
+            self._shapes_that_ran.add(key)
         return outputs
 
-    def _open(self) -> bool:
+    def _has_open_sizes(self) -> bool:
         return any(-1 in (spec.shape[1:] if self.spec.batched else spec.shape) for spec in self.spec.inputs)
 
     def _shrink_arena(self, instance: int) -> None:
-        """Give the arena's memory back. onnxruntime does it at the end of a run, so the smallest one is run."""
+        """Free the arena's unused memory. onnxruntime does so at the end of a run, so one row is run."""
         engine = self._engines[instance]
         if isinstance(engine, Engine) and self._example is not None:
             engine.run(self._example, shrink=True)
@@ -144,9 +145,9 @@ class Model:
 
 
 def open_model(name: str, path: Path, options: Options, observer: Observer) -> Model:
-    """Load an ONNX file, one session an instance, and warm it.
+    """Load an ONNX file, with one session for each instance, and warm it.
 
-    Raises StartError when the file is missing, is not a model, does not fit, or its provider is not active.
+    Raises StartError where the file is missing or no model, the model does not fit the memory, or its provider is not active.
     """
     check_file(path)
     began = time.perf_counter()
@@ -158,7 +159,7 @@ def open_model(name: str, path: Path, options: Options, observer: Observer) -> M
 
 
 def check_file(path: Path) -> None:
-    """Raise StartError when a model's file cannot be one."""
+    """Raise StartError where a file cannot be a model: it is missing, a folder, empty, or a Git LFS pointer."""
     if path.is_dir():
         raise StartError(f"{path}: a folder, and a model is one file; name the file in it (model_path in value.py)")
     if not path.is_file():
@@ -179,14 +180,17 @@ def from_function(
     options: Options,
     observer: Observer,
 ) -> Model:
-    """Make a model of a plain function from arrays to arrays, such as a search of an index. One thread an instance calls it."""
+    """Make a model of a plain function from arrays to arrays, such as a search in an index, and warm it.
+
+    Each instance has one thread that calls the function. Raises StartError where the warm-up fails.
+    """
     began = time.perf_counter()
     spec = ModelSpec(name, inputs, outputs, options.max_batch_size > 0)
     return _warm(Model(spec, [run] * options.instances, options, observer), options, observer, began)
 
 
 def batch_sizes(largest: int) -> list[int]:
-    """Return 1, 2, 4 and so on up to the largest, which is always the last."""
+    """Return the batch sizes 1, 2, 4 and so on. The largest is always the last."""
     sizes = [1]
     while sizes[-1] * 2 < largest:
         sizes.append(sizes[-1] * 2)
@@ -194,7 +198,10 @@ def batch_sizes(largest: int) -> list[int]:
 
 
 def example_of(spec: ModelSpec, shapes: dict[str, tuple[int, ...]]) -> Arrays | None:
-    """Return one row of zeros (of b"" for BYTES) for every input, or None when an open size is not named."""
+    """Return one row of zeros, or of b"" for BYTES, for every input. None where an open size is not named.
+
+    shapes: input -> sizes of one row.
+    """
     example: Arrays = {}
     for tensor in spec.inputs:
         row = tensor.shape[1:] if spec.batched else tensor.shape
@@ -228,7 +235,7 @@ def _warm(model: Model, options: Options, observer: Observer, began: float) -> M
 
 
 def _batched(path: Path, engine: Engine, options: Options) -> bool:
-    """Return whether the first axis of every tensor counts rows."""
+    """Return whether the first axis of every tensor counts rows. Raises StartError where the options contradict the model."""
     if options.max_batch_size == 0:
         return False
     fixed = {spec.name: spec.shape[:1] for spec in engine.inputs if spec.shape[:1] not in ((-1,), (1,))}

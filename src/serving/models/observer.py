@@ -1,13 +1,13 @@
-"""Where a model reports to: its stages, its batches, and that it was loaded or unloaded.
+"""The interface to which models report their stages, their batches, and that they were loaded or unloaded.
 
-Knows no metrics. serving.telemetry.metrics.Metrics is an observer.
+Knows no metrics. serving.telemetry.metrics.Metrics implements it.
 """
 
 from typing import Protocol
 
 
 class Observer(Protocol):
-    """Any thread may call these methods. All times are seconds."""
+    """Any thread may call these methods. All times are seconds. costs: rows of a batch -> seconds."""
 
     def stage(self, stage: str, seconds: float) -> None: ...
 

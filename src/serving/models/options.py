@@ -1,6 +1,6 @@
-"""How a model is run, and how value.py wants it.
+"""How a model is run, and what value.py says about it.
 
-Knows numbers and the processor. Does not know models.
+Knows numbers and hardware. Does not know models.
 """
 
 import math
@@ -12,9 +12,10 @@ from serving.settings import Settings, gpu_memory
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a model is run. Rows, seconds and bytes as in value.py's settings of the same names.
+    """How a model is run. The fields have the meaning of value.py's settings of the same names.
 
-    warmup_shapes: input -> sizes of one row, for inputs that leave sizes open.
+    instances: sessions, or threads of a function. max_queue_delay: seconds. All other numbers count rows. warmup_shapes:
+    input -> sizes of one row, for inputs that leave sizes open.
     """
 
     hardware: Hardware = Hardware()
@@ -27,7 +28,7 @@ class Options:
 
 
 def options_of(settings: Settings) -> Options:
-    """Return how value.py wants model_path's model to be run; other models have other shares of the GPU."""
+    """Return the options of model_path's model. Other models have other shares of the GPU."""
     gpu = bool(settings.gpu_memory or settings.gpu_num)
     provider = ("cuda" if gpu else "cpu") if settings.provider == "auto" else settings.provider
     threads = max(1, math.floor(settings.cpu / settings.ins_num_per_gpu)) if provider == "cpu" else 1

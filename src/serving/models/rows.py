@@ -1,4 +1,4 @@
-"""Joining the rows of several calls into one batch, and splitting a batch's outputs again. Pure.
+"""The rows of several calls joined into one batch, and a batch's outputs split into rows again. Pure functions.
 
 Knows arrays whose first axis counts rows. Does not know queues, time or models.
 """
@@ -14,26 +14,26 @@ Key = tuple[tuple[str, str, tuple[int, ...]], ...]
 
 
 def key_of(arrays: Arrays) -> Key:
-    """Return what two calls must share to be joined: names, dtypes, and the shape of one row."""
+    """Return the properties that two calls must share to be joined: names, dtypes, and the shape of one row."""
     return tuple((name, array.dtype.str, array.shape[1:]) for name, array in sorted(arrays.items()))
 
 
 def cut(arrays: Arrays, start: int, stop: int) -> Arrays:
-    """Return the rows from start to stop, without copying."""
+    """Return the rows from start up to stop, without copying them."""
     return {name: array[start:stop] for name, array in arrays.items()}
 
 
 def join(parts: Sequence[Arrays]) -> Arrays:
-    """Return all parts' rows in order. The parts must share a key; one part is returned as it is."""
+    """Return the rows of all parts in order. The parts must share a key. A single part is returned as it is."""
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def split(arrays: Arrays, counts: Sequence[int]) -> list[Arrays]:
-    """Return arrays cut into parts of so many rows each.
+    """Return a batch's outputs in parts. counts: the rows of each part.
 
-    Raises ModelFailed when an array has other rows than the counts add up to.
+    Raises ModelFailed where the number of an output's rows is not the sum of the counts.
     """
     total = sum(counts)
     for name, array in arrays.items():

@@ -1,6 +1,6 @@
-"""What tensors a model takes and gives, and the check of arrays against it.
+"""The tensors that a model takes and returns, and the check of arrays against them.
 
-Knows names, datatypes and shapes in the words of the Open Inference Protocol. Does not know onnxruntime, HTTP or queues.
+Knows names, datatypes and shapes in the terms of the Open Inference Protocol. Does not know onnxruntime, HTTP or queues.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from serving.base.errors import BadInput, WrongInputs
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = dict[str, Array]
 
-# Open Inference Protocol datatype -> numpy dtype. BYTES elements are Python bytes in an object array.
+# Open Inference Protocol datatype -> numpy dtype. An element of BYTES is Python's bytes, in an array of objects.
 DATATYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype(np.uint8),
@@ -33,7 +33,7 @@ _NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 
 
 def datatype_of(array: Array) -> str:
-    """Return the protocol's name of an array's dtype. Raises KeyError for a dtype that the protocol has no name for."""
+    """Return the protocol's name of an array's dtype. Raises KeyError where the protocol has none."""
     if array.dtype.kind in "OSU":
         return "BYTES"
     return _NAMES[array.dtype]
@@ -41,7 +41,7 @@ def datatype_of(array: Array) -> str:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output. shape: every dimension, the batch axis included; -1 where the model leaves it open."""
+    """One input or output. shape: every dimension, the batch axis included, with -1 where the model leaves it open."""
 
     name: str
     datatype: str
@@ -58,10 +58,10 @@ class ModelSpec:
     batched: bool
 
     def rows(self, arrays: Arrays) -> int:
-        """Check the inputs of one call and return its rows (1 for a model without a batch axis).
+        """Check the inputs of one call and return its number of rows, 1 for a model without a batch axis.
 
-        Raises WrongInputs for a missing or unknown name, a wrong dtype or rank, and BadInput for a wrong size, no rows, or
-        inputs that disagree on the rows.
+        Raises WrongInputs where a name is missing or unknown, or a dtype or rank is wrong. Raises BadInput where a size is
+        wrong, there are no rows, or the inputs have different numbers of rows.
         """
         known = {spec.name: spec for spec in self.inputs}
         for name in arrays:
@@ -82,7 +82,7 @@ class ModelSpec:
         return rows.pop() if rows else 1
 
     def _check(self, spec: TensorSpec, array: Array) -> int:
-        """Check one input and return its first dimension (1 for a scalar)."""
+        """Check one input and return its first dimension, 1 for a scalar."""
         if array.dtype != DATATYPES[spec.datatype]:
             raise WrongInputs(
                 f"input {spec.name!r} of model {self.name} must be {spec.datatype}, an array of {DATATYPES[spec.datatype]}, "

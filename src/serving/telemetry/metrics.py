@@ -8,7 +8,6 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import numpy as np
 from prometheus_client import (
@@ -38,43 +37,32 @@ class Metrics:
     """The process's metrics, in a registry of their own. Any thread may call any method. All times are seconds."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-
-        def labelled(kind: Any, name: str, about: str, *labels: str, **more: Any) -> Any:
-            return kind(f"monopod_{name}", about, labels, registry=registry, **more)
-
-        self._requests = labelled(Counter, "requests_total", "Requests answered.", "route", "code", "reason")
-        self._duration = labelled(
-            Histogram, "request_duration_seconds", "From a request's first byte to its answer.", "route", buckets=SECONDS
-        )
-        self._answer = labelled(
-            Histogram, "answer_duration_seconds", "From a request's last byte to its answer.", "route", buckets=SECONDS
-        )
-        stages = labelled(
-            Histogram, "stage_duration_seconds", "Time in one stage of a request or batch.", "stage", buckets=SECONDS
-        )
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        counter, gauge, histogram = self.counter, self.gauge, self.histogram
+        self._requests = counter("monopod_requests_total", "Requests answered.", ("route", "code", "reason"))
+        about = "From a request's first byte to its answer."
+        self._duration = histogram("monopod_request_duration_seconds", about, ("route",))
+        about = "From a request's last byte to its answer."
+        self._answer = histogram("monopod_answer_duration_seconds", about, ("route",))
+        about = "Time in one stage of a request or batch."
+        stages = histogram("monopod_stage_duration_seconds", about, ("stage",))
         self._stages = {stage: stages.labels(stage) for stage in STAGES}
-        self._batch_rows = labelled(Histogram, "batch_rows", "Rows of a batch.", "model", buckets=ROWS)
-        self._batch_seconds = labelled(
-            Histogram, "batch_duration_seconds", "Time of one run of the model.", "model", buckets=SECONDS
+        self._batch_rows = histogram("monopod_batch_rows", "Rows of a batch.", ("model",), ROWS)
+        self._batch_seconds = histogram("monopod_batch_duration_seconds", "Time of one run of the model.", ("model",))
+        self._shed = counter("monopod_shed_total", "Requests refused before any work on them.", ("reason",))
+        self._info = gauge("monopod_model_info", "1 for each loaded model.", ("model", "provider", "instances", "threads"))
+        about = "Cost of one batch of so many rows, measured at start."
+        self._warmup = gauge("monopod_warmup_seconds", about, ("model", "rows"))
+        self.reloads = counter("monopod_reloads_total", "Watched files that changed and were loaded again.")
+        about = "Watched files that changed and could not be loaded; the old state stays."
+        self.reload_failures = counter("monopod_reload_failures_total", about)
+        about = "1 while a watched file holds what could not be loaded; the old state is used."
+        self.reload_failed = gauge("monopod_reload_failed", about, ("file",))
+        self._platform = gauge(
+            "monopod_platform_info", "1, with the platform's version and the service.", ("version", "service")
         )
-        self._shed = labelled(Counter, "shed_total", "Requests refused before any work on them.", "reason")
-        self._info = labelled(Gauge, "model_info", "1 for each loaded model.", "model", "provider", "instances", "threads")
-        self._warmup = labelled(
-            Gauge, "warmup_seconds", "Cost of one batch of so many rows, measured at start.", "model", "rows"
-        )
-        self.reloads = labelled(Counter, "reloads_total", "Watched files that changed and were loaded again.")
-        self.reload_failures = labelled(
-            Counter, "reload_failures_total", "Watched files that changed and could not be loaded; the old state stays."
-        )
-        self.reload_failed = labelled(
-            Gauge, "reload_failed", "1 while a watched file holds what could not be loaded; the old state is used.", "file"
-        )
-        self._platform = labelled(
-            Gauge, "platform_info", "1, with the platform's version and the service.", "version", "service"
-        )
-        self._counts: dict[tuple[str, int, str], Any] = {}
+        self._counts: dict[tuple[str, int, str], Counter] = {}
         self._recent: dict[str, deque[float]] = {}
 
     def expect(self, route: str, ends: Iterable[tuple[int, str]]) -> None:

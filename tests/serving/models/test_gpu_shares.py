@@ -199,10 +199,10 @@ def test_a_model_waits_for_room_on_the_card_until_its_deadline(card: Card, folde
     for name in "ab":
         found.on_demand(name, f"{name}.onnx")
     life = Lifetime(time.monotonic(), 20.0)
-    found._acquire(found._entries["a"], life)
+    found._cache.acquire(found._entries["a"], life)
     with pytest.raises(DeadlinePassed, match="model_memory or on_demand_gpu_memory is spent"):
         ask(found, "b", 0.3)
-    found._release(found._entries["a"])
+    found._cache.release(found._entries["a"])
     assert ask(found, "b") == 5
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import serving.models.registry
+import serving.models.model_cache
 from serving.base.errors import BadInput, DeadlinePassed, ModelFailed, NotFound, NotReady, QueueFull, StartError
 from serving.base.lifetime import Lifetime
 from serving.base.process_memory import peak_bytes, resident_bytes
@@ -92,7 +92,7 @@ def make(tmp_path: Path, seen: RecordingObserver) -> Iterator[Make]:
 @pytest.fixture
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model takes what its file takes: what the process holds is not measured."""
-    monkeypatch.setattr(serving.models.registry, "resident_bytes", lambda: 0)
+    monkeypatch.setattr(serving.models.model_cache, "resident_bytes", lambda: 0)
 
 
 def loaded(models: ModelRegistry) -> list[str]:
@@ -303,7 +303,7 @@ def test_room_is_waited_for_until_the_deadline(make: Make) -> None:
     answers: list[float] = []
     waiting = threading.Thread(target=lambda: answers.append(ask(models, "b")))
     waiting.start()
-    while not models._loading:
+    while not models._cache._loading:
         time.sleep(0.001)
     assert answers == []
     release.set()
@@ -336,7 +336,7 @@ def test_a_model_that_is_never_idle_gives_way_before_the_others_run_out_of_time(
             over.set()
 
     in_threads(3, lambda number: (ask_for_the_other if number == 0 else keep_busy)(number))
-    assert models._evicting is None
+    assert models._cache._evicting is None
 
 
 @pytest.mark.usefixtures("exact")
@@ -364,7 +364,7 @@ def test_unloading_makes_room_for_who_waits(make: Make) -> None:
     answers: list[float] = []
     waiting = threading.Thread(target=lambda: answers.append(ask(models, "b")))
     waiting.start()
-    while not models._loading:
+    while not models._cache._loading:
         time.sleep(0.001)
     time.sleep(0.02)
     models.unload("a")
@@ -470,7 +470,7 @@ def test_a_model_that_is_closed_for_good_refuses(make: Make) -> None:
 def test_many_threads_over_many_models_and_a_small_budget_get_their_own_answers(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving.models.registry, "resident_bytes", lambda: 0)
+    monkeypatch.setattr(serving.models.model_cache, "resident_bytes", lambda: 0)
     models = make(model_memory="1M")
     for name in "abcd":
         models.on_demand(name, f"{name}.onnx")
