@@ -17,7 +17,8 @@ T = TypeVar("T")
 def repeated(ask: Callable[[], T], ready: Callable[[], None], may_go_on: Callable[[], bool], say: Callable[[str], None]) -> T:
     """Ask until the API server answers, and return its answer.
 
-    ready: called before each attempt; it may wait or raise. may_go_on: whether another attempt is allowed.
+    ready: called before each attempt. It may wait or raise.
+    may_go_on: whether another attempt is allowed.
     Raises Unreachable where the time is over or no other attempt is allowed, and what `ask` and `ready` raise.
     """
     end = time.monotonic() + RETRIED_FOR

@@ -101,7 +101,7 @@ class Lease:
         try:
             self._item = self._cluster.replace(self._item)
         except ClusterError as error:
-            # A conflict may come of an earlier renewal whose answer was lost. The lease is still ours then.
+            # A conflict may be due to an earlier renewal whose answer was lost. The lease is still ours then.
             found = self._cluster.get(ref(self._item)) if error.status == CONFLICT else None
             if found is None or found["spec"].get("holderIdentity") != self._item["spec"]["holderIdentity"]:
                 raise

@@ -21,8 +21,8 @@ from conf.rollout.targets import GatewayAddress
 Say = Callable[[str], None]
 POLL_SECONDS = 0.5  # between two looks at the cluster
 LOG_LINES = 15
-DIAGNOSED_PODS = 5  # pods that are not ready and whose events are asked for
-IN_A_ROW = 20  # right answers at the gateway that prove a release: beside one old pod, they come by chance once in 2^20
+DIAGNOSED_PODS = 5  # pods whose events are asked for, of all that are not ready
+IN_A_ROW = 20  # right answers at the gateway that prove a release. Beside one old pod, chance gives them once in 2^20.
 GATEWAY_SECONDS = 60
 
 Content = tuple[str, str]  # a version and its image's digest, "" where the digest is not known

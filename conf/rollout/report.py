@@ -60,7 +60,7 @@ EXPECTED_ERRORS: tuple[type[Exception], ...] = tuple(kind for kind, _ in EXIT_ST
 
 @dataclass
 class RegionResult:
-    """The result in one region. Its fields are those of the JSON that a command prints.
+    """The result in one region. The JSON that a command prints has the same fields.
 
     state: deployed, unchanged, undone, failed, stopped, not begun, skipped, removed, not there.
     runs: how many pods of each version are ready now; None where that was not asked or not answered.
@@ -96,14 +96,10 @@ def run_in_order(
             for each, result in zip(region_tracks, results, strict=True):
                 result.runs = _running_versions(each)
     except KeyboardInterrupt:
-        where = f"in {region_tracks[len(results)].region.name}" if len(results) < len(region_tracks) else "at the end"
-        results += _stopped_results(region_tracks[len(results) :])
+        rest = region_tracks[len(results) :]
+        results += _stopped_results(rest)
         print_results(arguments, results)
-        print_line(
-            f"stopped {where}: Kubernetes goes on with what was applied; `monopod status` shows it, and deploy or rollback "
-            "goes on from there",
-            sys.stderr,
-        )
+        print_line(_stopped_message(rest), sys.stderr)
         _notify(notify, results)
         raise
     print_results(arguments, results)
@@ -174,6 +170,13 @@ def _stopped_results(region_tracks: Sequence[RegionTrack]) -> Iterator[RegionRes
     for number, each in enumerate(region_tracks):
         state, words = ("not begun", "stopped before it") if number else ("stopped", "by Ctrl-C or SIGTERM")
         yield RegionResult(each.region.name, each.track, state, words=words, status=STOPPED)
+
+
+def _stopped_message(rest: Sequence[RegionTrack]) -> str:
+    """Return what goes on after a command was stopped. rest: the region in which it was stopped, and those after it."""
+    where = f"in {rest[0].region.name}" if rest else "at the end"
+    goes_on = "`monopod status` shows it, and deploy or rollback goes on from there"
+    return f"stopped {where}: Kubernetes goes on with what was applied; {goes_on}"
 
 
 def _running_versions(region_track: RegionTrack) -> Mapping[str, int] | None:

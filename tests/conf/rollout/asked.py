@@ -1,4 +1,4 @@
-"""What is asked of a service from outside, and of its pods: for tests that deploy."""
+"""Questions to a service from outside, and to the cluster about its pods, for tests that deploy."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.running import get
 
 
 def url(desk: Desk, track: str = "") -> str:
-    """Return where a service answers through the gateway. track: the namespace of another track than prod."""
+    """Return the URL of a service at the gateway. track: the namespace of a track other than prod, "" for prod."""
     return f"{desk.gateway.url}/api/{track or desk.user}/{desk.name}"
 
 
@@ -23,7 +23,7 @@ def version(where: str) -> str:
 
 
 def pods(cluster: Cluster, desk: Desk) -> dict[str, int]:
-    """Return the pods of a service that stay: the restarts of each by its uid."""
+    """Return the restarts of each pod of a service by its uid, without pods that are being deleted."""
     found = cluster.ask("get", path("Pod", desk.user), labelSelector=f"app.kubernetes.io/name={desk.name}")["items"]
     staying = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
     return {pod["metadata"]["uid"]: restarts(pod) for pod in staying}
@@ -33,18 +33,18 @@ def restarts(pod: dict[str, Any]) -> int:
     return sum(int(each["restartCount"]) for each in pod["status"].get("containerStatuses", []))
 
 
-def standing(desk: Desk, track: str = "prod", region: str = "", status: int = 0) -> dict[str, Any]:
-    """Return what `monopod status --json` says of a track, in the first region or in one."""
+def status_row(desk: Desk, track: str = "prod", region: str = "", status: int = 0) -> dict[str, Any]:
+    """Return the row of `monopod status --json` for a track. region: "" for the first one. status: the exit status."""
     rows = json.loads(desk.run("status", "--json", "--track", track, status=status).out)
     found: dict[str, Any] = next(row for row in rows if region in ("", row["region"]))
     return found
 
 
 def kinds(cluster: Cluster, namespace: str, name: str) -> set[str]:
-    """Return the kinds of which a service has an object."""
+    """Return the resource kinds of which a service has an object."""
     return {kind for kind in APPLIED if cluster.find(path(kind, namespace, name))}
 
 
 def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until something is true of a cluster, which is not asked without a pause."""
+    """Wait until a condition is true of a cluster, with a pause between two questions."""
     waiting.until(true, seconds, pause=0.1)

@@ -1,4 +1,4 @@
-"""Where a person sits who deploys: a service's folder, regions.yaml, a kubeconfig, and the command.
+"""The desk of a person who deploys: a service's folder, regions.yaml, a kubeconfig, and the command.
 
 Knows how the command is typed and what it prints. Does not know what is in a cluster.
 """
@@ -18,7 +18,7 @@ from tests.conf.rollout.gateways import ENVOY_GATEWAY, Gateway
 from tests.conf.rollout.images import REGISTRY, image, value
 from tests.running import PYTHONPATH, ROOT
 
-NOWHERE = {"monopod-test": uuid.uuid4().hex}  # a label that no node has until a test gives it to one; a killed run left another
+NOWHERE = {"monopod-test": uuid.uuid4().hex}  # a label that no node has until a test gives it to one. Killed runs left others.
 REGION: dict[str, Any] = {
     "host": "*",
     **ENVOY_GATEWAY.region,
@@ -30,12 +30,12 @@ REGION: dict[str, Any] = {
     "nodes": [{"name": "any", "cpu": 32, "memory": "64Gi", "cards": 1, "card_memory": 16, "price": 1, "labels": NOWHERE}],
 }
 NOTHING: Mapping[str, str] = {}
-QUIET = {"MONOPOD_WECHAT_ROBOT": "", "MONOPOD_WEBHOOK": ""}  # nobody is told of what tests deploy
+QUIET = {"MONOPOD_WECHAT_ROBOT": "", "MONOPOD_WEBHOOK": ""}  # tests send no notification
 WHO = {"GITLAB_USER_LOGIN": "ann", "CI_PROJECT_PATH": "like/models", "CI_COMMIT_REF_NAME": "cats"}
 
 
 def regions_of(gateway: Gateway, contexts: Mapping[str, str]) -> str:
-    """Return a regions.yaml. contexts: region -> context; hk is the real one, that a gateway leads to."""
+    """Return a regions.yaml. contexts: region -> context. hk has the real node and the gateway."""
     regions: dict[str, Any] = {name: {**REGION, **gateway.region, "context": context} for name, context in contexts.items()}
     if "hk" in regions:
         regions["hk"]["way_in"] = gateway.url
@@ -58,7 +58,7 @@ class Done:
 
 @dataclass
 class Started:
-    """A command at work."""
+    """A command that runs."""
 
     process: subprocess.Popen[bytes]
     file: Path
@@ -113,7 +113,7 @@ class Desk:
         (self.folder / "value.py").write_text(value(service_name=self.name, username=self.user, **settings))
 
     def opens(self, **windows: str) -> None:
-        """Write regions.yaml anew: when each region may be deployed to, where that is not always."""
+        """Write regions.yaml again with release windows. windows: region -> window; other regions have none."""
         found = json.loads(self.regions.read_text())
         for name, region in found["regions"].items():
             region["windows"] = [windows[name]] if name in windows else []
@@ -129,7 +129,7 @@ class Desk:
         return {**os.environ, **own, **self.environment, **more}
 
     def run(self, name: str, *words: str, tag: str = "", status: int = 0, more: Mapping[str, str] = NOTHING) -> Done:
-        """Run a command, which must end with a status. more: of its environment."""
+        """Run a command, which must end with a status. more: added to its environment."""
         command = self.command(name, *words, tag=tag)
         done = subprocess.run(command, env=self.surroundings(more), capture_output=True, text=True, timeout=120)
         assert done.returncode == status, f"status {done.returncode}:\n{done.stdout}{done.stderr}"
@@ -147,7 +147,7 @@ class Desk:
         return self.started[-1]
 
     def clear(self) -> None:
-        """End what a test that failed left at work."""
+        """End the commands that a failed test left running."""
         for each in self.started:
             each.process.kill()
             each.process.wait()

@@ -1,4 +1,4 @@
-"""The pods of a service that serves under load: which are ready, what each has answered, and one of them taken away.
+"""The pods of a service under load: the ready ones, how many requests each has answered, and the deletion of one.
 
 Knows pods and their metrics, asked by way of the API server. Does not know the load.
 """
@@ -20,7 +20,7 @@ ANSWERED = r'^monopod_requests_total\{{code="{}",.*route="{}"\}} (\S+)$'
 
 @contextmanager
 def told(pod: Pod, file: str) -> Iterator[None]:
-    """Have a file in a pod for the length of a block: tests/services/moody does as it says."""
+    """Have a file in a pod for the length of a block. tests/services/moody behaves as the file's name says."""
     assert pod.run("python", "-c", f"open('/tmp/{file}', 'x')") == (0, "")
     try:
         yield
@@ -45,7 +45,7 @@ def delete_a_pod(cluster: Cluster, desk: Desk) -> None:
 
 
 def answered(cluster: Cluster, desk: Desk, code: int = 200, route: str = "service") -> dict[str, float]:
-    """Return how many requests each ready pod has answered with a code since its start; a 429 has the route refused."""
+    """Return how many requests each ready pod has answered with a code since its start. A 429 has the route `refused`."""
     return {name: _answered(cluster, desk, name, ANSWERED.format(code, route)) for name in names(cluster, desk)}
 
 

@@ -1,4 +1,4 @@
-"""The gateways that tests send through: Envoy Gateway's, and Istio's. Both lead to the same real node.
+"""The gateways through which tests send: Envoy Gateway and Istio. Both lead to the same real node.
 
 Knows where they answer, what regions.yaml says of them, and what their proxies count. Does not know services.
 """
@@ -27,9 +27,9 @@ through_both = pytest.mark.parametrize("gateway", NAMES, indirect=True, scope="m
 
 @dataclass(frozen=True)
 class Gateway:
-    """One of them, at a URL.
+    """A gateway at a URL.
 
-    routing and said are what regions.yaml says of it. proxies selects its pods, which tell their counters at stats_port.
+    routing and said are what regions.yaml says of it. proxies selects its pods, which serve their counters at stats_port.
     """
 
     routing: str
@@ -40,7 +40,7 @@ class Gateway:
 
     @property
     def region(self) -> dict[str, Any]:
-        """Return its fields of a region."""
+        """Return the fields of a region that describe it."""
         return {"routing": self.routing, "gateway": dict(self.said)}
 
 
@@ -62,7 +62,7 @@ def named(routing: str) -> Gateway:
 
 @contextmanager
 def limited(cluster: Cluster, region: Region) -> Iterator[None]:
-    """Have what `monopod gateway` prints for the length of a block."""
+    """Have the objects that `monopod gateway` prints in a cluster for the length of a block."""
     unlimited(cluster, region)
     (item,) = documents(render_gateway(_wanted(region)))
     with cluster.having(_kind(region), item):
@@ -70,7 +70,7 @@ def limited(cluster: Cluster, region: Region) -> Iterator[None]:
 
 
 def unlimited(cluster: Cluster, region: Region) -> None:
-    """Take away what a run that was killed has left."""
+    """Delete what a killed run left."""
     where = f"{_kind(region)}/{_wanted(region).name}"
     if cluster.find(where):
         cluster.ask("delete", where)
@@ -88,7 +88,7 @@ def _kind(region: Region) -> str:
 
 
 def counted(cluster: Cluster, gateway: Gateway, counter: str, service: str) -> float:
-    """Return what the proxies have counted of a service since they started. counter: Envoy's, of a cluster."""
+    """Return a service's counter, summed over the proxies since they started. counter: the name that Envoy gives it."""
     namespace = gateway.said["pods"]
     pods = cluster.ask("get", path("Pod", namespace), labelSelector=gateway.proxies)["items"]
     line = re.compile(rf"^envoy_cluster_{counter}{{[^}}]*\b{re.escape(service)}\b[^}}]*}} (\S+)$", re.MULTILINE)

@@ -41,7 +41,7 @@ def value(**settings: Any) -> str:
 
 
 MOODY = (ROOT / "tests/services/moody/src/server.py").read_text()
-# What is laid over them: tag -> files.
+# Tag -> files that replace others of the serving image.
 OTHERS = {
     "crash": {"model/digits.onnx": "this is no model"},
     "no-model": {"value.py": value(model_path="model/other.onnx")},
@@ -55,8 +55,8 @@ OTHERS = {
     "demo": {"value.py": value(service_name="demo")},
     "demo-2": {"value.py": value(service_name="demo-2")},
 }
-NOT_ASKED = "1@sha256:" + "0" * 64  # by its digest, which no registry is asked for; and none has it
-KEPT = "localhost/rollout-test/digits"  # here, for its layers: the next content shares most of them
+NOT_ASKED = "1@sha256:" + "0" * 64  # named by a digest, for which no registry is asked. No registry has it.
+KEPT = "localhost/rollout-test/digits"  # kept on this machine for its layers: the next content shares most of them
 LAST = [*OTHERS][-1]
 
 
@@ -65,7 +65,7 @@ def image(tag: str) -> str:
 
 
 def tagged(tag: str, content: str) -> str:
-    """Have a tag name an image's content from now on, as a push of it does, and return its digest."""
+    """Let a tag name an image's content from now on, as a push does, and return the digest."""
     name, _, _ = image(tag).removeprefix(f"{REGISTRY}/").rpartition(":")
     where = f"http://{REGISTRY}/v2/{name}/manifests"
     status, body = get(f"{where}/{content}", headers={"Accept": MANIFEST})
@@ -75,7 +75,7 @@ def tagged(tag: str, content: str) -> str:
 
 
 def pushed() -> None:
-    """Have all images in the registry. Of several test runs at once, one makes them."""
+    """Put all images into the registry. One of several concurrent test runs makes them."""
     with alone("images"):
         if not _is_there(LAST):
             with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +92,7 @@ def _push(name: str) -> None:
 
 @cache
 def _content() -> str:
-    """Return a digest of all that the images are made of."""
+    """Return a digest of all sources of the images."""
     files = [ROOT / part for part in PARTS]
     files += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
     digest = hashlib.sha256(repr((value(), OTHERS)).encode())
@@ -121,7 +121,7 @@ def _make(folder: Path) -> None:
 
 
 def _lay_over(folder: Path, tag: str, files: dict[str, str]) -> None:
-    """Make an image of the one that serves, with other files."""
+    """Make an image from the serving one, with some files replaced."""
     container = buildah("from", "--pull-never", image(SERVING[0]))
     for name, text in files.items():
         file = folder / tag / Path(name).name

@@ -1,4 +1,4 @@
-"""Load on a service while it is changed: an open loop of `monopod bench` through the gateway, and what it saw.
+"""Load on a service while it is changed: an open loop of `monopod bench` through the gateway, and its figures.
 
 Knows the command. Does not know what is done to the service meanwhile.
 """
@@ -24,14 +24,14 @@ FEWEST = 50.0  # requests a second
 
 
 class Load:
-    """One run. figures: what `monopod bench --json` told, once it has ended."""
+    """One run. figures: the output of `monopod bench --json`, once the run has ended."""
 
     def __init__(self, process: "subprocess.Popen[str]"):
         self._process = process
         self.figures: dict[str, Any] = {}
 
     def begin(self) -> None:
-        """Wait until requests flow: a connection stays open, other than the first, which is closed as soon as it is there."""
+        """Wait until requests flow. Then a connection stays open that is not the first one, which is closed at once."""
         seen: set[int] = set()
 
         def stays() -> bool:
@@ -43,14 +43,14 @@ class Load:
         until(stays, pause=0.2)
 
     def end(self) -> None:
-        """End it, with the requests that are due until now."""
+        """End the run after the requests that are due by now."""
         self._process.send_signal(signal.SIGINT)
         told, trouble = self._process.communicate(timeout=30)
         assert self._process.returncode == 130, trouble
         self.figures = json.loads(told)
 
     def lost(self) -> list[str]:
-        """Return what failed, in words: every answer but 200, no answer, or not sent at all."""
+        """Return the failures in words: answers other than 200, missing answers, and requests that were not sent."""
         bad = [kind for kind in self.figures["kinds"] if kind["name"] != "200"]
         words = [f"{kind['count']} x {kind['name']} {kind['text']}".strip() for kind in bad]
         if self.figures["not_sent"]:
@@ -61,7 +61,7 @@ class Load:
 
 
 def padded(folder: Path, size: int) -> Path:
-    """Write a digit that is as large as a photo: the JSON of one, and blanks. size: bytes."""
+    """Write a request that is as large as a photo: the JSON of a digit, and blanks. size: bytes."""
     file = folder / f"{size}.json"
     file.write_text(DIGIT.ljust(size))
     return file
@@ -89,7 +89,7 @@ def loaded(url: str, rate: float, file: Path | None = None) -> Iterator[Load]:
 
 
 def peak(url: str, seconds: float) -> float:
-    """Return how many requests a second a service answers when always 16 are on their way."""
+    """Return how many requests a second a service answers with 16 requests in flight."""
     told, trouble = started(url, "--concurrency", "16", "--seconds", str(seconds)).communicate(timeout=seconds + 60)
     assert told, trouble
     return float(json.loads(told)["throughput"])

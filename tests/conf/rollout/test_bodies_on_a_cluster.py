@@ -1,4 +1,4 @@
-"""Bodies that a gateway has to send again: some are lost while it keeps less than one, and none once it keeps as much.
+"""Bodies that a gateway has to send again: some are lost while its buffer is smaller, and none once the buffer is as large.
 
 A second endpoint of the service refuses every connection: it is the node's address, at a port that nobody listens on.
 """
@@ -34,7 +34,7 @@ NOBODY_LISTENS = 9
 
 
 def leaves_none_out(cluster: Cluster, desk: Desk) -> None:
-    """Have the gateway try an endpoint that refused again at once, so that half of all requests meet it."""
+    """Let the gateway try a refusing endpoint again at once, so that half of all requests meet it."""
     if desk.gateway.routing == "istio":
         spec: Item = {"trafficPolicy": {"outlierDetection": None}}
         cluster.by_hand(path("DestinationRule", desk.user, desk.name), {"spec": spec})
@@ -44,7 +44,7 @@ def leaves_none_out(cluster: Cluster, desk: Desk) -> None:
 
 @contextmanager
 def one_that_refuses(cluster: Cluster, desk: Desk) -> Iterator[None]:
-    """Have a second endpoint of the service, which refuses every connection."""
+    """Have a second endpoint of the service that refuses every connection."""
     (pod,) = ready(cluster, desk)
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{desk.user}/endpointslices"
     item: Item = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
@@ -58,7 +58,7 @@ def one_that_refuses(cluster: Cluster, desk: Desk) -> Iterator[None]:
 
 
 def lost(desk: Desk, files: Mapping[str, Path]) -> dict[str, list[str]]:
-    """Send a body again and again, by each version of HTTP, and return the answers but 200."""
+    """Send a body many times by each version of HTTP, and return the answers other than 200."""
     found = {}
     for version, file in files.items():  # a process for each: curl 7.88 cannot send a second one over a connection of HTTP/2
         codes = [curl(url(desk), file, 1, version).communicate()[0].strip() for _ in range(REQUESTS)]
@@ -80,7 +80,7 @@ def test_a_body_that_the_gateway_does_not_keep_is_lost_and_one_that_it_keeps_is_
         return counted(hk, mine.gateway, counter, mine.user)
 
     def kept() -> bool:
-        """Whether every worker of the proxy has the limit: each takes it over by itself, and any may have a connection."""
+        """Return whether every worker of the proxy has the limit. Each applies it by itself, and any may have a connection."""
         before = told("retry_or_shadow_abandoned")
         for _ in range(REQUESTS):
             get(url(mine), large, {"Content-Type": "application/json"})

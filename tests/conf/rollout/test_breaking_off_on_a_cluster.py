@@ -1,4 +1,4 @@
-"""Releases that break off in the middle: killed, interrupted, without their API server, beside another. The next goes on."""
+"""Releases that break off: killed, interrupted, without their API server, or beside another. The next one goes on."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ from conf.rollout.targets import GatewayAddress, Target
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout import fleet
-from tests.conf.rollout.asked import kinds, pods, standing, until
+from tests.conf.rollout.asked import kinds, pods, status_row, until
 from tests.conf.rollout.desk import NOWHERE, Desk, Make, Started
 from tests.conf.rollout.wire import Wire
 from tests.serving.answering import answering
@@ -44,7 +44,7 @@ def halfway(desk: Desk, *words: str, tag: str = "2", **more: str) -> Started:
 
 
 def forget_lease(cluster: Cluster, desk: Desk) -> None:
-    """Take away what would run out in 20 s: one test waits for that, and it is enough."""
+    """Delete a lease that would run out in 20 s. One test waits for that, and one is enough."""
     cluster.ask("delete", path("Lease", desk.user, f"monopod-{desk.name}"))
 
 
@@ -59,7 +59,7 @@ def test_after_a_killed_job_the_old_version_serves_and_the_next_deploy_goes_on(s
     job.process.kill()
     job.process.wait()
     assert "PodDisruptionBudget" in kinds(eu, serving.user, serving.name)
-    row = standing(serving, status=1)
+    row = status_row(serving, status=1)
     assert (row["runs"], row["state"].partition(" by ")[0]) == ({"1": 1}, "being changed to 2")
     assert before.items() <= pods(eu, serving).items()
 
@@ -72,7 +72,7 @@ def test_after_a_killed_job_the_old_version_serves_and_the_next_deploy_goes_on(s
     assert time.monotonic() - begin < 40
     assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)
     assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "begun"), (3, "3", "good")]
-    assert standing(serving)["runs"] == {"3": 1}
+    assert status_row(serving)["runs"] == {"3": 1}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -83,7 +83,7 @@ def test_an_interrupted_deploy_says_what_goes_on_and_rollback_returns_at_once(se
     text = job.ends(130)
     assert "stopped in eu: Kubernetes goes on with what was applied; `monopod status` shows it" in text
     assert "Traceback" not in text
-    row = standing(serving, status=1)
+    row = status_row(serving, status=1)
     assert (row["runs"], row["state"]) == ({"1": 1}, "the change to 2 was broken off")
     done = serving.run("rollback")
     assert "waiting: " not in done.out  # its lease was given back
@@ -98,13 +98,13 @@ def test_a_deploy_that_was_killed_when_all_was_ready_counts_as_good(serving: Des
     job.process.wait()
     forget_lease(eu, serving)
     with somewhere(eu):
-        until(lambda: standing(serving)["runs"] == {"2": 1})
+        until(lambda: status_row(serving)["runs"] == {"2": 1})
     serving.run("deploy", "--timeout", "2", tag="3", status=24)
     assert release_numbers(eu, serving)[1:] == [(2, "2", "good"), (3, "3", "undone")]
-    assert standing(serving)["runs"] == {"2": 1}
+    assert status_row(serving)["runs"] == {"2": 1}
     assert "eu, prod: skipped: 3 was undone there by itself, and 2 serves" in serving.run("rollback").out
     serving.run("rollback", "--to", "1")
-    assert standing(serving)["runs"] == {"1": 1}
+    assert status_row(serving)["runs"] == {"1": 1}
 
 
 def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_proven(serving: Desk, eu: Cluster) -> None:
@@ -120,21 +120,21 @@ def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_pr
 
     assert counts_as() == "begun"
     with somewhere(eu):
-        until(lambda: standing(serving)["runs"] == {"2": 1})
+        until(lambda: status_row(serving)["runs"] == {"2": 1})
         assert counts_as() == "good"
         assert counts_as("http://127.0.0.1:1") == "begun"
         for version, state in (("1", "begun"), ("2", "good")):
             with answering(lambda *_, version=version: (200, json.dumps({"version": version}).encode())) as url:
                 assert counts_as(url) == state
         eu.by_hand(path("HTTPRoute", serving.user, serving.name), {"spec": {"hostnames": ["example.com"]}})
-        assert counts_as() == "good"  # a field that somebody added is not the release's
+        assert counts_as() == "good"  # a field that somebody added is not part of the release
         route = eu.ask("get", path("HTTPRoute", serving.user, serving.name))
         eu.by_hand(path("HTTPRoute", serving.user, serving.name), {"spec": {"rules": route["spec"]["rules"][:1]}})
         assert counts_as() == "begun"
     done = serving.run("deploy", "--timeout", "2", tag="3", status=24)
     assert "eu: returning to 1\n" in done.out
     assert release_numbers(eu, serving)[1:] == [(2, "2", "begun"), (3, "3", "undone")]
-    assert standing(serving)["runs"] == {"1": 1}
+    assert status_row(serving)["runs"] == {"1": 1}
 
 
 def test_a_short_loss_of_the_api_server_is_waited_out(serving: Desk, eu: Cluster, wire: Wire, through: str) -> None:
@@ -163,13 +163,13 @@ def test_a_lost_api_server_ends_in_words_and_the_next_deploy_goes_on(
     forget_lease(eu, serving)
     serving.set()
     assert "going on from what it left" in serving.run("deploy", tag="3").out
-    assert standing(serving)["runs"] == {"3": 1}
+    assert status_row(serving)["runs"] == {"3": 1}
     assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)
 
 
 def test_a_release_whose_pods_are_ready_one_after_another_is_waited_for_however_many_there_are(desk: Make, eu: Cluster) -> None:
     mine = desk("eu", name="many")
-    mine.set(replicas=3, cpu=20, node_labels=NOWHERE)  # of which a node takes one
+    mine.set(replicas=3, cpu=20, node_labels=NOWHERE)  # a node takes one of these
     begin = time.monotonic()
     job = mine.start("deploy", "--timeout", "8", tag="1")
     with ExitStack() as nodes:
@@ -194,21 +194,21 @@ def test_of_two_deploys_at_once_the_second_is_refused_or_waits(serving: Desk, eu
         first.ends(0)
         waits.ends(0)
     assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good"), (3, "3", "good")]
-    assert standing(serving)["by"] == "bob"
+    assert status_row(serving)["by"] == "bob"
 
 
 def test_a_service_whose_history_was_deleted_is_found_and_still_returned_to(serving: Desk, eu: Cluster) -> None:
     before = pods(eu, serving)
     eu.ask("delete", path("ConfigMap", serving.user, f"monopod-{serving.name}"))
-    row = standing(serving)
+    row = status_row(serving)
     assert (row["runs"], row["version"], row["state"]) == ({"1": 1}, "1", "good, found without a history")
     done = serving.run("deploy", "--timeout", "2", tag="2", status=24)
     assert "1 serves, as before; now version 1 in 1 pod" in done.err
-    assert pods(eu, serving) == before  # put back to the letter: no pod was started anew
+    assert pods(eu, serving) == before  # restored exactly: no pod was replaced
     serving.set()
     serving.run("deploy", tag="2")
     serving.run("rollback")
-    assert standing(serving)["runs"] == {"1": 1}
+    assert status_row(serving)["runs"] == {"1": 1}
 
 
 def test_a_history_that_is_deleted_while_a_deploy_works_is_written_anew(serving: Desk, eu: Cluster) -> None:
@@ -254,7 +254,7 @@ def test_a_deploy_after_a_broken_off_stop_waits_until_the_pods_have_drained(serv
     stop.until("waiting until Deployment")
     stop.process.send_signal(signal.SIGINT)
     stop.ends(130)
-    assert standing(serving, status=1)["state"] == "the change to nothing was broken off"
+    assert status_row(serving, status=1)["state"] == "the change to nothing was broken off"
     serving.set()
     deploy = serving.start("deploy", tag="2")
     deploy.until("waiting until Deployment")

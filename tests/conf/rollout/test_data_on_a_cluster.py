@@ -1,4 +1,4 @@
-"""A file on a volume is exchanged while pods serve: no release, no restart, no lost request. On a real node."""
+"""A file on a volume is replaced while pods serve, without a release, a restart or a lost request. On a real node."""
 
 import json
 from collections.abc import Iterator

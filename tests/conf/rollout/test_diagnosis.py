@@ -1,4 +1,4 @@
-"""What is wrong with pods, in words, from what Kubernetes wrote: each shape below was read off a real cluster."""
+"""Diagnoses of pods, from objects of the shapes that real clusters wrote."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ ENDED = {"lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}
 
 
 def pulls(message: str, times: int) -> list[Item]:
-    """The events of an image that could not be pulled so often, as the kubelet writes them: two of each attempt."""
+    """The events of failed pulls of an image, as the kubelet writes them: two for each attempt."""
     story = f'Failed to pull image "localhost:5000/like/cats:9": failed to pull and unpack image: {message}'
     both = [event("Failed", story, count=times), event("Failed", "Error: ErrImagePull", count=times)]
     pulling = event("Pulling", 'Pulling image "localhost:5000/like/cats:9"', count=times)
@@ -50,7 +50,7 @@ CLOSED = 'failed to do request: Head "https://registry/v2/": dial tcp 10.0.0.1:4
 @pytest.mark.parametrize(
     ("message", "enough"), [(MISSING, 2), (REFUSED, 2), (SLOW, 3), (AWAY, 3), (CLOSED, 3)], ids=lambda each: str(each)[-20:]
 )
-def test_an_image_is_given_up_after_attempts_of_which_the_registry_says_how_many(message: str, enough: int) -> None:
+def test_an_image_is_given_up_after_a_number_of_attempts_that_the_registrys_answer_decides(message: str, enough: int) -> None:
     for times in range(1, 5):
         found = only(*diagnose([NOT_PULLED], pulls(message, times), []))
         assert (found.kind, found.hopeless) == (diagnosis.IMAGE, times >= enough), times
@@ -69,7 +69,7 @@ def test_an_image_of_no_name_is_not_even_tried() -> None:
     assert only(*diagnose([pod(waiting)], [event("InspectFailed", "Failed to apply default image tag")], [])).hopeless
 
 
-def test_of_a_long_story_about_an_image_the_end_is_told() -> None:
+def test_of_a_long_message_about_an_image_the_end_is_kept() -> None:
     said = f"Failed to pull image: {'failed to resolve reference ' * 20}: x:9: not found"
     waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}}}
     words = only(*diagnose([pod(waiting)], [event("Failed", said)], [])).words
@@ -90,7 +90,7 @@ def test_a_container_that_was_killed_for_its_memory_is_told_apart_from_a_crash()
     assert "raise memory in value.py" in str(found)
 
 
-def test_a_probe_that_never_passes_is_told_with_what_it_heard() -> None:
+def test_a_probe_that_never_passes_is_reported_with_its_answer() -> None:
     events = [
         event("Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 503"),
         event("Killing", "Container main failed startup probe, will be restarted"),
@@ -116,7 +116,7 @@ def test_a_pod_that_no_node_takes_says_what_is_short_and_where() -> None:
 @pytest.mark.parametrize(
     "message", ['persistentvolumeclaim "indexes" not found', "pod has unbound immediate PersistentVolumeClaims."]
 )
-def test_a_claim_that_is_not_there_or_has_no_volume_is_no_want_of_nodes(message: str) -> None:
+def test_a_claim_that_is_missing_or_has_no_volume_is_not_reported_as_missing_nodes(message: str) -> None:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": f"0/1 nodes: {message}"}
     found = only(*diagnose([pod(phase="Pending", conditions=[condition])], [], []))
     assert found.kind == diagnosis.CONFIG
@@ -156,7 +156,7 @@ def test_a_node_that_went_away_is_named() -> None:
     assert (found.kind, found.words) == (diagnosis.NODE, "its node n7 is not ready")
 
 
-def test_a_pod_that_is_on_its_way_is_in_no_trouble() -> None:
+def test_a_pod_that_is_starting_has_no_diagnosis() -> None:
     states: list[Item] = [{"waiting": {"reason": "ContainerCreating"}}, {"running": {}}]
     for state in states:
         assert diagnose([pod({"state": state})], [event("Unhealthy", "Startup probe failed: 503")], []) == []
@@ -170,7 +170,7 @@ def test_a_whole_gpu_and_room_for_pods_are_told_in_words() -> None:
     assert scheduling("0/2 nodes are available: 2 Too many pods.") == "on 2 nodes there is no room for another pod"
 
 
-def test_a_probe_that_has_not_passed_is_a_trouble_once_the_time_is_over() -> None:
+def test_a_probe_that_has_not_passed_is_a_diagnosis_once_the_time_is_over() -> None:
     waits = pod({"state": {"running": {}}, "ready": False})
     events = [event("Unhealthy", "Startup probe failed: 503")]
     assert diagnose([waits], events, []) == []
@@ -193,6 +193,6 @@ def test_events_are_told_in_their_order_and_those_of_one_text_once() -> None:
     assert found == ("Pulled: it is here", "BackOff: again (4 times)")
 
 
-def test_two_pods_with_the_same_trouble_are_told_once() -> None:
+def test_two_pods_with_the_same_diagnosis_are_reported_once() -> None:
     twin = {**pod({**WAITING, **ENDED, "restartCount": 2}), "metadata": {**POD, "name": "cats-2", "uid": "p2"}}
     assert len(diagnose([pod({**WAITING, **ENDED, "restartCount": 2}), twin], [], [])) == 1

@@ -8,7 +8,7 @@ import pytest
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
 from tests.conf.registries import Registry, holding
-from tests.conf.rollout.asked import pods, standing, url
+from tests.conf.rollout.asked import pods, status_row, url
 from tests.conf.rollout.desk import Desk, Make
 from tests.conf.rollout.images import tagged
 from tests.running import get, post_json
@@ -50,7 +50,7 @@ def test_a_tag_that_was_pushed_again_brings_its_new_code_and_a_rollback_the_old(
     assert f"answers with version again ({second[:19]})" in done.out
     assert "hk, prod: deployed again" in done.out
     assert (word(mine), digest(mine)) == ("other", second)
-    assert standing(mine)["version"] == "again"
+    assert status_row(mine)["version"] == "again"
 
     done = mine.run("rollback")
     assert f"returning to again ({first[:19]}), deployed at 20" in done.out
@@ -90,7 +90,7 @@ def test_what_drifted_or_failed_last_is_no_unchanged_release(desk: Make, eu: Clu
     assert "eu, prod: deployed 1" in mine.run("deploy", *image).out
     theirs = {"CI_COMMIT_REF_NAME": "dogs"}
     assert "eu, prod: deployed 1" in mine.run("deploy", "--take-over", *image, more=theirs).out
-    assert standing(mine)["holder"] == "branch dogs of like/models"
+    assert status_row(mine)["holder"] == "branch dogs of like/models"
     assert numbers(eu, mine) == [1, 2, 3, 4, 5]
     mine.run("stop", "--yes", more=theirs)
 

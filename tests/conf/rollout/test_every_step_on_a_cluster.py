@@ -32,7 +32,7 @@ NAME = "the-service"
 
 
 class BrokenOff(BaseException):
-    """What a test raises where a job would be killed."""
+    """Raised by a test where a job would be killed."""
 
 
 class Breaking(Cluster):
@@ -44,7 +44,7 @@ class Breaking(Cluster):
 
     def _text(self, method: str, where: str, body: Item | None, query: list[tuple[str, str]] | None, kind: str) -> str:
         answer = super()._text(method, where, body, query, kind)
-        renews = method == "PUT" and "/leases/" in where  # that is another thread's
+        renews = method == "PUT" and "/leases/" in where  # another thread sends these
         if method != "GET" and not renews and ("dryRun", "All") not in (query or []):
             self.made += 1
             if self.made == self.last:
@@ -54,7 +54,7 @@ class Breaking(Cluster):
 
 @pytest.fixture(scope="module")
 def orders(user: str, servers: dict[str, Asked], tmp_path_factory: pytest.TempPathFactory) -> dict[str, ReleaseRequest]:
-    """A first release, one of more objects, one that no node takes, and a last one: of a service that is renamed later."""
+    """A first release, one of more objects, one that no node takes, and a last one. The service is renamed later."""
     mine = Desk(tmp_path_factory.mktemp("every") / "service", user, {"eu": servers["eu"].context}, NAME)
     more: dict[str, dict[str, Any]] = {"1": {}, "2": {"max_replicas": 2}, "3": {}}
     more["stuck"] = {"max_replicas": 2, "node_labels": NOWHERE}
@@ -72,7 +72,7 @@ def renamed(order: ReleaseRequest, name: str) -> ReleaseRequest:
 
 
 def silent(words: str) -> None:
-    """Nobody reads along."""
+    """Discard the messages."""
 
 
 def deploy(there: Target, orders: dict[str, ReleaseRequest]) -> None:
@@ -101,7 +101,7 @@ def test_whichever_change_was_the_last_the_next_deploy_goes_on(
     eu = servers["eu"]
 
     def broken_off(changes: int) -> int:
-        """Break off after so many changes, or never after 0; return how many there were."""
+        """Break off after a number of changes, never for 0, and return how many changes there were."""
         there = Target(Cluster(eu.context), user, f"{act.__name__}-{changes}")
         release.release(there, renamed(orders["1"], there.service), silent)
         breaking = Breaking(eu.context, changes)

@@ -1,4 +1,4 @@
-"""Releases that fail on a real node, each in its own way: told in words, undone, and what served before goes on serving."""
+"""Releases that fail on a real node: each is reported with its cause and undone, and the release before goes on serving."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, pods, standing, until, url, version
+from tests.conf.rollout.asked import kinds, pods, status_row, until, url, version
 from tests.conf.rollout.desk import Desk, Make
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
@@ -47,8 +47,8 @@ def test_a_release_that_fails_is_undone_and_the_one_before_serves_on(
     assert [words for words in told if words not in done.text] == []
     assert "hk, prod: undone: " in done.err
     assert "1 serves, as before; now version 1 in 1 pod" in done.err
-    assert (version(url(serving)), pods(hk, serving)) == ("1", before)  # the very same pod, never started again
-    row = standing(serving)
+    assert (version(url(serving)), pods(hk, serving)) == ("1", before)  # the same pod, never restarted
+    row = status_row(serving)
     assert (row["version"], row["runs"], row["state"], row["troubles"]) == (
         "1",
         {"1": 1},
@@ -65,7 +65,7 @@ def test_a_first_release_that_fails_is_taken_away_and_says_why(desk: Make, hk: C
     assert "model/other.onnx" in done.err.partition("    log: ")[2]
     until(lambda: kinds(hk, mine.user, "first") == set())  # the pod drains
     assert version(url(mine)) == "status 404"
-    assert standing(mine)["state"] == "no-model failed and was taken away"
+    assert status_row(mine)["state"] == "no-model failed and was taken away"
 
 
 def test_a_model_that_is_not_in_the_folder_is_refused_before_anything_is_asked(serving: Desk) -> None:

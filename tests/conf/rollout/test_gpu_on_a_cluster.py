@@ -1,9 +1,9 @@
-"""Pods that one card's memory fits share it; one that needs more than is free stays pending, and is told so in words."""
+"""Pods share a card as long as its memory suffices. A pod that needs more stays pending, and its diagnosis says so."""
 
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import standing, url, version
+from tests.conf.rollout.asked import status_row, url, version
 from tests.conf.rollout.desk import Make
 from tests.needed import missing
 
@@ -27,7 +27,7 @@ def test_two_pods_share_a_card_and_a_third_stays_pending_and_is_told_within_ten_
     third.set(gpu_memory=8, provider="cpu")
     waits = third.start("deploy", "--timeout", "60", tag="demo")
     assert waits.until("no node takes it: on 1 node too little GPU memory (aliyun.com/gpu-mem) is free", 10) < 10
-    row = standing(third, status=1)
+    row = status_row(third, status=1)
     assert (row["ready"], row["wanted"]) == (0, 1)
     assert "too little GPU memory" in row["troubles"][0]
 

@@ -1,4 +1,4 @@
-"""The history of releases: written to a ConfigMap, read back, and what it says of the cluster."""
+"""The history of releases: written to a ConfigMap, read back, and asked which objects may be in the cluster."""
 
 import dataclasses
 import json
@@ -105,7 +105,7 @@ NEWER = json.dumps([{**json.loads(broken()["data"]["releases"])[0], "inventory":
         "objects that no release makes",
     ],  # fmt: skip
 )
-def test_a_config_map_of_something_else_is_told_with_its_cure(item: Item) -> None:
+def test_a_config_map_of_something_else_is_reported_with_its_remedy(item: Item) -> None:
     with pytest.raises(UnreadableHistory, match="like/monopod-cats holds no history that can be read.*delete it"):
         history.read(item)
 
@@ -122,7 +122,7 @@ def test_why_a_release_was_let_through_is_kept_and_a_history_of_before_that_is_r
     assert history.read(item).releases == after(GOOD).end(GOOD, ()).releases
 
 
-def test_a_field_that_a_newer_platform_wrote_is_passed_over() -> None:
+def test_a_field_that_a_newer_platform_wrote_is_ignored() -> None:
     item = history.write(after(GOOD), "cats", "like")
     item["data"]["releases"] = item["data"]["releases"].replace('"number"', '"weather": "fine", "number"')
     assert history.read(item).releases == after(GOOD).releases
@@ -214,7 +214,7 @@ def test_each_rollback_goes_further_back_and_never_to_what_was_left_by_one() -> 
     assert earlier(found) == 0
 
 
-def test_the_same_release_deployed_twice_is_passed_over() -> None:
+def test_the_same_release_deployed_twice_is_skipped() -> None:
     found = after(GOOD)
     for number in (2, 3):
         found = deployed(found, number, "the same")
@@ -229,7 +229,7 @@ def pods_of(regions: str, cpu: str = "1") -> list[Item]:
     return [{**item, "spec": {"template": {"spec": pod}}}]
 
 
-def test_a_release_that_differs_in_the_list_of_regions_alone_is_passed_over() -> None:
+def test_a_release_that_differs_in_the_list_of_regions_alone_is_skipped() -> None:
     found = History()
     for number, objects in enumerate((pods_of("hk", "2"), pods_of("hk"), pods_of("hk,eu"), pods_of("hk,eu,na")), 1):
         found = found.begin(released(number), objects).end(GOOD, ())
@@ -249,7 +249,7 @@ def test_a_first_release_that_was_undone_whole_leaves_the_name_to_others() -> No
     assert after(UNDONE).holder is None
     begun = after(BEGUN)
     assert begun.holder is not None
-    assert begun.end(UNDONE, begun.inventory).holder == begun.holder  # something of it is there yet
+    assert begun.end(UNDONE, begun.inventory).holder == begun.holder  # an object of it is still there
     assert [after(*states).holder for states in ((GOOD, UNDONE), (BEGUN, GOOD))] == [begun.holder] * 2
 
 

@@ -1,4 +1,4 @@
-"""A service that KEDA scales by its queue: without a series its pods stay, and KEDA alone lets the ScaledObject go."""
+"""A service that KEDA scales by its queue: its pods stay without a series, and only KEDA takes off the finalizer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ OPERATOR = path("Deployment", "keda", "keda-operator")
 
 @pytest.fixture
 def scaled(desk: Make, hk: Cluster) -> Desk:
-    """A service of one to three pods, whose metrics no Prometheus reads: its region names no label that one looks for."""
+    """A service of one to three pods. No Prometheus reads its metrics, because its region names no label of one."""
     if hk.find(OPERATOR) is None or hk.find(path("Deployment", "keda", "keda-metrics-apiserver")) is None:
         missing("KEDA is not on this cluster: install its operator and its metrics API server in the namespace keda")
-    if hk.find(PROMETHEUS) is None:  # one that cannot be asked would keep the pods whatever an empty answer means
+    if hk.find(PROMETHEUS) is None:  # without a Prometheus the pods would stay whatever an empty answer means
         missing("Prometheus is not on this cluster: have it answer at prometheus.monitoring:9090")
     mine = desk("hk")
     mine.set(replicas=1, max_replicas=3, autoscale_by="queue")

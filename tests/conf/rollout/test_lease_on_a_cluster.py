@@ -1,4 +1,4 @@
-"""Leases of a real API server: held, waited for, taken over, lost, and another's never given back. Their times are short."""
+"""Leases of a real API server: held, waited for, taken over, lost, and deleted by their holder alone. Times are short."""
 
 import contextlib
 import threading
@@ -126,7 +126,7 @@ def test_of_many_that_begin_at_once_one_is_at_work_at_any_time(cluster: Cluster,
 
 
 class Cut(Cluster):
-    """A cluster that is lost from some moment on, to all but those who only look."""
+    """A cluster that from some moment on takes no lease, and still answers questions."""
 
     lost, answers = False, True
 
@@ -152,7 +152,7 @@ def test_a_lease_that_cannot_be_renewed_is_lost_and_another_may_be_at_work(clust
             with pytest.raises(LeaseLost):
                 mine.check()
             mine.release()
-            assert holder(cluster, name).startswith("bob (")  # it was not given back for another
+            assert holder(cluster, name).startswith("bob (")  # another holder's lease was not deleted
 
 
 def test_a_renewal_whose_answer_was_lost_was_one_all_the_same(cluster: Cluster, name: Ref) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from conf.plan.plan import NAMESPACES
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import pods, standing, until, url, version
+from tests.conf.rollout.asked import pods, status_row, until, url, version
 from tests.conf.rollout.desk import Make
 from tests.conf.rollout.gateways import through_both
 from tests.running import get, post_json
@@ -18,7 +18,7 @@ DIGIT = {"data": [[[[0.0] * 8] * 8]]}
 
 
 def gone(where: str) -> None:
-    """Wait until the gateway knows a path no more: it hears of that a moment after the cluster."""
+    """Wait until the gateway no longer knows a path, which is a moment after the cluster."""
     until(lambda: get(where) == (404, b""))
 
 
@@ -43,11 +43,11 @@ def test_a_service_lives_from_its_first_release_to_its_end(desk: Make, hk: Clust
     second = pods(hk, mine)
     assert not set(second) & set(before)
     assert "hk, prod: unchanged 2; now version 2 in 1 pod" in mine.run("deploy", tag="2").out
-    assert pods(hk, mine) == second  # the same again: no pod is started anew
+    assert pods(hk, mine) == second  # the same release again: no pod is replaced
 
     table = mine.run("status").out
     assert "region  track  version  ready  restarts  since" in table
-    row = standing(mine)
+    row = status_row(mine)
     assert (row["version"], row["runs"], row["ready"], row["wanted"], row["restarts"]) == ("2", {"2": 1}, 1, 1, 0)
     assert (row["by"], row["holder"], row["state"]) == ("ann", "branch cats of like/models", "good")
 
@@ -60,7 +60,7 @@ def test_a_service_lives_from_its_first_release_to_its_end(desk: Make, hk: Clust
     assert "hk, prod: removed" in mine.run("stop", "--yes").out
     assert pods(hk, mine) == {}
     gone(url(mine))
-    assert standing(mine)["state"] == "not deployed"
+    assert status_row(mine)["state"] == "not deployed"
     assert "is not there" in mine.run("stop", "--yes", status=17).out
 
 
@@ -75,7 +75,7 @@ def test_a_short_track_comes_and_goes_by_itself(desk: Make, hk: Cluster, track: 
         assert [version(where) for where in found] == ["ab"] * len(paths)
         assert [post_json(where, DIGIT)[0] for where in found] == [200] * len(paths)
         assert version(url(mine)) == "status 404"
-        assert standing(mine, track)["runs"] == {"ab": 1}
+        assert status_row(mine, track)["runs"] == {"ab": 1}
         assert f"hk, {track}: removed" in mine.run("stop", "--track", track).out
         for where in found:
             gone(where)

@@ -1,4 +1,4 @@
-"""Through a gateway, at half of what the node holds, nothing is lost while pods come and go: an open loop, three of each.
+"""Through a gateway, at half of the peak rate, no request is lost while pods come and go: an open loop, three times each.
 
 Digits are sent, and beside them bodies of 600 KB, which a gateway sends again only where it is told to keep so much.
 """

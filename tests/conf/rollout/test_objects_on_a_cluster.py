@@ -1,4 +1,4 @@
-"""What happens to a service's objects from release to release: removed, left alone, handed to an autoscaler and back."""
+"""A service's objects from release to release: removed, left alone, handed to an autoscaler and back."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, pods, standing, until
+from tests.conf.rollout.asked import kinds, pods, status_row, until
 from tests.conf.rollout.desk import NOWHERE, Desk, Make
 from tests.repeating import repeating
 
@@ -23,7 +23,7 @@ def test_what_a_release_no_longer_holds_is_removed_and_what_others_made_or_own_i
     mine.run("deploy", tag="1")
     assert kinds(eu, mine.user, mine.name) >= MORE
 
-    # One of ours is deleted, and made anew by somebody's hand.
+    # Somebody deletes one of our objects, and creates it again.
     budget, scaler = (path(kind, mine.user, mine.name) for kind in sorted(MORE, reverse=True))
     made = eu.ask("get", budget)
     eu.ask("delete", budget)
@@ -38,7 +38,7 @@ def test_what_a_release_no_longer_holds_is_removed_and_what_others_made_or_own_i
     assert eu.find(scaler) is None
     assert eu.find(budget) is not None
 
-    # Another one is adopted by what somebody made.
+    # An object that somebody created adopts another one of ours.
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "digits", "uid": alike["metadata"]["uid"]}
     eu.by_hand(path("ServiceMonitor", mine.user, mine.name), {"metadata": {"ownerReferences": [owner]}})
     assert f"another's by now: ServiceMonitor {mine.user}/digits" in mine.run("stop", "--yes").out
@@ -64,7 +64,7 @@ def test_the_number_of_pods_never_falls_on_the_way_to_an_autoscaler_and_back(des
         mine.set(replicas=2)
         done = mine.run("deploy", tag="1")
         assert "the autoscaler is taken away: its 3 pods stay, the next release makes them 2" in done.out
-        assert standing(mine)["runs"] == {"1": 3}
+        assert status_row(mine)["runs"] == {"1": 3}
     assert min(seen) == 3
     mine.run("deploy", tag="1")
     assert len(pods(eu, mine)) == 2
@@ -77,7 +77,7 @@ def test_pods_that_somebody_added_by_hand_stay_until_a_release_is_good(desk: Mak
     mine.set(replicas=2)
     mine.run("deploy", tag="1")
     eu.by_hand(scale, {"spec": {"replicas": 4}})
-    until(lambda: standing(mine)["runs"] == {"1": 4})
+    until(lambda: status_row(mine)["runs"] == {"1": 4})
     before = pods(eu, mine)
     mine.set(replicas=2, node_labels=NOWHERE)
     with lowest(eu, mine) as seen:
@@ -102,7 +102,7 @@ def named(kind: str, version: str, name: str, **metadata: object) -> dict[str, o
 @contextmanager
 def lowest(cluster: Cluster, desk: Desk) -> Iterator[list[int]]:
     """Watch how many pods a Deployment is to have and has ready, for the length of a block."""
-    own, seen = Cluster(cluster.context), list[int]()  # a client is one thread's
+    own, seen = Cluster(cluster.context), list[int]()  # each thread has a client of its own
 
     def look() -> None:
         found = own.ask("get", path("Deployment", desk.user, desk.name))

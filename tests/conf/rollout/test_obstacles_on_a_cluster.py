@@ -1,5 +1,6 @@
-"""What stands in a release's way: rights, credentials, quotas, policies, other people's objects and names. It is no work for a
-node, so a simulated region does.
+"""Obstacles to a release: rights, credentials, quotas, policies, other people's objects and names.
+
+Simulated nodes are enough.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import pytest
 from conf.base.object_references import APPLIED, path
 from tests.conf import accounts, kubeconfigs
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, pods, standing, until
+from tests.conf.rollout.asked import kinds, pods, status_row, until
 from tests.conf.rollout.desk import NOWHERE, Desk, Make
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
@@ -34,7 +35,7 @@ def serving(desk: Make) -> Iterator[Desk]:
 
 @pytest.fixture
 def token(eu: Cluster, user: str) -> Callable[[str], str]:
-    """Return what makes a token of a ServiceAccount."""
+    """Return a function that makes a token of a ServiceAccount."""
 
     return partial(accounts.token, eu, user)
 
@@ -44,9 +45,9 @@ def named(kind: str, name: str, version: str = "v1", **more: Any) -> dict[str, A
 
 
 def serves_on(cluster: Cluster, desk: Desk, before: dict[str, int]) -> None:
-    """Assert that the very pods from before are there, of version 1."""
+    """Assert that the same pods as before are there, of version 1."""
     assert pods(cluster, desk) == before
-    row = standing(desk)
+    row = status_row(desk)
     assert (row["version"], row["runs"], row["state"].partition(",")[0]) == ("1", {"1": len(before)}, "good")
 
 
@@ -96,7 +97,7 @@ def test_the_rights_that_the_manual_names_are_enough_for_everything(
         mine.run("diff", tag="2", status=3)
         mine.run("deploy", tag="2")
         mine.run("rollback")
-        assert set(standing(mine)["runs"]) == {"1"}
+        assert set(status_row(mine)["runs"]) == {"1"}
         mine.run("stop", "--yes")
     assert kinds(eu, mine.user, mine.name) == set()
 
@@ -123,7 +124,7 @@ def test_a_quota_that_is_spent_is_told_in_figures_and_undone(serving: Desk, eu: 
         done = serving.run("deploy", "--timeout", "3", tag="2", status=25)
     assert "the namespace's quota is spent: asked for pods=1, in use pods=" in done.err
     assert "a roll-out needs room for one pod more" in done.err
-    assert standing(serving)["state"] == "2 was undone"
+    assert status_row(serving)["state"] == "2 was undone"
     assert pods(eu, serving) == before
 
 
@@ -161,7 +162,7 @@ def test_an_older_release_that_is_no_longer_allowed_is_not_returned_to(serving: 
     assert "eu, prod: failed: cluster eu does not accept it" in done.err
     assert "version 1 is recalled" in done.err
     assert "now version 2 in 1 pod" in done.err
-    assert (pods(eu, serving), standing(serving)["state"]) == (before, "good")
+    assert (pods(eu, serving), status_row(serving)["state"]) == (before, "good")
 
 
 def test_another_projects_name_is_refused_with_who_and_since_when_until_it_is_taken_over(serving: Desk, eu: Cluster) -> None:
@@ -173,7 +174,7 @@ def test_another_projects_name_is_refused_with_who_and_since_when_until_it_is_ta
         assert "this is branch dogs of zoo/animals: take another service_name" in done.err
     serves_on(eu, serving, before)
     serving.run("deploy", "--take-over", tag="2", more=theirs)
-    assert standing(serving)["holder"] == "branch dogs of zoo/animals"
+    assert status_row(serving)["holder"] == "branch dogs of zoo/animals"
     assert "belongs to branch dogs" in serving.run("deploy", tag="3", status=15).err
     serving.run("deploy", "--take-over", tag="3")
 
@@ -182,11 +183,11 @@ def test_a_first_release_that_failed_leaves_its_name_to_others(desk: Make) -> No
     mine = desk("eu", name="failing")
     mine.set(node_labels=NOWHERE)
     mine.run("deploy", "--timeout", "1", tag="1", status=24)
-    assert standing(mine)["holder"] == ""
+    assert status_row(mine)["holder"] == ""
     mine.set()
     theirs = {"CI_PROJECT_PATH": "zoo/animals", "CI_COMMIT_REF_NAME": "dogs"}
     mine.run("deploy", tag="1", more=theirs)
-    assert standing(mine)["holder"] == "branch dogs of zoo/animals"
+    assert status_row(mine)["holder"] == "branch dogs of zoo/animals"
     mine.run("stop", "--yes", more=theirs)
 
 
@@ -224,7 +225,7 @@ def test_what_somebody_edited_is_set_right_and_what_they_added_is_named_and_left
 
 
 def _policy(cluster: Cluster, namespace: str, resources: list[str], rule: str, words: str) -> ExitStack:
-    """Have the API server refuse what does not fit a rule, in one namespace, for the length of a block."""
+    """Let the API server refuse objects that break a rule, in one namespace, for the length of a block."""
     version, name = "admissionregistration.k8s.io/v1", f"monopod-test-{namespace}-{resources[0]}"
     every = {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": resources}
     where = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
@@ -241,7 +242,7 @@ def _policy(cluster: Cluster, namespace: str, resources: list[str], rule: str, w
 
 
 def _refusal(cluster: Cluster, plural: str, namespace: str, labels: dict[str, Any], dry: bool) -> str:
-    """Return why something with these labels may not be made, "" where it may: policies come into force a moment later."""
+    """Return why an object with these labels is refused, "" where it is not. Policies come into force after a moment."""
     kind = next(kind for kind in APPLIED if path(kind, namespace).endswith(f"/{plural}"))
     version = path(kind, namespace).partition("/namespaces/")[0].removeprefix("/apis/")
     spec: dict[str, Any] = {"podSelector": {}} if kind == "NetworkPolicy" else {"parentRefs": [{"name": "x"}]}

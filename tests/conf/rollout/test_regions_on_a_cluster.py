@@ -1,4 +1,4 @@
-"""Several regions in order: they stop at the first that fails, and say exactly which region runs what. Needs three clusters."""
+"""Several regions in order: the first failure stops the rest, and each region's version is reported. Needs three clusters."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_regions_go_in_order_stop_at_the_first_that_fails_and_each_says_what_it_
     assert "eu, prod: not begun" not in three.run("rollback", "--region", "hk").text
     assert version(url(three)) == "1"
 
-    # A region where it is to run no longer is named, shown, and cleared by a person alone.
+    # A region where the service is no longer to run is named and shown, and only a person stops the service there.
     three.set(na_replicas=0, hk_replicas=0)
     done = three.run("deploy", "--region", "na", tag="3", status=1)
     assert "na: it is not to run here, but a release is there: monopod stop --yes --region na takes it away" in done.out

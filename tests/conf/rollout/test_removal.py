@@ -90,7 +90,7 @@ def test_an_object_is_said_to_be_removed_only_once_it_is_gone() -> None:
 
 def test_an_object_that_is_held_for_too_long_is_named_with_its_finalizer(clock: Clock) -> None:
     objects = Objects({"ScaledObject": ["finalizer.keda.sh"], "Service": []})
-    for seconds in (120, 60):  # a second command finds it marked already, and waits again
+    for seconds in (120, 60):  # a second command finds it deleted already, and waits again
         begin = clock.now
         staying, said = removed(objects, SCALED, SERVICE, seconds=seconds)
         assert 0 <= clock.now - begin - seconds <= 1

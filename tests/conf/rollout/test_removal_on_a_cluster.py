@@ -1,4 +1,4 @@
-"""What a release or a stop takes away and what its finalizer holds. No work for a node, so a simulated region does."""
+"""Objects that a release or a stop removes and that a finalizer holds. Simulated nodes are enough."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, standing
+from tests.conf.rollout.asked import kinds, status_row
 from tests.conf.rollout.desk import Make
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
@@ -34,24 +34,24 @@ def test_a_stop_says_what_holds_an_object_and_the_next_one_ends_it(desk: Make, e
     mine = desk("eu")
     mine.run("deploy", tag="1")
     with kept(eu, path("Service", mine.user, mine.name)) as free:
-        for _ in range(2):  # the second finds it marked already
+        for _ in range(2):  # the second one finds it deleted already
             done = mine.run("stop", "--yes", "--timeout", "2", status=19)
             assert (
                 f"eu, prod: failed: Service {mine.user}/{mine.name} is deleted and still there after 2 s, {HOLDS}" in done.err
             )
             assert f"removed Service {mine.user}" not in done.out
             assert kinds(eu, mine.user, mine.name) == {"Service"}
-        assert standing(mine)["state"] == "the change to nothing was broken off"
+        assert status_row(mine)["state"] == "the change to nothing was broken off"
         stop = mine.start("stop", "--yes")
         stop.until(f"eu: waiting until Service {mine.user}/{mine.name} is gone")
         free()
         text = stop.ends(0)
     assert f"eu: removed Service {mine.user}/{mine.name}\neu, prod: removed" in text
     assert kinds(eu, mine.user, mine.name) == set()
-    assert standing(mine)["state"] == "not deployed"
+    assert status_row(mine)["state"] == "not deployed"
 
 
-def test_a_release_serves_though_what_it_no_longer_holds_stays_and_the_next_waits_for_it(desk: Make, eu: Cluster) -> None:
+def test_a_release_serves_though_an_old_object_stays_and_the_next_release_waits_for_it(desk: Make, eu: Cluster) -> None:
     mine = desk("eu", name="budgeted")
     mine.set(replicas=2)
     mine.run("deploy", tag="1")
@@ -60,7 +60,7 @@ def test_a_release_serves_though_what_it_no_longer_holds_stays_and_the_next_wait
         done = mine.run("deploy", "--timeout", "20", tag="2", status=19)
         words = f"2 serves, but PodDisruptionBudget {mine.user}/{mine.name} is deleted and still there after 20 s, {HOLDS}"
         assert f"eu, prod: failed: {words}" in done.err
-        assert (standing(mine)["state"], standing(mine)["runs"]) == ("good", {"2": 1})
+        assert (status_row(mine)["state"], status_row(mine)["runs"]) == ("good", {"2": 1})
         assert [row["state"] for row in json.loads(mine.run("history", "--json").out)] == ["serves", "good"]
         done = mine.run("deploy", "--timeout", "20", tag="2", status=19)
         assert words in done.err

@@ -1,4 +1,4 @@
-"""Every way in which a command near the cluster can end has an exit status of its own, and the manual lists it."""
+"""Each end of a command near the cluster has an exit status of its own, and the manual lists it."""
 
 import re
 

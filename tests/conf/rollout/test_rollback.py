@@ -1,4 +1,4 @@
-"""Which regions a rollback is about, by their histories: those that serve the version that was deployed last."""
+"""A rollback's choice by histories: it concerns the regions that serve the version deployed last."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ ONE, TWO, THREE = ("1", GOOD, 0), ("2", GOOD, 0), ("3", GOOD, 0)
 
 
 def gone_back(*found: History, to: str = "") -> list[str]:
-    """The version that each region returns to, "" where it is passed over."""
+    """Return the version to which each region returns, "" where it is skipped."""
     leaving = release_to_leave(found)
     older = [each.rollback_release(to) for each in found]
     return [

@@ -1,10 +1,10 @@
-"""Rollbacks over two regions that do not serve the same. It is no work for a node, so simulated regions do."""
+"""Rollbacks over two regions that do not serve the same version. Simulated nodes are enough."""
 
 import json
 
 import pytest
 
-from tests.conf.rollout.asked import standing
+from tests.conf.rollout.asked import status_row
 from tests.conf.rollout.desk import Make
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
@@ -14,7 +14,7 @@ def test_a_rollback_leaves_the_version_deployed_last_and_no_other(desk: Make) ->
     two = desk("eu", "na")
     two.run("deploy", "--region", "na", tag="1")
     two.run("deploy", tag="2")
-    done = two.run("rollback", status=17)  # eu has nothing before 2, which does not keep na on it
+    done = two.run("rollback", status=17)  # eu has no release before 2, and na is rolled back all the same
     assert "eu, prod: failed: " in done.err
     assert "has no earlier good release to return to; now version 2 in 1 pod" in done.err
     assert "na, prod: deployed 1: rolled back from 2 to 1; now version 1 in 1 pod" in done.out
@@ -31,7 +31,7 @@ def test_a_rollback_leaves_the_version_deployed_last_and_no_other(desk: Make) ->
     done = two.run("rollback")
     assert "eu, prod: deployed 2: rolled back from 3 to 2; now version 2 in 1 pod" in done.out
     assert "na, prod: skipped: 2 serves there, and this leaves 3; --to names a version; now version 2 in 1 pod" in done.out
-    assert [standing(two, region=region)["runs"] for region in ("eu", "na")] == [{"2": 1}, {"2": 1}]
+    assert [status_row(two, region=region)["runs"] for region in ("eu", "na")] == [{"2": 1}, {"2": 1}]
     rows = json.loads(two.run("history", "--region", "na", "--json").out)
     assert [(row["version"], row["state"], row["note"], row["by"]) for row in rows] == [
         ("2", "serves", "rolled back from 1 to 2", "ann"),

@@ -47,8 +47,8 @@ def test_a_pod_that_resets_connections_is_left_out_and_comes_back(three: Desk, h
             assert counts[broken] < 0.1 * RATE * SECONDS / 3, counts
         until(lambda: answers_in(hk, three, 1)[broken] > 0.5 * RATE / 3, 30)
     lost = sum(kind["count"] for kind in load.figures["kinds"] if kind["name"] != "200")
-    # It is tried again after 5 s, 10 s and so on. Envoy leaves a pod out at the first failure after a success: failures that
-    # are still on their way when it does so put off the next time, by about a second.
+    # The pod is tried again after 5 s, 10 s and so on. Envoy ejects a pod at the first failure after a success. Failures in
+    # flight at that moment delay the next try by about a second.
     assert 0 < lost < 0.25 * RATE * SECONDS / 3, load.lost()
     with loaded(url(three), RATE) as after:
         counts = answers_in(hk, three, SECONDS)

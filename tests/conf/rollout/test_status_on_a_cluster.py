@@ -1,4 +1,4 @@
-"""What `status` sees of a service that lost its pods, or that runs where nobody expects it. No work for a node."""
+"""`status` of a service that lost its pods, or that runs where nobody expects it. Simulated nodes are enough."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 from conf.base.object_references import path
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, pods, standing, until
+from tests.conf.rollout.asked import kinds, pods, status_row, until
 from tests.conf.rollout.desk import Desk, Make
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
@@ -27,11 +27,11 @@ def serving(desk: Make) -> Iterator[Desk]:
 def test_a_deployment_that_somebody_deleted_is_told_and_a_deploy_puts_it_there_again(serving: Desk, eu: Cluster) -> None:
     eu.ask("delete", path("Deployment", serving.user, serving.name))
     until(lambda: not pods(eu, serving))
-    row = standing(serving, status=1)
+    row = status_row(serving, status=1)
     assert (row["state"], row["wanted"], row["runs"]) == ("nothing serves", 0, {})
     assert "eu, prod: nothing serves: its Deployment is not there" in serving.run("status", status=1).out
     serving.run("deploy", tag="1")
-    assert standing(serving)["state"] == "good"
+    assert status_row(serving)["state"] == "good"
 
 
 def test_a_pod_that_is_ready_no_longer_is_told(serving: Desk, eu: Cluster) -> None:
@@ -43,7 +43,7 @@ def test_a_pod_that_is_ready_no_longer_is_told(serving: Desk, eu: Cluster) -> No
         each["ready"] = False
     where = f"{path('Pod', serving.user, pod['metadata']['name'])}/status"
     eu.ask("patch", where, {"status": status}, "application/merge-patch+json")
-    row = standing(serving, status=1)
+    row = status_row(serving, status=1)
     assert (row["ready"], row["wanted"], row["state"]) == (0, 1, "nothing serves")
     assert row["troubles"][0].startswith("nothing serves: no pod of 1 is ready")
     assert "its probe has not passed" in row["troubles"][1]
@@ -52,7 +52,7 @@ def test_a_pod_that_is_ready_no_longer_is_told(serving: Desk, eu: Cluster) -> No
 def test_a_deployment_that_somebody_scaled_to_nothing_is_told(serving: Desk, eu: Cluster) -> None:
     eu.by_hand(path("Deployment", serving.user, serving.name), {"spec": {"replicas": 0}})
     until(lambda: not pods(eu, serving))
-    row = standing(serving, status=1)
+    row = status_row(serving, status=1)
     assert row["state"] == "nothing serves"
     assert "`monopod deploy` puts it there again" in row["troubles"][0]
     serving.run("deploy", tag="1")
@@ -77,18 +77,18 @@ def test_a_region_that_does_not_answer_is_told_though_nothing_is_to_run_there(
     assert kinds(servers["na"], two.user, two.name) == set()
 
 
-def test_regions_of_which_a_job_has_no_context_are_passed_over_and_named(
+def test_regions_of_which_a_job_has_no_context_are_skipped_and_named(
     desk: Make, servers: dict[str, Cluster], tmp_path: Path
 ) -> None:
     two = desk("eu", "na")
     two.set(na_replicas=0)
     alone = {"KUBECONFIG": kubeconfigs.written(tmp_path / "alone", servers["eu"].context, token="of nobody")}
     done = two.run("stop", "--yes", status=11, more=alone)
-    assert "for want of a context or of rights, whether something was left: na, prod" in done.err
+    assert "skipped without a context or rights, so a release that was left there is not seen: na, prod" in done.err
     assert "context 'na' cannot be used" in two.run("stop", "--yes", "--region", "na", status=11, more=alone).err
 
 
-def test_what_a_track_left_in_a_region_that_it_has_no_more_is_found_and_stopped(
+def test_a_track_that_was_left_in_a_region_it_no_longer_has_is_found_and_stopped(
     desk: Make, servers: dict[str, Cluster]
 ) -> None:
     moved = desk("eu", "na", name="rollout-moved")
@@ -96,7 +96,7 @@ def test_what_a_track_left_in_a_region_that_it_has_no_more_is_found_and_stopped(
         moved.run("deploy", "--track", "grey", tag="1")
         regions = json.loads(moved.regions.read_text())
         moved.regions.write_text(json.dumps({**regions, "grey": "eu"}))
-        assert standing(moved, "grey", "na")["runs"] == {"1": 1}
+        assert status_row(moved, "grey", "na")["runs"] == {"1": 1}
         assert "na, grey: removed" in moved.run("stop", "--track", "grey").out
         assert kinds(servers["na"], "grey", moved.name) == set()
         assert "does not run in na" in moved.run("stop", "--track", "grey", "--region", "na", status=1).err

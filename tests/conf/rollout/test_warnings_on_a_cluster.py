@@ -1,4 +1,4 @@
-"""A cluster's warnings are shown by what applies and by what only asks. No work for a node, so a simulated region does."""
+"""An API server's warnings are shown by commands that apply and by commands that only ask. Simulated nodes are enough."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Release windows and messages, of deploys to two real API servers: who is let through, what is recorded, and who is told."""
+"""Release windows and messages, of deploys to two real API servers: overrides, their record, and the notifications."""
 
 import json
 import signal
@@ -13,7 +13,7 @@ from conf.remote.notices import TIMEOUT
 from tests.conf.cluster import Cluster
 from tests.conf.commands.test_deploy_command import LATER
 from tests.conf.hooks import Hook, hooked
-from tests.conf.rollout.asked import kinds, standing
+from tests.conf.rollout.asked import kinds, status_row
 from tests.conf.rollout.desk import NOWHERE, Desk, Make
 from tests.needed import missing
 
@@ -37,7 +37,7 @@ def two(desk: Make, servers: dict[str, Cluster], hook: Hook) -> Desk:
 
 
 def recorded(cluster: Cluster, desk: Desk) -> list[str]:
-    """Return why each release of the history was let through."""
+    """Return the override of each release in the history."""
     found = cluster.ask("get", path("ConfigMap", desk.user, f"monopod-{desk.name}"))
     return [each["override"] for each in json.loads(found["data"]["releases"])]
 
@@ -56,7 +56,7 @@ def test_a_closed_region_is_let_through_with_a_reason_that_is_recorded_shown_and
     assert [recorded(servers[region], two) for region in ("eu", "na")] == [[""], [why]]
     shown = f"na, prod: 1 was deployed outside the region's release windows by ann: {why}"
     assert [line for line in two.run("status").out.splitlines() if "outside" in line] == [shown]
-    assert [standing(two, region=region)["override"] for region in ("eu", "na")] == ["", why]
+    assert [status_row(two, region=region)["override"] for region in ("eu", "na")] == ["", why]
     assert [each["text"].splitlines() for each in hook.heard] == [
         [
             f"deploy of {two.name} 1 (prod) by ann: done",
@@ -66,7 +66,7 @@ def test_a_closed_region_is_let_through_with_a_reason_that_is_recorded_shown_and
         ]
     ]
 
-    # The way back is open at any hour, and a release within the windows bears no reason.
+    # A rollback is allowed at any hour, and a release within the windows has no override.
     two.run("deploy", "--region", "eu", tag="2")
     two.opens(eu=LATER, na=LATER)
     two.run("rollback", "--region", "eu")

@@ -1,4 +1,4 @@
-"""A wire between a command and an API server, which a test cuts and mends. Knows bytes alone."""
+"""A TCP proxy between a command and an API server, which a test cuts and mends. Knows bytes alone."""
 
 import contextlib
 import socket

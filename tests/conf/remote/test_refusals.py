@@ -1,4 +1,4 @@
-"""What an API server's refusals mean: each body below was read off a real one."""
+"""Refusals of an API server in words. Each body below is one of a real API server."""
 
 import json
 import re
