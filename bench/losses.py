@@ -38,12 +38,15 @@ TEXT = """## Nothing is lost while pods come and go
 
 {date}, {cores} cores ({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
 
-digits.onnx in {pods} pods behind Envoy on one real node. An open loop of {rate:.0f} requests a second, each due at its own time
-whether or not answers come, is half of what the node answers when always 16 are on their way, and runs all the while: through
-whole releases by `monopod deploy`, which replace both pods, and through the deletion of one pod after another, as `kubectl
-delete pod` does it, while two are ready. Lost is every request that got another answer than 200, none, or was not sent. New
-pods, Envoy, Kubernetes and the generator share these {cores} cores, and a pod that starts takes one of them: that is what the
-largest latencies show.
+digits.onnx runs in {pods} pods behind Envoy on one real node. An open loop sends {rate:.0f} requests a second, each due
+at its own time whether or not answers come. That is half of what the node answers with 16 requests in flight. The loop
+runs through both of these:
+
+- whole releases by `monopod deploy`, which replace both pods;
+- the deletion of one pod after another, as `kubectl delete pod` does it, while two are ready.
+
+A request is lost that got another answer than 200, got no answer, or was not sent. New pods, Envoy, Kubernetes and the
+generator share these {cores} cores. A pod that starts takes one of them, and the largest latencies show that.
 
 """
 HEAD = ["what", "times", "seconds each, median", "requests", "lost", "p50, ms", "p99, ms", "most, ms"]

@@ -15,39 +15,48 @@ INTRO = """# Performance
 
 <!-- Made by `make bench`, which takes about six minutes; do not edit. -->
 
+After reading this page you can say how fast the server is, what it costs beside the bare model, and how it behaves under
+overload.
+
 {date}, {cores} cores ({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
-The load generators and the server share these cores and speak over loopback: nothing here is of a network.
+The load generators and the server share these cores and speak over loopback. No figure here includes a network.
 """
 THROUGHPUT = """## Throughput
 
-The **bare loop** is the most these cores do without a server: threads that decode, run a one-thread session of their own
-and make the answer, by the same code that the server calls, with no HTTP and no queue. It runs with one thread a core or with
-one in all, whichever is faster. Bare loop and server take turns of a few seconds; each figure is the median over the rounds,
-and a ratio is the median of each round's own ratio. wrk keeps as many requests at work as there are connections.
+The **bare loop** is the most that these cores do without a server. Its threads decode, run a one-thread session of their
+own and make the answer. They call the same code as the server, with no HTTP and no queue. It runs with one thread a core
+or with one thread in all, and the faster of the two counts. Bare loop and server take turns of a few seconds. Each figure
+is the median over the rounds, and a ratio is the median of each round's own ratio. The load generator wrk keeps one
+request in flight on each connection.
 """
 SPENT = """### What the rest is spent on
 
-Of the cores' time while the server is loaded from {connections} connections, in percent. *Bare work* is what the bare loop
-would have needed for as many answers. The *I/O thread* reads, parses, admits and writes. *The rest of the server* is Flask, the
-hand-overs between threads, batches, logs and metrics, and what bare work costs more where threads share caches and
-Python's lock. *Idle* is what nobody used, or other processes did; where a request takes less than a millisecond, it is Python's
-lock that keeps a core waiting.
+The table has percent of the cores' time while the server is loaded from {connections} connections.
+
+- *Bare work* is the time that the bare loop would have needed for as many answers.
+- The *I/O thread* reads, parses, admits and writes.
+- *The rest of the server* is Flask, the hand-overs between threads, batches, logs and metrics. Bare work also costs more where
+  threads share caches and Python's lock, and that is in it too.
+- *Idle* is the time that no process used, or that other processes used. Where a request takes less than a millisecond, Python's
+  lock keeps a core waiting.
 """
 PINGS = """## Pings
 
-`/api/ping` is answered by the I/O thread. On the loaded server {connections} connections send pictures, and meanwhile
-{rate:.0f} pings a second, due at fixed times, are sent over {connections} more; their latency counts from when they were due.
+The I/O thread answers `/api/ping`. On the loaded server {connections} connections send pictures. Meanwhile {rate:.0f}
+pings a second are sent over {connections} more. They are due at fixed times, and their latency counts from there.
 """
 OVERLOAD = """## Overload
 
-An open loop asks for {times} times the peak rate of the image model for {seconds} s, whether or not answers come, with at most
-{cap} requests on their way. The peak is what {connections} connections got before and after. Goodput is good answers a second
-while the load lasted, as part of the peak. Latencies count from the moment a request was due.
+An open loop sends {times} times the peak rate of the image model for {seconds} s, whether or not answers come, with at
+most {cap} requests in flight. The peak is the rate that {connections} connections got before and after. Goodput is the
+rate of good answers while the load lasted, as a part of the peak. Latencies count from the moment at which a request was
+due.
 """
 LIFE = """## Start and memory
 
-Of the image model. Start counts from the command to the first 200 of `/readyz`; what it takes beyond loading and warming the
-model is Python, imports, settings and sockets. Memory is what the process holds (resident, shared libraries included).
+The figures are of the image model. Start counts from the command to the first 200 of `/readyz`. The time beyond loading and
+warming the model is Python, imports, settings and sockets. Memory is what the process holds (resident, shared libraries
+included).
 """
 
 
@@ -163,10 +172,11 @@ def _overload(over: Overload) -> str:
     memory = f"{over.memory_before:.0f} MB before, {over.memory_most:.0f} MB at most, {over.memory_after:.0f} MB afterwards"
     return (
         table(["status", "answers", "p50, ms", "p90, ms", "p99, ms", "most, ms"], rows)
-        + f"\nPeak {over.peak:.0f} answers/s; asked for {told['rate']:.0f}/s, sent {told['achieved_rate']:.0f}/s, "
-        f"{told['not_sent']} not sent; errors: {errors}. Goodput {over.goodput:.2f} of the peak.\n"
-        f"Processor time: the server {cpu:.2f} cores, the generator {told['cpu_seconds'] / over.seconds:.2f}. "
-        f"Memory: {memory}.\n"
+        + f"\nThe peak was {over.peak:.0f} answers/s, and goodput {over.goodput:.2f} of it. "
+        f"Due were {told['rate']:.0f} requests/s; {told['achieved_rate']:.0f}/s were sent.\n"
+        f"Not sent were {told['not_sent']} requests. Errors: {errors}.\n"
+        f"The server took {cpu:.2f} cores of processor time, the generator {told['cpu_seconds'] / over.seconds:.2f}. "
+        f"Memory was {memory}.\n"
     )
 
 

@@ -43,12 +43,12 @@ MAKER = "make bench-rollouts"
 PARTS = """
 import sys, time
 seconds = [time.process_time()]
-from conf import cli, regions
-from conf.rollout import commands
+from conf.clusters import regions_file
+from conf.commands import deploy_command
 seconds.append(time.process_time())
 from pathlib import Path
 from conf.rules.check import check
-report = check(Path(sys.argv[1]), regions.load(Path(sys.argv[2])), ("prod",), image("1"))
+check(Path(sys.argv[1]), regions_file.load(Path(sys.argv[2])), ("prod",), sys.argv[3])
 seconds.append(time.process_time())
 print(*seconds)
 """
@@ -173,7 +173,7 @@ def _one(desk: Desk, name: str, service: Path, words: Sequence[str]) -> Command:
 
 def parts(desk: Desk) -> Client:
     """Return the processor time of a command's steps before its first request to the cluster, medians of some runs."""
-    command = [sys.executable, "-c", PARTS, str(desk.services[-1]), str(desk.regions)]
+    command = [sys.executable, "-c", PARTS, str(desk.services[-1]), str(desk.regions), image("1")]
     runs = []
     for _ in range(TIMES):
         done = subprocess.run(command, env=desk.surroundings, capture_output=True, text=True)

@@ -18,25 +18,26 @@ TEXT = """## Three hundred services
 
 {date}, {cores} cores ({processor}), {system}; Kubernetes {version}. Load of the machine before the run: {load:.2f}.
 
-{services} services of {users} users, {pods} pods in all, are deployed by the command that a user types:
-`monopod deploy --service DIR --regions FILE --region eu --image IMAGE`, a process for each and {at_once} at a time. Then all
-are upgraded to a second version, and then all are stopped. A round of all may take {limit:.0f} s, and no command may fail. The
-commands act as a service account with rights in the users' namespaces alone, as a job would, by which their requests are told
-from others'.
+{services} services of {users} users, {pods} pods in all, are deployed by the command that a user types, `monopod deploy
+--service DIR --regions FILE --region eu --image IMAGE`. Each command is a process, and {at_once} run at a time. Then all
+services are upgraded to a second version, and then all are stopped. A round of all may take {limit:.0f} s, and no command
+may fail. The commands act as a service account with rights in the users' namespaces alone, as a job would. That account
+tells their requests from others.
 
-The region is simulated: its API server, controllers and scheduler are real, its {nodes} nodes only pretend, and a pod becomes
-ready at once and runs nothing. So what images and models take to load is not in here; all else of a roll-out is. The commands,
-the API server, etcd and the controllers share these {cores} cores.
+The region is simulated. Its API server, controllers and scheduler are real. Its {nodes} nodes only pretend, and a pod
+becomes ready at once and runs nothing. So the time to load images and models is not in the figures, and all else of a
+roll-out is. The commands, the API server, etcd and the controllers share these {cores} cores.
 
 """
 BELOW = """
-*Everybody's* requests are also those of the controllers, the scheduler and the simulator, which each new pod sets to work; a
-WATCH is counted when it ends. Before the first release the API server got {idle_requests:.0f} requests a second and took
-{idle_cores:.2f} of a core. *The rest of the machine* is etcd, the controllers, the scheduler, the simulator and whatever else
-ran.
+*Everybody's* requests include the requests of the controllers, the scheduler and the simulator, which each new pod sets
+to work. A WATCH is counted when it ends. Before the first release the API server got {idle_requests:.0f} requests a
+second and took {idle_cores:.2f} of a core. The *rest of the machine* is etcd, the controllers, the scheduler, the
+simulator and every other process.
 
-Before it asks the cluster, one deploy takes {start:.2f} s of a processor to start Python, {imports:.2f} s to import, and
-{render:.2f} s to read, check and render the service: {before:.2f} s of {command:.2f} s. The rest is its requests.
+One deploy takes {command:.2f} s of a processor. Of these, {before:.2f} s pass before it asks the cluster: {start:.2f} s
+to start Python, {imports:.2f} s to import, and {render:.2f} s to read, check and render the service. The rest is its
+requests.
 """
 
 

@@ -35,19 +35,25 @@ INTRO = """# Soak
 
 <!-- Made by `make soak`; do not edit. -->
 
+After reading this page you can say how much memory each service holds under load, and whether any of them leaks.
+
 {date}, {cores} cores ({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
 
-Each service runs in a control group that holds no more than its `memory`, as its pod would, and is loaded for {seconds:g} s by
-the first line of its README's `## Speed` block. Memory is what the process holds (resident, shared libraries included), in MB,
-sampled five times a second. A service *holds* when
+Each service runs in a control group that holds no more than its `memory`, as its pod would. The first line of its
+README's `## Speed` block loads it for {seconds:g} s. Memory is what the process holds (resident, shared libraries
+included), in MB, sampled five times a second. A service *holds* when both of these are true:
 
-- nothing was killed for want of memory, and no request failed otherwise than by 429;
-- the median of the last quarter's memory is at most {growth:g} MB above that of the second quarter. The first quarter is left
-  out: buffers, thread stacks and malloc's arena grow to what the load needs. Medians of a quarter do not mind single large
-  requests. What is allowed is for an arena that still wanders where requests differ in size. The two medians lie half a run
-  apart, so that at 100 requests a second a service that keeps {kept} KB of each fails; *fails from* tells each service's least
-  leak a request, by what it answered. What grows more is loaded for as long again, and then that run decides: what fills up
-  slowly comes to an end, and a leak does not.
+- Nothing was killed for want of memory, and no request failed but by 429.
+- The median of the last quarter's memory is at most {growth:g} MB above the median of the second quarter.
+
+The first quarter is left out, because buffers, thread stacks and malloc's arena grow to the size that the load needs. A single
+large request does not change the median of a quarter. The growth that is allowed is for an arena whose size still varies where
+requests differ in size.
+
+The two medians lie half a run apart. So a service with 100 requests a second fails if it keeps {kept} KB of each. The
+column *fails from* has the least leak a request that fails, by the number of a service's answers. A service that grows
+more is loaded for as long again, and then that run decides. A buffer that fills slowly comes to an end, and a leak does
+not.
 
 """
 HEAD = ["service", "load", "requests", "answered", "refused", "p99, ms", "limit"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import rollouts
 from bench import rollouts_region as region
 from bench.machine import Machine
 from bench.rollouts_report import (
@@ -113,3 +114,11 @@ def test_the_services_are_right_each_of_them_and_their_pods_are_counted(tmp_path
     assert {plan.region for plan in plans} == {region.REGION}
     assert (len(plans), len({plan.namespace for plan in plans})) == (25, 20)
     assert sum(plan.replicas or 0 for plan in plans) == region.pods(25)
+
+
+def test_the_processor_time_of_a_command_before_it_asks_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollouts, "TIMES", 1)
+    file = tmp_path / "regions.yaml"
+    file.write_text(region.regions("eu"))
+    found = rollouts.parts(rollouts.Desk(region.make(tmp_path, 1), file, tmp_path / "kubeconfig", 1))
+    assert min(found.start, found.imports, found.render) > 0
