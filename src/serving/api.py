@@ -1,6 +1,6 @@
-"""All that a service's own code imports: `from serving.api import Request, Service`.
+"""Every name that a service's own code imports: `from serving.api import Request, Service`.
 
-Knows no more than where each name stands. Tests of a service find further names in serving.testing.
+Knows only where each name is defined. Tests of a service find further names in serving.testing.
 """
 
 from serving.base.errors import (

@@ -2,9 +2,9 @@
 
 Knows the order of the start. Does not know how any part works.
 
-Concurrency. The main thread is the I/O thread of both ports, so that probes are answered while the models load; one thread
-loads them. It writes `failure` or the gate's state, each once and before it ends. One thread gives memory back at rest, for as
-long as the process lives.
+Concurrency. The main thread is the I/O thread of both ports, so probes are answered while the models load. The loader thread
+writes `failure` or the gate's state, each once and before it ends. The trimmer thread gives free memory back to the system
+while the process is at rest, as long as it lives.
 """
 
 import logging
@@ -14,6 +14,7 @@ import shlex
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +42,19 @@ from serving.web.openapi_tensors import data_example
 
 log = logging.getLogger("monopod.start")
 
-REFUSALS_LOGGED_A_SECOND = 10  # the rest only counts in the metrics: overload must not become a flood of lines
+REFUSALS_LOGGED_A_SECOND = 10  # all others are counted in the metrics alone, so that overload does not flood the log
 DRAIN_MARGIN = 5.0  # seconds beyond the timeout that the last answer may take
 ADMIN_THREADS = 4
 
 
 def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0.0.0.0") -> int:
-    """Serve the service in a folder until SIGTERM or Ctrl-C. Returns the exit code; mistakes are printed in words."""
+    """Serve the service in a folder until SIGTERM or Ctrl-C. Return the exit code. Mistakes are printed to standard error."""
     began = time.monotonic()
     use_one_arena()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a connection takes one; the soft limit is often 1024
     try:
-        settings = _settings(folder)
-        context = _build(folder, settings)
+        context = _build(folder, _settings(folder))
         sockets: dict[int, Any] = {}
         with blaming(folder / "src" / "server.py", "its routes: "):
             app = make_app(context)
@@ -64,30 +64,27 @@ def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0
     except (StartError, OSError) as error:
         return _give_up(str(error))
     failure: list[str] = []
-    loader = threading.Thread(
-        target=_load, args=(context, folder, began, port, failure, data.pull_trigger), name="loader", daemon=True
-    )
     signals = drain.Signals(data.pull_trigger)
-    loader.start()
+    loader = (context, folder, began, port, failure, data.pull_trigger)
+    threading.Thread(target=_load, args=loader, name="loader", daemon=True).start()
     threading.Thread(target=trim_at_rest, args=(lambda: context.core.jobs,), name="trimmer", daemon=True).start()
-    longest = settings.timeout_second + DRAIN_MARGIN
     finished = drain.run(
         lambda: front.turn(sockets, (data, admin)),
         data,
         context.gate,
         lambda: -1 if failure else signals.received,
-        settings.drain_delay_second,
-        longest,
+        context.settings.drain_delay_second,
+        context.settings.timeout_second + DRAIN_MARGIN,
     )
     if failure:
         return _give_up(*failure)
     logs.stop()
-    # Threads that hang in a model or in the service's own code must not hold up an end that is decided.
+    # Threads that hang in a model or in the service's own code must not delay the exit.
     os._exit(0 if finished else 1)
 
 
 def _settings(folder: Path) -> Settings:
-    """Read value.py as it holds in this pod's region."""
+    """Return the settings of value.py in this pod's region, start the log, and log the warnings."""
     settings, warnings = read_settings(folder)
     logs.start(settings.service_name, os.environ.get("MONOPOD_REGION", ""))
     for warning in warnings:
@@ -96,6 +93,7 @@ def _settings(folder: Path) -> Settings:
 
 
 def _build(folder: Path, settings: Settings) -> ServiceContext:
+    """Return the running service's parts, with no model loaded. Raises StartError."""
     metrics = Metrics()
     version = os.environ.get("MONOPOD_VERSION", "dev")
     metrics.platform(version, settings.service_name)
@@ -106,17 +104,17 @@ def _build(folder: Path, settings: Settings) -> ServiceContext:
     limit = settings.queue_limit + settings.ins_num_per_gpu * max(1, settings.max_batch_size)
 
     def queue_full() -> bool:
-        """Whether model_path's model has no room; a request of another one learns it from that one."""
+        """Return whether the queue of model_path's model is full. Another model's queue refuses its requests itself."""
         name = settings.service_name
         return any(m.spec.name == name and m.batcher.waiting_rows() >= settings.queue_limit for m in models.loaded())
 
     gate = Gate(limit, queue_full)
     core = Core(service, metrics, limit + LIGHT_LIMIT)
-    _watch(metrics, models, gate, core)
+    _export_gauges(metrics, models, gate, core)
     return ServiceContext(settings, service, models, metrics, gate, core, version, os.environ.get("MONOPOD_DIGEST", ""))
 
 
-def _watch(metrics: Metrics, models: ModelRegistry, gate: Gate, core: Core) -> None:
+def _export_gauges(metrics: Metrics, models: ModelRegistry, gate: Gate, core: Core) -> None:
     def queues(value: str) -> Any:
         return lambda: {model.spec.name: float(getattr(model.batcher, value)()) for model in models.loaded()}
 
@@ -137,51 +135,51 @@ def _watch(metrics: Metrics, models: ModelRegistry, gate: Gate, core: Core) -> N
 def _ports(
     context: ServiceContext, app: Any, sockets: dict[int, Any], host: str, port: int, admin_port: int
 ) -> tuple[front.Server, front.Server]:
-    settings, metrics = context.settings, context.metrics
+    """Return the data port's and the admin port's servers, which listen but do not serve yet. Raises OSError."""
+    settings = context.settings
+    max_body = size_in_bytes(settings.max_body)
+    bodies = Bodies(bound(size_in_bytes(settings.memory), max_body))
+    refused = _refusal_counter(context.metrics)
 
+    def rules(gate: Gate) -> front.Rules:
+        times = settings.timeout_second, settings.upload_timeout_second
+        return front.Rules(gate, context.gate, bodies, *times, max_body, refusal_body, refused)
+
+    data = front.Server(app, rules(context.gate), sockets, host, port, context.gate.limit + LIGHT_LIMIT)
+    admin_gate = Gate(ADMIN_THREADS, lambda: False)
+    admin_gate.open()
+    pages = make_admin(
+        context.gate,
+        context.models,
+        context.core.stuck_seconds,
+        context.metrics.page,
+        settings.stuck_after_second,
+        settings.timeout_second,
+    )
+    return data, front.Server(pages, rules(admin_gate), sockets, host, admin_port, ADMIN_THREADS, front.SPARE_CONNECTIONS)
+
+
+def _refusal_counter(metrics: Metrics) -> Callable[[ServingError, float], None]:
+    """Return what counts and logs a request that no route saw, from its error and the time of its first byte."""
     metrics.expect_shed(kind.reason for kind in SHED)
     metrics.expect("refused", [*((kind.status, kind.reason) for kind in SHED), (ClientGone.status, ClientGone.reason)])
     rate_limit = logs.RateLimit(REFUSALS_LOGGED_A_SECOND)
 
     def refused(error: ServingError, begin: float) -> None:
-        if not isinstance(error, ClientGone):  # that is no sign of too much load
+        if not isinstance(error, ClientGone):  # a client that left is no sign of overload
             metrics.shed(error.reason)
         metrics.request("refused", error.status, error.reason, time.monotonic() - begin)
         if rate_limit.allows():
             log.info("refused: %s", error, extra={"route": "refused", "code": error.status, "reason": error.reason})
 
-    max_body = size_in_bytes(settings.max_body)
-    bodies = Bodies(bound(size_in_bytes(settings.memory), max_body))
-
-    def rules(gate: Gate) -> front.Rules:
-        return front.Rules(
-            gate,
-            context.gate,
-            bodies,
-            settings.timeout_second,
-            settings.upload_timeout_second,
-            max_body,
-            refusal_body,
-            refused,
-        )
-
-    data = front.Server(app, rules(context.gate), sockets, host, port, context.gate.limit + LIGHT_LIMIT)
-    own = Gate(ADMIN_THREADS, lambda: False)
-    own.open()
-    pages = make_admin(
-        context.gate,
-        context.models,
-        context.core.stuck_seconds,
-        metrics.page,
-        settings.stuck_after_second,
-        settings.timeout_second,
-    )
-    admin = front.Server(pages, rules(own), sockets, host, admin_port, ADMIN_THREADS, front.SPARE_CONNECTIONS)
-    return data, admin
+    return refused
 
 
 def _load(context: ServiceContext, folder: Path, began: float, port: int, failure: list[str], wake: Any) -> None:
-    """Load and warm the models, run the service's own setup, and open the gate."""
+    """Load and warm the models, run the service's own setup, and open the gate. failure: takes the message where that fails.
+
+    began: of the process, in seconds of time.monotonic(). wake: ends the wait of the I/O thread.
+    """
     settings = context.settings
     try:
         if settings.model_path:
@@ -211,7 +209,7 @@ def _load(context: ServiceContext, folder: Path, began: float, port: int, failur
 
 
 def _check_memory(settings: Settings) -> None:
-    """Raise StartError when the warm-up took more than a pod has: Kubernetes would kill it without a word."""
+    """Raise StartError where the warm-up took more memory than a pod has: Kubernetes would kill it without a message."""
     peak = peak_bytes()
     if peak > size_in_bytes(settings.memory):
         raise StartError(
@@ -221,7 +219,7 @@ def _check_memory(settings: Settings) -> None:
 
 
 def limit_work(memory: WorkingMemory, settings: Settings, resident: int) -> None:
-    """Bound what requests hold together, and log what is too large for this pod where max_body lets it in.
+    """Limit the bytes that all requests hold together, and log where one request of max_body would need more.
 
     resident: bytes that the process holds at rest.
     """
@@ -235,7 +233,7 @@ def limit_work(memory: WorkingMemory, settings: Settings, resident: int) -> None
 
 
 def curl(service: Service, port: int) -> str:
-    """Return the line that a newcomer types first."""
+    """Return a command line to try the service with. port: the data port."""
     settings = service.settings
     url = f"localhost:{port}/api/{settings.username}/{settings.service_name}"
     if service.pictures:

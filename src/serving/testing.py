@@ -1,6 +1,6 @@
-"""What the tests of a service import beside serving.api: requests and services without a server, and what a process holds.
+"""Names for the tests of a service, beside those of serving.api: services without a server, requests, and memory in use.
 
-Knows no more than where each name stands.
+Knows only where each name is defined.
 """
 
 from serving.base.process_memory import peak_bytes, resident_bytes

@@ -1,4 +1,4 @@
-"""Which URLs may be fetched for a request: scheme, host and port, judged before anything is sent.
+"""The URLs that may be fetched for a request, judged by scheme, host and port before anything is sent.
 
 Knows how a URL is written. Does not know addresses or connections.
 """

@@ -54,19 +54,14 @@ class UrlFetcher(Protocol):
 
 @dataclass
 class Payload:
-    """The content of a request. An empty request is an empty Payload.
+    """The content of a request. An empty request is an empty Payload."""
 
-    image, video: the encoded file. data: the JSON value under "data". fields: further fields by name; a form's are texts.
-    ids: postid, uid and seqid as far as they were sent, texts or whole numbers, which the answer echoes.
-    further_images: the pictures after the first.
-    """
-
-    image: bytes | None = None
+    image: bytes | None = None  # the encoded file
     video: bytes | None = None
-    data: Any = None
-    fields: dict[str, Any] = field(default_factory=dict)
-    ids: dict[str, str | int] = field(default_factory=dict)
-    further_images: tuple[bytes, ...] = ()
+    data: Any = None  # the JSON value under "data"
+    fields: dict[str, Any] = field(default_factory=dict)  # further fields by name; a form's are texts
+    ids: dict[str, str | int] = field(default_factory=dict)  # postid, uid and seqid as sent, which the answer echoes
+    further_images: tuple[bytes, ...] = ()  # after the first
 
 
 def decode(content_type: str, body: bytes, fetcher: UrlFetcher, life: Lifetime, files: bool = True) -> Payload:

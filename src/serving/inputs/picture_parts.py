@@ -27,17 +27,13 @@ PNG_PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 
 @dataclass(frozen=True)
 class Parts:
-    """A picture to be decoded. kind: the format. data: its bytes without metadata.
+    """A picture to be decoded, without its metadata."""
 
-    size: width and height in pixels, None where only the decoder can tell. orientation: of EXIF, 1 to 8.
-    scans: how often the decoder passes over the pixels.
-    """
-
-    kind: str
+    kind: str  # JPEG, PNG, WebP, GIF or BMP
     data: bytes
-    size: tuple[int, int] | None = None
-    orientation: int = 1
-    scans: int = 1
+    size: tuple[int, int] | None = None  # width and height in pixels, None where only the decoder can tell
+    orientation: int = 1  # of EXIF, 1 to 8
+    scans: int = 1  # passes of the decoder over the pixels
 
 
 def cut(data: bytes) -> Parts:

@@ -30,8 +30,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-KEPT_BYTES = 7  # a pixel, as long as a picture lives: 4 of PIL, and 3 of the array that is made from it
-MOST_SCANS = 20  # of max_pixels; a progressive JPEG has about 10, and each is a pass over all pixels
+KEPT_BYTES = 7  # a pixel of a decoded picture: 4 of PIL, and 3 of the array made from it
+MOST_SCANS = 20  # of max_pixels; a progressive JPEG has about 10, each over all pixels
 
 
 def decode(
@@ -94,8 +94,8 @@ def _decoded(picture: Image.Image, turn: int) -> Image.Image:
 def _bytes_a_pixel(picture: Image.Image, parts: Parts, turn: int) -> int:
     """Return the most bytes that decoding takes for each pixel, up to the RGB picture.
 
-    PIL holds a pixel of one channel in one byte, and a pixel of several channels in four. libjpeg holds all coefficients of a
-    progressive picture, two bytes each. libwebp holds two canvases and returns a copy.
+    PIL holds a pixel of one channel in one byte, and a pixel of several channels in four. For a progressive JPEG, libjpeg
+    holds all coefficients, two bytes each. For a WebP picture, libwebp holds two canvases and returns a copy.
     """
     clear = picture.has_transparency_data
     decoded = {"1": 1, "L": 1, "P": 1}.get(picture.mode, 4)

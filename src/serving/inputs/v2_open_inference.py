@@ -30,16 +30,12 @@ class RequestedOutput:
 
 @dataclass(frozen=True)
 class InferRequest:
-    """A decoded request. id: "" where the client gave none.
+    """A decoded request."""
 
-    outputs: the outputs to answer, in this order; empty only where the model has none.
-    timeout_s: the client's timeout in seconds, None where it gave none.
-    """
-
-    id: str
+    id: str  # "" where the client gave none
     inputs: Arrays
-    outputs: tuple[RequestedOutput, ...]
-    timeout_s: float | None
+    outputs: tuple[RequestedOutput, ...]  # to answer in this order; empty only where the model has none
+    timeout_s: float | None  # of the client, in seconds
 
 
 def decode(body: bytes | memoryview, header_length: str | None, spec: ModelSpec, max_rows: int | None = None) -> InferRequest:

@@ -45,7 +45,7 @@ def service_class(folder: Path) -> type[Service]:
 def blaming(path: Path, what: str = "") -> Iterator[None]:
     """Turn any exception of the service's own code into a StartError, and sys.exit too, which would end without a message.
 
-    path: the file to name. what: which step failed, ended by ": ".
+    path: the file that the message names. what: the step that failed, with a colon and a space.
     """
     try:
         yield

@@ -28,40 +28,40 @@ T = TypeVar("T")
 
 @dataclass
 class Request:
-    """One request as a service's own code sees it.
+    """One request as a service's own code sees it."""
 
-    id: as in the logs and in the answer's X-Request-Id. data: the JSON value under "data". fields: further fields by name; a
-    form's are texts. query: the parameters of the URL. ids: postid, uid and seqid of the body, or else of the URL, which the
-    platform echoes. image_files: every picture as it came. image_bytes, video_bytes: the one file as it came, or None.
-    """
-
-    id: str
+    id: str  # as in the logs, and in the answer's X-Request-Id
     life: Lifetime
     payload: Payload
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)  # the parameters of the URL
     max_image_pixels: int = 50_000_000
     decoders: threading.Semaphore | None = None  # one for each core that may decode a picture
     memory: WorkingMemory | None = None
 
     @property
     def data(self) -> Any:
+        """The JSON value under "data", None where there is none."""
         return self.payload.data
 
     @property
     def fields(self) -> Mapping[str, Any]:
+        """Further fields by name. A form's are texts."""
         return self.payload.fields
 
     @property
     def ids(self) -> Mapping[str, Any]:
+        """The postid, uid and seqid of the body, or else of the URL. The platform echoes them in the answer."""
         return {name: self.query[name] for name in IDS if name in self.query} | self.payload.ids
 
     @property
     def image_files(self) -> tuple[bytes, ...]:
+        """Every picture as it was sent."""
         first = self.payload.image
         return () if first is None else (first, *self.payload.further_images)
 
     @property
     def image_bytes(self) -> bytes | None:
+        """The picture as it was sent, None where there is none. Raises BadInput for several."""
         files = self.image_files
         if len(files) > 1:
             raise BadInput(f"the request holds {len(files)} pictures; send one")
@@ -69,6 +69,7 @@ class Request:
 
     @property
     def video_bytes(self) -> bytes | None:
+        """The video as it was sent, None where there is none."""
         return self.payload.video
 
     def value(self, name: str, kind: type[T], default: T | None = None, least: float = -math.inf, most: float = math.inf) -> T:

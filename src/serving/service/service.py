@@ -132,18 +132,14 @@ class Service:
 
 @dataclass(frozen=True)
 class Route:
-    """A route of the service's own code. path: from the prefix on, as Flask writes it ("/items/<int:item>").
+    """A route of the service's own code, as the page and /openapi.json show it."""
 
-    summary: a sentence for /openapi.json. example: a JSON body that it takes, or None. pictures: how many it takes.
-    fields: name of a field beside a picture -> values to choose from.
-    """
-
-    path: str
+    path: str  # after the prefix, as Flask writes it: "/items/<int:item>"
     methods: tuple[str, ...]
     summary: str = ""
-    example: Any = None
-    pictures: int = 0
-    fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    example: Any = None  # a JSON body
+    pictures: int = 0  # how many it takes
+    fields: Mapping[str, Sequence[str]] = field(default_factory=dict)  # beside a picture: name -> values to choose from
 
 
 def route(
@@ -152,7 +148,7 @@ def route(
     """Mark a method of a Service as a route of its own: `@route("/recognize", pictures=1)`. It takes a Request like handle.
 
     methods: HTTP methods, POST where there are none. The first line of the docstring becomes the summary in /openapi.json.
-    example (a JSON body), pictures (how many it takes) and fields (name -> values to choose from): what the page offers.
+    The page offers the rest. example: a JSON body. pictures: how many it takes. fields: name -> values to choose from.
     """
 
     def mark(method: Method) -> Method:

@@ -1,4 +1,4 @@
 """HTTP around the core: connections, admission, routes, drain, and the admin port.
 
-In: bytes of connections. Out: answers, or refusals. Whatever is about HTTP is here, and nothing that computes.
+In: bytes of connections. Out: answers, or refusals. Everything about HTTP is here, and nothing that computes.
 """

@@ -2,8 +2,8 @@
 
 Knows what Kubernetes and Prometheus ask. Does not know requests of the data port.
 
-/livez fails when a batch thread is dead or stuck, not when it is busy: a restart would lose what is queued and help nobody.
-/readyz fails while the models load and from SIGTERM on.
+/livez fails when a batch thread is dead or stuck. It does not fail while the thread is busy: a restart would lose the queue.
+/readyz fails while the models load, and from SIGTERM on.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,6 +14,7 @@ from serving.telemetry import metrics
 from serving.web.admission import READY, Gate
 
 TEXT = "text/plain; charset=utf-8"
+Answer = tuple[str, str, bytes]  # status, content type, body
 
 
 def make_admin(
@@ -24,34 +25,15 @@ def make_admin(
     stuck_after: float,
     timeout: float,
 ) -> Callable[..., Iterable[bytes]]:
-    """Return the WSGI application.
+    """Return the WSGI application. page: the metrics' text. timeout: seconds of a request, which own code may take besides.
 
-    hook_seconds: how long the longest job of the service's own code has been running. stuck_after: seconds after which a
-    running batch counts as hung; own code may also run for a request's whole timeout.
+    hook_seconds: how long the longest job of the service's own code has been running.
+
+    stuck_after: seconds after which a running batch counts as hung.
     """
-
-    def livez() -> tuple[str, str, bytes]:
-        for model in models.loaded():
-            stuck = model.batcher.stuck_seconds()
-            if stuck > stuck_after:
-                words = f"model {model.spec.name}: a batch has been running for {stuck:.0f} s, over stuck_after_second\n"
-                return "503 Service Unavailable", TEXT, words.encode()
-        hook = hook_seconds()
-        if hook > stuck_after + timeout:
-            words = (
-                f"the service's own code has been at one request for {hook:.0f} s, over stuck_after_second + timeout_second\n"
-            )
-            return "503 Service Unavailable", TEXT, words.encode()
-        return "200 OK", TEXT, b"ok\n"
-
-    def readyz() -> tuple[str, str, bytes]:
-        if gate.state == READY:
-            return "200 OK", TEXT, b"ok\n"
-        return "503 Service Unavailable", TEXT, f"{gate.state}\n".encode()
-
-    pages: dict[str, Callable[[], tuple[str, str, bytes]]] = {
-        "/livez": livez,
-        "/readyz": readyz,
+    pages: dict[str, Callable[[], Answer]] = {
+        "/livez": lambda: _alive(_stuck(models, hook_seconds(), stuck_after, timeout)),
+        "/readyz": lambda: _ready(gate),
         "/metrics": lambda: ("200 OK", metrics.CONTENT_TYPE, page()),
     }
 
@@ -67,3 +49,25 @@ def make_admin(
         return [] if method == "HEAD" else [body]
 
     return application
+
+
+def _stuck(models: ModelRegistry, hook_seconds: float, stuck_after: float, timeout: float) -> str:
+    """Return which part of the process hangs, "" where none does."""
+    for model in models.loaded():
+        seconds = model.batcher.stuck_seconds()
+        if seconds > stuck_after:
+            return f"model {model.spec.name}: a batch has been running for {seconds:.0f} s, over stuck_after_second"
+    if hook_seconds > stuck_after + timeout:
+        limit = "stuck_after_second + timeout_second"
+        return f"the service's own code has been at one request for {hook_seconds:.0f} s, over {limit}"
+    return ""
+
+
+def _alive(stuck: str) -> Answer:
+    return ("503 Service Unavailable", TEXT, f"{stuck}\n".encode()) if stuck else ("200 OK", TEXT, b"ok\n")
+
+
+def _ready(gate: Gate) -> Answer:
+    if gate.state == READY:
+        return "200 OK", TEXT, b"ok\n"
+    return "503 Service Unavailable", TEXT, f"{gate.state}\n".encode()

@@ -1,9 +1,9 @@
-"""Admission: who may come in, decided before any work is done.
+"""Admission: which requests are let in, decided before any work is done.
 
-Knows counts and the state of the pod. Does not know HTTP, nor what a request asks for.
+Knows counts and the state of the pod. Does not know HTTP or what a request holds.
 
-Concurrency. `_lock` guards the two counts and the changes of state that depend on the old one; it is held for a few
-instructions. The state is one word, replaced whole, and is read without it.
+Concurrency. `_lock` guards the two counts, and the changes of the state that depend on the old state. It is held for a few
+instructions. The state is one word and is replaced whole, so it is read without the lock.
 """
 
 import threading
@@ -16,31 +16,32 @@ LIGHT_LIMIT = 16  # requests at once that call no model: the page, metadata, a s
 
 
 class Gate:
-    """Counts the requests in the house: `limit` that do work, and a few that do not.
+    """Counts the requests that are let in and not answered yet. Work is a request that calls a model or own code.
 
-    queue_full tells whether the model's queue has no room for one more row.
+    limit: the most requests of work. LIGHT_LIMIT other requests may be in besides.
+    queue_full: says whether the model's queue is full.
     """
 
     def __init__(self, limit: int, queue_full: Callable[[], bool]):
         self.limit, self._queue_full = limit, queue_full
         self.state = STARTING
         self._lock = threading.Lock()
-        self._inside = {True: 0, False: 0}  # work: yes or no
+        self._admitted = {True: 0, False: 0}  # work: yes or no
 
     def open(self) -> None:
-        """Let work in, unless the pod is on its way out already."""
+        """Let work in, unless the pod is shutting down already."""
         with self._lock:
             self.state = READY if self.state == STARTING else self.state
 
     def drain(self) -> bool:
-        """Begin to drain and return True; where no work was ever let in, close and return False."""
+        """Begin to drain and return True. Where the pod was never ready, close and return False."""
         with self._lock:
             ready = self.state == READY
             self.state = DRAINING if ready else CLOSED
         return ready
 
     def unready(self) -> NotReady | None:
-        """Return why this pod should be sent no requests, or None: what a ping tells."""
+        """Return why this pod should be sent no requests, or None. A ping answers with it."""
         if self.state == READY:
             return None
         if self.state == STARTING:
@@ -48,41 +49,41 @@ class Gate:
         return NotReady("this pod is shutting down; try again, another pod will answer")
 
     def refusal(self, work: bool) -> ServingError | None:
-        """Return why a request whose head was just read is not accepted, or None."""
+        """Return why a request whose headers were just read is not accepted, or None."""
         if self.state == CLOSED or (work and self.state == STARTING):
             return self.unready()
         return self._overload(work) or (self._too_many(work) if work and self._queue_full() else None)
 
     def enter(self, work: bool) -> ServingError | None:
-        """Let an accepted request in and return None, or return why not. Each that came in must leave.
+        """Let an accepted request in and return None, or return why not. Each request that was let in must leave.
 
-        Whatever the state is by now: what was accepted is finished.
+        The state is not asked again, since an accepted request is finished in any state.
         """
         if work and self._queue_full():
             return self._too_many(work)
         with self._lock:
             refusal = self._overload(work)
             if refusal is None:
-                self._inside[work] += 1
+                self._admitted[work] += 1
         return refusal
 
     def leave(self, work: bool) -> None:
         with self._lock:
-            self._inside[work] -= 1
+            self._admitted[work] -= 1
 
     def working(self) -> int:
-        """Return how many requests in the house do work."""
-        return self._inside[True]
+        """Return how many requests of work are in flight."""
+        return self._admitted[True]
 
     def empty(self) -> bool:
-        """Return whether nobody is in the house."""
-        return self._inside[True] + self._inside[False] == 0
+        """Return whether no request is in flight."""
+        return self._admitted[True] + self._admitted[False] == 0
 
     def _overload(self, work: bool) -> QueueFull | None:
-        return self._too_many(work) if self._inside[work] >= (self.limit if work else LIGHT_LIMIT) else None
+        return self._too_many(work) if self._admitted[work] >= (self.limit if work else LIGHT_LIMIT) else None
 
     def _too_many(self, work: bool) -> QueueFull:
         return QueueFull(
-            f"{self._inside[work]} requests are being answered and the queue is full; try again in a second, "
+            f"{self._admitted[work]} requests are being answered and the queue is full; try again in a second, "
             "or raise queue_limit or replicas"
         )

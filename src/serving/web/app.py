@@ -1,5 +1,4 @@
-"""The data port's routes, in Flask: each hands a request to the core and waits for its reply. Only this
-module imports Flask.
+"""The data port's routes, in Flask: each hands a request to the core and waits for its reply. Only this module imports Flask.
 
 Knows paths, headers and JSON bodies. Does not know the HTTP server, nor how anything is computed.
 """
@@ -53,7 +52,7 @@ def make_app(context: ServiceContext) -> Flask:
     """Return the WSGI application: the routes under "", /api/<service> and /api/<user>/<service>."""
     app = Flask("monopod", static_folder=None)
     app.url_map.strict_slashes = False
-    app.url_map.merge_slashes = False  # it redirects to an address made of what the client says is its host
+    app.url_map.merge_slashes = False  # it would redirect to the host that the client names
     app.config["MAX_CONTENT_LENGTH"] = size_in_bytes(context.settings.max_body)
     own = f"/api/{context.settings.service_name}"
     for number, prefix in enumerate(("", own, f"/api/{context.settings.username}/{context.settings.service_name}")):
@@ -174,7 +173,7 @@ def _predict(core: Core, settings: Settings, model: Handle) -> Future[Reply]:
 
 
 def _raw(memory: WorkingMemory, values: dict[str, Any] | None = None) -> RawRequest:
-    """Return the current request's bytes, which count as held for as long as the request is under work."""
+    """Return the current request. Its bytes count as held as long as it lives. Raises WrongContentType, MemoryFull."""
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
         raise WrongContentType(f"content encoding {encoding!r} is not taken; send the body as it is")
@@ -198,7 +197,7 @@ def _wait(answer: Future[Reply]) -> Response:
     except FutureTimeout:
         raise g.life.too_late() from None
     finally:
-        del answer  # or an error would hold this frame, and this frame by the future the error
+        del answer  # or the error would hold this frame, and this frame the future with the error
     response = Response(reply.body, reply.status, content_type=reply.content_type)
     response.headers.extend(reply.headers)
     return response

@@ -1,9 +1,10 @@
-"""The process's life on its I/O thread: serve, and after a signal end without losing what was accepted.
+"""Serving and draining on the I/O thread: after a signal the process ends without losing an accepted request.
 
-Knows states and times. Does not know sockets beyond "let them work", nor requests.
+Knows states and times. Does not know sockets or requests.
 
-    SIGTERM: readiness off -> drain delay: all is served, with Connection: close -> the port closes -> open connections may
-    still ask, for a moment -> what was accepted is finished -> exit
+The steps after SIGTERM. First readiness goes off, and for the drain delay every request is served, with Connection: close.
+Then the port closes, and for a moment open connections may still send requests. Accepted requests are finished, and the process
+exits.
 """
 
 import logging
@@ -18,8 +19,8 @@ from serving.web.admission import CLOSED, Gate
 
 log = logging.getLogger("monopod.drain")
 
-LATE_SECONDS = 0.5  # for connections that were made just before new ones are turned away
-ASK_SECONDS = 3.0  # that a connection which was just made or answered has for its next request, once the port is closed
+LATE_SECONDS = 0.5  # to accept the connections that were made just before the port refuses new ones
+NEXT_REQUEST_SECONDS = 3.0  # that an idle connection has for its next request, once the port is closed
 
 
 class Port(Protocol):
@@ -35,7 +36,7 @@ class Port(Protocol):
 
 
 class Signals:
-    """Remembers the first SIGTERM or SIGINT. wake gets the I/O thread out of its wait."""
+    """Remembers the first SIGTERM or SIGINT. wake: ends the wait of the I/O thread."""
 
     def __init__(self, wake: Callable[[], None]):
         self.received = 0
@@ -45,23 +46,24 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received and number == signal.SIGINT:
-            os._exit(128 + number)  # a person who presses Ctrl-C again will not wait
+            os._exit(128 + number)  # a second Ctrl-C ends the process at once
         self.received = self.received or number
         self._wake()
 
 
 def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[], int], delay: float, longest: float) -> bool:
-    """Serve until a signal is received, then drain. Returns whether everything that was accepted was finished.
+    """Serve until a signal is received, then drain. Return whether every accepted request was finished.
 
-    turn: lets the I/O thread work for a moment. delay: seconds from SIGTERM to the port's close; none after Ctrl-C, nor where
-    the pod was never ready.
-    received: 0 while the process is to serve, then a signal's number, or less where the start failed.
-    longest: seconds after which what is still unfinished is given up.
+    turn: lets the I/O thread work for a moment. longest: seconds after which unfinished requests are given up.
+
+    received: 0 while the process is to serve, then a signal's number, or a negative number where the start failed.
+
+    delay: seconds from SIGTERM to the port's close. After Ctrl-C, or where the pod was never ready, none is made.
     """
     while not received():
         turn()
     gently = gate.drain() and received() != signal.SIGINT
-    delay, late, ask = (delay, LATE_SECONDS, ASK_SECONDS) if gently else (0.0, 0.0, 0.0)
+    delay, late, grace = (delay, LATE_SECONDS, NEXT_REQUEST_SECONDS) if gently else (0.0, 0.0, 0.0)
     asked = received() > 0
     if asked:
         log.info("signal %d: draining for %g s", received(), delay)
@@ -69,7 +71,7 @@ def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[],
     port.turn_away()
     _turn_for(turn, late)
     port.stop_listening()
-    _turn_for(turn, ask, lambda: port.quiet() and port.idle(ask))
+    _turn_for(turn, grace, lambda: port.quiet() and port.idle(grace))
     gate.state = CLOSED
     finished = _turn_for(turn, longest, lambda: gate.empty() and port.quiet())
     if not finished:
@@ -80,7 +82,7 @@ def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[],
 
 
 def _turn_for(turn: Callable[[], None], seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
-    """Turn until done or so many seconds have passed; never done before a turn has read what has come meanwhile."""
+    """Turn until done, or for so many seconds. Return whether it is done; a turn always reads new input first."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         turn()

@@ -1,6 +1,6 @@
-"""The answer to a request that failed, whether a route writes it or the I/O thread.
+"""The answer to a request that failed, for the routes and for the I/O thread.
 
-Knows the body of an error and the name of a request. Does not know HTTP libraries.
+Knows the body of an error and a request's id. Does not know HTTP libraries.
 """
 
 import re
@@ -17,14 +17,14 @@ BY_STATUS = {each.status: each for each in DIRECT}
 
 
 def request_id(given: str) -> str:
-    """Return the client's own name of a request, or a new one where it is none."""
+    """Return the client's own id of a request, or a new one where it has none that is well-formed."""
     return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def body(error: ServingError, name: str, more: Mapping[str, Any]) -> bytes:
-    """Return an error as every protocol's clients read it: the text under "error" for one, under "msg" for the other.
+    """Return an error's JSON. The text stands under "error", as the protocols' clients read it, and under "msg".
 
-    name: the request's. more: what else stands beside them.
+    name: the request's id. more: further fields.
     """
     return jsons.dumps({"error": str(error), "msg": str(error), "reason": error.reason, "request_id": name, **more})
 
@@ -35,5 +35,5 @@ def refusal_body(error: ServingError, given_id: str) -> bytes:
 
 
 def kind_of(status: int) -> type[ServingError]:
-    """Return the kind of error that has an HTTP status, or else the nearest one: the client's fault below 500."""
+    """Return the class of error that has an HTTP status, or else BadInput below 500 and ServiceFailed from 500 on."""
     return BY_STATUS.get(status, BadInput if status < 500 else ServiceFailed)

@@ -1,19 +1,20 @@
-"""The bytes that are held of requests, against one bound for the process, and which request has to go when it is reached.
+"""The bytes that are held of requests: one limit for the process, and the choice of the request to refuse when it is reached.
 
-Knows bytes, and who came first. Does not know HTTP, sockets, or where the bytes lie.
+Knows bytes and the order of requests. Does not know HTTP, sockets, or where the bytes lie.
 
-Every byte that is kept counts from when it was read, whatever its request: heads, bodies in memory, bodies in /tmp. A request's
-share is unfinished until its last byte came, then whole; it counts until it is released.
+Every byte that is kept counts from when it was read: headers, bodies in memory, bodies in /tmp. A request's share is unfinished
+until its last byte came, and whole from then on. It counts until it is released.
 
-Over the bound, unfinished shares are ended until the rest fits, each time the oldest of those that hold the average of the
-unfinished ones or more. There is always one of these. A newcomer's picture is below that average while slow senders fill the
-bound. A newcomer's large body is younger than theirs. To drive either out, an attacker must fill the whole bound anew before it
-was sent. Whole requests were accepted and are answered. Where they alone fill the bound, no further body is begun.
+Over the limit, unfinished shares are ended until the rest fits. Each time the oldest share is ended of those that hold at least
+the average of the unfinished ones; there is always one. Slow senders that fill the limit cannot drive out a new picture, which
+is below that average, or a new large body, which is younger than theirs. To drive out either, an attacker must send as much as
+the whole limit before it has arrived. Whole requests were accepted and are answered. Where they alone fill the limit, no
+further body is begun.
 
-Concurrency. Shares begin, grow and become whole on the thread that reads; `make_room` is called there too, while that thread
-holds no other lock. `release` is called by any thread. `_lock` guards the two sums and the order of the shares. It is held for
-a few instructions, and by `make_room` for one walk over the unfinished shares, each of which frees at least their average.
-`end` is called without it.
+Concurrency. Shares begin, grow and become whole on the thread that reads. It also calls `make_room`, and holds no other lock
+then. Any thread calls `release`. `_lock` guards the two sums and the order of the shares. It is held for a few instructions,
+and by `make_room` for one walk over the unfinished shares, each of which frees at least their average. `end` is called without
+it.
 """
 
 import threading
@@ -22,16 +23,16 @@ from collections.abc import Callable
 from serving.base.errors import BodiesFull, QueueFull
 
 MOST_BYTES = 256 * 2**20
-LEAST_BODIES = 4  # of the largest that is taken; /tmp has room for as many beside its other files
+LEAST_BODIES = 4  # of max_body bytes; /tmp has room for as many beside its other files
 
 
 def bound(memory: int, max_body: int) -> int:
-    """Return how many bytes may be held: a quarter of a pod's memory, MOST_BYTES at most, but LEAST_BODIES in any case."""
+    """Return how many bytes may be held: a quarter of a pod's memory, up to MOST_BYTES, and at least LEAST_BODIES bodies."""
     return max(min(MOST_BYTES, memory // 4), LEAST_BODIES * max_body)
 
 
 class Bodies:
-    """The bytes that are held of all requests. limit: the bound."""
+    """The bytes that are held of all requests. limit: how many bytes may be held."""
 
     def __init__(self, limit: int):
         self.limit = limit
@@ -45,11 +46,11 @@ class Bodies:
         return self._growing + self._whole
 
     def begin(self, end: Callable[[BodiesFull], None]) -> "Share":
-        """Return the share of a request whose first byte came. end: refuses that request; called by `make_room`."""
+        """Return the share of a request whose first byte came. end: refuses that request, called by `make_room`."""
         return Share(self, end)
 
     def refusal(self, length: int) -> QueueFull | None:
-        """Return why a body of so many bytes is not begun, or None. Whole requests stay, so that nobody could go for it."""
+        """Return why a body of length bytes is not begun, or None. Whole requests are never ended to make room for it."""
         if not length or self._whole + length <= self.limit:
             return None
         held = f"requests that wait for their answers hold {self._whole} bytes, and all may hold {self.limit}"
@@ -116,14 +117,14 @@ class Share:
         self._bodies._add(self, count)
 
     def finish(self) -> None:
-        """Say that the last byte came: from now on the request is not ended here."""
+        """Say that the last byte came. From now on the request is not ended here."""
         self._bodies._finish(self)
 
     def release(self) -> None:
-        """Say that nothing is held any more. More than once is as good as once."""
+        """Say that nothing is held any more. It may be called more than once."""
         self._bodies._release(self)
-        self.end = _nobody  # or the two would hold one another until the garbage collector comes by
+        self.end = _ended  # or the share and the request would keep each other until the garbage collector runs
 
 
-def _nobody(error: BodiesFull) -> None:
-    """Nobody is left to be ended."""
+def _ended(error: BodiesFull) -> None:
+    """Do nothing: the request is over."""

@@ -1,9 +1,9 @@
-"""The OpenAPI document of a service: each route, what it takes and every answer it may give.
+"""The OpenAPI document of a service: each route, the bodies it takes and every answer it may give.
 
 Knows the routes' shapes, the models' tensors and the settings' limits. Does not know Flask, and does not serve anything.
 
-What the schemas call wrong the server refuses with a 4xx; they leave open what JSON Schema cannot say (that as many numbers
-come as the shape promises, that bytes are a picture).
+The server refuses with a 4xx whatever its schemas forbid. It refuses more than JSON Schema can say, such as a count of numbers
+that does not fit the shape, or bytes that are no picture.
 """
 
 import re
@@ -56,8 +56,10 @@ HEADERS: Json = {
         {"type": "string"},
     ),
 }
+COUNT: Json = {"type": "integer", "minimum": 0}
+AMOUNT: Json = {"type": "number", "minimum": 0}
 CONVERTER = re.compile(r"<(?:(\w+)(?:\([^>]*\))?:)?(\w+)>")
-CONVERTED: dict[str, Json] = {"int": {"type": "integer", "minimum": 0}, "float": {"type": "number", "minimum": 0}}
+CONVERTED: dict[str, Json] = {"int": COUNT, "float": AMOUNT}
 
 
 def document(
@@ -69,10 +71,10 @@ def document(
     inputs: ServiceInputs,
     version: str,
 ) -> Json:
-    """Return the OpenAPI 3.1 document as it is served at `prefix` ("" or "/api/..."), where every path of it answers."""
-    # A gateway may show "/api/demo" as "/grey/demo" or "/api/like/demo", and only the last segment is sure to stay. So the
-    # server is the folder above the document's own, relative to the document, and each path begins with the service's name.
-    # That also gives the service's own route, which is the prefix without a slash, a path that OpenAPI can write.
+    """Return the OpenAPI 3.1 document as it is served under a prefix ("" or "/api/..."), with only paths that answer there."""
+    # A gateway may show "/api/demo" as "/grey/demo" or "/api/like/demo", and only the last segment always stays. So the server
+    # is "..", relative to the document, and each path begins with the service's name. The service's own route is the prefix
+    # without a slash, and so gets a path that OpenAPI can write.
     mount = f"/{settings.service_name}" if prefix else ""
     own = [mount] if prefix else [f"/api/{settings.username}/{settings.service_name}", f"/api/{settings.service_name}"]
     main = next((model for model in models if model.name == settings.service_name), None)
@@ -103,7 +105,7 @@ def _limits(settings: Settings) -> str:
 
 
 def _object(*, required: Iterable[str] | None = None, **properties: Json) -> Json:
-    """Return the schema of an object that may hold more; every property is required unless said otherwise."""
+    """Return the schema of an object, which may hold further properties. required: every property where it is None."""
     return {"type": "object", "properties": properties, "required": sorted(properties if required is None else required)}
 
 
@@ -114,7 +116,7 @@ def _json(schema: Json) -> Json:
 def _operation(
     tag: str, name: str, summary: str, content: Json, *, body: Json | None = None, parameters: Sequence[Json] = ()
 ) -> Json:
-    """Return one operation; with a body it is work, which takes the headers of a deadline and may be refused for load."""
+    """Return one operation. With a body it is work, which takes the timeout's header and may be refused under overload."""
     statuses = ON_READ if body is None else ON_WORK
     headers = ["RequestId", "Trace"] if body is None else list(HEADERS)
     return {
@@ -131,7 +133,7 @@ def _operation(
 
 
 def _reasons(status: int) -> list[str]:
-    """Return the reasons of a status, as errors.py has them; the first names its response here."""
+    """Return the reasons of a status, from errors.py. The first is the name of its response in the document."""
     return [kind.reason for kind in errors.ERROR_CLASSES if kind.status == status]
 
 
@@ -158,7 +160,7 @@ def _components() -> Json:
 
 
 def _own(settings: Settings, model: ModelSpec | None, inputs: ServiceInputs, *, again: bool) -> Json:
-    """Return the service's own route. again: it stands in the document a second time."""
+    """Return the service's own route. again: whether it is in the document under another path already."""
     body = openapi_bodies.of_service(settings, model, inputs)
     answer = _object(required=["results", "msg"], results={}, msg=STRING, **openapi_bodies.ids(openapi_bodies.ID))
     end = "_in_pod" if again else ""
@@ -171,42 +173,49 @@ def _own(settings: Settings, model: ModelSpec | None, inputs: ServiceInputs, *, 
 
 
 def _about() -> Json:
-    """Return the page, this document and the live status."""
-    count: Json = {"type": "integer", "minimum": 0}
-    queue = _object(rows=count, oldest_seconds={"type": "number", "minimum": 0}, limit=count)
-    counts: Json = {"type": "object", "additionalProperties": count}
-    status = _object(
-        service=STRING,
-        username=STRING,
-        ready={"type": "boolean"},
-        state=STRING,
-        queue=queue,
-        in_progress=count,
-        requests=counts,
-        models={"type": "array"},
-    )
-    amount: Json = {"type": "number", "minimum": 0}
-    health = _object(
-        ready={"type": "boolean"},
-        state=STRING,
-        memory_bytes=count,
-        memory_limit_bytes=count,
-        cpu_cores=amount,
-        cpu_cores_asked=amount,
-        queue_rows=count,
-        queue_limit=count,
-        oldest_seconds=amount,
-    )
+    """Return the page, this document, the health and the live status."""
+    page, document = {"text/html": {"schema": STRING}}, _json({"type": "object"})
     return {
-        "/health": {"get": _operation("service", "health", "State, memory, cores and queue; 503 unless ready.", _json(health))},
-        "/": {"get": _operation("service", "page", "A page to try the service on.", {"text/html": {"schema": STRING}})},
-        "/openapi.json": {"get": _operation("service", "openapi", "This document.", _json({"type": "object"}))},
-        "/status": {"get": _operation("service", "status", "The queue and the counts of answers, live.", _json(status))},
+        "/health": {"get": _operation("service", "health", "State, memory, cores and queue; 503 unless ready.", _health())},
+        "/": {"get": _operation("service", "page", "A page to try the service on.", page)},
+        "/openapi.json": {"get": _operation("service", "openapi", "This document.", document)},
+        "/status": {"get": _operation("service", "status", "The queue and the counts of answers, live.", _status())},
     }
 
 
+def _status() -> Json:
+    return _json(
+        _object(
+            service=STRING,
+            username=STRING,
+            ready={"type": "boolean"},
+            state=STRING,
+            queue=_object(rows=COUNT, oldest_seconds=AMOUNT, limit=COUNT),
+            in_progress=COUNT,
+            requests={"type": "object", "additionalProperties": COUNT},
+            models={"type": "array"},
+        )
+    )
+
+
+def _health() -> Json:
+    return _json(
+        _object(
+            ready={"type": "boolean"},
+            state=STRING,
+            memory_bytes=COUNT,
+            memory_limit_bytes=COUNT,
+            cpu_cores=AMOUNT,
+            cpu_cores_asked=AMOUNT,
+            queue_rows=COUNT,
+            queue_limit=COUNT,
+            oldest_seconds=AMOUNT,
+        )
+    )
+
+
 def _protocol(settings: Settings, models: Sequence[ModelSpec]) -> Json:
-    """Return the Open Inference Protocol's routes; those of a model only for the models there are."""
+    """Return the Open Inference Protocol's routes, and the routes of each model that is given."""
     flag: Json = {"type": "boolean"}
     fields: Json = {"name": STRING, "version": STRING, "digest": STRING, "extensions": {"type": "array", "items": STRING}}
     server = _object(required=("name", "version", "extensions"), **fields)
@@ -223,7 +232,7 @@ def _protocol(settings: Settings, models: Sequence[ModelSpec]) -> Json:
 
 
 def _of_model(settings: Settings, model: ModelSpec, number: int) -> Json:
-    """Return one model's routes, with and without a version. number keeps the operations' names apart."""
+    """Return one model's routes, with and without a version. number: makes the operations' names unique."""
     name = quote(model.name, safe="")
     version: Json = {"name": "version", "in": "path", "required": True, "schema": {"enum": [MODEL_VERSION]}}
     found = _v2(settings, model, f"/v2/models/{name}", f"_{number}", [])
@@ -243,7 +252,7 @@ def _of_model(settings: Settings, model: ModelSpec, number: int) -> Json:
 
 
 def _v2(settings: Settings, model: ModelSpec, path: str, end: str, parameters: list[Json]) -> Json:
-    """Return the Open Inference Protocol's routes of one model under one path. end: of the operations' names."""
+    """Return the Open Inference Protocol's routes of one model under one path. end: the end of the operations' names."""
     metadata, ready = _json(openapi_tensors.metadata(model)), _json(_object(name=STRING, ready={"type": "boolean"}))
     request, answer = openapi_tensors.infer(model, settings)
     about = _operation("v2", f"metadata{end}", f"The tensors of {model.name}.", metadata, parameters=parameters)
@@ -254,7 +263,7 @@ def _v2(settings: Settings, model: ModelSpec, path: str, end: str, parameters: l
 
 
 def _extra(routes: Sequence[Route]) -> Json:
-    """Return the routes of the service's own code, of which only path, methods and summary are known."""
+    """Return the routes of the service's own code, with their parameters and declared bodies."""
     found: Json = {}
     for number, route in enumerate(routes):
         path = CONVERTER.sub(r"{\2}", route.path)
@@ -266,7 +275,7 @@ def _extra(routes: Sequence[Route]) -> Json:
             body = openapi_bodies.of_route(route) if method in ("post", "put", "patch") else None
             name = f"own_{number}_{method}"
             operation = _operation("own", name, route.summary, {"*/*": {}}, body=body, parameters=parameters)
-            operation["responses"]["default"] = {"description": "Whatever else the service's own code answers."}
+            operation["responses"]["default"] = {"description": "Any other answer of the service's own code."}
             if body is not None:
                 operation["requestBody"]["required"] = False
                 operation["x-pictures"] = route.pictures  # what the page offers

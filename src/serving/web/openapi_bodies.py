@@ -25,17 +25,13 @@ ID: Json = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**64
 
 @dataclass(frozen=True)
 class ServiceInputs:
-    """The inputs that the service's own route takes. pictures, videos: whether one may be the whole body.
+    """The inputs that the service's own route takes."""
 
-    example: a JSON body, or None. fields: name -> values to choose from. data: whether "data" is read besides the example's
-    fields.
-    """
-
-    pictures: bool = False
-    videos: bool = False
-    example: Any = None
-    fields: Choices = field(default_factory=dict)
-    data: bool = False
+    pictures: bool = False  # whether a picture may be the whole body
+    videos: bool = False  # whether a video may be the whole body
+    example: Any = None  # a JSON body
+    fields: Choices = field(default_factory=dict)  # name -> values to choose from
+    data: bool = False  # whether "data" is read besides the example's fields
 
 
 def of_service(settings: Settings, model: ModelSpec | None, inputs: ServiceInputs) -> Json:

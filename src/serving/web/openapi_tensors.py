@@ -1,6 +1,6 @@
 """The JSON schemas of a model's calls, made from its tensors.
 
-Knows the bodies of the Open Inference Protocol's infer and metadata, and of V1's predict. Does not know routes or HTTP.
+Knows the bodies of infer and metadata (Open Inference Protocol) and of :predict (V1). Does not know routes or HTTP.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 MOST_EXAMPLE_ELEMENTS = 1024
 STRING: Json = {"type": "string"}
 B64: Json = {"type": "object", "properties": {"b64": STRING}, "required": ["b64"], "maxProperties": 1}
-MAYBE_OBJECT = ["object", "null"]  # null is as good as missing
+MAYBE_OBJECT = ["object", "null"]  # null counts as missing
 STRING_ELEMENT: Json = {"anyOf": [STRING, B64]}
 BINARY: Json = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 HEADER_LENGTH: Json = {
@@ -31,9 +31,9 @@ HEADER_LENGTH: Json = {
 
 
 def infer(model: ModelSpec, settings: Settings) -> tuple[Json, Json]:
-    """Return the contents of infer's request and of its answer, each by content type."""
+    """Return the bodies of infer's request and of its answer, each by content type."""
     request = dict(BINARY)
-    # JSON has no half precision, so a model that takes it is called with binary tensors alone.
+    # JSON has no half precision, so a model that takes FP16 is called with binary tensors alone.
     if all(spec.datatype != "FP16" for spec in model.inputs):
         request["application/json"] = {"schema": _request(model, settings)} | _example(model, settings)
     output = {
@@ -56,7 +56,7 @@ def infer(model: ModelSpec, settings: Settings) -> tuple[Json, Json]:
 
 
 def predict(model: ModelSpec, settings: Settings) -> tuple[Json, Json]:
-    """Return the contents of V1 predict's request and of its answer: rows, or whole tensors by name."""
+    """Return the bodies of :predict's request and of its answer, each by content type."""
     most = {"maxItems": settings.max_rows_per_request} if model.batched else {}
     rows = {"type": "array", "minItems": 1, "items": _named(model, 1)} | most
     request: Json = {
@@ -75,7 +75,7 @@ def predict(model: ModelSpec, settings: Settings) -> tuple[Json, Json]:
 
 
 def _named(model: ModelSpec, less: int) -> Json:
-    """Return the schema of a value for each input, by name; a lone input may go without. less: axes that are left out."""
+    """Return the schema of all inputs by name; the value of a single input may stand alone. less: leading axes left out."""
     values = {
         spec.name: _nested(_scalar(spec) if spec.datatype != "BYTES" else STRING_ELEMENT, len(spec.shape) - less)
         for spec in model.inputs
@@ -99,13 +99,13 @@ def metadata(model: ModelSpec) -> Json:
 
 
 def _about(specs: Sequence[TensorSpec], shape: Json) -> Json:
-    """Return the properties that name one of several tensors."""
+    """Return the name, datatype and shape of one of several tensors. shape: its schema."""
     names = {"enum": [spec.name for spec in specs]} if specs else STRING
     return {"name": names, "datatype": {"enum": sorted({spec.datatype for spec in specs}) or sorted(DATATYPES)}, "shape": shape}
 
 
 def _request(model: ModelSpec, settings: Settings) -> Json:
-    """Return the schema of a JSON infer request: each input once, and the outputs that are wanted."""
+    """Return the schema of infer's request in JSON: each input once, and the outputs to answer."""
     each = [_input(model, spec, settings) for spec in model.inputs]
     inputs: Json = {"type": "array", "minItems": len(each), "maxItems": len(each)}
     if each:
@@ -128,7 +128,7 @@ def _request(model: ModelSpec, settings: Settings) -> Json:
 
 
 def _input(model: ModelSpec, spec: TensorSpec, settings: Settings) -> Json:
-    """Return the schema of one input tensor; its data may be flat or nested as its shape is."""
+    """Return the schema of one input tensor. Its data may be flat, or nested like its shape."""
     sizes = [_size(size, axis, model.batched, settings.max_rows_per_request) for axis, size in enumerate(spec.shape)]
     shape: Json = {"type": "array", "minItems": len(sizes), "maxItems": len(sizes)} | ({"prefixItems": sizes} if sizes else {})
     flat, nested = (_nested(_scalar(spec), depth) for depth in (1, max(1, len(sizes))))
@@ -173,13 +173,13 @@ def _nested(schema: Json, depth: int) -> Json:
 
 
 def data_example(model: ModelSpec, settings: Settings) -> Any:
-    """Return one row of zeros as the service's own route takes it under "data"; None where a size is open, or it is long."""
+    """Return one row of zeros for the field "data" of the service's own route, None where a size is open or the row is long."""
     rows = _zeros(model, settings)
     return next(iter(rows.values())) if rows and len(rows) == 1 else rows
 
 
 def _example(model: ModelSpec, settings: Settings) -> Json:
-    """Return an example of infer's request, where there can be one."""
+    """Return an example of infer's request, or nothing where a size is open or a row is long."""
     rows = _zeros(model, settings)
     if rows is None:
         return {}
@@ -205,7 +205,7 @@ def _zeros(model: ModelSpec, settings: Settings) -> dict[str, Any] | None:
 
 
 def _row(model: ModelSpec, spec: TensorSpec, settings: Settings) -> list[int]:
-    """Return the shape of an input's single row; -1 stays where no setting says the size."""
+    """Return the shape of one row of an input. A size is -1 where neither the model nor warmup_shapes says it."""
     rest = spec.shape[1:] if model.batched else spec.shape
     known = settings.warmup_shapes.get(spec.name, ())
     if len(known) == len(rest):

@@ -1,4 +1,4 @@
-"""What a request leaves behind: nothing, however it ended."""
+"""A request leaves nothing behind, however it ended."""
 
 import contextlib
 import gc

@@ -1,4 +1,4 @@
-"""Whatever goes in comes out the same: random models, datatypes, shapes and ways to carry them."""
+"""Values come out as they went in: random models, datatypes, shapes and ways to carry them."""
 
 import json
 import struct

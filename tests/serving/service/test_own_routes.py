@@ -1,4 +1,4 @@
-"""What a service may say of its own routes, and read of itself, over the real server."""
+"""A service's own routes, its options, its watched files and its vitals, over the real server."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a service's own code reads of a request."""
+"""A request as a service's own code reads it."""
 
 import threading
 import time

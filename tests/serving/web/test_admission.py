@@ -1,4 +1,4 @@
-"""Who may come in: decided by the state of the pod, the count in the house, and the queue."""
+"""Requests are let in or refused by the state of the pod, the count of requests in flight, and the queue."""
 
 import threading
 

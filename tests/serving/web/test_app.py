@@ -278,7 +278,7 @@ def test_a_model_without_code_answers_data_v2_and_v1(digits: Running) -> None:
 
 
 def test_a_pod_says_which_version_and_which_image_it_is() -> None:
-    """A tag that was pushed again is told from what it named before, whoever asks through the gateway."""
+    """The digest tells a tag that was pushed again from the image that it named before."""
     digest = "sha256:" + "0a" * 32
     with running(ROOT / "bench/digits", {"MONOPOD_VERSION": "v2", "MONOPOD_DIGEST": digest}) as service:
         said = json.loads(get(f"{service.url}/api/bench/digits/v2")[1])

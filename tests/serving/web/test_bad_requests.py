@@ -1,4 +1,4 @@
-"""What a client does wrong, over sockets: a 4xx in words, each of one form, and the service goes on."""
+"""Clients' mistakes over sockets: each gets a 4xx of one form that says what is wrong, and the service works on."""
 
 import json
 import struct

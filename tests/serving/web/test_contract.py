@@ -1,4 +1,4 @@
-"""What src/server.py may do beside one ONNX model: models of its own by name, functions as models, checks at the start."""
+"""A src/server.py may have models of its own by name, functions as models, and checks at the start."""
 
 import json
 import shutil

@@ -213,7 +213,7 @@ def test_pipelined_requests_are_answered_in_order(slow: Running) -> None:
     assert json.loads(texts[3]) == {"ping": "pong"}
 
 
-def test_ping_answers_while_as_many_light_requests_as_may_be_are_in_the_house(slow: Running) -> None:
+def test_ping_answers_while_as_many_light_requests_as_may_be_are_in_flight(slow: Running) -> None:
     """A pod that refused a ping for load would be sent nothing, and lose what it has to the pods that are as loaded."""
     with ThreadPoolExecutor(LIGHT_LIMIT) as many, connect(slow) as s:
         light = [many.submit(get, slow.url + "/nap") for _ in range(LIGHT_LIMIT)]

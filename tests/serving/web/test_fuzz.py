@@ -1,4 +1,4 @@
-"""What nobody would send on purpose, 5,000 times: an answer below 500 to each, and the service none the worse."""
+"""5,000 random requests: each gets an answer below 500, and the service works on."""
 
 import json
 from collections import Counter
@@ -263,7 +263,7 @@ def by_document(service: Running, path: str, base: str) -> Counter[int]:
             response = without_haste(case).call(base_url=service.url + base, session=session, timeout=20)
             codes[response.status_code] += 1
             assert response.status_code < 500
-            # What comes with a picture or tensors may be good by the document and still be no picture.
+            # A body may be valid by the document, and its bytes still be no picture.
             case.validate_response(response, excluded_checks=[positive_data_acceptance])
 
         each()

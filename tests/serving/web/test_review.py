@@ -1,4 +1,4 @@
-"""What a stranger may send, and how a pod starts and ends: each of these once lost an answer, a thread or the exit code."""
+"""Hostile requests, and the start and end of a pod. Each of these once lost an answer, a thread or the exit code."""
 
 import contextlib
 import http.client

@@ -20,7 +20,7 @@ from serving.web.front.parser import Nothing, Parser
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 * 2**20
 RECV_BYTES = 256 * 2**10
-HEAD_BYTES = 16 * 2**10  # read at once where no body is due: to parse n bytes of heads or chunks takes time by n squared
+HEAD_BYTES = 16 * 2**10  # read at once where no body is due, since parsing n bytes of headers or chunks takes time by n squared
 UNREAD_SECONDS = 1.0  # beyond the timeout, for an answer of which the client takes nothing
 RETRY = "Retry-After: 1\r\n"
 NOWHERE = bytearray(RECV_BYTES)  # never written to
@@ -205,7 +205,7 @@ class Channel(HTTPChannel):
         return bool(self.total_outbufs_len) and self.idle_seconds() > self.server.rules.timeout + UNREAD_SECONDS
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        """Cut off who asks on and on without reading. A worker that waited for such a client would be lost to the others."""
+        """Cut off a client that sends requests and reads no answers. A worker that waited for it would be lost."""
         self.will_close = self.will_close or self.total_outbufs_len > self.adj.outbuf_high_watermark
 
     def _pong(self, request: Parser) -> None:

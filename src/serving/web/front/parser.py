@@ -25,9 +25,10 @@ SKIP_BYTES = 2**20  # of a refused body: a connection with less to come serves o
 
 @dataclass(frozen=True)
 class Rules:
-    """What the front decides by. Seconds and bytes; respond makes an error's body, refused counts what no route ever saw.
+    """The rules by which the front admits requests, in seconds and bytes.
 
-    gate: of this port. pod: of the data port, whose state a ping tells on every port. bodies: of all ports.
+    gate: of this port. pod: the data port's gate, whose state a ping tells on every port. bodies: of all ports.
+    respond: makes an error's body. refused: counts a request that no route saw.
     """
 
     gate: Gate
@@ -113,7 +114,7 @@ class Parser(HTTPRequestParser):
 
 
 class Nothing(HTTPRequestParser):
-    """What comes after a connection's last answer: swallowed."""
+    """Takes the bytes after a connection's last answer, and discards them."""
 
     completed = empty = True
 

@@ -106,7 +106,7 @@ def turn(sockets: dict[int, Any], servers: Iterable[Server]) -> None:
 
 
 def _adjustments(rules: Rules, host: str, port: int, spare: int) -> Adjustments:
-    """Return waitress' settings. spare: connections that this port may have beyond those of the other."""
+    """Return waitress' settings. spare: connections that this port may have beyond the other port's limit."""
     return Adjustments(
         host=host,
         port=port,
