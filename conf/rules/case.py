@@ -1,7 +1,4 @@
-"""What a rule sees, and what it says.
-
-Knows the parts of a case. Does not know any rule.
-"""
+"""The input of a rule, a Case, and its output, Violations."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ from serving.settings import Settings, ValueFile
 
 @dataclass(frozen=True)
 class Violation:
-    """A broken rule. where: the setting it is about, or a place such as "conf/regions.yaml:7". A hint fails nothing."""
+    """A rule that is broken. where: a setting, or a place such as "conf/regions.yaml:7". hint: whether it is only a warning."""
 
     where: str
     message: str
@@ -26,7 +23,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class Case:
-    """One track of a service in one region, with everything that is known of it."""
+    """One track of a service in one region, with all that rules ask about it."""
 
     value: ValueFile
     settings: Settings
@@ -45,11 +42,11 @@ class Case:
         return self.plan.track == "prod"
 
     def is_set(self, setting: str) -> bool:
-        """Say whether value.py names a setting for this region, or for all."""
+        """Return whether value.py sets a setting, for this region or for all."""
         return setting in self.value.lines or f"{self.region.name}_{setting}" in self.value.lines
 
     def region_place(self, path: str) -> str:
-        """Return where regions.yaml speaks of this region."""
+        """Return the file and line of a field of this region in regions.yaml. path: as ".nodes", or "" for the region."""
         return self.regions.place(f"regions.{self.region.name}{path}")
 
 

@@ -1,6 +1,6 @@
-"""A service judged before anything is applied: read, planned, rendered, and every mistake told at once.
+"""The check of a service: it is read, planned, judged and rendered, and all mistakes are reported at once.
 
-Knows the order of the steps. Does not know any rule, and prints nothing.
+Knows the order of these steps. Knows no rule and prints nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ CASE_RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.R
 
 @dataclass(frozen=True)
 class Service:
-    """A service as its folder has it."""
+    """A service as its folder describes it. alerts: its own rules."""
 
     value: ValueFile
     image: Image
@@ -34,7 +34,10 @@ class Service:
 
 @dataclass(frozen=True)
 class Row:
-    """What runs where, for a person. price: a month; None where the pod fits no node."""
+    """One track in one region, for a person.
+
+    answers: its addresses from outside. price: of all its pods for a month, None where no kind of node takes one.
+    """
 
     region: str
     track: str
@@ -48,9 +51,9 @@ class Row:
 
 @dataclass
 class Report:
-    """What is wrong, what is doubtful, what would run, and its objects as text by plan.
+    """The result of a check. service: as far as it was read, None where value.py cannot be read.
 
-    service: as it was read, in spite of mistakes; None where value.py cannot be read at all.
+    rows: what would run. rendered: each plan with its objects as YAML. Both are empty where reading found a mistake.
     """
 
     mistakes: list[str] = field(default_factory=list)
@@ -61,13 +64,16 @@ class Report:
 
 
 def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service | None, list[str]]:
-    """Read a service's folder; no service where there is a mistake. image_name: "" for what a build will be called."""
+    """Return a service, None where it has a mistake, and the mistakes.
+
+    service: its folder. image_name: "" for the name that a build will give.
+    """
     found, mistakes = read_partly(service, regions, image_name)
     return (None if mistakes else found), mistakes
 
 
 def read_partly(service: Path, regions: Regions, image_name: str = "") -> tuple[Service | None, list[str]]:
-    """Read a service's folder in spite of mistakes, as far as it goes; no service where value.py cannot be read at all."""
+    """Return a service as far as it can be read in spite of mistakes, None where value.py cannot be read, and the mistakes."""
     mistakes: list[str] = []
     own: tuple[alerts.Alert, ...] = ()
     value: ValueFile | None
@@ -96,39 +102,48 @@ def check(
     image_name: str = "",
     others: Sequence[OtherService] = (),
 ) -> Report:
-    """Judge a service: in spite of what is wrong, all that does not depend on it. others: services of the same clusters."""
+    """Return all that is wrong with a service. After a mistake, everything is judged that does not depend on it.
+
+    service: its folder. image_name: "" for the name that a build will give. others: services of the same clusters.
+    """
     found, mistakes = read_partly(service, regions, image_name)
-    report = Report(mistakes, service=found)
+    report = Report(list(mistakes), service=found)
     if found is None:
         return report
-    is_whole = not mistakes
-    report.warnings.extend(found.value.warnings)
-    report.warnings.extend(judged(_strange_alerts, found) or ())
     models: dict[str, ModelFiles] = {}  # by path: tracks and regions share them
     cases = [case for track in tracks for case in _cases(service, found, regions, track, models)]
-    _say(report, [(case, item) for case in cases for rule in CASE_RULES for item in all_judged(rule(case))])
-    for rule in other_services.RULES:
-        _say(report, [(None, item) for item in all_judged(rule(found.value, others, regions))], found.value)
+    _judge(report, found, cases, others, regions)
     if "prod" in tracks and not any(case.is_prod for case in cases):
-        report.mistakes.append(
-            f"{found.value.place('replicas')}: replicas is 0 in every region, so nothing would run; set it in one"
-        )
-    for case in cases if is_whole else ():
-        report.rows.append(_row(case))
-        text = render(case.plan)
-        report.rendered.append((case.plan, text))
-        report.mistakes.extend(f"templates ({case.plan.region}, {case.plan.track}): {words}" for words in _objections(text))
+        place = found.value.place("replicas")
+        report.mistakes.append(f"{place}: replicas is 0 in every region, so nothing would run; set it in one")
+    for case in cases if not mistakes else ():
+        _render(report, case)
     report.mistakes.sort(key=_place)
     return report
 
 
-def _strange_alerts(found: Service) -> list[str]:
+def _judge(report: Report, found: Service, cases: Sequence[Case], others: Sequence[OtherService], regions: Regions) -> None:
+    report.warnings.extend(found.value.warnings)
+    report.warnings.extend(judged(_alert_warnings, found) or ())
+    _add(report, [(case, item) for case in cases for rule in CASE_RULES for item in all_judged(rule(case))])
+    for rule in other_services.RULES:
+        _add(report, [(None, item) for item in all_judged(rule(found.value, others, regions))], found.value)
+
+
+def _render(report: Report, case: Case) -> None:
+    text = render(case.plan)
+    report.rows.append(_row(case))
+    report.rendered.append((case.plan, text))
+    report.mistakes.extend(f"templates ({case.plan.region}, {case.plan.track}): {words}" for words in _objections(text))
+
+
+def _alert_warnings(found: Service) -> list[str]:
     own = found.value.judged_in()
     return alerts.copied_rule_warnings(found.alerts, own.service_name, (own.username, *NAMESPACES.values()))
 
 
 def _place(mistake: str) -> tuple[str, int]:
-    """Order mistakes as a person goes through the files."""
+    """Return the key that orders mistakes by file and line."""
     file, _, rest = mistake.partition(":")
     line = rest.partition(":")[0]
     return file, int(line) if line.isdigit() else 0
@@ -143,18 +158,19 @@ def _cases(service: Path, found: Service, regions: Regions, track: str, models: 
 
 
 def _objections(text: str) -> Iterator[str]:
+    """Yield what is wrong with rendered objects. The rules are asked only of objects that their schemas allow."""
     items = documents(text)
     found = [words for item in items for words in kubernetes_schemas.violations(item)]
     yield from found or (words for rule in rendered_objects.RULES for words in rule(items))
 
 
-def _say(report: Report, broken: Iterable[tuple[Case | None, Violation]], value: ValueFile | None = None) -> None:
-    """Add a sentence for each broken rule; one that several regions share is said once."""
+def _add(report: Report, violations: Iterable[tuple[Case | None, Violation]], value: ValueFile | None = None) -> None:
+    """Add a sentence for each violation, and only one where several regions share it. value: of violations without a case."""
     places: dict[tuple[str, str, bool], dict[str, None]] = {}
-    for case, item in broken:
-        said = case.value if case else value
+    for case, item in violations:
+        file = case.value if case else value
         region = case.region.name if case else ""
-        place = item.where if said is None or ":" in item.where or "-" in item.where else said.place(item.where, region)
+        place = item.where if file is None or ":" in item.where or "-" in item.where else file.place(item.where, region)
         places.setdefault((place, item.message, item.hint), {})[region] = None
     for (place, message, hint), names in places.items():
         where = f" (in {', '.join(names)})" if "" not in names else ""

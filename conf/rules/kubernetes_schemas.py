@@ -1,6 +1,6 @@
-"""Objects judged by published schemas, Kubernetes' own and those of the custom resources. Imports jsonschema_rs alone.
+"""The check of objects against the published schemas of Kubernetes and of its custom resources.
 
-Knows where the schemas lie, and compiles each once. Does not know what makes an object wise.
+The only module that imports jsonschema_rs. Knows where the schemas lie, and compiles each once.
 """
 
 import json
@@ -15,7 +15,7 @@ SCHEMAS = Path(__file__).parent / "schemas"
 
 
 def violations(item: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a schema has against an object, in words."""
+    """Yield a sentence for each way in which an object breaks its schema."""
     validator = _validator(item.get("apiVersion", ""), item.get("kind", ""))
     if validator is None:
         yield f"{item.get('apiVersion')} {item.get('kind')} has no schema here: add one to conf/rules/schemas"

@@ -1,6 +1,6 @@
-"""Rules that the model is there, starts in time and fits: what is wrong here crashes or restarts in the cluster.
+"""Rules that the model is there, loads in time and fits into memory. Pods that break one crash or restart.
 
-Knows files, sizes, and what a graph takes and gives. Does not run the model.
+Knows files, sizes, and a graph's inputs and outputs. Does not run the model.
 """
 
 import re
@@ -10,9 +10,10 @@ from conf.base.quantities import GIB, readable_bytes, rounded_up
 from conf.rules.case import Case, Rule, Violation
 from serving.settings import SESSION_GIB, gpu_memory, size_in_bytes
 
-PROCESS = 256 * 2**20  # bytes of Python and its libraries, onnxruntime included
-READ_RATE = 200 * 2**20  # bytes a second at which a model is read and made ready, seldom faster
-BUILD_SECONDS = {"tensorrt": 60}  # what a provider needs besides
+PROCESS = 256 * 2**20  # Bytes that Python and its libraries take, onnxruntime included.
+READ_RATE = 200 * 2**20  # Bytes a second at which a model is read and made ready.
+BUILD_SECONDS = {"tensorrt": 60}  # Seconds that a provider takes besides, to build its engine.
+
 # onnxruntime-gpu, as pyproject.toml pins it, is linked to libnvinfer.so.10 and CUDA 13: neither TensorRT 11 nor cu12 fits.
 TENSORRT_PACKAGE, TENSORRT_LIBRARY = "tensorrt-cu13-libs==10.16.1.11", "libnvinfer.so.10"
 TENSORRT = re.compile(r"\s*tensorrt([-_.]cu13)?([-_.]libs)?\s*(\[.*\]\s*)?==\s*10\.", re.IGNORECASE)
@@ -37,7 +38,7 @@ def model_path_exists(case: Case) -> Iterator[Violation]:
 
 
 def model_that_is_not_there_yet_is_not_read(case: Case) -> Iterator[Violation]:
-    """The image's build merges parts and runs model/Makefile; a pointer has a rule of its own."""
+    """This is a hint, since the image's build merges parts and runs model/Makefile. A pointer has a rule of its own."""
     path, model = case.settings.model_path, case.model
     if not path or model.pointer or model.folder:
         return
@@ -45,14 +46,14 @@ def model_that_is_not_there_yet_is_not_read(case: Case) -> Iterator[Violation]:
     if not model.there:
         reason = "its parts are not merged" if model.parts else "model/Makefile makes it" if model.made else ""
     if reason:
-        words = f"{path} is not read here ({reason}): `monopod verify` tells, where it is there, whether it can be served"
+        words = f"{path} is not read here ({reason}): once it is there, `monopod verify` says whether it can be served"
         yield Violation("model_path", words, hint=True)
 
 
 def model_is_a_whole_onnx_file(case: Case) -> Iterator[Violation]:
     if case.model.broken:
         yield Violation(
-            "model_path", f"{case.model.path} is no whole ONNX model ({case.model.broken}): put the model there again"
+            "model_path", f"{case.model.path} is not a complete ONNX model ({case.model.broken}): put the model there again"
         )
 
 
@@ -83,25 +84,26 @@ def split_model_has_checksums(case: Case) -> Iterator[Violation]:
 
 
 def memory_holds_the_model(case: Case) -> Iterator[Violation]:
-    """While it is read, a model is in memory twice; each further session on cores holds one more."""
+    """While it is read, a model is in memory twice. Each further session on the CPU holds one more copy."""
     copies = 1 + _copies(case)
     wanted = PROCESS + copies * case.model.size
     if case.model.size and size_in_bytes(case.settings.memory) < wanted:
         yield Violation(
             "memory",
-            f"memory is {case.settings.memory}, and the pod would be killed for it while it loads: the model's file has"
-            f" {readable_bytes(case.model.size)}, {copies} copies and the process take {readable_bytes(wanted)}:"
+            f"memory is {case.settings.memory}, too little to load the model, so that the pod would be killed: the"
+            f" model's file has {readable_bytes(case.model.size)}, {copies} copies and the process take"
+            f" {readable_bytes(wanted)}:"
             f' set memory = "{rounded_up(wanted / 2**20)}Mi" or more',
         )
 
 
 def _copies(case: Case) -> int:
-    """Return how often a loaded model is in the pod's memory: on a GPU once, since the file is read there first."""
+    """Return how many copies of a loaded model are in the pod's memory: one with a GPU, for the file is read there first."""
     return 1 if case.settings.gpu_memory or case.settings.gpu_num else case.settings.ins_num_per_gpu
 
 
 def memory_holds_every_model(case: Case) -> Iterator[Violation]:
-    """A hint, since the service's own code alone knows which of them it loads, and when."""
+    """This is a hint, since only the service's own code knows which models it loads, and when."""
     settings, copies = case.settings, _copies(case)
     others = min(copies * case.model.others, size_in_bytes(settings.model_memory))
     wanted = PROCESS + (1 + copies) * case.model.size + others
@@ -137,8 +139,9 @@ def gpu_memory_holds_the_model(case: Case) -> Iterator[Violation]:
         yield Violation(
             "gpu_memory",
             f"gpu_memory is {settings.gpu_memory:g} GiB{of_it}, and the model's weights take"
-            f" {readable_bytes(size)} for {sessions} {'session' if sessions == 1 else 'sessions'}, beside {beside:g} GiB for"
-            f" what is no arena: set gpu_memory = {rounded_up(settings.gpu_memory - left + beside + 1.2 * size / GIB)} or more",
+            f" {readable_bytes(size)} for {sessions} {'session' if sessions == 1 else 'sessions'}, and {beside:g} GiB stay"
+            " outside the arena:"
+            f" set gpu_memory = {rounded_up(settings.gpu_memory - left + beside + 1.2 * size / GIB)} or more",
         )
 
 
@@ -149,19 +152,20 @@ def gpu_memory_is_shared(case: Case) -> Iterator[Violation]:
         memory = PROCESS + (1 + _copies(case)) * case.model.size + case.model.others
         yield Violation(
             where,
-            f"gpu_memory is shared, {gpu_memory.describe(settings)}; of memory, {settings.memory}, the process"
+            f"gpu_memory is shared, {gpu_memory.describe(settings)}; of {settings.memory} of memory, the process"
             f" and the ONNX files of model/ take about {readable_bytes(memory)} where all are loaded",
             hint=True,
         )
 
 
 def tensorrt_is_in_the_image(case: Case) -> Iterator[Violation]:
-    """A hint, since a base image can bring it too."""
+    """This is a hint, since a base image can hold TensorRT too."""
     if case.settings.provider == "tensorrt" and not any(TENSORRT.match(line) for line in case.model.requirements):
         yield Violation(
             "provider",
             f'provider is "tensorrt", which no image of the platform holds: write {TENSORRT_PACKAGE} into src/requirements.txt,'
-            f" or build the image on a BASE that has {TENSORRT_LIBRARY} on its loader's path; a pod without ends at its start",
+            f" or build the image on a BASE that has {TENSORRT_LIBRARY} on its loader's path; a pod without it fails when"
+            " it starts",
             hint=True,
         )
 

@@ -1,8 +1,8 @@
 """The inputs and outputs of an ONNX file's graph, read without its weights.
 
-Knows the bytes of protobuf and the few fields of ONNX that lead there. All else is skipped by a seek, so that a file of any
-size costs a few reads. Does not know onnxruntime, nor which values can be served.
-Sources: Protocol Buffers' encoding guide; onnx.proto for the fields of ModelProto, GraphProto, ValueInfoProto and TypeProto.
+Knows the encoding of protobuf and the few fields of ONNX that lead to a graph's inputs and outputs. It seeks over all others,
+so that a file of any size costs a few reads. Does not know onnxruntime, nor which values can be served.
+Sources: Protocol Buffers' encoding guide, and onnx.proto for ModelProto, GraphProto, ValueInfoProto and TypeProto.
 """
 
 from collections.abc import Iterator
@@ -10,29 +10,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-MOST_FIELDS = 500_000  # a bound on time, about a second; a large model has some ten thousand
-LONGEST_NAME = 200  # bytes that are kept
-DEEPEST = 4  # kinds within kinds that are named
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # kinds of fields on the wire; the groups 3 and 4 are no part of ONNX
-GRAPH = 7  # of a model
-INPUT, OUTPUT = 11, 12  # of a graph
-NAME, TYPE = 1, 2  # of a value
-TENSOR, SEQUENCE, MAP, OPTIONAL = 1, 4, 5, 9  # of a type
+MOST_FIELDS = 500_000  # About a second of work. A large model has some ten thousand fields.
+LONGEST_NAME = 200  # Bytes of a name that are kept.
+DEEPEST = 4  # Levels of kinds within kinds that are named.
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # The wire types. ONNX does not use groups, 3 and 4.
+GRAPH = 7  # A field of ModelProto.
+INPUT, OUTPUT = 11, 12  # Fields of GraphProto.
+NAME, TYPE = 1, 2  # Fields of ValueInfoProto.
+TENSOR, SEQUENCE, MAP, OPTIONAL = 1, 4, 5, 9  # Fields of TypeProto.
 KINDS = {TENSOR: "tensor", SEQUENCE: "sequence", MAP: "map", 7: "opaque value", 8: "sparse tensor", OPTIONAL: "optional value"}
-INSIDE = 1  # of a sequence or an optional value: the kind of what is inside
+INSIDE = 1  # The field of a sequence or an optional value that holds the kind of its content.
 
 
 class GraphError(ValueError):
-    """The file is no ONNX model, or not a whole one. The text says why."""
+    """The file is not an ONNX model, or not a complete one. The text says why."""
 
 
 class GraphTooLarge(Exception):
-    """The file has more fields than are looked at."""
+    """The file has more than MOST_FIELDS fields."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """An input or output. role: "input" or "output". kind: "tensor", or as in "sequence of maps"; "" where it is not said."""
+    """An input or output of a graph. role: "input" or "output". kind: as "tensor" or "sequence of maps", "" for unknown."""
 
     role: str
     name: str
@@ -40,7 +40,7 @@ class Value:
 
 
 def values_of(path: Path) -> tuple[Value, ...]:
-    """Return the inputs and outputs of the graph in an ONNX file. Raises GraphError, GraphTooLarge, OSError."""
+    """Return the inputs and outputs of the graph in an ONNX file. Raises GraphError, GraphTooLarge and OSError."""
     with path.open("rb") as file:
         reader = _Reader(file)
         found = list(reader.values(path.stat().st_size))
@@ -50,7 +50,7 @@ def values_of(path: Path) -> tuple[Value, ...]:
 
 
 class _Reader:
-    """Walks through a file's fields. Each generator leaves the file at the end of the message that it was given."""
+    """Walks through a file's fields. Each method reads one message and leaves the file at the message's end, the byte `end`."""
 
     def __init__(self, file: BinaryIO):
         self._file, self._left, self.has_graph = file, MOST_FIELDS, False
@@ -93,7 +93,7 @@ class _Reader:
         return kind or "value"
 
     def _fields(self, end: int) -> Iterator[tuple[int, int]]:
-        """Yield the number and size of each field of bytes up to a place in the file, which stands at its first byte then."""
+        """Yield number and size of each field of bytes in a message. The file stands at the field's first byte meanwhile."""
         file = self._file
         while (at := file.tell()) < end:
             self._left -= 1
@@ -114,7 +114,7 @@ class _Reader:
             file.seek(start + size)
 
     def _varint(self) -> int:
-        """Read a whole number of at most ten bytes, seven bits in each, the lowest first."""
+        """Return a whole number of at most ten bytes, which hold seven bits each, the lowest first."""
         value = 0
         for shift in range(0, 70, 7):
             byte = self._file.read(1)

@@ -1,6 +1,6 @@
-"""Rules between services of the same clusters: names, ports and quotas that two of them cannot both have.
+"""Rules between services of the same clusters, which cannot share a name or a port, and share a quota.
 
-Knows a folder of other services' value.py, a subfolder each. Does not ask a cluster who runs there now.
+Knows the value.py of other services, in a folder with a subfolder for each. Does not know what runs in a cluster now.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from serving.settings import Settings, SettingsError, ValueFile, load, size_in_b
 
 @dataclass(frozen=True)
 class OtherService:
-    """Another service. folder: where it was found."""
+    """Another service. folder: the name of its folder."""
 
     folder: str
     value: ValueFile
@@ -27,7 +27,7 @@ class OtherService:
 
 
 def other_services(folder: Path, service: Path, regions: Regions) -> tuple[tuple[OtherService, ...], tuple[str, ...]]:
-    """Return the services in a folder but for one, and a warning for each that cannot be read."""
+    """Return the services in a folder but for the service itself, and a warning for each that cannot be read."""
     found, warnings = [], []
     for path in sorted(item for item in folder.iterdir() if (item / "value.py").is_file()):
         if path.resolve() == service.resolve():

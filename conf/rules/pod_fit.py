@@ -1,6 +1,6 @@
-"""Rules that a pod can be placed: a pod that fits nowhere stays pending for ever.
+"""Rules that a pod fits a node and a quota: a pod that fits no node stays pending for ever.
 
-Knows quotas, and whom to blame for what nodes lack. Does not ask a cluster what is free now.
+Does not know what is free in a cluster now.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def some_kind_of_node_takes_the_pod(case: Case) -> Iterator[Violation]:
 
 
 def tolerations_meet_a_taint(case: Case) -> Iterator[Violation]:
-    """A taint that regions.yaml does not name may be there all the same, so that this is a hint."""
+    """This is a hint, since nodes may have taints that regions.yaml does not name."""
     taints = sorted({taint for region in case.regions.regions.values() for node in region.nodes for taint in node.taints})
     for text in case.settings.tolerations:
         if not any(tolerates(text, taint) for taint in taints):

@@ -1,16 +1,17 @@
-"""Rules about the objects as they are rendered: what a template may never do, whoever edits it.
+"""Rules about the rendered objects, which hold whatever a template says.
 
 Knows Kubernetes' objects. Does not know settings, plans or schemas.
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-Item = dict[str, Any]
+from conf.base.object_references import Item
 
 LABEL = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-LONGEST_SUFFIX = 23  # of what Kubernetes and KEDA make of a name: "-" 10 letters "-" 5 letters, or keda-hpa-, and room
+LONGEST_SUFFIX = (
+    23  # characters that Kubernetes and KEDA add to a name: "-", 10 letters, "-", 5 letters, or keda-hpa-; and room
+)
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
 
@@ -40,7 +41,7 @@ def selectors_find_the_pods(items: Sequence[Item]) -> Iterator[str]:
 
 
 def pods_are_restricted(items: Sequence[Item]) -> Iterator[str]:
-    """The restricted pod security standard in full, but for host ports, of which another rule speaks."""
+    """The restricted pod security standard in full, but for host ports, which have a rule of their own."""
     for deployment in _kind(items, "Deployment"):
         pod = deployment["spec"]["template"]["spec"]
         for field in ("hostNetwork", "hostPID", "hostIPC"):
@@ -85,7 +86,7 @@ def memory_is_bounded(items: Sequence[Item]) -> Iterator[str]:
 
 
 def callers_are_named(items: Sequence[Item]) -> Iterator[str]:
-    """An empty list of peers, or an empty selector, lets everyone in."""
+    """An empty list of peers lets everyone in, and so does an empty selector."""
     policies = list(_kind(items, "NetworkPolicy"))
     if not policies:
         yield "no NetworkPolicy: every pod of the cluster could call the service"

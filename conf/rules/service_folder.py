@@ -1,6 +1,6 @@
-"""What lies in a service's folder, as facts that rules can judge.
+"""The model's files in a service's folder, as facts that rules judge.
 
-Knows files, and reads of a model what its graph takes and gives. Does not know what is wrong with them.
+Knows files, and reads the inputs and outputs of a model's graph. Does not know what is wrong with them.
 """
 
 import os
@@ -17,11 +17,14 @@ MOST_REQUIREMENTS = 256  # KiB
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The model of a service. size: bytes, of files beside it that hold its weights too; of a pointer what it points to.
+    """The files of a service's model.
 
-    made: whether model/Makefile can make it. values: what its graph takes and gives. broken: why it is no ONNX model.
-    unread: why its graph was not read, of a file that may be right. others: bytes of further ONNX files in model/.
-    requirements: the lines of src/requirements.txt. folder: whether the path is a folder. inside: its ONNX files.
+    there, folder: whether the path is a file, or a folder. inside: the ONNX files in that folder.
+    pointer: whether Git LFS has not fetched it. parts: the files that it is split into. checksums: whether there is a .sha256.
+    size: bytes, with files beside it that hold its weights; a pointer counts as the file that it points to.
+    made: whether model/Makefile can make it. values: the inputs and outputs of its graph.
+    broken: why it is not an ONNX model. unread: why its graph was not read, though the file may be right.
+    others: bytes of further ONNX files in model/. requirements: the lines of src/requirements.txt.
     """
 
     path: str = ""
@@ -41,7 +44,7 @@ class ModelFiles:
 
 
 def model_files(service: Path, model_path: str) -> ModelFiles:
-    """Look at a service's model. A model may be split into parts (model.onnx-aa, -ab, ...), checked by model.onnx.sha256."""
+    """Return the files of a service's model. Parts of a model are called model.onnx-aa, -ab and so on."""
     path = service / model_path
     around = list(path.parent.iterdir()) if model_path and path.parent.is_dir() else []
     family = sorted(item for item in around if item.is_file() and item.name.startswith(path.name))
@@ -67,7 +70,7 @@ def model_files(service: Path, model_path: str) -> ModelFiles:
 
 
 def _onnx_files(folder: Path) -> set[Path]:
-    """Return the ONNX files of a folder, among its first entries: it may be a link to a whole disk."""
+    """Return the ONNX files among the first MOST_FILES entries of a folder, which may be a link to a whole disk."""
     found: set[Path] = set()
     seen = 0
     for place, _, names in os.walk(folder):
@@ -91,7 +94,7 @@ def _lines(path: Path) -> tuple[str, ...]:
 
 
 def _graph(path: Path) -> tuple[tuple[Value, ...], str, str]:
-    """Return what a model's graph takes and gives, or why it is no ONNX model, or why it was not read."""
+    """Return the inputs and outputs of a model's graph, why it is not an ONNX model, and why it was not read."""
     if path.suffix == ".ort":
         return (), "", "it is in onnxruntime's own format"
     try:

@@ -1,6 +1,6 @@
-"""Rules that requests arrive and are answered: ports, times, and pods to answer.
+"""Rules that requests reach a pod and are answered: ports, times, and enough pods.
 
-Knows the plan's times. Does not know neighbours.
+Does not know other services.
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,9 @@ from conf.plan.pods import EXIT_MARGIN, PRE_STOP, READINESS_FAILURES, READINESS_
 from conf.rules.case import Case, Rule, Violation
 from serving.settings import size_in_bytes
 
-NOTICE = (
-    READINESS_PERIOD * READINESS_FAILURES
-)  # s in which a pod that ends is left out by a gateway that pings as Kubernetes probes
-NODE_DRAIN = 600  # s that a node's removal waits for a pod, by default of the cluster's autoscaler
+# Seconds until a gateway that pings as often as Kubernetes probes sends no more requests to a pod that ends.
+NOTICE = READINESS_PERIOD * READINESS_FAILURES
+NODE_DRAIN = 600  # seconds for which the cluster's autoscaler waits for a pod when it removes a node, by default
 
 
 def image_tag_is_not_latest(case: Case) -> Iterator[Violation]:
@@ -133,7 +132,7 @@ def a_slow_batch_is_not_called_hung(case: Case) -> Iterator[Violation]:
 
 
 def gateway_can_send_the_largest_body_again(case: Case) -> Iterator[Violation]:
-    """Envoy keeps a body for a retry up to its buffer's limit; of a larger one it gives the retry up without a word."""
+    """Envoy keeps a body for a retry up to its buffer's limit. It gives the retry of a larger one up in silence."""
     largest, kept = size_in_bytes(case.settings.max_body), buffer_limit(case.region)
     if largest > kept:
         yield Violation(

@@ -1,4 +1,4 @@
-"""Each rule of a model's files, broken by real files in a real folder: where it is told, why, and the cure."""
+"""Each rule about a model's files, broken by real files in a real folder: the mistake says where, why and what to do."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_shares_of_a_gpu_are_told_with_what_is_left_and_the_pods_memory(judge: J
     small_models.padded(tmp_path / "me/model/parts/other.onnx", 2**20)
     report = judge(MODEL + GPU + 'hk_gpu_memory = 8\nmodel_gpu_memory = {"detector": 1.5}\non_demand_gpu_memory = 1\n')
     assert report.mistakes == []
-    words = "; of memory, 4Gi, the process and the ONNX files of model/ take about 0.251 GiB where all are loaded"
+    words = "; of 4Gi of memory, the process and the ONNX files of model/ take about 0.251 GiB where all are loaded"
     shared = [
         warning.removeprefix("value.py:9: gpu_memory is shared, ") for warning in report.warnings if "detector" in warning
     ]
@@ -121,7 +121,9 @@ def test_a_model_of_tensors_passes_without_a_word(judge: Judge, tmp_path: Path) 
 
 def test_a_file_that_is_no_whole_model_is_a_mistake(judge: Judge) -> None:
     (told,) = judge(MODEL, files={"model/m.onnx": "no model"}).mistakes
-    assert told.startswith("value.py:5: model/m.onnx is no whole ONNX model (byte 0 begins no field of a model): put the model")
+    assert told.startswith(
+        "value.py:5: model/m.onnx is not a complete ONNX model (byte 0 begins no field of a model): put the model"
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_a_file_that_is_no_whole_model_is_a_mistake(judge: Judge) -> None:
 def test_a_model_that_is_not_there_yet_is_passed_over_with_a_note(judge: Judge, files: dict[str, str], reason: str) -> None:
     report = judge(MODEL, files=files)
     assert report.mistakes == []
-    told = f"model/m.onnx is not read here ({reason}): `monopod verify` tells, where it is there, whether it can be served"
+    told = f"model/m.onnx is not read here ({reason}): once it is there, `monopod verify` says whether it can be served"
     assert any(told in warning for warning in report.warnings)
 
 

@@ -1,4 +1,4 @@
-"""Each rule of experience, broken by a real value.py in a real folder: where it is told, why, and the cure."""
+"""Each rule, broken by a real value.py in a real folder: the mistake says where, why and what to do."""
 
 from pathlib import Path
 
@@ -55,18 +55,18 @@ BROKEN = {
     "no model": (MODEL, 0, "value.py:5: 'model/m.onnx' is not in the service's folder: add the file, or correct model_path"),
     "a model that is killed for memory": (
         MODEL + 'hk_memory = "1Gi"\n', 2**30,
-        "value.py:6: memory is 1Gi, and the pod would be killed for it while it loads: the model's file has 1 GiB, 2 copies and"
-        ' the process take 2.25 GiB: set memory = "2304Mi" or more (in hk)',
+        "value.py:6: memory is 1Gi, too little to load the model, so that the pod would be killed: the model's file has"
+        ' 1 GiB, 2 copies and the process take 2.25 GiB: set memory = "2304Mi" or more (in hk)',
     ),
     "a model that a GPU's share cannot hold": (
         MODEL + GPU + "ins_num_per_gpu = 2\nhk_gpu_memory = 1\ninit_delay_second = 60\n", 2**30,
-        "value.py:9: gpu_memory is 1 GiB, and the model's weights take 2 GiB for 2 sessions, beside 1 GiB for what is no arena:"
+        "value.py:9: gpu_memory is 1 GiB, and the model's weights take 2 GiB for 2 sessions, and 1 GiB stay outside the arena:"
         " set gpu_memory = 4 or more (in hk)",
     ),
     "a model that other models' shares leave too little": (
         MODEL + GPU + 'model_gpu_memory = {"detector": 2}\non_demand_gpu_memory = 0.75\ninit_delay_second = 60\n', 2**30,
         "value.py:7: gpu_memory is 4 GiB and leaves model_path's model 1.25, and the model's weights take 1 GiB for 1 session,"
-        " beside 0.5 GiB for what is no arena: set gpu_memory = 5 or more",
+        " and 0.5 GiB stay outside the arena: set gpu_memory = 5 or more",
     ),
     "shares that take more than there is": (
         GPU + 'model_gpu_memory = {"detector": 3}\non_demand_gpu_memory = 2\n', 0,
@@ -171,7 +171,7 @@ def test_services_of_one_namespace_share_its_quota(judge: Judge) -> None:
     assert any("all services of like in hk take 120 of pods, and its namespace is allowed 100" in line for line in mistakes)
 
 
-def test_a_neighbour_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+def test_a_service_beside_it_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "value.py").write_text("cpu = x\n")
     found, warnings = other_services(tmp_path, tmp_path / "me", regions())
