@@ -1,11 +1,15 @@
 # The image of a service: `make image` builds it, and docs/image.md says how it is cut.
-#   SERVICE         the service's folder in the build context: "." or examples/moderation
-#   TARGET          cpu or gpu: which onnxruntime the image holds; the images differ in nothing else
+# Its build arguments:
+#   SERVICE         the service's folder in the build context, such as examples/moderation
+#   TARGET          cpu or gpu, for the onnxruntime that the image holds
 #   BASE            Debian with Python 3.11 or newer and pip
-#   PIP_INDEX_URL   the package index, where it is not pip's own. The pip.conf of an index with a password is the secret "pip".
-#                   Build stages alone see both; neither the final image nor its history holds them.
-#   BUILD_PACKAGES  Debian packages that build a Python package which comes as source alone: "g++ python3-dev"
-# A pattern such as sr[c] lets a source of COPY be missing, as long as the same COPY has another source.
+#   PIP_INDEX_URL   the package index, where it is not pip's own
+#   BUILD_PACKAGES  Debian packages that compile Python packages without a wheel, such as g++ and python3-dev
+#
+# An index with a password belongs into a pip.conf, which is the build's secret `pip`. Build stages alone see the index and
+# the secret. Neither the final image nor its history holds them.
+#
+# A pattern such as sr[c] may match nothing, as long as the same COPY has another source.
 ARG BASE=python:3.11-slim-bookworm
 
 # --- The service's folder and the platform's source, taken apart: each part becomes a layer of its own.

@@ -1,7 +1,7 @@
 """Merges and checks the model files of a service for its image.
 
-Knows the parts that `split` makes (x.onnx-aa, x.onnx-ab, ...), sha256 sums (x.onnx.sha256, SHA256SUMS) and Git LFS pointers.
-Does not know what a model is, nor how model/Makefile makes one.
+Runs in a build stage, which holds this file, serving/settings/model_files.py and no other module of the project.
+Knows the parts that `split` makes (x.onnx-aa, x.onnx-ab, ...). Does not know how model/Makefile makes a file.
 """
 
 import re

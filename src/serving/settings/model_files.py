@@ -1,4 +1,4 @@
-"""What model files and the lists of their sha256 sums say: Git LFS pointers, SHA256SUMS, x.onnx.sha256.
+"""Read lists of sha256 sums (SHA256SUMS, x.onnx.sha256), and Git LFS pointers that stand in place of model files.
 
 Imports the standard library alone, no module beside it either: image/weights.py uses it in a build stage that holds no other.
 """
@@ -18,8 +18,7 @@ LONGEST_POINTER = 1024  # bytes
 class Checksum:
     """A line of a list of checksums.
 
-    path: the file that it names. sha256: lower-case hex, "" where the line is no checksum. listed_in: the list.
-    line: its number there, from 1.
+    path: the file that it names. sha256: lower-case hex, "" where the line is no checksum. Lines are counted from 1.
     """
 
     path: Path

@@ -1,6 +1,6 @@
-"""`monopod verify`: which models a service has, and whether each is there, whole, and answers.
+"""`monopod verify`: list a service's models, and check that each is there, whole, and answers.
 
-Knows files, checksums and how a model is opened at a start. Does not know what a model is good for.
+Knows files, checksums and how a start opens a model. Does not know whether a model's answers are right.
 """
 
 import contextlib
@@ -27,17 +27,20 @@ from serving.tools.terminal import size, table
 CLOSE_SECONDS = 1.0
 HEAD = ("", "model", "file", "size", "sha256", "memory", "one row", "")
 RIGHT = ("size", "memory", "one row")
-MOST_TENSORS = 3  # that a line of the table names
+MOST_TENSORS = 3  # in a row of the table
 OPEN_SIZES = "sizes are open; name them in warmup_shapes"
 
 
 @dataclass(frozen=True)
-class Line:
-    """What was found of one thing. A thing that is right has no problem.
+class Check:
+    """The result for one model, for one further file, for the setup or for a line of a list.
 
-    model: its name, "" for another file, "setup" or "list". file: as seen from the service's folder, "" for a function.
-    bytes: -1 for what is no file or not there. listed: the list that agrees with sha256. memory: bytes that the process holds
-    more once the model is loaded and warm, -1 where it was not. row_ms: milliseconds that a row took in the warm-up.
+    model: its name, "" for a further file. file: relative to the service's folder, "" for a function.
+
+    bytes: the file's size, -1 without a file. listed: the list that names this sha256.
+
+    memory: bytes by which the process grows when it loads and warms the model, -1 where it did not. row_ms: milliseconds of one
+    row in the warm-up.
     """
 
     model: str = ""
@@ -50,15 +53,16 @@ class Line:
     memory: int = -1
     row_ms: float | None = None
     note: str = ""
-    problem: str = ""
+    problem: str = ""  # "" where all is right
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a pod's memory.
+    """A pod's memory, in bytes.
 
-    process: without models, after setup. start: models that the start loads. on_demand: models loaded on first use, as far as
-    model_memory lets them be loaded together. limit: what value.py gives a pod.
+    process: after setup, without models. start: of the models that the start loads.
+
+    on_demand: of the models loaded on first use, at most model_memory. limit: the setting `memory`.
     """
 
     process: int
@@ -67,155 +71,153 @@ class Memory:
     limit: int
 
     @property
-    def all(self) -> int:
+    def total(self) -> int:
         return self.process + self.start + self.on_demand
 
     def in_words(self) -> str:
         parts = [f"the process {size(self.process)}", f"models of the start {size(self.start)}"]
         if self.on_demand:
             parts.append(f"models loaded on first use {size(self.on_demand)}")
-        return f"{', '.join(parts)}: {size(self.all)} of {size(self.limit)}"
+        return f"{', '.join(parts)}: {size(self.total)} of {size(self.limit)}"
 
 
 @dataclass(frozen=True)
-class Found:
-    """All that was found. gpu: who takes how much of gpu_memory, in words; "" without."""
+class Report:
+    """All results. gpu: which model takes how much of gpu_memory, in words; "" without a GPU."""
 
-    lines: list[Line]
+    checks: list[Check]
     memory: Memory | None = None
     gpu: str = ""
 
 
-Sums = dict[Path, Checksum]
+Checksums = dict[Path, Checksum]  # by the file
 
 
 def verify_command(arguments: Namespace) -> int:
-    """Return 0 where everything is right, else 1."""
+    """Print the report. Return 0 where everything is right, else 1."""
     silence()
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # what the service's own code prints is no part of the answer
-            found = verify(arguments.service.resolve(), arguments.provider)
+        with contextlib.redirect_stdout(sys.stderr):  # the service's own code may print; stdout holds the report alone
+            report = verify(arguments.service.resolve(), arguments.provider)
     except SettingsError as error:
-        found = Found([Line("value.py", problem=mistake) for mistake in error.mistakes])
-    print((as_json if arguments.json else as_text)(found), end="")
-    return int(any(line.problem for line in found.lines))
+        report = Report([Check("value.py", problem=mistake) for mistake in error.mistakes])
+    print((as_json if arguments.json else as_text)(report), end="")
+    return int(any(check.problem for check in report.checks))
 
 
-def verify(folder: Path, provider: str = "") -> Found:
-    """Return a line for each model that the service names, and for what else is listed or fails. Raises SettingsError."""
-    checksums = read_checksums(folder / "model")
-    sums = {listed.path: listed for listed in checksums if listed.sha256}
-    service, failed = _opened(folder, provider)
-    models = service.models.sources()
-    for named in models:
-        service.models.unload(named.name)  # where setup has used it
-    process, found = _resident(), []
-    for at, named in enumerate(models, 1):
-        _progress(f"{at} of {len(models)}: {named.name}")
-        found.append(_look(named, folder, sums))
-    _progress("")
-    others = set(sums) - {named.file for named in models}
-    if not models and not failed and type(service) is Service:
-        failed = [Line("setup", problem="no model_path in value.py, and no src/server.py that brings a model; set model_path")]
-    memory = _memory(process, found, models, service.settings)
-    lines = [
-        *found,
-        *(_file(Line(), path, folder, sums) for path in sorted(others)),
-        *_not_checksums(checksums, folder),
-        *failed,
-    ]
-    if not failed:
-        lines += [*_too_much(memory), *_unclaimed(models, service.settings)]
-    return Found(lines, memory, _gpu(service.settings))
+def verify(folder: Path, provider: str = "") -> Report:
+    """Return the report of a service. folder: the service's. provider: where models run, "" as value.py says.
+
+    Raises SettingsError where value.py cannot be used.
+    """
+    lines = read_checksums(folder / "model")
+    checksums = {line.path: line for line in lines if line.sha256}
+    service, failures = _opened(folder, provider)
+    sources = service.models.sources()
+    for source in sources:
+        service.models.unload(source.name)  # the setup may have used it
+    process, checks = _resident(), []
+    for at, source in enumerate(sources, 1):
+        _show(f"{at} of {len(sources)}: {source.name}")
+        checks.append(_check_model(source, folder, checksums))
+    _show("")
+    if not sources and not failures and type(service) is Service:
+        failures = [
+            Check("setup", problem="no model_path in value.py, and no src/server.py that brings a model; set model_path")
+        ]
+    memory = _memory(process, checks, sources, service.settings)
+    others = sorted(set(checksums) - {source.file for source in sources})
+    checks += [_with_file(Check(), path, folder, checksums) for path in others]
+    checks += [*_not_checksums(lines, folder), *failures]
+    if not failures:
+        checks += [*_too_much(memory), *_unclaimed(sources, service.settings)]
+    return Report(checks, memory, gpu_memory.describe(service.settings) if service.settings.gpu_memory else "")
 
 
-def as_text(found: Found) -> str:
-    """Return a table with a line each, what is taken of memory, and the count."""
-    lines = found.lines
-    wrong = sum(bool(line.problem) for line in lines)
-    summary = [f"{wrong} of {len(lines)} wrong" if wrong else f"{len(lines)} of {len(lines)} right"]
-    if found.memory and any(line.memory >= 0 for line in lines):
-        summary.append(f"memory: {found.memory.in_words()}")
-    if found.gpu:
-        summary.append(f"gpu_memory: {found.gpu}")
-    return table(HEAD, [_cells(line) for line in lines], right=RIGHT) + "".join(f"{line}\n" for line in reversed(summary))
+def as_text(report: Report) -> str:
+    """Return a table with a row for each check, a line on memory, and the count."""
+    checks = report.checks
+    wrong = sum(bool(check.problem) for check in checks)
+    lines = []
+    if report.gpu:
+        lines.append(f"gpu_memory: {report.gpu}")
+    if report.memory and any(check.memory >= 0 for check in checks):
+        lines.append(f"memory: {report.memory.in_words()}")
+    lines.append(f"{wrong} of {len(checks)} wrong" if wrong else f"{len(checks)} of {len(checks)} right")
+    return table(HEAD, [_cells(check) for check in checks], right=RIGHT) + "".join(f"{line}\n" for line in lines)
 
 
-def as_json(found: Found) -> str:
-    ok = not any(line.problem for line in found.lines)
-    said = {"ok": ok, "found": [asdict(line) for line in found.lines], "gpu_memory": found.gpu}
-    said["memory"] = asdict(found.memory) if found.memory else None
-    return json.dumps(said, indent=2) + "\n"
+def as_json(report: Report) -> str:
+    """Return the report as a JSON object."""
+    fields = {
+        "ok": not any(check.problem for check in report.checks),
+        "found": [asdict(check) for check in report.checks],
+        "gpu_memory": report.gpu,
+        "memory": asdict(report.memory) if report.memory else None,
+    }
+    return json.dumps(fields, indent=2) + "\n"
 
 
-def _progress(text: str) -> None:
-    """Replace the terminal's line. A bar would need a package that a service's image, where this command is run too, lacks."""
+def _show(text: str) -> None:
+    """Replace the terminal's last line. A progress bar would need tqdm, which the image of a service does not hold."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _opened(folder: Path, provider: str) -> tuple[Service, list[Line]]:
-    """Return the service, set up, and what failed of that. Where its own code cannot be read, value.py's model is left."""
+def _opened(folder: Path, provider: str) -> tuple[Service, list[Check]]:
+    """Return the service, set up, and each failure of that. A service whose own code fails to load keeps value.py's model."""
     try:
         service = open_service(folder, provider)
     except StartError as error:
-        return open_service(folder, provider, Service), [_failed(error, folder)]
+        return open_service(folder, provider, Service), [_setup_failure(error, folder)]
     try:
         set_up(service)
     except StartError as error:
-        return service, [_failed(error, folder)]
+        return service, [_setup_failure(error, folder)]
     return service, []
 
 
-def _not_checksums(checksums: list[Checksum], folder: Path) -> Iterator[Line]:
-    for listed in checksums:
-        if not listed.sha256:
-            words = f"line {listed.line} is no checksum; write it with: sha256sum FILE > {listed.listed_in.name}"
-            yield Line("list", listed.listed_in.relative_to(folder).as_posix(), problem=words)
+def _setup_failure(error: StartError, folder: Path) -> Check:
+    return Check("setup", problem=str(error).removesuffix(TRACEBACK_ABOVE).replace(f"{folder}/", ""))
 
 
-def _failed(error: StartError, folder: Path) -> Line:
-    return Line("setup", problem=str(error).removesuffix(TRACEBACK_ABOVE).replace(f"{folder}/", ""))
-
-
-def _look(named: ModelSource, folder: Path, sums: Sums) -> Line:
-    line = Line(named.name)
-    if named.file is not None:
-        line = _file(line, named.file, folder, sums)
+def _check_model(source: ModelSource, folder: Path, checksums: Checksums) -> Check:
+    check = Check(source.name)
+    if source.file is not None:
+        check = _with_file(check, source.file, folder, checksums)
         try:
-            check_file(named.file)
+            check_file(source.file)
         except StartError as error:
-            return replace(line, problem=_without(str(error), named.file))
+            return replace(check, problem=_without_path(str(error), source.file))
     try:
-        line = _run(line, named)
+        return _with_run(check, source)
     except StartError as error:
-        return replace(line, problem=_joined(line.problem, _without(str(error), named.file)))
-    return line
+        return replace(check, problem=_joined(check.problem, _without_path(str(error), source.file)))
 
 
-def _file(line: Line, path: Path, folder: Path, sums: Sums) -> Line:
-    """Return the line with what is known of a file without opening it as a model."""
+def _with_file(check: Check, path: Path, folder: Path, checksums: Checksums) -> Check:
+    """Return the check with a file's size and sum. The file is not opened as a model."""
     name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
-    listed = sums.get(path)
-    listed_in = listed.listed_in.relative_to(folder).as_posix() if listed else ""
+    line = checksums.get(path)
+    listed_in = line.listed_in.relative_to(folder).as_posix() if line else ""
     if not path.is_file():
-        return replace(line, file=name, problem=f"{listed_in} names it, and it is missing: put it there" if listed else "")
-    digest = sha256_of(path)
-    line = replace(line, file=name, bytes=path.stat().st_size, sha256=digest)
-    if listed is None or listed.sha256 == digest:
-        return replace(line, listed=listed_in)
-    words = f"not the file that {listed_in} names ({listed.sha256[:12]}): fetch that one, or correct the list with sha256sum"
-    return replace(line, problem=words)
+        return replace(check, file=name, problem=f"{listed_in} names it, and it is missing: put it there" if line else "")
+    sha256 = sha256_of(path)
+    check = replace(check, file=name, bytes=path.stat().st_size, sha256=sha256)
+    if line is None or line.sha256 == sha256:
+        return replace(check, listed=listed_in)
+    words = f"not the file that {listed_in} names ({line.sha256[:12]}): fetch that one, or correct the list with sha256sum"
+    return replace(check, problem=words)
 
 
-def _run(line: Line, named: ModelSource) -> Line:
-    """Open a model as a start does, its warm-up included. Raises StartError."""
+def _with_run(check: Check, source: ModelSource) -> Check:
+    """Return the check with the model's tensors and costs, once it is opened and warmed as at a start. Raises StartError."""
     before = _resident()
-    model = named.open()
+    model = source.open()
     row = model.costs.get(1)
-    line = replace(line, inputs=model.spec.inputs, outputs=model.spec.outputs, memory=max(0, _resident() - before))
+    check = replace(check, inputs=model.spec.inputs, outputs=model.spec.outputs, memory=max(0, _resident() - before))
     model.close(CLOSE_SECONDS)
-    return replace(line, note=OPEN_SIZES) if row is None else replace(line, row_ms=round(row * 1000, 3))
+    return replace(check, note=OPEN_SIZES) if row is None else replace(check, row_ms=round(row * 1000, 3))
 
 
 def _resident() -> int:
@@ -224,33 +226,38 @@ def _resident() -> int:
     return resident_bytes()
 
 
-def _memory(process: int, lines: list[Line], models: list[ModelSource], settings: Settings) -> Memory:
+def _not_checksums(lines: list[Checksum], folder: Path) -> Iterator[Check]:
+    for line in lines:
+        if not line.sha256:
+            words = f"line {line.line} is no checksum; write it with: sha256sum FILE > {line.listed_in.name}"
+            yield Check("list", line.listed_in.relative_to(folder).as_posix(), problem=words)
+
+
+def _memory(process: int, checks: list[Check], sources: list[ModelSource], settings: Settings) -> Memory:
+    """Return the pod's memory. checks: of the sources, in their order. process: bytes without a model."""
     held = dict.fromkeys((False, True), 0)
-    for line, named in zip(lines, models, strict=True):
-        held[named.on_demand] += max(0, line.memory)
+    for check, source in zip(checks, sources, strict=True):
+        held[source.on_demand] += max(0, check.memory)
     on_demand = min(held[True], size_in_bytes(settings.model_memory))
     return Memory(process, held[False], on_demand, size_in_bytes(settings.memory))
 
 
-def _too_much(memory: Memory) -> list[Line]:
-    if memory.all <= memory.limit:
+def _too_much(memory: Memory) -> list[Check]:
+    if memory.total <= memory.limit:
         return []
     cure = "raise memory, or lower model_memory or ins_num_per_gpu"
-    return [Line("memory", problem=f"{memory.in_words()}, and such a pod is killed; {cure}")]
+    return [Check("memory", problem=f"{memory.in_words()}, and such a pod is killed; {cure}")]
 
 
-def _unclaimed(models: list[ModelSource], settings: Settings) -> list[Line]:
-    left = set(settings.model_gpu_memory) - {named.name for named in models}
+def _unclaimed(sources: list[ModelSource], settings: Settings) -> list[Check]:
+    """Return a problem for each share of gpu_memory that no model takes."""
+    left = set(settings.model_gpu_memory) - {source.name for source in sources}
     words = "model_gpu_memory names it, and no model of the service is called so: correct the name, or take it out"
-    return [Line(name, problem=words) for name in sorted(left)] if settings.gpu_memory else []
+    return [Check(name, problem=words) for name in sorted(left)] if settings.gpu_memory else []
 
 
-def _gpu(settings: Settings) -> str:
-    return gpu_memory.describe(settings) if settings.gpu_memory else ""
-
-
-def _without(words: str, path: Path | None) -> str:
-    """Return an error's words without the path, wherever they name it: the line does."""
+def _without_path(words: str, path: Path | None) -> str:
+    """Return an error's words without the path, which a column of its own shows."""
     return words.removeprefix(f"{path}: ").replace(str(path), "the file")
 
 
@@ -258,21 +265,21 @@ def _joined(*problems: str) -> str:
     return "; ".join(filter(None, problems))
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(check: Check) -> tuple[str, ...]:
     return (
-        "WRONG" if line.problem else "ok",
-        line.model or "-",
-        line.file or "-",
-        size(line.bytes) if line.bytes >= 0 else "-",
-        (line.sha256[:12] + (" as listed" if line.listed else "")) or "-",
-        size(line.memory) if line.memory >= 0 else "-",
-        "-" if line.row_ms is None else f"{line.row_ms:.{1 if line.row_ms >= 10 else 2}f} ms",
-        line.problem or _joined(_tensors(line), line.note),
+        "WRONG" if check.problem else "ok",
+        check.model or "-",
+        check.file or "-",
+        size(check.bytes) if check.bytes >= 0 else "-",
+        (check.sha256[:12] + (" as listed" if check.listed else "")) or "-",
+        size(check.memory) if check.memory >= 0 else "-",
+        "-" if check.row_ms is None else f"{check.row_ms:.{1 if check.row_ms >= 10 else 2}f} ms",
+        check.problem or _joined(_tensors(check), check.note),
     )
 
 
-def _tensors(line: Line) -> str:
-    return " -> ".join(filter(None, (_in_short(line.inputs), _in_short(line.outputs))))
+def _tensors(check: Check) -> str:
+    return " -> ".join(filter(None, (_in_short(check.inputs), _in_short(check.outputs))))
 
 
 def _in_short(tensors: tuple[TensorSpec, ...]) -> str:

@@ -21,7 +21,7 @@ import pytest
 import monopod
 from serving.tools.bench import bench_command
 from serving.tools.bench.http_client import client, text_of
-from serving.tools.bench.loops import Answer
+from serving.tools.bench.load_generator import Answer
 from serving.tools.bench.request_bodies import BenchError, Body, bodies, content_type
 from tests.running import PYTHONPATH, ROOT, Running, free_port, make_service, running
 from tests.serving.answering import answering

@@ -1,4 +1,4 @@
-"""monopod optimize: real services and real nets, copies that are served, and every way in which it refuses."""
+"""monopod optimize: real services and real nets, copies that are served, and every refusal."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What monopod optimize is made of: how outputs are compared, engines timed, layers found, rows kept."""
+"""The parts of monopod optimize: outputs are compared, engines timed, layers found, rows kept."""
 
 from typing import Any
 
@@ -77,10 +77,10 @@ def test_what_is_kept_of_many_rows_is_bounded_and_even() -> None:
     recorder = Recorder(Engine(DIGITS, Hardware()))
     row = np.zeros((1, 1, 8, 8), np.float32)
     recorder({"images": row})
-    assert recorder.heard(9) == []  # nobody listens yet
-    recorder.listen(4)
+    assert recorder.rows(9) == []  # not started yet
+    recorder.start(4)
     for number in range(100):
         recorder({"images": row + number})
-    kept = [int(each["images"][0, 0, 0, 0]) for each in recorder.heard(4)]
+    kept = [int(each["images"][0, 0, 0, 0]) for each in recorder.rows(4)]
     assert kept == [0, 16, 48, 80]
     assert evenly(range(10), 4) == [0, 2, 5, 7]

@@ -1,6 +1,6 @@
 """`monopod bench`, from the command line to an exit status.
 
-Knows the command's arguments and the order of its steps. Does not know HTTP or arithmetic.
+Knows the command's arguments and the order of its steps. Does not know HTTP or statistics.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from serving.settings import SettingsError, load
 from serving.tools.bench import bench_report, http_client
 from serving.tools.bench.figures import figures
-from serving.tools.bench.loops import Load, Seen, Send, Tell, run
+from serving.tools.bench.load_generator import Load, RunResult, Send, Tell, run
 from serving.tools.bench.request_bodies import BenchError, Body, bodies
 from serving.tools.terminal import progress
 
@@ -21,7 +21,7 @@ PORT = 8080
 
 
 def bench_command(arguments: Namespace) -> int:
-    """Return 0 where at least one answer was 2xx, 130 where Ctrl-C ended the run (what was measured is printed), else 1."""
+    """Print the figures. Return 0 where at least one answer was 2xx, 130 where Ctrl-C ended the run, else 1."""
     try:
         given, headers = _given(arguments), dict(map(_header, arguments.header))
         url = _own_url(arguments) if arguments.url is None else arguments.url
@@ -35,19 +35,19 @@ def bench_command(arguments: Namespace) -> int:
     asked = Load(0 if rate else arguments.concurrency, rate, arguments.seconds, arguments.warm_up)
     _allow_many_files()
     with progress(asked.warm_up + asked.seconds, "bench", " s") as tell:
-        seen = asyncio.run(_measure(http_client.client(url, sent, headers, arguments.timeout, arguments.vary), asked, tell))
-    found, request = figures(seen), f"{'POST' if sent else 'GET'} {http_client.without_password(url)}"
+        result = asyncio.run(_measure(http_client.client(url, sent, headers, arguments.timeout, arguments.vary), asked, tell))
+    found, request = figures(result), f"{'POST' if sent else 'GET'} {http_client.without_password(url)}"
     print((bench_report.as_json if arguments.json else bench_report.as_text)(found, asked, request), end="")
-    return 130 if seen.stopped else 0 if found.good else 1
+    return 130 if result.stopped else 0 if found.good else 1
 
 
-async def _measure(sender: AbstractAsyncContextManager[Send], asked: Load, tell: Tell) -> Seen:
+async def _measure(sender: AbstractAsyncContextManager[Send], asked: Load, tell: Tell) -> RunResult:
     async with sender as send:
         return await run(send, asked, tell)
 
 
 def _given(arguments: Namespace) -> list[Body]:
-    """Return the bodies. Nothing at all is a GET of --url, or without one the service's own example."""
+    """Return the bodies of the requests. Raises BenchError where --vary has no picture, and as `bodies` does."""
     found = bodies(arguments.file, arguments.data, arguments.form)
     if arguments.vary and all(len(body.pieces) == 1 for body in found):
         raise BenchError("--vary: makes each picture a new file, but no picture is sent; leave it out")
@@ -67,7 +67,7 @@ def _header(line: str) -> tuple[str, str]:
 
 
 def _allow_many_files() -> None:
-    """Lift the soft limit, often 1024, to the hard one: each request on its way holds a connection."""
+    """Raise the soft limit on open files, often 1024, to the hard limit: each in-flight request holds a connection."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -1,6 +1,6 @@
-"""Figures as a person reads them, and as JSON.
+"""The report of `monopod bench`: figures as text, and as JSON.
 
-Knows words and when figures need a warning. Does not know how they were measured.
+Knows words, and when figures need a warning. Does not know how they were measured.
 """
 
 import json
@@ -8,22 +8,22 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from serving.tools.bench.figures import Figures, Kind, Spread
-from serving.tools.bench.loops import MOST_ON_THEIR_WAY, Load
+from serving.tools.bench.load_generator import MOST_IN_FLIGHT, Load
 
-LATE_MS, LATE_PART = 5.0, 0.1  # of the generator, p99: more than both is a warning. The second is a part of the answers' p99
+LATE_MS, LATE_PART = 5.0, 0.1  # a generator that is later than both (p99) is a warning; LATE_PART is of the answers' p99
 BUSY = 0.9  # of a core
 HEAD = ("", "requests", "p50 ms", "p95 ms", "p99 ms", "max ms")
 
 
 def as_text(found: Figures, load: Load, request: str) -> str:
-    """Return a heading, a table with a line for each kind of end, and notes. request: what was sent where."""
+    """Return a heading, a table with a line for each kind of end, and notes. request: its method and URL."""
     lines = [f"{request}, {about(load)}", "", *_table([HEAD, *(_row(kind) for kind in found.kinds)]), ""]
     lines += [f"{found.throughput:.1f} answers of 2xx a second; the generator was {found.late_p99_ms:.1f} ms late (p99)"]
     return "\n".join([*lines, *(f"note: {note}" for note in notes(found, load))]) + "\n"
 
 
 def as_json(found: Figures, load: Load, request: str) -> str:
-    """Return all of the figures, the load and the notes."""
+    """Return the figures, the load and the notes as a JSON object."""
     whole = {"request": request, "load": asdict(load), **asdict(found), "notes": notes(found, load)}
     return json.dumps(whole, indent=2) + "\n"
 
@@ -63,7 +63,7 @@ def _refused(found: Figures) -> Iterator[str]:
 def _not_sent(found: Figures, load: Load) -> Iterator[str]:
     if found.not_sent:
         due = found.not_sent + found.requests + found.unfinished
-        words = f"{found.not_sent} of {due} requests were due and not sent, since {MOST_ON_THEIR_WAY} had no answer yet"
+        words = f"{found.not_sent} of {due} requests were due and not sent, since {MOST_IN_FLIGHT} had no answer yet"
         yield f"{words}: the service does not keep up with {load.rate:g} a second"
 
 

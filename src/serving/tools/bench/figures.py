@@ -1,4 +1,4 @@
-"""What a run saw, in numbers.
+"""The figures of a run: counts, throughput and percentiles of latency.
 
 Knows outcomes and percentiles. Does not know clocks, sockets or words.
 """
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving.tools.bench.loops import Outcome, Seen
+from serving.tools.bench.load_generator import Outcome, RunResult
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Milliseconds. Each is a time that was really seen: the smallest that so many percent of all do not exceed."""
+    """Percentiles of times, in milliseconds. Each is one of the times: the smallest that so many percent do not exceed."""
 
     p50: float
     p95: float
@@ -23,7 +23,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Kind:
-    """All requests that ended alike. name: the status, or why no answer came. text: what the first of them was told."""
+    """All requests with one end. name: the status, or why no answer came. text: the server's words to the first of them."""
 
     name: str
     count: int
@@ -33,11 +33,14 @@ class Kind:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured.
+    """The figures of one run.
 
-    requests: those due in the measured seconds, and ended. throughput: answers of 2xx a second that came in the measured
-    seconds, the warm-up's last ones included as the last ones measured are not: with long answers a rate would be too low
-    otherwise. ms: of answers of 2xx, from when a request was due; None without one. late_p99_ms: how late the generator was.
+    requests: the number that was due in the measured seconds, and ended. throughput: answers of 2xx a second that came in the
+    measured seconds. Answers to the warm-up's last requests count there, since answers to the last measured requests come too
+    late to count.
+
+    ms: of answers of 2xx, from when a request was due; None without such an answer. late_p99_ms: how late the
+    generator was.
     """
 
     seconds: float
@@ -53,34 +56,37 @@ class Figures:
     cpu: float
 
 
-def figures(seen: Seen) -> Figures:
-    """Return the numbers of a run."""
-    measured = [one for one in seen.outcomes if one.due >= 0]
+def figures(result: RunResult) -> Figures:
+    """Return the figures of a run."""
+    measured = [one for one in result.outcomes if one.due >= 0]
     good = [one for one in measured if one.answer.good]
-    in_time = sum(1 for one in seen.outcomes if one.answer.good and 0 <= one.end < seen.seconds)
+    in_time = sum(1 for one in result.outcomes if one.answer.good and 0 <= one.end < result.seconds)
     names = sorted({one.answer.kind for one in measured})
     return Figures(
-        seconds=seen.seconds,
+        seconds=result.seconds,
         requests=len(measured),
-        throughput=in_time / seen.seconds if seen.seconds else 0.0,
+        throughput=in_time / result.seconds if result.seconds else 0.0,
         good=len(good),
         ms=_latencies(good) if good else None,
         kinds=tuple(_kind(name, [one for one in measured if one.answer.kind == name]) for name in names),
-        not_sent=seen.not_sent,
-        unfinished=seen.unfinished,
-        stopped=seen.stopped,
-        late_p99_ms=spread(seen.late).p99 if seen.late else 0.0,
-        cpu=seen.cpu,
+        not_sent=result.not_sent,
+        unfinished=result.unfinished,
+        stopped=result.stopped,
+        late_p99_ms=spread(result.late).p99 if result.late else 0.0,
+        cpu=result.cpu,
     )
 
 
 def spread(seconds: Sequence[float]) -> Spread:
-    """Return the percentiles of one time or more."""
+    """Return the percentiles of times. seconds: one or more."""
     return Spread(*percentiles([1000 * each for each in seconds], 0.5, 0.95, 0.99, 1))
 
 
 def percentiles(values: Sequence[float], *shares: float) -> list[float]:
-    """Return for each share the smallest of some values that at least this share of them does not exceed: the nearest rank."""
+    """Return for each share (0 to 1) the smallest value that at least this share of the values does not exceed.
+
+    This is the nearest rank, so each is one of the values.
+    """
     found: list[float] = np.percentile(values, [100 * share for share in shares], method="inverted_cdf").tolist()
     return found
 

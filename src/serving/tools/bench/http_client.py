@@ -1,4 +1,4 @@
-"""Requests over HTTP. Only this module imports aiohttp.
+"""The HTTP client of `monopod bench`. Only this module imports aiohttp.
 
 Knows connections, and why no answer came. Does not know when a request is due.
 """
@@ -11,19 +11,20 @@ import re
 import socket
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from serving.tools.bench.loops import Answer, Send
+from serving.tools.bench.load_generator import Answer, Send
 from serving.tools.bench.request_bodies import BenchError, Body
 
 REACH_SECONDS = 5.0
-OWN = "answer"  # the operation of a service's own route in its OpenAPI document
-LONGEST_TEXT = 300  # characters of what a server says that are shown
+OWN_ROUTE = "answer"  # the operationId of a service's own route in /openapi.json
+LONGEST_TEXT = 300  # characters of a server's words
 MOST_KEPT = 2**16  # bytes of an answer
-LARGE = 2**20  # bytes; what is larger aiohttp wants as a file, and sends in pieces
+LARGE = 2**20  # bytes; aiohttp warns of larger bodies that are no file
 REASONS: list[tuple[type[BaseException], str]] = [
     (TimeoutError, "timeout"),
     (aiohttp.ClientConnectorCertificateError, "certificate not trusted"),
@@ -38,8 +39,8 @@ REASONS: list[tuple[type[BaseException], str]] = [
 
 
 def reach(url: str) -> None:
-    """Open one connection to a URL's host. Raises BenchError, in words, where that is not possible."""
-    host, port = _place(url)
+    """Open one connection to a URL's host, and close it. Raises BenchError where that is not possible."""
+    host, port = _host_and_port(url)
     try:
         socket.create_connection((host, port), REACH_SECONDS).close()
     except OSError as error:
@@ -56,7 +57,7 @@ def example(url: str) -> Body:
         with urllib.request.urlopen(f"{url}/openapi.json", timeout=REACH_SECONDS) as answer:
             items = json.load(answer)["paths"].values()
         (content,) = [
-            post["requestBody"]["content"] for item in items if (post := item.get("post", {})).get("operationId") == OWN
+            post["requestBody"]["content"] for item in items if (post := item.get("post", {})).get("operationId") == OWN_ROUTE
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BenchError(f"nothing to send, and {url}/openapi.json tells no example ({error}); {cure}") from None
@@ -66,11 +67,11 @@ def example(url: str) -> Body:
 
 
 def without_password(url: str) -> str:
-    """Return a URL without the name and password that it may hold, to be shown."""
+    """Return a URL without the username and password that it may hold."""
     return re.sub(r"^(\w+://)[^/?#]*@", r"\1", url)
 
 
-def _place(url: str) -> tuple[str, int]:
+def _host_and_port(url: str) -> tuple[str, int]:
     """Return a URL's host and port. Raises BenchError."""
     with contextlib.suppress(ValueError):  # a port that is no number, half an IPv6 address
         parts = urlsplit(url)
@@ -84,10 +85,10 @@ def _place(url: str) -> tuple[str, int]:
 async def client(
     url: str, bodies: Sequence[Body], headers: Mapping[str, str], timeout: float, vary: bool = False
 ) -> AsyncIterator[Send]:
-    """Yield what sends one request: POST of the bodies in turn or, where there is none, GET. timeout: seconds for one answer.
+    """Yield a function that sends one request: POST of the bodies in turn, or GET where there is none.
 
-    vary: send each picture as a file that no cache knows. Connections are kept, and opened as needed: how many there are is
-    the loop's to say.
+    timeout: seconds for one answer. vary: send each picture as a file that no cache knows. Connections are kept, and opened as
+    needed: the load generator decides how many there are.
     """
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
@@ -96,32 +97,40 @@ async def client(
         timeout=aiohttp.ClientTimeout(total=timeout),
     )
     session._retry_connection = False  # else a GET that failed is sent again, and the failure is not seen
-    own = os.urandom(8).hex()  # of this run
+    async with session:
+        yield _Sender(session, url, bodies, os.urandom(8).hex() if vary else "").send
 
-    def request(number: int) -> Any:
-        if not bodies:
-            return session.get(url, allow_redirects=False)
-        body = bodies[number % len(bodies)]
-        content = body.varied(f"{own}{number:08x}".encode()) if vary else body.content
-        data = content if len(content) < LARGE else io.BytesIO(content)
-        head = {} if "content-type" in session.headers else {"Content-Type": body.content_type}
-        return session.post(url, data=data, headers=head, allow_redirects=False)
 
-    async def send(number: int) -> Answer:
+@dataclass(frozen=True)
+class _Sender:
+    """Sends requests in a session. mark: of this run, put behind each picture with the request's number; "" for none."""
+
+    session: aiohttp.ClientSession
+    url: str
+    bodies: Sequence[Body]
+    mark: str
+
+    async def send(self, number: int) -> Answer:
         try:
-            async with request(number) as response:
+            async with self._request(number) as response:
                 content = await _beginning(response)
                 good = 200 <= response.status < 300
                 return Answer(str(response.status), "" if good else text_of(content))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(_reason(error))
 
-    async with session:
-        yield send
+    def _request(self, number: int) -> Any:
+        if not self.bodies:
+            return self.session.get(self.url, allow_redirects=False)
+        body = self.bodies[number % len(self.bodies)]
+        content = body.varied(f"{self.mark}{number:08x}".encode()) if self.mark else body.content
+        data = content if len(content) < LARGE else io.BytesIO(content)
+        headers = {} if "content-type" in self.session.headers else {"Content-Type": body.content_type}
+        return self.session.post(self.url, data=data, headers=headers, allow_redirects=False)
 
 
 def text_of(content: bytes) -> str:
-    """Return what a server says in words: the `error` of our JSON, or else the body as text."""
+    """Return the words of an answer: the `error` of our JSON, or else the body as text."""
     text = content.decode(errors="replace")
     with contextlib.suppress(ValueError):
         told = json.loads(text)
@@ -132,7 +141,7 @@ def text_of(content: bytes) -> str:
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Read an answer to its end, and return as much of it as may be shown: answers may be large, or never end."""
+    """Read an answer to its end, and return its first MOST_KEPT bytes: an answer may be large."""
     kept = b""
     async for piece in response.content.iter_any():
         kept += piece[: MOST_KEPT - len(kept)]
@@ -142,7 +151,7 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
 def _reason(error: BaseException) -> str:
     cause = getattr(error, "os_error", error)
     if isinstance(cause, OSError) and cause.errno:
-        cause = OSError(cause.errno, cause.strerror)  # aiohttp's own kinds hide which one it is
+        cause = OSError(cause.errno, cause.strerror)  # aiohttp's own classes hide which error it is
     for kind, words in REASONS:
         if isinstance(cause, kind) or isinstance(error, kind):
             return words

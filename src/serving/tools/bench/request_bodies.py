@@ -1,6 +1,6 @@
-"""What is sent: files, JSON texts and forms as the bodies of requests.
+"""Request bodies, made of files, JSON texts and forms.
 
-Knows content types and files. Does not know where bodies go, nor how often.
+Knows content types and files. Does not know where bodies go, or how often.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-# What Python's own table lacks, or reads from the machine's.
+# Types that Python's own table lacks, or takes from a file of the machine.
 TYPES = {
     ".avi": "video/x-msvideo",
     ".json": "application/json",
@@ -26,14 +26,14 @@ BOUNDARY = "monopod-bench-the-next-part-follows"
 
 
 class BenchError(Exception):
-    """The command cannot be carried out. The text says why and what to do."""
+    """The command cannot be carried out. The text says why, and names the cure."""
 
 
 @dataclass(frozen=True)
 class Body:
     """The body of one request, whole in memory, so that sending it reads no disk.
 
-    pieces: its bytes, a new piece after each picture's end.
+    pieces: its bytes, cut after the end of each picture.
     """
 
     pieces: tuple[bytes, ...]
@@ -44,7 +44,7 @@ class Body:
         return b"".join(self.pieces)
 
     def varied(self, mark: bytes) -> bytes:
-        """Return the content with a mark behind each picture: decoders do not read it, and a cache does not know the file."""
+        """Return the content with a mark behind each picture. Decoders skip it, and to a cache each mark is a new file."""
         return mark.join(self.pieces)
 
 
@@ -63,12 +63,12 @@ def bodies(files: Sequence[Path], texts: Sequence[str], fields: Sequence[str]) -
 
 
 def content_type(path: Path) -> str:
-    """Return image/* or video/* by the name's end, as the service tells them apart."""
+    """Return the content type of a file by its suffix, such as image/png; BYTES where it is unknown."""
     return TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or BYTES
 
 
 def form(fields: Sequence[str]) -> Body:
-    """Return a multipart body with a part for each field. Source: RFC 7578."""
+    """Return a multipart body (RFC 7578). fields: NAME=TEXT or NAME=@FILE, a part each. Raises BenchError, OSError."""
     parts = [_part(field) for field in fields]
     boundary = BOUNDARY
     while any(boundary.encode() in content for _, _, content in parts):
@@ -84,7 +84,7 @@ def form(fields: Sequence[str]) -> Body:
 
 
 def _part(field: str) -> tuple[str, str, bytes]:
-    """Return a part's head, the content type of a file or "", and its content."""
+    """Return a part's headers, its content type ("" for text), and its content."""
     name, equals, value = field.partition("=")
     if not name or not equals or '"' in name:
         raise BenchError(f"--form {field!r}: write NAME=TEXT or NAME=@FILE, such as image=@picture.jpg")

@@ -1,4 +1,4 @@
-"""How far a converted model's outputs are from the original's, and how long each takes.
+"""Compare a converted model with the original: the difference of their outputs, and the latency of each.
 
 Knows engines and rows. Does not know how a model was converted, or how much a difference may be.
 """
@@ -13,19 +13,20 @@ import numpy as np
 from serving.models.engine import Engine
 from serving.models.tensors import Array, Arrays
 
-SECONDS = 10.0  # of measuring, about; a slow model takes longer, for LEAST_TURNS
+SECONDS = 10.0  # about; a slow model is measured longer, for LEAST_TURNS
 LEAST_TURNS, MOST_TURNS = 15, 400
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one output, over rows: ||original - converted|| / ||original||, its mean and its worst row."""
+    """The relative difference of one output, as `relative` returns it. mean: over the rows. worst: of the worst row."""
 
     mean: float
     worst: float
 
 
 def outputs_of(engine: Engine, rows: Sequence[Arrays], tell: Callable[[float], None]) -> list[Arrays]:
+    """Return an engine's outputs for each row. tell: takes the number of rows that are done."""
     found = []
     for row in rows:
         found.append(engine.run(row))
@@ -34,7 +35,7 @@ def outputs_of(engine: Engine, rows: Sequence[Arrays], tell: Callable[[float], N
 
 
 def differences(original: Sequence[Arrays], converted: Sequence[Arrays]) -> dict[str, Difference]:
-    """Return each output's difference over the rows."""
+    """Return the difference of each output, by its name. original, converted: the outputs for the same rows."""
     pairs = list(zip(original, converted, strict=True))
     found = {}
     for name in original[0]:
@@ -46,25 +47,25 @@ def differences(original: Sequence[Arrays], converted: Sequence[Arrays]) -> dict
 def relative(original: Array, converted: Array) -> float:
     """Return ||original - converted|| / ||original||, in the Euclidean norm over all elements.
 
-    An original of zeros: 0 where the other is too, else 1. Other shapes, and numbers that are none in one of the two alone:
-    infinity. Of texts: the part that differs.
+    Where the original is all zeros: 0 if the other one is too, else 1. Infinity where shapes differ, or where a number is not
+    finite in one of them alone. For texts: the share of elements that differ.
     """
     if original.shape != converted.shape:
         return float("inf")
     if original.dtype == object:
         return float(np.mean(original != converted)) if original.size else 0.0
     a, b = original.astype(np.float64).ravel(), converted.astype(np.float64).ravel()
-    odd = ~np.isfinite(a)
-    if not np.array_equal(a[odd], b[odd], equal_nan=True) or not np.isfinite(b[~odd]).all():
+    unfinite = ~np.isfinite(a)
+    if not np.array_equal(a[unfinite], b[unfinite], equal_nan=True) or not np.isfinite(b[~unfinite]).all():
         return float("inf")
-    whole, gap = float(np.linalg.norm(a[~odd])), float(np.linalg.norm(a[~odd] - b[~odd]))
-    return gap / whole if whole else float(gap > 0)
+    norm, distance = float(np.linalg.norm(a[~unfinite])), float(np.linalg.norm(a[~unfinite] - b[~unfinite]))
+    return distance / norm if norm else float(distance > 0)
 
 
 def latencies(engines: Mapping[str, Engine], rows: Sequence[Arrays], tell: Callable[[float], None]) -> dict[str, float]:
-    """Return the median milliseconds of one row for each engine.
+    """Return the median latency of one row for each engine, in milliseconds. tell: takes the share that is done, 0 to 1.
 
-    They run in turns, each turn on the same row and begun by another one, so that noise falls on all of them.
+    The engines take turns on the same row. Each turn begins with another engine, so that noise falls on all of them.
     """
     times: dict[str, list[float]] = {name: [] for name in engines}
     order = list(engines)

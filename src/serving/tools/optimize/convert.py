@@ -1,6 +1,6 @@
-"""ONNX files to FP16 and INT8. Only this module imports onnx, and onnxruntime's converters.
+"""Convert ONNX files to FP16 and INT8. Only this module imports onnx, and onnxruntime's converters.
 
-Knows graphs. Does not know services, samples' origin, or how much a difference matters.
+Knows graphs. Does not know services, where samples come from, or how much a difference matters.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from serving.models.engine import quiet  # first: it sets what must stand before onnxruntime's import
+from serving.models.engine import quiet  # first: it sets what onnxruntime reads when it is imported
 from serving.models.tensors import Arrays
 from serving.tools.optimize.samples import OptimizeError
 
@@ -28,7 +28,7 @@ METHODS = {
     "percentile": CalibrationMethod.Percentile,
     "entropy": CalibrationMethod.Entropy,
 }
-LEAST_OPSET = 13  # the first whose DequantizeLinear takes a scale for each channel
+LEAST_OPSET = 13  # from here on DequantizeLinear takes a scale for each channel
 WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 INTEGER_OPS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "MatMulNBits"}
 PROTO = onnx.TensorProto
@@ -38,10 +38,10 @@ VNNI = {"avx512_vnni", "avx_vnni"}
 
 
 def prepare(file: Path, work: Path) -> Path:
-    """Write a model to a work folder, made ready to be converted, and return its file.
+    """Write a copy of a model that the converters take, and return its file. work: the folder for it.
 
     Constants are folded (weights stored as FP16 become FP32), shapes are inferred, every node has a name.
-    Raises OptimizeError for a model that is converted already, or that cannot be prepared.
+    Raises OptimizeError where the model is converted already, or cannot be prepared.
     """
     with _telling(f"{file} cannot be prepared"):
         model = onnx.load(file)
@@ -52,7 +52,7 @@ def prepare(file: Path, work: Path) -> Path:
         onnx.save(model, raised)
         quant_pre_process(str(raised), str(ready), skip_symbolic_shape=True)
         model = onnx.load(ready)
-        if _elements(model, {PROTO.FLOAT16}) > _elements(model, {PROTO.FLOAT}):  # folded: those it computes with
+        if _elements(model, {PROTO.FLOAT16}) > _elements(model, {PROTO.FLOAT}):  # after folding: what it computes with
             raise OptimizeError(f"{file}: already FP16; start from the FP32 model that it was made of")
         _tidy(model.graph)
         onnx.save(model, ready)
@@ -60,7 +60,7 @@ def prepare(file: Path, work: Path) -> Path:
 
 
 def _tidy(graph: onnx.GraphProto) -> None:
-    """Give every node a name, and leave out what a Resize does not use: empty constants, which FP16 would hide behind casts."""
+    """Give every node a name. Remove the empty constants of a Resize, which FP16 would hide behind casts."""
     empty = {tensor.name for tensor in graph.initializer if 0 in tensor.dims}
     for number, node in enumerate(graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
@@ -69,7 +69,7 @@ def _tidy(graph: onnx.GraphProto) -> None:
 
 
 def check_float(model: onnx.ModelProto, file: Path) -> None:
-    """Raise OptimizeError for a model whose weights are integers already."""
+    """Raises OptimizeError where a model's weights are integers already."""
     cure = "start from the FP32 model that it was made of"
     if any(node.op_type in INTEGER_OPS or node.op_type.startswith("QLinear") for node in model.graph.node):
         raise OptimizeError(f"{file}: already quantised, it holds integer operators; {cure}")
@@ -78,7 +78,7 @@ def check_float(model: onnx.ModelProto, file: Path) -> None:
 
 
 def to_fp16(ready: Path, out: Path) -> None:
-    """Write an FP16 copy of a prepared model; its inputs and outputs stay FP32. Raises OptimizeError."""
+    """Write an FP16 copy of a prepared model, whose inputs and outputs stay FP32. Raises OptimizeError where that fails."""
     with _telling("FP16: the model cannot be converted"):
         onnx.save(convert_float_to_float16(onnx.load(ready), keep_io_types=True), out)
 
@@ -88,8 +88,11 @@ def to_int8(
 ) -> None:
     """Write an INT8 copy of a prepared model: weights int8 with a scale for each channel, activations uint8.
 
-    method: of METHODS, how the ranges of activations are found from the rows. ranges: a file that keeps them for the next call
-    with the same method. kept: so many weighted layers before each output stay FP32. Raises OptimizeError.
+    method: a key of METHODS, finds the ranges of activations from the rows. ranges: a file that keeps them for the next call
+    with the same method.
+
+    kept: how many weighted layers before each output stay FP32. tell: takes the number of rows that are done. Raises
+    OptimizeError where that fails, or where nothing in the model can be INT8.
     """
     with _telling(f"INT8 ({method}): the model cannot be converted"):
         quantize_static(
@@ -111,9 +114,9 @@ def to_int8(
 
 
 def last_layers(model: onnx.ModelProto, count: int) -> set[str]:
-    """Return the names of the nodes from each output back to the so many last weighted layers, those included."""
+    """Return the names of the nodes from each output back to the last weighted layers. count: of these layers, included."""
     makers = {name: node for node in model.graph.node for name in node.output}
-    found: dict[str, int] = {}  # node -> with how many layers left it was reached; more may be reached with more left
+    found: dict[str, int] = {}  # node -> layers left when it was reached; another path may reach it with more left
     todo = [(output.name, count) for output in model.graph.output]
     while todo:
         name, left = todo.pop()
@@ -126,7 +129,7 @@ def last_layers(model: onnx.ModelProto, count: int) -> set[str]:
 
 
 def may_keep(ready: Path, count: int) -> bool:
-    """Return whether so many last layers are few enough for the rest to be worth INT8: half of all weighted ones at most."""
+    """Return whether the last layers are at most half of all weighted ones, so that the rest is worth INT8. count: of them."""
     model = onnx.load(ready)
     kept = last_layers(model, count)
     weighted = [node.name in kept for node in model.graph.node if node.op_type in WEIGHTED]
@@ -134,7 +137,7 @@ def may_keep(ready: Path, count: int) -> bool:
 
 
 def narrow() -> bool:
-    """Return whether weights must keep to 7 bits: on x86 without VNNI, sums of 8-bit products overflow 16 bits."""
+    """Return whether weights must be of 7 bits: on x86 without VNNI, sums of 8-bit products overflow 16 bits."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return False
     with contextlib.suppress(OSError):
@@ -152,7 +155,7 @@ def noted(made: Path, notes: Mapping[str, str]) -> bytes:
 
 
 class _Rows:
-    """Rows as onnxruntime's calibration asks for them."""
+    """Rows behind the interface that onnxruntime's calibration reads."""
 
     def __init__(self, rows: Sequence[Arrays], tell: Callable[[float], None]):
         self._rows, self._tell = rows, tell
@@ -171,7 +174,7 @@ class _Rows:
 
 @contextlib.contextmanager
 def _telling(what: str) -> Iterator[None]:
-    """Silence the converters, and make what they raise an OptimizeError."""
+    """Silence the converters, and turn their exceptions into OptimizeError. what: the failure, in words."""
     quiet()
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -181,7 +184,7 @@ def _telling(what: str) -> Iterator[None]:
             yield
     except (OptimizeError, OSError):
         raise
-    except Exception as error:  # the converters raise what they like, assertions too
+    except Exception as error:  # the converters raise anything, assertions too
         words = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise OptimizeError(f"{what}: {words}") from error
     finally:
@@ -193,5 +196,5 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _elements(model: onnx.ModelProto, kinds: Collection[int]) -> int:
-    """Return how many numbers of some element types the model's constants hold."""
+    """Return how many numbers of these element types the model's constants hold. kinds: of TensorProto."""
     return sum(math.prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in kinds)

@@ -4,7 +4,6 @@ Knows the command's arguments and the order of its steps. Does not know graphs o
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import sys
@@ -19,24 +18,25 @@ from serving.models.model import check_file
 from serving.service.embedded import open_service, set_up, silence
 from serving.service.service import Service
 from serving.settings import SettingsError
+from serving.settings.model_files import sha256_of
 from serving.tools.optimize import convert, optimize_report
 from serving.tools.optimize.samples import OptimizeError, Samples, find, record
-from serving.tools.optimize.variants import Variant, Workshop
+from serving.tools.optimize.variants import Converter, Variant
 from serving.tools.terminal import progress
 
 
 def optimize_command(arguments: Namespace) -> int:
-    """Return 0 where every copy that was asked for is written, else 1: then none is."""
+    """Print the report. Return 0 where every copy that was asked for is written, else 1, and then none is."""
     silence()
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # what the service's own code prints is no part of the answer
+        with contextlib.redirect_stdout(sys.stderr):  # the service's own code may print; stdout holds the report alone
             report = _made(arguments)
     except SettingsError as error:
         return _fail("\n".join(error.mistakes), arguments.json)
     except (OptimizeError, StartError) as error:
         return _fail(str(error).replace(f"{arguments.service.resolve()}/", ""), arguments.json)
     except OSError as error:
-        cure = "" if error.filename else "; TMPDIR names another folder for temporary files"  # only writing has no name
+        cure = "" if error.filename else "; TMPDIR names another folder for temporary files"  # a failed write names no file
         return _fail(f"{error.filename or tempfile.gettempdir()}: {error.strerror}{cure}", arguments.json)
     if arguments.json:
         print(optimize_report.as_json(report), end="")
@@ -60,13 +60,13 @@ def _made(arguments: Namespace) -> optimize_report.Report:
     _check_takes_files(output)
     with progress(len(files), "samples") as tell:
         samples = record(service, named, files, arguments.route, tell)
-    for name in service.models.names():  # their memory is of no more use
+    for name in service.models.names():  # no longer needed, and their memory is
         service.models.unload(name)
     with tempfile.TemporaryDirectory(prefix="monopod-") as work:
         variants = _variants(arguments, named, samples, Path(work))
         report = optimize_report.Report(
             model=named.name,
-            file=_seen(named.file, folder),
+            file=_shown_path(named.file, folder),
             folder=str(arguments.samples),
             samples=samples,
             hardware=named.options.hardware,
@@ -81,7 +81,10 @@ def _made(arguments: Namespace) -> optimize_report.Report:
 
 
 def _named(service: Service, name: str, asked: bool) -> ModelSource:
-    """Return the model to convert. Raises OptimizeError where it is none, or no ONNX file; StartError where it is broken."""
+    """Return the model to convert. asked: whether the command line names it.
+
+    Raises OptimizeError where there is no such model or it is no file, StartError where its file cannot be a model.
+    """
     models = {named.name: named for named in service.models.sources()}
     if name not in models:
         missing = f"no model {name!r} here" if asked else "value.py names no model_path; say --model NAME"
@@ -97,32 +100,32 @@ def _named(service: Service, name: str, asked: bool) -> ModelSource:
 def _variants(arguments: Namespace, named: ModelSource, samples: Samples, work: Path) -> list[Variant]:
     assert named.file is not None
     both = arguments.fp16 == arguments.int8
-    workshop = Workshop(named.file, work, samples.rows, named.options.hardware, progress)
+    converter = Converter(named.file, work, samples.rows, named.options.hardware, progress)
     copies = []
     if both or arguments.fp16:
-        copies.append(workshop.fp16())
+        copies.append(converter.fp16())
     if both or arguments.int8:
-        copies.append(workshop.int8(arguments.calibration, arguments.tolerance))
-    return workshop.timed(copies)
+        copies.append(converter.int8(arguments.calibration, arguments.tolerance))
+    return converter.timed(copies)
 
 
 def _check_takes_files(folder: Path) -> None:
-    """Raise OptimizeError where files cannot be written: better now than after minutes of measuring."""
+    """Raises OptimizeError where no file can be written, before minutes of measuring."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise OptimizeError(f"{folder}: no folder that copies can be written to; name another one with --output")
 
 
 def _write(report: optimize_report.Report, file: Path, output: Path, folder: Path) -> None:
-    """Put the copies in place. Raises OptimizeError where that is not possible."""
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    """Put the copies in place, and note them in the report. Raises OptimizeError where that is not possible."""
+    digest = sha256_of(file)
     targets = {each.kind: output / f"{file.stem}.{each.kind}.onnx" for each in report.variants[1:]}
     try:
         _put((targets[each.kind], convert.noted(each.file, _notes(each, file, digest, report))) for each in report.variants[1:])
     except OSError as error:
         cure = "make room, or name another folder with --output"
         raise OptimizeError(f"{output}: the copies cannot be written there ({error.strerror}); {cure}") from None
-    report.written.update((kind, _seen(target, folder)) for kind, target in targets.items())
+    report.written.update((kind, _shown_path(target, folder)) for kind, target in targets.items())
 
 
 def _notes(each: Variant, file: Path, digest: str, report: optimize_report.Report) -> dict[str, str]:
@@ -137,7 +140,7 @@ def _notes(each: Variant, file: Path, digest: str, report: optimize_report.Repor
 
 
 def _put(files: Iterable[tuple[Path, bytes]]) -> None:
-    """Write files, each whole; where the disk is full, none of them. Raises OSError."""
+    """Write all files, each whole, or none of them, as where the disk is full. Raises OSError."""
     parts: dict[Path, Path] = {}
     try:
         for target, content in files:
@@ -151,8 +154,8 @@ def _put(files: Iterable[tuple[Path, bytes]]) -> None:
             part.unlink(missing_ok=True)
 
 
-def _seen(path: Path, folder: Path) -> str:
-    """Return a path as the service's folder sees it, for value.py and src/server.py."""
+def _shown_path(path: Path, folder: Path) -> str:
+    """Return a path relative to the service's folder, as value.py and src/server.py name it, or whole where it is outside."""
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 

@@ -1,4 +1,4 @@
-"""What `monopod optimize` found, as a person reads it and as JSON.
+"""The report of `monopod optimize`: text for people, and JSON.
 
 Knows words. Does not know how anything was measured or made.
 """
@@ -16,15 +16,17 @@ from serving.tools.optimize.samples import MOST_BYTES, MOST_ROWS, Samples
 from serving.tools.optimize.variants import Variant
 from serving.tools.terminal import size, table
 
-SLOWER = 1.05  # times the original, and more than noise
+SLOWER = 1.05  # times the original: more than noise
 HEAD = ("variant", "size", "ms", "ratio", "difference", "worst row", "")
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that is told. file: the model's, as seen from the service's folder. variants: the original first.
+    """All results for one model. file: relative to the service's folder. folder: of the samples.
 
-    narrow: whether INT8 weights have 7 bits. written: kind -> file. own: whether it is value.py that names the model.
+    variants: the original first. tolerance: the largest mean difference that is allowed.
+
+    narrow: whether INT8 weights have 7 bits. own: whether value.py names the model.
     """
 
     model: str
@@ -36,7 +38,7 @@ class Report:
     narrow: bool
     own: bool
     variants: Sequence[Variant]
-    written: dict[str, str] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)  # kind -> file
 
     @property
     def refused(self) -> list[Variant]:
@@ -44,7 +46,7 @@ class Report:
 
 
 def as_text(report: Report) -> str:
-    """Return what was used, a table with a line for each variant, and what its figures are."""
+    """Return the samples, a table with a line for each variant, and a legend."""
     rows = [_cells(each, report) for each in report.variants]
     lines = [f"{report.model}: {report.file}", *_samples(report), ""]
     lines += [table(HEAD, rows, right=HEAD[1:6])]
@@ -55,7 +57,7 @@ def as_text(report: Report) -> str:
 
 
 def written(report: Report) -> str:
-    """Return what was written, and what to say in value.py or src/server.py."""
+    """Return a line for each written file, with the line of value.py or src/server.py that serves it."""
     lines = []
     for kind, file in report.written.items():
         inside = not PurePath(file).is_absolute()
@@ -67,7 +69,7 @@ def written(report: Report) -> str:
 
 
 def refusal(report: Report) -> str:
-    """Return why nothing was written, and what can be done."""
+    """Return why nothing was written, and the cures."""
     lines = []
     for each in report.refused:
         mean = each.difference.mean
@@ -90,7 +92,7 @@ def refusal(report: Report) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Return all figures."""
+    """Return the report as a JSON object."""
     samples, first = report.samples, report.variants[0]
     found = {
         "ok": not report.refused,
@@ -166,7 +168,7 @@ def _number(value: float) -> str:
 
 
 def _outputs(report: Report) -> list[str]:
-    """Return a line for each output, since one alone may matter to the service."""
+    """Return a line for each variant with every output's difference: the service may need one output alone."""
 
     def words(name: str, it: Difference) -> str:
         return f"{name} {_number(it.mean)} ({_number(it.worst)})"

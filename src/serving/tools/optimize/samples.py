@@ -1,9 +1,9 @@
-"""Samples: files sent through a service's own code as a client's requests, and the rows that one of its models is given then.
+"""Samples: send files through a service's own code, as a client would, and record the rows that one of its models gets.
 
-Knows requests and rows. Does not know what is done with rows.
+Knows requests and rows. Does not know what rows are for.
 
-Concurrency. The model's own thread calls the recorder. The thread that sends samples takes what was heard between two
-requests; what a request left behind unfinished counts with the next one, which is as good.
+Concurrency: the model's own thread calls the recorder. The thread that sends samples takes the recorded rows between two
+requests. Rows of a request that is not finished count for the next one.
 """
 
 import dataclasses
@@ -37,12 +37,15 @@ Tell = Callable[[float], None]
 
 
 class OptimizeError(Exception):
-    """The command cannot be carried out. The text says why and what to do."""
+    """The command cannot be carried out. The text says why, and names the cure."""
 
 
 @dataclasses.dataclass
 class Samples:
-    """What a model was given. rows: one row each, as all of its inputs. refused: files and the service's words to them."""
+    """The rows that a model got: `sent` of the `files` were enough for them.
+
+    rows: all inputs of one row each. refused: names of files, and the service's words to each.
+    """
 
     files: int
     rows: list[Arrays] = dataclasses.field(default_factory=list)
@@ -52,37 +55,37 @@ class Samples:
 
 
 class Recorder:
-    """Runs an engine as a model's function, and keeps rows it was given: up to twice `most`, evenly over all of them."""
+    """Runs an engine as a model's function, and keeps rows that it gets, spread evenly over all of them."""
 
     def __init__(self, engine: Engine):
         self._engine = engine
         self._lock = threading.Lock()
         self._most = 0
-        self._heard: list[Arrays] = []
+        self._kept: list[Arrays] = []
         self._count, self._step = 0, 1
 
     def __call__(self, arrays: Arrays) -> Arrays:
         with self._lock:
             if self._most and self._count % self._step == 0:
-                self._heard.append({name: array.copy() for name, array in arrays.items()})
-                if len(self._heard) == 2 * self._most:
-                    self._heard, self._step = self._heard[::2], 2 * self._step
+                self._kept.append({name: array.copy() for name, array in arrays.items()})
+                if len(self._kept) == 2 * self._most:
+                    self._kept, self._step = self._kept[::2], 2 * self._step
             self._count += 1
         return self._engine.run(arrays)
 
-    def listen(self, most: int) -> None:
-        """Forget what was heard, and keep about so many rows from now on."""
+    def start(self, most: int) -> None:
+        """Forget the rows, and keep between `most` and twice as many from now on, or all where they are fewer."""
         with self._lock:
-            self._most, self._heard, self._count, self._step = most, [], 0, 1
+            self._most, self._kept, self._count, self._step = most, [], 0, 1
 
-    def heard(self, most: int) -> list[Arrays]:
-        """Return so many of the rows that were heard, evenly over all of them."""
+    def rows(self, most: int) -> list[Arrays]:
+        """Return at most `most` of the kept rows, spread evenly."""
         with self._lock:
-            return evenly(self._heard, most)
+            return evenly(self._kept, most)
 
 
 def find(folder: Path) -> list[Path]:
-    """Return the files in a folder that a client could send, at most MOST_FILES of them. Raises OptimizeError for none."""
+    """Return the files in a folder that a client could send, at most MOST_FILES. Raises OptimizeError where there is none."""
     if not folder.is_dir():
         raise OptimizeError(f"{folder}: no such folder; --samples names one that holds files such as clients send")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and content_type(path).startswith(TAKEN))
@@ -93,26 +96,19 @@ def find(folder: Path) -> list[Path]:
     return evenly(files, MOST_FILES)
 
 
-def record(service: Service, named: ModelSource, files: Sequence[Path], route: str, tell: Tell) -> Samples:
-    """Send each file to the service and return the rows that the named model was given. Raises OptimizeError, StartError."""
+def record(service: Service, source: ModelSource, files: Sequence[Path], route: str, tell: Tell) -> Samples:
+    """Send files to a service and return the rows that one of its models got. tell: takes the number of files that are done.
+
+    Raises OptimizeError where the route is unknown or no row reached the model, StartError where the model cannot be loaded.
+    """
     function, query = _route(service, route)
-    assert named.file is not None
-    # One row a batch: a batch of the model is then a row of the samples.
-    options = dataclasses.replace(
-        named.options, instances=1, max_queue_delay=0.0, max_batch_size=min(1, named.options.max_batch_size)
-    )
-    engine = Engine(named.file, options.hardware)
-    recorder = Recorder(engine)
-    service.models.replace(
-        named.name, lambda: from_function(named.name, engine.inputs, engine.outputs, recorder, options, service.metrics)
-    )
-    service.models[named.name].spec(Lifetime(time.monotonic(), SECONDS))  # opened and warm before anything is recorded
+    recorder = _with_recorder(service, source)
     samples = Samples(len(files))
     for at, file in enumerate(files, 1):
-        share = at * MOST_ROWS // len(files) - len(samples.rows)  # what the files before it left over too
+        share = at * MOST_ROWS // len(files) - len(samples.rows)  # with the rows that earlier files left over
         if share == 0 or samples.bytes >= MOST_BYTES:
             continue
-        recorder.listen(share)
+        recorder.start(share)
         samples.sent += 1
         try:
             function(_request(service, file, query))
@@ -120,17 +116,33 @@ def record(service: Service, named: ModelSource, files: Sequence[Path], route: s
             samples.refused.append((file.name, str(error)))
         except (Exception, SystemExit) as error:
             samples.refused.append((file.name, described(error, service.folder / "src")))
-        for row in recorder.heard(share):
+        for row in recorder.rows(share):
             samples.rows.append(row)
             samples.bytes += sum(array.nbytes for array in row.values())
         tell(at)
     if not samples.rows:
-        raise OptimizeError(_nothing(samples, named.name))
+        raise OptimizeError(_nothing(samples, source.name))
     return samples
 
 
+def _with_recorder(service: Service, source: ModelSource) -> Recorder:
+    """Replace a model of the service by a recorder, loaded and warm, and return it. Raises StartError."""
+    assert source.file is not None
+    # One row a batch: a batch of the model is then a row of the samples.
+    options = dataclasses.replace(
+        source.options, instances=1, max_queue_delay=0.0, max_batch_size=min(1, source.options.max_batch_size)
+    )
+    engine = Engine(source.file, options.hardware)
+    recorder = Recorder(engine)
+    service.models.replace(
+        source.name, lambda: from_function(source.name, engine.inputs, engine.outputs, recorder, options, service.metrics)
+    )
+    service.models[source.name].spec(Lifetime(time.monotonic(), SECONDS))
+    return recorder
+
+
 def evenly(items: Sequence[T], most: int) -> list[T]:
-    """Return at most so many of some items, evenly over all of them."""
+    """Return at most `most` items, spread evenly over all of them."""
     if len(items) <= most:
         return list(items)
     return [items[at * len(items) // most] for at in range(most)]
@@ -147,7 +159,10 @@ def _nothing(samples: Samples, model: str) -> str:
 
 
 def _route(service: Service, route: str) -> tuple[Callable[[Request], Any], dict[str, str]]:
-    """Return what answers a route, and the query that every request is given. Raises OptimizeError."""
+    """Return the function of a route, and the query of every request. route: such as /query?top=5, "" for the service's own.
+
+    Raises OptimizeError where the service has no such route.
+    """
     parts = urlsplit(route)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if parts.path in ("", "/"):

@@ -1,6 +1,6 @@
-"""The copies of a model that are tried, and which one of each kind is kept.
+"""Try conversions of a model, and keep the best copy of each kind.
 
-Knows the order of trying. Does not know words, services or where files end up.
+Knows the order of the tries. Does not know words, services or where files end up.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,17 +16,21 @@ from serving.tools.optimize.compare import Difference, differences, latencies, o
 from serving.tools.optimize.samples import OptimizeError
 
 ORIGINAL = "original"
-AUTO = ("minmax", "percentile")  # entropy is slow, and was never the best where it was tried; it can be asked for
-KEPT = (1, 2)  # layers before each output that stay FP32 where INT8 alone differs too much: they often err most
-WORTH = 0.9  # of the difference: FP32 layers that save less, and not enough, are not worth their size
+AUTO = ("minmax", "percentile")  # not entropy, which is slow and was never the best where it was tried
+
+# The last layers often err most: where INT8 differs too much, so many of them before each output stay FP32.
+KEPT = (1, 2)
+
+WORTH = 0.9  # FP32 layers that still leave the difference too large must bring it below this share
 Progress = Callable[[float, str], AbstractContextManager[Callable[[float], None]]]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One copy of a model, or the original. how: of an INT8 copy, its calibration and the layers that stay FP32.
+    """One copy of a model, or the original.
 
-    ms: the median of one row. differences: by output.
+    An INT8 copy has a calibration method, and `kept` layers before each output stay FP32 in it.
+    ms: the median latency of one row, in milliseconds. differences: by output.
     """
 
     kind: str
@@ -47,8 +51,11 @@ class Variant:
         return self.differences[self.output]
 
 
-class Workshop:
-    """Makes and measures copies of one model in a folder of its own. hardware: where they run."""
+class Converter:
+    """Makes and measures copies of one model. work: the folder for them. hardware: where they run.
+
+    Raises OptimizeError where a copy cannot be made or does not run.
+    """
 
     def __init__(self, file: Path, work: Path, rows: Sequence[Arrays], hardware: Hardware, progress: Progress):
         self._file, self._work, self._rows, self._hardware, self._progress = file, work, rows, hardware, progress
@@ -61,9 +68,9 @@ class Workshop:
         return self._compared(Variant("fp16", out))
 
     def int8(self, calibration: str, tolerance: float) -> Variant:
-        """Return the copy that differs least among those with the fewest FP32 layers that stay within the tolerance.
+        """Return the copy with the fewest FP32 layers that stays within the tolerance, or else one that differs less.
 
-        calibration: of convert.METHODS, or "auto". Where none stays within it, the one that differs least.
+        calibration: a key of convert.METHODS, or "auto". tolerance: the largest mean difference.
         """
         best = self._best(calibration, 0)
         for kept in KEPT:

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from serving.tools.bench import loops
+from serving.tools.bench import load_generator
 from serving.tools.bench.bench_report import as_text, notes
 from serving.tools.bench.figures import figures
 from serving.tools.bench.http_client import client
-from serving.tools.bench.loops import Answer, Load, Outcome, Seen, run, times
+from serving.tools.bench.load_generator import Answer, Load, Outcome, RunResult, run, times
 from serving.tools.bench.request_bodies import bodies
 from tests.serving.answering import answering
 
@@ -33,8 +33,8 @@ class Stall:
         return 200, b"{}"
 
 
-def seen_of(url: str, load: Load) -> Seen:
-    async def measure() -> Seen:
+def result_of(url: str, load: Load) -> RunResult:
+    async def measure() -> RunResult:
         async with client(url, bodies([], ["{}"], []), {}, 10) as send:
             return await run(send, load, lambda now: None)
 
@@ -47,10 +47,10 @@ def test_requests_are_due_at_fixed_times_the_warm_up_before_zero() -> None:
     assert [due[0], due[1000], due[-1]] == pytest.approx([-1, 0, 2.999])
 
 
-def test_percentiles_are_times_that_were_seen_and_the_warm_up_is_not_counted() -> None:
+def test_percentiles_are_times_that_were_measured_and_the_warm_up_is_not_counted() -> None:
     outcomes = [Outcome(GOOD, number / 100, number / 100, number / 100 + 0.001 * (number + 1)) for number in range(100)]
     outcomes.append(Outcome(GOOD, -0.5, -0.5, 9.0))
-    found = figures(Seen(seconds=1.05, outcomes=outcomes))
+    found = figures(RunResult(seconds=1.05, outcomes=outcomes))
     assert found.ms is not None
     assert [round(value) for value in (found.ms.p50, found.ms.p95, found.ms.p99, found.ms.max)] == [50, 95, 99, 100]
     assert found.requests == 100
@@ -58,7 +58,7 @@ def test_percentiles_are_times_that_were_seen_and_the_warm_up_is_not_counted() -
 
 def test_throughput_counts_what_came_in_the_measured_time_whenever_it_was_sent() -> None:
     came = [Outcome(GOOD, due, due, due + 3) for due in (-2.5, -1.0, 0.5, 5.0, 9.0)] + [Outcome(Answer("429"), 1, 1, 1.1)]
-    found = figures(Seen(seconds=10, outcomes=came))
+    found = figures(RunResult(seconds=10, outcomes=came))
     assert found.throughput == pytest.approx(0.4)
     assert [(kind.name, kind.count) for kind in found.kinds] == [("200", 3), ("429", 1)]
 
@@ -66,9 +66,9 @@ def test_throughput_counts_what_came_in_the_measured_time_whenever_it_was_sent()
 def test_an_open_loop_shows_a_stall_in_full() -> None:
     """A request is due every 10 ms; each of the 100 in the second of the stall waits for its end."""
     with answering(Stall(after=1)) as url:
-        seen = seen_of(url, Load(0, rate=100, seconds=3, warm_up=0))
-    found = figures(seen)
-    waits = [one.end - one.due for one in seen.outcomes]
+        result = result_of(url, Load(0, rate=100, seconds=3, warm_up=0))
+    found = figures(result)
+    waits = [one.end - one.due for one in result.outcomes]
     assert found.requests == 300
     assert found.ms is not None
     assert found.ms.p99 > 950
@@ -77,13 +77,13 @@ def test_an_open_loop_shows_a_stall_in_full() -> None:
 
 def test_a_closed_loop_shows_it_once_a_connection() -> None:
     with answering(Stall(after=0.5)) as url:
-        seen = seen_of(url, Load(concurrency=2, rate=0, seconds=2, warm_up=0))
-    assert sum(one.end - one.due > 0.9 for one in seen.outcomes) == 2
-    assert len(seen.outcomes) > 20
+        result = result_of(url, Load(concurrency=2, rate=0, seconds=2, warm_up=0))
+    assert sum(one.end - one.due > 0.9 for one in result.outcomes) == 2
+    assert len(result.outcomes) > 20
 
 
-def test_what_is_due_while_too_many_are_on_their_way_is_counted_as_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "MOST_ON_THEIR_WAY", 20)
+def test_what_is_due_while_too_many_are_in_flight_is_counted_as_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_generator, "MOST_IN_FLIGHT", 20)
 
     async def slow(number: int) -> Answer:
         await asyncio.sleep(0.6)
