@@ -5,7 +5,7 @@ import pytest
 from serving import api, service
 
 
-@pytest.mark.parametrize("name", sorted(service.OLD))
+@pytest.mark.parametrize("name", sorted(service.MOVED_TO_API))
 def test_what_older_forks_import_from_serving_service_is_found_with_a_warning(name: str) -> None:
     with pytest.warns(FutureWarning, match=f"{name} is imported from serving.service; import it from serving.api"):
         assert getattr(service, name) is getattr(api, name)
