@@ -4,7 +4,7 @@ Knows what to ask the cluster. Changes nothing there.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
@@ -16,9 +16,8 @@ from conf.rollout.history import BEGUN, GOOD, History, Release
 from conf.rollout.readiness import POLL_SECONDS, deployment_state, gateway_serves, resume_command
 from conf.rollout.removal import FINALIZER_REMEDY, drain_seconds, held_by
 from conf.rollout.replicas import REPLICAS_MANAGER
-from conf.rollout.targets import Blocked, Target
+from conf.rollout.targets import Blocked, Say, Target
 
-Say = Callable[[str], None]
 SERVER_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")  # written by the API server
 LISTED_KINDS = ("Pod", "ReplicaSet", "Event")  # what a rollout must be allowed to list
 

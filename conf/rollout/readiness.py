@@ -9,16 +9,15 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from conf.base.image_names import digest_of, with_digest
 from conf.base.object_references import Item, Ref
 from conf.remote.cluster import Cluster, Unreachable, kubectl
 from conf.rollout.diagnosis import GATEWAY, PAUSED, Diagnosis, diagnose, event_lines
-from conf.rollout.targets import GatewayAddress
+from conf.rollout.targets import GatewayAddress, Say
 
-Say = Callable[[str], None]
 POLL_SECONDS = 0.5  # between two looks at the cluster
 LOG_LINES = 15
 DIAGNOSED_PODS = 5  # pods whose events are asked for, of all that are not ready

@@ -21,9 +21,8 @@ from conf.rollout.lease import Lease, LeaseLost, hold
 from conf.rollout.readiness import NotReady, wait_for_gateway, wait_ready
 from conf.rollout.removal import remove, stuck_clause, stuck_message
 from conf.rollout.rollback import no_release_message, rollback_note
-from conf.rollout.targets import Blocked, Target
+from conf.rollout.targets import Blocked, Say, Target
 
-Say = Callable[[str], None]
 UNDO_SECONDS = 60.0  # at least, until pods that never went away are counted again
 CANNOT_UNDO = (Unreachable, BadCredentials)  # the next run finds what is there, and goes on
 

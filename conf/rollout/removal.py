@@ -4,16 +4,15 @@ Knows which objects may be deleted, how long to wait, and who takes off which fi
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from conf.base.object_references import Item, Ref
 from conf.rollout.field_owners import is_ours
 from conf.rollout.lease import Lease
 from conf.rollout.readiness import POLL_SECONDS
-from conf.rollout.targets import Target
+from conf.rollout.targets import Say, Target
 
-Say = Callable[[str], None]
 DELETION_MARGIN = 30  # seconds from the end of a Deployment's pods to the end of the Deployment
 # Finalizer -> who takes it off. Sources: KEDA's and Kubernetes' documentation.
 TAKEN_OFF_BY = {

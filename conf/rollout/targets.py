@@ -27,6 +27,7 @@ from conf.rollout.history import Holder, utc_now
 from conf.rules.check import Service
 from serving.settings import Settings
 
+Say = Callable[[str], None]  # prints one line of progress
 REMOVAL_TIMEOUT = 60.0  # seconds for an object without pods. A controller that runs takes its finalizer off in a few.
 
 
@@ -154,7 +155,7 @@ def target_to_read(region_track: RegionTrack, warn: Callable[[str], None] = lamb
     return Target(Cluster(region_track.region.context, warn), region_track.namespace, region_track.name)
 
 
-def target_of(region_track: RegionTrack, arguments: Namespace, say: Callable[[str], None] = lambda _: None) -> Target:
+def target_of(region_track: RegionTrack, arguments: Namespace, say: Say = lambda _: None) -> Target:
     """Return the target of a command. say: gets the API server's warnings. Raises BadCredentials."""
     region = region_track.region
     url = f"{region.way_in.rstrip('/')}{outside(region_track.settings, region_track.track)[0]}"

@@ -11,9 +11,9 @@ from conf.commands.deploy_message import Operation, message_facts, message_text
 from conf.rollout.report import OUTSIDE_WINDOWS, STOPPED, RegionResult
 from tests.conf.commands.test_deploy_command import LATER, NOWHERE
 from tests.conf.hooks import hooked
-from tests.conf.rollout.asked import until
 from tests.conf.rollout.desk import Desk
 from tests.conf.rollout.images import NOT_ASKED
+from tests.conf.rollout.service_state import until
 
 DEPLOY = Operation("deploy", "cats", "prod", "ann", "4f7cb14")
 DONE = RegionResult("hk", "prod", "deployed", "4f7cb14", runs={"4f7cb14": 2})

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster, Item
-from tests.conf.rollout.asked import until
 from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.service_state import until
 from tests.image.pods import Pod
 
 ADMIN_PORT = 8081

@@ -12,11 +12,11 @@ import pytest
 from conf.base.object_references import path
 from conf.clusters.regions_file import load
 from tests.conf.cluster import Cluster, Item
-from tests.conf.rollout.asked import until, url
 from tests.conf.rollout.desk import Desk, Make
 from tests.conf.rollout.fleet import ready
 from tests.conf.rollout.gateways import counted, limited, through_both, unlimited
 from tests.conf.rollout.load import curl, padded
+from tests.conf.rollout.service_state import until, url
 from tests.running import get
 
 pytestmark = [

@@ -17,8 +17,8 @@ from conf.rollout.targets import GatewayAddress, Target
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout import fleet
-from tests.conf.rollout.asked import kinds, pods, status_row, until
 from tests.conf.rollout.desk import NOWHERE, Desk, Make, Started
+from tests.conf.rollout.service_state import kinds, pods, status_row, until
 from tests.conf.rollout.wire import Wire
 from tests.serving.answering import answering
 

@@ -8,10 +8,10 @@ import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster, Item
-from tests.conf.rollout.asked import pods, until, url
 from tests.conf.rollout.desk import Desk, Make
 from tests.conf.rollout.images import image
 from tests.conf.rollout.load import DIGIT, loaded
+from tests.conf.rollout.service_state import pods, until, url
 from tests.image.pods import Pod
 from tests.running import post_json
 

@@ -8,9 +8,9 @@ import pytest
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
 from tests.conf.registries import Registry, holding
-from tests.conf.rollout.asked import pods, status_row, url
 from tests.conf.rollout.desk import Desk, Make
 from tests.conf.rollout.images import tagged
+from tests.conf.rollout.service_state import pods, status_row, url
 from tests.running import get, post_json
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]

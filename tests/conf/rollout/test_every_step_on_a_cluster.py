@@ -22,9 +22,9 @@ from conf.rollout.release import ReleaseRequest
 from conf.rollout.targets import Target
 from conf.rules.check import check
 from tests.conf.cluster import Cluster as Asked
-from tests.conf.rollout.asked import kinds
 from tests.conf.rollout.desk import NOWHERE, Desk
 from tests.conf.rollout.images import image
+from tests.conf.rollout.service_state import kinds
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 AT_ONCE = 8

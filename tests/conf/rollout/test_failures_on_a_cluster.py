@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, pods, status_row, until, url, version
 from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.service_state import kinds, pods, status_row, until, url, version
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 NO_MODEL = "log: /app/model/digits.onnx: not loaded as an ONNX model"

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import status_row, url, version
 from tests.conf.rollout.desk import Make
+from tests.conf.rollout.service_state import status_row, url, version
 from tests.needed import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]

@@ -7,8 +7,8 @@ import pytest
 
 from conf.base.object_references import Item, path
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, pods, until
 from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.service_state import kinds, pods, until
 from tests.needed import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.usefixtures("images")]

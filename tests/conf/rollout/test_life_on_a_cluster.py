@@ -6,9 +6,9 @@ import pytest
 
 from conf.plan.plan import NAMESPACES
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import pods, status_row, until, url, version
 from tests.conf.rollout.desk import Make
 from tests.conf.rollout.gateways import through_both
+from tests.conf.rollout.service_state import pods, status_row, until, url, version
 from tests.running import get, post_json
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images"), through_both]

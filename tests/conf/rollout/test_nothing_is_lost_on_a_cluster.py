@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import url, version
 from tests.conf.rollout.desk import Desk, Make
 from tests.conf.rollout.fleet import delete_a_pod, ready
 from tests.conf.rollout.gateways import through_both
 from tests.conf.rollout.load import half, loaded, padded
+from tests.conf.rollout.service_state import url, version
 
 pytestmark = [
     pytest.mark.cluster,

@@ -7,8 +7,8 @@ import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, pods, status_row, until
 from tests.conf.rollout.desk import NOWHERE, Desk, Make
+from tests.conf.rollout.service_state import kinds, pods, status_row, until
 from tests.repeating import repeating
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]

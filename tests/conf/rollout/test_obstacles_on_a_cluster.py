@@ -14,8 +14,8 @@ import pytest
 from conf.base.object_references import APPLIED, path
 from tests.conf import accounts, kubeconfigs
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, pods, status_row, until
 from tests.conf.rollout.desk import NOWHERE, Desk, Make
+from tests.conf.rollout.service_state import kinds, pods, status_row, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, url, version
 from tests.conf.rollout.desk import NOWHERE, Desk, Make
+from tests.conf.rollout.service_state import kinds, url, version
 from tests.needed import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]

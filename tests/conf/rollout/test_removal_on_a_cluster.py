@@ -8,8 +8,8 @@ import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import kinds, status_row
 from tests.conf.rollout.desk import Make
+from tests.conf.rollout.service_state import kinds, status_row
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 HOLDS = "held by its finalizer example.com/kept (taken off by the controller of example.com); check that the controller"

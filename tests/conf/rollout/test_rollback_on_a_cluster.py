@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.conf.rollout.asked import status_row
 from tests.conf.rollout.desk import Make
+from tests.conf.rollout.service_state import status_row
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 

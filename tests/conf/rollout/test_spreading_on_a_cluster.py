@@ -3,10 +3,10 @@
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import until, url
 from tests.conf.rollout.desk import Desk, Make
 from tests.conf.rollout.fleet import answers_in, names, told
 from tests.conf.rollout.load import loaded
+from tests.conf.rollout.service_state import until, url
 from tests.image.pods import Pod
 
 pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import pods, until, url
 from tests.conf.rollout.desk import Desk, Make
 from tests.conf.rollout.fleet import answered, names, ready, told
 from tests.conf.rollout.gateways import through_both
 from tests.conf.rollout.load import curl, loaded, padded
+from tests.conf.rollout.service_state import pods, until, url
 from tests.image.pods import Pod
 
 pytestmark = [

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.asked import until
 from tests.conf.rollout.desk import Make
+from tests.conf.rollout.service_state import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 GROUP = "admissionregistration.k8s.io/v1"

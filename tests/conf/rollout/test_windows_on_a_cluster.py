@@ -13,8 +13,8 @@ from conf.remote.notices import TIMEOUT
 from tests.conf.cluster import Cluster
 from tests.conf.commands.test_deploy_command import LATER
 from tests.conf.hooks import Hook, hooked
-from tests.conf.rollout.asked import kinds, status_row
 from tests.conf.rollout.desk import NOWHERE, Desk, Make
+from tests.conf.rollout.service_state import kinds, status_row
 from tests.needed import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
