@@ -8,6 +8,7 @@ from pathlib import Path
 
 import monopod
 from tests.running import ROOT
+from tests.test_layers import FOLDERS
 
 
 def test_the_tests_that_the_manual_shows_are_formatted_and_pass(tmp_path: Path) -> None:
@@ -28,3 +29,12 @@ def test_the_version_is_the_same_wherever_it_stands_and_its_changes_are_told_fir
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert changes[0] == project["version"] == monopod.VERSION
     assert changes == sorted(changes, key=lambda version: [int(part) for part in version.split(".")], reverse=True)
+
+
+def test_the_page_of_the_architecture_has_each_folder_in_its_order_and_names_files_that_are_there() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    tables = re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)
+    assert tables == [folder for half in ("serving", "conf") for folder in FOLDERS[half] if folder]
+    named = re.findall(r"`((?:src|conf|tests|templates|docs)/[\w./-]+)`", page)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert len(named) >= 15
