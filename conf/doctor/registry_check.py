@@ -23,7 +23,7 @@ def _image(regions: Regions, name: str, environ: Mapping[str, str]) -> Finding:
         found = image_registry.digest(named, regions, environ, typed=True)
     except image_registry.RegistryError as error:
         return Finding("", "image", error.words, error.cure)
-    return Finding("", "image", f"registry {image_registry.place(named)[0]} has {named.full}: {found}")
+    return Finding("", "image", f"registry {image_registry.location(named)[0]} has {named.full}: {found}")
 
 
 def _registry(regions: Regions) -> Finding:
@@ -31,10 +31,10 @@ def _registry(regions: Regions) -> Finding:
     asked = image_registry.Registry(regions.registry.partition("/")[0], regions.http_registries)
 
     def ask() -> str:
-        return str(get(f"{asked.url}/v2/", {}, "", asked.plain, image_registry.LARGEST).status)
+        return str(get(f"{asked.url}/v2/", {}, "", asked.plain, image_registry.MAX_MANIFEST_BYTES).status)
 
     try:
-        status = in_time(ask, image_registry.SECONDS, f"registry {asked.host}")
+        status = in_time(ask, image_registry.TIMEOUT, f"registry {asked.host}")
     except NoAnswer as error:
         return Finding("", "registry", error.words, f"check registry in regions.yaml; {error.cure}")
     if status in ("200", "401", "403"):

@@ -1,4 +1,4 @@
-"""All that is asked over the network: API servers, registries of images, webhooks.
+"""Requests over the network: to API servers, image registries and webhooks.
 
-In: a question. Out: its answer, or an error with the cure. Each module is the only one that knows its kind of server.
+In: a request. Out: its answer, or an error with the cure. Each module is the only one that knows its kind of server.
 """

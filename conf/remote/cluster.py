@@ -1,6 +1,6 @@
 """One cluster's API server. The only module that imports kubernetes.
 
-Knows requests, answers, and what the API server's refusals mean in words. Does not know services or releases.
+Knows requests, answers, and what an API server's refusal means. Does not know services or releases.
 """
 
 import json
@@ -10,7 +10,7 @@ import shlex
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kubernetes import config
@@ -19,28 +19,27 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from conf.base.object_references import MANAGER, Item, Ref, path
-from conf.remote.gitlab import hidden
 
-ASKED = (5, 30)  # seconds to connect, and to be answered
-# A change may only be made while its lease holds, so it must be over in time, whatever becomes of the network: who asks for one
-# has LONGEST left of the lease. After it the connection is closed, with which the API server gives up what it has not done yet.
-# Nothing below repeats it (urllib3 would connect three times more, and send a PUT again); what meets another's change is asked
-# again within the same time.
-CHANGED = (3, 6)
-LONGEST = 10
-REPEATED = Retry(total=1, connect=0, status=0, other=0, allowed_methods=("GET",), respect_retry_after_header=False)
-CONFLICT, GONE = 409, 404
-IN_TROUBLE = (429, 500, 502, 503, 504)  # overloaded, restarting, or without its etcd: the same request may pass in a moment
-# Said with status 200, as if the container had written it (kubernetes/kubernetes#142258), of one that was removed between the
-# pod's status and the question: a moment later the status names the one after it.
-REMOVED = "unable to retrieve container logs for "
-NETWORK = "is the network up, and the VPN?"
+READ_TIMEOUTS = (5, 30)  # seconds to connect, and to be answered
+# A write is only allowed while its lease holds, so it must end in time even if the network fails. The caller has LONGEST_WRITE
+# seconds left of the lease. Afterwards the connection is closed, and the API server gives up a request that it has not done.
+# urllib3 does not repeat a write: it would connect three times more, and send a PUT again. A write that meets a conflict is
+# repeated here, within the same time.
+WRITE_TIMEOUTS = (3, 6)
+LONGEST_WRITE = 10
+RETRIES = Retry(total=1, connect=0, status=0, other=0, allowed_methods=("GET",), respect_retry_after_header=False)
+CONFLICT, NOT_FOUND = 409, 404
+UNAVAILABLE = (429, 500, 502, 503, 504)  # overloaded, restarting, or without its etcd: the request may pass in a moment
+# The answer with status 200 for the logs of a container that has just been removed (kubernetes/kubernetes#142258). A moment
+# later the pod's status names the next container.
+REMOVED_LOGS = "unable to retrieve container logs for "
+NETWORK_CURE = "is the network up, and the VPN?"
 
 
 class ClusterError(Exception):
-    """The API server refused, or was not reached. The text says what to do.
+    """The API server refused a request, or was not reached. The text says what to do.
 
-    status: of HTTP; 0 when there was no answer.
+    status: the HTTP status, 0 where there was no answer.
     """
 
     def __init__(self, words: str, status: int = 0):
@@ -49,73 +48,74 @@ class ClusterError(Exception):
 
 
 class Unreachable(ClusterError):
-    """No answer came, or only that the server is in trouble. What was asked may have been done."""
+    """No answer came, or only that the server is unavailable. It may have done what was asked."""
 
 
 class BadCredentials(ClusterError):
-    """The cluster does not know who asks: no kubeconfig, no such context, or credentials that have expired."""
+    """The cluster does not accept the credentials, or there are none: no kubeconfig, no such context, or expired."""
 
 
 class NoRights(ClusterError):
-    """The cluster knows who asks, and does not allow it."""
+    """The cluster accepts the credentials, and does not allow the request."""
 
 
 class NoNamespace(ClusterError):
-    """The namespace is missing, or on its way out."""
+    """The namespace is missing, or being deleted."""
 
 
 class Refused(ClusterError):
-    """The object is not accepted: its schema, a policy, a quota."""
+    """The object is not accepted, because of its schema, a policy or a quota."""
 
 
 class Cluster:
-    """One API server, by the context of a kubeconfig. Safe on any thread.
+    """One API server, by a context of the kubeconfig. Safe on any thread.
 
-    warn: gets each of its warnings once, on the thread that asked.
+    warn: gets each warning of the API server once, on the thread that made the request.
+    Raises BadCredentials where the context cannot be used. Each method raises ClusterError.
     """
 
     def __init__(self, context: str, warn: Callable[[str], None] = lambda _: None):
         self.context = context
         self._warn = warn
         self._warned: set[str] = set()
-        self._warning = threading.Lock()  # two threads may be told the same at once; held for a look into the set alone
+        self._warning = threading.Lock()  # two threads may get the same warning at once
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a kubeconfig's age and of its plugins
+                warnings.simplefilter("ignore")  # the client's, about old kubeconfigs and plugins
                 how = Configuration()
-                how.retries = REPEATED
+                how.retries = RETRIES
                 where = os.environ.get("KUBECONFIG")
                 self._client: Any = config.new_client_from_config(where, context, client_configuration=how)  # type: ignore[no-untyped-call]
-        except Exception as error:  # ConfigException, and whatever a file that is no kubeconfig makes the client raise
-            cure = hidden(os.environ) or "set KUBECONFIG to a file that has it"
+        except Exception as error:  # ConfigException, and any that a file which is no kubeconfig makes the client raise
+            cure = missing_kubeconfig(os.environ) or "set KUBECONFIG to a file that has it"
             raise BadCredentials(f"context {context!r} cannot be used: {error}; {cure}") from error
 
     def get(self, ref: Ref) -> Item | None:
-        """Return an object as it is now, or None."""
+        """Return an object as it is now, None where there is none."""
         try:
             return self._ask("GET", ref.path)
         except ClusterError as error:
-            if error.status == GONE:
+            if error.status == NOT_FOUND:
                 return None
             raise
 
     def find(self, kind: str, namespace: str, labels: str = "", fields: str = "") -> list[Item]:
-        """Return the objects of a kind in a namespace ("" for every one), by label and field selectors."""
+        """Return the objects of a kind in a namespace, "" for all, that the label and field selectors choose."""
         where = path(kind, namespace) if namespace else path(kind, "-").replace("/namespaces/-", "")
         query = [("labelSelector", labels)] if labels else []
         query += [("fieldSelector", fields)] if fields else []
         items: list[Item] = self._ask("GET", where, query=query)["items"]
         for item in items:
-            item["kind"] = kind  # a list leaves it out
+            item["kind"] = kind  # the items of a list have none
         return items
 
     def apply(self, item: Item, *, dry_run: bool = False, manager: str = MANAGER) -> Item:
-        """Apply an object server-side, as its only manager, and return it as it is then."""
+        """Apply an object server-side, also fields that others own, and return it as it is then. manager: the field owner."""
         metadata = item["metadata"]
         query = [("fieldManager", manager), ("force", "true"), ("fieldValidation", "Strict")]
         query += [("dryRun", "All")] if dry_run else []
         where = path(item["kind"], metadata["namespace"], metadata["name"])
-        end = time.monotonic() + LONGEST - sum(CHANGED)
+        end = time.monotonic() + LONGEST_WRITE - sum(WRITE_TIMEOUTS)
         while True:
             try:
                 return self._ask("PATCH", where, item, query, "application/apply-patch+yaml")
@@ -125,35 +125,35 @@ class Cluster:
                 time.sleep(0.1)
 
     def create(self, item: Item, *, dry_run: bool = False) -> Item:
-        """Create an object; raises ClusterError of status 409 where there is one."""
+        """Create an object, and return it. Raises ClusterError of status 409 where there is one."""
         query = [("fieldManager", MANAGER), *([("dryRun", "All")] if dry_run else [])]
         return self._ask("POST", path(item["kind"], item["metadata"]["namespace"]), item, query)
 
     def replace(self, item: Item) -> Item:
-        """Replace an object that nobody has changed since it was read; raises ClusterError of status 409 otherwise."""
+        """Replace an object, and return it. Raises ClusterError of status 409 where it has changed since it was read."""
         metadata = item["metadata"]
         where = path(item["kind"], metadata["namespace"], metadata["name"])
         return self._ask("PUT", where, item, [("fieldManager", MANAGER)])
 
     def delete(self, ref: Ref, version: str = "") -> Item | None:
-        """Delete the very object of a uid; return None where it is another or none. Without a uid by its name.
+        """Delete an object, and return the API server's answer; None where there is no such object.
 
-        version: its resourceVersion, where it must not have changed either. Returns the API server's answer: the object where
-        it is only marked, with a deletionTimestamp, since finalizers hold it.
+        A ref with a uid deletes only the object of that uid. version: the resourceVersion that it must have, "" for any.
+        The answer is the object, with a deletionTimestamp, where finalizers keep it for now.
         """
-        policy = "Foreground" if ref.kind == "Deployment" else "Background"  # a Deployment is gone when its pods are
+        policy = "Foreground" if ref.kind == "Deployment" else "Background"  # a Deployment is deleted after its pods
         body: Item = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy}
         same = {"uid": ref.uid, "resourceVersion": version}
         body["preconditions"] = {name: value for name, value in same.items() if value}
         try:
             return self._ask("DELETE", ref.path, body)
         except ClusterError as error:
-            if error.status in (GONE, CONFLICT):
+            if error.status in (NOT_FOUND, CONFLICT):
                 return None
             raise
 
     def logs(self, pod: Ref, container: str, lines: int, *, previous: bool = False) -> str:
-        """Return the last lines that a container wrote; "" where there are none."""
+        """Return the last lines that a container wrote; "" where there are none. previous: those before its restart."""
         query = [("container", container), ("tailLines", str(lines)), ("previous", str(previous).lower())]
         for pause in (0, 1, 1):
             time.sleep(pause)
@@ -161,16 +161,16 @@ class Cluster:
                 text = self._text("GET", f"{pod.path}/log", None, query, "").strip()
             except ClusterError:
                 return ""
-            if not text.startswith(REMOVED):
+            if not text.startswith(REMOVED_LOGS):
                 return text
         return ""
 
     def raw(self, where: str) -> Item:
-        """Return what a path of the API answers, such as /version."""
+        """Return the answer of a path of the API, such as /version."""
         return self._ask("GET", where)
 
     def may(self, verb: str, kind: str, namespace: str, part: str = "") -> bool:
-        """Return whether whoever asks may do this to that kind in the namespace. part: as log, of pods."""
+        """Return whether the credentials allow a verb on a kind in a namespace. part: the subresource, such as log of pods."""
         prefix, plural = path(kind, namespace).split("/namespaces/")
         group = prefix.split("/")[2] if prefix.startswith("/apis/") else ""
         resource = {"namespace": namespace, "verb": verb, "group": group, "resource": plural.split("/")[1], "subresource": part}
@@ -200,17 +200,17 @@ class Cluster:
             method, where, query_params=query or [], header_params=headers, body=content, auth_settings=["BearerToken"]
         )
         try:
-            answer = self._client.call_api(*request, _request_timeout=ASKED if method == "GET" else CHANGED)
+            answer = self._client.call_api(*request, _request_timeout=READ_TIMEOUTS if method == "GET" else WRITE_TIMEOUTS)
             text: str = answer.response.data.decode(errors="replace")
         except ApiException as error:
-            raise in_words(self.context, method, where, error.status or 0, str(error.body or error.reason)) from error
+            raise refusal(self.context, method, where, error.status or 0, str(error.body or error.reason)) from error
         except (HTTPError, OSError) as error:
             said = _innermost(error)
-            cure = "is the kubeconfig's certificate-authority its own?" if "CERTIFICATE" in said else NETWORK
+            cure = "is the kubeconfig's certificate-authority its own?" if "CERTIFICATE" in said else NETWORK_CURE
             raise Unreachable(f"cluster {self.context} does not answer: {said}; {cure}") from error
         if not 200 <= answer.status <= 299:
-            raise in_words(self.context, method, where, answer.status, text)
-        self._pass_on(said_in(answer.response.headers.getlist("Warning")))
+            raise refusal(self.context, method, where, answer.status, text)
+        self._pass_on(warning_texts(answer.response.headers.getlist("Warning")))
         return text
 
     def _pass_on(self, told: Iterable[str]) -> None:
@@ -222,22 +222,43 @@ class Cluster:
                 self._warn(words)
 
 
+def missing_kubeconfig(environ: Mapping[str, str]) -> str:
+    """Return why a GitLab job has no usable KUBECONFIG, and the cure; "" outside such a job or where a file is named.
+
+    Sources: https://docs.gitlab.com/ci/variables/predefined_variables/ and
+    https://docs.gitlab.com/ci/variables/#protect-a-cicd-variable.
+    """
+    environment, kubeconfig = environ.get("CI_ENVIRONMENT_NAME", ""), environ.get("KUBECONFIG", "")
+    if not environment:
+        return ""
+    if "\n" in kubeconfig:
+        return "the variable KUBECONFIG holds the text itself, and not a file's name: make its type File"
+    if kubeconfig:
+        return ""
+    scope = environment.partition("/")[0] + "/*"
+    words = f"this job sees no KUBECONFIG: make it a variable of type File, whose environment scope is {scope}"
+    if environ.get("CI_COMMIT_REF_PROTECTED") == "false":
+        branch = environ.get("CI_COMMIT_REF_NAME", "its branch")
+        words += f"; one that is protected is kept from this job, since {branch} is no protected branch: protect it"
+    return words
+
+
 def kubectl(context: str, words: str) -> str:
-    """Return a command for a person to type, which goes to this cluster whatever their current context is."""
+    """Return a command for a person to run. It names its context, so their current one does not matter."""
     return f"kubectl --context {shlex.quote(context)} {words}"
 
 
-def said_in(headers: Iterable[str]) -> list[str]:
-    """Return the texts of Warning headers, as `299 - "it is deprecated"`. Source: RFC 7234, section 5.5.
+def warning_texts(headers: Iterable[str]) -> list[str]:
+    """Return the texts of Warning headers such as `299 - "it is deprecated"`. Source: RFC 7234, section 5.5.
 
-    One header may hold several, separated by commas; in a text, a quote and a backslash have a backslash before them.
+    One header may hold several, separated by commas. In a text, a quote and a backslash have a backslash before them.
     """
     found = [text for each in headers for text in re.findall(r'\b\d{3} \S+ "((?:[^"\\]|\\.)*)"', each)]
     return [re.sub(r"\\(.)", r"\1", text) for text in found]
 
 
-def in_words(context: str, method: str, where: str, status: int, body: str) -> ClusterError:
-    """Return the error that a refusal means. Source: the Status object of Kubernetes' API conventions."""
+def refusal(context: str, method: str, where: str, status: int, body: str) -> ClusterError:
+    """Return the error that an answer's status and body mean. Source: the Status object of Kubernetes' API conventions."""
     try:
         told: Item = dict(json.loads(body))
     except (ValueError, TypeError):
@@ -245,8 +266,8 @@ def in_words(context: str, method: str, where: str, status: int, body: str) -> C
     said, details = str(told.get("message") or body[:500]), told.get("details") or {}
     no_namespace = status == 404 and details.get("kind") == "namespaces"
     if status == 0:
-        return Unreachable(f"cluster {context} does not answer: {said}; {NETWORK}")
-    if status in IN_TROUBLE and "webhook" not in said:
+        return Unreachable(f"cluster {context} does not answer: {said}; {NETWORK_CURE}")
+    if status in UNAVAILABLE and "webhook" not in said:
         return Unreachable(f"cluster {context} is in trouble ({status}): {said.strip()}; run it again in a moment", status)
     if status == 401 or (status == 403 and "system:anonymous" in said):
         return BadCredentials(f"cluster {context} does not know these credentials: expired or withdrawn; get new ones", status)

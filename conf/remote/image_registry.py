@@ -1,9 +1,9 @@
-"""A registry of images, asked which digest a tag names now, and whether it still has a digest.
+"""An image registry: which digest a tag has now, and whether a digest is still there.
 
 Knows the OCI distribution specification's pulling of manifests, and Docker's token specification
-(https://distribution.github.io/distribution/spec/auth/token/). Asks for manifests alone: pulls nothing, changes nothing. Does
-not know where passwords lie: conf.remote.registry_logins does. A password goes to the registry, and to the token service
-that it names.
+(https://distribution.github.io/distribution/spec/auth/token/). Reads manifests alone: pulls and changes nothing. Does not
+know where passwords are: conf.remote.registry_logins does. A password goes to the registry, and to the token service that it
+names.
 """
 
 import hashlib
@@ -19,29 +19,32 @@ from conf.clusters.region import Regions
 from conf.remote.registry_logins import PASSWORD, USER, Login, login
 from conf.remote.safe_http import Answer, NoAnswer, get, in_time, must_be_safe, origin, speaks_http
 
-SECONDS = 20.0  # for all of one question
-LARGEST = 4 * 2**20  # bytes of a manifest: registries need not take larger ones, by the specification
+TIMEOUT = 20.0  # seconds for one digest, redirects and token included
+MAX_MANIFEST_BYTES = 4 * 2**20  # registries need not take larger ones, by the specification
 TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-HUB, HUB_ASKED_AT = "docker.io", "registry-1.docker.io"  # whose images are named without a host
+HUB, HUB_ASKED_AT = "docker.io", "registry-1.docker.io"  # Docker Hub's images are named without a host
 PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class RegistryError(NoAnswer):
-    """A registry cannot be asked, or refuses. words: what was seen; cure: what to do."""
+    """A registry does not answer, or refuses.
+
+    words: what was seen. cure: what to do.
+    """
 
 
 class NotThere(RegistryError):
-    """The registry was asked, and has no such image."""
+    """The registry has no such image."""
 
 
 def resolved(text: str, regions: Regions, environment: Mapping[str, str] = os.environ) -> str:
-    """Return an image's name with the digest that its tag has now; one that has a digest as it is. Raises RegistryError."""
+    """Return an image's name with the digest that its tag has now. One with a digest stays as it is. Raises RegistryError."""
     named = image(text)
     return named.full if named.digest else f"{named.full}@{digest(named, regions, environment, typed=True)}"
 
@@ -49,22 +52,22 @@ def resolved(text: str, regions: Regions, environment: Mapping[str, str] = os.en
 def digest(named: Image, regions: Regions, environment: Mapping[str, str] = os.environ, *, typed: bool = False) -> str:
     """Return the digest of an image as its registry has it now. Raises NotThere, RegistryError.
 
-    typed: a person or the pipeline's file named this image, so that the environment's password may go to its host. Else it goes
-    to the registry of regions.yaml, and to GitLab's own.
+    typed: whether a person or the pipeline named this image. Then the environment's password may go to its host; else it goes
+    only to the registry of regions.yaml and to GitLab's own.
     """
-    host, _ = place(named)
+    host, _ = location(named)
     own = {regions.registry.partition("/")[0], environment.get("CI_REGISTRY", ""), *((host,) if typed else ())}
     registry = Registry(host, regions.http_registries, login(host, own, environment))
     try:
-        return in_time(lambda: registry.digest(named), SECONDS, f"registry {host}")
+        return in_time(lambda: registry.digest(named), TIMEOUT, f"registry {host}")
     except RegistryError:
         raise
     except NoAnswer as error:
         raise RegistryError(f"registry {host} cannot be asked: {error.words}", error.cure) from error
 
 
-def place(named: Image) -> tuple[str, str]:
-    """Return an image's registry and its repository there, as container runtimes read a name."""
+def location(named: Image) -> tuple[str, str]:
+    """Return an image's registry and its repository there. The rule is that of container runtimes."""
     first, slash, rest = named.name.partition("/")
     is_host = slash and (first == "localhost" or first != first.lower() or "." in first or ":" in first)
     host, repository = (first, rest) if is_host else (HUB, named.name)
@@ -73,7 +76,7 @@ def place(named: Image) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Registry:
-    """One registry. plain: hosts that speak HTTP. login: who asks, None for nobody."""
+    """One registry. plain: the hosts that are asked over plain HTTP. login: None for anonymous."""
 
     host: str
     plain: Collection[str] = ()
@@ -85,8 +88,8 @@ class Registry:
         return f"{scheme}://{HUB_ASKED_AT if self.host == HUB else self.host}"
 
     def digest(self, named: Image) -> str:
-        """Return the digest of the manifest, or index of manifests, that an image's name leads to. Raises NoAnswer."""
-        _, repository = place(named)
+        """Return the digest of an image's manifest, or of its index of manifests. Raises NoAnswer."""
+        _, repository = location(named)
         url = f"{self.url}/v2/{repository}/manifests/{named.digest or named.tag or 'latest'}"
         answer = self._get(url)
         if answer.status == 401:
@@ -101,17 +104,17 @@ class Registry:
                 "is it a registry, and was the image pushed by a builder of today (docker 1.10 or newer)?",
             )
         found = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
-        said = answer.headers.get("Docker-Content-Digest", "")
-        said = said if said.startswith("sha256:") else found
-        if {said, named.digest or said} != {found}:
+        told = answer.headers.get("Docker-Content-Digest", "")
+        told = told if told.startswith("sha256:") else found
+        if {told, named.digest or told} != {found}:
             raise RegistryError(
-                f"{self.host} sends another manifest of {named.full} than it names: {found}, not {named.digest or said}",
+                f"{self.host} sends another manifest of {named.full} than it names: {found}, not {named.digest or told}",
                 "something on the way changes it: a proxy, or a broken mirror",
             )
         return found
 
     def _must_be_its_own(self, answer: Answer) -> None:
-        """Raise RegistryError where another host asks who asks: it would name the token service that gets the password."""
+        """Raise RegistryError where a redirect led to another host, which could have the password sent anywhere."""
         if origin(answer.url) != origin(self.url):
             raise RegistryError(
                 f"registry {self.host} sends us on to {origin(answer.url)}, which wants to know who asks",
@@ -119,9 +122,9 @@ class Registry:
             )
 
     def _authorization(self, asked: Answer, repository: str) -> str:
-        """Return what a registry wants to be told of who asks. Raises RegistryError."""
+        """Return the Authorization header that a registry's challenge asks for. Raises NoAnswer."""
         challenges = [each.strip().partition(" ") for each in asked.headers.get_all("WWW-Authenticate", [])]
-        # Of several challenges in one header the first is taken: its parameters stand before the others'.
+        # One header may hold several challenges. The parameters of the first win, since they stand before the others'.
         wants = {scheme.lower(): dict(reversed(PARAMETER.findall(rest))) for scheme, _, rest in challenges}
         if "bearer" in wants:
             return f"Bearer {self._token(wants['bearer'], repository)}"
@@ -135,7 +138,7 @@ class Registry:
         )
 
     def _token(self, wants: Mapping[str, str], repository: str) -> str:
-        """Return a token to pull from one repository, as nobody where nobody is known. Raises NoAnswer."""
+        """Return a token to pull from one repository, an anonymous one without a login. Raises NoAnswer."""
         realm = wants.get("realm", "")
         must_be_safe(realm, self.plain)
         query = {"service": wants.get("service", ""), "scope": f"repository:{repository}:pull"}
@@ -157,13 +160,13 @@ class Registry:
         return str(token)
 
     def _refusal(self, answer: Answer, named: Image) -> RegistryError:
-        """Return what an answer means that is no manifest."""
+        """Return the error for an answer that is no manifest."""
         if answer.status == 404:
             deleted = "it was deleted there, or never pushed: push it again, or name another version"
             cure = deleted if named.digest else "is its name right, and was it pushed (make image, make push)?"
             return NotThere(f"registry {self.host} has no image {named.full}", cure)
         if answer.status in (401, 403):
-            return self._unknown(place(named)[1])
+            return self._unknown(location(named)[1])
         if answer.status == 429:
             return RegistryError(
                 f"registry {self.host} is asked too often (429)", "wait a while, or ask with an account of yours"
@@ -175,7 +178,7 @@ class Registry:
         return RegistryError(words, cure)
 
     def _unknown(self, repository: str) -> RegistryError:
-        """Return what it means that a registry does not show a repository."""
+        """Return the error for a repository that the login may not read, or that needs a login."""
         if self.login is None:
             cure = f"set {USER} and {PASSWORD} to an account that may pull, or run `docker login {self.host}` (or buildah's)"
             return RegistryError(f"registry {self.host} wants to know who asks for {repository}", cure)
@@ -185,11 +188,11 @@ class Registry:
         )
 
     def _get(self, url: str, authorization: str = "") -> Answer:
-        return get(url, {"Accept": ", ".join(TYPES)}, authorization, self.plain, LARGEST)
+        return get(url, {"Accept": ", ".join(TYPES)}, authorization, self.plain, MAX_MANIFEST_BYTES)
 
 
 def _said(body: bytes) -> str:
-    """Return a registry's own words for a refusal, where it has some."""
+    """Return a registry's own words for a refusal; "" where it has none."""
     try:
         told = str(json.loads(body)["errors"][0]["message"])[:200]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):

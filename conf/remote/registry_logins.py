@@ -1,10 +1,10 @@
-"""The name and password with which a registry is asked, from the environment or a file of docker's, podman's or buildah's.
+"""The user and password for a registry, from the environment or a file of docker, podman or buildah.
 
-Knows where credentials lie. Does not know registries' protocol, writes nothing, and runs no program that a file names (docker's
-credential helpers). Source of the file's form: containers-auth.json(5) of the containers project.
+Knows where credentials are. Does not know the registries' protocol. Writes nothing, and runs none of the credential helpers
+that a docker file may name. Source of the file's form: containers-auth.json(5) of the containers project.
 
-    REGISTRY_PULL_USER, REGISTRY_PULL_PASSWORD   of the platform's own registry, as a deploy job has them
-    REGISTRY_AUTH_FILE                           a file of logins; else those of `buildah login` and `docker login`
+    REGISTRY_PULL_USER, REGISTRY_PULL_PASSWORD   for the platform's own registry, as a deploy job has them
+    REGISTRY_AUTH_FILE                           a file of logins (default: the files of `buildah login` and `docker login`)
 """
 
 import base64
@@ -18,12 +18,12 @@ from typing import Any
 from serving.settings import UnreadableError, text_of
 
 USER, PASSWORD, FILE = "REGISTRY_PULL_USER", "REGISTRY_PULL_PASSWORD", "REGISTRY_AUTH_FILE"
-LARGEST = 1024  # KiB of a file of logins
+MAX_FILE_KIB = 1024
 
 
 @dataclass(frozen=True)
 class Login:
-    """A user's name and password. origin: where they were found, for people. Printed, it shows no password."""
+    """A user's name and password. origin: where they were found, for people. Its repr shows no password."""
 
     user: str
     password: str = field(repr=False)
@@ -31,12 +31,12 @@ class Login:
 
     @property
     def basic(self) -> str:
-        """The header's value by which HTTP knows them (RFC 7617)."""
+        """The value of the Authorization header (RFC 7617)."""
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
 
 def login(host: str, own: Collection[str], environment: Mapping[str, str]) -> Login | None:
-    """Return who asks a registry, None for nobody. own: the hosts to which the environment's password may go."""
+    """Return the login for a registry, None for anonymous. own: the hosts to which the environment's password may go."""
     user, password = environment.get(USER, ""), environment.get(PASSWORD, "")
     if user and password and host in own:
         return Login(user, password, f"{USER} and {PASSWORD}")
@@ -44,7 +44,7 @@ def login(host: str, own: Collection[str], environment: Mapping[str, str]) -> Lo
 
 
 def files(environment: Mapping[str, str]) -> list[Path]:
-    """Return where logins may lie: in the file that is named, else where buildah and podman, then docker, write them."""
+    """Return the files that may hold logins: the one that is named, else those of buildah and podman, then docker's."""
     if named := environment.get(FILE):
         return [Path(named)]
     folder = environment.get("XDG_RUNTIME_DIR")
@@ -57,9 +57,9 @@ def files(environment: Mapping[str, str]) -> list[Path]:
 
 
 def _of_file(path: Path, host: str) -> Login | None:
-    """Return a file's login to a host. A file that cannot be read has none: the registry then says what it misses."""
+    """Return a file's login to a host. A file that cannot be read has none: the registry's refusal then says so."""
     try:
-        auths: Mapping[str, Any] = json.loads(text_of(path, LARGEST))["auths"]
+        auths: Mapping[str, Any] = json.loads(text_of(path, MAX_FILE_KIB))["auths"]
         for name, entry in auths.items():
             if _host(name) == host and entry.get("auth"):
                 user, _, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
@@ -70,6 +70,6 @@ def _of_file(path: Path, host: str) -> Login | None:
 
 
 def _host(name: str) -> str:
-    """Return the host of a login's name, as https://index.docker.io/v1/ is Docker Hub's."""
+    """Return the host that a login is for. Docker Hub's is written https://index.docker.io/v1/."""
     host = name.removeprefix("https://").removeprefix("http://").partition("/")[0]
     return "docker.io" if host == "index.docker.io" else host

@@ -1,6 +1,6 @@
-"""A request is repeated while its API server cannot be reached: the wait between two attempts, and their end.
+"""Repeats a request while its API server cannot be reached: the wait between two attempts, and the end.
 
-Knows clocks. Does not know what is asked. Only requests that may be done twice are repeated, such as a server-side apply.
+Knows clocks. Does not know what is asked. Only for requests that may be done twice, such as a server-side apply.
 """
 
 import time

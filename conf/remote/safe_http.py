@@ -1,9 +1,9 @@
-"""One question over HTTP that ends in time, reads no more than it may, and carries a password to no other host.
+"""An HTTP request that ends in time, reads a bounded answer, and sends a password to no other host.
 
-Knows HTTP and TLS' failures in words. Does not know what is asked for.
+Knows HTTP, and the words for its failures and for TLS'. Does not know what is asked for.
 
-Concurrency: `in_time` asks on a thread of its own, which is left behind when its time is over: a silent name server, and
-an answer that comes byte by byte, would outlast any timeout of a socket. It shares nothing but the lists that it answers into.
+Concurrency: `in_time` works on a thread of its own, which is abandoned when its time is over. A name server that does not
+answer, and an answer that comes byte by byte, would outlast any timeout of a socket. The thread shares only its result lists.
 """
 
 import contextlib
@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
-SILENT = 8.0  # seconds without a byte
-REFUSAL = 10_000  # bytes of an answer that is none
+READ_TIMEOUT = 8.0  # seconds without a byte
+MAX_ERROR_BYTES = 10_000  # of an error's answer
 LOOPBACK = re.compile(r"(localhost|127(\.[0-9]{1,3}){3})(:[0-9]+)?")
 
 
 class NoAnswer(Exception):
-    """Nothing came, or nothing that may be used. words: what was seen; cure: what to do."""
+    """No usable answer came.
+
+    words: what was seen. cure: what to do.
+    """
 
     def __init__(self, words: str, cure: str):
         super().__init__(f"{words}; {cure}")
@@ -34,7 +37,7 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer, whatever its status. url: of the last redirect, which answered it."""
+    """An answer of any status. url: its address after the last redirect."""
 
     url: str
     status: int
@@ -43,12 +46,12 @@ class Answer:
 
 
 def speaks_http(host: str, plain: Collection[str]) -> bool:
-    """Say whether a host is asked over HTTP: one that is named as such, and this machine. host: with its port."""
+    """Return whether a host is asked over plain HTTP: this machine, and those of `plain`. host: with its port."""
     return host in plain or LOOPBACK.fullmatch(host) is not None
 
 
 def must_be_safe(url: str, plain: Collection[str]) -> None:
-    """Raise NoAnswer where an address is neither HTTPS nor of a host that is asked over HTTP."""
+    """Raise NoAnswer where an address is neither HTTPS nor of a host that is asked over plain HTTP."""
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError:
@@ -64,15 +67,16 @@ def must_be_safe(url: str, plain: Collection[str]) -> None:
 
 
 def origin(url: str) -> str:
-    """Return what of an address may be told: neither path nor query, and no password."""
+    """Return the part of an address that may be printed: its scheme, host and port."""
     parts = urllib.parse.urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def get(url: str, headers: Mapping[str, str], authorization: str, plain: Collection[str], most: int) -> Answer:
-    """Ask, and return what is answered. Raises NoAnswer where nothing is, or more than `most` bytes.
+    """Send a GET request, and return the answer. Raises NoAnswer where none comes, or one of more than `most` bytes.
 
-    authorization: the header's value, which goes to the scheme, host and port of `url` alone; "" for none.
+    authorization: the header's value, "" for none. It goes only to the scheme, host and port of `url`.
+    plain: the hosts that are asked over plain HTTP.
     """
     local = [urllib.request.ProxyHandler({})] if speaks_http(urllib.parse.urlsplit(url).netloc, ()) else []
     opener = urllib.request.build_opener(_Redirects(plain), *local)
@@ -88,7 +92,7 @@ def get(url: str, headers: Mapping[str, str], authorization: str, plain: Collect
 
 def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Request, most: int) -> Answer:
     try:
-        with opener.open(request, timeout=SILENT) as answer:
+        with opener.open(request, timeout=READ_TIMEOUT) as answer:
             body = answer.read(most + 1)
             if len(body) > most:
                 raise NoAnswer(
@@ -96,19 +100,19 @@ def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Reque
                 )
             return Answer(answer.url, answer.status, answer.headers, body)
     except urllib.error.HTTPError as error:
-        with contextlib.closing(error):  # it is closed already where a redirect was followed once too often
-            return Answer(error.geturl(), error.code, error.headers, b"" if error.closed else error.read(REFUSAL))
+        with contextlib.closing(error):  # after too many redirects it is closed already
+            return Answer(error.geturl(), error.code, error.headers, b"" if error.closed else error.read(MAX_ERROR_BYTES))
 
 
 def in_time(ask: Callable[[], str], seconds: float, what: str) -> str:
-    """Return what is answered in time. Raises NoAnswer where nothing is, and what `ask` raises."""
+    """Return the result of `ask`. Raises NoAnswer after `seconds`, and what `ask` raises. what: the server, in words."""
     found: list[str] = []
     errors: list[Exception] = []
 
     def work() -> None:
         try:
             found.append(ask())
-        except Exception as error:  # raised again by whoever asked
+        except Exception as error:  # raised again on the caller's thread
             errors.append(error)
 
     thread = threading.Thread(target=work, name=what, daemon=True)
@@ -130,7 +134,7 @@ def _cure(reason: object) -> str:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a few redirects, to safe addresses: a password goes on to the same scheme, host and port alone."""
+    """Follows a few redirects to safe addresses. A password is sent on only to the same scheme, host and port."""
 
     max_redirections = 3
 
@@ -139,7 +143,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: urllib.request.Request, *rest: Any) -> urllib.request.Request | None:
         answer, where = rest[0], str(rest[-1])
-        answer.close()  # before its body is read, which may have no end
+        answer.close()  # its body may have no end, and urllib would read it
         must_be_safe(where, self._plain)
         found = super().redirect_request(req, *rest)
         if found is not None and origin(where) == origin(req.full_url) and req.has_header("Authorization"):

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 from conf.base.object_references import MANAGER, Item, Ref, ref
-from conf.remote.cluster import CONFLICT, LONGEST, Cluster, ClusterError
+from conf.remote.cluster import CONFLICT, LONGEST_WRITE, Cluster, ClusterError
 from conf.remote.retries import repeated
 
 LEASE_SECONDS = 20
@@ -78,7 +78,7 @@ class Lease:
     def _wait_for_renewal(self) -> None:
         """Wait until the lease lasts longer than any request takes: its renewal may be late. Raises LeaseLost."""
         self.check()
-        while self._good_until - time.monotonic() < LONGEST:
+        while self._good_until - time.monotonic() < LONGEST_WRITE:
             time.sleep(FAILED_RENEWAL_SECONDS / 10)
             self.check()
 

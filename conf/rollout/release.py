@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from conf.base.image_names import digest_of
 from conf.base.object_references import Item, Ref, dropped, ref
-from conf.remote.cluster import CONFLICT, GONE, BadCredentials, ClusterError, Unreachable
+from conf.remote.cluster import CONFLICT, NOT_FOUND, BadCredentials, ClusterError, Unreachable
 from conf.rollout import history as histories
 from conf.rollout import preflight, replicas
 from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release, utc_now
@@ -200,7 +200,7 @@ def _save(target: Target, history: History, lease: Lease) -> History:
     try:
         kept = lease.retry(write, item)
     except ClusterError as error:
-        if error.status == GONE and history.resource_version:
+        if error.status == NOT_FOUND and history.resource_version:
             return _save(target, replace(history, resource_version=""), lease)
         found = target.cluster.get(target.history) if error.status == CONFLICT else None
         if found is None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from conf.base.object_references import Ref
-from conf.remote.cluster import Cluster, said_in
+from conf.remote.cluster import Cluster, warning_texts
 
 DEPRECATED = "policy/v1beta1 PodDisruptionBudget is deprecated in v1.21+"
 QUOTED = 'unknown field "spec.cpu", and a \\'
@@ -73,4 +73,4 @@ def test_each_warning_is_passed_on_once_however_often_it_is_sent(context: str) -
     ],
 )
 def test_texts_are_read_off_any_form_that_the_header_may_have(headers: list[str], told: list[str]) -> None:
-    assert said_in(headers) == told
+    assert warning_texts(headers) == told

@@ -13,7 +13,7 @@ import pytest
 
 from conf.base.image_names import image
 from conf.remote import image_registry, safe_http
-from conf.remote.image_registry import NotThere, RegistryError, digest, place, resolved
+from conf.remote.image_registry import NotThere, RegistryError, digest, location, resolved
 from tests.conf.golden import regions
 from tests.conf.registries import DOCKER, OCI_INDEX, Registry, holding, own_address
 
@@ -94,7 +94,7 @@ def test_a_manifest_that_is_not_what_its_digest_says_is_refused(hub: Registry) -
     ],
 )
 def test_a_name_names_its_registry_as_container_runtimes_read_it(name: str, at: tuple[str, str]) -> None:
-    assert place(image(name)) == at
+    assert location(image(name)) == at
 
 
 @pytest.mark.parametrize("by", ["Basic", "Bearer"])
@@ -217,7 +217,7 @@ def test_what_is_no_manifest_is_refused(hub: Registry) -> None:
     assert "answers with text/html for" in refusal(hub)
     hub.held["like/demo", "1"] = ("application/vnd.docker.distribution.manifest.v1+prettyjws", b"{}")
     assert "which is no image's manifest" in refusal(hub)
-    hub.held["like/demo", "1"] = (DOCKER, b" " * (image_registry.LARGEST + 1))
+    hub.held["like/demo", "1"] = (DOCKER, b" " * (image_registry.MAX_MANIFEST_BYTES + 1))
     assert "sends more than 4194304 bytes" in refusal(hub)
 
 
@@ -236,7 +236,7 @@ def test_a_token_service_that_gives_no_token_is_told(guarded: Registry) -> None:
 def test_a_registry_that_answers_byte_by_byte_is_given_up_in_time(hub: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.push("like/demo", "1", "first")
     hub.slow = True
-    monkeypatch.setattr(image_registry, "SECONDS", 1.0)
+    monkeypatch.setattr(image_registry, "TIMEOUT", 1.0)
     begin = time.monotonic()
     assert f"registry {hub.host} has not answered in 1 s" in refusal(hub)
     assert time.monotonic() - begin < 5
@@ -246,7 +246,7 @@ def test_a_refusal_that_is_cut_off_or_stalls_is_told(hub: Registry, monkeypatch:
     hub.cut = True
     assert "does not answer: [Errno 104] Connection reset by peer" in refusal(hub)
     hub.cut, hub.slow = False, True
-    monkeypatch.setattr(safe_http, "SILENT", 0.1)
+    monkeypatch.setattr(safe_http, "READ_TIMEOUT", 0.1)
     assert f"http://{hub.host} does not answer: timed out" in refusal(hub)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from conf.remote.notices import LONGEST, ROBOT, TIMEOUT, WEBHOOK, send
+from conf.remote.notices import MAX_ROBOT_BYTES, ROBOT, TIMEOUT, WEBHOOK, send
 from tests.conf.hooks import Hook, hooked
 
 
@@ -39,7 +39,7 @@ def test_without_an_address_nothing_is_sent() -> None:
 def test_a_long_message_is_cut_to_what_the_robot_takes_and_stays_text(hook: Hook) -> None:
     assert told({ROBOT: hook.url}, "猫" * 3000) == []
     content = hook.heard[0]["markdown"]["content"]
-    assert len(content.encode()) <= LONGEST + 3
+    assert len(content.encode()) <= MAX_ROBOT_BYTES + 3
     assert set(content) == {"猫", "…"}
 
 

@@ -13,8 +13,8 @@ from conf.remote.cluster import (
     NoRights,
     Refused,
     Unreachable,
-    in_words,
     kubectl,
+    refusal,
 )
 from tests.running import ROOT
 
@@ -57,7 +57,7 @@ POLICY = 'admission webhook "policy.example.com" denied the request: no'
     ],
 )
 def test_a_refusal_is_told_apart_in_words(status: int, text: str, kind: type[ClusterError], told: str) -> None:
-    error = in_words("hk", "PATCH", "/apis/x/v1/namespaces/like/things/cats", status, text)
+    error = refusal("hk", "PATCH", "/apis/x/v1/namespaces/like/things/cats", status, text)
     assert type(error) is kind
     assert error.status == status
     with pytest.raises(kind, match=told):
