@@ -1,4 +1,4 @@
-"""Calls become batches and rows come back, on real threads, with models of a few lines that can be held."""
+"""Calls become batches and rows come back, on real threads, with models of a few lines that a test can hold."""
 
 import gc
 import threading
@@ -19,11 +19,11 @@ from serving.models.batcher import Batcher
 from serving.models.tensors import Arrays
 from tests.serving.models.recording import RecordingObserver
 
-PATIENCE = 20.0  # seconds until a test gives up on a thread
+PATIENCE = 20.0  # seconds for which a test waits for a thread
 
 
 class Held:
-    """A model that doubles its rows; each batch waits until it is let go."""
+    """A model that doubles its rows. Each batch waits until the test lets it go on."""
 
     def __init__(self) -> None:
         self.batches: list[list[float]] = []
@@ -36,7 +36,7 @@ class Held:
         return {"y": arrays["x"] * 2}
 
     def wait(self) -> None:
-        """Wait until one more batch is being run."""
+        """Wait until one more batch runs."""
         assert self.entered.acquire(timeout=PATIENCE)
 
     def free(self) -> None:
@@ -216,20 +216,20 @@ def test_calls_that_nobody_waits_for_make_room_and_are_never_computed(make: Make
     running = call(batcher, 0)
     model.wait()
     over = life()
-    dead = call(batcher, 1, 2, lives=over)
+    expired = call(batcher, 1, 2, lives=over)
     alive = call(batcher, 3, 4)
     if end == "expired":
         over.shorten(0)
     elif end == "abandoned":
         over.abandon()
     else:
-        assert dead.cancel()
+        assert expired.cancel()
     if end != "cancelled":
-        assert batcher.waiting_rows() == 2  # so that a full house lets the next one in
+        assert batcher.waiting_rows() == 2  # so that a full queue takes the next call
     late = call(batcher, 5)
     if end != "cancelled":
         with pytest.raises(DeadlinePassed if end == "expired" else ClientGone):
-            dead.result(PATIENCE)
+            expired.result(PATIENCE)
     model.free()
     assert [answer(f) for f in (running, alive, late)] == [[0], [6, 8], [10]]
     assert model.batches == [[0], [3, 4, 5]]
@@ -240,11 +240,11 @@ def test_expired_calls_in_a_queue_with_room_are_never_computed_either(make: Make
     batcher = make(model)
     running = call(batcher, 0)
     model.wait()
-    dead = [call(batcher, n, lives=life(0.01)) for n in (1, 2)]
+    expired = [call(batcher, n, lives=life(0.01)) for n in (1, 2)]
     alive = call(batcher, 3)
     time.sleep(0.02)
     model.free()
-    for future in dead:
+    for future in expired:
         with pytest.raises(DeadlinePassed, match=r"0\.01 s"):
             future.result(PATIENCE)
     assert (answer(running), answer(alive)) == ([0], [6])
@@ -298,7 +298,7 @@ def test_a_model_that_raises_fails_that_batch_alone(make: Make, error: BaseExcep
     for one in errors:
         assert isinstance(one, ModelFailed)
         assert str(one) == "model m failed on this batch; the log tells why"
-    assert errors[0] is not errors[1]  # or each caller's traceback would be added to the same error
+    assert errors[0] is not errors[1]  # each caller's traceback would be added to a shared error
     assert answer(good) == [4]
     assert batcher.stuck_seconds() < PATIENCE
 
@@ -572,11 +572,11 @@ def test_the_callback_of_any_call_may_submit_again(make: Make) -> None:
     call(batcher, 3, lives=gone[1]).add_done_callback(submit)
     gone[0].abandon()
     late = call(batcher, 4)
-    assert len(again) == 1  # of the call that was taken out to make room
+    assert len(again) == 1  # from the expired call, which was removed for the new one
     gone[1].abandon()
     model.free()
     assert (answer(running), answer(late)) == ([0], [8])
-    while len(again) < 3:  # of a call that the batch thread took out, and of an answered one
+    while len(again) < 3:  # from a call that the batch thread removed, and from an answered one
         time.sleep(0.001)
     assert [answer(one) for one in again] == [[200]] * 3
 

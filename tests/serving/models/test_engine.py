@@ -1,4 +1,4 @@
-"""One onnxruntime session: what it takes and gives, what it refuses, and that it tells nobody."""
+"""One onnxruntime session: its inputs and outputs, its errors, and that it sends no telemetry."""
 
 import os
 import re
@@ -167,7 +167,7 @@ def test_the_threads_of_a_session_are_those_it_was_given() -> None:
         f"before = count(); e = Engine(Path({str(DIGITS)!r}), Hardware(threads=1)); print(count() - before)\n"
         f"before = count(); f = Engine(Path({str(DIGITS)!r}), Hardware(threads=4)); print(count() - before)\n"
     )
-    assert run_python(code).split() == ["0", "3"]  # the thread that calls is one of them
+    assert run_python(code).split() == ["0", "3"]  # the calling thread is one of them
 
 
 def test_a_gpus_memory_is_limited_to_what_the_context_leaves() -> None:
@@ -202,7 +202,7 @@ def test_nothing_is_written_and_nobody_called_while_a_model_loads_and_runs(
         "import numpy, socket; from pathlib import Path; from serving.models.engine import Engine, Hardware\n"
         f"e = Engine(Path({str(DIGITS)!r}), Hardware(threads=2))\n"
         "e.run({'images': numpy.zeros((2, 1, 8, 8), numpy.float32)}, shrink=True); del e\n"
-        f"open({str(tmp_path / 'mark')!r}, 'w').close(); socket.socket().close()\n"  # so that the trace is seen to see
+        f"open({str(tmp_path / 'mark')!r}, 'w').close(); socket.socket().close()\n"  # the trace must show these
     )
     trace = tmp_path / "trace"
     home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "home")}

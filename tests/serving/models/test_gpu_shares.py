@@ -1,7 +1,7 @@
-"""gpu_memory is shared: what each session of onnxruntime is given of it, read off the options that it is opened with.
+"""gpu_memory is shared: each session of onnxruntime is opened with the limit that value.py gives it.
 
-There is no card here, so a session of the CPU stands in for one of a card once its options have been noted. Everything else is
-as in a pod, from value.py to the call that opens a session.
+No GPU is needed: the options of a session are recorded, and then a session of the CPU takes its place. Everything else is as in
+a pod, from value.py to the call that opens a session.
 """
 
 import time
@@ -24,12 +24,12 @@ from serving.telemetry.metrics import Metrics
 from tests import small_models
 
 GIB = 2**30
-CARD = "CUDAExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 NAMES = ('service_name = "main"\nusername = "u"\n', 'model_path = "main.onnx"\n')
 
 
-class Card:
-    """Notes the arena of each session that is opened. now: those of sessions that live, by file."""
+class FakeGpu:
+    """Records the arena of each session that is opened, GiB. now: the arenas of the open sessions by their files."""
 
     def __init__(self) -> None:
         self.arenas: list[tuple[str, float]] = []
@@ -37,10 +37,10 @@ class Card:
 
     def opened(self, path: str, options: Any, providers: list[tuple[str, dict[str, str]]]) -> Any:
         (name, given), *_ = providers
-        assert name == CARD
+        assert name == CUDA
         arena = (Path(path).stem, int(given.get("gpu_mem_limit", "0")) / GIB)
         self.arenas.append(arena)
-        session = Stand(path, options, providers=["CPUExecutionProvider"])
+        session = CpuSession(path, options, providers=["CPUExecutionProvider"])
         self._live.append((*arena, weakref.ref(session)))
         return session
 
@@ -49,22 +49,22 @@ class Card:
         return {name: gib for name, gib, session in self._live if session() is not None}
 
 
-class Stand(onnxruntime.InferenceSession):  # type: ignore[misc]
-    """A session of the CPU that says it is a card's."""
+class CpuSession(onnxruntime.InferenceSession):  # type: ignore[misc]
+    """A session of the CPU that claims to run on a GPU."""
 
     def get_providers(self) -> list[str]:
-        return [CARD, "CPUExecutionProvider"]
+        return [CUDA, "CPUExecutionProvider"]
 
-    def run(self, names: Any, feeds: Any, _: Any = None) -> Any:  # a run that shrinks names the card's arena
+    def run(self, names: Any, feeds: Any, _: Any = None) -> Any:  # its options would name the GPU's arena
         return super().run(names, feeds)
 
 
 @pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> Card:
-    card = Card()
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CARD, "CPUExecutionProvider"])
-    monkeypatch.setattr(onnxruntime, "InferenceSession", card.opened)
-    return card
+def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
+    gpu = FakeGpu()
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", gpu.opened)
+    return gpu
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def models(folder: Path, lines: str, region: str = "", lazy: bool = False) -> ModelRegistry:
-    """Return the models of a service whose value.py has these lines, main.onnx being model_path's where they name it."""
+    """Return the models of a service whose value.py has these lines. They may set model_path to main.onnx."""
     settings = read(NAMES[0] + lines, "value.py", ("hk", "eu")).in_region(region)
     found = ModelRegistry(folder, settings, Metrics(), lazy)
     if settings.model_path:
@@ -92,7 +92,7 @@ def ask(found: ModelRegistry, name: str, seconds: float = 20.0) -> float:
 
 @pytest.fixture
 def close() -> Iterator[list[ModelRegistry]]:
-    """Close the models that a test puts here."""
+    """Close the models that a test appends."""
     kept: list[ModelRegistry] = []
     yield kept
     for found in kept:
@@ -101,47 +101,47 @@ def close() -> Iterator[list[ModelRegistry]]:
 
 
 def test_each_model_of_the_start_has_its_share_and_model_paths_model_the_rest(
-    card: Card, folder: Path, close: list[ModelRegistry]
+    gpu: FakeGpu, folder: Path, close: list[ModelRegistry]
 ) -> None:
     found = models(folder, NAMES[1] + 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2, "embedder": 1.25}\n')
     close.append(found)
     found.load("detector", "detector.onnx")
     found.load("embedder", "embedder.onnx")
-    assert card.arenas == [("main", 4.75 - SESSION_GIB), ("detector", 2 - SESSION_GIB), ("embedder", 1.25 - SESSION_GIB)]
-    assert sum(arena + SESSION_GIB for _, arena in card.arenas) == 8
+    assert gpu.arenas == [("main", 4.75 - SESSION_GIB), ("detector", 2 - SESSION_GIB), ("embedder", 1.25 - SESSION_GIB)]
+    assert sum(arena + SESSION_GIB for _, arena in gpu.arenas) == 8
 
 
-def test_a_share_is_divided_over_the_sessions_of_its_model(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
+def test_a_share_is_divided_over_the_sessions_of_its_model(gpu: FakeGpu, folder: Path, close: list[ModelRegistry]) -> None:
     found = models(
         folder, NAMES[1] + 'gpu_memory = 10\nins_num_per_gpu = 2\nmodel_gpu_memory = {"detector": 3, "embedder": 2}\n'
     )
     close.append(found)
     found.load("detector", "detector.onnx", instances=3)
     found.load("embedder", "embedder.onnx")
-    assert card.arenas == [("main", 2.0)] * 2 + [("detector", 0.5)] * 3 + [("embedder", 0.5)] * 2
-    assert sum(arena + SESSION_GIB for _, arena in card.arenas) == 10
+    assert gpu.arenas == [("main", 2.0)] * 2 + [("detector", 0.5)] * 3 + [("embedder", 0.5)] * 2
+    assert sum(arena + SESSION_GIB for _, arena in gpu.arenas) == 10
 
 
-def test_a_regions_own_shares_hold_there(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
+def test_a_regions_own_shares_hold_there(gpu: FakeGpu, folder: Path, close: list[ModelRegistry]) -> None:
     lines = 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2}\nhk_gpu_memory = 4\nhk_model_gpu_memory = {"detector": 1}\n'
     for region in ("", "hk"):
         found = models(folder, NAMES[1] + lines, region)
         close.append(found)
         found.load("detector", "detector.onnx")
-    assert [arena + SESSION_GIB for _, arena in card.arenas] == [6, 2, 3, 1]
+    assert [arena + SESSION_GIB for _, arena in gpu.arenas] == [6, 2, 3, 1]
 
 
-def test_without_gpu_memory_nobody_has_a_limit_or_needs_a_share(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
+def test_without_gpu_memory_nobody_has_a_limit_or_needs_a_share(gpu: FakeGpu, folder: Path, close: list[ModelRegistry]) -> None:
     found = models(folder, NAMES[1] + 'gpu_num = 1\nmodel_gpu_memory = {"detector": 2}\n')
     close.append(found)
     found.load("embedder", "embedder.onnx")
     found.on_demand("a", "a.onnx")
     assert ask(found, "a") == 4
-    assert card.arenas == [("main", 0), ("embedder", 0), ("a", 0)]
+    assert gpu.arenas == [("main", 0), ("embedder", 0), ("a", 0)]
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-def test_a_model_without_a_share_fails_the_start_with_the_line_to_write(card: Card, folder: Path, lazy: bool) -> None:
+def test_a_model_without_a_share_fails_the_start_with_the_line_to_write(gpu: FakeGpu, folder: Path, lazy: bool) -> None:
     found = models(folder, 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2}\n', lazy=lazy)
     with pytest.raises(StartError) as caught:
         found.load("embedder", "embedder.onnx")
@@ -149,7 +149,7 @@ def test_a_model_without_a_share_fails_the_start_with_the_line_to_write(card: Ca
         "model 'embedder' has no share of gpu_memory (8 GiB: detector 2, 6 unused); write one into value.py, in the GiB that it"
         ' needs: model_gpu_memory = {"detector": 2, "embedder": 1}'
     )
-    assert card.arenas == []
+    assert gpu.arenas == []
     assert found.names() == []
     written = models(folder, 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2, "embedder": 1}\n', lazy=lazy)
     assert written.load("embedder", "embedder.onnx").name == "embedder"
@@ -157,31 +157,33 @@ def test_a_model_without_a_share_fails_the_start_with_the_line_to_write(card: Ca
         assert model.close(20.0)
 
 
-def test_a_model_whose_hardware_the_service_names_needs_no_share(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
+def test_a_model_whose_hardware_the_service_names_needs_no_share(
+    gpu: FakeGpu, folder: Path, close: list[ModelRegistry]
+) -> None:
     found = models(folder, "gpu_memory = 8\n")
     close.append(found)
     found.load("detector", "detector.onnx", hardware=Hardware("cuda", gpu_bytes=3 * GIB))
-    assert card.arenas == [("detector", 2.5)]
+    assert gpu.arenas == [("detector", 2.5)]
 
 
-def test_a_share_that_leaves_a_session_nothing_fails_the_start(card: Card, folder: Path) -> None:
+def test_a_share_that_leaves_a_session_nothing_fails_the_start(gpu: FakeGpu, folder: Path) -> None:
     found = models(folder, 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 1}\n')
     with pytest.raises(StartError, match=r"'detector' has 1 GiB of gpu_memory for 2 sessions, and each takes 0\.5 beside its"):
         found.load("detector", "detector.onnx", instances=2)
 
 
-def test_models_on_first_use_take_their_budget_in_turn(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
+def test_models_on_first_use_take_their_budget_in_turn(gpu: FakeGpu, folder: Path, close: list[ModelRegistry]) -> None:
     found = models(folder, NAMES[1] + "gpu_memory = 8\non_demand_gpu_memory = 3\n")
     close.append(found)
     for name in "ab":
         found.on_demand(name, f"{name}.onnx")
     assert [ask(found, name) for name in "aba"] == [4, 5, 4]
-    assert card.arenas == [("main", 4.5), ("a", 2.5), ("b", 2.5), ("a", 2.5)]
+    assert gpu.arenas == [("main", 4.5), ("a", 2.5), ("b", 2.5), ("a", 2.5)]
     assert [model.spec.name for model in found.loaded()] == ["main", "a"]
 
 
 def test_models_on_first_use_that_fit_beside_one_another_stay_and_never_take_more_than_the_budget(
-    card: Card, folder: Path, close: list[ModelRegistry]
+    gpu: FakeGpu, folder: Path, close: list[ModelRegistry]
 ) -> None:
     found = models(folder, "gpu_memory = 8\non_demand_gpu_memory = 3\n")
     close.append(found)
@@ -189,11 +191,11 @@ def test_models_on_first_use_that_fit_beside_one_another_stay_and_never_take_mor
         found.on_demand(name, f"{name}.onnx", gpu_memory=gib)
     for name, loaded in (("a", "a"), ("b", "ab"), ("a", "ab"), ("c", "ac"), ("b", "b"), ("a", "ab")):
         ask(found, name)
-        assert set(card.now) == set(loaded)
-        assert sum(arena + SESSION_GIB for arena in card.now.values()) <= 3
+        assert set(gpu.now) == set(loaded)
+        assert sum(arena + SESSION_GIB for arena in gpu.now.values()) <= 3
 
 
-def test_a_model_waits_for_room_on_the_card_until_its_deadline(card: Card, folder: Path, close: list[ModelRegistry]) -> None:
+def test_a_request_waits_for_gpu_memory_until_its_deadline(gpu: FakeGpu, folder: Path, close: list[ModelRegistry]) -> None:
     found = models(folder, "gpu_memory = 8\non_demand_gpu_memory = 3\n")
     close.append(found)
     for name in "ab":
@@ -224,7 +226,7 @@ def test_a_model_waits_for_room_on_the_card_until_its_deadline(card: Card, folde
     ],
 )
 def test_a_model_on_first_use_without_its_part_fails_the_start(
-    card: Card, folder: Path, lines: str, asked: dict[str, float], words: str
+    gpu: FakeGpu, folder: Path, lines: str, asked: dict[str, float], words: str
 ) -> None:
     found = models(folder, "gpu_memory = 8\n" + lines)
     with pytest.raises(StartError, match=f"^model 'a', which is loaded on first use, .*{words}"):

@@ -1,4 +1,4 @@
-"""One model: checked, warmed, batched, and its memory given back."""
+"""One model is checked, warmed and batched, and its unused memory is freed."""
 
 import threading
 import time
@@ -31,13 +31,8 @@ Open = Callable[..., Model]
 
 
 @pytest.fixture
-def seen() -> RecordingObserver:
-    return RecordingObserver()
-
-
-@pytest.fixture
 def opened(seen: RecordingObserver) -> Iterator[Open]:
-    """Return a function that opens a file or makes a model of a function; the models are closed after the test."""
+    """Return a function that opens a file or makes a model of a function. The models are closed after the test."""
     made: list[Model] = []
 
     def make(what: Path | Function, inputs: tuple[TensorSpec, ...] = (X,), **options: Any) -> Model:

@@ -1,4 +1,4 @@
-"""How a model is run follows from value.py."""
+"""The options of a model follow from value.py."""
 
 from typing import Any
 

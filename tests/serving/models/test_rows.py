@@ -17,7 +17,7 @@ DTYPES = st.sampled_from(["bool", "int8", "uint64", "float16", "float32", "float
 
 @st.composite
 def calls(draw: st.DrawFn) -> list[Arrays]:
-    """Draw calls that share a key: each some rows of the same inputs."""
+    """Draw calls that share a key. Each has some rows of the same inputs."""
     inputs = draw(
         st.dictionaries(st.sampled_from("abc"), st.tuples(DTYPES, hnp.array_shapes(min_dims=0, max_dims=2)), min_size=1)
     )

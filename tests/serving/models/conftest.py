@@ -1,0 +1,42 @@
+"""Registries of small models, for the tests of the registry and of the model cache."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import serving.models.model_cache
+from serving.models.registry import ModelRegistry
+from serving.settings import Settings
+from tests import small_models
+from tests.serving.models.recording import RecordingObserver
+from tests.serving.models.registries import PATIENCE, SIZE, MakeRegistry
+
+
+@pytest.fixture
+def seen() -> RecordingObserver:
+    return RecordingObserver()
+
+
+@pytest.fixture
+def make_registry(tmp_path: Path, seen: RecordingObserver) -> Iterator[MakeRegistry]:
+    """Return a maker of registries over a folder with a.onnx to d.onnx, which multiply by 1, 2, 3 and 4."""
+    made: list[ModelRegistry] = []
+    for factor, name in enumerate("abcd", 1):
+        small_models.padded(tmp_path / f"{name}.onnx", SIZE, factor)
+
+    def maker(**settings: Any) -> ModelRegistry:
+        made.append(ModelRegistry(tmp_path, Settings(service_name="s", username="u", max_batch_size=2, **settings), seen))
+        return made[-1]
+
+    yield maker
+    for models in made:
+        for model in models.loaded():
+            assert model.close(PATIENCE)
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count each model by the size of its file, since the memory of the process is not exact."""
+    monkeypatch.setattr(serving.models.model_cache, "resident_bytes", lambda: 0)

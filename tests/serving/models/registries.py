@@ -1,0 +1,103 @@
+"""Helpers of the tests of the registry and of the model cache: small models, requests, and threads that call."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from serving.base.lifetime import Lifetime
+from serving.models.registry import ModelRegistry
+from serving.models.tensors import Arrays, TensorSpec
+
+PATIENCE = 20.0
+SIZE = 400_000  # bytes of a small model's file
+X, Y = TensorSpec("x", "FP32", (-1, 2)), TensorSpec("y", "FP32", (-1, 2))
+
+
+def lifetime() -> Lifetime:
+    return Lifetime(time.monotonic(), PATIENCE)
+
+
+@dataclass
+class FakeRequest:
+    """A request, of which a model needs its lifetime alone."""
+
+    life: Lifetime = field(default_factory=lifetime)
+
+
+def for_seconds(seconds: float) -> FakeRequest:
+    return FakeRequest(Lifetime(time.monotonic(), seconds))
+
+
+def x(rows: int = 1) -> Arrays:
+    return {"x": np.ones((rows, 2), np.float32)}
+
+
+def double(arrays: Arrays) -> Arrays:
+    return {"y": arrays["x"] * 2}
+
+
+class Gated:
+    """A function that returns its rows. While `open` is cleared, it holds each batch."""
+
+    def __init__(self) -> None:
+        self.open, self.entered = threading.Event(), threading.Semaphore(0)
+        self.open.set()
+
+    def __call__(self, arrays: Arrays) -> Arrays:
+        self.entered.release()
+        assert self.open.wait(PATIENCE)
+        return {"y": arrays["x"]}
+
+
+MakeRegistry = Callable[..., ModelRegistry]
+
+
+def loaded(models: ModelRegistry) -> list[str]:
+    return [model.spec.name for model in models.loaded()]
+
+
+def ask(models: ModelRegistry, name: str, request: FakeRequest | None = None) -> float:
+    return float(models[name](x(), request or FakeRequest())["y"][0, 0])
+
+
+def in_threads(count: int, work: Callable[[int], None]) -> None:
+    """Do some work on so many threads at once. A failure of one thread fails the test."""
+    futures: list[Future[None]] = [Future() for _ in range(count)]
+    start = threading.Barrier(count)
+
+    def one(number: int) -> None:
+        start.wait(PATIENCE)
+        try:
+            work(number)
+            futures[number].set_result(None)
+        except BaseException as error:
+            futures[number].set_exception(error)
+
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread, future in zip(threads, futures, strict=True):
+        thread.join(PATIENCE)
+        future.result(PATIENCE)
+
+
+def hold(models: ModelRegistry, name: str, request: FakeRequest | None = None) -> tuple[threading.Event, Future[Arrays]]:
+    """Hold a call of a model until the returned event is set."""
+    release, entered = threading.Event(), threading.Event()
+    model = models[name]._entry.model
+    assert model is not None
+    run = model.batcher._run_model
+
+    def wait(instance: int, arrays: Arrays) -> Arrays:
+        entered.set()
+        assert release.wait(PATIENCE)
+        return run(instance, arrays)
+
+    model.batcher._run_model = wait
+    future = models[name].submit(x(), request or FakeRequest())
+    assert entered.wait(PATIENCE)
+    return release, future
