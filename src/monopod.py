@@ -24,7 +24,7 @@ class Flag(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """A verb. example: its flags in a call that --help shows. flags: of those in a tuple a call may give one."""
+    """A verb. example: the flags of the call that --help shows. flags: a call gives at most one of those in a tuple."""
 
     name: str
     help: str
@@ -41,7 +41,7 @@ def _switch(name: str, help: str) -> Flag:
 
 
 def _whole(most: int, words: str) -> Callable[[str], int]:
-    """Return a parser of whole numbers from 1 to the most. words: stand in its error between the text and the range."""
+    """Return a parser of whole numbers from 1 to `most`. words: of its error, between the text and the range."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or not 0 < int(text) <= most:
@@ -52,7 +52,7 @@ def _whole(most: int, words: str) -> Callable[[str], int]:
 
 
 def _number(least: float, words: str) -> Callable[[str], float]:
-    """Return a parser of numbers from the least to a million. words: the range, in its error."""
+    """Return a parser of numbers from `least` to a million. words: the range, in its error."""
 
     def parse(text: str) -> float:
         try:

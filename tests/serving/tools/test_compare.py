@@ -1,31 +1,17 @@
-"""The parts of monopod optimize: outputs are compared, engines timed, layers found, rows kept."""
+"""Converted models beside the original: differences of outputs, and latencies."""
 
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from serving.models.engine import Engine, Hardware
 from serving.models.tensors import Arrays
-from serving.tools.optimize import compare, convert
+from serving.tools.optimize import compare
 from serving.tools.optimize.compare import Difference, differences, latencies, relative
-from serving.tools.optimize.samples import Recorder, evenly
 from tests.running import ROOT
 
 DIGITS = ROOT / "tests/models/digits.onnx"
-
-
-def test_the_last_layers_are_those_before_each_output() -> None:
-    model = onnx.load(DIGITS)
-    for number, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{number}"
-    kinds = [
-        [node.op_type for node in model.graph.node if node.name in convert.last_layers(model, count)] for count in (0, 1, 2)
-    ]
-    assert kinds[0] == []
-    assert kinds[1] == ["Gemm"]
-    assert kinds[2] == ["Conv", "Relu", "MaxPool", "Flatten", "Gemm"]
 
 
 @pytest.mark.parametrize(
@@ -71,16 +57,3 @@ def test_engines_are_timed_in_turns_each_on_the_same_row(monkeypatch: pytest.Mon
     assert runs[2:] == [("b", 0), ("a", 0), ("a", 64), ("b", 64), ("b", 0), ("a", 0), ("a", 64), ("b", 64)]
     assert found["a"] > 0
     assert found["b"] > 0
-
-
-def test_what_is_kept_of_many_rows_is_bounded_and_even() -> None:
-    recorder = Recorder(Engine(DIGITS, Hardware()))
-    row = np.zeros((1, 1, 8, 8), np.float32)
-    recorder({"images": row})
-    assert recorder.rows(9) == []  # not started yet
-    recorder.start(4)
-    for number in range(100):
-        recorder({"images": row + number})
-    kept = [int(each["images"][0, 0, 0, 0]) for each in recorder.rows(4)]
-    assert kept == [0, 16, 48, 80]
-    assert evenly(range(10), 4) == [0, 2, 5, 7]
