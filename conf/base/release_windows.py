@@ -40,7 +40,7 @@ class Window:
 def closed(windows: Iterable[str], timezone: str, at: datetime) -> str:
     """Return "" where a deploy is allowed, else a sentence that says what is allowed and when a deploy is allowed next.
 
-    windows: none allow every time. timezone: IANA's name. at: now, with a time zone.
+    windows: without any, every time is allowed. at: now, with a time zone.
     """
     texts = tuple(windows)
     if not texts:

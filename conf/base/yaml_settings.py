@@ -47,7 +47,7 @@ class MistakesError(Exception):
 
 
 def yaml_field(spec: Spec, meaning: str, default: Any = MISSING) -> Any:
-    """Declare a field of a dataclass. spec: what it allows. meaning: a sentence. default: its value where it is left out."""
+    """Declare a field of a dataclass: what it allows, a sentence on its meaning, and its default if it may be left out."""
     about = {"spec": spec, "meaning": meaning}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=about)

@@ -16,29 +16,21 @@ SIDECAR_CPU, SIDECAR_MEMORY = 0.1, 128 * 2**20  # cores and bytes that the mesh'
 
 @dataclass(frozen=True)
 class Need:
-    """The part of a node that one pod takes.
+    """The part of a node that one pod takes."""
 
-    cpu: cores. memory: bytes. gpu: GiB of one card. whole: whether the pod has the card to itself.
-    """
-
-    cpu: float
-    memory: int
-    gpu: float
-    whole: bool
+    cpu: float  # Cores.
+    memory: int  # Bytes.
+    gpu: float  # GiB of one card.
+    whole: bool  # Whether the pod has the card to itself.
 
 
 @dataclass(frozen=True)
 class Lack:
-    """Something that a kind of node lacks for a pod.
+    """Something that a kind of node lacks for a pod."""
 
-    settings: the settings that ask for it, the likeliest to be changed first.
-    words: what the node has instead, as the rest of a sentence that begins with the node's name.
-    cure: what to do, as an imperative.
-    """
-
-    settings: tuple[str, ...]
-    words: str
-    cure: str
+    settings: tuple[str, ...]  # The settings that ask for it, the likeliest to be changed first.
+    words: str  # What the node has instead: the rest of a sentence that begins with the node's name.
+    cure: str  # What to do, as an imperative.
 
 
 @dataclass(frozen=True)

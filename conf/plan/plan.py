@@ -37,38 +37,30 @@ class NetworkAccess:
 
 @dataclass(frozen=True)
 class Scaling:
-    """The limits and the measure of the autoscaler.
-
-    cpu_percent: of the requested cpu, where it scales by cpu. query: PromQL of the queue's rows, where it scales by the queue.
-    rows_per_pod: rows in the queue for each pod. scale_down_window: seconds for which fewer pods must suffice.
-    """
+    """The limits and the measure of the autoscaler."""
 
     min_replicas: int
     max_replicas: int
-    cpu_percent: int
-    scale_down_window: int
+    cpu_percent: int  # Of the requested cpu, where it scales by cpu.
+    scale_down_window: int  # Seconds for which fewer pods must suffice.
     prometheus_url: str
-    query: str
-    rows_per_pod: str
+    query: str  # PromQL of the queue's rows, where it scales by the queue.
+    rows_per_pod: str  # Rows in the queue for each pod.
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One track of a service in one region.
-
-    objects: the resource kinds, in lower case, in the order in which they are applied. selector: the labels that find the pods.
-    sets_replicas: whether the Deployment says how many pods there are; False where an autoscaler does.
-    """
+    """One track of a service in one region."""
 
     region: str
     track: str
     name: str
     namespace: str
     replicas: int
-    objects: tuple[str, ...]
-    sets_replicas: bool
+    objects: tuple[str, ...]  # Resource kinds in lower case, in the order in which they are applied.
+    sets_replicas: bool  # False where an autoscaler decides how many pods there are.
     labels: Pairs
-    selector: Pairs
+    selector: Pairs  # The labels that find the track's pods.
     service_port: int
     service_ports: tuple[Port, ...]
     pod: Pod
@@ -77,7 +69,7 @@ class Plan:
     namespace_access: tuple[NamespaceAccess, ...]
     network_access: tuple[NetworkAccess, ...]
     pull_secrets: tuple[str, ...]
-    monitor_labels: Pairs
+    monitor_labels: Pairs  # The labels by which Prometheus finds the monitor and the rules.
     alerts: tuple[Alert, ...]
 
 

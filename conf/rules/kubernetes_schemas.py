@@ -15,7 +15,7 @@ SCHEMAS = Path(__file__).parent / "schemas"
 
 
 def violations(item: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each way in which an object breaks its schema."""
+    """Yield a sentence for each violation of an object's schema."""
     validator = _validator(item.get("apiVersion", ""), item.get("kind", ""))
     if validator is None:
         yield f"{item.get('apiVersion')} {item.get('kind')} has no schema here: add one to conf/rules/schemas"

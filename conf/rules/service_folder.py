@@ -17,30 +17,22 @@ MOST_REQUIREMENTS = 256  # KiB
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files of a service's model.
-
-    there, folder: whether the path is a file, or a folder. inside: the ONNX files in that folder.
-    pointer: whether Git LFS has not fetched it. parts: the files that it is split into. checksums: whether there is a .sha256.
-    size: bytes, with files beside it that hold its weights; a pointer counts as the file that it points to.
-    made: whether model/Makefile can make it. values: the inputs and outputs of its graph.
-    broken: why it is not an ONNX model. unread: why its graph was not read, though the file may be right.
-    others: bytes of further ONNX files in model/. requirements: the lines of src/requirements.txt.
-    """
+    """The files of a service's model."""
 
     path: str = ""
-    there: bool = False
-    pointer: bool = False
-    parts: tuple[str, ...] = ()
-    checksums: bool = False
-    size: int = 0
-    made: bool = False
-    values: tuple[Value, ...] = ()
-    broken: str = ""
-    unread: str = ""
-    others: int = 0
-    requirements: tuple[str, ...] = ()
-    folder: bool = False
-    inside: tuple[str, ...] = ()
+    there: bool = False  # Whether the path is a file.
+    pointer: bool = False  # Whether Git LFS has not fetched a file.
+    parts: tuple[str, ...] = ()  # The files that the model is split into.
+    checksums: bool = False  # Whether a .sha256 lies beside it.
+    size: int = 0  # Bytes, with files beside it that hold its weights. A pointer counts as the file that it stands for.
+    made: bool = False  # Whether model/Makefile can make it.
+    values: tuple[Value, ...] = ()  # The inputs and outputs of its graph.
+    broken: str = ""  # Why it is not an ONNX model.
+    unread: str = ""  # Why its graph was not read, though the file may be right.
+    others: int = 0  # Bytes of further ONNX files in model/.
+    requirements: tuple[str, ...] = ()  # The lines of src/requirements.txt.
+    folder: bool = False  # Whether the path is a folder.
+    inside: tuple[str, ...] = ()  # The ONNX files in that folder.
 
 
 def model_files(service: Path, model_path: str) -> ModelFiles:

@@ -1,4 +1,4 @@
-"""Accounts with certain rights in a namespace, and what the manual says a deploy needs. Knows RBAC's objects alone."""
+"""Accounts with chosen rights in a namespace, and the rights that docs/deploy.md says a deploy needs."""
 
 from contextlib import ExitStack
 from typing import Any
@@ -13,7 +13,7 @@ RBAC = "rbac.authorization.k8s.io"
 
 
 def of_the_manual() -> list[dict[str, Any]]:
-    """Return the rules of the manual's Role."""
+    """Return the rules of the Role in docs/deploy.md."""
     text = (ROOT / "docs/deploy.md").read_text().partition("kind: Role\n")[2].partition("```")[0]
     rules: list[dict[str, Any]] = yaml.safe_load(text)["rules"]
     return rules

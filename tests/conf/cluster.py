@@ -1,6 +1,6 @@
-"""A real API server that tests ask and leave as it was. The tests' only module that imports kubernetes.
+"""A real API server, which tests leave as they found it. KUBECONFIG alone names it.
 
-Found by KUBECONFIG alone. A region uses the context of its name, or the current one where there is none.
+A region uses the context of its name, and the current context where no context has that name.
 """
 
 import json
@@ -17,7 +17,7 @@ from tests.locks import shared
 from tests.needed import kubeconfig
 
 Item = dict[str, Any]
-MADE = {"monopod-test": "made"}  # a label of namespaces that tests share
+MADE = {"monopod-test": "made"}  # the label of namespaces that tests made and share
 
 
 class Cluster:
@@ -52,7 +52,7 @@ class Cluster:
         return found
 
     def text(self, path: str) -> str:
-        """Return what a path answers that is no object's: a log, or what a pod answers by way of the API server."""
+        """Return the answer of a path that is not an object's: a log, or a pod's answer through the API server."""
         return bytes(self._client.request("get", path, serialize=False).data).decode()
 
     def find(self, path: str) -> Item | None:
@@ -65,7 +65,7 @@ class Cluster:
             return None
 
     def by_hand(self, path: str, item: Item, manager: str = "kubectl-edit") -> Item:
-        """Change an object as a person does with kubectl; or make it, where the path is a kind's."""
+        """Change an object as a person does with kubectl, or create it where the path is a kind's."""
         if "apiVersion" in item:
             return self.ask("post", path, item, fieldManager="kubectl-create")
         return self.ask("patch", path, item, "application/merge-patch+json", fieldManager=manager)
@@ -82,7 +82,7 @@ class Cluster:
 
     @contextmanager
     def own_namespaces(self, *names: str) -> Iterator[None]:
-        """Have empty namespaces, and take them away with all that is in them."""
+        """Have empty namespaces for the length of a block, and delete them with all that is in them."""
         for name in names:
             if self._has_namespace(name):
                 self.ask("delete", f"/api/v1/namespaces/{name}")
@@ -97,7 +97,7 @@ class Cluster:
 
     @contextmanager
     def namespaces(self, names: Sequence[str], labels: dict[str, str] | None = None) -> Iterator[None]:
-        """Have namespaces, perhaps with other tests, and take away those that tests made: the last who has them does."""
+        """Have namespaces for the length of a block, shared with other tests. The last test deletes those that tests made."""
         with ExitStack() as held:
             for name in names:
                 held.enter_context(self._namespace(name, labels or {}))
@@ -118,7 +118,7 @@ class Cluster:
                     self.ask("delete", f"/api/v1/namespaces/{name}")
 
     def _has_namespace(self, name: str) -> bool:
-        """Say whether a namespace is there; one on its way out, of a run before, is waited for."""
+        """Return whether a namespace is there. The end of one that an earlier run deleted is waited for."""
         for _ in range(120):
             found = self.find(f"/api/v1/namespaces/{name}")
             if found is None or found["status"]["phase"] == "Active":

@@ -1,4 +1,4 @@
-"""The golden renders: which there are, and how each is made."""
+"""The golden renders: the list of them, and how each is made."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +20,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 @cache
 def regions(routing: str = "") -> Regions:
-    """The regions of the golden renders, all routed one way if one is named."""
+    """Return the regions of the golden renders. routing: the way to route in all of them; "" leaves each region its own."""
     found = load(GOLDEN / "regions.yaml", "tests/golden/regions.yaml")
     if not routing:
         return found
@@ -28,13 +28,13 @@ def regions(routing: str = "") -> Regions:
 
 
 def is_the_platforms_own_root() -> bool:
-    """Whether the root is still the platform's demo: a fork's own service has no golden renders."""
+    """Return whether the root is still the platform's demo. The service of a fork has no golden renders."""
     text = (ROOT / "value.py").read_text(encoding="utf-8")
     return 'service_name = "demo"' in text and 'username = "like"' in text
 
 
 def renders() -> Iterator[tuple[Path, str]]:
-    """Yield each golden file and what it should hold."""
+    """Yield the path of each golden file and the text that it should hold."""
     for name, folder in SERVICES.items():
         if name == "demo" and not is_the_platforms_own_root():
             continue

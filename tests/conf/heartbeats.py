@@ -1,7 +1,7 @@
-"""Signs of life of simulated nodes, for the length of a test run. Knows nodes' leases.
+"""Heartbeats of simulated nodes, for the length of a test run.
 
-A simulator may leave out the leases that real kubelets renew. Kubernetes then believes such a node dead every minute or so, and
-its pods, once not ready, stay so.
+A simulator may not renew the leases that real kubelets renew. Kubernetes then takes such a node for dead every minute or so,
+and its pods stay unready.
 """
 
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ from urllib3.exceptions import HTTPError
 from tests.conf.cluster import Cluster, Item
 from tests.repeating import repeating
 
-SECONDS = 10.0  # between two signs; a node is believed dead after 40
+SECONDS = 10.0  # between two heartbeats; after 40 without one a node counts as dead
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 
 
 @contextmanager
 def beating(cluster: Cluster) -> Iterator[None]:
-    """Give a sign of life of each simulated node from time to time, on a thread of its own. Real nodes are left alone."""
+    """Renew the lease of each simulated node on a thread of its own. Real nodes are left alone."""
     nodes = [node["metadata"]["name"] for node in cluster.ask("get", "/api/v1/nodes")["items"] if _is_simulated(node)]
-    own = Cluster(cluster.context)  # a client is one thread's
+    own = Cluster(cluster.context)  # each thread needs a client of its own
 
     def beat() -> None:
-        with suppress(ApiException, HTTPError):  # the next one is soon enough
+        with suppress(ApiException, HTTPError):  # the next heartbeat comes soon enough
             _beat(own, nodes)
 
     _beat(cluster, nodes)

@@ -1,27 +1,25 @@
-"""An address that takes messages, on a real socket of this machine."""
+"""A webhook that takes messages, on a real socket of this machine."""
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.conf.local_servers import LocalServer, QuietHandler, running
 
-class Hook(http.server.ThreadingHTTPServer):
-    """Keeps what it was sent, and answers as it was told. slow: it answers byte by byte, until it is closed."""
+
+class Hook(LocalServer):
+    """A webhook. heard: the messages that it was sent. answer, headers: its answer's status, body and headers."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.heard: list[Any] = []
         self.answer: tuple[int, bytes] = (200, b'{"errcode": 0}')
         self.headers: dict[str, str] = {}
-        self.slow = False
-        self.over = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/send?key=hidden"
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     server: Hook
 
     def do_POST(self) -> None:
@@ -36,23 +34,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
-        self.server.heard.append("a question")
+        self.server.heard.append("a GET")
         self.send_response(200)
         self.end_headers()
-
-    def log_message(self, *words: object) -> None:
-        pass
 
 
 @contextmanager
 def hooked() -> Iterator[Hook]:
-    """Have such an address for the length of a block."""
-    with Hook() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.over.set()
-            server.shutdown()
-            thread.join()
+    """Have a webhook for the length of a block."""
+    with running(Hook()) as server:
+        yield server

@@ -15,7 +15,7 @@ Judge = Callable[..., Report]
 
 
 def judging(folder: Path) -> Judge:
-    """Return what checks a service of some lines, with a model of so many bytes (sparse, so that it costs nothing)."""
+    """Return a function that checks a service. lines: of value.py, after GOOD. model: bytes of its model, a sparse file."""
 
     def run(lines: str = "", model: int = 0, files: dict[str, str] | None = None, image: str = "", name: str = "me") -> Report:
         service = folder / name

@@ -1,4 +1,4 @@
-"""Kubeconfigs made from the one of KUBECONFIG: as somebody else, or through a wire that a test cuts. Knows their form alone."""
+"""Kubeconfigs made from the one that KUBECONFIG names: with another account, or through a connection that a test cuts."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ Item = dict[str, Any]
 
 
 def written(file: Path, context: str, *, token: str = "", port: int = 0) -> str:
-    """Write a kubeconfig of one context: with another's token, or through a port of this machine. Returns its path."""
+    """Write a kubeconfig of one context, and return its path. token: of another account. port: of this machine, in between."""
     cluster, user = _found(context)
     if port:
         cluster |= {"server": f"https://127.0.0.1:{port}", "tls-server-name": address(context)[0]}
@@ -27,7 +27,7 @@ def written(file: Path, context: str, *, token: str = "", port: int = 0) -> str:
 
 
 def address(context: str) -> tuple[str, int]:
-    """Return host and port of a context's API server."""
+    """Return the host and the port of a context's API server."""
     cluster, _ = _found(context)
     host, _, port = cluster["server"].partition("://")[2].partition("/")[0].partition(":")
     return host, int(port or 443)

@@ -1,6 +1,6 @@
-"""Random services and regions, mostly sensible: what tests of any input draw from.
+"""Random services and regions for the tests of any input, most of them sensible.
 
-A file is drawn as text, since text is what people write: a few lines of it are nonsense now and then.
+A file is drawn as text, as people write it. A few of its lines are nonsense now and then.
 """
 
 import json
@@ -52,7 +52,7 @@ OTHERS = sorted(set(declared_settings()) - set(LIKELY) - {"service_name", "usern
 
 @st.composite
 def values(draw: st.DrawFn) -> str:
-    """The text of a value.py."""
+    """Draw the text of a value.py."""
     lines = {
         "service_name": draw(st.sampled_from(["demo", "a", "x" * 40, "y-1"])),
         "username": draw(st.sampled_from(["like", "z9"])),
@@ -67,7 +67,7 @@ def values(draw: st.DrawFn) -> str:
 
 
 def region(draw: st.DrawFn, name: str) -> dict[str, Any]:
-    """One region as data, with cards or without."""
+    """Draw one region as data, with GPUs or without."""
     found: dict[str, Any] = {
         "context": name,
         "host": draw(st.sampled_from(["*", "a.example.com", "b.example.com"])),
@@ -97,7 +97,7 @@ def region(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 @st.composite
 def regions(draw: st.DrawFn) -> str:
-    """The text of a regions.yaml. JSON is YAML."""
+    """Draw the text of a regions.yaml, written as JSON, which is YAML."""
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
     found: dict[str, Any] = {"currency": "USD", "registry": "registry.example.com", "grey": names[0], "ab": names[-1]}
     found["regions"] = {name: region(draw, name) for name in names}

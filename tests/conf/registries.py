@@ -1,20 +1,20 @@
-"""A registry of images on a real socket of this machine: what it holds, whom it lets in, and what is wrong with it.
+"""A registry of images on a real socket of this machine, which holds manifests alone.
 
-Speaks as the OCI distribution specification and Docker's token specification have it. Holds manifests alone.
+Sources: the OCI distribution specification, and Docker's specification of registry tokens.
 """
 
 import base64
 import hashlib
-import http.server
 import json
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.conf.local_servers import LocalServer, QuietHandler, running
 
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -25,36 +25,33 @@ def digest(body: bytes) -> str:
 
 
 def manifest(content: str, kind: str = DOCKER) -> bytes:
-    """Return a manifest that tells one content from another."""
+    """Return a manifest that differs from the manifest of any other content."""
     return json.dumps({"schemaVersion": 2, "mediaType": kind, "config": {"digest": digest(content.encode())}}).encode()
 
 
 def own_address() -> str:
-    """Return an address of this machine that is not its loopback: there HTTPS is spoken unless it is named."""
+    """Return an address of this machine that is not its loopback: clients speak HTTPS to it unless regions.yaml names it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         asked.connect(("192.0.2.1", 9))  # nothing is sent
         return str(asked.getsockname()[0])
 
 
-class Registry(http.server.ThreadingHTTPServer):
-    """heard: each request's path, and who asked, in order. user: whose password is asked for, "" for nobody's.
+class Registry(LocalServer):
+    """A registry. heard: path and Authorization of each request, in order. user: "" where it wants no password.
 
-    by: how it asks, Basic or Bearer. status: what it answers instead. slow: it answers byte by byte, until it is closed.
+    by: how it asks for a password, Basic or Bearer. status: what it answers to every request, where it is not 0.
     cut: it resets each connection after the head of an answer.
     """
 
-    daemon_threads = True
-
     def __init__(self, address: str = "127.0.0.1") -> None:
-        super().__init__((address, 0), Handler)
+        super().__init__(Handler, address)
         self.host = f"{address}:{self.server_port}"
         self.held: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.heard: list[tuple[str, str]] = []
         self.user, self.password, self.by = "", "", "Bearer"
         self.realm = f"http://{self.host}/token"
         self.status, self.redirect, self.headers = 0, "", dict[str, str]()
-        self.slow = self.cut = False
-        self.over = threading.Event()
+        self.cut = False
 
     def push(self, repository: str, tag: str, content: str, kind: str = DOCKER) -> str:
         """Hold an image under a tag, and return its digest."""
@@ -63,10 +60,10 @@ class Registry(http.server.ThreadingHTTPServer):
         return digest(body)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that speaks TLS to it, or that has gone, is none of its troubles."""
+        """Ignore a client that speaks TLS to it, or that has closed its connection."""
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     server: Registry
 
     def do_GET(self) -> None:
@@ -114,21 +111,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.wfile.write(body)
 
-    def log_message(self, *words: object) -> None:
-        pass
-
 
 @contextmanager
 def holding(address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[Registry]:
-    """Have a registry for the length of a block. tls: it speaks that alone."""
-    with Registry(address) as server:
-        if tls:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.over.set()
-            server.shutdown()
-            thread.join()
+    """Have a registry for the length of a block. tls: where it is given, the registry speaks TLS alone."""
+    server = Registry(address)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    with running(server):
+        yield server

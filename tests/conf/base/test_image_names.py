@@ -1,4 +1,4 @@
-"""An image's name: what is one, and which version it tells."""
+"""Names of images are told from other texts and split, and each gives a version for a label."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Windows of deploys: days and hours in a region's own time."""
+"""Release windows follow the days and hours of a region's own time zone."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""alerts.yaml: read in the form that promtool checks, every mistake told."""
+"""alerts.yaml is read in the form that promtool checks, and every mistake is reported."""
 
 import json
 import shutil
@@ -109,7 +109,7 @@ def test_the_platforms_rules_speak_of_one_track_of_one_service() -> None:
 
 
 def rules_of(folder: Path, tracks: Sequence[str] = ("prod",)) -> list[dict[str, Any]]:
-    """The groups of a service's PrometheusRules in one region, as they are rendered."""
+    """Return the groups of a service's PrometheusRules in one region, as they are rendered."""
     service, mistakes = check_read(folder, regions())
     assert service is not None, mistakes
     plans = [plan(service.value, regions(), track, service.image, service.alerts)[0] for track in tracks]

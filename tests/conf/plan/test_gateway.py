@@ -1,4 +1,4 @@
-"""The object that a cluster's gateway needs once is printed, and a service whose bodies are larger gets a note."""
+"""The object that a cluster's gateway needs once is printed, and a service with larger bodies gets a warning."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which machines take a pod, and what it costs there."""
+"""A pod is placed on the kinds of nodes that it fits, and priced on the cheapest of them."""
 
 from dataclasses import replace
 
@@ -17,12 +17,12 @@ def settings(**changed: object) -> Settings:
 
 
 def of_nodes(*nodes: NodeKind) -> Region:
-    """The region eu, whose mesh adds nothing to a pod, with these kinds of nodes."""
+    """Return the region eu, whose mesh adds nothing to a pod, with these kinds of nodes."""
     return replace(regions().regions["eu"], nodes=nodes)
 
 
 def lacking(asked: Settings, *nodes: NodeKind) -> dict[str, list[str]]:
-    """What each kind of node lacks, by its name, the nearest first."""
+    """Return for each kind of node, by its name, what it lacks. The nearest to fit is first."""
     return {node.name: [lack.words for lack in lacks] for node, lacks in placement(asked, of_nodes(*nodes)).lacking}
 
 

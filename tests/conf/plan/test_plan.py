@@ -1,4 +1,4 @@
-"""The plan as text: every name, path and number, for the tracks, the ways to route, and the settings that change them."""
+"""The plan's names, paths and numbers, for each track, each way to route, and the settings that change them."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -13,7 +13,7 @@ from serving.settings import Settings, read
 from tests.conf.golden import regions
 
 BASE = 'service_name = "demo"\nusername = "like"\n'
-KEEP_ALIVE = 120  # s: the runtime's, after which a pod closes an idle connection
+KEEP_ALIVE = 120  # s after which the runtime closes an idle connection
 
 
 def plans(lines: str = "", track: str = "prod", routing: str = "") -> dict[str, Plan]:

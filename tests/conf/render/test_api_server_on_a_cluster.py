@@ -1,4 +1,4 @@
-"""What a real API server says of the renders: server-side dry run, strict field validation, pod security."""
+"""A real API server accepts the renders: by server-side dry run, strict field validation and pod security."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -1,4 +1,7 @@
-"""What is rendered, as text that a person reviews. `UPDATE_GOLDEN=1 pytest tests/conf/render/test_golden.py` writes it anew."""
+"""Renders equal the golden files, which people review as text.
+
+`UPDATE_GOLDEN=1 .venv/bin/pytest tests/conf/render/test_golden.py` writes the files anew.
+"""
 
 import os
 from pathlib import Path

@@ -19,10 +19,10 @@ from tests.running import PYTHONPATH
 
 GOOD = 'service_name = "demo"\nusername = "like"\n'
 DEEP = 100_000
-MOST = 60  # KiB: just within what is read of value.py and alerts.yaml
-LONGEST = 60  # s, where two seconds are enough on cores of one's own: what hangs is told from what waits for a busy core
-MEMORY = 2**30  # bytes; one that needs more ends with an unexpected MemoryError
-WORK = 4  # s of a core's time, start included
+MOST = 60  # KiB, just below the largest value.py and alerts.yaml that are read.
+LONGEST = 60  # Seconds. Two are enough on an idle machine, and on a busy one a command only waits longer.
+MEMORY = 2**30  # Bytes. A command that needs more ends with an unexpected MemoryError.
+WORK = 4  # Seconds of a core's time, start included.
 
 Make = Callable[[Path], object]
 
@@ -32,7 +32,7 @@ def text(content: str) -> Make:
 
 
 def cut(content: str) -> Make:
-    """Write as much as is read, so that not its size alone is refused."""
+    """Write as much as is read, so that it is not refused for its size alone."""
     return text(content[: MOST * 1024])
 
 
@@ -74,21 +74,20 @@ VALUES: dict[str, tuple[Make, str]] = {
 
 
 def checked(folder: Path, regions: Path) -> str:
-    """Return what `monopod check` says of a folder with mistakes."""
+    """Return the output of `monopod check` for a folder with mistakes."""
     return ended("check", "--service", str(folder), "--regions", str(regions))
 
 
 def ended(*arguments: str) -> str:
-    """Return what a command says that ends with status 1."""
+    """Return the output of a command that ends with status 1."""
     command, environment = [sys.executable, "-m", "monopod", *arguments], {"PYTHONPATH": PYTHONPATH}
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=ROOT / "src", env=environment, stdout=output, stderr=output)
-        resource.prlimit(
-            process.pid, resource.RLIMIT_DATA, (MEMORY, MEMORY)
-        )  # what it took as a fork of a large worker is apart
+        # The limit is set from outside: set in a fork of a large test worker, it would count the worker's memory too.
+        resource.prlimit(process.pid, resource.RLIMIT_DATA, (MEMORY, MEMORY))
         timer = threading.Timer(LONGEST, process.kill)
         timer.start()
-        _, status, used = os.wait4(process.pid, 0)  # what this child used, and none before it
+        _, status, used = os.wait4(process.pid, 0)  # the use of this child alone
         timer.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)

@@ -1,4 +1,4 @@
-"""Schemas judge what is rendered as strictly as an API server does: by the kind, the version and every field."""
+"""Schemas judge rendered objects as strictly as an API server does: by kind, version and every field."""
 
 import copy
 import json

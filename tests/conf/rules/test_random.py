@@ -1,4 +1,4 @@
-"""Any input gives an answer: mistakes in sentences, or objects that hold exactly what was said."""
+"""Any input gives mistakes in sentences, or objects that hold exactly the values of the input."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def judge(folder: Path, value: str, regions: str) -> Report:
-    """Check a random service in random regions. Whatever goes wrong is in the report, as lines."""
+    """Check a random service in random regions. The report holds mistakes of both."""
     try:
         known = read(regions)
     except RegionsError as error:

@@ -1,4 +1,4 @@
-"""Rules about rendered objects: each breaks when someone edits a template so that it would harm."""
+"""Each rule about rendered objects is broken by a harmful change, as an edit of a template could make it."""
 
 import copy
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Change = Callable[[dict[str, Any]], object]
 
 
 def broken(change: Change) -> list[str]:
-    """Return what the rules say of a render in which each object, by its kind, was changed."""
+    """Return the violations of a render after a change. change: gets the objects by kind."""
     items = copy.deepcopy(ITEMS)
     change({item["kind"]: item for item in items})
     return [words for rule in RULES for words in rule(items)]

@@ -1,4 +1,4 @@
-"""One run tells the mistakes of all rounds, and invents none that follows from another."""
+"""One run reports the mistakes of all steps, and none that only follows from another mistake."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ Judge = Callable[..., Report]
 
 @pytest.fixture
 def judge(tmp_path: Path) -> Judge:
-    """Check a service of this value.py, and of these files beside it."""
+    """Return a function that checks a service. text: its value.py. alerts: its alerts.yaml. image: as --image names it."""
 
     def run(text: str, alerts: str = "", image: str = "") -> Report:
         (tmp_path / "me").mkdir(exist_ok=True)
