@@ -49,9 +49,8 @@ class Lifetime:
 
     def too_late(self) -> DeadlinePassed:
         """Return the error of a request whose deadline has passed."""
-        allowed = round(
-            self.deadline - self.begin, 6
-        )  # to microseconds: the difference of two clock readings has rounding errors below
+        # Rounded to microseconds, since the difference of two clock readings has errors below them.
+        allowed = round(self.deadline - self.begin, 6)
         return self._passed(
             f"no answer within {allowed:g} s of the request's first byte; try again later, or allow more with timeout_second "
             "in value.py or the header X-Request-Timeout-Ms"

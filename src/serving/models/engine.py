@@ -129,7 +129,7 @@ def _session(path: Path, hardware: Hardware) -> Any:
         raise StartError(
             f"provider {hardware.provider} was asked for and is not active, only {', '.join(session.get_providers())}: "
             "the GPU, its driver or a library of CUDA or TensorRT is missing, and onnxruntime's own lines above name it; "
-            'mend that, or set provider = "cpu"'
+            'repair that, or set provider = "cpu"'
         )
     return session
 

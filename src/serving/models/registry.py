@@ -175,7 +175,7 @@ class ModelRegistry:
 
     def _enter(self, entry: Entry) -> Handle:
         if entry.name in self._entries:
-            raise StartError(f"two models are named {entry.name!r}; name one otherwise")
+            raise StartError(f"two models are named {entry.name!r}; rename one")
         if not self._lazy:
             self._cache.check_budget(entry)
         self._entries[entry.name] = entry

@@ -1,4 +1,4 @@
-"""A file is cut into statements. Whatever is no assignment of a literal is a mistake of its own, and nothing is executed."""
+"""A file is cut into statements. Anything but an assignment of a literal is a mistake, and nothing is executed."""
 
 import time
 from pathlib import Path
