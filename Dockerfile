@@ -6,7 +6,7 @@
 #   PIP_INDEX_URL   the package index, where it is not pip's own
 #   BUILD_PACKAGES  Debian packages that compile Python packages without a wheel, such as g++ and python3-dev
 #
-# An index with a password belongs into a pip.conf, which is the build's secret `pip`. Build stages alone see the index and
+# An index with a password goes into a pip.conf, which is the build's secret `pip`. Build stages alone see the index and
 # the secret. Neither the final image nor its history holds them.
 #
 # A pattern such as sr[c] may match nothing, as long as the same COPY has another source.
@@ -30,7 +30,7 @@ RUN rm -rf own/src/serving own/src/monopod.py own/src/pyproject.toml && mkdir de
     && if [ -e own/Makefile ]; then rm own/Makefile && cp -r platform/. own/. making; fi \
     && rm -r platform/src/serving/tools/bench platform/src/serving/tools/optimize
 
-# --- What every pod has: a user, the Debian packages of src/packages.txt, and how it is run.
+# --- The base of every pod: a user, the Debian packages of src/packages.txt, and the command to run.
 FROM ${BASE} AS pod
 LABEL org.opencontainers.image.title="monopod service" \
       org.opencontainers.image.description="One model over HTTP: requests on port 8080, probes and metrics on 8081"
@@ -49,7 +49,7 @@ RUN echo 'monopod:x:65532:65532::/tmp:/usr/sbin/nologin' >>/etc/passwd \
         && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*; \
     fi
 
-# --- The model's files: parts merged and sums checked; where there is a model/Makefile, also what it makes.
+# --- The model's files, with parts merged, sums checked, and the files that model/Makefile makes.
 FROM pod AS model
 ARG SERVICE=.
 ARG PIP_INDEX_URL=""

@@ -1,4 +1,4 @@
-"""The command: what goes wrong is told in a sentence, and a half is imported when a command needs it."""
+"""The command line: an error is one sentence, and a half is imported only when a command needs it."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""monopod bench: what is sent, and what a person is told of it, of servers that refuse or are not there, and after Ctrl-C."""
+"""monopod bench: the requests, and the report of them, of servers that refuse or are not there, and after Ctrl-C."""
 
 import asyncio
 import contextlib

@@ -23,7 +23,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Kind:
-    """All requests with one end. name: the status, or why no answer came. text: the server's words to the first of them."""
+    """All requests with the same end. name: the status, or why no answer came. text: the server's words to the first."""
 
     name: str
     count: int
@@ -39,8 +39,7 @@ class Figures:
     measured seconds. Answers to the warm-up's last requests count there, since answers to the last measured requests come too
     late to count.
 
-    ms: of answers of 2xx, from when a request was due; None without such an answer. late_p99_ms: how late the
-    generator was.
+    ms: of answers of 2xx, from when a request was due; None without such an answer. late_p99_ms: of the generator.
     """
 
     seconds: float
