@@ -1,4 +1,4 @@
-"""What the command line chooses: the regions, the service, its image, and what is to run.
+"""The choices of a command line: the regions, the service, its image, and the plans of what is to run.
 
 Knows what --service, --image, --region, --regions and --track mean. Does not import the kubernetes client, which would make
 every command a second slower.

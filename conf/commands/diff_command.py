@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Difference:
-    """What changes of an object.
+    """The changes of one object.
 
     lines: a unified diff of the JSON, without labels. labels: each changed label's old and new value, "" for none.
     """

@@ -22,6 +22,19 @@ from conf.rollout.targets import RegionTrack, Target, no_target, planned_or_left
 
 HEAD = ("region", "track", "version", "ready", "restarts", "since", "state")
 Row = dict[str, Any]
+NOT_DEPLOYED: Row = {
+    "version": "",
+    "runs": {},
+    "ready": 0,
+    "wanted": 0,
+    "restarts": 0,
+    "since": "",
+    "by": "",
+    "override": "",
+    "holder": "",
+    "state": "not deployed",
+    "troubles": [],
+}
 
 
 @prints_mistakes
@@ -57,9 +70,7 @@ def _rows(chosen: Sequence[RegionTrack]) -> list[Row]:
 
 
 def _row(region_track: RegionTrack) -> Row:
-    row: Row = {"region": region_track.region.name, "track": region_track.track, "version": "", "runs": {}}
-    row |= {"ready": 0, "wanted": 0}
-    row |= {"restarts": 0, "since": "", "by": "", "override": "", "holder": "", "state": "not deployed", "troubles": []}
+    row: Row = {"region": region_track.region.name, "track": region_track.track, **NOT_DEPLOYED}
     try:
         target = target_to_read(region_track)
         history = preflight.load_history(target, "")

@@ -23,8 +23,8 @@ from conf.base.object_references import MANAGER, Item, Ref, path
 READ_TIMEOUTS = (5, 30)  # seconds to connect, and to be answered
 # A write is only allowed while its lease holds, so it must end in time even if the network fails. The caller has LONGEST_WRITE
 # seconds left of the lease. Afterwards the connection is closed, and the API server gives up a request that it has not done.
-# urllib3 does not repeat a write: it would connect three times more, and send a PUT again. A write that meets a conflict is
-# repeated here, within the same time.
+# By default, urllib3 would connect three times more, and send a PUT again: RETRIES forbids that for writes. `apply` repeats a
+# write that meets a conflict, within the same time.
 WRITE_TIMEOUTS = (3, 6)
 LONGEST_WRITE = 10
 RETRIES = Retry(total=1, connect=0, status=0, other=0, allowed_methods=("GET",), respect_retry_after_header=False)

@@ -1,4 +1,4 @@
-"""deploy and diff ask a registry before they ask any cluster: here no cluster is there, and the registry is on a socket."""
+"""deploy and diff ask the registry before any cluster. Here no cluster is there, and the registry is a server on a socket."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Release windows as a deploy meets them. No cluster is there to be asked: what is refused is refused before."""
+"""Release windows at a deploy. No cluster is there, so each refusal comes before any is asked."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -48,13 +48,13 @@ def test_windows_do_not_bind_the_tracks_beside_prod(desk: Desk, track: str) -> N
 
 def test_one_closed_region_holds_all_chosen_ones_back_and_each_says_why(desk: Desk) -> None:
     found = spots(desk, eu=OFFICE)
-    outcomes = refusals(found, closed_regions(found, SATURDAY))
-    assert [(each.region, each.state, each.status) for each in outcomes] == [
+    results = refusals(found, closed_regions(found, SATURDAY))
+    assert [(each.region, each.state, each.status) for each in results] == [
         ("hk", "not begun", OUTSIDE_WINDOWS), ("eu", "not begun", OUTSIDE_WINDOWS), ("na", "not begun", OUTSIDE_WINDOWS),
     ]  # fmt: skip
-    assert outcomes[1].words.startswith("outside its release windows: it is sat 2026-01-03 12:00 there")
-    assert outcomes[0].words == outcomes[2].words
-    assert outcomes[0].words.startswith("eu is outside its release windows, so no region is begun; --region names one alone")
+    assert results[1].words.startswith("outside its release windows: it is sat 2026-01-03 12:00 there")
+    assert results[0].words == results[2].words
+    assert results[0].words.startswith("eu is outside its release windows, so no region is begun; --region names one alone")
 
 
 def test_a_deploy_into_a_closed_region_is_refused_with_a_status_of_its_own(desk: Desk) -> None:

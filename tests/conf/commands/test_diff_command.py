@@ -1,4 +1,4 @@
-"""The changes of a deploy, as lines: the labels that a version changes in every object are one line."""
+"""The changes that a deploy would make, as lines. Labels that change alike in many objects are one line."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from conf.commands.diff_command import difference, label_lines
 
 
 def item(version: str, cpu: int = 1, kind: str = "Service", **labels: str) -> dict[str, Any]:
-    """An object as an API server has it, with what that notes of each change."""
+    """Return an object as an API server has it, with the fields that every change updates."""
     metadata = {"name": "cats", "labels": {"version": version, **labels}, "resourceVersion": version, "uid": "1"}
     spec: dict[str, Any] = {"cpu": cpu}
     if kind == "Deployment":
@@ -36,7 +36,7 @@ def test_an_object_that_comes_or_goes_is_shown_whole() -> None:
     assert '-   "version": "1"' in "\n".join(difference(item("1"), None).lines)
 
 
-def test_what_the_cluster_tells_of_an_object_is_no_part_of_it() -> None:
+def test_the_status_of_an_object_is_no_part_of_the_difference() -> None:
     shown = "\n".join(difference(None, {**item("1"), "status": {"readyReplicas": 1}}).lines)
     assert "status" not in shown
     assert not difference({**item("1"), "status": {"readyReplicas": 1}}, item("1"))

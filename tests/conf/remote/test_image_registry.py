@@ -1,4 +1,4 @@
-"""A registry is asked, on real sockets: tags become digests, passwords go nowhere else, and each failure has its cure."""
+"""Requests to a registry, over real sockets: tags become digests, a password stays safe, and each failure has its cure."""
 
 import base64
 import json
@@ -64,7 +64,7 @@ def test_a_name_without_a_tag_is_the_latest_and_a_digest_is_not_asked_for(hub: R
     assert len(hub.heard) == 1
 
 
-def test_a_registry_that_says_no_digest_has_it_computed(hub: Registry) -> None:
+def test_without_a_digest_header_the_digest_is_computed(hub: Registry) -> None:
     first = hub.push("like/demo", "1", "first")
     for said in ("", "sha512:" + "0" * 128):
         hub.headers = {"Docker-Content-Digest": said}
@@ -98,7 +98,7 @@ def test_a_name_names_its_registry_as_container_runtimes_read_it(name: str, at: 
 
 
 @pytest.mark.parametrize("by", ["Basic", "Bearer"])
-def test_a_registry_that_wants_to_know_who_asks_is_told(guarded: Registry, by: str) -> None:
+def test_a_registry_that_asks_for_a_login_gets_it(guarded: Registry, by: str) -> None:
     guarded.by = by
     assert found(guarded, environment=OF_ANN).partition("@")[2].startswith("sha256:")
     who = [who for _, who in guarded.heard]
@@ -108,7 +108,7 @@ def test_a_registry_that_wants_to_know_who_asks_is_told(guarded: Registry, by: s
         assert who[2].startswith("Bearer token-")
 
 
-def test_nobody_is_told_how_to_be_somebody_and_a_wrong_password_whose_it_is(guarded: Registry) -> None:
+def test_a_missing_login_is_told_how_to_set_one_and_a_wrong_password_where_it_is_from(guarded: Registry) -> None:
     for by in ("Basic", "Bearer"):
         guarded.by = by
         told = refusal(guarded)
@@ -119,7 +119,7 @@ def test_nobody_is_told_how_to_be_somebody_and_a_wrong_password_whose_it_is(guar
     assert "wants to be told who asks by negotiate; monopod knows Basic and Bearer" in refusal(guarded, environment=OF_ANN)
 
 
-def test_a_login_serves_where_the_environment_names_nobody(guarded: Registry, tmp_path: Path) -> None:
+def test_a_file_of_logins_is_used_where_the_environment_has_no_login(guarded: Registry, tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"auths": {guarded.host: {"auth": base64.b64encode(b"ann:hidden").decode()}}}))
     assert found(guarded, environment={"REGISTRY_AUTH_FILE": str(file)})
@@ -181,7 +181,7 @@ def test_of_several_challenges_in_one_header_the_first_is_taken(guarded: Registr
     assert found(guarded, environment=OF_ANN)
 
 
-def test_redirects_that_go_round_end(guarded: Registry) -> None:
+def test_endless_redirects_are_given_up(guarded: Registry) -> None:
     guarded.redirect = f"http://{guarded.host}/v2/like/demo/manifests/1"
     assert "answers with status 307" in refusal(guarded)
     assert len(guarded.heard) < 10
@@ -203,7 +203,7 @@ def test_each_refusal_comes_with_its_cure(hub: Registry, status: int, words: str
     assert words in refusal(hub)
 
 
-def test_what_is_not_there_is_told_apart_from_what_cannot_be_asked(hub: Registry) -> None:
+def test_a_missing_image_is_told_apart_from_a_registry_that_does_not_answer(hub: Registry) -> None:
     with pytest.raises(NotThere, match="it was deleted there, or never pushed"):
         digest(image(f"{hub.host}/like/demo@{SOME}"), regions(), NOBODY)
     hub.status = 503
@@ -212,7 +212,7 @@ def test_what_is_not_there_is_told_apart_from_what_cannot_be_asked(hub: Registry
     assert not isinstance(raised.value, NotThere)
 
 
-def test_what_is_no_manifest_is_refused(hub: Registry) -> None:
+def test_an_answer_that_is_no_manifest_is_refused(hub: Registry) -> None:
     hub.held["like/demo", "1"] = ("text/html", b"<h1>Sign in</h1>")
     assert "answers with text/html for" in refusal(hub)
     hub.held["like/demo", "1"] = ("application/vnd.docker.distribution.manifest.v1+prettyjws", b"{}")
@@ -250,7 +250,7 @@ def test_a_refusal_that_is_cut_off_or_stalls_is_told(hub: Registry, monkeypatch:
     assert f"http://{hub.host} does not answer: timed out" in refusal(hub)
 
 
-def test_nobody_at_the_address_is_told_with_what_to_look_at() -> None:
+def test_an_address_without_a_server_is_told_with_what_to_check() -> None:
     with holding() as gone:
         pass
     told = refusal(gone)
@@ -258,7 +258,7 @@ def test_nobody_at_the_address_is_told_with_what_to_look_at() -> None:
     assert "One that speaks HTTP must stand in http_registries of regions.yaml" in told
 
 
-def test_http_is_spoken_with_those_that_regions_yaml_names_and_the_others_are_told_how() -> None:
+def test_plain_http_is_used_for_registries_that_regions_yaml_names_and_others_are_told_how() -> None:
     with holding(own_address()) as server:
         first = server.push("like/demo", "1", "first")
         assert "if it speaks HTTP alone, name it in http_registries of regions.yaml" in refusal(server)
@@ -266,7 +266,7 @@ def test_http_is_spoken_with_those_that_regions_yaml_names_and_the_others_are_to
         assert resolved(f"{server.host}/like/demo:1", named, NOBODY).endswith(first)
 
 
-def test_https_asks_for_a_certificate_that_is_known(
+def test_https_needs_a_certificate_of_a_known_authority(
     tmp_path: Path, needs: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs("openssl", "openssl")

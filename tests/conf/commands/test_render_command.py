@@ -1,4 +1,4 @@
-"""The commands near the cluster as a person runs them: what they print, where, and how they exit."""
+"""`monopod render` as a person runs it: what it prints and writes, and how it and the commands beside it refuse."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import monopod
-from tests.conf.golden import DIGEST, GOLDEN, ROOT, SERVICES, is_the_platforms_own_root
+from tests.conf.golden import DIGEST, GOLDEN, ROOT, SERVICES
 from tests.conf.registries import holding
 from tests.running import PYTHONPATH
 
@@ -16,52 +16,6 @@ REGIONS = ["--regions", str(GOLDEN / "regions.yaml")]
 GPU = ["--service", str(SERVICES["gpu"]), *REGIONS]
 
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.mark.skipif(not is_the_platforms_own_root(), reason="the root is a service of its own, with numbers of its own")
-def test_check_on_the_root_prints_one_table_with_where_it_answers_and_what_it_costs(capsys: Captured) -> None:
-    assert monopod.main(["check", "--service", str(ROOT), *REGIONS]) == 0
-    head, first, *rest = capsys.readouterr().out.splitlines()
-    assert head.split() == ["region", "track", "pods", "cpu", "memory", "GPU", "GiB", "answers", "at", "a", "month"]
-    assert first.split() == ["hk", "prod", "2", "2", "2Gi", "0", "hk.example.com/api/like/demo", "USD", "126"]
-    assert "prod costs USD 252 a month" in "\n".join(rest)
-
-
-def test_the_cost_is_pods_times_price_times_the_largest_share(capsys: Captured) -> None:
-    monopod.main(["check", *GPU, "--json"])
-    runs = {(run["region"], run["track"]): run["price"] for run in json.loads(capsys.readouterr().out)["runs"]}
-    assert runs["hk", "prod"] == pytest.approx(2 * 1400 * 6 / 30)  # 6 of two cards of 15 GiB
-    assert runs["na", "prod"] == pytest.approx(1050)  # a card of one's own
-    assert runs["eu", "prod"] == pytest.approx(3900 * 6 / 96)
-
-
-def test_a_pod_that_no_node_takes_is_a_mistake_and_has_no_price(tmp_path: Path, capsys: Captured) -> None:
-    (tmp_path / "value.py").write_text('service_name = "demo"\nusername = "like"\ngpu_memory = 8\n')
-    service = ["check", "--service", str(tmp_path), *REGIONS]
-    assert monopod.main([*service, "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert found["mistakes"][0].startswith("value.py:3: no kind of node in eu takes the pod")
-    prices = {(run["region"], run["track"]): run["price"] for run in found["runs"]}
-    assert [where for where, price in prices.items() if price is None] == [("eu", "prod")]
-    assert monopod.main(service) == 1
-    assert "USD" not in capsys.readouterr().out
-
-
-def test_check_tells_every_mistake_and_exits_1(tmp_path: Path, capsys: Captured) -> None:
-    (tmp_path / "value.py").write_text('service_name = "v1"\nhk_replica = 2\ncpu = "x"\nimport os\n')
-    (tmp_path / "alerts.yaml").write_text("groups: 3\n")
-    assert monopod.main(["check", "--service", str(tmp_path), *REGIONS]) == 1
-    out = capsys.readouterr().out.splitlines()
-    assert [line.partition(": ")[0] for line in out if line.partition(":")[0] in ("value.py", "alerts.yaml")] == [
-        "alerts.yaml:1", "value.py", "value.py:1", "value.py:2", "value.py:3", "value.py:4",
-    ]  # fmt: skip
-    assert "did you mean 'hk_replicas'?" in out[3]
-    assert out[-1] == "6 mistakes; nothing may be applied"
-
-
-def test_check_gives_a_program_the_same_as_json(tmp_path: Path, capsys: Captured) -> None:
-    assert monopod.main(["check", "--service", str(tmp_path), *REGIONS, "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["mistakes"][0].startswith("value.py: cannot be read")
 
 
 def test_render_prints_one_region_and_track_byte_for_byte_the_same(capsys: Captured) -> None:
@@ -117,23 +71,6 @@ def test_render_tells_what_it_cannot_do_and_exits_1(arguments: list[str], told: 
     assert captured.err.startswith(told)
 
 
-def test_check_of_a_folder_of_others_that_is_none_is_told(capsys: Captured) -> None:
-    assert monopod.main(["check", *GPU, "--others", "nowhere"]) == 1
-    assert capsys.readouterr().err.startswith("--others: nowhere is no folder")
-
-
-def test_settings_are_printed_for_people_and_for_programs(capsys: Captured) -> None:
-    assert monopod.main(["settings"]) == 0
-    assert "  cpu  [1]\n      a number from 0.1 to 256 (cores)\n" in capsys.readouterr().out
-    assert monopod.main(["settings", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["name"] == "service_name"
-
-
-def test_the_manual_of_the_settings_is_what_the_settings_say(capsys: Captured) -> None:
-    assert monopod.main(["settings", "--markdown"]) == 0
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == capsys.readouterr().out
-
-
 @pytest.mark.parametrize("command", ["serve", "settings", "check", "render", "gateway"])
 def test_every_command_has_help_with_an_example(command: str, capsys: Captured) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -142,7 +79,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: Captured) 
     assert f"example: monopod {command}" in capsys.readouterr().out
 
 
-def test_whoever_reads_the_first_line_alone_gets_no_traceback() -> None:
+def test_a_reader_of_the_first_line_alone_gets_no_traceback() -> None:
     command = [sys.executable, "-m", "monopod", "render", *GPU]
     with subprocess.Popen(command, cwd=ROOT / "src", env={"PYTHONPATH": PYTHONPATH}, stdout=-1, stderr=-1) as process:
         assert process.stdout
@@ -158,14 +95,3 @@ def test_a_region_that_is_none_is_refused_with_the_names_of_those_that_are(capsy
         assert "no region 'nosuch'; name one of hk, eu, na" in capsys.readouterr().err
     assert monopod.main(["doctor", *GPU, "--region", "eu", "--track", "grey"]) == 1
     assert "grey does not run in eu" in capsys.readouterr().err
-
-
-def test_a_service_without_a_model_is_checked_from_its_own_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "value.py").write_text('open("x")\nservice_name = "cats"\nusername = "like"\n')
-    monkeypatch.chdir(tmp_path)
-    assert monopod.main(["check", *REGIONS]) == 1
-    said = capsys.readouterr()
-    assert "value.py:1: " in said.out + said.err
-    assert "unexpected" not in said.err
