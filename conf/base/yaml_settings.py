@@ -38,7 +38,7 @@ class Named:
 Spec = Kind | Table | List | Named
 
 
-class MistakesError(Exception):
+class FileError(Exception):
     """A file cannot be used. mistakes: one sentence each, as `alerts.yaml:7: what is wrong; what to do`."""
 
     def __init__(self, mistakes: Sequence[str]):

@@ -10,7 +10,7 @@ LONGEST_NUMBER = 100  # characters: YAML reads 9:9:9 as a number of base 60, and
 TEXT = "tag:yaml.org,2002:str"
 SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool")}
 
-Mistakes = list[tuple[int, str]]
+LineMistakes = list[tuple[int, str]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Node:
         return [node.plain() for node in self.value] if isinstance(self.value, list) else self.value
 
 
-def compose(text: str) -> tuple[Node | None, Mistakes]:
+def compose(text: str) -> tuple[Node | None, LineMistakes]:
     """Return the root of one document, None where it cannot be read, and all mistakes of syntax as (line, message)."""
     try:
         refused = _refused(text)
@@ -41,7 +41,7 @@ def compose(text: str) -> tuple[Node | None, Mistakes]:
         return None, [(1, f"not YAML: {str(error).splitlines()[0]}")]
     if root is None:
         return None, [(1, "the file is empty")]
-    mistakes: Mistakes = []
+    mistakes: LineMistakes = []
     return _node(root, mistakes), mistakes
 
 
@@ -66,7 +66,7 @@ def _line(item: Any) -> int:
     return int(item.start_mark.line) + 1
 
 
-def _node(node: Any, mistakes: Mistakes) -> Node:
+def _node(node: Any, mistakes: LineMistakes) -> Node:
     if isinstance(node, yaml.MappingNode):
         return Node(_table(node, mistakes), _line(node))
     if isinstance(node, yaml.SequenceNode):
@@ -74,7 +74,7 @@ def _node(node: Any, mistakes: Mistakes) -> Node:
     return Node(_scalar(node, mistakes), _line(node))
 
 
-def _table(node: Any, mistakes: Mistakes) -> dict[str, Node]:
+def _table(node: Any, mistakes: LineMistakes) -> dict[str, Node]:
     found: dict[str, Node] = {}
     for key, value in node.value:
         if key.tag != TEXT:
@@ -86,7 +86,7 @@ def _table(node: Any, mistakes: Mistakes) -> dict[str, Node]:
     return found
 
 
-def _scalar(node: Any, mistakes: Mistakes) -> Any:
+def _scalar(node: Any, mistakes: LineMistakes) -> Any:
     """Return a text, number or flag; None for null. Anything else, such as a date, is the text that stands there."""
     if node.tag == TEXT:
         return node.value

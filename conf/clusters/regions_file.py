@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from conf.base.yaml_settings import MistakesError, Reader, Table
+from conf.base.yaml_settings import FileError, Reader, Table
 from conf.base.yamls import compose
 from conf.clusters.region import NodeKind, Region, Regions
 from serving.settings import UnreadableError, declared_settings, text_of
@@ -16,7 +16,7 @@ DECLARATIONS = tuple(declared_settings())
 LARGEST_FILE = 256  # KiB, enough for some hundred regions
 
 
-class RegionsError(MistakesError):
+class RegionsError(FileError):
     """regions.yaml cannot be used."""
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conf.base.value_kinds import ALERT, DURATION, TEXT, TEXTS
-from conf.base.yaml_settings import List, MistakesError, Reader, Table, yaml_field
+from conf.base.yaml_settings import FileError, List, Reader, Table, yaml_field
 from conf.base.yamls import compose
 from serving.settings import UnreadableError, text_of
 
@@ -45,7 +45,7 @@ class File:
     groups: tuple[Group, ...] = yaml_field(List(Group), "Groups of rules.")
 
 
-class AlertsError(MistakesError):
+class AlertsError(FileError):
     """alerts.yaml cannot be used."""
 
 

@@ -29,8 +29,8 @@ class Lack:
     """Something that a kind of node lacks for a pod."""
 
     settings: tuple[str, ...]  # The settings that ask for it, the likeliest to be changed first.
-    words: str  # What the node has instead: the rest of a sentence that begins with the node's name.
-    cure: str  # What to do, as an imperative.
+    words: str  # The end of a sentence on what the node has instead. The node's name begins it.
+    cure: str  # An imperative that says what to do.
 
 
 @dataclass(frozen=True)

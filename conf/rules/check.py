@@ -66,7 +66,7 @@ class Report:
 def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service | None, list[str]]:
     """Return a service, None where it has a mistake, and the mistakes.
 
-    service: its folder. image_name: "" for the name that a build will give.
+    service: a folder. An empty image_name is the name that a build will give.
     """
     found, mistakes = read_partly(service, regions, image_name)
     return (None if mistakes else found), mistakes
@@ -104,7 +104,7 @@ def check(
 ) -> Report:
     """Return all that is wrong with a service. After a mistake, everything is judged that does not depend on it.
 
-    service: its folder. image_name: "" for the name that a build will give. others: services of the same clusters.
+    service: a folder. others: services of the same clusters. An empty image_name is the name that a build will give.
     """
     found, mistakes = read_partly(service, regions, image_name)
     report = Report(list(mistakes), service=found)

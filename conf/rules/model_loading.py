@@ -11,7 +11,7 @@ from conf.rules.case import Case, Rule, Violation
 from serving.settings import SESSION_GIB, gpu_memory, size_in_bytes
 
 PROCESS = 256 * 2**20  # Bytes that Python and its libraries take, onnxruntime included.
-READ_RATE = 200 * 2**20  # Bytes a second at which a model is read and made ready.
+READ_RATE = 200 * 2**20  # Bytes a second at which a model is read and made ready, seldom faster.
 BUILD_SECONDS = {"tensorrt": 60}  # Seconds that a provider takes besides, to build its engine.
 
 # onnxruntime-gpu, as pyproject.toml pins it, is linked to libnvinfer.so.10 and CUDA 13: neither TensorRT 11 nor cu12 fits.

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from conf.base.object_references import Item
 
 LABEL = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-LONGEST_SUFFIX = (
-    23  # characters that Kubernetes and KEDA add to a name: "-", 10 letters, "-", 5 letters, or keda-hpa-; and room
-)
+# Kubernetes and KEDA add to a name: "-", 10 letters, "-" and 5 letters, or "keda-hpa-".
+LONGEST_SUFFIX = 23  # characters, with room for more
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
 

@@ -37,10 +37,10 @@ def own_address() -> str:
 
 
 class Registry(LocalServer):
-    """A registry. heard: path and Authorization of each request, in order. user: "" where it wants no password.
+    """A registry. heard: path and Authorization of each request, in order.
 
-    by: how it asks for a password, Basic or Bearer. status: what it answers to every request, where it is not 0.
-    cut: it resets each connection after the head of an answer.
+    With user it wants a password, and asks for it as `by` says: Basic or Bearer. With status it answers every request so.
+    With cut it resets each connection after the head of an answer.
     """
 
     def __init__(self, address: str = "127.0.0.1") -> None:

@@ -89,8 +89,8 @@ def _taint(item: dict[str, str]) -> str:
 
 
 @settings(max_examples=200, **FAST)  # type: ignore[arg-type]
-@given(text=st.text(NO_SURROGATES), host=st.text(NO_SURROGATES))
-def test_any_text_that_a_plan_holds_is_read_back_as_it_was(text: str, host: str) -> None:
+@given(text=st.text(NO_SURROGATES))
+def test_any_text_that_a_plan_holds_is_read_back_as_it_was(text: str) -> None:
     value = read_value('service_name = "demo"\nusername = "like"\n', "value.py", tuple(golden.regions().regions))
     rule = Alert("Any", text, "1m", {"a": text}, {"b": text})
     for each in plan(value, golden.regions(), "prod", image("x:1"), (rule,)):

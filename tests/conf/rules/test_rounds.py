@@ -15,7 +15,7 @@ Judge = Callable[..., Report]
 
 @pytest.fixture
 def judge(tmp_path: Path) -> Judge:
-    """Return a function that checks a service. text: its value.py. alerts: its alerts.yaml. image: as --image names it."""
+    """Return a function that checks a service of this value.py and this alerts.yaml. image: as --image names it."""
 
     def run(text: str, alerts: str = "", image: str = "") -> Report:
         (tmp_path / "me").mkdir(exist_ok=True)
