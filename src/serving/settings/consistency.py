@@ -26,13 +26,11 @@ def gpu_provider_has_gpu(s: Settings) -> Violation | None:
 
 def shares_fit_gpu_memory(s: Settings) -> Violation | None:
     """Compare nothing where gpu_memory is 0, as in a region without GPUs: there is nothing to share."""
-    least = SESSION_GIB if s.model_path else 0.0
-    if not s.gpu_memory or not shares(s) or remaining(s) > least or (remaining(s) == least == 0):
+    least, left = (SESSION_GIB if s.model_path else 0.0), remaining(s)
+    if not s.gpu_memory or not shares(s) or left > least or (left == least == 0):
         return None
     taken = sum(shares(s).values())
-    rest = (
-        f", which leaves model_path's model {max(remaining(s), 0):g}, and it needs more than {least:g}" if s.model_path else ""
-    )
+    rest = f", which leaves model_path's model {max(left, 0):g}, and it needs more than {least:g}" if s.model_path else ""
     words = ", ".join(f"{name} {gib:g}" for name, gib in shares(s).items())
     return ("model_gpu_memory", "on_demand_gpu_memory", "gpu_memory"), (
         f"gpu_memory is {s.gpu_memory:g} GiB, and its shares take {taken:g} ({words}){rest}: lower them, or set"

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 LONGEST_STATEMENT = 200  # lines. Bounds the search for the end of a bracket that is never closed.
-MOST_TRIED = (
-    500_000  # characters parsed in one file to find ends of statements: about a second. Open brackets would take minutes.
-)
+# Characters of one file that are parsed to find ends of statements: about a second. Open brackets would take minutes otherwise.
+MOST_TRIED = 500_000
 # The last line of a statement of several lines looks so. Otherwise the line before it ends with a backslash.
 MAY_END = re.compile(r"[)\]}]|\"\"\"|'''|^\s")
 NO_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(#.*)?")
