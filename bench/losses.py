@@ -24,7 +24,7 @@ from bench.report import table
 from bench.sections import PAGE, page, with_section
 from bench.served import BenchError
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.fleet import delete_a_pod
 from tests.conf.rollout.images import SERVING, pushed
 from tests.conf.rollout.load import half, loaded
@@ -103,15 +103,15 @@ def measure(times: int) -> tuple[float, list[Row]]:
     pushed()
     cluster = Cluster(CONTEXT)
     with cluster.own_namespaces(USER), tempfile.TemporaryDirectory() as folder:
-        desk = Desk(Path(folder) / "service", USER, {CONTEXT: CONTEXT})
-        desk.set(replicas=PODS)
-        desk.run("deploy", tag=SERVING[0])
-        rate = half(url(desk))
+        checkout = Checkout(Path(folder) / "service", USER, {CONTEXT: CONTEXT})
+        checkout.write_value(replicas=PODS)
+        checkout.run("deploy", tag=SERVING[0])
+        rate = half(url(checkout))
         tags = [SERVING[(number + 1) % len(SERVING)] for number in range(times)]
-        deploys = [partial(desk.run, "deploy", tag=tag) for tag in tags]
+        deploys = [partial(checkout.run, "deploy", tag=tag) for tag in tags]
         return rate, [
-            again("releases", deploys, url(desk), rate),
-            again("deleted pods", [partial(delete_a_pod, cluster, desk)] * times, url(desk), rate),
+            again("releases", deploys, url(checkout), rate),
+            again("deleted pods", [partial(delete_a_pod, cluster, checkout)] * times, url(checkout), rate),
         ]
 
 

@@ -55,8 +55,8 @@ print(*seconds)
 
 
 @dataclass(frozen=True)
-class Desk:
-    """The files of a run. kubeconfig: of a job that may change only the users' namespaces."""
+class Workspace:
+    """The files of a run. kubeconfig: of an account that may change only the users' namespaces."""
 
     services: Sequence[Path]
     regions: Path
@@ -64,7 +64,7 @@ class Desk:
     at_once: int
 
     @property
-    def surroundings(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         who = {"GITLAB_USER_LOGIN": "bench", "CI_PROJECT_PATH": "bench/rollouts", "CI_COMMIT_REF_NAME": "main"}
         paths = {"PYTHONPATH": PYTHONPATH, "KUBECONFIG": str(self.kubeconfig)}
         return {**os.environ, **who, **paths}
@@ -113,14 +113,14 @@ def measured(context: str, count: int, at_once: int) -> Report:
         top = Path(folder)
         regions = top / "regions.yaml"
         regions.write_text(rollouts_region.regions(context), encoding="utf-8")
-        desk = Desk(rollouts_region.make(top, count), regions, top / "kubeconfig", at_once)
-        with rollouts_region.job(cluster, count, desk.kubeconfig):
-            client = parts(desk)
+        workspace = Workspace(rollouts_region.make(top, count), regions, top / "kubeconfig", at_once)
+        with rollouts_region.job(cluster, count, workspace.kubeconfig):
+            client = parts(workspace)
             idle = _difference(cluster, lambda: time.sleep(IDLE_SECONDS))
             rounds = [
-                around(cluster, desk, "first release", "deploy", "--image", image("1")),
-                around(cluster, desk, "upgrade", "deploy", "--image", image("2")),
-                around(cluster, desk, "stop", "stop", "--yes"),
+                around(cluster, workspace, "first release", "deploy", "--image", image("1")),
+                around(cluster, workspace, "upgrade", "deploy", "--image", image("2")),
+                around(cluster, workspace, "stop", "stop", "--yes"),
             ]
     version = cluster.ask("get", "/version")["gitVersion"]
     size = Size(nodes, count, len(rollouts_region.namespaces(count)), rollouts_region.pods(count), at_once)
@@ -132,7 +132,7 @@ def image(version: str) -> str:
     return f"localhost:5000/digits:{version}@sha256:{version * 64}"
 
 
-def around(cluster: Cluster, desk: Desk, title: str, name: str, *words: str) -> Round:
+def around(cluster: Cluster, workspace: Workspace, title: str, name: str, *words: str) -> Round:
     """Run a command for every service, some at once, and return the figures."""
     print(f"{time.strftime('%H:%M:%S')} {title} ...", flush=True)
     used, busy = _children(), _busy()
@@ -140,7 +140,7 @@ def around(cluster: Cluster, desk: Desk, title: str, name: str, *words: str) -> 
 
     def work() -> None:
         began = time.monotonic()
-        commands = _all(desk, name, words)
+        commands = _all(workspace, name, words)
         found.append((time.monotonic() - began, commands))
 
     with _memory(cluster) as memory:
@@ -150,20 +150,24 @@ def around(cluster: Cluster, desk: Desk, title: str, name: str, *words: str) -> 
     return Round(title, seconds, tuple(commands), spent, most, _children() - used, _busy() - busy)
 
 
-def _all(desk: Desk, name: str, words: Sequence[str]) -> list[Command]:
-    with ThreadPoolExecutor(desk.at_once) as pool:
+def _all(workspace: Workspace, name: str, words: Sequence[str]) -> list[Command]:
+    with ThreadPoolExecutor(workspace.at_once) as pool:
         try:
-            return list(pool.map(lambda service: _one(desk, name, service, words), desk.services))
+            return list(pool.map(lambda service: _one(workspace, name, service, words), workspace.services))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # running commands are still waited for
             raise
 
 
-def _one(desk: Desk, name: str, service: Path, words: Sequence[str]) -> Command:
+def _one(workspace: Workspace, name: str, service: Path, words: Sequence[str]) -> Command:
     began = time.monotonic()
     try:
         done = subprocess.run(
-            desk.command(name, service, *words), env=desk.surroundings, capture_output=True, text=True, timeout=PATIENCE
+            workspace.command(name, service, *words),
+            env=workspace.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         status, said = done.returncode, done.stderr or done.stdout
     except subprocess.TimeoutExpired:
@@ -171,12 +175,12 @@ def _one(desk: Desk, name: str, service: Path, words: Sequence[str]) -> Command:
     return Command(service.name, time.monotonic() - began, status, said.strip())
 
 
-def parts(desk: Desk) -> Client:
+def parts(workspace: Workspace) -> Client:
     """Return the processor time of a command's steps before its first request to the cluster, medians of some runs."""
-    command = [sys.executable, "-c", PARTS, str(desk.services[-1]), str(desk.regions), image("1")]
+    command = [sys.executable, "-c", PARTS, str(workspace.services[-1]), str(workspace.regions), image("1")]
     runs = []
     for _ in range(TIMES):
-        done = subprocess.run(command, env=desk.surroundings, capture_output=True, text=True)
+        done = subprocess.run(command, env=workspace.environment, capture_output=True, text=True)
         if done.returncode:
             raise BenchError(f"a command's parts cannot be measured: {done.stderr.strip()}")
         runs.append([float(value) for value in done.stdout.split()])

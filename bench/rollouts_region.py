@@ -15,7 +15,7 @@ from bench.work import ROOT
 from tests.conf import accounts
 from tests.conf.cluster import Cluster
 from tests.conf.kubeconfigs import written
-from tests.conf.rollout import desk
+from tests.conf.rollout.checkout import REGION_FIELDS
 
 REGION = "eu"
 USERS = 20
@@ -67,7 +67,7 @@ def make(folder: Path, count: int) -> list[Path]:
 
 def regions(context: str) -> str:
     """Return a regions.yaml of one region, as JSON, which is YAML."""
-    region = {**desk.REGION, "context": context, "nodes": [NODE]}
+    region = {**REGION_FIELDS, "context": context, "nodes": [NODE]}
     found = {"currency": "USD", "registry": "localhost:5000", "grey": REGION, "ab": REGION, "regions": {REGION: region}}
     return json.dumps(found)
 

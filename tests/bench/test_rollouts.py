@@ -120,5 +120,5 @@ def test_the_processor_time_of_a_command_before_it_asks_is_measured(tmp_path: Pa
     monkeypatch.setattr(rollouts, "TIMES", 1)
     file = tmp_path / "regions.yaml"
     file.write_text(region.regions("eu"))
-    found = rollouts.parts(rollouts.Desk(region.make(tmp_path, 1), file, tmp_path / "kubeconfig", 1))
+    found = rollouts.parts(rollouts.Workspace(region.make(tmp_path, 1), file, tmp_path / "kubeconfig", 1))
     assert min(found.start, found.imports, found.render) > 0

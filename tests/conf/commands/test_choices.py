@@ -8,7 +8,7 @@ import pytest
 
 from tests.conf.commands.test_deploy_command import LATER, NOWHERE
 from tests.conf.registries import Registry, holding
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.images import NOT_ASKED
 
 NO_CLUSTER = "context 'hk' cannot be used"
@@ -21,14 +21,14 @@ def hub() -> Iterator[Registry]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path / "service", "like", {"hk": "hk", "eu": "eu"})
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path / "service", "like", {"hk": "hk", "eu": "eu"})
 
 
-def test_a_tag_is_asked_for_once_and_every_region_gets_its_digest(desk: Desk, hub: Registry, tmp_path: Path) -> None:
+def test_a_tag_is_asked_for_once_and_every_region_gets_its_digest(checkout: Checkout, hub: Registry, tmp_path: Path) -> None:
     digest = hub.push("like/digits", "v1", "first")
     image, out = f"{hub.host}/like/digits:v1", tmp_path / "rendered"
-    done = desk.run("deploy", "--image", image, "--output", str(out), status=11, more=NOWHERE)
+    done = checkout.run("deploy", "--image", image, "--output", str(out), status=11, more=NOWHERE)
     assert NO_CLUSTER in done.err
     assert done.out.splitlines()[0] == f"{image} is {digest[:19]}"
     assert [path for path, _ in hub.heard] == ["/v2/like/digits/manifests/v1"]
@@ -41,42 +41,42 @@ def test_a_tag_is_asked_for_once_and_every_region_gets_its_digest(desk: Desk, hu
         assert '"version": "v1"' in text
 
 
-def test_the_region_that_is_chosen_is_written_alone(desk: Desk, hub: Registry, tmp_path: Path) -> None:
+def test_the_region_that_is_chosen_is_written_alone(checkout: Checkout, hub: Registry, tmp_path: Path) -> None:
     hub.push("like/digits", "v1", "first")
     words = ["--region", "eu", "--image", f"{hub.host}/like/digits:v1", "--output", str(tmp_path / "rendered")]
-    desk.run("deploy", *words, status=11, more=NOWHERE)
+    checkout.run("deploy", *words, status=11, more=NOWHERE)
     assert [path.name for path in (tmp_path / "rendered").iterdir()] == ["eu-prod.yaml"]
 
 
 @pytest.mark.parametrize("command", ["deploy", "diff"])
 def test_an_image_that_is_not_there_ends_the_command_before_any_cluster_is_asked(
-    desk: Desk, hub: Registry, command: str
+    checkout: Checkout, hub: Registry, command: str
 ) -> None:
-    done = desk.run(command, "--image", f"{hub.host}/like/digits:v1", status=32, more=NOWHERE)
+    done = checkout.run(command, "--image", f"{hub.host}/like/digits:v1", status=32, more=NOWHERE)
     assert f"registry {hub.host} has no image {hub.host}/like/digits:v1; is its name right, and was it pushed" in done.err
     assert NO_CLUSTER not in done.err
     hub.user = "ann"
-    told = desk.run(command, "--image", f"{hub.host}/like/digits:v1", status=32, more=NOWHERE).err
+    told = checkout.run(command, "--image", f"{hub.host}/like/digits:v1", status=32, more=NOWHERE).err
     assert "set REGISTRY_PULL_USER and REGISTRY_PULL_PASSWORD to an account that may pull" in told
 
 
-def test_a_deploy_job_asks_with_the_account_that_it_has(desk: Desk, hub: Registry) -> None:
+def test_a_deploy_job_asks_with_the_account_that_it_has(checkout: Checkout, hub: Registry) -> None:
     hub.user, hub.password = "ann", "hidden"
     hub.push("like/digits", "v1", "first")
     account = {"REGISTRY_PULL_USER": "ann", "REGISTRY_PULL_PASSWORD": "hidden"}
-    done = desk.run("deploy", "--image", f"{hub.host}/like/digits:v1", status=11, more={**NOWHERE, **account})
+    done = checkout.run("deploy", "--image", f"{hub.host}/like/digits:v1", status=11, more={**NOWHERE, **account})
     assert "hidden" not in done.text
     assert len(hub.heard) == 3
 
 
 @pytest.mark.parametrize("command", ["deploy", "diff"])
-def test_an_image_by_its_digest_is_asked_for_nowhere(desk: Desk, command: str) -> None:
-    assert NO_CLUSTER in desk.run(command, tag=NOT_ASKED, status=11, more=NOWHERE).err
+def test_an_image_by_its_digest_is_asked_for_nowhere(checkout: Checkout, command: str) -> None:
+    assert NO_CLUSTER in checkout.run(command, tag=NOT_ASKED, status=11, more=NOWHERE).err
 
 
 @pytest.mark.parametrize("command", ["deploy", "diff"])
-def test_without_an_image_the_push_is_named(desk: Desk, command: str) -> None:
-    told = desk.run(command, status=2, more=NOWHERE).err
+def test_without_an_image_the_push_is_named(checkout: Checkout, command: str) -> None:
+    told = checkout.run(command, status=2, more=NOWHERE).err
     image = "localhost:5000/like/digits:1"
     assert told == (
         f"--image is missing: {command} takes an image that was built and pushed "
@@ -84,10 +84,10 @@ def test_without_an_image_the_push_is_named(desk: Desk, command: str) -> None:
     )
 
 
-def test_mistakes_and_windows_come_before_the_registry(desk: Desk, hub: Registry) -> None:
+def test_mistakes_and_windows_come_before_the_registry(checkout: Checkout, hub: Registry) -> None:
     image = f"{hub.host}/like/digits:v1"
-    desk.opens(hk=LATER)
-    desk.run("deploy", "--image", image, status=31, more=NOWHERE)
-    desk.set(cpu="much")
-    desk.run("deploy", "--image", image, status=1, more=NOWHERE)
+    checkout.set_windows(hk=LATER)
+    checkout.run("deploy", "--image", image, status=31, more=NOWHERE)
+    checkout.write_value(cpu="much")
+    checkout.run("deploy", "--image", image, status=1, more=NOWHERE)
     assert hub.heard == []

@@ -13,7 +13,7 @@ from conf.commands.deploy_command import closed_regions, refusals
 from conf.rollout.report import OUTSIDE_WINDOWS
 from conf.rollout.targets import RegionTrack
 from serving.settings import Settings
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.images import NOT_ASKED
 
 FRIDAY, SATURDAY = datetime(2026, 1, 2, 12, tzinfo=UTC), datetime(2026, 1, 3, 12, tzinfo=UTC)
@@ -24,30 +24,30 @@ LATER = f"{DAYS[IN_TWO_DAYS.weekday()]} 00:00-24:00"  # closed today and tomorro
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path / "service", "like", {"hk": "hk", "eu": "eu", "na": "na"})
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path / "service", "like", {"hk": "hk", "eu": "eu", "na": "na"})
 
 
-def spots(desk: Desk, track: str = "prod", **windows: str) -> list[RegionTrack]:
-    desk.opens(**windows)
-    regions: dict[str, Region] = load(desk.regions).regions
+def spots(checkout: Checkout, track: str = "prod", **windows: str) -> list[RegionTrack]:
+    checkout.set_windows(**windows)
+    regions: dict[str, Region] = load(checkout.regions_file).regions
     return [RegionTrack(each, track, Settings(service_name="digits", username="like"), True) for each in regions.values()]
 
 
-def test_a_region_is_closed_by_its_own_windows_at_the_moment_that_is_given(desk: Desk) -> None:
-    found = spots(desk, eu=OFFICE, na=ALWAYS)
+def test_a_region_is_closed_by_its_own_windows_at_the_moment_that_is_given(checkout: Checkout) -> None:
+    found = spots(checkout, eu=OFFICE, na=ALWAYS)
     assert closed_regions(found, FRIDAY) == {}
     assert list(closed_regions(found, SATURDAY)) == ["eu"]
     assert "wait until mon 2026-01-05 09:00, or say --override" in closed_regions(found, SATURDAY)["eu"]
 
 
 @pytest.mark.parametrize("track", ["grey", "ab"])
-def test_windows_do_not_bind_the_tracks_beside_prod(desk: Desk, track: str) -> None:
-    assert closed_regions(spots(desk, track, hk=OFFICE, eu=OFFICE, na=OFFICE), SATURDAY) == {}
+def test_windows_do_not_bind_the_tracks_beside_prod(checkout: Checkout, track: str) -> None:
+    assert closed_regions(spots(checkout, track, hk=OFFICE, eu=OFFICE, na=OFFICE), SATURDAY) == {}
 
 
-def test_one_closed_region_holds_all_chosen_ones_back_and_each_says_why(desk: Desk) -> None:
-    found = spots(desk, eu=OFFICE)
+def test_one_closed_region_holds_all_chosen_ones_back_and_each_says_why(checkout: Checkout) -> None:
+    found = spots(checkout, eu=OFFICE)
     results = refusals(found, closed_regions(found, SATURDAY))
     assert [(each.region, each.state, each.status) for each in results] == [
         ("hk", "not begun", OUTSIDE_WINDOWS), ("eu", "not begun", OUTSIDE_WINDOWS), ("na", "not begun", OUTSIDE_WINDOWS),
@@ -57,43 +57,43 @@ def test_one_closed_region_holds_all_chosen_ones_back_and_each_says_why(desk: De
     assert results[0].words.startswith("eu is outside its release windows, so no region is begun; --region names one alone")
 
 
-def test_a_deploy_into_a_closed_region_is_refused_with_a_status_of_its_own(desk: Desk) -> None:
-    desk.opens(eu=LATER)
-    done = desk.run("deploy", tag=NOT_ASKED, status=31, more=NOWHERE)
+def test_a_deploy_into_a_closed_region_is_refused_with_a_status_of_its_own(checkout: Checkout) -> None:
+    checkout.set_windows(eu=LATER)
+    done = checkout.run("deploy", tag=NOT_ASKED, status=31, more=NOWHERE)
     assert done.out == ""
     lines = done.err.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["hk, prod", "eu, prod", "na, prod"]
     assert f"deploys are allowed {LATER} (UTC); wait until {LATER[:3]} {IN_TWO_DAYS:%Y-%m-%d} 00:00, or say" in lines[1]
-    found = json.loads(desk.run("deploy", "--json", tag=NOT_ASKED, status=31, more=NOWHERE).out)
+    found = json.loads(checkout.run("deploy", "--json", tag=NOT_ASKED, status=31, more=NOWHERE).out)
     assert [(each["state"], each["status"], each["runs"]) for each in found] == [("not begun", 31, None)] * 3
 
 
 @pytest.mark.parametrize(
     "words", [["--region", "hk"], ["--track", "ab"], ["--override", "the orders of today fail"]], ids=lambda words: words[0]
 )
-def test_what_windows_do_not_bind_goes_on_to_the_cluster(desk: Desk, words: list[str]) -> None:
-    desk.opens(eu=LATER)
-    assert "context 'hk' cannot be used" in desk.run("deploy", *words, tag=NOT_ASKED, status=11, more=NOWHERE).err
+def test_what_windows_do_not_bind_goes_on_to_the_cluster(checkout: Checkout, words: list[str]) -> None:
+    checkout.set_windows(eu=LATER)
+    assert "context 'hk' cannot be used" in checkout.run("deploy", *words, tag=NOT_ASKED, status=11, more=NOWHERE).err
 
 
 @pytest.mark.parametrize("command", [["rollback"], ["stop", "--yes"]], ids=lambda words: words[0])
-def test_what_takes_a_release_away_is_bound_by_no_window(desk: Desk, command: list[str]) -> None:
-    desk.opens(hk=LATER, eu=LATER, na=LATER)
-    assert "context 'hk' cannot be used" in desk.run(*command, status=11, more=NOWHERE).err
+def test_what_takes_a_release_away_is_bound_by_no_window(checkout: Checkout, command: list[str]) -> None:
+    checkout.set_windows(hk=LATER, eu=LATER, na=LATER)
+    assert "context 'hk' cannot be used" in checkout.run(*command, status=11, more=NOWHERE).err
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "\x1b[2J", "why " * 100])
-def test_a_reason_that_says_nothing_or_too_much_is_refused(desk: Desk, reason: str) -> None:
-    done = desk.run("deploy", "--override", reason, tag=NOT_ASKED, status=2, more=NOWHERE)
+def test_a_reason_that_says_nothing_or_too_much_is_refused(checkout: Checkout, reason: str) -> None:
+    done = checkout.run("deploy", "--override", reason, tag=NOT_ASKED, status=2, more=NOWHERE)
     assert "is no reason: say why in a sentence, of 300 characters at most" in done.err
 
 
-def test_an_override_that_nothing_needs_is_told(desk: Desk) -> None:
-    done = desk.run("deploy", "--override", "to be sure", tag=NOT_ASKED, status=11, more=NOWHERE)
+def test_an_override_that_nothing_needs_is_told(checkout: Checkout) -> None:
+    done = checkout.run("deploy", "--override", "to be sure", tag=NOT_ASKED, status=11, more=NOWHERE)
     assert "no region is outside its release windows: --override was not needed and is not recorded" in done.err
 
 
-def test_mistakes_of_value_py_come_before_windows(desk: Desk) -> None:
-    desk.opens(hk=LATER)
-    desk.set(cpu="much")
-    assert "value.py:" in desk.run("deploy", tag=NOT_ASKED, status=1, more=NOWHERE).err
+def test_mistakes_of_value_py_come_before_windows(checkout: Checkout) -> None:
+    checkout.set_windows(hk=LATER)
+    checkout.write_value(cpu="much")
+    assert "value.py:" in checkout.run("deploy", tag=NOT_ASKED, status=1, more=NOWHERE).err

@@ -11,7 +11,7 @@ from conf.commands.deploy_message import Operation, message_facts, message_text
 from conf.rollout.report import OUTSIDE_WINDOWS, STOPPED, RegionResult
 from tests.conf.commands.test_deploy_command import LATER, NOWHERE
 from tests.conf.hooks import hooked
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.images import NOT_ASKED
 from tests.conf.rollout.service_state import until
 
@@ -72,25 +72,25 @@ def test_a_program_is_told_the_same(name: str, result: RegionResult, event: str)
 
 
 def test_a_command_that_began_nothing_sends_nothing_and_neither_does_a_stop(tmp_path: Path) -> None:
-    desk = Desk(tmp_path / "service", "like", {"hk": "hk"})
-    desk.opens(hk=LATER)
+    checkout = Checkout(tmp_path / "service", "like", {"hk": "hk"})
+    checkout.set_windows(hk=LATER)
     with hooked() as hook:
         told = {**NOWHERE, "MONOPOD_WEBHOOK": hook.url}
-        desk.run("deploy", tag=NOT_ASKED, status=OUTSIDE_WINDOWS, more=told)
-        desk.run("deploy", "--region", "mars", tag=NOT_ASKED, status=1, more=told)
-        desk.set(cpu="much")
-        desk.run("deploy", tag=NOT_ASKED, status=1, more=told)
-        desk.run("rollback", status=1, more=told)
-        desk.set()
-        desk.run("stop", "--yes", status=11, more=told)
+        checkout.run("deploy", tag=NOT_ASKED, status=OUTSIDE_WINDOWS, more=told)
+        checkout.run("deploy", "--region", "mars", tag=NOT_ASKED, status=1, more=told)
+        checkout.write_value(cpu="much")
+        checkout.run("deploy", tag=NOT_ASKED, status=1, more=told)
+        checkout.run("rollback", status=1, more=told)
+        checkout.write_value()
+        checkout.run("stop", "--yes", status=11, more=told)
     assert hook.heard == []
 
 
 def test_a_failure_is_told_even_where_no_cluster_answered(tmp_path: Path) -> None:
-    desk = Desk(tmp_path / "service", "like", {"hk": "hk", "eu": "eu"})
+    checkout = Checkout(tmp_path / "service", "like", {"hk": "hk", "eu": "eu"})
     with hooked() as hook:
         for command, tag in (("deploy", NOT_ASKED), ("rollback", "")):
-            desk.run(command, tag=tag, status=11, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
+            checkout.run(command, tag=tag, status=11, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
     assert [each["text"].splitlines()[0] for each in hook.heard] == [
         "deploy of digits 1 (prod) by ann: failed",
         "rollback of digits (prod) by ann: failed",
@@ -100,14 +100,14 @@ def test_a_failure_is_told_even_where_no_cluster_answered(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_a_message_is_sent_gives_up_the_message_alone(tmp_path: Path, number: int) -> None:
-    desk = Desk(tmp_path / "service", "like", {"hk": "hk"})
+    checkout = Checkout(tmp_path / "service", "like", {"hk": "hk"})
     with hooked() as hook:
         hook.slow = True
-        job = desk.start("deploy", tag=NOT_ASKED, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
+        job = checkout.start("deploy", tag=NOT_ASKED, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
         until(lambda: bool(hook.heard))
         begin = time.monotonic()
         job.process.send_signal(number)
-        text = job.ends(11)
+        text = job.wait_exit(11)
     assert time.monotonic() - begin < 3
     assert text.startswith("hk, prod: failed: context 'hk' cannot be used")
     assert "Traceback" not in text

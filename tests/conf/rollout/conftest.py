@@ -1,4 +1,4 @@
-"""Fixtures of the tests that deploy to real clusters: the API servers, images, and desks."""
+"""Fixtures of the tests that deploy to real clusters: the API servers, images, and checkouts of services."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import pytest
 from conf.clusters.regions_file import read
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.heartbeats import beating
-from tests.conf.rollout.desk import Desk, Make, regions_of
+from tests.conf.rollout.checkout import Checkout, MakeCheckout, regions_of
 from tests.conf.rollout.gateways import ENVOY_GATEWAY, Gateway, limited, named
 from tests.conf.rollout.images import pushed
 
@@ -72,16 +72,16 @@ def buffers(gateway: Gateway, hk: Cluster) -> Iterator[None]:
 
 
 @pytest.fixture
-def desk(user: str, servers: dict[str, Cluster], gateway: Gateway, tmp_path: Path) -> Iterator[Make]:
-    """Return what makes a desk for some regions, in their order."""
-    desks: list[Desk] = []
+def make_checkout(user: str, servers: dict[str, Cluster], gateway: Gateway, tmp_path: Path) -> Iterator[MakeCheckout]:
+    """Return a function that makes a checkout for some regions, in their order."""
+    checkouts: list[Checkout] = []
 
-    def make(*regions: str, name: str = "digits") -> Desk:
+    def make(*regions: str, name: str = "digits") -> Checkout:
         contexts = {region: servers[region].context for region in regions}
-        made = Desk(tmp_path / f"service-{name}", user, contexts, name, gateway)
-        desks.append(made)
+        made = Checkout(tmp_path / f"service-{name}", user, contexts, name, gateway)
+        checkouts.append(made)
         return made
 
     yield make
-    for each in desks:
+    for each in checkouts:
         each.clear()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster, Item
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.service_state import until
 from tests.image.pods import Pod
 
@@ -28,40 +28,40 @@ def told(pod: Pod, file: str) -> Iterator[None]:
         assert pod.run("python", "-c", f"import os; os.remove('/tmp/{file}')") == (0, "")
 
 
-def ready(cluster: Cluster, desk: Desk) -> list[Item]:
+def ready(cluster: Cluster, checkout: Checkout) -> list[Item]:
     """Return the pods that are ready and stay, the oldest first."""
-    found = cluster.ask("get", path("Pod", desk.user), labelSelector=f"app.kubernetes.io/name={desk.name}")["items"]
+    found = cluster.ask("get", path("Pod", checkout.user), labelSelector=f"app.kubernetes.io/name={checkout.name}")["items"]
     staying = [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and _is_ready(pod)]
     return sorted(staying, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
 
-def delete_a_pod(cluster: Cluster, desk: Desk) -> None:
+def delete_a_pod(cluster: Cluster, checkout: Checkout) -> None:
     """Delete the oldest pod as `kubectl delete pod` does, and wait until it is gone and as many are ready as before."""
-    before = ready(cluster, desk)
+    before = ready(cluster, checkout)
     assert len(before) > 1
     name = before[0]["metadata"]["name"]
-    cluster.ask("delete", path("Pod", desk.user, name))
-    until(lambda: cluster.find(path("Pod", desk.user, name)) is None and len(ready(cluster, desk)) == len(before), 60)
+    cluster.ask("delete", path("Pod", checkout.user, name))
+    until(lambda: cluster.find(path("Pod", checkout.user, name)) is None and len(ready(cluster, checkout)) == len(before), 60)
 
 
-def answered(cluster: Cluster, desk: Desk, code: int = 200, route: str = "service") -> dict[str, float]:
+def answered(cluster: Cluster, checkout: Checkout, code: int = 200, route: str = "service") -> dict[str, float]:
     """Return how many requests each ready pod has answered with a code since its start. A 429 has the route `refused`."""
-    return {name: _answered(cluster, desk, name, ANSWERED.format(code, route)) for name in names(cluster, desk)}
+    return {name: _answered(cluster, checkout, name, ANSWERED.format(code, route)) for name in names(cluster, checkout)}
 
 
-def names(cluster: Cluster, desk: Desk) -> list[str]:
-    return [str(pod["metadata"]["name"]) for pod in ready(cluster, desk)]
+def names(cluster: Cluster, checkout: Checkout) -> list[str]:
+    return [str(pod["metadata"]["name"]) for pod in ready(cluster, checkout)]
 
 
-def answers_in(cluster: Cluster, desk: Desk, seconds: float) -> dict[str, float]:
+def answers_in(cluster: Cluster, checkout: Checkout, seconds: float) -> dict[str, float]:
     """Return how many requests each pod answers in some seconds from now."""
-    before = answered(cluster, desk)
+    before = answered(cluster, checkout)
     time.sleep(seconds)
-    return {name: count - before[name] for name, count in answered(cluster, desk).items()}
+    return {name: count - before[name] for name, count in answered(cluster, checkout).items()}
 
 
-def _answered(cluster: Cluster, desk: Desk, name: str, line: str) -> float:
-    text = cluster.text(f"{path('Pod', desk.user, name)}:{ADMIN_PORT}/proxy/metrics")
+def _answered(cluster: Cluster, checkout: Checkout, name: str, line: str) -> float:
+    text = cluster.text(f"{path('Pod', checkout.user, name)}:{ADMIN_PORT}/proxy/metrics")
     return sum(map(float, re.findall(line, text, re.MULTILINE)))
 
 

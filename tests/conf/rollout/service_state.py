@@ -7,13 +7,13 @@ from typing import Any
 from conf.base.object_references import APPLIED, path
 from tests import waiting
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Desk
+from tests.conf.rollout.checkout import Checkout
 from tests.running import get
 
 
-def url(desk: Desk, track: str = "") -> str:
+def url(checkout: Checkout, track: str = "") -> str:
     """Return the URL of a service at the gateway. track: the namespace of a track other than prod, "" for prod."""
-    return f"{desk.gateway.url}/api/{track or desk.user}/{desk.name}"
+    return f"{checkout.gateway.url}/api/{track or checkout.user}/{checkout.name}"
 
 
 def version(where: str) -> str:
@@ -22,9 +22,9 @@ def version(where: str) -> str:
     return str(json.loads(body)["version"]) if status == 200 else f"status {status}"
 
 
-def pods(cluster: Cluster, desk: Desk) -> dict[str, int]:
+def pods(cluster: Cluster, checkout: Checkout) -> dict[str, int]:
     """Return the restarts of each pod of a service by its uid, without pods that are being deleted."""
-    found = cluster.ask("get", path("Pod", desk.user), labelSelector=f"app.kubernetes.io/name={desk.name}")["items"]
+    found = cluster.ask("get", path("Pod", checkout.user), labelSelector=f"app.kubernetes.io/name={checkout.name}")["items"]
     staying = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
     return {pod["metadata"]["uid"]: restarts(pod) for pod in staying}
 
@@ -33,9 +33,9 @@ def restarts(pod: dict[str, Any]) -> int:
     return sum(int(each["restartCount"]) for each in pod["status"].get("containerStatuses", []))
 
 
-def status_row(desk: Desk, track: str = "prod", region: str = "", status: int = 0) -> dict[str, Any]:
+def status_row(checkout: Checkout, track: str = "prod", region: str = "", status: int = 0) -> dict[str, Any]:
     """Return the row of `monopod status --json` for a track. region: "" for the first one. status: the exit status."""
-    rows = json.loads(desk.run("status", "--json", "--track", track, status=status).out)
+    rows = json.loads(checkout.run("status", "--json", "--track", track, status=status).out)
     found: dict[str, Any] = next(row for row in rows if region in ("", row["region"]))
     return found
 

@@ -12,7 +12,7 @@ import pytest
 from conf.base.object_references import path
 from conf.clusters.regions_file import load
 from tests.conf.cluster import Cluster, Item
-from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.fleet import ready
 from tests.conf.rollout.gateways import counted, limited, through_both, unlimited
 from tests.conf.rollout.load import curl, padded
@@ -33,46 +33,46 @@ REQUESTS = 30
 NOBODY_LISTENS = 9
 
 
-def leaves_none_out(cluster: Cluster, desk: Desk) -> None:
+def leaves_none_out(cluster: Cluster, checkout: Checkout) -> None:
     """Let the gateway try a refusing endpoint again at once, so that half of all requests meet it."""
-    if desk.gateway.routing == "istio":
+    if checkout.gateway.routing == "istio":
         spec: Item = {"trafficPolicy": {"outlierDetection": None}}
-        cluster.by_hand(path("DestinationRule", desk.user, desk.name), {"spec": spec})
+        cluster.by_hand(path("DestinationRule", checkout.user, checkout.name), {"spec": spec})
     else:
-        cluster.by_hand(path("BackendTrafficPolicy", desk.user, desk.name), {"spec": {"healthCheck": None}})
+        cluster.by_hand(path("BackendTrafficPolicy", checkout.user, checkout.name), {"spec": {"healthCheck": None}})
 
 
 @contextmanager
-def one_that_refuses(cluster: Cluster, desk: Desk) -> Iterator[None]:
+def one_that_refuses(cluster: Cluster, checkout: Checkout) -> Iterator[None]:
     """Have a second endpoint of the service that refuses every connection."""
-    (pod,) = ready(cluster, desk)
-    slices = f"/apis/discovery.k8s.io/v1/namespaces/{desk.user}/endpointslices"
+    (pod,) = ready(cluster, checkout)
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{checkout.user}/endpointslices"
     item: Item = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
-    item["metadata"] = {"name": f"{desk.name}-refuses", "labels": {"kubernetes.io/service-name": desk.name}}
+    item["metadata"] = {"name": f"{checkout.name}-refuses", "labels": {"kubernetes.io/service-name": checkout.name}}
     item["endpoints"] = [{"addresses": [pod["status"]["hostIP"]], "conditions": {"ready": True}}]
-    service = cluster.ask("get", path("Service", desk.user, desk.name))
+    service = cluster.ask("get", path("Service", checkout.user, checkout.name))
     names = [port["name"] for port in service["spec"]["ports"] if port["port"] == 80]
     item["ports"] = [{"name": name, "port": NOBODY_LISTENS, "protocol": "TCP"} for name in names]
     with cluster.having(slices, item):
         yield
 
 
-def lost(desk: Desk, files: Mapping[str, Path]) -> dict[str, list[str]]:
+def lost(checkout: Checkout, files: Mapping[str, Path]) -> dict[str, list[str]]:
     """Send a body many times by each version of HTTP, and return the answers other than 200."""
     found = {}
     for version, file in files.items():  # a process for each: curl 7.88 cannot send a second one over a connection of HTTP/2
-        codes = [curl(url(desk), file, 1, version).communicate()[0].strip() for _ in range(REQUESTS)]
+        codes = [curl(url(checkout), file, 1, version).communicate()[0].strip() for _ in range(REQUESTS)]
         found[version] = [code for code in codes if code != "200"]
     return found
 
 
 def test_a_body_that_the_gateway_does_not_keep_is_lost_and_one_that_it_keeps_is_not(
-    desk: Make, hk: Cluster, tmp_path: Path
+    make_checkout: MakeCheckout, hk: Cluster, tmp_path: Path
 ) -> None:
-    mine = desk("hk")
+    mine = make_checkout("hk")
     mine.run("deploy", tag="1")
     leaves_none_out(hk, mine)
-    region = load(mine.regions).regions["hk"]
+    region = load(mine.regions_file).regions["hk"]
     files = {version: padded(tmp_path, size) for version, size in SIZES[mine.gateway.routing].items()}
     large = files[HTTP1].read_bytes()
 

@@ -17,7 +17,7 @@ from conf.rollout.targets import GatewayAddress, Target
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
 from tests.conf.rollout import fleet
-from tests.conf.rollout.desk import NOWHERE, Desk, Make, Started
+from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout, MakeCheckout, Started
 from tests.conf.rollout.service_state import kinds, pods, status_row, until
 from tests.conf.rollout.wire import Wire
 from tests.serving.answering import answering
@@ -26,34 +26,34 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixt
 
 
 @pytest.fixture
-def serving(desk: Make) -> Iterator[Desk]:
+def serving(make_checkout: MakeCheckout) -> Iterator[Checkout]:
     """A service whose first version serves, set so that the next has more objects and waits for a node that no cluster has."""
-    mine = desk("eu")
+    mine = make_checkout("eu")
     mine.run("deploy", tag="1")
-    mine.set(node_labels=NOWHERE, max_replicas=2)
+    mine.write_value(node_labels=UNUSED_LABEL, max_replicas=2)
     yield mine
-    mine.set()
+    mine.write_value()
     mine.run("stop", "--yes", "--wait", "30")
 
 
-def halfway(desk: Desk, *words: str, tag: str = "2", **more: str) -> Started:
+def halfway(checkout: Checkout, *words: str, tag: str = "2", **more: str) -> Started:
     """Start a deploy that has applied everything and waits for its pods."""
-    deploy = desk.start("deploy", "--timeout", "60", *words, tag=tag, more=more)
-    deploy.until("no node takes it")
+    deploy = checkout.start("deploy", "--timeout", "60", *words, tag=tag, more=more)
+    deploy.wait_for("no node takes it")
     return deploy
 
 
-def forget_lease(cluster: Cluster, desk: Desk) -> None:
+def forget_lease(cluster: Cluster, checkout: Checkout) -> None:
     """Delete a lease that would run out in 20 s. One test waits for that, and one is enough."""
-    cluster.ask("delete", path("Lease", desk.user, f"monopod-{desk.name}"))
+    cluster.ask("delete", path("Lease", checkout.user, f"monopod-{checkout.name}"))
 
 
-def release_numbers(cluster: Cluster, desk: Desk) -> list[tuple[int, str, str]]:
-    found = cluster.ask("get", path("ConfigMap", desk.user, f"monopod-{desk.name}"))
+def release_numbers(cluster: Cluster, checkout: Checkout) -> list[tuple[int, str, str]]:
+    found = cluster.ask("get", path("ConfigMap", checkout.user, f"monopod-{checkout.name}"))
     return [(each["number"], each["version"], each["state"]) for each in json.loads(found["data"]["releases"])]
 
 
-def test_after_a_killed_job_the_old_version_serves_and_the_next_deploy_goes_on(serving: Desk, eu: Cluster) -> None:
+def test_after_a_killed_job_the_old_version_serves_and_the_next_deploy_goes_on(serving: Checkout, eu: Cluster) -> None:
     before = pods(eu, serving)
     job = halfway(serving)
     job.process.kill()
@@ -63,7 +63,7 @@ def test_after_a_killed_job_the_old_version_serves_and_the_next_deploy_goes_on(s
     assert (row["runs"], row["state"].partition(" by ")[0]) == ({"1": 1}, "being changed to 2")
     assert before.items() <= pods(eu, serving).items()
 
-    serving.set()
+    serving.write_value()
     begin = time.monotonic()
     done = serving.run("deploy", tag="3")
     assert "waiting: ann (" in done.out
@@ -76,11 +76,13 @@ def test_after_a_killed_job_the_old_version_serves_and_the_next_deploy_goes_on(s
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_deploy_says_what_goes_on_and_rollback_returns_at_once(serving: Desk, eu: Cluster, number: int) -> None:
+def test_an_interrupted_deploy_says_what_goes_on_and_rollback_returns_at_once(
+    serving: Checkout, eu: Cluster, number: int
+) -> None:
     before = pods(eu, serving)
     job = halfway(serving)
     job.process.send_signal(number)
-    text = job.ends(130)
+    text = job.wait_exit(130)
     assert "stopped in eu: Kubernetes goes on with what was applied; `monopod status` shows it" in text
     assert "Traceback" not in text
     row = status_row(serving, status=1)
@@ -92,7 +94,7 @@ def test_an_interrupted_deploy_says_what_goes_on_and_rollback_returns_at_once(se
     assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)
 
 
-def test_a_deploy_that_was_killed_when_all_was_ready_counts_as_good(serving: Desk, eu: Cluster) -> None:
+def test_a_deploy_that_was_killed_when_all_was_ready_counts_as_good(serving: Checkout, eu: Cluster) -> None:
     job = halfway(serving)
     job.process.kill()
     job.process.wait()
@@ -107,7 +109,7 @@ def test_a_deploy_that_was_killed_when_all_was_ready_counts_as_good(serving: Des
     assert status_row(serving)["runs"] == {"1": 1}
 
 
-def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_proven(serving: Desk, eu: Cluster) -> None:
+def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_proven(serving: Checkout, eu: Cluster) -> None:
     job = halfway(serving)
     job.process.kill()
     job.process.wait()
@@ -137,67 +139,69 @@ def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_pr
     assert status_row(serving)["runs"] == {"1": 1}
 
 
-def test_a_short_loss_of_the_api_server_is_waited_out(serving: Desk, eu: Cluster, wire: Wire, through: str) -> None:
+def test_a_short_loss_of_the_api_server_is_waited_out(serving: Checkout, eu: Cluster, wire: Wire, through: str) -> None:
     job = halfway(serving, KUBECONFIG=through)
     wire.cut()
-    job.until("cluster eu does not answer")
+    job.wait_for("cluster eu does not answer")
     time.sleep(3)
     wire.mend()
     with somewhere(eu):
-        job.ends(0)
+        job.wait_exit(0)
     assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good")]
 
 
 def test_a_lost_api_server_ends_in_words_and_the_next_deploy_goes_on(
-    serving: Desk, eu: Cluster, wire: Wire, through: str
+    serving: Checkout, eu: Cluster, wire: Wire, through: str
 ) -> None:
     before = pods(eu, serving)
     job = halfway(serving, "--timeout", "3", KUBECONFIG=through)
     wire.cut()
-    text = job.ends(10)
+    text = job.wait_exit(10)
     assert "eu, prod: failed: cluster eu does not answer: " in text
     assert "is the network up, and the VPN?" in text
     assert "does not answer" in serving.run("deploy", tag="3", status=10, more={"KUBECONFIG": through}).err
     assert "does not answer" in serving.run("status", status=1, more={"KUBECONFIG": through}).out
     assert before.items() <= pods(eu, serving).items()
     forget_lease(eu, serving)
-    serving.set()
+    serving.write_value()
     assert "going on from what it left" in serving.run("deploy", tag="3").out
     assert status_row(serving)["runs"] == {"3": 1}
     assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)
 
 
-def test_a_release_whose_pods_are_ready_one_after_another_is_waited_for_however_many_there_are(desk: Make, eu: Cluster) -> None:
-    mine = desk("eu", name="many")
-    mine.set(replicas=3, cpu=20, node_labels=NOWHERE)  # a node takes one of these
+def test_a_release_whose_pods_are_ready_one_after_another_is_waited_for_however_many_there_are(
+    make_checkout: MakeCheckout, eu: Cluster
+) -> None:
+    mine = make_checkout("eu", name="many")
+    mine.write_value(replicas=3, cpu=20, node_labels=UNUSED_LABEL)  # a node takes one of these
     begin = time.monotonic()
     job = mine.start("deploy", "--timeout", "8", tag="1")
     with ExitStack() as nodes:
         for number in range(3):
-            job.until(f"{number} of 3 ready")
+            job.wait_for(f"{number} of 3 ready")
             time.sleep(4)
             nodes.enter_context(somewhere(eu, number))
-        assert "now version 1 in 3 pods" in job.ends(0)
+        assert "now version 1 in 3 pods" in job.wait_exit(0)
         assert time.monotonic() - begin > 8
         mine.run("stop", "--yes")
 
 
-def test_of_two_deploys_at_once_the_second_is_refused_or_waits(serving: Desk, eu: Cluster) -> None:
+def test_of_two_deploys_at_once_the_second_is_refused_or_waits(serving: Checkout, eu: Cluster) -> None:
     first = halfway(serving)
     second = serving.run("deploy", tag="3", status=16, more={"GITLAB_USER_LOGIN": "bob"})
     assert "has been deploying it since 20" in second.err
     assert "eu, prod: failed: ann (" in second.err
     assert "wait for its end (--wait 600 does)" in second.err
     waits = serving.start("deploy", "--wait", "60", tag="3", more={"GITLAB_USER_LOGIN": "bob"})
-    waits.until("waiting: ann (")
+    waits.wait_for("waiting: ann (")
     with somewhere(eu):
-        first.ends(0)
-        waits.ends(0)
+        first.wait_exit(0)
+        waits.wait_exit(0)
     assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good"), (3, "3", "good")]
     assert status_row(serving)["by"] == "bob"
 
 
-def test_a_service_whose_history_was_deleted_is_found_and_still_returned_to(serving: Desk, eu: Cluster) -> None:
+def test_a_service_whose_history_was_deleted_is_found_and_still_returned_to(serving: Checkout, eu: Cluster) -> None:
     before = pods(eu, serving)
     eu.ask("delete", path("ConfigMap", serving.user, f"monopod-{serving.name}"))
     row = status_row(serving)
@@ -205,24 +209,24 @@ def test_a_service_whose_history_was_deleted_is_found_and_still_returned_to(serv
     done = serving.run("deploy", "--timeout", "2", tag="2", status=24)
     assert "1 serves, as before; now version 1 in 1 pod" in done.err
     assert pods(eu, serving) == before  # restored exactly: no pod was replaced
-    serving.set()
+    serving.write_value()
     serving.run("deploy", tag="2")
     serving.run("rollback")
     assert status_row(serving)["runs"] == {"1": 1}
 
 
-def test_a_history_that_is_deleted_while_a_deploy_works_is_written_anew(serving: Desk, eu: Cluster) -> None:
+def test_a_history_that_is_deleted_while_a_deploy_works_is_written_anew(serving: Checkout, eu: Cluster) -> None:
     job = halfway(serving)
     eu.ask("delete", path("ConfigMap", serving.user, f"monopod-{serving.name}"))
     with somewhere(eu):
-        job.ends(0)
+        job.wait_exit(0)
     assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good")]
 
 
-def test_a_deploy_goes_on_when_nobody_reads_its_output_any_more(serving: Desk, eu: Cluster) -> None:
-    serving.set()
+def test_a_deploy_goes_on_when_nobody_reads_its_output_any_more(serving: Checkout, eu: Cluster) -> None:
+    serving.write_value()
     with subprocess.Popen(
-        serving.command("deploy", tag="2"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=serving.surroundings({})
+        serving.command("deploy", tag="2"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=serving.command_environment({})
     ) as job:
         assert job.stdout is not None
         assert job.stderr is not None
@@ -232,7 +236,7 @@ def test_a_deploy_goes_on_when_nobody_reads_its_output_any_more(serving: Desk, e
     assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good")]
 
 
-def test_a_stop_waits_for_as_long_as_pods_may_drain(serving: Desk, eu: Cluster) -> None:
+def test_a_stop_waits_for_as_long_as_pods_may_drain(serving: Checkout, eu: Cluster) -> None:
     pod = path("Pod", serving.user, fleet.names(eu, serving)[0])
     eu.by_hand(pod, {"metadata": {"finalizers": ["example.com/drains"]}})
     end = threading.Timer(4, eu.by_hand, (pod, {"metadata": {"finalizers": None}}))
@@ -241,25 +245,25 @@ def test_a_stop_waits_for_as_long_as_pods_may_drain(serving: Desk, eu: Cluster) 
     release.stop(there, lambda words: end.start() if words == waits else None)
     assert end.finished.is_set()
     assert kinds(eu, serving.user, serving.name) == set()
-    serving.set()
+    serving.write_value()
     serving.run("deploy", tag="1")
 
 
-def test_a_deploy_after_a_broken_off_stop_waits_until_the_pods_have_drained(serving: Desk, eu: Cluster) -> None:
+def test_a_deploy_after_a_broken_off_stop_waits_until_the_pods_have_drained(serving: Checkout, eu: Cluster) -> None:
     uid = next(iter(pods(eu, serving)))
     found = eu.ask("get", path("Pod", serving.user), labelSelector=f"app.kubernetes.io/name={serving.name}")["items"]
     pod = next(each["metadata"]["name"] for each in found if each["metadata"]["uid"] == uid)
     eu.by_hand(path("Pod", serving.user, pod), {"metadata": {"finalizers": ["example.com/drains"]}})
     stop = serving.start("stop", "--yes")
-    stop.until("waiting until Deployment")
+    stop.wait_for("waiting until Deployment")
     stop.process.send_signal(signal.SIGINT)
-    stop.ends(130)
+    stop.wait_exit(130)
     assert status_row(serving, status=1)["state"] == "the change to nothing was broken off"
-    serving.set()
+    serving.write_value()
     deploy = serving.start("deploy", tag="2")
-    deploy.until("waiting until Deployment")
+    deploy.wait_for("waiting until Deployment")
     eu.by_hand(path("Pod", serving.user, pod), {"metadata": {"finalizers": None}})
-    assert "deployed 2" in deploy.ends(0)
+    assert "deployed 2" in deploy.wait_exit(0)
     assert release_numbers(eu, serving) == [(2, "", "begun"), (3, "2", "good")]
     assert "no earlier good release" in serving.run("rollback", status=17).err
 
@@ -272,7 +276,7 @@ def wire(eu: Cluster) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def through(eu: Cluster, wire: Wire, serving: Desk) -> str:
+def through(eu: Cluster, wire: Wire, serving: Checkout) -> str:
     """The path of a kubeconfig that leads through the wire."""
     return kubeconfigs.written(serving.folder / "kubeconfig", eu.context, port=wire.port)
 
@@ -285,7 +289,7 @@ class somewhere:
         self._cluster, self._node = cluster, f"/api/v1/nodes/{nodes[number]['metadata']['name']}"
 
     def __enter__(self) -> None:
-        self._cluster.by_hand(self._node, {"metadata": {"labels": NOWHERE}})
+        self._cluster.by_hand(self._node, {"metadata": {"labels": UNUSED_LABEL}})
 
     def __exit__(self, *_: object) -> None:
-        self._cluster.by_hand(self._node, {"metadata": {"labels": dict.fromkeys(NOWHERE)}})
+        self._cluster.by_hand(self._node, {"metadata": {"labels": dict.fromkeys(UNUSED_LABEL)}})

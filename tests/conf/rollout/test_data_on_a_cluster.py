@@ -8,7 +8,7 @@ import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster, Item
-from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.images import image
 from tests.conf.rollout.load import DIGIT, loaded
 from tests.conf.rollout.service_state import pods, until, url
@@ -55,19 +55,19 @@ def write(pod: Pod, word: str) -> None:
     assert pod.run("sh", "-c", f"echo -n {word} > /data/new && mv /data/new /data/word") == (0, "")
 
 
-def words(desk: Desk) -> set[str]:
+def words(checkout: Checkout) -> set[str]:
     """Return what pods answer beside a digit, asked a few times."""
     found = set()
     for _ in range(10):
-        status, answer = post_json(url(desk), json.loads(DIGIT))
+        status, answer = post_json(url(checkout), json.loads(DIGIT))
         assert status == 200, answer
         found.add(answer["results"]["word"])
     return found
 
 
-def test_a_file_on_a_volume_is_exchanged_while_pods_serve(desk: Make, hk: Cluster) -> None:
-    mine = desk("hk")
-    mine.set(data_claim=CLAIM, replicas=2)
+def test_a_file_on_a_volume_is_exchanged_while_pods_serve(make_checkout: MakeCheckout, hk: Cluster) -> None:
+    mine = make_checkout("hk")
+    mine.write_value(data_claim=CLAIM, replicas=2)
     done = mine.run("deploy", "--timeout", "3", tag="reads", status=26)
     assert "the volume of its data_claim cannot be used: " in done.text
     assert f'persistentvolumeclaim "{CLAIM}" not found' in done.text

@@ -8,7 +8,7 @@ import pytest
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
 from tests.conf.registries import Registry, holding
-from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.images import tagged
 from tests.conf.rollout.service_state import pods, status_row, url
 from tests.running import get, post_json
@@ -17,20 +17,22 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixt
 DIGIT = {"data": [[[[0.0] * 8] * 8]]}
 
 
-def word(desk: Desk) -> str:
+def word(checkout: Checkout) -> str:
     """Return what tells one code from another in an answer through the gateway."""
-    status, answer = post_json(url(desk), DIGIT)
+    status, answer = post_json(url(checkout), DIGIT)
     assert status == 200, answer
     return str(answer["results"].get("word", "digits"))
 
 
-def digest(desk: Desk) -> str:
+def digest(checkout: Checkout) -> str:
     """Return the digest that the service says it is, through the gateway."""
-    return str(json.loads(get(f"{url(desk)}/v2")[1])["digest"])
+    return str(json.loads(get(f"{url(checkout)}/v2")[1])["digest"])
 
 
-def test_a_tag_that_was_pushed_again_brings_its_new_code_and_a_rollback_the_old(desk: Make, hk: Cluster) -> None:
-    mine = desk("hk")
+def test_a_tag_that_was_pushed_again_brings_its_new_code_and_a_rollback_the_old(
+    make_checkout: MakeCheckout, hk: Cluster
+) -> None:
+    mine = make_checkout("hk")
     first = tagged("again", "1")
     assert f"digits:again is {first[:19]}" in mine.run("deploy", tag="again").out
     assert (word(mine), digest(mine)) == ("digits", first)
@@ -67,13 +69,13 @@ def hub() -> Iterator[Registry]:
         yield server
 
 
-def numbers(cluster: Cluster, desk: Desk) -> list[int]:
-    found = cluster.ask("get", path("ConfigMap", desk.user, f"monopod-{desk.name}"))
+def numbers(cluster: Cluster, checkout: Checkout) -> list[int]:
+    found = cluster.ask("get", path("ConfigMap", checkout.user, f"monopod-{checkout.name}"))
     return [each["number"] for each in json.loads(found["data"]["releases"])]
 
 
-def test_what_drifted_or_failed_last_is_no_unchanged_release(desk: Make, eu: Cluster, hub: Registry) -> None:
-    mine = desk("eu", name="drifts")
+def test_what_drifted_or_failed_last_is_no_unchanged_release(make_checkout: MakeCheckout, eu: Cluster, hub: Registry) -> None:
+    mine = make_checkout("eu", name="drifts")
     hub.push("like/drifts", "1", "first")
     image = ["--image", f"{hub.host}/like/drifts:1"]
     assert "eu, prod: deployed 1" in mine.run("deploy", *image).out
@@ -95,8 +97,10 @@ def test_what_drifted_or_failed_last_is_no_unchanged_release(desk: Make, eu: Clu
     mine.run("stop", "--yes", more=theirs)
 
 
-def test_a_rollback_to_an_image_that_the_registry_has_deleted_changes_nothing(desk: Make, eu: Cluster, hub: Registry) -> None:
-    mine = desk("eu", name="deleted")
+def test_a_rollback_to_an_image_that_the_registry_has_deleted_changes_nothing(
+    make_checkout: MakeCheckout, eu: Cluster, hub: Registry
+) -> None:
+    mine = make_checkout("eu", name="deleted")
     first = hub.push("like/deleted", "v1", "first")
     image = ["--image", f"{hub.host}/like/deleted:v1"]
     mine.run("deploy", *image)

@@ -22,7 +22,7 @@ from conf.rollout.release import ReleaseRequest
 from conf.rollout.targets import Target
 from conf.rules.check import check
 from tests.conf.cluster import Cluster as Asked
-from tests.conf.rollout.desk import NOWHERE, Desk
+from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout
 from tests.conf.rollout.images import image
 from tests.conf.rollout.service_state import kinds
 
@@ -55,13 +55,13 @@ class Breaking(Cluster):
 @pytest.fixture(scope="module")
 def orders(user: str, servers: dict[str, Asked], tmp_path_factory: pytest.TempPathFactory) -> dict[str, ReleaseRequest]:
     """A first release, one of more objects, one that no node takes, and a last one. The service is renamed later."""
-    mine = Desk(tmp_path_factory.mktemp("every") / "service", user, {"eu": servers["eu"].context}, NAME)
+    mine = Checkout(tmp_path_factory.mktemp("every") / "service", user, {"eu": servers["eu"].context}, NAME)
     more: dict[str, dict[str, Any]] = {"1": {}, "2": {"max_replicas": 2}, "3": {}}
-    more["stuck"] = {"max_replicas": 2, "node_labels": NOWHERE}
+    more["stuck"] = {"max_replicas": 2, "node_labels": UNUSED_LABEL}
     found = {}
     for tag, settings in more.items():
-        mine.set(**settings)
-        report = check(mine.folder, load(mine.regions), ("prod",), image(tag))
+        mine.write_value(**settings)
+        report = check(mine.folder, load(mine.regions_file), ("prod",), image(tag))
         assert report.mistakes == []
         found[tag] = ReleaseRequest(documents(report.rendered[0][1]), tag, image(tag))
     return found

@@ -6,14 +6,20 @@ from typing import Any
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, pods, status_row, until, url, version
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 NO_MODEL = "log: /app/model/digits.onnx: not loaded as an ONNX model"
-NOWHERE = "nowhere@sha256:" + "0" * 64
+MISSING_TAG = "nowhere@sha256:" + "0" * 64
 FAILURES = [
-    (NOWHERE, 20, ["its image cannot be pulled", f"digits@{NOWHERE[-71:]}: not found", "check its name and tag"], {}, "60"),
+    (
+        MISSING_TAG,
+        20,
+        ["its image cannot be pulled", f"digits@{MISSING_TAG[-71:]}: not found", "check its name and tag"],
+        {},
+        "60",
+    ),
     (
         "crash",
         21,
@@ -27,9 +33,9 @@ FAILURES = [
 
 
 @pytest.fixture(scope="module")
-def serving(images: None, user: str, hk: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def serving(images: None, user: str, hk: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A service whose first version serves."""
-    mine = Desk(tmp_path_factory.mktemp("failures") / "service", user, {"hk": hk.context})
+    mine = Checkout(tmp_path_factory.mktemp("failures") / "service", user, {"hk": hk.context})
     mine.run("deploy", tag="1")
     yield mine
     mine.clear()
@@ -39,10 +45,10 @@ def serving(images: None, user: str, hk: Cluster, tmp_path_factory: pytest.TempP
     ("tag", "status", "told", "settings", "seconds"), FAILURES, ids=["nowhere", "crash", "swells", "sleeps"]
 )
 def test_a_release_that_fails_is_undone_and_the_one_before_serves_on(
-    serving: Desk, hk: Cluster, tag: str, status: int, told: list[str], settings: dict[str, Any], seconds: str
+    serving: Checkout, hk: Cluster, tag: str, status: int, told: list[str], settings: dict[str, Any], seconds: str
 ) -> None:
     before = pods(hk, serving)
-    serving.set(**settings)
+    serving.write_value(**settings)
     done = serving.run("deploy", "--timeout", seconds, tag=tag, status=status)
     assert [words for words in told if words not in done.text] == []
     assert "hk, prod: undone: " in done.err
@@ -57,8 +63,8 @@ def test_a_release_that_fails_is_undone_and_the_one_before_serves_on(
     )
 
 
-def test_a_first_release_that_fails_is_taken_away_and_says_why(desk: Make, hk: Cluster) -> None:
-    mine = desk("hk", name="first")
+def test_a_first_release_that_fails_is_taken_away_and_says_why(make_checkout: MakeCheckout, hk: Cluster) -> None:
+    mine = make_checkout("hk", name="first")
     done = mine.run("deploy", tag="no-model", status=21)
     assert "it was the first release and was taken away; nothing serves; now no ready pod" in done.err
     assert "event: SuccessfulCreate: Created pod: first-" in done.err
@@ -68,7 +74,7 @@ def test_a_first_release_that_fails_is_taken_away_and_says_why(desk: Make, hk: C
     assert status_row(mine)["state"] == "no-model failed and was taken away"
 
 
-def test_a_model_that_is_not_in_the_folder_is_refused_before_anything_is_asked(serving: Desk) -> None:
-    serving.set(model_path="model/other.onnx")
+def test_a_model_that_is_not_in_the_folder_is_refused_before_anything_is_asked(serving: Checkout) -> None:
+    serving.write_value(model_path="model/other.onnx")
     done = serving.run("deploy", tag="1", status=1, more={"KUBECONFIG": "/nowhere"})
     assert "'model/other.onnx' is not in the service's folder: add the file, or correct model_path" in done.err

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Make
+from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.service_state import status_row, url, version
 from tests.needed import missing
 
@@ -20,20 +20,22 @@ def hk(servers: dict[str, Cluster]) -> Cluster:
     return found
 
 
-def test_two_pods_share_a_card_and_a_third_stays_pending_and_is_told_within_ten_seconds(desk: Make, hk: Cluster) -> None:
-    first, third = desk("hk"), desk("hk", name="demo")
-    first.set(gpu_memory=8, replicas=2, provider="cpu")
+def test_two_pods_share_a_card_and_a_third_stays_pending_and_is_told_within_ten_seconds(
+    make_checkout: MakeCheckout, hk: Cluster
+) -> None:
+    first, third = make_checkout("hk"), make_checkout("hk", name="demo")
+    first.write_value(gpu_memory=8, replicas=2, provider="cpu")
     assert "now version 1 in 2 pods" in first.run("deploy", tag="1").out
-    third.set(gpu_memory=8, provider="cpu")
+    third.write_value(gpu_memory=8, provider="cpu")
     waits = third.start("deploy", "--timeout", "60", tag="demo")
-    assert waits.until("no node takes it: on 1 node too little GPU memory (aliyun.com/gpu-mem) is free", 10) < 10
+    assert waits.wait_for("no node takes it: on 1 node too little GPU memory (aliyun.com/gpu-mem) is free", 10) < 10
     row = status_row(third, status=1)
     assert (row["ready"], row["wanted"]) == (0, 1)
     assert "too little GPU memory" in row["troubles"][0]
 
-    first.set(gpu_memory=8, provider="cpu")
+    first.write_value(gpu_memory=8, provider="cpu")
     assert "now version 1 in 1 pod" in first.run("deploy", tag="1").out
-    waits.ends(0)  # there is room by now
+    waits.wait_exit(0)  # there is room by now
     assert (version(url(first)), version(url(third))) == ("1", "demo")
     first.run("stop", "--yes")
     third.run("stop", "--yes")

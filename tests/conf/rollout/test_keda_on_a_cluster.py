@@ -7,7 +7,7 @@ import pytest
 
 from conf.base.object_references import Item, path
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, pods, until
 from tests.needed import missing
 
@@ -17,21 +17,21 @@ OPERATOR = path("Deployment", "keda", "keda-operator")
 
 
 @pytest.fixture
-def scaled(desk: Make, hk: Cluster) -> Desk:
+def scaled(make_checkout: MakeCheckout, hk: Cluster) -> Checkout:
     """A service of one to three pods. No Prometheus reads its metrics, because its region names no label of one."""
     if hk.find(OPERATOR) is None or hk.find(path("Deployment", "keda", "keda-metrics-apiserver")) is None:
         missing("KEDA is not on this cluster: install its operator and its metrics API server in the namespace keda")
     if hk.find(PROMETHEUS) is None:  # without a Prometheus the pods would stay whatever an empty answer means
         missing("Prometheus is not on this cluster: have it answer at prometheus.monitoring:9090")
-    mine = desk("hk")
-    mine.set(replicas=1, max_replicas=3, autoscale_by="queue")
+    mine = make_checkout("hk")
+    mine.write_value(replicas=1, max_replicas=3, autoscale_by="queue")
     mine.run("deploy", tag="1")
     return mine
 
 
-def autoscaler(hk: Cluster, desk: Desk) -> Item:
+def autoscaler(hk: Cluster, checkout: Checkout) -> Item:
     """The conditions of the HorizontalPodAutoscaler that KEDA makes, by their types."""
-    found = hk.find(path("HorizontalPodAutoscaler", desk.user, f"keda-hpa-{desk.name}")) or {}
+    found = hk.find(path("HorizontalPodAutoscaler", checkout.user, f"keda-hpa-{checkout.name}")) or {}
     return {each["type"]: each for each in found.get("status", {}).get("conditions", [])}
 
 
@@ -46,7 +46,7 @@ def without_its_operator(hk: Cluster) -> Iterator[None]:
         until(lambda: bool(hk.ask("get", OPERATOR)["status"].get("readyReplicas")), 120)
 
 
-def test_without_a_series_the_number_of_pods_stays_as_it_is(scaled: Desk, hk: Cluster) -> None:
+def test_without_a_series_the_number_of_pods_stays_as_it_is(scaled: Checkout, hk: Cluster) -> None:
     where = path("Deployment", scaled.user, scaled.name)
     hk.by_hand(where, {"spec": {"replicas": 2}})
     until(lambda: autoscaler(hk, scaled).get("ScalingActive", {}).get("status") == "False", 90)
@@ -59,7 +59,7 @@ def test_without_a_series_the_number_of_pods_stays_as_it_is(scaled: Desk, hk: Cl
     assert f"hk: removed {thing}\n" in done.out
 
 
-def test_a_stop_waits_for_keda_to_let_the_scaled_object_go_and_says_so_while_it_is_away(scaled: Desk, hk: Cluster) -> None:
+def test_a_stop_waits_for_keda_to_let_the_scaled_object_go_and_says_so_while_it_is_away(scaled: Checkout, hk: Cluster) -> None:
     thing = f"ScaledObject {scaled.user}/{scaled.name}"
     until(lambda: bool(hk.ask("get", path("ScaledObject", scaled.user, scaled.name))["metadata"].get("finalizers")), 30)
     with without_its_operator(hk):

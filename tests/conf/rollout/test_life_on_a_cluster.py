@@ -6,7 +6,7 @@ import pytest
 
 from conf.plan.plan import NAMESPACES
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Make
+from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.gateways import through_both
 from tests.conf.rollout.service_state import pods, status_row, until, url, version
 from tests.running import get, post_json
@@ -22,8 +22,8 @@ def gone(where: str) -> None:
     until(lambda: get(where) == (404, b""))
 
 
-def test_a_service_lives_from_its_first_release_to_its_end(desk: Make, hk: Cluster) -> None:
-    mine = desk("hk")
+def test_a_service_lives_from_its_first_release_to_its_end(make_checkout: MakeCheckout, hk: Cluster) -> None:
+    mine = make_checkout("hk")
     first = mine.run("deploy", tag="1")
     assert f"{url(mine)} answers with version 1" in first.out
     assert "hk, prod: deployed 1; now version 1 in 1 pod" in first.out
@@ -67,8 +67,8 @@ def test_a_service_lives_from_its_first_release_to_its_end(desk: Make, hk: Clust
 @pytest.mark.parametrize(
     ("track", "paths"), [("ab", ["/api/ab-test/{}"]), ("grey", ["/grey/{}", "/api/grey/{}"])], ids=["ab", "grey"]
 )
-def test_a_short_track_comes_and_goes_by_itself(desk: Make, hk: Cluster, track: str, paths: list[str]) -> None:
-    mine = desk("hk", name="rollout-ab")
+def test_a_short_track_comes_and_goes_by_itself(make_checkout: MakeCheckout, hk: Cluster, track: str, paths: list[str]) -> None:
+    mine = make_checkout("hk", name="rollout-ab")
     found = [mine.gateway.url + path.format(mine.name) for path in paths]
     with hk.namespaces([NAMESPACES[track]]):
         mine.run("deploy", "--track", track, tag="ab")
@@ -81,11 +81,11 @@ def test_a_short_track_comes_and_goes_by_itself(desk: Make, hk: Cluster, track: 
             gone(where)
 
 
-def test_a_name_that_begins_another_keeps_its_own_routes(desk: Make) -> None:
-    demo, demo2 = desk("hk", name="demo"), desk("hk", name="demo-2")
+def test_a_name_that_begins_another_keeps_its_own_routes(make_checkout: MakeCheckout) -> None:
+    demo, demo2 = make_checkout("hk", name="demo"), make_checkout("hk", name="demo-2")
     at_once = [demo.start("deploy", tag="demo"), demo2.start("deploy", tag="demo-2")]
     for each in at_once:
-        each.ends(0, 90)
+        each.wait_exit(0, 90)
     assert (version(url(demo)), version(url(demo2))) == ("demo", "demo-2")
     status, body = get(f"{url(demo)}/2")
     assert (status, "there is no /api/demo/2 here" in body.decode()) == (404, True)  # demo's own answer, not the gateway's

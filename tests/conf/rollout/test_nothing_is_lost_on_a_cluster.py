@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.fleet import delete_a_pod, ready
 from tests.conf.rollout.gateways import through_both
 from tests.conf.rollout.load import half, loaded, padded
@@ -34,16 +34,16 @@ def rates() -> dict[str, float]:
 
 
 @pytest.fixture
-def mine(desk: Make) -> Desk:
+def mine(make_checkout: MakeCheckout) -> Checkout:
     """A service with two pods of version 1."""
-    made = desk("hk")
-    made.set(replicas=2)
+    made = make_checkout("hk")
+    made.write_value(replicas=2)
     made.run("deploy", tag="1")
     return made
 
 
 @pytest.fixture
-def rate(mine: Desk, rates: dict[str, float]) -> float:
+def rate(mine: Checkout, rates: dict[str, float]) -> float:
     key = mine.gateway.routing
     if key not in rates:
         rates[key] = SHARE * half(url(mine))
@@ -51,7 +51,7 @@ def rate(mine: Desk, rates: dict[str, float]) -> float:
 
 
 @contextmanager
-def nothing_lost(mine: Desk, rate: float, folder: Path) -> Iterator[None]:
+def nothing_lost(mine: Checkout, rate: float, folder: Path) -> Iterator[None]:
     """Send digits and large bodies for the length of a block. No request may be lost."""
     with loaded(url(mine), rate) as digits, loaded(url(mine), LARGE_RATE, padded(folder, LARGE)) as large:
         yield
@@ -60,7 +60,7 @@ def nothing_lost(mine: Desk, rate: float, folder: Path) -> Iterator[None]:
 
 
 @through_both
-def test_no_request_is_lost_while_versions_go_forward_and_back(mine: Desk, rate: float, tmp_path: Path) -> None:
+def test_no_request_is_lost_while_versions_go_forward_and_back(mine: Checkout, rate: float, tmp_path: Path) -> None:
     with nothing_lost(mine, rate, tmp_path):
         for tag in ("2", "3", "moody"):
             mine.run("deploy", tag=tag)
@@ -71,17 +71,17 @@ def test_no_request_is_lost_while_versions_go_forward_and_back(mine: Desk, rate:
 
 
 def test_no_request_is_lost_while_two_pods_become_four_and_two_again(
-    mine: Desk, rate: float, hk: Cluster, tmp_path: Path
+    mine: Checkout, rate: float, hk: Cluster, tmp_path: Path
 ) -> None:
     with nothing_lost(mine, rate, tmp_path):
         for replicas in (4, 2) * 3:
-            mine.set(replicas=replicas)
+            mine.write_value(replicas=replicas)
             mine.run("deploy", tag="1")
             assert len(ready(hk, mine)) == replicas
 
 
 @through_both
-def test_no_request_is_lost_while_pods_are_deleted_one_by_one(mine: Desk, rate: float, hk: Cluster, tmp_path: Path) -> None:
+def test_no_request_is_lost_while_pods_are_deleted_one_by_one(mine: Checkout, rate: float, hk: Cluster, tmp_path: Path) -> None:
     with nothing_lost(mine, rate, tmp_path):
         for _ in range(3):
             delete_a_pod(hk, mine)

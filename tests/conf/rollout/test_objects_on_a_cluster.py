@@ -7,7 +7,7 @@ import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import NOWHERE, Desk, Make
+from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, pods, status_row, until
 from tests.repeating import repeating
 
@@ -15,11 +15,13 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixt
 MORE = {"PodDisruptionBudget", "HorizontalPodAutoscaler"}
 
 
-def test_what_a_release_no_longer_holds_is_removed_and_what_others_made_or_own_is_not(desk: Make, eu: Cluster) -> None:
-    mine = desk("eu")
+def test_what_a_release_no_longer_holds_is_removed_and_what_others_made_or_own_is_not(
+    make_checkout: MakeCheckout, eu: Cluster
+) -> None:
+    mine = make_checkout("eu")
     labels = {"app.kubernetes.io/managed-by": "monopod", "app.kubernetes.io/name": "digits"}
     alike = eu.by_hand(path("ConfigMap", mine.user), named("ConfigMap", "v1", "digits", labels=labels))
-    mine.set(max_replicas=2)
+    mine.write_value(max_replicas=2)
     mine.run("deploy", tag="1")
     assert kinds(eu, mine.user, mine.name) >= MORE
 
@@ -29,7 +31,7 @@ def test_what_a_release_no_longer_holds_is_removed_and_what_others_made_or_own_i
     eu.ask("delete", budget)
     again = {**named("PodDisruptionBudget", made["apiVersion"], mine.name), "spec": made["spec"]}
     eu.by_hand(path("PodDisruptionBudget", mine.user), again)
-    mine.set()
+    mine.write_value()
     change = mine.run("diff", tag="2", status=3).out
     assert f"eu: HorizontalPodAutoscaler {mine.user}/{mine.name}\n--- now\n+++ then\n" in change
     done = mine.run("deploy", tag="2")
@@ -49,19 +51,19 @@ def test_what_a_release_no_longer_holds_is_removed_and_what_others_made_or_own_i
     )
 
 
-def test_the_number_of_pods_never_falls_on_the_way_to_an_autoscaler_and_back(desk: Make, eu: Cluster) -> None:
-    mine = desk("eu", name="scaled")
-    mine.set(replicas=3)
+def test_the_number_of_pods_never_falls_on_the_way_to_an_autoscaler_and_back(make_checkout: MakeCheckout, eu: Cluster) -> None:
+    mine = make_checkout("eu", name="scaled")
+    mine.write_value(replicas=3)
     mine.run("deploy", tag="1")
     with lowest(eu, mine) as seen:
-        mine.set(replicas=1, max_replicas=4)
+        mine.write_value(replicas=1, max_replicas=4)
         mine.run("deploy", tag="2")
         mine.run("deploy", tag="3")
         owners = eu.ask("get", path("Deployment", mine.user, mine.name))["metadata"]["managedFields"]
         assert [each["manager"] for each in owners if "f:replicas" in each["fieldsV1"].get("f:spec", {})] == [
             "monopod-replicas"
         ]
-        mine.set(replicas=2)
+        mine.write_value(replicas=2)
         done = mine.run("deploy", tag="1")
         assert "the autoscaler is taken away: its 3 pods stay, the next release makes them 2" in done.out
         assert status_row(mine)["runs"] == {"1": 3}
@@ -71,20 +73,20 @@ def test_the_number_of_pods_never_falls_on_the_way_to_an_autoscaler_and_back(des
     mine.run("stop", "--yes")
 
 
-def test_pods_that_somebody_added_by_hand_stay_until_a_release_is_good(desk: Make, eu: Cluster) -> None:
-    mine = desk("eu", name="busy")
+def test_pods_that_somebody_added_by_hand_stay_until_a_release_is_good(make_checkout: MakeCheckout, eu: Cluster) -> None:
+    mine = make_checkout("eu", name="busy")
     scale = f"{path('Deployment', mine.user, mine.name)}/scale"
-    mine.set(replicas=2)
+    mine.write_value(replicas=2)
     mine.run("deploy", tag="1")
     eu.by_hand(scale, {"spec": {"replicas": 4}})
     until(lambda: status_row(mine)["runs"] == {"1": 4})
     before = pods(eu, mine)
-    mine.set(replicas=2, node_labels=NOWHERE)
+    mine.write_value(replicas=2, node_labels=UNUSED_LABEL)
     with lowest(eu, mine) as seen:
         assert "now version 1 in 4 pods" in mine.run("deploy", "--timeout", "2", tag="2", status=24).err
     assert (min(seen), pods(eu, mine)) == (4, before)
 
-    mine.set(replicas=2)
+    mine.write_value(replicas=2)
     done = mine.run("deploy", tag="2")
     assert done.out.index("4 of 4 ready") < done.out.index("from 4 pods to 2, as the release says")
     assert "now version 2 in 2 pods" in done.out
@@ -100,12 +102,12 @@ def named(kind: str, version: str, name: str, **metadata: object) -> dict[str, o
 
 
 @contextmanager
-def lowest(cluster: Cluster, desk: Desk) -> Iterator[list[int]]:
+def lowest(cluster: Cluster, checkout: Checkout) -> Iterator[list[int]]:
     """Watch how many pods a Deployment is to have and has ready, for the length of a block."""
     own, seen = Cluster(cluster.context), list[int]()  # each thread has a client of its own
 
     def look() -> None:
-        found = own.ask("get", path("Deployment", desk.user, desk.name))
+        found = own.ask("get", path("Deployment", checkout.user, checkout.name))
         seen.extend((found["spec"]["replicas"], found["status"].get("readyReplicas", 0)))
 
     with repeating(0.02, look):

@@ -14,7 +14,7 @@ import pytest
 from conf.base.object_references import APPLIED, path
 from tests.conf import accounts, kubeconfigs
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import NOWHERE, Desk, Make
+from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, pods, status_row, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
@@ -23,13 +23,13 @@ BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindi
 
 
 @pytest.fixture
-def serving(desk: Make) -> Iterator[Desk]:
+def serving(make_checkout: MakeCheckout) -> Iterator[Checkout]:
     """A service of forty letters, whose first version serves."""
-    mine = desk("eu", name="a-service-whose-name-has-forty-letters-x")
+    mine = make_checkout("eu", name="a-service-whose-name-has-forty-letters-x")
     assert len(mine.name) == 40
     mine.run("deploy", tag="1")
     yield mine
-    mine.set()
+    mine.write_value()
     mine.run("stop", "--yes")
 
 
@@ -44,16 +44,16 @@ def named(kind: str, name: str, version: str = "v1", **more: Any) -> dict[str, A
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **more}
 
 
-def serves_on(cluster: Cluster, desk: Desk, before: dict[str, int]) -> None:
+def serves_on(cluster: Cluster, checkout: Checkout, before: dict[str, int]) -> None:
     """Assert that the same pods as before are there, of version 1."""
-    assert pods(cluster, desk) == before
-    row = status_row(desk)
+    assert pods(cluster, checkout) == before
+    row = status_row(checkout)
     assert (row["version"], row["runs"], row["state"].partition(",")[0]) == ("1", {"1": len(before)}, "good")
 
 
-def test_a_namespace_that_is_missing_is_named_with_its_cure(serving: Desk) -> None:
+def test_a_namespace_that_is_missing_is_named_with_its_cure(serving: Checkout) -> None:
     user, serving.user = serving.user, "rollout-test-nobody"
-    serving.set()
+    serving.write_value()
     done = serving.run("deploy", tag="2", status=13)
     cure = f"kubectl --context {serving.contexts['eu']} create namespace rollout-test-nobody"
     assert f"eu, prod: failed: cluster {serving.contexts['eu']} has no namespace rollout-test-nobody: {cure}" in done.err
@@ -62,7 +62,7 @@ def test_a_namespace_that_is_missing_is_named_with_its_cure(serving: Desk) -> No
 
 
 def test_an_account_without_rights_is_told_which_and_changes_nothing(
-    serving: Desk, eu: Cluster, token: Callable[[str], str], tmp_path: Path
+    serving: Checkout, eu: Cluster, token: Callable[[str], str], tmp_path: Path
 ) -> None:
     before = pods(eu, serving)
     with eu.having(path("ServiceAccount", serving.user), named("ServiceAccount", "nobody")), ExitStack() as stack:
@@ -80,20 +80,20 @@ def test_an_account_without_rights_is_told_which_and_changes_nothing(
 
 
 def test_the_rights_that_the_manual_names_are_enough_for_everything(
-    desk: Make, eu: Cluster, token: Callable[[str], str], tmp_path: Path
+    make_checkout: MakeCheckout, eu: Cluster, token: Callable[[str], str], tmp_path: Path
 ) -> None:
     rules = accounts.of_the_manual()
-    mine = desk("eu", name="modest")
+    mine = make_checkout("eu", name="modest")
     with (
         eu.having(path("ServiceAccount", mine.user), named("ServiceAccount", "deployer")),
         accounts.allowed(eu, mine.user, "deployer", rules),
     ):
         mine.environment["KUBECONFIG"] = kubeconfigs.written(tmp_path / "kubeconfig", eu.context, token=token("deployer"))
-        mine.set(replicas=2, max_replicas=3)
+        mine.write_value(replicas=2, max_replicas=3)
         mine.run("deploy", tag="1")
-        mine.set(node_labels=NOWHERE)
+        mine.write_value(node_labels=UNUSED_LABEL)
         mine.run("deploy", "--timeout", "1", tag="2", status=24)
-        mine.set()
+        mine.write_value()
         mine.run("diff", tag="2", status=3)
         mine.run("deploy", tag="2")
         mine.run("rollback")
@@ -103,7 +103,7 @@ def test_the_rights_that_the_manual_names_are_enough_for_everything(
 
 
 def test_credentials_that_were_withdrawn_are_told_apart_from_missing_rights(
-    serving: Desk, eu: Cluster, token: Callable[[str], str], tmp_path: Path
+    serving: Checkout, eu: Cluster, token: Callable[[str], str], tmp_path: Path
 ) -> None:
     before = pods(eu, serving)
     with eu.having(path("ServiceAccount", serving.user), named("ServiceAccount", "former")):
@@ -116,7 +116,7 @@ def test_credentials_that_were_withdrawn_are_told_apart_from_missing_rights(
     serves_on(eu, serving, before)
 
 
-def test_a_quota_that_is_spent_is_told_in_figures_and_undone(serving: Desk, eu: Cluster) -> None:
+def test_a_quota_that_is_spent_is_told_in_figures_and_undone(serving: Checkout, eu: Cluster) -> None:
     before = pods(eu, serving)
     quota = named("ResourceQuota", "tight", spec={"hard": {"pods": str(len(_all_pods(eu, serving.user)))}})
     with eu.having(f"/api/v1/namespaces/{serving.user}/resourcequotas", quota):
@@ -128,20 +128,20 @@ def test_a_quota_that_is_spent_is_told_in_figures_and_undone(serving: Desk, eu: 
     assert pods(eu, serving) == before
 
 
-def test_a_pod_that_no_node_takes_is_told_within_ten_seconds_and_undone_in_time(serving: Desk, eu: Cluster) -> None:
+def test_a_pod_that_no_node_takes_is_told_within_ten_seconds_and_undone_in_time(serving: Checkout, eu: Cluster) -> None:
     before = pods(eu, serving)
-    serving.set(node_labels=NOWHERE)
+    serving.write_value(node_labels=UNUSED_LABEL)
     deploy = serving.start("deploy", "--timeout", "4", tag="2")
-    assert deploy.until("no node takes it: ", 10) < 10
-    text = deploy.ends(24)
+    assert deploy.wait_for("no node takes it: ", 10) < 10
+    text = deploy.wait_exit(24)
     assert "didn't match Pod's node affinity/selector; free or add nodes, or ask for less in value.py" in text
     assert "1 serves, as before; now version 1 in 1 pod" in text
     assert pods(eu, serving) == before
 
 
-def test_a_release_of_which_a_part_is_refused_halfway_is_undone_whole(serving: Desk, eu: Cluster) -> None:
+def test_a_release_of_which_a_part_is_refused_halfway_is_undone_whole(serving: Checkout, eu: Cluster) -> None:
     before = pods(eu, serving)
-    serving.set(node_labels=NOWHERE)  # or a new pod could be ready, and an old one gone, before the refusal
+    serving.write_value(node_labels=UNUSED_LABEL)  # or a new pod could be ready, and an old one gone, before the refusal
     rule = "request.dryRun || object.metadata.labels.version != '2'"
     with _policy(eu, serving.user, ["httproutes"], rule, "no route of version 2"):
         done = serving.run("deploy", tag="2", status=14)
@@ -154,7 +154,7 @@ def test_a_release_of_which_a_part_is_refused_halfway_is_undone_whole(serving: D
     assert pods(eu, serving) == before
 
 
-def test_an_older_release_that_is_no_longer_allowed_is_not_returned_to(serving: Desk, eu: Cluster) -> None:
+def test_an_older_release_that_is_no_longer_allowed_is_not_returned_to(serving: Checkout, eu: Cluster) -> None:
     serving.run("deploy", tag="2")
     before = pods(eu, serving)
     with _policy(eu, serving.user, ["networkpolicies"], "object.metadata.labels.version != '1'", "version 1 is recalled"):
@@ -165,7 +165,9 @@ def test_an_older_release_that_is_no_longer_allowed_is_not_returned_to(serving: 
     assert (pods(eu, serving), status_row(serving)["state"]) == (before, "good")
 
 
-def test_another_projects_name_is_refused_with_who_and_since_when_until_it_is_taken_over(serving: Desk, eu: Cluster) -> None:
+def test_another_projects_name_is_refused_with_who_and_since_when_until_it_is_taken_over(
+    serving: Checkout, eu: Cluster
+) -> None:
     before = pods(eu, serving)
     theirs = {"CI_PROJECT_PATH": "zoo/animals", "CI_COMMIT_REF_NAME": "dogs"}
     for command in ("deploy", "rollback", "stop --yes"):
@@ -179,20 +181,20 @@ def test_another_projects_name_is_refused_with_who_and_since_when_until_it_is_ta
     serving.run("deploy", "--take-over", tag="3")
 
 
-def test_a_first_release_that_failed_leaves_its_name_to_others(desk: Make) -> None:
-    mine = desk("eu", name="failing")
-    mine.set(node_labels=NOWHERE)
+def test_a_first_release_that_failed_leaves_its_name_to_others(make_checkout: MakeCheckout) -> None:
+    mine = make_checkout("eu", name="failing")
+    mine.write_value(node_labels=UNUSED_LABEL)
     mine.run("deploy", "--timeout", "1", tag="1", status=24)
     assert status_row(mine)["holder"] == ""
-    mine.set()
+    mine.write_value()
     theirs = {"CI_PROJECT_PATH": "zoo/animals", "CI_COMMIT_REF_NAME": "dogs"}
     mine.run("deploy", tag="1", more=theirs)
     assert status_row(mine)["holder"] == "branch dogs of zoo/animals"
     mine.run("stop", "--yes", more=theirs)
 
 
-def test_an_object_that_others_made_is_neither_taken_nor_touched(desk: Make, eu: Cluster) -> None:
-    mine = desk("eu", name="theirs")
+def test_an_object_that_others_made_is_neither_taken_nor_touched(make_checkout: MakeCheckout, eu: Cluster) -> None:
+    mine = make_checkout("eu", name="theirs")
     ports = {"ports": [{"port": 80}], "selector": {"app": "theirs"}}
     with eu.having(path("Service", mine.user), named("Service", "theirs", spec=ports)) as made:
         for words in ((), ("--take-over",)):
@@ -203,7 +205,7 @@ def test_an_object_that_others_made_is_neither_taken_nor_touched(desk: Make, eu:
         assert kinds(eu, mine.user, "theirs") == {"Service"}
 
 
-def test_a_deployment_that_somebody_paused_is_left_until_it_is_resumed(serving: Desk, eu: Cluster) -> None:
+def test_a_deployment_that_somebody_paused_is_left_until_it_is_resumed(serving: Checkout, eu: Cluster) -> None:
     where = path("Deployment", serving.user, serving.name)
     eu.by_hand(where, {"spec": {"paused": True}})
     done = serving.run("deploy", tag="2", status=19)
@@ -213,7 +215,7 @@ def test_a_deployment_that_somebody_paused_is_left_until_it_is_resumed(serving: 
     serving.run("deploy", tag="2")
 
 
-def test_what_somebody_edited_is_set_right_and_what_they_added_is_named_and_left(serving: Desk, eu: Cluster) -> None:
+def test_what_somebody_edited_is_set_right_and_what_they_added_is_named_and_left(serving: Checkout, eu: Cluster) -> None:
     where = path("Deployment", serving.user, serving.name)
     extra = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}
     eu.by_hand(where, {"spec": {"replicas": 3, "template": extra}})

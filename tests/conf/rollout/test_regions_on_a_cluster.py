@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import NOWHERE, Desk, Make
+from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, url, version
 from tests.needed import missing
 
@@ -13,14 +13,14 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixt
 
 
 @pytest.fixture
-def three(desk: Make, servers: dict[str, Cluster]) -> Desk:
+def three(make_checkout: MakeCheckout, servers: dict[str, Cluster]) -> Checkout:
     if len({server.context for server in servers.values()}) < 3:
         missing("KUBECONFIG has no three contexts hk, eu and na: regions that are one cluster cannot be told apart")
-    return desk("hk", "eu", "na")
+    return make_checkout("hk", "eu", "na")
 
 
 def test_regions_go_in_order_stop_at_the_first_that_fails_and_each_says_what_it_runs(
-    three: Desk, servers: dict[str, Cluster]
+    three: Checkout, servers: dict[str, Cluster]
 ) -> None:
     done = three.run("deploy", tag="1")
     order = [line for line in done.out.splitlines() if ": deployed" in line]
@@ -28,7 +28,7 @@ def test_regions_go_in_order_stop_at_the_first_that_fails_and_each_says_what_it_
     assert "hk: http" in done.out
     assert "eu: ready, as Kubernetes says; this region's gateway is not checked" in done.out
 
-    three.set(eu_node_labels=NOWHERE)
+    three.write_value(eu_node_labels=UNUSED_LABEL)
     done = three.run("deploy", "--timeout", "15", "--json", tag="2", status=24)
     found = {each["region"]: each for each in json.loads(done.out)}
     assert [each["state"] for each in found.values()] == ["deployed", "undone", "not begun"]
@@ -45,7 +45,7 @@ def test_regions_go_in_order_stop_at_the_first_that_fails_and_each_says_what_it_
     assert version(url(three)) == "1"
 
     # A region where the service is no longer to run is named and shown, and only a person stops the service there.
-    three.set(na_replicas=0, hk_replicas=0)
+    three.write_value(na_replicas=0, hk_replicas=0)
     done = three.run("deploy", "--region", "na", tag="3", status=1)
     assert "na: it is not to run here, but a release is there: monopod stop --yes --region na takes it away" in done.out
     assert "prod does not run in na; regions are hk, eu, na" in done.err
@@ -58,8 +58,8 @@ def test_regions_go_in_order_stop_at_the_first_that_fails_and_each_says_what_it_
     assert [kinds(servers[region], three.user, three.name) for region in ("hk", "eu", "na")] == [set(), set(), set()]
 
 
-def test_the_grey_track_runs_in_its_region_alone_and_is_stopped(three: Desk, servers: dict[str, Cluster]) -> None:
-    grey = Desk(three.folder / "grey", three.user, three.contexts, "rollout-grey")
+def test_the_grey_track_runs_in_its_region_alone_and_is_stopped(three: Checkout, servers: dict[str, Cluster]) -> None:
+    grey = Checkout(three.folder / "grey", three.user, three.contexts, "rollout-grey")
     with servers["na"].namespaces(["grey"]):
         done = grey.run("deploy", "--track", "grey", tag="1")
         assert "na, grey: deployed 1; now version 1 in 1 pod" in done.out

@@ -8,7 +8,7 @@ import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Make
+from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.service_state import kinds, status_row
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
@@ -30,8 +30,8 @@ def kept(cluster: Cluster, where: str) -> Iterator[Callable[[], None]]:
         free()
 
 
-def test_a_stop_says_what_holds_an_object_and_the_next_one_ends_it(desk: Make, eu: Cluster) -> None:
-    mine = desk("eu")
+def test_a_stop_says_what_holds_an_object_and_the_next_one_ends_it(make_checkout: MakeCheckout, eu: Cluster) -> None:
+    mine = make_checkout("eu")
     mine.run("deploy", tag="1")
     with kept(eu, path("Service", mine.user, mine.name)) as free:
         for _ in range(2):  # the second one finds it deleted already
@@ -43,19 +43,21 @@ def test_a_stop_says_what_holds_an_object_and_the_next_one_ends_it(desk: Make, e
             assert kinds(eu, mine.user, mine.name) == {"Service"}
         assert status_row(mine)["state"] == "the change to nothing was broken off"
         stop = mine.start("stop", "--yes")
-        stop.until(f"eu: waiting until Service {mine.user}/{mine.name} is gone")
+        stop.wait_for(f"eu: waiting until Service {mine.user}/{mine.name} is gone")
         free()
-        text = stop.ends(0)
+        text = stop.wait_exit(0)
     assert f"eu: removed Service {mine.user}/{mine.name}\neu, prod: removed" in text
     assert kinds(eu, mine.user, mine.name) == set()
     assert status_row(mine)["state"] == "not deployed"
 
 
-def test_a_release_serves_though_an_old_object_stays_and_the_next_release_waits_for_it(desk: Make, eu: Cluster) -> None:
-    mine = desk("eu", name="budgeted")
-    mine.set(replicas=2)
+def test_a_release_serves_though_an_old_object_stays_and_the_next_release_waits_for_it(
+    make_checkout: MakeCheckout, eu: Cluster
+) -> None:
+    mine = make_checkout("eu", name="budgeted")
+    mine.write_value(replicas=2)
     mine.run("deploy", tag="1")
-    mine.set()
+    mine.write_value()
     with kept(eu, path("PodDisruptionBudget", mine.user, mine.name)):
         done = mine.run("deploy", "--timeout", "20", tag="2", status=19)
         words = f"2 serves, but PodDisruptionBudget {mine.user}/{mine.name} is deleted and still there after 20 s, {HOLDS}"

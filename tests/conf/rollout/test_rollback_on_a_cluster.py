@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from tests.conf.rollout.desk import Make
+from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.service_state import status_row
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 
 
-def test_a_rollback_leaves_the_version_deployed_last_and_no_other(desk: Make) -> None:
-    two = desk("eu", "na")
+def test_a_rollback_leaves_the_version_deployed_last_and_no_other(make_checkout: MakeCheckout) -> None:
+    two = make_checkout("eu", "na")
     two.run("deploy", "--region", "na", tag="1")
     two.run("deploy", tag="2")
     done = two.run("rollback", status=17)  # eu has no release before 2, and na is rolled back all the same

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.fleet import answers_in, names, told
 from tests.conf.rollout.load import loaded
 from tests.conf.rollout.service_state import until, url
@@ -15,15 +15,15 @@ SECONDS = 10.0
 
 
 @pytest.fixture
-def three(desk: Make) -> Desk:
+def three(make_checkout: MakeCheckout) -> Checkout:
     """A service with three pods, which can be made slow or reset their connections."""
-    mine = desk("hk")
-    mine.set(replicas=3)
+    mine = make_checkout("hk")
+    mine.write_value(replicas=3)
     mine.run("deploy", tag="moody")
     return mine
 
 
-def test_equal_pods_get_equally_many_requests(three: Desk, hk: Cluster) -> None:
+def test_equal_pods_get_equally_many_requests(three: Checkout, hk: Cluster) -> None:
     with loaded(url(three), RATE) as load:
         counts = answers_in(hk, three, 2 * SECONDS)
     assert load.lost() == []
@@ -31,7 +31,7 @@ def test_equal_pods_get_equally_many_requests(three: Desk, hk: Cluster) -> None:
     assert max(counts.values()) < 1.3 * min(counts.values()), counts
 
 
-def test_a_slow_pod_gets_fewer_requests(three: Desk, hk: Cluster) -> None:
+def test_a_slow_pod_gets_fewer_requests(three: Checkout, hk: Cluster) -> None:
     slow = names(hk, three)[0]
     with loaded(url(three), RATE) as load, told(Pod.of(hk.context, three.user, slow), "slow"):
         counts = answers_in(hk, three, SECONDS)
@@ -39,7 +39,7 @@ def test_a_slow_pod_gets_fewer_requests(three: Desk, hk: Cluster) -> None:
     assert 0 < counts.pop(slow) < 0.7 * min(counts.values()), counts
 
 
-def test_a_pod_that_resets_connections_is_left_out_and_comes_back(three: Desk, hk: Cluster) -> None:
+def test_a_pod_that_resets_connections_is_left_out_and_comes_back(three: Checkout, hk: Cluster) -> None:
     broken = names(hk, three)[0]
     with loaded(url(three), RATE) as load:
         with told(Pod.of(hk.context, three.user, broken), "resetting"):

@@ -10,21 +10,21 @@ import pytest
 from conf.base.object_references import path
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, pods, status_row, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 
 
 @pytest.fixture
-def serving(desk: Make) -> Iterator[Desk]:
-    mine = desk("eu")
+def serving(make_checkout: MakeCheckout) -> Iterator[Checkout]:
+    mine = make_checkout("eu")
     mine.run("deploy", tag="1")
     yield mine
     mine.run("stop", "--yes")
 
 
-def test_a_deployment_that_somebody_deleted_is_told_and_a_deploy_puts_it_there_again(serving: Desk, eu: Cluster) -> None:
+def test_a_deployment_that_somebody_deleted_is_told_and_a_deploy_puts_it_there_again(serving: Checkout, eu: Cluster) -> None:
     eu.ask("delete", path("Deployment", serving.user, serving.name))
     until(lambda: not pods(eu, serving))
     row = status_row(serving, status=1)
@@ -34,7 +34,7 @@ def test_a_deployment_that_somebody_deleted_is_told_and_a_deploy_puts_it_there_a
     assert status_row(serving)["state"] == "good"
 
 
-def test_a_pod_that_is_ready_no_longer_is_told(serving: Desk, eu: Cluster) -> None:
+def test_a_pod_that_is_ready_no_longer_is_told(serving: Checkout, eu: Cluster) -> None:
     pod = eu.ask("get", path("Pod", serving.user), labelSelector=f"app.kubernetes.io/name={serving.name}")["items"][0]
     status = pod["status"]
     for each in status["conditions"]:
@@ -49,7 +49,7 @@ def test_a_pod_that_is_ready_no_longer_is_told(serving: Desk, eu: Cluster) -> No
     assert "its probe has not passed" in row["troubles"][1]
 
 
-def test_a_deployment_that_somebody_scaled_to_nothing_is_told(serving: Desk, eu: Cluster) -> None:
+def test_a_deployment_that_somebody_scaled_to_nothing_is_told(serving: Checkout, eu: Cluster) -> None:
     eu.by_hand(path("Deployment", serving.user, serving.name), {"spec": {"replicas": 0}})
     until(lambda: not pods(eu, serving))
     row = status_row(serving, status=1)
@@ -59,11 +59,11 @@ def test_a_deployment_that_somebody_scaled_to_nothing_is_told(serving: Desk, eu:
 
 
 def test_a_region_that_does_not_answer_is_told_though_nothing_is_to_run_there(
-    desk: Make, servers: dict[str, Cluster], tmp_path: Path
+    make_checkout: MakeCheckout, servers: dict[str, Cluster], tmp_path: Path
 ) -> None:
-    two = desk("eu", "na")
+    two = make_checkout("eu", "na")
     two.run("deploy", tag="1")
-    two.set(na_replicas=0)
+    two.write_value(na_replicas=0)
     away = kubeconfigs.written(tmp_path / "away", servers["na"].context, port=1)  # where nothing listens
     without = {"KUBECONFIG": f"{away}{os.pathsep}{os.environ['KUBECONFIG']}"}
     done = two.run("status", status=1, more=without)
@@ -78,10 +78,10 @@ def test_a_region_that_does_not_answer_is_told_though_nothing_is_to_run_there(
 
 
 def test_regions_of_which_a_job_has_no_context_are_skipped_and_named(
-    desk: Make, servers: dict[str, Cluster], tmp_path: Path
+    make_checkout: MakeCheckout, servers: dict[str, Cluster], tmp_path: Path
 ) -> None:
-    two = desk("eu", "na")
-    two.set(na_replicas=0)
+    two = make_checkout("eu", "na")
+    two.write_value(na_replicas=0)
     alone = {"KUBECONFIG": kubeconfigs.written(tmp_path / "alone", servers["eu"].context, token="of nobody")}
     done = two.run("stop", "--yes", status=11, more=alone)
     assert "skipped without a context or rights, so a release that was left there is not seen: na, prod" in done.err
@@ -89,13 +89,13 @@ def test_regions_of_which_a_job_has_no_context_are_skipped_and_named(
 
 
 def test_a_track_that_was_left_in_a_region_it_no_longer_has_is_found_and_stopped(
-    desk: Make, servers: dict[str, Cluster]
+    make_checkout: MakeCheckout, servers: dict[str, Cluster]
 ) -> None:
-    moved = desk("eu", "na", name="rollout-moved")
+    moved = make_checkout("eu", "na", name="rollout-moved")
     with servers["eu"].namespaces(["grey"]), servers["na"].namespaces(["grey"]):
         moved.run("deploy", "--track", "grey", tag="1")
-        regions = json.loads(moved.regions.read_text())
-        moved.regions.write_text(json.dumps({**regions, "grey": "eu"}))
+        regions = json.loads(moved.regions_file.read_text())
+        moved.regions_file.write_text(json.dumps({**regions, "grey": "eu"}))
         assert status_row(moved, "grey", "na")["runs"] == {"1": 1}
         assert "na, grey: removed" in moved.run("stop", "--track", "grey").out
         assert kinds(servers["na"], "grey", moved.name) == set()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Desk, Make
+from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.fleet import answered, names, ready, told
 from tests.conf.rollout.gateways import through_both
 from tests.conf.rollout.load import curl, loaded, padded
@@ -25,22 +25,22 @@ RATE, LARGE_RATE = 60.0, 10.0
 LARGE = 600_000  # bytes of a body
 
 
-def counts(cluster: Cluster, desk: Desk) -> dict[int, float]:
+def counts(cluster: Cluster, checkout: Checkout) -> dict[int, float]:
     """Return how many requests the pods have answered, and how many they have refused, by the code."""
     routes = {200: "service", 429: "refused"}
-    return {code: sum(answered(cluster, desk, code, route).values()) for code, route in routes.items()}
+    return {code: sum(answered(cluster, checkout, code, route).values()) for code, route in routes.items()}
 
 
-def two(desk: Make, tag: str) -> Desk:
+def two(make_checkout: MakeCheckout, tag: str) -> Checkout:
     """Return a service with two pods."""
-    mine = desk("hk")
-    mine.set(replicas=2)
+    mine = make_checkout("hk")
+    mine.write_value(replicas=2)
     mine.run("deploy", tag=tag)
     return mine
 
 
-def test_a_request_that_a_pod_refused_is_not_sent_to_another(desk: Make, hk: Cluster, tmp_path: Path) -> None:
-    mine = two(desk, "refuses")
+def test_a_request_that_a_pod_refused_is_not_sent_to_another(make_checkout: MakeCheckout, hk: Cluster, tmp_path: Path) -> None:
+    mine = two(make_checkout, "refuses")
     first, second = (Pod.of(hk.context, mine.user, name) for name in names(hk, mine))
     before = counts(hk, mine)
     with told(first, "slow"), told(second, "slow"):
@@ -50,8 +50,10 @@ def test_a_request_that_a_pod_refused_is_not_sent_to_another(desk: Make, hk: Clu
     assert {code: count - before[code] for code, count in counts(hk, mine).items()} == dict(codes)
 
 
-def test_a_pod_that_dies_takes_no_more_than_the_requests_that_it_holds(desk: Make, hk: Cluster, tmp_path: Path) -> None:
-    mine = two(desk, "moody")
+def test_a_pod_that_dies_takes_no_more_than_the_requests_that_it_holds(
+    make_checkout: MakeCheckout, hk: Cluster, tmp_path: Path
+) -> None:
+    mine = two(make_checkout, "moody")
     dying = Pod.of(hk.context, mine.user, names(hk, mine)[0])
     before = sum(pods(hk, mine).values())
     with loaded(url(mine), RATE) as digits, loaded(url(mine), LARGE_RATE, padded(tmp_path, LARGE)) as large:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.desk import Make
+from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.service_state import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
@@ -11,8 +11,10 @@ GROUP = "admissionregistration.k8s.io/v1"
 WORDS = "Deployments of this team are looked at on Mondays"
 
 
-def test_a_warning_of_the_api_server_is_shown_once_by_diff_deploy_and_rollback(desk: Make, eu: Cluster) -> None:
-    mine = desk("eu")
+def test_a_warning_of_the_api_server_is_shown_once_by_diff_deploy_and_rollback(
+    make_checkout: MakeCheckout, eu: Cluster
+) -> None:
+    mine = make_checkout("eu")
     mine.run("deploy", tag="1")
     name = f"{mine.user}-warns"
     where = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": mine.user}}}

@@ -13,7 +13,7 @@ from conf.remote.notices import TIMEOUT
 from tests.conf.cluster import Cluster
 from tests.conf.commands.test_deploy_command import LATER
 from tests.conf.hooks import Hook, hooked
-from tests.conf.rollout.desk import NOWHERE, Desk, Make
+from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, status_row
 from tests.needed import missing
 
@@ -27,25 +27,25 @@ def hook() -> Iterator[Hook]:
 
 
 @pytest.fixture
-def two(desk: Make, servers: dict[str, Cluster], hook: Hook) -> Desk:
+def two(make_checkout: MakeCheckout, servers: dict[str, Cluster], hook: Hook) -> Checkout:
     """A service of its own, which goes away with its namespaces."""
     if servers["eu"].context == servers["na"].context:
         missing("KUBECONFIG has no two contexts eu and na: regions that are one cluster cannot be told apart")
-    made = desk("eu", "na", name=f"digits-{uuid4().hex[:6]}")
+    made = make_checkout("eu", "na", name=f"digits-{uuid4().hex[:6]}")
     made.environment["MONOPOD_WEBHOOK"] = hook.url
     return made
 
 
-def recorded(cluster: Cluster, desk: Desk) -> list[str]:
+def recorded(cluster: Cluster, checkout: Checkout) -> list[str]:
     """Return the override of each release in the history."""
-    found = cluster.ask("get", path("ConfigMap", desk.user, f"monopod-{desk.name}"))
+    found = cluster.ask("get", path("ConfigMap", checkout.user, f"monopod-{checkout.name}"))
     return [each["override"] for each in json.loads(found["data"]["releases"])]
 
 
 def test_a_closed_region_is_let_through_with_a_reason_that_is_recorded_shown_and_told(
-    two: Desk, servers: dict[str, Cluster], hook: Hook
+    two: Checkout, servers: dict[str, Cluster], hook: Hook
 ) -> None:
-    two.opens(na=LATER)
+    two.set_windows(na=LATER)
     assert "na is outside its release windows, so no region is begun" in two.run("deploy", tag="1", status=31).err
     assert [kinds(servers[region], two.user, two.name) for region in ("eu", "na")] == [set(), set()]
     assert hook.heard == []
@@ -68,15 +68,15 @@ def test_a_closed_region_is_let_through_with_a_reason_that_is_recorded_shown_and
 
     # A rollback is allowed at any hour, and a release within the windows has no override.
     two.run("deploy", "--region", "eu", tag="2")
-    two.opens(eu=LATER, na=LATER)
+    two.set_windows(eu=LATER, na=LATER)
     two.run("rollback", "--region", "eu")
     assert recorded(servers["eu"], two) == ["", "", ""]
     assert hook.heard[-1]["event"] == "rolled back"
     assert hook.heard[-1]["outcomes"][0]["runs"] == {"1": 1}
 
 
-def test_a_deploy_that_fails_or_is_stopped_is_told_in_one_message(two: Desk, hook: Hook) -> None:
-    two.set(eu_node_labels=NOWHERE)
+def test_a_deploy_that_fails_or_is_stopped_is_told_in_one_message(two: Checkout, hook: Hook) -> None:
+    two.write_value(eu_node_labels=UNUSED_LABEL)
     two.run("deploy", "--timeout", "1", tag="1", status=24)
     [message] = hook.heard
     assert message["event"] == "failed"
@@ -86,16 +86,16 @@ def test_a_deploy_that_fails_or_is_stopped_is_told_in_one_message(two: Desk, hoo
     assert na == "na, prod: not begun: a region before it failed; now no ready pod"
 
     job = two.start("deploy", "--timeout", "60", tag="1")
-    job.until("no node takes it")
+    job.wait_for("no node takes it")
     job.process.send_signal(signal.SIGINT)
-    told = job.ends(130)
+    told = job.wait_exit(130)
     assert "eu, prod: stopped: by Ctrl-C or SIGTERM\nna, prod: not begun: stopped before it" in told
     assert hook.heard[1]["text"].splitlines()[0] == f"deploy of {two.name} 1 (prod) by ann: stopped"
     assert [each["state"] for each in hook.heard[1]["outcomes"]] == ["stopped", "not begun"]
     assert len(hook.heard) == 2
 
 
-def test_an_address_that_fails_refuses_or_is_slow_fails_no_deploy_and_is_never_printed(two: Desk, hook: Hook) -> None:
+def test_an_address_that_fails_refuses_or_is_slow_fails_no_deploy_and_is_never_printed(two: Checkout, hook: Hook) -> None:
     robot = {"MONOPOD_WECHAT_ROBOT": "http://127.0.0.1:1/hidden"}
     hook.slow = True
     begin = time.monotonic()

@@ -1,4 +1,4 @@
-"""The desk of a person who deploys: a service's folder, regions.yaml, a kubeconfig, and the command.
+"""A checkout of a service, from which tests deploy: its folder, its regions.yaml, and the `monopod` command run in it.
 
 Knows how the command is typed and what it prints. Does not know what is in a cluster.
 """
@@ -18,8 +18,9 @@ from tests.conf.rollout.gateways import ENVOY_GATEWAY, Gateway
 from tests.conf.rollout.images import REGISTRY, image, value
 from tests.running import PYTHONPATH, ROOT
 
-NOWHERE = {"monopod-test": uuid.uuid4().hex}  # a label that no node has until a test gives it to one. Killed runs left others.
-REGION: dict[str, Any] = {
+# No node has this label until a test gives it to one. It is new in each run, since killed runs leave theirs on nodes.
+UNUSED_LABEL = {"monopod-test": uuid.uuid4().hex}
+REGION_FIELDS: dict[str, Any] = {
     "host": "*",
     **ENVOY_GATEWAY.region,
     "sidecars": False,
@@ -27,20 +28,22 @@ REGION: dict[str, Any] = {
     "prometheus": {"namespace": "monitoring", "url": "http://prometheus.monitoring:9090", "labels": {}},
     "gpu": {"resource": "aliyun.com/gpu-mem", "unit": "GiB"},
     "reserved": {"cpu": 0, "memory": "0"},
-    "nodes": [{"name": "any", "cpu": 32, "memory": "64Gi", "cards": 1, "card_memory": 16, "price": 1, "labels": NOWHERE}],
+    "nodes": [{"name": "any", "cpu": 32, "memory": "64Gi", "cards": 1, "card_memory": 16, "price": 1, "labels": UNUSED_LABEL}],
 }
-NOTHING: Mapping[str, str] = {}
-QUIET = {"MONOPOD_WECHAT_ROBOT": "", "MONOPOD_WEBHOOK": ""}  # tests send no notification
-WHO = {"GITLAB_USER_LOGIN": "ann", "CI_PROJECT_PATH": "like/models", "CI_COMMIT_REF_NAME": "cats"}
+NO_VARIABLES: Mapping[str, str] = {}
+NO_NOTIFICATIONS = {"MONOPOD_WECHAT_ROBOT": "", "MONOPOD_WEBHOOK": ""}  # tests send no notification
+CI_VARIABLES = {"GITLAB_USER_LOGIN": "ann", "CI_PROJECT_PATH": "like/models", "CI_COMMIT_REF_NAME": "cats"}
 
 
 def regions_of(gateway: Gateway, contexts: Mapping[str, str]) -> str:
-    """Return a regions.yaml. contexts: region -> context. hk has the real node and the gateway."""
-    regions: dict[str, Any] = {name: {**REGION, **gateway.region, "context": context} for name, context in contexts.items()}
+    """Return the text of a regions.yaml. contexts: region -> context. The gateway is in hk, which has the real node."""
+    regions: dict[str, Any] = {
+        name: {**REGION_FIELDS, **gateway.region, "context": context} for name, context in contexts.items()
+    }
     if "hk" in regions:
         regions["hk"]["way_in"] = gateway.url
     found = {"currency": "USD", "registry": REGISTRY, "grey": [*regions][-1], "ab": [*regions][0], "regions": regions}
-    return json.dumps(found)  # which is YAML
+    return json.dumps(found)  # JSON is YAML
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class Started:
     def text(self) -> str:
         return self.file.read_text()
 
-    def until(self, words: str, seconds: float = 30) -> float:
-        """Wait until it has printed some words, and return how many seconds that took."""
+    def wait_for(self, words: str, seconds: float = 30) -> float:
+        """Wait until the command has printed some words, and return how many seconds that took."""
         begin = time.monotonic()
         while words not in self.text:
             assert self.process.poll() is None, f"it ended before {words!r}:\n{self.text}"
@@ -76,8 +79,8 @@ class Started:
             time.sleep(0.05)
         return time.monotonic() - begin
 
-    def ends(self, status: int, seconds: float = 60) -> str:
-        """Wait until it has ended with a status, and return all that it printed."""
+    def wait_exit(self, status: int, seconds: float = 60) -> str:
+        """Wait until the command has ended with a status, and return all that it printed."""
         try:
             found = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -87,8 +90,8 @@ class Started:
 
 
 @dataclass
-class Desk:
-    """One service of a person, and the clusters that the kubeconfig names."""
+class Checkout:
+    """A checkout of one service, and the clusters that its regions.yaml names."""
 
     folder: Path
     user: str
@@ -101,47 +104,47 @@ class Desk:
     def __post_init__(self) -> None:
         (self.folder / "model").mkdir(parents=True)
         (self.folder / "model" / "digits.onnx").symlink_to(ROOT / "bench/digits/model/digits.onnx")
-        self.regions.write_text(regions_of(self.gateway, self.contexts))
-        self.set()
+        self.regions_file.write_text(regions_of(self.gateway, self.contexts))
+        self.write_value()
 
     @property
-    def regions(self) -> Path:
+    def regions_file(self) -> Path:
         return self.folder / "regions.yaml"
 
-    def set(self, **settings: Any) -> None:
-        """Write value.py: the usual settings and these."""
+    def write_value(self, **settings: Any) -> None:
+        """Write value.py with the usual settings and these."""
         (self.folder / "value.py").write_text(value(service_name=self.name, username=self.user, **settings))
 
-    def opens(self, **windows: str) -> None:
+    def set_windows(self, **windows: str) -> None:
         """Write regions.yaml again with release windows. windows: region -> window; other regions have none."""
-        found = json.loads(self.regions.read_text())
+        found = json.loads(self.regions_file.read_text())
         for name, region in found["regions"].items():
             region["windows"] = [windows[name]] if name in windows else []
-        self.regions.write_text(json.dumps(found))
+        self.regions_file.write_text(json.dumps(found))
 
     def command(self, name: str, *words: str, tag: str = "") -> list[str]:
         named = ["--image", image(tag)] if tag else []
-        command = [sys.executable, "-m", "monopod", name, "--service", str(self.folder), "--regions", str(self.regions)]
+        command = [sys.executable, "-m", "monopod", name, "--service", str(self.folder), "--regions", str(self.regions_file)]
         return [*command, *named, *words]
 
-    def surroundings(self, more: Mapping[str, str]) -> dict[str, str]:
-        own = {"PYTHONPATH": PYTHONPATH, "NO_PROXY": "*", **WHO, **QUIET}
+    def command_environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        own = {"PYTHONPATH": PYTHONPATH, "NO_PROXY": "*", **CI_VARIABLES, **NO_NOTIFICATIONS}
         return {**os.environ, **own, **self.environment, **more}
 
-    def run(self, name: str, *words: str, tag: str = "", status: int = 0, more: Mapping[str, str] = NOTHING) -> Done:
+    def run(self, name: str, *words: str, tag: str = "", status: int = 0, more: Mapping[str, str] = NO_VARIABLES) -> Done:
         """Run a command, which must end with a status. more: added to its environment."""
         command = self.command(name, *words, tag=tag)
-        done = subprocess.run(command, env=self.surroundings(more), capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=self.command_environment(more), capture_output=True, text=True, timeout=120)
         assert done.returncode == status, f"status {done.returncode}:\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def start(self, name: str, *words: str, tag: str = "", more: Mapping[str, str] = NOTHING) -> Started:
+    def start(self, name: str, *words: str, tag: str = "", more: Mapping[str, str] = NO_VARIABLES) -> Started:
         """Start a command and do not wait for it."""
         file = self.folder / f"{name}-{time.monotonic_ns()}.log"
         with file.open("wb") as out:
             command = self.command(name, *words, tag=tag)
-            environment = self.surroundings({"PYTHONUNBUFFERED": "1", **more})
+            environment = self.command_environment({"PYTHONUNBUFFERED": "1", **more})
             process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
         self.started.append(Started(process, file))
         return self.started[-1]
@@ -153,4 +156,4 @@ class Desk:
             each.process.wait()
 
 
-Make = Callable[..., Desk]  # of the fixture `desk`: regions in their order, and a name
+MakeCheckout = Callable[..., Checkout]  # of the fixture `make_checkout`: regions in their order, and a name
