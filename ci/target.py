@@ -11,7 +11,7 @@ from serving.settings import SettingsError, ValueFile, load
 
 
 def target(value: ValueFile) -> str:
-    """Return the Dockerfile's target for a service."""
+    """Return the TARGET of a service's image, cpu or gpu."""
     everywhere = [value.settings, *(value.in_region(region) for region in value.overrides)]
     return "gpu" if any(settings.gpu_memory or settings.gpu_num for settings in everywhere) else "cpu"
 
