@@ -25,9 +25,9 @@ from bench.sections import PAGE, page, with_section
 from bench.served import BenchError
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout
-from tests.conf.rollout.fleet import delete_a_pod
 from tests.conf.rollout.images import SERVING, pushed
 from tests.conf.rollout.load import half, loaded
+from tests.conf.rollout.ready_pods import delete_a_pod
 from tests.conf.rollout.service_state import url
 
 CONTEXT, USER = "hk", "losses"

@@ -29,7 +29,7 @@ from bench.rollouts_server import Server
 from bench.sections import PAGE, page, with_section
 from bench.served import BenchError
 from tests.conf.cluster import Cluster
-from tests.conf.heartbeats import beating
+from tests.conf.heartbeats import sending_heartbeats
 from tests.repeating import repeating
 from tests.running import PYTHONPATH
 
@@ -109,7 +109,7 @@ def measured(context: str, count: int, at_once: int) -> Report:
         raise BenchError("KUBECONFIG is not set: it names the simulated region's API server")
     here, cluster = machine.here(), Cluster(context)
     nodes = rollouts_region.simulated_nodes(cluster)
-    with tempfile.TemporaryDirectory() as folder, beating(cluster):
+    with tempfile.TemporaryDirectory() as folder, sending_heartbeats(cluster):
         top = Path(folder)
         regions = top / "regions.yaml"
         regions.write_text(rollouts_region.regions(context), encoding="utf-8")

@@ -1,6 +1,6 @@
 """A headless Chromium for the tests of pages.
 
-Knows where Debian installs it, and the message where it is missing. Does not know any page.
+Knows where Debian installs Chromium. Does not know any page.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.needed import missing
+from tests.prerequisites import missing
 
 CHROMIUM = Path("/usr/bin/chromium")
 MISSING = "install the Debian package chromium"
@@ -17,7 +17,7 @@ MISSING = "install the Debian package chromium"
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Start a browser. Where there is none the test is skipped, or fails if CI is set."""
+    """Yield a browser. Where Chromium is missing, the test is skipped on a laptop and fails in CI."""
     if not CHROMIUM.exists():
         missing(MISSING)
     with sync_playwright() as playwright:
@@ -28,16 +28,16 @@ def browser() -> Iterator[Browser]:
             chromium.close()
 
 
-def complaints(page: Page) -> list[str]:
-    """Return a list to which every error in the page's console, and every exception in its script, is added from now on."""
-    heard: list[str] = []
-    page.on("console", lambda message: heard.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    return heard
+def console_errors(page: Page) -> list[str]:
+    """Return a list that from now on collects the console's warnings and errors, and the exceptions of the page's scripts."""
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return errors
 
 
 def drop(page: Page, file: Path, media_type: str, by: str = "drop") -> None:
-    """Drop a file onto the page, as a person does with the mouse; by "paste", as from the clipboard."""
+    """Drop a file onto the page, as with the mouse. by: "drop", or "paste" as from the clipboard."""
     page.evaluate(
         """([bytes, name, type, by]) => {
             const transfer = new DataTransfer();

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.needed import program
+from tests.prerequisites import program
 from tests.running import ROOT, Running, make_service, running
 
 # A shell makes a background job ignore Ctrl-C, and the processes that tests start would inherit that.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conf.plan.alerts import platform_alerts
-from tests.histories import firing
+from tests.promtool import firing
 from tests.running import Running, get, make_service, post_json, running
 
 TIMEOUT = 2.0  # seconds

@@ -1,11 +1,14 @@
-"""Waiting for what somebody else does. Knows the clock alone."""
+"""Waits until a condition is true. Knows the clock alone."""
 
 import time
 from collections.abc import Callable
 
 
 def until(true: Callable[[], bool], seconds: float = 20, pause: float = 0.02) -> None:
-    """Wait until something is true, and ask for it after each pause. Raises AssertionError when that takes too many seconds."""
+    """Wait until a condition is true.
+
+    seconds: the longest wait. pause: seconds between two checks. Raises AssertionError when the wait takes too long.
+    """
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, f"it did not come true in {seconds} s"

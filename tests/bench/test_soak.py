@@ -12,7 +12,7 @@ from bench import soak
 from bench.cgroup import V1, V2, group, places
 from bench.served import BenchError
 from serving.settings import Settings
-from tests.bench.ending import ended
+from tests.bench.termination import terminated
 from tests.running import make_service
 
 MIB = 2**20
@@ -151,7 +151,8 @@ def test_a_soak_that_is_told_to_end_leaves_no_group_and_no_process(tmp_path: Pat
     if limits_can_be_set():
         folder = make_service(tmp_path / "keeps", 'memory = "1Gi"', KEEPS.replace("BYTES", "0"))
         (folder / "README.md").write_text(SPEED)
-        pid, status, left = ended("bench.soak", "--service", str(folder), "--seconds", "60", children=2)  # the server, its load
+        arguments = ("--service", str(folder), "--seconds", "60")
+        pid, status, left = terminated("bench.soak", *arguments, children=2)  # the server and its load
         assert (status, left) == (130, [])
         mounts, own = Path("/proc/self/mounts").read_text(), Path("/proc/self/cgroup").read_text()
         assert [parent for parent, _ in places(mounts, own) if (parent / f"monopod-soak-small-{pid}").exists()] == []

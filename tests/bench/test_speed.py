@@ -11,7 +11,7 @@ import monopod
 from bench import examples, machine, speed
 from bench.served import BenchError
 from bench.speed import with_figures
-from tests.bench.ending import ended
+from tests.bench.termination import terminated
 from tests.running import ROOT, make_service
 
 README = """# A service
@@ -113,7 +113,7 @@ def test_a_measurement_that_is_told_to_end_leaves_no_process_and_the_readme_as_i
     folder = make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', models=("tests/models/digits.onnx",))
     text = "## Speed\n```\nmonopod bench --data '{}' --seconds 60\n```\n"
     (folder / "README.md").write_text(text)
-    _, status, left = ended("bench.examples", "--service", str(folder), children=2)
+    _, status, left = terminated("bench.examples", "--service", str(folder), children=2)
     assert (status, left) == (130, [])
     assert (folder / "README.md").read_text() == text
 

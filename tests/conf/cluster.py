@@ -14,7 +14,7 @@ from kubernetes.client import ApiException
 from kubernetes.dynamic.exceptions import DynamicApiError
 
 from tests.locks import shared
-from tests.needed import kubeconfig
+from tests.prerequisites import kubeconfig
 
 Item = dict[str, Any]
 MADE = {"monopod-test": "made"}  # the label of namespaces that tests made and share

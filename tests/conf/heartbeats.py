@@ -19,7 +19,7 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 
 
 @contextmanager
-def beating(cluster: Cluster) -> Iterator[None]:
+def sending_heartbeats(cluster: Cluster) -> Iterator[None]:
     """Renew the lease of each simulated node on a thread of its own. Real nodes are left alone."""
     nodes = [node["metadata"]["name"] for node in cluster.ask("get", "/api/v1/nodes")["items"] if _is_simulated(node)]
     own = Cluster(cluster.context)  # each thread needs a client of its own

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.needed import missing
+from tests.prerequisites import missing
 from tests.running import PYTHONPATH, ROOT
 
 # A user who is not root also gets a user namespace, in which they are root.

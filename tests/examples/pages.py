@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import browser, complaints, drop
+from tests.browser import browser, console_errors, drop
 from tests.running import ROOT, running
 
 IMAGES = ROOT / "examples/images"
@@ -44,7 +44,7 @@ VISITS = {
 
 def visit(page: Page, url: str, what: Visit) -> None:
     """Send a request from a page as a person does, and wait until the answer is drawn."""
-    heard = complaints(page)
+    errors = console_errors(page)
     page.goto(url)
     expect(page.locator("#ready")).to_have_text("ready")
     for name, value in what.fields:
@@ -60,7 +60,7 @@ def visit(page: Page, url: str, what: Visit) -> None:
     expect(page.locator("#bars")).to_contain_text(what.said)
     if what.outlines:
         expect(page.locator("#pictures polygon").nth(what.outlines - 1)).to_be_attached()
-    assert heard == []
+    assert errors == []
 
 
 def take(chromium: Browser, folder: Path) -> None:

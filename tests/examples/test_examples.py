@@ -12,7 +12,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.examples.isolated import Isolated, isolated
-from tests.examples.shown import check_shown, curls
+from tests.examples.readme_answers import check_shown, curls
 from tests.running import ROOT
 
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/value.py"))

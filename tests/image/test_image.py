@@ -11,7 +11,7 @@ import pytest
 
 from conf.plan.pods import USER
 from tests.image.building import MARKER, about, buildah, context, failed, forgotten, layers, made, mounted, refused, run
-from tests.image.indexes import index_of
+from tests.image.package_index import index_of
 from tests.running import ROOT
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(600)]

@@ -14,7 +14,7 @@ import pytest
 from conf.base.yamls import documents
 from tests.image.building import about, buildah, context, forgotten, made
 from tests.image.pods import Pod, running_pod
-from tests.needed import kubeconfig
+from tests.prerequisites import kubeconfig
 from tests.running import PYTHONPATH, ROOT, get
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]

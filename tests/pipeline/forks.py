@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.needed import program
+from tests.prerequisites import program
 from tests.running import ROOT
 
 HERE = Path(__file__).parent

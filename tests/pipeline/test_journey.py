@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from tests import needed
+from tests import prerequisites
 from tests.conf.cluster import clusters
 from tests.pipeline.forks import Pipelines, artifact, commit, fork, git, platform, without_checkout
 from tests.running import ROOT
@@ -144,7 +144,7 @@ def cats(tmp_path: Path, needs: Callable[[str, str], str]) -> Iterator[Fork]:
 
 def kubeconfig(region: str) -> str:
     """Return a kubeconfig with one context, named after a region: a job of one region can reach no other."""
-    said = yaml.safe_load(Path(needed.kubeconfig()).read_text())
+    said = yaml.safe_load(Path(prerequisites.kubeconfig()).read_text())
     known = {each["name"]: each["context"] for each in said["contexts"]}
     context = known.get(region) or known[said["current-context"]]
     clusters = [each for each in said["clusters"] if each["name"] == context["cluster"]]

@@ -34,7 +34,7 @@ class Table:
         self.corrupted += 1
 
 
-class House:
+class CountedCache:
     """A cache of texts that counts hits and misses."""
 
     def __init__(self, most_bytes: int = 1000, store: Table | None = None):
@@ -54,8 +54,8 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def counted() -> CountedCache:
+    return CountedCache()
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ class Flight:
     end: threading.Event
 
 
-def flight(house: House, pool: ThreadPoolExecutor, count: int, then: Callable[[], str]) -> Flight:
+def start_flight(counted: CountedCache, pool: ThreadPoolExecutor, count: int, then: Callable[[], str]) -> Flight:
     begun, end, waits = threading.Event(), threading.Event(), threading.Semaphore(0)
 
     def compute() -> str:
@@ -94,10 +94,10 @@ def flight(house: House, pool: ThreadPoolExecutor, count: int, then: Callable[[]
         assert end.wait(5)
         return then()
 
-    leader = pool.submit(house.get, "a", compute)
+    leader = pool.submit(counted.get, "a", compute)
     assert begun.wait(5)
     lives = [Waiting(waits) for _ in range(count)]
-    followers = [pool.submit(house.cache.get, "a", life, lambda: "by a follower") for life in lives]
+    followers = [pool.submit(counted.cache.get, "a", life, lambda: "by a follower") for life in lives]
     for _ in lives:
         assert waits.acquire(timeout=5)
     return Flight(leader, followers, lives, end)
@@ -110,79 +110,81 @@ def failing(error: Exception) -> Callable[[], str]:
     return fail
 
 
-def test_a_value_is_computed_once_and_then_kept(house: House) -> None:
-    assert [house.get("a", lambda: "first"), house.get("a", lambda: "second")] == ["first", "first"]
-    assert (house.misses, house.hits) == (1, ["process"])
+def test_a_value_is_computed_once_and_then_kept(counted: CountedCache) -> None:
+    assert [counted.get("a", lambda: "first"), counted.get("a", lambda: "second")] == ["first", "first"]
+    assert (counted.misses, counted.hits) == (1, ["process"])
 
 
-def test_those_who_come_while_it_is_computed_wait_for_it(house: House, pool: ThreadPoolExecutor) -> None:
-    air = flight(house, pool, 8, lambda: "by the leader")
-    air.end.set()
-    assert {f.result(5) for f in [air.leader, *air.followers]} == {"by the leader"}
-    assert (house.misses, house.hits) == (1, ["flight"] * 8)
+def test_those_who_come_while_it_is_computed_wait_for_it(counted: CountedCache, pool: ThreadPoolExecutor) -> None:
+    flight = start_flight(counted, pool, 8, lambda: "by the leader")
+    flight.end.set()
+    assert {f.result(5) for f in [flight.leader, *flight.followers]} == {"by the leader"}
+    assert (counted.misses, counted.hits) == (1, ["flight"] * 8)
 
 
 @pytest.mark.parametrize("error", [ClientGone("gone"), DeadlinePassed("late"), ModelFailed("broken"), MemoryError()])
-def test_a_leader_that_fails_by_itself_is_followed_by_another(house: House, pool: ThreadPoolExecutor, error: Exception) -> None:
-    air = flight(house, pool, 8, failing(error))
-    air.end.set()
-    assert air.leader.exception(5) is error
-    assert {f.result(5) for f in air.followers} == {"by a follower"}
-    assert house.misses == 2
+def test_a_leader_that_fails_by_itself_is_followed_by_another(
+    counted: CountedCache, pool: ThreadPoolExecutor, error: Exception
+) -> None:
+    flight = start_flight(counted, pool, 8, failing(error))
+    flight.end.set()
+    assert flight.leader.exception(5) is error
+    assert {f.result(5) for f in flight.followers} == {"by a follower"}
+    assert counted.misses == 2
 
 
-def test_a_broken_photo_is_judged_once_for_all_who_sent_it(house: House, pool: ThreadPoolExecutor) -> None:
-    air = flight(house, pool, 8, failing(BadInput("the photo is broken")))
-    air.end.set()
-    errors = [f.exception(5) for f in [air.leader, *air.followers]]
+def test_a_broken_photo_is_judged_once_for_all_who_sent_it(counted: CountedCache, pool: ThreadPoolExecutor) -> None:
+    flight = start_flight(counted, pool, 8, failing(BadInput("the photo is broken")))
+    flight.end.set()
+    errors = [f.exception(5) for f in [flight.leader, *flight.followers]]
     assert {str(error) for error in errors} == {"the photo is broken"}
     assert len({id(error) for error in errors}) == 9
-    assert house.misses == 1
-    assert house.get("a", lambda: "mended") == "mended"  # an error is not kept
+    assert counted.misses == 1
+    assert counted.get("a", lambda: "mended") == "mended"  # an error is not kept
 
 
-def test_a_follower_waits_no_longer_than_its_own_deadline(house: House, pool: ThreadPoolExecutor) -> None:
-    air = flight(house, pool, 1, lambda: "late")
+def test_a_follower_waits_no_longer_than_its_own_deadline(counted: CountedCache, pool: ThreadPoolExecutor) -> None:
+    flight = start_flight(counted, pool, 1, lambda: "late")
     with pytest.raises(DeadlinePassed):
-        house.get("a", lambda: "never", seconds=0.2)
-    assert not air.leader.done()
-    air.end.set()
-    assert air.followers[0].result(5) == "late"
+        counted.get("a", lambda: "never", seconds=0.2)
+    assert not flight.leader.done()
+    flight.end.set()
+    assert flight.followers[0].result(5) == "late"
 
 
-def test_followers_whose_clients_went_away_do_not_take_over(house: House, pool: ThreadPoolExecutor) -> None:
-    air = flight(house, pool, 4, failing(ModelFailed("broken")))
-    for life in air.lives[:3]:
+def test_followers_whose_clients_went_away_do_not_take_over(counted: CountedCache, pool: ThreadPoolExecutor) -> None:
+    flight = start_flight(counted, pool, 4, failing(ModelFailed("broken")))
+    for life in flight.lives[:3]:
         life.abandon()
-    air.end.set()
-    assert air.followers[3].result(5) == "by a follower"
-    for gone in air.followers[:3]:  # they may at most return a value that is there already
+    flight.end.set()
+    assert flight.followers[3].result(5) == "by a follower"
+    for gone in flight.followers[:3]:  # they may at most return a value that is there already
         assert gone.exception(5) is None or isinstance(gone.exception(5), ClientGone)
-    assert house.misses == 2
+    assert counted.misses == 2
 
 
 def test_the_least_recently_used_value_goes_first() -> None:
-    house = House(most_bytes=10)
+    counted = CountedCache(most_bytes=10)
     for key in ("a", "b"):
-        house.get(key, lambda: "12345")
-    house.get("a", lambda: "again")
-    house.get("c", lambda: "12345")
-    house.hits.clear()
+        counted.get(key, lambda: "12345")
+    counted.get("a", lambda: "again")
+    counted.get("c", lambda: "12345")
+    counted.hits.clear()
     for key in ("a", "c", "b"):
-        house.get(key, lambda: "54321")
-    assert house.hits == ["process", "process"]
+        counted.get(key, lambda: "54321")
+    assert counted.hits == ["process", "process"]
 
 
 def test_a_value_larger_than_the_whole_cache_is_answered_and_not_kept() -> None:
-    house = House(most_bytes=10)
-    assert house.get("a", lambda: "x" * 100) == "x" * 100
-    assert house.get("a", lambda: "y") == "y"
+    counted = CountedCache(most_bytes=10)
+    assert counted.get("a", lambda: "x" * 100) == "x" * 100
+    assert counted.get("a", lambda: "y") == "y"
 
 
 def test_what_one_process_computed_another_takes_from_the_store() -> None:
     store = Table()
-    House(store=store).get("a", lambda: "by the first pod")
-    other = House(store=store)
+    CountedCache(store=store).get("a", lambda: "by the first pod")
+    other = CountedCache(store=store)
     assert other.get("a", lambda: "again") == "by the first pod"
     assert (other.misses, other.hits) == (0, ["redis"])
 
@@ -190,9 +192,9 @@ def test_what_one_process_computed_another_takes_from_the_store() -> None:
 def test_a_stored_value_that_cannot_be_read_is_computed_and_replaced() -> None:
     store = Table()
     store.values["a"] = b"\xff\xfe"
-    house = House(store=store)
-    assert house.get("a", lambda: "good") == "good"
-    assert (house.misses, store.corrupted, store.values["a"]) == (1, 1, b"good")
+    counted = CountedCache(store=store)
+    assert counted.get("a", lambda: "good") == "good"
+    assert (counted.misses, store.corrupted, store.values["a"]) == (1, 1, b"good")
 
 
 def test_another_model_or_another_file_has_another_key(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import shared
 from asking import EXAMPLE, embed, file, jpeg, photo, unlike
 from cache import key_of
 
-from tests import needed
+from tests import prerequisites
 from tests.running import Running, free_port, launch, running
 from tests.waiting import until
 
@@ -55,7 +55,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    program = needed.program("redis-server", "redis-server")
+    program = prerequisites.program("redis-server", "redis-server")
     it = Server(program, free_port(), tmp_path_factory.mktemp("redis"))
     yield it
     it.kill()

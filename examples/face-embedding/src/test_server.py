@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from asking import API, EXAMPLE, IMAGES, embed, file, jpeg, photo, post, vector
 
 from serving.api import Array
-from tests.browser import browser, complaints, drop
+from tests.browser import browser, console_errors, drop
 from tests.running import Running, get, launch, running
 
 
@@ -136,7 +136,7 @@ def test_the_page_draws_the_box_on_the_face_of_a_large_turned_photo(service: Run
     turned.write_bytes(large(6))
     with browser() as chromium:
         page = chromium.new_page()
-        heard = complaints(page)
+        errors = console_errors(page)
         page.goto(service.url)
         page.locator("#routes").select_option(label="/compare Whether the largest faces of two photos are one person's.")
         drop(page, IMAGES / "astronaut.jpg", "image/jpeg")
@@ -145,7 +145,7 @@ def test_the_page_draws_the_box_on_the_face_of_a_large_turned_photo(service: Run
         expect(page.locator("#pictures svg").nth(1)).to_have_attribute("viewBox", "0 0 3600 2400")
         drawn = [it.get_attribute("points") or "" for it in page.locator("#pictures polygon").all()]
         expect(page.locator("#bars li").first).to_contain_text("same person")
-        assert heard == []
+        assert errors == []
     small, wide = ([float(number) for number in re.split("[, ]", points)] for points in drawn)
     assert wide == pytest.approx(np.array(small) * 3 + [600, 300] * 4, abs=25)
 

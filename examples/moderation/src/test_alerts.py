@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.histories import firing
+from tests.promtool import firing
 from tests.running import ROOT
 
 ALERTS = ROOT / "examples/moderation/alerts.yaml"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.histories import firing
+from tests.promtool import firing
 
 EXAMPLE = Path(__file__).parents[1]
 PROD, GREY = 'service="semantic-search", namespace="like"', 'service="semantic-search", namespace="grey"'

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.histories import firing
+from tests.promtool import firing
 
 RULES = Path(__file__).parents[1] / "alerts.yaml"
 

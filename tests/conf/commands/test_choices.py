@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conf.commands.test_deploy_command import LATER, NOWHERE
-from tests.conf.registries import Registry, holding
+from tests.conf.image_registry import Registry, holding
 from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.images import NOT_ASKED
 
@@ -31,7 +31,7 @@ def test_a_tag_is_asked_for_once_and_every_region_gets_its_digest(checkout: Chec
     done = checkout.run("deploy", "--image", image, "--output", str(out), status=11, more=NOWHERE)
     assert NO_CLUSTER in done.err
     assert done.out.splitlines()[0] == f"{image} is {digest[:19]}"
-    assert [path for path, _ in hub.heard] == ["/v2/like/digits/manifests/v1"]
+    assert [path for path, _ in hub.received] == ["/v2/like/digits/manifests/v1"]
     files = sorted(out.iterdir())
     assert [path.name for path in files] == ["eu-prod.yaml", "hk-prod.yaml"]
     for path in files:
@@ -66,7 +66,7 @@ def test_a_deploy_job_asks_with_the_account_that_it_has(checkout: Checkout, hub:
     account = {"REGISTRY_PULL_USER": "ann", "REGISTRY_PULL_PASSWORD": "hidden"}
     done = checkout.run("deploy", "--image", f"{hub.host}/like/digits:v1", status=11, more={**NOWHERE, **account})
     assert "hidden" not in done.text
-    assert len(hub.heard) == 3
+    assert len(hub.received) == 3
 
 
 @pytest.mark.parametrize("command", ["deploy", "diff"])
@@ -90,4 +90,4 @@ def test_mistakes_and_windows_come_before_the_registry(checkout: Checkout, hub: 
     checkout.run("deploy", "--image", image, status=31, more=NOWHERE)
     checkout.write_value(cpu="much")
     checkout.run("deploy", "--image", image, status=1, more=NOWHERE)
-    assert hub.heard == []
+    assert hub.received == []

@@ -10,10 +10,10 @@ import pytest
 from conf.commands.deploy_message import Operation, message_facts, message_text
 from conf.rollout.report import OUTSIDE_WINDOWS, STOPPED, RegionResult
 from tests.conf.commands.test_deploy_command import LATER, NOWHERE
-from tests.conf.hooks import hooked
 from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.images import NOT_ASKED
 from tests.conf.rollout.service_state import until
+from tests.conf.webhook import running_webhook
 
 DEPLOY = Operation("deploy", "cats", "prod", "ann", "4f7cb14")
 DONE = RegionResult("hk", "prod", "deployed", "4f7cb14", runs={"4f7cb14": 2})
@@ -74,8 +74,8 @@ def test_a_program_is_told_the_same(name: str, result: RegionResult, event: str)
 def test_a_command_that_began_nothing_sends_nothing_and_neither_does_a_stop(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path / "service", "like", {"hk": "hk"})
     checkout.set_windows(hk=LATER)
-    with hooked() as hook:
-        told = {**NOWHERE, "MONOPOD_WEBHOOK": hook.url}
+    with running_webhook() as webhook:
+        told = {**NOWHERE, "MONOPOD_WEBHOOK": webhook.url}
         checkout.run("deploy", tag=NOT_ASKED, status=OUTSIDE_WINDOWS, more=told)
         checkout.run("deploy", "--region", "mars", tag=NOT_ASKED, status=1, more=told)
         checkout.write_value(cpu="much")
@@ -83,28 +83,28 @@ def test_a_command_that_began_nothing_sends_nothing_and_neither_does_a_stop(tmp_
         checkout.run("rollback", status=1, more=told)
         checkout.write_value()
         checkout.run("stop", "--yes", status=11, more=told)
-    assert hook.heard == []
+    assert webhook.received == []
 
 
 def test_a_failure_is_told_even_where_no_cluster_answered(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path / "service", "like", {"hk": "hk", "eu": "eu"})
-    with hooked() as hook:
+    with running_webhook() as webhook:
         for command, tag in (("deploy", NOT_ASKED), ("rollback", "")):
-            checkout.run(command, tag=tag, status=11, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
-    assert [each["text"].splitlines()[0] for each in hook.heard] == [
+            checkout.run(command, tag=tag, status=11, more={**NOWHERE, "MONOPOD_WEBHOOK": webhook.url})
+    assert [each["text"].splitlines()[0] for each in webhook.received] == [
         "deploy of digits 1 (prod) by ann: failed",
         "rollback of digits (prod) by ann: failed",
     ]
-    assert [each["state"] for each in hook.heard[0]["outcomes"]] == ["failed", "not begun"]
+    assert [each["state"] for each in webhook.received[0]["outcomes"]] == ["failed", "not begun"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_a_message_is_sent_gives_up_the_message_alone(tmp_path: Path, number: int) -> None:
     checkout = Checkout(tmp_path / "service", "like", {"hk": "hk"})
-    with hooked() as hook:
-        hook.slow = True
-        job = checkout.start("deploy", tag=NOT_ASKED, more={**NOWHERE, "MONOPOD_WEBHOOK": hook.url})
-        until(lambda: bool(hook.heard))
+    with running_webhook() as webhook:
+        webhook.slow = True
+        job = checkout.start("deploy", tag=NOT_ASKED, more={**NOWHERE, "MONOPOD_WEBHOOK": webhook.url})
+        until(lambda: bool(webhook.received))
         begin = time.monotonic()
         job.process.send_signal(number)
         text = job.wait_exit(11)

@@ -9,7 +9,7 @@ import pytest
 
 import monopod
 from tests.conf.golden import DIGEST, GOLDEN, ROOT, SERVICES
-from tests.conf.registries import holding
+from tests.conf.image_registry import holding
 from tests.running import PYTHONPATH
 
 REGIONS = ["--regions", str(GOLDEN / "regions.yaml")]
@@ -43,7 +43,7 @@ def test_render_shows_the_digest_that_a_tag_has_now_and_without_an_image_what_st
         shown = capsys.readouterr().out
         assert f'image: "{hub.host}/like/gpu@{digest}"' in shown
         assert '"version": "v1"' in shown
-        assert len(hub.heard) == 1
+        assert len(hub.received) == 1
         assert monopod.main(["render", *GPU, "--image", f"{hub.host}/like/gpu:v2"]) == 1
         assert f"registry {hub.host} has no image {hub.host}/like/gpu:v2; is its name right" in capsys.readouterr().err
     assert monopod.main(["render", *GPU, "--region", "hk"]) == 0

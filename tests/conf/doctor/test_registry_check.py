@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from conf.doctor.registry_check import registry_finding
 from tests.conf.golden import regions
-from tests.conf.registries import holding
+from tests.conf.image_registry import holding
 
 
 def test_a_registry_that_answers_passes_whether_or_not_it_asks_for_a_password() -> None:

@@ -17,7 +17,7 @@ from conf.render.templates import quoted, render
 from conf.rules.check import check
 from conf.rules.check import read as check_read
 from tests.conf.golden import GOLDEN, ROOT, SERVICES, regions
-from tests.histories import alerts
+from tests.promtool import alerts
 
 RULE = "groups:\n  - name: a\n    rules:\n      - alert: Slow\n        expr: up == 0\n"
 

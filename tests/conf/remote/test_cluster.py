@@ -14,7 +14,7 @@ from conf.base.object_references import Item, Ref
 from conf.remote import cluster
 from conf.remote.cluster import LONGEST_WRITE, WRITE_TIMEOUTS, BadCredentials, Cluster, Unreachable, missing_kubeconfig
 from conf.rollout.lease import LEASE_SECONDS, RENEWAL_SECONDS
-from tests.serving.answering import answering
+from tests.serving.http_server import http_server
 
 THERE = Ref("ConfigMap", "like", "cats", "u")
 REMOVED = "unable to retrieve container logs for containerd://30a642757d16185ed2703353daa28ebab3b26ab6150c69b155987ec8262341b2"
@@ -92,7 +92,7 @@ def test_a_write_is_over_before_a_lease_that_was_renewed_in_time() -> None:
 def test_the_answer_for_a_removed_container_is_not_taken_for_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[str], text: str
 ) -> None:
-    with answering(lambda *_: (200, answers.pop(0).encode())) as url:
+    with http_server(lambda *_: (200, answers.pop(0).encode())) as url:
         use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "told", url)
         assert Cluster("told").logs(Ref("Pod", "like", "cats-1"), "cats", 20, previous=True) == text
     assert answers == []

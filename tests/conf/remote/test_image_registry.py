@@ -15,7 +15,7 @@ from conf.base.image_names import image
 from conf.remote import image_registry, safe_http
 from conf.remote.image_registry import NotThere, RegistryError, digest, location, resolved
 from tests.conf.golden import regions
-from tests.conf.registries import DOCKER, OCI_INDEX, Registry, holding, own_address
+from tests.conf.image_registry import DOCKER, OCI_INDEX, Registry, holding, own_address
 
 OF_ANN = {"REGISTRY_PULL_USER": "ann", "REGISTRY_PULL_PASSWORD": "hidden"}
 AS_ANN = "Basic " + base64.b64encode(b"ann:hidden").decode()
@@ -54,14 +54,14 @@ def test_a_tag_becomes_the_digest_of_its_manifest_or_index_and_stays_beside_it(h
     second = hub.push("like/demo", "1", "second", kind)
     assert second != first
     assert found(hub) == f"{hub.host}/like/demo:1@{second}"
-    assert [path for path, _ in hub.heard] == ["/v2/like/demo/manifests/1"] * 2
+    assert [path for path, _ in hub.received] == ["/v2/like/demo/manifests/1"] * 2
 
 
 def test_a_name_without_a_tag_is_the_latest_and_a_digest_is_not_asked_for(hub: Registry) -> None:
     latest = hub.push("like/demo", "latest", "the last")
     assert found(hub, "like/demo") == f"{hub.host}/like/demo@{latest}"
     assert found(hub, f"like/demo:1@{SOME}") == f"{hub.host}/like/demo:1@{SOME}"
-    assert len(hub.heard) == 1
+    assert len(hub.received) == 1
 
 
 def test_without_a_digest_header_the_digest_is_computed(hub: Registry) -> None:
@@ -101,10 +101,10 @@ def test_a_name_names_its_registry_as_container_runtimes_read_it(name: str, at: 
 def test_a_registry_that_asks_for_a_login_gets_it(guarded: Registry, by: str) -> None:
     guarded.by = by
     assert found(guarded, environment=OF_ANN).partition("@")[2].startswith("sha256:")
-    who = [who for _, who in guarded.heard]
+    who = [who for _, who in guarded.received]
     assert who[:2] == ["", AS_ANN]
     if by == "Bearer":
-        assert guarded.heard[1][0] == "/token?service=the+registry&scope=repository%3Alike%2Fdemo%3Apull"
+        assert guarded.received[1][0] == "/token?service=the+registry&scope=repository%3Alike%2Fdemo%3Apull"
         assert who[2].startswith("Bearer token-")
 
 
@@ -129,7 +129,7 @@ def test_the_environments_password_goes_to_no_registry_that_nobody_named(guarded
     named = image(f"{guarded.host}/like/demo:1")
     with pytest.raises(RegistryError, match="wants to know who asks"):
         digest(named, regions(), OF_ANN)  # as a history names it
-    assert {who for _, who in guarded.heard} == {""}
+    assert {who for _, who in guarded.received} == {""}
     assert digest(named, regions(), {**OF_ANN, "CI_REGISTRY": guarded.host})
     assert digest(named, replace(regions(), registry=f"{guarded.host}/like"), OF_ANN)
 
@@ -141,10 +141,10 @@ def test_a_redirect_is_followed_and_takes_the_password_to_no_other_host(guarded:
         other.user, other.password, other.by = "ann", "hidden", "Basic"
         guarded.user, guarded.redirect = "", f"http://{other.host}/v2/like/demo/manifests/1"
         assert "wants to know who asks" in refusal(guarded)
-        guarded.heard.clear()
-        other.heard.clear()
+        guarded.received.clear()
+        other.received.clear()
         refusal(guarded, environment=OF_ANN)
-        assert {who for _, who in other.heard} == {""}
+        assert {who for _, who in other.received} == {""}
         other.user = ""
         assert found(guarded).endswith(first)
 
@@ -157,7 +157,7 @@ def test_a_password_goes_to_no_token_service_that_another_host_names(guarded: Re
         told = refusal(guarded, environment=OF_ANN)
         assert f"registry {guarded.host} sends us on to http://{other.host}, which wants to know who asks" in told
         assert "name that registry in the image's name" in told
-        assert {who for _, who in other.heard} == {""}
+        assert {who for _, who in other.received} == {""}
 
 
 def test_a_redirect_or_a_token_service_over_http_elsewhere_is_refused(guarded: Registry) -> None:
@@ -184,7 +184,7 @@ def test_of_several_challenges_in_one_header_the_first_is_taken(guarded: Registr
 def test_endless_redirects_are_given_up(guarded: Registry) -> None:
     guarded.redirect = f"http://{guarded.host}/v2/like/demo/manifests/1"
     assert "answers with status 307" in refusal(guarded)
-    assert len(guarded.heard) < 10
+    assert len(guarded.received) < 10
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from conf.remote.notices import MAX_ROBOT_BYTES, ROBOT, TIMEOUT, WEBHOOK, send
-from tests.conf.hooks import Hook, hooked
+from tests.conf.webhook import Webhook, running_webhook
 
 
 @pytest.fixture
-def hook() -> Iterator[Hook]:
-    with hooked() as server:
+def webhook() -> Iterator[Webhook]:
+    with running_webhook() as server:
         yield server
 
 
@@ -21,14 +21,14 @@ def told(environment: dict[str, str], text: str = "cats 4f7cb14 serves in hk", s
     return warnings
 
 
-def test_a_robot_of_wechat_work_gets_markdown(hook: Hook) -> None:
-    assert told({ROBOT: hook.url}) == []
-    assert hook.heard == [{"msgtype": "markdown", "markdown": {"content": "cats 4f7cb14 serves in hk"}}]
+def test_a_robot_of_wechat_work_gets_markdown(webhook: Webhook) -> None:
+    assert told({ROBOT: webhook.url}) == []
+    assert webhook.received == [{"msgtype": "markdown", "markdown": {"content": "cats 4f7cb14 serves in hk"}}]
 
 
-def test_any_webhook_gets_the_text_and_the_facts(hook: Hook) -> None:
-    assert told({WEBHOOK: hook.url}) == []
-    assert hook.heard == [{"text": "cats 4f7cb14 serves in hk", "event": "deployed", "service": "cats"}]
+def test_any_webhook_gets_the_text_and_the_facts(webhook: Webhook) -> None:
+    assert told({WEBHOOK: webhook.url}) == []
+    assert webhook.received == [{"text": "cats 4f7cb14 serves in hk", "event": "deployed", "service": "cats"}]
 
 
 def test_without_an_address_nothing_is_sent() -> None:
@@ -36,9 +36,9 @@ def test_without_an_address_nothing_is_sent() -> None:
     assert told({ROBOT: "", WEBHOOK: ""}) == []
 
 
-def test_a_long_message_is_cut_to_what_the_robot_takes_and_stays_text(hook: Hook) -> None:
-    assert told({ROBOT: hook.url}, "猫" * 3000) == []
-    content = hook.heard[0]["markdown"]["content"]
+def test_a_long_message_is_cut_to_what_the_robot_takes_and_stays_text(webhook: Webhook) -> None:
+    assert told({ROBOT: webhook.url}, "猫" * 3000) == []
+    content = webhook.received[0]["markdown"]["content"]
     assert len(content.encode()) <= MAX_ROBOT_BYTES + 3
     assert set(content) == {"猫", "…"}
 
@@ -47,10 +47,10 @@ def test_a_long_message_is_cut_to_what_the_robot_takes_and_stays_text(hook: Hook
     ("answer", "words"), [((500, b""), "status 500"), ((200, b'{"errcode": 93000, "errmsg": "invalid key"}'), "errcode 93000")]
 )
 def test_a_refused_message_is_a_warning_that_keeps_the_address_secret(
-    hook: Hook, answer: tuple[int, bytes], words: str
+    webhook: Webhook, answer: tuple[int, bytes], words: str
 ) -> None:
-    hook.answer = answer
-    warning = "".join(told({ROBOT: hook.url}))
+    webhook.answer = answer
+    warning = "".join(told({ROBOT: webhook.url}))
     assert words in warning
     assert ROBOT in warning
     assert "hidden" not in warning
@@ -65,28 +65,28 @@ def test_an_address_that_cannot_be_reached_is_a_warning(url: str) -> None:
     assert time.monotonic() - began < TIMEOUT + 1
 
 
-def test_each_address_gets_the_message_even_if_the_other_fails(hook: Hook) -> None:
-    warnings = told({ROBOT: "http://127.0.0.1:1/hidden", WEBHOOK: f" {hook.url}\n"})
-    assert [each["text"] for each in hook.heard] == ["cats 4f7cb14 serves in hk"]
+def test_each_address_gets_the_message_even_if_the_other_fails(webhook: Webhook) -> None:
+    warnings = told({ROBOT: "http://127.0.0.1:1/hidden", WEBHOOK: f" {webhook.url}\n"})
+    assert [each["text"] for each in webhook.received] == ["cats 4f7cb14 serves in hk"]
     assert [each.partition(" was ")[0] for each in warnings] == [f"the message to {ROBOT}"]
     assert "(ConnectionRefusedError)" in warnings[0]
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_an_answer_that_comes_byte_by_byte_is_given_up_when_the_time_is_over(hook: Hook, both: bool) -> None:
-    hook.slow = True
+def test_an_answer_that_comes_byte_by_byte_is_given_up_when_the_time_is_over(webhook: Webhook, both: bool) -> None:
+    webhook.slow = True
     began = time.monotonic()
-    warnings = told({ROBOT: hook.url, **({WEBHOOK: hook.url} if both else {})}, seconds=0.5)
+    warnings = told({ROBOT: webhook.url, **({WEBHOOK: webhook.url} if both else {})}, seconds=0.5)
     assert time.monotonic() - began < 5  # the answer has no end
     assert len(warnings) == 1 + both
     assert all("was not delivered (no answer in 0.5 s)" in each for each in warnings)
-    assert len(hook.heard) == 1 + both
+    assert len(webhook.received) == 1 + both
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed_and_counts_as_not_delivered(hook: Hook, status: int) -> None:
-    hook.answer, hook.headers = (status, b""), {"Location": hook.url}
-    warning = "".join(told({WEBHOOK: hook.url}))
+def test_a_redirect_is_not_followed_and_counts_as_not_delivered(webhook: Webhook, status: int) -> None:
+    webhook.answer, webhook.headers = (status, b""), {"Location": webhook.url}
+    warning = "".join(told({WEBHOOK: webhook.url}))
     assert f"status {status}" in warning
     assert "hidden" not in warning
-    assert len(hook.heard) == 1
+    assert len(webhook.received) == 1

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from conf.base.yamls import documents
 from conf.plan.plan import NAMESPACES
 from conf.rules.kubernetes_schemas import violations
-from tests.conf import randoms
+from tests.conf import strategies
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.golden import ROOT, SERVICES, regions, renders
-from tests.conf.rules.test_random import judge
+from tests.conf.rules.test_random import check_files
 
 pytestmark = pytest.mark.cluster
 
@@ -84,11 +84,11 @@ def test_fifty_random_services_that_pass_the_check_are_accepted_by_the_api_serve
     accepted: set[tuple[str, str]] = set()
 
     @settings(max_examples=2000, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(value=randoms.values(), regions=randoms.regions())
+    @given(value=strategies.values(), regions=strategies.regions())
     def sample(value: str, regions: str) -> None:
         if len(accepted) >= 50 or (value, regions) in accepted:
             return
-        report = judge(tmp_path, value, regions)
+        report = check_files(tmp_path, value, regions)
         if report.mistakes:
             return
         for _, text in report.rendered:

@@ -9,7 +9,7 @@ import pytest
 
 from conf.clusters.regions_file import read
 from tests.conf.cluster import Cluster, clusters
-from tests.conf.heartbeats import beating
+from tests.conf.heartbeats import sending_heartbeats
 from tests.conf.rollout.checkout import Checkout, MakeCheckout, regions_of
 from tests.conf.rollout.gateways import ENVOY_GATEWAY, Gateway, limited, named
 from tests.conf.rollout.images import pushed
@@ -23,7 +23,7 @@ def servers() -> Iterator[dict[str, Cluster]]:
     found = clusters(["hk", "eu", "na"])
     with ExitStack() as stack:
         for server in set(found.values()):
-            stack.enter_context(beating(server))
+            stack.enter_context(sending_heartbeats(server))
         yield found
 
 

@@ -19,7 +19,7 @@ from conf.doctor.gateway_check import BUFFER_OBJECTS
 from conf.plan.gateway import GatewayPlan, gateway_plan
 from conf.render.templates import render_gateway
 from tests.conf.cluster import Cluster
-from tests.needed import istio_gateway
+from tests.prerequisites import istio_gateway
 
 NAMES = ("gateway-api", "istio")
 through_both = pytest.mark.parametrize("gateway", NAMES, indirect=True, scope="module")

@@ -13,9 +13,9 @@ from conf.base.object_references import path
 from conf.clusters.regions_file import load
 from tests.conf.cluster import Cluster, Item
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
-from tests.conf.rollout.fleet import ready
 from tests.conf.rollout.gateways import counted, limited, through_both, unlimited
 from tests.conf.rollout.load import curl, padded
+from tests.conf.rollout.ready_pods import ready
 from tests.conf.rollout.service_state import until, url
 from tests.running import get
 

@@ -16,11 +16,11 @@ from conf.rollout import preflight, release
 from conf.rollout.targets import GatewayAddress, Target
 from tests.conf import kubeconfigs
 from tests.conf.cluster import Cluster
-from tests.conf.rollout import fleet
+from tests.conf.rollout import ready_pods
 from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout, MakeCheckout, Started
 from tests.conf.rollout.service_state import kinds, pods, status_row, until
-from tests.conf.rollout.wire import Wire
-from tests.serving.answering import answering
+from tests.conf.rollout.tcp_proxy import TcpProxy
+from tests.serving.http_server import http_server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 
@@ -99,7 +99,7 @@ def test_a_deploy_that_was_killed_when_all_was_ready_counts_as_good(serving: Che
     job.process.kill()
     job.process.wait()
     forget_lease(eu, serving)
-    with somewhere(eu):
+    with labelled_node(eu):
         until(lambda: status_row(serving)["runs"] == {"2": 1})
     serving.run("deploy", "--timeout", "2", tag="3", status=24)
     assert release_numbers(eu, serving)[1:] == [(2, "2", "good"), (3, "3", "undone")]
@@ -121,12 +121,12 @@ def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_pr
         return last.state if last else ""
 
     assert counts_as() == "begun"
-    with somewhere(eu):
+    with labelled_node(eu):
         until(lambda: status_row(serving)["runs"] == {"2": 1})
         assert counts_as() == "good"
         assert counts_as("http://127.0.0.1:1") == "begun"
         for version, state in (("1", "begun"), ("2", "good")):
-            with answering(lambda *_, version=version: (200, json.dumps({"version": version}).encode())) as url:
+            with http_server(lambda *_, version=version: (200, json.dumps({"version": version}).encode())) as url:
                 assert counts_as(url) == state
         eu.by_hand(path("HTTPRoute", serving.user, serving.name), {"spec": {"hostnames": ["example.com"]}})
         assert counts_as() == "good"  # a field that somebody added is not part of the release
@@ -139,28 +139,30 @@ def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_pr
     assert status_row(serving)["runs"] == {"1": 1}
 
 
-def test_a_short_loss_of_the_api_server_is_waited_out(serving: Checkout, eu: Cluster, wire: Wire, through: str) -> None:
-    job = halfway(serving, KUBECONFIG=through)
-    wire.cut()
+def test_a_short_loss_of_the_api_server_is_waited_out(
+    serving: Checkout, eu: Cluster, proxy: TcpProxy, proxied_kubeconfig: str
+) -> None:
+    job = halfway(serving, KUBECONFIG=proxied_kubeconfig)
+    proxy.cut()
     job.wait_for("cluster eu does not answer")
     time.sleep(3)
-    wire.mend()
-    with somewhere(eu):
+    proxy.restore()
+    with labelled_node(eu):
         job.wait_exit(0)
     assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good")]
 
 
 def test_a_lost_api_server_ends_in_words_and_the_next_deploy_goes_on(
-    serving: Checkout, eu: Cluster, wire: Wire, through: str
+    serving: Checkout, eu: Cluster, proxy: TcpProxy, proxied_kubeconfig: str
 ) -> None:
     before = pods(eu, serving)
-    job = halfway(serving, "--timeout", "3", KUBECONFIG=through)
-    wire.cut()
+    job = halfway(serving, "--timeout", "3", KUBECONFIG=proxied_kubeconfig)
+    proxy.cut()
     text = job.wait_exit(10)
     assert "eu, prod: failed: cluster eu does not answer: " in text
     assert "is the network up, and the VPN?" in text
-    assert "does not answer" in serving.run("deploy", tag="3", status=10, more={"KUBECONFIG": through}).err
-    assert "does not answer" in serving.run("status", status=1, more={"KUBECONFIG": through}).out
+    assert "does not answer" in serving.run("deploy", tag="3", status=10, more={"KUBECONFIG": proxied_kubeconfig}).err
+    assert "does not answer" in serving.run("status", status=1, more={"KUBECONFIG": proxied_kubeconfig}).out
     assert before.items() <= pods(eu, serving).items()
     forget_lease(eu, serving)
     serving.write_value()
@@ -180,7 +182,7 @@ def test_a_release_whose_pods_are_ready_one_after_another_is_waited_for_however_
         for number in range(3):
             job.wait_for(f"{number} of 3 ready")
             time.sleep(4)
-            nodes.enter_context(somewhere(eu, number))
+            nodes.enter_context(labelled_node(eu, number))
         assert "now version 1 in 3 pods" in job.wait_exit(0)
         assert time.monotonic() - begin > 8
         mine.run("stop", "--yes")
@@ -194,7 +196,7 @@ def test_of_two_deploys_at_once_the_second_is_refused_or_waits(serving: Checkout
     assert "wait for its end (--wait 600 does)" in second.err
     waits = serving.start("deploy", "--wait", "60", tag="3", more={"GITLAB_USER_LOGIN": "bob"})
     waits.wait_for("waiting: ann (")
-    with somewhere(eu):
+    with labelled_node(eu):
         first.wait_exit(0)
         waits.wait_exit(0)
     assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good"), (3, "3", "good")]
@@ -218,7 +220,7 @@ def test_a_service_whose_history_was_deleted_is_found_and_still_returned_to(serv
 def test_a_history_that_is_deleted_while_a_deploy_works_is_written_anew(serving: Checkout, eu: Cluster) -> None:
     job = halfway(serving)
     eu.ask("delete", path("ConfigMap", serving.user, f"monopod-{serving.name}"))
-    with somewhere(eu):
+    with labelled_node(eu):
         job.wait_exit(0)
     assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good")]
 
@@ -237,7 +239,7 @@ def test_a_deploy_goes_on_when_nobody_reads_its_output_any_more(serving: Checkou
 
 
 def test_a_stop_waits_for_as_long_as_pods_may_drain(serving: Checkout, eu: Cluster) -> None:
-    pod = path("Pod", serving.user, fleet.names(eu, serving)[0])
+    pod = path("Pod", serving.user, ready_pods.names(eu, serving)[0])
     eu.by_hand(pod, {"metadata": {"finalizers": ["example.com/drains"]}})
     end = threading.Timer(4, eu.by_hand, (pod, {"metadata": {"finalizers": None}}))
     waits = f"waiting until Deployment {serving.user}/{serving.name} is gone"
@@ -269,20 +271,20 @@ def test_a_deploy_after_a_broken_off_stop_waits_until_the_pods_have_drained(serv
 
 
 @pytest.fixture
-def wire(eu: Cluster) -> Iterator[Wire]:
-    found = Wire(*kubeconfigs.address(eu.context))
+def proxy(eu: Cluster) -> Iterator[TcpProxy]:
+    found = TcpProxy(*kubeconfigs.address(eu.context))
     yield found
     found.close()
 
 
 @pytest.fixture
-def through(eu: Cluster, wire: Wire, serving: Checkout) -> str:
-    """The path of a kubeconfig that leads through the wire."""
-    return kubeconfigs.written(serving.folder / "kubeconfig", eu.context, port=wire.port)
+def proxied_kubeconfig(eu: Cluster, proxy: TcpProxy, serving: Checkout) -> str:
+    """Return the path of a kubeconfig that leads through the proxy."""
+    return kubeconfigs.written(serving.folder / "kubeconfig", eu.context, port=proxy.port)
 
 
-class somewhere:
-    """Give the label that no node has to one, for the length of a block. number: to which."""
+class labelled_node:
+    """Give UNUSED_LABEL to a node for the length of a block. number: the node's place in the cluster's list."""
 
     def __init__(self, cluster: Cluster, number: int = 0):
         nodes = cluster.ask("get", "/api/v1/nodes")["items"]

@@ -7,7 +7,7 @@ import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
-from tests.conf.registries import Registry, holding
+from tests.conf.image_registry import Registry, holding
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.images import tagged
 from tests.conf.rollout.service_state import pods, status_row, url
@@ -122,7 +122,7 @@ def test_a_rollback_to_an_image_that_the_registry_has_deleted_changes_nothing(
     assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == f"{hub.host}/like/deleted@{first}"
 
     hub.status, hub.held["like/deleted", first] = 0, kept
-    hub.heard.clear()
+    hub.received.clear()
     mine.run("rollback", "--to", second)
-    assert [asked for asked, _ in hub.heard] == [f"/v2/like/deleted/manifests/{second}"]
+    assert [asked for asked, _ in hub.received] == [f"/v2/like/deleted/manifests/{second}"]
     mine.run("stop", "--yes")

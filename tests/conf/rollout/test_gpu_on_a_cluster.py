@@ -5,7 +5,7 @@ import pytest
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.service_state import status_row, url, version
-from tests.needed import missing
+from tests.prerequisites import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 SHARE = "aliyun.com/gpu-mem"

@@ -9,7 +9,7 @@ from conf.base.object_references import Item, path
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, pods, until
-from tests.needed import missing
+from tests.prerequisites import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.usefixtures("images")]
 PROMETHEUS = path("Service", "monitoring", "prometheus")

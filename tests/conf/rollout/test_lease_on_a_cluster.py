@@ -125,8 +125,8 @@ def test_of_many_that_begin_at_once_one_is_at_work_at_any_time(cluster: Cluster,
     assert (at_work, most) == (0, 1)
 
 
-class Cut(Cluster):
-    """A cluster that from some moment on takes no lease, and still answers questions."""
+class UnreliableCluster(Cluster):
+    """A cluster that takes no lease while `lost` is set. answers: False where only the answer to a write is lost."""
 
     lost, answers = False, True
 
@@ -139,15 +139,15 @@ class Cut(Cluster):
 
 
 def test_a_lease_that_cannot_be_renewed_is_lost_and_another_may_be_at_work(cluster: Cluster, name: Ref) -> None:
-    wire = Cut(cluster.context)
-    with held(wire, name, "ann") as mine:
-        wire.lost = True
+    unreliable = UnreliableCluster(cluster.context)
+    with held(unreliable, name, "ann") as mine:
+        unreliable.lost = True
         with held(cluster, name, "bob"):
             with pytest.raises(LeaseLost, match="another may be at work"):
                 mine.check()
             with pytest.raises(LeaseLost):
-                mine.retry(wire.get, name)
-            wire.lost = False
+                mine.retry(unreliable.get, name)
+            unreliable.lost = False
             time.sleep(1)
             with pytest.raises(LeaseLost):
                 mine.check()
@@ -156,11 +156,11 @@ def test_a_lease_that_cannot_be_renewed_is_lost_and_another_may_be_at_work(clust
 
 
 def test_a_renewal_whose_answer_was_lost_was_one_all_the_same(cluster: Cluster, name: Ref) -> None:
-    wire = Cut(cluster.context)
-    with held(wire, name, "ann") as mine:
-        wire.answers, wire.lost = False, True
+    unreliable = UnreliableCluster(cluster.context)
+    with held(unreliable, name, "ann") as mine:
+        unreliable.answers, unreliable.lost = False, True
         time.sleep(0.6)
-        wire.lost = False
+        unreliable.lost = False
         time.sleep(3)
         mine.check()
     assert cluster.get(name) is None
@@ -202,10 +202,10 @@ def test_what_fails_each_time_is_told_once_and_given_up_though_the_lease_is_rene
 
 
 def test_nothing_is_asked_for_that_might_be_done_after_the_lease_ran_out(cluster: Cluster, name: Ref) -> None:
-    wire = Cut(cluster.context)
+    unreliable = UnreliableCluster(cluster.context)
     asked = []
-    with held(wire, name, "ann") as mine:
-        wire.lost, begin = True, time.monotonic()
+    with held(unreliable, name, "ann") as mine:
+        unreliable.lost, begin = True, time.monotonic()
         with contextlib.suppress(LeaseLost):
             while True:
                 mine.retry(lambda: asked.append(time.monotonic()))
@@ -216,10 +216,10 @@ def test_nothing_is_asked_for_that_might_be_done_after_the_lease_ran_out(cluster
 
 
 def test_a_renewal_that_comes_late_is_waited_for(cluster: Cluster, name: Ref) -> None:
-    wire = Cut(cluster.context)
-    with held(wire, name, "ann") as mine:
-        wire.lost = True
+    unreliable = UnreliableCluster(cluster.context)
+    with held(unreliable, name, "ann") as mine:
+        unreliable.lost = True
         time.sleep(1.2)
-        threading.Timer(0.2, setattr, (wire, "lost", False)).start()
-        mine.retry(wire.get, name)
+        threading.Timer(0.2, setattr, (unreliable, "lost", False)).start()
+        mine.retry(unreliable.get, name)
         mine.check()

@@ -11,9 +11,9 @@ import pytest
 
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
-from tests.conf.rollout.fleet import delete_a_pod, ready
 from tests.conf.rollout.gateways import through_both
 from tests.conf.rollout.load import half, loaded, padded
+from tests.conf.rollout.ready_pods import delete_a_pod, ready
 from tests.conf.rollout.service_state import url, version
 
 pytestmark = [

@@ -9,7 +9,7 @@ import pytest
 from conf.rollout import readiness
 from conf.rollout.readiness import NotReady, ProgressDeadline, count_by_version, gateway_serves, wait_for_gateway
 from conf.rollout.targets import GatewayAddress
-from tests.serving.answering import answering
+from tests.serving.http_server import http_server
 
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -58,7 +58,7 @@ def saying(*said: dict[str, str]) -> Callable[[bytes, str], tuple[int, bytes]]:
 def test_the_gateway_serves_a_release_by_its_version_and_digest(
     said: dict[str, str], wanted: tuple[str, str], same: bool
 ) -> None:
-    with answering(saying(said)) as url:
+    with http_server(saying(said)) as url:
         assert gateway_serves(GatewayAddress(url, "*"), wanted) is same
 
 
@@ -71,14 +71,14 @@ def test_an_old_pod_that_still_answers_one_request_in_ten_is_waited_out() -> Non
         asked.append(turns.pop(0) if turns else new)
         return 200, json.dumps(asked[-1]).encode()
 
-    with answering(answer) as url:
+    with http_server(answer) as url:
         wait_for_gateway(GatewayAddress(url, "*"), ("2", ""), lambda _: None)
     assert asked.count(old) == 3
 
 
 def test_old_content_under_the_same_tag_is_waited_out_and_told_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    with answering(saying(*[{"version": "1", "digest": OLD}] * 3, {"version": "1", "digest": NEW})) as url:
+    with http_server(saying(*[{"version": "1", "digest": OLD}] * 3, {"version": "1", "digest": NEW})) as url:
         wait_for_gateway(GatewayAddress(url, "*"), ("1", NEW), told.append)
         assert told == [f"{url} answers with version 1 (sha256:bbbbbbbbbbbb)"]
         monkeypatch.setattr(readiness, "GATEWAY_SECONDS", 0.5)

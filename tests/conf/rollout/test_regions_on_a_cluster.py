@@ -7,7 +7,7 @@ import pytest
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, url, version
-from tests.needed import missing
+from tests.prerequisites import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
-from tests.conf.rollout.fleet import answers_in, names, told
 from tests.conf.rollout.load import loaded
+from tests.conf.rollout.ready_pods import answers_in, names, told
 from tests.conf.rollout.service_state import until, url
 from tests.image.pods import Pod
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
-from tests.conf.rollout.fleet import answered, names, ready, told
 from tests.conf.rollout.gateways import through_both
 from tests.conf.rollout.load import curl, loaded, padded
+from tests.conf.rollout.ready_pods import answered, names, ready, told
 from tests.conf.rollout.service_state import pods, until, url
 from tests.image.pods import Pod
 

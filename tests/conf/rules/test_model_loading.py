@@ -6,41 +6,41 @@ from pathlib import Path
 import pytest
 
 from tests import small_models
-from tests.conf.judging import GPU, MODEL, POINTER, Judge, judging
+from tests.conf.check_service import GPU, MODEL, POINTER, CheckService, service_checker
 
 
 @pytest.fixture
-def judge(tmp_path: Path) -> Judge:
-    return judging(tmp_path)
+def check_service(tmp_path: Path) -> CheckService:
+    return service_checker(tmp_path)
 
 
-def test_a_pointer_of_git_lfs_is_not_a_model(judge: Judge) -> None:
-    mistakes = judge(MODEL, files={"model/m.onnx": POINTER}).mistakes
+def test_a_pointer_of_git_lfs_is_not_a_model(check_service: CheckService) -> None:
+    mistakes = check_service(MODEL, files={"model/m.onnx": POINTER}).mistakes
     assert any("model/m.onnx is a Git LFS pointer, not the model: run `git lfs pull`" in mistake for mistake in mistakes)
     assert any("the model's file has 8.38 GiB" in mistake for mistake in mistakes)
 
 
-def test_a_folder_is_not_a_model_and_the_file_in_it_is_named(judge: Judge) -> None:
+def test_a_folder_is_not_a_model_and_the_file_in_it_is_named(check_service: CheckService) -> None:
     lines = 'model_path = "model"\n'
-    assert judge(lines).mistakes == [
+    assert check_service(lines).mistakes == [
         "value.py:5: 'model' is a folder, and a model is one file: name the ONNX file, and put it there (in hk, eu, na)"
     ]
-    (mistake,) = judge(lines, files={"model/m.onnx": "x", "model/m.onnx.sha256": "0"}).mistakes
+    (mistake,) = check_service(lines, files={"model/m.onnx": "x", "model/m.onnx.sha256": "0"}).mistakes
     assert mistake.endswith('a model is one file: set model_path = "model/m.onnx" (in hk, eu, na)')
 
 
-def test_parts_of_a_model_need_a_checksum(judge: Judge) -> None:
+def test_parts_of_a_model_need_a_checksum(check_service: CheckService) -> None:
     parts = {"model/m.onnx-aa": "x", "model/m.onnx-ab": "y"}
-    told = judge(MODEL, files=parts).mistakes
+    told = check_service(MODEL, files=parts).mistakes
     assert any("is split into 2 parts (m.onnx-aa, ...) and has no checksum" in line for line in told)
-    assert judge(MODEL, files={**parts, "model/m.onnx.sha256": "0"}).mistakes == []
+    assert check_service(MODEL, files={**parts, "model/m.onnx.sha256": "0"}).mistakes == []
 
 
-def test_shares_of_a_gpu_are_told_with_what_is_left_and_the_pods_memory(judge: Judge, tmp_path: Path) -> None:
+def test_shares_of_a_gpu_are_told_with_what_is_left_and_the_pods_memory(check_service: CheckService, tmp_path: Path) -> None:
     (tmp_path / "me/model/parts").mkdir(parents=True)
     small_models.identity(tmp_path / "me/model/m.onnx")
     small_models.padded(tmp_path / "me/model/parts/other.onnx", 2**20)
-    report = judge(MODEL + GPU + 'hk_gpu_memory = 8\nmodel_gpu_memory = {"detector": 1.5}\non_demand_gpu_memory = 1\n')
+    report = check_service(MODEL + GPU + 'hk_gpu_memory = 8\nmodel_gpu_memory = {"detector": 1.5}\non_demand_gpu_memory = 1\n')
     assert report.mistakes == []
     words = "; of 4Gi of memory, the process and the ONNX files of model/ take about 0.251 GiB where all are loaded"
     shared = [
@@ -52,16 +52,18 @@ def test_shares_of_a_gpu_are_told_with_what_is_left_and_the_pods_memory(judge: J
     ]
 
 
-def test_further_models_that_memory_does_not_hold_are_told_unless_they_are_bounded(judge: Judge, tmp_path: Path) -> None:
+def test_further_models_that_memory_does_not_hold_are_told_unless_they_are_bounded(
+    check_service: CheckService, tmp_path: Path
+) -> None:
     (tmp_path / "me/model").mkdir(parents=True)
     with (tmp_path / "me/model/other.onnx").open("wb") as file:
         file.truncate(5 * 2**30)
-    told = [line for line in judge().warnings if "further" in line]
+    told = [line for line in check_service().warnings if "further" in line]
     assert told[0].startswith(
         "value.py:4: model/ holds further ONNX files of 5 GiB: where all are loaded, they, model_path's model and the process"
         " take about 5.25 GiB, and memory is 4Gi: raise memory, or bound with model_memory what is loaded on first use"
     )
-    assert not any("further" in line for line in judge('model_memory = "2Gi"\n').warnings)
+    assert not any("further" in line for line in check_service('model_memory = "2Gi"\n').warnings)
 
 
 TENSORRT = GPU + 'provider = "tensorrt"\ninit_delay_second = 120\n'
@@ -80,10 +82,10 @@ TENSORRT = GPU + 'provider = "tensorrt"\ninit_delay_second = 120\n'
     ],
 )
 def test_tensorrt_is_told_what_brings_it_unless_the_requirements_do(
-    judge: Judge, tmp_path: Path, requirements: str, quiet: bool
+    check_service: CheckService, tmp_path: Path, requirements: str, quiet: bool
 ) -> None:
     (tmp_path / "me/src").mkdir(parents=True)
-    report = judge(TENSORRT, files={"src/requirements.txt": requirements})
+    report = check_service(TENSORRT, files={"src/requirements.txt": requirements})
     assert report.mistakes == []
     told = 'value.py:7: provider is "tensorrt", which no image of the platform holds: write tensorrt-cu13-libs==10.16.1.11 into'
     assert any(told in warning for warning in report.warnings) is not quiet
@@ -104,23 +106,25 @@ ONNX: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("name", ONNX)
-def test_a_model_that_gives_more_than_tensors_is_told_with_its_cure(judge: Judge, tmp_path: Path, name: str) -> None:
+def test_a_model_that_gives_more_than_tensors_is_told_with_its_cure(
+    check_service: CheckService, tmp_path: Path, name: str
+) -> None:
     write, told = ONNX[name]
     (tmp_path / "me/model").mkdir(parents=True)
     write(tmp_path / "me/model/m.onnx")
-    assert judge(MODEL).mistakes == [told]
+    assert check_service(MODEL).mistakes == [told]
 
 
-def test_a_model_of_tensors_passes_without_a_word(judge: Judge, tmp_path: Path) -> None:
+def test_a_model_of_tensors_passes_without_a_word(check_service: CheckService, tmp_path: Path) -> None:
     (tmp_path / "me/model").mkdir(parents=True)
     small_models.classifier(tmp_path / "me/model/m.onnx", zipmap=False)
-    report = judge(MODEL)
+    report = check_service(MODEL)
     assert report.mistakes == []
     assert not any("model" in warning for warning in report.warnings)
 
 
-def test_a_file_that_is_no_whole_model_is_a_mistake(judge: Judge) -> None:
-    (told,) = judge(MODEL, files={"model/m.onnx": "no model"}).mistakes
+def test_a_file_that_is_no_whole_model_is_a_mistake(check_service: CheckService) -> None:
+    (told,) = check_service(MODEL, files={"model/m.onnx": "no model"}).mistakes
     assert told.startswith(
         "value.py:5: model/m.onnx is not a complete ONNX model (byte 0 begins no field of a model): put the model"
     )
@@ -133,14 +137,16 @@ def test_a_file_that_is_no_whole_model_is_a_mistake(judge: Judge) -> None:
         ({"model/Makefile": "all:\n"}, "model/Makefile makes it"),
     ],
 )
-def test_a_model_that_is_not_there_yet_is_passed_over_with_a_note(judge: Judge, files: dict[str, str], reason: str) -> None:
-    report = judge(MODEL, files=files)
+def test_a_model_that_is_not_there_yet_is_passed_over_with_a_note(
+    check_service: CheckService, files: dict[str, str], reason: str
+) -> None:
+    report = check_service(MODEL, files=files)
     assert report.mistakes == []
     told = f"model/m.onnx is not read here ({reason}): once it is there, `monopod verify` says whether it can be served"
     assert any(told in warning for warning in report.warnings)
 
 
-def test_a_model_in_onnxruntimes_own_format_is_passed_over_with_a_note(judge: Judge) -> None:
-    report = judge('model_path = "model/m.ort"\n', files={"model/m.ort": "ORTM"})
+def test_a_model_in_onnxruntimes_own_format_is_passed_over_with_a_note(check_service: CheckService) -> None:
+    report = check_service('model_path = "model/m.ort"\n', files={"model/m.ort": "ORTM"})
     assert report.mistakes == []
     assert any("model/m.ort is not read here (it is in onnxruntime's own format)" in warning for warning in report.warnings)

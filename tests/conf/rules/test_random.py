@@ -18,7 +18,7 @@ from conf.render.templates import quoted, render
 from conf.rules.check import Report, check
 from serving.settings import declared_settings
 from serving.settings import read as read_value
-from tests.conf import golden, randoms
+from tests.conf import golden, strategies
 
 SENTENCE = re.compile(r"(value\.py|alerts\.yaml|conf/regions\.yaml|--image)(:\d+)?: .{10,}", re.DOTALL)
 FAST = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def judge(folder: Path, value: str, regions: str) -> Report:
+def check_files(folder: Path, value: str, regions: str) -> Report:
     """Check a random service in random regions. The report holds mistakes of both."""
     try:
         known = read(regions)
@@ -47,11 +47,11 @@ def judge(folder: Path, value: str, regions: str) -> Report:
 
 
 @settings(max_examples=2000, **FAST)  # type: ignore[arg-type]
-@given(value=randoms.values(), regions=randoms.regions())
+@given(value=strategies.values(), regions=strategies.regions())
 def test_two_thousand_random_files_give_sentences_or_objects_and_never_a_traceback(
     folder: Path, value: str, regions: str
 ) -> None:
-    report = judge(folder, value, regions)
+    report = check_files(folder, value, regions)
     event("passes" if not report.mistakes else "fails")
     assert [line for line in report.mistakes if not SENTENCE.match(line)] == []
     assert report.mistakes or report.rendered

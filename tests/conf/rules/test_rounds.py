@@ -10,11 +10,11 @@ from conf.rules.other_services import other_services
 from tests.conf.golden import regions
 
 NAMES = 'service_name = "demo"\nusername = "like"\n'
-Judge = Callable[..., Report]
+CheckService = Callable[..., Report]
 
 
 @pytest.fixture
-def judge(tmp_path: Path) -> Judge:
+def check_service(tmp_path: Path) -> CheckService:
     """Return a function that checks a service of this value.py and this alerts.yaml. image: as --image names it."""
 
     def run(text: str, alerts: str = "", image: str = "") -> Report:
@@ -43,8 +43,8 @@ model_path = "model/m.onnx"
 )
 
 
-def test_spelling_kinds_rules_placing_and_files_are_told_in_one_run(judge: Judge) -> None:
-    told = judge(ONE_OF_EACH, "groups: 3\n", "A b").mistakes
+def test_spelling_kinds_rules_placing_and_files_are_told_in_one_run(check_service: CheckService) -> None:
+    told = check_service(ONE_OF_EACH, "groups: 3\n", "A b").mistakes
     expected = [
         ("--image", "'A b' is no image's name"),
         ("alerts.yaml:1", "groups must be a list of tables"),
@@ -78,29 +78,29 @@ def test_spelling_kinds_rules_placing_and_files_are_told_in_one_run(judge: Judge
         'hk_replicas = 150\nhk_cpu = "little"\neu_replicas = 1\n',
     ],
 )
-def test_a_mistake_is_followed_by_no_invented_one(judge: Judge, lines: str) -> None:
-    assert len(judge(NAMES + lines).mistakes) == 1
+def test_a_mistake_is_followed_by_no_invented_one(check_service: CheckService, lines: str) -> None:
+    assert len(check_service(NAMES + lines).mistakes) == 1
 
 
-def test_a_mistake_in_one_region_hides_none_of_another(judge: Judge) -> None:
-    told = judge(NAMES + 'hk_cpu = "little"\neu_cpu = 200\n').mistakes
+def test_a_mistake_in_one_region_hides_none_of_another(check_service: CheckService) -> None:
+    told = check_service(NAMES + 'hk_cpu = "little"\neu_cpu = 200\n').mistakes
     assert [line.partition(": ")[0] for line in told] == ["value.py:3", "value.py:4"]
     assert "no kind of node in eu takes the pod" in told[1]
 
 
-def test_a_region_that_says_it_right_is_judged(judge: Judge) -> None:
-    told = judge(NAMES + 'cpu = "little"\neu_cpu = 200\n').mistakes
+def test_a_region_that_says_it_right_is_judged(check_service: CheckService) -> None:
+    told = check_service(NAMES + 'cpu = "little"\neu_cpu = 200\n').mistakes
     assert [line.partition(": ")[0] for line in told] == ["value.py:3", "value.py:4"]
 
 
-def test_a_wrong_name_is_compared_with_no_other_service(judge: Judge, tmp_path: Path) -> None:
+def test_a_wrong_name_is_compared_with_no_other_service(check_service: CheckService, tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "value.py").write_text('service_name = "unknown"\nusername = "unknown"\n', encoding="utf-8")
-    told = judge('service_name = "Demo"\nusername = 3\ncpu = 60\n')
+    told = check_service('service_name = "Demo"\nusername = 3\ncpu = 60\n')
     assert [line.partition(": ")[0] for line in told.mistakes] == ["value.py:1", "value.py:2", *["value.py:3"] * 3]
     assert not any("unknown" in line for line in [*told.mistakes, *told.warnings])
 
 
-def test_what_is_not_certain_is_no_row(judge: Judge) -> None:
-    assert judge(NAMES + 'cpu = "little"\n').rows == []
-    assert judge(NAMES).rows != []
+def test_what_is_not_certain_is_no_row(check_service: CheckService) -> None:
+    assert check_service(NAMES + 'cpu = "little"\n').rows == []
+    assert check_service(NAMES).rows != []

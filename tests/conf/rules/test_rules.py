@@ -6,13 +6,13 @@ import pytest
 
 from conf.rules.check import check
 from conf.rules.other_services import other_services
+from tests.conf.check_service import GPU, MODEL, CheckService, service_checker
 from tests.conf.golden import regions
-from tests.conf.judging import GPU, MODEL, Judge, judging
 
 
 @pytest.fixture
-def judge(tmp_path: Path) -> Judge:
-    return judging(tmp_path)
+def check_service(tmp_path: Path) -> CheckService:
+    return service_checker(tmp_path)
 
 
 BROKEN = {
@@ -100,15 +100,15 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_rule_is_told_with_its_place_and_its_cure(judge: Judge, name: str) -> None:
+def test_a_broken_rule_is_told_with_its_place_and_its_cure(check_service: CheckService, name: str) -> None:
     lines, model, told = BROKEN[name]
-    mistakes = judge(lines, model).mistakes
+    mistakes = check_service(lines, model).mistakes
     assert any(told in mistake for mistake in mistakes), mistakes
 
 
-def test_all_mistakes_are_told_at_once_and_one_of_several_regions_once(judge: Judge) -> None:
+def test_all_mistakes_are_told_at_once_and_one_of_several_regions_once(check_service: CheckService) -> None:
     lines = "cpu = 200\ntimeout_second = 5\nupload_timeout_second = 9\n" + MODEL
-    mistakes = judge(lines).mistakes
+    mistakes = check_service(lines).mistakes
     places = [mistake.partition(": ")[0] for mistake in mistakes]
     assert set(places) >= {"value.py:5", "value.py:7", "value.py:8"}
     assert places == sorted(places)
@@ -124,15 +124,15 @@ def test_a_username_is_no_namespace_of_the_clusters_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("image", ["like/demo:latest", "like/demo", "registry.example.com:5000/like/demo"])
-def test_an_image_without_a_version_of_its_own_is_a_mistake(judge: Judge, image: str) -> None:
-    assert judge(image=image).mistakes == [
+def test_an_image_without_a_version_of_its_own_is_a_mistake(check_service: CheckService, image: str) -> None:
+    assert check_service(image=image).mistakes == [
         f"--image: {image} names no version, so nobody can tell what serves: give the image a tag of its own, such as the"
         " commit's (in hk, eu, na)"
     ]
 
 
-def test_a_host_port_is_told_to_leave_the_restricted_standard(judge: Judge) -> None:
-    report = judge("use_srv = True\nhost_port = 20001\neu_use_srv = False\n")
+def test_a_host_port_is_told_to_leave_the_restricted_standard(check_service: CheckService) -> None:
+    report = check_service("use_srv = True\nhost_port = 20001\neu_use_srv = False\n")
     assert report.mistakes == []
     assert any("label pod-security.kubernetes.io/enforce: privileged" in line for line in report.warnings)
 
@@ -151,23 +151,23 @@ def test_a_host_port_is_told_to_leave_the_restricted_standard(judge: Judge) -> N
         ('max_body = "1Gi"\n', "the pod may be killed under load; lower queue_limit or max_body, or raise memory"),
     ],
 )
-def test_what_may_go_wrong_is_a_note_and_no_mistake(judge: Judge, lines: str, told: str) -> None:
-    report = judge(lines)
+def test_what_may_go_wrong_is_a_note_and_no_mistake(check_service: CheckService, lines: str, told: str) -> None:
+    report = check_service(lines)
     assert report.mistakes == []
     assert any(told in warning for warning in report.warnings)
 
 
-def test_another_services_name_and_port_are_taken(judge: Judge) -> None:
+def test_another_services_name_and_port_are_taken(check_service: CheckService) -> None:
     port = "use_srv = True\nhost_port = 20001\neu_use_srv = False\n"
-    judge(port, name="theirs")
-    mistakes = judge(port, name="mine").mistakes
+    check_service(port, name="theirs")
+    mistakes = check_service(port, name="mine").mistakes
     assert mistakes[0].startswith("value.py:1: like/demo is taken by theirs: the two would replace each other, and answer each")
     assert "value.py:6: host_port 20001 is taken in hk by like/demo (theirs): choose another" in mistakes
 
 
-def test_services_of_one_namespace_share_its_quota(judge: Judge) -> None:
-    judge("hk_replicas = 60\nhk_cpu = 0.1\n", name="theirs")
-    mistakes = judge("hk_replicas = 60\nhk_cpu = 0.1\n", name="mine").mistakes
+def test_services_of_one_namespace_share_its_quota(check_service: CheckService) -> None:
+    check_service("hk_replicas = 60\nhk_cpu = 0.1\n", name="theirs")
+    mistakes = check_service("hk_replicas = 60\nhk_cpu = 0.1\n", name="mine").mistakes
     assert any("all services of like in hk take 120 of pods, and its namespace is allowed 100" in line for line in mistakes)
 
 

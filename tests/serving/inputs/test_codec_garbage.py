@@ -11,7 +11,7 @@ from serving.base.errors import ServingError
 from serving.inputs import v1_predict, v2_open_inference
 from serving.models.tensors import ModelSpec
 from tests.serving.inputs.cases import is_fit
-from tests.serving.inputs.drawn import Case, cases, tries
+from tests.serving.inputs.strategies import Case, cases, tries
 
 LEAVES = st.one_of(
     st.none(),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from serving.base.addresses import is_public
 from serving.base.errors import BadInput, DeadlinePassed, ServingError, TooLarge
 from serving.inputs.fetch import Fetcher
-from tests.needed import missing
+from tests.prerequisites import missing
 
 HOST = "img.example.com"
 Answer = Callable[[socket.socket, str], None]

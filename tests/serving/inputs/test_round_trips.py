@@ -11,7 +11,7 @@ from serving.base import jsons
 from serving.inputs import v1_predict, v2_open_inference
 from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec
 from tests.serving.inputs.cases import is_fit, same
-from tests.serving.inputs.drawn import SHAPES, Case, arrays, cases, tries
+from tests.serving.inputs.strategies import SHAPES, Case, arrays, cases, tries
 
 
 def read_answer(body: bytes, header_length: int | None) -> tuple[str, Arrays]:

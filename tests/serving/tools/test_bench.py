@@ -24,7 +24,7 @@ from serving.tools.bench.http_client import client, text_of
 from serving.tools.bench.load_generator import Answer
 from serving.tools.bench.request_bodies import BenchError, Body, bodies, content_type
 from tests.running import PYTHONPATH, ROOT, Running, free_port, make_service, running
-from tests.serving.answering import answering
+from tests.serving.http_server import http_server
 
 COFFEE = str(ROOT / "examples/images/coffee.jpg")
 CHELSEA = str(ROOT / "examples/images/chelsea.jpg")
@@ -46,7 +46,7 @@ def test_files_texts_and_a_form_are_sent_in_turn_as_what_they_are(tmp_path: Path
         got.append((kind, body))
         return 200, b"{}"
 
-    with answering(reply) as url:
+    with http_server(reply) as url:
         arguments = [
             "--file",
             COFFEE,
@@ -107,7 +107,7 @@ def test_a_service_that_gives_no_example_of_json_is_told_what_to_add(
 
 
 def test_a_server_that_describes_nothing_is_told_what_to_send(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    with answering(lambda body, kind: (200, b"[]")) as url:
+    with http_server(lambda body, kind: (200, b"[]")) as url:
         monkeypatch.setattr(bench_command, "PORT", int(url.rpartition(":")[2].rstrip("/")))
         assert monopod.main(["bench", "--service", str(ROOT)]) == 1
     told = capsys.readouterr().err
@@ -148,7 +148,7 @@ def test_without_a_body_a_url_is_asked_with_get_and_a_person_gets_a_table(demo: 
 
 
 def test_a_server_that_refuses_all_is_told_in_its_own_words(capsys: Captured) -> None:
-    with answering(lambda body, kind: (429, b'{"error": "the queue is full; try again"}')) as url:
+    with http_server(lambda body, kind: (429, b'{"error": "the queue is full; try again"}')) as url:
         assert monopod.main(["bench", "--url", url, "--data", "{}", "--seconds", "0.3", "--warm-up", "0"]) == 1
     said = capsys.readouterr().out
     assert "no answer was 2xx" in said
@@ -168,7 +168,7 @@ def test_a_long_answer_is_read_to_its_end_and_not_kept() -> None:
             return await send(0)
 
     long = b"x" * 50_000_000
-    with answering(lambda body, kind: (500, long)) as url:
+    with http_server(lambda body, kind: (500, long)) as url:
         tracemalloc.start()
         answer = asyncio.run(ask(url))
         most = tracemalloc.get_traced_memory()[1]
@@ -200,14 +200,14 @@ def test_a_certificate_that_nobody_vouches_for_is_told_in_words(
     subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with answering(lambda body, kind: (200, b""), context) as url:
+    with http_server(lambda body, kind: (200, b""), context) as url:
         status, found = bench(capsys, "--url", url, "--concurrency", "1", "--seconds", "0.1", "--warm-up", "0")
     assert status == 1
     assert {kind["name"] for kind in found["kinds"]} == {"certificate not trusted"}
 
 
 def test_a_password_in_the_url_is_sent_and_never_shown(capsys: Captured) -> None:
-    with answering(lambda body, kind: (200, b"")) as url:
+    with http_server(lambda body, kind: (200, b"")) as url:
         with_password = url.replace("http://", "http://me:secret@")
         status, found = bench(capsys, "--url", f"{with_password}/a", "--rate", "20", "--seconds", "0.1", "--warm-up", "0")
     assert (status, found["request"]) == (0, f"GET {url}/a")
@@ -231,11 +231,11 @@ def test_a_server_that_dies_is_an_error_of_its_own_kind() -> None:
     assert asyncio.run(ask(f"http://127.0.0.1:{free_port()}")).kind == "connection refused"
     with resetting() as url:
         assert asyncio.run(ask(url)).kind == "connection reset"  # and not sent again in secret, which would be a timeout
-    with answering(lambda body, kind: (200, b"")) as url:
+    with http_server(lambda body, kind: (200, b"")) as url:
         assert asyncio.run(ask(url.replace("http:", "https:"))).kind == "no TLS there"
-    with answering(hang) as url:
+    with http_server(hang) as url:
         assert asyncio.run(ask(url)).kind == "timeout"
-    with answering(cut_off) as url:
+    with http_server(cut_off) as url:
         assert asyncio.run(ask(url)).kind == "closed without an answer"
 
 
@@ -288,7 +288,7 @@ def test_ctrl_c_prints_what_was_measured_so_far() -> None:
             enough.set()
         return 200, b"{}"
 
-    with answering(reply) as url:
+    with http_server(reply) as url:
         line = [sys.executable, "-m", "monopod", "bench", "--url", url, "--seconds", "60", "--warm-up", "0"]
         paths = {"PYTHONPATH": PYTHONPATH}
         process = subprocess.Popen(line, env=paths, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

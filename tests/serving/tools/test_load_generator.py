@@ -12,7 +12,7 @@ from serving.tools.bench.figures import figures
 from serving.tools.bench.http_client import client
 from serving.tools.bench.load_generator import Answer, Load, Outcome, RunResult, run, times
 from serving.tools.bench.request_bodies import bodies
-from tests.serving.answering import answering
+from tests.serving.http_server import http_server
 
 GOOD = Answer("200")
 
@@ -65,7 +65,7 @@ def test_throughput_counts_what_came_in_the_measured_time_whenever_it_was_sent()
 
 def test_an_open_loop_shows_a_stall_in_full() -> None:
     """A request is due every 10 ms; each of the 100 in the second of the stall waits for its end."""
-    with answering(Stall(after=1)) as url:
+    with http_server(Stall(after=1)) as url:
         result = result_of(url, Load(0, rate=100, seconds=3, warm_up=0))
     found = figures(result)
     waits = [one.end - one.due for one in result.outcomes]
@@ -76,7 +76,7 @@ def test_an_open_loop_shows_a_stall_in_full() -> None:
 
 
 def test_a_closed_loop_shows_it_once_a_connection() -> None:
-    with answering(Stall(after=0.5)) as url:
+    with http_server(Stall(after=0.5)) as url:
         result = result_of(url, Load(concurrency=2, rate=0, seconds=2, warm_up=0))
     assert sum(one.end - one.due > 0.9 for one in result.outcomes) == 2
     assert len(result.outcomes) > 20

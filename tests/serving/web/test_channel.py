@@ -147,15 +147,15 @@ def test_a_body_that_comes_behind_another_request_is_refused_in_its_turn(served:
         until(lambda: 300 < served.bodies.held < 600)
         assert served.refused == []
         served.free.set()
-        assert heard(first, b"429").startswith(b"HTTP/1.1 200 OK")
+        assert read_until(first, b"429").startswith(b"HTTP/1.1 200 OK")
         second.sendall(bytes(398))
-        heard(second, b"200 OK", 2)
+        read_until(second, b"200 OK", 2)
         assert [error.reason for error in served.refused] == ["bodies_full"]
     until(lambda: served.bodies.held == 0)
 
 
-def heard(client: socket.socket, words: bytes, times: int = 1) -> bytes:
-    """Return what a client has heard once these words came so many times."""
+def read_until(client: socket.socket, words: bytes, times: int = 1) -> bytes:
+    """Return what a client has received once these words have come `times` times."""
     found = b""
     while found.count(words) < times:
         more = client.recv(1000)

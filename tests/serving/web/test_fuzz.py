@@ -20,10 +20,10 @@ from serving.base.process_memory import resident_bytes
 from serving.inputs import binary_tensors
 from serving.models.tensors import DATATYPES
 from tests.running import ROOT, Running, get, running
-from tests.serving.wire import Heard, Wire
+from tests.serving.raw_connection import Answer, RawConnection
 
 BINARY_CALLS = 4_000
-LIES = 400
+MALFORMED = 400
 BY_DOCUMENT = 300  # of each service
 GROWTH = 64 * 2**20  # bytes that a process may take more than before
 QUICK = settings(
@@ -143,22 +143,22 @@ def request_of(path: str, headers: dict[str, str], body: bytes) -> bytes:
     return "\r\n".join(lines).encode("latin-1", "replace") + f"\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def judge(heard: Heard, about: object) -> None:
-    """An answer is below 500; a refusal is JSON that says why; a 200 is whole."""
-    assert heard.status < 500, (heard, about)
-    if heard.status >= 400:
-        answer = json.loads(heard.body)
-        assert {"error", "msg", "reason", "request_id"} == set(answer), (heard, about)
-        assert answer["error"]
-        assert len(answer["error"]) < 2000
-    elif "inference-header-content-length" in heard.headers:
+def check_answer(answer: Answer, about: object) -> None:
+    """Check that an answer is below 500, that a refusal is JSON with its cause, and that a binary 200 can be parsed."""
+    assert answer.status < 500, (answer, about)
+    if answer.status >= 400:
+        refusal = json.loads(answer.body)
+        assert {"error", "msg", "reason", "request_id"} == set(refusal), (answer, about)
+        assert refusal["error"]
+        assert len(refusal["error"]) < 2000
+    elif "inference-header-content-length" in answer.headers:
         InferenceServerClient.parse_response_body(
-            heard.body, header_length=int(heard.headers["inference-header-content-length"])
+            answer.body, header_length=int(answer.headers["inference-header-content-length"])
         )
 
 
 def good_call(service: Running) -> None:
-    """A good request is answered right."""
+    """Check that a good request gets the right answer."""
     client = InferenceServerClient(f"127.0.0.1:{service.port}")
     inputs = [InferInput(name, [2, 4], "FP32").set_data_from_numpy(array) for name, array in MODELS["add"].items()]
     assert client.infer("add", inputs).as_numpy("sum").ravel().tolist() == [2.0 * i for i in range(8)]
@@ -166,21 +166,21 @@ def good_call(service: Running) -> None:
 
 
 def test_spoiled_calls_of_the_binary_protocol_are_answered_below_500(tensors: Running) -> None:
-    wire, codes = Wire(tensors), Counter[int]()
+    connection, codes = RawConnection(tensors), Counter[int]()
     good_call(tensors)
     before, counted = resident_bytes(tensors.process.pid), answered(tensors)
 
     @settings(QUICK, max_examples=BINARY_CALLS)
     @given(calls())
     def each(call: tuple[str, dict[str, str], bytes]) -> None:
-        heard = wire.ask(request_of(*call))
-        codes[heard.status] += 1
-        judge(heard, call)
+        answer = connection.ask(request_of(*call))
+        codes[answer.status] += 1
+        check_answer(answer, call)
 
     each()
-    wire.close()
-    assert wire.sent >= BINARY_CALLS
-    assert answered(tensors) - counted >= wire.sent
+    connection.close()
+    assert connection.sent >= BINARY_CALLS
+    assert answered(tensors) - counted >= connection.sent
     assert {200, 400, 404, 405, 413, 415} <= set(codes)
     assert codes[200] > BINARY_CALLS / 20  # not everything is refused at the door
     assert tensors.process.poll() is None
@@ -189,7 +189,7 @@ def test_spoiled_calls_of_the_binary_protocol_are_answered_below_500(tensors: Ru
 
 
 @st.composite
-def lies(draw: st.DrawFn) -> bytes:
+def malformed(draw: st.DrawFn) -> bytes:
     """Draw bytes whose framing is not what it says: lengths too long and short, chunks that are none, heads that are broken."""
     good = request_of(*draw(calls()))
     head, _, body = good.partition(b"\r\n\r\n")
@@ -214,22 +214,22 @@ def lies(draw: st.DrawFn) -> bytes:
     return cut(draw, head) + b"\r\n\r\n" + body if deed == "head" else draw(st.binary(min_size=1, max_size=64)) + b"\r\n\r\n"
 
 
-def test_lengths_and_heads_that_lie_hang_nothing(tensors: Running) -> None:
-    wire, told = Wire(tensors), list[bool]()
+def test_wrong_lengths_and_broken_heads_hang_nothing(tensors: Running) -> None:
+    connection, told = RawConnection(tensors), list[bool]()
     good_call(tensors)
     before = resident_bytes(tensors.process.pid)
 
-    @settings(QUICK, max_examples=LIES)
-    @given(lies())
+    @settings(QUICK, max_examples=MALFORMED)
+    @given(malformed())
     def each(data: bytes) -> None:
-        heard = wire.lie(data)
-        for answer in heard:
-            judge(answer, data)
-        told.append(bool(heard))
+        answers = connection.send_malformed(data)
+        for answer in answers:
+            check_answer(answer, data)
+        told.append(bool(answers))
 
     each()
-    assert wire.sent >= LIES
-    assert sum(told) > LIES / 2  # the rest waited for more, and ended with its connection
+    assert connection.sent >= MALFORMED
+    assert sum(told) > MALFORMED / 2  # the rest waited for more, and ended with its connection
     assert json.loads(get(tensors.url + "/status")[1])["queue"]["rows"] == 0
     assert len(psutil.Process(tensors.process.pid).net_connections()) < 20
     good_call(tensors)
@@ -291,5 +291,5 @@ def test_so_it_is_under_a_gateways_prefix_and_for_tensors(tensors: Running) -> N
 
 
 def test_all_of_it_is_5000_requests_most_of_them_binary() -> None:
-    assert BINARY_CALLS + LIES + 2 * BY_DOCUMENT >= 5_000
+    assert BINARY_CALLS + MALFORMED + 2 * BY_DOCUMENT >= 5_000
     assert BINARY_CALLS > 4 * BY_DOCUMENT

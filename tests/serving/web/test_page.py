@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import browser, complaints, drop
+from tests.browser import browser, console_errors, drop
 from tests.running import make_service, running
 
 PICTURES = Path(__file__).parents[3] / "examples/images"
@@ -40,7 +40,7 @@ def run(line: str) -> Any:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_dropped_picture_is_answered_in_bars_and_by_the_curl_line(demo: Any, page: Page, place: str) -> None:
-    heard = complaints(page)
+    errors = console_errors(page)
     page.goto(demo.url + place)
     drop(page, COFFEE, "image/jpeg")
     expect(page.locator("#bars li").first).to_contain_text("espresso")
@@ -50,7 +50,7 @@ def test_a_dropped_picture_is_answered_in_bars_and_by_the_curl_line(demo: Any, p
     line = f"curl -F image=@coffee.jpg {urljoin(demo.url, PLACES[place])}"
     expect(page.locator("#curl")).to_have_text(line)
     assert run(line)["results"][0]["label"] == "espresso"
-    assert heard == []
+    assert errors == []
 
 
 def test_a_picture_is_chosen_by_keyboard_or_pasted(demo: Any, page: Page) -> None:
@@ -223,7 +223,7 @@ def test_the_whole_and_its_parts_become_bars_and_points_are_drawn(shapes: Any, p
 
 
 def test_the_wholes_other_words_and_numbers_stand_above_its_bars(shapes: Any, page: Page) -> None:
-    heard = complaints(page)
+    errors = console_errors(page)
     page.goto(shapes.url)
     expect(page.locator("#facts")).to_be_hidden()
     drop(page, COFFEE, "image/jpeg")
@@ -233,11 +233,11 @@ def test_the_wholes_other_words_and_numbers_stand_above_its_bars(shapes: Any, pa
     page.locator("#send").click()  # its answer is a list
     expect(page.locator("#bars li")).to_contain_text("why?")
     expect(page.locator("#facts")).to_be_hidden()
-    assert heard == []
+    assert errors == []
 
 
 def test_a_route_of_two_pictures_waits_for_both_and_marks_each(shapes: Any, page: Page) -> None:
-    heard = complaints(page)
+    errors = console_errors(page)
     page.goto(shapes.url + "/api/small/")
     page.locator("#routes").select_option(label="/compare Compare two pictures.")
     drop(page, COFFEE, "image/jpeg")
@@ -250,7 +250,7 @@ def test_a_route_of_two_pictures_waits_for_both_and_marks_each(shapes: Any, page
     line = page.locator("#curl").inner_text()
     assert line == f"curl -F image=@coffee.jpg -F image=@chelsea.jpg {shapes.url}/api/small/compare"
     assert run(line)["results"][1]["label"] == "451 x 300"
-    assert heard == []
+    assert errors == []
 
 
 def test_another_route_offers_its_own_example(shapes: Any, page: Page) -> None:
@@ -263,13 +263,13 @@ def test_another_route_offers_its_own_example(shapes: Any, page: Page) -> None:
 
 
 def test_an_answer_that_is_a_picture_is_shown(shapes: Any, page: Page) -> None:
-    heard = complaints(page)
+    errors = console_errors(page)
     page.goto(shapes.url)
     page.locator("#routes").select_option(label="/grey")
     drop(page, COFFEE, "image/jpeg")
     expect(page.locator("#drawn")).to_be_visible()
     page.wait_for_function("at('drawn').naturalWidth === 600")
-    assert heard == []
+    assert errors == []
 
 
 def test_fields_of_known_values_are_chosen_and_sent_beside_the_picture(shapes: Any, page: Page) -> None:

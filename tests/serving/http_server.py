@@ -1,4 +1,4 @@
-"""An HTTP server of a few lines, for what asks servers.
+"""An HTTP server of a few lines, for tests of clients.
 
 Knows sockets. Does not know Monopod.
 """
@@ -14,8 +14,11 @@ Reply = Callable[[bytes, str], tuple[int, bytes]]
 
 
 @contextlib.contextmanager
-def answering(reply: Reply, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Answer each request on its connection's thread, by a function of its body and content type. tls: speak it."""
+def http_server(reply: Reply, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Yield the URL of a server that answers each request by a function, on a thread for each connection.
+
+    reply: body and content type -> status and body. tls: the server speaks HTTPS with this context.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

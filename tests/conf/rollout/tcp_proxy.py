@@ -1,11 +1,11 @@
-"""A TCP proxy between a command and an API server, which a test cuts and mends. Knows bytes alone."""
+"""A TCP proxy between a command and an API server, which a test cuts and restores. Knows bytes alone."""
 
 import contextlib
 import socket
 import threading
 
 
-class Wire:
+class TcpProxy:
     """A TCP proxy on a port of this machine."""
 
     def __init__(self, host: str, port: int):
@@ -23,7 +23,7 @@ class Wire:
             _shut(each)
         self._pairs.clear()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self._open = True
 
     def close(self) -> None:

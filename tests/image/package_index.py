@@ -1,4 +1,4 @@
-"""Serves the wheels of a folder as a package index. Knows the simple index's pages. Does not know what a wheel holds."""
+"""Serves the wheels of a folder as a package index (PEP 503). Does not know what a wheel holds."""
 
 import contextlib
 import re
@@ -16,7 +16,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def index_of(wheels: Path, pages: Path) -> Iterator[str]:
-    """Serve the wheels of a folder from another, empty one. Yields host, port and path of the index."""
+    """Serve a folder's wheels for the length of a block. pages: an empty folder. Yield the index's host, port and path."""
     for wheel in wheels.glob("*.whl"):
         project = pages / "simple" / re.sub(r"[-_.]+", "-", wheel.name.partition("-")[0]).lower()
         project.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def own_address() -> str:
 
 
 class Registry(LocalServer):
-    """A registry. heard: path and Authorization of each request, in order.
+    """A registry. received: path and Authorization of each request, in order.
 
     With user it wants a password, and asks for it as `by` says: Basic or Bearer. With status it answers every request so.
     With cut it resets each connection after the head of an answer.
@@ -47,7 +47,7 @@ class Registry(LocalServer):
         super().__init__(Handler, address)
         self.host = f"{address}:{self.server_port}"
         self.held: dict[tuple[str, str], tuple[str, bytes]] = {}
-        self.heard: list[tuple[str, str]] = []
+        self.received: list[tuple[str, str]] = []
         self.user, self.password, self.by = "", "", "Bearer"
         self.realm = f"http://{self.host}/token"
         self.status, self.redirect, self.headers = 0, "", dict[str, str]()
@@ -69,7 +69,7 @@ class Handler(QuietHandler):
     def do_GET(self) -> None:
         asked = urlsplit(self.path)
         who = self.headers.get("Authorization", "")
-        self.server.heard.append((self.path, who))
+        self.server.received.append((self.path, who))
         _, _, rest = asked.path.partition("/v2/")
         repository, _, reference = rest.partition("/manifests/")
         if self.server.status:

@@ -1,6 +1,6 @@
-"""A client that may lie: bytes over one kept connection, answers read to their last byte.
+"""A connection that sends any bytes, well-formed or not, and reads answers to their last byte.
 
-Knows as much of HTTP as an answer needs. Does not know what is asked.
+Knows as much of HTTP as reading an answer needs. Does not know the requests.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ from typing import BinaryIO
 from tests.running import Running
 
 PATIENCE = 15.0  # seconds without an answer that count as a hang
-MOMENT = 0.05  # seconds within which a service that does not wait for more answers
+MOMENT = 0.05  # seconds; a service that waits for no more bytes answers within them
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One answer. Names of headers are in small letters."""
+class Answer:
+    """One answer. headers: names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -29,37 +29,37 @@ class Heard:
         return json.loads(self.body)
 
 
-class Wire:
-    """One connection at a time to a service; sent: how many requests went out."""
+class RawConnection:
+    """One connection at a time to a service. sent: the number of requests sent."""
 
     def __init__(self, service: Running):
         self._port, self.sent = service.port, 0
         self._socket: socket.socket | None = None
         self._file: BinaryIO | None = None
 
-    def ask(self, data: bytes) -> Heard:
-        """Send one request and return its answer; the connection is kept where the server keeps it."""
+    def ask(self, data: bytes) -> Answer:
+        """Send one request and return its answer. The connection stays open where the server keeps it."""
         self._send(data)
-        heard = self._hear()
-        assert heard is not None, f"no answer to {data[:2000]!r}"
-        assert len(heard.body) == int(heard.headers["content-length"])
-        if heard.headers.get("connection", "").lower() == "close":
+        answer = self._next_answer()
+        assert answer is not None, f"no answer to {data[:2000]!r}"
+        assert len(answer.body) == int(answer.headers["content-length"])
+        if answer.headers.get("connection", "").lower() == "close":
             self.close()
-        return heard
+        return answer
 
-    def lie(self, data: bytes) -> list[Heard]:
-        """Send bytes that are no one request, end the sending side, and return every answer until the server ends too."""
+    def send_malformed(self, data: bytes) -> list[Answer]:
+        """Send bytes that are no single request, shut down the sending side, and return all answers until the server closes."""
         self._send(data)
         assert self._socket is not None
-        # To a server, a client that ends its sending side has gone: it may leave off in mid-answer.
+        # A server takes a client that shuts down its sending side for gone, and may stop in the middle of an answer.
         select.select([self._socket], [], [], MOMENT)
-        with contextlib.suppress(OSError):  # the server was faster
+        with contextlib.suppress(OSError):  # the server closed first
             self._socket.shutdown(socket.SHUT_WR)
-        heard = []
-        while (answer := self._hear()) is not None and len(answer.body) == int(answer.headers["content-length"]):
-            heard.append(answer)
+        answers = []
+        while (answer := self._next_answer()) is not None and len(answer.body) == int(answer.headers["content-length"]):
+            answers.append(answer)
         self.close()
-        return heard
+        return answers
 
     def close(self) -> None:
         for part in (self._file, self._socket):
@@ -75,8 +75,8 @@ class Wire:
             self._file = self._socket.makefile("rb")
         self._socket.sendall(data)
 
-    def _hear(self) -> Heard | None:
-        """Return the next answer, None at the connection's end."""
+    def _next_answer(self) -> Answer | None:
+        """Return the next answer, or None at the end of the connection."""
         assert self._file is not None
         while True:
             line = self._file.readline()
@@ -89,4 +89,4 @@ class Wire:
                 headers[name.strip().lower()] = value.strip()
             status = int(line.split()[1])
             if status != 100:
-                return Heard(status, headers, self._file.read(int(headers.setdefault("content-length", "0"))))
+                return Answer(status, headers, self._file.read(int(headers.setdefault("content-length", "0"))))

@@ -1,6 +1,6 @@
-"""Runs alert rules over synthetic histories of their series, by promtool.
+"""Evaluates alert rules over synthetic time series, with promtool.
 
-Knows promtool's test files, and its report of a difference. Does not know the rules.
+Knows promtool's test files, and how it reports a difference. Does not know the rules.
 """
 
 import json
@@ -9,21 +9,21 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.needed import program
+from tests.prerequisites import program
 
 FIRING = 'ALERTS{alertstate="firing"}'
 
 
 def firing(rules: Path, histories: Mapping[str, str], at: str, folder: Path, step: str = "1m") -> set[str]:
-    """Return the names of the alerts that fire at a time of the histories. Its arguments are those of `alerts`."""
+    """Return the names of the alerts that fire at a time. The arguments are the same as for `alerts`."""
     return {each["alertname"] for each in alerts(rules, histories, at, folder, step)}
 
 
 def alerts(rules: Path, histories: Mapping[str, str], at: str, folder: Path, step: str = "1m") -> list[dict[str, str]]:
-    """Return the labels of each alert that fires at a time of the histories.
+    """Return the labels of each alert that fires at a time. at: promtool's notation, such as 10m.
 
-    histories: the values of each series, a step apart, in promtool's short form. 5x3 is four times 5, 0+2x3 is 0 2 4 6, and _
-    is a missing value.
+    histories: series -> its values, a step apart, in promtool's notation. 5x3 is 5 5 5 5, 0+2x3 is 0 2 4 6, and _ is a missing
+    value.
     """
     test = {
         "interval": step,
@@ -37,5 +37,5 @@ def alerts(rules: Path, histories: Mapping[str, str], at: str, folder: Path, ste
     told = done.stdout + done.stderr
     samples = re.findall(r"\{([^{}]*alertname=[^{}]*)\}", told.partition("got:")[2])
     found = [dict(re.findall(r'(\w+)="([^"]*)"', each)) for each in samples]
-    assert bool(found) is (done.returncode != 0), told  # it fails where something fires, and for nothing else
+    assert bool(found) is (done.returncode != 0), told  # promtool fails where an alert fires, and for nothing else
     return found

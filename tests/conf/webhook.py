@@ -8,22 +8,22 @@ from typing import Any
 from tests.conf.local_servers import LocalServer, QuietHandler, running
 
 
-class Hook(LocalServer):
-    """A webhook. heard: the messages that it was sent. answer, headers: its answer's status, body and headers."""
+class Webhook(LocalServer):
+    """A webhook. received: the messages that it was sent. answer, headers: its answer's status, body and headers."""
 
     def __init__(self) -> None:
         super().__init__(Handler)
-        self.heard: list[Any] = []
+        self.received: list[Any] = []
         self.answer: tuple[int, bytes] = (200, b'{"errcode": 0}')
         self.headers: dict[str, str] = {}
         self.url = f"http://127.0.0.1:{self.server_port}/send?key=hidden"
 
 
 class Handler(QuietHandler):
-    server: Hook
+    server: Webhook
 
     def do_POST(self) -> None:
-        self.server.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.server.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         status, body = self.server.answer
         self.send_response(status)
         for name, value in self.server.headers.items():
@@ -34,13 +34,13 @@ class Handler(QuietHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
-        self.server.heard.append("a GET")
+        self.server.received.append("a GET")
         self.send_response(200)
         self.end_headers()
 
 
 @contextmanager
-def hooked() -> Iterator[Hook]:
+def running_webhook() -> Iterator[Webhook]:
     """Have a webhook for the length of a block."""
-    with running(Hook()) as server:
+    with running(Webhook()) as server:
         yield server

@@ -1,4 +1,4 @@
-"""A service of a few lines, judged in a real folder."""
+"""Checks a service of a few lines in a real folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +11,10 @@ GOOD = 'service_name = "demo"\nusername = "like"\nreplicas = 2\nmemory = "4Gi"\n
 MODEL = 'model_path = "model/m.onnx"\n'
 GPU = 'tolerations = ["nvidia.com/gpu"]\ngpu_memory = 4\n'
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9000000000\n"
-Judge = Callable[..., Report]
+CheckService = Callable[..., Report]
 
 
-def judging(folder: Path) -> Judge:
+def service_checker(folder: Path) -> CheckService:
     """Return a function that checks a service. lines: of value.py, after GOOD. model: bytes of its model, a sparse file."""
 
     def run(lines: str = "", model: int = 0, files: dict[str, str] | None = None, image: str = "", name: str = "me") -> Report:

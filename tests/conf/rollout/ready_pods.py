@@ -1,4 +1,4 @@
-"""The pods of a service under load: the ready ones, how many requests each has answered, and the deletion of one.
+"""The pods of a service under load: which are ready, how many requests each has answered, and the deletion of one.
 
 Knows pods and their metrics, asked by way of the API server. Does not know the load.
 """
@@ -20,7 +20,7 @@ ANSWERED = r'^monopod_requests_total\{{code="{}",.*route="{}"\}} (\S+)$'
 
 @contextmanager
 def told(pod: Pod, file: str) -> Iterator[None]:
-    """Have a file in a pod for the length of a block. tests/services/moody behaves as the file's name says."""
+    """Keep a file in a pod for the length of a block. The service tests/services/moody behaves as the file's name says."""
     assert pod.run("python", "-c", f"open('/tmp/{file}', 'x')") == (0, "")
     try:
         yield

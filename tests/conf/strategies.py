@@ -1,4 +1,4 @@
-"""Random services and regions for the tests of any input, most of them sensible.
+"""Hypothesis strategies for value.py and regions.yaml, most of them sensible.
 
 A file is drawn as text, as people write it. A few of its lines are nonsense now and then.
 """

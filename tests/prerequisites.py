@@ -1,4 +1,7 @@
-"""Finds the parts that a test needs and a machine may lack. Without one, a test is skipped on a laptop and fails in CI."""
+"""Finds the programs and servers that a test needs and a machine may lack.
+
+Without one of them a test is skipped on a laptop, and fails in CI.
+"""
 
 import os
 import shutil
@@ -8,7 +11,7 @@ import pytest
 
 
 def missing(words: str) -> NoReturn:
-    """End a test whose part is missing: skipped on a laptop, failed in CI. words: what is missing, and the cure."""
+    """End a test that cannot run: skipped on a laptop, failed in CI. words: what is missing, and the cure."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
 
 

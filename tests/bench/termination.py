@@ -1,4 +1,4 @@
-"""A command that is told to end while it works, and what it leaves behind.
+"""Terminates a command while it works, and tells what the command leaves behind.
 
 Knows processes. Does not know what the command does.
 """
@@ -15,10 +15,10 @@ from tests.running import ROOT
 SECONDS = 60.0
 
 
-def ended(module: str, *arguments: str, children: int) -> tuple[int, int, list[int]]:
-    """Run a module until it has so many processes of its own, then send SIGTERM.
+def terminated(module: str, *arguments: str, children: int) -> tuple[int, int, list[int]]:
+    """Run a module until it has `children` child processes, then send SIGTERM.
 
-    Return its process id, its exit status, and those of its processes that still run a while later.
+    Return its process id, its exit status, and the ids of its child processes that still run 10 seconds later.
     """
     line = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
