@@ -24,19 +24,19 @@ LONGEST = 60  # Seconds. Two are enough on an idle machine, and on a busy one a 
 MEMORY = 2**30  # Bytes. A command that needs more ends with an unexpected MemoryError.
 WORK = 4  # Seconds of a core's time, start included.
 
-Make = Callable[[Path], object]
+WriteFile = Callable[[Path], object]
 
 
-def text(content: str) -> Make:
+def text(content: str) -> WriteFile:
     return lambda path: path.write_text(content)
 
 
-def cut(content: str) -> Make:
+def cut(content: str) -> WriteFile:
     """Write as much as is read, so that it is not refused for its size alone."""
     return text(content[: MOST * 1024])
 
 
-def lines(line: str) -> Make:
+def lines(line: str) -> WriteFile:
     return text("".join(line.format(number) for number in range(MOST * 1024 // (len(line) + 4))))
 
 
@@ -44,11 +44,11 @@ def device(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
-ANY_FILE: dict[str, tuple[Make, str]] = {
+ANY_FILE: dict[str, tuple[WriteFile, str]] = {
     "a named pipe": (os.mkfifo, "is a named pipe, and only a regular file is read"),
     "a device without end": (device, "is a device, and only a regular file is read"),
 }
-ANY_YAML: dict[str, tuple[Make, str]] = {
+ANY_YAML: dict[str, tuple[WriteFile, str]] = {
     "lists in lists": (cut("[" * DEEP), ":1: nested more than 20 deep"),
     "lists in lists, as lines have them": (cut("- " * DEEP), ":1: nested more than 20 deep"),
     "tables in tables": (cut("{a: " * DEEP), ":1: nested more than 20 deep"),
@@ -58,7 +58,7 @@ ANY_YAML: dict[str, tuple[Make, str]] = {
     "thousands of unknown names": (lines("x{}y: 2\n"), "no field 'x0y' here"),
     "thousands of names that are none": (lines("{}: 2\n"), "a name must be a text"),
 }
-VALUES: dict[str, tuple[Make, str]] = {
+VALUES: dict[str, tuple[WriteFile, str]] = {
     "thousands of unknown names": (lines("x{}y = 1\n"), "value.py:1: no setting 'x0y'"),
     "thousands of nearly known names": (lines("hk_replica{} = 1\n"), "did you mean 'hk_replicas'?"),
     "lists in lists": (cut("a = " + "[" * DEEP), "too many nested parentheses"),

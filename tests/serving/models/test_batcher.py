@@ -65,11 +65,11 @@ def call(batcher: Batcher, *values: float, lives: Lifetime | None = None) -> Fut
     return batcher.submit(rows(*values), len(values), lives or life())
 
 
-Make = Callable[..., Batcher]
+MakeBatcher = Callable[..., Batcher]
 
 
 @pytest.fixture
-def make() -> Iterator[Make]:
+def make() -> Iterator[MakeBatcher]:
     """Return a maker of batchers, which are closed after the test."""
     made: list[tuple[Batcher, Any]] = []
 
@@ -84,11 +84,11 @@ def make() -> Iterator[Make]:
         assert batcher.close(PATIENCE)
 
 
-def test_a_call_gets_its_own_rows(make: Make) -> None:
+def test_a_call_gets_its_own_rows(make: MakeBatcher) -> None:
     assert answer(call(make(double), 1, 2, 3)) == [2, 4, 6]
 
 
-def test_rows_are_counted_and_not_requests(make: Make) -> None:
+def test_rows_are_counted_and_not_requests(make: MakeBatcher) -> None:
     model, seen = Held(), RecordingObserver()
     batcher = make(model, seen, max_batch_size=8)
     first = call(batcher, 0)
@@ -103,7 +103,7 @@ def test_rows_are_counted_and_not_requests(make: Make) -> None:
     assert sorted(seen.stages) == sorted(["queue"] * 4 + ["batch", "infer"] * 3)
 
 
-def test_a_free_instance_takes_at_once_what_is_queued(make: Make) -> None:
+def test_a_free_instance_takes_at_once_what_is_queued(make: MakeBatcher) -> None:
     model = Held()
     batcher = make(model, instances=2, max_batch_size=4)
     one = call(batcher, 1)
@@ -118,7 +118,7 @@ def test_a_free_instance_takes_at_once_what_is_queued(make: Make) -> None:
     assert [3, 4, 5, 6] in model.batches
 
 
-def test_a_batch_that_is_not_full_waits_for_the_delay(make: Make) -> None:
+def test_a_batch_that_is_not_full_waits_for_the_delay(make: MakeBatcher) -> None:
     model = Held()
     model.free()
     batcher = make(model, max_batch_size=4, max_queue_delay=0.5)
@@ -130,7 +130,7 @@ def test_a_batch_that_is_not_full_waits_for_the_delay(make: Make) -> None:
     assert model.batches == [[1, 2]]
 
 
-def test_a_full_batch_waits_for_nothing(make: Make) -> None:
+def test_a_full_batch_waits_for_nothing(make: MakeBatcher) -> None:
     model = Held()
     model.free()
     batcher = make(model, max_batch_size=4, max_queue_delay=PATIENCE * 2)
@@ -139,14 +139,14 @@ def test_a_full_batch_waits_for_nothing(make: Make) -> None:
     assert model.batches == [[1, 2, 3, 4]]
 
 
-def test_closing_waits_for_no_delay(make: Make) -> None:
+def test_closing_waits_for_no_delay(make: MakeBatcher) -> None:
     batcher = make(double, max_queue_delay=PATIENCE * 2)
     waiting = call(batcher, 1)
     assert batcher.close(PATIENCE)
     assert answer(waiting) == [2]
 
 
-def test_a_call_of_more_rows_is_split_and_its_answer_is_whole(make: Make) -> None:
+def test_a_call_of_more_rows_is_split_and_its_answer_is_whole(make: MakeBatcher) -> None:
     seen = RecordingObserver()
     batcher = make(double, seen, max_batch_size=8)
     assert answer(call(batcher, *range(20))) == [2 * n for n in range(20)]
@@ -155,7 +155,7 @@ def test_a_call_of_more_rows_is_split_and_its_answer_is_whole(make: Make) -> Non
     assert seen.stages.count("queue") == 1
 
 
-def test_parts_that_come_back_in_another_order_are_put_in_order(make: Make) -> None:
+def test_parts_that_come_back_in_another_order_are_put_in_order(make: MakeBatcher) -> None:
     gates = [threading.Event() for _ in range(3)]
     entered = threading.Semaphore(0)
 
@@ -174,7 +174,7 @@ def test_parts_that_come_back_in_another_order_are_put_in_order(make: Make) -> N
     assert answer(future) == [2 * n for n in range(12)]
 
 
-def test_shapes_that_cannot_be_joined_run_apart_and_oldest_first(make: Make) -> None:
+def test_shapes_that_cannot_be_joined_run_apart_and_oldest_first(make: MakeBatcher) -> None:
     shapes: list[tuple[int, ...]] = []
     model = Held()
 
@@ -195,7 +195,7 @@ def test_shapes_that_cannot_be_joined_run_apart_and_oldest_first(make: Make) -> 
     assert shapes == [(1, 1), (3, 2), (1, 1), (1, 2)]
 
 
-def test_the_queue_limit_counts_rows(make: Make) -> None:
+def test_the_queue_limit_counts_rows(make: MakeBatcher) -> None:
     model = Held()
     batcher = make(model, queue_limit=5)
     running = call(batcher, 0, 0, 0)
@@ -210,7 +210,7 @@ def test_the_queue_limit_counts_rows(make: Make) -> None:
 
 
 @pytest.mark.parametrize("end", ["expired", "abandoned", "cancelled"])
-def test_calls_that_nobody_waits_for_make_room_and_are_never_computed(make: Make, end: str) -> None:
+def test_calls_that_nobody_waits_for_make_room_and_are_never_computed(make: MakeBatcher, end: str) -> None:
     model = Held()
     batcher = make(model, queue_limit=4)
     running = call(batcher, 0)
@@ -235,7 +235,7 @@ def test_calls_that_nobody_waits_for_make_room_and_are_never_computed(make: Make
     assert model.batches == [[0], [3, 4, 5]]
 
 
-def test_expired_calls_in_a_queue_with_room_are_never_computed_either(make: Make) -> None:
+def test_expired_calls_in_a_queue_with_room_are_never_computed_either(make: MakeBatcher) -> None:
     model = Held()
     batcher = make(model)
     running = call(batcher, 0)
@@ -252,7 +252,7 @@ def test_expired_calls_in_a_queue_with_room_are_never_computed_either(make: Make
     assert batcher.waiting_rows() == 0
 
 
-def test_the_rest_of_a_call_is_not_computed_when_its_client_goes(make: Make) -> None:
+def test_the_rest_of_a_call_is_not_computed_when_its_client_goes(make: MakeBatcher) -> None:
     model = Held()
     batcher = make(model, max_batch_size=2)
     gone = life()
@@ -268,7 +268,7 @@ def test_the_rest_of_a_call_is_not_computed_when_its_client_goes(make: Make) -> 
     assert batcher.waiting_rows() == 0
 
 
-def test_a_result_that_nobody_waits_for_is_dropped(make: Make) -> None:
+def test_a_result_that_nobody_waits_for_is_dropped(make: MakeBatcher) -> None:
     model = Held()
     batcher = make(model)
     cancelled = call(batcher, 1)
@@ -279,7 +279,7 @@ def test_a_result_that_nobody_waits_for_is_dropped(make: Make) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("secret"), MemoryError(), KeyboardInterrupt(), SystemExit(3), GeneratorExit()])
-def test_a_model_that_raises_fails_that_batch_alone(make: Make, error: BaseException) -> None:
+def test_a_model_that_raises_fails_that_batch_alone(make: MakeBatcher, error: BaseException) -> None:
     model = Held()
 
     def run(instance: int, arrays: Arrays) -> Arrays:
@@ -303,7 +303,7 @@ def test_a_model_that_raises_fails_that_batch_alone(make: Make, error: BaseExcep
     assert batcher.stuck_seconds() < PATIENCE
 
 
-def test_what_the_engine_says_of_a_failure_reaches_its_callers(make: Make) -> None:
+def test_what_the_engine_says_of_a_failure_reaches_its_callers(make: MakeBatcher) -> None:
     def run(instance: int, arrays: Arrays) -> Arrays:
         raise ModelFailed("out of memory")
 
@@ -311,7 +311,7 @@ def test_what_the_engine_says_of_a_failure_reaches_its_callers(make: Make) -> No
         answer(call(make(run), 1))
 
 
-def test_an_exception_in_assembly_fails_that_batch_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_in_assembly_fails_that_batch_alone(make: MakeBatcher, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_memory(parts: Any) -> Arrays:
         monkeypatch.undo()
         raise MemoryError
@@ -328,14 +328,14 @@ def test_an_exception_in_assembly_fails_that_batch_alone(make: Make, monkeypatch
     [{"y": np.zeros((1, 1))}, {"y": np.zeros((3, 1))}, {"y": np.zeros(())}, {"y": [[1], [2]]}, None, [np.zeros((2, 1))]],
     ids=["too few", "too many", "scalar", "list", "none", "no table"],
 )
-def test_outputs_that_cannot_be_told_apart_fail_that_batch_alone(make: Make, outputs: Any) -> None:
+def test_outputs_that_cannot_be_told_apart_fail_that_batch_alone(make: MakeBatcher, outputs: Any) -> None:
     batcher = make(lambda instance, arrays: outputs if arrays["x"][0, 0] < 0 else double(instance, arrays))
     with pytest.raises(ModelFailed):
         answer(call(batcher, -1, -2))
     assert answer(call(batcher, 1, 2)) == [2, 4]
 
 
-def test_parts_of_one_call_that_do_not_fit_together_fail_it_alone(make: Make) -> None:
+def test_parts_of_one_call_that_do_not_fit_together_fail_it_alone(make: MakeBatcher) -> None:
     def run(instance: int, arrays: Arrays) -> Arrays:
         width = 1 + int(arrays["x"][0, 0]) % 2
         return {"y": np.repeat(arrays["x"], width, axis=1)}
@@ -352,7 +352,7 @@ def picky(instance: int, arrays: Arrays) -> Arrays:
     return {"y": arrays["x"] * 2}
 
 
-def test_input_that_the_model_refuses_is_judged_call_by_call(make: Make) -> None:
+def test_input_that_the_model_refuses_is_judged_call_by_call(make: MakeBatcher) -> None:
     model = Held()
 
     def run(instance: int, arrays: Arrays) -> Arrays:
@@ -369,7 +369,7 @@ def test_input_that_the_model_refuses_is_judged_call_by_call(make: Make) -> None
     assert model.batches == [[0], [1, -1, 5, 2, 3, -7], [1], [-1, 5], [2, 3], [-7]]
 
 
-def test_who_leaves_while_calls_are_judged_is_not_computed_again(make: Make) -> None:
+def test_who_leaves_while_calls_are_judged_is_not_computed_again(make: MakeBatcher) -> None:
     model, gone = Held(), life()
 
     def run(instance: int, arrays: Arrays) -> Arrays:
@@ -389,7 +389,7 @@ def test_who_leaves_while_calls_are_judged_is_not_computed_again(make: Make) -> 
     assert model.batches == [[0], [-1, 2], [-1]]
 
 
-def test_a_bad_row_fails_the_whole_of_its_call_and_the_rest_is_not_computed(make: Make) -> None:
+def test_a_bad_row_fails_the_whole_of_its_call_and_the_rest_is_not_computed(make: MakeBatcher) -> None:
     computed: list[int] = []
 
     def run(instance: int, arrays: Arrays) -> Arrays:
@@ -403,7 +403,7 @@ def test_a_bad_row_fails_the_whole_of_its_call_and_the_rest_is_not_computed(make
     assert computed == [2, 1]
 
 
-def test_a_hung_instance_leaves_the_others_working(make: Make) -> None:
+def test_a_hung_instance_leaves_the_others_working(make: MakeBatcher) -> None:
     hang, entered = threading.Event(), threading.Event()
 
     def run(instance: int, arrays: Arrays) -> Arrays:
@@ -431,7 +431,7 @@ def test_a_hung_instance_leaves_the_others_working(make: Make) -> None:
     assert batcher.stuck_seconds() == 0.0
 
 
-def test_when_every_instance_hangs_waiting_calls_expire_and_make_room(make: Make) -> None:
+def test_when_every_instance_hangs_waiting_calls_expire_and_make_room(make: MakeBatcher) -> None:
     model = Held()
     batcher = make(model, queue_limit=2)
     hung = call(batcher, 1, lives=life(0.01))
@@ -445,7 +445,7 @@ def test_when_every_instance_hangs_waiting_calls_expire_and_make_room(make: Make
     assert answer(more) == [8]
 
 
-def test_a_model_without_a_batch_axis_runs_calls_alone_and_as_they_are(make: Make) -> None:
+def test_a_model_without_a_batch_axis_runs_calls_alone_and_as_they_are(make: MakeBatcher) -> None:
     inputs: list[Any] = []
 
     def run(instance: int, arrays: Arrays) -> Any:
@@ -463,7 +463,7 @@ def test_a_model_without_a_batch_axis_runs_calls_alone_and_as_they_are(make: Mak
     assert seen.batches == [1, 1, 1]
 
 
-def test_closing_finishes_the_queue_and_refuses_new_calls(make: Make) -> None:
+def test_closing_finishes_the_queue_and_refuses_new_calls(make: MakeBatcher) -> None:
     model = Held()
     batcher = make(model, instances=2, max_batch_size=2)
     calls = [call(batcher, n, n + 1) for n in range(6)]
@@ -483,13 +483,15 @@ def test_closing_finishes_the_queue_and_refuses_new_calls(make: Make) -> None:
     assert not [t for t in threading.enumerate() if t.name.startswith("batch-m-")]
 
 
-def test_closing_twice_does_no_harm(make: Make) -> None:
+def test_closing_twice_does_no_harm(make: MakeBatcher) -> None:
     batcher = make(double)
     assert batcher.close(PATIENCE)
     assert batcher.close(0)
 
 
-def test_each_instance_is_told_once_that_it_is_idle_and_only_after_work(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_instance_is_told_once_that_it_is_idle_and_only_after_work(
+    make: MakeBatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(serving.models.batcher, "IDLE_SECONDS", 0.02)
     told: list[int] = []
     idle = threading.Semaphore(0)
@@ -515,7 +517,7 @@ def test_each_instance_is_told_once_that_it_is_idle_and_only_after_work(make: Ma
     assert len(told) == 2
 
 
-def test_giving_back_that_raises_or_hangs_is_noticed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_giving_back_that_raises_or_hangs_is_noticed(make: MakeBatcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving.models.batcher, "IDLE_SECONDS", 0.01)
     entered, hang = threading.Event(), threading.Event()
 
@@ -534,7 +536,7 @@ def test_giving_back_that_raises_or_hangs_is_noticed(make: Make, monkeypatch: py
 
 
 @pytest.mark.parametrize("method", ["stage", "batch"])
-def test_an_observer_that_raises_loses_no_caller(make: Make, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_observer_that_raises_loses_no_caller(make: MakeBatcher, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = RecordingObserver()
     batcher = make(double, seen)
 
@@ -548,7 +550,7 @@ def test_an_observer_that_raises_loses_no_caller(make: Make, method: str, monkey
     assert answer(call(batcher, 2)) == [4]
 
 
-def test_a_dead_batch_thread_is_told(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_batch_thread_is_told(make: MakeBatcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Batcher, "_loop", lambda *_: None)
     batcher = make(double)
     for thread in batcher._threads:
@@ -556,7 +558,7 @@ def test_a_dead_batch_thread_is_told(make: Make, monkeypatch: pytest.MonkeyPatch
     assert batcher.stuck_seconds() == float("inf")
 
 
-def test_the_callback_of_any_call_may_submit_again(make: Make) -> None:
+def test_the_callback_of_any_call_may_submit_again(make: MakeBatcher) -> None:
     model = Held()
     batcher = make(model, queue_limit=4)
     again: list[Future[Arrays]] = []
@@ -581,7 +583,7 @@ def test_the_callback_of_any_call_may_submit_again(make: Make) -> None:
     assert [answer(one) for one in again] == [[200]] * 3
 
 
-def test_the_callback_of_a_call_may_close(make: Make) -> None:
+def test_the_callback_of_a_call_may_close(make: MakeBatcher) -> None:
     batcher, closed = make(double), threading.Event()
     results: list[bool] = []
 
@@ -594,7 +596,7 @@ def test_the_callback_of_a_call_may_close(make: Make) -> None:
     assert batcher.close(PATIENCE)
 
 
-def test_an_idle_thread_keeps_no_batch_alive(make: Make) -> None:
+def test_an_idle_thread_keeps_no_batch_alive(make: MakeBatcher) -> None:
     batcher = make(double)
     for fails in (False, True):
         arrays = {"x": np.full((2, 1), -1 if fails else 1, np.float32)}
@@ -608,7 +610,7 @@ def test_an_idle_thread_keeps_no_batch_alive(make: Make) -> None:
         assert kept() is None
 
 
-def test_the_oldest_age_counts_from_the_last_byte(make: Make) -> None:
+def test_the_oldest_age_counts_from_the_last_byte(make: MakeBatcher) -> None:
     model = Held()
     batcher = make(model)
     assert batcher.oldest_age() == 0.0
@@ -623,7 +625,7 @@ def test_the_oldest_age_counts_from_the_last_byte(make: Make) -> None:
     assert (answer(running), answer(waiting)) == ([0], [2])
 
 
-def test_a_crowd_of_all_sizes_gets_its_own_rows(make: Make) -> None:
+def test_a_crowd_of_all_sizes_gets_its_own_rows(make: MakeBatcher) -> None:
     """Sixteen threads, three instances, calls of 1 to 12 rows and two widths, some refused, some abandoned."""
 
     def run(instance: int, arrays: Arrays) -> Arrays:
