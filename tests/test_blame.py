@@ -84,11 +84,9 @@ def series(service: Running) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("act", [junk, no_time, slow_upload])
-def test_what_a_client_brings_about_alone_raises_no_alert(
-    act: Callable[[Running], None], service: Running, tmp_path: Path
-) -> None:
+def test_the_mistakes_of_clients_alone_raise_no_alert(act: Callable[[Running], None], service: Running, tmp_path: Path) -> None:
     assert raised(service, act, tmp_path) == set()
 
 
-def test_what_the_service_brings_about_does(service: Running, tmp_path: Path) -> None:
+def test_the_failures_of_the_service_raise_alerts(service: Running, tmp_path: Path) -> None:
     assert raised(service, failure, tmp_path) == {"ServerErrors"}

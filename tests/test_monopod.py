@@ -42,7 +42,7 @@ def fails_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
         (ValueError("odd"), "monopod: unexpected: odd (ValueError); MONOPOD_DEBUG=1 shows where, please report it\n"),
     ],
 )
-def test_what_goes_wrong_is_a_sentence(
+def test_an_error_is_one_sentence(
     error: Exception, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fails_with(error, monkeypatch) == 1

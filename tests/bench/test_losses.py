@@ -12,7 +12,9 @@ def test_every_request_without_a_200_counts_as_lost_and_so_does_one_that_was_not
     assert row.cells == ["releases", "3", "10.0", "100", "**4**", "4.0", "9.0", "30.0"]
 
 
-def test_without_a_cluster_it_ends_in_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_cluster_the_command_ends_with_a_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setattr("sys.argv", ["bench.losses", "--times", "1"])
     assert losses.main() == 1

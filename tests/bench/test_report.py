@@ -36,7 +36,7 @@ def test_a_target_that_is_missed_says_so() -> None:
     assert "**no**" in write(figures(good=1300))
 
 
-def test_the_cores_time_is_all_accounted_for() -> None:
+def test_the_parts_of_the_cores_time_add_up_to_all_of_it() -> None:
     line = next(line for line in write(figures()).splitlines() if line.startswith("| image |"))
     shares = [int(cell) for cell in line.split("|")[2:7]]
     assert shares == [70, 5, 0, 2, 22]

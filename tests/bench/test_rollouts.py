@@ -54,7 +54,7 @@ def report(*rounds: Round) -> Report:
     return Report(machine, "v1.36.3", Size(20, 2, 2, 3, 4), server(), 10.0, Client(0.1, 0.2, 0.05), rounds or (round_of(),))
 
 
-def test_the_figures_of_an_api_server_are_read_and_those_of_reading_them_left_out() -> None:
+def test_the_figures_of_an_api_server_leave_out_the_requests_that_read_them() -> None:
     found = read(METRICS)
     assert found.requests == {("LIST", "pods"): 69, ("PATCH", "pods"): 20}
     assert found.verbs == {"LIST": 69, "PATCH": 20}
@@ -62,7 +62,7 @@ def test_the_figures_of_an_api_server_are_read_and_those_of_reading_them_left_ou
     assert (found.processor, round(found.resident)) == (23.9, 845)
 
 
-def test_a_difference_is_of_what_was_added_and_of_memory_as_it_is_now() -> None:
+def test_a_difference_subtracts_the_counters_and_keeps_the_present_memory() -> None:
     before = replace(server(), requests={("GET", "pods"): 30, ("APPLY", "services"): 10}, refused={}, deploys=50, processor=0.5)
     found = server() - replace(before, resident=500.0)
     assert found == Server({("APPLY", "services"): 50}, {"429": 1}, 30, 2.0, 700.0)
@@ -73,11 +73,11 @@ def test_a_percentile_is_a_value_that_was_measured(share: float, value: float) -
     assert percentile([*range(20, 0, -1)], share) == value
 
 
-def test_of_one_value_every_percentile_is_that_value() -> None:
+def test_every_percentile_of_one_value_is_that_value() -> None:
     assert percentile([7.0], 0.05) == percentile([7.0], 0.95) == 7.0
 
 
-def test_a_run_without_failures_in_time_has_nothing_against_it() -> None:
+def test_a_run_in_time_and_without_failures_has_nothing_to_report() -> None:
     assert failures(report(round_of(), round_of(300.0))) == []
 
 
@@ -105,7 +105,7 @@ def test_the_section_divides_by_the_commands_and_gives_each_processor_second_to_
     ]
 
 
-def test_the_services_are_right_each_of_them_and_their_pods_are_counted(tmp_path: Path) -> None:
+def test_every_service_passes_the_check_and_the_pods_are_counted(tmp_path: Path) -> None:
     file = tmp_path / "regions.yaml"
     file.write_text(region.regions("eu"))
     reports = [check(service, load(file), ("prod",)) for service in region.make(tmp_path, 25)]
@@ -116,7 +116,9 @@ def test_the_services_are_right_each_of_them_and_their_pods_are_counted(tmp_path
     assert sum(plan.replicas or 0 for plan in plans) == region.pods(25)
 
 
-def test_the_processor_time_of_a_command_before_it_asks_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processor_time_of_a_command_before_its_first_request_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rollouts, "TIMES", 1)
     file = tmp_path / "regions.yaml"
     file.write_text(region.regions("eu"))

@@ -80,7 +80,7 @@ def test_a_refusal_is_no_failure_and_everything_else_is() -> None:
     assert judged([1.0] * 8, ended="its process ended") == ("its process ended",)
 
 
-def test_a_group_is_made_below_ones_own_or_below_the_highest() -> None:
+def test_a_group_is_made_below_the_process_own_group_or_below_the_root() -> None:
     assert places(V1_MOUNTS, "9:name=systemd:/\n4:memory:/a/b\n0::/\n") == [
         (Path("/sys/fs/cgroup/memory/a/b"), V1),
         (Path("/sys/fs/cgroup/memory"), V1),
@@ -103,7 +103,7 @@ def limits_can_be_set() -> bool:
     return False
 
 
-def test_what_is_over_its_limit_is_killed_and_counted() -> None:
+def test_a_process_over_its_memory_limit_is_killed_and_counted() -> None:
     if limits_can_be_set():
         with group("monopod-test", 64 * MIB) as held:
             eats = [*held.command, sys.executable, "-c", "x = bytearray(300 << 20); print(len(x))"]
@@ -112,7 +112,7 @@ def test_what_is_over_its_limit_is_killed_and_counted() -> None:
         assert not held.folder.exists()
 
 
-def test_what_is_inside_is_measured() -> None:
+def test_the_memory_of_a_groups_processes_is_measured() -> None:
     if limits_can_be_set():
         with group("monopod-test", 256 * MIB) as held:
             assert held.resident() == 0
@@ -125,7 +125,7 @@ def test_what_is_inside_is_measured() -> None:
             assert held.kills() == 0
 
 
-def test_a_service_that_keeps_what_it_was_sent_fails_and_one_that_does_not_holds(tmp_path: Path) -> None:
+def test_a_service_that_keeps_its_requests_fails_and_one_that_forgets_them_passes(tmp_path: Path) -> None:
     if limits_can_be_set():
         keeps = make_service(tmp_path / "keeps", 'memory = "1Gi"', KEEPS.replace("BYTES", "2_000_000"))
         (keeps / "README.md").write_text(SPEED)
@@ -137,7 +137,7 @@ def test_a_service_that_keeps_what_it_was_sent_fails_and_one_that_does_not_holds
         assert soak.soak(forgets, "--data '{}' --rate 40 --warm-up 0", 1).failures == ()
 
 
-def test_a_service_that_outgrows_its_limit_is_seen_killed(tmp_path: Path) -> None:
+def test_a_service_that_outgrows_its_limit_is_reported_as_killed(tmp_path: Path) -> None:
     if limits_can_be_set():
         folder = make_service(tmp_path / "keeps", 'memory = "256Mi"', KEEPS.replace("BYTES", "20_000_000"))
         began = time.monotonic()

@@ -46,7 +46,7 @@ def test_every_bench_line_of_the_block_is_measured(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "# x\n", "## Speed\n\n## Next\n```\nmonopod bench --file a.jpg\n```\n", "## Speed\n```\nls\n```\n"]
 )
-def test_a_readme_without_one_is_told(tmp_path: Path, text: str) -> None:
+def test_a_readme_without_a_bench_line_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "README.md").write_text(text)
     with pytest.raises(BenchError, match="README.md: has no `monopod bench` line"):
         speed.lines(tmp_path / "README.md")
@@ -59,7 +59,7 @@ def test_figures_go_below_the_block_and_replace_older_ones() -> None:
     assert with_figures(once, "Measured on another.\n\n| 2 |\n").count("Measured on") == 1
 
 
-def test_words_of_a_persons_own_below_the_block_stay() -> None:
+def test_hand_written_words_below_the_block_stay() -> None:
     text = README.replace("```\n\n## What", "```\n\nMeasured on x.\n\n| 1 |\n\nThe second line is the usual one.\n\n## What")
     after = with_figures(text, "Measured on y.\n\n| 2 |\n")
     assert "```\n\nMeasured on y.\n\n| 2 |\n\nThe second line is the usual one.\n\n## What" in after

@@ -78,7 +78,7 @@ def test_the_curl_lines_of_the_readme_are_answered_as_it_shows_with_the_network_
                 check_shown(line, shown, answer)
 
 
-def test_the_document_of_an_examples_routes_is_valid(service: Isolated) -> None:
+def test_the_openapi_document_of_an_example_is_valid(service: Isolated) -> None:
     document: Any = json.loads(service.run("curl -sf localhost:8080/openapi.json").stdout)
     OpenAPIV31SpecValidator(document).validate()
 

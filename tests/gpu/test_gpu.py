@@ -74,7 +74,7 @@ def test_the_cuda_provider_is_active_and_comes_first(context: Engine) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 5])
-def test_the_card_computes_what_the_cpu_does(rows: int) -> None:
+def test_the_gpu_computes_what_the_cpu_computes(rows: int) -> None:
     card, cpu = Engine(UNET, Hardware("cuda")), Engine(UNET, Hardware(threads=4))
     given = pictures(rows)
     assert np.allclose(card.run(given)["prob"], cpu.run(given)["prob"], atol=1e-2)  # TF32 rounds

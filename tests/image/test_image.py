@@ -69,7 +69,7 @@ def test_the_image_has_no_compiler_no_caches_and_no_package_of_the_other_half(fi
     assert installed & {"pip", "setuptools", "kubernetes", "jinja2_cli", "pytest", "aiohttp", "onnx", "monopod"} == set()
 
 
-def test_everything_installed_is_what_the_lock_says(files: Path) -> None:
+def test_every_installed_package_has_the_version_of_the_lock(files: Path) -> None:
     locked = {
         name.lower().replace("-", "_"): version
         for name, version in (line.split("==") for line in (ROOT / "requirements.lock").read_text().split())
@@ -92,7 +92,7 @@ def test_every_file_of_the_service_can_be_read_and_none_written_by_the_pods_user
     assert [path for path in own if path.stat().st_mode & 0o022 or not path.stat().st_mode & 0o004] == []
 
 
-def test_the_image_says_how_it_is_run_as_whom_and_whether_it_is_well(folder: Path) -> None:
+def test_the_image_has_a_command_a_user_and_a_health_check(folder: Path) -> None:
     config = about(IMAGE)["Docker"]["config"]
     assert config["User"] == f"{USER}:{USER}"
     assert config["Cmd"] == ["python", "-m", "monopod", "serve"]

@@ -79,7 +79,7 @@ def test_the_pod_becomes_ready_and_answers_a_picture(pod: Pod) -> None:
     assert results[0]["label"] == "espresso"
 
 
-def test_the_pod_is_nobodys_user_writes_nothing_but_tmp_and_tells_that_it_is_well(pod: Pod, image: str) -> None:
+def test_the_pod_runs_as_a_user_without_a_name_writes_only_to_tmp_and_reports_its_health(pod: Pod, image: str) -> None:
     assert pod.run("id", "-u") == (0, "65532\n")
     for place in ("/", "/app", "/venv", "/etc", "/var"):
         status, words = pod.run("touch", f"{place}/x")

@@ -99,7 +99,7 @@ def test_parts_without_a_sum_are_not_merged_and_the_cure_is_told(model: Path) ->
     assert names(model) == before
 
 
-def test_a_whole_file_with_a_wrong_sum_is_told_and_every_mistake_at_once(model: Path) -> None:
+def test_a_wrong_sum_of_a_whole_file_is_told_with_every_other_mistake_at_once(model: Path) -> None:
     (model / "y.onnx").write_bytes(b"y")
     (model / "SHA256SUMS").write_text(f"{SUM}  x.onnx\n{OTHER}  y.onnx\n{OTHER}  z.onnx\nno sum\n")
     wrong, missing, line = prepare(model, made=False)
@@ -117,7 +117,7 @@ def test_a_git_lfs_pointer_is_told_by_name_with_its_cure(tmp_path: Path) -> None
     assert words.startswith("model/large/x.onnx is a Git LFS pointer, not the file: run `git lfs pull`")
 
 
-def test_beside_a_makefile_a_sum_may_name_what_is_not_there_and_what_is_there_must_fit(tmp_path: Path) -> None:
+def test_beside_a_makefile_a_sum_may_name_a_missing_file_and_a_present_one_must_match(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "Makefile").write_text("all:\n")
@@ -133,7 +133,7 @@ def test_beside_a_makefile_a_sum_may_name_what_is_not_there_and_what_is_there_mu
     assert names(folder) == {"x.onnx"}
 
 
-def test_what_git_ignores_is_made_anew_and_not_taken_from_whoever_builds(tmp_path: Path) -> None:
+def test_files_that_git_ignores_are_made_anew_and_not_taken_from_the_builders_machine(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     (folder / ".fetch-1").mkdir(parents=True)
     for name in ("Makefile", "made.onnx", "made.txt", "kept.txt", ".fetch-1/x"):

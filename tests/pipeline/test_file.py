@@ -119,7 +119,7 @@ def test_the_platforms_files_are_compared_before_anything_is_built_or_deployed(n
 
 
 @pytest.mark.parametrize("name", DEPLOYS)
-def test_nothing_that_a_branchs_code_made_reaches_a_deploy(name: str) -> None:
+def test_no_file_that_a_branchs_code_made_reaches_a_deploy(name: str) -> None:
     assert DEPLOYS[name]["needs"] == [{"job": "build", "artifacts": False}]
 
 

@@ -203,7 +203,7 @@ def test_of_two_deploys_at_once_the_second_is_refused_or_waits(serving: Checkout
     assert status_row(serving)["by"] == "bob"
 
 
-def test_a_service_whose_history_was_deleted_is_found_and_still_returned_to(serving: Checkout, eu: Cluster) -> None:
+def test_a_service_whose_history_was_deleted_is_found_and_can_still_be_restored(serving: Checkout, eu: Cluster) -> None:
     before = pods(eu, serving)
     eu.ask("delete", path("ConfigMap", serving.user, f"monopod-{serving.name}"))
     row = status_row(serving)

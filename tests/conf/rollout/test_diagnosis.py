@@ -64,12 +64,12 @@ def test_attempts_that_each_failed_in_their_own_way_are_counted_together() -> No
     assert not only(*diagnose([NOT_PULLED], many[:-5], [])).hopeless
 
 
-def test_an_image_of_no_name_is_not_even_tried() -> None:
+def test_an_image_with_an_invalid_name_is_hopeless_at_once() -> None:
     waiting = {"state": {"waiting": {"reason": "InvalidImageName", "message": "couldn't parse image name"}}}
     assert only(*diagnose([pod(waiting)], [event("InspectFailed", "Failed to apply default image tag")], [])).hopeless
 
 
-def test_of_a_long_message_about_an_image_the_end_is_kept() -> None:
+def test_a_long_message_about_an_image_keeps_its_end() -> None:
     said = f"Failed to pull image: {'failed to resolve reference ' * 20}: x:9: not found"
     waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}}}
     words = only(*diagnose([pod(waiting)], [event("Failed", said)], [])).words
@@ -138,7 +138,7 @@ def test_a_spent_quota_is_told_in_figures() -> None:
     assert "asked for requests.cpu=2, in use requests.cpu=3, allowed requests.cpu=4" in found.words
 
 
-def test_what_is_missing_in_the_namespace_is_named() -> None:
+def test_a_missing_object_of_the_namespace_is_named() -> None:
     waiting = {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "keys" not found'}}}
     found = only(*diagnose([pod(waiting)], [], []))
     assert (found.kind, found.hopeless) == (diagnosis.CONFIG, True)

@@ -74,7 +74,9 @@ def numbers(cluster: Cluster, checkout: Checkout) -> list[int]:
     return [each["number"] for each in json.loads(found["data"]["releases"])]
 
 
-def test_what_drifted_or_failed_last_is_no_unchanged_release(make_checkout: MakeCheckout, eu: Cluster, hub: Registry) -> None:
+def test_a_release_that_drifted_or_failed_is_deployed_again_and_not_called_unchanged(
+    make_checkout: MakeCheckout, eu: Cluster, hub: Registry
+) -> None:
     mine = make_checkout("eu", name="drifts")
     hub.push("like/drifts", "1", "first")
     image = ["--image", f"{hub.host}/like/drifts:1"]

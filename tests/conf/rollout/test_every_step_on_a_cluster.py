@@ -90,7 +90,7 @@ def stop(there: Target, orders: dict[str, ReleaseRequest]) -> None:
 
 
 @pytest.mark.parametrize(("act", "serves", "every"), [(deploy, True, 1), (fail, True, 3), (stop, False, 3)])
-def test_whichever_change_was_the_last_the_next_deploy_goes_on(
+def test_the_next_deploy_goes_on_whichever_change_was_the_last(
     act: Callable[[Target, dict[str, ReleaseRequest]], None],
     serves: bool,
     every: int,

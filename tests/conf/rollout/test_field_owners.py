@@ -84,7 +84,7 @@ def test_an_object_is_picked_as_its_manager_applied_it_in_its_own_order() -> Non
     }
 
 
-def test_what_people_set_by_hand_is_named_by_its_path() -> None:
+def test_a_field_that_people_set_by_hand_is_named_by_its_path() -> None:
     assert field_owners.fields_by_hand(live(), (MANAGER,)) == {
         "kubectl-edit": [
             "spec.template.metadata.annotations.kubectl.kubernetes.io/restartedAt",

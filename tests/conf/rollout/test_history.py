@@ -110,7 +110,7 @@ def test_a_config_map_of_something_else_is_reported_with_its_remedy(item: Item) 
         history.read(item)
 
 
-def test_why_a_release_was_let_through_is_kept_and_a_history_of_before_that_is_read() -> None:
+def test_the_reason_of_an_override_is_kept_and_a_history_without_reasons_is_read() -> None:
     why = dataclasses.replace(released(1), override='"cats" are down: 猫')
     found = History().begin(why, items("v1")).end(GOOD, ())
     item = json.loads(json.dumps(history.write(found, "cats", "like")))
@@ -153,7 +153,7 @@ def test_an_object_of_two_releases_is_in_the_inventory_once_and_any_that_is_ours
     assert [each.uid for each in found.inventory if each.kind == "Service"] == [""]
 
 
-def test_what_broken_off_releases_left_is_known_however_many_there_are() -> None:
+def test_objects_that_broken_off_releases_left_are_known_however_many_there_are() -> None:
     found = after(GOOD, *[BEGUN] * (3 * KEPT))
     assert {each.kind for each in found.inventory} == set(APPLIED)
 
@@ -202,7 +202,7 @@ def test_a_release_that_was_broken_off_is_rolled_back_to_the_last_good_one() -> 
     assert earlier(after(BEGUN)) == 0
 
 
-def test_each_rollback_goes_further_back_and_never_to_what_was_left_by_one() -> None:
+def test_each_rollback_goes_further_back_and_never_to_a_version_that_a_rollback_left() -> None:
     found = after(GOOD, GOOD, GOOD)
     found = deployed(found, 4, "v2", origin=2)
     assert earlier(found) == 1
@@ -238,7 +238,7 @@ def test_a_release_that_differs_in_the_list_of_regions_alone_is_skipped() -> Non
     assert f'name: "{history.REGIONS}"' in (GOLDEN / "gpu/hk-prod-istio.yaml").read_text()
 
 
-def test_a_project_is_the_same_by_its_name_and_branch_whenever_it_came() -> None:
+def test_a_project_is_the_same_by_its_name_and_branch_whatever_its_time() -> None:
     ours = Holder("like/models", "cats", "2026-01-01T00:00:00Z")
     assert ours.is_same(Holder("like/models", "cats", "2026-05-05T00:00:00Z"))
     assert not ours.is_same(Holder("like/models", "dogs", ours.since))
@@ -271,5 +271,5 @@ def test_objects_are_addressed_as_the_api_server_has_them() -> None:
     assert ref(items("")[0]) == Ref("Service", "like", "cats")
 
 
-def test_what_a_release_no_longer_holds_is_told_by_name_whatever_the_uid() -> None:
+def test_objects_that_a_release_no_longer_holds_are_told_by_name_whatever_the_uid() -> None:
     assert dropped([SERVICE, ROUTE], [Ref("Service", "like", "cats", "another")]) == (ROUTE,)

@@ -65,7 +65,7 @@ def test_a_lease_is_renewed_while_it_is_held_and_gone_afterwards(cluster: Cluste
     assert cluster.get(name) is None
 
 
-def test_a_second_one_is_refused_once_the_first_was_seen_alive(cluster: Cluster, name: Ref) -> None:
+def test_a_second_holder_is_refused_once_the_first_was_seen_alive(cluster: Cluster, name: Ref) -> None:
     with held(cluster, name, "ann"):
         begin = time.monotonic()
         with pytest.raises(Busy, match=r"ann \(.*\) has been deploying it since 20.*--wait 600"), held(cluster, name, "ann"):
@@ -74,7 +74,7 @@ def test_a_second_one_is_refused_once_the_first_was_seen_alive(cluster: Cluster,
         assert holder(cluster, name).startswith("ann (")
 
 
-def test_a_second_one_that_waits_comes_after_the_first(cluster: Cluster, name: Ref) -> None:
+def test_a_second_holder_that_waits_comes_after_the_first(cluster: Cluster, name: Ref) -> None:
     done, said = [], list[str]()
 
     def second() -> None:
@@ -91,7 +91,7 @@ def test_a_second_one_that_waits_comes_after_the_first(cluster: Cluster, name: R
     assert len(said) == 1
 
 
-def test_what_a_killed_job_left_is_taken_over_whatever_its_clock_said(cluster: Cluster, name: Ref) -> None:
+def test_the_lease_of_a_killed_job_is_taken_over_whatever_its_clock_said(cluster: Cluster, name: Ref) -> None:
     left_behind(cluster, name, holderIdentity="ann (1)", renewTime="2199-01-01T00:00:00.000000Z", leaseDurationSeconds=2)
     begin = time.monotonic()
     with held(cluster, name, "bob"):
@@ -99,14 +99,14 @@ def test_what_a_killed_job_left_is_taken_over_whatever_its_clock_said(cluster: C
         assert holder(cluster, name).startswith("bob (")
 
 
-def test_a_lease_of_nobody_is_taken_at_once(cluster: Cluster, name: Ref) -> None:
+def test_a_lease_without_a_holder_is_taken_at_once(cluster: Cluster, name: Ref) -> None:
     left_behind(cluster, name)
     begin = time.monotonic()
     with held(cluster, name, "bob"):
         assert time.monotonic() - begin < 1.5
 
 
-def test_of_many_that_begin_at_once_one_is_at_work_at_any_time(cluster: Cluster, name: Ref) -> None:
+def test_of_many_holders_that_begin_at_once_only_one_works_at_any_time(cluster: Cluster, name: Ref) -> None:
     at_work, most = 0, 0
 
     def job(number: int) -> None:
@@ -155,7 +155,7 @@ def test_a_lease_that_cannot_be_renewed_is_lost_and_another_may_be_at_work(clust
             assert holder(cluster, name).startswith("bob (")  # another holder's lease was not deleted
 
 
-def test_a_renewal_whose_answer_was_lost_was_one_all_the_same(cluster: Cluster, name: Ref) -> None:
+def test_a_renewal_counts_although_its_answer_was_lost(cluster: Cluster, name: Ref) -> None:
     unreliable = UnreliableCluster(cluster.context)
     with held(unreliable, name, "ann") as mine:
         unreliable.answers, unreliable.lost = False, True
@@ -166,7 +166,7 @@ def test_a_renewal_whose_answer_was_lost_was_one_all_the_same(cluster: Cluster, 
     assert cluster.get(name) is None
 
 
-def test_what_was_lost_for_a_moment_is_asked_again_and_what_is_refused_is_not(cluster: Cluster, name: Ref) -> None:
+def test_a_lost_request_is_sent_again_and_a_refused_one_is_not(cluster: Cluster, name: Ref) -> None:
     asked = []
 
     def flickering() -> str:
@@ -186,7 +186,9 @@ def test_what_was_lost_for_a_moment_is_asked_again_and_what_is_refused_is_not(cl
     assert len(asked) == 5
 
 
-def test_what_fails_each_time_is_told_once_and_given_up_though_the_lease_is_renewed(cluster: Cluster, name: Ref) -> None:
+def test_a_request_that_always_fails_is_reported_once_and_given_up_though_the_lease_is_renewed(
+    cluster: Cluster, name: Ref
+) -> None:
     said: list[str] = []
 
     def in_trouble() -> None:
@@ -201,7 +203,7 @@ def test_what_fails_each_time_is_told_once_and_given_up_though_the_lease_is_rene
     assert said == ["retrying for 3 s: cluster eu is in trouble (503)"]
 
 
-def test_nothing_is_asked_for_that_might_be_done_after_the_lease_ran_out(cluster: Cluster, name: Ref) -> None:
+def test_no_request_is_sent_that_could_take_effect_after_the_lease_ran_out(cluster: Cluster, name: Ref) -> None:
     unreliable = UnreliableCluster(cluster.context)
     asked = []
     with held(unreliable, name, "ann") as mine:

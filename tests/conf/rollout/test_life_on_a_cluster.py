@@ -67,7 +67,9 @@ def test_a_service_lives_from_its_first_release_to_its_end(make_checkout: MakeCh
 @pytest.mark.parametrize(
     ("track", "paths"), [("ab", ["/api/ab-test/{}"]), ("grey", ["/grey/{}", "/api/grey/{}"])], ids=["ab", "grey"]
 )
-def test_a_short_track_comes_and_goes_by_itself(make_checkout: MakeCheckout, hk: Cluster, track: str, paths: list[str]) -> None:
+def test_the_tracks_grey_and_ab_are_deployed_and_stopped_by_themselves(
+    make_checkout: MakeCheckout, hk: Cluster, track: str, paths: list[str]
+) -> None:
     mine = make_checkout("hk", name="rollout-ab")
     found = [mine.gateway.url + path.format(mine.name) for path in paths]
     with hk.namespaces([NAMESPACES[track]]):

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixt
 MORE = {"PodDisruptionBudget", "HorizontalPodAutoscaler"}
 
 
-def test_what_a_release_no_longer_holds_is_removed_and_what_others_made_or_own_is_not(
+def test_objects_that_a_release_no_longer_holds_are_removed_and_those_of_others_are_not(
     make_checkout: MakeCheckout, eu: Cluster
 ) -> None:
     mine = make_checkout("eu")

@@ -39,12 +39,12 @@ def gone_back(*found: History, to: str = "") -> list[str]:
     ]
 
 
-def test_a_region_that_never_got_what_is_left_stays() -> None:
+def test_a_region_that_never_got_the_version_to_leave_stays() -> None:
     assert gone_back(after(ONE, TWO, THREE), after(ONE, TWO)) == ["2", ""]
     assert "2 serves there, and this leaves 3" in reason_to_skip(after(ONE, TWO), release_to_leave([after(THREE)]), "")
 
 
-def test_all_regions_go_back_together_and_further_each_time() -> None:
+def test_all_regions_are_rolled_back_together_and_further_each_time() -> None:
     assert gone_back(after(ONE, TWO, THREE), after(ONE, TWO, THREE)) == ["2", "2"]
     back = after(ONE, TWO, THREE, ("2", GOOD, 2))
     assert gone_back(back, back) == ["1", "1"]
@@ -54,7 +54,7 @@ def test_a_region_that_was_rolled_back_alone_waits_for_the_others() -> None:
     assert gone_back(after(ONE, TWO, THREE, ("2", GOOD, 2)), after(ONE, TWO, THREE)) == ["", "2"]
 
 
-def test_what_was_undone_by_itself_is_left_already() -> None:
+def test_a_release_that_was_undone_by_itself_needs_no_rollback() -> None:
     undone = after(ONE, TWO, ("3", UNDONE, 0))
     assert gone_back(undone) == [""]
     assert gone_back(undone, after(ONE, TWO)) == ["", ""]
@@ -75,12 +75,12 @@ def test_a_release_that_was_broken_off_is_left_wherever_it_is() -> None:
     assert gone_back(after(ONE, ("2", BEGUN, 0)), after(ONE, TWO, THREE)) == ["1", "2"]
 
 
-def test_a_region_without_an_earlier_release_has_none_and_an_empty_one_neither() -> None:
+def test_a_region_without_an_earlier_release_or_without_any_has_none_to_return_to() -> None:
     assert gone_back(after(THREE), after(ONE, TWO, THREE)) == ["none", "2"]
     assert gone_back(History(), after(ONE, TWO)) == ["none", "1"]
 
 
-def test_a_version_that_is_named_is_gone_to_from_wherever_one_is() -> None:
+def test_a_rollback_reaches_a_named_version_from_any_other_version() -> None:
     assert gone_back(after(ONE, TWO, THREE), after(ONE, TWO), after(TWO), to="1") == ["1", "1", "none"]
     assert gone_back(after(ONE, TWO, ("3", UNDONE, 0)), to="1") == ["1"]
     back = after(ONE, TWO, THREE, ("1", GOOD, 1))

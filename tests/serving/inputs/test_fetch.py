@@ -416,12 +416,12 @@ def test_a_compressed_body_is_refused_unread(encoding: str) -> None:
         b"",
     ],
 )
-def test_a_server_that_lies_or_speaks_no_http_is_bad_input(answer: bytes) -> None:
+def test_a_server_that_breaks_http_is_bad_input(answer: bytes) -> None:
     with serving(lambda client, _: client.sendall(answer)) as server, pytest.raises(BadInput, match="could not be fetched"):
         get(server)
 
 
-def test_nobody_listening_is_bad_input() -> None:
+def test_a_port_where_nobody_listens_is_bad_input() -> None:
     with serving(says()) as server:
         pass
     with pytest.raises(BadInput, match="no connection could be made"):

@@ -80,7 +80,7 @@ def test_a_text_is_read_in_the_charset_that_its_part_names() -> None:
         (multipart([("b", b"1", True)] * 2), "holds 'b' more than once"),
     ],
 )
-def test_what_is_no_form_or_over_a_bound_is_bad_input_in_words(body: bytes, words: str) -> None:
+def test_a_body_that_is_no_form_or_over_a_bound_is_bad_input_in_words(body: bytes, words: str) -> None:
     with pytest.raises(BadInput, match=words) as caught:
         read(body)
     assert len(str(caught.value)) < 200
@@ -143,7 +143,7 @@ def test_any_bytes_are_a_form_or_are_refused() -> None:
             assert sum(map(len, found.files.values())) <= len(body)
 
 
-def test_served_a_hostile_form_costs_no_more_than_its_bytes(tmp_path: Path) -> None:
+def test_a_served_hostile_form_costs_no_more_than_its_bytes(tmp_path: Path) -> None:
     server = """
 from serving.service.service import Service
 

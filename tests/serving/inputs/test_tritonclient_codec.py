@@ -102,7 +102,7 @@ def test_bytes_that_are_not_utf_8_come_back_in_binary_only() -> None:
         infer(echo(array), [sent(array, True)], [InferRequestedOutput("x0", binary_data=False)])
 
 
-def test_what_the_client_can_ask_but_this_server_cannot_do_is_refused() -> None:
+def test_features_of_the_client_that_this_server_lacks_are_refused() -> None:
     array = SAMPLES["FP32"]
     shared = InferInput("x0", list(array.shape), "FP32")
     shared.set_shared_memory("region", array.nbytes)

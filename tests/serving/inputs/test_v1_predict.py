@@ -118,7 +118,7 @@ def test_values_without_a_name_are_refused_where_there_are_several_inputs() -> N
 
 
 @pytest.mark.parametrize("value", ["x", "AP8", "A P8=", "é", 5, None, ["AP8="]])
-def test_what_is_not_base64_is_refused(value: object) -> None:
+def test_a_text_that_is_not_base64_is_refused(value: object) -> None:
     assert "'b64'" in refusal({"instances": [{"b64": value}]}, one("BYTES", (-1,)))
 
 
@@ -128,7 +128,7 @@ def test_too_many_rows_are_refused() -> None:
             decode(request, one("FP32"), max_rows=2)
 
 
-def test_what_is_not_json_is_refused() -> None:
+def test_a_body_that_is_not_json_is_refused() -> None:
     with pytest.raises(BadInput, match="JSON has no NaN or Infinity"):
         v1_predict.decode(b'{"instances": [NaN]}', one("FP32"))
 

@@ -176,7 +176,7 @@ def test_optional_fields_may_be_null_and_unknown_ones_are_ignored() -> None:
     assert (request.id, request.timeout_s) == ("", None)
 
 
-def test_the_timeout_is_microseconds_and_other_parameters_are_let_be() -> None:
+def test_the_timeout_is_microseconds_and_other_parameters_are_ignored() -> None:
     parameters = {"timeout": 1_500_000, "priority": 1, "sequence_id": 0, "mine": "x"}
     assert v2_open_inference.decode(body(tensor([1, 2], [1, 2]), parameters=parameters), None, one("FP32")).timeout_s == 1.5
     assert (

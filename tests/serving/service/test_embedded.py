@@ -24,14 +24,14 @@ def test_the_roots_service_answers_without_a_server() -> None:
         service.handle(make_request(images=[COFFEE, COFFEE]))
 
 
-def test_a_model_that_is_missing_is_missed_when_it_is_used(tmp_path: Path) -> None:
+def test_a_missing_model_is_an_error_when_it_is_used(tmp_path: Path) -> None:
     service = open_service(make_service(tmp_path / "small", 'model_path = "model/none.onnx"'))
     service.setup()
     with pytest.raises(ModelFailed):
         service.model({}, make_request())
 
 
-def test_mistakes_are_told_as_at_a_start(tmp_path: Path) -> None:
+def test_mistakes_are_told_as_at_the_start_of_a_server(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cpus"):
         open_service(make_service(tmp_path / "wrong", "cpus = 2"))
     with pytest.raises(StartError, match="holds 0 subclasses of Service"):

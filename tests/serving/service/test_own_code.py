@@ -91,7 +91,7 @@ def test_bad_input_that_a_service_raises_is_a_400_with_its_text(odd: Running) ->
 
 
 @pytest.mark.parametrize("kind", ["set", "long", "bytes", "exit", "unknown"])
-def test_what_a_service_should_not_do_is_a_500_with_an_id_at_once(odd: Running, kind: str) -> None:
+def test_a_mistake_of_the_services_code_is_a_500_with_an_id_at_once(odd: Running, kind: str) -> None:
     began = time.monotonic()
     status, answer = post_json(odd.url + "/api/small", {"answer": kind})
     assert (status, answer["reason"]) == (500, "service_failed")

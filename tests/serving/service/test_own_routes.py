@@ -103,7 +103,7 @@ def test_a_service_reads_its_own_percentiles_memory_and_cores(own: Running) -> N
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", ""])
-def test_pictures_are_suggested_to_those_alone_who_ask_what_takes_them(own: Running, content_type: str) -> None:
+def test_pictures_are_suggested_only_where_the_service_takes_pictures(own: Running, content_type: str) -> None:
     line = f"-X POST -H 'Content-Type: {content_type}' -d question=why {{url}}"
     told = asked(own, line)["error"]
     assert "send JSON with -H 'Content-Type: application/json'" in told
@@ -128,7 +128,7 @@ def test_a_services_own_health_is_told_in_place_of_the_platforms(tmp_path: Path)
     assert (set(told), told["get"]["summary"]) == ({"get"}, "My own.")
 
 
-def test_a_service_that_asks_for_a_text_is_told_what_it_lacks(own: Running) -> None:
+def test_a_service_that_asks_for_a_text_tells_the_client_which_one_is_missing(own: Running) -> None:
     assert post_json(own.url + "/api/small", {})[1]["error"] == "the request has no question; send a text"
 
 

@@ -36,7 +36,7 @@ def request(seconds: float = 5, query: dict[str, str] | None = None, **fields: A
         ([], list, []),
     ],
 )
-def test_a_value_comes_as_what_is_asked_for_whether_json_or_a_form_sent_it(sent: Any, kind: type, found: Any) -> None:
+def test_a_value_comes_in_the_type_that_is_asked_for_from_json_and_from_a_form(sent: Any, kind: type, found: Any) -> None:
     value: Any = request(x=sent).value("x", kind)
     assert value == found
     assert type(value) is type(found)
@@ -61,7 +61,7 @@ def test_a_value_comes_as_what_is_asked_for_whether_json_or_a_form_sent_it(sent:
         (None, int, "the request has no x; send a whole number"),
     ],
 )
-def test_another_value_is_a_400_in_words(sent: Any, kind: type, words: str) -> None:
+def test_a_value_of_another_type_is_a_400_in_words(sent: Any, kind: type, words: str) -> None:
     with pytest.raises(BadInput) as caught:
         request(x=sent).value("x", kind)
     assert words in str(caught.value)

@@ -67,7 +67,7 @@ def test_a_failed_reload_is_seen_for_as_long_as_the_file_is_wrong(file: Path) ->
     until(lambda: 'monopod_reload_failed{file="corpus.txt"} 0.0' in metrics.page().decode())
 
 
-def test_only_what_nobody_foresaw_is_logged_with_a_traceback(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_only_an_unexpected_error_is_logged_with_a_traceback(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     errors = iter([None, StartError("corpus.txt holds no sentence"), KeyError("odd"), None])
 
     def load() -> None:
@@ -83,7 +83,7 @@ def test_only_what_nobody_foresaw_is_logged_with_a_traceback(file: Path, caplog:
     assert [bool(record.exc_info) for record in caplog.records] == [False, True]
 
 
-def test_what_the_first_load_raises_is_raised(file: Path) -> None:
+def test_the_error_of_the_first_load_is_raised(file: Path) -> None:
     def load() -> None:
         raise ValueError("empty")
 

@@ -122,6 +122,6 @@ def test_a_function_that_calls_another_model_wrongly_is_a_500_with_its_line(serv
         ("/v2/models/small/infer", {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1, 2], "data": [1, 2]}]}),
     ],
 )
-def test_what_a_client_gives_a_model_wrongly_stays_a_400(service: Running, path: str, body: dict[str, Any]) -> None:
+def test_a_clients_wrong_input_to_a_model_stays_a_400(service: Running, path: str, body: dict[str, Any]) -> None:
     status, answer = post_json(service.url + path, body)
     assert (status, answer["reason"]) == (400, "bad_input"), answer

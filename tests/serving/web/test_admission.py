@@ -41,7 +41,7 @@ def test_only_a_ready_pod_is_to_be_sent_requests(state: str, why: str | None) ->
 
 
 @pytest.mark.parametrize("state", [READY, DRAINING, CLOSED])
-def test_what_was_accepted_comes_in_whatever_the_state_is_by_then(state: str) -> None:
+def test_a_request_that_was_accepted_is_served_whatever_the_state_is_by_then(state: str) -> None:
     assert gate(state=state).enter(True) is None
 
 
@@ -96,7 +96,7 @@ def test_a_full_queue_refuses_work_and_nothing_else() -> None:
     assert one.enter(False) is None
 
 
-def test_asking_changes_nothing() -> None:
+def test_reading_the_state_of_admission_changes_nothing() -> None:
     one = gate(limit=1)
     assert [one.refusal(True) for _ in range(3)] == [None] * 3
     assert one.empty()
@@ -123,7 +123,7 @@ def test_no_more_than_the_limit_come_in_however_many_ask_at_once() -> None:
     assert one.working() == 3
 
 
-def test_who_comes_and_goes_on_many_threads_is_counted_right() -> None:
+def test_requests_that_come_and_go_on_many_threads_are_counted_right() -> None:
     one = gate(limit=4)
     most: list[int] = []
 

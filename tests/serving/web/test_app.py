@@ -152,7 +152,9 @@ def test_no_answer_leads_to_a_host_that_the_client_names(demo: Running, path: st
         ("/v2", "POST", 405, "/v2 takes GET, HEAD, OPTIONS, not POST; /openapi.json lists the routes"),
     ],
 )
-def test_what_is_not_there_is_told_in_one_sentence(demo: Running, path: str, method: str, status: int, words: str) -> None:
+def test_a_path_that_is_not_there_is_a_404_of_one_sentence(
+    demo: Running, path: str, method: str, status: int, words: str
+) -> None:
     found, _, body = ask(demo, method, path)
     assert (found, json.loads(body)["error"]) == (status, words)
 
@@ -277,7 +279,7 @@ def test_a_model_without_code_answers_data_v2_and_v1(digits: Running) -> None:
     assert sum(answer["predictions"], []) == pytest.approx(sum(logits, []), rel=1e-5)
 
 
-def test_a_pod_says_which_version_and_which_image_it_is() -> None:
+def test_a_pod_tells_its_version_and_its_image() -> None:
     """The digest tells a tag that was pushed again from the image that it named before."""
     digest = "sha256:" + "0a" * 32
     with running(ROOT / "bench/digits", {"MONOPOD_VERSION": "v2", "MONOPOD_DIGEST": digest}) as service:

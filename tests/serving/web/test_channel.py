@@ -80,7 +80,7 @@ def test_a_client_that_goes_away_before_a_worker_is_free_is_counted(served: OneW
     assert [error.reason for error in served.refused] == ["client_gone"]
 
 
-def test_what_a_request_held_is_released_however_it_ends(served: OneWorkerServer) -> None:
+def test_a_request_releases_what_it_held_however_it_ends(served: OneWorkerServer) -> None:
     served.free.set()
     with served.ask() as one:
         assert one.recv(15) == b"HTTP/1.1 200 OK"
@@ -104,7 +104,7 @@ def test_what_a_request_held_is_released_however_it_ends(served: OneWorkerServer
     [(POST + POST + POST, 1), (POST + POST + UNFINISHED, 1), (POST + LAST_PING + POST, 4)],
     ids=["a whole request behind a refused one", "a part of one behind a refused one", "a request behind a last ping"],
 )
-def test_what_is_dropped_with_its_connection_holds_nothing(served: OneWorkerServer, sent: bytes, limit: int) -> None:
+def test_a_request_that_is_dropped_with_its_connection_holds_nothing(served: OneWorkerServer, sent: bytes, limit: int) -> None:
     with socket.create_connection(("127.0.0.1", served.server.effective_port), timeout=20) as client:
         client.sendall(sent)
         until(lambda: served.gate.working() == 1 and served.bodies.held == len(sent))

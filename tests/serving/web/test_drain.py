@@ -64,7 +64,7 @@ class Client(threading.Thread):
 
 
 @pytest.mark.timeout(280)
-def test_twenty_terms_under_load_lose_nothing_and_exit_0() -> None:
+def test_twenty_sigterms_under_load_lose_nothing_and_exit_0() -> None:
     answered = 0
     for _ in range(20):
         with running(FOLDER) as service:
@@ -120,13 +120,13 @@ def test_a_connection_that_is_open_when_the_port_closes_may_still_ask() -> None:
         assert service.stop() == 0
 
 
-def test_a_connection_that_never_asks_holds_up_the_end_for_a_moment_alone() -> None:
+def test_a_connection_without_a_request_delays_the_end_only_briefly() -> None:
     with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as silent:
         assert service.stop() == 0  # it would be 1 had the client's end been waited for
         assert silent.recv(1) == b""
 
 
-def test_what_is_still_being_computed_when_nobody_may_ask_any_more_is_finished() -> None:
+def test_a_request_that_is_still_computed_when_the_port_closes_is_finished() -> None:
     with running(FOLDER) as service, ThreadPoolExecutor(1) as pool:
         connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
         answer = pool.submit(ask, connection, json.dumps({"data": [[4.5]]}))  # drain delay, port's close, and 3 s: 4 s
@@ -141,7 +141,7 @@ def refuses(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
-def test_a_request_that_is_half_sent_at_the_term_is_finished() -> None:
+def test_a_request_that_is_half_sent_at_the_sigterm_is_finished() -> None:
     with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as s:
         length = len(BODY)
         head = f"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}"
@@ -182,7 +182,7 @@ def test_ctrl_c_ends_at_once() -> None:
         assert time.monotonic() - began < 5
 
 
-def test_a_term_while_loading_ends_with_0() -> None:
+def test_a_sigterm_while_loading_exits_0() -> None:
     service = launch(FOLDER, {"SETUP_SECONDS": "5"})
     try:
         end = time.monotonic() + 10

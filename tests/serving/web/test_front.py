@@ -159,7 +159,7 @@ def test_an_admitted_client_that_expects_100_continue_gets_it(slow: Running) -> 
 
 
 @pytest.mark.parametrize("start", [b"POST /api/slow HTTP/1.1\r\nHost:", head(1000) + b'{"da'], ids=["head", "body"])
-def test_what_comes_too_slowly_is_a_408(slow: Running, start: bytes) -> None:
+def test_a_request_that_comes_too_slowly_is_a_408(slow: Running, start: bytes) -> None:
     with connect(slow) as s:
         s.sendall(start)
         status, headers, text = answer(s)

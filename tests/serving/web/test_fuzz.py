@@ -165,7 +165,7 @@ def good_call(service: Running) -> None:
     client.close()
 
 
-def test_spoiled_calls_of_the_binary_protocol_are_answered_below_500(tensors: Running) -> None:
+def test_mutated_calls_of_the_binary_protocol_are_answered_below_500(tensors: Running) -> None:
     connection, codes = RawConnection(tensors), Counter[int]()
     good_call(tensors)
     before, counted = resident_bytes(tensors.process.pid), answered(tensors)
@@ -270,7 +270,7 @@ def by_document(service: Running, path: str, base: str) -> Counter[int]:
     return codes
 
 
-def test_what_the_document_allows_and_forbids_is_answered_as_it_says(demo: Running) -> None:
+def test_requests_that_the_document_allows_or_forbids_are_answered_as_it_says(demo: Running) -> None:
     before, counted = resident_bytes(demo.process.pid), answered(demo)
     codes = by_document(demo, "/openapi.json", "")
     assert codes.total() >= BY_DOCUMENT
@@ -281,7 +281,7 @@ def test_what_the_document_allows_and_forbids_is_answered_as_it_says(demo: Runni
     assert resident_bytes(demo.process.pid) - before < GROWTH
 
 
-def test_so_it_is_under_a_gateways_prefix_and_for_tensors(tensors: Running) -> None:
+def test_a_gateways_prefix_and_tensors_are_answered_as_the_document_says(tensors: Running) -> None:
     before = resident_bytes(tensors.process.pid)
     codes = by_document(tensors, "/api/tensors/openapi.json", "/api")
     assert codes.total() >= BY_DOCUMENT
@@ -290,6 +290,6 @@ def test_so_it_is_under_a_gateways_prefix_and_for_tensors(tensors: Running) -> N
     assert resident_bytes(tensors.process.pid) - before < GROWTH
 
 
-def test_all_of_it_is_5000_requests_most_of_them_binary() -> None:
+def test_the_fuzz_sends_5000_requests_most_of_them_binary() -> None:
     assert BINARY_CALLS + MALFORMED + 2 * BY_DOCUMENT >= 5_000
     assert BINARY_CALLS > 4 * BY_DOCUMENT

@@ -28,7 +28,7 @@ class SmallBound:
         self.bodies.make_room()
 
 
-def test_what_is_held_is_what_was_added_and_not_released() -> None:
+def test_the_held_bytes_are_those_added_and_not_released() -> None:
     held = SmallBound()
     one, two = held.begin(1, 10), held.begin(2, 20)
     assert held.bodies.held == 30
@@ -42,7 +42,7 @@ def test_what_is_held_is_what_was_added_and_not_released() -> None:
     assert (held.bodies.held, held.ended) == (0, [])
 
 
-def test_the_oldest_of_equals_has_to_go_and_not_the_newcomer() -> None:
+def test_of_equal_bodies_the_oldest_is_ended_and_not_the_newest() -> None:
     held = SmallBound()
     for number in range(12):
         held.begin(number, 10)
@@ -50,7 +50,7 @@ def test_the_oldest_of_equals_has_to_go_and_not_the_newcomer() -> None:
     assert held.bodies.held == 100
 
 
-def test_small_bodies_stay_however_old_and_large_ones_however_young_go_last() -> None:
+def test_small_bodies_stay_however_old_and_young_large_ones_end_last() -> None:
     held = SmallBound()
     for number in range(10):
         held.begin(number, 1)  # slow, and small
@@ -63,7 +63,7 @@ def test_small_bodies_stay_however_old_and_large_ones_however_young_go_last() ->
     assert sum(share.bytes for share in liars if not share.released) + good.bytes + 10 == held.bodies.held
 
 
-def test_a_body_that_is_alone_has_to_go_itself() -> None:
+def test_a_body_that_is_alone_over_the_bound_is_ended_itself() -> None:
     held = SmallBound()
     held.begin(1, 101)
     assert held.ended == [1]
@@ -85,7 +85,7 @@ def test_whole_requests_are_answered_and_hold_others_back_at_their_heads() -> No
     assert held.bodies.refusal(100) is None
 
 
-def test_who_is_ended_is_told_so_once() -> None:
+def test_a_body_that_is_ended_is_told_so_once() -> None:
     held = SmallBound()
     again: list[Share] = []
 

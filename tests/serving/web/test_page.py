@@ -214,7 +214,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield service
 
 
-def test_the_whole_and_its_parts_become_bars_and_points_are_drawn(shapes: Any, page: Page) -> None:
+def test_an_object_and_its_parts_become_bars_and_points_are_drawn(shapes: Any, page: Page) -> None:
     page.goto(shapes.url)
     drop(page, COFFEE, "image/jpeg")
     expect(page.locator("#bars li")).to_have_text([re.compile("whole.*50.0 %"), re.compile("left.*75.0 %")])
@@ -222,7 +222,7 @@ def test_the_whole_and_its_parts_become_bars_and_points_are_drawn(shapes: Any, p
     expect(page.locator("#pictures circle").last).to_have_attribute("cy", "30")
 
 
-def test_the_wholes_other_words_and_numbers_stand_above_its_bars(shapes: Any, page: Page) -> None:
+def test_an_objects_other_words_and_numbers_stand_above_its_bars(shapes: Any, page: Page) -> None:
     errors = console_errors(page)
     page.goto(shapes.url)
     expect(page.locator("#facts")).to_be_hidden()

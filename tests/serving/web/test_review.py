@@ -53,7 +53,7 @@ def test_numbers_and_targets_that_python_cannot_read_are_a_400(slow: Running, se
     assert b"sys." not in text
 
 
-def test_what_is_sent_behind_a_request_that_ends_the_connection_is_not_computed(slow: Running) -> None:
+def test_a_request_behind_one_that_ends_the_connection_is_not_computed(slow: Running) -> None:
     before, small = rows(slow), body(0)
     with connect(slow) as s:
         s.sendall(head(len(small), "X-Request-Timeout-Ms: 50", "Connection: close") + small[:1])

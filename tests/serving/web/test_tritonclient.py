@@ -139,7 +139,7 @@ WRONG: dict[str, tuple[list[InferInput], str]] = {
 
 @pytest.mark.parametrize(("inputs", "words"), WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
-def test_what_is_wrong_with_the_inputs_is_told(client: Any, inputs: list[InferInput], words: str, binary: bool) -> None:
+def test_wrong_inputs_are_refused_with_their_mistake(client: Any, inputs: list[InferInput], words: str, binary: bool) -> None:
     status, text = refusal(client, "add", inputs, outputs=[InferRequestedOutput("sum", binary_data=binary)])
     assert status == "400"
     assert words in text
@@ -160,7 +160,7 @@ def test_an_unknown_output_model_or_version_is_told(client: Any) -> None:
     assert (status, text) == ("404", "model add has no version '2'; its only version is 1")
 
 
-def test_what_the_server_does_not_do_is_refused_in_words(client: Any) -> None:
+def test_a_feature_that_the_server_lacks_is_refused_in_words(client: Any) -> None:
     status, text = refusal(client, "add", numbers(), sequence_id=5)
     assert status == "400"
     assert "'sequence_id' is not supported" in text
