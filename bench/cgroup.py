@@ -13,13 +13,13 @@ from pathlib import Path
 from bench import process
 from bench.served import BenchError
 
-GONE_SECONDS = 10.0  # that the kernel may take to forget a process that has ended
+GONE_SECONDS = 10.0  # the longest time in which the kernel removes an ended process from its group
 CURE = "run it as root or, where systemd is, as `systemd-run --user --scope --property=Delegate=yes make soak`"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """The names of a version's files."""
+    """The file names of one version of control groups."""
 
     limit: str
     swap_limit: str
@@ -45,7 +45,7 @@ class Group:
         """Return the MB (10^6 bytes) that all processes inside hold in memory, shared libraries included."""
         total = 0.0
         for pid in (self.folder / "cgroup.procs").read_text().split():
-            with contextlib.suppress(OSError):  # it ended meanwhile
+            with contextlib.suppress(OSError):  # the process has ended meanwhile
                 total += process.resident(int(pid))
         return total
 

@@ -31,7 +31,7 @@ def main() -> int:
     )
     parser.add_argument("--service", type=Path, metavar="DIR", help="this one alone")
     alone = parser.parse_args().service
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends what was started, as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM then ends the started processes, as Ctrl-C does
     folders = [alone.resolve()] if alone else sorted(path.parent for path in ROOT.glob("examples/*/value.py"))
     try:
         for folder in folders:

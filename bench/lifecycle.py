@@ -28,7 +28,7 @@ class Life:
 
 
 def measure(work: Work, starts: int, load_seconds: int) -> Life:
-    """Start some times; then load the last one, and let it rest."""
+    """Start a server several times, then load the last one, and measure its memory at rest."""
     seconds, model_seconds, idle = [], [], []
     for number in range(starts):
         with serve(work.folder) as server:

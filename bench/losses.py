@@ -1,9 +1,9 @@
 """`python -m bench.losses` counts requests that are lost while a service is rolled out, and its pods deleted, repeatedly.
 
 An open loop sends through the gateway at half of what the node holds. Figures go to docs/reliability.md. Fails where a single
-request failed. Needs KUBECONFIG, a registry and a gateway, as the tests do whose parts it repeats.
+request failed. Needs KUBECONFIG, a registry and a gateway, like the tests whose parts it uses.
 
-Knows the order and the words. Does not know how load is made, nor how pods are counted.
+Knows the order of actions and the report's words. Does not know how load is made, nor how pods are counted.
 """
 
 import argparse
@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def measure(times: int) -> tuple[float, list[Row]]:
-    """Return the rate, and a row for each thing done. Raises BenchError where no cluster is named."""
+    """Return the rate in requests a second, and a row for each action. Raises BenchError where KUBECONFIG is not set."""
     if not os.environ.get("KUBECONFIG"):
         raise BenchError("KUBECONFIG is not set: it names the Kubernetes cluster of this run (context hk)")
     pushed()
@@ -116,7 +116,7 @@ def measure(times: int) -> tuple[float, list[Row]]:
 
 
 def again(what: str, acts: Sequence[Callable[[], object]], where: str, rate: float) -> Row:
-    """Do things one after another under load."""
+    """Do actions one after another under load, and return their row."""
     seconds = []
     with loaded(where, rate) as load:
         for number, act in enumerate(acts, 1):

@@ -45,7 +45,7 @@ def _processor() -> str:
 
 
 def _wrk() -> list[str]:
-    if shutil.which("wrk") is None:  # it makes no load then
+    if shutil.which("wrk") is None:  # without wrk there is no load
         return []
     said = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout.split()
     return [f"wrk {said[1].removeprefix('debian/')}" if len(said) > 1 else "wrk"]

@@ -15,11 +15,11 @@ from bench.work import Work
 PING = "/api/ping"
 PING_RATE = 200.0  # a second; enough for a p99, and too few to load the server
 CONNECTIONS = 32
-TIMES = 10  # the peak
+TIMES = 10  # the overload, in multiples of the peak
 ON_THEIR_WAY = 2000
-PAUSE_SECONDS = 5.0  # with no load, so that memory is given back
+PAUSE_SECONDS = 5.0  # without load, so that memory is given back
 PATIENCE_SECONDS = 20.0
-BACK_MB = 20.0  # of growth that may stay
+BACK_MB = 20.0  # the growth of memory that may stay
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Pings:
 
 @dataclass(frozen=True)
 class Overload:
-    """Rates are answers a second, memory is MB, latencies are milliseconds. told: what the generator printed."""
+    """Rates are answers a second, memory is MB, latencies are milliseconds. told: the load generator's report."""
 
     peaks: list[float]
     told: dict[str, Any]
@@ -56,7 +56,7 @@ class Overload:
 
 
 def pings(work: Work, rounds: int, seconds: int) -> Pings:
-    """Ping while every worker is busy (as many connections as there are requests at work), and with nothing else to do."""
+    """Ping while every worker is busy, with one connection for each request that may run, and while the server is idle."""
     busy, alone = [], []
     with serve(work.folder) as server:
         for _ in range(rounds):
@@ -76,7 +76,7 @@ def pings(work: Work, rounds: int, seconds: int) -> Pings:
 
 
 def overload(work: Work, rounds: int, round_seconds: int, seconds: int) -> Overload:
-    """Find the peak, ask for ten times as much, and find the peak again: the machine may have changed meanwhile."""
+    """Find the peak, send ten times as much, and find the peak again, since the machine may have changed meanwhile."""
     with serve(work.folder) as server:
         tools.closed(server.url, work, CONNECTIONS, 1)
         peaks = _peaks(server, work, rounds, round_seconds)

@@ -18,7 +18,7 @@ SAMPLE_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Cpu:
-    """Seconds of processor time. first: what the process' first thread had of it, which is the server's I/O thread."""
+    """Seconds of processor time. first: the part of the process' first thread, which is the server's I/O thread."""
 
     user: float
     system: float
@@ -33,7 +33,7 @@ class Cpu:
 
 
 def cpu(pid: int) -> Cpu:
-    """Return what a process has used so far."""
+    """Return the processor time that a process has used so far."""
     user, system = _times(Path(f"/proc/{pid}/stat"))
     return Cpu(user, system, sum(_times(Path(f"/proc/{pid}/task/{pid}/stat"))))
 
@@ -73,5 +73,5 @@ def settled(pid: int, goal: float, patience: float) -> float:
 
 
 def _times(stat: Path) -> tuple[float, float]:
-    fields = stat.read_text().rpartition(")")[2].split()  # a process' name may hold blanks
+    fields = stat.read_text().rpartition(")")[2].split()  # a process' name may contain spaces
     return int(fields[11]) / TICK, int(fields[12]) / TICK

@@ -1,4 +1,4 @@
-"""How long it takes to check and render many services, as one release of the platform does for all of them.
+"""Measures how long it takes to check and render many services, as a release of the platform does for all of them.
 
 `python -m bench.render [SERVICES]`: a folder of that many different services, three regions, two processes; then twice as
 many. Prints the seconds and their ratio, and exits 1 past the limits. The ratio counts by the clock or, since a clock also
@@ -34,7 +34,7 @@ model_path = "model/same.onnx"
 
 
 def make(folder: Path, count: int) -> list[Path]:
-    """Write that many services, no two alike."""
+    """Write a number of services, no two alike."""
     services = []
     for number in range(count):
         service = folder / f"service-{number}"
@@ -65,7 +65,7 @@ def processor_seconds() -> float:
 
 
 def measure(count: int) -> tuple[float, float]:
-    """Return the seconds that so many services take, by the clock and of the processors, two processes starting included."""
+    """Return the seconds that so many services take, by the clock and of the processors. It starts two processes."""
     with tempfile.TemporaryDirectory() as folder:
         services = make(Path(folder), count)
         began, used = time.perf_counter(), processor_seconds()

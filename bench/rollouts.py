@@ -36,8 +36,8 @@ from tests.running import PYTHONPATH
 SERVICES, AT_ONCE = 300, 4
 PATIENCE = 120.0  # seconds for one command
 IDLE_SECONDS = 10.0
-SAMPLE_SECONDS = 10.0  # its /metrics are megabytes: asked for more often, they would be a part of what is measured
-TIMES = 5  # that a command's own parts are measured
+SAMPLE_SECONDS = 10.0  # /metrics has megabytes, so reading it more often would add to the measured load
+TIMES = 5  # measurements of a command's own parts
 MAKER = "make bench-rollouts"
 # The steps of a command before its first request to the cluster. Prints the processor seconds at the end of each.
 PARTS = """
@@ -85,7 +85,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, help=f"commands that run at a time (default: {AT_ONCE})")
     parser.add_argument("--context", default="eu", help="of a simulated region in the kubeconfig (default: eu)")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that namespaces are deleted then, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM deletes the namespaces, too
     try:
         with_section(page(), "", MAKER)  # a mistake in the page should be found before the measurement
         report = measured(arguments.context, arguments.services or SERVICES, arguments.at_once or AT_ONCE)
@@ -96,7 +96,7 @@ def main() -> int:
         return 130
     wrong = failures(report)
     if arguments.services or arguments.at_once or wrong:
-        print(section(report))  # a trial is not for the docs, nor is what failed
+        print(section(report))  # a trial or a failed run is not for the docs
     else:
         PAGE.write_text(with_section(page(), section(report), MAKER), encoding="utf-8")
     print("\n".join([*map(summary, report.rounds), *wrong]))

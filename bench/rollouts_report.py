@@ -13,7 +13,7 @@ from bench.rollouts_server import Server
 from serving.tools.bench.figures import percentile
 
 LIMIT_SECONDS = 300.0
-LAST = 300  # characters of what a command said that failed
+LAST = 300  # characters of a failed command's message
 TEXT = """## Three hundred services
 
 {date}, {cores} cores ({processor}), {system}; Kubernetes {version}. Load of the machine before the run: {load:.2f}.
@@ -43,7 +43,7 @@ requests.
 
 @dataclass(frozen=True)
 class Command:
-    """One command that ended. status: -1 where it was ended by us."""
+    """One command that has ended. status: -1 where it took too long and was killed."""
 
     service: str
     seconds: float
@@ -53,7 +53,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Client:
-    """Seconds of the processor that one command takes: to start Python, to import, to read, check and render."""
+    """Processor seconds of one command: to start Python, to import, and to read, check and render."""
 
     start: float
     imports: float
@@ -118,7 +118,7 @@ def failures(report: Report) -> list[str]:
 
 
 def summary(each: Round) -> str:
-    """Return a round in a line."""
+    """Return a round as one line of text."""
     count = len(each.commands)
     return f"{each.title}: {count} services in {each.seconds:.0f} s, {len(each.failed)} failed"
 

@@ -1,4 +1,4 @@
-"""Writes sections of docs/reliability.md. Each is made by one target of make, and left alone by the others.
+"""Writes sections of docs/reliability.md. One target of make writes each section, and the other targets leave it alone.
 
 Knows the page and the marks in it. Does not know figures.
 """

@@ -1,4 +1,4 @@
-"""A server under measurement, and the bare loop beside it: started for a block, ended with it.
+"""Runs a server under measurement, and the bare loop beside it, for the length of a block.
 
 Knows the commands. Does not know what is measured.
 """

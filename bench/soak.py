@@ -27,9 +27,9 @@ from serving.settings import Settings, SettingsError, load, size_in_bytes
 SECONDS = 60.0
 SAMPLE_SECONDS = 0.2
 GROWTH_MB = 8.0  # between the second quarter and the last; docs/soak.md argues it
-RUNS = 2  # at most: the second where memory grows in the first
+RUNS = 2  # at most; a service runs again where its memory grows in the first run
 REFUSED = "429"
-LOG_LINES = 5  # of a service that ended
+LOG_LINES = 5  # lines shown of the log of a service that ended
 ROOT_LINE = "--file examples/images/coffee.jpg --concurrency 8"  # the root's README has no Speed block
 INTRO = """# Soak
 
@@ -87,7 +87,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help=f"of load on each (default: {SECONDS:g})")
     parser.add_argument("--service", type=Path, metavar="DIR", help="this one alone")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the started processes, as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM then ends the started processes, as Ctrl-C does
     seconds, alone = arguments.seconds or SECONDS, arguments.service
     try:
         here = machine.here()
@@ -147,7 +147,7 @@ def watch(run: "subprocess.Popen[str]", resident: Callable[[], float]) -> list[f
             samples.append(resident())
             time.sleep(SAMPLE_SECONDS)
     finally:
-        run.terminate()  # after Ctrl-C it would go on without us
+        run.terminate()  # after Ctrl-C the load would go on alone
     return samples
 
 

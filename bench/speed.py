@@ -17,7 +17,7 @@ from bench.work import ROOT
 BLOCK = re.compile(r"^## Speed *\n(?:(?!#|```)[^\n]*\n)*```\w*\n(?P<lines>(?:(?!```)[^\n]*\n)*)```[^\n]*\n", re.MULTILINE)
 PLACE = re.compile(r"https?://(localhost|127\.0\.0\.1):8080")
 SENDS = ("--file", "--image", "--data", "--form")
-LONGEST = 60  # characters shown of each thing that is sent
+LONGEST = 60  # characters shown of each text that is sent
 MEASURED = "Measured on "  # a line of figures begins with it, and a table's lines with |
 
 
@@ -58,11 +58,11 @@ def start(line: str, url: str, path: str, *more: str) -> "subprocess.Popen[str]"
 
 
 def told(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """Return what a bench line measured, as its --json says it. Raises BenchError where it could not measure."""
+    """Return the figures of a bench line, from its --json. Raises BenchError where it could not measure."""
     try:
         said, _ = process.communicate()
     finally:
-        process.terminate()  # after Ctrl-C it would go on without us
+        process.terminate()  # after Ctrl-C the load would go on alone
     found: dict[str, Any] = json.loads(said or "{}")
     if "kinds" not in found:
         words = "; ".join(found.get("mistakes", [])) or "what is wrong is above"
@@ -71,7 +71,7 @@ def told(process: "subprocess.Popen[str]") -> dict[str, Any]:
 
 
 def about(found: dict[str, Any]) -> str:
-    """Return in a few words how a service was loaded."""
+    """Return a few words about how a service was loaded."""
     load = found["load"]
     if load["rate"]:
         return f"{load['rate']:g} requests a second"
@@ -79,7 +79,7 @@ def about(found: dict[str, Any]) -> str:
 
 
 def sends(line: str) -> str:
-    """Return in a few words what a bench line sends: the names of its files, its texts."""
+    """Return a few words about what a bench line sends: the names of its files, and its texts."""
     words = [part for word in shlex.split(line) for part in (word.split("=", 1) if word.startswith("--") else [word])]
     sent = [words[place + 1] for place, word in enumerate(words[:-1]) if word in SENDS]
     names = [re.sub(r"^(\w+=)?@?/?(?:[\w.-]+/)*([\w.-]+)$", r"\1\2", one) for one in sent]

@@ -1,4 +1,4 @@
-"""Throughput: the server against the bare loop, in turns.
+"""Measures throughput: the server and the bare loop, in turns.
 
 Knows rounds and medians. Does not know how the load is made.
 """

@@ -19,7 +19,7 @@ from bench.work import ROOT, Work
 
 GENERATOR = ROOT / "bench" / "loadgen"
 GO_PLACES = ("go", "/usr/local/go/bin/go", "/usr/lib/go/bin/go")
-WAIT_SECONDS = 60  # beyond what a generator was told to run
+WAIT_SECONDS = 60  # beyond the time that a generator was told to run
 
 SCRIPT = """
 wrk.method, wrk.body = %(method)s, %(body)s
@@ -45,7 +45,7 @@ class Closed:
 
 
 def missing() -> list[str]:
-    """Return what must be installed first, in words."""
+    """Return a sentence for each program that must be installed first."""
     words = []
     if shutil.which("wrk") is None:
         words.append("wrk is missing: install the Debian package wrk")
@@ -103,7 +103,7 @@ def wrk(url: str, work: Work | None, connections: int, seconds: int) -> Iterator
 
 
 def open_loop(url: str, work: Work | None, rate: float, seconds: int, connections: int, opened: int = 0) -> dict[str, Any]:
-    """Send at a constant rate, and return what the generator tells. connections: the most requests on their way."""
+    """Send at a constant rate, and return the generator's report. connections: the most in-flight requests."""
     command = [str(build()), "-rate", str(rate), "-seconds", str(seconds)]
     command += ["-connections", str(connections), "-open", str(opened), "-url", url + (work.path if work else "")]
     with tempfile.NamedTemporaryFile() as body:

@@ -4,7 +4,7 @@ BOUNDARY = "a-boundary-that-is-in-no-part"
 
 
 def multipart(parts: list[tuple[str, bytes, bool]]) -> bytes:
-    """Return a form's body. parts: name, content, and whether it is a file, which is then called like its name."""
+    """Return a form's body. parts: name, content, and whether it is a file, whose file name is then the part's name."""
     body = b""
     for name, content, is_file in parts:
         filename = f'; filename="{name}"' if is_file else ""

@@ -95,7 +95,7 @@ def get(
 
 
 def _print_reason(url: str, answer: bytes) -> None:
-    """Print the log of a request that was answered with 500, unless the answer has another form, of the service's own code."""
+    """Print the log of a request that was answered with 500, unless the service's own code gave the answer another form."""
     log = _logs.get(urllib.parse.urlsplit(url).netloc)
     found = re.search(rb'"request_id":"(\w+)"', answer)
     end = time.monotonic() + 2  # the log is written after the answer
@@ -155,7 +155,7 @@ def running(folder: Path, env: dict[str, str] | None = None) -> Iterator[Running
 
 
 def make_service(folder: Path, settings: str, server: str = "", models: tuple[str, ...] = ()) -> Path:
-    """Write a small service. settings: further lines of value.py. server: of src/server.py. models: linked from the root."""
+    """Write a small service. settings: lines added to value.py. server: text of src/server.py. models: files to link."""
     (folder / "src").mkdir(parents=True)
     (folder / "model").mkdir()
     (folder / "value.py").write_text(f'service_name = "small"\nusername = "like"\ndrain_delay_second = 0.3\n{settings}\n')

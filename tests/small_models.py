@@ -66,7 +66,7 @@ def padded(file: Path, size: int, factor: float = 2) -> Path:
 
 
 def lookup(file: Path, rows: int = 3) -> Path:
-    """ids -> the rows of a table, of 8 bytes each. The model itself refuses a number outside it."""
+    """ids -> the rows of a table, of 8 bytes each. The model itself refuses an id outside the table."""
     node = helper.make_node("Gather", ["table", "ids"], ["y"])
     table = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
     return write(file, [node], [tensor("ids", ("n",), "INT64")], [tensor("y", ("n", 2))], table=table)
@@ -94,7 +94,7 @@ def glutton(file: Path) -> Path:
 
 
 def sized(file: Path) -> Path:
-    """x -> y = x reshaped to rows of 4 x 2. The input may have any length, but only 8 numbers a row work."""
+    """x -> y = x reshaped to rows of 4 x 2. The input may declare any length, but only rows of 8 numbers work."""
     node = helper.make_node("Reshape", ["x", "shape"], ["y"])
     shape = np.array([0, 4, 2])
     return write(file, [node], [tensor("x", ("n", "length"))], [tensor("y", ("n", 4, 2))], shape=shape)

@@ -58,7 +58,7 @@ def failure(service: Running) -> None:
 
 
 def raised(service: Running, act: Callable[[Running], None], tmp_path: Path) -> set[str]:
-    """Return the alerts that fire if what an act changes on the metrics page is repeated every minute."""
+    """Return the alerts that fire where an action's changes of the metrics page repeat every minute."""
     before = series(service)
     with ThreadPoolExecutor(MANY) as clients:
         list(clients.map(act, [service] * MANY))

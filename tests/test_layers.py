@@ -16,13 +16,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HALVES = {"serving": ROOT / "src", "conf": ROOT}
 BRIDGE = "serving.settings"  # the only folder that both halves use
-# The last of a half, "", is what stands in no folder: main, api and testing.
+# "" is the last of a half: the modules that stand in no folder, main, api and testing.
 FOLDERS = {
     "serving": ("settings", "base", "telemetry", "models", "inputs", "service", "core", "web", "tools", ""),
     "conf": ("base", "clusters", "plan", "render", "rules", "remote", "rollout", "doctor", "commands", ""),
 }
 MOST_MODULES = 13  # in a folder: more than a reader takes in at once
-# Each outside library is known to one module, so that it can be exchanged there. numpy is the language of the serving half.
+# Each outside library is known to one module, so that it can be exchanged there. The serving half may use numpy everywhere.
 LIBRARIES = {
     "flask": "serving.web.app",
     "werkzeug": "serving.web.app",

@@ -133,7 +133,7 @@ def test_the_settings_need_no_half_but_conf_and_no_outside_library() -> None:
 
 @pytest.mark.parametrize("command", [["check"], ["render", "--output", "rendered"]])
 def test_check_and_render_need_no_more_than_make_serve_installs(command: list[str], tmp_path: Path) -> None:
-    """Their modules come from the extras that the Makefile's `serve` names, where a package's own needs count too."""
+    """Their modules come from the extras that the Makefile's `serve` names, dependencies included."""
     script = f"import sys, monopod; monopod.main({command!r}); print({{name.partition('.')[0] for name in sys.modules}})"
     arguments = [sys.executable, "-c", script.replace("'rendered'", repr(str(tmp_path)))]
     found = subprocess.run(arguments, cwd=ROOT, env={"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True, check=True)
@@ -145,7 +145,7 @@ def test_check_and_render_need_no_more_than_make_serve_installs(command: list[st
 
 
 def installed(extras: Sequence[str]) -> set[str]:
-    """Return the packages that extras of the project install, those that they need in turn included."""
+    """Return the packages that extras of the project install, dependencies included."""
     todo, found = requirements((ROOT / "pyproject.toml").read_text(encoding="utf-8"), extras), {"monopod", "setuptools"}
     while todo:
         name = normalized(re.split(r"[^\w.-]", todo.pop(), maxsplit=1)[0])

@@ -20,14 +20,14 @@ SERVICES_OWN = [
 
 @cache
 def owners() -> list[tuple[str, str]]:
-    """Every line of conf/PATHS, as owner and path."""
+    """Return every line of conf/PATHS, as owner and path."""
     lines = (ROOT / "conf" / "PATHS").read_text(encoding="utf-8").splitlines()
     pairs = [line.split(" ", 1) for line in lines if line and not line.startswith("#")]
     return [(owner, path) for owner, path in pairs]
 
 
 def owner(path: str) -> str:
-    """Return who owns a path: the longest line that fits decides."""
+    """Return the owner of a path. The longest line that matches decides."""
     fitting = [(len(line), who) for who, line in owners() if path == line or (line.endswith("/") and path.startswith(line))]
     return max(fitting)[1] if fitting else ""
 

@@ -36,7 +36,7 @@ def pong(connection: socket.socket) -> None:
 
 
 def refuse(connection: socket.socket) -> None:
-    """Answer as soon as the head is there, and throw the rest away."""
+    """Answer as soon as the head is there, and discard the rest."""
     with connection:
         connection.recv(1024)
         connection.sendall(REFUSAL)

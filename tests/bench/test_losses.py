@@ -1,4 +1,4 @@
-"""python -m bench.losses: what counts as lost in its table. That nothing is lost, tests/conf/rollout shows on a cluster."""
+"""python -m bench.losses: what counts as lost in its table. tests/conf/rollout shows on a cluster that no request is lost."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The report of made-up figures."""
+"""The report on invented figures."""
 
 from bench.lifecycle import Life
 from bench.machine import Machine

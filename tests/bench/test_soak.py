@@ -1,4 +1,4 @@
-"""make soak: a memory limit that really holds, what counts as growth, and a service that keeps what it was sent."""
+"""make soak: a memory limit that really holds, what counts as growth, and a service that keeps its requests."""
 
 import subprocess
 import sys
@@ -63,7 +63,7 @@ def test_memory_that_keeps_growing_grows_by_half_of_all() -> None:
 
 def test_the_least_leak_that_would_fail_is_told_for_each_service() -> None:
     row = soak.judge(settings(), told({"200": 1000}), [1.0] * 8, 0, "")
-    kept = soak.GROWTH_MB * 1000 / 500  # of half of the requests, which the two medians lie apart
+    kept = soak.GROWTH_MB * 1000 / 500  # half of the requests lie between the two medians
     assert soak.as_table([row], 60).splitlines()[2].split(" | ")[-2] == f"{kept:.0f} KB"
     assert soak.as_table([soak.judge(settings(), told({}), [1.0] * 8, 0, "")], 60).splitlines()[2].split(" | ")[-2] == "-"
 
@@ -93,7 +93,7 @@ def test_a_group_is_made_below_the_process_own_group_or_below_the_root() -> None
 
 
 def limits_can_be_set() -> bool:
-    """Whether this machine lets us; where not, it must say so, which is then what is tested."""
+    """Return whether this machine allows memory limits. Where it does not, assert that the message says so."""
     try:
         with group("monopod-test", 64 * MIB):
             return True

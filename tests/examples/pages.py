@@ -1,4 +1,4 @@
-"""Sends a request from each example's page, as a person does. As a program it takes the READMEs' screenshots:
+"""Sends a request from each example's page, as a user does. As a program it takes the screenshots of the READMEs:
 
     python -m tests.examples.pages
 
@@ -43,7 +43,7 @@ VISITS = {
 
 
 def visit(page: Page, url: str, what: Visit) -> None:
-    """Send a request from a page as a person does, and wait until the answer is drawn."""
+    """Send a request from a page as a user does, and wait until the answer is drawn."""
     errors = console_errors(page)
     page.goto(url)
     expect(page.locator("#ready")).to_have_text("ready")

@@ -1,4 +1,4 @@
-"""Everything that needs a card. Nothing here skips: where there is none, each test fails and says what is missing.
+"""Everything that needs a GPU. Nothing here skips: without a GPU, each test fails and says what is missing.
 
 The card must be otherwise idle, since its memory is measured as a whole.
 """
@@ -34,13 +34,13 @@ PATIENCE = 120.0
 
 
 def used() -> int:
-    """Return how many bytes of the first card are in use."""
+    """Return how many bytes of the first GPU are in use."""
     command = ["nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout) * MIB
 
 
 def settled(most: int) -> int:
-    """Return the bytes in use once they are at most so many, or what they are after ten seconds."""
+    """Wait ten seconds at most until no more than a number of bytes is in use, and return the bytes in use."""
     end = time.monotonic() + 10
     while (now := used()) > most and time.monotonic() < end:
         time.sleep(0.1)
@@ -49,7 +49,7 @@ def settled(most: int) -> int:
 
 @pytest.fixture(scope="module")
 def context() -> Engine:
-    """A session that is kept, so that the CUDA context is there before anything is measured."""
+    """A session that stays open, so that the CUDA context is there before anything is measured."""
     if shutil.which("nvidia-smi") is None:
         pytest.fail("no NVIDIA driver here (nvidia-smi is missing): these tests need a card", pytrace=False)
     try:
@@ -62,7 +62,7 @@ def context() -> Engine:
 
 @pytest.fixture(autouse=True)
 def _card(context: Engine) -> None:
-    """Every test needs the card."""
+    """Every test needs the GPU."""
 
 
 def pictures(rows: int, size: int = 256) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def test_models_that_share_gpu_memory_stay_under_it_together_however_large_their
         for name in models.names():
             try:
                 models[name](pictures(1, size), Asking())
-            except ModelFailed:  # over its own share a picture fails alone
+            except ModelFailed:  # a picture over its own share fails alone
                 failed += 1
             peaks.append(used() - before)
     assert failed
@@ -206,7 +206,7 @@ def test_two_instances_share_the_card() -> None:
 
 
 def test_tensorrt_in_half_precision_comes_close_to_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where its engines are kept
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # TensorRT keeps its engines there
     try:
         half = Engine(UNET, Hardware("tensorrt", gpu_bytes=4 * 1024 * MIB, fp16=True))
     except StartError as error:

@@ -46,7 +46,7 @@ def context(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Built:
-    """The end of a build. seconds: from the command to its end. cores: processor seconds of the build."""
+    """A build that has ended. seconds: from the command to its end. cores: processor seconds of the build."""
 
     status: int
     log: str
@@ -75,9 +75,9 @@ def made(folder: Path, image: str, **variables: str) -> Built:
 
 
 def failed(folder: Path, image: str, **variables: str) -> str:
-    """Build an image that cannot be built, and return the log."""
+    """Build an image, which must fail, and return the log."""
     with forgotten(image):
-        built = make_image(folder, image, **variables, OPTIONS="--force-rm")  # otherwise the failed step leaves its container
+        built = make_image(folder, image, **variables, OPTIONS="--force-rm")  # without it the failed step leaves its container
     assert built.status != 0, built.log
     return built.log
 

@@ -1,4 +1,4 @@
-"""Makes, waits for, calls and deletes pods of a real cluster, which KUBECONFIG names.
+"""Makes, waits for, calls and deletes pods of the real cluster that KUBECONFIG names.
 
 Knows the kubernetes client. Does not know what runs in a pod.
 """
@@ -29,7 +29,7 @@ class Pod:
         return cls(client.CoreV1Api(config.new_client_from_config(context=context)), namespace, name)  # type: ignore[no-untyped-call]
 
     def status(self) -> Item:
-        """Return its status as the API server's JSON."""
+        """Return the pod's status as the API server's JSON."""
         found = self._api.api_client.sanitize_for_serialization(self._api.read_namespaced_pod(self._name, self._namespace))
         return dict(found["status"])
 
@@ -57,7 +57,7 @@ class Pod:
         return json.loads(api.call_api("POST", api.configuration.host + where, headers, body).read())
 
     def run(self, *command: str) -> tuple[int, str]:
-        """Run a command in the pod's container. Returns its exit code and what it printed."""
+        """Run a command in the pod's container. Return its exit code and its output."""
         socket = stream(
             self._api.connect_get_namespaced_pod_exec, self._name, self._namespace, command=list(command),
             stdout=True, stderr=True, stdin=False, tty=False, _preload_content=False,
@@ -67,7 +67,7 @@ class Pod:
             return int(socket.returncode), socket.read_all()
         finally:
             socket.close()
-            socket.sock.shutdown()  # close() leaves it open when the server was the first to end
+            socket.sock.shutdown()  # close() leaves the socket open where the server closed first
 
 
 def context() -> str:

@@ -16,7 +16,7 @@ from tests.running import ROOT
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(600)]
 
-IMAGE = "localhost/monopod-test/demo:cpu"  # it is kept, so that the next run can reuse its layers
+IMAGE = "localhost/monopod-test/demo:cpu"  # kept, so that the next run can reuse its layers
 WHEELS = "localhost/monopod-test/demo:wheels"
 COMPILERS = ("cc", "gcc", "g++", "c++", "ld", "as", "make", "go", "rustc")
 

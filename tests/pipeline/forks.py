@@ -26,12 +26,12 @@ FAILED = re.compile(r"finished in .*(?:WARN|FAIL) +(\d+)")
 DEFAULT = "trunk"
 SECRETS = ("KUBECONFIG", "REGISTRY_PASSWORD", "REGISTRY_PULL_PASSWORD")
 FILES = ("KUBECONFIG", "PIP_CONFIG_FILE")
-# Every bash that a job starts sources this, which notes the secrets that the job sees.
+# Every bash that a job starts sources this file, which notes the secrets that the job sees.
 SPY = "".join(f'[ -z "${{{name}:-}}" ] || echo "${{CI_JOB_NAME:-}} {name}" >>"SEEN"\n' for name in SECRETS)
 
 
 def git(folder: Path, *words: str) -> str:
-    """Run git and return what it printed."""
+    """Run git and return its output."""
     who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false"]
     done = subprocess.run(["git", "-C", str(folder), *who, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -84,7 +84,7 @@ def without_checkout(checkout: Path) -> Path:
 
 
 def _named(folder: Path) -> Path:
-    git(folder, "remote", "add", "gcl-origin", "https://gitlab.example.com/pipeline/models.git")  # names the project alone
+    git(folder, "remote", "add", "gcl-origin", "https://gitlab.example.com/pipeline/models.git")  # only names the project
     return folder
 
 
@@ -113,7 +113,7 @@ class Pipelines:
         hidden = {*SECRETS, "CI", "PYTHONPATH"}
         self._env = {name: value for name, value in os.environ.items() if name not in hidden and not name.startswith("PYTEST")}
         self._env |= {"BASH_ENV": str(folder / "spy"), "HOME": str(self._home)}
-        self._env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # stands for MONOPOD_IMAGE
+        self._env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # in place of MONOPOD_IMAGE
 
     def run(self, checkout: Path, *jobs: str, timeout: float = 600) -> Ran:
         """Run jobs by name, or the jobs of a push where none is named. Manual jobs run too. Push first."""
@@ -127,10 +127,10 @@ class Pipelines:
             try:
                 output, _ = running.communicate(timeout=timeout)
             except BaseException:
-                os.killpg(running.pid, signal.SIGKILL)  # its jobs too
+                os.killpg(running.pid, signal.SIGKILL)  # its jobs end, too
                 raise
         output = COLOURS.sub("", output)
-        failed = FAILED.search(output)  # a manual job's failure is no failure of the pipeline, nor of gitlab-ci-local
+        failed = FAILED.search(output)  # a manual job's failure fails neither the pipeline nor gitlab-ci-local
         return Ran(int(failed[1]) if failed else running.returncode, output)
 
     def jobs(self, checkout: Path) -> dict[str, str]:

@@ -42,7 +42,7 @@ def job(name: str) -> dict[str, Any]:
 JOBS = {name: job(name) for name in SAID if name not in WORDS and not name.startswith(".")}
 ON_CLUSTERS = {name: each for name, each in JOBS.items() if name not in ("lint", "test", "build")}
 DEPLOYS = {name: each for name, each in ON_CLUSTERS.items() if "on_stop" in each["environment"]}
-WITHOUT_CHECKOUT = sorted(ON_CLUSTERS.keys() - DEPLOYS.keys())  # every worker of a test run collects the same order
+WITHOUT_CHECKOUT = sorted(ON_CLUSTERS.keys() - DEPLOYS.keys())  # every worker of a test run must collect the same order
 TRUSTED = {"build": JOBS["build"], **ON_CLUSTERS}
 TIERS = {"grey": "testing", "ab": "staging"}
 FETCHES = [

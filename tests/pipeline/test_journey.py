@@ -103,7 +103,7 @@ class Fork:
         return self.version
 
     def press(self, job: str) -> str:
-        """Press a job's button, and return what it said."""
+        """Run a manual job, and return its output."""
         ran = self.pipelines.run(self.checkout, job)
         assert ran.code == 0, ran.output
         return ran.output
@@ -143,7 +143,7 @@ def cats(tmp_path: Path, needs: Callable[[str, str], str]) -> Iterator[Fork]:
 
 
 def kubeconfig(region: str) -> str:
-    """Return a kubeconfig with one context, named after a region: a job of one region can reach no other."""
+    """Return a kubeconfig with one context, named after a region: so that a job of one region can reach no other."""
     said = yaml.safe_load(Path(prerequisites.kubeconfig()).read_text())
     known = {each["name"]: each["context"] for each in said["contexts"]}
     context = known.get(region) or known[said["current-context"]]
@@ -154,7 +154,7 @@ def kubeconfig(region: str) -> str:
 
 
 def curl(*words: str) -> dict[str, object]:
-    """Run curl as a person does, and return the JSON of the answer."""
+    """Run curl as a user does, and return the JSON of the answer."""
     done = subprocess.run(
         ["curl", "--silent", "--show-error", "--fail", "--max-time", "10", *words], capture_output=True, text=True
     )

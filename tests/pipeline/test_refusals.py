@@ -230,13 +230,13 @@ def test_a_secret_of_pip_packages_to_build_with_and_the_base_reach_the_builder(
     assert line[line.index("--secret") + 1] == f"id=pip,src={tmp_path}/pip.conf"
     assert "BUILD_PACKAGES=g++ python3-dev" in line
     assert "BASE=registry.example.com/debian:1" in line
-    assert "http_proxy" not in line  # buildah hands it on unasked
+    assert "http_proxy" not in line  # buildah hands it on without an option
 
 
 def test_docker_is_told_to_hand_on_the_proxies_that_buildah_hands_on_unasked(tmp_path: Path) -> None:
     for name in ("bash", "cat", "dirname", "git", "make", "mktemp", "rm", "sed", "sh", "true"):
         (tmp_path / name).symlink_to(str(shutil.which(name)))
-    (tmp_path / "docker").symlink_to(str(shutil.which("true")))  # it is named, and builds nothing
+    (tmp_path / "docker").symlink_to(str(shutil.which("true")))  # a builder of that name, which builds nothing
     line = build_line(str(tmp_path), http_proxy="http://proxy:3128", no_proxy="registry.example.com")
     assert line[:2] == ["docker", "build"]
     handed = [word for before, word in pairwise(line) if before == "--build-arg"]

@@ -19,7 +19,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "one")
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[dict[str, Cluster]]:
-    """Each region's API server; where a context is missing, the current one's. Simulated nodes are kept alive."""
+    """Each region's API server, or the current context's where a region has none. Simulated nodes get heartbeats."""
     found = clusters(["hk", "eu", "na"])
     with ExitStack() as stack:
         for server in set(found.values()):
@@ -46,7 +46,7 @@ def images(needs: Callable[[str, str], str]) -> None:
 
 @pytest.fixture(scope="module")
 def user(request: pytest.FixtureRequest, servers: dict[str, Cluster]) -> Iterator[str]:
-    """A namespace of the test file's own in every cluster; it is the services' username."""
+    """A namespace of the test file's own in every cluster. It is also the services' username."""
     short = request.module.__name__.rpartition("test_")[2].removesuffix("_on_a_cluster").replace("_", "-")
     name = f"rollout-test-{short}-{WORKER}"
     used = {server.context: server for server in servers.values()}
@@ -66,7 +66,7 @@ def gateway(request: pytest.FixtureRequest) -> Gateway:
 
 @pytest.fixture(scope="module")
 def buffers(gateway: Gateway, hk: Cluster) -> Iterator[None]:
-    """The gateway's proxies keep as much of a request as regions.yaml says. No two tests at once may have it."""
+    """The gateway's proxies buffer as much of a request as regions.yaml says. Only one test at a time may use this."""
     with limited(hk, read(regions_of(gateway, {"hk": hk.context})).regions["hk"]):
         yield
 

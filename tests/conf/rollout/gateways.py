@@ -1,4 +1,4 @@
-"""The gateways through which tests send: Envoy Gateway and Istio. Both lead to the same real node.
+"""The gateways through which tests send requests: Envoy Gateway and Istio. Both lead to the same real node.
 
 Knows where they answer, what regions.yaml says of them, and what their proxies count. Does not know services.
 """
@@ -29,19 +29,19 @@ through_both = pytest.mark.parametrize("gateway", NAMES, indirect=True, scope="m
 class Gateway:
     """A gateway at a URL.
 
-    routing and said are what regions.yaml says of it. proxies selects its pods, which serve their counters at stats_port.
+    routing, fields: of a region in regions.yaml. proxies: the label selector of its pods. stats_port: of their counters.
     """
 
     routing: str
     url: str
-    said: Mapping[str, str]
+    fields: Mapping[str, str]
     proxies: str
     stats_port: int
 
     @property
     def region(self) -> dict[str, Any]:
         """Return the fields of a region that describe it."""
-        return {"routing": self.routing, "gateway": dict(self.said)}
+        return {"routing": self.routing, "gateway": dict(self.fields)}
 
 
 LIMIT = {"buffer_limit": "4Mi"}
@@ -56,7 +56,7 @@ ISTIO = {"namespace": "istio-system", "name": "public", "pods": "istio-ingress",
 
 
 def named(routing: str) -> Gateway:
-    """Return a gateway. Where Istio's is not named to tests, the test ends."""
+    """Return a gateway. The test ends where it needs Istio's gateway and no variable names its address."""
     return ENVOY_GATEWAY if routing == "gateway-api" else Gateway("istio", istio_gateway(), ISTIO, "istio=ingress", 15090)
 
 
@@ -70,7 +70,7 @@ def limited(cluster: Cluster, region: Region) -> Iterator[None]:
 
 
 def unlimited(cluster: Cluster, region: Region) -> None:
-    """Delete what a killed run left."""
+    """Delete the objects that a killed run left."""
     where = f"{_kind(region)}/{_wanted(region).name}"
     if cluster.find(where):
         cluster.ask("delete", where)
@@ -89,7 +89,7 @@ def _kind(region: Region) -> str:
 
 def counted(cluster: Cluster, gateway: Gateway, counter: str, service: str) -> float:
     """Return a service's counter, summed over the proxies since they started. counter: the name that Envoy gives it."""
-    namespace = gateway.said["pods"]
+    namespace = gateway.fields["pods"]
     pods = cluster.ask("get", path("Pod", namespace), labelSelector=gateway.proxies)["items"]
     line = re.compile(rf"^envoy_cluster_{counter}{{[^}}]*\b{re.escape(service)}\b[^}}]*}} (\S+)$", re.MULTILINE)
     pages = (

@@ -1,6 +1,6 @@
 """Images of the digits in a registry: three versions that serve, one for each way to fail, and some of other names.
 
-Their repository is named after what they are made of: a node that has pulled a tag never asks for it again.
+Their repository is named after a digest of their sources, since a node that has pulled a tag never asks for it again.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ DIGITS = ROOT / "bench/digits/model/digits.onnx"
 
 
 def value(**settings: Any) -> str:
-    """Return a value.py: the usual settings and these."""
+    """Return a value.py with the usual settings and these."""
     found = {"service_name": "digits", "username": "like", **SETTINGS, **settings}
     return "".join(f"{name} = {value!r}\n" for name, value in found.items())
 
@@ -55,8 +55,8 @@ OTHERS = {
     "demo": {"value.py": value(service_name="demo")},
     "demo-2": {"value.py": value(service_name="demo-2")},
 }
-NOT_ASKED = "1@sha256:" + "0" * 64  # named by a digest, for which no registry is asked. No registry has it.
-KEPT = "localhost/rollout-test/digits"  # kept on this machine for its layers: the next content shares most of them
+NOT_ASKED = "1@sha256:" + "0" * 64  # a digest that no registry has; deploys ask no registry for an image by digest
+KEPT = "localhost/rollout-test/digits"  # kept on this machine, since the next images share most of its layers
 LAST = [*OTHERS][-1]
 
 
@@ -65,7 +65,7 @@ def image(tag: str) -> str:
 
 
 def tagged(tag: str, content: str) -> str:
-    """Let a tag name an image's content from now on, as a push does, and return the digest."""
+    """Point a tag to the image of another tag, as a push does, and return the digest. content: the other tag."""
     name, _, _ = image(tag).removeprefix(f"{REGISTRY}/").rpartition(":")
     where = f"http://{REGISTRY}/v2/{name}/manifests"
     status, body = get(f"{where}/{content}", headers={"Accept": MANIFEST})

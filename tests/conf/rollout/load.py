@@ -20,7 +20,7 @@ from tests.waiting import until
 
 DIGIT = json.dumps({"data": [[[[0.5] * 8] * 8]]})
 AT_MOST_SECONDS = 7200
-FEWEST = 50.0  # requests a second
+LOWEST_RATE = 50.0  # requests a second
 
 
 class Load:
@@ -31,7 +31,7 @@ class Load:
         self.figures: dict[str, Any] = {}
 
     def begin(self) -> None:
-        """Wait until requests flow. Then a connection stays open that is not the first one, which is closed at once."""
+        """Wait until requests flow, which is when one connection is seen open twice. The first one is closed at once."""
         seen: set[int] = set()
 
         def stays() -> bool:
@@ -55,7 +55,7 @@ class Load:
         words = [f"{kind['count']} x {kind['name']} {kind['text']}".strip() for kind in bad]
         if self.figures["not_sent"]:
             words.append(f"{self.figures['not_sent']} not sent")
-        if self.figures["unfinished"] > self.figures["load"]["rate"]:  # more than a second's: they hang
+        if self.figures["unfinished"] > self.figures["load"]["rate"]:  # more than one second's requests, so they hang
             words.append(f"{self.figures['unfinished']} without an answer at the end")
         return words
 
@@ -68,7 +68,7 @@ def padded(folder: Path, size: int) -> Path:
 
 
 def curl(url: str, file: Path, times: int, *words: str) -> "subprocess.Popen[str]":
-    """Start to send a file's JSON to a URL, a request for each of so many queries, and print each answer's status."""
+    """Start curl, which sends a file's JSON to a URL a number of times and prints the status of each answer."""
     shown = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}\n", "--noproxy", "*"]
     sent = ["--header", "Content-Type: application/json", "--header", "Expect:", "--data-binary", f"@{file}"]
     return subprocess.Popen(["curl", *shown, *sent, *words, f"{url}?[1-{times}]"], stdout=subprocess.PIPE, text=True)
@@ -96,8 +96,8 @@ def peak(url: str, seconds: float) -> float:
 
 
 def half(url: str) -> float:
-    """Return half of what the node holds, in requests a second: its cores do nothing else at the peak."""
-    return max(FEWEST, peak(url, 4) / 2)
+    """Return half of the node's peak rate, in requests a second. At the peak its cores do nothing else."""
+    return max(LOWEST_RATE, peak(url, 4) / 2)
 
 
 def started(url: str, *words: str, data: str = DIGIT) -> "subprocess.Popen[str]":

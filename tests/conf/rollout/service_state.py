@@ -1,4 +1,4 @@
-"""Questions to a service from outside, and to the cluster about its pods, for tests that deploy."""
+"""Reads the state of a deployed service, through the gateway and from the cluster."""
 
 import json
 from collections.abc import Callable
@@ -46,5 +46,5 @@ def kinds(cluster: Cluster, namespace: str, name: str) -> set[str]:
 
 
 def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until a condition is true of a cluster, with a pause between two questions."""
+    """Wait until a condition of a cluster is true. seconds: the longest wait."""
     waiting.until(true, seconds, pause=0.1)

@@ -17,7 +17,7 @@ class TcpProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """Close all connections, and each new one at once."""
+        """Close all connections, and each new one as soon as it is accepted."""
         self._open = False
         for each in self._pairs:
             _shut(each)

@@ -1,4 +1,4 @@
-"""Bodies that a gateway has to send again: some are lost while its buffer is smaller, and none once the buffer is as large.
+"""A gateway that has to send a body again loses some while its buffer is smaller than the body, and none otherwise.
 
 A second endpoint of the service refuses every connection: it is the node's address, at a port that nobody listens on.
 """
@@ -60,7 +60,8 @@ def one_that_refuses(cluster: Cluster, checkout: Checkout) -> Iterator[None]:
 def lost(checkout: Checkout, files: Mapping[str, Path]) -> dict[str, list[str]]:
     """Send a body many times by each version of HTTP, and return the answers other than 200."""
     found = {}
-    for version, file in files.items():  # a process for each: curl 7.88 cannot send a second one over a connection of HTTP/2
+    for version, file in files.items():
+        # Each body has a process of its own, since curl 7.88 cannot send a second one over an HTTP/2 connection.
         codes = [curl(url(checkout), file, 1, version).communicate()[0].strip() for _ in range(REQUESTS)]
         found[version] = [code for code in codes if code != "200"]
     return found

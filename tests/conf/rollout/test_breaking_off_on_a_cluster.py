@@ -1,4 +1,4 @@
-"""Releases that break off: killed, interrupted, without their API server, or beside another. The next one goes on."""
+"""Releases that break off: killed, interrupted, without an API server, or beside another. The next release goes on."""
 
 import json
 import signal
@@ -44,7 +44,7 @@ def halfway(checkout: Checkout, *words: str, tag: str = "2", **more: str) -> Sta
 
 
 def forget_lease(cluster: Cluster, checkout: Checkout) -> None:
-    """Delete a lease that would run out in 20 s. One test waits for that, and one is enough."""
+    """Delete a lease that would run out in 20 s. One other test waits for that."""
     cluster.ask("delete", path("Lease", checkout.user, f"monopod-{checkout.name}"))
 
 
@@ -88,7 +88,7 @@ def test_an_interrupted_deploy_says_what_goes_on_and_rollback_returns_at_once(
     row = status_row(serving, status=1)
     assert (row["runs"], row["state"]) == ({"1": 1}, "the change to 2 was broken off")
     done = serving.run("rollback")
-    assert "waiting: " not in done.out  # its lease was given back
+    assert "waiting: " not in done.out  # the lease of the deploy before was released
     assert "returning to 1, deployed at 20" in done.out
     assert pods(eu, serving) == before
     assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)

@@ -1,4 +1,4 @@
-"""Diagnoses of pods, from objects of the shapes that real clusters wrote."""
+"""Diagnoses of pods, from objects as real clusters wrote them."""
 
 from typing import Any
 

@@ -18,7 +18,7 @@ DIGIT = {"data": [[[[0.0] * 8] * 8]]}
 
 
 def word(checkout: Checkout) -> str:
-    """Return what tells one code from another in an answer through the gateway."""
+    """Return the part of an answer through the gateway that differs between the two images' code."""
     status, answer = post_json(url(checkout), DIGIT)
     assert status == 200, answer
     return str(answer["results"].get("word", "digits"))

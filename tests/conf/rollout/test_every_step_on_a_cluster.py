@@ -32,7 +32,7 @@ NAME = "the-service"
 
 
 class BrokenOff(BaseException):
-    """Raised by a test where a job would be killed."""
+    """Stands for the kill of a job."""
 
 
 class Breaking(Cluster):

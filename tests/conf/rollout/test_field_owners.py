@@ -1,4 +1,4 @@
-"""Field owners, from managedFields of the shape that a real API server wrote."""
+"""Field owners, from managedFields as a real API server wrote them."""
 
 from conf.base.object_references import MANAGER, Item
 from conf.rollout import field_owners

@@ -15,7 +15,7 @@ from tests.conf.golden import GOLDEN
 SERVICE, ROUTE = Ref("Service", "like", "cats", "u1"), Ref("HTTPRoute", "like", "cats", "u2")
 
 
-KINDS = [kind for kind in APPLIED if kind != "Service"]  # one for each release, as an object of its own
+KINDS = [kind for kind in APPLIED if kind != "Service"]  # each release of a test gets an object of another kind
 
 
 def items(text: str, namespace: str = "like", name: str = "cats", kind: str = "Service") -> list[Item]:
@@ -28,7 +28,7 @@ def released(number: int, *inventory: Ref, origin: int = 0) -> Release:
 
 
 def after(*states: str) -> History:
-    """A history of releases that ended so, each with one object of its own and a Service that all have."""
+    """Return a history of releases with these ends. Each has one object of its own, and a Service that all share."""
     found = History(Holder("like/models", "cats", "2026-01-01T00:00:00Z"))
     for number, state in enumerate(states, 1):
         own = (Ref("Service", "like", "cats", "u"), Ref(KINDS[number % len(KINDS)], "like", "cats"))

@@ -21,7 +21,7 @@ def scaled(make_checkout: MakeCheckout, hk: Cluster) -> Checkout:
     """A service of one to three pods. No Prometheus reads its metrics, because its region names no label of one."""
     if hk.find(OPERATOR) is None or hk.find(path("Deployment", "keda", "keda-metrics-apiserver")) is None:
         missing("KEDA is not on this cluster: install its operator and its metrics API server in the namespace keda")
-    if hk.find(PROMETHEUS) is None:  # without a Prometheus the pods would stay whatever an empty answer means
+    if hk.find(PROMETHEUS) is None:  # without a Prometheus the pods would stay in any case
         missing("Prometheus is not on this cluster: have it answer at prometheus.monitoring:9090")
     mine = make_checkout("hk")
     mine.write_value(replicas=1, max_replicas=3, autoscale_by="queue")

@@ -132,7 +132,7 @@ class UnreliableCluster(Cluster):
 
     def replace(self, item: Item) -> Item:
         if self.lost and not self.answers:
-            super().replace(item)  # it is done, and its answer lost
+            super().replace(item)  # the write is done, and its answer is lost
         if self.lost:
             raise Unreachable("lost")
         return super().replace(item)

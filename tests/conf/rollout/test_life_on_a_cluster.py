@@ -1,4 +1,4 @@
-"""A service's life on a real cluster, by the commands that a person types, to the answers through either gateway."""
+"""A service's life on a real cluster, from the commands that a user types to the answers through either gateway."""
 
 import re
 

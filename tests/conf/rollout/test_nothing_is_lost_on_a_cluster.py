@@ -1,4 +1,4 @@
-"""Through a gateway, at half of the peak rate, no request is lost while pods come and go: an open loop, three times each.
+"""No request through a gateway is lost while pods come and go, at half of the peak rate. An open loop, three times each.
 
 Digits are sent, and beside them bodies of 600 KB, which a gateway sends again only where it is told to keep so much.
 """
@@ -24,7 +24,7 @@ pytestmark = [
 ]
 LARGE = 600_000  # bytes of a body
 LARGE_RATE = 10.0
-SHARE = 0.8  # of the rate is left for digits
+SHARE = 0.8  # the part of the rate that sends digits
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ SERVICE, SCALED = Ref("Service", "like", "cats"), Ref("ScaledObject", "like", "c
 
 
 class Objects:
-    """A cluster's objects by kind, and a lease. An object with finalizers stays until it was asked for `looks` times."""
+    """A cluster's objects by kind, and a lease. An object with finalizers stays until it was read `looks` times."""
 
     def __init__(self, finalizers: dict[str, list[str]], looks: int = 10**6, manager: str = MANAGER):
         managed = [{"manager": manager}]
@@ -48,7 +48,7 @@ class Objects:
 
 
 class Clock:
-    """A clock that only sleep moves."""
+    """A clock that only `sleep` moves."""
 
     now = 0.0
 

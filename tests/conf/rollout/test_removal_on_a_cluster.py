@@ -17,7 +17,7 @@ HOLDS = "held by its finalizer example.com/kept (taken off by the controller of 
 
 @contextmanager
 def kept(cluster: Cluster, where: str) -> Iterator[Callable[[], None]]:
-    """Put a finalizer on an object, and take it off at the block's end, or as soon as what is yielded is called."""
+    """Put a finalizer on an object. It is taken off at the block's end, or when the yielded function is called."""
 
     def free() -> None:
         if cluster.find(where):
@@ -34,7 +34,7 @@ def test_a_stop_says_what_holds_an_object_and_the_next_one_ends_it(make_checkout
     mine = make_checkout("eu")
     mine.run("deploy", tag="1")
     with kept(eu, path("Service", mine.user, mine.name)) as free:
-        for _ in range(2):  # the second one finds it deleted already
+        for _ in range(2):  # the second stop finds the object deleted already
             done = mine.run("stop", "--yes", "--timeout", "2", status=19)
             assert (
                 f"eu, prod: failed: Service {mine.user}/{mine.name} is deleted and still there after 2 s, {HOLDS}" in done.err

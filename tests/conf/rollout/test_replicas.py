@@ -1,4 +1,4 @@
-"""The number of pods of a release: over what was there, beside an autoscaler, and once the release is good."""
+"""The number of pods of a release: after an earlier release, beside an autoscaler, and once the release is good."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A rollback's choice by histories: it concerns the regions that serve the version deployed last."""
+"""The choice of a rollback by its histories: it concerns the regions that serve the version deployed last."""
 
 from collections.abc import Sequence
 
@@ -135,7 +135,7 @@ def test_a_rollback_is_told_by_versions_and_by_digests_or_times_where_versions_a
     assert told(after(ONE, TWO, ("3", UNDONE, 0))) == "rolled back from 2 to 1"
     assert told(after(ONE, ONE, digests="ab")) == "rolled back from 1 (sha256:bbbbbbbbbbbb) to 1 (sha256:aaaaaaaaaaaa)"
     assert told(after(ONE, ONE), to="1") == "rolled back to 1 of 2026-01-01T01:02:00Z"
-    assert told(after(ONE, ("", BEGUN, 0))) == "rolled back to 1"  # from a stop that was broken off
+    assert told(after(ONE, ("", BEGUN, 0))) == "rolled back to 1"  # a stop that was broken off
 
 
 def test_a_version_that_is_not_there_is_told_with_those_that_are() -> None:

@@ -14,7 +14,7 @@ def test_a_rollback_leaves_the_version_deployed_last_and_no_other(make_checkout:
     two = make_checkout("eu", "na")
     two.run("deploy", "--region", "na", tag="1")
     two.run("deploy", tag="2")
-    done = two.run("rollback", status=17)  # eu has no release before 2, and na is rolled back all the same
+    done = two.run("rollback", status=17)  # eu has no release before 2; na is rolled back nevertheless
     assert "eu, prod: failed: " in done.err
     assert "has no earlier good release to return to; now version 2 in 1 pod" in done.err
     assert "na, prod: deployed 1: rolled back from 2 to 1; now version 1 in 1 pod" in done.out

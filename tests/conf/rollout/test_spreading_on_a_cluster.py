@@ -1,4 +1,4 @@
-"""How the gateway spreads requests over pods: evenly over equal ones, less to a slow one, none to one that resets."""
+"""The gateway spreads requests over pods: evenly over equal pods, fewer to a slow pod, none to a pod that resets."""
 
 import pytest
 

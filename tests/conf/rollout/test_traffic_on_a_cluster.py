@@ -1,4 +1,4 @@
-"""A gateway asks no second pod after a refusal, and a pod that dies takes along only the requests that it holds."""
+"""A gateway sends a refused request to no second pod, and a pod that dies loses only its in-flight requests."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An API server's warnings are shown by commands that apply and by commands that only ask. Simulated nodes are enough."""
+"""An API server's warnings are shown by commands that apply and by commands that only read. Simulated nodes are enough."""
 
 import pytest
 

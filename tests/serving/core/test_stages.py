@@ -45,7 +45,7 @@ class Own(Service):
 def core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Core:
     monkeypatch.setattr(
         logging.getLogger("monopod.core"), "disabled", True
-    )  # pytest keeps what is logged, and with it tracebacks
+    )  # pytest keeps log records, and with them tracebacks
     return Core(open_service(make_service(tmp_path / "small", "", SERVER)), Metrics(), 4)
 
 

@@ -13,7 +13,7 @@ def model(*inputs: TensorSpec, outputs: tuple[TensorSpec, ...] = (), batched: bo
 
 
 def one(datatype: str, shape: tuple[int, ...] = (-1, 2)) -> ModelSpec:
-    """A model of one input x."""
+    """Return a model of one input x."""
     return model(TensorSpec("x", datatype, shape))
 
 
@@ -30,19 +30,19 @@ def body(*inputs: Any, **fields: Any) -> bytes:
 
 
 def with_tail(head: bytes, tail: bytes) -> tuple[bytes, str]:
-    """A binary request's body and the value of its length header."""
+    """Return a binary request's body and the value of its length header."""
     return head + tail, str(len(head))
 
 
 def same(one: Array, other: Array) -> bool:
-    """Are two arrays equal to the bit, dtype and shape included?"""
+    """Return whether two arrays are equal to the bit, dtype and shape included."""
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
     return one.tolist() == other.tolist() if one.dtype == object else one.tobytes() == other.tobytes()
 
 
 def is_fit(array: Array) -> bool:
-    """Is an array what the engine may take without looking?"""
+    """Return whether the engine may take an array without another check."""
     flags = array.flags
     return flags.c_contiguous and flags.aligned and array.dtype.isnative and array.dtype in DATATYPES.values()
 

@@ -14,7 +14,7 @@ from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSp
 
 
 def tries(count: int) -> settings:
-    """The same examples on every run, and no limit on the time of one."""
+    """Return settings for the same examples on every run, without a time limit for an example."""
     return settings(max_examples=count, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -33,7 +33,7 @@ class Case:
 
 
 def arrays(datatype: str, shape: tuple[int, ...], utf8: bool) -> st.SearchStrategy[Array]:
-    """Arrays of a datatype and shape; finite and UTF-8 where they must pass through JSON."""
+    """Draw arrays of a datatype and shape. utf8: only values that can pass through JSON, finite and UTF-8."""
     size = math.prod(shape)
     dtype = DATATYPES[datatype]
     if datatype == "BYTES":

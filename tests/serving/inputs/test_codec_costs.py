@@ -1,4 +1,4 @@
-"""A body of 16 MB costs time and memory in proportion, whatever is in it. The limits leave room for a busy machine."""
+"""A body of 16 MB costs time and memory in proportion, whatever it contains. The limits leave room for a busy machine."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""No bytes whatsoever make the codec raise anything but a 4xx."""
+"""The codec raises nothing but a 4xx, whatever bytes it is given."""
 
 import json
 from collections.abc import Callable

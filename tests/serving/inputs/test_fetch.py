@@ -24,7 +24,7 @@ Answer = Callable[[socket.socket, str], None]
 
 
 class Server:
-    """A real server on loopback: reads a request's head, then does with the connection whatever `answer` does."""
+    """A real server on loopback, which reads a request's head and then calls `answer` with the connection."""
 
     def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None):
         self.heads: list[str] = []
@@ -71,7 +71,7 @@ def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Serve
 
 
 def says(body: bytes = b"picture", status: str = "200 OK", **headers: str) -> Answer:
-    """Answer any request with this. A header's _ is a dash."""
+    """Return a function that answers any request. headers: their names with _ for a dash."""
     lines = {"Content-Length": str(len(body))} | {name.replace("_", "-"): value for name, value in headers.items()}
     head = f"HTTP/1.1 {status}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
     return lambda client, _: client.sendall(head.encode() + body)
@@ -429,7 +429,7 @@ def test_a_port_where_nobody_listens_is_bad_input() -> None:
 
 
 def trickle(head: bytes) -> Answer:
-    """Send this at once, then a byte every 20 ms for 5 s."""
+    """Return a function that sends bytes at once, then a byte every 20 ms for 5 s."""
 
     def answer(client: socket.socket, _: str) -> None:
         client.sendall(head)

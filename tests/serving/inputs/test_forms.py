@@ -1,4 +1,4 @@
-"""A form is read in pieces, within bounds and a deadline: its parts as they were sent, or a refusal in words."""
+"""A form is read in pieces, within bounds and a deadline. It gives its parts as they were sent, or a refusal in words."""
 
 import random
 import time
@@ -171,4 +171,4 @@ class Counts(Service):
             assert time.monotonic() - began < 5, name
         good = get(service.url + "/api/small", multipart([("image", bytes(15 * MB), True)]), {"Content-Type": KIND})
         assert good == (200, b'{"results":15728640,"msg":""}')
-        assert peak_bytes(process) - before < 60 * MB  # a body and its parts, once each, and what is under way
+        assert peak_bytes(process) - before < 60 * MB  # a body and its parts, once each, and the pieces in between

@@ -20,8 +20,8 @@ PICTURE = bytes(range(256)) * 3 + b"!"
 TEXT = base64.b64encode(PICTURE).decode()
 
 
-class Shelf:
-    """Fetches from a dictionary, and keeps the deadline it was given."""
+class DictionaryFetcher:
+    """Fetches from a dictionary, and keeps the deadline that it was given."""
 
     def __init__(self, **files: bytes):
         self.files = {f"http://{host}.example.com/a.jpg": body for host, body in files.items()}
@@ -37,15 +37,15 @@ class Shelf:
 LIFE = Lifetime(time.monotonic(), 3600)
 
 
-def sent(body: Any, content_type: str = "application/json", shelf: Shelf | None = None) -> Payload:
+def sent(body: Any, content_type: str = "application/json", fetcher: DictionaryFetcher | None = None) -> Payload:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return decode(content_type, data, shelf or Shelf(), LIFE)
+    return decode(content_type, data, fetcher or DictionaryFetcher(), LIFE)
 
 
 def test_several_pictures_come_in_a_list_or_under_one_name() -> None:
-    shelf = Shelf(img=b"fetched")
+    fetcher = DictionaryFetcher(img=b"fetched")
     url = "http://img.example.com/a.jpg"
-    assert sent({"images": [TEXT, url, TEXT]}, shelf=shelf) == Payload(image=PICTURE, further_images=(b"fetched", PICTURE))
+    assert sent({"images": [TEXT, url, TEXT]}, fetcher=fetcher) == Payload(image=PICTURE, further_images=(b"fetched", PICTURE))
     assert sent({"images": [TEXT]}) == Payload(image=PICTURE)
     both = form_of([("image", PICTURE, True), ("image", b"second", True)])
     assert both == Payload(image=PICTURE, further_images=(b"second",))
@@ -76,7 +76,7 @@ def test_a_form_of_too_many_or_of_empty_pictures_is_bad_input() -> None:
 def form_of(parts: list[tuple[str, bytes, bool]]) -> Payload:
     """Send a form. parts: name, content, and whether it is a file."""
     body = multipart(parts)
-    return decode(f"multipart/form-data; boundary={BOUNDARY}", body, Shelf(img=PICTURE), LIFE)
+    return decode(f"multipart/form-data; boundary={BOUNDARY}", body, DictionaryFetcher(img=PICTURE), LIFE)
 
 
 def form(texts: dict[str, str] | None = None, **files: bytes) -> Payload:
@@ -144,10 +144,10 @@ def test_base64_in_many_pieces_takes_no_more_memory_than_in_one() -> None:
 
 @pytest.mark.parametrize("url", ["http://img.example.com/a.jpg", "HTTP://IMG.example.com/a.jpg"])
 def test_a_url_is_fetched_within_the_requests_deadline(url: str) -> None:
-    shelf = Shelf(img=PICTURE)
-    assert sent({"image": url}, shelf=shelf).image == PICTURE
-    assert sent({"video": url}, shelf=shelf).video == PICTURE
-    assert shelf.deadlines == [LIFE.deadline, LIFE.deadline]
+    fetcher = DictionaryFetcher(img=PICTURE)
+    assert sent({"image": url}, fetcher=fetcher).image == PICTURE
+    assert sent({"video": url}, fetcher=fetcher).video == PICTURE
+    assert fetcher.deadlines == [LIFE.deadline, LIFE.deadline]
 
 
 def test_the_real_fetcher_refuses_a_url_where_no_host_is_allowed() -> None:

@@ -1,4 +1,4 @@
-"""Pictures become RGB pixels, and no bytes at all do harm."""
+"""Pictures become RGB pixels, and no bytes do harm."""
 
 import random
 import struct
@@ -39,7 +39,7 @@ def png_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def png_with(*chunks: bytes) -> bytes:
-    """A small PNG with chunks put in behind its header."""
+    """Return a small PNG with chunks inserted behind its header."""
     plain = encoded(small(), "PNG")
     return plain[:33] + b"".join(chunks) + plain[33:]
 
@@ -61,7 +61,7 @@ SAMPLES = {
 def test_every_kind_of_picture_becomes_rgb_of_its_size(name: str) -> None:
     picture = pictures.decode(SAMPLES[name], LIMIT)
     assert (picture.mode, picture.size) == ("RGB", (60, 40))
-    # The same cat, give or take what compression and palettes lose.
+    # The same cat, within the losses of compression and palettes.
     ours, theirs = picture.resize((3, 2)).tobytes(), small().resize((3, 2)).tobytes()
     assert max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) < 25
 
@@ -178,7 +178,7 @@ def test_a_picture_at_the_limit_passes_and_one_over_it_is_too_large(name: str) -
 
 
 def huge(name: str) -> bytes:
-    """A few bytes that claim a huge picture."""
+    """Return a few bytes that claim to be a huge picture."""
     data = SAMPLES[name]
     at, sides = {
         "png": (16, struct.pack(">II", 60_000, 60_000)),
@@ -215,7 +215,7 @@ def test_limits_above_pils_own_hold_for_large_pictures() -> None:
 
 
 def gif_with(extension: bytes) -> bytes:
-    """The GIF of the samples with an extension more, before its others."""
+    """Return the samples' GIF with one more extension before its others."""
     plain = SAMPLES["gif"]
     start = 13 + (3 << (plain[10] & 7) + 1)  # after the screen and its colours
     return plain[:start] + extension + plain[start:]

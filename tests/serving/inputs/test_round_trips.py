@@ -15,7 +15,7 @@ from tests.serving.inputs.strategies import SHAPES, Case, arrays, cases, tries
 
 
 def read_answer(body: bytes, header_length: int | None) -> tuple[str, Arrays]:
-    """Read an answer's id and arrays with nothing of what wrote it: json and struct."""
+    """Read an answer's id and arrays with json and struct alone, without the code that wrote it."""
     answer = json.loads(body[:header_length])
     found: Arrays = {}
     at = header_length or 0

@@ -1,4 +1,4 @@
-"""Version 2 requests that are right: byte-exact examples of the protocol, and what the arrays are like."""
+"""Version 2 requests that are right: byte-exact examples of the protocol, and the form of the arrays."""
 
 import json
 import struct

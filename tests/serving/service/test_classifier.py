@@ -59,7 +59,7 @@ def test_an_answer_that_json_cannot_hold_is_a_500_and_the_log_names_its_kind(
 ) -> None:
     status, answer = post_json(classifier.url + "/number", {})
     assert (status, answer["reason"]) == (500, "service_failed")
-    # A service's own test says why by itself.
+    # The message of a service's own test names the cause.
     assert "JSON cannot hold a value of type complex" in capsys.readouterr().out
     assert "JSON cannot hold a value of type complex" in failure(classifier, answer["request_id"])["traceback"]
 

@@ -1,4 +1,4 @@
-"""A service's own code without a server: the same answers, models opened as they are used."""
+"""A service's own code without a server: the same answers, and models that are opened on their first use."""
 
 import subprocess
 import sys

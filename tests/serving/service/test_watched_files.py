@@ -1,4 +1,4 @@
-"""A file that changes is read again; one that cannot be read changes nothing."""
+"""A file that changes is read again, and a file that cannot be read changes nothing."""
 
 import os
 import time
@@ -35,7 +35,7 @@ def test_a_file_is_loaded_at_once_and_after_every_change(file: Path) -> None:
     seen: list[str] = []
     watch(file, lambda: seen.append(file.read_text()), Metrics(), 0.02)
     assert seen == ["one"]
-    for text in ("two", "six"):  # as long as the one before: another file is another file
+    for text in ("two", "six"):  # as long as the text before, since any other file counts as changed
         replace(file, text)
         until(partial(is_last, seen, text))
     time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Whose fault wrong inputs are: those that the service's own code makes are a 500, a client's are a 400."""
+"""Wrong inputs that the service's own code makes are a 500, and a client's wrong inputs are a 400."""
 
 import json
 from collections.abc import Iterator

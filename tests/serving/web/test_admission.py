@@ -107,7 +107,7 @@ def test_no_more_than_the_limit_come_in_however_many_ask_at_once() -> None:
     together = threading.Barrier(crowd)
 
     def queue_full() -> bool:
-        together.wait(10)  # all have found that there is room
+        together.wait(10)  # all threads have found that there is room
         return False
 
     one = Gate(3, queue_full)

@@ -1,4 +1,4 @@
-"""The routes over sockets: where a request may go, in which forms, and what comes back."""
+"""The routes over sockets: the paths and forms of requests, and their answers."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ JSON = {"Content-Type": "application/json"}
 def ask(
     service: Running, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
-    """Return status, headers (names in small letters) and body; follows no redirect."""
+    """Return status, headers (names in lower case) and body. Redirects are not followed."""
     connection = HTTPConnection("127.0.0.1", service.port, timeout=20)
     try:
         connection.request(method, path, body, headers or {})
@@ -204,7 +204,7 @@ def test_the_trace_of_the_mesh_is_in_the_log(demo: Running) -> None:
 @pytest.mark.parametrize("route", ["service", "infer", "infer_v", "predict"])
 @pytest.mark.parametrize("end", ENDS)
 def test_every_end_of_a_request_is_counted_from_the_start(untouched: str, route: str, end: tuple[int, str]) -> None:
-    """A series that is made by its first event has no increase to tell of: rate() is 0 through the first outage."""
+    """A series that begins with its first event shows no increase, so that rate() is 0 through the first outage."""
     code, reason = end
     assert f'monopod_requests_total{{code="{code}",reason="{reason}",route="{route}"}} 0.0\n' in untouched
 
@@ -218,7 +218,7 @@ def test_every_reason_to_refuse_is_counted_from_the_start(untouched: str, kind: 
 
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The metrics of a service that nobody has asked anything."""
+    """The metrics of a service that has had no request."""
     folder = tmp_path_factory.mktemp("untouched") / "small"
     with running(make_service(folder, 'model_path = "model/digits.onnx"', "", ("tests/models/digits.onnx",))) as service:
         yield service.metrics()
@@ -260,7 +260,7 @@ def test_status_tells_of_queue_counts_and_models(demo: Running) -> None:
         "models": ["demo"],
     }.items() <= status.items()
     assert status["queue"] == {"rows": 0, "oldest_seconds": 0.0, "limit": 64}
-    assert status["in_progress"] == 0  # this GET is none
+    assert status["in_progress"] == 0  # this GET does not count
     assert status["requests"]["200"] > 0
 
 

@@ -1,4 +1,4 @@
-"""A client that goes away before a worker has begun its request: nothing runs for it, and it is counted all the same."""
+"""A client that goes away before a worker begins its request: nothing runs for it, and it is counted nevertheless."""
 
 import socket
 import threading
@@ -20,7 +20,7 @@ LAST_PING = b"GET /api/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 class OneWorkerServer:
-    """A server with one worker, which each request holds until `free` is set, though four are let in."""
+    """A server with one worker, which each request holds until `free` is set. Four requests are admitted."""
 
     def __init__(self) -> None:
         self.free = threading.Event()

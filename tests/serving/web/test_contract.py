@@ -66,7 +66,7 @@ WRONG += [
 
 
 @pytest.mark.parametrize(("call", "words"), WRONG)
-def test_a_question_that_is_not_a_text_is_refused_in_words(search: Running, call: dict[str, Any], words: str) -> None:
+def test_wrong_questions_are_refused_in_words(search: Running, call: dict[str, Any], words: str) -> None:
     status, answer = post_json(search.url + "/query/batch", call)
     assert (status, answer["reason"]) == (400, "bad_input")
     assert words in answer["error"]

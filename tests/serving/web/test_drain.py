@@ -28,7 +28,7 @@ BODY = json.dumps({"data": [[0.01]]})
 
 
 def ask(connection: http.client.HTTPConnection, body: str = BODY) -> tuple[int, str | None]:
-    """Return the status of an answer, and what it says of its connection."""
+    """Return the status and the Connection header of an answer."""
     connection.request("POST", "/api/slow", body, {"Content-Type": "application/json"})
     response = connection.getresponse()
     response.read()
@@ -36,7 +36,7 @@ def ask(connection: http.client.HTTPConnection, body: str = BODY) -> tuple[int, 
 
 
 class Client(threading.Thread):
-    """Asks again and again, reconnecting when told to, until nobody listens. Notes what was lost."""
+    """Sends requests and reconnects when told to, until nobody listens. Notes the lost requests."""
 
     def __init__(self, port: int):
         super().__init__(daemon=True)
@@ -50,7 +50,7 @@ class Client(threading.Thread):
             try:
                 connection.connect()
             except OSError:
-                return  # the port is closed: nothing was accepted, nothing is lost
+                return  # the port is closed, so nothing was accepted and nothing is lost
             with contextlib.closing(connection):
                 self.ask_on(connection)
 
@@ -114,7 +114,7 @@ def test_a_connection_that_is_open_when_the_port_closes_may_still_ask() -> None:
         assert kept.getresponse().read() == b'{"ping":"pong"}'
         service.process.send_signal(signal.SIGTERM)
         until(lambda: refuses(service.port))
-        time.sleep(1)  # a client that is so late had a reset instead of an answer, when the process ended as the port closed
+        time.sleep(1)  # a client this late once got a reset, when the process ended as soon as the port closed
         assert ask(silent) == (200, "close")
         assert ask(kept) == (200, "close")
         assert service.stop() == 0
@@ -122,7 +122,7 @@ def test_a_connection_that_is_open_when_the_port_closes_may_still_ask() -> None:
 
 def test_a_connection_without_a_request_delays_the_end_only_briefly() -> None:
     with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as silent:
-        assert service.stop() == 0  # it would be 1 had the client's end been waited for
+        assert service.stop() == 0  # it would be 1 if the drain waited for the client
         assert silent.recv(1) == b""
 
 

@@ -22,7 +22,7 @@ def slow() -> Iterator[Running]:
 
 @pytest.fixture(autouse=True)
 def calm(slow: Running) -> Iterator[None]:
-    """Let what one test left in the queue end before the next."""
+    """Let the requests that a test left in the queue end before the next test."""
     yield
     end = time.monotonic() + 10
     while time.monotonic() < end:
@@ -70,7 +70,7 @@ def rows(service: Running) -> int:
 
 
 def busy(service: Running, seconds: float) -> list[Future[int]]:
-    """Return the answers of two requests once both run, so that what comes now waits."""
+    """Return the answers of two requests once both run, so that the next requests wait."""
     before = rows(service)
     with_two = ThreadPoolExecutor(2)
     answers = [with_two.submit(sleep_on, service, seconds) for _ in range(2)]
@@ -214,7 +214,7 @@ def test_pipelined_requests_are_answered_in_order(slow: Running) -> None:
 
 
 def test_ping_answers_while_as_many_light_requests_as_may_be_are_in_flight(slow: Running) -> None:
-    """A pod that refused a ping for load would be sent nothing, and lose what it has to the pods that are as loaded."""
+    """A pod that refused a ping for load would get no requests, and its load would move to pods that are as loaded."""
     with ThreadPoolExecutor(LIGHT_LIMIT) as many, connect(slow) as s:
         light = [many.submit(get, slow.url + "/nap") for _ in range(LIGHT_LIMIT)]
         try:

@@ -24,8 +24,8 @@ from tests.serving.raw_connection import Answer, RawConnection
 
 BINARY_CALLS = 4_000
 MALFORMED = 400
-BY_DOCUMENT = 300  # of each service
-GROWTH = 64 * 2**20  # bytes that a process may take more than before
+BY_DOCUMENT = 300  # requests to each service
+GROWTH = 64 * 2**20  # bytes by which a process' memory may grow
 QUICK = settings(
     derandomize=True,
     deadline=None,
@@ -46,7 +46,7 @@ def answered(service: Running) -> int:
     return sum(json.loads(get(service.url + "/status")[1])["requests"].values())
 
 
-# A request of the binary protocol, whole; then what may be done to it.
+# A good request of the binary protocol, then the mutations of it.
 
 MODELS: dict[str, dict[str, np.ndarray[Any, Any]]] = {
     "add": {name: np.arange(8, dtype=np.float32).reshape(2, 4) for name in "ab"},
@@ -85,7 +85,7 @@ def whole(model: str) -> tuple[dict[str, Any], bytes]:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the way to every value within a JSON value."""
+    """Yield the path to every value within a JSON value."""
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield (*path, key)
         yield from places(inner, (*path, key))
@@ -116,7 +116,7 @@ def cut(draw: st.DrawFn, data: bytes) -> bytes:
 
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[str, dict[str, str], bytes]:
-    """Draw a path, headers and a body: a good call after up to three misdeeds."""
+    """Draw a path, headers and a body: a good call after up to three mutations."""
     model = draw(st.sampled_from(sorted(MODELS)))
     call, raw = whole(model)
     deeds = draw(st.lists(st.sampled_from(["json", "json", "raw", "length", "kind", "head", "grow"]), max_size=3))
@@ -182,7 +182,7 @@ def test_mutated_calls_of_the_binary_protocol_are_answered_below_500(tensors: Ru
     assert connection.sent >= BINARY_CALLS
     assert answered(tensors) - counted >= connection.sent
     assert {200, 400, 404, 405, 413, 415} <= set(codes)
-    assert codes[200] > BINARY_CALLS / 20  # not everything is refused at the door
+    assert codes[200] > BINARY_CALLS / 20  # not everything is refused before it is decoded
     assert tensors.process.poll() is None
     good_call(tensors)
     assert resident_bytes(tensors.process.pid) - before < GROWTH
@@ -190,7 +190,7 @@ def test_mutated_calls_of_the_binary_protocol_are_answered_below_500(tensors: Ru
 
 @st.composite
 def malformed(draw: st.DrawFn) -> bytes:
-    """Draw bytes whose framing is not what it says: lengths too long and short, chunks that are none, heads that are broken."""
+    """Draw bytes whose framing is not what it says: wrong lengths, wrong chunks, broken heads."""
     good = request_of(*draw(calls()))
     head, _, body = good.partition(b"\r\n\r\n")
     deed = draw(st.sampled_from(["length", "chunked", "chunks", "head", "short", "twice", "noise"]))
@@ -229,7 +229,7 @@ def test_wrong_lengths_and_broken_heads_hang_nothing(tensors: Running) -> None:
 
     each()
     assert connection.sent >= MALFORMED
-    assert sum(told) > MALFORMED / 2  # the rest waited for more, and ended with its connection
+    assert sum(told) > MALFORMED / 2  # the server waited for more bytes of the rest
     assert json.loads(get(tensors.url + "/status")[1])["queue"]["rows"] == 0
     assert len(psutil.Process(tensors.process.pid).net_connections()) < 20
     good_call(tensors)
@@ -237,7 +237,7 @@ def test_wrong_lengths_and_broken_heads_hang_nothing(tensors: Running) -> None:
 
 
 def without_haste(case: Any) -> Any:
-    """Take out what asks for an answer sooner than the server can give it: a 504 would be right."""
+    """Remove the fields that ask for an earlier answer than the server can give, since a 504 would be right."""
     for name in [name for name in case.headers or {} if name.lower() == "x-request-timeout-ms"]:
         del case.headers[name]
     parameters = case.body.get("parameters") if isinstance(case.body, dict) else None
@@ -247,7 +247,7 @@ def without_haste(case: Any) -> Any:
 
 
 def by_document(service: Running, path: str, base: str) -> Counter[int]:
-    """Send what the document at a path allows, and what it forbids; return how often each status came."""
+    """Send requests that the document at a path allows and forbids, and return how often each status came."""
     schema = schemathesis.openapi.from_url(service.url + path)
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     assert len(operations) > 10
@@ -263,7 +263,7 @@ def by_document(service: Running, path: str, base: str) -> Counter[int]:
             response = without_haste(case).call(base_url=service.url + base, session=session, timeout=20)
             codes[response.status_code] += 1
             assert response.status_code < 500
-            # A body may be valid by the document, and its bytes still be no picture.
+            # A body may be valid by the document although its bytes are no picture.
             case.validate_response(response, excluded_checks=[positive_data_acceptance])
 
         each()
@@ -285,7 +285,7 @@ def test_a_gateways_prefix_and_tensors_are_answered_as_the_document_says(tensors
     before = resident_bytes(tensors.process.pid)
     codes = by_document(tensors, "/api/tensors/openapi.json", "/api")
     assert codes.total() >= BY_DOCUMENT
-    assert codes[200] > BY_DOCUMENT / 5  # the paths are those that answer
+    assert codes[200] > BY_DOCUMENT / 5  # the paths exist
     good_call(tensors)
     assert resident_bytes(tensors.process.pid) - before < GROWTH
 

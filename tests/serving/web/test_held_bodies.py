@@ -1,4 +1,4 @@
-"""The bytes that are held of requests are counted, and requests are ended in an order that lets the good through."""
+"""The held bytes of requests are counted, and requests over the bound are ended in an order that lets good clients through."""
 
 import threading
 
@@ -13,7 +13,7 @@ GIB = 2**30
 
 
 class SmallBound:
-    """Bodies of a hundred bytes at most; ended: the numbers of those that had to go, in order."""
+    """Bodies of a hundred bytes at most. ended: the numbers of the ended bodies, in order."""
 
     def __init__(self) -> None:
         self.bodies, self.ended = Bodies(100), list[int]()

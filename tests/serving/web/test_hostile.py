@@ -1,4 +1,4 @@
-"""A served service under attack: the good are answered, probes too, and memory stays bounded."""
+"""A served service under attack: good clients and probes are answered, and memory stays bounded."""
 
 import contextlib
 import select
@@ -18,7 +18,7 @@ from tests.running import Running, get, make_service, running
 from tests.waiting import until
 
 JSON = {"Content-Type": "application/json"}
-PROBE_SECONDS = 5  # that Kubernetes gives a probe
+PROBE_SECONDS = 5  # the timeout of Kubernetes' probes
 SERVER = """
 from serving.service.service import Service
 
@@ -38,7 +38,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @contextmanager
 def looping(work: Callable[[], object], count: int) -> Iterator[list[object]]:
-    """Do something again and again on so many threads for the length of a block. Yields what it returned so far."""
+    """Repeat a function on a number of threads for the length of a block. Yield its results so far."""
     over, found = threading.Event(), list[object]()
 
     def loop() -> None:
@@ -79,12 +79,12 @@ def test_liveness_answers_while_six_clients_send_arrays_in_a_loop(service: Runni
 MB = 2**20
 BOUND = 64 * MB  # of the service below: four times max_body
 WHILE_LOOKING = 8 * MB  # a look at a hundred files takes milliseconds: one body may end, and others take its room, in between
-LIARS = 120
+SLOW_CLIENTS = 120
 PIECE = bytes(256 * 2**10)
 
 
 def spooled_bytes(process: int) -> int:
-    """Return what a process has in files that have no name any more, as spooled bodies have none."""
+    """Return the bytes of a process' open files without a name, such as spooled bodies."""
     found = 0
     for each in Path(f"/proc/{process}/fd").iterdir():
         with contextlib.suppress(OSError):
@@ -92,8 +92,8 @@ def spooled_bytes(process: int) -> int:
     return found
 
 
-class Liar:
-    """A client that says it sends 15 MiB, sends them slowly, and begins anew when it is refused."""
+class SlowClient:
+    """A client that announces 15 MiB, sends them slowly, and begins again when it is refused."""
 
     def __init__(self, service: Running, method: str):
         self._port, self._method, self.refused = service.port, method, 0
@@ -120,26 +120,26 @@ class Liar:
 
 
 @contextmanager
-def lying(service: Running) -> Iterator[list[Liar]]:
-    """Have a crowd send for the length of a block: first all heads, then body by body in turn."""
-    liars = [Liar(service, "GET" if number % 2 else "POST") for number in range(LIARS)]
+def slow_clients(service: Running) -> Iterator[list[SlowClient]]:
+    """Have a crowd of clients send for the length of a block: first all heads, then the bodies in turn."""
+    clients = [SlowClient(service, "GET" if number % 2 else "POST") for number in range(SLOW_CLIENTS)]
     over = threading.Event()
 
     def lie() -> None:
         while not over.is_set():
-            for liar in liars:
-                liar.send()
+            for client in clients:
+                client.send()
             time.sleep(0.2)  # 30 MiB each time, 120 MiB a second
 
     thread = threading.Thread(target=lie)
     thread.start()
     try:
-        yield liars
+        yield clients
     finally:
         over.set()
         thread.join(20)
-        for liar in liars:
-            liar.close()
+        for client in clients:
+            client.close()
 
 
 def test_good_clients_are_answered_while_a_crowd_fills_the_bound_with_unfinished_bodies(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_good_clients_are_answered_while_a_crowd_fills_the_bound_with_unfinished
         process = service.process.pid
         before = settled_bytes(process)
         forget_peak(process)
-        with lying(service) as liars:
+        with slow_clients(service) as clients:
             end = time.monotonic() + 4
             while time.monotonic() < end:
                 statuses.append(get(service.url + "/api/small", picture, {"Content-Type": "image/png"})[0])
@@ -160,8 +160,8 @@ def test_good_clients_are_answered_while_a_crowd_fills_the_bound_with_unfinished
         assert sorted(pings)[len(pings) * 9 // 10] < 0.5
         assert max(disk) <= BOUND + WHILE_LOOKING
         assert peak_bytes(process) - before < BOUND + 30 * MB
-        assert sum(liar.refused for liar in liars) > LIARS / 2, "the bound was never reached"
-        assert service.metric('monopod_shed_total{reason="bodies_full"}') > LIARS / 2
+        assert sum(client.refused for client in clients) > SLOW_CLIENTS / 2, "the bound was never reached"
+        assert service.metric('monopod_shed_total{reason="bodies_full"}') > SLOW_CLIENTS / 2
         until(lambda: spooled_bytes(process) == 0)
 
 

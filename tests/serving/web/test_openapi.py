@@ -1,4 +1,4 @@
-"""The OpenAPI document of several services: valid, complete, and of one mind with the codecs that read the requests."""
+"""The OpenAPI document of several services: valid, complete, and in agreement with the codecs that read the requests."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The page at work: a real browser over the real server, wherever a gateway may show the page."""
+"""The page in a real browser, from the real server, under every path at which a gateway may show it."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 
 def run(line: str) -> Any:
-    """Run a shell line where the pictures lie, and read the JSON that it prints."""
+    """Run a shell line in the folder of the pictures, and read the JSON that it prints."""
     done = subprocess.run(line, shell=True, cwd=PICTURES, capture_output=True, text=True, timeout=20, check=True)
     return json.loads(done.stdout)
 

@@ -121,7 +121,7 @@ def test_clients_that_ask_on_without_reading_hold_no_thread(tmp_path: Path) -> N
     server = IMPORTS + "class S(Service):\n @route('/big', 'GET')\n def big(self, r): return Answer(b'x' * 24_000_000, 'x/y')\n"
     with running(make_service(tmp_path / "s", "timeout_second = 1", server)) as service:
         silent = []
-        for _ in range(16):  # as many as may be inside at once
+        for _ in range(16):  # as many as may be admitted at once
             s = socket.socket()
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             s.connect(("127.0.0.1", service.port))
@@ -171,7 +171,7 @@ def test_a_pod_that_is_ended_while_loading_never_becomes_ready() -> None:
             try:
                 get(service.admin + "/livez")
                 with connect(service) as s:
-                    s.sendall(head(len(body(0))) + body(0)[:1])  # keeps the process for a second
+                    s.sendall(head(len(body(0))) + body(0)[:1])  # keeps the process alive for a second
                     service.process.send_signal(signal.SIGTERM)
                     assert answer(s)[0] == 503
             except OSError:

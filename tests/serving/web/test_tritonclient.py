@@ -50,7 +50,7 @@ def given(array: Array, name: str, binary: bool = True) -> InferInput:
 
 
 def every(binary: bool | None = None) -> list[InferInput]:
-    """One input of each datatype; where binary is None every second one as JSON."""
+    """Return one input of each datatype. binary: None sends every second input as JSON."""
     names = enumerate(SAMPLES)
     return [given(SAMPLES[n], f"{n.lower()}_in", n == "FP16" or (at % 2 == 0 if binary is None else binary)) for at, n in names]
 
