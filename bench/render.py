@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from bench.work import ROOT
 from conf.clusters.regions_file import load
 from conf.rules.check import check
 
-ROOT = Path(__file__).parent.parent
 LIMIT_SECONDS, LIMIT_RATIO = 30, 2.2
 PROCESSES = 2
 MODEL = ROOT / "tests" / "services" / "gpu" / "model" / "same.onnx"

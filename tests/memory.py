@@ -5,7 +5,7 @@ from pathlib import Path
 
 from serving.base.process_memory import resident_bytes
 
-MB = 2**20
+MIB = 2**20
 STILL = 60  # readings in a row without a change, 0.05 s apart; longer than a service waits before it returns freed memory
 
 
@@ -22,5 +22,5 @@ def settled_bytes(process: int, seconds: float = 60) -> int:
         assert time.monotonic() < end, f"process {process} still takes or gives back memory after {seconds:g} s"
         time.sleep(0.05)
         now = resident_bytes(process)
-        seen, looks = (seen, looks + 1) if abs(now - seen) < MB else (now, 0)
+        seen, looks = (seen, looks + 1) if abs(now - seen) < MIB else (now, 0)
     return seen

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.running import ROOT
+
 HALVES = {"serving": ROOT / "src", "conf": ROOT}
 BRIDGE = "serving.settings"  # the only folder that both halves use
 # "" is the last of a half: the modules that stand in no folder, main, api and testing.

@@ -2,11 +2,11 @@
 
 import subprocess
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.running import ROOT
+
 SERVICES_OWN = [
     "value.py",
     "alerts.yaml",

@@ -13,9 +13,9 @@ from bench.cgroup import V1, V2, group, places
 from bench.served import BenchError
 from serving.settings import Settings
 from tests.bench.termination import terminated
+from tests.memory import MIB
 from tests.running import make_service
 
-MIB = 2**20
 KEEPS = """
 from serving.service.service import Service
 

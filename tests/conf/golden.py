@@ -10,8 +10,8 @@ from conf.clusters.regions_file import load
 from conf.plan.plan import TRACKS, plan
 from conf.render.templates import render
 from conf.rules.check import read
+from tests.running import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 SERVICES = {"demo": ROOT, "every-setting": ROOT / "tests/services/every-setting", "gpu": ROOT / "tests/services/gpu"}
 ROUTINGS = ("istio", "gateway-api")

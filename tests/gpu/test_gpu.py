@@ -22,13 +22,13 @@ from serving.models.options import Options
 from serving.models.registry import ModelRegistry
 from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
+from tests.memory import MIB
 from tests.running import ROOT
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]  # TensorRT builds its engines for minutes
 
 DIGITS = ROOT / "tests/models/digits.onnx"
 UNET = ROOT / "tests/models/unet.onnx"
-MIB = 2**20
 LIMIT = CUDA_CONTEXT_BYTES + 512 * MIB
 PATIENCE = 120.0
 

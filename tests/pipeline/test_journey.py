@@ -18,13 +18,13 @@ import yaml
 
 from tests import prerequisites
 from tests.conf.cluster import clusters
+from tests.conf.rollout.images import REGISTRY
 from tests.pipeline.forks import Pipelines, artifact, commit, fork, git, platform, without_checkout
 from tests.running import ROOT
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(1200)]
 
 GATEWAY = os.environ.get("MONOPOD_TEST_GATEWAY", "http://127.0.0.1:30080")
-REGISTRY = os.environ.get("MONOPOD_TEST_REGISTRY", "localhost:5000")
 REGIONS = ("hk", "eu", "na")
 REGION = """
   {name}:

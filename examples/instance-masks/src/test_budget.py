@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from serving.testing import peak_bytes
-from tests.memory import MB, forget_peak, settled_bytes
+from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import PYTHONPATH, ROOT, Running, get, launch, running
 from tests.waiting import until
 
@@ -70,9 +70,9 @@ def test_both_materials_answer_in_turn_and_what_is_unloaded_gives_its_memory_bac
         assert loaded(service) == {"u2netp-dyn"}
         with_both_in_turn.append(peak_bytes(service.process.pid))
     # Numbers settle with the second turn: the first also paid for what libraries keep once.
-    assert min(with_both_in_turn) - max(at_rest) > 100 * MB  # the larger model's memory, which it gave back each time
-    assert max(at_rest[1:]) - min(at_rest[1:]) < 12 * MB
-    assert max(with_both_in_turn[1:]) - min(with_both_in_turn[1:]) < 48 * MB
+    assert min(with_both_in_turn) - max(at_rest) > 100 * MIB  # the larger model's memory, which it gave back each time
+    assert max(at_rest[1:]) - min(at_rest[1:]) < 12 * MIB
+    assert max(with_both_in_turn[1:]) - min(with_both_in_turn[1:]) < 48 * MIB
 
 
 def test_requests_for_both_at_once_are_all_answered(service: Running) -> None:
@@ -81,7 +81,7 @@ def test_requests_for_both_at_once_are_all_answered(service: Running) -> None:
         answers = list(pool.map(lambda number: ask(service, list(MODELS)[number % 2]), range(8)))
     assert answers == [(200, model) for model in MODELS.values()] * 4
     assert ask(service, "nuclei") == (200, "unet")
-    assert settled_bytes(service.process.pid) < before + 30 * MB
+    assert settled_bytes(service.process.pid) < before + 30 * MIB
     assert service.process.poll() is None
 
 

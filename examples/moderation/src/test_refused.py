@@ -12,7 +12,7 @@ import pytest
 from sending import COFFEE, ROUTE, children, file, send, send_form, send_video
 
 from serving.testing import peak_bytes, resident_bytes
-from tests.memory import MB, forget_peak
+from tests.memory import MIB, forget_peak
 from tests.running import Running, post_json
 from tests.waiting import until
 
@@ -179,4 +179,4 @@ def test_hostile_videos_leave_the_services_memory_as_it_was(service: Running) ->
     before = resident_bytes(service.process.pid)
     for body in bodies:
         assert send_video(service, body, **{"X-Request-Timeout-Ms": "800"})[0] in (400, 413, 504)
-    assert peak_bytes(service.process.pid) - before < 100 * MB, "the largest body has 12 MiB"
+    assert peak_bytes(service.process.pid) - before < 100 * MIB, "the largest body has 12 MiB"

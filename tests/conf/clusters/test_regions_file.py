@@ -11,7 +11,8 @@ import pytest
 from conf.clusters.region import Gateway, Gpu, HostPorts, NodeKind, Prometheus, Region, Regions, Reserved
 from conf.clusters.regions_file import RegionsError, load, read
 from conf.rules.check import check
-from tests.conf.golden import GOLDEN, ROOT, SERVICES
+from tests.conf.golden import GOLDEN, SERVICES
+from tests.running import ROOT
 
 TEXT = (GOLDEN / "regions.yaml").read_text(encoding="utf-8")
 

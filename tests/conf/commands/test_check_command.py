@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import monopod
-from tests.conf.golden import GOLDEN, ROOT, SERVICES, is_the_platforms_own_root
+from tests.conf.golden import GOLDEN, SERVICES, is_the_platforms_own_root
+from tests.running import ROOT
 
 REGIONS = ["--regions", str(GOLDEN / "regions.yaml")]
 GPU = ["--service", str(SERVICES["gpu"]), *REGIONS]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import monopod
-from tests.conf.golden import DIGEST, GOLDEN, ROOT, SERVICES
+from tests.conf.golden import DIGEST, GOLDEN, SERVICES
 from tests.conf.image_registry import holding
-from tests.running import PYTHONPATH
+from tests.running import PYTHONPATH, ROOT
 
 REGIONS = ["--regions", str(GOLDEN / "regions.yaml")]
 GPU = ["--service", str(SERVICES["gpu"]), *REGIONS]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import monopod
-from tests.conf.golden import ROOT
+from tests.running import ROOT
 
 Captured = pytest.CaptureFixture[str]
 

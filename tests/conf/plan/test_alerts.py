@@ -16,8 +16,9 @@ from conf.plan.plan import TRACKS, plan
 from conf.render.templates import quoted, render
 from conf.rules.check import check
 from conf.rules.check import read as check_read
-from tests.conf.golden import GOLDEN, ROOT, SERVICES, regions
+from tests.conf.golden import GOLDEN, SERVICES, regions
 from tests.promtool import alerts
+from tests.running import ROOT
 
 RULE = "groups:\n  - name: a\n    rules:\n      - alert: Slow\n        expr: up == 0\n"
 

@@ -13,8 +13,9 @@ from conf.plan.plan import NAMESPACES
 from conf.rules.kubernetes_schemas import violations
 from tests.conf import strategies
 from tests.conf.cluster import Cluster, clusters
-from tests.conf.golden import ROOT, SERVICES, regions, renders
+from tests.conf.golden import SERVICES, regions, renders
 from tests.conf.rules.test_random import check_files
+from tests.running import ROOT
 
 pytestmark = pytest.mark.cluster
 

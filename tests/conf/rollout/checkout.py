@@ -157,3 +157,11 @@ class Checkout:
 
 
 MakeCheckout = Callable[..., Checkout]  # of the fixture `make_checkout`: regions in their order, and a name
+
+
+def deployed(make_checkout: MakeCheckout, tag: str, replicas: int) -> Checkout:
+    """Return a checkout whose service runs in hk. tag: of its image. replicas: the number of its pods."""
+    made = make_checkout("hk")
+    made.write_value(replicas=replicas)
+    made.run("deploy", tag=tag)
+    return made

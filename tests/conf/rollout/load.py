@@ -19,6 +19,7 @@ from tests.running import PYTHONPATH
 from tests.waiting import until
 
 DIGIT = json.dumps({"data": [[[[0.5] * 8] * 8]]})
+LARGE = 600_000  # bytes of a large body
 AT_MOST_SECONDS = 7200
 LOWEST_RATE = 50.0  # requests a second
 

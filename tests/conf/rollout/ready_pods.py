@@ -19,7 +19,7 @@ ANSWERED = r'^monopod_requests_total\{{code="{}",.*route="{}"\}} (\S+)$'
 
 
 @contextmanager
-def told(pod: Pod, file: str) -> Iterator[None]:
+def keeping_file(pod: Pod, file: str) -> Iterator[None]:
     """Keep a file in a pod for the length of a block. The service tests/services/moody behaves as the file's name says."""
     assert pod.run("python", "-c", f"open('/tmp/{file}', 'x')") == (0, "")
     try:

@@ -10,6 +10,8 @@ from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout
 from tests.running import get
 
+BLANK_DIGIT = {"data": [[[[0.0] * 8] * 8]]}  # a request
+
 
 def url(checkout: Checkout, track: str = "") -> str:
     """Return the URL of a service at the gateway. track: the namespace of a track other than prod, "" for prod."""

@@ -10,16 +10,15 @@ from tests.conf.cluster import Cluster
 from tests.conf.image_registry import Registry, holding
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.images import tagged
-from tests.conf.rollout.service_state import pods, status_row, url
+from tests.conf.rollout.service_state import BLANK_DIGIT, pods, status_row, url
 from tests.running import get, post_json
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-DIGIT = {"data": [[[[0.0] * 8] * 8]]}
 
 
 def word(checkout: Checkout) -> str:
     """Return the part of an answer through the gateway that differs between the two images' code."""
-    status, answer = post_json(url(checkout), DIGIT)
+    status, answer = post_json(url(checkout), BLANK_DIGIT)
     assert status == 200, answer
     return str(answer["results"].get("word", "digits"))
 

@@ -8,13 +8,10 @@ from conf.plan.plan import NAMESPACES
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.gateways import through_both
-from tests.conf.rollout.service_state import pods, status_row, until, url, version
+from tests.conf.rollout.service_state import BLANK_DIGIT, pods, status_row, until, url, version
 from tests.running import get, post_json
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images"), through_both]
-
-
-DIGIT = {"data": [[[[0.0] * 8] * 8]]}
 
 
 def gone(where: str) -> None:
@@ -27,7 +24,7 @@ def test_a_service_lives_from_its_first_release_to_its_end(make_checkout: MakeCh
     first = mine.run("deploy", tag="1")
     assert f"{url(mine)} answers with version 1" in first.out
     assert "hk, prod: deployed 1; now version 1 in 1 pod" in first.out
-    status, answer = post_json(url(mine), DIGIT)
+    status, answer = post_json(url(mine), BLANK_DIGIT)
     assert (status, len(answer["results"]["logits"][0])) == (200, 10)
 
     assert "hk: nothing would change" in mine.run("diff", tag="1").out
@@ -75,7 +72,7 @@ def test_the_tracks_grey_and_ab_are_deployed_and_stopped_by_themselves(
     with hk.namespaces([NAMESPACES[track]]):
         mine.run("deploy", "--track", track, tag="ab")
         assert [version(where) for where in found] == ["ab"] * len(paths)
-        assert [post_json(where, DIGIT)[0] for where in found] == [200] * len(paths)
+        assert [post_json(where, BLANK_DIGIT)[0] for where in found] == [200] * len(paths)
         assert version(url(mine)) == "status 404"
         assert status_row(mine, track)["runs"] == {"ab": 1}
         assert f"hk, {track}: removed" in mine.run("stop", "--track", track).out

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.checkout import Checkout, MakeCheckout
+from tests.conf.rollout.checkout import Checkout, MakeCheckout, deployed
 from tests.conf.rollout.gateways import through_both
-from tests.conf.rollout.load import half, loaded, padded
+from tests.conf.rollout.load import LARGE, half, loaded, padded
 from tests.conf.rollout.ready_pods import delete_a_pod, ready
 from tests.conf.rollout.service_state import url, version
 
@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.usefixtures("images", "buffers"),
 ]
-LARGE = 600_000  # bytes of a body
 LARGE_RATE = 10.0
 SHARE = 0.8  # the part of the rate that sends digits
 
@@ -36,10 +35,7 @@ def rates() -> dict[str, float]:
 @pytest.fixture
 def mine(make_checkout: MakeCheckout) -> Checkout:
     """A service with two pods of version 1."""
-    made = make_checkout("hk")
-    made.write_value(replicas=2)
-    made.run("deploy", tag="1")
-    return made
+    return deployed(make_checkout, "1", 2)
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.checkout import Checkout, MakeCheckout
+from tests.conf.rollout.checkout import Checkout, MakeCheckout, deployed
 from tests.conf.rollout.load import loaded
-from tests.conf.rollout.ready_pods import answers_in, names, told
+from tests.conf.rollout.ready_pods import answers_in, keeping_file, names
 from tests.conf.rollout.service_state import until, url
 from tests.image.pods import Pod
 
@@ -17,10 +17,7 @@ SECONDS = 10.0
 @pytest.fixture
 def three(make_checkout: MakeCheckout) -> Checkout:
     """A service with three pods, which can be made slow or reset their connections."""
-    mine = make_checkout("hk")
-    mine.write_value(replicas=3)
-    mine.run("deploy", tag="moody")
-    return mine
+    return deployed(make_checkout, "moody", 3)
 
 
 def test_equal_pods_get_equally_many_requests(three: Checkout, hk: Cluster) -> None:
@@ -33,7 +30,7 @@ def test_equal_pods_get_equally_many_requests(three: Checkout, hk: Cluster) -> N
 
 def test_a_slow_pod_gets_fewer_requests(three: Checkout, hk: Cluster) -> None:
     slow = names(hk, three)[0]
-    with loaded(url(three), RATE) as load, told(Pod.of(hk.context, three.user, slow), "slow"):
+    with loaded(url(three), RATE) as load, keeping_file(Pod.of(hk.context, three.user, slow), "slow"):
         counts = answers_in(hk, three, SECONDS)
     assert load.lost() == []
     assert 0 < counts.pop(slow) < 0.7 * min(counts.values()), counts
@@ -42,7 +39,7 @@ def test_a_slow_pod_gets_fewer_requests(three: Checkout, hk: Cluster) -> None:
 def test_a_pod_that_resets_connections_is_left_out_and_comes_back(three: Checkout, hk: Cluster) -> None:
     broken = names(hk, three)[0]
     with loaded(url(three), RATE) as load:
-        with told(Pod.of(hk.context, three.user, broken), "resetting"):
+        with keeping_file(Pod.of(hk.context, three.user, broken), "resetting"):
             counts = answers_in(hk, three, SECONDS)
             assert counts[broken] < 0.1 * RATE * SECONDS / 3, counts
         until(lambda: answers_in(hk, three, 1)[broken] > 0.5 * RATE / 3, 30)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.checkout import Checkout, MakeCheckout
+from tests.conf.rollout.checkout import Checkout, MakeCheckout, deployed
 from tests.conf.rollout.gateways import through_both
-from tests.conf.rollout.load import curl, loaded, padded
-from tests.conf.rollout.ready_pods import answered, names, ready, told
+from tests.conf.rollout.load import LARGE, curl, loaded, padded
+from tests.conf.rollout.ready_pods import answered, keeping_file, names, ready
 from tests.conf.rollout.service_state import pods, until, url
 from tests.image.pods import Pod
 
@@ -22,7 +22,6 @@ pytestmark = [
 ]
 REQUESTS, AT_ONCE = 200, "64"
 RATE, LARGE_RATE = 60.0, 10.0
-LARGE = 600_000  # bytes of a body
 
 
 def counts(cluster: Cluster, checkout: Checkout) -> dict[int, float]:
@@ -31,19 +30,11 @@ def counts(cluster: Cluster, checkout: Checkout) -> dict[int, float]:
     return {code: sum(answered(cluster, checkout, code, route).values()) for code, route in routes.items()}
 
 
-def two(make_checkout: MakeCheckout, tag: str) -> Checkout:
-    """Return a service with two pods."""
-    mine = make_checkout("hk")
-    mine.write_value(replicas=2)
-    mine.run("deploy", tag=tag)
-    return mine
-
-
 def test_a_request_that_a_pod_refused_is_not_sent_to_another(make_checkout: MakeCheckout, hk: Cluster, tmp_path: Path) -> None:
-    mine = two(make_checkout, "refuses")
+    mine = deployed(make_checkout, "refuses", 2)
     first, second = (Pod.of(hk.context, mine.user, name) for name in names(hk, mine))
     before = counts(hk, mine)
-    with told(first, "slow"), told(second, "slow"):
+    with keeping_file(first, "slow"), keeping_file(second, "slow"):
         sent = curl(url(mine), padded(tmp_path, 1), REQUESTS, "--parallel", "--parallel-max", AT_ONCE)
         codes = Counter(map(int, sent.communicate()[0].split()))
     assert set(codes) == {200, 429}, codes
@@ -53,7 +44,7 @@ def test_a_request_that_a_pod_refused_is_not_sent_to_another(make_checkout: Make
 def test_a_pod_that_dies_takes_no_more_than_the_requests_that_it_holds(
     make_checkout: MakeCheckout, hk: Cluster, tmp_path: Path
 ) -> None:
-    mine = two(make_checkout, "moody")
+    mine = deployed(make_checkout, "moody", 2)
     dying = Pod.of(hk.context, mine.user, names(hk, mine)[0])
     before = sum(pods(hk, mine).values())
     with loaded(url(mine), RATE) as digits, loaded(url(mine), LARGE_RATE, padded(tmp_path, LARGE)) as large:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conf.golden import GOLDEN, ROOT
-from tests.running import PYTHONPATH
+from tests.conf.golden import GOLDEN
+from tests.running import PYTHONPATH, ROOT
 
 GOOD = 'service_name = "demo"\nusername = "like"\n'
 DEEP = 100_000

@@ -11,7 +11,7 @@ import conf.rules.onnx_graphs
 from conf.rules.onnx_graphs import GraphError, GraphTooLarge, Value, values_of
 from serving.base.process_memory import peak_bytes
 from tests import small_models
-from tests.memory import MB, forget_peak
+from tests.memory import MIB, forget_peak
 from tests.running import ROOT
 
 Write = Callable[[Path], Path]
@@ -61,7 +61,7 @@ def test_two_gibibytes_of_weights_are_passed_over_unread(tmp_path: Path) -> None
     before, began = peak_bytes(), time.monotonic()
     assert values_of(file)[0] == X
     assert time.monotonic() - began < 1
-    assert peak_bytes() - before < 10 * MB
+    assert peak_bytes() - before < 10 * MIB
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from serving.base import process_memory
-from tests.memory import MB
+from tests.memory import MIB
 from tests.running import PYTHONPATH
 from tests.waiting import until
 
@@ -27,8 +27,8 @@ def work(size):
     libc.free(block)
 
 
-work(24 * {MB})  # from now on malloc keeps what is smaller than this
-thread = threading.Thread(target=work, args=(16 * {MB},))
+work(24 * {MIB})  # from now on malloc keeps what is smaller than this
+thread = threading.Thread(target=work, args=(16 * {MIB},))
 before = resident_bytes()
 thread.start()
 thread.join()
@@ -42,8 +42,8 @@ def test_what_any_thread_has_freed_is_given_back() -> None:
     command = [sys.executable, "-c", FREED_BY_A_THREAD]
     said = subprocess.check_output(command, env={"PYTHONPATH": PYTHONPATH}, text=True)
     kept, after_trim = (int(word) for word in said.split())
-    assert kept > 12 * MB  # as malloc does by itself
-    assert after_trim < 2 * MB
+    assert kept > 12 * MIB  # as malloc does by itself
+    assert after_trim < 2 * MIB
 
 
 def test_memory_is_given_back_once_a_count_stands_still_and_not_again_before_it_moves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,9 @@ from serving.base.process_memory import peak_bytes
 from serving.base.working_memory import SMALLEST, WorkingMemory
 from serving.main import limit_work
 from serving.settings import Settings
-from tests.memory import forget_peak, settled_bytes
+from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running, get, make_service, running
 
-MIB = 2**20
 MEMORY = 700 * MIB
 CODE = """
 import time

@@ -12,7 +12,7 @@ from serving.base.lifetime import Lifetime
 from serving.base.process_memory import peak_bytes
 from serving.inputs import forms
 from serving.inputs.forms import Form
-from tests.memory import MB, forget_peak, settled_bytes
+from tests.memory import MIB, forget_peak, settled_bytes
 from tests.multipart import BOUNDARY, multipart
 from tests.running import get, make_service, running
 
@@ -169,6 +169,6 @@ class Counts(Service):
             status, answer = get(service.url + "/api/small", body, {"Content-Type": KIND})
             assert status in (400, 413), (name, answer)
             assert time.monotonic() - began < 5, name
-        good = get(service.url + "/api/small", multipart([("image", bytes(15 * MB), True)]), {"Content-Type": KIND})
+        good = get(service.url + "/api/small", multipart([("image", bytes(15 * MIB), True)]), {"Content-Type": KIND})
         assert good == (200, b'{"results":15728640,"msg":""}')
-        assert peak_bytes(process) - before < 60 * MB  # a body and its parts, once each, and the pieces in between
+        assert peak_bytes(process) - before < 60 * MIB  # a body and its parts, once each, and the pieces in between

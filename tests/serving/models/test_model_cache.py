@@ -14,7 +14,7 @@ from serving.base.process_memory import peak_bytes, resident_bytes
 from serving.models.registry import ModelRegistry
 from serving.settings import Settings
 from tests import small_models
-from tests.memory import MB, forget_peak
+from tests.memory import MIB, forget_peak
 from tests.running import ROOT
 from tests.serving.models.recording import RecordingObserver
 from tests.serving.models.registries import (
@@ -312,5 +312,5 @@ def test_an_unloaded_models_memory_goes_back_to_the_system(seen: RecordingObserv
         before = resident_bytes()
         models["unet"]({"images": np.zeros((2, 1, 384, 384), np.float32)}, FakeRequest())
         models.unload("unet")
-        assert peak_bytes() - before > 60 * MB
-        assert resident_bytes() - before < 20 * MB
+        assert peak_bytes() - before > 60 * MIB
+        assert resident_bytes() - before < 20 * MIB

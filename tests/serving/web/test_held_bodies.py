@@ -7,8 +7,8 @@ import pytest
 from conf.plan.pods import CACHES, SPOOLED_BODIES
 from serving.base.errors import BodiesFull, QueueFull
 from serving.web.held_bodies import Bodies, Share, bound
+from tests.memory import MIB
 
-MIB = 2**20
 GIB = 2**30
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from serving.base.process_memory import peak_bytes
-from tests.memory import forget_peak, settled_bytes
+from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running, get, make_service, running
 from tests.waiting import until
 
@@ -76,9 +76,8 @@ def test_liveness_answers_while_six_clients_send_arrays_in_a_loop(service: Runni
     assert set(statuses) == {status}
 
 
-MB = 2**20
-BOUND = 64 * MB  # of the service below: four times max_body
-WHILE_LOOKING = 8 * MB  # a look at a hundred files takes milliseconds: one body may end, and others take its room, in between
+BOUND = 64 * MIB  # of the service below: four times max_body
+WHILE_LOOKING = 8 * MIB  # a look at a hundred files takes milliseconds: one body may end, and others take its room, in between
 SLOW_CLIENTS = 120
 PIECE = bytes(256 * 2**10)
 
@@ -115,7 +114,7 @@ class SlowClient:
 
     def _begin(self) -> socket.socket:
         one = socket.create_connection(("127.0.0.1", self._port), timeout=15)
-        one.sendall(f"{self._method} /api/small HTTP/1.1\r\nHost: x\r\nContent-Length: {15 * MB}\r\n\r\n".encode())
+        one.sendall(f"{self._method} /api/small HTTP/1.1\r\nHost: x\r\nContent-Length: {15 * MIB}\r\n\r\n".encode())
         return one
 
 
@@ -159,7 +158,7 @@ def test_good_clients_are_answered_while_a_crowd_fills_the_bound_with_unfinished
         assert len(statuses) > 10
         assert sorted(pings)[len(pings) * 9 // 10] < 0.5
         assert max(disk) <= BOUND + WHILE_LOOKING
-        assert peak_bytes(process) - before < BOUND + 30 * MB
+        assert peak_bytes(process) - before < BOUND + 30 * MIB
         assert sum(client.refused for client in clients) > SLOW_CLIENTS / 2, "the bound was never reached"
         assert service.metric('monopod_shed_total{reason="bodies_full"}') > SLOW_CLIENTS / 2
         until(lambda: spooled_bytes(process) == 0)
