@@ -86,7 +86,7 @@ def closed(url: str, work: Work | None, connections: int, seconds: int) -> Close
 
 @contextlib.contextmanager
 def wrk(url: str, work: Work | None, connections: int, seconds: int) -> Iterator["subprocess.Popen[str]"]:
-    """Have wrk run for the length of a block."""
+    """Run wrk for the length of a block."""
     with tempfile.TemporaryDirectory() as folder:
         body, script = Path(folder, "body"), Path(folder, "wrk.lua")
         body.write_bytes(work.body if work else b"")

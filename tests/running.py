@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+DIGITS, UNET = ROOT / "tests/models/digits.onnx", ROOT / "tests/models/unet.onnx"  # tests/models/README.md describes them
 _given: set[int] = set()
 _logs: dict[str, Path] = {}  # log files of the launched services, by the host and port of their URLs
 PYTHONPATH = f"{ROOT / 'src'}:{ROOT}"  # makes `python -m monopod` run this tree's code in any folder

@@ -72,7 +72,7 @@ class Cluster:
 
     @contextmanager
     def having(self, path: str, item: Item) -> Iterator[Item]:
-        """Have an object for the length of a block. path: its kind's."""
+        """Create an object for the length of a block. path: of its kind."""
         made = self.by_hand(path, item)
         try:
             yield made
@@ -82,7 +82,7 @@ class Cluster:
 
     @contextmanager
     def own_namespaces(self, *names: str) -> Iterator[None]:
-        """Have empty namespaces for the length of a block, and delete them with all that is in them."""
+        """Create empty namespaces for the length of a block, and delete them with all that is in them."""
         for name in names:
             if self._has_namespace(name):
                 self.ask("delete", f"/api/v1/namespaces/{name}")
@@ -97,7 +97,7 @@ class Cluster:
 
     @contextmanager
     def namespaces(self, names: Sequence[str], labels: dict[str, str] | None = None) -> Iterator[None]:
-        """Have namespaces for the length of a block, shared with other tests. The last test deletes those that tests made."""
+        """Create namespaces for the length of a block, shared with other tests. The last test deletes those that tests made."""
         with ExitStack() as held:
             for name in names:
                 held.enter_context(self._namespace(name, labels or {}))

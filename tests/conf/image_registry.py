@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.conf.local_servers import LocalServer, QuietHandler, running
+from tests.conf.local_servers import LocalServer, QuietHandler, running_server
 
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -113,10 +113,10 @@ class Handler(QuietHandler):
 
 
 @contextmanager
-def holding(address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[Registry]:
-    """Have a registry for the length of a block. tls: where it is given, the registry speaks TLS alone."""
+def running_registry(address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[Registry]:
+    """Run a registry for the length of a block. tls: where it is given, the registry speaks TLS alone."""
     server = Registry(address)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    with running(server):
+    with running_server(server):
         yield server

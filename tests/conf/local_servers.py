@@ -27,7 +27,7 @@ Server = TypeVar("Server", bound=LocalServer)
 
 
 @contextmanager
-def running(server: Server) -> Iterator[Server]:
+def running_server(server: Server) -> Iterator[Server]:
     """Let a server answer on a thread of its own for the length of a block."""
     with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))

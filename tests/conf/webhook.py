@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.conf.local_servers import LocalServer, QuietHandler, running
+from tests.conf.local_servers import LocalServer, QuietHandler, running_server
 
 
 class Webhook(LocalServer):
@@ -41,6 +41,6 @@ class Handler(QuietHandler):
 
 @contextmanager
 def running_webhook() -> Iterator[Webhook]:
-    """Have a webhook for the length of a block."""
-    with running(Webhook()) as server:
+    """Run a webhook for the length of a block."""
+    with running_server(Webhook()) as server:
         yield server

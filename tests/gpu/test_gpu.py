@@ -23,12 +23,10 @@ from serving.models.registry import ModelRegistry
 from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
 from tests.memory import MIB
-from tests.running import ROOT
+from tests.running import DIGITS, ROOT, UNET
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]  # TensorRT builds its engines for minutes
 
-DIGITS = ROOT / "tests/models/digits.onnx"
-UNET = ROOT / "tests/models/unet.onnx"
 LIMIT = CUDA_CONTEXT_BYTES + 512 * MIB
 PATIENCE = 120.0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conf.commands.test_deploy_command import LATER, NOWHERE
-from tests.conf.image_registry import Registry, holding
+from tests.conf.image_registry import Registry, running_registry
 from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.images import NOT_ASKED
 
@@ -16,7 +16,7 @@ NO_CLUSTER = "context 'hk' cannot be used"
 
 @pytest.fixture
 def hub() -> Iterator[Registry]:
-    with holding() as server:
+    with running_registry() as server:
         yield server
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import monopod
 from tests.conf.golden import DIGEST, GOLDEN, SERVICES
-from tests.conf.image_registry import holding
+from tests.conf.image_registry import running_registry
 from tests.running import PYTHONPATH, ROOT
 
 REGIONS = ["--regions", str(GOLDEN / "regions.yaml")]
@@ -37,7 +37,7 @@ def test_render_writes_one_file_for_each_region_and_track(tmp_path: Path, capsys
 
 
 def test_render_shows_the_digest_that_a_tag_has_now_and_without_an_image_what_stands_for_one(capsys: Captured) -> None:
-    with holding() as hub:
+    with running_registry() as hub:
         digest = hub.push("like/gpu", "v1", "first")
         assert monopod.main(["render", *GPU, "--region", "hk", "--image", f"{hub.host}/like/gpu:v1"]) == 0
         shown = capsys.readouterr().out

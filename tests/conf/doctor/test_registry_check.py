@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from conf.doctor.registry_check import registry_finding
 from tests.conf.golden import regions
-from tests.conf.image_registry import holding
+from tests.conf.image_registry import running_registry
 
 
 def test_a_registry_that_answers_passes_whether_or_not_it_asks_for_a_password() -> None:
-    with holding() as hub:
+    with running_registry() as hub:
         ours = replace(regions(), registry=f"{hub.host}/models")
         for hub.status in (200, 401, 403):
             found = registry_finding(ours, "", {})
@@ -22,7 +22,7 @@ def test_a_registry_that_answers_passes_whether_or_not_it_asks_for_a_password() 
 
 def test_an_image_is_asked_for_as_a_deploy_does_and_told_with_its_digest_or_the_cure() -> None:
     account = {"REGISTRY_PULL_USER": "ann", "REGISTRY_PULL_PASSWORD": "hidden"}
-    with holding() as hub:
+    with running_registry() as hub:
         digest = hub.push("like/demo", "1", "first")
         name = f"{hub.host}/like/demo:1"
         found = registry_finding(regions(), name, {})

@@ -15,7 +15,7 @@ from conf.base.image_names import image
 from conf.remote import image_registry, safe_http
 from conf.remote.image_registry import NotThere, RegistryError, digest, location, resolved
 from tests.conf.golden import regions
-from tests.conf.image_registry import DOCKER, OCI_INDEX, Registry, holding, own_address
+from tests.conf.image_registry import DOCKER, OCI_INDEX, Registry, own_address, running_registry
 
 OF_ANN = {"REGISTRY_PULL_USER": "ann", "REGISTRY_PULL_PASSWORD": "hidden"}
 AS_ANN = "Basic " + base64.b64encode(b"ann:hidden").decode()
@@ -25,7 +25,7 @@ SOME = "sha256:" + "0" * 64
 
 @pytest.fixture
 def hub() -> Iterator[Registry]:
-    with holding() as server:
+    with running_registry() as server:
         yield server
 
 
@@ -136,7 +136,7 @@ def test_the_environments_password_goes_to_no_registry_that_nobody_named(guarded
 
 def test_a_redirect_is_followed_and_takes_the_password_to_no_other_host(guarded: Registry) -> None:
     guarded.by = "Basic"
-    with holding() as other:
+    with running_registry() as other:
         first = other.push("like/demo", "1", "first")
         other.user, other.password, other.by = "ann", "hidden", "Basic"
         guarded.user, guarded.redirect = "", f"http://{other.host}/v2/like/demo/manifests/1"
@@ -150,7 +150,7 @@ def test_a_redirect_is_followed_and_takes_the_password_to_no_other_host(guarded:
 
 
 def test_a_password_goes_to_no_token_service_that_another_host_names(guarded: Registry) -> None:
-    with holding() as other:
+    with running_registry() as other:
         other.push("like/demo", "1", "first")
         other.user, other.password = "ann", "hidden"
         guarded.user, guarded.redirect = "", f"http://{other.host}/v2/like/demo/manifests/1"
@@ -222,7 +222,7 @@ def test_an_answer_that_is_no_manifest_is_refused(hub: Registry) -> None:
 
 
 def test_a_token_service_that_gives_no_token_is_told(guarded: Registry) -> None:
-    with holding() as other:
+    with running_registry() as other:
         guarded.realm = f"http://{other.host}/v2/like/demo/manifests/1"
         told = refusal(guarded, environment=OF_ANN)
         assert f"registry {guarded.host} sends us to {other.host} for a token, which gives none (status 404)" in told
@@ -251,7 +251,7 @@ def test_a_refusal_that_is_cut_off_or_stalls_is_told(hub: Registry, monkeypatch:
 
 
 def test_an_address_without_a_server_is_told_with_what_to_check() -> None:
-    with holding() as gone:
+    with running_registry() as gone:
         pass
     told = refusal(gone)
     assert f"registry {gone.host} cannot be asked: http://{gone.host} does not answer: [Errno 111] Connection refused" in told
@@ -259,7 +259,7 @@ def test_an_address_without_a_server_is_told_with_what_to_check() -> None:
 
 
 def test_plain_http_is_used_for_registries_that_regions_yaml_names_and_others_are_told_how() -> None:
-    with holding(own_address()) as server:
+    with running_registry(own_address()) as server:
         first = server.push("like/demo", "1", "first")
         assert "if it speaks HTTP alone, name it in http_registries of regions.yaml" in refusal(server)
         named = replace(regions(), http_registries=(server.host,))
@@ -277,7 +277,7 @@ def test_https_needs_a_certificate_of_a_known_authority(
     speaks = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     speaks.load_cert_chain(known, key)
     monkeypatch.setenv("NO_PROXY", "*")
-    with holding(address, speaks) as server:
+    with running_registry(address, speaks) as server:
         first = server.push("like/demo", "1", "first")
         assert "SSL_CERT_FILE names a file with the certificates of your own authority" in refusal(server)
         monkeypatch.setenv("SSL_CERT_FILE", known)

@@ -62,7 +62,7 @@ def named(routing: str) -> Gateway:
 
 @contextmanager
 def limited(cluster: Cluster, region: Region) -> Iterator[None]:
-    """Have the objects that `monopod gateway` prints in a cluster for the length of a block."""
+    """Create the objects that `monopod gateway` prints in a cluster for the length of a block."""
     unlimited(cluster, region)
     (item,) = documents(render_gateway(_wanted(region)))
     with cluster.having(_kind(region), item):

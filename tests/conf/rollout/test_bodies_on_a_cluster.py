@@ -44,7 +44,7 @@ def leaves_none_out(cluster: Cluster, checkout: Checkout) -> None:
 
 @contextmanager
 def one_that_refuses(cluster: Cluster, checkout: Checkout) -> Iterator[None]:
-    """Have a second endpoint of the service that refuses every connection."""
+    """Create a second endpoint of the service that refuses every connection."""
     (pod,) = ready(cluster, checkout)
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{checkout.user}/endpointslices"
     item: Item = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}

@@ -24,7 +24,7 @@ RATE = 20.0
 
 @contextmanager
 def volume(cluster: Cluster, namespace: str) -> Iterator[None]:
-    """Have a folder of the node as a volume, and a claim to it."""
+    """Create a volume from a folder of the node, and a claim to it."""
     name = f"{namespace}-{CLAIM}"
     where = {"path": FOLDER, "type": "DirectoryOrCreate"}
     reading = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
@@ -39,7 +39,7 @@ def volume(cluster: Cluster, namespace: str) -> Iterator[None]:
 
 @contextmanager
 def writer(cluster: Cluster, namespace: str) -> Iterator[Pod]:
-    """Have a pod that may write to the volume."""
+    """Run a pod that may write to the volume."""
     container: Item = {"name": "main", "image": image("1"), "command": ["sleep", "600"], "securityContext": {"runAsUser": 0}}
     container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
     data = {"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}

@@ -7,7 +7,7 @@ import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
-from tests.conf.image_registry import Registry, holding
+from tests.conf.image_registry import Registry, running_registry
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.images import tagged
 from tests.conf.rollout.service_state import BLANK_DIGIT, pods, status_row, url
@@ -64,7 +64,7 @@ def test_a_tag_that_was_pushed_again_brings_its_new_code_and_a_rollback_the_old(
 
 @pytest.fixture
 def hub() -> Iterator[Registry]:
-    with holding() as server:
+    with running_registry() as server:
         yield server
 
 

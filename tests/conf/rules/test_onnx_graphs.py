@@ -12,11 +12,10 @@ from conf.rules.onnx_graphs import GraphError, GraphTooLarge, Value, values_of
 from serving.base.process_memory import peak_bytes
 from tests import small_models
 from tests.memory import MIB, forget_peak
-from tests.running import ROOT
+from tests.running import DIGITS, ROOT
 
 Write = Callable[[Path], Path]
 X = Value("input", "x", "tensor")
-DIGITS = ROOT / "tests/models/digits.onnx"
 
 
 @pytest.mark.parametrize(

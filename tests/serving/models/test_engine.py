@@ -15,9 +15,7 @@ from serving.base.errors import BadInput, StartError
 from serving.models.engine import CUDA_CONTEXT_BYTES, ELEMENTS, Engine, EngineError, Hardware, _providers
 from serving.models.tensors import DATATYPES, TensorSpec
 from tests import small_models
-from tests.running import PYTHONPATH, ROOT
-
-DIGITS = ROOT / "tests/models/digits.onnx"
+from tests.running import DIGITS, PYTHONPATH
 
 
 @pytest.fixture

@@ -18,12 +18,10 @@ from serving.models.model import Function, Model, batch_sizes, example_of, from_
 from serving.models.options import Options
 from serving.models.tensors import Arrays, ModelSpec, TensorSpec
 from tests import small_models
-from tests.running import ROOT
+from tests.running import DIGITS, UNET
 from tests.serving.models.recording import RecordingObserver
 from tests.waiting import until
 
-DIGITS = ROOT / "tests/models/digits.onnx"
-UNET = ROOT / "tests/models/unet.onnx"
 PATIENCE = 20.0
 
 

@@ -9,9 +9,7 @@ from serving.models.engine import Engine, Hardware
 from serving.models.tensors import Arrays
 from serving.tools.optimize import compare
 from serving.tools.optimize.compare import Difference, differences, latencies, relative
-from tests.running import ROOT
-
-DIGITS = ROOT / "tests/models/digits.onnx"
+from tests.running import DIGITS
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,7 @@
 import onnx
 
 from serving.tools.optimize import convert
-from tests.running import ROOT
-
-DIGITS = ROOT / "tests/models/digits.onnx"
+from tests.running import DIGITS
 
 
 def test_the_last_layers_are_those_before_each_output() -> None:

@@ -4,9 +4,7 @@ import numpy as np
 
 from serving.models.engine import Engine, Hardware
 from serving.tools.optimize.samples import Recorder, evenly
-from tests.running import ROOT
-
-DIGITS = ROOT / "tests/models/digits.onnx"
+from tests.running import DIGITS
 
 
 def test_what_is_kept_of_many_rows_is_bounded_and_even() -> None:

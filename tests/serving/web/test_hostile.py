@@ -120,7 +120,7 @@ class SlowClient:
 
 @contextmanager
 def slow_clients(service: Running) -> Iterator[list[SlowClient]]:
-    """Have a crowd of clients send for the length of a block: first all heads, then the bodies in turn."""
+    """Let a crowd of clients send for the length of a block: first all heads, then the bodies in turn."""
     clients = [SlowClient(service, "GET" if number % 2 else "POST") for number in range(SLOW_CLIENTS)]
     over = threading.Event()
 
