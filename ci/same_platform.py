@@ -22,7 +22,7 @@ def owners(text: str) -> dict[str, str]:
 
 
 def is_services(path: str, known: dict[str, str]) -> bool:
-    """Return whether a path is the service's. The longest path in `known` that it begins with decides."""
+    """Return whether a path is the service's, by the longest line of `known` that it begins with. Without a line it is not."""
     fitting = [line for line in known if path == line or (line.endswith("/") and path.startswith(line))]
     return bool(fitting) and known[max(fitting, key=len)] == "U"
 

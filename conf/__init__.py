@@ -5,9 +5,9 @@
     plan        every name and number that an object holds
     render      plans become YAML
     rules       a service judged before anything is applied
-    remote      API servers, registries and webhooks: all that is asked over the network
+    remote      the clients of API servers, image registries and webhooks
     rollout     one release in one region: applied, watched, undone, rolled back
-    doctor      the way from a checkout to running pods, checked link by link
+    doctor      checks of all that a deploy needs, from the checkout to the gateway
     commands    what each verb prints
 
 A folder uses only the folders above it in this list. Up to rules, only files are read.

@@ -1,4 +1,4 @@
-"""How a command prints: lines of progress, and the mistakes for which it does not begin.
+"""How a command prints lines of progress, and the mistakes that keep it from beginning.
 
 Knows how they look to a person and to a program. Does not know what they are about.
 """

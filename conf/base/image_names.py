@@ -57,6 +57,6 @@ def short_digest(digest: str) -> str:
     return digest[:SHORT_DIGEST]
 
 
-def with_digest(version: str, digest: str) -> str:
+def version_with_digest(version: str, digest: str) -> str:
     """Return a version for a person, followed by the short digest where one is known."""
     return f"{version} ({short_digest(digest)})" if digest else version

@@ -51,7 +51,7 @@ def documents(text: str) -> list[Any]:
 
 
 def _refused(text: str) -> tuple[int, str] | None:
-    """Return the line and the message of what no file may hold. The parser finds it: the composer would recurse into it."""
+    """Return the line and the message of what no file may hold. Only the parser looks, since the composer calls itself."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

@@ -97,7 +97,7 @@ def refusals(region_tracks: Sequence[RegionTrack], closed: Mapping[str, str]) ->
 
 
 def _was_left(region_track: RegionTrack) -> bool:
-    """Say whether a release was left; False where the cluster cannot say, since a deploy elsewhere does not depend on it."""
+    """Return whether a release was left; False where the cluster cannot say, since no deploy elsewhere depends on it."""
     with contextlib.suppress(ClusterError):
         return has_release(region_track)
     return False

@@ -59,7 +59,7 @@ def status_command(arguments: Namespace) -> int:
 
 
 def _rows(chosen: Sequence[RegionTrack]) -> list[Row]:
-    """Return a row for each track in each region. A region that does not answer has one row besides its planned tracks'."""
+    """Return a row for each track in each region. A track that is not planned has none where another row tells the error."""
     rows: list[Row] = []
     for each in chosen:
         row = _row(each)

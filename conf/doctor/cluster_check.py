@@ -187,7 +187,7 @@ def _quotas(context: CheckContext) -> Iterator[Finding]:
 
 
 def _uses_quota(pod: Item) -> bool:
-    """Say whether a pod uses a quota: one that has ended does not."""
+    """Return whether a pod uses a quota. A pod that has ended does not."""
     return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
 
 

@@ -48,7 +48,7 @@ class Checkout:
         return done.stdout
 
     def succeeds(self, *words: str) -> bool:
-        """Say whether a git command succeeds."""
+        """Return whether a git command succeeds."""
         try:
             self.git(*words)
         except GitError:

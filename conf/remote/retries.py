@@ -14,16 +14,18 @@ RETRIED_FOR = 60  # seconds after which a request that fails each time is given 
 T = TypeVar("T")
 
 
-def repeated(ask: Callable[[], T], ready: Callable[[], None], may_go_on: Callable[[], bool], say: Callable[[str], None]) -> T:
+def repeated(
+    ask: Callable[[], T], before_each: Callable[[], None], may_go_on: Callable[[], bool], say: Callable[[str], None]
+) -> T:
     """Ask until the API server answers, and return its answer.
 
-    ready: called before each attempt. It may wait or raise.
+    before_each: called before each attempt. It may wait or raise.
     may_go_on: whether another attempt is allowed.
-    Raises Unreachable where the time is over or no other attempt is allowed, and what `ask` and `ready` raise.
+    Raises Unreachable where the time is over or no other attempt is allowed, and what `ask` and `before_each` raise.
     """
     end = time.monotonic() + RETRIED_FOR
     while True:
-        ready()
+        before_each()
         try:
             return ask()
         except Unreachable as error:

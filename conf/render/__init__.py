@@ -1,4 +1,4 @@
 """Generated YAML: the objects of a plan, by the templates in templates/, and the pipeline's jobs for each region.
 
-In: plans and regions. Out: text, the same for equal input, or an error where a template lacks a value.
+In: plans and regions. Out: text, the same for equal input, or an error where a plan lacks a value that a template places.
 """

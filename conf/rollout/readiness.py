@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from conf.base.image_names import digest_of, with_digest
+from conf.base.image_names import digest_of, version_with_digest
 from conf.base.object_references import Item, Ref
 from conf.remote.cluster import Cluster, Unreachable, kubectl
 from conf.rollout.diagnosis import GATEWAY, PAUSED, Diagnosis, diagnose, event_lines
@@ -88,10 +88,10 @@ class NotReady(Exception):
 
 
 def wait_ready(cluster: Cluster, deployment: Ref, timeout: float, say: Say) -> DeploymentState:
-    """Wait until all pods of a Deployment are its newest ones and ready, and return its state. timeout: seconds for one pod.
+    """Wait until all pods of a Deployment are its newest ones and ready, and return its state.
 
-    Each diagnosis is said once. Raises NotReady after the timeout, and at once where waiting does not help; Unreachable after
-    the timeout.
+    timeout: seconds until one more pod is ready. Each diagnosis is said once. Raises NotReady after the timeout, and at once
+    where waiting does not help; Unreachable after the timeout.
     """
     deadline, told = ProgressDeadline(timeout, time.monotonic()), set[str]()
     while True:
@@ -174,7 +174,8 @@ def count_by_version(pods: Sequence[Item]) -> Mapping[str, int]:
     found = Counter(map(_content, pods))
     several = {version for version, count in Counter(version for version, _ in found).items() if count > 1}
     return {
-        with_digest(version, digest if version in several else ""): count for (version, digest), count in sorted(found.items())
+        version_with_digest(version, digest if version in several else ""): count
+        for (version, digest), count in sorted(found.items())
     }
 
 
@@ -209,13 +210,12 @@ def wait_for_gateway(gateway: GatewayAddress, content: Content, say: Say) -> Non
         answer = served_content(gateway)
         right = right + 1 if is_same_content(answer, content) else 0
         if time.monotonic() > end:
-            words = (
-                f"the pods are ready, but {gateway.url} answers {with_digest(*answer)} and not version {with_digest(*content)}"
-            )
+            found, expected = version_with_digest(*answer), version_with_digest(*content)
+            words = f"the pods are ready, but {gateway.url} answers {found} and not version {expected}"
             cause = Diagnosis(GATEWAY, "", words)
             raise NotReady(str(cause), cause)
         time.sleep(0.02 if right else 0.2)
-    say(f"{gateway.url} answers with version {with_digest(*content)}")
+    say(f"{gateway.url} answers with version {version_with_digest(*content)}")
 
 
 def gateway_serves(gateway: GatewayAddress, content: Content) -> bool:

@@ -1,7 +1,8 @@
 """The targets of a command: each track of a service in each region, and on whose behalf it is changed there.
 
 Knows a service's settings, and the environment of GitLab's jobs and of a checkout. Asks a cluster only whether a release was
-left there. That can be in any region: one that regions.yaml named before, or one for which value.py asked for replicas.
+left there. It may be in any region: regions.yaml may have named it for a track before, or value.py may have asked for
+replicas there.
 """
 
 import getpass
@@ -108,12 +109,12 @@ def region_tracks(found: Service, regions: Regions, track: str, region: str = ""
 
 
 def planned_or_left(service: Service, regions: Regions, arguments: Namespace, planned_first: bool = True) -> list[RegionTrack]:
-    """Return where a service is to run, and where it was left. A region that cannot be asked counts as such: its error is
-    seen when the command acts there.
+    """Return where a service is to run, and where it was left or may have been left.
 
-    planned_first: those where it is to run stand first; else all stand by track and region. Where the command line names no
-    region, regions without a context or without rights are skipped, since a job has the credentials of one region alone. One
-    line on stderr names them.
+    A region that does not answer is returned too: the command meets the error there, and reports it. Where the command line
+    names no region, regions without a context or without rights are skipped, since a job has the credentials of one region
+    alone. One line on stderr names them.
+    planned_first: those where it is to run stand first; else all stand by track and region.
     """
     chosen = region_tracks(service, regions, arguments.track, arguments.region)
     found, skipped = [each for each in chosen if each.planned], []
