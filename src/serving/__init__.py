@@ -13,3 +13,7 @@
 
 A folder uses only the folders above it in this list.
 """
+
+from serving.base.moved_names import find_moved_modules
+
+find_moved_modules()

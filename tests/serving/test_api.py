@@ -1,16 +1,46 @@
-"""The one module that a service's own code imports, and the names that older forks still import from elsewhere."""
+"""The one module that a service's own code imports, and the modules from which older forks still import."""
+
+import importlib
+import subprocess
+import sys
 
 import pytest
 
 from serving import api, service
+from tests.running import ROOT
+
+OLD = [
+    *(("serving.service", name) for name in sorted(service.MOVED_TO_API)),
+    ("serving.alone", "make_request"),
+    ("serving.alone", "open_service"),
+    ("serving.engine", "StartError"),
+    ("serving.errors", "QueueFull"),
+    ("serving.lifetime", "Lifetime"),
+    ("serving.models", "Handle"),
+    ("serving.tensors", "Arrays"),
+]
 
 
-@pytest.mark.parametrize("name", sorted(service.MOVED_TO_API))
-def test_what_older_forks_import_from_serving_service_is_found_with_a_warning(name: str) -> None:
-    with pytest.warns(FutureWarning, match=f"{name} is imported from serving.service; import it from serving.api"):
-        assert getattr(service, name) is getattr(api, name)
+@pytest.mark.parametrize(("module", "name"), OLD)
+def test_what_older_forks_import_is_found_with_a_warning(module: str, name: str) -> None:
+    with pytest.warns(FutureWarning, match=f"{name} is imported from {module}; import it from serving.api"):
+        assert getattr(importlib.import_module(module), name) is getattr(api, name)
 
 
-def test_a_name_that_never_stood_there_is_told_where_names_stand() -> None:
-    with pytest.raises(ImportError, match="cannot import name 'Sevrice' from 'serving.service'"):
-        exec("from serving.service import Sevrice")
+def test_the_warning_names_the_line_that_imports() -> None:
+    command = [sys.executable, "-c", "\nfrom serving.tensors import Arrays"]
+    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    warned = "<string>:2: FutureWarning: Arrays is imported from serving.tensors; import it from serving.api"
+    assert [line for line in done.stderr.splitlines() if "Warning" in line] == [warned]
+
+
+@pytest.mark.parametrize("module", ["serving.service", "serving.models", "serving.tensors"])
+def test_a_name_that_never_stood_there_cannot_be_imported(module: str) -> None:
+    with pytest.raises(ImportError, match=f"cannot import name 'Sevrice' from '{module}'"):
+        exec(f"from {module} import Sevrice")
+
+
+def test_a_module_that_never_was_is_not_found() -> None:
+    with pytest.raises(ModuleNotFoundError, match="No module named 'serving.tensor'"):
+        importlib.import_module("serving.tensor")

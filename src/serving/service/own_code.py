@@ -52,6 +52,8 @@ def blaming(path: Path, what: str = "") -> Iterator[None]:
     except StartError:
         raise
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("serving."):
+            raise StartError(f"{path}: {what}there is no {error.name}; a service's code imports from serving.api") from error
         raise StartError(
             f"{path}: {what}it imports {error.name}, which is not installed; name its package in src/requirements.txt, and "
             "install it: `make model SERVICE=...`"
