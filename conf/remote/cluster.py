@@ -268,7 +268,7 @@ def refusal(context: str, method: str, where: str, status: int, body: str) -> Cl
     if status == 0:
         return Unreachable(f"cluster {context} does not answer: {said}; {NETWORK_CURE}")
     if status in UNAVAILABLE and "webhook" not in said:
-        return Unreachable(f"cluster {context} is in trouble ({status}): {said.strip()}; run it again in a moment", status)
+        return Unreachable(f"cluster {context} cannot answer ({status}): {said.strip()}; run it again in a moment", status)
     if status == 401 or (status == 403 and "system:anonymous" in said):
         return BadCredentials(f"cluster {context} does not know these credentials: expired or withdrawn; get new ones", status)
     if no_namespace:

@@ -1,4 +1,4 @@
-"""The diagnosis of a release's pods: each cause in words, with its remedy.
+"""The diagnosis of a release's pods: each cause in words, with its cure.
 
 Knows what Kubernetes writes into pods, ReplicaSets and events. A pure module: asks no cluster.
 """
@@ -20,7 +20,7 @@ ENOUGH_REFUSALS = 2  # failed pulls where the registry answered that the image i
 REFUSALS = ("not found", "unauthorized", "denied", "forbidden", "authentication required", "manifest unknown", "no basic auth")
 PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-REMEDIES = {
+CURES = {
     IMAGE: "check its name and tag, that it was pushed, and that the cluster may pull it (pull_secrets in regions.yaml)",
     CRASH: "its last log lines say why; run the image locally: the same lines come",
     MEMORY: "raise memory in value.py, or lower max_batch_size, ins_num_per_gpu or queue_limit",
@@ -46,7 +46,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         where = f"pod {self.pod}: " if self.pod else ""
-        return f"{where}{self.words}; {REMEDIES[self.kind]}"
+        return f"{where}{self.words}; {CURES[self.kind]}"
 
 
 def diagnose(pods: Sequence[Item], events: Sequence[Item], sets: Sequence[Item], *, late: bool = False) -> list[Diagnosis]:

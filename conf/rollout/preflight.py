@@ -14,7 +14,7 @@ from conf.rollout import history as histories
 from conf.rollout.field_owners import is_ours
 from conf.rollout.history import BEGUN, GOOD, History, Release
 from conf.rollout.readiness import POLL_SECONDS, deployment_state, gateway_serves, resume_command
-from conf.rollout.removal import FINALIZER_REMEDY, drain_seconds, held_by
+from conf.rollout.removal import FINALIZER_CURE, drain_seconds, held_by
 from conf.rollout.replicas import REPLICAS_MANAGER
 from conf.rollout.targets import Blocked, Say, Target
 
@@ -128,7 +128,7 @@ def _wait_for_deletion(target: Target, each: Ref, say: Say) -> Item | None:
         seconds = drain_seconds(target, live)
         if time.monotonic() > begin + seconds:
             words = f"{each} is being deleted and still there after {seconds:.0f} s, {held_by(live)}"
-            raise Blocked(f"{words}; {FINALIZER_REMEDY}")
+            raise Blocked(f"{words}; {FINALIZER_CURE}")
         if not told:
             say(f"waiting until {each} is gone")
             told = True

@@ -20,7 +20,7 @@ TAKEN_OFF_BY = {
     "foregroundDeletion": "Kubernetes once its pods are gone, which may have finalizers of their own",
     "service.kubernetes.io/load-balancer-cleanup": "the controller of load balancers",
 }
-FINALIZER_REMEDY = "check that the controller that takes it off is running, then run this command again"
+FINALIZER_CURE = "check that the controller that takes it off is running, then run this command again"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def remove(target: Target, refs: Sequence[Ref], lease: Lease, say: Say, *, drain
 
 def stuck_message(stuck: Sequence[StuckObject]) -> str:
     """Return which finalizers hold objects, and what to do."""
-    return f"{'; '.join(each.words for each in stuck)}; {FINALIZER_REMEDY}"
+    return f"{'; '.join(each.words for each in stuck)}; {FINALIZER_CURE}"
 
 
 def stuck_clause(stuck: Sequence[StuckObject]) -> str:

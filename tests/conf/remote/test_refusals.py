@@ -49,7 +49,7 @@ POLICY = 'admission webhook "policy.example.com" denied the request: no'
         (404, "404 page not found\n", Refused, "does not know this type of object"),
         (409, body("the object has been modified", "Conflict"), Refused, "modified"),
         (422, body('Deployment "cats" is invalid: spec.selector: field is immutable', "Invalid"), Refused, "immutable"),
-        (429, body("too many requests"), Unreachable, "in trouble \\(429\\)"),
+        (429, body("too many requests"), Unreachable, "cannot answer \\(429\\)"),
         (500, body('failed calling webhook "x": timeout', "InternalError"), Refused, "failed calling webhook"),
         (500, body("etcdserver: leader changed"), Unreachable, "leader changed"),
         (503, "<html>no healthy upstream</html>", Unreachable, "run it again in a moment"),

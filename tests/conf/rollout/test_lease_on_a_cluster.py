@@ -192,7 +192,7 @@ def test_a_request_that_always_fails_is_reported_once_and_given_up_though_the_le
     said: list[str] = []
 
     def in_trouble() -> None:
-        raise Unreachable("cluster eu is in trouble (503)", 503)
+        raise Unreachable("cluster eu cannot answer (503)", 503)
 
     with held(cluster, name, "ann", said=said) as mine:
         begin = time.monotonic()
@@ -200,7 +200,7 @@ def test_a_request_that_always_fails_is_reported_once_and_given_up_though_the_le
             mine.retry(in_trouble)
         assert 3 < time.monotonic() - begin < 5
         mine.check()
-    assert said == ["retrying for 3 s: cluster eu is in trouble (503)"]
+    assert said == ["retrying for 3 s: cluster eu cannot answer (503)"]
 
 
 def test_no_request_is_sent_that_could_take_effect_after_the_lease_ran_out(cluster: Cluster, name: Ref) -> None:
