@@ -16,8 +16,20 @@ OLD = [
     ("serving.engine", "StartError"),
     ("serving.errors", "QueueFull"),
     ("serving.lifetime", "Lifetime"),
+    ("serving.model", "check_file"),
     ("serving.models", "Handle"),
     ("serving.tensors", "Arrays"),
+]
+# Names that serving.api does not hold, and where they are now.
+ELSEWHERE = [
+    ("serving.errors", "NotFound", "serving.base.errors", "NotFound"),
+    ("serving.memory", "peak_bytes", "serving.base.process_memory", "peak_bytes"),
+    ("serving.metrics", "Metrics", "serving.telemetry.metrics", "Metrics"),
+    ("serving.models", "Models", "serving.models.registry", "ModelRegistry"),
+    ("serving.progress", "progress", "serving.tools.terminal", "progress"),
+    ("serving.schema", "SchemaError", "serving.api", "SettingsError"),
+    ("serving.schema", "Settings", "serving.settings", "Settings"),
+    ("serving.tensors", "ModelSpec", "serving.models.tensors", "ModelSpec"),
 ]
 
 
@@ -25,6 +37,13 @@ OLD = [
 def test_what_older_forks_import_is_found_with_a_warning(module: str, name: str) -> None:
     with pytest.warns(FutureWarning, match=f"{name} is imported from {module}; import it from serving.api"):
         assert getattr(importlib.import_module(module), name) is getattr(api, name)
+
+
+@pytest.mark.parametrize(("module", "name", "place", "new"), ELSEWHERE)
+def test_a_name_that_serving_api_does_not_hold_is_found_where_it_is_now(module: str, name: str, place: str, new: str) -> None:
+    words = f"^{name} is imported from {module}; import {'it' if new == name else new} from {place}$"
+    with pytest.warns(FutureWarning, match=words):
+        assert getattr(importlib.import_module(module), name) is getattr(importlib.import_module(place), new)
 
 
 def test_the_warning_names_the_line_that_imports() -> None:

@@ -1,4 +1,4 @@
-"""Names that forks from before version 0.2 import from modules that moved: they are found in serving.api, with a warning.
+"""Names that forks from before version 0.2 import from modules that moved: they are found where they are now, with a warning.
 
 Knows the names of those modules. An update of the platform replaces no server.py, so an old import must go on working.
 """
@@ -12,19 +12,36 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-MODULES = frozenset(f"serving.{name}" for name in ("alone", "engine", "errors", "lifetime", "tensors"))
+MODULES = {  # a module that is gone -> the module that holds its names now
+    "serving.alone": "serving.service.embedded",
+    "serving.engine": "serving.models.engine",
+    "serving.errors": "serving.base.errors",
+    "serving.lifetime": "serving.base.lifetime",
+    "serving.memory": "serving.base.process_memory",
+    "serving.metrics": "serving.telemetry.metrics",
+    "serving.model": "serving.models.model",
+    "serving.progress": "serving.tools.terminal",
+    "serving.schema": "serving.settings",
+    "serving.tensors": "serving.models.tensors",
+}
+RENAMED = {"Models": "ModelRegistry", "SchemaError": "SettingsError"}
 
 
-def found_in_api(module: str, names: Collection[str] = ()) -> Callable[[str], Any]:
-    """Return a module's __getattr__, which warns. names: those that it finds, by default all of serving.api.
+def getattr_of(module: str, names: Collection[str] = (), home: str = "serving.api") -> Callable[[str], Any]:
+    """Return a module's __getattr__, which finds names in serving.api, or else in their new home, and warns.
 
-    It raises AttributeError for other names. It imports serving.api by its name, since no folder imports one above it.
+    names: those that it finds, by default all. It raises AttributeError for other names. It imports modules by their names,
+    since no folder imports one above it.
     """
 
     def find(name: str) -> Any:
-        if not name.startswith("_") and name in (names or importlib.import_module("serving.api").__all__):
-            warnings.warn(f"{name} is imported from {module}; import it from serving.api", FutureWarning, stacklevel=2)
-            return getattr(importlib.import_module("serving.api"), name)
+        if not name.startswith("_") and (not names or name in names):
+            new = RENAMED.get(name, name)
+            for place in ("serving.api", home):
+                if hasattr(importlib.import_module(place), new):
+                    words = f"{name} is imported from {module}; import {'it' if new == name else new} from {place}"
+                    warnings.warn(words, FutureWarning, stacklevel=2)
+                    return getattr(importlib.import_module(place), new)
         raise AttributeError(f"{module} has no {name!r}; a service's code imports from serving.api")
 
     return find
@@ -38,7 +55,7 @@ class _MovedModules(MetaPathFinder, Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__dict__["__getattr__"] = found_in_api(module.__name__)
+        module.__dict__["__getattr__"] = getattr_of(module.__name__, home=MODULES[module.__name__])
 
 
 def find_moved_modules() -> None:

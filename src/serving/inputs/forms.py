@@ -110,10 +110,8 @@ def _pieces(body: bytes, line: bytes) -> Iterator[bytes]:
 
 
 def _form(parts: _Parts) -> Form:
-    texts, files = (
-        dict(parts.texts),
-        dict(reversed(parts.files)),
-    )  # the first of several files named image counts; no other name repeats
+    texts = dict(parts.texts)
+    files = dict(reversed(parts.files))  # the first of several files named image counts; no other name repeats
     for names in ([name for name, _ in parts.texts], [name for name, _ in parts.files if name != "image"]):
         for name in names:
             if names.count(name) > 1:

@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 class UrlFetcher(Protocol):
-    """UrlFetcher a URL. Raises BadInput, TooLarge or DeadlinePassed."""
+    """Fetches a URL. Raises BadInput, TooLarge or DeadlinePassed."""
 
     def fetch(self, url: str, deadline: float) -> bytes: ...
 

@@ -3,6 +3,6 @@
 In: calls, each with its arrays and its deadline. Out: futures of arrays. Knows no request, no bytes and no HTTP.
 """
 
-from serving.base.moved_names import found_in_api
+from serving.base.moved_names import getattr_of
 
-__getattr__ = found_in_api(__name__, {"Handle"})
+__getattr__ = getattr_of(__name__, {"Handle", "Models"}, "serving.models.registry")

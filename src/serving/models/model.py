@@ -41,7 +41,8 @@ class Model:
         self.costs: dict[int, float] = {}
         # One row for a run when no call waits. Where open sizes are not named, it is the first row that a client sends.
         self._example = example_of(spec, options.warmup_shapes)
-        self._shapes_that_ran: set[object] = set()  # shapes that ran once. A shape that is missing here costs one wrong status.
+        # It only grows, so threads share it without a lock: a shape that is missing here costs one wrong status.
+        self._shapes_that_ran: set[object] = set()
         self.batcher = Batcher(
             spec.name,
             self._run,

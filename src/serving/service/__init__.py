@@ -3,10 +3,10 @@
 In: a service's folder. Out: an instance of its subclass of Service. Does not know HTTP.
 """
 
-from serving.base.moved_names import found_in_api
+from serving.base.moved_names import getattr_of
 
 MOVED_TO_API = frozenset(
     {"Answer", "Array", "Arrays", "BadInput", "QueueFull", "Request", "Service", "StartError", "TensorSpec", "TooLarge"}
     | {"make_request", "route"}
 )
-__getattr__ = found_in_api(__name__, MOVED_TO_API)
+__getattr__ = getattr_of(__name__, MOVED_TO_API)

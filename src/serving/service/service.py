@@ -60,9 +60,8 @@ class Service:
 
     def __init__(self, settings: Settings, models: ModelRegistry, metrics: Metrics, folder: Path):
         self.settings, self.models, self.metrics, self.folder = settings, models, metrics, folder
-        # Any thread may replace the next two; two readers then share an interval, at worst.
-        self._cpu_reading = (time.monotonic(), time.process_time())
-        self._cores = 0.0
+        # Time, processor seconds and cores in use. Any thread may replace it; two readers then share an interval, at worst.
+        self._cpu_reading = (time.monotonic(), time.process_time(), 0.0)
 
     @property
     def model(self) -> Handle:
@@ -90,13 +89,14 @@ class Service:
         cpu_cores: the mean since a reading a second ago or earlier.
         """
         now, used = time.monotonic(), time.process_time()
-        since, before = self._cpu_reading
+        since, before, cores = self._cpu_reading
         if now - since >= CPU_INTERVAL:
-            self._cpu_reading, self._cores = (now, used), (used - before) / (now - since)
+            cores = (used - before) / (now - since)
+            self._cpu_reading = (now, used, cores)
         return {
             "memory_bytes": resident_bytes(),
             "memory_limit_bytes": size_in_bytes(self.settings.memory),
-            "cpu_cores": round(self._cores, 3),
+            "cpu_cores": round(cores, 3),
             "cpu_cores_asked": self.settings.cpu,
             "queue_rows": self.models.waiting_rows(),
             "queue_limit": self.settings.queue_limit,

@@ -25,11 +25,10 @@ def make_admin(
     stuck_after: float,
     timeout: float,
 ) -> Callable[..., Iterable[bytes]]:
-    """Return the WSGI application. page: the metrics' text. timeout: seconds of a request, which own code may take besides.
+    """Return the WSGI application.
 
-    hook_seconds: how long the longest job of the service's own code has been running.
-
-    stuck_after: seconds after which a running batch counts as hung.
+    hook_seconds: for how long the longest job of the service's own code has been running. page: the metrics' text.
+    stuck_after: seconds after which a running batch counts as hung. timeout: seconds that own code may run beyond these.
     """
     pages: dict[str, Callable[[], Answer]] = {
         "/livez": lambda: _alive(_stuck(models, hook_seconds(), stuck_after, timeout)),

@@ -54,11 +54,10 @@ class Signals:
 def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[], int], delay: float, longest: float) -> bool:
     """Serve until a signal is received, then drain. Return whether every accepted request was finished.
 
-    turn: lets the I/O thread work for a moment. longest: seconds after which unfinished requests are given up.
-
+    turn: lets the I/O thread work for a moment.
     received: 0 while the process is to serve, then a signal's number, or a negative number where the start failed.
-
-    delay: seconds from SIGTERM to the port's close. After Ctrl-C, or where the pod was never ready, none is made.
+    delay: seconds from SIGTERM to the port's close. After Ctrl-C, and where the pod was never ready, there is no delay.
+    longest: seconds after which unfinished requests are given up.
     """
     while not received():
         turn()

@@ -7,9 +7,9 @@ until its last byte came, and whole from then on. It counts until it is released
 
 Over the limit, unfinished shares are ended until the rest fits. Each time the oldest share is ended of those that hold at least
 the average of the unfinished ones; there is always one. Slow senders that fill the limit cannot drive out a new picture, which
-is below that average, or a new large body, which is younger than theirs. To drive out either, an attacker must send as much as
-the whole limit before it has arrived. Whole requests were accepted and are answered. Where they alone fill the limit, no
-further body is begun.
+is below that average, or a new large body, which is younger than theirs. To drive out either, an attacker must fill the whole
+limit anew before the last byte of that body has come. Whole requests were accepted and are answered. Where they alone fill the
+limit, no further body is begun.
 
 Concurrency. Shares begin, grow and become whole on the thread that reads. It also calls `make_room`, and holds no other lock
 then. Any thread calls `release`. `_lock` guards the two sums and the order of the shares. It is held for a few instructions,

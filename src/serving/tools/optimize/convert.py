@@ -69,7 +69,7 @@ def _tidy(graph: onnx.GraphProto) -> None:
 
 
 def check_float(model: onnx.ModelProto, file: Path) -> None:
-    """Raises OptimizeError where a model's weights are integers already."""
+    """Raise OptimizeError where a model's weights are integers already."""
     cure = "start from the FP32 model that it was made of"
     if any(node.op_type in INTEGER_OPS or node.op_type.startswith("QLinear") for node in model.graph.node):
         raise OptimizeError(f"{file}: already quantised, it holds integer operators; {cure}")

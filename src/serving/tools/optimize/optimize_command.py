@@ -110,7 +110,7 @@ def _variants(arguments: Namespace, named: ModelSource, samples: Samples, work: 
 
 
 def _check_takes_files(folder: Path) -> None:
-    """Raises OptimizeError where no file can be written, before minutes of measuring."""
+    """Raise OptimizeError where no file can be written, before minutes of measuring."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise OptimizeError(f"{folder}: no folder that copies can be written to; name another one with --output")

@@ -21,7 +21,7 @@ AUTO = ("minmax", "percentile")  # not entropy, which is slow and was never the 
 # The last layers often err most: where INT8 differs too much, so many of them before each output stay FP32.
 KEPT = (1, 2)
 
-WORTH = 0.9  # FP32 layers that still leave the difference too large must bring it below this share
+WORTH = 0.9  # of the difference without them: FP32 layers that stay above it, and miss the tolerance, are not worth their size
 Progress = Callable[[float, str], AbstractContextManager[Callable[[float], None]]]
 
 
@@ -68,8 +68,9 @@ class Converter:
         return self._compared(Variant("fp16", out))
 
     def int8(self, calibration: str, tolerance: float) -> Variant:
-        """Return the copy with the fewest FP32 layers that stays within the tolerance, or else one that differs less.
+        """Return the copy with the fewest FP32 layers that stays within the tolerance.
 
+        Where none does, it is the one that differs least, with FP32 layers only where they are worth their size (WORTH).
         calibration: a key of convert.METHODS, or "auto". tolerance: the largest mean difference.
         """
         best = self._best(calibration, 0)
