@@ -45,8 +45,8 @@ class Fetcher:
     hosts: "img.example.com", or "*.example.com" for every name under it. max_bytes: the limit of a body.
     timeout_second: from a fetch's start to its last byte, redirects and name look-ups included.
 
-    Tests and private networks set the rest. resolve: looks up a host's addresses. allowed: says whether an address may be
-    connected to. ports: the ports that may be connected to. ca_file: certificates to trust in place of the system's.
+    Tests and private networks set the rest. The function resolve looks up a host's addresses, and allowed says whether an
+    address may be connected to. Connections go to these ports alone. The certificates of ca_file replace the system's.
     """
 
     def __init__(

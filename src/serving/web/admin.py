@@ -27,8 +27,8 @@ def make_admin(
 ) -> Callable[..., Iterable[bytes]]:
     """Return the WSGI application.
 
-    hook_seconds: for how long the longest job of the service's own code has been running. page: the metrics' text.
-    stuck_after: seconds after which a running batch counts as hung. timeout: seconds that own code may run beyond these.
+    A batch counts as hung when it has run for stuck_after seconds. A job of the service's own code has timeout seconds more.
+    The function hook_seconds says for how long the longest such job has run, and page returns the metrics' text.
     """
     pages: dict[str, Callable[[], Answer]] = {
         "/livez": lambda: _alive(_stuck(models, hook_seconds(), stuck_after, timeout)),

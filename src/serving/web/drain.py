@@ -54,10 +54,9 @@ class Signals:
 def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[], int], delay: float, longest: float) -> bool:
     """Serve until a signal is received, then drain. Return whether every accepted request was finished.
 
-    turn: lets the I/O thread work for a moment.
-    received: 0 while the process is to serve, then a signal's number, or a negative number where the start failed.
-    delay: seconds from SIGTERM to the port's close. After Ctrl-C, and where the pod was never ready, there is no delay.
-    longest: seconds after which unfinished requests are given up.
+    Each call of turn lets the I/O thread work for a moment. The function received returns 0 while the process is to serve,
+    then a signal's number, or a negative number where the start failed. The port closes delay seconds after SIGTERM, but at
+    once after Ctrl-C, and where the pod was never ready. After longest seconds unfinished requests are given up.
     """
     while not received():
         turn()

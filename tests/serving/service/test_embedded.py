@@ -38,8 +38,8 @@ def test_mistakes_are_told_as_at_the_start_of_a_server(tmp_path: Path) -> None:
         open_service(make_service(tmp_path / "none", "", "x = 1"))
     with pytest.raises(StartError, match=r"it imports no_such_package, which is not installed.*src/requirements.txt"):
         open_service(make_service(tmp_path / "bare", "", "import no_such_package"))
-    with pytest.raises(StartError, match=r"there is no serving.model; a service's code imports from serving.api"):
-        open_service(make_service(tmp_path / "old", "", "from serving.model import Model"))
+    with pytest.raises(StartError, match=r"there is no serving.batcher; a service's code imports from serving.api"):
+        open_service(make_service(tmp_path / "old", "", "from serving.batcher import Batcher"))
 
 
 def test_a_script_that_ends_while_a_model_works_ends_as_it_says(tmp_path: Path) -> None:
