@@ -226,7 +226,7 @@ def test_a_secret_of_pip_packages_to_build_with_and_the_base_reach_the_builder(
     said = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "BUILD_PACKAGES": "g++ python3-dev"}
     line = build_line(os.environ["PATH"], **said, BASE="registry.example.com/debian:1", http_proxy="http://proxy:3128")
     assert line[:2] == ["buildah", "bud"]
-    assert line[line.index("--target") + 1] == "cpu"
+    assert "TARGET=cpu" in line
     assert line[line.index("--secret") + 1] == f"id=pip,src={tmp_path}/pip.conf"
     assert "BUILD_PACKAGES=g++ python3-dev" in line
     assert "BASE=registry.example.com/debian:1" in line

@@ -94,7 +94,7 @@ def test_a_policy_of_envoy_gateway_counts_for_both_versions_of_http_unless_refus
         assert buffer(tmp_path, ENVOY_GATEWAY)["cure"] == ""
         where = f"{POLICIES}/{policy['metadata']['name']}"
         hk.by_hand(where, {"spec": {"http2": None}})
-        assert "has the proxies keep 1Mi: " in buffer(tmp_path, ENVOY_GATEWAY)["words"]
+        assert "has the proxies buffer 1Mi: " in buffer(tmp_path, ENVOY_GATEWAY)["words"]
         hk.by_hand(where, {"spec": {"http2": {"initialStreamWindowSize": "1024Ki"}}})
         assert buffer(tmp_path, ENVOY_GATEWAY)["cure"] == ""
         refused = {

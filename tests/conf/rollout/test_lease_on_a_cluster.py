@@ -26,7 +26,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "FAILED_RENEWAL_SECONDS", 0.1)
     monkeypatch.setattr(retries, "PAUSE", 0.1)
     monkeypatch.setattr(retries, "RETRIED_FOR", 3)
-    monkeypatch.setattr(lease, "LONGEST", 1)
+    monkeypatch.setattr(lease, "LONGEST_WRITE", 1)
 
 
 @pytest.fixture
