@@ -41,9 +41,10 @@ def open_photo(picture: Image.Image) -> Photo:
 def sample(photo: Photo, x: Array, y: Array, step: Array) -> Array:
     """Return the colours at places of the photo: float32 [n, ..., 3], 0 to 255, black outside of it.
 
-    They are interpolated bilinearly in the level whose pixels are at least half as far apart as the places, so that fine detail
-    does not turn into noise. x, y: [n, ...], in the photo's pixels, whose centres are at .5. step: [n], the distance of
-    neighbouring places.
+    Each is interpolated bilinearly in one level of the photo. The pixels of that level are at least half as far apart as the
+    places: in a finer level, detail would become noise.
+
+    x, y: [n, ...], in the photo's pixels, whose centres are at .5. step: [n], the distance of neighbouring places.
     """
     depth = np.log2(np.maximum(step, 1)).astype(int).clip(0, len(photo.levels) - 1)
     colours = np.empty((*x.shape, 3), np.float32)

@@ -29,7 +29,8 @@ through_both = pytest.mark.parametrize("gateway", NAMES, indirect=True, scope="m
 class Gateway:
     """A gateway at a URL.
 
-    routing, fields: of a region in regions.yaml. proxies: the label selector of its pods. stats_port: of their counters.
+    The attributes routing and fields are a region's in regions.yaml. Its proxies are the pods with a label, and they show their
+    counters at stats_port.
     """
 
     routing: str

@@ -43,7 +43,10 @@ def test_objects_that_a_release_no_longer_holds_are_removed_and_those_of_others_
     # An object that somebody created adopts another one of ours.
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "digits", "uid": alike["metadata"]["uid"]}
     eu.by_hand(path("ServiceMonitor", mine.user, mine.name), {"metadata": {"ownerReferences": [owner]}})
-    assert f"not deleted, because it belongs to somebody else now: ServiceMonitor {mine.user}/digits" in mine.run("stop", "--yes").out
+    assert (
+        f"not deleted, because it belongs to somebody else now: ServiceMonitor {mine.user}/digits"
+        in mine.run("stop", "--yes").out
+    )
     assert kinds(eu, mine.user, mine.name) == {"PodDisruptionBudget", "ServiceMonitor"}
     assert (
         eu.ask("get", path("ConfigMap", mine.user, "digits"))["metadata"]["resourceVersion"]
