@@ -25,7 +25,7 @@ from bench.sections import PAGE, page, with_section
 from bench.served import BenchError
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout
-from tests.conf.rollout.images import SERVING, pushed
+from tests.conf.rollout.images import SERVING, pushed, remove_local
 from tests.conf.rollout.load import half, loaded
 from tests.conf.rollout.ready_pods import delete_a_pod
 from tests.conf.rollout.service_state import url
@@ -100,7 +100,8 @@ def measure(times: int) -> tuple[float, list[Row]]:
     """Return the rate in requests a second, and a row for each action. Raises BenchError where KUBECONFIG is not set."""
     if not os.environ.get("KUBECONFIG"):
         raise BenchError("KUBECONFIG is not set: it names the Kubernetes cluster of this run (context hk)")
-    pushed()
+    if pushed():
+        remove_local()
     cluster = Cluster(CONTEXT)
     with cluster.own_namespaces(USER), tempfile.TemporaryDirectory() as folder:
         checkout = Checkout(Path(folder) / "service", USER, {CONTEXT: CONTEXT})

@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.locks import alone, shared
 from tests.running import ROOT
 
+# Builds hold this lock together, and a removal holds it alone. A build compares its steps with all images of the storage, and
+# fails where one is removed meanwhile (https://github.com/containers/buildah/issues/5615).
+STORAGE = "buildah-storage"
 PARTS = (".dockerignore", "Dockerfile", "Makefile", "pyproject.toml", "requirements.lock", "value.py")
 FOLDERS = ("conf", "image", "model", "src")
 MARKER = "no-image-may-hold-this"
@@ -58,7 +62,8 @@ def make_image(folder: Path, image: str, **variables: str) -> Built:
     """Run `make image` in a context, with these variables of make."""
     begin, busy = time.monotonic(), _busy()
     command = ["make", "image", f"IMAGE={image}", *(f"{name}={value}" for name, value in variables.items())]
-    result = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with shared(STORAGE):
+        result = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return Built(result.returncode, result.stdout, time.monotonic() - begin, _busy() - busy)
 
 
@@ -133,4 +138,11 @@ def forgotten(image: str) -> Iterator[str]:
     try:
         yield image
     finally:
-        subprocess.run(["buildah", "rmi", "--force", image], capture_output=True)
+        remove(image)
+
+
+def remove(*images: str) -> None:
+    """Remove images that were made, once no build is at work. Names without an image are passed over."""
+    with alone(STORAGE):
+        for image in images:
+            subprocess.run(["buildah", "rmi", "--force", image], capture_output=True)

@@ -19,6 +19,8 @@ import yaml
 from tests import prerequisites
 from tests.conf.cluster import clusters
 from tests.conf.rollout.images import REGISTRY
+from tests.image.building import STORAGE
+from tests.locks import shared
 from tests.pipeline.forks import Pipelines, artifact, commit, fork, git, platform, without_checkout
 from tests.running import ROOT
 
@@ -170,7 +172,8 @@ def test_a_pushed_branch_gets_to_the_curl_that_answers_through_envoy(cats: Fork)
         print(f"{time.monotonic() - began:6.1f} s  {words}")
 
     first = cats.push(start=30)
-    pushed = cats.pipelines.run(cats.checkout)
+    with shared(STORAGE):
+        pushed = cats.pipelines.run(cats.checkout)
     assert pushed.code == 0, pushed.output
     assert f"pushed {REGISTRY}/{cats.user}/cats:{first}" in pushed.output
     assert cats.service in artifact(cats.checkout, "lint", "rendered/hk-prod.yaml")
@@ -190,7 +193,8 @@ def test_a_pushed_branch_gets_to_the_curl_that_answers_through_envoy(cats: Fork)
     assert curl(f"{url}/v2")["version"] == first
 
     second = cats.push(start=31)
-    cats.press("build")
+    with shared(STORAGE):
+        cats.press("build")
     cats.press("deploy-hk")
     assert curl(f"{url}/v2")["version"] == second
     step("a second version in hk")

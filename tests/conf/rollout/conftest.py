@@ -12,7 +12,7 @@ from tests.conf.cluster import Cluster, clusters
 from tests.conf.heartbeats import sending_heartbeats
 from tests.conf.rollout.checkout import Checkout, MakeCheckout, regions_of
 from tests.conf.rollout.gateways import ENVOY_GATEWAY, Gateway, limited, named
-from tests.conf.rollout.images import pushed
+from tests.conf.rollout.images import pushed, remove_local
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "one")
 
@@ -38,10 +38,13 @@ def eu(servers: dict[str, Cluster]) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def images(needs: Callable[[str, str], str]) -> None:
+def images(needs: Callable[[str, str], str]) -> Iterator[None]:
     """Images in the registry."""
     needs("buildah", "buildah")
-    pushed()
+    made = pushed()
+    yield
+    if made:  # last, since a removal waits for every build
+        remove_local()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.image.building import FOLDERS, PARTS, buildah, context, made
+from tests.image.building import FOLDERS, PARTS, buildah, context, made, remove
 from tests.locks import alone
 from tests.running import ROOT, get
 
@@ -28,7 +28,7 @@ SETTINGS: dict[str, Any] = {
     "max_body": "4Mi",
     "model_path": "model/digits.onnx",
 }
-OWN = "from serving.service.service import Service\n\n\nclass Own(Service):\n    def setup(self):\n        "
+OWN = "from serving.api import Service\n\n\nclass Own(Service):\n    def setup(self):\n        "
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 SERVING = ("1", "2", "3")
 DIGITS = ROOT / "bench/digits/model/digits.onnx"
@@ -74,16 +74,22 @@ def tagged(tag: str, content: str) -> str:
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
-def pushed() -> None:
-    """Put all images into the registry. One of several concurrent test runs makes them."""
+def pushed() -> bool:
+    """Put all images into the registry, and return whether this process made them. Of several that run at once, one does."""
     with alone("images"):
-        if not _is_there(LAST):
-            with tempfile.TemporaryDirectory() as folder:
-                _make(Path(folder) / "context")
-            for tag in (*SERVING, *OTHERS):
-                _push(image(tag))
-            buildah("tag", image(SERVING[0]), KEPT)
-            buildah("rmi", *map(image, (*SERVING, *OTHERS)))
+        if _is_there(LAST):
+            return False
+        with tempfile.TemporaryDirectory() as folder:
+            _make(Path(folder) / "context")
+        for tag in (*SERVING, *OTHERS):
+            _push(image(tag))
+        buildah("tag", image(SERVING[0]), KEPT)
+        return True
+
+
+def remove_local() -> None:
+    """Remove the images from this machine; the registry keeps them."""
+    remove(*map(image, (*SERVING, *OTHERS)))
 
 
 def _push(name: str) -> None:
