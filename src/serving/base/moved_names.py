@@ -37,11 +37,11 @@ def getattr_of(module: str, names: Collection[str] = (), home: str = "serving.ap
     def find(name: str) -> Any:
         if not name.startswith("_") and (not names or name in names):
             new = RENAMED.get(name, name)
-            for place in ("serving.api", home):
-                if hasattr(importlib.import_module(place), new):
-                    words = f"{name} is imported from {module}; import {'it' if new == name else new} from {place}"
+            for place in map(importlib.import_module, ("serving.api", home)):
+                if hasattr(place, new):
+                    words = f"{name} is imported from {module}; import {'it' if new == name else new} from {place.__name__}"
                     warnings.warn(words, FutureWarning, stacklevel=2)
-                    return getattr(importlib.import_module(place), new)
+                    return getattr(place, new)
         raise AttributeError(f"{module} has no {name!r}; a service's code imports from serving.api")
 
     return find
