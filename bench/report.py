@@ -1,4 +1,4 @@
-"""Writes the figures into docs/performance.md.
+"""Writes the figures of `make bench`, a section of docs/performance.md.
 
 Knows words, tables and targets. Does not know how anything was measured.
 """
@@ -11,10 +11,7 @@ from bench.pressure import BACK_MB, ON_THEIR_WAY, PING_RATE, TIMES, Overload, Pi
 from bench.throughput import CONNECTIONS, Throughput
 
 MOST = CONNECTIONS[-1]
-INTRO = """# Performance
-
-<!-- Made by `make bench`, which takes about six minutes; do not edit. -->
-
+INTRO = """
 After reading this page you can say how fast the server is, what it costs beside the bare model, and how it behaves under
 overload.
 
@@ -72,7 +69,7 @@ class Figures:
 
 
 def write(figures: Figures) -> str:
-    """Return the report's text."""
+    """Return the section's text."""
     machine = figures.machine
     parts = [INTRO.format(**vars(machine)), _targets(figures), THROUGHPUT]
     parts += [_throughput(one) for one in figures.throughput]
