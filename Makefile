@@ -22,8 +22,8 @@ PUSH = $(if $(shell command -v buildah),buildah push $(if $(filter localhost:% 1
 export BUILDAH_ISOLATION ?= chroot
 export DOCKER_BUILDKIT ?= 1
 
-.PHONY: help serve model index image push test test-service format test-gpu test-cluster check bench bench-examples bench-render \
-	bench-rollouts soak pipeline lock clean
+.PHONY: help serve model index image push test test-service format test-gpu test-cluster check bench bench-peers bench-examples \
+	bench-render bench-rollouts soak pipeline lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -80,6 +80,9 @@ check: .venv/dev          ## lint, format and types
 
 bench: .venv/dev          ## the server against a bare loop, figures to docs/performance.md
 	$(BIN)/python -m bench
+
+bench-peers: .venv/dev    ## the server and other servers in turns, PEERS or all, TREE as before; figures to docs/performance.md
+	$(BIN)/python -m bench.peers $(PEERS) $(if $(TREE),--tree $(TREE)) $(OPTIONS)
 
 bench-examples: .venv/dev ## measure the bench lines of the examples' READMEs, and write the figures below them
 	$(BIN)/python -m bench.examples

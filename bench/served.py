@@ -54,7 +54,7 @@ def serve(folder: Path, before: Sequence[str] = ()) -> Iterator[Served]:
 
     before: words put before the command, such as a wrapper. They must turn into the server's process.
     """
-    port, admin_port = _free_port(), _free_port()
+    port, admin_port = free_port(), free_port()
     command = [*before, sys.executable, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--admin-port", str(admin_port)]
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
@@ -124,7 +124,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a TCP port of the loopback that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -5,6 +5,7 @@ Knows the fields and where peers are found. Does not know how a server is run, m
 
 import importlib
 import re
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,7 @@ class Peer:
     ready: a path that answers 200 once the server may be measured. "" means that a request of the work itself is tried.
     settings: in sentences, how the server is set up for two cores. documentation: the pages that recommend it.
     interpreter: of the environment, where it must be another one than this Python.
+    stop_signal: after it the server's first process ends within some seconds.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Peer:
     group: Group = "python"
     environment: Mapping[str, str] = field(default_factory=dict)
     interpreter: str = ""
+    stop_signal: signal.Signals = signal.SIGTERM
 
     @property
     def requirements(self) -> Path:

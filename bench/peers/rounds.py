@@ -1,0 +1,146 @@
+"""Measures a peer and this server in turns, and keeps the figures as one JSON file a peer.
+
+Knows rounds, medians and the files. Does not know how the load is made, nor what the page says.
+"""
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from bench import tools
+from bench.peers import answers, running
+from bench.peers.peer import HERE, Peer
+from bench.peers.running import Running
+from bench.peers.works import WORKS, PeerWork
+from bench.served import BenchError
+from bench.work import ROOT, Work
+
+RESULTS = HERE / ".results"
+WARM_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Load:
+    """One server, loaded for some seconds. rate: answers a second. p50, p99: milliseconds."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Turn:
+    """This server and then the peer, within one round."""
+
+    ours: Load
+    peer: Load
+
+    @property
+    def ratio(self) -> float:
+        """Return this server's rate as a multiple of the peer's."""
+        return self.ours.rate / self.peer.rate
+
+
+Turns = dict[str, dict[int, list[Turn]]]  # by the name of the work and the connections
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of one peer. error: why there are none, or not all."""
+
+    name: str
+    title: str
+    version: str
+    date: str
+    seconds: float
+    turns: Turns
+    error: str = ""
+
+    def of(self, work: str, connections: int, take: Callable[[Turn], float]) -> float | None:
+        """Return the median over the rounds, None where this was not measured."""
+        rounds = self.turns.get(work, {}).get(connections, [])
+        return median(map(take, rounds)) if rounds else None
+
+
+def measure(ours: Peer, peer: Peer, programs: Path, rounds: int, seconds: int) -> tuple[Turns, str]:
+    """Return the turns of all of a peer's work, and why some is missing. A work that fails does not end the others.
+
+    Both servers are up meanwhile, and one is loaded at a time.
+    """
+    turns: Turns = {}
+    errors = []
+    for work in (work for work in WORKS if work.name in peer.exchanges):
+        try:
+            turns[work.name] = _work(ours, peer, programs, work, rounds, seconds)
+        except (BenchError, subprocess.SubprocessError) as error:
+            errors.append(f"{work.name}: {error}")
+    return turns, "\n".join(errors)
+
+
+def check(ours: Peer, peer: Peer, programs: Path) -> None:
+    """Compare the answers of both servers for all of a peer's work. Raises BenchError."""
+    for work in (work for work in WORKS if work.name in peer.exchanges):
+        with _both(ours, peer, programs, work):
+            pass
+
+
+@contextlib.contextmanager
+def _both(ours: Peer, peer: Peer, programs: Path, work: PeerWork) -> Iterator[tuple[Running, Running]]:
+    """Keep both servers ready for the length of a block, their answers compared."""
+    with running.run(ours, programs, work) as first, running.run(peer, programs, work) as second:
+        for server in (first, second):
+            answers.check(server, work)
+        yield first, second
+
+
+def _work(ours: Peer, peer: Peer, programs: Path, work: PeerWork, rounds: int, seconds: int) -> dict[int, list[Turn]]:
+    found: dict[int, list[Turn]] = {connections: [] for connections in work.connections}
+    with _both(ours, peer, programs, work) as servers:
+        for server in servers:
+            _load(server, work, max(work.connections), WARM_SECONDS)
+        for _ in range(rounds):
+            for connections in work.connections:
+                loads = [_load(server, work, connections, seconds) for server in servers]
+                found[connections].append(Turn(*loads))
+        for server in servers:
+            answers.check(server, work)  # the load may have changed what it answers
+    return found
+
+
+def _load(server: Running, work: PeerWork, connections: int, seconds: int) -> Load:
+    exchange = server.peer.exchanges[work.name]
+    body, headers = exchange.body(), dict(exchange.headers)
+    sent = Work(work.name, work.about, ROOT, exchange.path, body, exchange.content_type, headers=headers)
+    told = tools.closed(server.url, sent, connections, seconds)
+    return Load(told.rate, told.p50, told.p99)
+
+
+def result(peer: Peer, began: float, turns: Turns, error: str = "") -> Result:
+    """Return a peer's result of today. began: of time.monotonic."""
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    return Result(peer.name, peer.title, peer.version, date, round(time.monotonic() - began, 1), turns, error)
+
+
+def write(made: Result) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{made.name}.json").write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
+
+
+def read() -> dict[str, Result]:
+    """Return all results that are there, by the peers' names."""
+    return {path.stem: parsed(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def parsed(text: str) -> Result:
+    """Return the result in the text of a file."""
+    fields = json.loads(text)
+    turns = {
+        work: {int(count): [Turn(Load(**one["ours"]), Load(**one["peer"])) for one in rounds] for count, rounds in by.items()}
+        for work, by in fields.pop("turns").items()
+    }
+    return Result(**fields, turns=turns)
