@@ -105,8 +105,7 @@ def _build(folder: Path, settings: Settings) -> ServiceContext:
 
     def queue_full() -> bool:
         """Return whether the queue of model_path's model is full. Another model's queue refuses its requests itself."""
-        name = settings.service_name
-        return any(m.spec.name == name and m.batcher.waiting_rows() >= settings.queue_limit for m in models.loaded())
+        return models.waiting_rows(settings.service_name) >= settings.queue_limit
 
     gate = Gate(limit, queue_full)
     core = Core(service, metrics, limit + LIGHT_LIMIT)
@@ -115,16 +114,17 @@ def _build(folder: Path, settings: Settings) -> ServiceContext:
 
 
 def _export_gauges(metrics: Metrics, models: ModelRegistry, gate: Gate, core: Core) -> None:
-    def queues(value: str) -> Any:
-        return lambda: {model.spec.name: float(getattr(model.batcher, value)()) for model in models.loaded()}
+    def queues(value: Callable[[str], float]) -> Any:
+        return lambda: {name: float(value(name)) for name in models.queue_names()}
 
-    metrics.callback_gauge("queue_rows", "Rows that wait for a batch.", queues("waiting_rows"), "model")
+    def stuck() -> dict[str, float]:
+        return {model.spec.name: model.batcher.stuck_seconds() for model in models.loaded()}
+
+    metrics.callback_gauge("queue_rows", "Rows that no batch has taken.", queues(models.waiting_rows), "model")
     metrics.callback_gauge(
-        "queue_oldest_age_seconds", "Age of the oldest waiting request since its last byte.", queues("oldest_age"), "model"
+        "queue_oldest_age_seconds", "Age of the oldest waiting request since its last byte.", queues(models.oldest_age), "model"
     )
-    metrics.callback_gauge(
-        "batch_running_seconds", "How long the longest batch has been running.", queues("stuck_seconds"), "model"
-    )
+    metrics.callback_gauge("batch_running_seconds", "How long the longest batch has been running.", stuck, "model")
     metrics.callback_gauge("requests_in_progress", "Requests let in and not answered yet.", lambda: {"": float(gate.working())})
     metrics.callback_gauge(
         "working_memory_bytes", "Bytes of bodies and pictures under work.", lambda: {"": float(core.memory.held())}

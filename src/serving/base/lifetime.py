@@ -11,41 +11,48 @@ from serving.base.errors import ClientGone, DeadlinePassed, ServingError, ShortD
 
 
 class Lifetime:
-    """One request's deadline, and whether its client still waits. All times are seconds of time.monotonic().
+    """One request's deadline, and whether its client still waits. All times are seconds of `clock`.
 
     The first byte came at `begin`. The last byte came at `received`, from which the time in a queue counts. The answer is due
-    at `deadline`.
+    at `deadline`. `expected` is the table that counts the request while its rows are not known, as in serving.models.expected.
 
-    The I/O thread alone writes (received, abandon); every thread reads. Each attribute is replaced whole and never set back,
+    The loop's thread alone writes `received` and `abandoned`; every thread reads. Each is replaced whole and never set back,
     so readers need no lock: at worst they learn of an abandoned request one step later.
     """
 
-    __slots__ = ("_on_abandon", "_timeout", "abandoned", "begin", "deadline", "received")
+    __slots__ = ("_clock", "_on_abandon", "_timeout", "abandoned", "begin", "deadline", "expected", "received")
 
-    def __init__(self, begin: float, timeout_second: float):
+    def __init__(self, begin: float, timeout_second: float, clock: Callable[[], float] = time.monotonic):
         self.begin = self.received = begin
         self.deadline, self._timeout = begin + timeout_second, timeout_second
         self.abandoned = False
+        self.expected: dict[Lifetime, None] | None = None
+        self._clock = clock
         self._on_abandon: list[Callable[[], None]] = []
 
     def left(self) -> float:
         """Return the time until the deadline, in seconds, or 0 when it has passed."""
-        return max(0.0, self.deadline - time.monotonic())
+        return max(0.0, self.deadline - self._clock())
 
     def over(self) -> bool:
         """Return whether further work is useless: the client is gone or the deadline has passed."""
-        return self.abandoned or time.monotonic() >= self.deadline
+        return self.abandoned or self._clock() >= self.deadline
 
     def shorten(self, seconds: float) -> None:
         """Bring the deadline to so many seconds after the first byte, unless it is earlier already."""
         self.deadline = min(self.deadline, self.begin + seconds)
 
-    def check(self) -> None:
-        """Raise ClientGone or DeadlinePassed where further work is useless."""
+    def error(self) -> ServingError | None:
+        """Return ClientGone or DeadlinePassed where further work is useless, or None."""
         if self.abandoned:
-            raise ClientGone("the client went away before its answer")
-        if time.monotonic() >= self.deadline:
-            raise self.too_late()
+            return ClientGone("the client went away before its answer")
+        return self.too_late() if self._clock() >= self.deadline else None
+
+    def check(self) -> None:
+        """Raise what `error` returns."""
+        error = self.error()
+        if error is not None:
+            raise error
 
     def too_late(self) -> DeadlinePassed:
         """Return the error of a request whose deadline has passed."""

@@ -3,6 +3,7 @@
 Knows engines, functions and the batcher. Does not know requests, or which models a service has.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from serving.base.lifetime import Lifetime
 from serving.base.priority import yield_to_others
 from serving.base.process_memory import trim
 from serving.models.batcher import Batcher
+from serving.models.calls import Call
 from serving.models.engine import Engine, EngineError
 from serving.models.observer import Observer
 from serving.models.options import Options
@@ -36,9 +38,18 @@ class Model:
     inputs leave sizes open that warmup_shapes does not name.
     """
 
-    def __init__(self, spec: ModelSpec, engines: Sequence[Engine | Function], options: Options, observer: Observer):
+    def __init__(
+        self,
+        spec: ModelSpec,
+        engines: Sequence[Engine | Function],
+        options: Options,
+        observer: Observer,
+        loop: asyncio.AbstractEventLoop | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.spec, self.options, self._engines, self._observer = spec, options, engines, observer
         self.costs: dict[int, float] = {}
+        self._most_rows = min(options.max_rows_per_request, options.queue_limit)
         # One row for a run when no call waits. Where open sizes are not named, it is the first row that a client sends.
         self._example = example_of(spec, options.warmup_shapes)
         # It only grows, so threads share it without a lock: a shape that is missing here costs one wrong status.
@@ -54,6 +65,8 @@ class Model:
             max_queue_delay=options.max_queue_delay,
             idle=self._shrink_arena,
             yields_cores=options.hardware.provider == "cpu",  # a GPU must not wait for the thread that feeds it
+            loop=loop,
+            clock=clock,
         )
 
     def submit(self, arrays: Arrays, life: Lifetime) -> Future[Arrays]:
@@ -61,11 +74,23 @@ class Model:
 
         Raises BadInput, TooLarge, QueueFull, NotReady.
         """
+        return self.batcher.submit(arrays, self._checked(arrays), life)
+
+    def enqueue(self, arrays: Arrays, life: Lifetime, done: Callable[[Call], None], on_loop: bool = False) -> None:
+        """Check the inputs of one call and queue them as Batcher.enqueue does.
+
+        Raises BadInput, TooLarge, QueueFull, NotReady.
+        """
+        self.batcher.enqueue(arrays, self._checked(arrays), life, done, on_loop)
+
+    def _checked(self, arrays: Arrays) -> int:
+        """Check the inputs of one call and return its rows. Raises BadInput, TooLarge."""
         count = self.spec.rows(arrays)
-        most = min(self.options.max_rows_per_request, self.options.queue_limit)
-        if count > most:
-            raise TooLarge(f"{count} rows for model {self.spec.name}, at most {most} are taken at once; send them in parts")
-        return self.batcher.submit(arrays, count, life)
+        if count > self._most_rows:
+            raise TooLarge(
+                f"{count} rows for model {self.spec.name}, at most {self._most_rows} are taken at once; send them in parts"
+            )
+        return count
 
     def warm_up(self) -> dict[int, float]:
         """Run batches of 1, 2, 4 rows up to the largest, free memory, and return rows -> the cost of a batch in seconds.
@@ -145,8 +170,15 @@ class Model:
             trim()
 
 
-def open_model(name: str, path: Path, options: Options, observer: Observer) -> Model:
-    """Load an ONNX file, with one session for each instance, and warm it.
+def open_model(
+    name: str,
+    path: Path,
+    options: Options,
+    observer: Observer,
+    loop: asyncio.AbstractEventLoop | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Model:
+    """Load an ONNX file, with one session for each instance, and warm it. loop, clock: of its batcher.
 
     Raises StartError where the file is missing or no model, the model does not fit the memory, or its provider is not active.
     """
@@ -156,7 +188,7 @@ def open_model(name: str, path: Path, options: Options, observer: Observer) -> M
     with ThreadPoolExecutor(1, initializer=yield_to_others if options.hardware.provider == "cpu" else None) as aside:
         engines = [aside.submit(Engine, path, options.hardware).result() for _ in range(options.instances)]
     spec = ModelSpec(name, engines[0].inputs, engines[0].outputs, _batched(path, engines[0], options))
-    return _warm(Model(spec, engines, options, observer), options, observer, began)
+    return _warm(Model(spec, engines, options, observer, loop, clock), options, observer, began)
 
 
 def check_file(path: Path) -> None:
@@ -180,14 +212,17 @@ def from_function(
     run: Function,
     options: Options,
     observer: Observer,
+    loop: asyncio.AbstractEventLoop | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Model:
     """Make a model of a plain function from arrays to arrays, such as a search in an index, and warm it.
 
-    Each instance has one thread that calls the function. Raises StartError where the warm-up fails.
+    Each instance has one thread that calls the function. loop, clock: of its batcher.
+    Raises StartError where the warm-up fails.
     """
     began = time.perf_counter()
     spec = ModelSpec(name, inputs, outputs, options.max_batch_size > 0)
-    return _warm(Model(spec, [run] * options.instances, options, observer), options, observer, began)
+    return _warm(Model(spec, [run] * options.instances, options, observer, loop, clock), options, observer, began)
 
 
 def batch_sizes(largest: int) -> list[int]:

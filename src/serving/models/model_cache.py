@@ -67,6 +67,11 @@ class ModelCache:
                 self._loading = False
                 self._changed.notify_all()
 
+    def acquire_loaded(self, entry: Entry) -> Model | None:
+        """Return the entry's model without waiting, counted as in use. None where it is not in memory or is being evicted."""
+        with self._lock:
+            return None if entry.model is None or entry is self._evicting else _use(entry, entry.model)
+
     def release(self, entry: Entry) -> None:
         """Count one use less."""
         with self._lock:

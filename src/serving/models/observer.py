@@ -1,4 +1,4 @@
-"""The interface to which models report their stages, their batches, and that they were loaded or unloaded.
+"""The interface to which models report their batches, and that they were loaded or unloaded.
 
 Knows no metrics. serving.telemetry.metrics.Metrics implements it.
 """
@@ -8,8 +8,6 @@ from typing import Protocol
 
 class Observer(Protocol):
     """Any thread may call these methods. All times are seconds. costs: rows of a batch -> seconds."""
-
-    def stage(self, stage: str, seconds: float) -> None: ...
 
     def batch(self, model: str, rows: int, seconds: float) -> None: ...
 

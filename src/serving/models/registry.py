@@ -3,18 +3,22 @@
 Knows names, files, options and shares of the GPU. Does not know when a model is in memory: serving.models.model_cache does.
 """
 
+import asyncio
 import dataclasses
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from serving.base.errors import NotFound, NotReady, StartError
 from serving.base.lifetime import HasLifetime, Lifetime
+from serving.models.calls import Call
 from serving.models.engine import Hardware
 from serving.models.entries import Entry, ModelSource
+from serving.models.expected import Expected, forget
 from serving.models.gpu_shares import GpuShares, per_session
 from serving.models.model import Function, Model, check_file, from_function, open_model
 from serving.models.model_cache import ModelCache
@@ -22,6 +26,8 @@ from serving.models.observer import Observer
 from serving.models.options import options_of
 from serving.models.tensors import Arrays, ModelSpec, TensorSpec
 from serving.settings import Settings, size_in_bytes
+
+T = TypeVar("T")
 
 
 class Handle:
@@ -46,18 +52,65 @@ class Handle:
 
         Raises BadInput, TooLarge, QueueFull, and what loading the model raises: ModelFailed, DeadlinePassed.
         """
+        future = self._queued(request.life, lambda model: model.submit(arrays, request.life))
+        future.add_done_callback(lambda _: self._cache.release(self._entry))
+        return future
+
+    def submit_with(self, arrays: Arrays, life: Lifetime, done: Callable[[Call], None]) -> None:
+        """Queue some rows and have `done(call)` called on the batch thread, once the call has its outputs or its error.
+
+        It raises what `submit` raises, and waits for the model to load as `submit` does.
+        """
+        self._queued(life, lambda model: model.enqueue(arrays, life, self._releasing(done)))
+
+    def submit_on_loop(self, arrays: Arrays, life: Lifetime, done: Callable[[Call], None]) -> bool:
+        """Queue some rows from the loop's thread, and have `done(call)` called there in a later turn. It never waits.
+
+        Return False, with nothing done, where the model is not in memory, or is being evicted or closed. Raises BadInput,
+        TooLarge, QueueFull, NotReady.
+        """
+        entry = self._entry
+        if not entry.on_demand:  # it is never evicted, so its uses need not be counted
+            return entry.model is not None and self._queued_on_loop(entry.model, arrays, life, done)
+        model = self._cache.acquire_loaded(entry)
+        queued = False
+        try:
+            queued = model is not None and self._queued_on_loop(model, arrays, life, self._releasing(done))
+        finally:
+            if model is not None and not queued:
+                self._cache.release(entry)
+        return queued
+
+    def _queued(self, life: Lifetime, queue: Callable[[Model], T]) -> T:
+        """Count a use of the model, which is loaded first where it is not in memory, and queue a call of it."""
         while True:
-            model = self._cache.acquire(self._entry, request.life)
+            model = self._cache.acquire(self._entry, life)
             try:
-                future = model.submit(arrays, request.life)
-                break
+                return queue(model)
             except BaseException as error:
                 self._cache.release(self._entry)
                 # `unload` may have come between the two calls. A model that is closed for good is still the entry's.
                 if not isinstance(error, NotReady) or self._entry.model is model:
                     raise
-        future.add_done_callback(lambda _: self._cache.release(self._entry))
-        return future
+
+    def _queued_on_loop(self, model: Model, arrays: Arrays, life: Lifetime, done: Callable[[Call], None]) -> bool:
+        """Queue a call of the model and return True, or return False where the model is being unloaded."""
+        try:
+            model.enqueue(arrays, life, done, on_loop=True)
+        except NotReady:
+            if self._entry.model is model:
+                raise
+            return False
+        return True
+
+    def _releasing(self, done: Callable[[Call], None]) -> Callable[[Call], None]:
+        """Return a function that counts one use less and calls `done`."""
+
+        def release(call: Call) -> None:
+            self._cache.release(self._entry)
+            done(call)
+
+        return release
 
     def spec(self, life: Lifetime) -> ModelSpec:
         """Return the model's tensors. The model is loaded first where it is not in memory.
@@ -76,11 +129,21 @@ class Handle:
 class ModelRegistry:
     """Every model of the service. Options that a call leaves out come from value.py.
 
-    observer: where the models report to. lazy: open each model when it is first used.
+    observer: where the models report to. lazy: open each model when it is first used. loop: the one that may call
+    Handle.submit_on_loop. clock: gives the seconds of the calls' times.
     """
 
-    def __init__(self, folder: Path, settings: Settings, observer: Observer, lazy: bool = False):
-        self._folder, self._observer, self._lazy = folder, observer, lazy
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        observer: Observer,
+        lazy: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._folder, self._observer, self._lazy, self._loop, self._clock = folder, observer, lazy, loop, clock
+        self._expected = Expected()
         self._shares = GpuShares(settings)
         self.options = options_of(settings)
         self._entries: dict[str, Entry] = {}
@@ -113,7 +176,7 @@ class ModelRegistry:
         options: fields of Options. Raises StartError.
         """
         chosen = dataclasses.replace(self.options, hardware=Hardware(threads=1), **options)
-        opened = partial(from_function, name, inputs, outputs, run, chosen, self._observer)
+        opened = partial(from_function, name, inputs, outputs, run, chosen, self._observer, self._loop, self._clock)
         return self._open(Entry(name, opened, False, 0, chosen))
 
     def __getitem__(self, name: str) -> Handle:
@@ -134,13 +197,41 @@ class ModelRegistry:
         """Return the models that are in memory."""
         return [model for entry in list(self._entries.values()) if (model := entry.model) is not None]
 
-    def waiting_rows(self) -> int:
-        """Return the rows that wait for a batch, over all loaded models."""
-        return sum(model.batcher.waiting_rows() for model in self.loaded())
+    def expect(self, name: str, life: Lifetime) -> None:
+        """Count an admitted request as one row that waits for the model of that name, until its rows are queued or `forget`.
 
-    def oldest_age(self) -> float:
-        """Return the age of the oldest waiting call over all loaded models, in seconds since its last byte, else 0."""
-        return max((model.batcher.oldest_age() for model in self.loaded()), default=0.0)
+        The name need not be a model's: the service's own route counts under service_name.
+        """
+        self._expected.add(name, life)
+
+    def forget(self, life: Lifetime) -> None:
+        """Count a request no more, since it has ended."""
+        forget(life)
+
+    def waiting_rows(self, name: str | None = None) -> int:
+        """Return the rows that wait for a model, or for all: those in its queue, and one for each request that is expected."""
+        if name is None:
+            return sum(map(self.waiting_rows, self.queue_names()))
+        expected = self._expected.rows(name)
+        entry = self._entries.get(name)
+        model = None if entry is None else entry.model
+        return expected if model is None else expected + model.batcher.waiting_rows(expected)
+
+    def oldest_age(self, name: str | None = None) -> float:
+        """Return the age of the oldest request that waits for a model, or for any, in seconds since its last byte, else 0."""
+        names = self.queue_names() if name is None else [name]
+        oldest = [since for each in names for since in self._oldest(each) if since is not None]
+        return max(0.0, self._clock() - min(oldest)) if oldest else 0.0
+
+    def queue_names(self) -> list[str]:
+        """Return the names under which rows may wait: of the loaded models, and those under which requests were expected."""
+        return list(dict.fromkeys([*(model.spec.name for model in self.loaded()), *self._expected.names()]))
+
+    def _oldest(self, name: str) -> list[float | None]:
+        """Return when the last byte of the oldest expected and of the oldest queued request came, in seconds of the clock."""
+        entry = self._entries.get(name)
+        model = None if entry is None else entry.model
+        return [self._expected.oldest(name), None if model is None else model.batcher.oldest()]
 
     def sources(self) -> list[ModelSource]:
         """Return the source of every model, loaded or not, in the order in which the service names them."""
@@ -159,7 +250,8 @@ class ModelRegistry:
         if not self._lazy:
             check_file(file)
         size = file.stat().st_size if file.is_file() else 0
-        return Entry(name, partial(open_model, name, file, chosen, self._observer), False, size, chosen, file)
+        opened = partial(open_model, name, file, chosen, self._observer, self._loop, self._clock)
+        return Entry(name, opened, False, size, chosen, file)
 
     def _open(self, entry: Entry) -> Handle:
         """Enter a model and load it now. A model that fails is not entered, so that the service may try again."""

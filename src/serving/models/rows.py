@@ -4,18 +4,20 @@ Knows arrays whose first axis counts rows. Does not know queues, time or models.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from serving.base.errors import ModelFailed
 from serving.models.tensors import Arrays
 
-Key = tuple[tuple[str, str, tuple[int, ...]], ...]
+Key = tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]
 
 
 def key_of(arrays: Arrays) -> Key:
     """Return the properties that two calls must share to be joined: names, dtypes, and the shape of one row."""
-    return tuple((name, array.dtype.str, array.shape[1:]) for name, array in sorted(arrays.items()))
+    names = sorted(arrays) if len(arrays) > 1 else arrays
+    return tuple([(name, arrays[name].dtype, arrays[name].shape[1:]) for name in names])
 
 
 def cut(arrays: Arrays, start: int, stop: int) -> Arrays:

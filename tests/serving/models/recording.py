@@ -5,14 +5,9 @@ class RecordingObserver:
     """Keeps each report in a list, in the order of arrival."""
 
     def __init__(self) -> None:
-        self.stages: list[str] = []
         self.batches: list[int] = []
         self.loaded: list[tuple[str, str, int, int, dict[int, float]]] = []
         self.unloaded: list[str] = []
-
-    def stage(self, stage: str, seconds: float) -> None:
-        assert seconds >= 0
-        self.stages.append(stage)
 
     def batch(self, model: str, rows: int, seconds: float) -> None:
         self.batches.append(rows)

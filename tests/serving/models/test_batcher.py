@@ -100,7 +100,6 @@ def test_rows_are_counted_and_not_requests(make: MakeBatcher) -> None:
     assert model.batches == [[0], [1, 2, 3, 4, 5, 6, 7, 8], [9]]
     assert batcher.close(PATIENCE)
     assert seen.batches == [1, 8, 1]
-    assert sorted(seen.stages) == sorted(["queue"] * 4 + ["batch", "infer"] * 3)
 
 
 def test_a_free_instance_takes_at_once_what_is_queued(make: MakeBatcher) -> None:
@@ -152,7 +151,6 @@ def test_a_call_of_more_rows_is_split_and_its_answer_is_whole(make: MakeBatcher)
     assert answer(call(batcher, *range(20))) == [2 * n for n in range(20)]
     assert batcher.close(PATIENCE)
     assert seen.batches == [8, 8, 4]
-    assert seen.stages.count("queue") == 1
 
 
 def test_parts_that_come_back_in_another_order_are_put_in_order(make: MakeBatcher) -> None:
@@ -535,8 +533,7 @@ def test_giving_back_that_raises_or_hangs_is_noticed(make: MakeBatcher, monkeypa
     assert answer(call(batcher, 2)) == [4]
 
 
-@pytest.mark.parametrize("method", ["stage", "batch"])
-def test_an_observer_that_raises_loses_no_caller(make: MakeBatcher, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_observer_that_raises_loses_no_caller(make: MakeBatcher, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = RecordingObserver()
     batcher = make(double, seen)
 
@@ -544,14 +541,14 @@ def test_an_observer_that_raises_loses_no_caller(make: MakeBatcher, method: str,
         raise ValueError("metrics are broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(seen, method, broken)
+        patch.setattr(seen, "batch", broken)
         with pytest.raises(ModelFailed):
             answer(call(batcher, 1))
     assert answer(call(batcher, 2)) == [4]
 
 
 def test_a_dead_batch_thread_is_told(make: MakeBatcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Batcher, "_loop", lambda *_: None)
+    monkeypatch.setattr(Batcher, "_serve", lambda *_: None)
     batcher = make(double)
     for thread in batcher._threads:
         thread.join(PATIENCE)

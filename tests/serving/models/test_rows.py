@@ -85,7 +85,7 @@ def test_a_key_is_names_dtypes_and_the_shape_of_one_row() -> None:
 
 
 def test_a_scalar_has_a_key() -> None:
-    assert key_of({"a": np.array(1.0)}) == (("a", "<f8", ()),)
+    assert key_of({"a": np.array(1.0)}) == (("a", np.dtype("<f8"), ()),)
 
 
 @pytest.mark.parametrize("array", [np.zeros((3, 2)), np.zeros((5, 2)), np.zeros((0, 2)), np.zeros(())])
