@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.telemetry.metrics import ROWS, SECONDS, STAGES, Metrics
+from serving.telemetry.metrics import Metrics
+from serving.telemetry.request_metrics import STAGES
 
 
 def busy() -> Metrics:
@@ -103,12 +104,6 @@ def test_a_stage_is_timed_also_when_it_raises() -> None:
     with pytest.raises(ValueError, match="broken"), metrics.timed("decode"):
         raise ValueError("broken")
     assert value(metrics, "monopod_stage_duration_seconds_count", stage="decode") == 1
-
-
-def test_the_default_timeout_falls_on_a_bound() -> None:
-    assert 30 in SECONDS
-    assert list(SECONDS) == sorted(SECONDS)
-    assert list(ROWS) == sorted(ROWS)
 
 
 def test_an_unloaded_model_is_no_longer_told() -> None:

@@ -1,0 +1,242 @@
+"""The counters and histograms of a request's path, as plain numbers.
+
+Knows their names, labels and buckets, and the recent durations of each route. Does not know how a metrics page is written.
+
+Concurrency. Any thread may call any method. `_lock` guards everything that is settled, and the making of a route's ends. It is
+held for less than a millisecond. A thread takes it when it reads, when it makes a series, and when it finds many rows that wait
+and the lock free; serving.telemetry.series says how these rows come together. Dictionaries of series only grow.
+"""
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from serving.telemetry.series import Distribution, Histogram, Numbers, Waiting
+
+# 1 ms to 60 s. The default deadline, 30 s, is a bound.
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+RECENT = 1000  # good answers of each route whose durations are kept
+PERCENTILES = (50, 95, 99)
+STAGES = ("upload", "queue", "decode", "batch", "infer", "encode", "handle")
+ABSENT = math.nan  # stands for a time that a request does not have; a histogram does not count it
+
+
+@dataclass(frozen=True)
+class Family:
+    """A metric: its name, its type in Prometheus' words, its labels, and a sentence about it."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    about: str
+
+
+End = tuple[str, int, str]  # of a request: its route, its code, and the reason of an error
+MakeList = Callable[[int, Callable[[Numbers], Any]], Waiting]  # of a width, and of what takes its rows
+Samples = list[tuple[tuple[str, ...], int | Distribution]]  # the labels' values of each series, and its value
+
+REQUESTS = Family("monopod_requests_total", "counter", ("route", "code", "reason"), "Requests answered.")
+_about = "From a request's first byte to its answer."
+DURATION = Family("monopod_request_duration_seconds", "histogram", ("route",), _about)
+_about = "From a request's last byte to its answer."
+ANSWER = Family("monopod_answer_duration_seconds", "histogram", ("route",), _about)
+_about = "Time in one stage of a request or batch."
+STAGE = Family("monopod_stage_duration_seconds", "histogram", ("stage",), _about)
+BATCH_ROWS = Family("monopod_batch_rows", "histogram", ("model",), "Rows of a batch.")
+BATCH_SECONDS = Family("monopod_batch_duration_seconds", "histogram", ("model",), "Time of one run of the model.")
+SHED = Family("monopod_shed_total", "counter", ("reason",), "Requests refused before any work on them.")
+FAMILIES = (REQUESTS, DURATION, ANSWER, STAGE, BATCH_ROWS, BATCH_SECONDS, SHED)
+
+
+class RequestMetrics:
+    """Counts requests, their stages, batches and refusals. All times are seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[Waiting] = []  # all of them, for who reads
+        self._routes: dict[str, _Route] = {}
+        self._ends: dict[End, tuple[Waiting, int]] = {}  # where such requests are noted, and their number there
+        self._refusals: dict[str, _Refusals] = {}
+        self._batches: dict[str, _Batches] = {}
+        self._stages = {stage: Histogram(SECONDS) for stage in STAGES}
+        self._one_stage = {stage: self._list(1, partial(_add_columns, (seconds,))) for stage, seconds in self._stages.items()}
+        self._all_stages = self._list(len(STAGES), partial(_add_columns, tuple(self._stages.values())))
+
+    def expect(self, route: str, ends: Iterable[tuple[int, str]]) -> None:
+        """Create a route's series with the value 0, since rate() does not see the event that creates a series.
+
+        ends: each code and reason with which its requests may end.
+        """
+        for code, reason in ends:
+            self._end(route, code, reason)
+        with self._lock:
+            self._route(route).is_expected = True
+
+    def expect_shed(self, reasons: Iterable[str]) -> None:
+        """Create the series of the refusals with the value 0."""
+        for reason in reasons:
+            self._reason(reason)
+
+    def request(self, route: str, code: int, reason: str, seconds: float, upload: float | None = None) -> None:
+        """Count one answered request.
+
+        seconds: from its first byte to its answer. upload: from its first byte to its last, or None where it was refused.
+        """
+        waiting, number = self._ends.get((route, code, reason)) or self._end(route, code, reason)
+        waiting.note((number, seconds, ABSENT if upload is None else seconds - upload))
+
+    def shed(self, reason: str) -> None:
+        """Count a request that was refused before any work on it."""
+        (self._refusals.get(reason) or self._reason(reason)).waiting.note((1,))
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """Observe one stage. Raises KeyError for a name that is not in STAGES."""
+        self._one_stage[stage].note((seconds,))
+
+    def stages(
+        self,
+        upload: float = ABSENT,
+        queue: float = ABSENT,
+        decode: float = ABSENT,
+        batch: float = ABSENT,
+        infer: float = ABSENT,
+        encode: float = ABSENT,
+        handle: float = ABSENT,
+    ) -> None:
+        """Observe all stages of one request, for less than single calls cost. ABSENT: the request had no such stage."""
+        self._all_stages.note((upload, queue, decode, batch, infer, encode, handle))
+
+    def batch(self, model: str, rows: int, seconds: float) -> None:
+        """Observe one batch. seconds: of the model's run."""
+        (self._batches.get(model) or self.expect_batches(model)).waiting.note((rows, seconds))
+
+    def expect_batches(self, model: str) -> "_Batches":
+        """Create the series of a model's batches with the value 0."""
+        with self._lock:
+            if model not in self._batches:
+                self._batches[model] = _Batches(self._list)
+            return self._batches[model]
+
+    def recent(self, route: str) -> dict[str, float | None]:
+        """Return a route's number of requests, and the percentiles of its last RECENT good answers: p50_ms, p95_ms, p99_ms.
+
+        route: as in @route, or "service" for the service's own route. The percentiles are None before its first good answer.
+        """
+        found = self._routes.get(route.strip("/").replace(".", "_"))
+        number, seconds = 0, list[float]()
+        if found:
+            with self._lock:
+                found.waiting.settle()
+                number, seconds = sum(found.counts), list(found.recent)
+        values = np.percentile(seconds, PERCENTILES) * 1000 if seconds else [None] * len(PERCENTILES)
+        named = zip((f"p{p}_ms" for p in PERCENTILES), values, strict=True)
+        return {"requests": number, **{name: None if ms is None else round(float(ms), 2) for name, ms in named}}
+
+    def codes(self) -> dict[str, int]:
+        """Return the number of answers by their code, since the start."""
+        found: dict[str, int] = {}
+        for (_, code, _), count in self.read()[REQUESTS]:
+            if isinstance(count, int) and count:
+                found[code] = found.get(code, 0) + count
+        return found
+
+    def read(self) -> dict[Family, Samples]:
+        """Return the series of each of FAMILIES, with all that was noted before this call."""
+        with self._lock:
+            for waiting in self._waiting:
+                waiting.settle()
+            routes, batches = self._routes.items(), self._batches.items()
+            ends = ((key, self._routes[key[0]].counts[number]) for key, (_, number) in self._ends.items())
+            return {
+                REQUESTS: [((route, str(code), reason), count) for (route, code, reason), count in ends],
+                DURATION: [((name,), route.durations.read()) for name, route in routes],
+                ANSWER: [((name,), answers) for name, route in routes if (answers := route.read_answers())],
+                STAGE: [((stage,), seconds.read()) for stage, seconds in self._stages.items()],
+                BATCH_ROWS: [((model,), batch.rows.read()) for model, batch in batches],
+                BATCH_SECONDS: [((model,), batch.seconds.read()) for model, batch in batches],
+                SHED: [((reason,), refusals.count) for reason, refusals in self._refusals.items()],
+            }
+
+    def _list(self, width: int, take: Callable[[Numbers], Any]) -> Waiting:
+        self._waiting.append(Waiting(width, take, self._lock))
+        return self._waiting[-1]
+
+    def _end(self, route: str, code: int, reason: str) -> tuple[Waiting, int]:
+        """Return where requests of such an end are noted, and their number there."""
+        with self._lock:
+            if (route, code, reason) not in self._ends:
+                found = self._route(route)
+                self._ends[route, code, reason] = found.waiting, found.new_end(code)
+            return self._ends[route, code, reason]
+
+    def _route(self, name: str) -> "_Route":
+        if name not in self._routes:
+            self._routes[name] = _Route(self._list)
+        return self._routes[name]
+
+    def _reason(self, reason: str) -> "_Refusals":
+        with self._lock:
+            if reason not in self._refusals:
+                self._refusals[reason] = _Refusals(self._list)
+            return self._refusals[reason]
+
+
+class _Route:
+    """A route's requests. Each row that waits is the number of its end, its duration, and its time from the last byte on."""
+
+    def __init__(self, make_list: MakeList):
+        self.counts: list[int] = []  # of each end
+        self._good: list[bool] = []
+        self.durations, self.answers = Histogram(SECONDS), Histogram(SECONDS)
+        self.is_expected = False
+        self.recent: deque[float] = deque(maxlen=RECENT)
+        self.waiting = make_list(3, self._take)
+
+    def new_end(self, code: int) -> int:
+        self.counts.append(0)
+        self._good.append(code < 400)
+        return len(self.counts) - 1
+
+    def read_answers(self) -> Distribution | None:
+        """Return the times from the last byte on, or None for a route that has no such series."""
+        found = self.answers.read()
+        return found if self.is_expected or found.counts[-1] else None
+
+    def _take(self, rows: Numbers) -> None:
+        ends = rows[:, 0].astype(np.int64)
+        for number, count in enumerate(np.bincount(ends).tolist()):
+            self.counts[number] += count
+        self.durations.add(rows[:, 1])
+        self.recent.extend(rows[np.array(self._good)[ends], 1][-RECENT:].tolist())
+        self.answers.add(rows[:, 2])
+
+
+class _Batches:
+    """A model's batches. Each row that waits is a batch's rows and its seconds."""
+
+    def __init__(self, make_list: MakeList):
+        self.rows, self.seconds = Histogram(ROWS), Histogram(SECONDS)
+        self.waiting = make_list(2, partial(_add_columns, (self.rows, self.seconds)))
+
+
+class _Refusals:
+    """The refusals of one reason. What a row that waits holds means nothing."""
+
+    def __init__(self, make_list: MakeList):
+        self.count = 0
+        self.waiting = make_list(1, self._take)
+
+    def _take(self, rows: Numbers) -> None:
+        self.count += len(rows)
+
+
+def _add_columns(histograms: Sequence[Histogram], rows: Numbers) -> None:
+    for histogram, values in zip(histograms, rows.T, strict=True):
+        histogram.add(values)

@@ -1,0 +1,229 @@
+"""What is counted on a request's path: as prometheus_client would count it, and on any thread."""
+
+import inspect
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from serving.telemetry.metrics import Metrics
+from serving.telemetry.request_metrics import (
+    BATCH_ROWS,
+    DURATION,
+    RECENT,
+    REQUESTS,
+    ROWS,
+    SECONDS,
+    SHED,
+    STAGE,
+    STAGES,
+    Family,
+    RequestMetrics,
+)
+from serving.telemetry.series import ROWS_WAITING, Distribution
+
+THREADS = 8
+TIMES = 3 * ROWS_WAITING + 7
+
+
+@pytest.fixture
+def frequent_switches() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+class Reference:
+    """The same metrics, counted by prometheus_client itself."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._requests = Counter("monopod_requests_total", "Requests answered.", ("route", "code", "reason"), registry=registry)
+        about = "From a request's first byte to its answer."
+        self._duration = self._histogram("monopod_request_duration_seconds", about, "route")
+        about = "From a request's last byte to its answer."
+        self._answer = self._histogram("monopod_answer_duration_seconds", about, "route")
+        self._stage = self._histogram("monopod_stage_duration_seconds", "Time in one stage of a request or batch.", "stage")
+        for stage in ("upload", "queue", "decode", "batch", "infer", "encode", "handle"):
+            self._stage.labels(stage)
+        self._rows = self._histogram("monopod_batch_rows", "Rows of a batch.", "model", (1, 2, 4, 8, 16, 32, 64, 128, 256))
+        self._batch = self._histogram("monopod_batch_duration_seconds", "Time of one run of the model.", "model")
+        about = "Requests refused before any work on them."
+        self._shed = Counter("monopod_shed_total", about, ("reason",), registry=registry)
+
+    def _histogram(self, name: str, about: str, label: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+        return Histogram(name, about, (label,), registry=self.registry, buckets=buckets)
+
+    def expect(self, route: str, ends: list[tuple[int, str]]) -> None:
+        for code, reason in ends:
+            self._requests.labels(route, str(code), reason)
+        self._duration.labels(route)
+        self._answer.labels(route)
+
+    def expect_shed(self, reasons: list[str]) -> None:
+        for reason in reasons:
+            self._shed.labels(reason)
+
+    def request(self, route: str, code: int, reason: str, seconds: float, upload: float | None = None) -> None:
+        self._requests.labels(route, str(code), reason).inc()
+        self._duration.labels(route).observe(seconds)
+        if upload is not None:
+            self._answer.labels(route).observe(seconds - upload)
+
+    def shed(self, reason: str) -> None:
+        self._shed.labels(reason).inc()
+
+    def stages(self, **seconds: float) -> None:
+        for stage, value in seconds.items():
+            self._stage.labels(stage).observe(value)
+
+    def stage(self, stage: str, seconds: float) -> None:
+        self._stage.labels(stage).observe(seconds)
+
+    def batch(self, model: str, rows: int, seconds: float) -> None:
+        self._rows.labels(model).observe(rows)
+        self._batch.labels(model).observe(seconds)
+
+
+def count_something(metrics: Metrics | Reference, times: int) -> None:
+    """Count requests of several kinds. Their seconds are sums of powers of two, so that no order of addition changes a sum."""
+    chance = random.Random(7)
+    metrics.expect("service", [(200, ""), (429, "queue_full")])
+    metrics.expect("quiet", [(200, "")])
+    metrics.expect_shed(["queue_full", "too_large"])
+
+    def seconds() -> float:
+        return chance.choice((0, chance.randrange(2**7) / 2**12, chance.randrange(2**17) / 2**10, 0.5, 30, 60))
+
+    for number in range(times):
+        upload = seconds()
+        metrics.request("service", 200, "", upload + seconds(), upload)
+        metrics.stages(upload=upload, queue=seconds(), infer=seconds())
+        metrics.stages(upload=upload, handle=seconds())
+        metrics.stage("decode", seconds())
+        metrics.batch("demo", chance.randrange(1, 300), seconds())
+        if number % 3 == 0:
+            metrics.shed("queue_full")
+            metrics.request("refused", 429, "queue_full", seconds())
+            metrics.request('odd "route"', 400 + number % 7, "bad_input", seconds(), 0.0)
+            metrics.shed("never\nexpected")
+
+
+@pytest.mark.parametrize("times", [0, 1, TIMES])
+def test_the_page_is_what_prometheus_client_would_write(times: int) -> None:
+    metrics, reference = Metrics(), Reference()
+    count_something(metrics, times)
+    count_something(reference, times)
+    page = metrics.page().decode()
+    written = page[page.index("# HELP monopod_requests_total") : page.index("# HELP monopod_model_info")]
+    assert written == generate_latest(reference.registry).decode()
+
+
+def distribution(metrics: RequestMetrics, family: Family, *labels: str) -> Distribution:
+    found = dict(metrics.read()[family])[labels]
+    assert isinstance(found, Distribution)
+    return found
+
+
+def in_threads(work: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+
+@pytest.mark.usefixtures("frequent_switches")
+def test_threads_that_count_and_read_lose_nothing() -> None:
+    metrics = RequestMetrics()
+
+    def count() -> None:
+        for number in range(TIMES):
+            metrics.request(f"r{number % 2}", 200 + number % 3, "", 0.5, 0.25)
+            metrics.stages(upload=0.5, encode=0.25)
+            metrics.stage("upload", 0.5)
+            metrics.shed("queue_full")
+            metrics.batch("demo", 2, 0.5)
+            if number % 100 == 0:
+                metrics.read()
+
+    in_threads(count)
+    total = THREADS * TIMES
+    assert sum(metrics.codes().values()) == total
+    assert sum(distribution(metrics, DURATION, route).counts[-1] for route in ("r0", "r1")) == total
+    assert distribution(metrics, STAGE, "upload").sum == total
+    assert distribution(metrics, STAGE, "encode").sum == total / 4
+    assert distribution(metrics, BATCH_ROWS, "demo").sum == 2 * total
+    assert dict(metrics.read()[SHED])["queue_full",] == total
+
+
+@pytest.mark.usefixtures("frequent_switches")
+def test_a_reader_sees_what_was_counted_before() -> None:
+    """Each thread counts under a code of its own, and reads after each count."""
+    metrics, wrong = RequestMetrics(), list[object]()
+    codes = iter(range(200, 200 + THREADS))
+
+    def count() -> None:
+        code = next(codes)
+        for number in range(1, 200):
+            metrics.request("service", code, "", 0.5)
+            if metrics.codes().get(str(code)) != number:
+                wrong.append(metrics.codes())
+
+    in_threads(count)
+    assert wrong == []
+
+
+def test_what_waits_is_bounded_though_nobody_reads() -> None:
+    metrics = RequestMetrics()
+    for _ in range(TIMES):
+        metrics.request("service", 200, "", 0.5, 0.25)
+        metrics.stages(upload=0.5)
+        metrics.shed("queue_full")
+    assert max(len(waiting) for waiting in metrics._waiting) < ROWS_WAITING
+
+
+def test_the_recent_answers_of_a_route_are_its_last_good_ones() -> None:
+    metrics = RequestMetrics()
+    assert metrics.recent("service") == {"requests": 0, "p50_ms": None, "p95_ms": None, "p99_ms": None}
+    for _ in range(2 * RECENT):
+        metrics.request("service", 200, "", 9.0)
+    for number in range(RECENT):
+        metrics.request("service", 200 + number % 2, "", 0.25)
+        metrics.request("service", 500, "service_failed", 7.0)
+    expected = {"requests": 4 * RECENT, "p50_ms": 250.0, "p95_ms": 250.0, "p99_ms": 250.0}
+    assert metrics.recent("service") == metrics.recent("/service/") == expected
+    metrics.request("service", 200, "", 0.5)
+    assert metrics.recent("service")["p99_ms"] == 250.0
+
+
+def test_a_route_with_failures_alone_has_no_recent_answers() -> None:
+    metrics = RequestMetrics()
+    metrics.request("service", 500, "service_failed", 7.0)
+    assert metrics.recent("service") == {"requests": 1, "p50_ms": None, "p95_ms": None, "p99_ms": None}
+
+
+def test_the_stages_of_a_request_are_named_as_they_are_counted() -> None:
+    assert tuple(inspect.signature(RequestMetrics().stages).parameters) == STAGES
+
+
+def test_a_stage_that_there_is_not_is_refused() -> None:
+    with pytest.raises(KeyError, match="decoding"):
+        RequestMetrics().stage("decoding", 0.5)
+
+
+def test_a_service_may_not_take_a_name_of_the_platform() -> None:
+    for family in RequestMetrics().read():
+        with pytest.raises(ValueError, match="monopod_"):
+            Metrics().gauge(family.name, "Mine.")
+
+
+def test_the_bounds_are_ascending() -> None:
+    assert 30 in SECONDS  # the default timeout falls on a bound
+    assert list(SECONDS) == sorted(SECONDS)
+    assert list(ROWS) == sorted(ROWS)
+    assert RequestMetrics().read()[REQUESTS] == []
