@@ -3,8 +3,8 @@
 Knows their names, labels and buckets, and the recent durations of each route. Does not know how a metrics page is written.
 
 Concurrency. Any thread may call any method. `_lock` guards everything that is settled, and the making of a route's ends. It is
-held for less than a millisecond. A thread takes it when it reads, when it makes a series, and when it finds many rows that wait
-and the lock free; serving.telemetry.series says how these rows come together. Dictionaries of series only grow.
+held for less than a millisecond. A thread takes it when it reads and when it makes a series. A thread that finds many rows
+waiting takes it only where it is free; serving.telemetry.series says how. The dictionaries of series only grow.
 """
 
 import math
@@ -227,7 +227,7 @@ class _Batches:
 
 
 class _Refusals:
-    """The refusals of one reason. What a row that waits holds means nothing."""
+    """The refusals of one reason. Each row that waits is one refusal; its number means nothing."""
 
     def __init__(self, make_list: MakeList):
         self.count = 0

@@ -27,7 +27,8 @@ Numbers = NDArray[np.float64]
 class Distribution:
     """A histogram as it is read.
 
-    bounds: the buckets' upper bounds, the last is infinity. counts: of the values up to each bound. sum: of all values.
+    bounds: the buckets' upper bounds; the last is infinity. counts: the number of values up to each bound.
+    sum: of all values.
     """
 
     bounds: tuple[float, ...]

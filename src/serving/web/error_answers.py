@@ -4,12 +4,12 @@ Knows the body of an error and a request's id. Does not know HTTP libraries.
 """
 
 import re
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from serving.base import jsons
 from serving.base.errors import ERROR_CLASSES, BadInput, ServiceFailed, ServingError
+from serving.base.request_ids import new_request_id
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 DIRECT = [each for each in ERROR_CLASSES if each.__base__ in (ServingError, Exception)]  # no class under another one
@@ -18,7 +18,7 @@ BY_STATUS = {each.status: each for each in DIRECT}
 
 def request_id(given: str) -> str:
     """Return the client's own id of a request, or a new one where it has none that is well-formed."""
-    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if REQUEST_ID.fullmatch(given) else new_request_id()
 
 
 def body(error: ServingError, name: str, more: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""What is counted on a request's path: as prometheus_client would count it, and on any thread."""
+"""Requests, stages, batches and refusals are counted as prometheus_client would count them, on any thread."""
 
 import inspect
 import random
