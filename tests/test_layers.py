@@ -30,6 +30,7 @@ LIBRARIES = {
     "werkzeug.http": "serving.inputs.forms",
     "werkzeug.sansio": "serving.inputs.forms",
     "waitress": "serving.web.front",
+    "httptools": "serving.web.front.heads",
     "onnxruntime": "serving.models.engine",
     "onnxruntime.quantization": "serving.tools.optimize.convert",  # a part of a library may have a module of its own
     "onnxruntime.transformers": "serving.tools.optimize.convert",

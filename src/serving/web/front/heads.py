@@ -1,0 +1,210 @@
+"""The head of one request: from its bytes to the values that the front decides by.
+
+Knows HTTP/1.1 as RFC 9112 writes it, and httptools (llhttp). Does not know sockets, routes, nor bodies.
+
+Each head has a parser of its own, which sees nothing but that head. A parser of httptools cannot pause, and is unusable after
+an error. It lets through what a server should not: other versions and protocols, several spaces in the request line, targets
+that are none, a missing or doubled Host, codings other than `chunked`. These are refused here. Every check takes time in
+proportion to the head.
+"""
+
+import re
+from dataclasses import dataclass
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from serving.base.errors import BadInput, HeadTooLarge
+from serving.inputs.json_fields import show
+
+MOST_HEAD_BYTES = 64 * 2**10
+MOST_FIELDS = 128  # gateways and meshes add about 20
+MOST_EMPTY_LINES = 8  # before a request line
+MOST_LENGTH_DIGITS = 18  # of Content-Length: what is longer is no size, and to convert 5,000 digits is an error of its own
+VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding"})  # fields that may not be repeated
+HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5}+)?")
+NO_FIELDS: frozenset[bytes] = frozenset()
+
+
+@dataclass(slots=True)
+class Head:
+    """The values of a request's head.
+
+    method: as sent, "POST". path, query: of the target as sent, percent-encoded. path is "*" for `OPTIONS *`; query is "" where
+    there is none. version: "1.1" or "1.0". headers: names in lower case, values without white space around them; a repeated
+    field is joined by ", ", a cookie by "; ". length: bytes of the body by Content-Length, 0 where there is none.
+    chunked: the body comes in chunks. keep_alive: the client wants the connection to serve on.
+    expects: the client waits for 100 Continue before it sends the body.
+    """
+
+    method: str
+    path: str
+    query: str
+    version: str
+    headers: dict[bytes, bytes]
+    length: int
+    chunked: bool
+    keep_alive: bool
+    expects: bool
+
+
+class _Fields:
+    """Gathers the fields of one head, as httptools reads them. Nothing is raised here, since httptools would wrap it."""
+
+    __slots__ = ("headers", "repeated")
+
+    def __init__(self) -> None:
+        self.headers: dict[bytes, bytes] = {}
+        self.repeated = NO_FIELDS
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name, value = name.lower(), value.strip(b" \t")
+        if name in self.headers:
+            self.repeated |= {name}
+            value = self.headers[name] + (b"; " if name == b"cookie" else b", ") + value
+        self.headers[name] = value
+
+
+def empty_lines(buffer: bytearray, dropped: int = 0) -> int:
+    """Return how many bytes of empty lines stand before a request line (RFC 9112, 2.2): the caller drops them.
+
+    dropped: bytes that were dropped before the same request already. Raises BadInput for over MOST_EMPTY_LINES of them.
+    """
+    at = 0
+    while buffer.startswith(b"\r\n", at):
+        at += 2
+        if dropped + at > 2 * MOST_EMPTY_LINES:
+            raise BadInput(f"over {MOST_EMPTY_LINES} empty lines stand before the request line; send none")
+    return at
+
+
+def end_of_head(buffer: bytearray, searched: int) -> int:
+    """Return the position after a blank line, or -1 where none has come yet.
+
+    searched: bytes of the buffer that an earlier call has seen. A line that a bare line feed ends counts as well:
+    the head is whole then, and `parse` refuses it, while the client would wait for nothing otherwise.
+    """
+    begin = max(searched - 2, 0)
+    end = buffer.find(b"\n\r\n", begin)
+    if end >= 0:
+        return end + 3
+    end = buffer.find(b"\n\n", begin)
+    return end + 2 if end >= 0 else -1
+
+
+def parse(head: bytes) -> Head:
+    """Return what a head says, which ends with its blank line. Raises HeadTooLarge (431), and BadInput (400) for all else."""
+    _check_size(head)
+    method, target, version = _request_line(head)
+    fields = _fields(head)
+    headers = fields.headers
+    if fields.repeated & SINGLE:
+        name = min(fields.repeated & SINGLE)
+        raise BadInput(f"the field {name.decode()} stands there several times; send it once")
+    host, path, query = _target(method, target)
+    _check_host(headers.get(b"host"), version)
+    if host:  # RFC 9112, 3.2.2: the target's own host goes before the field
+        headers[b"host"] = host
+    length, chunked = _body(headers, version)
+    keep_alive = _keep_alive(headers.get(b"connection"), version)
+    expects = b"expect" in headers and version == "1.1" and (chunked or length > 0)
+    expects = expects and headers[b"expect"].lower() == b"100-continue"
+    return Head(method, path, query, version, headers, length, chunked, keep_alive, expects)
+
+
+def _check_size(head: bytes) -> None:
+    if len(head) > MOST_HEAD_BYTES:
+        raise HeadTooLarge(f"the head has {len(head)} bytes, at most {MOST_HEAD_BYTES} are taken; send fewer or shorter fields")
+    count = head.count(b"\n") - 2  # without the request line and the blank line
+    if count > MOST_FIELDS:
+        raise HeadTooLarge(f"the head has {count} fields, at most {MOST_FIELDS} are taken; send fewer")
+
+
+def _request_line(head: bytes) -> tuple[str, str, str]:
+    """Return the method, the target and the version. httptools checks the first two; it takes versions that we do not speak."""
+    words = head[: head.find(b"\r\n")].split(b" ", 3)
+    version = VERSIONS.get(words[-1])
+    if version is None or len(words) != 3 or words[0][:1] in b"\r\n":
+        shown = show(head[:100].partition(b"\r\n")[0].decode("latin-1"))
+        reason = (
+            f"its request line is {shown}; it must be a method, a target and HTTP/1.1 or HTTP/1.0, with one space between them"
+        )
+        raise BadInput(_malformed(head, reason))
+    return words[0].decode("latin-1"), words[1].decode("latin-1"), version
+
+
+def _fields(head: bytes) -> _Fields:
+    if head.find(b"\r\n\r\n") != len(head) - 4:
+        raise BadInput(_malformed(head, "no blank line ends it"))
+    fields = _Fields()
+    try:
+        HttpRequestParser(fields).feed_data(head)
+    except HttpParserUpgrade:  # h2c, which Java's clients offer, or CONNECT: both are served as HTTP/1.1
+        pass
+    except HttpParserError as error:
+        raise BadInput(_malformed(head, str(error))) from None
+    return fields
+
+
+def _malformed(head: bytes, reason: str) -> str:
+    """Return a sentence on what is wrong with a head. reason: llhttp's words, said where there are no clearer ones."""
+    lines = head.count(b"\r\n")
+    if not lines == head.count(b"\n") == head.count(b"\r"):
+        reason = "it has a bare line feed or carriage return; each line must end with CR LF"
+    elif b"\r\n " in head or b"\r\n\t" in head:
+        reason = "a line of it begins with white space; folded lines are not taken (RFC 9112, 5.2)"
+    return f"the head of the request is malformed: {reason}"
+
+
+def _target(method: str, target: str) -> tuple[bytes, str, str]:
+    """Return the target's host, b"" where it has none, its path and its query."""
+    host = ""
+    rest = target
+    scheme = target[:8].lower()
+    if scheme.startswith(("http://", "https://")):
+        rest = target[target.index("//") + 2 :]
+        host = rest.partition("/")[0].partition("?")[0]
+        rest = rest[len(host) :]
+        rest = rest if rest.startswith("/") else "/" + rest
+        if not host or not HOST.fullmatch(host.encode("latin-1")):
+            raise BadInput(f"the target {show(target)} has no valid host and port")
+    elif not target.startswith("/") and (method, target) != ("OPTIONS", "*"):
+        raise BadInput(f"the target {show(target)} must be a path that begins with /, or an http or https URL")
+    if "#" in rest:
+        raise BadInput(f"the target {show(target)} has a fragment, which begins with #; a client keeps that to itself")
+    path, _, query = rest.partition("?")
+    return host.encode("latin-1"), path, query
+
+
+def _check_host(host: bytes | None, version: str) -> None:
+    if host is None:
+        if version == "1.1":
+            raise BadInput("the field Host is missing; a request in HTTP/1.1 must have it")
+    elif not HOST.fullmatch(host):
+        raise BadInput(f"the field Host is {show(host.decode('latin-1'))}; it must be a name or address, and perhaps a port")
+
+
+def _body(headers: dict[bytes, bytes], version: str) -> tuple[int, bool]:
+    """Return the body's length, and whether it comes in chunks."""
+    length, coding = headers.get(b"content-length"), headers.get(b"transfer-encoding")
+    if coding is not None:
+        if length is not None:
+            raise BadInput("the request has both Content-Length and Transfer-Encoding; send one of them")
+        if version != "1.1":
+            raise BadInput(f"the request has Transfer-Encoding in HTTP/{version}; only HTTP/1.1 has it: send Content-Length")
+        if coding.lower() != b"chunked":
+            raise BadInput(f"the Transfer-Encoding is {show(coding.decode('latin-1'))}; only chunked is taken")
+        return 0, True
+    if length is None:
+        return 0, False
+    if not length.isdigit() or len(length) > MOST_LENGTH_DIGITS:
+        shown = show(length.decode("latin-1"))
+        raise BadInput(f"the Content-Length is {shown}; it must be a number of bytes, of at most {MOST_LENGTH_DIGITS} digits")
+    return int(length), False
+
+
+def _keep_alive(connection: bytes | None, version: str) -> bool:
+    if connection is None:
+        return version == "1.1"
+    options = {option.strip(b" \t") for option in connection.lower().split(b",")}
+    return b"close" not in options and (version == "1.1" or b"keep-alive" in options)
