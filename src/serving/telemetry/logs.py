@@ -2,7 +2,8 @@
 
 Knows the fields of a line. Does not know the events.
 
-Concurrency. A thread that logs formats its line and puts it into a queue; one thread writes. With a lock held during the write,
+Concurrency. A thread that logs formats its line and puts it into a queue; one thread writes. Access lines are put there many at
+once, and the writing thread formats them. With a lock held during the write,
 every worker would wait for the slowest one, and a reader of stdout that stops would stop them all. The one lock here guards the
 count of the waiting bytes, for one addition. `stop` ends the writer after it has written every line. A process that is killed
 loses its last lines.
@@ -13,9 +14,12 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import lru_cache
 from logging.handlers import QueueListener
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
+from weakref import WeakSet
 
 from serving.base import jsons
 
@@ -24,8 +28,19 @@ MOST_WAITING = 8 * 2**20
 # Characters of the parts of a line. A longer part loses its middle.
 MESSAGE, TRACEBACK, FIELD = 8_000, 16_000, 300
 STOP_SECONDS = 2.0  # the end of the process waits no longer for stdout
-_writers: list[QueueListener] = []
 FIELDS = ("request_id", "trace_id", "route", "code", "reason", "milliseconds")
+
+Lines = str | Callable[[str, str], str]  # lines, or what makes them from the names of the service and the region
+
+
+class Source(Protocol):
+    """Lines that wait elsewhere until they are flushed."""
+
+    def flush(self) -> None: ...
+
+
+_writers: "list[_Writer]" = []
+_sources: WeakSet[Source] = WeakSet()
 
 
 class _JsonFormatter(logging.Formatter):
@@ -35,7 +50,7 @@ class _JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "time": time_of(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": bounded(record.getMessage(), MESSAGE),
@@ -45,10 +60,29 @@ class _JsonFormatter(logging.Formatter):
         line.update((name, _field(getattr(record, name))) for name in FIELDS if hasattr(record, name))
         if record.exc_info:
             line["traceback"] = bounded(self.formatException(record.exc_info), TRACEBACK)
-        try:
-            return jsons.dumps(line).decode()
-        except TypeError:  # no line is lost for a string that is not Unicode, or for a field that JSON cannot hold
-            return jsons.dumps({name: _plain(value) for name, value in line.items()}).decode()
+        return json_of(line)
+
+
+def time_of(seconds: float) -> str:
+    """Return a time in UTC, with milliseconds. seconds: of time.time()."""
+    whole = int(seconds)
+    return _second(whole) + _MILLISECONDS[int((seconds - whole) * 1000)]
+
+
+_MILLISECONDS = [f".{number:03d}Z" for number in range(1000)]
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def json_of(line: dict[str, Any]) -> str:
+    """Return a line as JSON. It is not lost for a string that is not Unicode, or for a field that JSON cannot hold."""
+    try:
+        return jsons.dumps(line).decode()
+    except TypeError:
+        return jsons.dumps({name: _plain(value) for name, value in line.items()}).decode()
 
 
 def bounded(text: str, most: int) -> str:
@@ -84,21 +118,20 @@ class _Backlog:
     """The lines that wait to be written. Their sum in bytes is bounded."""
 
     def __init__(self) -> None:
-        self.lines: SimpleQueue[str] = SimpleQueue()
+        self.lines: SimpleQueue[tuple[Lines, int]] = SimpleQueue()
         self._bytes, self._lock = 0, threading.Lock()
 
-    def put(self, line: str) -> None:
-        """Queue a line, or drop it where MOST_WAITING bytes wait."""
-        size = sys.getsizeof(line)
+    def put(self, lines: Lines, size: int) -> None:
+        """Queue lines of so many bytes, or drop them where more than MOST_WAITING bytes would wait."""
         with self._lock:
             if self._bytes + size > MOST_WAITING:
                 return
             self._bytes += size
-        self.lines.put(line)
+        self.lines.put((lines, size))
 
-    def written(self, line: str) -> None:
+    def written(self, size: int) -> None:
         with self._lock:
-            self._bytes -= sys.getsizeof(line)
+            self._bytes -= size
 
 
 class _BacklogHandler(logging.Handler):
@@ -117,7 +150,8 @@ class _BacklogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._backlog.put(self.format(record))
+            line = self.format(record)
+            self._backlog.put(line, sys.getsizeof(line))
         except Exception:  # a message that does not fit its arguments: logging's own handlers do the same
             self.handleError(record)
 
@@ -125,19 +159,21 @@ class _BacklogHandler(logging.Handler):
 class _Writer(QueueListener):
     """Writes the queued lines to stdout."""
 
-    def __init__(self, backlog: _Backlog):
+    def __init__(self, backlog: _Backlog, service: str, region: str):
         super().__init__(backlog.lines)
-        self._backlog = backlog
+        self.backlog, self._service, self._region = backlog, service, region
 
     def handle(self, record: Any) -> None:
-        """Write a line. record: the line."""
+        """Write lines. record: the lines and their size."""
+        lines, size = record
         try:
-            sys.stdout.write(record + "\n")
+            text = lines if isinstance(lines, str) else lines(self._service, self._region)
+            sys.stdout.write(text + "\n")
             sys.stdout.flush()
-        except (OSError, ValueError):  # nobody reads stdout any more, or it is closed: the line is lost, nothing else
+        except Exception:  # nobody reads stdout any more, it is closed, or lines cannot be made: they are lost, nothing else
             pass
         finally:
-            self._backlog.written(record)
+            self.backlog.written(size)
 
 
 def start(service: str, region: str) -> None:
@@ -152,7 +188,7 @@ def start(service: str, region: str) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[queued], force=True)
     for ours in ("monopod", "server"):
         logging.getLogger(ours).setLevel(logging.INFO)
-    writer = _Writer(backlog)
+    writer = _Writer(backlog, service, region)
     writer.start()
     _writers.append(writer)
     atexit.register(stop)
@@ -160,8 +196,24 @@ def start(service: str, region: str) -> None:
     logging.captureWarnings(True)
 
 
+def write_later(lines: Callable[[str, str], str], size: int) -> None:
+    """Have the writer make lines and write them at once. Without a writer, and over MOST_WAITING bytes, they are dropped.
+
+    lines: returns them for the names of the service and the region, without the last newline. size: bytes held until then.
+    """
+    for writer in _writers[-1:]:
+        writer.backlog.put(lines, size)
+
+
+def flush_at_stop(source: Source) -> None:
+    """Have `stop` flush a source of lines first, if it lives that long."""
+    _sources.add(source)
+
+
 def stop() -> None:
     """Wait until all lines are written, for STOP_SECONDS at most."""
+    for source in list(_sources):
+        source.flush()
     while _writers:
         waiter = threading.Thread(target=_writers.pop().stop, daemon=True)
         waiter.start()

@@ -1,0 +1,104 @@
+"""Access lines: one JSON object on stdout for each answered request, written in bulk.
+
+Knows the values of an access line. Does not know how they came about, nor how lines reach stdout.
+
+Concurrency. Any thread may note a line: it appends a tuple, which CPython does in one step. `flush` cuts the tuples off under a
+lock, which is held for microseconds, and hands them to the writer of serving.telemetry.logs. That thread alone makes JSON of
+them. What is noted and not flushed is handed over by logs.stop.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from functools import partial
+from sys import getsizeof
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from serving.telemetry import logs
+
+LONGEST_PATH, LONGEST_METHOD = 200, 20  # characters in the log
+MOST_LINES = 256  # that wait for a flush
+LINE_BYTES = 400  # of memory that a line takes until it is written, without its path and its request's id
+KEPT_PATH = 12 * LONGEST_PATH  # so many bytes of a path may be LONGEST_PATH characters: four bytes each, three digits a byte
+
+# wall time, method, path, request id, route, code, milliseconds, reason, trace id
+Line = tuple[float, str | bytes, str | bytes, str, str, int, float, str, str]
+
+log = logging.getLogger("monopod.access")
+
+
+class AccessLog:
+    """The lines that wait for their flush."""
+
+    def __init__(self) -> None:
+        self._lines: list[Line] = []
+        self._lock = threading.Lock()
+        logs.flush_at_stop(self)
+
+    def note(
+        self,
+        at: float,
+        method: str | bytes,
+        path: str | bytes,
+        request_id: str,
+        route: str,
+        code: int,
+        milliseconds: float,
+        reason: str = "",
+        trace_id: str = "",
+    ) -> None:
+        """Note one line. at: seconds of time.time(). path: without the query; bytes are decoded when the line is written.
+
+        reason, trace_id: "" where there is none.
+        """
+        lines = self._lines
+        lines.append((at, method, path[:KEPT_PATH], request_id, route, code, milliseconds, reason, trace_id))
+        if len(lines) >= MOST_LINES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all lines to the writer, in one piece. They are dropped where the level of monopod.access is above INFO."""
+        with self._lock:
+            lines = self._lines[:]
+            del self._lines[: len(lines)]
+        if lines and log.isEnabledFor(logging.INFO):
+            size = sum([LINE_BYTES + getsizeof(line[2]) + getsizeof(line[3]) for line in lines])
+            logs.write_later(partial(written, lines), size)
+
+
+def written(lines: Sequence[Line], service: str, region: str) -> str:
+    """Return lines as JSON, separated by newlines. service, region: as in every line of the process."""
+    return "\n".join([logs.json_of(_fields(line, service, region)) for line in lines])
+
+
+def _fields(line: Line, service: str, region: str) -> dict[str, Any]:
+    """Return a line's fields, in the order of every line."""
+    at, method, path, request_id, route, code, milliseconds, reason, trace_id = line
+    fields: dict[str, Any] = {
+        "time": logs.time_of(at),
+        "level": "info",
+        "logger": log.name,
+        "message": f"{_method(method)[:LONGEST_METHOD]} {_path(path)[:LONGEST_PATH]}",
+        "service": service,
+        "region": region,
+        "request_id": logs.bounded(request_id, logs.FIELD),
+    }
+    if trace_id:
+        fields["trace_id"] = logs.bounded(trace_id, logs.FIELD)
+    fields["route"], fields["code"] = logs.bounded(route, logs.FIELD), code
+    if reason:
+        fields["reason"] = logs.bounded(reason, logs.FIELD)
+    fields["milliseconds"] = round(milliseconds, 2)
+    return fields
+
+
+def _method(method: str | bytes) -> str:
+    return method.decode("latin-1") if isinstance(method, bytes) else method
+
+
+def _path(path: str | bytes) -> str:
+    """Return a path as Flask shows it. bytes: as in the request's head, with percent signs and digits."""
+    if isinstance(path, bytes):
+        return "/" + unquote_to_bytes(path).decode(errors="replace").lstrip("/")
+    return path
