@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.base.errors import BadInput, ServingError, TooLarge
@@ -18,6 +18,7 @@ from serving.web.front.chunks import (
 
 MOST = 10**6
 MANY = 10**9  # chunks
+QUICK = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 MESSAGE = b"5;name=value\r\nhello\r\n00c\r\n\r\n0\r\nworld\r\n\r\n1\r\n!\r\n0;last\r\nA: b\r\nCheck-Sum:\tx y\r\n\r\n"
 CONTENT = b"hello\r\n0\r\nworld\r\n!"
 NEXT = b"GET / HTTP/1.1\r\n"  # of a pipelined request
@@ -67,17 +68,20 @@ def test_any_cut_gives_the_same_content(place: int) -> None:
     assert read([MESSAGE[:place], MESSAGE[place:] + NEXT]) == (CONTENT, len(MESSAGE), True)
 
 
+@QUICK
 @given(st.lists(st.integers(0, 10**4)), st.integers(1, 4))
 def test_any_cuts_and_any_turns_give_the_same_content_and_end(places: list[int], most_chunks: int) -> None:
     assert read(cut(MESSAGE + NEXT, places), most_chunks) == (CONTENT, len(MESSAGE), True)
 
 
+@QUICK
 @given(st.lists(st.binary(min_size=1, max_size=80), max_size=20), st.lists(st.integers(0, 10**4)))
 def test_any_content_comes_out_as_it_went_in(pieces: list[bytes], places: list[int]) -> None:
     message = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
     assert read(cut(message + NEXT, places)) == (b"".join(pieces), len(message), True)
 
 
+@QUICK
 @given(st.binary(max_size=200), st.integers(0, len(MESSAGE)), st.integers(0, 9), st.lists(st.integers(0, 10**4)))
 def test_random_bytes_end_in_the_same_way_however_they_are_cut(junk: bytes, at: int, lost: int, places: list[int]) -> None:
     def outcome(parts: list[bytes]) -> object:

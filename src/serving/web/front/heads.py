@@ -3,8 +3,10 @@
 Knows HTTP/1.1 as RFC 9112 writes it, and httptools (llhttp). Does not know sockets, routes, nor bodies.
 
 Each head has a parser of its own, which sees nothing but that head. A parser of httptools cannot pause, and is unusable after
-an error. It lets through what a server should not: other versions and protocols, several spaces in the request line, targets
-that are none, a missing or doubled Host, codings other than `chunked`. These are refused here. Every check takes time in
+an error.
+
+llhttp lets through what a server should not, and this module refuses it: other versions and protocols, several spaces in
+the request line, targets that are none, a missing or doubled Host, codings other than `chunked`. Every check takes time in
 proportion to the head.
 """
 
@@ -20,7 +22,7 @@ MOST_HEAD_BYTES = 64 * 2**10
 MOST_FIELDS = 128  # gateways and meshes add about 20
 MOST_EMPTY_LINES = 8  # before a request line
 MOST_LENGTH_DIGITS = 18  # of Content-Length: what is longer is no size, and to convert 5,000 digits is an error of its own
-VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+VERSIONS = {b"HTTP/1.1\r\n": "1.1", b"HTTP/1.0\r\n": "1.0"}  # with the end of the request line
 SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding"})  # fields that may not be repeated
 HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5}+)?")
 NO_FIELDS: frozenset[bytes] = frozenset()
@@ -30,10 +32,13 @@ NO_FIELDS: frozenset[bytes] = frozenset()
 class Head:
     """The values of a request's head.
 
-    method: as sent, "POST". path, query: of the target as sent, percent-encoded. path is "*" for `OPTIONS *`; query is "" where
-    there is none. version: "1.1" or "1.0". headers: names in lower case, values without white space around them; a repeated
-    field is joined by ", ", a cookie by "; ". length: bytes of the body by Content-Length, 0 where there is none.
-    chunked: the body comes in chunks. keep_alive: the client wants the connection to serve on.
+    method: as sent, "POST".
+    path, query: of the target as sent, percent-encoded. The path is "*" for `OPTIONS *`. The query is "" where there is none.
+    version: "1.1" or "1.0".
+    headers: names in lower case, values without white space around them. A repeated field is joined by ", ", a cookie by "; ".
+    length: bytes of the body by Content-Length, 0 where there is none.
+    chunked: the body comes in chunks.
+    keep_alive: the client wants the connection to serve on.
     expects: the client waits for 100 Continue before it sends the body.
     """
 
@@ -121,10 +126,13 @@ def _check_size(head: bytes) -> None:
 
 
 def _request_line(head: bytes) -> tuple[str, str, str]:
-    """Return the method, the target and the version. httptools checks the first two; it takes versions that we do not speak."""
-    words = head[: head.find(b"\r\n")].split(b" ", 3)
+    """Return the method, the target and the version. httptools checks the first two.
+
+    A line feed ends a request of HTTP/0.9 for llhttp, which takes the rest of such a line for a field.
+    """
+    words = head[: head.find(b"\n") + 1].split(b" ", 3)
     version = VERSIONS.get(words[-1])
-    if version is None or len(words) != 3 or words[0][:1] in b"\r\n":
+    if version is None or len(words) != 3 or words[0][:1] in b"\r":
         shown = show(head[:100].partition(b"\r\n")[0].decode("latin-1"))
         reason = (
             f"its request line is {shown}; it must be a method, a target and HTTP/1.1 or HTTP/1.0, with one space between them"
@@ -158,10 +166,8 @@ def _malformed(head: bytes, reason: str) -> str:
 
 def _target(method: str, target: str) -> tuple[bytes, str, str]:
     """Return the target's host, b"" where it has none, its path and its query."""
-    host = ""
-    rest = target
-    scheme = target[:8].lower()
-    if scheme.startswith(("http://", "https://")):
+    host, rest = "", target
+    if target[:8].lower().startswith(("http://", "https://")):
         rest = target[target.index("//") + 2 :]
         host = rest.partition("/")[0].partition("?")[0]
         rest = rest[len(host) :]
