@@ -20,10 +20,11 @@ LAST_LINES = 12  # of what pip says
 def install(peer: Peer) -> Path:
     """Return the folder of programs of a peer's environment, made where it is missing or requirements.txt has changed.
 
+    A peer without a requirements.txt gets this project's own environment.
     Raises BenchError, with pip's last lines, where it cannot be made.
     """
     if not peer.requirements.is_file():
-        return HERE / peer.folder / ".venv" / "bin"  # another checkout of this project brings its own
+        return Path(sys.executable).parent
     place, stamp = FOLDER / peer.folder, FOLDER / f"{peer.folder}.installed"
     wanted = hashlib.sha256(peer.requirements.read_bytes() + _interpreter(peer).encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted and (place / "bin" / "python").exists():

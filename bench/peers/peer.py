@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -73,8 +74,10 @@ class Peer:
 
     @property
     def version(self) -> str:
-        """Return the pinned version of the peer's package, "" where requirements.txt does not name it."""
-        return pinned(self.requirements.read_text(encoding="utf-8"), self.package) if self.requirements.is_file() else ""
+        """Return the version of the peer's package: pinned in requirements.txt, or of this project's own environment."""
+        if not self.requirements.is_file():
+            return metadata.version(self.package)
+        return pinned(self.requirements.read_text(encoding="utf-8"), self.package)
 
 
 def pinned(requirements: str, package: str) -> str:

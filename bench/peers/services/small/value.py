@@ -9,3 +9,4 @@ ins_num_per_gpu = 1  # sessions; one is never the bottleneck here
 
 model_path = "model/small.onnx"
 max_batch_size = 128  # rows
+queue_limit = 512  # rows; more than the connections that are measured
