@@ -9,7 +9,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,15 +102,22 @@ def wrk(url: str, work: Work | None, connections: int, seconds: int) -> Iterator
             process.wait()
 
 
-def open_loop(url: str, work: Work | None, rate: float, seconds: int, connections: int, opened: int = 0) -> dict[str, Any]:
-    """Send at a constant rate, and return the generator's report. connections: the most in-flight requests."""
+def open_loop(
+    url: str, work: Work | None, rate: float, seconds: int, connections: int, opened: int = 0, turns: Sequence[bytes] = ()
+) -> dict[str, Any]:
+    """Send at a constant rate, and return the generator's report.
+
+    connections: the most in-flight requests. turns: bodies that are sent in turns, instead of the work's own.
+    """
     command = [str(build()), "-rate", str(rate), "-seconds", str(seconds)]
     command += ["-connections", str(connections), "-open", str(opened), "-url", url + (work.path if work else "")]
-    with tempfile.NamedTemporaryFile() as body:
+    with tempfile.TemporaryDirectory() as folder:
         if work:
-            body.write(work.body)
-            body.flush()
-            command += ["-body", body.name, "-content-type", work.content_type]
+            command += ["-content-type", work.content_type]
+            for number, body in enumerate(turns or [work.body]):
+                file = Path(folder, str(number))
+                file.write_bytes(body)
+                command += ["-body", str(file)]
             for name, value in work.headers.items():
                 command += ["-header", f"{name}: {value}"]
         told = subprocess.run(command, stdout=subprocess.PIPE, timeout=seconds + WAIT_SECONDS, check=True)

@@ -32,12 +32,12 @@ func newConn(raw net.Conn) *conn {
 
 // exchange sends one request and reads its answer. A server may answer before it has the whole body and read no further
 // (a refusal), so the answer is read while the body may still be on its way.
-func (c *conn) exchange(t *target, deadline time.Time) (answer, error) {
+func (c *conn) exchange(m message, deadline time.Time) (answer, error) {
 	if err := c.raw.SetDeadline(deadline); err != nil {
 		return answer{}, err
 	}
-	buffers := net.Buffers{t.head, t.body}
-	if len(t.body) == 0 {
+	buffers := net.Buffers{m.head, m.body}
+	if len(m.body) == 0 {
 		buffers = buffers[:1]
 	}
 	written := make(chan error, 1)

@@ -1,7 +1,8 @@
 // Command loadgen sends HTTP requests at a constant rate, whether or not answers come (an open loop), and prints what
 // came back as JSON. A request's latency counts from the moment it was due, so a server that stalls cannot hide it.
 //
-// It knows HTTP/1.1 as far as one kind of request and its answer go. It does not know what a good figure is.
+// It knows HTTP/1.1 as far as one kind of request, with one body or several in turns, and its answer go. It does not know what
+// a good figure is.
 package main
 
 import (
@@ -26,12 +27,22 @@ func (h *headers) Set(line string) error {
 	return nil
 }
 
+type files []string
+
+func (f *files) String() string { return strings.Join(*f, ", ") }
+
+func (f *files) Set(name string) error {
+	*f = append(*f, name)
+	return nil
+}
+
 type options struct {
-	url, body, contentType string
-	headers                headers
-	rate, seconds          float64
-	connections, open      int
-	timeout                time.Duration
+	url, contentType  string
+	bodies            files
+	headers           headers
+	rate, seconds     float64
+	connections, open int
+	timeout           time.Duration
 }
 
 func parse() options {
@@ -39,7 +50,7 @@ func parse() options {
 	flag.StringVar(&o.url, "url", "", "where to, http:// only")
 	flag.Float64Var(&o.rate, "rate", 100, "requests a second")
 	flag.Float64Var(&o.seconds, "seconds", 10, "how long")
-	flag.StringVar(&o.body, "body", "", "file to POST; without it the requests are GET")
+	flag.Var(&o.bodies, "body", "file to POST; may be given several times, and they are sent in turns; without it the requests are GET")
 	flag.StringVar(&o.contentType, "content-type", "application/octet-stream", "of the body")
 	flag.Var(&o.headers, "header", "one more header, as Name: value; may be given several times")
 	flag.IntVar(&o.connections, "connections", 2000, "most requests on their way; what is due beyond that is not sent, and counted")

@@ -52,11 +52,12 @@ func (r *run) loop() {
 		if wait := due - time.Since(r.start); wait > 0 {
 			time.Sleep(max(wait, nap))
 		}
+		m := r.target.messages[r.due%len(r.target.messages)]
 		r.due++
 		select {
 		case r.slots <- struct{}{}:
 			r.requests.Add(1)
-			go r.request(due)
+			go r.request(m, due)
 		default:
 			r.notSent++
 		}
@@ -78,11 +79,11 @@ func (r *run) openSome() {
 	}
 }
 
-func (r *run) request(due time.Duration) {
+func (r *run) request(m message, due time.Duration) {
 	defer r.requests.Done()
 	sent := time.Since(r.start)
 	deadline := time.Now().Add(r.target.timeout)
-	got, c, err := r.exchange(deadline)
+	got, c, err := r.exchange(m, deadline)
 	end := time.Since(r.start)
 	if c != nil && err == nil && !got.closing {
 		r.idle <- c
@@ -99,12 +100,12 @@ func (r *run) request(due time.Duration) {
 	r.mutex.Unlock()
 }
 
-func (r *run) exchange(deadline time.Time) (answer, *conn, error) {
+func (r *run) exchange(m message, deadline time.Time) (answer, *conn, error) {
 	c, err := r.connection(deadline)
 	if err != nil {
 		return answer{}, nil, err
 	}
-	got, err := c.exchange(r.target, deadline)
+	got, err := c.exchange(m, deadline)
 	return got, c, err
 }
 

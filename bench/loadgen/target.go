@@ -9,11 +9,16 @@ import (
 	"time"
 )
 
-// target is where requests go, and the bytes of one request, made once.
-type target struct {
-	address    string
+// message is the bytes of one request, made once.
+type message struct {
 	head, body []byte
-	timeout    time.Duration
+}
+
+// target is where requests go, and the messages that they take in turns, at least one.
+type target struct {
+	address  string
+	messages []message
+	timeout  time.Duration
 }
 
 func newTarget(o options) (*target, error) {
@@ -29,22 +34,30 @@ func newTarget(o options) (*target, error) {
 		address += ":80"
 	}
 	t := &target{address: address, timeout: o.timeout}
-	var head strings.Builder
-	if o.body == "" {
-		fmt.Fprintf(&head, "GET %s HTTP/1.1\r\nHost: %s\r\n", parsed.RequestURI(), parsed.Host)
-	} else {
-		if t.body, err = os.ReadFile(o.body); err != nil {
+	for _, name := range o.bodies {
+		body, err := os.ReadFile(name)
+		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(&head, "POST %s HTTP/1.1\r\nHost: %s\r\n", parsed.RequestURI(), parsed.Host)
-		fmt.Fprintf(&head, "Content-Type: %s\r\nContent-Length: %d\r\n", o.contentType, len(t.body))
+		t.messages = append(t.messages, newMessage("POST", parsed, o, body))
+	}
+	if len(t.messages) == 0 {
+		t.messages = append(t.messages, newMessage("GET", parsed, o, nil))
+	}
+	return t, nil
+}
+
+func newMessage(method string, to *url.URL, o options, body []byte) message {
+	var head strings.Builder
+	fmt.Fprintf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, to.RequestURI(), to.Host)
+	if method == "POST" {
+		fmt.Fprintf(&head, "Content-Type: %s\r\nContent-Length: %d\r\n", o.contentType, len(body))
 	}
 	for _, line := range o.headers {
 		head.WriteString(line + "\r\n")
 	}
 	head.WriteString("\r\n")
-	t.head = []byte(head.String())
-	return t, nil
+	return message{head: []byte(head.String()), body: body}
 }
 
 func (t *target) dial(deadline time.Time) (*conn, error) {

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -66,6 +67,24 @@ def test_a_refusal_in_the_middle_of_a_body_is_an_answer_and_not_an_error(needs: 
         told = tools.open_loop(url, replace(image(), body=bytes(8_000_000)), 20, 1, 20)
     assert told["errors"] == {}
     assert told["statuses"]["429"]["count"] + told["not_sent"] == 20
+
+
+def test_several_bodies_are_sent_in_turns(needs: Callable[[str, str], str]) -> None:
+    needs("go", "golang-go")
+    heads: list[bytes] = []
+
+    def take(connection: socket.socket) -> None:
+        with connection:
+            while head := connection.recv(65536):
+                heads.append(head)
+                connection.sendall(PONG)
+
+    with listening(take) as url:
+        told = tools.open_loop(url, image(), 100, 1, 8, turns=[b"one", b"second", b"third one"])
+    lengths = Counter(int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]) for head in heads)
+    assert told["statuses"]["200"]["count"] == 100 - told["not_sent"] == lengths.total()
+    assert set(lengths) == {3, 6, 9}
+    assert all(abs(count - 33) <= 1 + told["not_sent"] for count in lengths.values())
 
 
 def test_a_connection_that_ends_without_an_answer_is_an_error_of_its_own(needs: Callable[[str, str], str]) -> None:
