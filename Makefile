@@ -22,8 +22,8 @@ PUSH = $(if $(shell command -v buildah),buildah push $(if $(filter localhost:% 1
 export BUILDAH_ISOLATION ?= chroot
 export DOCKER_BUILDKIT ?= 1
 
-.PHONY: help serve model index image push test test-service format test-gpu test-cluster check bench bench-peers bench-examples \
-	bench-render bench-rollouts soak pipeline lock clean
+.PHONY: help serve model index image push test test-service format test-gpu test-cluster check bench bench-peers bench-pods \
+	bench-examples bench-render bench-rollouts soak pipeline lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -84,6 +84,9 @@ bench: .venv/dev          ## the server against a bare loop, figures to docs/per
 bench-peers: .venv/dev    ## the server and other servers in turns, PEERS or all, TREE as before; figures to docs/performance.md
 	$(BIN)/python -m bench.peers $(PEERS) $(if $(TREE),--tree $(TREE)) $(OPTIONS)
 
+bench-pods: .venv/dev .venv-pods/ready ## four pods behind Envoy against one gunicorn, figures to docs/performance.md
+	$(BIN)/python -m bench.pods
+
 bench-examples: .venv/dev ## measure the bench lines of the examples' READMEs, and write the figures below them
 	$(BIN)/python -m bench.examples
 
@@ -105,7 +108,7 @@ lock:                     ## write the versions that .venv holds to requirements
 	$(BIN)/pip freeze --exclude-editable --exclude setuptools > requirements.lock
 
 clean:                    ## forget what was installed
-	rm -rf .venv .venv-gpu
+	rm -rf .venv .venv-gpu .venv-pods
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
@@ -113,6 +116,11 @@ clean:                    ## forget what was installed
 .venv-gpu/dev: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv-gpu
 	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[runtime,gpu,tools,check,deploy,dev]'
+	@touch $@
+
+.venv-pods/ready: bench/pods/requirements.txt
+	$(PYTHON) -m venv .venv-pods
+	.venv-pods/bin/pip install --quiet --disable-pip-version-check --requirement bench/pods/requirements.txt
 	@touch $@
 
 .venv/serve: pyproject.toml requirements.lock | .venv/bin/pip

@@ -36,6 +36,7 @@ class Served:
 
     pid: int
     url: str
+    admin_url: str
     seconds: float
     log: Path
 
@@ -61,11 +62,12 @@ def serve(folder: Path, before: Sequence[str] = ()) -> Iterator[Served]:
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
         try:
-            _wait_ready(process, f"http://127.0.0.1:{admin_port}/readyz", Path(log.name))
+            admin_url = f"http://127.0.0.1:{admin_port}"
+            wait_ready(process, f"{admin_url}/readyz", Path(log.name))
             seconds = time.monotonic() - began
-            yield Served(process.pid, f"http://127.0.0.1:{port}", seconds, Path(log.name))
+            yield Served(process.pid, f"http://127.0.0.1:{port}", admin_url, seconds, Path(log.name))
         finally:
-            _end(process)
+            end_process(process)
 
 
 class Bare:
@@ -104,7 +106,8 @@ def bare(work: Work) -> Iterator[Bare]:
         process.wait()
 
 
-def _wait_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+def wait_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    """Wait until a GET of a URL is answered by 200. Raises BenchError, with the log, where the process or the time ends."""
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5) as answer:
@@ -114,7 +117,7 @@ def _wait_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None
     raise BenchError(f"the server is not ready (exit code {process.poll()}); it said:\n{log.read_text()}")
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def end_process(process: "subprocess.Popen[bytes]") -> None:
     """End a server without its drain delay."""
     process.send_signal(signal.SIGINT)
     try:
