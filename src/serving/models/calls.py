@@ -1,22 +1,28 @@
 """The calls of one model: the queue in which they wait, and how each ends.
 
-Knows rows and lifetimes. Does not know threads or the loop. The batcher's lock guards `CallQueue`, the rows of its calls, and
-`Call.finished`: who sets it ends the call, so that a call ends once, though parts of it may fail on several threads.
+Knows rows, lifetimes, and that some calls are answered on a loop. Does not know instances or batch threads.
+
+Concurrency. The batcher's lock guards `CallQueue`, the rows of its calls, and `Call.finished`. The thread that sets `finished`
+ends the call, so a call ends once, though parts of it may fail on several threads.
 """
 
+import asyncio
 import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from serving.base.errors import ClientGone, ModelFailed
 from serving.base.lifetime import Lifetime
-from serving.models.rows import Key
+from serving.models.rows import Key, cut, join
 from serving.models.tensors import Arrays
 
 log = logging.getLogger("monopod.batcher")
+
+COUNT_SECONDS = 0.001  # for which the count of useless rows is kept, at least
+COUNT_SECONDS_A_CALL = 2e-6  # and for each call in the queue, so that counting takes a small part of the time
 
 
 @dataclass(eq=False, slots=True)
@@ -37,7 +43,7 @@ class Call:
     error: Exception | None = None
     rows_taken: int = 0
     rows_done: int = 0
-    parts: dict[int, Arrays] = field(default_factory=dict)  # First row -> outputs.
+    parts: dict[int, Arrays] | None = None  # First row -> outputs, of a call that is split over batches.
     finished: bool = False
     cancelled: Callable[[], bool] | None = None  # Says whether the caller gave the call up, where it can.
 
@@ -66,6 +72,7 @@ class CallQueue:
     def __init__(self) -> None:
         self._calls: deque[Call] = deque()
         self.rows = 0
+        self._useless_rows, self._count_again = 0, 0.0  # as counted last, and when to count again
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -78,63 +85,96 @@ class CallQueue:
         """Return when the first call came, in seconds."""
         return self._calls[0].queued
 
-    def oldest(self) -> float | None:
-        """Return when the last byte of the oldest call's request came, in seconds, or None where none waits."""
-        return min((call.life.received for call in self._calls), default=None)
+    def oldest(self) -> float:
+        """Return when the last byte of the oldest call came, in seconds."""
+        return min(call.life.received for call in self._calls)
 
-    def useless_rows(self) -> int:
-        """Return the rows of the calls that nobody waits for."""
-        return sum(call.rows - call.rows_taken for call in self._calls if call.useless())
+    def useful_rows(self, now: float) -> int:
+        """Return the rows that somebody waits for. They are counted anew every COUNT_SECONDS at most."""
+        if now >= self._count_again:
+            self._useless_rows = sum(call.rows - call.rows_taken for call in self._calls if call.useless())
+            self._count_again = now + max(COUNT_SECONDS, COUNT_SECONDS_A_CALL * len(self._calls))
+        return self.rows - self._useless_rows
 
     def remove_useless(self) -> list[Call]:
-        """Remove the calls that nobody waits for, and return those that have to be ended."""
-        useless = [call for call in self._calls if call.useless()]
+        """Remove and return the calls that nobody waits for."""
+        useless = {call: None for call in self._calls if call.useless()}
         if useless:
-            gone = set(useless)
-            self._calls = deque(call for call in self._calls if call not in gone)
+            self._calls = deque(call for call in self._calls if call not in useless)
             self.rows -= sum(call.rows - call.rows_taken for call in useless)
-        return [call for call in useless if call.finish()]
+            self._useless_rows = 0
+        return list(useless)
 
     def take(self, room: int, whole: bool, now: float) -> tuple[list[Slice], list[Call]]:
         """Remove up to `room` rows of one key for a batch, the oldest first.
 
-        whole: remove one call with all its rows, whatever `room` is. Return the rows, and the calls to end that were found on
-        the way and that nobody waits for.
+        whole: remove one call with all its rows, whatever `room` is. Return the rows, and the calls that were found on the way
+        and that nobody waits for.
         """
         slices: list[Slice] = []
+        useless: list[Call] = []
         passed: list[Call] = []
-        ended: list[Call] = []
-        calls = self._calls
-        while calls and room > 0:
-            call = calls.popleft()
-            left = call.rows - call.rows_taken
+        while self._calls and room > 0:
+            call = self._calls.popleft()
             if call.useless():
-                self.rows -= left
-                if call.finish():
-                    ended.append(call)
-                continue
-            if slices and call.key != slices[0].call.key:
+                useless.append(call)
+            elif slices and call.key != slices[0].call.key:
                 passed.append(call)
-                continue
-            size = left if whole or left <= room else room
-            if not call.rows_taken:
-                call.taken = now
-            slices.append(Slice(call, call.rows_taken, call.rows_taken + size))
-            call.rows_taken += size
-            self.rows -= size
-            room = 0 if whole else room - size
-            if size < left:
-                passed.append(call)
-        calls.extendleft(reversed(passed))
-        return slices, ended
+            else:
+                slices.append(_slice(call, call.rows if whole else room, now))
+                room -= room if whole else slices[-1].stop - slices[-1].start
+                if call.rows_taken < call.rows:
+                    passed.append(call)
+        self._calls.extendleft(reversed(passed))
+        self.rows -= sum([s.stop - s.start for s in slices]) + sum([call.rows - call.rows_taken for call in useless])
+        self._useless_rows = 0
+        return slices, useless
+
+
+def _slice(call: Call, room: int, now: float) -> Slice:
+    """Take the next rows of a call, at most `room`."""
+    start = call.rows_taken
+    if not start:
+        call.taken = now
+    call.rows_taken = min(start + room, call.rows)
+    return Slice(call, start, call.rows_taken)
+
+
+def inputs_of(piece: Slice) -> Arrays:
+    """Return the rows of a slice, without copying them. A call that is taken whole is returned as it is."""
+    call = piece.call
+    return call.arrays if piece.stop - piece.start == call.rows else cut(call.arrays, piece.start, piece.stop)
 
 
 def add_part(piece: Slice, outputs: Arrays) -> bool:
     """Keep the outputs of some rows. Return whether the call is whole now and the caller has to end it."""
     call = piece.call
-    call.parts[piece.start] = outputs
     call.rows_done += piece.stop - piece.start
+    if call.rows_done == call.rows and call.parts is None:
+        call.outputs = outputs
+    else:
+        call.parts = call.parts or {}
+        call.parts[piece.start] = outputs
     return call.rows_done == call.rows and call.finish()
+
+
+def join_parts(call: Call, model: str) -> None:
+    """Give a call that is whole its outputs, or its error where the model returned parts of different shapes."""
+    if call.parts is not None:
+        try:
+            call.outputs = join([call.parts[start] for start in sorted(call.parts)])
+        except Exception as error:
+            call.error = failure(model, error)
+
+
+def hand_over(calls: list[Call], loop: asyncio.AbstractEventLoop | None) -> None:
+    """Tell everybody who waits for these calls: the loop of all its calls in one step, and others from this thread."""
+    of_loop = [call for call in calls if call.on_loop]
+    if of_loop and loop is not None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits
+            loop.call_soon_threadsafe(tell, of_loop)
+    if len(of_loop) < len(calls):
+        tell(call for call in calls if not call.on_loop)
 
 
 def tell(calls: Iterable[Call]) -> None:

@@ -212,26 +212,24 @@ class ModelRegistry:
         """Return the rows that wait for a model, or for all: those in its queue, and one for each request that is expected."""
         if name is None:
             return sum(map(self.waiting_rows, self.queue_names()))
-        expected = self._expected.rows(name)
-        entry = self._entries.get(name)
-        model = None if entry is None else entry.model
+        expected, model = self._expected.rows(name), self._in_memory(name)
         return expected if model is None else expected + model.batcher.waiting_rows(expected)
 
     def oldest_age(self, name: str | None = None) -> float:
         """Return the age of the oldest request that waits for a model, or for any, in seconds since its last byte, else 0."""
-        names = self.queue_names() if name is None else [name]
-        oldest = [since for each in names for since in self._oldest(each) if since is not None]
-        return max(0.0, self._clock() - min(oldest)) if oldest else 0.0
+        if name is None:
+            return max(map(self.oldest_age, self.queue_names()), default=0.0)
+        oldest, model = self._expected.oldest(name), self._in_memory(name)
+        expected = 0.0 if oldest is None else self._clock() - oldest
+        return expected if model is None else max(expected, model.batcher.oldest_age())
 
     def queue_names(self) -> list[str]:
         """Return the names under which rows may wait: of the loaded models, and those under which requests were expected."""
         return list(dict.fromkeys([*(model.spec.name for model in self.loaded()), *self._expected.names()]))
 
-    def _oldest(self, name: str) -> list[float | None]:
-        """Return when the last byte of the oldest expected and of the oldest queued request came, in seconds of the clock."""
+    def _in_memory(self, name: str) -> Model | None:
         entry = self._entries.get(name)
-        model = None if entry is None else entry.model
-        return [self._expected.oldest(name), None if model is None else model.batcher.oldest()]
+        return None if entry is None else entry.model
 
     def sources(self) -> list[ModelSource]:
         """Return the source of every model, loaded or not, in the order in which the service names them."""

@@ -16,8 +16,10 @@ Key = tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]
 
 def key_of(arrays: Arrays) -> Key:
     """Return the properties that two calls must share to be joined: names, dtypes, and the shape of one row."""
-    names = sorted(arrays) if len(arrays) > 1 else arrays
-    return tuple([(name, arrays[name].dtype, arrays[name].shape[1:]) for name in names])
+    if len(arrays) == 1:  # the common case, in a third of the time
+        ((name, array),) = arrays.items()
+        return ((name, array.dtype, array.shape[1:]),)
+    return tuple((name, array.dtype, array.shape[1:]) for name, array in sorted(arrays.items()))
 
 
 def cut(arrays: Arrays, start: int, stop: int) -> Arrays:
@@ -44,8 +46,10 @@ def split(arrays: Arrays, counts: Sequence[int]) -> list[Arrays]:
             raise ModelFailed(
                 f"the model gave {rows} rows of output {name!r} for {total} rows of input; no answer can be told apart"
             )
-    parts, start = [], 0
-    for count in counts:
-        parts.append(cut(arrays, start, start + count))
-        start += count
+    parts: list[Arrays] = [{} for _ in counts]
+    for name, array in arrays.items():
+        start = 0
+        for part, count in zip(parts, counts, strict=True):
+            part[name] = array[start : start + count]
+            start += count
     return parts
