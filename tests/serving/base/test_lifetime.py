@@ -70,3 +70,13 @@ def test_the_words_tell_the_time_that_was_allowed_however_long_the_machine_is_up
     life = Lifetime(days_up * 86_400 + 0.3, 5)
     life.shorten(1e-6)
     assert str(life.too_late()).startswith("no answer within 1e-06 s of")
+
+
+def test_another_clock_tells_the_time() -> None:
+    now = [100.0]
+    life = Lifetime(100.0, 10, lambda: now[0])
+    assert (life.left(), life.over(), life.error()) == (10, False, None)
+    now[0] = 109.0
+    assert life.left() == 1
+    now[0] = 110.0
+    assert (life.left(), life.over(), type(life.error())) == (0, True, DeadlinePassed)

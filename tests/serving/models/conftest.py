@@ -1,22 +1,44 @@
-"""Registries of small models, for the tests of the registry and of the model cache."""
+"""Batchers of models of a few lines, and registries of small models, which are closed after the test."""
 
-from collections.abc import Iterator
+import asyncio
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import serving.models.model_cache
+from serving.models.batcher import Batcher
 from serving.models.registry import ModelRegistry
 from serving.settings import Settings
 from tests import small_models
+from tests.serving.models.batchers import Held, MakeBatcher
 from tests.serving.models.recording import RecordingObserver
 from tests.serving.models.registries import PATIENCE, SIZE, MakeRegistry
+
+Clock = Callable[[], float]
 
 
 @pytest.fixture
 def seen() -> RecordingObserver:
     return RecordingObserver()
+
+
+@pytest.fixture
+def make() -> Iterator[MakeBatcher]:
+    """Return a maker of batchers, which are closed after the test."""
+    made: list[tuple[Batcher, Any]] = []
+
+    def maker(run: Any, observer: Any = None, **options: Any) -> Batcher:
+        made.append((Batcher("m", run, observer or RecordingObserver(), **options), run))
+        return made[-1][0]
+
+    yield maker
+    for batcher, run in made:
+        if isinstance(run, Held):
+            run.free()
+        assert batcher.close(PATIENCE)
 
 
 @pytest.fixture
@@ -26,8 +48,9 @@ def make_registry(tmp_path: Path, seen: RecordingObserver) -> Iterator[MakeRegis
     for factor, name in enumerate("abcd", 1):
         small_models.padded(tmp_path / f"{name}.onnx", SIZE, factor)
 
-    def maker(**settings: Any) -> ModelRegistry:
-        made.append(ModelRegistry(tmp_path, Settings(service_name="s", username="u", max_batch_size=2, **settings), seen))
+    def maker(loop: asyncio.AbstractEventLoop | None = None, clock: Clock = time.monotonic, **settings: Any) -> ModelRegistry:
+        chosen = Settings(service_name="s", username="u", max_batch_size=2, **settings)
+        made.append(ModelRegistry(tmp_path, chosen, seen, loop=loop, clock=clock))
         return made[-1]
 
     yield maker

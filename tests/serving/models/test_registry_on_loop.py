@@ -1,0 +1,234 @@
+"""A model by its name, as an event loop and the threads beside it use it: nothing waits on the loop, and uses are counted."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.base.errors import BadInput, NotReady, QueueFull, TooLarge
+from serving.models.calls import Call
+from serving.models.model import Model
+from serving.models.registry import Handle, ModelRegistry
+from tests.serving.models.registries import PATIENCE, FakeRequest, Gated, MakeRegistry, X, Y, double, hold, lifetime, x
+
+Test = Callable[[ModelRegistry, Callable[[Call], None], Callable[[], Awaitable[Call]]], Awaitable[None]]
+
+
+def on_loop(make_registry: MakeRegistry, test: Test, **settings: Any) -> None:
+    """Run a test on a loop, with a registry, a `done`, and what waits for the next call that `done` was given."""
+
+    async def main() -> None:
+        ended: asyncio.Queue[Call] = asyncio.Queue()
+        loop, thread = asyncio.get_running_loop(), threading.get_ident()
+
+        def done(call: Call) -> None:
+            assert threading.get_ident() == thread
+            ended.put_nowait(call)
+
+        await test(make_registry(loop, **settings), done, lambda: asyncio.wait_for(ended.get(), PATIENCE))
+
+    asyncio.run(main())
+
+
+def value(call: Call) -> float:
+    assert call.outputs is not None, call.error
+    return float(call.outputs["y"][0, 0])
+
+
+@pytest.mark.parametrize("way", ["load", "on_demand"])
+def test_a_model_in_memory_answers_on_the_loop(make_registry: MakeRegistry, way: str) -> None:
+    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
+        handle = getattr(models, way)("b", "b.onnx")
+        handle.spec(lifetime())
+        assert handle.submit_on_loop(x(), lifetime(), done)
+        assert value(await ended()) == 2
+
+    on_loop(make_registry, test)
+
+
+def test_a_model_that_is_not_in_memory_is_left_to_a_thread(make_registry: MakeRegistry) -> None:
+    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
+        handles = [models.on_demand("b", "b.onnx"), models.load("a", "a.onnx")]
+        models.unload("a")
+        for handle in handles:
+            assert not handle.submit_on_loop(x(), lifetime(), done)
+            assert not handle.loaded
+            assert handle._entry.uses == 0
+
+    on_loop(make_registry, test)
+
+
+def test_a_model_that_is_being_evicted_is_left_to_a_thread(make_registry: MakeRegistry) -> None:
+    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
+        handle = models.on_demand("b", "b.onnx")
+        handle.spec(lifetime())
+        models._cache._evicting = handle._entry
+        assert not handle.submit_on_loop(x(), lifetime(), done)
+        assert handle._entry.uses == 0
+
+    on_loop(make_registry, test)
+
+
+@pytest.mark.parametrize("way", ["load", "on_demand"])
+def test_a_model_that_is_unloaded_meanwhile_is_left_to_a_thread(
+    make_registry: MakeRegistry, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
+        handle = getattr(models, way)("b", "b.onnx")
+        handle.spec(lifetime())
+        enqueue = Model.enqueue
+
+        def unloaded_first(model: Model, *args: Any, **more: Any) -> None:
+            models.unload("b")
+            enqueue(model, *args, **more)
+
+        monkeypatch.setattr(Model, "enqueue", unloaded_first)
+        assert not handle.submit_on_loop(x(), lifetime(), done)
+        assert handle._entry.uses == 0
+
+    on_loop(make_registry, test)
+
+
+def test_a_model_that_is_closed_for_good_is_not_ready(make_registry: MakeRegistry) -> None:
+    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
+        handle = models.load("a", "a.onnx")
+        assert models.loaded()[0].close(PATIENCE)
+        with pytest.raises(NotReady):
+            handle.submit_on_loop(x(), lifetime(), done)
+
+    on_loop(make_registry, test)
+
+
+def test_uses_of_a_model_on_demand_are_counted_until_it_answered(make_registry: MakeRegistry) -> None:
+    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
+        handle = models.on_demand("b", "b.onnx")
+        handle.spec(lifetime())
+        release, future = hold(models, "b")
+        assert handle._entry.uses == 1
+        assert handle.submit_on_loop(x(), lifetime(), done)
+        assert handle._entry.uses == 2
+        release.set()
+        assert value(await ended()) == 2
+        future.result(PATIENCE)
+        assert handle._entry.uses == 0
+
+    on_loop(make_registry, test)
+
+
+@pytest.mark.parametrize("way", ["load", "on_demand"])
+def test_what_is_wrong_is_raised_at_once_and_counts_no_use(make_registry: MakeRegistry, way: str) -> None:
+    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
+        handle: Handle = getattr(models, way)("b", "b.onnx")
+        handle.spec(lifetime())
+        release, future = hold(models, "b")
+        assert handle.submit_on_loop(x(2), lifetime(), done)
+        for wrong, error in (({"x": np.ones((1, 3), np.float32)}, BadInput), (x(4), TooLarge), (x(2), QueueFull)):
+            with pytest.raises(error):
+                handle.submit_on_loop(wrong, lifetime(), done)
+            with pytest.raises(error):
+                handle.submit_with(wrong, lifetime(), done)
+        assert handle._entry.uses == (2 if way == "on_demand" else 1)
+        release.set()
+        await ended()
+        future.result(PATIENCE)
+        assert handle._entry.uses == 0
+
+    on_loop(make_registry, test, queue_limit=3)
+
+
+def test_a_thread_loads_the_model_and_its_answer_comes_on_the_batch_thread(make_registry: MakeRegistry) -> None:
+    models = make_registry()
+    handle = models.on_demand("b", "b.onnx")
+    calls: list[Call] = []
+    uses: list[int] = []
+    threads: list[str] = []
+    answered = threading.Event()
+
+    def done(call: Call) -> None:
+        calls.append(call)
+        uses.append(handle._entry.uses)
+        threads.append(threading.current_thread().name)
+        answered.set()
+
+    handle.submit_with(x(), lifetime(), done)
+    assert answered.wait(PATIENCE)
+    assert ([value(call) for call in calls], uses, threads) == ([2], [0], ["batch-b-0"])
+
+
+def test_the_times_of_a_call_are_those_of_the_registrys_clock(make_registry: MakeRegistry) -> None:
+    now, gated = [100.0], Gated()
+    models = make_registry(clock=lambda: now[0])
+
+    def slow(arrays: Any) -> Any:
+        now[0] += 5
+        return gated(arrays)
+
+    handle = models.add("f", slow, (X,), (Y,))
+    now[0] = 200.0
+    gated.open.clear()
+    ended = threading.Semaphore(0)
+    calls: list[Call] = []
+
+    def done(call: Call) -> None:
+        calls.append(call)
+        ended.release()
+
+    while gated.entered.acquire(blocking=False):  # the warm-up's batches
+        pass
+    handle.submit_with(x(), lifetime(), done)
+    assert gated.entered.acquire(timeout=PATIENCE)
+    handle.submit_with(x(), lifetime(), done)
+    now[0] = 220.0
+    gated.open.set()
+    assert ended.acquire(timeout=PATIENCE)
+    assert ended.acquire(timeout=PATIENCE)
+    times = [(call.queued, call.taken, call.joined, call.ended) for call in calls]
+    assert times == [(200.0, 200.0, 200.0, 220.0), (205.0, 220.0, 220.0, 225.0)]
+
+
+def test_what_waits_is_told_by_name_queued_or_expected(make_registry: MakeRegistry) -> None:
+    now, gated = [50.0], Gated()
+    models = make_registry(clock=lambda: now[0])
+    handle = models.add("f", gated, (X,), (Y,))
+    models.add("g", double, (X,), (Y,))
+    while gated.entered.acquire(blocking=False):  # the warm-up's batches
+        pass
+    gated.open.clear()
+    running = handle.submit(x(), FakeRequest())
+    assert gated.entered.acquire(timeout=PATIENCE)
+    lives = [lifetime() for _ in range(3)]
+    for life, received in zip(lives, (47.0, 44.0, 41.0), strict=True):
+        life.received = received
+    models.expect("f", lives[0])
+    models.expect("s", lives[1])
+    handle.submit_with(x(2), lives[2], lambda _: None)
+    assert models.queue_names() == ["f", "g", "s"]
+    assert [models.waiting_rows(name) for name in ("f", "g", "s", "z", None)] == [3, 0, 1, 0, 4]
+    assert [models.oldest_age(name) for name in ("f", "g", "s", "z", None)] == [9.0, 0.0, 6.0, 0.0, 9.0]
+    models.forget(lives[1])
+    handle.submit_with(x(), lives[0], lambda _: None)
+    assert [models.waiting_rows(name) for name in ("f", "s", None)] == [3, 0, 3]
+    gated.open.set()
+    running.result(PATIENCE)
+
+
+def test_useless_rows_do_not_count_in_a_queue_that_is_full_with_the_expected(make_registry: MakeRegistry) -> None:
+    models, gated = make_registry(queue_limit=4), Gated()
+    handle = models.add("f", gated, (X,), (Y,))
+    while gated.entered.acquire(blocking=False):  # the warm-up's batches
+        pass
+    gated.open.clear()
+    running = handle.submit(x(), FakeRequest())
+    assert gated.entered.acquire(timeout=PATIENCE)
+    gone = lifetime()
+    handle.submit_with(x(2), gone, lambda _: None)
+    gone.abandon()
+    models.expect("f", lifetime())
+    assert models.waiting_rows("f") == 3  # there is room, so nobody counts
+    models.expect("f", lifetime())
+    assert models.waiting_rows("f") == 2
+    gated.open.set()
+    running.result(PATIENCE)
