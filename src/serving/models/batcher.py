@@ -10,10 +10,10 @@ callers leave at their own deadlines; other threads go on, and `stuck_seconds` g
 that hangs must not keep a process alive. The interpreter would abort if such a thread returned from C++ code while it ends, so
 it closes every batcher first.
 
-The loop's calls are queued by the loop's thread. The first one that an idle instance could take has the loop wake an instance
-after its turn, so that all requests which the loop reads in one turn make one batch. `_turn_ends` is set and reset by that
-thread alone. A busy instance takes the next batch by itself. An instance finds the queue empty and begins to wait under the
-lock: a call comes either before, and is found, or after, and wakes it. Calls that end together go back to the loop in one step.
+The loop's calls are queued by the loop's thread. Where an instance is idle, the loop wakes it at the end of its turn, so that
+all requests which it reads in one turn make one batch. `_turn_ends` is set and reset by that thread alone. A busy instance
+takes the next batch by itself. An instance finds the queue empty and begins to wait under the lock: a call comes either before,
+and is found, or after, and wakes it. Calls that end together go back to the loop in one step.
 """
 
 import asyncio

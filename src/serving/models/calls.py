@@ -178,7 +178,7 @@ def hand_over(calls: list[Call], loop: asyncio.AbstractEventLoop | None) -> None
 
 
 def tell(calls: Iterable[Call]) -> None:
-    """Call `done` of each. What it raises is logged and concerns no other call."""
+    """Call `done` of each. An exception that it raises is logged and concerns no other call."""
     for call in calls:
         try:
             call.done(call)

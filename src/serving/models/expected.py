@@ -3,9 +3,9 @@
 Knows models' names and lifetimes. Does not know models or requests: a name need not be a model's.
 
 Concurrency. Any thread may call anything here, without a lock, since every step is one operation on a dict. A request stands in
-the table that its lifetime names. It is entered before its lifetime names the table, and `pop` takes it out once, however many
-threads try. A batcher takes it out after it has queued its rows, so a request may be counted twice for a moment, but never
-nowhere. `list` copies a table in one step, so the oldest is looked for in a copy.
+the table that its lifetime names. The thread that admits a request calls `add`, before any other thread has the request. `pop`
+takes it out once, however many threads try. A batcher takes it out after it has queued its rows, so a request may be counted
+twice for a moment, but never nowhere. `list` copies a table in one step, so the oldest is looked for in a copy.
 """
 
 from serving.base.lifetime import Lifetime

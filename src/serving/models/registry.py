@@ -129,8 +129,8 @@ class Handle:
 class ModelRegistry:
     """Every model of the service. Options that a call leaves out come from value.py.
 
-    observer: where the models report to. lazy: open each model when it is first used. loop: the one that may call
-    Handle.submit_on_loop. clock: gives the seconds of the calls' times.
+    observer: where the models report to. lazy: open each model when it is first used. `loop` is the one whose thread may call
+    Handle.submit_on_loop. `clock` gives the seconds of the calls' times.
     """
 
     def __init__(
