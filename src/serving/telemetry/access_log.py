@@ -4,7 +4,7 @@ Knows the values of an access line. Does not know how they came about, nor how l
 
 Concurrency. Any thread may note a line: it appends a tuple, which CPython does in one step. `flush` cuts the tuples off under a
 lock, which is held for microseconds, and hands them to the writer of serving.telemetry.logs. That thread alone makes JSON of
-them. What is noted and not flushed is handed over by logs.stop.
+them. logs.stop flushes what still waits.
 """
 
 import logging
@@ -48,9 +48,10 @@ class AccessLog:
         reason: str = "",
         trace_id: str = "",
     ) -> None:
-        """Note one line. at: seconds of time.time(). path: without the query; bytes are decoded when the line is written.
+        """Note one line.
 
-        reason, trace_id: "" where there is none.
+        at: seconds of time.time(). path: without the query. Bytes are decoded when the line is written. reason, trace_id: ""
+        where there is none.
         """
         lines = self._lines
         lines.append((at, method, path[:KEPT_PATH], request_id, route, code, milliseconds, reason, trace_id))

@@ -25,14 +25,10 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Distribution:
-    """A histogram as it is read.
+    """A histogram as it is read."""
 
-    bounds: the buckets' upper bounds; the last is infinity. counts: the number of values up to each bound.
-    sum: of all values.
-    """
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
+    bounds: tuple[float, ...]  # the buckets' upper bounds; the last is infinity
+    counts: tuple[int, ...]  # for each bound, how many values do not exceed it
     sum: float
 
 

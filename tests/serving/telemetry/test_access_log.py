@@ -28,7 +28,7 @@ lines = AccessLog()
 
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
-    """What is handed to the writer: the lines, and their size."""
+    """Return a list that gets what the writer would get: lines and their size."""
     found: list[tuple[str, int]] = []
     monkeypatch.setattr(logs, "write_later", lambda make, size: found.append((make("demo", "hk"), size)))
     logger = logging.getLogger("monopod.access")
