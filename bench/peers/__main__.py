@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from bench import tools
-from bench.peers import environments, ours, peer, rounds
+from bench import machine, tools
+from bench.peers import environments, ours, peer, report, rounds
 from bench.peers.peer import Peer
+from bench.sections import PERFORMANCE, page, with_section
 from bench.served import BenchError
 
+MAKER = "make bench-peers"
 ROUNDS, SECONDS = 3, 3
 
 
@@ -22,6 +24,9 @@ def main() -> int:
     given = _arguments()
     try:
         chosen = _chosen(given.names, given.tree)
+        if given.missing:
+            whole = {name for name, result in rounds.read().items() if not result.error}
+            chosen = [one for one in chosen if one.name not in whole]
         if not given.check and (words := tools.missing()):
             raise BenchError("\n".join(words))
     except BenchError as error:
@@ -29,7 +34,13 @@ def main() -> int:
         return 2
     began = time.monotonic()
     try:
+        with_section(page(PERFORMANCE), "", MAKER, PERFORMANCE)  # a mistake in the page should be found before the measurement
         failed = [one.name for one in chosen if not _peer(one, given)]
+        if not (given.check or given.quick):
+            _write()
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     print(f"took {time.monotonic() - began:.0f} s" + (f"; not measured in full: {', '.join(failed)}" if failed else ""))
@@ -44,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a peer; without one, all")
     parser.add_argument("--tree", type=Path, help="another checkout of this project, measured as the peer `before`")
+    parser.add_argument("--missing", action="store_true", help="only peers that have no result yet, or one with an error")
     parser.add_argument("--check", action="store_true", help="only start each peer and compare its answers")
     parser.add_argument("--quick", action="store_true", help="one round of a second, for trying out: prints, and keeps nothing")
     return parser.parse_args()
@@ -80,6 +92,14 @@ def _peer(one: Peer, given: argparse.Namespace) -> bool:
     elif not given.check:
         rounds.write(found)
     return not error
+
+
+def _write() -> None:
+    """Write the page and the picture from all results that are there."""
+    peers, results = peer.found(), rounds.read()
+    text = report.write(peers, results, machine.here())
+    PERFORMANCE.write_text(with_section(page(PERFORMANCE), text, MAKER, PERFORMANCE), encoding="utf-8")
+    PERFORMANCE.with_name("peers.svg").write_text(report.draw(peers, results), encoding="utf-8")
 
 
 def _print(found: rounds.Result) -> None:

@@ -26,11 +26,15 @@ WARM_SECONDS = 2
 
 @dataclass(frozen=True)
 class Load:
-    """One server, loaded for some seconds. rate: answers a second. p50, p99: milliseconds."""
+    """One server, loaded for some seconds.
+
+    rate: answers a second. p50, p99: milliseconds. cpu: milliseconds of processor time of all its processes, an answer.
+    """
 
     rate: float
     p50: float
     p99: float
+    cpu: float
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,10 @@ def _load(server: Running, work: PeerWork, connections: int, seconds: int) -> Lo
     exchange = server.peer.exchanges[work.name]
     body, headers = exchange.body(), dict(exchange.headers)
     sent = Work(work.name, work.about, ROOT, exchange.path, body, exchange.content_type, headers=headers)
+    before = server.cpu_seconds()
     told = tools.closed(server.url, sent, connections, seconds)
-    return Load(told.rate, told.p50, told.p99)
+    used = server.cpu_seconds() - before
+    return Load(told.rate, told.p50, told.p99, 1000 * used / (told.rate * told.seconds))
 
 
 def result(peer: Peer, began: float, turns: Turns, error: str = "") -> Result:

@@ -15,8 +15,11 @@ SYNC = Peer(
         *("--workers", "2", "--worker-tmp-dir", "/dev/shm"),
     ),
     exchanges={"small-json": json_rows("/predict"), "jpeg": jpeg_bytes("/jpeg")},
-    settings="x",
-    documentation=("https://docs.gunicorn.org/en/stable/design.html",),
+    settings=(
+        "Two sync workers, one a core, each with one thread and a session of its own. A sync worker closes each connection "
+        "after its answer. The workers' heartbeat files are in memory; there is no access log."
+    ),
+    documentation=("https://docs.gunicorn.org/en/stable/design.html", "https://docs.gunicorn.org/en/stable/faq.html"),
     ready="/ready",
     lacks="Flask has no binary tensors of its own.",
 )
@@ -25,6 +28,9 @@ THREADS = replace(
     name="gunicorn-threads",
     title="gunicorn and Flask, two workers of four threads",
     command=(*SYNC.command, "--worker-class", "gthread", "--threads", "4"),
-    settings="x",
+    settings=(
+        "Two gthread workers, one a core, each with four threads and one session. They keep connections open. The workers' "
+        "heartbeat files are in memory; there is no access log."
+    ),
 )
 PEERS = (SYNC, THREADS)

@@ -15,7 +15,10 @@ PEERS = (
             "small-binary": open_inference_binary("/v2/models/small/infer"),
             "jpeg": open_inference_jpeg("/v2/models/jpeg/infer"),
         },
-        settings="x",
+        settings=(
+            "The server's own HTTP endpoint with its eight threads. The dynamic batcher without a delay. One instance of the "
+            "small net takes up to 128 rows at once; two instances of the jpeg net, one a core, decode and run each picture."
+        ),
         documentation=(
             "https://github.com/triton-inference-server/server/blob/main/docs/user_guide/optimization.md",
             "https://github.com/triton-inference-server/python_backend#readme",

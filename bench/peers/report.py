@@ -1,0 +1,150 @@
+"""Writes the results into docs/performance.md and docs/peers.svg.
+
+Knows words and tables. Does not know how anything was measured. A picture's length is a rate within a round, since the machine
+may have been faster in another peer's rounds.
+"""
+
+from itertools import groupby
+
+from bench.machine import Machine
+from bench.peers import goals, picture
+from bench.peers.goals import Found, Results
+from bench.peers.peer import Peer
+from bench.peers.picture import Bar, Panel
+from bench.peers.rounds import Result, Turn
+from bench.peers.works import MANY, WORKS
+from bench.report import table
+
+INTRO = """## Against other servers
+
+`make bench-peers` measures this server and others with the same two ONNX models and the same payloads.
+
+{works}
+
+Each server runs from an environment of its own, set up for {cores} cores as its documentation recommends. Its answers are first
+compared in value with onnxruntime's own. Then it and this server take turns of some seconds under wrk. A figure is the median
+over at least three rounds. A **ratio** is this server's rate divided by the peer's, the median of each round's own ratio.
+Servers and wrk share the cores. The machine has {cores} cores ({processor}) and {system}. The peers were measured {dates}.
+
+![Requests a second at {many} connections, this server's being 1](peers.svg)
+"""
+GOALS = """### The goals, at {many} connections
+
+*Best* is the peer of the group with the highest rate. *Before* is the ratio of {before}: this server was measured in turns with
+it and with the peer, and *before* is the one ratio divided by the other.
+"""
+NO_BEFORE = "another checkout, which was not measured"
+PEER = """### {title}
+
+{package} {version}, measured {date}. {settings}{lacks}{documentation}
+"""
+
+
+def write(peers: list[Peer], results: Results, machine: Machine) -> str:
+    """Return the section's text. peers: all that are known, those that were not measured too."""
+    dates = sorted({result.date for result in results.values()})
+    days = f"on {dates[0]}" if len(dates) == 1 else f"from {dates[0]} to {dates[-1]}" if dates else "never"
+    works = "\n".join(f"- **{work.name}**: {work.about}." for work in WORKS)
+    intro = INTRO.format(
+        works=works, cores=machine.cores, processor=machine.processor, system=machine.system, dates=days, many=MANY
+    )
+    before = results[goals.BEFORE].title if goals.BEFORE in results else NO_BEFORE
+    found = [goals.found(goal, peers, results) for goal in goals.GOALS]
+    parts = [intro, GOALS.format(many=MANY, before=before), _goals(found), _ahead(peers, results), *_missing(peers, results)]
+    parts += [_peer(peer, results[peer.name]) for peer in peers if peer.name in results]
+    if goals.BEFORE in results:
+        parts += [f"### {before}\n", _turns(results[goals.BEFORE])]
+    return "\n".join(parts)
+
+
+def draw(peers: list[Peer], results: Results) -> str:
+    """Return the picture of all results at MANY connections."""
+    panels = [Panel(f"{work.name}: {work.about}", _bars(work.name, peers, results)) for work in WORKS]
+    return picture.draw([panel for panel in panels if len(panel.bars) > 1], "Requests a second, beside this server's")
+
+
+def _goals(found: list[Found]) -> str:
+    rows = []
+    for one in found:
+        about = f"{one.goal.about} ({one.peer})" if one.goal.group == "python" and one.peer else one.goal.about
+        before = "" if one.before is None else f"{one.before:.2f}"
+        ratio = "not measured" if one.ratio is None else f"**{one.ratio:.2f}**"
+        rows.append([about, f"{one.goal.floor:g}", f"{one.goal.goal:g}", ratio, before, _reached(one)])
+    return table(["ratio", "floor", "goal", "found", "before", "reached"], rows)
+
+
+def _reached(one: Found) -> str:
+    if one.ratio is None:
+        return ""
+    return "goal" if one.ratio >= one.goal.goal else "floor" if one.ratio >= one.goal.floor else "**no**"
+
+
+def _ahead(peers: list[Peer], results: Results) -> str:
+    sentences = []
+    for title, places in groupby(goals.ahead(peers, results), lambda one: one.peer):
+        where = ", ".join(f"{one.work} at {one.connections} (ratio {one.ratio:.2f})" for one in places)
+        sentences.append(f"- **{title} is ahead of this server**: {where}.\n")
+    return "".join(sentences) or "No peer is ahead of this server at any number of connections.\n"
+
+
+def _missing(peers: list[Peer], results: Results) -> list[str]:
+    """Return a paragraph of what was not measured, and why; none where all was."""
+    lines = [f"- {peer.title}: not measured yet.\n" for peer in peers if peer.name not in results]
+    for result in results.values():
+        if result.error:
+            lines.append(f"- {result.title}: " + " ".join(result.error.split())[:600] + "\n")
+    return ["Not measured, or not in full:\n\n" + "".join(lines)] if lines else []
+
+
+def _peer(peer: Peer, result: Result) -> str:
+    links = ", ".join(f"<{link}>" for link in peer.documentation)
+    return PEER.format(
+        title=peer.title,
+        package=peer.package,
+        version=result.version,
+        date=result.date,
+        settings=peer.settings,
+        lacks=f" {peer.lacks}" if peer.lacks else "",
+        documentation=f"\nDocumentation of these settings: {links}." if links else "",
+    ) + ("\n" + _turns(result) if result.turns else "")
+
+
+def _turns(result: Result) -> str:
+    rows = [
+        _row(work.name, connections, rounds)
+        for work in WORKS
+        for connections, rounds in sorted(result.turns.get(work.name, {}).items())
+        if rounds
+    ]
+    head = ["work", "connections", "peer, 1/s", "this server, 1/s", "ratio (least-most)", "peer p50, ms", "p99, ms"]
+    return table([*head, "ours p50, ms", "p99, ms", "peer CPU, ms", "ours, ms"], rows)
+
+
+def _row(work: str, connections: int, rounds: list[Turn]) -> list[str]:
+    whole = Result("", "", "", "", 0, {work: {connections: rounds}})
+    ratios = [turn.ratio for turn in rounds]
+
+    def of(take: str, load: str) -> float:
+        return whole.of(work, connections, lambda turn: float(getattr(getattr(turn, load), take))) or 0.0
+
+    return [
+        work,
+        str(connections),
+        f"{of('rate', 'peer'):.0f}",
+        f"{of('rate', 'ours'):.0f}",
+        f"**{goals.ratio(whole, work, connections):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})",
+        *(f"{of(take, load):.1f}" for load in ("peer", "ours") for take in ("p50", "p99")),
+        *(f"{of('cpu', load):.2f}" for load in ("peer", "ours")),
+    ]
+
+
+def _bars(work: str, peers: list[Peer], results: Results) -> list[Bar]:
+    bars = [Bar("this server", 1.0, "1", picture.OURS)]
+    titles = {peer.name: peer.title for peer in peers} | {goals.BEFORE: "this server, before"}
+    for name, title in titles.items():
+        ratio = goals.ratio(results[name], work, MANY) if name in results else None
+        if ratio:
+            rate = results[name].of(work, MANY, lambda turn: turn.peer.rate)
+            colour = picture.BEFORE if name == goals.BEFORE else picture.OTHER
+            bars.append(Bar(title, 1 / ratio, f"{1 / ratio:.2f}  ({rate:,.0f}/s)", colour))
+    return bars
