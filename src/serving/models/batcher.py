@@ -30,18 +30,7 @@ from functools import partial
 from serving.base.errors import BadInput, NotReady, QueueFull
 from serving.base.lifetime import Lifetime
 from serving.base.priority import yield_to_others
-from serving.models.calls import (
-    Call,
-    CallQueue,
-    Slice,
-    add_part,
-    failure,
-    hand_over,
-    inputs_of,
-    join_parts,
-    resolve,
-    why_useless,
-)
+from serving.models.calls import Call, CallQueue, Slice, failure, hand_over, resolve
 from serving.models.expected import forget
 from serving.models.observer import Observer
 from serving.models.rows import join, key_of, split
@@ -127,7 +116,8 @@ class Batcher:
                 self._queue.append(call)
                 self._wake(after_turn=on_loop and self._queue.rows < self.max_batch_size)
         finally:
-            self._end(useless, why_useless)
+            if useless:
+                self._end(useless, Call.why_useless)
         forget(life)
         return call
 
@@ -227,7 +217,8 @@ class Batcher:
                     return None
                 elif not self._wait(timeout) and not self._queue:  # a call may come while the time-out ends
                     return []
-            self._end(useless, why_useless)
+            if useless:
+                self._end(useless, Call.why_useless)
             if slices:
                 return slices
 
@@ -240,18 +231,16 @@ class Batcher:
 
     def _wait_for_more(self) -> float:
         """Return for how long to wait for a fuller batch, in seconds."""
-        if not self._delay or self._closed or self._queue.rows >= self.max_batch_size:
-            return 0.0
-        return self._queue.first_queued() + self._delay - self._clock()
+        waits = self._delay and not self._closed and self._queue.rows < self.max_batch_size
+        return self._queue.first_queued() + self._delay - self._clock() if waits else 0.0
 
     def _run(self, instance: int, slices: list[Slice]) -> None:
         """Run one batch and give each call its part. A failure concerns this batch alone."""
         try:
-            inputs = join([inputs_of(s) for s in slices])
+            inputs = join([s.inputs() for s in slices])
             joined = self._clock()
             for s in slices:
-                if s.start == 0 and not s.call.joined:  # a call that is judged alone runs again
-                    s.call.joined = joined
+                s.note_joined(joined)
             outputs = self._run_model(instance, inputs)
             ended = self._clock()
             counts = [s.stop - s.start for s in slices]
@@ -264,7 +253,12 @@ class Batcher:
             self._fail(slices, error)
             return
         self._observer.batch(self.name, sum(counts), ended - joined)
-        self._deliver(slices, parts, ended)
+        with self._lock:
+            whole = [s.call for s, part in zip(slices, parts, strict=True) if s.add(part)]
+        for call in whole:
+            call.ended = ended
+            call.join_parts(self.name)
+        hand_over(whole, self._loop)
 
     def _run_apart(self, instance: int, slices: list[Slice], error: BadInput) -> None:
         """Run each call of a refused batch alone, so that the others succeed: only the model can check its values."""
@@ -273,19 +267,10 @@ class Batcher:
             return
         for one in slices:
             if one.call.useless():
-                self._end([one.call], why_useless)
+                self._end([one.call], Call.why_useless)
             else:
                 self._running[instance] = self._clock()
                 self._run(instance, [one])
-
-    def _deliver(self, slices: list[Slice], parts: list[Arrays], ended: float) -> None:
-        """Give the calls their outputs, and end those that are whole."""
-        with self._lock:
-            whole = [s.call for s, part in zip(slices, parts, strict=True) if add_part(s, part)]
-        for call in whole:
-            call.ended = ended
-            join_parts(call, self.name)
-        hand_over(whole, self._loop)
 
     def _fail(self, slices: list[Slice], error: BaseException) -> None:
         """End every call of a batch with ModelFailed."""
@@ -293,8 +278,6 @@ class Batcher:
 
     def _end(self, calls: list[Call], error_of: Callable[[Call], Exception]) -> None:
         """End calls with errors, as far as they have not ended."""
-        if not calls:
-            return
         with self._lock:
             first = [call for call in calls if call.finish()]
         for call in first:

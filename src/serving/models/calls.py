@@ -51,6 +51,18 @@ class Call:
         """Return whether nobody waits for the rows that are left, or a part has failed."""
         return self.finished or self.life.over() or (self.cancelled is not None and self.cancelled())
 
+    def why_useless(self) -> Exception:
+        """Return the error of a call that nobody waits for."""
+        return self.life.error() or ClientGone("the caller cancelled the call")
+
+    def join_parts(self, model: str) -> None:
+        """Set the outputs of a call that is whole, or its error where the model returned parts of different shapes."""
+        if self.parts is not None:
+            try:
+                self.outputs = join([self.parts[start] for start in sorted(self.parts)])
+            except Exception as error:
+                self.error = failure(model, error)
+
     def finish(self) -> bool:
         """Claim the end of the call. Return whether the caller is the first."""
         first, self.finished = not self.finished, True
@@ -64,6 +76,27 @@ class Slice:
     call: Call
     start: int
     stop: int
+
+    def inputs(self) -> Arrays:
+        """Return the inputs of these rows, without copying them. A call that is taken whole has its own."""
+        call = self.call
+        return call.arrays if self.stop - self.start == call.rows else cut(call.arrays, self.start, self.stop)
+
+    def note_joined(self, now: float) -> None:
+        """Note when the inputs of the call's first batch were joined. A call that is judged alone is joined again."""
+        if self.start == 0 and not self.call.joined:
+            self.call.joined = now
+
+    def add(self, outputs: Arrays) -> bool:
+        """Keep the outputs of these rows. Return whether the call is whole now and the caller has to end it."""
+        call = self.call
+        call.rows_done += self.stop - self.start
+        if call.rows_done == call.rows and call.parts is None:
+            call.outputs = outputs
+        else:
+            call.parts = call.parts or {}
+            call.parts[self.start] = outputs
+        return call.rows_done == call.rows and call.finish()
 
 
 class CallQueue:
@@ -140,33 +173,6 @@ def _slice(call: Call, room: int, now: float) -> Slice:
     return Slice(call, start, call.rows_taken)
 
 
-def inputs_of(piece: Slice) -> Arrays:
-    """Return the rows of a slice, without copying them. A call that is taken whole is returned as it is."""
-    call = piece.call
-    return call.arrays if piece.stop - piece.start == call.rows else cut(call.arrays, piece.start, piece.stop)
-
-
-def add_part(piece: Slice, outputs: Arrays) -> bool:
-    """Keep the outputs of some rows. Return whether the call is whole now and the caller has to end it."""
-    call = piece.call
-    call.rows_done += piece.stop - piece.start
-    if call.rows_done == call.rows and call.parts is None:
-        call.outputs = outputs
-    else:
-        call.parts = call.parts or {}
-        call.parts[piece.start] = outputs
-    return call.rows_done == call.rows and call.finish()
-
-
-def join_parts(call: Call, model: str) -> None:
-    """Give a call that is whole its outputs, or its error where the model returned parts of different shapes."""
-    if call.parts is not None:
-        try:
-            call.outputs = join([call.parts[start] for start in sorted(call.parts)])
-        except Exception as error:
-            call.error = failure(model, error)
-
-
 def hand_over(calls: list[Call], loop: asyncio.AbstractEventLoop | None) -> None:
     """Tell everybody who waits for these calls: the loop of all its calls in one step, and others from this thread."""
     of_loop = [call for call in calls if call.on_loop]
@@ -193,11 +199,6 @@ def resolve(future: Future[Arrays], call: Call) -> None:
             future.set_exception(call.error)
         else:
             future.set_result(call.outputs)
-
-
-def why_useless(call: Call) -> Exception:
-    """Return the error of a call that nobody waits for."""
-    return call.life.error() or ClientGone("the caller cancelled the call")
 
 
 def failure(model: str, error: BaseException) -> ModelFailed:

@@ -4,6 +4,7 @@ Knows names, datatypes and shapes in the terms of the Open Inference Protocol. D
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,15 +64,9 @@ class ModelSpec:
         Raises WrongInputs where a name is missing or unknown, or a dtype or rank is wrong. Raises BadInput where a size is
         wrong, there are no rows, or the inputs have different numbers of rows.
         """
-        known = {spec.name: spec for spec in self.inputs}
-        for name in arrays:
-            if name not in known:
-                raise WrongInputs(f"model {self.name} has no input {name!r}; its inputs are {', '.join(known)}")
-        counts = {}
-        for spec in self.inputs:
-            if spec.name not in arrays:
-                raise WrongInputs(f"input {spec.name!r} of model {self.name} is missing; its inputs are {', '.join(known)}")
-            counts[spec.name] = self._check(spec, arrays[spec.name])
+        if arrays.keys() != self._names:
+            raise self._wrong_names(arrays)
+        counts = {spec.name: self._check(spec, arrays[spec.name]) for spec in self.inputs}
         if not self.batched:
             return 1
         rows = set(counts.values())
@@ -81,6 +76,18 @@ class ModelSpec:
             raise BadInput(f"no rows for model {self.name}: the first dimension must be 1 or more")
         return rows.pop() if rows else 1
 
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(spec.name for spec in self.inputs)
+
+    def _wrong_names(self, arrays: Arrays) -> WrongInputs:
+        known = [spec.name for spec in self.inputs]
+        unknown = [name for name in arrays if name not in known]
+        missing = [name for name in known if name not in arrays]
+        if unknown:
+            return WrongInputs(f"model {self.name} has no input {unknown[0]!r}; its inputs are {', '.join(known)}")
+        return WrongInputs(f"input {missing[0]!r} of model {self.name} is missing; its inputs are {', '.join(known)}")
+
     def _check(self, spec: TensorSpec, array: Array) -> int:
         """Check one input and return its first dimension, 1 for a scalar."""
         if array.dtype != DATATYPES[spec.datatype]:
@@ -88,15 +95,19 @@ class ModelSpec:
                 f"input {spec.name!r} of model {self.name} must be {spec.datatype}, an array of {DATATYPES[spec.datatype]}, "
                 f"not of {array.dtype}"
             )
-        fits = len(array.shape) == len(spec.shape) and all(
-            want in (-1, have) for want, have in zip(spec.shape, array.shape, strict=True)
-        )
-        if not fits:
-            wrong = BadInput if len(array.shape) == len(spec.shape) else WrongInputs
+        shape = array.shape
+        as_it_stands = spec.shape[:1] == (-1,) and shape[1:] == spec.shape[1:]  # the common case, compared in one step
+        same_rank = len(shape) == len(spec.shape)
+        if not same_rank or not (as_it_stands or all(map(_fits, spec.shape, shape))):
+            wrong = BadInput if same_rank else WrongInputs
             raise wrong(
                 f"input {spec.name!r} of model {self.name} must have shape {list(spec.shape)} (-1 is any size), "
-                f"not {list(array.shape)}"
+                f"not {list(shape)}"
             )
-        if 0 in array.shape[1:]:
-            raise BadInput(f"input {spec.name!r} of model {self.name} is empty: its shape is {list(array.shape)}")
-        return array.shape[0] if array.shape else 1
+        if 0 in shape[1:]:
+            raise BadInput(f"input {spec.name!r} of model {self.name} is empty: its shape is {list(shape)}")
+        return shape[0] if shape else 1
+
+
+def _fits(wanted: int, size: int) -> bool:
+    return wanted in (-1, size)
