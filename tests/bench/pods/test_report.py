@@ -32,6 +32,10 @@ def test_both_targets_are_held_against_what_was_found() -> None:
     assert [met for *_, met in verdicts(figures(uneven, 900.0))] == [False, False]
 
 
+def test_an_even_load_of_which_a_part_was_refused_meets_no_target() -> None:
+    assert [met for *_, met in verdicts(figures(replace(EVEN, good=EVEN.due - 1)))] == [True, False]
+
+
 def test_a_side_that_holds_no_step_is_no_division_by_zero() -> None:
     assert Sides(500.0, 0.0).ratio == math.inf
     assert replace(EVEN, cards=(CardUse(0.0, 0), *CARDS)).balance == math.inf
