@@ -29,7 +29,8 @@ LIBRARIES = {
     "werkzeug": "serving.web.app",
     "werkzeug.http": "serving.inputs.forms",
     "werkzeug.sansio": "serving.inputs.forms",
-    "waitress": "serving.web.front",
+    "waitress": "serving.web.front.wsgi_threads",
+    "uvloop": "serving.main",
     "httptools": "serving.web.front.heads",
     "onnxruntime": "serving.models.engine",
     "onnxruntime.quantization": "serving.tools.optimize.convert",  # a part of a library may have a module of its own

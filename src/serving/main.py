@@ -2,11 +2,12 @@
 
 Knows the order of the start. Does not know how any part works.
 
-Concurrency. The main thread is the I/O thread of both ports, so probes are answered while the models load. The loader thread
-writes `failure` or the gate's state, each once and before it ends. The trimmer thread gives free memory back to the system
-while the process is at rest, as long as it lives.
+Concurrency. The main thread runs the loop of both ports, so probes are answered while the models load. The loader thread hands
+its result to the loop, and ends. The trimmer thread gives free memory back to the system while the process is at rest, as long
+as it lives.
 """
 
+import asyncio
 import logging
 import os
 import resource
@@ -18,69 +19,77 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from serving.base import jsons
-from serving.base.errors import SHED, ClientGone, ServingError, StartError
+from serving.base.errors import StartError
 from serving.base.process_memory import peak_bytes, resident_bytes, trim, trim_at_rest, use_one_arena
 from serving.base.working_memory import WorkingMemory
 from serving.core.stages import Core
+from serving.core.worker_threads import WorkerThreads
 from serving.models.registry import ModelRegistry
 from serving.service.embedded import read_settings
 from serving.service.own_code import blaming, service_class
 from serving.service.request import make_request
-from serving.service.service import Service, takes_data
+from serving.service.service import Service, routes_of, takes_data
 from serving.settings import Settings, SettingsError, size_in_bytes
 from serving.telemetry import logs
+from serving.telemetry.access_log import AccessLog
 from serving.telemetry.metrics import Metrics
-from serving.web import drain, front
-from serving.web.admin import make_admin
+from serving.web import drain
+from serving.web.admin import Admin
 from serving.web.admission import LIGHT_LIMIT, READY, Gate
-from serving.web.app import make_app
+from serving.web.app import label_finder, make_app
 from serving.web.context import ServiceContext
-from serving.web.error_answers import refusal_body
+from serving.web.data_port import DataPort, refusal_counter
+from serving.web.front.deadlines import Deadlines
+from serving.web.front.exchange import Rules
+from serving.web.front.port import Port
+from serving.web.front.wsgi_threads import WsgiThreads
 from serving.web.held_bodies import Bodies, bound
+from serving.web.hot_routes import HotRoutes
 from serving.web.openapi_tensors import data_example
 
 log = logging.getLogger("monopod.start")
 
-REFUSALS_LOGGED_A_SECOND = 10  # all others are counted in the metrics alone, so that overload does not flood the log
 DRAIN_MARGIN = 5.0  # seconds beyond the timeout that the last answer may take
-ADMIN_THREADS = 4
+ADMIN_LIMIT = 4  # requests for a page of the admin port at once
+ACCESS_SECONDS = 0.1  # between two writings of the access log
 
 
 def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0.0.0.0") -> int:
     """Serve the service in a folder until SIGTERM or Ctrl-C. Return the exit code. Mistakes are printed to standard error."""
-    began = time.monotonic()
     use_one_arena()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a connection takes one; the soft limit is often 1024
     try:
-        context = _build(folder, _settings(folder))
-        sockets: dict[int, Any] = {}
-        with blaming(folder / "src" / "server.py", "its routes: "):
-            app = make_app(context)
-        data, admin = _ports(context, app, sockets, host, port, admin_port)
+        return uvloop.run(_serve(folder, port, admin_port, host, time.monotonic()))
     except SettingsError as error:
         return _give_up(*error.mistakes)
     except (StartError, OSError) as error:
         return _give_up(str(error))
-    failure: list[str] = []
-    signals = drain.Signals(data.pull_trigger)
-    loader = (context, folder, began, port, failure, data.pull_trigger)
+
+
+async def _serve(folder: Path, port: int, admin_port: int, host: str, began: float) -> int:
+    """Serve on this loop, and return the exit code. began: of the process, in seconds of time.monotonic()."""
+    loop = asyncio.get_running_loop()
+    context = _build(folder, _settings(folder), loop)
+    data, admin, access = _ports(context, loop, host, port, admin_port)
+    end = drain.End(loop)
+    data.start()
+    admin.start()
+    _flush_often(loop, access)
+    loader = (context, folder, began, data.number, end, loop)
     threading.Thread(target=_load, args=loader, name="loader", daemon=True).start()
     threading.Thread(target=trim_at_rest, args=(lambda: context.core.jobs,), name="trimmer", daemon=True).start()
-    finished = drain.run(
-        lambda: front.turn(sockets, (data, admin)),
-        data,
-        context.gate,
-        lambda: -1 if failure else signals.received,
-        context.settings.drain_delay_second,
-        context.settings.timeout_second + DRAIN_MARGIN,
-    )
-    if failure:
-        return _give_up(*failure)
+    settings = context.settings
+    longest = settings.timeout_second + DRAIN_MARGIN
+    finished = await drain.run(data, context.gate, end, settings.drain_delay_second, longest)
+    code = _give_up(end.failure) if end.failure else int(not finished)
+    access.flush()
     logs.stop()
     # Threads that hang in a model or in the service's own code must not delay the exit.
-    os._exit(0 if finished else 1)
+    os._exit(code)
 
 
 def _settings(folder: Path) -> Settings:
@@ -92,12 +101,12 @@ def _settings(folder: Path) -> Settings:
     return settings
 
 
-def _build(folder: Path, settings: Settings) -> ServiceContext:
+def _build(folder: Path, settings: Settings, loop: asyncio.AbstractEventLoop) -> ServiceContext:
     """Return the running service's parts, with no model loaded. Raises StartError."""
     metrics = Metrics()
     version = os.environ.get("MONOPOD_VERSION", "dev")
     metrics.platform(version, settings.service_name)
-    models = ModelRegistry(folder, settings, metrics)
+    models = ModelRegistry(folder, settings, metrics, loop=loop)
     kind = service_class(folder)
     with blaming(folder / "src" / "server.py"):
         service = kind(settings, models, metrics, folder)
@@ -108,7 +117,7 @@ def _build(folder: Path, settings: Settings) -> ServiceContext:
         return models.waiting_rows(settings.service_name) >= settings.queue_limit
 
     gate = Gate(limit, queue_full)
-    core = Core(service, metrics, limit + LIGHT_LIMIT)
+    core = Core(service, limit + LIGHT_LIMIT, loop)
     _export_gauges(metrics, models, gate, core)
     return ServiceContext(settings, service, models, metrics, gate, core, version, os.environ.get("MONOPOD_DIGEST", ""))
 
@@ -133,52 +142,44 @@ def _export_gauges(metrics: Metrics, models: ModelRegistry, gate: Gate, core: Co
 
 
 def _ports(
-    context: ServiceContext, app: Any, sockets: dict[int, Any], host: str, port: int, admin_port: int
-) -> tuple[front.Server, front.Server]:
-    """Return the data port's and the admin port's servers, which listen but do not serve yet. Raises OSError."""
-    settings = context.settings
+    context: ServiceContext, loop: asyncio.AbstractEventLoop, host: str, port: int, admin_port: int
+) -> tuple[Port, Port, AccessLog]:
+    """Return the data port, the admin port and the access log. The ports are bound but do not serve yet.
+
+    Raises OSError where a port is taken, StartError where the service's own routes are wrong.
+    """
+    settings, metrics, core = context.settings, context.metrics, context.core
+    with blaming(context.service.folder / "src" / "server.py", "its routes: "):
+        app = make_app(context)
+        own_routes = bool(routes_of(context.service))
+    threads = WsgiThreads(app, LIGHT_LIMIT + (context.gate.limit if own_routes else 0))
+    access, name = AccessLog(), settings.service_name
+    hot = HotRoutes(settings, context.models, core)
+    requests = DataPort(hot, threads, label_finder(app), context.models, metrics, access, name)
     max_body = size_in_bytes(settings.max_body)
-    bodies = Bodies(bound(size_in_bytes(settings.memory), max_body))
-    refused = _refusal_counter(context.metrics)
-
-    def rules(gate: Gate) -> front.Rules:
-        times = settings.timeout_second, settings.upload_timeout_second
-        return front.Rules(gate, context.gate, bodies, *times, max_body, refusal_body, refused)
-
-    data = front.Server(app, rules(context.gate), sockets, host, port, context.gate.limit + LIGHT_LIMIT)
-    admin_gate = Gate(ADMIN_THREADS, lambda: False)
+    shared = Bodies(bound(size_in_bytes(settings.memory), max_body)), Deadlines(loop)
+    timeouts = settings.timeout_second, settings.upload_timeout_second
+    refused = refusal_counter(metrics)
+    data = Rules(loop, context.gate, context.gate, *shared, *timeouts, max_body, requests.run, requests.ended, refused)
+    admin_gate = Gate(ADMIN_LIMIT, lambda: False)
     admin_gate.open()
-    pages = make_admin(
-        context.gate,
-        context.models,
-        context.core.stuck_seconds,
-        context.metrics.page,
-        settings.stuck_after_second,
-        settings.timeout_second,
-    )
-    return data, front.Server(pages, rules(admin_gate), sockets, host, admin_port, ADMIN_THREADS, front.SPARE_CONNECTIONS)
+    stuck = settings.stuck_after_second, settings.timeout_second
+    pages = Admin(context.gate, context.models, core.stuck_seconds, metrics.page, *stuck, WorkerThreads(1, "metrics"))
+    admin = Rules(loop, admin_gate, context.gate, *shared, *timeouts, max_body, pages.run, lambda *told: None, refused)
+    return Port(data, host, port), Port(admin, host, admin_port), access
 
 
-def _refusal_counter(metrics: Metrics) -> Callable[[ServingError, float], None]:
-    """Return what counts and logs a request that no route saw, from its error and the time of its first byte."""
-    metrics.expect_shed(kind.reason for kind in SHED)
-    metrics.expect("refused", [*((kind.status, kind.reason) for kind in SHED), (ClientGone.status, ClientGone.reason)])
-    rate_limit = logs.RateLimit(REFUSALS_LOGGED_A_SECOND)
-
-    def refused(error: ServingError, begin: float) -> None:
-        if not isinstance(error, ClientGone):  # a client that left is no sign of overload
-            metrics.shed(error.reason)
-        metrics.request("refused", error.status, error.reason, time.monotonic() - begin)
-        if rate_limit.allows():
-            log.info("refused: %s", error, extra={"route": "refused", "code": error.status, "reason": error.reason})
-
-    return refused
+def _flush_often(loop: asyncio.AbstractEventLoop, access: AccessLog) -> None:
+    access.flush()
+    loop.call_later(ACCESS_SECONDS, _flush_often, loop, access)
 
 
-def _load(context: ServiceContext, folder: Path, began: float, port: int, failure: list[str], wake: Any) -> None:
-    """Load and warm the models, run the service's own setup, and open the gate. failure: takes the message where that fails.
+def _load(
+    context: ServiceContext, folder: Path, began: float, port: int, end: drain.End, loop: asyncio.AbstractEventLoop
+) -> None:
+    """Load and warm the models, run the service's own setup, and open the gate. end: is told where that fails.
 
-    began: of the process, in seconds of time.monotonic(). wake: ends the wait of the I/O thread.
+    began: of the process, in seconds of time.monotonic().
     """
     settings = context.settings
     try:
@@ -197,15 +198,14 @@ def _load(context: ServiceContext, folder: Path, began: float, port: int, failur
         trim()
         limit_work(context.core.memory, settings, resident_bytes())
     except StartError as error:
-        failure.append(str(error))
+        end.fail(str(error))
     except Exception as error:
         log.exception("the start failed")
-        failure.append(f"unexpected: {type(error).__name__}: {error}; the traceback is above, please report it")
+        end.fail(f"unexpected: {type(error).__name__}: {error}; the traceback is above, please report it")
     else:
-        context.gate.open()
+        loop.call_soon_threadsafe(context.gate.open)
         log.info("ready after %.2f s", time.monotonic() - began)
         log.info("try: %s", curl(context.service, port))
-    wake()
 
 
 def _check_memory(settings: Settings) -> None:

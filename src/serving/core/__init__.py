@@ -1,5 +1,4 @@
-"""The path of a request: decode -> preprocess -> model -> postprocess -> encode.
+"""The stages of a request: bytes in, an answer's bytes out.
 
-In: a body's bytes with a deadline. Out: a future of an answer's bytes. Knows the service's hooks and its models, and the
-threads on which they run. Does not know HTTP.
+In: a RawRequest from the front. Out: a Reply or a ServingError, given to a callback. Knows no HTTP and no sockets.
 """

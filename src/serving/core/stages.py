@@ -1,23 +1,26 @@
-"""From a request's bytes to an answer's bytes, on threads of its own.
+"""From a request's bytes to an answer's bytes.
 
     decode -> preprocess -> the model's batcher -> postprocess -> encode
 
 Knows the service's hooks and the models. Does not know HTTP or sockets.
 
-Concurrency. `_before` and `_after` have one thread for each core, since more would only take turns. A request that waits for a
-batch holds no thread here: its model's future starts the rest of the work on `_after`. A service's own `handle` and routes wait
-inside models, so `_blocking` has a thread for each request that the gate lets in. Threads live as long as the process. An
-exception in a job is set on its future, so no job ends a thread. Abandoned requests are dropped between the stages.
+Concurrency. The loop calls `answer` and `infer`. Small tensors are decoded and encoded right there. All else goes to threads:
+`_before` and `_after` have one for each core, since more would only take turns. A request that waits for a batch holds no
+thread: the end of the batch starts the rest of its work. A service's own `handle` and routes wait inside models, so `_blocking`
+has a thread for each request that the gate lets in. Threads live as long as the process. An exception in a job becomes the
+request's answer, so no job ends a thread. Every answer is given to its callback on the loop, by one hand-over. Requests that
+nobody waits for are dropped between the stages.
 """
 
+import asyncio
 import contextlib
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from serving.base import jsons
@@ -25,62 +28,47 @@ from serving.base.errors import ClientGone, ServiceFailed, ServingError, WrongIn
 from serving.base.lifetime import Lifetime
 from serving.base.priority import yield_to_others
 from serving.base.working_memory import WorkingMemory
+from serving.core.messages import JSON, Done, RawRequest, Reply, Result
+from serving.core.worker_threads import WorkerThreads
 from serving.inputs import payload
 from serving.inputs.fetch import Fetcher
+from serving.models.calls import Call
 from serving.models.registry import Handle
 from serving.models.tensors import Arrays, ModelSpec
 from serving.service.own_code import line_of, place_of
 from serving.service.request import Request
-from serving.service.service import Answer, Service, handles_itself, takes_files
+from serving.service.service import Answer, Service, handles_itself, takes_data, takes_files
 from serving.settings import size_in_bytes
-from serving.telemetry.metrics import Metrics
 
 log = logging.getLogger("monopod.core")
 
-JSON = "application/json"
-
-
-@dataclass(frozen=True)
-class RawRequest:
-    """A request before it is decoded. body: as it came. query: the parameters of the URL."""
-
-    id: str
-    life: Lifetime
-    content_type: str
-    body: bytes
-    query: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer's bytes."""
-
-    body: bytes
-    content_type: str = JSON
-    status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
-
+# On the loop, other requests wait meanwhile. So many bytes take at most 0.2 ms: to decode numbers in JSON, to decode binary
+# tensors, and to encode outputs.
+SMALL_JSON, SMALL_BINARY, SMALL_OUTPUTS = 8 * 2**10, 64 * 2**10, 16 * 2**10
 
 Encode = Callable[[Arrays], Reply]  # from a model's outputs
 Decoded = tuple[Arrays, Encode]
+Decode = Callable[[bytes, ModelSpec], Decoded]
 Prepared = tuple[Handle, Arrays, Encode]
+Prepare = Callable[[], Prepared]
 
 
 class Core:
-    """Answers requests. limit: how many requests the gate lets in at once."""
+    """Answers requests. limit: how many requests the gate lets in at once. loop: where answers are given."""
 
-    def __init__(self, service: Service, metrics: Metrics, limit: int):
+    def __init__(self, service: Service, limit: int, loop: asyncio.AbstractEventLoop):
         settings = service.settings
         self.memory = WorkingMemory()
         self.jobs = 0  # grows when a job begins or ends; lost updates do no harm, since only a change is looked for
-        self._service, self._metrics = service, metrics
+        self._service, self._loop = service, loop
         self._pixels = settings.max_image_pixels
         self._fetcher = Fetcher(settings.fetch_hosts, size_in_bytes(settings.max_body), settings.fetch_timeout_second)
         self._may_fetch = bool(settings.fetch_hosts)
         self._own_handle = handles_itself(service)
+        self._plain = takes_data(service) and type(service).postprocess is Service.postprocess
         cores = max(1, math.ceil(settings.cpu))
-        self._before = ThreadPoolExecutor(cores, "before", yield_to_others)
-        self._after = ThreadPoolExecutor(cores, "after")
+        self._before = WorkerThreads(cores, "before", yield_to_others)
+        self._after = WorkerThreads(cores, "after")
         self._blocking = ThreadPoolExecutor(limit, "blocking")
         self._decoders = threading.Semaphore(cores)
         self._job_begins: dict[int, float] = {}  # thread -> when its job began; each thread writes its own entry
@@ -89,90 +77,154 @@ class Core:
         """Return how long the longest job has been running, in seconds."""
         return max((time.monotonic() - began for began in list(self._job_begins.values())), default=0.0)
 
-    def answer(self, raw: RawRequest) -> Future[Reply]:
-        """Answer a request to the service's own route."""
+    def answer(self, raw: RawRequest, done: Done) -> None:
+        """Answer a request to the service's own route. Called on the loop."""
         if self._own_handle:
-            return self.call(self._service.handle, raw)
+            self._blocking.submit(self._handle, self._service.handle, raw, partial(self._give, done))
+            return
+        in_json = raw.kind == JSON
+        if self._plain and in_json and raw.length <= SMALL_JSON and not self._may_fetch and self._service.model.loaded:
+            self._on_loop(raw, self._prepare, done)
+        elif self._may_fetch and in_json:  # a fetch waits for another server, and must not hold a thread that computes
+            self._blocking.submit(self._on_thread, raw, self._prepare, done, own=True)
+        else:
+            self._before.run(self._on_thread, raw, self._prepare, done, True)
 
-        def prepare() -> Prepared:
-            request = self._request(raw, takes_files(self._service))
-            rows = self._service.preprocess(request)
-            return self._service.model, rows, lambda outputs: _reply(self._service.postprocess(outputs, request), request)
+    def infer(self, model: Handle, raw: RawRequest, decode: Decode, done: Done) -> None:
+        """Answer a request to a model, without the hooks. Called on the loop.
 
-        # JSON may hold a URL. Its fetch waits for another server, and must not hold a thread that computes.
-        waits = self._may_fetch and raw.content_type.lower().lstrip().startswith(JSON)
-        return self._staged(raw, prepare, self._blocking if waits else self._before, own=True)
-
-    def call(self, function: Callable[[Request], Any], raw: RawRequest) -> Future[Reply]:
-        """Answer a request by a function that waits inside models: `handle`, or the function of an own route."""
-        answer = _promise(raw.life)
-
-        def work() -> None:
-            with self._metrics.timed("decode"):
-                request = self._request(raw, takes_files(self._service, function))
-            answer.set_result(_reply(function(request), request))
-
-        self._blocking.submit(self._guarded, answer, raw, work, own=True)
-        return answer
-
-    def infer(self, model: Handle, raw: RawRequest, decode: Callable[[ModelSpec], Decoded]) -> Future[Reply]:
-        """Answer a request to a model, without the hooks. decode: returns the model's inputs, and the encoder of its outputs.
-
-        A model that is not loaded yet is waited for on a thread of `_blocking`.
+        decode: returns the model's inputs, and the encoder of its outputs. A model that is not loaded yet is waited for on a
+        thread of `_blocking`.
         """
 
-        def prepare() -> Prepared:
-            return model, *decode(model.spec(raw.life))
+        def prepare(raw: RawRequest) -> Prepared:
+            return model, *decode(self._body(raw), model.spec(raw.life))
 
-        return self._staged(raw, prepare, self._before if model.loaded else self._blocking, own=False)
+        small = SMALL_JSON if raw.kind in (JSON, "") else SMALL_BINARY
+        if not model.loaded:
+            self._blocking.submit(self._on_thread, raw, prepare, done)
+        elif raw.length <= small:
+            self._on_loop(raw, prepare, done)
+        else:
+            self._before.run(self._on_thread, raw, prepare, done)
 
-    def _staged(
-        self, raw: RawRequest, prepare: Callable[[], Prepared], pool: ThreadPoolExecutor, *, own: bool
-    ) -> Future[Reply]:
-        """Run the stages of one request. own: whether the service's own code runs in them."""
+    def call(self, function: Callable[[Request], Any], raw: RawRequest) -> Future[Reply]:
+        """Answer a request by the function of an own route. Any thread may call it and wait for the future."""
         answer = _promise(raw.life)
-
-        def finish(encode: Encode, outputs: Future[Arrays]) -> None:
-            with self._metrics.timed("encode"):
-                reply = encode(outputs.result())
-            answer.set_result(reply)
-
-        def begin() -> None:
-            with self._metrics.timed("decode"):
-                model, arrays, encode = prepare()
-            model.submit(arrays, raw).add_done_callback(
-                lambda outputs: self._after.submit(self._guarded, answer, raw, lambda: finish(encode, outputs), own=own)
-            )
-
-        pool.submit(self._guarded, answer, raw, begin, own=own)
+        self._blocking.submit(self._handle, function, raw, partial(_resolve, answer))
         return answer
 
-    def _request(self, raw: RawRequest, files: bool) -> Request:
-        decoded = payload.decode(raw.content_type, raw.body, self._fetcher, raw.life, files)
-        return Request(raw.id, raw.life, decoded, raw.query, self._pixels, self._decoders, self.memory)
+    def _on_loop(self, raw: RawRequest, prepare: Callable[[RawRequest], Prepared], done: Done) -> None:
+        """Decode and queue a small request. The loop encodes its answer too."""
+        raw.times.begin("decode")
+        try:
+            model, arrays, encode = prepare(raw)
+            raw.times.begin("queue")
+            if model.submit_on_loop(arrays, raw.life, partial(self._batch_ended, raw, encode, done)):
+                return
+        except BaseException as error:
+            done(self._error(error, raw))
+            return
+        self._blocking.submit(self._on_thread, raw, prepare, done)  # the model has just gone, and must be loaded again
 
-    def _guarded(self, answer: Future[Reply], raw: RawRequest, work: Callable[[], None], *, own: bool) -> None:
-        """Run one stage of a request that is not abandoned. An exception becomes the answer."""
+    def _batch_ended(self, raw: RawRequest, encode: Encode, done: Done, call: Call) -> None:
+        """Encode the answer where it is small. Called on the loop."""
+        if call.error is not None:
+            done(self._error(call.error, raw))
+            return
+        _note_times(raw, call)
+        outputs = call.outputs or {}
+        if sum(array.nbytes for array in outputs.values()) > SMALL_OUTPUTS:
+            self._after.run(self._encode, raw, encode, outputs, done)
+            return
+        try:
+            done(encode(outputs))
+        except BaseException as error:
+            done(self._error(error, raw))
+
+    def _on_thread(self, raw: RawRequest, prepare: Callable[[RawRequest], Prepared], done: Done, own: bool = False) -> None:
+        """Decode and queue a request. own: whether the service's own code runs in it."""
+
+        def work() -> None:
+            raw.times.begin("decode")
+            model, arrays, encode = prepare(raw)
+            raw.times.begin("queue")
+            model.submit_with(arrays, raw.life, partial(self._go_on, raw, encode, done, own))
+
+        self._guarded(raw, work, partial(self._give, done), own)
+
+    def _go_on(self, raw: RawRequest, encode: Encode, done: Done, own: bool, call: Call) -> None:
+        """Have the answer encoded on a thread. Called on the thread of the batch."""
+        if call.error is not None:
+            self._give(done, self._error(call.error, raw, own))
+            return
+        _note_times(raw, call)
+        self._after.run(self._encode, raw, encode, call.outputs or {}, done, own)
+
+    def _encode(self, raw: RawRequest, encode: Encode, outputs: Arrays, done: Done, own: bool = False) -> None:
+        self._guarded(raw, lambda: self._give(done, encode(outputs)), partial(self._give, done), own)
+
+    def _handle(self, function: Callable[[Request], Any], raw: RawRequest, give: Done) -> None:
+        """Answer a request by a function that waits inside models."""
+
+        def work() -> None:
+            raw.times.begin("handle")
+            request = self._request(raw, takes_files(self._service, function))
+            give(_reply(function(request), request))
+
+        self._guarded(raw, work, give, own=True)
+
+    def _prepare(self, raw: RawRequest) -> Prepared:
+        """Run what comes before the model on the service's own route."""
+        request = self._request(raw, takes_files(self._service))
+        rows = self._service.preprocess(request)
+        return self._service.model, rows, lambda outputs: _reply(self._service.postprocess(outputs, request), request)
+
+    def _request(self, raw: RawRequest, files: bool) -> Request:
+        decoded = payload.decode(raw.content_type, self._body(raw), self._fetcher, raw.life, files)
+        return Request(raw.id, raw.life, decoded, raw.parameters(), self._pixels, self._decoders, self.memory)
+
+    def _body(self, raw: RawRequest) -> bytes:
+        """Return a request's body. Its bytes count as held as long as the request lives. Raises MemoryFull, TooLarge."""
+        taken = self.memory.reserve(raw.length * payload.copies(raw.kind), "its body")
+        try:
+            body = raw.read()
+            if taken:
+                taken += self.memory.reserve(payload.values_bytes(raw.kind, body), "what its body holds")
+        except BaseException:
+            self.memory.release(taken)
+            raise
+        self.memory.release_with(raw, taken)
+        return body
+
+    def _give(self, done: Done, result: Result) -> None:
+        """Give an answer on the loop, from another thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it every request
+            self._loop.call_soon_threadsafe(done, result)
+
+    def _guarded(self, raw: RawRequest, work: Callable[[], None], give: Done, own: bool) -> None:
+        """Run one stage of a request that somebody waits for. An exception becomes the answer."""
         self.jobs += 1
         thread = threading.get_ident()
         self._job_begins[thread] = time.monotonic()
         try:
             raw.life.check()
             work()
-        except ServingError as error:
-            misused = own and isinstance(error, WrongInputs)
-            _fail(answer, self._misused(error, raw) if misused else raw.life.classified(error))
         except BaseException as error:  # sys.exit in a hook too, which nothing else would answer
-            if isinstance(error, InvalidStateError) and answer.done():
-                return  # the client went away in the meantime
-            if isinstance(error, TimeoutError) and raw.life.left() < 0.01:  # a hook waited for a model's future by itself
-                _fail(answer, raw.life.too_late())
-                return
-            log.exception("the service's own code failed", extra={"request_id": raw.id})
-            _fail(answer, _failed(raw))
+            give(self._error(error, raw, own))
         finally:
             del self._job_begins[thread]
             self.jobs += 1
+
+    def _error(self, error: BaseException, raw: RawRequest, own: bool = False) -> ServingError:
+        """Return the error for the client. The cause of one that is not the client's stands in the log."""
+        if isinstance(error, ServingError):
+            misused = own and isinstance(error, WrongInputs)
+            return _without_frames(self._misused(error, raw) if misused else raw.life.classified(error))
+        if isinstance(error, TimeoutError) and raw.life.left() < 0.01:  # a hook waited for a model's future by itself
+            return raw.life.too_late()
+        log.error("the service's own code failed", exc_info=error, extra={"request_id": raw.id})
+        return _failed(raw)
 
     def _misused(self, error: ServingError, raw: RawRequest) -> ServiceFailed:
         """Log the line of the service's own code that gave a model wrong inputs, and return the error for the client."""
@@ -182,6 +234,13 @@ class Core:
         return _failed(raw)
 
 
+def _note_times(raw: RawRequest, call: Call) -> None:
+    times = raw.times
+    times.begin("batch", call.taken)
+    times.begin("infer", call.joined)
+    times.begin("encode", call.ended)
+
+
 def _failed(raw: RawRequest) -> ServiceFailed:
     return ServiceFailed(f"the service failed on this request; its log tells why under request_id {raw.id}")
 
@@ -189,20 +248,23 @@ def _failed(raw: RawRequest) -> ServiceFailed:
 def _promise(life: Lifetime) -> Future[Reply]:
     """Return a future that fails as soon as the client goes away."""
     answer: Future[Reply] = Future()
-    life.on_abandon(lambda: _fail(answer, ClientGone("the client went away before its answer")))
+    life.on_abandon(lambda: _resolve(answer, ClientGone("the client went away before its answer")))
     return answer
 
 
-def _fail(answer: Future[Reply], error: ServingError) -> None:
+def _resolve(answer: Future[Reply], result: Result) -> None:
     with contextlib.suppress(InvalidStateError):  # answered already, or given up
-        answer.set_exception(_without_frames(error))
+        if isinstance(result, ServingError):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
 
 
 def _without_frames(error: ServingError) -> ServingError:
     """Return an error without its traceback and the tracebacks of its causes, which have been logged by now.
 
-    A traceback holds frames, the frames hold the request's body and the future, and the future holds the error. That cycle
-    would keep the body until the garbage collector runs, and a hundred refused videos would fill the memory before.
+    A traceback holds frames, and the frames hold the request's body. With a future or callback that holds the error, that is a
+    cycle. It would keep the body until the garbage collector runs, and a hundred refused videos would fill the memory before.
     """
     each: BaseException | None = error
     while each is not None:

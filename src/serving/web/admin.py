@@ -1,53 +1,61 @@
-"""The admin port: probes and metrics, as plain WSGI.
+"""The admin port: probes and metrics.
 
 Knows what Kubernetes and Prometheus ask. Does not know requests of the data port.
 
 /livez fails when a batch thread is dead or stuck. It does not fail while the thread is busy: a restart would lose the queue.
-/readyz fails while the models load, and from SIGTERM on.
+/readyz fails while the models load, and from SIGTERM on. The loop of the data port answers all of them, so that a loop that
+hangs fails its own liveness. Only the metrics' page takes a thread, since it grows with a service's own metrics.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
+from serving.core.messages import Reply
+from serving.core.worker_threads import WorkerThreads
 from serving.models.registry import ModelRegistry
 from serving.telemetry import metrics
 from serving.web.admission import READY, Gate
+from serving.web.front.exchange import Exchange
 
 TEXT = "text/plain; charset=utf-8"
-Answer = tuple[str, str, bytes]  # status, content type, body
 
 
-def make_admin(
-    gate: Gate,
-    models: ModelRegistry,
-    hook_seconds: Callable[[], float],
-    page: Callable[[], bytes],
-    stuck_after: float,
-    timeout: float,
-) -> Callable[..., Iterable[bytes]]:
-    """Return the WSGI application.
+class Admin(NamedTuple):
+    """The admin port's pages.
 
     A batch counts as hung when it has run for stuck_after seconds. A job of the service's own code has timeout seconds more.
     The function hook_seconds says for how long the longest such job has run, and page returns the metrics' text.
     """
-    pages: dict[str, Callable[[], Answer]] = {
-        "/livez": lambda: _alive(_stuck(models, hook_seconds(), stuck_after, timeout)),
-        "/readyz": lambda: _ready(gate),
-        "/metrics": lambda: ("200 OK", metrics.CONTENT_TYPE, page()),
-    }
 
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        found, method = pages.get(environ["PATH_INFO"]), environ["REQUEST_METHOD"]
+    gate: Gate
+    models: ModelRegistry
+    hook_seconds: Callable[[], float]
+    page: Callable[[], bytes]
+    stuck_after: float
+    timeout: float
+    threads: WorkerThreads
+
+    def run(self, exchange: Exchange) -> None:
+        """Answer a request."""
+        path, method = exchange.head.path, exchange.head.method
         if method not in ("GET", "HEAD"):
-            status, kind, body = "405 Method Not Allowed", TEXT, b"GET and HEAD alone\n"
-        elif found is None:
-            status, kind, body = "404 Not Found", TEXT, f"pages here: {', '.join(pages)}, /api/ping\n".encode()
+            exchange.finish(_text(405, "GET and HEAD alone"))
+        elif path == "/livez":
+            stuck = _stuck(self.models, self.hook_seconds(), self.stuck_after, self.timeout)
+            exchange.finish(_text(503, stuck) if stuck else _text(200, "ok"))
+        elif path == "/readyz":
+            exchange.finish(_text(200, "ok") if self.gate.state == READY else _text(503, self.gate.state))
+        elif path == "/metrics":
+            self.threads.run(self._metrics, exchange)
         else:
-            status, kind, body = found()
-        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
-        return [] if method == "HEAD" else [body]
+            exchange.finish(_text(404, "pages here: /livez, /readyz, /metrics, /api/ping"))
 
-    return application
+    def _metrics(self, exchange: Exchange) -> None:
+        exchange.finish_later(Reply(self.page(), metrics.CONTENT_TYPE))
+
+
+def _text(status: int, line: str) -> Reply:
+    return Reply(f"{line}\n".encode(), TEXT, status)
 
 
 def _stuck(models: ModelRegistry, hook_seconds: float, stuck_after: float, timeout: float) -> str:
@@ -60,13 +68,3 @@ def _stuck(models: ModelRegistry, hook_seconds: float, stuck_after: float, timeo
         limit = "stuck_after_second + timeout_second"
         return f"the service's own code has been at one request for {hook_seconds:.0f} s, over {limit}"
     return ""
-
-
-def _alive(stuck: str) -> Answer:
-    return ("503 Service Unavailable", TEXT, f"{stuck}\n".encode()) if stuck else ("200 OK", TEXT, b"ok\n")
-
-
-def _ready(gate: Gate) -> Answer:
-    if gate.state == READY:
-        return "200 OK", TEXT, b"ok\n"
-    return "503 Service Unavailable", TEXT, f"{gate.state}\n".encode()

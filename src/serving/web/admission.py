@@ -2,11 +2,10 @@
 
 Knows counts and the state of the pod. Does not know HTTP or what a request holds.
 
-Concurrency. `_lock` guards the two counts, and the changes of the state that depend on the old state. It is held for a few
-instructions. The state is one word and is replaced whole, so it is read without the lock.
+Concurrency. Only the loop's thread calls what changes something. Other threads read the state and the counts, each of which is
+replaced whole.
 """
 
-import threading
 from collections.abc import Callable
 
 from serving.base.errors import NotReady, QueueFull, ServingError
@@ -25,19 +24,16 @@ class Gate:
     def __init__(self, limit: int, queue_full: Callable[[], bool]):
         self.limit, self._queue_full = limit, queue_full
         self.state = STARTING
-        self._lock = threading.Lock()
         self._admitted = {True: 0, False: 0}  # work: yes or no
 
     def open(self) -> None:
         """Let work in, unless the pod is shutting down already."""
-        with self._lock:
-            self.state = READY if self.state == STARTING else self.state
+        self.state = READY if self.state == STARTING else self.state
 
     def drain(self) -> bool:
         """Begin to drain and return True. Where the pod was never ready, close and return False."""
-        with self._lock:
-            ready = self.state == READY
-            self.state = DRAINING if ready else CLOSED
+        ready = self.state == READY
+        self.state = DRAINING if ready else CLOSED
         return ready
 
     def unready(self) -> NotReady | None:
@@ -61,15 +57,13 @@ class Gate:
         """
         if work and self._queue_full():
             return self._too_many(work)
-        with self._lock:
-            refusal = self._overload(work)
-            if refusal is None:
-                self._admitted[work] += 1
+        refusal = self._overload(work)
+        if refusal is None:
+            self._admitted[work] += 1
         return refusal
 
     def leave(self, work: bool) -> None:
-        with self._lock:
-            self._admitted[work] -= 1
+        self._admitted[work] -= 1
 
     def working(self) -> int:
         """Return how many requests of work are in flight."""

@@ -1,4 +1,4 @@
-"""Serving and draining on the I/O thread: after a signal the process ends without losing an accepted request.
+"""Serving and draining: after a signal the process ends without losing an accepted request.
 
 Knows states and times. Does not know sockets or requests.
 
@@ -7,12 +7,12 @@ Then the port closes, and for a moment open connections may still send requests.
 exits.
 """
 
+import asyncio
 import logging
 import os
 import signal
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Protocol
 
 from serving.web.admission import CLOSED, Gate
@@ -21,6 +21,7 @@ log = logging.getLogger("monopod.drain")
 
 LATE_SECONDS = 0.5  # to accept the connections that were made just before the port refuses new ones
 NEXT_REQUEST_SECONDS = 3.0  # that an idle connection has for its next request, once the port is closed
+LOOK_SECONDS = 0.02
 
 
 class Port(Protocol):
@@ -35,55 +36,63 @@ class Port(Protocol):
     def idle(self, seconds: float) -> bool: ...
 
 
-class Signals:
-    """Remembers the first SIGTERM or SIGINT. wake: ends the wait of the I/O thread."""
+class End:
+    """The reason to end, once there is one: a signal's number, or the words of a start that failed."""
 
-    def __init__(self, wake: Callable[[], None]):
-        self.received = 0
-        self._wake = wake
-        signal.signal(signal.SIGTERM, self._note)
-        signal.signal(signal.SIGINT, self._note)
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self.signal, self.failure = 0, ""
+        self._come = asyncio.Event()
+        self._loop = loop
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._note, number)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received and number == signal.SIGINT:
+    async def wait(self) -> None:
+        """Wait until there is a reason."""
+        await self._come.wait()
+
+    def fail(self, words: str) -> None:
+        """Note that the start failed. Any thread may call it."""
+        self.failure = words
+        self._loop.call_soon_threadsafe(self._come.set)
+
+    def _note(self, number: int) -> None:
+        if self.signal and number == signal.SIGINT:
             os._exit(128 + number)  # a second Ctrl-C ends the process at once
-        self.received = self.received or number
-        self._wake()
+        self.signal = self.signal or number
+        self._come.set()
 
 
-def run(turn: Callable[[], None], port: Port, gate: Gate, received: Callable[[], int], delay: float, longest: float) -> bool:
-    """Serve until a signal is received, then drain. Return whether every accepted request was finished.
+async def run(port: Port, gate: Gate, end: End, delay: float, longest: float) -> bool:
+    """Serve until there is a reason to end, then drain. Return whether every accepted request was finished.
 
-    Each call of turn lets the I/O thread work for a moment. The function received returns 0 while the process is to serve,
-    then a signal's number, or a negative number where the start failed. The port closes delay seconds after SIGTERM, but at
-    once after Ctrl-C, and where the pod was never ready. After longest seconds unfinished requests are given up.
+    The port closes delay seconds after SIGTERM, but at once after Ctrl-C, and where the pod was never ready. After longest
+    seconds unfinished requests are given up.
     """
-    while not received():
-        turn()
-    gently = gate.drain() and received() != signal.SIGINT
+    await end.wait()
+    gently = gate.drain() and end.signal != signal.SIGINT
     delay, late, grace = (delay, LATE_SECONDS, NEXT_REQUEST_SECONDS) if gently else (0.0, 0.0, 0.0)
-    asked = received() > 0
-    if asked:
-        log.info("signal %d: draining for %g s", received(), delay)
-    _turn_for(turn, delay)
+    if end.signal:
+        log.info("signal %d: draining for %g s", end.signal, delay)
+    await asyncio.sleep(delay)
     port.turn_away()
-    _turn_for(turn, late)
+    await asyncio.sleep(late)
     port.stop_listening()
-    _turn_for(turn, grace, lambda: port.quiet() and port.idle(grace))
+    await _until(lambda: port.quiet() and port.idle(grace), grace)
     gate.state = CLOSED
-    finished = _turn_for(turn, longest, lambda: gate.empty() and port.quiet())
+    finished = await _until(lambda: gate.empty() and port.quiet(), longest)
     if not finished:
         log.info("gave up on %d requests after %g s", gate.working(), longest)
-    elif asked:
+    elif end.signal:
         log.info("drained")
     return finished
 
 
-def _turn_for(turn: Callable[[], None], seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
-    """Turn until done, or for so many seconds. Return whether it is done; a turn always reads new input first."""
+async def _until(done: Callable[[], bool], seconds: float) -> bool:
+    """Wait until done, for so many seconds at most. Return whether it is done; new input is always read first."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        turn()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
         if done():
             return True
-    return False
+        if time.monotonic() >= end:
+            return False

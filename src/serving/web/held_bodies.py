@@ -11,13 +11,9 @@ is below that average, or a new large body, which is younger than theirs. To dri
 limit anew before the last byte of that body has come. Whole requests were accepted and are answered. Where they alone fill the
 limit, no further body is begun.
 
-Concurrency. Shares begin, grow and become whole on the thread that reads. It also calls `make_room`, and holds no other lock
-then. Any thread calls `release`. `_lock` guards the two sums and the order of the shares. It is held for a few instructions,
-and by `make_room` for one walk over the unfinished shares, each of which frees at least their average. `end` is called without
-it.
+Concurrency. Only the loop's thread calls anything here.
 """
 
-import threading
 from collections.abc import Callable
 
 from serving.base.errors import BodiesFull, QueueFull
@@ -36,7 +32,6 @@ class Bodies:
 
     def __init__(self, limit: int):
         self.limit = limit
-        self._lock = threading.Lock()
         self._unfinished: dict[Share, None] = {}  # the oldest first
         self._growing = self._whole = 0  # bytes
 
@@ -56,9 +51,17 @@ class Bodies:
         held = f"requests that wait for their answers hold {self._whole} bytes, and all may hold {self.limit}"
         return QueueFull(f"{held}; try again in a second, or raise memory or replicas")
 
+    def add_whole(self, count: int) -> None:
+        """Count the bytes of a request that came in one piece. `release_whole` ends that."""
+        self._whole += count
+
+    def release_whole(self, count: int) -> None:
+        """Count these bytes no longer."""
+        self._whole -= count
+
     def make_room(self) -> None:
         """End shares until the rest fits."""
-        while self.held > self.limit:
+        while self._growing + self._whole > self.limit:
             share = self._next()
             if share is None:  # all are whole: `refusal` holds back further ones
                 return
@@ -67,39 +70,35 @@ class Bodies:
             end(error)
 
     def _next(self) -> "Share | None":
-        with self._lock:
-            count = len(self._unfinished)
-            return next((share for share in self._unfinished if share.bytes * count >= self._growing), None)
+        count = len(self._unfinished)
+        return next((share for share in self._unfinished if share.bytes * count >= self._growing), None)
 
     def _full(self) -> BodiesFull:
         held = f"{self.held} bytes of requests are held, {self.limit} at most"
         return BodiesFull(f"{held}: what has been coming for longest is refused; try again in a second, and send faster")
 
     def _add(self, share: "Share", count: int) -> None:
-        with self._lock:
-            if not share.released and not share.whole:
-                self._unfinished[share] = None
-                share.bytes += count
-                self._growing += count
+        if not share.released and not share.whole:
+            self._unfinished[share] = None
+            share.bytes += count
+            self._growing += count
 
     def _finish(self, share: "Share") -> None:
-        with self._lock:
-            if not share.released and not share.whole:
-                share.whole = True
-                self._unfinished.pop(share, None)
-                self._growing -= share.bytes
-                self._whole += share.bytes
+        if not share.released and not share.whole:
+            share.whole = True
+            self._unfinished.pop(share, None)
+            self._growing -= share.bytes
+            self._whole += share.bytes
 
     def _release(self, share: "Share") -> None:
-        with self._lock:
-            if share.released:
-                return
-            share.released = True
-            self._unfinished.pop(share, None)
-            if share.whole:
-                self._whole -= share.bytes
-            else:
-                self._growing -= share.bytes
+        if share.released:
+            return
+        share.released = True
+        self._unfinished.pop(share, None)
+        if share.whole:
+            self._whole -= share.bytes
+        else:
+            self._growing -= share.bytes
 
 
 class Share:
@@ -113,7 +112,7 @@ class Share:
         self.whole = self.released = False
 
     def add(self, count: int) -> None:
-        """Count bytes that were read and are kept. Then the caller asks for `make_room`."""
+        """Count bytes that were read and are kept, or are kept no longer. Then the caller asks for `make_room`."""
         self._bodies._add(self, count)
 
     def finish(self) -> None:

@@ -1,5 +1,6 @@
 """A request leaves nothing behind, however it ended."""
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -11,11 +12,8 @@ from pathlib import Path
 import pytest
 
 from serving.base.errors import BadInput, ServiceFailed, ServingError
-from serving.base.lifetime import Lifetime
-from serving.core.stages import Core, RawRequest
-from serving.service.embedded import open_service
-from serving.telemetry.metrics import Metrics
 from tests.running import make_service
+from tests.serving.core.conftest import AskedCore
 from tests.waiting import until
 
 SERVER = """
@@ -42,11 +40,11 @@ class Own(Service):
 
 
 @pytest.fixture
-def core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Core:
+def core(tmp_path: Path, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> AskedCore:
     monkeypatch.setattr(
         logging.getLogger("monopod.core"), "disabled", True
     )  # pytest keeps log records, and with them tracebacks
-    return Core(open_service(make_service(tmp_path / "small", "", SERVER)), Metrics(), 4)
+    return AskedCore(make_service(tmp_path / "small", "", SERVER), loop)
 
 
 @contextlib.contextmanager
@@ -61,12 +59,12 @@ def without_the_collector() -> Iterator[None]:
 
 @pytest.mark.parametrize(("how", "error"), [("fine", None), ("bad", BadInput), ("bug", ServiceFailed)])
 def test_a_body_is_freed_with_its_answer_and_waits_for_no_garbage_collector(
-    core: Core, how: str, error: type[ServingError] | None
+    core: AskedCore, how: str, error: type[ServingError] | None
 ) -> None:
     body = b'{"how": "%s"}' % how.encode()
     held = sys.getrefcount(body)
     with without_the_collector():
-        answer = core.answer(RawRequest("id", Lifetime(time.monotonic(), 5), "application/json", body))
+        answer = core.answer(core.request(body))
         assert type(answer.exception(5)) is (error or type(None))
         del answer
         end = time.monotonic() + 2
@@ -75,10 +73,10 @@ def test_a_body_is_freed_with_its_answer_and_waits_for_no_garbage_collector(
         assert sys.getrefcount(body) == held
 
 
-def test_the_jobs_move_when_one_ends_too_so_that_what_it_freed_then_is_given_back(core: Core) -> None:
-    answer = core.answer(RawRequest("id", Lifetime(time.monotonic(), 20), "application/json", b'{"how": "slow"}'))
-    until(lambda: core.jobs > 0, pause=0.001)
-    begun = core.jobs
+def test_the_jobs_move_when_one_ends_too_so_that_what_it_freed_then_is_given_back(core: AskedCore) -> None:
+    answer = core.answer(core.request(b'{"how": "slow"}'))
+    until(lambda: core.core.jobs > 0, pause=0.001)
+    begun = core.core.jobs
     assert not answer.done()
     answer.result(20)
-    until(lambda: core.jobs > begun, seconds=2)
+    until(lambda: core.core.jobs > begun, seconds=2)

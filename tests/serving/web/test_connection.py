@@ -1,40 +1,45 @@
-"""A client that goes away before a worker begins its request: nothing runs for it, and it is counted nevertheless."""
+"""One connection on a loop of its own, with one worker thread: what it holds and counts, however its requests end."""
 
+import asyncio
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+import uvloop
 
 from serving.base.errors import ServingError
-from serving.web import front
 from serving.web.admission import Gate
-from serving.web.front.parser import Parser
+from serving.web.front.deadlines import Deadlines
+from serving.web.front.exchange import Exchange, Rules
+from serving.web.front.port import Port
+from serving.web.front.wsgi_threads import WsgiThreads
 from serving.web.held_bodies import Bodies
 from tests.waiting import until
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 UNFINISHED = POST.replace(b"2", b"300") + bytes(200)
 LAST_PING = b"GET /api/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+BROKEN = b"no request\r\n\r\n"
 
 
 class OneWorkerServer:
-    """A server with one worker, which each request holds until `free` is set. Four requests are admitted."""
+    """A port with one worker, which each request holds until `free` is set. Four requests are admitted."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.free = threading.Event()
         self.ran = 0
-        self.refused: list[ServingError] = []
+        self.ends: list[str] = []  # the reason with which each request ended
         self.gate = Gate(4, lambda: False)
         self.gate.open()
-        self.sockets: dict[int, Any] = {}
-        gate, noted = self.gate, self.refused
         self.bodies = Bodies(1000)
-        rules = front.Rules(
-            gate, gate, self.bodies, 30, 30, 1000, lambda error, own: b"{}", lambda error, begin: noted.append(error)
-        )
-        self.server = front.Server(self._answer, rules, self.sockets, "127.0.0.1", 0, threads=1)
+        rules = Rules(
+            loop, self.gate, self.gate, self.bodies, Deadlines(loop), 30, 30, 1000, WsgiThreads(self._answer, 1).run,
+            self._ended, self._refused,
+        )  # fmt: skip
+        self.port = Port(rules, "127.0.0.1", 0)
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         self.ran += 1
@@ -42,29 +47,35 @@ class OneWorkerServer:
         start("200 OK", [("Content-Length", "2")])
         return [b"{}"]
 
+    def _ended(self, exchange: Exchange, status: int, reason: str, ended: float) -> None:
+        self.ends.append(reason)
+
+    def _refused(self, error: ServingError, begin: float) -> None:
+        self.ends.append(error.reason)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port.number), timeout=20)
+
     def ask(self) -> socket.socket:
-        client = socket.create_connection(("127.0.0.1", self.server.effective_port), timeout=20)
+        client = self.connect()
         client.sendall(POST)
         return client
 
 
 @pytest.fixture
 def served() -> Iterator[OneWorkerServer]:
-    made, over = OneWorkerServer(), threading.Event()
-
-    def run() -> None:
-        while not over.is_set():
-            front.turn(made.sockets, [made.server])
-
-    loop = threading.Thread(target=run)
-    loop.start()
+    loop = uvloop.new_event_loop()
+    made = OneWorkerServer(loop)
+    loop.call_soon(made.port.start)
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
     yield made
     made.free.set()
-    over.set()
-    loop.join(20)
-    made.server.task_dispatcher.shutdown()
-    for each in list(made.sockets.values()):
-        each.socket.close()
+    until(made.gate.empty)
+    loop.call_soon_threadsafe(made.port.stop_listening)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(20)
+    loop.close()
 
 
 def test_a_client_that_goes_away_before_a_worker_is_free_is_counted(served: OneWorkerServer) -> None:
@@ -72,12 +83,13 @@ def test_a_client_that_goes_away_before_a_worker_is_free_is_counted(served: OneW
         until(lambda: served.ran == 1)
         with served.ask():
             until(lambda: served.gate.working() == 2)
-        until(lambda: len(served.server.active_channels) == 1)
+        until(lambda: len(served.port.connections) == 1)
+        assert served.ends == ["client_gone"]
         served.free.set()
         assert first.recv(15) == b"HTTP/1.1 200 OK"
         until(served.gate.empty)
     assert served.ran == 1
-    assert [error.reason for error in served.refused] == ["client_gone"]
+    assert served.ends == ["client_gone", ""]
 
 
 def test_a_request_releases_what_it_held_however_it_ends(served: OneWorkerServer) -> None:
@@ -99,16 +111,11 @@ def test_a_request_releases_what_it_held_however_it_ends(served: OneWorkerServer
     until(lambda: served.bodies.held == 0)
 
 
-@pytest.mark.parametrize(
-    ("sent", "limit"),
-    [(POST + POST + POST, 1), (POST + POST + UNFINISHED, 1), (POST + LAST_PING + POST, 4)],
-    ids=["a whole request behind a refused one", "a part of one behind a refused one", "a request behind a last ping"],
-)
-def test_a_request_that_is_dropped_with_its_connection_holds_nothing(served: OneWorkerServer, sent: bytes, limit: int) -> None:
-    with socket.create_connection(("127.0.0.1", served.server.effective_port), timeout=20) as client:
-        client.sendall(sent)
-        until(lambda: served.gate.working() == 1 and served.bodies.held == len(sent))
-        served.gate.limit = limit
+@pytest.mark.parametrize("last", [LAST_PING, BROKEN], ids=["a last request", "what is no request"])
+def test_a_request_behind_the_end_of_its_connection_holds_nothing_and_is_not_run(served: OneWorkerServer, last: bytes) -> None:
+    with served.connect() as client:
+        client.sendall(POST + last + POST)
+        until(lambda: served.gate.working() == 1 and served.bodies.held == len(POST + last + POST))
         served.free.set()
         answers = client.makefile("rb").read()
     assert answers.count(b"HTTP/1.1 ") == 2
@@ -116,25 +123,24 @@ def test_a_request_that_is_dropped_with_its_connection_holds_nothing(served: One
     assert (served.ran, served.bodies.held) == (1, 0)
 
 
-def test_a_connection_that_is_closed_between_two_requests_holds_nothing(served: OneWorkerServer) -> None:
-    """The worker has taken the first request off the list, and not yet begun the second, when the I/O thread closes."""
+def test_requests_behind_a_refused_one_get_answers_of_their_own(served: OneWorkerServer) -> None:
+    with served.connect() as client:
+        client.sendall(POST + POST + POST + LAST_PING)
+        until(lambda: served.gate.working() == 1)
+        served.gate.limit = 0
+        served.free.set()
+        answers = client.makefile("rb").read()
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"429", b"429", b"200"]
+    assert (served.ran, served.bodies.held) == (1, 0)
 
-    class Requests(list[Parser]):
-        def pop(self, at: Any = -1) -> Parser:
-            ended = super().pop(at)
-            channel.will_close = True
-            served.server.pull_trigger()
-            until(lambda: not served.server.active_channels)
-            return ended
 
+def test_a_connection_that_is_closed_while_its_request_runs_holds_nothing(served: OneWorkerServer) -> None:
     with served.ask() as client:
         client.sendall(POST)
         until(lambda: served.bodies.held == 2 * len(POST))
-        channel = next(iter(served.server.active_channels.values()))
-        channel.requests = Requests(channel.requests)
-        served.free.set()
-        until(served.gate.empty)
     until(lambda: served.bodies.held == 0, 5)
+    served.free.set()
+    until(served.gate.empty)
     assert served.ran == 1
 
 
@@ -145,12 +151,12 @@ def test_a_body_that_comes_behind_another_request_is_refused_in_its_turn(served:
         until(lambda: served.bodies.held > 500)
         second.sendall(POST.replace(b"2", b"800") + bytes(400))
         until(lambda: 300 < served.bodies.held < 600)
-        assert served.refused == []
+        assert served.ends == []
         served.free.set()
         assert read_until(first, b"429").startswith(b"HTTP/1.1 200 OK")
         second.sendall(bytes(398))
         read_until(second, b"200 OK", 2)
-        assert [error.reason for error in served.refused] == ["bodies_full"]
+        assert served.ends.count("bodies_full") == 1
     until(lambda: served.bodies.held == 0)
 
 

@@ -1,0 +1,86 @@
+"""The data port's requests: which of them are hot and which are Flask's, and how each is counted and logged.
+
+Knows routes, metrics and log lines. Does not know sockets, nor how anything is computed. Only the loop's thread calls it.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+from serving.base.errors import SHED, ClientGone, ServingError
+from serving.models.registry import ModelRegistry
+from serving.telemetry.access_log import AccessLog
+from serving.telemetry.logs import RateLimit
+from serving.telemetry.metrics import Metrics
+from serving.web.app import STATUS_ROUTE
+from serving.web.front.exchange import Exchange
+from serving.web.front.wsgi_threads import WsgiThreads
+from serving.web.hot_routes import HotRoutes
+
+log = logging.getLogger("monopod.start")
+
+TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+REFUSALS_LOGGED_A_SECOND = 10  # all others are counted in the metrics alone, so that overload does not flood the log
+
+
+class DataPort:
+    """Runs requests and notes their ends. label_of: returns the route's name of a request that Flask has not told yet."""
+
+    def __init__(
+        self,
+        hot: HotRoutes,
+        other: WsgiThreads,
+        label_of: Callable[[str, str], str],
+        models: ModelRegistry,
+        metrics: Metrics,
+        access: AccessLog,
+        queue: str,
+    ):
+        self._hot, self._other, self._label_of, self._models = hot, other, label_of, models
+        self._metrics, self._access, self._queue = metrics, access, queue
+
+    def run(self, exchange: Exchange) -> None:
+        """Begin the work on a request. Raises ServingError."""
+        head = exchange.head
+        route = self._hot.find(head.path) if head.method == "POST" else None
+        if route is not None:
+            exchange.route = route.label
+            self._models.expect(route.queue, exchange.life)
+            route.start(exchange)
+            return
+        if exchange.work:
+            self._models.expect(self._queue, exchange.life)
+        self._other.run(exchange)
+
+    def ended(self, exchange: Exchange, status: int, reason: str, ended: float) -> None:
+        """Count and log a request that was run. ended: seconds of time.monotonic()."""
+        life, head = exchange.life, exchange.head
+        self._models.forget(life)
+        route = exchange.route or self._label_of(head.method, head.path)
+        seconds = ended - life.begin
+        if route != STATUS_ROUTE:
+            self._metrics.request(route, status, reason, seconds, life.received - life.begin)
+        if exchange.work:
+            self._metrics.stages(**exchange.times.seconds)
+        trace = head.headers.get(b"traceparent")
+        found = TRACE_PARENT.match(trace) if trace else None
+        self._access.note(
+            time.time(), head.method, head.path.encode("latin-1"), exchange.id, route, status, seconds * 1000, reason,
+            found[1].decode() if found else "",
+        )  # fmt: skip
+
+
+def refusal_counter(metrics: Metrics) -> Callable[[ServingError, float], None]:
+    """Return what counts and logs a request that no route saw, from its error and the time of its first byte."""
+    metrics.expect_shed(kind.reason for kind in SHED)
+    metrics.expect("refused", [*((kind.status, kind.reason) for kind in SHED), (ClientGone.status, ClientGone.reason)])
+    rate_limit = RateLimit(REFUSALS_LOGGED_A_SECOND)
+
+    def refused(error: ServingError, begin: float) -> None:
+        metrics.shed(error.reason)
+        metrics.request("refused", error.status, error.reason, time.monotonic() - begin)
+        if rate_limit.allows():
+            log.info("refused: %s", error, extra={"route": "refused", "code": error.status, "reason": error.reason})
+
+    return refused

@@ -1,0 +1,412 @@
+"""One connection: its requests in order, its refusals, its end.
+
+Knows the bytes of one socket and what they mean for it. Does not know how the socket was accepted, or what answers a request.
+
+Concurrency. The loop's thread alone calls everything here. One request of a connection is read or answered at a time. What
+comes behind it waits in the buffer, at most AHEAD_BYTES and what one read brings. No connection has more than a share of a turn
+of the loop: so many requests, or so many chunks of a body. Then it is read no further, and goes on in the next turn.
+
+Refusing. A refused request gets no 100 Continue, no buffer and no thread: the answer is written, and what still comes of the
+body is thrown away. Where its end is known and near, the connection then serves on; else it is closed for writing, and read
+for LINGER_SECONDS and LINGER_BYTES at most. Closing with unread bytes would reset it, and the answer could be lost with that.
+
+A client that has closed its sending side may still wait for its answer, or may be gone: the system says the same of both. An
+interim answer, which HTTP/1.1 allows at any time (RFC 9110, 15.2), tells them apart. The system of a client that is gone
+answers it with a reset.
+"""
+
+import asyncio
+import socket
+import time
+from typing import Protocol, cast
+
+from serving.base.errors import BadInput, BodiesFull, HeadTooLarge, ServingError, SlowBody
+from serving.web.front.answers import CONTINUE
+from serving.web.front.body import Body
+from serving.web.front.chunks import ChunkedBody
+from serving.web.front.exchange import Exchange, Rules, unread_head
+from serving.web.front.heads import MOST_HEAD_BYTES, Head, empty_lines, end_of_head, parse
+from serving.web.held_bodies import Share
+
+REQUESTS_A_TURN = 16
+CHUNKS_A_TURN = 128
+AHEAD_BYTES = 64 * 2**10
+LINGER_SECONDS = 5.0
+LINGER_BYTES = 64 * 2**20
+SKIP_BYTES = 2**20  # of a refused body: a connection with less to come serves on
+KEEP_ALIVE_SECONDS = 120.0
+UNREAD_SECONDS = 1.0  # beyond the timeout, for an answer of which the client takes nothing
+CARRIAGE_RETURN = 13
+ESTABLISHED_OR_HALF_CLOSED = (1, 8)  # TCP_ESTABLISHED and TCP_CLOSE_WAIT of <netinet/tcp.h>
+
+
+class Owner(Protocol):
+    """The port that a connection came by."""
+
+    rules: Rules
+
+    def opened(self, connection: "Connection") -> None: ...
+
+    def spoke(self, connection: "Connection") -> None: ...
+
+    def closed(self, connection: "Connection") -> None: ...
+
+    def half_closed(self, connection: "Connection") -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, port: Owner):
+        self._port, self._rules, self._loop = port, port.rules, port.rules.loop
+        self._buffer = bytearray()  # what has come and belongs to no request yet
+        self._searched = 0  # bytes of the buffer in which no head ends
+        self._empty = 0  # bytes of empty lines that came before the next head
+        self._share: Share | None = None  # of the buffer
+        self._exchange: Exchange | None = None  # that is being read or answered
+        self._body: Body | None = None  # of the request that is being read
+        self._chunks: ChunkedBody | None = None
+        self._missing = 0  # bytes of a body of known length
+        self._skip = 0  # bytes of a refused body to throw away before the next request
+        self._refuse_next: ServingError | None = None
+        self._spoke = self._paused = self._blocked = self._advancing = self._scheduled = self._ended = self._refused = False
+        self._lingers_until = 0.0  # set once refused: from then on, bytes are thrown away
+        self._lingered = 0
+        self._began = self.active = time.monotonic()  # the first byte of what is being read; the last byte of all
+        self._unsent = (0, 0.0)  # bytes that the client has not taken, and since when
+
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._port.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.active = time.monotonic()
+        if not self._spoke:
+            self._spoke = True
+            self._port.spoke(self)
+        if self._lingers_until:
+            self._lingered += len(data)
+            if self._lingered > LINGER_BYTES:
+                self._transport.abort()
+            return
+        if self._refuse_next is not None:
+            return  # it will be refused, so no more of it is kept
+        if self._skip:
+            data = self._skipped(data)
+        if self._missing and not self._buffer:
+            data = self._fill(data)
+        if data:
+            if not self._buffer and self._body is None:
+                self._began = self.active
+            self._buffer += data
+        self._advance()
+        self._rules.bodies.make_room()
+
+    def eof_received(self) -> bool:
+        """Return whether the connection is kept, for a client that may still wait for its answer."""
+        self._ended = True
+        if self._lingers_until or not (self.waits_for_answer() or self._scheduled or self._blocked):
+            return False
+        if self._exchange is not None and self._exchange.head.version == "1.1":
+            self._transport.write(CONTINUE)
+        self._port.half_closed(self)
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._port.closed(self)
+        self._drop_buffer()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.abandon()
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self._advance()
+
+    # What the port calls.
+
+    def quiet(self) -> bool:
+        """Return whether there is neither a request nor an unsent answer."""
+        unsent = self._transport.get_write_buffer_size()
+        return not (self._exchange or self._buffer or self._skip or self._refused or unsent)
+
+    def waits_for_answer(self) -> bool:
+        """Return whether a request is being answered."""
+        return self._exchange is not None and self._exchange.running
+
+    def sweep(self, now: float) -> None:
+        """Refuse a request that comes too slowly, and end what lingers, is idle, or takes no answer."""
+        if self._takes_nothing(now) or (self._lingers_until and now > self._lingers_until):
+            self._transport.abort()
+            return
+        if self._lingers_until:
+            return
+        exchange = self._exchange
+        if exchange is not None and exchange.running:
+            return
+        if self._skip:
+            if now - self._began > LINGER_SECONDS:
+                self._transport.abort()
+        elif self._blocked or self._scheduled:
+            return
+        elif self._buffer or exchange is not None:
+            longest = min(self._rules.upload_timeout, self._rules.timeout)
+            if now - self._began > longest:
+                self._give_up(SlowBody(f"the request was not whole after {longest:g} s; send it faster, or in parts"))
+        elif now - self.active > KEEP_ALIVE_SECONDS:
+            self._transport.close()
+
+    def check_client(self) -> None:
+        """End the connection where the client of a half-closed one is gone."""
+        found = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        if found[0] not in ESTABLISHED_OR_HALF_CLOSED:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """End a connection that has no request."""
+        self._transport.close()
+
+    # What an exchange calls.
+
+    def send(self, answer: bytes, close: bool) -> None:
+        """Send an answer. close: end the connection with it."""
+        self._exchange = None
+        if self._transport.is_closing():
+            return
+        self._transport.write(answer)
+        if self._refuse_next is not None and not close:
+            error, self._refuse_next = self._refuse_next, None
+            self._refuse_unread(error)
+        elif close:
+            self._close()
+        elif not self._advancing:
+            self._advance()
+
+    # The requests.
+
+    def _advance(self) -> None:
+        """Go on with what is in the buffer, as far as a turn's share allows."""
+        if self._advancing or self._scheduled:
+            return
+        self._advancing = True
+        try:
+            left, used = REQUESTS_A_TURN, 1
+            while used and left > 0 and self._can_go_on():
+                used = self._step()
+                left -= used
+        finally:
+            self._advancing = False
+        if used and self._can_go_on():
+            self._scheduled = True
+            self._loop.call_soon(self._go_on)
+        if self._ended and not (self.waits_for_answer() or self._scheduled or self._blocked):
+            self._transport.close()  # the client sends no more, and all that it sent is answered
+        self._account()
+
+    def _can_go_on(self) -> bool:
+        ready = self._exchange is None or self._body is not None
+        return bool(ready and self._buffer and not self._blocked and not self._lingers_until and not self._skip)
+
+    def _go_on(self) -> None:
+        self._scheduled = False
+        if not self._transport.is_closing():
+            self._advance()
+            self._rules.bodies.make_room()
+
+    def _step(self) -> int:
+        """Take the next head, or the next part of a body, from the buffer. Return how much of the share that took."""
+        buffer = self._buffer
+        if self._missing:
+            data = bytes(buffer)
+            buffer.clear()
+            buffer += self._fill(data)
+            return 1
+        if self._chunks is not None:
+            return self._take_chunks(self._chunks)
+        try:
+            if buffer[0] == CARRIAGE_RETURN:
+                empty = empty_lines(buffer, self._empty)
+                del buffer[:empty]
+                self._empty, self._searched = self._empty + empty, 0
+            end = end_of_head(buffer, self._searched)
+            if end < 0 and len(buffer) <= MOST_HEAD_BYTES:
+                self._searched = len(buffer)
+                return 0
+            if not 0 <= end <= MOST_HEAD_BYTES:
+                raise HeadTooLarge(f"the request's head is over {MOST_HEAD_BYTES} bytes; send fewer or shorter headers")
+            head = parse(bytes(memoryview(buffer)[:end]))
+        except ServingError as error:
+            self._refuse_unread(error)
+            return 0
+        del buffer[:end]
+        self._searched = self._empty = 0
+        self._begin(head, end)
+        return 1
+
+    def _begin(self, head: Head, size: int) -> None:
+        exchange = Exchange(self, self._rules, head, self._began)
+        self._began = self.active
+        if exchange.is_ping():
+            if head.length or head.chunked:
+                self._refuse(exchange, BadInput("a ping has no body; send GET /api/ping without one"))
+            else:
+                exchange.pong()
+            return
+        self._exchange = exchange
+        refusal = exchange.refusal()
+        buffer, length = self._buffer, head.length
+        if refusal is not None:
+            self._missing = length
+            self._refuse(exchange, refusal)
+        elif not head.chunked and len(buffer) >= length:
+            body = bytes(memoryview(buffer)[:length])
+            del buffer[:length]
+            exchange.held = size + length
+            self._rules.bodies.add_whole(exchange.held)
+            self._run(exchange, body)
+        else:
+            exchange.share = self._rules.bodies.begin(self._give_up)
+            exchange.share.add(size)
+            self._body, self._missing = Body(), length
+            self._chunks = ChunkedBody(self._rules.max_body) if head.chunked else None
+            self._began = exchange.life.begin
+            if head.expects and not buffer:
+                self._transport.write(CONTINUE)
+
+    def _fill(self, data: bytes) -> bytes:
+        """Take what belongs to a body of known length, and return the rest."""
+        exchange, body = self._exchange, self._body
+        assert exchange is not None
+        assert body is not None
+        part = memoryview(data)[: self._missing] if len(data) > self._missing else data
+        self._missing -= len(part)
+        body.add(part)
+        if exchange.share is not None:
+            exchange.share.add(len(part))
+        rest = data[len(part) :] if len(part) < len(data) else b""
+        if not self._missing:
+            self._whole(exchange, body)
+        return rest
+
+    def _take_chunks(self, chunks: ChunkedBody) -> int:
+        """Take chunks from the buffer. Return how much of the share that took: all of it."""
+        exchange, body = self._exchange, self._body
+        assert exchange is not None
+        assert body is not None
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        try:
+            position, pieces = chunks.take(data, 0, CHUNKS_A_TURN)
+        except ServingError as error:
+            self._refuse(exchange, error)
+            return 0
+        for piece in pieces:
+            body.add(piece)
+        if exchange.share is not None:
+            exchange.share.add(sum(map(len, pieces)))
+        self._buffer += data[position:]
+        if chunks.done:
+            self._whole(exchange, body)
+        return REQUESTS_A_TURN
+
+    def _whole(self, exchange: Exchange, body: Body) -> None:
+        self._body = self._chunks = None
+        self._began = self.active
+        if exchange.share is not None:
+            exchange.share.finish()
+        self._run(exchange, body)
+
+    def _run(self, exchange: Exchange, body: Body | bytes) -> None:
+        refusal = exchange.run(body)
+        if refusal is not None:
+            self._refuse(exchange, refusal)
+
+    def _skipped(self, data: bytes) -> bytes:
+        """Throw away what belongs to a refused body, and return the rest."""
+        count = min(self._skip, len(data))
+        self._skip -= count
+        return data[count:]
+
+    # Refusing and ending.
+
+    def _refuse(self, exchange: Exchange, error: ServingError) -> None:
+        """Answer with an error, and throw away what still comes of the body."""
+        unread, self._missing = self._missing, 0
+        self._body = self._chunks = None
+        keep = exchange.may_serve_on() and unread <= SKIP_BYTES and not isinstance(error, SlowBody)
+        self._refused = not keep
+        if keep:
+            self._skip, self._began = unread, self.active
+            if self._buffer and unread:
+                self._buffer = bytearray(self._skipped(bytes(self._buffer)))
+        exchange.refuse(error, close=not keep)
+
+    def _refuse_unread(self, error: ServingError) -> None:
+        """Refuse a request whose head was not read, and end the connection."""
+        self._refused = True
+        self._rules.refused(error, self._began)
+        self._transport.write(unread_head(error))
+        self._close()
+
+    def _give_up(self, error: BodiesFull | SlowBody) -> None:
+        """Refuse the request that is being read: it is too slow, or others need its room."""
+        exchange = self._exchange
+        if exchange is None:
+            self._refuse_unread(error)
+        elif exchange.running:  # answers keep their order
+            self._refuse_next = error
+        else:
+            self._refuse(exchange, error)
+        self._drop_buffer()
+
+    def _close(self) -> None:
+        """End the connection once its last answer is sent. What the client still sends is thrown away."""
+        self._drop_buffer()
+        if self._ended:
+            self._transport.close()
+            return
+        self._lingers_until = time.monotonic() + LINGER_SECONDS
+        self._transport.write_eof()
+        self._update_reading()
+
+    def _takes_nothing(self, now: float) -> bool:
+        """Return whether the client has taken nothing of an answer for too long."""
+        size = self._transport.get_write_buffer_size()
+        if size != self._unsent[0] or not size:
+            self._unsent = (size, now)
+        return now - self._unsent[1] > self._rules.timeout + UNREAD_SECONDS
+
+    # The buffer.
+
+    def _account(self) -> None:
+        """Count the buffer's bytes as held, and read on or not."""
+        size = len(self._buffer)
+        if self._share is not None and not size:
+            self._share.release()
+            self._share = None
+        elif size:
+            if self._share is None:
+                self._share = self._rules.bodies.begin(self._give_up)
+            self._share.add(size - self._share.bytes)
+        self._update_reading()
+
+    def _drop_buffer(self) -> None:
+        self._buffer.clear()
+        self._searched = 0
+        self._account()
+
+    def _update_reading(self) -> None:
+        """Pause reading while enough waits in the buffer, and resume it after that."""
+        full = self._scheduled or self._blocked or len(self._buffer) >= AHEAD_BYTES
+        pause = full and not self._lingers_until and self._refuse_next is None
+        if pause != self._paused and not self._transport.is_closing():
+            self._paused = pause
+            if pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()

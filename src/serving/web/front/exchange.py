@@ -1,0 +1,217 @@
+"""One request, from its whole head to its answer.
+
+Knows admission, the deadline and the answer's form. Does not know sockets, or what computes the answer. Only the loop's thread
+calls it, but for `read`, `stream` and the attributes that a worker thread needs.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from serving.base.errors import ClientGone, ServingError, TooLarge
+from serving.base.lifetime import Lifetime
+from serving.core.messages import Reply, Result, StageTimes
+from serving.web.admission import CLOSED, DRAINING, READY, Gate
+from serving.web.error_answers import body as error_body
+from serving.web.error_answers import request_id
+from serving.web.front import answers
+from serving.web.front.body import Body
+from serving.web.front.deadlines import Deadlines
+from serving.web.front.heads import Head
+from serving.web.held_bodies import Bodies, Share
+
+PING = "/api/ping"
+PONG = Reply(b'{"ping":"pong"}')
+LIGHT = ("GET", "HEAD", "OPTIONS")  # methods of requests that call no model
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules by which a port's requests are admitted and answered, in seconds and bytes.
+
+    gate: of this port. pod: the data port's gate, whose state a ping tells on every port. bodies: of all ports.
+    run: begins the work on a whole request, and has `finish` called. ended: notes a request that was run, with its status, its
+    reason and the time at which it ended. refused: counts a request that was not run.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    gate: Gate
+    pod: Gate
+    bodies: Bodies
+    deadlines: Deadlines
+    timeout: float
+    upload_timeout: float
+    max_body: int
+    run: Callable[["Exchange"], None]
+    ended: Callable[["Exchange", int, str, float], None]
+    refused: Callable[[ServingError, float], None]
+
+
+class Client(Protocol):
+    """The connection that waits for the answer."""
+
+    def send(self, answer: bytes, close: bool) -> None: ...
+
+
+class Exchange:
+    """One request. route and reason: for metrics and logs, set by whoever runs the request."""
+
+    __slots__ = ("__weakref__", "_body", "client", "head", "held", "id", "life", "over", "reason", "route", "rules", "running",
+                 "share", "times", "work")  # fmt: skip
+
+    def __init__(self, client: Client, rules: Rules, head: Head, begin: float):
+        self.client, self.rules, self.head = client, rules, head
+        self.life = Lifetime(begin, rules.timeout)
+        allowed = _allowed_seconds(head.headers, rules.timeout)
+        if allowed < rules.timeout:
+            self.life.shorten(allowed)
+        self.times = StageTimes(begin)
+        self.id = request_id(head.headers.get(b"x-request-id", b"").decode("latin-1"))
+        self.work = head.method not in LIGHT
+        self.route = self.reason = ""
+        self.running = self.over = False
+        self.share: Share | None = None  # of a request whose bytes come in several reads
+        self.held = 0  # bytes of any other
+        self._body: Body | bytes = b""
+
+    def is_ping(self) -> bool:
+        """Whether this is a ping, which is answered whatever else is under way."""
+        return self.head.path == PING and not self.work
+
+    def refusal(self) -> ServingError | None:
+        """Return why a request whose head was just read is not accepted, or None."""
+        length = self.head.length
+        if length > self.rules.max_body:
+            return TooLarge(f"the body has {length} bytes, at most {self.rules.max_body} are taken")
+        return self.rules.gate.refusal(self.work) or self.rules.bodies.refusal(length)
+
+    def pong(self) -> None:
+        """Answer a ping, so that it tells of this pod even while every thread is busy."""
+        unready = self.rules.pod.unready()
+        self._send(PONG if unready is None else _error_reply(unready, self.id))
+
+    def run(self, body: Body | bytes) -> ServingError | None:
+        """Begin the work on a request whose last byte has come, or return why it is refused."""
+        self._body = body
+        self.life.received = now = time.monotonic()
+        self.times.begin("queue", now)
+        refusal = self.life.too_late() if self.life.over() else self.rules.gate.enter(self.work)
+        if refusal is not None:
+            return refusal
+        self.running = True
+        try:
+            self.rules.run(self)
+        except ServingError as error:
+            self.finish(error)
+        if not self.over:
+            self.rules.deadlines.watch(self)
+        return None
+
+    def read(self) -> bytes:
+        """Return the body."""
+        body = self._body
+        return body if isinstance(body, bytes) else body.read()
+
+    def stream(self) -> BinaryIO:
+        """Return the body as a file."""
+        body = self._body
+        if isinstance(body, bytes):
+            whole = Body()
+            whole.add(body)
+            body = whole
+        return body.stream()
+
+    @property
+    def length(self) -> int:
+        """The bytes of the body."""
+        return len(self._body) if isinstance(self._body, bytes) else self._body.length
+
+    def finish(self, result: Result) -> None:
+        """Answer, unless the deadline has done so, or the client has gone."""
+        if self.over:
+            return
+        if isinstance(result, ServingError):
+            self.reason = result.reason
+            result = _error_reply(result, self.id)
+        self._end(result.status)
+        self._send(result)
+
+    def finish_later(self, result: Result) -> None:
+        """Do as `finish`, from another thread."""
+        self.rules.loop.call_soon_threadsafe(self.finish, result)
+
+    def deadline_moved(self) -> None:
+        """Have the deadline watched anew. Any thread may call it."""
+        self.rules.loop.call_soon_threadsafe(self._watch_again)
+
+    def abandon(self) -> None:
+        """End without an answer: the client went away."""
+        self.life.abandon()
+        self.release()
+        if self.running and not self.over:
+            self.reason = ClientGone.reason
+            self._end(ClientGone.status)
+
+    def release(self) -> None:
+        """Count no bytes any more. A thread that is still at work keeps the body until it ends."""
+        if self.share is not None:
+            self.share.release()
+            self.share = None
+        if self.held:
+            self.rules.bodies.release_whole(self.held)
+            self.held = 0
+
+    def refuse(self, error: ServingError, close: bool) -> None:
+        """Answer a request that was not run."""
+        self.over = True
+        self._body = b""
+        self.release()
+        self.rules.refused(error, self.life.begin)
+        self._send(_error_reply(error, self.id), close)
+
+    def may_serve_on(self) -> bool:
+        """Whether the connection can serve another request after this one was refused."""
+        head = self.head
+        return head.keep_alive and not head.chunked and not head.expects and self.rules.gate.state == READY
+
+    def _watch_again(self) -> None:
+        if not self.over:
+            self.rules.deadlines.watch(self)
+
+    def _end(self, status: int) -> None:
+        self.over = True
+        ended = self.times.end()
+        self.rules.deadlines.forget(self)
+        self.rules.gate.leave(self.work)
+        self.rules.ended(self, status, self.reason, ended)
+        if self.share is not None or self.held:
+            self.release()
+
+    def _send(self, reply: Reply, close: bool = False) -> None:
+        head = self.head
+        close = close or not head.keep_alive or self.rules.gate.state in (DRAINING, CLOSED)
+        more = answers.CLOSE if close else answers.KEEP_ALIVE if head.version == "1.0" else ""
+        if reply.status in answers.OVERLOADED:
+            more += answers.RETRY
+        self.client.send(answers.answer(reply, self.id, more, head.method != "HEAD"), close)
+
+
+def unread_head(error: ServingError) -> bytes:
+    """Return the answer to a request whose head could not be read. It ends the connection."""
+    name = request_id("")
+    return answers.answer(_error_reply(error, name), name, answers.CLOSE)
+
+
+def _error_reply(error: ServingError, name: str) -> Reply:
+    return Reply(error_body(error, name, {}), status=error.status)
+
+
+def _allowed_seconds(headers: dict[bytes, bytes], most: float) -> float:
+    """Return the seconds that the client, or Envoy on its behalf, allows; never more than the service's own."""
+    for name in (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms"):
+        text = headers.get(name)
+        if text and text.isdigit() and 0 < int(text[:12]) / 1000 < most:
+            most = int(text[:12]) / 1000
+    return most

@@ -1,0 +1,196 @@
+"""A listening port: which connections it takes in, looks after and turns away.
+
+Knows sockets and times. Does not know what is said on a connection. Only the loop's thread calls it.
+
+uvloop's own servers cannot stop accepting, so the listening socket is watched here. Where the port has as many connections as
+it may have, a new one takes the place of the oldest that never sent a byte. Where there is none, no more are taken in until one
+ends.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import resource
+import socket
+import struct
+import time
+
+from serving.web.front.connection import Connection
+from serving.web.front.exchange import Rules
+
+log = logging.getLogger("monopod.front")
+
+SWEEP_SECONDS = 0.25
+CHECK_SECONDS = 0.02  # between two looks at whether half-closed clients are still there
+CONNECTION_LIMIT = 4096
+BACKLOG = 1024
+ACCEPTS_A_TURN = 32
+
+
+class Port:
+    """A listening port and its connections."""
+
+    def __init__(self, rules: Rules, host: str, port: int):
+        """Bind the port. Nothing is accepted before `start`. Raises OSError."""
+        self.rules, self._loop = rules, rules.loop
+        self.limit = min(CONNECTION_LIMIT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self.connections: set[Connection] = set()
+        self._silent: dict[Connection, None] = {}  # never sent a byte; the oldest first
+        self._half_closed: set[Connection] = set()
+        self._opening: set[asyncio.Task[object]] = set()
+        self._listens = self._warned = False
+        self._socket = _listen(host, port)
+        self.number: int = self._socket.getsockname()[1]
+
+    def start(self) -> None:
+        """Begin to accept, and to look after the connections."""
+        self._accept_on()
+        self._sweep()
+
+    def turn_away(self) -> None:
+        """Have the system make no new connections; those that it has made are still taken in."""
+        _drop_syn_packets(self._socket)
+
+    def stop_listening(self) -> None:
+        """Take in the last connections that the system has made, then listen no more."""
+        while self._accept_one():
+            pass
+        self._accept_off()
+        self._socket.close()
+
+    def quiet(self) -> bool:
+        """Return whether no connection has a request or an unsent answer."""
+        return not self._opening and all(connection.quiet() for connection in self.connections)
+
+    def idle(self, seconds: float) -> bool:
+        """Return whether every connection has been without a byte for so long."""
+        since = time.monotonic() - seconds
+        return all(connection.active <= since for connection in self.connections)
+
+    # What a connection calls.
+
+    def opened(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        self._silent[connection] = None
+
+    def spoke(self, connection: Connection) -> None:
+        self._silent.pop(connection, None)
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self._half_closed.discard(connection)
+        self._silent.pop(connection, None)
+        if not self._listens and self._socket.fileno() >= 0:
+            self._accept_on()
+
+    def half_closed(self, connection: Connection) -> None:
+        if not self._half_closed:
+            self._loop.call_later(CHECK_SECONDS, self._check_half_closed)
+        self._half_closed.add(connection)
+
+    # Accepting.
+
+    def _accept_on(self) -> None:
+        self._listens = True
+        self._loop.add_reader(self._socket.fileno(), self._accept)
+
+    def _accept_off(self) -> None:
+        if self._listens:
+            self._listens = False
+            self._loop.remove_reader(self._socket.fileno())
+
+    def _accept(self) -> None:
+        """Take in what waits, some in each turn of the loop."""
+        for _ in range(ACCEPTS_A_TURN):
+            if len(self.connections) + len(self._opening) >= self.limit and not self._make_room():
+                self._accept_off()
+                return
+            if not self._accept_one():
+                return
+
+    def _make_room(self) -> bool:
+        """End the oldest connection that never sent a byte. Return whether there was one."""
+        if not self._warned:
+            self._warned = True
+            words = "port %d has reached the connection limit of %d; the oldest that never sent a byte goes first"
+            log.warning(words, self.number, self.limit)
+        oldest = next(iter(self._silent), None)
+        if oldest is None:
+            return False
+        self.closed(oldest)
+        oldest.close()
+        return True
+
+    def _accept_one(self) -> bool:
+        try:
+            accepted, _ = self._socket.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:  # the client has gone, or descriptors have run out
+            log.warning("port %d: a connection was not accepted: %s", self.number, error)
+            return False
+        accepted.setblocking(False)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opening = self._loop.create_task(self._open(accepted))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+        return True
+
+    async def _open(self, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: Connection(self), accepted)
+        except OSError:
+            accepted.close()
+
+    # Looking after.
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for connection in list(self.connections):
+            connection.sweep(now)
+        self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _check_half_closed(self) -> None:
+        for connection in list(self._half_closed):
+            if connection.waits_for_answer():
+                connection.check_client()
+            else:
+                self._half_closed.discard(connection)
+        if self._half_closed:
+            self._loop.call_later(CHECK_SECONDS, self._check_half_closed)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        words = getattr(error, "strerror", None) or error
+        cure = "choose others with --host, --port and --admin-port, or with make serve PORT=18080 ADMIN_PORT=18081"
+        raise OSError(f"{host}:{port}: {words}; {cure}") from error
+    listening.setblocking(False)
+    return listening
+
+
+def _drop_syn_packets(listening: socket.socket) -> None:
+    """Have the kernel drop every SYN that comes to a socket. The client sends it again in a second, and is refused by then.
+
+    Closing a listening socket resets the connections that were made and not accepted yet. Once none is made any more, the
+    backlog can be emptied first. The filter is classic BPF over the TCP header (see SO_ATTACH_FILTER in socket(7)).
+    """
+    program = (
+        (0x30, 0, 0, 13),  # load the flags' byte
+        (0x54, 0, 0, 0x12),  # keep SYN and ACK
+        (0x15, 0, 1, 0x02),  # SYN alone: the next line, else the one after
+        (0x06, 0, 0, 0),  # drop
+        (0x06, 0, 0, 0x40000),  # take whole
+    )
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    with contextlib.suppress(OSError):  # elsewhere than on Linux the gap stays, of some microseconds
+        option = struct.pack("HL", len(program), ctypes.addressof(code))
+        listening.setsockopt(socket.SOL_SOCKET, 26, option)  # SO_ATTACH_FILTER, which Python does not name

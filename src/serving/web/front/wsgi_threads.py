@@ -1,0 +1,107 @@
+"""WSGI applications run on waitress' worker threads. The only module that imports waitress.
+
+Knows WSGI's environment (PEP 3333). Does not know sockets, or what an application does.
+
+Concurrency. The loop adds a task; one worker thread runs it, collects the answer, and hands it to the loop at once. The threads
+live as long as the process.
+"""
+
+import socket
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from waitress.task import ThreadedTaskDispatcher, WSGITask
+
+from serving.base.errors import ServiceFailed
+from serving.core.messages import Reply
+from serving.web.front.exchange import Exchange
+
+EXCHANGE = "monopod.exchange"  # in the environment
+NAMED_OTHERWISE = {b"content-type": "CONTENT_TYPE"}
+NOT_PASSED_ON = (b"content-length", b"transfer-encoding", b"expect")  # the body is whole by now
+FAILED = "the server failed on this request; its log tells why"
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class WsgiThreads:
+    """The worker threads of one application."""
+
+    def __init__(self, application: Application, count: int):
+        self._server = SimpleNamespace(application=application, adj=SimpleNamespace(ident=None))
+        self._dispatcher = ThreadedTaskDispatcher()
+        self._dispatcher.set_thread_count(count)
+
+    def run(self, exchange: Exchange) -> None:
+        """Have a thread answer a request."""
+        self._dispatcher.add_task(_Task(self._server, exchange))
+
+
+class _Task(WSGITask):
+    """A request on its worker thread. waitress calls the application; the answer's head is not waitress'."""
+
+    def __init__(self, server: SimpleNamespace, exchange: Exchange):
+        adjustments = SimpleNamespace(log_socket_errors=True, ident=None)
+        channel = SimpleNamespace(server=server, adj=adjustments, write_soon=self._take)
+        super().__init__(channel, SimpleNamespace(version="1.1", headers={}, command=exchange.head.method))
+        self._exchange = exchange
+        self._pieces: list[bytes] = []
+
+    def service(self) -> None:
+        """Run the application, and hand over its answer whatever it does."""
+        exchange = self._exchange
+        if exchange.over:  # nothing is run for a client that has gone already
+            return
+        try:
+            super().service()
+        except BaseException:
+            exchange.finish_later(ServiceFailed(FAILED))
+            raise
+        finally:
+            self.channel = None  # a cycle, which would keep the body until the garbage collector runs
+        headers = {name.lower(): value for name, value in self.response_headers}
+        body, status = b"".join(self._pieces), int(self.status.split()[0])
+        kind = headers.get("content-type", "")
+        more = tuple((n, v) for n, v in self.response_headers if n.lower() not in ("content-type", "content-length"))
+        exchange.finish_later(Reply(body, kind, status, more))
+
+    def build_response_header(self) -> bytes:
+        return b""  # the loop writes it, when it sends the answer
+
+    def get_environment(self) -> dict[str, Any]:
+        return _environment(self._exchange)
+
+    def _take(self, piece: bytes) -> None:
+        if piece:
+            self._pieces.append(piece)
+
+
+def _environment(exchange: Exchange) -> dict[str, Any]:
+    head = exchange.head
+    found: dict[str, Any] = {
+        "REQUEST_METHOD": head.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(head.path).decode("latin-1"),
+        "QUERY_STRING": head.query,
+        "REQUEST_URI": head.path + ("?" + head.query if head.query else ""),
+        "SERVER_NAME": socket.gethostname(),
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": f"HTTP/{head.version}",
+        "CONTENT_LENGTH": str(exchange.length),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": exchange.stream(),
+        "wsgi.errors": None,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,
+        EXCHANGE: exchange,
+    }
+    for name, value in head.headers.items():
+        if name not in NOT_PASSED_ON and b"_" not in name:  # x_y would pass for x-y, which a gateway may have checked
+            key = NAMED_OTHERWISE.get(name) or "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+            found[key] = value.decode("latin-1")
+    return found

@@ -1,0 +1,135 @@
+"""The routes that are answered without a web framework: the service's own POST, and the inference of a model.
+
+Knows paths, headers and the protocols' bodies. Does not know connections, nor how anything is computed.
+
+    POST /api/<service>                               the service's own route
+    POST [/api/<service>]/v2/models/<model>/infer     the Open Inference Protocol
+    POST [/api/<service>]/v1/models/<model>:predict   the older protocol
+
+Each also answers under /api/<user>/<service>.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+from serving.base.errors import BadInput, NotFound, WrongContentType
+from serving.core.messages import JSON, RawRequest, Reply
+from serving.core.stages import Core, Decoded
+from serving.inputs import v1_predict, v2_open_inference
+from serving.inputs.binary_tensors import LENGTH_HEADER
+from serving.inputs.v2_open_inference import MODEL_VERSION
+from serving.models.registry import ModelRegistry
+from serving.models.tensors import ModelSpec
+from serving.settings import Settings
+from serving.web.front.exchange import Exchange
+
+TENSORS = "application/octet-stream"
+LENGTH_FIELD = LENGTH_HEADER.lower().encode()
+MOST_PARAMETERS = 10_000  # of a URL
+MOST_KNOWN = 1000  # paths whose route is remembered; only paths that have a route are
+MODEL_PATH = re.compile(
+    r"/v2/models/(?P<v2>[^/]+)(?P<versions>/versions/(?P<version>[^/]+))?/infer|/v1/models/(?P<v1>[^/:]+):predict"
+)
+
+Start = Callable[[Exchange], None]
+
+
+class HotRoute(NamedTuple):
+    """A route. label: in metrics and logs. queue: the model in whose queue its requests count."""
+
+    label: str
+    queue: str
+    start: Start
+
+
+class HotRoutes:
+    """The hot routes of a service."""
+
+    def __init__(self, settings: Settings, models: ModelRegistry, core: Core):
+        self._settings, self._models, self._core = settings, models, core
+        own = f"/api/{settings.service_name}"
+        self._prefixes = (f"/api/{settings.username}/{settings.service_name}", own, "")
+        service = HotRoute("service", settings.service_name, self._answer)
+        self._known = dict.fromkeys(self._prefixes[:2], service)
+
+    def find(self, path: str) -> HotRoute | None:
+        """Return the route of a POST, None where it is another's. path: as it was sent."""
+        return self._known.get(path) or self._find(path)
+
+    def _find(self, path: str) -> HotRoute | None:
+        plain = unquote(path).removesuffix("/")
+        route = self._known.get(plain)
+        if route is None:
+            prefix = next(each for each in self._prefixes if plain.startswith(each))
+            found = MODEL_PATH.fullmatch(plain, len(prefix))
+            if found is None:
+                return None
+            route = self._model_route(found)
+        if route.queue in self._models.names() and len(self._known) < MOST_KNOWN:
+            self._known[path] = route
+        return route
+
+    def _model_route(self, found: re.Match[str]) -> HotRoute:
+        if found["v1"]:
+            return HotRoute("predict", found["v1"], partial(self._predict, found["v1"]))
+        label = "infer_v" if found["versions"] else "infer"
+        return HotRoute(label, found["v2"], partial(self._infer, found["v2"], found["version"] or MODEL_VERSION))
+
+    def _answer(self, exchange: Exchange) -> None:
+        self._core.answer(raw_request(exchange), exchange.finish)
+
+    def _infer(self, name: str, version: str, exchange: Exchange) -> None:
+        if version != MODEL_VERSION:
+            raise NotFound(f"model {name} has no version {version!r}; its only version is {MODEL_VERSION}")
+        model, raw = self._models[name], raw_request(exchange)
+        if raw.kind not in (JSON, TENSORS, ""):
+            raise WrongContentType(f"content type {raw.kind} is not taken here; send {JSON} or {TENSORS}")
+        given = exchange.head.headers.get(LENGTH_FIELD)
+        header_length = None if given is None else given.decode("latin-1")
+
+        def decode(body: bytes, spec: ModelSpec) -> Decoded:
+            call = v2_open_inference.decode(body, header_length, spec, self._settings.max_rows_per_request)
+            if call.timeout_s:
+                raw.life.shorten(call.timeout_s)
+                exchange.deadline_moved()
+            return call.inputs, lambda outputs: _tensors(*v2_open_inference.encode(call, spec, MODEL_VERSION, outputs))
+
+        self._core.infer(model, raw, decode, exchange.finish)
+
+    def _predict(self, name: str, exchange: Exchange) -> None:
+        def decode(body: bytes, spec: ModelSpec) -> Decoded:
+            call = v1_predict.decode(body, spec, self._settings.max_rows_per_request)
+            return call.inputs, lambda outputs: Reply(v1_predict.encode(call, spec, outputs))
+
+        self._core.infer(self._models[name], raw_request(exchange), decode, exchange.finish)
+
+
+def raw_request(exchange: Exchange) -> RawRequest:
+    """Return a request as the core takes it. Raises WrongContentType for a body that is compressed."""
+    headers = exchange.head.headers
+    encoding = headers.get(b"content-encoding", b"identity")
+    if encoding != b"identity":
+        raise WrongContentType(f"content encoding {encoding.decode('latin-1')[:100]!r} is not taken; send the body as it is")
+    kind = headers.get(b"content-type", b"").decode("latin-1")
+    parameters = partial(_parameters, exchange.head.query)
+    return RawRequest(exchange.id, exchange.life, kind, exchange.length, exchange.read, exchange.times, parameters)
+
+
+def _parameters(query: str) -> Mapping[str, str]:
+    """Return the parameters of a URL; the first of several of one name counts."""
+    if not query:
+        return {}
+    try:
+        found = parse_qsl(query, keep_blank_values=True, errors="replace", max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        raise BadInput(f"the URL has more than {MOST_PARAMETERS} parameters, the most that are read") from None
+    return dict(reversed(found))
+
+
+def _tensors(body: bytes, header_length: int | None) -> Reply:
+    if header_length is None:
+        return Reply(body)
+    return Reply(body, TENSORS, headers=((LENGTH_HEADER, str(header_length)),))

@@ -1,0 +1,101 @@
+"""The stages of each kind of request follow each other without a gap: by a clock that counts its readings, they add up."""
+
+import asyncio
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.base.errors import BadInput
+from serving.core.messages import RawRequest, Reply, StageTimes
+from serving.core.stages import SMALL_JSON
+from serving.inputs import v2_open_inference
+from serving.models.tensors import ModelSpec
+from tests.running import make_service
+from tests.serving.core.conftest import AskedCore
+
+DIGITS = ("tests/models/digits.onnx",)
+MODEL = 'model_path = "model/digits.onnx"'
+OWN_HOOKS = """
+from serving.api import Service
+class Own(Service):
+    def preprocess(self, request): return super().preprocess(request)
+    def postprocess(self, outputs, request): return len(outputs)
+"""
+OWN_HANDLE = """
+from serving.api import Service
+class Own(Service):
+    def handle(self, request): return self.postprocess(self.model(self.preprocess(request), request), request)
+"""
+PIXELS = [[[[0.5] * 8] * 8]]
+TENSORS: dict[str, Any] = {
+    "inputs": [{"name": "images", "datatype": "FP32", "shape": [1, 1, 8, 8], "data": np.full(64, 0.5).tolist()}]
+}
+MODEL_STAGES = ["upload", "queue", "decode", "batch", "infer", "encode"]
+
+
+class CountingClock:
+    """A clock that goes on by one second with each reading."""
+
+    def __init__(self) -> None:
+        self._readings = itertools.count(1.0)
+
+    def __call__(self) -> float:
+        return next(self._readings)
+
+
+def decode(body: bytes, spec: ModelSpec) -> Any:
+    call = v2_open_inference.decode(body, None, spec, 64)
+    return call.inputs, lambda outputs: Reply(v2_open_inference.encode(call, spec, "1", outputs)[0])
+
+
+def assert_add_up(core: AskedCore, raw: RawRequest, stages: list[str]) -> None:
+    ended = raw.times.end()
+    assert sorted(raw.times.seconds) == sorted(stages)
+    assert sum(raw.times.seconds.values()) == ended - core.began
+    assert all(seconds > 0 for seconds in raw.times.seconds.values())
+
+
+@pytest.mark.parametrize("padding", [0, SMALL_JSON], ids=["on the loop", "on threads"])
+def test_the_stages_of_an_inference_add_up(tmp_path: Path, loop: asyncio.AbstractEventLoop, padding: int) -> None:
+    core = AskedCore(make_service(tmp_path / "small", MODEL, "", DIGITS), loop, CountingClock())
+    raw = core.request(json.dumps(TENSORS).encode() + b" " * padding)
+    assert core.infer("small", raw, decode).result(20).status == 200
+    assert_add_up(core, raw, MODEL_STAGES)
+
+
+@pytest.mark.parametrize(
+    ("server", "padding", "stages"),
+    [
+        ("", 0, MODEL_STAGES),
+        ("", SMALL_JSON, MODEL_STAGES),
+        (OWN_HOOKS, 0, MODEL_STAGES),
+        (OWN_HANDLE, 0, ["upload", "queue", "handle"]),
+    ],
+    ids=["plain, on the loop", "plain, on threads", "own hooks", "own handle"],
+)
+def test_the_stages_of_a_services_own_route_add_up(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop, server: str, padding: int, stages: list[str]
+) -> None:
+    core = AskedCore(make_service(tmp_path / "small", MODEL, server, DIGITS), loop, CountingClock())
+    raw = core.request(json.dumps({"data": PIXELS}).encode() + b" " * padding)
+    assert core.answer(raw).result(20).status == 200
+    assert_add_up(core, raw, stages)
+
+
+def test_the_stages_of_a_request_that_fails_while_it_is_decoded_add_up(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> None:
+    core = AskedCore(make_service(tmp_path / "small", MODEL, "", DIGITS), loop, CountingClock())
+    raw = core.request(b"no JSON")
+    assert isinstance(core.infer("small", raw, decode).exception(20), BadInput)
+    assert_add_up(core, raw, ["upload", "queue", "decode"])
+
+
+def test_a_stage_that_ends_after_the_answer_is_left_out() -> None:
+    times = StageTimes(0.0, CountingClock())
+    times.begin("queue")
+    assert times.end() == 2.0
+    times.begin("decode")
+    assert times.seconds == {"upload": 1.0, "queue": 1.0}
