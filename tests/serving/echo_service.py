@@ -1,0 +1,149 @@
+"""A service whose answers tell which request they belong to, the requests to it, and a client that reads every byte.
+
+Knows HTTP as far as a client must. Does not know how the service answers.
+"""
+
+import json
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.running import Running, make_service, running
+from tests.serving.raw_connection import Answer
+
+SERVER = """
+import time
+
+from serving.api import Answer, Arrays, Request, Service, TensorSpec, route
+
+
+class Echo(Service):
+    def setup(self) -> None:
+        sent, echoed = (TensorSpec(name, "FP32", (-1, 2)) for name in ("sent", "echoed"))
+        self.models.add("small", self.work, (sent,), (echoed,))
+
+    def work(self, arrays: Arrays) -> Arrays:
+        time.sleep(float(arrays["sent"][:, 0].max()))
+        return {"echoed": arrays["sent"]}
+
+    @route("/large", "GET")
+    def large(self, request: Request) -> Answer:
+        return Answer(b"x" * request.value("bytes", int), "application/octet-stream")
+
+    @route("/wait", "GET")
+    def wait(self, request: Request) -> str:
+        time.sleep(request.value("seconds", float))
+        return "waited"
+
+    @route("/length", pictures=1)
+    def length(self, request: Request) -> int:
+        return len(request.image_bytes or b"")
+"""
+PING = b"GET /api/ping HTTP/1.1\r\nHost: x\r\n\r\n"
+PONG = b'{"ping":"pong"}'
+PATIENCE = 20.0  # seconds without a byte that count as a hang
+
+
+@contextmanager
+def serving(tmp: pytest.TempPathFactory, settings: str = "") -> Iterator[Running]:
+    """Serve it for the length of a block. settings: lines of value.py. Its model sleeps as long as a request says."""
+    with running(make_service(tmp.mktemp("echo") / "small", settings, SERVER)) as service:
+        yield service
+
+
+def get(path: str, *fields: str) -> bytes:
+    """Return a request without a body. fields: header lines."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *fields, "\r\n"]).encode()
+
+
+def echo_body(number: int, seconds: float = 0.0) -> bytes:
+    """Return the JSON of a request that the model answers with this number, after so many seconds."""
+    return json.dumps({"data": [[seconds, number]]}).encode()
+
+
+def echo_request(number: int, *fields: str, seconds: float = 0.0) -> bytes:
+    """Return a request whose id and row are this number. fields: header lines."""
+    body = echo_body(number, seconds)
+    lines = ["POST /api/small HTTP/1.1", "Host: x", "Content-Type: application/json", f"X-Request-Id: id-{number}"]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", *fields, "\r\n"]).encode() + body
+
+
+def check_owner(answer: Answer | None, number: int) -> None:
+    """Check that this is the answer to `echo_request(number)`, be it a result or a refusal."""
+    assert answer is not None, f"the connection ended before the answer to request {number}"
+    found = json.loads(answer.body)
+    if answer.status == 200:
+        assert (answer.headers["x-request-id"], found["results"]["echoed"][0][1]) == (f"id-{number}", number), answer
+    else:
+        assert found["request_id"] == f"id-{number}", answer
+        assert answer.headers.get("x-request-id", f"id-{number}") == f"id-{number}", answer
+
+
+class Client:
+    """One connection, whose answers are read one at a time."""
+
+    def __init__(self, port: int):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._file = self.socket.makefile("rb")
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def half_close(self) -> None:
+        """Say that no more bytes will come."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._file.close()
+        self.socket.close()
+
+    def reset(self) -> None:
+        """Close with a reset instead of an orderly end."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def read(self) -> Answer | None:
+        """Return what comes next, also an interim answer such as 100 Continue, or None at the end of the connection."""
+        line = self._file.readline()
+        if not line:
+            return None
+        assert line.startswith(b"HTTP/1.1 "), line
+        headers = {}
+        while (field := self._file.readline()) != b"\r\n":
+            assert field.endswith(b"\r\n"), f"the answer's head is cut: {field!r}"
+            name, _, value = field.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+        status = int(line.split()[1])
+        length = 0 if status < 200 or status == 204 else int(headers["content-length"])
+        body = self._file.read(length)
+        assert len(body) == length, f"the answer is cut: {len(body)} bytes of {length}"
+        return Answer(status, headers, body)
+
+    def answer(self) -> Answer | None:
+        """Return the next answer that is not interim, or None at the end of the connection."""
+        while (found := self.read()) is not None and found.status < 200:
+            pass
+        return found
+
+    def rest(self) -> list[Answer]:
+        """Return all answers until the server ends the connection."""
+        return list(iter(self.answer, None))
+
+
+def ask(port: int, request: bytes) -> Answer:
+    """Return the answer to one request on a connection of its own."""
+    with Client(port) as client:
+        client.send(request)
+        answer = client.answer()
+        assert answer is not None, f"no answer to {request[:200]!r}"
+        return answer

@@ -1,0 +1,102 @@
+"""Requests that once held the process: probes are answered meanwhile on both ports, and so are new clients."""
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.running import Running
+from tests.serving import echo_service
+from tests.serving.echo_service import PING, PONG, Client, check_owner, echo_request
+from tests.serving.floods import Flood, flooding, probing
+from tests.waiting import until
+
+FLOOD_SECONDS = 2.0
+SILENT = 4200  # more than the connections that a port holds
+SHORT_PING = b"GET /api/ping HTTP/1.1\r\nHost:x\r\n\r\n"
+CHUNKED = b"POST /api/small HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+MANY_FIELDS = b"GET /api/ping HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 16_000 + b"\r\n"
+HEADS = {
+    "digits in a target": b"GET a://" + b"1" * 8_000 + b" HTTP/1.1 x\r\nHost: x\r\n\r\n",
+    "digits and no version": b"GET a://" + b"1" * 8_000 + b" x\r\nHost: x\r\n\r\n",
+    "spaces in a field": b"GET /api/ping HTTP/1.1\r\nHost: x\r\nA:" + b" " * 32_000 + b"x\r\n\r\n",
+    "spaces before a colon": b"GET /api/ping HTTP/1.1\r\nHost: x\r\nA" + b" " * 32_000 + b": x\r\n\r\n",
+    "tabs and spaces in turns": b"GET /api/ping HTTP/1.1\r\nHost: x\r\nA:" + b" \t" * 16_000 + b"\x01\r\n\r\n",
+    "spaces in the first line": b"GET" + b" " * 32_000 + b"/api/ping HTTP/1.1\r\nHost: x\r\n\r\n",
+    "fields": MANY_FIELDS,
+}
+FLOODS = {
+    "chunks of one byte": Flood(20, CHUNKED, b"1\r\nx\r\n" * 40_000),
+    "pings whose answers are read": Flood(1, b"", SHORT_PING * 4_000),
+    "pings whose answers are not read": Flood(1, b"", SHORT_PING * 4_000, reads=False),
+    "empty lines": Flood(4, b"", b"\r\n" * 100_000),
+    "heads of 16,000 fields": Flood(8, b"", MANY_FIELDS),
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with echo_service.serving(tmp_path_factory) as one:
+        yield one
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_a_head_that_was_once_slow_to_match_is_answered_at_once_and_probes_meanwhile(service: Running, head: bytes) -> None:
+    with probing(service), Client(service.port) as client:
+        time.sleep(0.1)
+        client.send(head)
+        answer = client.answer()
+        assert answer is not None
+        assert answer.status in (200, 400, 431)
+        assert (answer.headers.get("connection") == "close") == (answer.status != 200)
+
+
+def test_probes_are_answered_while_300_heads_of_16000_fields_come(service: Running) -> None:
+    with probing(service), contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(service.port)) for _ in range(300)]
+        for client in clients:
+            client.send(MANY_FIELDS)
+        for client in clients:
+            answer = client.answer()
+            assert answer is not None
+            assert answer.status in (400, 431)
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+def test_probes_and_good_requests_are_answered_while_a_flood_goes_on(service: Running, flood: Flood) -> None:
+    with flooding(service, flood), probing(service), Client(service.port) as client:
+        end, number = time.monotonic() + FLOOD_SECONDS, 0
+        while time.monotonic() < end:
+            number += 1
+            client.send(echo_request(number))
+            answer = client.answer()
+            check_owner(answer, number)
+            assert answer is not None
+            assert answer.status == 200
+            time.sleep(0.05)
+    assert flood.sent > 2**20, "the flood did not flow"
+
+
+def test_silent_connections_lock_no_new_client_out_and_close_none_that_has_sent_something(service: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        older = [stack.enter_context(Client(service.port)) for _ in range(20)]
+        for client in older:
+            client.send(PING)
+            assert client.answer() is not None
+        for _ in range(SILENT):
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10))
+        for number in range(5):
+            began = time.monotonic()
+            with Client(service.port) as client:
+                client.send(echo_request(number))
+                check_owner(client.answer(), number)
+            assert time.monotonic() - began < 5
+        for client in older:
+            client.send(PING)
+            answer = client.answer()
+            assert answer is not None, "a connection that had sent a request was closed for silent ones"
+            assert answer.body == PONG
+    until(lambda: json.loads(echo_service.ask(service.port, echo_service.get("/status")).body)["state"] == "ready")
