@@ -37,7 +37,7 @@ GOALS = (
 
 @dataclass(frozen=True)
 class Found:
-    """What was found for a goal. ratio: None where the group was not measured. before: the same of the checkout `before`."""
+    """The result for a goal. ratio is None where the group was not measured. before: the ratio of the checkout `before`."""
 
     goal: Goal
     peer: str

@@ -22,8 +22,8 @@ Group = Literal["python", "bare", "triton", "before"]  # the page's goals name t
 class Exchange:
     """One kind of request in the form that a peer takes.
 
-    body: makes the request's body, which is sent unchanged every time.
-    read: an answer's body and its headers, with names in lower case, to the values of the one row, of any shape.
+    body makes the request's body, which is sent unchanged every time.
+    read takes an answer's body and its headers, with names in lower case. It returns the values of the one row, of any shape.
     """
 
     path: str
@@ -37,36 +37,29 @@ class Exchange:
 class Peer:
     """One server in one set-up.
 
-    name: for PEERS= of make, and of its result file. folder: of bench/peers with requirements.txt and the server's code.
-    package: its line in requirements.txt gives the version that the page shows.
-    command: the words that start the server in the foreground on 127.0.0.1. In each word these stand for:
-      {python} the interpreter of the peer's environment     {bin} the folder of its programs
-      {folder} the peer's folder                             {service} "small" or "jpeg": what is to be served now
-      {model} the ONNX file of the service                   {port} the port that is measured
-      {second_port} {third_port} free ports for other uses   {scratch} an empty folder, removed afterwards
-    The same values come as the environment variables PEER_MODEL, PEER_SERVICE, PEER_PORT and PEER_SCRATCH. PYTHONPATH leads
+    In each word of command, and in each value of environment, these names stand for what the harness chooses:
+    {python}: the interpreter of the peer's environment. {bin}: the folder of its programs. {folder}: the peer's folder.
+    {service}: "small" or "jpeg", which is to be served now. {model}: the service's ONNX file.
+    {port}: the port that is measured. {second_port}, {third_port}: free ports for other uses.
+    {scratch}: an empty folder, which is removed afterwards.
+    The server finds some of them in the variables PEER_MODEL, PEER_SERVICE, PEER_PORT and PEER_SCRATCH too. PYTHONPATH leads
     to bench/peers/parts, whose module peer_parts decodes pictures and opens sessions for every peer alike.
-    exchanges: by the name of the work (see works.py). Work that is not there is not measured; `lacks` says why.
-    ready: a path that answers 200 once the server may be measured. "" means that a request of the work itself is tried.
-    settings: in sentences, how the server is set up for two cores. documentation: the pages that recommend it.
-    interpreter: of the environment, where it must be another one than this Python.
-    stop_signal: after it the server's first process ends within some seconds.
     """
 
-    name: str
-    title: str
-    folder: str
-    package: str
-    command: tuple[str, ...]
-    exchanges: Mapping[str, Exchange]
-    settings: str
-    documentation: tuple[str, ...] = ()
-    ready: str = ""
-    lacks: str = ""
+    name: str  # for PEERS= of make, and of its result file
+    title: str  # on the page
+    folder: str  # of bench/peers, with requirements.txt and the server's code
+    package: str  # its line in requirements.txt gives the version that the page shows
+    command: tuple[str, ...]  # starts the server in the foreground on 127.0.0.1
+    exchanges: Mapping[str, Exchange]  # by the name of the work, see works.py; other work is not measured
+    settings: str  # sentences: how the server is set up for two cores
+    documentation: tuple[str, ...] = ()  # the pages that recommend these settings
+    ready: str = ""  # a path that answers 200 once the server may be measured; "" tries the work itself
+    lacks: str = ""  # sentences: why some work is not measured
     group: Group = "python"
     environment: Mapping[str, str] = field(default_factory=dict)
-    interpreter: str = ""
-    stop_signal: signal.Signals = signal.SIGTERM
+    interpreter: str = ""  # of the environment, where it must be another one than this Python
+    stop_signal: signal.Signals = signal.SIGTERM  # after it the server's first process ends within some seconds
 
     @property
     def requirements(self) -> Path:

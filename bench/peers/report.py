@@ -4,16 +4,21 @@ Knows words and tables. Does not know how anything was measured. A picture's len
 may have been faster in another peer's rounds.
 """
 
+import re
+import textwrap
+from collections.abc import Callable
 from itertools import groupby
+from statistics import median
 
 from bench.machine import Machine
 from bench.peers import goals, picture
-from bench.peers.goals import Found, Results
+from bench.peers.goals import Ahead, Found, Results
 from bench.peers.peer import Peer
 from bench.peers.picture import Bar, Panel
 from bench.peers.rounds import Result, Turn
 from bench.peers.works import MANY, WORKS
 from bench.report import table
+from bench.work import ROOT
 
 INTRO = """## Against other servers
 
@@ -24,20 +29,19 @@ INTRO = """## Against other servers
 Each server runs from an environment of its own, set up for {cores} cores as its documentation recommends. Its answers are first
 compared in value with onnxruntime's own. Then it and this server take turns of some seconds under wrk. A figure is the median
 over at least three rounds. A **ratio** is this server's rate divided by the peer's, the median of each round's own ratio.
-Servers and wrk share the cores. The machine has {cores} cores ({processor}) and {system}. The peers were measured {dates}.
+*CPU* is processor time an answer, of all of a server's processes. Servers and wrk share the cores. This server writes its
+access lines, as in a pod, and the peers write none. The machine has {cores} cores ({processor}) and {system}.
+The peers were measured {dates}.
 
 ![Requests a second at {many} connections, this server's being 1](peers.svg)
 """
 GOALS = """### The goals, at {many} connections
 
-*Best* is the peer of the group with the highest rate. *Before* is the ratio of {before}: this server was measured in turns with
-it and with the peer, and *before* is the one ratio divided by the other.
+*Best* is the peer of the group with the highest rate. *Before* is the ratio of an older state of this server ({before}).
+It was measured in turns with this server, and its ratio is this server's divided by the ratio between the two.
 """
-NO_BEFORE = "another checkout, which was not measured"
-PEER = """### {title}
-
-{package} {version}, measured {date}. {settings}{lacks}{documentation}
-"""
+MOST_CHARACTERS = 600  # shown of an error
+NO_BEFORE = "not measured"
 
 
 def write(peers: list[Peer], results: Results, machine: Machine) -> str:
@@ -82,9 +86,16 @@ def _reached(one: Found) -> str:
 def _ahead(peers: list[Peer], results: Results) -> str:
     sentences = []
     for title, places in groupby(goals.ahead(peers, results), lambda one: one.peer):
-        where = ", ".join(f"{one.work} at {one.connections} (ratio {one.ratio:.2f})" for one in places)
+        where = "; ".join(_places(work, list(many)) for work, many in groupby(places, lambda one: one.work))
         sentences.append(f"- **{title} is ahead of this server**: {where}.\n")
     return "".join(sentences) or "No peer is ahead of this server at any number of connections.\n"
+
+
+def _places(work: str, places: list[Ahead]) -> str:
+    ratios = sorted(f"{one.ratio:.2f}" for one in places)
+    spread = ratios[0] if ratios[0] == ratios[-1] else f"{ratios[0]} to {ratios[-1]}"
+    counts = ", ".join(str(one.connections) for one in places)
+    return f"{work} at {counts} connections (ratio {spread})"
 
 
 def _missing(peers: list[Peer], results: Results) -> list[str]:
@@ -92,21 +103,26 @@ def _missing(peers: list[Peer], results: Results) -> list[str]:
     lines = [f"- {peer.title}: not measured yet.\n" for peer in peers if peer.name not in results]
     for result in results.values():
         if result.error:
-            lines.append(f"- {result.title}: " + " ".join(result.error.split())[:600] + "\n")
+            lines.append(f"- {result.title}: {_plain(result.error)}\n")
     return ["Not measured, or not in full:\n\n" + "".join(lines)] if lines else []
 
 
+def _plain(error: str) -> str:
+    """Return an error in one line, without this machine's paths and addresses."""
+    text = re.sub(r"https?://\S+", "(address)", error.replace(str(ROOT), "."))
+    return " ".join(text.split())[:MOST_CHARACTERS]
+
+
 def _peer(peer: Peer, result: Result) -> str:
-    links = ", ".join(f"<{link}>" for link in peer.documentation)
-    return PEER.format(
-        title=peer.title,
-        package=peer.package,
-        version=result.version,
-        date=result.date,
-        settings=peer.settings,
-        lacks=f" {peer.lacks}" if peer.lacks else "",
-        documentation=f"\nDocumentation of these settings: {links}." if links else "",
-    ) + ("\n" + _turns(result) if result.turns else "")
+    lines = [f"### {peer.title}\n", _filled(f"{peer.package} {result.version}, measured {result.date}. {peer.settings}")]
+    lines += [_filled(peer.lacks)] if peer.lacks else []
+    lines += [f"Its documentation of these settings: {', '.join(f'<{link}>' for link in peer.documentation)}\n"]
+    return "\n".join([*lines, _turns(result)] if result.turns else lines)
+
+
+def _filled(text: str) -> str:
+    """Return a paragraph of the page."""
+    return textwrap.fill(text, 127, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def _turns(result: Result) -> str:
@@ -121,20 +137,22 @@ def _turns(result: Result) -> str:
 
 
 def _row(work: str, connections: int, rounds: list[Turn]) -> list[str]:
-    whole = Result("", "", "", "", 0, {work: {connections: rounds}})
+    def of(take: Callable[[Turn], float]) -> float:
+        return median(map(take, rounds))
+
     ratios = [turn.ratio for turn in rounds]
-
-    def of(take: str, load: str) -> float:
-        return whole.of(work, connections, lambda turn: float(getattr(getattr(turn, load), take))) or 0.0
-
     return [
         work,
         str(connections),
-        f"{of('rate', 'peer'):.0f}",
-        f"{of('rate', 'ours'):.0f}",
-        f"**{goals.ratio(whole, work, connections):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})",
-        *(f"{of(take, load):.1f}" for load in ("peer", "ours") for take in ("p50", "p99")),
-        *(f"{of('cpu', load):.2f}" for load in ("peer", "ours")),
+        f"{of(lambda turn: turn.peer.rate):.0f}",
+        f"{of(lambda turn: turn.ours.rate):.0f}",
+        f"**{median(ratios):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})",
+        f"{of(lambda turn: turn.peer.p50):.1f}",
+        f"{of(lambda turn: turn.peer.p99):.1f}",
+        f"{of(lambda turn: turn.ours.p50):.1f}",
+        f"{of(lambda turn: turn.ours.p99):.1f}",
+        f"{of(lambda turn: turn.peer.cpu):.2f}",
+        f"{of(lambda turn: turn.ours.cpu):.2f}",
     ]
 
 

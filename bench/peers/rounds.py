@@ -16,7 +16,7 @@ from bench import tools
 from bench.peers import answers, running
 from bench.peers.peer import HERE, Peer
 from bench.peers.running import Running
-from bench.peers.works import WORKS, PeerWork
+from bench.peers.works import MANY, WORKS, PeerWork
 from bench.served import BenchError
 from bench.work import ROOT, Work
 
@@ -28,7 +28,8 @@ WARM_SECONDS = 2
 class Load:
     """One server, loaded for some seconds.
 
-    rate: answers a second. p50, p99: milliseconds. cpu: milliseconds of processor time of all its processes, an answer.
+    The rate is answers a second. p50 and p99 are milliseconds. cpu is milliseconds of processor time an answer, of all its
+    processes.
     """
 
     rate: float
@@ -109,7 +110,8 @@ def _work(ours: Peer, peer: Peer, programs: Path, work: PeerWork, rounds: int, s
             _load(server, work, max(work.connections), WARM_SECONDS)
         for _ in range(rounds):
             for connections in work.connections:
-                loads = [_load(server, work, connections, seconds) for server in servers]
+                length = seconds if connections == MANY else max(1, seconds - 1)
+                loads = [_load(server, work, connections, length) for server in servers]
                 found[connections].append(Turn(*loads))
         for server in servers:
             answers.check(server, work)  # the load may have changed what it answers

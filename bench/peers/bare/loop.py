@@ -2,7 +2,7 @@
 
 A connection is a plain protocol. The small net's rows that came in one turn of the loop are one batch, which the loop itself
 runs. A picture is decoded and run on a pool of one thread a core, and its answer goes back by call_soon_threadsafe.
-There are no limits, deadlines, metrics, logs or checks of what a client may send, beyond those of the codec.
+There are no limits, deadlines, metrics or logs, and only the codec checks a request.
 """
 
 import asyncio

@@ -1,1 +1,1 @@
-"""What the servers of all peers share."""
+"""The part of the work that the servers of all peers share."""

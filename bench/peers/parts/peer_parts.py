@@ -1,4 +1,4 @@
-"""What every peer's server code shares, so that all do the same work: a picture to pixels, and a session of a model.
+"""Every peer's server code uses this module, so that all do the same work: a picture to pixels, and a session of a model.
 
 It is imported in each peer's own environment, by PYTHONPATH, so it uses numpy, Pillow and onnxruntime alone.
 Does not know servers.

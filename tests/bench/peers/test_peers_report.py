@@ -11,6 +11,7 @@ from bench.peers.peer import Group, Peer
 from bench.peers.report import draw, write
 from bench.peers.rounds import Load, Result, Turn, parsed
 from bench.peers.works import MANY
+from bench.work import ROOT
 
 MACHINE = Machine("2026-01-02", 2, "a processor", "Linux 6", "Python 3.11", 0.1)
 
@@ -46,7 +47,7 @@ def test_the_best_peer_of_a_group_decides_and_before_is_derived_from_turns_with_
 def test_a_peer_that_is_ahead_is_named_with_where() -> None:
     peers = [peer("slow"), peer("loop", "bare")]
     text = write(peers, results(result("slow", 100), result("loop", 4000)), MACHINE)
-    assert "**Server loop is ahead of this server**: small-json at 32 (ratio 0.25)." in text
+    assert "**Server loop is ahead of this server**: small-json at 32 connections (ratio 0.25)." in text
     assert "Server slow is ahead" not in text
     assert "No peer is ahead" in write(peers, results(result("slow", 100)), MACHINE)
 
@@ -64,10 +65,15 @@ def test_what_is_missing_is_named_with_its_error() -> None:
     assert "- Server b: pip exits with 1" in text
 
 
+def test_an_error_on_the_page_names_no_path_or_address_of_this_machine() -> None:
+    error = f"{ROOT}/bench/x: no answer from https://index.example.org/simple"
+    assert "- Server a: ./bench/x: no answer from (address)\n" in write([peer("a")], results(result("a", error=error)), MACHINE)
+
+
 def test_a_peers_settings_stand_above_its_figures() -> None:
     text = write([peer("a")], results(result("a", 400, 500, 800)), MACHINE)
     section = text[text.index("### Server a") :]
-    assert "As it comes. No tensors." in section
+    assert "As it comes.\n\nNo tensors.\n" in section
     assert "| small-json | 32 | 500 | 1000 | **2.00** (1.25-2.50) | 3.0 | 4.0 | 1.0 | 2.0 | 0.25 | 0.50 |" in section
 
 
