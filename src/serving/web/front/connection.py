@@ -20,13 +20,13 @@ import socket
 import time
 from typing import Protocol, cast
 
-from serving.base.errors import BadInput, BodiesFull, HeadTooLarge, ServingError, SlowBody
+from serving.base.errors import BadInput, BodiesFull, ServingError, SlowBody
 from serving.web.front.answers import CONTINUE
 from serving.web.front.body import Body
-from serving.web.front.chunks import ChunkedBody
+from serving.web.front.buffer import Buffer
 from serving.web.front.exchange import Exchange, Rules, unread_head
-from serving.web.front.heads import MOST_HEAD_BYTES, Head, empty_lines, end_of_head, parse
-from serving.web.held_bodies import Share
+from serving.web.front.heads import Head
+from serving.web.front.upload import Upload
 
 REQUESTS_A_TURN = 16
 CHUNKS_A_TURN = 128
@@ -36,7 +36,6 @@ LINGER_BYTES = 64 * 2**20
 SKIP_BYTES = 2**20  # of a refused body: a connection with less to come serves on
 KEEP_ALIVE_SECONDS = 120.0
 UNREAD_SECONDS = 1.0  # beyond the timeout, for an answer of which the client takes nothing
-CARRIAGE_RETURN = 13
 ESTABLISHED_OR_HALF_CLOSED = (1, 8)  # TCP_ESTABLISHED and TCP_CLOSE_WAIT of <netinet/tcp.h>
 
 
@@ -59,14 +58,9 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, port: Owner):
         self._port, self._rules, self._loop = port, port.rules, port.rules.loop
-        self._buffer = bytearray()  # what has come and belongs to no request yet
-        self._searched = 0  # bytes of the buffer in which no head ends
-        self._empty = 0  # bytes of empty lines that came before the next head
-        self._share: Share | None = None  # of the buffer
+        self._buffer = Buffer(port.rules.bodies, self._give_up)
         self._exchange: Exchange | None = None  # that is being read or answered
-        self._body: Body | None = None  # of the request that is being read
-        self._chunks: ChunkedBody | None = None
-        self._missing = 0  # bytes of a body of known length
+        self._upload: Upload | None = None  # its body, where that comes in several reads
         self._skip = 0  # bytes of a refused body to throw away before the next request
         self._refuse_next: ServingError | None = None
         self._spoke = self._paused = self._blocked = self._advancing = self._scheduled = self._ended = self._refused = False
@@ -95,12 +89,12 @@ class Connection(asyncio.Protocol):
             return  # it will be refused, so no more of it is kept
         if self._skip:
             data = self._skipped(data)
-        if self._missing and not self._buffer:
-            data = self._fill(data)
-        if data:
-            if not self._buffer and self._body is None:
+        if self._upload is not None and not self._upload.chunked and not self._buffer.bytes:
+            self._receive(self._upload, data)
+        elif data:
+            if not self._buffer.bytes and self._upload is None:
                 self._began = self.active
-            self._buffer += data
+            self._buffer.bytes += data
         self._advance()
         self._rules.bodies.make_room()
 
@@ -116,7 +110,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._port.closed(self)
-        self._drop_buffer()
+        self._buffer.clear()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()
@@ -133,7 +127,7 @@ class Connection(asyncio.Protocol):
     def quiet(self) -> bool:
         """Return whether there is neither a request nor an unsent answer."""
         unsent = self._transport.get_write_buffer_size()
-        return not (self._exchange or self._buffer or self._skip or self._refused or unsent)
+        return not (self._exchange or self._buffer.bytes or self._skip or self._refused or unsent)
 
     def waits_for_answer(self) -> bool:
         """Return whether a request is being answered."""
@@ -154,7 +148,7 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
         elif self._blocked or self._scheduled:
             return
-        elif self._buffer or exchange is not None:
+        elif self._buffer.bytes or exchange is not None:
             longest = min(self._rules.upload_timeout, self._rules.timeout)
             if now - self._began > longest:
                 self._give_up(SlowBody(f"the request was not whole after {longest:g} s; send it faster, or in parts"))
@@ -206,11 +200,12 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._go_on)
         if self._ended and not (self.waits_for_answer() or self._scheduled or self._blocked):
             self._transport.close()  # the client sends no more, and all that it sent is answered
-        self._account()
+        self._buffer.account()
+        self._update_reading()
 
     def _can_go_on(self) -> bool:
-        ready = self._exchange is None or self._body is not None
-        return bool(ready and self._buffer and not self._blocked and not self._lingers_until and not self._skip)
+        ready = self._exchange is None or self._upload is not None
+        return bool(ready and self._buffer.bytes and not (self._blocked or self._lingers_until or self._skip))
 
     def _go_on(self) -> None:
         self._scheduled = False
@@ -220,32 +215,16 @@ class Connection(asyncio.Protocol):
 
     def _step(self) -> int:
         """Take the next head, or the next part of a body, from the buffer. Return how much of the share that took."""
-        buffer = self._buffer
-        if self._missing:
-            data = bytes(buffer)
-            buffer.clear()
-            buffer += self._fill(data)
-            return 1
-        if self._chunks is not None:
-            return self._take_chunks(self._chunks)
+        if self._upload is not None:
+            return self._receive(self._upload)
         try:
-            if buffer[0] == CARRIAGE_RETURN:
-                empty = empty_lines(buffer, self._empty)
-                del buffer[:empty]
-                self._empty, self._searched = self._empty + empty, 0
-            end = end_of_head(buffer, self._searched)
-            if end < 0 and len(buffer) <= MOST_HEAD_BYTES:
-                self._searched = len(buffer)
-                return 0
-            if not 0 <= end <= MOST_HEAD_BYTES:
-                raise HeadTooLarge(f"the request's head is over {MOST_HEAD_BYTES} bytes; send fewer or shorter headers")
-            head = parse(bytes(memoryview(buffer)[:end]))
+            found = self._buffer.next_head()
         except ServingError as error:
             self._refuse_unread(error)
             return 0
-        del buffer[:end]
-        self._searched = self._empty = 0
-        self._begin(head, end)
+        if found is None:
+            return 0
+        self._begin(*found)
         return 1
 
     def _begin(self, head: Head, size: int) -> None:
@@ -253,73 +232,45 @@ class Connection(asyncio.Protocol):
         self._began = self.active
         if exchange.is_ping():
             if head.length or head.chunked:
-                self._refuse(exchange, BadInput("a ping has no body; send GET /api/ping without one"))
+                self._refuse(exchange, BadInput("a ping has no body; send GET /api/ping without one"), head.length)
             else:
                 exchange.pong()
             return
         self._exchange = exchange
         refusal = exchange.refusal()
-        buffer, length = self._buffer, head.length
         if refusal is not None:
-            self._missing = length
-            self._refuse(exchange, refusal)
-        elif not head.chunked and len(buffer) >= length:
-            body = bytes(memoryview(buffer)[:length])
-            del buffer[:length]
-            exchange.held = size + length
+            self._refuse(exchange, refusal, head.length)
+        elif not head.chunked and len(self._buffer.bytes) >= head.length:
+            exchange.held = size + head.length
             self._rules.bodies.add_whole(exchange.held)
-            self._run(exchange, body)
+            self._run(exchange, self._buffer.take(head.length) if head.length else b"")
         else:
             exchange.share = self._rules.bodies.begin(self._give_up)
             exchange.share.add(size)
-            self._body, self._missing = Body(), length
-            self._chunks = ChunkedBody(self._rules.max_body) if head.chunked else None
+            self._upload = Upload(head, exchange.share, self._rules.max_body)
             self._began = exchange.life.begin
-            if head.expects and not buffer:
+            if head.expects and not self._buffer.bytes:
                 self._transport.write(CONTINUE)
 
-    def _fill(self, data: bytes) -> bytes:
-        """Take what belongs to a body of known length, and return the rest."""
-        exchange, body = self._exchange, self._body
+    def _receive(self, upload: Upload, data: bytes = b"") -> int:
+        """Take bytes of a body: from the buffer, or else the data. Return how much of a turn's share that took."""
+        exchange, waiting = self._exchange, self._buffer.bytes
         assert exchange is not None
-        assert body is not None
-        part = memoryview(data)[: self._missing] if len(data) > self._missing else data
-        self._missing -= len(part)
-        body.add(part)
-        if exchange.share is not None:
-            exchange.share.add(len(part))
-        rest = data[len(part) :] if len(part) < len(data) else b""
-        if not self._missing:
-            self._whole(exchange, body)
-        return rest
-
-    def _take_chunks(self, chunks: ChunkedBody) -> int:
-        """Take chunks from the buffer. Return how much of the share that took: all of it."""
-        exchange, body = self._exchange, self._body
-        assert exchange is not None
-        assert body is not None
-        data = bytes(self._buffer)
-        self._buffer.clear()
+        if waiting:
+            data = bytes(waiting)
+            waiting.clear()
         try:
-            position, pieces = chunks.take(data, 0, CHUNKS_A_TURN)
+            waiting += upload.take(data, CHUNKS_A_TURN)
         except ServingError as error:
             self._refuse(exchange, error)
             return 0
-        for piece in pieces:
-            body.add(piece)
-        if exchange.share is not None:
-            exchange.share.add(sum(map(len, pieces)))
-        self._buffer += data[position:]
-        if chunks.done:
-            self._whole(exchange, body)
-        return REQUESTS_A_TURN
-
-    def _whole(self, exchange: Exchange, body: Body) -> None:
-        self._body = self._chunks = None
-        self._began = self.active
-        if exchange.share is not None:
-            exchange.share.finish()
-        self._run(exchange, body)
+        if upload.whole:
+            self._upload = None
+            self._began = self.active
+            if exchange.share is not None:
+                exchange.share.finish()
+            self._run(exchange, upload.body)
+        return REQUESTS_A_TURN if upload.chunked else 1
 
     def _run(self, exchange: Exchange, body: Body | bytes) -> None:
         refusal = exchange.run(body)
@@ -334,16 +285,15 @@ class Connection(asyncio.Protocol):
 
     # Refusing and ending.
 
-    def _refuse(self, exchange: Exchange, error: ServingError) -> None:
-        """Answer with an error, and throw away what still comes of the body."""
-        unread, self._missing = self._missing, 0
-        self._body = self._chunks = None
+    def _refuse(self, exchange: Exchange, error: ServingError, unread: int = 0) -> None:
+        """Answer with an error, and throw away what still comes of the body. unread: bytes of it, where none was read."""
+        if self._upload is not None:
+            unread, self._upload = self._upload.unread, None
         keep = exchange.may_serve_on() and unread <= SKIP_BYTES and not isinstance(error, SlowBody)
         self._refused = not keep
         if keep:
             self._skip, self._began = unread, self.active
-            if self._buffer and unread:
-                self._buffer = bytearray(self._skipped(bytes(self._buffer)))
+            self._skip -= len(self._buffer.take(unread)) if unread else 0
         exchange.refuse(error, close=not keep)
 
     def _refuse_unread(self, error: ServingError) -> None:
@@ -362,11 +312,11 @@ class Connection(asyncio.Protocol):
             self._refuse_next = error
         else:
             self._refuse(exchange, error)
-        self._drop_buffer()
+        self._buffer.clear()
 
     def _close(self) -> None:
         """End the connection once its last answer is sent. What the client still sends is thrown away."""
-        self._drop_buffer()
+        self._buffer.clear()
         if self._ended:
             self._transport.close()
             return
@@ -381,28 +331,9 @@ class Connection(asyncio.Protocol):
             self._unsent = (size, now)
         return now - self._unsent[1] > self._rules.timeout + UNREAD_SECONDS
 
-    # The buffer.
-
-    def _account(self) -> None:
-        """Count the buffer's bytes as held, and read on or not."""
-        size = len(self._buffer)
-        if self._share is not None and not size:
-            self._share.release()
-            self._share = None
-        elif size:
-            if self._share is None:
-                self._share = self._rules.bodies.begin(self._give_up)
-            self._share.add(size - self._share.bytes)
-        self._update_reading()
-
-    def _drop_buffer(self) -> None:
-        self._buffer.clear()
-        self._searched = 0
-        self._account()
-
     def _update_reading(self) -> None:
         """Pause reading while enough waits in the buffer, and resume it after that."""
-        full = self._scheduled or self._blocked or len(self._buffer) >= AHEAD_BYTES
+        full = self._scheduled or self._blocked or len(self._buffer.bytes) >= AHEAD_BYTES
         pause = full and not self._lingers_until and self._refuse_next is None
         if pause != self._paused and not self._transport.is_closing():
             self._paused = pause

@@ -5,12 +5,13 @@ calls it, but for `read`, `stream` and the attributes that a worker thread needs
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from serving.base.errors import ClientGone, ServingError, TooLarge
+from serving.base.errors import ClientGone, ServiceFailed, ServingError, TooLarge
 from serving.base.lifetime import Lifetime
 from serving.core.messages import Reply, Result, StageTimes
 from serving.web.admission import CLOSED, DRAINING, READY, Gate
@@ -21,6 +22,8 @@ from serving.web.front.body import Body
 from serving.web.front.deadlines import Deadlines
 from serving.web.front.heads import Head
 from serving.web.held_bodies import Bodies, Share
+
+log = logging.getLogger("monopod.front")
 
 PING = "/api/ping"
 PONG = Reply(b'{"ping":"pong"}')
@@ -105,6 +108,9 @@ class Exchange:
             self.rules.run(self)
         except ServingError as error:
             self.finish(error)
+        except Exception:
+            log.exception("a request was not begun", extra={"request_id": self.id})
+            self.finish(ServiceFailed(f"the server failed on this request; its log tells why under request_id {self.id}"))
         if not self.over:
             self.rules.deadlines.watch(self)
         return None
