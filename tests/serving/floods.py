@@ -78,7 +78,10 @@ def probing(service: Running) -> Iterator[Probes]:
 
 @dataclass
 class Flood:
-    """What a number of connections send. first: once. again: without an end. reads: whether answers are read."""
+    """The bytes that each of some connections sends.
+
+    first: sent once. again: sent without an end. reads: whether the answers are read.
+    """
 
     connections: int
     first: bytes

@@ -49,7 +49,7 @@ class Good:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one connection sends: good requests, then perhaps a bad one with more behind it. pauses: seconds between pieces."""
+    """A connection's part: it sends good requests, and perhaps a bad one with more behind it. pauses: seconds after pieces."""
 
     deed: str
     good: list[Good]
