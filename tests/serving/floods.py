@@ -80,7 +80,7 @@ def probing(service: Running) -> Iterator[Probes]:
 class Flood:
     """The bytes that each of some connections sends.
 
-    first: sent once. again: sent without an end. reads: whether the answers are read.
+    first: sent once, and then `again` without an end. reads: whether the answers are read.
     """
 
     connections: int

@@ -23,6 +23,7 @@ ENDLESS = {
     "one long extension": CHUNKED + b"1;" + b"a" * EXTENSIONS,
     "an extension of many parts": CHUNKED + b"1" + b";a=b" * (EXTENSIONS // 4),
     "an extension in quotes": CHUNKED + b'1;a="' + b'\\"' * (EXTENSIONS // 2),
+    "three whole extensions": CHUNKED + (b"1" + b";a" * (EXTENSIONS // 6) + b"\r\nx\r\n") * 3 + b"0\r\n\r\n",
     "zeros of a size": CHUNKED + b"0" * EXTENSIONS,
     "a long trailer": CHUNKED + b"0\r\nA: " + b"b" * EXTENSIONS,
     "many trailers": CHUNKED + b"0\r\n" + b"A: b\r\n" * (EXTENSIONS // 6),
@@ -39,7 +40,7 @@ UNREAD = {
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with echo_service.serving(tmp_path_factory, "upload_timeout_second = 5") as one:
+    with echo_service.serving(tmp_path_factory) as one:
         settled_bytes(one.process.pid)
         yield one
 
