@@ -118,7 +118,7 @@ def test_a_request_behind_the_end_of_its_connection_holds_nothing_and_is_not_run
         until(lambda: served.gate.working() == 1 and served.bodies.held == len(POST + last + POST))
         served.free.set()
         answers = client.makefile("rb").read()
-    assert answers.count(b"HTTP/1.1 ") == 2
+    assert len(re.findall(rb"HTTP/1.1 \d", answers)) == 2
     until(served.gate.empty)
     assert (served.ran, served.bodies.held) == (1, 0)
 
