@@ -52,10 +52,7 @@ def _panel(panel: Panel, top: int) -> list[str]:
     lines = [f'<text x="{MARGIN}" y="{top + 24}" font-weight="bold">{escape(panel.title)}</text>']
     for number, bar in enumerate(sorted(panel.bars, key=lambda bar: -bar.share)):
         lines += _bar(bar, bar.share / longest, top + HEADING + LINE * number)
-    one = LEFT + LONGEST / longest
-    bottom = top + HEADING + LINE * len(panel.bars) - (LINE - BAR)
-    line = f'<path d="M{one:.1f} {top + HEADING - 4}V{bottom + 4}" stroke="{OURS}" stroke-dasharray="3 3"/>'
-    return [*lines, line]
+    return lines
 
 
 def _bar(bar: Bar, part: float, top: int) -> list[str]:
