@@ -14,6 +14,7 @@ from bench.peers import environments, ours, peer, report, rounds
 from bench.peers.peer import Peer
 from bench.sections import PERFORMANCE, page, with_section
 from bench.served import BenchError
+from bench.work import ROOT
 
 MAKER = "make bench-peers"
 ROUNDS, SECONDS = 3, 3
@@ -86,7 +87,7 @@ def _peer(one: Peer, given: argparse.Namespace) -> bool:
         error = str(failure)
     if error:
         print(error, file=sys.stderr)
-    found = rounds.result(one, began, turns, error)
+    found = rounds.result(one, began, turns, error, ours.state(ROOT))
     if given.quick:
         _print(found)
     elif not given.check:

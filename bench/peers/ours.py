@@ -31,7 +31,7 @@ def before(tree: Path) -> Peer:
     programs = tree / ".venv" / "bin"
     if not (programs / "python").is_file():
         raise BenchError(f"{tree}: has no .venv/bin/python; run `make serve` there once")
-    return _server(tree, programs, "before", f"Monopod before, {_commit(tree)}")
+    return _server(tree, programs, "before", f"Monopod before, {state(tree)}")
 
 
 def _server(tree: Path, programs: Path, name: str, title: str) -> Peer:
@@ -53,6 +53,7 @@ def _server(tree: Path, programs: Path, name: str, title: str) -> Peer:
     )
 
 
-def _commit(tree: Path) -> str:
+def state(tree: Path) -> str:
+    """Return the last commit of a checkout, in short, and its date."""
     told = subprocess.run(["git", "show", "--no-patch", "--format=%h of %cs"], cwd=tree, capture_output=True, text=True)
     return told.stdout.strip() or "of no known commit"

@@ -37,7 +37,7 @@ class Exchange:
 class Peer:
     """One server in one set-up.
 
-    In each word of command, and in each value of environment, these names stand for what the harness chooses:
+    In each word of command, and in each value of environment, these names stand for what the harness chooses.
     {python}: the interpreter of the peer's environment. {bin}: the folder of its programs. {folder}: the peer's folder.
     {service}: "small" or "jpeg", which is to be served now. {model}: the service's ONNX file.
     {port}: the port that is measured. {second_port}, {third_port}: free ports for other uses.

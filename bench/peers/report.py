@@ -37,11 +37,12 @@ The peers were measured {dates}.
 """
 GOALS = """### The goals, at {many} connections
 
-*Best* is the peer of the group with the highest rate. *Before* is the ratio of an older state of this server ({before}).
-It was measured in turns with this server, and its ratio is this server's divided by the ratio between the two.
+*Best* is the peer of the group with the lowest ratio. *Before* is the ratio of an older state of this server, which was
+measured in turns with this server. Its ratio to a peer is this server's, divided by the ratio between the two.
+Measured as *before*: {before}.
 """
 MOST_CHARACTERS = 600  # shown of an error
-NO_BEFORE = "not measured"
+NO_BEFORE = "nothing"
 
 
 def write(peers: list[Peer], results: Results, machine: Machine) -> str:
@@ -95,7 +96,7 @@ def _places(work: str, places: list[Ahead]) -> str:
     ratios = sorted(f"{one.ratio:.2f}" for one in places)
     spread = ratios[0] if ratios[0] == ratios[-1] else f"{ratios[0]} to {ratios[-1]}"
     counts = ", ".join(str(one.connections) for one in places)
-    return f"{work} at {counts} connections (ratio {spread})"
+    return f"{work} with {counts} connection{'' if counts == '1' else 's'} (ratio {spread})"
 
 
 def _missing(peers: list[Peer], results: Results) -> list[str]:
@@ -114,10 +115,15 @@ def _plain(error: str) -> str:
 
 
 def _peer(peer: Peer, result: Result) -> str:
-    lines = [f"### {peer.title}\n", _filled(f"{peer.package} {result.version}, measured {result.date}. {peer.settings}")]
+    lines = [f"### {peer.title}\n", _filled(f"{_measured(peer, result)} {peer.settings}")]
     lines += [_filled(peer.lacks)] if peer.lacks else []
     lines += [f"Its documentation of these settings: {', '.join(f'<{link}>' for link in peer.documentation)}\n"]
     return "\n".join([*lines, _turns(result)] if result.turns else lines)
+
+
+def _measured(peer: Peer, result: Result) -> str:
+    beside = f" beside this server at {result.ours}" if result.ours else ""
+    return f"{peer.package} {result.version}, measured {result.date}{beside}."
 
 
 def _filled(text: str) -> str:

@@ -56,7 +56,7 @@ Turns = dict[str, dict[int, list[Turn]]]  # by the name of the work and the conn
 
 @dataclass(frozen=True)
 class Result:
-    """The figures of one peer. error: why there are none, or not all."""
+    """The figures of one peer. ours: the state of this server beside it. error: why there are no figures, or not all."""
 
     name: str
     title: str
@@ -65,6 +65,7 @@ class Result:
     seconds: float
     turns: Turns
     error: str = ""
+    ours: str = ""
 
     def of(self, work: str, connections: int, take: Callable[[Turn], float]) -> float | None:
         """Return the median over the rounds, None where this was not measured."""
@@ -128,10 +129,10 @@ def _load(server: Running, work: PeerWork, connections: int, seconds: int) -> Lo
     return Load(told.rate, told.p50, told.p99, 1000 * used / (told.rate * told.seconds))
 
 
-def result(peer: Peer, began: float, turns: Turns, error: str = "") -> Result:
-    """Return a peer's result of today. began: of time.monotonic."""
+def result(peer: Peer, began: float, turns: Turns, error: str, ours: str) -> Result:
+    """Return a peer's result of today. began: of time.monotonic. ours: the state of this server."""
     date = time.strftime("%Y-%m-%d", time.gmtime())
-    return Result(peer.name, peer.title, peer.version, date, round(time.monotonic() - began, 1), turns, error)
+    return Result(peer.name, peer.title, peer.version, date, round(time.monotonic() - began, 1), turns, error, ours)
 
 
 def write(made: Result) -> None:

@@ -19,7 +19,7 @@ SYNC = Peer(
         "Two sync workers, one a core, each with one thread and a session of its own. A sync worker closes each connection "
         "after its answer. The workers' heartbeat files are in memory; there is no access log."
     ),
-    documentation=("https://docs.gunicorn.org/en/stable/design.html", "https://docs.gunicorn.org/en/stable/faq.html"),
+    documentation=("https://docs.gunicorn.org/en/stable/design.html", "https://gunicorn.org/faq"),
     ready="/ready",
     lacks="Flask has no binary tensors of its own.",
 )

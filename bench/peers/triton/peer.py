@@ -20,7 +20,7 @@ PEERS = (
             "small net takes up to 128 rows at once; two instances of the jpeg net, one a core, decode and run each picture."
         ),
         documentation=(
-            "https://github.com/triton-inference-server/server/blob/main/docs/user_guide/optimization.md",
+            "https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/batcher.html",
             "https://github.com/triton-inference-server/python_backend#readme",
         ),
         ready="/v2/health/ready",

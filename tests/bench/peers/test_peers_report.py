@@ -24,7 +24,7 @@ def result(name: str, *rates: float, work: str = "small-json", error: str = "") 
     """A result whose rounds have these rates of the peer, where this server always has 1000."""
     turns = [Turn(Load(1000, 1, 2, 0.5), Load(rate, 3, 4, 0.25)) for rate in rates]
     found = {work: {MANY: turns}} if turns else {}
-    return Result(name, f"Server {name}", "1.2", "2026-01-02", 60.0, found, error)
+    return Result(name, f"Server {name}", "1.2", "2026-01-02", 60.0, found, error, "abc of 2026-01-01")
 
 
 def results(*all_of_them: Result) -> dict[str, Result]:
@@ -47,7 +47,7 @@ def test_the_best_peer_of_a_group_decides_and_before_is_derived_from_turns_with_
 def test_a_peer_that_is_ahead_is_named_with_where() -> None:
     peers = [peer("slow"), peer("loop", "bare")]
     text = write(peers, results(result("slow", 100), result("loop", 4000)), MACHINE)
-    assert "**Server loop is ahead of this server**: small-json at 32 connections (ratio 0.25)." in text
+    assert "**Server loop is ahead of this server**: small-json with 32 connections (ratio 0.25)." in text
     assert "Server slow is ahead" not in text
     assert "No peer is ahead" in write(peers, results(result("slow", 100)), MACHINE)
 
@@ -73,7 +73,7 @@ def test_an_error_on_the_page_names_no_path_or_address_of_this_machine() -> None
 def test_a_peers_settings_stand_above_its_figures() -> None:
     text = write([peer("a")], results(result("a", 400, 500, 800)), MACHINE)
     section = text[text.index("### Server a") :]
-    assert "As it comes.\n\nNo tensors.\n" in section
+    assert "numpy 1.2, measured 2026-01-02 beside this server at abc of 2026-01-01. As it comes.\n\nNo tensors.\n" in section
     assert "| small-json | 32 | 500 | 1000 | **2.00** (1.25-2.50) | 3.0 | 4.0 | 1.0 | 2.0 | 0.25 | 0.50 |" in section
 
 
