@@ -19,37 +19,46 @@ class StageTimes:
     A request begins in the stage "upload". clock: returns seconds, as time.monotonic does.
 
     Concurrency. The thread that has the request calls `begin`. The loop alone calls `end`, perhaps at the deadline, while a
-    thread is still at work. What that thread reports later is left out, since `stage` is "" by then.
+    thread is still at work. What that thread reports later is left out.
     """
 
-    __slots__ = ("_clock", "_since", "seconds", "stage")
+    __slots__ = ("_begins", "_clock", "_ended")
 
     def __init__(self, begin: float, clock: Callable[[], float] = time.monotonic):
-        self._since, self._clock = begin, clock
-        self.stage = "upload"
-        self.seconds: dict[str, float] = {}
+        self._clock, self._ended = clock, 0.0
+        self._begins: list[tuple[str, float]] = [("upload", begin)]
 
     def begin(self, stage: str, at: float | None = None) -> None:
         """End the stage under way, and begin another. at: when that was, None for now."""
-        ended = self.stage
-        if ended:
-            at = self._clock() if at is None else at
-            self.seconds[ended] = self.seconds.get(ended, 0.0) + at - self._since
-            self.stage, self._since = stage, at
+        if not self._ended:
+            self._begins.append((stage, self._clock() if at is None else at))
+
+    def note(self, *begins: tuple[str, float]) -> None:
+        """Begin several stages one after the other, each with the time at which it began."""
+        if not self._ended:
+            self._begins += begins
 
     def end(self) -> float:
         """End the last stage, and return when that was."""
-        now = self._clock()
-        self.begin("", now)
+        self._ended = now = self._clock()
         return now
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of each stage that the request had. Called after `end`."""
+        found: dict[str, float] = {}
+        until = self._ended
+        for stage, since in reversed(self._begins):
+            found[stage] = found.get(stage, 0.0) + until - since
+            until = since
+        return found
 
 
 @dataclass(eq=False)
 class RawRequest:
     """A request before it is decoded.
 
-    length: bytes of its body. read: returns the body; a large one comes from /tmp, so that a thread calls it.
-    parameters: returns the parameters of the URL by their names.
+    kind: the content type without its parameters, in lower case. length: bytes of its body. read: returns the body; a large
+    one comes from /tmp, so that a thread calls it. parameters: returns the parameters of the URL by their names.
     """
 
     id: str
@@ -58,12 +67,11 @@ class RawRequest:
     length: int
     read: Callable[[], bytes]
     times: StageTimes
-    parameters: Callable[[], Mapping[str, str]] = field(default=dict)
+    parameters: Callable[[], Mapping[str, str]] = dict
+    kind: str = field(init=False)
 
-    @property
-    def kind(self) -> str:
-        """The content type without its parameters, in lower case."""
-        return self.content_type.partition(";")[0].strip().lower()
+    def __post_init__(self) -> None:
+        self.kind = self.content_type.partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from serving.settings import size_in_bytes
 log = logging.getLogger("monopod.core")
 
 # On the loop, other requests wait meanwhile. So many bytes take at most 0.2 ms: to decode numbers in JSON, to decode binary
-# tensors, and to encode outputs.
+# tensors, and to encode outputs. A body of SMALL_JSON bytes is also too small to be counted as held.
 SMALL_JSON, SMALL_BINARY, SMALL_OUTPUTS = 8 * 2**10, 64 * 2**10, 16 * 2**10
 
 Encode = Callable[[Arrays], Reply]  # from a model's outputs
@@ -186,6 +186,8 @@ class Core:
 
     def _body(self, raw: RawRequest) -> bytes:
         """Return a request's body. Its bytes count as held as long as the request lives. Raises MemoryFull, TooLarge."""
+        if raw.length <= SMALL_JSON:
+            return raw.read()
         taken = self.memory.reserve(raw.length * payload.copies(raw.kind), "its body")
         try:
             body = raw.read()
@@ -235,10 +237,7 @@ class Core:
 
 
 def _note_times(raw: RawRequest, call: Call) -> None:
-    times = raw.times
-    times.begin("batch", call.taken)
-    times.begin("infer", call.joined)
-    times.begin("encode", call.ended)
+    raw.times.note(("batch", call.taken), ("infer", call.joined), ("encode", call.ended))
 
 
 def _failed(raw: RawRequest) -> ServiceFailed:

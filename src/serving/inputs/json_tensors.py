@@ -17,6 +17,9 @@ Shape = tuple[int, ...]
 
 MAX_RANK = 32
 MAX_ELEMENTS = 2**40  # far more than any body holds, and far less than overflows numpy's sizes
+NUMBERS = frozenset({float, int})  # exact types, since a bool is an int to isinstance
+# Numbers from these on are rounded to infinity: half a step over the largest number of the datatype (IEEE 754, 4.3.1).
+ROUNDED_TO_INFINITY = {"FP16": 65520.0, "FP32": 2.0**128 - 2.0**103, "FP64": math.inf}
 
 
 def checked_shape(shape: list[Any], where: str) -> Shape:
@@ -85,15 +88,17 @@ def _integers(values: list[Any], datatype: str, where: str) -> Array:
 
 
 def _floats(values: list[Any], datatype: str, where: str) -> Array:
-    high = float(np.finfo(DATATYPES[datatype]).max)
-    takes = f"numbers from {-high:.6g} to {high:.6g}"
-    _only((float, int), values, datatype, takes, where)
-    with np.errstate(over="ignore"):
-        array = np.array(values, dtype=np.float64).astype(DATATYPES[datatype], copy=False)
-    finite = np.isfinite(array)
-    if not finite.all():
-        raise _unfit(values, int(np.argmin(finite)), datatype, takes, where)
-    return array
+    dtype, high = DATATYPES[datatype], ROUNDED_TO_INFINITY[datatype]
+    if set(map(type, values)) <= NUMBERS:
+        array = np.array(values, dtype=np.float64)
+        sizes = np.abs(array)
+        if np.maximum.reduce(sizes, initial=0.0) < high:
+            return array.astype(dtype, copy=False)
+        at = int(np.argmax(sizes >= high))
+    else:
+        at = next(i for i, value in enumerate(values) if type(value) not in NUMBERS)
+    high = float(np.finfo(dtype).max)
+    raise _unfit(values, at, datatype, f"numbers from {-high:.6g} to {high:.6g}", where)
 
 
 def _only(kinds: tuple[type, ...], values: list[Any], datatype: str, takes: str, where: str) -> None:

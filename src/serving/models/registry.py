@@ -117,8 +117,10 @@ class Handle:
 
         Raises ModelFailed, DeadlinePassed.
         """
-        model = self._cache.acquire(self._entry, life)
-        self._cache.release(self._entry)
+        model = self._entry.model
+        if model is None:
+            model = self._cache.acquire(self._entry, life)
+            self._cache.release(self._entry)
         return model.spec
 
     @property

@@ -50,6 +50,12 @@ class Gate:
             return self.unready()
         return self._overload(work) or (self._too_many(work) if work and self._queue_full() else None)
 
+    def admit(self, work: bool) -> ServingError | None:
+        """Let a request in that came in one piece, head and body, and return None, or return why not."""
+        if self.state == CLOSED or (work and self.state == STARTING):
+            return self.unready()
+        return self.enter(work)
+
     def enter(self, work: bool) -> ServingError | None:
         """Let an accepted request in and return None, or return why not. Each request that was let in must leave.
 

@@ -62,7 +62,7 @@ class DataPort:
         if route != STATUS_ROUTE:
             self._metrics.request(route, status, reason, seconds, life.received - life.begin)
         if exchange.work:
-            self._metrics.stages(**exchange.times.seconds)
+            self._metrics.stages(**exchange.times.seconds())
         trace = head.headers.get(b"traceparent")
         found = TRACE_PARENT.match(trace) if trace else None
         self._access.note(

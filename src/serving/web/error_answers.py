@@ -18,7 +18,7 @@ BY_STATUS = {each.status: each for each in DIRECT}
 
 def request_id(given: str) -> str:
     """Return the client's own id of a request, or a new one where it has none that is well-formed."""
-    return given if REQUEST_ID.fullmatch(given) else new_request_id()
+    return given if given and REQUEST_ID.fullmatch(given) else new_request_id()
 
 
 def body(error: ServingError, name: str, more: Mapping[str, Any]) -> bytes:

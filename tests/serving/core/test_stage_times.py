@@ -54,9 +54,10 @@ def decode(body: bytes, spec: ModelSpec) -> Any:
 
 def assert_add_up(core: AskedCore, raw: RawRequest, stages: list[str]) -> None:
     ended = raw.times.end()
-    assert sorted(raw.times.seconds) == sorted(stages)
-    assert sum(raw.times.seconds.values()) == ended - core.began
-    assert all(seconds > 0 for seconds in raw.times.seconds.values())
+    seconds = raw.times.seconds()
+    assert sorted(seconds) == sorted(stages)
+    assert sum(seconds.values()) == ended - core.began
+    assert min(seconds.values()) > 0
 
 
 @pytest.mark.parametrize("padding", [0, SMALL_JSON], ids=["on the loop", "on threads"])
@@ -98,4 +99,4 @@ def test_a_stage_that_ends_after_the_answer_is_left_out() -> None:
     times.begin("queue")
     assert times.end() == 2.0
     times.begin("decode")
-    assert times.seconds == {"upload": 1.0, "queue": 1.0}
+    assert times.seconds() == {"upload": 1.0, "queue": 1.0}

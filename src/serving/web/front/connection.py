@@ -178,7 +178,7 @@ class Connection(asyncio.Protocol):
             self._refuse_unread(error)
         elif close:
             self._close()
-        elif not self._advancing:
+        elif (self._buffer.bytes or self._paused or self._ended) and not self._advancing:
             self._advance()
 
     # The requests.
@@ -237,13 +237,14 @@ class Connection(asyncio.Protocol):
                 exchange.pong()
             return
         self._exchange = exchange
-        refusal = exchange.refusal()
+        whole = not head.chunked and len(self._buffer.bytes) >= head.length
+        refusal = exchange.too_large() or (None if whole else exchange.refusal())
         if refusal is not None:
             self._refuse(exchange, refusal, head.length)
-        elif not head.chunked and len(self._buffer.bytes) >= head.length:
+        elif whole:
             exchange.held = size + head.length
             self._rules.bodies.add_whole(exchange.held)
-            self._run(exchange, self._buffer.take(head.length) if head.length else b"")
+            self._run(exchange, self._buffer.take(head.length) if head.length else b"", accepted=False)
         else:
             exchange.share = self._rules.bodies.begin(self._give_up)
             exchange.share.add(size)
@@ -269,11 +270,11 @@ class Connection(asyncio.Protocol):
             self._began = self.active
             if exchange.share is not None:
                 exchange.share.finish()
-            self._run(exchange, upload.body)
+            self._run(exchange, upload.body, accepted=True)
         return REQUESTS_A_TURN if upload.chunked else 1
 
-    def _run(self, exchange: Exchange, body: Body | bytes) -> None:
-        refusal = exchange.run(body)
+    def _run(self, exchange: Exchange, body: Body | bytes, accepted: bool) -> None:
+        refusal = exchange.run(body, accepted)
         if refusal is not None:
             self._refuse(exchange, refusal)
 

@@ -85,22 +85,30 @@ class Exchange:
 
     def refusal(self) -> ServingError | None:
         """Return why a request whose head was just read is not accepted, or None."""
+        return self.rules.gate.refusal(self.work) or self.rules.bodies.refusal(self.head.length)
+
+    def too_large(self) -> TooLarge | None:
+        """Return why a body of the announced length is not taken, or None."""
         length = self.head.length
-        if length > self.rules.max_body:
-            return TooLarge(f"the body has {length} bytes, at most {self.rules.max_body} are taken")
-        return self.rules.gate.refusal(self.work) or self.rules.bodies.refusal(length)
+        if length <= self.rules.max_body:
+            return None
+        return TooLarge(f"the body has {length} bytes, at most {self.rules.max_body} are taken")
 
     def pong(self) -> None:
         """Answer a ping, so that it tells of this pod even while every thread is busy."""
         unready = self.rules.pod.unready()
         self._send(PONG if unready is None else _error_reply(unready, self.id))
 
-    def run(self, body: Body | bytes) -> ServingError | None:
-        """Begin the work on a request whose last byte has come, or return why it is refused."""
-        self._body = body
+    def run(self, body: Body | bytes, accepted: bool) -> ServingError | None:
+        """Begin the work on a request whose last byte has come, or return why it is refused.
+
+        accepted: whether it was accepted when its head was read.
+        """
+        self._body, gate = body, self.rules.gate
         self.life.received = now = time.monotonic()
         self.times.begin("queue", now)
-        refusal = self.life.too_late() if self.life.over() else self.rules.gate.enter(self.work)
+        enter = gate.enter if accepted else gate.admit
+        refusal = self.life.too_late() if self.life.over() else enter(self.work)
         if refusal is not None:
             return refusal
         self.running = True

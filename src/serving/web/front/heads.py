@@ -12,6 +12,7 @@ proportion to the head.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -22,9 +23,11 @@ MOST_HEAD_BYTES = 64 * 2**10
 MOST_FIELDS = 128  # gateways and meshes add about 20
 MOST_EMPTY_LINES = 8  # before a request line
 MOST_LENGTH_DIGITS = 18  # of Content-Length: what is longer is no size, and to convert 5,000 digits is an error of its own
+MOST_KNOWN, LONGEST_KNOWN = 256, 512  # request lines and hosts that are remembered, and the longest of them in bytes
 VERSIONS = {b"HTTP/1.1\r\n": "1.1", b"HTTP/1.0\r\n": "1.0"}  # with the end of the request line
 SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding"})  # fields that may not be repeated
 HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5}+)?")
+_known_host = lru_cache(MOST_KNOWN)(HOST.fullmatch)
 NO_FIELDS: frozenset[bytes] = frozenset()
 
 
@@ -100,13 +103,13 @@ def end_of_head(buffer: bytearray, searched: int) -> int:
 def parse(head: bytes) -> Head:
     """Return what a head says, which ends with its blank line. Raises HeadTooLarge (431), and BadInput (400) for all else."""
     _check_size(head)
-    method, target, version = _request_line(head)
+    line = head[: head.find(b"\n") + 1]
+    method, version, host, path, query = (_known_line if len(line) <= LONGEST_KNOWN else _request_line)(line)
     fields = _fields(head)
     headers = fields.headers
     if fields.repeated & SINGLE:
         name = min(fields.repeated & SINGLE)
         raise BadInput(f"the field {name.decode()} stands there several times; send it once")
-    host, path, query = _target(method, target)
     _check_host(headers.get(b"host"), version)
     if host:  # RFC 9112, 3.2.2: the target's own host goes before the field
         headers[b"host"] = host
@@ -125,20 +128,24 @@ def _check_size(head: bytes) -> None:
         raise HeadTooLarge(f"the head has {count} fields, at most {MOST_FIELDS} are taken; send fewer")
 
 
-def _request_line(head: bytes) -> tuple[str, str, str]:
-    """Return the method, the target and the version. httptools checks the first two.
+def _request_line(line: bytes) -> tuple[str, str, bytes, str, str]:
+    """Return the method, the version, and the target's host, path and query. httptools checks the first two words.
 
     A line feed ends a request of HTTP/0.9 for llhttp, which takes the rest of such a line for a field.
     """
-    words = head[: head.find(b"\n") + 1].split(b" ", 3)
+    words = line.split(b" ", 3)
     version = VERSIONS.get(words[-1])
     if version is None or len(words) != 3 or words[0][:1] in b"\r":
-        shown = show(head[:100].partition(b"\r\n")[0].decode("latin-1"))
+        shown = show(line[:100].partition(b"\r\n")[0].decode("latin-1"))
         reason = (
             f"its request line is {shown}; it must be a method, a target and HTTP/1.1 or HTTP/1.0, with one space between them"
         )
-        raise BadInput(_malformed(head, reason))
-    return words[0].decode("latin-1"), words[1].decode("latin-1"), version
+        raise BadInput(_malformed(line, reason))
+    method = words[0].decode("latin-1")
+    return method, version, *_target(method, words[1].decode("latin-1"))
+
+
+_known_line = lru_cache(MOST_KNOWN)(_request_line)  # most requests of a service have one of a few lines
 
 
 def _fields(head: bytes) -> _Fields:
@@ -186,7 +193,7 @@ def _check_host(host: bytes | None, version: str) -> None:
     if host is None:
         if version == "1.1":
             raise BadInput("the field Host is missing; a request in HTTP/1.1 must have it")
-    elif not HOST.fullmatch(host):
+    elif not (_known_host if len(host) <= LONGEST_KNOWN else HOST.fullmatch)(host):
         raise BadInput(f"the field Host is {show(host.decode('latin-1'))}; it must be a name or address, and perhaps a port")
 
 
