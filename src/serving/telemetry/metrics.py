@@ -4,9 +4,7 @@ Knows how each metric is written. Does not know where the events happen. The met
 serving.telemetry.request_metrics, since prometheus_client takes 2 us for each value.
 """
 
-import contextlib
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -49,15 +47,6 @@ class Metrics(RequestMetrics):
         self._platform = gauge(
             "monopod_platform_info", "1, with the platform's version and the service.", ("version", "service")
         )
-
-    @contextlib.contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Observe the duration of the block as a stage, also when it raises."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.stage(stage, time.monotonic() - began)
 
     def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None:
         """Show a model as loaded. costs: rows of a batch -> seconds, as the warm-up measured them."""

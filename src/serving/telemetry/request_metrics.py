@@ -47,7 +47,7 @@ _about = "From a request's first byte to its answer."
 DURATION = Family("monopod_request_duration_seconds", "histogram", ("route",), _about)
 _about = "From a request's last byte to its answer."
 ANSWER = Family("monopod_answer_duration_seconds", "histogram", ("route",), _about)
-_about = "Time in one stage of a request or batch."
+_about = "Time in one stage of a request."
 STAGE = Family("monopod_stage_duration_seconds", "histogram", ("stage",), _about)
 BATCH_ROWS = Family("monopod_batch_rows", "histogram", ("model",), "Rows of a batch.")
 BATCH_SECONDS = Family("monopod_batch_duration_seconds", "histogram", ("model",), "Time of one run of the model.")
@@ -66,8 +66,7 @@ class RequestMetrics:
         self._refusals: dict[str, _Refusals] = {}
         self._batches: dict[str, _Batches] = {}
         self._stages = {stage: Histogram(SECONDS) for stage in STAGES}
-        self._one_stage = {stage: self._list(1, partial(_add_columns, (seconds,))) for stage, seconds in self._stages.items()}
-        self._all_stages = self._list(len(STAGES), partial(_add_columns, tuple(self._stages.values())))
+        self._stages_waiting = self._list(len(STAGES), partial(_add_columns, tuple(self._stages.values())))
 
     def expect(self, route: str, ends: Iterable[tuple[int, str]]) -> None:
         """Create a route's series with the value 0, since rate() does not see the event that creates a series.
@@ -96,10 +95,6 @@ class RequestMetrics:
         """Count a request that was refused before any work on it."""
         (self._refusals.get(reason) or self._reason(reason)).waiting.note((1,))
 
-    def stage(self, stage: str, seconds: float) -> None:
-        """Observe one stage. Raises KeyError for a name that is not in STAGES."""
-        self._one_stage[stage].note((seconds,))
-
     def stages(
         self,
         upload: float = ABSENT,
@@ -110,8 +105,8 @@ class RequestMetrics:
         encode: float = ABSENT,
         handle: float = ABSENT,
     ) -> None:
-        """Observe all stages of one request, for less than single calls cost. ABSENT: the request had no such stage."""
-        self._all_stages.note((upload, queue, decode, batch, infer, encode, handle))
+        """Observe the stages of one request. ABSENT: the request had no such stage."""
+        self._stages_waiting.note((upload, queue, decode, batch, infer, encode, handle))
 
     def batch(self, model: str, rows: int, seconds: float) -> None:
         """Observe one batch. seconds: of the model's run."""

@@ -23,9 +23,7 @@ def busy() -> Metrics:
     metrics.batch("demo", 3, 0.02)
     metrics.callback_gauge("queue_rows", "Rows that wait for a batch.", lambda: {"demo": 5, "other": 0}, "model")
     metrics.callback_gauge("ready", "1 when ready.", lambda: {"": 1})
-    for stage in STAGES:
-        with metrics.timed(stage):
-            pass
+    metrics.stages(**dict.fromkeys(STAGES, 0.01))
     metrics.counter("faces_total", "Faces found.", ("size",)).labels('large "quoted"\n\\').inc()
     metrics.gauge("index_rows", "Rows of the index.").set(7)
     metrics.histogram("face_pixels", "Pixels of a face.", buckets=(10, 100)).observe(50)
@@ -97,13 +95,6 @@ def test_a_series_that_is_expected_stands_at_0_and_is_no_code_that_there_was() -
 
 def test_no_series_tells_when_another_was_made() -> None:
     assert not [name for name, _ in samples(busy()) if name.endswith("_created")]
-
-
-def test_a_stage_is_timed_also_when_it_raises() -> None:
-    metrics = Metrics()
-    with pytest.raises(ValueError, match="broken"), metrics.timed("decode"):
-        raise ValueError("broken")
-    assert value(metrics, "monopod_stage_duration_seconds_count", stage="decode") == 1
 
 
 def test_an_unloaded_model_is_no_longer_told() -> None:

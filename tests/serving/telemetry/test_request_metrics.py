@@ -47,7 +47,7 @@ class Reference:
         self._duration = self._histogram("monopod_request_duration_seconds", about, "route")
         about = "From a request's last byte to its answer."
         self._answer = self._histogram("monopod_answer_duration_seconds", about, "route")
-        self._stage = self._histogram("monopod_stage_duration_seconds", "Time in one stage of a request or batch.", "stage")
+        self._stage = self._histogram("monopod_stage_duration_seconds", "Time in one stage of a request.", "stage")
         for stage in ("upload", "queue", "decode", "batch", "infer", "encode", "handle"):
             self._stage.labels(stage)
         self._rows = self._histogram("monopod_batch_rows", "Rows of a batch.", "model", (1, 2, 4, 8, 16, 32, 64, 128, 256))
@@ -81,9 +81,6 @@ class Reference:
         for stage, value in seconds.items():
             self._stage.labels(stage).observe(value)
 
-    def stage(self, stage: str, seconds: float) -> None:
-        self._stage.labels(stage).observe(seconds)
-
     def batch(self, model: str, rows: int, seconds: float) -> None:
         self._rows.labels(model).observe(rows)
         self._batch.labels(model).observe(seconds)
@@ -104,7 +101,6 @@ def count_something(metrics: Metrics | Reference, times: int) -> None:
         metrics.request("service", 200, "", upload + seconds(), upload)
         metrics.stages(upload=upload, queue=seconds(), infer=seconds())
         metrics.stages(upload=upload, handle=seconds())
-        metrics.stage("decode", seconds())
         metrics.batch("demo", chance.randrange(1, 300), seconds())
         if number % 3 == 0:
             metrics.shed("queue_full")
@@ -145,7 +141,6 @@ def test_threads_that_count_and_read_lose_nothing() -> None:
         for number in range(TIMES):
             metrics.request(f"r{number % 2}", 200 + number % 3, "", 0.5, 0.25)
             metrics.stages(upload=0.5, encode=0.25)
-            metrics.stage("upload", 0.5)
             metrics.shed("queue_full")
             metrics.batch("demo", 2, 0.5)
             if number % 100 == 0:
@@ -155,7 +150,7 @@ def test_threads_that_count_and_read_lose_nothing() -> None:
     total = THREADS * TIMES
     assert sum(metrics.codes().values()) == total
     assert sum(distribution(metrics, DURATION, route).counts[-1] for route in ("r0", "r1")) == total
-    assert distribution(metrics, STAGE, "upload").sum == total
+    assert distribution(metrics, STAGE, "upload").sum == total / 2
     assert distribution(metrics, STAGE, "encode").sum == total / 4
     assert distribution(metrics, BATCH_ROWS, "demo").sum == 2 * total
     assert dict(metrics.read()[SHED])["queue_full",] == total
@@ -209,11 +204,6 @@ def test_a_route_with_failures_alone_has_no_recent_answers() -> None:
 
 def test_the_stages_of_a_request_are_named_as_they_are_counted() -> None:
     assert tuple(inspect.signature(RequestMetrics().stages).parameters) == STAGES
-
-
-def test_a_stage_that_there_is_not_is_refused() -> None:
-    with pytest.raises(KeyError, match="decoding"):
-        RequestMetrics().stage("decoding", 0.5)
 
 
 def test_a_service_may_not_take_a_name_of_the_platform() -> None:
