@@ -46,7 +46,8 @@ class DataPort:
         route = self._hot.find(head.path) if head.method == "POST" else None
         if route is not None:
             exchange.route = route.label
-            self._models.expect(route.queue, exchange.life)
+            if route.queue:
+                self._models.expect(route.queue, exchange.life)
             route.start(exchange)
             return
         if exchange.work:

@@ -38,7 +38,7 @@ Start = Callable[[Exchange], None]
 
 
 class HotRoute(NamedTuple):
-    """A route. label: in metrics and logs. queue: the model in whose queue its requests count."""
+    """A route. label: in metrics and logs. queue: the model in whose queue its requests count, "" where there is none."""
 
     label: str
     queue: str
@@ -68,15 +68,17 @@ class HotRoutes:
             if found is None:
                 return None
             route = self._model_route(found)
-        if route.queue in self._models.names() and len(self._known) < MOST_KNOWN:
+        if route.queue and len(self._known) < MOST_KNOWN:
             self._known[path] = route
         return route
 
     def _model_route(self, found: re.Match[str]) -> HotRoute:
+        name = found["v1"] or found["v2"]
+        queue = name if name in self._models.names() else ""  # or clients could make any number of queues
         if found["v1"]:
-            return HotRoute("predict", found["v1"], partial(self._predict, found["v1"]))
+            return HotRoute("predict", queue, partial(self._predict, name))
         label = "infer_v" if found["versions"] else "infer"
-        return HotRoute(label, found["v2"], partial(self._infer, found["v2"], found["version"] or MODEL_VERSION))
+        return HotRoute(label, queue, partial(self._infer, name, found["version"] or MODEL_VERSION))
 
     def _answer(self, exchange: Exchange) -> None:
         self._core.answer(raw_request(exchange), exchange.finish)

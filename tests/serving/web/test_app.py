@@ -264,6 +264,13 @@ def test_status_tells_of_queue_counts_and_models(demo: Running) -> None:
     assert status["requests"]["200"] > 0
 
 
+def test_clients_that_ask_for_models_that_are_not_there_make_no_queues(digits: Running) -> None:
+    for path in ("/v2/models/their-{}/infer", "/v1/models/their-{}:predict", "/v2/models/their-{}/versions/1/infer"):
+        assert post_json(digits.url + path.format(path[2]), {})[0] == 404
+    assert "their-" not in digits.metrics()
+    assert json.loads(get(digits.url + "/status")[1])["queue"]["rows"] == 0
+
+
 def test_a_model_without_code_answers_data_v2_and_v1(digits: Running) -> None:
     rows = [[[[i % 7 / 7] * 8] * 8] for i in range(3)]
     wrapped = [[[row[0][0]] * 8] for row in rows]
