@@ -92,7 +92,9 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def spoil(draw: st.DrawFn, call: dict[str, Any]) -> None:
-    """Change, remove, rename or double one value of a call."""
+    """Change, remove, rename or double one value of a call, where any is left."""
+    if not call:
+        return
     *way, last = draw(st.sampled_from(sorted(places(call), key=repr)))
     owner: Any = call
     for step in way:
