@@ -56,6 +56,6 @@ def test_pictures_of_clients_that_went_away_are_not_looked_at(service: Running, 
     left, coins = service.left(), pictures(service, "coins")
     for each in busy:
         each.close()
+    until(lambda: service.left() == left + MANY)  # until then they fill the queue
     assert get(service.url + DETECT, COFFEE, {"Content-Type": "image/jpeg"})[0] == 200
-    until(lambda: service.left() == left + MANY)
     assert pictures(service, "coins") == coins
