@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-PARTS = ("onnxruntime", "waitress", "flask", "numpy", "pillow")
+PARTS = ("onnxruntime", "uvloop", "httptools", "waitress", "flask", "numpy", "pillow")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ SAMPLE_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Cpu:
-    """Seconds of processor time. first: the part of the process' first thread, which is the server's I/O thread."""
+    """Seconds of processor time. first: the part of the process' first thread, which runs the server's loop."""
 
     user: float
     system: float

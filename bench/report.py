@@ -31,15 +31,15 @@ SPENT = """### What the rest is spent on
 The table has percent of the cores' time while the server is loaded from {connections} connections.
 
 - *Bare work* is the time that the bare loop would have needed for as many answers.
-- The *I/O thread* reads, parses, admits and writes.
-- *The rest of the server* is Flask, the hand-overs between threads, batches, logs and metrics. Bare work also costs more where
-  threads share caches and Python's lock, and that is in it too.
+- The *loop* is one thread. It reads, parses and admits requests, decodes and encodes small tensors, and writes answers.
+- *The rest of the server* is the hand-overs between threads, batches, logs and metrics. Bare work also costs more where threads
+  share caches and Python's lock, and that is in it too.
 - *Idle* is the time that no process used, or that other processes used. Where a request takes less than a millisecond, Python's
   lock keeps a core waiting.
 """
 PINGS = """## Pings
 
-The I/O thread answers `/api/ping`. On the loaded server {connections} connections send pictures. Meanwhile {rate:.0f}
+The loop answers `/api/ping` itself. On the loaded server {connections} connections send pictures. Meanwhile {rate:.0f}
 pings a second are sent over {connections} more. They are due at fixed times, and their latency counts from there.
 """
 OVERLOAD = """## Overload
@@ -147,7 +147,7 @@ def _spent(all_of_them: list[Throughput], cores: int) -> str:
         ]
         shares = [part(bare), part(first), part(server - first - bare), part(wrk), part(1 - server - wrk)]
         rows.append([one.work.name, *shares, *(f"{each:.2f}" for each in milliseconds)])
-    head = ["", "bare work", "I/O thread", "rest of the server", "wrk", "idle"]
+    head = ["", "bare work", "loop", "rest of the server", "wrk", "idle"]
     return table([*head, "bare, ms/call", "server user, ms/answer", "server system, ms/answer"], rows)
 
 

@@ -65,7 +65,7 @@ def test_the_image_has_no_compiler_no_caches_and_no_package_of_the_other_half(fi
     assert under(files, "root/.cache") | under(files, "tmp") | under(files, "run/secrets") | under(files, "build") == set()
     assert under(files, "var/lib/apt/lists") == set()
     installed = {path.name.partition("-")[0].lower() for path in files.glob("venv/lib/*/site-packages/*.dist-info")}
-    assert {"flask", "waitress", "numpy", "onnxruntime", "orjson", "pillow"} <= installed
+    assert {"flask", "httptools", "uvloop", "waitress", "numpy", "onnxruntime", "orjson", "pillow"} <= installed
     assert installed & {"pip", "setuptools", "kubernetes", "jinja2_cli", "pytest", "aiohttp", "onnx", "monopod"} == set()
 
 
