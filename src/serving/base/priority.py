@@ -12,7 +12,7 @@ STEPS = 10  # of niceness: about a tenth of a plain thread's share, while others
 def yield_to_others() -> None:
     """Have this thread, and the threads that it starts, yield the cores to the process's other threads.
 
-    Threads that compute call it. Otherwise the I/O thread, which needs little, would wait behind them, and a refusal under
+    Threads that compute call it. Otherwise the event loop, which needs little, would wait behind them, and a refusal under
     overload would take a second. It needs no privilege, since a thread never becomes less nice; above 19 the kernel uses 19.
     Other containers are not affected: a container's threads compete among themselves.
     """

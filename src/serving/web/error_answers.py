@@ -1,4 +1,4 @@
-"""The answer to a request that failed, for the routes and for the I/O thread.
+"""The answer to a request that failed, for Flask's routes and for the front.
 
 Knows the body of an error and a request's id. Does not know HTTP libraries.
 """
@@ -27,11 +27,6 @@ def body(error: ServingError, name: str, more: Mapping[str, Any]) -> bytes:
     name: the request's id. more: further fields.
     """
     return jsons.dumps({"error": str(error), "msg": str(error), "reason": error.reason, "request_id": name, **more})
-
-
-def refusal_body(error: ServingError, given_id: str) -> bytes:
-    """Return the body of an error for a request that no route saw."""
-    return body(error, request_id(given_id), {})
 
 
 def kind_of(status: int) -> type[ServingError]:

@@ -72,7 +72,7 @@ def test_a_request_behind_one_that_ends_the_connection_is_not_computed(slow: Run
     ],
     ids=["empty lines", "tiny chunks"],
 )
-def test_one_client_cannot_hold_the_io_thread_by_many_small_things(slow: Running, flood: bytes) -> None:
+def test_one_client_cannot_hold_the_loop_by_many_small_things(slow: Running, flood: bytes) -> None:
     end = threading.Event()
 
     def send() -> None:
