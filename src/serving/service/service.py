@@ -4,6 +4,7 @@ Knows models, metrics and settings. Does not know HTTP, queues or threads.
 """
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from serving.settings import Settings, size_in_bytes
 from serving.telemetry.metrics import Metrics
 
 PLATFORM_PATHS = ("api", "openapi.json", "status", "v1", "v2")
+CONTENT_TYPE = re.compile(r"[\t\x20-\x7e]+")  # a line feed in it would begin a header of its own
 CPU_INTERVAL = 1.0  # seconds over which the use of cores is averaged, at least
 Method = TypeVar("Method", bound=Callable[..., Any])
 Option = TypeVar("Option", str, int, float, bool)
@@ -31,11 +33,19 @@ Option = TypeVar("Option", str, int, float, bool)
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished answer that is not JSON, such as a picture."""
+    """A finished answer that is not JSON, such as a picture. Raises TypeError and ValueError for what HTTP cannot send."""
 
     body: bytes
     content_type: str
     status: int = 200
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.body, bytes | bytearray):
+            raise TypeError(f"Answer: the body is of type {type(self.body).__name__}; it must be bytes")
+        if not isinstance(self.content_type, str) or not CONTENT_TYPE.fullmatch(self.content_type):
+            raise ValueError(f"Answer: the content type is {show(self.content_type)}; it must be one such as 'image/png'")
+        if type(self.status) is not int or not 200 <= self.status <= 599:
+            raise ValueError(f"Answer: the status is {show(self.status)}; it must be a whole number from 200 to 599")
 
 
 class Service:

@@ -29,7 +29,7 @@ from serving.web.front.exchange import Exchange
 TENSORS = "application/octet-stream"
 LENGTH_FIELD = LENGTH_HEADER.lower().encode()
 MOST_PARAMETERS = 10_000  # of a URL
-MOST_KNOWN = 1000  # paths whose route is remembered; only paths that have a route are
+MOST_KNOWN, LONGEST_KNOWN = 1000, 256  # paths whose route is remembered, and their characters; only paths that have a route are
 MODEL_PATH = re.compile(
     r"/v2/models/(?P<v2>[^/]+)(?P<versions>/versions/(?P<version>[^/]+))?/infer|/v1/models/(?P<v1>[^/:]+):predict"
 )
@@ -68,7 +68,7 @@ class HotRoutes:
             if found is None:
                 return None
             route = self._model_route(found)
-        if route.queue and len(self._known) < MOST_KNOWN:
+        if route.queue and len(self._known) < MOST_KNOWN and len(path) <= LONGEST_KNOWN:
             self._known[path] = route
         return route
 

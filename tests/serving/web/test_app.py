@@ -183,11 +183,12 @@ HEADS = ["/", "/status", "/openapi.json", "/api/demo", "/v2/models/demo", "/nowh
 
 @pytest.mark.parametrize("path", HEADS)
 def test_head_is_get_without_the_body_and_the_connection_stays_good(demo: Running, path: str) -> None:
-    status = ask(demo, "GET", path)[0]
+    status, headers, _ = ask(demo, "GET", path)
     with socket.create_connection(("127.0.0.1", demo.port), timeout=10) as s:
         s.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\nGET /v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         first, second = s.makefile("rb").read().split(b"\r\n\r\n", 1)
     assert int(first.split()[1]) == status
+    assert f"\r\nContent-Length: {headers['content-length']}\r\n" in first.decode() + "\r\n"
     assert second.startswith(b"HTTP/1.1 200 OK\r\n")
 
 

@@ -18,13 +18,16 @@ _date = (0, "")  # the second, and its name in headers; only the loop's thread w
 
 
 def answer(reply: Reply, request_id: str, more: str = "", with_body: bool = True) -> bytes:
-    """Return an answer. more: whole header lines, each ended by CR LF. with_body: False for the answer to HEAD."""
+    """Return an answer. more: whole header lines, each ended by CR LF. with_body: False for the answer to HEAD.
+
+    A reply to HEAD that has no body already has the length of the body which GET would have, or none.
+    """
     lines = more
     if reply.headers:
         lines += "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
     if reply.content_type:
         lines += f"Content-Type: {reply.content_type}\r\n"
-    if reply.status not in WITHOUT_BODY:
+    if reply.status not in WITHOUT_BODY and (with_body or reply.body):
         lines += f"Content-Length: {len(reply.body)}\r\n"
     head = (
         f"HTTP/1.1 {reply.status} {PHRASES.get(reply.status, 'Status')}\r\nDate: {_now()}\r\n"

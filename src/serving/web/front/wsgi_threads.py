@@ -64,7 +64,8 @@ class _Task(WSGITask):
         headers = {name.lower(): value for name, value in self.response_headers}
         body, status = b"".join(self._pieces), int(self.status.split()[0])
         kind = headers.get("content-type", "")
-        more = tuple((n, v) for n, v in self.response_headers if n.lower() not in ("content-type", "content-length"))
+        written = ("content-type",) if exchange.head.method == "HEAD" else ("content-type", "content-length")
+        more = tuple((name, value) for name, value in self.response_headers if name.lower() not in written)
         exchange.finish_later(Reply(body, kind, status, more))
 
     def build_response_header(self) -> bytes:
