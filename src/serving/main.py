@@ -44,7 +44,7 @@ from serving.web.context import ServiceContext
 from serving.web.data_port import DataPort, refusal_counter
 from serving.web.front.deadlines import Deadlines
 from serving.web.front.exchange import Rules
-from serving.web.front.port import Port
+from serving.web.front.port import CONNECTION_LIMIT, Port
 from serving.web.front.wsgi_threads import WsgiThreads
 from serving.web.held_bodies import Bodies, bound
 from serving.web.hot_routes import HotRoutes
@@ -53,7 +53,7 @@ from serving.web.openapi_tensors import data_example
 log = logging.getLogger("monopod.start")
 
 DRAIN_MARGIN = 5.0  # seconds beyond the timeout that the last answer may take
-ADMIN_LIMIT = 4  # requests for a page of the admin port at once
+ADMIN_BODY = 0  # bytes of a body on the admin port
 ACCESS_SECONDS = 0.1  # between two writings of the access log
 
 
@@ -161,11 +161,11 @@ def _ports(
     timeouts = settings.timeout_second, settings.upload_timeout_second
     refused = refusal_counter(metrics)
     data = Rules(loop, context.gate, context.gate, *shared, *timeouts, max_body, requests.run, requests.ended, refused)
-    admin_gate = Gate(ADMIN_LIMIT, lambda: False)
+    admin_gate = Gate(CONNECTION_LIMIT, lambda: False, CONNECTION_LIMIT)  # a probe is never refused
     admin_gate.open()
     stuck = settings.stuck_after_second, settings.timeout_second
     pages = Admin(context.gate, context.models, core.stuck_seconds, metrics.page, *stuck, WorkerThreads(1, "metrics"))
-    admin = Rules(loop, admin_gate, context.gate, *shared, *timeouts, max_body, pages.run, lambda *told: None, refused)
+    admin = Rules(loop, admin_gate, context.gate, *shared, *timeouts, ADMIN_BODY, pages.run, lambda *told: None, refused)
     return Port(data, host, port), Port(admin, host, admin_port), access
 
 

@@ -10,6 +10,7 @@ hangs fails its own liveness. Only the metrics' page takes a thread, since it gr
 from collections.abc import Callable
 from typing import NamedTuple
 
+from serving.base.errors import QueueFull, ServiceFailed
 from serving.core.messages import Reply
 from serving.core.worker_threads import WorkerThreads
 from serving.models.registry import ModelRegistry
@@ -17,6 +18,7 @@ from serving.telemetry import metrics
 from serving.web.admission import READY, Gate
 from serving.web.front.exchange import Exchange
 
+METRICS_LIMIT = 4  # requests for /metrics at once: all others are answered as they come
 TEXT = "text/plain; charset=utf-8"
 
 
@@ -45,13 +47,19 @@ class Admin(NamedTuple):
             exchange.finish(_text(503, stuck) if stuck else _text(200, "ok"))
         elif path == "/readyz":
             exchange.finish(_text(200, "ok") if self.gate.state == READY else _text(503, self.gate.state))
+        elif path == "/metrics" and exchange.rules.gate.light() > METRICS_LIMIT:
+            exchange.finish(QueueFull(f"{METRICS_LIMIT} requests for this page are being answered; try again in a second"))
         elif path == "/metrics":
             self.threads.run(self._metrics, exchange)
         else:
             exchange.finish(_text(404, "pages here: /livez, /readyz, /metrics, /api/ping"))
 
     def _metrics(self, exchange: Exchange) -> None:
-        exchange.finish_later(Reply(self.page(), metrics.CONTENT_TYPE))
+        try:
+            exchange.finish_later(Reply(self.page(), metrics.CONTENT_TYPE))
+        except Exception:
+            exchange.finish_later(ServiceFailed("the page could not be made; the log tells why"))
+            raise
 
 
 def _text(status: int, line: str) -> Reply:

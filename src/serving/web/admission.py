@@ -17,12 +17,12 @@ LIGHT_LIMIT = 16  # requests at once that call no model: the page, metadata, a s
 class Gate:
     """Counts the requests that are let in and not answered yet. Work is a request that calls a model or own code.
 
-    limit: the most requests of work. LIGHT_LIMIT other requests may be in besides.
+    limit: the most requests of work. light_limit: the most other requests, which may be in besides.
     queue_full: says whether the model's queue is full.
     """
 
-    def __init__(self, limit: int, queue_full: Callable[[], bool]):
-        self.limit, self._queue_full = limit, queue_full
+    def __init__(self, limit: int, queue_full: Callable[[], bool], light_limit: int = LIGHT_LIMIT):
+        self.limit, self.light_limit, self._queue_full = limit, light_limit, queue_full
         self.state = STARTING
         self._admitted = {True: 0, False: 0}  # work: yes or no
 
@@ -75,12 +75,16 @@ class Gate:
         """Return how many requests of work are in flight."""
         return self._admitted[True]
 
+    def light(self) -> int:
+        """Return how many other requests are in flight."""
+        return self._admitted[False]
+
     def empty(self) -> bool:
         """Return whether no request is in flight."""
         return self._admitted[True] + self._admitted[False] == 0
 
     def _overload(self, work: bool) -> QueueFull | None:
-        return self._too_many(work) if self._admitted[work] >= (self.limit if work else LIGHT_LIMIT) else None
+        return self._too_many(work) if self._admitted[work] >= (self.limit if work else self.light_limit) else None
 
     def _too_many(self, work: bool) -> QueueFull:
         return QueueFull(

@@ -1,14 +1,21 @@
 """What grows with that which clients send has a bound: names, bodies of the admin port, descriptors, unread answers."""
 
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
-from tests.running import Running
+from tests.running import Running, get
 from tests.serving import echo_service
-from tests.serving.echo_service import Client, echo_request
+from tests.serving.echo_service import PING, PONG, Client, ask, echo_request
 
 NAMES = 50
+CROWD = 24  # more than the admin port's pages at once, and than the data port's light requests
+SPARE = 20  # descriptors
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +34,48 @@ def test_models_that_are_not_there_leave_no_series_in_the_metrics(service: Runni
             assert found.status == 404
     assert "none-" not in service.metrics()
     assert service.metric('monopod_queue_rows{model="small"}', absent=-1) == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_admin_port_takes_no_body(service: Running, method: str) -> None:
+    head = f"{method} /livez HTTP/1.1\r\nHost: x\r\n".encode()
+    for framing in (b"Content-Length: 10000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n5\r\n"):
+        answer = ask(service.admin_port, head + framing)
+        assert (answer.status, answer.headers["connection"]) == (413, "close")
+
+
+def test_liveness_is_answered_while_a_crowd_asks_for_the_metrics(service: Running) -> None:
+    over = threading.Event()
+
+    def ask_on() -> None:
+        with Client(service.admin_port) as client:
+            while not over.is_set():
+                client.send(echo_service.get("/metrics"))
+                found = client.answer()
+                assert found is not None
+                assert found.status in (200, 429), found
+
+    with ThreadPoolExecutor(CROWD) as pool:
+        crowd = [pool.submit(ask_on) for _ in range(CROWD)]
+        found = [get(service.admin + page)[0] for page in ("/livez", "/readyz", "/api/ping") * 30]
+        over.set()
+        for one in crowd:
+            one.result()
+    assert set(found) == {200}
+
+
+def test_where_descriptors_run_out_the_port_rests_and_accepts_again_later(service: Running) -> None:
+    process = psutil.Process(service.process.pid)
+    before = process.rlimit(psutil.RLIMIT_NOFILE)
+    most = process.num_fds() + SPARE
+    process.rlimit(psutil.RLIMIT_NOFILE, (most, before[1]))
+    clients = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(2 * SPARE)]
+    try:
+        time.sleep(2)
+    finally:
+        process.rlimit(psutil.RLIMIT_NOFILE, before)
+        for client in clients:
+            client.close()
+    assert ask(service.port, PING).body == PONG
+    said = [line for line in service.lines() if "was not accepted" in line["message"]]
+    assert 1 <= len(said) <= 30

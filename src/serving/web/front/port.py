@@ -34,7 +34,8 @@ class Port:
     def __init__(self, rules: Rules, host: str, port: int):
         """Bind the port. Nothing is accepted before `start`. Raises OSError."""
         self.rules, self._loop = rules, rules.loop
-        self.limit = min(CONNECTION_LIMIT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        # Of all descriptors, a quarter is for the models, for bodies in /tmp, and for a service's own files.
+        self.limit = min(CONNECTION_LIMIT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 8)
         self.connections: set[Connection] = set()
         self._silent: dict[Connection, None] = {}  # never sent a byte; the oldest first
         self._half_closed: set[Connection] = set()
@@ -81,8 +82,7 @@ class Port:
         self.connections.discard(connection)
         self._half_closed.discard(connection)
         self._silent.pop(connection, None)
-        if not self._listens and self._socket.fileno() >= 0:
-            self._accept_on()
+        self._accept_again()
 
     def half_closed(self, connection: Connection) -> None:
         if not self._half_closed:
@@ -94,6 +94,11 @@ class Port:
     def _accept_on(self) -> None:
         self._listens = True
         self._loop.add_reader(self._socket.fileno(), self._accept)
+
+    def _accept_again(self) -> None:
+        """Accept where that was given up for a while, and the port is not closed."""
+        if not self._listens and self._socket.fileno() >= 0:
+            self._accept_on()
 
     def _accept_off(self) -> None:
         if self._listens:
@@ -127,8 +132,9 @@ class Port:
             accepted, _ = self._socket.accept()
         except BlockingIOError:
             return False
-        except OSError as error:  # the client has gone, or descriptors have run out
+        except OSError as error:  # the client has gone, or descriptors have run out: then every turn fails
             log.warning("port %d: a connection was not accepted: %s", self.number, error)
+            self._accept_off()
             return False
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -146,19 +152,18 @@ class Port:
     # Looking after.
 
     def _sweep(self) -> None:
+        self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        self._accept_again()
         now = time.monotonic()
         for connection in list(self.connections):
             connection.sweep(now)
-        self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def _check_half_closed(self) -> None:
-        for connection in list(self._half_closed):
-            if connection.waits_for_answer():
-                connection.check_client()
-            else:
-                self._half_closed.discard(connection)
+        self._half_closed = {each for each in self._half_closed if each.waits_for_answer()}
         if self._half_closed:
             self._loop.call_later(CHECK_SECONDS, self._check_half_closed)
+        for connection in list(self._half_closed):
+            connection.check_client()
 
 
 def _listen(host: str, port: int) -> socket.socket:
