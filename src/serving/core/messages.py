@@ -5,7 +5,8 @@ Knows bytes and times. Does not know HTTP, models or threads.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 from serving.base.errors import ServingError
 from serving.base.lifetime import Lifetime
@@ -53,25 +54,25 @@ class StageTimes:
         return found
 
 
-@dataclass(eq=False)
-class RawRequest:
+class RawRequest(Protocol):
     """A request before it is decoded.
 
-    kind: the content type without its parameters, in lower case. length: bytes of its body. read: returns the body; a large
-    one comes from /tmp, so that a thread calls it. parameters: returns the parameters of the URL by their names.
+    id: as in the logs and in the answer. kind: the content type without its parameters, in lower case. length: bytes of its
+    body.
     """
 
     id: str
     life: Lifetime
-    content_type: str
-    length: int
-    read: Callable[[], bytes]
     times: StageTimes
-    parameters: Callable[[], Mapping[str, str]] = dict
-    kind: str = field(init=False)
+    content_type: str
+    kind: str
+    length: int
 
-    def __post_init__(self) -> None:
-        self.kind = self.content_type.partition(";")[0].strip().lower()
+    def read(self) -> bytes:
+        """Return the body. A large one comes from /tmp, so that a thread calls this."""
+
+    def parameters(self) -> Mapping[str, str]:
+        """Return the parameters of the URL by their names. Raises BadInput."""
 
 
 @dataclass(frozen=True)

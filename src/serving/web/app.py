@@ -27,7 +27,7 @@ from serving.web.admission import READY, STARTING
 from serving.web.context import ServiceContext
 from serving.web.front.exchange import Exchange
 from serving.web.front.wsgi_threads import EXCHANGE
-from serving.web.hot_routes import raw_request
+from serving.web.hot_routes import check_encoding
 
 log = logging.getLogger("monopod.app")
 
@@ -96,10 +96,9 @@ def _own_route(context: ServiceContext, function: Callable[[Request], Any]) -> C
         if context.gate.state == STARTING:  # the gate lets a GET in, but this one reads what setup makes
             raise NotReady("the service is still starting; try again when /v2/health/ready answers 200")
         exchange: Exchange = g.exchange
-        raw = raw_request(exchange)
-        given = raw.parameters
-        raw.parameters = lambda: {**given(), **values}
-        return _wait(context.core.call(function, raw))
+        check_encoding(exchange)
+        exchange.path_values = values
+        return _wait(context.core.call(function, exchange))
 
     return view
 

@@ -10,13 +10,13 @@ Each also answers under /api/<user>/<service>.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
-from serving.base.errors import BadInput, NotFound, WrongContentType
-from serving.core.messages import JSON, RawRequest, Reply
+from serving.base.errors import NotFound, WrongContentType
+from serving.core.messages import JSON, Reply
 from serving.core.stages import Core, Decoded
 from serving.inputs import v1_predict, v2_open_inference
 from serving.inputs.binary_tensors import LENGTH_HEADER
@@ -28,7 +28,8 @@ from serving.web.front.exchange import Exchange
 
 TENSORS = "application/octet-stream"
 LENGTH_FIELD = LENGTH_HEADER.lower().encode()
-MOST_PARAMETERS = 10_000  # of a URL
+TAKEN = (JSON, TENSORS, "")  # content types of the Open Inference Protocol
+IDENTITY = b"identity"
 MOST_KNOWN, LONGEST_KNOWN = 1000, 256  # paths whose route is remembered, and their characters; only paths that have a route are
 MODEL_PATH = re.compile(
     r"/v2/models/(?P<v2>[^/]+)(?P<versions>/versions/(?P<version>[^/]+))?/infer|/v1/models/(?P<v1>[^/:]+):predict"
@@ -81,54 +82,42 @@ class HotRoutes:
         return HotRoute(label, queue, partial(self._infer, name, found["version"] or MODEL_VERSION))
 
     def _answer(self, exchange: Exchange) -> None:
-        self._core.answer(raw_request(exchange), exchange.finish)
+        check_encoding(exchange)
+        self._core.answer(exchange, exchange.finish)
 
     def _infer(self, name: str, version: str, exchange: Exchange) -> None:
         if version != MODEL_VERSION:
             raise NotFound(f"model {name} has no version {version!r}; its only version is {MODEL_VERSION}")
-        model, raw = self._models[name], raw_request(exchange)
-        if raw.kind not in (JSON, TENSORS, ""):
-            raise WrongContentType(f"content type {raw.kind} is not taken here; send {JSON} or {TENSORS}")
+        check_encoding(exchange)
+        if exchange.kind not in TAKEN:
+            raise WrongContentType(f"content type {exchange.kind[:100]} is not taken here; send {JSON} or {TENSORS}")
         given = exchange.head.headers.get(LENGTH_FIELD)
         header_length = None if given is None else given.decode("latin-1")
 
         def decode(body: bytes, spec: ModelSpec) -> Decoded:
             call = v2_open_inference.decode(body, header_length, spec, self._settings.max_rows_per_request)
             if call.timeout_s:
-                raw.life.shorten(call.timeout_s)
+                exchange.life.shorten(call.timeout_s)
                 exchange.deadline_moved()
             return call.inputs, lambda outputs: _tensors(*v2_open_inference.encode(call, spec, MODEL_VERSION, outputs))
 
-        self._core.infer(model, raw, decode, exchange.finish)
+        self._core.infer(self._models[name], exchange, decode, exchange.finish)
 
     def _predict(self, name: str, exchange: Exchange) -> None:
+        check_encoding(exchange)
+
         def decode(body: bytes, spec: ModelSpec) -> Decoded:
             call = v1_predict.decode(body, spec, self._settings.max_rows_per_request)
             return call.inputs, lambda outputs: Reply(v1_predict.encode(call, spec, outputs))
 
-        self._core.infer(self._models[name], raw_request(exchange), decode, exchange.finish)
+        self._core.infer(self._models[name], exchange, decode, exchange.finish)
 
 
-def raw_request(exchange: Exchange) -> RawRequest:
-    """Return a request as the core takes it. Raises WrongContentType for a body that is compressed."""
-    headers = exchange.head.headers
-    encoding = headers.get(b"content-encoding", b"identity")
-    if encoding != b"identity":
+def check_encoding(exchange: Exchange) -> None:
+    """Raise WrongContentType for a body that is compressed."""
+    encoding = exchange.head.headers.get(b"content-encoding", IDENTITY)
+    if encoding != IDENTITY:
         raise WrongContentType(f"content encoding {encoding.decode('latin-1')[:100]!r} is not taken; send the body as it is")
-    kind = headers.get(b"content-type", b"").decode("latin-1")
-    parameters = partial(_parameters, exchange.head.query)
-    return RawRequest(exchange.id, exchange.life, kind, exchange.length, exchange.read, exchange.times, parameters)
-
-
-def _parameters(query: str) -> Mapping[str, str]:
-    """Return the parameters of a URL; the first of several of one name counts."""
-    if not query:
-        return {}
-    try:
-        found = parse_qsl(query, keep_blank_values=True, errors="replace", max_num_fields=MOST_PARAMETERS)
-    except ValueError:
-        raise BadInput(f"the URL has more than {MOST_PARAMETERS} parameters, the most that are read") from None
-    return dict(reversed(found))
 
 
 def _tensors(body: bytes, header_length: int | None) -> Reply:

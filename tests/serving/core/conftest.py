@@ -3,8 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,26 @@ JSON = "application/json"
 Clock = Callable[[], float]
 
 
+@dataclass(eq=False)
+class SmallRequest:
+    """A request whose body is in memory."""
+
+    body: bytes
+    life: Lifetime
+    times: StageTimes
+    content_type: str = JSON
+    id: str = "id"
+
+    def __post_init__(self) -> None:
+        self.kind, self.length = self.content_type, len(self.body)
+
+    def read(self) -> bytes:
+        return self.body
+
+    def parameters(self) -> Mapping[str, str]:
+        return {}
+
+
 class AskedCore:
     """A core whose loop runs, and its service. Any thread may ask it."""
 
@@ -39,8 +60,7 @@ class AskedCore:
     def request(self, body: bytes, kind: str = JSON, seconds: float = 20.0) -> RawRequest:
         """Return a request whose last byte has just come."""
         self.began = self.clock()
-        times = StageTimes(self.began, self.clock)
-        raw = RawRequest("id", Lifetime(time.monotonic(), seconds), kind, len(body), lambda: body, times)
+        raw = SmallRequest(body, Lifetime(time.monotonic(), seconds), StageTimes(self.began, self.clock), kind)
         raw.times.begin("queue")
         return raw
 

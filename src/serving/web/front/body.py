@@ -18,6 +18,9 @@ class Body:
         self._pieces: list[bytes] = []
         self._file: BinaryIO | None = None
 
+    def __len__(self) -> int:
+        return self.length
+
     def add(self, piece: bytes | memoryview) -> None:
         """Keep a piece. A memoryview is copied."""
         self.length += len(piece)

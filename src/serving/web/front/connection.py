@@ -23,9 +23,9 @@ from typing import Protocol, cast
 from serving.base.errors import BadInput, BodiesFull, ServingError, SlowBody
 from serving.web.front.answers import CONTINUE
 from serving.web.front.body import Body
-from serving.web.front.buffer import Buffer
-from serving.web.front.exchange import Exchange, Rules, unread_head
-from serving.web.front.heads import Head
+from serving.web.front.buffer import CARRIAGE_RETURN, Buffer
+from serving.web.front.exchange import PING, Exchange, Rules, unread_head
+from serving.web.front.heads import MOST_HEAD_BYTES, Head, parse
 from serving.web.front.upload import Upload
 
 REQUESTS_A_TURN = 16
@@ -80,6 +80,10 @@ class Connection(asyncio.Protocol):
         if not self._spoke:
             self._spoke = True
             self._port.spoke(self)
+        if self._exchange is None and not (self._buffer.bytes or self._skip or self._blocked or self._lingers_until):
+            self._begin_with(data)
+            self._rules.bodies.make_room()
+            return
         if self._lingers_until:
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
@@ -203,6 +207,26 @@ class Connection(asyncio.Protocol):
         self._buffer.account()
         self._update_reading()
 
+    def _begin_with(self, data: bytes) -> None:
+        """Take what came where nothing waits: in most cases one whole request, which then is never copied to the buffer."""
+        self._began = self.active
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4 or data[0] == CARRIAGE_RETURN or end > MOST_HEAD_BYTES:
+            self._buffer.bytes += data
+        else:
+            try:
+                head = parse(data[:end])
+            except ServingError as error:
+                self._refuse_unread(error)
+                return
+            self._advancing = True
+            try:
+                self._begin(head, end, data[end:])
+            finally:
+                self._advancing = False
+        if self._buffer.bytes or self._ended:
+            self._advance()
+
     def _can_go_on(self) -> bool:
         ready = self._exchange is None or self._upload is not None
         return bool(ready and self._buffer.bytes and not (self._blocked or self._lingers_until or self._skip))
@@ -227,24 +251,29 @@ class Connection(asyncio.Protocol):
         self._begin(*found)
         return 1
 
-    def _begin(self, head: Head, size: int) -> None:
+    def _begin(self, head: Head, size: int, behind: bytes = b"") -> None:
+        """Begin a request. size: bytes of its head. behind: what came behind it, where that is not in the buffer."""
+        alone = 0 < len(behind) == head.length <= self._rules.max_body
+        if not alone:
+            self._buffer.bytes += behind
         exchange = Exchange(self, self._rules, head, self._began)
         self._began = self.active
-        if exchange.is_ping():
+        if head.path == PING and not exchange.work:  # answered whatever else is under way
             if head.length or head.chunked:
                 self._refuse(exchange, BadInput("a ping has no body; send GET /api/ping without one"), head.length)
             else:
                 exchange.pong()
             return
         self._exchange = exchange
-        whole = not head.chunked and len(self._buffer.bytes) >= head.length
+        whole = alone or not head.chunked and len(self._buffer.bytes) >= head.length
         refusal = exchange.too_large() or (None if whole else exchange.refusal())
         if refusal is not None:
             self._refuse(exchange, refusal, head.length)
         elif whole:
             exchange.held = size + head.length
             self._rules.bodies.add_whole(exchange.held)
-            self._run(exchange, self._buffer.take(head.length) if head.length else b"", accepted=False)
+            body = behind if alone else self._buffer.take(head.length) if head.length else b""
+            self._run(exchange, body, accepted=False)
         else:
             exchange.share = self._rules.bodies.begin(self._give_up)
             exchange.share.add(size)

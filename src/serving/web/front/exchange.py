@@ -7,11 +7,12 @@ calls it, but for `read`, `stream` and the attributes that a worker thread needs
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
+from urllib.parse import parse_qsl
 
-from serving.base.errors import ClientGone, ServiceFailed, ServingError, TooLarge
+from serving.base.errors import BadInput, ClientGone, ServiceFailed, ServingError, TooLarge
 from serving.base.lifetime import Lifetime
 from serving.core.messages import Reply, Result, StageTimes
 from serving.web.admission import CLOSED, DRAINING, READY, Gate
@@ -27,6 +28,7 @@ log = logging.getLogger("monopod.front")
 
 PING = "/api/ping"
 PONG = Reply(b'{"ping":"pong"}')
+MOST_PARAMETERS = 10_000  # of a URL
 LIGHT = ("GET", "HEAD", "OPTIONS")  # methods of requests that call no model
 
 
@@ -59,10 +61,18 @@ class Client(Protocol):
 
 
 class Exchange:
-    """One request. route and reason: for metrics and logs, set by whoever runs the request."""
+    """One request, as the core takes it too. route and reason: for metrics and logs, set by whoever runs the request.
 
-    __slots__ = ("__weakref__", "_body", "client", "head", "held", "id", "life", "over", "reason", "route", "rules", "running",
-                 "share", "times", "work")  # fmt: skip
+    path_values: parameters that stand in the path, by their names.
+    """
+
+    route = reason = content_type = kind = ""
+    running = over = False
+    length = 0  # bytes of the body
+    held = 0  # bytes that count as held, where all came in one read
+    share: Share | None = None  # in which the bytes count otherwise
+    path_values: Mapping[str, str] = {}
+    _body: Body | bytes = b""
 
     def __init__(self, client: Client, rules: Rules, head: Head, begin: float):
         self.client, self.rules, self.head = client, rules, head
@@ -73,15 +83,6 @@ class Exchange:
         self.times = StageTimes(begin)
         self.id = request_id(head.headers.get(b"x-request-id", b"").decode("latin-1"))
         self.work = head.method not in LIGHT
-        self.route = self.reason = ""
-        self.running = self.over = False
-        self.share: Share | None = None  # of a request whose bytes come in several reads
-        self.held = 0  # bytes of any other
-        self._body: Body | bytes = b""
-
-    def is_ping(self) -> bool:
-        """Whether this is a ping, which is answered whatever else is under way."""
-        return self.head.path == PING and not self.work
 
     def refusal(self) -> ServingError | None:
         """Return why a request whose head was just read is not accepted, or None."""
@@ -104,7 +105,11 @@ class Exchange:
 
         accepted: whether it was accepted when its head was read.
         """
-        self._body, gate = body, self.rules.gate
+        self._body, self.length, gate = body, len(body), self.rules.gate
+        given = self.head.headers.get(b"content-type")
+        if given:
+            self.content_type = given.decode("latin-1")
+            self.kind = self.content_type.partition(";")[0].strip().lower()
         self.life.received = now = time.monotonic()
         self.times.begin("queue", now)
         enter = gate.enter if accepted else gate.admit
@@ -137,10 +142,15 @@ class Exchange:
             body = whole
         return body.stream()
 
-    @property
-    def length(self) -> int:
-        """The bytes of the body."""
-        return len(self._body) if isinstance(self._body, bytes) else self._body.length
+    def parameters(self) -> Mapping[str, str]:
+        """Return the parameters of the URL; the first of several of one name counts. Raises BadInput for too many."""
+        if not self.head.query:
+            return self.path_values
+        try:
+            found = parse_qsl(self.head.query, keep_blank_values=True, errors="replace", max_num_fields=MOST_PARAMETERS)
+        except ValueError:
+            raise BadInput(f"the URL has more than {MOST_PARAMETERS} parameters, the most that are read") from None
+        return {**dict(reversed(found)), **self.path_values}
 
     def finish(self, result: Result) -> None:
         """Answer, unless the deadline has done so, or the client has gone."""
