@@ -1,4 +1,4 @@
-"""MLServer: one model with its own codecs of the Open Inference Protocol; a picture comes as base64, as its JSON takes bytes."""
+"""MLServer: one model with its own codecs of the Open Inference Protocol. A picture comes as base64 in its JSON."""
 
 import os
 
