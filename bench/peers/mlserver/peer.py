@@ -42,6 +42,7 @@ PEERS = (
             "MLSERVER_HTTP_PORT": "{port}",
             "MLSERVER_GRPC_PORT": "{second_port}",
             "MLSERVER_METRICS_DIR": "{scratch}",
+            "MLSERVER_ENVIRONMENTS_DIR": "{scratch}",
         },
     ),
 )
