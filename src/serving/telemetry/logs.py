@@ -3,10 +3,9 @@
 Knows the fields of a line. Does not know the events.
 
 Concurrency. A thread that logs formats its line and puts it into a queue; one thread writes. Access lines are put there many at
-once, and the writing thread formats them. With a lock held during the write,
-every worker would wait for the slowest one, and a reader of stdout that stops would stop them all. The one lock here guards the
-count of the waiting bytes, for one addition. `stop` ends the writer after it has written every line. A process that is killed
-loses its last lines.
+once, and the writing thread formats them. With a lock held during the write, every thread would wait for the slowest one, and a
+reader of stdout that stops would stop them all. The one lock here guards the count of the waiting bytes, for one addition.
+`stop` ends the writer after it has written every line. A process that is killed loses its last lines.
 """
 
 import atexit
