@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ async def _serve(folder: Path, port: int, admin_port: int, host: str, began: flo
     _flush_often(loop, access)
     loader = (context, folder, began, data.number, end, loop)
     threading.Thread(target=_load, args=loader, name="loader", daemon=True).start()
-    threading.Thread(target=trim_at_rest, args=(lambda: context.core.jobs,), name="trimmer", daemon=True).start()
+    threading.Thread(target=trim_at_rest, args=(partial(_ended, context.core, data),), name="trimmer", daemon=True).start()
     settings = context.settings
     longest = settings.timeout_second + DRAIN_MARGIN
     finished = await drain.run(data, context.gate, end, settings.drain_delay_second, longest)
@@ -90,6 +91,11 @@ async def _serve(folder: Path, port: int, admin_port: int, host: str, began: flo
     logs.stop()
     # Threads that hang in a model or in the service's own code must not delay the exit.
     os._exit(code)
+
+
+def _ended(core: Core, data: Port) -> int:
+    """Return a count that grows when something ends that has held memory: a job, or a body that may never become one."""
+    return core.jobs + data.rules.bodies.released
 
 
 def _settings(folder: Path) -> Settings:

@@ -11,7 +11,7 @@ is below that average, or a new large body, which is younger than theirs. To dri
 limit anew before the last byte of that body has come. Whole requests were accepted and are answered. Where they alone fill the
 limit, no further body is begun.
 
-Concurrency. Only the loop's thread calls anything here.
+Concurrency. Only the loop's thread calls anything here. Any thread may read `released`.
 """
 
 from collections.abc import Callable
@@ -32,6 +32,7 @@ class Bodies:
 
     def __init__(self, limit: int):
         self.limit = limit
+        self.released = 0  # how many shares were released so far
         self._unfinished: dict[Share, None] = {}  # the oldest first
         self._growing = self._whole = 0  # bytes
 
@@ -94,6 +95,7 @@ class Bodies:
         if share.released:
             return
         share.released = True
+        self.released += 1
         self._unfinished.pop(share, None)
         if share.whole:
             self._whole -= share.bytes

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -13,6 +13,7 @@ from tests.running import Running
 from tests.serving import echo_service
 from tests.serving.echo_service import PING, PONG, Client, ask, get
 from tests.serving.floods import Flood, flooding, probing
+from tests.waiting import until
 
 LITTLE = 48 * MIB  # what a process takes and gives back by itself included
 LARGE = 24_000_000  # bytes of one answer
@@ -54,6 +55,22 @@ def growing_at_most(service: Running, bound: int) -> Iterator[None]:
     yield
     growth = peak_bytes(process) - before
     assert growth < bound, f"the process grew by {growth / MIB:.0f} MiB"
+
+
+def test_memory_of_bodies_that_never_came_whole_goes_back_to_the_system(tmp_path_factory: pytest.TempPathFactory) -> None:
+    head = f"POST /api/small HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {MIB}\r\n\r\n".encode()
+    with echo_service.serving(tmp_path_factory, "upload_timeout_second = 2") as service, ExitStack() as stack:
+        before = resident_bytes(service.process.pid)
+        clients = [stack.enter_context(Client(service.port)) for _ in range(150)]
+        for part in (head, *[bytes(20_000)] * 40):
+            for client in clients:
+                client.send(part)
+        until(lambda: resident_bytes(service.process.pid) > before + 2 * LITTLE)
+        for client in clients:
+            answer = client.answer()
+            assert answer is not None
+            assert answer.status == 408
+        until(lambda: resident_bytes(service.process.pid) < before + LITTLE)
 
 
 @pytest.mark.parametrize("data", ENDLESS.values(), ids=ENDLESS)
