@@ -3,9 +3,9 @@
 Each thread decodes, runs a one-thread session of its own and makes the answer, by the server's own code. There is no HTTP, no
 queue and no hand-over between threads.
 
-`python -m bench.bare KIND` first tries one thread and then one for each core, and prints which was faster. For each line of
-seconds on stdin it then runs that long and prints a line of JSON. Knows the runtime's parts. Does not know the server that is
-compared with it.
+`python -m bench.bare KIND` first tries one thread and then one for each core, and prints which was faster. Each line on stdin
+has seconds and a number of threads, 0 for the faster one. It runs as that says, and prints a line of JSON. Knows the runtime's
+parts. Does not know the server that is compared with it.
 """
 
 import json
@@ -42,11 +42,12 @@ def main() -> int:
     call = _hooks(work, settings) if work.hooks else _protocol(work, engines[0])
     for engine in engines:
         call(engine)
-    engines = engines[: _fastest(engines, call)]
-    print(json.dumps({"threads": len(engines)}), flush=True)
+    fastest = _fastest(engines, call)
+    print(json.dumps({"threads": fastest}), flush=True)
     for line in sys.stdin:
+        seconds, threads = line.split()
         cpu = time.process_time()
-        rate, calls = _run(engines, call, float(line))
+        rate, calls = _run(engines[: int(threads) or fastest], call, float(seconds))
         print(json.dumps({"rate": rate, "cpu_per_call": (time.process_time() - cpu) / calls}), flush=True)
     return 0
 

@@ -77,10 +77,10 @@ class Bare:
         self._process = process
         self.threads: int = self._answer()["threads"]
 
-    def run(self, seconds: float) -> tuple[float, float]:
-        """Return calls a second, and seconds of processor time a call."""
+    def run(self, seconds: float, threads: int = 0) -> tuple[float, float]:
+        """Return calls a second, and seconds of processor time a call. threads: 0 for the fastest number."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.write(f"{seconds} {threads}\n")
         self._process.stdin.flush()
         answer = self._answer()
         return answer["rate"], answer["cpu_per_call"]

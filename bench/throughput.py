@@ -55,7 +55,7 @@ def measure(work: Work, rounds: int, bare_seconds: float, seconds: int) -> Throu
         tools.closed(server.url, work, CONNECTIONS[-1], 1)
         for _ in range(rounds):
             for connections in CONNECTIONS:
-                bare_rate, bare_cpu = loop.run(bare_seconds)
+                bare_rate, bare_cpu = loop.run(bare_seconds, 1 if connections == 1 else 0)
                 before = process.cpu(server.pid)
                 load = tools.closed(server.url, work, connections, seconds)
                 found[connections].append(Round(bare_rate, bare_cpu, load, process.cpu(server.pid) - before))
