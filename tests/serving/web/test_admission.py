@@ -1,7 +1,5 @@
 """Requests are let in or refused by the state of the pod, the count of requests in flight, and the queue."""
 
-import threading
-
 import pytest
 
 from serving.base.errors import NotReady, QueueFull, ServingError
@@ -99,44 +97,4 @@ def test_a_full_queue_refuses_work_and_nothing_else() -> None:
 def test_reading_the_state_of_admission_changes_nothing() -> None:
     one = gate(limit=1)
     assert [one.refusal(True) for _ in range(3)] == [None] * 3
-    assert one.empty()
-
-
-def test_no_more_than_the_limit_come_in_however_many_ask_at_once() -> None:
-    crowd = 8
-    together = threading.Barrier(crowd)
-
-    def queue_full() -> bool:
-        together.wait(10)  # all threads have found that there is room
-        return False
-
-    one = Gate(3, queue_full)
-    one.state = READY
-    entered: list[ServingError | None] = []
-    threads = [threading.Thread(target=lambda: entered.append(one.enter(True))) for _ in range(crowd)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert len(entered) == crowd
-    assert entered.count(None) == 3
-    assert one.working() == 3
-
-
-def test_requests_that_come_and_go_on_many_threads_are_counted_right() -> None:
-    one = gate(limit=4)
-    most: list[int] = []
-
-    def visit() -> None:
-        for _ in range(300):
-            if one.enter(True) is None:
-                most.append(one.working())
-                one.leave(True)
-
-    threads = [threading.Thread(target=visit) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert max(most) <= 4
     assert one.empty()

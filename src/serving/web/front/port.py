@@ -107,10 +107,13 @@ class Port:
 
     def _accept(self) -> None:
         """Take in what waits, some in each turn of the loop."""
-        for _ in range(ACCEPTS_A_TURN):
-            if len(self.connections) + len(self._opening) >= self.limit and not self._make_room():
-                self._accept_off()
-                return
+        for number in range(ACCEPTS_A_TURN):
+            if len(self.connections) + len(self._opening) >= self.limit:
+                if number:  # perhaps nobody else waits; the system will say so
+                    return
+                if not self._make_room():
+                    self._accept_off()
+                    return
             if not self._accept_one():
                 return
 

@@ -1,0 +1,86 @@
+"""The stages of a request follow each other without a gap, and its content type is read without its parameters."""
+
+import threading
+
+import pytest
+
+from serving.base.lifetime import Lifetime
+from serving.core.messages import RawRequest, Reply, StageTimes
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    now = 10.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_stages_add_up_to_the_time_from_the_first_byte_to_the_end() -> None:
+    clock = Clock()
+    times = StageTimes(8.0, clock)
+    for now, stage in ((10.0, "queue"), (10.5, "decode"), (12.0, "queue"), (12.25, "infer")):
+        clock.now = now
+        times.begin(stage)
+    clock.now = 20.0
+    assert times.end() == 20.0
+    assert times.seconds == {"upload": 2.0, "queue": 0.75, "decode": 1.5, "infer": 7.75}
+    assert sum(times.seconds.values()) == 12.0
+
+
+def test_a_stage_may_begin_at_a_moment_that_was_noted_before() -> None:
+    clock = Clock()
+    times = StageTimes(8.0, clock)
+    clock.now = 100.0
+    times.begin("batch", 9.0)
+    times.begin("infer", 9.5)
+    assert times.seconds == {"upload": 1.0, "batch": 0.5}
+
+
+def test_the_stage_under_way_gets_the_time_until_the_end() -> None:
+    clock = Clock()
+    times = StageTimes(8.0, clock)
+    times.begin("queue")
+    clock.now = 40.0
+    times.end()
+    assert times.seconds == {"upload": 2.0, "queue": 30.0}
+    assert times.stage == ""
+
+
+def test_what_a_thread_reports_after_the_end_is_left_out() -> None:
+    clock = Clock()
+    times = StageTimes(8.0, clock)
+    times.end()
+    clock.now = 50.0
+    thread = threading.Thread(target=times.begin, args=("decode",))
+    thread.start()
+    thread.join(20)
+    times.begin("infer", 60.0)
+    times.end()
+    assert times.seconds == {"upload": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind"),
+    [
+        ("application/json", "application/json"),
+        ("Application/JSON ; charset=utf-8", "application/json"),
+        ("multipart/form-data; boundary=x", "multipart/form-data"),
+        ("", ""),
+        (";", ""),
+    ],
+)
+def test_the_kind_of_a_body_is_its_content_type_without_parameters(sent: str, kind: str) -> None:
+    assert RawRequest("id", Lifetime(0.0, 1.0), sent, 0, bytes, StageTimes(0.0)).kind == kind
+
+
+def test_two_requests_are_never_the_same_however_alike() -> None:
+    life, times = Lifetime(0.0, 1.0), StageTimes(0.0)
+    one, other = (RawRequest("id", life, "", 0, bytes, times) for _ in range(2))
+    assert len({one, other}) == 2
+    assert one.parameters() == {}
+
+
+def test_an_answer_is_good_json_unless_it_says_otherwise() -> None:
+    assert (Reply(b"").status, Reply(b"").content_type, Reply(b"").headers) == (200, "application/json", ())

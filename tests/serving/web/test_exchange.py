@@ -1,0 +1,326 @@
+"""One request is admitted, watched, answered once, and counted once, however it ends."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from serving.base.errors import (
+    BadInput,
+    BodiesFull,
+    DeadlinePassed,
+    NotReady,
+    QueueFull,
+    ServiceFailed,
+    ShortDeadline,
+    TooLarge,
+)
+from serving.core.messages import Reply
+from serving.web.admission import CLOSED, DRAINING, STARTING
+from serving.web.front.body import Body
+from serving.web.front.exchange import Exchange, unread_head
+from tests.serving.web.exchanges import Front, kept, own_loop
+
+FINE = Reply(b"{}")
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    with own_loop() as made:
+        yield made
+
+
+def spend(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    loop.run_until_complete(asyncio.sleep(seconds))
+
+
+def request(method: bytes = b"POST", path: bytes = b"/", version: bytes = b"1.1") -> bytes:
+    return b"%s %s HTTP/%s\r\nHost: x\r\n" % (method, path, version)
+
+
+def test_a_request_is_answered_and_counted_once(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop)
+    exchange = front.exchange()
+    assert exchange.run(b"{}", True) is None
+    assert front.gate.working() == 1
+    exchange.finish(FINE)
+    exchange.finish(BadInput("too late"))
+    exchange.abandon()
+    assert kept(exchange).status == 200
+    assert (front.ends, front.refusals, front.gate.empty()) == ([(200, "")], [], True)
+
+
+def test_a_request_that_was_run_at_once_is_watched_no_more(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop, lambda exchange: exchange.finish(FINE), timeout=0.05)
+    exchange = front.exchange()
+    assert exchange.run(b"", True) is None
+    spend(loop, 0.1)
+    assert kept(exchange).status == 200
+    assert front.ends == [(200, "")]
+
+
+def test_an_error_of_whoever_runs_it_is_the_answer(loop: asyncio.AbstractEventLoop) -> None:
+    def run(exchange: Exchange) -> None:
+        raise BadInput("no such thing")
+
+    front = Front(loop, run)
+    exchange = front.exchange()
+    assert exchange.run(b"", True) is None
+    assert kept(exchange).status == 400
+    assert b'"error":"no such thing"' in kept(exchange).answers[0]
+    assert (front.ends, front.gate.empty()) == ([(400, "bad_input")], True)
+
+
+def test_a_deadline_ends_a_request_in_the_stage_in_which_it_is(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop, timeout=0.1)
+    exchange = front.exchange()
+    assert exchange.run(b"", True) is None
+    spend(loop, 0.2)
+    exchange.finish(FINE)
+    assert kept(exchange).status == 504
+    assert front.ends == [(504, "deadline_passed")]
+    seconds = exchange.times.seconds()
+    assert sorted(seconds) == ["queue", "upload"]
+    assert sum(seconds.values()) >= 0.1
+    assert seconds["queue"] > 0.05
+
+
+@pytest.mark.parametrize("header", [b"X-Request-Timeout-Ms: 50", b"x-envoy-expected-rq-timeout-ms: 50"])
+def test_the_client_may_allow_less_time(loop: asyncio.AbstractEventLoop, header: bytes) -> None:
+    front = Front(loop)
+    exchange = front.exchange(request(), header)
+    assert exchange.run(b"", True) is None
+    spend(loop, 0.15)
+    assert kept(exchange).status == 504
+    assert front.ends == [(504, ShortDeadline.reason)]
+
+
+@pytest.mark.parametrize("text", [b"0", b"-5", b"1e3", b"", b"9" * 400, b"\xb2", b"60000"])
+def test_a_time_that_is_no_shorter_one_is_left_alone(loop: asyncio.AbstractEventLoop, text: bytes) -> None:
+    exchange = Front(loop).exchange(request(), b"X-Request-Timeout-Ms: " + text, begin=100.0)
+    assert exchange.life.deadline == 130.0
+
+
+def test_a_deadline_that_decoding_moves_is_kept(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop)
+    exchange = front.exchange()
+    assert exchange.run(b"", True) is None
+
+    def move() -> None:
+        exchange.life.shorten(0.05)
+        exchange.deadline_moved()
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    spend(loop, 0.2)
+    thread.join(20)
+    assert kept(exchange).status == 504
+
+
+def test_a_deadline_that_moves_after_the_answer_watches_nothing(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop)
+    exchange = front.exchange()
+    assert exchange.run(b"", True) is None
+    exchange.deadline_moved()
+    exchange.finish(FINE)
+    spend(loop, 0.02)
+    assert front.rules.deadlines._watched == {}
+
+
+def test_a_request_whose_deadline_has_passed_before_its_last_byte_is_refused(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop)
+    exchange = front.exchange(begin=time.monotonic() - 60)
+    assert isinstance(exchange.run(b"", True), DeadlinePassed)
+    assert front.gate.empty()
+
+
+def test_a_full_gate_refuses_at_the_head_and_at_the_last_byte(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop, limit=1)
+    first, second = front.exchange(), front.exchange()
+    assert (first.refusal(), second.refusal()) == (None, None)
+    assert first.run(b"", True) is None
+    refusal = second.run(b"", True)
+    assert isinstance(refusal, QueueFull)
+    assert isinstance(front.exchange().refusal(), QueueFull)
+    second.refuse(refusal, close=False)
+    assert kept(second).status == 429
+    assert b"\r\nRetry-After: 1\r\n" in kept(second).answers[0]
+    assert (front.refusals, front.ends, front.gate.working()) == (["queue_full"], [], 1)
+    front.full = True
+    first.finish(FINE)
+    assert isinstance(front.exchange().refusal(), QueueFull)
+
+
+def test_a_body_that_is_too_long_is_refused_at_the_head(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop)
+    assert front.exchange(request(), b"Content-Length: 1000").too_large() is None
+    assert isinstance(front.exchange(request(), b"Content-Length: 1001").too_large(), TooLarge)
+
+
+@pytest.mark.parametrize("state", [STARTING, CLOSED])
+def test_a_request_that_comes_whole_is_refused_by_the_state_too_and_an_accepted_one_is_not(
+    loop: asyncio.AbstractEventLoop, state: str
+) -> None:
+    front = Front(loop)
+    front.gate.state = state
+    assert isinstance(front.exchange().run(b"", False), NotReady)
+    assert front.exchange().run(b"", True) is None
+
+
+def test_an_unexpected_error_of_whoever_runs_it_is_a_500_without_details(loop: asyncio.AbstractEventLoop) -> None:
+    def run(exchange: Exchange) -> None:
+        raise KeyError("secret detail")
+
+    front = Front(loop, run)
+    exchange = front.exchange()
+    assert exchange.run(b"", True) is None
+    assert (kept(exchange).status, b"secret" in kept(exchange).answers[0]) == (500, False)
+    assert (front.ends, front.gate.empty()) == ([(500, "service_failed")], True)
+
+
+def test_a_client_that_goes_away_ends_its_request_without_an_answer(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop)
+    exchange = front.exchange()
+    exchange.held = 10
+    front.bodies.add_whole(10)
+    assert exchange.run(b"", True) is None
+    exchange.abandon()
+    exchange.abandon()
+    exchange.finish(FINE)
+    assert exchange.life.abandoned
+    assert kept(exchange).answers == []
+    assert (front.ends, front.gate.empty(), front.bodies.held) == ([(499, "client_gone")], True, 0)
+
+
+def test_a_client_that_goes_away_before_its_last_byte_is_no_request(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop)
+    exchange = front.exchange()
+    exchange.share = front.bodies.begin(lambda error: None)
+    exchange.share.add(10)
+    exchange.abandon()
+    assert (front.ends, front.refusals, front.gate.empty(), front.bodies.held) == ([], [], True, 0)
+
+
+def test_an_answer_from_another_thread_is_given_on_the_loop(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop)
+    exchange = front.exchange()
+    assert exchange.run(b"", True) is None
+    thread = threading.Thread(target=exchange.finish_later, args=(FINE,))
+    thread.start()
+    thread.join(20)
+    assert kept(exchange).answers == []
+    spend(loop, 0.02)
+    assert kept(exchange).status == 200
+
+
+@pytest.mark.parametrize("body", [b"abc", b""])
+def test_a_body_is_read_as_bytes_and_as_a_file(loop: asyncio.AbstractEventLoop, body: bytes) -> None:
+    gathered = Body()
+    gathered.add(body)
+    for given in (body, gathered):
+        exchange = Front(loop).exchange()
+        assert exchange.run(given, True) is None
+        assert (exchange.length, exchange.read(), exchange.stream().read()) == (len(body), body, body)
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS"])
+def test_a_ping_tells_the_state_of_the_pod(loop: asyncio.AbstractEventLoop, method: bytes) -> None:
+    front = Front(loop)
+    for state, status in ((STARTING, 503), (DRAINING, 503), (CLOSED, 503), ("ready", 200)):
+        front.gate.state = state
+        exchange = front.exchange(request(method, b"/api/ping"))
+        exchange.pong()
+        assert kept(exchange).status == status
+        assert kept(exchange).answers[0].endswith(b"\r\n\r\n") == (method == b"HEAD")
+    assert front.ends == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind"),
+    [
+        ("application/json", "application/json"),
+        ("Application/JSON ; charset=utf-8", "application/json"),
+        ("multipart/form-data; boundary=x", "multipart/form-data"),
+        ("", ""),
+        (";", ""),
+    ],
+)
+def test_the_kind_of_a_body_is_its_content_type_without_parameters(
+    loop: asyncio.AbstractEventLoop, sent: str, kind: str
+) -> None:
+    exchange = Front(loop).exchange(request(), b"Content-Type: " + sent.encode())
+    assert exchange.run(b"", True) is None
+    assert (exchange.content_type, exchange.kind) == (sent, kind)
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "state", "header", "closes"),
+    [
+        (b"1.1", b"", "ready", None, False),
+        (b"1.1", b"close", "ready", b"close", True),
+        (b"1.0", b"", "ready", b"close", True),
+        (b"1.0", b"keep-alive", "ready", b"keep-alive", False),
+        (b"1.1", b"", DRAINING, b"close", True),
+        (b"1.1", b"keep-alive", CLOSED, b"close", True),
+    ],
+)
+def test_an_answer_says_whether_it_ends_the_connection(
+    loop: asyncio.AbstractEventLoop, version: bytes, connection: bytes, state: str, header: bytes | None, closes: bool
+) -> None:
+    front = Front(loop)
+    exchange = front.exchange(request(version=version), *([b"Connection: " + connection] if connection else []))
+    assert exchange.run(b"", True) is None
+    front.gate.state = state
+    exchange.finish(FINE)
+    lines = kept(exchange).answers[0].split(b"\r\n")
+    assert [line for line in lines if line.startswith(b"Connection")] == ([b"Connection: " + header] if header else [])
+    assert kept(exchange).closes == [closes]
+
+
+@pytest.mark.parametrize(
+    ("lines", "state", "may"),
+    [
+        ([b"Content-Length: 5"], "ready", True),
+        ([b"Content-Length: 5", b"Connection: close"], "ready", False),
+        ([b"Content-Length: 5", b"Expect: 100-continue"], "ready", False),
+        ([b"Transfer-Encoding: chunked"], "ready", False),
+        ([b"Content-Length: 5"], DRAINING, False),
+    ],
+)
+def test_a_connection_serves_on_after_a_refusal_where_the_next_request_can_be_found(
+    loop: asyncio.AbstractEventLoop, lines: list[bytes], state: str, may: bool
+) -> None:
+    front = Front(loop)
+    front.gate.state = state
+    assert front.exchange(request(), *lines).may_serve_on() == may
+
+
+@pytest.mark.parametrize(("given", "taken"), [(b"id-1/a.b", True), (b"has space", False), (b"", False), (b"x" * 129, False)])
+def test_the_clients_own_id_is_taken_where_it_is_well_formed(
+    loop: asyncio.AbstractEventLoop, given: bytes, taken: bool
+) -> None:
+    exchange = Front(loop).exchange(request(), b"X-Request-Id: " + given)
+    assert (exchange.id == given.decode()) == taken
+    assert exchange.run(b"", True) is None
+    exchange.finish(ServiceFailed("broken"))
+    assert f"\r\nX-Request-Id: {exchange.id}\r\n".encode() in kept(exchange).answers[0]
+    assert f'"request_id":"{exchange.id}"'.encode() in kept(exchange).answers[0]
+
+
+def test_a_head_that_could_not_be_read_gets_an_answer_that_ends_the_connection() -> None:
+    made = unread_head(BadInput("no request"))
+    assert made.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nConnection: close\r\n" in made
+    assert b'"error":"no request"' in made
+
+
+def test_a_refusal_holds_nothing(loop: asyncio.AbstractEventLoop) -> None:
+    front = Front(loop)
+    exchange = front.exchange()
+    exchange.share = front.bodies.begin(lambda error: None)
+    exchange.share.add(10)
+    exchange.refuse(BodiesFull("full"), close=True)
+    assert (kept(exchange).status, kept(exchange).closes) == (429, [True])
+    assert (front.bodies.held, exchange.read()) == (0, b"")
