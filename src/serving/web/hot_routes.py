@@ -75,7 +75,8 @@ class HotRoutes:
 
     def _model_route(self, found: re.Match[str]) -> HotRoute:
         name = found["v1"] or found["v2"]
-        queue = name if name in self._models.names() else ""  # or clients could make any number of queues
+        there = name in self._models.names() and found["version"] in (None, MODEL_VERSION)
+        queue = name if there else ""  # or clients could make any number of queues
         if found["v1"]:
             return HotRoute("predict", queue, partial(self._predict, name))
         label = "infer_v" if found["versions"] else "infer"

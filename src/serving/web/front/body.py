@@ -21,11 +21,15 @@ class Body:
     def __len__(self) -> int:
         return self.length
 
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def add(self, piece: bytes | memoryview) -> None:
         """Keep a piece. A memoryview is copied."""
         self.length += len(piece)
         if self._file is None and self.length > MOST_IN_MEMORY:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the last one drops this body
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this body
             self._file.write(b"".join(self._pieces))
             self._pieces = []
         if self._file is None:

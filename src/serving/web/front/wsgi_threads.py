@@ -7,6 +7,7 @@ live as long as the process.
 """
 
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -52,21 +53,27 @@ class _Task(WSGITask):
     def service(self) -> None:
         """Run the application, and hand over its answer whatever it does."""
         exchange = self._exchange
-        if exchange.over:  # nothing is run for a client that has gone already
-            return
         try:
-            super().service()
+            if not exchange.over:  # nothing is run for a client that has gone already
+                super().service()
+                exchange.finish_later(self._reply())
         except BaseException:
             exchange.finish_later(ServiceFailed(FAILED))
             raise
         finally:
-            self.channel = None  # a cycle, which would keep the body until the garbage collector runs
-        headers = {name.lower(): value for name, value in self.response_headers}
-        body, status = b"".join(self._pieces), int(self.status.split()[0])
-        kind = headers.get("content-type", "")
-        written = ("content-type",) if exchange.head.method == "HEAD" else ("content-type", "content-length")
-        more = tuple((name, value) for name, value in self.response_headers if name.lower() not in written)
-        exchange.finish_later(Reply(body, kind, status, more))
+            self.__dict__.clear()  # waitress' thread keeps its last task, and with that the body, until the next one comes
+
+    def _reply(self) -> Reply:
+        """Return the answer, with the length of its body. The answer to HEAD brings the length that GET would have."""
+        body, kind = b"".join(self._pieces), ""
+        more = []
+        for name, value in self.response_headers:
+            plain = name.lower()
+            if plain == "content-type":
+                kind = value
+            elif plain != "content-length" or (self.request.command == "HEAD" and not body):
+                more.append((name, value))
+        return Reply(body, kind, int(self.status.split()[0]), tuple(more))
 
     def build_response_header(self) -> bytes:
         return b""  # the loop writes it, when it sends the answer
@@ -94,7 +101,7 @@ def _environment(exchange: Exchange) -> dict[str, Any]:
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.input": exchange.stream(),
-        "wsgi.errors": None,
+        "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
