@@ -171,12 +171,14 @@ class Connection(asyncio.Protocol):
 
     # What an exchange calls.
 
-    def send(self, answer: bytes, close: bool) -> None:
-        """Send an answer. close: end the connection with it."""
+    def send(self, answer: bytes, close: bool, body: bytes = b"") -> None:
+        """Send an answer, and its body where that stands apart. close: end the connection with it."""
         self._exchange = None
         if self._transport.is_closing():
             return
         self._transport.write(answer)
+        if body:
+            self._transport.write(body)
         if self._refuse_next is not None and not close:
             error, self._refuse_next = self._refuse_next, None
             self._refuse_unread(error)

@@ -29,6 +29,7 @@ log = logging.getLogger("monopod.front")
 PING = "/api/ping"
 PONG = Reply(b'{"ping":"pong"}')
 MOST_PARAMETERS = 10_000  # of a URL
+LARGE_BODY = 64 * 2**10  # bytes; a larger body is not copied to stand behind its head
 LIGHT = ("GET", "HEAD", "OPTIONS")  # methods of requests that call no model
 
 
@@ -57,7 +58,7 @@ class Rules:
 class Client(Protocol):
     """The connection that waits for the answer."""
 
-    def send(self, answer: bytes, close: bool) -> None: ...
+    def send(self, answer: bytes, close: bool, body: bytes = b"") -> None: ...
 
 
 class Exchange:
@@ -219,7 +220,11 @@ class Exchange:
         more = answers.CLOSE if close else answers.KEEP_ALIVE if head.version == "1.0" else ""
         if reply.status in answers.OVERLOADED:
             more += answers.RETRY
-        self.client.send(answers.answer(reply, self.id, more, head.method != "HEAD"), close)
+        with_body = head.method != "HEAD"
+        if with_body and len(reply.body) > LARGE_BODY and reply.status not in answers.WITHOUT_BODY:
+            self.client.send(answers.answer(reply, self.id, more, with_body=False), close, reply.body)
+        else:
+            self.client.send(answers.answer(reply, self.id, more, with_body), close)
 
 
 def unread_head(error: ServingError) -> bytes:
