@@ -28,8 +28,8 @@ class KeptAnswers:
         self.answers: list[bytes] = []
         self.closes: list[bool] = []  # for each answer, whether it ends the connection
 
-    def send(self, answer: bytes, close: bool) -> None:
-        self.answers.append(answer)
+    def send(self, answer: bytes, close: bool, body: bytes = b"") -> None:
+        self.answers.append(answer + body)
         self.closes.append(close)
 
     @property
