@@ -120,7 +120,7 @@ def _build(folder: Path, settings: Settings, loop: asyncio.AbstractEventLoop) ->
 
     def queue_full() -> bool:
         """Return whether the queue of model_path's model is full. Another model's queue refuses its requests itself."""
-        return models.waiting_rows(settings.service_name) >= settings.queue_limit
+        return models.has_waiting(settings.service_name, settings.queue_limit)
 
     gate = Gate(limit, queue_full)
     core = Core(service, limit + LIGHT_LIMIT, loop)
@@ -135,7 +135,8 @@ def _export_gauges(metrics: Metrics, models: ModelRegistry, gate: Gate, core: Co
     def stuck() -> dict[str, float]:
         return {model.spec.name: model.batcher.stuck_seconds() for model in models.loaded()}
 
-    metrics.callback_gauge("queue_rows", "Rows that no batch has taken.", queues(models.waiting_rows), "model")
+    about = "Rows that wait for a model: one for each admitted request from its last byte on, then its rows until a batch runs."
+    metrics.callback_gauge("queue_rows", about, queues(models.waiting_rows), "model")
     metrics.callback_gauge(
         "queue_oldest_age_seconds", "Age of the oldest waiting request since its last byte.", queues(models.oldest_age), "model"
     )

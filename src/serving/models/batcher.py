@@ -121,21 +121,20 @@ class Batcher:
         forget(life)
         return call
 
-    def waiting_rows(self, others: int = 0) -> int:
-        """Return the rows that wait. In a full queue useless rows do not count, since the next call removes them.
-
-        others: rows that do not wait here but count towards the limit.
-        """
-        rows = self._queue.rows
-        if rows + others < self.queue_limit:
-            return rows
+    def waiting_rows(self) -> int:
+        """Return the rows that wait, without those that nobody waits for any more."""
         with self._lock:
             return self._queue.useful_rows(self._clock())
+
+    def has_waiting(self, least: int) -> bool:
+        """Return whether at least so many rows wait. Useless rows are told apart only where they may decide."""
+        return self._queue.rows >= least and self.waiting_rows() >= least
 
     def oldest_age(self) -> float:
         """Return the age of the oldest waiting call, in seconds since its last byte, or 0 where none waits."""
         with self._lock:
-            return self._clock() - self._queue.oldest() if self._queue else 0.0
+            oldest = self._queue.oldest()
+        return 0.0 if oldest is None else self._clock() - oldest
 
     def stuck_seconds(self) -> float:
         """Return for how long the oldest batch or call of `idle` has run, in seconds. Infinity where a thread has died."""

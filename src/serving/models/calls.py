@@ -118,9 +118,9 @@ class CallQueue:
         """Return when the first call came, in seconds."""
         return self._calls[0].queued
 
-    def oldest(self) -> float:
-        """Return when the last byte of the oldest call came, in seconds."""
-        return min(call.life.received for call in self._calls)
+    def oldest(self) -> float | None:
+        """Return when the last byte of the oldest call came that somebody waits for, in seconds, or None."""
+        return min((call.life.received for call in self._calls if not call.useless()), default=None)
 
     def useful_rows(self, now: float) -> int:
         """Return the rows that somebody waits for. They are counted anew every COUNT_SECONDS at most."""

@@ -215,7 +215,12 @@ class ModelRegistry:
         if name is None:
             return sum(map(self.waiting_rows, self.queue_names()))
         expected, model = self._expected.rows(name), self._in_memory(name)
-        return expected if model is None else expected + model.batcher.waiting_rows(expected)
+        return expected if model is None else expected + model.batcher.waiting_rows()
+
+    def has_waiting(self, name: str, least: int) -> bool:
+        """Return whether at least so many rows wait for a model, as `waiting_rows` counts them, at less cost."""
+        expected, model = self._expected.rows(name), self._in_memory(name)
+        return expected >= least or (model is not None and model.batcher.has_waiting(least - expected))
 
     def oldest_age(self, name: str | None = None) -> float:
         """Return the age of the oldest request that waits for a model, or for any, in seconds since its last byte, else 0."""

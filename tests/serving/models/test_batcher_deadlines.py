@@ -124,5 +124,12 @@ def test_the_oldest_age_counts_from_the_last_byte(make: MakeBatcher) -> None:
     old.received = time.monotonic() - 5
     waiting = call(batcher, 1, lives=old)
     assert 5 <= batcher.oldest_age() < 7
+    older = Lifetime(time.monotonic() - 8, 30)
+    older.received = time.monotonic() - 7.5
+    gone = call(batcher, 2, lives=older)
+    assert batcher.oldest_age() >= 7
+    older.abandon()
+    assert 5 <= batcher.oldest_age() < 7
     model.free()
     assert (answer(running), answer(waiting)) == ([0], [2])
+    assert isinstance(gone.exception(PATIENCE), ClientGone)

@@ -215,7 +215,7 @@ def test_what_waits_is_told_by_name_queued_or_expected(make_registry: MakeRegist
     running.result(PATIENCE)
 
 
-def test_useless_rows_do_not_count_in_a_queue_that_is_full_with_the_expected(make_registry: MakeRegistry) -> None:
+def test_rows_that_nobody_waits_for_do_not_count(make_registry: MakeRegistry) -> None:
     models, gated = make_registry(queue_limit=4), Gated()
     handle = models.add("f", gated, (X,), (Y,))
     while gated.entered.acquire(blocking=False):  # the warm-up's batches
@@ -226,9 +226,13 @@ def test_useless_rows_do_not_count_in_a_queue_that_is_full_with_the_expected(mak
     gone = lifetime()
     handle.submit_with(x(2), gone, lambda _: None)
     gone.abandon()
-    models.expect("f", lifetime())
-    assert models.waiting_rows("f") == 3  # there is room, so nobody counts
-    models.expect("f", lifetime())
-    assert models.waiting_rows("f") == 2
+    for count in (1, 2):
+        models.expect("f", lifetime())
+        assert (models.waiting_rows("f"), models.has_waiting("f", count), models.has_waiting("f", count + 1)) == (
+            count,
+            True,
+            False,
+        )
+    assert models.oldest_age("f") < PATIENCE
     gated.open.set()
     running.result(PATIENCE)
