@@ -6,8 +6,7 @@ ignored. An optional field that is null counts as missing.
 Does not know HTTP, models or queues.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from serving.base import jsons
 from serving.base.errors import BadInput, ModelFailed
@@ -20,16 +19,14 @@ EXTENSIONS = ("binary_tensor_data",)
 MODEL_VERSION = "1"  # of every model: the platform serves one version
 
 
-@dataclass(frozen=True)
-class RequestedOutput:
+class RequestedOutput(NamedTuple):
     """An output of the answer. binary: whether it is sent as raw bytes after the JSON."""
 
     name: str
     binary: bool
 
 
-@dataclass(frozen=True)
-class InferRequest:
+class InferRequest(NamedTuple):
     """A decoded request."""
 
     id: str  # "" where the client gave none
@@ -57,6 +54,8 @@ def decode(body: bytes | memoryview, header_length: str | None, spec: ModelSpec,
 
 
 def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:
+    if "parameters" not in owner:
+        return {}
     parameters = optional_field(owner, "parameters", dict, where) or {}
     for name in parameters:
         if name.startswith("shared_memory"):
@@ -133,7 +132,10 @@ def _from_json(item: dict[str, Any], datatype: str, shape: Shape, where: str) ->
 
 def _outputs(request: dict[str, Any], spec: ModelSpec, default: bool) -> tuple[RequestedOutput, ...]:
     """Return the outputs that the request names, or all outputs of the model where it names none."""
-    items = optional_field(request, "outputs", list, "the request") or [{"name": tensor.name} for tensor in spec.outputs]
+    items = optional_field(request, "outputs", list, "the request")
+    if not items and not default and not any(tensor.datatype == "FP16" for tensor in spec.outputs):
+        return tuple([RequestedOutput(tensor.name, False) for tensor in spec.outputs])
+    items = items or [{"name": tensor.name} for tensor in spec.outputs]
     outputs: dict[str, RequestedOutput] = {}
     for number, item in enumerate(items):
         output = _output(json_object(item, f"outputs[{number}]"), f"outputs[{number}]", spec, default)
