@@ -12,10 +12,12 @@ import pytest
 from tests.running import Running, get
 from tests.serving import echo_service
 from tests.serving.echo_service import PING, PONG, Client, ask, echo_request
+from tests.waiting import until
 
 NAMES = 50
 CROWD = 24  # more than the admin port's pages at once, and than the data port's light requests
 SPARE = 20  # descriptors
+LARGE = 4_000_000  # bytes of a body, which goes to the disk
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +81,18 @@ def test_where_descriptors_run_out_the_port_rests_and_accepts_again_later(servic
     assert ask(service.port, PING).body == PONG
     said = [line for line in service.lines() if "was not accepted" in line["message"]]
     assert 1 <= len(said) <= 30
+
+
+def test_a_body_for_which_there_is_no_room_on_the_disk_is_answered_and_said(service: Running) -> None:
+    process = psutil.Process(service.process.pid)
+    before = process.rlimit(psutil.RLIMIT_FSIZE)
+    head = b"POST /length HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % LARGE
+    process.rlimit(psutil.RLIMIT_FSIZE, (LARGE // 2, before[1]))  # a write behind it fails, as on a full disk
+    try:
+        answer = ask(service.port, head + bytes(LARGE))
+    finally:
+        process.rlimit(psutil.RLIMIT_FSIZE, before)
+    assert answer.status == 500
+    assert b"no room for the body" in answer.body
+    until(lambda: [line["level"] for line in service.lines() if "cannot be kept" in line["message"]] == ["error"])
+    assert ask(service.port, head + bytes(LARGE)).json == {"results": LARGE, "msg": ""}

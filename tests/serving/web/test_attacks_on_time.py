@@ -28,7 +28,14 @@ HEADS = {
     "spaces in the first line": b"GET" + b" " * 32_000 + b"/api/ping HTTP/1.1\r\nHost: x\r\n\r\n",
     "fields": MANY_FIELDS,
 }
+LARGE_HEAD = (
+    b"GET /api/ping HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: %s\r\n" % (i, b"x" * 400) for i in range(120)) + b"\r\n"
+)
+LARGE_BODY = b"POST /api/ping HTTP/1.1\r\nHost: x\r\nContent-Length: 16000000\r\n\r\n" + bytes(16_000_000)
 FLOODS = {
+    "heads of 50 KB": Flood(100, b"", LARGE_HEAD * 20),
+    "bodies of 16 MB": Flood(20, b"", LARGE_BODY),
+    "pings of many": Flood(300, b"", SHORT_PING * 400),
     "chunks of one byte": Flood(20, CHUNKED, b"1\r\nx\r\n" * 40_000),
     "pings whose answers are read": Flood(1, b"", SHORT_PING * 4_000),
     "pings whose answers are not read": Flood(1, b"", SHORT_PING * 4_000, reads=False),

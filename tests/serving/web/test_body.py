@@ -2,6 +2,7 @@
 
 import gc
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,14 @@ def test_a_large_body_lies_in_a_file_which_goes_with_it() -> None:
     assert body._pieces == []
     del body
     assert len(files()) == before
+
+
+def test_many_small_pieces_take_little_more_than_their_bytes() -> None:
+    tracemalloc.start()
+    try:
+        body = made(*[memoryview(b"x" * 32)] * (MOST_IN_MEMORY // 32))
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert body.length == MOST_IN_MEMORY
+    assert held < 1.1 * MOST_IN_MEMORY

@@ -28,8 +28,10 @@ from serving.web.front.exchange import PING, Exchange, Rules, unread_head
 from serving.web.front.heads import MOST_HEAD_BYTES, Head, parse
 from serving.web.front.upload import Upload
 
-REQUESTS_A_TURN = 16
-CHUNKS_A_TURN = 128
+REQUESTS_A_TURN = 4
+HEAD_BYTES = 8 * 2**10  # a head of so many bytes counts as one request more
+FULL_READ = 128 * 2**10  # bytes of one read, behind which more may wait: the loop would read on and on in the same turn
+CHUNKS_A_TURN = 64
 AHEAD_BYTES = 64 * 2**10
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 * 2**20
@@ -77,6 +79,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.active = time.monotonic()
+        if len(data) >= FULL_READ:
+            self._rest()
         if not self._spoke:
             self._spoke = True
             self._port.spoke(self)
@@ -115,7 +119,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._port.closed(self)
         self._buffer.clear()
-        exchange, self._exchange = self._exchange, None
+        exchange, self._exchange, self._upload = self._exchange, None, None  # or the body would wait for the garbage collector
         if exchange is not None:
             exchange.abandon()
 
@@ -150,7 +154,7 @@ class Connection(asyncio.Protocol):
         if self._skip:
             if now - self._began > LINGER_SECONDS:
                 self._transport.abort()
-        elif self._blocked or self._scheduled:
+        elif self._blocked or (self._scheduled and exchange is None):
             return
         elif self._buffer.bytes or exchange is not None:
             longest = min(self._rules.upload_timeout, self._rules.timeout)
@@ -192,6 +196,7 @@ class Connection(asyncio.Protocol):
     def _advance(self) -> None:
         """Go on with what is in the buffer, as far as a turn's share allows."""
         if self._advancing or self._scheduled:
+            self._buffer.account()
             return
         self._advancing = True
         try:
@@ -202,8 +207,7 @@ class Connection(asyncio.Protocol):
         finally:
             self._advancing = False
         if used and self._can_go_on():
-            self._scheduled = True
-            self._loop.call_soon(self._go_on)
+            self._rest()
         if self._ended and not (self.waits_for_answer() or self._scheduled or self._blocked):
             self._transport.close()  # the client sends no more, and all that it sent is answered
         self._buffer.account()
@@ -233,6 +237,13 @@ class Connection(asyncio.Protocol):
         ready = self._exchange is None or self._upload is not None
         return bool(ready and self._buffer.bytes and not (self._blocked or self._lingers_until or self._skip))
 
+    def _rest(self) -> None:
+        """Do and read nothing until the next turn of the loop."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._go_on)
+            self._update_reading()
+
     def _go_on(self) -> None:
         self._scheduled = False
         if not self._transport.is_closing():
@@ -251,7 +262,7 @@ class Connection(asyncio.Protocol):
         if found is None:
             return 0
         self._begin(*found)
-        return 1
+        return 1 + found[1] // HEAD_BYTES
 
     def _begin(self, head: Head, size: int, behind: bytes = b"") -> None:
         """Begin a request. size: bytes of its head. behind: what came behind it, where that is not in the buffer."""
@@ -289,10 +300,9 @@ class Connection(asyncio.Protocol):
         exchange, waiting = self._exchange, self._buffer.bytes
         assert exchange is not None
         if waiting:
-            data = bytes(waiting)
-            waiting.clear()
+            data = self._buffer.take(AHEAD_BYTES)
         try:
-            waiting += upload.take(data, CHUNKS_A_TURN)
+            waiting[:0] = upload.take(data, CHUNKS_A_TURN)
         except ServingError as error:
             self._refuse(exchange, error)
             return 0
@@ -365,8 +375,8 @@ class Connection(asyncio.Protocol):
 
     def _update_reading(self) -> None:
         """Pause reading while enough waits in the buffer, and resume it after that."""
-        full = self._scheduled or self._blocked or len(self._buffer.bytes) >= AHEAD_BYTES
-        pause = full and not self._lingers_until and self._refuse_next is None
+        full = self._blocked or len(self._buffer.bytes) >= AHEAD_BYTES
+        pause = self._scheduled or (full and not self._lingers_until and self._refuse_next is None)
         if pause != self._paused and not self._transport.is_closing():
             self._paused = pause
             if pause:
