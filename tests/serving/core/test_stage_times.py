@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,20 @@ OWN_HANDLE = """
 from serving.api import Service
 class Own(Service):
     def handle(self, request): return self.postprocess(self.model(self.preprocess(request), request), request)
+"""
+HELD = """
+import threading
+from serving.api import Service, TensorSpec
+class Held(Service):
+    def setup(self):
+        self.entered, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+        self.models.add("small", self.work, (TensorSpec("x", "FP32", (-1, 1)),), (TensorSpec("y", "FP32", (-1, 1)),))
+        self.entered.clear()
+    def work(self, arrays):
+        self.entered.set()
+        assert self.go_on.wait(20)
+        return {"y": arrays["x"]}
 """
 PIXELS = [[[[0.5] * 8] * 8]]
 TENSORS: dict[str, Any] = {
@@ -85,6 +100,25 @@ def test_the_stages_of_a_services_own_route_add_up(
     raw = core.request(json.dumps({"data": PIXELS}).encode() + b" " * padding)
     assert core.answer(raw).result(20).status == 200
     assert_add_up(core, raw, stages)
+
+
+def test_the_way_back_to_a_loop_that_is_busy_is_part_of_encoding(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> None:
+    core = AskedCore(make_service(tmp_path / "small", "", HELD), loop)
+    core.service.setup()
+    service: Any = core.service
+    service.go_on.clear()
+    raw = core.request(json.dumps({"data": [[1.0]]}).encode())
+    answer = core.answer(raw)
+    assert service.entered.wait(20)
+
+    def be_busy() -> None:
+        service.go_on.set()  # the model ends, and its result waits for this loop
+        time.sleep(0.3)
+
+    loop.call_soon_threadsafe(be_busy)
+    assert answer.result(20).status == 200
+    raw.times.end()
+    assert raw.times.seconds()["encode"] > 0.2
 
 
 def test_the_stages_of_a_request_that_fails_while_it_is_decoded_add_up(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> None:
