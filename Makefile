@@ -23,7 +23,7 @@ export BUILDAH_ISOLATION ?= chroot
 export DOCKER_BUILDKIT ?= 1
 
 .PHONY: help serve model index image push test test-service format test-gpu test-cluster check bench bench-peers bench-pods \
-	bench-examples bench-render bench-rollouts soak pipeline lock clean
+	bench-spent bench-examples bench-render bench-rollouts soak pipeline lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -86,6 +86,9 @@ bench-peers: .venv/dev    ## the server and other servers in turns, PEERS or all
 
 bench-pods: .venv/dev .venv-pods/ready ## four pods behind Envoy against one gunicorn, figures to docs/performance.md
 	$(BIN)/python -m bench.pods
+
+bench-spent: .venv/dev    ## what small requests spend their time on, with TREE as before; to docs/performance.md
+	$(BIN)/python -m bench.spent $(if $(TREE),--tree $(TREE))
 
 bench-examples: .venv/dev ## measure the bench lines of the examples' READMEs, and write the figures below them
 	$(BIN)/python -m bench.examples

@@ -50,17 +50,19 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(folder: Path, before: Sequence[str] = ()) -> Iterator[Served]:
+def serve(folder: Path, before: Sequence[str] = (), tree: Path = ROOT) -> Iterator[Served]:
     """Serve a folder on free loopback ports for the length of a block. Raises BenchError when it does not start.
 
-    before: words put before the command, such as a wrapper. They must turn into the server's process.
+    before: words put before the command, such as a wrapper. They must turn into the server's process. tree: the checkout whose
+    server it is, with an environment of its own where it is another one than this.
     """
+    python = sys.executable if tree == ROOT else str(tree / ".venv" / "bin" / "python")
     port, admin_port = free_port(), free_port()
-    command = [*before, sys.executable, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]
+    command = [*before, python, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--admin-port", str(admin_port)]
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
         began = time.monotonic()
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=tree)
         try:
             admin_url = f"http://127.0.0.1:{admin_port}"
             wait_ready(process, f"{admin_url}/readyz", Path(log.name))

@@ -1,0 +1,87 @@
+"""`python -m bench.spent`: sample what a small request's time is spent on, and write that into docs/performance.md.
+
+Python runs one thread at a time, the one that holds the interpreter's lock. So the time for which each part of the server holds
+the lock is what a request costs. py-spy reads the stack of the thread that holds it, some hundred times a second.
+
+Knows the sampler and the page. Does not know the parts.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import process, sections, tools
+from bench.report import table
+from bench.served import BenchError, serve
+from bench.spent_parts import shares
+from bench.work import ROOT, Work, digits_json
+
+MAKER = "make bench-spent"
+CONNECTIONS = 32
+SECONDS = 10
+RATE = 200  # samples a second
+ABOUT = """## What a small request's time is spent on
+
+The request is {about}, from {connections} connections. Python runs one thread at a time, the one that holds the interpreter's
+lock. The table has the microseconds of processor time that an answer costs. It divides them as samples of the thread that holds
+the lock divide: {rate} a second, over {seconds} s.
+"""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What an answer costs, in microseconds of processor time, and how that divides."""
+
+    cost: float
+    shares: dict[str, float]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.spent", description=__doc__.partition("\n")[0])
+    parser.add_argument("--tree", type=Path, help="another checkout of this project, measured as `before`")
+    tree = parser.parse_args().tree
+    try:
+        before = None if tree is None else measure(digits_json(), tree)
+        text = section(digits_json(), measure(digits_json(), ROOT), before)
+        sections.PERFORMANCE.write_text(
+            sections.with_section(sections.page(sections.PERFORMANCE), text, MAKER, sections.PERFORMANCE), encoding="utf-8"
+        )
+    except (BenchError, subprocess.SubprocessError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(text)
+    return 0
+
+
+def measure(work: Work, tree: Path) -> Spent:
+    """Load a checkout's server: first for what an answer costs, then for the samples, since sampling slows it."""
+    with serve(work.folder, tree=tree) as server:
+        tools.closed(server.url, work, CONNECTIONS, 1)
+        used = process.cpu(server.pid)
+        load = tools.closed(server.url, work, CONNECTIONS, SECONDS)
+        cost = (process.cpu(server.pid) - used).total / (load.rate * load.seconds)
+        with tools.wrk(server.url, work, CONNECTIONS, SECONDS + 2), tempfile.NamedTemporaryFile("r") as samples:
+            command = ["py-spy", "record", "--pid", str(server.pid), "--gil", "--format", "raw", "--output", samples.name]
+            command += ["--rate", str(RATE), "--duration", str(SECONDS)]
+            program = str(Path(sys.executable).with_name(command[0]))
+            told = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=SECONDS + 60)
+            if told.returncode:
+                raise BenchError(f"py-spy took no samples: {told.stderr.strip()}")
+            return Spent(cost * 1e6, shares(samples))
+
+
+def section(work: Work, now: Spent, before: Spent | None) -> str:
+    """Return the page's section. before: of an older checkout, None where none was measured."""
+    columns = [now] if before is None else [before, now]
+    head = ["microseconds an answer", *(["before"] if before else []), "now"]
+    rows = [[part, *(f"{one.cost * one.shares[part]:.0f}" for one in columns)] for part in now.shares]
+    rows.append(["**all**", *(f"**{one.cost:.0f}**" for one in columns)])
+    about = ABOUT.format(about=work.about, connections=CONNECTIONS, rate=RATE, seconds=SECONDS)
+    return about + "\n" + table(head, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

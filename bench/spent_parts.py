@@ -1,0 +1,43 @@
+"""From samples of call stacks to the parts of the server that they were taken in. Pure functions.
+
+Knows names of files and libraries. Does not know how samples are taken.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+# The first part that fits the innermost frame of the server, or of a library that it answers by.
+PARTS = (
+    ("connections and framing", r"serving/web/front/(?!exchange|deadlines|wsgi)|waitress/|uvloop/"),
+    ("Flask", r"flask/|werkzeug/|serving/web/(app|front/wsgi)"),
+    ("codec", r"serving/inputs/|serving/base/jsons"),
+    ("metrics and logs", r"serving/telemetry/|logging/|prometheus_client/"),
+    ("the model", r"serving/models/engine"),
+    ("batches", r"serving/models/"),
+    ("admission, routes and stages", r"serving/(web|core|service)/|serving/base/"),
+    ("hand-overs between threads", r"concurrent/|threading\.py|queue\.py"),
+)
+REST = "the loop and all else"
+FRAME = re.compile(r"\(([^()]*):\d+\)$")
+
+
+def part_of(stack: str) -> str:
+    """Return the part in which a stack was sampled. stack: frames from the outermost on, each `name (file:line)`."""
+    for frame in reversed(stack.split(";")):
+        found = FRAME.search(frame)
+        if found:
+            for part, files in PARTS:
+                if re.search(files, found[1]):
+                    return part
+    return REST
+
+
+def shares(lines: Iterable[str]) -> dict[str, float]:
+    """Return each part's share of the samples. lines: a stack and the number of its samples each."""
+    counts: Counter[str] = Counter()
+    for line in lines:
+        stack, _, number = line.rpartition(" ")
+        counts[part_of(stack)] += int(number)
+    total = sum(counts.values())
+    return {part: counts[part] / total for part in (*(name for name, _ in PARTS), REST)} if total else {}
