@@ -1,5 +1,6 @@
 """What grows with that which clients send has a bound: names, bodies of the admin port, descriptors, unread answers."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -9,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from serving.base.process_memory import peak_bytes
+from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running, get
 from tests.serving import echo_service
 from tests.serving.echo_service import PING, PONG, Client, ask, echo_request
@@ -96,3 +99,20 @@ def test_a_body_for_which_there_is_no_room_on_the_disk_is_answered_and_said(serv
     assert b"no room for the body" in answer.body
     until(lambda: [line["level"] for line in service.lines() if "cannot be kept" in line["message"]] == ["error"])
     assert ask(service.port, head + bytes(LARGE)).json == {"results": LARGE, "msg": ""}
+
+
+def test_answers_that_many_clients_do_not_take_are_bounded_together(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with echo_service.serving(tmp_path_factory, 'memory = "512Mi"') as service, contextlib.ExitStack() as stack:
+        process = service.process.pid
+        before = settled_bytes(process)
+        forget_peak(process)
+        clients = [stack.enter_context(Client(service.port)) for _ in range(32)]
+        for client in clients:
+            client.send(echo_service.get("/large?bytes=16000000"))
+            assert client.socket.recv(1000).startswith(b"HTTP/1.1 200 ")  # and no more for now
+        assert peak_bytes(process) - before < 128 * MIB + 96 * MIB  # the bound, and what one answer in the making takes
+        assert len(clients[-1].socket.recv(15_990_000, socket.MSG_WAITALL)) > 15_000_000, (
+            "a client that takes its answer gets it"
+        )
+        assert ask(service.port, PING).body == PONG
+        until(lambda: service.metric("monopod_requests_in_progress", absent=-1) == 0)

@@ -26,6 +26,7 @@ from serving.web.front.body import Body
 from serving.web.front.buffer import CARRIAGE_RETURN, Buffer
 from serving.web.front.exchange import PING, Exchange, Rules, unread_head
 from serving.web.front.heads import MOST_HEAD_BYTES, Head, parse
+from serving.web.front.untaken import Untaken
 from serving.web.front.upload import Upload
 
 REQUESTS_A_TURN = 4
@@ -75,6 +76,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._untaken = Untaken(self._rules.bodies, self._transport.abort)
         self._port.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -119,15 +121,19 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._port.closed(self)
         self._buffer.clear()
+        self._untaken.release()
         exchange, self._exchange, self._upload = self._exchange, None, None  # or the body would wait for the garbage collector
         if exchange is not None:
             exchange.abandon()
 
     def pause_writing(self) -> None:
         self._blocked = True
+        self._untaken.hold(self._transport.get_write_buffer_size())
+        self._loop.call_soon(self._rules.bodies.make_room)
 
     def resume_writing(self) -> None:
         self._blocked = False
+        self._untaken.release()
         self._advance()
 
     # What the port calls.
