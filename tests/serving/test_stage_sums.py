@@ -189,6 +189,14 @@ def test_a_request_that_its_deadline_ends_adds_its_time_to_the_stage_in_which_it
     assert statuses(first) == [200] * len(first)
 
 
+def test_a_request_that_its_deadline_ends_in_a_batch_was_with_the_model(hooks: Held) -> None:
+    sums = Sums(hooks.service)
+    hooks.hold("model")
+    assert statuses(hooks.ask(1, "/v2/models/small/infer", SMALL, seconds=0.4)) == [504]
+    assert sums.check({"upload", "queue", "decode", "infer"})["infer"] > 0.2
+    hooks.calm()
+
+
 def test_a_request_that_waits_for_a_decode_thread_is_in_the_queue(hooks: Held) -> None:
     hooks.hold("hook")
     first = hooks.ask(1)

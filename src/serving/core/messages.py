@@ -39,8 +39,14 @@ class StageTimes:
         if not self._ended:
             self._begins += begins
 
-    def end(self) -> float:
-        """End the last stage, and return when that was."""
+    def end(self, taken: float = 0.0) -> float:
+        """End the last stage, and return when that was.
+
+        taken: when a batch took the request's rows. From then on a request waits no more, though its batch has not ended.
+        """
+        stage, since = self._begins[-1]
+        if stage == "queue" and taken > since:
+            self._begins.append(("infer", taken))
         self._ended = now = self._clock()
         return now
 

@@ -168,7 +168,7 @@ def _slice(call: Call, room: int, now: float) -> Slice:
     """Take the next rows of a call, at most `room`."""
     start = call.rows_taken
     if not start:
-        call.taken = now
+        call.taken = call.life.taken = now
     call.rows_taken = min(start + room, call.rows)
     return Slice(call, start, call.rows_taken)
 

@@ -45,6 +45,18 @@ def test_the_stage_under_way_gets_the_time_until_the_end() -> None:
     assert times.seconds() == {"upload": 2.0, "queue": 30.0}
 
 
+def test_a_request_that_ends_in_a_batch_is_with_the_model_since_the_batch_took_it() -> None:
+    for stage, taken, queue in (("queue", 12.0, 2.0), ("queue", 0.0, 30.0), ("queue", 9.5, 30.0), ("handle", 12.0, 0.0)):
+        clock = Clock()
+        times = StageTimes(8.0, clock)
+        times.begin(stage)
+        clock.now = 40.0
+        assert times.end(taken) == 40.0
+        found = times.seconds()
+        assert (found.get("queue", 0.0), sum(found.values())) == (queue, 32.0)
+        assert found.get("infer", 0.0) == (28.0 if queue == 2.0 else 0.0)
+
+
 def test_what_a_thread_reports_after_the_end_is_left_out() -> None:
     clock = Clock()
     times = StageTimes(8.0, clock)

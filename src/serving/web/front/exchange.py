@@ -207,7 +207,7 @@ class Exchange:
 
     def _end(self, status: int) -> None:
         self.over = True
-        ended = self.times.end()
+        ended = self.times.end(self.life.taken)
         self.rules.deadlines.forget(self)
         self.rules.gate.leave(self.work)
         self.rules.ended(self, status, self.reason, ended)
