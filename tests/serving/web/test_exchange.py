@@ -7,20 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.base.errors import (
-    BadInput,
-    BodiesFull,
-    DeadlinePassed,
-    NotReady,
-    QueueFull,
-    ServiceFailed,
-    ShortDeadline,
-    TooLarge,
-)
+from serving.base.errors import BadInput, BodiesFull, DeadlinePassed, NotReady, QueueFull, ShortDeadline, TooLarge
 from serving.core.messages import Reply
-from serving.web.admission import CLOSED, DRAINING, STARTING
+from serving.web.admission import CLOSED, STARTING
 from serving.web.front.body import Body
-from serving.web.front.exchange import Exchange, unread_head
+from serving.web.front.exchange import Exchange
 from tests.serving.web.exchanges import Front, kept, own_loop
 
 FINE = Reply(b"{}")
@@ -223,97 +214,6 @@ def test_a_body_is_read_as_bytes_and_as_a_file(loop: asyncio.AbstractEventLoop, 
         exchange = Front(loop).exchange()
         assert exchange.run(given, True) is None
         assert (exchange.length, exchange.read(), exchange.stream().read()) == (len(body), body, body)
-
-
-@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS"])
-def test_a_ping_tells_the_state_of_the_pod(loop: asyncio.AbstractEventLoop, method: bytes) -> None:
-    front = Front(loop)
-    for state, status in ((STARTING, 503), (DRAINING, 503), (CLOSED, 503), ("ready", 200)):
-        front.gate.state = state
-        exchange = front.exchange(request(method, b"/api/ping"))
-        exchange.pong()
-        assert kept(exchange).status == status
-        assert kept(exchange).answers[0].endswith(b"\r\n\r\n") == (method == b"HEAD")
-    assert front.ends == []
-
-
-@pytest.mark.parametrize(
-    ("sent", "kind"),
-    [
-        ("application/json", "application/json"),
-        ("Application/JSON ; charset=utf-8", "application/json"),
-        ("multipart/form-data; boundary=x", "multipart/form-data"),
-        ("", ""),
-        (";", ""),
-    ],
-)
-def test_the_kind_of_a_body_is_its_content_type_without_parameters(
-    loop: asyncio.AbstractEventLoop, sent: str, kind: str
-) -> None:
-    exchange = Front(loop).exchange(request(), b"Content-Type: " + sent.encode())
-    assert exchange.run(b"", True) is None
-    assert (exchange.content_type, exchange.kind) == (sent, kind)
-
-
-@pytest.mark.parametrize(
-    ("version", "connection", "state", "header", "closes"),
-    [
-        (b"1.1", b"", "ready", None, False),
-        (b"1.1", b"close", "ready", b"close", True),
-        (b"1.0", b"", "ready", b"close", True),
-        (b"1.0", b"keep-alive", "ready", b"keep-alive", False),
-        (b"1.1", b"", DRAINING, b"close", True),
-        (b"1.1", b"keep-alive", CLOSED, b"close", True),
-    ],
-)
-def test_an_answer_says_whether_it_ends_the_connection(
-    loop: asyncio.AbstractEventLoop, version: bytes, connection: bytes, state: str, header: bytes | None, closes: bool
-) -> None:
-    front = Front(loop)
-    exchange = front.exchange(request(version=version), *([b"Connection: " + connection] if connection else []))
-    assert exchange.run(b"", True) is None
-    front.gate.state = state
-    exchange.finish(FINE)
-    lines = kept(exchange).answers[0].split(b"\r\n")
-    assert [line for line in lines if line.startswith(b"Connection")] == ([b"Connection: " + header] if header else [])
-    assert kept(exchange).closes == [closes]
-
-
-@pytest.mark.parametrize(
-    ("lines", "state", "may"),
-    [
-        ([b"Content-Length: 5"], "ready", True),
-        ([b"Content-Length: 5", b"Connection: close"], "ready", False),
-        ([b"Content-Length: 5", b"Expect: 100-continue"], "ready", False),
-        ([b"Transfer-Encoding: chunked"], "ready", False),
-        ([b"Content-Length: 5"], DRAINING, False),
-    ],
-)
-def test_a_connection_serves_on_after_a_refusal_where_the_next_request_can_be_found(
-    loop: asyncio.AbstractEventLoop, lines: list[bytes], state: str, may: bool
-) -> None:
-    front = Front(loop)
-    front.gate.state = state
-    assert front.exchange(request(), *lines).may_serve_on() == may
-
-
-@pytest.mark.parametrize(("given", "taken"), [(b"id-1/a.b", True), (b"has space", False), (b"", False), (b"x" * 129, False)])
-def test_the_clients_own_id_is_taken_where_it_is_well_formed(
-    loop: asyncio.AbstractEventLoop, given: bytes, taken: bool
-) -> None:
-    exchange = Front(loop).exchange(request(), b"X-Request-Id: " + given)
-    assert (exchange.id == given.decode()) == taken
-    assert exchange.run(b"", True) is None
-    exchange.finish(ServiceFailed("broken"))
-    assert f"\r\nX-Request-Id: {exchange.id}\r\n".encode() in kept(exchange).answers[0]
-    assert f'"request_id":"{exchange.id}"'.encode() in kept(exchange).answers[0]
-
-
-def test_a_head_that_could_not_be_read_gets_an_answer_that_ends_the_connection() -> None:
-    made = unread_head(BadInput("no request"))
-    assert made.startswith(b"HTTP/1.1 400 ")
-    assert b"\r\nConnection: close\r\n" in made
-    assert b'"error":"no request"' in made
 
 
 def test_a_refusal_holds_nothing(loop: asyncio.AbstractEventLoop) -> None:
