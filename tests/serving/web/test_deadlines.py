@@ -129,3 +129,19 @@ def test_thousands_are_watched_by_one_timer(loop: asyncio.AbstractEventLoop) -> 
     spend(loop, 0.1)
     assert len(soon.finished) == 1
     assert not any(each.finished for each in requests)
+
+
+def test_a_request_that_cannot_be_answered_keeps_no_other_from_its_deadline(
+    loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Request):
+        def finish(self, result: ServingError) -> None:
+            raise ValueError("broken")
+
+    deadlines = Deadlines(loop)
+    broken, good = Broken(deadlines, 0.02), Request(deadlines, 0.02)
+    deadlines.watch(broken)
+    deadlines.watch(good)
+    spend(loop, 0.2)
+    assert len(good.finished) == 1
+    assert [record.message for record in caplog.records] == ["a request could not be answered at its deadline"]

@@ -7,11 +7,14 @@ the earliest deadline that was seen, and looks at all requests only then.
 """
 
 import asyncio
+import logging
 import time
 from typing import Protocol
 
 from serving.base.errors import ServingError
 from serving.base.lifetime import Lifetime
+
+log = logging.getLogger("monopod.front")
 
 
 class Watched(Protocol):
@@ -52,6 +55,10 @@ class Deadlines:
         self._due, self._timer = float("inf"), None
         now = time.monotonic()
         for request in [each for each in self._watched if each.life.deadline <= now]:
-            request.finish(request.life.too_late())
+            try:
+                request.finish(request.life.too_late())
+            except Exception:  # the others are due too
+                log.exception("a request could not be answered at its deadline")
+                self._watched.pop(request, None)
         if self._watched:
             self._set(min(each.life.deadline for each in self._watched))
