@@ -191,6 +191,20 @@ def test_a_body_that_a_client_leaves_unfinished_is_freed_at_once(served: OneWork
             gc.enable()
 
 
+def test_the_body_of_a_request_that_is_over_is_freed_though_no_thread_has_seen_it(served: OneWorkerServer) -> None:
+    large, before = 3 * 2**20, len(files_in_tmp())
+    object.__setattr__(served.port.rules, "max_body", large)
+    served.bodies.limit = 10 * large
+    with served.ask():
+        until(lambda: served.ran == 1)  # the only worker is busy from now on
+        with served.connect() as client:
+            client.sendall(POST.replace(b"2", b"%d" % large, 1)[:-2] + bytes(large))
+            until(lambda: served.gate.working() == 2)
+            assert len(files_in_tmp()) == before + 1
+        until(lambda: served.gate.working() == 1)
+        until(lambda: len(files_in_tmp()) == before, seconds=5)
+
+
 def files_in_tmp() -> list[str]:
     """Return the unnamed files that this process has open, as bodies are."""
     found = []

@@ -223,4 +223,4 @@ def test_a_refusal_holds_nothing(loop: asyncio.AbstractEventLoop) -> None:
     exchange.share.add(10)
     exchange.refuse(BodiesFull("full"), close=True)
     assert (kept(exchange).status, kept(exchange).closes) == (429, [True])
-    assert (front.bodies.held, exchange.read()) == (0, b"")
+    assert (front.bodies.held, exchange._body) == (0, b"")

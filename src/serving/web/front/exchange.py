@@ -130,8 +130,10 @@ class Exchange:
         return None
 
     def read(self) -> bytes:
-        """Return the body."""
+        """Return the body. Raises ClientGone and DeadlinePassed for a request that is over, which has none any more."""
         body = self._body
+        if self.over or self.life.abandoned:
+            raise self.life.error() or self.life.too_late()
         return body if isinstance(body, bytes) else body.read()
 
     def stream(self) -> BinaryIO:
@@ -180,7 +182,8 @@ class Exchange:
             self._end(ClientGone.status)
 
     def release(self) -> None:
-        """Count no bytes any more. A thread that is still at work keeps the body until it ends."""
+        """Hold and count no bytes any more. A thread that has read the body keeps that until it ends."""
+        self._body = b""
         if self.share is not None:
             self.share.release()
             self.share = None
@@ -191,7 +194,6 @@ class Exchange:
     def refuse(self, error: ServingError, close: bool) -> None:
         """Answer a request that was not run."""
         self.over = True
-        self._body = b""
         self.release()
         self.rules.refused(error, self.life.begin)
         self._send(_error_reply(error, self.id), close)
