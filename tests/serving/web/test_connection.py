@@ -205,6 +205,19 @@ def test_the_body_of_a_request_that_is_over_is_freed_though_no_thread_has_seen_i
         until(lambda: len(files_in_tmp()) == before, seconds=5)
 
 
+def test_a_client_whose_answer_fails_on_its_way_does_not_wait_for_ever(served: OneWorkerServer) -> None:
+    def fail(*told: object) -> None:
+        raise RuntimeError("the metrics broke")
+
+    object.__setattr__(served.port.rules, "ended", fail)
+    served.free.set()
+    with served.ask() as client:
+        client.settimeout(5)
+        assert client.recv(100) == b"", "the connection ends"
+    assert served.gate.empty()
+    assert served.bodies.held == 0
+
+
 def files_in_tmp() -> list[str]:
     """Return the unnamed files that this process has open, as bodies are."""
     found = []

@@ -156,6 +156,8 @@ class Connection(asyncio.Protocol):
             return
         exchange = self._exchange
         if exchange is not None and exchange.running:
+            if exchange.over:  # its answer failed on its way here, and no other will come
+                self._transport.abort()
             return
         if self._skip:
             if now - self._began > LINGER_SECONDS:
