@@ -1,7 +1,8 @@
 """`python -m bench.spent`: sample what a small request's time is spent on, and write that into docs/performance.md.
 
-Python runs one thread at a time, the one that holds the interpreter's lock. So the time for which each part of the server holds
-the lock is what a request costs. py-spy reads the stack of the thread that holds it, some hundred times a second.
+Python runs one thread at a time, the one that holds the interpreter's lock. The
+cost of a request is the time for which each part of the server holds that lock. py-spy reads the stack of the holder, some
+hundred times a second.
 
 Knows the sampler and the page. Does not know the parts.
 """
@@ -33,7 +34,7 @@ the lock divide: {rate} a second, over {seconds} s.
 
 @dataclass(frozen=True)
 class Spent:
-    """What an answer costs, in microseconds of processor time, and how that divides."""
+    """The microseconds of processor time that an answer costs, and each part's share of them."""
 
     cost: float
     shares: dict[str, float]

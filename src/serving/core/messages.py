@@ -1,4 +1,4 @@
-"""What the front gives to the core and gets back: a request before it is decoded, and an answer's bytes.
+"""A request before it is decoded, which the front gives to the core, and an answer's bytes, which it gets back.
 
 Knows bytes and times. Does not know HTTP, models or threads.
 """
@@ -20,7 +20,7 @@ class StageTimes:
     A request begins in the stage "upload". clock: returns seconds, as time.monotonic does.
 
     Concurrency. The thread that has the request calls `begin`. The loop alone calls `end`, perhaps at the deadline, while a
-    thread is still at work. What that thread reports later is left out.
+    thread is still at work. Later reports of that thread are left out.
     """
 
     __slots__ = ("_begins", "_clock", "_ended")

@@ -18,7 +18,7 @@ MOST_PIECES = 256  # before they are joined: a small piece takes a multiple of i
 
 
 class Body:
-    """The bytes that have come of one body. The loop adds; a worker thread reads once all have come."""
+    """The bytes of one body so far. The loop adds; a worker thread reads once all have come."""
 
     def __init__(self) -> None:
         self.length = 0

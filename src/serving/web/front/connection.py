@@ -2,8 +2,8 @@
 
 Knows the bytes of one socket and what they mean for it. Does not know how the socket was accepted, or what answers a request.
 
-Concurrency. The loop's thread alone calls everything here. One request of a connection is read or answered at a time. What
-comes behind it waits in the buffer, at most AHEAD_BYTES and what one read brings. No connection has more than a share of a turn
+Concurrency. The loop's thread alone calls everything here. One request of a connection is read or answered at a time. Bytes
+behind it wait in the buffer, at most AHEAD_BYTES and those of one read. No connection has more than a share of a turn
 of the loop: so many requests, or so many chunks of a body. Then it is read no further, and goes on in the next turn.
 
 Refusing. A refused request gets no 100 Continue, no buffer and no thread: the answer is written, and what still comes of the
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._began = self.active = time.monotonic()  # the first byte of what is being read; the last byte of all
         self._unsent = (0, 0.0)  # bytes that the client has not taken, and since when
 
-    # What the loop calls.
+    # Called by the loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
         self._untaken.release()
         self._advance()
 
-    # What the port calls.
+    # Called by the port.
 
     def quiet(self) -> bool:
         """Return whether there is neither a request nor an unsent answer."""
@@ -181,7 +181,7 @@ class Connection(asyncio.Protocol):
         """End a connection that has no request."""
         self._transport.close()
 
-    # What an exchange calls.
+    # Called by an exchange.
 
     def send(self, answer: bytes, close: bool, body: bytes = b"") -> None:
         """Send an answer, and its body where that stands apart. close: end the connection with it."""
@@ -365,7 +365,7 @@ class Connection(asyncio.Protocol):
         self._buffer.clear()
 
     def _close(self) -> None:
-        """End the connection once its last answer is sent. What the client still sends is thrown away."""
+        """End the connection once its last answer is sent. Whatever the client still sends is thrown away."""
         self._buffer.clear()
         if self._ended:
             self._transport.close()

@@ -62,7 +62,7 @@ class Client(Protocol):
 
 
 class Exchange:
-    """One request, as the core takes it too. route and reason: for metrics and logs, set by whoever runs the request.
+    """One request, as the core takes it too. route and reason: for metrics and logs, set by the code that runs the request.
 
     path_values: parameters that stand in the path, by their names.
     """

@@ -69,7 +69,7 @@ class Port:
         since = time.monotonic() - seconds
         return all(connection.active <= since for connection in self.connections)
 
-    # What a connection calls.
+    # Called by a connection.
 
     def opened(self, connection: Connection) -> None:
         self.connections.add(connection)

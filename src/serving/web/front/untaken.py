@@ -1,4 +1,4 @@
-"""What the clients of connections have not taken of their answers, which lies in the heap until they do.
+"""The bytes of answers that their clients have not taken. They lie in the heap until then.
 
 Knows that these bytes count as held, and whom to end where others need their room. Does not know sockets or answers.
 
