@@ -1,4 +1,4 @@
-"""What grows with that which clients send has a bound: names, bodies of the admin port, descriptors, unread answers."""
+"""Clients bring many names, bodies to the admin port, and connections, and take no answers: each of these has a bound."""
 
 import contextlib
 import socket

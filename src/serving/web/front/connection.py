@@ -4,7 +4,8 @@ Knows the bytes of one socket and what they mean for it. Does not know how the s
 
 Concurrency. The loop's thread alone calls everything here. One request of a connection is read or answered at a time. Bytes
 behind it wait in the buffer, at most AHEAD_BYTES and those of one read. No connection has more than a share of a turn
-of the loop: so many requests, or so many chunks of a body. Then it is read no further, and goes on in the next turn.
+of the loop: one full read, so many requests, or so many chunks of a body. Then it is read no further, and goes on in the next
+turn.
 
 Refusing. A refused request gets no 100 Continue, no buffer and no thread: the answer is written, and what still comes of the
 body is thrown away. Where its end is known and near, the connection then serves on; else it is closed for writing, and read
@@ -31,7 +32,7 @@ from serving.web.front.upload import Upload
 
 REQUESTS_A_TURN = 4
 HEAD_BYTES = 8 * 2**10  # a head of so many bytes counts as one request more
-FULL_READ = 128 * 2**10  # bytes of one read, behind which more may wait: the loop would read on and on in the same turn
+FULL_READ = 128 * 2**10  # bytes of one read; behind so many, the loop would read on and on in the same turn
 CHUNKS_A_TURN = 64
 AHEAD_BYTES = 64 * 2**10
 LINGER_SECONDS = 5.0
