@@ -177,7 +177,7 @@ def test_a_port_is_quiet_while_no_connection_has_a_request(served: SmallPort) ->
     assert served.on_loop(served.port.quiet)
     with served.connect() as client:
         assert pong(client)
-        assert served.on_loop(served.port.quiet)
+        until(lambda: bool(served.on_loop(served.port.quiet)))  # the task that opened the connection ends after the answer
         client.sendall(POST[:10])
         until(lambda: not served.on_loop(served.port.quiet))
         client.sendall(POST[10:])
