@@ -8,6 +8,7 @@ Knows the sampler and the page. Does not know the parts.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,9 +27,10 @@ SECONDS = 10
 RATE = 200  # samples a second
 ABOUT = """## What a small request's time is spent on
 
-The request is {about}, from {connections} connections. Python runs one thread at a time, the one that holds the interpreter's
-lock. The table has the microseconds of processor time that an answer costs. It divides them as samples of the thread that holds
-the lock divide: {rate} a second, over {seconds} s.
+The request is {about}, from {connections} connections.
+Python runs one thread at a time, the one that holds the interpreter's lock. The table has the microseconds of processor time
+that an answer costs. It divides them as samples of the thread that holds the lock divide: {rate} a second, over {seconds} s.
+Both were measured one after the other, on {cores} cores.
 """
 
 
@@ -59,6 +61,9 @@ def main() -> int:
 
 def measure(work: Work, tree: Path) -> Spent:
     """Load a checkout's server: first for what an answer costs, then for the samples, since sampling slows it."""
+    program = Path(sys.executable).with_name("py-spy")
+    if not program.is_file():
+        raise BenchError(f"{program} is missing; install it with: make .venv/dev")
     with serve(work.folder, tree=tree) as server:
         tools.closed(server.url, work, CONNECTIONS, 1)
         used = process.cpu(server.pid)
@@ -67,8 +72,7 @@ def measure(work: Work, tree: Path) -> Spent:
         with tools.wrk(server.url, work, CONNECTIONS, SECONDS + 2), tempfile.NamedTemporaryFile("r") as samples:
             command = ["py-spy", "record", "--pid", str(server.pid), "--gil", "--format", "raw", "--output", samples.name]
             command += ["--rate", str(RATE), "--duration", str(SECONDS)]
-            program = str(Path(sys.executable).with_name(command[0]))
-            told = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=SECONDS + 60)
+            told = subprocess.run([str(program), *command[1:]], capture_output=True, text=True, timeout=SECONDS + 60)
             if told.returncode:
                 raise BenchError(f"py-spy took no samples: {told.stderr.strip()}")
             return Spent(cost * 1e6, shares(samples))
@@ -80,7 +84,7 @@ def section(work: Work, now: Spent, before: Spent | None) -> str:
     head = ["microseconds an answer", *(["before"] if before else []), "now"]
     rows = [[part, *(f"{one.cost * one.shares[part]:.0f}" for one in columns)] for part in now.shares]
     rows.append(["**all**", *(f"**{one.cost:.0f}**" for one in columns)])
-    about = ABOUT.format(about=work.about, connections=CONNECTIONS, rate=RATE, seconds=SECONDS)
+    about = ABOUT.format(about=work.about, connections=CONNECTIONS, rate=RATE, seconds=SECONDS, cores=os.cpu_count())
     return about + "\n" + table(head, rows)
 
 
