@@ -50,7 +50,7 @@ Encode = Callable[[Arrays], Reply]  # from a model's outputs
 Decoded = tuple[Arrays, Encode]
 Decode = Callable[[bytes, ModelSpec], Decoded]
 Prepared = tuple[Handle, Arrays, Encode]
-Prepare = Callable[[], Prepared]
+Prepare = Callable[[RawRequest], Prepared]
 
 
 class Core:
@@ -114,7 +114,7 @@ class Core:
         self._blocking.submit(self._handle, function, raw, partial(_resolve, answer))
         return answer
 
-    def _on_loop(self, raw: RawRequest, prepare: Callable[[RawRequest], Prepared], done: Done) -> None:
+    def _on_loop(self, raw: RawRequest, prepare: Prepare, done: Done) -> None:
         """Decode and queue a small request. The loop encodes its answer too."""
         raw.times.begin("decode")
         try:
@@ -142,7 +142,7 @@ class Core:
         except BaseException as error:
             done(self._error(error, raw))
 
-    def _on_thread(self, raw: RawRequest, prepare: Callable[[RawRequest], Prepared], done: Done, own: bool = False) -> None:
+    def _on_thread(self, raw: RawRequest, prepare: Prepare, done: Done, own: bool = False) -> None:
         """Decode and queue a request. own: whether the service's own code runs in it."""
 
         def work() -> None:

@@ -22,9 +22,6 @@ class Buffer:
         self._searched = 0  # bytes in which no head ends
         self._empty = 0  # bytes of empty lines that came before the next head
 
-    def __len__(self) -> int:
-        return len(self.bytes)
-
     def next_head(self) -> tuple[Head, int] | None:
         """Remove the next head, and return it with its size in bytes. None where it is not whole yet.
 

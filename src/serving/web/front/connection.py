@@ -203,7 +203,7 @@ class Connection(asyncio.Protocol):
     # The requests.
 
     def _advance(self) -> None:
-        """Go on with what is in the buffer, as far as a turn's share allows."""
+        """Take what is in the buffer, as far as a turn's share allows."""
         if self._advancing or self._scheduled:
             self._buffer.account()
             return
@@ -366,7 +366,7 @@ class Connection(asyncio.Protocol):
         self._buffer.clear()
 
     def _close(self) -> None:
-        """End the connection once its last answer is sent. Whatever the client still sends is thrown away."""
+        """End the connection once its last answer is sent. Later bytes of the client are thrown away."""
         self._buffer.clear()
         if self._ended:
             self._transport.close()
