@@ -140,6 +140,15 @@ class Client:
         return list(iter(self.answer, None))
 
 
+def ask_on(client: Client, number: int) -> None:
+    """Send a good request on a connection, and check that its answer is its own and 200."""
+    client.send(echo_request(number))
+    answer = client.answer()
+    check_owner(answer, number)
+    assert answer is not None
+    assert answer.status == 200
+
+
 def ask(port: int, request: bytes) -> Answer:
     """Return the answer to one request on a connection of its own."""
     with Client(port) as client:

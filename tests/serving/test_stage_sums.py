@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.running import Running, get, make_service, running
-from tests.serving.held_service import DATA, DIGITS, HANDLE, HOOK, LARGE, SMALL, Held, held_service, statuses
+from tests.serving.held_service import DATA, DIGITS, LARGE, SMALL, Held, statuses
 from tests.waiting import until
 
 OWN = """
@@ -86,18 +86,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     )
     with running(folder) as service:
         yield service
-
-
-@pytest.fixture(scope="module")
-def hooks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
-    with held_service(tmp_path_factory, HOOK) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def handles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
-    with held_service(tmp_path_factory, HANDLE) as made:
-        yield made
 
 
 def ask(service: Running, path: str, body: bytes, headers: dict[str, str]) -> None:

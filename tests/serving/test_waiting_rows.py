@@ -11,12 +11,9 @@ from tests.running import ROOT, get
 from tests.serving.held_service import (
     DATA,
     DIGITS,
-    HANDLE,
-    HOOK,
     LARGE,
     SMALL,
     Held,
-    held_service,
     statuses,
 )
 from tests.waiting import until
@@ -27,18 +24,6 @@ KINDS = {  # what is held, path, body, and the model in whose queue the requests
     "a decode thread": ("hook", "/v2/models/other/infer", LARGE, "other"),
     "a model that loads": ("load", "/v2/models/late/infer", DIGITS, "late"),
 }
-
-
-@pytest.fixture(scope="module")
-def hooks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
-    with held_service(tmp_path_factory, HOOK) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def handles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
-    with held_service(tmp_path_factory, HANDLE) as made:
-        yield made
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from tests.running import Running
 from tests.serving import echo_service
-from tests.serving.echo_service import PING, PONG, Client, check_owner, echo_request
+from tests.serving.echo_service import PING, PONG, Client, ask_on, check_owner, echo_request
 from tests.serving.floods import Flood, flooding, probing
 from tests.waiting import until
 
@@ -78,11 +78,7 @@ def test_probes_and_good_requests_are_answered_while_a_flood_goes_on(service: Ru
         end, number = time.monotonic() + FLOOD_SECONDS, 0
         while time.monotonic() < end:
             number += 1
-            client.send(echo_request(number))
-            answer = client.answer()
-            check_owner(answer, number)
-            assert answer is not None
-            assert answer.status == 200
+            ask_on(client, number)
             time.sleep(0.05)
     assert flood.sent > 100_000, "the flood did not flow"
 

@@ -18,7 +18,7 @@ from serving.base.process_memory import peak_bytes
 from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running
 from tests.serving import echo_service
-from tests.serving.echo_service import PING, PONG, Client, check_owner, echo_body, echo_request, get
+from tests.serving.echo_service import PING, PONG, Client, ask_on, check_owner, echo_body, echo_request, get
 from tests.serving.floods import probing
 from tests.serving.raw_connection import Answer
 from tests.serving.web.test_attacks_on_framing import BAD
@@ -178,11 +178,7 @@ def ask_well(service: Running, end: float) -> int:
         with Client(service.port) as client:
             for _ in range(20):
                 number += 1
-                client.send(echo_request(number))
-                answer = client.answer()
-                check_owner(answer, number)
-                assert answer is not None
-                assert answer.status == 200
+                ask_on(client, number)
                 time.sleep(0.01)
     return number
 
