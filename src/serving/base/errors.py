@@ -2,6 +2,7 @@
 
   * ServingError                500
     x BadInput                  400  the request's content is wrong; a service raises it too
+      - FetchFailed             400  another server did not give the file of a URL; it may do so later
       - WrongInputs             400  a name, dtype or rank that a model does not have; 500 if own code passed it
     x NotFound                  404  no such model or route
     x MethodNotAllowed          405
@@ -44,6 +45,10 @@ class BadInput(ServingError):
 
 class WrongInputs(BadInput):
     """Inputs that a model takes in no size: a name, a dtype or a rank is wrong. In a service's own code that is its bug."""
+
+
+class FetchFailed(BadInput):
+    """Another server did not give the file of a URL. A later try may succeed."""
 
 
 class NotFound(ServingError):

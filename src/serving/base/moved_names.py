@@ -20,7 +20,7 @@ MODULES = {  # a module that is gone -> the module that holds its names now
     "serving.memory": "serving.base.process_memory",
     "serving.metrics": "serving.telemetry.metrics",
     "serving.model": "serving.models.model",
-    "serving.progress": "serving.tools.terminal",
+    "serving.progress": "serving.base.terminal",
     "serving.schema": "serving.settings",
     "serving.tensors": "serving.models.tensors",
 }

@@ -8,6 +8,7 @@ from serving.settings import gpu_memory
 from serving.settings.declarations import SESSION_GIB, Declaration, Settings, declared_settings
 from serving.settings.kinds import size_in_bytes
 from serving.settings.nearest import Nearest
+from serving.settings.objectives import latency_objective
 from serving.settings.partial import all_judged, judged
 from serving.settings.reader import SettingsError, ValueFile, load, read
 from serving.settings.text_files import UnreadableError, text_of
@@ -24,6 +25,7 @@ __all__ = [
     "all_judged",
     "gpu_memory",
     "judged",
+    "latency_objective",
     "load",
     "read",
     "size_in_bytes",

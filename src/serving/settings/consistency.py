@@ -4,12 +4,17 @@ A rule returns None where it holds, else the names of the settings that it compa
 Knows complete settings. Does not know files, lines or clusters.
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 from serving.settings.declarations import SESSION_GIB, Settings
+from serving.settings.declared import hours_rules
+from serving.settings.declared.offline_names import MOST_TOPIC, SUFFIXED, dead_topic_of, group_of, sink_of, topic_of
 from serving.settings.gpu_memory import remaining, shares
 
 Violation = tuple[tuple[str, ...], str]
+
+LONGEST_OFFLINE_NAME = 32  # characters of service_name, which "-offline" and Kubernetes' and KEDA's additions follow
 
 
 def cpu_limit_covers_cpu(s: Settings) -> Violation | None:
@@ -69,10 +74,116 @@ def autoscaler_can_scale(s: Settings) -> Violation | None:
     )
 
 
+def latency_objective_is_below_timeout(s: Settings) -> Violation | None:
+    most = 1000 * s.timeout_second
+    if s.objective_latency_ms < most:
+        return None
+    return ("objective_latency_ms", "timeout_second"), (
+        f"objective_latency_ms is {s.objective_latency_ms:g} and timeout_second {s.timeout_second:g}, so that every answer"
+        f" would be good: set less than {most:g} ms, or 0 for half of timeout_second"
+    )
+
+
 def srv_has_a_port(s: Settings) -> Violation | None:
     if not s.use_srv or s.host_port:
         return None
     return ("use_srv", "host_port"), "use_srv is True and host_port is not set: name a port of the node, or set use_srv = False"
+
+
+def offline_source_has_sinks(s: Settings) -> Violation | None:
+    if not s.offline_source or s.offline_sinks:
+        return None
+    return ("offline_source", "offline_sinks"), (
+        f'offline_source is "{s.offline_source}" and offline_sinks is empty, so that no answer would be kept: name a sink, as'
+        ' offline_sinks = ["kafka:like-ages"]'
+    )
+
+
+def offline_source_is_no_sink(s: Settings) -> Violation | None:
+    if not s.offline_source or s.offline_source not in s.offline_sinks:
+        return None
+    return ("offline_sinks", "offline_source"), (
+        f'"{s.offline_source}" is offline_source and one of offline_sinks: each answer would be read as a record again, for'
+        " ever; take it out of the one or the other"
+    )
+
+
+def offline_sinks_differ(s: Settings) -> Violation | None:
+    twice = [name for name, count in Counter(s.offline_sinks).items() if count > 1]
+    if not twice:
+        return None
+    return ("offline_sinks",), f'offline_sinks names "{twice[0]}" {s.offline_sinks.count(twice[0])} times: name it once'
+
+
+def offline_tracks_stay_apart(s: Settings) -> Violation | None:
+    """The sinks of grey and ab have a suffix, and may not be called as what prod reads or writes."""
+    taken = (s.offline_source, *s.offline_sinks) if s.offline_source else ()
+    clash = [(sink, track) for sink in s.offline_sinks for track in SUFFIXED if sink_of(sink, track) != sink]
+    found = next(((sink, track) for sink, track in clash if sink_of(sink, track) in taken), None)
+    if found is None:
+        return None
+    sink, track = found
+    return ("offline_sinks", "offline_source"), (
+        f'the track {track} writes to "{sink_of(sink, track)}" where prod writes to "{sink}", and prod has that name too: call'
+        " one of them otherwise"
+    )
+
+
+def offline_dead_letters_have_a_topic(s: Settings) -> Violation | None:
+    if not s.offline_source:
+        return None
+    group = group_of(s.offline_group, s.username, s.service_name, "grey")
+    dead = dead_topic_of(topic_of(s.offline_source), group)
+    if len(dead) > MOST_TOPIC:
+        return ("offline_group", "offline_source"), (
+            f"the topic of grey's dead letters, {dead[:40]}..., has {len(dead)} characters, and Kafka allows {MOST_TOPIC}:"
+            " shorten offline_group"
+        )
+    own = dead_topic_of(topic_of(s.offline_source), group_of(s.offline_group, s.username, s.service_name, "prod"))
+    if f"kafka:{own}" in s.offline_sinks:
+        return ("offline_sinks",), f'"kafka:{own}" is the topic of the dead letters: name another sink'
+    return None
+
+
+def offline_autoscaler_can_scale(s: Settings) -> Violation | None:
+    if not s.offline_max_replicas or not s.offline_replicas or s.offline_max_replicas >= s.offline_replicas:
+        return None
+    return ("offline_max_replicas", "offline_replicas"), (
+        f"offline_max_replicas is {s.offline_max_replicas} and offline_replicas {s.offline_replicas}: make offline_max_replicas"
+        " at least offline_replicas, or 0 for no scaling"
+    )
+
+
+def offline_name_leaves_room(s: Settings) -> Violation | None:
+    if not s.offline_source or len(s.service_name) <= LONGEST_OFFLINE_NAME:
+        return None
+    return ("service_name", "offline_source"), (
+        f"service_name has {len(s.service_name)} characters, and with offline_source it may have {LONGEST_OFFLINE_NAME}, since"
+        f" the offline pods are called {s.service_name}-offline: shorten it"
+    )
+
+
+def offline_key_has_a_table(s: Settings) -> Violation | None:
+    if not s.offline_key or any(sink.startswith("postgresql:") for sink in s.offline_sinks):
+        return None
+    return ("offline_key", "offline_sinks"), (
+        "offline_key is the key of a table's rows, and offline_sinks names no table: take offline_key out, or add a sink as"
+        ' "postgresql:ages"'
+    )
+
+
+def offline_key_fields_differ(s: Settings) -> Violation | None:
+    twice = [name for name, count in Counter(s.offline_key).items() if count > 1]
+    return (("offline_key",), f'offline_key names "{twice[0]}" more than once: name it once') if twice else None
+
+
+def offline_retry_cap_covers_the_first(s: Settings) -> Violation | None:
+    if s.offline_retry_cap_second >= s.offline_retry_second:
+        return None
+    return ("offline_retry_cap_second", "offline_retry_second"), (
+        f"offline_retry_cap_second is {s.offline_retry_cap_second:g} and offline_retry_second {s.offline_retry_second:g}: the"
+        " longest time between two tries cannot be below the first; raise the one or lower the other"
+    )
 
 
 RULES: tuple[Callable[[Settings], Violation | None], ...] = (
@@ -83,5 +194,17 @@ RULES: tuple[Callable[[Settings], Violation | None], ...] = (
     shares_name_other_models,
     fp16_has_tensorrt,
     autoscaler_can_scale,
+    *hours_rules.RULES,
+    latency_objective_is_below_timeout,
     srv_has_a_port,
+    offline_source_has_sinks,
+    offline_source_is_no_sink,
+    offline_sinks_differ,
+    offline_tracks_stay_apart,
+    offline_dead_letters_have_a_topic,
+    offline_autoscaler_can_scale,
+    offline_name_leaves_room,
+    offline_key_has_a_table,
+    offline_key_fields_differ,
+    offline_retry_cap_covers_the_first,
 )

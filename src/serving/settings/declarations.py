@@ -3,33 +3,24 @@
 Knows the settings. Does not read files and does not know the regions.
 """
 
-from dataclasses import dataclass, field, fields
+import re
+from dataclasses import dataclass, fields
 from typing import Any
 
 from serving.settings import kinds
+from serving.settings.declared.canary_settings import CanarySettings
+from serving.settings.declared.offline_settings import OfflineSettings
+from serving.settings.declared.setting import REQUIRED, setting
+from serving.settings.declared.weekly_hours import EXAMPLE
 from serving.settings.kinds import Kind
 
-REQUIRED: Any = object()
-RESERVED_USERS = ("grey", "ab-test", "gateway", "logs", "monitoring", "keda", "default", "kube-", "istio-")
+RESERVED_USERS = ("grey", "ab-test", "gateway", "logs", "monitoring", "keda", "monopod", "default", "kube-", "istio-")
 SESSION_GIB = 0.5  # GiB of a GPU that the CUDA context, cuDNN and cuBLAS of one session take beside its arena
 RESERVED_SERVICES = ("ping", "v1", "v2", "grey", "ab-test")
 
 
-def setting(default: Any, kind: Kind, meaning: str, *, unit: str = "", deprecation: str = "", group: str = "") -> Any:
-    """Declare one setting.
-
-    deprecation: the warning for a file that still sets it. group: the title of the group that this setting begins.
-    """
-    metadata = {"kind": kind, "meaning": meaning, "unit": unit, "deprecation": deprecation, "group": group}
-    if default is REQUIRED:
-        return field(metadata=metadata)
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(CanarySettings, OfflineSettings):
     """Every setting of a service: the values of value.py, and the defaults of all others."""
 
     service_name: str = setting(
@@ -84,14 +75,33 @@ class Settings:
         group="How many pods, and where",
     )
     ab_replicas: int = setting(1, kinds.whole(1, 1000), "Pods of the A/B test.", unit="pods")
+    grey_sleep_after_day: int = setting(
+        0,
+        kinds.whole(0, 365),
+        "Time after which `monopod sleep --due` takes the pods of grey away, from its last deploy or wake. 0 means never.",
+        unit="days",
+    )
     max_replicas: int = setting(
         0, kinds.whole(0, 1000), "The most pods that the autoscaler may start. 0 means no autoscaler.", unit="pods"
     )
     autoscale_by: str = setting(
-        "cpu", kinds.choice("cpu", "queue"), "The measure that the autoscaler follows: cpu use, or waiting rows."
+        "cpu",
+        kinds.choice("cpu", "queue"),
+        "The measure that the autoscaler follows: cpu use, or the waiting rows and the model's busy time.",
     )
     autoscale_queue_rows: int = setting(
-        16, kinds.whole(1, 65536), "Waiting rows for each pod, above which the autoscaler adds pods.", unit="rows"
+        0,
+        kinds.whole(0, 65536),
+        "Waiting rows for each pod, above which the autoscaler adds pods. 0 follows from the batches' cost and the objective.",
+        unit="rows",
+    )
+    scale_down_after_second: int = setting(
+        600, kinds.whole(0, 3600), "Time for which fewer pods must suffice before an autoscaler takes pods away.", unit="s"
+    )
+    scale_hours: tuple[str, ...] = setting(
+        (),
+        kinds.strings(re.compile(".*"), f'hours and their pods, as "{EXAMPLE}"', f'["{EXAMPLE}"]'),
+        "Hours of the week, in the region's time zone, with the least pods that run in them. replicas is for all other hours.",
     )
     node_labels: dict[str, str] = setting({}, kinds.labels(), "Labels a node must carry for a pod to run there.")
     tolerations: tuple[str, ...] = setting(
@@ -178,6 +188,40 @@ class Settings:
         unit="s",
     )
 
+    objective_success: float = setting(
+        0.999,
+        kinds.number(0.5, 0.99999),
+        "The share of prod's requests that should not fail. Alerts tell when failures use up the rest too fast.",
+        group="Objectives",
+    )
+    objective_latency_ms: float = setting(
+        0.0,
+        kinds.number(0, 600_000),
+        "The longest time from a request's last byte to a good answer. 0 stands for half of timeout_second.",
+        unit="ms",
+    )
+    objective_latency_share: float = setting(
+        0.99, kinds.number(0.5, 0.99999), "The share of prod's answers that should take objective_latency_ms at most."
+    )
+    latency_levels: tuple[float, float] = setting(
+        (2.0, 5.0),
+        kinds.levels(3600),
+        "The time of the slowest 5 % of the answers at which `top` and `health` warn, and call it critical.",
+        unit="s",
+    )
+    memory_levels: tuple[float, float] = setting(
+        (70.0, 85.0),
+        kinds.levels(100),
+        "The use of a pod's memory at which alerts, `top` and `health` warn, and call it critical.",
+        unit="% of memory",
+    )
+    cpu_levels: tuple[float, float] = setting(
+        (80.0, 95.0),
+        kinds.levels(10000),
+        "The use of cores at which alerts, `top` and `health` warn, and call it critical. Without cpu_limit it may pass 100.",
+        unit="% of cpu",
+    )
+
     options: dict[str, str | int | float | bool] = setting(
         {},
         kinds.options(),
@@ -237,8 +281,9 @@ def declared_settings() -> dict[str, Declaration]:
     """Return the declaration of every setting by its name, in the order of Settings."""
     required = {"service_name", "username"}
     blank = Settings(service_name="x", username="x")
+    own = [f for f in fields(Settings) if f.name in Settings.__annotations__]
     group, found = "", {}
-    for f in fields(Settings):
+    for f in (*own, *fields(CanarySettings), *fields(OfflineSettings)):
         group = f.metadata["group"] or group
         default = None if f.name in required else getattr(blank, f.name)
         found[f.name] = Declaration(

@@ -85,7 +85,19 @@ def number(low: float, high: float) -> Kind:
         _require(_is_number(value) and low <= value <= high)
         return float(value)
 
-    return Kind(f"a number from {low:g} to {high:g}", f"{max(low, 1):g}", convert)
+    return Kind(f"a number from {low:g} to {high:g}", f"{min(max(low, 1), high):g}", convert)
+
+
+def levels(most: float) -> Kind:
+    """Two numbers that rise: the first is a warning's, the second a critical one's."""
+
+    def convert(value: Any) -> tuple[float, float]:
+        _require(isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)))
+        low, high = value
+        _require(0 < low <= high <= most)
+        return float(low), float(high)
+
+    return Kind(f"two numbers that rise, above 0 and to {most:g} at most", "[1, 2]", convert)
 
 
 def flag() -> Kind:
@@ -180,6 +192,17 @@ def word() -> Kind:
         return text
 
     return Kind("a string on one line, 200 characters at most", '""', convert)
+
+
+def text(pattern: re.Pattern[str], allowed: str, example: str) -> Kind:
+    """A string of one form. allowed: the form in words."""
+
+    def convert(value: Any) -> str:
+        found = _string(value)
+        _require(pattern.fullmatch(found))
+        return found
+
+    return Kind(allowed, example, convert)
 
 
 def strings(pattern: re.Pattern[str], each: str, example: str) -> Kind:

@@ -1,6 +1,10 @@
 """Logs: each line on stdout is one JSON object.
 
-Knows the fields of a line. Does not know the events.
+Knows how lines reach stdout. Does not know their fields, nor the events.
+
+Text that a service's own code, a library or a child process prints goes to standard error from `start` on. On the same stream,
+it could stand in the middle of a line. The stack of a crash is text there too: a process that was hit by a signal such as
+SIGSEGV can no longer write JSON.
 
 Concurrency. A thread that logs formats its line and puts it into a queue; one thread writes. Access lines are put there many at
 once, and the writing thread formats them. With a lock held during the write, every thread would wait for the slowest one, and a
@@ -9,27 +13,27 @@ reader of stdout that stops would stop them all. The one lock here guards the co
 """
 
 import atexit
+import faulthandler
+import io
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from logging.handlers import QueueListener
 from queue import SimpleQueue
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol
 from weakref import WeakSet
 
-from serving.base import jsons
+from serving.telemetry.log_lines import JsonFormatter, Origin
 
 # Bytes of lines that may wait while nobody reads stdout. Further lines are dropped.
 MOST_WAITING = 8 * 2**20
-# Characters of the parts of a line. A longer part loses its middle.
-MESSAGE, TRACEBACK, FIELD = 8_000, 16_000, 300
 STOP_SECONDS = 2.0  # the end of the process waits no longer for stdout
-FIELDS = ("request_id", "trace_id", "route", "code", "reason", "milliseconds")
 
-Lines = str | Callable[[str, str], str]  # lines, or what makes them from the names of the service and the region
+Lines = str | Callable[[Origin], str]  # lines, or what makes them from the fields of every line
 
 
 class Source(Protocol):
@@ -40,63 +44,8 @@ class Source(Protocol):
 
 _writers: "list[_Writer]" = []
 _sources: WeakSet[Source] = WeakSet()
-
-
-class _JsonFormatter(logging.Formatter):
-    def __init__(self, service: str, region: str):
-        super().__init__()
-        self._service, self._region = service, region
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": time_of(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": bounded(record.getMessage(), MESSAGE),
-            "service": self._service,
-            "region": self._region,
-        }
-        line.update((name, _field(getattr(record, name))) for name in FIELDS if hasattr(record, name))
-        if record.exc_info:
-            line["traceback"] = bounded(self.formatException(record.exc_info), TRACEBACK)
-        return json_of(line)
-
-
-def time_of(seconds: float) -> str:
-    """Return a time in UTC, with milliseconds. seconds: of time.time()."""
-    whole = int(seconds)
-    return _second(whole) + _MILLISECONDS[int((seconds - whole) * 1000)]
-
-
-_MILLISECONDS = [f".{number:03d}Z" for number in range(1000)]
-
-
-@lru_cache(maxsize=4)
-def _second(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
-def json_of(line: dict[str, Any]) -> str:
-    """Return a line as JSON. It is not lost for a string that is not Unicode, or for a field that JSON cannot hold."""
-    try:
-        return jsons.dumps(line).decode()
-    except TypeError:
-        return jsons.dumps({name: _plain(value) for name, value in line.items()}).decode()
-
-
-def bounded(text: str, most: int) -> str:
-    """Return a text, or its two ends where it is longer than `most` characters, with the number of characters left out."""
-    if len(text) <= most:
-        return text
-    return f"{text[: most // 2]} ... {len(text) - most} characters left out ... {text[-(most // 2) :]}"
-
-
-def _field(value: object) -> object:
-    return value if isinstance(value, int | float | None) else bounded(str(value), FIELD)
-
-
-def _plain(value: object) -> str:
-    return str(value).encode("utf-8", "backslashreplace").decode()
+_out: list[BinaryIO] = []  # the process's stdout, which `own_stdout` has taken
+log = logging.getLogger("monopod.process")
 
 
 class RateLimit:
@@ -158,47 +107,94 @@ class _BacklogHandler(logging.Handler):
 class _Writer(QueueListener):
     """Writes the queued lines to stdout."""
 
-    def __init__(self, backlog: _Backlog, service: str, region: str):
+    def __init__(self, backlog: _Backlog, origin: Origin, out: BinaryIO):
         super().__init__(backlog.lines)
-        self.backlog, self._service, self._region = backlog, service, region
+        self.backlog, self._origin, self._out = backlog, origin, out
 
     def handle(self, record: Any) -> None:
         """Write lines. record: the lines and their size."""
         lines, size = record
         try:
-            text = lines if isinstance(lines, str) else lines(self._service, self._region)
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
+            text = lines if isinstance(lines, str) else lines(self._origin)
+            self._out.write(text.encode() + b"\n")
+            self._out.flush()
         except Exception:  # nobody reads stdout any more, it is closed, or lines cannot be made: they are lost, nothing else
             pass
         finally:
             self.backlog.written(size)
 
 
-def start(service: str, region: str) -> None:
-    """Send every logger's lines to stdout.
+def start(origin: Origin, to_error: bool = False) -> None:
+    """Send every logger's lines to stdout, and whatever is printed to standard error. origin: the fields of every line.
+
+    to_error: whether lines go to standard error too, because `own_stdout` is for something else.
 
     The platform and src/server.py (logger "server") log from info on, libraries from warning on. waitress' warnings about its
-    queue are left out, since the metrics count the queue.
+    queue are left out, since the metrics count the queue. An exception that nobody catches is a line too.
     """
+    out = own_stdout()
     backlog = _Backlog()
     queued = _BacklogHandler(backlog)
-    queued.setFormatter(_JsonFormatter(service, region))
+    queued.setFormatter(JsonFormatter(origin))
     logging.basicConfig(level=logging.WARNING, handlers=[queued], force=True)
     for ours in ("monopod", "server"):
         logging.getLogger(ours).setLevel(logging.INFO)
-    writer = _Writer(backlog, service, region)
+    writer = _Writer(backlog, origin, os.fdopen(os.dup(2), "wb") if to_error else out)
     writer.start()
     _writers.append(writer)
     atexit.register(stop)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     logging.captureWarnings(True)
+    _log_what_nobody_catches()
 
 
-def write_later(lines: Callable[[str, str], str], size: int) -> None:
+def is_started() -> bool:
+    """Return whether lines reach stdout now."""
+    return bool(_writers)
+
+
+def own_stdout() -> BinaryIO:
+    """Return the process's stdout for lines alone. Its file descriptor leads to standard error from the first call on."""
+    if not _out:
+        _out.append(_taken_stdout())
+    return _out[0]
+
+
+def stdout_number() -> int:
+    """Return the file descriptor of the process's stdout, also after `own_stdout` has taken it."""
+    return _out[0].fileno() if _out else sys.stdout.fileno()
+
+
+def _taken_stdout() -> BinaryIO:
+    if sys.stdout is None or sys.stderr is None:  # closed before the process began: its number may be another file's by now
+        return open(os.devnull, "wb")
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what is printed must not wait for the end, which flushes nothing
+    return out
+
+
+def _log_what_nobody_catches() -> None:
+    def in_main_thread(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        log.critical("the process ends: uncaught %s", kind.__name__, exc_info=(kind, error, trace))
+
+    def in_thread(told: threading.ExceptHookArgs) -> None:
+        name = told.thread.name if told.thread else "unknown"
+        error = told.exc_value or told.exc_type()
+        log.error("thread %s ends: uncaught %s", name, told.exc_type.__name__, exc_info=error)
+
+    def in_no_place(told: "sys.UnraisableHookArgs") -> None:
+        log.error("%s %r", told.err_msg or "ignored in", told.object, exc_info=told.exc_value)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = in_main_thread, in_thread, in_no_place
+    faulthandler.enable()
+
+
+def write_later(lines: Callable[[Origin], str], size: int) -> None:
     """Have the writer make lines and write them at once. Without a writer, and over MOST_WAITING bytes, they are dropped.
 
-    lines: returns them for the names of the service and the region, without the last newline. size: bytes held until then.
+    lines: returns them for the fields of every line, without the last newline. size: bytes held until then.
     """
     for writer in _writers[-1:]:
         writer.backlog.put(lines, size)

@@ -1,10 +1,11 @@
 """The metrics of the platform and of the service for Prometheus, and the page. The only module that imports prometheus_client.
 
-Knows how each metric is written. Does not know where the events happen. The metrics of a request's path are counted by
-serving.telemetry.request_metrics, since prometheus_client takes 2 us for each value.
+Knows how each metric is written. Does not know where the events happen, nor names and meanings of the platform's metrics:
+serving.settings.exported_metrics has them. The metrics of a request's path are counted by serving.telemetry.request_metrics and
+written by serving.telemetry.text_format, since prometheus_client takes 2 us for each value and 10 us for each line.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -15,111 +16,129 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.utils import floatToGoString
 
-from serving.telemetry.request_metrics import FAMILIES, SECONDS, Family, RequestMetrics, Samples
-from serving.telemetry.series import Distribution
+from serving.base.errors import StartError
+from serving.settings.exported_metrics import METRICS, PREFIXES, SCRAPE_LABELS, ExportedMetric
+from serving.settings.histogram_bounds import OWN_SECONDS
+from serving.telemetry.request_metrics import COUNTED, RequestMetrics
+from serving.telemetry.text_format import text_of
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # nobody reads the _created series that each counter would have
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
+Values = Mapping[tuple[str, ...], float]  # the values of a gauge's labels -> its value
+
 
 class Metrics(RequestMetrics):
-    """The process's metrics, in a registry of their own. Any thread may call any method. All times are seconds."""
+    """The process's metrics, in a registry of their own. Any thread may call any method. All times are seconds.
 
-    def __init__(self) -> None:
-        super().__init__()
+    timeout: of the service's requests. objective: the time of a good answer.
+    """
+
+    def __init__(self, timeout: float = 30.0, objective: float | None = None) -> None:
+        super().__init__(timeout, objective)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.registry.register(_RequestPath(self.read))
-        counter, gauge = self.counter, self.gauge
-        self._info = gauge("monopod_model_info", "1 for each loaded model.", ("model", "provider", "instances", "threads"))
-        about = "Cost of one batch of so many rows, measured at start."
-        self._warmup = gauge("monopod_warmup_seconds", about, ("model", "rows"))
-        self.reloads = counter("monopod_reloads_total", "Watched files that changed and were loaded again.")
-        about = "Watched files that changed and could not be loaded; the old state stays."
-        self.reload_failures = counter("monopod_reload_failures_total", about)
-        about = "1 while a watched file holds what could not be loaded; the old state is used."
-        self.reload_failed = gauge("monopod_reload_failed", about, ("file",))
-        self._platform = gauge(
-            "monopod_platform_info", "1, with the platform's version and the service.", ("version", "service")
-        )
+        self.registry.register(_Names())
+        self._info, self._warmup = self._gauge("monopod_model_info"), self._gauge("monopod_warmup_seconds")
+        self._batch_failures = self._counter("monopod_batch_failures_total")
+        self.reloads = self._counter("monopod_reloads_total")
+        self.reload_failures = self._counter("monopod_reload_failures_total")
+        self.reload_failed = self._gauge("monopod_reload_failed")
 
     def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None:
         """Show a model as loaded. costs: rows of a batch -> seconds, as the warm-up measured them."""
         self._info.labels(model, provider, str(instances), str(threads)).set(1)
         self.expect_batches(model)
+        self._batch_failures.labels(model)  # with the value 0, since rate() does not see the event that creates a series
         for rows, seconds in costs.items():
             self._warmup.labels(model, str(rows)).set(seconds)
+
+    def batch_failed(self, model: str) -> None:
+        """Count a failed batch once. `request` counts its requests."""
+        self._batch_failures.labels(model).inc()
 
     def model_unloaded(self, model: str) -> None:
         self._info.remove_by_labels({"model": model})
 
-    def platform(self, version: str, service: str) -> None:
-        self._platform.labels(version, service).set(1)
+    def show(self, name: str, values: Callable[[], Values]) -> None:
+        """Register a gauge of METRICS whose values are asked for each time the page is read.
 
-    def callback_gauge(self, name: str, about: str, values: Callable[[], dict[str, float]], label: str = "") -> None:
-        """Register a gauge whose values are asked for each time the page is read.
-
-        values: returns label value -> value, or {"": value} where there is no label.
+        values: returns the values of its labels, in their order -> value; () -> value where there are none.
         """
-        self.registry.register(_CallbackGauge(f"monopod_{name}", about, values, label))
+        self.registry.register(_CallbackGauge(METRICS[name], values))
+
+    def listed_counter(self, name: str) -> Counter:
+        """Return a counter of METRICS, which stays on the page from now on. Call it once for a name."""
+        return self._counter(name)
+
+    def listed_histogram(self, name: str, buckets: tuple[float, ...] = OWN_SECONDS) -> Histogram:
+        """Return a histogram of METRICS. buckets: their upper bounds. Call it once for a name."""
+        return Histogram(name, METRICS[name].about, METRICS[name].labels, registry=self.registry, buckets=buckets)
 
     def counter(self, name: str, about: str, labels: tuple[str, ...] = ()) -> Counter:
-        """Return a counter of the service's own. By Prometheus' rules its name ends in _total."""
-        return Counter(name, about, labels, registry=self.registry)
+        """Return a counter of the service's own. By Prometheus' rules its name ends in _total. Raises StartError."""
+        return Counter(*_own(name, about, labels), registry=self.registry)
 
     def gauge(self, name: str, about: str, labels: tuple[str, ...] = ()) -> Gauge:
-        """Return a gauge of the service's own."""
-        return Gauge(name, about, labels, registry=self.registry)
+        """Return a gauge of the service's own. Raises StartError."""
+        return Gauge(*_own(name, about, labels), registry=self.registry)
 
-    def histogram(self, name: str, about: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = SECONDS) -> Histogram:
-        """Return a histogram of the service's own. buckets: their upper bounds."""
-        return Histogram(name, about, labels, registry=self.registry, buckets=buckets)
+    def histogram(
+        self, name: str, about: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = OWN_SECONDS
+    ) -> Histogram:
+        """Return a histogram of the service's own. buckets: their upper bounds. Raises StartError."""
+        return Histogram(*_own(name, about, labels), registry=self.registry, buckets=buckets)
 
     def page(self) -> bytes:
         """Return the metrics page in Prometheus' text format."""
-        return generate_latest(self.registry)
+        counted = "".join(text_of(metric, samples) for metric, samples in self.read().items())
+        return counted.encode() + generate_latest(self.registry)
+
+    def _gauge(self, name: str) -> Gauge:
+        return Gauge(name, METRICS[name].about, METRICS[name].labels, registry=self.registry)
+
+    def _counter(self, name: str) -> Counter:
+        return Counter(name, METRICS[name].about, METRICS[name].labels, registry=self.registry)
 
 
-class _RequestPath:
-    """The metrics of a request's path, which are read each time the page is."""
+def _own(name: str, about: str, labels: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]]:
+    """Return what describes a metric of the service's own. Raises StartError for a name or label that the platform has."""
+    if name.startswith(PREFIXES):
+        raise StartError(
+            f"metric {name!r}: names that begin with {' or '.join(PREFIXES)} are the platform's; begin it with another word, "
+            "such as the service's name"
+        )
+    for label in labels:
+        if label in SCRAPE_LABELS:
+            raise StartError(
+                f"metric {name!r}: its label {label!r} is one that Prometheus sets itself when it reads the page, and it would "
+                f"rename this one to exported_{label}; give it another name, such as of_{label}"
+            )
+    return name, about, labels
 
-    def __init__(self, read: Callable[[], dict[Family, Samples]]):
-        self._read = read
+
+class _Names:
+    """The names of the metrics that are written elsewhere, so that the registry refuses another one of such a name."""
 
     def describe(self) -> Iterable[Metric]:
-        """Return the metrics without series, so that the registry refuses another one of such a name."""
-        return [_written(family, []) for family in FAMILIES]
+        return [Metric(metric.name, metric.about, metric.type) for metric in COUNTED]
 
     def collect(self) -> Iterable[Metric]:
-        return [_written(family, samples) for family, samples in self._read().items()]
-
-
-def _written(family: Family, samples: Samples) -> Metric:
-    """Return a family as prometheus_client writes it."""
-    counter = CounterMetricFamily(family.name, family.about, labels=family.labels)
-    histogram = HistogramMetricFamily(family.name, family.about, labels=family.labels)
-    for labels, value in samples:
-        if isinstance(value, Distribution):
-            bounds = map(floatToGoString, value.bounds)
-            histogram.add_metric(labels, list(zip(bounds, value.counts, strict=True)), value.sum)
-        else:
-            counter.add_metric(labels, value)
-    return counter if family.type == "counter" else histogram
+        return []
 
 
 class _CallbackGauge:
     """A gauge whose values are asked for each time they are read."""
 
-    def __init__(self, name: str, about: str, values: Callable[[], dict[str, float]], label: str):
-        self._name, self._about, self._values, self._label = name, about, values, label
+    def __init__(self, metric: ExportedMetric, values: Callable[[], Values]):
+        self._metric, self._values = metric, values
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(self._name, self._about, labels=[self._label] if self._label else None)
-        for key, value in self._values().items():
-            family.add_metric([key] if self._label else [], value)
+        family = GaugeMetricFamily(self._metric.name, self._metric.about, labels=self._metric.labels)
+        for labels, value in self._values().items():
+            family.add_metric(labels, value)
         yield family

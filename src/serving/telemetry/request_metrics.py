@@ -1,6 +1,7 @@
 """The counters and histograms of a request's path, as plain numbers.
 
-Knows their names, labels and buckets, and the recent durations of each route. Does not know how a metrics page is written.
+Knows what they count, and the recent durations of each route. Does not know how a metrics page is written, nor the buckets'
+bounds: serving.settings.histogram_bounds has them.
 
 Concurrency. Any thread may call any method. `_lock` guards everything that is settled, and the making of a route's ends. It is
 held for less than a millisecond. A thread takes it when it reads and when it makes a series. A thread that finds many rows
@@ -11,102 +12,94 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from serving.telemetry.series import Distribution, Histogram, Numbers, Waiting
+from serving.settings.exported_metrics import METRICS, STAGES, ExportedMetric
+from serving.settings.histogram_bounds import ROWS, SIZES, seconds_bounds
+from serving.telemetry.series import ROWS_WAITING, Distribution, Histogram, Numbers, Waiting
+from serving.telemetry.stage_seconds import stage_seconds
 
-# 1 ms to 60 s. The default deadline, 30 s, is a bound.
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 RECENT = 1000  # good answers of each route whose durations are kept
+STAGES_WAITING = 4 * ROWS_WAITING  # begins of stages that are settled at once: 300 requests' or more
 PERCENTILES = (50, 95, 99)
-STAGES = ("upload", "queue", "decode", "batch", "infer", "encode", "handle")
-ABSENT = math.nan  # stands for a time that a request does not have; a histogram does not count it
-
-
-@dataclass(frozen=True)
-class Family:
-    """A metric: its name, its type in Prometheus' words, its labels, and a sentence about it."""
-
-    name: str
-    type: str
-    labels: tuple[str, ...]
-    about: str
-
+ABSENT = math.nan  # stands for a time or a size that a request does not have; a histogram does not count it
 
 End = tuple[str, int, str]  # of a request: its route, its code, and the reason of an error
 MakeList = Callable[[int, Callable[[Numbers], Any]], Waiting]  # of a width, and of what takes its rows
 Samples = list[tuple[tuple[str, ...], int | Distribution]]  # the labels' values of each series, and its value
 
-REQUESTS = Family("monopod_requests_total", "counter", ("route", "code", "reason"), "Requests answered.")
-_about = "From a request's first byte to its answer."
-DURATION = Family("monopod_request_duration_seconds", "histogram", ("route",), _about)
-_about = "From a request's last byte to its answer."
-ANSWER = Family("monopod_answer_duration_seconds", "histogram", ("route",), _about)
-_about = "Time in one stage of a request."
-STAGE = Family("monopod_stage_duration_seconds", "histogram", ("stage",), _about)
-BATCH_ROWS = Family("monopod_batch_rows", "histogram", ("model",), "Rows of a batch.")
-BATCH_SECONDS = Family("monopod_batch_duration_seconds", "histogram", ("model",), "Time of one run of the model.")
-SHED = Family("monopod_shed_total", "counter", ("reason",), "Requests refused before any work on them.")
-FAMILIES = (REQUESTS, DURATION, ANSWER, STAGE, BATCH_ROWS, BATCH_SECONDS, SHED)
+REQUESTS = METRICS["monopod_requests_total"]
+DURATION = METRICS["monopod_request_duration_seconds"]
+ANSWER = METRICS["monopod_answer_duration_seconds"]
+STAGE = METRICS["monopod_stage_duration_seconds"]
+REQUEST_SIZE = METRICS["monopod_request_size_bytes"]
+RESPONSE_SIZE = METRICS["monopod_response_size_bytes"]
+BATCH_ROWS = METRICS["monopod_batch_rows"]
+BATCH_SECONDS = METRICS["monopod_batch_duration_seconds"]
+SHED = METRICS["monopod_shed_total"]
+COUNTED = (REQUESTS, DURATION, ANSWER, STAGE, REQUEST_SIZE, RESPONSE_SIZE, BATCH_ROWS, BATCH_SECONDS, SHED)
 
 
 class RequestMetrics:
-    """Counts requests, their stages, batches and refusals. All times are seconds."""
+    """Counts requests, their stages, batches and refusals. All times are seconds.
 
-    def __init__(self) -> None:
+    timeout: of the service's requests. objective: the time of a good answer.
+    """
+
+    def __init__(self, timeout: float = 30.0, objective: float | None = None) -> None:
+        self._bounds = seconds_bounds(timeout, objective)
         self._lock = threading.Lock()
         self._waiting: list[Waiting] = []  # all of them, for who reads
         self._routes: dict[str, _Route] = {}
         self._ends: dict[End, tuple[Waiting, int]] = {}  # where such requests are noted, and their number there
         self._refusals: dict[str, _Refusals] = {}
         self._batches: dict[str, _Batches] = {}
-        self._stages = {stage: Histogram(SECONDS) for stage in STAGES}
-        self._stages_waiting = self._list(len(STAGES), partial(_add_columns, tuple(self._stages.values())))
+        self._stages = {stage: Histogram(self._bounds) for stage in STAGES}
+        self._stages_waiting = self._list(2, self._take_stages, STAGES_WAITING)
 
-    def expect(self, route: str, ends: Iterable[tuple[int, str]]) -> None:
+    def expect(self, route: str, ends: Iterable[tuple[int, str]], are_read: bool = True) -> None:
         """Create a route's series with the value 0, since rate() does not see the event that creates a series.
 
-        ends: each code and reason with which its requests may end.
+        ends: each code and reason with which its requests may end. are_read: whether any is read to its last byte.
         """
         for code, reason in ends:
             self._end(route, code, reason)
         with self._lock:
-            self._route(route).is_expected = True
+            self._route(route).is_expected = are_read
 
     def expect_shed(self, reasons: Iterable[str]) -> None:
         """Create the series of the refusals with the value 0."""
         for reason in reasons:
             self._reason(reason)
 
-    def request(self, route: str, code: int, reason: str, seconds: float, upload: float | None = None) -> None:
+    def request(
+        self,
+        route: str,
+        code: int,
+        reason: str,
+        seconds: float,
+        upload: float = ABSENT,
+        received: float = ABSENT,
+        sent: float = ABSENT,
+    ) -> None:
         """Count one answered request.
 
-        seconds: from its first byte to its answer. upload: from its first byte to its last, or None where it was refused.
+        seconds: from its first byte to its answer. upload: from its first byte to its last. received: bytes of its body. The
+        answer's body has as many bytes as `sent` says. A request that was refused has ABSENT for the last three.
         """
         waiting, number = self._ends.get((route, code, reason)) or self._end(route, code, reason)
-        waiting.note((number, seconds, ABSENT if upload is None else seconds - upload))
+        waiting.note((number, seconds, seconds - upload, received, sent))
 
     def shed(self, reason: str) -> None:
         """Count a request that was refused before any work on it."""
         (self._refusals.get(reason) or self._reason(reason)).waiting.note((1,))
 
-    def stages(
-        self,
-        upload: float = ABSENT,
-        queue: float = ABSENT,
-        decode: float = ABSENT,
-        batch: float = ABSENT,
-        infer: float = ABSENT,
-        encode: float = ABSENT,
-        handle: float = ABSENT,
-    ) -> None:
-        """Observe the stages of one request. ABSENT: the request had no such stage."""
-        self._stages_waiting.note((upload, queue, decode, batch, infer, encode, handle))
+    def stages(self, begins: Sequence[float]) -> None:
+        """Observe the stages of one request. begins: a tuple as in serving.telemetry.stage_seconds."""
+        self._stages_waiting.note(begins)
 
     def batch(self, model: str, rows: int, seconds: float) -> None:
         """Observe one batch. seconds: of the model's run."""
@@ -116,7 +109,7 @@ class RequestMetrics:
         """Create the series of a model's batches with the value 0."""
         with self._lock:
             if model not in self._batches:
-                self._batches[model] = _Batches(self._list)
+                self._batches[model] = _Batches(self._list, self._bounds)
             return self._batches[model]
 
     def recent(self, route: str) -> dict[str, float | None]:
@@ -142,8 +135,8 @@ class RequestMetrics:
                 found[code] = found.get(code, 0) + count
         return found
 
-    def read(self) -> dict[Family, Samples]:
-        """Return the series of each of FAMILIES, with all that was noted before this call."""
+    def read(self) -> dict[ExportedMetric, Samples]:
+        """Return the series of each of COUNTED, with all that was noted before this call."""
         with self._lock:
             for waiting in self._waiting:
                 waiting.settle()
@@ -152,16 +145,21 @@ class RequestMetrics:
             return {
                 REQUESTS: [((route, str(code), reason), count) for (route, code, reason), count in ends],
                 DURATION: [((name,), route.durations.read()) for name, route in routes],
-                ANSWER: [((name,), answers) for name, route in routes if (answers := route.read_answers())],
+                ANSWER: [((name,), route.answers.read()) for name, route in routes if route.has_bodies()],
                 STAGE: [((stage,), seconds.read()) for stage, seconds in self._stages.items()],
+                REQUEST_SIZE: [((name,), route.received.read()) for name, route in routes if route.has_bodies()],
+                RESPONSE_SIZE: [((name,), route.sent.read()) for name, route in routes if route.has_bodies()],
                 BATCH_ROWS: [((model,), batch.rows.read()) for model, batch in batches],
                 BATCH_SECONDS: [((model,), batch.seconds.read()) for model, batch in batches],
                 SHED: [((reason,), refusals.count) for reason, refusals in self._refusals.items()],
             }
 
-    def _list(self, width: int, take: Callable[[Numbers], Any]) -> Waiting:
-        self._waiting.append(Waiting(width, take, self._lock))
+    def _list(self, width: int, take: Callable[[Numbers], Any], most: int = ROWS_WAITING) -> Waiting:
+        self._waiting.append(Waiting(width, take, self._lock, most))
         return self._waiting[-1]
+
+    def _take_stages(self, begins: Numbers) -> None:
+        _add_columns(tuple(self._stages.values()), stage_seconds(begins))
 
     def _end(self, route: str, code: int, reason: str) -> tuple[Waiting, int]:
         """Return where requests of such an end are noted, and their number there."""
@@ -173,7 +171,7 @@ class RequestMetrics:
 
     def _route(self, name: str) -> "_Route":
         if name not in self._routes:
-            self._routes[name] = _Route(self._list)
+            self._routes[name] = _Route(self._list, self._bounds)
         return self._routes[name]
 
     def _reason(self, reason: str) -> "_Refusals":
@@ -184,25 +182,28 @@ class RequestMetrics:
 
 
 class _Route:
-    """A route's requests. Each row that waits is the number of its end, its duration, and its time from the last byte on."""
+    """A route's requests.
 
-    def __init__(self, make_list: MakeList):
+    Each row that waits is the number of its end, its duration, its time from the last byte on, and the bytes of both bodies.
+    """
+
+    def __init__(self, make_list: MakeList, bounds: Sequence[float]):
         self.counts: list[int] = []  # of each end
         self._good: list[bool] = []
-        self.durations, self.answers = Histogram(SECONDS), Histogram(SECONDS)
+        self.durations, self.answers = Histogram(bounds), Histogram(bounds)
+        self.received, self.sent = Histogram(SIZES), Histogram(SIZES)
         self.is_expected = False
         self.recent: deque[float] = deque(maxlen=RECENT)
-        self.waiting = make_list(3, self._take)
+        self.waiting = make_list(5, self._take)
 
     def new_end(self, code: int) -> int:
         self.counts.append(0)
         self._good.append(code < 400)
         return len(self.counts) - 1
 
-    def read_answers(self) -> Distribution | None:
-        """Return the times from the last byte on, or None for a route that has no such series."""
-        found = self.answers.read()
-        return found if self.is_expected or found.counts[-1] else None
+    def has_bodies(self) -> bool:
+        """Return whether it has series of what is known once a request's last byte has come."""
+        return self.is_expected or self.answers.count() > 0
 
     def _take(self, rows: Numbers) -> None:
         ends = rows[:, 0].astype(np.int64)
@@ -210,14 +211,14 @@ class _Route:
             self.counts[number] += count
         self.durations.add(rows[:, 1])
         self.recent.extend(rows[np.array(self._good)[ends], 1][-RECENT:].tolist())
-        self.answers.add(rows[:, 2])
+        _add_columns((self.answers, self.received, self.sent), rows[:, 2:])
 
 
 class _Batches:
     """A model's batches. Each row that waits is a batch's rows and its seconds."""
 
-    def __init__(self, make_list: MakeList):
-        self.rows, self.seconds = Histogram(ROWS), Histogram(SECONDS)
+    def __init__(self, make_list: MakeList, bounds: Sequence[float]):
+        self.rows, self.seconds = Histogram(ROWS), Histogram(bounds)
         self.waiting = make_list(2, partial(_add_columns, (self.rows, self.seconds)))
 
 

@@ -46,6 +46,10 @@ class Histogram:
         self._counts += counts
         self._sum += float((values[~np.isnan(values)] if counts[-1] else values).sum())
 
+    def count(self) -> int:
+        """Return how many values were counted."""
+        return int(self._counts[:-1].sum())
+
     def read(self) -> Distribution:
         return Distribution(tuple(self._bounds.tolist()), tuple(np.cumsum(self._counts[:-1]).tolist()), self._sum)
 
@@ -53,19 +57,19 @@ class Histogram:
 class Waiting:
     """Rows of numbers that any thread notes. width: numbers of a row.
 
-    take: gets the rows as an array of shape (rows, width), while the lock is held.
+    take: gets the rows as an array of shape (rows, width), while the lock is held. most: rows that are settled at once.
     """
 
-    def __init__(self, width: int, take: Callable[[Numbers], Any], lock: threading.Lock):
+    def __init__(self, width: int, take: Callable[[Numbers], Any], lock: threading.Lock, most: int = ROWS_WAITING):
         self._width, self._take, self._lock = width, take, lock
         self._numbers: list[float] = []
-        self._most = ROWS_WAITING * width
+        self._most = most * width
 
     def __len__(self) -> int:
         return len(self._numbers) // self._width
 
     def note(self, row: Sequence[float]) -> None:
-        """Note one row. row: a tuple or list, since no other type is appended in one step."""
+        """Note one row, or several. row: a tuple or list, since no other type is appended in one step."""
         numbers = self._numbers
         numbers.extend(row)
         if len(numbers) >= self._most and self._lock.acquire(blocking=False):

@@ -15,8 +15,8 @@ import pytest
 from serving.base.errors import MemoryFull, TooLarge
 from serving.base.process_memory import peak_bytes
 from serving.base.working_memory import SMALLEST, WorkingMemory
-from serving.main import limit_work
 from serving.settings import Settings
+from serving.web.process.start import limit_work
 from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running, get, make_service, running
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.settings import kinds
+from serving.settings.declared import canary_kinds
 from serving.settings.kinds import Kind, size_in_bytes
 
 NOT_A_NUMBER = float("nan")
@@ -33,6 +34,9 @@ EVERY_KIND = {
     "labels": kinds.labels(),
     "shares": kinds.shares(0.5),
     "shapes": kinds.shapes(),
+    "steps": canary_kinds.steps(),
+    "margins": canary_kinds.margins(),
+    "counters": canary_kinds.counters(),
 }
 
 

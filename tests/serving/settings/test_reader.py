@@ -120,7 +120,7 @@ def test_a_name_that_may_not_be_is_told_which_are_reserved_and_a_near_one(name: 
     with pytest.raises(SettingsError) as caught:
         read(f'service_name = "demo"\nusername = "{name}"\n', "value.py", REGIONS)
     (mistake,) = caught.value.mistakes
-    assert "none of the reserved grey, ab-test, gateway, logs, monitoring, keda, default, kube-*, istio-*" in mistake
+    assert "none of the reserved grey, ab-test, gateway, logs, monitoring, keda, monopod, default, kube-*, istio-*" in mistake
     assert mistake.endswith(f'; did you mean "{near}"?')
 
 
@@ -218,8 +218,80 @@ def test_a_region_may_not_begin_a_setting() -> None:
             "value.py:3: use_srv is True and host_port is not set: name a port of the node, or set use_srv = False",
         ),
         (
+            "timeout_second = 2\nobjective_latency_ms = 2000\n",
+            "value.py:4: objective_latency_ms is 2000 and timeout_second 2, so that every answer would be good: set less than"
+            " 2000 ms, or 0 for half of timeout_second",
+        ),
+        (
+            "objective_latency_ms = 2000\nhk_timeout_second = 1\n",
+            "value.py:4: objective_latency_ms is 2000 and timeout_second 1, so that every answer would be good: set less than"
+            " 1000 ms, or 0 for half of timeout_second",
+        ),
+        (
+            "objective_success = 99.9\n",
+            "value.py:3: objective_success is 99.9, but must be a number from 0.5 to 0.99999",
+        ),
+        (
             "max_replicas = 4\nhk_replicas = 6\n",
             "value.py:4: max_replicas is 4 and replicas 6: make max_replicas at least replicas, or 0 for no scaling",
+        ),
+        (
+            'offline_source = "kafka:videos"\n',
+            'value.py:3: offline_source is "kafka:videos" and offline_sinks is empty, so that no answer would be kept: name a'
+            ' sink, as offline_sinks = ["kafka:like-ages"]',
+        ),
+        (
+            'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages", "kafka:videos"]\n',
+            'value.py:4: "kafka:videos" is offline_source and one of offline_sinks: each answer would be read as a record'
+            " again, for ever; take it out of the one or the other",
+        ),
+        (
+            'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages", "stdout", "kafka:ages"]\n',
+            'value.py:4: offline_sinks names "kafka:ages" 2 times: name it once',
+        ),
+        (
+            'offline_source = "kafka:ages-grey"\noffline_sinks = ["kafka:ages"]\n',
+            'value.py:4: the track grey writes to "kafka:ages-grey" where prod writes to "kafka:ages", and prod has that name'
+            " too: call one of them otherwise",
+        ),
+        (
+            'offline_source = "kafka:videos"\noffline_sinks = ["postgresql:ages", "postgresql:ages_ab"]\n',
+            'value.py:4: the track ab writes to "postgresql:ages_ab" where prod writes to "postgresql:ages", and prod has that'
+            " name too: call one of them otherwise",
+        ),
+        (
+            f'offline_source = "kafka:{"v" * 150}"\noffline_sinks = ["kafka:ages"]\noffline_group = "{"g" * 100}"\n',
+            f"value.py:5: the topic of grey's dead letters, {'v' * 40}..., has 261 characters, and Kafka allows 249: shorten"
+            " offline_group",
+        ),
+        (
+            'offline_source = "kafka:videos"\noffline_sinks = ["kafka:videos-like-demo-dead"]\n',
+            'value.py:4: "kafka:videos-like-demo-dead" is the topic of the dead letters: name another sink',
+        ),
+        (
+            'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages"]\noffline_max_replicas = 2\n'
+            "hk_offline_replicas = 3\n",
+            "value.py:6: offline_max_replicas is 2 and offline_replicas 3: make offline_max_replicas at least offline_replicas,"
+            " or 0 for no scaling",
+        ),
+        (
+            'offline_start = "2026-13-45"\n',
+            'value.py:3: offline_start is \'2026-13-45\', but must be "latest", "earliest", or a time as'
+            ' "2026-11-22T08:00:00Z"',
+        ),
+        (
+            'offline_sinks = ["kafka:ages"]\noffline_key = ["postid"]\n',
+            "value.py:4: offline_key is the key of a table's rows, and offline_sinks names no table: take offline_key out, or"
+            ' add a sink as "postgresql:ages"',
+        ),
+        (
+            'offline_sinks = ["postgresql:ages"]\noffline_key = ["postid", "uid", "postid"]\n',
+            'value.py:4: offline_key names "postid" more than once: name it once',
+        ),
+        (
+            "offline_retry_second = 40\n",
+            "value.py:3: offline_retry_cap_second is 30 and offline_retry_second 40: the longest time between two tries cannot"
+            " be below the first; raise the one or lower the other",
         ),
         (
             'gpu_memory = 4\nmodel_gpu_memory = {"a": 2, "b": 1.5}\non_demand_gpu_memory = 1\n',
@@ -244,6 +316,21 @@ def test_a_region_may_not_begin_a_setting() -> None:
 )
 def test_settings_must_agree_with_one_another(lines: str, words: str) -> None:
     assert mistakes(lines) == [words]
+
+
+@pytest.mark.parametrize(("length", "fits"), [(32, True), (33, False)])
+def test_a_name_that_offline_pods_add_to_is_shorter(length: int, fits: bool) -> None:
+    name = "a" * length
+    text = f'service_name = "{name}"\nusername = "like"\noffline_source = "kafka:videos"\noffline_sinks = ["stdout"]\n'
+    if fits:
+        assert read(text, "value.py", REGIONS).settings.service_name == name
+        return
+    with pytest.raises(SettingsError) as caught:
+        read(text, "value.py", REGIONS)
+    assert caught.value.mistakes == (
+        "value.py:3: service_name has 33 characters, and with offline_source it may have 32, since the offline pods are called"
+        f" {name}-offline: shorten it",
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,17 @@ import pytest
 
 from serving.telemetry import access_log, logs
 from serving.telemetry.access_log import MOST_LINES, AccessLog, Line
-from serving.telemetry.logs import MOST_WAITING, _JsonFormatter
+from serving.telemetry.log_lines import JsonFormatter
+from serving.telemetry.logs import MOST_WAITING
 from tests.running import ROOT
 
+ORIGIN = {"service": "demo", "region": "hk"}
 PLAIN: Line = (1_700_000_000.25, "POST", "/api/demo", "r-1", "service", 200, 1.23456, "", "")
 PROGRAM = """
 import logging, sys
 from serving.telemetry import logs
 from serving.telemetry.access_log import AccessLog
-logs.start("demo", "hk")
+logs.start({"service": "demo", "region": "hk"})
 lines = AccessLog()
 """
 
@@ -30,7 +32,7 @@ lines = AccessLog()
 def handed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
     """Return a list that gets what the writer would get: lines and their size."""
     found: list[tuple[str, int]] = []
-    monkeypatch.setattr(logs, "write_later", lambda make, size: found.append((make("demo", "hk"), size)))
+    monkeypatch.setattr(logs, "write_later", lambda make, size: found.append((make(ORIGIN), size)))
     logger = logging.getLogger("monopod.access")
     monkeypatch.setattr(logger, "level", logging.INFO)
     logger.manager._clear_cache()  # type: ignore[attr-defined]
@@ -48,7 +50,7 @@ def logged(line: Line) -> str:
     extra: dict[str, Any] = {"request_id": request_id, "route": route, "code": code, "milliseconds": round(milliseconds, 2)}
     extra.update({"reason": reason} if reason else {}, **({"trace_id": trace_id} if trace_id else {}))
     vars(record).update(extra)
-    return _JsonFormatter("demo", "hk").format(record)
+    return JsonFormatter(ORIGIN).format(record)
 
 
 def ended(program: str) -> list[Any]:
@@ -66,11 +68,24 @@ def ended(program: str) -> list[Any]:
         PLAIN,
         (1_700_000_000.9996, "GET", "/v2", "r", "refused", 429, 0.005, "queue_full", "0af7651916cd43dd8448eb211c80319c"),
         (0.0, "M" * 50, "/" + "x" * 500, "r" * 400, "e" * 400, 499, 60_000, "w" * 400, "t" * 400),
-        (1e9, "GET", '/two\nlines/"\\/\u2028/\u00e9/\U0001f600', "a\ud800b", "none", 404, 2.675, "not_found", ""),
+        (1e9, "GET", '/two\nlines/"\\/\u2028/\u00e9/\U0001f600', "a/\u00e9", "none", 404, 2.675, "not_found", ""),
     ],
 )
 def test_a_line_is_what_logging_would_write(line: Line) -> None:
-    assert access_log.written([line, PLAIN], "demo", "hk") == f"{logged(line)}\n{logged(PLAIN)}"
+    assert access_log.written([line, PLAIN], ORIGIN) == f"{logged(line)}\n{logged(PLAIN)}"
+
+
+def test_an_id_that_is_not_unicode_is_written_with_its_escape() -> None:
+    line = access_log.written([(1e9, "GET", "/", "a\ud800b", "none", 404, 2.5, "not_found", "")], ORIGIN)
+    assert (json.loads(line)["request_id"], json.loads(line)["code"]) == ("a\\ud800b", 404)
+
+
+def test_lines_of_one_path_and_end_keep_their_own_times_and_ids() -> None:
+    lines = [(1e9 + number, "GET", "/", f"r{number}", "none", 404, float(number), "", "") for number in range(3)]
+    found = [json.loads(text) for text in access_log.written(lines, ORIGIN).splitlines()]
+    assert [(each["request_id"], each["milliseconds"], each["time"][17:19]) for each in found] == [
+        ("r0", 0.0, "40"), ("r1", 1.0, "41"), ("r2", 2.0, "42"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -127,7 +142,7 @@ def test_threads_lose_no_line(handed: list[tuple[str, int]]) -> None:
     )
 
 
-@pytest.mark.parametrize("end", ["", "logs.stop()\n", "lines.flush()\n", "logs.stop()\nlogs.start('demo', 'hk')\n"])
+@pytest.mark.parametrize("end", ["", "logs.stop()\n", "lines.flush()\n", "logs.stop()\nlogs.start({})\n"])
 def test_the_end_of_a_process_writes_what_was_noted_before(end: str) -> None:
     note = "lines.note(1.5, b'POST', b'/api/demo', str(number), 'service', 200, 1.25)"
     found = ended(f"for number in range(1000):\n    {note}\n{end}")

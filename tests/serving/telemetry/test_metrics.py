@@ -7,23 +7,25 @@ from collections.abc import Callable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from serving.base.errors import StartError
+from serving.settings.exported_metrics import METRICS, SCRAPE_LABELS, STAGES
 from serving.telemetry.metrics import Metrics
-from serving.telemetry.request_metrics import STAGES
+from tests.serving.stage_begins import begins_of
 
 
 def busy() -> Metrics:
     """Return metrics on which everything was counted at least once."""
     metrics = Metrics()
-    metrics.platform("1.0", "demo")
     metrics.model_loaded("demo", "cpu", 2, 1, {1: 0.01, 4: 0.03})
-    metrics.request("/api/demo", 200, "", 0.02)
+    metrics.request("/api/demo", 200, "", 0.02, 0.01, 5000, 70)
     metrics.request("/api/demo", 200, "", 0.2)
     metrics.request("/api/demo", 429, "queue_full", 0.001)
     metrics.shed("queue_full")
     metrics.batch("demo", 3, 0.02)
-    metrics.callback_gauge("queue_rows", "Rows that wait for a batch.", lambda: {"demo": 5, "other": 0}, "model")
-    metrics.callback_gauge("ready", "1 when ready.", lambda: {"": 1})
-    metrics.stages(**dict.fromkeys(STAGES, 0.01))
+    metrics.batch_failed("demo")
+    metrics.show("monopod_queue_rows", lambda: {("demo",): 5, ("other",): 0})
+    metrics.show("monopod_ready", lambda: {(): 1})
+    metrics.stages(begins_of(**dict.fromkeys(STAGES, 0.01)))
     metrics.counter("faces_total", "Faces found.", ("size",)).labels('large "quoted"\n\\').inc()
     metrics.gauge("index_rows", "Rows of the index.").set(7)
     metrics.histogram("face_pixels", "Pixels of a face.", buckets=(10, 100)).observe(50)
@@ -54,24 +56,36 @@ def test_the_page_parses_and_holds_what_was_counted() -> None:
     assert value(metrics, "monopod_requests_total", route="/api/demo", code="200", reason="") == 2
     assert value(metrics, "monopod_requests_total", route="/api/demo", code="429", reason="queue_full") == 1
     assert value(metrics, "monopod_request_duration_seconds_count", route="/api/demo") == 3
+    assert value(metrics, "monopod_request_size_bytes_sum", route="/api/demo") == 5000
+    assert value(metrics, "monopod_response_size_bytes_bucket", route="/api/demo", le="256.0") == 1
+    assert value(metrics, "monopod_answer_duration_seconds_count", route="/api/demo") == 1
     assert value(metrics, "monopod_shed_total", reason="queue_full") == 1
     assert value(metrics, "monopod_batch_rows_sum", model="demo") == 3
     assert value(metrics, "monopod_batch_rows_bucket", model="demo", le="4.0") == 1
     assert value(metrics, "monopod_batch_duration_seconds_sum", model="demo") == 0.02
+    assert value(metrics, "monopod_batch_failures_total", model="demo") == 1
     assert value(metrics, "monopod_model_info", model="demo", provider="cpu", instances="2", threads="1") == 1
     assert value(metrics, "monopod_warmup_seconds", model="demo", rows="4") == 0.03
     assert value(metrics, "monopod_queue_rows", model="demo") == 5
     assert value(metrics, "monopod_ready") == 1
-    assert value(metrics, "monopod_platform_info", version="1.0", service="demo") == 1
     assert value(metrics, "faces_total", size='large "quoted"\n\\') == 1
     assert value(metrics, "index_rows") == 7
     assert all(value(metrics, "monopod_stage_duration_seconds_count", stage=stage) == 1 for stage in STAGES)
 
 
-def test_every_name_of_the_platform_has_its_prefix_and_a_sentence() -> None:
+def test_a_loaded_model_has_no_failed_batches_yet() -> None:
+    metrics = Metrics()
+    metrics.model_loaded("demo", "cpu", 1, 1, {})
+    assert value(metrics, "monopod_batch_failures_total", model="demo") == 0
+
+
+def test_every_metric_of_the_platform_is_described_as_in_its_list() -> None:
+    own = {"faces", "index_rows", "face_pixels"}
     for family in text_string_to_metric_families(busy().page().decode()):
-        assert family.name.startswith(("monopod_", "process_", "faces", "index_rows", "face_pixels"))
-        assert family.documentation
+        if family.name not in own:
+            metric = METRICS[family.name + "_total" * (family.type == "counter")]
+            assert family.type == metric.type
+            assert family.name.startswith("process_") or family.documentation == metric.about
 
 
 def test_every_stage_is_there_before_the_first_request() -> None:
@@ -131,6 +145,20 @@ def test_two_metrics_of_one_name_are_refused() -> None:
     metrics.gauge("index_rows", "Rows.")
     with pytest.raises(ValueError, match="index_rows"):
         metrics.counter("index_rows", "Rows.")
+
+
+@pytest.mark.parametrize("label", SCRAPE_LABELS)
+def test_a_label_that_a_scrape_would_rename_is_refused(label: str) -> None:
+    with pytest.raises(
+        StartError, match=f"(?s)'faces_total'.*'{label}'.*exported_{label}; give it another name, such as of_{label}"
+    ):
+        Metrics().counter("faces_total", "Faces found.", ("size", label))
+
+
+@pytest.mark.parametrize("name", ["monopod_faces_total", "process_faces", "monopod_ready"])
+def test_a_name_that_begins_like_the_platforms_own_is_refused(name: str) -> None:
+    with pytest.raises(StartError, match="begin it with another word"):
+        Metrics().gauge(name, "Mine.")
 
 
 def test_many_threads_lose_no_count() -> None:

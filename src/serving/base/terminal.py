@@ -4,6 +4,7 @@ Knows widths and units. Does not know what a table shows, or which work a bar me
 """
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
 
@@ -35,6 +36,27 @@ def progress(total: float, what: str, unit: str = "") -> Iterator[Callable[[floa
     with tqdm(total=total, desc=what, bar_format=form, leave=False, disable=None) as bar:
 
         def done(now: float) -> None:
+            bar.update(min(now, total) - bar.n)
+
+        yield done
+
+
+@contextlib.contextmanager
+def timed_progress(total: float, begin: float = 0.0) -> Iterator[Callable[[float, str], None]]:
+    """Show on stderr how much of a total is done and how much time is left, and nothing where stderr is no terminal.
+
+    begin: what was done before. Yields a function that takes how much is done by now, from 0 to total, and words for the bar.
+    """
+    if not sys.stderr.isatty():
+        yield lambda now, words: None
+        return
+    from tqdm import tqdm
+
+    form = "{percentage:3.0f}%|{bar}| {desc}, {remaining} left"
+    with tqdm(total=total, initial=begin, bar_format=form, leave=False) as bar:
+
+        def done(now: float, words: str) -> None:
+            bar.set_description_str(words, refresh=False)
             bar.update(min(now, total) - bar.n)
 
         yield done

@@ -1,0 +1,239 @@
+"""Every metric that a pod exports, as data: its name, type, unit, labels and meaning.
+
+Knows names and words. Does not know how a metric is counted, nor how a page or a query is written.
+
+The runtime makes its metrics from this list. The manual is printed from it, and every query of the platform is checked against
+it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+STAGES = ("upload", "queue", "fetch", "decode", "batch", "infer", "encode", "handle")
+PREFIXES = ("monopod_", "process_")  # of every name in the list, and of no metric of a service's own
+
+SCRAPE_LABELS: Mapping[str, str] = {
+    "namespace": "the pod's namespace: the user for prod, `grey` or `ab-test` for those tracks",
+    "service": "the Service object's name, the service's; of other pods `<service_name>-offline`, `-canary` or `-baseline`",
+    "pod": "the pod's name",
+    "container": "the container's name, which is the service's",
+    "endpoint": "the Service's port that is read, `admin`",
+    "job": "the Service object's name once more",
+    "instance": "the address that is read, as `10.0.0.7:8081`",
+    "arm_of": "of the pods of a canary and its baseline alone: the service's name",
+}
+OWN_LABELS: Mapping[str, str] = {
+    "card": "the card's UUID, which pods that share it have in common",
+    "code": "the answer's HTTP status",
+    "currency": "of regions.yaml",
+    "file": "a watched file's name",
+    "instances": "sessions of the model",
+    "model": "the model's name",
+    "outcome": "of a record: `answered`, `dead` or `tombstone`; of a commit: `good` or `failed`",
+    "partition": "the partition's number",
+    "platform": "the platform's version",
+    "port": "`data` or `admin`",
+    "provider": "where the model runs: `cpu`, `cuda` or `tensorrt`",
+    "reason": "why a request failed or was refused, empty for a good answer; why a record became a dead letter",
+    "region": "the region's name in regions.yaml",
+    "route": "`service` for the service's own route, `infer`, `predict`, or an own route's path; `refused` before any route",
+    "rows": "rows of the batch",
+    "sink": "as in offline_sinks, with the track's suffix",
+    "stage": "one of " + ", ".join(f"`{stage}`" for stage in STAGES),
+    "threads": "threads of each session",
+    "topic": "the topic that offline_source names",
+    "track": "`prod`, `grey` or `ab`",
+    "user": "username of value.py",
+    "version": "the image's version",
+}
+
+
+@dataclass(frozen=True)
+class ExportedMetric:
+    """A metric, as the runtime makes it and the manual describes it."""
+
+    name: str
+    type: str  # counter, gauge or histogram
+    unit: str  # of its value; of what it observes for a histogram
+    labels: tuple[str, ...]  # its own: a scrape adds SCRAPE_LABELS
+    about: str
+    only_with: str = ""  # what a pod must have for this metric to be on its page
+
+
+GPU = "a GPU"
+OFFLINE = "offline_source"
+
+
+def _offline(name: str, type: str, unit: str, about: str, *labels: str) -> ExportedMetric:
+    return ExportedMetric(f"monopod_offline_{name}", type, unit, labels, about, OFFLINE)
+
+
+GROUPS: Mapping[str, tuple[ExportedMetric, ...]] = {
+    "Requests": (
+        ExportedMetric("monopod_requests_total", "counter", "requests", ("route", "code", "reason"), "Requests answered."),
+        ExportedMetric(
+            "monopod_request_duration_seconds", "histogram", "seconds", ("route",), "From a request's first byte to its answer."
+        ),
+        ExportedMetric(
+            "monopod_answer_duration_seconds", "histogram", "seconds", ("route",), "From a request's last byte to its answer."
+        ),
+        ExportedMetric("monopod_stage_duration_seconds", "histogram", "seconds", ("stage",), "Time in one stage of a request."),
+        ExportedMetric(
+            "monopod_request_size_bytes", "histogram", "bytes", ("route",), "Bytes of a request's body as it was sent."
+        ),
+        ExportedMetric("monopod_response_size_bytes", "histogram", "bytes", ("route",), "Bytes of an answer's body."),
+        ExportedMetric("monopod_shed_total", "counter", "requests", ("reason",), "Requests refused before any work on them."),
+        ExportedMetric("monopod_requests_in_progress", "gauge", "requests", (), "Requests let in and not answered yet."),
+        ExportedMetric("monopod_connections", "gauge", "connections", ("port",), "Open connections."),
+    ),
+    "Batches and models": (
+        ExportedMetric("monopod_batch_rows", "histogram", "rows", ("model",), "Rows of a batch."),
+        ExportedMetric("monopod_batch_duration_seconds", "histogram", "seconds", ("model",), "Time of one run of the model."),
+        ExportedMetric(
+            "monopod_batch_failures_total",
+            "counter",
+            "batches",
+            ("model",),
+            "Batches that failed, each counted once, however many requests were in it.",
+        ),
+        ExportedMetric(
+            "monopod_batch_running_seconds", "gauge", "seconds", ("model",), "How long the longest batch has been running."
+        ),
+        ExportedMetric(
+            "monopod_queue_rows",
+            "gauge",
+            "rows",
+            ("model",),
+            "Rows that wait for a model. An admitted request counts as one from its last byte on, then with its rows.",
+        ),
+        ExportedMetric(
+            "monopod_queue_oldest_age_seconds",
+            "gauge",
+            "seconds",
+            ("model",),
+            "Age of the oldest waiting request since its last byte.",
+        ),
+        ExportedMetric(
+            "monopod_model_info", "gauge", "1", ("model", "provider", "instances", "threads"), "1 for each loaded model."
+        ),
+        ExportedMetric(
+            "monopod_warmup_seconds",
+            "gauge",
+            "seconds",
+            ("model", "rows"),
+            "Cost of one batch of so many rows, measured at start.",
+        ),
+    ),
+    "Watched files": (
+        ExportedMetric("monopod_reloads_total", "counter", "files", (), "Watched files that changed and were loaded again."),
+        ExportedMetric(
+            "monopod_reload_failures_total",
+            "counter",
+            "files",
+            (),
+            "Watched files that changed and could not be loaded; the old state stays.",
+        ),
+        ExportedMetric(
+            "monopod_reload_failed",
+            "gauge",
+            "1",
+            ("file",),
+            "1 while a watched file holds what could not be loaded; the old state is used.",
+            "a watched file",
+        ),
+    ),
+    "Offline": (
+        _offline("lag_records", "gauge", "records", "Records of a partition that are not committed.", "topic", "partition"),
+        _offline(
+            "oldest_record_age_seconds", "gauge", "seconds", "Age of the oldest record that was read and is not finished."
+        ),
+        _offline("brokers_away_seconds", "gauge", "seconds", "For how long the brokers have not answered; 0 where they do."),
+        _offline("partitions", "gauge", "partitions", "Partitions that the pod reads."),
+        _offline("in_flight_records", "gauge", "records", "Records that were read and are not finished."),
+        _offline("records_total", "counter", "records", "Records that were finished.", "outcome"),
+        _offline("lost_records_total", "counter", "records", "Records that retention deleted before they were read."),
+        _offline("dead_letters_total", "counter", "records", "Records that were given up for good.", "reason"),
+        _offline("retries_total", "counter", "tries", "Further tries of records, after errors that may pass."),
+        _offline("held", "gauge", "1", "1 while reading is stopped, since the model fails for over half of the records."),
+        _offline("sink_duration_seconds", "histogram", "seconds", "Time of one write to a sink.", "sink"),
+        _offline("sink_waiting", "gauge", "answers", "Answers that wait for a sink.", "sink"),
+        _offline("sink_away_seconds", "gauge", "seconds", "For how long a sink has been away; 0 where it is not.", "sink"),
+        _offline("commits_total", "counter", "commits", "Commits of offsets.", "outcome"),
+        _offline("rebalances_total", "counter", "rebalances", "Partitions that came or went, counted once for each change."),
+    ),
+    "The pod": (
+        ExportedMetric("monopod_ready", "gauge", "1", (), "1 while the pod answers requests."),
+        ExportedMetric(
+            "monopod_release_info",
+            "gauge",
+            "1",
+            ("user", "track", "region", "version", "platform"),
+            "1, with what runs here. Queries join it to tell versions and tracks apart.",
+        ),
+        ExportedMetric(
+            "monopod_price_per_month",
+            "gauge",
+            "currency",
+            ("currency",),
+            "Price of the pod for a month, on the cheapest kind of node that takes it.",
+            "a price in the plan",
+        ),
+        ExportedMetric("monopod_cpu_cores", "gauge", "cores", (), "Cores that the pod asks for."),
+        ExportedMetric("monopod_memory_limit_bytes", "gauge", "bytes", (), "The pod's memory, over which it is killed."),
+        ExportedMetric("monopod_working_memory_bytes", "gauge", "bytes", (), "Bytes of bodies and pictures under work."),
+        ExportedMetric(
+            "monopod_tmp_bytes",
+            "gauge",
+            "bytes",
+            (),
+            "Bytes on the disk of the files in the temporary folder, open ones without a name included.",
+        ),
+        ExportedMetric(
+            "monopod_tmp_limit_bytes",
+            "gauge",
+            "bytes",
+            (),
+            "The size of the temporary folder, over which the pod is evicted.",
+            "a limit in the plan",
+        ),
+    ),
+    "The card": (
+        ExportedMetric(
+            "monopod_gpu_memory_declared_bytes", "gauge", "bytes", (), "gpu_memory of value.py: the pod's share of a card.", GPU
+        ),
+        ExportedMetric(
+            "monopod_gpu_arena_limit_bytes",
+            "gauge",
+            "bytes",
+            ("model",),
+            "The most that the arenas of all sessions of a model may take of the card; a session takes more beside its arena.",
+            GPU,
+        ),
+        ExportedMetric(
+            "monopod_gpu_device_used_bytes",
+            "gauge",
+            "bytes",
+            ("card",),
+            "Used memory of the whole card, that of other pods on it included.",
+            GPU,
+        ),
+    ),
+    "The process": (
+        ExportedMetric("process_resident_memory_bytes", "gauge", "bytes", (), "Memory that the process holds."),
+        ExportedMetric("process_virtual_memory_bytes", "gauge", "bytes", (), "Addresses that the process has reserved."),
+        ExportedMetric("process_cpu_seconds_total", "counter", "seconds", (), "Time of cores that the process has used."),
+        ExportedMetric("process_start_time_seconds", "gauge", "seconds", (), "When the process began, since 1970."),
+        ExportedMetric("process_open_fds", "gauge", "descriptors", (), "Open files and connections."),
+        ExportedMetric("process_max_fds", "gauge", "descriptors", (), "The most that may be open."),
+    ),
+}
+EXPORTED_METRICS = tuple(metric for group in GROUPS.values() for metric in group)
+METRICS: Mapping[str, ExportedMetric] = {metric.name: metric for metric in EXPORTED_METRICS}
+
+
+def series(metric: ExportedMetric) -> dict[str, tuple[str, ...]]:
+    """Return the names under which a query finds a metric, each with its labels, those that a scrape adds included."""
+    labels = (*metric.labels, *SCRAPE_LABELS)
+    if metric.type != "histogram":
+        return {metric.name: labels}
+    return {f"{metric.name}_bucket": (*labels, "le"), f"{metric.name}_sum": labels, f"{metric.name}_count": labels}

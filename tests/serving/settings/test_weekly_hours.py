@@ -1,0 +1,100 @@
+"""Hours of the week as value.py writes them, and the rules between them."""
+
+import pytest
+
+from serving.settings import SettingsError, ValueFile, read
+from serving.settings.declared.weekly_hours import DAY, WEEK, Hours, Span, hours_of, mean_pods, most_pods, said, spans
+
+NAMES = 'service_name = "demo"\nusername = "like"\n'
+
+
+def reading(lines: str) -> ValueFile:
+    return read(NAMES + lines, "value.py", ("hk", "eu"))
+
+
+def test_an_entry_has_days_times_and_pods() -> None:
+    found = Hours("fri-mon,wed 08:30-24:00 12")
+    assert (found.window.days, found.window.begin, found.window.end, found.pods) == ({4, 5, 6, 0, 2}, 510, DAY, 12)
+
+
+def test_spans_that_touch_are_one_past_midnight_and_past_sunday() -> None:
+    night = hours_of(["mon-sun 22:00-24:00 3", "mon-sun 00:00-06:00 3"])
+    found = spans(night)
+    assert [(said(each.begin), each.minutes) for each in found[:2]] == [("mon 22:00", 480), ("tue 22:00", 480)]
+    assert found[-1] == Span(6 * DAY + 22 * 60, WEEK + 6 * 60, 3)
+    assert len(found) == 7
+    assert spans(hours_of(["sat,sun 00:00-24:00 4"])) == [Span(5 * DAY, WEEK, 4)]
+
+
+def test_spans_of_other_numbers_stay_apart() -> None:
+    assert [each.pods for each in spans(hours_of(["mon 08:00-12:00 4", "mon 12:00-18:00 6"]))] == [4, 6]
+
+
+def test_the_mean_and_the_most_of_a_week() -> None:
+    hours = ["mon-fri 08:00-20:00 7", "sat 00:00-24:00 3"]
+    assert mean_pods(2, hours) == pytest.approx(2 + (60 * 5 + 24 * 1) / 168)
+    assert (most_pods(hours), most_pods([]), mean_pods(2, [])) == (7, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (
+            'scale_hours = ["mon-fri 09:00-18:00"]\n',
+            'value.py:3: scale_hours has "mon-fri 09:00-18:00": it must have days, times and pods, as "mon-fri 09:00-18:00 6"',
+        ),
+        (
+            'scale_hours = ["mon-fri 09:00-18:00 4", "mon-frj 19:00-20:00 3"]\n',
+            "value.py:3: scale_hours has \"mon-frj 19:00-20:00 3\": no day is called 'frj': days are mon, tue, wed, thu, fri,"
+            " sat, sun",
+        ),
+        (
+            'scale_hours = ["mon 22:00-06:00 4"]\n',
+            'value.py:3: scale_hours has "mon 22:00-06:00 4": 22:00-06:00 does not end after it begins; a night is two, one to'
+            " 24:00 and one from 00:00",
+        ),
+        (
+            'scale_hours = ["mon 09:00-24:30 4"]\n',
+            'value.py:3: scale_hours has "mon 09:00-24:30 4": 24:30 is no time of a day: times are 00:00 to 24:00',
+        ),
+        (
+            'scale_hours = ["mon 09:00-18:00 0"]\n',
+            'value.py:3: scale_hours has "mon 09:00-18:00 0": 0 pods are not allowed: give a number from 1 to 1000',
+        ),
+        (
+            'scale_hours = ["mon-fri 09:00-18:00 6", "fri-sun 17:00-20:00 4"]\n',
+            'value.py:3: scale_hours has "mon-fri 09:00-18:00 6" and "fri-sun 17:00-20:00 4", which both hold on fri 17:00:'
+            " let one end where the other begins",
+        ),
+        (
+            'replicas = 2\nmax_replicas = 4\nscale_hours = ["mon 09:00-18:00 6"]\n',
+            'value.py:5: scale_hours has "mon 09:00-18:00 6", and max_replicas is 4: raise max_replicas to 6 or more, or ask'
+            " for fewer pods",
+        ),
+        (
+            'scale_hours = ["mon 09:00-18:00 6"]\nhk_replicas = 8\n',
+            'value.py:4: scale_hours has "mon 09:00-18:00 6", and replicas is 8, which is the least at any hour: set replicas ='
+            " 6, and give the other hours more",
+        ),
+        (
+            'scale_hours = ["mon-sun 00:00-24:00 6"]\n',
+            "value.py:3: scale_hours asks for 6 pods all week: set replicas = 6, and take those hours out",
+        ),
+        (
+            'scale_hours = "mon-fri 09:00-18:00 6"\n',
+            "value.py:3: scale_hours is 'mon-fri 09:00-18:00 6', but must be a list of hours and their pods, as "
+            '"mon-fri 09:00-18:00 6", 64 at most; did you mean ["mon-fri 09:00-18:00 6"]?',
+        ),
+    ],
+)
+def test_each_mistake_is_named_once_with_its_line(lines: str, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        reading(lines)
+    assert list(caught.value.mistakes) == [words]
+
+
+def test_a_region_may_have_hours_of_its_own_and_one_without_pods_has_none() -> None:
+    file = reading(
+        'replicas = 2\nscale_hours = ["mon 09:00-18:00 6"]\nhk_scale_hours = ["mon 01:00-10:00 4"]\neu_replicas = 0\n'
+    )
+    assert [file.in_region(name).scale_hours for name in ("hk", "eu")] == [("mon 01:00-10:00 4",), ("mon 09:00-18:00 6",)]
