@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+MOST_SHARE = 50  # percent: a canary and its baseline have all requests then
+MOST_SECONDS_BACK = 3650 * SECONDS["d"]
 VERSION = "0.2.0"  # of the platform
 
 
@@ -73,10 +76,31 @@ def _reason(text: str) -> str:
     return reason
 
 
+def _shares(text: str) -> tuple[int, ...]:
+    if text == "none":
+        return ()
+    parts = text.split(",")
+    shares = tuple(int(part) for part in parts if part.isdecimal() and 0 < int(part) <= MOST_SHARE)
+    if len(shares) < len(parts) or list(shares) != sorted(set(shares)):
+        raise argparse.ArgumentTypeError(f"{text!r}: give rising whole percents of {MOST_SHARE} at most, as 5,25,50, or none")
+    return shares
+
+
+def _seconds(text: str) -> float:
+    number, unit = text[:-1], text[-1:]
+    if not number.isascii() or not number.isdecimal() or len(number) > 6 or unit not in SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: give a whole number and s, m, h or d, as 10m")
+    if int(number) * SECONDS[unit] > MOST_SECONDS_BACK:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long ago: give {MOST_SECONDS_BACK // SECONDS['d']}d at most")
+    return float(int(number) * SECONDS[unit])
+
+
 PORT, COUNT = _whole(65535, " is no port: a number"), _whole(10_000, ": give a whole number")
 POSITIVE, NOT_NEGATIVE = _number(math.ulp(0.0), "above 0, up to a million"), _number(0.0, "from 0 to a million")
 FOLDER: dict[str, Any] = {"type": Path, "metavar": "DIR"}
 SEVERAL: dict[str, Any] = {"action": "append", "default": []}
+STEPS: dict[str, Any] = {"choices": ("run", "replay", "seek", "table"), "default": "run", "metavar": "STEP"}
+INPUTS: dict[str, Any] = {"nargs": "+", "default": [], "dest": "inputs", "metavar": "PATH|SQL"}
 TRACKS = ("prod", "grey", "ab")
 
 JSON = _switch("--json", "print JSON")
@@ -93,20 +117,32 @@ PUSHED = "the image that is to run, which was pushed; its registry is asked whic
 PUSHED_IMAGE = _flag("--image", PUSHED, default="")
 ASKED_IMAGE = _flag("--image", "an image whose registry is asked for it, as a deploy does", default="")
 OVERRIDE = "deploy outside a region's release windows; the reason is recorded, as --override 'the orders of today fail'"
+CANARY = "judge it in steps of so many percent of the requests, or none (default: value.py's; else 5,25,50 without a value)"
 VERSION_BEFORE = "to the last good release of a version (default: to the one before, where the version deployed last serves)"
 
 CHECKED = [SERVICE, IN_PROD_OR_ALL, UNPUSHED_IMAGE, REGIONS, JSON]
 ON_CLUSTERS = [SERVICE, REGION, REGIONS, JSON]
-CHANGING = [
-    *ON_CLUSTERS,
-    IN_PROD,
+TAKING = [
     _flag("--wait", "seconds to wait for another deploy's end", type=NOT_NEGATIVE, default=0.0),
     _switch("--take-over", "take the name from the project that holds it"),
 ]
+CHANGING = [*ON_CLUSTERS, IN_PROD, *TAKING]
 POD_TIMEOUT = _flag("--timeout", "most seconds until one more pod is ready", type=POSITIVE)
 SERVE = [
     _flag("--host", "address to listen on (default: every address)", default="0.0.0.0"),
     _flag("--port", "data port (default: 8080)", type=PORT, default=8080),
+    _flag("--admin-port", "port of probes and metrics (default: 8081)", type=PORT, default=8081),
+]
+OFFLINE = [
+    Flag(["step"], {"help": "run (default), replay dead letters, seek, or table: print its DDL", "nargs": "?", **STEPS}),
+    _flag("--brokers", "addresses of Kafka (default: KAFKA_BROKERS)", default="", metavar="HOST:PORT,..."),
+    _flag("--postgresql", "the database of tables (default: POSTGRESQL_URL)", default="", metavar="URL"),
+    _flag("--from", "run files, folders, globs or a query in place of the topic", **INPUTS),
+    _flag("--to", "a sink in place of offline_sinks, or where seek goes: earliest, latest, a time", metavar="SINK", **SEVERAL),
+    _flag("--key", "the query's unique column (default: its first)", default="", metavar="COLUMN"),
+    _switch("--again", "begin a refill anew, whatever its note says"),
+    _flag("--limit", "end after so many records", type=_whole(1_000_000_000, ": give a whole number"), metavar="N"),
+    _switch("--dry-run", "print answers; write to no sink, commit nothing"),
     _flag("--admin-port", "port of probes and metrics (default: 8081)", type=PORT, default=8081),
 ]
 OPTIMIZE = [
@@ -137,8 +173,13 @@ BENCH: list[Flag | tuple[Flag, ...]] = [
 ]
 OTHERS = _flag("--others", "a folder that holds a folder for each other service", **FOLDER)
 RENDERED_TO = _flag("--output", "write one file for each region and track there", **FOLDER)
-DEPLOY = [
+DEPLOY: list[Flag | tuple[Flag, ...]] = [
     PUSHED_IMAGE,
+    (
+        _flag("--canary", CANARY, type=_shares, nargs="?", const=True, metavar="5,25,50"),
+        _flag("--continue", "go on with a canary that is held or was broken off", action="store_true", dest="goes_on"),
+    ),
+    _flag("--html", "write a page of a canary's verdicts there, with its curves", type=Path, metavar="FILE"),
     POD_TIMEOUT,
     _flag("--output", "write what is applied there, a file a region", **FOLDER),
     _flag("--override", OVERRIDE, type=_reason, metavar="WHY"),
@@ -148,31 +189,82 @@ STOP = [
     _flag("--timeout", "most seconds until an object without pods is gone (60)", type=POSITIVE),
     _switch("--yes", "needed for the track prod"),
 ]
-GATEWAY = [_flag("--region", "the cluster's region", required=True), REGIONS, JSON]
+IN_GREY = _flag("--track", "the track: grey, which alone may sleep", choices=("grey",), default="grey")
+OF_GREY = [*ON_CLUSTERS, IN_GREY, *TAKING]
+SLEEP = [_switch("--due", "only after value.py's grey_sleep_after_day without a deploy or a wake")]
+IN_REGION = [_flag("--region", "the cluster's region", required=True), REGIONS, JSON]
+CHARTS = ("cluster", "monitoring", "logs")
+VALUES = [_flag("--chart", "one chart alone (default: all, each under its name)", choices=CHARTS, default="")]
+ACCOUNTS = ("deploy", "grey", "ab", "people")
+KUBECONFIG = [
+    _flag(
+        "--for", "whose account: jobs of prod, grey or ab, or people who look", choices=ACCOUNTS, required=True, dest="account"
+    ),
+    _flag("--hours", "how long its token is to hold (default: 720)", type=_whole(87_600, ": give hours"), default=720),
+]
+OBSERVED: list[Flag | tuple[Flag, ...]] = [SERVICE, REGION, REGIONS, IN_ALL, JSON]
+REPORT: list[Flag | tuple[Flag, ...]] = [
+    *(SERVICE, REGION, REGIONS, IN_PROD, JSON),
+    _flag("--days", "how many days, of those that Prometheus keeps (default: 7)", type=_whole(60, ": give days"), default=7),
+    _flag("--html", "write a page with pictures there", type=Path, metavar="FILE"),
+]
+TOP = [
+    _switch("--once", "print the table once, as where stdout is no terminal"),
+    _flag("--every", "seconds between two questions (default: 5)", type=_number(2.0, "from 2 to a million"), default=5.0),
+]
+LOGS: list[Flag | tuple[Flag, ...]] = [
+    _flag("--since", "how far back, as 30s, 10m, 2h or 1d (default: 10m; with --previous, all)", type=_seconds, metavar="TIME"),
+    (
+        _switch("--follow", "go on with each line that comes, of new pods too, until Ctrl-C"),
+        _switch("--previous", "of the containers before their restart"),
+    ),
+]
 PUSHED_EXAMPLE = "--image registry.example.com/like/demo:4f7cb14"
 GATEWAY_EXAMPLE = "--region hk | kubectl --context hk apply -f -"
 
 VERBS = [
     Verb("serve", "serve the model of a service", "--service examples/instance-masks", [SERVICE, *SERVE]),
+    Verb(
+        "offline", "run the records of a topic or of files through the model", "--limit 10 --dry-run", [SERVICE, *OFFLINE, JSON]
+    ),
     Verb("verify", "tell whether every model is there, whole, and answers", "", [SERVICE, PROVIDER, JSON]),
     Verb("optimize", "make FP16 and INT8 copies of a model", "--samples ~/requests --int8", [SERVICE, *OPTIMIZE, JSON]),
     Verb("bench", "measure a running service", "--file cat.jpg --rate 50 --seconds 10", [SERVICE, *BENCH, JSON]),
     Verb("settings", "list what value.py may say", "", [JSON, _switch("--markdown", "print docs/settings.md")]),
+    Verb("metrics", "list the metrics that a pod exports", "", [JSON, _switch("--markdown", "print docs/metrics.md")]),
     Verb("check", "tell every mistake, or what runs where and what it costs", "--others ..", [*CHECKED, OTHERS]),
     Verb("render", "print the Kubernetes objects", "--region hk --track grey", [*CHECKED, REGION, RENDERED_TO]),
     Verb("diff", "show what a deploy would change", f"--region hk {PUSHED_EXAMPLE}", [*ON_CLUSTERS, IN_PROD, PUSHED_IMAGE]),
     Verb("deploy", "roll out, region by region", PUSHED_EXAMPLE, [*CHANGING, *DEPLOY]),
     Verb("status", "tell what runs where, and what is wrong", "", [*ON_CLUSTERS, IN_ALL]),
+    Verb("top", "show load, latency and limits of all regions and pods, live", "--region hk", [*OBSERVED, *TOP]),
+    Verb("health", "judge the same once: its exit status and a line for each reason", "--track prod", OBSERVED),
+    Verb("report", "tell of the last days: traffic, objectives, cost, what to change", "--days 7 --html week.html", REPORT),
+    Verb("logs", "print the lines of all regions' pods, in order of time", "--track grey --since 1h", [*OBSERVED, *LOGS]),
     Verb("history", "list the releases of each region", "--region hk", [*ON_CLUSTERS, IN_ALL]),
     Verb("rollback", "return to the last good release", "--region hk", [*CHANGING, *ROLLBACK]),
     Verb("stop", "take a track away", "--track grey", [*CHANGING, *STOP]),
+    Verb("sleep", "take the pods of grey away, and keep all else", "--due", [*OF_GREY, *SLEEP]),
+    Verb("wake", "give grey its pods again", "", [*OF_GREY, POD_TIMEOUT]),
     Verb("doctor", "check each step from here to running pods", "--region hk", [*ON_CLUSTERS, IN_ALL, ASKED_IMAGE]),
-    Verb("gateway", "print what a cluster's gateway needs once, for all services", GATEWAY_EXAMPLE, [*GATEWAY]),
+    Verb("values", "print the values of charts/ for a region", "--region hk --chart cluster", [*IN_REGION, *VALUES]),
+    Verb("kubeconfig", "print a kubeconfig of an account", "--region hk --for deploy", [*IN_REGION, *KUBECONFIG]),
+    Verb("gateway", "print what a cluster's gateway needs once, for all services", GATEWAY_EXAMPLE, [*IN_REGION]),
 ]
 MODULES = {  # that hold <verb>_command; of all other verbs it is conf.commands.<verb>_command
+    "offline": "serving.offline.offline_command",
     "verify": "serving.tools.verify",
     "optimize": "serving.tools.optimize.optimize_command",
     "bench": "serving.tools.bench.bench_command",
+    "values": "conf.commands.install.values_command",
+    "kubeconfig": "conf.commands.install.kubeconfig_command",
+    "sleep": "conf.commands.sleeping.sleep_command",
+    "wake": "conf.commands.sleeping.wake_command",
+    "metrics": "conf.commands.observe.metrics_command",
+    "top": "conf.commands.observe.top_command",
+    "health": "conf.commands.observe.health_command",
+    "report": "conf.commands.observe.report_command",
+    "logs": "conf.commands.observe.logs_command",
 }
 
 
@@ -180,6 +272,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one verb and return its exit status. An error becomes one sentence on stderr."""
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.name in ("serve", "offline"):
+            _leave_threads_to_requests()
         status = _serve(arguments) if arguments.name == "serve" else _run(arguments)
         sys.stdout.flush()
         return status
@@ -209,16 +303,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(arguments: argparse.Namespace) -> int:
+def _leave_threads_to_requests() -> None:
     # Requests run side by side: a numpy that starts a thread for each of the node's cores would only get in their way.
     for library in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(library, "1")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
     from serving.main import serve
 
-    return serve(arguments.service.resolve(), arguments.port, arguments.admin_port, arguments.host)
+    return serve(arguments.service.resolve(), arguments.port, arguments.admin_port, arguments.host, VERSION)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    arguments.platform = VERSION
     name = f"{arguments.name}_command"
     gc.disable()  # what is imported stays: to look for garbage in it takes a tenth of a short command's time
     module = importlib.import_module(MODULES.get(arguments.name, f"conf.commands.{name}"))

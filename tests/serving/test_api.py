@@ -26,7 +26,7 @@ ELSEWHERE = [
     ("serving.memory", "peak_bytes", "serving.base.process_memory", "peak_bytes"),
     ("serving.metrics", "Metrics", "serving.telemetry.metrics", "Metrics"),
     ("serving.models", "Models", "serving.models.registry", "ModelRegistry"),
-    ("serving.progress", "progress", "serving.tools.terminal", "progress"),
+    ("serving.progress", "progress", "serving.base.terminal", "progress"),
     ("serving.schema", "SchemaError", "serving.api", "SettingsError"),
     ("serving.schema", "Settings", "serving.settings", "Settings"),
     ("serving.tensors", "ModelSpec", "serving.models.tensors", "ModelSpec"),

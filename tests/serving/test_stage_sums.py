@@ -4,6 +4,7 @@ import io
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from tests.running import Running, get, make_service, running
 from tests.serving.held_service import DATA, DIGITS, LARGE, SMALL, Held, statuses
+from tests.serving.inputs.test_fetch import says, serving
 from tests.waiting import until
 
 OWN = """
@@ -32,6 +34,26 @@ class Own(Service):
     def postprocess(self, outputs: Arrays, request: Request) -> int:
         time.sleep(0.002)
         return int(outputs["logits"].argmax())
+
+    @route("/own", pictures=1)
+    def own(self, request: Request) -> int:
+        return int(self.model(self.preprocess(request), request)["logits"].argmax())
+"""
+FETCHES = """
+import threading
+
+import numpy as np
+
+from serving.api import Arrays, Request, Service, route
+from serving.inputs.fetch import Fetcher
+
+Fetcher.__init__.__kwdefaults__.update(allowed=lambda address: True, ports=range(65536), resolve=lambda *_: ["127.0.0.1"])
+
+
+class Fetches(Service):
+    def preprocess(self, request: Request) -> Arrays:
+        picture = np.asarray(request.image().convert("L").resize((8, 8)), np.float32)
+        return {"images": picture[None, None] / 255}
 
     @route("/own", pictures=1)
     def own(self, request: Request) -> int:
@@ -119,6 +141,41 @@ def test_the_stages_of_requests_with_a_picture_add_up(own: Running, path: str, s
         assert min(found["decode"], found["encode"]) > REQUESTS * 0.002
     else:
         assert found["handle"] > REQUESTS * 0.002
+
+
+@pytest.fixture(scope="module")
+def fetches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = make_service(
+        tmp_path_factory.mktemp("fetches") / "small",
+        'model_path = "model/digits.onnx"\nfetch_hosts = ["img.example.com"]',
+        FETCHES,
+        ("tests/models/digits.onnx",),
+    )
+    with running(folder) as service:
+        yield service
+
+
+@pytest.mark.parametrize(("path", "stages"), [("/api/small", OF_MODEL), ("/own", OF_HANDLE)], ids=["own hooks", "an own route"])
+def test_the_fetch_of_a_url_is_a_stage_of_its_own(fetches: Running, path: str, stages: set[str]) -> None:
+    answer = says(jpeg())
+
+    def slowly(client: socket.socket, head: str) -> None:
+        time.sleep(0.01)
+        answer(client, head)
+
+    with serving(slowly) as server:
+        sums = Sums(fetches)
+        ask(fetches, path, json.dumps({"image": f"http://img.example.com:{server.port}/a.jpg"}).encode(), JSON)
+    found = sums.check(stages | {"fetch"})
+    assert REQUESTS * 0.01 < found["fetch"] < sums.duration()
+
+
+def test_a_fetch_that_the_deadline_ends_adds_its_time_to_its_stage(fetches: Running) -> None:
+    with serving(lambda client, head: time.sleep(0.5)) as server:
+        sums = Sums(fetches)
+        body = json.dumps({"image": f"http://img.example.com:{server.port}/a.jpg"}).encode()
+        assert get(fetches.url + "/api/small", body, {**JSON, "X-Request-Timeout-Ms": "200"})[0] == 504
+    assert sums.check({"upload", "queue", "decode", "fetch"})["fetch"] > 0.15
 
 
 def test_the_stages_of_requests_to_an_own_handle_add_up(handles: Held) -> None:

@@ -1,13 +1,12 @@
 """The queue tells the truth: whatever a request waits for, it counts until a model works on it, wherever the queue is shown."""
 
-import re
 import socket
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.running import ROOT, get
+from tests.running import get
 from tests.serving.held_service import (
     DATA,
     DIGITS,
@@ -219,11 +218,3 @@ def test_a_handle_that_fails_or_passes_its_deadline_leaves_nothing(handle: Held)
     answers = handle.ask(3, seconds=0.3)
     assert statuses(answers) == [504] * 3
     until(lambda: handle.rows() == 0, 5)
-
-
-def test_the_autoscaler_and_the_alerts_ask_for_series_that_the_page_has(held: Held) -> None:
-    rendered = (ROOT / "tests/golden/every-setting/hk-prod-istio.yaml").read_text()
-    asked, page = set(re.findall(r"\bmonopod_\w+", rendered)), held.service.metrics()
-    assert "monopod_queue_rows" in asked
-    assert [name for name in sorted(asked) if not re.search(rf"^(# TYPE )?{name}[{{ ]", page, re.MULTILINE)] == []
-    assert 'query: "sum(monopod_queue_rows{namespace=' in rendered  # of all models of the service's pods

@@ -4,60 +4,63 @@ Knows bytes and times. Does not know HTTP, models or threads.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
 
 from serving.base.errors import ServingError
 from serving.base.lifetime import Lifetime
+from serving.telemetry.stage_seconds import END, NUMBERS
 
 JSON = "application/json"
+UPLOAD, QUEUE, BATCH, INFER, ENCODE = (NUMBERS[stage] for stage in ("upload", "queue", "batch", "infer", "encode"))
 
 
 class StageTimes:
-    """The seconds that one request has spent in each stage. The stages follow each other without a gap, so they add up.
+    """When each stage of one request began. The stages follow each other without a gap, so their seconds add up.
 
-    A request begins in the stage "upload". clock: returns seconds, as time.monotonic does.
+    A request begins in the stage "upload". clock: returns seconds, as time.monotonic does. begins: of a request that has ended,
+    as in serving.telemetry.stage_seconds, and empty before.
 
     Concurrency. The thread that has the request calls `begin`. The loop alone calls `end`, perhaps at the deadline, while a
-    thread is still at work. Later reports of that thread are left out.
+    thread is still at work. `end` takes a copy, so later reports of that thread are left out.
     """
 
-    __slots__ = ("_begins", "_clock", "_ended")
+    __slots__ = ("_begun", "_clock", "begins")
 
     def __init__(self, begin: float, clock: Callable[[], float] = time.monotonic):
-        self._clock, self._ended = clock, 0.0
-        self._begins: list[tuple[str, float]] = [("upload", begin)]
+        self._clock = clock
+        self._begun: list[float] = [UPLOAD, begin]
+        self.begins: tuple[float, ...] = ()
 
     def begin(self, stage: str, at: float | None = None) -> None:
         """End the stage under way, and begin another. at: when that was, None for now."""
-        if not self._ended:
-            self._begins.append((stage, self._clock() if at is None else at))
+        self._begun += (NUMBERS[stage], self._clock() if at is None else at)
 
-    def note(self, *begins: tuple[str, float]) -> None:
-        """Begin several stages one after the other, each with the time at which it began."""
-        if not self._ended:
-            self._begins += begins
+    def batch_ended(self, taken: float, joined: float, ended: float) -> None:
+        """Begin the stages of a batch one after the other: "batch" when it took the rows, "infer", and "encode" at its end."""
+        self._begun += (BATCH, taken, INFER, joined, ENCODE, ended)
+
+    @contextmanager
+    def inside(self, stage: str) -> Iterator[None]:
+        """Count what is done meanwhile as a stage of its own, and go on with the stage under way."""
+        outer = self._begun[-2]
+        self.begin(stage)
+        try:
+            yield
+        finally:
+            self._begun += (outer, self._clock())
 
     def end(self, taken: float = 0.0) -> float:
         """End the last stage, and return when that was.
 
         taken: when a batch took the request's rows. From then on a request waits no more, though its batch has not ended.
         """
-        stage, since = self._begins[-1]
-        if stage == "queue" and taken > since:
-            self._begins.append(("infer", taken))
-        self._ended = now = self._clock()
+        begun, now = self._begun, self._clock()
+        if begun[-2] == QUEUE and taken > begun[-1]:
+            begun += (INFER, taken)
+        self.begins = (*begun, END, now)
         return now
-
-    def seconds(self) -> dict[str, float]:
-        """Return the seconds of each stage that the request had. Called after `end`."""
-        found: dict[str, float] = {}
-        until = self._ended
-        for stage, since in reversed(self._begins):
-            found[stage] = found.get(stage, 0.0) + until - since
-            until = since
-        return found
 
 
 class RawRequest(Protocol):
@@ -81,8 +84,7 @@ class RawRequest(Protocol):
         """Return the parameters of the URL by their names. Raises BadInput."""
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer's bytes."""
 
     body: bytes

@@ -9,7 +9,8 @@ Concurrency. The loop calls `answer` and `infer`. Small tensors are decoded and 
 thread: the end of the batch starts the rest of its work. A service's own `handle` and routes wait inside models, so `_blocking`
 has a thread for each request that the gate lets in. Threads live as long as the process. An exception in a job becomes the
 request's answer, so no job ends a thread. Every answer is given to its callback on the loop, by one hand-over. Requests that
-nobody waits for are dropped between the stages.
+nobody waits for are dropped between the stages. A request that leaves the loop is counted as a row that waits, before any
+thread has it. On the loop, decoding and queueing are one step.
 """
 
 import asyncio
@@ -28,17 +29,16 @@ from serving.base.errors import ClientGone, ServiceFailed, ServingError, WrongIn
 from serving.base.lifetime import Lifetime
 from serving.base.priority import yield_to_others
 from serving.base.working_memory import WorkingMemory
+from serving.core.fetching import TimedFetcher, fetcher_of
 from serving.core.messages import JSON, Done, RawRequest, Reply, Result
 from serving.core.worker_threads import WorkerThreads
 from serving.inputs import payload
-from serving.inputs.fetch import Fetcher
 from serving.models.calls import Call
 from serving.models.registry import Handle
 from serving.models.tensors import Arrays, ModelSpec
 from serving.service.own_code import line_of, place_of
 from serving.service.request import Request
 from serving.service.service import Answer, Service, handles_itself, takes_data, takes_files
-from serving.settings import size_in_bytes
 
 log = logging.getLogger("monopod.core")
 
@@ -60,12 +60,13 @@ class Core:
         settings = service.settings
         self.memory = WorkingMemory()
         self.jobs = 0  # grows when a job begins or ends; lost updates do no harm, since only a change is looked for
-        self._service, self._loop = service, loop
+        self._service, self._loop, self._expect = service, loop, service.models.expect
         self._pixels = settings.max_image_pixels
-        self._fetcher = Fetcher(settings.fetch_hosts, size_in_bytes(settings.max_body), settings.fetch_timeout_second)
+        self._fetcher = fetcher_of(settings)
         self._may_fetch = bool(settings.fetch_hosts)
         self._own_handle = handles_itself(service)
-        self._plain = takes_data(service) and type(service).postprocess is Service.postprocess
+        plain = takes_data(service) and type(service).postprocess is Service.postprocess
+        self._fits_loop = plain and not self._own_handle and not self._may_fetch
         cores = max(1, math.ceil(settings.cpu))
         self._before = WorkerThreads(cores, "before", yield_to_others)
         self._after = WorkerThreads(cores, "after")
@@ -79,12 +80,13 @@ class Core:
 
     def answer(self, raw: RawRequest, done: Done) -> None:
         """Answer a request to the service's own route. Called on the loop."""
+        in_json = raw.kind == JSON
+        if self._fits_loop and in_json and raw.length <= SMALL_JSON and self._service.model.loaded:
+            self._on_loop(raw, self._prepare, done)
+            return
+        self._expect(self._service.settings.service_name, raw.life)
         if self._own_handle:
             self._blocking.submit(self._handle, self._service.handle, raw, partial(self._give, done))
-            return
-        in_json = raw.kind == JSON
-        if self._plain and in_json and raw.length <= SMALL_JSON and not self._may_fetch and self._service.model.loaded:
-            self._on_loop(raw, self._prepare, done)
         elif self._may_fetch and in_json:  # a fetch waits for another server, and must not hold a thread that computes
             self._blocking.submit(self._on_thread, raw, self._prepare, done, own=True)
         else:
@@ -100,11 +102,13 @@ class Core:
         def prepare(raw: RawRequest) -> Prepared:
             return model, *decode(self._body(raw), model.spec(raw.life))
 
-        small = SMALL_JSON if raw.kind in (JSON, "") else SMALL_BINARY
-        if not model.loaded:
-            self._blocking.submit(self._on_thread, raw, prepare, done)
-        elif raw.length <= small:
+        loaded = model.loaded
+        if loaded and raw.length <= (SMALL_JSON if raw.kind in (JSON, "") else SMALL_BINARY):
             self._on_loop(raw, prepare, done)
+            return
+        self._expect(model.name, raw.life)
+        if not loaded:
+            self._blocking.submit(self._on_thread, raw, prepare, done)
         else:
             self._before.run(self._on_thread, raw, prepare, done)
 
@@ -125,6 +129,7 @@ class Core:
         except BaseException as error:
             done(self._error(error, raw))
             return
+        self._expect(model.name, raw.life)
         self._blocking.submit(self._on_thread, raw, prepare, done)  # the model has just gone, and must be loaded again
 
     def _batch_ended(self, raw: RawRequest, encode: Encode, done: Done, call: Call) -> None:
@@ -132,9 +137,9 @@ class Core:
         if call.error is not None:
             done(self._error(call.error, raw))
             return
-        _note_times(raw, call)
+        raw.times.batch_ended(call.taken, call.joined, call.ended)
         outputs = call.outputs or {}
-        if sum(array.nbytes for array in outputs.values()) > SMALL_OUTPUTS:
+        if sum([array.nbytes for array in outputs.values()]) > SMALL_OUTPUTS:  # a list takes half of a generator's time
             self._after.run(self._encode, raw, encode, outputs, done)
             return
         try:
@@ -158,7 +163,7 @@ class Core:
         if call.error is not None:
             self._give(done, self._error(call.error, raw, own))
             return
-        _note_times(raw, call)
+        raw.times.batch_ended(call.taken, call.joined, call.ended)
         self._after.run(self._encode, raw, encode, call.outputs or {}, done, own)
 
     def _encode(self, raw: RawRequest, encode: Encode, outputs: Arrays, done: Done, own: bool = False) -> None:
@@ -181,7 +186,8 @@ class Core:
         return self._service.model, rows, lambda outputs: _reply(self._service.postprocess(outputs, request), request)
 
     def _request(self, raw: RawRequest, files: bool) -> Request:
-        decoded = payload.decode(raw.content_type, self._body(raw), self._fetcher, raw.life, files)
+        fetcher = TimedFetcher(self._fetcher, raw.times) if self._may_fetch else self._fetcher
+        decoded = payload.decode(raw.content_type, self._body(raw), fetcher, raw.life, files)
         return Request(raw.id, raw.life, decoded, raw.parameters(), self._pixels, self._decoders, self.memory)
 
     def _body(self, raw: RawRequest) -> bytes:
@@ -234,10 +240,6 @@ class Core:
         where = line_of(error, self._service.folder / "src") or place_of(self._service.preprocess) + ", preprocess"
         log.error("the service's own code calls a model wrongly (%s): %s", where, error, extra={"request_id": raw.id})
         return _failed(raw)
-
-
-def _note_times(raw: RawRequest, call: Call) -> None:
-    raw.times.note(("batch", call.taken), ("infer", call.joined), ("encode", call.ended))
 
 
 def _failed(raw: RawRequest) -> ServiceFailed:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from serving.base.errors import BadInput
 
 LONGEST_URL = 8192  # characters
+NOTHING_FETCHED = "this service fetches no URLs: its setting fetch_hosts is empty; send the bytes, or base64"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -40,7 +41,7 @@ def allowed_url(url: str, hosts: Sequence[str], ports: Container[int]) -> Allowe
     Raises BadInput for a URL that cannot be read, and for a scheme, host or port that is not allowed.
     """
     if not hosts:
-        raise BadInput("this service fetches no URLs: its setting fetch_hosts is empty; send the bytes, or base64")
+        raise BadInput(NOTHING_FETCHED)
     if len(url) > LONGEST_URL or re.search(r"[\x00-\x20\x7f\\]", url):
         raise BadInput(f"a URL has at most {LONGEST_URL} characters, and no spaces, control characters or backslashes")
     try:
@@ -59,6 +60,14 @@ def allowed_url(url: str, hosts: Sequence[str], ports: Container[int]) -> Allowe
     if port not in ports:
         raise BadInput(f"nothing is fetched from port {port}; leave the port out of the URL")
     return AllowedUrl(scheme, host, port, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+
+
+class NoFetcher:
+    """Stands for the fetcher of a service whose fetch_hosts is empty."""
+
+    def fetch(self, url: str, deadline: float) -> bytes:
+        """Raise BadInput for any URL."""
+        raise BadInput(NOTHING_FETCHED)
 
 
 def _bracketed(host: str) -> str:

@@ -23,13 +23,14 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
 from serving.base.addresses import is_public
-from serving.base.errors import BadInput, DeadlinePassed, TooLarge
+from serving.base.errors import BadInput, DeadlinePassed, FetchFailed, TooLarge
 from serving.inputs.allowed_urls import AllowedUrl, allowed_url
 
 MOST_REDIRECTS = 3
 MOST_ADDRESSES = 4  # of a host: tried one after the other, each for its share of the time
 PIECE_BYTES = 65536  # bytes read at once
 REDIRECTS = (301, 302, 303, 307, 308)
+PASSING = (408, 425, 429)  # statuses by which a server says that a later request may do better
 HEADERS = {"User-Agent": "monopod", "Accept": "image/*, video/*, */*;q=0.5", "Accept-Encoding": "identity"}
 FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
 
@@ -76,7 +77,7 @@ class Fetcher:
         except _TimeOver as error:
             if deadline <= ends:
                 raise DeadlinePassed("the request's time was over while its URL was fetched") from error
-            raise BadInput(f"the URL could not be fetched: it took longer than {self._timeout:g} s") from error
+            raise FetchFailed(f"the URL could not be fetched: it took longer than {self._timeout:g} s") from error
 
     def _follow(self, url: str, cutoff: "_Cutoff") -> bytes:
         for _ in range(MOST_REDIRECTS + 1):
@@ -88,7 +89,7 @@ class Fetcher:
                     url = urljoin(target.at(target.host), _location(response))
             except FAILURES as error:
                 cutoff.left()
-                raise _failed(target, _cause(error)) from error
+                raise _failed(target, _cause(error), FetchFailed) from error
         raise BadInput(f"the URL could not be fetched: it redirects more than {MOST_REDIRECTS} times")
 
     def _ask(self, target: AllowedUrl, cutoff: "_Cutoff") -> requests.Response:
@@ -105,7 +106,7 @@ class Fetcher:
                     raise
             finally:
                 adapter.close()
-        raise _failed(target, "its name has no address")
+        raise _failed(target, "its name has no address", FetchFailed)
 
     def _addresses(self, target: AllowedUrl, cutoff: "_Cutoff") -> list[str]:
         """Return the addresses of a URL's host. Raises BadInput where one is not allowed: the others would be no safer."""
@@ -123,14 +124,15 @@ class Fetcher:
         except Empty:
             raise _TimeOver from None
         if isinstance(addresses, Exception):
-            raise _failed(target, "its name could not be resolved") from addresses
+            raise _failed(target, "its name could not be resolved", FetchFailed) from addresses
         if not all(map(self._allowed, addresses)):
             raise _failed(target, "its name leads to an address that is private, local or reserved")
         return list(addresses[:MOST_ADDRESSES])
 
     def _body(self, response: requests.Response, target: AllowedUrl, cutoff: "_Cutoff") -> bytes:
         if response.status_code != 200:
-            raise _failed(target, f"it answered with status {response.status_code}")
+            kind = FetchFailed if response.status_code >= 500 or response.status_code in PASSING else BadInput
+            raise _failed(target, f"it answered with status {response.status_code}", kind)
         if response.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
             raise _failed(target, "it sent a compressed body, though asked not to")
         stated, pieces, size = int(response.headers.get("Content-Length", "0")), [], 0
@@ -240,8 +242,8 @@ def _location(response: requests.Response) -> str:
     return location.encode("latin-1").decode()  # headers are read as latin-1, but hold UTF-8
 
 
-def _failed(target: AllowedUrl, why: str) -> BadInput:
-    return BadInput(f"the URL could not be fetched from {target.host}: {why}")
+def _failed(target: AllowedUrl, why: str, kind: type[BadInput] = BadInput) -> BadInput:
+    return kind(f"the URL could not be fetched from {target.host}: {why}")
 
 
 def _cause(error: Exception) -> str:

@@ -239,7 +239,8 @@ class Batcher:
             inputs = join([s.inputs() for s in slices])
             joined = self._clock()
             for s in slices:
-                s.note_joined(joined)
+                if not s.call.joined:  # of a call that is split, its first batch counts
+                    s.call.joined = joined
             outputs = self._run_model(instance, inputs)
             ended = self._clock()
             counts = [s.stop - s.start for s in slices]
@@ -249,6 +250,7 @@ class Batcher:
             return
         except BaseException as error:
             log.exception("a batch of model %s failed", self.name)
+            self._observer.batch_failed(self.name)
             self._fail(slices, error)
             return
         self._observer.batch(self.name, sum(counts), ended - joined)
@@ -256,7 +258,8 @@ class Batcher:
             whole = [s.call for s, part in zip(slices, parts, strict=True) if s.add(part)]
         for call in whole:
             call.ended = ended
-            call.join_parts(self.name)
+            if call.parts is not None:
+                call.join_parts(self.name, call.parts)
         hand_over(whole, self._loop)
 
     def _run_apart(self, instance: int, slices: list[Slice], error: BadInput) -> None:

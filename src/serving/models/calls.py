@@ -55,13 +55,12 @@ class Call:
         """Return the error of a call that nobody waits for."""
         return self.life.error() or ClientGone("the caller cancelled the call")
 
-    def join_parts(self, model: str) -> None:
+    def join_parts(self, model: str, parts: dict[int, Arrays]) -> None:
         """Set the outputs of a call that is whole, or its error where the model returned parts of different shapes."""
-        if self.parts is not None:
-            try:
-                self.outputs = join([self.parts[start] for start in sorted(self.parts)])
-            except Exception as error:
-                self.error = failure(model, error)
+        try:
+            self.outputs = join([parts[start] for start in sorted(parts)])
+        except Exception as error:
+            self.error = failure(model, error)
 
     def finish(self) -> bool:
         """Claim the end of the call. Return whether the caller is the first."""
@@ -81,11 +80,6 @@ class Slice:
         """Return the inputs of these rows, without copying them. A call that is taken whole has its own."""
         call = self.call
         return call.arrays if self.stop - self.start == call.rows else cut(call.arrays, self.start, self.stop)
-
-    def note_joined(self, now: float) -> None:
-        """Note when the inputs of the call's first batch were joined. A call that is judged alone is joined again."""
-        if self.start == 0 and not self.call.joined:
-            self.call.joined = now
 
     def add(self, outputs: Arrays) -> bool:
         """Keep the outputs of these rows. Return whether the call is whole now and the caller has to end it."""

@@ -65,6 +65,11 @@ class Hardware:
     gpu_bytes: int = 0
     fp16: bool = False
 
+    @property
+    def arena_bytes(self) -> int:
+        """The most that the session's arena may take of the GPU, 0 where nothing limits it."""
+        return max(self.gpu_bytes - CUDA_CONTEXT_BYTES, 64 * 2**20) if self.gpu_bytes and self.provider != "cpu" else 0
+
 
 class Engine:
     """One onnxruntime session.
@@ -147,8 +152,8 @@ def _options(hardware: Hardware) -> Any:
 def _providers(hardware: Hardware) -> list[tuple[str, dict[str, str]]]:
     """Return the requested provider, then the providers for the nodes that it does not support."""
     cuda = {"device_id": "0", "arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
-    if hardware.gpu_bytes:
-        cuda["gpu_mem_limit"] = str(max(hardware.gpu_bytes - CUDA_CONTEXT_BYTES, 64 * 2**20))
+    if hardware.arena_bytes:
+        cuda["gpu_mem_limit"] = str(hardware.arena_bytes)
     cpu: tuple[str, dict[str, str]] = (PROVIDERS["cpu"], {})
     if hardware.provider == "cpu":
         return [cpu]
@@ -160,7 +165,7 @@ def _providers(hardware: Hardware) -> list[tuple[str, dict[str, str]]]:
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": cache,
         "trt_fp16_enable": str(int(hardware.fp16)),
-        **({"trt_max_workspace_size": cuda["gpu_mem_limit"]} if hardware.gpu_bytes else {}),
+        **({"trt_max_workspace_size": cuda["gpu_mem_limit"]} if hardware.arena_bytes else {}),
     }
     return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], cuda), cpu]
 

@@ -219,7 +219,8 @@ class ModelRegistry:
 
     def has_waiting(self, name: str, least: int) -> bool:
         """Return whether at least so many rows wait for a model, as `waiting_rows` counts them, at less cost."""
-        expected, model = self._expected.rows(name), self._in_memory(name)
+        expected, entry = self._expected.rows(name), self._entries.get(name)
+        model = None if entry is None else entry.model
         return expected >= least or (model is not None and model.batcher.has_waiting(least - expected))
 
     def oldest_age(self, name: str | None = None) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from serving.base.errors import StartError
 from serving.base.process_memory import resident_bytes, trim
+from serving.base.terminal import size, table
 from serving.models.entries import ModelSource
 from serving.models.model import check_file
 from serving.models.tensors import TensorSpec
@@ -22,7 +23,6 @@ from serving.service.own_code import TRACEBACK_ABOVE
 from serving.service.service import Service
 from serving.settings import Settings, SettingsError, gpu_memory, size_in_bytes
 from serving.settings.model_files import Checksum, read_checksums, sha256_of
-from serving.tools.terminal import size, table
 
 CLOSE_SECONDS = 1.0
 HEAD = ("", "model", "file", "size", "sha256", "memory", "one row", "")

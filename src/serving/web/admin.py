@@ -26,7 +26,8 @@ class Admin(NamedTuple):
     """The admin port's pages.
 
     A batch counts as hung when it has run for stuck_after seconds. A job of the service's own code has timeout seconds more.
-    The function hook_seconds says for how long the longest such job has run, and page returns the metrics' text.
+    The function hook_seconds says for how long the longest such job has run, and page returns the metrics' text. The function
+    also_stuck says which further part of the process hangs, "" where none does.
     """
 
     gate: Gate
@@ -36,6 +37,7 @@ class Admin(NamedTuple):
     stuck_after: float
     timeout: float
     threads: WorkerThreads
+    also_stuck: Callable[[], str] = lambda: ""
 
     def run(self, exchange: Exchange) -> None:
         """Answer a request."""
@@ -43,7 +45,7 @@ class Admin(NamedTuple):
         if method not in ("GET", "HEAD"):
             exchange.finish(_text(405, "GET and HEAD alone"))
         elif path == "/livez":
-            stuck = _stuck(self.models, self.hook_seconds(), self.stuck_after, self.timeout)
+            stuck = self.stuck()
             exchange.finish(_text(503, stuck) if stuck else _text(200, "ok"))
         elif path == "/readyz":
             exchange.finish(_text(200, "ok") if self.gate.state == READY else _text(503, self.gate.state))
@@ -53,6 +55,10 @@ class Admin(NamedTuple):
             self.threads.run(self._metrics, exchange)
         else:
             exchange.finish(_text(404, "pages here: /livez, /readyz, /metrics, /api/ping"))
+
+    def stuck(self) -> str:
+        """Return which part of the process hangs, "" where none does."""
+        return stuck_part(self.models, self.hook_seconds(), self.stuck_after, self.timeout) or self.also_stuck()
 
     def _metrics(self, exchange: Exchange) -> None:
         try:
@@ -66,7 +72,7 @@ def _text(status: int, line: str) -> Reply:
     return Reply(f"{line}\n".encode(), TEXT, status)
 
 
-def _stuck(models: ModelRegistry, hook_seconds: float, stuck_after: float, timeout: float) -> str:
+def stuck_part(models: ModelRegistry, hook_seconds: float, stuck_after: float, timeout: float) -> str:
     """Return which part of the process hangs, "" where none does."""
     for model in models.loaded():
         seconds = model.batcher.stuck_seconds()

@@ -48,7 +48,7 @@ class Gate:
         """Return why a request whose headers were just read is not accepted, or None."""
         if self.state == CLOSED or (work and self.state == STARTING):
             return self.unready()
-        return self._overload(work) or (self._too_many(work) if work and self._queue_full() else None)
+        return self._too_many(work) if self._is_full(work) else None
 
     def admit(self, work: bool) -> ServingError | None:
         """Let a request in that came in one piece, head and body, and return None, or return why not."""
@@ -61,12 +61,10 @@ class Gate:
 
         The state is not asked again, since an accepted request is finished in any state.
         """
-        if work and self._queue_full():
+        if self._is_full(work):
             return self._too_many(work)
-        refusal = self._overload(work)
-        if refusal is None:
-            self._admitted[work] += 1
-        return refusal
+        self._admitted[work] += 1
+        return None
 
     def leave(self, work: bool) -> None:
         self._admitted[work] -= 1
@@ -83,8 +81,8 @@ class Gate:
         """Return whether no request is in flight."""
         return self._admitted[True] + self._admitted[False] == 0
 
-    def _overload(self, work: bool) -> QueueFull | None:
-        return self._too_many(work) if self._admitted[work] >= (self.limit if work else self.light_limit) else None
+    def _is_full(self, work: bool) -> bool:
+        return self._admitted[work] >= (self.limit if work else self.light_limit) or (work and self._queue_full())
 
     def _too_many(self, work: bool) -> QueueFull:
         return QueueFull(

@@ -46,8 +46,6 @@ class DataPort:
         route = self._hot.find(head.path) if head.method == "POST" else None
         if route is not None:
             exchange.route = route.label
-            if route.queue:
-                self._models.expect(route.queue, exchange.life)
             route.start(exchange)
             return
         if exchange.work:
@@ -57,13 +55,15 @@ class DataPort:
     def ended(self, exchange: Exchange, status: int, reason: str, ended: float) -> None:
         """Count and log a request that was run. ended: seconds of time.monotonic()."""
         life, head = exchange.life, exchange.head
-        self._models.forget(life)
+        if life.expected is not None:
+            self._models.forget(life)
         route = exchange.route or self._label_of(head.method, head.path)
         seconds = ended - life.begin
         if route != STATUS_ROUTE:
-            self._metrics.request(route, status, reason, seconds, life.received - life.begin)
+            upload = life.received - life.begin
+            self._metrics.request(route, status, reason, seconds, upload, exchange.length, exchange.sent)
         if exchange.work:
-            self._metrics.stages(**exchange.times.seconds())
+            self._metrics.stages(exchange.times.begins)
         trace = head.headers.get(b"traceparent")
         found = TRACE_PARENT.match(trace) if trace else None
         self._access.note(
@@ -75,7 +75,7 @@ class DataPort:
 def refusal_counter(metrics: Metrics) -> Callable[[ServingError, float], None]:
     """Return what counts and logs a request that no route saw, from its error and the time of its first byte."""
     metrics.expect_shed(kind.reason for kind in SHED)
-    metrics.expect("refused", [*((kind.status, kind.reason) for kind in SHED), (ClientGone.status, ClientGone.reason)])
+    metrics.expect("refused", [*((kind.status, kind.reason) for kind in SHED), (ClientGone.status, ClientGone.reason)], False)
     rate_limit = RateLimit(REFUSALS_LOGGED_A_SECOND)
 
     def refused(error: ServingError, begin: float) -> None:

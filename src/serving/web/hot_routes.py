@@ -39,7 +39,7 @@ Start = Callable[[Exchange], None]
 
 
 class HotRoute(NamedTuple):
-    """A route. label: in metrics and logs. queue: the model in whose queue its requests count, "" where there is none."""
+    """A route. label: in metrics and logs. queue: the model in whose queue its requests count, "" where it is not there."""
 
     label: str
     queue: str

@@ -3,6 +3,7 @@
 import threading
 
 from serving.core.messages import Reply, StageTimes
+from tests.serving.stage_begins import seconds_of
 
 
 class Clock:
@@ -22,8 +23,8 @@ def test_the_stages_add_up_to_the_time_from_the_first_byte_to_the_end() -> None:
         times.begin(stage)
     clock.now = 20.0
     assert times.end() == 20.0
-    assert times.seconds() == {"upload": 2.0, "queue": 0.75, "decode": 1.5, "infer": 7.75}
-    assert sum(times.seconds().values()) == 12.0
+    assert seconds_of(times.begins) == {"upload": 2.0, "queue": 0.75, "decode": 1.5, "infer": 7.75}
+    assert sum(seconds_of(times.begins).values()) == 12.0
 
 
 def test_a_stage_may_begin_at_a_moment_that_was_noted_before() -> None:
@@ -33,7 +34,7 @@ def test_a_stage_may_begin_at_a_moment_that_was_noted_before() -> None:
     times.begin("batch", 9.0)
     times.begin("infer", 9.5)
     times.end()
-    assert times.seconds() == {"upload": 1.0, "batch": 0.5, "infer": 90.5}
+    assert seconds_of(times.begins) == {"upload": 1.0, "batch": 0.5, "infer": 90.5}
 
 
 def test_the_stage_under_way_gets_the_time_until_the_end() -> None:
@@ -42,7 +43,7 @@ def test_the_stage_under_way_gets_the_time_until_the_end() -> None:
     times.begin("queue")
     clock.now = 40.0
     times.end()
-    assert times.seconds() == {"upload": 2.0, "queue": 30.0}
+    assert seconds_of(times.begins) == {"upload": 2.0, "queue": 30.0}
 
 
 def test_a_request_that_ends_in_a_batch_is_with_the_model_since_the_batch_took_it() -> None:
@@ -52,7 +53,7 @@ def test_a_request_that_ends_in_a_batch_is_with_the_model_since_the_batch_took_i
         times.begin(stage)
         clock.now = 40.0
         assert times.end(taken) == 40.0
-        found = times.seconds()
+        found = seconds_of(times.begins)
         assert (found.get("queue", 0.0), sum(found.values())) == (queue, 32.0)
         assert found.get("infer", 0.0) == (28.0 if queue == 2.0 else 0.0)
 
@@ -65,18 +66,18 @@ def test_what_a_thread_reports_after_the_end_is_left_out() -> None:
     thread = threading.Thread(target=times.begin, args=("decode",))
     thread.start()
     thread.join(20)
-    times.note(("batch", 55.0), ("infer", 60.0))
-    assert times.seconds() == {"upload": 2.0}
+    times.batch_ended(55.0, 60.0, 65.0)
+    assert seconds_of(times.begins) == {"upload": 2.0}
 
 
-def test_several_stages_are_noted_at_once() -> None:
+def test_the_stages_of_a_batch_are_noted_at_once() -> None:
     clock = Clock()
     times = StageTimes(8.0, clock)
     times.begin("queue")
-    times.note(("batch", 10.25), ("infer", 10.5), ("encode", 12.5))
+    times.batch_ended(10.25, 10.5, 12.5)
     clock.now = 13.0
     times.end()
-    assert times.seconds() == {"upload": 2.0, "queue": 0.25, "batch": 0.25, "infer": 2.0, "encode": 0.5}
+    assert seconds_of(times.begins) == {"upload": 2.0, "queue": 0.25, "batch": 0.25, "infer": 2.0, "encode": 0.5}
 
 
 def test_an_answer_is_good_json_unless_it_says_otherwise() -> None:

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from serving.base.errors import BadInput, ServiceFailed, ServingError
+from serving.core.stages import SMALL_JSON, Decoded
+from serving.models.tensors import ModelSpec, TensorSpec
 from tests.running import make_service
 from tests.serving.core.conftest import AskedCore
 from tests.waiting import until
@@ -80,3 +83,29 @@ def test_the_jobs_move_when_one_ends_too_so_that_what_it_freed_then_is_given_bac
     assert not answer.done()
     answer.result(20)
     until(lambda: core.core.jobs > begun, seconds=2)
+
+
+def test_a_request_that_leaves_the_loop_counts_as_one_row_until_it_is_forgotten(core: AskedCore) -> None:
+    raw = core.request(b'{"how": "slow"}')
+    answer = core.answer(raw)
+    until(lambda: core.models.waiting_rows(core.service.settings.service_name) == 1, pause=0.001)
+    answer.result(20)
+    core.models.forget(raw.life)
+    assert core.models.waiting_rows() == 0
+
+
+def test_a_large_request_to_a_model_counts_as_a_row_that_waits_for_this_model(core: AskedCore) -> None:
+    x = TensorSpec("x", "FP32", (-1, 2))
+    handle, opens = core.models.add("m", lambda arrays: arrays, (x,), (x,)), threading.Event()
+
+    def decode(body: bytes, spec: ModelSpec) -> Decoded:
+        assert opens.wait(20)
+        raise BadInput("it was decoded")
+
+    large = b" " * (SMALL_JSON + 1)
+    answer = core.infer("m", core.request(large), decode)
+    until(lambda: core.models.waiting_rows("m") == 1, pause=0.001)
+    opens.set()
+    with pytest.raises(BadInput):
+        answer.result(20)
+    core.models.unload(handle.name)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.base.addresses import is_public
-from serving.base.errors import BadInput, DeadlinePassed, ServingError, TooLarge
+from serving.base.errors import BadInput, DeadlinePassed, FetchFailed, ServingError, TooLarge
 from serving.inputs.fetch import Fetcher
 from tests.prerequisites import missing
 
@@ -257,7 +257,7 @@ def test_a_name_without_an_address_is_bad_input(found: list[str] | Exception) ->
             raise found
         return found
 
-    with pytest.raises(BadInput, match="could not be resolved|has no address"):
+    with pytest.raises(FetchFailed, match="could not be resolved|has no address"):
         Fetcher([HOST], 1000, 5, resolve=resolve).fetch(f"http://{HOST}/", soon())
 
 
@@ -267,7 +267,7 @@ def test_a_slow_resolver_ends_with_the_time_limit() -> None:
         return ["1.1.1.1"]
 
     start = time.monotonic()
-    with pytest.raises(BadInput, match="took longer than 0.2 s"):
+    with pytest.raises(FetchFailed, match="took longer than 0.2 s"):
         Fetcher([HOST], 1000, 0.2, resolve=resolve).fetch(f"http://{HOST}/", soon())
     assert time.monotonic() - start < 2
 
@@ -357,10 +357,22 @@ def endless(client: socket.socket, head: str) -> None:
             client.sendall(b"x" * 65536)
 
 
-@pytest.mark.parametrize("status", ["204 No Content", "206 Partial Content", "304 Not Modified", "404 Not Found", "500 Oops"])
-def test_another_status_than_200_is_bad_input_that_says_it(status: str) -> None:
-    with serving(says(b"", status)) as server, pytest.raises(BadInput, match=f"answered with status {status[:3]}"):
+@pytest.mark.parametrize(
+    ("status", "may_pass"),
+    [
+        ("204 No Content", False),
+        ("206 Partial Content", False),
+        ("304 Not Modified", False),
+        ("404 Not Found", False),
+        ("429 Too Many Requests", True),
+        ("500 Oops", True),
+        ("503 Service Unavailable", True),
+    ],
+)
+def test_another_status_than_200_is_bad_input_that_says_it_and_whether_it_may_pass(status: str, may_pass: bool) -> None:
+    with serving(says(b"", status)) as server, pytest.raises(BadInput, match=f"answered with status {status[:3]}") as failed:
         get(server)
+    assert isinstance(failed.value, FetchFailed) is may_pass
 
 
 def test_a_body_at_the_limit_passes_and_one_over_it_is_too_large() -> None:
@@ -424,7 +436,7 @@ def test_a_server_that_breaks_http_is_bad_input(answer: bytes) -> None:
 def test_a_port_where_nobody_listens_is_bad_input() -> None:
     with serving(says()) as server:
         pass
-    with pytest.raises(BadInput, match="no connection could be made"):
+    with pytest.raises(FetchFailed, match="no connection could be made"):
         get(server)
 
 
@@ -455,7 +467,7 @@ SLOW = {
 @pytest.mark.parametrize("kind", SLOW)
 def test_a_server_that_trickles_is_cut_off_when_the_time_is_over(kind: str) -> None:
     start = time.monotonic()
-    with serving(SLOW[kind]) as server, pytest.raises(BadInput, match="took longer than 0.3 s"):
+    with serving(SLOW[kind]) as server, pytest.raises(FetchFailed, match="took longer than 0.3 s"):
         get(server, seconds=0.3)
     assert 0.25 < time.monotonic() - start < 3
 
@@ -514,7 +526,7 @@ def test_https_asks_for_the_name_and_verifies_it_though_it_connects_to_the_addre
 def test_a_tls_server_that_trickles_is_cut_off(certificate: Path) -> None:
     for slow, tls in ((SLOW["body of a length"], tls_server(certificate, [])), (SLOW["silence"], None)):
         start = time.monotonic()
-        with serving(slow, tls) as server, pytest.raises(BadInput, match="took longer than 0.3 s"):
+        with serving(slow, tls) as server, pytest.raises(FetchFailed, match="took longer than 0.3 s"):
             fetcher(server, seconds=0.3, ca_file=str(certificate)).fetch(f"https://{HOST}:{server.port}/", soon())
         assert time.monotonic() - start < 3
 

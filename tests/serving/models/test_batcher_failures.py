@@ -41,6 +41,26 @@ def test_a_model_that_raises_fails_that_batch_alone(make: MakeBatcher, error: Ba
     assert batcher.stuck_seconds() < PATIENCE
 
 
+def test_a_failed_batch_is_reported_once_however_many_calls_it_fails(make: MakeBatcher) -> None:
+    model, observer = Held(), RecordingObserver()
+
+    def run(instance: int, arrays: Arrays) -> Arrays:
+        outputs = model(instance, arrays)
+        if (arrays["x"] < 0).any():
+            raise ValueError
+        return outputs
+
+    batcher = make(run, max_batch_size=8, observer=observer)
+    first = call(batcher, 0)
+    model.wait()
+    failed = [call(batcher, -number) for number in range(1, 9)]
+    model.free()
+    assert answer(first) == [0]
+    assert {type(future.exception(PATIENCE)) for future in failed} == {ModelFailed}
+    assert observer.failed == ["m"]
+    assert observer.batches == [1]
+
+
 def test_what_the_engine_says_of_a_failure_reaches_its_callers(make: MakeBatcher) -> None:
     def run(instance: int, arrays: Arrays) -> Arrays:
         raise ModelFailed("out of memory")
@@ -161,17 +181,24 @@ def test_giving_back_that_raises_or_hangs_is_noticed(make: MakeBatcher, monkeypa
     assert answer(call(batcher, 2)) == [4]
 
 
-def test_an_observer_that_raises_loses_no_caller(make: MakeBatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("report", ["batch", "batch_failed"])
+def test_an_observer_that_raises_loses_no_caller(make: MakeBatcher, monkeypatch: pytest.MonkeyPatch, report: str) -> None:
     seen = RecordingObserver()
-    batcher = make(double, seen)
+
+    def run(instance: int, arrays: Arrays) -> Arrays:
+        if (arrays["x"] < 0).any():
+            raise ValueError
+        return double(instance, arrays)
+
+    batcher = make(run, seen)
 
     def broken(*_: Any) -> None:
         raise ValueError("metrics are broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(seen, "batch", broken)
+        patch.setattr(seen, report, broken)
         with pytest.raises(ModelFailed):
-            answer(call(batcher, 1))
+            answer(call(batcher, 1 if report == "batch" else -1))
     assert answer(call(batcher, 2)) == [4]
 
 

@@ -36,8 +36,9 @@ class Pages:
         models: Any = SimpleNamespace(loaded=lambda: [SimpleNamespace(batcher=batcher, spec=SimpleNamespace(name="m"))])
         self.pod = Gate(1, lambda: False)
         self.pod.open()
+        self.also_stuck = ""
         told = (lambda: self.hook_seconds, lambda: self.page(), STUCK_AFTER, TIMEOUT)
-        self.front = Front(loop, Admin(self.pod, models, *told, WorkerThreads(1, "metrics")).run)
+        self.front = Front(loop, Admin(self.pod, models, *told, WorkerThreads(1, "metrics"), lambda: self.also_stuck).run)
 
     def ask(self, path: bytes, method: bytes = b"GET") -> tuple[int, bytes]:
         """Return the status and the body of a page."""
@@ -64,6 +65,12 @@ def test_a_pod_that_is_not_ready_says_why_and_is_alive(pages: Pages, state: str)
     pages.pod.state = state
     assert pages.ask(b"/readyz") == (503, state.encode() + b"\n")
     assert pages.ask(b"/livez")[0] == 200
+
+
+def test_a_further_part_of_the_process_that_hangs_is_named(pages: Pages) -> None:
+    pages.also_stuck = "the source's thread has done nothing for 61 s"
+    assert pages.ask(b"/livez") == (503, b"the source's thread has done nothing for 61 s\n")
+    assert pages.ask(b"/readyz")[0] == 200
 
 
 def test_a_batch_that_hangs_is_named(pages: Pages) -> None:
@@ -107,7 +114,7 @@ def test_a_metric_that_raises_is_a_500_at_once_and_the_next_reading_is_good(
     pages.page = broken
     status, text = pages.ask(b"/metrics")
     assert (status, b"secret" in text) == (500, False)
-    assert any("secret detail" in str(record.exc_info) for record in caplog.records)
+    until(lambda: any("secret detail" in str(record.exc_info) for record in caplog.records))  # logged after the answer
     pages.page = fine
     assert pages.ask(b"/metrics")[0] == 200
 

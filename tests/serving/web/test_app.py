@@ -207,13 +207,13 @@ def test_the_trace_of_the_mesh_is_in_the_log(demo: Running) -> None:
 def test_every_end_of_a_request_is_counted_from_the_start(untouched: str, route: str, end: tuple[int, str]) -> None:
     """A series that begins with its first event shows no increase, so that rate() is 0 through the first outage."""
     code, reason = end
-    assert f'monopod_requests_total{{code="{code}",reason="{reason}",route="{route}"}} 0.0\n' in untouched
+    assert f'monopod_requests_total{{code="{code}",reason="{reason}",route="{route}"}} 0\n' in untouched
 
 
 @pytest.mark.parametrize("kind", SHED)
 def test_every_reason_to_refuse_is_counted_from_the_start(untouched: str, kind: type[ServingError]) -> None:
-    assert f'monopod_shed_total{{reason="{kind.reason}"}} 0.0\n' in untouched
-    line = f'monopod_requests_total{{code="{kind.status}",reason="{kind.reason}",route="refused"}} 0.0\n'
+    assert f'monopod_shed_total{{reason="{kind.reason}"}} 0\n' in untouched
+    line = f'monopod_requests_total{{code="{kind.status}",reason="{kind.reason}",route="refused"}} 0\n'
     assert line in untouched
 
 

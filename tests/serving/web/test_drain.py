@@ -17,6 +17,7 @@ import pytest
 from tests.running import ROOT, Running, get, launch, make_service, post_json, running
 from tests.waiting import until
 
+pytestmark = pytest.mark.long
 FOLDER = ROOT / "tests/services/slow"
 OWN_STATUS = """
 from serving.service.service import Service, route

@@ -99,6 +99,14 @@ def test_the_oldest_that_never_sent_a_byte_makes_room_for_a_new_one(
         assert len(caplog.records) == 1  # a flood of connections must not be one of the log too
 
 
+def test_a_call_to_accept_while_nobody_waits_ends_no_connection(served: SmallPort) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(served.connect()) for _ in range(LIMIT)]
+        served.connected(LIMIT)
+        served.on_loop(served.port._accept)
+        assert all(pong(each) for each in clients)
+
+
 def test_where_all_have_spoken_a_new_one_waits_until_one_ends(served: SmallPort) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(served.connect()) for _ in range(LIMIT)]

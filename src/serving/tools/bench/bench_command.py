@@ -10,12 +10,12 @@ import sys
 from argparse import Namespace
 from contextlib import AbstractAsyncContextManager
 
+from serving.base.terminal import progress
 from serving.settings import SettingsError, load
 from serving.tools.bench import bench_report, http_client
 from serving.tools.bench.figures import figures
 from serving.tools.bench.load_generator import Load, RunResult, Send, Tell, run
 from serving.tools.bench.request_bodies import BenchError, Body, bodies
-from serving.tools.terminal import progress
 
 PORT = 8080
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from serving.base.errors import StartError
+from serving.base.terminal import progress
 from serving.models.entries import ModelSource
 from serving.models.model import check_file
 from serving.service.embedded import open_service, set_up, silence
@@ -22,7 +23,6 @@ from serving.settings.model_files import sha256_of
 from serving.tools.optimize import convert, optimize_report
 from serving.tools.optimize.samples import OptimizeError, Samples, find, record
 from serving.tools.optimize.variants import Converter, Variant
-from serving.tools.terminal import progress
 
 
 def optimize_command(arguments: Namespace) -> int:

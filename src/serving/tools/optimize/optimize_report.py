@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from serving.base.terminal import size, table
 from serving.models.engine import Hardware
 from serving.tools.optimize.compare import Difference
 from serving.tools.optimize.samples import MOST_BYTES, MOST_ROWS, Samples
 from serving.tools.optimize.variants import Variant
-from serving.tools.terminal import size, table
 
 SLOWER = 1.05  # times the original: more than noise
 HEAD = ("variant", "size", "ms", "ratio", "difference", "worst row", "")

@@ -288,7 +288,7 @@ class Connection(asyncio.Protocol):
             return
         self._exchange = exchange
         whole = alone or not head.chunked and len(self._buffer.bytes) >= head.length
-        refusal = exchange.too_large() or (None if whole else exchange.refusal())
+        refusal = None if alone else exchange.too_large() or (None if whole else exchange.refusal())
         if refusal is not None:
             self._refuse(exchange, refusal, head.length)
         elif whole:

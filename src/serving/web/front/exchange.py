@@ -9,11 +9,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO, Protocol
 from urllib.parse import parse_qsl
 
 from serving.base.errors import BadInput, ClientGone, ServiceFailed, ServingError, TooLarge
 from serving.base.lifetime import Lifetime
+from serving.base.request_ids import new_request_id
 from serving.core.messages import Reply, Result, StageTimes
 from serving.web.admission import CLOSED, DRAINING, READY, Gate
 from serving.web.error_answers import body as error_body
@@ -30,6 +32,8 @@ PING = "/api/ping"
 PONG = Reply(b'{"ping":"pong"}')
 MOST_PARAMETERS = 10_000  # of a URL
 LARGE_BODY = 64 * 2**10  # bytes; a larger body is not copied to stand behind its head
+TIMEOUTS = (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms")  # of the client, or of Envoy on its behalf
+MOST_KNOWN, LONGEST_KNOWN = 64, 64  # content types that are remembered, and the longest of them in bytes
 LIGHT = ("GET", "HEAD", "OPTIONS")  # methods of requests that call no model
 
 
@@ -70,6 +74,7 @@ class Exchange:
     route = reason = content_type = kind = ""
     running = over = False
     length = 0  # bytes of the body
+    sent = 0  # bytes of the answer's body
     held = 0  # bytes that count as held, where all came in one read
     share: Share | None = None  # in which the bytes count otherwise
     path_values: Mapping[str, str] = {}
@@ -78,11 +83,12 @@ class Exchange:
     def __init__(self, client: Client, rules: Rules, head: Head, begin: float):
         self.client, self.rules, self.head = client, rules, head
         self.life = Lifetime(begin, rules.timeout)
-        allowed = _allowed_seconds(head.headers, rules.timeout)
-        if allowed < rules.timeout:
-            self.life.shorten(allowed)
+        headers = head.headers
+        if TIMEOUTS[0] in headers or TIMEOUTS[1] in headers:
+            self.life.shorten(_allowed_seconds(headers, rules.timeout))
         self.times = StageTimes(begin)
-        self.id = request_id(head.headers.get(b"x-request-id", b"").decode("latin-1"))
+        given = headers.get(b"x-request-id")
+        self.id = request_id(given.decode("latin-1")) if given else new_request_id()
         self.work = head.method not in LIGHT
 
     def refusal(self) -> ServingError | None:
@@ -107,14 +113,14 @@ class Exchange:
         accepted: whether it was accepted when its head was read.
         """
         self._body, self.length, gate = body, len(body), self.rules.gate
-        given = self.head.headers.get(b"content-type")
+        life, given = self.life, self.head.headers.get(b"content-type")
         if given:
-            self.content_type = given.decode("latin-1")
-            self.kind = self.content_type.partition(";")[0].strip().lower()
-        self.life.received = now = time.monotonic()
+            self.content_type, self.kind = (_known_kind if len(given) <= LONGEST_KNOWN else _kind)(given)
+        life.received = now = time.monotonic()
         self.times.begin("queue", now)
-        enter = gate.enter if accepted else gate.admit
-        refusal = self.life.too_late() if self.life.over() else enter(self.work)
+        if now >= life.deadline:
+            return life.too_late()
+        refusal = (gate.enter if accepted else gate.admit)(self.work)
         if refusal is not None:
             return refusal
         self.running = True
@@ -162,6 +168,8 @@ class Exchange:
         if isinstance(result, ServingError):
             self.reason = result.reason
             result = _error_reply(result, self.id)
+        if self.head.method != "HEAD":
+            self.sent = len(result.body)
         self._end(result.status)
         self._send(result)
 
@@ -239,9 +247,18 @@ def _error_reply(error: ServingError, name: str) -> Reply:
     return Reply(error_body(error, name, {}), status=error.status)
 
 
+def _kind(content_type: bytes) -> tuple[str, str]:
+    """Return a content type as text, and its kind."""
+    text = content_type.decode("latin-1")
+    return text, text.partition(";")[0].strip().lower()
+
+
+_known_kind = lru_cache(MOST_KNOWN)(_kind)
+
+
 def _allowed_seconds(headers: dict[bytes, bytes], most: float) -> float:
     """Return the seconds that the client, or Envoy on its behalf, allows; never more than the service's own."""
-    for name in (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms"):
+    for name in TIMEOUTS:
         text = headers.get(name)
         if text and text.isdigit() and 0 < int(text[:12]) / 1000 < most:
             most = int(text[:12]) / 1000

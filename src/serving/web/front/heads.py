@@ -28,7 +28,7 @@ VERSIONS = {b"HTTP/1.1\r\n": "1.1", b"HTTP/1.0\r\n": "1.0"}  # with the end of t
 SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding"})  # fields that may not be repeated
 HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5}+)?")
 _known_host = lru_cache(MOST_KNOWN)(HOST.fullmatch)
-NO_FIELDS: frozenset[bytes] = frozenset()
+NO_CALLBACKS = object()  # httptools judges a head; to be told of each field would take it three times as long
 
 
 @dataclass(slots=True)
@@ -54,23 +54,6 @@ class Head:
     chunked: bool
     keep_alive: bool
     expects: bool
-
-
-class _Fields:
-    """Gathers the fields of one head, as httptools reads them. Nothing is raised here, since httptools would wrap it."""
-
-    __slots__ = ("headers", "repeated")
-
-    def __init__(self) -> None:
-        self.headers: dict[bytes, bytes] = {}
-        self.repeated = NO_FIELDS
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name, value = name.lower(), value.strip(b" \t")
-        if name in self.headers:
-            self.repeated |= {name}
-            value = self.headers[name] + (b"; " if name == b"cookie" else b", ") + value
-        self.headers[name] = value
 
 
 def empty_lines(buffer: bytearray, dropped: int = 0) -> int:
@@ -105,11 +88,8 @@ def parse(head: bytes) -> Head:
     _check_size(head)
     line = head[: head.find(b"\n") + 1]
     method, version, host, path, query = (_known_line if len(line) <= LONGEST_KNOWN else _request_line)(line)
-    fields = _fields(head)
-    headers = fields.headers
-    if fields.repeated & SINGLE:
-        name = min(fields.repeated & SINGLE)
-        raise BadInput(f"the field {name.decode()} stands there several times; send it once")
+    _judge(head)
+    headers = _fields(head)
     _check_host(headers.get(b"host"), version)
     if host:  # RFC 9112, 3.2.2: the target's own host goes before the field
         headers[b"host"] = host
@@ -148,17 +128,40 @@ def _request_line(line: bytes) -> tuple[str, str, bytes, str, str]:
 _known_line = lru_cache(MOST_KNOWN)(_request_line)  # most requests of a service have one of a few lines
 
 
-def _fields(head: bytes) -> _Fields:
+def _judge(head: bytes) -> None:
+    """Raise BadInput for a head that is not what it must be for llhttp."""
     if head.find(b"\r\n\r\n") != len(head) - 4:
         raise BadInput(_malformed(head, "no blank line ends it"))
-    fields = _Fields()
     try:
-        HttpRequestParser(fields).feed_data(head)
+        HttpRequestParser(NO_CALLBACKS).feed_data(head)
     except HttpParserUpgrade:  # h2c, which Java's clients offer, or CONNECT: both are served as HTTP/1.1
         pass
     except HttpParserError as error:
         raise BadInput(_malformed(head, str(error))) from None
-    return fields
+
+
+def _fields(head: bytes) -> dict[bytes, bytes]:
+    """Return the fields of a head that was judged: each is a line with a name, a colon and a value."""
+    lines = head.split(b"\r\n")[1:-2]
+    headers: dict[bytes, bytes] = {}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        headers[name.lower()] = value.strip(b" \t")
+    return headers if len(headers) == len(lines) else _joined(lines)
+
+
+def _joined(lines: list[bytes]) -> dict[bytes, bytes]:
+    """Return fields of which some are repeated. Raises BadInput for one that may not be."""
+    headers: dict[bytes, bytes] = {}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip(b" \t")
+        if name in headers:
+            value = headers[name] + (b"; " if name == b"cookie" else b", ") + value
+            if name in SINGLE:
+                raise BadInput(f"the field {name.decode()} stands there several times; send it once")
+        headers[name] = value
+    return headers
 
 
 def _malformed(head: bytes, reason: str) -> str:

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import logging
 import resource
+import select
 import socket
 import struct
 import time
@@ -107,15 +108,20 @@ class Port:
 
     def _accept(self) -> None:
         """Take in what waits, some in each turn of the loop."""
-        for number in range(ACCEPTS_A_TURN):
+        for _ in range(ACCEPTS_A_TURN):
             if len(self.connections) + len(self._opening) >= self.limit:
-                if number:  # perhaps nobody else waits; the system will say so
+                if not self._someone_waits():  # the loop may call once more than there are clients
                     return
                 if not self._make_room():
                     self._accept_off()
                     return
             if not self._accept_one():
                 return
+
+    def _someone_waits(self) -> bool:
+        asked = select.poll()
+        asked.register(self._socket, select.POLLIN)
+        return bool(asked.poll(0))
 
     def _make_room(self) -> bool:
         """End the oldest connection that never sent a byte. Return whether there was one."""
