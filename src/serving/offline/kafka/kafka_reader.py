@@ -1,0 +1,94 @@
+"""The source that is a topic: what a pipeline may ask of the reader's thread.
+
+Knows the loop's side of the exchange, and starts the thread. Knows neither the group's protocol nor commits.
+
+Concurrency. The loop calls everything here, and waits for nothing but events that the thread sets. The thread is a daemon: one
+that hangs in the client cannot keep the process from ending.
+"""
+
+import asyncio
+import contextlib
+import math
+import threading
+import time
+
+from serving.offline.kafka.reading.consumer_thread import ConsumerThread
+from serving.offline.kafka.reading.loop_exchange import Exchange, Take, Withdraw
+from serving.offline.kafka.reading.reading_figures import Figures
+from serving.offline.kafka.reading.reading_plan import ReadingPlan
+from serving.offline.offline_metrics import OfflineMetrics
+from serving.offline.records import Origin
+
+LEAVE_SECONDS = 5.0  # for the last commit and the group, beyond the time for records
+STUCK_SECONDS = 5.0  # without a sign of life
+
+
+class KafkaReader:
+    """A Source. Make it once in a process; start() runs on the loop."""
+
+    def __init__(self, plan: ReadingPlan, metrics: OfflineMetrics):
+        self._plan, self._metrics = plan, metrics
+        self._exchange: Exchange | None = None
+        self._thread: ConsumerThread | None = None
+
+    def start(self, take: Take, withdraw: Withdraw) -> None:
+        """Join the group, and begin to give records to `take`. withdraw: as serving.offline.records.Source."""
+        self._exchange = Exchange(take, withdraw)
+        self._thread = ConsumerThread(self._plan, self._exchange, self._metrics)
+        self._metrics.show("lag_records", lambda: self.figures().lag)
+        self._metrics.show("brokers_away_seconds", lambda: {(): self.figures().away})
+        self._metrics.show("partitions", lambda: {(): float(self.figures().partitions)})
+        threading.Thread(target=self._thread.run, name="kafka-reader", daemon=True).start()
+
+    def finished(self, origin: Origin) -> None:
+        """Note that a record is done, so that its offset may be committed."""
+        self._exchange_or_fail().done(origin, True)
+
+    def dropped(self, origin: Origin) -> None:
+        """Note that a record will not be finished here. Its offset is not committed."""
+        self._exchange_or_fail().done(origin, False)
+
+    def hold(self, held: bool) -> None:
+        """Stop reading within a second, or go on. The group's membership is kept."""
+        exchange = self._exchange_or_fail()
+        exchange.held = held
+        exchange.wake()
+
+    def ready(self) -> bool:
+        """Return whether partitions were assigned, or the group has none for this process."""
+        return self._thread is not None and self._thread.known
+
+    def stuck_seconds(self) -> float:
+        """Return for how long the thread has given no sign of life, infinity where it ended by itself, else 0.
+
+        A commit that waits for the group's broker is none of it: another process would wait just as long.
+        """
+        exchange = self._exchange
+        if exchange is None or exchange.patient:
+            return 0.0
+        if not exchange.alive:
+            return 0.0 if exchange.stop_by is not None else math.inf
+        silent = time.monotonic() - exchange.beat
+        return silent if silent > STUCK_SECONDS else 0.0
+
+    async def ended(self) -> None:
+        """Return once the limit is reached and committed. Raises SourceFailed where reading cannot go on."""
+        await self._exchange_or_fail().at_end()
+
+    async def stop(self, seconds: float) -> None:
+        """Read no more, wait so many seconds at most for the records that were begun, commit them, and leave the group."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        exchange.stop_by = time.monotonic() + seconds
+        exchange.wake()
+        with contextlib.suppress(TimeoutError):  # the process ends, and the group takes the member for dead
+            await asyncio.wait_for(exchange.gone(), seconds + LEAVE_SECONDS)
+
+    def _exchange_or_fail(self) -> Exchange:
+        assert self._exchange, "start() was not called"
+        return self._exchange
+
+    def figures(self) -> Figures:
+        """Return what the reader looked like at most a second ago."""
+        return self._thread.figures if self._thread else Figures()

@@ -1,0 +1,294 @@
+"""The thread that reads a topic: it owns the consumer, each partition's progress and all commits.
+
+Knows Kafka's group protocol, and what a partition's progress asks for. Does not know what becomes of a record.
+
+Concurrency. Only this thread calls the consumer, so the callbacks of a rebalance run on it too, within a read. It meets the
+loop in an Exchange alone, so there is no lock. Commits are synchronous: they take 2 ms, no older commit can land after a newer
+one, and none is under way when a revocation ends. Where the group's broker is away, a commit waits up to 45 seconds, and
+nothing but reading waits with it.
+
+On revocation nothing of the partition is handed over any more, for this thread is in the callback. The loop drops what it has
+not begun, the thread waits a bounded time for the rest, commits, and forgets the partition. A record that ends later belongs to
+an older generation, and is not committed. The thread ends after stop_by is set, or by an error that no waiting cures. In both
+cases it withdraws everything, leaves the group, and tells the exchange.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from serving.offline.kafka.groups import CALL_SECONDS, has_no_partitions
+from serving.offline.kafka.positions import begin, patiently, start_offset
+from serving.offline.kafka.rare_lines import RareLines
+from serving.offline.kafka.reading.commits import AGAIN_SECONDS, Commits
+from serving.offline.kafka.reading.loop_exchange import End, Exchange
+from serving.offline.kafka.reading.progress import Note, Progress, read_note
+from serving.offline.kafka.reading.read_records import checked, failure, record_of
+from serving.offline.kafka.reading.reading_figures import Figures, figures_of
+from serving.offline.kafka.reading.reading_plan import ReadingPlan
+from serving.offline.kafka.reading.record_admission import Admission, Partition
+from serving.offline.offline_metrics import OfflineMetrics
+from serving.offline.records import SourceFailed
+
+log = logging.getLogger("monopod.kafka")
+
+POLL_SECONDS = 0.1
+WAIT_SECONDS = 0.05  # for news, before the next look
+HOLD_SECONDS = 1.0  # without a read, until partitions whose records wait are paused
+MOST_READ, MOST_READ_BYTES = 128, 4 << 20  # in one turn
+GROUP_SECONDS = 2.0  # between two questions whether the group has given this member no partition
+
+
+class ConsumerThread:
+    """One consumer of one topic. Its fields are the thread's own, but for `known` and `figures`, which any thread may read."""
+
+    def __init__(self, plan: ReadingPlan, exchange: Exchange, metrics: OfflineMetrics):
+        self._plan, self._exchange, self._metrics = plan, exchange, metrics
+        self._owned: dict[int, Partition] = {}
+        self._withdrawn: set[int] = set()
+        self._admission = Admission(plan.rate, plan.most_bytes, plan.limit)
+        self._generation = 0
+        self._polled_at = self._asked_at = 0.0
+        self._held = False
+        self._lines = RareLines()
+        self.known = False  # which partitions are this member's
+        self.figures = Figures()
+
+    def run(self) -> None:
+        """Read until the exchange says stop, or until an error ends it."""
+        error: Exception | None = None
+        try:
+            self._consumer = Consumer(self._plan.consumer)
+            self._commits = Commits(self._consumer, self._exchange, self._metrics, self._plan.dry)
+            try:
+                error = self._read_on()
+                self._give_up(list(self._owned.values()), self._deadline())
+            finally:
+                self._consumer.close()
+        except Exception as failure:  # whatever it is, the process has to hear of it
+            log.exception("the reader's thread failed")
+            error = error or SourceFailed(f"Reading {self._plan.topic} failed: {failure}.")
+        if error:
+            self._exchange.end(error)
+        self._exchange.leave()
+
+    def _read_on(self) -> SourceFailed | None:
+        """Read until the end. Returns the error that no waiting cures."""
+        plan = self._plan
+        try:
+            if not plan.dry:
+                self._patiently(lambda: begin(plan.connected, plan.topic, plan.group, plan.start))
+            self._consumer.subscribe([plan.topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
+            while self._exchange.stop_by is None:
+                self._turn(time.monotonic())
+        except SourceFailed as error:
+            return error
+        except KafkaException as error:  # of a callback, which gives up asking brokers that are away once the thread is to stop
+            if self._exchange.stop_by is None:
+                return failure(error.args[0], plan.topic, plan.group)
+        return None
+
+    def _turn(self, now: float) -> None:
+        self._take_news()
+        self._hand_over(now)
+        if self._commits.regular(self._owned.values(), now):
+            self.figures = figures_of(self._consumer, self._owned.values(), now)
+        self._look_for_end()
+        self._learn_whether_idle(now)
+        self._pause_and_resume()
+        blocked = any(each.waiting and not each.paused for each in self._owned.values())
+        if blocked and now - self._polled_at < HOLD_SECONDS:
+            self._exchange.wait(WAIT_SECONDS)
+        else:
+            self._pause([each for each in self._owned.values() if each.waiting])
+            self._read()
+
+    def _take_news(self) -> None:
+        for news in self._exchange.news():
+            if not isinstance(news, End):
+                self._withdrawn.add(news.generation)
+                continue
+            self._admission.ended(news.origin)
+            owned = self._owned.get(news.origin.partition)
+            if owned and owned.topic == news.origin.topic and owned.generation == getattr(news.origin, "generation", None):
+                if news.finished:
+                    owned.progress.finish(news.origin.offset)
+                else:
+                    owned.dropped += 1
+
+    def _hand_over(self, now: float) -> None:
+        """Hand over what may be, and commit what stands in the way of more."""
+        while not self._exchange.held:
+            given, due = self._admission.admit(list(self._owned.values()), now)
+            if given:
+                self._exchange.give(given)
+            if not due or not self._commits.wanted(due, now):
+                return
+
+    def _look_for_end(self) -> None:
+        """Tell the exchange once as many records as wanted are finished and committed."""
+        if self._admission.exhausted and not self._admission.running and not self._exchange.finished:
+            due = [(each, each.progress.at_rest()) for each in self._owned.values()]
+            if not due or self._commits.store(due):
+                self._exchange.end()
+
+    def _learn_whether_idle(self, now: float) -> None:
+        """Learn that this member has no partition: KIP-848 calls nobody for that."""
+        if not self.known and now - self._asked_at > GROUP_SECONDS:
+            self._asked_at = now
+            self.known = has_no_partitions(self._plan.connected, self._plan.group, self._consumer.memberid())
+
+    # Reading
+
+    def _read(self) -> None:
+        """Read some records. Where every partition is paused, only events of the group come."""
+        rests = bool(self._owned) and all(each.paused for each in self._owned.values())
+        first = self._consumer.poll(0 if rests else POLL_SECONDS)
+        self._polled_at = time.monotonic()
+        if first is None:
+            if rests:
+                self._exchange.wait(WAIT_SECONDS)
+            return
+        size = len(first.value() or b"") + 1
+        most = min(MOST_READ, max(1, MOST_READ_BYTES // size), self._room(), self._plan.most_read or MOST_READ)
+        for message in [first, *(self._consumer.consume(most - 1, 0) if most > 1 else ())]:
+            self._sort(message)
+
+    def _room(self) -> int:
+        """Return how many records can be handed over, one at least: what is read beyond it only waits."""
+        return max(1, sum(max(0, self._plan.window - each.progress.unfinished) for each in self._owned.values()))
+
+    def _sort(self, message: Message) -> None:
+        """Put a record to those that wait for their turn."""
+        error = message.error()
+        owned = self._owned.get(message.partition() or 0)
+        if error is None and owned:
+            offset = message.offset() or 0
+            if offset >= owned.next_read:
+                owned.waiting.append(record_of(message, owned.generation))
+                owned.next_read = offset + 1
+        elif error is not None:
+            self._take_error(error, owned, message)
+
+    def _take_error(self, error: KafkaError, owned: Partition | None, message: Message) -> None:
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:
+            if owned:
+                owned.reach_end(message.offset() or 0)
+        elif code == KafkaError._AUTO_OFFSET_RESET:
+            if owned:
+                self._skip_lost(owned)
+        elif error.fatal() or code == KafkaError._FATAL:  # of a message, the client tells it by its code alone
+            raise failure(error, self._plan.topic, self._plan.group)
+        elif self._lines.allows(error.name()):
+            log.warning("reading %s waits: %s", self._plan.topic, error.str())
+
+    def _skip_lost(self, owned: Partition) -> None:
+        """Go on at the earliest record, after retention deleted those that were to be read next."""
+        place = TopicPartition(owned.topic, owned.number)
+        first, _ = self._patiently(lambda: self._consumer.get_watermark_offsets(place, timeout=CALL_SECONDS))
+        lost = first - owned.next_read
+        self._metrics.lost_records.inc(max(0, lost))
+        if lost >= 0:
+            log.error("retention deleted %d records of %s [%d] before they were read", lost, owned.topic, owned.number)
+        else:
+            log.error("%s was created anew: partition %d is read from %d on", owned.topic, owned.number, first)
+            owned = self._owned[owned.number] = self._own(owned.topic, owned.number, first, Note())
+            self._commits.store([(owned, (first, Note()))])
+        owned.next_read = first
+        self._consumer.incremental_unassign([place])
+        self._consumer.incremental_assign([TopicPartition(owned.topic, owned.number, first)])
+        self._consumer.resume([place])
+        owned.paused = False
+
+    def _pause_and_resume(self) -> None:
+        """Pause everything while reading is held, and resume what has drained to half of its window."""
+        if self._exchange.held or self._admission.exhausted:
+            self._pause(self._owned.values())
+            return
+        ready = [each for each in self._owned.values() if each.paused and each.has_drained(self._plan.window)]
+        if ready:
+            self._consumer.resume([TopicPartition(each.topic, each.number) for each in ready])
+            for each in ready:
+                each.paused = False
+
+    def _pause(self, partitions: Any) -> None:
+        """Pause partitions: records that the client has fetched ahead are thrown away, and fetched again later."""
+        if running := [each for each in partitions if not each.paused]:
+            self._consumer.pause([TopicPartition(each.topic, each.number) for each in running])
+            for each in running:
+                each.paused = True
+
+    # The group
+
+    def _assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        """Take partitions, each from its commit on. One without a commit is committed before it is read."""
+        self._metrics.rebalances.inc()
+        self.known = True
+        new = []
+        for place in self._committed(places) if places else ():
+            offset, note = place.offset, read_note(place.metadata)
+            if offset < 0:
+                offset = self._patiently(lambda at=place.partition: self._start(at))
+            owned = self._owned[place.partition] = self._own(place.topic, place.partition, offset, note)
+            if place.offset < 0:
+                new.append((owned, (offset, note)))
+        while new and not self._commits.store(new) and self._exchange.stop_by is None:
+            time.sleep(AGAIN_SECONDS)
+        starts = [TopicPartition(each.topic, each.partition, self._owned[each.partition].next_read) for each in places]
+        consumer.incremental_assign(starts)
+        consumer.resume(starts)  # the client keeps a pause over assignments
+
+    def _committed(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        return list(self._patiently(lambda: checked(self._consumer.committed(places, timeout=CALL_SECONDS))))
+
+    def _start(self, partition: int) -> int:
+        topic = self._plan.topic
+        known = self._consumer.list_topics(topic, timeout=CALL_SECONDS).topics[topic].partitions
+        others = self._committed([TopicPartition(topic, number) for number in known])
+        return start_offset(self._consumer, topic, partition, self._plan.start, any(each.offset >= 0 for each in others))
+
+    def _own(self, topic: str, number: int, offset: int, note: Note) -> Partition:
+        self._generation += 1
+        return Partition(topic, number, self._generation, Progress(offset, note, self._plan.window), next_read=offset)
+
+    def _revoke(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        """Finish and commit what was begun of partitions that go to another owner."""
+        self._metrics.rebalances.inc()
+        owned = [self._owned[place.partition] for place in places if place.partition in self._owned]
+        self._give_up(owned, self._deadline())
+        consumer.incremental_unassign(places)
+
+    def _lose(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        """Forget partitions that another owner may have already. A commit would be refused."""
+        self._metrics.rebalances.inc()
+        for place in places:
+            if owned := self._owned.pop(place.partition, None):
+                log.warning("%s [%d] was lost: the group took this member for dead", owned.topic, owned.number)
+                self._exchange.withdraw(owned.topic, owned.number, owned.generation)
+        consumer.incremental_unassign(places)
+
+    def _give_up(self, partitions: Sequence[Partition], deadline: float) -> None:
+        """Withdraw partitions, wait for what was begun, commit, and forget them."""
+        for each in partitions:
+            each.waiting.clear()
+            self._exchange.withdraw(each.topic, each.number, each.generation)
+        self._take_news()
+        while not all(each.is_done(self._withdrawn) for each in partitions) and time.monotonic() < deadline:
+            self._exchange.wait(WAIT_SECONDS)
+            self._take_news()
+        due = [(each, said) for each in partitions if (said := each.progress.at_rest()) != each.progress.held()]
+        while due and not self._commits.store(due) and time.monotonic() < deadline:
+            time.sleep(AGAIN_SECONDS)
+        for each in partitions:
+            self._owned.pop(each.number, None)
+
+    def _deadline(self) -> float:
+        return self._exchange.stop_by or time.monotonic() + self._plan.revoke_second
+
+    def _patiently(self, call: Any) -> Any:
+        """Call until it succeeds, or until the thread is to stop."""
+        return patiently(call, lambda: self._exchange.stop_by is not None, self._exchange.live)

@@ -1,0 +1,129 @@
+"""The border between the loop and the reader's thread: records pass to the loop, their ends and its wishes to the thread.
+
+Knows both sides of the border. Does not know Kafka.
+
+Concurrency. Each function says on which side it is called. A deque's ends are atomic, each attribute is written by one side,
+and the event only shortens a wait. So there is no lock, and neither side waits for the other: the thread waits a bounded time,
+and looks again. After the loop has closed, what the thread gives is dropped, and a withdrawal is at an end.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import NamedTuple
+
+from serving.offline.records import Origin, Record
+
+Take = Callable[[Sequence[Record]], None]
+Withdraw = Callable[[str, int], Sequence[Origin]]
+
+
+class Handed(Origin):
+    """An origin and the assignment under which its record was handed over. It equals any origin of the same place."""
+
+    generation: int = 0
+
+
+class End(NamedTuple):
+    """The end of a record. finished: False where it was dropped, so that a later owner has to run it."""
+
+    origin: Origin
+    finished: bool
+
+
+class Withdrawn(NamedTuple):
+    """The loop has dropped what it had not begun of a partition."""
+
+    generation: int
+
+
+class Exchange:
+    """The border. Make it on the loop."""
+
+    def __init__(self, take: Take, withdraw: Withdraw):
+        self._loop = asyncio.get_running_loop()
+        self._take, self._withdraw = take, withdraw
+        self._news: deque[End | Withdrawn] = deque()
+        self._event = Event()
+        self._error: Exception | None = None
+        self.finished = False  # the thread has said that nothing further will be read
+        self._at_end, self._gone = asyncio.Event(), asyncio.Event()
+        self.held = False
+        self.stop_by: float | None = None  # by time.monotonic; None while the thread is to read on
+        self.beat = time.monotonic()  # the last sign of life
+        self.patient = False  # within a call of the client that may take its time, for it waits for a broker
+        self.alive = True
+
+    # The loop's side
+
+    def done(self, origin: Origin, finished: bool) -> None:
+        """Note what became of a record."""
+        self._news.append(End(origin, finished))
+        self.wake()
+
+    def wake(self) -> None:
+        """Shorten the thread's wait."""
+        if not self._event.is_set():
+            self._event.set()
+
+    async def at_end(self) -> None:
+        """Return once the thread has read and committed all there is to read. Raises the error that ended it."""
+        await self._at_end.wait()
+        if self._error:
+            raise self._error
+
+    async def gone(self) -> None:
+        """Return once the thread has left the group."""
+        await self._gone.wait()
+
+    # The thread's side
+
+    def give(self, records: Sequence[Record]) -> None:
+        """Hand records over to the loop."""
+        self._call(lambda: self._take(records))
+
+    def withdraw(self, topic: str, partition: int, generation: int) -> None:
+        """Have the loop drop what it has not begun of a partition. The news then tell each dropped record, and the end."""
+        if not self._call(lambda: self._drop(topic, partition, generation)):
+            self._news.append(Withdrawn(generation))
+
+    def _drop(self, topic: str, partition: int, generation: int) -> None:
+        for origin in self._withdraw(topic, partition):
+            self._news.append(End(origin, False))
+        self._news.append(Withdrawn(generation))
+        self.wake()
+
+    def news(self) -> list[End | Withdrawn]:
+        """Return what happened since the last call."""
+        self.live()
+        return [self._news.popleft() for _ in range(len(self._news))]
+
+    def live(self) -> None:
+        """Give a sign of life."""
+        self.beat = time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for news, so many seconds at most."""
+        self._event.wait(seconds)
+        self._event.clear()
+
+    def end(self, error: Exception | None = None) -> None:
+        """Tell the loop that nothing further will be read, and why."""
+        self.finished = True
+        self._error = self._error or error
+        self._call(self._at_end.set)
+
+    def leave(self) -> None:
+        """Tell the loop that the thread ends."""
+        self.alive = False
+        self._call(self._gone.set)
+
+    def _call(self, function: Callable[[], object]) -> bool:
+        """Call a function on the loop. Returns False where the loop is closed."""
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            return False
+        return True

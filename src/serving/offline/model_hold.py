@@ -1,0 +1,97 @@
+"""The stop of reading while the model fails for most records, and the single record that is tried meanwhile.
+
+Knows order and times. Does not know models, nor how a record is tried.
+
+Concurrency. All of it runs on the loop. While it holds, a timer has one record tried at a time. The first success ends it.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from serving.offline.recent_outcomes import RecentOutcomes
+from serving.offline.work import State, Work
+
+log = logging.getLogger("monopod.offline")
+
+
+class ModelHold:
+    """Whether the model fails for most records. every: seconds between two tries meanwhile.
+
+    next_untried: takes the first record that waits and was never tried, or returns None. begin: tries a record.
+    hold_source: stops reading, or lets it go on.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        every: float,
+        next_untried: Callable[[], Work | None],
+        begin: Callable[[Work], None],
+        hold_source: Callable[[bool], None],
+    ):
+        self._loop, self._every, self._next, self._begin, self._hold_source = loop, every, next_untried, begin, hold_source
+        self._outcomes = RecentOutcomes()
+        self._held: deque[Work] = deque()
+        self._tried: Work | None = None
+        self._turn = False
+        self.on = False
+
+    def succeeded(self, work: Work) -> list[Work]:
+        """Note that the model answered. Return the records that were held where that ends it: they begin anew."""
+        self._outcomes.note(False)
+        if work is not self._tried:
+            return []
+        log.warning("the model answers again: reading goes on")
+        released = [each for each in self._held if each.state is State.HELD]
+        self._held.clear()
+        self._end()
+        return released
+
+    def failed(self, why: str) -> bool:
+        """Note that a record failed for the last time, and return whether reading is stopped."""
+        self._outcomes.note(True)
+        if not self.on and self._outcomes.failing():
+            self.on = True
+            log.critical(
+                "the model failed for over half of the last records, so reading stops and none becomes a dead letter; one "
+                "record is tried every %g s; the last failure: %s", self._every, why,
+            )  # fmt: skip
+            self._loop.call_later(self._every, self._try_one)
+            self._hold_source(True)
+        return self.on
+
+    def hold(self, work: Work) -> None:
+        """Keep a record that failed until the model works again."""
+        self.ended(work)
+        work.state = State.HELD
+        self._held.append(work)
+
+    def ended(self, work: Work) -> None:
+        """Note that a try ended in another way than by an answer, so that another record is tried next."""
+        if work is self._tried:
+            self._tried = None
+            self._loop.call_later(self._every, self._try_one)
+
+    def _try_one(self) -> None:
+        """Try a record: in turn one that failed and one that was never tried, since the former may all be bad ones."""
+        self._turn = not self._turn
+        work = (self._failed() or self._next()) if self._turn else (self._next() or self._failed())
+        if work is None:  # every record was withdrawn: those that come must be read
+            self._end()
+            return
+        self._tried = work
+        self._begin(work)
+
+    def _end(self) -> None:
+        self.on, self._tried = False, None
+        self._outcomes.forget()
+        self._hold_source(False)
+
+    def _failed(self) -> Work | None:
+        while self._held:
+            work = self._held.popleft()
+            if work.state is State.HELD:
+                return work
+        return None

@@ -1,0 +1,122 @@
+"""Runs `monopod offline` as a user does, in a process of its own, on a topic and a group that are no other test's.
+
+Knows the command, its admin port, and a service that does what a record asks of it. Does not know the broker.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.running import PYTHONPATH, Running, free_port, get, make_service
+
+# The service does what its record asks for. A file named `broken` in its folder makes it fail for every record.
+SERVER = """
+import os
+import time
+
+from serving.api import BadInput, Service
+
+
+class Obedient(Service):
+    pictures = True
+
+    def handle(self, request):
+        if request.image_files:
+            return list(request.image().size)
+        asked = request.fields.get("do", "")
+        if asked == "kill":
+            os._exit(9)
+        if asked == "hang":
+            time.sleep(1000)
+        if asked == "slow":
+            time.sleep(0.05)
+        if asked == "refuse":
+            raise BadInput("no face found")
+        if asked == "fail" or (self.folder / "broken").exists():
+            raise RuntimeError("a broken release")
+        return {"number": request.fields.get("number")}
+"""
+QUICK = "offline_retry_second = 0.05\noffline_retry_cap_second = 0.2\noffline_retries = 1"
+
+
+class Offline(Running):
+    """One process of the command. Before its admin port answers, every metric is absent."""
+
+    def metrics(self) -> str:
+        with contextlib.suppress(OSError):
+            return super().metrics()
+        assert self.process.poll() is None, self.log.read_text()
+        return ""
+
+    def is_ready(self) -> bool:
+        """Return whether /api/ping answers 200. Raises AssertionError with the log where the process has ended."""
+        with contextlib.suppress(OSError):
+            return get(self.admin + "/api/ping")[0] == 200
+        assert self.process.poll() is None, self.log.read_text()
+        return False
+
+
+def service(folder: Path, source: str, group: str, sinks: str, more: str = "") -> Path:
+    """Write a service that reads a topic from its first record on. sinks: a list, as in value.py. more: further settings."""
+    settings = f'memory = "1Gi"\noffline_source = "kafka:{source}"\noffline_sinks = {sinks}\noffline_group = "{group}"\n'
+    return make_service(folder, f'{settings}offline_start = "earliest"\n{QUICK}\n{more}', SERVER)
+
+
+def value(number: int, do: str = "") -> bytes:
+    """Return a record's JSON. do: what it asks of the service."""
+    return json.dumps({"postid": f"p{number}", "number": number, "do": do}).encode()
+
+
+def launch(folder: Path, address: str, *flags: str, env: Mapping[str, str] | None = None) -> Offline:
+    """Start the command without waiting for it. Its standard output and error are its log."""
+    admin_port, log = free_port(), Path(tempfile.mkstemp(suffix=".log")[1])
+    command = [sys.executable, "-m", "monopod", "offline", "--service", str(folder), "--brokers", address]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, "--admin-port", str(admin_port), *flags],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": PYTHONPATH, "PYTHONUNBUFFERED": "1", **(env or {})},
+            start_new_session=True,
+        )
+    return Offline(process, 0, admin_port, log)
+
+
+@contextlib.contextmanager
+def running(folder: Path, address: str, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[Offline]:
+    """Run the command for the length of a block."""
+    process = launch(folder, address, *flags, env=env)
+    try:
+        yield process
+    finally:
+        if process.process.poll() is None:
+            process.process.kill()
+        process.process.wait(30)
+        process.log.unlink(missing_ok=True)
+
+
+def ended(folder: Path, address: str, *flags: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """Run the command to its end, and return its exit status, standard output and standard error."""
+    command = [sys.executable, "-m", "monopod", "offline", "--service", str(folder), "--brokers", address]
+    command += ["--admin-port", str(free_port()), *flags]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        cwd=folder,  # where a refill keeps its note
+        check=False,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, **(env or {})},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def numbers(messages: list[Any]) -> list[int]:
+    """Return the numbers of the records that answers in a topic belong to, in the answers' order."""
+    return [json.loads(message.value())["results"]["number"] for message in messages]

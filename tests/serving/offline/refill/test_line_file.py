@@ -1,0 +1,117 @@
+import gzip
+import json
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from serving.base.errors import StartError
+from serving.offline.records import SourceFailed
+from serving.offline.refill.items import Item
+from serving.offline.refill.line_file import LineFile
+
+
+def items(path: Path, largest: int = 1000, after: list[int | str] | None = None) -> list[Item]:
+    return list(LineFile(str(path), largest).read(after))
+
+
+def test_each_line_that_is_not_blank_is_a_record_with_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"postid":"1"}\r\n\n  \n{"postid":"4"}\n{"postid":"5"}')
+    found = items(path)
+    assert [(item.record.origin, item.record.value) for item in found] == [
+        ((str(path), 0, 1), b'{"postid":"1"}'),
+        ((str(path), 0, 4), b'{"postid":"4"}'),
+        ((str(path), 0, 5), b'{"postid":"5"}'),
+    ]
+    assert found[0].record.headers == (("content-type", b"application/json"),)
+    assert found[0].record.time == path.stat().st_mtime_ns // 1_000_000
+    assert found[-1].through == path.stat().st_size
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_reading_goes_on_behind_any_line(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "a.jsonl"
+    text = b"".join(b'{"n":%d,"text":"%s"}\n' % (number, b"x" * (number % 7)) for number in range(500))
+    path.write_bytes(gzip.compress(text[:3000]) + gzip.compress(text[3000:]) if zipped else text)  # of two members
+    whole = items(path)
+    assert [json.loads(item.record.value or b"")["n"] for item in whole] == list(range(500))
+    for at in (0, 123, 498):
+        place = whole[at].place
+        assert isinstance(place, list)
+        assert [each.record for each in items(path, after=place)] == [each.record for each in whole[at + 1 :]]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_line_that_is_too_long_is_dead_without_being_held(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "a.jsonl"
+    with gzip.open(path, "wb", 1) if zipped else path.open("wb") as file:
+        file.write(b'{"n":1}\n{"text":"')
+        for _ in range(60):
+            file.write(b"x" * 2**20)
+        file.write(b'"}\n{"n":3}\n')
+    tracemalloc.start()
+    found = items(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
+    assert [item.record.value for item in found] == [b'{"n":1}', None, b'{"n":3}']
+    refusal = found[1].record.refusal
+    assert refusal
+    assert refusal.reason == "too_large"
+    assert refusal.text == f"the line has {60 * 2**20 + 12} bytes, and offline_max_record allows 1000"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
+def test_a_line_of_exactly_the_largest_record_is_taken(tmp_path: Path, end: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a":"' + b"x" * 92 + b'"}' + end)
+    assert [item.record.refusal for item in items(path, 100)] == [None]
+    found = items(path, 99)[0].record
+    assert (found.value, found.refusal and found.refusal.reason) == (None, "too_large")
+
+
+def test_a_gzip_that_breaks_off_names_the_file_and_the_position(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    lines = b"".join(b'{"n":"%x"}\n' % (number * 7919 % 10007) for number in range(200_000))
+    path.write_bytes(gzip.compress(lines)[:-200_000])
+    found: list[Item] = []
+    with pytest.raises(SourceFailed, match=rf"^{path}: its gzip is broken at byte \d+, behind line \d+ .*--again") as error:
+        found.extend(LineFile(str(path), 1000).read(None))
+    assert f"byte {path.stat().st_size}," in str(error.value)
+
+
+def test_bytes_that_are_wrong_in_the_middle_of_a_gzip_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    lines = b"".join(b'{"n":"%x"}\n' % (number * 7919 % 10007) for number in range(200_000))
+    content = bytearray(gzip.compress(lines))
+    content[200_000:200_050] = bytes(50)
+    path.write_bytes(content)
+    with pytest.raises(SourceFailed, match=rf"^{path}: its gzip is broken at byte \d+, behind line \d+ \(CRC"):
+        list(LineFile(str(path), 1000).read(None))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PAR1....", "is Parquet; --from takes JSON lines, plain or gzip"),
+        (b"\x28\xb5\x2f\xfd....", "is compressed by zstd"),
+        (b'[{"n": 1}]', "holds no JSON lines: it begins with '['"),
+        (b"id,url\n1,x\n", "holds no JSON lines: it begins with 'i'"),
+        (gzip.compress(b'"text"\n', mtime=0), "holds no JSON lines: it begins with '\"'"),
+        (b"\x1f\x8bnonsense", "its gzip is broken at the beginning"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_at_the_start(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(StartError) as error:
+        LineFile(str(path), 1000)
+    assert str(error.value).startswith(str(path))
+    assert words in str(error.value)
+
+
+def test_an_empty_file_holds_no_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"")
+    assert items(path) == []

@@ -1,0 +1,174 @@
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from serving.base.errors import StartError
+from serving.offline.dead_letter_headers import headers_of, replays_of
+from serving.offline.kafka.client_configuration import connection
+from serving.offline.records import DeadLetter, Origin, Record, Refusal
+from serving.offline.refill.open_source import Opened
+from serving.offline.refill.replay import open_replay
+from serving.offline.refill.summary import summary
+from serving.settings import Settings
+from serving.settings.reader import load
+from tests.running import make_service
+from tests.serving.offline import broker
+from tests.serving.offline.refill.answering import Taker
+
+Open = Callable[..., Opened]
+
+
+@pytest.fixture
+def dead_topic(kafka_address: str, topic: str, group: str) -> Iterator[str]:
+    """The topic of dead letters of two partitions."""
+    name = f"{topic}-{group}-dead"
+    broker.create_topic(kafka_address, name, 2)
+    yield name
+    broker.delete_topics(kafka_address, [name])
+    broker.delete_group(kafka_address, f"{group}-replay")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    make_service(tmp_path / "small", 'model_path = "model/digits.onnx"')
+    return load(tmp_path / "small/value.py", []).settings
+
+
+@pytest.fixture
+def replay(kafka_address: str, topic: str, group: str, settings: Settings) -> Open:
+    """Return a function that opens the replay of the topic's dead letters."""
+    connected = connection({}, "monopod-test", kafka_address)
+    return lambda **more: open_replay(connected, topic, group, settings, **more)
+
+
+def died(address: str, dead_topic: str, record: Record, partition: int = 0, by_reference: bool = False) -> None:
+    """Write a dead letter."""
+    headers = headers_of(DeadLetter(record, Refusal("bad_input", "no"), "id7", "v1"), by_reference)
+    value = b"" if by_reference else record.value
+    broker.produce(address, dead_topic, [value], partition, key=record.key, headers=list(headers))
+
+
+def run(opened: Opened, finish: Callable[[Taker, Sequence[Record]], None] = Taker.finish_all) -> list[Record]:
+    taker = Taker(opened, finish)
+    asyncio.run(taker.run())
+    return taker.taken
+
+
+def test_each_dead_letter_comes_once_as_the_record_that_it_was(
+    kafka_address: str, topic: str, group: str, dead_topic: str, replay: Open
+) -> None:
+    headers = (("content-type", b"application/json"),)
+    records = [Record(Origin("likes", at % 3, at), 1000 + at, b"k%d" % at, b'{"n":1}', headers) for at in range(8)]
+    for at, record in enumerate(records[:6]):
+        died(kafka_address, dead_topic, record, at % 2)
+    taken = run(replay())
+    assert sorted(record._replace(headers=headers) for record in taken) == sorted(records[:6])
+    assert {replays_of(record.headers) for record in taken} == {1}
+    assert run(replay()) == []  # its commits say that all are done
+    died(kafka_address, dead_topic, records[7])
+    assert [record.origin for record in run(replay())] == [records[7].origin]
+    assert broker.committed(kafka_address, group, topic) == (None, "")
+    assert broker.committed(kafka_address, f"{group}-replay", dead_topic)[0] == 4
+
+
+def test_a_limit_ends_a_replay_and_the_next_one_goes_on_there(kafka_address: str, dead_topic: str, replay: Open) -> None:
+    records = [Record(Origin("likes", 0, at), 1000 + at, None, b"x") for at in range(5)]
+    for record in records:
+        died(kafka_address, dead_topic, record)
+    assert [record.origin for record in run(replay(limit=2))] == [record.origin for record in records[:2]]
+    assert [record.origin for record in run(replay())] == [record.origin for record in records[2:]]
+
+
+def test_what_dies_again_waits_for_the_next_replay_with_its_count(kafka_address: str, dead_topic: str, replay: Open) -> None:
+    died(kafka_address, dead_topic, Record(Origin("likes", 0, 7), 1, None, b"x"))
+
+    def die(taker: Taker, records: Sequence[Record]) -> None:
+        for record in records:
+            died(kafka_address, dead_topic, record)
+        taker.finish_all(records)
+
+    for replays in (1, 2):
+        again = run(replay(), die)
+        assert [(record.origin, replays_of(record.headers)) for record in again] == [(Origin("likes", 0, 7), replays)]
+    opened = replay()
+    assert [replays_of(record.headers) for record in run(opened)] == [3]
+    told = summary(opened, 1, 0, 1.0, dead_topic)
+    assert (told.complete, told.dead_letters) == (True, dead_topic)
+
+
+def test_a_record_by_reference_is_read_again_where_it_still_is(
+    kafka_address: str, topic: str, dead_topic: str, replay: Open
+) -> None:
+    broker.produce(kafka_address, topic, [b"a" * 900_000, b"b" * 900_000, b"c"])
+    for offset in (0, 1, 2, 3):
+        died(kafka_address, dead_topic, Record(Origin(topic, 0, offset), 1, b"k", b"large"), by_reference=True)
+    died(kafka_address, dead_topic, Record(Origin("monopod-test-nowhere", 0, 0), 1, b"k", b"large"), by_reference=True)
+    broker.lose_before(kafka_address, topic, 1)
+    taken = run(replay())
+    assert [(record.origin.offset, len(record.value or b"")) for record in taken] == [
+        (0, 0),
+        (1, 900_000),
+        (2, 1),
+        (3, 0),
+        (0, 0),
+    ]
+    refusals = [record.refusal.text if record.refusal else "" for record in taken]
+    assert refusals[0] == f"the record is no longer at offset 0 of {topic} [0]: the topic holds the offsets 1 to 2 now"
+    assert refusals[4].endswith("of monopod-test-nowhere [0]: there is no such topic or partition")
+    assert [record.refusal and record.refusal.reason for record in taken] == ["gone", None, None, "gone", "gone"]
+
+
+def test_two_dead_letters_of_one_record_are_tried_once(kafka_address: str, dead_topic: str, replay: Open) -> None:
+    for partition in (0, 0):
+        died(kafka_address, dead_topic, Record(Origin("likes", 0, 7), 1, None, b"x"), partition)
+
+    def finish_at_the_end(taker: Taker, records: Sequence[Record]) -> None:
+        asyncio.get_running_loop().call_later(1, taker.finish_all, records)
+
+    assert len(run(replay(), finish_at_the_end)) == 1
+    assert run(replay()) == []
+
+
+def test_what_is_no_dead_letter_is_passed_over_and_counted(kafka_address: str, dead_topic: str, replay: Open) -> None:
+    broker.produce(kafka_address, dead_topic, [b"by hand"])
+    opened = replay()
+    assert run(opened) == []
+    assert summary(opened, 0, 0, 1.0).passed_over == 1
+
+
+def test_a_dry_run_commits_nothing(kafka_address: str, dead_topic: str, replay: Open) -> None:
+    died(kafka_address, dead_topic, Record(Origin("likes", 0, 7), 1, None, b"x"))
+    assert len(run(replay(dry_run=True))) == 1
+    assert len(run(replay())) == 1
+
+
+def test_a_stop_commits_what_is_done(kafka_address: str, dead_topic: str, replay: Open) -> None:
+    for offset in range(5):
+        died(kafka_address, dead_topic, Record(Origin("likes", 0, offset), 1, None, b"x"))
+
+    async def stopped() -> None:
+        def finish(taker: Taker, records: Sequence[Record]) -> None:
+            taker.finish_all([record for record in records if record.origin.offset < 2])
+
+        taker = Taker(replay(), finish)
+        running = asyncio.create_task(taker.run())
+        while len(taker.taken) < 5:
+            await asyncio.sleep(0.02)
+        await taker.source.stop(0.5)
+        await running
+
+    asyncio.run(stopped())
+    assert [record.origin.offset for record in run(replay())] == [2, 3, 4]
+
+
+def test_no_topic_of_dead_letters_is_told(topic: str, replay: Open) -> None:
+    with pytest.raises(StartError, match=f"{topic}-.*-dead at .*: the topic does not exist; the group has given up no record"):
+        replay()
+
+
+def test_brokers_that_are_away_are_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.offline.kafka.topic_check.ASK_SECOND", 1.0)
+    with pytest.raises(StartError, match=r"likes-like-dead at 127.0.0.1:1: .*start again once a broker answers"):
+        open_replay(connection({}, "monopod-test", "127.0.0.1:1"), "likes", "like", settings)

@@ -1,0 +1,222 @@
+"""A PostgreSQL that goes away in every way is told as Unreachable, and takes the same answers when it is back."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+import uvloop
+
+from serving.offline.records import Unreachable
+from serving.offline.sinks import table
+from serving.offline.sinks.postgresql import PostgresqlTable
+from tests.postgresql import Server, server
+from tests.serving.offline.answers import answer
+
+BATCH = [answer(offset) for offset in range(100)]
+BLOCK = 8192  # bytes of a table's file that are written at once
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def name(postgresql: Server) -> str:
+    """An empty table."""
+    made = f"away_{next(_numbers)}"
+    postgresql.execute(table.definition(made, ()))
+    return made
+
+
+def trouble(postgresql: Server, name: str, begin: Callable[[], object], end: Callable[[], object], seconds: float = 20) -> str:
+    """Write while something is wrong, and again after it. Return what was said, once every answer is a row.
+
+    begin, end: what goes wrong and how it is mended. seconds: the longest that the failing write may take.
+    """
+
+    async def tried() -> str:
+        sink = PostgresqlTable(f"postgresql:{name}", postgresql.url(), name, statement_second=1, connect_second=3)
+        await sink.open()
+        try:
+            assert list(await sink.write(BATCH[:10])) == [None] * 10
+            await asyncio.to_thread(begin)
+            with pytest.raises(Unreachable) as error:
+                await asyncio.wait_for(sink.write(BATCH), seconds)
+            await asyncio.to_thread(end)
+            assert list(await written(sink)) == [None] * len(BATCH)
+        finally:
+            await sink.close()
+        return str(error.value)
+
+    text = uvloop.run(tried())
+    assert postgresql.execute(f'SELECT count(*), count(DISTINCT "offset") FROM {name}') == [(100, 100)]
+    assert text.startswith(f'postgresql:{name} ("{name}" in 127.0.0.1:{postgresql.port}/test): ')
+    return text
+
+
+async def written(sink: PostgresqlTable) -> list[object]:
+    """Write as the pipeline does: the same again, while the server is away."""
+    for _ in range(100):
+        try:
+            return list(await sink.write(BATCH))
+        except Unreachable:
+            await asyncio.sleep(0.1)
+    raise AssertionError("the server did not come back")
+
+
+def backend(postgresql: Server) -> str:
+    """Return the process of the sink's connection."""
+    found = postgresql.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'monopod-offline'")
+    assert len(found) == 1
+    return str(found[0][0])
+
+
+def nothing() -> None:
+    pass
+
+
+def test_a_server_that_is_stopped_and_started(postgresql: Server, name: str) -> None:
+    assert "57P01" in trouble(postgresql, name, postgresql.stop, postgresql.start)
+
+
+def test_a_server_that_is_killed_and_recovers(postgresql: Server, name: str) -> None:
+    trouble(postgresql, name, postgresql.kill, postgresql.start)
+
+
+def test_a_connection_that_an_administrator_ends(postgresql: Server, name: str) -> None:
+    assert "57P01" in trouble(
+        postgresql, name, lambda: postgresql.execute(f"SELECT pg_terminate_backend({backend(postgresql)})"), nothing
+    )
+
+
+def test_a_server_that_stands_still_for_longer_than_a_statement_may_take(postgresql: Server, name: str) -> None:
+    assert "no answer within 3 s" in trouble(postgresql, name, postgresql.freeze, postgresql.thaw)
+
+
+def test_a_server_that_stands_still_when_it_is_connected_to(postgresql: Server, name: str) -> None:
+    async def opened() -> str:
+        with pytest.raises(Unreachable) as error:
+            await asyncio.wait_for(PostgresqlTable("postgresql:ages", postgresql.url(), name, connect_second=2).open(), 20)
+        return str(error.value)
+
+    postgresql.freeze()
+    try:
+        assert "timeout" in uvloop.run(opened())
+    finally:
+        postgresql.thaw()
+
+
+@pytest.fixture
+def lock(postgresql: Server, name: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A connection that holds the whole table until it is rolled back."""
+    with psycopg.connect(postgresql.url()) as connection:
+        yield connection
+
+
+def test_a_table_that_somebody_has_locked(postgresql: Server, name: str, lock: psycopg.Connection[tuple[object, ...]]) -> None:
+    text = trouble(postgresql, name, lambda: lock.execute(f"LOCK TABLE {name}".encode()), lock.rollback)
+    assert "57014" in text
+    assert postgresql.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'monopod-offline'") == [(0,)]
+
+
+def test_a_connection_that_is_killed_in_the_middle_of_a_statement(
+    postgresql: Server, name: str, lock: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    async def killed() -> None:
+        sink = PostgresqlTable(f"postgresql:{name}", postgresql.url(), name)
+        await sink.open()
+        lock.execute(f"LOCK TABLE {name}".encode())
+        writing = asyncio.create_task(sink.write(BATCH))
+        while not postgresql.execute("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.02)
+        postgresql.execute(f"SELECT pg_terminate_backend({backend(postgresql)})")
+        with pytest.raises(Unreachable, match="57P01"):
+            await writing
+        lock.rollback()
+        assert await written(sink) == [None] * len(BATCH)
+        await sink.close()
+
+    uvloop.run(killed())
+
+
+def test_a_write_that_is_cancelled_leaves_a_sink_that_writes_again(
+    postgresql: Server, name: str, lock: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    async def cancelled() -> None:
+        sink = PostgresqlTable(f"postgresql:{name}", postgresql.url(), name)
+        await sink.open()
+        lock.execute(f"LOCK TABLE {name}".encode())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(sink.write(BATCH), 0.3)
+        lock.rollback()
+        assert await written(sink) == [None] * len(BATCH)
+        await sink.close()
+
+    uvloop.run(cancelled())
+
+
+def test_a_table_that_is_dropped_and_made_again(postgresql: Server, name: str) -> None:
+    assert "42P01" in trouble(
+        postgresql,
+        name,
+        lambda: postgresql.execute(f"DROP TABLE {name}"),
+        lambda: postgresql.execute(table.definition(name, ())),
+    )
+
+
+def test_a_server_that_only_reads_for_a_while(postgresql: Server, name: str) -> None:
+    def only_reads(value: str) -> None:
+        postgresql.execute(f"ALTER DATABASE test SET default_transaction_read_only = {value}")
+        postgresql.execute(f"SELECT pg_terminate_backend({pid})" if (pid := backend(postgresql)) else "")
+
+    async def tried() -> None:
+        sink = PostgresqlTable(f"postgresql:{name}", postgresql.url(), name)
+        await sink.open()
+        only_reads("on")
+        for words in ("57P01", "25006"):
+            with pytest.raises(Unreachable, match=words):
+                await sink.write(BATCH)
+        psycopg.connect(postgresql.url("postgres"), autocommit=True).execute("ALTER DATABASE test RESET ALL").connection.close()
+        assert await written(sink) == [None] * len(BATCH)
+        await sink.close()
+
+    uvloop.run(tried())
+
+
+def test_a_server_without_a_free_connection() -> None:
+    async def tried(few: Server) -> None:
+        sink = PostgresqlTable("postgresql:ages", few.url(user="writer"), "ages")
+        held = [psycopg.connect(few.url(user="writer")) for _ in range(2)]
+        with pytest.raises(Unreachable, match="connection slots|too many"):
+            await sink.open()
+        held.pop().close()
+        await asyncio.sleep(0.2)
+        await sink.open()
+        assert list(await sink.write(BATCH)) == [None] * len(BATCH)
+        await sink.close()
+        held.pop().close()
+
+    with server(max_connections="5", superuser_reserved_connections="3") as few:
+        few.execute("CREATE ROLE writer LOGIN PASSWORD 'test-secret'")
+        few.execute(table.definition("ages", ()))
+        few.execute("GRANT ALL ON ages TO writer")
+        uvloop.run(tried(few))
+
+
+def test_a_disk_that_is_full_for_a_while() -> None:
+    full = 4 * 2**20 + BLOCK // 2  # above the files of the server's log
+
+    async def tried(small: Server) -> None:
+        sink = PostgresqlTable("postgresql:ages", small.url(), "ages")
+        await sink.open()
+        large = [answer(offset, postid="x" * 7000) for offset in range(600)]
+        await sink.write(large[:300])
+        with pytest.raises(Unreachable, match="53100"):
+            await sink.write(large[300:])
+        small.execute("TRUNCATE ages")
+        assert await written(sink) == [None] * len(BATCH)
+        await sink.close()
+
+    with server(largest_file=full) as small:
+        small.execute(table.definition("ages", ()))
+        small.execute("ALTER TABLE ages ALTER postid SET STORAGE PLAIN")
+        uvloop.run(tried(small))
