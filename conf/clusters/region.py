@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from conf.base.value_kinds import (
+    BROKERS,
     CURRENCY,
+    GROUPS,
     HOST,
     HOSTS,
     LABEL,
     NAMES,
+    PROXY,
     REGISTRY,
     RESOURCE,
     SHORT,
@@ -24,6 +27,7 @@ from conf.base.value_kinds import (
 )
 from conf.base.yaml_settings import List, Named, Table, yaml_field
 from serving.settings import kinds
+from serving.settings.declarations import RESERVED_USERS
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,16 @@ class Gateway:
         "The largest body that its proxies keep to send a request again; their own limit where it is left out.",
         "",
     )
+    create: bool = yaml_field(kinds.flag(), "Whether charts/cluster makes the Gateway object.", False)
+    class_: str = yaml_field(LABEL, "With gateway-api and create: the GatewayClass of the Gateway.", "")
+    selector: dict[str, str] = yaml_field(
+        kinds.labels(), "With istio and create: labels of the proxies' pods that serve the Gateway.", {}
+    )
+    certificate: str = yaml_field(
+        kinds.named("a Secret", "gateway-tls"),
+        "With create: the Secret of the certificate for HTTPS on 443. Left out, it answers HTTP on 80.",
+        "",
+    )
 
 
 @dataclass(frozen=True)
@@ -45,8 +59,11 @@ class Prometheus:
     """The Prometheus that reads the metrics."""
 
     namespace: str = yaml_field(LABEL, "The namespace that Prometheus runs in, which alone may read the metrics.")
-    url: str = yaml_field(URL, "The address at which KEDA asks it for the queue's length.")
+    url: str = yaml_field(URL, "Its address inside the cluster: KEDA, top, health and report ask it there.")
     labels: dict[str, str] = yaml_field(kinds.labels(), "Labels by which it finds monitors and rules.")
+    outside: str = yaml_field(
+        URL, "The address at which top, health and report ask it. Left out, they ask it through the API server.", ""
+    )
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,74 @@ class Quota:
 
 
 @dataclass(frozen=True)
+class Logs:
+    """The Elasticsearch or OpenSearch that charts/logs ships lines to."""
+
+    url: str = yaml_field(URL, "Its address: https://host:port.", "http://opensearch.logs:9200")
+    secret: str = yaml_field(
+        kinds.named("a Secret", "log-sink"),
+        "The Secret in namespace logs with user, password and ca.crt. Left out, the shipper asks without a login.",
+        "",
+    )
+    queue: str = yaml_field(
+        kinds.memory("16Mi", "1Ti"), "The most that waits on the disk of a node while it does not answer.", "1Gi"
+    )
+    image: str = yaml_field(WORD, "The shipper's image. Left out, it is monopod/logs of the registry.", "")
+
+
+@dataclass(frozen=True)
+class Alerting:
+    """How charts/monitoring has alerts reach people."""
+
+    robot: bool = yaml_field(kinds.flag(), "Whether the relay sends them to a robot of WeChat Work.", True)
+    webhook: bool = yaml_field(kinds.flag(), "Whether the relay sends them to a webhook.", False)
+    watchdog: bool = yaml_field(
+        kinds.flag(), "Whether a dead man's switch outside of the region hears of the alert that always fires.", False
+    )
+    proxy: str = yaml_field(PROXY, "The proxy through which the relay reaches them, where there is no other way out.", "")
+    secret: str = yaml_field(
+        kinds.named("a Secret", "monopod-relay"),
+        "The Secret beside the relay whose keys robot, webhook and watchdog hold the addresses.",
+        "monopod-relay",
+    )
+    relay_image: str = yaml_field(WORD, "The relay's image. Left out, it is monopod/relay of the registry.", "")
+    routes: bool = yaml_field(
+        kinds.flag(), "Whether charts/monitoring writes Alertmanager's whole configuration, and not its owner.", True
+    )
+    configuration: str = yaml_field(
+        kinds.named("a Secret", "alertmanager-main"),
+        "With routes: the Secret in which the operator looks for that configuration.",
+        "alertmanager-alertmanager",
+    )
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """The brokers that offline pods read from and write to. Their credentials stand in each service's offline_secret."""
+
+    brokers: tuple[str, ...] = yaml_field(BROKERS, "Some of its brokers, as host:port.")
+    security: str = yaml_field(
+        kinds.choice("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"), "How clients connect to them.", "plaintext"
+    )
+    mechanism: str = yaml_field(
+        kinds.choice("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "With sasl: how clients show their password.", ""
+    )
+    ca_secret: str = yaml_field(
+        kinds.named("a Secret", "kafka-ca"),
+        "With ssl: the Secret, in every namespace, whose key ca.crt holds the brokers' CA. Left out, it is one that all know.",
+        "",
+    )
+
+    @property
+    def has_tls(self) -> bool:
+        return self.security in ("ssl", "sasl_ssl")
+
+    @property
+    def has_password(self) -> bool:
+        return self.security.startswith("sasl")
+
+
+@dataclass(frozen=True)
 class NodeKind:
     """A kind of node: machines of one size and price."""
 
@@ -99,6 +184,14 @@ class NodeKind:
     card_memory: float = yaml_field(kinds.number(0, 1024), "GiB of each GPU.", 0.0)
     labels: dict[str, str] = yaml_field(kinds.labels(), "Labels that node_labels may ask for.", {})
     taints: tuple[str, ...] = yaml_field(TAINTS, "Taints that a pod must tolerate.", ())
+
+
+@dataclass(frozen=True)
+class User:
+    """The owner of services: a namespace of its name in every cluster."""
+
+    name: str
+    use_srv: bool = yaml_field(kinds.flag(), "Whether the user's services may open ports of the nodes (use_srv).", False)
 
 
 @dataclass(frozen=True)
@@ -121,17 +214,23 @@ class Region:
     nodes: tuple[NodeKind, ...] = yaml_field(List(NodeKind), "The kinds of nodes.")
     gpu: Gpu | None = yaml_field(Table(Gpu), "The resource by which a pod asks for a share of a GPU.", None)
     srv: HostPorts | None = yaml_field(Table(HostPorts), "Ports of the nodes that services may open.", None)
+    kafka: Kafka | None = yaml_field(Table(Kafka), "The brokers of services that read records.", None)
     quota: Quota = yaml_field(Table(Quota), "The most that one namespace may ask for.", Quota())
+    logs: Logs = yaml_field(Table(Logs), "The Elasticsearch or OpenSearch that charts/logs ships lines to.", Logs())
+    alerting: Alerting | None = yaml_field(
+        Table(Alerting), "How alerts reach people. Left out, charts/monitoring sends none.", None
+    )
     windows: tuple[str, ...] = yaml_field(
         windows(), "The times at which it may be deployed to, in its time zone; [] is always.", ()
     )
-    timezone: str = yaml_field(timezone(), "The time zone of its windows.", "UTC")
+    timezone: str = yaml_field(timezone(), "The time zone of its windows, and of scale_hours.", "UTC")
     way_in: str = yaml_field(
         URL,
         "The address at which a rollout asks the gateway whether it answers: http://address:port. Left out, it does not ask.",
         "",
     )
     pull_secrets: tuple[str, ...] = yaml_field(NAMES, "The names of the Secrets that pull images, in every namespace.", ())
+    readers: tuple[str, ...] = yaml_field(GROUPS, "Groups of people, as the cluster's login names them, who may read.", ())
 
 
 @dataclass(frozen=True)
@@ -146,6 +245,10 @@ class Regions:
     http_registries: tuple[str, ...] = yaml_field(
         HOSTS, "Registries that speak HTTP, as host:port. A registry of this machine always does.", ()
     )
+    users: dict[str, User] = yaml_field(
+        Named(User, kinds.name(40, RESERVED_USERS)), "The owners of services, by the username of value.py.", {}
+    )
+    runbook: str = yaml_field(URL, "The address of docs/runbook.md for people, to which alerts lead.", "")
     file: str = "conf/regions.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)
 

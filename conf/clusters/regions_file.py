@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conf.base.yaml_settings import FileError, Reader, Table
 from conf.base.yamls import compose
-from conf.clusters.region import NodeKind, Region, Regions
+from conf.clusters.region import Kafka, NodeKind, Region, Regions
 from serving.settings import UnreadableError, declared_settings, text_of
 
 DECLARATIONS = tuple(declared_settings())
@@ -71,6 +71,10 @@ def _in_region(path: str, region: Region) -> Iterator[tuple[str, str]]:
         )
     if region.sidecars and not region.mesh:
         yield f"{path}.mesh", f"{path}.sidecars is true and mesh is empty: name the labels of the mesh's namespaces"
+    yield from _in_gateway(f"{path}.gateway", region)
+    yield from _in_kafka(f"{path}.kafka", region.kafka) if region.kafka else ()
+    if region.alerting and not region.alerting.robot and not region.alerting.webhook:
+        yield f"{path}.alerting", f"{path}.alerting: robot and webhook are false, so that alerts reach nobody: set one to true"
     if region.srv and region.srv.first_port > region.srv.last_port:
         yield f"{path}.srv", f"{path}.srv: first_port is above last_port: exchange the two"
     if region.gpu and region.gpu.beside == region.gpu.resource:
@@ -81,6 +85,30 @@ def _in_region(path: str, region: Region) -> Iterator[tuple[str, str]]:
             yield f"{path}.nodes[{index}]", f"{path}: two kinds of machines are called {node.name!r}: name one otherwise"
         seen.add(node.name)
         yield from _in_node(f"{path}.nodes[{index}]", region, node)
+
+
+def _in_gateway(path: str, region: Region) -> Iterator[tuple[str, str]]:
+    gateway = region.gateway
+    if gateway.create and region.routing == "gateway-api" and not gateway.class_:
+        yield path, f"{path}: create is true and class is missing: add class: envoy, or as the cluster's GatewayClass is called"
+    if gateway.create and region.routing == "istio" and not gateway.selector:
+        yield (
+            path,
+            f"{path}: create is true and selector is missing: add the labels of the proxies, as selector: {{istio: ingress}}",
+        )
+
+
+def _in_kafka(path: str, kafka: Kafka) -> Iterator[tuple[str, str]]:
+    if not kafka.brokers:
+        yield f"{path}.brokers", f"{path}.brokers is empty: name one broker at least, or leave kafka out"
+    if kafka.has_password and not kafka.mechanism:
+        words = "add mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+        yield path, f"{path}: security is {kafka.security} and mechanism is missing: {words}"
+    if kafka.mechanism and not kafka.has_password:
+        words = f"set security to sasl_ssl or sasl_plaintext, or leave mechanism {kafka.mechanism} out"
+        yield f"{path}.mechanism", f"{path}: security is {kafka.security}, which asks for no password: {words}"
+    if kafka.ca_secret and not kafka.has_tls:
+        yield f"{path}.ca_secret", f"{path}: security is {kafka.security}, which checks no CA: leave ca_secret out"
 
 
 def _in_node(path: str, region: Region, node: NodeKind) -> Iterator[tuple[str, str]]:

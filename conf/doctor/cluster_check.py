@@ -3,24 +3,25 @@
 Knows what a deploy needs of a cluster. Changes nothing: its one write is a dry run. Does not know how findings look.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from conf.base.object_references import KINDS, Item
+from conf.base.object_references import KINDS, NOT_APPLIED, Item
 from conf.clusters.region import Region
+from conf.clusters.rights import DEPLOY, JUDGE
 from conf.doctor import gateway_check
 from conf.doctor.findings import Check, CheckContext, Finding
 from conf.doctor.quotas import shortages, summed, usage
 from conf.plan.plan import Plan
 from conf.plan.pods import gpu_share
 from conf.remote.cluster import Cluster, ClusterError, NoNamespace, NoRights, kubectl
-from conf.rollout.preflight import LISTED_KINDS
+from conf.render.arms import arm_names
 from serving.settings import Settings
 
 OLDEST_VERSION = (1, 30)  # Kubernetes has preStop.sleep since this version
+NAME = "app.kubernetes.io/name"  # the label that names the Deployment of a pod
 MAX_CLOCK_SKEW = 30  # seconds: a lease or a token that lasts a minute still works
-OBJECT_VERBS = ("get", "create", "patch", "delete")  # a release applies its objects
-RECORD_VERBS = ("get", "create", "update", "delete")  # a release replaces its history and its lease as a whole
 
 
 def cluster_findings(region: Region, plan: Plan, settings: Settings) -> list[Finding]:
@@ -31,6 +32,8 @@ def cluster_findings(region: Region, plan: Plan, settings: Settings) -> list[Fin
     except ClusterError as error:
         return [Finding(region.name, "API server", str(error), "fix that first; nothing else could be checked")]
     for check in CHECKS:
+        if check in gateway_check.CHECKS and not plan.objects:
+            continue  # no request comes to offline pods alone
         subject = check.__name__.strip("_").replace("_", " ").replace("gpu", "GPU")
         try:
             found += check(context)
@@ -63,9 +66,9 @@ def _namespace(context: CheckContext) -> Iterator[Finding]:
     except ClusterError as error:
         if error.status != 404:
             raise
-        yield context.failed(
-            "namespace", f"there is no namespace {name}", kubectl(context.cluster.context, f"create namespace {name}")
-        )
+        listed = "list its user in regions.yaml and install charts/cluster (docs/cluster.md)"
+        cure = f"{listed}, or: {kubectl(context.cluster.context, f'create namespace {name}')}"
+        yield context.failed("namespace", f"there is no namespace {name}", cure)
         return
     if found["status"]["phase"] != "Active":
         yield context.failed("namespace", f"namespace {name} is being deleted", "wait until it is gone, and create it again")
@@ -84,7 +87,7 @@ def _namespace(context: CheckContext) -> Iterator[Finding]:
 
 
 def _resource_types(context: CheckContext) -> Iterator[Finding]:
-    wanted = {*context.plan.objects}
+    wanted = {*context.plan.all_objects}
     missing = []
     for kind, (prefix, plural) in KINDS.items():
         if kind.lower() in wanted and not _serves(context.cluster, prefix, plural):
@@ -106,16 +109,15 @@ def _serves(cluster: Cluster, prefix: str, plural: str) -> bool:
 
 
 def _rights(context: CheckContext) -> Iterator[Finding]:
-    kinds = [kind for kind in KINDS if kind.lower() in context.plan.objects]
-    wanted = [(verb, kind, "") for kind in kinds for verb in OBJECT_VERBS]
-    wanted += [(verb, kind, "") for kind in ("ConfigMap", "Lease") for verb in RECORD_VERBS]
-    wanted += [("list", kind, "") for kind in LISTED_KINDS] + [("get", "Pod", "log")]
+    needed = [each for each in DEPLOY if each.kind in NOT_APPLIED or each.kind.lower() in context.plan.all_objects]
+    needed += JUDGE if _has_canary(context) else ()
+    wanted = [(verb, each.kind, each.part) for each in needed for verb in each.verbs]
     asked = ((each, context.cluster.may(*each[:2], context.plan.namespace, each[2])) for each in wanted)
     lacking = [f"{verb} {kind}{' ' if part else ''}{part}" for (verb, kind, part), allowed in asked if not allowed]
     if lacking:
         words = f"not allowed in {context.plan.namespace}: {', '.join(lacking)}"
         yield context.failed(
-            "rights", words, "bind a Role with these rights to the account that deploys; docs/deploy.md lists it"
+            "rights", words, "install charts/cluster, which binds them to the account that deploys (docs/cluster.md)"
         )
     else:
         yield context.passed("rights", f"all {len(wanted)} that a deploy needs in {context.plan.namespace}")
@@ -146,11 +148,16 @@ def _dry_run(context: CheckContext) -> datetime:
 
 
 def _metrics(context: CheckContext) -> Iterator[Finding]:
-    scaled = "horizontalpodautoscaler" in context.plan.objects
-    if scaled and not _serves(context.cluster, "apis/metrics.k8s.io/v1beta1", "pods"):
+    objects, cluster = context.plan.all_objects, context.cluster
+    by_cores = any(trigger.type == "cpu" for trigger in context.plan.scaling.triggers) and "scaledobject" in objects
+    if (by_cores or "horizontalpodautoscaler" in objects) and not _serves(cluster, "apis/metrics.k8s.io/v1beta1", "pods"):
         yield context.failed("metrics", "no metrics server: the autoscaler cannot see cpu", "install metrics-server")
+    elif "scaledobject" in objects and not _serves(cluster, "apis/external.metrics.k8s.io/v1beta1", "externalmetrics"):
+        words = "KEDA's metrics API does not answer: the autoscaler cannot see waiting rows, busy time or lag"
+        yield context.failed("metrics", words, "install KEDA, with its operator and its metrics API server")
     else:
-        yield context.passed("metrics", "the autoscaler's metrics are there" if scaled else "no autoscaler asks for any")
+        scales = {"horizontalpodautoscaler", "scaledobject"} & {*objects}
+        yield context.passed("metrics", "the autoscaler's metrics are there" if scales else "no autoscaler asks for any")
 
 
 def _gpu(context: CheckContext) -> Iterator[Finding]:
@@ -173,17 +180,35 @@ def _gpu(context: CheckContext) -> Iterator[Finding]:
 def _quotas(context: CheckContext) -> Iterator[Finding]:
     plan = context.plan
     items = context.cluster.raw(f"/api/v1/namespaces/{plan.namespace}/resourcequotas")["items"]
-    selector = ",".join(f"{key}={value}" for key, value in plan.selector)
-    own = [each for each in context.cluster.find("Pod", plan.namespace, selector) if _uses_quota(each)]
+    counts = {plan.name: plan.replicas} if plan.objects else {}
+    counts |= {plan.offline.name: plan.offline.replicas} if plan.offline else {}
+    names = (*counts, *arm_names(plan.name))
+    own = [each for each in context.cluster.find("Pod", plan.namespace, f"{NAME} in ({','.join(names)})") if _uses_quota(each)]
+    running = Counter(each["metadata"]["labels"][NAME] for each in own)
     one = usage([{"requests": dict(plan.pod.requests), "limits": dict(plan.pod.limits)}])
-    pods = max(plan.replicas, len(own))
-    wanted = {name: amount * (pods + 1) for name, amount in one.items()}  # a roll-out has one pod more
     now = summed(usage([part.get("resources", {}) for part in each["spec"]["containers"]]) for each in own)
-    found = [words for each in items for words in shortages(each, wanted, now)]
-    if found:
-        yield context.failed("quotas", "; ".join(found), "ask for less, stop another service, or have the quota raised")
+
+    def short(pods: int) -> str:
+        wanted = {name: amount * (pods + len(counts)) for name, amount in one.items()}  # a roll-out has one more of each
+        return "; ".join(words for each in items for words in shortages(each, wanted, now))
+
+    pods = max(sum(counts.values()), sum(running[name] for name in counts))
+    canary = max(plan.replicas, running[plan.name]) if _has_canary(context) else 0
+    if words := short(pods):
+        yield context.failed("quotas", words, "ask for less, stop another service, or have the quota raised")
+    elif words := short(pods + canary):
+        cure = "ask for less, stop another service, have the quota raised, or set canary = []"
+        yield context.failed("quotas", f"no room for a canary to take over: {words}", cure)
     else:
-        yield context.passed("quotas", f"room for {pods} pods and one more in a roll-out" if items else "none in the namespace")
+        more = "one" if len(counts) == 1 else "two"
+        beside = f", {canary} of a canary" if canary else ""
+        words = f"room for {pods} pods{beside} and {more} more in a roll-out" if items else "none in the namespace"
+        yield context.passed("quotas", words)
+
+
+def _has_canary(context: CheckContext) -> bool:
+    plan = context.plan
+    return plan.track == "prod" and bool(plan.objects and context.settings.canary)
 
 
 def _uses_quota(pod: Item) -> bool:

@@ -45,7 +45,7 @@ def shortages(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]
         if full in wanted and wanted[full] > _number(allowed) - others:
             amounts = [f"{each / GIB:.4g}Gi" if "memory" in name else f"{each:g}" for each in (others, wanted[full])]
             words = f"{quota['metadata']['name']} allows {allowed} {name}, others use {amounts[0]} of it"
-            yield f"{words}; the pods take {amounts[1]}, with one more in a roll-out"
+            yield f"{words}; the pods take {amounts[1]}, with what a roll-out adds"
 
 
 def _number(quantity: str) -> float:

@@ -10,7 +10,7 @@ import shlex
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kubernetes import config
@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from conf.base.object_references import MANAGER, Item, Ref, path
+from conf.remote.job_kubeconfig import missing_kubeconfig
 
 READ_TIMEOUTS = (5, 30)  # seconds to connect, and to be answered
 # A write is only allowed while its lease holds, so it must end in time even if the network fails. The caller has LONGEST_WRITE
@@ -39,8 +40,10 @@ NETWORK_CURE = "is the network up, and the VPN?"
 class ClusterError(Exception):
     """The API server refused a request, or was not reached. The text says what to do.
 
-    status: the HTTP status, 0 where there was no answer.
+    status: the HTTP status, 0 where there was no answer. body: the answer's text, "" where there was none.
     """
+
+    body = ""
 
     def __init__(self, words: str, status: int = 0):
         super().__init__(words)
@@ -135,14 +138,14 @@ class Cluster:
         where = path(item["kind"], metadata["namespace"], metadata["name"])
         return self._ask("PUT", where, item, [("fieldManager", MANAGER)])
 
-    def delete(self, ref: Ref, version: str = "") -> Item | None:
+    def delete(self, ref: Ref, version: str = "", *, alone: bool = False) -> Item | None:
         """Delete an object, and return the API server's answer; None where there is no such object.
 
         A ref with a uid deletes only the object of that uid. version: the resourceVersion that it must have, "" for any.
-        The answer is the object, with a deletionTimestamp, where finalizers keep it for now.
+        alone: whether what it owns stays. The answer is the object, with a deletionTimestamp, where finalizers keep it for now.
         """
-        policy = "Foreground" if ref.kind == "Deployment" else "Background"  # a Deployment is deleted after its pods
-        body: Item = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy}
+        after = "Foreground" if ref.kind == "Deployment" else "Background"  # a Deployment is deleted after its pods
+        body: Item = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Orphan" if alone else after}
         same = {"uid": ref.uid, "resourceVersion": version}
         body["preconditions"] = {name: value for name, value in same.items() if value}
         try:
@@ -165,9 +168,34 @@ class Cluster:
                 return text
         return ""
 
+    def timed_lines(self, pod: Ref, container: str, since: str, most: int, *, previous: bool = False) -> str:
+        """Return what a container wrote, with the kubelet's time before each line.
+
+        since: a time in RFC 3339, empty for all. most: bytes.
+        """
+        query = [("container", container), ("timestamps", "true"), ("limitBytes", str(most))]
+        query += [("previous", str(previous).lower()), *([("sinceTime", since)] if since else [])]
+        return self._text("GET", f"{pod.path}/log", None, query, "")
+
     def raw(self, where: str) -> Item:
         """Return the answer of a path of the API, such as /version."""
         return self._ask("GET", where)
+
+    def token(self, account: Ref, seconds: int) -> Item:
+        """Return a token of a ServiceAccount, and when it expires. seconds: asked for; the API server may grant fewer."""
+        spec = {"expirationSeconds": seconds}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        status: Item = self._ask("POST", f"{account.path}/token", body)["status"]
+        return status
+
+    @property
+    def configuration(self) -> Any:
+        """The client's Configuration: the API server's address, and how it is verified."""
+        return self._client.configuration
+
+    def proxied(self, where: str, query: list[tuple[str, str]]) -> str:
+        """Return what a pod or a Service answers to a GET. where: its path at the API server, /proxy, and its own path."""
+        return self._text("GET", where, None, query, "")
 
     def may(self, verb: str, kind: str, namespace: str, part: str = "") -> bool:
         """Return whether the credentials allow a verb on a kind in a namespace. part: the subresource, such as log of pods."""
@@ -209,7 +237,9 @@ class Cluster:
             cure = "is the kubeconfig's certificate-authority its own?" if "CERTIFICATE" in said else NETWORK_CURE
             raise Unreachable(f"cluster {self.context} does not answer: {said}; {cure}") from error
         if not 200 <= answer.status <= 299:
-            raise refusal(self.context, method, where, answer.status, text)
+            refused = refusal(self.context, method, where, answer.status, text)
+            refused.body = text
+            raise refused
         self._pass_on(warning_texts(answer.response.headers.getlist("Warning")))
         return text
 
@@ -220,27 +250,6 @@ class Cluster:
                 self._warned.add(words)
             if new:
                 self._warn(words)
-
-
-def missing_kubeconfig(environ: Mapping[str, str]) -> str:
-    """Return why a GitLab job has no usable KUBECONFIG, and the cure; "" outside such a job or where a file is named.
-
-    Sources: https://docs.gitlab.com/ci/variables/predefined_variables/ and
-    https://docs.gitlab.com/ci/variables/#protect-a-cicd-variable.
-    """
-    environment, kubeconfig = environ.get("CI_ENVIRONMENT_NAME", ""), environ.get("KUBECONFIG", "")
-    if not environment:
-        return ""
-    if "\n" in kubeconfig:
-        return "the variable KUBECONFIG holds the text itself, and not a file's name: make its type File"
-    if kubeconfig:
-        return ""
-    scope = environment.partition("/")[0] + "/*"
-    words = f"this job sees no KUBECONFIG: make it a variable of type File, whose environment scope is {scope}"
-    if environ.get("CI_COMMIT_REF_PROTECTED") == "false":
-        branch = environ.get("CI_COMMIT_REF_NAME", "its branch")
-        words += f"; one that is protected is kept from this job, since {branch} is no protected branch: protect it"
-    return words
 
 
 def kubectl(context: str, words: str) -> str:

@@ -1,8 +1,7 @@
 """Sends messages about deploys: to a robot of WeChat Work, and to any webhook that takes JSON.
 
-Knows the two forms. A message that cannot be sent never fails a deploy. The addresses are secrets: they come from the
-environment alone, and are never printed. Source of the robot's form: WeChat Work's documentation of group robots (msgtype
-markdown).
+A message that cannot be sent never fails a deploy. The addresses are secrets: they come from the environment alone, and are
+never printed.
 
     MONOPOD_WECHAT_ROBOT   the robot's address
     MONOPOD_WEBHOOK        an address that takes {"text": ..., "event": ..., "service": ..., "outcomes": [...]}
@@ -19,9 +18,10 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from conf.remote.wechat_robot import MAX_TEXT_BYTES, markdown_message, refusal, shortened
+
 ROBOT, WEBHOOK = "MONOPOD_WECHAT_ROBOT", "MONOPOD_WEBHOOK"
 TIMEOUT = 5.0  # seconds for all addresses together
-MAX_ROBOT_BYTES = 4000  # of a message; a robot takes 4096
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -39,11 +39,11 @@ def send(
     text, facts: the message for people and for programs. warn: gets a sentence, without the address, for each failure.
     seconds: for all addresses together.
     """
-    robot = {"msgtype": "markdown", "markdown": {"content": _cut(text)}}
+    robot = markdown_message(shortened(text, MAX_TEXT_BYTES))
     failures: dict[str, str] = {}
 
     def post(name: str, body: Mapping[str, Any]) -> None:
-        failures[name] = _post(environment[name].strip(), body, seconds)
+        failures[name] = _post(environment[name].strip(), body, seconds, name == ROBOT)
 
     bodies = {name: body for name, body in ((ROBOT, robot), (WEBHOOK, {"text": text, **facts})) if environment.get(name)}
     threads = {each[0]: threading.Thread(target=post, args=each, name=each[0], daemon=True) for each in bodies.items()}
@@ -56,27 +56,17 @@ def send(
             warn(f"the message to {name} was not delivered ({failure}); this changes nothing else")
 
 
-def _post(url: str, body: Mapping[str, Any], seconds: float) -> str:
-    """Post JSON and return the failure, "" for none. WeChat Work answers a refusal with 200 and an errcode."""
+def _post(url: str, body: Mapping[str, Any], seconds: float, robot: bool) -> str:
+    """Post JSON and return the failure, "" for none. robot: whether the answer must say errcode 0."""
     try:
         request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
         if request.type not in ("http", "https"):
             return "it is no http(s) address"
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=seconds) as answer:
-            answered = answer.read(10_000)
+            return refusal(answer.read(10_000), robot)
     except urllib.error.HTTPError as error:
         with error:
             return f"status {error.code}"
     except Exception as error:  # the text of any error may hold the address, so only its type is told
         cause = getattr(error, "reason", error)
         return type(cause if isinstance(cause, Exception) else error).__name__
-    try:
-        code = json.loads(answered).get("errcode", 0)
-    except (ValueError, AttributeError):
-        return ""
-    return f"errcode {code}" if code else ""
-
-
-def _cut(text: str) -> str:
-    data = text.encode()
-    return text if len(data) <= MAX_ROBOT_BYTES else data[:MAX_ROBOT_BYTES].decode(errors="ignore") + "…"

@@ -8,7 +8,20 @@ from typing import Any
 
 import pytest
 
-from conf.clusters.region import Gateway, Gpu, HostPorts, NodeKind, Prometheus, Region, Regions, Reserved
+from conf.clusters.region import (
+    Alerting,
+    Gateway,
+    Gpu,
+    HostPorts,
+    Kafka,
+    Logs,
+    NodeKind,
+    Prometheus,
+    Region,
+    Regions,
+    Reserved,
+    User,
+)
 from conf.clusters.regions_file import RegionsError, load, read
 from conf.rules.check import check
 from tests.conf.golden import GOLDEN, SERVICES
@@ -50,7 +63,7 @@ CHANGES: dict[str, tuple[str, str, str]] = {
     "a name twice": (
         "    host: hk",
         "    context: hk\n    host: hk",
-        "'context' is set on line 9 already; keep one of the two",
+        "'context' is set on line 12 already; keep one of the two",
     ),
     "an anchor": ("host: hk", "host: &x hk", "anchors (&) and aliases (*) may not stand here"),
     "a table": (
@@ -73,6 +86,41 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "regions.hk.nodes is empty, so that no pod could be placed or priced: name one kind of node at least",
     ),
     "ports the wrong way round": ("first_port: 20000", "first_port: 30000", "first_port is above last_port: exchange the two"),
+    "a user of a reserved name": ("  like: {}", "  grey: {}", "users.grey is 'grey', but must be lower-case letters"),
+    "a user who is no table": ("  like: {}", "  like:", "users.like must be a table of use_srv"),
+    "a gateway to make without its class": (
+        "create: true, class: envoy",
+        "create: true",
+        "create is true and class is missing",
+    ),
+    "a gateway to make without its proxies": ("selector: {istio: ingress}", "selector: {}", "create is true and selector is"),
+    "alerts that reach nobody": (
+        "alerting: {webhook: true}",
+        "alerting: {robot: false}",
+        "regions.hk.alerting: robot and webhook are false, so that alerts reach nobody: set one to true",
+    ),
+    "brokers without their port": ('["kafka.eu.lan:9092"]', "[kafka.eu.lan]", "must be a list of brokers as host:port"),
+    "no broker": ('["kafka.eu.lan:9092"]', "[]", "regions.eu.kafka.brokers is empty: name one broker at least"),
+    "a password without the way to show it": (
+        "security: sasl_ssl, mechanism: SCRAM-SHA-512",
+        "security: sasl_ssl",
+        "regions.hk.kafka: security is sasl_ssl and mechanism is missing: add mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+    ),
+    "a way to show a password that nobody asks for": (
+        '9093"], security: ssl}',
+        '9093"], security: ssl, mechanism: PLAIN}',
+        "regions.na.kafka: security is ssl, which asks for no password: set security to sasl_ssl or sasl_plaintext, or leave",
+    ),
+    "a CA that nobody checks": (
+        '["kafka.eu.lan:9092"]',
+        '["kafka.eu.lan:9092"], ca_secret: kafka-ca',
+        "regions.eu.kafka: security is plaintext, which checks no CA: leave ca_secret out",
+    ),
+    "a proxy without its port": (
+        "alerting: {webhook: true}",
+        "alerting: {proxy: 'http://proxy.lan'}",
+        "regions.hk.alerting.proxy is 'http://proxy.lan', but must be http://host:port",
+    ),
     "a missing field": (
         "    context: na\n",
         "",
@@ -164,14 +212,20 @@ def test_the_manual_says_of_each_field_whether_it_may_be_left_out() -> None:
     own = {"file", "lines", "name", "regions"}  # these are not written in regions.yaml, or are names
     found = {each.name: _may_be_left_out(each) for of in (Regions, Region) for each in fields(of) if each.name not in own}
     inside = {
+        "alerting": Alerting,
         "gateway": Gateway,
         "nodes": NodeKind,
         "gpu": Gpu,
+        "kafka": Kafka,
+        "logs": Logs,
         "reserved": Reserved,
         "prometheus": Prometheus,
         "srv": HostPorts,
+        "users": User,
     }
-    found |= {f"{name}.{each.name}": True for name, of in inside.items() for each in fields(of) if _may_be_left_out(each)}
+    found |= {
+        f"{name}.{each.name.rstrip('_')}": True for name, of in inside.items() for each in fields(of) if _may_be_left_out(each)
+    }
     assert told == found
 
 

@@ -115,7 +115,8 @@ def test_a_missing_namespace_is_told_once_with_the_command_that_makes_it(tmp_pat
     status, found = doctor(tmp_path, namespace="doctor-none")
     assert status == 1
     assert [subject for subject, each in found.items() if each["cure"]] == ["namespace"]
-    assert found["namespace"]["cure"] == "kubectl --context hk create namespace doctor-none"
+    assert "install charts/cluster" in found["namespace"]["cure"]
+    assert found["namespace"]["cure"].endswith("kubectl --context hk create namespace doctor-none")
 
 
 @contextlib.contextmanager
@@ -137,6 +138,16 @@ def test_a_quota_that_is_too_small_is_told_in_figures(tmp_path: Path, namespace:
     assert "small allows 500m requests.cpu, others use 0 of it; the pods take 2" in found["quotas"]["words"]
 
 
+def test_a_quota_that_has_room_for_the_pods_and_none_for_a_canary_is_told(tmp_path: Path, namespace: Any) -> None:
+    with quota(namespace):
+        alone = doctor(tmp_path, "cpu = 0.2")[1]["quotas"]
+        status, found = doctor(tmp_path, "cpu = 0.2\ncanary = [50]")
+    assert "room for 1 pods and one more" in alone["words"]
+    assert status == 1
+    assert found["quotas"]["words"].startswith("no room for a canary to take over: small allows 500m requests.cpu")
+    assert "set canary = []" in found["quotas"]["cure"]
+
+
 def test_with_exactly_the_rights_that_the_manual_names_nothing_is_wrong(tmp_path: Path) -> None:
     eu, namespace = clusters(["eu"])["eu"], f"doctor-test-{os.environ.get('PYTEST_XDIST_WORKER', 'one')}"
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer"}}
@@ -152,7 +163,12 @@ def test_with_exactly_the_rights_that_the_manual_names_nothing_is_wrong(tmp_path
             assert skipped == {"namespace", "gateway", "GPU", "quotas"}
             assert found["namespace"]["words"].startswith(f"{namespace} is there")
             assert "a deploy does not need them" in found["quotas"]["words"]
-        fewer = [{**each, "resources": [one for one in each["resources"] if one != "pods/log"]} for each in rules]
+        without_pages = [each for each in rules if each["resources"] != ["pods/proxy"]]
+        with accounts.allowed(eu, namespace, "deployer", without_pages):
+            assert doctor(tmp_path, "", namespace, as_them, context=eu.context)[0] == 0
+            _, found = doctor(tmp_path, "canary = [50]", namespace, as_them, context=eu.context)
+            assert found["rights"]["words"] == f"not allowed in {namespace}: get Pod proxy"
+        fewer = [each for each in rules if each["resources"] != ["pods/log"]]
         with accounts.allowed(eu, namespace, "deployer", fewer):
             status, found = doctor(tmp_path, "", namespace, as_them, context=eu.context)
             assert (status, found["rights"]["words"]) == (1, f"not allowed in {namespace}: get Pod log")

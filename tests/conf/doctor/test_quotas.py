@@ -27,7 +27,7 @@ def test_a_pod_uses_what_its_containers_ask_for_together() -> None:
     ("hard", "used", "own", "words"),
     [
         ({"pods": "10"}, {"pods": "7"}, 0, []),
-        ({"pods": "10"}, {"pods": "8"}, 0, ["team allows 10 pods, others use 8 of it; the pods take 3, with one more"]),
+        ({"pods": "10"}, {"pods": "8"}, 0, ["team allows 10 pods, others use 8 of it; the pods take 3, with what a"]),
         ({"pods": "10"}, {"pods": "9"}, 2, []),  # two of the nine are ours
         ({"cpu": "2"}, {"cpu": "1500m"}, 1, ["team allows 2 cpu, others use 1 of it; the pods take 1.5"]),
         ({"requests.cpu": "3"}, {"requests.cpu": "1500m"}, 0, []),

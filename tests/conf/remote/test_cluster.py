@@ -1,7 +1,6 @@
-"""Requests to an API server end in time and are repeated only where that is safe; a job without a kubeconfig is told why."""
+"""Requests to an API server end in time and are repeated only where that is safe."""
 
 import contextlib
-import json
 import socket
 import threading
 import time
@@ -12,8 +11,9 @@ import pytest
 
 from conf.base.object_references import Item, Ref
 from conf.remote import cluster
-from conf.remote.cluster import LONGEST_WRITE, WRITE_TIMEOUTS, BadCredentials, Cluster, Unreachable, missing_kubeconfig
+from conf.remote.cluster import LONGEST_WRITE, WRITE_TIMEOUTS, Cluster, Unreachable
 from conf.rollout.lease import LEASE_SECONDS, RENEWAL_SECONDS
+from tests.conf.kubeconfigs import use_kubeconfig
 from tests.serving.http_server import http_server
 
 THERE = Ref("ConfigMap", "like", "cats", "u")
@@ -25,20 +25,6 @@ CHANGES: list[Callable[[Cluster], object]] = [
     lambda asked: asked.replace(ITEM),
     lambda asked: asked.delete(THERE),
 ]
-JOB = {"CI_ENVIRONMENT_NAME": "hk/cats", "CI_COMMIT_REF_NAME": "cats", "CI_COMMIT_REF_PROTECTED": "false"}
-
-
-def use_kubeconfig(monkeypatch: pytest.MonkeyPatch, file: Path, context: str, url: str) -> None:
-    """Write a kubeconfig that names an API server of this machine, and have it used."""
-    config = {
-        "clusters": [{"name": context, "cluster": {"server": url}}],
-        "users": [{"name": "ann", "user": {}}],
-        "contexts": [{"name": context, "context": {"cluster": context, "user": "ann"}}],
-        "current-context": context,
-    }
-    file.write_text(json.dumps(config))
-    monkeypatch.setenv("KUBECONFIG", str(file))
-    monkeypatch.setenv("NO_PROXY", "*")
 
 
 @pytest.fixture
@@ -96,30 +82,3 @@ def test_the_answer_for_a_removed_container_is_not_taken_for_its_log(
         use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "told", url)
         assert Cluster("told").logs(Ref("Pod", "like", "cats-1"), "cats", 20, previous=True) == text
     assert answers == []
-
-
-def test_a_job_without_a_kubeconfig_names_the_scope_that_the_variable_needs() -> None:
-    words = missing_kubeconfig({**JOB, "CI_COMMIT_REF_PROTECTED": "true"})
-    assert words == "this job sees no KUBECONFIG: make it a variable of type File, whose environment scope is hk/*"
-
-
-def test_a_job_of_an_unprotected_branch_says_that_it_sees_no_protected_variable() -> None:
-    assert missing_kubeconfig(JOB).endswith("since cats is no protected branch: protect it")
-
-
-def test_a_kubeconfig_that_is_a_text_and_not_a_file_is_told_without_its_text() -> None:
-    words = missing_kubeconfig({**JOB, "KUBECONFIG": "apiVersion: v1\nusers: [secret]\n"})
-    assert "make its type File" in words
-    assert "secret" not in words
-
-
-@pytest.mark.parametrize("environ", [{}, {**JOB, "KUBECONFIG": "/builds/like/cats.tmp/KUBECONFIG"}])
-def test_nothing_is_said_on_a_laptop_or_where_a_file_is_named(environ: dict[str, str]) -> None:
-    assert missing_kubeconfig(environ) == ""
-
-
-def test_a_cluster_that_a_job_has_no_kubeconfig_for_ends_in_the_jobs_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {**JOB, "KUBECONFIG": "", "HOME": "/nonexistent"}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(BadCredentials, match=r"context 'hk' cannot be used: .*; this job sees no KUBECONFIG"):
-        Cluster("hk")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from conf.remote.notices import MAX_ROBOT_BYTES, ROBOT, TIMEOUT, WEBHOOK, send
+from conf.remote.notices import ROBOT, TIMEOUT, WEBHOOK, send
+from conf.remote.wechat_robot import MAX_TEXT_BYTES
 from tests.conf.webhook import Webhook, running_webhook
 
 
@@ -39,12 +40,17 @@ def test_without_an_address_nothing_is_sent() -> None:
 def test_a_long_message_is_cut_to_what_the_robot_takes_and_stays_text(webhook: Webhook) -> None:
     assert told({ROBOT: webhook.url}, "猫" * 3000) == []
     content = webhook.received[0]["markdown"]["content"]
-    assert len(content.encode()) <= MAX_ROBOT_BYTES + 3
+    assert MAX_TEXT_BYTES - 3 < len(content.encode()) <= MAX_TEXT_BYTES
     assert set(content) == {"猫", "…"}
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"), [((500, b""), "status 500"), ((200, b'{"errcode": 93000, "errmsg": "invalid key"}'), "errcode 93000")]
+    ("answer", "words"),
+    [
+        ((500, b""), "status 500"),
+        ((200, b'{"errcode": 93000, "errmsg": "invalid key"}'), "errcode 93000"),
+        ((200, b"<html>"), "an answer without errcode"),
+    ],
 )
 def test_a_refused_message_is_a_warning_that_keeps_the_address_secret(
     webhook: Webhook, answer: tuple[int, bytes], words: str
