@@ -1,0 +1,43 @@
+"""The tracks that a command line asks to look at.
+
+Knows --service, --region, --track and --regions. Asks no cluster.
+"""
+
+from argparse import Namespace
+
+from conf.commands.choices import load_regions, no_region, read_service
+from conf.observe.pod_figures import TrackFigures
+from conf.observe.region_figures import ObservedTrack
+from conf.plan.offline import offline_replicas, runs_offline
+from conf.plan.plan import replicas, serves
+from conf.rollout.targets import no_target, region_tracks
+
+
+def watched_tracks(arguments: Namespace) -> list[ObservedTrack]:
+    """Return each track in each region where it may run: its online pods, then its offline ones. Raises Mistakes for none.
+
+    The tracks grey and ab are asked for no pod unless --track names them, since nothing says whether they are deployed.
+    """
+    regions = load_regions(arguments)
+    if arguments.region and arguments.region not in regions.regions:
+        raise no_region(arguments.region, regions)
+    service = read_service(arguments, regions)
+    found = []
+    answers = any(service.value.in_region(name).replicas for name in regions.regions)
+    for each in region_tracks(service, regions, arguments.track, arguments.region):
+        if not each.planned:
+            continue
+        s, place = each.settings, (each.region, each.track, each.namespace, each.settings)
+        needed = each.track in ("prod", arguments.track)
+        if serves(s, each.track, answers):
+            found.append(ObservedTrack(*place, replicas(s, each.track) if needed else 0))
+        if runs_offline(s):
+            found.append(ObservedTrack(*place, offline_replicas(s, each.track) if needed else 0, offline=True))
+    if not found:
+        raise no_target(arguments, regions)
+    return found
+
+
+def is_there(track: TrackFigures) -> bool:
+    """Return whether a track is worth a line: it has pods, or should have, or nobody can tell."""
+    return bool(track.pods or track.wanted or track.trouble)

@@ -1,0 +1,142 @@
+"""The judgement of a track's figures: well, a warning, or critical, with a reason in words for each.
+
+Knows the levels of concern. Pure: asks nobody, and does not know where figures come from. Latency and errors of a few requests
+say nothing, so they are judged from LEAST_REQUESTS on. Offline pods are to use all cores while records wait, so these are not
+judged there.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from conf.base.quantities import readable_bytes, shares
+from conf.observe.pod_figures import PodFigures, TrackFigures
+from conf.plan.thresholds import DEAD_LETTERS_WARN, QUEUE_WARNS, SINK_AWAY_WARNS
+from serving.settings import Settings
+
+WELL, WARNING, CRITICAL, UNKNOWN = "well", "warning", "critical", "unknown"
+WORST_FIRST = (CRITICAL, UNKNOWN, WARNING, WELL)
+LEAST_REQUESTS = 10
+RESTARTS = (1.0, 3.0)  # in an hour
+QUEUE_SHARES = (QUEUE_WARNS, 1.0)  # of timeout_second, the deadline
+ERROR_FACTORS = (1.0, 10.0)  # times the share of answers that the objective lets fail
+DEAD_LETTERS = (DEAD_LETTERS_WARN, 0.5)  # a share of the records; over half of them, reading stops
+AWAY = (60.0, float(SINK_AWAY_WARNS))  # seconds for which a sink or the brokers are not reachable
+NEVER = (math.inf, math.inf)
+Levels = tuple[float, float]  # at which a figure is a warning, and critical
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that was judged. level: WARNING, CRITICAL or UNKNOWN."""
+
+    level: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The levels of each figure. latency, queue_age: seconds. All others but restarts are shares, where 1 is all of it.
+
+    still: seconds in which a record is finished, at least, while others wait.
+    """
+
+    latency: Levels
+    memory: Levels
+    cores: Levels
+    errors: Levels
+    queue_age: Levels
+    restarts: Levels = RESTARTS
+    still: float = math.inf
+
+
+def limits_of(settings: Settings, offline: bool = False) -> Limits:
+    """Return the levels that a service's settings ask for. offline: of its offline pods."""
+    if offline:
+        memory, still = shares(settings.memory_levels), 2 * settings.offline_timeout_second
+        return Limits(NEVER, memory, NEVER, DEAD_LETTERS, NEVER, still=still)
+    return Limits(
+        latency=settings.latency_levels,
+        memory=shares(settings.memory_levels),
+        cores=shares(settings.cpu_levels),
+        errors=_scaled(ERROR_FACTORS, 1 - settings.objective_success),
+        queue_age=_scaled(QUEUE_SHARES, settings.timeout_second),
+    )
+
+
+def level(value: float | None, levels: Levels) -> str:
+    """Return the level that a figure has reached. A figure that is not known is WELL, and another reason tells why."""
+    if value is None or value < levels[0]:
+        return WELL
+    return WARNING if value < levels[1] else CRITICAL
+
+
+def worst(levels: Sequence[str]) -> str:
+    return next((each for each in WORST_FIRST if each in levels), WELL)
+
+
+def reasons(track: TrackFigures, limits: Limits) -> list[Reason]:
+    """Return every reason for concern about a track, the gravest first."""
+    if track.trouble:
+        return [Reason(UNKNOWN, track.trouble)]
+    work = _records if track.offline else _requests
+    found = [*_pods(track), *work(track, limits), *(each for pod in track.pods for each in _pod(pod, limits))]
+    return sorted(found, key=lambda each: WORST_FIRST.index(each.level))
+
+
+def _pods(track: TrackFigures) -> Iterator[Reason]:
+    if track.wanted and not track.ready:
+        yield Reason(CRITICAL, f"no pod is ready, and value.py asks for {track.wanted}: `monopod status` says why")
+    elif track.ready < track.wanted:
+        yield Reason(WARNING, f"{track.ready} of {track.wanted} pods are ready: `monopod status` says why")
+
+
+def _requests(track: TrackFigures, limits: Limits) -> Iterator[Reason]:
+    rate, valid = track.sum(lambda pod: pod.rate) or 0.0, track.sum(lambda pod: pod.valid) or 0.0
+    errors, refused = track.sum(lambda pod: pod.errors) or 0.0, track.sum(lambda pod: pod.refused) or 0.0
+    if refused > 0:
+        yield Reason(WARNING, f"{refused:.2g} requests a second are refused with 429, since the queue is full: add pods")
+    are_enough = valid * track.seconds >= LEAST_REQUESTS
+    if are_enough and (found := level(errors / valid, limits.errors)) != WELL:
+        yield Reason(found, f"{100 * errors / valid:.2g} % of the answers are 5xx (from {_percent(limits.errors)})")
+    if rate * track.seconds >= LEAST_REQUESTS and (found := level(track.p95, limits.latency)) != WELL:
+        yield Reason(found, f"5 % of the answers take {track.p95:.3g} s or longer ({_from(limits.latency)} s)")
+
+
+def _records(track: TrackFigures, limits: Limits) -> Iterator[Reason]:
+    rate, errors = track.sum(lambda pod: pod.rate) or 0.0, track.sum(lambda pod: pod.errors) or 0.0
+    lag = track.sum(lambda pod: pod.queue_rows) or 0.0
+    if rate * track.seconds >= LEAST_REQUESTS and (found := level(errors / rate, limits.errors)) != WELL:
+        yield Reason(found, f"{100 * errors / rate:.2g} % of the records become dead letters (from {_percent(limits.errors)})")
+    if lag and not rate and track.seconds >= limits.still:
+        yield Reason(WARNING, f"{lag:.0f} records wait, and none was finished in {track.seconds:.0f} s")
+    for pod in track.pods:
+        if pod.held:
+            yield Reason(CRITICAL, f"{pod.pod} has stopped reading, since the model fails for most records: see `monopod logs`")
+        if (found := level(pod.away, AWAY)) != WELL:
+            yield Reason(found, f"{pod.pod}: a sink or the brokers have been away for {pod.away:.0f} s ({_from(AWAY)} s)")
+
+
+def _pod(pod: PodFigures, limits: Limits) -> Iterator[Reason]:
+    if (found := level(pod.memory_share, limits.memory)) != WELL and pod.memory and pod.memory_limit:
+        of = f"{readable_bytes(pod.memory)} of {readable_bytes(pod.memory_limit)}"
+        yield Reason(found, f"{pod.pod} uses {100 * pod.memory / pod.memory_limit:.0f} % of its memory, {of}")
+    if (found := level(pod.cores_share, limits.cores)) != WELL and pod.cores and pod.cores_asked:
+        of = f"{pod.cores:.2g} of {pod.cores_asked:g}"
+        yield Reason(found, f"{pod.pod} uses {100 * pod.cores / pod.cores_asked:.0f} % of the cores it asks for, {of}")
+    if (found := level(pod.queue_age, limits.queue_age)) != WELL:
+        yield Reason(found, f"{pod.pod}: the oldest row waits {pod.queue_age:.3g} s ({_from(limits.queue_age)} s)")
+    if (found := level(pod.restarts, limits.restarts)) != WELL:
+        yield Reason(found, f"{pod.pod} restarted {pod.restarts:.0f} times in an hour: `monopod status` says why")
+
+
+def _scaled(levels: Levels, factor: float) -> Levels:
+    return levels[0] * factor, levels[1] * factor
+
+
+def _from(levels: Levels) -> str:
+    return f"a warning from {levels[0]:g}, critical from {levels[1]:g}"
+
+
+def _percent(levels: Levels) -> str:
+    return f"{100 * levels[0]:g} % a warning, from {100 * levels[1]:g} % critical"

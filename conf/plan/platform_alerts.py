@@ -1,0 +1,159 @@
+"""The platform's alerts for every track of every service.
+
+Knows the metrics of pods, of Kubernetes and of the gateways. Does not know where Prometheus runs.
+
+No rule counts errors that clients cause: malformed requests, slow uploads, deadlines too short for any answer.
+"""
+
+from conf.base.matchers import matchers
+from conf.base.quantities import shares
+from conf.plan import thresholds as at
+from conf.plan.alerts import AlertingRule, RuleGroup
+from conf.plan.burn_rates import COUNTED, COUNTED_FAILED, burn_rate_group
+from conf.plan.pods import gpu_share
+from conf.plan.watched import Watched, alert
+
+GIVEN_UP = ("retry_or_shadow_abandoned", "upstream_rq_retry_overflow", "upstream_rq_retry_limit_exceeded")  # Envoy's counters
+
+
+def rule_groups(watched: Watched) -> tuple[RuleGroup, ...]:
+    """Return the platform's rules for a track, without the labels that alerts.labelled adds.
+
+    Objectives hold for prod. grey and ab have an alert on errors that wakes nobody in their place.
+    """
+    own = (*_answers(watched), *_load(watched), *pod_alerts(watched), *_release(watched))
+    if watched.has_objectives:
+        return RuleGroup(watched.name, "", (), own), burn_rate_group(watched)
+    return (RuleGroup(watched.name, "", (), (*own, _errors(watched))),)
+
+
+def _answers(watched: Watched) -> tuple[AlertingRule, ...]:
+    where, timeout = watched.where, watched.settings.timeout_second
+    ready = f"(sum(monopod_ready{{{where}}}) or vector(0))"
+    refused = f'sum(rate(monopod_shed_total{{{where},reason="queue_full"}}[5m]))'
+    slow = f"histogram_quantile(0.99, sum by (le) (rate(monopod_answer_duration_seconds_bucket{{{where}}}[5m])))"
+    age = f"max by (model) (monopod_queue_oldest_age_seconds{{{where}}})"
+    waits = "a request has waited {{ $value | humanizeDuration }} for {{ $labels.model }}, over half of its deadline"
+    return (
+        alert(watched, "NoPodAnswers", f"{ready} < 1", "2m", "critical", "no pod is ready"),
+        not_scraped_alert(watched),
+        alert(watched, "Overloaded", f"{refused} > 0", "10m", "warning", "requests are refused, add pods"),
+        alert(
+            watched,
+            "Slow",
+            f"{slow} > {at.SLOW_WARNS * timeout:.4g}",
+            "10m",
+            "warning",
+            "the slowest requests come near the deadline",
+        ),
+        alert(watched, "QueueOld", f"{age} > {at.QUEUE_WARNS * timeout:.4g}", "1m", "warning", waits),
+    )
+
+
+def _errors(watched: Watched) -> AlertingRule:
+    requests, failed = (
+        f"sum(rate(monopod_requests_total{{{watched.where},{which}}}[5m]))" for which in (COUNTED, COUNTED_FAILED)
+    )
+    enough = f"300 * {requests} >= {at.FEWEST_REQUESTS} and 300 * {failed} >= {at.FEWEST_FAILURES}"
+    expr = f"{failed} / {requests} > {at.ERRORS_WARN} and {enough}"
+    words = "{{ $value | humanizePercentage }} of the requests fail"
+    return alert(watched, "ServerErrors", expr, "5m", "warning", words)
+
+
+def not_scraped_alert(watched: Watched) -> AlertingRule:
+    words = "Prometheus reads no pod's metrics"
+    return alert(watched, "NothingScraped", f"absent(up{{{watched.where}}} == 1)", "5m", "warning", words)
+
+
+def _load(watched: Watched) -> tuple[AlertingRule, ...]:
+    return (*memory_alerts(watched), *_cores(watched), *space_alerts(watched))
+
+
+def _cores(watched: Watched) -> tuple[AlertingRule, ...]:
+    where = watched.where
+    warn, act = shares(watched.settings.cpu_levels)
+    cores = f"sum(rate(process_cpu_seconds_total{{{where}}}[5m])) / sum(monopod_cpu_cores{{{where}}})"
+    busy = "the pods use {{ $value | humanizePercentage }} of the cores that they ask for"
+    return (
+        alert(watched, "CoresHigh", f"{cores} > {warn:g}", "15m", "warning", busy),
+        alert(watched, "CoresNearLimit", f"{cores} > {act:g}", "15m", "critical", busy),
+    )
+
+
+def memory_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
+    """Return the alerts on the pods' memory."""
+    where = watched.where
+    warns, acts = shares(watched.settings.memory_levels)
+    memory = f"max by (pod) (process_resident_memory_bytes{{{where}}} / monopod_memory_limit_bytes{{{where}}})"
+    holds = "{{ $labels.pod }} holds {{ $value | humanizePercentage }} of its memory"
+    return (
+        alert(watched, "MemoryHigh", f"{memory} > {warns:g}", "15m", "warning", holds),
+        alert(watched, "MemoryNearLimit", f"{memory} > {acts:g}", "2m", "critical", f"{holds}, over it it is killed"),
+    )
+
+
+def space_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
+    """Return the alerts on /tmp, and on the card's memory."""
+    where = watched.where
+    tmp = f"max by (pod) (monopod_tmp_bytes{{{where}}} / monopod_tmp_limit_bytes{{{where}}})"
+    full = "{{ $labels.pod }} has filled {{ $value | humanizePercentage }} of /tmp, and is evicted when it is full"
+    return (
+        alert(watched, "TmpNearlyFull", f"{tmp} > {at.TMP_WARNS}", "5m", "warning", full),
+        *_card(watched),
+    )
+
+
+def _card(watched: Watched) -> tuple[AlertingRule, ...]:
+    """Return the alert on the card's memory where the pod has a card to itself.
+
+    A card tells only what all its pods use. So for shared cards the fleet's rules compare the sums of a node.
+    """
+    gpu = watched.region.gpu
+    if gpu is None or gpu.unit != "card" or not gpu_share(watched.settings, watched.region):
+        return ()
+    used, declared = (f"monopod_gpu_{each}_bytes{{{watched.where}}}" for each in ("device_used", "memory_declared"))
+    words = "{{ $labels.pod }} uses {{ $value | humanizePercentage }} of the card's memory that it declares"
+    return (
+        alert(watched, "CardOverDeclared", f"max by (pod) ({used} / ignoring (card) {declared}) > 1", "5m", "warning", words),
+    )
+
+
+def pod_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
+    """Return the alerts on restarts, and on files that cannot be loaded again."""
+    where, container = watched.where, matchers(namespace=watched.namespace, container=watched.name)
+    counted = f"max by (pod) (increase(kube_pod_container_status_restarts_total{{{container}}}[30m]))"
+    seen = f"max by (pod) (changes(process_start_time_seconds{{{where}}}[30m]))"  # where nothing reads Kubernetes' state
+    failing = f"max by (pod, file) (monopod_reload_failed{{{where}}})"
+    restarts = "{{ $labels.pod }} restarts again and again"
+    reload = "a changed file cannot be loaded and the older one is used, the log tells why"
+    return (
+        alert(watched, "Restarts", f"({counted} or {seen}) >= {at.RESTARTS_WARN}", "0s", "warning", restarts),
+        alert(watched, "ReloadFailing", f"{failing} > 0", "1m", "warning", reload),
+    )
+
+
+def rollout_alert(watched: Watched) -> AlertingRule:
+    """Return the alert on a rollout that is stuck. One that still brings up pods is not, however long it takes."""
+    which = f"{{{matchers(namespace=watched.namespace, deployment=watched.name)}}}"
+    unavailable, updated, wanted = (
+        f"max(kube_deployment_{each}{which})"
+        for each in ("status_replicas_unavailable", "status_replicas_updated", "spec_replicas")
+    )
+    moves = f"max(changes(kube_deployment_status_replicas_updated{which}[5m]))"
+    stuck = f"({unavailable} > 0 or {updated} < {wanted}) unless {moves} > 0"
+    words = "pods of the release do not come up"
+    return alert(watched, "ReleaseStuck", stuck, f"{watched.progress_deadline}s", "warning", words)
+
+
+def _release(watched: Watched) -> tuple[AlertingRule, ...]:
+    """Return the alerts on what Kubernetes and the gateway do with the pods.
+
+    charts/monitoring gives the gateway's series the labels that name a service.
+    """
+    to = matchers(destination_namespace=watched.namespace, destination_service=watched.name)
+    given_up = " + ".join(f"(sum(increase(envoy_cluster_{each}{{{to}}}[10m])) or vector(0))" for each in GIVEN_UP)
+    lost = "the gateway did not send {{ $value | humanize }} failed requests again"
+    return (
+        rollout_alert(watched),
+        alert(watched, "RetriesGivenUp", f"{given_up} >= {at.RETRIES_WARN}", "0s", "warning", lost),
+    )

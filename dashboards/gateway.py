@@ -1,0 +1,136 @@
+"""The dashboard of the gateway: what each service gets there without a line of its own, from Envoy's counters.
+
+The labels destination_namespace and destination_service are made by the PodMonitor of charts/monitoring. Both ways to route
+have them, though their clusters have other names. Knows Envoy's metrics. Does not know Istio's, which not every gateway has.
+"""
+
+from dashboards import levels
+from dashboards.parts import BYTES, COUNT, EVENTS, MILLISECONDS, RATE, SHARE, Dashboard, Row, Variable, panel
+from dashboards.promql import quantiles, ratio, total
+from dashboards.variables import TARGET
+
+WHERE = f'destination_namespace=~"$destination_namespace",destination_service=~"$service",{TARGET}'
+BY = "destination_namespace, destination_service"
+LINE = "{{destination_namespace}}/{{destination_service}}"
+COUNTED = "envoy_cluster_upstream_rq_total"
+
+
+def named(name: str, more: str = "") -> str:
+    """Return a metric of Envoy's clusters with its matchers. name: without envoy_cluster_."""
+    return f"envoy_cluster_{name}{{{WHERE}{more}}}"
+
+
+def answers(match: str) -> str:
+    """Return the answers of a class. match: such as ="5"."""
+    return named("upstream_rq_xx", f",envoy_response_code_class{match}")
+
+
+ANSWERED, COUNTS = named("upstream_rq_xx"), answers('!="4"')
+TRAFFIC = Row(
+    "Requests",
+    (
+        panel(
+            "Queries a second",
+            RATE,
+            "Requests that the gateway sent to each service.",
+            (total(named("upstream_rq_total"), BY), LINE),
+        ),
+        panel(
+            "Success rate",
+            SHARE,
+            "Share of the answers that are no 5xx, of all but 4xx. The gateway's own, for pods that are away, count. So do "
+            "deadlines too short for any answer, which the gateway cannot tell.",
+            (ratio(answers('!~"[45]"'), COUNTS, BY), LINE),
+        ),
+        panel(
+            "Failure rate",
+            SHARE,
+            "Share of 5xx among the answers that count here: all but 4xx, those of the gateway itself included. The share of "
+            "4xx is of all answers. A service without any has no line.",
+            (ratio(answers('="4"'), ANSWERED, BY), LINE + " 4xx"),
+            (ratio(answers('="5"'), COUNTS, BY), LINE + " 5xx"),
+            limits=levels.ERRORS,
+        ),
+        panel(
+            "Latency",
+            MILLISECONDS,
+            "From the request's last byte at the gateway to the answer's last byte from the pod. p50 and p99.",
+            *quantiles((0.5, 0.99), "envoy_cluster_upstream_rq_time", WHERE, BY, LINE),
+        ),
+        panel(
+            "Request size",
+            BYTES,
+            "Bytes of a request's body. p50 and p99. The gateway must be told to count them.",
+            *quantiles((0.5, 0.99), "envoy_cluster_upstream_rq_body_size", WHERE, BY, LINE),
+        ),
+        panel(
+            "Answer size",
+            BYTES,
+            "Bytes of an answer's body. p50 and p99. The gateway must be told to count them.",
+            *quantiles((0.5, 0.99), "envoy_cluster_upstream_rs_body_size", WHERE, BY, LINE),
+        ),
+    ),
+)
+TROUBLE = Row(
+    "Trouble on the way",
+    (
+        panel(
+            "Retries",
+            RATE,
+            "Requests that the gateway sent again, to another pod if there is one.",
+            (total(named("upstream_rq_retry"), BY), LINE),
+        ),
+        panel(
+            "Retries given up",
+            RATE,
+            "Retries that ended without success: tried too often, or the body was larger than the gateway's buffer.",
+            (total(named("upstream_rq_retry_limit_exceeded"), BY), LINE + " too often"),
+            (total(named("retry_or_shadow_abandoned"), BY), LINE + " too large"),
+            (total(named("upstream_rq_retry_overflow"), BY), LINE + " too many at once"),
+        ),
+        panel(
+            "Ejections",
+            COUNT,
+            "Pods that the gateway sends nothing for now, since connections to them failed.",
+            (f"sum by ({BY}) ({named('outlier_detection_ejections_active')})", LINE),
+        ),
+        panel(
+            "Ejections a second",
+            EVENTS,
+            "How often the gateway ejects a pod.",
+            (total(named("outlier_detection_ejections_enforced_total"), BY), LINE),
+        ),
+        panel(
+            "Failed connections",
+            EVENTS,
+            "Connections to pods that the gateway could not open.",
+            (total(named("upstream_cx_connect_fail"), BY), LINE),
+        ),
+        panel(
+            "Pods that get requests",
+            COUNT,
+            "Pods that the gateway knows, and those of them that it sends requests.",
+            (f"max by ({BY}) ({named('membership_total')})", LINE + " known"),
+            (f"max by ({BY}) ({named('membership_healthy')})", LINE + " healthy"),
+        ),
+    ),
+)
+
+
+def _choices() -> tuple[Variable, ...]:
+    known = f'{COUNTED}{{destination_namespace=~"$destination_namespace",destination_service=~"$service"}}'
+    return (
+        Variable("destination_namespace", "destination_namespace", f'{COUNTED}{{destination_service=~".+"}}', "User or track"),
+        Variable("service", "destination_service", f'{COUNTED}{{destination_namespace=~"$destination_namespace"}}', "Service"),
+        Variable("job", "job", known, "Job", all_value=".+"),
+        Variable("instance", "instance", known, "Instance", all_value=".+"),
+    )
+
+
+GATEWAY = Dashboard(
+    "monopod-gateway",
+    "Monopod / Gateway",
+    "What each service gets at the gateway: latency, success, sizes, retries and ejections, by Envoy's counters.",
+    _choices(),
+    (TRAFFIC, TROUBLE),
+)

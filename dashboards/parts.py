@@ -1,0 +1,100 @@
+"""The parts of a dashboard: variables, rows of panels, and queries in PromQL, all as plain data.
+
+Knows words and shapes. Does not know Grafana's JSON, nor which metrics there are.
+"""
+
+from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+# Grafana's names of units
+RATE = "reqps"
+EVENTS = "cps"  # events a second that are no requests
+SHARE = "percentunit"
+SECONDS = "s"
+MILLISECONDS = "ms"
+BYTES = "bytes"
+COUNT = "short"
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query of a panel. legend: the name of each line, with labels as {{service}}."""
+
+    expr: str
+    legend: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture.
+
+    kind: lines, stacked or number.
+    limits: values from which a line is yellow, then red.
+    empty: shown for no data.
+    description: what it shows, and what to think where that is not plain.
+    """
+
+    title: str
+    unit: str
+    description: str
+    queries: tuple[Query, ...]
+    kind: str = "lines"
+    width: int = 8  # of 24
+    limits: tuple[float, ...] = ()
+    empty: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Panels under one heading."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A choice at the top of a dashboard, among the values of a label. series: the series whose label it is.
+
+    many: whether several values may be chosen, and all. all_value: what stands for all of them; their list where it is empty.
+    """
+
+    name: str
+    label: str
+    series: str
+    title: str
+    many: bool = True
+    all_value: str = ""
+    hidden: bool = False
+
+    @property
+    def stays(self) -> bool:
+        """Return whether it stays behind where a link leads to another dashboard, whose choices may be others."""
+        return self.hidden or self.name in ("job", "instance")
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A page of Grafana. uid: its address. releases: the query of the marks at each release, "" for none."""
+
+    uid: str
+    title: str
+    description: str
+    variables: tuple[Variable, ...]
+    rows: tuple[Row, ...]
+    releases: str = ""
+    since: str = "now-3h"
+
+
+class MoreOfPanel(TypedDict, total=False):
+    """The fields of a Panel that it may do without."""
+
+    kind: str
+    width: int
+    limits: tuple[float, ...]
+    empty: str
+
+
+def panel(title: str, unit: str, description: str, *queries: tuple[str, str], **more: Unpack[MoreOfPanel]) -> Panel:
+    """Return a panel of queries, each an expression and a legend."""
+    return Panel(title, unit, description, tuple(Query(*each) for each in queries), **more)

@@ -1,0 +1,52 @@
+"""The choices that the dashboards share, and the matchers that they fill.
+
+A track is a namespace: the user's for prod, `grey` and `ab-test` for the others. Hence `namespace` is chosen by user and track,
+and nobody sees it. Queries match job and instance too, as Grafana's linter asks.
+"""
+
+from dashboards.parts import Variable
+
+INFO = "monopod_release_info"
+TARGET = 'job=~"$job",instance=~"$instance"'
+SERVICES = f'namespace=~"$namespace",service=~"$service",{TARGET}'  # of a pod's own metrics
+PODS = f'{SERVICES},pod=~"$pod"'
+REGION = 'region=~"$region"'
+OWNER = f'{REGION},user=~"$user"'
+NAMED = f'{OWNER},service=~"$service"'
+
+
+def region() -> Variable:
+    return Variable("region", "region", INFO, "Region")
+
+
+def user(many: bool = True) -> Variable:
+    return Variable("user", "user", f"{INFO}{{{REGION}}}", "User", many)
+
+
+def service(many: bool = True) -> Variable:
+    return Variable("service", "service", f"{INFO}{{{OWNER}}}", "Service", many)
+
+
+def track() -> Variable:
+    return Variable("track", "track", f"{INFO}{{{NAMED}}}", "Track")
+
+
+def namespace(where: str = f'{NAMED},track=~"$track"') -> Variable:
+    """Return the hidden choice of namespaces. where: what chooses them."""
+    return Variable("namespace", "namespace", f"{INFO}{{{where}}}", "Namespace", hidden=True)
+
+
+def pod() -> Variable:
+    return Variable("pod", "pod", f'{INFO}{{{NAMED},track=~"$track"}}', "Pod")
+
+
+def targets(series: str) -> tuple[Variable, Variable]:
+    """Return the choices of job and instance among the targets that have a series."""
+    job = Variable("job", "job", series, "Job", all_value=".+")
+    return job, Variable("instance", "instance", series, "Instance", all_value=".+")
+
+
+def releases(where: str) -> str:
+    """Return the query that has one point at each release, whatever the time between two points."""
+    running = f"max by (version, track) ({INFO}{{{where}}}"
+    return f"{running}) unless {running} offset $__interval)"

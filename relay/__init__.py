@@ -1,0 +1,18 @@
+"""The relay: takes Alertmanager's webhooks, and sends each as one message to a robot of WeChat Work or to a webhook.
+
+    json_logs             one JSON object a line on stdout
+    notifications         Alertmanager's JSON becomes a notification
+    message_text          a notification becomes a text that a robot takes
+    rate_limit            at most so many messages in a while
+    delivery              a message reaches its address, or words say why not
+    web                   the routes, and the status of each answer
+    __main__              the settings, read from the environment
+
+A module uses only those above it in this list. Of the platform's other code the relay imports conf.remote.wechat_robot alone.
+
+The relay keeps no message. Alertmanager holds each alert until the relay answers 2xx, and tries again after a 5xx. So an alert
+that cannot be sent now is sent later, also after the relay was restarted. A message whose answer was lost may come twice.
+
+Concurrency: one event loop does everything, and nothing is locked. Only names are looked up on threads, which are asyncio's.
+A request ends by the timeout of its body or by that of its delivery, so no stuck peer holds another's request.
+"""

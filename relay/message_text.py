@@ -1,0 +1,90 @@
+"""A notification becomes a message: a first line with the counts, then a line for each alert, what fires first.
+
+Knows the markdown of WeChat Work's robots, which other chats read well enough. A message says what is wrong, since when, and
+where a page tells what to do. It holds no label but namespace, service, track, severity and pod, and of a group all its labels.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from conf.remote.wechat_robot import shortened
+from relay.notifications import Alert, Notification
+
+LONGEST_NAME, LONGEST_SUMMARY, LONGEST_LINK = 150, 700, 400  # bytes
+SEVERITIES = ("critical", "warning")  # the most urgent first; all others come after these
+COLOUR = {True: "warning", False: "info"}  # orange for what fires, green for what is over
+TIME = re.compile(r"\d{4}-(\d\d-\d\d)T(\d\d:\d\d):\d\d[.\d]*Z")
+LINK = re.compile(r"https?://[\w.~:/?#@!$&'*+,;=%-]+")
+
+
+def message_text(notification: Notification, region: str, most: int) -> str:
+    """Return the markdown of a message, of at most `most` bytes. region: named in the first line, "" for none."""
+    alerts = sorted(notification.alerts, key=_urgency)
+    firing = sum(each.firing for each in alerts)
+    counts = {"firing": firing, "resolved": len(alerts) - firing}
+    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    where = shortened(_place(notification.group), LONGEST_SUMMARY) + (f" in {_plain(region)}" if region else "")
+    head = f'<font color="{COLOUR[firing > 0]}">**{told}**</font> {where}'
+    return fitting(head, [_line(each) for each in alerts], notification.left_out, most)
+
+
+def fitting(head: str, lines: Sequence[str], left_out: int, most: int) -> str:
+    """Return a head and as many lines as fit into `most` bytes; a last line counts the others.
+
+    left_out: how many there are beside `lines`. most: bytes, enough for the head and the last line.
+    """
+    whole = "\n".join([head, *lines])
+    if not left_out and len(whole.encode()) <= most:
+        return whole
+    last = "\n> and {} more".format
+    room = most - len(head.encode()) - len(last(len(lines) + left_out))
+    kept = 0
+    for line in lines:
+        room -= len(line.encode()) + 1
+        if room < 0:
+            break
+        kept += 1
+    return "\n".join([head, *lines[:kept]]) + last(len(lines) - kept + left_out)
+
+
+def _urgency(alert: Alert) -> tuple[bool, int, str]:
+    severity = alert.labels.get("severity", "")
+    return not alert.firing, SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES), alert.starts_at
+
+
+def _place(group: Mapping[str, str]) -> str:
+    """Return the words for what a group is about: a track of a service, or else the labels that it has."""
+    if group.get("service") and group.get("namespace"):
+        track = group.get("track", "prod")
+        return _plain(f"{group['namespace']}/{group['service']}" + (f" ({track})" if track not in ("", "prod") else ""))
+    return _plain(", ".join(f"{name} {value}" for name, value in group.items() if value)) or "the cluster"
+
+
+def _line(alert: Alert) -> str:
+    name = shortened(_plain(alert.labels.get("alertname", "an alert")), LONGEST_NAME)
+    severity = shortened(_plain(alert.labels.get("severity", "")), LONGEST_NAME)
+    summary = alert.annotations.get("summary") or alert.annotations.get("description") or alert.annotations.get("message", "")
+    pod = shortened(_plain(alert.labels.get("pod", "")), LONGEST_NAME)
+    words = [f'> <font color="{COLOUR[alert.firing]}">{name}</font>']
+    words += [f" {severity}"] if severity and alert.firing else []
+    words += [f": {shortened(_plain(summary), LONGEST_SUMMARY)}"] if summary else []
+    words += [f", pod {pod}"] if pod else []
+    words += [_since(alert), _link(alert.annotations.get("runbook_url", ""))]
+    return "".join(words)
+
+
+def _since(alert: Alert) -> str:
+    if not alert.firing:
+        return ", over"
+    found = TIME.fullmatch(alert.starts_at)
+    return f", since {found[1]} {found[2]} UTC" if found else ""
+
+
+def _link(address: str) -> str:
+    fits = LINK.fullmatch(address) and len(address) <= LONGEST_LINK
+    return f" [what to do]({address})" if fits else ""
+
+
+def _plain(text: str) -> str:
+    """Return a text on one line and without tags: in a robot's markdown a tag can mention people."""
+    return " ".join(text.replace("<", "＜").split()).encode(errors="replace").decode()

@@ -1,0 +1,222 @@
+"""Each of the platform's alerts fires on a history of its trouble alone, and is silent on one that only looks like it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conf.rule_files import rule_groups, written
+from tests.promtool import firing
+
+Histories = dict[str, str]  # series -> values, a minute apart
+
+SERVICE = """
+service_name = "demo"
+username = "like"
+timeout_second = 10
+gpu_memory = 4
+"""
+REGION = "na"  # where a pod has a card to itself
+POD = 'namespace="like",service="demo",pod="a"'
+OTHER_POD = 'namespace="like",service="demo",pod="b"'
+DEPLOYMENT = 'namespace="like",deployment="demo"'
+GATEWAY = 'destination_namespace="like",destination_service="demo"'
+GIB = 2**30
+
+
+def requests(values: str, code: int = 200, reason: str = "", pod: str = POD) -> Histories:
+    return {f'monopod_requests_total{{{pod},route="service",code="{code}",reason="{reason}"}}': values}
+
+
+def answers(bound: str, values: str, pod: str = POD) -> Histories:
+    return {f'monopod_answer_duration_seconds_bucket{{{pod},route="service",le="{bound}"}}': values}
+
+
+def restarts(values: str) -> Histories:
+    return {'kube_pod_container_status_restarts_total{namespace="like",pod="a",uid="1",container="demo"}': values}
+
+
+def deployment(unavailable: str, updated: str, wanted: str) -> Histories:
+    figures = {"status_replicas_unavailable": unavailable, "status_replicas_updated": updated, "spec_replicas": wanted}
+    return {f"kube_deployment_{name}{{{DEPLOYMENT}}}": values for name, values in figures.items()}
+
+
+def pod(name: str, values: str, labels: str = POD) -> Histories:
+    return {f"{name}{{{labels}}}": values}
+
+
+def gateway(counter: str, values: str, labels: str = GATEWAY) -> Histories:
+    return {f"envoy_cluster_{counter}{{{labels}}}": values}
+
+
+def card(gib: int) -> Histories:
+    return pod("monopod_gpu_device_used_bytes", f"{gib * GIB}x60", f'{POD},card="GPU-a"')
+
+
+def memory(share: float) -> Histories:
+    return pod("process_resident_memory_bytes", f"{share * 2 * GIB:.0f}x60")
+
+
+def cores(share: float) -> Histories:
+    return pod("process_cpu_seconds_total", f"0+{share * 60}x60")
+
+
+def queue_age(values: str) -> Histories:
+    return {f'monopod_queue_oldest_age_seconds{{{POD},model="demo"}}': values}
+
+
+def refused(values: str, reason: str = "queue_full") -> Histories:
+    return {f'monopod_shed_total{{{POD},reason="{reason}"}}': values}
+
+
+def reload_failed(values: str) -> Histories:
+    return {f'monopod_reload_failed{{{POD},file="labels.txt"}}': values}
+
+
+WELL: Histories = {
+    **pod("up", "1x60"),
+    **pod("monopod_ready", "1x60"),
+    **requests("0+60x60"),
+    **requests("0x60", 500, "internal"),
+    **{key: values for le in ("0.1", "5.0", "6.0", "8.0", "10.0", "+Inf") for key, values in answers(le, "0+60x60").items()},
+    **queue_age("0x60"),
+    **refused("0x60"),
+    **memory(0.5),
+    **pod("monopod_memory_limit_bytes", f"{2 * GIB}x60"),
+    **cores(0.5),
+    **pod("monopod_cpu_cores", "1x60"),
+    **pod("monopod_tmp_bytes", "1x60"),
+    **pod("monopod_tmp_limit_bytes", "100x60"),
+    **card(3),
+    **pod("monopod_gpu_memory_declared_bytes", f"{4 * GIB}x60"),
+    **pod("process_start_time_seconds", "1000x60"),
+    **restarts("0x60"),
+    **reload_failed("0x60"),
+    **deployment("0x60", "2x60", "2x60"),
+    **gateway("retry_or_shadow_abandoned", "0x60"),
+    **gateway("upstream_rq_retry_overflow", "0x60"),
+    **gateway("upstream_rq_retry_limit_exceeded", "0x60"),
+}
+NO_STATE = {name: "_x60" for name in WELL if name.startswith("kube_")}
+NO_GATEWAY = {name: "_x60" for name in WELL if name.startswith("envoy_")}
+SLOW_TAIL = {  # 2 % of the answers take more than 8 seconds for the last twenty minutes
+    key: values for le in ("0.1", "5.0", "6.0", "8.0") for key, values in answers(le, "0+60x40 2458.8+58.8x19").items()
+}
+
+# A history beside WELL -> the alerts that fire after an hour of it.
+CASES: dict[str, tuple[Histories, set[str]]] = {
+    "all is well": ({}, set()),
+    "nothing reads Kubernetes' state nor the gateway": ({**NO_STATE, **NO_GATEWAY}, set()),
+    "the only pod is not ready": (pod("monopod_ready", "1x50 0x10"), {"NoPodAnswers"}),
+    "one of two pods is not ready": (
+        {**pod("monopod_ready", "1x50 0x10"), **pod("monopod_ready", "1x60", OTHER_POD)},
+        set(),
+    ),
+    "no pod is scraped": (pod("up", "1x50 0x10"), {"NothingScraped"}),
+    "one of two pods is not scraped": ({**pod("up", "1x50 0x10"), **pod("up", "1x60", OTHER_POD)}, set()),
+    "requests are refused for half an hour": (refused("0x30 0+2x30"), {"Overloaded"}),
+    "requests are refused for five minutes": (refused("0x55 0+2x5"), set()),
+    "slow bodies are refused for half an hour": (refused("0x30 0+2x30", "slow_body"), set()),
+    "one in fifty answers comes near the deadline": (SLOW_TAIL, {"Slow"}),
+    "a request waits for over half of its deadline": (queue_age("0x50 6x10"), {"QueueOld"}),
+    "a request waits for less than half of its deadline": (queue_age("0x50 4x10"), set()),
+    "a pod holds three quarters of its memory": (memory(0.75), {"MemoryHigh"}),
+    "a pod holds nine tenths of its memory": (memory(0.9), {"MemoryHigh", "MemoryNearLimit"}),
+    "a pod holds 69 % of its memory": (memory(0.69), set()),
+    "the cores are busy": (cores(0.85), {"CoresHigh"}),
+    "the cores are all busy": (cores(0.97), {"CoresHigh", "CoresNearLimit"}),
+    "the cores are busy for 79 %": (cores(0.79), set()),
+    "one of two pods uses all of its cores": (
+        {
+            **cores(1.0),
+            **pod("process_cpu_seconds_total", "0+6x60", OTHER_POD),
+            **pod("monopod_cpu_cores", "1x60", OTHER_POD),
+        },
+        set(),
+    ),
+    "/tmp fills": (pod("monopod_tmp_bytes", "85x60"), {"TmpNearlyFull"}),
+    "/tmp is three quarters full": (pod("monopod_tmp_bytes", "75x60"), set()),
+    "a pod's card holds more than declared": (
+        card(5),
+        {"CardOverDeclared"},
+    ),
+    "a pod's card holds what is declared": (card(4), set()),
+    "a pod restarts three times": (restarts("0x40 1 2 3x17"), {"Restarts"}),
+    "a pod restarts twice": (restarts("0x40 1 2x18"), set()),
+    "another service's pod restarts three times": (
+        {'kube_pod_container_status_restarts_total{namespace="like",pod="x",uid="2",container="demo-x"}': "0x40 1 2 3x17"},
+        set(),
+    ),
+    "a process restarts three times, and nothing reads Kubernetes' state": (
+        {**NO_STATE, **pod("process_start_time_seconds", "1000x40 2000 3000 4000x17")},
+        {"Restarts"},
+    ),
+    "a changed file cannot be loaded": (reload_failed("0x50 1x10"), {"ReloadFailing"}),
+    "a changed file could not be loaded for a while": (reload_failed("0x40 1x10 0x10"), set()),
+    "a new pod does not come up": (deployment("0x40 1x20", "2x40 1x20", "2x60"), {"ReleaseStuck"}),
+    "the only new pod does not come up beside the old one": (deployment("0x40 1x20", "1x60", "1x60"), {"ReleaseStuck"}),
+    "a rollout takes long and moves on": (deployment("0x20 1x40", "30x20 0 0 0+0.25x38", "30x60"), set()),
+    "a rollout has just begun": (deployment("0x57 1x3", "2x57 1x3", "2x60"), set()),
+    "a gateway gives retries up for their body's size": (
+        gateway("retry_or_shadow_abandoned", "0x50 0+2x10"),
+        {"RetriesGivenUp"},
+    ),
+    "a gateway gives retries up as too many": (gateway("upstream_rq_retry_overflow", "0x50 0+2x10"), {"RetriesGivenUp"}),
+    "a gateway sends requests often enough, in vain": (
+        gateway("upstream_rq_retry_limit_exceeded", "0x50 0+2x10"),
+        {"RetriesGivenUp"},
+    ),
+    "a gateway gives three retries up": (gateway("retry_or_shadow_abandoned", "0x50 3x10"), set()),
+    "a gateway gives another service's retries up": (
+        gateway("retry_or_shadow_abandoned", "0x50 0+2x10", 'destination_namespace="like",destination_service="demo-x"'),
+        set(),
+    ),
+    "a client's mistakes are most of the requests": (requests("0+600x60", 400, "bad_input"), set()),
+    "clients leave too little time": (requests("0+60x60", 504, "short_deadline"), set()),
+}
+
+
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "value.py").write_text(SERVICE)
+    return written(rule_groups(folder, ("prod",), REGION), folder / "rules.yaml")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_alert_fires_on_its_trouble_and_no_other_does(case: str, rules: Path, tmp_path: Path) -> None:
+    histories, names = CASES[case]
+    assert firing(rules, {**WELL, **histories}, "1h", tmp_path) == names
+
+
+def test_every_alert_has_a_history_for_it_and_the_histories_name_no_other(rules: Path) -> None:
+    groups = rule_groups(rules.parent, ("prod",), REGION)
+    known = {rule["alert"] for group in groups if group["name"] == "like/demo" for rule in group["rules"]}
+    assert set().union(*(names for _, names in CASES.values())) == known
+
+
+@pytest.mark.parametrize(
+    ("histories", "names"),
+    [
+        (requests("0x40 0+6x20", 500, "internal"), {"ServerErrors"}),
+        (requests("0x58 1x2", 500, "internal"), set()),
+        ({**requests("0x60"), **requests("0x40 0+0.2x20", 500, "internal")}, set()),
+        ({**requests("0+60x60", 500, "internal"), **pod("monopod_ready", "0x60")}, {"ServerErrors", "NoPodAnswers"}),
+    ],
+    ids=["a tenth of the requests fails", "one request fails", "a few requests fail", "all fail"],
+)
+def test_a_release_that_is_tried_in_grey_warns_and_wakes_nobody(histories: Histories, names: set[str], tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text(SERVICE)
+    groups = rule_groups(tmp_path, ("grey",))
+    assert {rule["labels"]["severity"] for group in groups for rule in group["rules"]} == {"warning"}
+    grey = {
+        name.replace('namespace="like",service', 'namespace="grey",service'): values
+        for name, values in {**WELL, **histories}.items()
+        if not name.startswith(("kube_", "envoy_"))
+    }
+    assert firing(written(groups, tmp_path / "rules.yaml"), grey, "1h", tmp_path) == names
+
+
+def test_levels_that_a_service_sets_are_those_of_its_alerts(tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text(SERVICE + "memory_levels = [40, 60]\ncpu_levels = [30, 60]\n")
+    path = written(rule_groups(tmp_path, ("prod",), REGION), tmp_path / "rules.yaml")
+    assert firing(path, WELL, "1h", tmp_path) == {"MemoryHigh", "CoresHigh"}

@@ -1,0 +1,122 @@
+"""`top`, `health` and `report` of a service under load, through the API server: from Prometheus, and from the pods' own pages.
+
+One deployment and one load serve all tests. Its ServiceMonitor has the label by which the cluster's Prometheus finds it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conf.clusters.regions_file import load
+from conf.clusters.rights import READ, query_rights, rules
+from conf.observe.prometheus import NoFigures, PrometheusClient
+from tests.conf import kubeconfigs
+from tests.conf.accounts import allowed, token
+from tests.conf.cluster import Cluster
+from tests.conf.rollout.checkout import Checkout
+from tests.conf.rollout.load import loaded
+from tests.prerequisites import missing
+from tests.waiting import until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+RELEASE = {"release": "prometheus"}  # by which the Prometheus beside the node finds monitors
+ACCOUNT = "observer"
+
+
+@pytest.fixture(scope="module")
+def serving(
+    user: str, servers: dict[str, Cluster], gateway: Any, images: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Checkout]:
+    hk = servers["hk"]
+    if hk.find("/api/v1/namespaces/monitoring/services/prometheus") is None:
+        missing("the cluster has no Service prometheus in the namespace monitoring: install the Prometheus operator")
+    mine = Checkout(tmp_path_factory.mktemp("observed") / "service", user, {"hk": hk.context}, gateway=gateway)
+    change(mine, labels=RELEASE)
+    mine.run("deploy", tag="1")
+    with loaded(f"{gateway.url}/api/{user}/digits", 20):
+        yield mine
+    mine.run("stop", "--yes")
+
+
+def change(mine: Checkout, **fields: Any) -> None:
+    """Write other fields of Prometheus into regions.yaml."""
+    found = json.loads(mine.regions_file.read_text())
+    found["regions"]["hk"]["prometheus"] |= fields
+    mine.regions_file.write_text(json.dumps(found))
+
+
+def track(mine: Checkout, **more: Any) -> dict[str, Any]:
+    (found,) = json.loads(mine.run("top", "--json", "--track", "prod", **more).out)
+    return dict(found)
+
+
+def has_figures(found: dict[str, Any]) -> bool:
+    (pod,) = found["pods"]
+    numbers = (pod["rate"], pod["p50"], pod["p95"], pod["memory"], pod["cores"], found["p50"], found["p95"])
+    assert pod["ready"] == 1
+    assert not pod["errors"]  # None until two scrapes tell a rate
+    assert pod["memory_limit"] == 512 * 2**20
+    return all(number is not None and number > 0 for number in numbers) and pod["rate"] > 10
+
+
+def test_the_pods_own_pages_are_read_where_prometheus_is_away(serving: Checkout) -> None:
+    change(serving, url="http://nowhere.monitoring:9090")
+    try:
+        found = track(serving)
+        done = serving.run("health")
+    finally:
+        change(serving, url="http://prometheus.monitoring:9090")
+    assert found["source"] == "the pods' own pages"
+    assert found["note"].startswith("namespace monitoring has no Service nowhere:9090: prometheus.url of regions.yaml names it")
+    assert has_figures(found)
+    assert re.fullmatch(r"hk, prod: well: 1 pod, \S+ requests a second, 95 % of them within \S+ ms\n", done.out)
+    assert "from the pods' own pages: namespace monitoring has no Service nowhere:9090" in done.err
+
+
+def test_an_account_without_rights_is_told_which_it_lacks_and_with_the_roles_it_needs_no_other(
+    serving: Checkout, hk: Cluster, tmp_path: Path
+) -> None:
+    named = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}}
+    with hk.having(f"/api/v1/namespaces/{serving.user}/serviceaccounts", named):
+        file = kubeconfigs.written(tmp_path / "observer", hk.context, token=token(hk, serving.user, ACCOUNT))
+        done = serving.run("health", status=42, more={"KUBECONFIG": file})
+        assert "unknown: no right to get services/proxy prometheus:9090 in monitoring: the Role monopod-query" in done.out
+        assert f"and no right to list pods in {serving.user}: the Role monopod-read of charts/cluster gives it" in done.out
+        pods = [right for right in rules(READ) if "pods" in right["resources"]]
+        with allowed(hk, serving.user, ACCOUNT, pods):
+            done = serving.run("health", status=42, more={"KUBECONFIG": file})
+            assert f"no right to get pods/proxy in {serving.user}: the Role monopod-read" in done.out
+        with allowed(hk, serving.user, ACCOUNT, rules(READ)):
+            assert has_figures(track(serving, more={"KUBECONFIG": file}))
+
+
+def test_prometheus_is_asked_through_the_api_server_with_the_right_to_query_alone(
+    serving: Checkout, hk: Cluster, tmp_path: Path
+) -> None:
+    named = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": serving.user}}
+    with hk.having("/api/v1/namespaces/monitoring/serviceaccounts", named):
+        file = kubeconfigs.written(tmp_path / "query", hk.context, token=token(hk, "monitoring", serving.user))
+        with allowed(hk, "monitoring", serving.user, rules(query_rights("prometheus", "9090"))):
+            asked = PrometheusClient(load(serving.regions_file).regions["hk"])
+            with pytest.raises(NoFigures, match="answers bad_data: .*parse error"):
+                asked.now("sum(")
+
+            def is_scraped() -> bool:
+                found = track(serving, more={"KUBECONFIG": file}) if asked.now(ready(serving)) else None
+                return bool(found and found["source"] == "Prometheus" and has_figures(found))
+
+            until(is_scraped, seconds=150, pause=1)
+            done = serving.run("health", more={"KUBECONFIG": file})
+    assert re.fullmatch(r"hk, prod: well: 1 pod, \S+ requests a second, 95 % of them within \S+ ms\n", done.out)
+    assert done.err == ""
+    (found,) = json.loads(serving.run("report", "--days", "1", "--json").out)
+    assert found["hours"][-1]["requests"] > 100
+    assert [(each["version"], each["words"]) for each in found["releases"]] == [("1", "by ann, good")]
+
+
+def ready(mine: Checkout) -> str:
+    return f'monopod_ready{{namespace="{mine.user}"}}'

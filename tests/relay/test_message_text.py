@@ -1,0 +1,120 @@
+"""The words of a message, and its length in bytes."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.message_text import fitting, message_text
+from relay.notifications import Alert, Notification, read
+from tests.relay.relays import ALERT, alert, notification
+
+MOST = 4096
+
+
+def text_of(body: bytes, region: str = "hk") -> str:
+    return message_text(read(body), region, MOST)
+
+
+def test_a_message_says_what_is_wrong_where_since_when_and_what_to_do() -> None:
+    assert text_of(notification()) == (
+        '<font color="warning">**1 firing**</font> like/cats in hk\n'
+        '> <font color="warning">NoPodAnswers</font> critical: like/cats: no pod is ready, since 11-22 14:03 UTC'
+        " [what to do](https://docs.example.com/runbook.html#no-pod)"
+    )
+
+
+def test_a_message_about_what_is_over_is_green() -> None:
+    text = text_of(notification([{**ALERT, "status": "resolved"}]))
+    assert text.startswith(
+        '<font color="info">**1 resolved**</font> like/cats in hk\n> <font color="info">NoPodAnswers</font>: '
+    )
+    assert ", over [what to do]" in text
+
+
+def test_what_fires_stands_first_the_critical_before_the_warning() -> None:
+    given = [
+        alert("resolved", alertname="A"), alert(alertname="B"), alert(alertname="C", severity="warning"),
+        alert(alertname="D", severity="critical"),
+    ]  # fmt: skip
+    head, *lines = text_of(notification(given)).splitlines()
+    assert "**3 firing, 1 resolved**" in head
+    assert [line.partition(">")[2].partition(">")[2][0] for line in lines] == ["D", "C", "B", "A"]
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [
+        ({"namespace": "grey", "service": "cats", "track": "grey"}, "grey/cats (grey) in hk"),
+        ({"namespace": "like", "service": "cats"}, "like/cats in hk"),
+        ({"namespace": "like", "service": "", "track": ""}, "namespace like in hk"),
+        ({}, "the cluster in hk"),
+    ],
+)
+def test_the_first_line_names_what_the_group_is_about(group: dict[str, str], words: str) -> None:
+    assert text_of(notification(groupLabels=group)).splitlines()[0].endswith(f"</font> {words}")
+
+
+def test_each_pod_is_told_and_an_alert_without_a_summary_has_its_name() -> None:
+    assert '> <font color="warning">Restarts</font>, pod cats-1' in text_of(
+        notification([{**alert(alertname="Restarts", pod="cats-1"), "annotations": {}}])
+    )
+
+
+def test_500_alerts_are_one_message_of_at_most_4096_bytes_that_counts_the_others() -> None:
+    text = text_of(notification([alert(alertname=f"告警{number}") for number in range(500)], truncatedAlerts=7))
+    assert len(text.encode()) <= MOST
+    head, *lines, last = text.splitlines()
+    assert "**500 firing**" in head
+    assert last == f"> and {507 - len(lines)} more"
+    assert len(lines) > 20
+
+
+@pytest.mark.parametrize("size", [10, 3_000, 100_000])
+def test_chinese_text_is_cut_between_characters(size: int) -> None:
+    annotations = {"summary": "猫" * size, "runbook_url": "https://docs.example.com"}
+    text = text_of(
+        notification([{**alert(alertname="猫" * size), "annotations": annotations}] * 5, groupLabels={"猫": "猫" * size})
+    )
+    assert len(text.encode()) <= MOST
+    assert ("…" in text) == (size > 10)
+    assert "\ufffd" not in text
+
+
+def test_a_label_cannot_mention_people_or_begin_a_line() -> None:
+    text = text_of(notification([alert(alertname="<@all>\n**1 firing**")], groupLabels={"x": "<@all>\n> "}))
+    assert "<@" not in text
+    assert len(text.splitlines()) == 2
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "https://x y", "https://x)[y](", "x", "https://x/" + "y" * 1000])
+def test_what_is_no_web_address_is_no_link(address: str) -> None:
+    assert "[what to do]" not in text_of(notification([{**ALERT, "annotations": {"runbook_url": address}}]))
+
+
+texts = st.dictionaries(st.sampled_from(["alertname", "summary", "pod", "severity", "namespace", "service", "x"]), st.text())
+alerts = st.builds(Alert, st.booleans(), texts, texts, st.text())
+
+
+@given(st.builds(Notification, texts, st.lists(alerts, min_size=1).map(tuple), st.integers(0, 10**6)))
+def test_any_notification_is_a_text_of_at_most_4096_bytes(given: Any) -> None:
+    text = message_text(given, "hk", MOST)
+    assert len(text.encode()) <= MOST
+    shown = [line for line in text.split("\n")[1:] if not line.startswith("> and ")]
+    if text.split("\n")[-1].startswith("> and "):
+        assert text.endswith(f"> and {len(given.alerts) + given.left_out - len(shown)} more")
+    else:
+        assert (len(shown), given.left_out) == (len(given.alerts), 0)
+
+
+@pytest.mark.parametrize("most", range(30, 60))
+def test_as_many_lines_as_fit_are_kept(most: int) -> None:
+    lines = ["> one", "> two", "> three", "> four", "> five"]
+    text = fitting("head", lines, 0, most)
+    assert len(text.encode()) <= most
+    kept = text.split("\n")[1:]
+    if kept == lines:
+        return
+    assert kept[-1] == f"> and {5 - (len(kept) - 1)} more"
+    assert len(text) + len(lines[len(kept) - 1]) + 1 > most  # one more line would not have fitted
