@@ -1,0 +1,81 @@
+"""A canary's verdicts as one HTML page that needs nothing else: what happened, and a curve of each metric.
+
+Knows HTML, and what a verdict holds. Does not know where counts come from. All text from elsewhere is escaped.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+
+from conf.canary.judging import MetricVerdict
+from conf.commands.observe.hourly_charts import Chart, svg
+from conf.commands.observe.report_page import POLICY, STYLE
+from conf.rollout.canary.journal import Journal
+
+GAP = 120.0  # seconds without a look after which a curve is broken: pods are made ready meanwhile
+
+
+def write_page(file: Path | None, service: str, journals: Sequence[Journal]) -> None:
+    """Write the page of a command's canaries, where a file is named. Raises OSError."""
+    if file:
+        file.write_text(page(service, journals, time.time()), encoding="utf-8")
+
+
+def page(service: str, journals: Sequence[Journal], made: float) -> str:
+    """Return the page. made: when, in seconds since 1970."""
+    title = f"Canary of {service}"
+    head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    body = "".join(_region(each) for each in journals) or "<p>No canary was driven.</p>"
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title><style>{STYLE}</style></head>\n'
+        f"<body><h1>{escape(title)}</h1><p>Made {_clock(made)} UTC. A green line is the begin of a step.</p>\n"
+        f"{body}</body></html>\n"
+    )
+
+
+def _region(journal: Journal) -> str:
+    parts = [f"<h2>{escape(journal.region)}: {escape(journal.version)} beside {escape(journal.old_version)}</h2>"]
+    if journal.looks:
+        last = journal.looks[-1]
+        words = "".join(f"<li>{escape(each)}</li>" for each in last.verdict.words)
+        parts.append(f"<h3>The last verdict, at {last.share} %: {escape(last.verdict.state)}</h3><ul>{words}</ul>")
+        parts += [_metric(journal, each.metric.name) for each in last.verdict.metrics]
+    lines = "".join(f"<li>{_clock(at)} {escape(words)}</li>" for at, words in journal.lines)
+    parts.append(f"<h3>What happened</h3><ul>{lines}</ul>\n")
+    return "".join(parts)
+
+
+def _metric(journal: Journal, name: str) -> str:
+    """Return the two curves of a metric: how sure it is that it is worse, and by how much it may be at most."""
+    found = [(look.at, each) for look in journal.looks for each in look.verdict.metrics if each.metric.name == name]
+    steps = {look.step: look for look in reversed(journal.looks)}
+    marks = [(look.at, f"{look.share} %") for look in steps.values()]
+    newest: MetricVerdict = found[-1][1]
+    threshold = math.log10(newest.threshold)
+    evidence = [(at, max(0.0, each.log_evidence / math.log(10))) for at, each in found]
+    most = [(at, 100 * max(0.0, each.most_worse)) for at, each in found]
+    margin = 100 * newest.metric.margin
+    charts = (
+        Chart("Evidence that it is worse", evidence, _power, (threshold, "worse"), marks, every=GAP),
+        Chart("Most by which it may be worse", most, _points, (margin, f"good below {margin:g}"), marks, every=GAP),
+    )
+    start, end = journal.looks[0].at, journal.looks[-1].at
+    pictures = "".join(
+        f"<figure><figcaption>{escape(each.title)}</figcaption>{svg(each, start, end)}</figure>" for each in charts
+    )
+    return f"<h3>{escape(name)}</h3>{pictures}\n"
+
+
+def _power(value: float) -> str:
+    return f"{10**value:,.0f}" if value < 6 else f"10^{value:.0f}"
+
+
+def _points(value: float) -> str:
+    return f"{value:.2g} points"
+
+
+def _clock(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"

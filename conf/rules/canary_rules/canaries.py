@@ -1,0 +1,91 @@
+"""Rules about canaries: their room, their names, and the callers that a route's shares do not reach.
+
+Does not know what is free in a cluster now, nor how a canary is judged.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from conf.clusters.region import Regions
+from conf.plan.offline import most_offline_pods
+from conf.plan.plan import most_pods, opens_host_port
+from conf.render.arms import arm_names
+from conf.rules.case import Case, Rule, Violation
+from conf.rules.other_services import OtherService
+from serving.settings import ValueFile, size_in_bytes
+
+
+def the_canary_can_take_over(case: Case) -> Iterator[Violation]:
+    """A canary has as many pods as the service when it takes over, and then each Deployment of the release has one more.
+
+    No step needs more: both arms have at most a half of the pods each, rounded up.
+    """
+    if not _has_canary(case):
+        return
+    least, most = case.settings.replicas, most_pods(case.settings, "prod")
+    for pods in dict.fromkeys((least, most)):
+        lacking = _lacking(case, pods)
+        if lacking:
+            yield Violation(
+                "canary",
+                f"when a canary of {pods} pods takes over, it and the old pods take {lacking} in a namespace of"
+                f" {case.region.name} ({case.region_place('.quota')}): it would be taken back; run fewer or smaller pods,"
+                f" or set {case.region.name}_canary = []",
+                hint=pods != least,
+            )
+            return
+
+
+def shares_reach_every_caller(case: Case) -> Iterator[Violation]:
+    """Such callers are answered, and are not judged, so that this is a hint."""
+    if not _has_canary(case):
+        return
+    settings, region = case.settings, case.region
+    beside = "reach the old pods alone until a canary has taken over, and are in no share and no verdict"
+    if opens_host_port(settings, "prod"):
+        yield Violation("canary", f"requests to host_port {settings.host_port} {beside}", hint=True)
+    if region.mesh:
+        labels = ", ".join(f"{key}={value}" for key, value in sorted(region.mesh.items()))
+        words = f"requests of pods that call {case.plan.route.backend} themselves, as those of {labels} may, {beside}"
+        yield Violation("canary", words, hint=True)
+
+
+def no_service_has_an_arms_name(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
+    """A canary is refused while another service has the name of one of its arms. Only prod has canaries."""
+    mine = value.judged_in()
+    for other in others:
+        theirs = other.value.settings
+        for owner, file, name in ((mine, value, theirs), (theirs, other.value, mine)):
+            if owner.username != name.username or name.service_name not in arm_names(owner.service_name):
+                continue
+            yield Violation(
+                "service_name",
+                f"{name.username}/{name.service_name} has the name that pods of a canary of {owner.service_name} would have"
+                f" ({other.folder}), so that such a canary is refused: choose another service_name",
+                hint=not any(file.judged_in(region).canary for region in regions.regions),
+            )
+
+
+def _has_canary(case: Case) -> bool:
+    return case.is_prod and bool(case.settings.canary)
+
+
+def _lacking(case: Case, pods: int) -> str:
+    """Return how much of a quota a take-over takes, and how much is allowed; "" where it fits. pods: before it."""
+    offline, quota, need = most_offline_pods(case.settings, "prod"), case.region.quota, case.need
+    total = 2 * pods + 1 + (offline + 1 if offline else 0)
+    asked = (
+        ("pods", total, float(quota.pods), ""),
+        ("cpu", total * need.cpu, quota.cpu, " cores"),
+        ("memory", total * need.memory / 2**30, size_in_bytes(quota.memory) / 2**30, " GiB"),
+        ("gpu_memory", total * need.gpu, quota.gpu_memory, " GiB"),
+    )
+    over = (
+        f"{wanted:g}{unit} of {name}, of which {limit:g}{unit} are allowed"
+        for name, wanted, limit, unit in asked
+        if limit and wanted > limit
+    )
+    return next(over, "")
+
+
+ONLINE_RULES: tuple[Rule, ...] = (the_canary_can_take_over, shares_reach_every_caller)
+SERVICE_RULES = (no_service_has_an_arms_name,)
