@@ -1,0 +1,126 @@
+"""What KEDA is told by the autoscaler's queries, over histories of four pods that Prometheus evaluates."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conf.plan.scaling import busy_query, queue_query
+from serving.settings import Settings
+from tests.promtool import holds
+
+WHERE = 'namespace="like",service="demo"'
+SETTINGS = Settings(service_name="demo", username="like")
+STEP = "15s"  # between two scrapes
+END = "10m"  # 40 steps
+ALL = "abcd"
+ROWS = 16  # of a pod, where nothing says what they cost
+Histories = Mapping[str, str]
+
+
+def series(name: str, pod: str, values: str, **labels: str) -> dict[str, str]:
+    own = "".join(f',{label}="{value}"' for label, value in labels.items())
+    return {f'{name}{{{WHERE},pod="{pod}"{own}}}': values}
+
+
+def of_pods(name: str, values: str, pods: str = ALL, **labels: str) -> dict[str, str]:
+    return {key: text for pod in pods for key, text in series(name, pod, values, **labels).items()}
+
+
+def queues(values: str, pods: str = ALL) -> dict[str, str]:
+    return of_pods("monopod_queue_rows", values, pods, model="demo")
+
+
+def batches(values: str, pods: str = ALL) -> dict[str, str]:
+    return of_pods("monopod_batch_duration_seconds_sum", values, pods, model="demo")
+
+
+def answers(query: str, pods: float, histories: Histories, folder: Path, at: str = END) -> bool:
+    """Return whether a query asks for a number of pods."""
+    return holds(f"abs({query} - {pods}) < 0.01", histories, at, folder, STEP)
+
+
+def rows(**changed: object) -> str:
+    return queue_query(replace(SETTINGS, **changed), WHERE)  # type: ignore[arg-type]
+
+
+def busy(**changed: object) -> str:
+    return busy_query(replace(SETTINGS, **changed), WHERE)  # type: ignore[arg-type]
+
+
+UP = of_pods("up", "1x40")
+THREE_UP = {**of_pods("up", "1x40", "abc"), **series("up", "d", "1x20 0x20")}
+
+
+def test_rows_and_busy_time_ask_for_pods(tmp_path: Path) -> None:
+    assert answers(rows(), 4, {**UP, **queues(f"{ROWS}x40")}, tmp_path)
+    assert answers(rows(), 1, {**UP, **queues(f"{ROWS // 4}x40")}, tmp_path)
+    assert answers(busy(), 4, {**UP, **batches("0+10.5x40")}, tmp_path)  # 0.7 s of each second
+    assert answers(busy(ins_num_per_gpu=2), 2, {**UP, **batches("0+10.5x40")}, tmp_path)
+
+
+def test_models_of_a_pod_count_together(tmp_path: Path) -> None:
+    other = of_pods("monopod_queue_rows", f"{ROWS}x40", model="other")
+    assert answers(rows(), 8, {**UP, **queues(f"{ROWS}x40"), **other}, tmp_path)
+
+
+@pytest.mark.parametrize("ends", ["stale", ""])
+def test_a_pod_that_is_not_scraped_any_more_counts_as_much_as_the_others(tmp_path: Path, ends: str) -> None:
+    here, gone = queues(f"{ROWS}x40", "abc"), queues(f"{ROWS}x20 {ends}", "d")
+    assert answers(rows(), 4, {**THREE_UP, **here, **gone}, tmp_path)
+    here, gone = batches("0+10.5x40", "abc"), batches(f"0+10.5x20 {ends}", "d")
+    assert answers(busy(), 4, {**THREE_UP, **here, **gone}, tmp_path)
+    for step in range(19, 26):  # around the moment at which it is lost: nothing asks for a fifth pod
+        assert holds(f"{busy()} > 3 and {busy()} < 4.01", {**THREE_UP, **here, **gone}, f"{15 * step}s", tmp_path, STEP)
+
+
+def test_a_pod_that_is_still_starting_asks_for_no_other_pod(tmp_path: Path) -> None:
+    histories = {**of_pods("up", "1x40", "a"), **of_pods("up", "0x40", "bcd")}
+    assert answers(rows(), 1, {**histories, **queues(f"{ROWS}x40", "a")}, tmp_path)
+    assert answers(busy(), 1, {**histories, **batches("0+10.5x40", "a")}, tmp_path)
+
+
+def test_a_pod_that_was_taken_away_does_not_count(tmp_path: Path) -> None:
+    histories = {**of_pods("up", "1x40", "abc"), **series("up", "d", "1x20 0 stale")}
+    assert answers(rows(), 3, {**histories, **queues(f"{ROWS}x40", "abc"), **queues("0x20 stale", "d")}, tmp_path)
+    assert answers(busy(), 3, {**histories, **batches("0+10.5x40", "abc"), **batches("0+10.5x20 stale", "d")}, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["monopod_queue_rows", "monopod_batch_duration_seconds_sum"])
+def test_what_was_seen_last_answers_for_a_minute_alone_when_its_monitor_is_gone(tmp_path: Path, name: str) -> None:
+    query = rows() if name == "monopod_queue_rows" else busy()
+    histories = {**of_pods("up", "1x20"), **of_pods(name, "0+1x20", model="demo")}  # without the mark of a series' end
+    assert holds(f"sum({name})", histories, "9m", tmp_path, STEP)  # Prometheus shows it for five minutes
+    assert holds(query, histories, "5m", tmp_path, STEP)
+    assert not holds(query, histories, "6m15s", tmp_path, STEP)
+
+
+def test_no_pod_that_was_read_is_no_answer(tmp_path: Path) -> None:
+    lost = of_pods("up", "1x20 0x20")
+    assert not holds(rows(), {**lost, **queues("1x20 stale")}, END, tmp_path, STEP)
+    assert not holds(busy(), {**lost, **batches("0+1x20 stale")}, END, tmp_path, STEP)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "objective_ms", "pods"),
+    [
+        (0.001, 2000, 4),  # the rows are cheap: a quarter of queue_limit counts
+        (0.5, 2000, 4),  # 16 rows take one second, which is half of the objective
+        (1.0, 2000, 8),
+        (1.0, 4000, 4),
+        (60, 2000, 64),  # one row asks for a pod at least
+    ],
+)
+def test_the_rows_of_a_pod_follow_from_the_cost_of_a_batch_and_the_objective(
+    tmp_path: Path, seconds: float, objective_ms: float, pods: int
+) -> None:
+    small = of_pods("monopod_warmup_seconds", f"{seconds / 100}x40", model="demo", rows="1")
+    costs = of_pods("monopod_warmup_seconds", f"{seconds}x40", model="demo", rows="8")
+    histories = {**UP, **small, **costs, **queues(f"{ROWS}x40")}
+    assert answers(rows(objective_latency_ms=objective_ms), pods, histories, tmp_path)
+
+
+def test_a_setting_overrides_what_follows_from_the_costs(tmp_path: Path) -> None:
+    costs = of_pods("monopod_warmup_seconds", "60x40", model="demo", rows="8")
+    assert answers(rows(autoscale_queue_rows=32), 2, {**UP, **costs, **queues(f"{ROWS}x40")}, tmp_path)
