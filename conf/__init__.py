@@ -6,6 +6,7 @@
     render      plans become YAML
     rules       a service judged before anything is applied
     remote      the clients of API servers, image registries and webhooks
+    observe     a service as its metrics show it
     rollout     one release in one region: applied, watched, undone, rolled back
     doctor      checks of all that a deploy needs, from the checkout to the gateway
     commands    what each verb prints

@@ -25,6 +25,8 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "BackendTrafficPolicy": ("apis/gateway.envoyproxy.io/v1alpha1", "backendtrafficpolicies"),
     "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
     "ScaledObject": ("apis/keda.sh/v1alpha1", "scaledobjects"),
+    "TriggerAuthentication": ("apis/keda.sh/v1alpha1", "triggerauthentications"),
+    "PodMonitor": ("apis/monitoring.coreos.com/v1", "podmonitors"),
     "PrometheusRule": ("apis/monitoring.coreos.com/v1", "prometheusrules"),
     "ServiceMonitor": ("apis/monitoring.coreos.com/v1", "servicemonitors"),
     "DestinationRule": ("apis/networking.istio.io/v1", "destinationrules"),
@@ -67,6 +69,11 @@ def ref(item: Item) -> Ref:
     """Return the reference to an object, which is as it was rendered or as the API server returned it."""
     metadata = item["metadata"]
     return Ref(item["kind"], metadata["namespace"], metadata["name"], metadata.get("uid", ""))
+
+
+def deployments(items: Iterable[Item]) -> tuple[Ref, ...]:
+    """Return the Deployments among rendered objects, in their order: of online pods first, where there are any."""
+    return tuple(ref(item) for item in items if item["kind"] == "Deployment")
 
 
 def key(each: Ref) -> tuple[str, str, str]:

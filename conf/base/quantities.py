@@ -19,6 +19,11 @@ def memory_quantity(quantity: str) -> str:
     return quantity if "." not in quantity else str(size_in_bytes(quantity))
 
 
+def shares(percents: tuple[float, float]) -> tuple[float, float]:
+    """Return two percentages as shares of 1."""
+    return percents[0] / 100, percents[1] / 100
+
+
 def readable_bytes(number: float) -> str:
     """Return bytes as a person reads them: 1610612736 -> "1.5 GiB"."""
     return f"{number / GIB:.3g} GiB" if number >= GIB / 10 else f"{number / 2**20:.3g} MiB"

@@ -8,8 +8,8 @@ import re
 from typing import Any
 from zoneinfo import available_timezones
 
-from conf.base.release_windows import Window
 from serving.settings import kinds
+from serving.settings.declared.weekly_hours import Window
 from serving.settings.kinds import Kind
 
 
@@ -86,6 +86,7 @@ URL = text(
     "a URL as http://prometheus:9090",
     "http://prometheus:9090",
 )
+PROXY = text(rf"http://{PART}(\.{PART})*:[1-9][0-9]{{0,4}}", "http://host:port", "http://proxy.lan:3128")
 REGISTRY = text(
     rf"{PART}(\.{PART})*(:[0-9]{{1,5}})?(/[a-z0-9]+([._-][a-z0-9]+)*)*",
     "a registry as registry.example.com/models",
@@ -94,7 +95,9 @@ REGISTRY = text(
 WORD = text(r"[^\s\x00-\x1f\x7f-\x9f](.{0,198}\S)?", "a text on one line, 200 characters at most", "name")
 CURRENCY = text("[A-Z]{3}", "three capital letters", "USD")
 NAMES = kinds.strings(re.compile(PART), "names", "[registry]")
+GROUPS = kinds.strings(re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.:/@-]{0,198}[A-Za-z0-9])?"), "names of groups", '["oidc:ml-team"]')
 HOSTS = kinds.strings(re.compile(rf"{PART}(\.{PART})*(:[0-9]{{1,5}})?"), "hosts with their ports", "[registry.lan:5000]")
+BROKERS = kinds.strings(re.compile(rf"{PART}(\.{PART})*:[0-9]{{1,5}}"), "brokers as host:port", "[kafka.lan:9092]")
 TAINTS = kinds.strings(kinds.TOLERATION, 'taints as "key=value:NoSchedule"', '["dedicated=ml:NoSchedule"]')
 ALERT = text("[a-zA-Z_][a-zA-Z0-9_]{0,99}", "a name of letters, digits and _", "TooSlow")
 DURATION = text("[0-9]{1,6}(s|m|h|d)", "a time as 5m", "5m")

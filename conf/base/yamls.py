@@ -50,6 +50,18 @@ def documents(text: str) -> list[Any]:
     return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document is not None]
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a value out wherever it stands, since anchors and aliases are hard to read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def dump(value: Any) -> str:
+    """Return plain values as YAML, tables in their own order."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+
+
 def _refused(text: str) -> tuple[int, str] | None:
     """Return the line and the message of what no file may hold. Only the parser looks, since the composer calls itself."""
     depth = 0

@@ -14,11 +14,12 @@ from conf.base.text_tables import table
 from conf.clusters.region import Regions
 from conf.commands.choices import load_regions
 from conf.plan.plan import TRACKS
-from conf.rules.check import Report, check
+from conf.rules.check import Report, Row, check
 from conf.rules.other_services import OtherService, other_services
 
+OFFLINE_HEAD = ("region", "track", "offline pods", "source", "group", "sinks", "dead letters")
 HEAD = ("region", "track", "pods", "cpu", "memory", "GPU GiB", "answers at", "a month")
-NUMBERS = ("pods", "cpu", "memory", "GPU GiB", "a month")
+NUMBERS = ("pods", "offline pods", "cpu", "memory", "GPU GiB", "a month")
 
 
 @prints_mistakes
@@ -72,6 +73,22 @@ def _paragraphs(report: Report, regions: Regions) -> Iterator[str]:
         for row in report.rows
     ]
     yield table(HEAD, rows, NUMBERS)
+    offline = [
+        (row.region, row.track, str(of.replicas), of.source, of.group, ", ".join(of.sinks), f"kafka:{of.dead_letters}")
+        for row in report.rows
+        if (of := row.offline)
+    ]
+    yield "\n" + table(OFFLINE_HEAD, offline, NUMBERS) if offline else ""
+    hours = "".join(map(_hours, report.rows))
+    yield "\n" + hours if hours else ""
     total = sum(row.price for row in report.rows if row.track == "prod" and row.price is not None)
     yield f"\nprod costs {money(total, regions.currency)} a month; grey and ab cost while they run\n"
     yield "".join(f"note: {warning}\n" for warning in report.warnings)
+
+
+def _hours(row: Row) -> str:
+    """Return a line on the hours of a row, "" where it has none."""
+    if row.hours is None:
+        return ""
+    hours, mean = ", ".join(row.hours.hours), f"{row.hours.mean_pods:.1f}"
+    return f"{row.region}: pods {hours} ({row.hours.timezone}), else {row.replicas}; {mean} on average\n"

@@ -14,10 +14,14 @@ from conf.base import release_windows
 from conf.base.console import prints_mistakes
 from conf.base.yamls import documents
 from conf.clusters.region import Regions
+from conf.commands.canary.orders import check_flags, chosen_to_go_on, continue_canaries, order_of, shares_of
+from conf.commands.canary.verdict_page import write_page
 from conf.commands.choices import checked_service, load_regions, plans, progress_of, with_digest
 from conf.commands.deploy_message import Operation, notifier
 from conf.remote.cluster import ClusterError
 from conf.render.templates import render, write
+from conf.rollout.canary.journal import Journal
+from conf.rollout.canary.run import release_by_canary
 from conf.rollout.release import ReleaseRequest, release
 from conf.rollout.report import OUTSIDE_WINDOWS, RegionResult, exit_status, print_results, run_in_order
 from conf.rollout.targets import RegionTrack, deployer, has_release, no_target, region_tracks, target_of
@@ -29,7 +33,10 @@ BOUND_TRACK = "prod"  # the only track that release windows bind
 @prints_mistakes
 def deploy_command(arguments: Namespace) -> int:
     """Release a service in each region where it is to run, and return the exit status."""
+    check_flags(arguments)
     regions = load_regions(arguments)
+    if arguments.goes_on:
+        return _continue(arguments, regions)
     service = checked_service(arguments, regions)
     chosen = region_tracks(service, regions, arguments.track, arguments.region)
     planned = [each for each in chosen if each.planned]
@@ -52,6 +59,17 @@ def deploy_command(arguments: Namespace) -> int:
     return _deploy(arguments, service, regions, planned, tuple(closed))
 
 
+def _continue(arguments: Namespace, regions: Regions) -> int:
+    """Go on with the canaries that are held or were broken off, inside their regions' release windows."""
+    chosen = chosen_to_go_on(arguments, regions)
+    closed = closed_regions(chosen, datetime.now(UTC))
+    if closed and not arguments.override:
+        results = refusals(chosen, closed)
+        print_results(arguments, results)
+        return exit_status(results)
+    return continue_canaries(arguments, chosen)
+
+
 def _deploy(
     arguments: Namespace, service: Service, regions: Regions, planned: Sequence[RegionTrack], closed: Sequence[str]
 ) -> int:
@@ -64,6 +82,7 @@ def _deploy(
         list(write(made, arguments.output))
     rendered = {each.region: documents(render(each)) for each in made}
     override = arguments.override or ""
+    journals: list[Journal] = []
 
     def act(each: RegionTrack) -> RegionResult:
         name = each.region.name
@@ -71,11 +90,19 @@ def _deploy(
         if why:
             say(f"outside its release windows, let through: {why}")
         request = ReleaseRequest(rendered[name], service.image.version, service.image.text, override=why)
-        done = release(target_of(each, arguments, say), request, say)
+        target, shares = target_of(each, arguments, say), shares_of(each, arguments)
+        if shares:
+            journals.append(Journal(name))
+            done = release_by_canary(target, request, order_of(each, target, shares, journals[-1]), say)
+        else:
+            done = release(target, request, say)
         return RegionResult(name, each.track, "unchanged" if done.unchanged else "deployed", done.release.version)
 
     operation = Operation("deploy", planned[0].name, arguments.track, deployer(), service.image.version, override, closed)
-    return exit_status(run_in_order(arguments, planned, act, notifier(operation)))
+    try:
+        return exit_status(run_in_order(arguments, planned, act, notifier(operation)))
+    finally:
+        write_page(arguments.html, planned[0].name, journals)
 
 
 def closed_regions(region_tracks: Sequence[RegionTrack], at: datetime) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from conf.remote import notices
-from conf.rollout.report import STOPPED, RegionResult, exit_status, result_lines
+from conf.rollout.report import HELD, STOPPED, RegionResult, exit_status, result_lines
 
 STOPPED_TIMEOUT = 2.0  # seconds to send the message of a command that somebody stopped, who waits for its end
 EVENTS = {"deploy": "deployed", "rollback": "rolled back"}
@@ -47,7 +47,7 @@ def notifier(operation: Operation) -> Callable[[Sequence[RegionResult]], None]:
 
 def message_text(operation: Operation, results: Sequence[RegionResult]) -> str:
     """Return the message for people."""
-    end = {0: "done", STOPPED: "stopped"}.get(exit_status(results), "failed")
+    end = {0: "done", STOPPED: "stopped", HELD: "held"}.get(exit_status(results), "failed")
     version = f" {operation.version}" if operation.version else ""
     found = [f"{operation.name} of {operation.service}{version} ({operation.track}) by {operation.by}: {end}"]
     found += [next(result_lines(each)) for each in results]
@@ -58,8 +58,9 @@ def message_text(operation: Operation, results: Sequence[RegionResult]) -> str:
 
 def message_facts(operation: Operation, results: Sequence[RegionResult]) -> dict[str, Any]:
     """Return the message for programs, as JSON takes it."""
+    status = exit_status(results)
     return {
-        "event": "failed" if exit_status(results) else EVENTS[operation.name],
+        "event": "held" if status == HELD else "failed" if status else EVENTS[operation.name],
         "command": operation.name,
         "service": operation.service,
         "track": operation.track,

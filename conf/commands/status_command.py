@@ -4,8 +4,10 @@ Knows how a region's state looks to a person and to a program. Changes nothing.
 """
 
 import json
+import time
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,15 +15,36 @@ from conf.base.console import prints_mistakes
 from conf.base.object_references import Ref
 from conf.base.text_tables import table
 from conf.commands.choices import load_regions, read_service
+from conf.observe.autoscaler import autoscaler
+from conf.observe.offline_figures import Reading, idle_words, offline_figures, troubles
+from conf.observe.pod_pages import PodPages
+from conf.observe.prometheus import NoFigures
 from conf.rollout import history as histories
 from conf.rollout import lease, preflight
-from conf.rollout.history import BEGUN, History
+from conf.rollout.canary.state import HELD, canary_of
+from conf.rollout.canary.story import status_lines
+from conf.rollout.history import BEGUN, History, Release
 from conf.rollout.readiness import deployment_state, running_pods
 from conf.rollout.report import EXPECTED_ERRORS
 from conf.rollout.targets import RegionTrack, Target, no_target, planned_or_left, target_to_read
 
 HEAD = ("region", "track", "version", "ready", "restarts", "since", "state")
+OFFLINE_HEAD = ("region", "track", "offline pods", "restarts", "lag", "records/s", "oldest", "dead letters")
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pods:
+    """The pods of one Deployment. runs: how many of each version are ready. shortage: that some are missing, in words."""
+
+    wanted: int
+    ready: int
+    restarts: int
+    runs: dict[str, int]
+    shortage: str
+    troubles: tuple[str, ...]
+
+
 NOT_DEPLOYED: Row = {
     "version": "",
     "runs": {},
@@ -31,9 +54,13 @@ NOT_DEPLOYED: Row = {
     "since": "",
     "by": "",
     "override": "",
+    "asleep": "",
     "holder": "",
     "state": "not deployed",
     "troubles": [],
+    "offline": None,
+    "autoscaler": None,
+    "canary": None,
 }
 
 
@@ -47,7 +74,15 @@ def status_command(arguments: Namespace) -> int:
         print(json.dumps(rows, indent=2))
     elif rows:
         print(table(HEAD, [_cells(row) for row in rows], ("ready", "restarts")), end="")
+        if offline := [offline_cells(row) for row in rows if row["offline"]]:
+            print("\n" + table(OFFLINE_HEAD, offline, OFFLINE_HEAD[2:]), end="")
         for row in rows:
+            for words in row["canary"]["lines"] if row["canary"] else ():
+                print(f"{row['region']}, {row['track']}: {words}")
+            if row["offline"] and row["offline"]["note"]:
+                print(f"{row['region']}, {row['track']}: {row['offline']['note']}")
+            if row["autoscaler"]:
+                print(f"{row['region']}, {row['track']}: autoscaler: {row['autoscaler']['words']}")
             for words in row["troubles"]:
                 print(f"{row['region']}, {row['track']}: {words}")
             if row["override"]:
@@ -77,26 +112,109 @@ def _row(region_track: RegionTrack) -> Row:
         if history.last is None:
             return row
         changer = _changer(target) if history.last.state == BEGUN else ""
-        seen = deployment_state(target.cluster, target.deployment, late=not changer)
-        pods = running_pods(target.cluster, target.deployment)
         serving = history.good or history.last
-        ready = sum(pods.versions.values())
-        shortage = "" if changer else pod_shortage(seen.wanted, ready, history.good is not None)
+        halves = _halves(target, serving)
+        serves = history.good is not None and not history.good.asleep
+        seen = {each: _pods_of(target, each, changer, serves) for each in halves}
+        online = seen.get(target.deployment)
+        first = online or seen[halves[0]]
+        offline = _offline(region_track, target, seen[target.offline]) if target.offline in seen else None
+        scaler = _autoscaler(target)
         return row | {
             "version": serving.version,
-            "runs": dict(pods.versions),
-            "ready": ready,
-            "wanted": seen.wanted,
-            "restarts": pods.restarts,
+            "runs": first.runs,
+            "ready": online.ready if online else 0,
+            "wanted": online.wanted if online else 0,
+            "restarts": online.restarts if online else 0,
             "since": serving.at,
             "by": serving.by,
             "override": serving.override,
+            "asleep": serving.asleep,
             "holder": str(history.holder or ""),
-            "state": release_state(history, changer, ready, bool(shortage)),
-            "troubles": [*([shortage] if shortage else []), *map(str, seen.diagnoses)],
+            "state": release_state(history, changer, first.ready, any(each.shortage for each in seen.values())),
+            "troubles": [
+                *(words for each in halves for words in seen[each].troubles),
+                *(offline or {}).pop("troubles", []),
+                *(scaler or {}).pop("troubles", []),
+            ],
+            "offline": offline,
+            "autoscaler": scaler,
+            "canary": _canary(history, changer),
         }
     except EXPECTED_ERRORS as error:
         return row | {"state": "unknown", "troubles": [str(error)]}
+
+
+def _canary(history: History, changer: str) -> Row | None:
+    """Return the part of a row about a canary. changer: who drives it now, "" for nobody. Raises UnreadableHistory."""
+    found = canary_of(history.last)
+    if found is None or history.last is None:
+        return None
+    verdict = asdict(found.verdicts[-1]) if found.verdicts else None
+    return {
+        "version": history.last.version,
+        "phase": found.phase,
+        "step": found.step + 1,
+        "shares": list(found.shares),
+        "share": found.share,
+        "baseline": found.baseline,
+        "verdict": verdict,
+        "driven_at": found.driven_at,
+        "lines": status_lines(found, history.last.version, changer, time.time()),
+    }
+
+
+def _halves(target: Target, serving: Release) -> list[Ref]:
+    """Return the Deployments that a release has, the one of the online pods first."""
+    held = {each.name for each in serving.inventory if each.kind == "Deployment"}
+    return [each for each in (target.deployment, target.offline) if each.name in held] or [target.deployment]
+
+
+def _pods_of(target: Target, deployment: Ref, changer: str, serves: bool) -> Pods:
+    """Return the pods of a Deployment. changer: who changes it now, "" for nobody. serves: whether there is a good release."""
+    seen = deployment_state(target.cluster, deployment, late=not changer)
+    pods = running_pods(target.cluster, deployment.namespace, [deployment.name])
+    ready = sum(pods.versions.values())
+    shortage = "" if changer else pod_shortage(seen.wanted, ready, serves)
+    before = "" if deployment == target.deployment else f"{deployment.name}: "
+    troubles = tuple(before + words for words in (shortage, *map(str, seen.diagnoses)) if words)
+    return Pods(seen.wanted, ready, pods.restarts, dict(pods.versions), shortage, troubles)
+
+
+def _autoscaler(target: Target) -> Row | None:
+    """Return the part of a row about the autoscaler of the online pods, and its troubles; None where there is none."""
+    scaler = target.cluster.get(replace(target.deployment, kind="HorizontalPodAutoscaler"))
+    if scaler is None:
+        return None
+    is_kedas = bool(scaler["metadata"].get("ownerReferences"))
+    scaled = target.cluster.get(replace(target.deployment, kind="ScaledObject")) if is_kedas else None
+    found = autoscaler(scaler, scaled, datetime.now(UTC))
+    return {**asdict(found), "troubles": list(found.troubles), "words": found.words}
+
+
+def _offline(region_track: RegionTrack, target: Target, pods: Pods) -> Row:
+    """Return the part of a row about offline pods.
+
+    note: why their figures are not known, or that some pods have nothing to read. troubles: what the pods tell.
+    """
+    part: Row = {"wanted": pods.wanted, "ready": pods.ready, "restarts": pods.restarts, "runs": pods.runs, "note": ""}
+    readings: list[Reading] = []
+    try:
+        readings = PodPages(region_track.region).readings(target.namespace, target.offline.name)
+    except NoFigures as error:
+        part["note"] = f"lag and dead letters are not known: {error}"
+    found = offline_figures(readings)
+    part["note"] = part["note"] or idle_words(found)
+    figures = {name: getattr(found, name) for name in ("lag", "rate", "oldest", "dead_letters")}
+    return part | figures | {"troubles": [f"{target.offline.name}: {words}" for words in troubles(found)]}
+
+
+def offline_cells(row: Row) -> tuple[str, ...]:
+    """Return the cells of OFFLINE_HEAD. A figure that is not known is a dash."""
+    of = row["offline"]
+    figures = ((of["lag"], "{:.0f}"), (of["rate"], "{:.1f}"), (of["oldest"], "{:.0f} s"), (of["dead_letters"], "{:.0f}"))
+    texts = ("-" if value is None else form.format(value) for value, form in figures)
+    return row["region"], row["track"], f"{of['ready']}/{of['wanted']}", str(of["restarts"]), *texts
 
 
 def pod_shortage(wanted: int, ready: int, serves: bool) -> str:
@@ -122,9 +240,15 @@ def release_state(history: History, changer: str, ready: int, is_short: bool) ->
     assert last is not None
     if last.state == BEGUN:
         to = last.version or "nothing"
+        if (canary := canary_of(last)) and not changer:
+            return f"a canary of {to} is {'held' if canary.phase == HELD else 'driven by nobody'}"
         return f"being changed to {to} by {changer}" if changer else f"the change to {to} was broken off"
+    if last.state == histories.UNDONE and history.good and history.good.asleep:
+        return f"{last.version} was undone, and {history.good.version} is asleep since {history.good.asleep}"
     if last.state == histories.UNDONE:
         return f"{last.version} was undone" if history.good else f"{last.version} failed and was taken away"
+    if last.asleep and not ready:
+        return f"asleep since {last.asleep}"
     good = "good" if not is_short else "not all are ready" if ready else "nothing serves"
     return good if not last.note else f"{good}, {last.note}"
 

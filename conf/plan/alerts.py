@@ -1,12 +1,12 @@
-"""Alert rules: the platform's rules for every service, and the rules that a service adds in alerts.yaml.
+"""The forms of rules, and the rules that a service adds in alerts.yaml.
 
-Knows the names of the runtime's metrics. Does not know where Prometheus runs.
+Knows the file and the labels of services. Knows no metric, and does not know where Prometheus runs.
 """
 
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from conf.base.value_kinds import ALERT, DURATION, TEXT, TEXTS
@@ -20,14 +20,34 @@ SIMPLE = re.compile(r"[\w-]*(\.[*+])?[\w-]*")  # any other pattern is not judged
 
 
 @dataclass(frozen=True)
-class Alert:
-    """One rule, in the form of Prometheus."""
+class AlertingRule:
+    """One rule that alerts, in the form of Prometheus."""
 
     alert: str = yaml_field(ALERT, "The alert's name.")
     expr: str = yaml_field(TEXT, "PromQL that returns something while the alert is to fire.")
     for_: str = yaml_field(DURATION, "The time for which it must hold before it fires.", "0s")
     labels: Mapping[str, str] = yaml_field(TEXTS, "Labels such as severity.", {})
     annotations: Mapping[str, str] = yaml_field(TEXTS, "Texts for a person.", {})
+    line: int = field(default=0, compare=False)  # Of the expression in alerts.yaml, 0 for a rule of the platform.
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A rule that keeps the value of an expression as a series. record: the series' name, as level:metric:operation."""
+
+    record: str
+    expr: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RuleGroup:
+    """Rules that Prometheus evaluates together, recordings first. interval: such as 60s, "" for Prometheus' own."""
+
+    name: str
+    interval: str
+    recordings: tuple[Recording, ...]
+    alerts: tuple[AlertingRule, ...]
 
 
 @dataclass(frozen=True)
@@ -35,7 +55,7 @@ class Group:
     """A named list of rules."""
 
     name: str = yaml_field(TEXT, "The group's name.")
-    rules: tuple[Alert, ...] = yaml_field(List(Alert), "The group's rules.")
+    rules: tuple[AlertingRule, ...] = yaml_field(List(AlertingRule), "The group's rules.")
 
 
 @dataclass(frozen=True)
@@ -49,7 +69,7 @@ class AlertsError(FileError):
     """alerts.yaml cannot be used."""
 
 
-def load(service: Path) -> tuple[Alert, ...]:
+def load(service: Path) -> tuple[AlertingRule, ...]:
     """Return a service's own rules, none without an alerts.yaml. service: its folder. Raises AlertsError with every mistake."""
     path = service / FILE
     if not os.path.lexists(path):
@@ -61,7 +81,7 @@ def load(service: Path) -> tuple[Alert, ...]:
     return read(text)
 
 
-def read(text: str) -> tuple[Alert, ...]:
+def read(text: str) -> tuple[AlertingRule, ...]:
     """Return the rules in the text of an alerts.yaml, none for comments alone. Raises AlertsError with every mistake."""
     if all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines()):
         return ()
@@ -70,10 +90,14 @@ def read(text: str) -> tuple[Alert, ...]:
     found = reader.read(Table(File), root, "") if root else None
     if reader.mistakes or not isinstance(found, File):
         raise AlertsError(reader.sentences())
-    return tuple(rule for group in found.groups for rule in group.rules)
+    return tuple(
+        replace(rule, line=reader.lines[f"groups[{g}].rules[{r}].expr"])
+        for g, group in enumerate(found.groups)
+        for r, rule in enumerate(group.rules)
+    )
 
 
-def copied_rule_warnings(rules: Sequence[Alert], name: str, namespaces: Sequence[str]) -> list[str]:
+def copied_rule_warnings(rules: Sequence[AlertingRule], name: str, namespaces: Sequence[str]) -> list[str]:
     """Return a warning for each rule that asks only for other services or namespaces, or for all namespaces.
 
     A service that began as a copy has rules that ask for the service it was copied from.
@@ -107,7 +131,7 @@ def _admits(asked: tuple[str, str], name: str) -> bool:
     return not all(map(SIMPLE.fullmatch, each)) or any(re.fullmatch(one, name) for one in each)
 
 
-def _never(rule: Alert, label: str, asked: tuple[str, str], name: str) -> str:
+def _never(rule: AlertingRule, label: str, asked: tuple[str, str], name: str) -> str:
     """Return the warning about a rule whose matchers all name another service or namespace."""
     return (
         f'{FILE}: {rule.alert} asks for {label}{asked[0]}"{asked[1]}", and this one is {name}: the rule would '
@@ -115,34 +139,11 @@ def _never(rule: Alert, label: str, asked: tuple[str, str], name: str) -> str:
     )
 
 
-def labelled(rule: Alert, name: str, namespace: str, track: str) -> Alert:
-    """Return a rule with the labels by which Alertmanager tells services and tracks apart. The rule's own labels win."""
-    return replace(rule, labels={"namespace": namespace, "service": name, "track": track, **rule.labels})
-
-
-def platform_alerts(name: str, namespace: str, timeout: float) -> tuple[Alert, ...]:
-    """Return the platform's rules for one track of a service, without the labels that labelled adds. timeout: seconds.
-
-    No rule counts errors that clients cause: malformed requests, slow uploads, deadlines too short for any answer.
-    """
-    where = f'namespace="{namespace}",service="{name}"'
-    answers = f"sum(rate(monopod_requests_total{{{where}}}[5m]))"
-    errors = f'sum(rate(monopod_requests_total{{{where},code=~"5..",reason!="short_deadline"}}[5m]))'
-    refused = f'sum(rate(monopod_shed_total{{{where},reason="queue_full"}}[5m]))'
-    slow = f"histogram_quantile(0.99, sum by (le) (rate(monopod_answer_duration_seconds_bucket{{{where}}}[5m])))"
-    ready = f"(sum(monopod_ready{{{where}}}) or vector(0))"
-    restarts = f"changes(process_start_time_seconds{{{where}}}[30m])"
-    failing = f"max by (pod, file) (monopod_reload_failed{{{where}}})"
-    reload_words = "a changed file cannot be loaded and the older one is used, the log tells why"
-    rules = (
-        ("NoPodAnswers", f"{ready} < 1", "2m", "critical", "no pod is ready"),
-        ("ServerErrors", f"{errors} > 0.01 * {answers}", "5m", "critical", "over 1 % of the answers are 5xx"),
-        ("Overloaded", f"{refused} > 0", "10m", "warning", "requests are refused, add pods"),
-        ("Slow", f"{slow} > {0.8 * timeout:.4g}", "10m", "warning", "the slowest requests come near the deadline"),
-        ("Restarts", f"{restarts} > 2", "0s", "warning", "a pod restarts again and again"),
-        ("ReloadFailing", f"{failing} > 0", "1m", "warning", reload_words),
-    )
-    return tuple(
-        Alert(alert, expr, for_, {"severity": severity}, {"summary": f"{namespace}/{name}: {words}"})
-        for alert, expr, for_, severity, words in rules
+def labelled(group: RuleGroup, name: str, namespace: str, track: str) -> RuleGroup:
+    """Return a group whose rules have the labels by which services and tracks are told apart. A rule's own labels win."""
+    labels = {"namespace": namespace, "service": name, "track": track}
+    return replace(
+        group,
+        recordings=tuple(replace(rule, labels={**labels, **rule.labels}) for rule in group.recordings),
+        alerts=tuple(replace(rule, labels={**labels, **rule.labels}) for rule in group.alerts),
     )

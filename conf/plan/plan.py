@@ -4,15 +4,33 @@ Knows what runs where. Reads no file, asks no cluster and does not know YAML.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conf.base.image_names import UNTAGGED, Image
 from conf.base.object_references import MANAGER
 from conf.clusters.region import Region, Regions
-from conf.plan.alerts import Alert, labelled, platform_alerts
-from conf.plan.pods import ADMIN_PORT, DATA_PORT, Pairs, Pod, Port, pod
+from conf.plan.alerts import AlertingRule, RuleGroup, labelled
+from conf.plan.offline import SUFFIX, OfflinePlan, offline_plan, offline_startup_time, runs_offline
+from conf.plan.offline_alerts import offline_rule_groups
+from conf.plan.placement import monthly_price
+from conf.plan.platform_alerts import rule_groups
+from conf.plan.pods import (
+    ADMIN_PORT,
+    DATA_PORT,
+    SCHEDULE_AND_PULL,
+    NamespaceAccess,
+    NetworkAccess,
+    Pairs,
+    Pod,
+    Port,
+    pod,
+    tmp_size,
+)
 from conf.plan.routes import Route, route
+from conf.plan.scaling import Scaling, online_scaling
+from conf.plan.watched import RUNBOOK, Watched
 from serving.settings import Settings, ValueFile
+from serving.settings.declared import weekly_hours
 
 TRACKS = ("prod", "grey", "ab")
 NAMESPACES: Mapping[str, str] = {"grey": "grey", "ab": "ab-test"}
@@ -20,37 +38,12 @@ SERVICE_PORT = 80
 
 
 @dataclass(frozen=True)
-class NamespaceAccess:
-    """A port that the pods of namespaces with these labels may call."""
-
-    port: int
-    namespace_labels: Pairs
-
-
-@dataclass(frozen=True)
-class NetworkAccess:
-    """A port that the addresses of a network may call."""
-
-    port: int
-    cidr: str
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """The limits and the measure of the autoscaler."""
-
-    min_replicas: int
-    max_replicas: int
-    cpu_percent: int  # Of the requested cpu, where it scales by cpu.
-    scale_down_window: int  # Seconds for which fewer pods must suffice.
-    prometheus_url: str
-    query: str  # PromQL of the queue's rows, where it scales by the queue.
-    rows_per_pod: str  # Rows in the queue for each pod.
-
-
-@dataclass(frozen=True)
 class Plan:
-    """One track of a service in one region."""
+    """One track of a service in one region.
+
+    offline: the plan of its offline pods, None where there are none. Where it has offline pods alone, replicas is 0 and objects
+    is empty.
+    """
 
     region: str
     track: str
@@ -59,6 +52,7 @@ class Plan:
     replicas: int
     objects: tuple[str, ...]  # Resource kinds in lower case, in the order in which they are applied.
     sets_replicas: bool  # False where an autoscaler decides how many pods there are.
+    command: str  # The verb of monopod that the pods run.
     labels: Pairs
     selector: Pairs  # The labels that find the track's pods.
     service_port: int
@@ -70,14 +64,23 @@ class Plan:
     network_access: tuple[NetworkAccess, ...]
     pull_secrets: tuple[str, ...]
     monitor_labels: Pairs  # The labels by which Prometheus finds the monitor and the rules.
-    alerts: tuple[Alert, ...]
+    rule_groups: tuple[RuleGroup, ...]
+    offline: OfflinePlan | None = None
+
+    @property
+    def all_objects(self) -> tuple[str, ...]:
+        """The resource kinds of both halves in lower case."""
+        return (*self.objects, *(self.offline.objects if self.offline else ()))
 
 
-def plan(value: ValueFile, regions: Regions, track: str, image: Image, alerts: tuple[Alert, ...] = ()) -> tuple[Plan, ...]:
+def plan(
+    value: ValueFile, regions: Regions, track: str, image: Image, alerts: tuple[AlertingRule, ...] = ()
+) -> tuple[Plan, ...]:
     """Return the plan of a track in each region where it runs. alerts: the service's own rules."""
-    found = ((region, value.in_region(region.name)) for region in regions.regions.values())
+    found = [(region, value.in_region(region.name)) for region in regions.regions.values()]
+    answers = any(settings.replicas for _, settings in found)
     return tuple(
-        _in_region(settings, region, regions, track, image, alerts)
+        _in_region(settings, region, regions, track, image, alerts, serves(settings, track, answers))
         for region, settings in found
         if runs(settings, region.name, regions, track)
     )
@@ -86,8 +89,16 @@ def plan(value: ValueFile, regions: Regions, track: str, image: Image, alerts: t
 def runs(settings: Settings, region: str, regions: Regions, track: str) -> bool:
     """Return whether a track of a service has pods in a region."""
     if track == "prod":
-        return settings.replicas > 0
+        return settings.replicas > 0 or runs_offline(settings)
     return region == (regions.grey if track == "grey" else regions.ab)
+
+
+def serves(settings: Settings, track: str, answers: bool) -> bool:
+    """Return whether a track has online pods in a region where it runs. answers: whether prod has some in any region.
+
+    A service that answers no request anywhere reads records alone, in grey and ab too.
+    """
+    return settings.replicas > 0 if track == "prod" else answers or not runs_offline(settings)
 
 
 def default_image(settings: Settings, regions: Regions) -> str:
@@ -101,7 +112,19 @@ def replicas(settings: Settings, track: str) -> int:
 
 def most_pods(settings: Settings, track: str) -> int:
     """Return the most pods that a track may have."""
-    return max(settings.max_replicas, settings.replicas) if track == "prod" else replicas(settings, track)
+    if track != "prod":
+        return replicas(settings, track)
+    return max(settings.max_replicas, settings.replicas, weekly_hours.most_pods(settings.scale_hours))
+
+
+def mean_pods(settings: Settings, track: str) -> float:
+    """Return the mean of a track's pods over a week, without those that an autoscaler adds for its load."""
+    return weekly_hours.mean_pods(settings.replicas, settings.scale_hours) if track == "prod" else replicas(settings, track)
+
+
+def scales(settings: Settings, track: str) -> bool:
+    """Return whether an autoscaler decides how many online pods a track has."""
+    return track == "prod" and bool(settings.max_replicas or settings.scale_hours)
 
 
 def opens_host_port(settings: Settings, track: str) -> bool:
@@ -110,43 +133,64 @@ def opens_host_port(settings: Settings, track: str) -> bool:
 
 
 def _in_region(
-    settings: Settings, region: Region, regions: Regions, track: str, image: Image, alerts: tuple[Alert, ...]
+    settings: Settings,
+    region: Region,
+    regions: Regions,
+    track: str,
+    image: Image,
+    alerts: tuple[AlertingRule, ...],
+    is_online: bool,
 ) -> Plan:
     namespace, labels = NAMESPACES.get(track, settings.username), _labels(settings, track, image)
     host_port = settings.host_port if opens_host_port(settings, track) else 0
-    scales, most = track == "prod" and settings.max_replicas > 0, most_pods(settings, track)
+    is_scaled, most = scales(settings, track), most_pods(settings, track)
+    made = pod(settings, region, image.text, labels, _env(settings, track, region, regions, image), host_port)
+    watched = Watched(settings, region, track, namespace, made.progress_deadline, regions.runbook or RUNBOOK)
     return Plan(
         region=region.name,
         track=track,
         name=settings.service_name,
         namespace=namespace,
-        replicas=replicas(settings, track),
-        objects=_objects(settings, region, scales, most),
-        sets_replicas=not scales,
+        replicas=replicas(settings, track) if is_online else 0,
+        objects=_objects(settings, region, is_scaled, most) if is_online else (),
+        sets_replicas=not is_scaled,
+        command="serve",
         labels=labels,
         selector=(("app.kubernetes.io/name", settings.service_name),),
         service_port=SERVICE_PORT,
         service_ports=(Port("http", SERVICE_PORT), Port("admin", ADMIN_PORT)),
-        pod=pod(settings, region, image.text, labels, _env(region, regions, image), host_port),
+        pod=made,
         route=route(settings, region, track, namespace, most),
-        scaling=_scaling(settings, region, namespace),
+        scaling=online_scaling(settings, region, namespace),
         namespace_access=_namespace_access(region),
         network_access=_network_access(region, host_port),
         pull_secrets=region.pull_secrets,
         monitor_labels=tuple(sorted({**region.prometheus.labels, **dict(labels)}.items())),
-        alerts=_alerts(settings, track, namespace, alerts),
+        rule_groups=_rule_groups(watched, rule_groups(watched), alerts),
+        offline=_offline(watched, made, labels, () if is_online else alerts),
     )
 
 
-def _alerts(settings: Settings, track: str, namespace: str, own: tuple[Alert, ...]) -> tuple[Alert, ...]:
+def _offline(watched: Watched, online: Pod, labels: Pairs, own: tuple[AlertingRule, ...]) -> OfflinePlan | None:
+    """Return the plan of a track's offline pods. own: of alerts.yaml, where no online pods have them."""
+    settings = watched.settings
+    if not runs_offline(settings):
+        return None
+    deadline = offline_startup_time(settings) + SCHEDULE_AND_PULL
+    offline = replace(watched, suffix=SUFFIX, progress_deadline=deadline)
+    groups = _rule_groups(offline, offline_rule_groups(offline), own)
+    return offline_plan(settings, watched.region, watched.track, watched.namespace, online, labels, groups)
+
+
+def _rule_groups(watched: Watched, groups: tuple[RuleGroup, ...], own: tuple[AlertingRule, ...]) -> tuple[RuleGroup, ...]:
     """Return a track's rules. own: of alerts.yaml; such a rule names its namespaces itself, so that prod alone has it."""
-    name = settings.service_name
-    every = (*platform_alerts(name, namespace, settings.timeout_second), *(own if track == "prod" else ()))
-    return tuple(labelled(each, name, namespace, track) for each in every)
+    name = watched.name
+    added = (RuleGroup(f"{name}-own", "", (), own),) if own and watched.track == "prod" else ()
+    return tuple(labelled(each, name, watched.namespace, watched.track) for each in (*groups, *added))
 
 
-def _objects(settings: Settings, region: Region, scales: bool, most: int) -> tuple[str, ...]:
-    scaler = {"cpu": "horizontalpodautoscaler", "queue": "scaledobject"}[settings.autoscale_by]
+def _objects(settings: Settings, region: Region, is_scaled: bool, most: int) -> tuple[str, ...]:
+    scaler = "horizontalpodautoscaler" if settings.autoscale_by == "cpu" and not settings.scale_hours else "scaledobject"
     routing = {"istio": ("destinationrule", "virtualservice"), "gateway-api": ("backendtrafficpolicy", "httproute")}
     return (
         "serviceaccount",
@@ -154,7 +198,7 @@ def _objects(settings: Settings, region: Region, scales: bool, most: int) -> tup
         "service",
         *(("poddisruptionbudget",) if most >= 2 else ()),
         "deployment",
-        *((scaler,) if scales else ()),
+        *((scaler,) if is_scaled else ()),
         *routing[region.routing],
         "servicemonitor",
         "prometheusrule",
@@ -173,25 +217,19 @@ def _labels(settings: Settings, track: str, image: Image) -> Pairs:
     )
 
 
-def _env(region: Region, regions: Regions, image: Image) -> Pairs:
+def _env(settings: Settings, track: str, region: Region, regions: Regions, image: Image) -> Pairs:
+    """Return the environment. The runtime shows the price and the limit of /tmp in its metrics, which it cannot know."""
+    price = monthly_price(settings, region)
     return (
+        ("MONOPOD_SERVICE", settings.service_name),
+        ("MONOPOD_USER", settings.username),
+        ("MONOPOD_TRACK", track),
         ("MONOPOD_REGION", region.name),
         ("MONOPOD_REGIONS", ",".join(regions.regions)),
         ("MONOPOD_VERSION", image.version),
         *((("MONOPOD_DIGEST", image.digest),) if image.digest else ()),
-    )
-
-
-def _scaling(settings: Settings, region: Region, namespace: str) -> Scaling:
-    series = f'monopod_queue_rows{{namespace="{namespace}",service="{settings.service_name}"}}'
-    return Scaling(
-        min_replicas=settings.replicas,
-        max_replicas=settings.max_replicas,
-        cpu_percent=80,
-        scale_down_window=600,
-        prometheus_url=region.prometheus.url,
-        query=f"sum({series})",
-        rows_per_pod=str(settings.autoscale_queue_rows),
+        *((("MONOPOD_PRICE_PER_MONTH", f"{price:.2f}"), ("MONOPOD_CURRENCY", regions.currency)) if price is not None else ()),
+        ("MONOPOD_TMP_LIMIT_BYTES", str(tmp_size(settings))),
     )
 
 

@@ -44,6 +44,22 @@ class Port:
 
 
 @dataclass(frozen=True)
+class NamespaceAccess:
+    """A port that the pods of namespaces with these labels may call."""
+
+    port: int
+    namespace_labels: Pairs
+
+
+@dataclass(frozen=True)
+class NetworkAccess:
+    """A port that the addresses of a network may call."""
+
+    port: int
+    cidr: str
+
+
+@dataclass(frozen=True)
 class Probe:
     """A probe of the admin port. period, timeout: seconds. failures: how many in a row count as failed."""
 
@@ -56,15 +72,16 @@ class Probe:
 
 @dataclass(frozen=True)
 class Pod:
-    """All values of the pod's template. env_secret, data_claim: names of a Secret and a volume claim, "" for none.
+    """All values of the pod's template. data_claim, ca_secret: names of a volume claim and a Secret, "" for none.
 
-    pre_stop, grace_period, progress_deadline: seconds. tmp_size: bytes, as text.
+    env_secrets: names of Secrets whose keys become environment variables.
+    pre_stop, grace_period, progress_deadline: seconds. A pre_stop of 0 is none. tmp_size: bytes, as text.
     """
 
     image: str
     user: int
     env: Pairs
-    env_secret: str
+    env_secrets: tuple[str, ...]
     data_claim: str
     ports: tuple[Port, ...]
     requests: Pairs
@@ -78,6 +95,7 @@ class Pod:
     annotations: Pairs
     node_labels: Pairs
     tolerations: tuple[Toleration, ...]
+    ca_secret: str = ""
 
 
 def gpu_share(settings: Settings, region: Region) -> float:
@@ -107,6 +125,11 @@ def grace_period(settings: Settings) -> int:
     return rounded_up(PRE_STOP + settings.drain_delay_second + settings.timeout_second + EXIT_MARGIN)
 
 
+def tmp_size(settings: Settings) -> int:
+    """Return the size of /tmp, in bytes."""
+    return CACHES + SPOOLED_BODIES * size_in_bytes(settings.max_body)
+
+
 def startup_time(settings: Settings) -> int:
     """Return the seconds that a container may take to be ready before it is restarted."""
     return settings.init_delay_second + STARTUP_MARGIN
@@ -121,36 +144,40 @@ def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pair
         image=image,
         user=USER,
         env=env,
-        env_secret=settings.env_secret,
+        env_secrets=(settings.env_secret,) if settings.env_secret else (),
         data_claim=settings.data_claim,
         ports=(Port("http", DATA_PORT, host_port), Port("admin", ADMIN_PORT)),
         requests=(("cpu", cpu_quantity(settings.cpu)), size, *gpu),
         limits=(*limit, size, *gpu),
-        probes=_probes(settings),
+        probes=probes(startup_time(settings)),
         pre_stop=PRE_STOP,
         grace_period=grace_period(settings),
         progress_deadline=startup_time(settings) + SCHEDULE_AND_PULL,
-        tmp_size=str(CACHES + SPOOLED_BODIES * size_in_bytes(settings.max_body)),
+        tmp_size=str(tmp_size(settings)),
         labels=(*labels, ("sidecar.istio.io/inject", "true" if region.sidecars else "false")),
-        annotations=_annotations(settings, region),
+        annotations=annotations(region, grace_period(settings)),
         node_labels=tuple(sorted(settings.node_labels.items())),
         tolerations=tuple(toleration(text) for text in settings.tolerations),
     )
 
 
-def _probes(settings: Settings) -> tuple[Probe, ...]:
+def probes(startup: int) -> tuple[Probe, ...]:
+    """Return a pod's probes. startup: seconds that it may take to be ready."""
     return (
-        Probe("startupProbe", "/api/ping", STARTUP_PERIOD, 2, rounded_up(startup_time(settings) / STARTUP_PERIOD)),
+        Probe("startupProbe", "/api/ping", STARTUP_PERIOD, 2, rounded_up(startup / STARTUP_PERIOD)),
         Probe("readinessProbe", "/api/ping", READINESS_PERIOD, 2, READINESS_FAILURES),
         Probe("livenessProbe", "/livez", 10, 5, 3),
     )
 
 
-def _annotations(settings: Settings, region: Region) -> Pairs:
-    """Return annotations by which the mesh's proxy starts before the pod, ends after it, and does not touch the admin port."""
+def annotations(region: Region, grace: int) -> Pairs:
+    """Return annotations by which the mesh's proxy starts before the pod, ends after it, and does not touch the admin port.
+
+    grace: seconds from a pod's deletion to its kill.
+    """
     if not region.sidecars:
         return ()
-    config = f'{{"holdApplicationUntilProxyStarts": true, "terminationDrainDuration": "{grace_period(settings)}s"}}'
+    config = f'{{"holdApplicationUntilProxyStarts": true, "terminationDrainDuration": "{grace}s"}}'
     return (
         ("proxy.istio.io/config", config),
         ("traffic.sidecar.istio.io/excludeInboundPorts", str(ADMIN_PORT)),

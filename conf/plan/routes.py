@@ -26,10 +26,20 @@ class Path:
 
 
 @dataclass(frozen=True)
+class Backend:
+    """A Service that gets a share of a route's requests. host: its name in the cluster's DNS. weight: its share, in %."""
+
+    service: str
+    host: str
+    weight: int
+
+
+@dataclass(frozen=True)
 class Route:
     """The values that the objects of both ways to route hold: Istio's and the Gateway API's.
 
     host: as Istio has it, "*" for any. hostname: as the Gateway API has it, "" for any.
+    backend: the host of the track's own pods. backends: all that get requests; a canary's are put in later, while it is driven.
     """
 
     host: str
@@ -38,6 +48,7 @@ class Route:
     gateway_name: str
     gateway_namespace: str
     backend: str
+    backends: tuple[Backend, ...]
     paths: tuple[Path, ...]
     timeout: str
     connect_timeout: str
@@ -70,14 +81,15 @@ def connections(settings: Settings, pods: int) -> int:
 def route(settings: Settings, region: Region, track: str, namespace: str, pods: int) -> Route:
     """Return the route to a track of a service in a region. pods: the most pods that the track may have."""
     inside = f"/api/{settings.service_name}"
-    gateway = region.gateway
+    gateway, backend = region.gateway, f"{settings.service_name}.{namespace}.svc.cluster.local"
     return Route(
         host=region.host,
         hostname="" if region.host == "*" else region.host,
         gateway=f"{gateway.namespace}/{gateway.name}",
         gateway_name=gateway.name,
         gateway_namespace=gateway.namespace,
-        backend=f"{settings.service_name}.{namespace}.svc.cluster.local",
+        backend=backend,
+        backends=(Backend(settings.service_name, backend, 100),),
         paths=tuple(Path(path, f"{path}/", inside, f"{inside}/") for path in outside(settings, track)),
         timeout=f"{rounded_up(settings.timeout_second) + ROUTE_MARGIN}s",
         connect_timeout="2s",

@@ -17,7 +17,7 @@ FILE = ROOT / "ci" / "regions.yml"
 STAGES = ("lint", "test", "build", "grey", "stop_grey", "ab_test", "stop_ab")
 HEAD = """\
 # The jobs of the regions in conf/regions.yaml, made by `make pipeline`: change regions.yaml, and run that. A test compares.
-# The scripts stand in .gitlab-ci.yml, which includes this file: .deploy, .rollback and .stop-prod there.
+# The scripts stand in .gitlab-ci.yml, which includes this file: .deploy, .canary, .continue, .rollback and .stop-prod there.
 """
 JOBS = """
 .region-{name}:
@@ -30,6 +30,14 @@ deploy-{name}:
   extends: [.deploy, .region-{name}]
   environment: {{on_stop: stop-{name}}}
 
+canary-{name}:
+  extends: [.canary, .region-{name}]
+  environment: {{on_stop: stop-{name}}}
+
+continue-{name}:
+  extends: [.continue, .region-{name}]
+  environment: {{action: prepare}}
+
 rollback-{name}:
   extends: [.rollback, .region-{name}]
   environment: {{action: prepare}}
@@ -41,7 +49,7 @@ stop-{name}:
 
 
 def pipeline(regions: Regions) -> str:
-    """Return the text of ci/regions.yml: all stages in the order of a release, and three jobs for each region."""
+    """Return the text of ci/regions.yml: all stages in the order of a release, and five jobs for each region."""
     stages = ", ".join((*STAGES, *(f"deploy-{name}" for name in regions.regions)))
     return f"{HEAD}\nstages: [{stages}]\n" + "".join(JOBS.format(name=name) for name in regions.regions)
 

@@ -62,7 +62,9 @@ def render(plan: Plan) -> str:
 
     Raises UndefinedError where a template places a value that the plan lacks.
     """
-    return "".join("---\n" + _template(kind).render(plan=plan) for kind in plan.objects)
+    online = "".join("---\n" + _template(kind).render(plan=plan) for kind in plan.objects)
+    offline = plan.offline
+    return online + "".join("---\n" + _template(kind).render(plan=offline) for kind in (offline.objects if offline else ()))
 
 
 def write(plans: Iterable[Plan], folder: Path) -> Iterator[Path]:

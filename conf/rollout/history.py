@@ -18,6 +18,8 @@ from typing import Any
 
 from conf.base.image_names import SHORT_DIGEST, digest_of, short_digest
 from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
+from conf.plan.offline import offline_name
+from conf.render.arms import arm_names
 
 KEPT = 10  # releases that are kept, and as many good ones
 REGIONS = "MONOPOD_REGIONS"  # the environment variable that tells pods which regions value.py may name
@@ -54,6 +56,8 @@ class Release:
     override: the reason for a release outside the region's release windows, "" inside them.
     inventory: the objects that may be in the cluster. A good release has its own objects. A release that is begun also has the
     objects that it found, so that the inventory of the last release is complete.
+    canary: the state of its canary, as conf.rollout.canary.state writes it; None for a release without steps.
+    asleep: since when its pods sleep, "" while they are awake. woken: when they were woken last. Both as `at`.
     """
 
     number: int
@@ -66,6 +70,9 @@ class Release:
     origin: int = 0
     inventory: tuple[Ref, ...] = ()
     override: str = ""
+    canary: dict[str, Any] | None = field(default=None, hash=False)
+    asleep: str = ""
+    woken: str = ""
 
     @property
     def digest(self) -> str:
@@ -231,8 +238,11 @@ def _check_objects(found: History, namespace: str, own: str) -> None:
     """Raise ValueError where a history has objects of another service, or has lost those of its last good release."""
     refs = [each for release in found.releases for each in release.inventory]
     refs += [ref(item) for items in found.objects.values() for item in items]
+    names = (own, offline_name(own), *arm_names(own))
     strange = [
-        str(each) for each in refs if each.kind not in APPLIED or (each.namespace, object_name(each.name)) != (namespace, own)
+        str(each)
+        for each in refs
+        if each.kind not in APPLIED or each.namespace != namespace or object_name(each.name) not in names
     ]
     if strange:
         raise ValueError(f"{strange[0]} is not one of its objects")

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
 from conf.remote.cluster import NoRights
+from conf.render.arms import is_arm, weighted
 from conf.rollout import field_owners
 from conf.rollout import history as histories
 from conf.rollout.field_owners import is_ours
 from conf.rollout.history import BEGUN, GOOD, History, Release
 from conf.rollout.readiness import POLL_SECONDS, deployment_state, gateway_serves, resume_command
-from conf.rollout.removal import FINALIZER_CURE, drain_seconds, held_by
+from conf.rollout.removal import AUTOSCALER, FINALIZER_CURE, SCALED_OBJECT, drain_seconds, held_by
 from conf.rollout.replicas import REPLICAS_MANAGER
 from conf.rollout.targets import Blocked, Say, Target
 
@@ -26,19 +27,21 @@ def load_history(target: Target, at: str) -> History:
     """Return the history of a target. at: the time now, ISO 8601.
 
     Where the history is missing, our objects that are there become its first release: somebody deleted the history and left
-    the service. Raises UnreadableHistory, ClusterError.
+    the service. A canary's arms are in its inventory alone, so that the next release takes them away.
+    Raises UnreadableHistory, ClusterError.
     """
     kept = target.cluster.get(target.history)
     if kept is not None:
         return histories.read(kept)
-    deployment = _our_object(target, "Deployment")
+    deployment = next((item for name in target.names if (item := _our_object(target, "Deployment", name))), None)
     if deployment is None:
         return History()
-    items = [item for kind in APPLIED if (item := _our_object(target, kind))]
+    items = _our_objects(target, target.names)
+    arms = [each for each in _our_objects(target, target.arms) if is_arm(each, target.service)]
     version = deployment["metadata"].get("labels", {}).get("version", "")
     image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
-    found = Release(1, version, image, at, target.by, GOOD, "found without a history", 0, tuple(map(ref, items)))
-    return History(None, (found,), {1: [field_owners.applied_part(item, MANAGER) for item in items]})
+    found = Release(1, version, image, at, target.by, GOOD, "found without a history", 0, tuple(map(ref, (*items, *arms))))
+    return History(None, (found,), {1: _without_arms(target, [field_owners.applied_part(item, MANAGER) for item in items])})
 
 
 def settle_interrupted(target: Target, found: History) -> History:
@@ -75,7 +78,10 @@ def check_applicable(target: Target, items: Sequence[Item], before: History, say
     for item in items:
         live = _wait_for_deletion(target, ref(item), say)
         if live is not None:
-            _check_obstacles(target, item, live, live["metadata"]["uid"] in known)
+            _check_obstacles(target, ref(item), live, live["metadata"]["uid"] in known)
+        taken_over = replace(ref(item), kind=AUTOSCALER)
+        if item["kind"] == SCALED_OBJECT and (scaler := target.cluster.get(taken_over)):
+            _check_obstacles(target, taken_over, scaler, scaler["metadata"]["uid"] in known)
         then = target.cluster.apply(item, dry_run=True)
         if item["kind"] == "Deployment" and live is not None:
             for manager, paths in field_owners.fields_by_hand(then, (MANAGER, REPLICAS_MANAGER)).items():
@@ -90,15 +96,26 @@ def comparable(item: Item) -> Item:
 
 def _serves(target: Target, release: Release) -> bool:
     """Return whether all pods are ready and the gateway, where it can be asked, answers with a release."""
-    if not deployment_state(target.cluster, target.deployment).done:
+    found = [replace(each, uid="") for each in release.inventory if each.kind == "Deployment"]
+    if not all(deployment_state(target.cluster, each).done for each in found):
         return False
-    return not target.gateway or gateway_serves(target.gateway, release.content)
+    return target.deployment not in found or not target.gateway or gateway_serves(target.gateway, release.content)
 
 
-def _our_object(target: Target, kind: str) -> Item | None:
+def _our_objects(target: Target, names: Sequence[str]) -> list[Item]:
+    return [item for name in names for kind in APPLIED if (item := _our_object(target, kind, name))]
+
+
+def _without_arms(target: Target, items: list[Item]) -> list[Item]:
+    """Return a release's objects with a route to its own pods alone, whatever shares a canary had."""
+    routes = {ref(each): each for each in weighted(items, {target.service: 100})}
+    return [routes.get(ref(each), each) for each in items]
+
+
+def _our_object(target: Target, kind: str, name: str) -> Item | None:
     """Return the object of a kind that we applied; None where there is none, or where its kind may not be read."""
     try:
-        item = target.cluster.get(Ref(kind, target.namespace, target.service))
+        item = target.cluster.get(Ref(kind, target.namespace, name))
     except NoRights:
         return None
     return item if item and is_ours(item) and "deletionTimestamp" not in item["metadata"] else None
@@ -136,15 +153,18 @@ def _wait_for_deletion(target: Target, each: Ref, say: Say) -> Item | None:
     return live
 
 
-def _check_obstacles(target: Target, item: Item, live: Item, known: bool) -> None:
+def _check_obstacles(target: Target, each: Ref, live: Item, known: bool) -> None:
     """Raise Blocked where the live object is somebody else's, or is paused. known: whether an inventory has its uid."""
-    owners = [f"{each['kind']} {each['name']}" for each in live["metadata"].get("ownerReferences", [])]
+    owners = [f"{owner['kind']} {owner['name']}" for owner in live["metadata"].get("ownerReferences", [])]
+    if each.kind == AUTOSCALER and owners == [f"{SCALED_OBJECT} {each.name}"]:
+        each = replace(each, kind=SCALED_OBJECT)  # KEDA's, for a ScaledObject: ours, where that is ours
+        live, owners = target.cluster.get(each) or live, []
     managers = sorted({entry["manager"] for entry in live["metadata"].get("managedFields", []) if entry.get("manager")})
     if not is_ours(live) and not (known and not owners):
         whose = f"owned by {', '.join(owners)}" if owners else f"made by {', '.join(managers) or 'another'}"
         since = live["metadata"].get("creationTimestamp", "")
         raise Blocked(
-            f"{ref(item)} is there already and is not ours: {whose} since {since}; take another service_name, or delete it"
+            f"{each} is there already and is not ours: {whose} since {since}; take another service_name, or delete it"
         )
     if live["kind"] == "Deployment" and live["spec"].get("paused"):
-        raise Blocked(f"{ref(item)} is paused by hand: {resume_command(target.cluster.context, ref(item))}")
+        raise Blocked(f"{each} is paused by hand: {resume_command(target.cluster.context, each)}")

@@ -9,11 +9,12 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from conf.base.image_names import digest_of, version_with_digest
 from conf.base.object_references import Item, Ref
+from conf.observe.pod_logs.line_forms import Line
 from conf.remote.cluster import Cluster, Unreachable, kubectl
 from conf.rollout.diagnosis import GATEWAY, PAUSED, Diagnosis, diagnose, event_lines
 from conf.rollout.targets import GatewayAddress, Say
@@ -87,14 +88,17 @@ class NotReady(Exception):
         self.diagnosis, self.events, self.log = diagnosis, tuple(events), log
 
 
-def wait_ready(cluster: Cluster, deployment: Ref, timeout: float, say: Say) -> DeploymentState:
+def wait_ready(
+    cluster: Cluster, deployment: Ref, timeout: float, say: Say, meanwhile: Callable[[], None] = lambda: None
+) -> DeploymentState:
     """Wait until all pods of a Deployment are its newest ones and ready, and return its state.
 
-    timeout: seconds until one more pod is ready. Each diagnosis is said once. Raises NotReady after the timeout, and at once
-    where waiting does not help; Unreachable after the timeout.
+    timeout: seconds until one more pod is ready. Each diagnosis is said once. meanwhile: called before each look. Raises
+    NotReady after the timeout, and at once where waiting does not help; Unreachable after the timeout.
     """
     deadline, told = ProgressDeadline(timeout, time.monotonic()), set[str]()
     while True:
+        meanwhile()
         late = deadline.is_over(time.monotonic())
         try:
             state = deployment_state(cluster, deployment, late=late)
@@ -160,9 +164,12 @@ def resume_command(context: str, deployment: Ref) -> str:
     return kubectl(context, f"rollout resume -n {deployment.namespace} deployment/{deployment.name}")
 
 
-def running_pods(cluster: Cluster, deployment: Ref) -> RunningPods:
-    """Return the pods of a service as they are now, whatever its history says. Raises ClusterError."""
-    pods = cluster.find("Pod", deployment.namespace, f"app.kubernetes.io/name={deployment.name}")
+def running_pods(cluster: Cluster, namespace: str, names: Sequence[str]) -> RunningPods:
+    """Return the pods of a service as they are now, whatever its history says. Raises ClusterError.
+
+    names: of its Deployments.
+    """
+    pods = cluster.find("Pod", namespace, f"app.kubernetes.io/name in ({','.join(names)})")
     staying = [each for each in pods if "deletionTimestamp" not in each["metadata"]]
     containers = [status for each in staying for status in each.get("status", {}).get("containerStatuses", [])]
     versions = count_by_version([each for each in staying if _is_ready(each)])
@@ -196,11 +203,8 @@ def _last_log_lines(cluster: Cluster, cause: Diagnosis | None, pods: Sequence[It
 
 def _readable(line: str) -> str:
     """Return a log line for a person: the level and message of a JSON line, any other line as it is."""
-    try:
-        found = json.loads(line)
-        return f"{found['level']}: {found['message']}"
-    except (ValueError, KeyError, TypeError):
-        return line
+    fields = Line("", "", "", line).fields
+    return f"{fields['level']}: {fields['message']}" if fields.keys() >= {"level", "message"} else line
 
 
 def wait_for_gateway(gateway: GatewayAddress, content: Content, say: Say) -> None:

@@ -7,19 +7,20 @@ that the next run knows what this run may have left. Old objects are removed onl
 Does not know how objects are made, nor several regions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from conf.base.image_names import digest_of
-from conf.base.object_references import Item, Ref, dropped, ref
-from conf.remote.cluster import CONFLICT, NOT_FOUND, BadCredentials, ClusterError, Unreachable
+from conf.base.object_references import Item, Ref, deployments, ref
+from conf.remote.cluster import BadCredentials, ClusterError, Unreachable
 from conf.rollout import history as histories
 from conf.rollout import preflight, replicas
+from conf.rollout.changes import apply, live_counts, save, scale_all_down, wait_all_ready
 from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release, utc_now
 from conf.rollout.lease import Lease, LeaseLost, hold
-from conf.rollout.readiness import NotReady, wait_for_gateway, wait_ready
-from conf.rollout.removal import remove, stuck_clause, stuck_message
+from conf.rollout.readiness import NotReady, wait_for_gateway
+from conf.rollout.removal import remove, remove_dropped, stuck_clause, stuck_message
 from conf.rollout.rollback import no_release_message, rollback_note
 from conf.rollout.targets import Blocked, Say, Target
 
@@ -35,13 +36,21 @@ class NoRelease(Exception):
     """There is no release to return to, or to stop."""
 
 
+class Rejected(Exception):
+    """A canary is not to take over. The text says why."""
+
+
+class Held(Exception):
+    """A canary is held: it keeps its share, and no command drives it. The text says why, and how it goes on."""
+
+
 class Undone(Exception):
     """A release failed and was undone. The text says what serves now.
 
     cause: why the release failed. complete: whether it could be undone completely. If not, the next run goes on.
     """
 
-    def __init__(self, words: str, cause: NotReady | ClusterError, complete: bool = True):
+    def __init__(self, words: str, cause: NotReady | ClusterError | Rejected, complete: bool = True):
         super().__init__(words)
         self.cause, self.complete = cause, complete
 
@@ -58,6 +67,9 @@ class ReleaseRequest:
     override: str = ""
 
 
+Make = Callable[[Target, History, ReleaseRequest, Lease, Say], Release]
+
+
 @dataclass(frozen=True)
 class ReleaseResult:
     """The release that serves after a request. unchanged: it served completely before, so that no other was made."""
@@ -66,13 +78,14 @@ class ReleaseResult:
     unchanged: bool = False
 
 
-def release(target: Target, request: ReleaseRequest, say: Say) -> ReleaseResult:
+def release(target: Target, request: ReleaseRequest, say: Say, how: Make | None = None) -> ReleaseResult:
     """Make a release, unless the last release has the very same objects and all of it serves.
 
+    how: makes it after its preflight; None for `make`. A canary that is not at its end is taken back first.
     Raises NameTaken, Blocked, Busy, UnreadableHistory, ClusterError where nothing was changed; Undone where the release was
     undone; LeaseLost, Unreachable and BadCredentials where the next run goes on.
     """
-    return _release(target, lambda _: request, say)
+    return _release(target, lambda _: request, say, how or make)
 
 
 def roll_back(target: Target, say: Say, check_image: Callable[[str], None], to: str = "") -> ReleaseResult:
@@ -90,7 +103,7 @@ def roll_back(target: Target, say: Say, check_image: Callable[[str], None], to: 
         note = rollback_note(found, older)
         return ReleaseRequest(found.objects[older.number], older.version, older.image, note, older.position)
 
-    return _release(target, choose, say)
+    return _release(target, choose, say, make)
 
 
 def stop(target: Target, say: Say) -> None:
@@ -98,61 +111,71 @@ def stop(target: Target, say: Say) -> None:
 
     Raises NoRelease, NameTaken, Busy, Blocked, ClusterError.
     """
-    with _lease(target, say) as lease:
+    with hold_lease(target, say) as lease:
         found = preflight.load_history(target, utc_now())
         if found.last is None:
             raise NoRelease(f"{target.namespace}/{target.service} is not there: there is no release of it")
-        _check_holder(target, found)
+        check_holder(target, found)
         # From here on no release is good: a deploy that fails later must not return to one whose objects are partly removed.
         end = Release(found.last.number + 1, "", "", utc_now(), target.by, BEGUN, "stop", 0, found.inventory)
-        kept = _save(target, replace(found, releases=(end,), objects={}), lease)
+        kept = save(target, replace(found, releases=(end,), objects={}), lease)
         if stuck := remove(target, tuple(reversed(kept.inventory)), lease, say):
             raise Blocked(stuck_message(stuck))
         lease.retry(target.cluster.delete, target.history)
 
 
-def _release(target: Target, choose: Callable[[History], ReleaseRequest], say: Say) -> ReleaseResult:
-    with _lease(target, say) as lease:
+def _release(target: Target, choose: Callable[[History], ReleaseRequest], say: Say, how: Make) -> ReleaseResult:
+    with hold_lease(target, say) as lease:
         found = preflight.load_history(target, utc_now())
-        _check_holder(target, found)
+        check_holder(target, found)
         before = preflight.settle_interrupted(target, found)
         request = choose(before)
         if not _changes_holder(target, before) and preflight.serves_already(target, before, request.items):
             if before is not found:  # it was broken off, and counts as good from now on
-                _save(target, before, lease)
+                save(target, before, lease)
             assert before.last is not None
             return ReleaseResult(before.last, unchanged=True)
+        before = _without_canary(target, before, lease, say)
         if before.last and before.last.state == BEGUN:
             say(f"the change to {before.last.version or 'nothing'} was broken off; going on from what it left")
         preflight.check_applicable(target, request.items, before, say)
-        return ReleaseResult(_make(target, before, request, lease, say))
+        return ReleaseResult(how(target, before, request, lease, say))
 
 
-def _make(target: Target, before: History, request: ReleaseRequest, lease: Lease, say: Say) -> Release:
+def _without_canary(target: Target, found: History, lease: Lease, say: Say) -> History:
+    """Return the history after a canary that was broken off, or is held, has been taken back."""
+    if not (found.last and found.last.state == BEGUN and found.last.canary and found.good):
+        return found
+    say(f"a canary of {found.last.version} has not come to its end, and is taken back first")
+    counts = live_counts(target, found.objects[found.good.number], lease)
+    _return_to(target, found, found.good, counts, lease, say)
+    return histories.read(lease.retry(target.cluster.get, target.history))
+
+
+def make(target: Target, before: History, request: ReleaseRequest, lease: Lease, say: Say) -> Release:
     """Make a release that passed its preflight, or undo it. Raises Undone, Blocked, LeaseLost, Unreachable, BadCredentials."""
-    live = lease.retry(target.cluster.get, target.deployment)
-    count = live["spec"].get("replicas", 1) if live else None
-    kept = _save(target, _begun(target, before, request), lease)
+    counts = live_counts(target, request.items, lease)
+    kept = save(target, begun(target, before, request), lease)
     try:
-        applied = _apply(target, replicas.with_at_least(request.items, count or 0), lease)
-        wait_ready(target.cluster, target.deployment, target.pod_timeout, say)
-        _check_gateway(target, request, say)
-        _scale_down(target, kept, request.items, lease, say)
+        applied = apply(target, replicas.with_at_least(request.items, counts), lease, say)
+        wait_all_ready(target, request.items, target.pod_timeout, say)
+        check_gateway(target, request, say)
+        scale_all_down(target, kept.inventory, request.items, lease, say)
     except CANNOT_UNDO:
         raise
     except (NotReady, ClusterError) as cause:
-        raise _undo(target, kept, count, cause, lease, say) from cause
-    return _end_good(target, kept, applied, lease, say)
+        raise undo(target, kept, counts, cause, lease, say) from cause
+    return end_good(target, kept, applied, lease, say)
 
 
-def _lease(target: Target, say: Say) -> AbstractContextManager[Lease]:
+def hold_lease(target: Target, say: Say) -> AbstractContextManager[Lease]:
     return hold(target.cluster, target.namespace, histories.object_name(target.service), target.by, target.wait, say)
 
 
-def _end_good(target: Target, kept: History, applied: Sequence[Ref], lease: Lease, say: Say) -> Release:
+def end_good(target: Target, kept: History, applied: Sequence[Ref], lease: Lease, say: Say) -> Release:
     """Remove the objects that a release no longer has, and note that it is good. Raises Blocked where an object stays."""
-    stuck = remove(target, dropped(kept.inventory, applied), lease, say)
-    good = _save(target, kept.end(GOOD, (*applied, *(each.ref for each in stuck))), lease).last
+    stuck = remove_dropped(target, kept.inventory, applied, lease, say)
+    good = save(target, kept.end(GOOD, (*applied, *(each.ref for each in stuck))), lease).last
     assert good is not None
     if stuck:  # the next release has them in its inventory, and waits for them again
         raise Blocked(f"{good.version} serves, but {stuck_message(stuck)}")
@@ -164,7 +187,7 @@ def _changes_holder(target: Target, found: History) -> bool:
     return target.holder is not None and not (found.holder and found.holder.is_same(target.holder))
 
 
-def _check_holder(target: Target, found: History) -> None:
+def check_holder(target: Target, found: History) -> None:
     """Raise NameTaken where the name belongs to another holder, and is not taken over."""
     if target.holder and found.holder and not target.take_over and not found.holder.is_same(target.holder):
         raise NameTaken(
@@ -174,7 +197,7 @@ def _check_holder(target: Target, found: History) -> None:
         )
 
 
-def _begun(target: Target, before: History, request: ReleaseRequest) -> History:
+def begun(target: Target, before: History, request: ReleaseRequest) -> History:
     """Return the history with a new release, which is begun."""
     number = before.last.number + 1 if before.last else 1
     fresh = Release(
@@ -193,63 +216,24 @@ def _begun(target: Target, before: History, request: ReleaseRequest) -> History:
     return replace(before.begin(fresh, list(request.items)), holder=holder)
 
 
-def _save(target: Target, history: History, lease: Lease) -> History:
-    """Write the history, again where somebody deleted it, and return it. Raises LeaseLost where another deploy wrote it."""
-    item = histories.write(history, target.service, target.namespace)
-    write = target.cluster.replace if history.resource_version else target.cluster.create
-    try:
-        kept = lease.retry(write, item)
-    except ClusterError as error:
-        if error.status == NOT_FOUND and history.resource_version:
-            return _save(target, replace(history, resource_version=""), lease)
-        found = target.cluster.get(target.history) if error.status == CONFLICT else None
-        if found is None:
-            raise
-        if found.get("data") != item["data"]:
-            words = "another deploy has written the history; `monopod status` shows what runs; then run it again"
-            raise LeaseLost(words) from error
-        kept = found  # this very run wrote it: only the answer was lost
-    return replace(history, resource_version=kept["metadata"]["resourceVersion"])
-
-
-def _apply(target: Target, items: Sequence[Item], lease: Lease) -> tuple[Ref, ...]:
-    """Apply all objects in their order, and return their references."""
-    applied = []
-    for item in items:
-        if item["kind"] == "Deployment":
-            live = lease.retry(target.cluster.get, ref(item))
-            step = replicas.apply_step(item, live, items)
-            if step.first:
-                lease.retry(target.cluster.apply, step.first, manager=replicas.REPLICAS_MANAGER)
-            item = step.item
-        applied.append(ref(lease.retry(target.cluster.apply, item)))
-    return tuple(applied)
-
-
-def _scale_down(target: Target, kept: History, items: Sequence[Item], lease: Lease, say: Say) -> None:
-    """Bring the pods that were there down to the number that the release says."""
-    item = next(each for each in items if each["kind"] == "Deployment")
-    step = replicas.scale_down_step(item, lease.retry(target.cluster.get, target.deployment), kept.inventory)
-    if step:
-        say(step.words)
-        lease.retry(target.cluster.apply, step.item)
-        wait_ready(target.cluster, target.deployment, target.pod_timeout, lambda _: None)
-
-
-def _check_gateway(target: Target, request: ReleaseRequest, say: Say) -> None:
-    if target.gateway:
+def check_gateway(target: Target, request: ReleaseRequest, say: Say) -> None:
+    if target.deployment not in deployments(request.items):
+        say("ready, as Kubernetes says; offline pods answer at no gateway")
+    elif target.gateway:
         wait_for_gateway(target.gateway, (request.version, digest_of(request.image)), say)
     else:
         say("ready, as Kubernetes says; this region's gateway is not checked (no way_in in regions.yaml)")
 
 
-def _undo(target: Target, kept: History, count: int | None, cause: NotReady | ClusterError, lease: Lease, say: Say) -> Undone:
-    """Undo the last release, which failed, and return the error to raise. count: of the pods before it, None for none."""
+def undo(
+    target: Target, kept: History, counts: Mapping[str, int], cause: NotReady | ClusterError | Rejected, lease: Lease, say: Say
+) -> Undone:
+    """Undo the last release, which failed, and return the error to raise. counts: the pods before it, by Deployment."""
     if isinstance(cause, ClusterError):
         say(str(cause))
     try:
         good = kept.good
-        words = _return_to(target, kept, good, count, lease, say) if good else _remove_first(target, kept, lease, say)
+        words = _return_to(target, kept, good, counts, lease, say) if good else _remove_first(target, kept, lease, say)
         return Undone(words, cause)
     except (ClusterError, LeaseLost) as error:
         words = f"it could not be undone ({error}); run deploy or rollback again, which goes on from what is there"
@@ -260,21 +244,21 @@ def _remove_first(target: Target, kept: History, lease: Lease, say: Say) -> str:
     """Remove a first release, which failed, and return what serves now, in words."""
     say("it is the first release: taking it away")
     stuck = remove(target, tuple(reversed(kept.inventory)), lease, say, drain=False)
-    _save(target, kept.end(UNDONE, tuple(each.ref for each in stuck)), lease)
+    save(target, kept.end(UNDONE, tuple(each.ref for each in stuck)), lease)
     return f"it was the first release and was taken away; nothing serves{stuck_clause(stuck)}"
 
 
-def _return_to(target: Target, kept: History, good: Release, count: int | None, lease: Lease, say: Say) -> str:
+def _return_to(target: Target, kept: History, good: Release, counts: Mapping[str, int], lease: Lease, say: Say) -> str:
     """Return from the last release, which failed, to the good one, and return what serves now, in words."""
     name = good.version_beside(kept.last)
     say(f"returning to {name}")
-    items = kept.objects[good.number]
-    back = _apply(target, items if count is None else replicas.with_exactly(items, count), lease)
-    stuck = remove(target, dropped(kept.inventory, back), lease, say)
-    words = f"{name} serves, as before"
+    items = replicas.sleeping(kept.objects[good.number]) if good.asleep else kept.objects[good.number]
+    back = apply(target, replicas.with_exactly(items, counts), lease, say)
+    stuck = remove_dropped(target, kept.inventory, back, lease, say)
+    words = f"{name} {'sleeps' if good.asleep else 'serves'}, as before"
     try:
-        wait_ready(target.cluster, target.deployment, max(target.pod_timeout, UNDO_SECONDS), say)
+        wait_all_ready(target, items, max(target.pod_timeout, UNDO_SECONDS), say)
     except NotReady as again:
         words = f"{name} was applied again and is not ready either: {again}"
-    _save(target, kept.end(UNDONE, (*back, *(each.ref for each in stuck))), lease)
+    save(target, kept.end(UNDONE, (*back, *(each.ref for each in stuck))), lease)
     return words + stuck_clause(stuck)

@@ -1,5 +1,10 @@
 """Objects are removed: deleted, waited for until they are gone, and reported with their finalizers where they stay.
 
+An autoscaler changes hands without a gap: KEDA takes over the HorizontalPodAutoscaler of a ScaledObject's name, by the
+annotation transfer-hpa-ownership. When the ScaledObject goes and the HorizontalPodAutoscaler comes back, it is freed first,
+since Kubernetes deletes what a deleted object owns. Both times it is the same object all the while. So the Deployment always
+has one autoscaler, which knows what the last minutes needed.
+
 Knows which objects may be deleted, how long to wait, and who takes off which finalizer. Does not know releases.
 """
 
@@ -7,11 +12,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from conf.base.object_references import Item, Ref
+from conf.base.object_references import Item, Ref, dropped
 from conf.rollout.field_owners import is_ours
 from conf.rollout.lease import Lease
 from conf.rollout.readiness import POLL_SECONDS
-from conf.rollout.targets import Say, Target
+from conf.rollout.targets import Blocked, Say, Target
 
 DELETION_MARGIN = 30  # seconds from the end of a Deployment's pods to the end of the Deployment
 # Finalizer -> who takes it off. Sources: KEDA's and Kubernetes' documentation.
@@ -20,7 +25,8 @@ TAKEN_OFF_BY = {
     "foregroundDeletion": "Kubernetes once its pods are gone, which may have finalizers of their own",
     "service.kubernetes.io/load-balancer-cleanup": "the controller of load balancers",
 }
-FINALIZER_CURE = "check that the controller that takes it off is running, then run this command again"
+AUTOSCALER, SCALED_OBJECT = "HorizontalPodAutoscaler", "ScaledObject"
+FINALIZER_CURE = "check that the controller is running, then run this command again"
 
 
 @dataclass(frozen=True)
@@ -31,15 +37,44 @@ class StuckObject:
     words: str
 
 
-def remove(target: Target, refs: Sequence[Ref], lease: Lease, say: Say, *, drain: bool = True) -> tuple[StuckObject, ...]:
+def remove(
+    target: Target, refs: Sequence[Ref], lease: Lease, say: Say, *, drain: bool = True, alone: bool = False
+) -> tuple[StuckObject, ...]:
     """Delete objects of older releases, and return those that stay. Only objects that are ours, and not replaced, are deleted.
 
     All are deleted first, in their order, and then waited for. drain: whether the pods of a Deployment are waited for, too.
-    Raises LeaseLost, ClusterError.
+    alone: whether the objects that they own stay. Raises LeaseLost, ClusterError.
     """
-    deleted = [found for each in refs if (found := _delete(target, each, lease, say))]
+    deleted = [found for each in refs if (found := _delete(target, each, alone, lease, say))]
     begin, waited_for = time.monotonic(), [each for each in deleted if drain or each.kind != "Deployment"]
     return tuple(stuck for each in waited_for if (stuck := _wait_until_gone(target, each, begin, lease, say)))
+
+
+def remove_dropped(
+    target: Target, inventory: Sequence[Ref], applied: Sequence[Ref], lease: Lease, say: Say
+) -> tuple[StuckObject, ...]:
+    """Remove the objects of older releases that are not among the applied ones, and return those that stay, as `remove` does.
+
+    An autoscaler of an applied ScaledObject's name is not deleted, because KEDA takes it over: that is waited for.
+    """
+    gone = dropped(inventory, applied)
+    heirs = {each.name for each in applied if each.kind == SCALED_OBJECT}
+    handed = [each for each in gone if each.kind == AUTOSCALER and each.name in heirs]
+    kept = {each.name for each in applied if each.kind == AUTOSCALER}
+    freed = [each for each in gone if each.kind == SCALED_OBJECT and each.name in kept]
+    others = [each for each in gone if each not in handed and each not in freed]
+    stuck = tuple(found for each in handed if (found := _wait_until_taken_over(target, each, lease, say)))
+    return (*stuck, *remove(target, freed, lease, say, alone=True), *remove(target, others, lease, say))
+
+
+def free_autoscaler(target: Target, each: Ref, lease: Lease, say: Say) -> None:
+    """Free an autoscaler from the ScaledObject that owns it, which is removed, so that it can be applied.
+
+    Raises Blocked where KEDA does not let the ScaledObject go; LeaseLost, ClusterError.
+    """
+    owner = _owner(lease.retry(target.cluster.get, each))
+    if owner and (stuck := remove(target, [replace(each, kind=SCALED_OBJECT, name=owner)], lease, say, alone=True)):
+        raise Blocked(stuck_message(stuck))
 
 
 def stuck_message(stuck: Sequence[StuckObject]) -> str:
@@ -68,7 +103,7 @@ def _taken_off_by(finalizer: str) -> str:
     return TAKEN_OFF_BY.get(finalizer) or f"the controller of {finalizer.partition('/')[0]}"
 
 
-def _delete(target: Target, each: Ref, lease: Lease, say: Say) -> Ref | None:
+def _delete(target: Target, each: Ref, alone: bool, lease: Lease, say: Say) -> Ref | None:
     """Delete an object. Return it with its uid where it may still be there; None where it is gone, or is not ours."""
     live = lease.retry(target.cluster.get, each)
     if live is None:
@@ -79,7 +114,7 @@ def _delete(target: Target, each: Ref, lease: Lease, say: Say) -> Ref | None:
         if not is_deleted:
             say(f"not deleted, because it belongs to somebody else now: {each}")
         return None
-    answer = live if is_deleted else lease.retry(target.cluster.delete, found)
+    answer = live if is_deleted else lease.retry(target.cluster.delete, found, alone=alone)
     if answer and "deletionTimestamp" in answer.get("metadata", {}):
         return found
     if answer:
@@ -99,4 +134,22 @@ def _wait_until_gone(target: Target, each: Ref, begin: float, lease: Lease, say:
             told = True
         time.sleep(POLL_SECONDS)
     say(f"removed {each}")
+    return None
+
+
+def _owner(live: Item | None) -> str:
+    """Return the name of the ScaledObject that owns an autoscaler, "" for none."""
+    owners = live["metadata"].get("ownerReferences", []) if live else []
+    return next((str(each["name"]) for each in owners if each["kind"] == SCALED_OBJECT), "")
+
+
+def _wait_until_taken_over(target: Target, each: Ref, lease: Lease, say: Say) -> StuckObject | None:
+    """Wait until KEDA owns an autoscaler; return it where KEDA does not come. Meanwhile it scales as before."""
+    begin = time.monotonic()
+    while (live := lease.retry(target.cluster.get, each)) and not _owner(live):
+        if time.monotonic() > begin + target.removal_timeout:
+            seconds = f"{target.removal_timeout:.0f} s"
+            return StuckObject(each, f"{each} scales as before, because KEDA's operator has not taken it over within {seconds}")
+        time.sleep(POLL_SECONDS)
+    say(f"{each} is KEDA's from now on")
     return None

@@ -3,7 +3,7 @@
 Knows how the number is kept from falling before a release is proven to be good. A pure module.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from conf.base.object_references import MANAGER, SCALERS, Item, Ref
@@ -21,26 +21,43 @@ class DeploymentStep:
     words: str = ""
 
 
-def with_at_least(items: Iterable[Item], count: int) -> list[Item]:
-    """Return a release's objects with no fewer than `count` pods, for the time until the release is proven to be good."""
-    return [_with(each, max(count, each["spec"]["replicas"])) if _is_fixed(each) else each for each in items]
+def with_at_least(items: Iterable[Item], counts: Mapping[str, int]) -> list[Item]:
+    """Return a release's objects with no fewer pods than there are, for the time until the release is proven to be good.
+
+    counts: the pods of each Deployment that is there, by its name.
+    """
+    return [_with(each, max(_count(each, counts), each["spec"]["replicas"])) if _is_fixed(each) else each for each in items]
 
 
-def with_exactly(items: Iterable[Item], count: int) -> list[Item]:
-    """Return a release's objects with exactly `count` pods, where no autoscaler decides their number."""
-    return [_with(each, count) if _is_fixed(each) else each for each in items]
+def with_exactly(items: Iterable[Item], counts: Mapping[str, int]) -> list[Item]:
+    """Return a release's objects with exactly as many pods as `counts` says, where no autoscaler decides their number.
+
+    A Deployment that is not in `counts` keeps its own number.
+    """
+    return [_with(each, _count(each, counts)) if _is_fixed(each) and _name(each) in counts else each for each in items]
+
+
+def sleeping(items: Iterable[Item]) -> list[Item]:
+    """Return a release's objects as they are while it sleeps: without pods, and with groups that hold no rule.
+
+    The groups stay. Server-side apply takes a list without items away, with all that holds it, and a PrometheusRule must have
+    a spec.
+    """
+    return [_asleep(each) for each in items]
 
 
 def apply_step(item: Item, live: Item | None, items: Iterable[Item]) -> DeploymentStep:
     """Return how a Deployment is applied over the live one.
 
-    items: the objects that are applied with it. A first release begins with the minimum of its autoscaler. On the change to an
-    autoscaler the count is first handed to another field manager, because leaving `replicas` out would set it to 1.
+    items: the objects that are applied with it; its autoscaler has its name. A first release begins with the minimum of its
+    autoscaler. On the change to an autoscaler the count is first handed to another field manager, because leaving `replicas`
+    out would set it to 1.
     """
     if "replicas" in item["spec"]:
         return DeploymentStep(item)
     if live is None:
-        scaler: Item = next((each["spec"] for each in items if each["kind"] in SCALERS), {})
+        own = (each["spec"] for each in items if each["kind"] in SCALERS and _name(each) == _name(item))
+        scaler: Item = next(own, {})
         least = scaler.get("minReplicas") or scaler.get("minReplicaCount")
         return DeploymentStep(_with(item, least) if least else item)
     count = live["spec"].get("replicas", 1)
@@ -58,7 +75,7 @@ def scale_down_step(item: Item, live: Item | None, inventory: Iterable[Ref]) -> 
     wanted = item["spec"].get("replicas", count)
     if count <= wanted:
         return None
-    if any(each.kind in SCALERS for each in inventory):
+    if any(each.kind in SCALERS and each.name == _name(item) for each in inventory):
         words = f"the autoscaler is taken away: its {count} pods stay, the next release makes them {wanted}"
         return DeploymentStep(_with(item, count), words=words)
     return DeploymentStep(item, words=f"from {count} pods to {wanted}, as the release says")
@@ -68,8 +85,22 @@ def _is_fixed(item: Item) -> bool:
     return item["kind"] == "Deployment" and "replicas" in item["spec"]
 
 
+def _name(item: Item) -> str:
+    return str(item["metadata"]["name"])
+
+
+def _count(item: Item, counts: Mapping[str, int]) -> int:
+    return counts.get(_name(item), 0)
+
+
 def _with(item: Item, count: int) -> Item:
     return {**item, "spec": {**item["spec"], "replicas": count}}
+
+
+def _asleep(item: Item) -> Item:
+    if item["kind"] == "PrometheusRule":
+        return {**item, "spec": {"groups": [{**each, "rules": []} for each in item["spec"]["groups"]]}}
+    return _with(item, 0) if item["kind"] == "Deployment" else item
 
 
 def _count_alone(item: Item, count: int) -> Item:

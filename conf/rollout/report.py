@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from conf.base.console import NO_IMAGE, print_line
-from conf.base.object_references import Ref
+from conf.plan.offline import offline_name
 from conf.remote.cluster import BadCredentials, Cluster, ClusterError, NoNamespace, NoRights, Refused, Unreachable
 from conf.remote.image_registry import RegistryError
+from conf.render.arms import arm_names
 from conf.rollout import diagnosis
 from conf.rollout.history import UnreadableHistory
 from conf.rollout.lease import Busy, LeaseLost
 from conf.rollout.readiness import NotReady, RunningPods, running_pods
-from conf.rollout.release import NameTaken, NoRelease, Undone
+from conf.rollout.release import Held, NameTaken, NoRelease, Rejected, Undone
 from conf.rollout.targets import Blocked, RegionTrack
 
 # Exit statuses by cause. docs/deploy.md lists them.
-NO_RELEASE, NOT_READY = 17, 28
+NO_RELEASE, NOT_READY, HELD = 17, 28, 33
 EXIT_STATUS: Sequence[tuple[type[Exception], int]] = (
     (Undone, 0),  # never the exit status: the cause of an Undone has one
     (Unreachable, 10),
@@ -39,6 +40,8 @@ EXIT_STATUS: Sequence[tuple[type[Exception], int]] = (
     (UnreadableHistory, 18),
     (Blocked, 19),
     (RegistryError, NO_IMAGE),
+    (Held, HELD),
+    (Rejected, 34),
 )
 DIAGNOSIS_STATUS: Mapping[str, int] = {
     diagnosis.IMAGE: 20,
@@ -62,7 +65,8 @@ EXPECTED_ERRORS: tuple[type[Exception], ...] = tuple(kind for kind, _ in EXIT_ST
 class RegionResult:
     """The result in one region. The JSON that a command prints has the same fields.
 
-    state: deployed, unchanged, undone, failed, stopped, not begun, skipped, removed, not there.
+    state: deployed, unchanged, undone, failed, held, stopped, not begun, skipped, removed, not there, asleep,
+    awake.
     runs: how many pods of each version are ready now; None where that was not asked or not answered.
     """
 
@@ -157,6 +161,8 @@ def _failure_result(region_track: RegionTrack, error: Exception) -> RegionResult
     if isinstance(error, Undone):
         found.state = "undone" if error.complete else "failed"
         found.words = f"{cause}; {error}"
+    if isinstance(error, Held):
+        found.state = "held"
     if isinstance(cause, NotReady):
         found.events, found.log = cause.events, cause.log
         found.status = DIAGNOSIS_STATUS[cause.diagnosis.kind if cause.diagnosis else ""]
@@ -175,15 +181,15 @@ def _stopped_results(region_tracks: Sequence[RegionTrack]) -> Iterator[RegionRes
 def _stopped_message(rest: Sequence[RegionTrack]) -> str:
     """Return what goes on after a command was stopped. rest: the region in which it was stopped, and those after it."""
     where = f"in {rest[0].region.name}" if rest else "at the end"
-    goes_on = "`monopod status` shows it, and deploy or rollback goes on from there"
+    goes_on = "`monopod status` shows it, and deploy or rollback goes on from there; a canary keeps its share (--continue)"
     return f"stopped {where}: Kubernetes goes on with what was applied; {goes_on}"
 
 
 def _running_versions(region_track: RegionTrack) -> Mapping[str, int] | None:
-    """Return how many pods of each version are ready now; None where the cluster does not say."""
-    deployment = Ref("Deployment", region_track.namespace, region_track.name)
+    """Return how many pods of each version are ready now, the offline ones included; None where the cluster does not say."""
+    names = (region_track.name, offline_name(region_track.name), *arm_names(region_track.name))
     try:
-        return running_pods(Cluster(region_track.region.context), deployment).versions
+        return running_pods(Cluster(region_track.region.context), region_track.namespace, names).versions
     except ClusterError:
         return None
 

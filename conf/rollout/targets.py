@@ -19,10 +19,12 @@ from pathlib import Path
 from conf.base.console import Mistakes
 from conf.base.object_references import Ref
 from conf.clusters.region import Region, Regions
+from conf.plan.offline import offline_name, offline_startup_time, runs_offline
 from conf.plan.plan import NAMESPACES, TRACKS, runs
 from conf.plan.pods import SCHEDULE_AND_PULL, startup_time
 from conf.plan.routes import outside
 from conf.remote.cluster import BadCredentials, Cluster, ClusterError, NoRights
+from conf.render.arms import arm_names
 from conf.rollout import history as histories
 from conf.rollout.history import Holder, utc_now
 from conf.rules.check import Service
@@ -73,7 +75,23 @@ class Target:
 
     @property
     def deployment(self) -> Ref:
+        """The Deployment of the online pods."""
         return Ref("Deployment", self.namespace, self.service)
+
+    @property
+    def offline(self) -> Ref:
+        """The Deployment of the offline pods."""
+        return Ref("Deployment", self.namespace, offline_name(self.service))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that a release's objects may have: of the online and of the offline pods."""
+        return self.service, self.offline.name
+
+    @property
+    def arms(self) -> tuple[str, str]:
+        """The names that objects beside a release may have while a canary is driven: of the canary and of the baseline."""
+        return arm_names(self.service)
 
 
 @dataclass(frozen=True)
@@ -164,7 +182,7 @@ def target_of(region_track: RegionTrack, arguments: Namespace, say: Say = lambda
         cluster=Cluster(region.context, lambda words: say(f"warning of the API server: {words}")),
         namespace=region_track.namespace,
         service=region_track.name,
-        pod_timeout=getattr(arguments, "timeout", None) or startup_time(region_track.settings) + SCHEDULE_AND_PULL,
+        pod_timeout=getattr(arguments, "timeout", None) or _startup_time(region_track.settings) + SCHEDULE_AND_PULL,
         removal_timeout=removal_timeout(arguments),
         by=deployer(),
         holder=checkout_holder(arguments.service),
@@ -172,6 +190,10 @@ def target_of(region_track: RegionTrack, arguments: Namespace, say: Say = lambda
         gateway=GatewayAddress(url, region.host) if region.way_in else None,
         wait=arguments.wait,
     )
+
+
+def _startup_time(settings: Settings) -> int:
+    return offline_startup_time(settings) if runs_offline(settings) else startup_time(settings)
 
 
 def removal_timeout(arguments: Namespace) -> float:

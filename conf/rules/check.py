@@ -11,16 +11,23 @@ from conf.base.image_names import Image, image
 from conf.base.yamls import documents
 from conf.clusters.region import Regions
 from conf.plan import alerts
+from conf.plan.offline import OfflinePlan
 from conf.plan.placement import monthly_price
-from conf.plan.plan import NAMESPACES, TRACKS, Plan, default_image, plan
+from conf.plan.plan import NAMESPACES, TRACKS, Plan, default_image, mean_pods, plan
 from conf.render.templates import render
 from conf.rules import kubernetes_schemas, model_loading, other_services, pod_fit, rendered_objects, traffic
+from conf.rules.alert_rules.own_alerts import own_alert_mistakes
+from conf.rules.canary_rules import canaries
 from conf.rules.case import Case, Rule, Violation
+from conf.rules.offline_rules import neighbours, reading
 from conf.rules.other_services import OtherService
 from conf.rules.service_folder import ModelFiles, model_files
 from serving.settings import SettingsError, ValueFile, all_judged, judged, load
 
-CASE_RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.RULES)
+CASE_RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.RULES, *reading.RULES)
+# Where a service has offline pods alone, no request comes, and these are not asked.
+ONLINE_RULES: tuple[Rule, ...] = (*traffic.ONLINE_RULES, *canaries.ONLINE_RULES)
+SERVICE_RULES = (*other_services.RULES, *neighbours.RULES, *canaries.SERVICE_RULES)
 
 
 @dataclass(frozen=True)
@@ -29,14 +36,36 @@ class Service:
 
     value: ValueFile
     image: Image
-    alerts: tuple[alerts.Alert, ...]
+    alerts: tuple[alerts.AlertingRule, ...]
+
+
+@dataclass(frozen=True)
+class OfflineRow:
+    """The offline pods of one track in one region, for a person. Sinks, group and dead letters have the track's suffix."""
+
+    replicas: int
+    source: str
+    group: str
+    sinks: tuple[str, ...]
+    dead_letters: str
+
+
+@dataclass(frozen=True)
+class HoursRow:
+    """The hours of the online pods of prod in one region, for a person. mean_pods: over a week."""
+
+    hours: tuple[str, ...]
+    timezone: str
+    mean_pods: float
 
 
 @dataclass(frozen=True)
 class Row:
     """One track in one region, for a person.
 
-    answers: its addresses from outside. price: of all its pods for a month, None where no kind of node takes one.
+    replicas: of its online pods, outside the hours. answers: its addresses from outside.
+    price: of all its pods for a month, as many as their hours make on average; None where no kind of node takes one.
+    hours: None where it has none. offline: None where it has no offline pods.
     """
 
     region: str
@@ -47,6 +76,8 @@ class Row:
     gpu_memory: float
     answers: tuple[str, ...]
     price: float | None
+    hours: HoursRow | None = None
+    offline: OfflineRow | None = None
 
 
 @dataclass
@@ -75,7 +106,7 @@ def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service
 def read_partly(service: Path, regions: Regions, image_name: str = "") -> tuple[Service | None, list[str]]:
     """Return a service as far as it can be read in spite of mistakes, None where value.py cannot be read, and the mistakes."""
     mistakes: list[str] = []
-    own: tuple[alerts.Alert, ...] = ()
+    own: tuple[alerts.AlertingRule, ...] = ()
     value: ValueFile | None
     try:
         value = load(service / "value.py", tuple(regions.regions))
@@ -114,8 +145,10 @@ def check(
     cases = [case for track in tracks for case in _cases(service, found, regions, track, models)]
     _judge(report, found, cases, others, regions)
     if "prod" in tracks and not any(case.is_prod for case in cases):
+        reads = any(settings.offline_source for settings in (found.value.judged_in(name) for name in regions.regions))
+        what, cure = ("replicas and offline_replicas are", "one of them") if reads else ("replicas is", "it")
         place = found.value.place("replicas")
-        report.mistakes.append(f"{place}: replicas is 0 in every region, so nothing would run; set it in one")
+        report.mistakes.append(f"{place}: {what} 0 in every region, so nothing would run; set {cure} in one")
     for case in cases if not mistakes else ():
         _render(report, case)
     report.mistakes.sort(key=_place)
@@ -125,8 +158,10 @@ def check(
 def _judge(report: Report, found: Service, cases: Sequence[Case], others: Sequence[OtherService], regions: Regions) -> None:
     report.warnings.extend(found.value.warnings)
     report.warnings.extend(judged(_alert_warnings, found) or ())
-    _add(report, [(case, item) for case in cases for rule in CASE_RULES for item in all_judged(rule(case))])
-    for rule in other_services.RULES:
+    report.mistakes.extend(own_alert_mistakes(found.alerts))
+    asked = [(case, rule) for case in cases for rule in (*CASE_RULES, *(ONLINE_RULES if case.plan.objects else ()))]
+    _add(report, [(case, item) for case, rule in asked for item in all_judged(rule(case))])
+    for rule in SERVICE_RULES:
         _add(report, [(None, item) for item in all_judged(rule(found.value, others, regions))], found.value)
 
 
@@ -179,7 +214,9 @@ def _add(report: Report, violations: Iterable[tuple[Case | None, Violation]], va
 
 def _row(case: Case) -> Row:
     settings, each = case.settings, case.plan
-    price = monthly_price(settings, case.region)
+    price, offline = monthly_price(settings, case.region), each.offline
+    mean = mean_pods(settings, each.track) if each.objects else 0.0
+    has_hours = case.is_prod and bool(each.objects and settings.scale_hours)
     return Row(
         region=each.region,
         track=each.track,
@@ -187,6 +224,12 @@ def _row(case: Case) -> Row:
         cpu=settings.cpu,
         memory=settings.memory,
         gpu_memory=case.need.gpu,
-        answers=tuple(f"{case.region.host}{path.exact}" for path in each.route.paths),
-        price=None if price is None else price * each.replicas,
+        answers=tuple(f"{case.region.host}{path.exact}" for path in each.route.paths) if each.objects else (),
+        price=None if price is None else price * (mean + (offline.replicas if offline else 0)),
+        hours=HoursRow(settings.scale_hours, case.region.timezone, mean) if has_hours else None,
+        offline=_offline_row(offline) if offline else None,
     )
+
+
+def _offline_row(offline: OfflinePlan) -> OfflineRow:
+    return OfflineRow(offline.replicas, offline.source, offline.group, offline.sinks, offline.dead_letters)

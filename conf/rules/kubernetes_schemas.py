@@ -26,7 +26,10 @@ def violations(item: Mapping[str, Any]) -> Iterator[str]:
 
 @cache
 def _validator(version: str, kind: str) -> Draft202012Validator | None:
-    path = SCHEMAS / f"{kind.lower()}-{version.rpartition('/')[2]}.json"
-    if not path.exists():
-        return None
-    return Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+    group, _, number = version.rpartition("/")
+    names = (
+        f"{kind.lower()}-{number}.json",
+        f"{kind.lower()}-{group}-{number}.json",
+    )  # the latter where two groups have a kind
+    found = next((path for name in names if (path := SCHEMAS / name).exists()), None)
+    return Draft202012Validator(json.loads(found.read_text(encoding="utf-8"))) if found else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conf.clusters.region import Region, Regions
+from conf.plan.offline import most_offline_pods
 from conf.plan.placement import need
 from conf.plan.plan import most_pods, opens_host_port
 from conf.rules.case import Violation
@@ -79,7 +80,7 @@ def host_port_is_free(value: ValueFile, others: Sequence[OtherService], regions:
 def namespace_is_within_quota(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
     same_user = [other.value for other in others if other.value.settings.username == value.judged_in().username]
     for region in regions.regions.values():
-        if not same_user or not value.judged_in(region.name).replicas:
+        if not same_user or not _pods(value.judged_in(region.name)):
             continue
         totals = [_asked(item.judged_in(region.name), region) for item in (value, *same_user)]
         quota = region.quota
@@ -101,8 +102,13 @@ def namespace_is_within_quota(value: ValueFile, others: Sequence[OtherService], 
 
 
 def _asked(settings: Settings, region: Region) -> tuple[float, float, float, float]:
-    pods, pod = most_pods(settings, "prod") if settings.replicas else 0, need(settings, region)
+    pods, pod = _pods(settings), need(settings, region)
     return pods, pods * pod.cpu, pods * pod.memory / 2**30, pods * pod.gpu
+
+
+def _pods(settings: Settings) -> int:
+    """Return the most pods of prod in a region, the offline ones included."""
+    return (most_pods(settings, "prod") if settings.replicas else 0) + most_offline_pods(settings, "prod")
 
 
 RULES = (name_is_free, host_port_is_free, namespace_is_within_quota)

@@ -5,6 +5,7 @@ Does not know what is free in a cluster now.
 
 from collections.abc import Iterator
 
+from conf.plan.offline import most_offline_pods
 from conf.plan.placement import placement, tolerates
 from conf.plan.plan import most_pods
 from conf.rules.case import Case, Rule, Violation
@@ -38,23 +39,36 @@ def tolerations_meet_a_taint(case: Case) -> Iterator[Violation]:
 
 
 def replicas_are_within_quota(case: Case) -> Iterator[Violation]:
-    quota, pods = case.region.quota, most_pods(case.settings, case.plan.track) + 1
-    where = "max_replicas" if case.is_prod and case.settings.max_replicas else "replicas"
-    where = where if case.plan.track != "ab" else "ab_replicas"
+    """Each Deployment has one pod more while a release rolls out."""
+    settings, track = case.settings, case.plan.track
+    counts = (most_pods(settings, track) if case.plan.objects else 0, most_offline_pods(settings, track))
+    quota, pods, more = case.region.quota, sum(counts), sum(1 for count in counts if count)
     asked = (
-        ("pods", pods, float(quota.pods), ""),
-        ("cpu", pods * case.need.cpu, quota.cpu, " cores"),
-        ("memory", pods * case.need.memory / 2**30, size_in_bytes(quota.memory) / 2**30, " GiB"),
-        ("gpu_memory", pods * case.need.gpu, quota.gpu_memory, " GiB"),
+        ("pods", pods + more, float(quota.pods), ""),
+        ("cpu", (pods + more) * case.need.cpu, quota.cpu, " cores"),
+        ("memory", (pods + more) * case.need.memory / 2**30, size_in_bytes(quota.memory) / 2**30, " GiB"),
+        ("gpu_memory", (pods + more) * case.need.gpu, quota.gpu_memory, " GiB"),
     )
+    what = f"{pods} pods" + (f", {counts[1]} of them offline" if counts[1] else "")
     for name, wanted, limit, unit in asked:
         if limit and wanted > limit:
             yield Violation(
-                where,
-                f"{pods - 1} pods, and one more while a release rolls out, take {wanted:g}{unit} of {name}, and"
-                f" {case.region.name} allows a namespace {limit:g}{unit} ({case.region_place('.quota')}):"
+                _count_setting(case, counts),
+                f"{what}, and {'one' if more == 1 else 'two'} more while a release rolls out, take {wanted:g}{unit} of {name},"
+                f" and {case.region.name} allows a namespace {limit:g}{unit} ({case.region_place('.quota')}):"
                 " run fewer or smaller pods",
             )
+
+
+def _count_setting(case: Case, counts: tuple[int, int]) -> str:
+    """Return the setting that says how many of the more numerous pods there are. counts: of online and offline pods."""
+    if counts[1] > counts[0]:
+        return "offline_max_replicas" if case.is_prod and case.settings.offline_max_replicas else "offline_replicas"
+    if case.plan.track == "ab":
+        return "ab_replicas"
+    if case.is_prod and case.settings.max_replicas:
+        return "max_replicas"
+    return "scale_hours" if case.is_prod and case.settings.scale_hours else "replicas"
 
 
 RULES: tuple[Rule, ...] = (

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from conf.base.object_references import Item
 
 LABEL = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-# Kubernetes and KEDA add to a name: "-", 10 letters, "-" and 5 letters, or "keda-hpa-".
+# Kubernetes adds to a name: "-", 10 letters, "-" and 5 letters.
 LONGEST_SUFFIX = 23  # characters, with room for more
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
@@ -29,14 +29,19 @@ def objects_share_a_namespace(items: Sequence[Item]) -> Iterator[str]:
 
 
 def selectors_find_the_pods(items: Sequence[Item]) -> Iterator[str]:
-    for deployment in _kind(items, "Deployment"):
-        labels = deployment["spec"]["template"]["metadata"]["labels"]
-        for item in items:
-            spec = item.get("spec", {})
-            selector = spec.get("podSelector") or spec.get("selector") or {}
-            wanted = selector.get("matchLabels", selector)
-            if item["kind"] != "ServiceMonitor" and not wanted.items() <= labels.items():
-                yield f"{item['kind']} selects {wanted}, and the pods carry {labels}: correct the template"
+    """Each selector finds the pods of the Deployment of its object's name, and of no other one."""
+    pods = {item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"] for item in _kind(items, "Deployment")}
+    for item in items:
+        spec = item.get("spec", {})
+        selector = spec.get("podSelector") or spec.get("selector") or {}
+        wanted = selector.get("matchLabels", selector)
+        if item["kind"] == "ServiceMonitor" or not wanted:
+            continue
+        for name, labels in pods.items():
+            own = name == item["metadata"]["name"]
+            if own != (wanted.items() <= labels.items()):
+                words = "" if own else f" of {name}"
+                yield f"{item['kind']} selects {wanted}, and the pods{words} carry {labels}: correct the template"
 
 
 def pods_are_restricted(items: Sequence[Item]) -> Iterator[str]:
@@ -103,7 +108,8 @@ def _names_someone(peer: Item) -> bool:
 def times_agree(items: Sequence[Item]) -> Iterator[str]:
     for deployment in _kind(items, "Deployment"):
         pod = deployment["spec"]["template"]["spec"]
-        before = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+        pre_stop = pod["containers"][0].get("lifecycle", {}).get("preStop")
+        before = pre_stop["sleep"]["seconds"] if pre_stop else 0
         if pod["terminationGracePeriodSeconds"] <= before:
             yield "terminationGracePeriodSeconds must be above preStop, or the pod is killed before it may drain"
 

@@ -36,6 +36,17 @@ def username_is_no_namespace_of_the_clusters_own(case: Case) -> Iterator[Violati
         )
 
 
+def username_is_listed(case: Case) -> Iterator[Violation]:
+    users, username = case.regions.users, case.settings.username
+    if case.is_prod and users and username not in users:
+        yield Violation(
+            "username",
+            f"{username} is none of the users in {case.regions.place('users')}, so charts/cluster makes no namespace"
+            " of it and its jobs have no rights there: add it, or choose one of them",
+            hint=True,
+        )
+
+
 def host_port_is_in_range(case: Case) -> Iterator[Violation]:
     if not opens_host_port(case.settings, case.plan.track):
         return
@@ -56,11 +67,14 @@ def host_port_is_in_range(case: Case) -> Iterator[Violation]:
 
 def host_port_leaves_the_restricted_standard(case: Case) -> Iterator[Violation]:
     if opens_host_port(case.settings, case.plan.track):
+        user = case.regions.users.get(case.plan.namespace)
+        label = "label pod-security.kubernetes.io/enforce: privileged"
+        how = f"{label}; charts/cluster sets it where users.{user.name} of regions.yaml has use_srv: true" if user else label
+        permit = "" if user and user.use_srv else f" the namespace {case.plan.namespace} must permit it ({how}), and"
         yield Violation(
             "use_srv",
-            "host_port puts the pod outside the restricted pod security standard: the namespace"
-            f" {case.plan.namespace} must permit it (label pod-security.kubernetes.io/enforce: privileged), and every pod needs"
-            " a node of its own, one more while a release rolls out",
+            f"host_port puts the pod outside the restricted pod security standard:{permit} every pod needs a node of its own,"
+            " one more while a release rolls out",
             hint=True,
         )
 
@@ -145,16 +159,31 @@ def gateway_can_send_the_largest_body_again(case: Case) -> Iterator[Violation]:
         )
 
 
+def autoscaler_follows_what_is_short(case: Case) -> Iterator[Violation]:
+    settings = case.settings
+    if case.is_prod and settings.max_replicas and settings.autoscale_by == "cpu" and case.need.gpu:
+        yield Violation(
+            "autoscale_by",
+            f'autoscale_by is "cpu", and pods in {case.region.name} compute on a GPU: a card can be full while the cores are'
+            ' idle, and no pod is added; set autoscale_by = "queue", which needs KEDA there',
+            hint=True,
+        )
+
+
 RULES: tuple[Rule, ...] = (
     image_tag_is_not_latest,
     username_is_no_namespace_of_the_clusters_own,
+    username_is_listed,
+    a_request_fits_the_queue,
+)
+ONLINE_RULES: tuple[Rule, ...] = (
     host_port_is_in_range,
     host_port_leaves_the_restricted_standard,
     one_pod_is_not_enough,
     drain_fits_the_grace_period,
     a_pod_that_ends_is_noticed_in_time,
     upload_is_within_the_deadline,
-    a_request_fits_the_queue,
     a_slow_batch_is_not_called_hung,
     gateway_can_send_the_largest_body_again,
+    autoscaler_follows_what_is_short,
 )

@@ -12,11 +12,12 @@ from tests.running import ROOT
 RBAC = "rbac.authorization.k8s.io"
 
 
-def of_the_manual() -> list[dict[str, Any]]:
-    """Return the rules of the Role in docs/deploy.md."""
-    text = (ROOT / "docs/deploy.md").read_text().partition("kind: Role\n")[2].partition("```")[0]
-    rules: list[dict[str, Any]] = yaml.safe_load(text)["rules"]
-    return rules
+def of_the_manual(name: str = "deployer") -> list[dict[str, Any]]:
+    """Return the rules of a Role in docs/deploy.md."""
+    blocks = (ROOT / "docs/deploy.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
+    roles = [role for block in blocks for role in yaml.safe_load_all(block.partition("```")[0])]
+    (rules,) = [role["rules"] for role in roles if role.get("kind") == "Role" and role["metadata"]["name"] == name]
+    return list(rules)
 
 
 def allowed(cluster: Cluster, namespace: str, account: str, rules: list[dict[str, Any]]) -> ExitStack:

@@ -43,12 +43,14 @@ class Cluster:
             return f"{item['kind']} {metadata['namespace']}/{metadata['name']}: {error.body!r}"
         return ""
 
-    def ask(self, method: str, path: str, body: Item | None = None, content: str = "application/json", **query: str) -> Item:
+    def ask(
+        self, method: str, path: str, body: Item | list[Item] | None = None, content: str = "application/json", **query: str
+    ) -> Item:
         """Return what a path of the API answers. Raises ApiException, DynamicApiError."""
         answer = self._client.request(
             method, path, body=body, content_type=content, query_params=list(query.items()), serialize=False
         )
-        found: Item = json.loads(answer.data)
+        found: Item = json.loads(answer.data or b"{}")
         return found
 
     def text(self, path: str) -> str:

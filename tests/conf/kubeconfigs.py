@@ -1,9 +1,14 @@
-"""Kubeconfigs made from the one that KUBECONFIG names: with another account, or through a connection that a test cuts."""
+"""Kubeconfigs made from the one that KUBECONFIG names: with another account, or through a connection that a test cuts.
 
+Also one of its own, for an API server of this machine.
+"""
+
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 Item = dict[str, Any]
@@ -24,6 +29,19 @@ def written(file: Path, context: str, *, token: str = "", port: int = 0) -> str:
     }
     file.write_text(yaml.safe_dump(found))
     return str(file)
+
+
+def use_kubeconfig(monkeypatch: pytest.MonkeyPatch, file: Path, context: str, url: str) -> None:
+    """Write a kubeconfig that names an API server of this machine, and have it used."""
+    config = {
+        "clusters": [{"name": context, "cluster": {"server": url}}],
+        "users": [{"name": "ann", "user": {}}],
+        "contexts": [{"name": context, "context": {"cluster": context, "user": "ann"}}],
+        "current-context": context,
+    }
+    file.write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.setenv("NO_PROXY", "*")
 
 
 def address(context: str) -> tuple[str, int]:

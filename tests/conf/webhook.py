@@ -11,8 +11,8 @@ from tests.conf.local_servers import LocalServer, QuietHandler, running_server
 class Webhook(LocalServer):
     """A webhook. received: the messages that it was sent. answer, headers: its answer's status, body and headers."""
 
-    def __init__(self) -> None:
-        super().__init__(Handler)
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        super().__init__(Handler, address)
         self.received: list[Any] = []
         self.answer: tuple[int, bytes] = (200, b'{"errcode": 0}')
         self.headers: dict[str, str] = {}

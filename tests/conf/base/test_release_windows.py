@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from conf.base.release_windows import Window, closed
+from conf.base.release_windows import closed
+from serving.settings.declared.weekly_hours import Window
 
 OFFICE = ["mon-fri 09:00-18:00"]
 

@@ -32,6 +32,51 @@ def test_the_cost_is_pods_times_price_times_the_largest_share(capsys: Captured) 
     assert runs["eu", "prod"] == pytest.approx(3900 * 6 / 96)
 
 
+def test_the_hours_of_each_region_stand_below_the_table_with_their_mean(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "value.py").write_text(
+        'service_name = "ages"\nusername = "like"\nreplicas = 1\nscale_hours = ["mon-fri 09:00-18:00 6"]\nna_scale_hours = []\n'
+    )
+    assert monopod.main(["check", "--service", str(tmp_path), *REGIONS]) == 0
+    said = "pods mon-fri 09:00-18:00 6 (UTC), else 1; 2.3 on average"
+    assert f"\n\nhk: {said}\neu: {said}\n\nprod costs" in capsys.readouterr().out
+
+
+def test_the_table_says_which_group_and_sinks_each_track_uses_and_the_price_counts_offline_pods(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "value.py").write_text(
+        'service_name = "ages"\nusername = "like"\nreplicas = 0\nhk_replicas = 1\noffline_source = "kafka:videos"\n'
+        'offline_sinks = ["kafka:ages", "postgresql:ages"]\noffline_secret = "ages"\noffline_replicas = 2\n'
+    )
+    service = ["check", "--service", str(tmp_path), *REGIONS]
+    assert monopod.main(service) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [
+        "hk",
+        "prod",
+        "2",
+        "kafka:videos",
+        "like-ages",
+        "kafka:ages,",
+        "postgresql:ages",
+        "kafka:videos-like-ages-dead",
+    ] in lines
+    grey = ["kafka:videos", "like-ages-grey", "kafka:ages-grey,", "postgresql:ages_grey", "kafka:videos-like-ages-grey-dead"]
+    assert ["na", "grey", "1", *grey] in lines
+    assert monopod.main([*service, "--json"]) == 0
+    runs = {(run["region"], run["track"]): run for run in json.loads(capsys.readouterr().out)["runs"]}
+    one = 480 * (1.1 / 16)  # a node of 16 cores, and the core and the proxy of a pod
+    assert runs["hk", "prod"]["price"] == pytest.approx(3 * one)
+    assert runs["eu", "prod"]["replicas"] == 0
+    assert runs["eu", "prod"]["offline"] == {
+        "replicas": 2,
+        "source": "kafka:videos",
+        "group": "like-ages",
+        "sinks": ["kafka:ages", "postgresql:ages"],
+        "dead_letters": "videos-like-ages-dead",
+    }
+
+
 def test_a_pod_that_no_node_takes_is_a_mistake_and_has_no_price(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "value.py").write_text('service_name = "demo"\nusername = "like"\ngpu_memory = 8\n')
     service = ["check", "--service", str(tmp_path), *REGIONS]

@@ -1,5 +1,7 @@
 """`status` calls no release good while pods are missing and no deploy is at work."""
 
+from dataclasses import replace
+
 import pytest
 
 from conf.commands.status_command import pod_shortage, release_state
@@ -48,3 +50,17 @@ def test_a_release_is_good_only_while_its_pods_are_there(found: History, ready: 
 
 def test_the_deployer_who_changes_a_release_is_named() -> None:
     assert release_state(ended(GOOD, BEGUN), "ann", 1, False) == "being changed to v2 by ann"
+
+
+@pytest.mark.parametrize(
+    ("states", "ready", "words"),
+    [
+        ((GOOD,), 0, "asleep since 2026-01-02T00:00:00Z"),
+        ((GOOD,), 1, "good"),  # it is being woken
+        ((GOOD, UNDONE), 0, "v2 was undone, and v1 is asleep since 2026-01-02T00:00:00Z"),
+    ],
+)
+def test_a_track_that_sleeps_is_told_with_its_time(states: tuple[str, ...], ready: int, words: str) -> None:
+    found = ended(*states)
+    first = replace(found.releases[0], asleep="2026-01-02T00:00:00Z")
+    assert release_state(replace(found, releases=(first, *found.releases[1:])), "", ready, False) == words

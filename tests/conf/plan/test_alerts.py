@@ -3,20 +3,18 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import monopod
-from conf.base.yamls import documents
-from conf.plan.alerts import AlertsError, copied_rule_warnings, labelled, load, platform_alerts, read
-from conf.plan.plan import TRACKS, plan
-from conf.render.templates import quoted, render
+from conf.plan.alerts import AlertsError, RuleGroup, copied_rule_warnings, labelled, load, read
+from conf.plan.plan import TRACKS
+from conf.render.templates import quoted
 from conf.rules.check import check
-from conf.rules.check import read as check_read
 from tests.conf.golden import GOLDEN, SERVICES, regions
+from tests.conf.rule_files import rule_groups, written
 from tests.promtool import alerts
 from tests.running import ROOT
 
@@ -105,59 +103,38 @@ def test_a_services_rules_are_its_own_whatever_they_hold() -> None:
     assert "\n" not in quoted(rule.annotations["more"])
 
 
-def test_the_platforms_rules_speak_of_one_track_of_one_service() -> None:
-    assert all('namespace="like",service="demo"' in rule.expr for rule in platform_alerts("demo", "like", 30.0))
-
-
-def rules_of(folder: Path, tracks: Sequence[str] = ("prod",)) -> list[dict[str, Any]]:
-    """Return the groups of a service's PrometheusRules in one region, as they are rendered."""
-    service, mistakes = check_read(folder, regions())
-    assert service is not None, mistakes
-    plans = [plan(service.value, regions(), track, service.image, service.alerts)[0] for track in tracks]
-    items = [item for each in plans for item in documents(render(each)) if item["kind"] == "PrometheusRule"]
-    named = [(item["metadata"]["namespace"], group) for item in items for group in item["spec"]["groups"]]
-    return [{**group, "name": f"{namespace}/{group['name']}"} for namespace, group in named]
-
-
 def test_alerts_of_two_services_and_two_tracks_are_told_apart_by_their_labels(tmp_path: Path) -> None:
     cats = tmp_path / "cats"
     cats.mkdir()
     (cats / "value.py").write_text('service_name = "cats"\nusername = "like"\n')
-    path = tmp_path / "rules.yaml"
-    path.write_text(json.dumps({"groups": rules_of(SERVICES["every-setting"], TRACKS) + rules_of(cats)}))
-    found = alerts(path, {"up": "1x10"}, "9m", tmp_path)
-    down = {tuple(each[name] for name in ("alertname", "namespace", "service", "track", "severity")) for each in found}
+    path = written([*rule_groups(SERVICES["every-setting"], TRACKS), *rule_groups(cats)], tmp_path / "rules.yaml")
+    found = alerts(path, {"other": "1x10"}, "9m", tmp_path)
+    down = {
+        tuple(each[name] for name in ("alertname", "namespace", "service", "track", "severity"))
+        for each in found
+        if each["alertname"] == "NoPodAnswers"
+    }
     assert down == {
         ("NoPodAnswers", "test-team", "every-setting", "prod", "critical"),
-        ("NoPodAnswers", "grey", "every-setting", "grey", "critical"),
-        ("NoPodAnswers", "ab-test", "every-setting", "ab", "critical"),
+        ("NoPodAnswers", "grey", "every-setting", "grey", "warning"),
+        ("NoPodAnswers", "ab-test", "every-setting", "ab", "warning"),
         ("NoPodAnswers", "like", "cats", "prod", "critical"),
     }
 
 
 def test_a_services_own_rule_carries_the_labels_too_once_and_one_that_it_sets_itself_stays() -> None:
-    rules = [rule for group in rules_of(SERVICES["every-setting"], TRACKS) for rule in group["rules"]]
-    (own,) = [rule for rule in rules if rule["alert"] == "QueueGrows"]
+    rules = [rule for group in rule_groups(SERVICES["every-setting"], TRACKS) for rule in group["rules"]]
+    (own,) = [rule for rule in rules if rule.get("alert") == "QueueGrows"]
     assert own["labels"] == {"namespace": "test-team", "service": "every-setting", "track": "prod", "severity": "warning"}
-    (rule,) = read(RULE + "        labels: {service: cats, team: pets}\n")
+    group = RuleGroup("a", "", (), read(RULE + "        labels: {service: cats, team: pets}\n"))
     labels = {"namespace": "like", "service": "cats", "track": "prod", "team": "pets"}
-    assert labelled(rule, "demo", "like", "prod").labels == labels
+    assert labelled(group, "demo", "like", "prod").alerts[0].labels == labels
 
 
 def test_promtool_accepts_the_platforms_rules_and_a_services_own(tmp_path: Path, needs: Callable[[str, str], str]) -> None:
     promtool = needs("promtool", "prometheus")
-    rules = [
-        {
-            "alert": rule.alert,
-            "expr": rule.expr,
-            "for": rule.for_,
-            "labels": dict(rule.labels),
-            "annotations": dict(rule.annotations),
-        }
-        for rule in (*platform_alerts("demo", "like", 30.0), *load(SERVICES["every-setting"]))
-    ]
-    path = tmp_path / "rules.yaml"
-    path.write_text(json.dumps({"groups": [{"name": "demo", "rules": rules}]}), encoding="utf-8")
+    groups = rule_groups(SERVICES["every-setting"], TRACKS)
+    path = written(groups, tmp_path / "rules.yaml")
     found = subprocess.run([promtool, "check", "rules", str(path)], capture_output=True, text=True)
     assert found.returncode == 0, found.stdout + found.stderr
-    assert f"{len(rules)} rules found" in found.stdout
+    assert f"{sum(len(group['rules']) for group in groups)} rules found" in found.stdout

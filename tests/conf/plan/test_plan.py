@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from conf.base.image_names import image
+from conf.plan.placement import monthly_price
 from conf.plan.plan import Plan, plan
 from conf.plan.pods import ADMIN_PORT, gpu_resources, gpu_share, toleration
 from conf.plan.routes import connections
@@ -91,7 +92,7 @@ def test_a_budget_stands_from_two_pods_on_and_a_scaler_when_asked_for(lines: str
 
 
 def test_an_autoscaler_owns_the_number_of_pods() -> None:
-    each = plans("replicas = 2\nmax_replicas = 5\n")["hk"]
+    each = plans('replicas = 2\nmax_replicas = 5\nautoscale_by = "queue"\n')["hk"]
     assert not each.sets_replicas
     assert (each.scaling.min_replicas, each.scaling.max_replicas, each.scaling.cpu_percent, each.scaling.scale_down_window) == (
         2,
@@ -99,7 +100,17 @@ def test_an_autoscaler_owns_the_number_of_pods() -> None:
         80,
         600,
     )
-    assert each.scaling.query == 'sum(monopod_queue_rows{namespace="like",service="demo"})'
+    assert [trigger.name for trigger in each.scaling.triggers] == ["queue", "busy"]
+    metadata = [dict(trigger.metadata) for trigger in each.scaling.triggers]
+    assert {(found["threshold"], found["ignoreNullValues"]) for found in metadata} == {("1", "false")}
+    assert all('{namespace="like",service="demo"}' in trigger.query for trigger in each.scaling.triggers)
+
+
+def test_one_wait_holds_for_every_autoscaler_on_the_way_down() -> None:
+    lines = 'max_replicas = 5\nscale_down_after_second = 45\noffline_source = "kafka:a"\noffline_sinks = ["kafka:b"]\n'
+    each = plans(lines)["hk"]
+    assert each.offline is not None
+    assert (each.scaling.scale_down_window, each.offline.scaling.scale_down_window) == (45, 45)
 
 
 @pytest.mark.parametrize(
@@ -203,8 +214,24 @@ def test_a_region_says_something_else_of_itself_alone() -> None:
     assert [dict(each.pod.requests)["cpu"] for each in found.values()] == ["1", "3", "1"]
 
 
-def test_the_pod_learns_its_region_all_regions_and_its_version() -> None:
-    assert plans()["eu"].pod.env == (("MONOPOD_REGION", "eu"), ("MONOPOD_REGIONS", "hk,eu,na"), ("MONOPOD_VERSION", "1.2"))
+def test_the_pod_learns_its_region_its_version_and_what_its_metrics_show_of_the_plan() -> None:
+    whose = (("MONOPOD_SERVICE", "demo"), ("MONOPOD_USER", "like"), ("MONOPOD_TRACK", "prod"))
+    each = plans()["eu"]
+    price = monthly_price(settings(), regions().regions["eu"])
+    assert price is not None
+    assert each.pod.env == (
+        *whose,
+        ("MONOPOD_REGION", "eu"),
+        ("MONOPOD_REGIONS", "hk,eu,na"),
+        ("MONOPOD_VERSION", "1.2"),
+        ("MONOPOD_PRICE_PER_MONTH", f"{price:.2f}"),
+        ("MONOPOD_CURRENCY", "USD"),
+        ("MONOPOD_TMP_LIMIT_BYTES", each.pod.tmp_size),
+    )
+
+
+def test_a_pod_that_no_node_takes_has_no_price() -> None:
+    assert "MONOPOD_PRICE_PER_MONTH" not in dict(plans("eu_cpu = 256\n")["eu"].pod.env)
 
 
 def test_the_admin_port_goes_round_the_mesh() -> None:

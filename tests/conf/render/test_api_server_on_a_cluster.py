@@ -1,5 +1,6 @@
 """A real API server accepts the renders: by server-side dry run, strict field validation and pod security."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from conf.base.yamls import documents
 from conf.plan.plan import NAMESPACES
+from conf.render.arms import BASELINE, CANARY, arm_items, arm_shares, canary_watch, kept_from_scaling_in, weighted
 from conf.rules.kubernetes_schemas import violations
 from tests.conf import strategies
 from tests.conf.cluster import Cluster, clusters
@@ -52,6 +54,20 @@ def test_every_golden_file_is_accepted_by_the_api_server_with_strict_fields(serv
     for path, _ in renders():
         server = servers[path.stem.split("-")[0]]
         refused += [f"{path.name}: {words}" for item in documents(path.read_text()) if (words := server.refusal(item))]
+    assert refused == []
+
+
+def test_everything_that_a_canary_applies_is_accepted_with_strict_fields(servers: dict[str, Cluster]) -> None:
+    """A weight that a field of the API cannot hold, or a label that is none, is refused by the API server alone."""
+    refused = []
+    for path, text in renders():
+        if "-prod-" in path.name:
+            items, service = documents(text), path.parent.name
+            made = [item for suffix in (CANARY, BASELINE) for item in arm_items(items, service, suffix, 2)]
+            made += weighted(items, arm_shares(service, 5, has_baseline=True))
+            made += [*kept_from_scaling_in(items, service, 4), canary_watch(items, service, time.time(), "5 %")]
+            server = servers[path.stem.split("-")[0]]
+            refused += [f"{path.name}: {words}" for item in made if (words := server.refusal(item))]
     assert refused == []
 
 

@@ -122,6 +122,13 @@ class Checkout:
             region["windows"] = [windows[name]] if name in windows else []
         self.regions_file.write_text(json.dumps(found))
 
+    def set_region(self, **fields: Any) -> None:
+        """Write regions.yaml again with these fields in every region."""
+        found = json.loads(self.regions_file.read_text())
+        for region in found["regions"].values():
+            region.update(fields)
+        self.regions_file.write_text(json.dumps(found))
+
     def command(self, name: str, *words: str, tag: str = "") -> list[str]:
         named = ["--image", image(tag)] if tag else []
         command = [sys.executable, "-m", "monopod", name, "--service", str(self.folder), "--regions", str(self.regions_file)]

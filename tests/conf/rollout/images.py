@@ -41,6 +41,39 @@ def value(**settings: Any) -> str:
 
 
 MOODY = (ROOT / "tests/services/moody/src/server.py").read_text()
+SEEN = (ROOT / "tests/services/seen/src/server.py").read_text()
+LOOPBACK = (ROOT / "tests/services/loopback/src/sitecustomize.py").read_text()
+SEEN_SETTINGS: dict[str, Any] = {"service_name": "seen", "replicas": 2, "queue_limit": 8, "max_body": "16Mi"}
+WORSE = (ROOT / "tests/services/worse/src/server.py").read_text()
+OFFLINE_SETTINGS: dict[str, Any] = {
+    "offline_source": "kafka:monopod-test-rollout-digits",
+    "offline_sinks": ["kafka:monopod-test-rollout-answers"],
+    "offline_group": "monopod-test-rollout",
+    "offline_start": "earliest",
+    "offline_revoke_second": 5,
+}
+SLEEPING = (ROOT / "tests/services/sleeping/src/server.py").read_text()
+SLEEPING_SETTINGS: dict[str, dict[str, Any]] = {
+    name: {
+        "service_name": name,
+        "model_path": "",
+        "max_batch_size": 1,
+        "timeout_second": 20,
+        "objective_latency_ms": 2000,
+        "queue_limit": 64,
+        "options": options,
+    }
+    for name, options in {"sleeping": {"sleeps": 0.25}, "working": {"works": 0.01}}.items()
+}
+SECURE_SETTINGS: dict[str, Any] = {
+    **OFFLINE_SETTINGS,
+    "offline_sinks": ["postgresql:labels"],
+    "offline_secret": "like-offline",
+    "offline_rate": 20,
+    "offline_max_replicas": 2,
+    "offline_lag_per_replica": 100,
+}
+SEEN_BY = {routing: {**SEEN_SETTINGS, "username": f"seen-by-{routing}"} for routing in ("gateway-api", "istio")}
 # Tag -> files that replace others of the serving image.
 OTHERS = {
     "crash": {"model/digits.onnx": "this is no model"},
@@ -50,8 +83,13 @@ OTHERS = {
     "moody": {"src/server.py": MOODY},
     "refuses": {"src/server.py": MOODY, "value.py": value(queue_limit=8)},
     "reads": {"src/server.py": (ROOT / "tests/services/reads/src/server.py").read_text()},
+    "fails": {"src/server.py": WORSE.replace("FAILING = 0.0", "FAILING = 0.2")},
     "other": {"src/server.py": (ROOT / "tests/services/other/src/server.py").read_text()},
+    **{name: {"src/server.py": SLEEPING, "value.py": value(**found)} for name, found in SLEEPING_SETTINGS.items()},
+    **{f"seen-{routing}": {"src/server.py": SEEN, "value.py": value(**settings)} for routing, settings in SEEN_BY.items()},
     "ab": {"value.py": value(service_name="rollout-ab")},
+    "offline": {"value.py": value(**OFFLINE_SETTINGS)},
+    "offline-secure": {"value.py": value(**SECURE_SETTINGS), "src/sitecustomize.py": LOOPBACK},
     "demo": {"value.py": value(service_name="demo")},
     "demo-2": {"value.py": value(service_name="demo-2")},
 }
@@ -101,7 +139,7 @@ def _content() -> str:
     """Return a digest of all sources of the images."""
     files = [ROOT / part for part in PARTS]
     files += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    digest = hashlib.sha256(repr((value(), OTHERS)).encode())
+    digest = hashlib.sha256(repr((value(offline_source=""), OTHERS)).encode())
     for path in sorted(files):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -118,7 +156,7 @@ def _make(folder: Path) -> None:
     for model in (folder / "model").iterdir():
         model.unlink()
     (folder / "model/digits.onnx").write_bytes(DIGITS.read_bytes())
-    (folder / "value.py").write_text(value())
+    (folder / "value.py").write_text(value(offline_source=""))  # so that the image holds what offline pods need
     made(folder, image(SERVING[0]))
     for tag in SERVING[1:]:
         buildah("tag", image(SERVING[0]), image(tag))

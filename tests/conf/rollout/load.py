@@ -76,17 +76,17 @@ def curl(url: str, file: Path, times: int, *words: str) -> "subprocess.Popen[str
 
 
 @contextmanager
-def loaded(url: str, rate: float, file: Path | None = None) -> Iterator[Load]:
-    """Send digits to a URL for the length of a block, which begins once they flow. rate: requests a second."""
+def loaded(url: str, rate: float, file: Path | None = None, data: str = DIGIT) -> Iterator[Load]:
+    """Send requests to a URL for the length of a block, which begins once they flow. rate: requests a second. data: JSON."""
     words = ["--rate", str(rate), "--seconds", str(AT_MOST_SECONDS), "--warm-up", "0"]
-    load = Load(process := started(url, *words, data=f"@{file}" if file else DIGIT))
+    load = Load(process := started(url, *words, data=f"@{file}" if file else data))
     try:
         load.begin()
         yield load
         load.end()
     finally:
         process.kill()
-        process.wait()
+        process.communicate()  # also closes its pipes, where the block has failed
 
 
 def peak(url: str, seconds: float) -> float:

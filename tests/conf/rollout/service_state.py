@@ -1,13 +1,15 @@
 """Reads the state of a deployed service, through the gateway and from the cluster."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from conf.base.object_references import APPLIED, path
 from tests import waiting
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout
+from tests.repeating import repeating
 from tests.running import get
 
 BLANK_DIGIT = {"data": [[[[0.0] * 8] * 8]]}  # a request
@@ -50,3 +52,17 @@ def kinds(cluster: Cluster, namespace: str, name: str) -> set[str]:
 def until(true: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until a condition of a cluster is true. seconds: the longest wait."""
     waiting.until(true, seconds, pause=0.1)
+
+
+@contextmanager
+def lowest(cluster: Cluster, checkout: Checkout) -> Iterator[list[int]]:
+    """Watch how many pods a Deployment is to have and has ready, for the length of a block."""
+    own, seen = Cluster(cluster.context), list[int]()  # each thread has a client of its own
+
+    def look() -> None:
+        found = own.ask("get", path("Deployment", checkout.user, checkout.name))
+        seen.extend((found["spec"]["replicas"], found["status"].get("readyReplicas", 0)))
+
+    with repeating(0.02, look):
+        yield seen
+    assert len(seen) > 50

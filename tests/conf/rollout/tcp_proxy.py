@@ -1,4 +1,4 @@
-"""A TCP proxy between a command and an API server, which a test cuts and restores. Knows bytes alone."""
+"""A TCP proxy in front of a server, such as an API server or a broker, which a test cuts and restores. Knows bytes alone."""
 
 import contextlib
 import socket
@@ -6,13 +6,13 @@ import threading
 
 
 class TcpProxy:
-    """A TCP proxy on a port of this machine."""
+    """A TCP proxy on a port of this machine. at: the address at which it listens."""
 
-    def __init__(self, host: str, port: int):
+    def __init__(self, host: str, port: int, at: str = "127.0.0.1"):
         self._to = (host, port)
         self._open = True
         self._pairs: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((at, 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -107,7 +107,9 @@ def test_the_next_deploy_goes_on_whichever_change_was_the_last(
         breaking = Breaking(eu.context, changes)
         with contextlib.nullcontext() if changes == 0 else pytest.raises(BrokenOff):
             act(replace(there, cluster=breaking), orders)
-        assert running_pods(there.cluster, there.deployment).versions or not serves, f"nothing serves after {changes} changes"
+        assert running_pods(there.cluster, there.namespace, there.names).versions or not serves, (
+            f"nothing serves after {changes} changes"
+        )
         done = release.release(there, renamed(orders["3"], there.service), silent).release
         items = [there.cluster.get(each) for each in done.inventory]
         assert {each.kind for each in done.inventory} == kinds(eu, user, there.service), f"after {changes} changes"
@@ -115,7 +117,7 @@ def test_the_next_deploy_goes_on_whichever_change_was_the_last(
         last = history.read(there.cluster.get(there.history)).last
         assert last is not None
         assert (last.state, last.inventory) == (GOOD, done.inventory)
-        assert set(running_pods(there.cluster, there.deployment).versions) == {"3"}
+        assert set(running_pods(there.cluster, there.namespace, there.names).versions) == {"3"}
         return breaking.made
 
     total = broken_off(0)

@@ -10,7 +10,7 @@ from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, pods, status_row, until, url, version
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
-NO_MODEL = "log: /app/model/digits.onnx: not loaded as an ONNX model"
+NO_MODEL = "log: critical: the process ends: /app/model/digits.onnx: not loaded as an ONNX model"
 MISSING_TAG = "nowhere@sha256:" + "0" * 64
 FAILURES = [
     (

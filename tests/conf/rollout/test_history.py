@@ -110,6 +110,22 @@ def test_a_config_map_of_something_else_is_reported_with_its_remedy(item: Item) 
         history.read(item)
 
 
+def test_objects_of_the_offline_pods_belong_to_a_release_and_those_of_another_service_do_not() -> None:
+    own = Ref("Deployment", "like", "cats-offline", "u")
+    found = History().begin(released(1, own), items("v1", name="cats-offline", kind="Deployment")).end(GOOD, (own,))
+    assert history.read(history.write(found, "cats", "like")).releases[0].inventory == (own,)
+    other = History().begin(released(1), items("v1", name="cats-x", kind="Deployment")).end(GOOD, ())
+    with pytest.raises(UnreadableHistory, match="Deployment like/cats-x is not one of its objects"):
+        history.read(history.write(other, "cats", "like"))
+
+
+@pytest.mark.parametrize("name", ["cats-canary", "cats-baseline"])
+def test_objects_of_a_canarys_arms_may_be_in_the_cluster_beside_a_release(name: str) -> None:
+    arm = Ref("Deployment", "like", name, "u")
+    begun = History().begin(released(1, SERVICE, arm), items("v1"))
+    assert arm in [dataclasses.replace(each, uid="u") for each in history.read(history.write(begun, "cats", "like")).inventory]
+
+
 def test_the_reason_of_an_override_is_kept_and_a_history_without_reasons_is_read() -> None:
     why = dataclasses.replace(released(1), override='"cats" are down: 猫')
     found = History().begin(why, items("v1")).end(GOOD, ())

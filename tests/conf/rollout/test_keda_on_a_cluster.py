@@ -1,14 +1,20 @@
-"""A service that KEDA scales by its queue: its pods stay without a series, and only KEDA takes off the finalizer."""
+"""A service that KEDA scales by its queue.
+
+Its pods stay without a series. Only KEDA takes off the finalizer. From the cores to the queue and back is one deploy.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from conf.base.object_references import Item, path
+from conf.base.object_references import Item, Ref, path
+from conf.remote.cluster import Cluster as Asking
+from conf.render.arms import kept_from_scaling_in
+from conf.rollout import history as histories
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
-from tests.conf.rollout.service_state import kinds, pods, until
+from tests.conf.rollout.service_state import kinds, lowest, pods, status_row, until
 from tests.prerequisites import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.usefixtures("images")]
@@ -30,8 +36,8 @@ def scaled(make_checkout: MakeCheckout, hk: Cluster) -> Checkout:
 
 
 def autoscaler(hk: Cluster, checkout: Checkout) -> Item:
-    """The conditions of the HorizontalPodAutoscaler that KEDA makes, by their types."""
-    found = hk.find(path("HorizontalPodAutoscaler", checkout.user, f"keda-hpa-{checkout.name}")) or {}
+    """The conditions of a service's ScaledObject, by their types."""
+    found = hk.find(path("ScaledObject", checkout.user, checkout.name)) or {}
     return {each["type"]: each for each in found.get("status", {}).get("conditions", [])}
 
 
@@ -49,14 +55,33 @@ def without_its_operator(hk: Cluster) -> Iterator[None]:
 def test_without_a_series_the_number_of_pods_stays_as_it_is(scaled: Checkout, hk: Cluster) -> None:
     where = path("Deployment", scaled.user, scaled.name)
     hk.by_hand(where, {"spec": {"replicas": 2}})
-    until(lambda: autoscaler(hk, scaled).get("ScalingActive", {}).get("status") == "False", 90)
-    assert autoscaler(hk, scaled)["ScalingActive"]["reason"] == "FailedGetExternalMetric"  # no value is not 0 rows
+    until(lambda: autoscaler(hk, scaled).get("Fallback", {}).get("status") == "True", 120)  # no value is not 0 rows
     assert hk.ask("get", where)["spec"]["replicas"] == 2
     scaled.run("deploy", tag="2")
     assert len(pods(hk, scaled)) == 2
     done = scaled.run("stop", "--yes")
     thing = f"ScaledObject {scaled.user}/{scaled.name}"
     assert f"hk: removed {thing}\n" in done.out
+
+
+def test_keda_takes_no_pod_away_while_a_canary_is_driven_and_may_again_after_it(scaled: Checkout, hk: Cluster) -> None:
+    asking, where = Asking(hk.context), path("HorizontalPodAutoscaler", scaled.user, scaled.name)
+    kept = histories.read(asking.get(Ref("ConfigMap", scaled.user, histories.object_name(scaled.name))))
+    items = kept.objects[kept.releases[-1].number]
+
+    def limits() -> tuple[int, str]:
+        """The fewest pods of KEDA's autoscaler, and how it chooses among what would take pods away."""
+        spec = (hk.find(where) or {}).get("spec", {})
+        return spec.get("minReplicas", 0), spec.get("behavior", {}).get("scaleDown", {}).get("selectPolicy", "Max")
+
+    until(lambda: limits() == (1, "Max"), 60)
+    for item in kept_from_scaling_in(items, scaled.name, 2):
+        asking.apply(item)
+    until(lambda: limits() == (2, "Disabled"), 60)
+    for item in (each for each in items if each["kind"] == "ScaledObject"):  # the release's own, which ends a canary
+        asking.apply(item)
+    until(lambda: limits() == (1, "Max"), 60)
+    scaled.run("stop", "--yes")
 
 
 def test_a_stop_waits_for_keda_to_let_the_scaled_object_go_and_says_so_while_it_is_away(scaled: Checkout, hk: Cluster) -> None:
@@ -67,6 +92,54 @@ def test_a_stop_waits_for_keda_to_let_the_scaled_object_go_and_says_so_while_it_
         words = f"{thing} is deleted and still there after 5 s, held by its finalizer finalizer.keda.sh (taken off by KEDA's"
         assert words in done.err
         assert f"removed {thing}" not in done.out
-        assert kinds(hk, scaled.user, scaled.name) == {"ScaledObject"}
+        assert kinds(hk, scaled.user, scaled.name) == {"ScaledObject", "HorizontalPodAutoscaler"}  # which it owns
     assert "hk, prod: removed" in scaled.run("stop", "--yes").out
-    assert kinds(hk, scaled.user, scaled.name) == set()
+    until(lambda: kinds(hk, scaled.user, scaled.name) == set())
+
+
+def scaler(hk: Cluster, checkout: Checkout) -> tuple[str, list[str]]:
+    """Return the uid of a service's HorizontalPodAutoscaler, and the kinds of its owners and of its metrics."""
+    found = hk.ask("get", path("HorizontalPodAutoscaler", checkout.user, checkout.name))
+    owners = [each["kind"] for each in found["metadata"].get("ownerReferences", [])]
+    return found["metadata"]["uid"], owners + [each["type"] for each in found["spec"]["metrics"]]
+
+
+def wanted(hk: Cluster, checkout: Checkout) -> int:
+    """Return how many pods a service's HorizontalPodAutoscaler wants, 0 before its measures have answered."""
+    found = hk.ask("get", path("HorizontalPodAutoscaler", checkout.user, checkout.name))
+    return int(found.get("status", {}).get("desiredReplicas", 0))
+
+
+def test_from_cores_to_the_queue_and_back_is_one_deploy_and_capacity_never_falls(scaled: Checkout, hk: Cluster) -> None:
+    def scales(autoscale_by: str) -> None:
+        scaled.write_value(replicas=1, max_replicas=3, autoscale_by=autoscale_by)
+
+    by_queue, by_cores = ["ScaledObject", "External", "External"], ["ContainerResource"]
+    until(lambda: hk.find(path("HorizontalPodAutoscaler", scaled.user, scaled.name)) is not None, 30)
+    hk.by_hand(path("Deployment", scaled.user, scaled.name), {"spec": {"replicas": 2}})
+    until(lambda: wanted(hk, scaled) == 2, 120)
+    assert status_row(scaled)["autoscaler"]["answers"] == {"queue": 2, "busy": 2}  # as many as there are
+    uid, kind = scaler(hk, scaled)
+    assert kind == by_queue
+    with lowest(hk, scaled) as seen:
+        scales("cpu")
+        assert f"removed ScaledObject {scaled.user}/{scaled.name}" in scaled.run("deploy", tag="2").out
+        assert scaler(hk, scaled) == (uid, by_cores)
+        assert hk.find(path("ScaledObject", scaled.user, scaled.name)) is None
+        scales("queue")
+        told = f"HorizontalPodAutoscaler {scaled.user}/{scaled.name} is KEDA's from now on"
+        assert told in scaled.run("deploy", tag="2").out
+        assert scaler(hk, scaled) == (uid, by_queue)
+
+        scales("cpu")
+        scaled.run("deploy", "--timeout", "20", tag="crash", status=21)  # the change is undone
+        until(lambda: scaler(hk, scaled) == (uid, by_queue))
+        assert "ScaledObject" in kinds(hk, scaled.user, scaled.name)
+        scaled.run("deploy", tag="2")
+        assert scaler(hk, scaled) == (uid, by_cores)
+        scaled.run("rollback")
+        until(lambda: scaler(hk, scaled) == (uid, by_queue))
+    assert min(seen) == 2
+    assert "ScaledObject" in kinds(hk, scaled.user, scaled.name)
+    scaled.run("stop", "--yes")
+    until(lambda: kinds(hk, scaled.user, scaled.name) == set())

@@ -1,15 +1,11 @@
 """A service's objects from release to release: removed, left alone, handed to an autoscaler and back."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout, MakeCheckout
-from tests.conf.rollout.service_state import kinds, pods, status_row, until
-from tests.repeating import repeating
+from tests.conf.rollout.checkout import UNUSED_LABEL, MakeCheckout
+from tests.conf.rollout.service_state import kinds, lowest, pods, status_row, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 MORE = {"PodDisruptionBudget", "HorizontalPodAutoscaler"}
@@ -102,17 +98,3 @@ def test_pods_that_somebody_added_by_hand_stay_until_a_release_is_good(make_chec
 
 def named(kind: str, version: str, name: str, **metadata: object) -> dict[str, object]:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **metadata}}
-
-
-@contextmanager
-def lowest(cluster: Cluster, checkout: Checkout) -> Iterator[list[int]]:
-    """Watch how many pods a Deployment is to have and has ready, for the length of a block."""
-    own, seen = Cluster(cluster.context), list[int]()  # each thread has a client of its own
-
-    def look() -> None:
-        found = own.ask("get", path("Deployment", checkout.user, checkout.name))
-        seen.extend((found["spec"]["replicas"], found["status"].get("readyReplicas", 0)))
-
-    with repeating(0.02, look):
-        yield seen
-    assert len(seen) > 50

@@ -261,3 +261,15 @@ def _refusal(cluster: Cluster, plural: str, namespace: str, labels: dict[str, An
 
 def _all_pods(cluster: Cluster, namespace: str) -> list[Any]:
     return list(cluster.ask("get", path("Pod", namespace))["items"])
+
+
+def test_an_autoscaler_that_somebody_made_is_not_handed_to_keda(serving: Checkout, eu: Cluster) -> None:
+    before = pods(eu, serving)
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": serving.name}
+    spec = {"scaleTargetRef": target, "maxReplicas": 2}
+    theirs = named("HorizontalPodAutoscaler", serving.name, "autoscaling/v2", spec=spec)
+    with eu.having(path("HorizontalPodAutoscaler", serving.user), theirs):
+        serving.write_value(max_replicas=3, autoscale_by="queue")
+        done = serving.run("deploy", tag="2", status=19)
+        assert f"HorizontalPodAutoscaler {serving.user}/{serving.name} is there already and is not ours" in done.err
+        serves_on(eu, serving, before)

@@ -8,11 +8,12 @@ from conf.base.object_references import MANAGER, Ref
 from conf.remote.cluster import Cluster
 from conf.rollout import removal
 from conf.rollout.lease import Lease
-from conf.rollout.removal import held_by, remove, stuck_clause, stuck_message
-from conf.rollout.targets import Target, removal_timeout
+from conf.rollout.removal import free_autoscaler, held_by, remove, remove_dropped, stuck_clause, stuck_message
+from conf.rollout.targets import Blocked, Target, removal_timeout
 from monopod import _parser
 
 SERVICE, SCALED = Ref("Service", "like", "cats"), Ref("ScaledObject", "like", "cats")
+SCALER = Ref("HorizontalPodAutoscaler", "like", "cats")
 
 
 class Objects:
@@ -34,8 +35,10 @@ class Objects:
                 del self.there[each.kind]
         return found
 
-    def delete(self, each: Ref) -> Any:
+    def delete(self, each: Ref, *, alone: bool = False) -> Any:
         found = self.there[each.kind]
+        if not alone and each.kind == "ScaledObject":  # Kubernetes deletes what it owned
+            self.there.pop("HorizontalPodAutoscaler", None)
         if not found["metadata"]["finalizers"]:
             del self.there[each.kind]
             return {"status": "Success"}
@@ -43,8 +46,8 @@ class Objects:
         return found
 
     @staticmethod
-    def retry(ask: Any, *arguments: Any) -> Any:
-        return ask(*arguments)
+    def retry(ask: Any, *arguments: Any, **named: Any) -> Any:
+        return ask(*arguments, **named)
 
 
 class Clock:
@@ -98,8 +101,7 @@ def test_an_object_that_is_held_for_too_long_is_named_with_its_finalizer(clock: 
         assert "removed ScaledObject like/cats" not in said
         assert stuck_message(staying) == (
             f"ScaledObject like/cats is deleted and still there after {seconds:.0f} s, held by its finalizer finalizer.keda.sh "
-            "(taken off by KEDA's operator); check that the controller that takes it off is running, then run this "
-            "command again"
+            "(taken off by KEDA's operator); check that the controller is running, then run this command again"
         )
     assert stuck_clause(staying).startswith(", but ScaledObject like/cats is deleted and still there")
     assert stuck_clause(()) == ""
@@ -111,6 +113,51 @@ def test_an_object_that_is_held_for_too_long_is_named_with_its_finalizer(clock: 
 )
 def test_stop_waits_for_as_long_as_it_is_told(line: str, seconds: float) -> None:
     assert removal_timeout(_parser().parse_args(line.split())) == seconds
+
+
+def dropped(objects: Objects, inventory: list[Ref], *applied: Ref) -> tuple[list[str], list[str]]:
+    """Return the words about the objects that stay, and the messages."""
+    said: list[str] = []
+    place = Target(cast(Cluster, objects), "like", "cats", removal_timeout=60)
+    stuck = remove_dropped(place, inventory, applied, cast(Lease, objects), said.append)
+    return [each.words for each in stuck], said
+
+
+def test_an_autoscaler_that_keda_takes_over_is_waited_for_and_not_deleted(clock: Clock) -> None:
+    objects = Objects({"HorizontalPodAutoscaler": [], "ScaledObject": [], "Service": []})
+    words, said = dropped(objects, [SCALER, SERVICE], SCALED)
+    assert words == [
+        "HorizontalPodAutoscaler like/cats scales as before, because KEDA's operator has not taken it over within 60 s"
+    ]
+    assert (said, 60 <= clock.now <= 61) == (["removed Service like/cats"], True)
+    objects.there["HorizontalPodAutoscaler"]["metadata"]["ownerReferences"] = [{"kind": "ScaledObject", "name": "cats"}]
+    words, said = dropped(objects, [SCALER], SCALED)
+    assert (words, said) == ([], ["HorizontalPodAutoscaler like/cats is KEDA's from now on"])
+    assert set(objects.there) == {"HorizontalPodAutoscaler", "ScaledObject"}
+
+
+def test_an_autoscaler_that_is_applied_outlives_the_scaled_object_of_its_name() -> None:
+    objects = Objects({"HorizontalPodAutoscaler": [], "ScaledObject": []})
+    assert dropped(objects, [SCALED, SCALER], SCALER) == ([], ["removed ScaledObject like/cats"])
+    assert set(objects.there) == {"HorizontalPodAutoscaler"}
+
+
+def test_an_autoscaler_is_freed_from_the_scaled_object_that_owns_it() -> None:
+    objects = Objects({"HorizontalPodAutoscaler": [], "ScaledObject": ["finalizer.keda.sh"]}, looks=2)
+    place = Target(cast(Cluster, objects), "like", "cats", removal_timeout=60)
+    free_autoscaler(place, SCALER, cast(Lease, objects), lambda _: None)
+    assert set(objects.there) == {"HorizontalPodAutoscaler", "ScaledObject"}  # not owned
+    objects.there["HorizontalPodAutoscaler"]["metadata"]["ownerReferences"] = [{"kind": "ScaledObject", "name": "cats"}]
+    free_autoscaler(place, SCALER, cast(Lease, objects), lambda _: None)
+    assert set(objects.there) == {"HorizontalPodAutoscaler"}
+
+
+def test_a_scaled_object_that_keda_does_not_let_go_stops_the_change() -> None:
+    objects = Objects({"HorizontalPodAutoscaler": [], "ScaledObject": ["finalizer.keda.sh"]})
+    objects.there["HorizontalPodAutoscaler"]["metadata"]["ownerReferences"] = [{"kind": "ScaledObject", "name": "cats"}]
+    place = Target(cast(Cluster, objects), "like", "cats", removal_timeout=60)
+    with pytest.raises(Blocked, match="taken off by KEDA's operator"):
+        free_autoscaler(place, SCALER, cast(Lease, objects), lambda _: None)
 
 
 def test_several_objects_that_are_held_take_no_longer_than_one(clock: Clock) -> None:

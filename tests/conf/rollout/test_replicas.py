@@ -14,7 +14,8 @@ FIXED: Item = {
 }
 SCALED: Item = {**FIXED, "spec": {}}
 SCALER = Ref("HorizontalPodAutoscaler", "like", "cats")
-WITH_SCALER: list[Item] = [{"kind": "ScaledObject", "spec": {"minReplicaCount": 3}}]
+WITH_SCALER: list[Item] = [{"kind": "ScaledObject", "metadata": {"name": "cats"}, "spec": {"minReplicaCount": 3}}]
+OFFLINE: Item = {**FIXED, "metadata": {"name": "cats-offline", "namespace": "like"}, "spec": {"replicas": 3}}
 
 
 def with_count(count: int, manager: str) -> Item:
@@ -42,15 +43,33 @@ def test_an_autoscaler_never_begins_with_no_pod_because_it_would_stay_at_none() 
 
 @pytest.mark.parametrize(("there", "then"), [(0, 2), (1, 2), (2, 2), (6, 6)])
 def test_until_a_release_is_good_it_has_no_fewer_pods_than_were_there(there: int, then: int) -> None:
-    found = replicas.with_at_least([FIXED, *WITH_SCALER], there)
+    found = replicas.with_at_least([FIXED, *WITH_SCALER], {"cats": there})
     assert found == [{**FIXED, "spec": {"replicas": then}}, *WITH_SCALER]
-    assert replicas.with_at_least([SCALED], there) == [SCALED]
+    assert replicas.with_at_least([SCALED], {"cats": there}) == [SCALED]
 
 
 @pytest.mark.parametrize("there", [0, 1, 6])
 def test_a_release_that_is_undone_has_as_many_pods_as_before(there: int) -> None:
-    assert replicas.with_exactly([FIXED], there) == [{**FIXED, "spec": {"replicas": there}}]
-    assert replicas.with_exactly([SCALED], there) == [SCALED]
+    assert replicas.with_exactly([FIXED], {"cats": there}) == [{**FIXED, "spec": {"replicas": there}}]
+    assert replicas.with_exactly([SCALED], {"cats": there}) == [SCALED]
+
+
+def test_each_deployment_has_a_number_of_its_own() -> None:
+    counts = {"cats": 5, "cats-offline": 1}
+    assert [each["spec"] for each in replicas.with_at_least([FIXED, OFFLINE], counts)] == [{"replicas": 5}, {"replicas": 3}]
+    assert [each["spec"] for each in replicas.with_exactly([FIXED, OFFLINE], counts)] == [{"replicas": 5}, {"replicas": 1}]
+    assert replicas.with_exactly([FIXED, OFFLINE], {"cats": 2}) == [FIXED, OFFLINE]
+
+
+def test_an_autoscaler_decides_for_the_deployment_of_its_name_alone() -> None:
+    online = {**FIXED, "spec": {}}
+    offline = {**OFFLINE, "spec": {}}
+    scalers: list[Item] = [{"kind": "ScaledObject", "metadata": {"name": "cats-offline"}, "spec": {"minReplicaCount": 2}}]
+    assert replicas.apply_step(offline, None, [*scalers, *WITH_SCALER]).item["spec"] == {"replicas": 2}
+    assert replicas.apply_step(online, None, scalers).item == online
+    of_offline = (Ref("ScaledObject", "like", "cats-offline"),)
+    step = replicas.scale_down_step(FIXED, with_count(6, MANAGER), of_offline)
+    assert step == replicas.DeploymentStep(FIXED, words="from 6 pods to 2, as the release says")
 
 
 def test_a_release_that_is_good_gets_its_own_number() -> None:

@@ -17,7 +17,7 @@ from tests.conf.rollout.service_state import kinds, status_row
 from tests.conf.webhook import Webhook, running_webhook
 from tests.prerequisites import missing
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from conf.base.image_names import image
 from conf.base.yamls import compose, documents
 from conf.clusters.regions_file import RegionsError, read
-from conf.plan.alerts import Alert
+from conf.plan.alerts import AlertingRule
 from conf.plan.plan import default_image, plan
 from conf.render.templates import quoted, render
 from conf.rules.check import Report, check
@@ -46,6 +46,7 @@ def check_files(folder: Path, value: str, regions: str) -> Report:
     return check(folder, known)
 
 
+@pytest.mark.timeout(300)
 @settings(max_examples=2000, **FAST)  # type: ignore[arg-type]
 @given(value=strategies.values(), regions=strategies.regions())
 def test_two_thousand_random_files_give_sentences_or_objects_and_never_a_traceback(
@@ -92,11 +93,11 @@ def _taint(item: dict[str, str]) -> str:
 @given(text=st.text(NO_SURROGATES))
 def test_any_text_that_a_plan_holds_is_read_back_as_it_was(text: str) -> None:
     value = read_value('service_name = "demo"\nusername = "like"\n', "value.py", tuple(golden.regions().regions))
-    rule = Alert("Any", text, "1m", {"a": text}, {"b": text})
+    rule = AlertingRule("Any", text, "1m", {"a": text}, {"b": text})
     for each in plan(value, golden.regions(), "prod", image("x:1"), (rule,)):
         items = {item["kind"]: item for item in documents(render(each))}
         assert [kind.lower() for kind in items] == list(each.objects)
-        last = items["PrometheusRule"]["spec"]["groups"][0]["rules"][-1]
+        last = items["PrometheusRule"]["spec"]["groups"][-1]["rules"][-1]
         labels = {"namespace": "like", "service": "demo", "track": "prod", "a": text}
         assert last == {"alert": "Any", "expr": text, "for": "1m", "labels": labels, "annotations": {"b": text}}
 

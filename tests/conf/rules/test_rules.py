@@ -1,9 +1,11 @@
 """Each rule, broken by a real value.py in a real folder: the mistake says where, why and what to do."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from conf.clusters.region import Regions
 from conf.rules.check import check
 from conf.rules.other_services import other_services
 from tests.conf.check_service import GPU, MODEL, CheckService, service_checker
@@ -19,7 +21,7 @@ BROKEN = {
     "a card that is too small": (
         'tolerations = ["nvidia.com/gpu"]\ngpu_memory = 20\n', 0,
         "value.py:6: no kind of node in hk takes the pod, which would stay pending for ever (t4-2 has cards of 15 GiB, and the"
-        " pod takes 20 of one; cpu-16 has no GPU): for t4-2 ask for 15 or less; nodes stand in tests/golden/regions.yaml:21",
+        " pod takes 20 of one; cpu-16 has no GPU): for t4-2 ask for 15 or less; nodes stand in tests/golden/regions.yaml:26",
     ),
     "labels that no node has": (
         'node_labels = {"pool": "fast"}\n', 0,
@@ -34,7 +36,7 @@ BROKEN = {
         "gpu_memory = 8\n", 0,
         "value.py:5: no kind of node in eu takes the pod, which would stay pending for ever (l4-4 has the taint"
         " nvidia.com/gpu:NoSchedule, which tolerations leave out; cpu-16 has no GPU): for l4-4 write"
-        ' tolerations = ["nvidia.com/gpu:NoSchedule"]; nodes stand in tests/golden/regions.yaml:35 (in eu)',
+        ' tolerations = ["nvidia.com/gpu:NoSchedule"]; nodes stand in tests/golden/regions.yaml:41 (in eu)',
     ),
     "tolerations of another taint": (
         'tolerations = ["gpu"]\ngpu_memory = 8\n', 0, 'for l4-4 add "nvidia.com/gpu:NoSchedule" to tolerations',
@@ -43,14 +45,14 @@ BROKEN = {
         "cpu = 200\n", 0,
         "value.py:5: no kind of node in hk takes the pod, which would stay pending for ever (t4-2 has 32 cores, 0.5 of them the"
         " system's, and the pod takes 200.1; cpu-16 has 16 cores, 0.5 of them the system's, and the pod takes 200.1):"
-        " for t4-2 ask for cpu = 31.4 or less; nodes stand in tests/golden/regions.yaml:21 (in hk)",
+        " for t4-2 ask for cpu = 31.4 or less; nodes stand in tests/golden/regions.yaml:26 (in hk)",
     ),
     "more memory than any node": ('hk_memory = "900Gi"\n', 0, 'ask for memory = "129920Mi" or less; nodes stand in'),
     "a node filled to the brim": ("hk_cpu = 31.8\n", 0, "t4-2 has 32 cores, 0.5 of them the system's, and the pod takes 31.9"),
     "more pods than the quota": (
         "hk_replicas = 150\nhk_cpu = 0.1\n", 0,
         "value.py:5: 150 pods, and one more while a release rolls out, take 151 of pods, and hk allows a namespace 100"
-        " (tests/golden/regions.yaml:19): run fewer or smaller pods (in hk)",
+        " (tests/golden/regions.yaml:23): run fewer or smaller pods (in hk)",
     ),
     "no model": (MODEL, 0, "value.py:5: 'model/m.onnx' is not in the service's folder: add the file, or correct model_path"),
     "a model that is killed for memory": (
@@ -123,6 +125,14 @@ def test_a_username_is_no_namespace_of_the_clusters_own(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("username", "told"), [("like", False), ("lke", True)])
+def test_a_user_whom_the_clusters_do_not_know_is_told(tmp_path: Path, username: str, told: bool) -> None:
+    (tmp_path / "value.py").write_text(f'service_name = "demo"\nusername = "{username}"\n', encoding="utf-8")
+    report = check(tmp_path, regions())
+    assert report.mistakes == []
+    assert any("is none of the users in tests/golden/regions.yaml:6" in line for line in report.warnings) is told
+
+
 @pytest.mark.parametrize("image", ["like/demo:latest", "like/demo", "registry.example.com:5000/like/demo"])
 def test_an_image_without_a_version_of_its_own_is_a_mistake(check_service: CheckService, image: str) -> None:
     assert check_service(image=image).mistakes == [
@@ -134,7 +144,8 @@ def test_an_image_without_a_version_of_its_own_is_a_mistake(check_service: Check
 def test_a_host_port_is_told_to_leave_the_restricted_standard(check_service: CheckService) -> None:
     report = check_service("use_srv = True\nhost_port = 20001\neu_use_srv = False\n")
     assert report.mistakes == []
-    assert any("label pod-security.kubernetes.io/enforce: privileged" in line for line in report.warnings)
+    (told,) = (line for line in report.warnings if "label pod-security.kubernetes.io/enforce: privileged" in line)
+    assert "charts/cluster sets it where users.like of regions.yaml has use_srv: true" in told
 
 
 @pytest.mark.parametrize(
@@ -163,6 +174,154 @@ def test_another_services_name_and_port_are_taken(check_service: CheckService) -
     mistakes = check_service(port, name="mine").mistakes
     assert mistakes[0].startswith("value.py:1: like/demo is taken by theirs: the two would replace each other, and answer each")
     assert "value.py:6: host_port 20001 is taken in hk by like/demo (theirs): choose another" in mistakes
+
+
+OFFLINE = 'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages"]\noffline_secret = "ages"\n'
+
+
+def no_brokers(region: str) -> Regions:
+    found = regions()
+    return replace(found, regions={**found.regions, region: replace(found.regions[region], kafka=None)})
+
+
+def test_offline_pods_without_brokers_are_told_with_the_place_where_they_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text('service_name = "demo"\nusername = "like"\n' + OFFLINE, encoding="utf-8")
+    assert check(tmp_path, no_brokers("eu")).mistakes == [
+        'value.py:3: offline_source is "kafka:videos", and regions.yaml names no brokers in eu: add'
+        " kafka: {brokers: [kafka.lan:9092]} at tests/golden/regions.yaml:30, or set eu_offline_replicas = 0 (in eu)"
+    ]
+    with (tmp_path / "value.py").open("a", encoding="utf-8") as file:
+        file.write("eu_offline_replicas = 0\n")
+    assert check(tmp_path, no_brokers("eu")).mistakes == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages"]\n',
+            "value.py:5: the brokers of hk ask for a password (tests/golden/regions.yaml:22), and offline_secret is empty: make"
+            ' a Secret with KAFKA_USERNAME and KAFKA_PASSWORD, and name it, as offline_secret = "like-offline" (in hk)',
+        ),
+        (
+            'offline_source = "kafka:videos"\noffline_sinks = ["postgresql:ages"]\nhk_offline_replicas = 0\n',
+            'value.py:6: offline_sinks names "postgresql:ages", and no Secret says where its database is: make one with'
+            ' POSTGRESQL_URL, and name it, as offline_secret = "like-offline" (in eu, na)',
+        ),
+        (
+            OFFLINE + "hk_replicas = 40\nhk_offline_replicas = 59\nhk_cpu = 0.1\n",
+            "value.py:9: 99 pods, 59 of them offline, and two more while a release rolls out, take 101 of pods, and hk allows a"
+            " namespace 100 (tests/golden/regions.yaml:23): run fewer or smaller pods (in hk)",
+        ),
+        (
+            OFFLINE + "offline_partitions = 3\neu_offline_replicas = 4\n",
+            "value.py:9: 4 offline pods, and kafka:videos has 3 partitions (offline_partitions): a pod without a partition"
+            " reads nothing; make it 3, or correct offline_partitions (in eu)",
+        ),
+        (
+            OFFLINE + "offline_partitions = 1\noffline_max_replicas = 2\n",
+            "value.py:9: 2 offline pods, and kafka:videos has 1 partition (offline_partitions): a pod without a partition reads"
+            " nothing; make it 1, or correct offline_partitions (in hk, eu, na)",
+        ),
+    ],
+)
+def test_offline_pods_that_cannot_run_are_told(check_service: CheckService, lines: str, told: str) -> None:
+    assert told in check_service(lines).mistakes
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (OFFLINE + "offline_revoke_second = 570\n", "value.py:8: an offline pod may take 610 s to end, and a node that is"),
+        (OFFLINE + "offline_timeout_second = 90\n", "before a record's deadline of 90 s: a slow one restarts the offline pod"),
+    ],
+)
+def test_what_may_go_wrong_offline_is_a_note_and_no_mistake(check_service: CheckService, lines: str, told: str) -> None:
+    report = check_service(lines)
+    assert report.mistakes == []
+    assert any(told in warning for warning in report.warnings), report.warnings
+
+
+def test_as_many_offline_pods_as_partitions_are_no_mistake(check_service: CheckService) -> None:
+    assert check_service(OFFLINE + "offline_partitions = 3\noffline_replicas = 3\n").mistakes == []
+    assert check_service(OFFLINE + "offline_replicas = 3\n").mistakes == []
+    assert check_service(OFFLINE + "offline_partitions = 3\noffline_replicas = 0\noffline_max_replicas = 9\n").mistakes == []
+
+
+def test_a_service_without_pods_of_any_kind_is_told_both_settings(tmp_path: Path) -> None:
+    none = 'service_name = "demo"\nusername = "like"\nreplicas = 0\noffline_replicas = 0\n'
+    (tmp_path / "value.py").write_text(none + OFFLINE, encoding="utf-8")
+    words = "value.py:3: replicas and offline_replicas are 0 in every region, so nothing would run; set one of them in one"
+    assert check(tmp_path, regions()).mistakes == [words]
+
+
+def test_a_service_that_reads_records_alone_is_asked_nothing_about_requests(tmp_path: Path) -> None:
+    lines = 'service_name = "demo"\nusername = "like"\nreplicas = 0\nupload_timeout_second = 90\nmax_body = "1Gi"\n'
+    (tmp_path / "value.py").write_text(lines + OFFLINE, encoding="utf-8")
+    report = check(tmp_path, regions())
+    assert report.mistakes == []
+    assert [line for line in report.warnings if "gateway" in line] == []
+    assert {(row.track, row.replicas, row.answers, row.offline.replicas if row.offline else 0) for row in report.rows} == {
+        (track, 0, (), 1) for track in ("prod", "grey", "ab")
+    }
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("hk_gpu_memory = 4\nmax_replicas = 3\n", True),
+        ('hk_gpu_memory = 4\nmax_replicas = 3\nautoscale_by = "queue"\n', False),
+        ("hk_gpu_memory = 4\n", False),
+        ("max_replicas = 3\n", False),
+    ],
+)
+def test_an_autoscaler_by_cpu_beside_a_card_is_told_with_its_cure(check_service: CheckService, lines: str, told: bool) -> None:
+    report = check_service(lines)
+    assert not report.mistakes
+    assert any('set autoscale_by = "queue", which needs KEDA there' in line for line in report.warnings) is told
+
+
+def test_a_service_called_as_the_offline_pods_of_another_is_told_to_both(tmp_path: Path) -> None:
+    files = {"ages": ("ages", "like", OFFLINE), "other": ("ages-offline", "like", ""), "third": ("ages-offline", "dev", "")}
+    for folder, (name, user, lines) in files.items():
+        (tmp_path / folder).mkdir()
+        text = f'service_name = "{name}"\nusername = "{user}"\n{lines}'
+        (tmp_path / folder / "value.py").write_text(text, encoding="utf-8")
+
+    def told(folder: str) -> tuple[list[str], list[str]]:
+        others, _ = other_services(tmp_path, tmp_path / folder, regions())
+        report = check(tmp_path / folder, regions(), others=others)
+        mistakes, warnings = ([each for each in of if "have one name" in each] for of in (report.mistakes, report.warnings))
+        return mistakes, warnings
+
+    words = "value.py:1: like/ages-offline and the offline pods of like/ages have one name ({}), and would replace each other:"
+    for folder, other in (("ages", "other"), ("other", "ages")):
+        mistakes, _ = told(folder)
+        assert [line.startswith(words.format(other)) for line in mistakes] == [True], mistakes
+    assert told("third")[0] == []
+    assert "cannot be in grey or ab-test at a time" in told("third")[1][0]
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "told"),
+    [
+        ('offline_group = "g"\n', 'offline_group = "g"\n', "(prod) at kafka-1.hk.lan:9093 is that of like/theirs (theirs"),
+        ('offline_group = "g"\n', 'offline_group = "h"\n', ""),
+        ('offline_group = "g-grey"\n', 'offline_group = "g"\n', 'the group "g-grey" (prod) at kafka.na.lan:9093 is that of'),
+        ('offline_group = "g"\nhk_offline_replicas = 0\n', 'offline_group = "g"\neu_offline_replicas = 0\n'
+         "na_offline_replicas = 0\n", ""),
+        ("", "", ""),
+    ],
+    ids=["the same group", "another group", "the group of the other's grey", "the same group at other brokers", "by default"],
+)  # fmt: skip
+def test_a_group_that_another_service_has_is_told(tmp_path: Path, mine: str, theirs: str, told: str) -> None:
+    for name, lines in (("mine", mine), ("theirs", theirs)):
+        (tmp_path / name).mkdir()
+        text = f'service_name = "{name}"\nusername = "like"\n' + OFFLINE + lines
+        (tmp_path / name / "value.py").write_text(text, encoding="utf-8")
+    others, _ = other_services(tmp_path, tmp_path / "mine", regions())
+    mistakes = check(tmp_path / "mine", regions(), others=others).mistakes
+    assert [told in line for line in mistakes] == ([True] if told else []), mistakes
 
 
 def test_services_of_one_namespace_share_its_quota(check_service: CheckService) -> None:
