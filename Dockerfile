@@ -22,6 +22,7 @@ COPY src/serving platform/src/serving
 RUN mv build/monopod.py platform/src && chmod -R u=rwX,go=rX platform \
     && python -m compileall -q --invalidation-mode unchecked-hash platform
 COPY ${SERVICE}/value.py ${SERVICE}/mode[l]/Makefil[e] own/
+RUN python build/extras.py own/value.py >build/needed.txt
 COPY pyproject.toml ${SERVICE}/sr[c] own/src/
 RUN rm -rf own/src/serving own/src/monopod.py own/src/pyproject.toml && mkdir debian python making \
     && if [ -e own/src/packages.txt ]; then mv own/src/packages.txt debian; fi \
@@ -81,7 +82,7 @@ RUN if [ -n "$BUILD_PACKAGES" ]; then apt-get update && apt-get install --yes --
 COPY --from=parts /parts/build /build
 ARG TARGET=cpu
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \
-    python /build/extras.py /build/pyproject.toml runtime "$TARGET" >platform.txt \
+    xargs python /build/extras.py /build/pyproject.toml runtime "$TARGET" </build/needed.txt >platform.txt \
     && python -m pip wheel --quiet --wheel-dir platform --requirement platform.txt && ls platform >platform.list
 COPY --from=parts /parts/python ./
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip \

@@ -13,6 +13,7 @@ OWN_CODE = $(SERVICE)/src --exclude src/serving,src/monopod.py
 # Images are built by buildah, or else by docker. All files get the same time, so that equal content makes equal layers anywhere.
 TARGET ?= cpu
 setting = $(shell sed -n 's/^$(1) *= *.\([a-z0-9-]*\).*/\1/p' $(SERVICE)/value.py)
+relay-image: IMAGE = localhost/monopod/relay:dev
 IMAGE ?= localhost/$(call setting,username)/$(call setting,service_name):dev
 COMMIT = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
 COMMITTED = $(shell git show --no-patch --format=%cI HEAD 2>/dev/null)
@@ -22,8 +23,8 @@ PUSH = $(if $(shell command -v buildah),buildah push $(if $(filter localhost:% 1
 export BUILDAH_ISOLATION ?= chroot
 export DOCKER_BUILDKIT ?= 1
 
-.PHONY: help serve model index image push test test-service format test-gpu test-cluster check bench bench-peers bench-pods \
-	bench-spent bench-examples bench-render bench-rollouts soak pipeline lock clean
+.PHONY: help serve model index image relay-image push test test-service format test-gpu test-offline test-cluster check bench bench-peers \
+	bench-pods bench-spent bench-offline bench-autoscaling bench-examples bench-render bench-rollouts bench-canary soak pipeline dashboards lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -48,12 +49,17 @@ image:                    ## build the image of SERVICE, for TARGET cpu or gpu, 
 		$(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL="$(PIP_INDEX_URL)") $(OPTIONS) --tag $(IMAGE) \
 		$(foreach label,revision=$(COMMIT) created=$(COMMITTED),--label org.opencontainers.image.$(label)) .
 
+relay-image:              ## build the image of the relay, and name it IMAGE; see docs/alerting.md
+	$(BUILD) --file relay/Dockerfile $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL="$(PIP_INDEX_URL)") \
+		$(OPTIONS) --tag $(IMAGE) $(foreach label,revision=$(COMMIT) created=$(COMMITTED),--label org.opencontainers.image.$(label)) .
+
 push:                     ## push the image named IMAGE to its registry; `monopod deploy --image` then takes it
 	$(if $(filter localhost/%,$(IMAGE)),$(error $(IMAGE) names no registry: make push IMAGE=registry.example.com/like/demo:1))
 	$(PUSH) $(OPTIONS) $(IMAGE)
 
-test: .venv/dev           ## every test that needs no cluster and no GPU
-	$(BIN)/pytest -m "not gpu and not cluster and not soak" --numprocesses auto --maxprocesses 4 --dist loadfile
+test: .venv/dev           ## every test that needs no cluster, no broker and no GPU
+	$(BIN)/pytest -m "not gpu and not cluster and not offline and not soak" --numprocesses auto --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder
 
 test-service: model .venv/test   ## the tests of SERVICE alone, in seconds, and lint and format of its code
 	$(if $(wildcard $(SERVICE)/src/test_*.py),,$(error $(SERVICE)/src holds no test_*.py: write one as docs/service.md shows))
@@ -68,14 +74,19 @@ format: .venv/test        ## write the code of SERVICE as ruff formats it, impor
 test-gpu: .venv-gpu/dev   ## the tests that need a GPU, in an environment of their own
 	.venv-gpu/bin/pytest -m gpu
 
-test-cluster: .venv/dev   ## the tests that need a Kubernetes cluster, found as docs/deploy.md says; last those that load its node
-	$(BIN)/pytest -m "cluster and not alone" --numprocesses 3 --dist loadfile --no-loadscope-reorder
-	$(BIN)/pytest -m "cluster and alone"
+test-offline: .venv/dev   ## the tests that need a Kafka broker, found by MONOPOD_TEST_KAFKA
+	$(BIN)/pytest -m "offline and not soak" --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
-check: .venv/dev          ## lint, format and types
+test-cluster: .venv/dev   ## the tests that need a Kubernetes cluster, found as docs/deploy.md says; last those that load its node
+	$(BIN)/pytest -m "cluster and not alone and not soak" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "cluster and alone and not soak"
+
+check: .venv/dev          ## lint, format, types, and the queries of rules, dashboards and commands
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m conf.rules.platform_queries . tests/services/every-setting $(patsubst %/value.py,%,$(wildcard examples/*/value.py))
+	$(BIN)/pytest --quiet tests/conf/observe/test_the_queries.py
 	for code in examples/*/src; do MYPYPATH=$$code $(BIN)/mypy $$code || exit 1; done
 
 bench: .venv/dev          ## the server against a bare loop, figures to docs/performance.md
@@ -90,6 +101,9 @@ bench-pods: .venv/dev .venv-pods/ready ## four pods behind Envoy against one gun
 bench-spent: .venv/dev    ## what small requests spend their time on, with TREE as before; to docs/performance.md
 	$(BIN)/python -m bench.spent $(if $(TREE),--tree $(TREE))
 
+bench-offline: .venv/dev ## `monopod offline` from Kafka to Kafka on KAFKA_BROKERS, figures to docs/offline.md
+	$(BIN)/python -m bench.offline
+
 bench-examples: .venv/dev ## measure the bench lines of the examples' READMEs, and write the figures below them
 	$(BIN)/python -m bench.examples
 
@@ -101,11 +115,17 @@ soak: .venv/dev           ## each service under load and its memory, releases on
 bench-render: .venv/dev   ## how long it takes to check and render a thousand services
 	$(BIN)/python -m bench.render
 
+bench-canary: .venv/dev   ## ten thousand simulated canaries: false alarms, and requests until found; figures to docs/canary.md
+	$(BIN)/python -m bench.canary
+
 bench-rollouts: .venv/dev ## three hundred services to a simulated region of KUBECONFIG, figures to docs/reliability.md
 	$(BIN)/python -m bench.rollouts
 
 pipeline: .venv/dev       ## write the pipeline's jobs of the regions in conf/regions.yaml to ci/regions.yml
 	$(BIN)/python -m conf.render.gitlab_jobs
+
+dashboards: .venv/dev     ## write the dashboards of Grafana to charts/monitoring/dashboards
+	$(BIN)/python -m dashboards
 
 lock:                     ## write the versions that .venv holds to requirements.lock
 	$(BIN)/pip freeze --exclude-editable --exclude setuptools > requirements.lock
@@ -118,7 +138,7 @@ clean:                    ## forget what was installed
 
 .venv-gpu/dev: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv-gpu
-	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[runtime,gpu,tools,check,deploy,dev]'
+	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[runtime,gpu,offline,tools,check,deploy,dev]'
 	@touch $@
 
 .venv-pods/ready: bench/pods/requirements.txt
@@ -127,7 +147,7 @@ clean:                    ## forget what was installed
 	@touch $@
 
 .venv/serve: pyproject.toml requirements.lock | .venv/bin/pip
-	$(PIP) --editable '.[runtime,cpu,tools,check]'
+	$(PIP) --editable '.[runtime,cpu,offline,tools,check]'
 	@touch $@
 
 .venv/test: .venv/serve
@@ -135,6 +155,6 @@ clean:                    ## forget what was installed
 	@touch $@
 
 .venv/dev: pyproject.toml requirements.lock $(wildcard examples/*/src/requirements.txt) | .venv/bin/pip
-	$(PIP) --editable '.[runtime,cpu,tools,check,deploy,dev]' $(addprefix --requirement ,$(wildcard examples/*/src/requirements.txt))
+	$(PIP) --editable '.[runtime,cpu,offline,tools,check,deploy,dev]' $(addprefix --requirement ,$(wildcard examples/*/src/requirements.txt))
 	$(foreach example,$(patsubst %/model/Makefile,%,$(wildcard examples/*/model/Makefile)),$(call make_model,$(example)) &&) true
 	@touch $@ .venv/serve .venv/test

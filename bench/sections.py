@@ -1,5 +1,4 @@
-"""Writes sections of docs/reliability.md and docs/performance.md. One target of make writes each section, and the other targets
-leave it alone.
+"""Writes sections of pages of docs/. One target of make writes each section, and the other targets leave it alone.
 
 Knows the pages and the marks in them. Does not know figures.
 """
@@ -11,7 +10,16 @@ from bench.work import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
-TITLES = {PAGE: "# Reliability\n", PERFORMANCE: "# Performance\n"}
+OFFLINE = ROOT / "docs" / "offline.md"
+CANARY = ROOT / "docs" / "canary.md"
+AUTOSCALING = ROOT / "docs" / "autoscaling.md"
+TITLES = {
+    PAGE: "# Reliability\n",
+    PERFORMANCE: "# Performance\n",
+    OFFLINE: "# Offline\n",
+    AUTOSCALING: "# Autoscaling\n",
+    CANARY: "# Canary\n",
+}
 
 
 def page(path: Path = PAGE) -> str:

@@ -1,8 +1,9 @@
-"""Prints the requirements of a project's extras, one a line, so that an image can install them without the project.
+"""Prints what an image installs: the requirements of a project's extras, or the extras that a service needs by its settings.
 
-Knows pyproject.toml. Does not know exact versions, which requirements.lock holds.
+Knows pyproject.toml and the names in value.py. Does not know exact versions, which requirements.lock holds.
 """
 
+import ast
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -15,5 +16,20 @@ def requirements(text: str, extras: Sequence[str]) -> list[str]:
     return [line for extra in extras for line in known[extra]]
 
 
+def needed(text: str) -> list[str]:
+    """Return the extras that a service needs beside `runtime` and its target. text: of a value.py, which is not run.
+
+    A text that is not Python needs none: the start of the pod tells its mistakes.
+    """
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return []
+    names = [each.id for each in ast.walk(tree) if isinstance(each, ast.Name)]
+    return ["offline"] if any(name.endswith("offline_source") for name in names) else []
+
+
 if __name__ == "__main__":
-    print("\n".join(requirements(Path(sys.argv[1]).read_text(encoding="utf-8"), sys.argv[2:])))
+    path, *extras = sys.argv[1:]
+    text = Path(path).read_text(encoding="utf-8")
+    print("\n".join(needed(text) if path.endswith(".py") else requirements(text, extras)))

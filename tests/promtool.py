@@ -25,17 +25,29 @@ def alerts(rules: Path, histories: Mapping[str, str], at: str, folder: Path, ste
     histories: series -> its values, a step apart, in promtool's notation. 5x3 is 5 5 5 5, 0+2x3 is 0 2 4 6, and _ is a missing
     value.
     """
+    told, differs = _run(FIRING, [str(rules)], histories, at, folder, step)
+    samples = re.findall(r"\{([^{}]*alertname=[^{}]*)\}", told.partition("got:")[2])
+    found = [dict(re.findall(r'(\w+)="([^"]*)"', each)) for each in samples]
+    assert bool(found) is differs, told  # promtool fails where an alert fires, and for nothing else
+    return found
+
+
+def holds(expr: str, histories: Mapping[str, str], at: str, folder: Path, step: str = "1m") -> bool:
+    """Return whether an expression has a result at a time. It is evaluated once, so that a history may be long."""
+    told, differs = _run(expr, [], histories, at, folder, step)
+    assert ("got:" in told) is differs, told
+    return differs
+
+
+def _run(expr: str, rule_files: list[str], histories: Mapping[str, str], at: str, folder: Path, step: str) -> tuple[str, bool]:
+    """Return what promtool says of a test that expects no result of an expression, and whether there was one."""
     test = {
         "interval": step,
         "input_series": [{"series": series, "values": values} for series, values in histories.items()],
-        "promql_expr_test": [{"expr": FIRING, "eval_time": at, "exp_samples": []}],
+        "promql_expr_test": [{"expr": expr, "eval_time": at, "exp_samples": []}],
     }
     file = folder / "histories.yaml"
-    file.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": step, "tests": [test]}))  # JSON is YAML
+    file.write_text(json.dumps({"rule_files": rule_files, "evaluation_interval": step, "tests": [test]}))  # JSON is YAML
     promtool = program("promtool", "prometheus")
     done = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, timeout=60)
-    told = done.stdout + done.stderr
-    samples = re.findall(r"\{([^{}]*alertname=[^{}]*)\}", told.partition("got:")[2])
-    found = [dict(re.findall(r'(\w+)="([^"]*)"', each)) for each in samples]
-    assert bool(found) is (done.returncode != 0), told  # promtool fails where an alert fires, and for nothing else
-    return found
+    return done.stdout + done.stderr, done.returncode != 0

@@ -59,7 +59,7 @@ class Running:
 
     def left(self) -> float:
         """Return the number of requests whose clients went away, including those that had not reached a route."""
-        found = re.findall(r'^monopod_requests_total\{code="499",.*\} (\S+)$', self.metrics(), re.MULTILINE)
+        found = re.findall(r'^monopod_requests_total\{.*code="499".*\} (\S+)$', self.metrics(), re.MULTILINE)
         return sum(map(float, found))
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:

@@ -19,8 +19,22 @@ HALVES = {"serving": ROOT / "src", "conf": ROOT}
 BRIDGE = "serving.settings"  # the only folder that both halves use
 # "" is the last of a half: the modules that stand in no folder, main, api and testing.
 FOLDERS = {
-    "serving": ("settings", "base", "telemetry", "models", "inputs", "service", "core", "web", "tools", ""),
-    "conf": ("base", "clusters", "plan", "render", "rules", "remote", "rollout", "doctor", "commands", ""),
+    "serving": ("settings", "base", "telemetry", "models", "inputs", "service", "core", "web", "offline", "tools", ""),
+    "conf": (
+        "base",
+        "clusters",
+        "plan",
+        "render",
+        "charts",
+        "rules",
+        "remote",
+        "observe",
+        "canary",
+        "rollout",
+        "doctor",
+        "commands",
+        "",
+    ),
 }
 MOST_MODULES = 13  # in a folder: more than a reader takes in at once
 # Each outside library is known to one module, so that it can be exchanged there. The serving half may use numpy everywhere.
@@ -30,7 +44,7 @@ LIBRARIES = {
     "werkzeug.http": "serving.inputs.forms",
     "werkzeug.sansio": "serving.inputs.forms",
     "waitress": "serving.web.front.wsgi_threads",
-    "uvloop": "serving.main",
+    "uvloop": "serving.web.process.start",
     "httptools": "serving.web.front.heads",
     "onnxruntime": "serving.models.engine",
     "onnxruntime.quantization": "serving.tools.optimize.convert",  # a part of a library may have a module of its own
@@ -40,13 +54,29 @@ LIBRARIES = {
     "requests": "serving.inputs.fetch",
     "urllib3": "serving.inputs.fetch",
     "prometheus_client": "serving.telemetry.metrics",
+    "prometheus_client.utils": "serving.telemetry.text_format",  # the names of bounds
+    "prometheus_client.parser": "conf.observe.metrics_page",
+    "pynvml": "serving.telemetry.gpu_device",
     "orjson": "serving.base.jsons",
     "aiohttp": "serving.tools.bench.http_client",
-    "tqdm": "serving.tools.terminal",
+    "confluent_kafka": "serving.offline.kafka",
+    "psycopg": "serving.offline.sinks.postgresql",
+    "psycopg.connection": "serving.offline.refill.query",
+    "psycopg.errors": "serving.offline.refill.query",
+    "psycopg.sql": "serving.offline.refill.query",
+    "tqdm": "serving.base.terminal",
     "yaml": "conf.base.yamls",
     "jinja2": "conf.render.templates",
     "jsonschema_rs": "conf.rules.kubernetes_schemas",
+    "promql_parser": "conf.rules.queries",
     "kubernetes": "conf.remote.cluster",
+}
+# Packages beside the halves: each outside library that a module of them may import.
+BESIDE: dict[str, set[str]] = {
+    "dashboards/grafana.py": {"grafana_foundation_sdk"},
+    "relay/__main__.py": {"aiohttp"},
+    "relay/delivery.py": {"aiohttp"},
+    "relay/web.py": {"aiohttp"},
 }
 EVERYWHERE = {"serving": {"numpy"}, "conf": set[str]()}
 
@@ -119,6 +149,17 @@ def test_an_outside_library_is_imported_in_its_one_module_or_package(name: str) 
     allowed = {library for library, module in LIBRARIES.items() if f"{name}.".startswith(f"{module}.")}
     allowed |= {"urllib3"} if name == "conf.remote.cluster" else set()  # the errors of kubernetes' client are urllib3's own
     assert libraries(name) - allowed - EVERYWHERE[name.partition(".")[0]] == set()
+
+
+@pytest.mark.parametrize(
+    "path", [path for name in ("charts/logs", "dashboards", "relay") for path in sorted((ROOT / name).glob("*.py"))]
+)
+def test_a_package_beside_the_halves_keeps_to_its_own_libraries(path: Path) -> None:
+    nodes = list(_running(ast.parse(path.read_text(encoding="utf-8"))))
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    outside = {name.partition(".")[0] for name in found} - {*sys.stdlib_module_names, *HALVES, path.parent.name}
+    assert outside == BESIDE.get(f"{path.parent.name}/{path.name}", set())
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

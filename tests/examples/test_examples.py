@@ -19,6 +19,7 @@ EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/value.py"))
 OWN_FILES = ("value.py", "alerts.yaml", "README.md", "src/server.py", "src/test_server.py", "src/requirements.txt", "page.png")
 IMAGES = ROOT / "examples/images"
 
+pytestmark = pytest.mark.long
 example = pytest.mark.parametrize("folder", EXAMPLES, ids=lambda folder: folder.name)
 
 

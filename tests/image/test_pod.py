@@ -113,4 +113,5 @@ def test_sigterm_ends_process_1_with_a_drain_and_exit_code_0(pod: Pod) -> None:
     status = pod.wait(lambda status: status["phase"] in ("Succeeded", "Failed"), 60)
     assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
     lines = [json.loads(line) for line in pod.log().splitlines()]
-    assert [line["message"] for line in lines[-2:]] == ["signal 15: draining for 1 s", "drained"]
+    ends = ["signal 15: draining for 1 s", "drained", "the process ends with exit code 0"]
+    assert [line["message"] for line in lines[-3:]] == ends

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from image.extras import requirements
+from image.extras import needed, requirements
 from image.weights import prepare
 from tests.running import ROOT
 
@@ -173,7 +173,15 @@ def test_the_requirements_of_an_image_are_those_of_its_extras_and_no_others() ->
     assert {line.partition("=")[0] for line in cpu} ^ {line.partition("=")[0] for line in gpu} == {
         "onnxruntime",
         "onnxruntime-gpu[cuda,cudnn]",
+        "nvidia-ml-py",
     }
     assert all("==" in line for line in cpu + gpu)
     with pytest.raises(KeyError):
         requirements(text, ["runtime", "tpu"])
+
+
+def test_a_service_with_an_offline_source_gets_the_clients_of_brokers_and_databases() -> None:
+    assert needed('hk_offline_source = "kafka:a"  # one region alone') == ["offline"]
+    assert needed('service_name = "offline_source"\n# offline_source = "kafka:a"') == []
+    assert needed("offline_source = (") == []
+    assert requirements((ROOT / "pyproject.toml").read_text(), ["offline"]) != []

@@ -78,11 +78,23 @@ def test_every_region_can_be_deployed_to_rolled_back_and_stopped() -> None:
             assert JOBS[name]["environment"]["name"] == f"{region}/$CI_COMMIT_REF_SLUG"
 
 
-@pytest.mark.parametrize("name", ON_CLUSTERS)
-def test_a_job_on_a_cluster_is_pressed_by_a_person_and_never_on_the_default_branch(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in ON_CLUSTERS if name != "sleep_grey"])
+def test_a_job_on_a_cluster_is_pressed_by_a_person_and_never_on_the_default_branch_or_by_a_schedule(name: str) -> None:
     never, by_hand = ON_CLUSTERS[name]["rules"]
-    assert never == {"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", "when": "never"}
+    default = "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"
+    assert never == {"if": f'{default} || $CI_PIPELINE_SOURCE == "schedule"', "when": "never"}
     assert by_hand["when"] == "manual"
+
+
+def test_a_schedule_builds_nothing_and_starts_one_job_on_a_cluster_which_puts_grey_to_sleep_where_it_is_due() -> None:
+    job = JOBS["sleep_grey"]
+    never, by_schedule = job["rules"]
+    assert never == {"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", "when": "never"}
+    assert by_schedule["if"] == '$CI_PIPELINE_SOURCE == "schedule"'
+    assert by_schedule["changes"]["paths"] == ["value.py"]
+    assert job["script"][-1] == "$platform/ci/monopod sleep --due --wait 300"
+    assert job["environment"]["action"] == "prepare"  # no deployment, and it needs the rights of one
+    assert '$CI_PIPELINE_SOURCE == "schedule"' in JOBS["build"]["rules"][0]["if"]
 
 
 @pytest.mark.parametrize("name", ON_CLUSTERS)
@@ -169,7 +181,20 @@ def test_each_environment_has_a_job_that_stops_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lint", *DEPLOYS])
 def test_rendered_objects_are_kept_for_a_month(name: str) -> None:
-    assert JOBS[name]["artifacts"] == {"paths": ["rendered"], "expire_in": "1 month"}
+    kept = JOBS[name]["artifacts"]
+    assert "rendered" in kept["paths"]
+    assert kept["expire_in"] == "1 month"
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_canary_can_be_begun_and_continued_and_its_verdicts_are_kept_however_it_ends(region: str) -> None:
+    canary, goes_on = JOBS[f"canary-{region}"], JOBS[f"continue-{region}"]
+    assert "deploy --canary --track prod" in canary["script"][-1]
+    assert "deploy --continue --region" in goes_on["script"][-1]
+    for job in (canary, goes_on):
+        assert job["artifacts"]["when"] == "always"
+        assert "verdict.html" in job["artifacts"]["paths"]
+        assert job["environment"]["name"] == f"{region}/$CI_COMMIT_REF_SLUG"
 
 
 def test_jobs_of_a_branchs_own_code_have_no_environment_whose_secrets_they_would_see() -> None:

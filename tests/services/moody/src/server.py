@@ -23,6 +23,8 @@ class Moody(Service):
     def preprocess(self, request: Request) -> Arrays:
         if SLOW.exists():
             time.sleep(0.2)
+        if RESETTING.exists():
+            time.sleep(0.05)  # an answer within a millisecond would come before the reset
         return super().preprocess(request)
 
 
