@@ -26,6 +26,7 @@ PAUSE = 3.0  # seconds between two readings, where there was none before
 READING_SECONDS = 10.0  # for all pods of a track together
 MOST_PODS = 50  # of a track that are read
 ROLE = "the Role monopod-read of charts/cluster gives it (docs/observe.md)"
+NOT_FOUND = 404
 MOST_AGE = 120.0  # seconds after which a reading is too old to count from
 
 
@@ -96,10 +97,12 @@ class PodPages:
         return sorted(staying, key=lambda each: str(each["metadata"]["name"]))
 
     def _read(self, pods: Sequence[Item]) -> dict[str, Page]:
-        """Return the pages of pods by their uid. Raises NoFigures where no page could be read."""
+        """Return the pages of pods by their uid. Raises NoFigures where there are pods and no page could be read."""
         answers = gathered({_uid(each): partial(self._page, each) for each in pods}, READING_SECONDS)
         expected = (ClusterError, UnreadablePage, TooSlow)
         for error in answers.failed.values():
+            if isinstance(error, ClusterError) and error.status == NOT_FOUND:
+                continue  # the pod ended after it was listed
             if isinstance(error, NoRights):
                 namespace = pods[0]["metadata"]["namespace"]
                 raise NoFigures(f"no right to get pods/proxy in {namespace}: {ROLE}") from error

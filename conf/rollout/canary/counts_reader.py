@@ -1,6 +1,6 @@
 """Counts are read beside the driver: the newest finding is taken when it is there.
 
-Knows when to read again. Does not know what a finding leads to.
+Knows when to read again, and for how long a step's first reading is tried. Does not know what a finding leads to.
 
 Concurrency: one thread of its own reads, since a pod that hangs lets its reader wait for longer than it may keep its share. It
 alone uses the judge, for one question at a time. It is given up at the end, and each of its questions ends by itself.
@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from conf.observe.prometheus import NoFigures
 from conf.rollout.canary.judge import Finding, Judge
 from conf.rollout.canary.state import Canary
 
 WAIT_SECONDS = 0.2  # between two looks at whether counts have been read
+BEGIN_SECONDS = 30.0  # in which a step's first reading is tried again, since pods restart and API servers have short failures
 
 
 class CountsReader:
@@ -26,13 +28,21 @@ class CountsReader:
         self._at = float("-inf")
 
     def begin(self, canary: Canary, meanwhile: Callable[[], None]) -> Mapping[str, Mapping[str, float]]:
-        """Return what each pod has counted now, and call `meanwhile` until that is known. Raises NoFigures."""
-        reading = self._thread.submit(self._judge.begin, canary)
-        while not reading.done():
+        """Return what each pod has counted now, and call `meanwhile` until that is known.
+
+        Raises NoFigures where counts could not be read for BEGIN_SECONDS.
+        """
+        end = time.monotonic() + BEGIN_SECONDS
+        while True:
+            reading = self._thread.submit(self._judge.begin, canary)
+            while not reading.done():
+                meanwhile()
+                time.sleep(WAIT_SECONDS)
+            self._asked, self._at = None, time.monotonic()
+            if not isinstance(reading.exception(), NoFigures) or self._at >= end:
+                return reading.result()
             meanwhile()
             time.sleep(WAIT_SECONDS)
-        self._asked, self._at = None, time.monotonic()
-        return reading.result()
 
     def newest(self, canary: Canary, restarts: Mapping[str, int]) -> Finding | None:
         """Return a finding that was not returned before, None where there is none, and read again from time to time."""

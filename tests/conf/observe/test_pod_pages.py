@@ -15,6 +15,8 @@ from conf.clusters.regions_file import load
 from conf.observe import pod_pages
 from conf.observe.judgement import WARNING, limits_of, reasons
 from conf.observe.pod_figures import PAGES, TrackFigures
+from conf.observe.pod_pages import PodPages
+from conf.observe.prometheus import NoFigures
 from conf.observe.region_figures import ObservedTrack, Sources
 from serving.settings import Settings
 from tests.conf.kubeconfigs import use_kubeconfig
@@ -39,12 +41,16 @@ def pod(number: int, *, is_ready: bool = True, runs: bool = True) -> dict[str, A
 
 
 class ApiServer(LocalServer):
-    """Lists pods, and passes on to their pages. Each reading counts one more request. Pages of `silent` do not answer."""
+    """Lists pods, and passes on to their pages. Each reading counts one more request. Pages of `silent` do not answer.
+
+    Pods of `gone` ended after they were listed.
+    """
 
     def __init__(self) -> None:
         super().__init__(Handler)
         self.pods: list[dict[str, Any]] = []
         self.silent: set[str] = set()
+        self.gone: set[str] = set()
         self.read: list[str] = []
         self.lock = threading.Lock()
 
@@ -62,7 +68,7 @@ class Handler(QuietHandler):
         server = self.server
         assert isinstance(server, ApiServer)
         name = self.path.partition("/pods/")[2].partition(":")[0]
-        self.send_response(502 if name in server.silent else 200)
+        self.send_response(404 if name in server.gone else 502 if name in server.silent else 200)
         self.end_headers()
         self.wfile.write((server.page(name) if name else json.dumps({"items": server.pods})).encode())
 
@@ -110,3 +116,22 @@ def test_where_all_pages_are_read_only_prometheus_is_told_about(api_server: ApiS
     track = asked(tmp_path, 2)
     assert track.ready == 1
     assert "rates" not in track.note
+
+
+def pages(folder: Path) -> set[str]:
+    """Return the pods whose page is read."""
+    region = load(write_regions(folder, {"hk": "http://127.0.0.1:1"})).regions["hk"]
+    return set(PodPages(region).pages("like", "small"))
+
+
+def test_pods_that_ended_after_they_were_listed_have_no_page_and_hide_no_other(api_server: ApiServer, tmp_path: Path) -> None:
+    api_server.pods, api_server.gone = [pod(0), pod(1)], {"small-01"}
+    assert pages(tmp_path) == {"small-00"}
+    api_server.gone = {"small-00", "small-01"}
+    assert pages(tmp_path) == set()
+
+
+def test_pods_whose_pages_do_not_answer_are_no_pods_without_figures(api_server: ApiServer, tmp_path: Path) -> None:
+    api_server.pods, api_server.gone, api_server.silent = [pod(0), pod(1)], {"small-00"}, {"small-01"}
+    with pytest.raises(NoFigures, match="no pod's page can be read"):
+        pages(tmp_path)
