@@ -47,18 +47,25 @@ def burn_rate_group(watched: Watched) -> RuleGroup:
 def _recordings(watched: Watched) -> tuple[Recording, ...]:
     """Return the rates of requests and answers, of all and of those that miss an objective.
 
-    While a rollout changes objective_latency_ms, only the pods whose histogram has the new bound are counted.
+    A canary's pods answer requests of the same callers, so theirs are counted too. While a rollout changes
+    objective_latency_ms, only the pods whose histogram has the new bound are counted.
     """
-    where, bound = watched.where, repr(latency_objective(watched.settings))
-    requests = f"sum(rate(monopod_requests_total{{{where},{COUNTED}}}[{RECORDED}]))"
-    failed = f"sum(rate(monopod_requests_total{{{where},{COUNTED_FAILED}}}[{RECORDED}]))"
-    every, good = (f'rate(monopod_answer_duration_seconds_bucket{{{where},le="{le}"}}[{RECORDED}])' for le in ("+Inf", bound))
+    bound = repr(latency_objective(watched.settings))
+    requests = f"sum({_rate(watched, 'monopod_requests_total', COUNTED)})"
+    failed = f"sum({_rate(watched, 'monopod_requests_total', COUNTED_FAILED)})"
+    every, good = (_rate(watched, "monopod_answer_duration_seconds_bucket", f'le="{le}"') for le in ("+Inf", bound))
     return (
         Recording(REQUESTS, requests),
         Recording(FAILED, f"{failed} or 0 * {requests}"),
         Recording(ANSWERS, f"sum({every} and ignoring (le) {good})"),
         Recording(LATE, f"sum({every} - ignoring (le) {good})"),
     )
+
+
+def _rate(watched: Watched, counter: str, which: str) -> str:
+    """Return PromQL: the rate of a counter, a series a pod, of the track's own pods and of its canary's and baseline's."""
+    own, arms = (f"rate({counter}{{{where},{which}}}[{RECORDED}])" for where in (watched.where, watched.where_arms))
+    return f"({own} or {arms})"
 
 
 def _alerts(watched: Watched) -> tuple[AlertingRule, ...]:

@@ -10,6 +10,7 @@ from conf.clusters.region import Region
 from conf.plan.alerts import AlertingRule
 from serving.settings import Settings
 
+ARM_SERIES_LABEL = "arm_of"  # of the series of a canary's and a baseline's pods: the name of their service
 RUNBOOK = "docs/runbook.md"  # Where regions.yaml has no address of it.
 
 
@@ -36,6 +37,11 @@ class Watched:
     def where(self) -> str:
         """The matchers that find the series of the track's pods."""
         return matchers(namespace=self.namespace, service=self.name)
+
+    @property
+    def where_arms(self) -> str:
+        """The matchers that find the series of the pods of a canary and of its baseline."""
+        return matchers(namespace=self.namespace, **{ARM_SERIES_LABEL: self.name})
 
     @property
     def has_objectives(self) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from conf.base.object_references import SCALERS, Item
+from conf.plan.watched import ARM_SERIES_LABEL
 
 CANARY, BASELINE = "-canary", "-baseline"
 # An arm has objects of these kinds. Envoy Gateway's policy is of the route, and so of all its backends.
@@ -28,7 +29,6 @@ ARM_KINDS = (
 ROUTE_KINDS = ("HTTPRoute", "VirtualService")
 NAME_LABELS = ("app", "app.kubernetes.io/name")
 ARM_OF = "monopod/arm-of"  # the label of an arm's objects that names the service, which may have a neighbour of the arm's name
-SERIES_LABEL = "arm_of"  # the same of its pods' series
 # KEDA's annotation since 2.18, which keeps it from taking pods away. Older ones keep to the minimum alone.
 PAUSED_SCALE_IN = "autoscaling.keda.sh/paused-scale-in"
 NOT_DRIVEN = 900  # Seconds after which an alert names a canary that no command has looked at.
@@ -140,7 +140,7 @@ def _arm(item: Item, service: str, name: str, pods: int) -> Item:
     if item["kind"] == "DestinationRule":
         made["spec"]["host"] = _host(item["spec"]["host"], name)
     if item["kind"] == "ServiceMonitor":  # so that an arm's series can be added to those of its service
-        labelled = {"action": "replace", "targetLabel": SERIES_LABEL, "replacement": service}
+        labelled = {"action": "replace", "targetLabel": ARM_SERIES_LABEL, "replacement": service}
         made["spec"]["endpoints"] = [{**each, "relabelings": [labelled]} for each in made["spec"]["endpoints"]]
     if item["kind"] == "NetworkPolicy":  # networks may call the ports of nodes alone, which an arm does not have
         rules = made["spec"]["ingress"]

@@ -14,18 +14,20 @@ username = "like"
 objective_latency_ms = 250
 """
 POD = 'namespace="like",service="demo",pod="{}"'
+CANARY = 'namespace="like",service="demo-canary",arm_of="demo",pod="{}"'
+NEIGHBOUR = 'namespace="like",service="demo-canary",pod="{}"'  # of the canary's name
 DAY = 1440  # minutes
 Histories = dict[str, str]  # series -> values, a minute apart
 
 
-def requests(values: str, code: int = 200, reason: str = "", pod: str = "a") -> Histories:
-    labels = f'{POD.format(pod)},route="service",code="{code}",reason="{reason}"'
+def requests(values: str, code: int = 200, reason: str = "", pod: str = "a", of: str = POD) -> Histories:
+    labels = f'{of.format(pod)},route="service",code="{code}",reason="{reason}"'
     return {f"monopod_requests_total{{{labels}}}": values}
 
 
-def answers(every: str, good: str, bound: str = "0.25", pod: str = "a") -> Histories:
+def answers(every: str, good: str, bound: str = "0.25", pod: str = "a", of: str = POD) -> Histories:
     """Return a histogram that counts all answers, and those within a bound."""
-    begun = f'monopod_answer_duration_seconds_bucket{{{POD.format(pod)},route="service",le='
+    begun = f'monopod_answer_duration_seconds_bucket{{{of.format(pod)},route="service",le='
     return {f'{begun}"+Inf"}}': every, f'{begun}"{bound}"}}': good}
 
 
@@ -68,6 +70,18 @@ HOUR = {
     "a fifth of the answers is late": (answers("0+60x60", "0+48x60"), {LATE_FAST, LATE_SLOWLY}),
     "half a percent of the answers is late": (answers("0+200x60", "0+199x60"), set()),
     "one answer is late in a quiet night": (answers("0x55 1x5", "0x60"), set()),
+    "a canary that carries half of the requests fails": (
+        {**requests("0+60x60"), **requests("0+60x60", 500, "internal", "b", CANARY)},
+        {FAST, SLOWLY},
+    ),
+    "a canary that carries all requests answers late": (
+        {**answers("60x60", "60x60"), **answers("0+60x60", "0+48x60", "0.25", "b", CANARY)},
+        {LATE_FAST, LATE_SLOWLY},
+    ),
+    "another service that is called as a canary fails": (
+        {**requests("0+60x60"), **requests("0+60x60", 500, "internal", "b", NEIGHBOUR)},
+        set(),
+    ),
     "pods of another bound are not judged": (
         {**answers("0+60x60", "0+60x60"), **answers("0+60x60", "0x60", "15.0", "b")},
         set(),
