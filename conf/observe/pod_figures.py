@@ -58,7 +58,7 @@ class PodFigures:
 class TrackFigures:
     """One track of a service in one region. p50 and p95 are seconds, of the requests of all pods together.
 
-    offline: whether these are its offline pods.
+    offline: whether these are its offline pods. arm: "canary" or "baseline" where they are an arm's, else "".
     wanted: pods that value.py asks for.
     source: PROMETHEUS or PAGES.
     note: why it is the pages, "" for Prometheus.
@@ -79,11 +79,13 @@ class TrackFigures:
     trouble: str = ""
     pods: tuple[PodFigures, ...] = ()
     offline: bool = False
+    arm: str = ""
 
     @property
     def half(self) -> str:
-        """The track's name for a person, which tells its offline pods from the online ones."""
-        return f"{self.track} offline" if self.offline else self.track
+        """The track's name for a person, which tells its offline pods and its canary's from the online ones."""
+        kind = "offline" if self.offline else self.arm
+        return f"{self.track} {kind}" if kind else self.track
 
     @property
     def ready(self) -> int:

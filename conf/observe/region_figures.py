@@ -17,6 +17,7 @@ from conf.observe.pod_figures import PAGES, PodFigures, TrackFigures
 from conf.observe.pod_pages import PodPages
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.plan.offline import offline_name
+from conf.render.arms import arm_name
 from serving.settings import Settings, size_in_bytes
 
 REGION_SECONDS = 60.0  # for a region: Prometheus' time, two readings of the pods' pages, and the API server's
@@ -25,9 +26,9 @@ NOT_SCRAPED = "Prometheus ({}) has no series of {}/{}: has its {} the labels tha
 
 @dataclass(frozen=True)
 class ObservedTrack:
-    """The online or the offline pods of a track of a service in one region.
+    """The online or the offline pods of a track of a service in one region, or those of an arm of its canary.
 
-    wanted: pods that value.py asks for, 0 where it need not be there.
+    wanted: pods that value.py asks for, 0 where it need not be there. arm: "canary", "baseline", or "" for the service's own.
     """
 
     region: Region
@@ -36,10 +37,13 @@ class ObservedTrack:
     settings: Settings
     wanted: int
     offline: bool = False
+    arm: str = ""
 
     @property
     def service(self) -> str:
         """The name of the Deployment, which is the label `service` of its pods' series."""
+        if self.arm:
+            return arm_name(self.settings.service_name, f"-{self.arm}")
         return offline_name(self.settings.service_name) if self.offline else self.settings.service_name
 
 
@@ -117,7 +121,7 @@ def _of_pages(each: ObservedTrack, pages: PodPages, why: str, who: str) -> Track
 def _told_once(tracks: Sequence[TrackFigures]) -> list[TrackFigures]:
     """Return a region's tracks, the trouble of one that need not be there left out where another track tells enough."""
     needed = any(each.wanted or each.pods for each in tracks)
-    quiet = [not each.wanted and (needed or bool(number)) for number, each in enumerate(tracks)]
+    quiet = [not each.wanted and (needed or bool(number or each.arm)) for number, each in enumerate(tracks)]
     return [replace(each, trouble="") if is_quiet else each for each, is_quiet in zip(tracks, quiet, strict=True)]
 
 
@@ -128,4 +132,6 @@ def _limited(pod: PodFigures, settings: Settings) -> PodFigures:
 
 
 def _empty(each: ObservedTrack) -> TrackFigures:
-    return TrackFigures(each.region.name, each.track, each.namespace, each.service, each.wanted, offline=each.offline)
+    return TrackFigures(
+        each.region.name, each.track, each.namespace, each.service, each.wanted, offline=each.offline, arm=each.arm
+    )

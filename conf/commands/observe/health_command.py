@@ -12,7 +12,7 @@ from typing import Any
 from conf.base.console import prints_mistakes
 from conf.commands.observe.figures_table import duration
 from conf.commands.observe.top_command import track_records
-from conf.commands.observe.watching import watched_tracks
+from conf.commands.observe.watching import watched_tracks, with_arms
 from conf.observe.judgement import CRITICAL, UNKNOWN, WARNING, WELL, worst
 from conf.observe.pod_logs.line_forms import printable
 from conf.observe.region_figures import Sources
@@ -24,7 +24,7 @@ EXIT_STATUS = {WELL: 0, WARNING: 40, CRITICAL: 41, UNKNOWN: 42}  # docs/observe.
 @prints_mistakes
 def health_command(arguments: Namespace) -> int:
     """Print a line for each reason for concern, or one that all is well; return the gravest level's exit status."""
-    watched = watched_tracks(arguments)
+    watched = with_arms(watched_tracks(arguments))
     records = track_records(watched, Sources([each.region for each in watched], WINDOW).ask(watched))
     if arguments.json:
         print(json.dumps(records, indent=2))
@@ -51,7 +51,8 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _where(record: Mapping[str, Any]) -> str:
-    return f"{record['region']}, {record['track']}{' offline' if record['offline'] else ''}"
+    kind = "offline" if record["offline"] else record["arm"]
+    return f"{record['region']}, {record['track']}{' ' if kind else ''}{kind}"
 
 
 def _waiting(record: Mapping[str, Any]) -> str:

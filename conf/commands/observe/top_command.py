@@ -13,7 +13,7 @@ from typing import Any
 from conf.base.console import prints_mistakes
 from conf.commands.observe.figures_table import lines, rows
 from conf.commands.observe.live_screen import has_colours, is_terminal, watch
-from conf.commands.observe.watching import is_there, watched_tracks
+from conf.commands.observe.watching import is_there, watched_tracks, with_arms
 from conf.observe.judgement import limits_of, reasons, worst
 from conf.observe.pod_figures import TrackFigures
 from conf.observe.pod_logs.line_forms import printable
@@ -25,7 +25,7 @@ WINDOW = 120  # seconds that rates and quantiles of Prometheus are about: eight 
 @prints_mistakes
 def top_command(arguments: Namespace) -> int:
     """Draw the table until q, or print it once where stdout is no terminal."""
-    watched = watched_tracks(arguments)
+    watched = with_arms(watched_tracks(arguments))
     sources = Sources([each.region for each in watched], WINDOW)
     ask = partial(sources.ask, watched)
     if arguments.json:

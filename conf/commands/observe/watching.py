@@ -4,6 +4,8 @@ Knows --service, --region, --track and --regions. Asks no cluster.
 """
 
 from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from conf.commands.choices import load_regions, no_region, read_service
 from conf.observe.pod_figures import TrackFigures
@@ -35,6 +37,16 @@ def watched_tracks(arguments: Namespace) -> list[ObservedTrack]:
             found.append(ObservedTrack(*place, offline_replicas(s, each.track) if needed else 0, offline=True))
     if not found:
         raise no_target(arguments, regions)
+    return found
+
+
+def with_arms(watched: Sequence[ObservedTrack]) -> list[ObservedTrack]:
+    """Return tracks with the arms of a canary behind the online pods of prod. An arm is asked for no pod."""
+    found = []
+    for each in watched:
+        found.append(each)
+        if each.track == "prod" and not each.offline:
+            found += [replace(each, wanted=0, arm=arm) for arm in ("canary", "baseline")]
     return found
 
 

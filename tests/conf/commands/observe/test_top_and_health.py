@@ -103,6 +103,25 @@ def test_the_offline_pods_of_a_service_have_a_line_of_their_own(scraping: str, t
     assert "has no series of like/small-offline: has its PodMonitor the labels" in done.out
 
 
+def test_the_pods_of_a_canary_have_a_line_of_their_own(digits: Running, tmp_path: Path) -> None:
+    canary = {"namespace": "like", "service": "small-canary", "arm_of": "small", "pod": "small-canary-1"}
+    with prometheus(tmp_path, [(digits.admin_port, SCRAPED), (digits.admin_port, canary)]) as url:
+        mine, regions = write_value(tmp_path / "service"), write_regions(tmp_path, {"hk": url})
+        found: list[Done] = []
+
+        def both_are_scraped() -> bool:
+            found[:] = [run("top", mine, regions, "--track", "prod")]
+            return found[0].out.count("1 of 1 ready") == 2
+
+        until(both_are_scraped, pause=0.5)
+        lines = found[0].out.splitlines()
+        assert re.match("hk +prod +1 of 1 ready", lines[1])
+        assert re.match("hk +prod canary +1 of 1 ready", lines[3])
+        assert lines[4].split()[0] == "small-canary-1"
+        health = run("health", mine, regions)
+        assert re.findall("^hk, (.*): well", health.out, re.MULTILINE) == ["prod", "prod canary"]
+
+
 def test_health_is_the_gravest_reason(scraping: str, tmp_path: Path) -> None:
     regions = write_regions(tmp_path, {"hk": scraping})
     well = run("health", write_value(tmp_path / "well"), regions)
