@@ -68,7 +68,7 @@ def idle_words(figures: OfflineFigures) -> str:
 
 
 def _lag(pages: Sequence[Page]) -> float | None:
-    """Return the sum over partitions. One that changes pods may be told by two of them, so the larger counts."""
+    """Return the sum over partitions. Two pods may tell a partition that goes from one to the other, so the larger counts."""
     found: dict[tuple[str, str], float] = {}
     for labels, value in (sample for page in pages for sample in page.samples.get(LAG, [])):
         key = labels.get("topic", ""), labels.get("partition", "")

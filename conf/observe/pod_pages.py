@@ -76,7 +76,7 @@ class PodPages:
         return {names[uid]: page for uid, page in self._read(pods).items()}
 
     def _read_twice(self, asked: Sequence[Item]) -> tuple[dict[str, Page], dict[str, Page]]:
-        """Return the earlier and the later pages of pods, by their uid. What was read before counts as the earlier one."""
+        """Return the earlier and the later pages of pods, by their uid. An earlier reading may be of a former call."""
         before = {uid: page for uid, page in self._before.items() if time.monotonic() - page.at < MOST_AGE}
         if any(_uid(each) not in before for each in asked):
             before |= self._read(asked)

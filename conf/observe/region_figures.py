@@ -26,7 +26,7 @@ NOT_SCRAPED = "Prometheus ({}) has no series of {}/{}: has its {} the labels tha
 
 @dataclass(frozen=True)
 class ObservedTrack:
-    """The online or the offline pods of a track of a service in one region, or those of an arm of its canary.
+    """The pods of a track of a service in one region: the online or the offline ones, or an arm of its canary.
 
     wanted: pods that value.py asks for, 0 where it need not be there. arm: "canary", "baseline", or "" for the service's own.
     """

@@ -2,7 +2,7 @@
 
 Knows the metrics of offline pods. Does not know brokers.
 
-A partition's lag is told by the pod that has it. While it goes from one pod to another, two may tell it, so the larger counts.
+The pod that has a partition tells its lag. While it goes from one pod to another, two may tell it, so the larger counts.
 No alert asks how busy an offline pod is: while records wait, it is to use all that it has.
 """
 

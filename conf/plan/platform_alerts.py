@@ -133,7 +133,7 @@ def pod_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
 
 
 def rollout_alert(watched: Watched) -> AlertingRule:
-    """Return the alert on a rollout that is stuck. One that still brings up pods is not, however long it takes."""
+    """Return the alert on a rollout that is stuck. A rollout that still brings up pods is not, however long it takes."""
     which = f"{{{matchers(namespace=watched.namespace, deployment=watched.name)}}}"
     unavailable, updated, wanted = (
         f"max(kube_deployment_{each}{which})"

@@ -53,7 +53,7 @@ def apply(target: Target, items: Sequence[Item], lease: Lease, say: Say) -> tupl
 
 
 def live_counts(target: Target, items: Sequence[Item], lease: Lease) -> dict[str, int]:
-    """Return how many pods each Deployment of a release is to have now, by its name. One that is not there is left out."""
+    """Return how many pods each Deployment of a release is to have now, by its name, without those that are not there."""
     live = {each.name: lease.retry(target.cluster.get, each) for each in deployments(items)}
     return {name: item["spec"].get("replicas", 1) for name, item in live.items() if item}
 

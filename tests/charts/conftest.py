@@ -1,4 +1,4 @@
-"""Fixtures of the tests that install charts on a real cluster: those of the tests that deploy to one."""
+"""Tests that install charts on a real cluster share the fixtures of tests that deploy to one."""
 
 from tests.conf.rollout.conftest import eu, hk, images, servers
 

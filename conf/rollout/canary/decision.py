@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from conf.canary.judging import GOOD, UNKNOWN, WORSE
 from conf.rollout.canary.state import HELD, JUDGING, RAISING, TAKING_OVER, Canary
 
-# What a step that ends undecided does, as value.py's canary_undecided says.
+# The ends of a step without a verdict, as value.py's canary_undecided names them.
 HOLD, UNDO, GO = "hold", "undo", "go"
 # The kinds of actions.
 WAIT, RAISE, NEXT_STEP, TAKE_OVER, TAKE_BACK, STOP_HERE = "wait", "raise", "next step", "take over", "take back", "hold"

@@ -44,7 +44,7 @@ class Record(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the service answered to a record. body: the JSON document that the service's route would have answered."""
+    """The service's answer to a record. body: the JSON document that the service's route would have answered."""
 
     record: Record
     body: bytes

@@ -1,4 +1,4 @@
-"""What `status` tells of an autoscaler, by its object as Kubernetes and KEDA write it."""
+"""`status` tells of an autoscaler by its object, as Kubernetes and KEDA write it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -31,7 +31,7 @@ def prometheus_rule(name: str, spec: Item) -> Item:
 
 
 def given() -> list[Item]:
-    """Return the rules of a service's tracks, those of the fleet and of two canaries, and one that Prometheus refuses."""
+    """Return the rules of a service's tracks, of the fleet and of two canaries, and one that Prometheus refuses."""
     tracks = prometheus_rules(SERVICES["every-setting"], TRACKS)
     driven_at = {"canary-left": time.time() - NOT_DRIVEN - 60, "canary-driven": time.time()}
     canaries = {name: canary_watch(tracks, "every-setting", at, "step 2 of 3")["spec"] for name, at in driven_at.items()}

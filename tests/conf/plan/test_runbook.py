@@ -25,7 +25,7 @@ PARTS = ("**Meaning.** ", "**Look at** ", "**Do")
 
 
 def alerts() -> list[dict[str, Any]]:
-    """Return the platform's alerts on every track in every region, on a canary, and those of the fleet."""
+    """Return the platform's alerts on every track in every region and on a canary, and the fleet's."""
     service = SERVICES["gpu"]
     in_regions = (rule_groups(service, ("prod",), region) for region in regions().regions)
     services = [rule_groups(service, TRACKS), rule_groups(SERVICES["every-setting"], TRACKS), *in_regions]

@@ -1,4 +1,4 @@
-"""What KEDA is told by the autoscaler's queries, over histories of four pods that Prometheus evaluates."""
+"""The autoscaler's queries and their answers for KEDA, over histories of four pods that Prometheus evaluates."""
 
 from collections.abc import Mapping
 from dataclasses import replace

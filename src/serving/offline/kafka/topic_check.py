@@ -107,7 +107,7 @@ class _Asking:
     def _answer(self, future: Callable[[], "Future[Any]"], missing: Any = ..., refused: Any = ..., words: str = "") -> Any:
         """Wait for an answer. missing, refused: returned where there is no such topic, and where a right is missing.
 
-        words: what to say where another right is missing than that of the check.
+        words: to say where a right is missing beside the one that is checked.
         """
         waiting, end = future(), time.monotonic() + ASK_SECOND + 5
         while not waiting.done() and time.monotonic() < end:

@@ -5,9 +5,9 @@ Knows HTTP/1.1 as RFC 9112 writes it, and httptools (llhttp). Does not know sock
 Each head has a parser of its own, which sees nothing but that head. A parser of httptools cannot pause, and is unusable after
 an error.
 
-llhttp lets through what a server should not, and this module refuses it: other versions and protocols, several spaces in
-the request line, targets that are none, a missing or doubled Host, codings other than `chunked`. Every check takes time in
-proportion to the head.
+llhttp lets through what a server should not, and this module refuses that. Examples are other versions and protocols, several
+spaces in the request line, targets that are none, a missing or doubled Host, and codings other than `chunked`. Every check
+takes time in proportion to the head.
 """
 
 import re
