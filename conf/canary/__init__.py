@@ -7,6 +7,7 @@ In the order in which a driver of a canary needs them:
 
   latency_edges.latency_edges(buckets)               the histogram's bounds to judge by, before the first step
   until_found.seconds_until_found(rate, share, ...)  for how long a step must last to find more errors
+  until_found.requests_until_good(share, ...)        how many requests show that a canary is like its baseline
   counts.Counts, errors(...), alike(...)             the counts of one metric of one arm, as their counters give them
   routed_share.share_error(canary, baseline, ...)    why no verdict is possible: routing did not give the share
   judging.judge(canary, baseline, share, settings)   the verdict, after every scrape

@@ -1,11 +1,13 @@
-"""How long a step needs until it finds a canary that fails more often.
+"""How long a step needs until it finds a canary that fails more often, and until one without a change is good.
 
-Knows how evidence grows. Does not know where a rate comes from.
+Knows how evidence grows and how bounds narrow. Does not know where a rate comes from.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from conf.canary.binomial_bounds import binomial_bounds
+from conf.canary.counts import Counts
 from conf.canary.evidence import log_evidence, share_of_bad
 from conf.canary.judging import Judging
 
@@ -50,6 +52,33 @@ def seconds_until_found(
     if rate_per_second <= 0 or not 0 < share < 1:
         return math.inf
     return requests_until_found(share, settings, bad_share, more, bad_together) / rate_per_second
+
+
+def requests_until_good(share: float, settings: Judging, seen: Mapping[str, Counts]) -> float:
+    """Return how many requests of both arms together it takes until a canary that is like its baseline is good.
+
+    share: the canary's part of them. seen: the counts of each metric, by its name, as the old pods had them so far: their bad
+    shares, and how many requests share their fate. Infinity where a metric has had no requests.
+
+    That is where the bounds of the expected counts lie less than the margin apart, for each metric. All metrics must be good,
+    and chance makes the bad shares of the arms differ, so more than half of such canaries need longer.
+    """
+    half = (1 - settings.confidence) / 2
+
+    def needed(name: str, margin: float) -> float:
+        found = seen[name]
+        if not 0 < share < 1 or not found.requests or found.bad > found.requests:
+            return math.inf
+        bad, together = found.bad / found.requests, found.requests_together
+
+        def is_good(requests: float) -> bool:
+            canary, baseline = (part * requests / together for part in (share, 1 - share))
+            upper = binomial_bounds(canary * bad, canary, half)[1]
+            return upper - binomial_bounds(baseline * bad, baseline, half)[0] < margin
+
+        return _first(is_good)
+
+    return max(needed(each.name, each.margin) for each in settings.metrics)
 
 
 def _first(holds: Callable[[float], bool]) -> float:

@@ -159,9 +159,14 @@ class Driver:
         return Seen(now, newest.state, "; ".join(newest.words), newest.trouble, self._shares.shareless)
 
     def _note(self, found: Finding, now: float) -> None:
-        """Keep the newest finding, for the next note in the history and for the journal."""
+        """Keep the newest finding, for the next note in the history and for the journal.
+
+        Where pods' counts begin is noted in the history at once: a driver that follows could not find it out.
+        """
         self._finding, canary = found, self._canary
         self._canary = canary.judged(StepVerdict(canary.share, found.state, found.words, now))
+        if found.begin.keys() - canary.begin.keys():
+            self._save(replace(self._canary, begin=found.begin))
         if found.verdict:
             self._tools.journal.looks.append(Look(now, canary.step, canary.share, found.verdict))
 
@@ -208,7 +213,7 @@ class Driver:
 
     def _leave_baseline(self, why: str) -> None:
         """Compare the canary with the old pods from now on."""
-        self._say(f"there is no room for pods to compare with, so the old pods are compared: {why}")
+        self._say(f"the baseline is left out, so the old pods are compared: {why}")
         if self._shares.is_known:
             self._shares.set(
                 arm_shares(self._target.service, self._shares.of(arm_names(self._target.service)[0]), has_baseline=False)

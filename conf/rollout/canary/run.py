@@ -15,7 +15,7 @@ from conf.rollout import preflight
 from conf.rollout.canary.decision import Rules
 from conf.rollout.canary.driver import Driver, Tools, with_canary
 from conf.rollout.canary.journal import Journal
-from conf.rollout.canary.judge import Judge
+from conf.rollout.canary.judge import Judge, Outlook
 from conf.rollout.canary.state import HELD, JUDGING, Canary, canary_of
 from conf.rollout.changes import save
 from conf.rollout.history import BEGUN, History, Release, utc_now
@@ -97,10 +97,10 @@ def _make(target: Target, before: History, request: ReleaseRequest, order: Order
     try:
         edges, source = order.judge.edges()
         canary = Canary(order.shares, pods, edges=edges, driven_at=time.time())
-        found = order.judge.seconds_until_found(canary)
+        outlook = order.judge.outlook(canary)
     except NoFigures as error:
         raise Blocked(f"nothing could be judged, so no canary is begun: {error}") from error
-    for line in _plan_lines(request, before, canary, source, order.rules, found):
+    for line in _plan_lines(request, before, canary, source, order.rules, outlook):
         tell(line)
     items = [*arm_items(request.items, target.service, CANARY, 2), *arm_items(old, target.service, BASELINE, 2)]
     items.append(canary_watch(request.items, target.service, time.time(), "begun"))
@@ -133,24 +133,37 @@ def _check_names(target: Target, items: Sequence[Item]) -> None:
 
 
 def _plan_lines(
-    request: ReleaseRequest, before: History, canary: Canary, source: str, rules: Rules, found: tuple[float, list[float]]
+    request: ReleaseRequest, before: History, canary: Canary, source: str, rules: Rules, outlook: Outlook
 ) -> list[str]:
-    """Return what is going to happen, in words. found: the requests a second, and each step's seconds until 1 % is found."""
+    """Return what is going to happen, in words."""
     assert before.good is not None
-    rate, seconds = found
     steps = ", ".join(f"{share} %" for share in canary.shares)
     lines = [
         f"canary of {request.version} beside {before.good.version}, which has {canary.pods} ready "
         f"{'pod' if canary.pods == 1 else 'pods'}: {steps}, each for {rules.step_seconds:.0f} s at most; "
         f"counts are from {source}"
     ]
-    times = ", ".join(f"{share} %: {_words(each)}" for share, each in zip(canary.shares, seconds, strict=True))
-    lines.append(f"at the present {rate:.3g} requests a second, 1 % more errors would be found after about: {times}")
-    if short := [str(share) for share, each in zip(canary.shares, seconds, strict=True) if each > rules.step_seconds]:
-        lines.append(f"a step of {rules.step_seconds:.0f} s is too short for that at {', '.join(short)} %")
+    lines.append(
+        f"at the present {outlook.rate:.3g} requests a second, 1 % more errors would be found after about: "
+        f"{_times(canary, outlook.found)}; a version without a change would be good after about: {_times(canary, outlook.good)}"
+    )
+    if short := _too_long(canary, outlook.found, rules):
+        lines.append(f"a step of {rules.step_seconds:.0f} s is too short to find 1 % more errors at {short}")
+    if short := _too_long(canary, outlook.good, rules):
+        undecided = f"such a step ends undecided, and canary_undecided is {rules.undecided!r}"
+        lines.append(f"a step of {rules.step_seconds:.0f} s is too short for the verdict good at {short}: {undecided}")
     if not canary.edges:
         lines.append("latency is not judged: the old pods have answered nothing yet by which to choose bounds")
     return lines
+
+
+def _times(canary: Canary, seconds: Sequence[float]) -> str:
+    return ", ".join(f"{share} %: {_words(each)}" for share, each in zip(canary.shares, seconds, strict=True))
+
+
+def _too_long(canary: Canary, seconds: Sequence[float], rules: Rules) -> str:
+    """Return the steps that are shorter than that, in words."""
+    return ", ".join(f"{share} %" for share, each in zip(canary.shares, seconds, strict=True) if each > rules.step_seconds)
 
 
 def _words(seconds: float) -> str:

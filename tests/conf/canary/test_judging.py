@@ -5,6 +5,7 @@ import math
 import random
 import statistics
 
+import numpy as np
 import pytest
 
 from conf.canary.counts import Counts, alike, batch_of_a_request, errors
@@ -13,7 +14,7 @@ from conf.canary.fixed_limits import Figures, Limits, passed_limits
 from conf.canary.judging import Judging, Metric, Verdict, judge
 from conf.canary.latency_edges import latency_edges
 from conf.canary.routed_share import share_error
-from conf.canary.until_found import requests_until_found, seconds_until_found
+from conf.canary.until_found import requests_until_found, requests_until_good, seconds_until_found
 
 ERRORS = Judging((Metric("errors", 0.005),))
 
@@ -204,3 +205,33 @@ def test_what_cannot_be_found_takes_for_ever() -> None:
     assert seconds_until_found(0.0, 0.5, ERRORS) == math.inf
     assert seconds_until_found(100.0, 0.5, ERRORS, bad_share=0.5) == math.inf  # 51 % is within the tolerance of 50 %
     assert requests_until_found(0.5, ERRORS, bad_share=0.039999, more=0.01) == math.inf  # grows too slowly to be reached
+
+
+@pytest.mark.parametrize(("bad_share", "together", "share"), [(0.0, 1, 0.5), (0.01, 1, 0.5), (0.01, 4, 0.5), (0.5, 2, 0.1)])
+def test_the_time_until_good_is_near_the_median_of_simulated_canaries(bad_share: float, together: int, share: float) -> None:
+    """Each arm's bad causes are as many as chance makes them; looks are 2 % of the told requests apart."""
+    settings = Judging((Metric("errors", 0.02 if bad_share < 0.1 else 0.1),))
+    seen = Counts(100_000, round(100_000 * bad_share), together, together)
+    told, needed = requests_until_good(share, settings, {"errors": seen}), []
+    for seed in range(60):
+        chance, state, looks = np.random.default_rng(seed), "unknown", 0
+        bad, causes = [0, 0], [round(part * 0.02 * told / together) for part in (share, 1 - share)]
+        while state != "good":
+            looks += 1
+            bad = [before + int(chance.binomial(each, bad_share)) for before, each in zip(bad, causes, strict=True)]
+            arms = [
+                Counts(looks * each * together, count * together, together, together)
+                for each, count in zip(causes, bad, strict=True)
+            ]
+            state = verdict(arms[0], arms[1], share, settings).state
+        needed.append(looks * 0.02)
+    assert 0.75 < 1 / statistics.median(needed) < 1.1
+
+
+def test_the_metric_that_needs_the_most_requests_decides_when_a_canary_is_good() -> None:
+    two = Judging((Metric("errors", 0.005), Metric("slow", 0.03)))
+    seen = {"errors": Counts(1000, 0), "slow": Counts(1000, 50)}
+    alone = requests_until_good(0.5, Judging(two.metrics[1:]), seen)
+    assert requests_until_good(0.5, two, seen) == alone > requests_until_good(0.5, ERRORS, seen)
+    assert requests_until_good(0.5, two, {**seen, "slow": Counts(0, 0)}) == math.inf
+    assert requests_until_good(0.5, two, {**seen, "slow": Counts(10, 30)}) == math.inf  # counts more than requests

@@ -73,9 +73,9 @@ def test_a_step_is_judged_by_what_its_arms_answered_since_it_began(pods: dict[st
     edges, source = judge.edges()
     assert source.startswith("Prometheus (http://127.0.0.1:")
     canary = Canary((25,), 1, edges=edges)
-    rate, seconds = judge.seconds_until_found(canary)
-    assert rate >= 0
-    assert len(seconds) == 1
+    outlook = judge.outlook(canary)
+    assert outlook.rate >= 0
+    assert (len(outlook.found), len(outlook.good)) == (1, 1)
     send(pods["small-canary"], 40)
     until(lambda: judge.begin(canary).get("small-canary-1", {}).get("counted") == 40.0, pause=0.2)  # all have been scraped
     begun = Canary((25,), 1, edges=edges, begin=judge.begin(canary))
