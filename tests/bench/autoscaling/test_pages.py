@@ -12,6 +12,7 @@ from bench.autoscaling.week import made
 from serving.settings import Settings
 from serving.settings.declared.weekly_hours import Hours
 
+SVG = "{http://www.w3.org/2000/svg}"
 COSTS = Costs("moderation", {1: 0.0125, 4: 0.04}, 2, "2026-11-23", "a processor")
 
 
@@ -37,7 +38,14 @@ def test_the_simulated_hours_are_windows_of_value_py() -> None:
 
 def test_a_picture_has_a_panel_for_each_way_and_a_point_for_each_change() -> None:
     pods = [1] * 700 + [3] * 40 + [2] * 700
-    text = picture.draw([("by queue & busy time", pods), ("fixed", [3] * 1440)], pods, "about")
-    paths = [each.get("d", "") for each in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}path")]
+    drawn = ElementTree.fromstring(picture.draw([("by queue & busy time", pods), ("fixed", [3] * 1440)], pods, "about"))
+    paths = [each.get("d", "") for each in drawn.iter(f"{SVG}path")]
     assert len(paths) == 4
     assert [path.count("V") for path in paths] == [3, 2, 3, 0]
+
+
+def test_a_picture_says_what_its_line_and_its_area_are_and_cuts_no_words() -> None:
+    drawn = ElementTree.fromstring(picture.draw([("fixed", [3] * 1440)], [1] * 1440, "about"))
+    words = {each.text or "": each for each in drawn.iter(f"{SVG}text")}
+    assert {"pods", "pods that the load needed, known in advance", "fixed"} < {*words}
+    assert float(words["24:00"].get("x", 0)) + 4 * len("24:00") < picture.WIDTH  # half of its width, at 8 pixels a letter
