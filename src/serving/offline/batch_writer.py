@@ -54,6 +54,10 @@ class BatchWriter(Generic[Thing]):
         self._waiting.append(waiting)
         self._come.set()
 
+    def drop_unwanted(self) -> None:
+        """Forget the things that nobody wants any more. A sink that stays away would else keep them all."""
+        self._waiting = deque(waiting for waiting in self._waiting if waiting.wanted())
+
     def waiting(self) -> int:
         """Return how many things are not acknowledged. Any thread may ask."""
         return len(self._waiting) + len(self._batch)

@@ -259,6 +259,8 @@ class Pipeline:
         for work in works:
             if work.state is not State.DONE:
                 self._drop(work)
+        for writer in (*self._sinks, self._dead):
+            writer.drop_unwanted()
 
 
 class _Try:

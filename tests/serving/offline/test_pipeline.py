@@ -36,7 +36,7 @@ class Memory:
         self.answers: list[Answer] = []
         self.letters: list[DeadLetter] = []
         self.refusals: dict[int, Refusal] = {}
-        self.away = False
+        self.away, self.writes = False, 0
         loop = asyncio.get_running_loop()
         sink = BatchWriter[Answer]("sink", self.write, TIMES, lambda seconds: None)
         dead = BatchWriter[DeadLetter]("dead", self.bury, TIMES, lambda seconds: None)
@@ -73,6 +73,7 @@ class Memory:
     # As sinks.
 
     async def write(self, answers: Sequence[Answer]) -> list[Refusal | None]:
+        self.writes += 1
         if self.away:
             raise Unreachable("the sink is away")
         self.answers += answers
@@ -314,5 +315,23 @@ def test_records_that_wait_for_a_further_try_or_for_the_model_are_dropped_at_onc
         memory.pipeline.withdraw("videos", 0)
         await memory.until(lambda: not memory.pipeline.unfinished)
         await memory.until(lambda: not memory.held)  # or the next owner's records would never be read
+
+    run(test)
+
+
+def test_a_sink_that_is_away_keeps_no_answer_of_a_partition_that_comes_and_goes() -> None:
+    async def test(memory: Memory) -> None:
+        memory.away = True
+        (sink,) = memory.pipeline._sinks
+        memory.pipeline.take([record(0)])  # of a partition that stays, so the batch that is tried again never empties
+        await memory.until(lambda: memory.writes > 0)
+        for turn in range(1, 11):
+            memory.pipeline.take([record(offset, partition=1) for offset in range(20)])
+            await memory.until(lambda: sink.waiting() >= 21)
+            memory.pipeline.withdraw("videos", 1)
+            await memory.until(lambda turn=turn: len(memory.dropped_offsets) == 20 * turn)  # type: ignore[misc]
+            assert sink.waiting() == 1
+        memory.away = False
+        await memory.until(lambda: memory.finished_offsets == [0])
 
     run(test)

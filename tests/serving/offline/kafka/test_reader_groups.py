@@ -88,6 +88,19 @@ def test_on_revocation_begun_records_are_finished_and_others_dropped(
 
 
 @PROTOCOLS
+def test_a_reader_remembers_nothing_of_partitions_that_went(make_topic: Callable[..., str], join: Join, protocol: str) -> None:
+    topic = make_topic(2)
+    first = join(topic, offline_protocol=protocol)
+    until(lambda: first.reader.figures().partitions == 2)
+    join(topic, offline_protocol=protocol)
+    until(lambda: first.reader.figures().partitions == 1)
+    assert len(first.withdrawn) == 1
+    thread = first.reader._thread
+    assert thread
+    assert thread._withdrawn == set()
+
+
+@PROTOCOLS
 def test_a_record_that_ends_after_its_revocation_is_not_committed(
     kafka_address: str, make_topic: Callable[..., str], group: str, join: Join, protocol: str
 ) -> None:

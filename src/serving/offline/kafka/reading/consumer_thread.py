@@ -109,7 +109,8 @@ class ConsumerThread:
     def _take_news(self) -> None:
         for news in self._exchange.news():
             if not isinstance(news, End):
-                self._withdrawn.add(news.generation)
+                if any(each.generation == news.generation for each in self._owned.values()):  # else nobody waits for it
+                    self._withdrawn.add(news.generation)
                 continue
             self._admission.ended(news.origin)
             owned = self._owned.get(news.origin.partition)
@@ -285,6 +286,7 @@ class ConsumerThread:
             time.sleep(AGAIN_SECONDS)
         for each in partitions:
             self._owned.pop(each.number, None)
+            self._withdrawn.discard(each.generation)
 
     def _deadline(self) -> float:
         return self._exchange.stop_by or time.monotonic() + self._plan.revoke_second
