@@ -259,8 +259,9 @@ class Pipeline:
         for work in works:
             if work.state is not State.DONE:
                 self._drop(work)
-        for writer in (*self._sinks, self._dead):
-            writer.drop_unwanted()
+        for sink in self._sinks:
+            sink.drop_unwanted()
+        self._dead.drop_unwanted()
 
 
 class _Try:
