@@ -62,8 +62,8 @@ class Hours:
 
 
 def by_hours(hours: Sequence[Hours]) -> Metric:
-    """Return the metric of KEDA's cron triggers: the pods of the hours that hold, and else 1."""
-    return lambda seen: max(by_average(each.pods if each.holds(seen.second) else 1, 1, seen.pods) for each in hours)
+    """Return the metric of KEDA's cron triggers: the pods of the hours that hold, and else 0."""
+    return lambda seen: max(by_average(each.pods if each.holds(seen.second) else 0, 1, seen.pods) for each in hours)
 
 
 def known(service: Service, arrivals: Sequence[int]) -> tuple[int, Policy]:

@@ -34,6 +34,7 @@ BUSY = 0.7  # the part of its time for which an instance may work: above it, the
 WAIT = 0.5  # the part of the objective that a full pod's queue may take; the rest is for the batch, and for new pods to come
 FULL = 0.25  # the part of queue_limit above which pods are added, whatever the rows cost: at queue_limit they are refused
 FRESH = "1m"  # four scrapes: an older sample is no answer, though Prometheus shows it for five minutes
+SETTLED = 90  # seconds: FRESH, a scrape and a look of the autoscaler; after them the busy time shows a load that has risen
 KNOWN = "1h"  # a pod that was read within this time, and is still a target, has load
 
 

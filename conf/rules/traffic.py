@@ -9,6 +9,7 @@ from conf.base.quantities import binary_quantity
 from conf.plan.gateway import buffer_limit
 from conf.plan.plan import most_pods, opens_host_port
 from conf.plan.pods import EXIT_MARGIN, PRE_STOP, READINESS_FAILURES, READINESS_PERIOD
+from conf.plan.scaling import SETTLED
 from conf.rules.case import Case, Rule, Violation
 from serving.settings import size_in_bytes
 
@@ -170,6 +171,18 @@ def autoscaler_follows_what_is_short(case: Case) -> Iterator[Violation]:
         )
 
 
+def autoscaler_waits_until_the_busy_time_tells(case: Case) -> Iterator[Violation]:
+    settings = case.settings
+    by_queue = case.is_prod and settings.max_replicas and settings.autoscale_by == "queue"
+    if by_queue and settings.scale_down_after_second < SETTLED:
+        yield Violation(
+            "scale_down_after_second",
+            f"scale_down_after_second is {settings.scale_down_after_second}, and pods follow the busy time of the last minute:"
+            f" when load rises, new pods may go again before that minute is over; set it to at least {SETTLED}",
+            hint=True,
+        )
+
+
 RULES: tuple[Rule, ...] = (
     image_tag_is_not_latest,
     username_is_no_namespace_of_the_clusters_own,
@@ -186,4 +199,5 @@ ONLINE_RULES: tuple[Rule, ...] = (
     a_slow_batch_is_not_called_hung,
     gateway_can_send_the_largest_body_again,
     autoscaler_follows_what_is_short,
+    autoscaler_waits_until_the_busy_time_tells,
 )

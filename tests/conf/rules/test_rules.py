@@ -281,6 +281,22 @@ def test_an_autoscaler_by_cpu_beside_a_card_is_told_with_its_cure(check_service:
     assert any('set autoscale_by = "queue", which needs KEDA there' in line for line in report.warnings) is told
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ('max_replicas = 3\nautoscale_by = "queue"\nscale_down_after_second = 89\n', True),
+        ('max_replicas = 3\nautoscale_by = "queue"\nscale_down_after_second = 90\n', False),
+        ('max_replicas = 3\nautoscale_by = "queue"\n', False),
+        ("max_replicas = 3\nscale_down_after_second = 0\n", False),  # by cores there is no minute to wait for
+        ('autoscale_by = "queue"\nscale_down_after_second = 0\n', False),
+    ],
+)
+def test_a_wait_that_is_shorter_than_the_look_at_busy_time_is_told(check_service: CheckService, lines: str, told: bool) -> None:
+    report = check_service(lines)
+    assert not report.mistakes
+    assert any("when load rises, new pods may go again" in line for line in report.warnings) is told
+
+
 def test_a_service_called_as_the_offline_pods_of_another_is_told_to_both(tmp_path: Path) -> None:
     files = {"ages": ("ages", "like", OFFLINE), "other": ("ages-offline", "like", ""), "third": ("ages-offline", "dev", "")}
     for folder, (name, user, lines) in files.items():
