@@ -8,12 +8,20 @@ import pytest
 from tests.prerequisites import program
 from tests.running import ROOT, Running, make_service, running
 
+# The longest time of a test. Fixtures on a cluster may build images, and brokers may start; a slow machine takes long for both.
+SECONDS = {"cluster": 1800, "offline": 900}
+
 # A shell makes a background job ignore Ctrl-C, and the processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests, so that none of them runs last and alone."""
+    """Begin with the longest tests, so that none of them runs last and alone, and give those that need most a longer time."""
+    for item in items:
+        for marker, seconds in SECONDS.items():
+            if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(seconds))
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 

@@ -85,7 +85,7 @@ class OwnBroker:
         """Run a program, and return what it prints."""
         command: list[str | Path] = [kafka_programs() / name, *arguments]
         environment = {**os.environ, "PATH": f"{self._folder}:{os.environ['PATH']}"}
-        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=110, check=True, text=True, env=environment)
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=400, check=True, text=True, env=environment)
         return done.stdout.strip()
 
 

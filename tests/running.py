@@ -6,6 +6,7 @@ Knows the command and the two ports. Does not know what is served.
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -62,13 +63,13 @@ class Running:
         found = re.findall(r'^monopod_requests_total\{.*code="499".*\} (\S+)$', self.metrics(), re.MULTILINE)
         return sum(map(float, found))
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 120) -> int:
         """Send a signal and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(timeout)
 
-    def wait_ready(self, timeout: float = 60) -> None:
+    def wait_ready(self, timeout: float = 120) -> None:
         """Wait until /readyz answers 200. Raises AssertionError with the log when the process ends or takes too long."""
         end = time.monotonic() + timeout
         while time.monotonic() < end and self.process.poll() is None:
@@ -85,7 +86,7 @@ def get(
     """Return status and body of a request, whatever the status. The cause of a 500 is printed, for pytest to show."""
     request = urllib.request.Request(url, body, headers or {}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=120) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -99,7 +100,7 @@ def _print_reason(url: str, answer: bytes) -> None:
     """Print the log of a request that was answered with 500, unless the service's own code gave the answer another form."""
     log = _logs.get(urllib.parse.urlsplit(url).netloc)
     found = re.search(rb'"request_id":"(\w+)"', answer)
-    end = time.monotonic() + 2  # the log is written after the answer
+    end = time.monotonic() + 10  # the log is written after the answer
     while log and found and log.exists() and time.monotonic() < end:
         whole = (line for line in log.read_text().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n"))
         for line in map(json.loads, whole):
@@ -116,14 +117,19 @@ def post_json(url: str, value: object) -> tuple[int, Any]:
 
 
 def free_port() -> int:
-    """Return a free port that was not returned before, since the last caller may not listen on its port yet."""
+    """Return a free port that was not returned before, since the last caller may not listen on its port yet.
+
+    Each process that runs tests has ports of its own. No client gets one of them, as it may get a port that the kernel chooses.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = range(11_000 + 1000 * (worker % 8), 12_000 + 1000 * (worker % 8))
     while True:
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port: int = s.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
-            return port
+        port = random.choice(own)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            if port not in _given or len(_given) > len(own) // 2:
+                _given.add(port)
+                return port
 
 
 def launch(folder: Path, env: dict[str, str] | None = None) -> Running:
@@ -151,7 +157,7 @@ def running(folder: Path, env: dict[str, str] | None = None) -> Iterator[Running
     finally:
         if service.process.poll() is None:
             service.process.kill()
-        service.process.wait(30)
+        service.process.wait(120)
         service.log.unlink(missing_ok=True)
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def until(true: Callable[[], bool], seconds: float = 20, pause: float = 0.02) -> None:
+def until(true: Callable[[], bool], seconds: float = 60, pause: float = 0.02) -> None:
     """Wait until a condition is true.
 
     seconds: the longest wait. pause: seconds between two checks. Raises AssertionError when the wait takes too long.

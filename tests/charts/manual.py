@@ -50,6 +50,6 @@ class Desk:
             "NO_PROXY": "*",
         }
         strict = ["bash", "-o", "pipefail", "-c", command]
-        done = subprocess.run(strict, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(strict, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == status, f"{command}: status {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr

@@ -28,7 +28,7 @@ from tests.conf.rollout.images import image
 from tests.prerequisites import program
 from tests.running import ROOT, get, post_json
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 
 ACCOUNTS, USER, OTHER, AB = "monopod", "charts-a", "charts-b", "charts-ab"
 NAMESPACES = (ACCOUNTS, USER, OTHER, AB)
@@ -55,7 +55,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, hk: Cluster, eu: Cluster) -> 
     made = Desk(folder, words)
     made.monopod_is(mine.regions_file, f"sed 's/name: ab-test/name: {AB}/'")
     left = [f"/api/v1/namespaces/{name}" for name in forget(hk)]  # by a run that was killed
-    waiting.until(lambda: not any(map(hk.find, left)), 60, pause=0.2)
+    waiting.until(lambda: not any(map(hk.find, left)), 300, pause=0.2)
     hk.by_hand("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OTHER}})
     yield made
     forget(hk)

@@ -16,7 +16,7 @@ from tests.conf.cluster import Cluster, Item
 from tests.running import ROOT
 from tests.waiting import until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.cluster
 
 CHART = ROOT / "charts/monitoring"
 RELEASE, NAMESPACE, PROXIES = "charts-watched", "charts-monitoring-release", "charts-monitoring-proxies"
@@ -92,7 +92,7 @@ def holds(found: Any, wanted: Any) -> bool:
 def stands(cluster: Cluster, given: Item) -> None:
     """Assert that the release has exactly the objects of some values, each as it was rendered."""
     wanted = made_of(given)
-    until(lambda: live(cluster).keys() == wanted.keys(), 30, pause=0.2)
+    until(lambda: live(cluster).keys() == wanted.keys(), pause=0.2)
     for key, found in live(cluster).items():
         if texts := wanted[key].pop("stringData", None):  # which an API server keeps as bytes
             assert {name: base64.b64decode(each).decode() for name, each in found["data"].items()} == texts
@@ -115,7 +115,7 @@ def test_an_upgrade_leaves_nothing_of_the_old_values_and_a_rollback_brings_the_f
     run("rollback", "1")
     stands(cluster, first())
     run("uninstall")
-    until(lambda: not live(cluster), 30, pause=0.2)
+    until(lambda: not live(cluster), pause=0.2)
 
 
 def test_values_that_are_refused_change_nothing(cluster: Cluster) -> None:

@@ -4,7 +4,6 @@ A region uses the context of its name, and the current context where no context 
 """
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -15,6 +14,7 @@ from kubernetes.dynamic.exceptions import DynamicApiError
 
 from tests.locks import shared
 from tests.prerequisites import kubeconfig
+from tests.waiting import until
 
 Item = dict[str, Any]
 MADE = {"monopod-test": "made"}  # the label of namespaces that tests made and share
@@ -91,6 +91,9 @@ class Cluster:
         for name in names:
             self._has_namespace(name)
             self.by_hand("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        for name in names:
+            # No pod can be created before this.
+            until(lambda name=name: self.find(f"/api/v1/namespaces/{name}/serviceaccounts/default") is not None)  # type: ignore[misc]
         try:
             yield
         finally:
@@ -121,12 +124,15 @@ class Cluster:
 
     def _has_namespace(self, name: str) -> bool:
         """Return whether a namespace is there. The end of one that an earlier run deleted is waited for."""
-        for _ in range(120):
+        found: Item | None = None
+
+        def is_settled() -> bool:
+            nonlocal found
             found = self.find(f"/api/v1/namespaces/{name}")
-            if found is None or found["status"]["phase"] == "Active":
-                return found is not None
-            time.sleep(0.5)
-        raise TimeoutError(f"namespace {name} is still being deleted")
+            return found is None or found["status"]["phase"] == "Active"
+
+        until(is_settled, 300, pause=0.5)
+        return found is not None
 
 
 def clusters(regions: Sequence[str]) -> dict[str, Cluster]:

@@ -19,9 +19,9 @@ from tests.dashboards.seen_by_prometheus import FIRST, SECOND, SERVICE, Seen, se
 from tests.dashboards.written import EVERY, RELEASES, Asked
 from tests.waiting import until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 POINTS = 10
-LONGEST = 480  # seconds from the begin of the load to the last query that passes
+LONGEST = 900  # seconds from the begin of the load to the last query that passes
 NO_DATA = {
     "fleet: Card memory declared (A)": "a card is needed",
     "fleet: Card memory used (A)": "a card is needed",

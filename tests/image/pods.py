@@ -13,6 +13,8 @@ from typing import Any
 from kubernetes import client, config
 from kubernetes.stream import stream
 
+from tests.waiting import until
+
 Item = dict[str, Any]
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest"}
 
@@ -81,8 +83,15 @@ def running_pod(namespace: str, name: str, spec: Item) -> Iterator[Pod]:
     api: Any = client.CoreV1Api(config.new_client_from_config(context=context()))  # type: ignore[no-untyped-call]
     api.create_namespace({"metadata": {"name": namespace, "labels": RESTRICTED}})
     try:
+        until(lambda: _has_default_account(api, namespace))
         api.create_namespaced_pod(namespace, {"metadata": {"name": name}, "spec": spec})
         yield Pod(api, namespace, name)
     finally:
         api.delete_namespace(namespace, grace_period_seconds=0)
         api.api_client.rest_client.pool_manager.clear()
+
+
+def _has_default_account(api: Any, namespace: str) -> bool:
+    """Return whether a new namespace has its ServiceAccount, without which no pod can be created."""
+    found = api.list_namespaced_service_account(namespace).items
+    return any(each.metadata.name == "default" for each in found)

@@ -14,7 +14,7 @@ from tests.image.building import MARKER, about, buildah, context, failed, forgot
 from tests.image.package_index import index_of
 from tests.running import ROOT
 
-pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 IMAGE = "localhost/monopod-test/demo:cpu"  # kept, so that the next run can reuse its layers
 WHEELS = "localhost/monopod-test/demo:wheels"

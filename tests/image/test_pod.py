@@ -17,7 +17,7 @@ from tests.image.pods import Pod, running_pod
 from tests.prerequisites import kubeconfig
 from tests.running import PYTHONPATH, ROOT, get
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.cluster
 
 REGISTRY = "localhost:5000"  # the cluster's registry, set up as kind's documentation says
 COFFEE = (ROOT / "examples/images/coffee.jpg").read_bytes()
@@ -66,7 +66,7 @@ def pod(folder: Path, image: str) -> Iterator[Pod]:
     """The rendered pod, ready. It is never restarted, so that its exit code can be read."""
     spec = {**pod_spec(folder, image), "serviceAccountName": "default", "restartPolicy": "Never"}
     with running_pod(f"monopod-test-{secrets.token_hex(4)}", "demo", spec) as pod:
-        pod.wait(lambda status: {"type": "Ready", "status": "True"}.items() <= ready(status).items(), 120)
+        pod.wait(lambda status: {"type": "Ready", "status": "True"}.items() <= ready(status).items(), 300)
         yield pod
 
 
@@ -110,7 +110,7 @@ def test_after_a_change_of_server_py_its_layer_alone_is_new_to_the_registry(fold
 
 def test_sigterm_ends_process_1_with_a_drain_and_exit_code_0(pod: Pod) -> None:
     assert pod.run("python", "-c", "import os, signal; os.kill(1, signal.SIGTERM)")[0] == 0
-    status = pod.wait(lambda status: status["phase"] in ("Succeeded", "Failed"), 60)
+    status = pod.wait(lambda status: status["phase"] in ("Succeeded", "Failed"), 180)
     assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
     lines = [json.loads(line) for line in pod.log().splitlines()]
     ends = ["signal 15: draining for 1 s", "drained", "the process ends with exit code 0"]

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.locks import alone
 from tests.prerequisites import program
 from tests.running import ROOT
 
@@ -164,11 +165,12 @@ def _program() -> Sequence[str]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "monopod-tests" / f"gitlab-ci-local-{hashlib.sha256(lock).hexdigest()[:12]}"
     entry = folder / "node_modules" / "gitlab-ci-local" / "src" / "index.js"
-    if not entry.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, folder)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    with alone("gitlab-ci-local"):  # of several processes that run at once, one installs
+        if not entry.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(HERE / name, folder)
+            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
     return ["node", str(entry)]

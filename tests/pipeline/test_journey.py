@@ -24,7 +24,7 @@ from tests.locks import shared
 from tests.pipeline.forks import Pipelines, artifact, commit, fork, git, platform, without_checkout
 from tests.running import ROOT
 
-pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 GATEWAY = os.environ.get("MONOPOD_TEST_GATEWAY", "http://127.0.0.1:30080")
 REGIONS = ("hk", "eu", "na")
@@ -158,7 +158,7 @@ def kubeconfig(region: str) -> str:
 def curl(*words: str) -> dict[str, object]:
     """Run curl as a user does, and return the JSON of the answer."""
     done = subprocess.run(
-        ["curl", "--silent", "--show-error", "--fail", "--max-time", "10", *words], capture_output=True, text=True
+        ["curl", "--silent", "--show-error", "--fail", "--max-time", "60", *words], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr + done.stdout
     answer: dict[str, object] = json.loads(done.stdout)

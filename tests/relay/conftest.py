@@ -18,8 +18,8 @@ def robot() -> Iterator[Webhook]:
 
 @pytest.fixture
 def relay(robot: Webhook, tmp_path: Path) -> Iterator[Relay]:
-    """A relay that may ask the robot over plain HTTP, for half a second."""
+    """A relay that may ask the robot over plain HTTP, for two seconds."""
     plain = f"127.0.0.1:{robot.server_port}"
     addresses = {"robot": f"{robot.url}\n", "webhook": robot.url}
-    with running_relay(tmp_path, addresses, RELAY_PLAIN_HOSTS=plain, RELAY_TIMEOUT="0.5", RELAY_REGION="hk") as running:
+    with running_relay(tmp_path, addresses, RELAY_PLAIN_HOSTS=plain, RELAY_TIMEOUT="2", RELAY_REGION="hk") as running:
         yield running

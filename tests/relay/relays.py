@@ -96,4 +96,4 @@ def running_relay(folder: Path, addresses: dict[str, str], **environment: str) -
         yield made
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0

@@ -9,7 +9,7 @@ from tests.image.building import about, mounted, refused
 from tests.relay.relay_image import built
 from tests.running import ROOT
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from relay.web import RelaySettings, application
 from tests.conf.webhook import Webhook
 from tests.relay.relays import GROUP, Relay, alert, notification, running_relay
 from tests.running import get
+from tests.waiting import until
 
 HIDDEN = "hidden"  # stands in the robot's address
 MAX_BODY_BYTES = 8 * 2**20
@@ -98,7 +99,7 @@ def test_a_robot_that_answers_byte_by_byte_is_given_up_and_holds_nobody_else(rel
 
     def post() -> None:
         began = time.monotonic()
-        assert relay.post(notification()) == (503, "the message did not arrive: no answer in 0.5 s\n")
+        assert relay.post(notification()) == (503, "the message did not arrive: no answer in 2 s\n")
         took.append(time.monotonic() - began)
 
     threads = [threading.Thread(target=post) for _ in range(10)]
@@ -108,7 +109,7 @@ def test_a_robot_that_answers_byte_by_byte_is_given_up_and_holds_nobody_else(rel
     for thread in threads:
         thread.join()
     assert len(took) == 10
-    assert max(took) < 5  # one after the other they would take ten times half a second
+    assert max(took) < 15  # one after the other they would take ten times two seconds
 
 
 def test_a_robot_that_speaks_no_http_or_says_nothing_is_given_up(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -228,18 +229,19 @@ def test_an_address_that_changed_is_used_at_once(relay: Relay, robot: Webhook) -
     assert relay.post(notification())[0] == 200
 
 
-def test_a_message_that_is_under_way_at_sigterm_is_sent_and_answered(relay: Relay, robot: Webhook) -> None:
+def test_a_message_that_is_under_way_at_sigterm_is_sent_and_answered(tmp_path: Path, robot: Webhook) -> None:
     robot.slow = True
     found: list[tuple[int, str]] = []
-    thread = threading.Thread(target=lambda: found.append(relay.post(notification())))
-    thread.start()
-    while not robot.received:
-        time.sleep(0.01)
-    relay.process.terminate()
-    robot.slow = False
-    thread.join()
-    assert found == [(200, "the message arrived\n")]
-    assert relay.process.wait(10) == 0
+    plain = f"127.0.0.1:{robot.server_port}"
+    with running_relay(tmp_path, {"robot": robot.url}, RELAY_PLAIN_HOSTS=plain) as relay:
+        thread = threading.Thread(target=lambda: found.append(relay.post(notification())))
+        thread.start()
+        until(lambda: bool(robot.received))
+        relay.process.terminate()
+        robot.slow = False
+        thread.join()
+        assert found == [(200, "the message arrived\n")]
+        assert relay.process.wait(60) == 0
 
 
 def test_a_robot_with_a_certificate_that_nobody_vouches_for_gets_no_message(

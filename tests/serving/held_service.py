@@ -15,7 +15,7 @@ import pytest
 from tests.running import Running, get, make_service, running
 from tests.waiting import until
 
-PATIENCE = 20
+PATIENCE = 60
 SERVER = """
 import threading
 

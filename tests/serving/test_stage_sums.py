@@ -171,10 +171,10 @@ def test_the_fetch_of_a_url_is_a_stage_of_its_own(fetches: Running, path: str, s
 
 
 def test_a_fetch_that_the_deadline_ends_adds_its_time_to_its_stage(fetches: Running) -> None:
-    with serving(lambda client, head: time.sleep(0.5)) as server:
+    with serving(lambda client, head: time.sleep(2)) as server:
         sums = Sums(fetches)
         body = json.dumps({"image": f"http://img.example.com:{server.port}/a.jpg"}).encode()
-        assert get(fetches.url + "/api/small", body, {**JSON, "X-Request-Timeout-Ms": "200"})[0] == 504
+        assert get(fetches.url + "/api/small", body, {**JSON, "X-Request-Timeout-Ms": "1000"})[0] == 504
     assert sums.check({"upload", "queue", "decode", "fetch"})["fetch"] > 0.15
 
 

@@ -17,6 +17,8 @@ from tests.serving.held_service import (
 )
 from tests.waiting import until
 
+DEADLINE = 2.0  # seconds, in which a busy machine, too, shows that a request waits
+SOON = 10.0  # seconds; what is held is held for longer
 KINDS = {  # what is held, path, body, and the model in whose queue the requests count
     "a slow hook": ("hook", "/api/small", DATA, "small"),
     "an own route": ("route", "/held", b"{}", "small"),
@@ -149,10 +151,10 @@ def test_a_request_that_its_deadline_ended_waits_no_more_though_its_step_is_stil
     held.hold(step)
     first = held.ask(1) if kind == "a decode thread" else []
     until(lambda: held.rows() == len(first))
-    answers = held.ask(4, path, body, seconds=0.5)
+    answers = held.ask(4, path, body, seconds=DEADLINE)
     held.wait_rows(4, model) if model != "small" else until(lambda: held.rows() == 4)
     assert statuses(answers) == [504] * 4
-    until(lambda: held.rows(model) == 0, 5)
+    until(lambda: held.rows(model) == 0, SOON)
     held.free()
     assert statuses(first) == [200] * len(first)
 
@@ -173,7 +175,7 @@ def test_a_request_whose_client_has_gone_waits_no_more_though_its_step_is_still_
     until(lambda: held.rows(model) == before + 4)
     for each in clients:
         each.close()
-    until(lambda: held.rows(model) == before, 5)
+    until(lambda: held.rows(model) == before, SOON)
     assert (held.oldest(model) > 0) == (before > 0)
     held.free()
     assert statuses(first) == [200] * len(first)
@@ -183,10 +185,10 @@ def test_a_request_that_its_deadline_ended_behind_a_busy_model_waits_no_more(hel
     held.hold("model")
     first = held.ask(1)
     until(lambda: held.service.metric('monopod_batch_running_seconds{model="small"}') > 0)
-    answers = held.ask(4, "/v2/models/small/infer", SMALL, seconds=0.5)
+    answers = held.ask(4, "/v2/models/small/infer", SMALL, seconds=DEADLINE)
     until(lambda: held.rows() == 4)
     assert statuses(answers) == [504] * 4
-    until(lambda: held.rows() == 0, 5)
+    until(lambda: held.rows() == 0, SOON)
     assert (held.oldest(), held.status()["rows"]) == (0.0, 0)
     held.free()
     assert statuses(first) == [200]
@@ -215,6 +217,6 @@ def test_a_handle_that_fails_or_passes_its_deadline_leaves_nothing(handle: Held)
     assert statuses(handle.ask(3, body=b"{}")) == [400] * 3
     assert handle.rows() == 0
     handle.hold("hook")
-    answers = handle.ask(3, seconds=0.3)
+    answers = handle.ask(3, seconds=DEADLINE)
     assert statuses(answers) == [504] * 3
-    until(lambda: handle.rows() == 0, 5)
+    until(lambda: handle.rows() == 0, SOON)

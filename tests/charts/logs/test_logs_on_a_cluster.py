@@ -20,7 +20,8 @@ from tests.charts import helm
 from tests.conf import golden
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.images import REGISTRY
-from tests.image.building import buildah, remove
+from tests.image.building import STORAGE, buildah, remove
+from tests.locks import shared
 from tests.prerequisites import program
 from tests.running import PYTHONPATH, ROOT
 from tests.waiting import until
@@ -83,14 +84,15 @@ def pod(name: str, script: str, labels: dict[str, str], files: dict[str, str]) -
 def installed(hk: Cluster) -> Iterator[Cluster]:
     """The chart, a pod that receives and a pod of a service."""
     program("buildah", "buildah")
-    buildah("bud", "--format", "docker", "--tag", IMAGE, "--file", str(CHART / "image/Dockerfile"), str(CHART / "image"))
+    with shared(STORAGE):
+        buildah("bud", "--format", "docker", "--tag", IMAGE, "--file", str(CHART / "image/Dockerfile"), str(CHART / "image"))
     buildah("push", *(["--tls-verify=false"] if REGISTRY.startswith(("localhost", "127.")) else []), IMAGE)
     regions = golden.regions()
     with hk.own_namespaces(OWN):
         pods = f"/api/v1/namespaces/{OWN}/pods"
         source = (Path(__file__).parent / "bulk_receiver.py").read_text()
         hk.by_hand(pods, pod("receiver", RECEIVER, {}, {"bulk_receiver.py": source}))
-        until(lambda: bool(hk.ask("get", f"{pods}/receiver")["status"].get("podIP")), seconds=60, pause=0.2)
+        until(lambda: bool(hk.ask("get", f"{pods}/receiver")["status"].get("podIP")), seconds=180, pause=0.2)
         address = hk.ask("get", f"{pods}/receiver")["status"]["podIP"]
         values = logs_values(regions, regions.regions["hk"])
         values |= {"namespaces": [OWN], "image": IMAGE, "pullSecrets": [], "statsSeconds": 5}
@@ -105,7 +107,7 @@ def installed(hk: Cluster) -> Iterator[Cluster]:
         finally:
             helm.run("uninstall", "logs", "--namespace", OWN, "--wait", context=hk.context)
             hk.ask("delete", "/api/v1/namespaces/logs")  # the chart keeps it
-            until(lambda: hk.find("/api/v1/namespaces/logs") is None, seconds=60, pause=0.5)
+            until(lambda: hk.find("/api/v1/namespaces/logs") is None, seconds=300, pause=0.5)
             remove(IMAGE)
 
 
@@ -119,7 +121,7 @@ def test_the_shipper_runs_without_rights_and_sends_events_and_text_to_their_inde
     def found(message: str) -> list[Any]:
         return next((each for each in documents(installed) if message in each[2]["message"]), [])
 
-    until(lambda: bool(found("again") and found("rubbish")), seconds=120, pause=1)
+    until(lambda: bool(found("again") and found("rubbish")), seconds=300, pause=1)
     index, name, fields = found("first")
     assert index == f"macl_{OWN}_cats_2026.11.22"
     names = {"namespace": OWN, "pod": "cats-5d9f-x7k2p", "service": "cats", "region": "hk", "stream": "stdout"}
@@ -145,7 +147,7 @@ def shipper(cluster: Cluster) -> tuple[str, str]:
             True
         ]
 
-    until(ready, seconds=90, pause=0.5)
+    until(ready, seconds=180, pause=0.5)
     (item,) = pods()
     environment = {each["name"]: each.get("value", "") for each in item["spec"]["containers"][0]["env"]}
     return item["metadata"]["name"], environment["STATS_SECONDS"]
@@ -167,7 +169,7 @@ def test_an_upgrade_and_a_rollback_replace_the_shipper_and_lose_no_line(installe
     assert [each[1] for each in (first, second, third)] == ["5", "4", "5"]
     assert len({each[0] for each in (first, second, third)}) == 3
     seen = max(numbers(installed), default=0)
-    until(lambda: max(numbers(installed), default=0) > seen + 3, seconds=60, pause=1)
+    until(lambda: max(numbers(installed), default=0) > seen + 3, seconds=180, pause=1)
     assert sorted(set(numbers(installed))) == list(range(max(numbers(installed)) + 1))
 
 
@@ -186,13 +188,13 @@ def command(folder: Path, *flags: str) -> list[str]:
 
 def printed(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
-    return subprocess.run(command(folder, *flags), env=environment, capture_output=True, text=True, timeout=90)
+    return subprocess.run(command(folder, *flags), env=environment, capture_output=True, text=True, timeout=180)
 
 
 def test_lines_are_printed_without_a_terminals_commands_and_a_region_that_is_away_is_named(
     installed: Cluster, folder: Path
 ) -> None:
-    until(lambda: "again" in printed(folder, "--region", "hk").stdout, seconds=60, pause=1)
+    until(lambda: "again" in printed(folder, "--region", "hk").stdout, seconds=180, pause=1)
     found = printed(folder)
     assert found.returncode == 1
     assert found.stderr.startswith("eu, prod: context 'none-such' cannot be used")
@@ -212,7 +214,7 @@ def test_following_prints_lines_as_they_come_and_ends_by_ctrl_c_without_a_word(i
         assert process.stderr
         ticks = [process.stdout.readline() for _ in range(3)]
         process.send_signal(2)
-        assert (process.wait(20), process.stderr.read()) == (0, "")
+        assert (process.wait(60), process.stderr.read()) == (0, "")
     assert all("tick" in each for each in ticks)
     assert ticks == sorted(ticks, key=lambda each: float(each.rsplit(" ", 1)[1]))
     assert float(ticks[-1].rsplit(" ", 1)[1]) > time.time() - 30

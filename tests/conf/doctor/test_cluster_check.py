@@ -65,7 +65,7 @@ def doctor(
     (folder / "regions.yaml").write_text(REGIONS.format(**{**GOOD, **regions}))
     command = [sys.executable, "-m", "monopod", "doctor", "--service", str(folder), "--regions", str(folder / "regions.yaml")]
     env = {**os.environ, "PYTHONPATH": PYTHONPATH, **more}
-    done = subprocess.run([*command, "--track", "prod", "--json"], capture_output=True, text=True, timeout=60, env=env)
+    done = subprocess.run([*command, "--track", "prod", "--json"], capture_output=True, text=True, timeout=180, env=env)
     assert done.stderr == ""
     assert "mistakes" not in done.stdout, done.stdout
     return done.returncode, {each["subject"]: each for each in json.loads(done.stdout)}

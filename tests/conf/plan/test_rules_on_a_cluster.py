@@ -15,12 +15,13 @@ from tests.conf.golden import SERVICES
 from tests.conf.rule_files import prometheus_rules
 from tests.running import ROOT
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.cluster
 
 NAMESPACE = "monopod-test-rules"
 RULES = f"/apis/monitoring.coreos.com/v1/namespaces/{NAMESPACE}/prometheusrules"
 ASKED = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/rules"
 LABELS = {"release": "prometheus"}
+SECONDS = 600  # at most, until Prometheus has read the rules and evaluated them
 
 Item = dict[str, Any]
 
@@ -63,7 +64,7 @@ def loaded() -> Iterator[dict[str, list[Item]]]:
 
 def evaluated(cluster: Cluster, names: set[str]) -> dict[str, list[Item]]:
     """Return the groups of the test's namespace as soon as all of them have been evaluated."""
-    end = time.monotonic() + 180
+    end = time.monotonic() + SECONDS
     found: dict[str, list[Item]] = {}
     while time.monotonic() < end:
         found = {}
@@ -75,7 +76,7 @@ def evaluated(cluster: Cluster, names: set[str]) -> dict[str, list[Item]]:
         if found.keys() >= names and all(rule["health"] != "unknown" for rule in rules):
             return found
         time.sleep(1)
-    raise TimeoutError(f"after 180 s Prometheus has only {sorted(found)} of {sorted(names)}")
+    raise TimeoutError(f"after {SECONDS} s Prometheus has only {sorted(found)} of {sorted(names)}")
 
 
 def test_prometheus_evaluates_every_rule_without_an_error(loaded: dict[str, list[Item]]) -> None:

@@ -46,7 +46,7 @@ class Load:
     def end(self) -> None:
         """End the run after the requests that are due by now."""
         self._process.send_signal(signal.SIGINT)
-        told, trouble = self._process.communicate(timeout=30)
+        told, trouble = self._process.communicate(timeout=120)
         assert self._process.returncode == 130, trouble
         self.figures = json.loads(told)
 
@@ -91,7 +91,7 @@ def loaded(url: str, rate: float, file: Path | None = None, data: str = DIGIT) -
 
 def peak(url: str, seconds: float) -> float:
     """Return how many requests a second a service answers with 16 requests in flight."""
-    told, trouble = started(url, "--concurrency", "16", "--seconds", str(seconds)).communicate(timeout=seconds + 60)
+    told, trouble = started(url, "--concurrency", "16", "--seconds", str(seconds)).communicate(timeout=seconds + 180)
     assert told, trouble
     return float(json.loads(told)["throughput"])
 

@@ -16,7 +16,7 @@ from tests.conf.rollout.tcp_proxy import TcpProxy
 from tests.waiting import until
 
 VARIABLE = "LOOPBACK"  # names ports of the pod's loopback, and where their bytes go
-SECONDS = 300  # for which the program runs beside a pod's own containers
+SECONDS = 1800  # for which the program runs beside a pod's own containers
 
 
 @contextmanager
@@ -56,4 +56,4 @@ def run_beside(cluster: Cluster, namespace: str, pod: str, image: str, value: st
         found = cluster.ask("get", where)["status"].get("ephemeralContainerStatuses", [])
         return any(each["name"] == name and "running" in each["state"] for each in found)
 
-    until(runs, 60, pause=0.5)
+    until(runs, 180, pause=0.5)

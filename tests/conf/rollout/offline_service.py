@@ -14,7 +14,7 @@ GROUP = OFFLINE_SETTINGS["offline_group"]
 DEAD = f"{SOURCE}-{GROUP}-dead"
 PARTITIONS = 2
 OFFLINE = "digits-offline"
-SECONDS = 120  # the longest wait
+SECONDS = 240  # the longest wait
 
 
 def record(number: int) -> bytes:

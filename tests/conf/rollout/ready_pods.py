@@ -41,7 +41,7 @@ def delete_a_pod(cluster: Cluster, checkout: Checkout) -> None:
     assert len(before) > 1
     name = before[0]["metadata"]["name"]
     cluster.ask("delete", path("Pod", checkout.user, name))
-    until(lambda: cluster.find(path("Pod", checkout.user, name)) is None and len(ready(cluster, checkout)) == len(before), 60)
+    until(lambda: cluster.find(path("Pod", checkout.user, name)) is None and len(ready(cluster, checkout)) == len(before))
 
 
 def answered(cluster: Cluster, checkout: Checkout, code: int = 200, route: str = "service") -> dict[str, float]:

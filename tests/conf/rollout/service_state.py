@@ -37,8 +37,11 @@ def restarts(pod: dict[str, Any]) -> int:
     return sum(int(each["restartCount"]) for each in pod["status"].get("containerStatuses", []))
 
 
-def status_row(checkout: Checkout, track: str = "prod", region: str = "", status: int = 0) -> dict[str, Any]:
-    """Return the row of `monopod status --json` for a track. region: "" for the first one. status: the exit status."""
+def status_row(checkout: Checkout, track: str = "prod", region: str = "", status: int | None = 0) -> dict[str, Any]:
+    """Return the row of `monopod status --json` for a track. region: "" for the first one.
+
+    status: the exit status, None for any: for tests that wait until a service is well.
+    """
     rows = json.loads(checkout.run("status", "--json", "--track", track, status=status).out)
     found: dict[str, Any] = next(row for row in rows if region in ("", row["region"]))
     return found
@@ -49,7 +52,7 @@ def kinds(cluster: Cluster, namespace: str, name: str) -> set[str]:
     return {kind for kind in APPLIED if cluster.find(path(kind, namespace, name))}
 
 
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
+def until(true: Callable[[], bool], seconds: float = 120) -> None:
     """Wait until a condition of a cluster is true. seconds: the longest wait."""
     waiting.until(true, seconds, pause=0.1)
 

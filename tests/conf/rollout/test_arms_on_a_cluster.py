@@ -14,7 +14,7 @@ from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, status_row, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 
 LONGEST = "d" * 40  # characters that a service's name may have
 
@@ -30,7 +30,7 @@ def leave_arms(asking: Asking, checkout: Checkout) -> None:
         for item in arm_items(items, checkout.name, suffix, 2):
             asking.apply(item)
     for name in arm_names(checkout.name):
-        until(lambda name=name: deployment_state(asking, Ref("Deployment", checkout.user, name)).done, 60)  # type: ignore[misc]
+        until(lambda name=name: deployment_state(asking, Ref("Deployment", checkout.user, name)).done)  # type: ignore[misc]
     for item in weighted(items, arm_shares(checkout.name, 25, has_baseline=True)):
         asking.apply(item)
 

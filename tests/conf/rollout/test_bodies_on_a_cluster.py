@@ -22,7 +22,6 @@ from tests.running import get
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.alone,
-    pytest.mark.timeout(300),
     pytest.mark.usefixtures("images"),
     through_both,
 ]

@@ -22,7 +22,7 @@ from tests.conf.rollout.service_state import kinds, pods, status_row, until
 from tests.conf.rollout.tcp_proxy import TcpProxy
 from tests.serving.http_server import http_server
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def serving(make_checkout: MakeCheckout) -> Iterator[Checkout]:
 
 def halfway(checkout: Checkout, *words: str, tag: str = "2", **more: str) -> Started:
     """Start a deploy that has applied everything and waits for its pods."""
-    deploy = checkout.start("deploy", "--timeout", "60", *words, tag=tag, more=more)
+    deploy = checkout.start("deploy", "--timeout", "240", *words, tag=tag, more=more)
     deploy.wait_for("no node takes it")
     return deploy
 
@@ -69,7 +69,7 @@ def test_after_a_killed_job_the_old_version_serves_and_the_next_deploy_goes_on(s
     assert "waiting: ann (" in done.out
     assert "the change to 2 was broken off; going on from what it left" in done.out
     assert f"removed PodDisruptionBudget {serving.user}/{serving.name}" in done.out
-    assert time.monotonic() - begin < 40
+    assert time.monotonic() - begin < 100  # the lease of the killed job lasts for 20 s
     assert "PodDisruptionBudget" not in kinds(eu, serving.user, serving.name)
     assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "begun"), (3, "3", "good")]
     assert status_row(serving)["runs"] == {"3": 1}
@@ -100,8 +100,8 @@ def test_a_deploy_that_was_killed_when_all_was_ready_counts_as_good(serving: Che
     job.process.wait()
     forget_lease(eu, serving)
     with labelled_node(eu):
-        until(lambda: status_row(serving)["runs"] == {"2": 1})
-    serving.run("deploy", "--timeout", "2", tag="3", status=24)
+        until(lambda: status_row(serving, status=None)["runs"] == {"2": 1})
+    serving.run("deploy", "--timeout", "6", tag="3", status=24)
     assert release_numbers(eu, serving)[1:] == [(2, "2", "good"), (3, "3", "undone")]
     assert status_row(serving)["runs"] == {"2": 1}
     assert "eu, prod: skipped: 3 was undone there by itself, and 2 serves" in serving.run("rollback").out
@@ -132,7 +132,7 @@ def test_a_release_that_was_broken_off_counts_as_good_only_where_all_of_it_is_pr
         route = eu.ask("get", path("HTTPRoute", serving.user, serving.name))
         eu.by_hand(path("HTTPRoute", serving.user, serving.name), {"spec": {"rules": route["spec"]["rules"][:1]}})
         assert counts_as() == "begun"
-    done = serving.run("deploy", "--timeout", "2", tag="3", status=24)
+    done = serving.run("deploy", "--timeout", "6", tag="3", status=24)
     assert "eu: returning to 1\n" in done.out
     assert release_numbers(eu, serving)[1:] == [(2, "2", "begun"), (3, "3", "undone")]
     assert status_row(serving)["runs"] == {"1": 1}
@@ -155,7 +155,7 @@ def test_a_lost_api_server_ends_in_words_and_the_next_deploy_goes_on(
     serving: Checkout, eu: Cluster, proxy: TcpProxy, proxied_kubeconfig: str
 ) -> None:
     before = pods(eu, serving)
-    job = halfway(serving, "--timeout", "3", KUBECONFIG=proxied_kubeconfig)
+    job = halfway(serving, "--timeout", "8", KUBECONFIG=proxied_kubeconfig)
     proxy.cut()
     text = job.wait_exit(10)
     assert "eu, prod: failed: cluster eu does not answer: " in text
@@ -176,14 +176,14 @@ def test_a_release_whose_pods_are_ready_one_after_another_is_waited_for_however_
     mine = make_checkout("eu", name="many")
     mine.write_value(replicas=3, cpu=20, node_labels=UNUSED_LABEL)  # a node takes one of these
     begin = time.monotonic()
-    job = mine.start("deploy", "--timeout", "8", tag="1")
+    job = mine.start("deploy", "--timeout", "12", tag="1")
     with ExitStack() as nodes:
         for number in range(3):
             job.wait_for(f"{number} of 3 ready")
-            time.sleep(4)
+            time.sleep(5)
             nodes.enter_context(labelled_node(eu, number))
         assert "now version 1 in 3 pods" in job.wait_exit(0)
-        assert time.monotonic() - begin > 8
+        assert time.monotonic() - begin > 12
         mine.run("stop", "--yes")
 
 
@@ -207,7 +207,7 @@ def test_a_service_whose_history_was_deleted_is_found_and_can_still_be_restored(
     eu.ask("delete", path("ConfigMap", serving.user, f"monopod-{serving.name}"))
     row = status_row(serving)
     assert (row["runs"], row["version"], row["state"]) == ({"1": 1}, "1", "good, found without a history")
-    done = serving.run("deploy", "--timeout", "5", tag="2", status=24)
+    done = serving.run("deploy", "--timeout", "6", tag="2", status=24)
     assert "1 serves, as before; now version 1 in 1 pod" in done.err
     assert pods(eu, serving) == before  # restored exactly: no pod was replaced
     serving.write_value()
@@ -233,7 +233,7 @@ def test_a_deploy_goes_on_when_nobody_reads_its_output_any_more(serving: Checkou
         assert job.stderr is not None
         job.stdout.readline()
         job.stdout.close()
-        assert (job.wait(60), job.stderr.read()) == (0, b"")
+        assert (job.wait(180), job.stderr.read()) == (0, b"")
     assert release_numbers(eu, serving) == [(1, "1", "good"), (2, "2", "good")]
 
 

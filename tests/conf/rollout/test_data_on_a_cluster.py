@@ -15,7 +15,7 @@ from tests.conf.rollout.service_state import pods, until, url
 from tests.image.pods import Pod
 from tests.running import post_json
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 CLAIM = "words"
 SIZE = {"storage": "1Mi"}
 FOLDER = "/tmp/monopod-test-data"  # of the node
@@ -47,7 +47,7 @@ def writer(cluster: Cluster, namespace: str) -> Iterator[Pod]:
     item: Item = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "writer"}, "spec": spec}
     with cluster.having(path("Pod", namespace), item):
         pod = Pod.of(cluster.context, namespace, "writer")
-        pod.wait(lambda status: status["phase"] == "Running", 60)
+        pod.wait(lambda status: status["phase"] == "Running", 180)
         yield pod
 
 
@@ -68,7 +68,7 @@ def words(checkout: Checkout) -> set[str]:
 def test_a_file_on_a_volume_is_exchanged_while_pods_serve(make_checkout: MakeCheckout, hk: Cluster) -> None:
     mine = make_checkout("hk")
     mine.write_value(data_claim=CLAIM, replicas=2)
-    done = mine.run("deploy", "--timeout", "3", tag="reads", status=26)
+    done = mine.run("deploy", "--timeout", "6", tag="reads", status=26)
     assert "the volume of its data_claim cannot be used: " in done.text
     assert f'persistentvolumeclaim "{CLAIM}" not found' in done.text
     with volume(hk, mine.user), writer(hk, mine.user) as pod:

@@ -13,7 +13,7 @@ from tests.conf.rollout.images import tagged
 from tests.conf.rollout.service_state import BLANK_DIGIT, pods, status_row, url
 from tests.running import get, post_json
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 
 
 def word(checkout: Checkout) -> str:

@@ -26,7 +26,7 @@ from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout
 from tests.conf.rollout.images import image
 from tests.conf.rollout.service_state import kinds
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.cluster
 AT_ONCE = 8
 NAME = "the-service"
 

@@ -9,7 +9,7 @@ from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, pods, status_row, until, url, version
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 NO_MODEL = "log: critical: the process ends: /app/model/digits.onnx: not loaded as an ONNX model"
 MISSING_TAG = "nowhere@sha256:" + "0" * 64
 FAILURES = [
@@ -18,17 +18,17 @@ FAILURES = [
         20,
         ["its image cannot be pulled", f"digits@{MISSING_TAG[-71:]}: not found", "check its name and tag"],
         {},
-        "60",
+        "180",
     ),
     (
         "crash",
         21,
         ["it ended with exit code 1", NO_MODEL, "event: BackOff"],
         {},
-        "60",
+        "180",
     ),
-    ("swells", 22, ["it was killed for its memory", "raise memory in value.py"], {"memory": "300Mi"}, "60"),
-    ("sleeps", 23, ["its probe has not passed", "statuscode: 503", "raise init_delay_second"], {}, "8"),
+    ("swells", 22, ["it was killed for its memory", "raise memory in value.py"], {"memory": "300Mi"}, "180"),
+    ("sleeps", 23, ["its probe has not passed", "statuscode: 503", "raise init_delay_second"], {}, "20"),
 ]
 
 

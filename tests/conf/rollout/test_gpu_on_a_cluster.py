@@ -7,7 +7,7 @@ from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.service_state import status_row, url, version
 from tests.prerequisites import missing
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 SHARE = "aliyun.com/gpu-mem"
 
 
@@ -27,8 +27,9 @@ def test_two_pods_share_a_card_and_a_third_stays_pending_and_is_told_within_ten_
     first.write_value(gpu_memory=8, replicas=2, provider="cpu")
     assert "now version 1 in 2 pods" in first.run("deploy", tag="1").out
     third.write_value(gpu_memory=8, provider="cpu")
-    waits = third.start("deploy", "--timeout", "60", tag="demo")
-    assert waits.wait_for("no node takes it: on 1 node too little GPU memory (aliyun.com/gpu-mem) is free", 10) < 10
+    waits = third.start("deploy", "--timeout", "240", tag="demo")
+    waits.wait_for("0 of 1 ready")  # from here on it waits for the pod
+    assert waits.wait_for("no node takes it: on 1 node too little GPU memory (aliyun.com/gpu-mem) is free") < 10
     row = status_row(third, status=1)
     assert (row["ready"], row["wanted"]) == (0, 1)
     assert "too little GPU memory" in row["troubles"][0]

@@ -11,7 +11,7 @@ from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, pods, until
 from tests.prerequisites import missing
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 OPERATOR = path("Deployment", "keda", "keda-operator")
 
 
@@ -35,8 +35,8 @@ def test_the_hours_of_now_have_their_pods_and_the_others_have_replicas(
     service.write_value(**settings, scale_hours=[f"{days(0, 1)} 00:00-24:00 3"])
     service.run("deploy", tag="1")
     assert kinds(hk, service.user, service.name) >= {"ScaledObject"}
-    until(lambda: len(pods(hk, service)) == 3, 120)
+    until(lambda: len(pods(hk, service)) == 3, 300)
     service.write_value(**settings, scale_hours=[f"{days(3, 4)} 00:00-24:00 3"])
     service.run("deploy", tag="1")
-    until(lambda: len(pods(hk, service)) == 1, 120)
+    until(lambda: len(pods(hk, service)) == 1, 300)
     assert "hk, prod: removed" in service.run("stop", "--yes").out

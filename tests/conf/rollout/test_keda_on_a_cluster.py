@@ -17,7 +17,7 @@ from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, lowest, pods, status_row, until
 from tests.prerequisites import missing
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 PROMETHEUS = path("Service", "monitoring", "prometheus")
 OPERATOR = path("Deployment", "keda", "keda-operator")
 
@@ -44,18 +44,18 @@ def autoscaler(hk: Cluster, checkout: Checkout) -> Item:
 @contextmanager
 def without_its_operator(hk: Cluster) -> Iterator[None]:
     hk.by_hand(OPERATOR, {"spec": {"replicas": 0}})
-    until(lambda: not hk.ask("get", OPERATOR)["status"].get("replicas"), 60)
+    until(lambda: not hk.ask("get", OPERATOR)["status"].get("replicas"))
     try:
         yield
     finally:
         hk.by_hand(OPERATOR, {"spec": {"replicas": 1}})
-        until(lambda: bool(hk.ask("get", OPERATOR)["status"].get("readyReplicas")), 120)
+        until(lambda: bool(hk.ask("get", OPERATOR)["status"].get("readyReplicas")), 300)
 
 
 def test_without_a_series_the_number_of_pods_stays_as_it_is(scaled: Checkout, hk: Cluster) -> None:
     where = path("Deployment", scaled.user, scaled.name)
     hk.by_hand(where, {"spec": {"replicas": 2}})
-    until(lambda: autoscaler(hk, scaled).get("Fallback", {}).get("status") == "True", 120)  # no value is not 0 rows
+    until(lambda: autoscaler(hk, scaled).get("Fallback", {}).get("status") == "True", 300)  # no value is not 0 rows
     assert hk.ask("get", where)["spec"]["replicas"] == 2
     scaled.run("deploy", tag="2")
     assert len(pods(hk, scaled)) == 2
@@ -74,19 +74,19 @@ def test_keda_takes_no_pod_away_while_a_canary_is_driven_and_may_again_after_it(
         spec = (hk.find(where) or {}).get("spec", {})
         return spec.get("minReplicas", 0), spec.get("behavior", {}).get("scaleDown", {}).get("selectPolicy", "Max")
 
-    until(lambda: limits() == (1, "Max"), 60)
+    until(lambda: limits() == (1, "Max"))
     for item in kept_from_scaling_in(items, scaled.name, 2):
         asking.apply(item)
-    until(lambda: limits() == (2, "Disabled"), 60)
+    until(lambda: limits() == (2, "Disabled"))
     for item in (each for each in items if each["kind"] == "ScaledObject"):  # the release's own, which ends a canary
         asking.apply(item)
-    until(lambda: limits() == (1, "Max"), 60)
+    until(lambda: limits() == (1, "Max"))
     scaled.run("stop", "--yes")
 
 
 def test_a_stop_waits_for_keda_to_let_the_scaled_object_go_and_says_so_while_it_is_away(scaled: Checkout, hk: Cluster) -> None:
     thing = f"ScaledObject {scaled.user}/{scaled.name}"
-    until(lambda: bool(hk.ask("get", path("ScaledObject", scaled.user, scaled.name))["metadata"].get("finalizers")), 30)
+    until(lambda: bool(hk.ask("get", path("ScaledObject", scaled.user, scaled.name))["metadata"].get("finalizers")))
     with without_its_operator(hk):
         done = scaled.run("stop", "--yes", "--timeout", "5", status=19)
         words = f"{thing} is deleted and still there after 5 s, held by its finalizer finalizer.keda.sh (taken off by KEDA's"
@@ -115,9 +115,9 @@ def test_from_cores_to_the_queue_and_back_is_one_deploy_and_capacity_never_falls
         scaled.write_value(replicas=1, max_replicas=3, autoscale_by=autoscale_by)
 
     by_queue, by_cores = ["ScaledObject", "External", "External"], ["ContainerResource"]
-    until(lambda: hk.find(path("HorizontalPodAutoscaler", scaled.user, scaled.name)) is not None, 30)
+    until(lambda: hk.find(path("HorizontalPodAutoscaler", scaled.user, scaled.name)) is not None)
     hk.by_hand(path("Deployment", scaled.user, scaled.name), {"spec": {"replicas": 2}})
-    until(lambda: wanted(hk, scaled) == 2, 120)
+    until(lambda: wanted(hk, scaled) == 2, 300)
     assert status_row(scaled)["autoscaler"]["answers"] == {"queue": 2, "busy": 2}  # as many as there are
     uid, kind = scaler(hk, scaled)
     assert kind == by_queue
@@ -132,7 +132,7 @@ def test_from_cores_to_the_queue_and_back_is_one_deploy_and_capacity_never_falls
         assert scaler(hk, scaled) == (uid, by_queue)
 
         scales("cpu")
-        scaled.run("deploy", "--timeout", "20", tag="crash", status=21)  # the change is undone
+        scaled.run("deploy", "--timeout", "40", tag="crash", status=21)  # the change is undone
         until(lambda: scaler(hk, scaled) == (uid, by_queue))
         assert "ScaledObject" in kinds(hk, scaled.user, scaled.name)
         scaled.run("deploy", tag="2")

@@ -11,7 +11,7 @@ from tests.conf.rollout.gateways import through_both
 from tests.conf.rollout.service_state import BLANK_DIGIT, pods, status_row, until, url, version
 from tests.running import get, post_json
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images"), through_both]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images"), through_both]
 
 
 def gone(where: str) -> None:
@@ -84,7 +84,7 @@ def test_a_name_that_begins_another_keeps_its_own_routes(make_checkout: MakeChec
     demo, demo2 = make_checkout("hk", name="demo"), make_checkout("hk", name="demo-2")
     at_once = [demo.start("deploy", tag="demo"), demo2.start("deploy", tag="demo-2")]
     for each in at_once:
-        each.wait_exit(0, 90)
+        each.wait_exit(0)
     assert (version(url(demo)), version(url(demo2))) == ("demo", "demo-2")
     status, body = get(f"{url(demo)}/2")
     assert (status, "there is no /api/demo/2 here" in body.decode()) == (404, True)  # demo's own answer, not the gateway's

@@ -19,7 +19,6 @@ from tests.conf.rollout.service_state import url, version
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.alone,
-    pytest.mark.timeout(300),
     pytest.mark.usefixtures("images", "buffers"),
 ]
 LARGE_RATE = 10.0

@@ -22,7 +22,7 @@ from tests.conf.rollout.load import loaded
 from tests.prerequisites import missing
 from tests.waiting import until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 RELEASE = {"release": "prometheus"}  # by which the Prometheus beside the node finds monitors
 ACCOUNT = "observer"
 
@@ -109,7 +109,7 @@ def test_prometheus_is_asked_through_the_api_server_with_the_right_to_query_alon
                 found = track(serving, more={"KUBECONFIG": file}) if asked.now(ready(serving)) else None
                 return bool(found and found["source"] == "Prometheus" and has_figures(found))
 
-            until(is_scraped, seconds=150, pause=1)
+            until(is_scraped, seconds=400, pause=1)
             done = serving.run("health", more={"KUBECONFIG": file})
     assert re.fullmatch(r"hk, prod: well: 1 pod, \S+ requests a second, 95 % of them within \S+ ms\n", done.out)
     assert done.err == ""

@@ -9,7 +9,7 @@ from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, url, version
 from tests.prerequisites import missing
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_regions_go_in_order_stop_at_the_first_that_fails_and_each_says_what_it_
     assert "eu: ready, as Kubernetes says; this region's gateway is not checked" in done.out
 
     three.write_value(eu_node_labels=UNUSED_LABEL)
-    done = three.run("deploy", "--timeout", "15", "--json", tag="2", status=24)
+    done = three.run("deploy", "--timeout", "40", "--json", tag="2", status=24)
     found = {each["region"]: each for each in json.loads(done.out)}
     assert [each["state"] for each in found.values()] == ["deployed", "undone", "not begun"]
     assert [each["runs"] for each in found.values()] == [{"2": 1}, {"1": 1}, {"1": 1}]

@@ -11,7 +11,7 @@ from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.service_state import kinds, status_row
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 HOLDS = "held by its finalizer example.com/kept (taken off by the controller of example.com); check that the controller"
 
 

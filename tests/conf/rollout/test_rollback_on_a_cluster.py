@@ -7,7 +7,7 @@ import pytest
 from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.service_state import status_row
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 
 
 def test_a_rollback_leaves_the_version_deployed_last_and_no_other(make_checkout: MakeCheckout) -> None:

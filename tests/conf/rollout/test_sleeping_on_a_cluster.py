@@ -9,7 +9,7 @@ from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import UNUSED_LABEL, Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, status_row, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 GREY = ("--track", "grey")
 
 
@@ -63,7 +63,7 @@ def test_a_deploy_that_fails_leaves_it_asleep(grey: Checkout, eu: Cluster) -> No
     grey.run("sleep")
     until(lambda: pods(eu, grey) == 0)
     grey.write_value(node_labels=UNUSED_LABEL)  # which no node has
-    done = grey.run("deploy", *GREY, "--timeout", "3", tag="2", status=24)
+    done = grey.run("deploy", *GREY, "--timeout", "6", tag="2", status=24)
     assert "1 sleeps, as before" in done.text
     until(lambda: pods(eu, grey) == 0)
     assert (replicas(eu, grey), alerts(eu, grey)) == (0, 0)

@@ -9,7 +9,7 @@ from tests.conf.rollout.ready_pods import answers_in, keeping_file, names
 from tests.conf.rollout.service_state import until, url
 from tests.image.pods import Pod
 
-pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.usefixtures("images")]
 RATE = 60.0
 SECONDS = 10.0
 
@@ -42,7 +42,7 @@ def test_a_pod_that_resets_connections_is_left_out_and_comes_back(three: Checkou
         with keeping_file(Pod.of(hk.context, three.user, broken), "resetting"):
             counts = answers_in(hk, three, SECONDS)
             assert counts[broken] < 0.1 * RATE * SECONDS / 3, counts
-        until(lambda: answers_in(hk, three, 1)[broken] > 0.5 * RATE / 3, 30)
+        until(lambda: answers_in(hk, three, 1)[broken] > 0.5 * RATE / 3)
     lost = sum(kind["count"] for kind in load.figures["kinds"] if kind["name"] != "200")
     # The pod is tried again after 5 s, 10 s and so on. Envoy ejects a pod at the first failure after a success. Failures in
     # flight at that moment delay the next try by about a second.

@@ -13,7 +13,7 @@ from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, pods, status_row, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from tests.image.pods import Pod
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.alone,
-    pytest.mark.timeout(300),
     pytest.mark.usefixtures("images", "buffers"),
     through_both,
 ]
@@ -50,7 +49,7 @@ def test_a_pod_that_dies_takes_no_more_than_the_requests_that_it_holds(
     with loaded(url(mine), RATE) as digits, loaded(url(mine), LARGE_RATE, padded(tmp_path, LARGE)) as large:
         assert dying.run("python", "-c", "open('/tmp/dying', 'x')") == (0, "")
         until(lambda: sum(pods(hk, mine).values()) > before)
-        until(lambda: len(ready(hk, mine)) == 2, 60)
+        until(lambda: len(ready(hk, mine)) == 2)
     lost = [sum(kind["count"] for kind in each.figures["kinds"] if kind["name"] != "200") for each in (digits, large)]
     assert lost[0] <= 0.1 * RATE, digits.lost()
     assert lost[1] <= 0.1 * LARGE_RATE, large.lost()

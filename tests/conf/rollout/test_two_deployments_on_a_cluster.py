@@ -12,7 +12,7 @@ from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, status_row
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.cluster
 
 NOWHERE = "127.0.0.1:9/digits"  # nobody answers there, and no registry is asked for an image that a deploy names by digest
 ONE, TWO = (f"{NOWHERE}:{number}@sha256:{str(number) * 64}" for number in (1, 2))

@@ -6,7 +6,7 @@ from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.service_state import until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 GROUP = "admissionregistration.k8s.io/v1"
 WORDS = "Deployments of this team are looked at on Mondays"
 

@@ -89,9 +89,9 @@ def test_what_is_bound_to_a_thing_comes_back_with_its_end_even_from_the_collecto
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = make_service(
-        tmp_path_factory.mktemp("pictures") / "small", f'memory = "{MEMORY // MIB}Mi"\nqueue_limit = 40', CODE
-    )
+    patient = "timeout_second = 100\nupload_timeout_second = 100"  # for a machine that other tests keep busy
+    settings = f'memory = "{MEMORY // MIB}Mi"\nqueue_limit = 40\n{patient}'
+    folder = make_service(tmp_path_factory.mktemp("pictures") / "small", settings, CODE)
     with running(folder) as it:
         yield it
 

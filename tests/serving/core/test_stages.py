@@ -70,7 +70,7 @@ def test_a_body_is_freed_with_its_answer_and_waits_for_no_garbage_collector(
         answer = core.answer(core.request(body))
         assert type(answer.exception(5)) is (error or type(None))
         del answer
-        end = time.monotonic() + 2
+        end = time.monotonic() + 20
         while sys.getrefcount(body) > held and time.monotonic() < end:
             time.sleep(0.01)
         assert sys.getrefcount(body) == held
@@ -82,7 +82,7 @@ def test_the_jobs_move_when_one_ends_too_so_that_what_it_freed_then_is_given_bac
     begun = core.core.jobs
     assert not answer.done()
     answer.result(20)
-    until(lambda: core.core.jobs > begun, seconds=2)
+    until(lambda: core.core.jobs > begun)
 
 
 def test_a_request_that_leaves_the_loop_counts_as_one_row_until_it_is_forgotten(core: AskedCore) -> None:

@@ -12,7 +12,7 @@ from serving.base.lifetime import Lifetime
 from serving.models.batcher import Batcher
 from serving.models.tensors import Arrays
 
-PATIENCE = 20.0  # seconds for which a test waits for a thread
+PATIENCE = 60.0  # seconds for which a test waits for a thread
 MakeBatcher = Callable[..., Batcher]
 
 

@@ -12,7 +12,7 @@ from serving.base.lifetime import Lifetime
 from serving.models.registry import ModelRegistry
 from serving.models.tensors import Arrays, TensorSpec
 
-PATIENCE = 20.0
+PATIENCE = 100.0  # seconds; a busy machine loads models slowly
 SIZE = 400_000  # bytes of a small model's file
 X, Y = TensorSpec("x", "FP32", (-1, 2)), TensorSpec("y", "FP32", (-1, 2))
 

@@ -83,7 +83,7 @@ def models(folder: Path, lines: str, region: str = "", lazy: bool = False) -> Mo
     return found
 
 
-def ask(found: ModelRegistry, name: str, seconds: float = 20.0) -> float:
+def ask(found: ModelRegistry, name: str, seconds: float = 100.0) -> float:
     class Asking:
         life = Lifetime(time.monotonic(), seconds)
 
@@ -97,7 +97,7 @@ def close() -> Iterator[list[ModelRegistry]]:
     yield kept
     for found in kept:
         for model in found.loaded():
-            assert model.close(20.0)
+            assert model.close(100.0)
 
 
 def test_each_model_of_the_start_has_its_share_and_model_paths_model_the_rest(
@@ -154,7 +154,7 @@ def test_a_model_without_a_share_fails_the_start_with_the_line_to_write(gpu: Fak
     written = models(folder, 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2, "embedder": 1}\n', lazy=lazy)
     assert written.load("embedder", "embedder.onnx").name == "embedder"
     for model in written.loaded():
-        assert model.close(20.0)
+        assert model.close(100.0)
 
 
 def test_a_model_whose_hardware_the_service_names_needs_no_share(
@@ -200,7 +200,7 @@ def test_a_request_waits_for_gpu_memory_until_its_deadline(gpu: FakeGpu, folder:
     close.append(found)
     for name in "ab":
         found.on_demand(name, f"{name}.onnx")
-    life = Lifetime(time.monotonic(), 20.0)
+    life = Lifetime(time.monotonic(), 100.0)
     found._cache.acquire(found._entries["a"], life)
     with pytest.raises(DeadlinePassed, match="model_memory or on_demand_gpu_memory is spent"):
         ask(found, "b", 0.3)

@@ -22,7 +22,7 @@ from tests.running import DIGITS, UNET
 from tests.serving.models.recording import RecordingObserver
 from tests.waiting import until
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 Open = Callable[..., Model]

@@ -28,7 +28,7 @@ from confluent_kafka.admin import (
 from tests.own_broker import USER
 from tests.waiting import until
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 def admin(address: str) -> AdminClient:

@@ -109,7 +109,7 @@ def ended(folder: Path, address: str, *flags: str, env: Mapping[str, str] | None
         command,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
         cwd=folder,  # where a refill keeps its note
         check=False,
         env={**os.environ, "PYTHONPATH": PYTHONPATH, **(env or {})},

@@ -67,7 +67,7 @@ def test_the_steps_lead_from_a_branch_to_rows_in_a_table(
         return re.sub(r"(monopod offline --brokers \S+)", rf"\1 --admin-port {free_port()}", here)
 
     def run(block: str) -> str:
-        done = subprocess.run(["bash", "-ec", block], cwd=branch, env=environment, capture_output=True, text=True, timeout=90)
+        done = subprocess.run(["bash", "-ec", block], cwd=branch, env=environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -83,7 +83,7 @@ def test_the_steps_lead_from_a_branch_to_rows_in_a_table(
     assert database.execute("SELECT count(*) FROM labels") == [(0,)]
     process = subprocess.Popen(["bash", "-ec", f"exec {typed(steps()['run']).strip()}"], cwd=branch, env=environment)
     try:
-        until(lambda: database.execute("SELECT count(*) FROM labels") == [(COUNT,)], 60)
+        until(lambda: database.execute("SELECT count(*) FROM labels") == [(COUNT,)], 240)
     finally:
         process.send_signal(signal.SIGINT)
         status = process.wait(60)

@@ -39,11 +39,11 @@ def test_killed_processes_leave_every_record_in_each_sink_and_once_in_a_table(ca
             case.produce([value(number) for number in range(first, first + IN_A_LIFE)], partition)
         with running(case.folder, case.address, env=environment) as process:
             suspects = [done + WINDOW for done in committed(case)]
-            until(lambda: all(map(gt, committed(case), suspects)), 60, pause=0.2)  # noqa: B023
+            until(lambda: all(map(gt, committed(case), suspects)), 240, pause=0.2)  # noqa: B023
             time.sleep(random.uniform(0, 0.3))
             process.process.kill()
     with running(case.folder, case.address, env=environment) as process:
-        until(lambda: all(map(case.is_committed, range(PARTITIONS))), 120, pause=0.5)
+        until(lambda: all(map(case.is_committed, range(PARTITIONS))), 240, pause=0.5)
         assert process.stop() == 0
     count, found = kills * PARTITIONS * IN_A_LIFE, case.answered()
     assert set(found) == set(range(count))

@@ -23,7 +23,7 @@ def test_json_and_raw_pictures_are_answered_and_tombstones_are_counted(case: Cas
     case.produce([value(1), None, value(2)], key=b"a-key")
     case.produce([PICTURE], partition=1, headers=[("content-type", b"image/jpeg")])
     with running(case.folder, case.address) as process:
-        until(lambda: process.is_ready(), 30)
+        until(lambda: process.is_ready())
         until(lambda: process.metric('monopod_offline_records_total{outcome="answered"}') == 3)
         assert process.metric('monopod_offline_records_total{outcome="tombstone"}') == 1
         assert [get(process.admin + path)[0] for path in ("/livez", "/readyz", "/api/ping")] == [200, 200, 200]
@@ -45,7 +45,7 @@ def test_what_is_wrong_for_good_becomes_a_dead_letter_with_its_cause_and_its_ori
     case.service('offline_max_record = "1Ki"')
     case.produce([value(1), b'{"number": ', value(2, "refuse"), b"no picture", b"x" * 2000, value(3, "fail")], key=b"k")
     with running(case.folder, case.address) as process:
-        until(lambda: process.metric('monopod_offline_records_total{outcome="dead"}') == 5, 30)
+        until(lambda: process.metric('monopod_offline_records_total{outcome="dead"}') == 5)
         assert process.metric('monopod_offline_dead_letters_total{reason="service_failed"}') == 1
         assert process.stop() == 0
     letters = {int(headers["origin-offset"]): (content, headers) for content, headers in case.letters()}
@@ -61,7 +61,6 @@ def test_what_is_wrong_for_good_becomes_a_dead_letter_with_its_cause_and_its_ori
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
 def test_a_record_that_kills_the_process_is_dead_after_three_deaths_and_all_others_are_answered(case: Case) -> None:
     case.service()
     broker.set_session(case.address, case.group, SESSION)
@@ -69,7 +68,7 @@ def test_a_record_that_kills_the_process_is_dead_after_three_deaths_and_all_othe
     deaths = 0
     for _ in range(6):
         with running(case.folder, case.address) as process:
-            until(lambda: process.process.poll() is not None or case.is_committed(), 60, pause=0.5)
+            until(lambda: process.process.poll() is not None or case.is_committed(), 240, pause=0.5)
             if process.process.poll() is None:
                 assert process.stop() == 0
                 break
@@ -82,10 +81,10 @@ def test_a_record_that_kills_the_process_is_dead_after_three_deaths_and_all_othe
 
 
 def test_a_hanging_model_fails_the_records_it_has_and_liveness_and_the_end_counts_as_a_death(case: Case) -> None:
-    case.service("offline_timeout_second = 0.3\nstuck_after_second = 2\noffline_revoke_second = 1")
+    case.service("offline_timeout_second = 2\nstuck_after_second = 4\noffline_revoke_second = 1")
     case.produce([value(1), value(2, "hang"), value(3)])
     with running(case.folder, case.address) as process:
-        until(lambda: process.metric('monopod_offline_records_total{outcome="dead"}') == 1, 30)
+        until(lambda: process.metric('monopod_offline_records_total{outcome="dead"}') == 1)
         until(lambda: get(process.admin + "/livez")[0] == 503)
         assert b"the service's own code has been at one request" in get(process.admin + "/livez")[1]
         assert process.stop() == 1
@@ -109,9 +108,8 @@ class Hangs(Service):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
 def test_a_record_that_hangs_every_other_one_is_dead_after_three_restarts_for_failed_liveness(case: Case) -> None:
-    more = 'model_path = "model/digits.onnx"\noffline_timeout_second = 1\nstuck_after_second = 1\noffline_revoke_second = 1'
+    more = 'model_path = "model/digits.onnx"\noffline_timeout_second = 1\nstuck_after_second = 3\noffline_revoke_second = 1'
     folder = case.service(more)
     settings = (folder / "value.py").read_text()
     (folder / "value.py").write_text(settings.replace("offline_retries = 1", "offline_retries = 20"))
@@ -124,8 +122,8 @@ def test_a_record_that_hangs_every_other_one_is_dead_after_three_restarts_for_fa
     while not case.is_committed():
         lives += 1
         with running(case.folder, case.address) as process:
-            until(lambda: process.is_ready(), 30)
-            until(lambda: get(process.admin + "/livez")[0] == 503 or case.is_committed(), 60, pause=0.3)
+            until(lambda: process.is_ready())
+            until(lambda: get(process.admin + "/livez")[0] == 503 or case.is_committed(), 240, pause=0.3)
             process.stop()
     [(_, headers)] = case.letters()
     assert (headers["origin-offset"], headers["reason"]) == (b"20", b"killed_process")
@@ -139,12 +137,12 @@ def test_a_broken_release_stops_the_reading_and_leaves_few_dead_letters_until_it
     (folder / "broken").touch()
     case.produce([value(number) for number in range(300)])
     with running(case.folder, case.address) as process:
-        until(lambda: process.is_ready(), 30)
+        until(lambda: process.is_ready())
         until(lambda: process.metric("monopod_offline_held") == 1)
         until(lambda: len(case.letters()) == 10)
         assert get(process.admin + "/livez")[0] == 200
         (folder / "broken").unlink()
-        until(lambda: case.is_committed(), 30, pause=0.3)
+        until(lambda: case.is_committed(), pause=0.3)
         assert process.metric("monopod_offline_held") == 0
         assert process.stop() == 0
     assert len(case.letters()) == 10
@@ -152,25 +150,24 @@ def test_a_broken_release_stops_the_reading_and_leaves_few_dead_letters_until_it
 
 
 def test_while_it_is_held_a_signal_ends_it_at_once_and_nothing_is_committed_that_was_not_done(case: Case) -> None:
-    folder = case.service("offline_revoke_second = 20")
+    folder = case.service("offline_revoke_second = 120")
     (folder / "broken").touch()
     case.produce([value(number) for number in range(100)])
     with running(case.folder, case.address) as process:
-        until(lambda: process.is_ready(), 30)
+        until(lambda: process.is_ready())
         until(lambda: process.metric("monopod_offline_held") == 1)
         began = time.monotonic()
         assert process.stop() == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 55
     (folder / "broken").unlink()
     with running(case.folder, case.address) as process:
-        until(lambda: case.is_committed(), 30, pause=0.3)
+        until(lambda: case.is_committed(), pause=0.3)
         assert process.stop() == 0
     dead = {int(headers["origin-offset"]) for _, headers in case.letters()}
     assert dead | set(case.answered()) == set(range(100))
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
 def test_signals_under_load_lose_nothing_and_answer_nothing_twice(case: Case) -> None:
     case.service()
     for life in range(3):
@@ -178,51 +175,49 @@ def test_signals_under_load_lose_nothing_and_answer_nothing_twice(case: Case) ->
             first = (2 * life + partition) * 1000
             case.produce([value(number, "slow") for number in range(first, first + 1000)], partition)
         with running(case.folder, case.address) as process:
-            until(lambda: process.metric('monopod_offline_records_total{outcome="answered"}') > 50, 30)  # noqa: B023
+            until(lambda: process.metric('monopod_offline_records_total{outcome="answered"}') > 50)  # noqa: B023
             assert process.stop() == 0
     with running(case.folder, case.address) as process:
-        until(lambda: process.is_ready(), 30)
-        until(lambda: case.is_committed() and case.is_committed(1), 60, pause=0.5)
+        until(lambda: process.is_ready())
+        until(lambda: case.is_committed() and case.is_committed(1), 240, pause=0.5)
         assert process.stop() == 0
     found = case.answered()
     assert sorted(found) == list(range(6000))
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
 def test_two_processes_share_the_partitions_and_one_goes_on_with_both(case: Case) -> None:
     case.service()
     with running(case.folder, case.address) as first:
-        until(lambda: first.is_ready(), 30)
+        until(lambda: first.is_ready())
         with running(case.folder, case.address) as second:
-            until(lambda: second.is_ready(), 30)
+            until(lambda: second.is_ready())
             for process in (first, second):
-                until(lambda: process.metric("monopod_offline_partitions") == 1, 30)  # noqa: B023
+                until(lambda: process.metric("monopod_offline_partitions") == 1)  # noqa: B023
             for partition in (0, 1):
                 case.produce([value(number) for number in range(partition * 100, partition * 100 + 100)], partition)
-            until(lambda: len(case.answered()) == 200, 30, pause=0.3)
+            until(lambda: len(case.answered()) == 200, pause=0.3)
             assert first.metric('monopod_offline_records_total{outcome="answered"}') == 100
             assert second.stop() == 0
-        until(lambda: first.metric("monopod_offline_partitions") == 2, 30)
+        until(lambda: first.metric("monopod_offline_partitions") == 2)
         case.produce([value(200)], 1)
-        until(lambda: len(case.answered()) == 201, 30, pause=0.3)
+        until(lambda: len(case.answered()) == 201, pause=0.3)
         assert first.stop() == 0
     assert sorted(case.answered()) == list(range(201))
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
 def test_a_frozen_process_is_replaced_and_adds_at_most_a_window_of_duplicates_when_it_thaws(case: Case) -> None:
     case.service("offline_window = 20")
     broker.set_session(case.address, case.group, SESSION)
     case.produce([value(number, "slow") for number in range(1000)])
     with running(case.folder, case.address) as frozen:
-        until(lambda: frozen.metric('monopod_offline_records_total{outcome="answered"}') > 20, 30)
+        until(lambda: frozen.metric('monopod_offline_records_total{outcome="answered"}') > 20)
         frozen.process.send_signal(signal.SIGSTOP)
         with running(case.folder, case.address) as other:
-            until(lambda: other.metric('monopod_offline_records_total{outcome="answered"}') > 20, 60)
+            until(lambda: other.metric('monopod_offline_records_total{outcome="answered"}') > 20, 240)
             frozen.process.send_signal(signal.SIGCONT)
-            until(lambda: case.is_committed(), 60, pause=0.5)
+            until(lambda: case.is_committed(), 240, pause=0.5)
             assert [process.stop() for process in (other, frozen)] == [0, 0]
     found = case.answered()
     assert set(found) == set(range(1000))
@@ -252,24 +247,23 @@ def test_a_dry_run_prints_answers_and_changes_nothing(case: Case) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
 def test_a_database_that_freezes_is_waited_for_and_every_record_is_one_row(case: Case, database: Server) -> None:
     case.service(sinks='["postgresql:ages"]')
     environment = {"POSTGRESQL_URL": database.url()}
     status, ddl, error = ended(case.folder, case.address, "table")
     assert status == 0, error
     database.execute(ddl)
-    case.produce([value(number, "slow") for number in range(400)])
+    case.produce([value(number, "slow") for number in range(1000)])
     with running(case.folder, case.address, env=environment) as process:
-        until(lambda: process.metric('monopod_offline_records_total{outcome="answered"}') > 20, 30)
+        until(lambda: process.metric('monopod_offline_records_total{outcome="answered"}') > 20)
         database.freeze()
-        until(lambda: process.metric('monopod_offline_sink_waiting{sink="postgresql:ages"}') > 50, 30)
+        until(lambda: process.metric('monopod_offline_sink_waiting{sink="postgresql:ages"}') > 50)
         assert get(process.admin + "/livez")[0] == 200
         database.thaw()
-        until(lambda: case.is_committed(), 60, pause=0.5)
+        until(lambda: case.is_committed(), 240, pause=0.5)
         assert process.stop() == 0
     rows = database.execute("SELECT count(*), count(DISTINCT (results->>'number')::int) FROM ages")
-    assert rows == [(400, 400)]
+    assert rows == [(1000, 1000)]
 
 
 def test_seek_moves_the_group_back_and_all_is_answered_again(case: Case) -> None:
@@ -306,8 +300,8 @@ def test_a_pod_without_partitions_is_ready(case: Case) -> None:
         third = launch(case.folder, case.address)
         try:
             for process in (first, second, third):
-                until(lambda: process.is_ready(), 40)  # noqa: B023
-            until(lambda: sum(each.metric("monopod_offline_partitions") == 0 for each in (first, second, third)) == 1, 30)
+                until(lambda: process.is_ready())  # noqa: B023
+            until(lambda: sum(each.metric("monopod_offline_partitions") == 0 for each in (first, second, third)) == 1)
         finally:
             third.stop(signal.SIGKILL)
             third.log.unlink()

@@ -24,7 +24,6 @@ def own() -> Iterator[OwnBroker]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(240)
 def test_a_broker_that_is_killed_and_comes_back_is_waited_for_and_nothing_is_lost(own: OwnBroker, tmp_path: Path) -> None:
     case = Case(own.address, "killed", "killed", "killed-out", tmp_path / "small")
     for topic in (case.topic, case.answers):
@@ -32,14 +31,14 @@ def test_a_broker_that_is_killed_and_comes_back_is_waited_for_and_nothing_is_los
     case.service(f"offline_window = {WINDOW}")
     case.produce([value(number, "slow") for number in range(COUNT)])
     with running(case.folder, own.address) as process:
-        until(lambda: process.metric(ANSWERED) > 100, 30)
+        until(lambda: process.metric(ANSWERED) > 100)
         own.kill()
         time.sleep(5)
         stood = process.metric(ANSWERED)
         time.sleep(1)
         assert process.metric(ANSWERED) == stood < COUNT
         own.start()
-        until(lambda: case.is_committed(), 120, pause=0.5)
+        until(lambda: case.is_committed(), 240, pause=0.5)
         text = process.log.read_text()
         assert len(text.splitlines()) < 40  # and not each try of the clients to connect
         assert process.stop() == 0
@@ -71,4 +70,4 @@ def test_wrong_credentials_end_it_with_their_variable_and_without_their_words(
     assert cure in error
     assert "wrong-secret" not in error
     assert "Traceback" not in error
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 60

@@ -3,6 +3,7 @@ import errno
 import http.client
 import json
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -28,6 +29,17 @@ class S(Service):
 BODY = json.dumps({"data": [[0.01]]})
 
 
+def patient(folder: Path, **settings: float) -> Path:
+    """Return a copy of the service with other settings, so that a busy machine does in time what a test does."""
+    shutil.copytree(FOLDER, folder)
+    text = (folder / "value.py").read_text()
+    for name, value in settings.items():
+        text, count = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
+        assert count == 1, name
+    (folder / "value.py").write_text(text)
+    return folder
+
+
 def ask(connection: http.client.HTTPConnection, body: str = BODY) -> tuple[int, str | None]:
     """Return the status and the Connection header of an answer."""
     connection.request("POST", "/api/slow", body, {"Content-Type": "application/json"})
@@ -45,9 +57,9 @@ class Client(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while time.monotonic() < end:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             try:
                 connection.connect()
             except OSError:
@@ -64,7 +76,7 @@ class Client(threading.Thread):
                 return
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_twenty_sigterms_under_load_lose_nothing_and_exit_0() -> None:
     answered = 0
     for _ in range(20):
@@ -73,7 +85,7 @@ def test_twenty_sigterms_under_load_lose_nothing_and_exit_0() -> None:
             time.sleep(0.3)
             assert service.stop() == 0
             for client in clients:
-                client.join(20)
+                client.join(120)
                 assert not client.is_alive()
                 assert client.lost == []
                 assert client.codes[500] == 0
@@ -81,13 +93,12 @@ def test_twenty_sigterms_under_load_lose_nothing_and_exit_0() -> None:
     assert answered > 20 * 8
 
 
-def test_while_draining_requests_are_served_and_their_connections_closed() -> None:
-    with running(FOLDER, {"SETUP_SECONDS": "0"}) as service:
+def test_while_draining_requests_are_served_and_their_connections_closed(tmp_path: Path) -> None:
+    with running(patient(tmp_path / "slow", drain_delay_second=3)) as service:
         connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
         assert ask(connection)[1] is None
         service.process.send_signal(signal.SIGTERM)
-        time.sleep(0.1)
-        assert get(service.admin + "/readyz") == (503, b"draining\n")
+        until(lambda: get(service.admin + "/readyz") == (503, b"draining\n"))
         assert get(service.url + "/v2/health/ready")[0] == 503
         for url in (service.url, service.admin):
             assert_pinged_in_vain(url, "this pod is shutting down")
@@ -127,8 +138,8 @@ def test_a_connection_without_a_request_delays_the_end_only_briefly() -> None:
         assert silent.recv(1) == b""
 
 
-def test_a_request_that_is_still_computed_when_the_port_closes_is_finished() -> None:
-    with running(FOLDER) as service, ThreadPoolExecutor(1) as pool:
+def test_a_request_that_is_still_computed_when_the_port_closes_is_finished(tmp_path: Path) -> None:
+    with running(patient(tmp_path / "slow", timeout_second=30)) as service, ThreadPoolExecutor(1) as pool:
         connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
         answer = pool.submit(ask, connection, json.dumps({"data": [[4.5]]}))  # drain delay, port's close, and 3 s: 4 s
         until(lambda: service.metric("monopod_requests_in_progress") == 1)
@@ -142,32 +153,33 @@ def refuses(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
-def test_a_request_that_is_half_sent_at_the_sigterm_is_finished() -> None:
-    with running(FOLDER) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as s:
+def test_a_request_that_is_half_sent_at_the_sigterm_is_finished(tmp_path: Path) -> None:
+    folder = patient(tmp_path / "slow", timeout_second=30, upload_timeout_second=20)
+    with running(folder) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as s:
         length = len(BODY)
         head = f"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}"
         s.sendall(f"{head}\r\n\r\n{{".encode())
         service.process.send_signal(signal.SIGTERM)
-        time.sleep(0.8)  # past the drain delay
+        until(lambda: refuses(service.port))  # past the drain delay
         s.sendall(BODY[1:].encode())
         assert s.recv(65536).startswith(b"HTTP/1.1 200 OK")
         assert service.stop() == 0
 
 
 def test_a_model_that_hangs_costs_its_callers_504_and_neither_others_nor_the_drain(tmp_path: Path) -> None:
-    with running(FOLDER) as service:
+    with running(patient(tmp_path / "slow", stuck_after_second=4)) as service:
         hung = [threading.Thread(target=_expect, args=(service, 600.0, 504)) for _ in range(2)]
         for thread in hung:
             thread.start()
-        time.sleep(0.3)
+        until(lambda: service.metric("monopod_requests_in_progress") == 2)
         other = service.url + "/v2/models/other/infer"
         tensors = {"inputs": [{"name": "seconds", "datatype": "FP32", "shape": [1, 1], "data": [3]}]}
         assert post_json(other, tensors)[1]["outputs"][0]["data"] == [3.0]
         assert get(service.admin + "/livez")[0] == 200  # busy is not stuck
         for thread in hung:
-            thread.join(10)
-        status, text = get(service.admin + "/livez")
-        assert status == 503
+            thread.join(60)
+        until(lambda: get(service.admin + "/livez")[0] == 503)
+        _, text = get(service.admin + "/livez")
         assert b"slow: a batch has been running" in text
         assert service.stop() == 0
 
@@ -176,22 +188,23 @@ def _expect(service: Running, seconds: float, status: int) -> None:
     assert post_json(service.url + "/api/slow", {"data": [[seconds]]})[0] == status
 
 
-def test_ctrl_c_ends_at_once() -> None:
-    with running(FOLDER) as service:
+def test_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    with running(patient(tmp_path / "slow", drain_delay_second=60)) as service:
         began = time.monotonic()
         assert service.stop(signal.SIGINT) == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
 
 
 def test_a_sigterm_while_loading_exits_0() -> None:
-    service = launch(FOLDER, {"SETUP_SECONDS": "5"})
+    service = launch(FOLDER, {"SETUP_SECONDS": "30"})
+
+    def lives() -> bool:
+        with contextlib.suppress(OSError):
+            return get(service.admin + "/livez")[0] == 200
+        return False
+
     try:
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError):
-                if get(service.admin + "/livez")[0] == 200:
-                    break
-            time.sleep(0.05)
+        until(lives)
         assert get(service.admin + "/readyz") == (503, b"starting\n")
         status, text = post_json(service.url + "/api/slow", {"data": [[0]]})
         assert (status, text["reason"]) == (503, "not_ready")
@@ -228,7 +241,7 @@ def test_a_sigterm_while_loading_exits_0() -> None:
 )
 def test_a_start_that_fails_says_why_in_words_and_exits_1(tmp_path: Path, settings: str, server: str, words: str) -> None:
     service = launch(make_service(tmp_path / "s", settings, server, ("tests/models/digits.onnx",)))
-    assert service.process.wait(30) == 1
+    assert service.process.wait(120) == 1
     text = service.log.read_text()
     assert words in text.splitlines()[-1]
     assert "signal" not in text

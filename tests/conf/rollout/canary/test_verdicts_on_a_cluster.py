@@ -13,13 +13,12 @@ from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout, deployed
 from tests.conf.rollout.gateways import through_both
 from tests.conf.rollout.load import DIGIT, Load, loaded
-from tests.conf.rollout.service_state import kinds, status_row, url, version
+from tests.conf.rollout.service_state import kinds, status_row, until, url, version
 from tests.running import get
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.alone,
-    pytest.mark.timeout(300),
     pytest.mark.usefixtures("images", "buffers"),
 ]
 RATE = 40.0  # requests a second
@@ -63,7 +62,7 @@ def test_a_bad_version_is_taken_back_and_a_good_one_takes_over_with_no_request_l
 ) -> None:
     page = tmp_path / "verdict.html"
     with loaded(url(mine), RATE) as load:
-        told = mine.start("deploy", "--canary", "25,50", "--html", str(page), tag="fails").wait_exit(REJECTED, 120)
+        told = mine.start("deploy", "--canary", "25,50", "--html", str(page), tag="fails").wait_exit(REJECTED, 300)
     assert "errors: worse" in told
     assert set(bad(load)) == {"500"}
     assert bad(load)["500"] <= 0.25 * total(load)
@@ -71,7 +70,7 @@ def test_a_bad_version_is_taken_back_and_a_good_one_takes_over_with_no_request_l
     assert arms(hk, mine) == [set(), set()]
     assert "Evidence that it is worse" in page.read_text()
     with loaded(url(mine), RATE) as load:
-        told = mine.start("deploy", "--canary", "25,50", tag="2").wait_exit(0, 200)
+        told = mine.start("deploy", "--canary", "25,50", tag="2").wait_exit(0, 600)
     assert load.lost() == []
     assert version(url(mine)) == "2"
     assert arms(hk, mine) == [set(), set()]
@@ -82,10 +81,11 @@ def test_a_bad_version_is_taken_back_and_a_good_one_takes_over_with_no_request_l
 def test_a_canary_whose_pods_are_gone_costs_requests_for_no_more_than_ten_seconds(mine: Checkout, hk: Cluster) -> None:
     mine.write_value(**{**WIDE, "canary_margin": 0.0001})  # so that no verdict comes meanwhile
     job = mine.start("deploy", "--canary", "50", tag="2")
-    job.wait_for("shares are set", 60)
+    job.wait_for("shares are set")
     for pod in hk.ask("get", path("Pod", mine.user), labelSelector=f"app.kubernetes.io/name={mine.name}-canary")["items"]:
         hk.ask("delete", path("Pod", mine.user, pod["metadata"]["name"]), gracePeriodSeconds="0")
     assert last_failure(mine, GUARDED_WITHIN + 3) < GUARDED_WITHIN
+    until(lambda: status_row(mine, status=None)["canary"]["phase"] == "judging")  # the first counts take a while without pods
     job.process.terminate()
     assert "a canary keeps its share" in job.wait_exit(130)
     row = status_row(mine)

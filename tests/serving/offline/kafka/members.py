@@ -94,9 +94,9 @@ class Member:
         async def run() -> Any:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(120)
 
-    def wait(self, coroutine: Any, seconds: float = 60) -> Any:
+    def wait(self, coroutine: Any, seconds: float = 240) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(seconds)
 
     def stop(self, seconds: float = 10.0) -> None:
@@ -104,7 +104,7 @@ class Member:
         if self.loop.is_running():
             self.wait(self.reader.stop(seconds))
             self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(30)
+            self._thread.join(120)
             self.loop.close()
 
 
@@ -129,7 +129,7 @@ class MemberProcess:
         """Send a signal, and wait for the end."""
         if self.process.poll() is None:
             self.send(number)
-        return self.process.wait(60)
+        return self.process.wait(240)
 
 
 def main(address: str, topic: str, group: str, file: str, work: str, deadly: str, more: str) -> None:

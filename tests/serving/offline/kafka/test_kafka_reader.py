@@ -104,7 +104,7 @@ def test_reading_that_is_held_goes_on_without_a_gap(kafka_address: str, topic: s
     member.call(lambda: member.reader.hold(True))
     until(lambda: member.reader.figures().paused == 1)
     broker.produce(kafka_address, topic, values(100))
-    until(lambda: member.reader.figures().lag == {(topic, "0"): 100.0}, 30)
+    until(lambda: member.reader.figures().lag == {(topic, "0"): 100.0})
     assert member.handed == []
     member.call(lambda: member.reader.hold(False))
     until(lambda: member.offsets() == list(range(100)))

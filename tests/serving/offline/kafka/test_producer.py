@@ -20,7 +20,7 @@ from tests.serving.offline import broker
 Work = Callable[[TopicWriter], Awaitable[object]]
 
 
-def run(address: str, work: Work, environ: dict[str, str] | None = None, delivery_second: float = 20) -> object:
+def run(address: str, work: Work, environ: dict[str, str] | None = None, delivery_second: float = 60) -> object:
     """Run some work with a writer, and return what it returns."""
 
     async def ran() -> object:

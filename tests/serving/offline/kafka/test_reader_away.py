@@ -34,7 +34,7 @@ def test_a_reader_goes_on_after_its_broker_was_killed(own: OwnBroker, protocol: 
         until(lambda: len(member.finished) == len(member.handed))  # what was handed over ends, and no more comes
         assert member.reader.stuck_seconds() == 0
         own.start()
-        until(lambda: all(asked.committed(own.address, group, topic, each)[0] == COUNT for each in range(2)), 110)
+        until(lambda: all(asked.committed(own.address, group, topic, each)[0] == COUNT for each in range(2)), 240)
     finally:
         member.stop()
     handed = Counter(member.places())
@@ -42,7 +42,6 @@ def test_a_reader_goes_on_after_its_broker_was_killed(own: OwnBroker, protocol: 
     assert sum(handed.values()) - len(handed) <= 2 * 50
 
 
-@pytest.mark.timeout(240)
 def test_brokers_without_the_new_protocol_end_the_reading_with_the_cure() -> None:
     with own_broker({"group.coordinator.rebalance.protocols": "classic"}) as old:  # as brokers before 4.0
         asked.create_topic(old.address, "old")
@@ -68,10 +67,10 @@ def test_while_its_broker_is_away_a_reader_without_records_says_so_and_one_that_
         own.kill()
         member.finish(0)
         member.stop(0.5)  # raises TimeoutError after a minute
-        until(lambda: quiet.reader.figures().away > 1, 70)  # a commit may be under way, which waits for its broker
+        until(lambda: quiet.reader.figures().away > 1, 240)  # a commit may be under way, which waits for its broker
         assert quiet.reader.figures().lag == {("quiet", "0"): 0.0}
         own.start()
-        until(lambda: quiet.reader.figures().away == 0, 40)
+        until(lambda: quiet.reader.figures().away == 0)
     finally:
         quiet.stop()
     assert member.offsets() == list(range(50))

@@ -34,11 +34,11 @@ def launch(kafka_address: str, group: str, tmp_path: Path) -> Iterator[Launch]:
         each.end()
 
 
-def fill(address: str, topic: str, partitions: int, count: int = COUNT) -> set[Place]:
-    """Write records to each partition, and return where they stand."""
+def fill(address: str, topic: str, partitions: int, count: int = COUNT, first: int = 0) -> set[Place]:
+    """Write records to each partition, and return where they stand. first: how many each partition has already."""
     for partition in range(partitions):
         broker.produce(address, topic, (b"%d" % number for number in range(count)), partition)
-    return {(partition, number) for partition in range(partitions) for number in range(count)}
+    return {(partition, first + number) for partition in range(partitions) for number in range(count)}
 
 
 def all_committed(address: str, group: str, topic: str, partitions: int, count: int = COUNT) -> bool:
@@ -56,9 +56,20 @@ def test_partitions_that_move_in_order_repeat_no_record(
     for wanted in (300, 2000):
         until(lambda at=wanted: sum(len(each.handed) for each in members) > at)  # type: ignore[misc]
         members.append(join(topic, work=work, offline_window=WINDOW, offline_protocol=protocol))
-    until(lambda: all(each.handed for each in members))
+    written = COUNT
+
+    def all_read() -> bool:
+        """Write more records until the last member, which may come late, has got some."""
+        nonlocal written
+        if found := all(each.handed for each in members):
+            return found
+        every.update(fill(kafka_address, topic, 4, 100, written))
+        written += 100
+        return False
+
+    until(all_read, pause=0.1)
     members[0].stop()
-    until(lambda: all_committed(kafka_address, group, topic, 4), 60)
+    until(lambda: all_committed(kafka_address, group, topic, 4, written), 240)
     handed = Counter(place for each in members for place in each.places())
     assert set(handed) == every
     assert set(handed.values()) == {1}
@@ -129,13 +140,13 @@ def test_each_kill_repeats_fewer_records_than_the_windows(
     every = fill(kafka_address, topic, 2)
     members = []
     for _ in range(3):
-        member = launch(topic, work=0.005, offline_window=WINDOW)
+        member = launch(topic, work=0.2, offline_window=WINDOW)  # slowly, so that records are left
         members.append(member)
-        until(lambda each=member: len(each.places("handed")) > 300, 60)  # type: ignore[misc]
+        until(lambda each=member: len(each.places("handed")) > 300, 240)  # type: ignore[misc]
         member.end(signal.SIGKILL)
     last = launch(topic, work=0.0, offline_window=WINDOW)
     members.append(last)
-    until(lambda: all_committed(kafka_address, group, topic, 2), 90)
+    until(lambda: all_committed(kafka_address, group, topic, 2), 240)
     handed = Counter(place for each in members for place in each.places("handed"))
     assert set(handed) == every
     assert sum(handed.values()) - len(handed) <= 3 * 2 * WINDOW
@@ -150,13 +161,13 @@ def test_a_frozen_member_repeats_fewer_records_than_its_windows(
     topic = make_topic(2)
     broker.set_session(kafka_address, group, 6000)
     every = fill(kafka_address, topic, 2)
-    frozen = launch(topic, work=0.02, offline_window=WINDOW)
-    until(lambda: len(frozen.places("handed")) > 300, 60)
+    frozen = launch(topic, work=0.2, offline_window=WINDOW)  # slowly, so that records are left
+    until(lambda: len(frozen.places("handed")) > 300, 240)
     frozen.send(signal.SIGSTOP)
     other = launch(topic, work=0.02, offline_window=WINDOW)
-    until(lambda: len(other.places("handed")) > 1000, 60)
+    until(lambda: len(other.places("handed")) > 1000, 240)
     frozen.send(signal.SIGCONT)
-    until(lambda: all_committed(kafka_address, group, topic, 2), 90)
+    until(lambda: all_committed(kafka_address, group, topic, 2), 240)
     handed = Counter(frozen.places("handed") + other.places("handed"))
     assert set(handed) == every
     assert sum(handed.values()) - len(handed) <= 2 * WINDOW
@@ -171,12 +182,12 @@ def test_a_record_that_kills_is_handed_over_as_dead_after_three_deaths(
     for _ in range(3):
         member = launch(topic, deadly="deadly", offline_window=WINDOW)
         members.append(member)
-        assert member.process.wait(60) == -signal.SIGKILL
+        assert member.process.wait(240) == -signal.SIGKILL
         assert (0, 120) in member.places("handed")
     assert members[2].places("handed")[-1] == (0, 120)  # alone: nothing came after it
     assert len(members[2].places("finished")) == len(members[2].places("handed")) - 1
     last = launch(topic, deadly="deadly", offline_window=WINDOW)
-    until(lambda: broker.committed(kafka_address, group, topic)[0] == 200, 60)
+    until(lambda: broker.committed(kafka_address, group, topic)[0] == 200, 240)
     assert last.places("refused") == [(0, 120)]
     handed = {place for each in [*members, last] for place in each.places("handed")}
     assert handed == {(0, number) for number in range(200)}

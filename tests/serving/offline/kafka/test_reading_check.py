@@ -64,7 +64,6 @@ def test_a_group_of_another_service_is_refused(kafka_address: str, topic: str, g
 
 
 @pytest.mark.offline
-@pytest.mark.timeout(240)
 def test_a_group_is_looked_up_as_soon_as_a_new_broker_answers() -> None:
     with own_broker() as own:
         assert clients(connection({"KAFKA_BROKERS": own.address}, "like/small/prod"), "new") == []

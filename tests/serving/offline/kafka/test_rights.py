@@ -112,7 +112,6 @@ def test_each_right_that_a_replay_lacks_is_named(own: OwnBroker, connected: Conf
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
 def test_a_right_that_is_taken_away_is_waited_for_or_ends_the_process_and_nothing_is_lost(
     own: OwnBroker, environ: dict[str, str], tmp_path: Path
 ) -> None:
@@ -127,24 +126,24 @@ def test_a_right_that_is_taken_away_is_waited_for_or_ends_the_process_and_nothin
     case.service(f"offline_window = {WINDOW}")
     case.produce([value(number, "slow") for number in range(COUNT)])
     with running(case.folder, environ["KAFKA_BROKERS"], env=environ) as process:
-        until(lambda: process.metric(ANSWERED) > 50, 30)
+        until(lambda: process.metric(ANSWERED) > 50)
         for right in of_topics:
             broker.refuse(own.address, *right)
-            until(lambda: "uthorization failed" in process.log.read_text().splitlines()[-1], 30)
+            until(lambda: "uthorization failed" in process.log.read_text().splitlines()[-1])
             lines = process.log.read_text().count("\n")
             time.sleep(3)
             assert process.log.read_text().count("\n") <= lines + 2  # it is told now and then, and not at each try
             stood = process.metric(ANSWERED)
             broker.grant(own.address, *right)
-            until(lambda: process.metric(ANSWERED) > stood + 50, 40)  # noqa: B023
+            until(lambda: process.metric(ANSWERED) > stood + 50)  # noqa: B023
         broker.refuse(own.address, GROUP, case.group, READ)
-        assert process.process.wait(60) == 1
+        assert process.process.wait(240) == 1
         last = process.log.read_text().splitlines()[-1]
         assert last.endswith("No right to join the group taken. Grant this user READ on the group.")
     assert "No right to join the group taken" in ended(case.folder, environ["KAFKA_BROKERS"], env=environ)[2]
     broker.grant(own.address, GROUP, case.group, READ)
     with running(case.folder, environ["KAFKA_BROKERS"], env=environ) as process:
-        until(lambda: case.is_committed(), 90, pause=0.5)
+        until(lambda: case.is_committed(), 240, pause=0.5)
         assert process.stop() == 0
     found = numbers(broker.records(own.address, case.answers))
     assert set(found) == set(range(COUNT))

@@ -28,7 +28,7 @@ def refill(
     return subprocess.Popen(command, cwd=folder, env=environment, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]
 
 
-def finished(process: "subprocess.Popen[str]", seconds: float = 100) -> tuple[int, str, str]:
+def finished(process: "subprocess.Popen[str]", seconds: float = 300) -> tuple[int, str, str]:
     """Return the exit status of a refill, and what it printed on stdout and on stderr."""
     out, errors = process.communicate(timeout=seconds)
     return process.returncode, out, errors

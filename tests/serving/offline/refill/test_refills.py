@@ -68,7 +68,7 @@ def test_five_kills_lose_no_answer_and_double_none_in_a_table(
     for _ in range(5):
         before = len(lines(killed))
         process = refill(digits_service, ["in/*"], to, tmp_path, env)
-        until(lambda before=before: len(lines(killed)) > before + 400, 60)  # type: ignore[misc]
+        until(lambda before=before: len(lines(killed)) > before + 400, 240)  # type: ignore[misc]
         process.kill()
         assert finished(process)[0] == -signal.SIGKILL
     code, out, errors = finished(refill(digits_service, ["in/*"], to, tmp_path, env, ("--json",)))
@@ -116,7 +116,7 @@ def test_dead_letters_are_counted_kept_and_have_an_exit_status(digits_service: P
 def test_ctrl_c_notes_what_is_done_and_the_next_run_does_the_rest_once(digits_service: Path, tmp_path: Path) -> None:
     write_digits(tmp_path / "a.jsonl", 1000)
     process = refill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path)
-    until(lambda: len(lines(tmp_path / "out.jsonl")) > 100, 60)
+    until(lambda: len(lines(tmp_path / "out.jsonl")) > 100, 240)
     process.send_signal(signal.SIGINT)
     code, out, _ = finished(process)
     assert code == 130

@@ -15,7 +15,7 @@ from tests.serving.offline import broker
 from tests.serving.offline.answers import answer
 
 
-def sink_of(address: str, topic: str, delivery_second: float = 20) -> KafkaTopic:
+def sink_of(address: str, topic: str, delivery_second: float = 60) -> KafkaTopic:
     return KafkaTopic(f"kafka:{topic}", topic, TopicWriter(connection({}, "monopod-test", address), delivery_second))
 
 
