@@ -5,7 +5,8 @@ Knows one address. Each call makes a client of its own, since a client that is o
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Message, Producer, TopicPartition
@@ -38,8 +39,21 @@ def admin(address: str) -> AdminClient:
 def create_topic(address: str, name: str, partitions: int = 1, **settings: str) -> None:
     """Create a topic, and wait until the broker lists its partitions."""
     client = admin(address)  # a future fails once nothing holds its client
-    client.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(SECONDS)
+    new = NewTopic(name, partitions, 1, config=settings)
+    _again(lambda: client.create_topics([new])[name].result(SECONDS), "INVALID_REPLICATION_FACTOR")
     until(lambda: _partitions(address, name) == partitions)
+
+
+def _again(ask: Callable[[], Any], error: str) -> Any:
+    """Return an answer, asked for again while a broker that stood still for seconds leads no partition yet."""
+    end = time.monotonic() + SECONDS
+    while True:
+        try:
+            return ask()
+        except KafkaException as raised:
+            if raised.args[0].name() != error or time.monotonic() > end:
+                raise
+            time.sleep(0.2)
 
 
 def _partitions(address: str, name: str) -> int:
@@ -88,7 +102,7 @@ def records(address: str, topic: str) -> list[Message]:
     try:
         for partition in consumer.list_topics(topic, timeout=SECONDS).topics[topic].partitions:
             place = TopicPartition(topic, partition)
-            first, end = consumer.get_watermark_offsets(place, timeout=SECONDS)
+            first, end = _again(partial(consumer.get_watermark_offsets, place, timeout=SECONDS), "_UNKNOWN_PARTITION")
             consumer.assign([TopicPartition(topic, partition, first)])
             last, deadline = first, time.monotonic() + SECONDS
             while last < end:

@@ -50,7 +50,7 @@ def test_a_frozen_broker_is_unreachable_after_the_time_of_a_delivery_and_takes_t
     asked.create_topic(broker.address, "frozen")
 
     async def work() -> None:
-        writer = writer_of(broker, 5)
+        writer = writer_of(broker, 3)
         await writer.write("frozen", b"k", b"before", [])
         broker.freeze()
         try:
