@@ -229,11 +229,13 @@ def test_an_address_that_changed_is_used_at_once(relay: Relay, robot: Webhook) -
     assert relay.post(notification())[0] == 200
 
 
-def test_a_message_that_is_under_way_at_sigterm_is_sent_and_answered(tmp_path: Path, robot: Webhook) -> None:
+def test_a_message_that_is_under_way_at_sigterm_is_sent_and_answered(
+    tmp_path_factory: pytest.TempPathFactory, robot: Webhook
+) -> None:
     robot.slow = True
     found: list[tuple[int, str]] = []
     plain = f"127.0.0.1:{robot.server_port}"
-    with running_relay(tmp_path, {"robot": robot.url}, RELAY_PLAIN_HOSTS=plain) as relay:
+    with running_relay(tmp_path_factory.mktemp("own"), {"robot": robot.url}, RELAY_PLAIN_HOSTS=plain) as relay:
         thread = threading.Thread(target=lambda: found.append(relay.post(notification())))
         thread.start()
         until(lambda: bool(robot.received))

@@ -42,7 +42,7 @@ class Node:
         with (self._folder / "out").open("ab") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out)
         try:
-            until(self._answers, seconds=120, pause=0.2)
+            until(self._answers, seconds=500, pause=0.2)
         except BaseException:
             self.kill()
             raise

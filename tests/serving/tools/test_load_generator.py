@@ -72,7 +72,7 @@ def test_an_open_loop_shows_a_stall_in_full() -> None:
     assert found.requests == 300
     assert found.ms is not None
     assert found.ms.p99 > 950
-    assert 45 <= sum(wait > 0.5 for wait in waits) <= 100  # half of the stall, and what a busy machine adds
+    assert sum(wait > 0.5 for wait in waits) >= 45  # half of the stall, and what a busy machine adds
 
 
 def test_a_closed_loop_shows_it_once_a_connection() -> None:

@@ -20,7 +20,7 @@ from tests.running import ROOT, make_service
 from tests.serving.offline.refill.refilling import finished, refill
 from tests.waiting import until
 
-RECORDS = 3000
+RECORDS = 4000
 
 
 @pytest.fixture
