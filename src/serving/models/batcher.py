@@ -39,9 +39,7 @@ from serving.models.tensors import Arrays
 log = logging.getLogger("monopod.batcher")
 
 IDLE_SECONDS = 2.0  # from an instance's last batch to the call of `idle`
-END_SECONDS = (
-    60.0  # for which the end of the interpreter waits for batches: one that it does not wait for may abort the process
-)
+END_SECONDS = 60.0  # for which the end of the interpreter waits for batches: else a running one may abort the process
 _at_work: "weakref.WeakSet[Batcher]" = weakref.WeakSet()  # weak, since a running thread keeps its batcher alive
 
 
