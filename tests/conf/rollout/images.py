@@ -65,6 +65,13 @@ SLEEPING_SETTINGS: dict[str, dict[str, Any]] = {
     }
     for name, options in {"sleeping": {"sleeps": 0.25}, "working": {"works": 0.01}}.items()
 }
+STEADY = (ROOT / "tests/services/steady/src/server.py").read_text()
+STEADY_SETTINGS: dict[str, Any] = {"model_path": "", "max_batch_size": 8}
+STEADY_SERVERS = {
+    "steady": STEADY,
+    "steady-fails": STEADY.replace("FAILING = 0.001", "FAILING = 0.02"),
+    "steady-slower": STEADY.replace("SECONDS = 0.04", "SECONDS = 0.052"),
+}
 SECURE_SETTINGS: dict[str, Any] = {
     **OFFLINE_SETTINGS,
     "offline_sinks": ["postgresql:labels"],
@@ -86,6 +93,7 @@ OTHERS = {
     "fails": {"src/server.py": WORSE.replace("FAILING = 0.0", "FAILING = 0.2")},
     "other": {"src/server.py": (ROOT / "tests/services/other/src/server.py").read_text()},
     **{name: {"src/server.py": SLEEPING, "value.py": value(**found)} for name, found in SLEEPING_SETTINGS.items()},
+    **{name: {"src/server.py": text, "value.py": value(**STEADY_SETTINGS)} for name, text in STEADY_SERVERS.items()},
     **{f"seen-{routing}": {"src/server.py": SEEN, "value.py": value(**settings)} for routing, settings in SEEN_BY.items()},
     "ab": {"value.py": value(service_name="rollout-ab")},
     "offline": {"value.py": value(**OFFLINE_SETTINGS)},
