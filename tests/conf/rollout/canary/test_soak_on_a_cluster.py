@@ -84,6 +84,7 @@ def taken_back(mine: Checkout, hk: Cluster, tag: str, metric: str) -> float:
 
 @pytest.mark.timeout(900)
 def test_a_version_that_fails_two_percent_of_its_requests_is_found_and_taken_back(mine: Checkout, hk: Cluster) -> None:
+    mine.write_value(**STEADY_SETTINGS, **JUDGED | {"canary_margin": 0.005}, canary_step_second=600)
     share = taken_back(mine, hk, "steady-fails", "errors")
     print(f"{100 * share:.2g} % of all requests failed")
     assert share < 0.02
