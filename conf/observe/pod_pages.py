@@ -18,7 +18,7 @@ from conf.clusters.region import Region
 from conf.observe.gathering import TooSlow, gathered
 from conf.observe.metrics_page import Page, UnreadablePage, figures_between, increases, parsed
 from conf.observe.pod_figures import PodFigures, quantile
-from conf.observe.prometheus import NoFigures
+from conf.observe.prometheus import NoFigures, is_of_api_server
 from conf.plan.pods import ADMIN_PORT
 from conf.remote.cluster import Cluster, ClusterError, NoRights
 
@@ -101,7 +101,7 @@ class PodPages:
         answers = gathered({_uid(each): partial(self._page, each) for each in pods}, READING_SECONDS)
         expected = (ClusterError, UnreadablePage, TooSlow)
         for error in answers.failed.values():
-            if isinstance(error, ClusterError) and error.status == NOT_FOUND:
+            if isinstance(error, ClusterError) and error.status == NOT_FOUND and is_of_api_server(error.body):
                 continue  # the pod ended after it was listed
             if isinstance(error, NoRights):
                 namespace = pods[0]["metadata"]["namespace"]

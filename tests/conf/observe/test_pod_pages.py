@@ -26,6 +26,8 @@ from tests.conf.observe.folders import write_regions
 SETTINGS = Settings(service_name="small", username="like", cpu=1.0, memory="2Gi")
 MANY = 60
 
+MISSING = json.dumps({"kind": "Status", "reason": "NotFound", "code": 404, "message": "pods not found"})
+
 
 def pod(number: int, *, is_ready: bool = True, runs: bool = True) -> dict[str, Any]:
     """Return a pod as the API server lists it."""
@@ -43,7 +45,7 @@ def pod(number: int, *, is_ready: bool = True, runs: bool = True) -> dict[str, A
 class ApiServer(LocalServer):
     """Lists pods, and passes on to their pages. Each reading counts one more request. Pages of `silent` do not answer.
 
-    Pods of `gone` ended after they were listed.
+    Pods of `gone` ended after they were listed. Pods of `pageless` answer, and have no such page.
     """
 
     def __init__(self) -> None:
@@ -51,6 +53,7 @@ class ApiServer(LocalServer):
         self.pods: list[dict[str, Any]] = []
         self.silent: set[str] = set()
         self.gone: set[str] = set()
+        self.pageless: set[str] = set()
         self.read: list[str] = []
         self.lock = threading.Lock()
 
@@ -68,9 +71,10 @@ class Handler(QuietHandler):
         server = self.server
         assert isinstance(server, ApiServer)
         name = self.path.partition("/pods/")[2].partition(":")[0]
-        self.send_response(404 if name in server.gone else 502 if name in server.silent else 200)
+        self.send_response(404 if name in server.gone | server.pageless else 502 if name in server.silent else 200)
         self.end_headers()
-        self.wfile.write((server.page(name) if name else json.dumps({"items": server.pods})).encode())
+        page = "not found" if name in server.pageless else MISSING if name in server.gone else server.page(name) if name else ""
+        self.wfile.write((page or json.dumps({"items": server.pods})).encode())
 
 
 @pytest.fixture
@@ -129,6 +133,12 @@ def test_pods_that_ended_after_they_were_listed_have_no_page_and_hide_no_other(a
     assert pages(tmp_path) == {"small-00"}
     api_server.gone = {"small-00", "small-01"}
     assert pages(tmp_path) == set()
+
+
+def test_a_pod_that_answers_and_has_no_metrics_page_has_not_ended(api_server: ApiServer, tmp_path: Path) -> None:
+    api_server.pods, api_server.pageless = [pod(0)], {"small-00"}
+    with pytest.raises(NoFigures, match="no pod's page can be read"):
+        pages(tmp_path)
 
 
 def test_pods_whose_pages_do_not_answer_are_no_pods_without_figures(api_server: ApiServer, tmp_path: Path) -> None:
