@@ -104,8 +104,8 @@ def _print_reason(url: str, answer: bytes) -> None:
     while log and found and log.exists() and time.monotonic() < end:
         whole = (line for line in log.read_text().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n"))
         for line in map(json.loads, whole):
-            if line.get("request_id") == found[1].decode() and "traceback" in line:
-                print(line["message"], line["traceback"], sep="\n")
+            if line.get("request_id") == found[1].decode():  # the cause, or the access line where a cause is of a whole batch
+                print(line["message"], line.get("traceback", ""), sep="\n")
                 return
         time.sleep(0.02)
 
