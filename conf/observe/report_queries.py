@@ -5,8 +5,10 @@ Knows metrics by the names that the runtime exports, with the labels that our Se
 
 from collections.abc import Mapping
 
+from conf.base.matchers import matchers, one_of
 from conf.observe.figure_queries import selector
 from conf.plan.burn_rates import COUNTED, COUNTED_FAILED
+from conf.render.arms import arm_names
 
 HOUR = 3600
 
@@ -16,15 +18,15 @@ def hourly(service: str, namespace: str, latency: float) -> Mapping[str, str]:
 
     Of the answers, only those of pods whose histogram has the bound are counted: it came with a change of value.py.
     """
-    all_ = selector(service, [namespace])
+    all_ = _online(service, namespace)
     answers = "monopod_answer_duration_seconds_bucket"
 
     def within(bound: str) -> str:
-        matchers = selector(service, [namespace], f'le="{bound}"')
-        return f"increase({answers}{{{matchers}}}[1h])"
+        chosen = _online(service, namespace, f'le="{bound}"')
+        return f"increase({answers}{{{chosen}}}[1h])"
 
     def requests(*more: str) -> str:
-        return f"sum(increase(monopod_requests_total{{{selector(service, [namespace], *more)}}}[1h]))"
+        return f"sum(increase(monopod_requests_total{{{_online(service, namespace, *more)}}}[1h]))"
 
     return {
         "requests": requests(),
@@ -52,6 +54,11 @@ def hourly_records(service: str, namespace: str) -> Mapping[str, str]:
     }
 
 
+def _online(service: str, namespace: str, *more: str) -> str:
+    """Return the matchers of the series of online pods, a canary's and its baseline's included. more: further matchers."""
+    return ",".join((matchers(namespace=namespace), one_of("service", (service, *arm_names(service))), *more))
+
+
 def _process(all_: str) -> Mapping[str, str]:
     """Return the queries about what each pod has. all_: the matchers of its series."""
     return {
@@ -63,7 +70,7 @@ def _process(all_: str) -> Mapping[str, str]:
 
 def versions(service: str, namespace: str) -> str:
     """Return the query of how many pods each version has, a series a version."""
-    return f"sum by (version) (monopod_release_info{{{selector(service, [namespace])}}})"
+    return f"sum by (version) (monopod_release_info{{{_online(service, namespace)}}})"
 
 
 def over_all(service: str, namespace: str, days: int, offline: bool = False) -> Mapping[str, str]:
@@ -71,7 +78,7 @@ def over_all(service: str, namespace: str, days: int, offline: bool = False) -> 
 
     offline: about offline pods, whose reasons are those of dead letters, not those of refusals.
     """
-    all_ = selector(service, [namespace])
+    all_ = selector(service, [namespace]) if offline else _online(service, namespace)
     span = f"{days}d"
     refused = "monopod_offline_dead_letters_total" if offline else "monopod_shed_total"
 

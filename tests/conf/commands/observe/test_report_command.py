@@ -136,6 +136,18 @@ def test_the_report_of_a_service_that_reads_records_alone_is_about_its_records(t
     assert len(re.findall(r"<svg", (tmp_path / "week.html").read_text())) == 4
 
 
+def test_requests_that_a_canary_and_its_baseline_answered_count_and_those_of_a_neighbour_do_not(tmp_path: Path) -> None:
+    values = dict(histories.history())
+    for name in ("small-canary", "small-baseline", "small-canary-2"):
+        values |= {key.replace('service="small"', f'service="{name}"'): each for key, each in histories.history().items()}
+    fill(tmp_path, values, histories.STEP)
+    with prometheus(tmp_path) as url:
+        (found,) = json.loads(report(tmp_path, url, "--json"))
+    assert sum(hour["requests"] for hour in found["hours"]) == pytest.approx(3 * (168 * 900 + 450 + 300), rel=0.01)
+    assert found["cost"] == pytest.approx(3 * 73 * 168 / 730, rel=0.02)
+    assert found["refusals"] == {"queue_full": pytest.approx(3 * 300, rel=0.02)}
+
+
 def test_few_hours_give_no_advice(tmp_path: Path) -> None:
     values = histories.history()
     fill(tmp_path, {name: (kind, each[-45:]) for name, (kind, each) in values.items()}, histories.STEP)
