@@ -54,10 +54,10 @@ def names(cluster: Cluster, checkout: Checkout) -> list[str]:
 
 
 def answers_in(cluster: Cluster, checkout: Checkout, seconds: float) -> dict[str, float]:
-    """Return how many requests each pod answers in some seconds from now."""
+    """Return how many requests each pod answers in some seconds from now. One that becomes ready meanwhile begins at none."""
     before = answered(cluster, checkout)
     time.sleep(seconds)
-    return {name: count - before[name] for name, count in answered(cluster, checkout).items()}
+    return {name: count - before.get(name, 0.0) for name, count in answered(cluster, checkout).items()}
 
 
 def _answered(cluster: Cluster, checkout: Checkout, name: str, line: str) -> float:
