@@ -1,7 +1,7 @@
 """`python -m bench.losses` counts requests that are lost while a service is rolled out, and its pods deleted, repeatedly.
 
-An open loop sends through the gateway at half of what the node holds. Figures go to docs/reliability.md. Fails where a single
-request failed. Needs KUBECONFIG, a registry and a gateway, like the tests whose parts it uses.
+An open loop sends through the gateway at a quarter of what the node holds. Figures go to docs/reliability.md. Fails where a
+single request failed. Needs KUBECONFIG, a registry and a gateway, like the tests whose parts it uses.
 
 Knows the order of actions and the report's words. Does not know how load is made, nor how pods are counted.
 """
@@ -26,7 +26,7 @@ from bench.served import BenchError
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.images import SERVING, pushed, remove_local
-from tests.conf.rollout.load import half, loaded
+from tests.conf.rollout.load import loaded, quarter
 from tests.conf.rollout.ready_pods import delete_a_pod
 from tests.conf.rollout.service_state import url
 
@@ -39,7 +39,7 @@ TEXT = """## Nothing is lost while pods come and go
 {date}, {cores} cores ({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
 
 digits.onnx runs in {pods} pods behind Envoy on one real node. An open loop sends {rate:.0f} requests a second, each due
-at its own time whether or not answers come. That is half of what the node answers with 16 requests in flight. The loop
+at its own time whether or not answers come. That is a quarter of what the node answers with 16 requests in flight. The loop
 runs through both of these:
 
 - whole releases by `monopod deploy`, which replace both pods;
@@ -107,7 +107,7 @@ def measure(times: int) -> tuple[float, list[Row]]:
         checkout = Checkout(Path(folder) / "service", USER, {CONTEXT: CONTEXT})
         checkout.write_value(replicas=PODS)
         checkout.run("deploy", tag=SERVING[0])
-        rate = half(url(checkout))
+        rate = quarter(url(checkout))
         tags = [SERVING[(number + 1) % len(SERVING)] for number in range(times)]
         deploys = [partial(checkout.run, "deploy", tag=tag) for tag in tags]
         return rate, [

@@ -96,9 +96,13 @@ def peak(url: str, seconds: float) -> float:
     return float(json.loads(told)["throughput"])
 
 
-def half(url: str) -> float:
-    """Return half of the node's peak rate, in requests a second. At the peak its cores do nothing else."""
-    return max(LOWEST_RATE, peak(url, 4) / 2)
+def quarter(url: str) -> float:
+    """Return a quarter of the node's peak rate, in requests a second.
+
+    At the peak, the node's two cores do nothing else. A pod that starts takes one of them. So half of the peak would fill the
+    other one, and pods refuse what then waits.
+    """
+    return max(LOWEST_RATE, peak(url, 4) / 4)
 
 
 def started(url: str, *words: str, data: str = DIGIT) -> "subprocess.Popen[str]":

@@ -12,7 +12,7 @@ import pytest
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout, deployed
 from tests.conf.rollout.gateways import through_both
-from tests.conf.rollout.load import LARGE, half, loaded, padded
+from tests.conf.rollout.load import LARGE, loaded, padded, quarter
 from tests.conf.rollout.ready_pods import delete_a_pod, ready
 from tests.conf.rollout.service_state import url, version
 
@@ -41,7 +41,7 @@ def mine(make_checkout: MakeCheckout) -> Checkout:
 def rate(mine: Checkout, rates: dict[str, float]) -> float:
     key = mine.gateway.routing
     if key not in rates:
-        rates[key] = SHARE * half(url(mine))
+        rates[key] = SHARE * quarter(url(mine))
     return rates[key]
 
 
