@@ -22,13 +22,11 @@ topic. The **bare loop** runs the same model as fast as these cores can, with no
 client commit by itself. They take turns. Each figure is the median over the rounds, and a ratio is the median of each
 round's own ratio.
 """
-SWITCH = """
-How long a partition had no answer when its owner went: the longest time between two of its answers.
+SWITCH = """How long a partition had no answer when its owner went: the longest time between two of its answers.
 
 """
-MEMORY = """
-The image model answered records for {minutes:g} minutes. Memory is what the process holds (resident), in MB. The medians of
-its quarters are {quarters}. It grew by {grows:.1f} MB between the second quarter and the last.
+MEMORY = """The image model answered records for {minutes:g} minutes. Memory is what the process holds (resident), in MB.
+The medians of its quarters are {quarters}. It grew by {grows:.1f} MB between the second quarter and the last.
 """
 
 
@@ -82,7 +80,6 @@ def section(found: Figures) -> str:
         (
             INTRO.format(**vars(found.machine)),
             table(["target", "wanted", "found", "met"], met),
-            "",
             table(["records", "bare, 1/s", "plain script, 1/s", "offline, 1/s", "of bare", "of plain"], rows),
             SWITCH + table(["the owner", "without an answer, s"], [[how, f"{gap:.1f}"] for how, gap in found.gaps.items()]),
             MEMORY.format(minutes=found.seconds / 60, quarters=quarters, grows=found.grows),
