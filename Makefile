@@ -58,7 +58,7 @@ push:                     ## push the image named IMAGE to its registry; `monopo
 	$(PUSH) $(OPTIONS) $(IMAGE)
 
 test: .venv/dev           ## every test that needs no cluster, no broker and no GPU
-	$(BIN)/pytest -m "not gpu and not cluster and not offline and not soak" --numprocesses auto --maxprocesses 4 --dist loadfile \
+	$(BIN)/pytest -m "not gpu and not cluster and not offline and not soak" --numprocesses 3 --dist loadfile \
 		--no-loadscope-reorder
 
 test-service: model .venv/test   ## the tests of SERVICE alone, in seconds, and lint and format of its code
