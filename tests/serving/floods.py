@@ -20,9 +20,10 @@ from tests.running import Running, get
 from tests.waiting import until
 
 PROBE_SECONDS = 5.0  # the timeout of Kubernetes' probes
-MOST_SECONDS = 1.0  # of a probe, and USUAL_SECONDS of most: see Probes.held
+MOST_SECONDS = 1.0  # of any probe but the slowest, and USUAL_SECONDS of most: see Probes.held
 USUAL_SECONDS = 0.3
 LEAST_PROBES = 12
+UNSENT_BYTES = 64 * 2**10  # that the system keeps of a connection; with megabytes of each, it would run out of memory for TCP
 PAUSE = 0.02
 
 
@@ -31,7 +32,8 @@ class Probes:
     """The probes so far.
 
     waits: seconds until each answer. held: of these, seconds of processor time that the service used at most. On a shared
-    machine a client may also wait for the work of others.
+    machine a client may also wait for the work of others. Where the machine itself stands still, that counts as the service's
+    time, so the slowest probe is left out of what is checked of these.
     """
 
     waits: list[float] = field(default_factory=list)
@@ -40,7 +42,8 @@ class Probes:
     def check(self) -> None:
         """Check that none was slow."""
         assert max(self.waits) < PROBE_SECONDS, f"a probe waited {max(self.waits):.1f} s"
-        assert max(self.held) < MOST_SECONDS, f"the service computed for {max(self.held):.1f} s before it answered a probe"
+        long = sorted(self.held)[-2]
+        assert long < MOST_SECONDS, f"the service computed for {long:.1f} s and more before it answered two probes"
         usual = statistics.median(self.held)
         assert usual < USUAL_SECONDS, f"the service computed for {usual:.2f} s before it answered half of the probes"
 
@@ -96,6 +99,7 @@ class _Sender:
 
     def __init__(self, port: int, flood: Flood):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
         self.socket.setblocking(False)
         self._flood, self._rest = flood, memoryview(flood.first + flood.again)
 

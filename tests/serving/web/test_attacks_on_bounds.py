@@ -115,3 +115,22 @@ def test_answers_that_many_clients_do_not_take_are_bounded_together(tmp_path_fac
             assert len(last.read(15_990_000)) == 15_990_000, "a client that takes its answer gets it"
         assert ask(service.port, PING).body == PONG
         until(lambda: service.metric("monopod_requests_in_progress", absent=-1) == 0)
+
+
+def test_a_new_client_gets_its_answer_where_the_system_took_more_of_the_older_answers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with echo_service.serving(tmp_path_factory, 'memory = "512Mi"') as service, contextlib.ExitStack() as stack:
+        for _ in range(16):
+            client = stack.enter_context(Client(service.port))
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * MIB)
+            client.send(echo_service.get("/large?bytes=16000000"))
+            assert client.socket.recv(1000).startswith(b"HTTP/1.1 200 ")  # and no more for now
+        for _ in range(8):
+            with Client(service.port) as last:
+                last.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 2**10)
+                last.send(echo_service.get("/large?bytes=16000000"))
+                time.sleep(0.2)
+                found = last.answer()
+                assert found is not None
+                assert len(found.body) == 16_000_000

@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._lingered = 0
         self._began = self.active = time.monotonic()  # the first byte of what is being read; the last byte of all
         self._unsent = (0, 0.0)  # bytes that the client has not taken, and since when
+        self._answer_bytes = 0  # of the latest answer
 
     # Called by the loop.
 
@@ -129,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._blocked = True
-        self._untaken.hold(self._transport.get_write_buffer_size())
+        self._untaken.hold(max(self._answer_bytes, self._transport.get_write_buffer_size()))
         self._loop.call_soon(self._rules.bodies.make_room)
 
     def resume_writing(self) -> None:
@@ -189,6 +190,7 @@ class Connection(asyncio.Protocol):
         self._exchange = None
         if self._transport.is_closing():
             return
+        self._answer_bytes = len(answer) + len(body)
         self._transport.write(answer)
         if body:
             self._transport.write(body)

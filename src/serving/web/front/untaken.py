@@ -2,7 +2,9 @@
 
 Knows that these bytes count as held, and whom to end where others need their room. Does not know sockets or answers.
 
-One answer counts as a part of the bound at most, so that a client alone is never ended for a large answer.
+An answer counts with all of its bytes until the last one is taken, since the heap keeps it whole. So equal answers count alike,
+however much the system has taken of each, and the oldest is ended first. One answer counts as a part of the bound at most, so
+that a client alone is never ended for a large answer.
 """
 
 from collections.abc import Callable
