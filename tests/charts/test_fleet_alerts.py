@@ -90,6 +90,15 @@ CASES: dict[str, tuple[Histories, set[tuple[str, ...]]]] = {
         {**answered(2, "0+60x60", "demo-canary"), **answered(5, "0+7x60", "demo-canary"), **arm_failed("0+7x60")},
         set(),
     ),
+    "the gateway answers a tenth with 503 beside a canary's own 500, which Istio's gateway counts apart": (
+        {
+            **answered(5, "0+7x60"),
+            **answered(2, "0+60x60", "demo-canary"),
+            **answered(5, "0+7x60", "demo-canary"),
+            **arm_failed("0+7x60"),
+        },
+        {("GatewayErrors", "critical", "like", "demo", "prod")},
+    ),
     "a gateway answers a tenth with 503 in grey": (
         {
             **answered(2, "0+60x60", namespace="grey"),
