@@ -54,7 +54,7 @@ def names(cluster: Cluster, checkout: Checkout) -> list[str]:
 
 
 def answers_in(cluster: Cluster, checkout: Checkout, seconds: float) -> dict[str, float]:
-    """Return how many requests each pod answers in some seconds from now. One that becomes ready meanwhile begins at none."""
+    """Return how many requests each pod answers in some seconds from now. A pod that becomes ready meanwhile begins at none."""
     before = answered(cluster, checkout)
     time.sleep(seconds)
     return {name: count - before.get(name, 0.0) for name, count in answered(cluster, checkout).items()}

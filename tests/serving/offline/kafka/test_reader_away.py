@@ -1,4 +1,4 @@
-"""A broker that is killed and started again is waited for. One that is too old for the group's protocol ends the reading."""
+"""A broker that is killed and started again is waited for. A broker too old for the group's protocol ends the reading."""
 
 from collections import Counter
 from collections.abc import Iterator
