@@ -36,7 +36,7 @@ PODS = 2
 MAKER = "make soak"
 TEXT = """## Nothing is lost while pods come and go
 
-{date}, {cores} cores ({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
+{machine}
 
 digits.onnx runs in {pods} pods behind Envoy on one real node. An open loop sends {rate:.0f} requests a second, each due
 at its own time whether or not answers come. That is a quarter of what the node answers with 16 requests in flight. The loop
@@ -46,7 +46,7 @@ runs through both of these:
 - the deletion of one pod after another, as `kubectl delete pod` does it, while two are ready.
 
 A request is lost that got another answer than 200, got no answer, or was not sent. New pods, Envoy, Kubernetes and the
-generator share these {cores} cores. A pod that starts takes one of them, and the largest latencies show that.
+generator share these {machine.cores} cores. A pod that starts takes one of them, and the largest latencies show that.
 
 """
 HEAD = ["what", "times", "seconds each, median", "requests", "lost", "p50, ms", "p99, ms", "most, ms"]
@@ -86,7 +86,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    made = TEXT.format(**vars(here), pods=PODS, rate=rate) + table(HEAD, [row.cells for row in rows])
+    made = TEXT.format(machine=here, pods=PODS, rate=rate) + table(HEAD, [row.cells for row in rows])
     if times:
         print(made)  # a trial is not for the docs
     else:

@@ -26,6 +26,11 @@ class Machine:
     versions: str
     load: float
 
+    def __str__(self) -> str:
+        """Return the sentences that stand above a page's figures."""
+        parts = f"{self.date}, {self.cores} cores ({self.processor}), {self.system}; {self.versions}"
+        return f"{parts}. Load of the machine before the run: {self.load:.2f}."
+
 
 def here() -> Machine:
     versions = [f"Python {platform.python_version()}", *(f"{part} {version(part)}" for part in PARTS)]

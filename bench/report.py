@@ -15,7 +15,7 @@ INTRO = """
 After reading this page you can say how fast the server is, what it costs beside the bare model, and how it behaves under
 overload.
 
-{date}, {cores} cores ({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
+{machine}
 The load generators and the server share these cores and speak over loopback. No figure here includes a network.
 """
 THROUGHPUT = """## Throughput
@@ -72,7 +72,7 @@ class Figures:
 def write(figures: Figures) -> str:
     """Return the section's text."""
     machine = figures.machine
-    parts = [INTRO.format(**vars(machine)), _targets(figures), THROUGHPUT]
+    parts = [INTRO.format(machine=machine), _targets(figures), THROUGHPUT]
     parts += [_throughput(one) for one in figures.throughput]
     parts += [SPENT.format(connections=MOST), _spent(figures.throughput, machine.cores)]
     parts += [PINGS.format(connections=MOST, rate=PING_RATE), _pings(figures.pings)]

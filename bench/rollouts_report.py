@@ -5,7 +5,7 @@ Knows figures and limits. Does not know how anything was measured.
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.machine import Machine
 from bench.report import table
@@ -16,7 +16,7 @@ LIMIT_SECONDS = 300.0
 LAST = 300  # characters of a failed command's message
 TEXT = """## Three hundred services
 
-{date}, {cores} cores ({processor}), {system}; Kubernetes {version}. Load of the machine before the run: {load:.2f}.
+{machine}
 
 {services} services of {users} users, {pods} pods in all, are deployed by the command that a user types, `monopod deploy
 --service DIR --regions FILE --region eu --image IMAGE`. Each command is a process, and {at_once} run at a time. Then all
@@ -26,7 +26,7 @@ tells their requests from others.
 
 The region is simulated. Its API server, controllers and scheduler are real. Its {nodes} nodes only pretend, and a pod
 becomes ready at once and runs nothing. So the time to load images and models is not in the figures, and all else of a
-roll-out is. The commands, the API server, etcd and the controllers share these {cores} cores.
+roll-out is. The commands, the API server, etcd and the controllers share these {machine.cores} cores.
 
 """
 BELOW = """
@@ -126,7 +126,7 @@ def summary(each: Round) -> str:
 def section(report: Report) -> str:
     """Return the section of docs/reliability.md."""
     one = report.rounds[0]
-    facts = {**vars(report.machine), "version": report.version, **vars(report.size), "limit": LIMIT_SECONDS}
+    machine = replace(report.machine, versions=f"Kubernetes {report.version}")
     below = BELOW.format(
         idle_requests=report.idle.total / report.idle_seconds,
         idle_cores=report.idle.processor / report.idle_seconds,
@@ -134,7 +134,7 @@ def section(report: Report) -> str:
         command=one.each(one.clients),
         **vars(report.client),
     )
-    return TEXT.format(**facts) + _table(report.rounds) + below
+    return TEXT.format(machine=machine, limit=LIMIT_SECONDS, **vars(report.size)) + _table(report.rounds) + below
 
 
 def _table(rounds: Sequence[Round]) -> str:

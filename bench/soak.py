@@ -37,7 +37,7 @@ INTRO = """# Soak
 
 After reading this page you can say how much memory each service holds under load, and whether any of them leaks.
 
-{date}, {cores} cores ({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
+{machine}
 
 Each service runs in a control group that holds no more than its `memory`, as its pod would. The first line of its
 README's `## Speed` block loads it for {seconds:g} s. Memory is what the process holds (resident, shared libraries
@@ -99,7 +99,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     kept = math.ceil(least_leak(100 * seconds))
-    text = INTRO.format(**vars(here), seconds=seconds, growth=GROWTH_MB, kept=kept) + as_table(rows, seconds)
+    text = INTRO.format(machine=here, seconds=seconds, growth=GROWTH_MB, kept=kept) + as_table(rows, seconds)
     if alone or arguments.seconds:
         print(as_table(rows, seconds))  # a trial is not for the docs
     else:

@@ -13,7 +13,7 @@ FLOOR, GOAL = 0.75, 0.88  # of the bare loop
 GROWTH_MB = 8.0  # as in docs/soak.md
 INTRO = """## How fast
 
-{date}, {cores} cores ({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
+{machine}
 The broker, which is one node, runs on the same cores.
 
 Records wait in a topic of four partitions. One process of `monopod offline` reads them, and writes its answers to another
@@ -78,7 +78,7 @@ def section(found: Figures) -> str:
     quarters = ", ".join(f"{one:.0f}" for one in found.quarters)
     return "\n".join(
         (
-            INTRO.format(**vars(found.machine)),
+            INTRO.format(machine=found.machine),
             table(["target", "wanted", "found", "met"], met),
             table(["records", "bare, 1/s", "plain script, 1/s", "offline, 1/s", "of bare", "of plain"], rows),
             SWITCH + table(["the owner", "without an answer, s"], [[how, f"{gap:.1f}"] for how, gap in found.gaps.items()]),

@@ -85,10 +85,10 @@ def _reached(one: Found) -> str:
 
 
 def _ahead(peers: list[Peer], results: Results) -> str:
-    sentences = []
-    for title, places in groupby(goals.ahead(peers, results), lambda one: one.peer):
-        where = "; ".join(_places(work, list(many)) for work, many in groupby(places, lambda one: one.work))
-        sentences.append(f"- **{title} is ahead of this server**: {where}.\n")
+    sentences = [
+        f"- **{title} is ahead of this server**: {_places(work, list(places))}.\n"
+        for (title, work), places in groupby(goals.ahead(peers, results), lambda one: (one.peer, one.work))
+    ]
     return "".join(sentences) or "No peer is ahead of this server at any number of connections.\n"
 
 

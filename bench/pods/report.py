@@ -18,11 +18,13 @@ WANTED_RATIO = 3.0
 WANTED_BALANCE = 1.1
 TEXT = """## Four pods behind Envoy
 
-This is the shape that the platform is for: one process for each card, and a proxy before them. {date}, {cores} cores
-({processor}), {system}; {versions}. Load of the machine before the run: {load:.2f}.
+This is the shape that the platform is for: one process for each card, and a proxy before them.
 
-**No card is in this.** A stand-in takes its place: a model that sleeps {batch:g} ms a batch and {row:g} ms a row, one batch
-at a time, and releases Python's lock meanwhile. Each process has one of its own. Everything here runs on the same cores.
+{machine}
+
+**No card is in this.** A stand-in takes its place. It is a model that sleeps {batch:g} ms a batch and {row:g} ms a row, and
+releases Python's lock meanwhile. It runs one batch at a time. Each process has one of its own. Everything here runs on the
+same cores.
 
 A request has {least} to {most} rows as JSON, by the Open Inference Protocol. An open loop sends the sizes in turns, at equal
 distances in time, and latencies count from the moment at which a request was due. Equal distances are kinder to a server
@@ -102,7 +104,7 @@ def section(figures: Figures) -> str:
     """Return the section's text."""
     even = figures.even
     words = TEXT.format(
-        **vars(figures.machine),
+        machine=figures.machine,
         batch=BATCH_SECONDS * 1000,
         row=ROW_SECONDS * 1000,
         least=ROWS[0],
