@@ -22,7 +22,7 @@ from conf.rules.case import Case, Rule, Violation
 from conf.rules.offline_rules import neighbours, reading
 from conf.rules.other_services import OtherService
 from conf.rules.service_folder import ModelFiles, model_files
-from serving.settings import SettingsError, ValueFile, all_judged, judged, load
+from serving.settings import SettingsError, ValueFile, all_judged, judged, load, misnamed_hooks
 
 CASE_RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.RULES, *reading.RULES)
 # Where a service has offline pods alone, no request comes, and these are not asked.
@@ -138,7 +138,7 @@ def check(
     service: a folder. others: services of the same clusters. An empty image_name is the name that a build will give.
     """
     found, mistakes = read_partly(service, regions, image_name)
-    report = Report(list(mistakes), service=found)
+    report = Report(list(mistakes), misnamed_hooks(service), service=found)
     if found is None:
         return report
     models: dict[str, ModelFiles] = {}  # by path: tracks and regions share them

@@ -108,6 +108,10 @@ class ServiceFailed(ServingError):
     reason = "service_failed"
 
 
+class WrongResults(ServiceFailed):
+    """Results of the service's own code that cannot be sent. The text is for the log."""
+
+
 class NotReady(ServingError):
     status = 503
     reason = "not_ready"

@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any
 
 from serving.base import jsons
-from serving.base.errors import ClientGone, ServiceFailed, ServingError, WrongInputs
+from serving.base.errors import ClientGone, ServiceFailed, ServingError, WrongInputs, WrongResults
 from serving.base.lifetime import Lifetime
 from serving.base.priority import yield_to_others
 from serving.base.working_memory import WorkingMemory
@@ -175,15 +175,15 @@ class Core:
         def work() -> None:
             raw.times.begin("handle")
             request = self._request(raw, takes_files(self._service, function))
-            give(_reply(function(request), request))
+            give(_reply(function(request), request, function))
 
         self._guarded(raw, work, give, own=True)
 
     def _prepare(self, raw: RawRequest) -> Prepared:
         """Run what comes before the model on the service's own route."""
         request = self._request(raw, takes_files(self._service))
-        rows = self._service.preprocess(request)
-        return self._service.model, rows, lambda outputs: _reply(self._service.postprocess(outputs, request), request)
+        rows, after = self._service.preprocess(request), self._service.postprocess
+        return self._service.model, rows, lambda outputs: _reply(after(outputs, request), request, after)
 
     def _request(self, raw: RawRequest, files: bool) -> Request:
         fetcher = TimedFetcher(self._fetcher, raw.times) if self._may_fetch else self._fetcher
@@ -226,6 +226,9 @@ class Core:
 
     def _error(self, error: BaseException, raw: RawRequest, own: bool = False) -> ServingError:
         """Return the error for the client. The cause of one that is not the client's stands in the log."""
+        if isinstance(error, WrongResults):
+            log.error("the service's own code returns results that cannot be sent: %s", error, extra={"request_id": raw.id})
+            return _failed(raw)
         if isinstance(error, ServingError):
             misused = own and isinstance(error, WrongInputs)
             return _without_frames(self._misused(error, raw) if misused else raw.life.classified(error))
@@ -274,7 +277,11 @@ def _without_frames(error: ServingError) -> ServingError:
     return error
 
 
-def _reply(results: Any, request: Request) -> Reply:
+def _reply(results: Any, request: Request, function: Callable[..., Any]) -> Reply:
+    """Return what is sent. function: of the service's own code, which returned the results. Raises WrongResults."""
     if isinstance(results, Answer):
         return Reply(results.body, results.content_type, results.status)
-    return Reply(jsons.dumps({"results": results, "msg": "", **request.ids}))
+    try:
+        return Reply(jsons.dumps({"results": results, "msg": "", **request.ids}))
+    except TypeError as error:
+        raise WrongResults(f"{error} ({place_of(function)}, {function.__name__})") from None

@@ -61,9 +61,11 @@ class ModelSpec:
     def rows(self, arrays: Arrays) -> int:
         """Check the inputs of one call and return its number of rows, 1 for a model without a batch axis.
 
-        Raises WrongInputs where a name is missing or unknown, or a dtype or rank is wrong. Raises BadInput where a size is
-        wrong, there are no rows, or the inputs have different numbers of rows.
+        Raises WrongInputs for anything but a dict of arrays, and where a name is missing or unknown, or a dtype or rank is
+        wrong. Raises BadInput where a size is wrong, there are no rows, or the inputs have different numbers of rows.
         """
+        if not isinstance(arrays, dict):
+            raise self._no_arrays(f"the inputs of model {self.name}", "a dict of arrays by input name", arrays)
         if arrays.keys() != self._names:
             raise self._wrong_names(arrays)
         counts = {spec.name: self._check(spec, arrays[spec.name]) for spec in self.inputs}
@@ -80,6 +82,10 @@ class ModelSpec:
     def _names(self) -> frozenset[str]:
         return frozenset(spec.name for spec in self.inputs)
 
+    def _no_arrays(self, what: str, wanted: str, found: object) -> WrongInputs:
+        none = "None; does a function lack its return?" if found is None else f"of type {type(found).__name__}"
+        return WrongInputs(f"{what} must be {wanted}, such as {{{next(iter(self._names), 'x')!r}: array}}, not {none}")
+
     def _wrong_names(self, arrays: Arrays) -> WrongInputs:
         known = [spec.name for spec in self.inputs]
         unknown = [name for name in arrays if name not in known]
@@ -90,6 +96,8 @@ class ModelSpec:
 
     def _check(self, spec: TensorSpec, array: Array) -> int:
         """Check one input and return its first dimension, 1 for a scalar."""
+        if not isinstance(array, np.ndarray | np.generic):
+            raise self._no_arrays(f"input {spec.name!r} of model {self.name}", "an array of numpy", array)
         if array.dtype != DATATYPES[spec.datatype]:
             raise WrongInputs(
                 f"input {spec.name!r} of model {self.name} must be {spec.datatype}, an array of {DATATYPES[spec.datatype]}, "

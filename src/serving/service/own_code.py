@@ -15,6 +15,7 @@ from typing import Any
 
 from serving.base.errors import StartError
 from serving.service.service import Service
+from serving.settings import misnamed_hooks
 
 log = logging.getLogger("monopod.start")
 
@@ -38,6 +39,8 @@ def service_class(folder: Path) -> type[Service]:
     found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Service) and c.__module__ == "server"]
     if len(found) != 1:
         raise StartError(f"{path}: holds {len(found)} subclasses of Service, must hold one")
+    for words in misnamed_hooks(folder):
+        log.warning(words)
     return found[0]
 
 

@@ -7,7 +7,7 @@ the pod and the deploy job both read value.py.
 from serving.settings import gpu_memory
 from serving.settings.declarations import SESSION_GIB, Declaration, Settings, declared_settings
 from serving.settings.kinds import size_in_bytes
-from serving.settings.nearest import Nearest
+from serving.settings.nearest import Nearest, misnamed_hooks
 from serving.settings.objectives import latency_objective
 from serving.settings.partial import all_judged, judged
 from serving.settings.reader import SettingsError, ValueFile, load, read
@@ -27,6 +27,7 @@ __all__ = [
     "judged",
     "latency_objective",
     "load",
+    "misnamed_hooks",
     "read",
     "size_in_bytes",
     "text_of",

@@ -1,18 +1,22 @@
 """Suggestions: what a person probably meant by a wrong name or a wrong value.
 
-Knows names and kinds of values. Does not know where they are written.
+Knows names and kinds of values, and the hooks of a service's class. Runs no code.
 """
 
 import ast
 import difflib
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from serving.settings.kinds import Kind
+from serving.settings.text_files import UnreadableError, text_of
 
 MOST_SEARCHES = 200  # for one file: each takes about a millisecond, and a file may hold thousands of wrong names
 LONGEST = 100  # characters; for a longer name or value nothing is suggested
+MOST_CODE = 1024  # KiB of a src/server.py
+HOOKS = ("setup", "preprocess", "postprocess", "handle")  # the methods of a service's class that the platform calls
 
 
 class Nearest:
@@ -40,6 +44,27 @@ def nearest_value(kind: Kind, value: Any) -> str:
         if isinstance(value, str) and _is_allowed(kind, ast.literal_eval(value)):
             return f"; drop the quotes: {value}"
     return ""
+
+
+def misnamed_hooks(folder: Path) -> list[str]:
+    """Return a sentence for each public method of a subclass of Service that nothing uses, and whose name is like a hook's.
+
+    folder: of the service. Its src/server.py is read and not run. One that is missing or is not Python has no such methods.
+    """
+    try:
+        tree = ast.parse(text_of(folder / "src" / "server.py", MOST_CODE))
+    except (UnreadableError, SyntaxError, ValueError, RecursionError):
+        return []
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    kinds = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    own = (item for kind in kinds if any(ast.unparse(base).endswith("Service") for base in kind.bases) for item in kind.body)
+    nearest, found = Nearest(), []
+    for item in own:
+        if isinstance(item, ast.FunctionDef) and not item.decorator_list and item.name not in used.union(HOOKS):
+            near = "" if item.name.startswith("_") else nearest.to(item.name, HOOKS)
+            if near:
+                found.append(f"src/server.py:{item.lineno}: nothing calls {item.name!r}; did you mean the hook {near!r}?")
+    return found
 
 
 def _is_allowed(kind: Kind, value: Any) -> bool:

@@ -21,7 +21,7 @@ from serving.models.tensors import TensorSpec
 from serving.service.embedded import open_service, set_up, silence
 from serving.service.own_code import TRACEBACK_ABOVE
 from serving.service.service import Service
-from serving.settings import Settings, SettingsError, gpu_memory, size_in_bytes
+from serving.settings import Settings, SettingsError, gpu_memory, misnamed_hooks, size_in_bytes
 from serving.settings.model_files import Checksum, read_checksums, sha256_of
 
 CLOSE_SECONDS = 1.0
@@ -128,7 +128,8 @@ def verify(folder: Path, provider: str = "") -> Report:
     memory = _memory(process, checks, sources, service.settings)
     others = sorted(set(checksums) - {source.file for source in sources})
     checks += [_with_file(Check(), path, folder, checksums) for path in others]
-    checks += [*_not_checksums(lines, folder), *failures]
+    misnamed = [Check(file="src/server.py", note=words) for words in misnamed_hooks(folder)]
+    checks += [*_not_checksums(lines, folder), *misnamed, *failures]
     if not failures:
         checks += [*_too_much(memory), *_unclaimed(sources, service.settings)]
     return Report(checks, memory, gpu_memory.describe(service.settings) if service.settings.gpu_memory else "")

@@ -10,6 +10,7 @@ from conf.rules.check import check
 from conf.rules.other_services import other_services
 from tests.conf.check_service import GPU, MODEL, CheckService, service_checker
 from tests.conf.golden import regions
+from tests.running import make_service
 
 
 @pytest.fixture
@@ -166,6 +167,12 @@ def test_what_may_go_wrong_is_a_note_and_no_mistake(check_service: CheckService,
     report = check_service(lines)
     assert report.mistakes == []
     assert any(told in warning for warning in report.warnings)
+
+
+def test_a_method_named_almost_like_a_hook_is_a_note(tmp_path: Path) -> None:
+    folder = make_service(tmp_path / "small", "", "class A(Service):\n    def pre_process(self, request): ...\n")
+    words = "src/server.py:2: nothing calls 'pre_process'; did you mean the hook 'preprocess'?"
+    assert words in check(folder, regions(), ("prod",)).warnings
 
 
 def test_another_services_name_and_port_are_taken(check_service: CheckService) -> None:

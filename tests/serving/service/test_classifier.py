@@ -27,8 +27,9 @@ class Classifier(Service):
 
     @route("/number")
     def number(self, request: Request):
-        return 1j
+        return [{"number": 1j}]
 """
+LINE, PATH = 1 + SERVER.splitlines().index('    @route("/number")'), "results[0].number"
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +55,17 @@ def test_predict_answers_label_and_probabilities_row_by_row(classifier: Running)
     assert answer["predictions"][1]["probabilities"] == pytest.approx([0.665, 0.245, 0.09], abs=0.001)
 
 
-def test_an_answer_that_json_cannot_hold_is_a_500_and_the_log_names_its_kind(
+def test_an_answer_that_json_cannot_hold_is_a_500_and_the_log_names_its_path_and_its_line(
     classifier: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, answer = post_json(classifier.url + "/number", {})
     assert (status, answer["reason"]) == (500, "service_failed")
     # The message of a service's own test names the cause.
-    assert "JSON cannot hold a value of type complex" in capsys.readouterr().out
-    assert "JSON cannot hold a value of type complex" in failure(classifier, answer["request_id"])["traceback"]
+    words = f"{PATH}: JSON cannot hold a value of type complex (server.py, line {LINE}, number)"
+    assert words in capsys.readouterr().out
+    line = failure(classifier, answer["request_id"])
+    assert words in line["message"]
+    assert "traceback" not in line
 
 
 def failure(service: Running, request_id: str) -> dict[str, Any]:

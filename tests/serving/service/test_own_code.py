@@ -12,6 +12,7 @@ from tests.serving.web.test_app import JSON, ask, logged
 ODD = '''
 import sys
 import time
+from decimal import Decimal
 
 import numpy as np
 
@@ -38,7 +39,11 @@ class Odd(Service):
             raise BadInput("no face found")
         if kind == "exit":
             sys.exit("the end")
-        return {"set": {1}, "long": 2**80, "bytes": b"x", "picture": Answer(b"PNG", "image/png", 201)}[kind]
+        wrong = {"set": {1}, "long": 2**80, "bytes": b"x", "deep": [1, {"scores": (Decimal("0.5"),)}], "key": {(1, 2): 3}}
+        return {**wrong, "picture": Answer(b"PNG", "image/png", 201)}[kind]
+
+    def post_process(self, outputs, request):
+        return outputs
 
     @route("/items", "GET")
     def items(self, request):
@@ -52,6 +57,7 @@ class Odd(Service):
     def item(self, request):
         return dict(request.query)
 '''
+HANDLE = 1 + ODD.splitlines().index("    def handle(self, request):")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +96,7 @@ def test_bad_input_that_a_service_raises_is_a_400_with_its_text(odd: Running) ->
     assert (status, answer["error"], answer["msg"]) == (400, "no face found", "no face found")
 
 
-@pytest.mark.parametrize("kind", ["set", "long", "bytes", "exit", "unknown"])
+@pytest.mark.parametrize("kind", ["exit", "unknown"])
 def test_a_mistake_of_the_services_code_is_a_500_with_an_id_at_once(odd: Running, kind: str) -> None:
     began = time.monotonic()
     status, answer = post_json(odd.url + "/api/small", {"answer": kind})
@@ -98,6 +104,35 @@ def test_a_mistake_of_the_services_code_is_a_500_with_an_id_at_once(odd: Running
     assert time.monotonic() - began < 3
     assert answer["request_id"] in answer["error"]
     logged(odd, lambda line: line.get("request_id") == answer["request_id"] and "Traceback" in json.dumps(line))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("set", "results: JSON cannot hold a value of type set"),
+        ("long", "results: Integer exceeds 64-bit range"),
+        ("bytes", "results: JSON cannot hold a value of type bytes"),
+        ("deep", "results[1].scores[0]: JSON cannot hold a value of type Decimal"),
+        ("key", "results: Dict key must"),
+    ],
+)
+def test_a_result_that_json_cannot_hold_is_a_500_and_the_log_has_its_path_and_the_functions_line(
+    odd: Running, kind: str, words: str
+) -> None:
+    status, answer = post_json(odd.url + "/api/small", {"answer": kind})
+    assert (status, answer["reason"]) == (500, "service_failed")
+    assert answer["request_id"] in answer["error"]
+    assert words not in answer["error"]
+    line = logged(odd, lambda line: line.get("request_id") == answer["request_id"] and line["level"] == "error")
+    assert words in line["message"]
+    assert f"server.py, line {HANDLE}, handle" in line["message"]
+    assert "traceback" not in line
+
+
+def test_a_method_whose_name_is_like_a_hooks_is_told_at_the_start(odd: Running) -> None:
+    told = logged(odd, lambda line: "did you mean the hook" in line["message"])
+    assert told["level"] == "warning"
+    assert told["message"].endswith(": nothing calls 'post_process'; did you mean the hook 'postprocess'?")
 
 
 def test_code_that_waits_past_the_deadline_is_a_504_and_no_crash(odd: Running) -> None:

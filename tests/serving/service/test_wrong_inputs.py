@@ -23,6 +23,8 @@ GIVEN = {
     "dtype": lambda x: {"x": x.astype(np.float64)},
     "rank": lambda x: {"x": x[0]},
     "size": lambda x: {"x": x},
+    "none": lambda x: None,
+    "lists": lambda x: {"x": x.tolist()},
     "good": lambda x: {"x": x},
 }
 
@@ -62,6 +64,8 @@ WRONG = {
     "missing": "input 'x' of model small is missing",
     "dtype": "must be FP32, an array of float32, not of float64",
     "rank": "must have shape [-1, 2] (-1 is any size), not [2]",
+    "none": "the inputs of model small must be a dict of arrays by input name, such as {'x': array}, not None; does a function",
+    "lists": "input 'x' of model small must be an array of numpy, such as {'x': array}, not of type list",
 }
 
 

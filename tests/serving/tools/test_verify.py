@@ -57,6 +57,13 @@ def test_every_model_of_a_service_is_listed_with_its_file_and_its_cost() -> None
     assert 0 < faces["onet"]["row_ms"] < 10_000
 
 
+def test_a_method_named_almost_like_a_hook_is_told_beside_the_models(tmp_path: Path) -> None:
+    server = FIRST_USE + "\n    def post_process(self, outputs, request):\n        return outputs\n"
+    lines = found(make_service(tmp_path / "small", "", server, MODELS))
+    assert lines["src/server.py"]["note"].endswith("did you mean the hook 'postprocess'?")
+    assert lines["src/server.py"]["problem"] == ""
+
+
 def test_functions_are_listed_too() -> None:
     status, out, _ = verified(SEARCH)
     assert status == 0

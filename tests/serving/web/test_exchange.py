@@ -148,7 +148,9 @@ def test_a_full_gate_refuses_at_the_head_and_at_the_last_byte(loop: asyncio.Abst
 def test_a_body_that_is_too_long_is_refused_at_the_head(loop: asyncio.AbstractEventLoop) -> None:
     front = Front(loop)
     assert front.exchange(request(), b"Content-Length: 1000").too_large() is None
-    assert isinstance(front.exchange(request(), b"Content-Length: 1001").too_large(), TooLarge)
+    refused = front.exchange(request(), b"Content-Length: 1001").too_large()
+    assert isinstance(refused, TooLarge)
+    assert str(refused) == "the body has 1001 bytes, at most 1000 are taken; send less, or raise max_body in value.py"
 
 
 @pytest.mark.parametrize("state", [STARTING, CLOSED])

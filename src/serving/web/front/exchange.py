@@ -100,7 +100,8 @@ class Exchange:
         length = self.head.length
         if length <= self.rules.max_body:
             return None
-        return TooLarge(f"the body has {length} bytes, at most {self.rules.max_body} are taken")
+        most = self.rules.max_body
+        return TooLarge(f"the body has {length} bytes, at most {most} are taken; send less, or raise max_body in value.py")
 
     def pong(self) -> None:
         """Answer a ping, so that it tells of this pod even while every thread is busy."""
