@@ -11,6 +11,8 @@ from conf.remote.wechat_robot import shortened
 from relay.notifications import Alert, Notification
 
 LONGEST_NAME, LONGEST_SUMMARY, LONGEST_LINK = 150, 700, 400  # bytes
+LONGEST_TEXT = 3_000  # characters of any text that is looked at
+SHORTEST_LINE = 30  # bytes
 SEVERITIES = ("critical", "warning")  # the most urgent first; all others come after these
 COLOUR = {True: "warning", False: "info"}  # orange for what fires, green for what is over
 TIME = re.compile(r"\d{4}-(\d\d-\d\d)T(\d\d:\d\d):\d\d[.\d]*Z")
@@ -25,7 +27,8 @@ def message_text(notification: Notification, region: str, most: int) -> str:
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     where = shortened(_place(notification.group), LONGEST_SUMMARY) + (f" in {_plain(region)}" if region else "")
     head = f'<font color="{COLOUR[firing > 0]}">**{told}**</font> {where}'
-    return fitting(head, [_line(each) for each in alerts], notification.left_out, most)
+    shown = alerts[: most // SHORTEST_LINE]  # no message has room for more lines
+    return fitting(head, [_line(each) for each in shown], notification.left_out + len(alerts) - len(shown), most)
 
 
 def fitting(head: str, lines: Sequence[str], left_out: int, most: int) -> str:
@@ -81,10 +84,10 @@ def _since(alert: Alert) -> str:
 
 
 def _link(address: str) -> str:
-    fits = LINK.fullmatch(address) and len(address) <= LONGEST_LINK
+    fits = len(address) <= LONGEST_LINK and LINK.fullmatch(address)
     return f" [what to do]({address})" if fits else ""
 
 
 def _plain(text: str) -> str:
     """Return a text on one line and without tags: in a robot's markdown a tag can mention people."""
-    return " ".join(text.replace("<", "＜").split()).encode(errors="replace").decode()
+    return " ".join(text[:LONGEST_TEXT].replace("<", "＜").split()).encode(errors="replace").decode()

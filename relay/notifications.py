@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 VERSION = "4"
+MAX_VALUES = 250_000  # of a body, by its commas and brackets, whose values take 200 bytes each once they are read
+MAX_LEFT_OUT = 10**9
 FIRING, RESOLVED = "firing", "resolved"
 
 
@@ -36,8 +38,10 @@ class Notification:
     left_out: int = 0
 
 
-def read(body: bytes) -> Notification:
+def read(body: bytes | bytearray) -> Notification:
     """Return the notification in the body of a request. Raises NoNotification."""
+    if sum(map(body.count, (b",", b"{", b"["))) > MAX_VALUES:
+        raise NoNotification(f"the body has more than {MAX_VALUES:,} commas and brackets: set max_alerts in Alertmanager")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -48,7 +52,7 @@ def read(body: bytes) -> Notification:
     if not isinstance(alerts, list) or not alerts:
         raise NoNotification('"alerts" is no list of alerts')
     left_out = found.get("truncatedAlerts", 0)
-    if not isinstance(left_out, int) or left_out < 0:
+    if not isinstance(left_out, int) or not 0 <= left_out <= MAX_LEFT_OUT:
         raise NoNotification('"truncatedAlerts" is no count')
     group = _texts(found.get("groupLabels", {}), "groupLabels")
     return Notification(group, tuple(_alert(each, f"alerts[{index}]") for index, each in enumerate(alerts)), left_out)

@@ -4,8 +4,8 @@
         200   the message arrived
         400   the body is no notification; to send it again is useless
         413   the body is too large
-        503   the message did not arrive, the body came too slowly, or there were too many in this minute; Alertmanager tries
-              again
+        503   the message did not arrive, the body came too slowly, too many bodies came at once, or there were too many
+              messages in this minute; Alertmanager tries again
     GET /healthz                 200 while the loop answers
     GET /readyz                  200 while each address can be used, else 503 and why
 
@@ -16,21 +16,25 @@ nothing that may pass by itself is a 4xx.
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from conf.remote.wechat_robot import MAX_MESSAGES, MAX_TEXT_BYTES, WINDOW_SECONDS, markdown_message
+from conf.remote.wechat_robot import MAX_MESSAGES, MAX_TEXT_BYTES, WINDOW_SECONDS, markdown_message, shortened
 from relay.delivery import SECONDS, NotDelivered, Receiver, address, deliver
 from relay.message_text import message_text
 from relay.notifications import NoNotification, Notification, read
 from relay.rate_limit import RateLimit
 
 MAX_BODY_BYTES = 8 * 2**20
+MAX_BODIES_BYTES = 2 * MAX_BODY_BYTES  # of all that are in hand: with the largest message being made, half of the pod's memory
 BODY_SECONDS = 10.0
+MAX_LABELS, LONGEST_LABEL = 30, 200  # of a group, and bytes, in a message's fields and in the log
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("relay")
@@ -47,12 +51,39 @@ class RelaySettings:
     limits: Mapping[str, RateLimit] = field(default_factory=dict)
 
 
+class TooManyBodies(Exception):
+    """The bodies in hand take all the bytes that they may."""
+
+
+class Bodies:
+    """The bodies of all requests that are in hand, within a bound on their bytes together. The loop's thread alone uses it."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    @asynccontextmanager
+    async def read(self, content: aiohttp.StreamReader) -> AsyncIterator[bytearray]:
+        """Hold the body of a request for the length of a block. Raises HTTPRequestEntityTooLarge, TooManyBodies."""
+        found = bytearray()
+        try:
+            async for piece in content.iter_any():
+                found += piece
+                self._bytes += len(piece)
+                if len(found) > MAX_BODY_BYTES:
+                    raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, len(found))
+                if self._bytes > MAX_BODIES_BYTES:
+                    raise TooManyBodies
+            yield found
+        finally:
+            self._bytes -= len(found)
+
+
 def application(settings: RelaySettings) -> web.Application:
     """Return the relay as an application of aiohttp."""
-    made = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_answers_whatever_happens])
+    made, bodies = web.Application(middlewares=[_answers_whatever_happens]), Bodies()
     made.cleanup_ctx.append(_session)
     for name, receiver in settings.receivers.items():
-        made.router.add_post(f"/{name}", _route(name, receiver, settings))
+        made.router.add_post(f"/{name}", _route(name, receiver, settings, bodies))
     made.router.add_get("/healthz", _healthz)
     made.router.add_get("/readyz", _readyz(settings))
     return made
@@ -67,46 +98,44 @@ async def _session(app: web.Application) -> Any:
         yield
 
 
-def _route(name: str, receiver: Receiver, settings: RelaySettings) -> Handler:
+def _route(name: str, receiver: Receiver, settings: RelaySettings, bodies: Bodies) -> Handler:
     limit = settings.limits.get(name) or RateLimit(MAX_MESSAGES, WINDOW_SECONDS)
 
     async def handle(request: web.Request) -> web.Response:
         try:
-            async with asyncio.timeout(settings.body_seconds):
-                body = await request.read()
-            notification = read(body)
+            async with asyncio.timeout(settings.body_seconds), bodies.read(request.content) as body:
+                message, facts = _message(receiver, read(body), settings.region)
+        except TooManyBodies:
+            return _answered(name, 503, "too many notifications at once; Alertmanager tries again")
         except TimeoutError:
             words = f"the body did not come in {settings.body_seconds:g} s; Alertmanager tries again"
             return _answered(name, 503, words)
         except NoNotification as error:
             return _answered(name, 400, str(error))
         if seconds := limit.wait():
-            return _answered(name, 503, "too many messages in this minute; Alertmanager tries again", notification, seconds)
+            return _answered(name, 503, "too many messages in this minute; Alertmanager tries again", facts, seconds)
         try:
-            message = _message(receiver, notification, settings.region)
             await deliver(request.app[SESSION], receiver, message, settings.delivery_seconds)
         except NotDelivered as error:
-            return _answered(name, 503, f"the message did not arrive: {error}", notification)
-        return _answered(name, 200, "the message arrived", notification)
+            return _answered(name, 503, f"the message did not arrive: {error}", facts)
+        return _answered(name, 200, "the message arrived", facts)
 
     return handle
 
 
-def _message(receiver: Receiver, notification: Notification, region: str) -> Mapping[str, Any]:
-    """Return the JSON of a message in the form of its receiver."""
-    text = message_text(notification, region, MAX_TEXT_BYTES)
-    return markdown_message(text) if receiver.robot else {"text": text, "event": "alerts", **_facts(notification)}
-
-
-def _facts(notification: Notification) -> dict[str, Any]:
-    firing = sum(alert.firing for alert in notification.alerts)
-    return {"group": dict(notification.group), "firing": firing, "resolved": len(notification.alerts) - firing}
+def _message(receiver: Receiver, notification: Notification, region: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Return the JSON of a message in the form of its receiver, and the counts: small, whatever the notification is."""
+    text, firing = message_text(notification, region, MAX_TEXT_BYTES), sum(alert.firing for alert in notification.alerts)
+    labels = islice(notification.group.items(), MAX_LABELS)
+    group = {shortened(name, LONGEST_LABEL): shortened(value, LONGEST_LABEL) for name, value in labels}
+    facts = {"group": group, "firing": firing, "resolved": len(notification.alerts) - firing}
+    return (markdown_message(text) if receiver.robot else {"text": text, "event": "alerts", **facts}), facts
 
 
 def _answered(
-    name: str, status: int, words: str, notification: Notification | None = None, retry_after: float = 0
+    name: str, status: int, words: str, facts: Mapping[str, Any] | None = None, retry_after: float = 0
 ) -> web.Response:
-    fields = {"to": name, "status": status, **(_facts(notification) if notification else {})}
+    fields = {"to": name, "status": status, **(facts or {})}
     log.log(logging.INFO if status == 200 else logging.WARNING, words, extra={"fields": fields})
     headers = {"Retry-After": str(math.ceil(retry_after))} if retry_after else {}
     return web.Response(status=status, text=f"{words}\n", headers=headers)

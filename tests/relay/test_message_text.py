@@ -118,3 +118,16 @@ def test_as_many_lines_as_fit_are_kept(most: int) -> None:
         return
     assert kept[-1] == f"> and {5 - (len(kept) - 1)} more"
     assert len(text) + len(lines[len(kept) - 1]) + 1 > most  # one more line would not have fitted
+
+
+def test_of_many_alerts_those_without_room_are_counted_and_not_made_into_lines() -> None:
+    text = text_of(notification([alert(alertname="A")] * 5_000, truncatedAlerts=3))
+    first, *lines, last = text.splitlines()
+    assert "**5000 firing**" in first
+    assert last == f"> and {5_003 - len(lines)} more"
+
+
+def test_only_the_beginning_of_a_long_text_is_looked_at() -> None:
+    summary = "a " * 1_000_000
+    text = text_of(notification([{**ALERT, "annotations": {"summary": summary, "runbook_url": "https://a/" + "b" * 10**6}}]))
+    assert len(text) < 1_000

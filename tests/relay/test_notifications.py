@@ -42,6 +42,8 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
         ({"groupLabels": "x"}, '"groupLabels" is no table of texts'),
         ({"truncatedAlerts": "many"}, '"truncatedAlerts" is no count'),
         ({"truncatedAlerts": -1}, '"truncatedAlerts" is no count'),
+        ({"truncatedAlerts": 10**4_299}, '"truncatedAlerts" is no count'),
+        ({"unknown": [0] * 250_000}, "the body has more than 250,000 commas and brackets: set max_alerts in Alertmanager"),
     ],
 )
 def test_a_field_of_another_form_is_named(fields: dict[str, Any], words: str) -> None:
