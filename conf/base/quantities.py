@@ -1,6 +1,6 @@
 """Numbers as Kubernetes and people write them: cores, bytes and money."""
 
-from math import ceil, isclose
+from math import ceil, floor, isclose, isfinite, log10
 
 from serving.settings import size_in_bytes
 
@@ -26,7 +26,7 @@ def shares(percents: tuple[float, float]) -> tuple[float, float]:
 
 def readable_bytes(number: float) -> str:
     """Return bytes as a person reads them: 1610612736 -> "1.5 GiB"."""
-    return f"{number / GIB:.3g} GiB" if number >= GIB / 10 else f"{number / 2**20:.3g} MiB"
+    return f"{significant(number / GIB)} GiB" if number >= GIB / 10 else f"{significant(number / 2**20)} MiB"
 
 
 def binary_quantity(number: int) -> str:
@@ -43,3 +43,17 @@ def rounded_up(number: float) -> int:
 def money(number: float, currency: str) -> str:
     """Return an amount of money as a person reads it: "USD 1,234"."""
     return f"{currency} {number:,.0f}"
+
+
+def significant(number: float, digits: int = 3) -> str:
+    """Return a number with so many significant digits at least, never with an exponent: 1234.5 -> "1,234", 0.012 -> "0.012"."""
+    if not isfinite(number) or not number:
+        return f"{number:g}"
+    decimals = max(0, digits - 1 - floor(log10(abs(float(f"{number:.{digits}g}")))))
+    text = f"{number:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things: "1 hour", "2 hours"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from conf.base.quantities import significant
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -46,5 +48,5 @@ def passed_limits(canary: Figures, baseline: Figures, limits: Limits) -> tuple[s
         if baseline.batch_seconds.get(key, 0.0) > 0
     ]
     if ratios and (ratio := statistics.median(ratios)) > limits.batch_cost:
-        found.append(f"batch cost: {ratio:.2g} times the baseline's, over {limits.batch_cost:g}")
+        found.append(f"batch cost: {significant(ratio, 2)} times the baseline's, over {limits.batch_cost:g}")
     return tuple(found)

@@ -4,14 +4,17 @@ Knows counts, tolerances and margins. Does not know which metric means what, nor
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from conf.base.quantities import significant
 from conf.canary.binomial_bounds import binomial_bounds
 from conf.canary.counts import Counts
 from conf.canary.evidence import log_evidence, share_of_bad
 
 WORSE, GOOD, UNKNOWN = "worse", "good", "unknown"
+TOLD = 1_000_000  # more evidence is told as over it, since its number may have hundreds of digits
 NAMES = {WORSE: "worse", GOOD: "good", UNKNOWN: "not known yet"}
 
 
@@ -77,10 +80,11 @@ class MetricVerdict:
     def words(self) -> str:
         beside = f"{_of(self.canary)} in the canary, {_of(self.baseline)} in the baseline"
         if self.state == WORSE:
-            reason = f"evidence {self.evidence:,.0f}, at {self.threshold:,.0f} it is worse"
+            found = f"{self.evidence:,.0f}" if self.evidence < TOLD else f"over {TOLD:,}"
+            reason = f"evidence {found}, at {self.threshold:,.0f} it is worse"
         else:
-            most = f"{100 * self.most_worse:.2g} percentage points more at most"
-            reason = f"{most}, good below {100 * self.metric.margin:g}; evidence {self.evidence:.2g} of {self.threshold:,.0f}"
+            most = f"{significant(100 * self.most_worse, 2)} percentage points more at most"
+            reason = f"{most}, good below {100 * self.metric.margin:g}; evidence {significant(self.evidence, 2)} of {self.threshold:,.0f}"
         return f"{self.metric.name}: {NAMES[self.state]}: {beside} ({reason})"
 
 
@@ -96,6 +100,14 @@ class Verdict:
         """A line for each metric, those that decide first."""
         order = (WORSE, UNKNOWN, GOOD)
         return tuple(each.words for each in sorted(self.metrics, key=lambda each: order.index(each.state)))
+
+    @property
+    def summary(self) -> str:
+        """The line of the metric that decides most, and how many others have which verdict."""
+        states = Counter(each.state for each in self.metrics)
+        states[next(state for state in (WORSE, UNKNOWN, GOOD) if states[state])] -= 1
+        others = ", ".join(f"{count} {NAMES[state]}" for state, count in states.items() if count)
+        return self.words[0] + (f"; the others: {others}" if others else "")
 
 
 def judge(canary: Mapping[str, Counts], baseline: Mapping[str, Counts], share: float, settings: Judging) -> Verdict:
@@ -149,5 +161,5 @@ def _together(states: Sequence[str]) -> str:
 
 
 def _of(counts: Counts) -> str:
-    share = f" ({100 * counts.bad / counts.requests:.2g} %)" if counts.requests else ""
+    share = f" ({significant(100 * counts.bad / counts.requests, 2)} %)" if counts.requests else ""
     return f"{counts.bad:,} of {counts.requests:,}{share}"

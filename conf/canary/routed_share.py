@@ -5,6 +5,7 @@ Where it did not, counts of both arms do not belong together, and the canary is 
 Knows numbers of requests. Does not know routes.
 """
 
+from conf.base.quantities import significant
 from conf.canary.binomial_bounds import binomial_bounds
 from conf.canary.judging import Judging
 
@@ -26,9 +27,9 @@ def share_error(canary: int, baseline: int, share: float, settings: Judging) -> 
     least, most = (part / (1 + part) for part in (odds / settings.tolerance, odds * settings.tolerance))
     if lower <= most and upper >= least:
         return None
-    got = f"{100 * canary / (canary + baseline):.2g} %"
+    got = f"{significant(100 * canary / (canary + baseline), 2)} %"
     return (
         f"the canary got {canary:,} of the {canary + baseline:,} requests of both arms, {got}, and was to get "
-        f"{100 * share:.2g} %: routing does not give the shares, so nothing is judged; look at the route's weights, "
+        f"{significant(100 * share, 2)} %: routing does not give the shares, so nothing is judged; look at the route's weights, "
         "and for callers that bypass it"
     )

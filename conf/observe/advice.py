@@ -7,7 +7,7 @@ advice says the figure that it follows from. A few quiet hours say nothing, so t
 from collections.abc import Callable, Iterator
 from math import ceil
 
-from conf.base.quantities import money, readable_bytes, shares
+from conf.base.quantities import counted, money, readable_bytes, shares, significant
 from conf.observe.report_figures import RegionReport
 from conf.plan.plan import most_pods, scales
 from serving.settings import Settings
@@ -27,7 +27,7 @@ def advice(report: RegionReport, settings: Settings, price: Price) -> list[str]:
     if hours < LEAST_HOURS or report.total("requests") < LEAST_REQUESTS:
         what = "records" if report.offline else "requests"
         return [
-            f"nothing yet: {hours} hours with {what} and {report.total('requests'):.0f} {what} say too little "
+            f"nothing yet: {counted(hours, 'hour')} with {what} and {report.total('requests'):,.0f} {what} say too little "
             f"(from {LEAST_HOURS} hours and {LEAST_REQUESTS} {what} on)"
         ]
     if report.offline:  # their number follows the lag, and they are to use all cores
@@ -63,10 +63,10 @@ def _replicas(report: RegionReport, settings: Settings) -> Iterator[str]:
     most = most_pods(settings, "prod")
     name = "max_replicas" if scales(settings, "prod") else "replicas"
     if refused > 0.001 * requests:
-        share = f"{100 * refused / requests:.2g} % of the requests were refused with 429"
+        share = f"{significant(100 * refused / requests, 2)} % of the requests were refused with 429"
         yield f"more replicas: {name} = {most + 1}, since {share}"
     elif cores is not None and cores > settings.cpu * settings.cpu_levels[0] / 100:
-        yield f"more replicas: {name} = {most + 1}, since a pod used {cores:.2g} of its {settings.cpu:g} cores for an hour"
+        yield f"more replicas: {name} = {most + 1}, since a pod used {significant(cores, 2)} of its {settings.cpu:g} cores for an hour"
 
 
 def _batches(report: RegionReport, settings: Settings) -> Iterator[str]:
@@ -77,9 +77,9 @@ def _batches(report: RegionReport, settings: Settings) -> Iterator[str]:
     if full > FULL and queue > infer:
         share = f"{100 * full:.0f} % of the batches are more than half full"
         yield (
-            f"larger batches: max_batch_size = {2 * size}, since {share} and requests wait {1000 * queue:.3g} ms for a model "
-            f"that takes {1000 * infer:.3g} ms; `monopod bench` tells whether it pays"
+            f"larger batches: max_batch_size = {2 * size}, since {share} and requests wait {significant(1000 * queue)} ms for a model "
+            f"that takes {significant(1000 * infer)} ms; `monopod bench` tells whether it pays"
         )
     elif full < EMPTY and size >= 8:
-        share = f"{100 * full:.2g} % of the batches are more than half full"
+        share = f"{significant(100 * full, 2)} % of the batches are more than half full"
         yield f"smaller batches: max_batch_size = {size // 2}, since {share}; the warm-up is shorter and takes less memory"

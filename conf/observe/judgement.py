@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from conf.base.quantities import readable_bytes, shares
+from conf.base.quantities import readable_bytes, shares, significant
 from conf.observe.pod_figures import PodFigures, TrackFigures
 from conf.plan.thresholds import DEAD_LETTERS_WARN, QUEUE_WARNS, SINK_AWAY_WARNS
 from serving.settings import Settings
@@ -95,19 +95,24 @@ def _requests(track: TrackFigures, limits: Limits) -> Iterator[Reason]:
     rate, valid = track.sum(lambda pod: pod.rate) or 0.0, track.sum(lambda pod: pod.valid) or 0.0
     errors, refused = track.sum(lambda pod: pod.errors) or 0.0, track.sum(lambda pod: pod.refused) or 0.0
     if refused > 0:
-        yield Reason(WARNING, f"{refused:.2g} requests a second are refused with 429, since the queue is full: add pods")
+        yield Reason(
+            WARNING, f"{significant(refused, 2)} requests a second are refused with 429, since the queue is full: add pods"
+        )
     are_enough = valid * track.seconds >= LEAST_REQUESTS
     if are_enough and (found := level(errors / valid, limits.errors)) != WELL:
-        yield Reason(found, f"{100 * errors / valid:.2g} % of the answers are 5xx (from {_percent(limits.errors)})")
+        yield Reason(found, f"{significant(100 * errors / valid, 2)} % of the answers are 5xx (from {_percent(limits.errors)})")
     if rate * track.seconds >= LEAST_REQUESTS and (found := level(track.p95, limits.latency)) != WELL:
-        yield Reason(found, f"5 % of the answers take {track.p95:.3g} s or longer ({_from(limits.latency)} s)")
+        yield Reason(found, f"5 % of the answers take {significant(track.p95 or 0.0)} s or longer ({_from(limits.latency)} s)")
 
 
 def _records(track: TrackFigures, limits: Limits) -> Iterator[Reason]:
     rate, errors = track.sum(lambda pod: pod.rate) or 0.0, track.sum(lambda pod: pod.errors) or 0.0
     lag = track.sum(lambda pod: pod.queue_rows) or 0.0
     if rate * track.seconds >= LEAST_REQUESTS and (found := level(errors / rate, limits.errors)) != WELL:
-        yield Reason(found, f"{100 * errors / rate:.2g} % of the records become dead letters (from {_percent(limits.errors)})")
+        yield Reason(
+            found,
+            f"{significant(100 * errors / rate, 2)} % of the records become dead letters (from {_percent(limits.errors)})",
+        )
     if lag and not rate and track.seconds >= limits.still:
         yield Reason(WARNING, f"{lag:.0f} records wait, and none was finished in {track.seconds:.0f} s")
     for pod in track.pods:
@@ -122,10 +127,12 @@ def _pod(pod: PodFigures, limits: Limits) -> Iterator[Reason]:
         of = f"{readable_bytes(pod.memory)} of {readable_bytes(pod.memory_limit)}"
         yield Reason(found, f"{pod.pod} uses {100 * pod.memory / pod.memory_limit:.0f} % of its memory, {of}")
     if (found := level(pod.cores_share, limits.cores)) != WELL and pod.cores and pod.cores_asked:
-        of = f"{pod.cores:.2g} of {pod.cores_asked:g}"
+        of = f"{significant(pod.cores, 2)} of {pod.cores_asked:g}"
         yield Reason(found, f"{pod.pod} uses {100 * pod.cores / pod.cores_asked:.0f} % of the cores it asks for, {of}")
     if (found := level(pod.queue_age, limits.queue_age)) != WELL:
-        yield Reason(found, f"{pod.pod}: the oldest row waits {pod.queue_age:.3g} s ({_from(limits.queue_age)} s)")
+        yield Reason(
+            found, f"{pod.pod}: the oldest row waits {significant(pod.queue_age or 0.0)} s ({_from(limits.queue_age)} s)"
+        )
     if (found := level(pod.restarts, limits.restarts)) != WELL:
         yield Reason(found, f"{pod.pod} restarted {pod.restarts:.0f} times in an hour: `monopod status` says why")
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
+from conf.base.quantities import significant
 from conf.canary.judging import MetricVerdict
 from conf.commands.observe.hourly_charts import Chart, svg
 from conf.commands.observe.report_page import POLICY, STYLE
@@ -74,7 +75,7 @@ def _power(value: float) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{value:.2g} points"
+    return f"{significant(value, 2)} points"
 
 
 def _clock(at: float) -> str:

@@ -6,7 +6,7 @@ Knows columns, colours and widths. Does not know how figures are asked for or ju
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from conf.base.quantities import readable_bytes
+from conf.base.quantities import readable_bytes, significant
 from conf.observe.judgement import CRITICAL, WARNING, WELL, Levels, Limits, level
 from conf.observe.pod_figures import PodFigures, TrackFigures
 from conf.observe.pod_logs.line_forms import printable
@@ -62,11 +62,11 @@ def duration(seconds: float | None) -> str:
     """Return a time as a person reads it: 0.0123 -> "12 ms", 2.34 -> "2.3 s"."""
     if seconds is None:
         return ""
-    return f"{seconds:.2g} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
+    return f"{significant(seconds, 2)} s" if seconds >= 1 else f"{significant(seconds * 1000)} ms"
 
 
 def percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.3g} %" if share < 0.01 else f"{100 * share:.0f} %"
+    return "" if share is None else f"{significant(100 * share)} %" if share < 0.01 else f"{100 * share:.0f} %"
 
 
 def _ready(track: TrackFigures) -> str:
@@ -122,7 +122,7 @@ def _share(share: float | None, levels: Levels, of: str) -> Cell:
 def _number(number: float | None) -> str:
     if number is None:
         return ""
-    return f"{number:.0f}" if number >= 100 or number == round(number) else f"{number:.3g}"
+    return significant(number)
 
 
 def _line(cells: Sequence[tuple[Cell, int, bool]], width: int, colours: bool, is_head: bool) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conf.base.console import prints_mistakes
+from conf.base.quantities import counted, significant
 from conf.commands.observe.figures_table import duration
 from conf.commands.observe.top_command import track_records
 from conf.commands.observe.watching import watched_tracks, with_arms
@@ -45,9 +46,9 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     if not record["reasons"]:
         rate = sum(pod["rate"] or 0.0 for pod in record["pods"])
         slowest = f", 95 % of them within {duration(record['p95'])}" if record["p95"] is not None else ""
-        pods = f"{len(record['pods'])} {'pod' if len(record['pods']) == 1 else 'pods'}"
+        pods = counted(len(record["pods"]), "pod")
         what = "records" if record["offline"] else "requests"
-        yield f"{where}: {WELL}: {pods}, {rate:.3g} {what} a second{slowest}{_waiting(record)}"
+        yield f"{where}: {WELL}: {pods}, {significant(rate)} {what} a second{slowest}{_waiting(record)}"
 
 
 def _where(record: Mapping[str, Any]) -> str:

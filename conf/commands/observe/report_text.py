@@ -6,7 +6,7 @@ Knows words. Does not know where figures come from.
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from conf.base.quantities import money, readable_bytes
+from conf.base.quantities import counted, money, readable_bytes, significant
 from conf.commands.observe.figures_table import duration, percent
 from conf.observe.report_figures import Hour, Objective, RegionReport
 
@@ -53,9 +53,9 @@ def moment(at: float) -> str:
 def _traffic(report: RegionReport, what: str) -> Iterator[str]:
     """Yield how many requests or records there were. what: these words."""
     busiest = max(report.hours, key=lambda hour: hour.requests or 0.0)
-    yield f"{report.total('requests'):,.0f} {what} in {len(report.hours)} hours, since {moment(report.hours[0].at)}"
+    yield f"{report.total('requests'):,.0f} {what} in {counted(len(report.hours), 'hour')}, since {moment(report.hours[0].at)}"
     if busiest.requests:
-        most = f"{busiest.requests:,.0f} {what}, {busiest.requests / 3600:.3g} a second"
+        most = f"{busiest.requests:,.0f} {what}, {significant(busiest.requests / 3600)} a second"
         yield f"the busiest hour ended {moment(busiest.at)}: {most}"
 
 
@@ -83,5 +83,5 @@ def _cost(report: RegionReport) -> str:
     if report.cost is None or report.price is None:
         return "not known: no kind of node of regions.yaml takes a pod"
     pods = report.total("pods") / len(report.hours)
-    each = f"{pods:.3g} ready pods on average, each {money(report.price, report.currency)} a month"
-    return f"{money(report.cost, report.currency)} in {len(report.hours)} hours: {each}"
+    each = f"{significant(pods)} ready {'pod' if significant(pods) == '1' else 'pods'} on average, each {money(report.price, report.currency)} a month"
+    return f"{money(report.cost, report.currency)} in {counted(len(report.hours), 'hour')}: {each}"

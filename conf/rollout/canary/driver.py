@@ -152,11 +152,11 @@ class Driver:
             self._note(found, now)
         if time.monotonic() - self._saved_at >= SAVE_SECONDS:
             self._save(self._canary)
-            self._say(f"{self._step_words()}: {'; '.join(self._finding.words)}")
+            self._say(f"{self._step_words()}: {self._finding.summary}")
         if time.monotonic() - self._watched_at >= WATCH_SECONDS:
             self._watch("judged")
         newest = self._finding
-        return Seen(now, newest.state, "; ".join(newest.words), newest.trouble, self._shares.shareless)
+        return Seen(now, newest.state, newest.summary, newest.trouble, self._shares.shareless)
 
     def _note(self, found: Finding, now: float) -> None:
         """Keep the newest finding, for the next note in the history and for the journal.

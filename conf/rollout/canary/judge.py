@@ -64,6 +64,11 @@ class Finding:
     def state(self) -> str:
         return self.verdict.state if self.verdict else UNKNOWN
 
+    @property
+    def summary(self) -> str:
+        """The finding in one line."""
+        return self.verdict.summary if self.verdict and self.verdict.metrics else "; ".join(self.words)
+
 
 @dataclass(frozen=True)
 class Outlook:

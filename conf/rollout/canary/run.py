@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from conf.base.object_references import Item, deployments, dropped, ref
+from conf.base.quantities import counted, significant
 from conf.observe.prometheus import NoFigures
 from conf.render.arms import BASELINE, CANARY, arm_items, arm_names, canary_watch, is_arm
 from conf.rollout import preflight
@@ -139,12 +140,12 @@ def _plan_lines(
     assert before.good is not None
     steps = ", ".join(f"{share} %" for share in canary.shares)
     lines = [
-        f"canary of {request.version} beside {before.good.version}, which has {canary.pods} ready "
-        f"{'pod' if canary.pods == 1 else 'pods'}: {steps}, each for {rules.step_seconds:.0f} s at most; "
+        f"canary of {request.version} beside {before.good.version}, which has "
+        f"{counted(canary.pods, 'ready pod')}: {steps}, each for {rules.step_seconds:.0f} s at most; "
         f"counts are from {source}"
     ]
     lines.append(
-        f"at the present {outlook.rate:.3g} requests a second, 1 % more errors would be found after about: "
+        f"at the present {significant(outlook.rate)} requests a second, 1 % more errors would be found after about: "
         f"{_times(canary, outlook.found)}; a version without a change would be good after about: {_times(canary, outlook.good)}"
     )
     if short := _too_long(canary, outlook.found, rules):

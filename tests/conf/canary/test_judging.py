@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import re
 import statistics
 
 import numpy as np
@@ -29,6 +30,29 @@ def test_a_canary_that_fails_far_more_often_is_worse_and_the_words_say_why() -> 
     (words,) = found.words
     assert words.startswith("errors: worse: 60 of 1,000 (6 %) in the canary, 2 of 1,010 (0.2 %) in the baseline (evidence ")
     assert words.endswith("at 100 it is worse)")
+
+
+def test_many_metrics_are_told_in_one_line_that_names_what_decides() -> None:
+    names = [f"slower than {edge} ms" for edge in (25, 250, 1000)]
+    settings = Judging(tuple(Metric(name, 0.005) for name in ("errors", *names)))
+    same, bad, good = Counts(500, 0), Counts(5000, 900), Counts(5000, 0)
+    found = judge(
+        dict(zip(("errors", *names), (same, bad, good, same), strict=True)),
+        dict.fromkeys(("errors", *names), good),
+        0.5,
+        settings,
+    )
+    assert found.summary == f"{found.words[0]}; the others: 2 not known yet, 1 good"
+    assert found.summary.startswith("slower than 25 ms: worse: 900 of 5,000 (18 %)")
+    assert len(found.summary) < 220 < len("; ".join(found.words))
+    assert verdict(good, good).summary == verdict(good, good).words[0]
+
+
+def test_no_number_of_a_verdict_has_an_exponent() -> None:
+    for canary in (Counts(0, 0), Counts(3, 3), Counts(1_000_000, 1), Counts(1_000_000, 1_000_000)):
+        words = " ".join(verdict(canary, Counts(0, 0)).words + verdict(canary, Counts(1_000_000, 0)).words)
+        assert not re.search(r"\de[+-]", words)
+    assert "(100 percentage points more at most, good below 0.5" in verdict(Counts(0, 0), Counts(0, 0)).words[0]
 
 
 def test_a_canary_like_the_baseline_is_good_once_the_counts_bound_the_difference() -> None:
