@@ -213,7 +213,12 @@ TOP = [
     _flag("--every", "seconds between two questions (default: 5)", type=_number(2.0, "from 2 to a million"), default=5.0),
 ]
 LOGS: list[Flag | tuple[Flag, ...]] = [
-    _flag("--since", "how far back, as 30s, 10m, 2h or 1d (default: 10m; with --previous, all)", type=_seconds, metavar="TIME"),
+    _flag(
+        "--since",
+        "how far back, as 30s, 10m, 2h or 1d (default: 10m; with --follow, now; with --previous, all)",
+        type=_seconds,
+        metavar="TIME",
+    ),
     (
         _switch("--follow", "go on with each line that comes, of new pods too, until Ctrl-C"),
         _switch("--previous", "of the containers before their restart"),

@@ -80,11 +80,13 @@ class MetricVerdict:
     def words(self) -> str:
         beside = f"{_of(self.canary)} in the canary, {_of(self.baseline)} in the baseline"
         if self.state == WORSE:
-            found = f"{self.evidence:,.0f}" if self.evidence < TOLD else f"over {TOLD:,}"
+            told = max(TOLD, self.threshold)
+            found = f"{self.evidence:,.0f}" if self.evidence < told else f"over {told:,.0f}"
             reason = f"evidence {found}, at {self.threshold:,.0f} it is worse"
         else:
             most = f"{significant(100 * self.most_worse, 2)} percentage points more at most"
-            reason = f"{most}, good below {100 * self.metric.margin:g}; evidence {significant(self.evidence, 2)} of {self.threshold:,.0f}"
+            evidence = f"evidence {significant(self.evidence, 2)} of {self.threshold:,.0f}"
+            reason = f"{most}, good below {100 * self.metric.margin:g}; {evidence}"
         return f"{self.metric.name}: {NAMES[self.state]}: {beside} ({reason})"
 
 

@@ -30,6 +30,6 @@ def share_error(canary: int, baseline: int, share: float, settings: Judging) -> 
     got = f"{significant(100 * canary / (canary + baseline), 2)} %"
     return (
         f"the canary got {canary:,} of the {canary + baseline:,} requests of both arms, {got}, and was to get "
-        f"{significant(100 * share, 2)} %: routing does not give the shares, so nothing is judged; look at the route's weights, "
-        "and for callers that bypass it"
+        f"{significant(100 * share, 2)} %: routing does not give the shares, so nothing is judged; look at the route's "
+        "weights, and for callers that bypass it"
     )

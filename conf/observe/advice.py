@@ -66,7 +66,8 @@ def _replicas(report: RegionReport, settings: Settings) -> Iterator[str]:
         share = f"{significant(100 * refused / requests, 2)} % of the requests were refused with 429"
         yield f"more replicas: {name} = {most + 1}, since {share}"
     elif cores is not None and cores > settings.cpu * settings.cpu_levels[0] / 100:
-        yield f"more replicas: {name} = {most + 1}, since a pod used {significant(cores, 2)} of its {settings.cpu:g} cores for an hour"
+        used = f"{significant(cores, 2)} of its {settings.cpu:g} cores"
+        yield f"more replicas: {name} = {most + 1}, since a pod used {used} for an hour"
 
 
 def _batches(report: RegionReport, settings: Settings) -> Iterator[str]:
@@ -77,8 +78,8 @@ def _batches(report: RegionReport, settings: Settings) -> Iterator[str]:
     if full > FULL and queue > infer:
         share = f"{100 * full:.0f} % of the batches are more than half full"
         yield (
-            f"larger batches: max_batch_size = {2 * size}, since {share} and requests wait {significant(1000 * queue)} ms for a model "
-            f"that takes {significant(1000 * infer)} ms; `monopod bench` tells whether it pays"
+            f"larger batches: max_batch_size = {2 * size}, since {share} and requests wait {significant(1000 * queue)} ms for "
+            f"a model that takes {significant(1000 * infer)} ms; `monopod bench` tells whether it pays"
         )
     elif full < EMPTY and size >= 8:
         share = f"{significant(100 * full, 2)} % of the batches are more than half full"

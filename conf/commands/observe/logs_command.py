@@ -38,7 +38,8 @@ class _Source:
 @prints_mistakes
 def logs_command(arguments: Namespace) -> int:
     """Print the lines; return 1 where a region could not be read."""
-    usual = None if arguments.previous else SINCE_SECONDS  # the container may have died long ago
+    # A container may have died long ago, and who follows sees what comes from now on.
+    usual = None if arguments.previous else 0.0 if arguments.follow else SINCE_SECONDS
     since = usual if arguments.since is None else arguments.since
     sources = [
         _Source(

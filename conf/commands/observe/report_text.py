@@ -82,6 +82,6 @@ def _memory(report: RegionReport) -> str:
 def _cost(report: RegionReport) -> str:
     if report.cost is None or report.price is None:
         return "not known: no kind of node of regions.yaml takes a pod"
-    pods = report.total("pods") / len(report.hours)
-    each = f"{significant(pods)} ready {'pod' if significant(pods) == '1' else 'pods'} on average, each {money(report.price, report.currency)} a month"
+    pods = significant(report.total("pods") / len(report.hours))
+    each = f"{pods} ready {'pod' if pods == '1' else 'pods'} on average, each {money(report.price, report.currency)} a month"
     return f"{money(report.cost, report.currency)} in {counted(len(report.hours), 'hour')}: {each}"

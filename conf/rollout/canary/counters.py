@@ -16,7 +16,7 @@ from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 
 SCRAPED_WITHIN = 90.0  # seconds after which Prometheus must have the series of a Service's pods
 PAUSE = 3.0  # seconds between two readings of pages for a rate
-RATE_WINDOW = "5m"
+RATE_WINDOW = "1m"  # of a rate that is called the present one
 SCRAPE_SECONDS = 15.0  # between two scrapes of a pod, as templates/servicemonitor.yaml asks for
 PAGE_SECONDS = 1.0  # between the reading of one arm's pages and of the other's
 REQUESTS = "monopod_requests_total"

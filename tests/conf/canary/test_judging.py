@@ -129,7 +129,7 @@ def test_a_counter_above_the_requests_can_be_worse_and_never_good() -> None:
 def test_evidence_that_no_float_holds_is_told() -> None:
     found = verdict(Counts(1_000_000, 500_000), Counts(1_000_000, 0))
     assert found.metrics[0].evidence == math.inf
-    assert "evidence inf, at 100" in found.words[0]
+    assert "evidence over 1,000,000, at 100" in found.words[0]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, 50.0])

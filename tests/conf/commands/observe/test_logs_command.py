@@ -1,5 +1,6 @@
 """`monopod logs`: how far back it reads."""
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import monopod
 from conf.base.object_references import Ref
 from conf.commands.observe import logs_command
 from conf.observe.pod_logs import pod_lines
+from conf.observe.pod_logs.following import once
 from tests.conf import golden
 
 STAMP = "2026-11-20T10:00:00.000000000Z"
@@ -44,6 +46,14 @@ def test_previous_with_a_time_and_all_else_reads_since_then(asked: list[str]) ->
     assert monopod.main(["logs", "--previous", "--since", "1d"]) == 0
     assert [len(each) for each in asked] == [len("2026-11-20T10:00:00+00:00")] * 2
     assert asked[1] < asked[0]
+
+
+def test_following_begins_now_unless_a_time_is_given(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs_command, "follow", once)  # which ends
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    assert monopod.main(["logs", "--follow"]) == 0
+    assert monopod.main(["logs", "--follow", "--since", "5m"]) == 0
+    assert asked[1] < began <= asked[0]
 
 
 def test_a_time_before_all_calendars_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,13 +9,13 @@ import pytest
 from conf.clusters.region import Region
 from conf.clusters.regions_file import load
 from conf.observe.prometheus import NoFigures
-from conf.rollout.canary.counters import SCRAPED_WITHIN, Counters
+from conf.rollout.canary.counters import REQUESTS, SCRAPE_SECONDS, SCRAPED_WITHIN, Counters
 from conf.rollout.canary.counting import READ
 from conf.rollout.canary.judge import Finding, Judge
 from conf.rollout.canary.state import Canary
 from serving.settings import Settings
 from tests.conf.observe.folders import write_regions
-from tests.conf.observe.prometheus_server import prometheus
+from tests.conf.observe.prometheus_server import fill, prometheus
 from tests.running import ROOT, Running, make_service, post_json, running
 from tests.waiting import until
 
@@ -115,6 +115,15 @@ def test_requests_that_route_around_the_shares_are_an_error_and_no_verdict(pods:
     send(pods["small-baseline"], 150)
     until(lambda: "routing does not give the shares" in judge.look(begun, {}, LATER).trouble, pause=0.5)
     assert judge.look(begun, {}, SOON).trouble == ""  # the other arm may just not have been scraped yet
+
+
+def test_the_present_rate_is_that_of_the_last_minute(tmp_path: Path) -> None:
+    counts = [0.0] * 37 + [25.0 * 15 * number for number in range(1, 5)]  # each 15 s: nine quiet minutes, then 25 a second
+    series = f'{REQUESTS}{{namespace="like",service="small",pod="small-1",route="service",code="200",reason=""}}'
+    fill(tmp_path, {series: ("counter", counts)}, SCRAPE_SECONDS)
+    with prometheus(tmp_path) as url:
+        counters = Counters(load(write_regions(tmp_path, {"hk": url})).regions["hk"], "like", READ)
+        assert counters.rate("small") == pytest.approx(25, rel=0.3)
 
 
 def test_where_prometheus_lacks_an_arm_for_long_the_pages_are_read(region: Region) -> None:
