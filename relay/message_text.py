@@ -1,7 +1,8 @@
 """A notification becomes a message: a first line with the counts, then a line for each alert, what fires first.
 
-Knows the markdown of WeChat Work's robots, which other chats read well enough. A message says what is wrong, since when, and
-where a page tells what to do. It holds no label but namespace, service, track, severity and pod, and of a group all its labels.
+Knows the markdown of WeChat Work's robots, which other chats read well enough. A message says what is wrong, since when, which
+command to type next, and where a page tells what to do. An alert that is over has both times. No label is told but namespace,
+service, track, severity and pod, and of a group all its labels.
 """
 
 import re
@@ -16,6 +17,7 @@ SHORTEST_LINE = 30  # bytes
 SEVERITIES = ("critical", "warning")  # the most urgent first; all others come after these
 COLOUR = {True: "warning", False: "info"}  # orange for what fires, green for what is over
 TIME = re.compile(r"\d{4}-(\d\d-\d\d)T(\d\d:\d\d):\d\d[.\d]*Z")
+FILE = re.compile(r"docs/[\w./-]+\.md#[\w-]+")
 LINK = re.compile(r"https?://[\w.~:/?#@!$&'*+,;=%-]+")
 
 
@@ -64,28 +66,46 @@ def _place(group: Mapping[str, str]) -> str:
 
 
 def _line(alert: Alert) -> str:
-    name = shortened(_plain(alert.labels.get("alertname", "an alert")), LONGEST_NAME)
+    said, pod = alert.annotations, shortened(_plain(alert.labels.get("pod", "")), LONGEST_NAME)
+    name = shortened(_plain(alert.labels.get("alertname", "an alert")), LONGEST_NAME) + ("" if alert.firing else " is over")
     severity = shortened(_plain(alert.labels.get("severity", "")), LONGEST_NAME)
-    summary = alert.annotations.get("summary") or alert.annotations.get("description") or alert.annotations.get("message", "")
-    pod = shortened(_plain(alert.labels.get("pod", "")), LONGEST_NAME)
+    texts = [said.get("summary") or said.get("message", ""), said.get("description", "")]
     words = [f'> <font color="{COLOUR[alert.firing]}">{name}</font>']
     words += [f" {severity}"] if severity and alert.firing else []
-    words += [f": {shortened(_plain(summary), LONGEST_SUMMARY)}"] if summary else []
+    words += [] if alert.firing else [_duration(alert)]
+    told = ". ".join(shortened(_plain(text).rstrip("."), LONGEST_SUMMARY) for text in texts if text)
+    words += [f"{':' if alert.firing else '; it said:'} {told}"] if told else []
     words += [f", pod {pod}"] if pod else []
-    words += [_since(alert), _link(alert.annotations.get("runbook_url", ""))]
-    return "".join(words)
+    words += [_since(alert)] if alert.firing else []
+    return "".join([*words, _next(said.get("command", "")), _page(said.get("runbook_url", ""))])
 
 
 def _since(alert: Alert) -> str:
-    if not alert.firing:
-        return ", over"
     found = TIME.fullmatch(alert.starts_at)
     return f", since {found[1]} {found[2]} UTC" if found else ""
 
 
-def _link(address: str) -> str:
-    fits = len(address) <= LONGEST_LINK and LINK.fullmatch(address)
-    return f" [what to do]({address})" if fits else ""
+def _duration(alert: Alert) -> str:
+    begin, end = TIME.fullmatch(alert.starts_at), TIME.fullmatch(alert.ends_at)
+    if not begin or not end:
+        return ""
+    day = "" if begin[1] == end[1] else f"{end[1]} "
+    return f", it fired from {begin[1]} {begin[2]} to {day}{end[2]} UTC"
+
+
+def _next(command: str) -> str:
+    """Return the command to type next, as code. It can end neither the code nor the line."""
+    text = shortened(_plain(command).replace("`", ""), LONGEST_LINK)
+    return f", next: `{text}`" if text else ""
+
+
+def _page(address: str) -> str:
+    """Return the page that says what to do: as a link, or as its name where it is no address on the web."""
+    if len(address) > LONGEST_LINK:
+        return ""
+    if LINK.fullmatch(address):
+        return f" [what to do]({address})"
+    return f", what to do: {address}" if FILE.fullmatch(address) else ""
 
 
 def _plain(text: str) -> str:

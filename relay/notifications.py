@@ -21,12 +21,13 @@ class NoNotification(ValueError):
 
 @dataclass(frozen=True)
 class Alert:
-    """One alert. starts_at: as Alertmanager writes it, RFC 3339."""
+    """One alert. starts_at, ends_at: as Alertmanager writes them, RFC 3339. ends_at says something where it is over."""
 
     firing: bool
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     starts_at: str
+    ends_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,15 @@ def read(body: bytes | bytearray) -> Notification:
 def _alert(found: Any, where: str) -> Alert:
     if not isinstance(found, dict) or found.get("status") not in (FIRING, RESOLVED):
         raise NoNotification(f'"{where}" has no "status" of {FIRING} or {RESOLVED}')
-    starts_at = found.get("startsAt", "")
-    if not isinstance(starts_at, str):
-        raise NoNotification(f'"{where}.startsAt" is no text')
+    begin, end = (_text(found.get(name, ""), f"{where}.{name}") for name in ("startsAt", "endsAt"))
     labels = _texts(found.get("labels", {}), f"{where}.labels")
-    return Alert(found["status"] == FIRING, labels, _texts(found.get("annotations", {}), f"{where}.annotations"), starts_at)
+    return Alert(found["status"] == FIRING, labels, _texts(found.get("annotations", {}), f"{where}.annotations"), begin, end)
+
+
+def _text(found: Any, where: str) -> str:
+    if not isinstance(found, str):
+        raise NoNotification(f'"{where}" is no text')
+    return found
 
 
 def _texts(found: Any, where: str) -> Mapping[str, str]:

@@ -25,12 +25,36 @@ def test_a_message_says_what_is_wrong_where_since_when_and_what_to_do() -> None:
     )
 
 
-def test_a_message_about_what_is_over_is_green() -> None:
-    text = text_of(notification([{**ALERT, "status": "resolved"}]))
-    assert text.startswith(
-        '<font color="info">**1 resolved**</font> like/cats in hk\n> <font color="info">NoPodAnswers</font>: '
+OVER = {**ALERT, "status": "resolved", "endsAt": "2026-11-22T14:41:00Z"}
+
+
+def test_a_message_about_what_is_over_is_green_and_says_from_when_to_when_it_fired() -> None:
+    assert text_of(notification([OVER])) == (
+        '<font color="info">**1 resolved**</font> like/cats in hk\n'
+        '> <font color="info">NoPodAnswers is over</font>, it fired from 11-22 14:03 to 14:41 UTC; it said: '
+        "like/cats: no pod is ready [what to do](https://docs.example.com/runbook.html#no-pod)"
     )
-    assert ", over [what to do]" in text
+
+
+def test_what_is_over_since_another_day_has_both_days() -> None:
+    assert "from 11-22 14:03 to 11-23 00:10 UTC;" in text_of(notification([{**OVER, "endsAt": "2026-11-23T00:10:00Z"}]))
+
+
+def test_a_message_has_the_details_and_the_command_to_type_next() -> None:
+    annotations = {"summary": "a", "description": "On 2 of 2 pods.", "command": "monopod status --region hk"}
+    assert text_of(notification([{**ALERT, "annotations": annotations}])).endswith(
+        ": a. On 2 of 2 pods, since 11-22 14:03 UTC, next: `monopod status --region hk`"
+    )
+
+
+def test_a_command_cannot_end_its_code_mention_people_or_begin_a_line() -> None:
+    text = text_of(notification([{**ALERT, "annotations": {"command": "a` <@all>\n> b"}}]))
+    assert ", next: `a ＜@all> > b`" in text
+
+
+def test_the_page_is_named_where_it_has_no_address_on_the_web() -> None:
+    annotations = {"runbook_url": "docs/runbook.md#nopodanswers"}
+    assert text_of(notification([{**ALERT, "annotations": annotations}])).endswith(", what to do: docs/runbook.md#nopodanswers")
 
 
 def test_what_fires_stands_first_the_critical_before_the_warning() -> None:
@@ -90,11 +114,13 @@ def test_a_label_cannot_mention_people_or_begin_a_line() -> None:
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "https://x y", "https://x)[y](", "x", "https://x/" + "y" * 1000])
 def test_what_is_no_web_address_is_no_link(address: str) -> None:
-    assert "[what to do]" not in text_of(notification([{**ALERT, "annotations": {"runbook_url": address}}]))
+    assert "what to do" not in text_of(notification([{**ALERT, "annotations": {"runbook_url": address}}]))
 
 
-texts = st.dictionaries(st.sampled_from(["alertname", "summary", "pod", "severity", "namespace", "service", "x"]), st.text())
-alerts = st.builds(Alert, st.booleans(), texts, texts, st.text())
+texts = st.dictionaries(
+    st.sampled_from(["alertname", "summary", "description", "command", "pod", "severity", "service", "runbook_url"]), st.text()
+)
+alerts = st.builds(Alert, st.booleans(), texts, texts, st.text(), st.text())
 
 
 @given(st.builds(Notification, texts, st.lists(alerts, min_size=1).map(tuple), st.integers(0, 10**6)))

@@ -39,6 +39,7 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
         ({"alerts": [{**ALERT, "labels": {"a": 1}}]}, '"alerts\\[0\\].labels" is no table of texts'),
         ({"alerts": [{**ALERT, "annotations": ["a"]}]}, '"alerts\\[0\\].annotations" is no table of texts'),
         ({"alerts": [{**ALERT, "startsAt": 1}]}, '"alerts\\[0\\].startsAt" is no text'),
+        ({"alerts": [{**ALERT, "endsAt": None}]}, '"alerts\\[0\\].endsAt" is no text'),
         ({"groupLabels": "x"}, '"groupLabels" is no table of texts'),
         ({"truncatedAlerts": "many"}, '"truncatedAlerts" is no count'),
         ({"truncatedAlerts": -1}, '"truncatedAlerts" is no count'),

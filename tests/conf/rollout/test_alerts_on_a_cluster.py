@@ -174,6 +174,6 @@ def test_a_service_fails_and_heals_and_a_chat_is_told_both(
 
     send_storm(hk, endsAt=datetime.now(UTC).isoformat())
     hk.by_hand(pods, {"spec": {"replicas": 1}})
-    until(lambda: bool(messages(robot, service, "resolved**", "NoPodAnswers", ", over")), 400)
+    until(lambda: bool(messages(robot, service, "resolved**", "NoPodAnswers is over", "it fired from")), 400)
     until(lambda: bool(messages(robot, f"**{ALERTS} resolved**", STORM)), 180)
     assert "hidden" not in relay.log()
