@@ -66,7 +66,7 @@ async def run(port: Port, gate: Gate, end: End, delay: float, longest: float) ->
     """Serve until there is a reason to end, then drain. Return whether every accepted request was finished.
 
     The port closes delay seconds after SIGTERM, but at once after Ctrl-C, and where the pod was never ready. After longest
-    seconds unfinished requests are given up.
+    seconds unfinished requests are given up, and answers that their clients have not taken.
     """
     await end.wait()
     gently = gate.drain() and end.signal != signal.SIGINT
@@ -77,11 +77,11 @@ async def run(port: Port, gate: Gate, end: End, delay: float, longest: float) ->
     port.turn_away()
     await asyncio.sleep(late)
     port.stop_listening()
-    await _until(lambda: port.quiet() and port.idle(grace), grace)
+    await _until(lambda: port.idle(grace) and port.quiet(), grace)
     gate.state = CLOSED
     finished = await _until(lambda: gate.empty() and port.quiet(), longest)
     if not finished:
-        log.info("gave up on %d requests after %g s", gate.working(), longest)
+        log.info("gave up on %d requests, and on answers that were not taken, after %g s", gate.working(), longest)
     elif end.signal:
         log.info("drained")
     return finished

@@ -8,8 +8,9 @@ of the loop: one full read, so many requests, or so many chunks of a body. Then 
 turn.
 
 Refusing. A refused request gets no 100 Continue, no buffer and no thread: the answer is written, and what still comes of the
-body is thrown away. Where its end is known and near, the connection then serves on; else it is closed for writing, and read
-for LINGER_SECONDS and LINGER_BYTES at most. Closing with unread bytes would reset it, and the answer could be lost with that.
+body is thrown away. Where its end is known and near, the connection then serves on; else it is closed for writing. Once the
+client has taken the answer, it is read for LINGER_SECONDS more, and for LINGER_BYTES at most in all. Closing with unread bytes
+would reset it, and the answer could be lost with that.
 
 A client that has closed its sending side may still wait for its answer, or may be gone: the system says the same of both. An
 interim answer, which HTTP/1.1 allows at any time (RFC 9110, 15.2), tells them apart. The system of a client that is gone
@@ -17,11 +18,15 @@ answers it with a reset.
 """
 
 import asyncio
+import fcntl
 import socket
+import struct
+import termios
 import time
 from typing import Protocol, cast
 
 from serving.base.errors import BadInput, BodiesFull, ServingError, SlowBody
+from serving.web.admission import READY
 from serving.web.front.answers import CONTINUE
 from serving.web.front.body import Body
 from serving.web.front.buffer import CARRIAGE_RETURN, Buffer
@@ -40,7 +45,7 @@ LINGER_BYTES = 64 * 2**20
 SKIP_BYTES = 2**20  # of a refused body: a connection with less to come serves on
 KEEP_ALIVE_SECONDS = 120.0
 UNREAD_SECONDS = 1.0  # beyond the timeout, for an answer of which the client takes nothing
-ESTABLISHED_OR_HALF_CLOSED = (1, 8)  # TCP_ESTABLISHED and TCP_CLOSE_WAIT of <netinet/tcp.h>
+ESTABLISHED_OR_HALF_CLOSED, TCP_CLOSE = (1, 8), 7  # TCP_ESTABLISHED, TCP_CLOSE_WAIT and TCP_CLOSE of <netinet/tcp.h>
 
 
 class Owner(Protocol):
@@ -113,7 +118,9 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Return whether the connection is kept, for a client that may still wait for its answer."""
         self._ended = True
-        if self._lingers_until or not (self.waits_for_answer() or self._scheduled or self._blocked):
+        if self._lingers_until:
+            return self._untaken_bytes() > 0
+        if not (self.waits_for_answer() or self._scheduled or self._blocked):
             return False
         if self._exchange is not None and self._exchange.head.version == "1.1":
             self._transport.write(CONTINUE)
@@ -141,9 +148,8 @@ class Connection(asyncio.Protocol):
     # Called by the port.
 
     def quiet(self) -> bool:
-        """Return whether there is neither a request nor an unsent answer."""
-        unsent = self._transport.get_write_buffer_size()
-        return not (self._exchange or self._buffer.bytes or self._skip or self._refused or unsent)
+        """Return whether there is neither a request nor an answer that the client has yet to take."""
+        return not (self._exchange or self._buffer.bytes or self._skip or self._refused or self._untaken_bytes())
 
     def waits_for_answer(self) -> bool:
         """Return whether a request is being answered."""
@@ -151,10 +157,16 @@ class Connection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Refuse a request that comes too slowly, and end what lingers, is idle, or takes no answer."""
-        if self._takes_nothing(now) or (self._lingers_until and now > self._lingers_until):
+        asks = self._lingers_until or self._rules.gate.state != READY  # the end of the process waits for the system's bytes too
+        untaken = self._untaken_bytes() if asks else self._transport.get_write_buffer_size()
+        if self._takes_nothing(now, untaken):
             self._transport.abort()
             return
         if self._lingers_until:
+            if untaken:
+                self._lingers_until = now + LINGER_SECONDS
+            elif self._ended or now > self._lingers_until:
+                self._transport.abort()
             return
         exchange = self._exchange
         if exchange is not None and exchange.running:
@@ -175,8 +187,7 @@ class Connection(asyncio.Protocol):
 
     def check_client(self) -> None:
         """End the connection where the client of a half-closed one is gone."""
-        found = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-        if found[0] not in ESTABLISHED_OR_HALF_CLOSED:
+        if self._tcp_state() not in ESTABLISHED_OR_HALF_CLOSED:
             self._transport.abort()
 
     def close(self) -> None:
@@ -219,8 +230,8 @@ class Connection(asyncio.Protocol):
             self._advancing = False
         if used and self._can_go_on():
             self._rest()
-        if self._ended and not (self.waits_for_answer() or self._scheduled or self._blocked):
-            self._transport.close()  # the client sends no more, and all that it sent is answered
+        if self._ended and not (self._lingers_until or self.waits_for_answer() or self._scheduled or self._blocked):
+            self._close()  # the client sends no more, and all that it sent is answered
         self._buffer.account()
         self._update_reading()
 
@@ -368,18 +379,26 @@ class Connection(asyncio.Protocol):
         self._buffer.clear()
 
     def _close(self) -> None:
-        """End the connection once its last answer is sent. Later bytes of the client are thrown away."""
+        """End the connection once its last answer is taken. Later bytes of the client are thrown away."""
         self._buffer.clear()
-        if self._ended:
-            self._transport.close()
-            return
         self._lingers_until = time.monotonic() + LINGER_SECONDS
         self._transport.write_eof()
         self._update_reading()
 
-    def _takes_nothing(self, now: float) -> bool:
-        """Return whether the client has taken nothing of an answer for too long."""
-        size = self._transport.get_write_buffer_size()
+    def _tcp_state(self) -> int:
+        state: int = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        return state
+
+    def _untaken_bytes(self) -> int:
+        """Return how many bytes wait here and in the system for the client. The end of the connection counts as one."""
+        number = self._transport.get_extra_info("socket").fileno()
+        if number < 0 or self._tcp_state() == TCP_CLOSE:
+            return 0
+        system: int = struct.unpack("i", fcntl.ioctl(number, termios.TIOCOUTQ, bytes(4)))[0]
+        return self._transport.get_write_buffer_size() + system
+
+    def _takes_nothing(self, now: float, size: int) -> bool:
+        """Return whether the client has taken nothing of an answer for too long. size: bytes of it that are left."""
         if size != self._unsent[0] or not size:
             self._unsent = (size, now)
         return now - self._unsent[1] > self._rules.timeout + UNREAD_SECONDS
