@@ -14,6 +14,7 @@ from serving.base.errors import (
     TooLarge,
 )
 from serving.base.lifetime import HasLifetime, Lifetime
+from serving.inputs.files import File
 from serving.models.model import check_file
 from serving.models.registry import Handle
 from serving.models.tensors import DATATYPES, Array, Arrays, TensorSpec
@@ -30,6 +31,7 @@ __all__ = [
     "BadInput",
     "ClientGone",
     "DeadlinePassed",
+    "File",
     "Handle",
     "HasLifetime",
     "Lifetime",

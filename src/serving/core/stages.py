@@ -33,12 +33,13 @@ from serving.core.fetching import TimedFetcher, fetcher_of
 from serving.core.messages import JSON, Done, RawRequest, Reply, Result
 from serving.core.worker_threads import WorkerThreads
 from serving.inputs import payload
+from serving.inputs.files import FileKinds
 from serving.models.calls import Call
 from serving.models.registry import Handle
 from serving.models.tensors import Arrays, ModelSpec
 from serving.service.own_code import line_of, place_of
 from serving.service.request import Request
-from serving.service.service import Answer, Service, handles_itself, takes_data, takes_files
+from serving.service.service import Answer, Service, files_of, handles_itself, takes_data
 
 log = logging.getLogger("monopod.core")
 
@@ -174,31 +175,34 @@ class Core:
 
         def work() -> None:
             raw.times.begin("handle")
-            request = self._request(raw, takes_files(self._service, function))
+            request = self._request(raw, files_of(self._service, function))
             give(_reply(function(request), request, function))
 
         self._guarded(raw, work, give, own=True)
 
     def _prepare(self, raw: RawRequest) -> Prepared:
         """Run what comes before the model on the service's own route."""
-        request = self._request(raw, takes_files(self._service))
+        request = self._request(raw, files_of(self._service))
         rows, after = self._service.preprocess(request), self._service.postprocess
         return self._service.model, rows, lambda outputs: _reply(after(outputs, request), request, after)
 
-    def _request(self, raw: RawRequest, files: bool) -> Request:
+    def _request(self, raw: RawRequest, files: FileKinds) -> Request:
         fetcher = TimedFetcher(self._fetcher, raw.times) if self._may_fetch else self._fetcher
-        decoded = payload.decode(raw.content_type, self._body(raw), fetcher, raw.life, files)
+        decoded = payload.decode(raw.content_type, self._body(raw, files), fetcher, raw.life, files)
         return Request(raw.id, raw.life, decoded, raw.parameters(), self._pixels, self._decoders, self.memory)
 
-    def _body(self, raw: RawRequest) -> bytes:
-        """Return a request's body. Its bytes count as held as long as the request lives. Raises MemoryFull, TooLarge."""
+    def _body(self, raw: RawRequest, files: FileKinds | None = None) -> bytes:
+        """Return a request's body, whose bytes count as held as long as the request lives. files: that may be all of it.
+
+        Raises MemoryFull, TooLarge.
+        """
         if raw.length <= SMALL_JSON:
             return raw.read()
-        taken = self.memory.reserve(raw.length * payload.copies(raw.kind), "its body")
+        taken = self.memory.reserve(raw.length * payload.copies(raw.kind, files), "its body")
         try:
             body = raw.read()
             if taken:
-                taken += self.memory.reserve(payload.values_bytes(raw.kind, body), "what its body holds")
+                taken += self.memory.reserve(payload.values_bytes(raw.kind, body, files), "what its body holds")
         except BaseException:
             self.memory.release(taken)
             raise

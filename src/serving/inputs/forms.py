@@ -15,6 +15,7 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import BLANK_LINE_RE, Data, Field, File, MultipartDecoder, NeedData, State
 
 from serving.base.errors import BadInput, TooLarge
+from serving.inputs.files import File as SentFile
 
 PIECE_BYTES = 64 * 2**10  # that the decoder reads at once, in about a millisecond
 MOST_FORM_PARTS = 100
@@ -27,11 +28,10 @@ NO_PARTS = "the form has no parts, or its boundary is not the one its Content-Ty
 
 @dataclass(frozen=True)
 class Form:
-    """A form's parts by their names. further_images: the files named image, after the first."""
+    """A form's parts by their names. A file may be empty here."""
 
     texts: dict[str, str] = field(default_factory=dict)
-    files: dict[str, bytes] = field(default_factory=dict)
-    further_images: tuple[bytes, ...] = ()
+    files: dict[str, tuple[SentFile, ...]] = field(default_factory=dict)
 
 
 def read(content_type: str, body: bytes, check: Callable[[], None]) -> Form:
@@ -55,7 +55,7 @@ class _Parts:
 
     def __init__(self) -> None:
         self.texts: list[tuple[str, str]] = []
-        self.files: list[tuple[str, bytes]] = []
+        self.files: list[tuple[str, SentFile]] = []
         self._part: Field | File | None = None
         self._content = io.BytesIO()
 
@@ -90,10 +90,12 @@ class _Parts:
 
     def _end(self) -> None:
         content, part = self._content.getvalue(), self._part
+        kind, options = parse_options_header(part.headers.get("content-type") if part else None)
         if isinstance(part, File):
-            self.files.append((part.name, content))
+            name = part.filename.replace("\\", "/").rpartition("/")[2]  # a client's folders are nobody's business
+            self.files.append((part.name, SentFile(content, name, kind.strip().lower())))
         elif part is not None:
-            charset = parse_options_header(part.headers.get("content-type"))[1].get("charset", "").lower()
+            charset = options.get("charset", "").lower()
             self.texts.append((part.name, content.decode(charset if charset in CHARSETS else CHARSETS[0], "replace")))
         self._content = io.BytesIO()
 
@@ -110,15 +112,14 @@ def _pieces(body: bytes, line: bytes) -> Iterator[bytes]:
 
 
 def _form(parts: _Parts) -> Form:
-    texts = dict(parts.texts)
-    files = dict(reversed(parts.files))  # the first of several files named image counts; no other name repeats
-    for names in ([name for name, _ in parts.texts], [name for name, _ in parts.files if name != "image"]):
-        for name in names:
-            if names.count(name) > 1:
-                raise BadInput(
-                    f"the form holds {name[:100]!r} more than once; send each name but image once, or a list in JSON"
-                )
-    return Form(texts, files, tuple(content for name, content in parts.files if name == "image")[1:])
+    names = [name for name, _ in parts.texts]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"the form holds {name[:100]!r} more than once; send each text once, or a list in JSON")
+    files: dict[str, tuple[SentFile, ...]] = {}
+    for name, file in parts.files:
+        files[name] = (*files.get(name, ()), file)
+    return Form(dict(parts.texts), files)
 
 
 def _boundary(content_type: str) -> bytes:

@@ -2,12 +2,15 @@
 
 Knows JSON, raw bytes and the parts of a form, and what each may hold. Does not know web frameworks, pictures or models.
 
-    application/json        an object with postid, uid, seqid, data, image (or an array images) or video, and further fields
-    image/*, octet-stream   the picture itself
-    video/*                 the video itself
-    multipart/form-data     files named image (several may be), video and data, and texts for further fields
+    application/json        an object with postid, uid, seqid, data, the declared files, and further fields
+    a declared file's type  that file itself
+    octet-stream            the first declared file itself
+    multipart/form-data     the declared files and data, and texts for further fields
 
-In JSON, image and video are base64, a data: URL, or an http(s) URL, which is fetched. In a form they may be base64 texts too. A
+In JSON, a file is base64, a data: URL, or an http(s) URL, which is fetched. Several of one name are an array, and those of
+"image" the array "images". In a form a file may be a base64 text too.
+
+A service that declares no more than pictures and videos takes either, whichever it declares, and one of them at once. Its
 form's only file is the picture, whatever its name.
 """
 
@@ -21,20 +24,14 @@ from serving.base import jsons
 from serving.base.errors import BadInput, WrongContentType
 from serving.base.lifetime import Lifetime
 from serving.inputs import forms
+from serving.inputs.files import BYTES, IMAGE, IMAGES, PICTURES, VIDEO, VIDEOS, File, FileKind, FileKinds
 from serving.inputs.forms import Form
 
 IDS = ("postid", "uid", "seqid")
-FILES = ("image", "video")
-MOST_PICTURES = 16  # of one request
 SEND_JSON = "send JSON with -H 'Content-Type: application/json'"
-SEND_FILES = (
-    "send a picture with -F image=@picture.jpg, or raw with --data-binary @picture.jpg -H 'Content-Type: image/jpeg', "
-    "or JSON with -H 'Content-Type: application/json'"
-)
-CONTENT_TYPES_WITHOUT_FILES = "application/json or multipart/form-data"
-CONTENT_TYPES = "application/json, multipart/form-data, image/*, video/* or application/octet-stream"
-UNDECODED = ("image/", "video/")  # the body is held once, as it came
-COPIES = {"multipart/form-data": 2, "application/octet-stream": 2}
+SEND_FILES = "send a file with -F {0}=@{1}, or raw with --data-binary @{1} -H 'Content-Type: {2}', or " + SEND_JSON[5:]
+EXAMPLES = {IMAGE: ("picture.jpg", "image/jpeg")}  # a file and its type, for the message
+COPIES = {"multipart/form-data": 2, BYTES: 2}
 COPIES_OF_JSON = 4  # the body, base64 as a text, that text without line breaks, and the file
 URL_SAFE, WHITESPACE = bytes.maketrans(b"-_", b"+/"), b" \t\r\n\v\f"  # in base64
 
@@ -56,44 +53,60 @@ class UrlFetcher(Protocol):
 class Payload:
     """The content of a request. An empty request is an empty Payload."""
 
-    image: bytes | None = None  # the encoded file
-    video: bytes | None = None
+    files: dict[str, tuple[File, ...]] = field(default_factory=dict)  # by the names under which they were sent
     data: Any = None  # the JSON value under "data"
     fields: dict[str, Any] = field(default_factory=dict)  # further fields by name; a form's are texts
     ids: dict[str, str | int] = field(default_factory=dict)  # postid, uid and seqid as sent, which the answer echoes
-    further_images: tuple[bytes, ...] = ()  # after the first
 
 
-def decode(content_type: str, body: bytes, fetcher: UrlFetcher, life: Lifetime, files: bool = True) -> Payload:
+def decode(content_type: str, body: bytes, fetcher: UrlFetcher, life: Lifetime, files: FileKinds = PICTURES) -> Payload:
     """Return a request's payload; it is empty where neither a body nor a content type came, as with a GET.
 
-    life: its deadline ends a fetch, and the reading of a form. files: whether errors suggest to send a picture or a video.
+    life: its deadline ends a fetch, and the reading of a form. files: which the service declares.
     Raises WrongContentType for another content type, BadInput for wrong content, TooLarge for a form of too many parts.
     Raises the fetcher's errors, and while it reads a form the errors of `life.check`.
     """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return _form(forms.read(content_type, body, life.check))
+    kind, taken = content_type.partition(";")[0].strip().lower(), _taken(files)
     if not kind and not body:
         return Payload()
-    if kind == "application/json":
-        return _json(body, lambda url: fetcher.fetch(url, life.deadline), files)
-    is_video = kind.startswith("video/")
-    if not is_video and not kind.startswith("image/") and kind != "application/octet-stream":
-        raise _wrong(kind, files)
-    if not body:
-        raise BadInput(f"the body is empty: no bytes came as {kind}")
-    return Payload(video=body) if is_video else Payload(image=body)
+    if kind == "multipart/form-data":
+        found = _form(forms.read(content_type, body, life.check), taken, taken is files)
+    elif kind == "application/json":
+        found = _json(body, lambda url: fetcher.fetch(url, life.deadline), taken, files)
+    else:
+        name = next((name for name, each in taken.items() if each.takes(kind) or kind == BYTES), None)
+        if name is None:
+            raise _wrong(kind, taken, files)
+        if not body:
+            raise BadInput(f"the body is empty: no bytes came as {kind}, for {name}")
+        return Payload({name: (File(body, type=kind),)})
+    if taken is files:
+        _check_types(found.files, files)
+    return found
 
 
-def copies(kind: str) -> int:
-    """Return how many copies of a body its decoding holds at most. kind: its content type without parameters."""
-    return 1 if kind.startswith(UNDECODED) else COPIES.get(kind, COPIES_OF_JSON)
+def copies(kind: str, files: FileKinds | None) -> int:
+    """Return how many copies of a body its decoding holds at most. kind: its content type without parameters.
+
+    files: as `decode` takes them, None where no file is taken. A file that is the whole body is held once, as it came.
+    """
+    return 1 if _is_file(kind, files) else COPIES.get(kind, COPIES_OF_JSON)
 
 
-def values_bytes(kind: str, body: bytes) -> int:
-    """Return about how many bytes a body's values take, beside its copies. kind: its content type without parameters."""
-    return 0 if kind.startswith(UNDECODED) else jsons.values_bytes(body)
+def values_bytes(kind: str, body: bytes, files: FileKinds | None) -> int:
+    """Return about how many bytes a body's values take, beside its copies. kind, files: as `copies` takes them."""
+    return 0 if _is_file(kind, files) else jsons.values_bytes(body)
+
+
+def _taken(files: FileKinds) -> FileKinds:
+    """Return the files that are taken: those that are declared, and pictures and videos where no others are."""
+    return files if files.keys() - {IMAGE, VIDEO} else {**PICTURES, **VIDEOS, **files}
+
+
+def _is_file(kind: str, files: FileKinds | None) -> bool:
+    if files is None or kind in ("application/json", "multipart/form-data"):
+        return False
+    return any(each.takes(kind) for each in _taken(files).values())
 
 
 def converted(name: str, value: Any, kind: type[T]) -> T:
@@ -116,69 +129,84 @@ def converted(name: str, value: Any, kind: type[T]) -> T:
     raise BadInput(f"{name} is {given}; it must be {TYPE_NAMES[kind]}")
 
 
-def _wrong(kind: str, files: bool) -> WrongContentType:
-    how = SEND_FILES if files else SEND_JSON
+def _wrong(kind: str, taken: FileKinds, files: FileKinds) -> WrongContentType:
+    name = next(iter(files), "")
+    how = SEND_FILES.format(name, *EXAMPLES.get(name, ("FILE", files[name].types[0]))) if files else SEND_JSON
     if kind == "application/x-www-form-urlencoded":
         return WrongContentType(f"{kind} is what curl -d says where no Content-Type is given: {how}")
     found = f"content type {kind[:100]!r} is not taken" if kind else "the request has no Content-Type"
-    return WrongContentType(f"{found}; it may be {CONTENT_TYPES if files else CONTENT_TYPES_WITHOUT_FILES}: {how}")
+    types = dict.fromkeys(each for declared in taken.values() for each in declared.types)
+    others = f", multipart/form-data, {', '.join(types)} or {BYTES}" if files else " or multipart/form-data"
+    return WrongContentType(f"{found}; it may be application/json{others}: {how}")
 
 
-def _json(body: bytes, fetch: Callable[[str], bytes], files: bool) -> Payload:
+def _check_types(sent: dict[str, tuple[File, ...]], files: FileKinds) -> None:
+    """Raise WrongContentType for a file that says it is of another type. Many clients say that any file is octet-stream."""
+    for name, kind in files.items():
+        for file in sent.get(name, ()):
+            if file.type not in ("", BYTES) and not kind.takes(file.type):
+                raise WrongContentType(f"{name} is of type {file.type[:100]!r}; it may be {' or '.join(kind.types)}")
+
+
+def _json(body: bytes, fetch: Callable[[str], bytes], taken: FileKinds, files: FileKinds) -> Payload:
     sent = jsons.loads(body)
     if not isinstance(sent, dict):
-        such = 'such as {"image": "..."}' if files else "as /openapi.json shows it"
+        such = f'such as {{"{next(iter(files))}": "..."}}' if files else "as /openapi.json shows it"
         raise BadInput(f"the body is {_type_name(sent)}; send an object, {such}")
     ids = {name: _id(name, sent.pop(name)) for name in IDS if name in sent}
-    texts = {name: sent.pop(name, None) for name in (*FILES, "images")}
-    found = [name for name, text in texts.items() if text is not None]
+    kinds = {**taken, IMAGE: FileKind((), 1), IMAGES: taken[IMAGE]} if IMAGE in taken else taken
+    texts = {name: text for name in kinds if (text := sent.pop(name, None)) is not None}
+    alone = (IMAGE, IMAGES) if taken is files else (IMAGE, IMAGES, VIDEO)
+    found = [name for name in alone if name in texts]
     if len(found) > 1:
         raise BadInput(f"{' and '.join(found)} were both sent; send one of them")
-    opened = {name: _opened(name, texts[name], fetch) for name in FILES if texts[name] is not None}
-    if texts["images"] is not None:
-        opened["image"], *further = _pictures(texts["images"], fetch)
-    else:
-        further = []
-    return Payload(opened.get("image"), opened.get("video"), sent.pop("data", None), sent, ids, tuple(further))
+    opened = {IMAGE if name == IMAGES else name: _all(name, text, kinds[name], fetch) for name, text in texts.items()}
+    return Payload(opened, sent.pop("data", None), sent, ids)
 
 
-def _pictures(texts: Any, fetch: Callable[[str], bytes]) -> list[bytes]:
-    if not isinstance(texts, list) or not 0 < len(texts) <= MOST_PICTURES:
-        raise BadInput(f"images must be an array of 1 to {MOST_PICTURES} texts, each base64 or an http(s) URL")
-    return [_opened(f"images[{at}]", text, fetch) for at, text in enumerate(texts)]
+def _all(name: str, text: Any, kind: FileKind, fetch: Callable[[str], bytes]) -> tuple[File, ...]:
+    """Return the files of one name in JSON: of a text, or of an array where several are taken."""
+    if kind.most == 1 or (isinstance(text, str) and name != IMAGES):
+        return (_opened(name, text, fetch),)
+    if not isinstance(text, list) or not 0 < len(text) <= kind.most:
+        raise BadInput(f"{name} must be an array of 1 to {kind.most} texts, each base64 or an http(s) URL")
+    return tuple(_opened(f"{name}[{at}]", each, fetch) for at, each in enumerate(text))
 
 
-def _form(form: Form) -> Payload:
+def _form(form: Form, taken: FileKinds, strict: bool) -> Payload:
+    """Return a form's payload. strict: whether each file must have a name that is declared."""
     fields: dict[str, Any] = dict(form.texts)
-    parts, further = dict(form.files), form.further_images
+    parts = dict(form.files)
     if not fields and not parts:
         raise BadInput(forms.NO_PARTS)
     ids = {name: _id(name, fields.pop(name)) for name in IDS if name in fields}
-    data = _form_data(fields.pop("data", None), parts.pop("data", None))
-    others = sorted(set(parts) - set(FILES))
-    if len(others) == 1 and len(parts) == 1 and not set(fields) & set(FILES):
-        parts["image"] = parts.pop(others[0])
+    data = _form_data(fields.pop("data", None), parts.pop("data", ()))
+    for name, sent in parts.items():
+        if not all(file.bytes for file in sent):
+            raise BadInput(f"{name[:100]} is empty: the file has no bytes")
+    others = sorted(set(parts) - set(taken))
+    if not strict and len(others) == len(parts) == 1 and len(parts[others[0]]) == 1 and not set(fields) & set(taken):
+        parts[IMAGE] = parts.pop(others[0])
     elif others:
-        raise BadInput(f"the form holds files that are not known: {', '.join(others)}; name one image, video or data")
-    if sum(name in part for part in (fields, parts) for name in FILES) > 1:
-        raise BadInput("the form holds more than one image or video; send one")
-    if len(further) >= MOST_PICTURES:
-        raise BadInput(f"the form holds {len(further) + 1} pictures; {MOST_PICTURES} at most are taken at once")
-    for name, part in [*parts.items(), *(("image", part) for part in further)]:
-        if not part:
-            raise BadInput(f"{name} is empty: the file has no bytes")
-    parts |= {name: _opened(name, fields.pop(name), _no_url) for name in FILES if name in fields}
-    return Payload(parts.get("image"), parts.get("video"), data, fields, ids, further)
+        known = " or ".join((", ".join(taken), "data"))
+        raise BadInput(f"the form holds files that are not known: {', '.join(others)[:200]}; name them {known}")
+    texts = {name: fields.pop(name) for name in taken if name in fields}
+    if texts.keys() & parts.keys() or not strict and len(texts) + len(parts) > 1:
+        raise BadInput(f"the form holds more than one {' or '.join(texts.keys() & parts.keys() or taken)}; send one")
+    for name, sent in parts.items():
+        if len(sent) > taken[name].most:
+            raise BadInput(f"the form holds {len(sent)} files named {name}; it may hold {taken[name].most}")
+    return Payload(parts | {name: (_opened(name, text, _no_url),) for name, text in texts.items()}, data, fields, ids)
 
 
-def _form_data(text: str | None, part: bytes | None) -> Any:
+def _form_data(text: str | None, files: tuple[File, ...]) -> Any:
     """Return a form's data: its JSON value, or its text where it is no JSON."""
-    if part is None:
-        if text is None:
-            return None
-        part = text.encode("utf-8", "surrogatepass")
-    elif text is not None:
-        raise BadInput("data was sent both as a file and as a text; send one of them")
+    parts = [file.bytes for file in files] + ([] if text is None else [text.encode("utf-8", "surrogatepass")])
+    if not parts:
+        return None
+    if len(parts) > 1:
+        raise BadInput("data was sent more than once, as a file or as a text; send it once")
+    (part,) = parts
     try:
         return jsons.loads(part, "data")
     except BadInput:
@@ -194,21 +222,22 @@ def _id(name: str, value: Any) -> str | int:
     raise BadInput(f"{name} is {_type_name(value)}; it may be a text or a whole number of up to 64 bits")
 
 
-def _opened(name: str, text: Any, fetch: Callable[[str], bytes]) -> bytes:
+def _opened(name: str, text: Any, fetch: Callable[[str], bytes]) -> File:
     """Return the file that a text holds, or whose URL it is. name: of the field, in messages."""
     if not isinstance(text, str):
         raise BadInput(f"{name} is {_type_name(text)}; it may be a text: base64, or an http(s) URL")
-    scheme = text[:8].partition(":")[0].lower() if ":" in text[:8] else ""
+    scheme, kind = text[:8].partition(":")[0].lower() if ":" in text[:8] else "", ""
     if scheme in ("http", "https"):
-        return fetch(text)
+        return File(fetch(text))
     if scheme == "data":
         head, _, text = text.partition(",")
         if not head.lower().endswith(";base64"):
             raise BadInput(f"{name} is a data: URL without base64; send data:image/jpeg;base64,...")
+        kind = head[len("data:") :].partition(";")[0].strip().lower()
     found = _base64(name, text)
     if not found:
         raise BadInput(f"{name} is empty; send base64, or an http(s) URL")
-    return found
+    return File(found, type=kind)
 
 
 def _base64(name: str, text: str) -> bytes:
@@ -227,7 +256,7 @@ def _base64(name: str, text: str) -> bytes:
 
 
 def _no_url(url: str) -> bytes:
-    raise BadInput("a form takes no URL; send it in JSON, as the value of image or video")
+    raise BadInput("a form takes no URL; send it in JSON")
 
 
 def _type_name(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""One request as a service's own code reads it: its pictures, fields and deadline.
+"""One request as a service's own code reads it: its files, fields and deadline.
 
 Knows pictures and plain values. Does not know HTTP or models.
 """
@@ -17,6 +17,7 @@ from serving.base.errors import BadInput
 from serving.base.lifetime import Lifetime
 from serving.base.working_memory import WorkingMemory
 from serving.inputs import pictures
+from serving.inputs.files import IMAGE, VIDEO, File
 from serving.inputs.payload import IDS, TYPE_NAMES, Payload, converted
 from serving.models.tensors import Arrays
 
@@ -53,11 +54,23 @@ class Request:
         """The postid, uid and seqid of the body, or else of the URL. The platform echoes them in the answer."""
         return {name: self.query[name] for name in IDS if name in self.query} | self.payload.ids
 
+    def files(self, name: str) -> tuple[File, ...]:
+        """Return every file that was sent under a name, in the order of sending."""
+        return self.payload.files.get(name, ())
+
+    def file(self, name: str) -> File:
+        """Return the file that was sent under a name. Raises BadInput where there is none, and for several."""
+        found = self.files(name)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BadInput(f"the request holds {len(found)} files named {name}; send one")
+        raise BadInput(f"no file {name} in the request; send one in a form (-F {name}=@FILE), as raw bytes, or in JSON")
+
     @property
     def image_files(self) -> tuple[bytes, ...]:
         """Every picture as it was sent."""
-        first = self.payload.image
-        return () if first is None else (first, *self.payload.further_images)
+        return tuple(file.bytes for file in self.files(IMAGE))
 
     @property
     def image_bytes(self) -> bytes | None:
@@ -70,7 +83,7 @@ class Request:
     @property
     def video_bytes(self) -> bytes | None:
         """The video as it was sent, None where there is none."""
-        return self.payload.video
+        return next((file.bytes for file in self.files(VIDEO)), None)
 
     def value(self, name: str, kind: type[T], default: T | None = None, least: float = -math.inf, most: float = math.inf) -> T:
         """Return a field, or a parameter of the URL, as a str, int, float, bool or list. Numbers may be texts.
@@ -122,8 +135,9 @@ class Request:
 
     def apart(self, count: int) -> "list[Request]":
         """Return one request for each picture, with everything else of this one. Raises BadInput unless there are count."""
-        payloads = (replace(self.payload, image=file, further_images=()) for file in self._files(count))
-        return [replace(self, payload=payload) for payload in payloads]
+        self._files(count)
+        each = ({**self.payload.files, IMAGE: (file,)} for file in self.files(IMAGE))
+        return [replace(self, payload=replace(self.payload, files=files)) for files in each]
 
     def image_size(self) -> tuple[int, int]:
         """Return the width and height in pixels of the picture as it was sent, upright. Raises BadInput and TooLarge."""
@@ -160,11 +174,16 @@ def make_request(
     image: bytes | None = None,
     images: Sequence[bytes] = (),
     video: bytes | None = None,
+    files: Mapping[str, bytes | File | Sequence[bytes | File]] | None = None,
     data: Any = None,
     fields: Mapping[str, Any] | None = None,
     seconds: float = 3600.0,
 ) -> Request:
-    """Return a request that no client sent, for scripts, and for calls from setup or a reload. seconds: until its deadline."""
-    first, *further = (*images,) if image is None and images else (image,)
-    payload = Payload(first, video, data, dict(fields or {}), {}, tuple(filter(None, further)))
-    return Request("offline", Lifetime(time.monotonic(), seconds), payload)
+    """Return a request that no client sent, for scripts, and for calls from setup or a reload. seconds: until its deadline.
+
+    files: one file or several by each name, as `Request.files` has them.
+    """
+    sent = {IMAGE: images if image is None else (image,), VIDEO: () if video is None else (video,), **(files or {})}
+    each = {name: (found,) if isinstance(found, bytes | File) else found for name, found in sent.items()}
+    held = {name: tuple(f if isinstance(f, File) else File(f) for f in found) for name, found in each.items() if found}
+    return Request("offline", Lifetime(time.monotonic(), seconds), Payload(held, data, dict(fields or {})))

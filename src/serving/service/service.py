@@ -16,6 +16,7 @@ import numpy as np
 from serving.base.errors import BadInput, StartError, WrongInputs
 from serving.base.process_memory import resident_bytes
 from serving.inputs import v1_predict
+from serving.inputs.files import Declared, FileKinds, file_kinds
 from serving.inputs.json_fields import show
 from serving.models.registry import Handle, ModelRegistry
 from serving.models.tensors import Arrays, ModelSpec
@@ -64,9 +65,13 @@ class Service:
     # The page, /openapi.json and the start's curl line describe the service's own route by these.
     pictures = False  # True where the service reads request.image()
     videos = False  # True where the service reads request.video_bytes
+    files: Declared = {}  # other files by their names, as {"audio": "audio/*", "pages": ("image/*", 5)}, for request.file
     example_image = "examples/images/coffee.jpg"  # of the curl line, from the repository's root
     example: Any = None  # a JSON body
     fields: Mapping[str, Sequence[str]] = {}  # fields beside a picture, with the values that may be chosen
+
+    def __init_subclass__(cls) -> None:
+        file_kinds(cls.files)  # a mistake is told with the line of the class
 
     def __init__(self, settings: Settings, models: ModelRegistry, metrics: Metrics, folder: Path):
         self.settings, self.models, self.metrics, self.folder = settings, models, metrics, folder
@@ -150,20 +155,28 @@ class Route:
     example: Any = None  # a JSON body
     pictures: int = 0  # how many it takes
     fields: Mapping[str, Sequence[str]] = field(default_factory=dict)  # beside a picture: name -> values to choose from
+    files: FileKinds = field(default_factory=dict)  # all that it takes, pictures too
 
 
 def route(
-    path: str, *methods: str, example: Any = None, pictures: int = 0, fields: Mapping[str, Sequence[str]] | None = None
+    path: str,
+    *methods: str,
+    example: Any = None,
+    pictures: int = 0,
+    fields: Mapping[str, Sequence[str]] | None = None,
+    files: Declared | None = None,
 ) -> Callable[[Method], Method]:
     """Mark a method of a Service as a route of its own: `@route("/recognize", pictures=1)`. It takes a Request like handle.
 
     methods: HTTP methods, POST where there are none. The first line of the docstring becomes the summary in /openapi.json.
     The page offers the rest. example: a JSON body. pictures: how many it takes. fields: name -> values to choose from.
+    files: other files that it takes, as a class declares them. Raises ValueError for what cannot be declared.
     """
+    kinds = file_kinds(files or {}, pictures)
 
     def mark(method: Method) -> Method:
         summary = (method.__doc__ or "").split("\n")[0]
-        method.__dict__["monopod_route"] = Route(path, methods or ("POST",), summary, example, pictures, fields or {})
+        method.__dict__["monopod_route"] = Route(path, methods or ("POST",), summary, example, pictures, fields or {}, kinds)
         return method
 
     return mark
@@ -195,10 +208,10 @@ def takes_data(service: Service) -> bool:
     return type(service).preprocess is Service.preprocess and not handles_itself(service)
 
 
-def takes_files(service: Service, function: Callable[[Request], Any] | None = None) -> bool:
-    """Return whether a service takes pictures or videos. function: a route of its own, which may declare it instead."""
+def files_of(service: Service, function: Callable[[Request], Any] | None = None) -> FileKinds:
+    """Return the files that a service declares. function: a route of its own, which declares them instead."""
     own: Route | None = getattr(function, "monopod_route", None)
-    return service.pictures or service.videos if own is None else own.pictures > 0
+    return file_kinds(service.files, service.pictures, service.videos) if own is None else own.files
 
 
 def _from_data(data: Any, spec: ModelSpec, max_rows: int) -> Arrays:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.inputs.payload import FILES, IDS, MOST_PICTURES
+from serving.inputs.files import MOST_PICTURES
+from serving.inputs.payload import IDS
 from serving.models.tensors import ModelSpec
 from serving.service.service import Route
 from serving.settings.declarations import Settings
@@ -19,7 +20,7 @@ Choices = Mapping[str, Sequence[str]]
 
 FILE_TEXT: Json = {"type": ["string", "null"], "minLength": 1, "description": "Base64, or an http(s) URL of an allowed host."}
 FORM_TEXT: Json = {"description": "A form sends it as a text, whatever it is."}
-PLATFORM_FIELDS = (*IDS, *FILES, "images", "data")  # read by the platform itself
+PLATFORM_FIELDS = (*IDS, "image", "video", "images", "data")  # read by the platform itself
 ID: Json = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**64 - 1}
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 import time
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from serving.base.errors import BadInput, ServingError, WrongContentType
 from serving.base.lifetime import Lifetime
 from serving.inputs.fetch import Fetcher
+from serving.inputs.files import BYTES, File, file_kinds
 from serving.inputs.payload import Payload, decode
 from tests.multipart import BOUNDARY, multipart
 
@@ -37,18 +39,37 @@ class DictionaryFetcher:
 LIFE = Lifetime(time.monotonic(), 1e6)  # seconds: longer than all tests take, however slow the machine
 
 
+def bare(payload: Payload) -> Payload:
+    """Return a payload whose files have neither name nor type."""
+    files = {name: tuple(File(file.bytes) for file in files) for name, files in payload.files.items()}
+    return replace(payload, files=files)
+
+
+def holding(image: bytes = b"", video: bytes = b"", further_images: tuple[bytes, ...] = (), **more: Any) -> Payload:
+    """Return the payload of a picture or a video, and of other values."""
+    files = {"image": (image, *further_images) if image else (), "video": (video,) if video else ()}
+    return Payload({name: tuple(map(File, contents)) for name, contents in files.items() if contents}, **more)
+
+
+def only(payload: Payload, name: str) -> bytes:
+    """Return the content of a payload's only file."""
+    ((file,),) = payload.files.values()
+    assert list(payload.files) == [name]
+    return file.bytes
+
+
 def sent(body: Any, content_type: str = "application/json", fetcher: DictionaryFetcher | None = None) -> Payload:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return decode(content_type, data, fetcher or DictionaryFetcher(), LIFE)
+    return bare(decode(content_type, data, fetcher or DictionaryFetcher(), LIFE))
 
 
 def test_several_pictures_come_in_a_list_or_under_one_name() -> None:
     fetcher = DictionaryFetcher(img=b"fetched")
     url = "http://img.example.com/a.jpg"
-    assert sent({"images": [TEXT, url, TEXT]}, fetcher=fetcher) == Payload(image=PICTURE, further_images=(b"fetched", PICTURE))
-    assert sent({"images": [TEXT]}) == Payload(image=PICTURE)
+    assert sent({"images": [TEXT, url, TEXT]}, fetcher=fetcher) == holding(image=PICTURE, further_images=(b"fetched", PICTURE))
+    assert sent({"images": [TEXT]}) == holding(image=PICTURE)
     both = form_of([("image", PICTURE, True), ("image", b"second", True)])
-    assert both == Payload(image=PICTURE, further_images=(b"second",))
+    assert both == holding(image=PICTURE, further_images=(b"second",))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +89,7 @@ def test_several_pictures_that_are_wrong_are_bad_input(body: Any, words: str) ->
 
 
 def test_a_form_of_too_many_or_of_empty_pictures_is_bad_input() -> None:
-    for further, words in (([PICTURE] * 16, "17 pictures"), ([b""], "image is empty")):
+    for further, words in (([PICTURE] * 16, "17 files named image; it may hold 16"), ([b""], "image is empty")):
         with pytest.raises(BadInput, match=words):
             form_of([("image", picture, True) for picture in (PICTURE, *further)])
 
@@ -76,7 +97,7 @@ def test_a_form_of_too_many_or_of_empty_pictures_is_bad_input() -> None:
 def form_of(parts: list[tuple[str, bytes, bool]]) -> Payload:
     """Send a form. parts: name, content, and whether it is a file."""
     body = multipart(parts)
-    return decode(f"multipart/form-data; boundary={BOUNDARY}", body, DictionaryFetcher(img=PICTURE), LIFE)
+    return bare(decode(f"multipart/form-data; boundary={BOUNDARY}", body, DictionaryFetcher(img=PICTURE), LIFE))
 
 
 def form(texts: dict[str, str] | None = None, **files: bytes) -> Payload:
@@ -86,16 +107,16 @@ def form(texts: dict[str, str] | None = None, **files: bytes) -> Payload:
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "IMAGE/JPEG", "image/webp; q=1", "application/octet-stream"])
 def test_raw_bytes_are_the_picture(kind: str) -> None:
-    assert sent(PICTURE, kind) == Payload(image=PICTURE)
+    assert sent(PICTURE, kind) == holding(image=PICTURE)
 
 
 def test_raw_video_is_the_video() -> None:
-    assert sent(PICTURE, "video/mp4") == Payload(video=PICTURE)
+    assert sent(PICTURE, "video/mp4") == holding(video=PICTURE)
 
 
 def test_an_object_is_taken_apart() -> None:
     body = {"postid": "p1", "uid": 7, "seqid": -3, "image": TEXT, "material": "gold", "top_k": 5, "deep": {"a": [1, None]}}
-    assert sent(body) == Payload(
+    assert sent(body) == holding(
         image=PICTURE,
         fields={"material": "gold", "top_k": 5, "deep": {"a": [1, None]}},
         ids={"postid": "p1", "uid": 7, "seqid": -3},
@@ -104,11 +125,11 @@ def test_an_object_is_taken_apart() -> None:
 
 @pytest.mark.parametrize("data", [[[1.5, 2]], {"x": [1]}, "text", 0, False, None, []])
 def test_data_is_any_json_value(data: Any) -> None:
-    assert sent({"data": data}) == Payload(data=data)
+    assert sent({"data": data}) == holding(data=data)
 
 
 def test_data_may_come_with_a_picture() -> None:
-    assert sent({"image": TEXT, "data": [1]}) == Payload(image=PICTURE, data=[1])
+    assert sent({"image": TEXT, "data": [1]}) == holding(image=PICTURE, data=[1])
 
 
 @pytest.mark.parametrize(
@@ -125,16 +146,16 @@ def test_data_may_come_with_a_picture() -> None:
     ids=["plain", "no padding", "url-safe", "lines", "windows lines", "data url", "upper-case data url"],
 )
 def test_base64_is_read_as_people_write_it(text: str) -> None:
-    assert sent({"image": text}).image == PICTURE
-    assert sent({"video": text}).video == PICTURE
-    assert form({"image": text}).image == PICTURE
+    assert only(sent({"image": text}), "image") == PICTURE
+    assert only(sent({"video": text}), "video") == PICTURE
+    assert only(form({"image": text}), "image") == PICTURE
 
 
 def test_base64_in_many_pieces_takes_no_more_memory_than_in_one() -> None:
     def peak(piece: bytes) -> int:
         tracemalloc.start()
         try:
-            assert len(sent(b'{"image":"' + piece * 400_000 + b'"}').image or b"") == 1_200_000
+            assert len(only(sent(b'{"image":"' + piece * 400_000 + b'"}'), "image")) == 1_200_000
             return tracemalloc.get_traced_memory()[1] // len(piece)
         finally:
             tracemalloc.stop()
@@ -145,8 +166,8 @@ def test_base64_in_many_pieces_takes_no_more_memory_than_in_one() -> None:
 @pytest.mark.parametrize("url", ["http://img.example.com/a.jpg", "HTTP://IMG.example.com/a.jpg"])
 def test_a_url_is_fetched_within_the_requests_deadline(url: str) -> None:
     fetcher = DictionaryFetcher(img=PICTURE)
-    assert sent({"image": url}, fetcher=fetcher).image == PICTURE
-    assert sent({"video": url}, fetcher=fetcher).video == PICTURE
+    assert only(sent({"image": url}, fetcher=fetcher), "image") == PICTURE
+    assert only(sent({"video": url}, fetcher=fetcher), "video") == PICTURE
     assert fetcher.deadlines == [LIFE.deadline, LIFE.deadline]
 
 
@@ -157,8 +178,8 @@ def test_the_real_fetcher_refuses_a_url_where_no_host_is_allowed() -> None:
 
 
 def test_null_for_a_file_is_as_good_as_none() -> None:
-    assert sent({"image": None, "video": None, "data": 1}) == Payload(data=1)
-    assert sent({"image": TEXT, "video": None}) == Payload(image=PICTURE)
+    assert sent({"image": None, "video": None, "data": 1}) == holding(data=1)
+    assert sent({"image": TEXT, "video": None}) == holding(image=PICTURE)
 
 
 @pytest.mark.parametrize(
@@ -225,23 +246,23 @@ def test_another_content_type_is_refused_with_those_allowed(kind: str) -> None:
 
 def test_a_form_holds_files_and_texts() -> None:
     texts = {"postid": "p1", "uid": "7", "material": "gold", "top_k": "5"}
-    assert form(texts, image=PICTURE) == Payload(
+    assert form(texts, image=PICTURE) == holding(
         image=PICTURE, fields={"material": "gold", "top_k": "5"}, ids={"postid": "p1", "uid": "7"}
     )
-    assert form(video=PICTURE) == Payload(video=PICTURE)
+    assert form(video=PICTURE) == holding(video=PICTURE)
 
 
 def test_one_file_of_any_other_name_is_the_picture() -> None:
-    assert form(upload=PICTURE) == Payload(image=PICTURE)
-    assert form({"top_k": "5"}, file=PICTURE, data=b"[1]") == Payload(image=PICTURE, data=[1], fields={"top_k": "5"})
+    assert form(upload=PICTURE) == holding(image=PICTURE)
+    assert form({"top_k": "5"}, file=PICTURE, data=b"[1]") == holding(image=PICTURE, data=[1], fields={"top_k": "5"})
 
 
 @pytest.mark.parametrize(
     ("text", "data"), [("[1, 2]", [1, 2]), ('{"a": 1}', {"a": 1}), ("12", 12), ("a text", "a text"), ("NaN", "NaN"), ("", "")]
 )
 def test_a_forms_data_is_json_or_text(text: str, data: Any) -> None:
-    assert form({"data": text}) == Payload(data=data)
-    assert form(data=text.encode()) == Payload(data=data)
+    assert form({"data": text}) == holding(data=data)
+    assert form(data=text.encode()) == holding(data=data)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +270,7 @@ def test_a_forms_data_is_json_or_text(text: str, data: Any) -> None:
     [
         ({}, {}, "no parts"),
         ({}, {"image": b""}, "image is empty"),
-        ({}, {"upload": b""}, "image is empty"),
+        ({}, {"upload": b""}, "upload is empty"),
         ({}, {"a": b"1", "b": b"2"}, "not known: a, b"),
         ({}, {"image": b"1", "b": b"2"}, "not known: b"),
         ({"image": TEXT}, {"b": b"2"}, "not known: b"),
@@ -259,13 +280,102 @@ def test_a_forms_data_is_json_or_text(text: str, data: Any) -> None:
         ({"image": "http://img.example.com/a.jpg"}, {}, "a form takes no URL"),
         ({"image": "photo.jpg"}, {}, "neither base64"),
         ({"image": ""}, {}, "image is empty"),
-        ({"data": "1"}, {"data": b"2"}, "both as a file and as a text"),
+        ({"data": "1"}, {"data": b"2"}, "data was sent more than once"),
         ({}, {"data": b"\xff\xfe"}, "neither JSON nor text"),
     ],
 )
 def test_a_form_that_is_wrong_is_bad_input_in_words(texts: dict[str, str], files: dict[str, bytes], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         form(texts, **files)
+
+
+DECLARED = file_kinds({"audio": "audio/*", "pages": ("image/png, application/pdf", 3)})
+
+
+def declared(body: bytes | dict[str, Any], kind: str = "application/json", fetcher: DictionaryFetcher | None = None) -> Payload:
+    """Read a body for a service that declares files of its own."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return decode(kind, data, fetcher or DictionaryFetcher(), LIFE, DECLARED)
+
+
+def test_a_declared_file_is_the_whole_body_by_its_type_and_the_first_one_without_a_type() -> None:
+    for kind, name in (("audio/wav", "audio"), ("AUDIO/x-wav; a=b", "audio"), ("application/pdf", "pages"), (BYTES, "audio")):
+        assert declared(PICTURE, kind).files == {name: (File(PICTURE, type=kind.partition(";")[0].lower()),)}
+
+
+def test_declared_files_keep_their_names_in_a_form_beside_each_other() -> None:
+    parts = [("audio", b"one", True), ("pages", b"two", True), ("pages", b"three", True), ("image", b"text", False)]
+    found = declared(multipart(parts), f"multipart/form-data; boundary={BOUNDARY}")
+    two, three = File(b"two", "pages"), File(b"three", "pages")
+    assert found == Payload({"audio": (File(b"one", "audio"),), "pages": (two, three)}, fields={"image": "text"})
+
+
+def test_declared_files_are_base64_or_urls_in_json_alone_or_in_an_array() -> None:
+    url, fetcher = "http://img.example.com/a.jpg", DictionaryFetcher(img=b"fetched")
+    found = declared({"audio": url, "pages": [f"data:image/PNG;base64,{TEXT}", TEXT], "image": 5}, fetcher=fetcher)
+    pages = (File(PICTURE, type="image/png"), File(PICTURE))
+    assert found == Payload({"audio": (File(b"fetched"),), "pages": pages}, fields={"image": 5})
+    assert declared({"pages": TEXT, "audio": None}).files == {"pages": (File(PICTURE),)}
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([("audio", b"", True)], "audio is empty"),
+        ([("audio", b"1", True)] * 2, "2 files named audio; it may hold 1"),
+        ([("pages", b"1", True)] * 4, "4 files named pages; it may hold 3"),
+        ([("sound", b"1", True)], "not known: sound; name them audio, pages or data"),
+        ([("image", b"1", True)], "not known: image; name them audio, pages or data"),
+        ([("audio", b"QQ==", False), ("audio", b"1", True)], "more than one audio"),
+        ([("audio", b"", False)], "audio is empty"),
+    ],
+)
+def test_a_form_of_declared_files_that_is_wrong_is_bad_input_in_words(parts: list[tuple[str, bytes, bool]], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        declared(multipart(parts), f"multipart/form-data; boundary={BOUNDARY}")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"audio": [TEXT]}, "audio is an array"),
+        ({"audio": ""}, "audio is empty"),
+        ({"pages": [TEXT] * 4}, "pages must be an array of 1 to 3 texts"),
+        ({"pages": [TEXT, ""]}, r"pages\[1\] is empty"),
+        ({"pages": 5}, "pages must be an array of 1 to 3 texts"),
+        ([], 'such as {"audio"'),
+    ],
+)
+def test_declared_files_in_json_that_are_wrong_are_bad_input_in_words(body: Any, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        declared(body)
+
+
+def test_a_file_of_another_type_is_refused_with_those_admitted() -> None:
+    head = b"--a\r\nContent-Disposition: form-data; name=audio; filename=a\r\nContent-Type: %s\r\n\r\nx\r\n--a--\r\n"
+    form_kind = "multipart/form-data; boundary=a"
+    assert declared(head % b"application/octet-stream", form_kind).files["audio"][0].bytes == b"x"
+    refused: list[tuple[bytes | dict[str, Any], str]] = [
+        (head % b"text/plain", form_kind),
+        ({"audio": f"data:text/plain;base64,{TEXT}"}, "application/json"),
+    ]
+    for body, kind in refused:
+        with pytest.raises(WrongContentType, match=r"audio is of type 'text/plain'; it may be audio/\*"):
+            declared(body, kind)
+    for kind in ("text/plain", "image/jpeg", "video/mp4"):
+        admitted = r"application/json, multipart/form-data, audio/\*, image/png, application/pdf or application/octet-stream"
+        with pytest.raises(WrongContentType, match=f"{admitted}: send a file with -F audio=@FILE"):
+            declared(b"x", kind)
+    with pytest.raises(BadInput, match="the body is empty: no bytes came as audio/wav, for audio"):
+        declared(b"", "audio/wav")
+
+
+@pytest.mark.parametrize(
+    "files", [{"data": "audio/*"}, {"a b": "audio/*"}, {"a": "audio"}, {"a": ("audio/*", 0)}, {"a": ""}, {"a": "x/y z"}]
+)
+def test_what_cannot_be_declared_is_told_with_an_example(files: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="files (names|says) .*; (it must be a word|write 'audio/\\*')"):
+        file_kinds(files)
 
 
 JSON = st.recursive(
@@ -286,7 +396,7 @@ def test_any_json_body_is_a_payload_or_is_refused(body: bytes) -> None:
     except ServingError as error:
         assert error.status == 400  # noqa: PT017  a refusal is one of two right ends
     else:
-        assert not (payload.image and payload.video)
+        assert not {"image", "video"} <= payload.files.keys()
         assert set(payload.ids) <= {"postid", "uid", "seqid"}
 
 
@@ -298,7 +408,7 @@ def test_any_form_is_a_payload_or_is_refused(texts: dict[str, str], files: dict[
     except ServingError as error:
         assert error.status == 400  # noqa: PT017  a refusal is one of two right ends
     else:
-        assert not (payload.image and payload.video)
+        assert not {"image", "video"} <= payload.files.keys()
 
 
 @given(st.text(max_size=30), st.binary(max_size=20))

@@ -9,9 +9,10 @@ import pytest
 
 from serving.base.errors import BadInput, DeadlinePassed, ModelFailed
 from serving.base.lifetime import Lifetime
+from serving.inputs.files import File
 from serving.inputs.payload import Payload
 from serving.models.tensors import Arrays
-from serving.service.request import Request
+from serving.service.request import Request, make_request
 from tests.running import ROOT
 
 
@@ -94,7 +95,7 @@ def test_models_that_work_side_by_side_are_waited_for_until_the_deadline() -> No
 def test_a_picture_waits_for_a_core_to_decode_it_until_the_deadline() -> None:
     picture = (ROOT / "examples/images/coffee.jpg").read_bytes()
     cores = threading.Semaphore(1)
-    asked = Request("id", Lifetime(time.monotonic(), 0.05), Payload(image=picture), decoders=cores)
+    asked = Request("id", Lifetime(time.monotonic(), 0.05), Payload({"image": (File(picture),)}), decoders=cores)
     assert asked.image().size == (600, 400)
     with cores, pytest.raises(DeadlinePassed):
         asked.image()
@@ -102,7 +103,7 @@ def test_a_picture_waits_for_a_core_to_decode_it_until_the_deadline() -> None:
 
 
 def test_a_request_of_several_pictures_comes_apart_into_one_for_each() -> None:
-    whole = Request("id", Lifetime(time.monotonic(), 5), Payload(b"one", fields={"k": 3}, further_images=(b"two",)))
+    whole = Request("id", Lifetime(time.monotonic(), 5), Payload({"image": (File(b"one"), File(b"two"))}, fields={"k": 3}))
     assert [(each.image_bytes, each.value("k", int), each.id) for each in whole.apart(2)] == [
         (b"one", 3, "id"),
         (b"two", 3, "id"),
@@ -127,3 +128,14 @@ def test_a_number_without_an_upper_bound_may_be_large_but_is_one() -> None:
     assert request(x="1e9").value("x", float, least=0) == 1e9
     with pytest.raises(BadInput, match="x is -1.0; it must be 0 or more"):
         request(x=-1).value("x", float, least=0)
+
+
+def test_files_are_read_by_their_names() -> None:
+    asked = make_request(files={"audio": File(b"one", "go.wav", "audio/wav"), "pages": [b"two", b"three"]}, image=b"four")
+    assert asked.file("audio") == File(b"one", "go.wav", "audio/wav")
+    assert [page.bytes for page in asked.files("pages")] == [b"two", b"three"]
+    assert (asked.files("none"), asked.image_bytes, asked.file("image").bytes) == ((), b"four", b"four")
+    with pytest.raises(BadInput, match="the request holds 2 files named pages; send one"):
+        asked.file("pages")
+    with pytest.raises(BadInput, match="no file none in the request; send one in a form .-F none=@FILE"):
+        asked.file("none")
