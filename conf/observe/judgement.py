@@ -9,14 +9,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from conf.base.quantities import readable_bytes, shares, significant
+from conf.base.quantities import counted, readable_bytes, shares, significant
 from conf.observe.pod_figures import PodFigures, TrackFigures
 from conf.plan.thresholds import DEAD_LETTERS_WARN, QUEUE_WARNS, SINK_AWAY_WARNS
 from serving.settings import Settings
 
-WELL, WARNING, CRITICAL, UNKNOWN = "well", "warning", "critical", "unknown"
-WORST_FIRST = (CRITICAL, UNKNOWN, WARNING, WELL)
+WELL, WARNING, CRITICAL, UNKNOWN, TOO_NEW = "well", "warning", "critical", "unknown", "too new to judge"
+WORST_FIRST = (CRITICAL, UNKNOWN, TOO_NEW, WARNING, WELL)
 LEAST_REQUESTS = 10
+NEW_SECONDS = 60.0  # for which a version may have too few answers to be judged: two scrapes tell a rate
 RESTARTS = (1.0, 3.0)  # in an hour
 QUEUE_SHARES = (QUEUE_WARNS, 1.0)  # of timeout_second, the deadline
 ERROR_FACTORS = (1.0, 10.0)  # times the share of answers that the objective lets fail
@@ -28,7 +29,7 @@ Levels = tuple[float, float]  # at which a figure is a warning, and critical
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that was judged. level: WARNING, CRITICAL or UNKNOWN."""
+    """One thing that was judged. level: any of WORST_FIRST but WELL."""
 
     level: str
     words: str
@@ -80,7 +81,7 @@ def reasons(track: TrackFigures, limits: Limits) -> list[Reason]:
     if track.trouble:
         return [Reason(UNKNOWN, track.trouble)]
     work = _records if track.offline else _requests
-    found = [*_pods(track), *work(track, limits), *(each for pod in track.pods for each in _pod(pod, limits))]
+    found = [*_pods(track), *_new(track), *work(track, limits), *(each for pod in track.pods for each in _pod(pod, limits))]
     return sorted(found, key=lambda each: WORST_FIRST.index(each.level))
 
 
@@ -89,6 +90,20 @@ def _pods(track: TrackFigures) -> Iterator[Reason]:
         yield Reason(CRITICAL, f"no pod is ready, and value.py asks for {track.wanted}: `monopod status` says why")
     elif track.ready < track.wanted:
         yield Reason(WARNING, f"{track.ready} of {track.wanted} pods are ready: `monopod status` says why")
+    if track.states.lost:
+        yield Reason(level(float(len(track.states.lost)), RESTARTS), track.states.lost_words)
+    yield from (Reason(WARNING, f"{pod}: {words}") for pod, words in track.states.waiting)
+
+
+def _new(track: TrackFigures) -> Iterator[Reason]:
+    """Yield each version that has just come and of which too few answers are counted to tell how it does."""
+    answers = {pod.pod: (pod.valid or 0.0) * track.seconds for pod in track.pods}
+    for version in sorted({version for _, version, _ in track.states.ready}):
+        pods = [(name, seconds) for name, its, seconds in track.states.ready if its == version]
+        told, age = sum(answers.get(name, 0.0) for name, _ in pods), max(seconds for _, seconds in pods)
+        if age < NEW_SECONDS and told < LEAST_REQUESTS:
+            of = f"{told:.0f} of its {'records' if track.offline else 'answers'} are counted"
+            yield Reason(TOO_NEW, f"version {version} has been ready for {age:.0f} s, and {of}: ask again in a minute")
 
 
 def _requests(track: TrackFigures, limits: Limits) -> Iterator[Reason]:
@@ -134,7 +149,9 @@ def _pod(pod: PodFigures, limits: Limits) -> Iterator[Reason]:
             found, f"{pod.pod}: the oldest row waits {significant(pod.queue_age or 0.0)} s ({_from(limits.queue_age)} s)"
         )
     if (found := level(pod.restarts, limits.restarts)) != WELL:
-        yield Reason(found, f"{pod.pod} restarted {pod.restarts:.0f} times in an hour: `monopod status` says why")
+        yield Reason(
+            found, f"{pod.pod} restarted {counted(round(pod.restarts or 0), 'time')} in an hour: `monopod status` says why"
+        )
 
 
 def _scaled(levels: Levels, factor: float) -> Levels:

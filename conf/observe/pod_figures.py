@@ -6,6 +6,8 @@ Knows what each figure means and its unit. Does not know where it comes from, no
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from conf.observe.pod_states import PodStates
+
 PROMETHEUS, PAGES = "Prometheus", "the pods' own pages"
 
 
@@ -64,6 +66,7 @@ class TrackFigures:
     note: why it is the pages, "" for Prometheus.
     seconds: the time that rates and quantiles are about.
     trouble: why there are no figures, "" where there are.
+    states: the pods as Kubernetes knows them. unseen: why these are not known, "" where they are.
     """
 
     region: str
@@ -80,6 +83,8 @@ class TrackFigures:
     pods: tuple[PodFigures, ...] = ()
     offline: bool = False
     arm: str = ""
+    states: PodStates = PodStates()
+    unseen: str = ""
 
     @property
     def half(self) -> str:

@@ -18,6 +18,7 @@ from conf.clusters.region import Region
 from conf.observe.gathering import TooSlow, gathered
 from conf.observe.metrics_page import Page, UnreadablePage, figures_between, increases, parsed
 from conf.observe.pod_figures import PodFigures, quantile
+from conf.observe.pod_states import PodStates, pod_states
 from conf.observe.prometheus import NoFigures, is_of_api_server
 from conf.plan.pods import ADMIN_PORT
 from conf.remote.cluster import Cluster, ClusterError, NoRights
@@ -53,6 +54,10 @@ class PodPages:
         self._cluster: Cluster | None = None
         self._before: dict[str, Page] = {}  # by the pod's uid
 
+    def states(self, namespace: str, service: str) -> PodStates:
+        """Return the states of a Deployment's pods, with those that were lost in the last hour."""
+        return pod_states(self._listed(namespace, service), datetime.now(UTC))
+
     def figures(self, namespace: str, service: str) -> Reading:
         """Return the figures of a track's pods. The first call takes PAUSE seconds longer than each later one."""
         pods = self._pods(namespace, service)
@@ -85,14 +90,17 @@ class PodPages:
         self._before = self._before | after
         return before, after
 
-    def _pods(self, namespace: str, service: str) -> list[Item]:
+    def _listed(self, namespace: str, service: str) -> list[Item]:
         try:
             self._cluster = self._cluster or Cluster(self._region.context)
-            found = self._cluster.find("Pod", namespace, f"app.kubernetes.io/name={service}")
+            return self._cluster.find("Pod", namespace, f"app.kubernetes.io/name={service}")
         except NoRights as error:
             raise NoFigures(f"no right to list pods in {namespace}: {ROLE}") from error
         except ClusterError as error:
             raise NoFigures(str(error)) from error
+
+    def _pods(self, namespace: str, service: str) -> list[Item]:
+        found = self._listed(namespace, service)
         staying = [each for each in found if "deletionTimestamp" not in each["metadata"] and not _has_ended(each)]
         return sorted(staying, key=lambda each: str(each["metadata"]["name"]))
 

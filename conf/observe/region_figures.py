@@ -90,12 +90,20 @@ def _in_region(
     except NoFigures as error:
         why = str(error)
     pods = pods_of(samples)
-    return [
+    found = [
         _of_prometheus(each, pods[each.namespace], samples, window)
         if each.namespace in pods
         else _of_pages(each, pages, why, str(prometheus))
         for each in watched
     ]
+    return [_with_states(each, pages) for each in found]
+
+
+def _with_states(track: TrackFigures, pages: PodPages) -> TrackFigures:
+    try:
+        return replace(track, states=pages.states(track.namespace, track.service))
+    except NoFigures as error:
+        return replace(track, unseen=f"pods that are new, wait or were lost are not known: {error}")
 
 
 def _of_prometheus(each: ObservedTrack, pods: Sequence[PodFigures], samples: Sequence[Sample], window: int) -> TrackFigures:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from conf.base.object_references import Item
+from conf.base.text_tables import shortened
 
 IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE, GATEWAY, PAUSED = (
     "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node", "gateway", "paused",
@@ -63,7 +64,7 @@ def event_lines(events: Iterable[Item], most: int = 10) -> tuple[str, ...]:
     """Return the last events as lines for a person, the newest last."""
     found: dict[str, int] = {}
     for event in sorted(events, key=_last_seen):
-        line = f"{event.get('reason', '')}: {_short(event.get('message') or '')}"
+        line = f"{event.get('reason', '')}: {shortened(event.get('message') or '')}"
         found[line] = found.pop(line, 0) + (event.get("count") or 1)
     return tuple(f"{line} ({count} times)" if count > 1 else line for line, count in [*found.items()][-most:])
 
@@ -75,13 +76,13 @@ def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Diagnosis
     if scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError"):
         message = scheduled.get("message", "")
         if "persistentvolumeclaim" in message.lower():
-            yield Diagnosis(CONFIG, name, f"the volume of its data_claim cannot be used: {_short(message)}")
+            yield Diagnosis(CONFIG, name, f"the volume of its data_claim cannot be used: {shortened(message)}")
         else:
             yield Diagnosis(UNSCHEDULABLE, name, f"no node takes it: {scheduling(message)}")
     if any(event.get("reason") == "NodeNotReady" for event in events):
         yield Diagnosis(NODE, name, f"its node {pod.get('spec', {}).get('nodeName', '')} is not ready")
     if status.get("reason") in ("Evicted", "NodeLost", "NodeShutdown", "Terminated"):
-        yield Diagnosis(NODE, name, f"{status['reason']}: {_short(status.get('message', ''))}")
+        yield Diagnosis(NODE, name, f"{status['reason']}: {shortened(status.get('message', ''))}")
     for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
         yield from _of_container(name, container, events, late)
 
@@ -98,7 +99,7 @@ def _of_container(pod: str, container: Item, events: Sequence[Item], late: bool)
             IMAGE, pod, f"its image cannot be pulled: {said}", reason == "InvalidImageName" or _refused(events), name
         )
     elif reason in CONFIG_REASONS:
-        words = f"its container cannot be created: {_short(waiting.get('message', reason))}"
+        words = f"its container cannot be created: {shortened(waiting.get('message', reason))}"
         yield Diagnosis(CONFIG, pod, words, enough or not ended, name)
     elif ended.get("reason") == "OOMKilled" or killed:
         yield Diagnosis(MEMORY, pod, f"it was killed for its memory, {_times(restarts)}", restarts > 0, name)
@@ -116,7 +117,7 @@ def scheduling(message: str) -> str:
     """Return the scheduler's message in words: how many nodes lack which resource."""
     counts = re.findall(r"(\d+) (Insufficient [\w./-]*\w|node\(s\) [^,.]+|Too many pods)", message)
     if not counts:
-        return _short(message)
+        return shortened(message)
     parts = (f"on {number} {'node' if number == '1' else 'nodes'} {_lacks(what)}" for number, what in counts)
     return ", ".join(parts)
 
@@ -160,7 +161,7 @@ def _probe_event(events: Sequence[Item]) -> str:
 
 def _unhealthy(events: Sequence[Item]) -> str:
     told = [e["message"] for e in sorted(events, key=_last_seen) if e.get("reason") == "Unhealthy"]
-    return _short(told[-1]) if told else ""
+    return shortened(told[-1]) if told else ""
 
 
 def _last_seen(event: Item) -> str:
@@ -176,9 +177,9 @@ def _no_pod(replica_set: Item) -> Diagnosis:
     message = _failure(replica_set).get("message", "")
     if "exceeded quota" in message:
         asked = re.search(r"requested: (.*?), used: (.*?), limited: (.*)$", message)
-        words = f"asked for {asked[1]}, in use {asked[2]}, allowed {asked[3]}" if asked else _short(message)
+        words = f"asked for {asked[1]}, in use {asked[2]}, allowed {asked[3]}" if asked else shortened(message)
         return Diagnosis(QUOTA, "", f"the namespace's quota is spent: {words}")
-    return Diagnosis(CONFIG, "", f"no pod can be created: {_short(message)}", hopeless="PodSecurity" in message)
+    return Diagnosis(CONFIG, "", f"no pod can be created: {shortened(message)}", hopeless="PodSecurity" in message)
 
 
 def _is_about(event: Item, pod: Item) -> bool:
@@ -188,8 +189,3 @@ def _is_about(event: Item, pod: Item) -> bool:
 
 def _times(restarts: int) -> str:
     return "once" if restarts <= 1 else f"{restarts} times"
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 300 else text[:297] + "..."

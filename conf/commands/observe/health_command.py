@@ -14,12 +14,12 @@ from conf.base.quantities import counted, significant
 from conf.commands.observe.figures_table import duration
 from conf.commands.observe.top_command import track_records
 from conf.commands.observe.watching import watched_tracks, with_arms
-from conf.observe.judgement import CRITICAL, UNKNOWN, WARNING, WELL, worst
+from conf.observe.judgement import CRITICAL, TOO_NEW, UNKNOWN, WARNING, WELL, worst
 from conf.observe.pod_logs.line_forms import printable
 from conf.observe.region_figures import Sources
 
 WINDOW = 300  # seconds that rates and quantiles of Prometheus are about
-EXIT_STATUS = {WELL: 0, WARNING: 40, CRITICAL: 41, UNKNOWN: 42}  # docs/observe.md lists them
+EXIT_STATUS = {WELL: 0, WARNING: 40, CRITICAL: 41, UNKNOWN: 42, TOO_NEW: 42}  # docs/observe.md lists them
 
 
 @prints_mistakes
@@ -36,6 +36,8 @@ def health_command(arguments: Namespace) -> int:
             if record["note"]:
                 words = f"{_where(record)}: from {record['source']}: {record['note']}"
                 print(printable(words), file=sys.stderr)
+        for words in dict.fromkeys(f"{record['region']}: {record['unseen']}" for record in records if record["unseen"]):
+            print(printable(words), file=sys.stderr)
     return EXIT_STATUS[worst([record["level"] for record in records])]
 
 

@@ -60,6 +60,7 @@ def page(watched: Sequence[ObservedTrack], found: Sequence[TrackFigures], width:
         for reason in reasons(track, limits_of(each.settings, each.offline))
     ]
     notes = [f"{track.region}, {track.half}: from {track.source}: {track.note}" for _, track in shown if track.note]
+    notes += [f"{track.region}: {track.unseen}" for _, track in shown if track.unseen]
     below = [printable(line)[: width or None] for line in (*told, *dict.fromkeys(notes))]
     return [*lines(table, width, colours), *([""] if below else []), *below]
 

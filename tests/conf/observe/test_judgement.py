@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from conf.observe.judgement import CRITICAL, UNKNOWN, WARNING, limits_of, reasons
+from conf.observe.judgement import CRITICAL, TOO_NEW, UNKNOWN, WARNING, limits_of, reasons
 from conf.observe.pod_figures import PodFigures, TrackFigures, quantile
+from conf.observe.pod_states import PodStates
 from serving.settings import Settings
 
 GIB = 2.0**30
@@ -29,6 +30,44 @@ def with_pod(**figures: Any) -> TrackFigures:
     return replace(TRACK, pods=(replace(GOOD, **figures),))
 
 
+def with_states(track: TrackFigures = TRACK, **states: Any) -> TrackFigures:
+    return replace(track, states=PodStates(**states))
+
+
+def test_a_version_whose_pods_have_just_come_is_too_new_to_judge() -> None:
+    new = ("small-2", "8", 20.0)
+    words = "version 8 has been ready for 20 s, and 0 of its answers are counted: ask again in a minute"
+    assert told(with_states(ready=(new,))) == [(TOO_NEW, words)]  # Prometheus has the old pods alone
+    scraped = PodFigures("small-2", "8", 1.0)
+    assert told(with_states(replace(TRACK, pods=(GOOD, scraped)), ready=(("small-1", "7", 900.0), new)))[0][0] == TOO_NEW
+    assert told(with_states(ready=(("small-2", "8", 61.0),))) == []  # nobody asks it anything
+
+
+def test_a_version_is_judged_as_soon_as_ten_answers_are_counted() -> None:
+    new = replace(GOOD, pod="small-2", valid=10 / 120, errors=2 / 120)
+    (found,) = told(with_states(replace(TRACK, pods=(new,)), ready=(("small-2", "8", 20.0),)))
+    assert found[1].startswith("20 % of the answers are 5xx")
+    assert found[0] == CRITICAL
+
+
+def test_a_pod_more_of_a_version_that_is_known_is_not_too_new() -> None:
+    assert told(with_states(ready=(("small-1", "7", 900.0), ("small-2", "7", 5.0)))) == []
+
+
+def test_what_is_too_new_hides_nothing_critical_and_stands_before_warnings() -> None:
+    found = told(with_states(with_pod(memory=0.7 * GIB), ready=(("small-2", "8", 20.0),)))
+    assert [level for level, _ in found] == [TOO_NEW, WARNING]
+    found = told(with_states(with_pod(memory=0.9 * GIB), ready=(("small-2", "8", 20.0),)))
+    assert [level for level, _ in found] == [CRITICAL, TOO_NEW]
+
+
+def test_lost_pods_are_judged_as_restarts_are_and_waiting_ones_are_a_warning() -> None:
+    evicted = "small-0 was evicted: its /tmp was full"
+    assert told(with_states(lost=(evicted,))) == [(WARNING, evicted)]
+    assert told(with_states(lost=(evicted,) * 3)) == [(CRITICAL, f"{evicted}, and 2 more in the last hour")]
+    assert told(with_states(waiting=(("small-2", "no node has room"),))) == [(WARNING, "small-2: no node has room")]
+
+
 def test_a_track_that_is_well_gives_no_reason() -> None:
     assert told(TRACK) == []
 
@@ -48,7 +87,7 @@ def test_a_track_that_is_well_gives_no_reason() -> None:
         (with_pod(refused=0.1), WARNING, "0.1 requests a second are refused with 429"),
         (with_pod(queue_age=5.0), WARNING, "small-1: the oldest row waits 5 s"),
         (with_pod(queue_age=10.0), CRITICAL, "small-1: the oldest row waits 10 s"),
-        (with_pod(restarts=1.0), WARNING, "small-1 restarted 1 times in an hour"),
+        (with_pod(restarts=1.0), WARNING, "small-1 restarted 1 time in an hour"),
         (with_pod(restarts=3.0), CRITICAL, "small-1 restarted 3 times"),
         (with_pod(ready=0.0), CRITICAL, "no pod is ready, and value.py asks for 1"),
         (replace(TRACK, wanted=2), WARNING, "1 of 2 pods are ready"),
@@ -116,7 +155,7 @@ def test_offline_pods_that_use_all_cores_while_records_wait_are_well() -> None:
         ({"away": 60.0}, WARNING, "small-offline-1: a sink or the brokers have been away for 60 s"),
         ({"away": 300.0}, CRITICAL, "small-offline-1: a sink or the brokers have been away for 300 s"),
         ({"memory": 0.85 * GIB}, CRITICAL, "small-offline-1 uses 85 % of its memory"),
-        ({"restarts": 1.0}, WARNING, "small-offline-1 restarted 1 times in an hour"),
+        ({"restarts": 1.0}, WARNING, "small-offline-1 restarted 1 time in an hour"),
         ({"ready": 0.0}, CRITICAL, "no pod is ready, and value.py asks for 1"),
     ],
 )

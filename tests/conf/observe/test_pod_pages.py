@@ -3,78 +3,27 @@
 Readiness is of all pods, and other figures are of those whose page was read.
 """
 
-import json
-import threading
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from conf.clusters.regions_file import load
 from conf.observe import pod_pages
-from conf.observe.judgement import WARNING, limits_of, reasons
+from conf.observe.judgement import TOO_NEW, WARNING, limits_of, reasons
 from conf.observe.pod_figures import PAGES, TrackFigures
 from conf.observe.pod_pages import PodPages
 from conf.observe.prometheus import NoFigures
 from conf.observe.region_figures import ObservedTrack, Sources
 from serving.settings import Settings
 from tests.conf.kubeconfigs import use_kubeconfig
-from tests.conf.local_servers import LocalServer, QuietHandler, running_server
+from tests.conf.local_servers import running_server
+from tests.conf.observe.api_server import ApiServer, pod
 from tests.conf.observe.folders import write_regions
 
 SETTINGS = Settings(service_name="small", username="like", cpu=1.0, memory="2Gi")
 MANY = 60
-
-MISSING = json.dumps({"kind": "Status", "reason": "NotFound", "code": 404, "message": "pods not found"})
-
-
-def pod(number: int, *, is_ready: bool = True, runs: bool = True) -> dict[str, Any]:
-    """Return a pod as the API server lists it."""
-    name = f"small-{number:02}"
-    state: dict[str, Any] = {"running": {}} if runs else {"waiting": {}}
-    return {
-        "metadata": {"name": name, "uid": name, "namespace": "like", "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "status": {
-            "conditions": [{"type": "Ready", "status": str(is_ready)}],
-            "containerStatuses": [{"state": state, "restartCount": 0}],
-        },
-    }
-
-
-class ApiServer(LocalServer):
-    """Lists pods, and passes on to their pages. Each reading counts one more request. Pages of `silent` do not answer.
-
-    Pods of `gone` ended after they were listed. Pods of `pageless` answer, and have no such page.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(Handler)
-        self.pods: list[dict[str, Any]] = []
-        self.silent: set[str] = set()
-        self.gone: set[str] = set()
-        self.pageless: set[str] = set()
-        self.read: list[str] = []
-        self.lock = threading.Lock()
-
-    def page(self, name: str) -> str:
-        with self.lock:
-            self.read.append(name)
-            count = self.read.count(name)
-        return f'monopod_ready 1\nmonopod_requests_total{{route="service",code="200",reason=""}} {count}\n'
-
-
-class Handler(QuietHandler):
-    """Answers as an API server does."""
-
-    def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, ApiServer)
-        name = self.path.partition("/pods/")[2].partition(":")[0]
-        self.send_response(404 if name in server.gone | server.pageless else 502 if name in server.silent else 200)
-        self.end_headers()
-        page = "not found" if name in server.pageless else MISSING if name in server.gone else server.page(name) if name else ""
-        self.wfile.write((page or json.dumps({"items": server.pods})).encode())
 
 
 @pytest.fixture
@@ -120,6 +69,13 @@ def test_where_all_pages_are_read_only_prometheus_is_told_about(api_server: ApiS
     track = asked(tmp_path, 2)
     assert track.ready == 1
     assert "rates" not in track.note
+
+
+def test_pods_that_have_just_come_and_answered_little_are_too_new_to_judge(api_server: ApiServer, tmp_path: Path) -> None:
+    api_server.pods = [pod(0, age=20.0), pod(1, age=5.0)]
+    (found,) = reasons(asked(tmp_path, 2), limits_of(SETTINGS))
+    assert found.level == TOO_NEW
+    assert re.match(r"version 7 has been ready for 2\d s, and \d of its answers are counted", found.words)
 
 
 def pages(folder: Path) -> set[str]:

@@ -19,6 +19,9 @@ import pytest
 
 import monopod
 from conf.commands.observe.figures_table import HEAD
+from tests.conf.kubeconfigs import use_kubeconfig
+from tests.conf.local_servers import running_server
+from tests.conf.observe.api_server import ApiServer, pod
 from tests.conf.observe.folders import write_regions, write_value
 from tests.conf.observe.prometheus_server import prometheus
 from tests.running import PYTHONPATH, Running, post_json
@@ -134,6 +137,31 @@ def test_health_is_the_gravest_reason(scraping: str, tmp_path: Path) -> None:
     (track,) = json.loads(critical.out)
     assert [each["level"] for each in track["reasons"]] == ["critical", "warning"]
     assert track["reasons"][1]["words"].startswith("1 of 2 pods are ready")
+
+
+def test_a_release_that_prometheus_has_not_scraped_yet_is_too_new_to_judge(
+    scraping: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, regions = write_value(tmp_path / "service"), write_regions(tmp_path, {"hk": scraping})
+    with running_server(ApiServer()) as server:
+        use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "no-context-of-hk", f"http://127.0.0.1:{server.server_port}")
+        server.pods = [pod(2, age=10.0)]
+        done = run("health", service, regions)
+        assert re.fullmatch(r"hk, prod: too new to judge: version 7 has been ready for 1\d s, and 0 of .*\n", done.out)
+        assert (done.status, done.err) == (42, "")
+        server.pods = [
+            pod(2),
+            {**pod(3, age=100.0), "status": {"phase": "Failed", "reason": "Evicted", "message": "/tmp is full"}},
+        ]
+        done = run("health", service, regions)
+        assert (done.status, done.out) == (40, "hk, prod: warning: small-03 was evicted: /tmp is full\n")
+
+
+def test_what_kubernetes_does_not_tell_is_named_beside_the_judgement(scraping: str, tmp_path: Path) -> None:
+    done = run("health", write_value(tmp_path / "service"), write_regions(tmp_path, {"hk": scraping}))
+    assert done.status == 0
+    assert done.err.startswith("hk: pods that are new, wait or were lost are not known: context 'no-context-of-hk' cannot")
+    assert done.err.count("\n") == 1
 
 
 def test_a_region_that_does_not_exist_is_a_mistake(scraping: str, tmp_path: Path) -> None:

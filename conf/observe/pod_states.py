@@ -1,0 +1,80 @@
+"""The pods of a Deployment as Kubernetes knows them: for how long they are ready, which wait, and which were lost.
+
+Knows what Kubernetes writes into a pod. A pure module: asks no cluster.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from conf.base.object_references import Item
+from conf.base.text_tables import shortened
+
+LOST_SECONDS = 3600.0  # for which a lost pod is told, as a restart is
+WAITING_SECONDS = 60.0  # after which a pod is told that has a node, and no container yet
+PREEMPTED = "PreemptionByScheduler"
+HOW = {"Evicted": "was evicted", "Preempting": "was preempted", PREEMPTED: "was preempted"}
+
+
+@dataclass(frozen=True)
+class PodStates:
+    """The pods of a Deployment. ready: the name and version of each, and the seconds for which it has been ready.
+
+    lost: those of the last hour in words, the last one first. waiting: the name of each, and in words for what.
+    """
+
+    ready: tuple[tuple[str, str, float], ...] = ()
+    lost: tuple[str, ...] = ()
+    waiting: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def lost_words(self) -> str:
+        """The lost pods in one line, "" for none."""
+        more = f", and {len(self.lost) - 1} more in the last hour" if len(self.lost) > 1 else ""
+        return f"{self.lost[0]}{more}" if self.lost else ""
+
+
+def pod_states(pods: Sequence[Item], now: datetime) -> PodStates:
+    """Return the states of pods. now: with its zone."""
+    lost = sorted((each for pod in pods for each in _lost(pod)), reverse=True)
+    staying = [(str(each["metadata"]["name"]), each) for each in pods if "deletionTimestamp" not in each["metadata"]]
+    return PodStates(
+        tuple((name, *found) for name, each in staying for found in _ready(each, now)),
+        tuple(words for at, words in lost if _seconds(at, now) <= LOST_SECONDS),
+        tuple((name, words) for name, each in staying for words in _waiting(each, now)),
+    )
+
+
+def _ready(pod: Item, now: datetime) -> Iterator[tuple[str, float]]:
+    condition = _conditions(pod).get("Ready", {})
+    if condition.get("status") == "True":
+        yield pod["metadata"]["labels"].get("version", ""), _seconds(condition["lastTransitionTime"], now)
+
+
+def _waiting(pod: Item, now: datetime) -> Iterator[str]:
+    scheduled, seconds = _conditions(pod).get("PodScheduled", {}), _seconds(pod["metadata"]["creationTimestamp"], now)
+    has_no_node = scheduled.get("status") == "False"
+    if pod["status"].get("phase") == "Pending" and (has_no_node or seconds > WAITING_SECONDS):
+        states = (each.get("state") or {} for each in pod["status"].get("containerStatuses") or [])
+        reasons = [each["waiting"].get("reason", "") for each in states if each.get("waiting")]
+        why = shortened(scheduled.get("message", "")) if has_no_node else ", ".join(reasons) or "it has no container yet"
+        yield f"it has been pending for {seconds:.0f} s: {why}"
+
+
+def _lost(pod: Item) -> Iterator[tuple[str, str]]:
+    """Yield the time and the words of a pod that ended against its Deployment's will: that has another one in its place."""
+    status, conditions = pod["status"], _conditions(pod)
+    reason = status.get("reason") or conditions.get("DisruptionTarget", {}).get("reason", "")
+    if status.get("phase") == "Failed" or reason == PREEMPTED:
+        times = [each.get("lastTransitionTime") or "" for each in conditions.values()]
+        why = shortened(status.get("message") or reason or "its containers ended")
+        at = max(times, default=pod["metadata"]["creationTimestamp"])
+        yield at, f"{pod['metadata']['name']} {HOW.get(reason, 'failed')}: {why}"
+
+
+def _conditions(pod: Item) -> dict[str, Item]:
+    return {each["type"]: each for each in pod["status"].get("conditions") or []}
+
+
+def _seconds(at: str, now: datetime) -> float:
+    return max(0.0, (now - datetime.fromisoformat(at)).total_seconds())

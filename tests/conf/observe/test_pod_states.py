@@ -1,0 +1,68 @@
+"""Pods that are ready, wait, or were lost, from what Kubernetes writes into them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from conf.observe.pod_states import PodStates, pod_states
+
+NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+FULL = 'Usage of EmptyDir volume "tmp" exceeds the limit "64Mi". '
+
+
+def ago(seconds: float) -> str:
+    return (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def condition(kind: str, status: str, seconds: float, **more: str) -> dict[str, str]:
+    return {"type": kind, "status": status, "lastTransitionTime": ago(seconds), **more}
+
+
+def pod(name: str, phase: str, age: float, *conditions: dict[str, str], **status: Any) -> dict[str, Any]:
+    metadata = {"name": name, "creationTimestamp": ago(age), "labels": {"version": "7"}}
+    return {"metadata": metadata, "status": {"phase": phase, "conditions": list(conditions), **status}}
+
+
+def found(*pods: dict[str, Any]) -> PodStates:
+    return pod_states(pods, NOW)
+
+
+def test_a_ready_pod_has_its_version_and_since_when_unless_it_ends() -> None:
+    ready, ends = (pod(name, "Running", 500, condition("Ready", "True", 12)) for name in ("small-1", "small-2"))
+    ends["metadata"]["deletionTimestamp"] = ago(1)
+    assert found(ready, ends, pod("small-3", "Running", 9, condition("Ready", "False", 9))).ready == (("small-1", "7", 12.0),)
+
+
+def test_evicted_and_failed_pods_of_the_last_hour_are_lost_the_last_one_first() -> None:
+    gone = condition("DisruptionTarget", "True", 100)
+    states = found(
+        pod("small-1", "Failed", 9000, condition("Ready", "False", 3700), reason="Evicted", message=FULL),
+        pod("small-2", "Failed", 9000, condition("Ready", "False", 3000)),
+        pod("small-3", "Failed", 9000, gone, reason="Evicted", message=FULL),
+        pod("small-4", "Succeeded", 9000, gone),
+    )
+    evicted = 'small-3 was evicted: Usage of EmptyDir volume "tmp" exceeds the limit "64Mi".'
+    assert states.lost == (evicted, "small-2 failed: its containers ended")
+    assert states.lost_words == f"{evicted}, and 1 more in the last hour"
+    assert found().lost_words == ""
+
+
+def test_a_pod_that_makes_room_for_another_is_told_while_it_ends() -> None:
+    message = "default-scheduler: preempting to accommodate a higher priority pod"
+    preempted = condition("DisruptionTarget", "True", 5, reason="PreemptionByScheduler", message=message)
+    moved = condition("DisruptionTarget", "True", 5, reason="EvictionByEvictionAPI")  # as a node is drained
+    states = found(pod("small-1", "Running", 500, preempted), pod("small-2", "Running", 500, moved))
+    assert states.lost == ("small-1 was preempted: PreemptionByScheduler",)
+
+
+def test_a_pod_without_a_node_is_told_at_once_and_one_without_a_container_after_a_minute() -> None:
+    nowhere = condition("PodScheduled", "False", 5, message="0/1 nodes are available: 1 Insufficient memory.")
+    waiting = {"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}
+    states = found(
+        pod("small-1", "Pending", 5, nowhere),
+        pod("small-2", "Pending", 59, **waiting),
+        pod("small-3", "Pending", 61, **waiting),
+    )
+    assert states.waiting == (
+        ("small-1", "it has been pending for 5 s: 0/1 nodes are available: 1 Insufficient memory."),
+        ("small-3", "it has been pending for 61 s: ContainerCreating"),
+    )
