@@ -224,10 +224,19 @@ LOGS: list[Flag | tuple[Flag, ...]] = [
         _switch("--previous", "of the containers before their restart"),
     ),
 ]
+NEW: list[Flag | tuple[Flag, ...]] = [
+    Flag(["service_name"], {"metavar": "NAME", "help": "the service's name"}),
+    _flag("--username", "its owner (default: like)", default="like", metavar="USER"),
+    (
+        _flag("--model", "an ONNX file, which is copied into model/", type=Path, metavar="FILE"),
+        _flag("--example", "a folder of examples/, whose files are taken", default="", metavar="EXAMPLE"),
+    ),
+]
 PUSHED_EXAMPLE = "--image registry.example.com/like/demo:4f7cb14"
 GATEWAY_EXAMPLE = "--region hk | kubectl --context hk apply -f -"
 
 VERBS = [
+    Verb("new", "make this clone a service of your own", "cats --model ~/cats.onnx", [SERVICE, *NEW]),
     Verb("serve", "serve the model of a service", "--service examples/instance-masks", [SERVICE, *SERVE]),
     Verb(
         "offline", "run the records of a topic or of files through the model", "--limit 10 --dry-run", [SERVICE, *OFFLINE, JSON]
@@ -258,6 +267,7 @@ VERBS = [
 ]
 MODULES = {  # that hold <verb>_command; of all other verbs it is conf.commands.<verb>_command
     "offline": "serving.offline.offline_command",
+    "new": "serving.tools.new.new_command",
     "verify": "serving.tools.verify",
     "optimize": "serving.tools.optimize.optimize_command",
     "bench": "serving.tools.bench.bench_command",

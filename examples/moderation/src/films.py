@@ -17,7 +17,7 @@ import av
 import numpy as np
 from PIL import Image
 
-PICTURES = Path(__file__).parents[2] / "images"
+PICTURES = next(each for folder in Path(__file__).parents if (each := folder / "examples/images").is_dir())
 TICK = Fraction(1, 1000)
 Packet = Any  # av.Packet is a generic class only for type checkers
 QUICK = {"libvpx": {"deadline": "realtime", "cpu-used": "8"}, "libx264": {"preset": "ultrafast", "qp": "20"}}
