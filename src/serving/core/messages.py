@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from serving.base.errors import ServingError
 from serving.base.lifetime import Lifetime
+from serving.core.streams import Stream
 from serving.telemetry.stage_seconds import END, NUMBERS
 
 JSON = "application/json"
@@ -85,12 +86,13 @@ class RawRequest(Protocol):
 
 
 class Reply(NamedTuple):
-    """An answer's bytes."""
+    """An answer's bytes. stream: gives them instead of the body, part by part."""
 
     body: bytes
     content_type: str = JSON
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
+    stream: Stream | None = None
 
 
 Result = Reply | ServingError

@@ -6,11 +6,11 @@ Knows the service's hooks and the models. Does not know HTTP or sockets.
 
 Concurrency. The loop calls `answer` and `infer`. Small tensors are decoded and encoded right there. All else goes to threads:
 `_before` and `_after` have one for each core, since more would only take turns. A request that waits for a batch holds no
-thread: the end of the batch starts the rest of its work. A service's own `handle` and routes wait inside models, so `_blocking`
-has a thread for each request that the gate lets in. Threads live as long as the process. An exception in a job becomes the
-request's answer, so no job ends a thread. Every answer is given to its callback on the loop, by one hand-over. Requests that
-nobody waits for are dropped between the stages. A request that leaves the loop is counted as a row that waits, before any
-thread has it. On the loop, decoding and queueing are one step.
+thread: the end of the batch starts the rest of its work. A service's own `handle` and routes wait inside models, and iterators
+wait for their clients. So `_blocking` has a thread for each request that the gate lets in. Threads live as long as the process.
+An exception in a job becomes the request's answer, so no job ends a thread. Every answer is given to its callback on the loop,
+by one hand-over. Requests that nobody waits for are dropped between the stages. A request that leaves the loop is counted as a
+row that waits, before any thread has it. On the loop, decoding and queueing are one step.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ from serving.base.priority import yield_to_others
 from serving.base.working_memory import WorkingMemory
 from serving.core.fetching import TimedFetcher, fetcher_of
 from serving.core.messages import JSON, Done, RawRequest, Reply, Result
+from serving.core.streams import Stream
 from serving.core.worker_threads import WorkerThreads
 from serving.inputs import payload
 from serving.inputs.files import FileKinds
@@ -60,6 +61,7 @@ class Core:
     def __init__(self, service: Service, limit: int, loop: asyncio.AbstractEventLoop):
         settings = service.settings
         self.memory = WorkingMemory()
+        self.collects = False  # whether an iterator becomes a list, for answers that are not sent to a client
         self.jobs = 0  # grows when a job begins or ends; lost updates do no harm, since only a change is looked for
         self._service, self._loop, self._expect = service, loop, service.models.expect
         self._pixels = settings.max_image_pixels
@@ -168,7 +170,16 @@ class Core:
         self._after.run(self._encode, raw, encode, call.outputs or {}, done, own)
 
     def _encode(self, raw: RawRequest, encode: Encode, outputs: Arrays, done: Done, own: bool = False) -> None:
-        self._guarded(raw, lambda: self._give(done, encode(outputs)), partial(self._give, done), own)
+        give = partial(self._give, done)
+
+        def work() -> None:
+            reply = encode(outputs)
+            if reply.stream is None:
+                give(reply)
+            else:  # it waits for its client, and must not hold a thread that computes
+                self._blocking.submit(self._guarded, raw, partial(self._deliver, raw, reply, give), give, own)
+
+        self._guarded(raw, work, give, own)
 
     def _handle(self, function: Callable[[Request], Any], raw: RawRequest, give: Done) -> None:
         """Answer a request by a function that waits inside models."""
@@ -176,15 +187,40 @@ class Core:
         def work() -> None:
             raw.times.begin("handle")
             request = self._request(raw, files_of(self._service, function))
-            give(_reply(function(request), request, function))
+            self._deliver(raw, self._reply(function(request), request, function), give)
 
         self._guarded(raw, work, give, own=True)
+
+    def _deliver(self, raw: RawRequest, reply: Reply, give: Done) -> None:
+        """Give an answer, one with a stream when its first part is there. Then pull the others."""
+        stream = reply.stream
+        if stream is None:
+            give(reply)
+        else:
+            own = partial(self._error, raw=raw, own=True)
+            stream.send(lambda content_type: give(reply._replace(content_type=content_type)), own)
 
     def _prepare(self, raw: RawRequest) -> Prepared:
         """Run what comes before the model on the service's own route."""
         request = self._request(raw, files_of(self._service))
         rows, after = self._service.preprocess(request), self._service.postprocess
-        return self._service.model, rows, lambda outputs: _reply(after(outputs, request), request, after)
+        return self._service.model, rows, lambda outputs: self._reply(after(outputs, request), request, after)
+
+    def _reply(self, results: Any, request: Request, function: Callable[..., Any]) -> Reply:
+        """Return what is sent. function: of the service's own code, which returned the results. Raises WrongResults."""
+        body, content_type, status = results, getattr(function, "monopod_route", self._service).streams, 200
+        if isinstance(results, Answer):
+            body, content_type, status = results.body, results.content_type, results.status
+            if not isinstance(body, Iterator):
+                return Reply(body, content_type, status)
+        if isinstance(body, Iterator):
+            if not self.collects:
+                return Reply(b"", content_type, status, stream=Stream(body, content_type, request.life))
+            body = list(body)
+        try:
+            return Reply(jsons.dumps({"results": body, "msg": "", **request.ids}), status=status)
+        except TypeError as error:
+            raise WrongResults(f"{error} ({place_of(function)}, {function.__name__})") from None
 
     def _request(self, raw: RawRequest, files: FileKinds) -> Request:
         fetcher = TimedFetcher(self._fetcher, raw.times) if self._may_fetch else self._fetcher
@@ -279,13 +315,3 @@ def _without_frames(error: ServingError) -> ServingError:
         each.__traceback__ = None
         each = each.__cause__ or each.__context__
     return error
-
-
-def _reply(results: Any, request: Request, function: Callable[..., Any]) -> Reply:
-    """Return what is sent. function: of the service's own code, which returned the results. Raises WrongResults."""
-    if isinstance(results, Answer):
-        return Reply(results.body, results.content_type, results.status)
-    try:
-        return Reply(jsons.dumps({"results": results, "msg": "", **request.ids}))
-    except TypeError as error:
-        raise WrongResults(f"{error} ({place_of(function)}, {function.__name__})") from None

@@ -73,6 +73,7 @@ def run(folder: Path, make: MakeJob, admin_port: int, platform: str, log_to_erro
 async def _run(folder: Path, make: MakeJob, admin_port: int, began: float, platform: str, log_to_error: bool) -> int:
     loop = asyncio.get_running_loop()
     context = start.build(folder, offline_settings(start.settings_of(folder, log_to_error)), loop, platform)
+    context.core.collects = True
     metrics = OfflineMetrics(context.metrics)
     end = drain.End(loop)
     process = _Process(context, metrics, make(context, metrics), end, loop)

@@ -6,7 +6,7 @@ Knows models, metrics and settings. Does not know HTTP, queues or threads.
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,15 +34,19 @@ Option = TypeVar("Option", str, int, float, bool)
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished answer that is not JSON, such as a picture. Raises TypeError and ValueError for what HTTP cannot send."""
+    """An answer that is not JSON, such as a picture, or an iterator whose items are sent as they come.
 
-    body: bytes
+    Items are bytes, for lines of JSON and server-sent events also results. Raises TypeError and ValueError for what HTTP cannot
+    send.
+    """
+
+    body: bytes | Iterator[Any]
     content_type: str
     status: int = 200
 
     def __post_init__(self) -> None:
-        if not isinstance(self.body, bytes | bytearray):
-            raise TypeError(f"Answer: the body is of type {type(self.body).__name__}; it must be bytes")
+        if not isinstance(self.body, bytes | bytearray | Iterator):
+            raise TypeError(f"Answer: the body is of type {type(self.body).__name__}; it must be bytes or an iterator")
         if not isinstance(self.content_type, str) or not CONTENT_TYPE.fullmatch(self.content_type):
             raise ValueError(f"Answer: the content type is {show(self.content_type)}; it must be one such as 'image/png'")
         if type(self.status) is not int or not 200 <= self.status <= 599:
@@ -69,6 +73,7 @@ class Service:
     example_image = "examples/images/coffee.jpg"  # of the curl line, from the repository's root
     example: Any = None  # a JSON body
     fields: Mapping[str, Sequence[str]] = {}  # fields beside a picture, with the values that may be chosen
+    streams = ""  # the content type, where results are an iterator whose items are sent as they come
 
     def __init_subclass__(cls) -> None:
         file_kinds(cls.files)  # a mistake is told with the line of the class
@@ -156,6 +161,7 @@ class Route:
     pictures: int = 0  # how many it takes
     fields: Mapping[str, Sequence[str]] = field(default_factory=dict)  # beside a picture: name -> values to choose from
     files: FileKinds = field(default_factory=dict)  # all that it takes, pictures too
+    streams: str = ""  # the content type of an iterator
 
 
 def route(
@@ -165,18 +171,21 @@ def route(
     pictures: int = 0,
     fields: Mapping[str, Sequence[str]] | None = None,
     files: Declared | None = None,
+    streams: str = "",
 ) -> Callable[[Method], Method]:
     """Mark a method of a Service as a route of its own: `@route("/recognize", pictures=1)`. It takes a Request like handle.
 
     methods: HTTP methods, POST where there are none. The first line of the docstring becomes the summary in /openapi.json.
     The page offers the rest. example: a JSON body. pictures: how many it takes. fields: name -> values to choose from.
     files: other files that it takes, as a class declares them. Raises ValueError for what cannot be declared.
+    streams: the content type of an iterator that the method returns, such as "text/event-stream".
     """
     kinds = file_kinds(files or {}, pictures)
 
     def mark(method: Method) -> Method:
         summary = (method.__doc__ or "").split("\n")[0]
-        method.__dict__["monopod_route"] = Route(path, methods or ("POST",), summary, example, pictures, fields or {}, kinds)
+        own = Route(path, methods or ("POST",), summary, example, pictures, fields or {}, kinds, streams)
+        method.__dict__["monopod_route"] = own
         return method
 
     return mark

@@ -147,6 +147,7 @@ def _wait(answer: Future[Reply]) -> Response:
         raise g.exchange.life.too_late() from None
     finally:
         del answer  # or the error would hold this frame, and this frame the future with the error
+    g.exchange.parts = reply.stream
     response = Response(reply.body, reply.status, content_type=reply.content_type)
     response.headers.extend(reply.headers)
     return response

@@ -165,7 +165,8 @@ def _own(settings: Settings, model: ModelSpec | None, inputs: ServiceInputs, *, 
     answer = _object(required=["results", "msg"], results={}, msg=STRING, **openapi_bodies.ids(openapi_bodies.ID))
     end = "_in_pod" if again else ""
     summary = f"Ask {settings.service_name}."
-    post = _operation("service", f"answer{end}", summary, _json(answer), body=body, parameters=openapi_bodies.ids_in_url())
+    content: Json = {inputs.streams: {"schema": STRING}} if inputs.streams else _json(answer)
+    post = _operation("service", f"answer{end}", summary, content, body=body, parameters=openapi_bodies.ids_in_url())
     page = _operation("service", f"page_folder{end}", "Leads to the page, which is a folder below.", {})
     page["responses"]["307"] = {"description": "The page's place."}
     del page["responses"]["200"]
@@ -274,7 +275,7 @@ def _extra(routes: Sequence[Route]) -> Json:
         for method in sorted({method.lower() for method in route.methods} - {"head", "options"}):
             body = openapi_bodies.of_route(route) if method in ("post", "put", "patch") else None
             name = f"own_{number}_{method}"
-            operation = _operation("own", name, route.summary, {"*/*": {}}, body=body, parameters=parameters)
+            operation = _operation("own", name, route.summary, {route.streams or "*/*": {}}, body=body, parameters=parameters)
             operation["responses"]["default"] = {"description": "Any other answer of the service's own code."}
             if body is not None:
                 operation["requestBody"]["required"] = False

@@ -33,6 +33,7 @@ class ServiceInputs:
     example: Any = None  # a JSON body
     fields: Choices = field(default_factory=dict)  # name -> values to choose from
     data: bool = False  # whether "data" is read besides the example's fields
+    streams: str = ""  # the content type of an answer that an iterator gives
 
 
 def of_service(settings: Settings, model: ModelSpec | None, inputs: ServiceInputs) -> Json:

@@ -26,10 +26,18 @@ class KeptAnswers:
 
     def __init__(self) -> None:
         self.answers: list[bytes] = []
+        self._parts = b""
         self.closes: list[bool] = []  # for each answer, whether it ends the connection
 
+    def takes_more(self) -> bool:
+        return True
+
+    def send_part(self, data: bytes) -> None:
+        self._parts += data
+
     def send(self, answer: bytes, close: bool, body: bytes = b"") -> None:
-        self.answers.append(answer + body)
+        self.answers.append(self._parts + answer + body)
+        self._parts = b""
         self.closes.append(close)
 
     @property

@@ -13,6 +13,8 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 PHRASES = {status.value: status.phrase for status in HTTPStatus} | {413: "Content Too Large", 422: "Unprocessable Content"}
 CLOSE, RETRY, KEEP_ALIVE = "Connection: close\r\n", "Retry-After: 1\r\n", "Connection: keep-alive\r\n"
 WITHOUT_BODY = (204, 304)
+CHUNKED, LAST_CHUNK = "Transfer-Encoding: chunked\r\n", b"0\r\n\r\n"
+AS_IT_COMES = "X-Accel-Buffering: no\r\n"  # tells Kong and nginx not to collect the parts
 OVERLOADED = (429, 503)  # the client is told when to come again
 _date = (0, "")  # the second, and its name in headers; only the loop's thread writes
 

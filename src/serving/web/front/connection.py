@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         if not (self.waits_for_answer() or self._scheduled or self._blocked):
             return False
         if self._exchange is not None and self._exchange.head.version == "1.1":
-            self._transport.write(CONTINUE)
+            self._transport.write(self._exchange.interim())
         self._port.half_closed(self)
         return True
 
@@ -143,6 +143,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._blocked = False
         self._untaken.release()
+        if self._exchange is not None:
+            self._exchange.send_parts()
         self._advance()
 
     # Called by the port.
@@ -195,6 +197,16 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     # Called by an exchange.
+
+    def takes_more(self) -> bool:
+        """Return whether the client takes what it is sent, so that little of it waits here."""
+        return not self._blocked
+
+    def send_part(self, data: bytes) -> None:
+        """Send a part of an answer that `send` ends."""
+        self.active, self._answer_bytes = time.monotonic(), len(data)
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def send(self, answer: bytes, close: bool, body: bytes = b"") -> None:
         """Send an answer, and its body where that stands apart. close: end the connection with it."""

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import BinaryIO, Protocol
 from urllib.parse import parse_qsl
 
@@ -17,6 +17,7 @@ from serving.base.errors import BadInput, ClientGone, ServiceFailed, ServingErro
 from serving.base.lifetime import Lifetime
 from serving.base.request_ids import new_request_id
 from serving.core.messages import Reply, Result, StageTimes
+from serving.core.streams import Stream
 from serving.web.admission import CLOSED, DRAINING, READY, Gate
 from serving.web.error_answers import body as error_body
 from serving.web.error_answers import request_id
@@ -62,13 +63,17 @@ class Rules:
 class Client(Protocol):
     """The connection that waits for the answer."""
 
+    def takes_more(self) -> bool: ...
+
+    def send_part(self, data: bytes) -> None: ...
+
     def send(self, answer: bytes, close: bool, body: bytes = b"") -> None: ...
 
 
 class Exchange:
     """One request, as the core takes it too. route and reason: for metrics and logs, set by the code that runs the request.
 
-    path_values: parameters that stand in the path, by their names.
+    path_values: parameters that stand in the path, by their names. parts: of a streamed answer, while a worker thread has it.
     """
 
     route = reason = content_type = kind = ""
@@ -78,6 +83,8 @@ class Exchange:
     held = 0  # bytes that count as held, where all came in one read
     share: Share | None = None  # in which the bytes count otherwise
     path_values: Mapping[str, str] = {}
+    parts: Stream | None = None
+    _sending: tuple[Stream, int] | None = None  # a streamed answer whose head is sent, and its status
     _body: Body | bytes = b""
 
     def __init__(self, client: Client, rules: Rules, head: Head, begin: float):
@@ -167,12 +174,37 @@ class Exchange:
         if self.over:
             return
         if isinstance(result, ServingError):
+            if self._sending is not None:
+                self._end_stream(*self._sending, result)
+                return
             self.reason = result.reason
             result = _error_reply(result, self.id)
+        if result.stream is not None:
+            if self.head.method != "HEAD" and result.status not in answers.WITHOUT_BODY:
+                self._begin_stream(result, result.stream)
+                return
+            self.life.abandon()  # nobody waits for the parts
         if self.head.method != "HEAD":
             self.sent = len(result.body)
         self._end(result.status)
         self._send(result)
+
+    def send_parts(self) -> None:
+        """Send what waits of a streamed answer, if the client takes it, and end the answer after its last part."""
+        if self.over or self._sending is None or not self.client.takes_more():
+            return
+        parts, ended, error = self._sending[0].take()
+        if parts:
+            self._send_part(parts)
+        if ended:
+            self._end_stream(*self._sending, error)
+
+    def interim(self) -> bytes:
+        """Return bytes that change no answer, for a client that may be gone.
+
+        Within chunks that is a zero, since any number of them may stand before the size of the next chunk.
+        """
+        return b"" if not self._chunked else answers.CONTINUE if self._sending is None else b"0"
 
     def finish_later(self, result: Result) -> None:
         """Do as `finish`, from another thread."""
@@ -212,6 +244,40 @@ class Exchange:
         head = self.head
         return head.keep_alive and not head.chunked and not head.expects and self.rules.gate.state == READY
 
+    def _begin_stream(self, reply: Reply, stream: Stream) -> None:
+        """Send the head of a streamed answer, and from now on its parts."""
+        self._sending = stream, reply.status
+        more = answers.AS_IT_COMES + answers.CHUNKED * self._chunked + answers.CLOSE * (self._closes() or not self._chunked)
+        self.client.send_part(answers.answer(reply, self.id, more, with_body=False))
+        stream.wake = partial(self.rules.loop.call_soon_threadsafe, self.send_parts)
+        self.send_parts()
+
+    def _send_part(self, part: bytes) -> None:
+        self.sent += len(part)
+        self.client.send_part(b"%x\r\n%b\r\n" % (len(part), part) if self._chunked else part)
+
+    def _end_stream(self, stream: Stream, status: int, error: ServingError | None = None) -> None:
+        """End a streamed answer, after an error with a part that tells it. Where none can, the last chunk stays away.
+
+        Elsewhere it comes, since a gateway takes a pod that cuts an answer for broken, and sends it nothing for a while.
+        """
+        part: bytes | None = b""
+        if error is not None:
+            status, self.reason = error.status, error.reason
+            part = stream.framed(error_body(error, self.id, {}))
+        if part:
+            self._send_part(part)
+        whole = self._chunked and part is not None
+        self._end(status)
+        self.client.send(answers.LAST_CHUNK if whole else b"", close=not whole or self._closes())
+
+    @property
+    def _chunked(self) -> bool:
+        return self.head.version == "1.1"
+
+    def _closes(self) -> bool:
+        return not self.head.keep_alive or self.rules.gate.state in (DRAINING, CLOSED)
+
     def _watch_again(self) -> None:
         if not self.over:
             self.rules.deadlines.watch(self)
@@ -222,12 +288,13 @@ class Exchange:
         self.rules.deadlines.forget(self)
         self.rules.gate.leave(self.work)
         self.rules.ended(self, status, self.reason, ended)
+        self._sending = self.parts = None  # or a stream and this would keep each other until the garbage collector runs
         if self.share is not None or self.held:
             self.release()
 
     def _send(self, reply: Reply, close: bool = False) -> None:
         head = self.head
-        close = close or not head.keep_alive or self.rules.gate.state in (DRAINING, CLOSED)
+        close = close or self._closes()
         more = answers.CLOSE if close else answers.KEEP_ALIVE if head.version == "1.0" else ""
         if reply.status in answers.OVERLOADED:
             more += answers.RETRY

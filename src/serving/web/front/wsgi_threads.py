@@ -65,15 +65,15 @@ class _Task(WSGITask):
 
     def _reply(self) -> Reply:
         """Return the answer, with the length of its body. The answer to HEAD brings the length that GET would have."""
-        body, kind = b"".join(self._pieces), ""
+        body, kind, stream = b"".join(self._pieces), "", self._exchange.parts  # which need no thread of these
         more = []
         for name, value in self.response_headers:
             plain = name.lower()
             if plain == "content-type":
                 kind = value
-            elif plain != "content-length" or (self.request.command == "HEAD" and not body):
+            elif plain != "content-length" or (self.request.command == "HEAD" and not body and stream is None):
                 more.append((name, value))
-        return Reply(body, kind, int(self.status.split()[0]), tuple(more))
+        return Reply(body, kind, int(self.status.split()[0]), tuple(more), stream)
 
     def build_response_header(self) -> bytes:
         return b""  # the loop writes it, when it sends the answer
