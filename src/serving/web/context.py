@@ -55,5 +55,7 @@ class ServiceContext:
         service = self.service
         routes = [route for route, _ in routes_of(service)]
         specs = [model.spec for model in self.models.loaded()]
-        inputs = ServiceInputs(service.pictures, service.videos, service.example, service.fields, takes_data(service), service.streams)
+        inputs = ServiceInputs(
+            service.pictures, service.videos, service.example, service.fields, takes_data(service), service.streams
+        )
         return openapi.document(self.settings, specs, routes, prefix=prefix, inputs=inputs, version=self.version)
