@@ -106,6 +106,7 @@ TRACKS = ("prod", "grey", "ab")
 JSON = _switch("--json", "print JSON")
 SERVICE = _flag("--service", "the service's folder (default: .)", default=Path(), **FOLDER)
 PROVIDER = _flag("--provider", "where models run (default: value.py's)", choices=("cpu", "cuda", "tensorrt"), default="")
+VERIFIED_IN = _flag("--timeout", "most seconds for the setup, and for each model", type=POSITIVE, default=600.0)
 REGION = _flag("--region", "one region alone (default: every region in which it runs)", default="")
 REGIONS = _flag("--regions", "another regions.yaml (default: the platform's)", type=Path, metavar="FILE")
 IN_PROD = _flag("--track", "one track alone (default: prod)", choices=TRACKS, default="prod")
@@ -241,7 +242,7 @@ VERBS = [
     Verb(
         "offline", "run the records of a topic or of files through the model", "--limit 10 --dry-run", [SERVICE, *OFFLINE, JSON]
     ),
-    Verb("verify", "tell whether every model is there, whole, and answers", "", [SERVICE, PROVIDER, JSON]),
+    Verb("verify", "tell whether every model is there, whole, and answers", "", [SERVICE, PROVIDER, VERIFIED_IN, JSON]),
     Verb("optimize", "make FP16 and INT8 copies of a model", "--samples ~/requests --int8", [SERVICE, *OPTIMIZE, JSON]),
     Verb("bench", "measure a running service", "--file cat.jpg --rate 50 --seconds 10", [SERVICE, *BENCH, JSON]),
     Verb("settings", "list what value.py may say", "", [JSON, _switch("--markdown", "print docs/settings.md")]),

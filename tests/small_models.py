@@ -47,10 +47,10 @@ def write(
     return file
 
 
-def identity(file: Path, datatype: str = "FP32", shape: Shape = ("n", 2)) -> Path:
-    """x -> y, the same."""
+def identity(file: Path, datatype: str = "FP32", shape: Shape = ("n", 2), name: str = "x") -> Path:
+    """x -> y, the same. name: of the input, in place of x."""
     return write(
-        file, [helper.make_node("Identity", ["x"], ["y"])], [tensor("x", shape, datatype)], [tensor("y", shape, datatype)]
+        file, [helper.make_node("Identity", [name], ["y"])], [tensor(name, shape, datatype)], [tensor("y", shape, datatype)]
     )
 
 
@@ -159,3 +159,16 @@ def unrunnable(file: Path) -> Path:
         helper.make_map_type_proto(TensorProto.STRING, number),
     ]
     return write(file, [], [], [helper.make_value_info(f"y{at}", kind) for at, kind in enumerate(kinds)])
+
+
+def endless(file: Path) -> Path:
+    """x -> y, the same after 2 ** 62 rounds of a loop."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go on"]), helper.make_node("Identity", ["before"], ["after"])],
+        "round",
+        [tensor("round", (), "INT64"), tensor("go", (), "BOOL"), tensor("before", ("n", 2))],
+        [tensor("go on", (), "BOOL"), tensor("after", ("n", 2))],
+    )
+    nodes = [helper.make_node("Loop", ["rounds", "go first", "x"], ["y"], body=body)]
+    constants = {"rounds": np.array(2**62), "go first": np.array(True)}
+    return write(file, nodes, [tensor("x", ("n", 2))], [tensor("y", ("n", 2))], **constants)

@@ -5,6 +5,7 @@ Knows files, sizes, and a graph's inputs and outputs. Does not run the model.
 
 import re
 from collections.abc import Iterator
+from math import prod
 
 from conf.base.quantities import GIB, readable_bytes, rounded_up
 from conf.rules.case import Case, Rule, Violation
@@ -18,6 +19,7 @@ BUILD_SECONDS = {"tensorrt": 60}  # Seconds that a provider takes besides, to bu
 TENSORRT_PACKAGE, TENSORRT_LIBRARY = "tensorrt-cu13-libs==10.16.1.11", "libnvinfer.so.10"
 TENSORRT = re.compile(r"\s*tensorrt([-_.]cu13)?([-_.]libs)?\s*(\[.*\]\s*)?==\s*10\.", re.IGNORECASE)
 
+MOST_AXES = 64  # of an array of numpy
 ZIPMAP = 'export the model with options={"zipmap": False}, which to_onnx and convert_sklearn of skl2onnx take'
 OTHER_VALUES = "export the model so that it takes and gives tensors alone"
 
@@ -62,6 +64,18 @@ def model_takes_and_gives_tensors(case: Case) -> Iterator[Violation]:
         if value.kind not in ("", "tensor"):
             cure = ZIPMAP if "map" in value.kind else OTHER_VALUES
             words = f"{value.role} {value.name!r} of {case.model.path} is a {value.kind}, and only tensors are served: {cure}"
+            yield Violation("model_path", words)
+
+
+def memory_holds_a_row(case: Case) -> Iterator[Violation]:
+    """An element takes a byte at least."""
+    for value in case.model.values:
+        many = len(value.shape) > MOST_AXES
+        if many or prod(value.shape) > size_in_bytes(case.settings.memory):
+            what = f"{MOST_AXES} axes" if many else f"a byte of memory ({case.settings.memory}) for each element of a row"
+            words = (
+                f"{value.role} {value.name!r} of {case.model.path} needs more than {what}: export the model with other sizes"
+            )
             yield Violation("model_path", words)
 
 
@@ -187,6 +201,7 @@ RULES: tuple[Rule, ...] = (
     model_that_is_not_there_yet_is_not_read,
     model_is_a_whole_onnx_file,
     model_takes_and_gives_tensors,
+    memory_holds_a_row,
     model_is_pulled_from_lfs,
     split_model_has_checksums,
     memory_holds_the_model,

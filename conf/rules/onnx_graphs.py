@@ -18,6 +18,8 @@ GRAPH = 7  # A field of ModelProto.
 INPUT, OUTPUT = 11, 12  # Fields of GraphProto.
 NAME, TYPE = 1, 2  # Fields of ValueInfoProto.
 TENSOR, SEQUENCE, MAP, OPTIONAL = 1, 4, 5, 9  # Fields of TypeProto.
+SHAPE, AXIS = 2, 1  # Fields of TypeProto.Tensor and of TensorShapeProto.
+FIXED_SIZE = b"\x08"  # The tag of a size in an axis. Another field is the name of an open one.
 KINDS = {TENSOR: "tensor", SEQUENCE: "sequence", MAP: "map", 7: "opaque value", 8: "sparse tensor", OPTIONAL: "optional value"}
 INSIDE = 1  # The field of a sequence or an optional value that holds the kind of its content.
 
@@ -32,11 +34,15 @@ class GraphTooLarge(Exception):
 
 @dataclass(frozen=True)
 class Value:
-    """An input or output of a graph. role: "input" or "output". kind: as "tensor" or "sequence of maps", "" for unknown."""
+    """An input or output of a graph. role: "input" or "output". kind: as "tensor" or "sequence of maps", "" for unknown.
+
+    shape: of a tensor. An axis that is left open counts as 1.
+    """
 
     role: str
     name: str
     kind: str
+    shape: tuple[int, ...] = ()
 
 
 def values_of(path: Path) -> tuple[Value, ...]:
@@ -67,13 +73,26 @@ class _Reader:
                 yield self._value("input" if number == INPUT else "output", self._file.tell() + size)
 
     def _value(self, role: str, end: int) -> Value:
-        name, kind = "", ""
+        name, kind, shape = "", "", list[int]()
         for number, size in self._fields(end):
             if number == NAME:
                 name = self._file.read(min(size, LONGEST_NAME)).decode(errors="replace")
             elif number == TYPE:
-                kind = self._kind(self._file.tell() + size, DEEPEST)
-        return Value(role, name, kind)
+                start = self._file.tell()
+                kind = self._kind(start + size, DEEPEST)
+                self._file.seek(start)
+                shape = list(self._shape(start + size, (TENSOR, SHAPE, AXIS)))
+        return Value(role, name, kind, tuple(shape))
+
+    def _shape(self, end: int, path: tuple[int, ...]) -> Iterator[int]:
+        """Yield the size of each axis. path: the fields that lead to an axis."""
+        if not path:
+            size = self._varint() if self._file.read(1) == FIXED_SIZE else 1
+            yield size if size < 2**63 else 1  # exporters write -1 for an open size, too
+            return
+        for number, size in self._fields(end):
+            if number == path[0]:
+                yield from self._shape(self._file.tell() + size, path[1:])
 
     def _kind(self, end: int, deepest: int) -> str:
         kind = ""

@@ -10,10 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
     """Return rows under a head, each column as wide as it needs to be. right: the columns of numbers, by their heads."""
-    lines = [head, *rows]
+    lines = [[printable(cell) for cell in line] for line in (head, *rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
     pad = [str.rjust if name in right else str.ljust for name in head]
     return "\n".join("  ".join(pad[at](line[at], widths[at]) for at in range(len(head))).rstrip() for line in lines) + "\n"
+
+
+def printable(text: str) -> str:
+    """Return a text on one line: a name in a file may hold line ends, or characters that command a terminal."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def size(count: int) -> str:

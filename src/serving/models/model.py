@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ class Model:
         self.costs: dict[int, float] = {}
         self._most_rows = min(options.max_rows_per_request, options.queue_limit)
         # One row for a run when no call waits. Where open sizes are not named, it is the first row that a client sends.
-        self._example = example_of(spec, options.warmup_shapes)
+        self._example: Arrays | None = None
         # It only grows, so threads share it without a lock: a shape that is missing here costs one wrong status.
         self._shapes_that_ran: set[object] = set()
         self.batcher = Batcher(
@@ -98,16 +99,16 @@ class Model:
         Raises StartError where a batch fails, as the largest does when it does not fit the memory.
         """
         costs = self.costs = {}
-        example = self._example
-        if example is None:
-            log.warning("model %s is not warmed: name sizes of its open inputs in warmup_shapes", self.spec.name)
-            return costs
         for size in batch_sizes(self.options.max_batch_size if self.spec.batched else 1):
-            batch = {name: np.repeat(array, size, axis=0) for name, array in example.items()} if self.spec.batched else example
             try:
+                batch = example_of(self.spec, self.options.warmup_shapes, size, self.options.memory)
+                if batch is None:
+                    log.warning("model %s is not warmed: name sizes of its open inputs in warmup_shapes", self.spec.name)
+                    return costs
+                self._example = self._example or batch
                 costs[size] = min(self._timed(instance, batch, size) for instance in range(len(self._engines)))
             except Exception as error:  # a service's own function may raise anything
-                words = str(error) if isinstance(error, ServingError) else repr(error)
+                words = str(error) if isinstance(error, ServingError | StartError) else repr(error)
                 raise StartError(
                     f"model {self.spec.name} fails on a warm-up batch of {size} rows: {words}; lower max_batch_size, give it "
                     "more memory (memory, gpu_memory), or name sizes that it takes in warmup_shapes"
@@ -233,18 +234,23 @@ def batch_sizes(largest: int) -> list[int]:
     return sizes + [largest] if largest > 1 else sizes
 
 
-def example_of(spec: ModelSpec, shapes: dict[str, tuple[int, ...]]) -> Arrays | None:
-    """Return one row of zeros, or of b"" for BYTES, for every input. None where an open size is not named.
+def example_of(spec: ModelSpec, shapes: dict[str, tuple[int, ...]], rows: int = 1, most: int = 2**40) -> Arrays | None:
+    """Return rows of zeros, or of b"" for BYTES, for every input. None where an open size is not named.
 
-    shapes: input -> sizes of one row.
+    shapes: input -> sizes of one row. Raises StartError where all of them take more than `most` bytes.
     """
     example: Arrays = {}
+    left = most
     for tensor in spec.inputs:
         row = tensor.shape[1:] if spec.batched else tensor.shape
         row = shapes.get(tensor.name, row)
         if -1 in row:
             return None
-        array = np.zeros((1, *row) if spec.batched else row, DATATYPES[tensor.datatype])
+        shape, datatype = (rows, *row) if spec.batched else row, DATATYPES[tensor.datatype]
+        left -= prod(shape) * datatype.itemsize
+        if left < 0:
+            raise StartError(f"input {tensor.name!r} of shape {list(shape)} takes more than the memory, {most >> 20} MiB")
+        array = np.zeros(shape, datatype)
         if tensor.datatype == "BYTES":
             array[...] = b""
         example[tensor.name] = array

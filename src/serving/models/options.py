@@ -7,15 +7,15 @@ import math
 from dataclasses import dataclass, field
 
 from serving.models.engine import Hardware
-from serving.settings import Settings, gpu_memory
+from serving.settings import Settings, gpu_memory, size_in_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How a model is run. The fields have the meaning of value.py's settings of the same names.
 
-    instances: sessions, or threads of a function. max_queue_delay: seconds. All other numbers count rows. warmup_shapes:
-    input -> sizes of one row, for inputs that leave sizes open.
+    instances: sessions, or threads of a function. max_queue_delay: seconds. memory: bytes of the pod. All other numbers
+    count rows. warmup_shapes: input -> sizes of one row, for inputs that leave sizes open.
     """
 
     hardware: Hardware = Hardware()
@@ -25,6 +25,7 @@ class Options:
     queue_limit: int = 64
     max_rows_per_request: int = 64
     warmup_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    memory: int = 2**40
 
 
 def options_of(settings: Settings) -> Options:
@@ -41,4 +42,5 @@ def options_of(settings: Settings) -> Options:
         queue_limit=settings.queue_limit,
         max_rows_per_request=settings.max_rows_per_request,
         warmup_shapes=settings.warmup_shapes,
+        memory=size_in_bytes(settings.memory),
     )

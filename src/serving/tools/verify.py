@@ -1,16 +1,24 @@
 """`monopod verify`: list a service's models, and check that each is there, whole, and answers.
 
 Knows files, checksums and how a start opens a model. Does not know whether a model's answers are right.
+
+Concurrency. The service's own code and its models run on a thread, one at a time, which the main thread waits for. Nothing can
+stop a thread that does not end in time. So no further one begins, and the process ends without waiting for it.
 """
 
 import contextlib
 import gc
 import json
+import os
 import sys
+import threading
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from serving.base.errors import StartError
 from serving.base.process_memory import resident_bytes, trim
@@ -28,6 +36,8 @@ CLOSE_SECONDS = 1.0
 HEAD = ("", "model", "file", "size", "sha256", "memory", "one row", "")
 RIGHT = ("size", "memory", "one row")
 MOST_TENSORS = 3  # in a row of the table
+THREAD = "verify"
+T = TypeVar("T")
 OPEN_SIZES = "sizes are open; name them in warmup_shapes"
 
 
@@ -98,28 +108,32 @@ def verify_command(arguments: Namespace) -> int:
     silence()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the service's own code may print; stdout holds the report alone
-            report = verify(arguments.service.resolve(), arguments.provider)
+            report = verify(arguments.service.resolve(), arguments.provider, arguments.timeout)
     except SettingsError as error:
         report = Report([Check("value.py", problem=mistake) for mistake in error.mistakes])
-    print((as_json if arguments.json else as_text)(report), end="")
+    print((as_json if arguments.json else as_text)(report), end="", flush=True)
+    if _hangs():
+        os._exit(1)
     return int(any(check.problem for check in report.checks))
 
 
-def verify(folder: Path, provider: str = "") -> Report:
+def verify(folder: Path, provider: str, seconds: float) -> Report:
     """Return the report of a service. folder: the service's. provider: where models run, "" as value.py says.
+
+    seconds: the most for the setup, and for each model.
 
     Raises SettingsError where value.py cannot be used.
     """
     lines = read_checksums(folder / "model")
     checksums = {line.path: line for line in lines if line.sha256}
-    service, failures = _opened(folder, provider)
+    service, failures = _opened(folder, provider, seconds)
     sources = service.models.sources()
     for source in sources:
         service.models.unload(source.name)  # the setup may have used it
     process, checks = _resident(), []
     for at, source in enumerate(sources, 1):
         _show(f"{at} of {len(sources)}: {source.name}")
-        checks.append(_check_model(source, folder, checksums))
+        checks.append(_check_model(source, folder, checksums, seconds))
     _show("")
     if not sources and not failures and type(service) is Service:
         failures = [
@@ -165,16 +179,39 @@ def _show(text: str) -> None:
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _opened(folder: Path, provider: str) -> tuple[Service, list[Check]]:
+def _hangs() -> bool:
+    return any(thread.name == THREAD for thread in threading.enumerate())
+
+
+def _in_time(work: Callable[[], T], seconds: float) -> T:
+    """Return the result of work on a thread. Raises StartError where it has not ended after so many seconds."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = threading.Thread(target=run, name=THREAD, daemon=True)
+    thread.start()
+    if not wait([future], seconds).done:
+        raise StartError(f"has not ended in {seconds:g} s: correct what has no end, or give it more time with --timeout")
+    thread.join()
+    return future.result()
+
+
+def _opened(folder: Path, provider: str, seconds: float) -> tuple[Service, list[Check]]:
     """Return the service, set up, and each failure of that. A service whose own code fails to load keeps value.py's model."""
     try:
-        service = open_service(folder, provider)
+        service = _in_time(partial(open_service, folder, provider), seconds)
     except StartError as error:
         return open_service(folder, provider, Service), [_setup_failure(error, folder)]
     try:
-        set_up(service)
+        _in_time(partial(set_up, service), seconds)
     except StartError as error:
-        return service, [_setup_failure(error, folder)]
+        # Models that a hanging setup uses cannot be unloaded.
+        return open_service(folder, provider, Service) if _hangs() else service, [_setup_failure(error, folder)]
     return service, []
 
 
@@ -182,7 +219,7 @@ def _setup_failure(error: StartError, folder: Path) -> Check:
     return Check("setup", problem=str(error).removesuffix(TRACEBACK_ABOVE).replace(f"{folder}/", ""))
 
 
-def _check_model(source: ModelSource, folder: Path, checksums: Checksums) -> Check:
+def _check_model(source: ModelSource, folder: Path, checksums: Checksums, seconds: float) -> Check:
     check = Check(source.name)
     if source.file is not None:
         check = _with_file(check, source.file, folder, checksums)
@@ -190,8 +227,10 @@ def _check_model(source: ModelSource, folder: Path, checksums: Checksums) -> Che
             check_file(source.file)
         except StartError as error:
             return replace(check, problem=_without_path(str(error), source.file))
+    if _hangs():
+        return replace(check, note="not run, since what ran before has not ended")
     try:
-        return _with_run(check, source)
+        return _in_time(partial(_with_run, check, source), seconds)
     except StartError as error:
         return replace(check, problem=_joined(check.problem, _without_path(str(error), source.file)))
 

@@ -29,6 +29,24 @@ def test_a_folder_is_not_a_model_and_the_file_in_it_is_named(check_service: Chec
     assert mistake.endswith('a model is one file: set model_path = "model/m.onnx" (in hk, eu, na)')
 
 
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        (("n", 2**40), "needs more than a byte of memory (4Gi) for each element of a row: export the model with other sizes"),
+        (("n", *[2**40] * 1_000), "needs more than 64 axes: export the model with other sizes"),
+    ],
+)
+def test_a_row_that_memory_cannot_hold_is_told(
+    shape: tuple[int | str, ...], words: str, check_service: CheckService, tmp_path: Path
+) -> None:
+    (tmp_path / "me/model").mkdir(parents=True)
+    small_models.identity(tmp_path / "me/model/m.onnx", shape=shape)
+    mistakes = check_service(MODEL).mistakes
+    assert [mistake.partition(": ")[2] for mistake in mistakes] == [
+        f"{value} of model/m.onnx {words} (in hk, eu, na)" for value in ("input 'x'", "output 'y'")
+    ]
+
+
 def test_parts_of_a_model_need_a_checksum(check_service: CheckService) -> None:
     parts = {"model/m.onnx-aa": "x", "model/m.onnx-ab": "y"}
     told = check_service(MODEL, files=parts).mistakes

@@ -15,20 +15,20 @@ from tests.memory import MIB, forget_peak
 from tests.running import DIGITS, ROOT
 
 Write = Callable[[Path], Path]
-X = Value("input", "x", "tensor")
+X = Value("input", "x", "tensor", (1, 2))
 
 
 @pytest.mark.parametrize(
     ("write", "values"),
     [
-        (small_models.identity, [X, Value("output", "y", "tensor")]),
+        (small_models.identity, [X, Value("output", "y", "tensor", (1, 2))]),
         (small_models.sequence, [X, Value("output", "y", "sequence of tensors")]),
         (small_models.table, [X, Value("output", "y", "sequence of maps")]),
         (
             small_models.classifier,
             [
-                Value("input", "X", "tensor"),
-                Value("output", "output_label", "tensor"),
+                Value("input", "X", "tensor", (1, 4)),
+                Value("output", "output_label", "tensor", (1,)),
                 Value("output", "output_probability", "sequence of maps"),
             ],
         ),
@@ -36,6 +36,11 @@ X = Value("input", "x", "tensor")
 )
 def test_each_input_and_output_is_told_with_its_kind(tmp_path: Path, write: Write, values: list[Value]) -> None:
     assert list(values_of(write(tmp_path / "m.onnx"))) == values
+
+
+def test_a_size_that_is_open_or_negative_counts_as_one(tmp_path: Path) -> None:
+    found = values_of(small_models.identity(tmp_path / "m.onnx", shape=("n", 2**40, -1)))
+    assert [value.shape for value in found] == [(1, 2**40, 1)] * 2
 
 
 def test_kinds_within_kinds_are_told(tmp_path: Path) -> None:

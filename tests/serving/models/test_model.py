@@ -149,6 +149,12 @@ def test_an_example_is_a_row_of_nothing_for_every_input() -> None:
     assert example_of(ModelSpec("m", (TensorSpec("a", "FP32", (-1, -1)),), (), True), {"b": (3,)}) is None
 
 
+def test_a_batch_that_memory_cannot_hold_fails_the_start_before_it_is_made(opened: Open, file: Path) -> None:
+    words = r"batch of 4 rows: input 'x' of shape \[4, 2\] takes more than the memory, 0 MiB; lower max_batch_size"
+    with pytest.raises(StartError, match=words):
+        opened(small_models.identity(file), max_batch_size=8, memory=16)
+
+
 @pytest.mark.parametrize(
     ("shape", "largest", "words"),
     [

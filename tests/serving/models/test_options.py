@@ -44,5 +44,10 @@ def test_limits_come_from_the_settings() -> None:
         )
     )
     assert options == Options(
-        max_batch_size=3, max_queue_delay=0.02, queue_limit=5, max_rows_per_request=4, warmup_shapes={"x": (3,)}
+        max_batch_size=3,
+        max_queue_delay=0.02,
+        queue_limit=5,
+        max_rows_per_request=4,
+        warmup_shapes={"x": (3,)},
+        memory=2 * 2**30,
     )

@@ -254,3 +254,43 @@ def test_a_service_that_could_not_start_fails_in_words(tmp_path: Path, settings:
     assert problem in out
     if "gpu_memory" in settings:  # where there is no GPU, the file itself is still worth a look
         assert verified(folder, "--provider", "cpu")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        (("n", 2**40), "input 'x' of shape [1, 1099511627776] takes more than the memory, 2048 MiB; "),
+        (("n", *[1] * 100), "ValueError('maximum supported dimension for an ndarray is currently 64, found 101'); "),
+    ],
+)
+def test_an_input_that_memory_cannot_hold_is_wrong_in_words(shape: tuple[int | str, ...], words: str, tmp_path: Path) -> None:
+    folder = make_service(tmp_path / "small", 'model_path = "model/m.onnx"')
+    small_models.identity(folder / "model/m.onnx", "UINT8", shape)
+    assert words in found(folder)["small"]["problem"]
+
+
+def test_a_model_that_never_ends_is_given_up_in_time_and_hides_no_other_file(tmp_path: Path) -> None:
+    folder = make_service(tmp_path / "small", 'model_path = "model/m.onnx"', FIRST_USE, MODELS)
+    small_models.endless(folder / "model/m.onnx")
+    status, out, err = verified(folder, "--timeout", "0.5")
+    assert (status, err) == (1, "")
+    rows = {line.split()[1]: line for line in out.splitlines()[1:]}
+    assert rows["small"].endswith("has not ended in 0.5 s: correct what has no end, or give it more time with --timeout")
+    assert rows["cells"].endswith("not run, since what ran before has not ended")
+
+
+def test_a_setup_that_never_ends_is_given_up_in_time(tmp_path: Path) -> None:
+    server = FIRST_USE.replace("        self.models", "        while True:\n            pass\n        self.models")
+    folder = make_service(tmp_path / "small", 'model_path = "model/digits.onnx"', server, MODELS)
+    status, out, err = verified(folder, "--timeout", "0.5")
+    assert (status, err) == (1, "")
+    assert "WRONG  setup" in out
+    assert "has not ended in 0.5 s: correct what has no end" in out
+
+
+def test_names_in_a_model_cannot_write_lines_of_their_own(tmp_path: Path) -> None:
+    folder = make_service(tmp_path / "small", 'model_path = "model/m.onnx"')
+    small_models.identity(folder / "model/m.onnx", name="x\nok  other\x1b[2J")
+    status, out, _ = verified(folder)
+    assert status == 0
+    assert r"x\nok  other\x1b[2J FP32[-1, 2] -> y FP32[-1, 2]" in out

@@ -21,6 +21,7 @@ import uvloop
 
 from serving.base.errors import StartError
 from serving.base.process_memory import peak_bytes, resident_bytes, trim, use_one_arena
+from serving.base.terminal import printable
 from serving.base.working_memory import WorkingMemory
 from serving.core.stages import Core
 from serving.core.worker_threads import WorkerThreads
@@ -196,5 +197,5 @@ def give_up(*mistakes: str, error: BaseException | None = None) -> int:
         log.critical("the process ends: %s", mistake, exc_info=error)
     logs.stop()
     for mistake in () if is_in_pod() else mistakes:
-        print(mistake, file=sys.stderr)
+        print(printable(mistake), file=sys.stderr)
     return 1
