@@ -38,7 +38,7 @@ class Own(Service):
             time.sleep(0.5)
         if how == "bug":
             raise KeyError("bug")
-        return how
+        return (letter for letter in how) if how == "items" else how
 """
 
 
@@ -74,6 +74,12 @@ def test_a_body_is_freed_with_its_answer_and_waits_for_no_garbage_collector(
         while sys.getrefcount(body) > held and time.monotonic() < end:
             time.sleep(0.01)
         assert sys.getrefcount(body) == held
+
+
+def test_items_become_a_list_where_no_client_could_take_them_one_by_one(core: AskedCore) -> None:
+    core.core.collects = True
+    reply = core.answer(core.request(b'{"how": "items"}')).result(5)
+    assert (reply.stream, reply.body) == (None, b'{"results":["i","t","e","m","s"],"msg":""}')
 
 
 def test_the_jobs_move_when_one_ends_too_so_that_what_it_freed_then_is_given_back(core: AskedCore) -> None:

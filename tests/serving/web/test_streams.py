@@ -64,6 +64,10 @@ class Streaming(Service):
     def generates(self, request):
         yield {"id": np.int64(7), "score": float("nan")}
 
+    @route("/declared", "GET", streams="text/event-stream")
+    def declared(self, request):
+        yield 1
+
     @route("/go", "GET")
     def let_one_go(self, request):
         self.go.release()
@@ -168,6 +172,14 @@ def test_bytes_are_sent_as_they_are(service: Running) -> None:
 
 def test_a_route_may_be_a_generator_function_and_gives_what_json_can_hold(service: Running) -> None:
     assert get(service.url + "/generates") == (200, b'{"id":7,"score":null}\n')
+
+
+def test_the_declared_content_type_is_sent_and_stands_in_the_openapi_document(service: Running) -> None:
+    with asked(service, "/declared") as answer:
+        assert (answer.headers["Content-Type"], answer.read()) == ("text/event-stream", b"data: 1\n\n")
+    paths = json.loads(get(service.url + "/openapi.json")[1])["paths"]
+    assert [*paths["/declared"]["get"]["responses"]["200"]["content"]] == ["text/event-stream"]
+    assert [*paths["/lines"]["get"]["responses"]["200"]["content"]] == ["*/*"]
 
 
 def test_no_item_is_a_whole_answer_without_a_line(service: Running) -> None:

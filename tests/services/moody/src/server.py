@@ -1,4 +1,4 @@
-"""The digits, in a pod that is slow, resets its connections, or dies, as a file says. Used by tests of gateways."""
+"""The digits, in a pod that is slow, resets its connections, or dies, as a file says, and a stream. For tests of gateways."""
 
 import contextlib
 import ctypes
@@ -6,9 +6,10 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from serving.api import Arrays, Request, Service
+from serving.api import Arrays, BadInput, Request, Service, route
 
 SLOW, RESETTING, DYING = Path("/tmp/slow"), Path("/tmp/resetting"), Path("/tmp/dying")
 DATA_PORT = 8080
@@ -26,6 +27,15 @@ class Moody(Service):
         if RESETTING.exists():
             time.sleep(0.05)  # an answer within a millisecond would come before the reset
         return super().preprocess(request)
+
+    @route("/lines", "GET")
+    def lines(self, request: Request) -> Iterator[int]:
+        """Ten numbers a second, for two seconds or until it fails."""
+        for number in range(20):
+            if number == request.value("fails", int, -1):
+                raise BadInput(f"the number {number} fails")
+            yield number
+            time.sleep(0.1)
 
 
 def do_as_told() -> None:
