@@ -3,8 +3,9 @@
 Knows what Kubernetes and Prometheus ask. Does not know requests of the data port.
 
 /livez fails when a batch thread is dead or stuck. It does not fail while the thread is busy: a restart would lose the queue.
-/readyz fails while the models load, and from SIGTERM on. The loop of the data port answers all of them, so that a loop that
-hangs fails its own liveness. Only the metrics' page takes a thread, since it grows with a service's own metrics.
+/readyz fails while the models load, while the data port can take in no connection, and from SIGTERM on. The loop of the data
+port answers all of them, so that a loop that hangs fails its own liveness. Only the metrics' page takes a thread: it grows with a
+service's own metrics.
 """
 
 from collections.abc import Callable
@@ -48,7 +49,8 @@ class Admin(NamedTuple):
             stuck = self.stuck()
             exchange.finish(_text(503, stuck) if stuck else _text(200, "ok"))
         elif path == "/readyz":
-            exchange.finish(_text(200, "ok") if self.gate.state == READY else _text(503, self.gate.state))
+            why = "all connections are in use" if self.gate.state == READY else self.gate.state
+            exchange.finish(_text(200, "ok") if self.gate.unready() is None else _text(503, why))
         elif path == "/metrics" and exchange.rules.gate.light() > METRICS_LIMIT:
             exchange.finish(QueueFull(f"{METRICS_LIMIT} requests for this page are being answered; try again in a second"))
         elif path == "/metrics":

@@ -24,6 +24,7 @@ class Gate:
     def __init__(self, limit: int, queue_full: Callable[[], bool], light_limit: int = LIGHT_LIMIT):
         self.limit, self.light_limit, self._queue_full = limit, light_limit, queue_full
         self.state = STARTING
+        self.crowded = False  # the port has as many connections as it may have, and each one is in use
         self._admitted = {True: 0, False: 0}  # work: yes or no
 
     def open(self) -> None:
@@ -39,7 +40,7 @@ class Gate:
     def unready(self) -> NotReady | None:
         """Return why this pod should be sent no requests, or None. A ping answers with it."""
         if self.state == READY:
-            return None
+            return NotReady("all connections of this pod are in use; another pod will answer") if self.crowded else None
         if self.state == STARTING:
             return NotReady("the model is still loading; try again when /api/ping answers 200")
         return NotReady("this pod is shutting down; try again, another pod will answer")

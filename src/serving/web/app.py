@@ -23,7 +23,7 @@ from serving.service.request import Request
 from serving.service.service import routes_of
 from serving.settings import size_in_bytes
 from serving.web import error_answers
-from serving.web.admission import READY, STARTING
+from serving.web.admission import STARTING
 from serving.web.context import ServiceContext
 from serving.web.front.exchange import Exchange
 from serving.web.front.wsgi_threads import EXCHANGE
@@ -129,7 +129,7 @@ def _protocol_routes(routes: Blueprint, context: ServiceContext) -> None:
     get(
         "/v1/models/<name>",
         "v1_status",
-        lambda name: v1_predict.status(models[name].name, MODEL_VERSION, context.gate.state == READY),
+        lambda name: v1_predict.status(models[name].name, MODEL_VERSION, context.gate.unready() is None),
     )
     routes.post("/v1/models/<name>:predict", endpoint="predict")(_hot)
 

@@ -12,7 +12,7 @@ from serving.service.service import Service, routes_of, takes_data
 from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
 from serving.web import openapi
-from serving.web.admission import READY, Gate
+from serving.web.admission import Gate
 from serving.web.openapi_bodies import ServiceInputs
 
 
@@ -31,14 +31,14 @@ class ServiceContext:
 
     def health(self) -> dict[str, Any]:
         """Return whether the pod may be sent requests, its state, and its use of memory, cores and queue."""
-        return {"ready": self.gate.state == READY, "state": self.gate.state, **self.service.vitals()}
+        return {"ready": self.gate.unready() is None, "state": self.gate.state, **self.service.vitals()}
 
     def status(self) -> dict[str, Any]:
         """Return the service's name, its state, its queue, and how many requests were answered with each code."""
         return {
             "service": self.settings.service_name,
             "username": self.settings.username,
-            "ready": self.gate.state == READY,
+            "ready": self.gate.unready() is None,
             "state": self.gate.state,
             "queue": {
                 "rows": self.models.waiting_rows(),

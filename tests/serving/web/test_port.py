@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import resource
@@ -14,6 +15,7 @@ from concurrent.futures import Future
 import pytest
 
 from serving.core.messages import Reply
+from serving.web.admission import Gate
 from serving.web.front import connection, port
 from serving.web.front.exchange import Exchange
 from serving.web.front.port import Port
@@ -107,17 +109,54 @@ def test_a_call_to_accept_while_nobody_waits_ends_no_connection(served: SmallPor
         assert all(pong(each) for each in clients)
 
 
-def test_where_all_have_spoken_a_new_one_waits_until_one_ends(served: SmallPort) -> None:
+def test_where_all_have_spoken_the_one_that_is_idle_for_longest_makes_room(served: SmallPort) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(served.connect()) for _ in range(LIMIT)]
         assert all(pong(each) for each in clients)
+        clients[1].sendall(POST)
+        until(lambda: len(served.exchanges) == 1)
+        assert pong(clients[0])
+        newest = [stack.enter_context(served.connect()) for _ in range(2)]
+        for each in newest:
+            each.sendall(PING)
+            assert b"pong" in each.recv(1000)
+        assert all(ended(clients[number]) for number in (2, 3))
+        assert pong(clients[0])
+        assert pong(newest[0])
+        served.exchanges[0].finish_later(Reply(b"{}"))
+        assert clients[1].recv(1000).endswith(b"{}")
+
+
+def test_where_all_are_in_use_a_new_one_waits_and_the_pod_is_not_ready(served: SmallPort) -> None:
+    other = Gate(9, lambda: False, 9)
+    other.open()
+    admin = Port(dataclasses.replace(served.front.rules, gate=other), "127.0.0.1", 0)
+    served.on_loop(admin.start)
+
+    def ping() -> bytes:
+        with socket.create_connection(("127.0.0.1", admin.number), timeout=20) as probe:
+            probe.sendall(PING)
+            return probe.recv(1000)
+
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(served.connect()) for _ in range(LIMIT)]
+        assert b" 200 " in ping()
+        for each in clients:
+            each.sendall(POST)
+        until(lambda: len(served.exchanges) == LIMIT)
         late = stack.enter_context(served.connect())
         late.sendall(PING)
-        until(lambda: not served.port._listens)
+        until(lambda: b" 503 " in (found := ping()) and b"all connections of this pod are in use" in found)
         assert len(served.port.connections) == LIMIT
-        assert all(pong(each) for each in clients)
-        clients[0].close()
+        served.exchanges[0].finish_later(Reply(b"{}"))
+        assert clients[0].recv(1000).endswith(b"{}")
         assert b"pong" in late.recv(1000)
+        assert ended(clients[0])
+        until(lambda: b" 200 " in ping())
+        clients[1].close()
+        late.close()
+        until(lambda: b" 200 " in ping())
+    served.on_loop(admin.stop_listening)
 
 
 def test_a_connection_beyond_the_descriptors_waits_and_does_not_flood_the_log(

@@ -151,7 +151,12 @@ class Connection(asyncio.Protocol):
 
     def quiet(self) -> bool:
         """Return whether there is neither a request nor an answer that the client has yet to take."""
-        return not (self._exchange or self._buffer.bytes or self._skip or self._refused or self._untaken_bytes())
+        return self.at_rest() and not self._untaken_bytes()
+
+    def at_rest(self) -> bool:
+        """Return whether there is neither a request nor an answer that the system has yet to take."""
+        unsent = self._transport.get_write_buffer_size()
+        return not (self._exchange or self._buffer.bytes or self._skip or self._refused or unsent)
 
     def waits_for_answer(self) -> bool:
         """Return whether a request is being answered."""

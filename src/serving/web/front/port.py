@@ -3,8 +3,8 @@
 Knows sockets and times. Does not know what is said on a connection. Only the loop's thread calls it.
 
 uvloop's own servers cannot stop accepting, so the listening socket is watched here. Where the port has as many connections as
-it may have, a new one takes the place of the oldest that never sent a byte. Where there is none, no more are taken in until one
-ends.
+it may have, a new one takes the place of the oldest that never sent a byte. Where there is none, it takes the place of the one
+that has been idle for longest. Where all are in use, no more are taken in until one ends, and the gate says so.
 """
 
 import asyncio
@@ -39,6 +39,8 @@ class Port:
         self.limit = min(CONNECTION_LIMIT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 8)
         self.connections: set[Connection] = set()
         self._silent: dict[Connection, None] = {}  # never sent a byte; the oldest first
+        self._idle: list[Connection] = []  # at the last sweep, the longest idle last; empty below the limit
+        self._swept = 0.0
         self._half_closed: set[Connection] = set()
         self._opening: set[asyncio.Task[object]] = set()
         self._listens = self._warned = False
@@ -124,14 +126,17 @@ class Port:
         return bool(asked.poll(0))
 
     def _make_room(self) -> bool:
-        """End the oldest connection that never sent a byte. Return whether there was one."""
+        """End the oldest connection that never sent a byte, or else the longest idle one. Return whether there was one."""
         if not self._warned:
             self._warned = True
-            words = "port %d has reached the connection limit of %d; the oldest that never sent a byte goes first"
+            words = "port %d has reached the connection limit of %d; those that never sent a byte go first, then idle ones"
             log.warning(words, self.number, self.limit)
         oldest = next(iter(self._silent), None)
-        if oldest is None:
-            return False
+        while oldest is None:
+            if not self._idle:  # the next sweep looks for more: to look at all of them takes milliseconds
+                return False
+            found = self._idle.pop()
+            oldest = found if found in self.connections and found.active < self._swept and found.at_rest() else None
         self.closed(oldest)
         oldest.close()
         return True
@@ -162,10 +167,14 @@ class Port:
 
     def _sweep(self) -> None:
         self._loop.call_later(SWEEP_SECONDS, self._sweep)
-        self._accept_again()
-        now = time.monotonic()
+        self._swept = now = time.monotonic()
         for connection in list(self.connections):
             connection.sweep(now)
+        full = len(self.connections) >= self.limit
+        idle = [each for each in self.connections if each.at_rest()] if full else []
+        self._idle = sorted(idle, key=lambda each: each.active, reverse=True)
+        self.rules.gate.crowded = full and not idle
+        self._accept_again()
 
     def _check_half_closed(self) -> None:
         self._half_closed = {each for each in self._half_closed if each.waits_for_answer()}

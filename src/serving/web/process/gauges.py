@@ -13,7 +13,7 @@ from serving.settings import Settings, size_in_bytes
 from serving.telemetry.gpu_device import card
 from serving.telemetry.metrics import Metrics, Values
 from serving.telemetry.temporary_files import bytes_on_disk
-from serving.web.admission import READY, Gate
+from serving.web.admission import Gate
 
 GIB = 2**30
 Environment = Mapping[str, str]
@@ -54,7 +54,7 @@ def show_work(metrics: Metrics, models: ModelRegistry, gate: Gate, core: Core) -
     metrics.show("monopod_batch_running_seconds", running)
     metrics.show("monopod_requests_in_progress", lambda: {(): float(gate.working())})
     metrics.show("monopod_working_memory_bytes", lambda: {(): float(core.memory.held())})
-    metrics.show("monopod_ready", lambda: {(): float(gate.state == READY)})
+    metrics.show("monopod_ready", lambda: {(): float(gate.unready() is None)})
 
 
 def show_gpu(metrics: Metrics, settings: Settings, models: ModelRegistry) -> None:
