@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.prerequisites import program
 
@@ -32,6 +33,14 @@ def alerts(rules: Path, histories: Mapping[str, str], at: str, folder: Path, ste
     return found
 
 
+def annotations(rules: Path, name: str, histories: Mapping[str, str], at: str, folder: Path) -> list[dict[str, str]]:
+    """Return the texts of each alert of a name that fires at a time. The other arguments are the same as for `alerts`."""
+    asked = {"alert_rule_test": [{"alertname": name, "eval_time": at, "exp_alerts": []}]}
+    told, _ = _tested(asked, [str(rules)], histories, folder, "1m")
+    found = re.findall(r"Annotations:\{(.*)\}$", told.partition("got:")[2], re.MULTILINE)
+    return [{key: json.loads(f'"{text}"') for key, text in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', each)} for each in found]
+
+
 def holds(expr: str, histories: Mapping[str, str], at: str, folder: Path, step: str = "1m") -> bool:
     """Return whether an expression has a result at a time. It is evaluated once, so that a history may be long."""
     told, differs = _run(expr, [], histories, at, folder, step)
@@ -41,11 +50,16 @@ def holds(expr: str, histories: Mapping[str, str], at: str, folder: Path, step: 
 
 def _run(expr: str, rule_files: list[str], histories: Mapping[str, str], at: str, folder: Path, step: str) -> tuple[str, bool]:
     """Return what promtool says of a test that expects no result of an expression, and whether there was one."""
-    test = {
-        "interval": step,
-        "input_series": [{"series": series, "values": values} for series, values in histories.items()],
-        "promql_expr_test": [{"expr": expr, "eval_time": at, "exp_samples": []}],
-    }
+    asked = {"promql_expr_test": [{"expr": expr, "eval_time": at, "exp_samples": []}]}
+    return _tested(asked, rule_files, histories, folder, step)
+
+
+def _tested(
+    asked: Mapping[str, Any], rule_files: list[str], histories: Mapping[str, str], folder: Path, step: str
+) -> tuple[str, bool]:
+    """Return what promtool says of a test, and whether it failed."""
+    series = [{"series": series, "values": values} for series, values in histories.items()]
+    test = {"interval": step, "input_series": series, **asked}
     file = folder / "histories.yaml"
     file.write_text(json.dumps({"rule_files": rule_files, "evaluation_interval": step, "tests": [test]}))  # JSON is YAML
     promtool = program("promtool", "prometheus")

@@ -28,7 +28,7 @@ from conf.plan.pods import (
 )
 from conf.plan.routes import Route, route
 from conf.plan.scaling import Scaling, online_scaling
-from conf.plan.watched import RUNBOOK, Watched
+from conf.plan.watched import OWN, RUNBOOK, Watched, next_steps
 from serving.settings import Settings, ValueFile
 from serving.settings.declared import weekly_hours
 
@@ -185,7 +185,8 @@ def _offline(watched: Watched, online: Pod, labels: Pairs, own: tuple[AlertingRu
 def _rule_groups(watched: Watched, groups: tuple[RuleGroup, ...], own: tuple[AlertingRule, ...]) -> tuple[RuleGroup, ...]:
     """Return a track's rules. own: of alerts.yaml; such a rule names its namespaces itself, so that prod alone has it."""
     name = watched.name
-    added = (RuleGroup(f"{name}-own", "", (), own),) if own and watched.track == "prod" else ()
+    told = tuple(replace(each, annotations={**next_steps(watched, each.alert, OWN), **each.annotations}) for each in own)
+    added = (RuleGroup(f"{name}-own", "", (), told),) if own and watched.track == "prod" else ()
     return tuple(labelled(each, name, watched.namespace, watched.track) for each in (*groups, *added))
 
 

@@ -12,6 +12,14 @@ from serving.settings import Settings
 
 ARM_SERIES_LABEL = "arm_of"  # of the series of a canary's and a baseline's pods: the name of their service
 RUNBOOK = "docs/runbook.md"  # Where regions.yaml has no address of it.
+OWN = "alerts-of-a-services-own"  # the section of that page on the rules of alerts.yaml
+# The command of monopod to type next, and the alerts that name it. All others name status.
+NEXT = {
+    "health": ("ErrorBudgetBurnsFast", "ErrorBudgetBurnsSlowly", "LatencyBudgetBurnsFast", "LatencyBudgetBurnsSlowly", "Slow"),
+    "top": ("Overloaded", "QueueOld", "CoresHigh", "CoresNearLimit", "MemoryHigh", "MemoryNearLimit", "TmpNearlyFull"),
+    "logs --since 1h": ("ServerErrors", "ReloadFailing", "OfflineStandsStill", "OfflineHeld", "OfflineDeadLetters"),
+    "logs --previous": ("Restarts",),
+}
 
 
 @dataclass(frozen=True)
@@ -49,14 +57,19 @@ class Watched:
         return self.track == "prod"
 
 
-def alert(watched: Watched, name: str, expr: str, for_: str, severity: str, words: str) -> AlertingRule:
+def alert(watched: Watched, name: str, expr: str, for_: str, severity: str, words: str, details: str = "") -> AlertingRule:
     """Return an alert about a track. severity: critical or warning; a critical one of grey or ab becomes a warning.
 
-    words: the end of a sentence that the track begins, with Prometheus' templates.
+    words: the end of a sentence that the track begins, with Prometheus' templates. details: further words, "" for none.
     """
     severity = severity if watched.has_objectives else "warning"
-    annotations = {
-        "summary": f"{watched.namespace}/{watched.name}: {words}",
-        "runbook_url": f"{watched.runbook}#{name.lower()}",
-    }
-    return AlertingRule(name, expr, for_, {"severity": severity}, annotations)
+    summary = {"summary": f"{watched.namespace}/{watched.name}: {words}"}
+    told = {**summary, **({"description": details} if details else {}), **next_steps(watched, name, name.lower())}
+    return AlertingRule(name, expr, for_, {"severity": severity}, told)
+
+
+def next_steps(watched: Watched, name: str, section: str) -> dict[str, str]:
+    """Return the annotations of an alert that say what to do: a command, and a section of the runbook."""
+    words = next((each for each, names in NEXT.items() if name in names), "status")
+    command = f"monopod {words} --region {watched.region.name} --track {watched.track}"
+    return {"command": command, "runbook_url": f"{watched.runbook}#{section}"}

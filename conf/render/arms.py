@@ -109,7 +109,8 @@ def canary_watch(items: Iterable[Item], service: str, driven_at: float, words: s
     own = next(each for each in items if each["kind"] == "PrometheusRule" and each["metadata"]["name"] == service)
     alerts = [rule for group in own["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
     labels = {name: alerts[0]["labels"][name] for name in ("namespace", "service", "track")}
-    runbook = alerts[0]["annotations"]["runbook_url"].partition("#")[0]
+    told = alerts[0]["annotations"]
+    runbook, command = told["runbook_url"].partition("#")[0], told.get("command", "monopod status")  # older releases have none
     name, since = arm_name(service, CANARY), "{{ $value | humanizeDuration }}"
     summary = (
         f"{labels['namespace']}/{service}: nobody has driven its canary for {since} ({words}); `monopod deploy --continue`"
@@ -120,7 +121,7 @@ def canary_watch(items: Iterable[Item], service: str, driven_at: float, words: s
         "expr": f"vector(time() - {int(driven_at)}) > {NOT_DRIVEN}",
         "for": "0s",
         "labels": {**labels, "severity": "warning"},
-        "annotations": {"summary": summary, "runbook_url": f"{runbook}#canarynotdriven"},
+        "annotations": {"summary": summary, "command": command, "runbook_url": f"{runbook}#canarynotdriven"},
     }
     return {**_beside(own, service, name), "spec": {"groups": [{"name": name, "rules": [alert]}]}}
 

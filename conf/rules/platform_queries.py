@@ -24,6 +24,7 @@ from conf.rules.queries import judged_everywhere, judged_in_own_alerts, mistakes
 ROOT = Path(__file__).resolve().parents[2]
 REGIONS = ROOT / "conf" / "regions.yaml"
 MONITORING = ROOT / "charts" / "monitoring"
+ASKED = re.compile("query `([^`]*)`")  # in the text of an alert
 CHOICE = re.compile(r"label_values\((?P<series>.*), *(?P<label>\w+)\)")  # a dashboard's variable
 
 
@@ -51,13 +52,15 @@ def mistakes(queries: Sequence[Query]) -> list[str]:
 
 
 def rules_queries(place: str, groups: Iterable[Mapping[str, Any]], own: Sequence[str] = ()) -> Iterator[Query]:
-    """Yield the queries of groups of rules, as Prometheus reads them. own: names of alerts that are of alerts.yaml."""
+    """Yield the queries of groups of rules and of their texts, as Prometheus reads them. own: alerts of alerts.yaml."""
     for group in groups:
         for rule in group["rules"]:
             name = rule.get("alert") or rule["record"]
             yield Query(
                 f"{place}: {name}", rule["expr"], rule.get("record", ""), name in own, frozenset(rule.get("labels", ()))
             )
+            asked = ASKED.findall(" ".join(rule.get("annotations", {}).values()))
+            yield from (Query(f"{place}: text of {name}", each, own=name in own) for each in asked)
 
 
 def dashboard_queries(place: str, dashboard: Mapping[str, Any]) -> Iterator[Query]:

@@ -93,6 +93,14 @@ def _taken(found: Item, **labels: str) -> Item:
     return dict(found["route"])
 
 
+def test_a_critical_alert_waits_for_no_interval_of_a_warning_about_the_same_service() -> None:
+    found = routes()
+    critical, warning = (_taken(found, alertname="A", severity=severity) for severity in ("critical", "warning"))
+    assert critical["receiver"] == warning["receiver"] == "relay"
+    assert (critical["group_wait"], critical["group_interval"], critical["repeat_interval"]) == ("10s", "1m", "1h")
+    assert (warning["group_wait"], warning["group_interval"], warning["repeat_interval"]) == ("30s", "5m", "4h")
+
+
 def test_the_alert_that_always_fires_reaches_nobody_where_no_dead_mans_switch_is_named() -> None:
     found = routes()
     receivers = {each["name"]: each for each in found["receivers"]}
@@ -179,6 +187,7 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(relay: Item, words: str)
         ({"alerts": {"runbook": "a page"}}, "/alerts/runbook"),
         ({"alertmanager": {"watchdogInterval": "often"}}, "/alertmanager/watchdogInterval"),
         ({"alertmanager": {"groupWait": "soon"}}, "/alertmanager/groupWait"),
+        ({"alertmanager": {"criticalWait": "at once"}}, "/alertmanager/criticalWait"),
         ({"alertmanager": {"create": True}}, "/relay/create"),
     ],
     ids=str,

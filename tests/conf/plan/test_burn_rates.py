@@ -6,7 +6,7 @@ import pytest
 
 from conf.plan.burn_rates import FAILED, REQUESTS
 from tests.conf.rule_files import rule_groups, written
-from tests.promtool import alerts, holds
+from tests.promtool import alerts, annotations, holds
 
 SERVICE = """
 service_name = "demo"
@@ -40,17 +40,16 @@ def fired(histories: Histories, at: str, tmp_path: Path, service: str = SERVICE)
     return {(each["alertname"].replace("BudgetBurns", ""), each["severity"]) for each in found}
 
 
-FAST, SLOWLY = ("ErrorFast", "critical"), ("ErrorSlowly", "warning")
-LATE_FAST, LATE_SLOWLY = ("LatencyFast", "critical"), ("LatencySlowly", "warning")
+FAST, SLOWLY, LATE_FAST = ("ErrorFast", "critical"), ("ErrorSlowly", "warning"), ("LatencyFast", "critical")
 HOUR = {
     "nothing fails": ({**requests("0+60x60"), **requests("0x60", 500, "internal")}, set()),
     "nothing fails and no failure was ever counted": (requests("0+60x60"), set()),
     "nobody asks": (requests("7x60"), set()),
     "everything fails for two minutes": (
         {**requests("0+60x58 3480x2"), **requests("0x58 60 120", 500, "internal")},
-        {FAST, SLOWLY},
+        {FAST},
     ),
-    "2 % fail for an hour": ({**requests("0+588x60"), **requests("0+12x60", 500, "internal")}, {FAST, SLOWLY}),
+    "2 % fail for an hour": ({**requests("0+588x60"), **requests("0+12x60", 500, "internal")}, {FAST}),
     "one of ten requests fails in a quiet night": (
         {**requests("0x50 1 2 3 4 5 6 7 8 9 9"), **requests("0x55 1x5", 500, "internal")},
         set(),
@@ -59,24 +58,24 @@ HOUR = {
     "all of four requests fail": ({**requests("0x60"), **requests("0x55 1 2 3 4 4", 500, "internal")}, set()),
     "a burst of failures ended forty minutes ago": (
         {**requests("0+600x60"), **requests("0x10 0+300x10 3000x39", 500, "internal")},
-        {SLOWLY},
+        set(),
     ),
     "clients send junk": ({**requests("0+60x60"), **requests("0+60x60", 400, "bad_input")}, set()),
     "clients leave too little time": ({**requests("0+60x60"), **requests("0+60x60", 504, "short_deadline")}, set()),
     "clients' junk does not hide failures": (
         {**requests("0+49x60"), **requests("0+1x60", 500, "internal"), **requests("0+6000x60", 400, "bad_input")},
-        {FAST, SLOWLY},
+        {FAST},
     ),
-    "a fifth of the answers is late": (answers("0+60x60", "0+48x60"), {LATE_FAST, LATE_SLOWLY}),
+    "a fifth of the answers is late": (answers("0+60x60", "0+48x60"), {LATE_FAST}),
     "half a percent of the answers is late": (answers("0+200x60", "0+199x60"), set()),
     "one answer is late in a quiet night": (answers("0x55 1x5", "0x60"), set()),
     "a canary that carries half of the requests fails": (
         {**requests("0+60x60"), **requests("0+60x60", 500, "internal", "b", CANARY)},
-        {FAST, SLOWLY},
+        {FAST},
     ),
     "a canary that carries all requests answers late": (
         {**answers("60x60", "60x60"), **answers("0+60x60", "0+48x60", "0.25", "b", CANARY)},
-        {LATE_FAST, LATE_SLOWLY},
+        {LATE_FAST},
     ),
     "another service that is called as a canary fails": (
         {**requests("0+60x60"), **requests("0+60x60", 500, "internal", "b", NEIGHBOUR)},
@@ -129,8 +128,81 @@ def test_three_days_use_up_the_budget_or_not(failed: str, fast: bool, slowly: bo
 def test_a_service_with_an_objective_of_nine_tenths_can_still_burn_fast(tmp_path: Path) -> None:
     wide = SERVICE + "objective_success = 0.9\n"
     well = {**requests("0+60x60"), **requests("0+30x60", 500, "internal")}
-    assert fired({**requests("0+20x60"), **requests("0+40x60", 500, "internal")}, "1h", tmp_path, wide) == {FAST, SLOWLY}
+    assert fired({**requests("0+20x60"), **requests("0+40x60", 500, "internal")}, "1h", tmp_path, wide) == {FAST}
     assert fired(well, "1h", tmp_path, wide) == {SLOWLY}
+
+
+def test_the_slow_alert_repeats_a_fast_one_neither_while_it_fires_nor_until_its_windows_have_passed(tmp_path: Path) -> None:
+    burst = {**requests("0+600x500"), **requests("0x10 0+300x10 3000+3x479", 500, "internal")}
+    assert fired(burst, "15m", tmp_path) == {FAST}
+    assert fired(burst, "5h", tmp_path) == set()
+    assert fired(burst, "8h", tmp_path) == {SLOWLY}
+
+
+def told(histories: Histories, at: str, name: str, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "value.py").write_text(SERVICE)
+    (found,) = annotations(written(rule_groups(tmp_path), tmp_path / "rules.yaml"), name, histories, at, tmp_path)
+    return found
+
+
+def pod(name: str, version: str, began: int, of: str = POD) -> Histories:
+    labels = of.format(name)
+    return {
+        f'monopod_release_info{{{labels},version="{version}"}}': "1x120",
+        f"process_start_time_seconds{{{labels}}}": f"{began}x120",
+    }
+
+
+def test_an_outage_is_told_by_the_share_of_the_last_five_minutes_with_its_reason_pods_and_version(tmp_path: Path) -> None:
+    """All requests fail since six minutes, which is little of the last hour."""
+    outage = {
+        **requests("0+600x54 32400x66"),
+        **requests("0x54 0+60x66", 500, "service_failed"),
+        **requests("0x54 0+30x66", 500, "service_failed", "b"),
+        **requests("0x54 0+1x66", 504, "deadline", "b"),
+        **pod("a", "7", 2880), **pod("b", "7", 3000), **pod("c", "7", 3240),
+    }  # fmt: skip
+    found = told(outage, "1h", "ErrorBudgetBurnsFast", tmp_path)
+    assert found["summary"].startswith("like/demo: 100% of the requests fail now, ")
+    assert 0.5 < float(found["summary"].partition("now, ")[2].partition("%")[0]) < 3
+    assert found["summary"].endswith("% in the last hour; the objective allows 0.1%")
+    assert found["description"] == (
+        "mostly service_failed, on 2 of 3 pods, most on a, b; version 7, whose oldest pod began 12m 0s ago"
+    )
+    assert found["command"] == "monopod health --region hk --track prod"
+    assert found["runbook_url"] == "docs/runbook.md#errorbudgetburnsfast"
+
+
+def test_a_canary_that_fails_is_told_with_its_version_beside_that_of_the_service(tmp_path: Path) -> None:
+    failing = {
+        **requests("0+60x60"), **requests("0+60x60", 500, "internal", "x", CANARY),
+        **pod("a", "7", 0), **pod("x", "8", 3300, CANARY),
+    }  # fmt: skip
+    found = told(failing, "1h", "ErrorBudgetBurnsFast", tmp_path)
+    assert found["summary"].startswith("like/demo: 50% of the requests fail now, 50% in the last hour")
+    assert found["description"] == (
+        "mostly internal, on 1 of 2 pods, most on x; "
+        "version 7, whose oldest pod began 1h 0m 0s ago, version 8, whose oldest pod began 5m 0s ago"
+    )
+
+
+def test_late_answers_are_told_with_the_stage_that_takes_most_of_the_time(tmp_path: Path) -> None:
+    stages = {
+        f'monopod_stage_duration_seconds_sum{{{POD.format("a")},stage="{stage}"}}': values
+        for stage, values in (("queue", "0+40x60"), ("infer", "0+9x60"))
+    }
+    found = told({**answers("0+60x60", "0+48x60"), **stages, **pod("a", "7", 0)}, "1h", "LatencyBudgetBurnsFast", tmp_path)
+    assert found["summary"] == (
+        "like/demo: 20% of the answers take over 250 ms now, 20% in the last hour; the objective allows 1%"
+    )
+    assert found["description"].startswith("mostly queue, on 1 of 1 pods, most on a; version 7")
+
+
+def test_an_outage_after_which_nobody_asks_is_told_without_a_share_that_is_no_number(tmp_path: Path) -> None:
+    over = {**requests("0+600x54 32400x66"), **requests("0x54 0+600x46 27600x20", 500, "internal")}
+    found = told(over, "110m", "ErrorBudgetBurnsFast", tmp_path)
+    assert found["summary"].startswith("like/demo: 0% of the requests fail now, 86.79% in the last hour")
+    assert found["description"] == "on 0 of 0 pods"
 
 
 def test_grey_and_ab_have_no_objectives(tmp_path: Path) -> None:

@@ -45,6 +45,23 @@ def test_every_alert_has_a_summary_and_leads_to_its_section() -> None:
         assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
 
 
+def test_every_alert_names_the_command_to_type_next() -> None:
+    for rule in alerts():
+        words = shlex.split(rule["annotations"]["command"].replace("REGION", "hk"))
+        assert words[0] in ("kubectl", "monopod"), rule["alert"]
+        assert words[0] == "kubectl" or monopod._parser().parse_args(words[1:]), rule["alert"]
+
+
+def test_a_rule_of_a_services_own_leads_to_a_page_and_a_command_unless_it_names_its_own() -> None:
+    groups = rule_groups(SERVICES["every-setting"])
+    own = [rule for group in groups if group["name"].endswith("-own") for rule in group["rules"]]
+    assert own
+    for rule in own:
+        assert rule["annotations"]["command"].startswith("monopod status --region ")
+        assert rule["annotations"]["runbook_url"] == "docs/runbook.md#alerts-of-a-services-own"
+    assert "\n# Alerts of a service's own\n" in PAGE
+
+
 def test_every_section_says_what_it_means_what_to_look_at_and_what_to_do() -> None:
     for name, text in SECTIONS.items():
         assert [part for part in PARTS if f"\n{part}" not in f"\n{text}"] == [], name
