@@ -17,16 +17,13 @@ from serving.base import jsons
 from serving.base.errors import ServingError
 from serving.base.lifetime import Lifetime
 
-LINES, BYTES = "application/x-ndjson", "application/octet-stream"
+LINES = "application/x-ndjson"
 FRAMES = {LINES: (b"", b"\n"), "application/jsonl": (b"", b"\n"), "text/event-stream": (b"data: ", b"\n\n")}  # around JSON
 MOST_WAITING = 64 * 2**10  # bytes, beside the last part and what the socket's buffer holds
 
 
 class Stream:
-    """The parts of one answer. content_type: "" where the first item settles it: bytes, or lines of JSON.
-
-    wake: called by the thread whenever there is something to take.
-    """
+    """The parts of one answer. content_type: "" where the first item settles it. wake: called when there is a part to take."""
 
     def __init__(self, items: Iterator[Any], content_type: str, life: Lifetime):
         self.content_type, self._items, self._life = content_type, items, life
@@ -73,14 +70,14 @@ class Stream:
 
     def _part(self, item: Any) -> bytes:
         if isinstance(item, bytes | bytearray | memoryview):
-            self.content_type = self.content_type or BYTES
+            self.content_type = self.content_type or "application/octet-stream"
             return bytes(item)
         self.content_type = self.content_type or LINES
         part = self.framed(jsons.dumps(item))
-        if part is None:
-            found = f"an iterator gives an item of type {type(item).__name__}, and the content type is {self.content_type}"
-            raise TypeError(f"{found}; it must give bytes. These take what JSON can hold: {', '.join(FRAMES)}")
-        return part
+        if part is not None:
+            return part
+        found = f"an iterator gives an item of type {type(item).__name__}, and the content type is {self.content_type}"
+        raise TypeError(f"{found}; it must give bytes. These take what JSON can hold: {', '.join(FRAMES)}")
 
     def _put(self, part: bytes | ServingError | None) -> None:
         self._put_bytes += len(part) if isinstance(part, bytes) else 0

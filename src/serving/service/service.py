@@ -34,10 +34,9 @@ Option = TypeVar("Option", str, int, float, bool)
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that is not JSON, such as a picture, or an iterator whose items are sent as they come.
+    """An answer that is not JSON: bytes, such as a picture, or an iterator whose items are sent as they come.
 
-    Items are bytes, for lines of JSON and server-sent events also results. Raises TypeError and ValueError for what HTTP cannot
-    send.
+    Raises TypeError and ValueError for what HTTP cannot send.
     """
 
     body: bytes | Iterator[Any]

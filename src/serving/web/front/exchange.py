@@ -85,6 +85,7 @@ class Exchange:
     path_values: Mapping[str, str] = {}
     parts: Stream | None = None
     _sending: tuple[Stream, int] | None = None  # a streamed answer whose head is sent, and its status
+    _chunked = False  # whether its parts are chunks
     _body: Body | bytes = b""
 
     def __init__(self, client: Client, rules: Rules, head: Head, begin: float):
@@ -200,11 +201,8 @@ class Exchange:
             self._end_stream(*self._sending, error)
 
     def interim(self) -> bytes:
-        """Return bytes that change no answer, for a client that may be gone.
-
-        Within chunks that is a zero, since any number of them may stand before the size of the next chunk.
-        """
-        return b"" if not self._chunked else answers.CONTINUE if self._sending is None else b"0"
+        """Return bytes that change no answer in HTTP/1.1: within a stream, a zero more before the size of the next chunk."""
+        return answers.CONTINUE if self._sending is None else b"0"
 
     def finish_later(self, result: Result) -> None:
         """Do as `finish`, from another thread."""
@@ -246,7 +244,7 @@ class Exchange:
 
     def _begin_stream(self, reply: Reply, stream: Stream) -> None:
         """Send the head of a streamed answer, and from now on its parts."""
-        self._sending = stream, reply.status
+        self._sending, self._chunked = (stream, reply.status), self.head.version == "1.1"
         more = answers.AS_IT_COMES + answers.CHUNKED * self._chunked + answers.CLOSE * (self._closes() or not self._chunked)
         self.client.send_part(answers.answer(reply, self.id, more, with_body=False))
         stream.wake = partial(self.rules.loop.call_soon_threadsafe, self.send_parts)
@@ -270,10 +268,6 @@ class Exchange:
         whole = self._chunked and part is not None
         self._end(status)
         self.client.send(answers.LAST_CHUNK if whole else b"", close=not whole or self._closes())
-
-    @property
-    def _chunked(self) -> bool:
-        return self.head.version == "1.1"
 
     def _closes(self) -> bool:
         return not self.head.keep_alive or self.rules.gate.state in (DRAINING, CLOSED)
