@@ -156,6 +156,8 @@ def test_where_all_are_in_use_a_new_one_waits_and_the_pod_is_not_ready(served: S
         clients[1].close()
         late.close()
         until(lambda: b" 200 " in ping())
+    served.connected(0)
+    until(lambda: not admin.connections)
     served.on_loop(admin.stop_listening)
 
 
