@@ -18,7 +18,8 @@ from conf.commands.choices import load_regions, read_service
 from conf.observe.autoscaler import autoscaler
 from conf.observe.offline_figures import Reading, idle_words, offline_figures, troubles
 from conf.observe.pod_pages import PodPages
-from conf.observe.prometheus import NoFigures
+from conf.observe.present_troubles import present_troubles, troubles_query
+from conf.observe.prometheus import NoFigures, PrometheusClient
 from conf.rollout import history as histories
 from conf.rollout import lease, preflight
 from conf.rollout.canary.state import HELD, canary_of
@@ -35,7 +36,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Pods:
-    """The pods of one Deployment. runs: how many of each version are ready. shortage: that some are missing, in words."""
+    """The pods of one Deployment. runs: how many of each version are ready. shortage: that some are missing, in words.
+
+    is_losing: whether a pod was lost in the last hour.
+    """
 
     wanted: int
     ready: int
@@ -43,6 +47,7 @@ class Pods:
     runs: dict[str, int]
     shortage: str
     troubles: tuple[str, ...]
+    is_losing: bool
 
 
 NOT_DEPLOYED: Row = {
@@ -57,6 +62,7 @@ NOT_DEPLOYED: Row = {
     "asleep": "",
     "holder": "",
     "state": "not deployed",
+    "note": "",
     "troubles": [],
     "offline": None,
     "autoscaler": None,
@@ -83,7 +89,7 @@ def status_command(arguments: Namespace) -> int:
                 print(f"{row['region']}, {row['track']}: {row['offline']['note']}")
             if row["autoscaler"]:
                 print(f"{row['region']}, {row['track']}: autoscaler: {row['autoscaler']['words']}")
-            for words in row["troubles"]:
+            for words in (*row["troubles"], *([row["note"]] if row["note"] else ())):
                 print(f"{row['region']}, {row['track']}: {words}")
             if row["override"]:
                 by = f"{row['version']} was deployed outside the region's release windows by {row['by']}"
@@ -120,6 +126,7 @@ def _row(region_track: RegionTrack) -> Row:
         first = online or seen[halves[0]]
         offline = _offline(region_track, target, seen[target.offline]) if target.offline in seen else None
         scaler = _autoscaler(target)
+        ill, told, note = _present(region_track, target, any(each.is_losing for each in seen.values()))
         return row | {
             "version": serving.version,
             "runs": first.runs,
@@ -131,8 +138,10 @@ def _row(region_track: RegionTrack) -> Row:
             "override": serving.override,
             "asleep": serving.asleep,
             "holder": str(history.holder or ""),
-            "state": release_state(history, changer, first.ready, any(each.shortage for each in seen.values())),
+            "state": release_state(history, changer, first.ready, any(each.shortage for each in seen.values()), ill),
+            "note": note,
             "troubles": [
+                *told,
                 *(words for each in halves for words in seen[each].troubles),
                 *(offline or {}).pop("troubles", []),
                 *(scaler or {}).pop("troubles", []),
@@ -177,8 +186,23 @@ def _pods_of(target: Target, deployment: Ref, changer: str, serves: bool) -> Pod
     ready = sum(pods.versions.values())
     shortage = "" if changer else pod_shortage(seen.wanted, ready, serves)
     before = "" if deployment == target.deployment else f"{deployment.name}: "
-    troubles = tuple(before + words for words in (shortage, *map(str, seen.diagnoses)) if words)
-    return Pods(seen.wanted, ready, pods.restarts, dict(pods.versions), shortage, troubles)
+    diagnosed = {each.pod for each in seen.diagnoses}
+    waiting = (f"pod {name}: {words}" for name, words in pods.states.waiting if name not in diagnosed)
+    told = (shortage, *map(str, seen.diagnoses), pods.states.lost_words, *waiting)
+    troubles = tuple(before + words for words in told if words)
+    return Pods(seen.wanted, ready, pods.restarts, dict(pods.versions), shortage, troubles, bool(pods.states.lost))
+
+
+def _present(region_track: RegionTrack, target: Target, is_losing: bool) -> tuple[str, list[str], str]:
+    """Return why a release is not good now, "" for nothing, with the troubles, and why Prometheus tells none."""
+    found, note = [], ""
+    try:
+        query = troubles_query(target.service, target.offline.name, target.namespace)
+        found = present_troubles(PrometheusClient(region_track.region).now(query))
+    except NoFigures as error:
+        note = f"alerts and failing requests are not known: {error}"
+    kinds = [kind for kind, _ in found] + ["pods were lost"] * is_losing
+    return next(iter(kinds), ""), [words for _, words in found], note
 
 
 def _autoscaler(target: Target) -> Row | None:
@@ -231,10 +255,11 @@ def pod_shortage(wanted: int, ready: int, serves: bool) -> str:
     return ""
 
 
-def release_state(history: History, changer: str, ready: int, is_short: bool) -> str:
+def release_state(history: History, changer: str, ready: int, is_short: bool, ill: str = "") -> str:
     """Return the state of the last release in a few words.
 
     changer: who changes it now, "" for nobody. ready: pods. is_short: whether pods are missing while nobody changes it.
+    ill: what is wrong with it otherwise, "" for nothing.
     """
     last = history.last
     assert last is not None
@@ -249,7 +274,7 @@ def release_state(history: History, changer: str, ready: int, is_short: bool) ->
         return f"{last.version} was undone" if history.good else f"{last.version} failed and was taken away"
     if last.asleep and not ready:
         return f"asleep since {last.asleep}"
-    good = "good" if not is_short else "not all are ready" if ready else "nothing serves"
+    good = (ill or "good") if not is_short else "not all are ready" if ready else "nothing serves"
     return good if not last.note else f"{good}, {last.note}"
 
 

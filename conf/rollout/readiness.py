@@ -11,10 +11,12 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from conf.base.image_names import digest_of, version_with_digest
 from conf.base.object_references import Item, Ref
 from conf.observe.pod_logs.line_forms import Line
+from conf.observe.pod_states import PodStates, pod_states
 from conf.remote.cluster import Cluster, Unreachable, kubectl
 from conf.rollout.diagnosis import GATEWAY, PAUSED, Diagnosis, diagnose, event_lines
 from conf.rollout.targets import GatewayAddress, Say
@@ -45,10 +47,14 @@ class DeploymentState:
 
 @dataclass(frozen=True)
 class RunningPods:
-    """The pods of a service. versions: how many pods of each version are ready. restarts: of all their containers."""
+    """The pods of a service. versions: how many pods of each version are ready. restarts: of all their containers.
+
+    states: those that wait, or were lost in the last hour.
+    """
 
     versions: Mapping[str, int]
     restarts: int
+    states: PodStates = PodStates()
 
     def __str__(self) -> str:
         counts = (f"version {name} in {count} {'pod' if count == 1 else 'pods'}" for name, count in self.versions.items())
@@ -173,7 +179,8 @@ def running_pods(cluster: Cluster, namespace: str, names: Sequence[str]) -> Runn
     staying = [each for each in pods if "deletionTimestamp" not in each["metadata"]]
     containers = [status for each in staying for status in each.get("status", {}).get("containerStatuses", [])]
     versions = count_by_version([each for each in staying if _is_ready(each)])
-    return RunningPods(versions, sum(status["restartCount"] for status in containers))
+    restarts = sum(status["restartCount"] for status in containers)
+    return RunningPods(versions, restarts, pod_states(pods, datetime.now(UTC)))
 
 
 def count_by_version(pods: Sequence[Item]) -> Mapping[str, int]:

@@ -48,6 +48,11 @@ def test_a_release_is_good_only_while_its_pods_are_there(found: History, ready: 
     assert release_state(found, "", ready, short) == words
 
 
+def test_a_release_whose_requests_fail_is_not_good_and_missing_pods_are_graver() -> None:
+    assert release_state(ended(GOOD), "", 1, False, "requests fail") == "requests fail"
+    assert release_state(ended(GOOD), "", 0, True, "requests fail") == "nothing serves"
+
+
 def test_the_deployer_who_changes_a_release_is_named() -> None:
     assert release_state(ended(GOOD, BEGUN), "ann", 1, False) == "being changed to v2 by ann"
 

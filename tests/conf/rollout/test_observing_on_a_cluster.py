@@ -112,7 +112,9 @@ def test_prometheus_is_asked_through_the_api_server_with_the_right_to_query_alon
             until(is_scraped, seconds=400, pause=1)
             done = serving.run("health", more={"KUBECONFIG": file})
     assert re.fullmatch(r"hk, prod: well: 1 pod, \S+ requests a second, 95 % of them within \S+ ms\n", done.out)
-    assert done.err.startswith(f"hk: pods that are new, wait or were lost are not known: no right to list pods in {serving.user}")
+    assert done.err.startswith(
+        f"hk: pods that are new, wait or were lost are not known: no right to list pods in {serving.user}"
+    )
     (found,) = json.loads(serving.run("report", "--days", "1", "--json").out)
     assert sum(each["requests"] or 0 for each in found["hours"][-2:]) > 100  # the load may have begun in the hour before
     assert [(each["version"], each["words"]) for each in found["releases"]] == [("1", "by ann, good")]
