@@ -41,8 +41,8 @@ def rounded_up(number: float) -> int:
 
 
 def money(number: float, currency: str) -> str:
-    """Return an amount of money as a person reads it: "USD 1,234"."""
-    return f"{currency} {number:,.0f}"
+    """Return an amount of money as a person reads it: "USD 1,234", "USD 0.25"."""
+    return f"{currency} {number:,.{2 if 0 < number < 10 else 0}f}"
 
 
 def significant(number: float, digits: int = 3) -> str:

@@ -28,7 +28,7 @@ def advice(report: RegionReport, settings: Settings, price: Price) -> list[str]:
         what = "records" if report.offline else "requests"
         return [
             f"nothing yet: {counted(hours, 'hour')} with {what} and {report.total('requests'):,.0f} {what} say too little "
-            f"(from {LEAST_HOURS} hours and {LEAST_REQUESTS} {what} on)"
+            f"(from {LEAST_HOURS} hours and {LEAST_REQUESTS:,} {what} on)"
         ]
     if report.offline:  # their number follows the lag, and they are to use all cores
         return list(_memory(report, settings, price)) or ["nothing: memory fits the load"]

@@ -16,11 +16,14 @@ from serving.settings import latency_objective, size_in_bytes
 
 MONTH_HOURS = 730.0
 SLOWEST = 5  # hours that are listed
+STEPS, MOST_POINTS = (60, 300, 900), 200  # seconds between two points of a picture, and the most points; else hours
 
 
 @dataclass(frozen=True)
 class Hour:
-    """One hour. Requests and answers are numbers, p50 and p95 seconds, memory bytes of the largest pod, cores of the busiest.
+    """One hour, or a step of a picture.
+
+    Requests and answers are numbers, p50 and p95 seconds, memory bytes of the largest pod, cores of the busiest.
 
     at: its end, in seconds since 1970. A figure is None where nothing was measured. pods: ready ones, on average.
     Of offline pods, requests are records that were finished, failed those that became dead letters, and lag the most records
@@ -74,6 +77,7 @@ class RegionReport:
     """One track in one region. A dictionary's keys are the values of one label.
 
     trouble: why there is nothing, "" where there is something.
+    points: what pictures show, `step` seconds apart, from the first request on. Where that is long ago, these are hours.
     offline: whether it is about offline pods, which have no objectives.
     refusals: number by reason; of offline pods, dead letters.
     stages: mean seconds by stage.
@@ -87,6 +91,8 @@ class RegionReport:
     track: str
     trouble: str = ""
     hours: tuple[Hour, ...] = ()
+    points: tuple[Hour, ...] = ()
+    step: int = HOUR
     objectives: tuple[Objective, ...] = ()
     releases: tuple[SeenRelease, ...] = ()
     refusals: Mapping[str, float] = field(default_factory=dict)
@@ -125,13 +131,11 @@ def region_report(watched: ObservedTrack, days: int, price: float | None, curren
     start = end - days * 24 * HOUR + HOUR
     memory = float(size_in_bytes(watched.settings.memory))
     found = RegionReport(watched.region.name, watched.track, memory=memory, offline=watched.offline)
-    latency = latency_objective(watched.settings)
-    asked = hourly_records(service, namespace) if watched.offline else hourly(service, namespace, latency)
     try:
-        series = {name: prometheus.over(query, start, end, HOUR) for name, query in asked.items()}
-        hours = hours_of(series)
+        hours = _steps(prometheus, watched, start, end, HOUR)
         if not hours:
             return replace(found, trouble=f"Prometheus ({prometheus}) has no series of {namespace}/{service} in these days")
+        points, step = _points(prometheus, watched, hours, end)
         by_label = {
             label: {each.labels.get(label, ""): each.value for each in prometheus.now(query) if each.value is not None}
             for label, query in over_all(service, namespace, days, watched.offline).items()
@@ -141,7 +145,7 @@ def region_report(watched: ObservedTrack, days: int, price: float | None, curren
         return replace(found, trouble=str(error))
     told = next(iter(by_label["currency"].items()), (currency, price))
     cost = told[1] * sum(known(hour.pods for hour in hours)) / MONTH_HOURS if told[1] is not None else None
-    found = replace(found, hours=hours)
+    found = replace(found, hours=hours, points=points, step=step)
     return replace(
         found,
         objectives=() if watched.offline else _objectives(watched, found),
@@ -163,6 +167,34 @@ def hours_of(series: Mapping[str, Sequence[Series]]) -> tuple[Hour, ...]:
         for at, value in (point for one in each for point in one.points):
             found.setdefault(at, {})[name] = value
     return tuple(Hour(at, **found[at]) for at in sorted(found))
+
+
+def _steps(prometheus: PrometheusClient, watched: ObservedTrack, start: float, end: float, step: int) -> tuple[Hour, ...]:
+    where, latency = (watched.service, watched.namespace), latency_objective(watched.settings)
+    asked = hourly_records(*where, step) if watched.offline else hourly(*where, latency, step)
+    return hours_of({name: prometheus.over(query, start, end, step) for name, query in asked.items()})
+
+
+def _points(
+    prometheus: PrometheusClient, watched: ObservedTrack, hours: Sequence[Hour], end: float
+) -> tuple[tuple[Hour, ...], int]:
+    """Return what pictures show from the first request on, and the seconds between two points."""
+    shown = from_first_request(hours)
+    begin = shown[0].at - HOUR
+    step = step_of(end - begin)
+    finer = () if step == HOUR else from_first_request(_steps(prometheus, watched, begin + step, end, step))
+    return (finer, step) if finer else (shown, HOUR)
+
+
+def from_first_request(hours: Sequence[Hour]) -> tuple[Hour, ...]:
+    """Return the hours from the first one with a request on, all where none has one."""
+    first = next((number for number, hour in enumerate(hours) if hour.requests), 0)
+    return tuple(hours[first:])
+
+
+def step_of(seconds: float) -> int:
+    """Return the seconds between two points of a picture of a time."""
+    return next((step for step in STEPS if seconds / step <= MOST_POINTS), HOUR)
 
 
 def first_seen(series: Sequence[Series], start: float) -> tuple[SeenRelease, ...]:

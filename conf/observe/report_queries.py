@@ -13,8 +13,10 @@ from conf.render.arms import arm_names
 HOUR = 3600
 
 
-def hourly(service: str, namespace: str, latency: float) -> Mapping[str, str]:
-    """Return queries about online pods that give one series each, a value an hour. latency: the objective's bound in seconds.
+def hourly(service: str, namespace: str, latency: float, step: int = HOUR) -> Mapping[str, str]:
+    """Return queries about online pods that give one series each, a value each `step` seconds.
+
+    latency: the objective's bound in seconds.
 
     Of the answers, only those of pods whose histogram has the bound are counted: it came with a change of value.py.
     """
@@ -23,10 +25,10 @@ def hourly(service: str, namespace: str, latency: float) -> Mapping[str, str]:
 
     def within(bound: str) -> str:
         chosen = _online(service, namespace, f'le="{bound}"')
-        return f"increase({answers}{{{chosen}}}[1h])"
+        return f"increase({answers}{{{chosen}}}[{step}s])"
 
     def requests(*more: str) -> str:
-        return f"sum(increase(monopod_requests_total{{{_online(service, namespace, *more)}}}[1h]))"
+        return f"sum(increase(monopod_requests_total{{{_online(service, namespace, *more)}}}[{step}s]))"
 
     return {
         "requests": requests(),
@@ -35,22 +37,22 @@ def hourly(service: str, namespace: str, latency: float) -> Mapping[str, str]:
         "refused": requests('code="429"'),
         "answers": f"sum({within('+Inf')} and ignoring (le) {within(repr(latency))})",
         "in_time": f"sum({within(repr(latency))})",
-        "p50": f"histogram_quantile(0.5, sum by (le) (rate({answers}{{{all_}}}[1h])))",
-        "p95": f"histogram_quantile(0.95, sum by (le) (rate({answers}{{{all_}}}[1h])))",
-        **_process(all_),
+        "p50": f"histogram_quantile(0.5, sum by (le) (rate({answers}{{{all_}}}[{step}s])))",
+        "p95": f"histogram_quantile(0.95, sum by (le) (rate({answers}{{{all_}}}[{step}s])))",
+        **_process(all_, step),
     }
 
 
-def hourly_records(service: str, namespace: str) -> Mapping[str, str]:
-    """Return queries about offline pods that give one series each, a value an hour. service: the name of their Deployment."""
+def hourly_records(service: str, namespace: str, step: int = HOUR) -> Mapping[str, str]:
+    """Return queries about offline pods that give one series each, a value each `step` seconds. service: their Deployment."""
     all_ = selector(service, [namespace])
     dead = selector(service, [namespace], 'outcome="dead"')
     lag = f"sum(max by (topic, partition) (monopod_offline_lag_records{{{all_}}}))"
     return {
-        "requests": f"sum(increase(monopod_offline_records_total{{{all_}}}[1h]))",
-        "failed": f"sum(increase(monopod_offline_records_total{{{dead}}}[1h]))",
-        "lag": f"max_over_time({lag}[1h:1m])",
-        **_process(all_),
+        "requests": f"sum(increase(monopod_offline_records_total{{{all_}}}[{step}s]))",
+        "failed": f"sum(increase(monopod_offline_records_total{{{dead}}}[{step}s]))",
+        "lag": f"max_over_time({lag}[{step}s:1m])",
+        **_process(all_, step),
     }
 
 
@@ -59,12 +61,12 @@ def _online(service: str, namespace: str, *more: str) -> str:
     return ",".join((matchers(namespace=namespace), one_of("service", (service, *arm_names(service))), *more))
 
 
-def _process(all_: str) -> Mapping[str, str]:
+def _process(all_: str, step: int) -> Mapping[str, str]:
     """Return the queries about what each pod has. all_: the matchers of its series."""
     return {
-        "pods": f"sum_over_time(sum(monopod_ready{{{all_}}})[1h:1m]) / 60",
-        "memory": f"max(max_over_time(process_resident_memory_bytes{{{all_}}}[1h]))",
-        "cores": f"max(rate(process_cpu_seconds_total{{{all_}}}[1h]))",
+        "pods": f"sum_over_time(sum(monopod_ready{{{all_}}})[{step}s:1m]) / {step // 60}",
+        "memory": f"max(max_over_time(process_resident_memory_bytes{{{all_}}}[{step}s]))",
+        "cores": f"max(rate(process_cpu_seconds_total{{{all_}}}[{step}s]))",
     }
 
 

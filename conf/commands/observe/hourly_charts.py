@@ -3,14 +3,20 @@
 Knows coordinates and colours. Does not know what a figure means. The picture holds no script and loads nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from html import escape
+from math import floor, log10
 
 from conf.commands.observe.report_text import moment
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 760, 150, 70, 20, 12  # in the picture's own units
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 760, 170, 84, 20, 14  # in the picture's own units
 HOUR = 3600
+DAY = 24 * HOUR
+TICKS = (60, 300, 600, 1800, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 30 * DAY)  # seconds between two times
+MOST_TICKS = 8
+TOPS = (1, 2, 4, 6, 8, 10)  # of the value's axis, which has a line at its half
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,7 @@ class Chart:
     shown: gives a value in words.
     level: the value and the words of a horizontal line.
     marks: times and words of vertical lines.
+    unit: in which the highest value of the axis is a round number.
     """
 
     title: str
@@ -31,44 +38,62 @@ class Chart:
     marks: Sequence[tuple[float, str]] = ()
     bars: bool = False
     every: float = HOUR
+    unit: float = 1.0
 
 
 def svg(chart: Chart, start: float, end: float) -> str:
     """Return a chart's SVG. start, end: of the time axis, in seconds since 1970."""
-    highest = max([value for _, value in chart.points] + ([chart.level[0]] if chart.level else []), default=0.0) or 1.0
-    span = max(end - start, chart.every)
+    highest = max([value for _, value in chart.points] + ([chart.level[0]] if chart.level else []), default=0.0)
+    top, span = axis_top(highest, chart.unit), max(end - start, chart.every)
 
     def x(at: float) -> float:
         return LEFT + (at - start) / span * (WIDTH - LEFT)
 
     def y(value: float) -> float:
-        return HEIGHT - BOTTOM - value / highest * (HEIGHT - BOTTOM - TOP)
+        return HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - TOP)
 
-    drawn = _bars(chart, x, y) if chart.bars else _line(chart, x, y)
-    axis = [
-        f'<text x="{LEFT - 6}" y="{TOP + 4}" class="end">{escape(chart.shown(highest))}</text>',
-        f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM}" class="end">0</text>',
-        f'<text x="{LEFT}" y="{HEIGHT - 4}">{moment(start)}</text>',
-        f'<text x="{WIDTH}" y="{HEIGHT - 4}" class="end">{moment(end)}</text>',
-        f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH}" class="axis"/>',
-    ]
+    drawn = [*_axes(chart, top, x, y, (start, start + span)), *(_bars if chart.bars else _line)(chart, x, y)]
     if chart.level:
         at = y(chart.level[0])
-        axis.append(f'<path d="M{LEFT} {at:.1f}H{WIDTH}" class="level"/>')
-        axis.append(f'<text x="{WIDTH}" y="{at + 11:.1f}" class="end">{escape(chart.level[1])}</text>')
+        drawn.append(f'<path d="M{LEFT} {at:.1f}H{WIDTH}" class="level"/>')
+        drawn.append(f'<text x="{WIDTH}" y="{at - 3:.1f}" class="end">{escape(chart.level[1])}</text>')
     for when, words in chart.marks:
-        axis.append(f'<path d="M{x(when):.1f} {TOP}V{HEIGHT - BOTTOM}" class="mark"><title>{escape(words)}</title></path>')
+        if start <= when <= start + span:
+            drawn.append(f'<path d="M{x(when):.1f} {TOP}V{HEIGHT - BOTTOM}" class="mark"><title>{escape(words)}</title></path>')
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join([*drawn, *axis])}</svg>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(drawn)}</svg>'
 
 
-def _bars(chart: Chart, x: Callable[[float], float], y: Callable[[float], float]) -> list[str]:
-    return [
-        f'<rect x="{x(at - chart.every):.1f}" y="{y(value):.1f}" width="{max(0.5, x(at) - x(at - chart.every) - 0.3):.1f}" '
-        f'height="{y(0) - y(value):.1f}"><title>{escape(f"{moment(at)}: {chart.shown(value)}")}</title></rect>'
-        for at, value in chart.points
-        if at - chart.every >= 0
-    ]
+def axis_top(highest: float, unit: float = 1.0) -> float:
+    """Return the next round number above the highest value, 1 of the unit for none."""
+    if not highest > 0:
+        return unit
+    power = 10.0 ** floor(log10(highest / unit))
+    return unit * power * next(each for each in TOPS if each * power * (1 + 1e-9) >= highest / unit)
+
+
+def _axes(
+    chart: Chart, top: float, x: Callable[[float], float], y: Callable[[float], float], ends: tuple[float, float]
+) -> Iterator[str]:
+    """Yield lines at the half and at the top, and times at round hours. ends: of the time axis."""
+    for value in (0.0, top / 2, top):
+        yield f'<path d="M{LEFT} {y(value):.1f}H{WIDTH}" class="{"grid" if value else "axis"}"/>'
+        yield f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" class="end">{escape(chart.shown(value))}</text>'
+    start, end = ends
+    tick = next((each for each in TICKS if (end - start) / each <= MOST_TICKS), TICKS[-1])
+    first = start - start % -tick
+    form = "%m-%d" if tick >= DAY else "%m-%d %H:%M" if end - start > DAY else "%H:%M"
+    for at in range(int(first), int(end) + 1, tick):
+        if LEFT + 30 <= x(at) <= WIDTH - 30:
+            yield f'<text x="{x(at):.1f}" y="{HEIGHT - 4}" class="middle">{datetime.fromtimestamp(at, UTC):{form}}</text>'
+
+
+def _bars(chart: Chart, x: Callable[[float], float], y: Callable[[float], float]) -> Iterator[str]:
+    width = max(0.5, 0.85 * (x(chart.every) - x(0.0)))
+    for at, value in chart.points:
+        words = escape(f"{moment(at)}: {chart.shown(value)}")
+        place = f'x="{x(at - chart.every):.1f}" y="{y(value):.1f}" width="{width:.1f}" height="{y(0) - y(value):.1f}"'
+        yield f"<rect {place}><title>{words}</title></rect>"
 
 
 def _line(chart: Chart, x: Callable[[float], float], y: Callable[[float], float]) -> list[str]:

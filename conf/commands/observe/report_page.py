@@ -6,7 +6,7 @@ Knows HTML. Does not know where figures come from. All text from elsewhere is es
 from collections.abc import Sequence
 from html import escape
 
-from conf.base.quantities import readable_bytes
+from conf.base.quantities import counted, readable_bytes, significant
 from conf.commands.observe.figures_table import duration
 from conf.commands.observe.hourly_charts import HOUR, Chart, svg
 from conf.commands.observe.report_text import moment, sections
@@ -14,10 +14,11 @@ from conf.observe.report_figures import RegionReport
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem }
 body { color: #222; background: #fff }
 h2 { border-bottom: 1px solid #bbb } h3 { margin-bottom: .2rem } ul { margin-top: .2rem } figure { margin: .4rem 0 }
-svg { width: 100%; font: 10px system-ui, sans-serif; fill: #3a6ea5 } svg text { fill: #444 } .end { text-anchor: end }
+svg { width: 100%; font: 11px system-ui, sans-serif; fill: #3a6ea5 } svg text { fill: #444 }
+.end { text-anchor: end } .middle { text-anchor: middle } .grid { stroke: #8884; fill: none }
 .axis { stroke: #888; fill: none } .line { stroke: #3a6ea5; fill: none } .level { stroke: #b33; stroke-dasharray: 4 3 }
 .mark { stroke: #2a8a4a; stroke-width: 1.5 }
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #181818 } svg text { fill: #bbb } }
@@ -46,24 +47,27 @@ def _region(report: RegionReport, advice: Sequence[str]) -> str:
 
 def _pictures(report: RegionReport) -> dict[str, list[str]]:
     """Return the pictures by the title of their section."""
-    start, end = report.hours[0].at - HOUR, report.hours[-1].at
+    start, end, step = report.points[0].at - report.step, report.points[-1].at, report.step
+    each = "an hour" if step == HOUR else f"in {counted(step // 60, 'minute')}"
     marks = [(each.at, f"{moment(each.at)}: {each.version}") for each in report.releases]
 
     def points(name: str) -> list[tuple[float, float]]:
-        return [(hour.at, value) for hour in report.hours if (value := getattr(hour, name)) is not None]
+        return [(hour.at, value) for hour in report.points if (value := getattr(hour, name)) is not None]
 
     def bars(title: str, name: str) -> list[Chart]:
-        return [Chart(title, points(name), lambda value: f"{value:,.0f}", marks=marks, bars=True)]
+        return [Chart(title, points(name), significant, marks=marks, bars=True, every=step)]
 
     limit = (report.memory, f"{readable_bytes(report.memory)} declared")
     charts = {
-        "Traffic": bars("Requests an hour", "requests"),
-        "Records": bars("Records an hour", "requests"),
+        "Traffic": bars(f"Requests {each}", "requests"),
+        "Records": bars(f"Records {each}", "requests"),
         "Lag": bars("The most records that waited", "lag"),
-        "Dead letters": bars("Dead letters an hour", "failed"),
-        "Objectives": bars("Requests that failed an hour", "failed"),
-        "Slowest hours": [Chart("Time of 95 % of the answers", points("p95"), duration, marks=marks)],
-        "Memory": [Chart("Memory of the largest pod", points("memory"), readable_bytes, limit, marks)],
+        "Dead letters": bars(f"Dead letters {each}", "failed"),
+        "Objectives": bars(f"Requests that failed {each}", "failed"),
+        "Slowest hours": [Chart("Time of 95 % of the answers", points("p95"), duration, marks=marks, every=step)],
+        "Memory": [
+            Chart("Memory of the largest pod", points("memory"), readable_bytes, limit, marks, every=step, unit=2.0**20)
+        ],
     }
     return {
         title: [f"<figure><figcaption>{escape(each.title)}</figcaption>{svg(each, start, end)}</figure>" for each in found]

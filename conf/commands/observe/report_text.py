@@ -80,6 +80,8 @@ def _memory(report: RegionReport) -> str:
 
 
 def _cost(report: RegionReport) -> str:
+    if report.price == 0:
+        return "not known: the nodes of regions.yaml that take a pod have the price 0"
     if report.cost is None or report.price is None:
         return "not known: no kind of node of regions.yaml takes a pod"
     pods = significant(report.total("pods") / len(report.hours))

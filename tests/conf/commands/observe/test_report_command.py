@@ -14,12 +14,22 @@ from xml.etree import ElementTree
 import pytest
 
 import monopod
+from conf.commands.canary.verdict_page import write_page
+from conf.commands.observe.hourly_charts import axis_top
 from conf.observe.prometheus import Series
 from conf.observe.report_figures import first_seen, full_batches
+from tests.browser import browser
+from tests.conf.commands.canary.test_verdict_page import journal
 from tests.conf.observe import histories
 from tests.conf.observe.folders import write_regions, write_value
 from tests.conf.observe.prometheus_server import fill, prometheus
 
+# The words that reach out of their picture, by a pixel at least.
+OUTSIDE = """() => [...document.querySelectorAll('svg text')].filter(text => {
+  const [inner, outer] = [text.getBoundingClientRect(), text.closest('svg').getBoundingClientRect()]
+  return inner.left < outer.left - 1 || inner.right > outer.right + 1 || inner.top < outer.top - 1 ||
+    inner.bottom > outer.bottom + 1
+}).map(text => text.textContent)"""
 SETTINGS = {"memory": "1Gi", "objective_latency_ms": 1000, "cpu": 1}
 
 
@@ -76,7 +86,7 @@ def test_the_text_says_which_objective_was_missed(keeping: str, tmp_path: Path) 
     assert re.search(r"MISSED: 99.9 % of the requests do not fail; found 99.7 %, 29\d % of what it lets fail", told)
     assert re.search(r"kept: 99 % of the answers take 1000 ms at most; found 99.6 %, \d+ % of what it lets fail", told)
     assert "peak 0.195 GiB of 1 GiB declared, 20 %" in told
-    assert re.search(r"CNY 17 in 168 hours: 1 ready pods on average, each CNY 73 a month", told)
+    assert re.search(r"CNY 17 in 168 hours: 1 ready pod on average, each CNY 73 a month", told)
 
 
 class Tags(HTMLParser):
@@ -128,7 +138,7 @@ def test_the_report_of_a_service_that_reads_records_alone_is_about_its_records(t
     assert re.search(r"15\d,\d{3} records in 168 hours, since ", told)
     assert "at most 7,000 records waited, in the hour to " in told
     assert re.search(r"Dead letters\n    4[45]\d bad_input\n", told)
-    assert re.search(r"CNY 17 in 168 hours: 1 ready pods on average, each CNY 73 a month", told)
+    assert re.search(r"CNY 17 in 168 hours: 1 ready pod on average, each CNY 73 a month", told)
     assert 'less memory: memory = "320Mi"' in told
     assert not re.search(
         "more replicas|Objectives|Refusals|Slowest|Traffic", told
@@ -148,13 +158,58 @@ def test_requests_that_a_canary_and_its_baseline_answered_count_and_those_of_a_n
     assert found["refusals"] == {"queue_full": pytest.approx(3 * 300, rel=0.02)}
 
 
+def hour_of_requests() -> dict[str, histories.Metric]:
+    """Return an hour of requests, scraped each 15 s, at the end of three days in which the pod had none."""
+    labels, idle, hour = histories.LABELS, 3 * 24 * 240, 240
+    growing = [15.0 * (25 + number % 40) * number for number in range(hour)]
+    missing: list[float | None] = [None] * idle
+    answers = f'monopod_answer_duration_seconds_bucket{{{labels},route="service"'
+    return {
+        f'monopod_requests_total{{{labels},route="service",code="200",reason=""}}': ("counter", [*missing, *sorted(growing)]),
+        f'{answers},le="0.1"}}': ("histogram", [*missing, *sorted(growing)]),
+        f'{answers},le="+Inf"}}': ("histogram", [*missing, *sorted(growing)]),
+        f"monopod_ready{{{labels}}}": ("gauge", [1.0] * (idle + hour)),
+        f"process_resident_memory_bytes{{{labels}}}": ("gauge", [histories.MEMORY] * (idle + hour)),
+        f'monopod_price_per_month{{{labels},currency="USD"}}': ("gauge", [0.0] * (idle + hour)),
+    }
+
+
+def test_pictures_of_an_hour_of_requests_have_a_step_of_a_minute_and_begin_with_it(tmp_path: Path) -> None:
+    fill(tmp_path, hour_of_requests(), 15.0)
+    with prometheus(tmp_path) as url:
+        report(tmp_path, url, "--html", str(tmp_path / "week.html"))
+        told = report(tmp_path, url)
+    text = (tmp_path / "week.html").read_text()
+    assert "Requests in 1 minute" in text
+    traffic = ElementTree.fromstring(re.findall(r"<svg.*?</svg>", text, re.DOTALL)[0])
+    bars = traffic.findall("{http://www.w3.org/2000/svg}rect")
+    assert 58 <= len(bars) <= 61
+    assert float(bars[0].attrib["x"]) < 90
+    assert "not known: the nodes of regions.yaml that take a pod have the price 0" in told
+
+
+def test_every_word_of_a_picture_is_inside_of_it(keeping: str, tmp_path: Path) -> None:
+    report(tmp_path, keeping, "--html", str(tmp_path / "week.html"))
+    write_page(tmp_path / "verdict.html", "cats", [journal()])
+    with browser() as chromium:
+        page = chromium.new_page()
+        for file in ("week.html", "verdict.html"):
+            page.goto(f"file://{tmp_path / file}")
+            assert page.evaluate(OUTSIDE) == []
+
+
+def test_the_top_of_an_axis_is_a_round_number() -> None:
+    assert [axis_top(each) for each in (0.0, 1.0, 3.0, 0.07, 4100.0, 10.0)] == pytest.approx([1, 1, 4, 0.08, 6000, 10])
+    assert axis_top(0.7 * 2.0**30, 2.0**30) == 0.8 * 2.0**30
+
+
 def test_few_hours_give_no_advice(tmp_path: Path) -> None:
     values = histories.history()
     fill(tmp_path, {name: (kind, each[-45:]) for name, (kind, each) in values.items()}, histories.STEP)
     with prometheus(tmp_path) as url:
         (found,) = json.loads(report(tmp_path, url, "--json"))
     assert len(found["advice"]) == 1
-    assert re.match(r"nothing yet: \d hours with requests and \d+ requests say too little", found["advice"][0])
+    assert re.match(r"nothing yet: \d hours with requests and [\d,]+ requests say too little", found["advice"][0])
 
 
 def test_a_version_that_ran_before_the_first_hour_is_no_release() -> None:
