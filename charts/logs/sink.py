@@ -19,6 +19,7 @@ Concurrency: one thread sends. Another one prints the counters, which it only re
 
 import base64
 import http.client
+import io
 import json
 import os
 import select
@@ -102,7 +103,7 @@ class Shipper:
 
     def in_hand(self) -> list[bytes]:
         """Return the records that an earlier process had in hand as it ended. They are sent with the first batch."""
-        lines = self._in_hand.read_bytes().splitlines(keepends=True) if self._in_hand.exists() else []
+        lines = io.BytesIO(self._in_hand.read_bytes() if self._in_hand.exists() else b"").readlines()
         return [action + document for action, document in zip(lines[::2], lines[1::2], strict=False)]
 
     def deliver(self, records: list[bytes]) -> None:
@@ -169,7 +170,7 @@ class Shipper:
         try:
             results = [result for item in json.loads(body)["items"] for result in item.values()]
             pairs = [(record, int(result["status"]), result) for record, result in zip(records, results, strict=True)]
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
             return records, f"the sink's answer is none to a bulk request: {words}"
         left = []
         for record, status, result in pairs:
@@ -183,7 +184,10 @@ class Shipper:
 
     def _refuse(self, record: bytes, result: object) -> None:
         self.counters["refused"] += 1
-        say(f"refused: {json.dumps(result)} {record.decode('utf-8', 'replace').strip()}"[:PRINTED_CHARACTERS])
+        words = ""
+        with suppress(RecursionError):  # an answer that could just be read may be too deep to be written
+            words = json.dumps(result)
+        say(f"refused: {words} {record.decode('utf-8', 'replace').strip()}"[:PRINTED_CHARACTERS])
 
     def _wait(self, seconds: float) -> None:
         """Wait, at most until the queue is full. Ends the program once rsyslog has."""
