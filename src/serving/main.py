@@ -18,9 +18,10 @@ from pathlib import Path
 from serving.base import jsons
 from serving.base.process_memory import trim_at_rest
 from serving.core.stages import Core
+from serving.inputs.files import IMAGE, VIDEO
 from serving.service.own_code import blaming
 from serving.service.request import make_request
-from serving.service.service import Service, routes_of, takes_data
+from serving.service.service import Service, files_of, routes_of, takes_data
 from serving.settings import size_in_bytes
 from serving.telemetry.access_log import AccessLog
 from serving.web import drain
@@ -116,8 +117,10 @@ def curl(service: Service, port: int) -> str:
     """Return a command line to try the service with. port: the data port."""
     settings = service.settings
     url = f"localhost:{port}/api/{settings.username}/{settings.service_name}"
-    if service.pictures:
-        return f"curl -F image=@{service.example_image} {url}"
+    if files := files_of(service):
+        asked = [name for name in files if name != VIDEO or IMAGE not in files]
+        parts = [f"-F {name}=@{service.example_image if name == IMAGE else 'FILE'}" for name in asked]
+        return f"curl {' '.join(parts)} {url}"
     example = service.example
     if example is None and takes_data(service) and settings.service_name in service.models.names():
         rows = data_example(service.model.spec(make_request().life), settings)

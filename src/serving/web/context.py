@@ -8,7 +8,7 @@ from typing import Any
 
 from serving.core.stages import Core
 from serving.models.registry import ModelRegistry
-from serving.service.service import Service, routes_of, takes_data
+from serving.service.service import Service, files_of, routes_of, takes_data
 from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
 from serving.web import openapi
@@ -55,7 +55,5 @@ class ServiceContext:
         service = self.service
         routes = [route for route, _ in routes_of(service)]
         specs = [model.spec for model in self.models.loaded()]
-        inputs = ServiceInputs(
-            service.pictures, service.videos, service.example, service.fields, takes_data(service), service.streams
-        )
+        inputs = ServiceInputs(files_of(service), service.example, service.fields, takes_data(service), service.streams)
         return openapi.document(self.settings, specs, routes, prefix=prefix, inputs=inputs, version=self.version)

@@ -12,6 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from serving.base import errors
 from serving.base.errors import BadInput, ServingError, TooLarge
 from serving.inputs import v1_predict, v2_open_inference
+from serving.inputs.files import BYTES, file_kinds
 from serving.models.tensors import ModelSpec, TensorSpec
 from serving.service.service import Route
 from serving.settings.declarations import Settings
@@ -43,7 +44,9 @@ INFER, PREDICT = "/v2/models/demo/infer", "/v1/models/demo:predict"
 
 def described(service: str, prefix: str = "") -> dict[str, Any]:
     models, routes, pictures = SERVICES[service]
-    return document(DEMO, models, routes, prefix=prefix, inputs=ServiceInputs(pictures, data=not pictures), version="1.2.3")
+    return document(
+        DEMO, models, routes, prefix=prefix, inputs=ServiceInputs(file_kinds({}, pictures), data=not pictures), version="1.2.3"
+    )
 
 
 def operations(paths: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -120,7 +123,7 @@ def test_a_service_without_pictures_offers_none_and_shows_an_example_of_its_data
 
 @pytest.mark.parametrize("videos", [False, True])
 def test_videos_are_offered_where_a_service_judges_them(videos: bool) -> None:
-    told = document(DEMO, [IMAGE], (), prefix="", inputs=ServiceInputs(pictures=True, videos=videos), version="1")
+    told = document(DEMO, [IMAGE], (), prefix="", inputs=ServiceInputs(file_kinds({}, True, videos)), version="1")
     taken = told["paths"]["/api/demo"]["post"]["requestBody"]["content"]
     assert ("video/*" in taken) is videos
     for kind in ("application/json", "multipart/form-data"):
@@ -179,6 +182,26 @@ def test_a_route_of_ones_own_tells_what_it_declares(route: Route, written: set[s
     assert ("image/*" in bodies) is raw
     found = properties({kind: bodies[kind] for kind in ("application/json", "multipart/form-data")})
     assert found == {"application/json": written, "multipart/form-data": attached}
+
+
+def test_declared_files_are_told_by_their_names_types_and_numbers() -> None:
+    kinds = file_kinds({"audio": "audio/*", "pages": ("image/png, application/pdf", 5)})
+    route = Route("/two", ("POST",), "", None, 2, {}, {**file_kinds({}, pictures=2), **kinds})
+    told = document(DEMO, [], [route], prefix="", inputs=ServiceInputs(kinds), version="1")
+    assert list(OpenAPIV31SpecValidator(told).iter_errors()) == []
+    own, two = (told["paths"][path]["post"]["requestBody"]["content"] for path in ("/api/demo", "/two"))
+    json_or_form = ("application/json", "multipart/form-data")
+    assert set(own) == {*json_or_form, "audio/*", "image/png", "application/pdf", BYTES}
+    assert properties({kind: own[kind] for kind in json_or_form}) == dict.fromkeys(json_or_form, {"audio", "pages"})
+    assert own["multipart/form-data"]["encoding"]["pages"] == {"contentType": "image/png, application/pdf"}
+    assert own["multipart/form-data"]["schema"]["properties"]["pages"]["maxItems"] == 5
+    assert properties({"multipart/form-data": two["multipart/form-data"]}) == {
+        "multipart/form-data": {"image", "audio", "pages"}
+    }
+    schema = Draft202012Validator(own["application/json"]["schema"])
+    taken: list[dict[str, Any]] = [{"audio": "QQ=="}, {"pages": ["QQ=="] * 5}, {"pages": "QQ=="}, {}]
+    refused: list[dict[str, Any]] = [{"audio": ["QQ=="]}, {"pages": ["QQ=="] * 6}, {"pages": []}, {"audio": ""}]
+    assert [schema.is_valid(body) for body in taken + refused] == [True] * 4 + [False] * 4
 
 
 def test_own_routes_keep_their_methods_and_tell_their_variables() -> None:
