@@ -75,7 +75,7 @@ class Service:
     streams = ""  # the content type, where results are an iterator whose items are sent as they come
 
     def __init_subclass__(cls) -> None:
-        file_kinds(cls.files)  # a mistake is told with the line of the class
+        _declared_files(cls)  # a mistake is told with the line of the class
 
     def __init__(self, settings: Settings, models: ModelRegistry, metrics: Metrics, folder: Path):
         self.settings, self.models, self.metrics, self.folder = settings, models, metrics, folder
@@ -219,7 +219,12 @@ def takes_data(service: Service) -> bool:
 def files_of(service: Service, function: Callable[[Request], Any] | None = None) -> FileKinds:
     """Return the files that a service declares. function: a route of its own, which declares them instead."""
     own: Route | None = getattr(function, "monopod_route", None)
-    return file_kinds(service.files, service.pictures, service.videos) if own is None else own.files
+    return _declared_files(type(service), service.pictures, service.videos) if own is None else own.files
+
+
+def _declared_files(kind: type[Service], pictures: bool = False, videos: bool = False) -> FileKinds:
+    """Return what a class declares. An older service may have something of its own by the name files, as its instance has."""
+    return file_kinds(kind.files if isinstance(kind.files, Mapping) else {}, pictures, videos)
 
 
 def _from_data(data: Any, spec: ModelSpec, max_rows: int) -> Arrays:

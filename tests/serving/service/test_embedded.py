@@ -9,6 +9,7 @@ import pytest
 from serving.base.errors import BadInput, ModelFailed, StartError
 from serving.service.embedded import open_service
 from serving.service.request import make_request
+from serving.service.service import files_of
 from serving.settings import SettingsError
 from tests.running import PYTHONPATH, ROOT, make_service
 
@@ -59,3 +60,26 @@ def test_a_script_that_ends_while_a_model_works_ends_as_it_says(tmp_path: Path) 
     )
     done = subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_a_service_may_have_a_method_or_an_attribute_of_its_own_named_files(tmp_path: Path) -> None:
+    server = """
+from serving.api import Service
+
+
+class Older(Service):
+    pictures = True
+
+    def files(self):
+        return []
+
+
+class Attribute(Service):
+    def setup(self):
+        self.files = {"coins": "u2netp.onnx"}
+"""
+    first, second = server.partition("class Attribute")[0], server.replace("class Older(Service)", "class Older")
+    older = open_service(make_service(tmp_path / "older" / "small", "", first))
+    attribute = open_service(make_service(tmp_path / "attribute" / "small", "", second))
+    attribute.setup()
+    assert (list(files_of(older)), list(files_of(attribute))) == (["image"], [])
