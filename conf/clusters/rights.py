@@ -52,6 +52,7 @@ DEPLOY = (
     Right("Event", LOOK),
     Right("Pod", ("get",), "log"),
     Right("ReplicaSet", LIST),
+    Right("ResourceQuota", LIST),
     Right("ConfigMap", RECORD_VERBS),
     Right("Lease", RECORD_VERBS),
     *(Right(kind, OBJECT_VERBS) for kind in KINDS if kind not in NOT_APPLIED),

@@ -7,16 +7,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from conf.base.object_references import KINDS, NOT_APPLIED, Item
+from conf.base.object_references import KINDS, NOT_APPLIED
 from conf.clusters.region import Region
 from conf.clusters.rights import DEPLOY, JUDGE
 from conf.doctor import gateway_check
 from conf.doctor.findings import Check, CheckContext, Finding
-from conf.doctor.quotas import shortages, summed, usage
 from conf.plan.plan import Plan
 from conf.plan.pods import gpu_share
 from conf.remote.cluster import Cluster, ClusterError, NoNamespace, NoRights, kubectl
 from conf.render.arms import arm_names
+from conf.rollout.diagnosis import create_secret
+from conf.rollout.preflight import has_secret
+from conf.rollout.quotas import shortages, summed, usage, uses_quota
 from serving.settings import Settings
 
 OLDEST_VERSION = (1, 30)  # Kubernetes has preStop.sleep since this version
@@ -183,7 +185,7 @@ def _quotas(context: CheckContext) -> Iterator[Finding]:
     counts = {plan.name: plan.replicas} if plan.objects else {}
     counts |= {plan.offline.name: plan.offline.replicas} if plan.offline else {}
     names = (*counts, *arm_names(plan.name))
-    own = [each for each in context.cluster.find("Pod", plan.namespace, f"{NAME} in ({','.join(names)})") if _uses_quota(each)]
+    own = [each for each in context.cluster.find("Pod", plan.namespace, f"{NAME} in ({','.join(names)})") if uses_quota(each)]
     running = Counter(each["metadata"]["labels"][NAME] for each in own)
     one = usage([{"requests": dict(plan.pod.requests), "limits": dict(plan.pod.limits)}])
     now = summed(usage([part.get("resources", {}) for part in each["spec"]["containers"]]) for each in own)
@@ -211,9 +213,26 @@ def _has_canary(context: CheckContext) -> bool:
     return plan.track == "prod" and bool(plan.objects and context.settings.canary)
 
 
-def _uses_quota(pod: Item) -> bool:
-    """Return whether a pod uses a quota. A pod that has ended does not."""
-    return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+def _secrets(context: CheckContext) -> Iterator[Finding]:
+    namespace, plan = context.plan.namespace, context.plan
+    of_offline = (*plan.offline.pod.env_secrets, plan.offline.pod.ca_secret) if plan.offline else ()
+    names = [*dict.fromkeys(filter(None, (*plan.pod.env_secrets, *of_offline)))]
+    for name in names:
+        if not has_secret(context.cluster, namespace, name):
+            cure = kubectl(context.cluster.context, create_secret(namespace, name))
+            yield context.failed("secrets", f"namespace {namespace} has no Secret {name}, and its pods cannot start", cure)
+            return
+    yield context.passed("secrets", f"there: {', '.join(names)}" if names else "none is named")
 
 
-CHECKS: Sequence[Check] = (_namespace, _resource_types, _rights, _clocks, *gateway_check.CHECKS, _metrics, _gpu, _quotas)
+CHECKS: Sequence[Check] = (
+    _namespace,
+    _resource_types,
+    _rights,
+    _clocks,
+    *gateway_check.CHECKS,
+    _metrics,
+    _gpu,
+    _quotas,
+    _secrets,
+)

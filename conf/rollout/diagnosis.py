@@ -21,6 +21,7 @@ ENOUGH_REFUSALS = 2  # failed pulls where the registry answered that the image i
 REFUSALS = ("not found", "unauthorized", "denied", "forbidden", "authentication required", "manifest unknown", "no basic auth")
 PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+MISSING_SECRET = re.compile(r'secret "([^"]+)" not found')  # the kubelet's words
 CURES = {
     IMAGE: "check its name and tag, that it was pushed, and that the cluster may pull it (pull_secrets in regions.yaml)",
     CRASH: "its last log lines say why; run the image locally: the same lines come",
@@ -60,6 +61,11 @@ def diagnose(pods: Sequence[Item], events: Sequence[Item], sets: Sequence[Item],
     return list({(each.kind, each.words): each for each in found}.values())
 
 
+def create_secret(namespace: str, name: str) -> str:
+    """Return the words after `kubectl` that create a Secret for env_secret, whose keys become environment variables."""
+    return f"create secret generic {name} --namespace {namespace} --from-literal=KEY=VALUE"
+
+
 def event_lines(events: Iterable[Item], most: int = 10) -> tuple[str, ...]:
     """Return the last events as lines for a person, the newest last."""
     found: dict[str, int] = {}
@@ -84,10 +90,10 @@ def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Diagnosis
     if status.get("reason") in ("Evicted", "NodeLost", "NodeShutdown", "Terminated"):
         yield Diagnosis(NODE, name, f"{status['reason']}: {shortened(status.get('message', ''))}")
     for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
-        yield from _of_container(name, container, events, late)
+        yield from _of_container(pod["metadata"].get("namespace", ""), name, container, events, late)
 
 
-def _of_container(pod: str, container: Item, events: Sequence[Item], late: bool) -> Iterator[Diagnosis]:
+def _of_container(namespace: str, pod: str, container: Item, events: Sequence[Item], late: bool) -> Iterator[Diagnosis]:
     restarts, name = container.get("restartCount", 0), container.get("name", "")
     waiting = container.get("state", {}).get("waiting", {})
     ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
@@ -99,7 +105,10 @@ def _of_container(pod: str, container: Item, events: Sequence[Item], late: bool)
             IMAGE, pod, f"its image cannot be pulled: {said}", reason == "InvalidImageName" or _refused(events), name
         )
     elif reason in CONFIG_REASONS:
-        words = f"its container cannot be created: {shortened(waiting.get('message', reason))}"
+        said = waiting.get("message", reason)
+        words = f"its container cannot be created: {shortened(said)}"
+        if missing := MISSING_SECRET.search(said):
+            words += f": kubectl {create_secret(namespace, missing[1])}"
         yield Diagnosis(CONFIG, pod, words, enough or not ended, name)
     elif ended.get("reason") == "OOMKilled" or killed:
         yield Diagnosis(MEMORY, pod, f"it was killed for its memory, {_times(restarts)}", restarts > 0, name)

@@ -3,24 +3,31 @@
 Knows what to ask the cluster. Changes nothing there.
 """
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
-from conf.remote.cluster import NoRights
+from conf.remote.cluster import NOT_FOUND, Cluster, ClusterError, NoRights, kubectl
 from conf.render.arms import is_arm, weighted
 from conf.rollout import field_owners
 from conf.rollout import history as histories
+from conf.rollout.diagnosis import CURES, QUOTA, create_secret
 from conf.rollout.field_owners import is_ours
 from conf.rollout.history import BEGUN, GOOD, History, Release
+from conf.rollout.quotas import of_rollout, shortages, summed, usage, uses_quota
 from conf.rollout.readiness import POLL_SECONDS, deployment_state, gateway_serves, resume_command
 from conf.rollout.removal import AUTOSCALER, FINALIZER_CURE, SCALED_OBJECT, drain_seconds, held_by
 from conf.rollout.replicas import REPLICAS_MANAGER
 from conf.rollout.targets import Blocked, Say, Target
 
 SERVER_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")  # written by the API server
+NAME = "app.kubernetes.io/name"  # the label that names the Deployment of a pod
+QUOTA_SECONDS = 10.0
 LISTED_KINDS = ("Pod", "ReplicaSet", "Event")  # what a rollout must be allowed to list
+
+Rollout = tuple[Item | None, Item]  # a Deployment as it is, None where there is none, and as the release applies it
 
 
 def load_history(target: Target, at: str) -> History:
@@ -70,11 +77,12 @@ def serves_already(target: Target, found: History, items: Sequence[Item]) -> boo
 def check_applicable(target: Target, items: Sequence[Item], before: History, say: Say) -> None:
     """Check, before anything is changed, that each object of a release can be applied.
 
-    An object that is being deleted is waited for. Raises Blocked, Refused, NoRights, NoNamespace.
+    An object that is being deleted is waited for. A Secret that is missing and a quota that is spent raise Blocked, too.
+    Raises Blocked, Refused, NoRights, NoNamespace.
     """
     for kind in LISTED_KINDS:
         target.cluster.find(kind, target.namespace, fields="metadata.name=monopod")
-    known = {each.uid for each in before.inventory if each.uid}
+    known, rollouts = {each.uid for each in before.inventory if each.uid}, list[Rollout]()
     for item in items:
         live = _wait_for_deletion(target, ref(item), say)
         if live is not None:
@@ -83,9 +91,65 @@ def check_applicable(target: Target, items: Sequence[Item], before: History, say
         if item["kind"] == SCALED_OBJECT and (scaler := target.cluster.get(taken_over)):
             _check_obstacles(target, taken_over, scaler, scaler["metadata"]["uid"] in known)
         then = target.cluster.apply(item, dry_run=True)
+        if item["kind"] == "Deployment":
+            rollouts.append((live, then))
         if item["kind"] == "Deployment" and live is not None:
             for manager, paths in field_owners.fields_by_hand(then, (MANAGER, REPLICAS_MANAGER)).items():
                 say(f"{manager} has set what this release leaves as it is: {', '.join(paths)}")
+    _check_secrets(target, items)
+    _check_quotas(target, rollouts)
+
+
+def _check_secrets(target: Target, items: Sequence[Item]) -> None:
+    """Check that each Secret that the pods name is there, where the rights allow to look. Raises Blocked."""
+    pods = [item["spec"]["template"]["spec"] for item in items if item["kind"] == "Deployment"]
+    mounted = [each["secret"]["secretName"] for pod in pods for each in pod.get("volumes", ()) if "secret" in each]
+    sources = [each for pod in pods for part in pod["containers"] for each in part.get("envFrom", ()) if "secretRef" in each]
+    for name in dict.fromkeys((*mounted, *(each["secretRef"]["name"] for each in sources))):
+        with contextlib.suppress(NoRights):
+            if not has_secret(target.cluster, target.namespace, name):
+                cure = kubectl(target.cluster.context, create_secret(target.namespace, name))
+                raise Blocked(f"namespace {target.namespace} has no Secret {name}, without which no pod starts: {cure}")
+
+
+def has_secret(cluster: Cluster, namespace: str, name: str) -> bool:
+    """Return whether a Secret is there. Raises NoRights, ClusterError."""
+    try:
+        return bool(cluster.raw(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
+    except ClusterError as error:
+        if error.status != NOT_FOUND:
+            raise
+        return False
+
+
+def _check_quotas(target: Target, rollouts: Sequence[Rollout]) -> None:
+    """Check that the namespace's quotas have room for each Deployment's rollout, where the rights allow to look.
+
+    Raises Blocked. Quotas are looked at again for QUOTA_SECONDS, since they count pods that have just gone a little longer.
+    """
+    end = time.monotonic() + QUOTA_SECONDS
+    with contextlib.suppress(NoRights):
+        while words := "; ".join(dict.fromkeys(_shortages(target, rollouts))):
+            if time.monotonic() > end:
+                raise Blocked(f"the namespace's quota is spent: {words}; {CURES[QUOTA]}")
+            time.sleep(POLL_SECONDS)
+
+
+def _shortages(target: Target, rollouts: Sequence[Rollout]) -> Iterator[str]:
+    found = target.cluster.raw(f"/api/v1/namespaces/{target.namespace}/resourcequotas")["items"]
+    quotas = [each for each in found if each.get("status") and not {"scopes", "scopeSelector"} & each["spec"].keys()]
+    for live, then in rollouts if quotas else ():
+        name, template = then["metadata"]["name"], then["spec"]["template"]
+        own = target.cluster.find("Pod", target.namespace, f"{NAME} in ({','.join((name, *target.arms))})")
+        there = sum(each["metadata"]["labels"][NAME] == name and "deletionTimestamp" not in each["metadata"] for each in own)
+        changed = live is not None and live["spec"]["template"] != template
+        wanted = of_rollout(then["spec"].get("replicas", 1), there, changed, _resources(template["spec"]))
+        now = summed(usage(_resources(each["spec"])) for each in own if uses_quota(each))
+        yield from (words for quota in quotas for words in shortages(quota, wanted, now))
+
+
+def _resources(pod: Item) -> list[Item]:
+    return [part.get("resources", {}) for part in pod["containers"]]
 
 
 def comparable(item: Item) -> Item:

@@ -18,7 +18,7 @@ from conf.base.object_references import Item, Ref
 from conf.observe.pod_logs.line_forms import Line
 from conf.observe.pod_states import PodStates, pod_states
 from conf.remote.cluster import Cluster, Unreachable, kubectl
-from conf.rollout.diagnosis import GATEWAY, PAUSED, Diagnosis, diagnose, event_lines
+from conf.rollout.diagnosis import GATEWAY, PAUSED, QUOTA, Diagnosis, diagnose, event_lines
 from conf.rollout.targets import GatewayAddress, Say
 
 POLL_SECONDS = 0.5  # between two looks at the cluster
@@ -26,13 +26,17 @@ LOG_LINES = 15
 DIAGNOSED_PODS = 5  # pods whose events are asked for, of all that are not ready
 IN_A_ROW = 20  # right answers at the gateway that prove a release. Beside one old pod, chance gives them once in 2^20.
 GATEWAY_SECONDS = 60
+QUOTA_SECONDS = 30  # after which a spent quota ends a wait, once no pod starts, and none can still be ending
 
 Content = tuple[str, str]  # a version and its image's digest, "" where the digest is not known
 
 
 @dataclass(frozen=True)
 class DeploymentState:
-    """The state of a Deployment. ready: how many of its newest pods are. pods, events: of those pods that are not."""
+    """The state of a Deployment. ready: how many of its newest pods are. pods, events: of those pods that are not.
+
+    drain: seconds in which a pod that was told to end is gone.
+    """
 
     wanted: int
     ready: int
@@ -40,6 +44,7 @@ class DeploymentState:
     diagnoses: tuple[Diagnosis, ...] = ()
     pods: tuple[Item, ...] = ()
     events: tuple[Item, ...] = ()
+    drain: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.ready} of {self.wanted} ready"
@@ -121,7 +126,8 @@ def wait_ready(
             continue  # a pod became ready at the last moment, so the others are not late
         for each in state.diagnoses:
             _say_once(str(each), told, say)
-        hopeless = next((each for each in state.diagnoses if each.hopeless), None)
+        stuck = not state.pods and time.monotonic() > deadline.since + state.drain + QUOTA_SECONDS
+        hopeless = next((each for each in state.diagnoses if each.hopeless or (stuck and each.kind == QUOTA)), None)
         if hopeless or late:
             raise _not_ready(cluster, state, hopeless or next(iter(state.diagnoses), None), timeout)
         time.sleep(POLL_SECONDS)
@@ -149,7 +155,8 @@ def deployment_state(cluster: Cluster, deployment: Ref, *, late: bool = False) -
     found = diagnose(pods, events, newest, late=late)
     if item["spec"].get("paused"):
         found.insert(0, Diagnosis(PAUSED, "", f"{deployment} is paused: {resume_command(cluster.context, deployment)}"))
-    return DeploymentState(wanted, max(0, updated - len(pods)), False, tuple(found), tuple(pods), tuple(events))
+    drain = item["spec"]["template"]["spec"].get("terminationGracePeriodSeconds", 30)
+    return DeploymentState(wanted, max(0, updated - len(pods)), False, tuple(found), tuple(pods), tuple(events), drain)
 
 
 def _newest_pods(cluster: Cluster, deployment: Item, namespace: str) -> tuple[list[Item], list[Item]]:

@@ -142,7 +142,8 @@ def test_a_missing_object_of_the_namespace_is_named() -> None:
     waiting = {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "keys" not found'}}}
     found = only(*diagnose([pod(waiting)], [], []))
     assert (found.kind, found.hopeless) == (diagnosis.CONFIG, True)
-    assert 'secret "keys" not found' in found.words
+    line = "kubectl create secret generic keys --namespace like --from-literal=KEY=VALUE"
+    assert found.words.endswith(f'secret "keys" not found: {line}')
 
 
 def test_a_node_that_went_away_is_named() -> None:

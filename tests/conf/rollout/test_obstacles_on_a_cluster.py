@@ -116,9 +116,40 @@ def test_credentials_that_were_withdrawn_are_told_apart_from_missing_rights(
     serves_on(eu, serving, before)
 
 
-def test_a_quota_that_is_spent_is_told_in_figures_and_undone(serving: Checkout, eu: Cluster) -> None:
+def test_a_quota_that_is_spent_is_told_in_figures_before_anything_is_changed(serving: Checkout, eu: Cluster) -> None:
     before = pods(eu, serving)
-    quota = named("ResourceQuota", "tight", spec={"hard": {"pods": str(len(_all_pods(eu, serving.user)))}})
+    count = len(_all_pods(eu, serving.user))
+    quota = named("ResourceQuota", "tight", spec={"hard": {"pods": str(count)}})
+    with eu.having(f"/api/v1/namespaces/{serving.user}/resourcequotas", quota):
+        until(lambda: "used" in str(eu.ask("get", f"/api/v1/namespaces/{serving.user}/resourcequotas/tight").get("status")))
+        done = serving.run("deploy", tag="2", status=19)
+        serving.run("deploy", tag="1")  # no pod of it begins
+    assert f"the namespace's quota is spent: tight allows {count} pods, others use {count - len(before)} of it" in done.err
+    assert "a roll-out needs room for one pod more" in done.err
+    serves_on(eu, serving, before)
+
+
+def test_a_secret_that_is_missing_is_told_with_the_line_that_makes_it_before_anything_is_changed(
+    serving: Checkout, eu: Cluster
+) -> None:
+    before = pods(eu, serving)
+    serving.write_value(env_secret="redis-login")
+    line = f"create secret generic redis-login --namespace {serving.user} --from-literal=KEY=VALUE"
+    done = serving.run("deploy", tag="2", status=19)
+    assert f"namespace {serving.user} has no Secret redis-login" in done.err
+    assert f"kubectl --context {serving.contexts['eu']} {line}" in done.err
+    serves_on(eu, serving, before)
+    secret = named("Secret", "redis-login", stringData={"KEY": "VALUE"})
+    with eu.having(f"/api/v1/namespaces/{serving.user}/secrets", secret):
+        serving.run("deploy", tag="2")
+        serving.write_value()
+        serving.run("deploy", tag="1")
+
+
+def test_a_quota_that_cannot_be_foreseen_is_told_in_figures_and_undone(serving: Checkout, eu: Cluster) -> None:
+    before = pods(eu, serving)
+    hard = {"pods": str(len(_all_pods(eu, serving.user)))}
+    quota = named("ResourceQuota", "tight", spec={"hard": hard, "scopes": ["NotTerminating"]})
     with eu.having(f"/api/v1/namespaces/{serving.user}/resourcequotas", quota):
         until(lambda: "used" in str(eu.ask("get", f"/api/v1/namespaces/{serving.user}/resourcequotas/tight").get("status")))
         done = serving.run("deploy", "--timeout", "6", tag="2", status=25)

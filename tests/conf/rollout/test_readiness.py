@@ -1,13 +1,25 @@
 """Readiness: how long a release is waited for, and the answers at the gateway. The pods themselves are tested on a cluster."""
 
 import json
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from conf.base.object_references import Ref
+from conf.remote.cluster import Cluster
 from conf.rollout import readiness
-from conf.rollout.readiness import NotReady, ProgressDeadline, count_by_version, gateway_serves, wait_for_gateway
+from conf.rollout.diagnosis import QUOTA, Diagnosis
+from conf.rollout.readiness import (
+    DeploymentState,
+    NotReady,
+    ProgressDeadline,
+    count_by_version,
+    gateway_serves,
+    wait_for_gateway,
+    wait_ready,
+)
 from conf.rollout.targets import GatewayAddress
 from tests.serving.http_server import http_server
 
@@ -37,6 +49,22 @@ def test_without_any_ready_pod_the_deadline_stays() -> None:
     waiting = ProgressDeadline(60, 1000)
     assert not waiting.note_ready(0, 1050)
     assert (waiting.is_over(1060), waiting.is_over(1061)) == (False, True)
+
+
+@pytest.mark.parametrize(("starting", "seconds"), [(False, 78), (True, 334)])
+def test_a_spent_quota_ends_the_wait_once_no_pod_can_be_ending_and_none_starts(
+    monkeypatch: pytest.MonkeyPatch, starting: bool, seconds: int
+) -> None:
+    now = [0.0]
+    spent = Diagnosis(QUOTA, "", "the namespace's quota is spent")
+    pods = ({"metadata": {"name": "new"}},) if starting else ()
+    state = DeploymentState(2, 1, False, (spent,), pods, (), drain=48)
+    monkeypatch.setattr(readiness, "deployment_state", lambda *_, late: state)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda passed: now.__setitem__(0, now[0] + passed))
+    with pytest.raises(NotReady, match="the namespace's quota is spent"):
+        wait_ready(cast(Cluster, None), Ref("Deployment", "like", "cats"), 334, lambda _: None)
+    assert now[0] == pytest.approx(seconds, abs=1)
 
 
 def saying(*said: dict[str, str]) -> Callable[[bytes, str], tuple[int, bytes]]:

@@ -33,6 +33,21 @@ def summed(amounts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return found
 
 
+def of_rollout(replicas: int, there: int, changed: bool, containers: Sequence[Item]) -> dict[str, float]:
+    """Return the least that a Deployment's pods use of a quota before its rollout can end.
+
+    replicas: its pods at the end. there: those of now. changed: whether they are replaced, which begins with one pod more.
+    containers: the `resources` of each container of a pod.
+    """
+    pods = max(replicas, there + 1 if changed else 0)
+    return {name: amount * pods for name, amount in usage(containers).items()}
+
+
+def uses_quota(pod: Item) -> bool:
+    """Return whether a pod uses a quota. A pod that has ended does not."""
+    return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+
+
 def shortages(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]) -> Iterator[str]:
     """Yield a sentence for each resource of which a quota has less left than is wanted.
 

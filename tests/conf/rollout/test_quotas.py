@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conf.doctor.quotas import shortages, usage
+from conf.rollout.quotas import of_rollout, shortages, usage
 
 GPU = "aliyun.com/gpu-mem"
 POD = usage([{"requests": {"cpu": "500m", "memory": "1Gi", GPU: "4"}, "limits": {"memory": "1Gi", GPU: "4"}}])
@@ -43,3 +43,15 @@ def test_room_is_what_is_allowed_less_what_others_use(
     found = list(shortages(quota(hard, used), times(3), times(own)))
     assert len(found) == len(words)
     assert all(one.startswith(start) for one, start in zip(found, words, strict=True)), found
+
+
+@pytest.mark.parametrize(
+    ("replicas", "there", "changed", "pods"),
+    [(2, 0, False, 2), (2, 2, True, 3), (2, 2, False, 2), (1, 4, True, 5), (4, 2, True, 4)],
+)
+def test_a_rollout_needs_its_pods_at_the_end_and_one_more_than_now_where_they_are_replaced(
+    replicas: int, there: int, changed: bool, pods: int
+) -> None:
+    assert of_rollout(replicas, there, changed, [{"requests": {"cpu": "500m"}}]) == {
+        "pods": pods, "count/pods": pods, "requests.cpu": pods / 2,
+    }  # fmt: skip
