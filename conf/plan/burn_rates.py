@@ -40,6 +40,7 @@ class Burn:
 
 FAST = (Burn("1h", "5m", 14.4), Burn("6h", "30m", 6.0))
 SLOW = (Burn("1d", "2h", 3.0), Burn("3d", "6h", 1.0))
+POD = "{{ $each.Labels.pod }}"
 TOLD = {"1h": "the last hour", "1d": "the last day"}  # the long windows that a message names
 
 
@@ -136,14 +137,14 @@ def _details(watched: Watched, kind: _Kind) -> str:
     failing, every = (f"{{{{ query `count({each}) or vector(0)` | first | value }}}}" for each in (pods, running))
     age = "version {{ $each.Labels.version }}, whose oldest pod began {{ $each.Value | humanizeDuration }} ago"
     return (
-        _listed(f"topk(1, {kind.cause} > 0)", "mostly ", "{{ range $each.Labels }}{{ . }}{{ end }}, ")
+        listed(f"topk(1, {kind.cause} > 0)", "mostly ", "{{ range $each.Labels }}{{ . }}{{ end }}, ")
         + f"on {failing} of {every} pods"
-        + _listed(f"topk(3, {pods})", ", most on ", "{{ $each.Labels.pod }}")
-        + _listed(f"time() - min by (version) ({versions})", "; ", age)
+        + listed(f"topk(3, {pods})", ", most on ", POD)
+        + listed(f"time() - min by (version) ({versions})", "; ", age)
     )
 
 
-def _listed(query: str, before: str, text: str) -> str:
+def listed(query: str, before: str, text: str) -> str:
     """Return a template of a text for each of a query's results, as $each. before: stands before the first."""
     return (
         f"{{{{ range $i, $each := query `{query}` }}}}{{{{ if $i }}}}, {{{{ else }}}}{before}{{{{ end }}}}{text}{{{{ end }}}}"

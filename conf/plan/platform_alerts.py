@@ -9,9 +9,9 @@ from conf.base.matchers import matchers
 from conf.base.quantities import shares
 from conf.plan import thresholds as at
 from conf.plan.alerts import AlertingRule, RuleGroup
-from conf.plan.burn_rates import COUNTED, COUNTED_FAILED, burn_rate_group
+from conf.plan.burn_rates import COUNTED, COUNTED_FAILED, POD, burn_rate_group, listed
 from conf.plan.pods import gpu_share
-from conf.plan.watched import Watched, alert
+from conf.plan.watched import CANARY_DRIVEN, Watched, alert
 
 GIVEN_UP = ("retry_or_shadow_abandoned", "upstream_rq_retry_overflow", "upstream_rq_retry_limit_exceeded")  # Envoy's counters
 
@@ -119,7 +119,14 @@ def _card(watched: Watched) -> tuple[AlertingRule, ...]:
 
 
 def pod_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
-    """Return the alerts on restarts, and on files that cannot be loaded again."""
+    """Return the alerts on restarts, on lost pods, and on files that cannot be loaded again.
+
+    A Deployment's pod fails where it is evicted, or where its node refuses it or ends. Its object stays, and another pod comes.
+    """
+    pods = f"{watched.name}(-canary|-baseline)?-[0-9a-z]+-[0-9a-z]{{5}}"
+    failed = f'kube_pod_status_phase{{{matchers(namespace=watched.namespace)},pod=~"{pods}",phase="Failed"}}'
+    lost = f"{failed} == 1 unless on (pod) ({failed} offset 1h == 1)"
+    gone = "{{ $value }} pods were evicted or failed in the last hour"
     where, container = watched.where, matchers(namespace=watched.namespace, container=watched.name)
     counted = f"max by (pod) (increase(kube_pod_container_status_restarts_total{{{container}}}[30m]))"
     seen = f"max by (pod) (changes(process_start_time_seconds{{{where}}}[30m]))"  # where nothing reads Kubernetes' state
@@ -128,6 +135,7 @@ def pod_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
     reload = "a changed file cannot be loaded and the older one is used, the log tells why"
     return (
         alert(watched, "Restarts", f"({counted} or {seen}) >= {at.RESTARTS_WARN}", "0s", "warning", restarts),
+        alert(watched, "PodsLost", f"count({lost}) > 0", "0s", "warning", gone + listed(f"topk(3, {lost})", ": ", POD)),
         alert(watched, "ReloadFailing", f"{failing} > 0", "1m", "warning", reload),
     )
 
@@ -153,7 +161,11 @@ def _release(watched: Watched) -> tuple[AlertingRule, ...]:
     to = matchers(destination_namespace=watched.namespace, destination_service=watched.name)
     given_up = " + ".join(f"(sum(increase(envoy_cluster_{each}{{{to}}}[10m])) or vector(0))" for each in GIVEN_UP)
     lost = "the gateway did not send {{ $value | humanize }} failed requests again"
+    driven = f'{CANARY_DRIVEN}{{{watched.where},track="{watched.track}"}}'
+    left = f"time() - max by (namespace, service, track) ({driven}) > {at.CANARY_NOT_DRIVEN}"
+    alone = "no command has driven its canary for {{ $value | humanizeDuration }}"
     return (
         rollout_alert(watched),
+        alert(watched, "CanaryNotDriven", left, "0s", "warning", alone + listed(driven, ": ", "{{ $each.Labels.step }}")),
         alert(watched, "RetriesGivenUp", f"{given_up} >= {at.RETRIES_WARN}", "0s", "warning", lost),
     )

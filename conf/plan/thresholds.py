@@ -18,3 +18,4 @@ RETRIES_WARN = 10  # Requests in ten minutes that a gateway did not send again t
 # requests show only in a day.
 FEWEST_REQUESTS = 20  # In the window that a rule judges.
 FEWEST_FAILURES = 5  # In the same window.
+CANARY_NOT_DRIVEN = 900  # Seconds since a command looked at a canary.

@@ -11,6 +11,7 @@ from conf.plan.alerts import AlertingRule
 from serving.settings import Settings
 
 ARM_SERIES_LABEL = "arm_of"  # of the series of a canary's and a baseline's pods: the name of their service
+CANARY_DRIVEN = "service:monopod_canary_driven:timestamp"  # recorded while there is a canary: when a command drove it last
 RUNBOOK = "docs/runbook.md"  # Where regions.yaml has no address of it.
 OWN = "alerts-of-a-services-own"  # the section of that page on the rules of alerts.yaml
 # The command of monopod to type next, and the alerts that name it. All others name status.

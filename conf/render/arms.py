@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from conf.base.object_references import SCALERS, Item
-from conf.plan.watched import ARM_SERIES_LABEL
+from conf.plan.watched import ARM_SERIES_LABEL, CANARY_DRIVEN
 
 CANARY, BASELINE = "-canary", "-baseline"
 # An arm has objects of these kinds. Envoy Gateway's policy is of the route, and so of all its backends.
@@ -31,7 +31,6 @@ NAME_LABELS = ("app", "app.kubernetes.io/name")
 ARM_OF = "monopod/arm-of"  # the label of an arm's objects that names the service, which may have a neighbour of the arm's name
 # KEDA's annotation since 2.18, which keeps it from taking pods away. Older ones keep to the minimum alone.
 PAUSED_SCALE_IN = "autoscaling.keda.sh/paused-scale-in"
-NOT_DRIVEN = 900  # Seconds after which an alert names a canary that no command has looked at.
 WATCH_SECONDS = 300  # Seconds after which a command tells the alert's rule again that it drives the canary.
 
 
@@ -98,10 +97,11 @@ def kept_from_scaling_in(items: Iterable[Item], service: str, pods: int) -> list
 
 
 def canary_watch(items: Iterable[Item], service: str, driven_at: float, words: str) -> Item:
-    """Return the PrometheusRule whose alert tells that nobody drives a canary.
+    """Return the PrometheusRule that records when a command drove a canary last, for an alert of the service's own rules.
 
-    It holds the time at which a command drove the canary last, and needs no series. So it tells of a canary whose pods never
-    came up, too. Prometheus' clock and the command's are taken to differ by seconds.
+    The alert is not here: Prometheus says of no alert that it is over when its rule is removed, and Alertmanager holds it for
+    minutes. Without this rule the series ends, and the alert with it. It needs no pod, so that a canary whose pods never came
+    up is told, too. Prometheus' clock and the command's are taken to differ by seconds.
 
     items: of the new release, whose own rules have the labels by which Prometheus and people find it.
     driven_at: as time.time has it. words: how far the canary is, for a person.
@@ -109,21 +109,9 @@ def canary_watch(items: Iterable[Item], service: str, driven_at: float, words: s
     own = next(each for each in items if each["kind"] == "PrometheusRule" and each["metadata"]["name"] == service)
     alerts = [rule for group in own["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
     labels = {name: alerts[0]["labels"][name] for name in ("namespace", "service", "track")}
-    told = alerts[0]["annotations"]
-    runbook, command = told["runbook_url"].partition("#")[0], told.get("command", "monopod status")  # older releases have none
-    name, since = arm_name(service, CANARY), "{{ $value | humanizeDuration }}"
-    summary = (
-        f"{labels['namespace']}/{service}: nobody has driven its canary for {since} ({words}); `monopod deploy --continue`"
-        " goes on with it, and `monopod rollback` takes it back"
-    )
-    alert = {
-        "alert": "CanaryNotDriven",
-        "expr": f"vector(time() - {int(driven_at)}) > {NOT_DRIVEN}",
-        "for": "0s",
-        "labels": {**labels, "severity": "warning"},
-        "annotations": {"summary": summary, "command": command, "runbook_url": f"{runbook}#canarynotdriven"},
-    }
-    return {**_beside(own, service, name), "spec": {"groups": [{"name": name, "rules": [alert]}]}}
+    name = arm_name(service, CANARY)
+    rule = {"record": CANARY_DRIVEN, "expr": f"vector({int(driven_at)})", "labels": {**labels, "step": words}}
+    return {**_beside(own, service, name), "spec": {"groups": [{"name": name, "interval": "15s", "rules": [rule]}]}}
 
 
 def _beside(item: Item, service: str, name: str) -> Item:

@@ -27,6 +27,7 @@ GAUGES_AND_COUNTERS: Mapping[str, tuple[str, ...]] = {
     "kube_deployment_status_replicas_unavailable": DEPLOYMENT,
     "kube_deployment_status_replicas_updated": DEPLOYMENT,
     "kube_pod_info": (*POD, "node", "pod_ip", "host_ip"),
+    "kube_pod_status_phase": (*POD, "phase"),
     "kube_pod_container_status_restarts_total": CONTAINER,
     "envoy_cluster_membership_healthy": CLUSTER,
     "envoy_cluster_membership_total": CLUSTER,

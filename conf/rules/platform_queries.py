@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from conf.base.yamls import documents
 from conf.clusters import regions_file
 from conf.plan.plan import TRACKS, plan
+from conf.render.arms import canary_watch
 from conf.render.templates import render
 from conf.rules.check import Service, read
 from conf.rules.foreign_metrics import Labels
@@ -86,6 +87,8 @@ def service_queries(place: str, service: Service) -> Iterator[Query]:
         for document in documents(render(each)):
             if document["kind"] == "PrometheusRule":
                 yield from rules_queries(where, document["spec"]["groups"], own)
+                watch = canary_watch([document], document["metadata"]["name"], 0, "")
+                yield from rules_queries(where, watch["spec"]["groups"])
 
 
 def chart_queries(chart: Path) -> Iterator[Query]:

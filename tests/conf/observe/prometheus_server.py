@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.prerequisites import program
 from tests.running import free_port, get
@@ -20,14 +21,19 @@ Target = tuple[int, Mapping[str, str]]  # a port of this machine, and the labels
 
 @contextmanager
 def prometheus(folder: Path, targets: Sequence[Target] = (), *, every: str = "1s") -> Iterator[str]:
-    """Run a Prometheus for the length of a block, and yield its address. folder: with its data in `data`, if there are any."""
+    """Run a Prometheus for the length of a block, and yield its address. folder: with its data in `data` and its rules
+    in files *.rules, if there are any."""
     port = free_port()
     jobs = [{"targets": [f"127.0.0.1:{admin}"], "labels": dict(labels)} for admin, labels in targets]
-    config = {"global": {"scrape_interval": every}, "scrape_configs": [{"job_name": "pods", "static_configs": jobs}]}
+    config: dict[str, Any] = {
+        "global": {"scrape_interval": every},
+        "scrape_configs": [{"job_name": "pods", "static_configs": jobs}],
+    }
+    config["rule_files"] = [str(folder / "*.rules")]
     (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
     command = [program("prometheus", "prometheus"), f"--config.file={folder / 'prometheus.yml'}"]
     command += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
-    command += ["--storage.tsdb.retention.time=60d"]
+    command += ["--storage.tsdb.retention.time=60d", "--web.enable-lifecycle"]
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"

@@ -130,6 +130,14 @@ CASES: dict[str, tuple[Histories, set[str]]] = {
         {"MemoryHigh", "MemoryNearLimit"},
     ),
     "/tmp fills": (pod("monopod_tmp_bytes", "85x60"), {"TmpNearlyFull"}),
+    "a pod is evicted": (
+        {'kube_pod_status_phase{namespace="like",pod="ages-offline-7d9f8b6c5-x2k4q",uid="3",phase="Failed"}': "0x50 1x10"},
+        {"PodsLost"},
+    ),
+    "an online pod is evicted": (
+        {'kube_pod_status_phase{namespace="like",pod="ages-7d9f8b6c5-x2k4q",uid="3",phase="Failed"}': "0x50 1x10"},
+        set(),
+    ),
     "a pod restarts three times": (restarts("0x40 1 2 3x17"), {"Restarts"}),
     "an online pod restarts three times": (
         {'kube_pod_container_status_restarts_total{namespace="like",pod="x",uid="2",container="ages"}': "0x40 1 2 3x17"},

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conf.rule_files import rule_groups, written
-from tests.promtool import firing
+from tests.promtool import annotations, firing
 
 Histories = dict[str, str]  # series -> values, a minute apart
 
@@ -33,6 +33,15 @@ def answers(bound: str, values: str, pod: str = POD) -> Histories:
 
 def restarts(values: str) -> Histories:
     return {'kube_pod_container_status_restarts_total{namespace="like",pod="a",uid="1",container="demo"}': values}
+
+
+def failed_pod(name: str, values: str) -> Histories:
+    return {f'kube_pod_status_phase{{namespace="like",pod="{name}",uid="{name}",phase="Failed"}}': values}
+
+
+def canary_driven(at: int) -> Histories:
+    labels = 'namespace="like",service="demo",track="prod",step="step 2 of 3"'
+    return {f"service:monopod_canary_driven:timestamp{{{labels}}}": f"{at}x60"}
 
 
 def deployment(unavailable: str, updated: str, wanted: str) -> Histories:
@@ -91,6 +100,7 @@ WELL: Histories = {
     **pod("process_start_time_seconds", "1000x60"),
     **restarts("0x60"),
     **reload_failed("0x60"),
+    **failed_pod("demo-7d9f8b6c5-fw9zn", "0x60"),
     **deployment("0x60", "2x60", "2x60"),
     **gateway("retry_or_shadow_abandoned", "0x60"),
     **gateway("upstream_rq_retry_overflow", "0x60"),
@@ -150,6 +160,13 @@ CASES: dict[str, tuple[Histories, set[str]]] = {
         {**NO_STATE, **pod("process_start_time_seconds", "1000x40 2000 3000 4000x17")},
         {"Restarts"},
     ),
+    "a pod is evicted": (failed_pod("demo-7d9f8b6c5-x2k4q", "0x50 1x10"), {"PodsLost"}),
+    "a pod of a canary is evicted": (failed_pod("demo-canary-7d9f8b6c5-x2k4q", "0x50 1x10"), {"PodsLost"}),
+    "a node is gone with the pod that it lost": (failed_pod("demo-7d9f8b6c5-x2k4q", "_x50 1x10"), {"PodsLost"}),
+    "a pod was evicted over an hour ago": (failed_pod("demo-7d9f8b6c5-x2k4q", "1x60"), set()),
+    "a pod of another service is evicted": (failed_pod("demo-x-7d9f8b6c5-x2k4q", "0x50 1x10"), set()),
+    "nobody drives a canary": (canary_driven(1200), {"CanaryNotDriven"}),
+    "a command drives a canary": (canary_driven(3000), set()),
     "a changed file cannot be loaded": (reload_failed("0x50 1x10"), {"ReloadFailing"}),
     "a changed file could not be loaded for a while": (reload_failed("0x40 1x10 0x10"), set()),
     "a new pod does not come up": (deployment("0x40 1x20", "2x40 1x20", "2x60"), {"ReleaseStuck"}),
@@ -214,6 +231,14 @@ def test_a_release_that_is_tried_in_grey_warns_and_wakes_nobody(histories: Histo
         if not name.startswith(("kube_", "envoy_"))
     }
     assert firing(written(groups, tmp_path / "rules.yaml"), grey, "1h", tmp_path) == names
+
+
+def test_lost_pods_are_named(rules: Path, tmp_path: Path) -> None:
+    lost = {**failed_pod("demo-7d9f8b6c5-x2k4q", "0x50 1x10"), **failed_pod("demo-7d9f8b6c5-fw9zn", "0x40 1x20")}
+    (told,) = annotations(rules, "PodsLost", {**WELL, **lost}, "1h", tmp_path)
+    words = "like/demo: 2 pods were evicted or failed in the last hour: "
+    assert told["summary"].startswith(words)
+    assert set(told["summary"].removeprefix(words).split(", ")) == {"demo-7d9f8b6c5-x2k4q", "demo-7d9f8b6c5-fw9zn"}
 
 
 def test_levels_that_a_service_sets_are_those_of_its_alerts(tmp_path: Path) -> None:

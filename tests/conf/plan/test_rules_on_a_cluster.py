@@ -9,11 +9,13 @@ import pytest
 
 from conf.base.yamls import documents
 from conf.plan.plan import TRACKS
-from conf.render.arms import NOT_DRIVEN, canary_watch
+from conf.plan.thresholds import CANARY_NOT_DRIVEN
+from conf.render.arms import canary_watch
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.golden import SERVICES
 from tests.conf.rule_files import prometheus_rules
 from tests.running import ROOT
+from tests.waiting import until
 
 pytestmark = pytest.mark.cluster
 
@@ -32,10 +34,9 @@ def prometheus_rule(name: str, spec: Item) -> Item:
 
 
 def given() -> list[Item]:
-    """Return the rules of a service's tracks, of the fleet and of two canaries, and one that Prometheus refuses."""
+    """Return the rules of a service's tracks, of the fleet and of a canary, and one that Prometheus refuses."""
     tracks = prometheus_rules(SERVICES["every-setting"], TRACKS)
-    driven_at = {"canary-left": time.time() - NOT_DRIVEN - 60, "canary-driven": time.time()}
-    canaries = {name: canary_watch(tracks, "every-setting", at, "step 2 of 3")["spec"] for name, at in driven_at.items()}
+    left = canary_watch(tracks, "every-setting", time.time() - CANARY_NOT_DRIVEN - 60, "step 2 of 3")
     files = [
         documents(path.read_text(encoding="utf-8"))[0] for path in sorted((ROOT / "charts/monitoring/rules").glob("*.yaml"))
     ]
@@ -46,7 +47,7 @@ def given() -> list[Item]:
         "wrong": wrong,
         **{f"service-{number}": item["spec"] for number, item in enumerate(tracks)},
         **{f"fleet-{number}": file for number, file in enumerate(files)},
-        **canaries,
+        "canary-left": left["spec"],
     }
     return [prometheus_rule(name, spec) for name, spec in specs.items()]
 
@@ -95,6 +96,13 @@ def test_the_alert_on_a_service_without_pods_fires_by_itself(loaded: dict[str, l
     assert {"NoPodAnswers", "NothingScraped"} <= names
 
 
-def test_a_canary_that_nobody_drives_is_named_and_one_that_a_command_drives_is_not(loaded: dict[str, list[Item]]) -> None:
-    states = {name: [rule["state"] for rule in loaded[name][0]["rules"]] for name in ("canary-left", "canary-driven")}
-    assert states == {"canary-left": ["firing"], "canary-driven": ["inactive"]}
+def test_a_canary_that_nobody_drives_is_named_until_it_is_taken_away(loaded: dict[str, list[Item]]) -> None:
+    def states() -> set[str]:
+        groups = json.loads(cluster.text(ASKED))["data"]["groups"]
+        ours = [group for group in groups if f"{NAMESPACE}-service-0-" in group["file"]]
+        return {rule["state"] for group in ours for rule in group["rules"] if rule["name"] == "CanaryNotDriven"}
+
+    cluster = clusters(["hk"])["hk"]
+    until(lambda: states() == {"firing"}, 120)
+    cluster.ask("delete", f"{RULES}/canary-left")
+    until(lambda: states() == {"inactive"}, 240)

@@ -10,10 +10,9 @@ import pytest
 import monopod
 from conf.base.yamls import documents
 from conf.plan.plan import TRACKS, plan
-from conf.render.arms import canary_watch
 from conf.rules.check import read
 from tests.conf.golden import SERVICES, regions
-from tests.conf.rule_files import prometheus_rules, rule_groups
+from tests.conf.rule_files import rule_groups
 from tests.running import ROOT
 
 PAGE = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
@@ -25,13 +24,12 @@ PARTS = ("**Meaning.** ", "**Look at** ", "**Do")
 
 
 def alerts() -> list[dict[str, Any]]:
-    """Return the platform's alerts on every track in every region and on a canary, and the fleet's."""
+    """Return the platform's alerts on every track in every region, and the fleet's."""
     service = SERVICES["gpu"]
     in_regions = (rule_groups(service, ("prod",), region) for region in regions().regions)
     services = [rule_groups(service, TRACKS), rule_groups(SERVICES["every-setting"], TRACKS), *in_regions]
     (fleet,) = documents((ROOT / "charts/monitoring/rules/fleet-alerts.yaml").read_text(encoding="utf-8"))
-    canary = canary_watch(prometheus_rules(service), service.name, 0, "5 %")["spec"]["groups"]
-    groups = [group for found in services for group in found if not group["name"].endswith("-own")] + fleet["groups"] + canary
+    groups = [group for found in services for group in found if not group["name"].endswith("-own")] + fleet["groups"]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 

@@ -3,16 +3,17 @@
 import copy
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from conf.base.object_references import SCALERS, Item
 from conf.base.yamls import documents
+from conf.plan.thresholds import CANARY_NOT_DRIVEN as NOT_DRIVEN
 from conf.render.arms import (
     BASELINE,
     CANARY,
-    NOT_DRIVEN,
     arm_items,
     arm_name,
     arm_names,
@@ -27,8 +28,11 @@ from conf.rules.kubernetes_schemas import violations
 from conf.rules.rendered_objects import RULES
 from serving.settings.exported_metrics import SCRAPE_LABELS
 from tests.conf.golden import renders
+from tests.conf.observe.prometheus_server import prometheus
 from tests.conf.rule_files import written
-from tests.promtool import alerts
+from tests.promtool import alerts, annotations
+from tests.running import get
+from tests.waiting import until
 
 RENDERS = {path: text for path, text in renders() if "-prod-" in path.name}
 DRIVEN = 600  # promtool's histories begin at 0
@@ -274,32 +278,64 @@ def test_a_service_without_an_autoscaler_has_none_to_keep() -> None:
     assert kept_from_scaling_in([item for item in items if item["kind"] not in SCALERS], service, 4) == []
 
 
-def watched(tmp_path: Path, at: str) -> list[dict[str, str]]:
+def rules_beside_a_canary(tmp_path: Path) -> Path:
     items, service = found("every-setting", "hk-prod-istio")
     rule = canary_watch(items, service, DRIVEN, "step 2 of 3, 25 %, held")
-    return alerts(written(rule["spec"]["groups"], tmp_path / "rules.json"), {}, at, tmp_path)
+    own = of_kind(items, "PrometheusRule")
+    return written([*rule["spec"]["groups"], *own["spec"]["groups"]], tmp_path / "rules.json")
+
+
+def told_as_not_driven(tmp_path: Path, at: str) -> list[dict[str, str]]:
+    found = alerts(rules_beside_a_canary(tmp_path), {}, at, tmp_path)
+    return [each for each in found if each["alertname"] == "CanaryNotDriven"]
 
 
 def test_a_canary_that_nobody_has_driven_for_a_quarter_of_an_hour_is_named(tmp_path: Path) -> None:
     assert NOT_DRIVEN == 15 * 60
-    (alert,) = watched(tmp_path, f"{DRIVEN + NOT_DRIVEN + 60}s")
-    assert (alert["alertname"], alert["namespace"], alert["service"]) == ("CanaryNotDriven", "test-team", "every-setting")
-    assert alert["severity"] == "warning"
+    (alert,) = told_as_not_driven(tmp_path, f"{DRIVEN + NOT_DRIVEN + 60}s")
+    assert (alert["namespace"], alert["service"], alert["severity"]) == ("test-team", "every-setting", "warning")
 
 
 @pytest.mark.parametrize("at", [DRIVEN, DRIVEN + NOT_DRIVEN])
 def test_a_canary_that_a_command_drives_is_not_named(tmp_path: Path, at: int) -> None:
-    assert watched(tmp_path, f"{at}s") == []
+    assert told_as_not_driven(tmp_path, f"{at}s") == []
 
 
-def test_the_alert_is_found_by_the_labels_of_the_services_own_rules_and_says_how_far_the_canary_is() -> None:
+def test_the_alert_says_how_far_the_canary_is_and_what_to_do(tmp_path: Path) -> None:
+    at = f"{DRIVEN + NOT_DRIVEN + 60}s"
+    (told,) = annotations(rules_beside_a_canary(tmp_path), "CanaryNotDriven", {}, at, tmp_path)
+    summary = "test-team/every-setting: no command has driven its canary for 16m 0s: step 2 of 3, 25 %, held"
+    assert told["summary"] == summary
+    assert told["runbook_url"] == "docs/runbook.md#canarynotdriven"
+
+
+def test_the_record_is_found_by_the_labels_of_the_services_own_rules() -> None:
     items, service = found("every-setting", "hk-prod-istio")
     own, rule = of_kind(items, "PrometheusRule"), canary_watch(items, service, DRIVEN, "step 2 of 3, 25 %, held")
     name = "every-setting-canary"
     arms = {"app": name, "app.kubernetes.io/name": name, "monopod/arm-of": "every-setting"}
     assert rule["metadata"]["name"] == name
     assert rule["metadata"]["labels"] == {**own["metadata"]["labels"], **arms}
-    (alert,) = rule["spec"]["groups"][0]["rules"]
-    assert "test-team/every-setting: nobody has driven its canary" in alert["annotations"]["summary"]
-    assert "step 2 of 3, 25 %, held" in alert["annotations"]["summary"]
-    assert alert["annotations"]["runbook_url"] == "docs/runbook.md#canarynotdriven"
+
+
+def test_an_alert_about_a_canary_ends_soon_after_its_record_is_removed(tmp_path: Path) -> None:
+    """Prometheus forgets an alert whose rule it does not have any more, and tells nobody that it is over."""
+    items, service = found("every-setting", "hk-prod-istio")
+    (canary,) = canary_watch(items, service, time.time() - NOT_DRIVEN - 60, "held")["spec"]["groups"]
+    own = [
+        {**group, "interval": "1s", "rules": [rule for rule in group["rules"] if rule.get("alert") == "CanaryNotDriven"]}
+        for group in of_kind(items, "PrometheusRule")["spec"]["groups"]
+    ]
+    written(own, tmp_path / "own.rules")
+    record = written([{**canary, "interval": "1s"}], tmp_path / "canary.rules")
+    with prometheus(tmp_path) as url:
+
+        def firing() -> bool:
+            status, answer = get(f"{url}/api/v1/alerts")
+            assert status == 200
+            return [each["state"] for each in json.loads(answer)["data"]["alerts"]] == ["firing"]
+
+        until(firing, pause=0.1)
+        record.unlink()
+        assert get(f"{url}/-/reload", b"")[0] == 200
+        until(lambda: not firing(), pause=0.1)
