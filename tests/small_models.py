@@ -172,3 +172,19 @@ def endless(file: Path) -> Path:
     nodes = [helper.make_node("Loop", ["rounds", "go first", "x"], ["y"], body=body)]
     constants = {"rounds": np.array(2**62), "go first": np.array(True)}
     return write(file, nodes, [tensor("x", ("n", 2))], [tensor("y", ("n", 2))], **constants)
+
+
+def perceptron(file: Path) -> Path:
+    """x -> y, by two layers as skl2onnx writes them: a product of matrices, and the sum with a bias of one row."""
+    numbers = np.random.default_rng(0)
+    nodes, source = [], "x"
+    constants: dict[str, np.ndarray] = {}
+    for layer, shape in enumerate(((4, 8), (8, 3))):
+        constants |= {f"w{layer}": numbers.normal(size=shape), f"b{layer}": numbers.normal(size=(1, shape[1]))}
+        nodes.append(helper.make_node("MatMul", [source, f"w{layer}"], [f"p{layer}"]))
+        nodes.append(helper.make_node("Add", [f"p{layer}", f"b{layer}"], [f"s{layer}"]))
+        source = f"r{layer}"
+        nodes.append(helper.make_node("Relu", [f"s{layer}"], [source]))
+    nodes.append(helper.make_node("Softmax", [source], ["y"]))
+    floats = {name: array.astype(np.float32) for name, array in constants.items()}
+    return write(file, nodes, [tensor("x", ("n", 4))], [tensor("y", ("n", 3))], **floats)

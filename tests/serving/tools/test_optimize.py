@@ -138,14 +138,33 @@ def test_over_the_tolerance_nothing_is_written_and_the_cures_are_told(made: Made
     assert not (tmp_path / "out").exists()
 
 
-def test_one_copy_over_the_tolerance_keeps_the_other_from_being_written(made: Made, tmp_path: Path, capsys: Captured) -> None:
+def test_one_copy_over_the_tolerance_leaves_the_other_as_it_is(made: Made, tmp_path: Path, capsys: Captured) -> None:
     words = refusal(
         capsys, "--service", made.folder, "--samples", made.samples, "--output", tmp_path / "out", "--tolerance", "0.001"
     )
     assert "int8 differs" in words
     assert "fp16 differs" not in words
-    assert "or --fp16 alone" in words
-    assert not (tmp_path / "out").exists()
+    assert "the other copy was written; what may help: more samples" in words
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["digits.fp16.onnx"]
+
+
+def test_a_copy_that_cannot_be_made_leaves_the_other_as_it_is(tmp_path: Path, capsys: Captured) -> None:
+    folder = make_service(tmp_path / "small", DATA.format("m.onnx"))
+    small_models.identity(folder / "model/m.onnx")
+    (tmp_path / "rows.json").write_text(json.dumps({"data": [[1, 2]]}))
+    words = refusal(capsys, "--service", folder, "--samples", tmp_path)
+    assert words == (
+        "INT8: nothing in this model can be INT8; leave it as it is, or try --fp16 alone\nthe other copy was written\n"
+    )
+    assert (folder / "model/m.fp16.onnx").is_file()
+
+
+def test_layers_as_skl2onnx_writes_them_become_int8(tmp_path: Path, capsys: Captured) -> None:
+    folder = make_service(tmp_path / "small", DATA.format("m.onnx"))
+    small_models.perceptron(folder / "model/m.onnx")
+    (tmp_path / "rows.json").write_text(json.dumps({"data": np.random.default_rng(0).random((50, 4)).tolist()}))
+    assert optimized("--service", folder, "--samples", tmp_path) == 0
+    assert {file.name for file in (folder / "model").iterdir()} == {"m.onnx", "m.fp16.onnx", "m.int8.onnx"}
 
 
 def test_a_disk_that_is_full_at_the_second_copy_leaves_no_copy_at_all(made: Made, tmp_path: Path, capsys: Captured) -> None:

@@ -60,7 +60,14 @@ def prepare(file: Path, work: Path) -> Path:
 
 
 def _tidy(graph: onnx.GraphProto) -> None:
-    """Give every node a name. Remove the empty constants of a Resize, which FP16 would hide behind casts."""
+    """Give every node a name. Remove the empty constants of a Resize, which FP16 would hide behind casts.
+
+    A bias of one row, as skl2onnx writes it, loses its first axis, since the quantiser takes numbers alone.
+    """
+    rows = {tensor.name: tensor for tensor in graph.initializer if len(tensor.dims) == 2 and tensor.dims[0] == 1}
+    for name in {name for node in graph.node if node.op_type == "Gemm" for name in node.input[2:]}.intersection(rows):
+        if all(name not in node.input or node.input[2:] == [name] for node in graph.node):
+            del rows[name].dims[0]
     empty = {tensor.name for tensor in graph.initializer if 0 in tensor.dims}
     for number, node in enumerate(graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
@@ -186,7 +193,7 @@ def _telling(what: str) -> Iterator[None]:
         raise
     except Exception as error:  # the converters raise anything, assertions too
         words = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise OptimizeError(f"{what}: {words}") from error
+        raise OptimizeError(f"{what}: {words}; export it anew, with another opset, or leave it as it is") from error
     finally:
         logging.disable(before)
 

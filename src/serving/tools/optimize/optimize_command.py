@@ -10,6 +10,7 @@ import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from serving.base.errors import StartError
@@ -26,7 +27,7 @@ from serving.tools.optimize.variants import Converter, Variant
 
 
 def optimize_command(arguments: Namespace) -> int:
-    """Print the report. Return 0 where every copy that was asked for is written, else 1, and then none is."""
+    """Print the report. Return 0 where every copy that was asked for is written, else 1."""
     silence()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the service's own code may print; stdout holds the report alone
@@ -40,13 +41,11 @@ def optimize_command(arguments: Namespace) -> int:
         return _fail(f"{error.filename or tempfile.gettempdir()}: {error.strerror}{cure}", arguments.json)
     if arguments.json:
         print(optimize_report.as_json(report), end="")
-        return int(bool(report.refused))
+        return int(bool(report.missing))
     print(optimize_report.as_text(report), end="")
-    if report.refused:
-        print(optimize_report.refusal(report), end="", file=sys.stderr)
-        return 1
     print(optimize_report.written(report), end="")
-    return 0
+    print(optimize_report.refusal(report), end="", file=sys.stderr)
+    return int(bool(report.missing))
 
 
 def _made(arguments: Namespace) -> optimize_report.Report:
@@ -63,7 +62,7 @@ def _made(arguments: Namespace) -> optimize_report.Report:
     for name in service.models.names():  # no longer needed, and their memory is
         service.models.unload(name)
     with tempfile.TemporaryDirectory(prefix="monopod-") as work:
-        variants = _variants(arguments, named, samples, Path(work))
+        variants, failures = _variants(arguments, named, samples, Path(work))
         report = optimize_report.Report(
             model=named.name,
             file=_shown_path(named.file, folder),
@@ -74,8 +73,9 @@ def _made(arguments: Namespace) -> optimize_report.Report:
             narrow=convert.narrow(),
             own=named.name == service.settings.service_name,
             variants=variants,
+            failures=failures,
         )
-        if not report.refused:
+        if report.kept:
             _write(report, named.file, output, folder)
     return report
 
@@ -97,16 +97,22 @@ def _named(service: Service, name: str, asked: bool) -> ModelSource:
     return named
 
 
-def _variants(arguments: Namespace, named: ModelSource, samples: Samples, work: Path) -> list[Variant]:
+def _variants(arguments: Namespace, named: ModelSource, samples: Samples, work: Path) -> tuple[list[Variant], list[str]]:
+    """Return the original and the copies, and why others could not be made. Raises OptimizeError where no copy could."""
     assert named.file is not None
     both = arguments.fp16 == arguments.int8
     converter = Converter(named.file, work, samples.rows, named.options.hardware, progress)
-    copies = []
-    if both or arguments.fp16:
-        copies.append(converter.fp16())
-    if both or arguments.int8:
-        copies.append(converter.int8(arguments.calibration, arguments.tolerance))
-    return converter.timed(copies)
+    makers = [converter.fp16] if both or arguments.fp16 else []
+    makers += [partial(converter.int8, arguments.calibration, arguments.tolerance)] if both or arguments.int8 else []
+    copies, failures = list[Variant](), list[str]()
+    for make in makers:
+        try:
+            copies.append(make())
+        except OptimizeError as error:
+            failures.append(str(error))
+    if not copies:
+        raise OptimizeError("\n".join(failures))
+    return converter.timed(copies), failures
 
 
 def _check_takes_files(folder: Path) -> None:
@@ -119,9 +125,9 @@ def _check_takes_files(folder: Path) -> None:
 def _write(report: optimize_report.Report, file: Path, output: Path, folder: Path) -> None:
     """Put the copies in place, and note them in the report. Raises OptimizeError where that is not possible."""
     digest = sha256_of(file)
-    targets = {each.kind: output / f"{file.stem}.{each.kind}.onnx" for each in report.variants[1:]}
+    targets = {each.kind: output / f"{file.stem}.{each.kind}.onnx" for each in report.kept}
     try:
-        _put((targets[each.kind], convert.noted(each.file, _notes(each, file, digest, report))) for each in report.variants[1:])
+        _put((targets[each.kind], convert.noted(each.file, _notes(each, file, digest, report))) for each in report.kept)
     except OSError as error:
         cure = "make room, or name another folder with --output"
         raise OptimizeError(f"{output}: the copies cannot be written there ({error.strerror}); {cure}") from None

@@ -38,7 +38,17 @@ class Report:
     narrow: bool
     own: bool
     variants: Sequence[Variant]
+    failures: Sequence[str] = ()  # why further copies could not be made
     written: dict[str, str] = field(default_factory=dict)  # kind -> file
+
+    @property
+    def kept(self) -> list[Variant]:
+        return [each for each in self.variants[1:] if each not in self.refused]
+
+    @property
+    def missing(self) -> bool:
+        """Whether a copy that was asked for is not written."""
+        return bool(self.refused or self.failures)
 
     @property
     def refused(self) -> list[Variant]:
@@ -65,12 +75,12 @@ def written(report: Report) -> str:
         say = f'model_path = "{path}" in value.py' if report.own else f'"{path}" in place of "{report.file}" in src/server.py'
         copy = "" if inside else "copy it into the service's model/, and "
         lines.append(f"wrote {file}; to serve the {kind.upper()} copy, {copy}say {say}")
-    return "\n".join(lines) + "\n"
+    return "".join(f"{line}\n" for line in lines)
 
 
 def refusal(report: Report) -> str:
-    """Return why nothing was written, and the cures."""
-    lines = []
+    """Return why copies were not written, and the cures, or "" where all were."""
+    lines = list(report.failures)
     for each in report.refused:
         mean = each.difference.mean
         if not math.isfinite(mean):
@@ -85,17 +95,17 @@ def refusal(report: Report) -> str:
         if any(each.calibration for each in report.refused):
             cures = [f"more samples like real requests ({len(report.samples.rows)} rows were used)"]
         cures += [f"--tolerance {math.ceil(most * 100) / 100:g} where the answers stay good enough"]
-    others = [each.kind for each in report.variants[1:] if each not in report.refused]
-    cures += [f"--{kind} alone" for kind in others]
-    lines.append("nothing was written" + (f"; what may help: {', or '.join(cures)}" if cures else ""))
-    return "\n".join(lines) + "\n"
+    if report.missing:
+        done = "the other copy was written" if report.kept else "nothing was written"
+        lines.append(done + (f"; what may help: {', or '.join(cures)}" if cures else ""))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def as_json(report: Report) -> str:
     """Return the report as a JSON object."""
     samples, first = report.samples, report.variants[0]
     found = {
-        "ok": not report.refused,
+        "ok": not report.missing,
         "model": report.model,
         "file": report.file,
         "samples": {
@@ -109,7 +119,7 @@ def as_json(report: Report) -> str:
         "threads": report.hardware.threads,
         "tolerance": report.tolerance,
         "variants": [_variant(each, first, report) for each in report.variants],
-        "mistakes": refusal(report).splitlines() if report.refused else [],
+        "mistakes": refusal(report).splitlines(),
     }
     return json.dumps(found, indent=2) + "\n"
 
