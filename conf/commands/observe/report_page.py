@@ -6,7 +6,7 @@ Knows HTML. Does not know where figures come from. All text from elsewhere is es
 from collections.abc import Sequence
 from html import escape
 
-from conf.base.quantities import counted, readable_bytes, significant
+from conf.base.quantities import GIB, counted, readable_bytes, significant
 from conf.commands.observe.figures_table import duration
 from conf.commands.observe.hourly_charts import HOUR, Chart, svg
 from conf.commands.observe.report_text import moment, sections
@@ -65,9 +65,7 @@ def _pictures(report: RegionReport) -> dict[str, list[str]]:
         "Dead letters": bars(f"Dead letters {each}", "failed"),
         "Objectives": bars(f"Requests that failed {each}", "failed"),
         "Slowest hours": [Chart("Time of 95 % of the answers", points("p95"), duration, marks=marks, every=step)],
-        "Memory": [
-            Chart("Memory of the largest pod", points("memory"), readable_bytes, limit, marks, every=step, unit=2.0**20)
-        ],
+        "Memory": [Chart("Memory of the largest pod", points("memory"), readable_bytes, limit, marks, every=step, unit=GIB)],
     }
     return {
         title: [f"<figure><figcaption>{escape(each.title)}</figcaption>{svg(each, start, end)}</figure>" for each in found]

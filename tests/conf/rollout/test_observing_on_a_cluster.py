@@ -5,12 +5,14 @@ One deployment and one load serve all tests. Its ServiceMonitor has the label by
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conf.base.object_references import path
 from conf.clusters.regions_file import load
 from conf.clusters.rights import READ, query_rights, rules
 from conf.observe.prometheus import NoFigures, PrometheusClient
@@ -19,7 +21,8 @@ from tests.conf.accounts import allowed, token
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.load import loaded
-from tests.prerequisites import missing
+from tests.conf.rollout.service_state import status_row
+from tests.prerequisites import kubectl, missing
 from tests.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
@@ -118,6 +121,28 @@ def test_prometheus_is_asked_through_the_api_server_with_the_right_to_query_alon
     (found,) = json.loads(serving.run("report", "--days", "1", "--json").out)
     assert sum(each["requests"] or 0 for each in found["hours"][-2:]) > 100  # the load may have begun in the hour before
     assert [(each["version"], each["words"]) for each in found["releases"]] == [("1", "by ann, good")]
+
+
+def test_a_pod_that_was_evicted_for_its_tmp_and_replaced_is_told(serving: Checkout, hk: Cluster) -> None:
+    where, chosen = path("Pod", serving.user), f"app.kubernetes.io/name={serving.name}"
+    (pod,) = hk.ask("get", where, labelSelector=chosen)["items"]
+    (limit,) = (each["emptyDir"]["sizeLimit"] for each in pod["spec"]["volumes"] if "emptyDir" in each)
+    fill = f"import os; os.posix_fallocate(os.open('/tmp/full', os.O_CREAT | os.O_RDWR), 0, {int(limit) + 2**20})"
+    name = pod["metadata"]["name"]
+    command = [kubectl(), "--context", hk.context, "-n", serving.user, "exec", name, "--", "python3", "-c", fill]
+    subprocess.run(command, check=True, timeout=60)
+    rows: list[dict[str, Any]] = []
+
+    def is_told() -> bool:
+        rows[:] = [status_row(serving, status=None)]
+        return rows[0]["state"] == "pods were lost" and rows[0]["ready"] == 1
+
+    until(is_told, seconds=180, pause=1)
+    evicted = f"{name} was evicted: Usage of EmptyDir volume"
+    assert any(words.startswith(evicted) for words in rows[0]["troubles"])
+    done = serving.run("health", status=None)
+    assert f"hk, prod: warning: {evicted}" in done.out
+    assert done.status in (40, 42)  # the pod in its place may be too new to judge
 
 
 def ready(mine: Checkout) -> str:
