@@ -29,10 +29,11 @@ Levels = tuple[float, float]  # at which a figure is a warning, and critical
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that was judged. level: any of WORST_FIRST but WELL."""
+    """One thing that was judged. level: any of WORST_FIRST but WELL. fails: whether answers fail."""
 
     level: str
     words: str
+    fails: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ def _requests(track: TrackFigures, limits: Limits) -> Iterator[Reason]:
         )
     are_enough = valid * track.seconds >= LEAST_REQUESTS
     if are_enough and (found := level(errors / valid, limits.errors)) != WELL:
-        yield Reason(found, f"{significant(100 * errors / valid, 2)} % of the answers are 5xx (from {_percent(limits.errors)})")
+        yield Reason(
+            found, f"{significant(100 * errors / valid, 2)} % of the answers are 5xx (from {_percent(limits.errors)})", True
+        )
     if rate * track.seconds >= LEAST_REQUESTS and (found := level(track.p95, limits.latency)) != WELL:
         yield Reason(found, f"5 % of the answers take {significant(track.p95 or 0.0)} s or longer ({_from(limits.latency)} s)")
 

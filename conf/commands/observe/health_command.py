@@ -11,6 +11,7 @@ from typing import Any
 
 from conf.base.console import prints_mistakes
 from conf.base.quantities import counted, significant
+from conf.commands.observe.failure_causes import failure_causes
 from conf.commands.observe.figures_table import duration
 from conf.commands.observe.top_command import track_records
 from conf.commands.observe.watching import watched_tracks, with_arms
@@ -26,7 +27,7 @@ EXIT_STATUS = {WELL: 0, WARNING: 40, CRITICAL: 41, UNKNOWN: 42, TOO_NEW: 42}  # 
 def health_command(arguments: Namespace) -> int:
     """Print a line for each reason for concern, or one that all is well; return the gravest level's exit status."""
     watched = with_arms(watched_tracks(arguments))
-    records = track_records(watched, Sources([each.region for each in watched], WINDOW).ask(watched))
+    records = track_records(watched, Sources([each.region for each in watched], WINDOW).ask(watched), failure_causes)
     if arguments.json:
         print(json.dumps(records, indent=2))
     else:
@@ -45,6 +46,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     where = _where(record)
     for reason in record["reasons"]:
         yield f"{where}: {reason['level']}: {reason['words']}"
+        yield from (f"{where}: 5xx: {words}" for words in record["causes"] if reason["fails"])
     if not record["reasons"]:
         rate = sum(pod["rate"] or 0.0 for pod in record["pods"])
         slowest = f", 95 % of them within {duration(record['p95'])}" if record["p95"] is not None else ""

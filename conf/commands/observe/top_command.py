@@ -5,7 +5,7 @@ Knows how figures and reasons look to a person and to a program. Does not know w
 
 import json
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -37,14 +37,22 @@ def top_command(arguments: Namespace) -> int:
     return 0
 
 
-def track_records(watched: Sequence[ObservedTrack], found: Sequence[TrackFigures]) -> list[dict[str, Any]]:
-    """Return tracks as JSON has them: the fields of TrackFigures and PodFigures, the level and its reasons."""
+def track_records(
+    watched: Sequence[ObservedTrack],
+    found: Sequence[TrackFigures],
+    causes: Callable[[ObservedTrack, TrackFigures], list[str]] = lambda *_: [],
+) -> list[dict[str, Any]]:
+    """Return tracks as JSON has them: the fields of TrackFigures and PodFigures, the level and its reasons.
+
+    causes: what to tell beside the share of a track whose answers fail.
+    """
     records = []
     for each, track in zip(watched, found, strict=True):
         if is_there(track):
             judged = reasons(track, limits_of(each.settings, each.offline))
             record = {**asdict(track), "level": worst([reason.level for reason in judged])}
             records.append({**record, "reasons": [asdict(reason) for reason in judged]})
+            records[-1]["causes"] = causes(each, track) if any(reason.fails for reason in judged) else []
     return records
 
 
