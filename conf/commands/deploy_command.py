@@ -15,7 +15,7 @@ from conf.base.console import prints_mistakes
 from conf.base.yamls import documents
 from conf.clusters.region import Regions
 from conf.commands.canary.orders import check_flags, chosen_to_go_on, continue_canaries, order_of, shares_of
-from conf.commands.canary.verdict_page import write_page
+from conf.commands.canary.verdict_page import paged
 from conf.commands.choices import checked_service, load_regions, plans, progress_of, with_digest
 from conf.commands.deploy_message import Operation, notifier
 from conf.remote.cluster import ClusterError
@@ -99,10 +99,8 @@ def _deploy(
         return RegionResult(name, each.track, "unchanged" if done.unchanged else "deployed", done.release.version)
 
     operation = Operation("deploy", planned[0].name, arguments.track, deployer(), service.image.version, override, closed)
-    try:
-        return exit_status(run_in_order(arguments, planned, act, notifier(operation)))
-    finally:
-        write_page(arguments.html, planned[0].name, journals)
+    tell = paged(arguments.html, planned[0].name, journals, notifier(operation))
+    return exit_status(run_in_order(arguments, planned, act, tell))
 
 
 def closed_regions(region_tracks: Sequence[RegionTrack], at: datetime) -> dict[str, str]:

@@ -211,14 +211,25 @@ def _last_log_lines(cluster: Cluster, cause: Diagnosis | None, pods: Sequence[It
         return ""
     where = Ref("Pod", pod["metadata"]["namespace"], cause.pod)
     text = cluster.logs(where, cause.container, LOG_LINES, previous=True)
-    text = text or cluster.logs(where, cause.container, LOG_LINES)
-    return "\n".join(_readable(line) for line in text.splitlines())
+    return _readable(text or cluster.logs(where, cause.container, LOG_LINES))
 
 
-def _readable(line: str) -> str:
-    """Return a log line for a person: the level and message of a JSON line, any other line as it is."""
-    fields = Line("", "", "", line).fields
-    return f"{fields['level']}: {fields['message']}" if fields.keys() >= {"level", "message"} else line
+def dead_container_lines(cluster: Cluster, namespace: str, name: str) -> str:
+    """Return the last log lines of a container that was restarted, of a Deployment's pods; "" for none. Raises ClusterError."""
+    for pod in cluster.find("Pod", namespace, f"app.kubernetes.io/name={name}"):
+        for status in pod.get("status", {}).get("containerStatuses", []):
+            if status["restartCount"]:
+                where = Ref("Pod", namespace, pod["metadata"]["name"])
+                return _readable(cluster.logs(where, status["name"], LOG_LINES, previous=True))
+    return ""
+
+
+def _readable(text: str) -> str:
+    """Return log lines for a person: the level and message of a JSON line, any other line as it is."""
+    read = ((line, Line("", "", "", line).fields) for line in text.splitlines())
+    return "\n".join(
+        f"{fields['level']}: {fields['message']}" if fields.keys() >= {"level", "message"} else line for line, fields in read
+    )
 
 
 def wait_for_gateway(gateway: GatewayAddress, content: Content, say: Say) -> None:

@@ -37,7 +37,11 @@ class NoRelease(Exception):
 
 
 class Rejected(Exception):
-    """A canary is not to take over. The text says why."""
+    """A canary is not to take over. The text says why. log: the last lines of a container of it that ended, "" for none."""
+
+    def __init__(self, words: str, log: str = ""):
+        super().__init__(words)
+        self.log = log
 
 
 class Held(Exception):

@@ -167,7 +167,7 @@ def _failure_result(region_track: RegionTrack, error: Exception) -> RegionResult
         found.events, found.log = cause.events, cause.log
         found.status = DIAGNOSIS_STATUS[cause.diagnosis.kind if cause.diagnosis else ""]
     else:
-        found.status = error_status(cause)
+        found.log, found.status = getattr(cause, "log", ""), error_status(cause)
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from conf.base.console import BAD_COMMAND_LINE, Mistakes
 from conf.clusters.region import Regions
-from conf.commands.canary.verdict_page import write_page
+from conf.commands.canary.verdict_page import paged
 from conf.commands.choices import progress_of, read_service
 from conf.commands.deploy_message import Operation, notifier
 from conf.rollout.canary.decision import Rules
@@ -72,8 +72,5 @@ def continue_canaries(arguments: Namespace, chosen: Sequence[RegionTrack]) -> in
         return RegionResult(each.region.name, each.track, "deployed", done.release.version)
 
     operation = Operation("deploy", chosen[0].name, arguments.track, deployer())
-    try:
-        results = run_in_order(arguments, chosen, act, notifier(operation))
-    finally:
-        write_page(arguments.html, chosen[0].name, journals)
+    results = run_in_order(arguments, chosen, act, paged(arguments.html, chosen[0].name, journals, notifier(operation)))
     return exit_status(results) or (NO_RELEASE if all(each.state == NOT_THERE for each in results) else 0)

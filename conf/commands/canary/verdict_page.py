@@ -5,7 +5,7 @@ Knows HTML, and what a verdict holds. Does not know where counts come from. All 
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -15,21 +15,35 @@ from conf.canary.judging import MetricVerdict
 from conf.commands.observe.hourly_charts import Chart, svg
 from conf.commands.observe.report_page import POLICY, STYLE
 from conf.rollout.canary.journal import Journal
+from conf.rollout.report import RegionResult, result_lines
 
 GAP = 120.0  # seconds without a look after which a curve is broken: pods are made ready meanwhile
 
 
-def write_page(file: Path | None, service: str, journals: Sequence[Journal]) -> None:
-    """Write the page of a command's canaries, where a file is named. Raises OSError."""
+def write_page(file: Path | None, service: str, journals: Sequence[Journal], results: Sequence[RegionResult]) -> None:
+    """Write the page of a command's canaries, where a file is named. results: how they came out. Raises OSError."""
     if file:
-        file.write_text(page(service, journals, time.time()), encoding="utf-8")
+        file.write_text(page(service, journals, results, time.time()), encoding="utf-8")
 
 
-def page(service: str, journals: Sequence[Journal], made: float) -> str:
+def paged(
+    file: Path | None, service: str, journals: Sequence[Journal], notify: Callable[[Sequence[RegionResult]], None]
+) -> Callable[[Sequence[RegionResult]], None]:
+    """Return a function that writes the page of a command's results, and passes them on."""
+
+    def tell(results: Sequence[RegionResult]) -> None:
+        write_page(file, service, journals, results)
+        notify(results)
+
+    return tell
+
+
+def page(service: str, journals: Sequence[Journal], results: Sequence[RegionResult], made: float) -> str:
     """Return the page. made: when, in seconds since 1970."""
+    outcomes = {each.region: list(result_lines(each)) for each in results}
     title = f"Canary of {service}"
     head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    body = "".join(_region(each) for each in journals) or "<p>No canary was driven.</p>"
+    body = "".join(_region(each, outcomes.get(each.region, ())) for each in journals) or "<p>No canary was driven.</p>"
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title><style>{STYLE}</style></head>\n'
         f"<body><h1>{escape(title)}</h1><p>Made {_clock(made)} UTC. A green line is the begin of a step.</p>\n"
@@ -37,16 +51,20 @@ def page(service: str, journals: Sequence[Journal], made: float) -> str:
     )
 
 
-def _region(journal: Journal) -> str:
+def _region(journal: Journal, outcome: Sequence[str]) -> str:
     parts = [f"<h2>{escape(journal.region)}: {escape(journal.version)} beside {escape(journal.old_version)}</h2>"]
+    parts.append(_list("Outcome", outcome))
+    for number, step in enumerate(journal.verdicts, 1):
+        parts.append(_list(f"The verdict on step {number}, at {step.share} %: {step.state}", step.words))
     if journal.looks:
-        last = journal.looks[-1]
-        words = "".join(f"<li>{escape(each)}</li>" for each in last.verdict.words)
-        parts.append(f"<h3>The last verdict, at {last.share} %: {escape(last.verdict.state)}</h3><ul>{words}</ul>")
-        parts += [_metric(journal, each.metric.name) for each in last.verdict.metrics]
-    lines = "".join(f"<li>{_clock(at)} {escape(words)}</li>" for at, words in journal.lines)
-    parts.append(f"<h3>What happened</h3><ul>{lines}</ul>\n")
+        parts += [_metric(journal, each.metric.name) for each in journal.looks[-1].verdict.metrics]
+    parts.append(_list("What happened", [f"{_clock(at)} {words}" for at, words in journal.lines]))
     return "".join(parts)
+
+
+def _list(title: str, lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(each.strip())}</li>" for each in lines)
+    return f"<h3>{escape(title)}</h3><ul>{items}</ul>\n" if lines else ""
 
 
 def _metric(journal: Journal, name: str) -> str:

@@ -50,7 +50,7 @@ from conf.rollout.canary.state import HELD, JUDGING, TAKING_OVER, Canary, StepVe
 from conf.rollout.changes import apply, live_counts, save, scale_all_down, wait_all_ready
 from conf.rollout.history import History, Release
 from conf.rollout.lease import Lease, LeaseLost
-from conf.rollout.readiness import NotReady
+from conf.rollout.readiness import NotReady, dead_container_lines
 from conf.rollout.release import (
     CANNOT_UNDO,
     Held,
@@ -90,6 +90,7 @@ class Driver:
         self._shares = Shares(target, self._old, lease, self._say)
         self._arms = Arms(target, self._new, self._old, lease, self._say)
         self._finding, self._reading = Finding(), CountsReader(tools.judge, tools.rules.read_seconds)
+        tools.journal.verdicts = canary.verdicts
         self._saved_at = self._watched_at = float("-inf")
 
     def drive(self) -> Release:
@@ -131,10 +132,19 @@ class Driver:
         elif action.kind == NEXT_STEP:
             self._save(self._canary.next_step())
         elif action.kind == TAKE_BACK:
-            raise Rejected(f"the canary is taken back at {self._canary.share} %: {action.words}")
+            raise Rejected(f"the canary is taken back at {self._canary.share} %: {action.words}", self._dead_lines())
         else:
             assert action.kind == STOP_HERE, action.kind
             self._hold(action.words)
+
+    def _dead_lines(self) -> str:
+        """Return the last log lines of a container of the canary that ended, "" where none did or nobody can tell."""
+        name = arm_names(self._target.service)[0]
+        if not self._shares.restarts.get(name):
+            return ""
+        with contextlib.suppress(ClusterError):
+            return dead_container_lines(self._target.cluster, self._target.namespace, name)
+        return ""
 
     def _hold(self, words: str) -> None:
         self._save(replace(self._canary, phase=HELD))
@@ -165,6 +175,7 @@ class Driver:
         """
         self._finding, canary = found, self._canary
         self._canary = canary.judged(StepVerdict(canary.share, found.state, found.words, now))
+        self._tools.journal.verdicts = self._canary.verdicts
         if found.begin.keys() - canary.begin.keys():
             self._save(replace(self._canary, begin=found.begin))
         if found.verdict:

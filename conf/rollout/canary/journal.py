@@ -4,10 +4,11 @@ Knows times and words. Does not know how a page looks.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from conf.canary.judging import Verdict
+from conf.rollout.canary.state import StepVerdict
 from conf.rollout.targets import Say
 
 
@@ -23,13 +24,17 @@ class Look:
 
 @dataclass
 class Journal:
-    """The events of a canary in a region while a command drove it. lines: (seconds since 1970, words)."""
+    """The events of a canary in a region while a command drove it. lines: (seconds since 1970, words).
+
+    verdicts: of all steps so far, those of former commands included.
+    """
 
     region: str
     version: str = ""
     old_version: str = ""
     lines: list[tuple[float, str]] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
+    verdicts: Sequence[StepVerdict] = ()
     clock: Callable[[], float] = time.time
 
     def telling(self, say: Say) -> Say:

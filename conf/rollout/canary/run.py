@@ -78,7 +78,7 @@ def go_on(target: Target, order: Order, say: Say) -> ReleaseResult:
         if canary.phase in (HELD, JUDGING):
             canary = replace(canary, phase=JUDGING, since=time.time())
         driven = f"{time.time() - canary.driven_at:.0f} s ago" if canary.driven_at else "never"
-        say(f"going on with the canary of {last.version} at {canary.share} %, which was driven {driven}")
+        order.journal.telling(say)(f"going on with the canary of {last.version} at {canary.share} %, which was driven {driven}")
         kept = save(target, with_canary(found, replace(canary, driven_at=time.time())), lease)
         return ReleaseResult(Driver(target, kept, canary, order.tools, lease, say).drive())
 

@@ -135,7 +135,7 @@ def test_a_pod_that_was_evicted_for_its_tmp_and_replaced_is_told(serving: Checko
 
     def is_told() -> bool:
         rows[:] = [status_row(serving, status=None)]
-        return rows[0]["state"] == "pods were lost" and rows[0]["ready"] == 1
+        return (rows[0]["state"], rows[0]["ready"]) == ("pods were lost", 1)
 
     until(is_told, seconds=180, pause=1)
     evicted = f"{name} was evicted: Usage of EmptyDir volume"

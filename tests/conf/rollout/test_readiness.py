@@ -123,3 +123,22 @@ def test_pods_of_one_version_are_counted_together_unless_their_images_differ() -
     one, other = pod("1", f"r/cats@{OLD}"), pod("1", f"r/cats@{NEW}")
     assert count_by_version([one, one, pod("2", "r/cats:2")]) == {"1": 2, "2": 1}
     assert count_by_version([one, other, other]) == {"1 (sha256:aaaaaaaaaaaa)": 1, "1 (sha256:bbbbbbbbbbbb)": 2}
+
+
+class Restarted:
+    """A cluster of two pods of a canary, of which the second one's container was restarted."""
+
+    def find(self, *_: str) -> list[dict[str, Any]]:
+        return [
+            {"metadata": {"name": f"cats-canary-{number}"}, "status": {"containerStatuses": [status]}}
+            for number, status in enumerate({"name": "cats-canary", "restartCount": count} for count in (0, 1))
+        ]
+
+    def logs(self, pod: Ref, container: str, lines: int, *, previous: bool = False) -> str:
+        assert (pod.name, container, previous) == ("cats-canary-1", "cats-canary", True)
+        return '{"level": "critical", "message": "no memory"}\nKilled'
+
+
+def test_the_last_lines_of_a_container_that_ended_are_those_of_before_its_restart() -> None:
+    found = readiness.dead_container_lines(Restarted(), "like", "cats-canary")  # type: ignore[arg-type]
+    assert found == "critical: no memory\nKilled"

@@ -190,7 +190,7 @@ def test_pictures_of_an_hour_of_requests_have_a_step_of_a_minute_and_begin_with_
 
 def test_every_word_of_a_picture_is_inside_of_it(keeping: str, tmp_path: Path) -> None:
     report(tmp_path, keeping, "--html", str(tmp_path / "week.html"))
-    write_page(tmp_path / "verdict.html", "cats", [journal()])
+    write_page(tmp_path / "verdict.html", "cats", [journal()], [])
     with browser() as chromium:
         page = chromium.new_page()
         for file in ("week.html", "verdict.html"):
