@@ -1,6 +1,7 @@
 """The one module that a service's own code imports, and the modules from which older forks still import."""
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 from serving import api, service
 from tests.running import ROOT
+from tests.serving import api_page
 
 OLD = [
     *(("serving.service", name) for name in sorted(service.MOVED_TO_API)),
@@ -31,6 +33,15 @@ ELSEWHERE = [
     ("serving.schema", "Settings", "serving.settings", "Settings"),
     ("serving.tensors", "ModelSpec", "serving.models.tensors", "ModelSpec"),
 ]
+
+
+def test_the_page_of_the_api_is_made_of_its_docstrings_and_has_every_name() -> None:
+    file = ROOT / "docs/api.md"
+    if os.environ.get("UPDATE_API"):
+        file.write_text(api_page.page(), encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == api_page.page(), "UPDATE_API=1 .venv/bin/pytest tests/serving/test_api.py"
+    assert api_page.shown() >= {*api.__all__}
+    assert "**``**" not in api_page.page()
 
 
 @pytest.mark.parametrize(("module", "name"), OLD)

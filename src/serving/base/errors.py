@@ -39,6 +39,8 @@ class ServingError(Exception):
 
 
 class BadInput(ServingError):
+    """The content of the request is wrong. A service raises it with a sentence for the client."""
+
     status = 400
     reason = "bad_input"
 
@@ -67,6 +69,8 @@ class SlowBody(ServingError):
 
 
 class TooLarge(ServingError):
+    """A body, its rows or a picture are over a limit, which the text names."""
+
     status = 413
     reason = "too_large"
 
@@ -77,6 +81,8 @@ class WrongContentType(ServingError):
 
 
 class QueueFull(ServingError):
+    """As many rows wait for the model as queue_limit allows. The client may try again."""
+
     status = 429
     reason = "queue_full"
 
@@ -96,11 +102,15 @@ class HeadTooLarge(ServingError):
 
 
 class ClientGone(ServingError):
+    """The client went away, so nobody waits for the answer."""
+
     status = 499
     reason = "client_gone"
 
 
 class ModelFailed(ServingError):
+    """The model raised, could not be loaded, or gave another number of rows than it took."""
+
     reason = "model_failed"
 
 
@@ -118,6 +128,8 @@ class NotReady(ServingError):
 
 
 class DeadlinePassed(ServingError):
+    """The request's deadline has passed, so its work is dropped."""
+
     status = 504
     reason = "deadline_passed"
 

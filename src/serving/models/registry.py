@@ -37,9 +37,10 @@ class Handle:
         self._cache, self._entry, self.name = cache, entry, entry.name
 
     def __call__(self, arrays: Arrays, request: HasLifetime) -> Arrays:
-        """Run the model on some rows and wait for the outputs.
+        """Run the model on some rows and wait for the outputs, which have as many rows.
 
-        Raises BadInput, TooLarge, QueueFull, ModelFailed, DeadlinePassed.
+        arrays: by the names of the inputs, with their dtypes and ranks. The first axis counts rows, where the model has such an
+        axis. request: whose deadline holds. Raises BadInput, TooLarge, QueueFull, ModelFailed, DeadlinePassed.
         """
         future = self.submit(arrays, request)
         try:
@@ -125,6 +126,7 @@ class Handle:
 
     @property
     def loaded(self) -> bool:
+        """Whether the model is in memory now."""
         return self._entry.model is not None
 
 
@@ -193,6 +195,7 @@ class ModelRegistry:
         self._cache.unload(self[name]._entry)
 
     def names(self) -> list[str]:
+        """Return the names of all models, loaded or not."""
         return list(self._entries)
 
     def loaded(self) -> list[Model]:

@@ -32,7 +32,7 @@ class Request:
     """One request as a service's own code sees it."""
 
     id: str  # as in the logs, and in the answer's X-Request-Id
-    life: Lifetime
+    life: Lifetime  # its deadline, and whether its client still waits
     payload: Payload
     query: Mapping[str, str] = field(default_factory=dict)  # the parameters of the URL
     max_image_pixels: int = 50_000_000

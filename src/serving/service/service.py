@@ -63,6 +63,9 @@ class Service:
     A plain ONNX model, tensors in and out, needs none of them. A hook raises BadInput("no face found") for a client's mistake,
     which is answered with 400 and that text. Any other exception is answered with 500 and an id, and logged with its traceback.
     NaN and infinity in results become null, since JSON has neither. Hooks run on several threads at once.
+
+    `self.folder` is the Path of the service's folder, and `self.settings` holds the values of value.py. `self.models` loads
+    further models, and `self.metrics` makes metrics.
     """
 
     # The page, /openapi.json and the start's curl line describe the service's own route by these.
@@ -141,7 +144,10 @@ class Service:
         return _from_data(request.data, self.model.spec(request.life), self.settings.max_rows_per_request)
 
     def postprocess(self, outputs: Arrays, request: Request) -> Any:
-        """Return the results. This default returns a table from output to rows."""
+        """Return the results. This default returns a table from output to rows.
+
+        outputs: arrays with the rows of this request alone. Texts are bytes in an array of objects.
+        """
         return {name: array.tolist() if array.dtype != object else _texts(array) for name, array in outputs.items()}
 
     def handle(self, request: Request) -> Any:
