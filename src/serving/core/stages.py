@@ -44,9 +44,10 @@ from serving.service.service import Answer, Service, files_of, handles_itself, t
 
 log = logging.getLogger("monopod.core")
 
-# On the loop, other requests wait meanwhile. So many bytes take at most 0.2 ms: to decode numbers in JSON, to decode binary
-# tensors, and to encode outputs. A body of SMALL_JSON bytes is also too small to be counted as held.
-SMALL_JSON, SMALL_BINARY, SMALL_OUTPUTS = 8 * 2**10, 64 * 2**10, 16 * 2**10
+# On the loop, other requests wait meanwhile. So many bytes take at most 0.2 ms: to decode numbers in JSON, binary tensors and
+# texts, which may be empty and take a step each, and to encode outputs. A body of SMALL_JSON bytes is also too small to be
+# counted as held.
+SMALL_JSON, SMALL_BINARY, SMALL_TEXTS, SMALL_OUTPUTS = 8 * 2**10, 64 * 2**10, 2 * 2**10, 16 * 2**10
 
 Encode = Callable[[Arrays], Reply]  # from a model's outputs
 Decoded = tuple[Arrays, Encode]
@@ -81,10 +82,13 @@ class Core:
         """Return how long the longest job has been running, in seconds."""
         return max((time.monotonic() - began for began in list(self._job_begins.values())), default=0.0)
 
-    def answer(self, raw: RawRequest, done: Done) -> None:
-        """Answer a request to the service's own route. Called on the loop."""
+    def answer(self, raw: RawRequest, done: Done, few_parameters: bool = True) -> None:
+        """Answer a request to the service's own route. Called on the loop.
+
+        few_parameters: whether the URL's parameters may be read on the loop.
+        """
         in_json = raw.kind == JSON
-        if self._fits_loop and in_json and raw.length <= SMALL_JSON and self._service.model.loaded:
+        if self._fits_loop and in_json and few_parameters and raw.length <= SMALL_JSON and self._service.model.loaded:
             self._on_loop(raw, self._prepare, done)
             return
         self._expect(self._service.settings.service_name, raw.life)
@@ -95,18 +99,19 @@ class Core:
         else:
             self._before.run(self._on_thread, raw, self._prepare, done, True)
 
-    def infer(self, model: Handle, raw: RawRequest, decode: Decode, done: Done) -> None:
+    def infer(self, model: Handle, raw: RawRequest, decode: Decode, done: Done, binary: bool = False) -> None:
         """Answer a request to a model, without the hooks. Called on the loop.
 
         decode: returns the model's inputs, and the encoder of its outputs. A model that is not loaded yet is waited for on a
-        thread of `_blocking`.
+        thread of `_blocking`. binary: whether the body is binary tensors, with at most SMALL_JSON bytes of JSON before them.
         """
 
         def prepare(raw: RawRequest) -> Prepared:
             return model, *decode(self._body(raw), model.spec(raw.life))
 
         loaded = model.loaded
-        if loaded and raw.length <= (SMALL_JSON if raw.kind in (JSON, "") else SMALL_BINARY):
+        most = SMALL_BINARY if binary else SMALL_JSON
+        if loaded and (raw.length <= SMALL_TEXTS or (raw.length <= most and not _takes_texts(model.spec(raw.life)))):
             self._on_loop(raw, prepare, done)
             return
         self._expect(model.name, raw.life)
@@ -287,6 +292,10 @@ class Core:
 
 def _failed(raw: RawRequest) -> ServiceFailed:
     return ServiceFailed(f"the service failed on this request; its log tells why under request_id {raw.id}")
+
+
+def _takes_texts(spec: ModelSpec) -> bool:
+    return any(tensor.datatype == "BYTES" for tensor in spec.inputs)
 
 
 def _promise(life: Lifetime) -> Future[Reply]:

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from serving.base.errors import NotFound, WrongContentType
 from serving.core.messages import JSON, Reply
-from serving.core.stages import Core, Decoded
+from serving.core.stages import SMALL_JSON, Core, Decoded
 from serving.inputs import v1_predict, v2_open_inference
 from serving.inputs.binary_tensors import LENGTH_HEADER
 from serving.inputs.v2_open_inference import MODEL_VERSION
@@ -30,6 +30,8 @@ TENSORS = "application/octet-stream"
 LENGTH_FIELD = LENGTH_HEADER.lower().encode()
 TAKEN = (JSON, TENSORS, "")  # content types of the Open Inference Protocol
 IDENTITY = b"identity"
+LONGEST_PATH = 1024  # characters of a hot route's path as it was sent; each may be an escape, which takes three
+SMALL_QUERY = 256  # characters that the loop reads; each two may be a parameter
 MOST_KNOWN, LONGEST_KNOWN = 1000, 256  # paths whose route is remembered, and their characters; only paths that have a route are
 MODEL_PATH = re.compile(
     r"/v2/models/(?P<v2>[^/]+)(?P<versions>/versions/(?P<version>[^/]+))?/infer|/v1/models/(?P<v1>[^/:]+):predict"
@@ -58,7 +60,7 @@ class HotRoutes:
 
     def find(self, path: str) -> HotRoute | None:
         """Return the route of a POST, None where it is another's. path: as it was sent."""
-        return self._known.get(path) or self._find(path)
+        return self._known.get(path) or (self._find(path) if len(path) <= LONGEST_PATH else None)
 
     def _find(self, path: str) -> HotRoute | None:
         plain = unquote(path).removesuffix("/")
@@ -84,7 +86,7 @@ class HotRoutes:
 
     def _answer(self, exchange: Exchange) -> None:
         check_encoding(exchange)
-        self._core.answer(exchange, exchange.finish)
+        self._core.answer(exchange, exchange.finish, len(exchange.head.query) <= SMALL_QUERY)
 
     def _infer(self, name: str, version: str, exchange: Exchange) -> None:
         if version != MODEL_VERSION:
@@ -94,6 +96,7 @@ class HotRoutes:
             raise WrongContentType(f"content type {exchange.kind[:100]} is not taken here; send {JSON} or {TENSORS}")
         given = exchange.head.headers.get(LENGTH_FIELD)
         header_length = None if given is None else given.decode("latin-1")
+        binary = header_length is not None and exchange.kind == TENSORS and _is_small(header_length)
 
         def decode(body: bytes, spec: ModelSpec) -> Decoded:
             call = v2_open_inference.decode(body, header_length, spec, self._settings.max_rows_per_request)
@@ -102,7 +105,7 @@ class HotRoutes:
                 exchange.deadline_moved()
             return call.inputs, lambda outputs: _tensors(*v2_open_inference.encode(call, spec, MODEL_VERSION, outputs))
 
-        self._core.infer(self._models[name], exchange, decode, exchange.finish)
+        self._core.infer(self._models[name], exchange, decode, exchange.finish, binary)
 
     def _predict(self, name: str, exchange: Exchange) -> None:
         check_encoding(exchange)
@@ -112,6 +115,11 @@ class HotRoutes:
             return call.inputs, lambda outputs: Reply(v1_predict.encode(call, spec, outputs))
 
         self._core.infer(self._models[name], exchange, decode, exchange.finish)
+
+
+def _is_small(header_length: str) -> bool:
+    """Return whether so many bytes of JSON may be decoded on the loop. A number that is none is refused there."""
+    return not (header_length.isdecimal() and len(header_length) <= 18 and int(header_length) > SMALL_JSON)
 
 
 def check_encoding(exchange: Exchange) -> None:

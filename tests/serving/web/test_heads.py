@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from serving.base.errors import BadInput, HeadTooLarge, ServingError
 from serving.web.front.heads import (
+    MOST_CONNECTION_BYTES,
     MOST_EMPTY_LINES,
     MOST_FIELDS,
     MOST_HEAD_BYTES,
+    MOST_PATH_BYTES,
     Head,
     empty_lines,
     end_of_head,
@@ -176,6 +178,14 @@ def test_a_valid_host_is_taken(host: bytes) -> None:
 
 
 # Heads that are refused.
+
+
+def test_a_long_path_and_a_long_field_of_the_connection_are_refused_before_they_are_taken_apart() -> None:
+    assert parse(b"GET /" + b"x" * (MOST_PATH_BYTES - 1) + b"?" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    long = b"GET /" + b"x" * MOST_PATH_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    refused(long, f"at most {MOST_PATH_BYTES} are taken", HeadTooLarge)
+    assert parse(of(b"Connection: " + b"a," * (MOST_CONNECTION_BYTES // 2)))
+    refused(of(b"Connection: " + b"a," * MOST_CONNECTION_BYTES), f"over {MOST_CONNECTION_BYTES} bytes", HeadTooLarge)
 
 
 def test_a_large_head_and_many_fields_are_refused_with_431() -> None:

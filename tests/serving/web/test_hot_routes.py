@@ -32,11 +32,16 @@ class KeptCalls:
         self.answered: list[RawRequest] = []
         self.inferred: list[tuple[str, RawRequest, Callable[[bytes, ModelSpec], Any]]] = []
 
-    def answer(self, raw: RawRequest, done: Callable[..., None]) -> None:
+    def answer(self, raw: RawRequest, done: Callable[..., None], few_parameters: bool = True) -> None:
         self.answered.append(raw)
 
     def infer(
-        self, model: Handle, raw: RawRequest, decode: Callable[[bytes, ModelSpec], Any], done: Callable[..., None]
+        self,
+        model: Handle,
+        raw: RawRequest,
+        decode: Callable[[bytes, ModelSpec], Any],
+        done: Callable[..., None],
+        binary: bool = False,
     ) -> None:
         self.inferred.append((model.name, raw, decode))
 

@@ -21,6 +21,8 @@ from serving.inputs.json_fields import show
 
 MOST_HEAD_BYTES = 64 * 2**10
 MOST_FIELDS = 128  # gateways and meshes add about 20
+MOST_PATH_BYTES = 4 * 2**10  # as sent; escapes in it are read one by one
+MOST_CONNECTION_BYTES = 256  # of the field Connection, whose options are read one by one
 MOST_EMPTY_LINES = 8  # before a request line
 MOST_LENGTH_DIGITS = 18  # of Content-Length: what is longer is no size, and to convert 5,000 digits is an error of its own
 MOST_KNOWN, LONGEST_KNOWN = 256, 512  # request lines and hosts that are remembered, and the longest of them in bytes
@@ -189,6 +191,8 @@ def _target(method: str, target: str) -> tuple[bytes, str, str]:
     if "#" in rest:
         raise BadInput(f"the target {show(target)} has a fragment, which begins with #; a client keeps that to itself")
     path, _, query = rest.partition("?")
+    if len(path) > MOST_PATH_BYTES:
+        raise HeadTooLarge(f"the path has {len(path)} bytes, at most {MOST_PATH_BYTES} are taken; send parameters or a body")
     return host.encode("latin-1"), path, query
 
 
@@ -222,5 +226,7 @@ def _body(headers: dict[bytes, bytes], version: str) -> tuple[int, bool]:
 def _keep_alive(connection: bytes | None, version: str) -> bool:
     if connection is None:
         return version == "1.1"
+    if len(connection) > MOST_CONNECTION_BYTES:
+        raise HeadTooLarge(f"the field Connection is over {MOST_CONNECTION_BYTES} bytes; send close or keep-alive alone")
     options = {option.strip(b" \t") for option in connection.lower().split(b",")}
     return b"close" not in options and (version == "1.1" or b"keep-alive" in options)
