@@ -159,7 +159,7 @@ OPTIMIZE = [
 ]
 BENCH: list[Flag | tuple[Flag, ...]] = [
     _flag("--url", "where to send (default: the service's own route on localhost:8080)"),
-    _flag("--file --image", "a picture or video to send; several are sent in turn", type=Path, **SEVERAL),
+    _flag("--file --image", "a file to send, as its name says its type; several are sent in turn", type=Path, **SEVERAL),
     _flag("--data", "JSON to send; several are sent in turn (default: the service's example)", metavar="TEXT|@FILE", **SEVERAL),
     _flag("--form", "a field of a form; all together are one body", metavar="NAME=TEXT|@FILE", **SEVERAL),
     _flag("--header", "a header of every request, as 'Name: value'", metavar="LINE", **SEVERAL),

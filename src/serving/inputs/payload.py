@@ -66,7 +66,7 @@ def decode(content_type: str, body: bytes, fetcher: UrlFetcher, life: Lifetime, 
     Raises WrongContentType for another content type, BadInput for wrong content, TooLarge for a form of too many parts.
     Raises the fetcher's errors, and while it reads a form the errors of `life.check`.
     """
-    kind, taken = content_type.partition(";")[0].strip().lower(), _taken(files)
+    kind, taken = content_type.partition(";")[0].strip().lower(), taken_files(files)
     if not kind and not body:
         return Payload()
     if kind == "multipart/form-data":
@@ -98,7 +98,7 @@ def values_bytes(kind: str, body: bytes, files: FileKinds | None) -> int:
     return 0 if _is_file(kind, files) else jsons.values_bytes(body)
 
 
-def _taken(files: FileKinds) -> FileKinds:
+def taken_files(files: FileKinds) -> FileKinds:
     """Return the files that are taken: those that are declared, and pictures and videos where no others are."""
     return files if files.keys() - {IMAGE, VIDEO} else {**PICTURES, **VIDEOS, **files}
 
@@ -106,7 +106,7 @@ def _taken(files: FileKinds) -> FileKinds:
 def _is_file(kind: str, files: FileKinds | None) -> bool:
     if files is None or kind in ("application/json", "multipart/form-data"):
         return False
-    return any(each.takes(kind) for each in _taken(files).values())
+    return any(each.takes(kind) for each in taken_files(files).values())
 
 
 def converted(name: str, value: Any, kind: type[T]) -> T:

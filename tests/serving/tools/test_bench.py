@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import socket
 import ssl
@@ -19,10 +20,11 @@ from typing import Any
 import pytest
 
 import monopod
+from serving.inputs.files import content_type
 from serving.tools.bench import bench_command
 from serving.tools.bench.http_client import client, text_of
 from serving.tools.bench.load_generator import Answer
-from serving.tools.bench.request_bodies import BenchError, Body, bodies, content_type
+from serving.tools.bench.request_bodies import BenchError, Body, bodies
 from tests.running import PYTHONPATH, ROOT, Running, free_port, make_service, running
 from tests.serving.http_server import http_server
 
@@ -97,13 +99,33 @@ def test_what_a_service_gives_as_its_example_is_sent_where_nothing_else_is(
         assert service.metric('monopod_requests_total{code="200",reason="",route="service"}') >= found["requests"]
 
 
+@pytest.mark.parametrize("place", ["", "/", "/api/small", "/api/like/small/"])
+def test_a_base_address_stands_for_the_services_route_and_its_example(asking: Running, place: str, capsys: Captured) -> None:
+    load = ["--seconds", "0.2", "--warm-up", "0", "--concurrency", "1", "--url", asking.url + place]
+    status, found = bench(capsys, *load)
+    assert (status, [kind["name"] for kind in found["kinds"]]) == (0, ["200"])
+    assert found["request"].startswith(f"POST {asking.url}/api/")
+    assert monopod.main(["bench", *load, "--data", '{"question": 5}']) == 1
+    first = capsys.readouterr().out.splitlines()[0]
+    assert re.fullmatch(r"(\d+) of \1 answers were 400; the first said: question is a number; it must be a text", first)
+
+
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service that gives an example."""
+    server = "from serving.service.service import Service\nclass Own(Service):\n    example = {'question': \"what's new?\"}\n"
+    server += "    def handle(self, request):\n        return request.value('question', str)\n"
+    with running(make_service(tmp_path_factory.mktemp("asking") / "small", "", server)) as service:
+        yield service
+
+
 def test_a_service_that_gives_no_example_of_json_is_told_what_to_add(
     demo: Running, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.setattr(bench_command, "PORT", demo.port)
     assert monopod.main(["bench", "--service", str(ROOT)]) == 1
     told = capsys.readouterr().err
-    assert told.startswith("nothing to send: the service gives no example of JSON; add --file PICTURE, --data")
+    assert told.startswith("nothing to send: the service gives no example of JSON; add --file FILE, --data")
 
 
 def test_a_server_that_describes_nothing_is_told_what_to_send(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:

@@ -8,6 +8,7 @@ import json
 import resource
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 from serving.base.terminal import progress
@@ -24,9 +25,7 @@ def bench_command(arguments: Namespace) -> int:
     """Print the figures. Return 0 where at least one answer was 2xx, 130 where Ctrl-C ended the run, else 1."""
     try:
         given, headers = _given(arguments), dict(map(_header, arguments.header))
-        url = _own_url(arguments) if arguments.url is None else arguments.url
-        http_client.reach(url)
-        sent = given or ([http_client.example(url)] if arguments.url is None else [])
+        url, sent = _asked(arguments, headers, given)
     except (BenchError, SettingsError) as error:
         return _fail(str(error), arguments.json)
     except OSError as error:
@@ -52,6 +51,19 @@ def _given(arguments: Namespace) -> list[Body]:
     if arguments.vary and all(len(body.pieces) == 1 for body in found):
         raise BenchError("--vary: makes each picture a new file, but no picture is sent; leave it out")
     return found
+
+
+def _asked(arguments: Namespace, headers: Mapping[str, str], given: list[Body]) -> tuple[str, list[Body]]:
+    """Return the URL to ask, and the bodies: the service's own route and example where it tells them. Raises BenchError."""
+    url = _own_url(arguments) if arguments.url is None else arguments.url
+    http_client.reach(url)
+    try:
+        url, content = http_client.own_route(url, headers)
+    except BenchError:
+        if not given and arguments.url is None:
+            raise
+        return url, given  # another route, or another server
+    return url, given or [http_client.example(content)]
 
 
 def _own_url(arguments: Namespace) -> str:

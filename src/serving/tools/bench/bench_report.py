@@ -16,10 +16,10 @@ HEAD = ("", "requests", "p50 ms", "p95 ms", "p99 ms", "max ms")
 
 
 def as_text(found: Figures, load: Load, request: str) -> str:
-    """Return a heading, a table with a line for each kind of end, and notes. request: its method and URL."""
-    lines = [f"{request}, {about(load)}", "", *_table([HEAD, *(_row(kind) for kind in found.kinds)]), ""]
+    """Return what was refused, a heading, a table with a line for each kind of end, and notes. request: its method and URL."""
+    lines = [*_refused(found), f"{request}, {about(load)}", "", *_table([HEAD, *(_row(kind) for kind in found.kinds)]), ""]
     lines += [f"{found.throughput:.1f} answers of 2xx a second; the generator was {found.late_p99_ms:.1f} ms late (p99)"]
-    return "\n".join([*lines, *(f"note: {note}" for note in notes(found, load))]) + "\n"
+    return "\n".join([*lines, *(f"note: {note}" for note in notes(found, load) if note not in lines)]) + "\n"
 
 
 def as_json(found: Figures, load: Load, request: str) -> str:
@@ -47,6 +47,8 @@ def _stopped(found: Figures, load: Load) -> Iterator[str]:
         yield "nothing was measured: no request that was due after the warm-up has ended"
     elif not found.good:
         yield "no answer was 2xx: nothing here says how fast the service is"
+    elif found.good < found.requests:
+        yield "percentiles are of each line alone: those of 2xx do not hold what was refused or had no answer"
 
 
 def _refused(found: Figures) -> Iterator[str]:
@@ -56,8 +58,6 @@ def _refused(found: Figures) -> Iterator[str]:
             yield f"{kind.count} of {found.requests} answers were {kind.name}{told}"
         elif not kind.name.isdecimal():
             yield f"{kind.count} of {found.requests} requests had no answer: {kind.name}"
-    if found.ms is not None and found.good < found.requests:
-        yield "percentiles are of each line alone: those of 2xx do not hold what was refused or had no answer"
 
 
 def _not_sent(found: Figures, load: Load) -> Iterator[str]:

@@ -12,8 +12,9 @@ import socket
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
@@ -22,6 +23,7 @@ from serving.tools.bench.request_bodies import BenchError, Body
 
 REACH_SECONDS = 5.0
 OWN_ROUTE = "answer"  # the operationId of a service's own route in /openapi.json
+CURE = "add --file FILE, --data '{...}' or --form NAME=@FILE; GET needs a --url of a route"
 LONGEST_TEXT = 300  # characters of a server's words
 MOST_KEPT = 2**16  # bytes of an answer
 LARGE = 2**20  # bytes; aiohttp warns of larger bodies that are no file
@@ -50,19 +52,33 @@ def reach(url: str) -> None:
         raise BenchError(f"{urlsplit(url).scheme}://{shown}:{port} cannot be reached ({words}); {cure}") from None
 
 
-def example(url: str) -> Body:
-    """Return the JSON body that a service gives as the example of its own route, in /openapi.json. Raises BenchError."""
-    cure = "add --file PICTURE, --data '{...}' or --form NAME=@FILE; GET needs a --url"
+def own_route(url: str, headers: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Return the URL of the service's own route, and the bodies that it takes, as /openapi.json tells them.
+
+    url: of that route, or of a folder above it, such as http://localhost:8080. Raises BenchError where none is told.
+    """
+    parts = urlsplit(url)
+    page = parts._replace(path=f"{parts.path.rstrip('/')}/openapi.json", query="", fragment="").geturl()
     try:
-        with urllib.request.urlopen(f"{url}/openapi.json", timeout=REACH_SECONDS) as answer:
-            items = json.load(answer)["paths"].values()
-        (content,) = [
-            post["requestBody"]["content"] for item in items if (post := item.get("post", {})).get("operationId") == OWN_ROUTE
+        request = urllib.request.Request(without_password(page), headers=dict(headers))
+        with urllib.request.urlopen(request, timeout=REACH_SECONDS) as answer:
+            told = json.load(answer)
+        ((path, post),) = [
+            (path, post)
+            for path, item in told["paths"].items()
+            if (post := item.get("post", {})).get("operationId") == OWN_ROUTE
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BenchError(f"nothing to send, and {url}/openapi.json tells no example ({error}); {cure}") from None
+        server = told["servers"][0]["url"]
+        base = urljoin(page, "." if server == "/" else server)
+        return urlsplit(urljoin(base, path[1:]))._replace(query=parts.query).geturl(), post["requestBody"]["content"]
+    except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BenchError(f"nothing to send, and {without_password(page)} tells no example ({error}); {CURE}") from None
+
+
+def example(content: Mapping[str, Any]) -> Body:
+    """Return the JSON body that a service gives as its example. content: as `own_route` tells it. Raises BenchError."""
     if "example" not in content["application/json"]:
-        raise BenchError(f"nothing to send: the service gives no example of JSON; {cure}")
+        raise BenchError(f"nothing to send: the service gives no example of JSON; {CURE}")
     return Body((json.dumps(content["application/json"]["example"]).encode(),), "application/json")
 
 

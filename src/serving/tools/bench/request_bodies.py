@@ -4,24 +4,14 @@ Knows content types and files. Does not know where bodies go, or how often.
 """
 
 import json
-import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-# Types that Python's own table lacks, or takes from a file of the machine.
-TYPES = {
-    ".avi": "video/x-msvideo",
-    ".json": "application/json",
-    ".mkv": "video/x-matroska",
-    ".mov": "video/quicktime",
-    ".mp4": "video/mp4",
-    ".webm": "video/webm",
-    ".webp": "image/webp",
-}
+from serving.inputs.files import content_type
+
 PICTURE = "image/"
-BYTES = "application/octet-stream"
 BOUNDARY = "monopod-bench-the-next-part-follows"
 
 
@@ -60,11 +50,6 @@ def bodies(files: Sequence[Path], texts: Sequence[str], fields: Sequence[str]) -
         found.append(Body((_content(path), *end), kind))
     found += [Body((_json(text),), "application/json") for text in texts]
     return found + ([form(fields)] if fields else [])
-
-
-def content_type(path: Path) -> str:
-    """Return the content type of a file by its suffix, such as image/png; BYTES where it is unknown."""
-    return TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or BYTES
 
 
 def form(fields: Sequence[str]) -> Body:

@@ -50,8 +50,8 @@ def optimize_command(arguments: Namespace) -> int:
 
 def _made(arguments: Namespace) -> optimize_report.Report:
     folder: Path = arguments.service.resolve()
-    files = find(arguments.samples)
     service = open_service(folder, arguments.provider)
+    files = find(service, arguments.route, arguments.samples)
     set_up(service)
     named = _named(service, arguments.model or service.settings.service_name, bool(arguments.model))
     assert named.file is not None

@@ -16,21 +16,21 @@ from urllib.parse import parse_qsl, urlsplit
 
 from serving.base.errors import BadInput, ServingError
 from serving.base.lifetime import Lifetime
-from serving.inputs.payload import decode
+from serving.core.messages import JSON
+from serving.inputs.files import FileKinds, content_type
+from serving.inputs.payload import decode, taken_files
 from serving.models.engine import Engine
 from serving.models.entries import ModelSource
 from serving.models.model import from_function
 from serving.models.tensors import Arrays
 from serving.service.own_code import described
 from serving.service.request import Request
-from serving.service.service import Service, routes_of
-from serving.tools.bench.request_bodies import content_type
+from serving.service.service import Service, files_of, routes_of
 
 MOST_FILES = 256
 MOST_ROWS = 128
 MOST_BYTES = 500_000_000
 SECONDS = 3600.0  # that one sample may take
-TAKEN = ("image/", "video/", "application/json")
 
 T = TypeVar("T")
 Tell = Callable[[float], None]
@@ -84,15 +84,19 @@ class Recorder:
             return evenly(self._kept, most)
 
 
-def find(folder: Path) -> list[Path]:
-    """Return the files in a folder that a client could send, at most MOST_FILES. Raises OptimizeError where there is none."""
+def find(service: Service, route: str, folder: Path) -> list[Path]:
+    """Return the files in a folder that a client could send to a route, at most MOST_FILES.
+
+    Raises OptimizeError where there is none, and for an unknown route.
+    """
     if not folder.is_dir():
         raise OptimizeError(f"{folder}: no such folder; --samples names one that holds files such as clients send")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and content_type(path).startswith(TAKEN))
+    kinds = taken_files(files_of(service, _route(service, route)[0]))
+    types = {path: content_type(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = [path for path, type in types.items() if type == JSON or any(kind.takes(type) for kind in kinds.values())]
     if not files:
-        raise OptimizeError(
-            f"{folder}: no samples in it; put pictures (jpg, png, webp), videos or JSON bodies there, such as clients send"
-        )
+        names = ", ".join(each for kind in kinds.values() for each in kind.types)
+        raise OptimizeError(f"{folder}: no samples in it; put files ({names}) or JSON bodies there, such as clients send")
     return evenly(files, MOST_FILES)
 
 
@@ -111,7 +115,7 @@ def record(service: Service, source: ModelSource, files: Sequence[Path], route: 
         recorder.start(share)
         samples.sent += 1
         try:
-            function(_request(service, file, query))
+            function(_request(service, file, query, files_of(service, function)))
         except ServingError as error:
             samples.refused.append((file.name, str(error)))
         except (Exception, SystemExit) as error:
@@ -181,7 +185,7 @@ class _NoFetcher:
         raise BadInput(f"{url[:100]} is not fetched here; put the file itself into the JSON, in base64")
 
 
-def _request(service: Service, file: Path, query: dict[str, str]) -> Request:
+def _request(service: Service, file: Path, query: dict[str, str], files: FileKinds) -> Request:
     life = Lifetime(time.monotonic(), SECONDS)
-    payload = decode(content_type(file), file.read_bytes(), _NoFetcher(), life)
+    payload = decode(content_type(file), file.read_bytes(), _NoFetcher(), life, files)
     return Request("sample", life, payload, query, service.settings.max_image_pixels)
