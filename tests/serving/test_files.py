@@ -11,8 +11,10 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from playwright.sync_api import expect
 
+import monopod
 from tests.browser import browser, console_errors, drop
 from tests.running import Running, get, make_service, post_json, running
+from tests.serving.offline.refill.refilling import finished, refill
 from tests.serving.sound_service import DOCUMENT, PDF, make_sound_service, wav
 
 
@@ -128,3 +130,32 @@ def test_a_document_is_answered_with_its_text(tmp_path: Path, folder: Path) -> N
         assert curl(folder, "-Fdocument=@a.pdf", url)[1]["results"] == "Hello world"
         assert json.loads(get(url, PDF, {"Content-Type": "application/pdf"})[1])["results"] == "Hello world"
         assert curl(folder, "-Fdocument=@go.wav;type=audio/wav", url)[0] == 415
+
+
+def test_a_folder_of_sounds_and_lines_are_answered_offline(tmp_path: Path, folder: Path) -> None:
+    content = base64.b64encode((folder / "no.wav").read_bytes()).decode()
+    (tmp_path / "lines.jsonl").write_text(json.dumps({"audio": content}) + "\n")
+    made = make_sound_service(tmp_path / "small")
+    code, out, _ = finished(refill(made, [str(folder), str(tmp_path / "lines.jsonl")], ["file:loud.jsonl"], tmp_path))
+    lines = [json.loads(line) for line in (tmp_path / "loud.jsonl").read_text().splitlines()]
+    assert {Path(line["topic"]).name: line["answer"]["results"]["loudness"] for line in lines} == {
+        "go.wav": 0.5, "no.wav": 0.25, "lines.jsonl": 0.25,
+    }  # fmt: skip
+    assert (code, "4 records in" in out, "3 answered, 1 dead" in out, "no records: 2" in out) == (3, True, True, True), out
+
+
+def test_bench_sends_a_sound_to_a_base_address(sounds: Running, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load = ["--seconds", "0.2", "--warm-up", "0", "--concurrency", "1", "--url", sounds.url, "--json"]
+    assert monopod.main(["bench", *load, "--file", str(folder / "go.wav")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [kind["name"] for kind in found["kinds"]] == ["200"]
+
+
+def test_verify_and_optimize_take_the_service_of_sounds(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = str(make_sound_service(tmp_path / "small"))
+    assert monopod.main(["verify", "--service", made]) == 0
+    assert monopod.main(["optimize", "--service", made, "--samples", str(folder), "--fp16", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.partition("1 of 1 right\n")[2])
+    assert told["samples"]["rows"] == 2

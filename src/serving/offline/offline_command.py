@@ -12,6 +12,7 @@ from functools import partial
 from signal import SIGINT
 
 from serving.base.errors import StartError
+from serving.inputs.files import PICTURES
 from serving.offline.dead_letters import DeadTopic, NoDeadLetters
 from serving.offline.kafka import positions
 from serving.offline.kafka.client_configuration import Configuration, client_id, connection
@@ -29,6 +30,7 @@ from serving.offline.sinks import table
 from serving.offline.sinks.lines import JsonLines
 from serving.offline.sinks.opening import open_sinks
 from serving.service.embedded import read_settings
+from serving.service.service import files_of
 from serving.settings import Settings, SettingsError, size_in_bytes
 from serving.settings.declared.offline_names import dead_topic_of, group_of, sinks_of, topic_of
 from serving.telemetry.logs import stdout_number
@@ -114,6 +116,7 @@ def _refill_job(arguments: Namespace, context: ServiceContext, metrics: OfflineM
         key=arguments.key,
         postgresql=environ.get("POSTGRESQL_URL", ""),
         limit=arguments.limit or 0,
+        kinds=files_of(context.service) or PICTURES,
     )
     return Job(opened.source, sinks, opened.dead or NoDeadLetters(), ended=partial(_summarize, arguments, opened, began, ""))
 

@@ -248,7 +248,7 @@ def test_samples_that_cannot_be_used_are_told_in_words(made: Made, tmp_path: Pat
 
     assert "no such folder; --samples names one" in words("--samples", tmp_path / "none")
     (tmp_path / "notes.txt").write_text("nothing")
-    assert "no samples in it; put pictures (jpg, png, webp), videos or JSON bodies there" in words("--samples", tmp_path)
+    assert "no samples in it; put files (image/*, video/*) or JSON bodies there" in words("--samples", tmp_path)
     (tmp_path / "a.json").write_text('{"data": [[1, 2]]}')
     (tmp_path / "b.json").write_text("not JSON")
     told = words("--samples", tmp_path)

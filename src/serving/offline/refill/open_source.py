@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.base.errors import StartError
+from serving.inputs.files import PICTURES, FileKinds
 from serving.offline.refill.dead_file import DeadFile
+from serving.offline.refill.folder_files import FolderFiles, is_record
 from serving.offline.refill.items import Input
 from serving.offline.refill.line_file import LineFile
 from serving.offline.refill.note import Note, path_of
-from serving.offline.refill.picture_files import PictureFiles, is_picture
 from serving.offline.refill.refill_source import Refill
 from serving.offline.refill.tracks import Tracks
 from serving.settings import Settings, size_in_bytes
@@ -44,15 +45,16 @@ def open_source(
     postgresql: str = "",
     folder: Path | None = None,
     limit: int = 0,
+    kinds: FileKinds = PICTURES,
 ) -> Opened:
     """Return a refill from what --from says to some sinks.
 
     given: paths, globs, or one query. again: begin anew. key: the query's unique column, "" for its first.
     postgresql: the URL for a query. folder: for the note and the dead letters, by default the working folder.
-    limit: the most records of this run, 0 for all.
+    limit: the most records of this run, 0 for all. kinds: which files are records.
     Raises StartError.
     """
-    sources = _inputs(given, key, postgresql, size_in_bytes(settings.offline_max_record))
+    sources = _inputs(given, key, postgresql, kinds, size_in_bytes(settings.offline_max_record))
     path = path_of(folder or Path(), settings.service_name, given, sinks)
     dead, note = None, None
     if not dry_run:
@@ -75,7 +77,7 @@ def refill_of(tracks: Tracks, settings: Settings, limit: int = 0) -> Refill:
     return Refill(tracks, settings.offline_window, most, settings.offline_retry_second, settings.offline_rate, limit)
 
 
-def _inputs(given: Sequence[str], key: str, postgresql: str, largest: int) -> list[Input]:
+def _inputs(given: Sequence[str], key: str, postgresql: str, kinds: FileKinds, largest: int) -> list[Input]:
     """Return the inputs that some texts of --from name. Raises StartError."""
     queries = [text for text in given if QUERY.match(text)]
     if queries:
@@ -85,14 +87,16 @@ def _inputs(given: Sequence[str], key: str, postgresql: str, largest: int) -> li
 
         return [Query(postgresql, queries[0], key, largest)]
     paths = list(dict.fromkeys(os.path.normpath(path) for text in given for path in _matched(text)))
-    pictures = [path for path in paths if os.path.isdir(path) or is_picture(path)]
-    lines = [path for path in paths if path not in set(pictures)]
+    files = [path for path in paths if os.path.isdir(path) or is_record(path, kinds)]
+    lines = [path for path in paths if path not in set(files)]
     inputs: list[Input] = [LineFile(path, largest) for path in lines]
-    if pictures:
-        found = PictureFiles(pictures, largest)
+    if files:
+        found = FolderFiles(files, kinds, largest)
         if not found.count:
-            words = f"{', '.join(pictures)}: no pictures in it (jpg, png, webp, gif, bmp), and {found.passed_over} other files"
-            raise StartError(f"{words}; JSON lines are named as files, as '{pictures[0]}/*.jsonl'")
+            taken = ", ".join(each for kind in kinds.values() for each in kind.types)
+            names = "pictures in it (jpg, png, webp, gif, bmp)" if kinds == PICTURES else f"files of {taken} in it"
+            words = f"{', '.join(files)}: no {names}, and {found.passed_over} other files"
+            raise StartError(f"{words}; JSON lines are named as files, as '{files[0]}/*.jsonl'")
         inputs.append(found)
     return inputs
 
