@@ -160,12 +160,19 @@ async def _healthz(_: web.Request) -> web.Response:
 
 
 def _readyz(settings: RelaySettings) -> Handler:
+    """Return the answer to probes. Why one fails is logged when that changes, since Kubernetes does not tell it."""
+    told = ""
+
     async def handle(_: web.Request) -> web.Response:
+        nonlocal told
+        before, told = told, ""
         try:
             for receiver in settings.receivers.values():
                 address(receiver)
         except NotDelivered as error:
-            return web.Response(status=503, text=f"{error}\n")
-        return web.Response(text="ok\n")
+            told = str(error)
+        if told not in ("", before):
+            log.warning("not ready: %s", told)
+        return web.Response(status=503 if told else 200, text=f"{told or 'ok'}\n")
 
     return handle

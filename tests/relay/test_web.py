@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,9 @@ def test_an_address_that_cannot_be_used_is_said_at_once_by_the_probe_and_to_aler
         assert get(f"{relay.url}/readyz") == (503, f"{words}\n".encode())
         assert relay.post(notification()) == (503, f"the message did not arrive: {words}\n")
     assert get(f"{relay.url}/healthz") == (200, b"ok\n")
+    assert get(f"{relay.url}/readyz")[0] == get(f"{relay.url}/readyz")[0] == 503
+    logged = [line["message"] for line in relay.lines() if line["message"].startswith("not ready")]
+    assert logged == [f"not ready: {words}" for words, _ in groupby(words for _, words in ADDRESSES)]
 
 
 def test_bodies_that_are_no_notification_are_400_and_reach_no_robot(relay: Relay, robot: Webhook) -> None:

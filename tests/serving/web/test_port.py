@@ -127,7 +127,9 @@ def test_where_all_have_spoken_the_one_that_is_idle_for_longest_makes_room(serve
         assert clients[1].recv(1000).endswith(b"{}")
 
 
-def test_where_all_are_in_use_a_new_one_waits_and_the_pod_is_not_ready(served: SmallPort) -> None:
+def test_where_all_are_in_use_a_new_one_waits_and_the_pod_is_not_ready(
+    served: SmallPort, caplog: pytest.LogCaptureFixture
+) -> None:
     other = Gate(9, lambda: False, 9)
     other.open()
     admin = Port(dataclasses.replace(served.front.rules, gate=other), "127.0.0.1", 0)
@@ -148,6 +150,8 @@ def test_where_all_are_in_use_a_new_one_waits_and_the_pod_is_not_ready(served: S
         late.sendall(PING)
         until(lambda: b" 503 " in (found := ping()) and b"all connections of this pod are in use" in found)
         assert len(served.port.connections) == LIMIT
+        why = f"port {served.port.number}: not ready, since all {LIMIT} connections are in use"
+        assert [each.getMessage() for each in caplog.records].count(why) == 1
         served.exchanges[0].finish_later(Reply(b"{}"))
         assert clients[0].recv(1000).endswith(b"{}")
         assert b"pong" in late.recv(1000)

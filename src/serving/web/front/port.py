@@ -173,6 +173,8 @@ class Port:
         full = len(self.connections) >= self.limit
         idle = [each for each in self.connections if each.at_rest()] if full else []
         self._idle = sorted(idle, key=lambda each: each.active, reverse=True)
+        if full and not idle and not self.rules.gate.crowded:
+            log.warning("port %d: not ready, since all %d connections are in use", self.number, self.limit)
         self.rules.gate.crowded = full and not idle
         self._accept_again()
 
