@@ -45,7 +45,9 @@ index: .venv/serve        ## build the index of SERVICE from PICTURES, a folder 
 image:                    ## build the image of SERVICE, for TARGET cpu or gpu, and name it IMAGE; see docs/image.md
 	$(if $(wildcard $(SERVICE)/value.py),,$(error $(SERVICE) holds no value.py: SERVICE names a service's folder))
 	$(if $(filter cpu gpu,$(TARGET)),,$(error TARGET is $(TARGET): name cpu or gpu))
-	$(BUILD) --build-arg TARGET=$(TARGET) --build-arg SERVICE=$(SERVICE) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && cp Dockerfile "$$folder" \
+		&& sed 's,^!examples$$,&\n!$(SERVICE:.=examples),' .dockerignore >"$$folder/Dockerfile.dockerignore" \
+		&& $(BUILD) --file "$$folder/Dockerfile" --build-arg TARGET=$(TARGET) --build-arg SERVICE=$(SERVICE) $(if $(BASE),--build-arg BASE=$(BASE)) \
 		$(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL="$(PIP_INDEX_URL)") $(OPTIONS) --tag $(IMAGE) \
 		$(foreach label,revision=$(COMMIT) created=$(COMMITTED),--label org.opencontainers.image.$(label)) .
 

@@ -131,9 +131,16 @@ def test_the_settings_need_no_half_but_conf_and_no_outside_library() -> None:
     assert found.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", [["check"], ["render", "--output", "rendered"]])
-def test_check_and_render_need_no_more_than_make_serve_installs(command: list[str], tmp_path: Path) -> None:
-    """Their modules come from the extras that the Makefile's `serve` names, dependencies included."""
+README_LINE = re.compile(r"^    \.venv/bin/pip install -c requirements\.lock -e '\.\[(.*)\]'", re.MULTILINE)
+INSTALLED = README_LINE.findall((ROOT / "README.md").read_text(encoding="utf-8"))[0].split(",")
+
+
+@pytest.mark.parametrize(
+    ("command", "extras"),
+    [(["check"], SERVED), (["render", "--output", "rendered"], SERVED), (["check"], INSTALLED)],
+)
+def test_a_command_needs_no_more_than_is_installed_for_it(command: list[str], extras: list[str], tmp_path: Path) -> None:
+    """Its modules come from the extras that the Makefile's `serve` or README names, dependencies included."""
     script = f"import sys, monopod; monopod.main({command!r}); print({{name.partition('.')[0] for name in sys.modules}})"
     arguments = [sys.executable, "-c", script.replace("'rendered'", repr(str(tmp_path)))]
     found = subprocess.run(arguments, cwd=ROOT, env={"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True, check=True)
@@ -141,7 +148,7 @@ def test_check_and_render_need_no_more_than_make_serve_installs(command: list[st
     owners = metadata.packages_distributions()
     packages = {normalized(owner) for name in imported for owner in owners.get(name, ())}
     assert "jinja2" in packages, "what is imported is seen"
-    assert packages - installed(SERVED) == set()
+    assert packages - installed(extras) == set()
 
 
 def installed(extras: Sequence[str]) -> set[str]:

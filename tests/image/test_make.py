@@ -64,3 +64,21 @@ def test_a_push_needs_a_name_that_names_a_registry(checkout: Path) -> None:
     assert line.startswith(("buildah push", "docker push"))
     assert line.endswith("registry.example.com/like/demo:1")
     assert "--tls-verify" not in line
+
+
+@pytest.mark.parametrize("service", ["tests/services/search", "examples/moderation", "."])
+def test_a_service_in_any_folder_is_in_the_builders_context_without_its_tests_and_keys(service: str, checkout: Path) -> None:
+    for name in ("Dockerfile", ".dockerignore"):
+        shutil.copy(ROOT / name, checkout)
+    (checkout / service).mkdir(parents=True, exist_ok=True)
+    (checkout / service / "value.py").touch()
+    builder = checkout / "builder"
+    builder.write_text('#!/bin/sh\n[ "$1" = --file ] && cmp "$2" Dockerfile >&2 && cat "$2.dockerignore"\n')
+    builder.chmod(0o755)
+    told = subprocess.run(
+        ["make", "--silent", "image", f"SERVICE={service}", "BUILD=./builder"], cwd=checkout, capture_output=True, text=True
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    patterns = told.stdout.splitlines()
+    assert patterns.index("!examples" if service == "." else f"!{service}") < patterns.index("**/test_*.py")
+    assert set((ROOT / ".dockerignore").read_text().splitlines()) <= set(patterns)
