@@ -35,7 +35,7 @@ WATCH_SECONDS = 300  # Seconds after which a command tells the alert's rule agai
 
 
 def arm_name(service: str, suffix: str) -> str:
-    """Return the name of an arm's objects, of its container and of its series. suffix: CANARY or BASELINE."""
+    """Return the name of an arm's objects and of its series. suffix: CANARY or BASELINE."""
     return f"{service}{suffix}"
 
 
@@ -125,7 +125,7 @@ def _beside(item: Item, service: str, name: str) -> Item:
 def _arm(item: Item, service: str, name: str, pods: int) -> Item:
     made = _beside(item, service, name)
     if item["kind"] == "Deployment":
-        _rename_pods(made["spec"], name, pods)
+        _rename_pods(made["spec"], name, name.removeprefix(service), pods)
     if item["kind"] == "DestinationRule":
         made["spec"]["host"] = _host(item["spec"]["host"], name)
     if item["kind"] == "ServiceMonitor":  # so that an arm's series can be added to those of its service
@@ -146,13 +146,13 @@ def _renamed(value: Any, service: str, name: str) -> Any:
     return [_renamed(each, service, name) for each in value] if isinstance(value, list) else value
 
 
-def _rename_pods(spec: Item, name: str, pods: int) -> None:
+def _rename_pods(spec: Item, name: str, suffix: str, pods: int) -> None:
+    """Give an arm's pods its name and number. Their container keeps the service's, whose lines theirs are."""
     template = spec["template"]
     container = template["spec"]["containers"][0]
     spec["replicas"] = pods
-    template["metadata"].setdefault("annotations", {})["kubectl.kubernetes.io/default-container"] = name
     template["spec"]["serviceAccountName"] = name
-    container["name"] = name
+    container["env"] = [*container["env"], {"name": "MONOPOD_ARM", "value": suffix.removeprefix("-")}]
     container["ports"] = [{key: each for key, each in port.items() if key != "hostPort"} for port in container["ports"]]
 
 

@@ -25,7 +25,7 @@ from conf.render.arms import arm_names
 
 MOST_BYTES = 4 * 2**20  # of one answer
 NO_LOG = (400, 404)  # the container has not begun, was not restarted, or its pod is gone
-NAME = "app.kubernetes.io/name"  # the label of a pod that is its container's name too
+NAME = "app.kubernetes.io/name"  # the label of a pod that has its Deployment's name
 
 
 class PodLines:
@@ -64,7 +64,8 @@ class PodLines:
             reading = still
 
     def _of_pod(self, cluster: Cluster, pod: Item, previous: bool) -> Iterator[list[Line] | Trouble]:
-        name, container = pod["metadata"]["name"], pod["metadata"].get("labels", {}).get(NAME, self._service)
+        name, offline = pod["metadata"]["name"], offline_name(self._service)
+        container = offline if pod["metadata"].get("labels", {}).get(NAME) == offline else self._service
         restarts = _restarts(pod, container)
         if previous or restarts > self._restarts.get(name, restarts):
             yield from self._new(cluster, name, container, True)

@@ -34,6 +34,7 @@ def origin_of(environ: Mapping[str, str], service: str = "", user: str = "") -> 
         "region": environ.get("MONOPOD_REGION", ""),
         "version": environ.get("MONOPOD_VERSION", "dev"),
         "pod": environ.get("MONOPOD_POD", ""),
+        **({"arm": arm} if (arm := environ.get("MONOPOD_ARM")) else {}),
     }
 
 

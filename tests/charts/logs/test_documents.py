@@ -43,6 +43,23 @@ def test_a_line_is_a_document_in_its_services_index_of_the_day_in_east_asia(node
     assert others[2].fields["time"] == TIME  # the runtime's
 
 
+def test_the_lines_of_a_canarys_arms_are_in_the_services_index_with_the_arm_as_a_field(node: Node, tmp_path: Path) -> None:
+    """A service of an arm's name has an index of its own, and no line can say that it is of an arm."""
+    pods = {"canary": "cats-canary-5d9f-x7k2p", "baseline": "cats-baseline-5d9f-x7k2p", "own": "cats-5d9f-x7k2p"}
+    with shipping(tmp_path, node.port):
+        for second, (arm, pod) in enumerate(pods.items()):  # the pods' uid is the same here, so the times differ
+            line = cri_line(event(f"of {arm}", arm="forged"), time=f"2026-11-22T16:22:0{second}Z")
+            append(container_file(tmp_path / "pods", pod=pod), line)
+        append(container_file(tmp_path / "pods", "cats-canary"), cri_line(event("of a service of that name")))
+        *arms, own, other = came(node, *(f"of {arm}" for arm in pods), "of a service of that name")
+    assert [(each.kept_in, each.fields["service"], each.fields["arm"], each.fields["pod"]) for each in arms] == [
+        ("macl_like_cats_2026.11.22", "cats", "canary", pods["canary"]),
+        ("macl_like_cats_2026.11.22", "cats", "baseline", pods["baseline"]),
+    ]
+    assert (own.kept_in, "arm" in own.fields) == ("macl_like_cats_2026.11.22", False)
+    assert (other.kept_in, "arm" in other.fields) == ("macl_like_cats-canary_2026.11.22", False)
+
+
 def test_a_time_that_is_more_than_a_week_from_containerds_is_replaced_by_it(node: Node, tmp_path: Path) -> None:
     near = {"2026-11-16T16:00:00Z": "2026.11.17", "2026-11-29T15:00:00Z": "2026.11.29"}
     far = [

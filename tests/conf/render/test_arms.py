@@ -109,6 +109,9 @@ def test_an_arms_pods_are_those_of_its_release_but_for_their_name_and_the_ports_
     assert arm["spec"].pop("replicas") == 3
     assert arm["metadata"]["labels"].pop("monopod/arm-of") == service
     own["spec"].pop("replicas", None)
+    container = arm["spec"]["template"]["spec"]["containers"][0]
+    assert container["env"].pop() == {"name": "MONOPOD_ARM", "value": suffix[1:]}
+    assert container["name"] == service
     for port in own["spec"]["template"]["spec"]["containers"][0]["ports"]:
         port.pop("hostPort", None)
     assert json.loads(json.dumps(arm).replace(arm_name(service, suffix), service)) == own

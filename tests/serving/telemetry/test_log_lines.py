@@ -81,6 +81,7 @@ def test_every_part_of_a_line_is_bounded_and_says_what_is_left_out() -> None:
 def test_a_line_says_of_which_pod_it_is() -> None:
     expected = {"service": "demo", "user": "like", "track": "grey", "region": "hk", "version": "4f7cb14", "pod": "demo-5d9-x"}
     assert expected == ORIGIN
+    assert origin_of({**ENVIRONMENT, "MONOPOD_ARM": "canary"}, "demo", "like") == {**expected, "arm": "canary"}
     unread = origin_of(ENVIRONMENT)
     assert (unread["service"], unread["user"]) == ("of the pod", "of the pod")
     assert set(origin_of({}).values()) == {"", "dev"}

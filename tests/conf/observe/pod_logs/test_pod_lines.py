@@ -20,8 +20,13 @@ def stamped(*seconds: int) -> list[str]:
     return [f"2026-11-22T16:22:{second:02d}.000000000Z line {number}" for number, second in enumerate(seconds)]
 
 
-def container(pod: str) -> str:
+def deployment(pod: str) -> str:
     return pod.rpartition("-")[0]
+
+
+def container(pod: str) -> str:
+    """Return the name of a pod's container: an arm's is that of its service."""
+    return deployment(pod).removesuffix("-canary").removesuffix("-baseline")
 
 
 def hour(stamp: str) -> str:
@@ -44,7 +49,7 @@ class Cluster:
         assert (kind, namespace, labels) == ("Pod", "like", f"app.kubernetes.io/name in ({names})")
         return [
             {
-                "metadata": {"name": name, "labels": {"app.kubernetes.io/name": container(name)}},
+                "metadata": {"name": name, "labels": {"app.kubernetes.io/name": deployment(name)}},
                 "status": {"containerStatuses": [proxy, {"name": container(name), "restartCount": count}]},
             }
             for name, count in self.restarts.items()
