@@ -18,7 +18,7 @@ from conf.clusters.region import Region
 from conf.observe.gathering import TooSlow, gathered
 from conf.observe.metrics_page import Page, UnreadablePage, figures_between, increases, parsed
 from conf.observe.pod_figures import PodFigures, quantile
-from conf.observe.pod_states import PodStates, pod_states
+from conf.observe.pod_states import PodStates, has_ended, pod_states
 from conf.observe.prometheus import NoFigures, is_of_api_server
 from conf.plan.pods import ADMIN_PORT
 from conf.remote.cluster import Cluster, ClusterError, NoRights
@@ -56,7 +56,12 @@ class PodPages:
 
     def states(self, namespace: str, service: str) -> PodStates:
         """Return the states of a Deployment's pods, with those that were lost in the last hour."""
-        return pod_states(self._listed(namespace, service), datetime.now(UTC))
+        pods = self._listed(namespace, service)
+        assert self._cluster is not None
+        try:
+            return states_of(self._cluster, namespace, pods)
+        except ClusterError as error:
+            raise NoFigures(str(error)) from error
 
     def figures(self, namespace: str, service: str) -> Reading:
         """Return the figures of a track's pods. The first call takes PAUSE seconds longer than each later one."""
@@ -101,7 +106,7 @@ class PodPages:
 
     def _pods(self, namespace: str, service: str) -> list[Item]:
         found = self._listed(namespace, service)
-        staying = [each for each in found if "deletionTimestamp" not in each["metadata"] and not _has_ended(each)]
+        staying = [each for each in found if "deletionTimestamp" not in each["metadata"] and not has_ended(each)]
         return sorted(staying, key=lambda each: str(each["metadata"]["name"]))
 
     def _read(self, pods: Sequence[Item]) -> dict[str, Page]:
@@ -124,6 +129,12 @@ class PodPages:
         where = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}:{ADMIN_PORT}/proxy/metrics"
         text = self._cluster.proxied(where, [])
         return parsed(text, time.monotonic())
+
+
+def states_of(cluster: Cluster, namespace: str, pods: Sequence[Item]) -> PodStates:
+    """Return the states of pods. Events are asked for where a pod has ended. Raises ClusterError."""
+    evictions = cluster.find("Event", namespace, fields="reason=Evicted") if any(map(has_ended, pods)) else []
+    return pod_states(pods, evictions, datetime.now(UTC))
 
 
 def _figures(pod: Item, before: dict[str, Page], after: dict[str, Page]) -> PodFigures:
@@ -165,7 +176,3 @@ def _is_ready(pod: Item) -> bool:
     """Return whether Kubernetes sends a pod requests."""
     conditions = pod["status"].get("conditions") or []
     return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
-
-
-def _has_ended(pod: Item) -> bool:
-    return pod["status"].get("phase") in ("Succeeded", "Failed")

@@ -3,7 +3,7 @@
 Knows what Kubernetes writes into a pod. A pure module: asks no cluster.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,9 +34,10 @@ class PodStates:
         return f"{self.lost[0]}{more}" if self.lost else ""
 
 
-def pod_states(pods: Sequence[Item], now: datetime) -> PodStates:
-    """Return the states of pods. now: with its zone."""
-    lost = sorted((each for pod in pods for each in _lost(pod)), reverse=True)
+def pod_states(pods: Sequence[Item], evictions: Sequence[Item], now: datetime) -> PodStates:
+    """Return the states of pods. evictions: such events of their namespace. now: with its zone."""
+    why = {each["involvedObject"].get("name", ""): each.get("message") or "" for each in evictions}
+    lost = sorted((each for pod in pods for each in _lost(pod, why)), reverse=True)
     staying = [(str(each["metadata"]["name"]), each) for each in pods if "deletionTimestamp" not in each["metadata"]]
     return PodStates(
         tuple((name, *found) for name, each in staying for found in _ready(each, now)),
@@ -61,15 +62,20 @@ def _waiting(pod: Item, now: datetime) -> Iterator[str]:
         yield f"it has been pending for {seconds:.0f} s: {why}"
 
 
-def _lost(pod: Item) -> Iterator[tuple[str, str]]:
-    """Yield the time and the words of a pod that ended against its Deployment's will: that has another one in its place."""
-    status, conditions = pod["status"], _conditions(pod)
+def has_ended(pod: Item) -> bool:
+    """Return whether a pod has ended. A Deployment's pod never does so by itself, so it was lost, even if it ended with 0."""
+    return pod["status"].get("phase") in ("Succeeded", "Failed")
+
+
+def _lost(pod: Item, evictions: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the time and the words of a pod that was lost. Of one that ended with 0, the event alone tells the eviction."""
+    status, conditions, name = pod["status"], _conditions(pod), pod["metadata"]["name"]
     reason = status.get("reason") or conditions.get("DisruptionTarget", {}).get("reason", "")
-    if status.get("phase") == "Failed" or reason == PREEMPTED:
+    if has_ended(pod) or reason == PREEMPTED:
+        reason = "Evicted" if name in evictions else reason
         times = [each.get("lastTransitionTime") or "" for each in conditions.values()]
-        why = shortened(status.get("message") or reason or "its containers ended")
-        at = max(times, default=pod["metadata"]["creationTimestamp"])
-        yield at, f"{pod['metadata']['name']} {HOW.get(reason, 'failed')}: {why}"
+        why = shortened(status.get("message") or evictions.get(name) or reason or "its containers ended")
+        yield max(times, default=pod["metadata"]["creationTimestamp"]), f"{name} {HOW.get(reason, 'failed')}: {why}"
 
 
 def _conditions(pod: Item) -> dict[str, Item]:

@@ -11,12 +11,12 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from conf.base.image_names import digest_of, version_with_digest
 from conf.base.object_references import Item, Ref
 from conf.observe.pod_logs.line_forms import Line
-from conf.observe.pod_states import PodStates, pod_states
+from conf.observe.pod_pages import states_of
+from conf.observe.pod_states import PodStates
 from conf.remote.cluster import Cluster, Unreachable, kubectl
 from conf.rollout.diagnosis import GATEWAY, PAUSED, QUOTA, Diagnosis, diagnose, event_lines
 from conf.rollout.targets import GatewayAddress, Say
@@ -187,7 +187,7 @@ def running_pods(cluster: Cluster, namespace: str, names: Sequence[str]) -> Runn
     containers = [status for each in staying for status in each.get("status", {}).get("containerStatuses", [])]
     versions = count_by_version([each for each in staying if _is_ready(each)])
     restarts = sum(status["restartCount"] for status in containers)
-    return RunningPods(versions, restarts, pod_states(pods, datetime.now(UTC)))
+    return RunningPods(versions, restarts, states_of(cluster, namespace, pods))
 
 
 def count_by_version(pods: Sequence[Item]) -> Mapping[str, int]:

@@ -22,8 +22,9 @@ def pod(name: str, phase: str, age: float, *conditions: dict[str, str], **status
     return {"metadata": metadata, "status": {"phase": phase, "conditions": list(conditions), **status}}
 
 
-def found(*pods: dict[str, Any]) -> PodStates:
-    return pod_states(pods, NOW)
+def found(*pods: dict[str, Any], evicted: str = "") -> PodStates:
+    events = [{"involvedObject": {"name": evicted}, "message": FULL}] if evicted else []
+    return pod_states(pods, events, NOW)
 
 
 def test_a_ready_pod_has_its_version_and_since_when_unless_it_ends() -> None:
@@ -38,12 +39,18 @@ def test_evicted_and_failed_pods_of_the_last_hour_are_lost_the_last_one_first() 
         pod("small-1", "Failed", 9000, condition("Ready", "False", 3700), reason="Evicted", message=FULL),
         pod("small-2", "Failed", 9000, condition("Ready", "False", 3000)),
         pod("small-3", "Failed", 9000, gone, reason="Evicted", message=FULL),
-        pod("small-4", "Succeeded", 9000, gone),
     )
     evicted = 'small-3 was evicted: Usage of EmptyDir volume "tmp" exceeds the limit "64Mi".'
     assert states.lost == (evicted, "small-2 failed: its containers ended")
     assert states.lost_words == f"{evicted}, and 1 more in the last hour"
     assert found().lost_words == ""
+
+
+def test_an_evicted_pod_that_ended_with_0_is_told_by_its_event_alone() -> None:
+    ended = pod("small-1", "Succeeded", 500, condition("Ready", "False", 25, reason="PodCompleted"))
+    assert found(ended).lost == ("small-1 failed: its containers ended",)
+    assert found(ended, evicted="small-1").lost[0].startswith('small-1 was evicted: Usage of EmptyDir volume "tmp"')
+    assert found(pod("small-1", "Running", 500), evicted="small-1").lost == ()
 
 
 def test_a_pod_that_makes_room_for_another_is_told_while_it_ends() -> None:
