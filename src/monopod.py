@@ -148,7 +148,7 @@ OFFLINE = [
 ]
 OPTIMIZE = [
     PROVIDER,
-    _flag("--samples", "files such as clients send: pictures, JSON", required=True, **FOLDER),
+    _flag("--samples", "files such as clients send, and JSON", required=True, **FOLDER),
     _flag("--model", "which of the service's models (default: model_path's)", default="", metavar="NAME"),
     _switch("--fp16", "an FP16 copy (default: both)"),
     _switch("--int8", "an INT8 copy (default: both)"),

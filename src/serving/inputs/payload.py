@@ -30,6 +30,7 @@ from serving.inputs.forms import Form
 IDS = ("postid", "uid", "seqid")
 SEND_JSON = "send JSON with -H 'Content-Type: application/json'"
 SEND_FILES = "send a file with -F {0}=@{1}, or raw with --data-binary @{1} -H 'Content-Type: {2}', or " + SEND_JSON[5:]
+OLDER, ONE = {**PICTURES, **VIDEOS}, FileKind((), 1)
 EXAMPLES = {IMAGE: ("picture.jpg", "image/jpeg")}  # a file and its type, for the message
 COPIES = {"multipart/form-data": 2, BYTES: 2}
 COPIES_OF_JSON = 4  # the body, base64 as a text, that text without line breaks, and the file
@@ -100,7 +101,9 @@ def values_bytes(kind: str, body: bytes, files: FileKinds | None) -> int:
 
 def taken_files(files: FileKinds) -> FileKinds:
     """Return the files that are taken: those that are declared, and pictures and videos where no others are."""
-    return files if files.keys() - {IMAGE, VIDEO} else {**PICTURES, **VIDEOS, **files}
+    if not files:
+        return OLDER
+    return files if files.keys() - OLDER.keys() else {**OLDER, **files}
 
 
 def _is_file(kind: str, files: FileKinds | None) -> bool:
@@ -154,11 +157,10 @@ def _json(body: bytes, fetch: Callable[[str], bytes], taken: FileKinds, files: F
         such = f'such as {{"{next(iter(files))}": "..."}}' if files else "as /openapi.json shows it"
         raise BadInput(f"the body is {_type_name(sent)}; send an object, {such}")
     ids = {name: _id(name, sent.pop(name)) for name in IDS if name in sent}
-    kinds = {**taken, IMAGE: FileKind((), 1), IMAGES: taken[IMAGE]} if IMAGE in taken else taken
+    kinds = {**taken, IMAGE: ONE, IMAGES: taken[IMAGE]} if IMAGE in taken else taken
     texts = {name: text for name in kinds if (text := sent.pop(name, None)) is not None}
     alone = (IMAGE, IMAGES) if taken is files else (IMAGE, IMAGES, VIDEO)
-    found = [name for name in alone if name in texts]
-    if len(found) > 1:
+    if len(texts) > 1 and len(found := [name for name in alone if name in texts]) > 1:
         raise BadInput(f"{' and '.join(found)} were both sent; send one of them")
     opened = {IMAGE if name == IMAGES else name: _all(name, text, kinds[name], fetch) for name, text in texts.items()}
     return Payload(opened, sent.pop("data", None), sent, ids)
