@@ -1,10 +1,12 @@
 """The fetcher of the URLs in a service's requests.
 
-Knows the settings of fetches, and that a fetch is a stage of its own. Does not know what a file holds.
+Knows the settings of fetches, that a fetch is a stage of its own, and that fetches have a share of the queue. Does not know
+what a file holds.
 """
 
-from typing import NamedTuple
+import threading
 
+from serving.base.errors import QueueFull
 from serving.core.messages import StageTimes
 from serving.inputs.allowed_urls import NoFetcher
 from serving.inputs.payload import UrlFetcher
@@ -20,12 +22,31 @@ def fetcher_of(settings: Settings) -> UrlFetcher:
     return Fetcher(settings.fetch_hosts, size_in_bytes(settings.max_body), settings.fetch_timeout_second)
 
 
-class TimedFetcher(NamedTuple):
-    """Fetches for one request, whose time of that is a stage of its own."""
+class FetcherOfRequest:
+    """Fetches for one request, whose time of that is a stage of its own. share: a place for each request that fetches.
 
-    fetcher: UrlFetcher
-    times: StageTimes
+    Concurrency. The thread that decodes the request calls everything here. It takes a place at the first fetch, never waits for
+    one, and gives it back when the block ends.
+    """
+
+    def __init__(self, fetcher: UrlFetcher, times: StageTimes, share: threading.Semaphore):
+        self._fetcher, self._times, self._share, self._has_place = fetcher, times, share, False
+
+    def __enter__(self) -> "FetcherOfRequest":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._has_place:
+            self._share.release()
 
     def fetch(self, url: str, deadline: float) -> bytes:
-        with self.times.inside("fetch"):
-            return self.fetcher.fetch(url, deadline)
+        """Return the bytes behind a URL, as the fetcher does. Raises QueueFull too, where too many requests fetch already."""
+        if not self._has_place:
+            self._has_place = self._share.acquire(blocking=False)
+        if not self._has_place:
+            raise QueueFull(
+                "too many requests are fetching their URLs; try again in a second, or send the bytes, or raise queue_limit: "
+                "half of it may fetch at once"
+            )
+        with self._times.inside("fetch"):
+            return self._fetcher.fetch(url, deadline)

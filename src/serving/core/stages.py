@@ -29,7 +29,7 @@ from serving.base.errors import ClientGone, ServiceFailed, ServingError, WrongIn
 from serving.base.lifetime import Lifetime
 from serving.base.priority import yield_to_others
 from serving.base.working_memory import WorkingMemory
-from serving.core.fetching import TimedFetcher, fetcher_of
+from serving.core.fetching import FetcherOfRequest, fetcher_of
 from serving.core.messages import JSON, Done, RawRequest, Reply, Result
 from serving.core.streams import Stream
 from serving.core.worker_threads import WorkerThreads
@@ -68,6 +68,7 @@ class Core:
         self._pixels = settings.max_image_pixels
         self._fetcher = fetcher_of(settings)
         self._may_fetch = bool(settings.fetch_hosts)
+        self.fetches = threading.Semaphore(max(1, settings.queue_limit // 2))  # requests that need no fetch have the other half
         self._own_handle = handles_itself(service)
         plain = takes_data(service) and type(service).postprocess is Service.postprocess
         self._fits_loop = plain and not self._own_handle and not self._may_fetch
@@ -228,8 +229,11 @@ class Core:
             raise WrongResults(f"{error} ({place_of(function)}, {function.__name__})") from None
 
     def _request(self, raw: RawRequest, files: FileKinds) -> Request:
-        fetcher = TimedFetcher(self._fetcher, raw.times) if self._may_fetch else self._fetcher
-        decoded = payload.decode(raw.content_type, self._body(raw, files), fetcher, raw.life, files)
+        if self._may_fetch:
+            with FetcherOfRequest(self._fetcher, raw.times, self.fetches) as fetcher:
+                decoded = payload.decode(raw.content_type, self._body(raw, files), fetcher, raw.life, files)
+        else:
+            decoded = payload.decode(raw.content_type, self._body(raw, files), self._fetcher, raw.life, files)
         return Request(raw.id, raw.life, decoded, raw.parameters(), self._pixels, self._decoders, self.memory)
 
     def _body(self, raw: RawRequest, files: FileKinds | None = None) -> bytes:

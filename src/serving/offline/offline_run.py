@@ -74,6 +74,7 @@ async def _run(folder: Path, make: MakeJob, admin_port: int, began: float, platf
     loop = asyncio.get_running_loop()
     context = start.build(folder, offline_settings(start.settings_of(folder, log_to_error)), loop, platform)
     context.core.collects = True
+    context.core.fetches = threading.Semaphore(context.gate.limit)  # no record starves another one's client
     metrics = OfflineMetrics(context.metrics)
     end = drain.End(loop)
     process = _Process(context, metrics, make(context, metrics), end, loop)
