@@ -1,12 +1,14 @@
 """The code that the manual shows is run."""
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import monopod
+from tests.charts.manual import commands
 from tests.running import ROOT
 from tests.test_layers import FOLDERS
 
@@ -22,6 +24,22 @@ def test_the_tests_that_the_manual_shows_are_formatted_and_pass(tmp_path: Path) 
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
     done = subprocess.run([*pytest, "-c", str(ROOT / "pyproject.toml"), str(own)], cwd=ROOT, capture_output=True, text=True)
     assert re.search(r"^2 passed", done.stdout, re.MULTILINE), done.stdout + done.stderr
+
+
+def test_the_commands_of_the_first_cluster_are_ones_that_monopod_and_make_have() -> None:
+    page = ROOT / "docs/first-cluster.md"
+    typed = [command for at in range(2, 6) for command in commands(f"## {at}.", page)]
+    parser = monopod._parser()
+    for command in typed:
+        program, *words = shlex.split(command.replace("$IMAGE", "localhost:5000/like/cats"))
+        if program == "monopod":
+            parser.parse_args(words)
+        elif program == "make":
+            assert re.search(rf"^{re.escape(words[0])}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE), words
+    assert [command.split()[1] for command in typed if command.startswith("monopod")] == [
+        *("new", "check", "doctor", "deploy", "status", "deploy", "history", "rollback", "stop"),
+    ]
+    assert "cp conf/regions.example-one.yaml one.yaml" in typed
 
 
 def test_the_version_is_the_same_wherever_it_stands_and_its_changes_are_told_first() -> None:

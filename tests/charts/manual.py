@@ -1,4 +1,4 @@
-"""The commands of docs/cluster.md, and the folder in which a person types them.
+"""The commands of docs/cluster.md and docs/first-cluster.md, and the folder in which a person types them.
 
 Knows how the page writes commands. Does not know what they do.
 """
@@ -16,9 +16,9 @@ from tests.running import PYTHONPATH, ROOT
 PAGE = ROOT / "docs/cluster.md"
 
 
-def commands(heading: str) -> list[str]:
+def commands(heading: str, page: Path = PAGE) -> list[str]:
     """Return the commands below a heading, each with its continued lines. heading: as it begins, such as "## 3."."""
-    section = PAGE.read_text(encoding="utf-8").partition(f"\n{heading}")[2].partition("\n## ")[0]
+    section = page.read_text(encoding="utf-8").partition(f"\n{heading}")[2].partition("\n## ")[0]
     lines = "\n".join(line.strip() for line in section.splitlines() if re.match(" {4,}[a-zA-Z-]", line))
     return re.sub(r"\\\n|(?<=\|)\n", " ", lines).splitlines()
 

@@ -172,6 +172,14 @@ def service(tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
+def test_the_example_of_one_cluster_is_read_and_serves_a_new_service_without_a_mistake(service: Callable[[str], Path]) -> None:
+    found = load(ROOT / "conf/regions.example-one.yaml", "conf/regions.example-one.yaml")
+    assert (list(found.regions), found.grey, found.ab) == (["one"], "one", "one")
+    report = check(service("cpu = 2\nreplicas = 1"), found, ("prod",))
+    assert report.mistakes == []
+    assert [row.region for row in report.rows] == ["one"]
+
+
 def test_a_fourth_region_is_added_by_editing_this_file_alone(service: Callable[[str], Path]) -> None:
     entry = (
         TEXT[TEXT.index("  na:\n") :]

@@ -1,7 +1,6 @@
 """monopod new, as a user runs it in a clone: what it writes is checked, tested and served at once."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,28 +9,13 @@ import pytest
 
 from serving.settings import read
 from serving.tools.new.service_files import of_example
-from tests import small_models
-from tests.running import ROOT, launch, post_json
-
-OWN = ("value.py", "alerts.yaml", "model", "src", "conf", "templates", "tests/running.py", "pyproject.toml", "Makefile")
-GIT = {f"GIT_{who}_{what}": "t@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+from tests import clones, small_models
+from tests.running import launch, post_json
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone of the platform's own files, with a virtual environment that has all packages."""
-    folder = tmp_path / "clone"
-    for name in (*OWN, "requirements.lock"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        copy(ROOT / name, folder / name)
-    shutil.copytree(ROOT / "examples/semantic-search", folder / "examples/semantic-search")
-    shutil.copytree(ROOT / "examples/images", folder / "examples/images")
-    (folder / ".gitignore").write_text("/.venv\n__pycache__/\n")
-    (folder / ".venv").symlink_to(sys.prefix)
-    for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "the platform")):
-        subprocess.run(["git", *words], cwd=folder, env=os.environ | GIT, check=True)
-    return folder
+    return clones.clone(tmp_path / "clone", "examples/semantic-search")
 
 
 def run(clone: Path, *words: str) -> tuple[int, str]:
@@ -150,7 +134,7 @@ def test_what_would_lose_work_or_makes_no_service_is_refused_with_nothing_change
     (clone / "model/cats.onnx").unlink()
     value = (clone / "value.py").read_text().replace('"demo"', '"mine"')
     (clone / "value.py").write_text(value)
-    subprocess.run(["git", "commit", "-qam", "mine"], cwd=clone, env=os.environ | GIT, check=True)
+    subprocess.run(["git", "commit", "-qam", "mine"], cwd=clone, env=os.environ | clones.GIT, check=True)
     assert "value.py is that of like/mine, and only the demo is replaced" in refused(clone, "cats", *model)
 
 
