@@ -71,7 +71,8 @@ def _lost(pod: Item, evictions: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the time and the words of a pod that was lost. Of one that ended with 0, the event alone tells the eviction."""
     status, conditions, name = pod["status"], _conditions(pod), pod["metadata"]["name"]
     reason = status.get("reason") or conditions.get("DisruptionTarget", {}).get("reason", "")
-    if has_ended(pod) or reason == PREEMPTED:
+    is_deleted = "deletionTimestamp" in pod["metadata"]  # as pods of an older release are, which then end
+    if (has_ended(pod) and not is_deleted) or reason == PREEMPTED:
         reason = "Evicted" if name in evictions else reason
         times = [each.get("lastTransitionTime") or "" for each in conditions.values()]
         why = shortened(status.get("message") or evictions.get(name) or reason or "its containers ended")

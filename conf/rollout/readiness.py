@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from conf.base.image_names import digest_of, version_with_digest
@@ -17,7 +18,7 @@ from conf.base.object_references import Item, Ref
 from conf.observe.pod_logs.line_forms import Line
 from conf.observe.pod_pages import states_of
 from conf.observe.pod_states import PodStates
-from conf.remote.cluster import Cluster, Unreachable, kubectl
+from conf.remote.cluster import Cluster, ClusterError, Unreachable, kubectl
 from conf.rollout.diagnosis import GATEWAY, PAUSED, QUOTA, Diagnosis, diagnose, event_lines
 from conf.rollout.targets import GatewayAddress, Say
 
@@ -215,12 +216,13 @@ def _last_log_lines(cluster: Cluster, cause: Diagnosis | None, pods: Sequence[It
 
 
 def dead_container_lines(cluster: Cluster, namespace: str, name: str) -> str:
-    """Return the last log lines of a container that was restarted, of a Deployment's pods; "" for none. Raises ClusterError."""
-    for pod in cluster.find("Pod", namespace, f"app.kubernetes.io/name={name}"):
-        for status in pod.get("status", {}).get("containerStatuses", []):
-            if status["restartCount"]:
-                where = Ref("Pod", namespace, pod["metadata"]["name"])
-                return _readable(cluster.logs(where, status["name"], LOG_LINES, previous=True))
+    """Return the last log lines of a Deployment's container that was restarted; "" for none, or where nobody can tell."""
+    with suppress(ClusterError):
+        for pod in cluster.find("Pod", namespace, f"app.kubernetes.io/name={name}"):
+            for status in pod.get("status", {}).get("containerStatuses", []):
+                if status["restartCount"]:
+                    where = Ref("Pod", namespace, pod["metadata"]["name"])
+                    return _readable(cluster.logs(where, status["name"], LOG_LINES, previous=True))
     return ""
 
 

@@ -132,19 +132,11 @@ class Driver:
         elif action.kind == NEXT_STEP:
             self._save(self._canary.next_step())
         elif action.kind == TAKE_BACK:
-            raise Rejected(f"the canary is taken back at {self._canary.share} %: {action.words}", self._dead_lines())
+            log = dead_container_lines(self._target.cluster, self._target.namespace, arm_names(self._target.service)[0])
+            raise Rejected(f"the canary is taken back at {self._canary.share} %: {action.words}", log)
         else:
             assert action.kind == STOP_HERE, action.kind
             self._hold(action.words)
-
-    def _dead_lines(self) -> str:
-        """Return the last log lines of a container of the canary that ended, "" where none did or nobody can tell."""
-        name = arm_names(self._target.service)[0]
-        if not self._shares.restarts.get(name):
-            return ""
-        with contextlib.suppress(ClusterError):
-            return dead_container_lines(self._target.cluster, self._target.namespace, name)
-        return ""
 
     def _hold(self, words: str) -> None:
         self._save(replace(self._canary, phase=HELD))

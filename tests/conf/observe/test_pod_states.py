@@ -53,6 +53,12 @@ def test_an_evicted_pod_that_ended_with_0_is_told_by_its_event_alone() -> None:
     assert found(pod("small-1", "Running", 500), evicted="small-1").lost == ()
 
 
+def test_a_pod_that_is_deleted_and_ends_is_not_lost() -> None:
+    replaced = pod("small-1", "Failed", 500, condition("Ready", "False", 1))
+    replaced["metadata"]["deletionTimestamp"] = ago(5)
+    assert found(replaced).lost == ()
+
+
 def test_a_pod_that_makes_room_for_another_is_told_while_it_ends() -> None:
     message = "default-scheduler: preempting to accommodate a higher priority pod"
     preempted = condition("DisruptionTarget", "True", 5, reason="PreemptionByScheduler", message=message)

@@ -2,6 +2,8 @@
 is lost. Margins are wide, since the node's cores are shared with the load.
 """
 
+import re
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from tests.conf.rollout.checkout import Checkout, MakeCheckout, deployed
 from tests.conf.rollout.gateways import through_both
 from tests.conf.rollout.load import DIGIT, Load, loaded
 from tests.conf.rollout.service_state import kinds, status_row, until, url, version
+from tests.prerequisites import kubectl
 from tests.running import get
 
 pytestmark = [
@@ -93,6 +96,33 @@ def test_a_canary_whose_pods_are_gone_costs_requests_for_no_more_than_ten_second
     mine.run("rollback")
     assert arms(hk, mine) == [set(), set()]
     assert version(url(mine)) == "1"
+
+
+def test_a_canary_whose_container_ends_is_taken_back_with_its_last_lines(mine: Checkout, hk: Cluster, tmp_path: Path) -> None:
+    mine.write_value(**{**WIDE, "canary_margin": 0.0001})
+    job = mine.start("deploy", "--canary", "50", "--html", str(tmp_path / "verdict.html"), tag="2")
+    job.wait_for("shares are set")
+    chosen = f"app.kubernetes.io/name={mine.name}-canary"
+    pod = hk.ask("get", path("Pod", mine.user), labelSelector=chosen)["items"][0]["metadata"]["name"]
+    ends = [
+        kubectl(),
+        "--context",
+        hk.context,
+        "-n",
+        mine.user,
+        "exec",
+        pod,
+        "--",
+        "python3",
+        "-c",
+        "import os; os.kill(1, 15)",
+    ]
+    subprocess.run(ends, check=True, timeout=60)
+    told = job.wait_exit(REJECTED, 300)
+    assert "restarts: 1 of the canary's containers" in told
+    assert re.search("    log: .*drain", told)
+    assert re.search("<h3>Outcome</h3><ul><li>hk, prod: undone.*<li>log: .*drain", (tmp_path / "verdict.html").read_text())
+    assert arms(hk, mine) == [set(), set()]
 
 
 def last_failure(mine: Checkout, seconds: float) -> float:
