@@ -127,7 +127,7 @@ class Alerting:
     robot: bool = yaml_field(kinds.flag(), "Whether the relay sends them to a robot of WeChat Work.", True)
     webhook: bool = yaml_field(kinds.flag(), "Whether the relay sends them to a webhook.", False)
     watchdog: bool = yaml_field(
-        kinds.flag(), "Whether a dead man's switch outside of the region hears of the alert that always fires.", False
+        kinds.flag(), "Whether a dead man's switch outside of the region hears of the alert that always fires.", True
     )
     proxy: str = yaml_field(PROXY, "The proxy through which the relay reaches them, where there is no other way out.", "")
     secret: str = yaml_field(

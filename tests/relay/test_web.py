@@ -182,6 +182,21 @@ def test_an_address_that_cannot_be_used_is_said_at_once_by_the_probe_and_to_aler
     assert logged == [f"not ready: {words}" for words, _ in groupby(words for _, words in ADDRESSES)]
 
 
+def test_a_dead_mans_switch_without_an_address_keeps_no_alert_from_people(
+    tmp_path_factory: pytest.TempPathFactory, robot: Webhook
+) -> None:
+    plain = f"127.0.0.1:{robot.server_port}"
+    with running_relay(
+        tmp_path_factory.mktemp("switch"), {"robot": robot.url}, RELAY_RECEIVERS="robot,watchdog", RELAY_PLAIN_HOSTS=plain
+    ) as relay:
+        assert get(f"{relay.url}/readyz") == (200, b"ok\n")
+        assert relay.post(notification())[0] == 200
+        assert relay.post(notification(), to="watchdog") == (
+            503,
+            "the message did not arrive: the Secret has no key watchdog\n",
+        )
+
+
 def test_bodies_that_are_no_notification_are_400_and_reach_no_robot(relay: Relay, robot: Webhook) -> None:
     for body in (b"", b"{}", b"\xff", b"[" * 100_000, notification(version="3"), notification(alerts=[]), b"a=b"):
         assert relay.post(body)[0] == 400

@@ -20,15 +20,16 @@ def test_a_region_with_alerting_turns_the_relay_and_the_routes_on() -> None:
         "create": True,
         "image": "registry.example.com/monopod/relay:0.2.0",
         "secret": "monopod-relay",
-        "receivers": ["robot", "webhook"],
+        "receivers": ["robot", "webhook", "watchdog"],
         "proxy": "",
     }
     assert found["alertmanager"] == {"namespace": "monitoring", "create": True, "secret": "alertmanager-alertmanager"}
 
 
 def test_a_dead_mans_switch_is_one_more_receiver_and_a_proxy_is_the_relays() -> None:
-    relay = values(Alerting(watchdog=True, proxy="http://proxy.lan:3128"))["relay"]
+    relay = values(Alerting(proxy="http://proxy.lan:3128"))["relay"]
     assert (relay["receivers"], relay["proxy"]) == (["robot", "watchdog"], "http://proxy.lan:3128")
+    assert values(Alerting(watchdog=False))["relay"]["receivers"] == ["robot"]
 
 
 def test_alertmanagers_owner_may_keep_the_routes() -> None:
