@@ -131,17 +131,14 @@ def memory_holds_every_model(case: Case) -> Iterator[Violation]:
         )
 
 
-def memory_holds_the_queue(case: Case) -> Iterator[Violation]:
-    held = case.settings.queue_limit * size_in_bytes(case.settings.max_body)
-    wanted = PROCESS + 2 * case.model.size + held
-    if size_in_bytes(case.settings.memory) < wanted:
-        yield Violation(
-            "memory",
-            f"a full queue of the largest bodies (queue_limit {case.settings.queue_limit} x max_body {case.settings.max_body})"
-            f" can take {readable_bytes(held)} beside the model, and memory is {case.settings.memory}: the pod may be killed"
-            " under load; lower queue_limit or max_body, or raise memory",
-            hint=True,
-        )
+def memory_holds_a_body(case: Case) -> Iterator[Violation]:
+    """The server bounds the bytes of all requests, and the start's log measures what is left for them."""
+    settings = case.settings
+    left = size_in_bytes(settings.memory) * 9 // 10 - PROCESS - case.model.size
+    if 0 < left < size_in_bytes(settings.max_body):
+        words = f"memory ({settings.memory}) leaves about {readable_bytes(left)} for all requests, and max_body is"
+        words += f" {settings.max_body}: a request that needs more is a 413; lower max_body, or raise memory"
+        yield Violation("memory", words, hint=True)
 
 
 def gpu_memory_holds_the_model(case: Case) -> Iterator[Violation]:
@@ -206,7 +203,7 @@ RULES: tuple[Rule, ...] = (
     split_model_has_checksums,
     memory_holds_the_model,
     memory_holds_every_model,
-    memory_holds_the_queue,
+    memory_holds_a_body,
     gpu_memory_holds_the_model,
     gpu_memory_is_shared,
     tensorrt_is_in_the_image,

@@ -19,6 +19,7 @@ from serving.base import jsons
 from serving.base.process_memory import trim_at_rest
 from serving.core.stages import Core
 from serving.inputs.files import IMAGE, VIDEO
+from serving.models.model import Model
 from serving.service.own_code import blaming
 from serving.service.request import make_request
 from serving.service.service import Service, files_of, routes_of, takes_data
@@ -41,6 +42,7 @@ from serving.web.process import gauges, start
 log = logging.getLogger("monopod.start")
 
 DRAIN_MARGIN = 5.0  # seconds beyond the timeout that the last answer may take
+MOST_BODY = 300  # characters of a command line that a person reads
 ACCESS_SECONDS = 0.1  # between two writings of the access log
 
 
@@ -110,7 +112,20 @@ def _flush_often(loop: asyncio.AbstractEventLoop, access: AccessLog) -> None:
 def _loaded(context: ServiceContext, port: int, loop: asyncio.AbstractEventLoop) -> None:
     """Open the gate, and say how to try the service. port: the data port."""
     loop.call_soon_threadsafe(context.gate.open)
+    for model in context.models.loaded():
+        _tell_of_a_long_queue(model, context.settings.timeout_second)
     log.info("try: %s", curl(context.service, port))
+
+
+def _tell_of_a_long_queue(model: Model, timeout: float) -> None:
+    """Warn where a full queue takes longer than a request may."""
+    limit, row = model.options.queue_limit, model.row_seconds
+    if limit * row > timeout:
+        log.warning(
+            "model %s: queue_limit is %d, and a full queue takes %.3g s at %.3g ms a row, over timeout_second, %g: its last "
+            "callers wait for a 504, and none gets a 429; set queue_limit to %d or less",
+            model.spec.name, limit, limit * row, 1000 * row, timeout, max(1, timeout / row),
+        )  # fmt: skip
 
 
 def curl(service: Service, port: int) -> str:
@@ -125,6 +140,7 @@ def curl(service: Service, port: int) -> str:
     if example is None and takes_data(service) and settings.service_name in service.models.names():
         rows = data_example(service.model.spec(make_request().life), settings)
         example = None if rows is None else {"data": rows}
-    if example is None:
+    body = jsons.dumps(example).decode()
+    if example is None or len(body) > MOST_BODY:
         return f"curl {url}/  # the page, which describes what to send"
-    return f"curl -H 'Content-Type: application/json' -d {shlex.quote(jsons.dumps(example).decode())} {url}"
+    return f"curl -H 'Content-Type: application/json' -d {shlex.quote(body)} {url}"

@@ -47,6 +47,11 @@ def test_a_row_that_memory_cannot_hold_is_told(
     ]
 
 
+def test_a_queue_of_the_largest_bodies_is_no_note_since_the_pod_bounds_their_bytes(check_service: CheckService) -> None:
+    report = check_service('queue_limit = 64\nmax_body = "16Mi"\nmemory = "512Mi"\n')
+    assert not [line for line in (*report.mistakes, *report.warnings) if "queue" in line]
+
+
 def test_parts_of_a_model_need_a_checksum(check_service: CheckService) -> None:
     parts = {"model/m.onnx-aa": "x", "model/m.onnx-ab": "y"}
     told = check_service(MODEL, files=parts).mistakes

@@ -160,7 +160,7 @@ def test_a_host_port_is_told_to_leave_the_restricted_standard(check_service: Che
             'value.py:5: tolerations has "gpu", and no node of any region has such a taint (the taints there are'
             " nvidia.com/gpu:NoSchedule): correct it, or delete it (in hk, eu, na)",
         ),
-        ('max_body = "1Gi"\n', "the pod may be killed under load; lower queue_limit or max_body, or raise memory"),
+        ('max_body = "4Gi"\n', "a request that needs more is a 413; lower max_body, or raise memory"),
     ],
 )
 def test_what_may_go_wrong_is_a_note_and_no_mistake(check_service: CheckService, lines: str, told: str) -> None:
