@@ -3,6 +3,7 @@
 Knows the fields and their bounds. Does not know the events, nor how lines reach stdout.
 """
 
+import json
 import logging
 import os
 import time
@@ -11,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from serving.base import jsons
+from serving.base.terminal import printable
 
 # containerd cuts a line of over 16 KiB into several, and a shipper of logs would have to join them again.
 LINE_BYTES = 16_000
@@ -18,6 +20,7 @@ LINE_BYTES = 16_000
 MESSAGE, TRACEBACK, FIELD = 6_000, 8_000, 300
 SHORTEST = 20  # characters that are left of each part, however long the line is
 FIELDS = ("request_id", "trace_id", "route", "code", "reason", "milliseconds")
+SHOWN = {"code": "", "milliseconds": " ms", "request_id": ""}  # on a terminal, with their units
 
 Origin = Mapping[str, str]  # the fields that are the same in every line of a process
 
@@ -60,6 +63,18 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = bounded(self.formatException(record.exc_info), TRACEBACK)
         return json_of(line)
+
+
+def plain(lines: str) -> str:
+    """Return lines of JSON as a person reads them at a terminal: the time in UTC, the level, the message and the traceback."""
+    return "\n".join(map(_plain_line, lines.split("\n")))
+
+
+def _plain_line(text: str) -> str:
+    line = json.loads(text)
+    about = [f"{line[name]}{unit}" for name, unit in SHOWN.items() if line.get(name) is not None]
+    first = " ".join([line["time"][11:19], line["level"].upper(), line["message"], *about])
+    return "\n".join(map(printable, [first, *line.get("traceback", "").splitlines()]))
 
 
 def time_of(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Logs: each line on stdout is one JSON object.
+"""Logs: each line on stdout is one JSON object, or a line for a person where stdout is a terminal.
 
 Knows how lines reach stdout. Does not know their fields, nor the events.
 
@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 from weakref import WeakSet
 
-from serving.telemetry.log_lines import JsonFormatter, Origin
+from serving.telemetry.log_lines import JsonFormatter, Origin, is_in_pod, plain
 
 # Bytes of lines that may wait while nobody reads stdout. Further lines are dropped.
 MOST_WAITING = 8 * 2**20
@@ -110,13 +110,14 @@ class _Writer(QueueListener):
     def __init__(self, backlog: _Backlog, origin: Origin, out: BinaryIO):
         super().__init__(backlog.lines)
         self.backlog, self._origin, self._out = backlog, origin, out
+        self._plain = out.isatty() and not is_in_pod()
 
     def handle(self, record: Any) -> None:
         """Write lines. record: the lines and their size."""
         lines, size = record
         try:
             text = lines if isinstance(lines, str) else lines(self._origin)
-            self._out.write(text.encode() + b"\n")
+            self._out.write((plain(text) if self._plain else text).encode() + b"\n")
             self._out.flush()
         except Exception:  # nobody reads stdout any more, it is closed, or lines cannot be made: they are lost, nothing else
             pass

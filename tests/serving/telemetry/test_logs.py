@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -74,3 +75,27 @@ def test_a_stdout_that_nobody_reads_stops_neither_answers_nor_the_end() -> None:
         path = "/" + "x" * 190  # a pipe holds 64 KiB, less than these lines
         assert {get(service.url + path)[0] for _ in range(400)} == {404}
         assert service.stop() == 0
+
+
+def test_a_terminal_gets_lines_for_a_person_and_a_pod_gets_json_there_too() -> None:
+    program = """
+import logging
+from serving.telemetry import logs
+logs.start({})
+try:
+    raise ValueError("wrong")
+except ValueError:
+    logging.getLogger("x").exception("two\\nlines", extra={"code": 500, "milliseconds": 1.5, "request_id": "ab12"})
+"""
+    for environment in ({}, {"MONOPOD_POD": "demo-1"}):
+        reader, writer = os.openpty()
+        with os.fdopen(reader, "rb", 0) as terminal, os.fdopen(writer, "wb"):
+            env = {"PYTHONPATH": str(ROOT / "src"), **environment}
+            subprocess.run([sys.executable, "-c", program], env=env, stdout=writer, check=True, timeout=60)
+            lines = terminal.read(60_000).decode().splitlines()
+        if environment:
+            assert json.loads(lines[0])["code"] == 500
+            continue
+        assert re.fullmatch(r"\d\d:\d\d:\d\d ERROR two\\nlines 500 1.5 ms ab12", lines[0])
+        assert lines[1] == "Traceback (most recent call last):"
+        assert lines[-1] == "ValueError: wrong"
