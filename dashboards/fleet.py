@@ -6,7 +6,7 @@ Knows the metrics of the runtime, of kube-state-metrics and the records of chart
 from dashboards import levels, variables
 from dashboards.errors import WHAT_COUNTS, error_share
 from dashboards.parts import BYTES, COUNT, RATE, SECONDS, SHARE, Dashboard, Row, panel
-from dashboards.promql import INTERVAL, quantile, rate, total
+from dashboards.promql import INTERVAL, of_service, quantile, rate, total
 from dashboards.variables import INFO, SERVICES
 
 BY = "namespace, service"
@@ -24,8 +24,8 @@ NOW = Row(
         panel(
             "Services",
             COUNT,
-            "Services of which at least one pod is read. A track counts as a service of its own.",
-            (f"count(count by ({BY}) ({INFO}{{{SERVICES}}}))", "services"),
+            "Services of which at least one pod is read. A track counts as a service of its own, and a canary does not.",
+            (f"count(count by ({BY}) ({of_service(f'{INFO}{{{SERVICES}}}')}))", "services"),
             kind="number",
             width=4,
         ),
@@ -73,12 +73,14 @@ NOW = Row(
 TRAFFIC = Row(
     "Traffic",
     (
-        panel("Traffic", RATE, "Requests answered a second, for each service.", (total(REQUESTS, BY), LINE), width=12),
+        panel(
+            "Traffic", RATE, "Requests answered a second, for each service.", (total(REQUESTS, BY, of_service), LINE), width=12
+        ),
         panel(
             "Server errors by service",
             SHARE,
             f"{WHAT_COUNTS} A service without any 5xx has no line.",
-            (error_share(SERVICES, BY), LINE),
+            (error_share(SERVICES, BY, of_service), LINE),
             width=12,
             limits=levels.ERRORS,
         ),
@@ -86,14 +88,14 @@ TRAFFIC = Row(
             "p99",
             SECONDS,
             "The time that 99 of 100 requests stay below, from a request's last byte to its answer.",
-            (quantile(0.99, "monopod_answer_duration_seconds", SERVICES, BY), LINE),
+            (quantile(0.99, "monopod_answer_duration_seconds", SERVICES, BY, of_service), LINE),
             width=12,
         ),
         panel(
             "Refused",
             RATE,
             "Requests refused before any work on them. A full queue says that pods are missing.",
-            (total(f"monopod_shed_total{{{SERVICES}}}", f"{BY}, reason"), LINE + " {{reason}}"),
+            (total(f"monopod_shed_total{{{SERVICES}}}", f"{BY}, reason", of_service), LINE + " {{reason}}"),
             width=12,
         ),
         panel(

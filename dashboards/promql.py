@@ -14,6 +14,11 @@ def unchanged(expr: str) -> str:
     return expr
 
 
+def of_service(rates: str) -> str:
+    """Return rates in which the pods of a canary's arms are those of their service."""
+    return f'label_replace({rates}, "service", "$1", "arm_of", "(.+)")'
+
+
 def rate(series: str) -> str:
     """Return the rate a second of a counter. series: its name and its matchers in braces."""
     return f"rate({series}[{INTERVAL}])"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.promtool import alerts
+from conf.base.yamls import documents
+from tests.promtool import alerts, holds
 from tests.running import ROOT
 
 RULES = ROOT / "charts/monitoring/rules/fleet-alerts.yaml"
@@ -182,3 +183,13 @@ def test_the_alert_on_a_card_names_the_node_and_the_card(tmp_path: Path) -> None
 def test_the_watchdog_fires_at_once_and_for_ever_and_says_of_itself_that_it_is_no_trouble(at: str, tmp_path: Path) -> None:
     (found,) = [each for each in alerts(RULES, WELL, at, tmp_path) if each["alertname"] == "Watchdog"]
     assert {name: found[name] for name in ("severity", "platform")} == {"severity": "none", "platform": "monopod"}
+
+
+def test_the_fleets_records_count_a_canarys_arms_for_their_service(tmp_path: Path) -> None:
+    own = 'monopod_requests_total{namespace="like",service="demo",pod="a",route="service",code="200",reason=""}'
+    histories = {**arm_failed("0+60x60"), own: "0+60x60"}
+    rate = "namespace_service:monopod_requests:rate5m"
+    (group,) = documents((RULES.parent / "fleet-records.yaml").read_text(encoding="utf-8"))[0]["groups"]
+    expr = next(rule["expr"] for rule in group["rules"] if rule["record"] == rate)
+    assert holds(f"count({expr}) == 1", histories, "30m", tmp_path)
+    assert holds(f"({expr}) == 2", histories, "30m", tmp_path)

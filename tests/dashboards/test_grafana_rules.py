@@ -96,7 +96,7 @@ def test_no_panel_covers_another(name: str) -> None:
 @OF_QUERIES
 def test_a_query_knows_only_variables_of_its_dashboard_and_grafana(query: Asked) -> None:
     known = {each["name"] for each in variables(query.dashboard)} | {"__rate_interval", "__range", "__interval"}
-    assert set(re.findall(r"\$(\w+)", query.expr)) <= known
+    assert set(re.findall(r"\$([a-z_]\w*)", query.expr)) <= known
 
 
 @OF_QUERIES

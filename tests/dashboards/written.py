@@ -59,4 +59,4 @@ EVERY = [each for name in NAMES for each in asked(name)]
 
 def filled(expr: str, values: Mapping[str, str]) -> str:
     """Return an expression with a value for each $variable. Raises KeyError for one that has none."""
-    return re.sub(r"\$(\w+)", lambda found: values[found.group(1)], expr)
+    return re.sub(r"\$([a-z_]\w*)", lambda found: values[found.group(1)], expr)
