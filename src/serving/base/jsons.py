@@ -12,7 +12,6 @@ at most. The holder of `_large` takes no other lock, and releases it also when i
 
 import gc
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -28,7 +27,6 @@ BYTES_A_CONTAINER = 6
 SOME_CONTAINERS = 200_000  # allowed in a document of any length
 MAX_CONTAINERS = 1_000_000
 VALUE_BYTES = 72  # of memory that a short string in a list takes; a number takes 40
-MOST_STEPS = 256  # into a value; orjson writes 254 levels
 LARGE = 64 * 2**10  # bytes; a shorter document is read in a few milliseconds, whatever it holds
 
 WRITTEN = "biufU"  # numpy's kinds that JSON has too: booleans, integers, floats, strings
@@ -105,32 +103,21 @@ def dumps(value: object) -> bytes:
         with suppress(RecursionError):  # deeper than orjson writes, too
             if _has_numpy_keys(value):
                 return dumps(_with_plain_keys(value))
-        raise TypeError(_culprit(value, error)) from error
+        with suppress(RecursionError):
+            error = TypeError(_culprit(value, error).removeprefix("."))
+        raise error from None
 
 
 def _culprit(value: object, error: TypeError) -> str:
-    """Return the path of the value inside `value` that cannot be written, and why, as "results[0].score: a value of ...".
-
-    Each step tries the parts of what failed, so the work is the depth times the size. A value that holds itself has no end.
-    """
-    path = ""
-    for _ in range(MOST_STEPS):
-        for step, part in _parts(value):
-            try:
-                orjson.dumps(part, default=_plain, option=_OPTIONS)
-            except TypeError as deeper:
-                path, value, error = path + step, part, deeper
-                break
-        else:
-            return f"{path.removeprefix('.') or 'the value'}: {error.__cause__ or error}"
-    return f"{path.removeprefix('.')[:100]}...: it has more than {MOST_STEPS} levels"
-
-
-def _parts(value: object) -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict):
-        yield from ((f".{str(key)[:100]}", item) for key, item in value.items())
-    elif isinstance(value, list | tuple):
-        yield from ((f"[{at}]", item) for at, item in enumerate(value))
+    """Return the path of the value inside `value` that cannot be written, and why, as "[0].score: JSON cannot hold ..."."""
+    named = isinstance(value, dict)
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, part in parts:
+        try:
+            orjson.dumps(part, default=_plain, option=_OPTIONS)
+        except TypeError as deeper:
+            return (f".{str(key)[:100]}" if named else f"[{key}]") + _culprit(part, deeper)
+    return f": {error.__cause__ or error}"
 
 
 def _plain(value: object) -> object:

