@@ -101,11 +101,9 @@ def _next(command: str) -> str:
 
 def _page(address: str) -> str:
     """Return the page that says what to do: as a link, or as its name where it is no address on the web."""
-    if len(address) > LONGEST_LINK:
-        return ""
-    if LINK.fullmatch(address):
-        return f" [what to do]({address})"
-    return f", what to do: {address}" if FILE.fullmatch(address) else ""
+    forms = ((LINK, " [what to do]({})"), (FILE, ", what to do: {}"))
+    fits = len(address) <= LONGEST_LINK
+    return next((words.format(address) for form, words in forms if fits and form.fullmatch(address)), "")
 
 
 def _plain(text: str) -> str:

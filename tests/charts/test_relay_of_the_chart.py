@@ -187,7 +187,6 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(relay: Item, words: str)
         ({"alerts": {"runbook": "a page"}}, "/alerts/runbook"),
         ({"alertmanager": {"watchdogInterval": "often"}}, "/alertmanager/watchdogInterval"),
         ({"alertmanager": {"groupWait": "soon"}}, "/alertmanager/groupWait"),
-        ({"alertmanager": {"criticalWait": "at once"}}, "/alertmanager/criticalWait"),
         ({"alertmanager": {"create": True}}, "/relay/create"),
     ],
     ids=str,
