@@ -102,7 +102,9 @@ def _new(track: TrackFigures) -> Iterator[Reason]:
     for version in sorted({version for _, version, _ in track.states.ready}):
         pods = [(name, seconds) for name, its, seconds in track.states.ready if its == version]
         told, age = sum(answers.get(name, 0.0) for name, _ in pods), max(seconds for _, seconds in pods)
-        if age < NEW_SECONDS and told < LEAST_REQUESTS:
+        # A pod has a rate of its cores from its second scrape on, whether it is asked anything or not.
+        is_measured = any(pod.cores is not None for pod in track.pods if pod.pod in dict(pods))
+        if told < LEAST_REQUESTS and (age < NEW_SECONDS or not is_measured):
             of = f"{told:.0f} of its {'records' if track.offline else 'answers'} are counted"
             yield Reason(TOO_NEW, f"version {version} has been ready for {age:.0f} s, and {of}: ask again in a minute")
 

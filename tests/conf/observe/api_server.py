@@ -49,7 +49,10 @@ class ApiServer(LocalServer):
         with self.lock:
             self.read.append(name)
             count = self.read.count(name)
-        return f'monopod_ready 1\nmonopod_requests_total{{route="service",code="200",reason=""}} {count}\n'
+        counters = (
+            f'monopod_requests_total{{route="service",code="200",reason=""}} {count}\nprocess_cpu_seconds_total {count / 1000}'
+        )
+        return f"monopod_ready 1\n{counters}\n"
 
 
 class Handler(QuietHandler):

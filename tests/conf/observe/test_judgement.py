@@ -40,7 +40,9 @@ def test_a_version_whose_pods_have_just_come_is_too_new_to_judge() -> None:
     assert told(with_states(ready=(new,))) == [(TOO_NEW, words)]  # Prometheus has the old pods alone
     scraped = PodFigures("small-2", "8", 1.0)
     assert told(with_states(replace(TRACK, pods=(GOOD, scraped)), ready=(("small-1", "7", 900.0), new)))[0][0] == TOO_NEW
-    assert told(with_states(ready=(("small-2", "8", 61.0),))) == []  # nobody asks it anything
+    assert told(with_states(ready=(("small-2", "8", 61.0),)))[0][0] == TOO_NEW  # it is not scraped twice yet
+    idle = replace(GOOD, pod="small-2", rate=None, valid=None, errors=None)
+    assert told(with_states(replace(TRACK, pods=(idle,)), ready=(("small-2", "8", 61.0),))) == []  # nobody asks it anything
 
 
 def test_a_version_is_judged_as_soon_as_ten_answers_are_counted() -> None:

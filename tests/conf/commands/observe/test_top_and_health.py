@@ -150,7 +150,7 @@ def test_a_release_that_prometheus_has_not_scraped_yet_is_too_new_to_judge(
         assert re.fullmatch(r"hk, prod: too new to judge: version 7 has been ready for 1\d s, and 0 of .*\n", done.out)
         assert (done.status, done.err) == (42, "")
         server.pods = [
-            pod(2),
+            {**(known := pod(1)), "metadata": {**known["metadata"], "name": "small-1"}},
             {**pod(3, age=100.0), "status": {"phase": "Failed", "reason": "Evicted", "message": "/tmp is full"}},
         ]
         done = run("health", service, regions)
