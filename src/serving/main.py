@@ -119,7 +119,8 @@ def _loaded(context: ServiceContext, port: int, loop: asyncio.AbstractEventLoop)
 
 def _tell_of_a_long_queue(model: Model, timeout: float) -> None:
     """Warn where a full queue takes longer than a request may."""
-    limit, row = model.options.queue_limit, model.row_seconds
+    limit, batches = model.options.queue_limit, model.costs.items()
+    row = min((seconds / rows for rows, seconds in batches), default=0.0) / model.options.instances
     if limit * row > timeout:
         log.warning(
             "model %s: queue_limit is %d, and a full queue takes %.3g s at %.3g ms a row, over timeout_second, %g: its last "

@@ -70,11 +70,6 @@ class Model:
             clock=clock,
         )
 
-    @property
-    def row_seconds(self) -> float:
-        """The seconds of one row in a full batch of all instances at once, 0 where nothing was measured."""
-        return min((seconds / rows for rows, seconds in self.costs.items()), default=0.0) / self.options.instances
-
     def submit(self, arrays: Arrays, life: Lifetime) -> Future[Arrays]:
         """Check the inputs of one call and queue them. The future holds the outputs or a ServingError.
 

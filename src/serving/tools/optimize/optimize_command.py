@@ -39,13 +39,14 @@ def optimize_command(arguments: Namespace) -> int:
     except OSError as error:
         cure = "" if error.filename else "; TMPDIR names another folder for temporary files"  # a failed write names no file
         return _fail(f"{error.filename or tempfile.gettempdir()}: {error.strerror}{cure}", arguments.json)
+    refusal = optimize_report.refusal(report)
     if arguments.json:
         print(optimize_report.as_json(report), end="")
-        return int(bool(report.missing))
+        return int(bool(refusal))
     print(optimize_report.as_text(report), end="")
     print(optimize_report.written(report), end="")
-    print(optimize_report.refusal(report), end="", file=sys.stderr)
-    return int(bool(report.missing))
+    print(refusal, end="", file=sys.stderr)
+    return int(bool(refusal))
 
 
 def _made(arguments: Namespace) -> optimize_report.Report:

@@ -46,11 +46,6 @@ class Report:
         return [each for each in self.variants[1:] if each not in self.refused]
 
     @property
-    def missing(self) -> bool:
-        """Whether a copy that was asked for is not written."""
-        return bool(self.refused or self.failures)
-
-    @property
     def refused(self) -> list[Variant]:
         return [each for each in self.variants[1:] if not each.difference.mean <= self.tolerance]
 
@@ -95,7 +90,7 @@ def refusal(report: Report) -> str:
         if any(each.calibration for each in report.refused):
             cures = [f"more samples like real requests ({len(report.samples.rows)} rows were used)"]
         cures += [f"--tolerance {math.ceil(most * 100) / 100:g} where the answers stay good enough"]
-    if report.missing:
+    if lines:
         done = "the other copy was written" if report.kept else "nothing was written"
         lines.append(done + (f"; what may help: {', or '.join(cures)}" if cures else ""))
     return "".join(f"{line}\n" for line in lines)
@@ -105,7 +100,7 @@ def as_json(report: Report) -> str:
     """Return the report as a JSON object."""
     samples, first = report.samples, report.variants[0]
     found = {
-        "ok": not report.missing,
+        "ok": not refusal(report),
         "model": report.model,
         "file": report.file,
         "samples": {
