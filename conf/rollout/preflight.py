@@ -140,11 +140,15 @@ def _shortages(target: Target, rollouts: Sequence[Rollout]) -> Iterator[str]:
     quotas = [each for each in found if each.get("status") and not {"scopes", "scopeSelector"} & each["spec"].keys()]
     for live, then in rollouts if quotas else ():
         name, template = then["metadata"]["name"], then["spec"]["template"]
-        own = target.cluster.find("Pod", target.namespace, f"{NAME} in ({','.join((name, *target.arms))})")
-        there = sum(each["metadata"]["labels"][NAME] == name and "deletionTimestamp" not in each["metadata"] for each in own)
-        changed = live is not None and live["spec"]["template"] != template
-        wanted = of_rollout(then["spec"].get("replicas", 1), there, changed, _resources(template["spec"]))
-        now = summed(usage(_resources(each["spec"])) for each in own if uses_quota(each))
+        pods = target.cluster.find("Pod", target.namespace, f"{NAME} in ({','.join((name, *target.arms))})")
+        own = [each for each in pods if uses_quota(each)]
+        staying = [each["metadata"]["labels"] for each in own if "deletionTimestamp" not in each["metadata"]]
+        versions = [labels.get("version") for labels in staying if labels[NAME] == name]
+        # Pods of a release that is returned to may be there still, and then none has to begin.
+        returns = template["metadata"]["labels"].get("version") in versions
+        changed = live is not None and live["spec"]["template"] != template and not returns
+        wanted = of_rollout(then["spec"].get("replicas", 1), len(versions), changed, _resources(template["spec"]))
+        now = summed(usage(_resources(each["spec"])) for each in own)
         yield from (words for quota in quotas for words in shortages(quota, wanted, now))
 
 

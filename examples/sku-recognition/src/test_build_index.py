@@ -129,7 +129,7 @@ def test_a_name_is_one_product_however_its_accents_are_written(tmp_path: Path, s
 def test_make_asks_for_the_pictures(tmp_path: Path) -> None:
     for words, said in (
         (("SERVICE=examples/sku-recognition",), "PICTURES is not given"),
-        (("SERVICE=.", "PICTURES=x"), "has no model/Makefile"),
+        ((f"SERVICE={tmp_path}", "PICTURES=x"), "has no model/Makefile"),
     ):
         done = subprocess.run(["make", "index", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert done.returncode != 0
