@@ -5,7 +5,8 @@ restart may fail for good.
 """
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -53,12 +54,21 @@ def clients(connected: Configuration, group: str) -> list[str]:
     return sorted(member.client_id for member in found.members) if found else []
 
 
-def has_no_partitions(connected: Configuration, group: str, member: str) -> bool:
-    """Return whether a group is at rest and one of its members has no partition. False where that cannot be known now."""
+class Standing(NamedTuple):
+    """settled: whether the group is at rest and this member has no partition. others: each client.id that has some."""
+
+    settled: bool = False
+    others: Sequence[str] = ()
+
+
+def standing_of(connected: Configuration, group: str, member: str) -> Standing:
+    """Return how a member stands in its group. Where that cannot be known now, it is as in a group that moves."""
     try:
         found = describe(connected, group, 2.0)
     except (KafkaException, TimeoutError):
-        return False
-    if found is None or found.state != ConsumerGroupState.STABLE:
-        return False
-    return any(each.member_id == member and not each.assignment.topic_partitions for each in found.members)
+        return Standing()
+    if found is None:
+        return Standing()
+    mine = [each for each in found.members if each.member_id == member and not each.assignment.topic_partitions]
+    others = sorted({each.client_id for each in found.members if each.member_id != member and each.assignment.topic_partitions})
+    return Standing(bool(mine) and found.state == ConsumerGroupState.STABLE, others)

@@ -8,10 +8,13 @@ that hangs in the client cannot keep the process from ending.
 
 import asyncio
 import contextlib
+import logging
 import math
 import threading
 import time
 
+from serving.offline.kafka.rare_lines import RareLines
+from serving.offline.kafka.reading.client_watch import others_are_answered
 from serving.offline.kafka.reading.consumer_thread import ConsumerThread
 from serving.offline.kafka.reading.loop_exchange import Exchange, Take, Withdraw
 from serving.offline.kafka.reading.reading_figures import Figures
@@ -21,6 +24,11 @@ from serving.offline.records import Origin
 
 LEAVE_SECONDS = 5.0  # for the last commit and the group, beyond the time for records
 STUCK_SECONDS = 5.0  # without a sign of life
+LOOK_SECONDS = 5.0  # between two looks at the thread
+LOST_SECONDS = 60.0  # without a sign of life, though a new client is answered; a commit may wait 45 s for the group's broker
+PATIENCE_SECONDS = 240.0  # for a commit; the client gives up a broker that stands still after 3 requests of 60 s
+
+log = logging.getLogger("monopod.kafka")
 
 
 class KafkaReader:
@@ -29,6 +37,7 @@ class KafkaReader:
     def __init__(self, plan: ReadingPlan, metrics: OfflineMetrics):
         self._plan, self._metrics = plan, metrics
         self._exchange: Exchange | None = None
+        self._lines = RareLines()
         self._thread: ConsumerThread | None = None
 
     def start(self, take: Take, withdraw: Withdraw) -> None:
@@ -36,9 +45,10 @@ class KafkaReader:
         self._exchange = Exchange(take, withdraw)
         self._thread = ConsumerThread(self._plan, self._exchange, self._metrics)
         self._metrics.show("lag_records", lambda: self.figures().lag)
-        self._metrics.show("brokers_away_seconds", lambda: {(): self.figures().away})
+        self._metrics.show("brokers_away_seconds", lambda: {(): self._brokers_away()})
         self._metrics.show("partitions", lambda: {(): float(self.figures().partitions)})
         threading.Thread(target=self._thread.run, name="kafka-reader", daemon=True).start()
+        self._patience = asyncio.get_running_loop().create_task(self._end_a_hang(self._exchange))
 
     def finished(self, origin: Origin) -> None:
         """Note that a record is done, so that its offset may be committed."""
@@ -61,10 +71,10 @@ class KafkaReader:
     def stuck_seconds(self) -> float:
         """Return for how long the thread has given no sign of life, infinity where it ended by itself, else 0.
 
-        A commit that waits for the group's broker is none of it: another process would wait just as long.
+        A commit that waits for the group's broker does not count at first: another process would wait just as long.
         """
         exchange = self._exchange
-        if exchange is None or exchange.patient:
+        if exchange is None or 0 < self._commit_waits() < PATIENCE_SECONDS:
             return 0.0
         if not exchange.alive:
             return 0.0 if exchange.stop_by is not None else math.inf
@@ -80,10 +90,32 @@ class KafkaReader:
         exchange = self._exchange
         if exchange is None:
             return
+        self._patience.cancel()
         exchange.stop_by = time.monotonic() + seconds
         exchange.wake()
         with contextlib.suppress(TimeoutError):  # the process ends, and the group takes the member for dead
             await asyncio.wait_for(exchange.gone(), seconds + LEAVE_SECONDS)
+
+    async def _end_a_hang(self, exchange: Exchange) -> None:
+        """End the reading where its thread hangs in the client though the brokers answer others. The thread is given up."""
+        while exchange.alive:
+            await asyncio.sleep(LOOK_SECONDS)
+            if (waits := self._commit_waits()) > LOOK_SECONDS and self._lines.allows():
+                log.warning("a commit waits for the group's broker, which has not answered for %.0f s", waits)
+            silent = time.monotonic() - exchange.beat
+            if silent > LOST_SECONDS and (error := await asyncio.to_thread(others_are_answered, self._plan)):
+                exchange.end(error)
+                return
+
+    def _brokers_away(self) -> float:
+        """Return for how many seconds the brokers have not answered. A commit takes some time of its own."""
+        waits = self._commit_waits()
+        return max(self.figures().away, waits if waits > STUCK_SECONDS else 0.0)
+
+    def _commit_waits(self) -> float:
+        """Return for how many seconds a commit has waited for its answer."""
+        since = self._exchange_or_fail().waits_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def _exchange_or_fail(self) -> Exchange:
         assert self._exchange, "start() was not called"

@@ -133,7 +133,7 @@ class MemberProcess:
 
 
 def main(address: str, topic: str, group: str, file: str, work: str, deadly: str, more: str) -> None:
-    """Run a member until SIGTERM."""
+    """Run a member until SIGTERM, or until reading ends by an error, which is exit status 1."""
     out = os.open(file, os.O_WRONLY | os.O_APPEND)
 
     class Writing(Member):
@@ -151,7 +151,10 @@ def main(address: str, topic: str, group: str, file: str, work: str, deadly: str
 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     member = Writing(address, topic, group, work=float(work), **json.loads(more))
+    ended = asyncio.run_coroutine_threadsafe(member.reader.ended(), member.loop)
+    ended.add_done_callback(lambda done: done.cancelled() or os._exit(1))  # by an error, since no limit is set
     signal.sigwait({signal.SIGTERM})
+    ended.cancel()
     member.stop()
 
 

@@ -1,10 +1,15 @@
 """One reader of one topic: what it hands over, when it commits, and how it stops."""
 
+import time
 from collections.abc import Callable
+from threading import Event
 
 import pytest
 
+from serving.offline.kafka import kafka_reader
+from serving.offline.kafka.reading.commits import Commits
 from serving.offline.kafka.reading.progress import read_note
+from serving.offline.records import SourceFailed
 from tests.serving.offline import broker
 from tests.serving.offline.kafka.members import Join
 from tests.waiting import until
@@ -219,3 +224,29 @@ def test_a_member_without_a_partition_is_ready(kafka_address: str, topic: str, g
     second = join(topic)
     until(second.reader.ready)
     assert sorted(len(each.assignment.topic_partitions) for each in broker.members(kafka_address, group)) == [0, 1]
+
+
+def test_a_commit_that_never_ends_ends_the_reading_though_its_thread_hangs(
+    kafka_address: str, topic: str, join: Join, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kafka_reader, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(kafka_reader, "LOST_SECONDS", 3.0)
+    over = Event()
+
+    def hang(self: Commits, *_: object) -> bool:
+        self._exchange.waits_since = time.monotonic()
+        over.wait()
+        return False
+
+    monkeypatch.setattr(Commits, "store", hang)
+    broker.produce(kafka_address, topic, values(1))
+    member = join(topic)
+    try:
+        with pytest.raises(SourceFailed, match="The client has lost the brokers .* A new process finds them"):
+            member.wait(member.reader.ended(), 60)
+        assert member.reader.stuck_seconds() == 0  # another process would wait as well
+        assert "a commit waits for the group's broker" in caplog.text
+        monkeypatch.setattr(kafka_reader, "PATIENCE_SECONDS", 0.2)
+        until(lambda: member.reader.stuck_seconds() > 0)
+    finally:
+        over.set()

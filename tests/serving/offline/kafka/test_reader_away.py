@@ -21,6 +21,11 @@ def own() -> Iterator[OwnBroker]:
         yield broker
 
 
+def away_seconds(member: Member) -> float:
+    lines = member.registry.page().decode().splitlines()
+    return float(next(line for line in lines if line.startswith("monopod_offline_brokers_away_seconds ")).split()[1])
+
+
 @pytest.mark.parametrize("protocol", ["consumer", "classic"])
 def test_a_reader_goes_on_after_its_broker_was_killed(own: OwnBroker, protocol: str) -> None:
     topic = group = f"killed-{protocol}"
@@ -32,6 +37,7 @@ def test_a_reader_goes_on_after_its_broker_was_killed(own: OwnBroker, protocol: 
         until(lambda: len(member.handed) > 500)
         own.kill()
         until(lambda: len(member.finished) == len(member.handed))  # what was handed over ends, and no more comes
+        until(lambda: away_seconds(member) > 1)  # a commit waits
         assert member.reader.stuck_seconds() == 0
         own.start()
         until(lambda: all(asked.committed(own.address, group, topic, each)[0] == COUNT for each in range(2)), 240)

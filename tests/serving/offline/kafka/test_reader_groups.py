@@ -155,6 +155,22 @@ def test_each_kill_repeats_fewer_records_than_the_windows(
     assert not read_note(broker.committed(kafka_address, group, topic)[1]).open
 
 
+def test_a_reader_tells_that_it_waits_for_a_dead_member_and_then_its_partitions(
+    kafka_address: str, topic: str, group: str, launch: Launch, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "monopod.kafka")
+    broker.set_session(kafka_address, group, 6000)
+    fill(kafka_address, topic, 1, 10)
+    dead = launch(topic)
+    until(lambda: len(dead.places("finished")) == 10)
+    dead.end(signal.SIGKILL)
+    join(topic)
+    until(lambda: f"this process has the partitions 0 of {topic}" in caplog.text)
+    waits, has = [record.getMessage() for record in caplog.records if record.name == "monopod.kafka"]
+    assert waits.startswith(f"no partition of {topic} yet: the group {group} has members with partitions (like/small/prod).")
+    assert has.endswith(topic)
+
+
 def test_a_frozen_member_repeats_fewer_records_than_its_windows(
     kafka_address: str, make_topic: Callable[..., str], group: str, launch: Launch
 ) -> None:

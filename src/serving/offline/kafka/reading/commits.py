@@ -66,14 +66,14 @@ class Commits:
 
     def _commit(self, places: list[TopicPartition]) -> dict[int, str]:
         """Commit, and return why, for each partition that failed."""
-        self._exchange.patient = True
+        self._exchange.waits_since = time.monotonic()
         try:
             answers = self._consumer.commit(offsets=places, asynchronous=False)
             return {answer.partition: answer.error.str() for answer in answers if answer.error}
         except KafkaException as error:
             return {place.partition: reason_of(error) for place in places}
         finally:
-            self._exchange.patient = False
+            self._exchange.waits_since = None
             self._exchange.live()
 
 

@@ -4,13 +4,13 @@ Knows Kafka's group protocol, and what a partition's progress asks for. Does not
 
 Concurrency. Only this thread calls the consumer, so the callbacks of a rebalance run on it too, within a read. It meets the
 loop in an Exchange alone, so there is no lock. Commits are synchronous: they take 2 ms, no older commit can land after a newer
-one, and none is under way when a revocation ends. Where the group's broker is away, a commit waits up to 45 seconds, and
-nothing but reading waits with it.
+one, and none is under way when a revocation ends. Where the group's broker is away, a commit waits, and nothing but reading
+waits with it. The client sets no end to that, so the loop does.
 
 On revocation nothing of the partition is handed over any more, for this thread is in the callback. The loop drops what it has
 not begun, the thread waits a bounded time for the rest, commits, and forgets the partition. A record that ends later belongs to
 an older generation, and is not committed. The thread ends after stop_by is set, or by an error that no waiting cures. In both
-cases it withdraws everything, leaves the group, and tells the exchange.
+cases it withdraws everything, leaves the group, and tells the exchange. Where the client is lost, it only tells that.
 """
 
 import logging
@@ -20,9 +20,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from serving.offline.kafka.groups import CALL_SECONDS, has_no_partitions
+from serving.offline.kafka.groups import CALL_SECONDS, standing_of
 from serving.offline.kafka.positions import begin, patiently, start_offset
 from serving.offline.kafka.rare_lines import RareLines
+from serving.offline.kafka.reading.client_watch import ClientWatch
 from serving.offline.kafka.reading.commits import AGAIN_SECONDS, Commits
 from serving.offline.kafka.reading.loop_exchange import End, Exchange
 from serving.offline.kafka.reading.progress import Note, Progress, read_note
@@ -42,6 +43,12 @@ MOST_READ, MOST_READ_BYTES = 128, 4 << 20  # in one turn
 GROUP_SECONDS = 2.0  # between two questions whether the group has given this member no partition
 
 
+WAITS = (
+    "no partition of %s yet: the group %s has members with partitions (%s). A dead one keeps them until its session ends, "
+    "by default for 45 s"
+)
+
+
 class ConsumerThread:
     """One consumer of one topic. Its fields are the thread's own, but for `known` and `figures`, which any thread may read."""
 
@@ -54,6 +61,7 @@ class ConsumerThread:
         self._polled_at = self._asked_at = 0.0
         self._held = False
         self._lines = RareLines()
+        self._lost: SourceFailed | None = None  # once it is set, the consumer may hang in any call, and be it its end
         self.known = False  # which partitions are this member's
         self.figures = Figures()
 
@@ -62,12 +70,15 @@ class ConsumerThread:
         error: Exception | None = None
         try:
             self._consumer = Consumer(self._plan.consumer)
+            self._watch = ClientWatch(self._consumer, self._plan)
             self._commits = Commits(self._consumer, self._exchange, self._metrics, self._plan.dry)
             try:
                 error = self._read_on()
-                self._give_up(list(self._owned.values()), self._deadline())
+                if not self._lost:
+                    self._give_up(list(self._owned.values()), self._deadline())
             finally:
-                self._consumer.close()
+                if not self._lost:
+                    self._consumer.close()
         except Exception as failure:  # whatever it is, the process has to hear of it
             log.exception("the reader's thread failed")
             error = error or SourceFailed(f"Reading {self._plan.topic} failed: {failure}.")
@@ -92,10 +103,13 @@ class ConsumerThread:
         return None
 
     def _turn(self, now: float) -> None:
+        if self._lost:
+            raise self._lost
         self._take_news()
         self._hand_over(now)
         if self._commits.regular(self._owned.values(), now):
             self.figures = figures_of(self._consumer, self._owned.values(), now)
+            self._lost = self._watch.look(now)
         self._look_for_end()
         self._learn_whether_idle(now)
         self._pause_and_resume()
@@ -137,10 +151,13 @@ class ConsumerThread:
                 self._exchange.end()
 
     def _learn_whether_idle(self, now: float) -> None:
-        """Learn that this member has no partition: KIP-848 calls nobody for that."""
-        if not self.known and now - self._asked_at > GROUP_SECONDS:
-            self._asked_at = now
-            self.known = has_no_partitions(self._plan.connected, self._plan.group, self._consumer.memberid())
+        """Learn that this member has no partition: KIP-848 calls nobody for that. Meanwhile tell what it waits for."""
+        if self.known or now - self._asked_at <= GROUP_SECONDS:
+            return
+        asks_again, self._asked_at = self._asked_at > 0, now
+        self.known, others = standing_of(self._plan.connected, self._plan.group, self._consumer.memberid())
+        if not self.known and others and asks_again and self._lines.allows("the group"):
+            log.info(WAITS, self._plan.topic, self._plan.group, ", ".join(others))
 
     # Reading
 
@@ -242,6 +259,11 @@ class ConsumerThread:
         starts = [TopicPartition(each.topic, each.partition, self._owned[each.partition].next_read) for each in places]
         consumer.incremental_assign(starts)
         consumer.resume(starts)  # the client keeps a pause over assignments
+        self._tell()
+
+    def _tell(self) -> None:
+        numbers = ", ".join(map(str, sorted(self._owned)))
+        log.info("this process has %s of %s", f"the partitions {numbers}" if numbers else "no partition", self._plan.topic)
 
     def _committed(self, places: list[TopicPartition]) -> list[TopicPartition]:
         return list(self._patiently(lambda: checked(self._consumer.committed(places, timeout=CALL_SECONDS))))
@@ -262,6 +284,7 @@ class ConsumerThread:
         owned = [self._owned[place.partition] for place in places if place.partition in self._owned]
         self._give_up(owned, self._deadline())
         consumer.incremental_unassign(places)
+        self._tell()
 
     def _lose(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         """Forget partitions that another owner may have already. A commit would be refused."""

@@ -53,7 +53,7 @@ class Exchange:
         self.held = False
         self.stop_by: float | None = None  # by time.monotonic; None while the thread is to read on
         self.beat = time.monotonic()  # the last sign of life
-        self.patient = False  # within a call of the client that may take its time, for it waits for a broker
+        self.waits_since: float | None = None  # by time.monotonic; a commit waits for its answer
         self.alive = True
 
     # The loop's side
