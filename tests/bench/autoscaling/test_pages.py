@@ -19,7 +19,7 @@ COSTS = Costs("moderation", {1: 0.0125, 4: 0.04}, 2, "2026-11-23", "a processor"
 def test_a_way_has_a_row_with_its_cost_and_what_it_missed_for_each_start() -> None:
     weeks = {start: Week(rows=1000, refused=start, late=1, pod_seconds=36_000, most=3, changes=4) for start in (30, 300)}
     text = report.section(Figures(COSTS, made(), 24, 6.0, 600, 60, 0.5, "USD", [Way("queue and busy time", weeks)]))
-    assert "| **queue and busy time** | 10 | USD 5 | 3 | 4 | 3.100% | 30.100% |" in text
+    assert "| **queue and busy time** | 10 | USD 5.00 | 3 | 4 | 3.100% | 30.100% |" in text
     assert "12.5 ms for 1, 40.0 ms for 4 rows" in text
 
 
