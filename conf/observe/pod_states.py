@@ -20,7 +20,7 @@ HOW = {"Evicted": "was evicted", "Preempting": "was preempted", PREEMPTED: "was 
 class PodStates:
     """The pods of a Deployment. ready: the name and version of each, and the seconds for which it has been ready.
 
-    lost: those of the last hour in words, the last one first. waiting: the name of each, and in words for what.
+    lost: pods of the last hour, in words, the latest first. waiting: the name of each, and in words for what.
     """
 
     ready: tuple[tuple[str, str, float], ...] = ()

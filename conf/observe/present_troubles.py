@@ -1,4 +1,4 @@
-"""What Prometheus says is wrong with a service now: its alerts that fire, and that most of its requests fail.
+"""The troubles of a service now, as Prometheus has them: its alerts that fire, and that most of its requests fail.
 
 Knows the series of alerts. Does not know how a trouble is shown.
 """

@@ -79,7 +79,7 @@ def _rate(watched: Watched, counter: str, which: str) -> str:
 
 
 class _Kind(NamedTuple):
-    """What misses an objective. now: PromQL of its rate. cause: PromQL of what most of it has in common. words: a sentence."""
+    """A way to miss an objective. now: PromQL of its rate. cause: PromQL of its commonest reason. words: a sentence."""
 
     name: str
     missed: str

@@ -1,4 +1,4 @@
-"""What the log says at the end of a start: how to try the service, and a queue that is longer than a request may wait."""
+"""The log's last lines of a start: how to try the service, and a queue that is longer than a request may wait."""
 
 from pathlib import Path
 

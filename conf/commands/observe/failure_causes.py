@@ -1,4 +1,4 @@
-"""What stands beside the share of answers that fail: the pods that give them, the errors in their logs, the last release.
+"""Possible causes beside the share of answers that fail: the pods that give them, the errors in their logs, the last release.
 
 Knows where each of them is asked for. Does not know when a share is too large.
 """
@@ -25,7 +25,7 @@ ANSWER_SECONDS = 15.0
 
 
 def failure_causes(each: ObservedTrack, track: TrackFigures) -> list[str]:
-    """Return what may be the cause of a track's failures, a line each. What cannot be read is named with the reason."""
+    """Return what may be the cause of a track's failures, a line each. A source that fails is named with the reason."""
     asks = {"the errors in the logs": partial(_errors, each, track), "the last release": partial(_release, each)}
     answers = gathered(asks, ANSWER_SECONDS)
     for error in answers.failed.values():

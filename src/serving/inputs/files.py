@@ -54,7 +54,7 @@ class File:
 
 
 class FileKind(NamedTuple):
-    """Which files are taken under a name. types: content types such as "audio/*". most: of one request."""
+    """The files that are taken under a name. types: content types such as "audio/*". most: of one request."""
 
     types: tuple[str, ...]
     most: int = 1

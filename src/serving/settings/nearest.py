@@ -49,7 +49,7 @@ def nearest_value(kind: Kind, value: Any) -> str:
 def misnamed_hooks(folder: Path) -> list[str]:
     """Return a sentence for each public method of a subclass of Service that nothing uses, and whose name is like a hook's.
 
-    folder: of the service. Its src/server.py is read and not run. One that is missing or is not Python has no such methods.
+    folder: of the service. Its src/server.py is read and not run. A file that is missing or is not Python has no such methods.
     """
     try:
         tree = ast.parse(text_of(folder / "src" / "server.py", MOST_CODE))

@@ -80,7 +80,7 @@ def _for_model(root: Path, name: str, arguments: Namespace) -> tuple[dict[str, s
 
 
 def _for_example(root: Path, name: str, arguments: Namespace) -> tuple[dict[str, str], dict[str, Path]]:
-    """Return the texts to write, and the files to copy: those of an example that are no texts."""
+    """Return the texts to write, and the files to copy, which are an example's binary files."""
     known = sorted(item.parent.name for item in root.glob("examples/*/value.py"))
     if arguments.example not in known:
         raise StartError(f"there is no example {arguments.example!r}; the examples are {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""The files of a new service, as data: made for a model, or those of an example under another name.
+"""The files of a new service, as data: made for a model, or taken from an example under another name.
 
 Knows a model's tensors and the texts of templates/new. Opens no file.
 """

@@ -1,4 +1,4 @@
-"""What is named beside the share of answers that fail."""
+"""The causes that are named beside the share of answers that fail."""
 
 import json
 from pathlib import Path
