@@ -170,6 +170,11 @@ def test_a_gateways_own_headers_do_no_harm(demo: Running) -> None:
 
 
 def test_paths_of_any_bytes_are_a_404(demo: Running) -> None:
-    for path in ("/%00", "/%ff%fe", "/..%2f..%2fetc", "//x", "/v2/models/%F0%9F%90%88", "/api/demo/x" + "y" * 9000, "/a;b?c"):
+    for path in ("/%00", "/%ff%fe", "/..%2f..%2fetc", "//x", "/v2/models/%F0%9F%90%88", "/api/demo/x" + "y" * 4000, "/a;b?c"):
         status, _, text = ask(demo, "GET", path)
         assert (status, json.loads(text)["reason"]) == (404, "not_found"), path
+
+
+def test_a_path_of_more_bytes_than_are_taken_is_a_431(demo: Running) -> None:
+    status, _, text = ask(demo, "GET", "/api/demo/x" + "y" * 9000)
+    assert (status, json.loads(text)["reason"]) == (431, "head_too_large")
