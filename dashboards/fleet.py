@@ -6,16 +6,17 @@ Knows the metrics of the runtime, of kube-state-metrics and the records of chart
 from dashboards import levels, variables
 from dashboards.errors import WHAT_COUNTS, error_share
 from dashboards.parts import BYTES, COUNT, RATE, SECONDS, SHARE, Dashboard, Row, panel
-from dashboards.promql import INTERVAL, of_service, quantile, rate, total
+from dashboards.promql import INTERVAL, arms_named, quantile, rate, total
 from dashboards.variables import INFO, SERVICES
 
-BY = "namespace, service"
-LINE = "{{namespace}}/{{service}}"
+BY = "namespace, container"
+LINE = "{{namespace}}/{{container}}"
 REQUESTS = f"monopod_requests_total{{{SERVICES}}}"
-DEPLOYMENTS = 'namespace=~"$namespace",deployment=~"$service"'
+DEPLOYMENTS = f'namespace=~"$namespace",deployment=~"{variables.WITH_ARMS}"'
 CONTAINERS = 'namespace=~"$namespace",container=~"$service"'
 RECORDED = 30  # seconds between two values of a record: the interval of fleet-records.yaml
 RECORDS = 'namespace=~"$namespace",service=~"$service"'
+RECORD_LINE = "{{namespace}}/{{service}}"
 OWNED = f"* on (namespace, pod) group_left (user) {INFO}{{{SERVICES}}}"
 
 NOW = Row(
@@ -25,7 +26,7 @@ NOW = Row(
             "Services",
             COUNT,
             "Services of which at least one pod is read. A track counts as a service of its own, and a canary does not.",
-            (f"count(count by ({BY}) ({of_service(f'{INFO}{{{SERVICES}}}')}))", "services"),
+            (f"count(count by ({BY}) ({INFO}{{{SERVICES}}}))", "services"),
             kind="number",
             width=4,
         ),
@@ -73,14 +74,12 @@ NOW = Row(
 TRAFFIC = Row(
     "Traffic",
     (
-        panel(
-            "Traffic", RATE, "Requests answered a second, for each service.", (total(REQUESTS, BY, of_service), LINE), width=12
-        ),
+        panel("Traffic", RATE, "Requests answered a second, for each service.", (total(REQUESTS, BY), LINE), width=12),
         panel(
             "Server errors by service",
             SHARE,
             f"{WHAT_COUNTS} A service without any 5xx has no line.",
-            (error_share(SERVICES, BY, of_service), LINE),
+            (error_share(SERVICES, BY), LINE),
             width=12,
             limits=levels.ERRORS,
         ),
@@ -88,33 +87,33 @@ TRAFFIC = Row(
             "p99",
             SECONDS,
             "The time that 99 of 100 requests stay below, from a request's last byte to its answer.",
-            (quantile(0.99, "monopod_answer_duration_seconds", SERVICES, BY, of_service), LINE),
+            (quantile(0.99, "monopod_answer_duration_seconds", SERVICES, BY), LINE),
             width=12,
         ),
         panel(
             "Refused",
             RATE,
             "Requests refused before any work on them. A full queue says that pods are missing.",
-            (total(f"monopod_shed_total{{{SERVICES}}}", f"{BY}, reason", of_service), LINE + " {{reason}}"),
+            (total(f"monopod_shed_total{{{SERVICES}}}", f"{BY}, reason"), LINE + " {{reason}}"),
             width=12,
         ),
         panel(
             "Requests, recorded",
             RATE,
             "Requests answered a second as they are recorded each half minute. It is quick for a month too.",
-            (f"namespace_service:monopod_requests:rate5m{{{RECORDS}}}", LINE),
+            (f"namespace_service:monopod_requests:rate5m{{{RECORDS}}}", RECORD_LINE),
         ),
         panel(
             "Server errors, recorded",
             RATE,
             "Answers 5xx a second but for deadlines too short for any answer, as they are recorded each half minute.",
-            (f"namespace_service:monopod_errors:rate5m{{{RECORDS}}}", LINE),
+            (f"namespace_service:monopod_errors:rate5m{{{RECORDS}}}", RECORD_LINE),
         ),
         panel(
             "p99, recorded",
             SECONDS,
             "The time that 99 of 100 requests stay below, as it is recorded each half minute.",
-            (f"namespace_service:monopod_answer_duration_seconds:p99_5m{{{RECORDS}}}", LINE),
+            (f"namespace_service:monopod_answer_duration_seconds:p99_5m{{{RECORDS}}}", RECORD_LINE),
         ),
     ),
 )
@@ -161,13 +160,15 @@ SATURATION = Row(
         panel(
             "Pods wanted and ready",
             COUNT,
-            "Pods that each Deployment wants, and those that are ready.",
+            "Pods that each Deployment wants, and those that are ready. The arms of a canary have Deployments of their own.",
             (
-                f"sum by (namespace, deployment) (kube_deployment_spec_replicas{{{DEPLOYMENTS}}})",
+                arms_named(f"sum by (namespace, deployment) (kube_deployment_spec_replicas{{{DEPLOYMENTS}}})", "deployment"),
                 "{{namespace}}/{{deployment}} wanted",
             ),
             (
-                f"sum by (namespace, deployment) (kube_deployment_status_replicas_ready{{{DEPLOYMENTS}}})",
+                arms_named(
+                    f"sum by (namespace, deployment) (kube_deployment_status_replicas_ready{{{DEPLOYMENTS}}})", "deployment"
+                ),
                 "{{namespace}}/{{deployment}} ready",
             ),
         ),

@@ -5,11 +5,11 @@ have them, though their clusters have other names. Knows Envoy's metrics. Does n
 """
 
 from dashboards import levels
-from dashboards.parts import BYTES, COUNT, EVENTS, MILLISECONDS, RATE, SHARE, Dashboard, Row, Variable, panel
-from dashboards.promql import quantiles, ratio, total
-from dashboards.variables import TARGET
+from dashboards.parts import BYTES, COUNT, EVENTS, MILLISECONDS, RATE, SHARE, Dashboard, Panel, Row, Variable, panel
+from dashboards.promql import arms_named, quantiles, ratio, total
+from dashboards.variables import ARMS, TARGET, WITH_ARMS
 
-WHERE = f'destination_namespace=~"$destination_namespace",destination_service=~"$service",{TARGET}'
+WHERE = f'destination_namespace=~"$destination_namespace",destination_service=~"{WITH_ARMS}",{TARGET}'
 BY = "destination_namespace, destination_service"
 LINE = "{{destination_namespace}}/{{destination_service}}"
 COUNTED = "envoy_cluster_upstream_rq_total"
@@ -25,24 +25,30 @@ def answers(match: str) -> str:
     return named("upstream_rq_xx", f",envoy_response_code_class{match}")
 
 
+def lines(title: str, unit: str, description: str, *queries: tuple[str, str], limits: tuple[float, ...] = ()) -> Panel:
+    """Return a panel with a line for each service, and for the arms of a canary, which Istio's gateway counts apart."""
+    named = ((arms_named(expr, "destination_service"), legend) for expr, legend in queries)
+    return panel(title, unit, description, *named, limits=limits)
+
+
 ANSWERED, COUNTS = named("upstream_rq_xx"), answers('!="4"')
 TRAFFIC = Row(
     "Requests",
     (
-        panel(
+        lines(
             "Queries a second",
             RATE,
             "Requests that the gateway sent to each service.",
             (total(named("upstream_rq_total"), BY), LINE),
         ),
-        panel(
+        lines(
             "Success rate",
             SHARE,
             "Share of the answers that are no 5xx, of all but 4xx. The gateway's own, for pods that are away, count. So do "
             "deadlines too short for any answer, which the gateway cannot tell.",
             (ratio(answers('!~"[45]"'), COUNTS, BY), LINE),
         ),
-        panel(
+        lines(
             "Failure rate",
             SHARE,
             "Share of 5xx among the answers that count here: all but 4xx, those of the gateway itself included. The share of "
@@ -51,19 +57,19 @@ TRAFFIC = Row(
             (ratio(answers('="5"'), COUNTS, BY), LINE + " 5xx"),
             limits=levels.ERRORS,
         ),
-        panel(
+        lines(
             "Latency",
             MILLISECONDS,
             "From the request's last byte at the gateway to the answer's last byte from the pod. p50 and p99.",
             *quantiles((0.5, 0.99), "envoy_cluster_upstream_rq_time", WHERE, BY, LINE),
         ),
-        panel(
+        lines(
             "Request size",
             BYTES,
             "Bytes of a request's body. p50 and p99. The gateway must be told to count them.",
             *quantiles((0.5, 0.99), "envoy_cluster_upstream_rq_body_size", WHERE, BY, LINE),
         ),
-        panel(
+        lines(
             "Answer size",
             BYTES,
             "Bytes of an answer's body. p50 and p99. The gateway must be told to count them.",
@@ -74,13 +80,13 @@ TRAFFIC = Row(
 TROUBLE = Row(
     "Trouble on the way",
     (
-        panel(
+        lines(
             "Retries",
             RATE,
             "Requests that the gateway sent again, to another pod if there is one.",
             (total(named("upstream_rq_retry"), BY), LINE),
         ),
-        panel(
+        lines(
             "Retries given up",
             RATE,
             "Retries that ended without success: tried too often, or the body was larger than the gateway's buffer.",
@@ -88,25 +94,25 @@ TROUBLE = Row(
             (total(named("retry_or_shadow_abandoned"), BY), LINE + " too large"),
             (total(named("upstream_rq_retry_overflow"), BY), LINE + " too many at once"),
         ),
-        panel(
+        lines(
             "Ejections",
             COUNT,
             "Pods that the gateway sends nothing for now, since connections to them failed.",
             (f"sum by ({BY}) ({named('outlier_detection_ejections_active')})", LINE),
         ),
-        panel(
+        lines(
             "Ejections a second",
             EVENTS,
             "How often the gateway ejects a pod.",
             (total(named("outlier_detection_ejections_enforced_total"), BY), LINE),
         ),
-        panel(
+        lines(
             "Failed connections",
             EVENTS,
             "Connections to pods that the gateway could not open.",
             (total(named("upstream_cx_connect_fail"), BY), LINE),
         ),
-        panel(
+        lines(
             "Pods that get requests",
             COUNT,
             "Pods that the gateway knows, and those of them that it sends requests.",
@@ -118,10 +124,11 @@ TROUBLE = Row(
 
 
 def _choices() -> tuple[Variable, ...]:
-    known = f'{COUNTED}{{destination_namespace=~"$destination_namespace",destination_service=~"$service"}}'
+    services = f'{COUNTED}{{destination_namespace=~"$destination_namespace"}}'
+    known = f'{COUNTED}{{destination_namespace=~"$destination_namespace",destination_service=~"{WITH_ARMS}"}}'
     return (
         Variable("destination_namespace", "destination_namespace", f'{COUNTED}{{destination_service=~".+"}}', "User or track"),
-        Variable("service", "destination_service", f'{COUNTED}{{destination_namespace=~"$destination_namespace"}}', "Service"),
+        Variable("service", "destination_service", services, "Service", regex=f"/^(.+?)(?:{ARMS})?$/"),
         Variable("job", "job", known, "Job", all_value=".+"),
         Variable("instance", "instance", known, "Instance", all_value=".+"),
     )

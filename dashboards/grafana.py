@@ -69,6 +69,8 @@ def _variable(variable: Variable) -> builders.QueryVariable:
     made = made.refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(models.VariableSort.ALPHABETICAL_ASC)
     if variable.many:
         made = made.multi(True).include_all(True).current(models.VariableOption(text="All", value="$__all"))
+    if variable.regex:
+        made = made.regex(variable.regex)
     if variable.all_value:
         made = made.all_value(variable.all_value)
     return made.hide(models.VariableHide.HIDE_VARIABLE) if variable.hidden else made

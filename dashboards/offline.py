@@ -10,7 +10,7 @@ from dashboards.promql import INTERVAL, quantiles, total
 from dashboards.variables import INFO, NAMED, OWNER, PODS
 
 LAG = f"monopod_offline_lag_records{{{PODS}}}"
-SERVICES = Variable("service", "service", f'{INFO}{{{OWNER},service=~".+{SUFFIX}"}}', "Service", many=False)
+SERVICES = Variable("service", "container", f'{INFO}{{{OWNER},container=~".+{SUFFIX}"}}', "Service", many=False)
 
 RECORD_ROW = Row(
     "Records",

@@ -57,6 +57,7 @@ class Variable:
     """A choice at the top of a dashboard, among the values of a label. series: the series whose label it is.
 
     many: whether several values may be chosen, and all. all_value: what stands for all of them; their list where it is empty.
+    regex: the part of each value that is the choice, as Grafana writes it; the whole value where it is empty.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Variable:
     title: str
     many: bool = True
     all_value: str = ""
+    regex: str = ""
     hidden: bool = False
 
     @property

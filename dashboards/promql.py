@@ -14,9 +14,9 @@ def unchanged(expr: str) -> str:
     return expr
 
 
-def of_service(rates: str) -> str:
-    """Return rates in which the pods of a canary's arms are those of their service."""
-    return f'label_replace({rates}, "service", "$1", "arm_of", "(.+)")'
+def arms_named(expr: str, label: str) -> str:
+    """Return lines whose label names a canary's arm beside its service, as `demo (canary)`. label: such as deployment."""
+    return f'label_replace({expr}, "{label}", "$1 ($2)", "{label}", "(.+)-(canary|baseline)")'
 
 
 def rate(series: str) -> str:

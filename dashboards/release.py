@@ -103,7 +103,7 @@ WORK_ROW = Row(
 
 def _choices(side: str) -> tuple[Variable, Variable]:
     """Return the choices of one side's track and version."""
-    where = f'{OWNER},service="$service"'
+    where = f'{OWNER},container="$service"'
     title = side.capitalize()
     track = Variable(f"{side}_track", "track", f"{INFO}{{{where}}}", f"{title} track", many=False)
     version = f'{INFO}{{{where},track="${side}_track"}}'

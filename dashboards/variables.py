@@ -2,17 +2,21 @@
 
 A track is a namespace: the user's for prod, `grey` and `ab-test` for the others. Hence `namespace` is chosen by user and track,
 and nobody sees it. Queries match job and instance too, as Grafana's linter asks.
+
+A service is chosen by its container's name, which the pods of a canary's arms have too. Their label `service` names the arm.
 """
 
 from dashboards.parts import Variable
 
 INFO = "monopod_release_info"
 TARGET = 'job=~"$job",instance=~"$instance"'
-SERVICES = f'namespace=~"$namespace",service=~"$service",{TARGET}'  # of a pod's own metrics
+SERVICES = f'namespace=~"$namespace",container=~"$service",{TARGET}'  # of a pod's own metrics
 PODS = f'{SERVICES},pod=~"$pod"'
+ARMS = "-canary|-baseline"  # what ends the names of a canary's arms
+WITH_ARMS = f"$service({ARMS})?"  # of series that do not know which container they are about
 REGION = 'region=~"$region"'
 OWNER = f'{REGION},user=~"$user"'
-NAMED = f'{OWNER},service=~"$service"'
+NAMED = f'{OWNER},container=~"$service"'
 
 
 def region() -> Variable:
@@ -24,7 +28,7 @@ def user(many: bool = True) -> Variable:
 
 
 def service(many: bool = True) -> Variable:
-    return Variable("service", "service", f"{INFO}{{{OWNER}}}", "Service", many)
+    return Variable("service", "container", f"{INFO}{{{OWNER}}}", "Service", many)
 
 
 def track() -> Variable:
@@ -47,6 +51,6 @@ def targets(series: str) -> tuple[Variable, Variable]:
 
 
 def releases(where: str) -> str:
-    """Return the query that has one point at each release, whatever the time between two points."""
-    running = f"max by (version, track) ({INFO}{{{where}}}"
+    """Return the query that has one point at each release, whatever the time between two points. A canary is no release."""
+    running = f'max by (version, track) ({INFO}{{{where},arm_of=""}}'
     return f"{running}) unless {running} offset $__interval)"

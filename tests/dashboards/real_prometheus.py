@@ -4,6 +4,7 @@ Knows Prometheus' HTTP API, and how Grafana fills in variables. Does not know th
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -63,14 +64,20 @@ class PrometheusServer:
         interval = max(4 * SCRAPED, self.step + SCRAPED)  # as Grafana chooses it
         made = {"__rate_interval": f"{interval}s", "__range": f"{shown:.0f}s", "__interval": f"{self.marked}s"}
         for each in variables(dashboard)[1:]:
-            series, _, label = each["query"]["query"].removeprefix("label_values(").removesuffix(")").rpartition(", ")
-            known = self.values(label, filled(series, made))
+            known = self.options(each, made)
             name = each["name"]
             assert known, f"{dashboard}: no value of ${name}"
             assert choices.get(name, known[0]) in known, (name, choices[name], known)
             every = each.get("allValue") or f"({'|'.join(known)})"
             made[name] = choices.get(name) or (every if each["multi"] else known[0])
         return made
+
+    def options(self, variable: Mapping[str, Any], made: Mapping[str, str]) -> list[str]:
+        """Return what can be chosen, in its order. made: values of earlier variables. A regex keeps its group."""
+        series, _, label = variable["query"]["query"].removeprefix("label_values(").removesuffix(")").rpartition(", ")
+        known = self.values(label, filled(series, made))
+        kept = [re.search(variable.get("regex", "")[1:-1] or "(.+)", each) for each in known]
+        return sorted({each[1] for each in kept if each})
 
     def shown(self, query: Asked, values: Mapping[str, str]) -> list[Series]:
         """Return the series of a dashboard's query. values: of its variables."""

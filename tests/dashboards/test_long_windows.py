@@ -44,6 +44,7 @@ SERVICE = {
     "destination_service": "demo",
     "job": "demo",
     "user": "like",
+    "arm_of": "",
 }
 # A label that takes more than one value in the blocks; every other label is a word.
 VALUES = {
