@@ -140,7 +140,7 @@ clean:                    ## forget what was installed
 
 .venv-gpu/dev: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv-gpu
-	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[runtime,gpu,offline,tools,check,deploy,dev]'
+	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[runtime,gpu,offline,cache,tools,check,deploy,dev]'
 	@touch $@
 
 .venv-pods/ready: bench/pods/requirements.txt
@@ -149,7 +149,7 @@ clean:                    ## forget what was installed
 	@touch $@
 
 .venv/serve: pyproject.toml requirements.lock | .venv/bin/pip
-	$(PIP) --editable '.[runtime,cpu,offline,tools,check]'
+	$(PIP) --editable '.[runtime,cpu,offline,cache,tools,check]'
 	@touch $@
 
 .venv/test: .venv/serve
@@ -157,6 +157,6 @@ clean:                    ## forget what was installed
 	@touch $@
 
 .venv/dev: pyproject.toml requirements.lock $(wildcard examples/*/src/requirements.txt) | .venv/bin/pip
-	$(PIP) --editable '.[runtime,cpu,offline,tools,check,deploy,dev]' $(addprefix --requirement ,$(wildcard examples/*/src/requirements.txt))
+	$(PIP) --editable '.[runtime,cpu,offline,cache,tools,check,deploy,dev]' $(addprefix --requirement ,$(wildcard examples/*/src/requirements.txt))
 	$(foreach example,$(patsubst %/model/Makefile,%,$(wildcard examples/*/model/Makefile)),$(call make_model,$(example)) &&) true
 	@touch $@ .venv/serve .venv/test

@@ -4,6 +4,7 @@ Knows pyproject.toml and the names in value.py. Does not know exact versions, wh
 """
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -26,7 +27,8 @@ def needed(text: str) -> list[str]:
     except SyntaxError:
         return []
     names = [each.id for each in ast.walk(tree) if isinstance(each, ast.Name)]
-    return ["offline"] if any(name.endswith("offline_source") for name in names) else []
+    shares = re.search(r"""^(\w+_)?cache *= *["']redis["']""", text, re.MULTILINE)
+    return ["offline"] * any(name.endswith("offline_source") for name in names) + ["cache"] * bool(shares)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ LIBRARIES = {
     "psycopg.connection": "serving.offline.refill.query",
     "psycopg.errors": "serving.offline.refill.query",
     "psycopg.sql": "serving.offline.refill.query",
+    "redis": "serving.core.redis_store",
     "tqdm": "serving.base.terminal",
     "yaml": "conf.base.yamls",
     "jinja2": "conf.render.templates",

@@ -13,6 +13,6 @@ init_delay_second = 30  # time the models may take to load
 queue_limit = 64  # photos that may wait; the models' own queues follow from what one photo may hold
 max_image_pixels = 24_000_000  # a photo of 6000 x 4000
 
-# The Redis in which all pods share results; where it is empty, each pod keeps its own. The environment's REDIS_URL overrides
-# it. An address with a password belongs there: env_secret names the Kubernetes Secret that holds it.
-options = {"redis_url": ""}
+# Results are kept by the photo's content. "redis" shares them among pods; env_secret then names the Secret with REDIS_URL.
+cache = "local"
+cache_second = 604_800  # 7 days

@@ -185,3 +185,9 @@ def test_a_service_with_an_offline_source_gets_the_clients_of_brokers_and_databa
     assert needed('service_name = "offline_source"\n# offline_source = "kafka:a"') == []
     assert needed("offline_source = (") == []
     assert requirements((ROOT / "pyproject.toml").read_text(), ["offline"]) != []
+
+
+def test_a_service_with_a_cache_of_results_gets_the_client_of_redis() -> None:
+    assert needed('cache = "local"\nhk_cache = "redis"') == needed('cache = "redis"') == ["cache"]
+    assert needed('cache = "local"\ncache_second = 60\noptions = {"cache": "redis"}') == []
+    assert requirements((ROOT / "pyproject.toml").read_text(), ["cache"]) == ["redis==8.1.0"]

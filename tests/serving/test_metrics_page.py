@@ -33,6 +33,7 @@ POD = {
     "MONOPOD_PRICE_PER_MONTH": "56.25",
     "MONOPOD_CURRENCY": "USD",
     "MONOPOD_TMP_LIMIT_BYTES": "1140850688",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
 }
 DATA = json.dumps({"data": [[[[0.5] * 8] * 8]]}).encode()
 # Metrics of a card cannot be on a page here, where there is none. An offline pod has a page of its own.
@@ -43,7 +44,8 @@ ABSENT = {metric.name for metric in EXPORTED_METRICS if metric.only_with in (GPU
 def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = make_service(
         tmp_path_factory.mktemp("pod") / "small",
-        'model_path = "model/digits.onnx"\nmemory = "1Gi"\ncpu = 1.5\ntimeout_second = 7.3',
+        'model_path = "model/digits.onnx"\nmemory = "1Gi"\ncpu = 1.5\ntimeout_second = 7.3\n'
+        'cache = "redis"\nenv_secret = "redis"',
         WATCHES,
         ("tests/models/digits.onnx",),
     )

@@ -20,7 +20,7 @@ from tests.waiting import until
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Running]:
-    with running(EXAMPLE, {"REDIS_URL": ""}) as it:
+    with running(EXAMPLE) as it:
         yield it
 
 
@@ -49,8 +49,8 @@ def test_faces_of_many_requests_share_batches(service: Running) -> None:
 
 def test_one_photo_sent_many_times_at_once_is_computed_once(service: Running) -> None:
     def counted() -> tuple[float, float]:
-        hits = sum(service.metric(f'face_cache_hits_total{{place="{place}"}}') for place in ("process", "flight"))
-        return service.metric("face_cache_misses_total"), hits
+        hits = sum(service.metric(f'monopod_cache_hits_total{{place="{place}"}}') for place in ("process", "flight"))
+        return service.metric("monopod_cache_misses_total"), hits
 
     misses, hits = counted()
     picture = unlike(file("astronaut.jpg"), 1)
@@ -73,8 +73,8 @@ def test_photos_are_decoded_and_faces_looked_for_while_a_model_computes(service:
 
 def test_when_the_client_of_the_leader_goes_away_a_follower_takes_over(service: Running) -> None:
     def counted() -> tuple[float, float]:
-        hits = sum(service.metric(f'face_cache_hits_total{{place="{place}"}}') for place in ("process", "flight"))
-        return service.metric("face_cache_misses_total"), hits
+        hits = sum(service.metric(f'monopod_cache_hits_total{{place="{place}"}}') for place in ("process", "flight"))
+        return service.metric("monopod_cache_misses_total"), hits
 
     picture = unlike(file("astronaut.jpg"), 2)
     misses, hits = counted()
@@ -82,7 +82,7 @@ def test_when_the_client_of_the_leader_goes_away_a_follower_takes_over(service: 
         computing = busy(service, pool, 4)  # the leader then waits for its embedding
         head = f"POST {API}/embed HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
         leader.sendall(head.encode() + picture)
-        until(lambda: service.metric("face_cache_misses_total") == misses + 1)
+        until(lambda: service.metric("monopod_cache_misses_total") == misses + 1)
         followers = [pool.submit(embed, service, picture) for _ in range(3)]
 
         def all_inside() -> bool:

@@ -25,7 +25,7 @@ from tests.running import Running, get, launch, running
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Running]:
-    with running(EXAMPLE, {"REDIS_URL": ""}) as it:
+    with running(EXAMPLE) as it:
         yield it
 
 

@@ -27,6 +27,7 @@ BYTES_A_CONTAINER = 6
 SOME_CONTAINERS = 200_000  # allowed in a document of any length
 MAX_CONTAINERS = 1_000_000
 VALUE_BYTES = 72  # of memory that a short string in a list takes; a number takes 40
+Fragment = orjson.Fragment  # JSON that `dumps` writes as it is
 LARGE = 64 * 2**10  # bytes; a shorter document is read in a few milliseconds, whatever it holds
 
 WRITTEN = "biufU"  # numpy's kinds that JSON has too: booleans, integers, floats, strings

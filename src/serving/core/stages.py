@@ -31,6 +31,7 @@ from serving.base.priority import yield_to_others
 from serving.base.working_memory import WorkingMemory
 from serving.core.fetching import FetcherOfRequest, fetcher_of
 from serving.core.messages import JSON, Done, RawRequest, Reply, Result
+from serving.core.result_cache import ResultCache
 from serving.core.streams import Stream
 from serving.core.worker_threads import WorkerThreads
 from serving.inputs import payload
@@ -57,9 +58,12 @@ Prepare = Callable[[RawRequest], Prepared]
 
 
 class Core:
-    """Answers requests. limit: how many requests the gate lets in at once. loop: where answers are given."""
+    """Answers requests. limit: how many requests the gate lets in at once. loop: where answers are given.
 
-    def __init__(self, service: Service, limit: int, loop: asyncio.AbstractEventLoop):
+    cache: of the service's results, with which each request waits on a thread, for Redis and for equal ones.
+    """
+
+    def __init__(self, service: Service, limit: int, loop: asyncio.AbstractEventLoop, cache: ResultCache | None = None):
         settings = service.settings
         self.memory = WorkingMemory()
         self.collects = False  # whether an iterator becomes a list, for answers that are not sent to a client
@@ -69,7 +73,9 @@ class Core:
         self._fetcher = fetcher_of(settings)
         self._may_fetch = bool(settings.fetch_hosts)
         self.fetches = threading.Semaphore(max(1, settings.queue_limit // 2))  # requests that need no fetch have the other half
-        self._own_handle = handles_itself(service)
+        self.cache = cache
+        self._own_handle = handles_itself(service) or cache is not None
+        self._handler = service.handle if cache is None else cache.handle
         plain = takes_data(service) and type(service).postprocess is Service.postprocess
         self._fits_loop = plain and not self._own_handle and not self._may_fetch
         cores = max(1, math.ceil(settings.cpu))
@@ -94,7 +100,7 @@ class Core:
             return
         self._expect(self._service.settings.service_name, raw.life)
         if self._own_handle:
-            self._blocking.submit(self._handle, self._service.handle, raw, partial(self._give, done))
+            self._blocking.submit(self._handle, self._handler, raw, partial(self._give, done))
         elif self._may_fetch and in_json:  # a fetch waits for another server, and must not hold a thread that computes
             self._blocking.submit(self._on_thread, raw, self._prepare, done, own=True)
         else:

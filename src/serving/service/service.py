@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from serving.base import jsons
 from serving.base.errors import BadInput, StartError, WrongInputs
 from serving.base.process_memory import resident_bytes
 from serving.inputs import v1_predict
@@ -21,7 +22,7 @@ from serving.inputs.json_fields import show
 from serving.models.registry import Handle, ModelRegistry
 from serving.models.tensors import Arrays, ModelSpec
 from serving.service.request import Request
-from serving.service.watched_files import watch
+from serving.service.watched_files import FileState, file_state, watch
 from serving.settings import Settings, size_in_bytes
 from serving.telemetry.metrics import Metrics
 
@@ -82,6 +83,8 @@ class Service:
 
     def __init__(self, settings: Settings, models: ModelRegistry, metrics: Metrics, folder: Path):
         self.settings, self.models, self.metrics, self.folder = settings, models, metrics, folder
+        self.cached_handle: Callable[[Request], Any] = self.handle  # a server with a cache puts its own here
+        self.watched_states: dict[str, FileState] = {}  # of the files that were loaded, since results depend on them
         # Time, processor seconds and cores in use. Any thread may replace it; two readers then share an interval, at worst.
         self._cpu_reading = (time.monotonic(), time.process_time(), 0.0)
 
@@ -131,7 +134,21 @@ class Service:
         An exception of the first call ends the start. After an exception of a later call the service keeps what it has.
         load must exchange what requests see in one assignment (self.index = ...). Replace the file as a whole (os.replace).
         """
-        watch(path, load, self.metrics)
+
+        def load_it() -> None:
+            state = file_state(path)  # before the load, as results of a newer file do no harm under an older state
+            load()
+            self.watched_states[str(path)] = state
+
+        watch(path, load_it, self.metrics)
+
+    def cached(self, request: Request) -> Any:
+        """Return the results of `handle`, with arrays as lists. Equal requests share them where value.py sets `cache`.
+
+        For own routes, not for `handle`, which would wait for itself. Raises what `handle` raises, DeadlinePassed, ClientGone.
+        """
+        results = self.cached_handle(request)
+        return results if isinstance(results, Answer | Iterator) else jsons.loads(jsons.dumps(results))
 
     def setup(self) -> None:
         """Prepare what requests will need. An exception here ends the start, with a message that names its line."""

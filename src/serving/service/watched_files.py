@@ -30,7 +30,7 @@ def watch(path: Path, load: Callable[[], None], metrics: Metrics, period: float 
     Concurrency: each file has one thread, which calls load as long as the process lives. load must exchange what requests see
     in one assignment.
     """
-    seen = _file_state(path)  # before the load, so that a change during it is seen afterwards
+    seen = file_state(path)  # before the load, so that a change during it is seen afterwards
     load()
     threading.Thread(target=_follow, args=(path, load, metrics, period, seen), name=f"watch {path.name}", daemon=True).start()
 
@@ -39,7 +39,7 @@ def _follow(path: Path, load: Callable[[], None], metrics: Metrics, period: floa
     failed = metrics.reload_failed.labels(path.name)
     while True:
         time.sleep(period)
-        now = _file_state(path)
+        now = file_state(path)
         if now == seen:
             continue
         try:
@@ -60,7 +60,7 @@ def _follow(path: Path, load: Callable[[], None], metrics: Metrics, period: floa
             log.info("%s changed and was loaded again", path)
 
 
-def _file_state(path: Path) -> FileState:
+def file_state(path: Path) -> FileState:
     """Return a file's modification time in nanoseconds, its size in bytes and its inode, None while there is no file."""
     try:
         found = path.stat()

@@ -90,6 +90,15 @@ def srv_has_a_port(s: Settings) -> Violation | None:
     return ("use_srv", "host_port"), "use_srv is True and host_port is not set: name a port of the node, or set use_srv = False"
 
 
+def cache_redis_has_an_address(s: Settings) -> Violation | None:
+    if s.cache != "redis" or s.env_secret:
+        return None
+    return ("cache", "env_secret"), (
+        'cache is "redis" and env_secret is not set: put REDIS_URL, as redis://host:6379/0, into a Secret and name it, as'
+        ' env_secret = "redis"; or set cache = "local"'
+    )
+
+
 def offline_source_has_sinks(s: Settings) -> Violation | None:
     if not s.offline_source or s.offline_sinks:
         return None
@@ -197,6 +206,7 @@ RULES: tuple[Callable[[Settings], Violation | None], ...] = (
     *hours_rules.RULES,
     latency_objective_is_below_timeout,
     srv_has_a_port,
+    cache_redis_has_an_address,
     offline_source_has_sinks,
     offline_source_is_no_sink,
     offline_sinks_differ,

@@ -188,6 +188,17 @@ class Settings(CanarySettings, OfflineSettings):
         unit="s",
     )
 
+    cache: str = setting(
+        "none",
+        kinds.choice("local", "redis", "none"),
+        "Where results of equal requests are kept: in the pod, or also in the Redis of REDIS_URL, which all pods share.",
+        group="A cache of results",
+    )
+    cache_second: int = setting(86_400, kinds.whole(1, 31_536_000), "The longest time that results are kept.", unit="s")
+    cache_memory: str = setting(
+        "64Mi", kinds.memory("1Mi", "1Ti"), "The part of memory for results. The least recently used are dropped first."
+    )
+
     objective_success: float = setting(
         0.999,
         kinds.number(0.5, 0.99999),

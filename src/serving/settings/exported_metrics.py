@@ -28,9 +28,11 @@ OWN_LABELS: Mapping[str, str] = {
     "currency": "of regions.yaml",
     "file": "a watched file's name",
     "instances": "sessions of the model",
+    "kind": "of Redis' failures: `unreachable`, `refused`, or `corrupt` for a value that no pod wrote",
     "model": "the model's name",
     "outcome": "of a record: `answered`, `dead` or `tombstone`; of a commit: `good` or `failed`",
     "partition": "the partition's number",
+    "place": "of kept results: `process`, `redis`, or `flight` where an equal request was computing them",
     "platform": "the platform's version",
     "port": "`data` or `admin`",
     "provider": "where the model runs: `cpu`, `cuda` or `tensorrt`",
@@ -66,6 +68,10 @@ OFFLINE = "offline_source"
 
 def _offline(name: str, type: str, unit: str, about: str, *labels: str) -> ExportedMetric:
     return ExportedMetric(f"monopod_offline_{name}", type, unit, labels, about, OFFLINE)
+
+
+def _cached(name: str, type: str, unit: str, about: str, *labels: str) -> ExportedMetric:
+    return ExportedMetric(f"monopod_cache_{name}", type, unit, labels, about, "cache")
 
 
 GROUPS: Mapping[str, tuple[ExportedMetric, ...]] = {
@@ -123,6 +129,12 @@ GROUPS: Mapping[str, tuple[ExportedMetric, ...]] = {
             ("model", "rows"),
             "Cost of one batch of so many rows, measured at start.",
         ),
+    ),
+    "The cache of results": (
+        _cached("hits_total", "counter", "requests", "Results that were not computed, by where they were.", "place"),
+        _cached("misses_total", "counter", "requests", "Results that were computed, and kept where they can be."),
+        _cached("errors_total", "counter", "failures", "Failures of Redis, none of which fails a request.", "kind"),
+        _cached("redis_up", "gauge", "1", "1 while Redis is used; 0 while it is away and left alone."),
     ),
     "Watched files": (
         ExportedMetric("monopod_reloads_total", "counter", "files", (), "Watched files that changed and were loaded again."),

@@ -49,6 +49,11 @@ fetch_hosts = ["img.example.com", "*.cdn.example.com"]
 fetch_timeout_second = 3
 drain_delay_second = 7.5
 
+cache = "redis"
+na_cache = "local"
+cache_second = 3600
+cache_memory = "128Mi"
+
 objective_success = 0.995
 objective_latency_ms = 800
 eu_objective_latency_ms = 1200

@@ -218,6 +218,11 @@ def test_a_region_may_not_begin_a_setting() -> None:
             "value.py:3: use_srv is True and host_port is not set: name a port of the node, or set use_srv = False",
         ),
         (
+            'cache = "redis"\n',
+            'value.py:3: cache is "redis" and env_secret is not set: put REDIS_URL, as redis://host:6379/0, into a Secret and'
+            ' name it, as env_secret = "redis"; or set cache = "local"',
+        ),
+        (
             "timeout_second = 2\nobjective_latency_ms = 2000\n",
             "value.py:4: objective_latency_ms is 2000 and timeout_second 2, so that every answer would be good: set less than"
             " 2000 ms, or 0 for half of timeout_second",

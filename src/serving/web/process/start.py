@@ -23,6 +23,7 @@ from serving.base.errors import StartError
 from serving.base.process_memory import peak_bytes, resident_bytes, trim, use_one_arena
 from serving.base.terminal import printable
 from serving.base.working_memory import WorkingMemory
+from serving.core.result_cache import ResultCache
 from serving.core.stages import Core
 from serving.core.worker_threads import WorkerThreads
 from serving.models.registry import ModelRegistry
@@ -95,10 +96,27 @@ def build(folder: Path, settings: Settings, loop: asyncio.AbstractEventLoop, pla
 
     # The gate asks for the queue of model_path's model. Another model's queue refuses its requests itself.
     gate = Gate(limit, partial(models.has_waiting, settings.service_name, settings.queue_limit))
-    core = Core(service, limit + LIGHT_LIMIT, loop)
+    core = Core(service, limit + LIGHT_LIMIT, loop, result_cache(service))
     gauges.show_work(metrics, models, gate, core)
     gauges.show_gpu(metrics, settings, models)
     return ServiceContext(settings, service, models, metrics, gate, core, version, os.environ.get("MONOPOD_DIGEST", ""))
+
+
+def result_cache(service: Service) -> ResultCache | None:
+    """Return the cache that value.py asks for. Raises StartError for a Redis that cannot be used."""
+    settings, store = service.settings, None
+    if settings.cache == "none":
+        return None
+    if settings.cache == "redis":
+        try:
+            from serving.core.redis_store import RedisStore  # its library is in images that need it alone
+        except ModuleNotFoundError:
+            raise StartError(
+                'value.py: cache is "redis", and the package redis is not installed: `pip install -c requirements.lock redis`'
+            ) from None
+        most, url = size_in_bytes(settings.cache_memory), os.environ.get("REDIS_URL", "")
+        store = RedisStore(url, most, settings.cache_second, service.metrics)
+    return ResultCache(service, store)
 
 
 def admin_port(
@@ -143,8 +161,11 @@ def load(context: ServiceContext, folder: Path, began: float, end: drain.End, lo
         if not context.models.names() and type(context.service) is Service:
             raise StartError("value.py: no model_path, and no src/server.py that brings a model; set model_path")
         _check_memory(settings)
+        cache = context.core.cache
+        if cache is not None:
+            cache.prepare()
         trim()
-        limit_work(context.core.memory, settings, resident_bytes())
+        limit_work(context.core.memory, settings, resident_bytes() + (size_in_bytes(settings.cache_memory) if cache else 0))
     except StartError as error:
         end.fail(str(error))
     except Exception as error:
