@@ -16,7 +16,7 @@ from tests.examples.readme_answers import check_shown, curls
 from tests.running import ROOT
 
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/value.py"))
-OWN_FILES = ("value.py", "alerts.yaml", "README.md", "src/server.py", "src/test_server.py", "src/requirements.txt", "page.png")
+OWN_FILES = ("value.py", "alerts.yaml", "README.md", "src/server.py", "src/test_server.py", "page.png")
 IMAGES = ROOT / "examples/images"
 
 pytestmark = pytest.mark.long
