@@ -91,7 +91,7 @@ def check_applicable(target: Target, items: Sequence[Item], before: History, say
         if item["kind"] == SCALED_OBJECT and (scaler := target.cluster.get(taken_over)):
             _check_obstacles(target, taken_over, scaler, scaler["metadata"]["uid"] in known)
         then = target.cluster.apply(item, dry_run=True)
-        if item["kind"] == "Deployment":
+        if item["kind"] == "Deployment" and not is_arm(item, target.service):  # a canary finds out what it has room for
             rollouts.append((live, then))
         if item["kind"] == "Deployment" and live is not None:
             for manager, paths in field_owners.fields_by_hand(then, (MANAGER, REPLICAS_MANAGER)).items():

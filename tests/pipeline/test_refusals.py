@@ -215,7 +215,7 @@ def build_line(path: str, **said: str) -> list[str]:
     environment |= {**said, "MAKEFLAGS": "--dry-run", "PATH": f"{Path(sys.executable).parent}:{path}"}
     command = ["ci/build", "localhost/none/never-built:1"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    return shlex.split(done.stdout.replace("\\\n", " ").splitlines()[0])
+    return shlex.split(done.stdout.replace("\\\n", " ").splitlines()[0].rpartition("&& ")[2])
 
 
 def test_a_secret_of_pip_packages_to_build_with_and_the_base_reach_the_builder(
