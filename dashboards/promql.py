@@ -5,6 +5,8 @@ Knows PromQL. Does not know panels. of: what a piece does to each rate before it
 
 from collections.abc import Callable, Iterator
 
+from conf.render.arms import BASELINE, CANARY
+
 Change = Callable[[str], str]  # an expression -> another one
 
 INTERVAL = "$__rate_interval"
@@ -16,7 +18,8 @@ def unchanged(expr: str) -> str:
 
 def arms_named(expr: str, label: str) -> str:
     """Return lines whose label names a canary's arm beside its service, as `demo (canary)`. label: such as deployment."""
-    return f'label_replace({expr}, "{label}", "$1 ($2)", "{label}", "(.+)-(canary|baseline)")'
+    arms = "|".join(suffix.removeprefix("-") for suffix in (CANARY, BASELINE))
+    return f'label_replace({expr}, "{label}", "$1 ($2)", "{label}", "(.+)-({arms})")'
 
 
 def rate(series: str) -> str:

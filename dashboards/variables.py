@@ -6,13 +6,14 @@ and nobody sees it. Queries match job and instance too, as Grafana's linter asks
 A service is chosen by its container's name, which the pods of a canary's arms have too. Their label `service` names the arm.
 """
 
+from conf.render.arms import BASELINE, CANARY
 from dashboards.parts import Variable
 
 INFO = "monopod_release_info"
 TARGET = 'job=~"$job",instance=~"$instance"'
 SERVICES = f'namespace=~"$namespace",container=~"$service",{TARGET}'  # of a pod's own metrics
 PODS = f'{SERVICES},pod=~"$pod"'
-ARMS = "-canary|-baseline"  # what ends the names of a canary's arms
+ARMS = f"{CANARY}|{BASELINE}"  # what ends the names of a canary's arms
 WITH_ARMS = f"$service({ARMS})?"  # of series that do not know which container they are about
 REGION = 'region=~"$region"'
 OWNER = f'{REGION},user=~"$user"'

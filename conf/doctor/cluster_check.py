@@ -12,13 +12,14 @@ from conf.clusters.region import Region
 from conf.clusters.rights import DEPLOY, JUDGE
 from conf.doctor import gateway_check
 from conf.doctor.findings import Check, CheckContext, Finding
+from conf.observe.pod_states import has_ended
 from conf.plan.plan import Plan
 from conf.plan.pods import gpu_share
 from conf.remote.cluster import Cluster, ClusterError, NoNamespace, NoRights, kubectl
 from conf.render.arms import arm_names
 from conf.rollout.diagnosis import create_secret
 from conf.rollout.preflight import has_secret
-from conf.rollout.quotas import shortages, summed, usage, uses_quota
+from conf.rollout.quotas import shortages, summed, usage
 from serving.settings import Settings
 
 OLDEST_VERSION = (1, 30)  # Kubernetes has preStop.sleep since this version
@@ -185,7 +186,8 @@ def _quotas(context: CheckContext) -> Iterator[Finding]:
     counts = {plan.name: plan.replicas} if plan.objects else {}
     counts |= {plan.offline.name: plan.offline.replicas} if plan.offline else {}
     names = (*counts, *arm_names(plan.name))
-    own = [each for each in context.cluster.find("Pod", plan.namespace, f"{NAME} in ({','.join(names)})") if uses_quota(each)]
+    found = context.cluster.find("Pod", plan.namespace, f"{NAME} in ({','.join(names)})")
+    own = [each for each in found if not has_ended(each)]  # a pod that has ended uses no quota
     running = Counter(each["metadata"]["labels"][NAME] for each in own)
     one = usage([{"requests": dict(plan.pod.requests), "limits": dict(plan.pod.limits)}])
     now = summed(usage([part.get("resources", {}) for part in each["spec"]["containers"]]) for each in own)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
+from conf.observe.pod_states import has_ended
 from conf.remote.cluster import NOT_FOUND, Cluster, ClusterError, NoRights, kubectl
 from conf.render.arms import is_arm, weighted
 from conf.rollout import field_owners
@@ -16,7 +17,7 @@ from conf.rollout import history as histories
 from conf.rollout.diagnosis import CURES, QUOTA, create_secret
 from conf.rollout.field_owners import is_ours
 from conf.rollout.history import BEGUN, GOOD, History, Release
-from conf.rollout.quotas import of_rollout, shortages, summed, usage, uses_quota
+from conf.rollout.quotas import of_rollout, shortages, summed, usage
 from conf.rollout.readiness import POLL_SECONDS, deployment_state, gateway_serves, resume_command
 from conf.rollout.removal import AUTOSCALER, FINALIZER_CURE, SCALED_OBJECT, drain_seconds, held_by
 from conf.rollout.replicas import REPLICAS_MANAGER
@@ -141,7 +142,7 @@ def _shortages(target: Target, rollouts: Sequence[Rollout]) -> Iterator[str]:
     for live, then in rollouts if quotas else ():
         name, template = then["metadata"]["name"], then["spec"]["template"]
         pods = target.cluster.find("Pod", target.namespace, f"{NAME} in ({','.join((name, *target.arms))})")
-        own = [each for each in pods if uses_quota(each)]
+        own = [each for each in pods if not has_ended(each)]  # a pod that has ended uses no quota
         staying = [each["metadata"]["labels"] for each in own if "deletionTimestamp" not in each["metadata"]]
         versions = [labels.get("version") for labels in staying if labels[NAME] == name]
         # Pods of a release that is returned to may be there still, and then none has to begin.

@@ -43,11 +43,6 @@ def of_rollout(replicas: int, there: int, changed: bool, containers: Sequence[It
     return {name: amount * pods for name, amount in usage(containers).items()}
 
 
-def uses_quota(pod: Item) -> bool:
-    """Return whether a pod uses a quota. A pod that has ended does not."""
-    return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-
-
 def shortages(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]) -> Iterator[str]:
     """Yield a sentence for each resource of which a quota has less left than is wanted.
 

@@ -6,13 +6,17 @@ Knows Prometheus' HTTP API, and how Grafana fills in variables. Does not know th
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from tests.conf.cluster import Cluster
+from tests.conf.observe.prometheus_server import blocks, prometheus
 from tests.dashboards.written import RELEASES, Asked, filled, variables
+from tests.running import get
 
 WHERE = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1"
 SCRAPED = 15  # seconds between two scrapes
@@ -87,3 +91,11 @@ class PrometheusServer:
         answer = json.loads(self.ask(f"{path}?{urlencode(query)}"))
         assert answer["status"] == "success", answer
         return answer["data"]
+
+
+@contextmanager
+def over_blocks(folder: Path, lines: Iterable[str], begin: float, end: float, step: int) -> Iterator[PrometheusServer]:
+    """Run a Prometheus on this machine over lines of OpenMetrics. The rest is as PrometheusServer has it."""
+    blocks(folder, lines)
+    with prometheus(folder) as url:
+        yield PrometheusServer(lambda path: get(f"{url}/api/v1/{path}")[1].decode(), begin, end, step)

@@ -13,11 +13,9 @@ import pytest
 from conf.render.arms import arm_names
 from conf.rules.queries import known_series
 from dashboards.picture import Line
-from tests.conf.observe.prometheus_server import blocks, prometheus
-from tests.dashboards.real_prometheus import PrometheusServer
+from tests.dashboards.real_prometheus import PrometheusServer, over_blocks
 from tests.dashboards.test_long_windows import VALUES
 from tests.dashboards.written import RELEASES, asked, panels, variables
-from tests.running import get
 
 SHOWN, STEP, RATE = 3600, 60, 2.0  # RATE: of every counter
 BOARDS = ("fleet", "gateway", "release", "service")
@@ -61,9 +59,8 @@ def with_arms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusSe
     """A Prometheus on this machine, over an hour with a canary."""
     folder = tmp_path_factory.mktemp("arms")
     end = int(time.time()) // STEP * STEP - STEP
-    blocks(folder, lines(end))
-    with prometheus(folder) as url:
-        yield PrometheusServer(lambda path: get(f"{url}/api/v1/{path}")[1].decode(), end - SHOWN, end, STEP)
+    with over_blocks(folder, lines(end), end - SHOWN, end, STEP) as shown:
+        yield shown
 
 
 def legends(shown: PrometheusServer, board: str, choices: Mapping[str, str]) -> dict[str, dict[str, float]]:

@@ -16,10 +16,9 @@ from conf.base.yamls import documents
 from conf.rules.queries import known_series
 from dashboards.fleet import RECORDED
 from dashboards.variables import INFO
-from tests.conf.observe.prometheus_server import blocks, prometheus
-from tests.dashboards.real_prometheus import PrometheusServer
+from tests.dashboards.real_prometheus import PrometheusServer, over_blocks
 from tests.dashboards.written import EVERY, NAMES, RELEASES, asked
-from tests.running import ROOT, get
+from tests.running import ROOT
 
 DAY = 86_400
 SAMPLED = 300  # seconds between two samples; Prometheus uses none that is older
@@ -90,9 +89,8 @@ def a_week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServe
     """A Prometheus on this machine, over eight days of blocks."""
     folder = tmp_path_factory.mktemp("blocks")
     end = int(time.time()) // STEP * STEP - STEP
-    blocks(folder, written(end - 8 * DAY, end + SAMPLED))
-    with prometheus(folder) as url:
-        yield PrometheusServer(lambda path: get(f"{url}/api/v1/{path}")[1].decode(), end - 7 * DAY, end, STEP)
+    with over_blocks(folder, written(end - 8 * DAY, end + SAMPLED), end - 7 * DAY, end, STEP) as shown:
+        yield shown
 
 
 @pytest.mark.parametrize("name", NAMES)

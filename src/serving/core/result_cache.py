@@ -67,7 +67,7 @@ class ResultCache:
 
     @cached_property
     def version(self) -> str:
-        """What results depend on beside the request: a digest of model/, src/ and the settings, as hexadecimal digits."""
+        """A digest of all that results depend on beside the request: model/, src/ and the settings, as hexadecimal digits."""
         digest = hashlib.sha256(repr(self._service.settings).encode())
         for path in sorted(each for top in ("model", "src") for each in (self._service.folder / top).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

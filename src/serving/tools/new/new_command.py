@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
-import numpy as np
-
 from serving.base.errors import BadInput, StartError
 from serving.models.engine import Engine, EngineError, Hardware
 from serving.models.model import check_file, example_of
@@ -107,7 +105,7 @@ def _tried(name: str, file: Path) -> TriedModel:
             row = example_of(spec, shapes) or {}
             rows = 2 if batched and firsts == {(-1,)} else 1
             try:
-                outputs = engine.run({each: np.repeat(array, rows, 0) for each, array in row.items()} if batched else row)
+                outputs = engine.run(example_of(spec, shapes, rows) or {})
             except (BadInput, EngineError) as error:
                 failed = str(error)
                 continue
