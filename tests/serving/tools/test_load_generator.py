@@ -1,6 +1,8 @@
 """monopod bench: when requests are due, and what figures say of a server that stalls and of a generator that is late."""
 
 import asyncio
+import os
+import signal
 import threading
 import time
 
@@ -117,3 +119,23 @@ def test_a_server_that_hangs_up_is_asked_no_more_than_ten_times_a_second_by_a_co
     assert 2 <= found.requests <= 10
     assert found.ms is None
     assert "no answer was 2xx" in as_text(found, load, "POST x")
+
+
+def test_ctrl_c_waits_for_the_end_of_the_step_in_which_a_client_sets_an_answer() -> None:
+    failed: list[object] = []
+
+    def set_answer(waiting: asyncio.Future[Answer]) -> None:
+        assert not waiting.done()
+        os.kill(os.getpid(), signal.SIGINT)
+        waiting.set_result(GOOD)
+
+    async def send(number: int) -> Answer:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: failed.append(context))
+        waiting: asyncio.Future[Answer] = loop.create_future()
+        loop.call_soon(set_answer, waiting)
+        return await waiting
+
+    result = asyncio.run(run(send, Load(1, 0, 60, 0), lambda now: None))
+    assert (result.stopped, failed) == (True, [])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -9,6 +9,7 @@ client's timeout ends. In a closed loop each connection is a task.
 import asyncio
 import contextlib
 import itertools
+import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -93,7 +94,31 @@ async def run(send: Send, load: Load, tell: Tell) -> RunResult:
 
     send: takes the request's number and raises nothing. tell: takes the seconds that have passed, now and then.
     """
-    return await _Generator(send, load, tell).run()
+    with _ends_by_ctrl_c():
+        return await _Generator(send, load, tell).run()
+
+
+@contextlib.contextmanager
+def _ends_by_ctrl_c() -> Iterator[None]:
+    """Cancel the running task by the first Ctrl-C, between two steps of the loop; the second one is Python's usual one.
+
+    asyncio.run's own handler cancels amid any step, also the one in which a client sets an answer, which then fails.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def end() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        task.cancel()
+
+    if not callable(signal.getsignal(signal.SIGINT)):  # a shell has jobs in the background ignore it
+        yield
+        return
+    loop.add_signal_handler(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
 
 
 class _Generator:
@@ -113,7 +138,7 @@ class _Generator:
         ticks = asyncio.create_task(self._ticks())
         try:
             await (self._open() if self._load.rate else self._closed())
-        except asyncio.CancelledError:  # asyncio.run turns Ctrl-C into this; the second one is not caught
+        except asyncio.CancelledError:  # Ctrl-C; the second one is not caught
             result.stopped = True
             result.unfinished = self._started - len(result.outcomes)
         result.seconds = max(0.0, min(self._load.seconds, self._now())) if result.stopped else self._load.seconds
