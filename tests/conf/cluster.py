@@ -18,6 +18,7 @@ from tests.waiting import until
 
 Item = dict[str, Any]
 MADE = {"monopod-test": "made"}  # the label of namespaces that tests made and share
+KEPT = "example.com/kept"  # the finalizer by which tests hold an object
 
 
 class Cluster:
@@ -123,13 +124,22 @@ class Cluster:
                     self.ask("delete", f"/api/v1/namespaces/{name}")
 
     def _has_namespace(self, name: str) -> bool:
-        """Return whether a namespace is there. The end of one that an earlier run deleted is waited for."""
+        """Return whether a namespace is there. The end of one that an earlier run deleted is waited for.
+
+        A run that was killed may have left objects in it that a test holds: they are freed.
+        """
         found: Item | None = None
 
         def is_settled() -> bool:
             nonlocal found
             found = self.find(f"/api/v1/namespaces/{name}")
-            return found is None or found["status"]["phase"] == "Active"
+            if found is None or found["status"]["phase"] == "Active":
+                return True
+            for kind in (f"/api/v1/namespaces/{name}/services", f"/apis/policy/v1/namespaces/{name}/poddisruptionbudgets"):
+                for item in self.ask("get", kind)["items"]:
+                    if item["metadata"].get("finalizers") == [KEPT]:
+                        self.by_hand(f"{kind}/{item['metadata']['name']}", {"metadata": {"finalizers": None}})
+            return False
 
         until(is_settled, 300, pause=0.5)
         return found is not None

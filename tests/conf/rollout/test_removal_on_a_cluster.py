@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import pytest
 
 from conf.base.object_references import path
-from tests.conf.cluster import Cluster
+from tests.conf.cluster import KEPT, Cluster
 from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.service_state import kinds, status_row
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
-HOLDS = "held by its finalizer example.com/kept (taken off by the controller of example.com); check that the controller"
+HOLDS = f"held by its finalizer {KEPT} (taken off by the controller of example.com); check that the controller"
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def kept(cluster: Cluster, where: str) -> Iterator[Callable[[], None]]:
         if cluster.find(where):
             cluster.by_hand(where, {"metadata": {"finalizers": None}})
 
-    cluster.by_hand(where, {"metadata": {"finalizers": ["example.com/kept"]}})
+    cluster.by_hand(where, {"metadata": {"finalizers": [KEPT]}})
     try:
         yield free
     finally:
