@@ -190,9 +190,6 @@ STOP = [
     _flag("--timeout", "most seconds until an object without pods is gone (60)", type=POSITIVE),
     _switch("--yes", "needed for the track prod"),
 ]
-IN_GREY = _flag("--track", "the track: grey, which alone may sleep", choices=("grey",), default="grey")
-OF_GREY = [*ON_CLUSTERS, IN_GREY, *TAKING]
-SLEEP = [_switch("--due", "only after value.py's grey_sleep_after_day without a deploy or a wake")]
 IN_REGION = [_flag("--region", "the cluster's region", required=True), REGIONS, JSON]
 CHARTS = ("cluster", "monitoring", "logs")
 VALUES = [_flag("--chart", "one chart alone (default: all, each under its name)", choices=CHARTS, default="")]
@@ -259,8 +256,6 @@ VERBS = [
     Verb("history", "list the releases of each region", "--region hk", [*ON_CLUSTERS, IN_ALL]),
     Verb("rollback", "return to the last good release", "--region hk", [*CHANGING, *ROLLBACK]),
     Verb("stop", "take a track away", "--track grey", [*CHANGING, *STOP]),
-    Verb("sleep", "take the pods of grey away, and keep all else", "--due", [*OF_GREY, *SLEEP]),
-    Verb("wake", "give grey its pods again", "", [*OF_GREY, POD_TIMEOUT]),
     Verb("doctor", "check each step from here to running pods", "--region hk", [*ON_CLUSTERS, IN_ALL, ASKED_IMAGE]),
     Verb("values", "print the values of charts/ for a region", "--region hk --chart cluster", [*IN_REGION, *VALUES]),
     Verb("kubeconfig", "print a kubeconfig of an account", "--region hk --for deploy", [*IN_REGION, *KUBECONFIG]),
@@ -274,8 +269,6 @@ MODULES = {  # that hold <verb>_command; of all other verbs it is conf.commands.
     "bench": "serving.tools.bench.bench_command",
     "values": "conf.commands.install.values_command",
     "kubeconfig": "conf.commands.install.kubeconfig_command",
-    "sleep": "conf.commands.sleeping.sleep_command",
-    "wake": "conf.commands.sleeping.wake_command",
     "metrics": "conf.commands.observe.metrics_command",
     "top": "conf.commands.observe.top_command",
     "health": "conf.commands.observe.health_command",

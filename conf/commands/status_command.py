@@ -59,7 +59,6 @@ NOT_DEPLOYED: Row = {
     "since": "",
     "by": "",
     "override": "",
-    "asleep": "",
     "holder": "",
     "state": "not deployed",
     "note": "",
@@ -120,8 +119,7 @@ def _row(region_track: RegionTrack) -> Row:
         changer = _changer(target) if history.last.state == BEGUN else ""
         serving = history.good or history.last
         halves = _halves(target, serving)
-        serves = history.good is not None and not history.good.asleep
-        seen = {each: _pods_of(target, each, changer, serves) for each in halves}
+        seen = {each: _pods_of(target, each, changer, history.good is not None) for each in halves}
         online = seen.get(target.deployment)
         first = online or seen[halves[0]]
         offline = _offline(region_track, target, seen[target.offline]) if target.offline in seen else None
@@ -136,7 +134,6 @@ def _row(region_track: RegionTrack) -> Row:
             "since": serving.at,
             "by": serving.by,
             "override": serving.override,
-            "asleep": serving.asleep,
             "holder": str(history.holder or ""),
             "state": release_state(history, changer, first.ready, any(each.shortage for each in seen.values()), ill),
             "note": note,
@@ -268,12 +265,8 @@ def release_state(history: History, changer: str, ready: int, is_short: bool, il
         if (canary := canary_of(last)) and not changer:
             return f"a canary of {to} is {'held' if canary.phase == HELD else 'driven by nobody'}"
         return f"being changed to {to} by {changer}" if changer else f"the change to {to} was broken off"
-    if last.state == histories.UNDONE and history.good and history.good.asleep:
-        return f"{last.version} was undone, and {history.good.version} is asleep since {history.good.asleep}"
     if last.state == histories.UNDONE:
         return f"{last.version} was undone" if history.good else f"{last.version} failed and was taken away"
-    if last.asleep and not ready:
-        return f"asleep since {last.asleep}"
     good = (ill or "good") if not is_short else "not all are ready" if ready else "nothing serves"
     return good if not last.note else f"{good}, {last.note}"
 

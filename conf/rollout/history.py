@@ -57,7 +57,6 @@ class Release:
     inventory: the objects that may be in the cluster. A good release has its own objects. A release that is begun also has the
     objects that it found, so that the inventory of the last release is complete.
     canary: the state of its canary, as conf.rollout.canary.state writes it; None for a release without steps.
-    asleep: since when its pods sleep, "" while they are awake. woken: when they were woken last. Both as `at`.
     """
 
     number: int
@@ -71,8 +70,6 @@ class Release:
     inventory: tuple[Ref, ...] = ()
     override: str = ""
     canary: dict[str, Any] | None = field(default=None, hash=False)
-    asleep: str = ""
-    woken: str = ""
 
     @property
     def digest(self) -> str:

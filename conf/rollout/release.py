@@ -256,10 +256,10 @@ def _return_to(target: Target, kept: History, good: Release, counts: Mapping[str
     """Return from the last release, which failed, to the good one, and return what serves now, in words."""
     name = good.version_beside(kept.last)
     say(f"returning to {name}")
-    items = replicas.sleeping(kept.objects[good.number]) if good.asleep else kept.objects[good.number]
+    items = kept.objects[good.number]
     back = apply(target, replicas.with_exactly(items, counts), lease, say)
     stuck = remove_dropped(target, kept.inventory, back, lease, say)
-    words = f"{name} {'sleeps' if good.asleep else 'serves'}, as before"
+    words = f"{name} serves, as before"
     try:
         wait_all_ready(target, items, max(target.pod_timeout, UNDO_SECONDS), say)
     except NotReady as again:

@@ -37,15 +37,6 @@ def with_exactly(items: Iterable[Item], counts: Mapping[str, int]) -> list[Item]
     return [_with(each, _count(each, counts)) if _is_fixed(each) and _name(each) in counts else each for each in items]
 
 
-def sleeping(items: Iterable[Item]) -> list[Item]:
-    """Return a release's objects as they are while it sleeps: without pods, and with groups that hold no rule.
-
-    The groups stay. Server-side apply takes a list without items away, with all that holds it, and a PrometheusRule must have
-    a spec.
-    """
-    return [_asleep(each) for each in items]
-
-
 def apply_step(item: Item, live: Item | None, items: Iterable[Item]) -> DeploymentStep:
     """Return how a Deployment is applied over the live one.
 
@@ -95,12 +86,6 @@ def _count(item: Item, counts: Mapping[str, int]) -> int:
 
 def _with(item: Item, count: int) -> Item:
     return {**item, "spec": {**item["spec"], "replicas": count}}
-
-
-def _asleep(item: Item) -> Item:
-    if item["kind"] == "PrometheusRule":
-        return {**item, "spec": {"groups": [{**each, "rules": []} for each in item["spec"]["groups"]]}}
-    return _with(item, 0) if item["kind"] == "Deployment" else item
 
 
 def _count_alone(item: Item, count: int) -> Item:

@@ -78,7 +78,7 @@ def test_every_region_can_be_deployed_to_rolled_back_and_stopped() -> None:
             assert JOBS[name]["environment"]["name"] == f"{region}/$CI_COMMIT_REF_SLUG"
 
 
-@pytest.mark.parametrize("name", [name for name in ON_CLUSTERS if name != "sleep_grey"])
+@pytest.mark.parametrize("name", ON_CLUSTERS)
 def test_a_job_on_a_cluster_is_pressed_by_a_person_and_never_on_the_default_branch_or_by_a_schedule(name: str) -> None:
     never, by_hand = ON_CLUSTERS[name]["rules"]
     default = "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"
@@ -86,15 +86,14 @@ def test_a_job_on_a_cluster_is_pressed_by_a_person_and_never_on_the_default_bran
     assert by_hand["when"] == "manual"
 
 
-def test_a_schedule_builds_nothing_and_starts_one_job_on_a_cluster_which_puts_grey_to_sleep_where_it_is_due() -> None:
-    job = JOBS["sleep_grey"]
-    never, by_schedule = job["rules"]
-    assert never == {"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", "when": "never"}
-    assert by_schedule["if"] == '$CI_PIPELINE_SOURCE == "schedule"'
-    assert by_schedule["changes"]["paths"] == ["value.py"]
-    assert job["script"][-1] == "$platform/ci/monopod sleep --due --wait 300"
-    assert job["environment"]["action"] == "prepare"  # no deployment, and it needs the rights of one
+def test_a_schedule_builds_nothing() -> None:
     assert '$CI_PIPELINE_SOURCE == "schedule"' in JOBS["build"]["rules"][0]["if"]
+
+
+def test_gitlab_stops_a_forgotten_grey_after_the_time_that_a_project_sets_once() -> None:
+    assert JOBS["grey"]["environment"]["auto_stop_in"] == "$GREY_AUTO_STOP_IN"
+    assert SAID["variables"]["GREY_AUTO_STOP_IN"] == "never"
+    assert [name for name, each in JOBS.items() if "auto_stop_in" in each.get("environment", {})] == ["grey"]
 
 
 @pytest.mark.parametrize("name", ON_CLUSTERS)

@@ -75,12 +75,6 @@ class Settings(CanarySettings, OfflineSettings):
         group="How many pods, and where",
     )
     ab_replicas: int = setting(1, kinds.whole(1, 1000), "Pods of the A/B test.", unit="pods")
-    grey_sleep_after_day: int = setting(
-        0,
-        kinds.whole(0, 365),
-        "Time after which `monopod sleep --due` takes the pods of grey away, from its last deploy or wake. 0 means never.",
-        unit="days",
-    )
     max_replicas: int = setting(
         0, kinds.whole(0, 1000), "The most pods that the autoscaler may start. 0 means no autoscaler.", unit="pods"
     )
@@ -257,6 +251,14 @@ class Settings(CanarySettings, OfflineSettings):
         "Older name: 1 or more asks for a whole GPU where gpu_memory is not set.",
         deprecation="a pod uses one GPU: gpu_memory says how much of it, replicas how many pods",
         group="Older names",
+    )
+    grey_sleep_after_day: int = setting(
+        0,
+        kinds.whole(0, 365),
+        "Does nothing any more.",
+        unit="days",
+        deprecation="it no longer does anything: GREY_AUTO_STOP_IN of the GitLab project ends grey (docs/pipeline.md); "
+        "delete the line",
     )
     bmls_ret_type: str = setting(
         "",

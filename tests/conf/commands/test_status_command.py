@@ -1,7 +1,5 @@
 """`status` calls no release good while pods are missing and no deploy is at work."""
 
-from dataclasses import replace
-
 import pytest
 
 from conf.commands.status_command import pod_shortage, release_state
@@ -55,17 +53,3 @@ def test_a_release_whose_requests_fail_is_not_good_and_missing_pods_are_graver()
 
 def test_the_deployer_who_changes_a_release_is_named() -> None:
     assert release_state(ended(GOOD, BEGUN), "ann", 1, False) == "being changed to v2 by ann"
-
-
-@pytest.mark.parametrize(
-    ("states", "ready", "words"),
-    [
-        ((GOOD,), 0, "asleep since 2026-01-02T00:00:00Z"),
-        ((GOOD,), 1, "good"),  # it is being woken
-        ((GOOD, UNDONE), 0, "v2 was undone, and v1 is asleep since 2026-01-02T00:00:00Z"),
-    ],
-)
-def test_a_track_that_sleeps_is_told_with_its_time(states: tuple[str, ...], ready: int, words: str) -> None:
-    found = ended(*states)
-    first = replace(found.releases[0], asleep="2026-01-02T00:00:00Z")
-    assert release_state(replace(found, releases=(first, *found.releases[1:])), "", ready, False) == words

@@ -9,8 +9,10 @@ import pytest
 
 from conf.base.object_references import APPLIED, Item, Ref, dropped, path, ref
 from conf.rollout import history
+from conf.rollout.canary.state import Canary, StepVerdict, canary_of
 from conf.rollout.history import BEGUN, GOOD, KEPT, LARGEST, UNDONE, History, Holder, Release, UnreadableHistory
 from tests.conf.golden import GOLDEN
+from tests.running import ROOT
 
 SERVICE, ROUTE = Ref("Service", "like", "cats", "u1"), Ref("HTTPRoute", "like", "cats", "u2")
 
@@ -48,6 +50,28 @@ def deployed(found: History, number: int, text: str, origin: int = 0) -> History
 def earlier(found: History) -> int:
     older = found.rollback_release()
     return older.number if older else 0
+
+
+def test_a_history_that_platform_0_2_wrote_is_read_and_its_track_no_longer_sleeps() -> None:
+    found = history.read(json.loads((ROOT / "tests/conf/rollout/history_0.2.json").read_text()))
+    first, second = found.releases
+    assert (first.version, first.state, first.note, first.override) == ("v1", GOOD, "first", "fire")
+    assert (second.state, second.inventory) == (BEGUN, (Ref("Service", "like", "cats"),))
+    assert found.holder == Holder("like/models", "cats", "2026-01-01T00:00:00Z")
+    assert found.objects == {1: items("v1"), 2: items("v2")}
+    assert canary_of(second) == Canary(
+        shares=(5, 25, 50),
+        pods=4,
+        phase="judging",
+        step=1,
+        since=17.5,
+        baseline=False,
+        why_no_baseline="no room",
+        edges=((0.5, 0.025), (0.95, 0.1)),
+        begin={"cats-canary-a": {"counted": 3.0, "failed": 0.0, "slower than 25 ms": 1.0}},
+        verdicts=(StepVerdict(5, "good", ("errors: good",), 16.0), StepVerdict(25, "unknown", (), 18.0)),
+        driven_at=18.0,
+    )
 
 
 def test_a_history_is_read_as_it_was_written() -> None:
