@@ -87,8 +87,7 @@ check: .venv/dev          ## lint, format, types, and the queries of rules, dash
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m conf.rules.platform_queries . tests/services/every-setting $(patsubst %/value.py,%,$(wildcard examples/*/value.py))
-	$(BIN)/pytest --quiet tests/conf/observe/test_the_queries.py
+	$(BIN)/pytest --quiet tests/conf/observe/test_the_queries.py tests/conf/rules/test_platform_queries.py
 	for code in examples/*/src; do MYPYPATH=$$code $(BIN)/mypy $$code || exit 1; done
 
 bench: .venv/dev          ## the server against a bare loop, figures to docs/performance.md

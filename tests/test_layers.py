@@ -66,7 +66,7 @@ LIBRARIES = {
     "tqdm": "serving.base.terminal",
     "yaml": "conf.base.yamls",
     "jinja2": "conf.render.templates",
-    "jsonschema_rs": "conf.rules.kubernetes_schemas",
+    "jsonschema_rs": "conf.rules.rendered_objects",
     "promql_parser": "conf.rules.queries",
     "kubernetes": "conf.remote.cluster",
 }

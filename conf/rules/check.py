@@ -15,19 +15,25 @@ from conf.plan.offline import OfflinePlan
 from conf.plan.placement import monthly_price
 from conf.plan.plan import NAMESPACES, TRACKS, Plan, default_image, mean_pods, plan
 from conf.render.templates import render
-from conf.rules import kubernetes_schemas, model_loading, other_services, pod_fit, rendered_objects, traffic
-from conf.rules.alert_rules.own_alerts import own_alert_mistakes
-from conf.rules.canary_rules import canaries
-from conf.rules.case import Case, Rule, Violation
-from conf.rules.offline_rules import neighbours, reading
+from conf.rules import (
+    canary_rules,
+    model_loading,
+    offline_rules,
+    other_services,
+    pod_fit,
+    rendered_objects,
+    traffic,
+)
+from conf.rules.context import Rule, RuleContext, Violation
+from conf.rules.model_files import ModelFiles, model_files
 from conf.rules.other_services import OtherService
-from conf.rules.service_folder import ModelFiles, model_files
+from conf.rules.own_alerts import own_alert_mistakes
 from serving.settings import SettingsError, ValueFile, all_judged, judged, load, misnamed_hooks
 
-CASE_RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.RULES, *reading.RULES)
+RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.RULES, *offline_rules.RULES)
 # Where a service has offline pods alone, no request comes, and these are not asked.
-ONLINE_RULES: tuple[Rule, ...] = (*traffic.ONLINE_RULES, *canaries.ONLINE_RULES)
-SERVICE_RULES = (*other_services.RULES, *neighbours.RULES, *canaries.SERVICE_RULES)
+ONLINE_RULES: tuple[Rule, ...] = (*traffic.ONLINE_RULES, *canary_rules.ONLINE_RULES)
+SERVICE_RULES = (*other_services.RULES, *offline_rules.SERVICE_RULES, *canary_rules.SERVICE_RULES)
 
 
 @dataclass(frozen=True)
@@ -142,34 +148,36 @@ def check(
     if found is None:
         return report
     models: dict[str, ModelFiles] = {}  # by path: tracks and regions share them
-    cases = [case for track in tracks for case in _cases(service, found, regions, track, models)]
-    _judge(report, found, cases, others, regions)
-    if "prod" in tracks and not any(case.is_prod for case in cases):
+    contexts = [context for track in tracks for context in _contexts(service, found, regions, track, models)]
+    _judge(report, found, contexts, others, regions)
+    if "prod" in tracks and not any(context.is_prod for context in contexts):
         reads = any(settings.offline_source for settings in (found.value.judged_in(name) for name in regions.regions))
         what, cure = ("replicas and offline_replicas are", "one of them") if reads else ("replicas is", "it")
         place = found.value.place("replicas")
         report.mistakes.append(f"{place}: {what} 0 in every region, so nothing would run; set {cure} in one")
-    for case in cases if not mistakes else ():
-        _render(report, case)
+    for context in contexts if not mistakes else ():
+        _render(report, context)
     report.mistakes.sort(key=_place)
     return report
 
 
-def _judge(report: Report, found: Service, cases: Sequence[Case], others: Sequence[OtherService], regions: Regions) -> None:
+def _judge(
+    report: Report, found: Service, contexts: Sequence[RuleContext], others: Sequence[OtherService], regions: Regions
+) -> None:
     report.warnings.extend(found.value.warnings)
     report.warnings.extend(judged(_alert_warnings, found) or ())
     report.mistakes.extend(own_alert_mistakes(found.alerts))
-    asked = [(case, rule) for case in cases for rule in (*CASE_RULES, *(ONLINE_RULES if case.plan.objects else ()))]
-    _add(report, [(case, item) for case, rule in asked for item in all_judged(rule(case))])
+    asked = [(context, rule) for context in contexts for rule in (*RULES, *(ONLINE_RULES if context.plan.objects else ()))]
+    _add(report, [(context, item) for context, rule in asked for item in all_judged(rule(context))])
     for rule in SERVICE_RULES:
         _add(report, [(None, item) for item in all_judged(rule(found.value, others, regions))], found.value)
 
 
-def _render(report: Report, case: Case) -> None:
-    text = render(case.plan)
-    report.rows.append(_row(case))
-    report.rendered.append((case.plan, text))
-    report.mistakes.extend(f"templates ({case.plan.region}, {case.plan.track}): {words}" for words in _objections(text))
+def _render(report: Report, context: RuleContext) -> None:
+    text = render(context.plan)
+    report.rows.append(_row(context))
+    report.rendered.append((context.plan, text))
+    report.mistakes.extend(f"templates ({context.plan.region}, {context.plan.track}): {words}" for words in _objections(text))
 
 
 def _alert_warnings(found: Service) -> list[str]:
@@ -184,27 +192,29 @@ def _place(mistake: str) -> tuple[str, int]:
     return file, int(line) if line.isdigit() else 0
 
 
-def _cases(service: Path, found: Service, regions: Regions, track: str, models: dict[str, ModelFiles]) -> Iterator[Case]:
+def _contexts(
+    service: Path, found: Service, regions: Regions, track: str, models: dict[str, ModelFiles]
+) -> Iterator[RuleContext]:
     for each in plan(found.value, regions, track, found.image, found.alerts):
         settings = found.value.judged_in(each.region)
         path = found.value.in_region(each.region).model_path
         models[path] = models.get(path) or model_files(service, path)
-        yield Case(found.value, settings, regions, regions.regions[each.region], found.image, models[path], each)
+        yield RuleContext(found.value, settings, regions, regions.regions[each.region], found.image, models[path], each)
 
 
 def _objections(text: str) -> Iterator[str]:
     """Yield what is wrong with rendered objects. The rules are asked only of objects that their schemas allow."""
     items = documents(text)
-    found = [words for item in items for words in kubernetes_schemas.violations(item)]
+    found = [words for item in items for words in rendered_objects.violations(item)]
     yield from found or (words for rule in rendered_objects.RULES for words in rule(items))
 
 
-def _add(report: Report, violations: Iterable[tuple[Case | None, Violation]], value: ValueFile | None = None) -> None:
-    """Add a sentence for each violation, and only one where several regions share it. value: of violations without a case."""
+def _add(report: Report, violations: Iterable[tuple[RuleContext | None, Violation]], value: ValueFile | None = None) -> None:
+    """Add a sentence for each violation, and only one where several regions share it. value: where it has no context."""
     places: dict[tuple[str, str, bool], dict[str, None]] = {}
-    for case, item in violations:
-        file = case.value if case else value
-        region = case.region.name if case else ""
+    for context, item in violations:
+        file = context.value if context else value
+        region = context.region.name if context else ""
         place = item.where if file is None or ":" in item.where or "-" in item.where else file.place(item.where, region)
         places.setdefault((place, item.message, item.hint), {})[region] = None
     for (place, message, hint), names in places.items():
@@ -212,21 +222,21 @@ def _add(report: Report, violations: Iterable[tuple[Case | None, Violation]], va
         (report.warnings if hint else report.mistakes).append(f"{place}: {message}{where}")
 
 
-def _row(case: Case) -> Row:
-    settings, each = case.settings, case.plan
-    price, offline = monthly_price(settings, case.region), each.offline
+def _row(context: RuleContext) -> Row:
+    settings, each = context.settings, context.plan
+    price, offline = monthly_price(settings, context.region), each.offline
     mean = mean_pods(settings, each.track) if each.objects else 0.0
-    has_hours = case.is_prod and bool(each.objects and settings.scale_hours)
+    has_hours = context.is_prod and bool(each.objects and settings.scale_hours)
     return Row(
         region=each.region,
         track=each.track,
         replicas=each.replicas,
         cpu=settings.cpu,
         memory=settings.memory,
-        gpu_memory=case.need.gpu,
-        answers=tuple(f"{case.region.host}{path.exact}" for path in each.route.paths) if each.objects else (),
+        gpu_memory=context.need.gpu,
+        answers=tuple(f"{context.region.host}{path.exact}" for path in each.route.paths) if each.objects else (),
         price=None if price is None else price * (mean + (offline.replicas if offline else 0)),
-        hours=HoursRow(settings.scale_hours, case.region.timezone, mean) if has_hours else None,
+        hours=HoursRow(settings.scale_hours, context.region.timezone, mean) if has_hours else None,
         offline=_offline_row(offline) if offline else None,
     )
 

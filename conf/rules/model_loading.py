@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import prod
 
 from conf.base.quantities import GIB, readable_bytes, rounded_up
-from conf.rules.case import Case, Rule, Violation
+from conf.rules.context import Rule, RuleContext, Violation
 from serving.settings import SESSION_GIB, gpu_memory, size_in_bytes
 
 PROCESS = 256 * 2**20  # Bytes that Python and its libraries take, onnxruntime included.
@@ -24,24 +24,26 @@ ZIPMAP = 'export the model with options={"zipmap": False}, which to_onnx and con
 OTHER_VALUES = "export the model so that it takes and gives tensors alone"
 
 
-def model_path_is_a_file(case: Case) -> Iterator[Violation]:
-    if case.settings.model_path and case.model.folder:
-        cure = f'set model_path = "{case.model.inside[0]}"' if case.model.inside else "name the ONNX file, and put it there"
-        yield Violation("model_path", f"{case.settings.model_path!r} is a folder, and a model is one file: {cure}")
+def model_path_is_a_file(context: RuleContext) -> Iterator[Violation]:
+    if context.settings.model_path and context.model.folder:
+        cure = (
+            f'set model_path = "{context.model.inside[0]}"' if context.model.inside else "name the ONNX file, and put it there"
+        )
+        yield Violation("model_path", f"{context.settings.model_path!r} is a folder, and a model is one file: {cure}")
 
 
-def model_path_exists(case: Case) -> Iterator[Violation]:
-    if case.model.folder:
+def model_path_exists(context: RuleContext) -> Iterator[Violation]:
+    if context.model.folder:
         return
-    if case.settings.model_path and not case.model.there and not case.model.parts and not case.model.made:
+    if context.settings.model_path and not context.model.there and not context.model.parts and not context.model.made:
         yield Violation(
-            "model_path", f"{case.settings.model_path!r} is not in the service's folder: add the file, or correct model_path"
+            "model_path", f"{context.settings.model_path!r} is not in the service's folder: add the file, or correct model_path"
         )
 
 
-def model_that_is_not_there_yet_is_not_read(case: Case) -> Iterator[Violation]:
+def model_that_is_not_there_yet_is_not_read(context: RuleContext) -> Iterator[Violation]:
     """This is a hint, since the image's build merges parts and runs model/Makefile. A pointer has a rule of its own."""
-    path, model = case.settings.model_path, case.model
+    path, model = context.settings.model_path, context.model
     if not path or model.pointer or model.folder:
         return
     reason = model.unread
@@ -52,99 +54,103 @@ def model_that_is_not_there_yet_is_not_read(case: Case) -> Iterator[Violation]:
         yield Violation("model_path", words, hint=True)
 
 
-def model_is_a_whole_onnx_file(case: Case) -> Iterator[Violation]:
-    if case.model.broken:
+def model_is_a_whole_onnx_file(context: RuleContext) -> Iterator[Violation]:
+    if context.model.broken:
         yield Violation(
-            "model_path", f"{case.model.path} is not a complete ONNX model ({case.model.broken}): put the model there again"
+            "model_path",
+            f"{context.model.path} is not a complete ONNX model ({context.model.broken}): put the model there again",
         )
 
 
-def model_takes_and_gives_tensors(case: Case) -> Iterator[Violation]:
-    for value in case.model.values:
+def model_takes_and_gives_tensors(context: RuleContext) -> Iterator[Violation]:
+    for value in context.model.values:
         if value.kind not in ("", "tensor"):
             cure = ZIPMAP if "map" in value.kind else OTHER_VALUES
-            words = f"{value.role} {value.name!r} of {case.model.path} is a {value.kind}, and only tensors are served: {cure}"
-            yield Violation("model_path", words)
-
-
-def memory_holds_a_row(case: Case) -> Iterator[Violation]:
-    """An element takes a byte at least."""
-    for value in case.model.values:
-        many = len(value.shape) > MOST_AXES
-        if many or prod(value.shape) > size_in_bytes(case.settings.memory):
-            what = f"{MOST_AXES} axes" if many else f"a byte of memory ({case.settings.memory}) for each element of a row"
             words = (
-                f"{value.role} {value.name!r} of {case.model.path} needs more than {what}: export the model with other sizes"
+                f"{value.role} {value.name!r} of {context.model.path} is a {value.kind}, and only tensors are served: {cure}"
             )
             yield Violation("model_path", words)
 
 
-def model_is_pulled_from_lfs(case: Case) -> Iterator[Violation]:
-    if case.model.pointer:
+def memory_holds_a_row(context: RuleContext) -> Iterator[Violation]:
+    """An element takes a byte at least."""
+    for value in context.model.values:
+        many = len(value.shape) > MOST_AXES
+        if many or prod(value.shape) > size_in_bytes(context.settings.memory):
+            what = f"{MOST_AXES} axes" if many else f"a byte of memory ({context.settings.memory}) for each element of a row"
+            words = (
+                f"{value.role} {value.name!r} of {context.model.path} needs more than {what}: export the model with other sizes"
+            )
+            yield Violation("model_path", words)
+
+
+def model_is_pulled_from_lfs(context: RuleContext) -> Iterator[Violation]:
+    if context.model.pointer:
         yield Violation(
             "model_path",
-            f"{case.model.path} is a Git LFS pointer, not the model: run `git lfs pull`; in CI set GIT_LFS_SKIP_SMUDGE=0",
+            f"{context.model.path} is a Git LFS pointer, not the model: run `git lfs pull`; in CI set GIT_LFS_SKIP_SMUDGE=0",
         )
 
 
-def split_model_has_checksums(case: Case) -> Iterator[Violation]:
-    if case.model.parts and not case.model.checksums:
-        name = case.model.path
+def split_model_has_checksums(context: RuleContext) -> Iterator[Violation]:
+    if context.model.parts and not context.model.checksums:
+        name = context.model.path
         yield Violation(
             "model_path",
-            f"{name} is split into {len(case.model.parts)} parts ({case.model.parts[0]}, ...) and has no checksum:"
+            f"{name} is split into {len(context.model.parts)} parts ({context.model.parts[0]}, ...) and has no checksum:"
             f" write one of the whole file with `sha256sum {name} > {name}.sha256`, so that a lost part is found in the build",
         )
 
 
-def memory_holds_the_model(case: Case) -> Iterator[Violation]:
+def memory_holds_the_model(context: RuleContext) -> Iterator[Violation]:
     """While it is read, a model is in memory twice. Each further session on the CPU holds one more copy."""
-    copies = 1 + _copies(case)
-    wanted = PROCESS + copies * case.model.size
-    if case.model.size and size_in_bytes(case.settings.memory) < wanted:
+    copies = 1 + _copies(context)
+    wanted = PROCESS + copies * context.model.size
+    if context.model.size and size_in_bytes(context.settings.memory) < wanted:
         yield Violation(
             "memory",
-            f"memory is {case.settings.memory}, too little to load the model, so that the pod would be killed: the"
-            f" model's file has {readable_bytes(case.model.size)}, {copies} copies and the process take"
+            f"memory is {context.settings.memory}, too little to load the model, so that the pod would be killed: the"
+            f" model's file has {readable_bytes(context.model.size)}, {copies} copies and the process take"
             f" {readable_bytes(wanted)}:"
             f' set memory = "{rounded_up(wanted / 2**20)}Mi" or more',
         )
 
 
-def _copies(case: Case) -> int:
+def _copies(context: RuleContext) -> int:
     """Return how many copies of a loaded model are in the pod's memory: one with a GPU, for the file is read there first."""
-    return 1 if case.settings.gpu_memory or case.settings.gpu_num else case.settings.ins_num_per_gpu
+    return 1 if context.settings.gpu_memory or context.settings.gpu_num else context.settings.ins_num_per_gpu
 
 
-def memory_holds_every_model(case: Case) -> Iterator[Violation]:
+def memory_holds_every_model(context: RuleContext) -> Iterator[Violation]:
     """This is a hint, since only the service's own code knows which models it loads, and when."""
-    settings, copies = case.settings, _copies(case)
-    others = min(copies * case.model.others, size_in_bytes(settings.model_memory))
-    wanted = PROCESS + (1 + copies) * case.model.size + others
-    if case.model.others and size_in_bytes(settings.memory) < wanted:
+    settings, copies = context.settings, _copies(context)
+    others = min(copies * context.model.others, size_in_bytes(settings.model_memory))
+    wanted = PROCESS + (1 + copies) * context.model.size + others
+    if context.model.others and size_in_bytes(settings.memory) < wanted:
         yield Violation(
             "memory",
-            f"model/ holds further ONNX files of {readable_bytes(case.model.others)}: where all are loaded, they, model_path's"
-            f" model and the process take about {readable_bytes(wanted)}, and memory is {settings.memory}: raise memory, or"
-            " bound with model_memory what is loaded on first use; `monopod verify` measures each",
+            f"model/ holds further ONNX files of {readable_bytes(context.model.others)}: where all are loaded, they,"
+            f" model_path's model and the process take about {readable_bytes(wanted)}, and memory is"
+            f" {settings.memory}: raise memory, or bound with model_memory what is loaded on first use;"
+            " `monopod verify` measures each",
             hint=True,
         )
 
 
-def memory_holds_a_body(case: Case) -> Iterator[Violation]:
+def memory_holds_a_body(context: RuleContext) -> Iterator[Violation]:
     """The server bounds the bytes of all requests, and the start's log measures what is left for them."""
-    settings = case.settings
-    left = size_in_bytes(settings.memory) * 9 // 10 - PROCESS - case.model.size
+    settings = context.settings
+    left = size_in_bytes(settings.memory) * 9 // 10 - PROCESS - context.model.size
     if 0 < left < size_in_bytes(settings.max_body):
         words = f"memory ({settings.memory}) leaves about {readable_bytes(left)} for all requests, and max_body is"
         words += f" {settings.max_body}: a request that needs more is a 413; lower max_body, or raise memory"
         yield Violation("memory", words, hint=True)
 
 
-def gpu_memory_holds_the_model(case: Case) -> Iterator[Violation]:
-    settings = case.settings
+def gpu_memory_holds_the_model(context: RuleContext) -> Iterator[Violation]:
+    settings = context.settings
     sessions, left = settings.ins_num_per_gpu, gpu_memory.remaining(settings)
-    size, beside = case.model.size * sessions, sessions * SESSION_GIB
+    size, beside = context.model.size * sessions, sessions * SESSION_GIB
     if settings.gpu_memory and size and size > (left - beside) * GIB:
         of_it = f" and leaves model_path's model {left:g}" if gpu_memory.shares(settings) else ""
         yield Violation(
@@ -156,11 +162,11 @@ def gpu_memory_holds_the_model(case: Case) -> Iterator[Violation]:
         )
 
 
-def gpu_memory_is_shared(case: Case) -> Iterator[Violation]:
-    settings = case.settings
+def gpu_memory_is_shared(context: RuleContext) -> Iterator[Violation]:
+    settings = context.settings
     if settings.gpu_memory and gpu_memory.shares(settings):
         where = "model_gpu_memory" if settings.model_gpu_memory else "on_demand_gpu_memory"
-        memory = PROCESS + (1 + _copies(case)) * case.model.size + case.model.others
+        memory = PROCESS + (1 + _copies(context)) * context.model.size + context.model.others
         yield Violation(
             where,
             f"gpu_memory is shared, {gpu_memory.describe(settings)}; of {settings.memory} of memory, the process"
@@ -169,9 +175,9 @@ def gpu_memory_is_shared(case: Case) -> Iterator[Violation]:
         )
 
 
-def tensorrt_is_in_the_image(case: Case) -> Iterator[Violation]:
+def tensorrt_is_in_the_image(context: RuleContext) -> Iterator[Violation]:
     """This is a hint, since a base image can hold TensorRT too."""
-    if case.settings.provider == "tensorrt" and not any(TENSORRT.match(line) for line in case.model.requirements):
+    if context.settings.provider == "tensorrt" and not any(TENSORRT.match(line) for line in context.model.requirements):
         yield Violation(
             "provider",
             f'provider is "tensorrt", which no image of the platform holds: write {TENSORRT_PACKAGE} into src/requirements.txt,'
@@ -181,13 +187,13 @@ def tensorrt_is_in_the_image(case: Case) -> Iterator[Violation]:
         )
 
 
-def slow_start_has_time(case: Case) -> Iterator[Violation]:
-    wanted = rounded_up(case.model.size / READ_RATE) + BUILD_SECONDS.get(case.settings.provider, 0)
-    if case.settings.init_delay_second < wanted:
+def slow_start_has_time(context: RuleContext) -> Iterator[Violation]:
+    wanted = rounded_up(context.model.size / READ_RATE) + BUILD_SECONDS.get(context.settings.provider, 0)
+    if context.settings.init_delay_second < wanted:
         yield Violation(
             "init_delay_second",
-            f"init_delay_second is {case.settings.init_delay_second}, and a model of {readable_bytes(case.model.size)} with"
-            f" provider {case.settings.provider!r} takes about {wanted} s to load: the pod would be restarted before"
+            f"init_delay_second is {context.settings.init_delay_second}, and a model of {readable_bytes(context.model.size)}"
+            f" with provider {context.settings.provider!r} takes about {wanted} s to load: the pod would be restarted before"
             f" it is ready; set init_delay_second = {2 * wanted} or more",
         )
 

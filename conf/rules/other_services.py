@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conf.clusters.region import Region, Regions
+from conf.clusters.region import Regions
 from conf.plan.offline import most_offline_pods
 from conf.plan.placement import need
 from conf.plan.plan import most_pods, opens_host_port
-from conf.rules.case import Violation
-from serving.settings import Settings, SettingsError, ValueFile, load, size_in_bytes
+from conf.rules.context import Violation
+from conf.rules.pod_fit import over_quota
+from serving.settings import Settings, SettingsError, ValueFile, load
 
 
 @dataclass(frozen=True)
@@ -82,28 +83,13 @@ def namespace_is_within_quota(value: ValueFile, others: Sequence[OtherService], 
     for region in regions.regions.values():
         if not same_user or not _pods(value.judged_in(region.name)):
             continue
-        totals = [_asked(item.judged_in(region.name), region) for item in (value, *same_user)]
-        quota = region.quota
-        limits = (quota.pods, quota.cpu, size_in_bytes(quota.memory) / 2**30, quota.gpu_memory)
-        for name, unit, limit, wanted in zip(
-            ("pods", "cpu", "memory", "GPU memory"),
-            ("", " cores", " GiB", " GiB"),
-            limits,
-            map(sum, zip(*totals, strict=True)),
-            strict=True,
-        ):
-            if limit and wanted > limit:
-                yield Violation(
-                    value.place("replicas", region.name),
-                    f"all services of {value.judged_in().username} in {region.name} take {wanted:g}{unit} of {name}, and"
-                    f" its namespace is allowed {limit:g}{unit} ({regions.place(f'regions.{region.name}.quota')}):"
-                    " run fewer or smaller pods",
-                )
-
-
-def _asked(settings: Settings, region: Region) -> tuple[float, float, float, float]:
-    pods, pod = _pods(settings), need(settings, region)
-    return pods, pods * pod.cpu, pods * pod.memory / 2**30, pods * pod.gpu
+        every = [item.judged_in(region.name) for item in (value, *same_user)]
+        for wanted, limit in over_quota(region.quota, [(_pods(settings), need(settings, region)) for settings in every]):
+            yield Violation(
+                value.place("replicas", region.name),
+                f"all services of {value.judged_in().username} in {region.name} take {wanted}, and its namespace is allowed"
+                f" {limit} ({regions.place(f'regions.{region.name}.quota')}): run fewer or smaller pods",
+            )
 
 
 def _pods(settings: Settings) -> int:

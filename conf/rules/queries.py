@@ -14,8 +14,44 @@ from typing import Any
 
 import promql_parser as promql
 
-from conf.rules.foreign_metrics import Labels, foreign_series
-from serving.settings.exported_metrics import EXPORTED_METRICS, PREFIXES, series
+from serving.settings.exported_metrics import EXPORTED_METRICS, PREFIXES, SCRAPE_LABELS, series
+
+Labels = frozenset[str] | None  # None: any label may be there
+
+TARGET = frozenset({*SCRAPE_LABELS, "node", "metrics_path"})  # what a scrape of pods adds
+DEPLOYMENT, POD = ("deployment",), ("uid",)
+CONTAINER = (*POD, "container")
+# A PodMonitor of charts/monitoring makes the first two of a cluster's name, which each way to route writes in its own form.
+CLUSTER = ("destination_namespace", "destination_service", "envoy_cluster_name", "cluster_name")
+CLASS = (*CLUSTER, "envoy_response_code_class")
+
+GAUGES_AND_COUNTERS: Mapping[str, tuple[str, ...]] = {
+    "up": (),
+    "kube_deployment_spec_replicas": DEPLOYMENT,
+    "kube_deployment_status_replicas_ready": DEPLOYMENT,
+    "kube_deployment_status_replicas_unavailable": DEPLOYMENT,
+    "kube_deployment_status_replicas_updated": DEPLOYMENT,
+    "kube_pod_info": (*POD, "node", "pod_ip", "host_ip"),
+    "kube_pod_status_phase": (*POD, "phase"),
+    "kube_pod_container_status_restarts_total": CONTAINER,
+    "envoy_cluster_membership_healthy": CLUSTER,
+    "envoy_cluster_membership_total": CLUSTER,
+    "envoy_cluster_outlier_detection_ejections_active": CLUSTER,
+    "envoy_cluster_outlier_detection_ejections_enforced_total": CLUSTER,
+    "envoy_cluster_retry_or_shadow_abandoned": CLUSTER,
+    "envoy_cluster_upstream_cx_connect_fail": CLUSTER,
+    "envoy_cluster_upstream_rq_retry": CLUSTER,
+    "envoy_cluster_upstream_rq_retry_limit_exceeded": CLUSTER,
+    "envoy_cluster_upstream_rq_retry_overflow": CLUSTER,
+    "envoy_cluster_upstream_rq_total": CLUSTER,
+    "envoy_cluster_upstream_rq_xx": CLASS,
+}
+HISTOGRAMS: Mapping[str, tuple[str, ...]] = {
+    "envoy_cluster_upstream_rq_time": CLUSTER,
+    "envoy_cluster_upstream_rq_body_size": CLUSTER,
+    "envoy_cluster_upstream_rs_body_size": CLUSTER,
+}
+OF_ANY_LABELS = ("ALERTS", "ALERTS_FOR_STATE")  # each has its alert's own
 
 NAME = "__name__"
 SCALARS = ("time", "pi", "scalar")  # functions that return one number
@@ -64,6 +100,17 @@ def recorded_labels(query: str, recorded: Mapping[str, Labels] | None = None) ->
 def without_variables(query: str) -> str:
     """Return a query of a dashboard with something in place of each variable, so that it can be read."""
     return VARIABLE.sub("x", INTERVAL.sub("5m", NUMBER.sub("300", query)))
+
+
+def foreign_series() -> dict[str, Labels]:
+    """Return the labels of each series that others export, by its name in a query."""
+    found: dict[str, Labels] = dict.fromkeys(OF_ANY_LABELS)
+    for name, labels in GAUGES_AND_COUNTERS.items():
+        found[name] = TARGET.union(labels)
+    for name, labels in HISTOGRAMS.items():
+        found[f"{name}_bucket"] = TARGET.union(labels, ("le",))
+        found[f"{name}_sum"] = found[f"{name}_count"] = TARGET.union(labels)
+    return found
 
 
 @cache

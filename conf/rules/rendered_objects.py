@@ -1,12 +1,42 @@
-"""Rules about the rendered objects, which hold whatever a template says.
+"""The check of the rendered objects, which hold whatever a template says: their published schemas, then rules of the platform.
 
-Knows Kubernetes' objects. Does not know settings, plans or schemas.
+The only module that imports jsonschema_rs. Does not know settings or plans.
 """
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema_rs import Draft202012Validator
 
 from conf.base.object_references import Item
+
+SCHEMAS = Path(__file__).parent / "schemas"
+
+
+def violations(item: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each violation of an object's schema."""
+    validator = _validator(item.get("apiVersion", ""), item.get("kind", ""))
+    if validator is None:
+        yield f"{item.get('apiVersion')} {item.get('kind')} has no schema here: add one to conf/rules/schemas"
+    elif not validator.is_valid(item):
+        for error in validator.iter_errors(item):
+            yield f"{item['kind']}.{'.'.join(map(str, error.instance_path))}: {error.message[:300]}"
+
+
+@cache
+def _validator(version: str, kind: str) -> Draft202012Validator | None:
+    group, _, number = version.rpartition("/")
+    names = (
+        f"{kind.lower()}-{number}.json",
+        f"{kind.lower()}-{group}-{number}.json",
+    )  # the latter where two groups have a kind
+    found = next((path for name in names if (path := SCHEMAS / name).exists()), None)
+    return Draft202012Validator(json.loads(found.read_text(encoding="utf-8"))) if found else None
+
 
 LABEL = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 # Kubernetes adds to a name: "-", 10 letters, "-" and 5 letters.

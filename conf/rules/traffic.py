@@ -10,7 +10,7 @@ from conf.plan.gateway import buffer_limit
 from conf.plan.plan import most_pods, opens_host_port
 from conf.plan.pods import EXIT_MARGIN, PRE_STOP, READINESS_FAILURES, READINESS_PERIOD
 from conf.plan.scaling import SETTLED
-from conf.rules.case import Case, Rule, Violation
+from conf.rules.context import Rule, RuleContext, Violation
 from serving.settings import size_in_bytes
 
 # Seconds until a gateway that pings as often as Kubernetes probes sends no more requests to a pod that ends.
@@ -18,60 +18,61 @@ NOTICE = READINESS_PERIOD * READINESS_FAILURES
 NODE_DRAIN = 600  # seconds for which the cluster's autoscaler waits for a pod when it removes a node, by default
 
 
-def image_tag_is_not_latest(case: Case) -> Iterator[Violation]:
-    if case.image.version in ("", "latest"):
+def image_tag_is_not_latest(context: RuleContext) -> Iterator[Violation]:
+    if context.image.version in ("", "latest"):
         yield Violation(
             "--image",
-            f"{case.image.text} names no version, so nobody can tell what serves: give the image a tag of its own, such as"
+            f"{context.image.text} names no version, so nobody can tell what serves: give the image a tag of its own, such as"
             " the commit's",
         )
 
 
-def username_is_no_namespace_of_the_clusters_own(case: Case) -> Iterator[Violation]:
-    region = case.region
+def username_is_no_namespace_of_the_clusters_own(context: RuleContext) -> Iterator[Violation]:
+    region = context.region
     own = {region.gateway.namespace, region.gateway.pods, region.prometheus.namespace}
-    if case.is_prod and case.plan.namespace in own:
+    if context.is_prod and context.plan.namespace in own:
         yield Violation(
             "username",
-            f"the namespace {case.plan.namespace} is the cluster's own, for its gateway or monitoring: choose another username",
+            f"the namespace {context.plan.namespace} is the cluster's own, for its gateway or monitoring:"
+            " choose another username",
         )
 
 
-def username_is_listed(case: Case) -> Iterator[Violation]:
-    users, username = case.regions.users, case.settings.username
-    if case.is_prod and users and username not in users:
+def username_is_listed(context: RuleContext) -> Iterator[Violation]:
+    users, username = context.regions.users, context.settings.username
+    if context.is_prod and users and username not in users:
         yield Violation(
             "username",
-            f"{username} is none of the users in {case.regions.place('users')}, so charts/cluster makes no namespace"
+            f"{username} is none of the users in {context.regions.place('users')}, so charts/cluster makes no namespace"
             " of it and its jobs have no rights there: add it, or choose one of them",
             hint=True,
         )
 
 
-def host_port_is_in_range(case: Case) -> Iterator[Violation]:
-    if not opens_host_port(case.settings, case.plan.track):
+def host_port_is_in_range(context: RuleContext) -> Iterator[Violation]:
+    if not opens_host_port(context.settings, context.plan.track):
         return
-    name, srv = case.region.name, case.region.srv
+    name, srv = context.region.name, context.region.srv
     if srv is None:
         yield Violation(
             "use_srv",
             f"{name} lets no service open a node's port: set {name}_use_srv = False,"
-            f" or describe srv in {case.region_place('')}",
+            f" or describe srv in {context.region_place('')}",
         )
-    elif not srv.first_port <= case.settings.host_port <= srv.last_port:
+    elif not srv.first_port <= context.settings.host_port <= srv.last_port:
         yield Violation(
             "host_port",
-            f"host_port is {case.settings.host_port}, and {name} allows {srv.first_port} to {srv.last_port}:"
+            f"host_port is {context.settings.host_port}, and {name} allows {srv.first_port} to {srv.last_port}:"
             " choose a port of those",
         )
 
 
-def host_port_leaves_the_restricted_standard(case: Case) -> Iterator[Violation]:
-    if opens_host_port(case.settings, case.plan.track):
-        user = case.regions.users.get(case.plan.namespace)
+def host_port_leaves_the_restricted_standard(context: RuleContext) -> Iterator[Violation]:
+    if opens_host_port(context.settings, context.plan.track):
+        user = context.regions.users.get(context.plan.namespace)
         label = "label pod-security.kubernetes.io/enforce: privileged"
         how = f"{label}; charts/cluster sets it where users.{user.name} of regions.yaml has use_srv: true" if user else label
-        permit = "" if user and user.use_srv else f" the namespace {case.plan.namespace} must permit it ({how}), and"
+        permit = "" if user and user.use_srv else f" the namespace {context.plan.namespace} must permit it ({how}), and"
         yield Violation(
             "use_srv",
             f"host_port puts the pod outside the restricted pod security standard:{permit} every pod needs a node of its own,"
@@ -80,8 +81,8 @@ def host_port_leaves_the_restricted_standard(case: Case) -> Iterator[Violation]:
         )
 
 
-def one_pod_is_not_enough(case: Case) -> Iterator[Violation]:
-    if case.is_prod and most_pods(case.settings, "prod") == 1:
+def one_pod_is_not_enough(context: RuleContext) -> Iterator[Violation]:
+    if context.is_prod and most_pods(context.settings, "prod") == 1:
         yield Violation(
             "replicas",
             "with one pod, a node that goes away leaves no healthy upstream until another starts: run two",
@@ -89,8 +90,8 @@ def one_pod_is_not_enough(case: Case) -> Iterator[Violation]:
         )
 
 
-def drain_fits_the_grace_period(case: Case) -> Iterator[Violation]:
-    settings, pod = case.settings, case.plan.pod
+def drain_fits_the_grace_period(context: RuleContext) -> Iterator[Violation]:
+    settings, pod = context.settings, context.plan.pod
     if pod.grace_period < PRE_STOP + settings.drain_delay_second + settings.timeout_second + EXIT_MARGIN:
         yield Violation(
             "drain_delay_second", "the grace period ends before the drain does: report this as a bug of the platform"
@@ -104,9 +105,9 @@ def drain_fits_the_grace_period(case: Case) -> Iterator[Violation]:
         )
 
 
-def a_pod_that_ends_is_noticed_in_time(case: Case) -> Iterator[Violation]:
-    delay = case.settings.drain_delay_second
-    if opens_host_port(case.settings, case.plan.track) and delay <= NOTICE:
+def a_pod_that_ends_is_noticed_in_time(context: RuleContext) -> Iterator[Violation]:
+    delay = context.settings.drain_delay_second
+    if opens_host_port(context.settings, context.plan.track) and delay <= NOTICE:
         yield Violation(
             "drain_delay_second",
             f"drain_delay_second is {delay:g}, and a gateway that pings host_port every {READINESS_PERIOD} s leaves a pod out"
@@ -115,9 +116,9 @@ def a_pod_that_ends_is_noticed_in_time(case: Case) -> Iterator[Violation]:
         )
 
 
-def upload_is_within_the_deadline(case: Case) -> Iterator[Violation]:
-    settings = case.settings
-    if case.is_set("upload_timeout_second") and settings.upload_timeout_second > settings.timeout_second:
+def upload_is_within_the_deadline(context: RuleContext) -> Iterator[Violation]:
+    settings = context.settings
+    if context.is_set("upload_timeout_second") and settings.upload_timeout_second > settings.timeout_second:
         yield Violation(
             "upload_timeout_second",
             f"upload_timeout_second is {settings.upload_timeout_second:g} and timeout_second {settings.timeout_second:g}: an"
@@ -125,9 +126,9 @@ def upload_is_within_the_deadline(case: Case) -> Iterator[Violation]:
         )
 
 
-def a_request_fits_the_queue(case: Case) -> Iterator[Violation]:
-    settings = case.settings
-    if case.is_set("max_rows_per_request") and settings.max_rows_per_request > settings.queue_limit:
+def a_request_fits_the_queue(context: RuleContext) -> Iterator[Violation]:
+    settings = context.settings
+    if context.is_set("max_rows_per_request") and settings.max_rows_per_request > settings.queue_limit:
         yield Violation(
             "max_rows_per_request",
             f"max_rows_per_request is {settings.max_rows_per_request} and queue_limit {settings.queue_limit}: a request of more"
@@ -135,8 +136,8 @@ def a_request_fits_the_queue(case: Case) -> Iterator[Violation]:
         )
 
 
-def a_slow_batch_is_not_called_hung(case: Case) -> Iterator[Violation]:
-    settings = case.settings
+def a_slow_batch_is_not_called_hung(context: RuleContext) -> Iterator[Violation]:
+    settings = context.settings
     if settings.stuck_after_second < settings.timeout_second:
         yield Violation(
             "stuck_after_second",
@@ -146,34 +147,34 @@ def a_slow_batch_is_not_called_hung(case: Case) -> Iterator[Violation]:
         )
 
 
-def gateway_can_send_the_largest_body_again(case: Case) -> Iterator[Violation]:
+def gateway_can_send_the_largest_body_again(context: RuleContext) -> Iterator[Violation]:
     """Envoy keeps a body for a retry up to its buffer's limit. It gives the retry of a larger one up in silence."""
-    largest, kept = size_in_bytes(case.settings.max_body), buffer_limit(case.region)
+    largest, kept = size_in_bytes(context.settings.max_body), buffer_limit(context.region)
     if largest > kept:
         yield Violation(
             "max_body",
-            f"max_body is {case.settings.max_body}, and the gateway of {case.region.name} sends no request above"
+            f"max_body is {context.settings.max_body}, and the gateway of {context.region.name} sends no request above"
             f" {binary_quantity(kept)} again: a larger one that meets a pod which went away is lost; lower max_body, or raise"
-            f" buffer_limit in {case.region_place('.gateway')} and apply what"
-            f" `monopod gateway --region {case.region.name}` prints",
+            f" buffer_limit in {context.region_place('.gateway')} and apply what"
+            f" `monopod gateway --region {context.region.name}` prints",
             hint=True,
         )
 
 
-def autoscaler_follows_what_is_short(case: Case) -> Iterator[Violation]:
-    settings = case.settings
-    if case.is_prod and settings.max_replicas and settings.autoscale_by == "cpu" and case.need.gpu:
+def autoscaler_follows_what_is_short(context: RuleContext) -> Iterator[Violation]:
+    settings = context.settings
+    if context.is_prod and settings.max_replicas and settings.autoscale_by == "cpu" and context.need.gpu:
         yield Violation(
             "autoscale_by",
-            f'autoscale_by is "cpu", and pods in {case.region.name} compute on a GPU: a card can be full while the cores are'
+            f'autoscale_by is "cpu", and pods in {context.region.name} compute on a GPU: a card can be full while the cores are'
             ' idle, and no pod is added; set autoscale_by = "queue", which needs KEDA there',
             hint=True,
         )
 
 
-def autoscaler_waits_until_the_busy_time_tells(case: Case) -> Iterator[Violation]:
-    settings = case.settings
-    by_queue = case.is_prod and settings.max_replicas and settings.autoscale_by == "queue"
+def autoscaler_waits_until_the_busy_time_tells(context: RuleContext) -> Iterator[Violation]:
+    settings = context.settings
+    by_queue = context.is_prod and settings.max_replicas and settings.autoscale_by == "queue"
     if by_queue and settings.scale_down_after_second < SETTLED:
         yield Violation(
             "scale_down_after_second",

@@ -13,8 +13,7 @@ from conf.base.yamls import documents
 from conf.charts.values import CHARTS, chart_values
 from conf.clusters.region import Regions
 from conf.clusters.regions_file import load
-from conf.rules.kubernetes_schemas import violations
-from conf.rules.rendered_objects import memory_is_bounded, pods_are_restricted
+from conf.rules.rendered_objects import memory_is_bounded, pods_are_restricted, violations
 from tests.charts import helm
 from tests.conf import golden
 from tests.running import ROOT

@@ -6,8 +6,13 @@ from conf.base.object_references import Item
 from conf.base.yamls import documents
 from conf.charts.values import chart_values
 from conf.clusters.regions_file import load
-from conf.rules.kubernetes_schemas import violations
-from conf.rules.rendered_objects import callers_are_named, memory_is_bounded, pods_are_restricted, selectors_find_the_pods
+from conf.rules.rendered_objects import (
+    callers_are_named,
+    memory_is_bounded,
+    pods_are_restricted,
+    selectors_find_the_pods,
+    violations,
+)
 from relay.__main__ import settings
 from tests.charts import helm
 from tests.conf import golden

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from conf.base.yamls import documents
 from conf.plan.plan import NAMESPACES
 from conf.render.arms import BASELINE, CANARY, arm_items, arm_shares, canary_watch, kept_from_scaling_in, weighted
-from conf.rules.kubernetes_schemas import violations
+from conf.rules.rendered_objects import violations
 from tests.conf import strategies
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.golden import SERVICES, regions, renders

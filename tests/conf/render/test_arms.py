@@ -24,8 +24,7 @@ from conf.render.arms import (
     kept_from_scaling_in,
     weighted,
 )
-from conf.rules.kubernetes_schemas import violations
-from conf.rules.rendered_objects import RULES
+from conf.rules.rendered_objects import RULES, violations
 from serving.settings.exported_metrics import SCRAPE_LABELS
 from tests.conf.golden import renders
 from tests.conf.observe.prometheus_server import prometheus

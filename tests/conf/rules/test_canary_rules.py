@@ -21,7 +21,7 @@ def test_a_canary_that_has_no_room_to_take_over_is_a_mistake(check_service: Chec
     lines = "hk_replicas = 60\nhk_cpu = 0.1\n"
     assert check_service(lines).mistakes == []
     assert check_service(lines + CANARY).mistakes == [
-        "value.py:7: when a canary of 60 pods takes over, it and the old pods take 121 of pods, of which 100 are allowed in a"
+        "value.py:7: when a canary of 60 pods takes over, it and the old pods take 121 of pods, while 100 are allowed in a"
         " namespace of hk (tests/golden/regions.yaml:23): it would be taken back; run fewer or smaller pods, or set"
         " hk_canary = [] (in hk)"
     ]

@@ -1,37 +1,148 @@
-"""The queries of all rules, dashboards and autoscalers ask for what exists; a wrong one fails the command of `make check`."""
+"""The queries of all rules, dashboards and autoscalers ask for metrics and labels that exist. `make check` runs this file.
+
+A service's own alerts are judged as `monopod check` judges them. Every query may ask for what a recording rule makes.
+"""
 
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
+from conf.base.yamls import documents
 from conf.clusters import regions_file
 from conf.plan import scaling
-from conf.rules.check import read
-from conf.rules.foreign_metrics import GAUGES_AND_COUNTERS, HISTOGRAMS
-from conf.rules.platform_queries import (
-    MONITORING,
-    REGIONS,
-    Query,
-    chart_queries,
-    dashboard_queries,
-    main,
-    mistakes,
-    rules_queries,
-    service_queries,
+from conf.plan.plan import TRACKS, plan
+from conf.render.arms import canary_watch
+from conf.render.templates import render
+from conf.rules.check import Service, read
+from conf.rules.queries import (
+    GAUGES_AND_COUNTERS,
+    HISTOGRAMS,
+    Labels,
+    judged_everywhere,
+    judged_in_own_alerts,
+    mistakes_of,
+    recorded_labels,
+    without_variables,
 )
 from tests.running import PYTHONPATH, ROOT, make_service
+
+REGIONS = ROOT / "conf" / "regions.yaml"
+MONITORING = ROOT / "charts" / "monitoring"
+ASKED = re.compile("query `([^`]*)`")  # in the text of an alert
+CHOICE = re.compile(r"label_values\((?P<series>.*), *(?P<label>\w+)\)")  # a dashboard's variable
+
+
+class Query(NamedTuple):
+    """A query and its place.
+
+    record: the name of what a recording rule makes of it, "" for none. own: of alerts.yaml. added: labels that its rule adds.
+    """
+
+    place: str
+    text: str
+    record: str = ""
+    own: bool = False
+    added: frozenset[str] = frozenset()
+
+
+def mistakes(queries: Sequence[Query]) -> list[str]:
+    """Return what is wrong with queries, each with its place. All may ask for what one of them records."""
+    recorded = _recorded(queries)
+    return [
+        f"{query.place}: {words}: {query.text}"
+        for query in queries
+        for words in mistakes_of(query.text, recorded, judged_in_own_alerts if query.own else judged_everywhere)
+    ]
+
+
+def rules_queries(place: str, groups: Iterable[Mapping[str, Any]], own: Sequence[str] = ()) -> Iterator[Query]:
+    """Yield the queries of groups of rules and of their texts, as Prometheus reads them. own: alerts of alerts.yaml."""
+    for group in groups:
+        for rule in group["rules"]:
+            name = rule.get("alert") or rule["record"]
+            yield Query(
+                f"{place}: {name}", rule["expr"], rule.get("record", ""), name in own, frozenset(rule.get("labels", ()))
+            )
+            asked = ASKED.findall(" ".join(rule.get("annotations", {}).values()))
+            yield from (Query(f"{place}: text of {name}", each, own=name in own) for each in asked)
+
+
+def dashboard_queries(place: str, dashboard: Mapping[str, Any]) -> Iterator[Query]:
+    """Yield the queries of a dashboard, of its panels, annotations and variables."""
+    for title, text in _expressions(dashboard, ""):
+        yield Query(f"{place}: {title}", without_variables(text))
+    for variable in dashboard.get("templating", {}).get("list", ()):
+        query = variable.get("query")
+        text = query.get("query", "") if isinstance(query, dict) else str(query)
+        found = CHOICE.fullmatch(text)
+        if found:
+            yield Query(f"{place}: ${variable['name']}", f"count by ({found['label']}) ({without_variables(found['series'])})")
+
+
+def service_queries(place: str, service: Service) -> Iterator[Query]:
+    """Yield the queries of a service's rules and of its autoscaler, in every region and track."""
+    regions = regions_file.load(REGIONS)
+    own = [alert.alert for alert in service.alerts]
+    for each in (each for track in TRACKS for each in plan(service.value, regions, track, service.image, service.alerts)):
+        where = f"{place} ({each.region}, {each.track})"
+        for trigger in (trigger for trigger in each.scaling.triggers if trigger.query):
+            yield Query(f"{where}: autoscaler's {trigger.name}", trigger.query)
+        for document in documents(render(each)):
+            if document["kind"] == "PrometheusRule":
+                yield from rules_queries(where, document["spec"]["groups"], own)
+                watch = canary_watch([document], document["metadata"]["name"], 0, "")
+                yield from rules_queries(where, watch["spec"]["groups"])
+
+
+def chart_queries(chart: Path) -> Iterator[Query]:
+    """Yield the queries of a chart's rules and dashboards. chart: its folder."""
+    for file in sorted((chart / "rules").glob("*.yaml")):
+        for document in documents(file.read_text(encoding="utf-8")):
+            yield from rules_queries(file.name, document["groups"])
+    for file in sorted((chart / "dashboards").glob("*.json")):
+        yield from dashboard_queries(file.name, json.loads(file.read_text(encoding="utf-8")))
+
+
+def _recorded(queries: Iterable[Query]) -> dict[str, Labels]:
+    found: dict[str, Labels] = {}
+    for query in queries:
+        if query.record:
+            labels = recorded_labels(query.text, found)
+            found[query.record] = labels if labels is None else labels | query.added
+    return found
+
+
+def _expressions(part: Any, title: str) -> Iterator[tuple[str, str]]:
+    """Yield each text named expr below a part of a dashboard, with the title of the panel that it stands in."""
+    if isinstance(part, list):
+        for each in part:
+            yield from _expressions(each, title)
+    if isinstance(part, dict):
+        title = part.get("title") or part.get("name") or title
+        for key, value in part.items():
+            if key == "expr" and isinstance(value, str):
+                yield title, value
+            else:
+                yield from _expressions(value, title)
+
 
 EXAMPLES = [path.parent for path in sorted((ROOT / "examples").glob("*/value.py"))]
 SERVICES = [ROOT, *EXAMPLES, ROOT / "tests/services/every-setting"]
 
 
-def test_no_query_of_the_platform_asks_for_what_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(folder) for folder in SERVICES]) == 0
-    assert "exist" in capsys.readouterr().out
+def test_no_query_of_the_platform_asks_for_what_does_not_exist() -> None:
+    queries = list(chart_queries(MONITORING))
+    for folder in SERVICES:
+        service, wrong = read(folder, regions_file.load(REGIONS))
+        assert service, wrong
+        queries += service_queries(str(folder), service)
+    assert mistakes(queries) == []
 
 
 def test_both_questions_of_an_autoscaler_by_the_queue_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,15 +182,11 @@ def test_a_wrong_alert_of_a_service_fails_with_its_file_its_name_and_the_nearest
     (folder / "alerts.yaml").write_text(
         "groups: [{name: a, rules: [{alert: Late, expr: sum(monopod_request_totl) > own_total}]}]", encoding="utf-8"
     )
-    command = [sys.executable, "-m", "conf.rules.platform_queries", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert "Late: there is no metric monopod_request_totl; did you mean monopod_requests_total?" in done.stdout
-    assert "own_total:" not in done.stdout
     command = [sys.executable, "-m", "monopod", "check", "--service", str(folder)]
     done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "alerts.yaml:1: Late: there is no metric monopod_request_totl; did you mean" in done.stdout + done.stderr
+    assert "own_total:" not in done.stdout + done.stderr
 
 
 def test_a_rule_may_ask_for_what_another_records() -> None:

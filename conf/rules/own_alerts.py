@@ -1,11 +1,14 @@
-"""The check of the templates in an alert's labels and annotations, as Prometheus reads them: Go's text templates.
+"""The check of a service's own alerts, as strict as Prometheus, and stricter where it asks for the platform's metrics.
 
-Knows the functions that Prometheus offers and how blocks nest. Does not evaluate a template. Prometheus refuses a whole file of
-rules for one such mistake, and so the operator loads none of a service's alerts.
+Prometheus refuses a whole file of rules for one mistake in a template of a label or an annotation, and so the operator loads
+none of a service's alerts. Its templates are Go's text templates. They are read here, and not evaluated.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+from conf.plan.alerts import FILE, AlertingRule
+from conf.rules.queries import judged_in_own_alerts, mistakes_of, result_is_no_vector
 
 ACTION = re.compile(r'\{\{-?(?P<code>(?:"(?:\\.|[^"\\\n])*"|`[^`]*`|/\*.*?\*/|[^"`}]|\}(?!\}))*?)-?\}\}', re.DOTALL)
 NO_CODE = re.compile(r'"(?:\\.|[^"\\\n])*"|`[^`]*`|/\*.*?\*/', re.DOTALL)
@@ -26,10 +29,10 @@ FUNCTIONS = frozenset({*GO.split(), *PROMETHEUS.split()})
 
 def template_mistakes(text: str) -> list[str]:
     """Return what is wrong with the templates of a text, none for a good one."""
-    return list(dict.fromkeys(_mistakes(text)))
+    return list(dict.fromkeys(_template_mistakes(text)))
 
 
-def _mistakes(text: str) -> Iterator[str]:
+def _template_mistakes(text: str) -> Iterator[str]:
     if "{{" in ACTION.sub("", text):
         yield "a {{ is not closed by }}"
         return
@@ -50,3 +53,20 @@ def _mistakes(text: str) -> Iterator[str]:
             return
     if depth:
         yield "a block has no {{ end }}"
+
+
+def own_alert_mistakes(rules: Iterable[AlertingRule]) -> list[str]:
+    """Return a sentence for each mistake, with the line of the alert's expression."""
+    return [f"{FILE}:{rule.line}: {rule.alert}: {words}" for rule in rules for words in _mistakes(rule)]
+
+
+def _mistakes(rule: AlertingRule) -> Iterator[str]:
+    found = mistakes_of(rule.expr, is_judged=judged_in_own_alerts)
+    yield from found
+    if not found and result_is_no_vector(rule.expr):
+        yield "its result is a range or a text, and an alert needs one value a series: use a function such as rate()"
+    if "__name__" in rule.labels:
+        yield "a rule may not set the label __name__"
+    for place, texts in (("label", rule.labels), ("annotation", rule.annotations)):
+        for name, text in texts.items():
+            yield from (f"{place} {name}: {words}" for words in template_mistakes(text))

@@ -1,4 +1,4 @@
-"""The input of a rule, a Case, and its output, Violations."""
+"""The input of a rule, a RuleContext, and its output, Violations."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from conf.base.image_names import Image
 from conf.clusters.region import Region, Regions
 from conf.plan.placement import Need, need
 from conf.plan.plan import Plan
-from conf.rules.service_folder import ModelFiles
+from conf.rules.model_files import ModelFiles
 from serving.settings import Settings, ValueFile
 
 
@@ -22,7 +22,7 @@ class Violation:
 
 
 @dataclass(frozen=True)
-class Case:
+class RuleContext:
     """One track of a service in one region, with all that rules ask about it."""
 
     value: ValueFile
@@ -50,4 +50,4 @@ class Case:
         return self.regions.place(f"regions.{self.region.name}{path}")
 
 
-Rule = Callable[[Case], Iterator[Violation]]
+Rule = Callable[[RuleContext], Iterator[Violation]]

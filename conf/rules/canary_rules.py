@@ -9,43 +9,44 @@ from conf.clusters.region import Regions
 from conf.plan.offline import most_offline_pods
 from conf.plan.plan import most_pods, opens_host_port
 from conf.render.arms import arm_names
-from conf.rules.case import Case, Rule, Violation
+from conf.rules.context import Rule, RuleContext, Violation
 from conf.rules.other_services import OtherService
-from serving.settings import ValueFile, size_in_bytes
+from conf.rules.pod_fit import over_quota
+from serving.settings import ValueFile
 
 
-def the_canary_can_take_over(case: Case) -> Iterator[Violation]:
+def the_canary_can_take_over(context: RuleContext) -> Iterator[Violation]:
     """A canary has as many pods as the service when it takes over, and then each Deployment of the release has one more.
 
     No step needs more: both arms have at most a half of the pods each, rounded up.
     """
-    if not _has_canary(case):
+    if not _has_canary(context):
         return
-    least, most = case.settings.replicas, most_pods(case.settings, "prod")
+    least, most = context.settings.replicas, most_pods(context.settings, "prod")
     for pods in dict.fromkeys((least, most)):
-        lacking = _lacking(case, pods)
+        lacking = _lacking(context, pods)
         if lacking:
             yield Violation(
                 "canary",
                 f"when a canary of {pods} pods takes over, it and the old pods take {lacking} in a namespace of"
-                f" {case.region.name} ({case.region_place('.quota')}): it would be taken back; run fewer or smaller pods,"
-                f" or set {case.region.name}_canary = []",
+                f" {context.region.name} ({context.region_place('.quota')}): it would be taken back; run fewer or smaller pods,"
+                f" or set {context.region.name}_canary = []",
                 hint=pods != least,
             )
             return
 
 
-def shares_reach_every_caller(case: Case) -> Iterator[Violation]:
+def shares_reach_every_caller(context: RuleContext) -> Iterator[Violation]:
     """Such callers are answered, and are not judged, so that this is a hint."""
-    if not _has_canary(case):
+    if not _has_canary(context):
         return
-    settings, region = case.settings, case.region
+    settings, region = context.settings, context.region
     beside = "reach the old pods alone until a canary has taken over, and are in no share and no verdict"
     if opens_host_port(settings, "prod"):
         yield Violation("canary", f"requests to host_port {settings.host_port} {beside}", hint=True)
     if region.mesh:
         labels = ", ".join(f"{key}={value}" for key, value in sorted(region.mesh.items()))
-        words = f"requests of pods that call {case.plan.route.backend} themselves, as those of {labels} may, {beside}"
+        words = f"requests of pods that call {context.plan.route.backend} themselves, as those of {labels} may, {beside}"
         yield Violation("canary", words, hint=True)
 
 
@@ -65,26 +66,16 @@ def no_service_has_an_arms_name(value: ValueFile, others: Sequence[OtherService]
             )
 
 
-def _has_canary(case: Case) -> bool:
-    return case.is_prod and bool(case.settings.canary)
+def _has_canary(context: RuleContext) -> bool:
+    return context.is_prod and bool(context.settings.canary)
 
 
-def _lacking(case: Case, pods: int) -> str:
+def _lacking(context: RuleContext, pods: int) -> str:
     """Return how much of a quota a take-over takes, and how much is allowed; "" where it fits. pods: before it."""
-    offline, quota, need = most_offline_pods(case.settings, "prod"), case.region.quota, case.need
+    offline = most_offline_pods(context.settings, "prod")
     total = 2 * pods + 1 + (offline + 1 if offline else 0)
-    asked = (
-        ("pods", total, float(quota.pods), ""),
-        ("cpu", total * need.cpu, quota.cpu, " cores"),
-        ("memory", total * need.memory / 2**30, size_in_bytes(quota.memory) / 2**30, " GiB"),
-        ("gpu_memory", total * need.gpu, quota.gpu_memory, " GiB"),
-    )
-    over = (
-        f"{wanted:g}{unit} of {name}, of which {limit:g}{unit} are allowed"
-        for name, wanted, limit, unit in asked
-        if limit and wanted > limit
-    )
-    return next(over, "")
+    over = over_quota(context.region.quota, [(total, context.need)])
+    return next((f"{wanted}, while {limit} are allowed" for wanted, limit in over), "")
 
 
 ONLINE_RULES: tuple[Rule, ...] = (the_canary_can_take_over, shares_reach_every_caller)

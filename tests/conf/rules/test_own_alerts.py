@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from conf.plan.alerts import AlertsError, read
-from conf.rules.alert_rules.own_alerts import own_alert_mistakes
+from conf.rules.own_alerts import own_alert_mistakes
 from tests.prerequisites import program
 
 Rule = dict[str, Any]
