@@ -2,8 +2,6 @@
 
     decode -> preprocess -> the model's batcher -> postprocess -> encode
 
-Knows the service's hooks and the models. Does not know HTTP or sockets.
-
 Concurrency. The loop calls `answer` and `infer`. Small tensors are decoded and encoded right there. All else goes to threads:
 `_before` and `_after` have one for each core, since more would only take turns. A request that waits for a batch holds no
 thread: the end of the batch starts the rest of its work. A service's own `handle` and routes wait inside models, and iterators
@@ -22,26 +20,98 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 from serving.base import jsons
-from serving.base.errors import ClientGone, ServiceFailed, ServingError, WrongInputs, WrongResults
+from serving.base.errors import ClientGone, QueueFull, ServiceFailed, ServingError, WrongInputs, WrongResults
 from serving.base.lifetime import Lifetime
 from serving.base.priority import yield_to_others
 from serving.base.working_memory import WorkingMemory
-from serving.core.fetching import FetcherOfRequest, fetcher_of
-from serving.core.messages import JSON, Done, RawRequest, Reply, Result
+from serving.core.messages import JSON, Done, RawRequest, Reply, Result, StageTimes, Stream
 from serving.core.result_cache import ResultCache
-from serving.core.streams import Stream
-from serving.core.worker_threads import WorkerThreads
 from serving.inputs import payload
+from serving.inputs.allowed_urls import NoFetcher
 from serving.inputs.files import FileKinds
+from serving.inputs.payload import UrlFetcher
 from serving.models.calls import Call
 from serving.models.registry import Handle
 from serving.models.tensors import Arrays, ModelSpec
 from serving.service.own_code import line_of, place_of
 from serving.service.request import Request
 from serving.service.service import Answer, Service, files_of, handles_itself, takes_data
+from serving.settings import Settings, size_in_bytes
+
+log = logging.getLogger("monopod.core")
+
+Job = tuple[Callable[..., None], tuple[Any, ...]]
+
+
+class WorkerThreads:
+    """A fixed number of threads that run jobs in the order in which they come. first: each calls it before its first job.
+
+    A job that raises is logged and never ends its thread. The threads are daemons and live as long as the process: nobody waits
+    for a job here, since each one reports its own end.
+    """
+
+    def __init__(self, count: int, name: str, first: Callable[[], None] = lambda: None):
+        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        for number in range(count):
+            threading.Thread(target=self._run, args=(first,), name=f"{name}-{number}", daemon=True).start()
+
+    def run(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Have a thread call a function."""
+        self._jobs.put((function, arguments))
+
+    def _run(self, first: Callable[[], None]) -> None:
+        first()
+        while True:
+            function, arguments = self._jobs.get()
+            try:
+                function(*arguments)
+            except BaseException:  # sys.exit in a hook too
+                log.exception("a job failed")
+            del function, arguments  # or this frame would keep the last request until the next one comes
+
+
+def fetcher_of(settings: Settings) -> UrlFetcher:
+    """Return what fetches URLs. Its libraries take 50 ms and 5 MB, so they are loaded only where fetch_hosts is set."""
+    if not settings.fetch_hosts:
+        return NoFetcher()
+    from serving.inputs.fetch import Fetcher
+
+    return Fetcher(settings.fetch_hosts, size_in_bytes(settings.max_body), settings.fetch_timeout_second)
+
+
+class FetcherOfRequest:
+    """Fetches for one request, whose time of that is a stage of its own. share: a place for each request that fetches.
+
+    Concurrency. The thread that decodes the request calls everything here. It takes a place at the first fetch, never waits for
+    one, and gives it back when the block ends.
+    """
+
+    def __init__(self, fetcher: UrlFetcher, times: StageTimes, share: threading.Semaphore):
+        self._fetcher, self._times, self._share, self._has_place = fetcher, times, share, False
+
+    def __enter__(self) -> "FetcherOfRequest":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._has_place:
+            self._share.release()
+
+    def fetch(self, url: str, deadline: float) -> bytes:
+        """Return the bytes behind a URL, as the fetcher does. Raises QueueFull too, where too many requests fetch already."""
+        if not self._has_place:
+            self._has_place = self._share.acquire(blocking=False)
+        if not self._has_place:
+            raise QueueFull(
+                "too many requests are fetching their URLs; try again in a second, or send the bytes, or raise queue_limit: "
+                "half of it may fetch at once"
+            )
+        with self._times.inside("fetch"):
+            return self._fetcher.fetch(url, deadline)
+
 
 log = logging.getLogger("monopod.core")
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from serving.base.errors import QueueFull, ServiceFailed
 from serving.core.messages import Reply
-from serving.core.worker_threads import WorkerThreads
+from serving.core.stages import WorkerThreads
 from serving.models.registry import ModelRegistry
 from serving.telemetry import metrics
 from serving.web.admission import READY, Gate

@@ -1,9 +1,10 @@
-"""A request leaves nothing behind, however it ended."""
+"""A request leaves nothing behind, however it ended; and a fetcher is there only where a service names hosts."""
 
 import asyncio
 import contextlib
 import gc
 import logging
+import subprocess
 import sys
 import threading
 import time
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from serving.base.errors import BadInput, ServiceFailed, ServingError
-from serving.core.stages import SMALL_JSON, Decoded
+from serving.core.stages import SMALL_JSON, Decoded, fetcher_of
+from serving.inputs.fetch import Fetcher
 from serving.models.tensors import ModelSpec, TensorSpec
-from tests.running import make_service
+from serving.settings import Settings
+from tests.running import PYTHONPATH, make_service
 from tests.serving.core.conftest import AskedCore
 from tests.waiting import until
 
@@ -115,3 +118,22 @@ def test_a_large_request_to_a_model_counts_as_a_row_that_waits_for_this_model(co
     with pytest.raises(BadInput):
         answer.result(20)
     core.models.unload(handle.name)
+
+
+LOADED = "import sys, serving.main; print(sorted({'flask', 'requests', 'urllib3'} & set(sys.modules)))"
+
+
+def test_the_server_starts_without_the_libraries_of_fetches() -> None:
+    command = [sys.executable, "-c", LOADED]
+    done = subprocess.run(command, env={"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.returncode) == ("['flask']", 0), done.stderr
+
+
+def test_a_service_that_names_no_hosts_refuses_every_url() -> None:
+    fetcher = fetcher_of(Settings(service_name="small", username="like"))
+    with pytest.raises(BadInput, match="its setting fetch_hosts is empty"):
+        fetcher.fetch("http://img.example.com/", 1.0)
+
+
+def test_a_service_that_names_hosts_fetches() -> None:
+    assert isinstance(fetcher_of(Settings(service_name="small", username="like", fetch_hosts=("img.example.com",))), Fetcher)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serving.core.worker_threads import WorkerThreads
+from serving.core.stages import WorkerThreads
 from tests.waiting import until
 
 

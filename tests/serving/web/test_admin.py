@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.core.worker_threads import WorkerThreads
+from serving.core.stages import WorkerThreads
 from serving.web.admin import Admin
 from serving.web.admission import CLOSED, DRAINING, STARTING, Gate
 from serving.web.front.exchange import Exchange

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from serving.base import jsons
 from serving.base.errors import BadInput, StartError
-from serving.core.worker_threads import WorkerThreads
+from serving.core.stages import WorkerThreads
 from serving.offline.records import Answer, Refusal, Unreachable
 from serving.telemetry.logs import stdout_number
 

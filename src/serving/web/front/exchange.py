@@ -16,8 +16,7 @@ from urllib.parse import parse_qsl
 from serving.base.errors import BadInput, ClientGone, ServiceFailed, ServingError, TooLarge
 from serving.base.lifetime import Lifetime
 from serving.base.request_ids import new_request_id
-from serving.core.messages import Reply, Result, StageTimes
-from serving.core.streams import Stream
+from serving.core.messages import Reply, Result, StageTimes, Stream
 from serving.web.admission import CLOSED, DRAINING, READY, Gate
 from serving.web.error_answers import body as error_body
 from serving.web.error_answers import request_id

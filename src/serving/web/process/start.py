@@ -24,8 +24,7 @@ from serving.base.process_memory import peak_bytes, resident_bytes, trim, use_on
 from serving.base.terminal import printable
 from serving.base.working_memory import WorkingMemory
 from serving.core.result_cache import ResultCache
-from serving.core.stages import Core
-from serving.core.worker_threads import WorkerThreads
+from serving.core.stages import Core, WorkerThreads
 from serving.models.registry import ModelRegistry
 from serving.service.embedded import read_settings
 from serving.service.own_code import blaming, service_class
