@@ -32,9 +32,9 @@ from serving.web.context import ServiceContext
 from serving.web.data_port import DataPort, refusal_counter
 from serving.web.front.deadlines import Deadlines
 from serving.web.front.exchange import Rules
+from serving.web.front.held_bytes import Bodies, bound
 from serving.web.front.port import Port
 from serving.web.front.wsgi_threads import WsgiThreads
-from serving.web.held_bodies import Bodies, bound
 from serving.web.hot_routes import HotRoutes
 from serving.web.openapi_tensors import data_example
 from serving.web.process import gauges, start

@@ -31,7 +31,7 @@ from serving.web import drain
 from serving.web.admin import stuck_part
 from serving.web.context import ServiceContext
 from serving.web.front.deadlines import Deadlines
-from serving.web.held_bodies import Bodies
+from serving.web.front.held_bytes import Bodies
 from serving.web.process import gauges, start
 
 log = logging.getLogger("monopod.offline")

@@ -16,7 +16,7 @@ from serving.web.admission import Gate
 from serving.web.front.deadlines import Deadlines
 from serving.web.front.exchange import Exchange, Rules
 from serving.web.front.heads import parse
-from serving.web.held_bodies import Bodies
+from serving.web.front.held_bytes import Bodies
 
 Run = Callable[[Exchange], None]
 

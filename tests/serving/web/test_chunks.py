@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.base.errors import BadInput, ServingError, TooLarge
-from serving.web.front.chunks import (
+from serving.web.front.body import (
     FREE_CHUNKS,
     MOST_EXTENSION_BYTES,
     MOST_EXTENSIONS_BYTES,

@@ -17,9 +17,9 @@ from serving.base.errors import ServingError
 from serving.web.admission import Gate
 from serving.web.front.deadlines import Deadlines
 from serving.web.front.exchange import Exchange, Rules
+from serving.web.front.held_bytes import Bodies
 from serving.web.front.port import Port
 from serving.web.front.wsgi_threads import WsgiThreads
-from serving.web.held_bodies import Bodies
 from tests.waiting import until
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"

@@ -4,7 +4,7 @@ import pytest
 
 from conf.plan.pods import CACHES, SPOOLED_BODIES
 from serving.base.errors import BodiesFull, QueueFull
-from serving.web.held_bodies import Bodies, Share, bound
+from serving.web.front.held_bytes import Bodies, Share, bound
 from tests.memory import MIB
 
 GIB = 2**30

@@ -1,15 +1,20 @@
-"""The body of one request: in memory, or in an unnamed file in /tmp where it is large.
+"""The body of one request while it comes: its framing and its bytes. A large body lies in an unnamed file in /tmp.
 
-Knows bytes. Does not know how they are framed.
+Of the framing of chunks (RFC 9112, 7.1) nothing is kept but the part of a line that has not come whole. Extensions and trailers
+are checked and thrown away. A body of many small chunks ends early, since each chunk costs time whatever it holds.
 """
 
 import contextlib
 import io
 import logging
+import re
 import tempfile
 from typing import BinaryIO
 
-from serving.base.errors import ServiceFailed
+from serving.base.errors import BadInput, ServiceFailed, TooLarge
+from serving.inputs.json_fields import show
+from serving.web.front.heads import Head
+from serving.web.front.held_bytes import Share
 
 log = logging.getLogger("monopod.front")
 
@@ -64,3 +69,162 @@ class Body:
             return io.BytesIO(self.read())
         self._file.seek(0)
         return self._file
+
+
+MOST_SIZE_DIGITS = 16
+MOST_EXTENSION_BYTES = 256  # of one chunk
+MOST_EXTENSIONS_BYTES = 16 * 2**10  # of a body
+MOST_TRAILER_BYTES = 8 * 2**10
+MOST_TRAILERS = 32
+FREE_CHUNKS = 4096  # that a body may have, whatever its content
+CHUNK_BYTES = 32  # of content, which allow one chunk more
+SIZE_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,%d}+)(;[\t\x20-\x7e\x80-\xff]{0,%d}+)?\r" % (MOST_SIZE_DIGITS, MOST_EXTENSION_BYTES - 1)
+)
+TRAILER_LINE = re.compile(rb"[\w!#$%&'*+.^`|~-]++:[\t\x20-\x7e\x80-\xff]*+\r")
+SIZE, END_OF_CHUNK, TRAILER = range(3)  # the kinds of lines
+
+
+class ChunkedBody:
+    """Takes the bytes of a chunked body, and tells its content and its end.
+
+    done: the body has ended, and `take` takes nothing more. After an error the object is of no use.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.done = False
+        self._most = most_bytes  # of content
+        self._content = 0  # bytes that the size lines announced so far
+        self._chunks = 0
+        self._extensions = 0  # bytes
+        self._trailers = self._trailer_bytes = 0
+        self._piece_due = 0  # bytes of the chunk's content that have not come yet
+        self._line = b""  # the part of a line that has come
+        self._line_due = SIZE
+
+    def take(self, data: bytes | memoryview, at: int, most_chunks: int) -> tuple[int, list[bytes | memoryview]]:
+        """Take bytes from position `at` on: `most_chunks` chunks at most, of which the last may be taken in part.
+
+        Returns the position up to which all was taken, and the pieces of content as slices of `data`. Where the position is
+        short of the end and the body is not done, more chunks are there to take. Raises TooLarge as soon as a size
+        says that the content is over its bound, and BadInput for whatever is malformed or over another bound.
+        """
+        pieces: list[bytes | memoryview] = []
+        last = self._chunks + most_chunks
+        end = len(data)
+        while at < end and not self.done:
+            if self._piece_due:
+                piece = data[at : at + self._piece_due]
+                pieces.append(piece)
+                at += len(piece)
+                self._piece_due -= len(piece)
+            elif self._chunks >= last and self._line_due == SIZE:
+                break
+            else:
+                at = self._take_line(data, at)
+        return at, pieces
+
+    def _take_line(self, data: bytes | memoryview, at: int) -> int:
+        """Take a line, or the part of it that is there. Returns the position after it."""
+        most = self._most_line_bytes()
+        part = bytes(data[at : at + most + 1 - len(self._line)])
+        length = part.find(b"\n")
+        self._line += part if length < 0 else part[:length]
+        if length < 0 and len(self._line) <= most:
+            return at + len(part)
+        line, self._line = self._line, b""
+        (self._size, self._end_of_chunk, self._trailer)[self._line_due](line)
+        return at + length + 1
+
+    def _most_line_bytes(self) -> int:
+        """Return how long the line that is due may be, with its carriage return and without its line feed."""
+        if self._line_due == SIZE:
+            return MOST_SIZE_DIGITS + MOST_EXTENSION_BYTES + 1
+        return 1 if self._line_due == END_OF_CHUNK else MOST_TRAILER_BYTES - self._trailer_bytes + 1
+
+    def _size(self, line: bytes) -> None:
+        """Take the line before a chunk's content."""
+        found = SIZE_LINE.fullmatch(line)
+        if found is None:
+            shown = show(line[:100].decode("latin-1"))
+            raise BadInput(
+                f"the size of a chunk is {shown}; it must be 1 to {MOST_SIZE_DIGITS} hexadecimal digits, "
+                f"perhaps an extension after a semicolon of at most {MOST_EXTENSION_BYTES} bytes in all, and CR LF"
+            )
+        digits, extension = found.groups()
+        size = int(digits, 16)
+        self._chunks += 1
+        self._content += size
+        if extension:
+            self._extensions += len(extension)
+        self._check_bounds()
+        self._piece_due = size
+        self._line_due = END_OF_CHUNK if size else TRAILER
+
+    def _check_bounds(self) -> None:
+        if self._content > self._most:
+            raise TooLarge(
+                f"the body is too large (exceeds max_body of {self._most}); send less, or raise max_body in value.py"
+            )
+        if self._extensions > MOST_EXTENSIONS_BYTES:
+            raise BadInput(f"the chunks of the body have over {MOST_EXTENSIONS_BYTES} bytes of extensions; send none")
+        if self._chunks > FREE_CHUNKS + self._content // CHUNK_BYTES:
+            raise BadInput(
+                f"the body has {self._chunks} chunks for {self._content} bytes; at most {FREE_CHUNKS} are taken, "
+                f"and one more for each {CHUNK_BYTES} bytes: send larger chunks"
+            )
+
+    def _end_of_chunk(self, line: bytes) -> None:
+        """Take the line after a chunk's content, which is empty."""
+        if line != b"\r":
+            raise BadInput("the content of a chunk is not followed by CR LF; its size and its content must agree")
+        self._line_due = SIZE
+
+    def _trailer(self, line: bytes) -> None:
+        """Take a field after the last chunk, or the empty line that ends the body."""
+        if line == b"\r":
+            self.done = True
+            return
+        self._trailers += 1
+        self._trailer_bytes += len(line)
+        if self._trailer_bytes > MOST_TRAILER_BYTES or self._trailers > MOST_TRAILERS:
+            raise BadInput(f"the body has over {MOST_TRAILERS} trailers, or over {MOST_TRAILER_BYTES} bytes of them; send none")
+        if not TRAILER_LINE.fullmatch(line):
+            shown = show(line[:100].decode("latin-1"))
+            raise BadInput(f"a trailer of the body is {shown}; it must be a name, a colon, a value and CR LF, on one line")
+
+
+class Upload:
+    """A body that has come in part. share: its bytes count there. unread: bytes of a body of known length that are due."""
+
+    def __init__(self, head: Head, share: Share, most_bytes: int):
+        self.body = Body()
+        self.unread = head.length
+        self._share = share
+        self._chunks = ChunkedBody(most_bytes) if head.chunked else None
+
+    @property
+    def chunked(self) -> bool:
+        """Whether it comes in chunks, whose number in one turn of the loop is bounded."""
+        return self._chunks is not None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the last byte has come."""
+        return self._chunks.done if self._chunks is not None else not self.unread
+
+    def take(self, data: bytes, most_chunks: int) -> bytes:
+        """Take what belongs to the body, and return the rest. Raises BadInput and TooLarge."""
+        if self._chunks is None:
+            part = data if len(data) <= self.unread else memoryview(data)[: self.unread]
+            self.unread -= len(part)
+            self._keep(part)
+            return data[len(part) :]
+        position, pieces = self._chunks.take(data, 0, most_chunks)
+        for piece in pieces:
+            self._keep(piece)
+        return data[position:]
+
+    def _keep(self, piece: bytes | memoryview) -> None:
+        self.body.add(piece)
+        self._share.add(len(piece))

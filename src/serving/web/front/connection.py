@@ -23,17 +23,73 @@ import socket
 import struct
 import termios
 import time
+from collections.abc import Callable
 from typing import Protocol, cast
 
-from serving.base.errors import BadInput, BodiesFull, ServingError, SlowBody
+from serving.base.errors import BadInput, BodiesFull, HeadTooLarge, ServingError, SlowBody
 from serving.web.admission import READY
 from serving.web.front.answers import CONTINUE
-from serving.web.front.body import Body
-from serving.web.front.buffer import CARRIAGE_RETURN, Buffer
+from serving.web.front.body import Body, Upload
 from serving.web.front.exchange import PING, Exchange, Rules, unread_head
-from serving.web.front.heads import MOST_HEAD_BYTES, Head, parse
-from serving.web.front.untaken import Untaken
-from serving.web.front.upload import Upload
+from serving.web.front.heads import MOST_HEAD_BYTES, Head, empty_lines, end_of_head, parse
+from serving.web.front.held_bytes import Bodies, Share, UnsentBytes
+
+CARRIAGE_RETURN = 13
+
+
+class Buffer:
+    """The bytes. give_up: refuses what waits here, where others need its room."""
+
+    def __init__(self, bodies: Bodies, give_up: Callable[[BodiesFull], None]):
+        self.bytes = bytearray()
+        self._bodies, self._give_up = bodies, give_up
+        self._share: Share | None = None
+        self._searched = 0  # bytes in which no head ends
+        self._empty = 0  # bytes of empty lines that came before the next head
+
+    def next_head(self) -> tuple[Head, int] | None:
+        """Remove the next head, and return it with its size in bytes. None where it is not whole yet.
+
+        Raises BadInput and HeadTooLarge.
+        """
+        waiting = self.bytes
+        if waiting[0] == CARRIAGE_RETURN:
+            empty = empty_lines(waiting, self._empty)
+            del waiting[:empty]
+            self._empty, self._searched = self._empty + empty, 0
+        end = end_of_head(waiting, self._searched)
+        if end < 0 and len(waiting) <= MOST_HEAD_BYTES:
+            self._searched = len(waiting)
+            return None
+        if not 0 < end <= MOST_HEAD_BYTES:
+            raise HeadTooLarge(f"the request's head is over {MOST_HEAD_BYTES} bytes; send fewer or shorter headers")
+        head = parse(self.take(end))
+        self._searched = self._empty = 0
+        return head, end
+
+    def take(self, count: int) -> bytes:
+        """Remove and return the first bytes, at most count."""
+        taken = bytes(memoryview(self.bytes)[:count])
+        del self.bytes[:count]
+        return taken
+
+    def clear(self) -> None:
+        """Remove all bytes."""
+        self.bytes.clear()
+        self._searched = self._empty = 0
+        self.account()
+
+    def account(self) -> None:
+        """Count the bytes that are here now as held."""
+        size = len(self.bytes)
+        if size:
+            if self._share is None:
+                self._share = self._bodies.begin(self._give_up)
+            self._share.add(size - self._share.bytes)
+        elif self._share is not None:
+            self._share.release()
+            self._share = None
+
 
 REQUESTS_A_TURN = 4
 HEAD_BYTES = 8 * 2**10  # a head of so many bytes counts as one request more
@@ -83,7 +139,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._untaken = Untaken(self._rules.bodies, self._transport.abort)
+        self._unsent_share = UnsentBytes(self._rules.bodies, self._transport.abort)
         self._port.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -119,7 +175,7 @@ class Connection(asyncio.Protocol):
         """Return whether the connection is kept, for a client that may still wait for its answer."""
         self._ended = True
         if self._lingers_until:
-            return self._untaken_bytes() > 0
+            return self._unsent_bytes() > 0
         if not (self.waits_for_answer() or self._scheduled or self._blocked):
             return False
         if self._exchange is not None and self._exchange.head.version == "1.1":
@@ -130,19 +186,19 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._port.closed(self)
         self._buffer.clear()
-        self._untaken.release()
+        self._unsent_share.release()
         exchange, self._exchange, self._upload = self._exchange, None, None  # or the body would wait for the garbage collector
         if exchange is not None:
             exchange.abandon()
 
     def pause_writing(self) -> None:
         self._blocked = True
-        self._untaken.hold(max(self._answer_bytes, self._transport.get_write_buffer_size()))
+        self._unsent_share.hold(max(self._answer_bytes, self._transport.get_write_buffer_size()))
         self._loop.call_soon(self._rules.bodies.make_room)
 
     def resume_writing(self) -> None:
         self._blocked = False
-        self._untaken.release()
+        self._unsent_share.release()
         if self._exchange is not None:
             self._exchange.send_parts()
         self._advance()
@@ -151,7 +207,7 @@ class Connection(asyncio.Protocol):
 
     def quiet(self) -> bool:
         """Return whether there is neither a request nor an answer that the client has yet to take."""
-        return self.at_rest() and not self._untaken_bytes()
+        return self.at_rest() and not self._unsent_bytes()
 
     def at_rest(self) -> bool:
         """Return whether there is neither a request nor an answer that the system has yet to take."""
@@ -165,12 +221,12 @@ class Connection(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Refuse a request that comes too slowly, and end what lingers, is idle, or takes no answer."""
         asks = self._lingers_until or self._rules.gate.state != READY  # the end of the process waits for the system's bytes too
-        untaken = self._untaken_bytes() if asks else self._transport.get_write_buffer_size()
-        if self._takes_nothing(now, untaken):
+        unsent = self._unsent_bytes() if asks else self._transport.get_write_buffer_size()
+        if self._takes_nothing(now, unsent):
             self._transport.abort()
             return
         if self._lingers_until:
-            if untaken:
+            if unsent:
                 self._lingers_until = now + LINGER_SECONDS
             elif self._ended or now > self._lingers_until:
                 self._transport.abort()
@@ -406,7 +462,7 @@ class Connection(asyncio.Protocol):
         state: int = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
         return state
 
-    def _untaken_bytes(self) -> int:
+    def _unsent_bytes(self) -> int:
         """Return how many bytes wait here and in the system for the client. The end of the connection counts as one."""
         number = self._transport.get_extra_info("socket").fileno()
         if number < 0 or self._tcp_state() == TCP_CLOSE:

@@ -24,7 +24,7 @@ from serving.web.front import answers
 from serving.web.front.body import Body
 from serving.web.front.deadlines import Deadlines
 from serving.web.front.heads import Head
-from serving.web.held_bodies import Bodies, Share
+from serving.web.front.held_bytes import Bodies, Share
 
 log = logging.getLogger("monopod.front")
 

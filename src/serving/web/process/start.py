@@ -40,8 +40,8 @@ from serving.web.context import ServiceContext
 from serving.web.data_port import refusal_counter
 from serving.web.front.deadlines import Deadlines
 from serving.web.front.exchange import Rules
+from serving.web.front.held_bytes import Bodies
 from serving.web.front.port import CONNECTION_LIMIT, Port
-from serving.web.held_bodies import Bodies
 from serving.web.process import gauges
 
 log = logging.getLogger("monopod.start")

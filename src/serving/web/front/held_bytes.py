@@ -1,15 +1,17 @@
-"""The bytes that are held of requests: one limit for the process, and the choice of the request to refuse when it is reached.
+"""The bytes that are held of requests and answers: one limit for the process, and the choice of what to end when it is reached.
 
-Knows bytes and the order of requests. Does not know HTTP, sockets, or where the bytes lie.
-
-Every byte that is kept counts from when it was read: headers, bodies in memory, bodies in /tmp. A request's share is unfinished
-until its last byte came, and whole from then on. It counts until it is released.
+Every byte of a request that is kept counts from when it was read: headers, bodies in memory, bodies in /tmp. A request's share
+is unfinished until its last byte came, and whole from then on. It counts until it is released.
 
 Over the limit, unfinished shares are ended until the rest fits. Each time the oldest share is ended of those that hold at least
 the average of the unfinished ones; there is always one. Slow senders that fill the limit cannot drive out a new picture, which
 is below that average, or a new large body, which is younger than theirs. To drive out either, an attacker must fill the whole
 limit anew before the last byte of that body has come. Whole requests were accepted and are answered. Where they alone fill the
 limit, no further body is begun.
+
+An answer that its client has not taken lies in the heap until then. It counts with all of its bytes until the last one is
+taken, since the heap keeps it whole. So equal answers count alike, however much the system has taken of each, and the oldest is
+ended first. One answer counts as a part of the limit at most, so that a client alone is never ended for a large answer.
 
 Concurrency. Only the loop's thread calls anything here. Any thread may read `released`.
 """
@@ -129,3 +131,23 @@ class Share:
 
 def _ended(error: BodiesFull) -> None:
     """Do nothing: the request is over."""
+
+
+class UnsentBytes:
+    """The bytes of one connection. end: ends the connection."""
+
+    def __init__(self, bodies: Bodies, end: Callable[[], None]):
+        self._bodies, self._end = bodies, end
+        self._share: Share | None = None
+
+    def hold(self, size: int) -> None:
+        """Count bytes that the client has not taken, until `release`. The caller has room made in a later step of the loop."""
+        self.release()
+        self._share = self._bodies.begin(lambda error: self._end())
+        self._share.add(min(size, self._bodies.limit // LEAST_BODIES))
+
+    def release(self) -> None:
+        """Count nothing any more. It may be called more than once."""
+        if self._share is not None:
+            self._share.release()
+            self._share = None
