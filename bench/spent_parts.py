@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 # The first part that fits the innermost frame of the server, or of a library that it answers by.
 PARTS = (
-    ("connections and framing", r"serving/web/front/(?!exchange|deadlines|wsgi)|waitress/|uvloop/"),
-    ("Flask", r"flask/|werkzeug/|serving/web/(app|front/wsgi)"),
+    ("connections and framing", r"serving/web/front/(?!request_cycle)|waitress/|uvloop/"),
+    ("Flask", r"flask/|werkzeug/|serving/web/app"),
     ("codec", r"serving/inputs/|serving/base/jsons"),
     ("metrics and logs", r"serving/telemetry/|logging/|prometheus_client/"),
     ("the model", r"serving/models/engine"),

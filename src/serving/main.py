@@ -30,10 +30,9 @@ from serving.web.admission import LIGHT_LIMIT
 from serving.web.app import label_finder, make_app
 from serving.web.context import ServiceContext
 from serving.web.data_port import DataPort, refusal_counter
-from serving.web.front.deadlines import Deadlines
-from serving.web.front.exchange import Rules
 from serving.web.front.held_bytes import Bodies, bound
 from serving.web.front.port import Port
+from serving.web.front.request_cycle import Deadlines, Rules
 from serving.web.front.wsgi_threads import WsgiThreads
 from serving.web.hot_routes import HotRoutes
 from serving.web.openapi_tensors import data_example

@@ -30,8 +30,8 @@ from serving.settings import Settings, size_in_bytes
 from serving.web import drain
 from serving.web.admin import stuck_part
 from serving.web.context import ServiceContext
-from serving.web.front.deadlines import Deadlines
 from serving.web.front.held_bytes import Bodies
+from serving.web.front.request_cycle import Deadlines
 from serving.web.process import gauges, start
 
 log = logging.getLogger("monopod.offline")

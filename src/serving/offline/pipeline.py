@@ -27,7 +27,7 @@ from serving.offline.records import Answer, DeadLetter, Origin, Record, Refusal,
 from serving.offline.tries import RetryTimes, Verdict, verdict_of
 from serving.offline.work import NOT_BEGUN, State, Work
 from serving.telemetry.logs import RateLimit
-from serving.web.front.deadlines import Deadlines
+from serving.web.front.request_cycle import Deadlines
 
 log = logging.getLogger("monopod.offline")
 

@@ -17,7 +17,7 @@ from serving.core.stages import WorkerThreads
 from serving.models.registry import ModelRegistry
 from serving.telemetry import metrics
 from serving.web.admission import READY, Gate
-from serving.web.front.exchange import Exchange
+from serving.web.front.request_cycle import RequestCycle
 
 METRICS_LIMIT = 4  # requests for /metrics at once: all others are answered as they come
 TEXT = "text/plain; charset=utf-8"
@@ -40,33 +40,33 @@ class Admin(NamedTuple):
     threads: WorkerThreads
     also_stuck: Callable[[], str] = lambda: ""
 
-    def run(self, exchange: Exchange) -> None:
+    def run(self, cycle: RequestCycle) -> None:
         """Answer a request."""
-        path, method = exchange.head.path, exchange.head.method
+        path, method = cycle.head.path, cycle.head.method
         if method not in ("GET", "HEAD"):
-            exchange.finish(_text(405, "GET and HEAD alone"))
+            cycle.finish(_text(405, "GET and HEAD alone"))
         elif path == "/livez":
             stuck = self.stuck()
-            exchange.finish(_text(503, stuck) if stuck else _text(200, "ok"))
+            cycle.finish(_text(503, stuck) if stuck else _text(200, "ok"))
         elif path == "/readyz":
             why = "all connections are in use" if self.gate.state == READY else self.gate.state
-            exchange.finish(_text(200, "ok") if self.gate.unready() is None else _text(503, why))
-        elif path == "/metrics" and exchange.rules.gate.light() > METRICS_LIMIT:
-            exchange.finish(QueueFull(f"{METRICS_LIMIT} requests for this page are being answered; try again in a second"))
+            cycle.finish(_text(200, "ok") if self.gate.unready() is None else _text(503, why))
+        elif path == "/metrics" and cycle.rules.gate.light() > METRICS_LIMIT:
+            cycle.finish(QueueFull(f"{METRICS_LIMIT} requests for this page are being answered; try again in a second"))
         elif path == "/metrics":
-            self.threads.run(self._metrics, exchange)
+            self.threads.run(self._metrics, cycle)
         else:
-            exchange.finish(_text(404, "pages here: /livez, /readyz, /metrics, /api/ping"))
+            cycle.finish(_text(404, "pages here: /livez, /readyz, /metrics, /api/ping"))
 
     def stuck(self) -> str:
         """Return which part of the process hangs, "" where none does."""
         return stuck_part(self.models, self.hook_seconds(), self.stuck_after, self.timeout) or self.also_stuck()
 
-    def _metrics(self, exchange: Exchange) -> None:
+    def _metrics(self, cycle: RequestCycle) -> None:
         try:
-            exchange.finish_later(Reply(self.page(), metrics.CONTENT_TYPE))
+            cycle.finish_later(Reply(self.page(), metrics.CONTENT_TYPE))
         except Exception:
-            exchange.finish_later(ServiceFailed("the page could not be made; the log tells why"))
+            cycle.finish_later(ServiceFailed("the page could not be made; the log tells why"))
             raise
 
 

@@ -22,11 +22,11 @@ from serving.models.registry import Handle
 from serving.service.request import Request
 from serving.service.service import routes_of
 from serving.settings import size_in_bytes
-from serving.web import error_answers
 from serving.web.admission import STARTING
 from serving.web.context import ServiceContext
-from serving.web.front.exchange import Exchange
-from serving.web.front.wsgi_threads import EXCHANGE
+from serving.web.front.answers import error_body, kind_of
+from serving.web.front.request_cycle import RequestCycle
+from serving.web.front.wsgi_threads import CYCLE
 from serving.web.hot_routes import check_encoding
 
 log = logging.getLogger("monopod.app")
@@ -95,10 +95,10 @@ def _own_route(context: ServiceContext, function: Callable[[Request], Any]) -> C
     def view(**values: Any) -> Response:
         if context.gate.state == STARTING:  # the gate lets a GET in, but this one reads what setup makes
             raise NotReady("the service is still starting; try again when /v2/health/ready answers 200")
-        exchange: Exchange = g.exchange
-        check_encoding(exchange)
-        exchange.path_values = values
-        return _wait(context.core.call(function, exchange))
+        cycle: RequestCycle = g.cycle
+        check_encoding(cycle)
+        cycle.path_values = values
+        return _wait(context.core.call(function, cycle))
 
     return view
 
@@ -107,7 +107,7 @@ def _protocol_routes(routes: Blueprint, context: ServiceContext) -> None:
     models = context.models
 
     def spec(name: str) -> Any:
-        return models[name].spec(g.exchange.life)
+        return models[name].spec(g.cycle.life)
 
     def get(path: str, endpoint: str, view: Callable[..., Any]) -> None:
         routes.get(path, endpoint=endpoint)(lambda **values: _json(view(**values)))
@@ -142,24 +142,24 @@ def _hot(**values: Any) -> Response:
 def _wait(answer: Future[Reply]) -> Response:
     """Wait for the core until the request's deadline."""
     try:
-        reply = answer.result(g.exchange.life.left())
+        reply = answer.result(g.cycle.life.left())
     except FutureTimeout:
-        raise g.exchange.life.too_late() from None
+        raise g.cycle.life.too_late() from None
     finally:
         del answer  # or the error would hold this frame, and this frame the future with the error
-    g.exchange.parts = reply.stream
+    g.cycle.parts = reply.stream
     response = Response(reply.body, reply.status, content_type=reply.content_type)
     response.headers.extend(reply.headers)
     return response
 
 
 def _begin() -> None:
-    g.exchange = request.environ[EXCHANGE]
-    g.id = g.exchange.id
+    g.cycle = request.environ[CYCLE]
+    g.id = g.cycle.id
 
 
 def _end(response: Response) -> Response:
-    g.exchange.route = _label(request.endpoint or "none")
+    g.cycle.route = _label(request.endpoint or "none")
     return response
 
 
@@ -169,8 +169,8 @@ def _label(endpoint: str) -> str:
 
 
 def _error(error: ServingError, **more: Any) -> Response:
-    g.exchange.reason = error.reason
-    return Response(error_answers.body(error, g.id, more), error.status, mimetype=JSON)
+    g.cycle.reason = error.reason
+    return Response(error_body(error, g.id, more), error.status, mimetype=JSON)
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -178,7 +178,7 @@ def _http_error(error: HTTPException) -> Response:
     code, path, allowed = error.code or 500, request.path[:LONGEST_PATH], sorted(getattr(error, "valid_methods", None) or ())
     said = {404: f"there is no {path} here", 405: f"{path} takes {', '.join(allowed)}, not {request.method[:LONGEST_PATH]}"}
     words = said.get(code, f"{(error.description or error.name).rstrip('.')} ({request.method[:LONGEST_PATH]} {path})")
-    response = _error(error_answers.kind_of(code)(f"{words}; /openapi.json lists the routes"))
+    response = _error(kind_of(code)(f"{words}; /openapi.json lists the routes"))
     if allowed:
         response.headers["Allow"] = ", ".join(allowed)
     return response

@@ -14,7 +14,7 @@ from serving.telemetry.access_log import AccessLog
 from serving.telemetry.logs import RateLimit
 from serving.telemetry.metrics import Metrics
 from serving.web.app import STATUS_ROUTE
-from serving.web.front.exchange import Exchange
+from serving.web.front.request_cycle import RequestCycle
 from serving.web.front.wsgi_threads import WsgiThreads
 from serving.web.hot_routes import HotRoutes
 
@@ -40,34 +40,34 @@ class DataPort:
         self._hot, self._other, self._label_of, self._models = hot, other, label_of, models
         self._metrics, self._access, self._queue = metrics, access, queue
 
-    def run(self, exchange: Exchange) -> None:
+    def run(self, cycle: RequestCycle) -> None:
         """Begin the work on a request. Raises ServingError."""
-        head = exchange.head
+        head = cycle.head
         route = self._hot.find(head.path) if head.method == "POST" else None
         if route is not None:
-            exchange.route = route.label
-            route.start(exchange)
+            cycle.route = route.label
+            route.start(cycle)
             return
-        if exchange.work:
-            self._models.expect(self._queue, exchange.life)
-        self._other.run(exchange)
+        if cycle.work:
+            self._models.expect(self._queue, cycle.life)
+        self._other.run(cycle)
 
-    def ended(self, exchange: Exchange, status: int, reason: str, ended: float) -> None:
+    def ended(self, cycle: RequestCycle, status: int, reason: str, ended: float) -> None:
         """Count and log a request that was run. ended: seconds of time.monotonic()."""
-        life, head = exchange.life, exchange.head
+        life, head = cycle.life, cycle.head
         if life.expected is not None:
             self._models.forget(life)
-        route = exchange.route or self._label_of(head.method, head.path)
+        route = cycle.route or self._label_of(head.method, head.path)
         seconds = ended - life.begin
         if route != STATUS_ROUTE:
             upload = life.received - life.begin
-            self._metrics.request(route, status, reason, seconds, upload, exchange.length, exchange.sent)
-        if exchange.work:
-            self._metrics.stages(exchange.times.begins)
+            self._metrics.request(route, status, reason, seconds, upload, cycle.length, cycle.sent)
+        if cycle.work:
+            self._metrics.stages(cycle.times.begins)
         trace = head.headers.get(b"traceparent")
         found = TRACE_PARENT.match(trace) if trace else None
         self._access.note(
-            time.time(), head.method, head.path.encode("latin-1"), exchange.id, route, status, seconds * 1000, reason,
+            time.time(), head.method, head.path.encode("latin-1"), cycle.id, route, status, seconds * 1000, reason,
             found[1].decode() if found else "",
         )  # fmt: skip
 

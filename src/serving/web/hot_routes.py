@@ -24,7 +24,7 @@ from serving.inputs.v2_open_inference import MODEL_VERSION
 from serving.models.registry import ModelRegistry
 from serving.models.tensors import ModelSpec
 from serving.settings import Settings
-from serving.web.front.exchange import Exchange
+from serving.web.front.request_cycle import RequestCycle
 
 TENSORS = "application/octet-stream"
 LENGTH_FIELD = LENGTH_HEADER.lower().encode()
@@ -37,7 +37,7 @@ MODEL_PATH = re.compile(
     r"/v2/models/(?P<v2>[^/]+)(?P<versions>/versions/(?P<version>[^/]+))?/infer|/v1/models/(?P<v1>[^/:]+):predict"
 )
 
-Start = Callable[[Exchange], None]
+Start = Callable[[RequestCycle], None]
 
 
 class HotRoute(NamedTuple):
@@ -84,37 +84,37 @@ class HotRoutes:
         label = "infer_v" if found["versions"] else "infer"
         return HotRoute(label, queue, partial(self._infer, name, found["version"] or MODEL_VERSION))
 
-    def _answer(self, exchange: Exchange) -> None:
-        check_encoding(exchange)
-        self._core.answer(exchange, exchange.finish, len(exchange.head.query) <= SMALL_QUERY)
+    def _answer(self, cycle: RequestCycle) -> None:
+        check_encoding(cycle)
+        self._core.answer(cycle, cycle.finish, len(cycle.head.query) <= SMALL_QUERY)
 
-    def _infer(self, name: str, version: str, exchange: Exchange) -> None:
+    def _infer(self, name: str, version: str, cycle: RequestCycle) -> None:
         if version != MODEL_VERSION:
             raise NotFound(f"model {name} has no version {version!r}; its only version is {MODEL_VERSION}")
-        check_encoding(exchange)
-        if exchange.kind not in TAKEN:
-            raise WrongContentType(f"content type {exchange.kind[:100]} is not taken here; send {JSON} or {TENSORS}")
-        given = exchange.head.headers.get(LENGTH_FIELD)
+        check_encoding(cycle)
+        if cycle.kind not in TAKEN:
+            raise WrongContentType(f"content type {cycle.kind[:100]} is not taken here; send {JSON} or {TENSORS}")
+        given = cycle.head.headers.get(LENGTH_FIELD)
         header_length = None if given is None else given.decode("latin-1")
-        binary = header_length is not None and exchange.kind == TENSORS and _is_small(header_length)
+        binary = header_length is not None and cycle.kind == TENSORS and _is_small(header_length)
 
         def decode(body: bytes, spec: ModelSpec) -> Decoded:
             call = v2_open_inference.decode(body, header_length, spec, self._settings.max_rows_per_request)
             if call.timeout_s:
-                exchange.life.shorten(call.timeout_s)
-                exchange.deadline_moved()
+                cycle.life.shorten(call.timeout_s)
+                cycle.deadline_moved()
             return call.inputs, lambda outputs: _tensors(*v2_open_inference.encode(call, spec, MODEL_VERSION, outputs))
 
-        self._core.infer(self._models[name], exchange, decode, exchange.finish, binary)
+        self._core.infer(self._models[name], cycle, decode, cycle.finish, binary)
 
-    def _predict(self, name: str, exchange: Exchange) -> None:
-        check_encoding(exchange)
+    def _predict(self, name: str, cycle: RequestCycle) -> None:
+        check_encoding(cycle)
 
         def decode(body: bytes, spec: ModelSpec) -> Decoded:
             call = v1_predict.decode(body, spec, self._settings.max_rows_per_request)
             return call.inputs, lambda outputs: Reply(v1_predict.encode(call, spec, outputs))
 
-        self._core.infer(self._models[name], exchange, decode, exchange.finish)
+        self._core.infer(self._models[name], cycle, decode, cycle.finish)
 
 
 def _is_small(header_length: str) -> bool:
@@ -122,9 +122,9 @@ def _is_small(header_length: str) -> bool:
     return not (header_length.isdecimal() and len(header_length) <= 18 and int(header_length) > SMALL_JSON)
 
 
-def check_encoding(exchange: Exchange) -> None:
+def check_encoding(cycle: RequestCycle) -> None:
     """Raise WrongContentType for a body that is compressed."""
-    encoding = exchange.head.headers.get(b"content-encoding", IDENTITY)
+    encoding = cycle.head.headers.get(b"content-encoding", IDENTITY)
     if encoding != IDENTITY:
         raise WrongContentType(f"content encoding {encoding.decode('latin-1')[:100]!r} is not taken; send the body as it is")
 

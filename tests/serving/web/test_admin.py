@@ -11,9 +11,9 @@ import pytest
 from serving.core.stages import WorkerThreads
 from serving.web.admin import Admin
 from serving.web.admission import CLOSED, DRAINING, STARTING, Gate
-from serving.web.front.exchange import Exchange
+from serving.web.front.request_cycle import RequestCycle
 from tests.running import get, make_service, running
-from tests.serving.web.exchanges import Front, kept, loop_on_a_thread
+from tests.serving.web.request_cycles import Front, kept, loop_on_a_thread
 from tests.waiting import until
 
 STUCK_AFTER, TIMEOUT = 10.0, 5.0
@@ -42,9 +42,9 @@ class Pages:
 
     def ask(self, path: bytes, method: bytes = b"GET") -> tuple[int, bytes]:
         """Return the status and the body of a page."""
-        exchange = self.front.exchange(b"%s %s HTTP/1.1\r\nHost: x\r\n" % (method, path))
-        self.front.loop.call_soon_threadsafe(exchange.run, b"", True)
-        client = kept(exchange)
+        cycle = self.front.cycle(b"%s %s HTTP/1.1\r\nHost: x\r\n" % (method, path))
+        self.front.loop.call_soon_threadsafe(cycle.run, b"", True)
+        client = kept(cycle)
         until(lambda: bool(client.answers), 5, pause=0.002)
         return client.status, client.answers[0].partition(b"\r\n\r\n")[2]
 
@@ -129,9 +129,9 @@ def test_a_served_pod_has_all_pages_on_its_admin_port_alone(tmp_path: Path) -> N
         assert [get(service.url + path)[0] for path in ("/livez", "/readyz", "/metrics")] == [404] * 3
 
 
-def test_an_exchange_of_the_admin_port_is_answered_once(pages: Pages) -> None:
-    exchange: Exchange = pages.front.exchange(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
-    pages.front.loop.call_soon_threadsafe(exchange.run, b"", True)
-    pages.front.loop.call_soon_threadsafe(exchange.abandon)
+def test_a_request_to_the_admin_port_is_answered_once(pages: Pages) -> None:
+    cycle: RequestCycle = pages.front.cycle(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
+    pages.front.loop.call_soon_threadsafe(cycle.run, b"", True)
+    pages.front.loop.call_soon_threadsafe(cycle.abandon)
     assert pages.ask(b"/metrics")[0] == 200
-    assert kept(exchange).answers == []
+    assert kept(cycle).answers == []

@@ -15,10 +15,9 @@ import uvloop
 
 from serving.base.errors import ServingError
 from serving.web.admission import Gate
-from serving.web.front.deadlines import Deadlines
-from serving.web.front.exchange import Exchange, Rules
 from serving.web.front.held_bytes import Bodies
 from serving.web.front.port import Port
+from serving.web.front.request_cycle import Deadlines, RequestCycle, Rules
 from serving.web.front.wsgi_threads import WsgiThreads
 from tests.waiting import until
 
@@ -50,7 +49,7 @@ class OneWorkerServer:
         start("200 OK", [("Content-Length", "2")])
         return [b"{}"]
 
-    def _ended(self, exchange: Exchange, status: int, reason: str, ended: float) -> None:
+    def _ended(self, cycle: RequestCycle, status: int, reason: str, ended: float) -> None:
         self.ends.append(reason)
 
     def _refused(self, error: ServingError, begin: float) -> None:

@@ -17,11 +17,11 @@ from serving.settings import Settings
 from serving.telemetry.access_log import AccessLog
 from serving.telemetry.metrics import Metrics
 from serving.web.data_port import REFUSALS_LOGGED_A_SECOND, DataPort, refusal_counter
-from serving.web.front.exchange import Exchange
+from serving.web.front.request_cycle import RequestCycle
 from serving.web.front.wsgi_threads import WsgiThreads
 from serving.web.hot_routes import HotRoute, HotRoutes
 from tests.serving.models.recording import RecordingObserver
-from tests.serving.web.exchanges import Front, kept, own_loop
+from tests.serving.web.request_cycles import Front, kept, own_loop
 
 FINE = Reply(b"{}")
 
@@ -30,13 +30,13 @@ class Hot:
     """One hot route, /hot, which counts in the queue of model m. /missing is hot too, and raises."""
 
     def __init__(self) -> None:
-        self.started: list[Exchange] = []
+        self.started: list[RequestCycle] = []
 
     def find(self, path: str) -> HotRoute | None:
         routes = {"/hot": HotRoute("infer", "m", self.started.append), "/missing": HotRoute("infer", "s", self._missing)}
         return routes.get(path)
 
-    def _missing(self, exchange: Exchange) -> None:
+    def _missing(self, cycle: RequestCycle) -> None:
         raise NotFound("no such model")
 
 
@@ -44,10 +44,10 @@ class Other:
     """The worker threads, which run nothing here."""
 
     def __init__(self) -> None:
-        self.started: list[Exchange] = []
+        self.started: list[RequestCycle] = []
 
-    def run(self, exchange: Exchange) -> None:
-        self.started.append(exchange)
+    def run(self, cycle: RequestCycle) -> None:
+        self.started.append(cycle)
 
 
 class Access:
@@ -71,10 +71,10 @@ class Asked:
         self.front = Front(loop, self.port.run)
         object.__setattr__(self.front.rules, "ended", self.port.ended)
 
-    def begin(self, line: bytes, *lines: bytes) -> Exchange:
-        exchange = self.front.exchange(line + b" HTTP/1.1\r\nHost: x\r\n", *lines)
-        assert exchange.run(b"{}", True) is None
-        return exchange
+    def begin(self, line: bytes, *lines: bytes) -> RequestCycle:
+        cycle = self.front.cycle(line + b" HTTP/1.1\r\nHost: x\r\n", *lines)
+        assert cycle.run(b"{}", True) is None
+        return cycle
 
     def value(self, line: str) -> float:
         """Return a metric's value. line: name and labels as on the page."""
@@ -89,18 +89,18 @@ def asked(tmp_path: Path) -> Iterator[Asked]:
 
 
 def test_a_hot_route_is_started_and_what_it_expects_is_forgotten_when_it_ends(asked: Asked) -> None:
-    exchange = asked.begin(b"POST /hot")
-    assert (asked.hot.started, asked.other.started, exchange.route) == ([exchange], [], "infer")
+    cycle = asked.begin(b"POST /hot")
+    assert (asked.hot.started, asked.other.started, cycle.route) == ([cycle], [], "infer")
     assert asked.models.waiting_rows() == 0
-    asked.models.expect("m", exchange.life)  # as the core does when the request leaves the loop
-    exchange.finish(FINE)
+    asked.models.expect("m", cycle.life)  # as the core does when the request leaves the loop
+    cycle.finish(FINE)
     assert asked.models.waiting_rows() == 0
 
 
 @pytest.mark.parametrize("method", [b"GET", b"PUT", b"HEAD", b"OPTIONS"])
 def test_a_hot_path_by_another_method_is_left_to_others(asked: Asked, method: bytes) -> None:
-    exchange = asked.begin(method + b" /hot")
-    assert (asked.hot.started, asked.other.started) == ([], [exchange])
+    cycle = asked.begin(method + b" /hot")
+    assert (asked.hot.started, asked.other.started) == ([], [cycle])
 
 
 def test_any_other_work_counts_as_a_row_of_the_service_and_light_requests_do_not(asked: Asked) -> None:
@@ -116,28 +116,28 @@ def test_any_other_work_counts_as_a_row_of_the_service_and_light_requests_do_not
 
 @pytest.mark.parametrize("how", ["an error", "a client that has gone", "a deadline"])
 def test_no_row_waits_once_a_request_has_ended_in_any_way(asked: Asked, how: str) -> None:
-    exchange = asked.begin(b"POST /hot")
+    cycle = asked.begin(b"POST /hot")
     if how == "an error":
-        exchange.finish(BadInput("bad"))
+        cycle.finish(BadInput("bad"))
     elif how == "a client that has gone":
-        exchange.abandon()
+        cycle.abandon()
     else:
-        exchange.finish(exchange.life.too_late())
+        cycle.finish(cycle.life.too_late())
     assert (asked.models.waiting_rows(), asked.front.gate.empty()) == (0, True)
 
 
 def test_a_route_that_refuses_at_once_is_answered_and_counted(asked: Asked) -> None:
-    exchange = asked.begin(b"POST /missing")
-    assert kept(exchange).status == 404
+    cycle = asked.begin(b"POST /missing")
+    assert kept(cycle).status == 404
     assert asked.value('monopod_requests_total{code="404",reason="not_found",route="infer"}') == 1
     assert asked.models.waiting_rows() == 0
 
 
 def test_the_stages_of_a_request_add_up_to_its_duration_on_the_page(asked: Asked) -> None:
-    exchange = asked.begin(b"POST /hot")
-    exchange.times.begin("decode")
-    exchange.times.begin("queue")
-    exchange.finish(FINE)
+    cycle = asked.begin(b"POST /hot")
+    cycle.times.begin("decode")
+    cycle.times.begin("queue")
+    cycle.finish(FINE)
     stages = [line for line in asked.metrics.page().decode().splitlines() if "stage_duration_seconds_sum" in line]
     total = asked.value('monopod_request_duration_seconds_sum{route="infer"}')
     assert total > 0
@@ -159,9 +159,9 @@ def test_a_route_is_named_by_whoever_ran_it_and_else_found_by_its_path(asked: As
 
 
 def test_the_status_that_the_page_polls_is_logged_and_not_counted(asked: Asked) -> None:
-    exchange = asked.begin(b"GET /status")
-    exchange.route = "status"
-    exchange.finish(FINE)
+    cycle = asked.begin(b"GET /status")
+    cycle.route = "status"
+    cycle.finish(FINE)
     assert 'route="status"' not in asked.metrics.page().decode()
     assert len(asked.access.lines) == 1
 
@@ -175,8 +175,8 @@ def test_the_status_that_the_page_polls_is_logged_and_not_counted(asked: Asked) 
     ],
 )
 def test_an_access_line_holds_what_is_known_of_a_request(asked: Asked, header: bytes, trace: str) -> None:
-    exchange = asked.begin(b"POST /hot", b"X-Request-Id: id-7", b"traceparent: " + header)
-    exchange.finish(BadInput("bad"))
+    cycle = asked.begin(b"POST /hot", b"X-Request-Id: id-7", b"traceparent: " + header)
+    cycle.finish(BadInput("bad"))
     ((_, method, path, name, route, status, milliseconds, reason, found),) = asked.access.lines
     assert (method, path, name, route, status, reason) == ("POST", b"/hot", "id-7", "infer", 400, "bad_input")
     assert 0 <= milliseconds < 60_000

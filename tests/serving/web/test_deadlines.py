@@ -10,8 +10,8 @@ import pytest
 
 from serving.base.errors import DeadlinePassed, ServingError
 from serving.base.lifetime import Lifetime
-from serving.web.front.deadlines import Deadlines
-from tests.serving.web.exchanges import own_loop
+from serving.web.front.request_cycle import Deadlines
+from tests.serving.web.request_cycles import own_loop
 
 LATE = 0.01  # seconds after a timer of the loop's own for the same moment
 

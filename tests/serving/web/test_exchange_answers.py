@@ -8,8 +8,8 @@ import pytest
 from serving.base.errors import BadInput, ServiceFailed
 from serving.core.messages import Reply
 from serving.web.admission import CLOSED, DRAINING, STARTING
-from serving.web.front.exchange import unread_head
-from tests.serving.web.exchanges import Front, kept, own_loop
+from serving.web.front.request_cycle import unread_head
+from tests.serving.web.request_cycles import Front, kept, own_loop
 
 FINE = Reply(b"{}")
 
@@ -29,10 +29,10 @@ def test_a_ping_tells_the_state_of_the_pod(loop: asyncio.AbstractEventLoop, meth
     front = Front(loop)
     for state, status in ((STARTING, 503), (DRAINING, 503), (CLOSED, 503), ("ready", 200)):
         front.gate.state = state
-        exchange = front.exchange(request(method, b"/api/ping"))
-        exchange.pong()
-        assert kept(exchange).status == status
-        assert kept(exchange).answers[0].endswith(b"\r\n\r\n") == (method == b"HEAD")
+        cycle = front.cycle(request(method, b"/api/ping"))
+        cycle.pong()
+        assert kept(cycle).status == status
+        assert kept(cycle).answers[0].endswith(b"\r\n\r\n") == (method == b"HEAD")
     assert front.ends == []
 
 
@@ -49,9 +49,9 @@ def test_a_ping_tells_the_state_of_the_pod(loop: asyncio.AbstractEventLoop, meth
 def test_the_kind_of_a_body_is_its_content_type_without_parameters(
     loop: asyncio.AbstractEventLoop, sent: str, kind: str
 ) -> None:
-    exchange = Front(loop).exchange(request(), b"Content-Type: " + sent.encode())
-    assert exchange.run(b"", True) is None
-    assert (exchange.content_type, exchange.kind) == (sent, kind)
+    cycle = Front(loop).cycle(request(), b"Content-Type: " + sent.encode())
+    assert cycle.run(b"", True) is None
+    assert (cycle.content_type, cycle.kind) == (sent, kind)
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_an_answer_says_whether_it_ends_the_connection(
     loop: asyncio.AbstractEventLoop, version: bytes, connection: bytes, state: str, header: bytes | None, closes: bool
 ) -> None:
     front = Front(loop)
-    exchange = front.exchange(request(version=version), *([b"Connection: " + connection] if connection else []))
-    assert exchange.run(b"", True) is None
+    cycle = front.cycle(request(version=version), *([b"Connection: " + connection] if connection else []))
+    assert cycle.run(b"", True) is None
     front.gate.state = state
-    exchange.finish(FINE)
-    lines = kept(exchange).answers[0].split(b"\r\n")
+    cycle.finish(FINE)
+    lines = kept(cycle).answers[0].split(b"\r\n")
     assert [line for line in lines if line.startswith(b"Connection")] == ([b"Connection: " + header] if header else [])
-    assert kept(exchange).closes == [closes]
+    assert kept(cycle).closes == [closes]
 
 
 @pytest.mark.parametrize(
@@ -93,19 +93,19 @@ def test_a_connection_serves_on_after_a_refusal_where_the_next_request_can_be_fo
 ) -> None:
     front = Front(loop)
     front.gate.state = state
-    assert front.exchange(request(), *lines).may_serve_on() == may
+    assert front.cycle(request(), *lines).may_serve_on() == may
 
 
 @pytest.mark.parametrize(("given", "taken"), [(b"id-1/a.b", True), (b"has space", False), (b"", False), (b"x" * 129, False)])
 def test_the_clients_own_id_is_taken_where_it_is_well_formed(
     loop: asyncio.AbstractEventLoop, given: bytes, taken: bool
 ) -> None:
-    exchange = Front(loop).exchange(request(), b"X-Request-Id: " + given)
-    assert (exchange.id == given.decode()) == taken
-    assert exchange.run(b"", True) is None
-    exchange.finish(ServiceFailed("broken"))
-    assert f"\r\nX-Request-Id: {exchange.id}\r\n".encode() in kept(exchange).answers[0]
-    assert f'"request_id":"{exchange.id}"'.encode() in kept(exchange).answers[0]
+    cycle = Front(loop).cycle(request(), b"X-Request-Id: " + given)
+    assert (cycle.id == given.decode()) == taken
+    assert cycle.run(b"", True) is None
+    cycle.finish(ServiceFailed("broken"))
+    assert f"\r\nX-Request-Id: {cycle.id}\r\n".encode() in kept(cycle).answers[0]
+    assert f'"request_id":"{cycle.id}"'.encode() in kept(cycle).answers[0]
 
 
 def test_a_head_that_could_not_be_read_gets_an_answer_that_ends_the_connection() -> None:

@@ -15,11 +15,11 @@ from serving.models.registry import Handle, ModelRegistry
 from serving.models.tensors import ModelSpec
 from serving.settings import Settings
 from serving.web import hot_routes
-from serving.web.front.exchange import Exchange
+from serving.web.front.request_cycle import RequestCycle
 from serving.web.hot_routes import HotRoute, HotRoutes
 from tests.serving.models.recording import RecordingObserver
 from tests.serving.models.registries import X, Y, double
-from tests.serving.web.exchanges import Front, kept, own_loop
+from tests.serving.web.request_cycles import Front, kept, own_loop
 
 SPEC = ModelSpec("m", (X,), (Y,), True)
 OUTPUTS = {"y": np.full((1, 2), 4, np.float32)}
@@ -62,14 +62,14 @@ class Routes:
         route = self.routes.find(path)
         return None if route is None else (route.label, route.queue)
 
-    def start(self, path: str, *lines: bytes, body: bytes = b"{}") -> Exchange:
+    def start(self, path: str, *lines: bytes, body: bytes = b"{}") -> RequestCycle:
         """Start a request."""
-        exchange = self.front.exchange(b"POST %s HTTP/1.1\r\nHost: x\r\n" % path.encode(), *lines)
-        assert exchange.run(body, True) is None
-        route = self.routes.find(exchange.head.path)
+        cycle = self.front.cycle(b"POST %s HTTP/1.1\r\nHost: x\r\n" % path.encode(), *lines)
+        assert cycle.run(body, True) is None
+        route = self.routes.find(cycle.head.path)
         assert isinstance(route, HotRoute)
-        route.start(exchange)
-        return exchange
+        route.start(cycle)
+        return cycle
 
 
 @pytest.fixture
@@ -198,9 +198,9 @@ def test_so_many_paths_are_remembered_and_the_next_are_found_too(routes: Routes,
 
 
 def test_the_services_own_route_gives_the_request_to_the_core(routes: Routes) -> None:
-    exchange = routes.start("/api/s?a=1&a=2&b=%20", b"Content-Type: Application/JSON; charset=utf-8", body=b'{"x": 1}')
+    cycle = routes.start("/api/s?a=1&a=2&b=%20", b"Content-Type: Application/JSON; charset=utf-8", body=b'{"x": 1}')
     (raw,) = routes.core.answered
-    assert (raw.id, raw.life, raw.times) == (exchange.id, exchange.life, exchange.times)
+    assert (raw.id, raw.life, raw.times) == (cycle.id, cycle.life, cycle.times)
     assert (raw.kind, raw.length, raw.read()) == ("application/json", 8, b'{"x": 1}')
     assert raw.parameters() == {"a": "1", "b": " "}
 
@@ -210,11 +210,11 @@ def test_an_inference_is_decoded_and_encoded_as_the_protocol_says(routes: Routes
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}],
         "parameters": {"timeout": 5_000_000},
     }
-    exchange = routes.start("/v2/models/m/infer", body=json.dumps(sent).encode())
+    cycle = routes.start("/v2/models/m/infer", body=json.dumps(sent).encode())
     ((name, raw, decode),) = routes.core.inferred
     arrays, encode = decode(raw.read(), SPEC)
     assert (name, arrays["x"].tolist()) == ("m", [[1.0, 2.0]])
-    assert exchange.life.deadline == exchange.life.begin + 5
+    assert cycle.life.deadline == cycle.life.begin + 5
     reply = encode(OUTPUTS)
     assert isinstance(reply, Reply)
     assert (reply.content_type, reply.headers) == ("application/json", ())
@@ -258,7 +258,7 @@ def test_a_compressed_body_is_a_415_on_every_hot_route(routes: Routes, path: str
 
 
 def test_a_url_of_too_many_parameters_is_a_400(routes: Routes) -> None:
-    exchange = routes.front.exchange(b"POST /api/s?%s HTTP/1.1\r\nHost: x\r\n" % b"&".join([b"a"] * 10_001))
+    cycle = routes.front.cycle(b"POST /api/s?%s HTTP/1.1\r\nHost: x\r\n" % b"&".join([b"a"] * 10_001))
     with pytest.raises(BadInput, match="more than 10000 parameters"):
-        exchange.parameters()
-    assert kept(exchange).answers == []
+        cycle.parameters()
+    assert kept(cycle).answers == []

@@ -14,7 +14,7 @@ from serving.service.embedded import read_settings
 from serving.web.front.heads import MOST_HEAD_BYTES
 from serving.web.process import start
 from tests.running import make_service
-from tests.serving.web.exchanges import loop_on_a_thread
+from tests.serving.web.request_cycles import loop_on_a_thread
 
 MOST_SECONDS = 0.001  # the cheapest of TRIES; what grew with the elements of a head took 1.2 to 16 ms
 TRIES = 8

@@ -17,9 +17,9 @@ import pytest
 from serving.core.messages import Reply
 from serving.web.admission import Gate
 from serving.web.front import connection, port
-from serving.web.front.exchange import Exchange
 from serving.web.front.port import Port
-from tests.serving.web.exchanges import Front, loop_on_a_thread
+from serving.web.front.request_cycle import RequestCycle
+from tests.serving.web.request_cycles import Front, loop_on_a_thread
 from tests.waiting import until
 
 PING = b"GET /api/ping HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -31,8 +31,8 @@ class SmallPort:
     """A port of four connections. Each request waits until the test answers it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float = 30.0):
-        self.exchanges: list[Exchange] = []
-        self.front = Front(loop, self.exchanges.append, timeout)
+        self.cycles: list[RequestCycle] = []
+        self.front = Front(loop, self.cycles.append, timeout)
         self.port = Port(self.front.rules, "127.0.0.1", 0)
         self.port.limit = LIMIT
 
@@ -114,7 +114,7 @@ def test_where_all_have_spoken_the_one_that_is_idle_for_longest_makes_room(serve
         clients = [stack.enter_context(served.connect()) for _ in range(LIMIT)]
         assert all(pong(each) for each in clients)
         clients[1].sendall(POST)
-        until(lambda: len(served.exchanges) == 1)
+        until(lambda: len(served.cycles) == 1)
         assert pong(clients[0])
         newest = [stack.enter_context(served.connect()) for _ in range(2)]
         for each in newest:
@@ -123,7 +123,7 @@ def test_where_all_have_spoken_the_one_that_is_idle_for_longest_makes_room(serve
         assert all(ended(clients[number]) for number in (2, 3))
         assert pong(clients[0])
         assert pong(newest[0])
-        served.exchanges[0].finish_later(Reply(b"{}"))
+        served.cycles[0].finish_later(Reply(b"{}"))
         assert clients[1].recv(1000).endswith(b"{}")
 
 
@@ -145,14 +145,14 @@ def test_where_all_are_in_use_a_new_one_waits_and_the_pod_is_not_ready(
         assert b" 200 " in ping()
         for each in clients:
             each.sendall(POST)
-        until(lambda: len(served.exchanges) == LIMIT)
+        until(lambda: len(served.cycles) == LIMIT)
         late = stack.enter_context(served.connect())
         late.sendall(PING)
         until(lambda: b" 503 " in (found := ping()) and b"all connections of this pod are in use" in found)
         assert len(served.port.connections) == LIMIT
         why = f"port {served.port.number}: not ready, since all {LIMIT} connections are in use"
         assert [each.getMessage() for each in caplog.records].count(why) == 1
-        served.exchanges[0].finish_later(Reply(b"{}"))
+        served.cycles[0].finish_later(Reply(b"{}"))
         assert clients[0].recv(1000).endswith(b"{}")
         assert b"pong" in late.recv(1000)
         assert ended(clients[0])
@@ -234,9 +234,9 @@ def test_a_port_is_quiet_while_no_connection_has_a_request(served: SmallPort) ->
         client.sendall(POST[:10])
         until(lambda: not served.on_loop(served.port.quiet))
         client.sendall(POST[10:])
-        until(lambda: len(served.exchanges) == 1)
+        until(lambda: len(served.cycles) == 1)
         assert not served.on_loop(served.port.quiet)
-        served.on_loop(lambda: served.exchanges[0].finish(Reply(b"{}")))
+        served.on_loop(lambda: served.cycles[0].finish(Reply(b"{}")))
         assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
         until(lambda: bool(served.on_loop(served.port.quiet)))
 
@@ -265,12 +265,12 @@ def test_a_port_that_stops_takes_in_what_has_connected_and_nothing_later(served:
         for each in clients:
             each.sendall(POST)
         go_on.set()
-        until(lambda: len(served.exchanges) == 3)
+        until(lambda: len(served.cycles) == 3)
         with pytest.raises((ConnectionError, TimeoutError)), served.connect():
             pass
         assert not served.on_loop(served.port.quiet)
-        for exchange in served.exchanges:
-            exchange.finish_later(Reply(b"{}"))
+        for cycle in served.cycles:
+            cycle.finish_later(Reply(b"{}"))
         assert all(each.recv(1000).startswith(b"HTTP/1.1 200 OK") for each in clients)
     served.connected(0)
     assert not served.port._listens  # a connection that ends does not open the port again
@@ -292,6 +292,6 @@ def test_a_port_that_turns_away_makes_no_new_connections(served: SmallPort) -> N
 def test_what_looks_like_a_ping_is_a_request_like_any_other(served: SmallPort, line: bytes) -> None:
     with served.connect() as client:
         client.sendall(line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-        until(lambda: len(served.exchanges) == 1)
-        served.exchanges[0].finish_later(Reply(b"{}"))
+        until(lambda: len(served.cycles) == 1)
+        served.cycles[0].finish_later(Reply(b"{}"))
         assert client.recv(1000).endswith(b"{}")

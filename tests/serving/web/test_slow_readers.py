@@ -13,9 +13,9 @@ from serving.core.messages import Reply
 from serving.web import drain
 from serving.web.admission import DRAINING
 from serving.web.front import connection, port
-from serving.web.front.exchange import Exchange
 from serving.web.front.port import Port
-from tests.serving.web.exchanges import Front, loop_on_a_thread
+from serving.web.front.request_cycle import RequestCycle
+from tests.serving.web.request_cycles import Front, loop_on_a_thread
 from tests.waiting import until
 
 LARGE = 2**21  # bytes of the answer
@@ -38,8 +38,8 @@ class LargePort:
         self.port = Port(self.front.rules, "127.0.0.1", 0)
         self.port._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, kept)
 
-    def _answer(self, exchange: Exchange) -> None:
-        exchange.finish(Reply(bytes(LARGE)))
+    def _answer(self, cycle: RequestCycle) -> None:
+        cycle.finish(Reply(bytes(LARGE)))
 
     def ask(self, head: bytes) -> socket.socket:
         client = socket.socket()

@@ -12,9 +12,9 @@ from wsgiref.validate import validator
 import pytest
 
 from serving.web.front.body import Body
-from serving.web.front.exchange import Exchange
-from serving.web.front.wsgi_threads import EXCHANGE, WsgiThreads
-from tests.serving.web.exchanges import Front, kept, loop_on_a_thread
+from serving.web.front.request_cycle import RequestCycle
+from serving.web.front.wsgi_threads import CYCLE, WsgiThreads
+from tests.serving.web.request_cycles import Front, kept, loop_on_a_thread
 from tests.waiting import until
 
 Environment = dict[str, Any]
@@ -33,11 +33,11 @@ class Served:
     def __init__(self, loop: asyncio.AbstractEventLoop, application: Any):
         self.front = Front(loop, WsgiThreads(application, 1).run)
 
-    def begin(self, line: bytes = b"GET /", *lines: bytes, body: bytes | Body = b"") -> Exchange:
+    def begin(self, line: bytes = b"GET /", *lines: bytes, body: bytes | Body = b"") -> RequestCycle:
         """Begin a request on the loop, and return it."""
-        exchange = self.front.exchange(line + b" HTTP/1.1\r\nHost: x\r\n", *lines)
-        self.front.loop.call_soon_threadsafe(exchange.run, body, True)
-        return exchange
+        cycle = self.front.cycle(line + b" HTTP/1.1\r\nHost: x\r\n", *lines)
+        self.front.loop.call_soon_threadsafe(cycle.run, body, True)
+        return cycle
 
     def ask(self, line: bytes = b"GET /", *lines: bytes, body: bytes | Body = b"") -> tuple[int, list[bytes], bytes]:
         """Return the status, the header lines and the body of the answer to a request."""
@@ -91,7 +91,7 @@ def test_the_environment_tells_the_request(loop: asyncio.AbstractEventLoop) -> N
     assert (found["CONTENT_TYPE"], found["CONTENT_LENGTH"]) == ("a/b", "3")
     assert (found["HTTP_HOST"], found["HTTP_X_TWO"], found["HTTP_COOKIE"]) == ("x", "1, 2", "a=1; b=2")
     assert not {"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH", "HTTP_EXPECT", "HTTP_TRANSFER_ENCODING"} & set(found)
-    assert isinstance(found[EXCHANGE], Exchange)
+    assert isinstance(found[CYCLE], RequestCycle)
 
 
 def test_a_large_body_comes_whole(loop: asyncio.AbstractEventLoop) -> None:
@@ -240,12 +240,12 @@ def test_a_request_is_kept_by_nobody_once_it_is_over(loop: asyncio.AbstractEvent
     gc.disable()
     try:
         served.begin()
-        exchange = served.begin()
-        over = weakref.ref(exchange)
+        cycle = served.begin()
+        over = weakref.ref(cycle)
         if fate == "gone":
             until(lambda: held.ran == 1)
-            loop.call_soon_threadsafe(exchange.abandon)
-        del exchange
+            loop.call_soon_threadsafe(cycle.abandon)
+        del cycle
         held.free.set()
         until(lambda: over() is None, 5)
     finally:

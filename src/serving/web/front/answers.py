@@ -1,12 +1,16 @@
-"""The bytes of an answer: its status line, its headers, its body.
+"""The bytes of an answer: its status line, its headers, its body (RFC 9112), and the JSON of an error."""
 
-Knows HTTP/1.1's form (RFC 9112). Does not know sockets or requests.
-"""
-
+import re
 import time
+from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
 
+from serving.base import jsons
+from serving.base.errors import ERROR_CLASSES, BadInput, ServiceFailed, ServingError
+from serving.base.request_ids import new_request_id
 from serving.core.messages import Reply
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -44,3 +48,30 @@ def _now() -> str:
     if second != _date[0]:
         _date = (second, formatdate(second, usegmt=True))
     return _date[1]
+
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+DIRECT = [each for each in ERROR_CLASSES if each.__base__ in (ServingError, Exception)]  # no class under another one
+BY_STATUS = {each.status: each for each in DIRECT}
+
+
+def request_id(given: str) -> str:
+    """Return the client's own id of a request, or a new one where it has none that is well-formed."""
+    return given if given and REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def error_body(error: ServingError, name: str, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+    """Return an error's JSON. The text stands under "error", as the protocols' clients read it, and under "msg".
+
+    name: the request's id. more: further fields.
+    """
+    return jsons.dumps({"error": str(error), "msg": str(error), "reason": error.reason, "request_id": name, **more})
+
+
+def error_reply(error: ServingError, name: str) -> Reply:
+    return Reply(error_body(error, name), status=error.status)
+
+
+def kind_of(status: int) -> type[ServingError]:
+    """Return the class of error that has an HTTP status, or else BadInput below 500 and ServiceFailed from 500 on."""
+    return BY_STATUS.get(status, BadInput if status < 500 else ServiceFailed)

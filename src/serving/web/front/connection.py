@@ -30,9 +30,9 @@ from serving.base.errors import BadInput, BodiesFull, HeadTooLarge, ServingError
 from serving.web.admission import READY
 from serving.web.front.answers import CONTINUE
 from serving.web.front.body import Body, Upload
-from serving.web.front.exchange import PING, Exchange, Rules, unread_head
 from serving.web.front.heads import MOST_HEAD_BYTES, Head, empty_lines, end_of_head, parse
 from serving.web.front.held_bytes import Bodies, Share, UnsentBytes
+from serving.web.front.request_cycle import PING, RequestCycle, Rules, unread_head
 
 CARRIAGE_RETURN = 13
 
@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, port: Owner):
         self._port, self._rules, self._loop = port, port.rules, port.rules.loop
         self._buffer = Buffer(port.rules.bodies, self._give_up)
-        self._exchange: Exchange | None = None  # that is being read or answered
+        self._cycle: RequestCycle | None = None  # that is being read or answered
         self._upload: Upload | None = None  # its body, where that comes in several reads
         self._skip = 0  # bytes of a refused body to throw away before the next request
         self._refuse_next: ServingError | None = None
@@ -149,7 +149,7 @@ class Connection(asyncio.Protocol):
         if not self._spoke:
             self._spoke = True
             self._port.spoke(self)
-        if self._exchange is None and not (self._buffer.bytes or self._skip or self._blocked or self._lingers_until):
+        if self._cycle is None and not (self._buffer.bytes or self._skip or self._blocked or self._lingers_until):
             self._begin_with(data)
             self._rules.bodies.make_room()
             return
@@ -178,8 +178,8 @@ class Connection(asyncio.Protocol):
             return self._unsent_bytes() > 0
         if not (self.waits_for_answer() or self._scheduled or self._blocked):
             return False
-        if self._exchange is not None and self._exchange.head.version == "1.1":
-            self._transport.write(self._exchange.interim())
+        if self._cycle is not None and self._cycle.head.version == "1.1":
+            self._transport.write(self._cycle.interim())
         self._port.half_closed(self)
         return True
 
@@ -187,9 +187,9 @@ class Connection(asyncio.Protocol):
         self._port.closed(self)
         self._buffer.clear()
         self._unsent_share.release()
-        exchange, self._exchange, self._upload = self._exchange, None, None  # or the body would wait for the garbage collector
-        if exchange is not None:
-            exchange.abandon()
+        cycle, self._cycle, self._upload = self._cycle, None, None  # or the body would wait for the garbage collector
+        if cycle is not None:
+            cycle.abandon()
 
     def pause_writing(self) -> None:
         self._blocked = True
@@ -199,8 +199,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._blocked = False
         self._unsent_share.release()
-        if self._exchange is not None:
-            self._exchange.send_parts()
+        if self._cycle is not None:
+            self._cycle.send_parts()
         self._advance()
 
     # Called by the port.
@@ -212,11 +212,11 @@ class Connection(asyncio.Protocol):
     def at_rest(self) -> bool:
         """Return whether there is neither a request nor an answer that the system has yet to take."""
         unsent = self._transport.get_write_buffer_size()
-        return not (self._exchange or self._buffer.bytes or self._skip or self._refused or unsent)
+        return not (self._cycle or self._buffer.bytes or self._skip or self._refused or unsent)
 
     def waits_for_answer(self) -> bool:
         """Return whether a request is being answered."""
-        return self._exchange is not None and self._exchange.running
+        return self._cycle is not None and self._cycle.running
 
     def sweep(self, now: float) -> None:
         """Refuse a request that comes too slowly, and end what lingers, is idle, or takes no answer."""
@@ -231,17 +231,17 @@ class Connection(asyncio.Protocol):
             elif self._ended or now > self._lingers_until:
                 self._transport.abort()
             return
-        exchange = self._exchange
-        if exchange is not None and exchange.running:
-            if exchange.over:  # its answer failed on its way here, and no other will come
+        cycle = self._cycle
+        if cycle is not None and cycle.running:
+            if cycle.over:  # its answer failed on its way here, and no other will come
                 self._transport.abort()
             return
         if self._skip:
             if now - self._began > LINGER_SECONDS:
                 self._transport.abort()
-        elif self._blocked or (self._scheduled and exchange is None):
+        elif self._blocked or (self._scheduled and cycle is None):
             return
-        elif self._buffer.bytes or exchange is not None:
+        elif self._buffer.bytes or cycle is not None:
             longest = min(self._rules.upload_timeout, self._rules.timeout)
             if now - self._began > longest:
                 self._give_up(SlowBody(f"the request was not whole after {longest:g} s; send it faster, or in parts"))
@@ -257,7 +257,7 @@ class Connection(asyncio.Protocol):
         """End a connection that has no request."""
         self._transport.close()
 
-    # Called by an exchange.
+    # Called by a request cycle.
 
     def takes_more(self) -> bool:
         """Return whether the client takes what it is sent, so that little of it waits here."""
@@ -271,7 +271,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, answer: bytes, close: bool, body: bytes = b"") -> None:
         """Send an answer, and its body where that stands apart. close: end the connection with it."""
-        self._exchange = None
+        self._cycle = None
         if self._transport.is_closing():
             return
         self._answer_bytes = len(answer) + len(body)
@@ -329,7 +329,7 @@ class Connection(asyncio.Protocol):
             self._advance()
 
     def _can_go_on(self) -> bool:
-        ready = self._exchange is None or self._upload is not None
+        ready = self._cycle is None or self._upload is not None
         return bool(ready and self._buffer.bytes and not (self._blocked or self._lingers_until or self._skip))
 
     def _rest(self) -> None:
@@ -364,55 +364,55 @@ class Connection(asyncio.Protocol):
         alone = 0 < len(behind) == head.length <= self._rules.max_body
         if not alone:
             self._buffer.bytes += behind
-        exchange = Exchange(self, self._rules, head, self._began)
+        cycle = RequestCycle(self, self._rules, head, self._began)
         self._began = self.active
-        if head.path == PING and not exchange.work:  # answered whatever else is under way
+        if head.path == PING and not cycle.work:  # answered whatever else is under way
             if head.length or head.chunked:
-                self._refuse(exchange, BadInput("a ping has no body; send GET /api/ping without one"), head.length)
+                self._refuse(cycle, BadInput("a ping has no body; send GET /api/ping without one"), head.length)
             else:
-                exchange.pong()
+                cycle.pong()
             return
-        self._exchange = exchange
+        self._cycle = cycle
         whole = alone or not head.chunked and len(self._buffer.bytes) >= head.length
-        refusal = None if alone else exchange.too_large() or (None if whole else exchange.refusal())
+        refusal = None if alone else cycle.too_large() or (None if whole else cycle.refusal())
         if refusal is not None:
-            self._refuse(exchange, refusal, head.length)
+            self._refuse(cycle, refusal, head.length)
         elif whole:
-            exchange.held = size + head.length
-            self._rules.bodies.add_whole(exchange.held)
+            cycle.held = size + head.length
+            self._rules.bodies.add_whole(cycle.held)
             body = behind if alone else self._buffer.take(head.length) if head.length else b""
-            self._run(exchange, body, accepted=False)
+            self._run(cycle, body, accepted=False)
         else:
-            exchange.share = self._rules.bodies.begin(self._give_up)
-            exchange.share.add(size)
-            self._upload = Upload(head, exchange.share, self._rules.max_body)
-            self._began = exchange.life.begin
+            cycle.share = self._rules.bodies.begin(self._give_up)
+            cycle.share.add(size)
+            self._upload = Upload(head, cycle.share, self._rules.max_body)
+            self._began = cycle.life.begin
             if head.expects and not self._buffer.bytes:
                 self._transport.write(CONTINUE)
 
     def _receive(self, upload: Upload, data: bytes = b"") -> int:
         """Take bytes of a body: from the buffer, or else the data. Return how much of a turn's share that took."""
-        exchange, waiting = self._exchange, self._buffer.bytes
-        assert exchange is not None
+        cycle, waiting = self._cycle, self._buffer.bytes
+        assert cycle is not None
         if waiting:
             data = self._buffer.take(AHEAD_BYTES)
         try:
             waiting[:0] = upload.take(data, CHUNKS_A_TURN)
         except ServingError as error:
-            self._refuse(exchange, error)
+            self._refuse(cycle, error)
             return 0
         if upload.whole:
             self._upload = None
             self._began = self.active
-            if exchange.share is not None:
-                exchange.share.finish()
-            self._run(exchange, upload.body, accepted=True)
+            if cycle.share is not None:
+                cycle.share.finish()
+            self._run(cycle, upload.body, accepted=True)
         return REQUESTS_A_TURN if upload.chunked else 1
 
-    def _run(self, exchange: Exchange, body: Body | bytes, accepted: bool) -> None:
-        refusal = exchange.run(body, accepted)
+    def _run(self, cycle: RequestCycle, body: Body | bytes, accepted: bool) -> None:
+        refusal = cycle.run(body, accepted)
         if refusal is not None:
-            self._refuse(exchange, refusal)
+            self._refuse(cycle, refusal)
 
     def _skipped(self, data: bytes) -> bytes:
         """Throw away what belongs to a refused body, and return the rest."""
@@ -422,16 +422,16 @@ class Connection(asyncio.Protocol):
 
     # Refusing and ending.
 
-    def _refuse(self, exchange: Exchange, error: ServingError, unread: int = 0) -> None:
+    def _refuse(self, cycle: RequestCycle, error: ServingError, unread: int = 0) -> None:
         """Answer with an error, and throw away what still comes of the body. unread: bytes of it, where none was read."""
         if self._upload is not None:
             unread, self._upload = self._upload.unread, None
-        keep = exchange.may_serve_on() and unread <= SKIP_BYTES and not isinstance(error, SlowBody)
+        keep = cycle.may_serve_on() and unread <= SKIP_BYTES and not isinstance(error, SlowBody)
         self._refused = not keep
         if keep:
             self._skip, self._began = unread, self.active
             self._skip -= len(self._buffer.take(unread)) if unread else 0
-        exchange.refuse(error, close=not keep)
+        cycle.refuse(error, close=not keep)
 
     def _refuse_unread(self, error: ServingError) -> None:
         """Refuse a request whose head was not read, and end the connection."""
@@ -442,13 +442,13 @@ class Connection(asyncio.Protocol):
 
     def _give_up(self, error: BodiesFull | SlowBody) -> None:
         """Refuse the request that is being read: it is too slow, or others need its room."""
-        exchange = self._exchange
-        if exchange is None:
+        cycle = self._cycle
+        if cycle is None:
             self._refuse_unread(error)
-        elif exchange.running:  # answers keep their order
+        elif cycle.running:  # answers keep their order
             self._refuse_next = error
         else:
-            self._refuse(exchange, error)
+            self._refuse(cycle, error)
         self._buffer.clear()
 
     def _close(self) -> None:

@@ -18,7 +18,7 @@ import struct
 import time
 
 from serving.web.front.connection import Connection
-from serving.web.front.exchange import Rules
+from serving.web.front.request_cycle import Rules
 
 log = logging.getLogger("monopod.front")
 

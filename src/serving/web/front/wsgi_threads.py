@@ -17,9 +17,9 @@ from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 from serving.base.errors import ServiceFailed
 from serving.core.messages import Reply
-from serving.web.front.exchange import Exchange
+from serving.web.front.request_cycle import RequestCycle
 
-EXCHANGE = "monopod.exchange"  # in the environment
+CYCLE = "monopod.request_cycle"  # in the environment
 NAMED_OTHERWISE = {b"content-type": "CONTENT_TYPE"}
 NOT_PASSED_ON = (b"content-length", b"transfer-encoding", b"expect")  # the body is whole by now
 FAILED = "the server failed on this request; its log tells why"
@@ -35,37 +35,37 @@ class WsgiThreads:
         self._dispatcher = ThreadedTaskDispatcher()
         self._dispatcher.set_thread_count(count)
 
-    def run(self, exchange: Exchange) -> None:
+    def run(self, cycle: RequestCycle) -> None:
         """Have a thread answer a request."""
-        self._dispatcher.add_task(_Task(self._server, exchange))
+        self._dispatcher.add_task(_Task(self._server, cycle))
 
 
 class _Task(WSGITask):
     """A request on its worker thread. waitress calls the application; the answer's head is not waitress'."""
 
-    def __init__(self, server: SimpleNamespace, exchange: Exchange):
+    def __init__(self, server: SimpleNamespace, cycle: RequestCycle):
         adjustments = SimpleNamespace(log_socket_errors=True, ident=None)
         channel = SimpleNamespace(server=server, adj=adjustments, write_soon=self._take)
-        super().__init__(channel, SimpleNamespace(version="1.1", headers={}, command=exchange.head.method))
-        self._exchange = exchange
+        super().__init__(channel, SimpleNamespace(version="1.1", headers={}, command=cycle.head.method))
+        self._cycle = cycle
         self._pieces: list[bytes] = []
 
     def service(self) -> None:
         """Run the application, and hand over its answer whatever it does."""
-        exchange = self._exchange
+        cycle = self._cycle
         try:
-            if not exchange.over:  # nothing is run for a client that has gone already
+            if not cycle.over:  # nothing is run for a client that has gone already
                 super().service()
-                exchange.finish_later(self._reply())
+                cycle.finish_later(self._reply())
         except BaseException:
-            exchange.finish_later(ServiceFailed(FAILED))
+            cycle.finish_later(ServiceFailed(FAILED))
             raise
         finally:
             self.__dict__.clear()  # waitress' thread keeps its last task, and with that the body, until the next one comes
 
     def _reply(self) -> Reply:
         """Return the answer, with the length of its body. The answer to HEAD brings the length that GET would have."""
-        body, kind, stream = b"".join(self._pieces), "", self._exchange.parts  # which need no thread of these
+        body, kind, stream = b"".join(self._pieces), "", self._cycle.parts  # which need no thread of these
         more = []
         for name, value in self.response_headers:
             plain = name.lower()
@@ -79,15 +79,15 @@ class _Task(WSGITask):
         return b""  # the loop writes it, when it sends the answer
 
     def get_environment(self) -> dict[str, Any]:
-        return _environment(self._exchange)
+        return _environment(self._cycle)
 
     def _take(self, piece: bytes) -> None:
         if piece:
             self._pieces.append(piece)
 
 
-def _environment(exchange: Exchange) -> dict[str, Any]:
-    head = exchange.head
+def _environment(cycle: RequestCycle) -> dict[str, Any]:
+    head = cycle.head
     found: dict[str, Any] = {
         "REQUEST_METHOD": head.method,
         "SCRIPT_NAME": "",
@@ -97,16 +97,16 @@ def _environment(exchange: Exchange) -> dict[str, Any]:
         "SERVER_NAME": socket.gethostname(),
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": f"HTTP/{head.version}",
-        "CONTENT_LENGTH": str(exchange.length),
+        "CONTENT_LENGTH": str(cycle.length),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
-        "wsgi.input": exchange.stream(),
+        "wsgi.input": cycle.stream(),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
-        EXCHANGE: exchange,
+        CYCLE: cycle,
     }
     for name, value in head.headers.items():
         if name not in NOT_PASSED_ON and b"_" not in name:  # x_y would pass for x-y, which a gateway may have checked

@@ -38,10 +38,9 @@ from serving.web.admin import Admin
 from serving.web.admission import LIGHT_LIMIT, Gate
 from serving.web.context import ServiceContext
 from serving.web.data_port import refusal_counter
-from serving.web.front.deadlines import Deadlines
-from serving.web.front.exchange import Rules
 from serving.web.front.held_bytes import Bodies
 from serving.web.front.port import CONNECTION_LIMIT, Port
+from serving.web.front.request_cycle import Deadlines, Rules
 from serving.web.process import gauges
 
 log = logging.getLogger("monopod.start")

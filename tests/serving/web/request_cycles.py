@@ -1,6 +1,6 @@
 """Requests without a connection: whole heads in, and the bytes of answers kept.
 
-Knows the front's exchanges. Does not know sockets, nor what computes an answer.
+Knows the front's cycles. Does not know sockets, nor what computes an answer.
 """
 
 import asyncio
@@ -13,12 +13,11 @@ import uvloop
 
 from serving.base.errors import ServingError
 from serving.web.admission import Gate
-from serving.web.front.deadlines import Deadlines
-from serving.web.front.exchange import Exchange, Rules
 from serving.web.front.heads import parse
 from serving.web.front.held_bytes import Bodies
+from serving.web.front.request_cycle import Deadlines, RequestCycle, Rules
 
-Run = Callable[[Exchange], None]
+Run = Callable[[RequestCycle], None]
 
 
 class KeptAnswers:
@@ -48,11 +47,9 @@ class KeptAnswers:
 
 
 class Front:
-    """Rules under which exchanges run, and what was noted of their ends. limit: requests of work at once."""
+    """Rules under which cycles run, and what was noted of their ends. limit: requests of work at once."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, run: Run = lambda exchange: None, timeout: float = 30.0, limit: int = 4
-    ):
+    def __init__(self, loop: asyncio.AbstractEventLoop, run: Run = lambda cycle: None, timeout: float = 30.0, limit: int = 4):
         self.loop, self.full = loop, False
         self.ends: list[tuple[int, str]] = []  # status and reason of each request that ran
         self.refusals: list[str] = []  # reason of each request that did not run
@@ -63,21 +60,21 @@ class Front:
             loop, self.gate, self.gate, self.bodies, Deadlines(loop), timeout, timeout, 1000, run, self._ended, self._refused
         )
 
-    def exchange(self, head: bytes = b"POST / HTTP/1.1\r\nHost: x\r\n", *lines: bytes, begin: float | None = None) -> Exchange:
+    def cycle(self, head: bytes = b"POST / HTTP/1.1\r\nHost: x\r\n", *lines: bytes, begin: float | None = None) -> RequestCycle:
         """Return a request whose head was read. lines: further header lines. begin: its first byte's time, None for now."""
         whole = head + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
-        return Exchange(KeptAnswers(), self.rules, parse(whole), time.monotonic() if begin is None else begin)
+        return RequestCycle(KeptAnswers(), self.rules, parse(whole), time.monotonic() if begin is None else begin)
 
-    def _ended(self, exchange: Exchange, status: int, reason: str, ended: float) -> None:
+    def _ended(self, cycle: RequestCycle, status: int, reason: str, ended: float) -> None:
         self.ends.append((status, reason))
 
     def _refused(self, error: ServingError, begin: float) -> None:
         self.refusals.append(error.reason)
 
 
-def kept(exchange: Exchange) -> KeptAnswers:
-    """Return the client of an exchange that a Front made."""
-    client = exchange.client
+def kept(cycle: RequestCycle) -> KeptAnswers:
+    """Return the client of a request cycle that a Front made."""
+    client = cycle.client
     assert isinstance(client, KeptAnswers)
     return client
 

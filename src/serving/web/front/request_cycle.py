@@ -1,7 +1,9 @@
-"""One request, from its whole head to its answer.
+"""One request, from its whole head to its answer, and the deadlines of all requests under way.
 
-Knows admission, the deadline and the answer's form. Does not know sockets, or what computes the answer. Only the loop's thread
-calls it, but for `read`, `stream` and the attributes that a worker thread needs.
+Only the loop's thread calls it, but for `read`, `stream` and the attributes that a worker thread needs.
+
+A timer for each request would cost as much as parsing it. Most requests end long before their deadline, so one timer is set to
+the earliest deadline that was seen, and looks at all requests only then.
 """
 
 import asyncio
@@ -18,11 +20,9 @@ from serving.base.lifetime import Lifetime
 from serving.base.request_ids import new_request_id
 from serving.core.messages import Reply, Result, StageTimes, Stream
 from serving.web.admission import CLOSED, DRAINING, READY, Gate
-from serving.web.error_answers import body as error_body
-from serving.web.error_answers import request_id
 from serving.web.front import answers
+from serving.web.front.answers import error_body, error_reply, request_id
 from serving.web.front.body import Body
-from serving.web.front.deadlines import Deadlines
 from serving.web.front.heads import Head
 from serving.web.front.held_bytes import Bodies, Share
 
@@ -35,6 +35,53 @@ LARGE_BODY = 64 * 2**10  # bytes; a larger body is not copied to stand behind it
 TIMEOUTS = (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms")  # of the client, or of Envoy on its behalf
 MOST_KNOWN, LONGEST_KNOWN = 64, 64  # content types that are remembered, and the longest of them in bytes
 LIGHT = ("GET", "HEAD", "OPTIONS")  # methods of requests that call no model
+
+
+class Watched(Protocol):
+    """A request."""
+
+    life: Lifetime
+
+    def finish(self, result: ServingError) -> None: ...
+
+
+class Deadlines:
+    """The watched requests."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self._loop = loop
+        self._watched: dict[Watched, None] = {}
+        self._due = float("inf")  # the earliest deadline, in seconds of time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, request: Watched) -> None:
+        """Finish a request with its error when its deadline passes. Called again when the deadline has moved."""
+        self._watched[request] = None
+        if request.life.deadline < self._due:
+            self._set(request.life.deadline)
+
+    def forget(self, request: Watched) -> None:
+        """Watch a request no longer."""
+        self._watched.pop(request, None)
+
+    def _set(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        # The loop counts whole milliseconds, so a timer may come one too early; then it is set again.
+        self._timer = self._loop.call_later(max(0.0, due - time.monotonic()), self._look)
+
+    def _look(self) -> None:
+        self._due, self._timer = float("inf"), None
+        now = time.monotonic()
+        for request in [each for each in self._watched if each.life.deadline <= now]:
+            try:
+                request.finish(request.life.too_late())
+            except Exception:  # the others are due too
+                log.exception("a request could not be answered at its deadline")
+                self._watched.pop(request, None)
+        if self._watched:
+            self._set(min(each.life.deadline for each in self._watched))
 
 
 @dataclass(frozen=True)
@@ -54,8 +101,8 @@ class Rules:
     timeout: float
     upload_timeout: float
     max_body: int
-    run: Callable[["Exchange"], None]
-    ended: Callable[["Exchange", int, str, float], None]
+    run: Callable[["RequestCycle"], None]
+    ended: Callable[["RequestCycle", int, str, float], None]
     refused: Callable[[ServingError, float], None]
 
 
@@ -69,7 +116,7 @@ class Client(Protocol):
     def send(self, answer: bytes, close: bool, body: bytes = b"") -> None: ...
 
 
-class Exchange:
+class RequestCycle:
     """One request, as the core takes it too. route and reason: for metrics and logs, set by the code that runs the request.
 
     path_values: parameters that stand in the path, by their names. parts: of a streamed answer, while a worker thread has it.
@@ -113,7 +160,7 @@ class Exchange:
     def pong(self) -> None:
         """Answer a ping, so that it tells of this pod even while every thread is busy."""
         unready = self.rules.pod.unready()
-        self._send(PONG if unready is None else _error_reply(unready, self.id))
+        self._send(PONG if unready is None else error_reply(unready, self.id))
 
     def run(self, body: Body | bytes, accepted: bool) -> ServingError | None:
         """Begin the work on a request whose last byte has come, or return why it is refused.
@@ -178,7 +225,7 @@ class Exchange:
                 self._end_stream(*self._sending, result)
                 return
             self.reason = result.reason
-            result = _error_reply(result, self.id)
+            result = error_reply(result, self.id)
         if result.stream is not None:
             if self.head.method != "HEAD" and result.status not in answers.WITHOUT_BODY:
                 self._begin_stream(result, result.stream)
@@ -234,7 +281,7 @@ class Exchange:
         self.over = True
         self.release()
         self.rules.refused(error, self.life.begin)
-        self._send(_error_reply(error, self.id), close)
+        self._send(error_reply(error, self.id), close)
 
     def may_serve_on(self) -> bool:
         """Whether the connection can serve another request after this one was refused."""
@@ -261,7 +308,7 @@ class Exchange:
         part: bytes | None = b""
         if error is not None:
             status, self.reason = error.status, error.reason
-            part = stream.framed(error_body(error, self.id, {}))
+            part = stream.framed(error_body(error, self.id))
         if part:
             self._send_part(part)
         whole = self._chunked and part is not None
@@ -301,11 +348,7 @@ class Exchange:
 def unread_head(error: ServingError) -> bytes:
     """Return the answer to a request whose head could not be read. It ends the connection."""
     name = request_id("")
-    return answers.answer(_error_reply(error, name), name, answers.CLOSE)
-
-
-def _error_reply(error: ServingError, name: str) -> Reply:
-    return Reply(error_body(error, name, {}), status=error.status)
+    return answers.answer(error_reply(error, name), name, answers.CLOSE)
 
 
 def _kind(content_type: bytes) -> tuple[str, str]:
