@@ -16,7 +16,7 @@ from conf.plan.placement import monthly_price
 from conf.plan.pods import SCHEDULE_AND_PULL
 from conf.plan.scaling import FULL, WAIT
 from serving.settings import Settings
-from serving.settings.objectives import latency_objective
+from serving.settings.declarations import latency_objective
 
 START = 30  # seconds until a new pod is ready where a node has room for it and holds its image
 STARTS = (START, SCHEDULE_AND_PULL)  # the second where a node or an image has to come first

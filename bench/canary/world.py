@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.canary.latency_edges import latency_edges
-from serving.settings.histogram_bounds import seconds_bounds
+from serving.settings.exported_metrics import seconds_bounds
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

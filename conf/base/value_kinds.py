@@ -8,12 +8,12 @@ import re
 from typing import Any
 from zoneinfo import available_timezones
 
-from serving.settings import kinds
-from serving.settings.declared.weekly_hours import Window
-from serving.settings.kinds import Kind
+from serving.settings import validators as allow
+from serving.settings.validators import Validator
+from serving.settings.weekly_hours import Window
 
 
-def text(pattern: str, allowed: str, example: str) -> Kind:
+def text(pattern: str, allowed: str, example: str) -> Validator:
     """Return the kind of texts that match a pattern as a whole. allowed: the form in words. example: such a text."""
     form = re.compile(pattern)
 
@@ -22,10 +22,10 @@ def text(pattern: str, allowed: str, example: str) -> Kind:
             raise ValueError
         return value
 
-    return Kind(allowed, example, convert)
+    return Validator(allowed, example, convert)
 
 
-def networks() -> Kind:
+def networks() -> Validator:
     """Return the kind of lists of networks."""
 
     def convert(value: Any) -> tuple[str, ...]:
@@ -33,10 +33,10 @@ def networks() -> Kind:
             raise ValueError
         return tuple(str(ipaddress.ip_network(item)) for item in value)
 
-    return Kind('a list of networks as "10.0.0.0/8"', '["10.0.0.0/8"]', convert)
+    return Validator('a list of networks as "10.0.0.0/8"', '["10.0.0.0/8"]', convert)
 
 
-def windows() -> Kind:
+def windows() -> Validator:
     """Return the kind of lists of release windows."""
 
     def convert(value: Any) -> tuple[str, ...]:
@@ -46,10 +46,10 @@ def windows() -> Kind:
             Window(item)
         return tuple(value)
 
-    return Kind('a list of windows as "mon-fri 09:00-18:00"', '["mon-fri 09:00-18:00"]', convert)
+    return Validator('a list of windows as "mon-fri 09:00-18:00"', '["mon-fri 09:00-18:00"]', convert)
 
 
-def timezone() -> Kind:
+def timezone() -> Validator:
     """Return the kind of time zones that the IANA database names."""
 
     def convert(value: Any) -> str:
@@ -57,10 +57,10 @@ def timezone() -> Kind:
             raise ValueError
         return value
 
-    return Kind("a time zone as Asia/Hong_Kong", "Asia/Hong_Kong", convert)
+    return Validator("a time zone as Asia/Hong_Kong", "Asia/Hong_Kong", convert)
 
 
-def texts() -> Kind:
+def texts() -> Validator:
     """Return the kind of tables of texts, each under a name that Prometheus allows for a label."""
 
     def convert(value: Any) -> dict[str, str]:
@@ -70,7 +70,7 @@ def texts() -> Kind:
             raise ValueError
         return value
 
-    return Kind("a table of texts, each under a name of letters, digits and _", "{severity: warning}", convert)
+    return Validator("a table of texts, each under a name of letters, digits and _", "{severity: warning}", convert)
 
 
 LONGEST = 10_000  # characters of one text
@@ -94,11 +94,11 @@ REGISTRY = text(
 )
 WORD = text(r"[^\s\x00-\x1f\x7f-\x9f](.{0,198}\S)?", "a text on one line, 200 characters at most", "name")
 CURRENCY = text("[A-Z]{3}", "three capital letters", "USD")
-NAMES = kinds.strings(re.compile(PART), "names", "[registry]")
-GROUPS = kinds.strings(re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.:/@-]{0,198}[A-Za-z0-9])?"), "names of groups", '["oidc:ml-team"]')
-HOSTS = kinds.strings(re.compile(rf"{PART}(\.{PART})*(:[0-9]{{1,5}})?"), "hosts with their ports", "[registry.lan:5000]")
-BROKERS = kinds.strings(re.compile(rf"{PART}(\.{PART})*:[0-9]{{1,5}}"), "brokers as host:port", "[kafka.lan:9092]")
-TAINTS = kinds.strings(kinds.TOLERATION, 'taints as "key=value:NoSchedule"', '["dedicated=ml:NoSchedule"]')
+NAMES = allow.strings(re.compile(PART), "names", "[registry]")
+GROUPS = allow.strings(re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.:/@-]{0,198}[A-Za-z0-9])?"), "names of groups", '["oidc:ml-team"]')
+HOSTS = allow.strings(re.compile(rf"{PART}(\.{PART})*(:[0-9]{{1,5}})?"), "hosts with their ports", "[registry.lan:5000]")
+BROKERS = allow.strings(re.compile(rf"{PART}(\.{PART})*:[0-9]{{1,5}}"), "brokers as host:port", "[kafka.lan:9092]")
+TAINTS = allow.strings(allow.TOLERATION, 'taints as "key=value:NoSchedule"', '["dedicated=ml:NoSchedule"]')
 ALERT = text("[a-zA-Z_][a-zA-Z0-9_]{0,99}", "a name of letters, digits and _", "TooSlow")
 DURATION = text("[0-9]{1,6}(s|m|h|d)", "a time as 5m", "5m")
 TEXT = text(rf"(?s:.{{1,{LONGEST}}})", "a text", "up == 0")

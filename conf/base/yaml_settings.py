@@ -9,8 +9,8 @@ from typing import Any
 
 from conf.base.yamls import Node
 from serving.settings import Nearest
-from serving.settings.kinds import Kind
 from serving.settings.nearest import nearest_value
+from serving.settings.validators import Validator
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Named:
     """The spec of a value that is a table of tables, each under a name that becomes its field `name`. key: the name's kind."""
 
     type: type
-    key: Kind
+    key: Validator
 
 
-Spec = Kind | Table | List | Named
+Spec = Validator | Table | List | Named
 
 
 class FileError(Exception):
@@ -76,7 +76,7 @@ class Reader:
     def read(self, spec: Spec, node: Node, path: str) -> Any:
         """Return the value of a node; None where it has a mistake, which is added to mistakes."""
         self.lines[path] = node.line
-        if isinstance(spec, Kind):
+        if isinstance(spec, Validator):
             return self._convert(spec, node, path)
         if isinstance(spec, List):
             return self._list(spec, node, path)
@@ -85,7 +85,7 @@ class Reader:
             return None
         return self._named(spec, node.value, path) if isinstance(spec, Named) else self._table(spec.type, node.value, path)
 
-    def _convert(self, kind: Kind, node: Node, path: str) -> Any:
+    def _convert(self, kind: Validator, node: Node, path: str) -> Any:
         value = node.plain()
         try:
             return kind.convert(value)
@@ -133,8 +133,8 @@ class Reader:
 
     def _cure(self, key: str, about: Field[Any]) -> str:
         spec = about.metadata["spec"]
-        meaning = about.metadata["meaning"]
-        return f"add {key}: {spec.example if isinstance(spec, Kind) else '...'} ({meaning[0].lower()}{meaning[1:].rstrip('.')})"
+        meaning, example = about.metadata["meaning"], spec.example if isinstance(spec, Validator) else "..."
+        return f"add {key}: {example} ({meaning[0].lower()}{meaning[1:].rstrip('.')})"
 
     def _names(self, type_: type) -> str:
         return ", ".join(_name_in_file(f) for f in fields(type_) if "spec" in f.metadata)

@@ -26,7 +26,7 @@ from conf.base.value_kinds import (
     windows,
 )
 from conf.base.yaml_settings import List, Named, Table, yaml_field
-from serving.settings import kinds
+from serving.settings import validators as allow
 from serving.settings.declarations import RESERVED_USERS
 
 
@@ -38,17 +38,17 @@ class Gateway:
     name: str = yaml_field(LABEL, "The Gateway object's name.")
     pods: str = yaml_field(LABEL, "The namespace that its proxies run in, which alone may call the pods from outside.")
     buffer_limit: str = yaml_field(
-        kinds.memory("64Ki", "1Gi"),
+        allow.memory("64Ki", "1Gi"),
         "The largest body that its proxies keep to send a request again; their own limit where it is left out.",
         "",
     )
-    create: bool = yaml_field(kinds.flag(), "Whether charts/cluster makes the Gateway object.", False)
+    create: bool = yaml_field(allow.flag(), "Whether charts/cluster makes the Gateway object.", False)
     class_: str = yaml_field(LABEL, "With gateway-api and create: the GatewayClass of the Gateway.", "")
     selector: dict[str, str] = yaml_field(
-        kinds.labels(), "With istio and create: labels of the proxies' pods that serve the Gateway.", {}
+        allow.labels(), "With istio and create: labels of the proxies' pods that serve the Gateway.", {}
     )
     certificate: str = yaml_field(
-        kinds.named("a Secret", "gateway-tls"),
+        allow.named("a Secret", "gateway-tls"),
         "With create: the Secret of the certificate for HTTPS on 443. Left out, it answers HTTP on 80.",
         "",
     )
@@ -60,7 +60,7 @@ class Prometheus:
 
     namespace: str = yaml_field(LABEL, "The namespace that Prometheus runs in, which alone may read the metrics.")
     url: str = yaml_field(URL, "Its address inside the cluster: KEDA, top, health and report ask it there.")
-    labels: dict[str, str] = yaml_field(kinds.labels(), "Labels by which it finds monitors and rules.")
+    labels: dict[str, str] = yaml_field(allow.labels(), "Labels by which it finds monitors and rules.")
     outside: str = yaml_field(
         URL, "The address at which top, health and report ask it. Left out, they ask it through the API server.", ""
     )
@@ -72,7 +72,7 @@ class Gpu:
 
     resource: str = yaml_field(RESOURCE, "The resource's key.")
     unit: str = yaml_field(
-        kinds.choice("GiB", "MiB", "card"), "The unit of the resource: GiB or MiB of a card's memory, or a whole card."
+        allow.choice("GiB", "MiB", "card"), "The unit of the resource: GiB or MiB of a card's memory, or a whole card."
     )
     beside: str = yaml_field(RESOURCE, "A further resource, of which a pod asks for 1.", "")
 
@@ -81,8 +81,8 @@ class Gpu:
 class HostPorts:
     """Ports of the nodes that services may open."""
 
-    first_port: int = yaml_field(kinds.whole(1, 65535), "The lowest port.")
-    last_port: int = yaml_field(kinds.whole(1, 65535), "The highest port.")
+    first_port: int = yaml_field(allow.whole(1, 65535), "The lowest port.")
+    last_port: int = yaml_field(allow.whole(1, 65535), "The highest port.")
     cidrs: tuple[str, ...] = yaml_field(networks(), "Networks that may call such a port.")
 
 
@@ -90,18 +90,18 @@ class HostPorts:
 class Reserved:
     """The part of every node that the kubelet and system pods take."""
 
-    cpu: float = yaml_field(kinds.number(0, 64), "Cores.")
-    memory: str = yaml_field(kinds.memory("0", "1Ti"), "Memory.")
+    cpu: float = yaml_field(allow.number(0, 64), "Cores.")
+    memory: str = yaml_field(allow.memory("0", "1Ti"), "Memory.")
 
 
 @dataclass(frozen=True)
 class Quota:
     """The most that one namespace may ask for. A field that is left out sets no limit."""
 
-    pods: int = yaml_field(kinds.whole(0, 100000), "Pods.", 0)
-    cpu: float = yaml_field(kinds.number(0, 1000000), "Cores.", 0.0)
-    memory: str = yaml_field(kinds.memory("0", "1024Ti"), "Memory.", "0")
-    gpu_memory: float = yaml_field(kinds.number(0, 1000000), "GiB of GPU memory.", 0.0)
+    pods: int = yaml_field(allow.whole(0, 100000), "Pods.", 0)
+    cpu: float = yaml_field(allow.number(0, 1000000), "Cores.", 0.0)
+    memory: str = yaml_field(allow.memory("0", "1024Ti"), "Memory.", "0")
+    gpu_memory: float = yaml_field(allow.number(0, 1000000), "GiB of GPU memory.", 0.0)
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ class Logs:
 
     url: str = yaml_field(URL, "Its address: https://host:port.", "http://opensearch.logs:9200")
     secret: str = yaml_field(
-        kinds.named("a Secret", "log-sink"),
+        allow.named("a Secret", "log-sink"),
         "The Secret in namespace logs with user, password and ca.crt. Left out, the shipper asks without a login.",
         "",
     )
     queue: str = yaml_field(
-        kinds.memory("16Mi", "1Ti"), "The most that waits on the disk of a node while it does not answer.", "1Gi"
+        allow.memory("16Mi", "1Ti"), "The most that waits on the disk of a node while it does not answer.", "1Gi"
     )
     image: str = yaml_field(WORD, "The shipper's image. Left out, it is monopod/logs of the registry.", "")
 
@@ -124,23 +124,23 @@ class Logs:
 class Alerting:
     """How charts/monitoring has alerts reach people."""
 
-    robot: bool = yaml_field(kinds.flag(), "Whether the relay sends them to a robot of WeChat Work.", True)
-    webhook: bool = yaml_field(kinds.flag(), "Whether the relay sends them to a webhook.", False)
+    robot: bool = yaml_field(allow.flag(), "Whether the relay sends them to a robot of WeChat Work.", True)
+    webhook: bool = yaml_field(allow.flag(), "Whether the relay sends them to a webhook.", False)
     watchdog: bool = yaml_field(
-        kinds.flag(), "Whether a dead man's switch outside of the region hears of the alert that always fires.", True
+        allow.flag(), "Whether a dead man's switch outside of the region hears of the alert that always fires.", True
     )
     proxy: str = yaml_field(PROXY, "The proxy through which the relay reaches them, where there is no other way out.", "")
     secret: str = yaml_field(
-        kinds.named("a Secret", "monopod-relay"),
+        allow.named("a Secret", "monopod-relay"),
         "The Secret beside the relay whose keys robot, webhook and watchdog hold the addresses.",
         "monopod-relay",
     )
     relay_image: str = yaml_field(WORD, "The relay's image. Left out, it is monopod/relay of the registry.", "")
     routes: bool = yaml_field(
-        kinds.flag(), "Whether charts/monitoring writes Alertmanager's whole configuration, and not its owner.", True
+        allow.flag(), "Whether charts/monitoring writes Alertmanager's whole configuration, and not its owner.", True
     )
     configuration: str = yaml_field(
-        kinds.named("a Secret", "alertmanager-main"),
+        allow.named("a Secret", "alertmanager-main"),
         "With routes: the Secret in which the operator looks for that configuration.",
         "alertmanager-alertmanager",
     )
@@ -152,13 +152,13 @@ class Kafka:
 
     brokers: tuple[str, ...] = yaml_field(BROKERS, "Some of its brokers, as host:port.")
     security: str = yaml_field(
-        kinds.choice("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"), "How clients connect to them.", "plaintext"
+        allow.choice("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"), "How clients connect to them.", "plaintext"
     )
     mechanism: str = yaml_field(
-        kinds.choice("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "With sasl: how clients show their password.", ""
+        allow.choice("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "With sasl: how clients show their password.", ""
     )
     ca_secret: str = yaml_field(
-        kinds.named("a Secret", "kafka-ca"),
+        allow.named("a Secret", "kafka-ca"),
         "With ssl: the Secret, in every namespace, whose key ca.crt holds the brokers' CA. Left out, it is one that all know.",
         "",
     )
@@ -177,12 +177,12 @@ class NodeKind:
     """A kind of node: machines of one size and price."""
 
     name: str = yaml_field(WORD, "The name by which people know it.")
-    cpu: float = yaml_field(kinds.number(0.1, 4096), "Cores.")
-    memory: str = yaml_field(kinds.memory("64Mi", "64Ti"), "Memory.")
-    price: float = yaml_field(kinds.number(0, 10_000_000), "The price of one for a month.")
-    cards: int = yaml_field(kinds.whole(0, 64), "GPUs.", 0)
-    card_memory: float = yaml_field(kinds.number(0, 1024), "GiB of each GPU.", 0.0)
-    labels: dict[str, str] = yaml_field(kinds.labels(), "Labels that node_labels may ask for.", {})
+    cpu: float = yaml_field(allow.number(0.1, 4096), "Cores.")
+    memory: str = yaml_field(allow.memory("64Mi", "64Ti"), "Memory.")
+    price: float = yaml_field(allow.number(0, 10_000_000), "The price of one for a month.")
+    cards: int = yaml_field(allow.whole(0, 64), "GPUs.", 0)
+    card_memory: float = yaml_field(allow.number(0, 1024), "GiB of each GPU.", 0.0)
+    labels: dict[str, str] = yaml_field(allow.labels(), "Labels that node_labels may ask for.", {})
     taints: tuple[str, ...] = yaml_field(TAINTS, "Taints that a pod must tolerate.", ())
 
 
@@ -191,7 +191,7 @@ class User:
     """The owner of services: a namespace of its name in every cluster."""
 
     name: str
-    use_srv: bool = yaml_field(kinds.flag(), "Whether the user's services may open ports of the nodes (use_srv).", False)
+    use_srv: bool = yaml_field(allow.flag(), "Whether the user's services may open ports of the nodes (use_srv).", False)
 
 
 @dataclass(frozen=True)
@@ -202,12 +202,12 @@ class Region:
     context: str = yaml_field(WORD, "Its context in the kubeconfig.")
     host: str = yaml_field(HOST, "The host at which services answer from outside.")
     routing: str = yaml_field(
-        kinds.choice("istio", "gateway-api"), "The way to route: Istio's objects, or the Gateway API with Envoy Gateway."
+        allow.choice("istio", "gateway-api"), "The way to route: Istio's objects, or the Gateway API with Envoy Gateway."
     )
     gateway: Gateway = yaml_field(Table(Gateway), "The gateway that leads from outside to the pods.")
-    sidecars: bool = yaml_field(kinds.flag(), "Whether each pod gets a proxy of the mesh.")
+    sidecars: bool = yaml_field(allow.flag(), "Whether each pod gets a proxy of the mesh.")
     mesh: dict[str, str] = yaml_field(
-        kinds.labels(), "Labels of the namespaces whose pods may call services directly; {} for none."
+        allow.labels(), "Labels of the namespaces whose pods may call services directly; {} for none."
     )
     prometheus: Prometheus = yaml_field(Table(Prometheus), "The Prometheus that reads the metrics.")
     reserved: Reserved = yaml_field(Table(Reserved), "The part of every node that the kubelet and system pods take.")
@@ -246,7 +246,7 @@ class Regions:
         HOSTS, "Registries that speak HTTP, as host:port. A registry of this machine always does.", ()
     )
     users: dict[str, User] = yaml_field(
-        Named(User, kinds.name(40, RESERVED_USERS)), "The owners of services, by the username of value.py.", {}
+        Named(User, allow.name(40, RESERVED_USERS)), "The owners of services, by the username of value.py.", {}
     )
     runbook: str = yaml_field(URL, "The address of docs/runbook.md for people, to which alerts lead.", "")
     file: str = "conf/regions.yaml"

@@ -10,7 +10,6 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from conf.base import release_windows
 from conf.base.console import prints_mistakes
 from conf.base.yamls import documents
 from conf.clusters.region import Regions
@@ -26,6 +25,7 @@ from conf.rollout.release import ReleaseRequest, release
 from conf.rollout.report import OUTSIDE_WINDOWS, RegionResult, exit_status, print_results, run_in_order
 from conf.rollout.targets import RegionTrack, deployer, has_release, no_target, region_tracks, target_of
 from conf.rules.check import Service
+from serving.settings import weekly_hours
 
 BOUND_TRACK = "prod"  # the only track that release windows bind
 
@@ -106,7 +106,7 @@ def _deploy(
 def closed_regions(region_tracks: Sequence[RegionTrack], at: datetime) -> dict[str, str]:
     """Return the regions that are outside their release windows at a time, each with when a deploy is allowed."""
     bound = [each.region for each in region_tracks if each.track == BOUND_TRACK]
-    found = {each.name: release_windows.closed(each.windows, each.timezone, at) for each in bound}
+    found = {each.name: weekly_hours.closed(each.windows, each.timezone, at) for each in bound}
     return {name: words for name, words in found.items() if words}
 
 

@@ -46,7 +46,7 @@ def default(setting: Declaration) -> str:
 
 def allowed(setting: Declaration) -> str:
     """Return the allowed values of a setting, with their unit."""
-    return setting.kind.allowed + (f" ({setting.unit})" if setting.unit else "")
+    return setting.validator.allowed + (f" ({setting.unit})" if setting.unit else "")
 
 
 def markdown() -> str:
@@ -64,7 +64,7 @@ def data() -> list[dict[str, Any]]:
     return [
         {
             "name": item.name,
-            "allowed": item.kind.allowed,
+            "allowed": item.validator.allowed,
             "unit": item.unit,
             "default": item.default,
             "required": item.default is None,

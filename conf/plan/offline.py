@@ -26,7 +26,7 @@ from conf.plan.pods import (
 )
 from conf.plan.scaling import Credential, Scaling, credentials, offline_scaling
 from serving.settings import Settings
-from serving.settings.declared.offline_names import dead_topic_of, group_of, sinks_of, topic_of
+from serving.settings.offline_names import dead_topic_of, group_of, sinks_of, topic_of
 
 SUFFIX = "-offline"
 LEAVE = 30  # Seconds for the sinks to take what is left, and for the group to be left.

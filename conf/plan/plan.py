@@ -29,8 +29,7 @@ from conf.plan.pods import (
 from conf.plan.routes import Route, route
 from conf.plan.scaling import Scaling, online_scaling
 from conf.plan.watched import OWN, RUNBOOK, Watched, next_steps
-from serving.settings import Settings, ValueFile
-from serving.settings.declared import weekly_hours
+from serving.settings import Settings, ValueFile, weekly_hours
 
 TRACKS = ("prod", "grey", "ab")
 NAMESPACES: Mapping[str, str] = {"grey": "grey", "ab": "ab-test"}

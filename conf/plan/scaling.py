@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from conf.base.matchers import matchers
 from conf.clusters.region import Kafka, Region
 from serving.settings import Settings
-from serving.settings.declared.weekly_hours import DAY, hours_of, most_pods, spans
-from serving.settings.objectives import latency_objective
+from serving.settings.declarations import latency_objective
+from serving.settings.weekly_hours import DAY, hours_of, most_pods, spans
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -9,8 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 
 from serving.settings import Settings, latency_objective
-from serving.settings.exported_metrics import EXPORTED_METRICS, GROUPS, OWN_LABELS, SCRAPE_LABELS, STAGES, ExportedMetric
-from serving.settings.histogram_bounds import seconds_bounds, series_of
+from serving.settings.exported_metrics import (
+    EXPORTED_METRICS,
+    GROUPS,
+    OWN_LABELS,
+    SCRAPE_LABELS,
+    STAGES,
+    ExportedMetric,
+    seconds_bounds,
+    series_of,
+)
 
 TIMEOUTS = (1, 5, int(Settings.timeout_second), 120, 600)  # seconds
 

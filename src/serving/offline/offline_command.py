@@ -32,7 +32,7 @@ from serving.offline.sinks.opening import open_sinks
 from serving.service.embedded import read_settings
 from serving.service.service import files_of
 from serving.settings import Settings, SettingsError, size_in_bytes
-from serving.settings.declared.offline_names import dead_topic_of, group_of, sinks_of, topic_of
+from serving.settings.offline_names import dead_topic_of, group_of, sinks_of, topic_of
 from serving.telemetry.logs import stdout_number
 from serving.web.context import ServiceContext
 from serving.web.process import start

@@ -5,13 +5,12 @@ the pod and the deploy job both read value.py.
 """
 
 from serving.settings import gpu_memory
-from serving.settings.declarations import SESSION_GIB, Declaration, Settings, declared_settings
-from serving.settings.kinds import size_in_bytes
+from serving.settings.declarations import SESSION_GIB, Declaration, Settings, declared_settings, latency_objective
 from serving.settings.nearest import Nearest, misnamed_hooks
-from serving.settings.objectives import latency_objective
 from serving.settings.partial import all_judged, judged
 from serving.settings.reader import SettingsError, ValueFile, load, read
 from serving.settings.text_files import UnreadableError, text_of
+from serving.settings.validators import size_in_bytes
 
 __all__ = [
     "SESSION_GIB",

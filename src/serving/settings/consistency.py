@@ -6,15 +6,16 @@ Knows complete settings. Does not know files, lines or clusters.
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import combinations
 
 from serving.settings.declarations import SESSION_GIB, Settings
-from serving.settings.declared import hours_rules
-from serving.settings.declared.offline_names import MOST_TOPIC, SUFFIXED, dead_topic_of, group_of, sink_of, topic_of
 from serving.settings.gpu_memory import remaining, shares
+from serving.settings.offline_names import MAX_TOPIC, SUFFIXED, dead_topic_of, group_of, sink_of, topic_of
+from serving.settings.weekly_hours import WEEK, fault, hours_of, overlap, spans
 
 Violation = tuple[tuple[str, ...], str]
 
-LONGEST_OFFLINE_NAME = 32  # characters of service_name, which "-offline" and Kubernetes' and KEDA's additions follow
+MAX_OFFLINE_NAME = 32  # characters of service_name, which "-offline" and Kubernetes' and KEDA's additions follow
 
 
 def cpu_limit_covers_cpu(s: Settings) -> Violation | None:
@@ -71,6 +72,54 @@ def autoscaler_can_scale(s: Settings) -> Violation | None:
         return None
     return ("max_replicas", "replicas"), (
         f"max_replicas is {s.max_replicas} and replicas {s.replicas}: make max_replicas at least replicas, or 0 for no scaling"
+    )
+
+
+def hours_can_be_read(s: Settings) -> Violation | None:
+    for text in s.scale_hours:
+        if words := fault(text):
+            return ("scale_hours",), f'scale_hours has "{text}": {words}'
+    return None
+
+
+def hours_do_not_overlap(s: Settings) -> Violation | None:
+    for one, other in combinations(hours_of(s.scale_hours), 2):
+        if when := overlap(one, other):
+            return ("scale_hours",), (
+                f'scale_hours has "{one.text}" and "{other.text}", which both hold on {when}: let one end where'
+                " the other begins"
+            )
+    return None
+
+
+def hours_leave_a_part_of_the_week(s: Settings) -> Violation | None:
+    hours = hours_of(s.scale_hours)
+    whole = next((each for each in spans(hours) if each.minutes >= WEEK), None)
+    if whole is None:
+        return None
+    return ("scale_hours", "replicas"), (
+        f"scale_hours asks for {whole.pods} pods all week: set replicas = {whole.pods}, and take those hours out"
+    )
+
+
+def hours_add_pods(s: Settings) -> Violation | None:
+    """A region without replicas runs none in its hours either."""
+    low = next((each for each in hours_of(s.scale_hours) if s.replicas and each.pods < s.replicas), None)
+    if low is None:
+        return None
+    return ("scale_hours", "replicas"), (
+        f'scale_hours has "{low.text}", and replicas is {s.replicas}, which is the least at any hour: set replicas ='
+        f" {low.pods}, and give the other hours more"
+    )
+
+
+def hours_fit_max_replicas(s: Settings) -> Violation | None:
+    high = next((each for each in hours_of(s.scale_hours) if s.max_replicas and each.pods > s.max_replicas), None)
+    if high is None:
+        return None
+    return ("scale_hours", "max_replicas"), (
+        f'scale_hours has "{high.text}", and max_replicas is {s.max_replicas}: raise max_replicas to {high.pods} or more, or'
+        " ask for fewer pods"
     )
 
 
@@ -143,9 +192,9 @@ def offline_dead_letters_have_a_topic(s: Settings) -> Violation | None:
         return None
     group = group_of(s.offline_group, s.username, s.service_name, "grey")
     dead = dead_topic_of(topic_of(s.offline_source), group)
-    if len(dead) > MOST_TOPIC:
+    if len(dead) > MAX_TOPIC:
         return ("offline_group", "offline_source"), (
-            f"the topic of grey's dead letters, {dead[:40]}..., has {len(dead)} characters, and Kafka allows {MOST_TOPIC}:"
+            f"the topic of grey's dead letters, {dead[:40]}..., has {len(dead)} characters, and Kafka allows {MAX_TOPIC}:"
             " shorten offline_group"
         )
     own = dead_topic_of(topic_of(s.offline_source), group_of(s.offline_group, s.username, s.service_name, "prod"))
@@ -164,10 +213,10 @@ def offline_autoscaler_can_scale(s: Settings) -> Violation | None:
 
 
 def offline_name_leaves_room(s: Settings) -> Violation | None:
-    if not s.offline_source or len(s.service_name) <= LONGEST_OFFLINE_NAME:
+    if not s.offline_source or len(s.service_name) <= MAX_OFFLINE_NAME:
         return None
     return ("service_name", "offline_source"), (
-        f"service_name has {len(s.service_name)} characters, and with offline_source it may have {LONGEST_OFFLINE_NAME}, since"
+        f"service_name has {len(s.service_name)} characters, and with offline_source it may have {MAX_OFFLINE_NAME}, since"
         f" the offline pods are called {s.service_name}-offline: shorten it"
     )
 
@@ -203,7 +252,11 @@ RULES: tuple[Callable[[Settings], Violation | None], ...] = (
     shares_name_other_models,
     fp16_has_tensorrt,
     autoscaler_can_scale,
-    *hours_rules.RULES,
+    hours_can_be_read,
+    hours_do_not_overlap,
+    hours_leave_a_part_of_the_week,
+    hours_add_pods,
+    hours_fit_max_replicas,
     latency_objective_is_below_timeout,
     srv_has_a_port,
     cache_redis_has_an_address,

@@ -1,260 +1,291 @@
-"""Every setting that value.py may hold: kind, unit, default and meaning.
-
-Knows the settings. Does not read files and does not know the regions.
-"""
+"""Every setting that value.py may hold: its validator, unit, default and meaning."""
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from typing import Any
 
-from serving.settings import kinds
-from serving.settings.declared.canary_settings import CanarySettings
-from serving.settings.declared.offline_settings import OfflineSettings
-from serving.settings.declared.setting import REQUIRED, setting
-from serving.settings.declared.weekly_hours import EXAMPLE
-from serving.settings.kinds import Kind
+from serving.settings import validators as allow
+from serving.settings.validators import Validator
+from serving.settings.weekly_hours import EXAMPLE
 
 RESERVED_USERS = ("grey", "ab-test", "gateway", "logs", "monitoring", "keda", "monopod", "default", "kube-", "istio-")
 SESSION_GIB = 0.5  # GiB of a GPU that the CUDA context, cuDNN and cuBLAS of one session take beside its arena
 RESERVED_SERVICES = ("ping", "v1", "v2", "grey", "ab-test")
+REQUIRED: Any = object()
+UNDECIDED = ("hold", "undo", "go")
+TOPIC = r"[A-Za-z0-9._-]{1,200}"  # Kafka allows 249; a suffix must fit
+COLUMN = r"[a-z_][a-z0-9_]{0,50}"  # PostgreSQL allows 63; a suffix must fit
+# The columns that a table has beside its key stand for the record itself.
+KEY = rf"(?!(topic|partition|offset|time|results|version)$){COLUMN}"
+SOURCE = re.compile(rf"(kafka:{TOPIC})?")
+SINK = re.compile(rf"kafka:{TOPIC}|postgresql:({COLUMN}\.)?{COLUMN}|stdout")
+GROUP = re.compile(rf"({TOPIC})?")
+START = re.compile(r"earliest|latest|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?")
+
+
+def _start() -> Validator:
+    """Where reading begins. A time is one of the calendar: no 13th month."""
+    form = allow.text(START, '"latest", "earliest", or a time as "2026-11-22T08:00:00Z"', '"earliest"')
+
+    def convert(value: Any) -> str:
+        text: str = form.convert(value)
+        if text not in ("earliest", "latest"):
+            datetime.fromisoformat(text)
+        return text
+
+    return replace(form, convert=convert)
+
+
+def setting(default: Any, validator: Validator, meaning: str, *, unit: str = "", deprecation: str = "", group: str = "") -> Any:
+    """Declare one setting.
+
+    deprecation: the warning for a file that still sets it. group: the title of the group that this setting begins.
+    """
+    metadata = {"validator": validator, "meaning": meaning, "unit": unit, "deprecation": deprecation, "group": group}
+    if default is REQUIRED:
+        return field(metadata=metadata)
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(CanarySettings, OfflineSettings):
+class Settings:
     """Every setting of a service: the values of value.py, and the defaults of all others."""
 
     service_name: str = setting(
         REQUIRED,
-        kinds.name(40, RESERVED_SERVICES),
+        allow.name(40, RESERVED_SERVICES),
         "The service's name, which its path, its objects and its model carry.",
         group="Name and owner",
     )
     username: str = setting(
-        REQUIRED, kinds.name(40, RESERVED_USERS), "The service's owner: the first part of its path, and its namespace."
+        REQUIRED, allow.name(40, RESERVED_USERS), "The service's owner: the first part of its path, and its namespace."
     )
 
     cpu: float = setting(
         1.0,
-        kinds.number(0.1, 256),
+        allow.number(0.1, 256),
         "Cores that a pod asks for. The number of the model's threads follows from it.",
         unit="cores",
         group="Size of a pod",
     )
     cpu_limit: float = setting(
-        0.0, kinds.number(0, 256), "A hard limit. 0 sets none, since throttling ruins tail latency.", unit="cores"
+        0.0, allow.number(0, 256), "A hard limit. 0 sets none, since throttling ruins tail latency.", unit="cores"
     )
     memory: str = setting(
-        "2Gi", kinds.memory("64Mi", "16Ti"), "A pod's memory, as request and as limit. A pod that takes more is killed."
+        "2Gi", allow.memory("64Mi", "16Ti"), "A pod's memory, as request and as limit. A pod that takes more is killed."
     )
     gpu_memory: float = setting(
-        0.0, kinds.number(0, 1024), "Memory of one GPU that a pod asks for. 0 asks for no GPU.", unit="GiB of one GPU"
+        0.0, allow.number(0, 1024), "Memory of one GPU that a pod asks for. 0 asks for no GPU.", unit="GiB of one GPU"
     )
     model_gpu_memory: dict[str, float] = setting(
         {},
-        kinds.shares(SESSION_GIB),
+        allow.shares(SESSION_GIB),
         "Shares of gpu_memory for the models that setup() loads, by their names. The model of model_path has the rest.",
         unit="GiB",
     )
     on_demand_gpu_memory: float = setting(
         0.0,
-        kinds.number(0, 1024),
+        allow.number(0, 1024),
         "The part of gpu_memory for models loaded on first use. Beyond it the least recently used model is unloaded.",
         unit="GiB",
     )
     ins_num_per_gpu: int = setting(
         1,
-        kinds.whole(1, 64),
+        allow.whole(1, 64),
         "Instances of the model in the process, each a session of its own on the same GPU or cores.",
         unit="sessions",
     )
     replicas: int = setting(
         1,
-        kinds.whole(0, 1000),
+        allow.whole(0, 1000),
         "Pods of the service in each region that sets no number of its own. 0 runs none there.",
         unit="pods",
         group="How many pods, and where",
     )
-    ab_replicas: int = setting(1, kinds.whole(1, 1000), "Pods of the A/B test.", unit="pods")
+    ab_replicas: int = setting(1, allow.whole(1, 1000), "Pods of the A/B test.", unit="pods")
     max_replicas: int = setting(
-        0, kinds.whole(0, 1000), "The most pods that the autoscaler may start. 0 means no autoscaler.", unit="pods"
+        0, allow.whole(0, 1000), "The most pods that the autoscaler may start. 0 means no autoscaler.", unit="pods"
     )
     autoscale_by: str = setting(
         "cpu",
-        kinds.choice("cpu", "queue"),
+        allow.choice("cpu", "queue"),
         "The measure that the autoscaler follows: cpu use, or the waiting rows and the model's busy time.",
     )
     autoscale_queue_rows: int = setting(
         0,
-        kinds.whole(0, 65536),
+        allow.whole(0, 65536),
         "Waiting rows for each pod, above which the autoscaler adds pods. 0 follows from the batches' cost and the objective.",
         unit="rows",
     )
     scale_down_after_second: int = setting(
-        600, kinds.whole(0, 3600), "Time for which fewer pods must suffice before an autoscaler takes pods away.", unit="s"
+        600, allow.whole(0, 3600), "Time for which fewer pods must suffice before an autoscaler takes pods away.", unit="s"
     )
     scale_hours: tuple[str, ...] = setting(
         (),
-        kinds.strings(re.compile(".*"), f'hours and their pods, as "{EXAMPLE}"', f'["{EXAMPLE}"]'),
+        allow.strings(re.compile(".*"), f'hours and their pods, as "{EXAMPLE}"', f'["{EXAMPLE}"]'),
         "Hours of the week, in the region's time zone, with the least pods that run in them. replicas is for all other hours.",
     )
-    node_labels: dict[str, str] = setting({}, kinds.labels(), "Labels a node must carry for a pod to run there.")
+    node_labels: dict[str, str] = setting({}, allow.labels(), "Labels a node must carry for a pod to run there.")
     tolerations: tuple[str, ...] = setting(
         (),
-        kinds.strings(kinds.TOLERATION, 'taints as "key=value:NoSchedule"', '["dedicated=ml:NoSchedule"]'),
+        allow.strings(allow.TOLERATION, 'taints as "key=value:NoSchedule"', '["dedicated=ml:NoSchedule"]'),
         "Taints a pod tolerates.",
     )
-    use_srv: bool = setting(False, kinds.flag(), "Open host_port on the node, for a gateway that finds pods without the mesh.")
-    host_port: int = setting(0, kinds.whole(0, 65535), "The node's port that use_srv opens.", unit="port")
+    use_srv: bool = setting(False, allow.flag(), "Open host_port on the node, for a gateway that finds pods without the mesh.")
+    host_port: int = setting(0, allow.whole(0, 65535), "The node's port that use_srv opens.", unit="port")
 
-    model_path: str = setting("", kinds.path(), "The ONNX model; empty when src/server.py brings its own.", group="The model")
+    model_path: str = setting("", allow.path(), "The ONNX model; empty when src/server.py brings its own.", group="The model")
     provider: str = setting(
         "auto",
-        kinds.choice("auto", "cpu", "cuda", "tensorrt"),
+        allow.choice("auto", "cpu", "cuda", "tensorrt"),
         "Where the model runs. auto is cuda where gpu_memory is set, else cpu. A provider that is missing fails the start.",
     )
-    fp16: bool = setting(False, kinds.flag(), "Let TensorRT compute in half precision.")
+    fp16: bool = setting(False, allow.flag(), "Let TensorRT compute in half precision.")
     max_batch_size: int = setting(
         8,
-        kinds.whole(0, 4096),
+        allow.whole(0, 4096),
         "The most rows that the model gets at once. 0 says that the model has no batch axis.",
         unit="rows",
     )
     max_queue_delay_ms: float = setting(
         0.0,
-        kinds.number(0, 10000),
+        allow.number(0, 10000),
         "The time that a free model waits for more rows before it runs a batch that is not full.",
         unit="ms",
     )
     warmup_shapes: dict[str, tuple[int, ...]] = setting(
-        {}, kinds.shapes(), "Sizes of one row to warm the model with, for each input that leaves sizes open."
+        {}, allow.shapes(), "Sizes of one row to warm the model with, for each input that leaves sizes open."
     )
     model_memory: str = setting(
         "64Ti",
-        kinds.memory("1Mi", "64Ti"),
+        allow.memory("1Mi", "64Ti"),
         "The pod's memory for all models loaded on first use. Beyond it the least recently used model is unloaded.",
     )
-    init_delay_second: int = setting(30, kinds.whole(1, 7200), "Time the model may take to load.", unit="s")
+    init_delay_second: int = setting(30, allow.whole(1, 7200), "Time the model may take to load.", unit="s")
     stuck_after_second: int = setting(
-        60, kinds.whole(1, 7200), "A batch that runs longer counts as hung, and liveness fails.", unit="s"
+        60, allow.whole(1, 7200), "A batch that runs longer counts as hung, and liveness fails.", unit="s"
     )
 
     timeout_second: float = setting(
         30.0,
-        kinds.number(0.05, 3600),
+        allow.number(0.05, 3600),
         "The longest time from a request's first byte to its answer.",
         unit="s",
         group="Requests",
     )
     upload_timeout_second: float = setting(
         10.0,
-        kinds.number(0.1, 3600),
+        allow.number(0.1, 3600),
         "The longest time from a request's first byte to its last, within timeout_second. A slower body is refused with 408.",
         unit="s",
     )
-    queue_limit: int = setting(64, kinds.whole(1, 65536), "Rows that may wait. One more row is refused with 429.", unit="rows")
+    queue_limit: int = setting(64, allow.whole(1, 65536), "Rows that may wait. One more row is refused with 429.", unit="rows")
     max_rows_per_request: int = setting(
         64,
-        kinds.whole(1, 65536),
+        allow.whole(1, 65536),
         "The most rows of one request, queue_limit at most. More rows are refused with 413.",
         unit="rows",
     )
     max_body: str = setting(
-        "16Mi", kinds.memory("1Ki", "4Gi"), "The largest body of a request. A larger one is refused with 413."
+        "16Mi", allow.memory("1Ki", "4Gi"), "The largest body of a request. A larger one is refused with 413."
     )
     max_image_pixels: int = setting(
         50_000_000,
-        kinds.whole(1, 1_000_000_000),
+        allow.whole(1, 1_000_000_000),
         "The most pixels of a picture. A larger picture is refused before it is decoded.",
         unit="pixels",
     )
     fetch_hosts: tuple[str, ...] = setting(
         (),
-        kinds.strings(kinds.HOST, 'hosts as "img.example.com" or "*.example.com"', '["img.example.com"]'),
+        allow.strings(allow.HOST, 'hosts as "img.example.com" or "*.example.com"', '["img.example.com"]'),
         "Hosts from which a picture's URL may be fetched. With no host, a URL in a request is refused.",
     )
     fetch_timeout_second: float = setting(
-        5.0, kinds.number(0.1, 600), "The longest time from a fetch's start to its last byte.", unit="s"
+        5.0, allow.number(0.1, 600), "The longest time from a fetch's start to its last byte.", unit="s"
     )
     drain_delay_second: float = setting(
         5.0,
-        kinds.number(0, 600),
+        allow.number(0, 600),
         "The time after SIGTERM in which requests are still served, so that the mesh stops sending them here first.",
         unit="s",
     )
 
     cache: str = setting(
         "none",
-        kinds.choice("local", "redis", "none"),
+        allow.choice("local", "redis", "none"),
         "Where results of equal requests are kept: in the pod, or also in the Redis of REDIS_URL, which all pods share.",
         group="A cache of results",
     )
-    cache_second: int = setting(86_400, kinds.whole(1, 31_536_000), "The longest time that results are kept.", unit="s")
+    cache_second: int = setting(86_400, allow.whole(1, 31_536_000), "The longest time that results are kept.", unit="s")
     cache_memory: str = setting(
-        "64Mi", kinds.memory("1Mi", "1Ti"), "The part of memory for results. The least recently used are dropped first."
+        "64Mi", allow.memory("1Mi", "1Ti"), "The part of memory for results. The least recently used are dropped first."
     )
 
     objective_success: float = setting(
         0.999,
-        kinds.number(0.5, 0.99999),
+        allow.number(0.5, 0.99999),
         "The share of prod's requests that should not fail. Alerts tell when failures use up the rest too fast.",
         group="Objectives",
     )
     objective_latency_ms: float = setting(
         0.0,
-        kinds.number(0, 600_000),
+        allow.number(0, 600_000),
         "The longest time from a request's last byte to a good answer. 0 stands for half of timeout_second.",
         unit="ms",
     )
     objective_latency_share: float = setting(
-        0.99, kinds.number(0.5, 0.99999), "The share of prod's answers that should take objective_latency_ms at most."
+        0.99, allow.number(0.5, 0.99999), "The share of prod's answers that should take objective_latency_ms at most."
     )
     latency_levels: tuple[float, float] = setting(
         (2.0, 5.0),
-        kinds.levels(3600),
+        allow.levels(3600),
         "The time of the slowest 5 % of the answers at which `top` and `health` warn, and call it critical.",
         unit="s",
     )
     memory_levels: tuple[float, float] = setting(
         (70.0, 85.0),
-        kinds.levels(100),
+        allow.levels(100),
         "The use of a pod's memory at which alerts, `top` and `health` warn, and call it critical.",
         unit="% of memory",
     )
     cpu_levels: tuple[float, float] = setting(
         (80.0, 95.0),
-        kinds.levels(10000),
+        allow.levels(10000),
         "The use of cores at which alerts, `top` and `health` warn, and call it critical. Without cpu_limit it may pass 100.",
         unit="% of cpu",
     )
 
     options: dict[str, str | int | float | bool] = setting(
         {},
-        kinds.options(),
+        allow.options(),
         "Values for the service's own code, which reads them as self.settings.options. Secrets do not belong here.",
         group="The service's own code",
     )
 
     env_secret: str = setting(
         "",
-        kinds.named("a Secret", "redis"),
+        allow.named("a Secret", "redis"),
         "A Kubernetes Secret of the service's namespace whose keys become environment variables, such as REDIS_URL.",
     )
     data_claim: str = setting(
         "",
-        kinds.named("a PersistentVolumeClaim", "indexes"),
+        allow.named("a PersistentVolumeClaim", "indexes"),
         "A claim of the service's namespace that is mounted read-only at /data, for files that change without a release.",
     )
 
     gpu_num: int = setting(
         0,
-        kinds.whole(0, 64),
+        allow.whole(0, 64),
         "Older name: 1 or more asks for a whole GPU where gpu_memory is not set.",
         deprecation="a pod uses one GPU: gpu_memory says how much of it, replicas how many pods",
         group="Older names",
     )
     grey_sleep_after_day: int = setting(
         0,
-        kinds.whole(0, 365),
+        allow.whole(0, 365),
         "Does nothing any more.",
         unit="days",
         deprecation="it no longer does anything: GREY_AUTO_STOP_IN of the GitLab project ends grey (docs/pipeline.md); "
@@ -262,15 +293,154 @@ class Settings(CanarySettings, OfflineSettings):
     )
     bmls_ret_type: str = setting(
         "",
-        kinds.word(),
+        allow.word(),
         "Does nothing any more.",
         deprecation="it no longer does anything: an answer is always JSON; delete the line",
     )
     use_decode_sidecar: bool = setting(
         False,
-        kinds.flag(),
+        allow.flag(),
         "Does nothing any more.",
         deprecation="it no longer does anything: pictures are decoded in the pod; delete the line",
+    )
+
+    canary: tuple[int, ...] = setting(
+        (),
+        allow.steps(),
+        "Shares of prod's requests that a new version gets in turn, before it takes over. Empty, there is no canary.",
+        unit="% of requests",
+        group="Canary",
+    )
+    canary_step_second: int = setting(
+        600, allow.whole(10, 86400), "The longest time of a step. A verdict ends it earlier.", unit="s"
+    )
+    canary_undecided: str = setting(
+        "hold",
+        allow.choice(*UNDECIDED),
+        "What a step without a verdict does: hold the canary for a person, undo it, or go on.",
+    )
+    canary_confidence: float = setting(
+        0.99,
+        allow.number(0.5, 0.99999),
+        "The probability that a version as good as the old one is not called worse, over all metrics and steps together.",
+    )
+    canary_tolerance: float = setting(
+        1.25,
+        allow.number(1, 10),
+        "How many times the old version's share of bad answers counts as equally good, since pods and their load differ.",
+    )
+    canary_margin: float = setting(
+        0.005,
+        allow.MARGIN,
+        "By how much the share of errors, or of refusals, may at most be larger than the old version's for the verdict good.",
+    )
+    canary_latency_margins: tuple[float, float, float] = setting(
+        (0.1, 0.03, 0.015),
+        allow.margins(),
+        "The same for answers slower than the old version's p50, p95 and p99.",
+    )
+    canary_metrics: dict[str, float] = setting(
+        {},
+        allow.counters(),
+        "Counters of the service's own that count bad requests, and the margin of each.",
+    )
+
+    offline_source: str = setting(
+        "",
+        allow.text(SOURCE, 'a topic as "kafka:like-videos", or nothing', '"kafka:like-videos"'),
+        "The topic whose records `monopod offline` runs through the model. Empty, the service has no offline pods.",
+        group="Offline",
+    )
+    offline_sinks: tuple[str, ...] = setting(
+        (),
+        allow.strings(SINK, 'sinks as "kafka:like-ages", "postgresql:ages" or "stdout"', '["kafka:like-ages"]'),
+        "Where each answer goes. An offset is committed once all of them have acknowledged it.",
+    )
+    offline_group: str = setting(
+        "",
+        allow.text(GROUP, "a consumer group's name, of letters, digits, ., _ and -, 200 at most", '"like-age"'),
+        "The consumer group, which no other service may use; empty, <username>-<service_name>. grey and ab add -grey and -ab.",
+    )
+    offline_start: str = setting(
+        "latest",
+        _start(),
+        "The first record for a group that has committed nothing yet.",
+    )
+    offline_protocol: str = setting(
+        "consumer",
+        allow.choice("consumer", "classic"),
+        "The group's protocol: consumer is KIP-848's. classic is for brokers before 4.0.",
+    )
+    offline_replicas: int = setting(
+        1,
+        allow.whole(0, 1000),
+        "Offline pods in each region that sets no number of its own. 0 runs none there.",
+        unit="pods",
+    )
+    offline_max_replicas: int = setting(
+        0,
+        allow.whole(0, 1000),
+        "The most offline pods that KEDA may start when records wait. 0 means no autoscaler.",
+        unit="pods",
+    )
+    offline_partitions: int = setting(
+        0,
+        allow.whole(0, 100_000),
+        "The topic's partitions, so that `check` refuses more pods, which would find nothing to read. 0, they are not known.",
+        unit="partitions",
+    )
+    offline_lag_per_replica: int = setting(
+        1000,
+        allow.whole(1, 100_000_000),
+        "Waiting records for each offline pod, above which the autoscaler adds pods.",
+        unit="records",
+    )
+    offline_secret: str = setting(
+        "",
+        allow.named("a Secret", "like-offline"),
+        "A Secret whose keys become environment variables of the offline pods: KAFKA_USERNAME, KAFKA_PASSWORD, POSTGRESQL_URL.",
+    )
+    offline_window: int = setting(
+        500,
+        allow.whole(1, 100_000),
+        "The most records of a partition between its committed offset and the newest one read.",
+        unit="records",
+    )
+    offline_rate: float = setting(
+        0.0,
+        allow.number(0, 1_000_000),
+        "The most records that a pod reads in a second. 0 sets no bound.",
+        unit="records/s",
+    )
+    offline_timeout_second: float = setting(
+        60.0, allow.number(0.05, 3600), "The longest time that one try of a record may take in the model.", unit="s"
+    )
+    offline_revoke_second: float = setting(
+        20.0,
+        allow.number(0, 600),
+        "The time in which records that were begun are finished when a partition goes to another pod, and on SIGTERM.",
+        unit="s",
+    )
+    offline_max_record: str = setting(
+        "1Mi", allow.memory("1Ki", "1Gi"), "The largest value of a record. A larger one becomes a dead letter."
+    )
+    offline_key: tuple[str, ...] = setting(
+        (),
+        allow.strings(
+            re.compile(KEY), 'fields as "postid", but none of topic, partition, offset, time, results and version', '["postid"]'
+        ),
+        "The fields of an answer that are the key of PostgreSQL's rows. Empty, it is topic, partition and offset.",
+    )
+    offline_retries: int = setting(
+        5, allow.whole(0, 1000), "Further tries of a record after an error that may pass, before it becomes a dead letter."
+    )
+    offline_retry_second: float = setting(0.5, allow.number(0.01, 3600), "The time before the first further try.", unit="s")
+    offline_retry_factor: float = setting(2.0, allow.number(1, 100), "What the time grows by with each further try.")
+    offline_retry_cap_second: float = setting(
+        30.0, allow.number(0.01, 3600), "The longest time between two tries, of sinks that are away too.", unit="s"
+    )
+    offline_retry_jitter: float = setting(
+        0.5, allow.number(0, 1), "The share of each such time that is left to chance, so that pods do not try together."
     )
 
 
@@ -282,7 +452,7 @@ class Declaration:
     """
 
     name: str
-    kind: Kind
+    validator: Validator
     default: Any
     unit: str
     meaning: str
@@ -294,12 +464,20 @@ def declared_settings() -> dict[str, Declaration]:
     """Return the declaration of every setting by its name, in the order of Settings."""
     required = {"service_name", "username"}
     blank = Settings(service_name="x", username="x")
-    own = [f for f in fields(Settings) if f.name in Settings.__annotations__]
     group, found = "", {}
-    for f in (*own, *fields(CanarySettings), *fields(OfflineSettings)):
+    for f in fields(Settings):
         group = f.metadata["group"] or group
         default = None if f.name in required else getattr(blank, f.name)
-        found[f.name] = Declaration(
-            f.name, f.metadata["kind"], default, f.metadata["unit"], f.metadata["meaning"], f.metadata["deprecation"], group
-        )
+        found[f.name] = Declaration(name=f.name, default=default, **{**f.metadata, "group": group})
     return found
+
+
+def latency_objective(s: Settings) -> float:
+    """Return the longest time from a request's last byte to a good answer, in seconds.
+
+    The default is half of the timeout, since a client that waited longer is close to getting no answer. A better figure is
+    known to the service alone.
+
+    Both halves call this function: its result is a bound of the pod's histograms, and the rules ask for that bound.
+    """
+    return (s.objective_latency_ms or 500 * s.timeout_second) / 1000

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from serving.settings.kinds import Kind
 from serving.settings.text_files import UnreadableError, text_of
+from serving.settings.validators import Validator
 
 MOST_SEARCHES = 200  # for one file: each takes about a millisecond, and a file may hold thousands of wrong names
 LONGEST = 100  # characters; for a longer name or value nothing is suggested
@@ -33,15 +33,15 @@ class Nearest:
         return next(iter(difflib.get_close_matches(name, known, 1)), "")
 
 
-def nearest_value(kind: Kind, value: Any) -> str:
+def nearest_value(validator: Validator, value: Any) -> str:
     """Return a suggestion for a literal that is not allowed, as the end of a sentence, or "" where there is none."""
     if isinstance(value, str) and len(value) > LONGEST:
         return ""
     with suppress(ValueError, SyntaxError):  # the value cannot be written out, or the string is no literal
-        near = next((meant for meant in kind.near(value) if _is_allowed(kind, meant)), None)
+        near = next((meant for meant in validator.near(value) if _is_allowed(validator, meant)), None)
         if near is not None:
             return f"; did you mean {_literal(near)}?" if len(_literal(near)) <= LONGEST else ""
-        if isinstance(value, str) and _is_allowed(kind, ast.literal_eval(value)):
+        if isinstance(value, str) and _is_allowed(validator, ast.literal_eval(value)):
             return f"; drop the quotes: {value}"
     return ""
 
@@ -67,9 +67,9 @@ def misnamed_hooks(folder: Path) -> list[str]:
     return found
 
 
-def _is_allowed(kind: Kind, value: Any) -> bool:
+def _is_allowed(validator: Validator, value: Any) -> bool:
     try:
-        kind.convert(value)
+        validator.convert(value)
     except (ValueError, TypeError, OverflowError):
         return False
     return True

@@ -14,8 +14,8 @@ from serving.settings.consistency import RULES
 from serving.settings.declarations import Declaration, Settings, declared_settings
 from serving.settings.nearest import Nearest, nearest_value
 from serving.settings.partial import judged, without
-from serving.settings.statements import Assignment, Mistake, assignments
 from serving.settings.text_files import UnreadableError, text_of
+from serving.settings.value_parser import Assignment, Mistake, assignments
 
 DECLARATIONS = declared_settings()
 LARGEST_FILE = 64  # KiB
@@ -139,7 +139,7 @@ class _Reader:
         base = self.values[""]
         for name in ("service_name", "username"):
             if name not in self.lines:
-                example = DECLARATIONS[name].kind.example
+                example = DECLARATIONS[name].validator.example
                 self.mistakes.append((0, f"{name} is missing; add a line such as {name} = {example}"))
             if name not in base:
                 self._mark_wrong(name)
@@ -171,13 +171,11 @@ class _Reader:
             self.mistakes.append((found.line, f"{found.name}: {setting.name} is the same in every region; set {setting.name}"))
             return
         try:
-            self.values.setdefault(region, {})[setting.name] = setting.kind.convert(found.value)
+            self.values.setdefault(region, {})[setting.name] = setting.validator.convert(found.value)
         except (ValueError, TypeError, OverflowError):
             unit = f" ({setting.unit})" if setting.unit else ""
-            shown = _shown(found.value)
-            words = (
-                f"{found.name} is {shown}, but must be {setting.kind.allowed}{unit}{nearest_value(setting.kind, found.value)}"
-            )
+            near = nearest_value(setting.validator, found.value)
+            words = f"{found.name} is {_shown(found.value)}, but must be {setting.validator.allowed}{unit}{near}"
             self.mistakes.append((found.line, words))
             self._mark_wrong(found.name)
             return
@@ -229,7 +227,7 @@ class _Reader:
         setting = DECLARATIONS.get(self._split(missing)[1]) if missing else None
         if setting is None:
             return self._nearest(missing) if missing else ""
-        words = f"; it must be {setting.kind.allowed}: write {missing} = {setting.kind.example}"
+        words = f"; it must be {setting.validator.allowed}: write {missing} = {setting.validator.example}"
         return words + (" or delete the line" if setting.default is not None else "")
 
     def _sentences(self, found: Iterable[tuple[int, str]]) -> list[str]:

@@ -20,8 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
 from serving.base.errors import StartError
-from serving.settings.exported_metrics import METRICS, PREFIXES, SCRAPE_LABELS, ExportedMetric
-from serving.settings.histogram_bounds import OWN_SECONDS
+from serving.settings.exported_metrics import METRICS, OWN_SECONDS, PREFIXES, SCRAPE_LABELS, ExportedMetric
 from serving.telemetry.request_metrics import COUNTED, RequestMetrics
 from serving.telemetry.text_format import text_of
 

@@ -1,7 +1,7 @@
 """The counters and histograms of a request's path, as plain numbers.
 
 Knows what they count, and the recent durations of each route. Does not know how a metrics page is written, nor the buckets'
-bounds: serving.settings.histogram_bounds has them.
+bounds: serving.settings.exported_metrics has them.
 
 Concurrency. Any thread may call any method. `_lock` guards everything that is settled, and the making of a route's ends. It is
 held for less than a millisecond. A thread takes it when it reads and when it makes a series. A thread that finds many rows
@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.settings.exported_metrics import METRICS, STAGES, ExportedMetric
-from serving.settings.histogram_bounds import ROWS, SIZES, seconds_bounds
+from serving.settings.exported_metrics import METRICS, ROWS, SIZES, STAGES, ExportedMetric, seconds_bounds
 from serving.telemetry.series import ROWS_WAITING, Distribution, Histogram, Numbers, Waiting
 from serving.telemetry.stage_seconds import stage_seconds
 

@@ -10,7 +10,7 @@ from bench.autoscaling.fleet import Week
 from bench.autoscaling.runs import Figures, Way
 from bench.autoscaling.week import made
 from serving.settings import Settings
-from serving.settings.declared.weekly_hours import Hours
+from serving.settings.weekly_hours import Hours
 
 SVG = "{http://www.w3.org/2000/svg}"
 COSTS = Costs("moderation", {1: 0.0125, 4: 0.04}, 2, "2026-11-23", "a processor")

@@ -12,7 +12,7 @@ from conf.commands.deploy_command import closed_regions, refusals
 from conf.rollout.report import OUTSIDE_WINDOWS
 from conf.rollout.targets import RegionTrack
 from serving.settings import Settings
-from serving.settings.declared.weekly_hours import DAYS
+from serving.settings.weekly_hours import DAYS
 from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.images import NOT_ASKED
 

@@ -8,7 +8,7 @@ import pytest
 from conf.plan.plan import most_pods
 from conf.plan.scaling import Trigger, hour_triggers
 from conf.rules.check import Row
-from serving.settings.declared.weekly_hours import DAY, WEEK, hours_of, spans
+from serving.settings.weekly_hours import DAY, WEEK, hours_of, spans
 from tests.conf.check_service import CheckService, service_checker
 
 CASES = [

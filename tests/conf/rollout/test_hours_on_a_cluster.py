@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from conf.base.object_references import path
-from serving.settings.declared.weekly_hours import DAYS
+from serving.settings.weekly_hours import DAYS
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.service_state import kinds, pods, until

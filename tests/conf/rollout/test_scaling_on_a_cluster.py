@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from conf.base.object_references import path
-from serving.settings.declared.weekly_hours import DAYS
+from serving.settings.weekly_hours import DAYS
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.images import SLEEPING_SETTINGS

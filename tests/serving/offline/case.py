@@ -6,7 +6,7 @@ Knows names and where answers are. Does not know processes.
 from pathlib import Path
 from typing import Any
 
-from serving.settings.declared.offline_names import dead_topic_of
+from serving.settings.offline_names import dead_topic_of
 from tests.serving.offline import broker
 from tests.serving.offline.offline_process import numbers, service
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from serving.settings import Settings, SettingsError, declared_settings, read
+from serving.settings import Settings, SettingsError, declared_settings, latency_objective, read
 
 # Written by hand: a changed default changes every service that does not set it.
 DEFAULTS: dict[str, Any] = {
@@ -144,16 +144,16 @@ def test_a_file_of_two_names_holds_the_defaults() -> None:
 @pytest.mark.parametrize("name", [name for name, default in DEFAULTS.items() if default is not None])
 def test_every_default_is_a_value_that_may_be_written(name: str) -> None:
     setting = declared_settings()[name]
-    assert setting.kind.convert(ast.literal_eval(repr(setting.default))) == setting.default
+    assert setting.validator.convert(ast.literal_eval(repr(setting.default))) == setting.default
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_every_setting_says_what_it_is(name: str) -> None:
     setting = declared_settings()[name]
     assert setting.meaning.endswith(".")
-    assert setting.kind.allowed
+    assert setting.validator.allowed
     assert setting.group
-    setting.kind.convert(ast.literal_eval(setting.kind.example))
+    setting.validator.convert(ast.literal_eval(setting.validator.example))
 
 
 def test_settings_do_not_share_their_tables() -> None:
@@ -191,3 +191,13 @@ def test_the_newer_file_loads_with_its_regions() -> None:
     assert [file.in_region(region).replicas for region in ("hk", "eu", "na")] == [2, 1, 1]
     assert file.settings.init_delay_second == 30
     assert file.settings.gpu_memory == 0.0
+
+
+@pytest.mark.parametrize(
+    ("objective", "timeout", "seconds"), [(0.0, 30.0, 15.0), (0.0, 0.05, 0.025), (250.0, 30.0, 0.25), (333.0, 1.0, 0.333)]
+)
+def test_a_good_answer_takes_as_long_as_the_setting_says_and_else_half_of_the_timeout(
+    objective: float, timeout: float, seconds: float
+) -> None:
+    settings = Settings(service_name="a", username="b", objective_latency_ms=objective, timeout_second=timeout)
+    assert latency_objective(settings) == seconds

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.settings.declared.offline_names import dead_topic_of, group_of, sink_of, sinks_of, topic_of
+from serving.settings.offline_names import dead_topic_of, group_of, sink_of, sinks_of, topic_of
 
 PLAIN = ("prod", "")
 

@@ -10,8 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.base.errors import StartError
-from serving.settings.exported_metrics import ExportedMetric
-from serving.settings.histogram_bounds import ROWS, SIZES, seconds_bounds
+from serving.settings.exported_metrics import ROWS, SIZES, ExportedMetric, seconds_bounds
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.request_metrics import (
     BATCH_ROWS,

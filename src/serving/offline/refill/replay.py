@@ -8,7 +8,7 @@ from serving.offline.kafka.dead_topic import open_partitions
 from serving.offline.refill.open_source import Opened, refill_of
 from serving.offline.refill.tracks import Tracks
 from serving.settings import Settings
-from serving.settings.declared.offline_names import dead_topic_of
+from serving.settings.offline_names import dead_topic_of
 
 REPLAY = "-replay"
 

@@ -14,7 +14,7 @@ from serving.offline.sinks.kafka_topic import KafkaTopic
 from serving.offline.sinks.lines import JsonLines
 from serving.offline.sinks.postgresql import PostgresqlTable
 from serving.settings import Settings
-from serving.settings.declared.offline_names import sinks_of
+from serving.settings.offline_names import sinks_of
 
 KINDS = 'sinks are "kafka:<topic>", "postgresql:<table>", "stdout" and "file:<path>"'
 

@@ -1,11 +1,12 @@
-"""Hours of the week: some days, from one time to a later one of the same day, and the pods that value.py asks for in them.
-
-Knows the notation, which windows of regions.yaml and `scale_hours` of value.py share. Does not know time zones.
+"""Hours of the week: their notation, the pods that `scale_hours` of value.py asks for in them, and the windows of regions.yaml
+in which a region may be deployed to.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY = 24 * 60  # minutes
@@ -120,6 +121,25 @@ def said(minute: int) -> str:
     return f"{DAYS[minute // DAY % len(DAYS)]} {minute % DAY // 60:02}:{minute % 60:02}"
 
 
+def closed(windows: Iterable[str], timezone: str, at: datetime) -> str:
+    """Return "" where a deploy is allowed, else a sentence that says what is allowed and when a deploy is allowed next.
+
+    windows: without any, every time is allowed. at: now, with a time zone.
+    """
+    texts = tuple(windows)
+    if not texts:
+        return ""
+    found = [Window(text) for text in texts]
+    here = at.astimezone(ZoneInfo(timezone))
+    if any(_holds(each, here) for each in found):
+        return ""
+    next_time = min(_opens(each, here) for each in found)
+    return (
+        f"it is {_moment(here)} there, and deploys are allowed {' and '.join(texts)} ({timezone}); wait until "
+        f'{_moment(next_time)}, or say --override "why", which is recorded'
+    )
+
+
 def _days(text: str) -> list[int]:
     first, _, last = text.partition("-")
     for name in (first, last or first):
@@ -134,3 +154,22 @@ def _minutes(text: str) -> int:
     if minutes > 59 or hours * 60 + minutes > DAY:
         raise ValueError(f"{text} is no time of a day: times are 00:00 to 24:00")
     return hours * 60 + minutes
+
+
+def _holds(window: Window, at: datetime) -> bool:
+    """Return whether a time is in a window. at: in the window's time zone."""
+    return at.weekday() in window.days and window.begin <= at.hour * 60 + at.minute < window.end
+
+
+def _opens(window: Window, after: datetime) -> datetime:
+    """Return the next time at which a window opens. after: a time in the window's time zone."""
+    for days in range(8):
+        day = (after + timedelta(days=days)).date()
+        at = datetime.combine(day, time(window.begin // 60, window.begin % 60), after.tzinfo)
+        if day.weekday() in window.days and at > after:
+            return at
+    raise AssertionError("a week has every day")
+
+
+def _moment(at: datetime) -> str:
+    return f"{DAYS[at.weekday()]} {at:%Y-%m-%d %H:%M}"

@@ -1,15 +1,15 @@
-"""The kinds of values that settings have: each kind describes itself and converts a literal.
-
-Knows Python literals and what is wrong with one. Knows no setting by name.
-"""
+"""The validators of settings: each describes the values that it allows and converts a literal. Knows no setting by name."""
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 SUFFIXES = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-MOST_ITEMS = 64  # of a list or a table
+MAX_ITEMS = 64  # of a list or a table
+MAX_STEPS, MAX_COUNTERS = 20, 16  # of a canary
+COUNTER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,190}_total")
 LOOSE_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
 QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?")
 LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
@@ -22,8 +22,8 @@ TOLERATION = re.compile(rf"({LABEL_KEY.pattern})(=({LABEL_VALUE.pattern}))?(:(No
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of value.
+class Validator:
+    """The check of one kind of value.
 
     convert: return a literal as the setting's type. Raises ValueError where the literal is not allowed.
     near: yield the values that a literal that is not allowed may stand for, the most likely first.
@@ -47,7 +47,7 @@ def _string(value: Any) -> str:
 
 
 def _table(value: Any) -> dict[Any, Any]:
-    if not isinstance(value, dict) or len(value) > MOST_ITEMS:
+    if not isinstance(value, dict) or len(value) > MAX_ITEMS:
         raise ValueError
     return dict(value)
 
@@ -68,27 +68,27 @@ def size_in_bytes(quantity: str) -> int:
     return int(float(match[1]) * SUFFIXES.get(match[2], 1))
 
 
-def whole(low: int, high: int) -> Kind:
+def whole(low: int, high: int) -> Validator:
     """A whole number. 1. counts as 1, since older files write it so."""
 
     def convert(value: Any) -> int:
         _require(_is_number(value) and value == value // 1 and low <= value <= high)
         return int(value)
 
-    return Kind(f"a whole number from {low} to {high}", str(max(low, 1)), convert)
+    return Validator(f"a whole number from {low} to {high}", str(max(low, 1)), convert)
 
 
-def number(low: float, high: float) -> Kind:
+def number(low: float, high: float) -> Validator:
     """A number, whole or not."""
 
     def convert(value: Any) -> float:
         _require(_is_number(value) and low <= value <= high)
         return float(value)
 
-    return Kind(f"a number from {low:g} to {high:g}", f"{min(max(low, 1), high):g}", convert)
+    return Validator(f"a number from {low:g} to {high:g}", f"{min(max(low, 1), high):g}", convert)
 
 
-def levels(most: float) -> Kind:
+def levels(most: float) -> Validator:
     """Two numbers that rise: the first is a warning's, the second a critical one's."""
 
     def convert(value: Any) -> tuple[float, float]:
@@ -97,10 +97,10 @@ def levels(most: float) -> Kind:
         _require(0 < low <= high <= most)
         return float(low), float(high)
 
-    return Kind(f"two numbers that rise, above 0 and to {most:g} at most", "[1, 2]", convert)
+    return Validator(f"two numbers that rise, above 0 and to {most:g} at most", "[1, 2]", convert)
 
 
-def flag() -> Kind:
+def flag() -> Validator:
     """True or False. 0 and 1 count too, since older files write them."""
 
     def convert(value: Any) -> bool:
@@ -113,10 +113,10 @@ def flag() -> Kind:
         if isinstance(value, str) and value.lower() in ("false", "no", "off", "0"):
             yield False
 
-    return Kind("True or False", "False", convert, near)
+    return Validator("True or False", "False", convert, near)
 
 
-def choice(*names: str) -> Kind:
+def choice(*names: str) -> Validator:
     """One of a few words."""
 
     def convert(value: Any) -> str:
@@ -126,10 +126,10 @@ def choice(*names: str) -> Kind:
     def near(value: Any) -> Iterator[str]:
         yield from (name for name in names if isinstance(value, str) and value.strip().lower() == name.lower())
 
-    return Kind("one of " + ", ".join(f'"{name}"' for name in names), f'"{names[0]}"', convert, near)
+    return Validator("one of " + ", ".join(f'"{name}"' for name in names), f'"{names[0]}"', convert, near)
 
 
-def memory(low: str, high: str) -> Kind:
+def memory(low: str, high: str) -> Validator:
     """A quantity of memory, in Kubernetes' notation."""
 
     def convert(value: Any) -> str:
@@ -141,10 +141,10 @@ def memory(low: str, high: str) -> Kind:
         units = ("Mi", "Gi") if match and not match[2] else (f"{match[2].upper()}i",) if match else ()
         yield from (f"{match[1]}{unit}" for unit in units if match)
 
-    return Kind(f'a quantity from "{low}" to "{high}", with Ki, Mi, Gi, k, M or G', f'"{low}"', convert, near)
+    return Validator(f'a quantity from "{low}" to "{high}", with Ki, Mi, Gi, k, M or G', f'"{low}"', convert, near)
 
 
-def name(longest: int, reserved: tuple[str, ...]) -> Kind:
+def name(longest: int, reserved: tuple[str, ...]) -> Validator:
     """A DNS label, since names become hosts, paths and objects.
 
     longest: characters. reserved: names that are not allowed. A reserved name that ends in - forbids all that begin with it.
@@ -164,10 +164,10 @@ def name(longest: int, reserved: tuple[str, ...]) -> Kind:
 
     words = ", ".join(word + "*" if word.endswith("-") else word for word in reserved)
     form = f"lower-case letters, digits and -, from a letter, {longest} at most"
-    return Kind(f"{form}, and none of the reserved {words}", '"demo"', convert, near)
+    return Validator(f"{form}, and none of the reserved {words}", '"demo"', convert, near)
 
 
-def path() -> Kind:
+def path() -> Validator:
     """The path of a file inside the service's folder, or ""."""
 
     def convert(value: Any) -> str:
@@ -180,10 +180,10 @@ def path() -> Kind:
         if isinstance(value, str) and not value.startswith(("/", "\\")):
             yield "/".join(part for part in value.replace("\\", "/").split("/") if part not in ("", "."))
 
-    return Kind("a path inside the service's folder, with / and no ..", '"model/model.onnx"', convert, near)
+    return Validator("a path inside the service's folder, with / and no ..", '"model/model.onnx"', convert, near)
 
 
-def word() -> Kind:
+def word() -> Validator:
     """Any short string on one line."""
 
     def convert(value: Any) -> str:
@@ -191,10 +191,10 @@ def word() -> Kind:
         _require(text.isprintable() and len(text) <= 200)
         return text
 
-    return Kind("a string on one line, 200 characters at most", '""', convert)
+    return Validator("a string on one line, 200 characters at most", '""', convert)
 
 
-def text(pattern: re.Pattern[str], allowed: str, example: str) -> Kind:
+def text(pattern: re.Pattern[str], allowed: str, example: str) -> Validator:
     """A string of one form. allowed: the form in words."""
 
     def convert(value: Any) -> str:
@@ -202,14 +202,14 @@ def text(pattern: re.Pattern[str], allowed: str, example: str) -> Kind:
         _require(pattern.fullmatch(found))
         return found
 
-    return Kind(allowed, example, convert)
+    return Validator(allowed, example, convert)
 
 
-def strings(pattern: re.Pattern[str], each: str, example: str) -> Kind:
+def strings(pattern: re.Pattern[str], each: str, example: str) -> Validator:
     """A list of strings of one form. each: the form in words."""
 
     def convert(value: Any) -> tuple[str, ...]:
-        _require(isinstance(value, list | tuple) and len(value) <= MOST_ITEMS)
+        _require(isinstance(value, list | tuple) and len(value) <= MAX_ITEMS)
         _require(all(pattern.fullmatch(_string(item)) for item in value))
         return tuple(value)
 
@@ -217,10 +217,10 @@ def strings(pattern: re.Pattern[str], each: str, example: str) -> Kind:
         if isinstance(value, str):
             yield [value]
 
-    return Kind(f"a list of {each}, {MOST_ITEMS} at most", example, convert, near)
+    return Validator(f"a list of {each}, {MAX_ITEMS} at most", example, convert, near)
 
 
-def labels() -> Kind:
+def labels() -> Validator:
     """A table of Kubernetes labels."""
 
     def convert(value: Any) -> dict[str, str]:
@@ -236,10 +236,10 @@ def labels() -> Kind:
         if pairs and all(isinstance(pair, str) and "=" in pair for pair in pairs):
             yield dict(pair.split("=", 1) for pair in pairs)
 
-    return Kind(f"a table of node labels, {MOST_ITEMS} at most", '{"pool": "gpu"}', convert, near)
+    return Validator(f"a table of node labels, {MAX_ITEMS} at most", '{"pool": "gpu"}', convert, near)
 
 
-def named(what: str, example: str) -> Kind:
+def named(what: str, example: str) -> Validator:
     """The name of a Kubernetes object, or "". what: its resource kind with an article, as in "a Secret"."""
 
     def convert(value: Any) -> str:
@@ -247,10 +247,10 @@ def named(what: str, example: str) -> Kind:
         _require(not text or (OBJECT.fullmatch(text) and len(text) <= 253))
         return text
 
-    return Kind(f"{what}'s name, of lower-case letters, digits, - and ., or nothing", f'"{example}"', convert)
+    return Validator(f"{what}'s name, of lower-case letters, digits, - and ., or nothing", f'"{example}"', convert)
 
 
-def options() -> Kind:
+def options() -> Validator:
     """A table of plain values for the service's own code."""
 
     def convert(value: Any) -> dict[str, str | int | float | bool]:
@@ -259,10 +259,12 @@ def options() -> Kind:
         _require(all(isinstance(item, str | int | float) for item in table.values()))
         return table
 
-    return Kind(f"a table from names to strings, numbers, True or False, {MOST_ITEMS} at most", '{"threshold": 0.5}', convert)
+    return Validator(
+        f"a table from names to strings, numbers, True or False, {MAX_ITEMS} at most", '{"threshold": 0.5}', convert
+    )
 
 
-def shares(above: float) -> Kind:
+def shares(above: float) -> Validator:
     """A table from a model's name to its share in GiB, each above a bound."""
 
     def convert(value: Any) -> dict[str, float]:
@@ -271,10 +273,12 @@ def shares(above: float) -> Kind:
         _require(all(share > above for share in table.values()))
         return {key: gib.convert(share) for key, share in table.items()}
 
-    return Kind(f"a table from a model's name to a number above {above:g}, {MOST_ITEMS} at most", '{"detector": 2}', convert)
+    return Validator(
+        f"a table from a model's name to a number above {above:g}, {MAX_ITEMS} at most", '{"detector": 2}', convert
+    )
 
 
-def shapes() -> Kind:
+def shapes() -> Validator:
     """A table from a model's input to the sizes of one row, for inputs whose sizes the model leaves open."""
 
     def convert(value: Any) -> dict[str, tuple[int, ...]]:
@@ -286,4 +290,48 @@ def shapes() -> Kind:
             result[_string(key)] = tuple(sizes)
         return result
 
-    return Kind("a table from an input's name to the sizes of one row", '{"images": [3, 224, 224]}', convert)
+    return Validator("a table from an input's name to the sizes of one row", '{"images": [3, 224, 224]}', convert)
+
+
+MARGIN = number(0.0001, 1)
+
+
+def steps() -> Validator:
+    """Shares of a canary in %, each above the one before. The baseline gets as much, so that 50 is the most."""
+    share = whole(1, 50)
+
+    def convert(value: Any) -> tuple[int, ...]:
+        if not isinstance(value, list | tuple) or len(value) > MAX_STEPS:
+            raise ValueError
+        found = tuple(share.convert(each) for each in value)
+        if any(after <= before for before, after in pairwise(found)):
+            raise ValueError
+        return found
+
+    return Validator(f"a list of whole numbers that rise, from 1 to 50, {MAX_STEPS} at most", "[5, 25, 50]", convert)
+
+
+def margins() -> Validator:
+    """Three margins."""
+
+    def convert(value: Any) -> tuple[float, float, float]:
+        if not isinstance(value, list | tuple) or len(value) != 3:
+            raise ValueError
+        first, second, third = (MARGIN.convert(each) for each in value)
+        return first, second, third
+
+    return Validator("three numbers from 0.0001 to 1", "[0.1, 0.03, 0.015]", convert)
+
+
+def counters() -> Validator:
+    """A table from a counter of the service's own to its margin."""
+
+    def convert(value: Any) -> dict[str, float]:
+        if not isinstance(value, dict) or len(value) > MAX_COUNTERS:
+            raise ValueError
+        if not all(isinstance(name, str) and COUNTER.fullmatch(name) for name in value):
+            raise ValueError
+        return {name: MARGIN.convert(margin) for name, margin in value.items()}
+
+    words = f"a table from a counter, such as faces_missed_total, to a number from 0.0001 to 1, {MAX_COUNTERS} at most"
+    return Validator(words, '{"faces_missed_total": 0.02}', convert)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.settings.statements import Assignment, Mistake, assignments
+from serving.settings.value_parser import Assignment, Mistake, assignments
 
 
 def found(text: str) -> list[Assignment | Mistake]:

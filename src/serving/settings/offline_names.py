@@ -6,7 +6,7 @@ Knows names. Does not know brokers, databases or clusters.
 from collections.abc import Sequence
 
 SUFFIXED = ("grey", "ab")  # the tracks beside prod; on a laptop there is no track, and the names are prod's
-MOST_TOPIC = 249  # characters of a topic's name: Kafka's bound
+MAX_TOPIC = 249  # characters of a topic's name: Kafka's bound
 DEAD = "-dead"
 
 

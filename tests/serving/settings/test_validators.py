@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.settings import kinds
-from serving.settings.declared import canary_kinds
-from serving.settings.kinds import Kind, size_in_bytes
+from serving.settings import validators
+from serving.settings.validators import Validator, size_in_bytes
 
 NOT_A_NUMBER = float("nan")
 HUGE = 10**400
@@ -22,25 +21,25 @@ LITERALS = st.recursive(
 )
 
 EVERY_KIND = {
-    "whole": kinds.whole(0, 64),
-    "number": kinds.number(0.5, 64),
-    "flag": kinds.flag(),
-    "choice": kinds.choice("cpu", "cuda"),
-    "memory": kinds.memory("1Mi", "4Gi"),
-    "name": kinds.name(40, ("grey", "kube-")),
-    "path": kinds.path(),
-    "word": kinds.word(),
-    "strings": kinds.strings(kinds.HOST, "hosts", '["img.example.com"]'),
-    "labels": kinds.labels(),
-    "shares": kinds.shares(0.5),
-    "shapes": kinds.shapes(),
-    "steps": canary_kinds.steps(),
-    "margins": canary_kinds.margins(),
-    "counters": canary_kinds.counters(),
+    "whole": validators.whole(0, 64),
+    "number": validators.number(0.5, 64),
+    "flag": validators.flag(),
+    "choice": validators.choice("cpu", "cuda"),
+    "memory": validators.memory("1Mi", "4Gi"),
+    "name": validators.name(40, ("grey", "kube-")),
+    "path": validators.path(),
+    "word": validators.word(),
+    "strings": validators.strings(validators.HOST, "hosts", '["img.example.com"]'),
+    "labels": validators.labels(),
+    "shares": validators.shares(0.5),
+    "shapes": validators.shapes(),
+    "steps": validators.steps(),
+    "margins": validators.margins(),
+    "counters": validators.counters(),
 }
 
 
-def takes(kind: Kind, value: Any) -> bool:
+def takes(kind: Validator, value: Any) -> bool:
     try:
         kind.convert(value)
     except (ValueError, TypeError, OverflowError):
@@ -94,108 +93,108 @@ def test_what_is_no_quantity_has_no_bytes(text: str) -> None:
 
 @pytest.mark.parametrize(("value", "whole"), [(0, 0), (64, 64), (1.0, 1), (-0.0, 0)])
 def test_a_whole_number_may_be_written_with_a_point(value: Any, whole: int) -> None:
-    converted = kinds.whole(0, 64).convert(value)
+    converted = validators.whole(0, 64).convert(value)
     assert converted == whole
     assert type(converted) is int
 
 
 @pytest.mark.parametrize("value", [-1, 65, 1.5, True, False, "1", None, [1], 1j, math.inf, -math.inf, NOT_A_NUMBER, HUGE])
 def test_what_is_not_whole_is_refused(value: Any) -> None:
-    assert not takes(kinds.whole(0, 64), value)
+    assert not takes(validators.whole(0, 64), value)
 
 
 @pytest.mark.parametrize("value", [0.4, 64.1, True, "1", None, math.inf, NOT_A_NUMBER, HUGE, 1j])
 def test_what_is_no_number_in_range_is_refused(value: Any) -> None:
-    assert not takes(kinds.number(0.5, 64), value)
+    assert not takes(validators.number(0.5, 64), value)
 
 
 def test_a_number_becomes_a_float() -> None:
-    converted = kinds.number(0, 64).convert(2)
+    converted = validators.number(0, 64).convert(2)
     assert converted == 2.0
     assert type(converted) is float
 
 
 @pytest.mark.parametrize(("value", "meaning"), [(True, True), (False, False), (1, True), (0, False)])
 def test_zero_and_one_are_flags(value: Any, meaning: bool) -> None:
-    assert kinds.flag().convert(value) is meaning
+    assert validators.flag().convert(value) is meaning
 
 
 @pytest.mark.parametrize("value", [2, -1, 1.0, "True", None, []])
 def test_nothing_else_is_a_flag(value: Any) -> None:
-    assert not takes(kinds.flag(), value)
+    assert not takes(validators.flag(), value)
 
 
 @pytest.mark.parametrize("value", ["CPU", "", "rocm", 0, None, ["cpu"]])
 def test_a_word_outside_the_choice_is_refused(value: Any) -> None:
-    assert not takes(kinds.choice("cpu", "cuda"), value)
+    assert not takes(validators.choice("cpu", "cuda"), value)
 
 
 @pytest.mark.parametrize("value", ["1Ki", "5Gi", 4, "4 Gi", None, "9" * 400])
 def test_memory_outside_its_bounds_is_refused(value: Any) -> None:
-    assert not takes(kinds.memory("1Mi", "4Gi"), value)
+    assert not takes(validators.memory("1Mi", "4Gi"), value)
 
 
 @pytest.mark.parametrize("value", ["demo", "a", "a-b", "a1", "x" * 40, "greyhound", "kube"])
 def test_a_dns_label_is_a_name(value: str) -> None:
-    assert kinds.name(40, ("grey", "kube-")).convert(value) == value
+    assert validators.name(40, ("grey", "kube-")).convert(value) == value
 
 
 @pytest.mark.parametrize(
     "value", ["", "Demo", "1a", "a-", "-a", "a_b", "a.b", "a b", "x" * 41, "grey", "kube-", "kube-system", "demo\n", "dämo", 7]
 )
 def test_what_is_no_label_or_reserved_is_no_name(value: Any) -> None:
-    assert not takes(kinds.name(40, ("grey", "kube-")), value)
+    assert not takes(validators.name(40, ("grey", "kube-")), value)
 
 
 @pytest.mark.parametrize("value", ["", "a", "model/a.onnx", "model/large/ä b.onnx", "..a/b"])
 def test_a_relative_path_is_a_path(value: str) -> None:
-    assert kinds.path().convert(value) == value
+    assert validators.path().convert(value) == value
 
 
 @pytest.mark.parametrize("value", ["/etc/passwd", "../a", "a/../b", "a//b", "./a", "a/", "a\\b", "a\nb", "a\0b", None, 3])
 def test_a_path_cannot_leave_the_folder(value: Any) -> None:
-    assert not takes(kinds.path(), value)
+    assert not takes(validators.path(), value)
 
 
 @pytest.mark.parametrize("value", ["a\nb", "x" * 201, None, 1, "\ud800"])
 def test_a_word_is_short_and_on_one_line(value: Any) -> None:
-    assert not takes(kinds.word(), value)
+    assert not takes(validators.word(), value)
 
 
 @pytest.mark.parametrize("value", [["img.example.com"], ("*.example.com", "a"), [], ["a.b"] * 64])
 def test_hosts_may_have_a_wild_first_label(value: Any) -> None:
-    assert kinds.strings(kinds.HOST, "hosts", "[]").convert(value) == tuple(value)
+    assert validators.strings(validators.HOST, "hosts", "[]").convert(value) == tuple(value)
 
 
 @pytest.mark.parametrize("value", ["img.example.com", ["*"], ["a.*"], ["A.b"], ["a", 1], ["a\n"], ["a"] * 65, {"a": 1}])
 def test_what_is_no_list_of_hosts_is_refused(value: Any) -> None:
-    assert not takes(kinds.strings(kinds.HOST, "hosts", "[]"), value)
+    assert not takes(validators.strings(validators.HOST, "hosts", "[]"), value)
 
 
 @pytest.mark.parametrize("taint", ["a", "a=b", "a=b:NoSchedule", "x.io/gpu:NoExecute", "a=:PreferNoSchedule"])
 def test_a_taint_is_key_value_and_effect(taint: str) -> None:
-    assert kinds.TOLERATION.fullmatch(taint)
+    assert validators.TOLERATION.fullmatch(taint)
 
 
 @pytest.mark.parametrize("taint", ["", "=b", "a:No", "a b", "a=b=c", "a:NoSchedule:NoExecute"])
 def test_what_is_no_taint_does_not_match(taint: str) -> None:
-    assert not kinds.TOLERATION.fullmatch(taint)
+    assert not validators.TOLERATION.fullmatch(taint)
 
 
 def test_labels_are_kept_as_they_are() -> None:
-    assert kinds.labels().convert({"pool": "gpu", "x.io/a": ""}) == {"pool": "gpu", "x.io/a": ""}
+    assert validators.labels().convert({"pool": "gpu", "x.io/a": ""}) == {"pool": "gpu", "x.io/a": ""}
 
 
 @pytest.mark.parametrize(
     "value", [{"a": 1}, {1: "a"}, {"": "a"}, {"a": "b c"}, {"-": "a"}, ["a"], {f"k{n}": "v" for n in range(65)}]
 )
 def test_what_is_no_label_is_refused(value: Any) -> None:
-    assert not takes(kinds.labels(), value)
+    assert not takes(validators.labels(), value)
 
 
 def test_shares_become_floats() -> None:
-    assert kinds.shares(0.5).convert({"detector": 2, "a b": 0.75}) == {"detector": 2.0, "a b": 0.75}
-    assert type(kinds.shares(0.5).convert({"detector": 2})["detector"]) is float
+    assert validators.shares(0.5).convert({"detector": 2, "a b": 0.75}) == {"detector": 2.0, "a b": 0.75}
+    assert type(validators.shares(0.5).convert({"detector": 2})["detector"]) is float
 
 
 @pytest.mark.parametrize(
@@ -203,15 +202,15 @@ def test_shares_become_floats() -> None:
     [{"a": 0.5}, {"a": -1}, {"a": "2"}, {"a": True}, {"a": 1025}, {"a": NOT_A_NUMBER}, {"": 1}, {1: 1}, {"a\n": 1}, [2], 2],
 )
 def test_what_is_no_share_is_refused(value: Any) -> None:
-    assert not takes(kinds.shares(0.5), value)
+    assert not takes(validators.shares(0.5), value)
 
 
 def test_shapes_become_tuples() -> None:
-    assert kinds.shapes().convert({"images": [3, 224, 224], "n": ()}) == {"images": (3, 224, 224), "n": ()}
+    assert validators.shapes().convert({"images": [3, 224, 224], "n": ()}) == {"images": (3, 224, 224), "n": ()}
 
 
 @pytest.mark.parametrize(
     "value", [{"a": [0]}, {"a": [-1]}, {"a": [1.0]}, {"a": [True]}, {"a": 3}, {1: [3]}, {"a": [65537]}, [3]]
 )
 def test_what_is_no_shape_is_refused(value: Any) -> None:
-    assert not takes(kinds.shapes(), value)
+    assert not takes(validators.shapes(), value)
