@@ -4,7 +4,7 @@ Knows where the platform has them. A service may move its own in value.py: a pan
 """
 
 from conf.base.quantities import shares
-from conf.plan.thresholds import TMP_WARNS
+from conf.plan.platform_alerts import TMP_WARNS
 from serving.settings import Settings
 
 MEMORY = shares(Settings.memory_levels)

@@ -24,7 +24,6 @@ FOLDERS = {
         "clusters",
         "plan",
         "render",
-        "charts",
         "rules",
         "remote",
         "observe",

@@ -13,8 +13,7 @@ from bench.pods.payloads import FOLDER
 from bench.work import ROOT
 from conf.clusters import regions_file
 from conf.clusters.region import Region
-from conf.plan.gateway import buffer_limit
-from conf.plan.routes import Path, Route, route
+from conf.plan.routes import Path, Route, buffer_limit, route
 from serving.settings import load
 
 CLUSTER = "pods"

@@ -7,7 +7,7 @@ from conf.base.console import Mistakes, prints_mistakes
 from conf.base.quantities import binary_quantity
 from conf.base.yamls import documents
 from conf.commands.choices import load_regions, no_region
-from conf.plan.gateway import buffer_limit, gateway_plan
+from conf.plan.routes import buffer_limit, gateway_plan
 from conf.render.templates import render_gateway
 
 

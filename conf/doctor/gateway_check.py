@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from conf.base.object_references import Item
 from conf.base.quantities import binary_quantity
 from conf.doctor.findings import Check, CheckContext, Finding
-from conf.plan.gateway import GatewayPlan, buffer_limit, gateway_plan
+from conf.plan.routes import GatewayPlan, buffer_limit, gateway_plan
 from conf.remote.cluster import ClusterError
 from serving.settings import size_in_bytes
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from conf.base.quantities import counted, readable_bytes, shares, significant
 from conf.observe.pod_figures import PodFigures, TrackFigures
-from conf.plan.thresholds import DEAD_LETTERS_WARN, QUEUE_WARNS, SINK_AWAY_WARNS
+from conf.plan.platform_alerts import DEAD_LETTERS_WARN, QUEUE_WARNS, SINK_AWAY_WARNS
 from serving.settings import Settings
 
 WELL, WARNING, CRITICAL, UNKNOWN, TOO_NEW = "well", "warning", "critical", "unknown", "too new to judge"

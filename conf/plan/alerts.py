@@ -1,6 +1,6 @@
-"""The forms of rules, and the rules that a service adds in alerts.yaml.
+"""The forms of rules and of alerts, their subject, and the rules that a service adds in alerts.yaml.
 
-Knows the file and the labels of services. Knows no metric, and does not know where Prometheus runs.
+A subject is one track of a service in one region. No metric is known here.
 """
 
 import os
@@ -9,14 +9,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from conf.base.matchers import matchers
 from conf.base.value_kinds import ALERT, DURATION, TEXT, TEXTS
 from conf.base.yaml_settings import FileError, List, Reader, Table, yaml_field
 from conf.base.yamls import compose
-from serving.settings import UnreadableError, text_of
+from conf.clusters.region import Region
+from serving.settings import Settings, UnreadableError, text_of
 
 FILE = "alerts.yaml"
 LARGEST_FILE = 64  # KiB, enough for some hundred rules
 SIMPLE = re.compile(r"[\w-]*(\.[*+])?[\w-]*")  # any other pattern is not judged: to match it may take for ever
+
+ARM_SERIES_LABEL = "arm_of"  # of the series of a canary's and a baseline's pods: the name of their service
+CANARY_DRIVEN = "service:monopod_canary_driven:timestamp"  # recorded while there is a canary: when a command drove it last
+RUNBOOK = "docs/runbook.md"  # Where regions.yaml has no address of it.
+OWN = "alerts-of-a-services-own"  # the section of that page on the rules of alerts.yaml
+# The command of monopod to type next, and the alerts that name it. All others name status.
+NEXT = {
+    "health": ("ErrorBudgetBurnsFast", "ErrorBudgetBurnsSlowly", "LatencyBudgetBurnsFast", "LatencyBudgetBurnsSlowly", "Slow"),
+    "top": ("Overloaded", "QueueOld", "CoresHigh", "CoresNearLimit", "MemoryHigh", "MemoryNearLimit", "TmpNearlyFull"),
+    "logs --since 1h": ("ServerErrors", "ReloadFailing", "OfflineStandsStill", "OfflineHeld", "OfflineDeadLetters"),
+    "logs --previous": ("Restarts",),
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,59 @@ class RuleGroup:
     interval: str
     recordings: tuple[Recording, ...]
     alerts: tuple[AlertingRule, ...]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One track of a service in one region. progress_deadline: seconds after which Kubernetes calls a rollout stuck.
+
+    runbook: the address of the page that says what to do. suffix: of the name of its pods, "" for the online ones.
+    """
+
+    settings: Settings
+    region: Region
+    track: str
+    namespace: str
+    progress_deadline: int
+    runbook: str = RUNBOOK
+    suffix: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.settings.service_name + self.suffix
+
+    @property
+    def where(self) -> str:
+        """The matchers that find the series of the track's pods."""
+        return matchers(namespace=self.namespace, service=self.name)
+
+    @property
+    def where_arms(self) -> str:
+        """The matchers that find the series of the pods of a canary and of its baseline."""
+        return matchers(namespace=self.namespace, **{ARM_SERIES_LABEL: self.name})
+
+    @property
+    def has_objectives(self) -> bool:
+        """Whether the objectives of value.py hold for the track. In grey and ab a release is tried: they wake nobody."""
+        return self.track == "prod"
+
+
+def alert(watched: Watched, name: str, expr: str, for_: str, severity: str, words: str, details: str = "") -> AlertingRule:
+    """Return an alert about a track. severity: critical or warning; a critical one of grey or ab becomes a warning.
+
+    words: the end of a sentence that the track begins, with Prometheus' templates. details: further words, "" for none.
+    """
+    severity = severity if watched.has_objectives else "warning"
+    summary = {"summary": f"{watched.namespace}/{watched.name}: {words}"}
+    told = {**summary, **({"description": details} if details else {}), **next_steps(watched, name, name.lower())}
+    return AlertingRule(name, expr, for_, {"severity": severity}, told)
+
+
+def next_steps(watched: Watched, name: str, section: str) -> dict[str, str]:
+    """Return the annotations of an alert that say what to do: a command, and a section of the runbook."""
+    words = next((each for each, names in NEXT.items() if name in names), "status")
+    command = f"monopod {words} --region {watched.region.name} --track {watched.track}"
+    return {"command": command, "runbook_url": f"{watched.runbook}#{section}"}
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,18 @@ An alert's value is the share of the last five minutes, since the long window ma
 
 A window of three days over the series of every pod would be read again each minute. So each minute one series a service is
 recorded, and the windows are sums over that.
-
-Knows the metrics of requests. Does not know other alerts.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from conf.plan.alerts import AlertingRule, Recording, RuleGroup
-from conf.plan.thresholds import FEWEST_FAILURES, FEWEST_REQUESTS
-from conf.plan.watched import Watched, alert
+from conf.plan.alerts import AlertingRule, Recording, RuleGroup, Watched, alert
 from serving.settings import latency_objective
 
+# One failure in a quiet night wakes nobody, and a few clients' failures do not either. The rules of long windows find what few
+# requests show only in a day.
+FEWEST_REQUESTS = 20  # In the window that a rule judges.
+FEWEST_FAILURES = 5  # In the same window.
 INTERVAL = 60  # Seconds between two recordings. A sum over recorded rates is a number of requests by it.
 REQUESTS, FAILED = "service:monopod_valid_requests:rate5m", "service:monopod_failed_requests:rate5m"
 ANSWERS, LATE = "service:monopod_answers:rate5m", "service:monopod_late_answers:rate5m"

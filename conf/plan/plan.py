@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from conf.base.image_names import UNTAGGED, Image
 from conf.base.object_references import MANAGER
 from conf.clusters.region import Region, Regions
-from conf.plan.alerts import AlertingRule, RuleGroup, labelled
+from conf.plan.alerts import OWN, RUNBOOK, AlertingRule, RuleGroup, Watched, labelled, next_steps
 from conf.plan.offline import SUFFIX, OfflinePlan, offline_plan, offline_startup_time, runs_offline
-from conf.plan.offline_alerts import offline_rule_groups
 from conf.plan.placement import monthly_price
-from conf.plan.platform_alerts import rule_groups
+from conf.plan.platform_alerts import offline_rule_groups, rule_groups
 from conf.plan.pods import (
     ADMIN_PORT,
     DATA_PORT,
@@ -28,7 +27,6 @@ from conf.plan.pods import (
 )
 from conf.plan.routes import Route, route
 from conf.plan.scaling import Scaling, online_scaling
-from conf.plan.watched import OWN, RUNBOOK, Watched, next_steps
 from serving.settings import Settings, ValueFile, weekly_hours
 
 TRACKS = ("prod", "grey", "ab")

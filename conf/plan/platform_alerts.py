@@ -1,17 +1,38 @@
-"""The platform's alerts for every track of every service.
-
-Knows the metrics of pods, of Kubernetes and of the gateways. Does not know where Prometheus runs.
+"""The platform's alerts for every track of every service: on its online pods, then on its offline pods.
 
 No rule counts errors that clients cause: malformed requests, slow uploads, deadlines too short for any answer.
+
+The offline pod that has a partition tells its lag. While the partition goes from one pod to another, two may tell it, so the
+larger counts. No alert asks how busy an offline pod is: while records wait, it is to use all that it has.
 """
 
 from conf.base.matchers import matchers
-from conf.base.quantities import shares
-from conf.plan import thresholds as at
-from conf.plan.alerts import AlertingRule, RuleGroup
-from conf.plan.burn_rates import COUNTED, COUNTED_FAILED, POD, burn_rate_group, listed
+from conf.base.quantities import rounded_up, shares
+from conf.plan.alerts import CANARY_DRIVEN, AlertingRule, RuleGroup, Watched, alert
+from conf.plan.burn_rates import (
+    COUNTED,
+    COUNTED_FAILED,
+    FEWEST_FAILURES,
+    FEWEST_REQUESTS,
+    POD,
+    burn_rate_group,
+    listed,
+)
 from conf.plan.pods import gpu_share
-from conf.plan.watched import CANARY_DRIVEN, Watched, alert
+
+# The figures at which the platform warns. A service moves others by its settings: objectives, memory_levels, cpu_levels.
+TMP_WARNS = 0.80  # A share of the size of /tmp.
+QUEUE_WARNS = 0.50  # A share of timeout_second that the oldest waiting request has waited.
+SLOW_WARNS = 0.80  # A share of timeout_second that the slowest hundredth of the answers takes.
+ERRORS_WARN = 0.01  # A share of the requests, for tracks without objectives.
+RESTARTS_WARN = 3  # Restarts of one pod in half an hour.
+SINK_AWAY_WARNS = 300  # Seconds for which a sink takes no answers.
+BROKERS_AWAY_WARNS = 300  # Seconds for which the brokers of a topic do not answer.
+DEAD_LETTERS_WARN = 0.01  # A share of the records.
+FEWEST_DEAD_LETTERS = 5  # In a quarter of an hour: a single malformed record wakes nobody.
+RETRIES_WARN = 10  # Requests in ten minutes that a gateway did not send again though it should.
+CANARY_NOT_DRIVEN = 900  # Seconds since a command looked at a canary.
+STILL = 600  # Seconds without a finished record, at least, after which records that wait stand still.
 
 GIVEN_UP = ("retry_or_shadow_abandoned", "upstream_rq_retry_overflow", "upstream_rq_retry_limit_exceeded")  # Envoy's counters
 
@@ -41,12 +62,12 @@ def _answers(watched: Watched) -> tuple[AlertingRule, ...]:
         alert(
             watched,
             "Slow",
-            f"{slow} > {at.SLOW_WARNS * timeout:.4g}",
+            f"{slow} > {SLOW_WARNS * timeout:.4g}",
             "10m",
             "warning",
             "the slowest requests come near the deadline",
         ),
-        alert(watched, "QueueOld", f"{age} > {at.QUEUE_WARNS * timeout:.4g}", "1m", "warning", waits),
+        alert(watched, "QueueOld", f"{age} > {QUEUE_WARNS * timeout:.4g}", "1m", "warning", waits),
     )
 
 
@@ -54,8 +75,8 @@ def _errors(watched: Watched) -> AlertingRule:
     requests, failed = (
         f"sum(rate(monopod_requests_total{{{watched.where},{which}}}[5m]))" for which in (COUNTED, COUNTED_FAILED)
     )
-    enough = f"300 * {requests} >= {at.FEWEST_REQUESTS} and 300 * {failed} >= {at.FEWEST_FAILURES}"
-    expr = f"{failed} / {requests} > {at.ERRORS_WARN} and {enough}"
+    enough = f"300 * {requests} >= {FEWEST_REQUESTS} and 300 * {failed} >= {FEWEST_FAILURES}"
+    expr = f"{failed} / {requests} > {ERRORS_WARN} and {enough}"
     words = "{{ $value | humanizePercentage }} of the requests fail"
     return alert(watched, "ServerErrors", expr, "5m", "warning", words)
 
@@ -98,7 +119,7 @@ def space_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
     tmp = f"max by (pod) (monopod_tmp_bytes{{{where}}} / monopod_tmp_limit_bytes{{{where}}})"
     full = "{{ $labels.pod }} has filled {{ $value | humanizePercentage }} of /tmp, and is evicted when it is full"
     return (
-        alert(watched, "TmpNearlyFull", f"{tmp} > {at.TMP_WARNS}", "5m", "warning", full),
+        alert(watched, "TmpNearlyFull", f"{tmp} > {TMP_WARNS}", "5m", "warning", full),
         *_card(watched),
     )
 
@@ -134,7 +155,7 @@ def pod_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
     restarts = "{{ $labels.pod }} restarts again and again"
     reload = "a changed file cannot be loaded and the older one is used, the log tells why"
     return (
-        alert(watched, "Restarts", f"({counted} or {seen}) >= {at.RESTARTS_WARN}", "0s", "warning", restarts),
+        alert(watched, "Restarts", f"({counted} or {seen}) >= {RESTARTS_WARN}", "0s", "warning", restarts),
         alert(watched, "PodsLost", f"count({lost}) > 0", "0s", "warning", gone + listed(f"topk(3, {lost})", ": ", POD)),
         alert(watched, "ReloadFailing", f"{failing} > 0", "1m", "warning", reload),
     )
@@ -162,10 +183,75 @@ def _release(watched: Watched) -> tuple[AlertingRule, ...]:
     given_up = " + ".join(f"(sum(increase(envoy_cluster_{each}{{{to}}}[10m])) or vector(0))" for each in GIVEN_UP)
     lost = "the gateway did not send {{ $value | humanize }} failed requests again"
     driven = f'{CANARY_DRIVEN}{{{watched.where},track="{watched.track}"}}'
-    left = f"time() - max by (namespace, service, track) ({driven}) > {at.CANARY_NOT_DRIVEN}"
+    left = f"time() - max by (namespace, service, track) ({driven}) > {CANARY_NOT_DRIVEN}"
     alone = "no command has driven its canary for {{ $value | humanizeDuration }}"
     return (
         rollout_alert(watched),
         alert(watched, "CanaryNotDriven", left, "0s", "warning", alone + listed(driven, ": ", "{{ $each.Labels.step }}")),
-        alert(watched, "RetriesGivenUp", f"{given_up} >= {at.RETRIES_WARN}", "0s", "warning", lost),
+        alert(watched, "RetriesGivenUp", f"{given_up} >= {RETRIES_WARN}", "0s", "warning", lost),
+    )
+
+
+def offline_rule_groups(watched: Watched) -> tuple[RuleGroup, ...]:
+    """Return the platform's rules for a track's offline pods, without the labels that alerts.labelled adds."""
+    of_pods = (*memory_alerts(watched), *space_alerts(watched), *pod_alerts(watched), rollout_alert(watched))
+    return (RuleGroup(watched.name, "", (), (*_reading(watched), *_writing(watched), *_records(watched), *of_pods)),)
+
+
+def _reading(watched: Watched) -> tuple[AlertingRule, ...]:
+    """Return the alerts on records that wait.
+
+    They stand still when none is finished in the time of two of the longest tries, and of three records at offline_rate.
+    """
+    s, where = watched.settings, watched.where
+    lag = f"sum(max by (topic, partition) (monopod_offline_lag_records{{{where}}}))"
+    before = f"sum(max by (topic, partition) (monopod_offline_lag_records{{{where}}} offset 5m))"
+    pause = rounded_up(max(STILL, 2 * s.offline_timeout_second, 3 / s.offline_rate if s.offline_rate else 0))
+    done = f"sum(rate(monopod_offline_records_total{{{where}}}[{pause}s]))"
+    ready = f"(sum(monopod_ready{{{where}}}) or vector(0))"
+    silent = "the brokers have not answered for {{ $value | humanizeDuration }}, so that nobody reads"
+    away = f"max(monopod_offline_brokers_away_seconds{{{where}}}) > {BROKERS_AWAY_WARNS}"
+    still = "{{ $value | humanize }} records wait, and none is finished"
+    grows = "{{ $value | humanize }} records wait, and they become more"
+    return (
+        alert(watched, "OfflineNotReady", f"{ready} < 1", "5m", "critical", "no offline pod is ready, so that nobody reads"),
+        not_scraped_alert(watched),
+        alert(watched, "OfflineBrokersAway", away, "0s", "critical", silent),
+        alert(watched, "OfflineStandsStill", f"{lag} > 0 unless {done} > 0", "5m", "critical", still),
+        alert(
+            watched,
+            "OfflineLagGrows",
+            f"{lag} > {s.offline_lag_per_replica} and {lag} > {before}",
+            "15m",
+            "warning",
+            grows,
+        ),
+    )
+
+
+def _writing(watched: Watched) -> tuple[AlertingRule, ...]:
+    where = watched.where
+    held = "reading has stopped, since the model fails for most records"
+    waits = "{{ $labels.sink }} has been away for {{ $value | humanizeDuration }}, and its answers wait"
+    away = f"max by (sink) (monopod_offline_sink_away_seconds{{{where}}})"
+    return (
+        alert(watched, "OfflineHeld", f"max(monopod_offline_held{{{where}}}) > 0", "0s", "critical", held),
+        alert(watched, "OfflineSinkWaits", f"{away} > {SINK_AWAY_WARNS}", "0s", "warning", waits),
+    )
+
+
+def _records(watched: Watched) -> tuple[AlertingRule, ...]:
+    """Return the alerts on records that were given up or lost. Records may be lost before Prometheus first reads a new pod."""
+    where = watched.where
+    every = f"monopod_offline_records_total{{{where}}}"
+    dead = f'monopod_offline_records_total{{{where},outcome="dead"}}'
+    share = f"sum(rate({dead}[15m])) / sum(rate({every}[15m]))"
+    enough = f"sum(increase({dead}[15m])) >= {FEWEST_DEAD_LETTERS}"
+    lost = f"monopod_offline_lost_records_total{{{where}}}"
+    gone = f"sum(increase({lost}[15m])) > 0 or sum({lost} unless {lost} offset 15m) > 0"
+    dead_words = "{{ $value | humanizePercentage }} of the records become dead letters"
+    lost_words = "the topic's retention took {{ $value | humanize }} records before they were read"
+    return (
+        alert(watched, "OfflineDeadLetters", f"{share} > {DEAD_LETTERS_WARN} and {enough}", "0s", "warning", dead_words),
+        alert(watched, "OfflineRecordsLost", gone, "0s", "critical", lost_words),
     )

@@ -1,18 +1,26 @@
-"""The route to a service: its paths outside and in the pod, and how a proxy treats its pods.
+"""The route to a service, and the object that a cluster's gateway needs once.
 
-Knows paths, times and limits. Does not know which resource kind holds them.
+The route has the paths outside and in the pod, and says how a proxy treats the pods. The gateway's object sets how much of a
+request the proxies keep to send it again. Envoy can retry a request only while it has kept all of the body. It gives up the
+retry of a larger one in silence, and only the counter `retry_or_shadow_abandoned` shows that.
+Sources: Envoy's `Route.request_body_buffer_limit` and `Listener.per_connection_buffer_limit_bytes`. Envoy Gateway's
+ClientTrafficPolicy sets the latter by `connection.bufferLimit`. With HTTP/2 each stream has a buffer of its own, which
+`http2.initialStreamWindowSize` limits.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conf.base.quantities import rounded_up
 from conf.clusters.region import Region
-from serving.settings import Settings
+from serving.settings import Settings, size_in_bytes
 
 ROUTE_MARGIN = 5  # Seconds by which a route's timeout is above the service's, so that the pod's own 504 comes first.
 IDLE = 60  # Seconds until a proxy closes an idle connection: fewer than the pod's 120, so that no request meets a closing one.
 FEWEST_CONNECTIONS = 1024
 MOST_CONNECTIONS = 2**31 - 1
+BUFFER_LIMIT_NAME = "monopod-buffer-limit"
+OWN_LIMITS: Mapping[str, int] = {"istio": 2**20, "gateway-api": 32 * 2**10}  # bytes that the proxies keep where nothing is set
 
 
 @dataclass(frozen=True)
@@ -102,3 +110,35 @@ def route(settings: Settings, region: Region, track: str, namespace: str, pods: 
         ejection_time="5s",
         ejection_interval="1s",
     )
+
+
+@dataclass(frozen=True)
+class GatewayPlan:
+    """The object that sets a gateway's limit. gateway: the Gateway object's name. limit: bytes of one request's body."""
+
+    kind: str
+    name: str
+    namespace: str
+    gateway: str
+    limit: int
+
+
+def buffer_limit(region: Region) -> int:
+    """Return how much of a body a region's gateway keeps to send a request again, in bytes."""
+    limit = region.gateway.buffer_limit
+    return size_in_bytes(limit) if limit else OWN_LIMITS[region.routing]
+
+
+def gateway_plan(region: Region) -> GatewayPlan | None:
+    """Return the object that sets the limit; None where regions.yaml leaves the limit to the proxies.
+
+    Envoy Gateway reads a policy in the namespace of the Gateway object, Istio a filter in the namespace of the proxies.
+    """
+    gateway = region.gateway
+    if not gateway.buffer_limit:
+        return None
+    kind, namespace = {
+        "istio": ("EnvoyFilter", gateway.pods),
+        "gateway-api": ("ClientTrafficPolicy", gateway.namespace),
+    }[region.routing]
+    return GatewayPlan(kind, BUFFER_LIMIT_NAME, namespace, gateway.name, buffer_limit(region))

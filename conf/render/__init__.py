@@ -1,5 +1,4 @@
-"""Generated YAML: the objects of a plan, by the templates in templates/, and the pipeline's jobs for each region.
+"""Generated YAML and values: objects of a plan, the objects of a canary, the pipeline's jobs, and the values of charts.
 
-In: plans and regions. Out: text, the same for equal input, or an error where a plan lacks a value that a template places. A
-release's rendered objects come in too, and a canary's objects and shares go out.
+Equal input gives equal output. A plan that lacks a value which a template places is an error.
 """

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from conf.base.object_references import SCALERS, Item
-from conf.plan.watched import ARM_SERIES_LABEL, CANARY_DRIVEN
+from conf.plan.alerts import ARM_SERIES_LABEL, CANARY_DRIVEN
 
 CANARY, BASELINE = "-canary", "-baseline"
 # An arm has objects of these kinds. Envoy Gateway's policy is of the route, and so of all its backends.

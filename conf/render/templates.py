@@ -12,8 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Undefined
 
-from conf.plan.gateway import GatewayPlan
 from conf.plan.plan import Plan
+from conf.plan.routes import GatewayPlan
 
 FOLDER = Path(__file__).parents[2] / "templates"
 SPECIAL = re.compile(r"[^ -~]")

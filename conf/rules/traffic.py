@@ -6,9 +6,9 @@ Does not know other services.
 from collections.abc import Iterator
 
 from conf.base.quantities import binary_quantity
-from conf.plan.gateway import buffer_limit
 from conf.plan.plan import most_pods, opens_host_port
 from conf.plan.pods import EXIT_MARGIN, PRE_STOP, READINESS_FAILURES, READINESS_PERIOD
+from conf.plan.routes import buffer_limit
 from conf.plan.scaling import SETTLED
 from conf.rules.context import Rule, RuleContext, Violation
 from serving.settings import size_in_bytes

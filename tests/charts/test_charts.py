@@ -10,9 +10,9 @@ import pytest
 
 from conf.base.object_references import Item
 from conf.base.yamls import documents
-from conf.charts.values import CHARTS, chart_values
 from conf.clusters.region import Regions
 from conf.clusters.regions_file import load
+from conf.render.chart_values import CHARTS, chart_values
 from conf.rules.rendered_objects import memory_is_bounded, pods_are_restricted, violations
 from tests.charts import helm
 from tests.conf import golden

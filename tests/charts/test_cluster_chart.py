@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from conf.base.yamls import documents
-from conf.charts.cluster_values import cluster_values
 from conf.clusters.rights import DEPLOY, JUDGE, READ, rules
-from conf.plan.gateway import gateway_plan
+from conf.plan.routes import gateway_plan
+from conf.render.chart_values import cluster_values
 from conf.render.templates import render_gateway
 from tests.charts import helm
 from tests.conf import golden

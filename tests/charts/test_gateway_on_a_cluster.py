@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conf.charts.cluster_values import cluster_values
+from conf.render.chart_values import cluster_values
 from tests.charts import helm
 from tests.conf import golden
 from tests.conf.cluster import Cluster

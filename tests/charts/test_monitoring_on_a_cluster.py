@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from conf.charts.values import chart_values
+from conf.render.chart_values import chart_values
 from tests.charts import helm
 from tests.conf import golden
 from tests.conf.cluster import Cluster, Item

@@ -4,8 +4,8 @@ import pytest
 
 from conf.base.object_references import Item
 from conf.base.yamls import documents
-from conf.charts.values import chart_values
 from conf.clusters.regions_file import load
+from conf.render.chart_values import chart_values
 from conf.rules.rendered_objects import (
     callers_are_named,
     memory_is_bounded,

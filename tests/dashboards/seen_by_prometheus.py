@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conf.base.object_references import Item
-from conf.charts.values import chart_values
 from conf.clusters.regions_file import read
+from conf.render.chart_values import chart_values
 from tests.charts import helm
 from tests.conf.cluster import Cluster
 from tests.conf.rollout.checkout import Checkout

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conf.charts.values import chart_values
+from conf.render.chart_values import chart_values
 from serving.settings.declarations import RESERVED_USERS
 from tests.charts import helm
 from tests.conf import golden

@@ -12,7 +12,7 @@ import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from conf.plan.watched import CANARY_DRIVEN
+from conf.plan.alerts import CANARY_DRIVEN
 from serving.settings.exported_metrics import EXPORTED_METRICS, GPU, METRICS, OFFLINE, PREFIXES
 from tests.running import ROOT, Running, get, make_service, running
 from tests.waiting import until

@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from conf.base.console import Mistakes, print_line, prints_mistakes
 from conf.base.object_references import Ref
 from conf.base.yamls import dump
-from conf.charts.cluster_values import cluster_values
 from conf.clusters.region import Region, Regions
 from conf.clusters.rights import ACCOUNTS
 from conf.commands.choices import load_regions, no_region
 from conf.remote.cluster import Cluster, ClusterError
 from conf.remote.kubeconfigs import access
+from conf.render.chart_values import cluster_values
 from conf.rollout.report import error_status
 
 CLOCK_SKEW = timedelta(minutes=1)  # between this machine and the API server

@@ -1,6 +1,6 @@
 """`monopod values`: print the values of the charts in charts/ for a region.
 
-Knows how they are printed. Does not know what they say: conf.charts does.
+Knows how they are printed. Does not know what they say: conf.render.chart_values does.
 """
 
 import json
@@ -8,8 +8,8 @@ from argparse import Namespace
 
 from conf.base.console import prints_mistakes
 from conf.base.yamls import dump
-from conf.charts.values import chart_values
 from conf.commands.choices import load_regions, no_region
+from conf.render.chart_values import chart_values
 
 
 @prints_mistakes

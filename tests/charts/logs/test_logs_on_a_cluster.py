@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from conf.charts.logs_values import logs_values
+from conf.render.chart_values import logs_values
 from tests.charts import helm
 from tests.conf import golden
 from tests.conf.cluster import Cluster

@@ -9,7 +9,7 @@ import pytest
 from conf.base.object_references import path
 from conf.base.yamls import documents
 from conf.clusters.regions_file import load
-from conf.plan.gateway import gateway_plan
+from conf.plan.routes import gateway_plan
 from conf.render.templates import render_gateway
 from tests.conf.cluster import Cluster, Item, clusters
 from tests.conf.doctor.test_cluster_check import doctor

@@ -9,7 +9,7 @@ import pytest
 
 from conf.base.yamls import documents
 from conf.plan.plan import TRACKS
-from conf.plan.thresholds import CANARY_NOT_DRIVEN
+from conf.plan.platform_alerts import CANARY_NOT_DRIVEN
 from conf.render.arms import canary_watch
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.golden import SERVICES

@@ -10,7 +10,7 @@ import pytest
 
 from conf.base.object_references import SCALERS, Item
 from conf.base.yamls import documents
-from conf.plan.thresholds import CANARY_NOT_DRIVEN as NOT_DRIVEN
+from conf.plan.platform_alerts import CANARY_NOT_DRIVEN as NOT_DRIVEN
 from conf.render.arms import (
     BASELINE,
     CANARY,

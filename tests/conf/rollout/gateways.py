@@ -16,7 +16,7 @@ from conf.base.object_references import path
 from conf.base.yamls import documents
 from conf.clusters.region import Region
 from conf.doctor.gateway_check import BUFFER_OBJECTS
-from conf.plan.gateway import GatewayPlan, gateway_plan
+from conf.plan.routes import GatewayPlan, gateway_plan
 from conf.render.templates import render_gateway
 from tests.conf.cluster import Cluster
 from tests.prerequisites import istio_gateway

@@ -6,7 +6,7 @@ import pytest
 
 import monopod
 from conf.base.yamls import documents
-from conf.charts.values import CHARTS, chart_values
+from conf.render.chart_values import CHARTS, chart_values
 from tests.conf import golden
 from tests.running import ROOT
 

@@ -1,4 +1,4 @@
-"""The values of charts/cluster: who gets a namespace, an account and rights, how much, and which gateway."""
+"""The values of the charts: namespaces, accounts, rights, quotas and the gateway, and how alerts reach people."""
 
 import json
 from dataclasses import replace
@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from conf.charts.cluster_values import cluster_values
-from conf.clusters.region import Gpu, Quota, Region, Regions
-from conf.plan.gateway import gateway_plan
+from conf.base.object_references import Item
+from conf.clusters.region import Alerting, Gpu, Quota, Region, Regions
+from conf.plan.routes import gateway_plan
+from conf.render.chart_values import cluster_values, monitoring_values
 from tests.conf import golden
 
 REGIONS = golden.regions()
@@ -95,3 +96,37 @@ def test_people_may_ask_the_service_that_the_url_of_prometheus_names() -> None:
 def test_a_prometheus_outside_the_cluster_needs_no_right() -> None:
     outside = replace(REGIONS.regions["hk"].prometheus, url="https://prometheus.example.com")
     assert with_region("hk", prometheus=outside)["prometheus"] == {"namespace": "monitoring", "rules": [], "accounts": []}
+
+
+def monitoring(alerting: Alerting | None) -> Item:
+    return monitoring_values(REGIONS, replace(REGIONS.regions["hk"], alerting=alerting))
+
+
+def test_a_region_with_alerting_turns_the_relay_and_the_routes_on() -> None:
+    found = monitoring(Alerting(webhook=True))
+    assert found["relay"] == {
+        "create": True,
+        "image": "registry.example.com/monopod/relay:0.2.0",
+        "secret": "monopod-relay",
+        "receivers": ["robot", "webhook", "watchdog"],
+        "proxy": "",
+    }
+    assert found["alertmanager"] == {"namespace": "monitoring", "create": True, "secret": "alertmanager-alertmanager"}
+
+
+def test_a_dead_mans_switch_is_one_more_receiver_and_a_proxy_is_the_relays() -> None:
+    relay = monitoring(Alerting(proxy="http://proxy.lan:3128"))["relay"]
+    assert (relay["receivers"], relay["proxy"]) == (["robot", "watchdog"], "http://proxy.lan:3128")
+    assert monitoring(Alerting(watchdog=False))["relay"]["receivers"] == ["robot"]
+
+
+def test_alertmanagers_owner_may_keep_the_routes() -> None:
+    found = monitoring(Alerting(routes=False, relay_image="registry.lan/relay:7"))
+    assert (found["alertmanager"]["create"], found["relay"]["create"]) == (False, True)
+    assert found["relay"]["image"] == "registry.lan/relay:7"
+
+
+def test_a_region_without_alerting_leaves_both_to_the_charts_own_values() -> None:
+    found = monitoring(None)
+    assert "relay" not in found
+    assert found["alertmanager"] == {"namespace": "monitoring"}
