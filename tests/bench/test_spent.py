@@ -17,13 +17,13 @@ def test_a_sample_counts_where_its_innermost_known_frame_is() -> None:
 
 
 def test_the_shares_of_all_parts_add_up_to_all_samples() -> None:
-    found = shares(["a (serving/models/rows.py:1) 3", "b (serving/telemetry/logs.py:2) 1"])
+    found = shares(["a (serving/models/tensors.py:1) 3", "b (serving/telemetry/logs.py:2) 1"])
     assert (found["batches"], found["metrics and logs"]) == (0.75, 0.25)
     assert sum(found.values()) == 1
 
 
 def test_the_table_divides_the_cost_of_an_answer_and_names_the_checkout_before() -> None:
-    half = shares(["a (serving/models/rows.py:1) 1", "b (serving/telemetry/logs.py:2) 1"])
+    half = shares(["a (serving/models/tensors.py:1) 1", "b (serving/telemetry/logs.py:2) 1"])
     text = section(digits_json(), Spent(100.0, half), Spent(800.0, half))
     assert "| batches | 400 | 50 |" in text
     assert "| **all** | **800** | **100** |" in text

@@ -19,9 +19,8 @@ from serving.base import jsons
 from serving.inputs import v2_open_inference
 from serving.inputs.binary_tensors import LENGTH_HEADER
 from serving.inputs.v2_open_inference import InferRequest
-from serving.models import rows
 from serving.models.engine import Engine, Hardware
-from serving.models.tensors import ModelSpec
+from serving.models.tensors import ModelSpec, join_rows, split_rows
 
 JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 BINARY = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n%s: %%d\r\nContent-Length: %%d\r\n\r\n"
@@ -46,8 +45,8 @@ class Tensors:
 
     def _run(self) -> None:
         calls, self._waiting = self._waiting, []
-        outputs = self._engine.run(rows.join([request.inputs for _, request, _ in calls]))
-        for (transport, request, _), part in zip(calls, rows.split(outputs, [count for *_, count in calls]), strict=True):
+        outputs = self._engine.run(join_rows([request.inputs for _, request, _ in calls]))
+        for (transport, request, _), part in zip(calls, split_rows(outputs, [count for *_, count in calls]), strict=True):
             body, head_length = v2_open_inference.encode(request, self._spec, "1", part)
             head = JSON % len(body) if head_length is None else BINARY % (head_length, len(body))
             transport.write(head + body)

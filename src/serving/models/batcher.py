@@ -1,7 +1,5 @@
 """One model's queue: calls in, batches to the model's instances, rows back to the calls that still wait.
 
-Knows rows, deadlines and threads. Does not know what runs a batch, or what a loop serves.
-
 Concurrency. `_lock` guards the queue and the counters; `_work` wakes batch threads. Each instance has one thread, which takes a
 batch under the lock and runs it without. A call that is split over batches is finished by the thread that brings its last part;
 the lock decides which one that is. `done` is called without the lock, so that it may submit again. A thread ends when `close`
@@ -12,8 +10,8 @@ it closes every batcher first.
 
 The loop's calls are queued by the loop's thread. Where an instance is idle, the loop wakes it at the end of its turn, so that
 all requests which it reads in one turn make one batch. `_turn_ends` is set and reset by that thread alone. A busy instance
-takes the next batch by itself. An instance finds the queue empty and begins to wait under the lock: a call comes either before,
-and is found, or after, and wakes it. Calls that end together go back to the loop in one step.
+takes the next batch by itself. An instance finds the queue empty and begins to wait under the lock: a call that comes before is
+found, and a call that comes after wakes it. Calls that end together go back to the loop in one step.
 """
 
 import asyncio
@@ -26,21 +24,32 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from typing import Protocol
 
 from serving.base.errors import BadInput, NotReady, QueueFull
 from serving.base.lifetime import Lifetime
 from serving.base.priority import yield_to_others
 from serving.models.calls import Call, CallQueue, Slice, failure, hand_over, resolve
 from serving.models.expected import forget
-from serving.models.observer import Observer
-from serving.models.rows import join, key_of, split
-from serving.models.tensors import Arrays
+from serving.models.tensors import Arrays, join_rows, key_of, split_rows
 
 log = logging.getLogger("monopod.batcher")
 
 IDLE_SECONDS = 2.0  # from an instance's last batch to the call of `idle`
 END_SECONDS = 60.0  # for which the end of the interpreter waits for batches: else a running one may abort the process
 _at_work: "weakref.WeakSet[Batcher]" = weakref.WeakSet()  # weak, since a running thread keeps its batcher alive
+
+
+class Observer(Protocol):
+    """The metrics to which models report. Any thread may call it. All times are seconds. costs: rows of a batch -> seconds."""
+
+    def batch(self, model: str, rows: int, seconds: float) -> None: ...
+
+    def batch_failed(self, model: str) -> None: ...
+
+    def model_loaded(self, model: str, provider: str, instances: int, threads: int, costs: dict[int, float]) -> None: ...
+
+    def model_unloaded(self, model: str) -> None: ...
 
 
 class Batcher:
@@ -236,7 +245,7 @@ class Batcher:
     def _run(self, instance: int, slices: list[Slice]) -> None:
         """Run one batch and give each call its part. A failure concerns this batch alone."""
         try:
-            inputs = join([s.inputs() for s in slices])
+            inputs = join_rows([s.inputs() for s in slices])
             joined = self._clock()
             for s in slices:
                 if not s.call.joined:  # of a call that is split, its first batch counts
@@ -244,7 +253,7 @@ class Batcher:
             outputs = self._run_model(instance, inputs)
             ended = self._clock()
             counts = [s.stop - s.start for s in slices]
-            parts = split(outputs, counts) if self.batched else [outputs]
+            parts = split_rows(outputs, counts) if self.batched else [outputs]
         except BadInput as error:
             self._run_apart(instance, slices, error)
             return

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 from serving.base.errors import ClientGone, ModelFailed
 from serving.base.lifetime import Lifetime
-from serving.models.rows import Key, cut, join
-from serving.models.tensors import Arrays
+from serving.models.tensors import Arrays, Key, cut_rows, join_rows
 
 log = logging.getLogger("monopod.batcher")
 
@@ -58,7 +57,7 @@ class Call:
     def join_parts(self, model: str, parts: dict[int, Arrays]) -> None:
         """Set the outputs of a call that is whole, or its error where the model returned parts of different shapes."""
         try:
-            self.outputs = join([parts[start] for start in sorted(parts)])
+            self.outputs = join_rows([parts[start] for start in sorted(parts)])
         except Exception as error:
             self.error = failure(model, error)
 
@@ -79,7 +78,7 @@ class Slice:
     def inputs(self) -> Arrays:
         """Return the inputs of these rows, without copying them. A call that is taken whole has its own."""
         call = self.call
-        return call.arrays if self.stop - self.start == call.rows else cut(call.arrays, self.start, self.stop)
+        return call.arrays if self.stop - self.start == call.rows else cut_rows(call.arrays, self.start, self.stop)
 
     def add(self, outputs: Arrays) -> bool:
         """Keep the outputs of these rows. Return whether the call is whole now and the caller has to end it."""

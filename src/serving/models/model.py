@@ -17,13 +17,11 @@ from serving.base.errors import BadInput, ModelFailed, ServingError, StartError,
 from serving.base.lifetime import Lifetime
 from serving.base.priority import yield_to_others
 from serving.base.process_memory import trim
-from serving.models.batcher import Batcher
+from serving.models.batcher import Batcher, Observer
 from serving.models.calls import Call
 from serving.models.engine import Engine, EngineError
-from serving.models.observer import Observer
 from serving.models.options import Options
-from serving.models.rows import key_of
-from serving.models.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec
+from serving.models.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec, key_of
 from serving.settings.model_files import pointed_size
 
 log = logging.getLogger("monopod.model")

@@ -1,7 +1,5 @@
 """The models in memory: loaded on first use, and over a budget the least recently used one is unloaded.
 
-Knows entries, their uses and the memory that they take. Does not know value.py, or requests beyond their lifetime.
-
 Concurrency. `_lock` guards the entries' models and uses; `_changed` wakes threads that wait for a load or for memory. The lock
 is never held while a model is loaded, closed or called, since a finished call takes it to release its model. One thread loads
 at a time, so that the memory which a model takes can be measured. A model in use (`uses` > 0) is never unloaded. A model that
@@ -14,17 +12,46 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from serving.base.errors import DeadlinePassed, ModelFailed, StartError
 from serving.base.lifetime import Lifetime
 from serving.base.process_memory import resident_bytes, trim
-from serving.models.entries import Entry
 from serving.models.model import Model
+from serving.models.options import Options
 
 log = logging.getLogger("monopod.models")
 
 CLOSE_SECONDS = 30.0
 IDLE_SHARE = 0.25  # of a request's remaining time, in which it waits for an idle model; then new calls of one model wait
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model as the service names it. file: None for a function. open: opens another copy, and raises StartError."""
+
+    name: str
+    file: Path | None
+    options: Options
+    on_demand: bool
+    open: Callable[[], Model]
+
+
+@dataclass(eq=False)
+class Entry:
+    """One model of a service, loaded or not. ModelCache says which threads may change it."""
+
+    name: str
+    open: Callable[[], Model]
+    on_demand: bool
+    bytes: int  # of memory: the file's size until the model is loaded, then a measurement
+    options: Options
+    file: Path | None = None
+    gpu_bytes: int = 0  # of on_demand_gpu_memory, while it is loaded
+    model: Model | None = None  # None while it is not in memory
+    uses: int = 0  # calls in progress
+    last_used: float = 0.0  # seconds of time.monotonic()
 
 
 class ModelCache:
@@ -73,7 +100,6 @@ class ModelCache:
             return None if entry.model is None or entry is self._evicting else _use(entry, entry.model)
 
     def release(self, entry: Entry) -> None:
-        """Count one use less."""
         with self._lock:
             entry.uses -= 1
             self._changed.notify_all()

@@ -15,15 +15,13 @@ from typing import Any, TypeVar
 
 from serving.base.errors import NotFound, NotReady, StartError
 from serving.base.lifetime import HasLifetime, Lifetime
+from serving.models.batcher import Observer
 from serving.models.calls import Call
 from serving.models.engine import Hardware
-from serving.models.entries import Entry, ModelSource
 from serving.models.expected import Expected, forget
-from serving.models.gpu_shares import GpuShares, per_session
 from serving.models.model import Function, Model, check_file, from_function, open_model
-from serving.models.model_cache import ModelCache
-from serving.models.observer import Observer
-from serving.models.options import options_of
+from serving.models.model_cache import Entry, ModelCache, ModelSource
+from serving.models.options import GpuShares, options_of, per_session
 from serving.models.tensors import Arrays, ModelSpec, TensorSpec
 from serving.settings import Settings, size_in_bytes
 

@@ -23,8 +23,8 @@ from typing import TypeVar
 from serving.base.errors import StartError
 from serving.base.process_memory import resident_bytes, trim
 from serving.base.terminal import size, table
-from serving.models.entries import ModelSource
 from serving.models.model import check_file
+from serving.models.model_cache import ModelSource
 from serving.models.tensors import TensorSpec
 from serving.service.embedded import open_service, set_up, silence
 from serving.service.own_code import TRACEBACK_ABOVE

@@ -75,7 +75,7 @@ def test_an_exception_in_assembly_fails_that_batch_alone(make: MakeBatcher, monk
         raise MemoryError
 
     batcher = make(double)
-    monkeypatch.setattr(serving.models.batcher, "join", no_memory)
+    monkeypatch.setattr(serving.models.batcher, "join_rows", no_memory)
     with pytest.raises(ModelFailed):
         answer(call(batcher, 1))
     assert answer(call(batcher, 2)) == [4]

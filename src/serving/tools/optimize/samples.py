@@ -20,8 +20,8 @@ from serving.core.messages import JSON
 from serving.inputs.files import FileKinds, content_type
 from serving.inputs.payload import decode, taken_files
 from serving.models.engine import Engine
-from serving.models.entries import ModelSource
 from serving.models.model import from_function
+from serving.models.model_cache import ModelSource
 from serving.models.tensors import Arrays
 from serving.service.own_code import described
 from serving.service.request import Request
