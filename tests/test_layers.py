@@ -38,8 +38,8 @@ FOLDERS = {
 LIBRARIES = {
     "flask": "serving.web.app",
     "werkzeug": "serving.web.app",
-    "werkzeug.http": "serving.inputs.forms",
-    "werkzeug.sansio": "serving.inputs.forms",
+    "werkzeug.http": "serving.inputs.payload",
+    "werkzeug.sansio": "serving.inputs.payload",
     "waitress": "serving.web.front.wsgi_threads",
     "uvloop": "serving.web.process.start",
     "httptools": "serving.web.front.heads",

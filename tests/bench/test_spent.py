@@ -11,7 +11,7 @@ def test_a_sample_counts_where_its_innermost_known_frame_is() -> None:
     assert part_of(OUTER + "take (serving/web/front/connection.py:9)") == "connections and framing"
     assert part_of(OUTER + "run (serving/web/front/request_cycle.py:9)") == "admission, routes and stages"
     assert part_of(OUTER + "run (serving/models/model.py:9);run (serving/models/engine.py:2)") == "the model"
-    assert part_of(OUTER + "decode (serving/inputs/forms.py:1);array (numpy/core.py:2)") == "codec"
+    assert part_of(OUTER + "decode (serving/inputs/payload.py:1);array (numpy/core.py:2)") == "codec"
     assert part_of(OUTER + "view (flask/app.py:1);match (werkzeug/routing.py:2)") == "Flask"
     assert part_of("main (monopod.py:1)") == REST
 

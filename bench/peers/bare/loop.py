@@ -17,7 +17,7 @@ import uvloop
 
 from serving.base import jsons
 from serving.inputs import v2_open_inference
-from serving.inputs.binary_tensors import LENGTH_HEADER
+from serving.inputs.tensor_codec import LENGTH_HEADER
 from serving.inputs.v2_open_inference import InferRequest
 from serving.models.engine import Engine, Hardware
 from serving.models.tensors import ModelSpec, join_rows, split_rows

@@ -31,9 +31,8 @@ from serving.base.working_memory import WorkingMemory
 from serving.core.messages import JSON, Done, RawRequest, Reply, Result, StageTimes, Stream
 from serving.core.result_cache import ResultCache
 from serving.inputs import payload
-from serving.inputs.allowed_urls import NoFetcher
 from serving.inputs.files import FileKinds
-from serving.inputs.payload import UrlFetcher
+from serving.inputs.payload import NoFetcher, UrlFetcher
 from serving.models.calls import Call
 from serving.models.registry import Handle
 from serving.models.tensors import Arrays, ModelSpec

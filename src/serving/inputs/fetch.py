@@ -2,19 +2,22 @@
 
 A name is resolved once and every address is checked. The connection goes to a checked address, so no second look-up can give
 another one. Each redirect is checked again in full. Proxies, cookies, .netrc and other settings of the environment are ignored.
-The one module that imports requests and urllib3. Does not know what a file holds.
+The one module that imports requests and urllib3.
 """
 
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from queue import Empty, SimpleQueue
 from typing import Any, cast
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -22,17 +25,119 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
-from serving.base.addresses import is_public
 from serving.base.errors import BadInput, DeadlinePassed, FetchFailed, TooLarge
-from serving.inputs.allowed_urls import AllowedUrl, allowed_url
 
-MOST_REDIRECTS = 3
-MOST_ADDRESSES = 4  # of a host: tried one after the other, each for its share of the time
+# Written out, since Python's releases differ in the addresses that `ipaddress` calls global.
+# Source: IANA's registries of special-purpose addresses.
+NOT_PUBLIC_4 = [
+    ip_network(each)
+    for each in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # carriers' NAT, and clouds' metadata
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local, and clouds' metadata
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocol assignments
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # 6to4 relays
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+    )
+]
+GLOBAL_6 = ip_network("2000::/3")
+NOT_PUBLIC_6 = [
+    ip_network(each)
+    for each in (
+        "2001::/23",  # protocol assignments: Teredo, benchmarks, ORCHID
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4: an IPv4 address inside
+        "3fff::/20",  # documentation
+    )
+]
+MAPPED = ip_network("::ffff:0:0/96")
+NAT64 = ip_network("64:ff9b::/96")
+
+LONGEST_URL = 8192  # characters
+DEFAULT_PORTS = {"http": 80, "https": 443}
+MAX_REDIRECTS = 3
+MAX_ADDRESSES = 4  # of a host: tried one after the other, each for its share of the time
 PIECE_BYTES = 65536  # bytes read at once
 REDIRECTS = (301, 302, 303, 307, 308)
 PASSING = (408, 425, 429)  # statuses by which a server says that a later request may do better
 HEADERS = {"User-Agent": "monopod", "Accept": "image/*, video/*, */*;q=0.5", "Accept-Encoding": "identity"}
 FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+
+
+def is_public(text: str) -> bool:
+    """Return whether a text is an IPv4 or IPv6 address of the public internet.
+
+    An IPv4 address inside an IPv6 address, mapped or for NAT64, counts as the IPv4 address.
+    """
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address):
+        if "%" in text:
+            return False
+        if address not in MAPPED and address not in NAT64:
+            return address in GLOBAL_6 and not any(address in network for network in NOT_PUBLIC_6)
+        address = IPv4Address(int(address) & 0xFFFFFFFF)
+    return not any(address in network for network in NOT_PUBLIC_4)
+
+
+@dataclass(frozen=True)
+class AllowedUrl:
+    """A URL of an allowed host, taken apart. Its addresses are not known yet. path: with the query."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def host_header(self) -> str:
+        """The host, with its port where that is not the scheme's own."""
+        host = _bracketed(self.host)
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def at(self, address: str) -> str:
+        """Return the URL with an address in place of the host."""
+        return f"{self.scheme}://{_bracketed(address)}:{self.port}{self.path}"
+
+
+def allowed_url(url: str, hosts: Sequence[str], ports: Container[int]) -> AllowedUrl:
+    """Return a client's URL, taken apart. hosts: in small letters, "*.example.com" for every name under it.
+
+    Raises BadInput for a URL that cannot be read, and for a scheme, host or port that is not allowed.
+    """
+    if len(url) > LONGEST_URL or re.search(r"[\x00-\x20\x7f\\]", url):
+        raise BadInput(f"a URL has at most {LONGEST_URL} characters, and no spaces, control characters or backslashes")
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme.lower(), (parts.hostname or "").rstrip("."), parts.port
+        host = host if host.isascii() else host.encode("idna").decode()
+    except ValueError as error:
+        raise BadInput("this is not a URL that can be read; send http://host/path or https://host/path") from error
+    if scheme not in DEFAULT_PORTS or not host:
+        raise BadInput("a URL to fetch starts with http:// or https:// and names a host")
+    if "@" in parts.netloc:
+        raise BadInput("a URL to fetch may hold no user name and no password")
+    if not any(host == known or (known.startswith("*.") and host.endswith(known[1:])) for known in hosts):
+        raise BadInput(f"nothing is fetched from {host}: the service's setting fetch_hosts allows {', '.join(hosts)}")
+    port = DEFAULT_PORTS[scheme] if port is None else port
+    if port not in ports:
+        raise BadInput(f"nothing is fetched from port {port}; leave the port out of the URL")
+    return AllowedUrl(scheme, host, port, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def system_addresses(host: str, port: int) -> list[str]:
@@ -80,7 +185,7 @@ class Fetcher:
             raise FetchFailed(f"the URL could not be fetched: it took longer than {self._timeout:g} s") from error
 
     def _follow(self, url: str, cutoff: "_Cutoff") -> bytes:
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             target = allowed_url(url, self._hosts, self._ports)
             try:
                 with self._ask(target, cutoff) as response:
@@ -90,7 +195,7 @@ class Fetcher:
             except FAILURES as error:
                 cutoff.left()
                 raise _failed(target, _cause(error), FetchFailed) from error
-        raise BadInput(f"the URL could not be fetched: it redirects more than {MOST_REDIRECTS} times")
+        raise BadInput(f"the URL could not be fetched: it redirects more than {MAX_REDIRECTS} times")
 
     def _ask(self, target: AllowedUrl, cutoff: "_Cutoff") -> requests.Response:
         """Return the response of a checked address, with its headers read. Each address is tried in turn."""
@@ -127,7 +232,7 @@ class Fetcher:
             raise _failed(target, "its name could not be resolved", FetchFailed) from addresses
         if not all(map(self._allowed, addresses)):
             raise _failed(target, "its name leads to an address that is private, local or reserved")
-        return list(addresses[:MOST_ADDRESSES])
+        return list(addresses[:MAX_ADDRESSES])
 
     def _body(self, response: requests.Response, target: AllowedUrl, cutoff: "_Cutoff") -> bytes:
         if response.status_code != 200:

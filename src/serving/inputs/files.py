@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 IMAGE, IMAGES, VIDEO = "image", "images", "video"
 BYTES = "application/octet-stream"
-MOST_PICTURES = 16  # of one request
+MAX_PICTURES = 16  # of one request
 RESERVED = ("data", IMAGES, "postid", "uid", "seqid")  # names that mean something else in a body
 NAME, TYPE = re.compile(r"[\w.-]+"), re.compile(r"\*/\*|[a-z]+/(\*|[a-z0-9.+-]+)")
 # Types that Python's own table lacks, or takes from a file of the machine.
@@ -65,7 +65,7 @@ class FileKind(NamedTuple):
 
 
 FileKinds = Mapping[str, FileKind]
-PICTURES: FileKinds = {IMAGE: FileKind(("image/*",), MOST_PICTURES)}
+PICTURES: FileKinds = {IMAGE: FileKind(("image/*",), MAX_PICTURES)}
 VIDEOS: FileKinds = {VIDEO: FileKind(("video/*",))}
 
 

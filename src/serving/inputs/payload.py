@@ -1,31 +1,36 @@
-"""The body of a request to the service's own route, from bytes to a Payload.
-
-Knows JSON, raw bytes and the parts of a form, and what each may hold. Does not know web frameworks, pictures or models.
+"""The body of a request to the service's own route, from bytes to a Payload. The one module that knows werkzeug's decoder.
 
     application/json        an object with postid, uid, seqid, data, the declared files, and further fields
     a declared file's type  that file itself
     octet-stream            the first declared file itself
-    multipart/form-data     the declared files and data, and texts for further fields
+    multipart/form-data     the declared files and data, and texts for further fields (RFC 7578)
 
 In JSON, a file is base64, a data: URL, or an http(s) URL, which is fetched. Several of one name are an array, and those of
 "image" the array "images". In a form a file may be a base64 text too.
 
 A service that declares no more than pictures and videos takes either, whichever it declares, and one of them at once. Its
 form's only file is the picture, whatever its name.
+
+The decoder of forms gets one piece at a time. Between two pieces the request's deadline is checked, and other threads can run.
+A part's headers are measured before the decoder reads them, since it would turn 16 MiB of headers into 1.5 GiB. The parts are
+held in memory beside the body, which takes twice the body's bytes in all.
 """
 
 import binascii
+import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import BLANK_LINE_RE, Data, Field, MultipartDecoder, NeedData, State
+from werkzeug.sansio.multipart import File as FilePart
+
 from serving.base import jsons
-from serving.base.errors import BadInput, WrongContentType
+from serving.base.errors import BadInput, TooLarge, WrongContentType
 from serving.base.lifetime import Lifetime
-from serving.inputs import forms
 from serving.inputs.files import BYTES, IMAGE, IMAGES, PICTURES, VIDEO, VIDEOS, File, FileKind, FileKinds
-from serving.inputs.forms import Form
 
 IDS = ("postid", "uid", "seqid")
 SEND_JSON = "send JSON with -H 'Content-Type: application/json'"
@@ -43,11 +48,35 @@ NUMBER_PATTERNS: dict[type, re.Pattern[str]] = {
 }
 T = TypeVar("T")
 
+PIECE_BYTES = 64 * 2**10  # that the decoder reads at once, in about a millisecond
+MAX_FORM_PARTS = 100
+LONGEST_HEADERS = 8 * 2**10  # bytes of one part's headers, and of the text before the first part
+MAX_PARAMETERS = 32  # in one part's headers
+LONGEST_BOUNDARY = 70  # characters; source: RFC 2046, 5.1.1
+CHARSETS = ("utf-8", "us-ascii", "ascii", "iso-8859-1")  # that a text may be written in
+NO_PARTS = "the form has no parts, or its boundary is not the one its Content-Type names; -F name=value sends one"
+NOTHING_FETCHED = "this service fetches no URLs: its setting fetch_hosts is empty; send the bytes, or base64"
+
 
 class UrlFetcher(Protocol):
     """Fetches a URL. Raises BadInput, TooLarge or DeadlinePassed."""
 
     def fetch(self, url: str, deadline: float) -> bytes: ...
+
+
+class NoFetcher:
+    """Stands for the fetcher of a service whose fetch_hosts is empty."""
+
+    def fetch(self, url: str, deadline: float) -> bytes:
+        raise BadInput(NOTHING_FETCHED)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form's parts by their names. A file may be empty here."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    files: dict[str, tuple[File, ...]] = field(default_factory=dict)
 
 
 @dataclass
@@ -71,7 +100,7 @@ def decode(content_type: str, body: bytes, fetcher: UrlFetcher, life: Lifetime, 
     if not kind and not body:
         return Payload()
     if kind == "multipart/form-data":
-        found = _form(forms.read(content_type, body, life.check), taken, taken is files)
+        found = _form_payload(read_form(content_type, body, life.check), taken, taken is files)
     elif kind == "application/json":
         found = _json(body, lambda url: fetcher.fetch(url, life.deadline), taken, files)
     else:
@@ -175,12 +204,12 @@ def _all(name: str, text: Any, kind: FileKind, fetch: Callable[[str], bytes]) ->
     return tuple(_opened(f"{name}[{at}]", each, fetch) for at, each in enumerate(text))
 
 
-def _form(form: Form, taken: FileKinds, strict: bool) -> Payload:
+def _form_payload(form: Form, taken: FileKinds, strict: bool) -> Payload:
     """Return a form's payload. strict: whether each file must have a name that is declared."""
     fields: dict[str, Any] = dict(form.texts)
     parts = dict(form.files)
     if not fields and not parts:
-        raise BadInput(forms.NO_PARTS)
+        raise BadInput(NO_PARTS)
     ids = {name: _id(name, fields.pop(name)) for name in IDS if name in fields}
     data = _form_data(fields.pop("data", None), parts.pop("data", ()))
     for name, sent in parts.items():
@@ -264,3 +293,107 @@ def _no_url(url: str) -> bytes:
 def _type_name(value: Any) -> str:
     names = {dict: "an object", list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
     return names.get(type(value), "null")
+
+
+def read_form(content_type: str, body: bytes, check: Callable[[], None]) -> Form:
+    """Return a body's parts. check: called between pieces; its exception ends the reading.
+
+    Raises BadInput for a body that is no form and for headers over LONGEST_HEADERS, TooLarge over MAX_FORM_PARTS parts.
+    """
+    boundary = _boundary(content_type)
+    decoder, parts = MultipartDecoder(boundary), _FormParts()
+    for piece in _pieces(body, b"--" + boundary):
+        check()
+        decoder.receive_data(piece)
+        parts.take(decoder)
+        if decoder.state is State.EPILOGUE:
+            return _form_of(parts)
+    raise BadInput(NO_PARTS if decoder.state is State.PREAMBLE else "the form is cut: no last boundary ends it; send it whole")
+
+
+class _FormParts:
+    """The parts so far. The last one may still grow."""
+
+    def __init__(self) -> None:
+        self.texts: list[tuple[str, str]] = []
+        self.files: list[tuple[str, File]] = []
+        self._part: Field | FilePart | None = None
+        self._content = io.BytesIO()
+
+    def take(self, decoder: MultipartDecoder) -> None:
+        """Take every event that the decoder can make of the bytes that it has."""
+        while True:
+            if decoder.state is State.PART:
+                _measure(decoder.buffer)
+            try:
+                event = decoder.next_event()
+            except ValueError as error:  # no Content-Disposition, or bytes that are not UTF-8
+                raise BadInput(
+                    "the headers of a part of the form are broken; they are UTF-8 and have a Content-Disposition"
+                ) from error
+            if isinstance(event, NeedData):
+                break
+            if isinstance(event, Field | FilePart):
+                self._begin(event)
+            elif isinstance(event, Data):
+                self._content.write(event.data)
+                if not event.more_data:
+                    self._end()
+        if decoder.state is State.PREAMBLE and len(decoder.buffer) > LONGEST_HEADERS:
+            raise BadInput(NO_PARTS)
+
+    def _begin(self, part: Field | FilePart) -> None:
+        if part.name is None:  # although werkzeug's types say that it never is
+            raise BadInput("a part of the form has no name; each says one in Content-Disposition")
+        if len(self.texts) + len(self.files) == MAX_FORM_PARTS:
+            raise TooLarge(f"the form has more than {MAX_FORM_PARTS} parts, the most that are taken")
+        self._part, self._content = part, io.BytesIO()
+
+    def _end(self) -> None:
+        content, part = self._content.getvalue(), self._part
+        kind, options = parse_options_header(part.headers.get("content-type") if part else None)
+        if isinstance(part, FilePart):
+            name = part.filename.replace("\\", "/").rpartition("/")[2]  # a client's folders are nobody's business
+            self.files.append((part.name, File(content, name, kind.strip().lower())))
+        elif part is not None:
+            charset = options.get("charset", "").lower()
+            self.texts.append((part.name, content.decode(charset if charset in CHARSETS else CHARSETS[0], "replace")))
+        self._content = io.BytesIO()
+
+
+def _pieces(body: bytes, line: bytes) -> Iterator[bytes]:
+    """Yield a body in pieces. No piece ends right behind a boundary, or the decoder would add a line break to the part."""
+    at = 0
+    while at < len(body):
+        end = at + PIECE_BYTES
+        cut = body.rfind(line, max(0, end - len(line) - 3), end)
+        end = end if cut < 0 else cut + len(line) + 4  # with CR LF or -- CR LF
+        yield body[at:end]
+        at = end
+
+
+def _form_of(parts: _FormParts) -> Form:
+    names = [name for name, _ in parts.texts]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"the form holds {name[:100]!r} more than once; send each text once, or a list in JSON")
+    files: dict[str, tuple[File, ...]] = {}
+    for name, file in parts.files:
+        files[name] = (*files.get(name, ()), file)
+    return Form(dict(parts.texts), files)
+
+
+def _boundary(content_type: str) -> bytes:
+    boundary = parse_options_header(content_type)[1].get("boundary", "").encode("utf-8", "replace")
+    if 0 < len(boundary) <= LONGEST_BOUNDARY:
+        return boundary
+    raise BadInput(f"the form's Content-Type names no boundary of 1 to {LONGEST_BOUNDARY} characters; let your client write it")
+
+
+def _measure(buffer: bytearray) -> None:
+    """Raise BadInput where the part's headers, with which the buffer begins, are too long to be read."""
+    end = BLANK_LINE_RE.search(buffer, 0, LONGEST_HEADERS)
+    if end is None and len(buffer) >= LONGEST_HEADERS:
+        raise BadInput(f"the headers of a part of the form are longer than {LONGEST_HEADERS} bytes, the most that is read")
+    if end is not None and buffer.count(b";", 0, end.start()) > MAX_PARAMETERS:
+        raise BadInput(f"the headers of a part of the form have more than {MAX_PARAMETERS} parameters, the most that are read")

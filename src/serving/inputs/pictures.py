@@ -1,17 +1,33 @@
-"""Encoded pictures to RGB pixels.
+"""Encoded pictures to RGB pixels. The one module that imports PIL.
 
-A picture's size is checked before a pixel is decoded. Metadata never reaches the decoder. Every failure is a client error that
-says what to change. The one module that imports PIL. Does not know requests, models or arrays.
+A picture's size is checked before a pixel is decoded. Every failure is a client error that says what to change.
+
+No decoder sees metadata. PIL's decoders read it in slow Python and keep all of it: a few megabytes of empty segments would take
+seconds and hundreds of megabytes. Here the parts are counted, and text, colour profiles, comments and animations are left out.
 """
 
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from serving.base.errors import BadInput, ServingError, TooLarge
 from serving.base.working_memory import WorkingMemory
-from serving.inputs import picture_parts
-from serving.inputs.picture_parts import Parts
+
+MAX_PICTURE_PARTS = 20_000
+MAX_INFLATED = 4 * 1024 * 1024  # bytes of text and profiles; usual pictures hold a tenth of it
+FORMAT_NAMES = "JPEG, PNG, WebP, GIF or BMP"
+
+# Frame headers, tables and the restart interval; JFIF and Adobe, which say how colours are stored.
+JPEG_KEPT = frozenset({*range(0xC0, 0xC8), *range(0xC9, 0xD0), 0xDB, 0xDD, 0xE0, 0xEE})
+JPEG_FRAMES = JPEG_KEPT & frozenset(range(0xC0, 0xD0)) - {0xC4, 0xCC}
+JPEG_BARE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
+PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+PNG_PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
+
 
 # Image.open is not used: it tries further formats, warns at a size limit of its own, and reads metadata.
 DECODERS: dict[str, type[ImageFile.ImageFile]] = {
@@ -31,7 +47,186 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 KEPT_BYTES = 7  # a pixel of a decoded picture: 4 of PIL, and 3 of the array made from it
-MOST_SCANS = 20  # of max_pixels; a progressive JPEG has about 10, each over all pixels
+MAX_SCANS = 20  # of max_pixels; a progressive JPEG has about 10, each over all pixels
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A picture to be decoded, without its metadata."""
+
+    kind: str  # JPEG, PNG, WebP, GIF or BMP
+    data: bytes
+    size: tuple[int, int] | None = None  # width and height in pixels, None where only the decoder can tell
+    orientation: int = 1  # of EXIF, 1 to 8
+    scans: int = 1  # passes of the decoder over the pixels
+
+
+def _parts(data: bytes) -> Parts:
+    """Return a picture's parts. Raises BadInput for bytes that are no picture, TooLarge for too much metadata."""
+    for magic, at, kind, walk in FORMATS:
+        if data.startswith(magic, at) and (kind != "WebP" or data.startswith(b"RIFF")):
+            try:
+                return walk(data)
+            except (struct.error, IndexError) as error:
+                raise _damaged(kind) from error
+    if not data:
+        raise BadInput("the picture is empty: no bytes were sent")
+    raise BadInput(f"this is not a picture of a kind that can be read; send {FORMAT_NAMES}")
+
+
+def _damaged(kind: str) -> BadInput:
+    """Return the error for a broken picture of a format."""
+    return BadInput(f"the {kind} picture is truncated or damaged; check that the whole file was sent")
+
+
+def _orientation(exif: bytes) -> int:
+    """Return the orientation that an EXIF block states, 1 where it states none."""
+    exif = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, start)
+        for n in range(count):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, start + 2 + 12 * n)
+            if (tag, kind) == (0x0112, 3):
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
+
+
+def _too_many(kind: str) -> TooLarge:
+    return TooLarge(f"the {kind} picture has more than {MAX_PICTURE_PARTS} parts before its pixels; save it without metadata")
+
+
+def _jpeg(data: bytes) -> Parts:
+    kept, size, turned, frame = [b"\xff\xd8"], (0, 0), 1, 0
+    for marker, at, end in _segments(data):
+        if marker == 0xDA:
+            kept.append(data[at:])
+            return Parts("JPEG", b"".join(kept), size, turned, _scans(data, frame, at))
+        if marker in JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            size, frame = (width, height), at
+        if marker in JPEG_KEPT:
+            kept.append(data[at:end])
+        elif marker == 0xE1 and data.startswith(b"Exif\0\0", at + 4):
+            turned = _orientation(data[at + 4 : end])
+    raise _damaged("JPEG")
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield each JPEG segment's marker, start and end."""
+    at = 2
+    for _ in range(MAX_PICTURE_PARTS):
+        at = data.find(b"\xff", at)
+        if at < 0 or data[at + 1] == 0xD9:
+            return
+        marker = data[at + 1]
+        if marker == 0xFF or marker in JPEG_BARE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4]))
+        yield marker, at, end
+        at = end
+    raise _too_many("JPEG")
+
+
+def _scans(data: bytes, frame: int, scan: int) -> int:
+    """Return the number of scans. A sequential frame whose first scan has all its components counts as 1."""
+    sequential, components = data[frame + 1] in (0xC0, 0xC1), data[frame + 9]
+    return 1 if sequential and data[scan + 4] >= components else data.count(b"\xff\xda", scan)
+
+
+def _png(data: bytes) -> Parts:
+    kept, turned, room, at = [data[:8]], 1, MAX_INFLATED, 8
+    for _ in range(MAX_PICTURE_PARTS):
+        name, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4])
+        if name in PNG_KEPT:
+            kept.append(data[at:end])
+        elif name in PNG_PACKED:
+            room -= _inflated(name, data[at + 8 : end - 4], room)
+        elif name == b"eXIf":
+            turned = _orientation(data[at + 8 : end - 4])
+        if name == b"IEND" or end >= len(data):
+            break
+        at = end
+    else:
+        raise _too_many("PNG")
+    return Parts("PNG", b"".join(kept), struct.unpack_from(">II", data, 16), turned)
+
+
+def _inflated(name: bytes, chunk: bytes, room: int) -> int:
+    """Return how many bytes a chunk's text inflates to. room: bytes, of which no more are held. Raises TooLarge over it."""
+    body = chunk.partition(b"\0")[2]
+    packed = body[1:]
+    if name == b"iTXt":
+        packed = body[2:].split(b"\0", 2)[-1] if body.startswith(b"\1") else b""
+    try:
+        length = len(zlib.decompressobj().decompress(packed, room + 1))
+    except zlib.error:
+        return 0
+    if length > room:
+        raise TooLarge(f"the PNG picture's text and profiles are over {MAX_INFLATED} bytes; save it without metadata")
+    return length
+
+
+def _webp(data: bytes) -> Parts:
+    chunk = data[12:16]
+    if chunk == b"VP8X":
+        wide, high = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+    elif chunk == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        wide, high = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        wide, high = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    return Parts("WebP", data, (wide, high))
+
+
+def _gif(data: bytes) -> Parts:
+    """Keep the screen, the first frame, and the extension that names its transparent colour."""
+    wide, high, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 128 else 0)
+    head, control, left = data[:at], b"", MAX_PICTURE_PARTS
+    while data[at] == 0x21:
+        end, left = _gif_blocks(data, at + 2, left - 1)
+        if data[at + 1] == 0xF9:
+            control = data[at:end]
+        at = end
+    if data[at] != 0x2C:
+        raise _damaged("GIF")
+    x, y, across, down = struct.unpack_from("<HHHH", data, at + 1)
+    return Parts("GIF", head + control + data[at:], (max(wide, x + across), max(high, y + down)))
+
+
+def _gif_blocks(data: bytes, at: int, left: int) -> tuple[int, int]:
+    """Return the position after a run of blocks, and how many further parts are allowed. left: allowed before the run."""
+    while left >= 0:
+        if not data[at]:
+            return at + 1, left
+        at, left = at + 1 + data[at], left - 1
+    raise _too_many("GIF")
+
+
+def _bmp(data: bytes) -> Parts:
+    size, compression = struct.unpack_from("<I", data, 14)[0], 0
+    if size >= 40:
+        (compression,) = struct.unpack_from("<I", data, 30)
+    if compression in (1, 2):
+        raise BadInput("run-length encoded BMP pictures cannot be read; save it as PNG")
+    return Parts("BMP", data)
+
+
+FORMATS: tuple[tuple[bytes, int, str, Callable[[bytes], Parts]], ...] = (
+    (b"\xff\xd8\xff", 0, "JPEG", _jpeg),
+    (b"\x89PNG\r\n\x1a\n", 0, "PNG", _png),
+    (b"WEBP", 8, "WebP", _webp),
+    (b"GIF87a", 0, "GIF", _gif),
+    (b"GIF89a", 0, "GIF", _gif),
+    (b"BM", 0, "BMP", _bmp),
+)
 
 
 def decode(
@@ -45,7 +240,7 @@ def decode(
     memory: counts the bytes of the decoding, and then of the picture as long as it lives.
     Raises BadInput for bytes that are no picture or a broken one, TooLarge over max_pixels, and the errors of memory.
     """
-    parts = picture_parts.cut(data)
+    parts = _parts(data)
     try:
         picture, turn = _open(parts, max_pixels)
         if at_least is not None and parts.kind == "JPEG":
@@ -69,18 +264,18 @@ def decode(
     except (MemoryError, Image.DecompressionBombError) as error:
         raise TooLarge("the picture needs more memory than there is for one; send a smaller one") from error
     except Exception as error:  # decoders raise anything at all for broken bytes
-        raise picture_parts.damaged(parts.kind) from error
+        raise _damaged(parts.kind) from error
 
 
 def size(data: bytes, max_pixels: int) -> tuple[int, int]:
     """Return the width and height in pixels that `decode` would give, from the picture's header. Raises as `decode` does."""
-    parts = picture_parts.cut(data)
+    parts = _parts(data)
     try:
         picture, turn = _open(parts, max_pixels)
     except ServingError:
         raise
     except Exception as error:
-        raise picture_parts.damaged(parts.kind) from error
+        raise _damaged(parts.kind) from error
     width, height = picture.size
     return (width, height) if turn < 5 else (height, width)
 
@@ -112,7 +307,7 @@ def _open(parts: Parts, max_pixels: int) -> tuple[Image.Image, int]:
         _check(parts.size, parts.scans, max_pixels)
     picture = DECODERS[parts.kind](BytesIO(parts.data))
     _check(picture.size, parts.scans, max_pixels)
-    turn = picture_parts.orientation(picture.info.get("exif", b"")) if parts.kind == "WebP" else parts.orientation
+    turn = _orientation(picture.info.get("exif", b"")) if parts.kind == "WebP" else parts.orientation
     return picture, turn
 
 
@@ -122,7 +317,7 @@ def _check(size: tuple[int, int], scans: int, max_pixels: int) -> None:
         raise BadInput(f"the picture has no pixels: it is {width} x {height}")
     if width * height > max_pixels:
         raise TooLarge(f"the picture is {width} x {height} pixels, over the limit of {max_pixels}; send a smaller one")
-    if scans * width * height > MOST_SCANS * max_pixels:
+    if scans * width * height > MAX_SCANS * max_pixels:
         raise TooLarge(f"the JPEG picture has {scans} scans of its {width} x {height} pixels; save it as a plain JPEG")
 
 

@@ -12,8 +12,19 @@ from typing import Any
 
 from serving.base import jsons
 from serving.base.errors import BadInput, ModelFailed
-from serving.inputs.json_fields import check_rows, json_object, named_input, optional_field, required_field, show
-from serving.inputs.json_tensors import array_of, nested_shape, strings, texts, unnest
+from serving.inputs.tensor_codec import (
+    array_of,
+    check_rows,
+    json_object,
+    named_input,
+    nested_shape,
+    optional_field,
+    required_field,
+    show,
+    strings,
+    texts,
+    unnest,
+)
 from serving.models.tensors import Array, Arrays, ModelSpec, TensorSpec
 
 SIGNATURE = "serving_default"

@@ -10,9 +10,23 @@ from typing import Any, NamedTuple
 
 from serving.base import jsons
 from serving.base.errors import BadInput, ModelFailed
-from serving.inputs import binary_tensors
-from serving.inputs.json_fields import check_rows, json_object, named_input, optional_field, required_field, show
-from serving.inputs.json_tensors import Shape, array_of, checked_shape, texts, unnest
+from serving.inputs.tensor_codec import (
+    LENGTH_HEADER,
+    Shape,
+    array_of,
+    check_rows,
+    checked_shape,
+    json_object,
+    named_input,
+    optional_field,
+    read_raw,
+    required_field,
+    show,
+    split_body,
+    texts,
+    unnest,
+    write_raw,
+)
 from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec, datatype_of
 
 EXTENSIONS = ("binary_tensor_data",)
@@ -43,7 +57,7 @@ def decode(body: bytes | memoryview, header_length: str | None, spec: ModelSpec,
     body. Their shapes, and whether one is missing, are left to `ModelSpec.rows`.
     Raises BadInput for a malformed request, TooLarge for more than max_rows rows.
     """
-    head, raw = binary_tensors.split(body, header_length)
+    head, raw = split_body(body, header_length)
     request = json_object(jsons.loads(head, "the body" if header_length is None else "the JSON header"), "the request")
     parameters = _parameters(request, "the request")
     if parameters.get("sequence_id") not in (None, 0, ""):
@@ -93,9 +107,9 @@ def _inputs(items: list[Any], raw: memoryview, spec: ModelSpec, max_rows: int | 
         if size > len(raw) - at:
             raise BadInput(
                 f"'binary_data_size' of {where} is {size}, but {len(raw) - at} bytes are left of the {len(raw)} "
-                f"after the JSON; the header {binary_tensors.LENGTH_HEADER} says where they start"
+                f"after the JSON; the header {LENGTH_HEADER} says where they start"
             )
-        arrays[tensor.name] = binary_tensors.read(raw[at : at + size], tensor.datatype, shape, where)
+        arrays[tensor.name] = read_raw(raw[at : at + size], tensor.datatype, shape, where)
         at += size
     if at != len(raw):
         raise BadInput(f"{len(raw)} bytes follow the JSON, but the inputs' 'binary_data_size' add up to {at}")
@@ -184,7 +198,7 @@ def encode(request: InferRequest, spec: ModelSpec, version: str, outputs: Arrays
             "shape": list(array.shape),
         }
         if wanted.binary:
-            part = binary_tensors.write(array)
+            part = write_raw(array)
             item["parameters"] = {"binary_data_size": part.nbytes}
             parts.append(part)
         else:

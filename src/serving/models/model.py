@@ -26,7 +26,7 @@ from serving.settings.model_files import pointed_size
 
 log = logging.getLogger("monopod.model")
 
-MOST_SHAPES = 1024  # shapes that are remembered; clients choose them, so their number is bounded
+MAX_SHAPES = 1024  # shapes that are remembered; clients choose them, so their number is bounded
 Function = Callable[[Arrays], Arrays]
 
 
@@ -154,7 +154,7 @@ class Model:
             raise
         if self._example is None:
             self._example = {name: array[:1].copy() for name, array in arrays.items()} if self.spec.batched else arrays
-        if len(self._shapes_that_ran) < MOST_SHAPES:
+        if len(self._shapes_that_ran) < MAX_SHAPES:
             self._shapes_that_ran.add(key)
         return outputs
 

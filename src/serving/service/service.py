@@ -18,7 +18,7 @@ from serving.base.errors import BadInput, StartError, WrongInputs
 from serving.base.process_memory import resident_bytes
 from serving.inputs import v1_predict
 from serving.inputs.files import Declared, FileKinds, file_kinds
-from serving.inputs.json_fields import show
+from serving.inputs.tensor_codec import show
 from serving.models.registry import Handle, ModelRegistry
 from serving.models.tensors import Arrays, ModelSpec
 from serving.service.request import Request

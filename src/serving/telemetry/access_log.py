@@ -19,7 +19,7 @@ from serving.telemetry import logs
 from serving.telemetry.log_lines import FIELD, Origin, bounded, json_of, time_of
 
 LONGEST_PATH, LONGEST_METHOD = 200, 20  # characters in the log
-MOST_LINES = 256  # that wait for a flush
+MAX_LINES = 256  # that wait for a flush
 LINE_BYTES = 400  # of memory that a line takes until it is written, without its path and its request's id
 KEPT_PATH = 12 * LONGEST_PATH  # so many bytes of a path may be LONGEST_PATH characters: four bytes each, three digits a byte
 
@@ -56,7 +56,7 @@ class AccessLog:
         """
         lines = self._lines
         lines.append((at, method, path[:KEPT_PATH], request_id, route, code, milliseconds, reason, trace_id))
-        if len(lines) >= MOST_LINES:
+        if len(lines) >= MAX_LINES:
             self.flush()
 
     def flush(self) -> None:

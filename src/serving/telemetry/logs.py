@@ -30,7 +30,7 @@ from weakref import WeakSet
 from serving.telemetry.log_lines import JsonFormatter, Origin, is_in_pod, plain
 
 # Bytes of lines that may wait while nobody reads stdout. Further lines are dropped.
-MOST_WAITING = 8 * 2**20
+MAX_WAITING = 8 * 2**20
 STOP_SECONDS = 2.0  # the end of the process waits no longer for stdout
 
 Lines = str | Callable[[Origin], str]  # lines, or what makes them from the fields of every line
@@ -70,9 +70,9 @@ class _Backlog:
         self._bytes, self._lock = 0, threading.Lock()
 
     def put(self, lines: Lines, size: int) -> None:
-        """Queue lines of so many bytes, or drop them where more than MOST_WAITING bytes would wait."""
+        """Queue lines of so many bytes, or drop them where more than MAX_WAITING bytes would wait."""
         with self._lock:
-            if self._bytes + size > MOST_WAITING:
+            if self._bytes + size > MAX_WAITING:
                 return
             self._bytes += size
         self.lines.put((lines, size))
@@ -193,7 +193,7 @@ def _log_what_nobody_catches() -> None:
 
 
 def write_later(lines: Callable[[Origin], str], size: int) -> None:
-    """Have the writer make lines and write them at once. Without a writer, and over MOST_WAITING bytes, they are dropped.
+    """Have the writer make lines and write them at once. Without a writer, and over MAX_WAITING bytes, they are dropped.
 
     lines: returns them for the fields of every line, without the last newline. size: bytes held until then.
     """

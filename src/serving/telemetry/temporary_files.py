@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 
-MOST_FILES = 5000  # that are looked at, some 10 ms of work; what more there is does not count
+MAX_FILES = 5000  # that are looked at, some 10 ms of work; what more there is does not count
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own blocks are
 
 
@@ -21,7 +21,7 @@ def bytes_on_disk(folder: str) -> int:
         device = os.stat(folder).st_dev
     except OSError:
         return 0
-    named, user = islice(_named(folder, device), MOST_FILES), os.getuid()
+    named, user = islice(_named(folder, device), MAX_FILES), os.getuid()
     return BLOCK_BYTES * (sum(found.st_blocks for found in named if found.st_uid == user) + sum(_unnamed(device)))
 
 

@@ -14,7 +14,7 @@ from prometheus_client.utils import floatToGoString
 from serving.settings.exported_metrics import ExportedMetric
 from serving.telemetry.series import Distribution
 
-MOST_KNOWN = 4096  # series and histograms whose words are remembered
+MAX_KNOWN = 4096  # series and histograms whose words are remembered
 
 Sample = tuple[tuple[str, ...], int | Distribution]  # the values of the labels, and the value
 
@@ -34,14 +34,14 @@ def _pieces(metric: ExportedMetric, labels: tuple[str, ...], value: int | Distri
     yield f"{_series(metric, labels, '_count')} {value.counts[-1]}\n{_series(metric, labels, '_sum')} {value.sum!r}\n"
 
 
-@lru_cache(MOST_KNOWN)
+@lru_cache(MAX_KNOWN)
 def _buckets(metric: ExportedMetric, labels: tuple[str, ...], bounds: tuple[float, ...]) -> list[str]:
     """Return the words before the number of each bucket's line. The last bound is infinity."""
     named = map(floatToGoString, bounds)
     return [_words(metric, labels, "_bucket", ("le", bound)) for bound in named]
 
 
-@lru_cache(MOST_KNOWN)
+@lru_cache(MAX_KNOWN)
 def _series(metric: ExportedMetric, labels: tuple[str, ...], suffix: str = "") -> str:
     """Return the words before the number of a line without a bound."""
     return _words(metric, labels, suffix)

@@ -19,7 +19,7 @@ from serving.base.errors import NotFound, WrongContentType
 from serving.core.messages import JSON, Reply
 from serving.core.stages import SMALL_JSON, Core, Decoded
 from serving.inputs import v1_predict, v2_open_inference
-from serving.inputs.binary_tensors import LENGTH_HEADER
+from serving.inputs.tensor_codec import LENGTH_HEADER
 from serving.inputs.v2_open_inference import MODEL_VERSION
 from serving.models.registry import ModelRegistry
 from serving.models.tensors import ModelSpec

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.inputs.binary_tensors import LENGTH_HEADER
+from serving.inputs.tensor_codec import LENGTH_HEADER
 from serving.models.tensors import DATATYPES, ModelSpec, TensorSpec
 from serving.settings.declarations import Settings
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from serving.base import jsons
-from serving.inputs import binary_tensors
+from serving.inputs.tensor_codec import write_raw
 from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec
 
 
@@ -56,7 +56,7 @@ def cases(draw: st.DrawFn) -> Case:
         array = draw(arrays(datatype, shape, utf8=not is_raw))
         item: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(shape)}
         if is_raw:
-            part = bytes(binary_tensors.write(array))
+            part = bytes(write_raw(array))
             item["parameters"] = {"binary_data_size": len(part)}
             tail += part
         else:

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from serving.base.errors import BadInput, TooLarge
 from serving.base.process_memory import resident_bytes
-from serving.inputs import picture_parts, pictures
+from serving.inputs import pictures
 
 PICTURES = Path(__file__).parents[3] / "examples" / "images"
 COFFEE = (PICTURES / "coffee.jpg").read_bytes()
@@ -315,9 +315,7 @@ def try_it(data: bytes) -> None:
         assert len(picture.tobytes()) == picture.width * picture.height * 3
 
 
-@given(
-    st.binary(max_size=300), st.sampled_from([magic.rjust(at + len(magic), b"R") for magic, at, _, _ in picture_parts.FORMATS])
-)
+@given(st.binary(max_size=300), st.sampled_from([magic.rjust(at + len(magic), b"R") for magic, at, _, _ in pictures.FORMATS]))
 @example(b"", b"RIFF\0\0\0\0WEBP")
 @settings(max_examples=600, deadline=None)
 def test_random_bytes_behind_a_pictures_magic_do_no_harm(tail: bytes, magic: bytes) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from serving.telemetry import access_log, logs
-from serving.telemetry.access_log import MOST_LINES, AccessLog, Line
+from serving.telemetry.access_log import MAX_LINES, AccessLog, Line
 from serving.telemetry.log_lines import JsonFormatter
-from serving.telemetry.logs import MOST_WAITING
+from serving.telemetry.logs import MAX_WAITING
 from tests.running import ROOT
 
 ORIGIN = {"service": "demo", "region": "hk"}
@@ -107,14 +107,14 @@ def test_bytes_are_shown_as_flask_shows_them(path: bytes, shown: str, handed: li
 
 def test_lines_are_handed_over_together_and_in_order(handed: list[tuple[str, int]]) -> None:
     lines = AccessLog()
-    for number in range(MOST_LINES + 3):
+    for number in range(MAX_LINES + 3):
         lines.note(1e9, "GET", "/", str(number), "none", 404, 1.0)
-    assert len(handed) == 1  # no more than MOST_LINES wait for a flush
+    assert len(handed) == 1  # no more than MAX_LINES wait for a flush
     lines.flush()
     lines.flush()
     found = [[json.loads(text)["request_id"] for text in each.splitlines()] for each, _ in handed]
-    assert [len(each) for each in found] == [MOST_LINES, 3]
-    assert sum(found, []) == [str(number) for number in range(MOST_LINES + 3)]
+    assert [len(each) for each in found] == [MAX_LINES, 3]
+    assert sum(found, []) == [str(number) for number in range(MAX_LINES + 3)]
 
 
 def test_the_size_of_lines_is_about_the_memory_that_they_take(handed: list[tuple[str, int]]) -> None:
@@ -202,5 +202,5 @@ print((peak_bytes() - before) // 2**20, file=sys.stderr, flush=True)
         assert int(process.stderr.readline()) <= 16  # MiB
         found = [json.loads(text)["request_id"] for text in process.stdout]
     assert found[0] == "first"
-    assert MOST_LINES <= len(found) < MOST_WAITING // 400
-    assert found[1 : MOST_LINES + 1] == [f"{number:032x}" for number in range(MOST_LINES)]
+    assert MAX_LINES <= len(found) < MAX_WAITING // 400
+    assert found[1 : MAX_LINES + 1] == [f"{number:032x}" for number in range(MAX_LINES)]

@@ -31,7 +31,7 @@ def test_an_open_file_without_a_name_is_counted_until_it_is_closed(tmp_path: Pat
 
 
 def test_the_number_of_files_that_are_looked_at_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(temporary_files, "MOST_FILES", 3)
+    monkeypatch.setattr(temporary_files, "MAX_FILES", 3)
     before = bytes_on_disk(str(tmp_path))
     for number in range(10):
         (tmp_path / str(number)).write_bytes(os.urandom(MIB))

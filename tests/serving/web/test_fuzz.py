@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from tritonclient.http import InferenceServerClient, InferInput
 
 from serving.base.process_memory import resident_bytes
-from serving.inputs import binary_tensors
+from serving.inputs.tensor_codec import write_raw
 from serving.models.tensors import DATATYPES
 from tests.running import ROOT, Running, get, running
 from tests.serving.raw_connection import Answer, RawConnection
@@ -75,7 +75,7 @@ def whole(model: str) -> tuple[dict[str, Any], bytes]:
     inputs = []
     raw = b""
     for name, array in MODELS[model].items():
-        part = bytes(binary_tensors.write(array))
+        part = bytes(write_raw(array))
         datatype = "BYTES" if array.dtype == object else next(n for n, d in DATATYPES.items() if d == array.dtype)
         inputs.append({
             "name": name, "shape": list(array.shape), "datatype": datatype, "parameters": {"binary_data_size": len(part)},

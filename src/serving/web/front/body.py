@@ -12,7 +12,7 @@ import tempfile
 from typing import BinaryIO
 
 from serving.base.errors import BadInput, ServiceFailed, TooLarge
-from serving.inputs.json_fields import show
+from serving.inputs.tensor_codec import show
 from serving.web.front.heads import Head
 from serving.web.front.held_bytes import Share
 

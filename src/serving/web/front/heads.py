@@ -17,7 +17,7 @@ from functools import lru_cache
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from serving.base.errors import BadInput, HeadTooLarge
-from serving.inputs.json_fields import show
+from serving.inputs.tensor_codec import show
 
 MOST_HEAD_BYTES = 64 * 2**10
 MOST_FIELDS = 128  # gateways and meshes add about 20
