@@ -40,7 +40,7 @@ LIBRARIES = {
     "werkzeug": "serving.web.app",
     "werkzeug.http": "serving.inputs.payload",
     "werkzeug.sansio": "serving.inputs.payload",
-    "waitress": "serving.web.front.wsgi_threads",
+    "waitress": "serving.web.app",
     "uvloop": "serving.web.process.start",
     "httptools": "serving.web.front.heads",
     "onnxruntime": "serving.models.engine",

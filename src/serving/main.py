@@ -27,14 +27,12 @@ from serving.settings import size_in_bytes
 from serving.telemetry.access_log import AccessLog
 from serving.web import drain
 from serving.web.admission import LIGHT_LIMIT
-from serving.web.app import label_finder, make_app
+from serving.web.app import WsgiThreads, label_finder, make_app
 from serving.web.context import ServiceContext
-from serving.web.data_port import DataPort, refusal_counter
+from serving.web.data_port import DataPort, HotRoutes, refusal_counter
 from serving.web.front.held_bytes import Bodies, bound
 from serving.web.front.port import Port
 from serving.web.front.request_cycle import Deadlines, Rules
-from serving.web.front.wsgi_threads import WsgiThreads
-from serving.web.hot_routes import HotRoutes
 from serving.web.openapi_tensors import data_example
 from serving.web.process import gauges, start
 
@@ -94,7 +92,7 @@ def _ports(
     threads = WsgiThreads(app, LIGHT_LIMIT + (context.gate.limit if own_routes else 0))
     access, name = AccessLog(), settings.service_name
     hot = HotRoutes(settings, context.models, core)
-    requests = DataPort(hot, threads, label_finder(app), context.models, metrics, access, name)
+    requests = DataPort(hot, threads.run, label_finder(app), context.models, metrics, access, name)
     max_body = size_in_bytes(settings.max_body)
     shared = Bodies(bound(size_in_bytes(settings.memory), max_body)), Deadlines(loop)
     timeouts = settings.timeout_second, settings.upload_timeout_second

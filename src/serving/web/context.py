@@ -13,7 +13,7 @@ from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
 from serving.web import openapi
 from serving.web.admission import Gate
-from serving.web.openapi_bodies import ServiceInputs
+from serving.web.openapi import ServiceInputs
 
 
 @dataclass(frozen=True)

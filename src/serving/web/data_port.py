@@ -1,36 +1,163 @@
 """The data port's requests: which of them are hot and which are Flask's, and how each is counted and logged.
 
-Knows routes, metrics and log lines. Does not know sockets, nor how anything is computed. Only the loop's thread calls it.
+Hot routes are answered without a web framework. They are the service's own POST, and the inference of a model:
+
+    POST /api/<service>                               the service's own route
+    POST [/api/<service>]/v2/models/<model>/infer     the Open Inference Protocol
+    POST [/api/<service>]/v1/models/<model>:predict   the older protocol
+
+Each also answers under /api/<user>/<service>. Only the loop's thread calls what is here.
 """
 
 import logging
 import re
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import unquote
 
-from serving.base.errors import SHED, ClientGone, ServingError
+from serving.base.errors import SHED, ClientGone, NotFound, ServingError, WrongContentType
+from serving.core.messages import JSON, Reply
+from serving.core.stages import SMALL_JSON, Core, Decoded
+from serving.inputs import v1_predict, v2_open_inference
+from serving.inputs.tensor_codec import LENGTH_HEADER
+from serving.inputs.v2_open_inference import MODEL_VERSION
 from serving.models.registry import ModelRegistry
+from serving.models.tensors import ModelSpec
+from serving.settings import Settings
 from serving.telemetry.access_log import AccessLog
 from serving.telemetry.logs import RateLimit
 from serving.telemetry.metrics import Metrics
-from serving.web.app import STATUS_ROUTE
 from serving.web.front.request_cycle import RequestCycle
-from serving.web.front.wsgi_threads import WsgiThreads
-from serving.web.hot_routes import HotRoutes
+
+TENSORS = "application/octet-stream"
+LENGTH_FIELD = LENGTH_HEADER.lower().encode()
+TAKEN = (JSON, TENSORS, "")  # content types of the Open Inference Protocol
+IDENTITY = b"identity"
+LONGEST_PATH = 1024  # characters of a hot route's path as it was sent; each may be an escape, which takes three
+SMALL_QUERY = 256  # characters that the loop reads; each two may be a parameter
+MOST_KNOWN, LONGEST_KNOWN = 1000, 256  # paths whose route is remembered, and their characters; only paths that have a route are
+MODEL_PATH = re.compile(
+    r"/v2/models/(?P<v2>[^/]+)(?P<versions>/versions/(?P<version>[^/]+))?/infer|/v1/models/(?P<v1>[^/:]+):predict"
+)
+
+Start = Callable[[RequestCycle], None]
+
+
+class HotRoute(NamedTuple):
+    """A route. label: in metrics and logs. queue: the model in whose queue its requests count, "" where it is not there."""
+
+    label: str
+    queue: str
+    start: Start
+
+
+class HotRoutes:
+    """The hot routes of a service."""
+
+    def __init__(self, settings: Settings, models: ModelRegistry, core: Core):
+        self._settings, self._models, self._core = settings, models, core
+        own = f"/api/{settings.service_name}"
+        self._prefixes = (f"/api/{settings.username}/{settings.service_name}", own, "")
+        service = HotRoute("service", settings.service_name, self._answer)
+        self._known = dict.fromkeys(self._prefixes[:2], service)
+
+    def find(self, path: str) -> HotRoute | None:
+        """Return the route of a POST, None where it is another's. path: as it was sent."""
+        return self._known.get(path) or (self._find(path) if len(path) <= LONGEST_PATH else None)
+
+    def _find(self, path: str) -> HotRoute | None:
+        plain = unquote(path).removesuffix("/")
+        route = self._known.get(plain)
+        if route is None:
+            prefix = next(each for each in self._prefixes if plain.startswith(each))
+            found = MODEL_PATH.fullmatch(plain, len(prefix))
+            if found is None:
+                return None
+            route = self._model_route(found)
+        if route.queue and len(self._known) < MOST_KNOWN and len(path) <= LONGEST_KNOWN:
+            self._known[path] = route
+        return route
+
+    def _model_route(self, found: re.Match[str]) -> HotRoute:
+        name = found["v1"] or found["v2"]
+        there = name in self._models.names() and found["version"] in (None, MODEL_VERSION)
+        queue = name if there else ""  # or clients could make any number of queues
+        if found["v1"]:
+            return HotRoute("predict", queue, partial(self._predict, name))
+        label = "infer_v" if found["versions"] else "infer"
+        return HotRoute(label, queue, partial(self._infer, name, found["version"] or MODEL_VERSION))
+
+    def _answer(self, cycle: RequestCycle) -> None:
+        check_encoding(cycle)
+        self._core.answer(cycle, cycle.finish, len(cycle.head.query) <= SMALL_QUERY)
+
+    def _infer(self, name: str, version: str, cycle: RequestCycle) -> None:
+        if version != MODEL_VERSION:
+            raise NotFound(f"model {name} has no version {version!r}; its only version is {MODEL_VERSION}")
+        check_encoding(cycle)
+        if cycle.kind not in TAKEN:
+            raise WrongContentType(f"content type {cycle.kind[:100]} is not taken here; send {JSON} or {TENSORS}")
+        given = cycle.head.headers.get(LENGTH_FIELD)
+        header_length = None if given is None else given.decode("latin-1")
+        binary = header_length is not None and cycle.kind == TENSORS and _is_small(header_length)
+
+        def decode(body: bytes, spec: ModelSpec) -> Decoded:
+            call = v2_open_inference.decode(body, header_length, spec, self._settings.max_rows_per_request)
+            if call.timeout_s:
+                cycle.life.shorten(call.timeout_s)
+                cycle.deadline_moved()
+            return call.inputs, lambda outputs: _tensors(*v2_open_inference.encode(call, spec, MODEL_VERSION, outputs))
+
+        self._core.infer(self._models[name], cycle, decode, cycle.finish, binary)
+
+    def _predict(self, name: str, cycle: RequestCycle) -> None:
+        check_encoding(cycle)
+
+        def decode(body: bytes, spec: ModelSpec) -> Decoded:
+            call = v1_predict.decode(body, spec, self._settings.max_rows_per_request)
+            return call.inputs, lambda outputs: Reply(v1_predict.encode(call, spec, outputs))
+
+        self._core.infer(self._models[name], cycle, decode, cycle.finish)
+
+
+def _is_small(header_length: str) -> bool:
+    """Return whether so many bytes of JSON may be decoded on the loop. A number that is none is refused there."""
+    return not (header_length.isdecimal() and len(header_length) <= 18 and int(header_length) > SMALL_JSON)
+
+
+def check_encoding(cycle: RequestCycle) -> None:
+    """Raise WrongContentType for a body that is compressed."""
+    encoding = cycle.head.headers.get(b"content-encoding", IDENTITY)
+    if encoding != IDENTITY:
+        raise WrongContentType(f"content encoding {encoding.decode('latin-1')[:100]!r} is not taken; send the body as it is")
+
+
+def _tensors(body: bytes, header_length: int | None) -> Reply:
+    if header_length is None:
+        return Reply(body)
+    return Reply(body, TENSORS, headers=((LENGTH_HEADER, str(header_length)),))
+
 
 log = logging.getLogger("monopod.start")
 
 TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+STATUS_ROUTE = "status"  # the page polls it, so it is not counted as a request
 REFUSALS_LOGGED_A_SECOND = 10  # all others are counted in the metrics alone, so that overload does not flood the log
 
 
 class DataPort:
-    """Runs requests and notes their ends. label_of: returns the route's name of a request that Flask has not told yet."""
+    """Runs requests and notes their ends.
+
+    other: runs a request that is not hot. label_of: returns the route's name of a request that Flask has not told yet.
+    queue: the model in whose queue a request to an own route counts.
+    """
 
     def __init__(
         self,
         hot: HotRoutes,
-        other: WsgiThreads,
+        other: Callable[[RequestCycle], None],
         label_of: Callable[[str, str], str],
         models: ModelRegistry,
         metrics: Metrics,
@@ -50,7 +177,7 @@ class DataPort:
             return
         if cycle.work:
             self._models.expect(self._queue, cycle.life)
-        self._other.run(cycle)
+        self._other(cycle)
 
     def ended(self, cycle: RequestCycle, status: int, reason: str, ended: float) -> None:
         """Count and log a request that was run. ended: seconds of time.monotonic()."""

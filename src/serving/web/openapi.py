@@ -1,26 +1,133 @@
 """The OpenAPI document of a service: each route, the bodies it takes and every answer it may give.
 
-Knows the routes' shapes, the models' tensors and the settings' limits. Does not know Flask, and does not serve anything.
-
 The server refuses with a 4xx whatever its schemas forbid. It refuses more than JSON Schema can say, such as a count of numbers
-that does not fit the shape, or bytes that are no picture.
+that does not fit the shape, or bytes that are not a picture.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from serving.base import errors
+from serving.inputs.files import BYTES, IMAGE, IMAGES, VIDEO, FileKind, FileKinds
+from serving.inputs.payload import IDS
 from serving.inputs.v2_open_inference import MODEL_VERSION
 from serving.models.tensors import ModelSpec
 from serving.service.service import Route
 from serving.settings.declarations import Settings
-from serving.web import openapi_bodies, openapi_tensors
-from serving.web.openapi_bodies import ServiceInputs
+from serving.web import openapi_tensors
 from serving.web.openapi_tensors import STRING
 
 Json = dict[str, Any]
+Choices = Mapping[str, Sequence[str]]
+
+FILE_TEXT: Json = {"type": ["string", "null"], "minLength": 1, "description": "Base64, or an http(s) URL of an allowed host."}
+FILE: Json = {"type": "string", "format": "binary"}
+FORM_TEXT: Json = {"description": "A form sends it as a text, whatever it is."}
+PLATFORM_FIELDS = (*IDS, IMAGE, VIDEO, IMAGES, "data")  # read by the platform itself
+ID: Json = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**64 - 1}
+
+
+@dataclass(frozen=True)
+class ServiceInputs:
+    """The inputs that the service's own route takes."""
+
+    files: FileKinds = field(default_factory=dict)  # each of which may be the whole body
+    example: Any = None  # a JSON body
+    fields: Choices = field(default_factory=dict)  # name -> values to choose from
+    data: bool = False  # whether "data" is read besides the example's fields
+    streams: str = ""  # the content type of an answer that an iterator gives
+
+
+def _bodies_of_service(settings: Settings, model: ModelSpec | None, inputs: ServiceInputs) -> Json:
+    """Return the bodies of the service's own route, by content type."""
+    written, attached = _files(inputs.files)
+    if inputs.data or "data" in _named(inputs.example):
+        written, attached = written | {"data": {}}, attached | {"data": FORM_TEXT}
+
+    def of(parts: Json, ids_: Json) -> Json:
+        older = inputs.files.keys() & {IMAGE, VIDEO}  # of other files, each may be left out
+        one = {"anyOf": [{"required": [name]} for name in parts]} if older else {}
+        return {"type": "object", "properties": _declared(inputs.example, inputs.fields) | ids_ | parts} | one
+
+    body: Json = {
+        "application/json": {"schema": of(written, dict.fromkeys(IDS, ID))},
+        "multipart/form-data": {"schema": of(attached, dict.fromkeys(IDS, FORM_TEXT)) | {"minProperties": 1}}
+        | _part_types(inputs.files),
+    }
+    rows = None if model is None or not inputs.data or inputs.example else openapi_tensors.data_example(model, settings)
+    example = inputs.example if rows is None else {"data": rows}
+    if example is not None:
+        body["application/json"]["example"] = example
+    return _raw(inputs.files) | body
+
+
+def _bodies_of_route(route: Route) -> Json:
+    """Return the bodies of a further route of the service: its files and the fields that it declares, by content type."""
+    count = {"minItems": route.pictures, "maxItems": route.pictures}
+    others = {name: kind for name, kind in route.files.items() if name != IMAGE or not route.pictures}
+    written, attached = _files(others)
+    if route.pictures:
+        attached[IMAGE] = FILE if route.pictures == 1 else {"type": "array", "items": FILE} | count
+        written |= {IMAGE: FILE_TEXT} if route.pictures == 1 else {IMAGES: {"type": "array"}}
+    data: Json = {"data": {}} if "data" in _named(route.example) else {}
+    declared = data | _declared(route.example, route.fields)
+    example = {} if route.example is None else {"example": route.example}
+    form: Json = {"schema": {"type": "object", "properties": declared | attached}} | _part_types(route.files)
+    body: Json = {
+        "application/json": {"schema": {"type": "object", "properties": declared | written}} | example,
+        "multipart/form-data": form,
+    }
+    return _raw(others) | ({"image/*": {}} if route.pictures == 1 else {}) | body
+
+
+def _files(files: FileKinds) -> tuple[Json, Json]:
+    """Return the properties of files: in JSON, and in a form."""
+    written: Json = {}
+    for name, kind in files.items():
+        several = {"type": ["array", "null"], "items": FILE_TEXT | {"type": "string"}, "minItems": 1, "maxItems": kind.most}
+        if name == IMAGE:
+            written |= {IMAGE: FILE_TEXT, IMAGES: several}
+        else:
+            written[name] = FILE_TEXT if kind.most == 1 else {"anyOf": [FILE_TEXT, several]}
+    return written, {name: _part(name, kind) for name, kind in files.items()}
+
+
+def _part(name: str, kind: FileKind) -> Json:
+    file = FILE | {"minLength": 1}
+    return file if kind.most == 1 or name == IMAGE else {"type": "array", "items": file, "maxItems": kind.most}
+
+
+def _part_types(files: FileKinds) -> Json:
+    """Return the content types of a form's files, from which the page makes what it offers."""
+    return {"encoding": {name: {"contentType": ", ".join(kind.types)} for name, kind in files.items()}} if files else {}
+
+
+def _raw(files: FileKinds) -> Json:
+    """Return the bodies that are one file."""
+    types = [each for kind in files.values() for each in kind.types]
+    return dict.fromkeys((*types, BYTES), {"schema": FILE | {"minLength": 1}}) if files else {}
+
+
+def _named(example: Any) -> Mapping[str, Any]:
+    return example if isinstance(example, dict) else {}
+
+
+def _declared(example: Any, fields: Choices) -> Json:
+    """Return the fields that a service declares: its example's fields with any value, and the fields to choose from.
+
+    The fields that the platform reads by itself are left out.
+    """
+    own = {name: {"examples": [value]} for name, value in _named(example).items() if name not in PLATFORM_FIELDS}
+    return own | {name: {"type": "string", "enum": list(values)} for name, values in fields.items()}
+
+
+def _ids_in_url() -> list[Json]:
+    """Return the ids as parameters of a URL, for a body that is a file's bytes."""
+    return [{"name": name, "in": "query", "required": False, "description": "Echoed.", "schema": STRING} for name in IDS]
+
 
 DESCRIPTIONS = {
     400: "The request is malformed or its content is wrong; the text says what to change.",
@@ -47,7 +154,7 @@ HEADERS: Json = {
     "Timeout": (
         "X-Request-Timeout-Ms",
         "Milliseconds from the request's first byte to its answer; never longer than the service's own limit. "
-        "What is no number above 0 is ignored.",
+        "Anything but a whole number above 0 is ignored.",
         {"type": "string"},
     ),
     "Trace": (
@@ -161,12 +268,12 @@ def _components() -> Json:
 
 def _own(settings: Settings, model: ModelSpec | None, inputs: ServiceInputs, *, again: bool) -> Json:
     """Return the service's own route. again: whether it is in the document under another path already."""
-    body = openapi_bodies.of_service(settings, model, inputs)
-    answer = _object(required=["results", "msg"], results={}, msg=STRING, **openapi_bodies.ids(openapi_bodies.ID))
+    body = _bodies_of_service(settings, model, inputs)
+    answer = _object(required=["results", "msg"], results={}, msg=STRING, **dict.fromkeys(IDS, ID))
     end = "_in_pod" if again else ""
     summary = f"Ask {settings.service_name}."
     content: Json = {inputs.streams: {"schema": STRING}} if inputs.streams else _json(answer)
-    post = _operation("service", f"answer{end}", summary, content, body=body, parameters=openapi_bodies.ids_in_url())
+    post = _operation("service", f"answer{end}", summary, content, body=body, parameters=_ids_in_url())
     page = _operation("service", f"page_folder{end}", "Leads to the page, which is a folder below.", {})
     page["responses"]["307"] = {"description": "The page's place."}
     del page["responses"]["200"]
@@ -273,7 +380,7 @@ def _extra(routes: Sequence[Route]) -> Json:
             for kind, name in CONVERTER.findall(route.path)
         ]
         for method in sorted({method.lower() for method in route.methods} - {"head", "options"}):
-            body = openapi_bodies.of_route(route) if method in ("post", "put", "patch") else None
+            body = _bodies_of_route(route) if method in ("post", "put", "patch") else None
             name = f"own_{number}_{method}"
             operation = _operation("own", name, route.summary, {route.streams or "*/*": {}}, body=body, parameters=parameters)
             operation["responses"]["default"] = {"description": "Any other answer of the service's own code."}

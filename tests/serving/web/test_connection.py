@@ -15,10 +15,10 @@ import uvloop
 
 from serving.base.errors import ServingError
 from serving.web.admission import Gate
+from serving.web.app import WsgiThreads
 from serving.web.front.held_bytes import Bodies
 from serving.web.front.port import Port
 from serving.web.front.request_cycle import Deadlines, RequestCycle, Rules
-from serving.web.front.wsgi_threads import WsgiThreads
 from tests.waiting import until
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"

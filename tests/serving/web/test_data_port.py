@@ -16,10 +16,8 @@ from serving.models.registry import ModelRegistry
 from serving.settings import Settings
 from serving.telemetry.access_log import AccessLog
 from serving.telemetry.metrics import Metrics
-from serving.web.data_port import REFUSALS_LOGGED_A_SECOND, DataPort, refusal_counter
+from serving.web.data_port import REFUSALS_LOGGED_A_SECOND, DataPort, HotRoute, HotRoutes, refusal_counter
 from serving.web.front.request_cycle import RequestCycle
-from serving.web.front.wsgi_threads import WsgiThreads
-from serving.web.hot_routes import HotRoute, HotRoutes
 from tests.serving.models.recording import RecordingObserver
 from tests.serving.web.request_cycles import Front, kept, own_loop
 
@@ -40,16 +38,6 @@ class Hot:
         raise NotFound("no such model")
 
 
-class Other:
-    """The worker threads, which run nothing here."""
-
-    def __init__(self) -> None:
-        self.started: list[RequestCycle] = []
-
-    def run(self, cycle: RequestCycle) -> None:
-        self.started.append(cycle)
-
-
 class Access:
     """Keeps the access lines."""
 
@@ -64,9 +52,10 @@ class Asked:
     """A data port whose requests end when the test says so."""
 
     def __init__(self, folder: Path, loop: asyncio.AbstractEventLoop):
-        self.hot, self.other, self.access, self.metrics = Hot(), Other(), Access(), Metrics()
+        self.other: list[RequestCycle] = []  # what the worker threads would run
+        self.hot, self.access, self.metrics = Hot(), Access(), Metrics()
         self.models = ModelRegistry(folder, Settings(service_name="s", username="u"), RecordingObserver())
-        hot, other, access = cast(HotRoutes, self.hot), cast(WsgiThreads, self.other), cast(AccessLog, self.access)
+        hot, other, access = cast(HotRoutes, self.hot), self.other.append, cast(AccessLog, self.access)
         self.port = DataPort(hot, other, lambda method, path: f"found {method} {path}", self.models, self.metrics, access, "s")
         self.front = Front(loop, self.port.run)
         object.__setattr__(self.front.rules, "ended", self.port.ended)
@@ -90,7 +79,7 @@ def asked(tmp_path: Path) -> Iterator[Asked]:
 
 def test_a_hot_route_is_started_and_what_it_expects_is_forgotten_when_it_ends(asked: Asked) -> None:
     cycle = asked.begin(b"POST /hot")
-    assert (asked.hot.started, asked.other.started, cycle.route) == ([cycle], [], "infer")
+    assert (asked.hot.started, asked.other, cycle.route) == ([cycle], [], "infer")
     assert asked.models.waiting_rows() == 0
     asked.models.expect("m", cycle.life)  # as the core does when the request leaves the loop
     cycle.finish(FINE)
@@ -100,12 +89,12 @@ def test_a_hot_route_is_started_and_what_it_expects_is_forgotten_when_it_ends(as
 @pytest.mark.parametrize("method", [b"GET", b"PUT", b"HEAD", b"OPTIONS"])
 def test_a_hot_path_by_another_method_is_left_to_others(asked: Asked, method: bytes) -> None:
     cycle = asked.begin(method + b" /hot")
-    assert (asked.hot.started, asked.other.started) == ([], [cycle])
+    assert (asked.hot.started, asked.other) == ([], [cycle])
 
 
 def test_any_other_work_counts_as_a_row_of_the_service_and_light_requests_do_not(asked: Asked) -> None:
     work, light = asked.begin(b"POST /own"), asked.begin(b"GET /own")
-    assert asked.other.started == [work, light]
+    assert asked.other == [work, light]
     assert asked.models.waiting_rows("s") == 1
     assert asked.models.oldest_age("s") > 0
     light.finish(FINE)

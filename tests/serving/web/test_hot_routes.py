@@ -14,9 +14,9 @@ from serving.core.messages import RawRequest, Reply
 from serving.models.registry import Handle, ModelRegistry
 from serving.models.tensors import ModelSpec
 from serving.settings import Settings
-from serving.web import hot_routes
+from serving.web import data_port
+from serving.web.data_port import HotRoute, HotRoutes
 from serving.web.front.request_cycle import RequestCycle
-from serving.web.hot_routes import HotRoute, HotRoutes
 from tests.serving.models.recording import RecordingObserver
 from tests.serving.models.registries import X, Y, double
 from tests.serving.web.request_cycles import Front, kept, own_loop
@@ -190,7 +190,7 @@ def test_paths_that_clients_invent_are_not_remembered(routes: Routes) -> None:
 
 
 def test_so_many_paths_are_remembered_and_the_next_are_found_too(routes: Routes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hot_routes, "MOST_KNOWN", 4)
+    monkeypatch.setattr(data_port, "MOST_KNOWN", 4)
     paths = ["/v2/models/m/infer", "/v2/models/%6d/infer", "/v2/%6dodels/m/infer", "/%76%32/models/m/infer"]
     for _ in range(2):
         assert [routes.find(each) for each in paths] == [("infer", "m")] * 4

@@ -16,8 +16,7 @@ from serving.inputs.files import BYTES, file_kinds
 from serving.models.tensors import ModelSpec, TensorSpec
 from serving.service.service import Route
 from serving.settings.declarations import Settings
-from serving.web.openapi import document
-from serving.web.openapi_bodies import ServiceInputs
+from serving.web.openapi import ServiceInputs, document
 
 DEMO = Settings(service_name="demo", username="like", max_rows_per_request=4)
 IMAGE = ModelSpec(

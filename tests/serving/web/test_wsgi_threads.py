@@ -11,9 +11,9 @@ from wsgiref.validate import validator
 
 import pytest
 
+from serving.web.app import CYCLE, WsgiThreads
 from serving.web.front.body import Body
 from serving.web.front.request_cycle import RequestCycle
-from serving.web.front.wsgi_threads import CYCLE, WsgiThreads
 from tests.serving.web.request_cycles import Front, kept, loop_on_a_thread
 from tests.waiting import until
 
