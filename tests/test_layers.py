@@ -41,7 +41,7 @@ LIBRARIES = {
     "werkzeug.http": "serving.inputs.payload",
     "werkzeug.sansio": "serving.inputs.payload",
     "waitress": "serving.web.app",
-    "uvloop": "serving.web.process.start",
+    "uvloop": "serving.web.process",
     "httptools": "serving.web.front.heads",
     "onnxruntime": "serving.models.engine",
     "onnxruntime.quantization": "serving.tools.optimize.convert",  # a part of a library may have a module of its own

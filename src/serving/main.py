@@ -25,16 +25,16 @@ from serving.service.request import make_request
 from serving.service.service import Service, files_of, routes_of, takes_data
 from serving.settings import size_in_bytes
 from serving.telemetry.access_log import AccessLog
-from serving.web import drain
+from serving.web import drain, process
+from serving.web.admin import admin_port as admin_port_of
 from serving.web.admission import LIGHT_LIMIT
 from serving.web.app import WsgiThreads, label_finder, make_app
-from serving.web.context import ServiceContext
 from serving.web.data_port import DataPort, HotRoutes, refusal_counter
 from serving.web.front.held_bytes import Bodies, bound
 from serving.web.front.port import Port
 from serving.web.front.request_cycle import Deadlines, Rules
 from serving.web.openapi_tensors import data_example
-from serving.web.process import gauges, start
+from serving.web.process import ServiceContext
 
 log = logging.getLogger("monopod.start")
 
@@ -48,27 +48,27 @@ def serve(folder: Path, port: int = 8080, admin_port: int = 8081, host: str = "0
 
     platform: its version, for the metrics.
     """
-    return start.run(lambda began: _serve(folder, port, admin_port, host, began, platform))
+    return process.run(lambda began: _serve(folder, port, admin_port, host, began, platform))
 
 
 async def _serve(folder: Path, port: int, admin_port: int, host: str, began: float, platform: str) -> int:
     """Serve on this loop, and return the exit code. began: of the process, in seconds of time.monotonic()."""
     loop = asyncio.get_running_loop()
-    context = start.build(folder, start.settings_of(folder), loop, platform)
+    context = process.build(folder, process.settings_of(folder), loop, platform)
     data, admin, access = _ports(context, loop, host, port, admin_port)
-    gauges.show_connections(context.metrics, {"data": data.connections, "admin": admin.connections})
+    process.show_connections(context.metrics, {"data": data.connections, "admin": admin.connections})
     end = drain.End(loop)
     data.start()
     admin.start()
     _flush_often(loop, access)
     loader = (context, folder, began, end, partial(_loaded, context, data.number, loop))
-    threading.Thread(target=start.load, args=loader, name="loader", daemon=True).start()
+    threading.Thread(target=process.load, args=loader, name="loader", daemon=True).start()
     threading.Thread(target=trim_at_rest, args=(partial(_ended, context.core, data),), name="trimmer", daemon=True).start()
     settings = context.settings
     longest = settings.timeout_second + DRAIN_MARGIN
     finished = await drain.run(data, context.gate, end, settings.drain_delay_second, longest)
     access.flush()
-    code = start.give_up(end.failure) if end.failure else start.end_with(int(not finished))
+    code = process.give_up(end.failure) if end.failure else process.end_with(int(not finished))
     # Threads that hang in a model or in the service's own code must not delay the exit.
     os._exit(code)
 
@@ -98,7 +98,7 @@ def _ports(
     timeouts = settings.timeout_second, settings.upload_timeout_second
     refused = refusal_counter(metrics)
     data = Rules(loop, context.gate, context.gate, *shared, *timeouts, max_body, requests.run, requests.ended, refused)
-    return Port(data, host, port), start.admin_port(context, shared, loop, host, admin_port), access
+    return Port(data, host, port), admin_port_of(context, shared, loop, host, admin_port), access
 
 
 def _flush_often(loop: asyncio.AbstractEventLoop, access: AccessLog) -> None:

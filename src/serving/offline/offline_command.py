@@ -34,8 +34,8 @@ from serving.service.service import files_of
 from serving.settings import Settings, SettingsError, size_in_bytes
 from serving.settings.offline_names import dead_topic_of, group_of, sinks_of, topic_of
 from serving.telemetry.logs import stdout_number
-from serving.web.context import ServiceContext
-from serving.web.process import start
+from serving.web import process
+from serving.web.process import ServiceContext
 
 STDOUT = "stdout"
 TAKEN = {  # flags that not every step takes, by their attributes
@@ -58,9 +58,9 @@ def offline_command(arguments: Namespace) -> int:
             return _table(arguments)
         sinks = arguments.to or _settings(arguments).offline_sinks
     except SettingsError as error:
-        return start.give_up(*error.mistakes)
+        return process.give_up(*error.mistakes)
     except StartError as error:
-        return start.give_up(str(error))
+        return process.give_up(str(error))
     log_to_error = bool(arguments.dry_run or arguments.inputs or arguments.step == "replay" or STDOUT in sinks)
     folder = arguments.service.resolve()
     return run(folder, _make_job(arguments), arguments.admin_port, arguments.platform, log_to_error)

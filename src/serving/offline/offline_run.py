@@ -27,12 +27,12 @@ from serving.offline.records import Answer, DeadLetter, DeadLetters, Sink, Sourc
 from serving.offline.tries import retry_times
 from serving.service.service import handles_itself
 from serving.settings import Settings, size_in_bytes
-from serving.web import drain
+from serving.web import drain, process
+from serving.web.admin import admin_port as admin_port_of
 from serving.web.admin import stuck_part
-from serving.web.context import ServiceContext
 from serving.web.front.held_bytes import Bodies
 from serving.web.front.request_cycle import Deadlines
-from serving.web.process import gauges, start
+from serving.web.process import ServiceContext
 
 log = logging.getLogger("monopod.offline")
 
@@ -67,26 +67,26 @@ def run(folder: Path, make: MakeJob, admin_port: int, platform: str, log_to_erro
 
     make: raises StartError. platform: its version, for the metrics. log_to_error: because stdout is for answers.
     """
-    return start.run(lambda began: _run(folder, make, admin_port, began, platform, log_to_error))
+    return process.run(lambda began: _run(folder, make, admin_port, began, platform, log_to_error))
 
 
 async def _run(folder: Path, make: MakeJob, admin_port: int, began: float, platform: str, log_to_error: bool) -> int:
     loop = asyncio.get_running_loop()
-    context = start.build(folder, offline_settings(start.settings_of(folder, log_to_error)), loop, platform)
+    context = process.build(folder, offline_settings(process.settings_of(folder, log_to_error)), loop, platform)
     context.core.collects = True
     context.core.fetches = threading.Semaphore(context.gate.limit)  # no record starves another one's client
     metrics = OfflineMetrics(context.metrics)
     end = drain.End(loop)
-    process = _Process(context, metrics, make(context, metrics), end, loop)
-    admin = start.admin_port(context, (Bodies(0), Deadlines(loop)), loop, "0.0.0.0", admin_port, process.stuck_source)
-    gauges.show_connections(context.metrics, {"admin": admin.connections})
+    running = _Process(context, metrics, make(context, metrics), end, loop)
+    admin = admin_port_of(context, (Bodies(0), Deadlines(loop)), loop, "0.0.0.0", admin_port, running.stuck_source)
+    process.show_connections(context.metrics, {"admin": admin.connections})
     admin.start()
     try:
-        code = await process.live(partial(_load, context, folder, began, end))
+        code = await running.live(partial(_load, context, folder, began, end))
     except StartError as error:
-        code = start.give_up(str(error))
+        code = process.give_up(str(error))
     except Unreachable as error:  # of a sink at the start; one that goes away later is waited for
-        code = start.give_up(f"{error}; start again once it answers, or correct its address")
+        code = process.give_up(f"{error}; start again once it answers, or correct its address")
     # Threads that hang in a model or in the service's own code must not delay the exit.
     os._exit(code)
 
@@ -97,7 +97,7 @@ def offline_settings(settings: Settings) -> Settings:
 
 
 def _load(context: ServiceContext, folder: Path, began: float, end: drain.End, loaded: Callable[[], object]) -> None:
-    threading.Thread(target=start.load, args=(context, folder, began, end, loaded), name="loader", daemon=True).start()
+    threading.Thread(target=process.load, args=(context, folder, began, end, loaded), name="loader", daemon=True).start()
     core = context.core
     threading.Thread(target=trim_at_rest, args=(lambda: core.jobs,), name="trimmer", daemon=True).start()
 
@@ -148,11 +148,11 @@ class _Process:
         self._context.gate.drain()
         if stuck:
             log.critical("%s: the process ends without leaving its group, so that the record that caused it is found", stuck)
-            return start.end_with(1)
+            return process.end_with(1)
         await self._stop(writers)
         failure = self._end.failure
         code = self._ended() if self._started or not failure else 1  # of a failure too, it tells what was done before
-        return start.give_up(failure) if failure else start.end_with(code)
+        return process.give_up(failure) if failure else process.end_with(code)
 
     async def _work(self, writers: Sequence["asyncio.Task[None]"]) -> str:
         """Run records until there is a reason to end. Return what failed, "" where nothing did."""

@@ -8,6 +8,7 @@ port answers all of them, so that a loop that hangs fails its own liveness. Only
 a service's own metrics.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,9 +18,14 @@ from serving.core.stages import WorkerThreads
 from serving.models.registry import ModelRegistry
 from serving.telemetry import metrics
 from serving.web.admission import READY, Gate
-from serving.web.front.request_cycle import RequestCycle
+from serving.web.data_port import refusal_counter
+from serving.web.front.held_bytes import Bodies
+from serving.web.front.port import CONNECTION_LIMIT, Port
+from serving.web.front.request_cycle import Deadlines, RequestCycle, Rules
+from serving.web.process import ServiceContext
 
 METRICS_LIMIT = 4  # requests for /metrics at once: all others are answered as they come
+BODY_LIMIT = 0  # bytes of a body on this port
 TEXT = "text/plain; charset=utf-8"
 
 
@@ -84,3 +90,26 @@ def stuck_part(models: ModelRegistry, hook_seconds: float, stuck_after: float, t
         limit = "stuck_after_second + timeout_second"
         return f"the service's own code has been at one request for {hook_seconds:.0f} s, over {limit}"
     return ""
+
+
+def admin_port(
+    context: ServiceContext,
+    shared: tuple[Bodies, Deadlines],
+    loop: asyncio.AbstractEventLoop,
+    host: str,
+    port: int,
+    stuck: Callable[[], str] = lambda: "",
+) -> Port:
+    """Return the admin port, bound. shared: with another port, if there is one. Raises OSError where the port is taken.
+
+    stuck: says which further part of the process hangs, "" where none does.
+    """
+    settings, gate, metrics = context.settings, Gate(CONNECTION_LIMIT, lambda: False, CONNECTION_LIMIT), context.metrics
+    gate.open()  # a probe is never refused
+    times = settings.stuck_after_second, settings.timeout_second
+    threads = WorkerThreads(1, "metrics")
+    pages = Admin(context.gate, context.models, context.core.stuck_seconds, metrics.page, *times, threads, stuck)
+    timeouts = settings.timeout_second, settings.upload_timeout_second
+    refused = refusal_counter(metrics)
+    rules = Rules(loop, gate, context.gate, *shared, *timeouts, BODY_LIMIT, pages.run, lambda *told: None, refused)
+    return Port(rules, host, port)

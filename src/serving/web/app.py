@@ -29,10 +29,10 @@ from serving.service.request import Request
 from serving.service.service import routes_of
 from serving.settings import size_in_bytes
 from serving.web.admission import STARTING
-from serving.web.context import ServiceContext
 from serving.web.data_port import STATUS_ROUTE, check_encoding
 from serving.web.front.answers import error_body, kind_of
 from serving.web.front.request_cycle import RequestCycle
+from serving.web.process import ServiceContext
 
 log = logging.getLogger("monopod.app")
 

@@ -16,7 +16,7 @@ from serving.base.errors import MemoryFull, TooLarge
 from serving.base.process_memory import peak_bytes
 from serving.base.working_memory import SMALLEST, WorkingMemory
 from serving.settings import Settings
-from serving.web.process.start import limit_work
+from serving.web.process import limit_work
 from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running, get, make_service, running
 

@@ -11,8 +11,8 @@ import pytest
 
 from serving.main import _ports
 from serving.service.embedded import read_settings
+from serving.web import process
 from serving.web.front.heads import MOST_HEAD_BYTES
-from serving.web.process import start
 from tests.running import make_service
 from tests.serving.web.request_cycles import loop_on_a_thread
 
@@ -127,7 +127,7 @@ class Loop:
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     folder = make_service(tmp_path_factory.mktemp("costs") / "small", "max_rows_per_request = 4096", SERVER)
     with loop_on_a_thread() as loop:
-        context = start.build(folder, read_settings(folder)[0], loop, "")
+        context = process.build(folder, read_settings(folder)[0], loop, "")
         data, admin, _ = _ports(context, loop, "127.0.0.1", 0, 0)
         context.service.setup()
         started: Future[int] = Future()

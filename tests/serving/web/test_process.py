@@ -13,7 +13,7 @@ from serving.models.registry import ModelRegistry
 from serving.settings import Settings
 from serving.telemetry.gpu_device import Card
 from serving.telemetry.metrics import Metrics
-from serving.web.process import gauges
+from serving.web import process
 
 GIB = 2**30
 
@@ -36,14 +36,14 @@ def shown(metrics: Metrics) -> dict[str, float]:
 
 def test_without_a_card_nothing_is_told_of_one() -> None:
     metrics = Metrics()
-    gauges.show_gpu(metrics, settings(gpu_memory=4.0, provider="cpu"), models("cpu", 2))
+    process.show_gpu(metrics, settings(gpu_memory=4.0, provider="cpu"), models("cpu", 2))
     assert "monopod_gpu" not in metrics.page().decode()
 
 
 def test_the_declared_memory_stands_beside_the_arenas_limit_and_the_whole_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gauges, "card", lambda: Card("GPU-a", 5 * GIB))
+    monkeypatch.setattr(process, "card", lambda: Card("GPU-a", 5 * GIB))
     metrics = Metrics()
-    gauges.show_gpu(metrics, settings(gpu_memory=4.0), models("cuda", 2))
+    process.show_gpu(metrics, settings(gpu_memory=4.0), models("cuda", 2))
     assert shown(metrics) == {
         'monopod_gpu_device_used_bytes{card="GPU-a"}': 5 * GIB,
         "monopod_gpu_memory_declared_bytes": 4 * GIB,
@@ -52,16 +52,16 @@ def test_the_declared_memory_stands_beside_the_arenas_limit_and_the_whole_card(m
 
 
 def test_a_figure_that_cannot_be_read_is_absent_and_not_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gauges, "card", lambda: None)
+    monkeypatch.setattr(process, "card", lambda: None)
     metrics = Metrics()
-    gauges.show_gpu(metrics, settings(gpu_num=1), models("cuda", 0))
+    process.show_gpu(metrics, settings(gpu_num=1), models("cuda", 0))
     assert shown(metrics) == {}
 
 
 def test_without_a_plan_there_is_no_price_and_no_limit_of_the_temporary_folder(tmp_path: Path) -> None:
     metrics = Metrics()
-    gauges.show_release(metrics, settings(), {}, "0.2.0")
-    gauges.show_size(metrics, settings(), {})
+    process.show_release(metrics, settings(), {}, "0.2.0")
+    process.show_size(metrics, settings(), {})
     page = metrics.page().decode()
     assert "monopod_price_per_month" not in page
     assert "monopod_tmp_limit_bytes" not in page
@@ -70,4 +70,4 @@ def test_without_a_plan_there_is_no_price_and_no_limit_of_the_temporary_folder(t
 
 def test_a_price_that_is_no_number_fails_the_start() -> None:
     with pytest.raises(StartError, match="MONOPOD_PRICE_PER_MONTH='much', which is no number"):
-        gauges.show_release(Metrics(), settings(), {"MONOPOD_PRICE_PER_MONTH": "much"}, "")
+        process.show_release(Metrics(), settings(), {"MONOPOD_PRICE_PER_MONTH": "much"}, "")

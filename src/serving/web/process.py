@@ -1,6 +1,4 @@
-"""The start and the end of every process of a service: settings, models, service, core, admin port, exit code.
-
-Knows the order of these steps. Does not know where requests come from.
+"""A serving process from its start to its end, whatever brings its requests: its parts, its gauges, its exit code.
 
 Concurrency. The main thread runs one loop, so probes are answered while the models load. `load` runs on the loader thread and
 ends with it. Its callers hand its result to the loop.
@@ -11,8 +9,10 @@ import logging
 import os
 import resource
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sized
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,28 +24,68 @@ from serving.base.process_memory import peak_bytes, resident_bytes, trim, use_on
 from serving.base.terminal import printable
 from serving.base.working_memory import WorkingMemory
 from serving.core.result_cache import ResultCache
-from serving.core.stages import Core, WorkerThreads
+from serving.core.stages import Core
 from serving.models.registry import ModelRegistry
 from serving.service.embedded import read_settings
 from serving.service.own_code import blaming, service_class
-from serving.service.service import Service
+from serving.service.service import Service, files_of, routes_of, takes_data
 from serving.settings import Settings, SettingsError, latency_objective, size_in_bytes
 from serving.telemetry import logs
+from serving.telemetry.gpu_device import card
 from serving.telemetry.log_lines import is_in_pod, origin_of
-from serving.telemetry.metrics import Metrics
-from serving.web import drain
-from serving.web.admin import Admin
+from serving.telemetry.metrics import Metrics, Values
+from serving.telemetry.temporary_files import bytes_on_disk
+from serving.web import drain, openapi
 from serving.web.admission import LIGHT_LIMIT, Gate
-from serving.web.context import ServiceContext
-from serving.web.data_port import refusal_counter
-from serving.web.front.held_bytes import Bodies
-from serving.web.front.port import CONNECTION_LIMIT, Port
-from serving.web.front.request_cycle import Deadlines, Rules
-from serving.web.process import gauges
+from serving.web.openapi import ServiceInputs
 
 log = logging.getLogger("monopod.start")
 
-ADMIN_BODY = 0  # bytes of a body on the admin port
+GIB = 2**30
+Environment = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ServiceContext:
+    """The parts of a running service. version: of the platform. digest: of the image, "" where it is not known."""
+
+    settings: Settings
+    service: Service
+    models: ModelRegistry
+    metrics: Metrics
+    gate: Gate
+    core: Core
+    version: str
+    digest: str = ""
+
+    def health(self) -> dict[str, Any]:
+        """Return whether the pod may be sent requests, its state, and its use of memory, cores and queue."""
+        return {"ready": self.gate.unready() is None, "state": self.gate.state, **self.service.vitals()}
+
+    def status(self) -> dict[str, Any]:
+        """Return the service's name, its state, its queue, and how many requests were answered with each code."""
+        return {
+            "service": self.settings.service_name,
+            "username": self.settings.username,
+            "ready": self.gate.unready() is None,
+            "state": self.gate.state,
+            "queue": {
+                "rows": self.models.waiting_rows(),
+                "oldest_seconds": self.models.oldest_age(),
+                "limit": self.settings.queue_limit,
+            },
+            "in_progress": self.gate.working(),
+            "requests": self.metrics.codes(),
+            "models": self.models.names(),
+        }
+
+    def document(self, prefix: str) -> dict[str, Any]:
+        """Return the OpenAPI document as it is served under a prefix, with the models that are loaded now."""
+        service = self.service
+        routes = [route for route, _ in routes_of(service)]
+        specs = [model.spec for model in self.models.loaded()]
+        inputs = ServiceInputs(files_of(service), service.example, service.fields, takes_data(service), service.streams)
+        return openapi.document(self.settings, specs, routes, prefix=prefix, inputs=inputs, version=self.version)
 
 
 def run(main: Callable[[float], Coroutine[Any, Any, int]]) -> int:
@@ -84,8 +124,8 @@ def build(folder: Path, settings: Settings, loop: asyncio.AbstractEventLoop, pla
     """Return the running service's parts, with no model loaded. Raises StartError."""
     metrics = Metrics(settings.timeout_second, latency_objective(settings))
     version = os.environ.get("MONOPOD_VERSION", "dev")
-    gauges.show_release(metrics, settings, os.environ, platform)
-    gauges.show_size(metrics, settings, os.environ)
+    show_release(metrics, settings, os.environ, platform)
+    show_size(metrics, settings, os.environ)
     models = ModelRegistry(folder, settings, metrics, loop=loop)
     kind = service_class(folder)
     with blaming(folder / "src" / "server.py"):
@@ -95,8 +135,8 @@ def build(folder: Path, settings: Settings, loop: asyncio.AbstractEventLoop, pla
     # The gate asks for the queue of model_path's model. Another model's queue refuses its requests itself.
     gate = Gate(limit, partial(models.has_waiting, settings.service_name, settings.queue_limit))
     core = Core(service, limit + LIGHT_LIMIT, loop, result_cache(service))
-    gauges.show_work(metrics, models, gate, core)
-    gauges.show_gpu(metrics, settings, models)
+    show_work(metrics, models, gate, core)
+    show_gpu(metrics, settings, models)
     return ServiceContext(settings, service, models, metrics, gate, core, version, os.environ.get("MONOPOD_DIGEST", ""))
 
 
@@ -115,29 +155,6 @@ def result_cache(service: Service) -> ResultCache | None:
         most, url = size_in_bytes(settings.cache_memory), os.environ.get("REDIS_URL", "")
         store = RedisStore(url, most, settings.cache_second, service.metrics)
     return ResultCache(service, store)
-
-
-def admin_port(
-    context: ServiceContext,
-    shared: tuple[Bodies, Deadlines],
-    loop: asyncio.AbstractEventLoop,
-    host: str,
-    port: int,
-    stuck: Callable[[], str] = lambda: "",
-) -> Port:
-    """Return the admin port, bound. shared: with another port, if there is one. Raises OSError where the port is taken.
-
-    stuck: says which further part of the process hangs, "" where none does.
-    """
-    settings, gate, metrics = context.settings, Gate(CONNECTION_LIMIT, lambda: False, CONNECTION_LIMIT), context.metrics
-    gate.open()  # a probe is never refused
-    times = settings.stuck_after_second, settings.timeout_second
-    threads = WorkerThreads(1, "metrics")
-    pages = Admin(context.gate, context.models, context.core.stuck_seconds, metrics.page, *times, threads, stuck)
-    timeouts = settings.timeout_second, settings.upload_timeout_second
-    refused = refusal_counter(metrics)
-    rules = Rules(loop, gate, context.gate, *shared, *timeouts, ADMIN_BODY, pages.run, lambda *told: None, refused)
-    return Port(rules, host, port)
 
 
 def load(context: ServiceContext, folder: Path, began: float, end: drain.End, loaded: Callable[[], object]) -> None:
@@ -218,3 +235,79 @@ def give_up(*mistakes: str, error: BaseException | None = None) -> int:
     for mistake in () if is_in_pod() else mistakes:
         print(printable(mistake), file=sys.stderr)
     return 1
+
+
+def show_release(metrics: Metrics, settings: Settings, environment: Environment, platform: str) -> None:
+    """Show what runs here, and its price where the plan knows one. platform: its version. Raises StartError."""
+    track, region = environment.get("MONOPOD_TRACK", ""), environment.get("MONOPOD_REGION", "")
+    version = environment.get("MONOPOD_VERSION", "dev")
+    _show_one(metrics, "monopod_release_info", 1, settings.username, track, region, version, platform)
+    price = _number(environment, "MONOPOD_PRICE_PER_MONTH")
+    if price is not None:
+        _show_one(metrics, "monopod_price_per_month", price, environment.get("MONOPOD_CURRENCY", ""))
+
+
+def show_size(metrics: Metrics, settings: Settings, environment: Environment) -> None:
+    """Show what the pod may take, and what it takes of its temporary folder. Raises StartError."""
+    _show_one(metrics, "monopod_cpu_cores", settings.cpu)
+    _show_one(metrics, "monopod_memory_limit_bytes", size_in_bytes(settings.memory))
+    folder = tempfile.gettempdir()
+    metrics.show("monopod_tmp_bytes", lambda: {(): float(bytes_on_disk(folder))})
+    limit = _number(environment, "MONOPOD_TMP_LIMIT_BYTES")
+    if limit is not None:
+        _show_one(metrics, "monopod_tmp_limit_bytes", limit)
+
+
+def show_work(metrics: Metrics, models: ModelRegistry, gate: Gate, core: Core) -> None:
+    """Show what waits and what is worked on."""
+
+    def queues(value: Callable[[str], float]) -> Callable[[], Values]:
+        return lambda: {(name,): float(value(name)) for name in models.queue_names()}
+
+    def running() -> Values:
+        return {(model.spec.name,): model.batcher.stuck_seconds() for model in models.loaded()}
+
+    metrics.show("monopod_queue_rows", queues(models.waiting_rows))
+    metrics.show("monopod_queue_oldest_age_seconds", queues(models.oldest_age))
+    metrics.show("monopod_batch_running_seconds", running)
+    metrics.show("monopod_requests_in_progress", lambda: {(): float(gate.working())})
+    metrics.show("monopod_working_memory_bytes", lambda: {(): float(core.memory.held())})
+    metrics.show("monopod_ready", lambda: {(): float(gate.unready() is None)})
+
+
+def show_gpu(metrics: Metrics, settings: Settings, models: ModelRegistry) -> None:
+    """Show what is declared and what is taken of the card; nothing where there is none."""
+
+    def arenas() -> Values:
+        found = ((model.spec.name, model.options) for model in models.loaded())
+        return {(name,): float(options.instances * limit) for name, options in found if (limit := options.hardware.arena_bytes)}
+
+    def device() -> Values:
+        found = card()
+        return {} if found is None else {(found.uuid,): float(found.used)}
+
+    if models.options.hardware.provider == "cpu":
+        return
+    metrics.show("monopod_gpu_device_used_bytes", device)
+    if settings.gpu_memory:
+        _show_one(metrics, "monopod_gpu_memory_declared_bytes", settings.gpu_memory * GIB)
+        metrics.show("monopod_gpu_arena_limit_bytes", arenas)
+
+
+def show_connections(metrics: Metrics, ports: Mapping[str, Sized]) -> None:
+    """Show the connections of each port. ports: its name -> its open connections."""
+    metrics.show("monopod_connections", lambda: {(port,): float(len(found)) for port, found in ports.items()})
+
+
+def _show_one(metrics: Metrics, name: str, value: float, *labels: str) -> None:
+    values = {labels: float(value)}
+    metrics.show(name, lambda: values)
+
+
+def _number(environment: Environment, name: str) -> float | None:
+    """Return a number of the environment, None where there is none. Raises StartError."""
+    text = environment.get(name, "")
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise StartError(f"the environment says {name}={text!r}, which is no number; the plan sets it: deploy again") from None
