@@ -17,7 +17,6 @@ from tests.running import post_json
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.alone,
     pytest.mark.usefixtures("images"),
     through_both,
 ]

@@ -19,11 +19,7 @@ from tests.conf.rollout.service_state import kinds, status_row, until, url, vers
 from tests.prerequisites import kubectl
 from tests.running import get
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.alone,
-    pytest.mark.usefixtures("images", "buffers"),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images", "buffers")]
 RATE = 40.0  # requests a second
 WIDE: dict[str, Any] = {
     "replicas": 2,
@@ -59,6 +55,7 @@ def arms(cluster: Cluster, mine: Checkout) -> list[set[str]]:
     return [kinds(cluster, mine.user, f"{mine.name}{suffix}") for suffix in ("-canary", "-baseline")]
 
 
+@pytest.mark.alone
 @through_both
 def test_a_bad_version_is_taken_back_and_a_good_one_takes_over_with_no_request_lost(
     mine: Checkout, hk: Cluster, tmp_path: Path
@@ -80,6 +77,7 @@ def test_a_bad_version_is_taken_back_and_a_good_one_takes_over_with_no_request_l
     assert status_row(mine)["state"] == "good"
 
 
+@pytest.mark.alone
 @through_both
 def test_a_canary_whose_pods_are_gone_costs_requests_for_no_more_than_ten_seconds(mine: Checkout, hk: Cluster) -> None:
     mine.write_value(**{**WIDE, "canary_margin": 0.0001})  # so that no verdict comes meanwhile
