@@ -55,7 +55,7 @@ def render(services: Sequence[Path]) -> int:
         report = check(service, regions, ("prod",))
         if report.mistakes or len(report.rendered) != len(regions.regions):
             raise SystemExit(f"{service}: {report.mistakes}")
-        total += sum(len(text) for _, text in report.rendered)
+        total += sum(len(each.text) for each in report.rendered)
     return total
 
 

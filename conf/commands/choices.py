@@ -18,7 +18,8 @@ from conf.clusters.regions_file import RegionsError, load
 from conf.plan.plan import Plan, default_image, plan
 from conf.remote import image_registry
 from conf.remote.image_registry import RegistryError
-from conf.rules.check import Service, check, read
+from conf.render.templates import Rendered
+from conf.rules.check import Service, judge, objections, read
 
 REGIONS_FILE = Path(__file__).parents[1] / "regions.yaml"
 
@@ -75,8 +76,11 @@ def plans(arguments: Namespace, service: Service, regions: Regions, tracks: Iter
 
 
 def checked_service(arguments: Namespace, regions: Regions) -> Service:
-    """Return the service with the image that --image names. Raises Mistakes where a rule is broken or --image is missing."""
-    report = check(arguments.service, regions, (arguments.track,), arguments.image)
+    """Return the service with the image that --image names. Raises Mistakes where a rule is broken or --image is missing.
+
+    Its objects are rendered and judged later, by `rendered`, with the digest of the image.
+    """
+    report = judge(arguments.service, regions, (arguments.track,), arguments.image)
     if report.mistakes or report.service is None:
         raise Mistakes(report.mistakes)
     if not arguments.image:
@@ -87,9 +91,10 @@ def checked_service(arguments: Namespace, regions: Regions) -> Service:
     return report.service
 
 
-def with_digest(arguments: Namespace, service: Service, regions: Regions) -> Service:
-    """Return the service with the digest that its image's tag has now, and print it. Raises Mistakes where there is none.
+def rendered(arguments: Namespace, service: Service, regions: Regions) -> dict[str, Rendered]:
+    """Return the objects of a track by region, with the digest that the image's tag has now, which is printed.
 
+    Raises Mistakes where the registry has no such image, and where a schema or a rule objects to the objects.
     The registry is asked once for all regions, so that they get the same image even if somebody pushes meanwhile.
     """
     try:
@@ -98,7 +103,10 @@ def with_digest(arguments: Namespace, service: Service, regions: Regions) -> Ser
         raise Mistakes([str(error)], NO_IMAGE) from error
     if not service.image.digest:
         print_line(f"{service.image.full} is {short_digest(named.digest)}", sys.stderr if arguments.json else sys.stdout)
-    return replace(service, image=named)
+    found = [Rendered(each) for each in plans(arguments, replace(service, image=named), regions, (arguments.track,))]
+    if mistakes := objections(found):
+        raise Mistakes(mistakes)
+    return {each.plan.region: each for each in found}
 
 
 def progress_of(region: str, arguments: Namespace) -> Callable[[str], None]:

@@ -1,7 +1,6 @@
 """`monopod deploy`: roll a service out, region by region.
 
-Knows what must hold before any region is begun. Release windows bind prod alone, since grey and ab are tried out beside it.
-Does not know how a release is made.
+Release windows bind prod alone, since grey and ab are tried out beside it.
 """
 
 import contextlib
@@ -11,20 +10,18 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from conf.base.console import prints_mistakes
-from conf.base.yamls import documents
 from conf.clusters.region import Regions
 from conf.commands.canary.orders import check_flags, chosen_to_go_on, continue_canaries, order_of, shares_of
 from conf.commands.canary.verdict_page import paged
-from conf.commands.choices import checked_service, load_regions, plans, progress_of, with_digest
+from conf.commands.choices import checked_service, load_regions, progress_of, rendered
 from conf.commands.deploy_message import Operation, notifier
 from conf.remote.cluster import ClusterError
-from conf.render.templates import render, write
+from conf.render.templates import Rendered, write
 from conf.rollout.canary.journal import Journal
 from conf.rollout.canary.run import release_by_canary
 from conf.rollout.release import ReleaseRequest, release
 from conf.rollout.report import OUTSIDE_WINDOWS, RegionResult, exit_status, print_results, run_in_order
 from conf.rollout.targets import RegionTrack, deployer, has_release, no_target, region_tracks, target_of
-from conf.rules.check import Service
 from serving.settings import weekly_hours
 
 BOUND_TRACK = "prod"  # the only track that release windows bind
@@ -45,8 +42,7 @@ def deploy_command(arguments: Namespace) -> int:
         results = refusals(planned, closed)
         print_results(arguments, results)
         return exit_status(results)
-    if planned:
-        service = with_digest(arguments, service, regions)
+    made = rendered(arguments, service, regions) if planned else {}
     for each in chosen:
         if each.track == "prod" and not each.planned and _was_left(each):
             command = f"monopod stop --yes --region {each.region.name}"
@@ -56,7 +52,7 @@ def deploy_command(arguments: Namespace) -> int:
         raise no_target(arguments, regions)
     if arguments.override and not closed:
         print("no region is outside its release windows: --override was not needed and is not recorded", file=sys.stderr)
-    return _deploy(arguments, service, regions, planned, tuple(closed))
+    return _deploy(arguments, service.image.version, made, planned, tuple(closed))
 
 
 def _continue(arguments: Namespace, regions: Regions) -> int:
@@ -71,16 +67,18 @@ def _continue(arguments: Namespace, regions: Regions) -> int:
 
 
 def _deploy(
-    arguments: Namespace, service: Service, regions: Regions, planned: Sequence[RegionTrack], closed: Sequence[str]
+    arguments: Namespace,
+    version: str,
+    made: Mapping[str, Rendered],
+    planned: Sequence[RegionTrack],
+    closed: Sequence[str],
 ) -> int:
     """Release a service in each region, and return the exit status.
 
-    closed: the regions outside their release windows, which --override lets through.
+    made: its objects by region. closed: the regions outside their release windows, which --override lets through.
     """
-    made = plans(arguments, service, regions, (arguments.track,))
     if arguments.output:
-        list(write(made, arguments.output))
-    rendered = {each.region: documents(render(each)) for each in made}
+        list(write(made.values(), arguments.output))
     override = arguments.override or ""
     journals: list[Journal] = []
 
@@ -89,7 +87,7 @@ def _deploy(
         say, why = progress_of(name, arguments), override if name in closed else ""
         if why:
             say(f"outside its release windows, let through: {why}")
-        request = ReleaseRequest(rendered[name], service.image.version, service.image.text, override=why)
+        request = ReleaseRequest(made[name].items, version, made[name].plan.pod.image, override=why)
         target, shares = target_of(each, arguments, say), shares_of(each, arguments)
         if shares:
             journals.append(Journal(name))
@@ -98,7 +96,7 @@ def _deploy(
             done = release(target, request, say)
         return RegionResult(name, each.track, "unchanged" if done.unchanged else "deployed", done.release.version)
 
-    operation = Operation("deploy", planned[0].name, arguments.track, deployer(), service.image.version, override, closed)
+    operation = Operation("deploy", planned[0].name, arguments.track, deployer(), version, override, closed)
     tell = paged(arguments.html, planned[0].name, journals, notifier(operation))
     return exit_status(run_in_order(arguments, planned, act, tell))
 

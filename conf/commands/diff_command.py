@@ -13,9 +13,7 @@ from typing import Any
 
 from conf.base.console import prints_mistakes
 from conf.base.object_references import Item, Ref, dropped, ref
-from conf.base.yamls import documents
-from conf.commands.choices import checked_service, load_regions, plans, with_digest
-from conf.render.templates import render
+from conf.commands.choices import checked_service, load_regions, rendered
 from conf.rollout import preflight
 from conf.rollout.report import EXPECTED_ERRORS, error_status
 from conf.rollout.targets import RegionTrack, no_target, region_tracks, target_to_read
@@ -46,12 +44,11 @@ def diff_command(arguments: Namespace) -> int:
     chosen = [each for each in region_tracks(service, regions, arguments.track, arguments.region) if each.planned]
     if not chosen:
         raise no_target(arguments, regions)
-    service = with_digest(arguments, service, regions)
-    rendered = {each.region: documents(render(each)) for each in plans(arguments, service, regions, (arguments.track,))}
+    made = rendered(arguments, service, regions)
     changes: list[Row] = []
     for each in chosen:
         try:
-            changes += _changes(each, rendered[each.region.name])
+            changes += _changes(each, made[each.region.name].items)
         except EXPECTED_ERRORS as error:
             print(f"{each.region.name}: {error}", file=sys.stderr)
             return error_status(error)

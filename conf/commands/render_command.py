@@ -9,11 +9,10 @@ from dataclasses import replace
 
 from conf.base.console import Mistakes, prints_mistakes
 from conf.base.image_names import image
-from conf.base.yamls import documents
 from conf.commands.choices import planned, plans
-from conf.plan.plan import TRACKS, Plan
+from conf.plan.plan import TRACKS
 from conf.remote.image_registry import RegistryError, resolved
-from conf.render.templates import render, write
+from conf.render.templates import Rendered, write
 
 
 @prints_mistakes
@@ -28,16 +27,11 @@ def render_command(arguments: Namespace) -> int:
             raise Mistakes([str(error)]) from error
         tracks = dict.fromkeys(each.track for each in chosen)
         chosen = plans(arguments, replace(found.service, image=named), found.regions, tracks)
-    if not arguments.output:
-        _print(chosen, arguments.json)
+    made = [Rendered(each) for each in chosen]
+    if arguments.output:
+        print(*write(made, arguments.output), sep="\n")
+    elif arguments.json:
+        print(json.dumps([item for each in made for item in each.items], indent=2))
     else:
-        print(*write(chosen, arguments.output), sep="\n")
+        print("".join(f"# {each.plan.region}, {each.plan.track}\n{each.text}" for each in made), end="")
     return 0
-
-
-def _print(plans: list[Plan], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([item for each in plans for item in documents(render(each))], indent=2))
-    else:
-        for each in plans:
-            print(f"# {each.region}, {each.track}\n{render(each)}", end="")

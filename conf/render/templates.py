@@ -1,17 +1,19 @@
 """Plans become YAML. The only module that imports jinja2.
 
-Knows how a value is written so that it cannot leave its place: every text is quoted, whatever the template says.
-Does not know what a template holds. Equal plans give equal bytes.
+No value can leave its place: every text is quoted, whatever the template says. Equal plans give equal bytes.
 """
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Undefined
 
+from conf.base.object_references import Item
+from conf.base.yamls import documents
 from conf.plan.plan import Plan
 from conf.plan.routes import GatewayPlan
 
@@ -67,12 +69,27 @@ def render(plan: Plan) -> str:
     return online + "".join("---\n" + _template(kind).render(plan=offline) for kind in (offline.objects if offline else ()))
 
 
-def write(plans: Iterable[Plan], folder: Path) -> Iterator[Path]:
+@dataclass(frozen=True)
+class Rendered:
+    """A plan and its objects, which are rendered and parsed once, when they are first asked for."""
+
+    plan: Plan
+
+    @cached_property
+    def text(self) -> str:
+        return render(self.plan)
+
+    @cached_property
+    def items(self) -> list[Item]:
+        return documents(self.text)
+
+
+def write(rendered: Iterable[Rendered], folder: Path) -> Iterator[Path]:
     """Write the objects of each plan to a file of its own in a folder, and yield the file's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    for each in plans:
-        path = folder / f"{each.region}-{each.track}.yaml"
-        path.write_text(render(each), encoding="utf-8")
+    for each in rendered:
+        path = folder / f"{each.plan.region}-{each.plan.track}.yaml"
+        path.write_text(each.text, encoding="utf-8")
         yield path
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conf.base.image_names import Image, image
-from conf.base.yamls import documents
+from conf.base.object_references import Item
 from conf.clusters.region import Regions
 from conf.plan import alerts
 from conf.plan.offline import OfflinePlan
 from conf.plan.placement import monthly_price
-from conf.plan.plan import NAMESPACES, TRACKS, Plan, default_image, mean_pods, plan
-from conf.render.templates import render
+from conf.plan.plan import NAMESPACES, TRACKS, default_image, mean_pods, plan
+from conf.render.templates import Rendered
 from conf.rules import (
     canary_rules,
     model_loading,
@@ -90,13 +90,13 @@ class Row:
 class Report:
     """The result of a check. service: as far as it was read, None where value.py cannot be read.
 
-    rows: what would run. rendered: each plan with its objects as YAML. Both are empty where reading found a mistake.
+    rows: what would run. rendered: its objects. Both are empty where reading found a mistake.
     """
 
     mistakes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    rendered: list[tuple[Plan, str]] = field(default_factory=list)
+    rendered: list[Rendered] = field(default_factory=list)
     service: Service | None = None
 
 
@@ -139,8 +139,22 @@ def check(
     image_name: str = "",
     others: Sequence[OtherService] = (),
 ) -> Report:
-    """Return all that is wrong with a service. After a mistake, everything is judged that does not depend on it.
+    """Return all that is wrong with a service, the objects of its plans included. The arguments are those of `judge`."""
+    report = judge(service, regions, tracks, image_name, others)
+    report.mistakes = sorted((*report.mistakes, *objections(report.rendered)), key=_place)
+    return report
 
+
+def judge(
+    service: Path,
+    regions: Regions,
+    tracks: Sequence[str] = TRACKS,
+    image_name: str = "",
+    others: Sequence[OtherService] = (),
+) -> Report:
+    """Return what is wrong with a service's settings, model and alerts. Nothing is rendered yet.
+
+    After a mistake, everything is judged that does not depend on it.
     service: a folder. others: services of the same clusters. An empty image_name is the name that a build will give.
     """
     found, mistakes = read_partly(service, regions, image_name)
@@ -155,8 +169,9 @@ def check(
         what, cure = ("replicas and offline_replicas are", "one of them") if reads else ("replicas is", "it")
         place = found.value.place("replicas")
         report.mistakes.append(f"{place}: {what} 0 in every region, so nothing would run; set {cure} in one")
-    for context in contexts if not mistakes else ():
-        _render(report, context)
+    if not mistakes:
+        report.rows = list(map(_row, contexts))
+        report.rendered = [Rendered(context.plan) for context in contexts]
     report.mistakes.sort(key=_place)
     return report
 
@@ -173,11 +188,11 @@ def _judge(
         _add(report, [(None, item) for item in all_judged(rule(found.value, others, regions))], found.value)
 
 
-def _render(report: Report, context: RuleContext) -> None:
-    text = render(context.plan)
-    report.rows.append(_row(context))
-    report.rendered.append((context.plan, text))
-    report.mistakes.extend(f"templates ({context.plan.region}, {context.plan.track}): {words}" for words in _objections(text))
+def objections(rendered: Iterable[Rendered]) -> list[str]:
+    """Return what is wrong with rendered objects."""
+    return [
+        f"templates ({each.plan.region}, {each.plan.track}): {words}" for each in rendered for words in _objections(each.items)
+    ]
 
 
 def _alert_warnings(found: Service) -> list[str]:
@@ -202,9 +217,8 @@ def _contexts(
         yield RuleContext(found.value, settings, regions, regions.regions[each.region], found.image, models[path], each)
 
 
-def _objections(text: str) -> Iterator[str]:
-    """Yield what is wrong with rendered objects. The rules are asked only of objects that their schemas allow."""
-    items = documents(text)
+def _objections(items: Sequence[Item]) -> Iterator[str]:
+    """The rules are asked only of objects that their schemas allow."""
     found = [words for item in items for words in rendered_objects.violations(item)]
     yield from found or (words for rule in rendered_objects.RULES for words in rule(items))
 

@@ -110,7 +110,7 @@ def test_every_service_passes_the_check_and_the_pods_are_counted(tmp_path: Path)
     file.write_text(region.regions("eu"))
     reports = [check(service, load(file), ("prod",)) for service in region.make(tmp_path, 25)]
     assert [each.mistakes for each in reports] == [[]] * 25
-    plans = [plan for each in reports for plan, _ in each.rendered]
+    plans = [found.plan for each in reports for found in each.rendered]
     assert {plan.region for plan in plans} == {region.REGION}
     assert (len(plans), len({plan.namespace for plan in plans})) == (25, 20)
     assert sum(plan.replicas or 0 for plan in plans) == region.pods(25)

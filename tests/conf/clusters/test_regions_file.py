@@ -196,13 +196,13 @@ def test_a_fourth_region_is_added_by_editing_this_file_alone(service: Callable[[
 
 def test_a_region_with_no_replicas_renders_nothing(service: Callable[[str], Path]) -> None:
     report = check(service("eu_replicas = 0\n"), read(TEXT), ("prod",))
-    assert [each.region for each, _ in report.rendered] == ["hk", "na"]
+    assert [each.plan.region for each in report.rendered] == ["hk", "na"]
 
 
 def test_the_region_of_grey_and_ab_is_theirs_whatever_prod_runs_there() -> None:
     text = TEXT.replace("grey: na", "grey: eu")
     report = check(SERVICES["gpu"], read(text), ("grey", "ab"))
-    assert [(each.region, each.track, each.namespace) for each, _ in report.rendered] == [
+    assert [(each.plan.region, each.plan.track, each.plan.namespace) for each in report.rendered] == [
         ("eu", "grey", "grey"),
         ("hk", "ab", "ab-test"),
     ]

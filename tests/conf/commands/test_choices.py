@@ -1,11 +1,17 @@
 """deploy and diff ask the registry before any cluster. Here no cluster is there, and the registry is a server on a socket."""
 
 import re
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from conf.clusters.regions_file import load
+from conf.commands.choices import checked_service, rendered
+from conf.plan.plan import Plan
+from conf.render import templates
+from conf.render.templates import render
 from tests.conf.commands.test_deploy_command import LATER, NOWHERE
 from tests.conf.image_registry import Registry, running_registry
 from tests.conf.rollout.checkout import Checkout
@@ -91,3 +97,20 @@ def test_mistakes_and_windows_come_before_the_registry(checkout: Checkout, hub: 
     checkout.write_value(cpu="much")
     checkout.run("deploy", "--image", image, status=1, more=NOWHERE)
     assert hub.received == []
+
+
+def test_each_chosen_region_is_rendered_once_from_the_check_to_the_cluster(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regions, asked = load(checkout.regions_file), list[str]()
+
+    def counted(plan: Plan) -> str:
+        asked.append(plan.region)
+        return render(plan)
+
+    monkeypatch.setattr(templates, "render", counted)
+    flags = {"name": "deploy", "service": checkout.folder, "image": f"like/digits:{NOT_ASKED}", "json": False}
+    arguments = Namespace(track="prod", region="eu", **flags)
+    made = rendered(arguments, checked_service(arguments, regions), regions)
+    assert [item["kind"] for item in made["eu"].items][0] == "ServiceAccount"
+    assert (list(made), made["eu"].text.count("MONOPOD_DIGEST"), asked) == (["eu"], 1, ["eu"])

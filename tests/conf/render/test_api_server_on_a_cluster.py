@@ -108,8 +108,8 @@ def test_fifty_random_services_that_pass_the_check_are_accepted_by_the_api_serve
         report = check_files(tmp_path, value, regions)
         if report.mistakes:
             return
-        for _, text in report.rendered:
-            for item in documents(text):
+        for each in report.rendered:
+            for item in each.items:
                 item["metadata"]["namespace"] = "test-team"
                 assert server.refusal(item) == ""
         accepted.add((value, regions))

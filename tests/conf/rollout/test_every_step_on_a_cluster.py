@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from conf.base.object_references import Item
-from conf.base.yamls import documents
 from conf.clusters.regions_file import load
 from conf.remote.cluster import Cluster
 from conf.rollout import history, release
@@ -63,7 +62,7 @@ def orders(user: str, servers: dict[str, Asked], tmp_path_factory: pytest.TempPa
         mine.write_value(**settings)
         report = check(mine.folder, load(mine.regions_file), ("prod",), image(tag))
         assert report.mistakes == []
-        found[tag] = ReleaseRequest(documents(report.rendered[0][1]), tag, image(tag))
+        found[tag] = ReleaseRequest(report.rendered[0].items, tag, image(tag))
     return found
 
 

@@ -75,9 +75,9 @@ def test_any_text_in_any_setting_gives_a_mistake_or_stays_in_its_place(folder: P
     )
     report = check(folder, golden.regions())
     assert report.mistakes or report.rendered
-    for each, rendered in report.rendered:
-        items = {item["kind"]: item for item in documents(rendered)}
-        assert [kind.lower() for kind in items] == list(each.objects)
+    for each in report.rendered:
+        items = {item["kind"]: item for item in each.items}
+        assert [kind.lower() for kind in items] == list(each.plan.objects)
         pod = items["Deployment"]["spec"]["template"]["spec"]
         assert pod.get("nodeSelector", {}) == (value if name == "node_labels" else {})
         assert [_taint(item) for item in pod.get("tolerations", [])] == (value if name == "tolerations" else [])

@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 
 from conf.base.object_references import MANAGER, Item, path
-from conf.base.yamls import documents
 from conf.clusters.regions_file import load
 from conf.remote.cluster import Cluster
 from conf.render.arms import arm_names
@@ -65,7 +64,7 @@ def requests(user: str, servers: dict[str, Asked], tmp_path_factory: pytest.Temp
     for tag in ("1", "2"):
         report = check(mine.folder, load(mine.regions_file), ("prod",), f"{NOWHERE}:{tag}")
         assert report.mistakes == []
-        found[tag] = ReleaseRequest(documents(report.rendered[0][1]), tag, f"{NOWHERE}:{tag}")
+        found[tag] = ReleaseRequest(report.rendered[0].items, tag, f"{NOWHERE}:{tag}")
     return found
 
 

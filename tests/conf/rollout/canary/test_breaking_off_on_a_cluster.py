@@ -11,7 +11,6 @@ from dataclasses import replace
 import pytest
 
 from conf.base.object_references import Ref
-from conf.base.yamls import documents
 from conf.clusters.regions_file import load
 from conf.remote.cluster import Cluster
 from conf.rollout import history, release
@@ -43,7 +42,7 @@ def requests(user: str, servers: dict[str, Asked], tmp_path_factory: pytest.Temp
         mine.write_value(replicas=PODS, **settings)
         report = check(mine.folder, load(mine.regions_file), ("prod",), f"{NOWHERE}:{tag}")
         assert report.mistakes == []
-        found[tag] = ReleaseRequest(documents(report.rendered[0][1]), tag, f"{NOWHERE}:{tag}")
+        found[tag] = ReleaseRequest(report.rendered[0].items, tag, f"{NOWHERE}:{tag}")
     return found
 
 
