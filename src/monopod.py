@@ -267,13 +267,10 @@ MODULES = {  # that hold <verb>_command; of all other verbs it is conf.commands.
     "verify": "serving.tools.verify",
     "optimize": "serving.tools.optimize.optimize_command",
     "bench": "serving.tools.bench.bench_command",
-    "values": "conf.commands.install.values_command",
-    "kubeconfig": "conf.commands.install.kubeconfig_command",
-    "metrics": "conf.commands.observe.metrics_command",
-    "top": "conf.commands.observe.top_command",
-    "health": "conf.commands.observe.health_command",
-    "report": "conf.commands.observe.report_command",
-    "logs": "conf.commands.observe.logs_command",
+    "values": "conf.commands.cluster_setup_command",
+    "gateway": "conf.commands.cluster_setup_command",
+    "settings": "conf.commands.reference_command",
+    "metrics": "conf.commands.reference_command",
 }
 
 

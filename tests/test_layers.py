@@ -68,6 +68,7 @@ LIBRARIES = {
     "jsonschema_rs": "conf.rules.rendered_objects",
     "promql_parser": "conf.rules.queries",
     "kubernetes": "conf.remote.cluster",
+    "rich": "conf.commands.top_command",
 }
 # Packages beside the halves: each outside library that a module of them may import.
 BESIDE: dict[str, set[str]] = {

@@ -49,3 +49,8 @@ def print_line(words: str, out: TextIO) -> None:
         print(words, file=out, flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+
+
+def printable(text: str) -> str:
+    """Return a text on one line. A character that would move the cursor, or colour what follows, is escaped."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -57,3 +57,15 @@ def significant(number: float, digits: int = 3) -> str:
 def counted(number: int, thing: str) -> str:
     """Return a number of things: "1 hour", "2 hours"."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time as a person reads it: 0.0123 -> "12 ms", 2.34 -> "2.3 s", None -> ""."""
+    if seconds is None:
+        return ""
+    return f"{significant(seconds, 2)} s" if seconds >= 1 else f"{significant(seconds * 1000)} ms"
+
+
+def percent(share: float | None) -> str:
+    """Return a share of 1 as a person reads it: 0.123 -> "12 %", None -> ""."""
+    return "" if share is None else f"{significant(100 * share)} %" if share < 0.01 else f"{100 * share:.0f} %"

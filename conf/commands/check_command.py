@@ -12,7 +12,7 @@ from conf.base.console import Mistakes, prints_mistakes
 from conf.base.quantities import money
 from conf.base.text_tables import table
 from conf.clusters.region import Regions
-from conf.commands.choices import load_regions
+from conf.commands.arguments import load_regions
 from conf.plan.plan import TRACKS
 from conf.rules.check import Report, Row, check
 from conf.rules.other_services import OtherService, other_services

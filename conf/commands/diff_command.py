@@ -13,7 +13,7 @@ from typing import Any
 
 from conf.base.console import prints_mistakes
 from conf.base.object_references import Item, Ref, dropped, ref
-from conf.commands.choices import checked_service, load_regions, rendered
+from conf.commands.arguments import checked_service, load_regions, rendered
 from conf.rollout import preflight
 from conf.rollout.report import EXPECTED_ERRORS, error_status
 from conf.rollout.targets import RegionTrack, no_target, region_tracks, target_to_read

@@ -9,7 +9,7 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from conf.base.console import prints_mistakes
-from conf.commands.choices import planned
+from conf.commands.arguments import planned
 from conf.doctor.cluster_check import cluster_findings
 from conf.doctor.findings import Finding
 from conf.doctor.project_check import pipeline_findings, project_findings

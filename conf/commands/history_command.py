@@ -12,7 +12,7 @@ from typing import Any
 from conf.base.console import prints_mistakes
 from conf.base.image_names import short_digest
 from conf.base.text_tables import table
-from conf.commands.choices import load_regions, read_service
+from conf.commands.arguments import load_regions, read_service
 from conf.rollout import preflight
 from conf.rollout.history import BEGUN, GOOD, History, Release
 from conf.rollout.report import EXPECTED_ERRORS, error_status

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from conf.base.console import Mistakes, prints_mistakes
 from conf.base.image_names import image
-from conf.commands.choices import planned, plans
+from conf.commands.arguments import planned, plans
 from conf.plan.plan import TRACKS
 from conf.remote.image_registry import RegistryError, resolved
 from conf.render.templates import Rendered, write

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from conf.base.console import prints_mistakes
 from conf.base.image_names import image
 from conf.clusters.region import Regions
-from conf.commands.choices import load_regions, progress_of, read_service
+from conf.commands.arguments import load_regions, progress_of, read_service
 from conf.commands.deploy_message import Operation, notifier
 from conf.remote import image_registry
 from conf.remote.image_registry import NotThere, RegistryError

@@ -14,12 +14,11 @@ from typing import Any
 from conf.base.console import prints_mistakes
 from conf.base.object_references import Ref
 from conf.base.text_tables import table
-from conf.commands.choices import load_regions, read_service
+from conf.commands.arguments import load_regions, read_service
 from conf.observe.autoscaler import autoscaler
-from conf.observe.offline_figures import Reading, idle_words, offline_figures, troubles
-from conf.observe.pod_pages import PodPages
-from conf.observe.present_troubles import present_troubles, troubles_query
-from conf.observe.prometheus import NoFigures, PrometheusClient
+from conf.observe.health import present_troubles, troubles_query
+from conf.observe.offline_figures import idle_words, offline_figures, offline_status_query, troubles
+from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.rollout import history as histories
 from conf.rollout import lease, preflight
 from conf.rollout.canary.state import HELD, canary_of
@@ -219,12 +218,12 @@ def _offline(region_track: RegionTrack, target: Target, pods: Pods) -> Row:
     note: why their figures are not known, or that some pods have nothing to read. troubles: what the pods tell.
     """
     part: Row = {"wanted": pods.wanted, "ready": pods.ready, "restarts": pods.restarts, "runs": pods.runs, "note": ""}
-    readings: list[Reading] = []
+    samples: list[Sample] = []
     try:
-        readings = PodPages(region_track.region).readings(target.namespace, target.offline.name)
+        samples = PrometheusClient(region_track.region).now(offline_status_query(target.offline.name, target.namespace))
     except NoFigures as error:
         part["note"] = f"lag and dead letters are not known: {error}"
-    found = offline_figures(readings)
+    found = offline_figures(samples)
     part["note"] = part["note"] or idle_words(found)
     figures = {name: getattr(found, name) for name in ("lag", "rate", "oldest", "dead_letters")}
     return part | figures | {"troubles": [f"{target.offline.name}: {words}" for words in troubles(found)]}

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 
 from conf.base.console import BAD_COMMAND_LINE, prints_mistakes
-from conf.commands.choices import load_regions, progress_of, read_service
+from conf.commands.arguments import load_regions, progress_of, read_service
 from conf.remote.cluster import NoNamespace
 from conf.rollout.release import NoRelease, stop
 from conf.rollout.report import NO_RELEASE, RegionResult, exit_status, run_in_order

@@ -1,14 +1,12 @@
-"""The pods of a Deployment as Kubernetes knows them: for how long they are ready, which wait, and which were lost.
-
-Knows what Kubernetes writes into a pod. A pure module: asks no cluster.
-"""
+"""The pods of a Deployment as Kubernetes knows them: for how long they are ready, which wait, and which were lost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from conf.base.object_references import Item
 from conf.base.text_tables import shortened
+from conf.remote.cluster import Cluster
 
 LOST_SECONDS = 3600.0  # for which a lost pod is told, as a restart is
 WAITING_SECONDS = 60.0  # after which a pod is told that has a node, and no container yet
@@ -32,6 +30,12 @@ class PodStates:
         """The lost pods in one line, "" for none."""
         more = f", and {len(self.lost) - 1} more in the last hour" if len(self.lost) > 1 else ""
         return f"{self.lost[0]}{more}" if self.lost else ""
+
+
+def states_of(cluster: Cluster, namespace: str, pods: Sequence[Item]) -> PodStates:
+    """Return the states of pods. Events are asked for where a pod has ended. Raises ClusterError."""
+    evictions = cluster.find("Event", namespace, fields="reason=Evicted") if any(map(has_ended, pods)) else []
+    return pod_states(pods, evictions, datetime.now(UTC))
 
 
 def pod_states(pods: Sequence[Item], evictions: Sequence[Item], now: datetime) -> PodStates:

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 
 from conf.base.image_names import digest_of, version_with_digest
 from conf.base.object_references import Item, Ref
-from conf.observe.pod_logs.line_forms import Line
-from conf.observe.pod_pages import states_of
-from conf.observe.pod_states import PodStates
+from conf.observe.pod_logs import Line
+from conf.observe.pod_states import PodStates, states_of
 from conf.remote.cluster import Cluster, ClusterError, Unreachable, kubectl
 from conf.rollout.diagnosis import GATEWAY, PAUSED, QUOTA, Diagnosis, diagnose, event_lines
 from conf.rollout.targets import GatewayAddress, Say

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from conf.base.console import BAD_COMMAND_LINE, Mistakes
 from conf.clusters.region import Regions
+from conf.commands.arguments import progress_of, read_service
 from conf.commands.canary.verdict_page import paged
-from conf.commands.choices import progress_of, read_service
 from conf.commands.deploy_message import Operation, notifier
 from conf.rollout.canary.decision import Rules
 from conf.rollout.canary.journal import Journal

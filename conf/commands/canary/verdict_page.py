@@ -12,8 +12,7 @@ from pathlib import Path
 
 from conf.base.quantities import significant
 from conf.canary.judging import MetricVerdict
-from conf.commands.observe.hourly_charts import Chart, svg
-from conf.commands.observe.report_page import POLICY, STYLE
+from conf.commands.charts import Chart, document, figure
 from conf.rollout.canary.journal import Journal
 from conf.rollout.report import RegionResult, result_lines
 
@@ -42,13 +41,8 @@ def page(service: str, journals: Sequence[Journal], results: Sequence[RegionResu
     """Return the page. made: when, in seconds since 1970."""
     outcomes = {each.region: list(result_lines(each)) for each in results}
     title = f"Canary of {service}"
-    head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     body = "".join(_region(each, outcomes.get(each.region, ())) for each in journals) or "<p>No canary was driven.</p>"
-    return (
-        f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title><style>{STYLE}</style></head>\n'
-        f"<body><h1>{escape(title)}</h1><p>Made {_clock(made)} UTC. A green line is the begin of a step.</p>\n"
-        f"{body}</body></html>\n"
-    )
+    return document(title, f"Made {_clock(made)} UTC. A green line is the begin of a step.", body)
 
 
 def _region(journal: Journal, outcome: Sequence[str]) -> str:
@@ -82,10 +76,7 @@ def _metric(journal: Journal, name: str) -> str:
         Chart("Most by which it may be worse", most, _points, (margin, f"good below {margin:g}"), marks, every=GAP),
     )
     start, end = journal.looks[0].at, journal.looks[-1].at
-    pictures = "".join(
-        f"<figure><figcaption>{escape(each.title)}</figcaption>{svg(each, start, end)}</figure>" for each in charts
-    )
-    return f"<h3>{escape(name)}</h3>{pictures}\n"
+    return f"<h3>{escape(name)}</h3>{''.join(figure(each, start, end) for each in charts)}\n"
 
 
 def _power(value: float) -> str:

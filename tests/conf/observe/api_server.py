@@ -33,11 +33,13 @@ def pod(number: int, *, is_ready: bool = True, runs: bool = True, age: float = 1
 class ApiServer(LocalServer):
     """Lists pods, and passes on to their pages. Each reading counts one more request. Pages of `silent` do not answer.
 
-    Pods of `gone` ended after they were listed. Pods of `pageless` answer, and have no such page.
+    Its pods are of the Deployment `name`. Pods of `gone` ended after they were listed. Pods of `pageless` answer, and
+    have no such page.
     """
 
     def __init__(self) -> None:
         super().__init__(Handler)
+        self.name = "small"
         self.pods: list[dict[str, Any]] = []
         self.silent: set[str] = set()
         self.gone: set[str] = set()
@@ -62,7 +64,7 @@ class Handler(QuietHandler):
         server = self.server
         assert isinstance(server, ApiServer)
         name = self.path.partition("/pods/")[2].partition(":")[0]
-        is_theirs = "/namespaces/like/" in self.path and self.path.endswith("name%3Dsmall")  # no arm's, and of no other track
+        is_theirs = "/namespaces/like/" in self.path and self.path.endswith(f"name%3D{server.name}")
         self.send_response(404 if name in server.gone | server.pageless else 502 if name in server.silent else 200)
         self.end_headers()
         page = "not found" if name in server.pageless else MISSING if name in server.gone else server.page(name) if name else ""

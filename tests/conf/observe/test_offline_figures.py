@@ -1,74 +1,75 @@
-"""The figures of offline pods: two readings of their pages become lag, rate, age and dead letters of a whole track."""
+"""The offline pods of a track together, as a real Prometheus that holds the series of two pods answers."""
 
-from conf.observe.metrics_page import Page, parsed
-from conf.observe.offline_figures import OfflineFigures, idle_words, offline_figures, troubles
+from collections.abc import Mapping
+from pathlib import Path
 
+import pytest
 
-def page(at: float, *lines: str) -> Page:
-    return parsed("\n".join(("monopod_ready 1", *lines, "")), at)
+from conf.clusters.regions_file import load
+from conf.observe.offline_figures import OfflineFigures, idle_words, offline_figures, offline_status_query, troubles
+from conf.observe.prometheus import PrometheusClient, Sample
+from tests.conf.observe.folders import write_regions
+from tests.conf.observe.prometheus_server import fill, prometheus
 
-
-def lag(partition: int, records: int) -> str:
-    return f'monopod_offline_lag_records{{topic="videos",partition="{partition}"}} {records}'
-
-
-def done(outcome: str, records: int) -> str:
-    return f'monopod_offline_records_total{{outcome="{outcome}"}} {records}'
+MOMENTS = 41  # 15 seconds apart
 
 
-def test_the_figures_of_two_pods_are_one() -> None:
-    first = (page(0, done("answered", 100)), page(2, lag(0, 7), done("answered", 120), done("tombstone", 4)))
-    second = (page(0, done("answered", 50)), page(2, lag(1, 5), done("answered", 60)))
-    found = offline_figures([first, second])
-    assert (found.lag, found.rate) == (12, 17)
-    assert found.dead_letters == 0
+def of_pod(number: int, gauges: Mapping[str, float], **finished: float) -> dict[str, tuple[str, list[float | None]]]:
+    """Return the series of a pod. gauges: by name and own labels. finished: records between two moments, by outcome."""
+    labels = f'namespace="like",service="small-offline",pod="small-offline-{number}"'
+    series: dict[str, tuple[str, list[float | None]]] = {}
+    for name, value in gauges.items():
+        family, brace, own = name.partition("{")
+        kind = "counter" if family.endswith("_total") else "gauge"
+        series[f"{family}{{{labels}{',' if brace else ''}{own.rstrip('}')}}}"] = (kind, [value] * MOMENTS)
+    for outcome, each in finished.items():
+        records = f'monopod_offline_records_total{{{labels},outcome="{outcome}"}}'
+        series[records] = ("counter", [each * moment for moment in range(MOMENTS)])
+    return series
 
 
-def test_a_partition_that_two_pods_tell_counts_once() -> None:
-    pages = [page(2, lag(0, 7)), page(2, lag(0, 9))]
-    assert offline_figures([(each, each) for each in pages]).lag == 9
+def test_the_figures_of_two_pods_are_one(tmp_path: Path) -> None:
+    first = {
+        'monopod_offline_lag_records{topic="videos",partition="0"}': 7.0,
+        "monopod_offline_oldest_record_age_seconds": 3.0,
+        "monopod_offline_partitions": 1.0,
+        "monopod_offline_held": 0.0,
+        'monopod_offline_sink_away_seconds{sink="stdout"}': 0.0,
+        'monopod_offline_dead_letters_total{reason="bad_input"}': 2.0,
+    }
+    second = {
+        'monopod_offline_lag_records{topic="videos",partition="0"}': 9.0,  # it goes from one pod to the other, and counts once
+        'monopod_offline_lag_records{topic="videos",partition="1"}': 5.0,
+        "monopod_offline_oldest_record_age_seconds": 40.0,
+        "monopod_offline_partitions": 0.0,
+        "monopod_offline_held": 1.0,
+        'monopod_offline_sink_away_seconds{sink="postgresql:ages"}': 61.4,
+        "monopod_offline_brokers_away_seconds": 31.2,
+        'monopod_offline_dead_letters_total{reason="bad_input"}': 4.0,
+        'monopod_offline_dead_letters_total{reason="model_failed"}': 1.0,
+    }
+    fill(tmp_path, {**of_pod(1, first, answered=150.0, tombstone=30.0), **of_pod(2, second, answered=75.0)}, 15.0)
+    with prometheus(tmp_path) as url:
+        client = PrometheusClient(load(write_regions(tmp_path, {"hk": url})).regions["hk"])
+        found = offline_figures(client.now(offline_status_query("small-offline", "like")))
+        other = offline_figures(client.now(offline_status_query("small-offline", "grey")))
+    assert found.rate == pytest.approx(17, rel=0.2)
+    assert found == OfflineFigures(14, found.rate, 40, 7, 1, 1, True, {"postgresql:ages": 61.4}, 31.2)
+    assert idle_words(found) == "1 of its pods has no partition to read, since the topic has 1"
+    assert [each.partition(" ")[0] for each in troubles(found)] == ["postgresql:ages", "the", "reading"]
+    assert other == OfflineFigures(None, None, None, None, partitions=0, idle=0, held=False, away={})
 
 
-def test_the_oldest_record_is_that_of_the_worst_pod_and_dead_letters_are_summed() -> None:
-    ages = ("monopod_offline_oldest_record_age_seconds 3", "monopod_offline_oldest_record_age_seconds 40")
-    dead = (
-        'monopod_offline_dead_letters_total{reason="bad_input"} 2\nmonopod_offline_dead_letters_total{reason="model_failed"} 1',
-        'monopod_offline_dead_letters_total{reason="bad_input"} 4',
-    )
-    pages = [page(2, lag(number, 0), age, letters) for number, (age, letters) in enumerate(zip(ages, dead, strict=True))]
-    found = offline_figures([(each, each) for each in pages])
-    assert (found.oldest, found.dead_letters) == (40, 7)
+def figures(**values: float) -> OfflineFigures:
+    return offline_figures([Sample({"figure": name}, value) for name, value in values.items()])
 
 
-def test_a_restart_between_two_readings_counts_from_nothing() -> None:
-    assert offline_figures([(page(0, done("answered", 900)), page(3, done("answered", 30)))]).rate == 10
-
-
-def test_pages_that_tell_nothing_give_no_figures() -> None:
-    assert offline_figures([]) == OfflineFigures(None, None, None, None, partitions=0, idle=0, held=False, away={})
-    assert offline_figures([(page(0), page(2))]).lag is None
+def test_pods_that_have_counted_no_dead_letter_have_none() -> None:
+    assert figures(lag=0.0).dead_letters == 0
 
 
 def test_pods_without_a_partition_are_counted_once_others_read() -> None:
-    pages = [page(2, f"monopod_offline_partitions {number}") for number in (2, 0, 1, 0)]
-    found = offline_figures([(each, each) for each in pages])
-    assert (found.partitions, found.idle) == (3, 2)
-    assert idle_words(found) == "2 of its pods have no partition to read, since the topic has 3"
-    assert idle_words(offline_figures([(each, each) for each in pages[1:3]])) == (
-        "1 of its pods has no partition to read, since the topic has 1"
-    )
-    assert idle_words(offline_figures([(pages[1], pages[1])])) == ""  # partitions are on their way
-    assert idle_words(offline_figures([(pages[0], pages[0])])) == ""
-    assert idle_words(offline_figures([])) == ""
-
-
-def test_reading_that_is_stopped_and_sinks_that_are_away_are_told_in_words() -> None:
-    away = 'monopod_offline_sink_away_seconds{sink="postgresql:ages"} 61.4\nmonopod_offline_sink_away_seconds{sink="stdout"} 0'
-    silent = "monopod_offline_brokers_away_seconds 31.2"
-    found = offline_figures([(page(0), page(2, "monopod_offline_held 1", away, silent))])
-    assert troubles(found) == [
-        "postgresql:ages has been away for 61 s, and its answers wait",
-        "the brokers have not answered for 31 s, so that nobody reads",
-        "reading is stopped, since the model fails for most records; their errors are in `monopod logs`",
-    ]
-    assert troubles(offline_figures([(page(0), page(2, "monopod_offline_held 0"))])) == []
+    assert idle_words(figures(partitions=3.0, idle=2.0)).startswith("2 of its pods have no partition to read")
+    assert idle_words(figures(partitions=0.0, idle=1.0)) == ""  # partitions are on their way
+    assert idle_words(figures(partitions=2.0)) == ""
+    assert troubles(figures(held=0.0, brokers_away=0.0)) == []

@@ -2,13 +2,15 @@
 
 import pytest
 
-from conf.observe.figure_queries import figures_query, offline_query
-from conf.observe.report_queries import hourly, hourly_records, over_all, versions
+from conf.observe.figures import figures_query, offline_query
+from conf.observe.offline_figures import offline_status_query
+from conf.observe.service_report import hourly, hourly_records, over_all, versions
 from conf.rules.queries import mistakes_of
 
 QUERIES = {
     "figures": figures_query("s" * 40, ["u" * 40, "grey", "ab-test"], "300s"),
     "offline figures": offline_query("s" * 40, ["u" * 40, "grey", "ab-test"], "300s"),
+    "offline status": offline_status_query("s" * 40, "u" * 40),
     "versions": versions("small", "like"),
     **hourly("small", "like", 15.0),
     **over_all("small", "like", 7),

@@ -1,0 +1,38 @@
+"""The causes that are named beside the share of answers that fail."""
+
+import json
+from pathlib import Path
+
+from conf.clusters.regions_file import load
+from conf.commands.health_command import error_lines, failure_causes
+from conf.observe.figures import ObservedTrack, PodFigures, TrackFigures
+from conf.observe.pod_logs import Line
+from serving.settings import Settings
+from tests.conf.observe.folders import write_regions
+
+TRACEBACK = "Traceback (most recent call last):\n  File \"server.py\", line 7\nKeyError: 'age'"
+
+
+def line(**fields: str) -> Line:
+    return Line("hk", "small-1", "", json.dumps(fields))
+
+
+def test_the_errors_that_come_most_often_are_named_by_the_last_line_of_their_traceback() -> None:
+    found = [line(level="error", message=f"request {number}", traceback=TRACEBACK) for number in range(7)]
+    found += [line(level="error", message="the disk is full")] * 2 + [line(level="critical", message="out of memory")]
+    found += [line(level="info", message="POST /api/small")] * 50 + [Line("hk", "small-1", "", "a text")] * 50
+    assert error_lines(found) == [
+        "7 times in the log: KeyError: 'age'",
+        "2 times in the log: the disk is full",
+        "1 time in the log: out of memory",
+    ]
+
+
+def test_the_pods_that_fail_are_named_and_so_is_what_cannot_be_read(tmp_path: Path) -> None:
+    region = load(write_regions(tmp_path, {"hk": "http://127.0.0.1:1"})).regions["hk"]
+    pods = [PodFigures(f"small-{number}", valid=10.0, errors=float(number)) for number in range(5)]
+    track = TrackFigures("hk", "prod", "like", "small", pods=tuple(pods))
+    found = failure_causes(ObservedTrack(region, "prod", "like", Settings(service_name="small", username="like"), 1), track)
+    assert found[0] == "4 pods of 5: small-4 40 %, small-3 30 %, small-2 20 %, and 1 more pod"
+    assert found[1].startswith("the errors in the logs: not known: context 'no-context-of-hk' cannot be used")
+    assert found[2].startswith("the last release: not known: context 'no-context-of-hk' cannot be used")

@@ -1,0 +1,52 @@
+"""`monopod settings` and `monopod metrics` for a terminal, for a program, and as pages of docs/."""
+
+import json
+import re
+
+import pytest
+
+import monopod
+from conf.commands.reference_command import metrics_page
+from conf.rules.queries import mistakes_of
+from serving.settings.exported_metrics import EXPORTED_METRICS
+from tests.running import ROOT
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_settings_are_printed_for_people_and_for_programs(capsys: Captured) -> None:
+    assert monopod.main(["settings"]) == 0
+    assert "  cpu  [1]\n      a number from 0.1 to 256 (cores)\n" in capsys.readouterr().out
+    assert monopod.main(["settings", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "service_name"
+
+
+def test_the_manual_of_the_settings_is_what_the_settings_say(capsys: Captured) -> None:
+    assert monopod.main(["settings", "--markdown"]) == 0
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == capsys.readouterr().out
+
+
+QUERIES = re.findall(r"```promql\n(.*?)```", metrics_page(), re.DOTALL)
+
+
+def test_metrics_are_printed_for_people_and_for_programs(capsys: Captured) -> None:
+    assert monopod.main(["metrics"]) == 0
+    assert "  monopod_batch_rows{model}  [histogram, rows]\n      Rows of a batch.\n" in capsys.readouterr().out
+    assert monopod.main(["metrics", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in found] == [metric.name for metric in EXPORTED_METRICS]
+    assert found[0]["labels"] == ["route", "code", "reason"]
+
+
+def test_the_manual_of_the_metrics_is_what_the_list_says(capsys: Captured) -> None:
+    assert monopod.main(["metrics", "--markdown"]) == 0
+    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_that_the_manual_shows_asks_for_what_exists(query: str) -> None:
+    assert mistakes_of(query) == []
+
+
+def test_the_manual_shows_queries() -> None:
+    assert len(QUERIES) == 5
