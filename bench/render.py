@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from bench.work import ROOT
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.rules.check import check
 
 LIMIT_SECONDS, LIMIT_RATIO = 30, 2.2

@@ -43,12 +43,12 @@ MAKER = "make bench-rollouts"
 PARTS = """
 import sys, time
 seconds = [time.process_time()]
-from conf.clusters import regions_file
+from conf.clusters.regions import load
 from conf.commands import deploy_command
 seconds.append(time.process_time())
 from pathlib import Path
 from conf.rules.check import check
-check(Path(sys.argv[1]), regions_file.load(Path(sys.argv[2])), ("prod",), sys.argv[3])
+check(Path(sys.argv[1]), load(Path(sys.argv[2])), ("prod",), sys.argv[3])
 seconds.append(time.process_time())
 print(*seconds)
 """

@@ -63,7 +63,7 @@ LIBRARIES = {
     "psycopg.sql": "serving.offline.refill.query",
     "redis": "serving.core.redis_store",
     "tqdm": "serving.base.terminal",
-    "yaml": "conf.base.yamls",
+    "yaml": "conf.base.yaml_nodes",
     "jinja2": "conf.render.templates",
     "jsonschema_rs": "conf.rules.rendered_objects",
     "promql_parser": "conf.rules.queries",

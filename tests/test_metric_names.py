@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.plan import burn_rates
 from serving.settings.exported_metrics import EXPORTED_METRICS
 from tests.running import ROOT

@@ -11,7 +11,7 @@ from bench.autoscaling.runs import Figures
 from bench.sections import AUTOSCALING, page, with_section
 from bench.served import BenchError
 from bench.work import ROOT
-from conf.clusters import regions_file
+from conf.clusters.regions import load as load_regions
 from serving.settings import load
 
 MAKER = "make bench-autoscaling"
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _figures() -> Figures:
-    regions = regions_file.load(ROOT / "conf" / "regions.yaml")
+    regions = load_regions(ROOT / "conf" / "regions.yaml")
     value = load(costs.EXAMPLE / "value.py", tuple(regions.regions))
     return runs.figures(value.in_region(REGION), regions.regions[REGION], regions.currency)
 

@@ -11,7 +11,7 @@ from bench.autoscaling.autoscaler import Autoscaler
 from bench.autoscaling.fleet import Policy, Service, Week, run
 from bench.autoscaling.policies import Hours
 from bench.autoscaling.week import Rates
-from conf.clusters.region import Region
+from conf.clusters.regions import Region
 from conf.plan.placement import monthly_price
 from conf.plan.pods import SCHEDULE_AND_PULL
 from conf.plan.scaling import FULL, WAIT

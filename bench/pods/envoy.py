@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.pods.payloads import FOLDER
 from bench.work import ROOT
-from conf.clusters import regions_file
-from conf.clusters.region import Region
+from conf.clusters.regions import Region
+from conf.clusters.regions import load as load_regions
 from conf.plan.routes import Path, Route, buffer_limit, route
 from serving.settings import load
 
@@ -26,7 +26,7 @@ def planned(pods: int) -> tuple[Route, int]:
 
     The second value is the bytes of a body that the proxies keep there.
     """
-    region: Region = next(iter(regions_file.load(ROOT / "conf" / "regions.yaml").regions.values()))
+    region: Region = next(iter(load_regions(ROOT / "conf" / "regions.yaml").regions.values()))
     settings = load(FOLDER / "value.py", None).settings
     return route(settings, region, "prod", settings.username, pods), buffer_limit(region)
 

@@ -1,7 +1,4 @@
-"""How a command prints lines of progress, and the mistakes that keep it from beginning.
-
-Knows how they look to a person and to a program. Does not know what they are about.
-"""
+"""What every command prints: lines of progress, tables, and the mistakes that keep it from beginning."""
 
 import functools
 import json
@@ -54,3 +51,17 @@ def print_line(words: str, out: TextIO) -> None:
 def printable(text: str) -> str:
     """Return a text on one line. A character that would move the cursor, or colour what follows, is escaped."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
+    """Return rows under a head, each column as wide as its longest cell. right: heads of the columns to align at the right."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    pad = [str.rjust if name in right else str.ljust for name in head]
+    return "\n".join("  ".join(pad[i](line[i], widths[i]) for i in range(len(head))).rstrip() for line in lines) + "\n"
+
+
+def shortened(text: str) -> str:
+    """Return a text of others on one line, and its first 300 characters at most."""
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from conf.base.console import BAD_COMMAND_LINE, NO_IMAGE, Mistakes, print_line
 from conf.base.image_names import image, short_digest
-from conf.clusters.region import Region, Regions
-from conf.clusters.regions_file import RegionsError, load
+from conf.clusters.regions import Region, Regions, RegionsError, load
 from conf.plan.plan import Plan, default_image, plan
 from conf.remote import image_registry
 from conf.remote.image_registry import RegistryError

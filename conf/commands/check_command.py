@@ -8,10 +8,9 @@ from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from conf.base.console import Mistakes, prints_mistakes
+from conf.base.console import Mistakes, prints_mistakes, table
 from conf.base.quantities import money
-from conf.base.text_tables import table
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.commands.arguments import load_regions
 from conf.plan.plan import TRACKS
 from conf.rules.check import Report, Row, check

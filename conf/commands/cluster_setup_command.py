@@ -5,7 +5,7 @@ from argparse import Namespace
 
 from conf.base.console import Mistakes, prints_mistakes
 from conf.base.quantities import binary_quantity
-from conf.base.yamls import documents, dump
+from conf.base.yaml_nodes import documents, dump
 from conf.commands.arguments import load_region
 from conf.plan.routes import buffer_limit, gateway_plan
 from conf.render.chart_values import chart_values

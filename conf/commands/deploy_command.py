@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from conf.base.console import prints_mistakes
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.commands.arguments import checked_service, load_regions, progress_of, rendered
 from conf.commands.canary.orders import check_flags, chosen_to_go_on, continue_canaries, order_of, shares_of
 from conf.commands.canary.verdict_page import paged

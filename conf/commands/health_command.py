@@ -9,9 +9,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from conf.base.console import printable, prints_mistakes
+from conf.base.console import printable, prints_mistakes, shortened
 from conf.base.quantities import counted, duration, significant
-from conf.base.text_tables import shortened
 from conf.commands.observed_tracks import observed_tracks, with_arms
 from conf.observe.figures import ObservedTrack, Sources, TrackFigures
 from conf.observe.health import CRITICAL, TOO_NEW, UNKNOWN, WARNING, WELL, limits_of, reasons, worst

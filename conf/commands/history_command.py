@@ -9,9 +9,8 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from conf.base.console import prints_mistakes
+from conf.base.console import prints_mistakes, table
 from conf.base.image_names import short_digest
-from conf.base.text_tables import table
 from conf.commands.arguments import load_regions, read_service
 from conf.rollout import preflight
 from conf.rollout.history import BEGUN, GOOD, History, Release

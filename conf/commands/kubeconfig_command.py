@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from conf.base.console import Mistakes, print_line, prints_mistakes
 from conf.base.object_references import Ref
-from conf.base.yamls import dump
-from conf.clusters.region import Region, Regions
+from conf.base.yaml_nodes import dump
+from conf.clusters.regions import Region, Regions
 from conf.clusters.rights import ACCOUNTS
 from conf.commands.arguments import load_region
 from conf.remote.cluster import Cluster, ClusterError

@@ -152,7 +152,7 @@ def settings_data() -> list[dict[str, Any]]:
     return [
         {
             "name": item.name,
-            "allowed": item.validator.allowed,
+            "allowed": item.form.allowed,
             "unit": item.unit,
             "default": item.default,
             "required": item.default is None,
@@ -194,7 +194,7 @@ def _default(setting: Declaration) -> str:
 
 
 def _allowed(setting: Declaration) -> str:
-    return setting.validator.allowed + (f" ({setting.unit})" if setting.unit else "")
+    return setting.form.allowed + (f" ({setting.unit})" if setting.unit else "")
 
 
 def _cell(text: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from conf.base.console import prints_mistakes
 from conf.base.image_names import image
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.commands.arguments import load_regions, progress_of, read_service
 from conf.commands.deploy_message import Operation, notifier
 from conf.remote import image_registry

@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from conf.base.console import prints_mistakes
+from conf.base.console import prints_mistakes, table
 from conf.base.object_references import Ref
-from conf.base.text_tables import table
 from conf.commands.arguments import load_regions, read_service
 from conf.observe.autoscaler import autoscaler
 from conf.observe.health import present_troubles, troubles_query

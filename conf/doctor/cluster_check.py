@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from conf.base.object_references import KINDS, NOT_APPLIED
-from conf.clusters.region import Region
+from conf.clusters.regions import Region
 from conf.clusters.rights import DEPLOY, JUDGE
 from conf.doctor import gateway_check
 from conf.doctor.findings import Check, CheckContext, Finding

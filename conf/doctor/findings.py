@@ -6,7 +6,7 @@ Knows one track of a service in one region, and its cluster. Does not know what 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from conf.clusters.region import Region
+from conf.clusters.regions import Region
 from conf.plan.plan import Plan
 from conf.remote.cluster import Cluster
 from serving.settings import Settings

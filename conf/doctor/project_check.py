@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.doctor.findings import Finding
 from conf.render.gitlab_jobs import pipeline
 

@@ -6,7 +6,7 @@ Knows what a deploy asks of a registry. Does not know which secrets nodes pull w
 from collections.abc import Mapping
 
 from conf.base.image_names import image
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.doctor.findings import Finding
 from conf.remote import image_registry
 from conf.remote.safe_http import NoAnswer, get, in_time

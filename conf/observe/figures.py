@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from conf.base.matchers import matchers, one_of
-from conf.clusters.region import Region
+from conf.clusters.regions import Region
 from conf.observe.parallel import TooSlow, gathered
 from conf.observe.pod_states import PodStates, states_of
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample

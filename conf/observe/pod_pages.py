@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from conf.base.object_references import Item
-from conf.clusters.region import Region
+from conf.clusters.regions import Region
 from conf.observe.metrics_page import Page, UnreadablePage, parsed
 from conf.observe.parallel import TooSlow, gathered
 from conf.observe.pod_states import has_ended

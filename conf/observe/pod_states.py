@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from conf.base.console import shortened
 from conf.base.object_references import Item
-from conf.base.text_tables import shortened
 from conf.remote.cluster import Cluster
 
 LOST_SECONDS = 3600.0  # for which a lost pod is told, as a restart is

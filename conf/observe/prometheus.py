@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conf.clusters.prometheus_service import prometheus_service
-from conf.clusters.region import Region
+from conf.clusters.regions import Region
 from conf.remote import safe_http
 from conf.remote.cluster import Cluster, ClusterError, NoRights
 from conf.remote.safe_http import NoAnswer
@@ -122,7 +121,7 @@ class PrometheusClient:
 
 def proxied(region: Region) -> Proxied:
     """Return the Service that prometheus.url of regions.yaml names. Raises NoFigures where it names none of the cluster."""
-    url, found = region.prometheus.url, prometheus_service(region.prometheus)
+    url, found = region.prometheus.url, region.prometheus.service
     if found is None:
         raise NoFigures(f"prometheus.url ({url}) names no Service of the cluster: add prometheus.outside to regions.yaml")
     name = f"{'https:' if found.https else ''}{found.name}:{found.port}"

@@ -8,16 +8,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from conf.base.matchers import matchers
-from conf.base.value_kinds import ALERT, DURATION, TEXT, TEXTS
-from conf.base.yaml_settings import FileError, List, Reader, Table, yaml_field
-from conf.base.yamls import compose
-from conf.clusters.region import Region
+from conf.base.yaml_nodes import compose
+from conf.clusters.regions import Region
 from serving.settings import Settings, UnreadableError, text_of
+from serving.settings import validators as allow
+from serving.settings.reader import REQUIRED, ConfigError, List, Reader, Table, setting
+from serving.settings.validators import Validator
 
 FILE = "alerts.yaml"
-LARGEST_FILE = 64  # KiB, enough for some hundred rules
+MAX_FILE = 64  # KiB, enough for some hundred rules
 SIMPLE = re.compile(r"[\w-]*(\.[*+])?[\w-]*")  # any other pattern is not judged: to match it may take for ever
 
 ARM_SERIES_LABEL = "arm_of"  # of the series of a canary's and a baseline's pods: the name of their service
@@ -33,15 +35,35 @@ NEXT = {
 }
 
 
+MAX_TEXT = 10_000  # characters of one text
+
+
+def _texts() -> Validator:
+    def convert(value: Any) -> dict[str, str]:
+        if not isinstance(value, dict) or not all(isinstance(item, str) and len(item) <= MAX_TEXT for item in value.values()):
+            raise ValueError
+        if not all(re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", key) for key in value):
+            raise ValueError
+        return value
+
+    return Validator("a table of texts, each under a name of letters, digits and _", "{severity: warning}", convert)
+
+
+ALERT = allow.text("[a-zA-Z_][a-zA-Z0-9_]{0,99}", "a name of letters, digits and _", "TooSlow")
+DURATION = allow.text("[0-9]{1,6}(s|m|h|d)", "a time as 5m", "5m")
+TEXT = allow.text(rf"(?s:.{{1,{MAX_TEXT}}})", "a text", "up == 0")
+TEXTS = _texts()
+
+
 @dataclass(frozen=True)
 class AlertingRule:
     """One rule that alerts, in the form of Prometheus."""
 
-    alert: str = yaml_field(ALERT, "The alert's name.")
-    expr: str = yaml_field(TEXT, "PromQL that returns something while the alert is to fire.")
-    for_: str = yaml_field(DURATION, "The time for which it must hold before it fires.", "0s")
-    labels: Mapping[str, str] = yaml_field(TEXTS, "Labels such as severity.", {})
-    annotations: Mapping[str, str] = yaml_field(TEXTS, "Texts for a person.", {})
+    alert: str = setting(REQUIRED, ALERT, "The alert's name.")
+    expr: str = setting(REQUIRED, TEXT, "PromQL that returns something while the alert is to fire.")
+    for_: str = setting("0s", DURATION, "The time for which it must hold before it fires.")
+    labels: Mapping[str, str] = setting({}, TEXTS, "Labels such as severity.")
+    annotations: Mapping[str, str] = setting({}, TEXTS, "Texts for a person.")
     line: int = field(default=0, compare=False)  # Of the expression in alerts.yaml, 0 for a rule of the platform.
 
 
@@ -121,18 +143,18 @@ def next_steps(watched: Watched, name: str, section: str) -> dict[str, str]:
 class Group:
     """A named list of rules."""
 
-    name: str = yaml_field(TEXT, "The group's name.")
-    rules: tuple[AlertingRule, ...] = yaml_field(List(AlertingRule), "The group's rules.")
+    name: str = setting(REQUIRED, TEXT, "The group's name.")
+    rules: tuple[AlertingRule, ...] = setting(REQUIRED, List(AlertingRule), "The group's rules.")
 
 
 @dataclass(frozen=True)
 class File:
     """alerts.yaml, in the form that promtool checks."""
 
-    groups: tuple[Group, ...] = yaml_field(List(Group), "Groups of rules.")
+    groups: tuple[Group, ...] = setting(REQUIRED, List(Group), "Groups of rules.")
 
 
-class AlertsError(FileError):
+class AlertsError(ConfigError):
     """alerts.yaml cannot be used."""
 
 
@@ -142,7 +164,7 @@ def load(service: Path) -> tuple[AlertingRule, ...]:
     if not os.path.lexists(path):
         return ()
     try:
-        text = text_of(path, LARGEST_FILE)
+        text = text_of(path, MAX_FILE)
     except UnreadableError as error:
         raise AlertsError([f"{FILE}: {error}; save it anew as text, or delete it"]) from None
     return read(text)
@@ -154,7 +176,7 @@ def read(text: str) -> tuple[AlertingRule, ...]:
         return ()
     root, mistakes = compose(text)
     reader = Reader(FILE, mistakes)
-    found = reader.read(Table(File), root, "") if root else None
+    found = reader.read(Table(File), root) if root else None
     if reader.mistakes or not isinstance(found, File):
         raise AlertsError(reader.sentences())
     return tuple(

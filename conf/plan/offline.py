@@ -9,7 +9,7 @@ Knows topics, groups and pods. Does not know the online pods' objects, and asks 
 from dataclasses import dataclass, replace
 
 from conf.base.quantities import rounded_up
-from conf.clusters.region import Kafka, Region
+from conf.clusters.regions import Kafka, Region
 from conf.plan.alerts import RuleGroup
 from conf.plan.pods import (
     ADMIN_PORT,

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conf.base.quantities import readable_bytes, rounded_up
-from conf.clusters.region import NodeKind, Region
+from conf.clusters.regions import NodeKind, Region
 from conf.plan.pods import Toleration, gpu_share, toleration
-from serving.settings import Settings, judged, size_in_bytes
+from serving.settings import Settings, size_in_bytes, skip_wrong
 
 SIDECAR_CPU, SIDECAR_MEMORY = 0.1, 128 * 2**20  # cores and bytes that the mesh's proxy asks for
 
@@ -57,7 +57,7 @@ def placement(settings: Settings, region: Region) -> Placement:
 
     Rules and prices both follow from this alone. A need that comes from a wrong setting counts as met.
     """
-    found = [(node, [judged(check, node, settings, region) for check in CHECKS]) for node in region.nodes]
+    found = [(node, [skip_wrong(check, node, settings, region) for check in CHECKS]) for node in region.nodes]
     fitting = tuple(node for node, lacks in found if not any(lacks))
     # The nearest kind lacks what is easiest to change, by the order of CHECKS. The largest node is first where two are equal.
     found.sort(key=lambda item: ([lack is not None for lack in item[1]], -item[0].cpu))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from conf.base.image_names import UNTAGGED, Image
 from conf.base.object_references import MANAGER
-from conf.clusters.region import Region, Regions
+from conf.clusters.regions import Region, Regions
 from conf.plan.alerts import OWN, RUNBOOK, AlertingRule, RuleGroup, Watched, labelled, next_steps
 from conf.plan.offline import SUFFIX, OfflinePlan, offline_plan, offline_startup_time, runs_offline
 from conf.plan.placement import monthly_price

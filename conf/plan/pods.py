@@ -6,7 +6,7 @@ Knows Kubernetes' units and the runtime's ports. Does not know the other objects
 from dataclasses import dataclass
 
 from conf.base.quantities import GIB, cpu_quantity, memory_quantity, rounded_up
-from conf.clusters.region import Gpu, Region
+from conf.clusters.regions import Gpu, Region
 from serving.settings import Settings, size_in_bytes
 
 Pairs = tuple[tuple[str, str], ...]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conf.base.quantities import rounded_up
-from conf.clusters.region import Region
+from conf.clusters.regions import Region
 from serving.settings import Settings, size_in_bytes
 
 ROUTE_MARGIN = 5  # Seconds by which a route's timeout is above the service's, so that the pod's own 504 comes first.

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conf.base.matchers import matchers
-from conf.clusters.region import Kafka, Region
+from conf.clusters.regions import Kafka, Region
 from serving.settings import Settings
 from serving.settings.declarations import latency_objective
 from serving.settings.weekly_hours import DAY, hours_of, most_pods, spans

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from conf.base.image_names import Image, image
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.remote.registry_logins import PASSWORD, USER, Login, login
 from conf.remote.safe_http import Answer, NoAnswer, get, in_time, must_be_safe, origin, speaks_http
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 
 from conf.base.object_references import Item
 from conf.base.quantities import cpu_quantity, memory_quantity, rounded_up
-from conf.base.yamls import documents
-from conf.clusters.prometheus_service import prometheus_service
-from conf.clusters.region import Prometheus, Region, Regions
+from conf.base.yaml_nodes import documents
+from conf.clusters.regions import Prometheus, Region, Regions
 from conf.clusters.rights import ACCOUNTS, DEPLOY, JUDGE, READ, query_rights, rules
 from conf.plan.alerts import RUNBOOK
 from conf.plan.plan import NAMESPACES
@@ -84,7 +83,7 @@ def _query(prometheus: Prometheus, accounts: list[str]) -> Item:
 
     accounts: of jobs that ask it beside people. The job of prod judges canaries.
     """
-    service = prometheus_service(prometheus)
+    service = prometheus.service
     if service is None:
         return {"namespace": prometheus.namespace, "rules": [], "accounts": []}
     found = rules(query_rights(service.name, str(service.port)))

@@ -9,8 +9,7 @@ Does not know what a job runs.
 import sys
 from pathlib import Path
 
-from conf.clusters.region import Regions
-from conf.clusters.regions_file import RegionsError, load
+from conf.clusters.regions import Regions, RegionsError, load
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "ci" / "regions.yml"

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Undefined
 
 from conf.base.object_references import Item
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.plan.plan import Plan
 from conf.plan.routes import GatewayPlan
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from conf.base.console import Mistakes
 from conf.base.object_references import Ref
-from conf.clusters.region import Region, Regions
+from conf.clusters.regions import Region, Regions
 from conf.plan.offline import offline_name, offline_startup_time, runs_offline
 from conf.plan.plan import NAMESPACES, TRACKS, runs
 from conf.plan.pods import SCHEDULE_AND_PULL, startup_time

@@ -5,7 +5,7 @@ Does not know what is free in a cluster now, nor how a canary is judged.
 
 from collections.abc import Iterator, Sequence
 
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.plan.offline import most_offline_pods
 from conf.plan.plan import most_pods, opens_host_port
 from conf.render.arms import arm_names
@@ -52,7 +52,7 @@ def shares_reach_every_caller(context: RuleContext) -> Iterator[Violation]:
 
 def no_service_has_an_arms_name(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
     """A canary is refused while another service has the name of one of its arms. Only prod has canaries."""
-    mine = value.judged_in()
+    mine = value.checkable_in()
     for other in others:
         theirs = other.value.settings
         for owner, file, name in ((mine, value, theirs), (theirs, other.value, mine)):
@@ -62,7 +62,7 @@ def no_service_has_an_arms_name(value: ValueFile, others: Sequence[OtherService]
                 "service_name",
                 f"{name.username}/{name.service_name} has the name that pods of a canary of {owner.service_name} would have"
                 f" ({other.folder}), so that such a canary is refused: choose another service_name",
-                hint=not any(file.judged_in(region).canary for region in regions.regions),
+                hint=not any(file.checkable_in(region).canary for region in regions.regions),
             )
 
 

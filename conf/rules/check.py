@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conf.base.image_names import Image, image
 from conf.base.object_references import Item
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.plan import alerts
 from conf.plan.offline import OfflinePlan
 from conf.plan.placement import monthly_price
@@ -28,7 +28,7 @@ from conf.rules.context import Rule, RuleContext, Violation
 from conf.rules.model_files import ModelFiles, model_files
 from conf.rules.other_services import OtherService
 from conf.rules.own_alerts import own_alert_mistakes
-from serving.settings import SettingsError, ValueFile, all_judged, judged, load, misnamed_hooks
+from serving.settings import SettingsError, ValueFile, load, misnamed_hooks, skip_wrong, skip_wrong_items
 
 RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.RULES, *offline_rules.RULES)
 # Where a service has offline pods alone, no request comes, and these are not asked.
@@ -165,7 +165,7 @@ def judge(
     contexts = [context for track in tracks for context in _contexts(service, found, regions, track, models)]
     _judge(report, found, contexts, others, regions)
     if "prod" in tracks and not any(context.is_prod for context in contexts):
-        reads = any(settings.offline_source for settings in (found.value.judged_in(name) for name in regions.regions))
+        reads = any(settings.offline_source for settings in (found.value.checkable_in(name) for name in regions.regions))
         what, cure = ("replicas and offline_replicas are", "one of them") if reads else ("replicas is", "it")
         place = found.value.place("replicas")
         report.mistakes.append(f"{place}: {what} 0 in every region, so nothing would run; set {cure} in one")
@@ -180,12 +180,12 @@ def _judge(
     report: Report, found: Service, contexts: Sequence[RuleContext], others: Sequence[OtherService], regions: Regions
 ) -> None:
     report.warnings.extend(found.value.warnings)
-    report.warnings.extend(judged(_alert_warnings, found) or ())
+    report.warnings.extend(skip_wrong(_alert_warnings, found) or ())
     report.mistakes.extend(own_alert_mistakes(found.alerts))
     asked = [(context, rule) for context in contexts for rule in (*RULES, *(ONLINE_RULES if context.plan.objects else ()))]
-    _add(report, [(context, item) for context, rule in asked for item in all_judged(rule(context))])
+    _add(report, [(context, item) for context, rule in asked for item in skip_wrong_items(rule(context))])
     for rule in SERVICE_RULES:
-        _add(report, [(None, item) for item in all_judged(rule(found.value, others, regions))], found.value)
+        _add(report, [(None, item) for item in skip_wrong_items(rule(found.value, others, regions))], found.value)
 
 
 def objections(rendered: Iterable[Rendered]) -> list[str]:
@@ -196,7 +196,7 @@ def objections(rendered: Iterable[Rendered]) -> list[str]:
 
 
 def _alert_warnings(found: Service) -> list[str]:
-    own = found.value.judged_in()
+    own = found.value.checkable_in()
     return alerts.copied_rule_warnings(found.alerts, own.service_name, (own.username, *NAMESPACES.values()))
 
 
@@ -211,7 +211,7 @@ def _contexts(
     service: Path, found: Service, regions: Regions, track: str, models: dict[str, ModelFiles]
 ) -> Iterator[RuleContext]:
     for each in plan(found.value, regions, track, found.image, found.alerts):
-        settings = found.value.judged_in(each.region)
+        settings = found.value.checkable_in(each.region)
         path = found.value.in_region(each.region).model_path
         models[path] = models.get(path) or model_files(service, path)
         yield RuleContext(found.value, settings, regions, regions.regions[each.region], found.image, models[path], each)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from conf.base.image_names import Image
-from conf.clusters.region import Region, Regions
+from conf.clusters.regions import Region, Regions
 from conf.plan.placement import Need, need
 from conf.plan.plan import Plan
 from conf.rules.model_files import ModelFiles

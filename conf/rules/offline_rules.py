@@ -5,7 +5,7 @@ No broker is asked, and no cluster.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.plan.offline import most_offline_pods, offline_grace_period, offline_name, runs_offline, track_group
 from conf.plan.plan import TRACKS, runs
 from conf.rules.context import Rule, RuleContext, Violation
@@ -18,7 +18,7 @@ Groups = Mapping[tuple[str, str], str]  # (broker, group) -> the track that has 
 
 def no_service_has_the_offline_name(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
     """A service and the offline pods of another one would be objects of the same names, in grey for different users too."""
-    mine = value.judged_in()
+    mine = value.checkable_in()
     for other in others:
         theirs = other.value.settings
         pairs = ((mine, value, theirs), (theirs, other.value, mine))
@@ -39,7 +39,7 @@ def _is_offline_name(one: Settings, value: ValueFile, another: Settings, regions
     """Return whether a service has offline pods anywhere that are called as another service is."""
     if offline_name(one.service_name) != another.service_name:
         return False
-    return any(runs_offline(value.judged_in(region)) for region in regions.regions)
+    return any(runs_offline(value.checkable_in(region)) for region in regions.regions)
 
 
 def the_group_is_free(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
@@ -60,7 +60,7 @@ def _groups(value: ValueFile, regions: Regions) -> Groups:
     """Return the groups of a service's tracks at each broker. One cluster of brokers may serve several regions."""
     found: dict[tuple[str, str], str] = {}
     for name, region in regions.regions.items():
-        settings = value.judged_in(name)
+        settings = value.checkable_in(name)
         if region.kafka is None or not runs_offline(settings):
             continue
         for track in (each for each in TRACKS if runs(settings, name, regions, each)):

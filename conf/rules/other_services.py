@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.plan.offline import most_offline_pods
 from conf.plan.placement import need
 from conf.plan.plan import most_pods, opens_host_port
@@ -44,7 +44,7 @@ def other_services(folder: Path, service: Path, regions: Regions) -> tuple[tuple
 
 
 def name_is_free(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
-    mine = value.judged_in()
+    mine = value.checkable_in()
     for other in others:
         theirs = other.value.settings
         if theirs.service_name != mine.service_name:
@@ -66,7 +66,7 @@ def name_is_free(value: ValueFile, others: Sequence[OtherService], regions: Regi
 
 def host_port_is_free(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
     for region in regions.regions:
-        mine = value.judged_in(region)
+        mine = value.checkable_in(region)
         if not (mine.replicas and opens_host_port(mine, "prod")):
             continue
         for other in others:
@@ -79,15 +79,15 @@ def host_port_is_free(value: ValueFile, others: Sequence[OtherService], regions:
 
 
 def namespace_is_within_quota(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
-    same_user = [other.value for other in others if other.value.settings.username == value.judged_in().username]
+    same_user = [other.value for other in others if other.value.settings.username == value.checkable_in().username]
     for region in regions.regions.values():
-        if not same_user or not _pods(value.judged_in(region.name)):
+        if not same_user or not _pods(value.checkable_in(region.name)):
             continue
-        every = [item.judged_in(region.name) for item in (value, *same_user)]
+        every = [item.checkable_in(region.name) for item in (value, *same_user)]
         for wanted, limit in over_quota(region.quota, [(_pods(settings), need(settings, region)) for settings in every]):
             yield Violation(
                 value.place("replicas", region.name),
-                f"all services of {value.judged_in().username} in {region.name} take {wanted}, and its namespace is allowed"
+                f"all services of {value.checkable_in().username} in {region.name} take {wanted}, and its namespace is allowed"
                 f" {limit} ({regions.place(f'regions.{region.name}.quota')}): run fewer or smaller pods",
             )
 

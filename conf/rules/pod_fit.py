@@ -5,7 +5,7 @@ Does not know what is free in a cluster now.
 
 from collections.abc import Iterator, Sequence
 
-from conf.clusters.region import Quota
+from conf.clusters.regions import Quota
 from conf.plan.offline import most_offline_pods
 from conf.plan.placement import Need, placement, tolerates
 from conf.plan.plan import most_pods

@@ -19,7 +19,7 @@ from bench.rollouts_report import (
     summary,
 )
 from bench.rollouts_server import Server, read
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.rules.check import check
 from serving.tools.bench.figures import percentile
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from tests.prerequisites import helm
 from tests.running import ROOT
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from conf.base.object_references import Item
-from conf.base.yamls import documents
-from conf.clusters.region import Regions
-from conf.clusters.regions_file import load
+from conf.base.yaml_nodes import documents
+from conf.clusters.regions import Regions, load
 from conf.render.chart_values import CHARTS, chart_values
 from conf.rules.rendered_objects import memory_is_bounded, pods_are_restricted, violations
 from tests.charts import helm

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.clusters.rights import DEPLOY, JUDGE, READ, rules
 from conf.plan.routes import gateway_plan
 from conf.render.chart_values import cluster_values

@@ -17,7 +17,7 @@ from kubernetes.client import ApiException
 from kubernetes.dynamic.exceptions import DynamicApiError
 
 from conf.base.object_references import path
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from tests import waiting
 from tests.charts import helm
 from tests.charts.manual import Desk, commands

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from tests.promtool import alerts, holds
 from tests.running import ROOT
 

@@ -3,8 +3,8 @@
 import pytest
 
 from conf.base.object_references import Item
-from conf.base.yamls import documents
-from conf.clusters.regions_file import load
+from conf.base.yaml_nodes import documents
+from conf.clusters.regions import load
 from conf.render.chart_values import chart_values
 from conf.rules.rendered_objects import (
     callers_are_named,

@@ -5,8 +5,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from conf.clusters.region import Regions
-from conf.clusters.regions_file import load
+from conf.clusters.regions import Regions, load
 from conf.plan.plan import TRACKS, plan
 from conf.render.templates import render
 from conf.rules.check import read

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.plan.plan import plan
 from conf.render.templates import render
 from conf.rules.check import read

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conf.base.object_references import Item
-from conf.clusters.regions_file import read
+from conf.clusters.regions import read
 from conf.render.chart_values import chart_values
 from tests.charts import helm
 from tests.conf.cluster import Cluster

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.plan.burn_rates import FAILED, REQUESTS
 from dashboards.errors import WHAT_COUNTS
 from tests.dashboards.written import EVERY, Asked, filled, panels

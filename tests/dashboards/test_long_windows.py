@@ -12,7 +12,7 @@ from itertools import product
 
 import pytest
 
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.rules.queries import known_series
 from dashboards.fleet import RECORDED
 from dashboards.variables import INFO

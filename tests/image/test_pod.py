@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from tests.image.building import about, buildah, context, forgotten, made
 from tests.image.pods import Pod, running_pod
 from tests.prerequisites import kubeconfig

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ci.same_platform import is_services, owners, refusal
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.render.gitlab_jobs import pipeline
 from tests.running import ROOT
 

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from conf.base.console import BAD_COMMAND_LINE, Mistakes
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.commands.arguments import progress_of, read_service
 from conf.commands.canary.verdict_page import paged
 from conf.commands.deploy_message import Operation, notifier

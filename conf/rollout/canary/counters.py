@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from conf.base.matchers import matchers, one_of
-from conf.clusters.region import Region
+from conf.clusters.regions import Region
 from conf.observe.metrics_page import Labels, Page
 from conf.observe.pod_pages import PodPages
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample

@@ -12,7 +12,7 @@ from conf.canary.judging import UNKNOWN, Verdict, judge
 from conf.canary.latency_edges import latency_edges
 from conf.canary.routed_share import share_error
 from conf.canary.until_found import requests_until_good, seconds_until_found
-from conf.clusters.region import Region
+from conf.clusters.regions import Region
 from conf.observe.prometheus import NoFigures
 from conf.render.arms import arm_names
 from conf.rollout.canary.counters import Counters, Standing

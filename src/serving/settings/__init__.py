@@ -1,16 +1,15 @@
 """The settings of value.py: their declarations, the reader of the file, and the rules between settings.
 
-In: the text of value.py and the regions' names. Out: Settings, or every mistake with its line. The standard library only, since
-the pod and the deploy job both read value.py.
+In: the text of value.py and the regions' names. Out: Settings, or every mistake with its line. Both halves read value.py by
+this package, so it uses the standard library only.
 """
 
 from serving.settings import gpu_memory
 from serving.settings.declarations import SESSION_GIB, Declaration, Settings, declared_settings, latency_objective
-from serving.settings.nearest import Nearest, misnamed_hooks
-from serving.settings.partial import all_judged, judged
-from serving.settings.reader import SettingsError, ValueFile, load, read
-from serving.settings.text_files import UnreadableError, text_of
+from serving.settings.reader import Nearest, UnreadableError, text_of
 from serving.settings.validators import size_in_bytes
+from serving.settings.value_file import SettingsError, ValueFile, load, read, skip_wrong, skip_wrong_items
+from serving.settings.value_parser import misnamed_hooks
 
 __all__ = [
     "SESSION_GIB",
@@ -21,13 +20,13 @@ __all__ = [
     "UnreadableError",
     "ValueFile",
     "declared_settings",
-    "all_judged",
     "gpu_memory",
-    "judged",
     "latency_objective",
     "load",
     "misnamed_hooks",
     "read",
     "size_in_bytes",
+    "skip_wrong",
+    "skip_wrong_items",
     "text_of",
 ]

@@ -1,27 +1,26 @@
 """Every setting that value.py may hold: its validator, unit, default and meaning."""
 
-import re
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
 from serving.settings import validators as allow
+from serving.settings.reader import REQUIRED, setting
 from serving.settings.validators import Validator
 from serving.settings.weekly_hours import EXAMPLE
 
 RESERVED_USERS = ("grey", "ab-test", "gateway", "logs", "monitoring", "keda", "monopod", "default", "kube-", "istio-")
 SESSION_GIB = 0.5  # GiB of a GPU that the CUDA context, cuDNN and cuBLAS of one session take beside its arena
 RESERVED_SERVICES = ("ping", "v1", "v2", "grey", "ab-test")
-REQUIRED: Any = object()
 UNDECIDED = ("hold", "undo", "go")
 TOPIC = r"[A-Za-z0-9._-]{1,200}"  # Kafka allows 249; a suffix must fit
 COLUMN = r"[a-z_][a-z0-9_]{0,50}"  # PostgreSQL allows 63; a suffix must fit
 # The columns that a table has beside its key stand for the record itself.
 KEY = rf"(?!(topic|partition|offset|time|results|version)$){COLUMN}"
-SOURCE = re.compile(rf"(kafka:{TOPIC})?")
-SINK = re.compile(rf"kafka:{TOPIC}|postgresql:({COLUMN}\.)?{COLUMN}|stdout")
-GROUP = re.compile(rf"({TOPIC})?")
-START = re.compile(r"earliest|latest|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?")
+SOURCE = rf"(kafka:{TOPIC})?"
+SINK = rf"kafka:{TOPIC}|postgresql:({COLUMN}\.)?{COLUMN}|stdout"
+GROUP = rf"({TOPIC})?"
+START = r"earliest|latest|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?"
 
 
 def _start() -> Validator:
@@ -35,19 +34,6 @@ def _start() -> Validator:
         return text
 
     return replace(form, convert=convert)
-
-
-def setting(default: Any, validator: Validator, meaning: str, *, unit: str = "", deprecation: str = "", group: str = "") -> Any:
-    """Declare one setting.
-
-    deprecation: the warning for a file that still sets it. group: the title of the group that this setting begins.
-    """
-    metadata = {"validator": validator, "meaning": meaning, "unit": unit, "deprecation": deprecation, "group": group}
-    if default is REQUIRED:
-        return field(metadata=metadata)
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +111,7 @@ class Settings:
     )
     scale_hours: tuple[str, ...] = setting(
         (),
-        allow.strings(re.compile(".*"), f'hours and their pods, as "{EXAMPLE}"', f'["{EXAMPLE}"]'),
+        allow.strings(".*", f'hours and their pods, as "{EXAMPLE}"', f'["{EXAMPLE}"]'),
         "Hours of the week, in the region's time zone, with the least pods that run in them. replicas is for all other hours.",
     )
     node_labels: dict[str, str] = setting({}, allow.labels(), "Labels a node must carry for a pod to run there.")
@@ -426,9 +412,7 @@ class Settings:
     )
     offline_key: tuple[str, ...] = setting(
         (),
-        allow.strings(
-            re.compile(KEY), 'fields as "postid", but none of topic, partition, offset, time, results and version', '["postid"]'
-        ),
+        allow.strings(KEY, 'fields as "postid", but none of topic, partition, offset, time, results and version', '["postid"]'),
         "The fields of an answer that are the key of PostgreSQL's rows. Empty, it is topic, partition and offset.",
     )
     offline_retries: int = setting(
@@ -452,7 +436,7 @@ class Declaration:
     """
 
     name: str
-    validator: Validator
+    form: Validator
     default: Any
     unit: str
     meaning: str

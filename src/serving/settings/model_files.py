@@ -11,7 +11,7 @@ from pathlib import Path
 SUMS = "SHA256SUMS"
 LINE = re.compile(r"(?P<sum>[0-9a-fA-F]{64})(?:[ \t]+\*?(?P<name>.+))?")  # as sha256sum writes it; a name may be missing
 POINTER = b"version https://git-lfs.github.com/spec/"
-LONGEST_POINTER = 1024  # bytes
+MAX_POINTER = 1024  # bytes
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def sha256_of(path: Path) -> str:
 
 def pointed_size(path: Path) -> int | None:
     """Return the bytes of the file that a Git LFS pointer stands for, 0 where it says none, or None for any other file."""
-    if path.stat().st_size > LONGEST_POINTER:
+    if path.stat().st_size > MAX_POINTER:
         return None
     text = path.read_bytes()
     if not text.startswith(POINTER):

@@ -1,242 +1,250 @@
-"""The reader of value.py: Settings, or every mistake at once, each with its line, the allowed values and the nearest name.
+"""The one reader of configuration files: value.py, regions.yaml and alerts.yaml become values, or every mistake with its line.
 
-Knows the one override rule: `<region>_<setting>` replaces `<setting>` in that region. The regions' names are an argument.
-Does not know what the settings are for.
+Each file's parser turns its text into plain values with lines. Their dataclasses declare what a field allows by `setting`.
 """
 
-import re
+import ast
+import difflib
+import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from serving.settings.consistency import RULES
-from serving.settings.declarations import Declaration, Settings, declared_settings
-from serving.settings.nearest import Nearest, nearest_value
-from serving.settings.partial import judged, without
-from serving.settings.text_files import UnreadableError, text_of
-from serving.settings.value_parser import Assignment, Mistake, assignments
+from serving.settings.validators import Validator
 
-DECLARATIONS = declared_settings()
-LARGEST_FILE = 64  # KiB
-UNKNOWN = "unknown"  # stands for a service_name or username that is missing or wrong
-OTHER_NAMES = {  # names that people write for a setting, and that share too few letters with it to be found
-    "gpu": "gpu_memory",
-    "gpus": "gpu_memory",
-    "gpu_mem": "gpu_memory",
-    "user": "username",
-    "name": "service_name",
-    "service": "service_name",
-    "model": "model_path",
-    "ram": "memory",
-    "mem": "memory",
-    "min_replicas": "replicas",
-    "batch_size": "max_batch_size",
-    "timeout": "timeout_second",
-    "port": "host_port",
+MAX_SEARCHES = 200  # for one file: each takes about a millisecond, and a file may hold thousands of wrong names
+MAX_SUGGESTED = 100  # characters; for a longer name or value nothing is suggested
+REQUIRED: Any = object()
+FILE_TYPES = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
 }
-ANY_REGION = re.compile(r"([a-z][a-z0-9]{1,9})_(.+)")
-
-
-class SettingsError(Exception):
-    """value.py cannot be used.
-
-    mistakes: one line each, `value.py:7: what is wrong; what to do`.
-    rest: the settings of the file that are right, or None where it cannot be read at all.
-    """
-
-    def __init__(self, mistakes: Sequence[str], rest: "ValueFile | None" = None):
-        self.mistakes, self.rest = tuple(mistakes), rest
-        super().__init__("\n".join(mistakes))
 
 
 @dataclass(frozen=True)
-class ValueFile:
-    """value.py, read and checked."""
+class Table:
+    """The form of a value that is a dataclass of settings."""
 
-    file: str
-    settings: Settings  # In a region that overrides none.
-    overrides: Mapping[str, Mapping[str, Any]]  # Region -> setting -> value, converted.
-    wrong: Mapping[str, frozenset[str]]  # Region, or "" for all -> settings whose value is wrong. They have their default here.
-    lines: Mapping[str, int]  # A setting's name as the file has it ("hk_replicas") -> its line.
-    warnings: tuple[str, ...]  # One line each, in the form of a mistake.
-
-    def in_region(self, region: str) -> Settings:
-        """Return the settings of a region."""
-        values = {name: getattr(self.settings, name) for name in DECLARATIONS}
-        return Settings(**{**values, **self.overrides.get(region, {})})
-
-    def judged_in(self, region: str = "") -> Settings:
-        """Return the settings of a region for rules: reading a wrong one ends the rule, where `judged` calls it."""
-        wrong = self.wrong.get("", frozenset()) - self.overrides.get(region, {}).keys()
-        return without(self.in_region(region), wrong | self.wrong.get(region, frozenset()))
-
-    def place(self, setting: str, region: str = "") -> str:
-        """Return the line that sets a setting, as `value.py:7`, or the file alone where the setting has its default."""
-        line = self.lines.get(f"{region}_{setting}") or self.lines.get(setting)
-        return f"{self.file}:{line}" if line else self.file
+    type: type
 
 
-def load(path: Path, regions: Sequence[str] | None) -> ValueFile:
-    """Read a service's value.py.
+@dataclass(frozen=True)
+class List:
+    """The form of a value that is a list of tables."""
 
-    regions: the clusters' names, or None where they are not known; any short word may then precede a setting.
-    Raises SettingsError with every mistake, also where the file is missing or unreadable.
+    type: type
+
+
+@dataclass(frozen=True)
+class Named:
+    """The form of a table of tables. Each stands under a name, which `key` validates and which becomes its field `name`."""
+
+    type: type
+    key: Validator
+
+
+Form = Validator | Table | List | Named
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value of a file and its line. value: a text, number or flag, a list of nodes, or a dict from text to node."""
+
+    value: Any
+    line: int
+
+    def plain(self) -> Any:
+        """Return the value without its lines."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        return [node.plain() for node in self.value] if isinstance(self.value, list) else self.value
+
+
+class ConfigError(Exception):
+    """A configuration file cannot be used. mistakes: one sentence each, as `alerts.yaml:7: what is wrong; what to do`."""
+
+    def __init__(self, mistakes: Sequence[str]):
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(mistakes))
+
+
+class UnreadableError(Exception):
+    """The file cannot be read as text. The message continues a sentence that begins with the file's name."""
+
+
+def setting(default: Any, form: Form, meaning: str, *, unit: str = "", deprecation: str = "", group: str = "") -> Any:
+    """Declare one setting as a field of a dataclass. default: REQUIRED where the file must set it.
+
+    deprecation: the warning for a file that still sets it. group: the title of the group that this setting begins.
+    """
+    metadata = {"form": form, "meaning": meaning, "unit": unit, "deprecation": deprecation, "group": group}
+    if default is REQUIRED:
+        return field(metadata=metadata)
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def text_of(path: Path, most: int) -> str:
+    """Return the text of a UTF-8 file, without its byte order mark. most: the largest size, KiB.
+
+    Raises UnreadableError where the file is missing, too large, not UTF-8 text, or not a regular file. A named pipe or a
+    device is refused at once: reading it might never end.
     """
     try:
-        text = text_of(path, LARGEST_FILE)
-    except UnreadableError as error:
-        raise SettingsError(
-            [f"{path.name}: {error} in {path.resolve().parent}; a service's folder holds one, copy the root's"]
-        ) from None
-    return read(text, path.name, regions)
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            file_type = stat.S_IFMT(os.fstat(file.fileno()).st_mode)
+            if file_type != stat.S_IFREG:
+                raise UnreadableError(f"is {FILE_TYPES.get(file_type, 'not a file')}, and only a regular file is read")
+            content = file.read(most * 1024 + 1)
+    except OSError as error:
+        raise UnreadableError(f"cannot be read ({error.strerror})") from None
+    if len(content) > most * 1024:
+        raise UnreadableError(f"has more than {most} KiB, and no more are read")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnreadableError("is not UTF-8 text") from None
 
 
-def read(text: str, file: str, regions: Sequence[str] | None) -> ValueFile:
-    """Read the text of a value.py. file: its name in messages. regions and errors: as for `load`."""
-    reader = _Reader(file, regions)
-    for found in assignments(text):
-        reader.take(found)
-    return reader.finish()
+class Nearest:
+    """Finds the nearest known name for the first MAX_SEARCHES wrong names of one file."""
+
+    def __init__(self) -> None:
+        self._searches = 0
+
+    def to(self, name: str, known: Iterable[str]) -> str:
+        """Return the known name that is most like `name`, or "" where none is like it or no search is left."""
+        if self._searches >= MAX_SEARCHES or len(name) > MAX_SUGGESTED:
+            return ""
+        self._searches += 1
+        return next(iter(difflib.get_close_matches(name, known, 1)), "")
 
 
-class _Reader:
-    """Collects values and mistakes, statement by statement."""
+class Reader:
+    """Turns the nodes of one file into values, and collects its mistakes.
 
-    def __init__(self, file: str, regions: Sequence[str] | None):
-        self.file, self.regions = file, regions
-        self.nearest = Nearest()
-        self.values: dict[str, dict[str, Any]] = {"": {}}
+    mistakes: (line, message) each, line 0 for the file as a whole. lines: of each value, by its path such as "regions.hk.gpu".
+    """
+
+    def __init__(self, file: str, mistakes: Iterable[tuple[int, str]] = ()):
+        self.file, self.mistakes, self.nearest = file, list(mistakes), Nearest()
         self.lines: dict[str, int] = {}
-        self.wrong: dict[str, set[str]] = {"": set()}
-        self.meant: list[str] = []  # the settings that unknown names probably stand for
-        self.mistakes: list[tuple[int, str]] = []
-        self.warnings: list[tuple[int, str]] = []
-        for region in regions or ():
-            for clash in (name for name in DECLARATIONS if name.startswith(region + "_")):
-                self.mistakes.append((0, f"region {region!r} begins the setting {clash!r}: name the region otherwise"))
 
-    def take(self, found: Assignment | Mistake) -> None:
-        if isinstance(found, Mistake):
-            self.mistakes.append((found.line, found.message + self._what_to_write(found.missing)))
-            name = found.missing or found.about
-            if name:
-                self.lines.setdefault(name, found.line)
-                self._mark_wrong(name)
-            return
-        region, setting = self._split(found.name)
-        if setting not in DECLARATIONS:
-            self.mistakes.append((found.line, f"no setting {found.name!r}" + self._nearest(found.name)))
-        elif found.name in self.lines:
-            first = self.lines[found.name]
-            self.mistakes.append((found.line, f"{found.name} is set on line {first} already; keep one of the two"))
-            self._mark_wrong(found.name)
-        else:
-            self.lines[found.name] = found.line
-            self._convert(found, region, DECLARATIONS[setting])
+    def add(self, line: int, message: str) -> None:
+        self.mistakes.append((line, message))
 
-    def finish(self) -> ValueFile:
-        base = self.values[""]
-        for name in ("service_name", "username"):
-            if name not in self.lines:
-                example = DECLARATIONS[name].validator.example
-                self.mistakes.append((0, f"{name} is missing; add a line such as {name} = {example}"))
-            if name not in base:
-                self._mark_wrong(name)
-        for name in self.meant:
-            if name not in self.lines:
-                self._mark_wrong(name)
-        self._apply_rules()
-        value = self._value()
-        if self.mistakes:
-            raise SettingsError(self._sentences(self.mistakes), value)
-        return value
+    def add_at(self, path: str, message: str) -> None:
+        """Add a mistake at the line of a path, or of the nearest table around it that the file holds."""
+        while path and path not in self.lines:
+            path = path.rpartition(".")[0]
+        self.add(self.lines.get(path, 0), message)
 
-    def _value(self) -> ValueFile:
-        overrides = {region: values for region, values in self.values.items() if region}
-        wrong = {region: frozenset(names) for region, names in self.wrong.items()}
-        warnings = tuple(self._sentences(self.warnings))
-        return ValueFile(self.file, Settings(**self.values[""]), overrides, wrong, self.lines, warnings)
+    def sentences(self, found: Iterable[tuple[int, str]] | None = None) -> list[str]:
+        """Return mistakes, or other messages, in the order of their lines. Each begins with the file and the line."""
+        told = sorted(set(self.mistakes if found is None else found))
+        return [f"{self.file}:{line}: {text}" if line else f"{self.file}: {text}" for line, text in told]
 
-    def _mark_wrong(self, name: str) -> None:
-        """Mark a setting as wrong and give it its default, so that rules that read it report nothing more."""
-        region, setting = self._split(name)
-        if setting in DECLARATIONS and not (region and DECLARATIONS[setting].default is None):
-            default = DECLARATIONS[setting].default
-            self.values.setdefault(region, {})[setting] = UNKNOWN if default is None else default
-            self.wrong.setdefault(region, set()).add(setting)
-
-    def _convert(self, found: Assignment, region: str, setting: Declaration) -> None:
-        if region and setting.default is None:
-            self.mistakes.append((found.line, f"{found.name}: {setting.name} is the same in every region; set {setting.name}"))
-            return
+    def convert(self, validator: Validator, value: Any, path: str, unit: str = "") -> Any:
+        """Return a plain value as its field's type, None after a mistake. path: its place, whose line is known."""
         try:
-            self.values.setdefault(region, {})[setting.name] = setting.validator.convert(found.value)
+            return validator.convert(value)
         except (ValueError, TypeError, OverflowError):
-            unit = f" ({setting.unit})" if setting.unit else ""
-            near = nearest_value(setting.validator, found.value)
-            words = f"{found.name} is {_shown(found.value)}, but must be {setting.validator.allowed}{unit}{near}"
-            self.mistakes.append((found.line, words))
-            self._mark_wrong(found.name)
-            return
-        if setting.deprecation:
-            self.warnings.append((found.line, f"{found.name}: {setting.deprecation}"))
+            allowed = validator.allowed + (f" ({unit})" if unit else "")
+            self.add_at(path, f"{path} is {_shown(value)}, but must be {allowed}{_suggested(validator, value)}")
+            return None
 
-    def _apply_rules(self) -> None:
-        """Apply the rules to the settings of every region, and report each violation once."""
-        value, seen = self._value(), set()
-        for region in self.values:
-            settings = value.judged_in(region)
-            for violation in filter(None, (judged(rule, settings) for rule in RULES)):
-                names, words = violation
-                self.wrong.setdefault(region, set()).update(names)
-                if violation not in seen:
-                    seen.add(violation)
-                    lines = [self.lines.get(f"{region}_{name}") or self.lines.get(name) or 0 for name in names]
-                    self.mistakes.append((max(lines), words))
+    def read(self, form: Form, node: Node, path: str = "") -> Any:
+        """Return the value of a node; None where it has a mistake, which is added to mistakes."""
+        self.lines[path] = node.line
+        if isinstance(form, Validator):
+            return self.convert(form, node.plain(), path)
+        if isinstance(form, List):
+            return self._list(form, node, path)
+        if not isinstance(node.value, dict):
+            self.add_at(path, f"{path or 'the file'} must be a table of {', '.join(_known(form.type))}")
+            return None
+        return self._named(form, node.value, path) if isinstance(form, Named) else self._table(form.type, node.value, path)
 
-    def _split(self, name: str) -> tuple[str, str]:
-        """Return the region that a name begins with, or "", and the rest: the setting."""
-        if name in DECLARATIONS:
-            return "", name
-        if self.regions is None:
-            match = ANY_REGION.fullmatch(name)
-            return (match[1], match[2]) if match and match[2] in DECLARATIONS else ("", name)
-        region = next((r for r in self.regions if name.startswith(r + "_")), "")
-        return region, name.removeprefix(region + "_") if region else name
+    def _list(self, form: List, node: Node, path: str) -> tuple[Any, ...] | None:
+        if not isinstance(node.value, list):
+            self.add_at(path, f"{path} must be a list of tables, each of {', '.join(_known(form.type))}")
+            return None
+        return tuple(self.read(Table(form.type), item, f"{path}[{index}]") for index, item in enumerate(node.value))
 
-    def _nearest(self, name: str) -> str:
-        region, setting = self._split(name)
-        other = ANY_REGION.fullmatch(name)
-        if setting in OTHER_NAMES:
-            near = f"{region}_" * bool(region) + OTHER_NAMES[setting]
-            unit = DECLARATIONS[OTHER_NAMES[setting]].unit
-            words = f"; did you mean {near!r}{f' ({unit})' if unit else ''}?"
-        elif other and other[2] in DECLARATIONS and self.regions is not None:
-            near = ""
-            known_regions = ", ".join(self.regions) or "none"
-            words = f", since {other[1]} is no region: name one of {known_regions}, or set {other[2]} for all"
-        else:
-            known = [*DECLARATIONS, *(f"{r}_{setting}" for r in self.regions or () for setting in DECLARATIONS)]
-            near = self.nearest.to(name, known)
-            words = f"; did you mean {near!r}?" if near else "; `monopod settings` lists them"
-        self.meant += [near] if near else []
-        return words
+    def _named(self, form: Named, nodes: Mapping[str, Node], path: str) -> dict[str, Any]:
+        found = {}
+        for key, node in nodes.items():
+            inner = f"{path}.{key}"
+            self.lines[inner] = node.line
+            valid = self.convert(form.key, key, inner)
+            if not isinstance(node.value, dict):
+                self.add_at(inner, f"{inner} must be a table of {', '.join(_known(form.type))}")
+            elif valid:
+                found[key] = self._table(form.type, node.value, inner, {"name": key})
+        return found
 
-    def _what_to_write(self, missing: str) -> str:
-        setting = DECLARATIONS.get(self._split(missing)[1]) if missing else None
-        if setting is None:
-            return self._nearest(missing) if missing else ""
-        words = f"; it must be {setting.validator.allowed}: write {missing} = {setting.validator.example}"
-        return words + (" or delete the line" if setting.default is not None else "")
+    def _table(self, type_: type, nodes: Mapping[str, Node], path: str, given: Mapping[str, str] | None = None) -> Any:
+        known, values, before = _known(type_), dict[str, Any](given or {}), len(self.mistakes)
+        for key, node in nodes.items():
+            inner = f"{path}.{key}" if path else key
+            self.lines[inner] = node.line
+            if key in known:
+                values[known[key].name] = self.read(known[key].metadata["form"], node, inner)
+            else:
+                near = self.nearest.to(key, known)
+                cure = f"did you mean {near!r}?" if near else f"the settings here are {', '.join(known)}"
+                self.add(node.line, f"no setting {key!r} here; {cure}")
+        for key, about in known.items():
+            if key not in nodes and about.default is MISSING and about.default_factory is MISSING:
+                self.add_at(path, f"{path}{'.' * bool(path)}{key} is missing; add {key}: {_example(about)}")
+        return type_(**values) if len(self.mistakes) == before else None
 
-    def _sentences(self, found: Iterable[tuple[int, str]]) -> list[str]:
-        return [f"{self.file}:{line}: {text}" if line else f"{self.file}: {text}" for line, text in sorted(found)]
+
+def _known(type_: type) -> dict[str, Field[Any]]:
+    """Return a dataclass's settings by their names in the file. The field `for_` is `for` there, a keyword of Python."""
+    return {each.name.rstrip("_"): each for each in fields(type_) if "form" in each.metadata}
+
+
+def _example(about: Field[Any]) -> str:
+    form, meaning = about.metadata["form"], about.metadata["meaning"]
+    words = meaning.rstrip(".") if meaning[1].isupper() else f"{meaning[0].lower()}{meaning[1:].rstrip('.')}"
+    return f"{form.example if isinstance(form, Validator) else '...'} ({words})"
 
 
 def _shown(value: object) -> str:
     try:
-        shown = repr(value)
+        shown = "nothing" if value is None else repr(value)
     except ValueError:  # Python writes out no whole number of more than 4300 digits
         return "a number of thousands of digits"
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def _suggested(validator: Validator, value: Any) -> str:
+    """Return a suggestion for a literal that is not allowed, as the end of a sentence, or "" where there is none."""
+    if isinstance(value, str) and len(value) > MAX_SUGGESTED:
+        return ""
+    with suppress(ValueError, SyntaxError):  # the value cannot be written out, or the string is no literal
+        near = next((meant for meant in validator.near(value) if _is_allowed(validator, meant)), None)
+        if near is not None:
+            return f"; did you mean {_literal(near)}?" if len(_literal(near)) <= MAX_SUGGESTED else ""
+        if isinstance(value, str) and _is_allowed(validator, ast.literal_eval(value)):
+            return f"; drop the quotes: {value}"
+    return ""
+
+
+def _is_allowed(validator: Validator, value: Any) -> bool:
+    try:
+        validator.convert(value)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _literal(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value).replace("'", '"')

@@ -13,12 +13,12 @@ COUNTER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,190}_total")
 LOOSE_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
 QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?")
 LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
-HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+HOST = r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
 DOMAIN = r"(?=[a-z0-9.-]{1,253}/)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*/"
 OBJECT = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 LABEL_KEY = re.compile(rf"({DOMAIN})?[A-Za-z0-9]([A-Za-z0-9_.-]{{0,61}}[A-Za-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
-TOLERATION = re.compile(rf"({LABEL_KEY.pattern})(=({LABEL_VALUE.pattern}))?(:(NoSchedule|PreferNoSchedule|NoExecute))?")
+TOLERATION = rf"({LABEL_KEY.pattern})(=({LABEL_VALUE.pattern}))?(:(NoSchedule|PreferNoSchedule|NoExecute))?"
 
 
 @dataclass(frozen=True)
@@ -194,23 +194,25 @@ def word() -> Validator:
     return Validator("a string on one line, 200 characters at most", '""', convert)
 
 
-def text(pattern: re.Pattern[str], allowed: str, example: str) -> Validator:
-    """A string of one form. allowed: the form in words."""
+def text(pattern: str, allowed: str, example: str) -> Validator:
+    """A string that matches a pattern as a whole. allowed: the form in words."""
+    form = re.compile(pattern)
 
     def convert(value: Any) -> str:
         found = _string(value)
-        _require(pattern.fullmatch(found))
+        _require(form.fullmatch(found))
         return found
 
     return Validator(allowed, example, convert)
 
 
-def strings(pattern: re.Pattern[str], each: str, example: str) -> Validator:
-    """A list of strings of one form. each: the form in words."""
+def strings(pattern: str, each: str, example: str) -> Validator:
+    """A list of strings that each match a pattern as a whole. each: the form in words."""
+    form = re.compile(pattern)
 
     def convert(value: Any) -> tuple[str, ...]:
         _require(isinstance(value, list | tuple) and len(value) <= MAX_ITEMS)
-        _require(all(pattern.fullmatch(_string(item)) for item in value))
+        _require(all(form.fullmatch(_string(item)) for item in value))
         return tuple(value)
 
     def near(value: Any) -> Iterator[list[str]]:

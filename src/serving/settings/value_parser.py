@@ -1,6 +1,6 @@
-"""Python source, cut into statements, so that a line that is not Python is one mistake among the others.
+"""Python of a service that is parsed and never run: the statements of value.py, and the names of hooks in src/server.py.
 
-Knows syntax; parses and never executes. Does not know settings.
+A line of value.py that is not Python is one mistake among the others.
 """
 
 import ast
@@ -9,15 +9,20 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-LONGEST_STATEMENT = 200  # lines. Bounds the search for the end of a bracket that is never closed.
+from serving.settings.reader import Nearest, UnreadableError, text_of
+
+MAX_STATEMENT = 200  # lines. Bounds the search for the end of a bracket that is never closed.
 # Characters of one file that are parsed to find ends of statements: about a second. Open brackets would take minutes otherwise.
-MOST_TRIED = 500_000
+MAX_TRIED = 500_000
 # The last line of a statement of several lines looks so. Otherwise the line before it ends with a backslash.
 MAY_END = re.compile(r"[)\]}]|\"\"\"|'''|^\s")
 NO_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(#.*)?")
 INNER_LINE = re.compile(r" \(detected at line \d+\)$")  # Python counts it from the statement's first line, not the file's
 SOME_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)")
+MAX_CODE = 1024  # KiB of a src/server.py
+HOOKS = ("setup", "preprocess", "postprocess", "handle")  # the methods of a service's class that the platform calls
 PYTHON_WORDS = {"true": "True", "yes": "True", "on": "True", "false": "False", "no": "False", "off": "False"}
 
 
@@ -53,6 +58,27 @@ def assignments(text: str) -> Iterator[Assignment | Mistake]:
             yield _assignment(found)
 
 
+def misnamed_hooks(folder: Path) -> list[str]:
+    """Return a sentence for each public method of a subclass of Service that nothing uses, and whose name is like a hook's.
+
+    folder: of the service. Its src/server.py is read and not run. A file that is missing or is not Python has no such methods.
+    """
+    try:
+        tree = ast.parse(text_of(folder / "src" / "server.py", MAX_CODE))
+    except (UnreadableError, SyntaxError, ValueError, RecursionError):
+        return []
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    own = (item for each in classes if any(ast.unparse(base).endswith("Service") for base in each.bases) for item in each.body)
+    nearest, found = Nearest(), []
+    for item in own:
+        if isinstance(item, ast.FunctionDef) and not item.decorator_list and item.name not in used.union(HOOKS):
+            near = "" if item.name.startswith("_") else nearest.to(item.name, HOOKS)
+            if near:
+                found.append(f"src/server.py:{item.lineno}: nothing calls {item.name!r}; did you mean the hook {near!r}?")
+    return found
+
+
 def _parse(text: str) -> list[ast.stmt] | str:
     """Return the statements, or why the text is not Python, in words."""
     try:
@@ -74,9 +100,9 @@ def _statements(text: str) -> Iterator[ast.stmt | Mistake]:
         return
     lines = re.split(r"\r\n|\r|\n", text)
     ends = [number for number, line in enumerate(lines) if MAY_END.search(line) or lines[number - 1].endswith("\\")]
-    start, left = 0, MOST_TRIED
+    start, left = 0, MAX_TRIED
     while start < len(lines):
-        later = ends[bisect.bisect(ends, start) : bisect.bisect(ends, start + LONGEST_STATEMENT)]
+        later = ends[bisect.bisect(ends, start) : bisect.bisect(ends, start + MAX_STATEMENT)]
         size, found, left = _statement_at(lines, start, later, left)
         if isinstance(found, Mistake):
             yield found

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY = 24 * 60  # minutes
 WEEK = len(DAYS) * DAY
-MOST_PODS = 1000
+MAX_PODS = 1000
 WINDOW_FORM = re.compile(
     r"(?P<days>[a-z]{3}(?:-[a-z]{3})?(?:,[a-z]{3}(?:-[a-z]{3})?)*) (?P<from>\d\d:\d\d)-(?P<to>\d\d:\d\d)", re.ASCII
 )
@@ -58,8 +58,8 @@ class Hours:
         if found is None:
             raise ValueError(f'it must have days, times and pods, as "{EXAMPLE}"')
         self.text, self.window, self.pods = text, Window(found["window"]), int(found["pods"])
-        if not 1 <= self.pods <= MOST_PODS:
-            raise ValueError(f"{self.pods} pods are not allowed: give a number from 1 to {MOST_PODS}")
+        if not 1 <= self.pods <= MAX_PODS:
+            raise ValueError(f"{self.pods} pods are not allowed: give a number from 1 to {MAX_PODS}")
 
     @property
     def spans(self) -> list[Span]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.commands.arguments import checked_service, rendered
 from conf.plan.plan import Plan
 from conf.render import templates

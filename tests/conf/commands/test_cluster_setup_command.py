@@ -5,7 +5,7 @@ import json
 import pytest
 
 import monopod
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.render.chart_values import CHARTS, chart_values
 from tests.conf import golden
 from tests.running import ROOT

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.clusters.region import Region
-from conf.clusters.regions_file import load
+from conf.clusters.regions import Region, load
 from conf.commands.deploy_command import closed_regions, refusals
 from conf.rollout.report import OUTSIDE_WINDOWS
 from conf.rollout.targets import RegionTrack

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.commands.health_command import error_lines, failure_causes
 from conf.observe.figures import ObservedTrack, PodFigures, TrackFigures
 from conf.observe.pod_logs import Line

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from conf.base.object_references import path
-from conf.base.yamls import documents
-from conf.clusters.regions_file import load
+from conf.base.yaml_nodes import documents
+from conf.clusters.regions import load
 from conf.plan.routes import gateway_plan
 from conf.render.templates import render_gateway
 from tests.conf.cluster import Cluster, Item, clusters

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.doctor.project_check import pipeline_findings, project_findings
 from conf.render.gitlab_jobs import pipeline
 from tests.conf.golden import GOLDEN

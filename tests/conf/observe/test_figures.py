@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.observe import prometheus as asked
 from conf.observe.figures import ObservedTrack, Sources, selector
 from conf.observe.health import UNKNOWN, WARNING, limits_of, reasons

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.observe.figures import PodFigures, TrackFigures
 from conf.observe.health import CRITICAL, TOO_NEW, UNKNOWN, WARNING, limits_of, present_troubles, reasons, troubles_query
 from conf.observe.pod_states import PodStates

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.observe.offline_figures import OfflineFigures, idle_words, offline_figures, offline_status_query, troubles
 from conf.observe.prometheus import PrometheusClient, Sample
 from tests.conf.observe.folders import write_regions

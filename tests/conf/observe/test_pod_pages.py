@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.observe.pod_pages import PodPages
 from conf.observe.prometheus import NoFigures
 from tests.conf.kubeconfigs import use_kubeconfig

@@ -43,9 +43,9 @@ def test_a_service_without_the_file_has_no_rules(tmp_path: Path) -> None:
             "alert: too slow",
             "alerts.yaml:4: groups[0].rules[0].alert is 'too slow', but must be a name of letters",
         ),
-        ("expr: up == 0", "exp: up == 0", "alerts.yaml:5: no field 'exp' here; did you mean 'expr'?"),
+        ("expr: up == 0", "exp: up == 0", "alerts.yaml:5: no setting 'exp' here; did you mean 'expr'?"),
         ("expr: up == 0", "expr: up == 0\n        for: soon", "is 'soon', but must be a time as 5m"),
-        ("alert: Slow", "record: x", "no field 'record' here"),
+        ("alert: Slow", "record: x", "no setting 'record' here"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(old: str, new: str, told: str) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import monopod
-from conf.base.yamls import documents
-from conf.clusters.regions_file import read
+from conf.base.yaml_nodes import documents
+from conf.clusters.regions import read
 from conf.rules.check import check
 from tests.conf.golden import GOLDEN
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from conf.base.image_names import image
-from conf.base.yamls import documents
-from conf.clusters.region import Kafka, Regions
+from conf.base.yaml_nodes import documents
+from conf.clusters.regions import Kafka, Regions
 from conf.plan.alerts import AlertingRule
 from conf.plan.offline import OfflinePlan, offline_grace_period
 from conf.plan.plan import Plan, plan

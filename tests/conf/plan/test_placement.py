@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from conf.clusters.region import NodeKind, Region
+from conf.clusters.regions import NodeKind, Region
 from conf.plan.placement import Need, monthly_price, need, placement, share
 from serving.settings import Settings
 from tests.conf.golden import regions

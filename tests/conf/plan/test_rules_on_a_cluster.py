@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.plan.plan import TRACKS
 from conf.plan.platform_alerts import CANARY_NOT_DRIVEN
 from conf.render.arms import canary_watch

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import monopod
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.plan.plan import TRACKS, plan
 from conf.rules.check import read
 from tests.conf.golden import SERVICES, regions

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.plan.plan import NAMESPACES
 from conf.render.arms import BASELINE, CANARY, arm_items, arm_shares, canary_watch, kept_from_scaling_in, weighted
 from conf.rules.rendered_objects import violations

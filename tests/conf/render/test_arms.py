@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conf.base.object_references import SCALERS, Item
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.plan.platform_alerts import CANARY_NOT_DRIVEN as NOT_DRIVEN
 from conf.render.arms import (
     BASELINE,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from conf.base.object_references import Item
-from conf.clusters.region import Alerting, Gpu, Quota, Region, Regions
+from conf.clusters.regions import Alerting, Gpu, Quota, Region, Regions
 from conf.plan.routes import gateway_plan
 from conf.render.chart_values import cluster_values, monitoring_values
 from tests.conf import golden

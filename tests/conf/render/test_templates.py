@@ -8,7 +8,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from conf.base.image_names import image
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.plan.plan import Plan, plan
 from conf.render.templates import FOLDER, quoted, render
 from serving.settings import read

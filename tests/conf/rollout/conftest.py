@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.clusters.regions_file import read
+from conf.clusters.regions import read
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.heartbeats import sending_heartbeats
 from tests.conf.rollout.checkout import Checkout, MakeCheckout, regions_of

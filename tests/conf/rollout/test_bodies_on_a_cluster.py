@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conf.base.object_references import path
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from tests.conf.cluster import Cluster, Item
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.gateways import counted, limited, through_both, unlimited

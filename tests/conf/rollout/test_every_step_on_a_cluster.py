@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conf.base.object_references import Item
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.remote.cluster import Cluster
 from conf.rollout import history, release
 from conf.rollout.history import GOOD

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from conf.base.object_references import path
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.clusters.rights import READ, query_rights, rules
 from conf.observe.prometheus import NoFigures, PrometheusClient
 from tests.conf import kubeconfigs

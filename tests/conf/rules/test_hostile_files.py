@@ -54,8 +54,8 @@ ANY_YAML: dict[str, tuple[WriteFile, str]] = {
     "tables in tables": (cut("{a: " * DEEP), ":1: nested more than 20 deep"),
     "names that are tables": (cut("? " * DEEP), ":1: nested more than 20 deep"),
     "anchors": (text("a: &a [x]\n" + "b: *a\n" * 9), "anchors (&) and aliases (*) may not stand here"),
-    "a number of base 60": (text("groups: 9" + ":9" * 30_000), "is no value that YAML can read"),
-    "thousands of unknown names": (lines("x{}y: 2\n"), "no field 'x0y' here"),
+    "a number of base 60": (text("groups: 9" + ":9" * 30_000), "is not a value that YAML can read"),
+    "thousands of unknown names": (lines("x{}y: 2\n"), "no setting 'x0y' here"),
     "thousands of names that are none": (lines("{}: 2\n"), "a name must be a text"),
 }
 VALUES: dict[str, tuple[WriteFile, str]] = {

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from conf.base.yamls import documents
-from conf.clusters import regions_file
+from conf.base.yaml_nodes import documents
+from conf.clusters.regions import load as load_regions
 from conf.plan import scaling
 from conf.plan.plan import TRACKS, plan
 from conf.render.arms import canary_watch
@@ -87,7 +87,7 @@ def dashboard_queries(place: str, dashboard: Mapping[str, Any]) -> Iterator[Quer
 
 def service_queries(place: str, service: Service) -> Iterator[Query]:
     """Yield the queries of a service's rules and of its autoscaler, in every region and track."""
-    regions = regions_file.load(REGIONS)
+    regions = load_regions(REGIONS)
     own = [alert.alert for alert in service.alerts]
     for each in (each for track in TRACKS for each in plan(service.value, regions, track, service.image, service.alerts)):
         where = f"{place} ({each.region}, {each.track})"
@@ -139,14 +139,14 @@ SERVICES = [ROOT, *EXAMPLES, ROOT / "tests/services/every-setting"]
 def test_no_query_of_the_platform_asks_for_what_does_not_exist() -> None:
     queries = list(chart_queries(MONITORING))
     for folder in SERVICES:
-        service, wrong = read(folder, regions_file.load(REGIONS))
+        service, wrong = read(folder, load_regions(REGIONS))
         assert service, wrong
         queries += service_queries(str(folder), service)
     assert mistakes(queries) == []
 
 
 def test_both_questions_of_an_autoscaler_by_the_queue_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    service, _ = read(ROOT / "tests/services/every-setting", regions_file.load(REGIONS))
+    service, _ = read(ROOT / "tests/services/every-setting", load_regions(REGIONS))
     assert service
     queries = [each for each in service_queries("one", service) if "autoscaler" in each.place]
     assert {each.place.rpartition(": ")[2] for each in queries} == {"autoscaler's queue", "autoscaler's busy"}
@@ -169,7 +169,7 @@ def test_a_query_in_the_text_of_an_alert_is_judged() -> None:
 
 
 def test_every_metric_of_others_is_asked_for() -> None:
-    service, _ = read(ROOT, regions_file.load(REGIONS))
+    service, _ = read(ROOT, load_regions(REGIONS))
     assert service
     queries = [*chart_queries(MONITORING), *service_queries(".", service)]
     asked = {name for query in queries for name in re.findall(r"\w+", query.text)}

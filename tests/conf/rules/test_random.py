@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from conf.base.image_names import image
-from conf.base.yamls import compose, documents
-from conf.clusters.regions_file import RegionsError, read
+from conf.base.yaml_nodes import compose, documents
+from conf.clusters.regions import RegionsError, read
 from conf.plan.alerts import AlertingRule
 from conf.plan.plan import default_image, plan
 from conf.render.templates import quoted, render

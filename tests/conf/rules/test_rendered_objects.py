@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conf.base.yamls import documents
+from conf.base.yaml_nodes import documents
 from conf.rules.rendered_objects import RULES, SCHEMAS, violations
 from tests.conf.golden import renders
 

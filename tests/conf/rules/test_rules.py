@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.clusters.region import Regions
+from conf.clusters.regions import Regions
 from conf.rules.check import check
 from conf.rules.other_services import other_services
 from tests.conf.check_service import GPU, MODEL, CheckService, service_checker

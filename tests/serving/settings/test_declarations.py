@@ -144,16 +144,16 @@ def test_a_file_of_two_names_holds_the_defaults() -> None:
 @pytest.mark.parametrize("name", [name for name, default in DEFAULTS.items() if default is not None])
 def test_every_default_is_a_value_that_may_be_written(name: str) -> None:
     setting = declared_settings()[name]
-    assert setting.validator.convert(ast.literal_eval(repr(setting.default))) == setting.default
+    assert setting.form.convert(ast.literal_eval(repr(setting.default))) == setting.default
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_every_setting_says_what_it_is(name: str) -> None:
     setting = declared_settings()[name]
     assert setting.meaning.endswith(".")
-    assert setting.validator.allowed
+    assert setting.form.allowed
     assert setting.group
-    setting.validator.convert(ast.literal_eval(setting.validator.example))
+    setting.form.convert(ast.literal_eval(setting.form.example))
 
 
 def test_settings_do_not_share_their_tables() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.commands.canary.orders import shares_of
 from conf.rollout.targets import region_tracks
 from conf.rules.check import read

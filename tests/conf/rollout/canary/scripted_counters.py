@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.observe.metrics_page import Page, parsed
 from conf.rollout.canary.counters import PAGE_SECONDS, Counters, Standing
 from conf.rollout.canary.judge import Judge

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from conf.base.object_references import MANAGER, Item, path
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.remote.cluster import Cluster
 from conf.render.arms import arm_names
 from conf.rollout import history, release

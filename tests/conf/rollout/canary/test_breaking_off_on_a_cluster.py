@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from conf.base.object_references import Ref
-from conf.clusters.regions_file import load
+from conf.clusters.regions import load
 from conf.remote.cluster import Cluster
 from conf.rollout import history, release
 from conf.rollout.canary import run

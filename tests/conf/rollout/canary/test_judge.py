@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.clusters.region import Region
-from conf.clusters.regions_file import load
+from conf.clusters.regions import Region, load
 from conf.observe.prometheus import NoFigures
 from conf.rollout.canary.counters import REQUESTS, SCRAPE_SECONDS, SCRAPED_WITHIN, Counters
 from conf.rollout.canary.counting import READ

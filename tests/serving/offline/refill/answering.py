@@ -11,7 +11,7 @@ from typing import Any
 
 from serving.offline.records import Origin, Record
 from serving.offline.refill.open_source import Opened, open_source
-from serving.settings.reader import load
+from serving.settings.value_file import load
 from tests.running import make_service
 
 

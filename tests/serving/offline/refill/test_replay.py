@@ -12,7 +12,7 @@ from serving.offline.refill.open_source import Opened
 from serving.offline.refill.replay import open_replay
 from serving.offline.refill.summary import summary
 from serving.settings import Settings
-from serving.settings.reader import load
+from serving.settings.value_file import load
 from tests.running import make_service
 from tests.serving.offline import broker
 from tests.serving.offline.refill.answering import Taker

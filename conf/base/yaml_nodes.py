@@ -1,30 +1,17 @@
 """YAML as plain values that know their lines. The only module that imports yaml."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-DEEPEST = 20
-LONGEST_NUMBER = 100  # characters: YAML reads 9:9:9 as a number of base 60, and a long one takes half a minute
+from serving.settings.reader import Node
+
+MAX_DEPTH = 20
+MAX_NUMBER = 100  # characters: YAML reads 9:9:9 as a number of base 60, and a long one takes half a minute
 TEXT = "tag:yaml.org,2002:str"
 SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool")}
 
 LineMistakes = list[tuple[int, str]]
-
-
-@dataclass(frozen=True)
-class Node:
-    """A value at a line. value: a text, number or flag, a list of nodes, or a dict from text to node."""
-
-    value: Any
-    line: int
-
-    def plain(self) -> Any:
-        """Return the value without its lines."""
-        if isinstance(self.value, dict):
-            return {key: node.plain() for key, node in self.value.items()}
-        return [node.plain() for node in self.value] if isinstance(self.value, list) else self.value
 
 
 def compose(text: str) -> tuple[Node | None, LineMistakes]:
@@ -67,8 +54,8 @@ def _refused(text: str) -> tuple[int, str] | None:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            return _line(event), f"nested more than {DEEPEST} deep"
+        if depth > MAX_DEPTH:
+            return _line(event), f"nested more than {MAX_DEPTH} deep"
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             return _line(event), "anchors (&) and aliases (*) may not stand here: write the value out"
     return None
@@ -104,10 +91,10 @@ def _scalar(node: Any, mistakes: LineMistakes) -> Any:
         return node.value
     if node.tag in SCALARS:
         try:
-            if len(node.value) > LONGEST_NUMBER:
+            if len(node.value) > MAX_NUMBER:
                 raise ValueError
             return yaml.constructor.SafeConstructor().construct_object(node)
         except (ValueError, KeyError, OverflowError, IndexError):
-            mistakes.append((_line(node), f"{node.value[:40]!r} is no value that YAML can read: put it in quotes"))
+            mistakes.append((_line(node), f"{node.value[:40]!r} is not a value that YAML can read: put it in quotes"))
             return ""
     return None if node.tag.endswith(":null") else node.value

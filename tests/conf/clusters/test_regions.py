@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conf.clusters.region import (
+from conf.clusters.regions import (
     Alerting,
     Gateway,
     Gpu,
@@ -19,10 +19,12 @@ from conf.clusters.region import (
     Prometheus,
     Region,
     Regions,
+    RegionsError,
     Reserved,
     User,
+    load,
+    read,
 )
-from conf.clusters.regions_file import RegionsError, load, read
 from conf.rules.check import check
 from tests.conf.golden import GOLDEN, SERVICES
 from tests.running import ROOT
@@ -41,7 +43,7 @@ def line_of(text: str, part: str) -> int:
 
 
 CHANGES: dict[str, tuple[str, str, str]] = {
-    "a field's name": ("context: eu", "contxt: eu", "no field 'contxt' here; did you mean 'context'?"),
+    "a field's name": ("context: eu", "contxt: eu", "no setting 'contxt' here; did you mean 'context'?"),
     "a word that is none": ("routing: istio", "routing: nginx", 'is \'nginx\', but must be one of "istio", "gateway-api"'),
     "a word that YAML reads as a flag": ("grey: na", "grey: no", "grey is False, but must be 2 to 10 lower-case letters"),
     "nothing": ("unit: MiB", "unit: ~", 'unit is nothing, but must be one of "GiB", "MiB", "card"'),
@@ -124,7 +126,7 @@ CHANGES: dict[str, tuple[str, str, str]] = {
     "a missing field": (
         "    context: na\n",
         "",
-        "regions.na has no context: add context: name (its context in the kubeconfig)",
+        "regions.na.context is missing; add context: name (its context in the kubeconfig)",
     ),
 }
 
