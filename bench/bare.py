@@ -23,7 +23,7 @@ from serving.inputs.fetch import Fetcher
 from serving.models.engine import Engine, Hardware
 from serving.models.registry import ModelRegistry
 from serving.models.tensors import ModelSpec
-from serving.service.own_code import service_class
+from serving.service.loader import service_class
 from serving.service.request import Request
 from serving.settings import Settings, load
 from serving.telemetry.metrics import Metrics

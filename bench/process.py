@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from serving.base.process_memory import resident_bytes
+from serving.base.process import resident_bytes
 
 TICK = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS = 0.1

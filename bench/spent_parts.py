@@ -11,7 +11,7 @@ from collections.abc import Iterable
 PARTS = (
     ("connections and framing", r"serving/web/front/(?!request_cycle)|waitress/|uvloop/"),
     ("Flask", r"flask/|werkzeug/|serving/web/app"),
-    ("codec", r"serving/inputs/|serving/base/jsons"),
+    ("codec", r"serving/inputs/|serving/base/json_codec"),
     ("metrics and logs", r"serving/telemetry/|logging/|prometheus_client/"),
     ("the model", r"serving/models/engine"),
     ("batches", r"serving/models/"),

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from serving.base.process_memory import resident_bytes
+from serving.base.process import resident_bytes
 
 MIB = 2**20
 STILL = 60  # readings in a row without a change, 0.05 s apart; longer than a service waits before it returns freed memory

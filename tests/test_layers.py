@@ -51,10 +51,10 @@ LIBRARIES = {
     "requests": "serving.inputs.fetch",
     "urllib3": "serving.inputs.fetch",
     "prometheus_client": "serving.telemetry.metrics",
-    "prometheus_client.utils": "serving.telemetry.text_format",  # the names of bounds
+    "prometheus_client.utils": "serving.telemetry.metrics",  # the names of bounds
     "prometheus_client.parser": "conf.observe.metrics_page",
-    "pynvml": "serving.telemetry.gpu_device",
-    "orjson": "serving.base.jsons",
+    "pynvml": "serving.telemetry.resources",
+    "orjson": "serving.base.json_codec",
     "aiohttp": "serving.tools.bench.http_client",
     "confluent_kafka": "serving.offline.kafka",
     "psycopg": "serving.offline.sinks.postgresql",

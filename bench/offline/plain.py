@@ -11,8 +11,8 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer
 
-from serving.base import jsons
-from serving.service.embedded import open_service, set_up
+from serving.base import json_codec
+from serving.service.loader import open_service, set_up
 from serving.service.request import make_request
 
 
@@ -31,8 +31,8 @@ def main() -> int:
             continue
         value = message.value() or b""
         json = value.startswith(b"{")
-        request = make_request(data=jsons.loads(value)["data"]) if json else make_request(image=value)
-        producer.produce(sink, jsons.dumps({"results": service.handle(request), "msg": ""}), message.key())
+        request = make_request(data=json_codec.loads(value)["data"]) if json else make_request(image=value)
+        producer.produce(sink, json_codec.dumps({"results": service.handle(request), "msg": ""}), message.key())
         producer.poll(0)
     producer.flush(10)
     consumer.close()

@@ -18,7 +18,7 @@ from serving.inputs.files import File
 from serving.models.model import check_file
 from serving.models.registry import Handle
 from serving.models.tensors import DATATYPES, Array, Arrays, TensorSpec
-from serving.service.embedded import open_service, silence
+from serving.service.loader import open_service, silence
 from serving.service.request import Request, make_request
 from serving.service.service import Answer, Service, route
 from serving.settings import SettingsError

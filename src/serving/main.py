@@ -15,12 +15,12 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from serving.base import jsons
-from serving.base.process_memory import trim_at_rest
+from serving.base import json_codec
+from serving.base.process import trim_at_rest
 from serving.core.stages import Core
 from serving.inputs.files import IMAGE, VIDEO
 from serving.models.model import Model
-from serving.service.own_code import blaming
+from serving.service.loader import blaming
 from serving.service.request import make_request
 from serving.service.service import Service, files_of, routes_of, takes_data
 from serving.settings import size_in_bytes
@@ -138,7 +138,7 @@ def curl(service: Service, port: int) -> str:
     if example is None and takes_data(service) and settings.service_name in service.models.names():
         rows = data_example(service.model.spec(make_request().life), settings)
         example = None if rows is None else {"data": rows}
-    body = jsons.dumps(example).decode()
+    body = json_codec.dumps(example).decode()
     if example is None or len(body) > MOST_BODY:
         return f"curl {url}/  # the page, which describes what to send"
     return f"curl -H 'Content-Type: application/json' -d {shlex.quote(body)} {url}"

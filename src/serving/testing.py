@@ -3,8 +3,8 @@
 Knows only where each name is defined.
 """
 
-from serving.base.process_memory import peak_bytes, resident_bytes
-from serving.service.embedded import open_service, set_up, silence
+from serving.base.process import peak_bytes, resident_bytes
+from serving.service.loader import open_service, set_up, silence
 from serving.service.request import make_request
 from serving.settings.model_files import read_checksums
 

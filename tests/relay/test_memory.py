@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from serving.base.process_memory import peak_bytes
+from serving.base.process import peak_bytes
 from tests.relay.relays import Relay, notification
 from tests.running import get
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from serving.settings.exported_metrics import STAGES
-from serving.telemetry.stage_seconds import END, NUMBERS, stage_seconds
+from serving.telemetry.request_metrics import END, NUMBERS, stage_seconds
 
 
 def begins_of(**seconds: float) -> tuple[float, ...]:

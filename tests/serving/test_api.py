@@ -25,7 +25,7 @@ OLD = [
 # Names that serving.api does not hold, and where they are now.
 ELSEWHERE = [
     ("serving.errors", "NotFound", "serving.base.errors", "NotFound"),
-    ("serving.memory", "peak_bytes", "serving.base.process_memory", "peak_bytes"),
+    ("serving.memory", "peak_bytes", "serving.base.process", "peak_bytes"),
     ("serving.metrics", "Metrics", "serving.telemetry.metrics", "Metrics"),
     ("serving.models", "Models", "serving.models.registry", "ModelRegistry"),
     ("serving.progress", "progress", "serving.base.terminal", "progress"),

@@ -15,7 +15,7 @@ import httptools
 import peer_parts
 import uvloop
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.inputs import v2_open_inference
 from serving.inputs.tensor_codec import LENGTH_HEADER
 from serving.inputs.v2_open_inference import InferRequest
@@ -65,7 +65,7 @@ class Pictures:
 
     def _work(self, transport: asyncio.Transport, picture: bytes) -> None:
         outputs = peer_parts.run(self._session, peer_parts.pixels(picture))
-        body = jsons.dumps({"outputs": outputs})
+        body = json_codec.dumps({"outputs": outputs})
         self._loop.call_soon_threadsafe(transport.write, JSON % len(body) + body)
 
 

@@ -13,11 +13,11 @@ from types import ModuleType
 from typing import Any
 
 MODULES = {  # a module that is gone -> the module that holds its names now
-    "serving.alone": "serving.service.embedded",
+    "serving.alone": "serving.service.loader",
     "serving.engine": "serving.models.engine",
     "serving.errors": "serving.base.errors",
     "serving.lifetime": "serving.base.lifetime",
-    "serving.memory": "serving.base.process_memory",
+    "serving.memory": "serving.base.process",
     "serving.metrics": "serving.telemetry.metrics",
     "serving.model": "serving.models.model",
     "serving.progress": "serving.base.terminal",

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.base.errors import ServingError
 from serving.base.lifetime import Lifetime
-from serving.telemetry.stage_seconds import END, NUMBERS
+from serving.telemetry.request_metrics import END, NUMBERS
 
 LINES = "application/x-ndjson"
 FRAMES = {LINES: (b"", b"\n"), "application/jsonl": (b"", b"\n"), "text/event-stream": (b"data: ", b"\n\n")}  # around JSON
@@ -78,7 +78,7 @@ class Stream:
             self.content_type = self.content_type or "application/octet-stream"
             return bytes(item)
         self.content_type = self.content_type or LINES
-        part = self.framed(jsons.dumps(item))
+        part = self.framed(json_codec.dumps(item))
         if part is not None:
             return part
         found = f"an iterator gives an item of type {type(item).__name__}, and the content type is {self.content_type}"
@@ -105,7 +105,7 @@ class StageTimes:
     """When each stage of one request began. The stages follow each other without a gap, so their seconds add up.
 
     A request begins in the stage "upload". clock: returns seconds, as time.monotonic does. begins: of a request that has ended,
-    as in serving.telemetry.stage_seconds, and empty before.
+    as in serving.telemetry.request_metrics, and empty before.
 
     Concurrency. The thread that has the request calls `begin`. The loop alone calls `end`, perhaps at the deadline, while a
     thread is still at work. `end` takes a copy, so later reports of that thread are left out.

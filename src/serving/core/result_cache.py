@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property, partial, update_wrapper
 from typing import TYPE_CHECKING, Any
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.base.errors import BadInput, ServingError, TooLarge
 from serving.base.lifetime import Lifetime
 from serving.inputs.payload import IDS
@@ -187,11 +187,11 @@ def _packed(results: Any) -> bytes | None:
         plain = results.status == 200 and not isinstance(results.body, Iterator)
         return results.content_type.encode() + b"\n" + bytes(results.body) if plain else None
     try:
-        return None if isinstance(results, Iterator) else b"\n" + jsons.dumps(results)
+        return None if isinstance(results, Iterator) else b"\n" + json_codec.dumps(results)
     except TypeError:
         return None  # told where the answer is made
 
 
 def _opened(value: bytes) -> Any:
     content_type, _, body = value.partition(b"\n")
-    return Answer(body, content_type.decode()) if content_type else jsons.Fragment(body)
+    return Answer(body, content_type.decode()) if content_type else json_codec.Fragment(body)

@@ -23,11 +23,10 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.base.errors import ClientGone, QueueFull, ServiceFailed, ServingError, WrongInputs, WrongResults
 from serving.base.lifetime import Lifetime
-from serving.base.priority import yield_to_others
-from serving.base.working_memory import WorkingMemory
+from serving.base.process import WorkingMemory, yield_to_others
 from serving.core.messages import JSON, Done, RawRequest, Reply, Result, StageTimes, Stream
 from serving.core.result_cache import ResultCache
 from serving.inputs import payload
@@ -36,7 +35,7 @@ from serving.inputs.payload import NoFetcher, UrlFetcher
 from serving.models.calls import Call
 from serving.models.registry import Handle
 from serving.models.tensors import Arrays, ModelSpec
-from serving.service.own_code import line_of, place_of
+from serving.service.loader import line_of, place_of
 from serving.service.request import Request
 from serving.service.service import Answer, Service, files_of, handles_itself, takes_data
 from serving.settings import Settings, size_in_bytes
@@ -299,7 +298,7 @@ class Core:
                 return Reply(b"", content_type, status, stream=Stream(body, content_type, request.life))
             body = list(body)
         try:
-            return Reply(jsons.dumps({"results": body, "msg": "", **request.ids}), status=status)
+            return Reply(json_codec.dumps({"results": body, "msg": "", **request.ids}), status=status)
         except TypeError as error:
             raise WrongResults(f"{error} ({place_of(function)}, {function.__name__})") from None
 

@@ -27,7 +27,7 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import BLANK_LINE_RE, Data, Field, MultipartDecoder, NeedData, State
 from werkzeug.sansio.multipart import File as FilePart
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.base.errors import BadInput, TooLarge, WrongContentType
 from serving.base.lifetime import Lifetime
 from serving.inputs.files import BYTES, IMAGE, IMAGES, PICTURES, VIDEO, VIDEOS, File, FileKind, FileKinds
@@ -125,7 +125,7 @@ def copies(kind: str, files: FileKinds | None) -> int:
 
 def values_bytes(kind: str, body: bytes, files: FileKinds | None) -> int:
     """Return about how many bytes a body's values take, beside its copies. kind, files: as `copies` takes them."""
-    return 0 if _is_file(kind, files) else jsons.values_bytes(body)
+    return 0 if _is_file(kind, files) else json_codec.values_bytes(body)
 
 
 def taken_files(files: FileKinds) -> FileKinds:
@@ -181,7 +181,7 @@ def _check_types(sent: dict[str, tuple[File, ...]], files: FileKinds) -> None:
 
 
 def _json(body: bytes, fetch: Callable[[str], bytes], taken: FileKinds, files: FileKinds) -> Payload:
-    sent = jsons.loads(body)
+    sent = json_codec.loads(body)
     if not isinstance(sent, dict):
         such = f'such as {{"{next(iter(files))}": "..."}}' if files else "as /openapi.json shows it"
         raise BadInput(f"the body is {_type_name(sent)}; send an object, {such}")
@@ -239,7 +239,7 @@ def _form_data(text: str | None, files: tuple[File, ...]) -> Any:
         raise BadInput("data was sent more than once, as a file or as a text; send it once")
     (part,) = parts
     try:
-        return jsons.loads(part, "data")
+        return json_codec.loads(part, "data")
     except BadInput:
         try:
             return part.decode()

@@ -15,7 +15,7 @@ from io import BytesIO
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from serving.base.errors import BadInput, ServingError, TooLarge
-from serving.base.working_memory import WorkingMemory
+from serving.base.process import WorkingMemory
 
 MAX_PICTURE_PARTS = 20_000
 MAX_INFLATED = 4 * 1024 * 1024  # bytes of text and profiles; usual pictures hold a tenth of it

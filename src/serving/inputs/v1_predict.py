@@ -10,7 +10,7 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.base.errors import BadInput, ModelFailed
 from serving.inputs.tensor_codec import (
     array_of,
@@ -54,7 +54,7 @@ def decode(body: bytes | memoryview, spec: ModelSpec, max_rows: int | None = Non
     Inputs have the model's names and datatypes, and are C-contiguous and native. Their shapes, and whether one is missing,
     are left to `ModelSpec.rows`. Raises BadInput for a malformed request, TooLarge for more than max_rows rows.
     """
-    request = json_object(jsons.loads(body), "the request")
+    request = json_object(json_codec.loads(body), "the request")
     signature = optional_field(request, "signature_name", str, "the request")
     if signature not in (None, SIGNATURE):
         raise BadInput(f"'signature_name' must be {SIGNATURE!r} or left out, not {show(signature)}")
@@ -145,7 +145,7 @@ def encode(request: PredictRequest, spec: ModelSpec, outputs: Arrays) -> bytes:
         result = answer
     else:
         result = [{name: values[row] for name, values in answer.items()} for row in range(request.rows)]
-    return jsons.dumps({"outputs" if request.rows is None else "predictions": result})
+    return json_codec.dumps({"outputs" if request.rows is None else "predictions": result})
 
 
 def _values(array: Array, name: str) -> Any:

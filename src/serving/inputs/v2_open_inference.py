@@ -8,7 +8,7 @@ Does not know HTTP, models or queues.
 
 from typing import Any, NamedTuple
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.base.errors import BadInput, ModelFailed
 from serving.inputs.tensor_codec import (
     LENGTH_HEADER,
@@ -58,7 +58,7 @@ def decode(body: bytes | memoryview, header_length: str | None, spec: ModelSpec,
     Raises BadInput for a malformed request, TooLarge for more than max_rows rows.
     """
     head, raw = split_body(body, header_length)
-    request = json_object(jsons.loads(head, "the body" if header_length is None else "the JSON header"), "the request")
+    request = json_object(json_codec.loads(head, "the body" if header_length is None else "the JSON header"), "the request")
     parameters = _parameters(request, "the request")
     if parameters.get("sequence_id") not in (None, 0, ""):
         raise BadInput("'sequence_id' is not supported: this server keeps no state between requests")
@@ -205,7 +205,7 @@ def encode(request: InferRequest, spec: ModelSpec, version: str, outputs: Arrays
             item["data"] = _json_data(array, wanted.name)
         items.append(item)
     answer = {"model_name": spec.name, "model_version": version, "outputs": items}
-    head = jsons.dumps({**answer, "id": request.id} if request.id else answer)
+    head = json_codec.dumps({**answer, "id": request.id} if request.id else answer)
     return (b"".join([head, *parts]), len(head)) if parts else (head, None)
 
 

@@ -28,7 +28,7 @@ from typing import Protocol
 
 from serving.base.errors import BadInput, NotReady, QueueFull
 from serving.base.lifetime import Lifetime
-from serving.base.priority import yield_to_others
+from serving.base.process import yield_to_others
 from serving.models.calls import Call, CallQueue, Slice, failure, hand_over, resolve
 from serving.models.expected import forget
 from serving.models.tensors import Arrays, join_rows, key_of, split_rows

@@ -15,8 +15,7 @@ import numpy as np
 
 from serving.base.errors import BadInput, ModelFailed, ServingError, StartError, TooLarge, WrongInputs
 from serving.base.lifetime import Lifetime
-from serving.base.priority import yield_to_others
-from serving.base.process_memory import trim
+from serving.base.process import trim, yield_to_others
 from serving.models.batcher import Batcher, Observer
 from serving.models.calls import Call
 from serving.models.engine import Engine, EngineError

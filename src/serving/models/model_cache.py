@@ -17,7 +17,7 @@ from pathlib import Path
 
 from serving.base.errors import DeadlinePassed, ModelFailed, StartError
 from serving.base.lifetime import Lifetime
-from serving.base.process_memory import resident_bytes, trim
+from serving.base.process import resident_bytes, trim
 from serving.models.model import Model
 from serving.models.options import Options
 

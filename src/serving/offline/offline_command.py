@@ -29,7 +29,7 @@ from serving.offline.refill.summary import summary
 from serving.offline.sinks import table
 from serving.offline.sinks.lines import JsonLines
 from serving.offline.sinks.opening import open_sinks
-from serving.service.embedded import read_settings
+from serving.service.loader import read_settings
 from serving.service.service import files_of
 from serving.settings import Settings, SettingsError, size_in_bytes
 from serving.settings.offline_names import dead_topic_of, group_of, sinks_of, topic_of

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.base.errors import StartError
-from serving.base.process_memory import trim_at_rest
+from serving.base.process import trim_at_rest
 from serving.offline.batch_writer import BatchWriter
 from serving.offline.offline_metrics import OfflineMetrics
 from serving.offline.pipeline import Bounds, Pipeline

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from serving.base.errors import BadInput
 from serving.base.lifetime import Lifetime
-from serving.base.working_memory import WorkingMemory
+from serving.base.process import WorkingMemory
 from serving.inputs import pictures
 from serving.inputs.files import IMAGE, VIDEO, File
 from serving.inputs.payload import IDS, TYPE_NAMES, Payload, converted

@@ -1,10 +1,9 @@
-"""The class Service, of which a service's own code writes a subclass, and the mark of its own routes.
+"""The class Service, of which a service's own code writes a subclass, its own routes, and the files that it watches."""
 
-Knows models, metrics and settings. Does not know HTTP, queues or threads.
-"""
-
+import logging
 import math
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,22 +12,25 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from serving.base import jsons
-from serving.base.errors import BadInput, StartError, WrongInputs
-from serving.base.process_memory import resident_bytes
+from serving.base import json_codec
+from serving.base.errors import BadInput, ServingError, StartError, WrongInputs
+from serving.base.process import resident_bytes
 from serving.inputs import v1_predict
 from serving.inputs.files import Declared, FileKinds, file_kinds
 from serving.inputs.tensor_codec import show
 from serving.models.registry import Handle, ModelRegistry
 from serving.models.tensors import Arrays, ModelSpec
 from serving.service.request import Request
-from serving.service.watched_files import FileState, file_state, watch
 from serving.settings import Settings, size_in_bytes
 from serving.telemetry.metrics import Metrics
+
+log = logging.getLogger("monopod.watch")
 
 PLATFORM_PATHS = ("api", "openapi.json", "status", "v1", "v2")
 CONTENT_TYPE = re.compile(r"[\t\x20-\x7e]+")  # a line feed in it would begin a header of its own
 CPU_INTERVAL = 1.0  # seconds over which the use of cores is averaged, at least
+PERIOD = 1.0  # seconds between two checks of a watched file
+FileState = tuple[int, int, int] | None
 Method = TypeVar("Method", bound=Callable[..., Any])
 Option = TypeVar("Option", str, int, float, bool)
 
@@ -148,7 +150,7 @@ class Service:
         For own routes, not for `handle`, which would wait for itself. Raises what `handle` raises, DeadlinePassed, ClientGone.
         """
         results = self.cached_handle(request)
-        return results if isinstance(results, Answer | Iterator) else jsons.loads(jsons.dumps(results))
+        return results if isinstance(results, Answer | Iterator) else json_codec.loads(json_codec.dumps(results))
 
     def setup(self) -> None:
         """Prepare what requests will need. An exception here ends the start, with a message that names its line."""
@@ -269,3 +271,53 @@ def _from_data(data: Any, spec: ModelSpec, max_rows: int) -> Arrays:
 
 def _texts(array: Any) -> Any:
     return np.array([t.decode(errors="replace") for t in array.ravel()], object).reshape(array.shape).tolist()
+
+
+def watch(path: Path, load: Callable[[], None], metrics: Metrics, period: float = PERIOD) -> None:
+    """Call load now, and again whenever the file at path changes its modification time, its size or its inode.
+
+    period: seconds between two checks. Raises the exceptions of the first call. An exception of a later call is logged and
+    counted. The service then keeps what it has, and load is called again at the next change. After a ServingError, by which
+    the service was too busy, load is called again at the next check. Replace the file as a whole (os.replace), or half of a
+    file may be read.
+
+    Concurrency: each file has one thread, which calls load as long as the process lives. load must exchange what requests see
+    in one assignment.
+    """
+    seen = file_state(path)  # before the load, so that a change during it is seen afterwards
+    load()
+    threading.Thread(target=_follow, args=(path, load, metrics, period, seen), name=f"watch {path.name}", daemon=True).start()
+
+
+def _follow(path: Path, load: Callable[[], None], metrics: Metrics, period: float, seen: FileState) -> None:
+    failed = metrics.reload_failed.labels(path.name)
+    while True:
+        time.sleep(period)
+        now = file_state(path)
+        if now == seen:
+            continue
+        try:
+            load()
+        except ServingError as error:  # a full queue, a deadline: the file may be good, so it is tried again
+            log.warning("%s changed and could not be loaded yet: %s", path, error)
+            continue
+        except (Exception, SystemExit) as error:
+            seen = now
+            metrics.reload_failures.inc()
+            failed.set(1)
+            message = "%s changed and cannot be loaded, what was loaded before stays: %s"
+            log.error(message, path, error, exc_info=not isinstance(error, StartError))  # a StartError needs no traceback
+        else:
+            seen = now
+            metrics.reloads.inc()
+            failed.set(0)
+            log.info("%s changed and was loaded again", path)
+
+
+def file_state(path: Path) -> FileState:
+    """Return a file's modification time in nanoseconds, its size in bytes and its inode, None while there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from serving.telemetry import logs
-from serving.telemetry.log_lines import FIELD, Origin, bounded, json_of, time_of
+from serving.telemetry.logs import FIELD, Origin, bounded, json_of, time_of
 
 LONGEST_PATH, LONGEST_METHOD = 200, 20  # characters in the log
 MAX_LINES = 256  # that wait for a flush

@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from serving.base.errors import StartError
-from serving.base.process_memory import resident_bytes, trim
+from serving.base.process import resident_bytes, trim
 from serving.base.terminal import size, table
 from serving.models.model import check_file
 from serving.models.model_cache import ModelSource
 from serving.models.tensors import TensorSpec
-from serving.service.embedded import open_service, set_up, silence
-from serving.service.own_code import TRACEBACK_ABOVE
+from serving.service.loader import TRACEBACK_ABOVE, open_service, set_up, silence
 from serving.service.service import Service
 from serving.settings import Settings, SettingsError, gpu_memory, misnamed_hooks, size_in_bytes
 from serving.settings.model_files import Checksum, read_checksums, sha256_of

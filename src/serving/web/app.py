@@ -19,7 +19,7 @@ from flask import Blueprint, Flask, Response, g, request
 from waitress.task import ThreadedTaskDispatcher, WSGITask
 from werkzeug.exceptions import HTTPException
 
-from serving.base import errors, jsons
+from serving.base import errors, json_codec
 from serving.base.errors import NotFound, NotReady, ServiceFailed, ServingError
 from serving.core.messages import JSON, Reply
 from serving.inputs import v1_predict, v2_open_inference
@@ -194,7 +194,7 @@ def _bug(error: Exception) -> Response:
 
 
 def _json(value: Any) -> Response:
-    return Response(jsons.dumps(value), mimetype=JSON)
+    return Response(json_codec.dumps(value), mimetype=JSON)
 
 
 def _version(name: str, version: str) -> str:

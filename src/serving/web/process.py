@@ -20,21 +20,18 @@ from typing import Any
 import uvloop
 
 from serving.base.errors import StartError
-from serving.base.process_memory import peak_bytes, resident_bytes, trim, use_one_arena
+from serving.base.process import WorkingMemory, peak_bytes, resident_bytes, trim, use_one_arena
 from serving.base.terminal import printable
-from serving.base.working_memory import WorkingMemory
 from serving.core.result_cache import ResultCache
 from serving.core.stages import Core
 from serving.models.registry import ModelRegistry
-from serving.service.embedded import read_settings
-from serving.service.own_code import blaming, service_class
+from serving.service.loader import blaming, read_settings, service_class
 from serving.service.service import Service, files_of, routes_of, takes_data
 from serving.settings import Settings, SettingsError, latency_objective, size_in_bytes
 from serving.telemetry import logs
-from serving.telemetry.gpu_device import card
-from serving.telemetry.log_lines import is_in_pod, origin_of
+from serving.telemetry.logs import is_in_pod, origin_of
 from serving.telemetry.metrics import Metrics, Values
-from serving.telemetry.temporary_files import bytes_on_disk
+from serving.telemetry.resources import bytes_on_disk, card
 from serving.web import drain, openapi
 from serving.web.admission import LIGHT_LIMIT, Gate
 from serving.web.openapi import ServiceInputs

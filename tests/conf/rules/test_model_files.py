@@ -9,7 +9,7 @@ import pytest
 
 import conf.rules.model_files
 from conf.rules.model_files import GraphError, GraphTooLarge, Value, values_of
-from serving.base.process_memory import peak_bytes
+from serving.base.process import peak_bytes
 from tests import small_models
 from tests.memory import MIB, forget_peak
 from tests.running import DIGITS, ROOT

@@ -16,8 +16,7 @@ from serving.base.lifetime import Lifetime
 from serving.core.messages import RawRequest, Reply, Result, StageTimes
 from serving.core.stages import Core, Decode
 from serving.models.registry import ModelRegistry
-from serving.service.embedded import read_settings
-from serving.service.own_code import service_class
+from serving.service.loader import read_settings, service_class
 from serving.telemetry.metrics import Metrics
 
 JSON = "application/json"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from serving.api import Answer, BadInput, ClientGone, DeadlinePassed, Lifetime, ModelFailed, Request, Service, open_service
-from serving.base import jsons
+from serving.base import json_codec
 from serving.base.errors import FetchFailed
 from serving.core.result_cache import ResultCache
 from serving.inputs.files import File
@@ -45,7 +45,7 @@ class CountedCache:
 
     def ask(self, request: Request) -> Any:
         found = self.cache.handle(request)
-        return found if isinstance(found, Answer | Iterator) else jsons.loads(jsons.dumps(found))
+        return found if isinstance(found, Answer | Iterator) else json_codec.loads(json_codec.dumps(found))
 
     def count(self, name: str, **labels: str) -> float:
         return self.service.metrics.registry.get_sample_value(f"monopod_cache_{name}_total", labels) or 0.0

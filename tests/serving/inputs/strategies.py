@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.inputs.tensor_codec import write_raw
 from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec
 
@@ -72,7 +72,7 @@ def cases(draw: st.DrawFn) -> Case:
     ]
     if not outputs:
         request["parameters"] = {"binary_data_output": True}
-    head = jsons.dumps(request) + b" " * draw(st.integers(0, 8))
+    head = json_codec.dumps(request) + b" " * draw(st.integers(0, 8))
     has_header = bool(tail) or any("parameters" in item for item in items)
     spec = ModelSpec("m", tuple(specs), tuple(specs), batched=draw(st.booleans()))
     return Case(spec, values, head + tail, str(len(head)) if has_header else None)

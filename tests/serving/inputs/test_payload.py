@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from serving.base.errors import BadInput, DeadlinePassed, ServingError, TooLarge, WrongContentType
 from serving.base.lifetime import Lifetime
-from serving.base.process_memory import peak_bytes
+from serving.base.process import peak_bytes
 from serving.inputs import payload
 from serving.inputs.fetch import Fetcher
 from serving.inputs.files import BYTES, File, file_kinds

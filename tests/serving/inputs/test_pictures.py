@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from serving.base.errors import BadInput, TooLarge
-from serving.base.process_memory import resident_bytes
+from serving.base.process import resident_bytes
 from serving.inputs import pictures
 
 PICTURES = Path(__file__).parents[3] / "examples" / "images"

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.inputs import v1_predict, v2_open_inference
 from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec
 from tests.serving.inputs.cases import is_fit, same
@@ -80,8 +80,8 @@ def test_v1_gives_back_by_row_and_by_column_what_it_was_sent(data: st.DataObject
     spec = ModelSpec("m", tuple(specs), tuple(specs), batched=True)
     by_row = [{name: array[row] for name, array in values.items()} for row in range(rows)]
     for key, sent, answered in (("instances", by_row, "predictions"), ("inputs", values, "outputs")):
-        request = v1_predict.decode(jsons.dumps({key: sent}), spec)
+        request = v1_predict.decode(json_codec.dumps({key: sent}), spec)
         assert spec.rows(request.inputs) == rows
         assert all(same(array, values[name]) and is_fit(array) for name, array in request.inputs.items())
         expected = next(iter(values.values())) if len(specs) == 1 else sent
-        assert v1_predict.encode(request, spec, request.inputs) == jsons.dumps({answered: expected})
+        assert v1_predict.encode(request, spec, request.inputs) == json_codec.dumps({answered: expected})

@@ -12,7 +12,7 @@ import pytest
 import serving.models.batcher
 from serving.base.errors import BadInput, ModelFailed, QueueFull, StartError, TooLarge
 from serving.base.lifetime import Lifetime
-from serving.base.process_memory import resident_bytes
+from serving.base.process import resident_bytes
 from serving.models.engine import Hardware
 from serving.models.model import Function, Model, batch_sizes, example_of, from_function, open_model
 from serving.models.options import Options

@@ -10,7 +10,7 @@ import pytest
 
 import serving.models.model_cache
 from serving.base.errors import BadInput, DeadlinePassed, ModelFailed, NotReady, QueueFull, StartError
-from serving.base.process_memory import peak_bytes, resident_bytes
+from serving.base.process import peak_bytes, resident_bytes
 from serving.models.registry import ModelRegistry
 from serving.settings import Settings
 from tests import small_models

@@ -13,8 +13,7 @@ import pytest
 
 from serving.telemetry import access_log, logs
 from serving.telemetry.access_log import MAX_LINES, AccessLog, Line
-from serving.telemetry.log_lines import JsonFormatter
-from serving.telemetry.logs import MAX_WAITING
+from serving.telemetry.logs import MAX_WAITING, JsonFormatter
 from tests.running import ROOT
 
 ORIGIN = {"service": "demo", "region": "hk"}
@@ -185,7 +184,7 @@ logging.getLogger("monopod").info("other")
 def test_what_waits_for_a_stdout_that_is_stuck_is_bounded_and_whole() -> None:
     """400,000 lines are noted while nobody reads. Read at last, each line is whole, and the number fits the bound."""
     program = """
-from serving.base.process_memory import peak_bytes
+from serving.base.process import peak_bytes
 lines.note(1.5, "GET", "/", "first", "none", 404, 1.0)
 lines.flush()
 before = peak_bytes()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from serving.telemetry.log_lines import LINE_BYTES
+from serving.telemetry.logs import LINE_BYTES
 from tests.running import PYTHONPATH, Running, free_port, get, make_service
 from tests.waiting import until
 

@@ -1,29 +1,122 @@
-"""Requests, stages, batches and refusals are counted as prometheus_client would count them, on any thread."""
+"""Numbers that any thread notes, and that are counted later.
 
+The seconds of many requests' stages are added up at once, each as if it were alone.
+
+Requests, stages, batches and refusals are counted as prometheus_client would count them, on any thread.
+"""
+
+import math
 import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.base.errors import StartError
-from serving.settings.exported_metrics import ROWS, SIZES, ExportedMetric, seconds_bounds
+from serving.settings.exported_metrics import ROWS, SIZES, STAGES, ExportedMetric, seconds_bounds
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.request_metrics import (
     BATCH_ROWS,
     DURATION,
+    END,
+    NUMBERS,
     RECENT,
     REQUEST_SIZE,
+    ROWS_WAITING,
     SHED,
     STAGE,
     STAGES_WAITING,
+    BucketCounts,
+    Distribution,
+    Numbers,
     RequestMetrics,
+    RowBuffer,
+    stage_seconds,
 )
-from serving.telemetry.series import ROWS_WAITING, Distribution
 from tests.serving.stage_begins import begins_of, seconds_of
+
+
+def test_a_value_belongs_to_the_first_bucket_whose_bound_it_does_not_exceed() -> None:
+    histogram = BucketCounts((1, 2))
+    histogram.add(np.array([0.5, 1.0, 1.5, 2.0, 2.5, -1.0]))
+    found = histogram.read()
+    assert found.bounds == (1, 2, math.inf)
+    assert found.counts == (3, 5, 6)
+    assert found.sum == 6.5
+
+
+def test_values_that_are_not_there_are_not_counted() -> None:
+    histogram = BucketCounts((1, 2))
+    histogram.add(np.array([math.nan, 1.5, math.nan]))
+    assert histogram.read().counts == (0, 1, 1)
+    assert histogram.read().sum == 1.5
+
+
+def test_rows_wait_until_they_are_many_or_read() -> None:
+    taken: list[Numbers] = []
+    lock = threading.Lock()
+    waiting = RowBuffer(2, taken.append, lock)
+    for number in range(ROWS_WAITING - 1):
+        waiting.note((number, 0.5))
+    assert taken == []
+    waiting.note((ROWS_WAITING - 1, 0.5))
+    assert [rows.shape for rows in taken] == [(ROWS_WAITING, 2)]
+    assert taken[0][:, 0].tolist() == list(range(ROWS_WAITING))
+    waiting.note((7, 8))
+    with lock:
+        waiting.settle()
+        waiting.settle()
+    assert [rows.tolist() for rows in taken[1:]] == [[[7, 8]]]
+
+
+def test_a_thread_that_notes_does_not_wait_for_one_that_reads() -> None:
+    taken: list[Numbers] = []
+    lock = threading.Lock()
+    waiting = RowBuffer(1, taken.append, lock)
+    with lock:
+        for _ in range(ROWS_WAITING + 1):
+            waiting.note((1,))
+        assert taken == []
+    waiting.note((1,))
+    assert [len(rows) for rows in taken] == [ROWS_WAITING + 2]
+
+
+def test_a_row_that_is_no_numbers_stops_nothing_later() -> None:
+    taken: list[Numbers] = []
+    waiting = RowBuffer(1, taken.append, threading.Lock())
+    waiting.note(["no number"])  # type: ignore[list-item]
+    with pytest.raises(Exception, match="float"):
+        waiting.settle()
+    waiting.note((3,))
+    waiting.settle()
+    assert [rows.tolist() for rows in taken] == [[[3]]]
+
+
+def test_a_stage_that_a_request_has_twice_counts_with_both_its_times() -> None:
+    begins = [NUMBERS["upload"], 8.0, NUMBERS["queue"], 10.0, NUMBERS["decode"], 10.5, NUMBERS["queue"], 12.0, END, 20.0]
+    assert seconds_of(begins) == {"upload": 2.0, "queue": 8.5, "decode": 1.5}
+
+
+def test_a_stage_of_no_time_is_one_that_the_request_had() -> None:
+    assert seconds_of(begins_of(upload=0.0, infer=3.0)) == {"upload": 0.0, "infer": 3.0}
+
+
+@pytest.mark.parametrize("count", [1, 2, 300])
+def test_requests_one_after_the_other_do_not_touch_each_other(count: int) -> None:
+    chance = np.random.default_rng(7)
+    requests = [
+        begins_of(**{stage: float(chance.integers(1024)) for stage in STAGES if stage == "upload" or chance.random() < 0.5})
+        for _ in range(count)
+    ]
+    found = stage_seconds(np.array(sum(requests, ())).reshape(-1, 2))
+    assert found.shape == (count, len(STAGES))
+    alone = [stage_seconds(np.array(each).reshape(-1, 2))[0] for each in requests]
+    np.testing.assert_array_equal(found, alone)
+
 
 SECONDS = seconds_bounds(30.0)
 THREADS = 8

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from serving.base.process_memory import peak_bytes, resident_bytes
+from serving.base.process import peak_bytes, resident_bytes
 from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running
 from tests.serving import echo_service

@@ -16,7 +16,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from tritonclient.http import InferenceServerClient, InferInput
 
-from serving.base.process_memory import resident_bytes
+from serving.base.process import resident_bytes
 from serving.inputs.tensor_codec import write_raw
 from serving.models.tensors import DATATYPES
 from tests.running import ROOT, Running, get, running

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.base.process_memory import peak_bytes
+from serving.base.process import peak_bytes
 from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running, get, make_service, running
 from tests.waiting import until

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 import pytest
 
 from serving.main import _ports
-from serving.service.embedded import read_settings
+from serving.service.loader import read_settings
 from serving.web import process
 from serving.web.front.heads import MOST_HEAD_BYTES
 from tests.running import make_service

@@ -11,8 +11,8 @@ from serving.models.engine import CUDA_CONTEXT_BYTES, Hardware
 from serving.models.options import Options
 from serving.models.registry import ModelRegistry
 from serving.settings import Settings
-from serving.telemetry.gpu_device import Card
 from serving.telemetry.metrics import Metrics
+from serving.telemetry.resources import Card
 from serving.web import process
 
 GIB = 2**30

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from serving.base.process_memory import peak_bytes
+from serving.base.process import peak_bytes
 from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running
 from tests.serving import echo_service

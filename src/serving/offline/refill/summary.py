@@ -5,7 +5,7 @@ Knows numbers and words. Does not know how records were counted.
 
 from typing import NamedTuple
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.offline.refill.open_source import Opened
 
 ALL_ANSWERED, FAILED, SOME_DEAD, INTERRUPTED = 0, 1, 3, 130  # exit statuses
@@ -38,7 +38,7 @@ class Summary(NamedTuple):
         """Return it as one line of JSON."""
         records = self.answered + self.dead
         rate = round(records / self.seconds, 1) if self.seconds else 0.0
-        return jsons.dumps({"records": records, **self._asdict(), "records_per_second": rate}) + b"\n"
+        return json_codec.dumps({"records": records, **self._asdict(), "records_per_second": rate}) + b"\n"
 
     def status(self, interrupted: bool = False) -> int:
         """Return the exit status. interrupted: by Ctrl-C."""

@@ -6,7 +6,7 @@ Knows JSON and the fields of an answer. Does not know SQL.
 import re
 from collections.abc import Sequence
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.base.errors import BadInput
 from serving.offline.records import Answer, Refusal
 from serving.offline.sinks.table import IDS, Row
@@ -19,7 +19,7 @@ BAD_ANSWER = "bad_answer"
 def row_of(answer: Answer, key: Sequence[str]) -> Row | Refusal:
     """Return an answer as a row, or why it is none. key: the fields of the answer that are the table's key, or none."""
     try:
-        document = jsons.loads(answer.body, "the answer")
+        document = json_codec.loads(answer.body, "the answer")
     except BadInput as error:
         return Refusal(BAD_ANSWER, str(error))
     if not isinstance(document, dict):

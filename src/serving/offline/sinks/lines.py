@@ -13,7 +13,7 @@ import select
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.base.errors import BadInput, StartError
 from serving.core.stages import WorkerThreads
 from serving.offline.records import Answer, Refusal, Unreachable
@@ -117,7 +117,7 @@ def line_of(answer: Answer) -> bytes:
     place = {**record.origin._asdict(), "time": record.time, "version": answer.version}
     # A line break of JSON text stands between its values alone, where a blank means the same.
     body = answer.body.replace(b"\r", b" ").replace(b"\n", b" ")
-    return jsons.dumps(place)[:-1] + b',"answer":' + body + b"}\n"
+    return json_codec.dumps(place)[:-1] + b',"answer":' + body + b"}\n"
 
 
 def _write(file: int, text: bytes) -> None:
@@ -141,7 +141,7 @@ def _last_line(file: int, size: int) -> bytes:
 
 def _is_whole(line: bytes) -> bool:
     try:
-        jsons.loads(line)
+        json_codec.loads(line)
     except BadInput:
         return False
     return True

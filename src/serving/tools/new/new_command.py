@@ -15,7 +15,7 @@ from serving.base.errors import BadInput, StartError
 from serving.models.engine import Engine, EngineError, Hardware
 from serving.models.model import check_file, example_of
 from serving.models.tensors import ModelSpec
-from serving.service.embedded import silence
+from serving.service.loader import silence
 from serving.settings import SettingsError, load, read
 from serving.tools.new.service_files import DEMO, TriedModel, of_example, of_model
 

@@ -17,7 +17,7 @@ from serving.base.errors import StartError
 from serving.base.terminal import progress
 from serving.models.model import check_file
 from serving.models.model_cache import ModelSource
-from serving.service.embedded import open_service, set_up, silence
+from serving.service.loader import open_service, set_up, silence
 from serving.service.service import Service
 from serving.settings import SettingsError
 from serving.settings.model_files import sha256_of

@@ -23,7 +23,7 @@ from serving.models.engine import Engine
 from serving.models.model import from_function
 from serving.models.model_cache import ModelSource
 from serving.models.tensors import Arrays
-from serving.service.own_code import described
+from serving.service.loader import described
 from serving.service.request import Request
 from serving.service.service import Service, files_of, routes_of
 

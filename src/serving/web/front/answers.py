@@ -8,7 +8,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.base.errors import ERROR_CLASSES, BadInput, ServiceFailed, ServingError
 from serving.base.request_ids import new_request_id
 from serving.core.messages import Reply
@@ -65,7 +65,7 @@ def error_body(error: ServingError, name: str, more: Mapping[str, Any] = Mapping
 
     name: the request's id. more: further fields.
     """
-    return jsons.dumps({"error": str(error), "msg": str(error), "reason": error.reason, "request_id": name, **more})
+    return json_codec.dumps({"error": str(error), "msg": str(error), "reason": error.reason, "request_id": name, **more})
 
 
 def error_reply(error: ServingError, name: str) -> Reply:

@@ -1,9 +1,18 @@
-"""Requests in progress together hold no more than the pod's memory allows, and all of it is released."""
+"""Memory that any thread has freed goes back to the system.
+
+Threads that compute yield the cores, at any niceness of the process, and without a privilege.
+
+Requests in progress together hold no more than the pod's memory allows, and all of it is released.
+"""
 
 import base64
 import gc
 import json
 import struct
+import subprocess
+import sys
+import threading
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -12,13 +21,87 @@ from pathlib import Path
 
 import pytest
 
+from serving.base import process
 from serving.base.errors import MemoryFull, TooLarge
-from serving.base.process_memory import peak_bytes
-from serving.base.working_memory import SMALLEST, WorkingMemory
+from serving.base.process import SMALLEST, WorkingMemory, peak_bytes
 from serving.settings import Settings
 from serving.web.process import limit_work
 from tests.memory import MIB, forget_peak, settled_bytes
-from tests.running import Running, get, make_service, running
+from tests.running import PYTHONPATH, Running, get, make_service, running
+from tests.waiting import until
+
+FREED_BY_A_THREAD = f"""
+import ctypes, threading
+from serving.base.process import resident_bytes, trim, use_one_arena
+
+use_one_arena()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+
+
+def work(size):
+    block = libc.malloc(size)
+    ctypes.memset(block, 1, size)
+    libc.free(block)
+
+
+work(24 * {MIB})  # from now on malloc keeps what is smaller than this
+thread = threading.Thread(target=work, args=(16 * {MIB},))
+before = resident_bytes()
+thread.start()
+thread.join()
+kept = resident_bytes() - before
+trim()
+print(kept, resident_bytes() - before)
+"""
+
+
+def test_what_any_thread_has_freed_is_given_back() -> None:
+    command = [sys.executable, "-c", FREED_BY_A_THREAD]
+    said = subprocess.check_output(command, env={"PYTHONPATH": PYTHONPATH}, text=True)
+    kept, after_trim = (int(word) for word in said.split())
+    assert kept > 12 * MIB  # as malloc does by itself
+    assert after_trim < 2 * MIB
+
+
+def test_memory_is_given_back_once_a_count_stands_still_and_not_again_before_it_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed, moved = list[float](), [0]
+    monkeypatch.setattr(process, "trim", lambda: trimmed.append(time.monotonic()))
+    threading.Thread(target=process.trim_at_rest, args=(lambda: moved[0], 0.4), daemon=True).start()
+    for count in (1, 2):
+        for _ in range(10):
+            moved[0] += 1
+            time.sleep(0.05)
+        last = time.monotonic() - 0.05
+        until(lambda count=count: len(trimmed) == count, 5)  # type: ignore[misc]
+        assert trimmed[-1] - last > 0.3
+        time.sleep(1)
+        assert len(trimmed) == count
+
+
+# As in a pod: the user nobody, whose threads may only become nicer.
+NICE_THREADS = """
+import os, sys
+from concurrent.futures import ThreadPoolExecutor
+from serving.base.process import yield_to_others
+os.setpriority(os.PRIO_PROCESS, 0, {nice})  # whatever the niceness of the tests is
+if os.getuid() == 0:
+    os.setuid(65534)
+def told():
+    yield_to_others()  # a thread that such a thread starts does it again
+    return os.getpriority(os.PRIO_PROCESS, 0)
+print(ThreadPoolExecutor(1, initializer=yield_to_others).submit(told).result(), os.getpriority(os.PRIO_PROCESS, os.getpid()))
+"""
+
+
+@pytest.mark.parametrize(("nice", "threads"), [(0, 10), (5, 15), (15, 19), (19, 19)])
+def test_threads_yield_to_the_process_that_they_are_of_however_nice_it_is(nice: int, threads: int) -> None:
+    command = [sys.executable, "-c", NICE_THREADS.format(nice=nice)]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": PYTHONPATH, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout.split()) == (0, [str(threads), str(nice)]), done.stderr
+
 
 MEMORY = 700 * MIB
 CODE = """

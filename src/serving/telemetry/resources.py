@@ -1,18 +1,54 @@
-"""The bytes of the process's files in its temporary folder.
+"""The used memory of the card, and the bytes of the process's files in its temporary folder. Only this module imports pynvml.
 
-Knows folders and descriptors. Does not know whose files they are beyond the user that they belong to.
+The card is the first that the process sees, which is the one that its sessions use. Other pods may share it.
 
 A large body waits in a file without a name, which no listing of a folder shows. Such files are found by the open descriptors.
+
+Concurrency: the thread of the metrics page alone calls this module.
 """
 
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from itertools import islice
+from typing import Any, NamedTuple
 
 MAX_FILES = 5000  # that are looked at, some 10 ms of work; what more there is does not count
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own blocks are
+
+
+class Card(NamedTuple):
+    """A card. uuid: the same in every pod. used: bytes of its memory."""
+
+    uuid: str
+    used: int
+
+
+def card() -> Card | None:
+    """Return the card as it is now, None where the driver or its package cannot be had."""
+    driver, handle = _card()
+    if driver is None:
+        return None
+    try:
+        return Card(str(driver.nvmlDeviceGetUUID(handle)), int(driver.nvmlDeviceGetMemoryInfo(handle).used))
+    except driver.NVMLError:
+        return None
+
+
+@cache
+def _card() -> tuple[Any, Any]:
+    """Return the driver's module and its handle of the card, or two None. It is asked once: a driver does not come later."""
+    try:
+        import pynvml
+    except ImportError:
+        return None, None
+    try:
+        pynvml.nvmlInit()
+        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(0)
+    except pynvml.NVMLError:
+        return None, None
 
 
 def bytes_on_disk(folder: str) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pytest
 
-from serving.base import jsons
+from serving.base import json_codec
 from serving.base.errors import BadInput
 
 
@@ -43,47 +43,47 @@ from serving.base.errors import BadInput
 )
 def test_what_is_not_json_is_refused_with_its_place(body: bytes, words: str) -> None:
     with pytest.raises(BadInput) as caught:
-        jsons.loads(body)
+        json_codec.loads(body)
     assert words in str(caught.value)
     assert len(str(caught.value)) < 200
 
 
 def test_the_part_that_is_not_json_is_named() -> None:
     with pytest.raises(BadInput, match="^the JSON header is not JSON: "):
-        jsons.loads(b"{", "the JSON header")
+        json_codec.loads(b"{", "the JSON header")
 
 
 def test_more_arrays_than_memory_allows_are_refused_before_they_are_made() -> None:
     with pytest.raises(BadInput, match="holds 1000001 arrays and objects; of 16000000 bytes at most 1000000 are read"):
-        jsons.loads((b"[" + b"[]," * (jsons.MAX_CONTAINERS - 1) + b"{}]").ljust(16_000_000))
+        json_codec.loads((b"[" + b"[]," * (json_codec.MAX_CONTAINERS - 1) + b"{}]").ljust(16_000_000))
     with pytest.raises(BadInput, match="holds 1900001 arrays and objects; of 5700001 bytes at most 1000000 are read"):
-        jsons.loads(b"[" + b"[]," * 1_899_999 + b"[]]")
+        json_codec.loads(b"[" + b"[]," * 1_899_999 + b"[]]")
 
 
 def test_what_a_request_may_hold_has_few_enough_arrays() -> None:
     pixels = [[[128, 64, 8]] * 224] * 224
     pictures = json.dumps([pixels] * 19, separators=(",", ":")).encode()
-    assert jsons.loads(pictures)[18] == pixels
+    assert json_codec.loads(pictures)[18] == pixels
     points = json.dumps([[1, 2]] * 999_999, separators=(",", ":")).encode()
-    assert len(jsons.loads(points)) == 999_999
+    assert len(json_codec.loads(points)) == 999_999
     rows = json.dumps([[[1], [2]]] * 65_536).encode()  # as many as max_rows_per_request can allow
-    assert len(jsons.loads(rows)) == 65_536
+    assert len(json_codec.loads(rows)) == 65_536
 
 
 def test_a_large_document_is_read_without_the_collector_which_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
-    large = b"[" + b"[]," * jsons.LARGE + b"1]"
+    large = b"[" + b"[]," * json_codec.LARGE + b"1]"
     with monkeypatch.context() as patched:
         patched.setattr(orjson, "loads", lambda body: seen.append(gc.isenabled()))
         for document in (b"[]", large):
-            jsons.loads(document)
+            json_codec.loads(document)
     assert (seen, gc.isenabled()) == ([True, False], True)
     with pytest.raises(BadInput):
-        jsons.loads(large[:-1])
+        json_codec.loads(large[:-1])
     assert gc.isenabled()
     gc.disable()
     try:
-        jsons.loads(large)
+        json_codec.loads(large)
         assert not gc.isenabled(), "somebody else had switched it off"
     finally:
         gc.enable()
@@ -91,29 +91,29 @@ def test_a_large_document_is_read_without_the_collector_which_is_left_as_it_was(
 
 def test_a_refused_body_is_not_kept_alive_by_its_error() -> None:
     with pytest.raises(BadInput) as caught:
-        jsons.loads(b"[1, 2")
+        json_codec.loads(b"[1, 2")
     assert caught.value.__context__ is None
 
 
 def test_json_is_read_from_bytes_and_from_views() -> None:
     document = b'{"a": [1, -2.5, true, null, "\xc3\xa9"]}'
     for body in (document, memoryview(document), memoryview(b"xx" + document + b"y")[2:-1]):
-        assert jsons.loads(body) == {"a": [1, -2.5, True, None, "é"]}
+        assert json_codec.loads(body) == {"a": [1, -2.5, True, None, "é"]}
 
 
 def test_the_last_of_two_equal_keys_counts() -> None:
-    assert jsons.loads(b'{"a": 1, "a": 2}') == {"a": 2}
+    assert json_codec.loads(b'{"a": 1, "a": 2}') == {"a": 2}
 
 
 def test_integers_over_64_bits_are_read_as_floats() -> None:
-    assert jsons.loads(b"[18446744073709551615, 18446744073709551616]") == [2**64 - 1, float(2**64)]
+    assert json_codec.loads(b"[18446744073709551615, 18446744073709551616]") == [2**64 - 1, float(2**64)]
 
 
 def test_nan_and_infinity_are_written_as_null() -> None:
     values = [math.nan, math.inf, -math.inf]
     for given in (values, np.array(values), np.array(values, np.float32), np.array(values, np.float16)):
-        assert jsons.dumps(given) == b"[null,null,null]"
-    assert jsons.dumps({"a": np.float32("nan"), "b": np.float64("inf")}) == b'{"a":null,"b":null}'
+        assert json_codec.dumps(given) == b"[null,null,null]"
+    assert json_codec.dumps({"a": np.float32("nan"), "b": np.float64("inf")}) == b'{"a":null,"b":null}'
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_nan_and_infinity_are_written_as_null() -> None:
     ],
 )
 def test_numpy_and_everyday_values_are_written_natively(value: object, written: bytes) -> None:
-    assert jsons.dumps(value) == written
+    assert json_codec.dumps(value) == written
 
 
 @pytest.mark.parametrize("code", np.typecodes["All"])
@@ -158,11 +158,11 @@ def test_every_kind_of_numpy_scalar_is_written_or_named(code: str) -> None:
     """numpy has types that differ in their C names alone, and a model's runtime may return any of them."""
     scalar = np.array(1, np.int64).astype(code)[()] if code != "V" else np.void(b"x")
     if code in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?U":
-        assert json.loads(jsons.dumps([scalar])) == [scalar.item()]
-        assert json.loads(jsons.dumps(np.array([scalar, scalar]))) == [scalar.item()] * 2
+        assert json.loads(json_codec.dumps([scalar])) == [scalar.item()]
+        assert json.loads(json_codec.dumps(np.array([scalar, scalar]))) == [scalar.item()] * 2
     elif code not in "MO":  # a date is written in ISO 8601; an object is whatever it is
         with pytest.raises(TypeError, match=re.escape(type(scalar).__name__)):
-            jsons.dumps([scalar])
+            json_codec.dumps([scalar])
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_every_kind_of_numpy_scalar_is_written_or_named(code: str) -> None:
 )
 def test_what_json_cannot_hold_is_a_type_error_that_names_it(value: object, named: str) -> None:
     with pytest.raises(TypeError) as caught:
-        jsons.dumps({"a": value})
+        json_codec.dumps({"a": value})
     assert named in str(caught.value)
 
 
@@ -201,7 +201,7 @@ def test_what_json_cannot_hold_is_a_type_error_that_names_it(value: object, name
 )
 def test_what_json_cannot_hold_is_named_with_its_path(value: object, path: str) -> None:
     with pytest.raises(TypeError) as caught:
-        jsons.dumps(value)
+        json_codec.dumps(value)
     assert str(caught.value).startswith(path)
 
 
@@ -211,4 +211,4 @@ def test_more_levels_than_json_is_written_in_are_a_type_error(levels: int) -> No
     for _ in range(levels):
         value = [value]
     with pytest.raises(TypeError, match="Recursion limit reached"):
-        jsons.dumps(value)
+        json_codec.dumps(value)

@@ -1,26 +1,35 @@
-"""The import of a service's own code, src/server.py, and the error messages that name its lines.
-
-Knows where that code lies. Does not know what it does.
-"""
+"""The loading of a service: its value.py, its class in src/server.py, and errors that name the line of its own code."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import inspect
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from serving.base.errors import StartError
+from serving.base.errors import ModelFailed, StartError
+from serving.models.engine import quiet
+from serving.models.registry import ModelRegistry
 from serving.service.service import Service
-from serving.settings import misnamed_hooks
+from serving.settings import Settings, load, misnamed_hooks
+from serving.telemetry.metrics import Metrics
 
 log = logging.getLogger("monopod.start")
 
 TRACEBACK_ABOVE = "; the traceback is above"
 PLATFORM_CODE = Path(__file__).parents[1]  # it too lies in src/
+
+
+def read_settings(folder: Path) -> tuple[Settings, list[str]]:
+    """Return the settings of a folder's value.py in this process's region, and the warnings. Raises SettingsError."""
+    names = os.environ.get("MONOPOD_REGIONS", "")
+    file = load(folder / "value.py", names.split(",") if names else None)
+    return file.in_region(os.environ.get("MONOPOD_REGION", "")), list(file.warnings)
 
 
 def service_class(folder: Path) -> type[Service]:
@@ -83,3 +92,39 @@ def place_of(function: Callable[..., Any]) -> str:
     """Return the file and line in which a function's definition begins."""
     code = inspect.unwrap(function).__code__
     return f"{Path(code.co_filename).name}, line {code.co_firstlineno}"
+
+
+def open_service(folder: Path, provider: str = "", kind: type[Service] | None = None) -> Service:
+    """Return the service of a folder, from its value.py and its src/server.py. Its `setup` is not called.
+
+    A model is loaded on its first use. provider: replaces the setting of value.py. kind: replaces the class of src/server.py.
+    Raises SettingsError for a wrong value.py, StartError where the service's own code fails.
+    """
+    settings = read_settings(folder)[0]
+    if provider:
+        settings = dataclasses.replace(settings, provider=provider)
+    metrics = Metrics()
+    models = ModelRegistry(folder, settings, metrics, lazy=True)
+    if settings.model_path:
+        models.load(settings.service_name, settings.model_path)
+    kind = kind or service_class(folder)
+    with blaming(folder / "src" / "server.py"):
+        return kind(settings, models, metrics, folder)
+
+
+def set_up(service: Service) -> None:
+    """Call a service's setup, for a command that shows no log. Raises StartError, which names the failing line."""
+    try:
+        with blaming(service.folder / "src" / "server.py", "setup failed: "):
+            service.setup()
+    except StartError as error:
+        if isinstance(error.__cause__, ModelFailed):  # its text points to the log; the cause is shown in its place
+            raise StartError(f"setup failed: {error.__cause__.__cause__ or error.__cause__}") from error
+        raise StartError(str(error).removesuffix(TRACEBACK_ABOVE)) from error
+
+
+def silence() -> None:
+    """Turn off the logs of the platform and of onnxruntime, for a command that prints errors. MONOPOD_DEBUG keeps them."""
+    if not os.environ.get("MONOPOD_DEBUG"):
+        logging.getLogger().addHandler(logging.NullHandler())
+        quiet()
