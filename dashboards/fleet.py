@@ -1,12 +1,8 @@
-"""The dashboard of a region's whole fleet: one line a service.
+"""The dashboard of a region's whole fleet: one line a service."""
 
-Knows the metrics of the runtime, of kube-state-metrics and the records of charts/monitoring/rules. Does not know JSON.
-"""
-
-from dashboards import levels, variables
-from dashboards.errors import WHAT_COUNTS, error_share
+from dashboards import parts, variables
 from dashboards.parts import BYTES, COUNT, RATE, SECONDS, SHARE, Dashboard, Row, panel
-from dashboards.promql import INTERVAL, arms_named, quantile, rate, total
+from dashboards.promql import INTERVAL, WHAT_COUNTS, arms_named, error_share, quantile, rate, total
 from dashboards.variables import INFO, SERVICES
 
 BY = "namespace, container"
@@ -38,7 +34,7 @@ NOW = Row(
             (error_share(SERVICES), "errors"),
             kind="number",
             width=4,
-            limits=levels.ERRORS,
+            limits=parts.ERRORS_LEVELS,
             empty="none",
         ),
         panel(
@@ -51,21 +47,13 @@ NOW = Row(
             limits=(2, 5),
         ),
         panel(
-            "Pods",
-            COUNT,
-            "Pods that answer requests.",
-            (f"sum(monopod_ready{{{SERVICES}}})", "pods"),
-            kind="number",
-            width=4,
+            "Pods", COUNT, "Pods that answer requests.", (f"sum(monopod_ready{{{SERVICES}}})", "pods"), kind="number", width=4
         ),
         panel(
             "Requests in the time shown",
             COUNT,
             "Requests answered in the whole time shown, from the recorded rates. It is quick for a month too.",
-            (
-                f"sum(sum_over_time(namespace_service:monopod_requests:rate5m{{{RECORDS}}}[$__range])) * {RECORDED}",
-                "requests",
-            ),
+            (f"sum(sum_over_time(namespace_service:monopod_requests:rate5m{{{RECORDS}}}[$__range])) * {RECORDED}", "requests"),
             kind="number",
             width=4,
         ),
@@ -81,7 +69,7 @@ TRAFFIC = Row(
             f"{WHAT_COUNTS} A service without any 5xx has no line.",
             (error_share(SERVICES, BY), LINE),
             width=12,
-            limits=levels.ERRORS,
+            limits=parts.ERRORS_LEVELS,
         ),
         panel(
             "p99",
@@ -129,27 +117,21 @@ SATURATION = Row(
                 f"/ count by ({BY}) ({INFO}{{{SERVICES}}})",
                 LINE,
             ),
-            limits=levels.BUSY,
+            limits=parts.BUSY_LEVELS,
         ),
         panel(
             "Cores used of cores asked for",
             SHARE,
             "The pod of each service that uses the most of its cpu. Over 100 % it uses what other pods leave.",
-            (
-                f"max by ({BY}) ({rate(f'process_cpu_seconds_total{{{SERVICES}}}')} / monopod_cpu_cores{{{SERVICES}}})",
-                LINE,
-            ),
-            limits=levels.CORES,
+            (f"max by ({BY}) ({rate(f'process_cpu_seconds_total{{{SERVICES}}}')} / monopod_cpu_cores{{{SERVICES}}})", LINE),
+            limits=parts.CORES_LEVELS,
         ),
         panel(
             "Memory of its limit",
             SHARE,
             "The pod of each service that is nearest to its memory limit, over which it is killed.",
-            (
-                f"max by ({BY}) (process_resident_memory_bytes{{{SERVICES}}} / monopod_memory_limit_bytes{{{SERVICES}}})",
-                LINE,
-            ),
-            limits=levels.MEMORY,
+            (f"max by ({BY}) (process_resident_memory_bytes{{{SERVICES}}} / monopod_memory_limit_bytes{{{SERVICES}}})", LINE),
+            limits=parts.MEMORY_LEVELS,
         ),
         panel(
             "Queue age",

@@ -1,10 +1,10 @@
 """The dashboard of the gateway: what each service gets there without a line of its own, from Envoy's counters.
 
 The labels destination_namespace and destination_service are made by the PodMonitor of charts/monitoring. Both ways to route
-have them, though their clusters have other names. Knows Envoy's metrics. Does not know Istio's, which not every gateway has.
+have them, though their clusters have other names. Istio's own metrics are not asked for, since not every gateway has them.
 """
 
-from dashboards import levels
+from dashboards import parts
 from dashboards.parts import BYTES, COUNT, EVENTS, MILLISECONDS, RATE, SHARE, Dashboard, Panel, Row, Variable, panel
 from dashboards.promql import arms_named, quantiles, ratio, total
 from dashboards.variables import ARMS, TARGET, WITH_ARMS
@@ -55,7 +55,7 @@ TRAFFIC = Row(
             "4xx is of all answers. A service without any has no line.",
             (ratio(answers('="4"'), ANSWERED, BY), LINE + " 4xx"),
             (ratio(answers('="5"'), COUNTS, BY), LINE + " 5xx"),
-            limits=levels.ERRORS,
+            limits=parts.ERRORS_LEVELS,
         ),
         lines(
             "Latency",

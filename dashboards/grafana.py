@@ -1,8 +1,4 @@
-"""Writes a dashboard as Grafana's JSON. The only module that imports grafana_foundation_sdk.
-
-Knows how Grafana names things. Does not know which panels there are. Equal dashboards give equal text: nothing is random, dated
-or counted anew.
-"""
+"""Writes a dashboard as Grafana's JSON. Equal dashboards give equal text: nothing is random, dated or counted anew."""
 
 import json
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
-"""The dashboard of a service's offline pods: what waits, what is finished, what the sinks take, and what is given up.
-
-Knows the metrics of offline pods. Does not know Grafana's JSON.
-"""
+"""The dashboard of a service's offline pods: what waits, what is finished, what the sinks take, and what is given up."""
 
 from conf.plan.offline import SUFFIX
 from dashboards import variables

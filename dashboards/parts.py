@@ -1,19 +1,28 @@
-"""The parts of a dashboard: variables, rows of panels, and queries in PromQL, all as plain data.
-
-Knows words and shapes. Does not know Grafana's JSON, nor which metrics there are.
-"""
+"""The parts of a dashboard: variables, rows of panels, and queries in PromQL, all as plain data."""
 
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
+from conf.base.quantities import shares
+from conf.plan.platform_alerts import TMP_WARNS
+from serving.settings import Settings
+
 # Grafana's names of units
 RATE = "reqps"
-EVENTS = "cps"  # events a second that are no requests
+EVENTS = "cps"  # events a second that are not requests
 SHARE = "percentunit"
 SECONDS = "s"
 MILLISECONDS = "ms"
 BYTES = "bytes"
 COUNT = "short"
+# The values from which a line is yellow, then red: those at which alerts and `monopod health` warn. A service may move its own
+# in value.py: a panel of many services shows the defaults.
+MEMORY_LEVELS = shares(Settings.memory_levels)
+CORES_LEVELS = shares(Settings.cpu_levels)
+TMP_LEVELS = (TMP_WARNS,)
+BUSY_LEVELS = CORES_LEVELS  # of a model's instances; no alert asks it
+OPEN_FILES_LEVELS = (0.7, 0.85)  # no alert asks them
+ERRORS_LEVELS = (0.001, 0.01)  # what the default objective allows, and ten times as much
 
 
 @dataclass(frozen=True)

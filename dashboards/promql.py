@@ -1,15 +1,17 @@
 """Pieces of PromQL that several panels use: rates, shares and quantiles over the interval that Grafana chooses.
 
-Knows PromQL. Does not know panels. of: what a piece does to each rate before it sums them, such as a join.
+of: what a piece does to each rate before it sums them, such as a join.
 """
 
 from collections.abc import Callable, Iterator
 
+from conf.plan.burn_rates import COUNTED, COUNTED_FAILED
 from conf.render.arms import BASELINE, CANARY
 
 Change = Callable[[str], str]  # an expression -> another one
 
 INTERVAL = "$__rate_interval"
+WHAT_COUNTS = "Share of 5xx among the answers that count: all but 4xx and deadlines too short for any answer."
 
 
 def unchanged(expr: str) -> str:
@@ -51,6 +53,12 @@ def quantile(share: float, name: str, where: str, by: str = "", of: Change = unc
 def quantiles(wanted: tuple[float, ...], name: str, where: str, by: str, line: str) -> Iterator[tuple[str, str]]:
     """Return each quantile with its legend, as `infer p99`. line: the legend of the labels that stay."""
     return ((quantile(share, name, where, by), f"{line} p{share * 100:g}") for share in wanted)
+
+
+def error_share(where: str, by: str = "", of: Change = unchanged) -> str:
+    """Return the share of the requests that a service failed. where: the matchers of its pods. by: the labels that stay."""
+    failed, counted = (f"monopod_requests_total{{{where},{which}}}" for which in (COUNTED_FAILED, COUNTED))
+    return ratio(failed, counted, by, of)
 
 
 def _by(labels: str) -> str:

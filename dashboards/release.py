@@ -6,9 +6,8 @@ A pod's metrics say nothing of its version: each query joins monopod_release_inf
 from collections.abc import Callable
 
 from dashboards import variables
-from dashboards.errors import WHAT_COUNTS, error_share
 from dashboards.parts import BYTES, COUNT, RATE, SECONDS, SHARE, Dashboard, Panel, Row, Variable, panel
-from dashboards.promql import Change, mean, quantile, rate, total
+from dashboards.promql import WHAT_COUNTS, Change, error_share, mean, quantile, rate, total
 from dashboards.variables import INFO, OWNER, SERVICES
 
 SIDES = ("left", "right")

@@ -1,12 +1,8 @@
-"""The dashboard of one service: its requests, their stages, its queue and batches, and its pods apart from one another.
+"""The dashboard of one service: its requests, their stages, its queue and batches, and its pods apart from one another."""
 
-Knows the metrics of the runtime. Does not know Grafana's JSON.
-"""
-
-from dashboards import levels, variables
-from dashboards.errors import WHAT_COUNTS, error_share
+from dashboards import parts, variables
 from dashboards.parts import BYTES, COUNT, RATE, SECONDS, SHARE, Dashboard, Row, panel
-from dashboards.promql import INTERVAL, mean, quantile, quantiles, rate, total
+from dashboards.promql import INTERVAL, WHAT_COUNTS, error_share, mean, quantile, quantiles, rate, total
 from dashboards.variables import INFO, NAMED, PODS
 
 REQUESTS = f"monopod_requests_total{{{PODS}}}"
@@ -24,7 +20,7 @@ REQUEST_ROW = Row(
             SHARE,
             f"{WHAT_COUNTS} A route without any 5xx has no line.",
             (error_share(PODS, "route"), "{{route}}"),
-            limits=levels.ERRORS,
+            limits=parts.ERRORS_LEVELS,
         ),
         panel(
             "Duration by route",
@@ -147,32 +143,27 @@ POD_ROW = Row(
             "The time that 99 of 100 requests stay below, from a request's last byte to its answer.",
             (quantile(0.99, "monopod_answer_duration_seconds", PODS, "pod"), "{{pod}}"),
         ),
-        panel(
-            "Ready",
-            COUNT,
-            "1 while a pod answers requests.",
-            (f"max by (pod) (monopod_ready{{{PODS}}})", "{{pod}}"),
-        ),
+        panel("Ready", COUNT, "1 while a pod answers requests.", (f"max by (pod) (monopod_ready{{{PODS}}})", "{{pod}}")),
         panel(
             "Memory of its limit",
             SHARE,
             "Memory of a pod's process against the pod's limit, over which the pod is killed.",
             (f"process_resident_memory_bytes{{{PODS}}} / monopod_memory_limit_bytes{{{PODS}}}", "{{pod}}"),
-            limits=levels.MEMORY,
+            limits=parts.MEMORY_LEVELS,
         ),
         panel(
             "Cores used of cores asked for",
             SHARE,
             "Over 100 % a pod uses what other pods of its node leave.",
             (f"{rate(f'process_cpu_seconds_total{{{PODS}}}')} / monopod_cpu_cores{{{PODS}}}", "{{pod}}"),
-            limits=levels.CORES,
+            limits=parts.CORES_LEVELS,
         ),
         panel(
             "Temporary files of their limit",
             SHARE,
             "Bytes in /tmp against its size, over which the pod is evicted.",
             (f"monopod_tmp_bytes{{{PODS}}} / monopod_tmp_limit_bytes{{{PODS}}}", "{{pod}}"),
-            limits=levels.TMP,
+            limits=parts.TMP_LEVELS,
         ),
         panel(
             "Bodies and pictures under work",
@@ -185,7 +176,7 @@ POD_ROW = Row(
             SHARE,
             "Open files and connections of a pod's process against the most that it may have.",
             (f"process_open_fds{{{PODS}}} / process_max_fds{{{PODS}}}", "{{pod}}"),
-            limits=levels.OPEN_FILES,
+            limits=parts.OPEN_FILES_LEVELS,
         ),
         panel(
             "Restarts",

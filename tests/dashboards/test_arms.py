@@ -12,7 +12,7 @@ import pytest
 
 from conf.render.arms import arm_names
 from conf.rules.queries import known_series
-from dashboards.picture import Line
+from tests.dashboards.picture import Line
 from tests.dashboards.real_prometheus import PrometheusServer, over_blocks
 from tests.dashboards.test_long_windows import VALUES
 from tests.dashboards.written import RELEASES, asked, panels, variables

@@ -6,7 +6,7 @@ import pytest
 
 from conf.base.yaml_nodes import documents
 from conf.plan.burn_rates import FAILED, REQUESTS
-from dashboards.errors import WHAT_COUNTS
+from dashboards.promql import WHAT_COUNTS
 from tests.dashboards.written import EVERY, Asked, filled, panels
 from tests.promtool import holds
 from tests.running import ROOT

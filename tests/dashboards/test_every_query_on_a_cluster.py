@@ -13,7 +13,7 @@ import pytest
 
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.rollout.images import pushed, remove_local
-from tests.dashboards.drawn import drawn
+from tests.dashboards.picture import drawn
 from tests.dashboards.real_prometheus import PrometheusServer, Series
 from tests.dashboards.seen_by_prometheus import FIRST, SECOND, SERVICE, Seen, seen
 from tests.dashboards.written import EVERY, RELEASES, Asked

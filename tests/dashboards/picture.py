@@ -1,6 +1,6 @@
-"""Draws some panels of a dashboard from the points of their queries, as SVG. It stands in for Grafana in docs/dashboards.md.
+"""The picture of docs/dashboards.md: the panels of the Service dashboard, drawn from what a real Prometheus answers, as SVG.
 
-Knows shapes and colours, which read on a light and on a dark page. Does not know where the points come from.
+It stands in for Grafana. Its colours read on a light and on a dark page.
 """
 
 import math
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from html import escape
 
 from dashboards.parts import BYTES, COUNT, EVENTS, MILLISECONDS, RATE, SECONDS, SHARE, Panel
+from dashboards.service import SERVICE
+from tests.dashboards.real_prometheus import PrometheusServer
+from tests.dashboards.written import RELEASES, asked, filled
 
 COLUMNS = 3
 WIDTH, HEIGHT = 330, 196  # pixels of a panel, as all lengths here
@@ -111,3 +114,36 @@ def _colour(number: int) -> str:
 def _number(value: float, unit: str) -> str:
     factor, name = SCALES[unit]
     return f"{value * factor:.3g} {name}".strip()
+
+
+SHOWN = (
+    "Requests by route",
+    "Answers by code",
+    "Duration by route",
+    "Refused by reason",
+    "Stages of a request",
+    "Queue",
+    "Rows of a batch",
+    "Requests by pod",
+    "Memory of its limit",
+)
+ABOUT = "Nine panels of the Service dashboard, with the requests, stages, queue, batches and pods of a service under load"
+
+
+def drawn(prometheus: PrometheusServer, values: Mapping[str, str]) -> str:
+    """Return the picture as SVG. values: of the dashboard's variables."""
+    found = {panel.title: panel for row in SERVICE.rows for panel in row.panels}
+    panels = [
+        (
+            found[title],
+            [
+                Line(each["labels"], query.legend, each["points"])
+                for query in found[title].queries
+                for each in prometheus.points(filled(query.expr, values))
+            ],
+        )
+        for title in SHOWN
+    ]
+    (mark,) = [query for query in asked("service") if query.panel == RELEASES]
+    marks = [each["points"][0][0] for each in prometheus.shown(mark, values)]
+    return draw(ABOUT, panels, (prometheus.begin, prometheus.shown_until), marks)
