@@ -236,7 +236,13 @@ def _of_prometheus(
     track: TrackFigures, settings: Settings, pods: Sequence[PodFigures], samples: Sequence[Sample], window: int
 ) -> TrackFigures:
     p50, p95 = (track_quantile(samples, track.namespace, name) for name in ("track_p50", "track_p95"))
+    if not track.unseen:  # Prometheus remembers a pod for 5 minutes once its monitor is deleted, as a canary's is
+        pods = [pod for pod in pods if pod.pod in track.states.names] or _ready_pods(track)
     return replace(track, seconds=window, p50=p50, p95=p95, pods=tuple(_limited(pod, settings) for pod in pods))
+
+
+def _ready_pods(track: TrackFigures) -> list[PodFigures]:
+    return [PodFigures(name, version, ready=1.0) for name, version, _ in sorted(track.states.ready)]
 
 
 def _without_figures(track: TrackFigures, why: str, prometheus: str) -> TrackFigures:
@@ -248,9 +254,8 @@ def _without_figures(track: TrackFigures, why: str, prometheus: str) -> TrackFig
     if is_seen_without_pods and not (why and track.wanted):
         return track
     monitor = "PodMonitor" if track.offline else "ServiceMonitor"
-    pods = tuple(PodFigures(name, version, ready=1.0) for name, version, _ in sorted(track.states.ready))
     trouble = why or NOT_SCRAPED.format(prometheus, track.namespace, track.service, monitor)
-    return replace(track, trouble=trouble, pods=pods)
+    return replace(track, trouble=trouble, pods=tuple(_ready_pods(track)))
 
 
 def _told_once(tracks: Sequence[TrackFigures]) -> list[TrackFigures]:

@@ -19,11 +19,13 @@ class PodStates:
     """The pods of a Deployment. ready: the name and version of each, and the seconds for which it has been ready.
 
     lost: pods of the last hour, in words, the latest first. waiting: the name of each, and in words for what.
+    names: of all pods that there are.
     """
 
     ready: tuple[tuple[str, str, float], ...] = ()
     lost: tuple[str, ...] = ()
     waiting: tuple[tuple[str, str], ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def lost_words(self) -> str:
@@ -47,6 +49,7 @@ def pod_states(pods: Sequence[Item], evictions: Sequence[Item], now: datetime) -
         tuple((name, *found) for name, each in staying for found in _ready(each, now)),
         tuple(words for at, words in lost if _seconds(at, now) <= LOST_SECONDS),
         tuple((name, words) for name, each in staying for words in _waiting(each, now)),
+        tuple(str(each["metadata"]["name"]) for each in pods),
     )
 
 

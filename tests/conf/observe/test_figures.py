@@ -93,6 +93,20 @@ def test_pods_that_prometheus_does_not_know_are_told_with_the_cure(
     assert (track.ready, track.trouble.partition(" has no ")[2].partition(":")[0]) == (1, "series of like/small-canary")
 
 
+def test_a_pod_that_prometheus_remembers_is_left_out_once_kubernetes_has_it_no_more(
+    api_server: ApiServer, scraping: str, tmp_path: Path
+) -> None:
+    mine = replace(observed(tmp_path, scraping), wanted=0)
+    assert not Sources([mine.region], 120).ask([mine])[0].is_there
+    api_server.pods = [pod(0)]  # of the release after it, which is not scraped yet
+    (track,) = Sources([mine.region], 120).ask([mine])
+    assert (track.trouble, [each.pod for each in track.pods]) == ("", ["small-00"])
+    api_server.pods = [pod(0, is_ready=False)]
+    api_server.pods[0]["metadata"]["name"] = SCRAPED["pod"]
+    (track,) = Sources([mine.region], 120).ask([mine])
+    assert [each.pod for each in track.pods] == [SCRAPED["pod"]]
+
+
 def test_a_service_that_is_not_scraped_is_told_with_the_labels_to_look_at(scraping: str, tmp_path: Path) -> None:
     mine = observed(tmp_path, scraping)
     track = Sources([mine.region], 120).ask([ObservedTrack(mine.region, "prod", "ann", SETTINGS, 1)])[0]
