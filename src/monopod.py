@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-MOST_SHARE = 50  # percent: a canary and its baseline have all requests then
-MOST_SECONDS_BACK = 3650 * SECONDS["d"]
+MAX_SHARE = 50  # percent: a canary and its baseline have all requests then
+MAX_SECONDS_BACK = 3650 * SECONDS["d"]
 VERSION = "0.2.0"  # of the platform
 
 
@@ -80,9 +80,9 @@ def _shares(text: str) -> tuple[int, ...]:
     if text == "none":
         return ()
     parts = text.split(",")
-    shares = tuple(int(part) for part in parts if part.isdecimal() and 0 < int(part) <= MOST_SHARE)
+    shares = tuple(int(part) for part in parts if part.isdecimal() and 0 < int(part) <= MAX_SHARE)
     if len(shares) < len(parts) or list(shares) != sorted(set(shares)):
-        raise argparse.ArgumentTypeError(f"{text!r}: give rising whole percents of {MOST_SHARE} at most, as 5,25,50, or none")
+        raise argparse.ArgumentTypeError(f"{text!r}: give rising whole percents of {MAX_SHARE} at most, as 5,25,50, or none")
     return shares
 
 
@@ -90,8 +90,8 @@ def _seconds(text: str) -> float:
     number, unit = text[:-1], text[-1:]
     if not number.isascii() or not number.isdecimal() or len(number) > 6 or unit not in SECONDS:
         raise argparse.ArgumentTypeError(f"{text!r} is no time: give a whole number and s, m, h or d, as 10m")
-    if int(number) * SECONDS[unit] > MOST_SECONDS_BACK:
-        raise argparse.ArgumentTypeError(f"{text!r} is too long ago: give {MOST_SECONDS_BACK // SECONDS['d']}d at most")
+    if int(number) * SECONDS[unit] > MAX_SECONDS_BACK:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long ago: give {MAX_SECONDS_BACK // SECONDS['d']}d at most")
     return float(int(number) * SECONDS[unit])
 
 

@@ -39,7 +39,7 @@ from serving.web.process import ServiceContext
 log = logging.getLogger("monopod.start")
 
 DRAIN_MARGIN = 5.0  # seconds beyond the timeout that the last answer may take
-MOST_BODY = 300  # characters of a command line that a person reads
+MAX_BODY = 300  # characters of a command line that a person reads
 ACCESS_SECONDS = 0.1  # between two writings of the access log
 
 
@@ -139,6 +139,6 @@ def curl(service: Service, port: int) -> str:
         rows = data_example(service.model.spec(make_request().life), settings)
         example = None if rows is None else {"data": rows}
     body = json_codec.dumps(example).decode()
-    if example is None or len(body) > MOST_BODY:
+    if example is None or len(body) > MAX_BODY:
         return f"curl {url}/  # the page, which describes what to send"
     return f"curl -H 'Content-Type: application/json' -d {shlex.quote(body)} {url}"

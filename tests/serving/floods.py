@@ -20,9 +20,9 @@ from tests.running import Running, get
 from tests.waiting import until
 
 PROBE_SECONDS = 5.0  # the timeout of Kubernetes' probes
-MOST_SECONDS = 1.0  # of any probe but the slowest, and USUAL_SECONDS of most: see Probes.held
+MAX_SECONDS = 1.0  # of any probe but the slowest, and USUAL_SECONDS of most: see Probes.held
 USUAL_SECONDS = 0.3
-LEAST_PROBES = 12
+MIN_PROBES = 12
 UNSENT_BYTES = 64 * 2**10  # that the system keeps of a connection; with megabytes of each, it would run out of memory for TCP
 PAUSE = 0.02
 
@@ -43,7 +43,7 @@ class Probes:
         """Check that none was slow."""
         assert max(self.waits) < PROBE_SECONDS, f"a probe waited {max(self.waits):.1f} s"
         long = sorted(self.held)[-2]
-        assert long < MOST_SECONDS, f"the service computed for {long:.1f} s and more before it answered two probes"
+        assert long < MAX_SECONDS, f"the service computed for {long:.1f} s and more before it answered two probes"
         usual = statistics.median(self.held)
         assert usual < USUAL_SECONDS, f"the service computed for {usual:.2f} s before it answered half of the probes"
 
@@ -71,7 +71,7 @@ def probing(service: Running) -> Iterator[Probes]:
     thread.start()
     try:
         yield found
-        until(lambda: len(found.held) >= LEAST_PROBES or bool(failures), seconds=60)
+        until(lambda: len(found.held) >= MIN_PROBES or bool(failures), seconds=60)
     finally:
         over.set()
         thread.join(60)

@@ -33,7 +33,7 @@ from serving.telemetry.metrics import Metrics
 
 log = logging.getLogger("monopod.cache")
 
-SECONDS, MOST_SECONDS = 0.05, 10.0  # to connect, and for each answer; the longest that an address may set
+SECONDS, MAX_SECONDS = 0.05, 10.0  # to connect, and for each answer; the longest that an address may set
 WHOLE = 10  # time-outs that a whole command may take; enough that busy processors do not make Redis look lost
 AT_ONCE = 64  # commands; further ones wait within their time
 REST = 2.0  # seconds between two tries of a Redis that is away
@@ -44,12 +44,12 @@ MAGIC = b"MPR1"
 class RedisStore:
     """One Redis. url: redis://[user:password@]host:port/number, rediss:// or unix://, and the client's own parameters.
 
-    most_bytes: of a value; a longer one is ignored. seconds: that a value is kept. Raises StartError for another url.
+    max_bytes: of a value; a longer one is ignored. seconds: that a value is kept. Raises StartError for another url.
     """
 
-    def __init__(self, url: str, most_bytes: int, seconds: int, metrics: Metrics):
+    def __init__(self, url: str, max_bytes: int, seconds: int, metrics: Metrics):
         self._client = _client(url)
-        self._most_bytes, self._seconds = most_bytes, seconds
+        self._max_bytes, self._seconds = max_bytes, seconds
         self._errors = metrics.listed_counter("monopod_cache_errors_total")
         for kind in ("unreachable", "refused", "corrupt"):
             self._errors.labels(kind)
@@ -68,10 +68,10 @@ class RedisStore:
 
         Only a range is read, since another program's value may have any size.
         """
-        data = self._ask(lambda: self._client.getrange(key, 0, HEAD.size + self._most_bytes))
+        data = self._ask(lambda: self._client.getrange(key, 0, HEAD.size + self._max_bytes))
         if not data:
             return None
-        if HEAD.size <= len(data) <= HEAD.size + self._most_bytes:
+        if HEAD.size <= len(data) <= HEAD.size + self._max_bytes:
             magic, checksum, computed = HEAD.unpack_from(data)
             value = bytes(data[HEAD.size :])
             if (magic, checksum) == (MAGIC, _checksum(key, computed, value)):
@@ -142,12 +142,12 @@ def _client(url: str) -> "Redis":
             driver_info=None,
         )
         client.connection_pool.make_connection()
-        if all(0 < seconds <= MOST_SECONDS for seconds in _time_outs(client)):
+        if all(0 < seconds <= MAX_SECONDS for seconds in _time_outs(client)):
             return client
     raise StartError(
         'value.py: cache is "redis", and the environment\'s REDIS_URL is missing or no address of a Redis; it must be like '
         "redis://host:6379/0, redis://:password@host:6379/0, rediss://... or unix:///path; after it may come "
-        f"?socket_connect_timeout={SECONDS}&socket_timeout={SECONDS}, in seconds above 0 and at most {MOST_SECONDS:g}. On a "
+        f"?socket_connect_timeout={SECONDS}&socket_timeout={SECONDS}, in seconds above 0 and at most {MAX_SECONDS:g}. On a "
         "laptop export it in the shell; in a cluster the Secret that env_secret names has it"
     )
 

@@ -52,7 +52,7 @@ class ResultCache:
     def __init__(self, service: Service, store: "RedisStore | None" = None):
         settings, metrics = service.settings, service.metrics
         self._service, self._store = service, store
-        self._seconds, self._most_bytes = settings.cache_second, size_in_bytes(settings.cache_memory)
+        self._seconds, self._max_bytes = settings.cache_second, size_in_bytes(settings.cache_memory)
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()  # when it was computed, and the value
         self._kept_bytes = 0
@@ -129,7 +129,7 @@ class ResultCache:
             flight.value = found[1]
             self._keep(key, *found)
             self._end(key, flight)  # others need not wait for Redis
-            if new and self._store and _size(found[1]) <= self._most_bytes:
+            if new and self._store and _size(found[1]) <= self._max_bytes:
                 self._store.put(key, *found)
             return _opened(found[1])
         except (BadInput, TooLarge) as error:
@@ -167,13 +167,13 @@ class ResultCache:
         return value
 
     def _keep(self, key: str, computed: float, value: bytes) -> None:
-        if _size(value) > self._most_bytes:
+        if _size(value) > self._max_bytes:
             return
         with self._lock:
             _, old = self._kept.pop(key, (0.0, None))
             self._kept[key] = computed, value
             self._kept_bytes += _size(value) - (0 if old is None else _size(old))
-            while self._kept_bytes > self._most_bytes:
+            while self._kept_bytes > self._max_bytes:
                 self._kept_bytes -= _size(self._kept.popitem(last=False)[1][1])
 
 

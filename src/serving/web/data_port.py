@@ -37,7 +37,7 @@ TAKEN = (JSON, TENSORS, "")  # content types of the Open Inference Protocol
 IDENTITY = b"identity"
 LONGEST_PATH = 1024  # characters of a hot route's path as it was sent; each may be an escape, which takes three
 SMALL_QUERY = 256  # characters that the loop reads; each two may be a parameter
-MOST_KNOWN, LONGEST_KNOWN = 1000, 256  # paths whose route is remembered, and their characters; only paths that have a route are
+MAX_KNOWN, LONGEST_KNOWN = 1000, 256  # paths whose route is remembered, and their characters; only paths that have a route are
 MODEL_PATH = re.compile(
     r"/v2/models/(?P<v2>[^/]+)(?P<versions>/versions/(?P<version>[^/]+))?/infer|/v1/models/(?P<v1>[^/:]+):predict"
 )
@@ -76,7 +76,7 @@ class HotRoutes:
             if found is None:
                 return None
             route = self._model_route(found)
-        if route.queue and len(self._known) < MOST_KNOWN and len(path) <= LONGEST_KNOWN:
+        if route.queue and len(self._known) < MAX_KNOWN and len(path) <= LONGEST_KNOWN:
             self._known[path] = route
         return route
 

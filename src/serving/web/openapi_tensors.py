@@ -15,7 +15,7 @@ from serving.settings.declarations import Settings
 
 Json = dict[str, Any]
 
-MOST_EXAMPLE_ELEMENTS = 1024
+MAX_EXAMPLE_ELEMENTS = 1024
 STRING: Json = {"type": "string"}
 B64: Json = {"type": "object", "properties": {"b64": STRING}, "required": ["b64"], "maxProperties": 1}
 MAYBE_OBJECT = ["object", "null"]  # null counts as missing
@@ -146,11 +146,11 @@ def _input(model: ModelSpec, spec: TensorSpec, settings: Settings) -> Json:
     }
 
 
-def _size(size: int, axis: int, batched: bool, most_rows: int) -> Json:
+def _size(size: int, axis: int, batched: bool, max_rows: int) -> Json:
     if size >= 0:
         return {"const": size}
     if axis == 0:
-        return {"type": "integer", "minimum": 1, "maximum": most_rows} if batched else {"type": "integer", "minimum": 0}
+        return {"type": "integer", "minimum": 1, "maximum": max_rows} if batched else {"type": "integer", "minimum": 0}
     return {"type": "integer", "minimum": 1}
 
 
@@ -198,7 +198,7 @@ def _example(model: ModelSpec, settings: Settings) -> Json:
 
 def _zeros(model: ModelSpec, settings: Settings) -> dict[str, Any] | None:
     shapes = {spec.name: _row(model, spec, settings) for spec in model.inputs}
-    if any(-1 in shape for shape in shapes.values()) or sum(map(prod, shapes.values())) > MOST_EXAMPLE_ELEMENTS:
+    if any(-1 in shape for shape in shapes.values()) or sum(map(prod, shapes.values())) > MAX_EXAMPLE_ELEMENTS:
         return None
     zeros = {"BYTES": "", "BOOL": False}
     return {spec.name: np.full(shapes[spec.name], zeros.get(spec.datatype, 0)).tolist() for spec in model.inputs}

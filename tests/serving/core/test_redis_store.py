@@ -79,11 +79,11 @@ class CountedStore:
     """A store, and the failures that it counts."""
 
     url: str
-    most_bytes: int = 100
+    max_bytes: int = 100
 
     def __post_init__(self) -> None:
         self.metrics = Metrics()
-        self.store = RedisStore(self.url, self.most_bytes, 60, self.metrics)
+        self.store = RedisStore(self.url, self.max_bytes, 60, self.metrics)
 
     def get(self, key: str) -> bytes | None:
         found = self.store.get(key)

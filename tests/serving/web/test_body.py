@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.web.front.body import MOST_IN_MEMORY, Body
+from serving.web.front.body import MAX_IN_MEMORY, Body
 
 
 def files() -> list[str]:
@@ -35,9 +35,9 @@ def made(*pieces: bytes | memoryview) -> Body:
         [b""],
         [b"one"],
         [b"one", b"two", b""],
-        [b"x" * MOST_IN_MEMORY],
-        [b"x" * MOST_IN_MEMORY, b"y"],
-        [b"a" * (2 * MOST_IN_MEMORY), b"b", b"c" * MOST_IN_MEMORY],
+        [b"x" * MAX_IN_MEMORY],
+        [b"x" * MAX_IN_MEMORY, b"y"],
+        [b"a" * (2 * MAX_IN_MEMORY), b"b", b"c" * MAX_IN_MEMORY],
     ],
     ids=["none", "empty", "one", "several", "the most in memory", "a byte more", "large"],
 )
@@ -52,7 +52,7 @@ def test_the_bytes_are_read_as_they_came_and_as_often_as_asked(pieces: list[byte
 
 
 def test_a_memoryview_is_copied_since_its_buffer_is_used_again() -> None:
-    for size in (4, 2 * MOST_IN_MEMORY):
+    for size in (4, 2 * MAX_IN_MEMORY):
         buffer = bytearray(b"x" * size)
         body = made(memoryview(buffer))
         buffer[:] = b"y" * size
@@ -67,7 +67,7 @@ def test_a_body_of_one_piece_is_not_copied() -> None:
 def test_a_large_body_lies_in_a_file_which_goes_with_it() -> None:
     gc.collect()
     before = len(files())
-    body = made(b"x" * MOST_IN_MEMORY)
+    body = made(b"x" * MAX_IN_MEMORY)
     assert len(files()) == before
     body.add(b"y")
     assert len(files()) == before + 1
@@ -79,9 +79,9 @@ def test_a_large_body_lies_in_a_file_which_goes_with_it() -> None:
 def test_many_small_pieces_take_little_more_than_their_bytes() -> None:
     tracemalloc.start()
     try:
-        body = made(*[memoryview(b"x" * 32)] * (MOST_IN_MEMORY // 32))
+        body = made(*[memoryview(b"x" * 32)] * (MAX_IN_MEMORY // 32))
         held = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert body.length == MOST_IN_MEMORY
-    assert held < 1.1 * MOST_IN_MEMORY
+    assert body.length == MAX_IN_MEMORY
+    assert held < 1.1 * MAX_IN_MEMORY

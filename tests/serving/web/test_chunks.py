@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from serving.base.errors import BadInput, ServingError, TooLarge
 from serving.web.front.body import (
     FREE_CHUNKS,
-    MOST_EXTENSION_BYTES,
-    MOST_EXTENSIONS_BYTES,
-    MOST_TRAILER_BYTES,
-    MOST_TRAILERS,
+    MAX_EXTENSION_BYTES,
+    MAX_EXTENSIONS_BYTES,
+    MAX_TRAILER_BYTES,
+    MAX_TRAILERS,
     ChunkedBody,
 )
 
@@ -24,15 +24,15 @@ CONTENT = b"hello\r\n0\r\nworld\r\n!"
 NEXT = b"GET / HTTP/1.1\r\n"  # of a pipelined request
 
 
-def read(parts: list[bytes], most_chunks: int = MANY, most_bytes: int = MOST) -> tuple[bytes, int, bool]:
+def read(parts: list[bytes], max_chunks: int = MANY, max_bytes: int = MOST) -> tuple[bytes, int, bool]:
     """Return the content, the position after the body among all parts, and whether it is done."""
-    body = ChunkedBody(most_bytes)
+    body = ChunkedBody(max_bytes)
     content, position = b"", 0
     for part in parts:
         at, before = 0, -1
         while at != before and not body.done:
             before = at
-            at, pieces = body.take(part, at, most_chunks)
+            at, pieces = body.take(part, at, max_chunks)
             content += b"".join(pieces)
         position += at
         if body.done:
@@ -46,12 +46,12 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
 
 
-def fails(data: bytes, most_bytes: int = MOST) -> str:
+def fails(data: bytes, max_bytes: int = MOST) -> str:
     """Return the error's text, which is the same for the bytes at once and for each byte alone."""
     texts = set()
     for parts in ([data], [data[i : i + 1] for i in range(len(data))]):
         with pytest.raises(BadInput) as caught:
-            read(parts, most_bytes=most_bytes)
+            read(parts, max_bytes=max_bytes)
         texts.add(str(caught.value))
     assert len(texts) == 1
     assert len(max(texts)) < 500
@@ -70,8 +70,8 @@ def test_any_cut_gives_the_same_content(place: int) -> None:
 
 @QUICK
 @given(st.lists(st.integers(0, 10**4)), st.integers(1, 4))
-def test_any_cuts_and_any_turns_give_the_same_content_and_end(places: list[int], most_chunks: int) -> None:
-    assert read(cut(MESSAGE + NEXT, places), most_chunks) == (CONTENT, len(MESSAGE), True)
+def test_any_cuts_and_any_turns_give_the_same_content_and_end(places: list[int], max_chunks: int) -> None:
+    assert read(cut(MESSAGE + NEXT, places), max_chunks) == (CONTENT, len(MESSAGE), True)
 
 
 @QUICK
@@ -166,17 +166,17 @@ def test_control_characters_in_extensions_are_refused(byte: bytes) -> None:
 
 
 def test_an_extension_is_bounded() -> None:
-    most = b"1;" + b"x" * (MOST_EXTENSION_BYTES - 1)
+    most = b"1;" + b"x" * (MAX_EXTENSION_BYTES - 1)
     assert read([most + b"\r\na\r\n0\r\n\r\n"])[0] == b"a"
-    assert f"at most {MOST_EXTENSION_BYTES} bytes" in fails(most + b"x\r\na\r\n0\r\n\r\n")
-    assert f"at most {MOST_EXTENSION_BYTES} bytes" in fails(b"1;" + b"x" * 10_000)
+    assert f"at most {MAX_EXTENSION_BYTES} bytes" in fails(most + b"x\r\na\r\n0\r\n\r\n")
+    assert f"at most {MAX_EXTENSION_BYTES} bytes" in fails(b"1;" + b"x" * 10_000)
 
 
 def test_the_extensions_of_a_body_are_bounded() -> None:
     chunk = b"1;" + b"x" * 255 + b"\r\na\r\n"
-    count = MOST_EXTENSIONS_BYTES // 256
+    count = MAX_EXTENSIONS_BYTES // 256
     assert read([chunk * count + b"0\r\n\r\n"])[0] == b"a" * count
-    assert f"over {MOST_EXTENSIONS_BYTES} bytes of extensions" in fails(chunk * count + b"0;\r\n\r\n")
+    assert f"over {MAX_EXTENSIONS_BYTES} bytes of extensions" in fails(chunk * count + b"0;\r\n\r\n")
 
 
 def test_twelve_megabytes_of_extensions_cost_no_memory() -> None:
@@ -196,7 +196,7 @@ def test_twelve_megabytes_of_extensions_cost_no_memory() -> None:
 
 
 def test_content_over_its_bound_is_too_large_before_it_comes() -> None:
-    assert read([b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"], most_bytes=10)[0] == b"helloworld"
+    assert read([b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"], max_bytes=10)[0] == b"helloworld"
     body = ChunkedBody(10)
     assert body.take(b"5\r\nhello\r\n", 0, MANY)[1] == [b"hello"]
     with pytest.raises(TooLarge, match="exceeds max_body of 10"):
@@ -232,11 +232,11 @@ def test_a_bare_line_feed_among_trailers_is_refused(rest: bytes) -> None:
 
 
 def test_trailers_are_bounded_in_count_and_bytes() -> None:
-    assert read([b"0\r\n" + b"A: b\r\n" * MOST_TRAILERS + b"\r\n"])[2]
-    assert f"over {MOST_TRAILERS} trailers" in fails(b"0\r\n" + b"A: b\r\n" * (MOST_TRAILERS + 1) + b"\r\n")
-    exact = b"A:" + b"x" * (MOST_TRAILER_BYTES - 3)  # with its carriage return
+    assert read([b"0\r\n" + b"A: b\r\n" * MAX_TRAILERS + b"\r\n"])[2]
+    assert f"over {MAX_TRAILERS} trailers" in fails(b"0\r\n" + b"A: b\r\n" * (MAX_TRAILERS + 1) + b"\r\n")
+    exact = b"A:" + b"x" * (MAX_TRAILER_BYTES - 3)  # with its carriage return
     assert read([b"0\r\n" + exact + b"\r\n\r\n"])[2]
     assert read([b"0\r\n" + exact + b"\r\n\r"])[2] is False
-    assert f"over {MOST_TRAILER_BYTES} bytes" in fails(b"0\r\n" + exact + b"x\r\n\r\n")
-    assert f"over {MOST_TRAILER_BYTES} bytes" in fails(b"0\r\n" + exact + b"\r\nA:\r\n\r\n")
-    assert f"over {MOST_TRAILER_BYTES} bytes" in fails(b"0\r\n" + b"x" * 20_000)
+    assert f"over {MAX_TRAILER_BYTES} bytes" in fails(b"0\r\n" + exact + b"x\r\n\r\n")
+    assert f"over {MAX_TRAILER_BYTES} bytes" in fails(b"0\r\n" + exact + b"\r\nA:\r\n\r\n")
+    assert f"over {MAX_TRAILER_BYTES} bytes" in fails(b"0\r\n" + b"x" * 20_000)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from serving.base.errors import BadInput, HeadTooLarge, ServingError
 from serving.web.front.heads import (
-    MOST_CONNECTION_BYTES,
-    MOST_EMPTY_LINES,
-    MOST_FIELDS,
-    MOST_HEAD_BYTES,
-    MOST_PATH_BYTES,
+    MAX_CONNECTION_BYTES,
+    MAX_EMPTY_LINES,
+    MAX_FIELDS,
+    MAX_HEAD_BYTES,
+    MAX_PATH_BYTES,
     Head,
     empty_lines,
     end_of_head,
@@ -65,13 +65,13 @@ def test_empty_lines_before_a_request_line_are_counted(buffer: bytes, count: int
 
 
 def test_empty_lines_are_bounded_over_all_that_came_before_a_request() -> None:
-    most = bytearray(b"\r\n" * MOST_EMPTY_LINES)
-    assert empty_lines(most) == 2 * MOST_EMPTY_LINES
+    most = bytearray(b"\r\n" * MAX_EMPTY_LINES)
+    assert empty_lines(most) == 2 * MAX_EMPTY_LINES
     with pytest.raises(BadInput, match="empty lines"):
         empty_lines(most + b"\r\n" * 10**6)
-    assert empty_lines(bytearray(b"GET"), 2 * MOST_EMPTY_LINES) == 0
+    assert empty_lines(bytearray(b"GET"), 2 * MAX_EMPTY_LINES) == 0
     with pytest.raises(BadInput, match="empty lines"):
-        empty_lines(bytearray(b"\r\n"), 2 * MOST_EMPTY_LINES)
+        empty_lines(bytearray(b"\r\n"), 2 * MAX_EMPTY_LINES)
 
 
 # Heads that are taken.
@@ -181,20 +181,20 @@ def test_a_valid_host_is_taken(host: bytes) -> None:
 
 
 def test_a_long_path_and_a_long_field_of_the_connection_are_refused_before_they_are_taken_apart() -> None:
-    assert parse(b"GET /" + b"x" * (MOST_PATH_BYTES - 1) + b"?" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-    long = b"GET /" + b"x" * MOST_PATH_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n"
-    refused(long, f"at most {MOST_PATH_BYTES} are taken", HeadTooLarge)
-    assert parse(of(b"Connection: " + b"a," * (MOST_CONNECTION_BYTES // 2)))
-    refused(of(b"Connection: " + b"a," * MOST_CONNECTION_BYTES), f"over {MOST_CONNECTION_BYTES} bytes", HeadTooLarge)
+    assert parse(b"GET /" + b"x" * (MAX_PATH_BYTES - 1) + b"?" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    long = b"GET /" + b"x" * MAX_PATH_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    refused(long, f"at most {MAX_PATH_BYTES} are taken", HeadTooLarge)
+    assert parse(of(b"Connection: " + b"a," * (MAX_CONNECTION_BYTES // 2)))
+    refused(of(b"Connection: " + b"a," * MAX_CONNECTION_BYTES), f"over {MAX_CONNECTION_BYTES} bytes", HeadTooLarge)
 
 
 def test_a_large_head_and_many_fields_are_refused_with_431() -> None:
-    fits = MOST_HEAD_BYTES - len(of(b"A: "))
+    fits = MAX_HEAD_BYTES - len(of(b"A: "))
     assert parse(of(b"A: " + b"x" * fits))
-    refused(of(b"A: " + b"x" * (fits + 1)), f"at most {MOST_HEAD_BYTES} are taken", HeadTooLarge)
-    assert len(parse(of(*[b"A%d: b" % i for i in range(MOST_FIELDS - 1)])).headers) == MOST_FIELDS
-    refused(of(*[b"A: b"] * MOST_FIELDS), f"at most {MOST_FIELDS} are taken", HeadTooLarge)
-    refused(of(*[b"A:"] * 15_000), f"at most {MOST_FIELDS} are taken", HeadTooLarge)
+    refused(of(b"A: " + b"x" * (fits + 1)), f"at most {MAX_HEAD_BYTES} are taken", HeadTooLarge)
+    assert len(parse(of(*[b"A%d: b" % i for i in range(MAX_FIELDS - 1)])).headers) == MAX_FIELDS
+    refused(of(*[b"A: b"] * MAX_FIELDS), f"at most {MAX_FIELDS} are taken", HeadTooLarge)
+    refused(of(*[b"A:"] * 15_000), f"at most {MAX_FIELDS} are taken", HeadTooLarge)
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_paths_that_clients_invent_are_not_remembered(routes: Routes) -> None:
 
 
 def test_so_many_paths_are_remembered_and_the_next_are_found_too(routes: Routes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_port, "MOST_KNOWN", 4)
+    monkeypatch.setattr(data_port, "MAX_KNOWN", 4)
     paths = ["/v2/models/m/infer", "/v2/models/%6d/infer", "/v2/%6dodels/m/infer", "/%76%32/models/m/infer"]
     for _ in range(2):
         assert [routes.find(each) for each in paths] == [("infer", "m")] * 4

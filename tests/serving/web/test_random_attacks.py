@@ -26,7 +26,7 @@ from tests.waiting import until
 
 SEEDS = (3, 17, 29, 58, 71, 96)  # one attacker each
 SECONDS = 10.0
-LEAST_ROUNDS = 20  # of each attacker
+MIN_ROUNDS = 20  # of each attacker
 GROWTH = 96 * MIB
 LARGEST = 300_000  # bytes of an answer
 NOISE = {
@@ -198,8 +198,8 @@ def test_a_random_attack_spoils_no_good_request_and_leaves_nothing_behind(servic
         attackers = [pool.submit(attack, service, seed, end) for seed in SEEDS]
         well = pool.submit(ask_well, service, end)
         rounds = [each.result() for each in attackers]
-        assert well.result() > LEAST_ROUNDS
-    assert min(each.total() for each in rounds) > LEAST_ROUNDS
+        assert well.result() > MIN_ROUNDS
+    assert min(each.total() for each in rounds) > MIN_ROUNDS
     assert set(sum(rounds, Counter())) == set(DEEDS)
     until(lambda: at_rest(service))
     until(lambda: process.num_fds() <= files + 4)

@@ -18,8 +18,8 @@ from serving.web.front.held_bytes import Share
 
 log = logging.getLogger("monopod.front")
 
-MOST_IN_MEMORY = 2**20  # bytes of one body
-MOST_PIECES = 256  # before they are joined: a small piece takes a multiple of its bytes
+MAX_IN_MEMORY = 2**20  # bytes of one body
+MAX_PIECES = 256  # before they are joined: a small piece takes a multiple of its bytes
 
 
 class Body:
@@ -41,9 +41,9 @@ class Body:
     def add(self, piece: bytes | memoryview) -> None:
         """Keep a piece. A memoryview is copied. Raises ServiceFailed where /tmp takes no more."""
         self.length += len(piece)
-        if self._file is None and self.length <= MOST_IN_MEMORY:
+        if self._file is None and self.length <= MAX_IN_MEMORY:
             self._pieces.append(bytes(piece))
-            if len(self._pieces) > MOST_PIECES:
+            if len(self._pieces) > MAX_PIECES:
                 self._pieces = [b"".join(self._pieces)]
             return
         try:
@@ -53,7 +53,7 @@ class Body:
                 self._pieces = []
             self._file.write(piece)
         except OSError as error:
-            log.error("a body of over %d bytes cannot be kept in %s: %s", MOST_IN_MEMORY, tempfile.gettempdir(), error)
+            log.error("a body of over %d bytes cannot be kept in %s: %s", MAX_IN_MEMORY, tempfile.gettempdir(), error)
             raise ServiceFailed("the server has no room for the body; its log tells why; try again in a second") from None
 
     def read(self) -> bytes:
@@ -71,16 +71,14 @@ class Body:
         return self._file
 
 
-MOST_SIZE_DIGITS = 16
-MOST_EXTENSION_BYTES = 256  # of one chunk
-MOST_EXTENSIONS_BYTES = 16 * 2**10  # of a body
-MOST_TRAILER_BYTES = 8 * 2**10
-MOST_TRAILERS = 32
+MAX_SIZE_DIGITS = 16
+MAX_EXTENSION_BYTES = 256  # of one chunk
+MAX_EXTENSIONS_BYTES = 16 * 2**10  # of a body
+MAX_TRAILER_BYTES = 8 * 2**10
+MAX_TRAILERS = 32
 FREE_CHUNKS = 4096  # that a body may have, whatever its content
 CHUNK_BYTES = 32  # of content, which allow one chunk more
-SIZE_LINE = re.compile(
-    rb"([0-9A-Fa-f]{1,%d}+)(;[\t\x20-\x7e\x80-\xff]{0,%d}+)?\r" % (MOST_SIZE_DIGITS, MOST_EXTENSION_BYTES - 1)
-)
+SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,%d}+)(;[\t\x20-\x7e\x80-\xff]{0,%d}+)?\r" % (MAX_SIZE_DIGITS, MAX_EXTENSION_BYTES - 1))
 TRAILER_LINE = re.compile(rb"[\w!#$%&'*+.^`|~-]++:[\t\x20-\x7e\x80-\xff]*+\r")
 SIZE, END_OF_CHUNK, TRAILER = range(3)  # the kinds of lines
 
@@ -91,9 +89,9 @@ class ChunkedBody:
     done: the body has ended, and `take` takes nothing more. After an error the object is of no use.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self.done = False
-        self._most = most_bytes  # of content
+        self._most = max_bytes  # of content
         self._content = 0  # bytes that the size lines announced so far
         self._chunks = 0
         self._extensions = 0  # bytes
@@ -102,15 +100,15 @@ class ChunkedBody:
         self._line = b""  # the part of a line that has come
         self._line_due = SIZE
 
-    def take(self, data: bytes | memoryview, at: int, most_chunks: int) -> tuple[int, list[bytes | memoryview]]:
-        """Take bytes from position `at` on: `most_chunks` chunks at most, of which the last may be taken in part.
+    def take(self, data: bytes | memoryview, at: int, max_chunks: int) -> tuple[int, list[bytes | memoryview]]:
+        """Take bytes from position `at` on: `max_chunks` chunks at most, of which the last may be taken in part.
 
         Returns the position up to which all was taken, and the pieces of content as slices of `data`. Where the position is
         short of the end and the body is not done, more chunks are there to take. Raises TooLarge as soon as a size
         says that the content is over its bound, and BadInput for whatever is malformed or over another bound.
         """
         pieces: list[bytes | memoryview] = []
-        last = self._chunks + most_chunks
+        last = self._chunks + max_chunks
         end = len(data)
         while at < end and not self.done:
             if self._piece_due:
@@ -139,8 +137,8 @@ class ChunkedBody:
     def _most_line_bytes(self) -> int:
         """Return how long the line that is due may be, with its carriage return and without its line feed."""
         if self._line_due == SIZE:
-            return MOST_SIZE_DIGITS + MOST_EXTENSION_BYTES + 1
-        return 1 if self._line_due == END_OF_CHUNK else MOST_TRAILER_BYTES - self._trailer_bytes + 1
+            return MAX_SIZE_DIGITS + MAX_EXTENSION_BYTES + 1
+        return 1 if self._line_due == END_OF_CHUNK else MAX_TRAILER_BYTES - self._trailer_bytes + 1
 
     def _size(self, line: bytes) -> None:
         """Take the line before a chunk's content."""
@@ -148,8 +146,8 @@ class ChunkedBody:
         if found is None:
             shown = show(line[:100].decode("latin-1"))
             raise BadInput(
-                f"the size of a chunk is {shown}; it must be 1 to {MOST_SIZE_DIGITS} hexadecimal digits, "
-                f"perhaps an extension after a semicolon of at most {MOST_EXTENSION_BYTES} bytes in all, and CR LF"
+                f"the size of a chunk is {shown}; it must be 1 to {MAX_SIZE_DIGITS} hexadecimal digits, "
+                f"perhaps an extension after a semicolon of at most {MAX_EXTENSION_BYTES} bytes in all, and CR LF"
             )
         digits, extension = found.groups()
         size = int(digits, 16)
@@ -166,8 +164,8 @@ class ChunkedBody:
             raise TooLarge(
                 f"the body is too large (exceeds max_body of {self._most}); send less, or raise max_body in value.py"
             )
-        if self._extensions > MOST_EXTENSIONS_BYTES:
-            raise BadInput(f"the chunks of the body have over {MOST_EXTENSIONS_BYTES} bytes of extensions; send none")
+        if self._extensions > MAX_EXTENSIONS_BYTES:
+            raise BadInput(f"the chunks of the body have over {MAX_EXTENSIONS_BYTES} bytes of extensions; send none")
         if self._chunks > FREE_CHUNKS + self._content // CHUNK_BYTES:
             raise BadInput(
                 f"the body has {self._chunks} chunks for {self._content} bytes; at most {FREE_CHUNKS} are taken, "
@@ -187,8 +185,8 @@ class ChunkedBody:
             return
         self._trailers += 1
         self._trailer_bytes += len(line)
-        if self._trailer_bytes > MOST_TRAILER_BYTES or self._trailers > MOST_TRAILERS:
-            raise BadInput(f"the body has over {MOST_TRAILERS} trailers, or over {MOST_TRAILER_BYTES} bytes of them; send none")
+        if self._trailer_bytes > MAX_TRAILER_BYTES or self._trailers > MAX_TRAILERS:
+            raise BadInput(f"the body has over {MAX_TRAILERS} trailers, or over {MAX_TRAILER_BYTES} bytes of them; send none")
         if not TRAILER_LINE.fullmatch(line):
             shown = show(line[:100].decode("latin-1"))
             raise BadInput(f"a trailer of the body is {shown}; it must be a name, a colon, a value and CR LF, on one line")
@@ -197,11 +195,11 @@ class ChunkedBody:
 class Upload:
     """A body that has come in part. share: its bytes count there. unread: bytes of a body of known length that are due."""
 
-    def __init__(self, head: Head, share: Share, most_bytes: int):
+    def __init__(self, head: Head, share: Share, max_bytes: int):
         self.body = Body()
         self.unread = head.length
         self._share = share
-        self._chunks = ChunkedBody(most_bytes) if head.chunked else None
+        self._chunks = ChunkedBody(max_bytes) if head.chunked else None
 
     @property
     def chunked(self) -> bool:
@@ -213,14 +211,14 @@ class Upload:
         """Whether the last byte has come."""
         return self._chunks.done if self._chunks is not None else not self.unread
 
-    def take(self, data: bytes, most_chunks: int) -> bytes:
+    def take(self, data: bytes, max_chunks: int) -> bytes:
         """Take what belongs to the body, and return the rest. Raises BadInput and TooLarge."""
         if self._chunks is None:
             part = data if len(data) <= self.unread else memoryview(data)[: self.unread]
             self.unread -= len(part)
             self._keep(part)
             return data[len(part) :]
-        position, pieces = self._chunks.take(data, 0, most_chunks)
+        position, pieces = self._chunks.take(data, 0, max_chunks)
         for piece in pieces:
             self._keep(piece)
         return data[position:]

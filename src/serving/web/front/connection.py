@@ -30,7 +30,7 @@ from serving.base.errors import BadInput, BodiesFull, HeadTooLarge, ServingError
 from serving.web.admission import READY
 from serving.web.front.answers import CONTINUE
 from serving.web.front.body import Body, Upload
-from serving.web.front.heads import MOST_HEAD_BYTES, Head, empty_lines, end_of_head, parse
+from serving.web.front.heads import MAX_HEAD_BYTES, Head, empty_lines, end_of_head, parse
 from serving.web.front.held_bytes import Bodies, Share, UnsentBytes
 from serving.web.front.request_cycle import PING, RequestCycle, Rules, unread_head
 
@@ -58,11 +58,11 @@ class Buffer:
             del waiting[:empty]
             self._empty, self._searched = self._empty + empty, 0
         end = end_of_head(waiting, self._searched)
-        if end < 0 and len(waiting) <= MOST_HEAD_BYTES:
+        if end < 0 and len(waiting) <= MAX_HEAD_BYTES:
             self._searched = len(waiting)
             return None
-        if not 0 < end <= MOST_HEAD_BYTES:
-            raise HeadTooLarge(f"the request's head is over {MOST_HEAD_BYTES} bytes; send fewer or shorter headers")
+        if not 0 < end <= MAX_HEAD_BYTES:
+            raise HeadTooLarge(f"the request's head is over {MAX_HEAD_BYTES} bytes; send fewer or shorter headers")
         head = parse(self.take(end))
         self._searched = self._empty = 0
         return head, end
@@ -312,7 +312,7 @@ class Connection(asyncio.Protocol):
         """Take what came where nothing waits: in most cases one whole request, which then is never copied to the buffer."""
         self._began = self.active
         end = data.find(b"\r\n\r\n") + 4
-        if end < 4 or data[0] == CARRIAGE_RETURN or end > MOST_HEAD_BYTES:
+        if end < 4 or data[0] == CARRIAGE_RETURN or end > MAX_HEAD_BYTES:
             self._buffer.bytes += data
         else:
             try:

@@ -19,17 +19,17 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from serving.base.errors import BadInput, HeadTooLarge
 from serving.inputs.tensor_codec import show
 
-MOST_HEAD_BYTES = 64 * 2**10
-MOST_FIELDS = 128  # gateways and meshes add about 20
-MOST_PATH_BYTES = 4 * 2**10  # as sent; escapes in it are read one by one
-MOST_CONNECTION_BYTES = 256  # of the field Connection, whose options are read one by one
-MOST_EMPTY_LINES = 8  # before a request line
-MOST_LENGTH_DIGITS = 18  # of Content-Length: what is longer is no size, and to convert 5,000 digits is an error of its own
-MOST_KNOWN, LONGEST_KNOWN = 256, 512  # request lines and hosts that are remembered, and the longest of them in bytes
+MAX_HEAD_BYTES = 64 * 2**10
+MAX_FIELDS = 128  # gateways and meshes add about 20
+MAX_PATH_BYTES = 4 * 2**10  # as sent; escapes in it are read one by one
+MAX_CONNECTION_BYTES = 256  # of the field Connection, whose options are read one by one
+MAX_EMPTY_LINES = 8  # before a request line
+MAX_LENGTH_DIGITS = 18  # of Content-Length: what is longer is no size, and to convert 5,000 digits is an error of its own
+MAX_KNOWN, LONGEST_KNOWN = 256, 512  # request lines and hosts that are remembered, and the longest of them in bytes
 VERSIONS = {b"HTTP/1.1\r\n": "1.1", b"HTTP/1.0\r\n": "1.0"}  # with the end of the request line
 SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding"})  # fields that may not be repeated
 HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5}+)?")
-_known_host = lru_cache(MOST_KNOWN)(HOST.fullmatch)
+_known_host = lru_cache(MAX_KNOWN)(HOST.fullmatch)
 NO_CALLBACKS = object()  # httptools judges a head; to be told of each field would take it three times as long
 
 
@@ -61,13 +61,13 @@ class Head:
 def empty_lines(buffer: bytearray, dropped: int = 0) -> int:
     """Return how many bytes of empty lines stand before a request line (RFC 9112, 2.2): the caller drops them.
 
-    dropped: bytes that were dropped before the same request already. Raises BadInput for over MOST_EMPTY_LINES of them.
+    dropped: bytes that were dropped before the same request already. Raises BadInput for over MAX_EMPTY_LINES of them.
     """
     at = 0
     while buffer.startswith(b"\r\n", at):
         at += 2
-        if dropped + at > 2 * MOST_EMPTY_LINES:
-            raise BadInput(f"over {MOST_EMPTY_LINES} empty lines stand before the request line; send none")
+        if dropped + at > 2 * MAX_EMPTY_LINES:
+            raise BadInput(f"over {MAX_EMPTY_LINES} empty lines stand before the request line; send none")
     return at
 
 
@@ -103,11 +103,11 @@ def parse(head: bytes) -> Head:
 
 
 def _check_size(head: bytes) -> None:
-    if len(head) > MOST_HEAD_BYTES:
-        raise HeadTooLarge(f"the head has {len(head)} bytes, at most {MOST_HEAD_BYTES} are taken; send fewer or shorter fields")
+    if len(head) > MAX_HEAD_BYTES:
+        raise HeadTooLarge(f"the head has {len(head)} bytes, at most {MAX_HEAD_BYTES} are taken; send fewer or shorter fields")
     count = head.count(b"\n") - 2  # without the request line and the blank line
-    if count > MOST_FIELDS:
-        raise HeadTooLarge(f"the head has {count} fields, at most {MOST_FIELDS} are taken; send fewer")
+    if count > MAX_FIELDS:
+        raise HeadTooLarge(f"the head has {count} fields, at most {MAX_FIELDS} are taken; send fewer")
 
 
 def _request_line(line: bytes) -> tuple[str, str, bytes, str, str]:
@@ -127,7 +127,7 @@ def _request_line(line: bytes) -> tuple[str, str, bytes, str, str]:
     return method, version, *_target(method, words[1].decode("latin-1"))
 
 
-_known_line = lru_cache(MOST_KNOWN)(_request_line)  # most requests of a service have one of a few lines
+_known_line = lru_cache(MAX_KNOWN)(_request_line)  # most requests of a service have one of a few lines
 
 
 def _judge(head: bytes) -> None:
@@ -191,8 +191,8 @@ def _target(method: str, target: str) -> tuple[bytes, str, str]:
     if "#" in rest:
         raise BadInput(f"the target {show(target)} has a fragment, which begins with #; a client keeps that to itself")
     path, _, query = rest.partition("?")
-    if len(path) > MOST_PATH_BYTES:
-        raise HeadTooLarge(f"the path has {len(path)} bytes, at most {MOST_PATH_BYTES} are taken; send parameters or a body")
+    if len(path) > MAX_PATH_BYTES:
+        raise HeadTooLarge(f"the path has {len(path)} bytes, at most {MAX_PATH_BYTES} are taken; send parameters or a body")
     return host.encode("latin-1"), path, query
 
 
@@ -217,16 +217,16 @@ def _body(headers: dict[bytes, bytes], version: str) -> tuple[int, bool]:
         return 0, True
     if length is None:
         return 0, False
-    if not length.isdigit() or len(length) > MOST_LENGTH_DIGITS:
+    if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
         shown = show(length.decode("latin-1"))
-        raise BadInput(f"the Content-Length is {shown}; it must be a number of bytes, of at most {MOST_LENGTH_DIGITS} digits")
+        raise BadInput(f"the Content-Length is {shown}; it must be a number of bytes, of at most {MAX_LENGTH_DIGITS} digits")
     return int(length), False
 
 
 def _keep_alive(connection: bytes | None, version: str) -> bool:
     if connection is None:
         return version == "1.1"
-    if len(connection) > MOST_CONNECTION_BYTES:
-        raise HeadTooLarge(f"the field Connection is over {MOST_CONNECTION_BYTES} bytes; send close or keep-alive alone")
+    if len(connection) > MAX_CONNECTION_BYTES:
+        raise HeadTooLarge(f"the field Connection is over {MAX_CONNECTION_BYTES} bytes; send close or keep-alive alone")
     options = {option.strip(b" \t") for option in connection.lower().split(b",")}
     return b"close" not in options and (version == "1.1" or b"keep-alive" in options)

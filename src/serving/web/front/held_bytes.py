@@ -20,13 +20,13 @@ from collections.abc import Callable
 
 from serving.base.errors import BodiesFull, QueueFull
 
-MOST_BYTES = 256 * 2**20
-LEAST_BODIES = 4  # of max_body bytes; /tmp has room for as many beside its other files
+MAX_BYTES = 256 * 2**20
+MIN_BODIES = 4  # of max_body bytes; /tmp has room for as many beside its other files
 
 
 def bound(memory: int, max_body: int) -> int:
-    """Return how many bytes may be held: a quarter of a pod's memory, up to MOST_BYTES, and at least LEAST_BODIES bodies."""
-    return max(min(MOST_BYTES, memory // 4), LEAST_BODIES * max_body)
+    """Return how many bytes may be held: a quarter of a pod's memory, up to MAX_BYTES, and at least MIN_BODIES bodies."""
+    return max(min(MAX_BYTES, memory // 4), MIN_BODIES * max_body)
 
 
 class Bodies:
@@ -144,7 +144,7 @@ class UnsentBytes:
         """Count bytes that the client has not taken, until `release`. The caller has room made in a later step of the loop."""
         self.release()
         self._share = self._bodies.begin(lambda error: self._end())
-        self._share.add(min(size, self._bodies.limit // LEAST_BODIES))
+        self._share.add(min(size, self._bodies.limit // MIN_BODIES))
 
     def release(self) -> None:
         """Count nothing any more. It may be called more than once."""

@@ -30,10 +30,10 @@ log = logging.getLogger("monopod.front")
 
 PING = "/api/ping"
 PONG = Reply(b'{"ping":"pong"}')
-MOST_PARAMETERS = 10_000  # of a URL
+MAX_PARAMETERS = 10_000  # of a URL
 LARGE_BODY = 64 * 2**10  # bytes; a larger body is not copied to stand behind its head
 TIMEOUTS = (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms")  # of the client, or of Envoy on its behalf
-MOST_KNOWN, LONGEST_KNOWN = 64, 64  # content types that are remembered, and the longest of them in bytes
+MAX_KNOWN, LONGEST_KNOWN = 64, 64  # content types that are remembered, and the longest of them in bytes
 LIGHT = ("GET", "HEAD", "OPTIONS")  # methods of requests that call no model
 
 
@@ -211,9 +211,9 @@ class RequestCycle:
         if not self.head.query:
             return self.path_values
         try:
-            found = parse_qsl(self.head.query, keep_blank_values=True, errors="replace", max_num_fields=MOST_PARAMETERS)
+            found = parse_qsl(self.head.query, keep_blank_values=True, errors="replace", max_num_fields=MAX_PARAMETERS)
         except ValueError:
-            raise BadInput(f"the URL has more than {MOST_PARAMETERS} parameters, the most that are read") from None
+            raise BadInput(f"the URL has more than {MAX_PARAMETERS} parameters, the most that are read") from None
         return {**dict(reversed(found)), **self.path_values}
 
     def finish(self, result: Result) -> None:
@@ -357,7 +357,7 @@ def _kind(content_type: bytes) -> tuple[str, str]:
     return text, text.partition(";")[0].strip().lower()
 
 
-_known_kind = lru_cache(MOST_KNOWN)(_kind)
+_known_kind = lru_cache(MAX_KNOWN)(_kind)
 
 
 def _allowed_seconds(headers: dict[bytes, bytes], most: float) -> float:
