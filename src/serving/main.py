@@ -28,7 +28,7 @@ from serving.telemetry.access_log import AccessLog
 from serving.web import drain, process
 from serving.web.admin import admin_port as admin_port_of
 from serving.web.admission import LIGHT_LIMIT
-from serving.web.app import WsgiThreads, label_finder, make_app
+from serving.web.app import label_finder, make_app, run_on_threads
 from serving.web.data_port import DataPort, HotRoutes, refusal_counter
 from serving.web.front.held_bytes import Bodies, bound
 from serving.web.front.port import Port
@@ -88,11 +88,11 @@ def _ports(
     settings, metrics, core = context.settings, context.metrics, context.core
     with blaming(context.service.folder / "src" / "server.py", "its routes: "):
         app = make_app(context)
-        own_routes = bool(routes_of(context.service))
-    threads = WsgiThreads(app, LIGHT_LIMIT + (context.gate.limit if own_routes else 0))
+        own_threads = LIGHT_LIMIT + context.gate.limit if routes_of(context.service) else 0
+    other = run_on_threads(app, core, own_threads)
     access, name = AccessLog(), settings.service_name
     hot = HotRoutes(settings, context.models, core)
-    requests = DataPort(hot, threads.run, label_finder(app), context.models, metrics, access, name)
+    requests = DataPort(hot, other, label_finder(app), context.models, metrics, access, name)
     max_body = size_in_bytes(settings.max_body)
     shared = Bodies(bound(size_in_bytes(settings.memory), max_body)), Deadlines(loop)
     timeouts = settings.timeout_second, settings.upload_timeout_second

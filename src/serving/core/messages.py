@@ -3,10 +3,10 @@
 A streamed answer is sent part by part, as an iterator of the service's own code gives them. A part is bytes, a line of JSON or
 a server-sent event.
 
-Concurrency of a stream. One thread calls `send`, and it alone touches the iterator and `_put_bytes`. The loop alone calls
-`take` and writes `_taken_bytes`. Parts pass through a deque, whose steps are atomic. While MAX_WAITING bytes or more wait, the
-thread waits for `_room`, which `take` and a client that goes set, and for the deadline at most. The loop sets `wake` before its
-first `take`.
+Concurrency of a stream. One thread calls `begin` and `pull`, and it alone touches the iterator and `_put_bytes`. The loop alone
+calls `take` and writes `_taken_bytes`. Parts pass through a deque, whose steps are atomic. While MAX_WAITING bytes or more
+wait, the thread waits for `_room`, which `take` and a client that goes set, and for the deadline at most. The loop sets `wake`
+before its first `take`.
 """
 
 import threading
@@ -31,33 +31,38 @@ class Stream:
     """The parts of one answer. content_type: "" where the first item settles it. wake: called when there is a part to take."""
 
     def __init__(self, items: Iterator[Any], content_type: str, life: Lifetime):
-        self.content_type, self._items, self._life = content_type, items, life
+        self.content_type, self._life = content_type, life
+        self._parts = chain(map(self._part, items), (None,))
+        self._close: Callable[[], object] = getattr(items, "close", bool)  # a generator runs its `finally`
         self.wake: Callable[[], object] = lambda: None
         self._waiting: deque[bytes | ServingError | None] = deque()  # parts, and None or an error behind the last
         self._put_bytes = self._taken_bytes = 0
         self._room = threading.Event()
         life.on_abandon(self._room.set)
 
-    def send(self, begin: Callable[[str], None], error_of: Callable[[BaseException], ServingError]) -> None:
-        """Pull every item, as fast as the parts are taken, and close the iterator. Called on a thread.
-
-        begin: gets the content type, once the first part waits or there is none. error_of: returns the client's error for an
-        exception after that. Raises what the iterator raises before that.
-        """
-        begun = False
+    def begin(self) -> str:
+        """Pull the first item, and return the content type. Called on a thread. Raises what the iterator raises."""
         try:
-            for part in chain(map(self._part, self._items), (None,)):
+            self._put(next(self._parts))
+        except BaseException:
+            self._close()
+            raise
+        return self.content_type or LINES
+
+    def pull(self, error_of: Callable[[BaseException], ServingError]) -> None:
+        """Pull every further item, as fast as the parts are taken, and close the iterator. Called on the thread of `begin`.
+
+        error_of: returns the client's error for an exception.
+        """
+        try:
+            self._wait_for_room()
+            for part in self._parts:
                 self._put(part)
-                if not begun:
-                    begun = True
-                    begin(self.content_type or LINES)
                 self._wait_for_room()
         except BaseException as error:
-            if not begun:
-                raise
             self._put(error_of(error))
         finally:
-            getattr(self._items, "close", bool)()  # of a generator, which runs its `finally`, or of a file
+            self._close()
 
     def take(self) -> tuple[bytes, bool, ServingError | None]:
         """Return the parts that wait, whether they are the last, and the error that ended them. Called on the loop."""

@@ -4,8 +4,9 @@
 
 Concurrency. The loop calls `answer` and `infer`. Small tensors are decoded and encoded right there. All else goes to threads:
 `_before` and `_after` have one for each core, since more would only take turns. A request that waits for a batch holds no
-thread: the end of the batch starts the rest of its work. A service's own `handle` and routes wait inside models, and iterators
-wait for their clients. So `_blocking` has a thread for each request that the gate lets in. Threads live as long as the process.
+thread: the end of the batch starts the rest of its work. A service's own `handle` waits inside models, and iterators wait for
+their clients. So `_blocking` has a thread for each request that the gate lets in. An own route runs on the thread that calls
+`call`. Threads live as long as the process.
 An exception in a job becomes the request's answer, so no job ends a thread. Every answer is given to its callback on the loop,
 by one hand-over. Requests that nobody waits for are dropped between the stages. A request that leaves the loop is counted as a
 row that waits, before any thread has it. On the loop, decoding and queueing are one step.
@@ -18,14 +19,13 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 from serving.base import json_codec
-from serving.base.errors import ClientGone, QueueFull, ServiceFailed, ServingError, WrongInputs, WrongResults
-from serving.base.lifetime import Lifetime
+from serving.base.errors import QueueFull, ServiceFailed, ServingError, WrongInputs, WrongResults
 from serving.base.process import WorkingMemory, yield_to_others
 from serving.core.messages import JSON, Done, RawRequest, Reply, Result, StageTimes, Stream
 from serving.core.result_cache import ResultCache
@@ -168,7 +168,7 @@ class Core:
             return
         self._expect(self._service.settings.service_name, raw.life)
         if self._own_handle:
-            self._blocking.submit(self._handle, self._handler, raw, partial(self._give, done))
+            self._blocking.submit(self._handle, raw, partial(self._give, done))
         elif self._may_fetch and in_json:  # a fetch waits for another server, and must not hold a thread that computes
             self._blocking.submit(self._on_thread, raw, self._prepare, done, own=True)
         else:
@@ -195,11 +195,19 @@ class Core:
         else:
             self._before.run(self._on_thread, raw, prepare, done)
 
-    def call(self, function: Callable[[Request], Any], raw: RawRequest) -> Future[Reply]:
-        """Answer a request by the function of an own route. Any thread may call it and wait for the future."""
-        answer = _promise(raw.life)
-        self._blocking.submit(self._handle, function, raw, partial(_resolve, answer))
-        return answer
+    def call(self, function: Callable[[Request], Any], raw: RawRequest) -> Result:
+        """Return the answer of an own route's function, or its error. A stream has its first part, and `pull` gives the others.
+
+        The calling thread runs the function, which waits inside models.
+        """
+        found: list[Result] = []
+        self._guarded(raw, lambda: found.append(self._called(function, raw)), found.append, own=True)
+        return found[0]
+
+    def pull(self, stream: Stream, raw: RawRequest) -> None:
+        """Give every further part of an own route's answer. Called on the thread of `call`."""
+        with self._job():
+            stream.pull(partial(self._error, raw=raw, own=True))
 
     def _on_loop(self, raw: RawRequest, prepare: Prepare, done: Done) -> None:
         """Decode and queue a small request. The loop encodes its answer too."""
@@ -257,28 +265,24 @@ class Core:
             if reply.stream is None:
                 give(reply)
             else:  # it waits for its client, and must not hold a thread that computes
-                self._blocking.submit(self._guarded, raw, partial(self._deliver, raw, reply, give), give, own)
+                self._blocking.submit(self._guarded, raw, lambda: self._deliver(raw, _begun(reply), give), give, own)
 
         self._guarded(raw, work, give, own)
 
-    def _handle(self, function: Callable[[Request], Any], raw: RawRequest, give: Done) -> None:
-        """Answer a request by a function that waits inside models."""
+    def _handle(self, raw: RawRequest, give: Done) -> None:
+        """Answer a request by the service's `handle`, which waits inside models."""
+        self._guarded(raw, lambda: self._deliver(raw, self._called(self._handler, raw), give), give, own=True)
 
-        def work() -> None:
-            raw.times.begin("handle")
-            request = self._request(raw, files_of(self._service, function))
-            self._deliver(raw, self._reply(function(request), request, function), give)
-
-        self._guarded(raw, work, give, own=True)
+    def _called(self, function: Callable[[Request], Any], raw: RawRequest) -> Reply:
+        raw.times.begin("handle")
+        request = self._request(raw, files_of(self._service, function))
+        return _begun(self._reply(function(request), request, function))
 
     def _deliver(self, raw: RawRequest, reply: Reply, give: Done) -> None:
-        """Give an answer, one with a stream when its first part is there. Then pull the others."""
-        stream = reply.stream
-        if stream is None:
-            give(reply)
-        else:
-            own = partial(self._error, raw=raw, own=True)
-            stream.send(lambda content_type: give(reply._replace(content_type=content_type)), own)
+        """Give an answer, and every further part of one that is a stream."""
+        give(reply)
+        if reply.stream is not None:
+            reply.stream.pull(partial(self._error, raw=raw, own=True))
 
     def _prepare(self, raw: RawRequest) -> Prepared:
         """Run what comes before the model on the service's own route."""
@@ -333,19 +337,26 @@ class Core:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it every request
             self._loop.call_soon_threadsafe(done, result)
 
-    def _guarded(self, raw: RawRequest, work: Callable[[], None], give: Done, own: bool) -> None:
-        """Run one stage of a request that somebody waits for. An exception becomes the answer."""
+    @contextlib.contextmanager
+    def _job(self) -> Iterator[None]:
+        """Count a job of this thread, and the time that it takes."""
         self.jobs += 1
         thread = threading.get_ident()
         self._job_begins[thread] = time.monotonic()
         try:
-            raw.life.check()
-            work()
-        except BaseException as error:  # sys.exit in a hook too, which nothing else would answer
-            give(self._error(error, raw, own))
+            yield
         finally:
             del self._job_begins[thread]
             self.jobs += 1
+
+    def _guarded(self, raw: RawRequest, work: Callable[[], None], give: Done, own: bool) -> None:
+        """Run one stage of a request that somebody waits for. An exception becomes the answer."""
+        with self._job():
+            try:
+                raw.life.check()
+                work()
+            except BaseException as error:  # sys.exit in a hook too, which nothing else would answer
+                give(self._error(error, raw, own))
 
     def _error(self, error: BaseException, raw: RawRequest, own: bool = False) -> ServingError:
         """Return the error for the client. The cause of one that is not the client's stands in the log."""
@@ -376,19 +387,9 @@ def _takes_texts(spec: ModelSpec) -> bool:
     return any(tensor.datatype == "BYTES" for tensor in spec.inputs)
 
 
-def _promise(life: Lifetime) -> Future[Reply]:
-    """Return a future that fails as soon as the client goes away."""
-    answer: Future[Reply] = Future()
-    life.on_abandon(lambda: _resolve(answer, ClientGone("the client went away before its answer")))
-    return answer
-
-
-def _resolve(answer: Future[Reply], result: Result) -> None:
-    with contextlib.suppress(InvalidStateError):  # answered already, or given up
-        if isinstance(result, ServingError):
-            answer.set_exception(result)
-        else:
-            answer.set_result(result)
+def _begun(reply: Reply) -> Reply:
+    """Return an answer that can be given: a stream has its first part, which settles its content type."""
+    return reply if reply.stream is None else reply._replace(content_type=reply.stream.begin())
 
 
 def _without_frames(error: ServingError) -> ServingError:

@@ -1,19 +1,19 @@
 """The routes that are not hot: the page, status, metadata and a service's own. Only this module imports Flask and waitress.
 
-Concurrency. The loop adds a task; one of waitress' worker threads runs Flask, collects the answer, and hands it to the loop at
-once. The threads live as long as the process.
+Concurrency. The loop adds a task; one of waitress' worker threads runs Flask, an own route's function too, collects the answer,
+and hands it to the loop at once. Then it gives the further parts of a streamed answer. The deadline and a client that goes are
+the loop's: it answers without the thread, whose function learns of it when it asks a model. The threads live as long as the
+process. Own routes have as many as requests that the gate lets in, so one that hangs holds up none that was let in.
 """
 
 import logging
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from flask import Blueprint, Flask, Response, g, request
 from waitress.task import ThreadedTaskDispatcher, WSGITask
@@ -21,14 +21,15 @@ from werkzeug.exceptions import HTTPException
 
 from serving.base import errors, json_codec
 from serving.base.errors import NotFound, NotReady, ServiceFailed, ServingError
-from serving.core.messages import JSON, Reply
+from serving.core.messages import JSON, Reply, Stream
+from serving.core.stages import Core
 from serving.inputs import v1_predict, v2_open_inference
 from serving.inputs.v2_open_inference import MODEL_VERSION
 from serving.models.registry import Handle
 from serving.service.request import Request
 from serving.service.service import routes_of
 from serving.settings import size_in_bytes
-from serving.web.admission import STARTING
+from serving.web.admission import LIGHT_LIMIT, STARTING
 from serving.web.data_port import STATUS_ROUTE, check_encoding
 from serving.web.front.answers import error_body, kind_of
 from serving.web.front.request_cycle import RequestCycle
@@ -102,7 +103,11 @@ def _own_route(context: ServiceContext, function: Callable[[Request], Any]) -> C
         cycle: RequestCycle = g.cycle
         check_encoding(cycle)
         cycle.path_values = values
-        return _wait(context.core.call(function, cycle))
+        answer = context.core.call(function, cycle)
+        if isinstance(answer, ServingError):
+            return _error(answer)
+        cycle.parts = answer.stream
+        return Response(answer.body, answer.status, content_type=answer.content_type)
 
     return view
 
@@ -141,20 +146,6 @@ def _protocol_routes(routes: Blueprint, context: ServiceContext) -> None:
 def _hot(**values: Any) -> Response:
     """Stand for a hot route, so that Flask names its method where another one was sent. Its requests never come here."""
     raise NotFound(f"there is no {request.path[:LONGEST_PATH]} here; /openapi.json lists the routes")
-
-
-def _wait(answer: Future[Reply]) -> Response:
-    """Wait for the core until the request's deadline."""
-    try:
-        reply = answer.result(g.cycle.life.left())
-    except FutureTimeout:
-        raise g.cycle.life.too_late() from None
-    finally:
-        del answer  # or the error would hold this frame, and this frame the future with the error
-    g.cycle.parts = reply.stream
-    response = Response(reply.body, reply.status, content_type=reply.content_type)
-    response.headers.extend(reply.headers)
-    return response
 
 
 def _begin() -> None:
@@ -217,15 +208,37 @@ def _health(context: ServiceContext) -> Response:
 
 def label_finder(app: Flask) -> Callable[[str, str], str]:
     """Return a function from a method and a path to the route's name in metrics and logs."""
+    endpoint_of = _endpoint_finder(app)
+    return lambda method, path: _label(endpoint_of(method, path))
+
+
+def _endpoint_finder(app: Flask) -> Callable[[str, str], str]:
     routes = app.url_map.bind("")
 
-    def label_of(method: str, path: str) -> str:
+    def endpoint_of(method: str, path: str) -> str:
         try:
-            return _label(str(routes.match(path, method)[0]))
+            return str(routes.match(unquote(path), method)[0])
         except HTTPException:
             return "none"
 
-    return label_of
+    return endpoint_of
+
+
+def run_on_threads(app: Flask, core: Core, own_threads: int) -> Callable[[RequestCycle], None]:
+    """Return a function that has threads answer a request. own_threads: for the service's own routes, 0 where it has none.
+
+    The platform's routes have threads of their own, so that they answer while each of the service's own hangs.
+    """
+    platform = WsgiThreads(app, LIGHT_LIMIT)
+    if not own_threads:
+        return platform.run
+    own, endpoint_of = WsgiThreads(app, own_threads, core.pull), _endpoint_finder(app)
+
+    def run(cycle: RequestCycle) -> None:
+        is_own = "/" in endpoint_of(cycle.head.method, cycle.head.path)
+        (own if is_own else platform).run(cycle)
+
+    return run
 
 
 CYCLE = "monopod.request_cycle"  # in the environment
@@ -237,26 +250,26 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class WsgiThreads:
-    """The worker threads of one application."""
+    """The worker threads of one application. pull: gives the further parts of a streamed answer, on its request's thread."""
 
-    def __init__(self, application: Application, count: int):
-        self._server = SimpleNamespace(application=application, adj=SimpleNamespace(ident=None))
+    def __init__(self, application: Application, count: int, pull: Callable[[Stream, RequestCycle], None] = lambda *_: None):
+        self._server, self._pull = SimpleNamespace(application=application, adj=SimpleNamespace(ident=None)), pull
         self._dispatcher = ThreadedTaskDispatcher()
         self._dispatcher.set_thread_count(count)
 
     def run(self, cycle: RequestCycle) -> None:
         """Have a thread answer a request."""
-        self._dispatcher.add_task(_Task(self._server, cycle))
+        self._dispatcher.add_task(_Task(self._server, cycle, self._pull))
 
 
 class _Task(WSGITask):
     """A request on its worker thread. waitress calls the application; the answer's head is not waitress'."""
 
-    def __init__(self, server: SimpleNamespace, cycle: RequestCycle):
+    def __init__(self, server: SimpleNamespace, cycle: RequestCycle, pull: Callable[[Stream, RequestCycle], None]):
         adjustments = SimpleNamespace(log_socket_errors=True, ident=None)
         channel = SimpleNamespace(server=server, adj=adjustments, write_soon=self._take)
         super().__init__(channel, SimpleNamespace(version="1.1", headers={}, command=cycle.head.method))
-        self._cycle = cycle
+        self._cycle, self._pull = cycle, pull
         self._pieces: list[bytes] = []
 
     def service(self) -> None:
@@ -265,7 +278,10 @@ class _Task(WSGITask):
         try:
             if not cycle.over:  # nothing is run for a client that has gone already
                 super().service()
-                cycle.finish_later(self._reply())
+                reply = self._reply()
+                cycle.finish_later(reply)
+                if reply.stream is not None:
+                    self._pull(reply.stream, cycle)
         except BaseException:
             cycle.finish_later(ServiceFailed(FAILED))
             raise
@@ -274,7 +290,7 @@ class _Task(WSGITask):
 
     def _reply(self) -> Reply:
         """Return the answer, with the length of its body. The answer to HEAD brings the length that GET would have."""
-        body, kind, stream = b"".join(self._pieces), "", self._cycle.parts  # which need no thread of these
+        body, kind, stream = b"".join(self._pieces), "", self._cycle.parts
         more = []
         for name, value in self.response_headers:
             plain = name.lower()
