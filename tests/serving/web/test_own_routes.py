@@ -54,9 +54,10 @@ def service(tmp_path: Path) -> Iterator[Running]:
 
 def fill(service: Running, rounds: int) -> set[int]:
     """Send as many requests as are let in at once, several times, and return the statuses of their answers."""
-    urls = [(f"{service.url}/hang", b"{}", JSON)] * WORK + [(f"{service.url}/%6Cook/a%20b", None, {})] * LIGHT_LIMIT
-    with ThreadPoolExecutor(len(urls)) as pool:
-        return {status for _ in range(rounds) for status, _ in pool.map(lambda one: get(*one), urls)}
+    work, light = (service.url + "/hang", b"{}", JSON), (service.url + "/%6Cook/a%20b", None, None)
+    with ThreadPoolExecutor(WORK + LIGHT_LIMIT) as pool:
+        found = [pool.submit(get, *one) for _ in range(rounds) for one in [work] * WORK + [light] * LIGHT_LIMIT]
+    return {each.result()[0] for each in found}
 
 
 def test_where_every_thread_of_own_routes_hangs_the_platforms_routes_answer_and_liveness_fails(
