@@ -5,8 +5,7 @@ Knows rates of causes. Does not know how they were found.
 
 import math
 
-from conf.canary.beta_functions import log_incomplete_beta
-from conf.canary.evidence import share_of_bad
+from conf.canary.sequential_tests import log_incomplete_beta, share_of_bad
 
 POWER = 0.8
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.canary.latency_edges import latency_edges
+from conf.canary.counts import latency_edges
 from serving.settings.exported_metrics import seconds_bounds
 
 Floats = NDArray[np.float64]

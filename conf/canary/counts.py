@@ -1,16 +1,17 @@
-"""The counts of one metric of one arm, and how counters of the platform become such counts.
+"""The counts of one metric of one arm, how counters of the platform become such counts, and the bounds of slow answers.
 
 A test takes each bad request for an event of its own. Requests of one batch fail together, and wait together for a slow one. So
 counts tell how many requests share a cause, and a test counts causes: a failed batch counts once.
 
 Three metrics of the platform tell causes. `monopod_requests_total` with the reason model_failed counts each request of a failed
 batch. `monopod_batch_failures_total` counts that batch once. `monopod_batch_rows` is the histogram of good batches' rows.
-
-Knows numbers. Does not know where metrics are read.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+QUANTILES = (0.5, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,39 @@ def batch_of_a_request(buckets: Mapping[float, float], rows: float, requests: fl
     if weights <= 0 or rows <= 0 or requests <= 0:
         return 1.0
     return max(squares / weights / max(rows / requests, 1.0), 1.0)
+
+
+def latency_edges(buckets: Mapping[float, float], quantiles: Sequence[float] = QUANTILES) -> dict[float, float]:
+    """Return for each quantile the finite bound nearest to the baseline's value of it: quantile -> seconds.
+
+    buckets: cumulative, bound in seconds -> answers within it, with a bound of infinity. Nearest is meant by ratio. Where two
+    quantiles have one bound, the first of them keeps it, since one bound is judged once. Raises ValueError without answers.
+
+    Take the baseline's answers from before the canary. Bounds chosen by what is to be judged would make chance look like a
+    difference.
+    """
+    bounds = sorted(buckets)
+    if not bounds or buckets[bounds[-1]] <= 0 or not math.isfinite(bounds[0]):
+        raise ValueError("no answers to choose the bounds of latency by: wait until the service has answered requests")
+    finite = [bound for bound in bounds if math.isfinite(bound)]
+    edges: dict[float, float] = {}
+    for quantile in quantiles:
+        value = histogram_quantile(buckets, quantile)
+        nearest = min(finite, key=lambda bound: abs(math.log(bound / value)))
+        if nearest not in edges.values():
+            edges[quantile] = nearest
+    return edges
+
+
+def histogram_quantile(buckets: Mapping[float, float], quantile: float) -> float:
+    """Return a quantile as Prometheus' function of that name interpolates it. buckets: cumulative, as in `latency_edges`."""
+    bounds = sorted(buckets)
+    rank = quantile * buckets[bounds[-1]]
+    below, start = 0.0, 0.0
+    for bound in bounds:
+        if buckets[bound] >= rank and buckets[bound] > below:
+            if not math.isfinite(bound):
+                return start
+            return start + (bound - start) * max(rank - below, 1e-9) / (buckets[bound] - below)
+        below, start = buckets[bound], bound
+    return start

@@ -1,17 +1,17 @@
 """The verdict on a canary from the counts of both arms: worse, good, or not known yet.
 
-Knows counts, tolerances and margins. Does not know which metric means what, nor where counts come from.
+Two checks come before it: fixed limits that need no test, and whether routing gave the canary its share.
 """
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from conf.base.quantities import significant
-from conf.canary.binomial_bounds import binomial_bounds
 from conf.canary.counts import Counts
-from conf.canary.evidence import log_evidence, share_of_bad
+from conf.canary.sequential_tests import binomial_bounds, log_evidence, share_of_bad
 
 WORSE, GOOD, UNKNOWN = "worse", "good", "unknown"
 TOLD = 1_000_000  # more evidence is told as over it, since its number may have hundreds of digits
@@ -117,20 +117,20 @@ def judge(canary: Mapping[str, Counts], baseline: Mapping[str, Counts], share: f
 
     canary, baseline: the counts of each metric, by its name. share: the canary's part of the requests to both arms together, as
     it was asked for. Raises KeyError where a metric has no counts, ValueError for a share that is not between 0 and 1. Ask
-    `routed_share.share_error` first: where routing did not give the share, the counts tell nothing.
+    `sample_ratio_error` first: where routing did not give the share, the counts tell nothing.
     """
     if not 0 < share < 1:
         raise ValueError(f"the canary's share of both arms' requests is {share}, and must be between 0 and 1")
-    verdicts = tuple(_judged(each, canary[each.name], baseline[each.name], share, settings) for each in settings.metrics)
-    return Verdict(_together([each.state for each in verdicts]), verdicts)
+    verdicts = tuple(_verdict(each, canary[each.name], baseline[each.name], share, settings) for each in settings.metrics)
+    return Verdict(_overall([each.state for each in verdicts]), verdicts)
 
 
-def _judged(metric: Metric, canary: Counts, baseline: Counts, share: float, settings: Judging) -> MetricVerdict:
+def _verdict(metric: Metric, canary: Counts, baseline: Counts, share: float, settings: Judging) -> MetricVerdict:
     found = _evidence(canary, baseline, share, settings.tolerance)
-    # One of the two bounds fails with half of the error each. No split over metrics and steps: all of them must be good.
-    half = (1 - settings.confidence) / 2
+    # Each of the two bounds fails with half of the error. No split over metrics and steps: all of them must be good.
+    error = (1 - settings.confidence) / 2
     batch = max(canary.requests_together, baseline.requests_together)
-    upper, lower = _bounds(canary, batch, half)[1], _bounds(baseline, batch, half)[0]
+    upper, lower = _bounds(canary, batch, error)[1], _bounds(baseline, batch, error)[0]
     good_or_unknown = GOOD if upper - lower < metric.margin else UNKNOWN
     state = WORSE if found >= math.log(settings.threshold) else good_or_unknown
     return MetricVerdict(metric, state, canary, baseline, found, settings.threshold, upper, lower)
@@ -156,7 +156,7 @@ def _bounds(counts: Counts, together: float, error: float) -> tuple[float, float
     return binomial_bounds(counts.bad / together, counts.requests / together, error)
 
 
-def _together(states: Sequence[str]) -> str:
+def _overall(states: Sequence[str]) -> str:
     if WORSE in states:
         return WORSE
     return GOOD if all(state == GOOD for state in states) else UNKNOWN
@@ -165,3 +165,70 @@ def _together(states: Sequence[str]) -> str:
 def _of(counts: Counts) -> str:
     share = f" ({significant(100 * counts.bad / counts.requests, 2)} %)" if counts.requests else ""
     return f"{counts.bad:,} of {counts.requests:,}{share}"
+
+
+def sample_ratio_error(canary: int, baseline: int, share: float, settings: Judging) -> str | None:
+    """Return what is wrong with the share that routing gave, in words, or None.
+
+    canary, baseline: requests of each arm since the step began. share: the canary's part of both that was asked for.
+
+    Shares are compared by odds, and may differ by the factor `tolerance`. Routing is never exact, scrapes of both arms come at
+    different times, and the verdict allows for as much. The share is wrong where the bounds of the share that came lie wholly
+    outside of that. They hold at every look of all steps together. So chance alone makes an error in 1 - confidence of all
+    canaries at most. Lindon and Malek, NeurIPS 2022, section 2, test for such mismatches in the same way.
+    """
+    if canary + baseline == 0:
+        return None
+    lower, upper = binomial_bounds(canary, canary + baseline, (1 - settings.confidence) / settings.steps)
+    odds = share / (1 - share)
+    least, most = (part / (1 + part) for part in (odds / settings.tolerance, odds * settings.tolerance))
+    if lower <= most and upper >= least:
+        return None
+    got = f"{significant(100 * canary / (canary + baseline), 2)} %"
+    return (
+        f"the canary got {canary:,} of the {canary + baseline:,} requests of both arms, {got}, and was to get "
+        f"{significant(100 * share, 2)} %: routing does not give the shares, so nothing is judged; look at the route's "
+        "weights, and for callers that bypass it"
+    )
+
+
+@dataclass(frozen=True)
+class Figures:
+    """An arm's figures. memory: the largest part of its limit that a pod uses, or None where that is not known.
+
+    restarts: of the arm's containers since the step began. batch_seconds: the measured cost of a batch, by model and rows.
+    """
+
+    memory: float | None = None
+    restarts: int = 0
+    batch_seconds: Mapping[tuple[str, int], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """memory: part of a pod's limit. restarts: that are allowed. batch_cost: times the baseline's, in the median over sizes."""
+
+    memory: float = 0.95
+    restarts: int = 0
+    batch_cost: float = 1.5
+
+
+def passed_limits(canary: Figures, baseline: Figures, limits: Limits) -> tuple[str, ...]:
+    """Return in words each limit that the canary has passed. One of them is enough to take it back.
+
+    Memory that the baseline uses as well is no fault of the new version, so it counts from there on.
+    """
+    found = []
+    allowed = max(limits.memory, baseline.memory or 0.0)
+    if canary.memory is not None and canary.memory > allowed:
+        found.append(f"memory: a pod of the canary uses {100 * canary.memory:.0f} % of its limit, over {100 * allowed:.0f} %")
+    if canary.restarts > limits.restarts + baseline.restarts:
+        found.append(f"restarts: {canary.restarts} of the canary's containers, {baseline.restarts} of the baseline's")
+    ratios = [
+        seconds / baseline.batch_seconds[key]
+        for key, seconds in canary.batch_seconds.items()
+        if baseline.batch_seconds.get(key, 0.0) > 0
+    ]
+    if ratios and (ratio := statistics.median(ratios)) > limits.batch_cost:
+        found.append(f"batch cost: {significant(ratio, 2)} times the baseline's, over {limits.batch_cost:g}")
+    return tuple(found)

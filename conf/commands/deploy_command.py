@@ -12,13 +12,12 @@ from datetime import UTC, datetime
 from conf.base.console import prints_mistakes
 from conf.clusters.regions import Regions
 from conf.commands.arguments import checked_service, load_regions, progress_of, rendered
-from conf.commands.canary.orders import check_flags, chosen_to_go_on, continue_canaries, order_of, shares_of
-from conf.commands.canary.verdict_page import paged
+from conf.commands.canary import check_flags, chosen_to_go_on, continue_canaries, order_of, paged, shares_of
 from conf.commands.deploy_message import Operation, notifier
 from conf.remote.cluster import ClusterError
 from conf.render.templates import Rendered, write
-from conf.rollout.canary.journal import Journal
-from conf.rollout.canary.run import release_by_canary
+from conf.rollout.canary.driver import release_by_canary
+from conf.rollout.canary.state import Journal
 from conf.rollout.release import ReleaseRequest, release
 from conf.rollout.report import OUTSIDE_WINDOWS, RegionResult, exit_status, print_results, run_in_order
 from conf.rollout.targets import RegionTrack, deployer, has_release, no_target, region_tracks, target_of

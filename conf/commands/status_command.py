@@ -20,8 +20,7 @@ from conf.observe.offline_figures import idle_words, offline_figures, offline_st
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.rollout import history as histories
 from conf.rollout import lease, preflight
-from conf.rollout.canary.state import HELD, canary_of
-from conf.rollout.canary.story import status_lines
+from conf.rollout.canary.state import HELD, canary_of, describe
 from conf.rollout.history import BEGUN, History, Release
 from conf.rollout.readiness import deployment_state, running_pods
 from conf.rollout.report import EXPECTED_ERRORS
@@ -164,7 +163,7 @@ def _canary(history: History, changer: str) -> Row | None:
         "baseline": found.baseline,
         "verdict": verdict,
         "driven_at": found.driven_at,
-        "lines": status_lines(found, history.last.version, changer, time.time()),
+        "lines": describe(found, history.last.version, changer, time.time()),
     }
 
 

@@ -1,21 +1,23 @@
-"""The driver of a canary: it does what the decision says, one action after another, until the canary's end or a hold.
+"""A canary is begun or goes on, and is driven: one action of its state after another, until its end or a hold.
 
     pods of both arms ready -> shares -> judged -> ... -> the canary carries all -> the ordinary release -> arms removed -> good
 
-Knows the order, and what is written before what: the inventory before the first object, capacity before a share, and the phase
-before the actions of the phase. Each action may be repeated, so a driver that was killed is followed by one that begins the
-present phase again. Does not know how counts are judged.
+The order holds wherever a command breaks off: the inventory is written before the first object, capacity comes before a share,
+and the phase is written before its actions. Each action may be repeated, so a driver that was killed is followed by one that
+begins the present phase again.
 
 Concurrency: the lease keeps this driver the only one. One thread decides and writes, and looks at the arms' pods every
-LOOK_SECONDS, also while a Deployment is waited for. conf.rollout.canary.counts_reader has the second thread.
+LOOK_SECONDS, also while it waits for a Deployment. conf.rollout.canary.judge has the second thread.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from conf.base.object_references import Ref, ref
+from conf.base.object_references import Item, Ref, deployments, dropped, ref
+from conf.base.quantities import counted, significant
 from conf.observe.prometheus import NoFigures
 from conf.remote.cluster import ClusterError
 from conf.render.arms import (
@@ -23,74 +25,235 @@ from conf.render.arms import (
     CANARY,
     ROUTE_KINDS,
     WATCH_SECONDS,
+    arm_items,
     arm_names,
     arm_shares,
+    canary_watch,
+    is_arm,
     kept_from_scaling_in,
     weighted,
 )
-from conf.rollout import diagnosis, replicas
-from conf.rollout.canary.counts_reader import CountsReader
-from conf.rollout.canary.decision import (
+from conf.rollout import diagnosis, preflight, replicas
+from conf.rollout.canary.arms import LOOK_SECONDS, Arms, Shares
+from conf.rollout.canary.judge import CountsReader, Finding, Judge, NotScraped, Outlook
+from conf.rollout.canary.state import (
+    HELD,
+    JUDGING,
     NEXT_STEP,
     RAISE,
     STOP_HERE,
     TAKE_BACK,
     TAKE_OVER,
+    TAKING_OVER,
     WAIT,
     Action,
+    Canary,
+    Journal,
+    Look,
     Rules,
     Seen,
+    StepVerdict,
+    canary_of,
     next_action,
+    shares,
+    write,
 )
-from conf.rollout.canary.journal import Journal, Look
-from conf.rollout.canary.judge import Finding, Judge
-from conf.rollout.canary.live_arms import Arms
-from conf.rollout.canary.shares import LOOK_SECONDS, Shares
-from conf.rollout.canary.state import HELD, JUDGING, TAKING_OVER, Canary, StepVerdict, shares, write
-from conf.rollout.changes import apply, live_counts, save, scale_all_down, wait_all_ready
-from conf.rollout.history import History, Release
+from conf.rollout.history import BEGUN, History, Release, utc_now
 from conf.rollout.lease import Lease, LeaseLost
-from conf.rollout.readiness import NotReady, dead_container_lines
+from conf.rollout.readiness import NotReady, dead_container_lines, running_pods
 from conf.rollout.release import (
     CANNOT_UNDO,
     Held,
+    NoRelease,
     Rejected,
     ReleaseRequest,
+    ReleaseResult,
+    apply,
+    begun,
     check_gateway,
+    check_holder,
     end_good,
+    hold_lease,
+    live_counts,
+    make,
+    release,
+    save,
+    scale_all_down,
     undo,
+    wait_all_ready,
 )
-from conf.rollout.targets import Say, Target
+from conf.rollout.targets import Blocked, Say, Target
 
 SAVE_SECONDS = 60.0  # between two notes in the history that a command drives it, and between two lines that tell the verdict
 SHORT = (diagnosis.UNSCHEDULABLE, diagnosis.QUOTA)  # the baseline is left out where it has no room
-WAIT_SECONDS = 0.2  # between two looks at whether counts have been read
 END_PAUSE = 1.0  # seconds for proxies to learn that an arm gets no requests, before its pods are asked to end
+SCRAPED_WITHIN = 90.0  # seconds in which Prometheus must have the series of pods that are ready
+SCRAPE_PAUSE = 1.0  # seconds between two looks at whether it has
 
 
 @dataclass(frozen=True)
-class Tools:
-    """The tools of a driver. judge: of the region and service. journal: is told all that is said."""
+class Order:
+    """A canary to drive. shares: of the requests, in percent, a step each; () where it goes on."""
 
+    shares: tuple[int, ...]
     rules: Rules
     judge: Judge
     journal: Journal
 
 
+def release_by_canary(target: Target, request: ReleaseRequest, order: Order, say: Say) -> ReleaseResult:
+    """Make a release in steps, unless the last one has the very same objects. Raises as `release` does, and Held."""
+
+    def how(there: Target, before: History, asked: ReleaseRequest, lease: Lease, tell: Say) -> Release:
+        return _make(there, before, asked, order, lease, tell)
+
+    return release(target, request, say, how)
+
+
+def go_on(target: Target, order: Order, say: Say) -> ReleaseResult:
+    """Resume a canary that was held or broken off, or the end of its release.
+
+    The time of the step begins again; its counts go on from where they began. Raises NoRelease where there is none, and as
+    `release_by_canary` does.
+    """
+    with hold_lease(target, say) as lease:
+        found = preflight.load_history(target, utc_now())
+        check_holder(target, found)
+        last, canary = found.last, canary_of(found.last)
+        if last is None or last.state != BEGUN:
+            raise NoRelease(f"{target.namespace}/{target.service} has no canary to go on with")
+        if canary is None or found.good is None:
+            say(f"the change to {last.version} was broken off; going on from what it left")
+            request = ReleaseRequest(found.objects[last.number], last.version, last.image, last.note, last.origin)
+            return ReleaseResult(make(target, found, request, lease, say))
+        order.journal.version, order.journal.old_version = last.version, found.good.version
+        if canary.phase in (HELD, JUDGING):
+            canary = replace(canary, phase=JUDGING, since=time.time())
+        driven = f"{time.time() - canary.driven_at:.0f} s ago" if canary.driven_at else "never"
+        order.journal.keeping(say)(f"going on with the canary of {last.version} at {canary.share} %, which was driven {driven}")
+        kept = save(target, with_canary(found, replace(canary, driven_at=time.time())), lease)
+        return ReleaseResult(Driver(target, kept, canary, order, lease, say).drive())
+
+
+def _make(target: Target, before: History, request: ReleaseRequest, order: Order, lease: Lease, say: Say) -> Release:
+    """Begin a canary and drive it; make an ordinary release where nothing serves that it can be compared with."""
+    pods = sum(running_pods(target.cluster, target.namespace, [target.service]).versions.values())
+    if before.good is None or not pods or target.deployment not in deployments(request.items):
+        say("no canary: there are no ready pods of an older release to compare with")
+        return make(target, before, request, lease, say)
+    old = before.objects[before.good.number]
+    if target.deployment not in deployments(old):
+        say("no canary: the release before has no online pods to compare with")
+        return make(target, before, request, lease, say)
+    order.journal.version, order.journal.old_version = request.version, before.good.version
+    tell = order.journal.keeping(say)
+    canary, outlook = _planned(order, pods, lease, tell)
+    for line in _plan_lines(request, before, canary, order, outlook):
+        tell(line)
+    items = [*arm_items(request.items, target.service, CANARY, 2), *arm_items(old, target.service, BASELINE, 2)]
+    items.append(canary_watch(request.items, target.service, time.time(), "begun"))
+    _check_names(target, items)
+    preflight.check_applicable(target, items, before, say)
+    kept = save(target, _with_arms(begun(target, before, request), items, canary), lease)
+    return Driver(target, kept, canary, order, lease, say).drive()
+
+
+def _planned(order: Order, pods: int, lease: Lease, say: Say) -> tuple[Canary, Outlook]:
+    """Return the canary to begin, and how long its steps take. Pods that are new to Prometheus are waited for.
+
+    Raises Blocked where Prometheus is away, or does not get to know the pods; LeaseLost.
+    """
+    end, told = time.monotonic() + SCRAPED_WITHIN, False
+    while True:
+        lease.check()
+        try:
+            canary = Canary(order.shares, pods, edges=order.judge.edges(), driven_at=time.time())
+            return canary, order.judge.outlook(canary)
+        except NoFigures as error:
+            if not isinstance(error, NotScraped) or time.monotonic() > end:
+                raise Blocked(f"nothing could be judged, so no canary is begun: {error}") from error
+            if not told:
+                say(f"waiting: {error}")
+                told = True
+            time.sleep(SCRAPE_PAUSE)
+
+
+def _with_arms(history: History, items: Sequence[Item], canary: Canary) -> History:
+    """Return the history in which the last release, which is begun, has its arms' objects and its canary's state.
+
+    The arms stand in the reverse order of their apply, so that pods end before what leads to them.
+    """
+    assert history.last is not None
+    arms = dropped(tuple(map(ref, reversed(items))), history.last.inventory)
+    last = replace(history.last, inventory=(*history.last.inventory, *arms))
+    return with_canary(replace(history, releases=(*history.releases[:-1], last)), canary)
+
+
+def _check_names(target: Target, items: Sequence[Item]) -> None:
+    """Raise Blocked where another service has an arm's name."""
+    for each in map(ref, items):
+        live = target.cluster.get(each)
+        if live is not None and not is_arm(live, target.service):
+            raise Blocked(
+                f"{each} is there already and is of another service, so there can be no canary: the names "
+                f"{' and '.join(arm_names(target.service))} must be free"
+            )
+
+
+def _plan_lines(request: ReleaseRequest, before: History, canary: Canary, order: Order, outlook: Outlook) -> list[str]:
+    """Return what is going to happen, in words."""
+    assert before.good is not None
+    rules = order.rules
+    steps = ", ".join(f"{share} %" for share in canary.shares)
+    lines = [
+        f"canary of {request.version} beside {before.good.version}, which has "
+        f"{counted(canary.pods, 'ready pod')}: {steps}, each for {rules.step_seconds:.0f} s at most; "
+        f"counts are from {order.judge.source}"
+    ]
+    lines.append(
+        f"at the present {significant(outlook.rate)} requests a second, 1 % more errors would be found after about: "
+        f"{_times(canary, outlook.found)}; a version without a change would be good after about: {_times(canary, outlook.good)}"
+    )
+    if short := _too_long(canary, outlook.found, rules):
+        lines.append(f"a step of {rules.step_seconds:.0f} s is too short to find 1 % more errors at {short}")
+    if short := _too_long(canary, outlook.good, rules):
+        undecided = f"such a step ends undecided, and canary_undecided is {rules.undecided!r}"
+        lines.append(f"a step of {rules.step_seconds:.0f} s is too short for the verdict good at {short}: {undecided}")
+    if not canary.edges:
+        lines.append("latency is not judged: the old pods have answered nothing yet by which to choose bounds")
+    return lines
+
+
+def _times(canary: Canary, seconds: Sequence[float]) -> str:
+    return ", ".join(f"{share} %: {_words(each)}" for share, each in zip(canary.shares, seconds, strict=True))
+
+
+def _too_long(canary: Canary, seconds: Sequence[float], rules: Rules) -> str:
+    """Return the steps that need longer than their time, in words."""
+    return ", ".join(f"{share} %" for share, each in zip(canary.shares, seconds, strict=True) if each > rules.step_seconds)
+
+
+def _words(seconds: float) -> str:
+    """Return a time for people."""
+    if not math.isfinite(seconds):
+        return "never"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
 class Driver:
     """Drives the canary that a begun release is. history: with it as its last release, as it was saved."""
 
-    def __init__(self, target: Target, history: History, canary: Canary, tools: Tools, lease: Lease, say: Say):
+    def __init__(self, target: Target, history: History, canary: Canary, order: Order, lease: Lease, say: Say):
         assert history.last is not None
         assert history.good is not None
-        self._target, self._tools, self._lease = target, tools, lease
-        self._say = tools.journal.telling(say)
+        self._target, self._rules, self._journal, self._lease = target, order.rules, order.journal, lease
+        self._say = order.journal.keeping(say)
         self._history, self._canary = history, canary
         self._new, self._old = history.objects[history.last.number], history.objects[history.good.number]
         self._shares = Shares(target, self._old, lease, self._say)
         self._arms = Arms(target, self._new, self._old, lease, self._say)
-        self._finding, self._reading = Finding(), CountsReader(tools.judge, tools.rules.read_seconds)
-        tools.journal.verdicts = canary.verdicts
+        self._finding, self._reading = Finding(), CountsReader(order.judge, order.rules.read_seconds)
+        order.journal.verdicts = canary.verdicts
         self._saved_at = self._watched_at = float("-inf")
 
     def drive(self) -> Release:
@@ -104,9 +267,9 @@ class Driver:
             if self._canary.phase == JUDGING:
                 self._shares.set(shares(self._canary, self._target.service))
             while True:
-                action = next_action(self._canary, self._look(), self._tools.rules)
+                action = next_action(self._canary, self._look(), self._rules)
                 if action.words:
-                    self._say(f"{self._step_words()}: {action.words}")
+                    self._say(f"{self._canary.step_words}: {action.words}")
                 if action.kind == TAKE_OVER:
                     applied = self._take_over()
                     break
@@ -126,7 +289,7 @@ class Driver:
 
     def _do(self, action: Action) -> None:
         if action.kind == WAIT:
-            time.sleep(min(LOOK_SECONDS, self._tools.rules.read_seconds))
+            time.sleep(min(LOOK_SECONDS, self._rules.read_seconds))
         elif action.kind == RAISE:
             self._raise()
         elif action.kind == NEXT_STEP:
@@ -154,7 +317,7 @@ class Driver:
             self._note(found, now)
         if time.monotonic() - self._saved_at >= SAVE_SECONDS:
             self._save(self._canary)
-            self._say(f"{self._step_words()}: {self._finding.summary}")
+            self._say(f"{self._canary.step_words}: {self._finding.summary}")
         if time.monotonic() - self._watched_at >= WATCH_SECONDS:
             self._watch("judged")
         newest = self._finding
@@ -166,12 +329,12 @@ class Driver:
         Where pods' counts begin is noted in the history at once: a driver that follows could not find it out.
         """
         self._finding, canary = found, self._canary
-        self._canary = canary.judged(StepVerdict(canary.share, found.state, found.words, now))
-        self._tools.journal.verdicts = self._canary.verdicts
+        self._canary = canary.with_verdict(StepVerdict(canary.share, found.state, found.words, now))
+        self._journal.verdicts = self._canary.verdicts
         if found.begin.keys() - canary.begin.keys():
             self._save(replace(self._canary, begin=found.begin))
         if found.verdict:
-            self._tools.journal.looks.append(Look(now, canary.step, canary.share, found.verdict))
+            self._journal.looks.append(Look(now, canary.step, canary.share, found.verdict))
 
     def _raise(self) -> None:
         """Make the pods of a step ready, and give them their shares."""
@@ -185,12 +348,13 @@ class Driver:
         wanted = shares(canary, self._target.service)
         self._shares.set(wanted)
         told = ", ".join(f"{name} {share} %" for name, share in wanted.items())
-        self._say(f"{self._step_words()}: shares are set: {told}")
+        self._say(f"{self._canary.step_words}: shares are set: {told}")
+        self._finding = Finding()
         try:
             begin = self._reading.begin(canary, self._keep)
-        except NoFigures as error:
-            raise Rejected(f"counts cannot be read, so nothing can be judged: {error}") from error
-        self._finding = Finding()
+        except NoFigures as error:  # its requests count nevertheless, once Prometheus is back
+            self._finding, begin = Finding(words=(f"counts cannot be read: {error}",)), {}
+            self._say(f"{canary.step_words}: {self._finding.summary}")
         self._save(replace(canary, phase=JUDGING, since=time.time(), begin=begin))
 
     def _wait_arms(self) -> None:
@@ -270,12 +434,8 @@ class Driver:
 
     def _watch(self, words: str) -> None:
         """Tell the alert about a canary that nobody drives that a command does."""
-        self._arms.watch(f"{self._step_words()}, {words}")
+        self._arms.watch(f"{self._canary.step_words}, {words}")
         self._watched_at = time.monotonic()
-
-    def _step_words(self) -> str:
-        canary = self._canary
-        return f"step {canary.step + 1} of {len(canary.shares)}, {canary.share} %"
 
 
 def with_canary(history: History, canary: Canary | None) -> History:

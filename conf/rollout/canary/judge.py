@@ -1,25 +1,31 @@
-"""The judge of a canary's step: reads the counters of both arms, and gives their verdict.
+"""The judge of a canary's step: reads the counters of both arms from the region's Prometheus, and gives their verdict.
 
-Knows where counters are read, and which limits are asked before the test. Does not know routes, nor what a verdict leads to.
+Concurrency: CountsReader has a thread of its own, since an answer of Prometheus may take longer than an arm without a ready pod
+may keep its share. The thread alone uses the judge, for one question at a time. It is given up at the end, and each of its
+questions ends by itself.
 """
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from conf.canary.fixed_limits import Limits, passed_limits
-from conf.canary.judging import UNKNOWN, Verdict, judge
-from conf.canary.latency_edges import latency_edges
-from conf.canary.routed_share import share_error
-from conf.canary.until_found import requests_until_good, seconds_until_found
+from conf.base.matchers import matchers, one_of
+from conf.canary.counts import latency_edges
+from conf.canary.judging import UNKNOWN, Limits, Verdict, judge, passed_limits, sample_ratio_error
+from conf.canary.sample_size import requests_until_good, seconds_until_found
 from conf.clusters.regions import Region
-from conf.observe.prometheus import NoFigures
+from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.render.arms import arm_names
-from conf.rollout.canary.counters import Counters, Standing
 from conf.rollout.canary.counting import (
     ERRORS,
     READ,
+    REQUESTS,
+    Labels,
     Metrics,
+    PodCounters,
+    StepCounts,
     Sums,
     counts,
     duration_buckets,
@@ -29,22 +35,62 @@ from conf.rollout.canary.counting import (
     since,
     sums,
 )
-from conf.rollout.canary.latest_counts import LatestCounts
 from conf.rollout.canary.state import Canary, canary_part
 from serving.settings import Settings
 
 LIMITS = Limits()
-LEAST_FACTOR = 1.25  # by which the odds of shares may differ at least, since no routing is exact
-FOUND_SHARE = 0.01  # more errors, until whose finding the time is told
+MIN_FACTOR = 1.25  # by which the odds of shares may differ at least, since no routing is exact
+FOUND_SHARE = 0.01  # more errors, for which the time until they are found is told
+SCRAPE_SECONDS = 15.0  # between two scrapes of a pod, as templates/servicemonitor.yaml asks for
+RATE_WINDOW = "1m"  # of a rate that is called the present one
+WAIT_SECONDS = 0.2  # between two looks at whether counts have been read
+BEGIN_SECONDS = 30.0  # in which a step's first reading is tried again
+Pods = Mapping[str, PodCounters]
 
 
-def until_shares_are_comparable(skew: float, factor: float) -> float:
-    """Return how many seconds of a step the share that routing gave cannot be told from the counters' own skew.
+class NotScraped(NoFigures):
+    """Prometheus answers, and has no series of a Service's pods."""
 
-    skew: seconds that the counters of two pods may lie apart, at the begin of the step and again at its end. Over T seconds
-    that changes the odds of a request's arm by T / (T - 2 skew) at most, which must be below `factor`.
+
+class Counters:
+    """The counters of pods in a namespace, as the region's Prometheus has them. Each method raises NoFigures.
+
+    names: of the metrics that are read, with the suffixes of a histogram's series.
     """
-    return 2 * skew * factor / (factor - 1)
+
+    def __init__(self, region: Region, namespace: str, names: Sequence[str]):
+        self._prometheus, self._namespace, self._names = PrometheusClient(region), namespace, names
+
+    def __str__(self) -> str:
+        return f"Prometheus ({self._prometheus})"
+
+    def pods(self, services: Sequence[str]) -> dict[str, Pods]:
+        """Return the counters of Services' pods as Prometheus has them now: Service -> pod -> its counters."""
+        own = matchers(namespace=self._namespace)
+        query = f"{{{own},{one_of('service', services)},{one_of('__name__', self._names)}}}"
+        found = _by_service(self._prometheus.now(query))
+        return {each: found.get(each, {}) for each in services}
+
+    def rate(self, service: str) -> float:
+        """Return the requests a second to a Service's pods."""
+        where = matchers(namespace=self._namespace, service=service)
+        samples = self._prometheus.now(f"sum(rate({REQUESTS}{{{where}}}[{RATE_WINDOW}]))")
+        return sum(each.value or 0.0 for each in samples)
+
+
+def _by_service(samples: Sequence[Sample]) -> dict[str, Pods]:
+    found: dict[str, dict[str, dict[str, list[tuple[Labels, float]]]]] = {}
+    for each in samples:
+        service, pod, name = (each.labels.get(label, "") for label in ("service", "pod", "__name__"))
+        if each.value is not None and pod:
+            found.setdefault(service, {}).setdefault(pod, {}).setdefault(name, []).append((each.labels, each.value))
+    return {service: {pod: PodCounters(series) for pod, series in pods.items()} for service, pods in found.items()}
+
+
+def not_scraped(services: Sequence[str], who: object) -> str:
+    """Return that Prometheus has no series of Services' pods, and what to do."""
+    labels = "has its ServiceMonitor the labels that prometheus.labels names?"
+    return f"{who} has no series of {' and '.join(services)} yet: {labels}"
 
 
 @dataclass(frozen=True)
@@ -88,28 +134,32 @@ class Judge:
     def __init__(self, region: Region, namespace: str, service: str, settings: Settings, counters: Counters | None = None):
         self._service, self._settings = service, settings
         self._counters = counters or Counters(region, namespace, (*READ, *settings.canary_metrics))
-        self._latest = LatestCounts(service)
+        self._step = StepCounts(service)
 
-    def edges(self) -> tuple[tuple[tuple[float, float], ...], str]:
-        """Return the bounds of slow answers by the old pods' answers so far, and where counts are from. Raises NoFigures."""
-        standing = self._counters.standing([self._service], new=False)
-        pages = standing.pods[self._service].values()
+    @property
+    def source(self) -> str:
+        """The source of counts, in words."""
+        return str(self._counters)
+
+    def edges(self) -> tuple[tuple[float, float], ...]:
+        """Return the bounds of slow answers by the old pods' answers so far. Raises NotScraped, NoFigures."""
+        pods = self._counters.pods([self._service])[self._service]
+        if not pods:
+            raise NotScraped(not_scraped([self._service], self._counters))
         try:
-            return tuple(latency_edges(duration_buckets(pages)).items()), standing.source
-        except ValueError:
-            return (), standing.source
+            return tuple(latency_edges(duration_buckets(pods.values())).items())
+        except ValueError:  # they have answered nothing
+            return ()
 
     def outlook(self, canary: Canary) -> Outlook:
         """Return how long each step takes at the present rate. Raises NoFigures.
 
         Errors of the future are taken for as large causes as the old pods' batches make them: whole batches that fail.
         """
-        rate = self._counters.rate(self._service)
-        standing = self._counters.standing([self._service])
+        rate, pods = self._counters.rate(self._service), self._counters.pods([self._service])[self._service]
         metrics = self._metrics(canary)
-        total = since({}, {pod: sums(page, metrics) for pod, page in standing.pods[self._service].items()})
-        seen, settings = counts(total, metrics), judging(self._settings, metrics.edges, len(canary.shares))
-        errors = seen[ERRORS]
+        seen = counts(since({}, {name: sums(pod, metrics) for name, pod in pods.items()}), metrics)
+        settings, errors = judging(self._settings, metrics.edges, len(canary.shares)), seen[ERRORS]
         bad = errors.bad / errors.requests if errors.requests else 0.0
         found, good = [], []
         for number in range(len(canary.shares)):
@@ -121,44 +171,44 @@ class Judge:
 
     def begin(self, canary: Canary) -> dict[str, Sums]:
         """Return what each pod of both arms has counted now. Raises NoFigures."""
-        self._latest.begin_step()
+        self._step.begin_step()
         self._read(canary)
-        return self._latest.now
+        return self._step.now
 
     def look(self, canary: Canary, restarts: Mapping[str, int], now: float) -> Finding:
         """Return what the counts since the step began tell. restarts: of the containers of each arm. now: as time.time."""
         try:
-            standing = self._read(canary)
+            pods = self._read(canary)
         except NoFigures as error:
             return Finding(words=(f"counts cannot be read: {error}",))
-        begin = self._latest.begin(canary.begin)
-        return replace(self._found(canary, standing, begin, restarts, now), begin=begin)
+        begin = self._step.begin(canary.begin, canary.step)
+        return replace(self._found(canary, pods, begin, restarts, now), begin=begin)
 
     def _found(
-        self, canary: Canary, standing: Standing, begin: Mapping[str, Sums], restarts: Mapping[str, int], now: float
+        self, canary: Canary, pods: Mapping[str, Pods], begin: Mapping[str, Sums], restarts: Mapping[str, int], now: float
     ) -> Finding:
         new, old = self._names(canary)
-        totals = [self._latest.total(name, begin) for name in (new, old)]
         settings = judging(self._settings, dict(canary.edges), len(canary.shares))
-        limits = [figures(list(standing.pods[name].values()), restarts.get(name, 0)) for name in (new, old)]
+        limits = [figures(pods[name].values(), restarts.get(name, 0)) for name in (new, old)]
         if passed := passed_limits(limits[0], limits[1], LIMITS):
             return Finding(trouble="; ".join(passed), words=passed)
-        part, factor = canary_part(canary), max(settings.tolerance, LEAST_FACTOR)
-        sure = replace(settings, tolerance=factor)
-        wrong = share_error(requests(totals[0]), requests(totals[1]), part, sure)
-        if wrong and now - canary.since > until_shares_are_comparable(standing.skew, factor):
+        if missing := [name for name in (new, old) if not self._step.has(name)]:
+            return Finding(words=(not_scraped(missing, self._counters),))
+        totals = [self._step.total(name, begin) for name in (new, old)]
+        part, factor = canary_part(canary), max(settings.tolerance, MIN_FACTOR)
+        wrong = sample_ratio_error(requests(totals[0]), requests(totals[1]), part, replace(settings, tolerance=factor))
+        if wrong and now - canary.since > until_shares_are_comparable(SCRAPE_SECONDS, factor):
             return Finding(trouble=wrong, words=(wrong,))
         metrics = self._metrics(canary)
         verdict = judge(counts(totals[0], metrics), counts(totals[1], metrics), part, settings)
         return Finding(verdict, words=verdict.words)
 
-    def _read(self, canary: Canary) -> Standing:
-        metrics, names = self._metrics(canary), self._names(canary)
-        standing = self._counters.standing(names)
-        for name in names:
-            for pod, page in standing.pods[name].items():
-                self._latest.note(name, pod, sums(page, metrics))
-        return standing
+    def _read(self, canary: Canary) -> dict[str, Pods]:
+        metrics, found = self._metrics(canary), self._counters.pods(self._names(canary))
+        for service, pods in found.items():
+            for name, pod in pods.items():
+                self._step.note(service, name, sums(pod, metrics))
+        return found
 
     def _names(self, canary: Canary) -> tuple[str, str]:
         """Return the names of what is compared: the canary, and its baseline or the old pods."""
@@ -167,3 +217,52 @@ class Judge:
 
     def _metrics(self, canary: Canary) -> Metrics:
         return Metrics(dict(canary.edges), tuple(self._settings.canary_metrics))
+
+
+def until_shares_are_comparable(skew: float, factor: float) -> float:
+    """Return for how many seconds of a step the counters' own skew may hide the share that routing gave.
+
+    skew: seconds that the counters of two pods may lie apart, at the begin of the step and again at its end. Over T seconds
+    that changes the odds of a request's arm by T / (T - 2 skew) at most, which must be below `factor`.
+    """
+    return 2 * skew * factor / (factor - 1)
+
+
+class CountsReader:
+    """Reads counts for a driver. seconds: between two readings."""
+
+    def __init__(self, judge: Judge, seconds: float):
+        self._judge, self._seconds = judge, seconds
+        self._thread = ThreadPoolExecutor(1, "canary-counts")
+        self._asked: Future[Finding] | None = None
+        self._at = float("-inf")
+
+    def begin(self, canary: Canary, meanwhile: Callable[[], None]) -> Mapping[str, Mapping[str, float]]:
+        """Return what each pod has counted now, and call `meanwhile` until that is known.
+
+        Raises NoFigures where counts could not be read for BEGIN_SECONDS.
+        """
+        end = time.monotonic() + BEGIN_SECONDS
+        while True:
+            reading = self._thread.submit(self._judge.begin, canary)
+            while not reading.done():
+                meanwhile()
+                time.sleep(WAIT_SECONDS)
+            self._asked, self._at = None, time.monotonic()
+            if not isinstance(reading.exception(), NoFigures) or self._at >= end:
+                return reading.result()
+            meanwhile()
+            time.sleep(WAIT_SECONDS)
+
+    def newest(self, canary: Canary, restarts: Mapping[str, int]) -> Finding | None:
+        """Return a finding that was not returned before, None where there is none, and read again from time to time."""
+        found = None
+        if self._asked and self._asked.done():
+            found, self._asked = self._asked.result(), None
+        if not self._asked and time.monotonic() - self._at >= self._seconds:
+            self._asked = self._thread.submit(self._judge.look, canary, dict(restarts), time.time())
+            self._at = time.monotonic()
+        return found
+
+    def end(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -6,9 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from conf.canary.beta_functions import log_incomplete_beta
-from conf.canary.binomial_bounds import binomial_bounds
-from conf.canary.evidence import log_evidence, share_of_bad
+from conf.canary.sequential_tests import binomial_bounds, log_evidence, log_incomplete_beta, share_of_bad
 
 SHARES = (Fraction(1, 20), Fraction(1, 4), Fraction(5, 9), Fraction(9, 10))
 MANY = (

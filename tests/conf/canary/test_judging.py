@@ -9,13 +9,10 @@ import statistics
 import numpy as np
 import pytest
 
-from conf.canary.counts import Counts, alike, batch_of_a_request, errors
-from conf.canary.evidence import log_evidence, share_of_bad
-from conf.canary.fixed_limits import Figures, Limits, passed_limits
-from conf.canary.judging import Judging, Metric, Verdict, judge
-from conf.canary.latency_edges import latency_edges
-from conf.canary.routed_share import share_error
-from conf.canary.until_found import requests_until_found, requests_until_good, seconds_until_found
+from conf.canary.counts import Counts, alike, batch_of_a_request, errors, latency_edges
+from conf.canary.judging import Figures, Judging, Limits, Metric, Verdict, judge, passed_limits, sample_ratio_error
+from conf.canary.sample_size import requests_until_found, requests_until_good, seconds_until_found
+from conf.canary.sequential_tests import log_evidence, share_of_bad
 
 ERRORS = Judging((Metric("errors", 0.005),))
 
@@ -156,11 +153,11 @@ def test_a_requests_batch_weighs_large_batches() -> None:
 
 
 def test_routing_that_gives_another_share_is_an_error_and_chance_is_not() -> None:
-    assert share_error(0, 0, 0.5, ERRORS) is None
-    assert share_error(20, 12, 0.5, ERRORS) is None
-    assert share_error(5_100, 4_900, 0.5, ERRORS) is None  # 51 % is within the tolerance
-    assert share_error(0, 300, 0.05, ERRORS) is not None
-    wrong = share_error(9_000, 1_000, 0.5, ERRORS)
+    assert sample_ratio_error(0, 0, 0.5, ERRORS) is None
+    assert sample_ratio_error(20, 12, 0.5, ERRORS) is None
+    assert sample_ratio_error(5_100, 4_900, 0.5, ERRORS) is None  # 51 % is within the tolerance
+    assert sample_ratio_error(0, 300, 0.05, ERRORS) is not None
+    wrong = sample_ratio_error(9_000, 1_000, 0.5, ERRORS)
     assert wrong is not None
     assert wrong.startswith("the canary got 9,000 of the 10,000 requests of both arms, 90 %, and was to get 50 %")
 
@@ -175,7 +172,7 @@ def test_chance_makes_hardly_any_error_of_the_share() -> None:
         for _ in range(20):
             came = sum(chance.random() < share_of_bad(0.5, 1.25) for _ in range(25))
             canary, baseline = canary + came, baseline + 25 - came
-            if share_error(canary, baseline, 0.5, settings):
+            if sample_ratio_error(canary, baseline, 0.5, settings):
                 wrong += 1
                 break
     assert wrong <= 10

@@ -14,12 +14,12 @@ from xml.etree import ElementTree
 import pytest
 
 import monopod
-from conf.commands.canary.verdict_page import write_page
+from conf.commands.canary import write_page
 from conf.commands.charts import axis_top
 from conf.observe.prometheus import Series
 from conf.observe.service_report import first_seen, full_batches
 from tests.browser import browser
-from tests.conf.commands.canary.test_verdict_page import journal
+from tests.conf.commands.test_canary import journal
 from tests.conf.observe import histories
 from tests.conf.observe.folders import write_regions, write_value
 from tests.conf.observe.prometheus_server import fill, prometheus

@@ -14,14 +14,13 @@ from conf.clusters.regions import load
 from conf.remote.cluster import Cluster
 from conf.render.arms import arm_names
 from conf.rollout import history, release
-from conf.rollout.canary import run
-from conf.rollout.canary.state import Canary, canary_of
-from conf.rollout.canary.story import status_lines
+from conf.rollout.canary import driver
+from conf.rollout.canary.state import Canary, canary_of, describe
 from conf.rollout.release import Held, ReleaseRequest
 from conf.rollout.targets import Target
 from conf.rules.check import check
 from tests.conf.cluster import Cluster as Asked
-from tests.conf.rollout.canary.scripted_judge import ScriptedJudge, order
+from tests.conf.rollout.canary.scripted import ScriptedJudge, order
 from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.service_state import kinds, until
 
@@ -108,14 +107,14 @@ def test_where_the_quota_has_room_for_one_arm_alone_the_canary_gets_it_and_the_o
     with eu.having(QUOTAS.format(user), quota):
         until(lambda: "used" in str(eu.ask("get", f"{QUOTAS.format(user)}/tight").get("status")))
         with pytest.raises(Held):
-            run.release_by_canary(crowded, renamed(requests["2"], name), asked, told.append)
+            driver.release_by_canary(crowded, renamed(requests["2"], name), asked, told.append)
     assert any(line.startswith(f"{name}-{lacks}: the namespace's quota is spent") for line in told), told
     assert any("the old pods are compared: the namespace's quota is spent" in line for line in told), told
     assert route(there, eu) == {name: 75, f"{name}-canary": 25}
     assert kinds(eu, user, f"{name}-baseline") == set()
     assert (state(there).baseline, state(there).begin) == (False, BEGUN)
-    reported = status_lines(state(there), "2", "", 0.0)
+    reported = describe(state(there), "2", "", 0.0)
     assert any(line.startswith("it is compared with the old pods: the namespace's quota is spent") for line in reported)
-    run.go_on(there, order("good"), told.append)
+    driver.go_on(there, order("good"), told.append)
     assert [kinds(eu, user, arm) for arm in there.arms] == [set(), set()]
     release.stop(there, told.append)

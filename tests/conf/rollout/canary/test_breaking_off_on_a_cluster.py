@@ -14,7 +14,7 @@ from conf.base.object_references import Ref
 from conf.clusters.regions import load
 from conf.remote.cluster import Cluster
 from conf.rollout import history, release
-from conf.rollout.canary import run
+from conf.rollout.canary import driver
 from conf.rollout.canary.state import canary_of
 from conf.rollout.history import GOOD
 from conf.rollout.readiness import running_pods
@@ -22,7 +22,7 @@ from conf.rollout.release import Held, NoRelease, Rejected, ReleaseRequest, Undo
 from conf.rollout.targets import Target
 from conf.rules.check import check
 from tests.conf.cluster import Cluster as Asked
-from tests.conf.rollout.canary.scripted_judge import RULES, ScriptedJudge, order
+from tests.conf.rollout.canary.scripted import RULES, ScriptedJudge, order
 from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.service_state import kinds
 from tests.conf.rollout.test_every_step_on_a_cluster import AT_ONCE, Breaking, BrokenOff, silent
@@ -95,12 +95,12 @@ def test_a_good_canary_takes_over_and_leaves_nothing(
     first: Callable[[str], Target], requests: dict[str, ReleaseRequest], servers: dict[str, Asked]
 ) -> None:
     there, told = first("good"), list[str]()
-    done = run.release_by_canary(there, renamed(requests["2"], "good"), order("unknown", "good"), told.append)
+    done = driver.release_by_canary(there, renamed(requests["2"], "good"), order("unknown", "good"), told.append)
     assert (done.release.version, done.unchanged) == ("2", False)
     assert_clean(there, servers["eu"], "2")
     shares = [line.partition("shares are set: ")[2] for line in told if "shares are set: " in line]
     assert shares == ["good 90 %, good-canary 5 %, good-baseline 5 %", "good-canary 50 %, good-baseline 50 %"]
-    again = run.release_by_canary(there, renamed(requests["2"], "good"), order("worse"), told.append)
+    again = driver.release_by_canary(there, renamed(requests["2"], "good"), order("worse"), told.append)
     assert again.unchanged
 
 
@@ -116,7 +116,7 @@ def test_a_worse_canary_is_taken_back_and_no_old_pod_was_touched(
     there = first(name)
     before = {pod["metadata"]["uid"] for pod in there.cluster.find("Pod", there.namespace, f"app={name}")}
     with pytest.raises(Undone) as raised:
-        run.release_by_canary(there, renamed(requests["2"], name), order(*states, trouble=trouble), silent)
+        driver.release_by_canary(there, renamed(requests["2"], name), order(*states, trouble=trouble), silent)
     assert isinstance(raised.value.cause, Rejected)
     assert "taken back at 5 %" in str(raised.value.cause)
     assert {pod["metadata"]["uid"] for pod in there.cluster.find("Pod", there.namespace, f"app={name}")} == before
@@ -130,18 +130,18 @@ def test_an_undecided_canary_is_held_until_a_command_goes_on_or_goes_back(
     there = first("held")
     wanted = renamed(requests["2"], "held")
     with pytest.raises(Held, match="deploy --continue"):
-        run.release_by_canary(there, wanted, order("unknown"), silent)
+        driver.release_by_canary(there, wanted, order("unknown"), silent)
     found = canary_of(last(there))
     assert found is not None
     assert (found.phase, found.share, found.verdicts[-1].state) == ("held", 5, "unknown")
     assert route(there) == {"held": 90, "held-canary": 5, "held-baseline": 5}
     with pytest.raises(Held):
-        run.go_on(there, order("good", "unknown"), silent)
+        driver.go_on(there, order("good", "unknown"), silent)
     assert route(there) == {"held-canary": 50, "held-baseline": 50}
-    assert run.go_on(there, order("good"), silent).release.version == "2"
+    assert driver.go_on(there, order("good"), silent).release.version == "2"
     assert_clean(there, servers["eu"], "2")
     with pytest.raises(NoRelease, match="no canary to go on with"):
-        run.go_on(there, order("good"), silent)
+        driver.go_on(there, order("good"), silent)
 
 
 def test_an_arm_without_a_ready_pod_loses_its_share_and_gets_it_back(
@@ -166,7 +166,7 @@ def test_an_arm_without_a_ready_pod_loses_its_share_and_gets_it_back(
 
     judge = ScriptedJudge("unknown")
     slow = replace(order("unknown", shares=(5,)), rules=replace(RULES, step_seconds=240.0, pod_seconds=240.0), judge=judge)
-    run.release_by_canary(there, renamed(requests["2"], "absent"), slow, tell)
+    driver.release_by_canary(there, renamed(requests["2"], "absent"), slow, tell)
     shared = {"absent": 90, "absent-canary": 5, "absent-baseline": 5}
     assert seen == [shared, {"absent": 100}, shared]
 
@@ -180,9 +180,9 @@ def scale(there: Target, where: Ref, pods: int) -> None:
 def go_on(there: Target, requests: dict[str, ReleaseRequest]) -> str:
     """Go on; return the version that is to serve then. A canary that was broken off before its begin is deployed again."""
     try:
-        run.go_on(there, order("good"), silent)
+        driver.go_on(there, order("good"), silent)
     except NoRelease:
-        run.release_by_canary(there, renamed(requests["2"], there.service), order("good"), silent)
+        driver.release_by_canary(there, renamed(requests["2"], there.service), order("good"), silent)
     return "2"
 
 
@@ -213,7 +213,7 @@ def test_the_next_command_goes_on_or_back_whichever_change_was_the_last(
         breaking = Breaking(eu.context, changes)
         try:
             wanted = renamed(requests["2"], there.service)
-            run.release_by_canary(replace(there, cluster=breaking), wanted, order("good"), silent)
+            driver.release_by_canary(replace(there, cluster=breaking), wanted, order("good"), silent)
             assert changes == 0
         except BrokenOff:
             pass
@@ -236,7 +236,7 @@ def test_a_stop_removes_a_canary_with_all_its_arms(
 ) -> None:
     there = first("ended")
     with pytest.raises(Held):
-        run.release_by_canary(there, renamed(requests["2"], "ended"), order("unknown"), silent)
+        driver.release_by_canary(there, renamed(requests["2"], "ended"), order("unknown"), silent)
     release.stop(there, silent)
     assert [kinds(servers["eu"], there.namespace, each) for each in (*there.names, *there.arms)] == [set()] * 4
     assert there.cluster.get(there.history) is None
@@ -244,5 +244,5 @@ def test_a_stop_removes_a_canary_with_all_its_arms(
 
 def test_a_first_release_is_an_ordinary_one(user: str, requests: dict[str, ReleaseRequest], servers: dict[str, Asked]) -> None:
     there, told = Target(Cluster(servers["eu"].context), user, "fresh"), list[str]()
-    assert run.release_by_canary(there, renamed(requests["1"], "fresh"), order("worse"), told.append).release.version == "1"
+    assert driver.release_by_canary(there, renamed(requests["1"], "fresh"), order("worse"), told.append).release.version == "1"
     assert "no canary: there are no ready pods of an older release to compare with" in told

@@ -2,11 +2,11 @@
 
 import pytest
 
-from conf.observe.metrics_page import Page, parsed
 from conf.rollout.canary.counting import (
     ERRORS,
     REFUSALS,
     Metrics,
+    PodCounters,
     counts,
     duration_buckets,
     figures,
@@ -15,14 +15,14 @@ from conf.rollout.canary.counting import (
     slower,
     sums,
 )
+from tests.conf.rollout.canary.scripted import pod_counters
 
 METRICS = Metrics({0.5: 0.05}, ("demo_empty_answers_total",))
 
 
-def page(good: int, failed: int = 0, in_batches: int = 0, batches: int = 0, refused: int = 0, slow: int = 0) -> Page:
-    return parsed(
+def page(good: int, failed: int = 0, in_batches: int = 0, batches: int = 0, refused: int = 0, slow: int = 0) -> PodCounters:
+    return pod_counters(
         f"""
-monopod_ready 1
 monopod_requests_total{{route="service",code="200",reason=""}} {good}
 monopod_requests_total{{route="service",code="500",reason="service_failed"}} {failed}
 monopod_requests_total{{route="service",code="500",reason="model_failed"}} {in_batches}
@@ -35,8 +35,7 @@ monopod_memory_limit_bytes 1000
 process_resident_memory_bytes 400
 monopod_warmup_seconds{{model="m",rows="1"}} 0.02
 demo_empty_answers_total {slow}
-""",
-        0.0,
+"""
     )
 
 

@@ -1,17 +1,13 @@
-"""How long a step needs until it finds a canary that fails more often, and until one without a change is good.
-
-Knows how evidence grows and how bounds narrow. Does not know where a rate comes from.
-"""
+"""The sample size of a step: how long it takes to find a worse canary, and to call one without a change good."""
 
 import math
 from collections.abc import Callable, Mapping
 
-from conf.canary.binomial_bounds import binomial_bounds
 from conf.canary.counts import Counts
-from conf.canary.evidence import log_evidence, share_of_bad
 from conf.canary.judging import Judging
+from conf.canary.sequential_tests import binomial_bounds, log_evidence, share_of_bad
 
-MOST_REQUESTS = 1e12  # of both arms: no step lasts for so many
+MAX_REQUESTS = 1e12  # of both arms; no step lasts for that many
 
 
 def requests_until_found(
@@ -47,7 +43,7 @@ def seconds_until_found(
     """Return after how many seconds, in the median, a canary with `more` bad requests is found worse.
 
     rate_per_second: requests of both arms together. Others: as in `requests_until_found`. Infinity where there are no requests,
-    or where so many more are within the tolerance.
+    or where `more` is within the tolerance.
     """
     if rate_per_second <= 0 or not 0 < share < 1:
         return math.inf
@@ -63,7 +59,7 @@ def requests_until_good(share: float, settings: Judging, seen: Mapping[str, Coun
     That is where the bounds of the expected counts lie less than the margin apart, for each metric. All metrics must be good,
     and chance makes the bad shares of the arms differ, so more than half of such canaries need longer.
     """
-    half = (1 - settings.confidence) / 2
+    error = (1 - settings.confidence) / 2
 
     def needed(name: str, margin: float) -> float:
         found = seen[name]
@@ -73,8 +69,8 @@ def requests_until_good(share: float, settings: Judging, seen: Mapping[str, Coun
 
         def is_good(requests: float) -> bool:
             canary, baseline = (part * requests / together for part in (share, 1 - share))
-            upper = binomial_bounds(canary * bad, canary, half)[1]
-            return upper - binomial_bounds(baseline * bad, baseline, half)[0] < margin
+            upper = binomial_bounds(canary * bad, canary, error)[1]
+            return upper - binomial_bounds(baseline * bad, baseline, error)[0] < margin
 
         return _first(is_good)
 
@@ -86,7 +82,7 @@ def _first(holds: Callable[[float], bool]) -> float:
     least, enough = 0.0, 1.0
     while not holds(enough):
         least, enough = enough, 2 * enough
-        if enough > MOST_REQUESTS:
+        if enough > MAX_REQUESTS:
             return math.inf
     while enough - least > 1e-3 * enough:
         middle = (least + enough) / 2
