@@ -52,7 +52,6 @@ LIBRARIES = {
     "urllib3": "serving.inputs.fetch",
     "prometheus_client": "serving.telemetry.metrics",
     "prometheus_client.utils": "serving.telemetry.metrics",  # the names of bounds
-    "prometheus_client.parser": "conf.observe.metrics_page",
     "pynvml": "serving.telemetry.resources",
     "orjson": "serving.base.json_codec",
     "aiohttp": "serving.tools.bench.http_client",

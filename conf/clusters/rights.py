@@ -57,8 +57,6 @@ DEPLOY = (
     Right("Lease", RECORD_VERBS),
     *(Right(kind, OBJECT_VERBS) for kind in KINDS if kind not in NOT_APPLIED),
 )
-# A deploy job's rights beside those, with which it judges a canary by the pages of its pods where Prometheus does not answer.
-JUDGE = (Right("Pod", ("get",), "proxy"),)
 # A person's rights in each such namespace: `monopod status`, history, logs, top, health, report and doctor read by them.
 READ = (
     *(Right(kind, LOOK) for kind in KINDS),

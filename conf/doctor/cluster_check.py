@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from conf.base.object_references import KINDS, NOT_APPLIED
 from conf.clusters.regions import Region
-from conf.clusters.rights import DEPLOY, JUDGE
+from conf.clusters.rights import DEPLOY
 from conf.doctor import gateway_check
 from conf.doctor.findings import Check, CheckContext, Finding
 from conf.observe.pod_states import has_ended
@@ -113,7 +113,6 @@ def _serves(cluster: Cluster, prefix: str, plural: str) -> bool:
 
 def _rights(context: CheckContext) -> Iterator[Finding]:
     needed = [each for each in DEPLOY if each.kind in NOT_APPLIED or each.kind.lower() in context.plan.all_objects]
-    needed += JUDGE if _has_canary(context) else ()
     wanted = [(verb, each.kind, each.part) for each in needed for verb in each.verbs]
     asked = ((each, context.cluster.may(*each[:2], context.plan.namespace, each[2])) for each in wanted)
     lacking = [f"{verb} {kind}{' ' if part else ''}{part}" for (verb, kind, part), allowed in asked if not allowed]

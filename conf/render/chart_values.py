@@ -9,7 +9,7 @@ from conf.base.object_references import Item
 from conf.base.quantities import cpu_quantity, memory_quantity, rounded_up
 from conf.base.yaml_nodes import documents
 from conf.clusters.regions import Prometheus, Region, Regions
-from conf.clusters.rights import ACCOUNTS, DEPLOY, JUDGE, READ, query_rights, rules
+from conf.clusters.rights import ACCOUNTS, DEPLOY, READ, query_rights, rules
 from conf.plan.alerts import RUNBOOK
 from conf.plan.plan import NAMESPACES
 from conf.plan.routes import gateway_plan
@@ -33,7 +33,7 @@ def cluster_values(regions: Regions, region: Region) -> Item:
         "readers": list(region.readers),
         "namespaces": namespaces,
         "quota": _quota(region),
-        "rights": {"deploy": rules((*DEPLOY, *JUDGE)), "read": rules(READ)},
+        "rights": {"deploy": rules(DEPLOY), "read": rules(READ)},
         "prometheus": _query(region.prometheus, [DEPLOYERS["prod"]] if regions.users else []),
         "gateway": _gateway(region),
     }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from conf.base.yaml_nodes import documents
-from conf.clusters.rights import DEPLOY, JUDGE, READ, rules
+from conf.clusters.rights import DEPLOY, READ, rules
 from conf.plan.routes import gateway_plan
 from conf.render.chart_values import cluster_values
 from conf.render.templates import render_gateway
@@ -44,7 +44,7 @@ def test_every_namespace_has_the_rights_of_the_one_list_bound_to_its_own_job(reg
     found = {(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]): each for each in objects(region)}
     for each in values(region)["namespaces"]:
         place = each["name"]
-        assert found["Role", place, "monopod-deploy"]["rules"] == rules((*DEPLOY, *JUDGE))
+        assert found["Role", place, "monopod-deploy"]["rules"] == rules(DEPLOY)
         assert found["Role", place, "monopod-read"]["rules"] == rules(READ)
         (subject,) = found["RoleBinding", place, "monopod-deploy"]["subjects"]
         assert subject == {"kind": "ServiceAccount", "name": each["account"], "namespace": "monopod"}

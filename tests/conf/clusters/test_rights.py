@@ -1,7 +1,7 @@
 """The one list of rights: as rules of a Role, as the manual prints it, and without any that a release could do harm with."""
 
 from conf.base.object_references import KINDS, NOT_APPLIED
-from conf.clusters.rights import DEPLOY, JUDGE, READ, RECORD_VERBS, Right, query_rights, rules
+from conf.clusters.rights import DEPLOY, READ, RECORD_VERBS, Right, query_rights, rules
 from conf.rollout.preflight import LISTED_KINDS
 from tests.conf import accounts
 
@@ -9,7 +9,7 @@ CHANGING = {"create", "update", "patch", "delete"}
 
 
 def test_the_manual_prints_the_rights_of_a_deploy_job() -> None:
-    assert accounts.of_the_manual() == rules((*DEPLOY, *JUDGE))
+    assert accounts.of_the_manual() == rules(DEPLOY)
 
 
 def test_the_manual_prints_the_rights_of_people_and_those_on_prometheus() -> None:
@@ -42,7 +42,5 @@ def test_a_deploy_job_may_do_all_that_a_release_does() -> None:
 
 def test_people_change_nothing_and_nobody_reads_secrets_or_runs_commands_in_pods() -> None:
     assert [each for each in READ if CHANGING & set(each.verbs)] == []
-    assert [
-        each for each in (*DEPLOY, *JUDGE, *READ) if each.part in ("exec", "attach", "portforward") or each.kind == "Secret"
-    ] == []
-    assert [each for each in (*DEPLOY, *JUDGE) if each.kind == "Pod" and CHANGING & set(each.verbs)] == []
+    assert [each for each in (*DEPLOY, *READ) if each.part in ("exec", "attach", "portforward") or each.kind == "Secret"] == []
+    assert [each for each in DEPLOY if each.kind == "Pod" and CHANGING & set(each.verbs)] == []

@@ -171,11 +171,6 @@ def test_with_exactly_the_rights_that_the_manual_names_nothing_is_wrong(tmp_path
             assert found["namespace"]["words"].startswith(f"{namespace} is there")
             with_secret = doctor(tmp_path, 'env_secret = "redis"', namespace, as_them, context=eu.context)[1]["secrets"]
             assert "a deploy does not need them" in with_secret["words"]
-        without_pages = [each for each in rules if each["resources"] != ["pods/proxy"]]
-        with accounts.allowed(eu, namespace, "deployer", without_pages):
-            assert doctor(tmp_path, "", namespace, as_them, context=eu.context)[0] == 0
-            _, found = doctor(tmp_path, "canary = [50]", namespace, as_them, context=eu.context)
-            assert found["rights"]["words"] == f"not allowed in {namespace}: get Pod proxy"
         fewer = [each for each in rules if each["resources"] != ["pods/log"]]
         with accounts.allowed(eu, namespace, "deployer", fewer):
             status, found = doctor(tmp_path, "", namespace, as_them, context=eu.context)

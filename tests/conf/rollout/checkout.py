@@ -129,6 +129,10 @@ class Checkout:
             region.update(fields)
         self.regions_file.write_text(json.dumps(found))
 
+    def let_prometheus_scrape(self) -> None:
+        """Write regions.yaml again with the label by which the cluster's Prometheus finds monitors."""
+        self.set_region(prometheus={**REGION_FIELDS["prometheus"], "labels": {"release": "prometheus"}})
+
     def command(self, name: str, *words: str, tag: str = "") -> list[str]:
         named = ["--image", image(tag)] if tag else []
         command = [sys.executable, "-m", "monopod", name, "--service", str(self.folder), "--regions", str(self.regions_file)]

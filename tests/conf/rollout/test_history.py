@@ -52,8 +52,8 @@ def earlier(found: History) -> int:
     return older.number if older else 0
 
 
-def test_a_history_that_platform_0_2_wrote_is_read_and_its_track_no_longer_sleeps() -> None:
-    found = history.read(json.loads((ROOT / "tests/conf/rollout/history_0.2.json").read_text()))
+def test_a_history_of_an_earlier_platform_is_read_and_its_track_no_longer_sleeps() -> None:
+    found = history.read(json.loads((ROOT / "tests/conf/rollout/earlier_history.json").read_text()))
     first, second = found.releases
     assert (first.version, first.state, first.note, first.override) == ("v1", GOOD, "first", "fire")
     assert (second.state, second.inventory) == (BEGUN, (Ref("Service", "like", "cats"),))

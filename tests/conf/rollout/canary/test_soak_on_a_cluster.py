@@ -10,9 +10,9 @@ import pytest
 
 from conf.base.matchers import chooses
 from conf.base.object_references import path
-from conf.observe.metrics_page import parsed
 from conf.plan.pods import ADMIN_PORT
 from tests.conf.cluster import Cluster
+from tests.conf.rollout.canary.scripted import pod_counters
 from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.images import STEADY_SETTINGS, tagged
 from tests.conf.rollout.load import Load, loaded
@@ -41,6 +41,7 @@ GOOD, HELD, TAKEN_BACK = 0, 33, 34  # exit statuses
 def mine(make_checkout: MakeCheckout) -> Checkout:
     """A service with two pods, of which each thousandth request fails and a batch takes 40 ms."""
     made = make_checkout("hk")
+    made.let_prometheus_scrape()
     made.write_value(**STEADY_SETTINGS, **JUDGED, canary_step_second=600)
     made.run("deploy", tag="steady")
     return made
@@ -59,7 +60,7 @@ def wait_answered(hk: Cluster, mine: Checkout) -> None:
 
 def answered(hk: Cluster, mine: Checkout, pod: str) -> float:
     text = hk.text(f"{path('Pod', mine.user, pod)}:{ADMIN_PORT}/proxy/metrics")
-    return parsed(text, 0.0).sum("monopod_requests_total", partial(chooses, 'code="200",route="service"')) or 0.0
+    return pod_counters(text).sum("monopod_requests_total", partial(chooses, 'code="200",route="service"')) or 0.0
 
 
 def failed(load: Load) -> float:

@@ -12,7 +12,7 @@ import pytest
 
 from conf.base.object_references import path
 from tests.conf.cluster import Cluster
-from tests.conf.rollout.checkout import Checkout, MakeCheckout, deployed
+from tests.conf.rollout.checkout import Checkout, MakeCheckout
 from tests.conf.rollout.gateways import through_both
 from tests.conf.rollout.load import DIGIT, Load, loaded
 from tests.conf.rollout.service_state import kinds, status_row, until, url, version
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images", "buffers")]
 RATE = 40.0  # requests a second
 WIDE: dict[str, Any] = {
     "replicas": 2,
-    "canary_step_second": 60,
+    "canary_step_second": 180,
     "canary_tolerance": 3.0,
     "canary_margin": 0.2,
     "canary_latency_margins": (0.9, 0.9, 0.9),
@@ -35,8 +35,10 @@ REJECTED = 34
 @pytest.fixture
 def mine(make_checkout: MakeCheckout) -> Checkout:
     """A service with two pods of version 1, whose canaries are judged with wide margins."""
-    made = deployed(make_checkout, "1", 2)
+    made = make_checkout("hk")
+    made.let_prometheus_scrape()
     made.write_value(**WIDE)
+    made.run("deploy", tag="1")
     return made
 
 
