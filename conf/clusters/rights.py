@@ -63,7 +63,6 @@ READ = (
     Right("ResourceQuota", LOOK),
     Right("Namespace", ("get",)),
     Right("Pod", ("get",), "log"),
-    Right("Pod", ("get",), "proxy"),
 )
 
 

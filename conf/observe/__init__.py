@@ -1,4 +1,4 @@
 """A service as its metrics show it: figures now, their judgement, and a report on days.
 
-In: a service's tracks, and a region's Prometheus or the pods' own pages. Out: figures, reasons for concern, pages.
+In: a service's tracks, and a region's Prometheus. Out: figures, reasons for concern, pages.
 """

@@ -19,13 +19,14 @@ from conf.observe.pod_states import PodStates, states_of
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.plan.burn_rates import COUNTED, COUNTED_FAILED
 from conf.plan.offline import offline_name
-from conf.remote.cluster import Cluster, ClusterError
+from conf.remote.cluster import Cluster, ClusterError, NoRights
 from conf.render.arms import arm_name
 from serving.settings import Settings, size_in_bytes
 
 REGION_SECONDS = 60.0  # for a region: Prometheus' time, and the API server's
 NOT_SCRAPED = "Prometheus ({}) has no series of {}/{}: has its {} the labels that prometheus.labels names?"
 PROMETHEUS = "Prometheus"
+ROLE = "the Role monopod-read of charts/cluster gives it (docs/observe.md)"
 FIGURE = "figure"  # the label that tells which figure a series of the answer is
 BY_POD, BY_TRACK = "namespace, pod", "namespace"
 
@@ -229,7 +230,8 @@ def _of_kubernetes(each: ObservedTrack, kubernetes: Kubernetes) -> TrackFigures:
     try:
         return replace(_empty(each), states=kubernetes.states(each.namespace, each.service))
     except ClusterError as error:
-        return replace(_empty(each), unseen=f"pods that are new, wait or were lost are not known: {error}")
+        why = f"no right to list pods in {each.namespace}: {ROLE}" if isinstance(error, NoRights) else error
+        return replace(_empty(each), unseen=f"pods that are new, wait or were lost are not known: {why}")
 
 
 def _of_prometheus(

@@ -20,11 +20,11 @@ def of_the_manual(name: str = "deployer") -> list[dict[str, Any]]:
     return list(rules)
 
 
-def allowed(cluster: Cluster, namespace: str, account: str, rules: list[dict[str, Any]]) -> ExitStack:
-    """Give an account rights in a namespace for the length of a block."""
+def allowed(cluster: Cluster, namespace: str, account: str, rules: list[dict[str, Any]], home: str = "") -> ExitStack:
+    """Give an account rights in a namespace for the length of a block. home: the account's namespace, "" for the same."""
     where = f"/apis/{RBAC}/v1/namespaces/{namespace}"
     named = {"apiVersion": f"{RBAC}/v1", "metadata": {"name": account}}
-    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": home or namespace}
     bound = {"roleRef": {"apiGroup": RBAC, "kind": "Role", "name": account}, "subjects": [subject]}
     stack = ExitStack()
     stack.enter_context(cluster.having(f"{where}/roles", {**named, "kind": "Role", "rules": rules}))

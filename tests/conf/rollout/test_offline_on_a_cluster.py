@@ -144,9 +144,13 @@ def test_status_tells_lag_and_dead_letters(reading: Checkout, hk: Cluster, broke
     first, second = next(NUMBERS), next(NUMBERS)
     broker.produce(brokers, SOURCE, [record(first), b"{ this is no JSON", record(second)])
     until(lambda: answered(brokers) >= {first, second}, SECONDS)
-    until(lambda: status_row(reading, status=None)["offline"]["lag"] == 0, SECONDS)
-    found = status_row(reading)["offline"]
-    assert (found["dead_letters"], found["note"]) == (1, "")
+
+    def is_scraped() -> bool:
+        found = status_row(reading, status=None)["offline"]
+        return (found["lag"], found["dead_letters"]) == (0, 1)
+
+    until(is_scraped, SECONDS)
+    assert status_row(reading)["offline"]["note"] == ""
     assert len(broker.records(brokers, DEAD)) == 1
     assert "offline pods" in reading.run("status").out
     assert {"Deployment", "PodMonitor", "NetworkPolicy"} <= kinds(hk, reading.user, OFFLINE)
@@ -182,7 +186,7 @@ def test_a_release_whose_pods_crash_is_undone_and_the_older_offline_pods_go_on(
     reading.run("deploy", tag="offline")
     assert kinds(hk, reading.user, "digits") == set()
     idle = f"1 of its pods has no partition to read, since the topic has {PARTITIONS}"
-    until(lambda: status_row(reading, status=None)["offline"]["note"] == idle)
+    until(lambda: status_row(reading, status=None)["offline"]["note"] == idle, SECONDS)
     done = reading.run("deploy", tag="crash", status=21)
     assert f"pod {OFFLINE}" in done.text
     assert versions(hk, reading) == {"offline"}
