@@ -98,7 +98,7 @@ def _broken(folder: Path, listed: Checksum, merged: dict[Path, list[str]], makes
     """Return the mistake of a file that has a checksum, or ""."""
     name, listed_in = _name(folder, listed.path), _name(folder, listed.listed_in)
     if not listed.sha256:
-        return f"{listed_in}: line {listed.line} is no checksum; write it with `sha256sum {name} > {listed_in}`"
+        return f"{listed_in}: line {listed.line} is not a checksum; write it with `sha256sum {name} > {listed_in}`"
     if not listed.path.is_file():
         words = f"{name} is not there, but {listed_in} names it: add the file (or its parts), or take the line away"
         return "" if makes else words

@@ -105,7 +105,7 @@ def test_a_wrong_sum_of_a_whole_file_is_told_with_every_other_mistake_at_once(mo
     wrong, missing, line = prepare(model, made=False)
     assert f"model/y.onnx has sha256 {hashlib.sha256(b'y').hexdigest()}, but model/SHA256SUMS says {OTHER}" in wrong
     assert missing.startswith("model/z.onnx is not there, but model/SHA256SUMS names it")
-    assert line == "model/SHA256SUMS: line 4 is no checksum; write it with `sha256sum model/FILE > model/SHA256SUMS`"
+    assert line == "model/SHA256SUMS: line 4 is not a checksum; write it with `sha256sum model/FILE > model/SHA256SUMS`"
 
 
 def test_a_git_lfs_pointer_is_told_by_name_with_its_cure(tmp_path: Path) -> None:

@@ -1,4 +1,1 @@
-"""Errors, deadlines, JSON, memory, addresses and thread priorities, for every other folder of the runtime.
-
-In and out: plain values. Knows no model, no service and no HTTP.
-"""
+"""Errors, deadlines, JSON, memory and thread priorities, for every other folder of the runtime."""

@@ -1,27 +1,4 @@
-"""The errors of a request, each with its HTTP status.
-
-  * ServingError                500
-    x BadInput                  400  the request's content is wrong; a service raises it too
-      - FetchFailed             400  another server did not give the file of a URL; it may do so later
-      - WrongInputs             400  a name, dtype or rank that a model does not have; 500 if own code passed it
-    x NotFound                  404  no such model or route
-    x MethodNotAllowed          405
-    x SlowBody                  408  the body took too long to arrive
-    x TooLarge                  413  body, rows or picture over a limit
-    x WrongContentType          415
-    x QueueFull                 429  overload; never 503, since a mesh retries 503 and ejects the pod
-      - MemoryFull              429  requests in progress hold as much as the pod's memory allows
-    x BodiesFull                429  bodies hold too many bytes; in no alert, since clients cause it
-    x HeadTooLarge              431
-    x ClientGone                499  nobody waits for the answer; it stands in logs and metrics alone
-    x ModelFailed               500  the model raised, or gave the wrong rows
-    x ServiceFailed             500  the service's own code raised
-    x NotReady                  503  still loading, or draining
-    x DeadlinePassed            504
-      - ShortDeadline           504  the client left the service less than half of its timeout; in no alert
-
-Knows statuses and words. Does not know HTTP libraries.
-"""
+"""The errors of a request, each with its HTTP status, and the label `reason` that it has in metrics and logs."""
 
 
 class StartError(Exception):
@@ -41,12 +18,11 @@ class ServingError(Exception):
 class BadInput(ServingError):
     """The content of the request is wrong. A service raises it with a sentence for the client."""
 
-    status = 400
-    reason = "bad_input"
+    status, reason = 400, "bad_input"
 
 
 class WrongInputs(BadInput):
-    """Inputs that a model takes in no size: a name, a dtype or a rank is wrong. In a service's own code that is its bug."""
+    """A name, a dtype or a rank that the model does not have. It is answered with 500 where a service's own code passed it."""
 
 
 class FetchFailed(BadInput):
@@ -54,58 +30,55 @@ class FetchFailed(BadInput):
 
 
 class NotFound(ServingError):
-    status = 404
-    reason = "not_found"
+    status, reason = 404, "not_found"
 
 
 class MethodNotAllowed(ServingError):
-    status = 405
-    reason = "method_not_allowed"
+    status, reason = 405, "method_not_allowed"
 
 
 class SlowBody(ServingError):
-    status = 408
-    reason = "slow_body"
+    """The body took too long to arrive."""
+
+    status, reason = 408, "slow_body"
 
 
 class TooLarge(ServingError):
     """A body, its rows or a picture are over a limit, which the text names."""
 
-    status = 413
-    reason = "too_large"
+    status, reason = 413, "too_large"
 
 
 class WrongContentType(ServingError):
-    status = 415
-    reason = "wrong_content_type"
+    status, reason = 415, "wrong_content_type"
 
 
 class QueueFull(ServingError):
     """As many rows wait for the model as queue_limit allows. The client may try again."""
 
-    status = 429
-    reason = "queue_full"
+    status, reason = 429, "queue_full"  # never 503, since a mesh retries 503 and ejects the pod
 
 
 class MemoryFull(QueueFull):
+    """Requests in progress hold as much as the pod's memory allows."""
+
     reason = "memory_full"
 
 
 class BodiesFull(ServingError):
-    status = 429
-    reason = "bodies_full"
+    """Bodies hold too many bytes. No alert counts it, since clients can cause it."""
+
+    status, reason = 429, "bodies_full"
 
 
 class HeadTooLarge(ServingError):
-    status = 431
-    reason = "head_too_large"
+    status, reason = 431, "head_too_large"
 
 
 class ClientGone(ServingError):
-    """The client went away, so nobody waits for the answer."""
+    """The client went away, so nobody waits for the answer. Only logs and metrics show it."""
 
-    status = 499
-    reason = "client_gone"
+    status, reason = 499, "client_gone"
 
 
 class ModelFailed(ServingError):
@@ -115,6 +88,8 @@ class ModelFailed(ServingError):
 
 
 class ServiceFailed(ServingError):
+    """The service's own code raised."""
+
     reason = "service_failed"
 
 
@@ -123,18 +98,20 @@ class WrongResults(ServiceFailed):
 
 
 class NotReady(ServingError):
-    status = 503
-    reason = "not_ready"
+    """The service or the model is still loading, or is being closed."""
+
+    status, reason = 503, "not_ready"
 
 
 class DeadlinePassed(ServingError):
     """The request's deadline has passed, so its work is dropped."""
 
-    status = 504
-    reason = "deadline_passed"
+    status, reason = 504, "deadline_passed"
 
 
 class ShortDeadline(DeadlinePassed):
+    """The client left the service less than half of its timeout. No alert counts it."""
+
     reason = "short_deadline"
 
 

@@ -1,7 +1,6 @@
 """The reading and writing of JSON. The only module that imports orjson.
 
-Knows JSON (RFC 8259, UTF-8, numbers that fit a double) and how numpy values are written. Does not know what a document means.
-Where an object has a key twice, the last one counts.
+Documents are UTF-8 (RFC 8259), with numbers that fit a double. Where an object has a key twice, the last one counts.
 
 Concurrency. orjson keeps the interpreter's lock while it reads a document, so the number of containers is bounded: 1 million
 take 0.1 s of a free core. The garbage collector would make that 0.4 s, since it visits each new container again and again,
@@ -81,7 +80,6 @@ def _large_value(body: bytes) -> Any:
 
 
 def _problem(error: orjson.JSONDecodeError, body: bytes) -> str:
-    """Return the mistake and its position, in words."""
     try:
         body.decode()
     except UnicodeDecodeError as bad:

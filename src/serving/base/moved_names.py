@@ -1,6 +1,6 @@
 """Names that forks from before version 0.2 import from modules that moved: they are found where they are now, with a warning.
 
-Knows the names of those modules. An update of the platform replaces no server.py, so an old import must go on working.
+An update of the platform replaces no server.py, so an old import must go on working.
 """
 
 import importlib

@@ -1,7 +1,6 @@
-"""New ids of requests.
+"""New ids of requests: 64 random bits of the process, with a count behind them.
 
-Knows 64 random bits of the process, with a count behind them. Does not know the ids that clients choose. Any thread may ask,
-since the next number of a count is one step in CPython. A forked process takes random bits of its own.
+Any thread may ask, since the next number of a count is one step in CPython. A forked process takes random bits of its own.
 """
 
 import itertools

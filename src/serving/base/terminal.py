@@ -1,7 +1,4 @@
-"""Tables, sizes and progress bars, as a terminal shows them. Only this module imports tqdm.
-
-Knows widths and units. Does not know what a table shows, or which work a bar measures.
-"""
+"""Tables, sizes and progress bars, as a terminal shows them. Only this module imports tqdm."""
 
 import contextlib
 import sys
@@ -31,7 +28,7 @@ def size(count: int) -> str:
 
 @contextlib.contextmanager
 def progress(total: float, what: str, unit: str = "") -> Iterator[Callable[[float], None]]:
-    """Show on stderr how much of a total is done, for the length of a block, and nothing where stderr is no terminal.
+    """Show on stderr how much of a total is done, for the length of a block, and nothing where stderr is not a terminal.
 
     Yields a function that takes how much is done by now, from 0 to total.
     """
@@ -48,7 +45,7 @@ def progress(total: float, what: str, unit: str = "") -> Iterator[Callable[[floa
 
 @contextlib.contextmanager
 def timed_progress(total: float, begin: float = 0.0) -> Iterator[Callable[[float, str], None]]:
-    """Show on stderr how much of a total is done and how much time is left, and nothing where stderr is no terminal.
+    """Show on stderr how much of a total is done and how much time is left, and nothing where stderr is not a terminal.
 
     begin: what was done before. Yields a function that takes how much is done by now, from 0 to total, and words for the bar.
     """

@@ -1,7 +1,4 @@
-"""The files of a request: which a class or a route declares, and each one as it was sent.
-
-Knows names, content types and numbers. Does not know bodies, nor what a file holds.
-"""
+"""The files of a request: those that a class or a route declares, and each one as it was sent."""
 
 import builtins
 import mimetypes
@@ -79,7 +76,7 @@ def file_kinds(declared: Declared, pictures: int = 0, videos: bool = False) -> F
         types, most = (said, 1) if isinstance(said, str) else said
         kind = FileKind(tuple(each.strip().lower() for each in types.split(",")), most)
         if not NAME.fullmatch(name) or name in RESERVED:
-            raise ValueError(f"files names {name!r}; it must be a word, and none of {', '.join(RESERVED)}")
+            raise ValueError(f"files names {name!r}; it must be a word other than {', '.join(RESERVED)}")
         if type(most) is not int or most < 1 or not all(map(TYPE.fullmatch, kind.types)):
             raise ValueError(f"files says {said!r} for {name!r}; write 'audio/*', 'audio/wav, audio/flac' or ('image/*', 5)")
         found[name] = kind

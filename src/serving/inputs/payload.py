@@ -90,7 +90,7 @@ class Payload:
 
 
 def decode(content_type: str, body: bytes, fetcher: UrlFetcher, life: Lifetime, files: FileKinds = PICTURES) -> Payload:
-    """Return a request's payload; it is empty where neither a body nor a content type came, as with a GET.
+    """Return a request's payload, which is empty where neither a body nor a content type came, as with a GET.
 
     life: its deadline ends a fetch, and the reading of a form. files: which the service declares.
     Raises WrongContentType for another content type, BadInput for wrong content, TooLarge for a form of too many parts.
@@ -142,7 +142,7 @@ def _is_file(kind: str, files: FileKinds | None) -> bool:
 
 
 def converted(name: str, value: Any, kind: type[T]) -> T:
-    """Return a client's value as a str, int, float, bool or list. Numbers may be texts, as forms and URLs send them.
+    """Return a client's value as a str, int, float, bool or list. Numbers may be texts, as in forms and URLs.
 
     name: of the field, in the message. Raises BadInput for a value of another type.
     """
@@ -231,7 +231,7 @@ def _form_payload(form: Form, taken: FileKinds, strict: bool) -> Payload:
 
 
 def _form_data(text: str | None, files: tuple[File, ...]) -> Any:
-    """Return a form's data: its JSON value, or its text where it is no JSON."""
+    """Return a form's data: its JSON value, or its text where it is not JSON."""
     parts = [file.bytes for file in files] + ([] if text is None else [text.encode("utf-8", "surrogatepass")])
     if not parts:
         return None
@@ -272,7 +272,6 @@ def _opened(name: str, text: Any, fetch: Callable[[str], bytes]) -> File:
 
 
 def _base64(name: str, text: str) -> bytes:
-    """Decode base64: standard or URL-safe, with or without padding and line breaks."""
     try:
         return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
     except ValueError:
@@ -298,7 +297,7 @@ def _type_name(value: Any) -> str:
 def read_form(content_type: str, body: bytes, check: Callable[[], None]) -> Form:
     """Return a body's parts. check: called between pieces; its exception ends the reading.
 
-    Raises BadInput for a body that is no form and for headers over LONGEST_HEADERS, TooLarge over MAX_FORM_PARTS parts.
+    Raises BadInput for a body that is not a form and for headers over LONGEST_HEADERS, TooLarge over MAX_FORM_PARTS parts.
     """
     boundary = _boundary(content_type)
     decoder, parts = MultipartDecoder(boundary), _FormParts()

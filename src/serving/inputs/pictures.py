@@ -62,7 +62,7 @@ class Parts:
 
 
 def _parts(data: bytes) -> Parts:
-    """Return a picture's parts. Raises BadInput for bytes that are no picture, TooLarge for too much metadata."""
+    """Return a picture without its metadata. Raises BadInput for other bytes, TooLarge for too much metadata."""
     for magic, at, kind, walk in FORMATS:
         if data.startswith(magic, at) and (kind != "WebP" or data.startswith(b"RIFF")):
             try:
@@ -75,12 +75,11 @@ def _parts(data: bytes) -> Parts:
 
 
 def _damaged(kind: str) -> BadInput:
-    """Return the error for a broken picture of a format."""
     return BadInput(f"the {kind} picture is truncated or damaged; check that the whole file was sent")
 
 
 def _orientation(exif: bytes) -> int:
-    """Return the orientation that an EXIF block states, 1 where it states none."""
+    """Return the orientation that an EXIF block states, or else 1."""
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
@@ -118,7 +117,6 @@ def _jpeg(data: bytes) -> Parts:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield each JPEG segment's marker, start and end."""
     at = 2
     for _ in range(MAX_PICTURE_PARTS):
         at = data.find(b"\xff", at)
@@ -159,7 +157,7 @@ def _png(data: bytes) -> Parts:
 
 
 def _inflated(name: bytes, chunk: bytes, room: int) -> int:
-    """Return how many bytes a chunk's text inflates to. room: bytes, of which no more are held. Raises TooLarge over it."""
+    """Return how many bytes a chunk's text inflates to. Raises TooLarge for more than `room` bytes."""
     body = chunk.partition(b"\0")[2]
     packed = body[1:]
     if name == b"iTXt":
@@ -202,7 +200,7 @@ def _gif(data: bytes) -> Parts:
 
 
 def _gif_blocks(data: bytes, at: int, left: int) -> tuple[int, int]:
-    """Return the position after a run of blocks, and how many further parts are allowed. left: allowed before the run."""
+    """Return the position after a run of blocks, and how many of `left` parts are still allowed."""
     while left >= 0:
         if not data[at]:
             return at + 1, left
@@ -238,7 +236,7 @@ def decode(
     at_least: a sufficient width and height in pixels. A JPEG may then be decoded at 1/2, 1/4 or 1/8 of its size, which is
     faster, but never below at_least. Other formats are decoded at full size.
     memory: counts the bytes of the decoding, and then of the picture as long as it lives.
-    Raises BadInput for bytes that are no picture or a broken one, TooLarge over max_pixels, and the errors of memory.
+    Raises BadInput for bytes that are not a picture or a broken one, TooLarge over max_pixels, and the errors of memory.
     """
     parts = _parts(data)
     try:

@@ -30,7 +30,7 @@ Shape = tuple[int, ...]
 
 MAX_RANK = 32
 MAX_ELEMENTS = 2**40  # far more than any body holds, and far less than overflows numpy's sizes
-NUMBERS = frozenset({float, int})  # exact types, since a bool is an int to isinstance
+NUMBERS = frozenset({float, int})  # compared as exact types, since a bool is an int to isinstance
 # Numbers from these on are rounded to infinity: half a step over the largest number of the datatype (IEEE 754, 4.3.1).
 ROUNDED_TO_INFINITY = {"FP16": 65520.0, "FP32": 2.0**128 - 2.0**103, "FP64": math.inf}
 LENGTH_HEADER = "Inference-Header-Content-Length"
@@ -75,7 +75,7 @@ def json_object(value: object, where: str) -> dict[str, Any]:
 
 
 def named_input(spec: ModelSpec, name: str) -> TensorSpec:
-    """Return the model's input of a name. Raises BadInput, which lists the inputs, where there is none."""
+    """Return the model's input of a name. Raises BadInput, which lists the inputs, for an unknown name."""
     for tensor in spec.inputs:
         if tensor.name == name:
             return tensor
@@ -203,7 +203,7 @@ def split_body(body: bytes | memoryview, header_length: str | None) -> tuple[byt
     """Return a body's JSON and the raw bytes after it, without a copy.
 
     header_length: the value of the header LENGTH_HEADER in bytes, None where the whole body is JSON.
-    Raises BadInput for a length that is no number from 1 to the body's size.
+    Raises BadInput for a length that is not a number from 1 to the body's size.
     """
     view = memoryview(body).cast("B")
     if header_length is None:
@@ -236,7 +236,6 @@ def read_raw(raw: memoryview, datatype: str, shape: Shape, where: str) -> Array:
 
 
 def _elements(raw: memoryview, count: int, where: str) -> list[bytes]:
-    """Return the elements of a BYTES tensor, in row-major order."""
     if count * _length.size <= len(raw):
         data, unpack, elements, at = bytes(raw), _length.unpack_from, [], 0
         try:

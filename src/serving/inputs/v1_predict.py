@@ -1,9 +1,9 @@
 """TensorFlow Serving's `:predict`, which KServe calls version 1: requests to arrays, arrays to answers.
 
-Knows the JSON of https://www.tensorflow.org/tfx/serving/api_rest#predict_api. Rows under "instances" are answered by
-"predictions", whole tensors under "inputs" by "outputs". Bytes are {"b64": ...}. Shapes follow from the nesting.
-NaN and infinity are answered as null, since JSON has neither; TensorFlow Serving writes them bare.
-Does not know HTTP, models or queues.
+The JSON is that of https://www.tensorflow.org/tfx/serving/api_rest#predict_api. "instances" hold rows and are answered by
+"predictions". "inputs" hold whole tensors and are answered by "outputs". Bytes are {"b64": ...}.
+Shapes follow from the nesting. NaN and infinity are answered as null, since JSON has neither; TensorFlow Serving writes
+them bare.
 """
 
 import base64
@@ -69,14 +69,12 @@ def decode(body: bytes | memoryview, spec: ModelSpec, max_rows: int | None = Non
 
 
 def _columns(inputs: object, spec: ModelSpec) -> dict[str, Any]:
-    """Return input -> nested values, from the columnar format."""
     if isinstance(inputs, dict) and not _is_b64(inputs):
         return inputs
     return {_only_input(spec, "'inputs'").name: inputs}
 
 
 def _rows(instances: list[Any], spec: ModelSpec) -> dict[str, list[Any]]:
-    """Return input -> nested values, from the row format."""
     if not isinstance(instances[0], dict) or _is_b64(instances[0]):
         return {_only_input(spec, "each of 'instances'").name: instances}
     columns: dict[str, list[Any]] = {name: [] for name in instances[0]}
@@ -160,7 +158,6 @@ def _values(array: Array, name: str) -> Any:
 
 
 def _nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
-    """Return row-major elements as nested lists."""
     if not shape:
         return flat[0]
     step = len(flat) // shape[0] if shape[0] else 0

@@ -1,9 +1,8 @@
 """The Open Inference Protocol, version 2, over REST: requests to arrays, arrays to answers, metadata.
 
-Knows the JSON of https://github.com/kserve/open-inference-protocol (rest/inference_rest.md) and, from Triton's extensions, the
+The JSON is that of https://github.com/kserve/open-inference-protocol (rest/inference_rest.md). Triton's extensions add the
 binary tensor data (extension_binary_data.md) and the request parameters `timeout` and `id`. Unknown fields and parameters are
 ignored. An optional field that is null counts as missing.
-Does not know HTTP, models or queues.
 """
 
 from typing import Any, NamedTuple
@@ -136,7 +135,6 @@ def _binary_size(item: dict[str, Any], where: str) -> int | None:
 
 
 def _from_json(item: dict[str, Any], datatype: str, shape: Shape, where: str) -> Array:
-    """Return an input whose data, flat or nested, is in the JSON."""
     if datatype == "FP16":
         raise BadInput(f"{where} is FP16, which JSON cannot carry: send it as binary data, with 'binary_data_size'")
     data = required_field(item, "data", list, where)
@@ -216,7 +214,6 @@ def _datatype(array: Array, name: str, spec: ModelSpec) -> str:
 
 
 def _json_data(array: Array, name: str) -> list[str] | Array:
-    """Return an output's elements in row-major order."""
     return texts(array, f"output {name!r}", _ask_binary(name)) if array.dtype.kind in "OSU" else array.reshape(-1)
 
 

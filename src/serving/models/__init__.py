@@ -1,7 +1,6 @@
 """The models of a service, their queues and their batches.
 
-In: calls, each with its arrays and its deadline. Out: arrays, as futures or by a callback on the loop. Knows no request, no
-bytes and no HTTP.
+In: calls, each with its arrays and its deadline. Out: arrays, as futures or by a callback on the loop.
 """
 
 from serving.base.moved_names import getattr_of

@@ -36,7 +36,7 @@ from serving.models.tensors import Arrays, join_rows, key_of, split_rows
 log = logging.getLogger("monopod.batcher")
 
 IDLE_SECONDS = 2.0  # from an instance's last batch to the call of `idle`
-END_SECONDS = 60.0  # for which the end of the interpreter waits for batches: else a running one may abort the process
+END_SECONDS = 60.0  # The end of the interpreter waits this long for batches, since a running one may abort the process.
 _at_work: "weakref.WeakSet[Batcher]" = weakref.WeakSet()  # weak, since a running thread keeps its batcher alive
 
 
@@ -131,12 +131,12 @@ class Batcher:
         return call
 
     def waiting_rows(self) -> int:
-        """Return the rows that wait, without those that nobody waits for any more."""
+        """Return the rows that wait and that a caller still wants."""
         with self._lock:
             return self._queue.useful_rows(self._clock())
 
     def has_waiting(self, least: int) -> bool:
-        """Return whether at least so many rows wait. Useless rows are told apart only where they may decide."""
+        """Return whether at least `least` rows wait. Useless rows are counted only where they may decide that."""
         return self._queue.rows >= least and self.waiting_rows() >= least
 
     def oldest_age(self) -> float:
@@ -146,7 +146,7 @@ class Batcher:
         return 0.0 if oldest is None else self._clock() - oldest
 
     def stuck_seconds(self) -> float:
-        """Return for how long the oldest batch or call of `idle` has run, in seconds. Infinity where a thread has died."""
+        """Return the seconds for which the oldest batch or call of `idle` has run, infinity where a thread has died."""
         if not self._closed and not all(thread.is_alive() for thread in self._threads):
             return float("inf")
         now = self._clock()
@@ -205,7 +205,7 @@ class Batcher:
         return bool(slices)
 
     def _take(self, timeout: float | None) -> list[Slice] | None:
-        """Wait for calls and return the rows of the next batch: none after the timeout, seconds, or None where closed."""
+        """Wait for calls and return the rows of the next batch: none after the timeout in seconds, None where closed."""
         while True:
             slices: list[Slice] = []
             useless: list[Call] = []
@@ -238,12 +238,11 @@ class Batcher:
         return woken
 
     def _wait_for_more(self) -> float:
-        """Return for how long to wait for a fuller batch, in seconds."""
+        """Return the seconds to wait for a fuller batch."""
         waits = self._delay and not self._closed and self._queue.rows < self.max_batch_size
         return self._queue.first_queued() + self._delay - self._clock() if waits else 0.0
 
     def _run(self, instance: int, slices: list[Slice]) -> None:
-        """Run one batch and give each call its part. A failure concerns this batch alone."""
         try:
             inputs = join_rows([s.inputs() for s in slices])
             joined = self._clock()
@@ -284,11 +283,9 @@ class Batcher:
                 self._run(instance, [one])
 
     def _fail(self, slices: list[Slice], error: BaseException) -> None:
-        """End every call of a batch with ModelFailed."""
         self._end([s.call for s in slices], lambda _: failure(self.name, error))
 
     def _end(self, calls: list[Call], error_of: Callable[[Call], Exception]) -> None:
-        """End calls with errors, as far as they have not ended."""
         with self._lock:
             first = [call for call in calls if call.finish()]
         for call in first:

@@ -1,7 +1,5 @@
 """The calls of one model: the queue in which they wait, and how each ends.
 
-Knows rows, lifetimes, and that some calls are answered on a loop. Does not know instances or batch threads.
-
 Concurrency. The batcher's lock guards `CallQueue`, the rows of its calls, and `Call.finished`. The thread that sets `finished`
 ends the call, so a call ends once, though parts of it may fail on several threads.
 """
@@ -20,8 +18,8 @@ from serving.models.tensors import Arrays, Key, cut_rows, join_rows
 
 log = logging.getLogger("monopod.batcher")
 
-COUNT_SECONDS = 0.001  # for which the count of useless rows is kept, at least
-COUNT_SECONDS_A_CALL = 2e-6  # and for each call in the queue, so that counting takes a small part of the time
+COUNT_SECONDS = 0.001  # The count of useless rows is kept this long at least,
+COUNT_SECONDS_A_CALL = 2e-6  # and for each call in the queue, so that counting takes a small part of the time.
 
 
 @dataclass(eq=False, slots=True)
@@ -108,15 +106,15 @@ class CallQueue:
         self.rows += call.rows
 
     def first_queued(self) -> float:
-        """Return when the first call came, in seconds."""
+        """Return the time at which the first call came, in seconds."""
         return self._calls[0].queued
 
     def oldest(self) -> float | None:
-        """Return when the last byte of the oldest call came that somebody waits for, in seconds, or None."""
+        """Return the time of the last byte of the oldest call that is not useless, in seconds, or None."""
         return min((call.life.received for call in self._calls if not call.useless()), default=None)
 
     def useful_rows(self, now: float) -> int:
-        """Return the rows that somebody waits for. They are counted anew every COUNT_SECONDS at most."""
+        """Return the rows that a caller still wants. They are counted anew every COUNT_SECONDS at most."""
         if now >= self._count_again:
             self._useless_rows = sum(call.rows - call.rows_taken for call in self._calls if call.useless())
             self._count_again = now + max(COUNT_SECONDS, COUNT_SECONDS_A_CALL * len(self._calls))
@@ -134,8 +132,7 @@ class CallQueue:
     def take(self, room: int, whole: bool, now: float) -> tuple[list[Slice], list[Call]]:
         """Remove up to `room` rows of one key for a batch, the oldest first.
 
-        whole: remove one call with all its rows, whatever `room` is. Return the rows, and the calls that were found on the way
-        and that nobody waits for.
+        whole: remove one call with all its rows, whatever `room` is. Return the rows, and the useless calls found on the way.
         """
         slices: list[Slice] = []
         useless: list[Call] = []
@@ -158,7 +155,6 @@ class CallQueue:
 
 
 def _slice(call: Call, room: int, now: float) -> Slice:
-    """Take the next rows of a call, at most `room`."""
     start = call.rows_taken
     if not start:
         call.taken = call.life.taken = now

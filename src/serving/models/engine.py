@@ -1,7 +1,4 @@
-"""One onnxruntime session of one model. The only module that imports onnxruntime.
-
-Knows providers, arenas and threads. Does not know queues or requests.
-"""
+"""One onnxruntime session of one model. The only module that imports onnxruntime."""
 
 import contextlib
 import importlib
@@ -37,7 +34,7 @@ ELEMENTS = {
     "tensor(string)": "BYTES",
 }
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-# The parts of onnxruntime's messages that help no user: a line of its source, and a number before the error's name.
+# Parts of onnxruntime's messages that do not help a user: a line of its source, and a number before the error's name.
 SOURCE_LINE = re.compile(r"\S*/\S+\.(?:cc|cpp|h|hpp|cu):\d+ |\[ONNXRuntimeError\] : \d+ : ")
 CUDA_CONTEXT_BYTES = int(SESSION_GIB * 2**30)  # the part of a session's share that is not its arena
 
@@ -150,7 +147,6 @@ def _options(hardware: Hardware) -> Any:
 
 
 def _providers(hardware: Hardware) -> list[tuple[str, dict[str, str]]]:
-    """Return the requested provider, then the providers for the nodes that it does not support."""
     cuda = {"device_id": "0", "arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
     if hardware.arena_bytes:
         cuda["gpu_mem_limit"] = str(hardware.arena_bytes)
@@ -181,7 +177,7 @@ def _specs(path: Path, role: str, nodes: Any) -> tuple[TensorSpec, ...]:
 
 
 def _cure(kind: str) -> str:
-    """Return what to do about a type that is not served. kind: onnxruntime's name of it."""
+    """Return how to replace a type that is not served. kind: its name in onnxruntime."""
     if kind.startswith("tensor("):
         return f"cast it in the graph to a tensor of another type ({', '.join(name[7:-1] for name in ELEMENTS)})"
     if "map(" in kind:

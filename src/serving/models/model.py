@@ -1,7 +1,4 @@
-"""One model in memory: its tensors, its instances, its queue.
-
-Knows engines, functions and the batcher. Does not know requests, or which models a service has.
-"""
+"""One model in memory: its tensors, its instances, its queue."""
 
 import asyncio
 import logging
@@ -25,7 +22,7 @@ from serving.settings.model_files import pointed_size
 
 log = logging.getLogger("monopod.model")
 
-MAX_SHAPES = 1024  # shapes that are remembered; clients choose them, so their number is bounded
+MAX_SHAPES = 1024  # that are remembered; clients choose them, so their number is bounded
 Function = Callable[[Arrays], Arrays]
 
 
@@ -48,7 +45,7 @@ class Model:
         self.spec, self.options, self._engines, self._observer = spec, options, engines, observer
         self.costs: dict[int, float] = {}
         self._most_rows = min(options.max_rows_per_request, options.queue_limit)
-        # One row for a run when no call waits. Where open sizes are not named, it is the first row that a client sends.
+        # A row for a run when no call waits. Where open sizes are not named, it is the first row that a client sends.
         self._example: Arrays | None = None
         # It only grows, so threads share it without a lock: a shape that is missing here costs one wrong status.
         self._shapes_that_ran: set[object] = set()
@@ -75,14 +72,10 @@ class Model:
         return self.batcher.submit(arrays, self._checked(arrays), life)
 
     def enqueue(self, arrays: Arrays, life: Lifetime, done: Callable[[Call], None], on_loop: bool = False) -> None:
-        """Check the inputs of one call and queue them as Batcher.enqueue does.
-
-        Raises BadInput, TooLarge, QueueFull, NotReady.
-        """
+        """Check the inputs of one call and queue them as Batcher.enqueue does. Raises what `submit` raises."""
         self.batcher.enqueue(arrays, self._checked(arrays), life, done, on_loop)
 
     def _checked(self, arrays: Arrays) -> int:
-        """Check the inputs of one call and return its rows. Raises BadInput, TooLarge."""
         count = self.spec.rows(arrays)
         if count > self._most_rows:
             raise TooLarge(
@@ -122,7 +115,7 @@ class Model:
         return ended
 
     def _timed(self, instance: int, batch: Arrays, size: int) -> float:
-        """Return the duration of the faster of two runs, in seconds. The first run also allocates memory."""
+        """Return the seconds of the faster of two runs. The first run also allocates memory."""
         times = []
         for _ in range(2):
             began = time.perf_counter()
@@ -178,7 +171,7 @@ def open_model(
 ) -> Model:
     """Load an ONNX file, with one session for each instance, and warm it. loop, clock: of its batcher.
 
-    Raises StartError where the file is missing or no model, the model does not fit the memory, or its provider is not active.
+    Raises StartError where the file is missing or not a model, does not fit the memory, or its provider is not active.
     """
     check_file(path)
     began = time.perf_counter()

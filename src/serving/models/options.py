@@ -48,50 +48,48 @@ def options_of(settings: Settings) -> Options:
     )
 
 
-class GpuShares:
-    """The shares of one service. budget: bytes for all models loaded on first use, 0 where no GPU is shared."""
+def on_demand_budget(settings: Settings) -> int:
+    """Return the bytes of the GPU for all models loaded on first use, 0 where no GPU is shared."""
+    return _bytes(settings.on_demand_gpu_memory) if settings.gpu_memory else 0
 
-    def __init__(self, settings: Settings):
-        self._settings = settings
-        self.budget = _bytes(settings.on_demand_gpu_memory) if settings.gpu_memory else 0
 
-    def at_start(self, name: str, file: Path) -> int:
-        """Return the bytes for a model that is loaded at the start, 0 for no limit. Raises StartError where it has no share."""
-        s = self._settings
-        if not s.gpu_memory:
-            return 0
-        if s.model_path and name == s.service_name:
-            return _bytes(gpu_memory.remaining(s))
-        if name not in s.model_gpu_memory:
-            table = ", ".join(f'"{each}": {gib:g}' for each, gib in {**s.model_gpu_memory, name: _likely(file)}.items())
-            raise StartError(
-                f"model {name!r} has no share of gpu_memory ({gpu_memory.describe(s)}); write one into value.py, in the GiB "
-                f"that it needs: model_gpu_memory = {{{table}}}"
-            )
-        return _bytes(s.model_gpu_memory[name])
+def share_at_start(settings: Settings, name: str, file: Path) -> int:
+    """Return the bytes for a model that is loaded at the start, 0 for no limit. Raises StartError where it has no share."""
+    if not settings.gpu_memory:
+        return 0
+    if settings.model_path and name == settings.service_name:
+        return _bytes(gpu_memory.remaining(settings))
+    shares = settings.model_gpu_memory
+    if name not in shares:
+        table = ", ".join(f'"{each}": {gib:g}' for each, gib in {**shares, name: _likely(file)}.items())
+        raise StartError(
+            f"model {name!r} has no share of gpu_memory ({gpu_memory.describe(settings)}); write one into value.py, in the GiB "
+            f"that it needs: model_gpu_memory = {{{table}}}"
+        )
+    return _bytes(shares[name])
 
-    def on_demand(self, name: str, file: Path, gib: float) -> int:
-        """Return the bytes for a model that is loaded on first use, 0 for no limit.
 
-        gib: the GiB that the service asks for, 0 for all of on_demand_gpu_memory. Raises StartError where that holds less.
-        """
-        s = self._settings
-        if not s.gpu_memory:
-            return 0
-        model = f"model {name!r}, which is loaded on first use,"
-        if name in s.model_gpu_memory:
-            raise StartError(f"{model} shares on_demand_gpu_memory with others of its kind; take it out of model_gpu_memory")
-        if not s.on_demand_gpu_memory:
-            raise StartError(
-                f"{model} has no share of gpu_memory ({gpu_memory.describe(s)}); write into value.py what all such models "
-                f"share, in GiB: on_demand_gpu_memory = {_likely(file):g}"
-            )
-        if gib and not SESSION_GIB < gib <= s.on_demand_gpu_memory:
-            raise StartError(
-                f"{model} asks for gpu_memory={gib:g} (GiB), and it must be above {SESSION_GIB:g} and at most "
-                f"on_demand_gpu_memory, {s.on_demand_gpu_memory:g}; change the one or the other"
-            )
-        return _bytes(gib or s.on_demand_gpu_memory)
+def share_on_demand(settings: Settings, name: str, file: Path, gib: float) -> int:
+    """Return the bytes for a model that is loaded on first use, 0 for no limit.
+
+    gib: the GiB that the service asks for, 0 for all of on_demand_gpu_memory. Raises StartError where that holds less.
+    """
+    if not settings.gpu_memory:
+        return 0
+    model, budget = f"model {name!r}, which is loaded on first use,", settings.on_demand_gpu_memory
+    if name in settings.model_gpu_memory:
+        raise StartError(f"{model} shares on_demand_gpu_memory with others of its kind; take it out of model_gpu_memory")
+    if not budget:
+        raise StartError(
+            f"{model} has no share of gpu_memory ({gpu_memory.describe(settings)}); write into value.py what all such models "
+            f"share, in GiB: on_demand_gpu_memory = {_likely(file):g}"
+        )
+    if gib and not SESSION_GIB < gib <= budget:
+        raise StartError(
+            f"{model} asks for gpu_memory={gib:g} (GiB); it must be above {SESSION_GIB:g} and at most on_demand_gpu_memory, "
+            f"{budget:g}; change one of them"
+        )
+    return _bytes(gib or budget)
 
 
 def per_session(name: str, options: Options, share: int) -> Options:

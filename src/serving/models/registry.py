@@ -1,7 +1,4 @@
-"""The models of one service, by name.
-
-Knows names, files, options and shares of the GPU. Does not know when a model is in memory: serving.models.model_cache does.
-"""
+"""The models of one service, by name. serving.models.model_cache decides when each is in memory."""
 
 import asyncio
 import dataclasses
@@ -21,7 +18,7 @@ from serving.models.engine import Hardware
 from serving.models.expected import Expected, forget
 from serving.models.model import Function, Model, check_file, from_function, open_model
 from serving.models.model_cache import Entry, ModelCache, ModelSource
-from serving.models.options import GpuShares, options_of, per_session
+from serving.models.options import on_demand_budget, options_of, per_session, share_at_start, share_on_demand
 from serving.models.tensors import Arrays, ModelSpec, TensorSpec
 from serving.settings import Settings, size_in_bytes
 
@@ -93,7 +90,7 @@ class Handle:
                     raise
 
     def _queued_on_loop(self, model: Model, arrays: Arrays, life: Lifetime, done: Callable[[Call], None]) -> bool:
-        """Queue a call of the model and return True, or return False where the model is being unloaded."""
+        """Queue a call and return True, or False where the model is being unloaded."""
         try:
             model.enqueue(arrays, life, done, on_loop=True)
         except NotReady:
@@ -103,7 +100,6 @@ class Handle:
         return True
 
     def _releasing(self, done: Callable[[Call], None]) -> Callable[[Call], None]:
-        """Return a function that counts one use less and calls `done`."""
 
         def release(call: Call) -> None:
             self._cache.release(self._entry)
@@ -146,17 +142,17 @@ class ModelRegistry:
     ):
         self._folder, self._observer, self._lazy, self._loop, self._clock = folder, observer, lazy, loop, clock
         self._expected = Expected()
-        self._shares = GpuShares(settings)
+        self._settings = settings
         self.options = options_of(settings)
         self._entries: dict[str, Entry] = {}
-        self._cache = ModelCache(self._entries, size_in_bytes(settings.model_memory), self._shares.budget)
+        self._cache = ModelCache(self._entries, size_in_bytes(settings.model_memory), on_demand_budget(settings))
 
     def load(self, name: str, path: str, **options: Any) -> Handle:
         """Load an ONNX file of the service's folder now, and keep it loaded. options: fields of Options. Raises StartError.
 
         On a GPU model_gpu_memory sets its share by its name. The model of model_path has the rest.
         """
-        share = 0 if "hardware" in options else self._shares.at_start(name, self._folder / path)
+        share = 0 if "hardware" in options else share_at_start(self._settings, name, self._folder / path)
         return self._open(self._file(name, path, options, share))
 
     def on_demand(self, name: str, path: str, *, gpu_memory: float = 0, **options: Any) -> Handle:
@@ -165,7 +161,7 @@ class ModelRegistry:
         gpu_memory: GiB of on_demand_gpu_memory that it takes while it is loaded, 0 for all of it. options: fields of Options.
         Raises StartError.
         """
-        share = 0 if "hardware" in options else self._shares.on_demand(name, self._folder / path, gpu_memory)
+        share = 0 if "hardware" in options else share_on_demand(self._settings, name, self._folder / path, gpu_memory)
         entry = self._file(name, path, options, share)
         entry.on_demand, entry.gpu_bytes = True, share
         return self._enter(entry)
@@ -219,7 +215,7 @@ class ModelRegistry:
         return expected if model is None else expected + model.batcher.waiting_rows()
 
     def has_waiting(self, name: str, least: int) -> bool:
-        """Return whether at least so many rows wait for a model, as `waiting_rows` counts them, at less cost."""
+        """Return whether at least `least` rows wait for a model, as `waiting_rows` counts them, at less cost."""
         expected, entry = self._expected.rows(name), self._entries.get(name)
         model = None if entry is None else entry.model
         return expected >= least or (model is not None and model.batcher.has_waiting(least - expected))

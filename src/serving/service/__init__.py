@@ -1,6 +1,6 @@
 """The class that a service writes, the request that its hooks read, and the loading of its own code.
 
-In: a service's folder. Out: an instance of its subclass of Service. Does not know HTTP.
+In: a service's folder. Out: an instance of its subclass of Service.
 """
 
 from serving.base.moved_names import getattr_of

@@ -1,7 +1,4 @@
-"""One request as a service's own code reads it: its files, fields and deadline.
-
-Knows pictures and plain values. Does not know HTTP or models.
-"""
+"""One request as a service's own code reads it: its files, fields and deadline."""
 
 import contextlib
 import math

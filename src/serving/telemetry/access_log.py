@@ -1,10 +1,8 @@
 """Access lines: one JSON object on stdout for each answered request, written in bulk.
 
-Knows the values of an access line. Does not know how they came about, nor how lines reach stdout.
-
 Concurrency. Any thread may note a line: it appends a tuple, which CPython does in one step. `flush` cuts the tuples off under a
 lock, which is held for microseconds, and hands them to the writer of serving.telemetry.logs. That thread alone makes JSON of
-them. logs.stop flushes what still waits.
+them. logs.stop flushes the lines that still wait.
 """
 
 import logging
@@ -21,7 +19,7 @@ from serving.telemetry.logs import FIELD, Origin, bounded, json_of, time_of
 LONGEST_PATH, LONGEST_METHOD = 200, 20  # characters in the log
 MAX_LINES = 256  # that wait for a flush
 LINE_BYTES = 400  # of memory that a line takes until it is written, without its path and its request's id
-KEPT_PATH = 12 * LONGEST_PATH  # so many bytes of a path may be LONGEST_PATH characters: four bytes each, three digits a byte
+KEPT_PATH = 12 * LONGEST_PATH  # bytes that LONGEST_PATH characters may take: four bytes each, three digits a byte
 
 # wall time, method, path, request id, route, code, milliseconds, reason, trace id
 Line = tuple[float, str | bytes, str | bytes, str, str, int, float, str, str]
@@ -90,7 +88,6 @@ def written(lines: Sequence[Line], origin: Origin) -> str:
 
 
 def _part(fields: dict[str, Any]) -> str:
-    """Return fields as they stand within a JSON object."""
     return json_of(fields)[1:-1]
 
 

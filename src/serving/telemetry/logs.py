@@ -163,7 +163,7 @@ def _plain(value: object) -> str:
 
 
 class RateLimit:
-    """Allows so many lines a second. One thread may use it."""
+    """Allows `most` lines a second. One thread may use it."""
 
     def __init__(self, most: int):
         self._most, self._second, self._count = most, 0, 0
@@ -184,7 +184,7 @@ class _Backlog:
         self._bytes, self._lock = 0, threading.Lock()
 
     def put(self, lines: Lines, size: int) -> None:
-        """Queue lines of so many bytes, or drop them where more than MAX_WAITING bytes would wait."""
+        """Queue lines of `size` bytes, or drop them where more than MAX_WAITING bytes would wait."""
         with self._lock:
             if self._bytes + size > MAX_WAITING:
                 return
@@ -219,8 +219,6 @@ class _BacklogHandler(logging.Handler):
 
 
 class _Writer(QueueListener):
-    """Writes the queued lines to stdout."""
-
     def __init__(self, backlog: _Backlog, origin: Origin, out: BinaryIO):
         super().__init__(backlog.lines)
         self.backlog, self._origin, self._out = backlog, origin, out

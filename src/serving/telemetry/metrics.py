@@ -135,8 +135,6 @@ class _Names:
 
 
 class _CallbackGauge:
-    """A gauge whose values are asked for each time they are read."""
-
     def __init__(self, metric: ExportedMetric, values: Callable[[], Values]):
         self._metric, self._values = metric, values
 
@@ -171,7 +169,6 @@ def _buckets(metric: ExportedMetric, labels: tuple[str, ...], bounds: tuple[floa
 
 @lru_cache(MAX_KNOWN)
 def _series(metric: ExportedMetric, labels: tuple[str, ...], suffix: str = "") -> str:
-    """Return the words before the number of a line without a bound."""
     return _words(metric, labels, suffix)
 
 

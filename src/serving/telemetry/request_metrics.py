@@ -64,7 +64,7 @@ class BucketCounts:
         self._sum = 0.0
 
     def add(self, values: Numbers) -> None:
-        """Count values, of shape (n,). NaN is none."""
+        """Count values, of shape (n,), without NaN."""
         counts = np.bincount(self._bounds.searchsorted(values), minlength=len(self._counts))
         self._counts += counts
         self._sum += float((values[~np.isnan(values)] if counts[-1] else values).sum())
@@ -106,7 +106,7 @@ class RowBuffer:
         count = len(self._numbers)
         if count:
             numbers = self._numbers[:count]
-            del self._numbers[:count]  # before anything that may raise: a row that is no numbers is not met again
+            del self._numbers[:count]  # before anything that may raise, so that a bad row is not met again
             packed = struct.pack(f"{count}d", *numbers)  # in a third of the time that np.array takes
             self._take(np.frombuffer(packed, np.float64).reshape(-1, self._width))
 

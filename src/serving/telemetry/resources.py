@@ -75,7 +75,6 @@ def _named(folder: str, device: int) -> Iterator[os.stat_result]:
 
 
 def _unnamed(device: int) -> Iterator[int]:
-    """Yield the blocks of each open file of a device that has no name."""
     try:
         numbers = os.listdir("/proc/self/fd")
     except OSError:  # elsewhere than on Linux

@@ -259,11 +259,11 @@ def test_a_request_waits_for_gpu_memory_until_its_deadline(gpu: FakeGpu, folder:
     ("lines", "asked", "words"),
     [
         ("", {}, r"no share of gpu_memory \(8 GiB: 8 unused\); write into value.py what all .*: on_demand_gpu_memory = 1$"),
-        ("on_demand_gpu_memory = 2\n", {"gpu_memory": 3}, "gpu_memory=3 .* at most on_demand_gpu_memory, 2; change the one or"),
+        ("on_demand_gpu_memory = 2\n", {"gpu_memory": 3}, "gpu_memory=3 .* at most on_demand_gpu_memory, 2; change one of"),
         (
             "on_demand_gpu_memory = 2\n",
             {"gpu_memory": 0.25},
-            r"gpu_memory=0\.25 \(GiB\), and it must be above 0\.5 and at most",
+            r"gpu_memory=0\.25 \(GiB\); it must be above 0\.5 and at most",
         ),
         (
             'on_demand_gpu_memory = 2\nmodel_gpu_memory = {"a": 2}\n',
