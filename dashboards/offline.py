@@ -1,6 +1,6 @@
 """The dashboard of a service's offline pods: what waits, what is finished, what the sinks take, and what is given up."""
 
-from conf.plan.offline import SUFFIX
+from conf.plan.plan import SUFFIX
 from dashboards import variables
 from dashboards.parts import COUNT, EVENTS, SECONDS, Dashboard, Row, Variable, panel
 from dashboards.promql import INTERVAL, quantiles, total

@@ -86,7 +86,7 @@ def _deploy(
         say, why = progress_of(name, arguments), override if name in closed else ""
         if why:
             say(f"outside its release windows, let through: {why}")
-        request = ReleaseRequest(made[name].items, version, made[name].plan.pod.image, override=why)
+        request = ReleaseRequest(made[name].items, version, made[name].plan.image, override=why)
         target, shares = target_of(each, arguments, say), shares_of(each, arguments)
         if shares:
             journals.append(Journal(name))

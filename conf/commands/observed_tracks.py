@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from conf.commands.arguments import check_region, load_regions, read_service
 from conf.observe.figures import ObservedTrack
-from conf.plan.offline import offline_replicas, runs_offline
-from conf.plan.plan import replicas, serves
+from conf.plan.plan import offline_replicas, replicas, runs_offline, serves
 from conf.rollout.targets import no_target, region_tracks
 
 

@@ -35,7 +35,7 @@ def cluster_findings(region: Region, plan: Plan, settings: Settings) -> list[Fin
     except ClusterError as error:
         return [Finding(region.name, "API server", str(error), "fix that first; nothing else could be checked")]
     for check in CHECKS:
-        if check in gateway_check.CHECKS and not plan.objects:
+        if check in gateway_check.CHECKS and plan.online is None:
             continue  # no request comes to offline pods alone
         subject = check.__name__.strip("_").replace("_", " ").replace("gpu", "GPU")
         try:
@@ -78,7 +78,7 @@ def _namespace(context: CheckContext) -> Iterator[Finding]:
         return
     labels = found["metadata"].get("labels", {})
     standard = labels.get("pod-security.kubernetes.io/enforce", "privileged")
-    if any(port.host_port for port in context.plan.pod.ports) and standard != "privileged":
+    if any(port.host_port for each in context.plan.workloads for port in each.pod.ports) and standard != "privileged":
         label = f"label --overwrite namespace {name} pod-security.kubernetes.io/enforce=privileged"
         cure = f"{kubectl(context.cluster.context, label)}, or do without use_srv"
         yield context.failed("namespace", f"{name} enforces the {standard} standard, which takes no host port", cure)
@@ -90,7 +90,7 @@ def _namespace(context: CheckContext) -> Iterator[Finding]:
 
 
 def _resource_types(context: CheckContext) -> Iterator[Finding]:
-    wanted = {*context.plan.all_objects}
+    wanted = {*context.plan.objects}
     missing = []
     for kind, (prefix, plural) in KINDS.items():
         if kind.lower() in wanted and not _serves(context.cluster, prefix, plural):
@@ -112,7 +112,7 @@ def _serves(cluster: Cluster, prefix: str, plural: str) -> bool:
 
 
 def _rights(context: CheckContext) -> Iterator[Finding]:
-    needed = [each for each in DEPLOY if each.kind in NOT_APPLIED or each.kind.lower() in context.plan.all_objects]
+    needed = [each for each in DEPLOY if each.kind in NOT_APPLIED or each.kind.lower() in context.plan.objects]
     wanted = [(verb, each.kind, each.part) for each in needed for verb in each.verbs]
     asked = ((each, context.cluster.may(*each[:2], context.plan.namespace, each[2])) for each in wanted)
     lacking = [f"{verb} {kind}{' ' if part else ''}{part}" for (verb, kind, part), allowed in asked if not allowed]
@@ -150,8 +150,9 @@ def _dry_run(context: CheckContext) -> datetime:
 
 
 def _metrics(context: CheckContext) -> Iterator[Finding]:
-    objects, cluster = context.plan.all_objects, context.cluster
-    by_cores = any(trigger.type == "cpu" for trigger in context.plan.scaling.triggers) and "scaledobject" in objects
+    objects, cluster = context.plan.objects, context.cluster
+    triggers = [trigger for each in context.plan.workloads for trigger in each.scaling.triggers]
+    by_cores = any(trigger.type == "cpu" for trigger in triggers) and "scaledobject" in objects
     if (by_cores or "horizontalpodautoscaler" in objects) and not _serves(cluster, "apis/metrics.k8s.io/v1beta1", "pods"):
         yield context.failed("metrics", "no metrics server: the autoscaler cannot see cpu", "install metrics-server")
     elif "scaledobject" in objects and not _serves(cluster, "apis/external.metrics.k8s.io/v1beta1", "externalmetrics"):
@@ -182,13 +183,13 @@ def _gpu(context: CheckContext) -> Iterator[Finding]:
 def _quotas(context: CheckContext) -> Iterator[Finding]:
     plan = context.plan
     items = context.cluster.raw(f"/api/v1/namespaces/{plan.namespace}/resourcequotas")["items"]
-    counts = {plan.name: plan.replicas} if plan.objects else {}
-    counts |= {plan.offline.name: plan.offline.replicas} if plan.offline else {}
+    counts = {each.name: each.replicas for each in plan.workloads}
     names = (*counts, *arm_names(plan.name))
     found = context.cluster.find("Pod", plan.namespace, f"{NAME} in ({','.join(names)})")
     own = [each for each in found if not has_ended(each)]  # a pod that has ended uses no quota
     running = Counter(each["metadata"]["labels"][NAME] for each in own)
-    one = usage([{"requests": dict(plan.pod.requests), "limits": dict(plan.pod.limits)}])
+    pod = plan.workloads[0].pod  # offline pods ask for the same
+    one = usage([{"requests": dict(pod.requests), "limits": dict(pod.limits)}])
     now = summed(usage([part.get("resources", {}) for part in each["spec"]["containers"]]) for each in own)
 
     def short(pods: int) -> str:
@@ -196,7 +197,7 @@ def _quotas(context: CheckContext) -> Iterator[Finding]:
         return "; ".join(words for each in items for words in shortages(each, wanted, now))
 
     pods = max(sum(counts.values()), sum(running[name] for name in counts))
-    canary = max(plan.replicas, running[plan.name]) if _has_canary(context) else 0
+    canary = max(counts[plan.name], running[plan.name]) if _has_canary(context) else 0
     if words := short(pods):
         yield context.failed("quotas", words, "ask for less, stop another service, or have the quota raised")
     elif words := short(pods + canary):
@@ -211,13 +212,13 @@ def _quotas(context: CheckContext) -> Iterator[Finding]:
 
 def _has_canary(context: CheckContext) -> bool:
     plan = context.plan
-    return plan.track == "prod" and bool(plan.objects and context.settings.canary)
+    return plan.track == "prod" and bool(plan.online and context.settings.canary)
 
 
 def _secrets(context: CheckContext) -> Iterator[Finding]:
     namespace, plan = context.plan.namespace, context.plan
-    of_offline = (*plan.offline.pod.env_secrets, plan.offline.pod.ca_secret) if plan.offline else ()
-    names = [*dict.fromkeys(filter(None, (*plan.pod.env_secrets, *of_offline)))]
+    named = (name for each in plan.workloads for name in (*each.pod.env_secrets, each.pod.ca_secret))
+    names = [*dict.fromkeys(filter(None, named))]
     for name in names:
         if not has_secret(context.cluster, namespace, name):
             cure = kubectl(context.cluster.context, create_secret(namespace, name))

@@ -18,7 +18,7 @@ from conf.observe.parallel import TooSlow, gathered
 from conf.observe.pod_states import PodStates, states_of
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.plan.burn_rates import COUNTED, COUNTED_FAILED
-from conf.plan.offline import offline_name
+from conf.plan.plan import offline_name
 from conf.remote.cluster import Cluster, ClusterError, NoRights
 from conf.render.arms import arm_name
 from serving.settings import Settings, size_in_bytes

@@ -30,7 +30,7 @@ from typing import Any, Protocol
 from conf.base.console import printable
 from conf.base.object_references import Item, Ref
 from conf.clusters.regions import Region
-from conf.plan.offline import offline_name
+from conf.plan.plan import offline_name
 from conf.remote.cluster import Cluster, ClusterError
 from conf.render.arms import arm_names
 

@@ -1,7 +1,5 @@
 """The limits and the measures of an autoscaler: by the cpu, the queue or the hours of online pods, by the lag of offline pods.
 
-Knows KEDA's triggers. Does not know what else a track has.
-
 By the queue, KEDA asks two questions, and the larger answer counts. Each answer is a number of pods, so that both thresholds
 are 1. The waiting rows tell within seconds that there are too few pods. They cannot tell how many are needed once no row waits:
 the busy time of the models can.
@@ -65,6 +63,7 @@ class Scaling:
 
     cpu_percent: of the requested cpu, where it scales by cpu. scale_down_window: seconds for which fewer pods must suffice.
     triggers: the largest answer counts. fallback: the failures after which the number of pods stays.
+    credentials: what KEDA shows the brokers, none where they ask for nothing.
     """
 
     min_replicas: int
@@ -73,6 +72,7 @@ class Scaling:
     scale_down_window: int
     triggers: tuple[Trigger, ...]
     fallback: int = FALLBACK_FAILURES
+    credentials: tuple[Credential, ...] = ()
 
 
 def online_scaling(settings: Settings, region: Region, namespace: str) -> Scaling:
@@ -176,8 +176,9 @@ def _prometheus_trigger(name: str, query: str, region: Region) -> Trigger:
     return Trigger("prometheus", metadata, name=name, query=query)
 
 
-def offline_scaling(settings: Settings, kafka: Kafka, topic: str, group: str, authentication: str) -> Scaling:
-    """Return the scaling of offline pods, by the records that wait. authentication: a TriggerAuthentication's name, or ""."""
+def offline_scaling(settings: Settings, kafka: Kafka, topic: str, group: str, name: str) -> Scaling:
+    """Return the scaling of offline pods, by the records that wait. name: of them and of a TriggerAuthentication."""
+    shown = _credentials(settings, kafka)
     metadata = (
         ("bootstrapServers", ",".join(kafka.brokers)),
         ("consumerGroup", group),
@@ -195,12 +196,12 @@ def offline_scaling(settings: Settings, kafka: Kafka, topic: str, group: str, au
         max_replicas=settings.offline_max_replicas,
         cpu_percent=0,
         scale_down_window=settings.scale_down_after_second,
-        triggers=(Trigger("kafka", metadata, authentication=authentication),),
+        triggers=(Trigger("kafka", metadata, authentication=name if shown else ""),),
+        credentials=shown,
     )
 
 
-def credentials(settings: Settings, kafka: Kafka) -> tuple[Credential, ...]:
-    """Return what KEDA shows the brokers, none where they ask for nothing."""
+def _credentials(settings: Settings, kafka: Kafka) -> tuple[Credential, ...]:
     secret = settings.offline_secret
     password = (Credential("username", secret, "KAFKA_USERNAME"), Credential("password", secret, "KAFKA_PASSWORD"))
     ca = (Credential("ca", kafka.ca_secret, "ca.crt"),)

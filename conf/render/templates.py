@@ -64,9 +64,7 @@ def render(plan: Plan) -> str:
 
     Raises UndefinedError where a template places a value that the plan lacks.
     """
-    online = "".join("---\n" + _template(kind).render(plan=plan) for kind in plan.objects)
-    offline = plan.offline
-    return online + "".join("---\n" + _template(kind).render(plan=offline) for kind in (offline.objects if offline else ()))
+    return "".join("---\n" + _template(kind).render(workload=each) for each in plan.workloads for kind in each.objects)
 
 
 @dataclass(frozen=True)

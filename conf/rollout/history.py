@@ -18,7 +18,7 @@ from typing import Any
 
 from conf.base.image_names import SHORT_DIGEST, digest_of, short_digest
 from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
-from conf.plan.offline import offline_name
+from conf.plan.plan import offline_name
 from conf.render.arms import arm_names
 
 KEPT = 10  # releases that are kept, and as many good ones

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from conf.base.console import NO_IMAGE, print_line
-from conf.plan.offline import offline_name
+from conf.plan.plan import offline_name
 from conf.remote.cluster import BadCredentials, Cluster, ClusterError, NoNamespace, NoRights, Refused, Unreachable
 from conf.remote.image_registry import RegistryError
 from conf.render.arms import arm_names

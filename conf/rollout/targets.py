@@ -19,8 +19,7 @@ from pathlib import Path
 from conf.base.console import Mistakes
 from conf.base.object_references import Ref
 from conf.clusters.regions import Region, Regions
-from conf.plan.offline import offline_name, offline_startup_time, runs_offline
-from conf.plan.plan import NAMESPACES, TRACKS, runs
+from conf.plan.plan import NAMESPACES, TRACKS, offline_name, offline_startup_time, runs, runs_offline
 from conf.plan.pods import SCHEDULE_AND_PULL, startup_time
 from conf.plan.routes import outside
 from conf.remote.cluster import BadCredentials, Cluster, ClusterError, NoRights

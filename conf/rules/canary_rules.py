@@ -6,8 +6,7 @@ Does not know what is free in a cluster now, nor how a canary is judged.
 from collections.abc import Iterator, Sequence
 
 from conf.clusters.regions import Regions
-from conf.plan.offline import most_offline_pods
-from conf.plan.plan import most_pods, opens_host_port
+from conf.plan.plan import most_offline_pods, most_pods, opens_host_port
 from conf.render.arms import arm_names
 from conf.rules.context import Rule, RuleContext, Violation
 from conf.rules.other_services import OtherService
@@ -44,9 +43,9 @@ def shares_reach_every_caller(context: RuleContext) -> Iterator[Violation]:
     beside = "reach the old pods alone until a canary has taken over, and are in no share and no verdict"
     if opens_host_port(settings, "prod"):
         yield Violation("canary", f"requests to host_port {settings.host_port} {beside}", hint=True)
-    if region.mesh:
+    if region.mesh and context.plan.online:
         labels = ", ".join(f"{key}={value}" for key, value in sorted(region.mesh.items()))
-        words = f"requests of pods that call {context.plan.route.backend} themselves, as those of {labels} may, {beside}"
+        words = f"requests of pods that call {context.plan.online.route.backend} themselves, as those of {labels} may, {beside}"
         yield Violation("canary", words, hint=True)
 
 

@@ -11,9 +11,8 @@ from conf.base.image_names import Image, image
 from conf.base.object_references import Item
 from conf.clusters.regions import Regions
 from conf.plan import alerts
-from conf.plan.offline import OfflinePlan
 from conf.plan.placement import monthly_price
-from conf.plan.plan import NAMESPACES, TRACKS, default_image, mean_pods, plan
+from conf.plan.plan import NAMESPACES, TRACKS, OfflineWorkload, default_image, mean_pods, plan
 from conf.render.templates import Rendered
 from conf.rules import (
     canary_rules,
@@ -182,7 +181,7 @@ def _judge(
     report.warnings.extend(found.value.warnings)
     report.warnings.extend(skip_wrong(_alert_warnings, found) or ())
     report.mistakes.extend(own_alert_mistakes(found.alerts))
-    asked = [(context, rule) for context in contexts for rule in (*RULES, *(ONLINE_RULES if context.plan.objects else ()))]
+    asked = [(context, rule) for context in contexts for rule in (*RULES, *(ONLINE_RULES if context.plan.online else ()))]
     _add(report, [(context, item) for context, rule in asked for item in skip_wrong_items(rule(context))])
     for rule in SERVICE_RULES:
         _add(report, [(None, item) for item in skip_wrong_items(rule(found.value, others, regions))], found.value)
@@ -238,22 +237,22 @@ def _add(report: Report, violations: Iterable[tuple[RuleContext | None, Violatio
 
 def _row(context: RuleContext) -> Row:
     settings, each = context.settings, context.plan
-    price, offline = monthly_price(settings, context.region), each.offline
-    mean = mean_pods(settings, each.track) if each.objects else 0.0
-    has_hours = context.is_prod and bool(each.objects and settings.scale_hours)
+    online, offline = each.online, each.offline
+    price, mean = monthly_price(settings, context.region), mean_pods(settings, each.track) if online else 0.0
+    has_hours = context.is_prod and bool(online and settings.scale_hours)
     return Row(
         region=each.region,
         track=each.track,
-        replicas=each.replicas,
+        replicas=online.replicas if online else 0,
         cpu=settings.cpu,
         memory=settings.memory,
         gpu_memory=context.need.gpu,
-        answers=tuple(f"{context.region.host}{path.exact}" for path in each.route.paths) if each.objects else (),
+        answers=tuple(f"{context.region.host}{path.exact}" for path in online.route.paths) if online else (),
         price=None if price is None else price * (mean + (offline.replicas if offline else 0)),
         hours=HoursRow(settings.scale_hours, context.region.timezone, mean) if has_hours else None,
         offline=_offline_row(offline) if offline else None,
     )
 
 
-def _offline_row(offline: OfflinePlan) -> OfflineRow:
+def _offline_row(offline: OfflineWorkload) -> OfflineRow:
     return OfflineRow(offline.replicas, offline.source, offline.group, offline.sinks, offline.dead_letters)

@@ -6,8 +6,7 @@ No broker is asked, and no cluster.
 from collections.abc import Iterator, Mapping, Sequence
 
 from conf.clusters.regions import Regions
-from conf.plan.offline import most_offline_pods, offline_grace_period, offline_name, runs_offline, track_group
-from conf.plan.plan import TRACKS, runs
+from conf.plan.plan import TRACKS, most_offline_pods, offline_grace_period, offline_name, runs, runs_offline, track_group
 from conf.rules.context import Rule, RuleContext, Violation
 from conf.rules.other_services import OtherService
 from conf.rules.traffic import NODE_DRAIN

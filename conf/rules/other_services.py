@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conf.clusters.regions import Regions
-from conf.plan.offline import most_offline_pods
 from conf.plan.placement import need
-from conf.plan.plan import most_pods, opens_host_port
+from conf.plan.plan import most_offline_pods, most_pods, opens_host_port
 from conf.rules.context import Violation
 from conf.rules.pod_fit import over_quota
 from serving.settings import Settings, SettingsError, ValueFile, load

@@ -6,9 +6,8 @@ Does not know what is free in a cluster now.
 from collections.abc import Iterator, Sequence
 
 from conf.clusters.regions import Quota
-from conf.plan.offline import most_offline_pods
 from conf.plan.placement import Need, placement, tolerates
-from conf.plan.plan import most_pods
+from conf.plan.plan import most_offline_pods, most_pods
 from conf.rules.context import Rule, RuleContext, Violation
 from serving.settings import size_in_bytes
 
@@ -42,7 +41,7 @@ def tolerations_meet_a_taint(context: RuleContext) -> Iterator[Violation]:
 def replicas_are_within_quota(context: RuleContext) -> Iterator[Violation]:
     """Each Deployment has one pod more while a release rolls out."""
     settings, track = context.settings, context.plan.track
-    counts = (most_pods(settings, track) if context.plan.objects else 0, most_offline_pods(settings, track))
+    counts = (most_pods(settings, track) if context.plan.online else 0, most_offline_pods(settings, track))
     pods, more = sum(counts), sum(1 for count in counts if count)
     what = f"{pods} pods" + (f", {counts[1]} of them offline" if counts[1] else "")
     for wanted, limit in over_quota(context.region.quota, [(pods + more, context.need)]):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from conf.base.quantities import binary_quantity
 from conf.plan.plan import most_pods, opens_host_port
-from conf.plan.pods import EXIT_MARGIN, PRE_STOP, READINESS_FAILURES, READINESS_PERIOD
+from conf.plan.pods import READINESS_FAILURES, READINESS_PERIOD, grace_period
 from conf.plan.routes import buffer_limit
 from conf.plan.scaling import SETTLED
 from conf.rules.context import Rule, RuleContext, Violation
@@ -91,15 +91,11 @@ def one_pod_is_not_enough(context: RuleContext) -> Iterator[Violation]:
 
 
 def drain_fits_the_grace_period(context: RuleContext) -> Iterator[Violation]:
-    settings, pod = context.settings, context.plan.pod
-    if pod.grace_period < PRE_STOP + settings.drain_delay_second + settings.timeout_second + EXIT_MARGIN:
-        yield Violation(
-            "drain_delay_second", "the grace period ends before the drain does: report this as a bug of the platform"
-        )
-    if pod.grace_period > NODE_DRAIN:
+    seconds = grace_period(context.settings)
+    if seconds > NODE_DRAIN:
         yield Violation(
             "timeout_second",
-            f"a pod may take {pod.grace_period} s to end (timeout_second and drain_delay_second), and a node that is taken away"
+            f"a pod may take {seconds} s to end (timeout_second and drain_delay_second), and a node that is taken away"
             f" waits {NODE_DRAIN} s: its last requests may be cut off; shorten timeout_second",
             hint=True,
         )

@@ -113,7 +113,7 @@ def test_every_service_passes_the_check_and_the_pods_are_counted(tmp_path: Path)
     plans = [found.plan for each in reports for found in each.rendered]
     assert {plan.region for plan in plans} == {region.REGION}
     assert (len(plans), len({plan.namespace for plan in plans})) == (25, 20)
-    assert sum(plan.replicas or 0 for plan in plans) == region.pods(25)
+    assert sum(each.replicas for plan in plans for each in plan.workloads) == region.pods(25)
 
 
 def test_the_processor_time_of_a_command_before_its_first_request_is_measured(

@@ -87,8 +87,9 @@ def test_hours_stand_beside_each_measure_and_alone(
 ) -> None:
     report = check_service(f'{lines}scale_hours = ["mon-fri 09:00-18:00 6"]\n')
     assert report.mistakes == []
-    for made, text in ((each.plan, each.text) for each in report.rendered):
-        is_prod = made.track == "prod"
+    for track, made, text in ((each.plan.track, each.plan.online, each.text) for each in report.rendered):
+        assert made
+        is_prod = track == "prod"
         assert ("kind: ScaledObject" in text, made.sets_replicas) == (is_prod, not is_prod)
         assert "kind: HorizontalPodAutoscaler" not in text
         if is_prod:

@@ -9,8 +9,7 @@ from conf.base.image_names import image
 from conf.base.yaml_nodes import documents
 from conf.clusters.regions import Kafka, Regions
 from conf.plan.alerts import AlertingRule
-from conf.plan.offline import OfflinePlan, offline_grace_period
-from conf.plan.plan import Plan, plan
+from conf.plan.plan import OfflineWorkload, Plan, offline_grace_period, plan
 from conf.render.templates import render
 from serving.settings import read
 from tests.conf.golden import regions
@@ -24,7 +23,7 @@ def plans(lines: str = "", track: str = "prod", of: Regions | None = None) -> di
     return {each.region: each for each in plan(value, of or regions(), track, image("r.example.com/like/ages:1.2"))}
 
 
-def offline(each: Plan) -> OfflinePlan:
+def offline(each: Plan) -> OfflineWorkload:
     assert each.offline is not None
     return each.offline
 
@@ -125,26 +124,26 @@ def test_grey_and_ab_have_one_pod_and_never_scale() -> None:
             assert (offline(each).replicas, offline(each).sets_replicas) == (1, True)
             assert "scaledobject" not in offline(each).objects
     prod = offline(plans(lines)["hk"])
-    assert (prod.replicas, prod.most_replicas, prod.sets_replicas) == (3, 9, False)
+    assert (prod.replicas, prod.scaling.max_replicas, prod.sets_replicas) == (3, 9, False)
 
 
 def test_a_service_without_replicas_reads_alone_in_every_track() -> None:
     for track in ("prod", "grey", "ab"):
         for each in plans("replicas = 0\n", track).values():
-            assert (each.objects, each.replicas, offline(each).replicas) == ((), 0, 1)
+            assert (each.online, offline(each).replicas) == (None, 1)
             assert {name for _, name in objects(each)} == {"ages-offline"}
 
 
 def test_a_region_without_replicas_reads_alone_and_grey_serves_as_prod_does_elsewhere() -> None:
     found = plans("na_replicas = 0\n")
-    assert [(each.region, bool(each.objects), bool(each.offline)) for each in found.values()] == [
+    assert [(each.region, bool(each.online), bool(each.offline)) for each in found.values()] == [
         ("hk", True, True),
         ("eu", True, True),
         ("na", False, True),
     ]
     (grey,) = plans("na_replicas = 0\n", "grey").values()
     assert grey.region == "na"
-    assert grey.objects
+    assert grey.online
     assert grey.offline
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from conf.base.image_names import image
 from conf.plan.placement import monthly_price
-from conf.plan.plan import Plan, plan
+from conf.plan.plan import OnlineWorkload, plan
 from conf.plan.pods import ADMIN_PORT, gpu_resources, gpu_share, toleration
 from conf.plan.routes import connections
 from serving.settings import Settings, read
@@ -17,22 +17,24 @@ BASE = 'service_name = "demo"\nusername = "like"\n'
 KEEP_ALIVE = 120  # s after which the runtime closes an idle connection
 
 
-def plans(lines: str = "", track: str = "prod", routing: str = "") -> dict[str, Plan]:
+def plans(lines: str = "", track: str = "prod", routing: str = "") -> dict[str, OnlineWorkload]:
+    """Return the online pods of each region."""
     value = read(BASE + lines, "value.py", tuple(regions().regions))
-    return {each.region: each for each in plan(value, regions(routing), track, image("r.example.com/like/demo:1.2"))}
+    found = plan(value, regions(routing), track, image("r.example.com/like/demo:1.2"))
+    return {each.region: each.online for each in found if each.online}
 
 
 def settings(**changed: object) -> Settings:
     return replace(Settings(service_name="demo", username="like"), **changed)  # type: ignore[arg-type]
 
 
-def paths(each: Plan) -> list[str]:
+def paths(each: OnlineWorkload) -> list[str]:
     return [f"{path.exact} -> {path.pod_exact}, {path.below} -> {path.pod_below}" for path in each.route.paths]
 
 
 def test_prod_runs_in_every_region_in_the_users_namespace() -> None:
     found = plans()
-    assert [(each.region, each.namespace, each.name) for each in found.values()] == [
+    assert [(region, each.namespace, each.name) for region, each in found.items()] == [
         ("hk", "like", "demo"),
         ("eu", "like", "demo"),
         ("na", "like", "demo"),
@@ -42,7 +44,7 @@ def test_prod_runs_in_every_region_in_the_users_namespace() -> None:
 
 def test_grey_runs_one_pod_in_its_region_and_namespace_and_never_scales() -> None:
     found = plans("replicas = 7\nmax_replicas = 9\n", "grey")
-    assert [(each.region, each.namespace, each.replicas, each.sets_replicas) for each in found.values()] == [
+    assert [(region, each.namespace, each.replicas, each.sets_replicas) for region, each in found.items()] == [
         ("na", "grey", 1, True)
     ]
     assert paths(found["na"]) == [
@@ -54,7 +56,7 @@ def test_grey_runs_one_pod_in_its_region_and_namespace_and_never_scales() -> Non
 
 def test_ab_runs_its_own_number_of_pods_on_its_own_path() -> None:
     found = plans("ab_replicas = 3\nhk_replicas = 0\n", "ab")
-    assert [(each.region, each.namespace, each.replicas) for each in found.values()] == [("hk", "ab-test", 3)]
+    assert [(region, each.namespace, each.replicas) for region, each in found.items()] == [("hk", "ab-test", 3)]
     assert paths(found["hk"]) == ["/api/ab-test/demo -> /api/demo, /api/ab-test/demo/ -> /api/demo/"]
 
 
@@ -108,9 +110,9 @@ def test_an_autoscaler_owns_the_number_of_pods() -> None:
 
 def test_one_wait_holds_for_every_autoscaler_on_the_way_down() -> None:
     lines = 'max_replicas = 5\nscale_down_after_second = 45\noffline_source = "kafka:a"\noffline_sinks = ["kafka:b"]\n'
-    each = plans(lines)["hk"]
-    assert each.offline is not None
-    assert (each.scaling.scale_down_window, each.offline.scaling.scale_down_window) == (45, 45)
+    value = read(BASE + lines, "value.py", tuple(regions().regions))
+    each = plan(value, regions(), "prod", image("demo:1"))[0]
+    assert [pods.scaling.scale_down_window for pods in each.workloads] == [45, 45]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +196,7 @@ def test_the_network_policy_names_the_gateway_the_mesh_and_prometheus_alone() ->
     ]
 
 
-def openings(each: Plan) -> list[str]:
+def openings(each: OnlineWorkload) -> list[str]:
     own = [f"{opening.port} {'='.join(opening.namespace_labels[0])}" for opening in each.namespace_access]
     return own + [f"{opening.port} {opening.cidr}" for opening in each.network_access]
 

@@ -85,5 +85,7 @@ def test_a_region_file_with_an_address_of_the_page_sends_people_there() -> None:
     service, _ = read(SERVICES["gpu"], found)
     assert service is not None
     each = plan(service.value, found, "prod", service.image)[0]
-    addresses = {alert.annotations["runbook_url"] for group in each.rule_groups for alert in group.alerts}
+    addresses = {
+        alert.annotations["runbook_url"] for pods in each.workloads for group in pods.rule_groups for alert in group.alerts
+    }
     assert "https://git.example.com/monopod/docs/runbook.md#nopodanswers" in addresses

@@ -26,6 +26,12 @@ def a_plan() -> Plan:
     return plan(value, regions(), "prod", image("r.example.com/like/demo:1.2"))[0]
 
 
+def with_fields(**changed: object) -> Plan:
+    online = a_plan().online
+    assert online
+    return replace(a_plan(), online=replace(online, **changed))  # type: ignore[arg-type]
+
+
 def decisions(template: str) -> list[str]:
     """Return what a template holds beside fields, loops over lists, and `if` on one field without else."""
     statements = [found for found in STATEMENT.findall(template) if not ALLOWED.fullmatch(found)]
@@ -40,26 +46,26 @@ def test_a_template_holds_fields_loops_and_ifs_on_one_field_and_nothing_else(pat
 @pytest.mark.parametrize(
     "broken",
     [
-        "{% if plan.track == 'prod' %}",
-        "{% if plan.replicas > 1 %}",
-        "{% if plan.labels | length %}",
-        "{% if not plan.labels %}",
-        "{% if plan.labels and plan.alerts %}",
-        "{% if plan.labels[0] %}",
-        "{% if plan.name.isupper() %}",
-        "{%- if plan.track\n== 'prod' -%}",
-        "{% elif plan.labels %}",
+        "{% if workload.track == 'prod' %}",
+        "{% if workload.replicas > 1 %}",
+        "{% if workload.labels | length %}",
+        "{% if not workload.labels %}",
+        "{% if workload.labels and workload.alerts %}",
+        "{% if workload.labels[0] %}",
+        "{% if workload.name.isupper() %}",
+        "{%- if workload.track\n== 'prod' -%}",
+        "{% elif workload.labels %}",
         "{% else %}",
-        "{% for label in plan.labels if label %}",
-        "{% for label in plan.labels | sort %}",
-        "{% set name = plan.name %}",
-        "{{ plan.name | upper }}",
-        "{{ plan.name if plan.labels }}",
-        "{{ plan.replicas + 1 }}",
+        "{% for label in workload.labels if label %}",
+        "{% for label in workload.labels | sort %}",
+        "{% set name = workload.name %}",
+        "{{ workload.name | upper }}",
+        "{{ workload.name if workload.labels }}",
+        "{{ workload.replicas + 1 }}",
     ],
 )
 def test_a_template_that_decides_more_is_found(broken: str) -> None:
-    whole = "{% if plan.labels %}\n{% for key, value in plan.labels %}\n{{ key }}: {{ value }}\n" + broken
+    whole = "{% if workload.labels %}\n{% for key, value in workload.labels %}\n{{ key }}: {{ value }}\n" + broken
     assert len(decisions(whole)) == 1
 
 
@@ -74,7 +80,7 @@ def test_a_missing_value_fails_the_render() -> None:
         objects = ("serviceaccount",)
 
     with pytest.raises(UndefinedError):
-        render(Hollow())  # type: ignore[arg-type]
+        render(replace(a_plan(), online=Hollow()))  # type: ignore[arg-type]
 
 
 def test_an_if_on_a_field_that_no_plan_has_fails_the_render() -> None:
@@ -82,12 +88,12 @@ def test_an_if_on_a_field_that_no_plan_has_fails_the_render() -> None:
         name, namespace, labels, objects = "demo", "like", (), ("serviceaccount",)
 
     with pytest.raises(UndefinedError, match="pull_secrets"):
-        render(Hollow())  # type: ignore[arg-type]
+        render(replace(a_plan(), online=Hollow()))  # type: ignore[arg-type]
 
 
 def test_nothing_but_texts_whole_numbers_and_flags_is_placed() -> None:
     with pytest.raises(TypeError, match="a template places None"):
-        render(replace(a_plan(), name=None))  # type: ignore[arg-type]
+        render(with_fields(name=None))
 
 
 @pytest.mark.parametrize(
@@ -108,6 +114,6 @@ def test_nothing_but_texts_whole_numbers_and_flags_is_placed() -> None:
     ],
 )
 def test_a_text_that_tries_to_leave_its_place_stays(text: str) -> None:
-    each = replace(a_plan(), pull_secrets=(text,), objects=("serviceaccount",))
+    each = with_fields(pull_secrets=(text,), objects=("serviceaccount",))
     assert documents(render(each))[0]["imagePullSecrets"] == [{"name": text}]
     assert quoted(text).isascii()

@@ -91,7 +91,7 @@ def service_queries(place: str, service: Service) -> Iterator[Query]:
     own = [alert.alert for alert in service.alerts]
     for each in (each for track in TRACKS for each in plan(service.value, regions, track, service.image, service.alerts)):
         where = f"{place} ({each.region}, {each.track})"
-        for trigger in (trigger for trigger in each.scaling.triggers if trigger.query):
+        for trigger in (trigger for pods in each.workloads for trigger in pods.scaling.triggers if trigger.query):
             yield Query(f"{where}: autoscaler's {trigger.name}", trigger.query)
         for document in documents(render(each)):
             if document["kind"] == "PrometheusRule":
