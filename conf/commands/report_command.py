@@ -24,7 +24,7 @@ from conf.observe.parallel import TooSlow, gathered
 from conf.observe.service_report import Hour, Objective, RegionReport, SeenRelease, advice, region_report
 from conf.plan.placement import monthly_price
 from conf.remote.cluster import Cluster, ClusterError
-from conf.rollout.history import UnreadableHistory
+from conf.rollout.history import Release, UnreadableHistory
 from conf.rollout.preflight import load_history
 from conf.rollout.targets import Target
 
@@ -75,9 +75,11 @@ def _releases(watched: ObservedTrack, since: float) -> tuple[SeenRelease, ...]:
     except (ClusterError, UnreadableHistory):
         return ()
     found = ((datetime.fromisoformat(each.at).timestamp(), each) for each in history.releases if each.at)
-    return tuple(
-        SeenRelease(at, each.version, f"by {each.by}, {each.state} {each.note}".rstrip()) for at, each in found if at >= since
-    )
+    return tuple(SeenRelease(at, each.version, release_words(each)) for at, each in found if at >= since)
+
+
+def release_words(release: Release) -> str:
+    return ", ".join(filter(None, (f"by {release.by}", release.state, release.note)))
 
 
 def _price(watched: ObservedTrack, memory: str) -> float | None:
@@ -139,7 +141,8 @@ def lines(report: RegionReport, advice: Sequence[str]) -> list[str]:
 def _traffic(report: RegionReport, what: str) -> Iterator[str]:
     """Yield how many requests or records there were. what: these words."""
     busiest = max(report.hours, key=lambda hour: hour.requests or 0.0)
-    yield f"{report.total('requests'):,.0f} {what} in {counted(len(report.hours), 'hour')}, since {moment(report.hours[0].at)}"
+    begin = moment(report.hours[0].at - HOUR)
+    yield f"{report.total('requests'):,.0f} {what} in {counted(len(report.hours), 'hour')}, since {begin}"
     if busiest.requests:
         most = f"{busiest.requests:,.0f} {what}, {significant(busiest.requests / 3600)} a second"
         yield f"the busiest hour ended {moment(busiest.at)}: {most}"

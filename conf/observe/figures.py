@@ -24,7 +24,10 @@ from conf.render.arms import arm_name
 from serving.settings import Settings, size_in_bytes
 
 REGION_SECONDS = 60.0  # for a region: Prometheus' time, and the API server's
-NOT_SCRAPED = "Prometheus ({}) has no series of {}/{}: has its {} the labels that prometheus.labels names?"
+NOT_SCRAPED = (
+    "Prometheus ({}) has no series of {}/{}: has its {} the labels that prometheus.labels names? "
+    "After a first deploy, wait two minutes"
+)
 PROMETHEUS = "Prometheus"
 ROLE = "the Role monopod-read of charts/cluster gives it (docs/observe.md)"
 FIGURE = "figure"  # the label that tells which figure a series of the answer is

@@ -6,6 +6,8 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ import pytest
 import monopod
 from conf.commands.canary import write_page
 from conf.commands.charts import axis_top
+from conf.commands.report_command import release_words
 from conf.observe.prometheus import Series
 from conf.observe.service_report import first_seen, full_batches
+from conf.rollout.history import Release
 from tests.browser import browser
 from tests.conf.commands.test_canary import journal
 from tests.conf.observe import histories
@@ -185,7 +189,15 @@ def test_pictures_of_an_hour_of_requests_have_a_step_of_a_minute_and_begin_with_
     bars = traffic.findall("{http://www.w3.org/2000/svg}rect")
     assert 58 <= len(bars) <= 61
     assert float(bars[0].attrib["x"]) < 90
+    count, since, ended = re.findall(r"in (\d+) hours, since (.*) UTC\n.* hour ended (.*) UTC", told)[0]
+    assert datetime.fromisoformat(ended) - datetime.fromisoformat(since) == timedelta(hours=int(count))
     assert "not known: the nodes of regions.yaml that take a pod have the price 0" in told
+
+
+def test_a_release_is_told_with_its_deployer_state_and_note() -> None:
+    release = Release(7, "2", "like/small:2", "2026-01-01T00:00:00Z", "ann", "good")
+    told = [release_words(each) for each in (release, replace(release, note="rolled back from 4 to 2"))]
+    assert told == ["by ann, good", "by ann, good, rolled back from 4 to 2"]
 
 
 def test_every_word_of_a_picture_is_inside_of_it(keeping: str, tmp_path: Path) -> None:
