@@ -29,7 +29,7 @@ RUN rm -rf own/src/serving own/src/monopod.py own/src/pyproject.toml && mkdir de
     && if [ -e own/src/requirements.txt ]; then mv own/src/requirements.txt python; fi \
     && chmod -R u=rwX,go=rX . && python -m compileall -q --invalidation-mode unchecked-hash own/src \
     && if [ -e own/Makefile ]; then rm own/Makefile && cp -r platform/. own/. making; fi \
-    && rm -r platform/src/serving/tools/bench platform/src/serving/tools/new platform/src/serving/tools/optimize
+    && rm -r platform/src/serving/tools/bench platform/src/serving/tools/new.py platform/src/serving/tools/optimize
 
 # --- The base of every pod: a user, the Debian packages of src/packages.txt, and the command to run.
 FROM ${BASE} AS pod

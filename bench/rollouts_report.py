@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from bench.machine import Machine
 from bench.report import table
 from bench.rollouts_server import Server
-from serving.tools.bench.figures import percentile
+from serving.tools.bench.load_generator import percentile
 
 LIMIT_SECONDS = 300.0
 LAST = 300  # characters of a failed command's message

@@ -263,7 +263,7 @@ VERBS = [
 ]
 MODULES = {  # that hold <verb>_command; of all other verbs it is conf.commands.<verb>_command
     "offline": "serving.offline.offline_command",
-    "new": "serving.tools.new.new_command",
+    "new": "serving.tools.new",
     "verify": "serving.tools.verify",
     "optimize": "serving.tools.optimize.optimize_command",
     "bench": "serving.tools.bench.bench_command",

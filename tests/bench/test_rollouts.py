@@ -21,7 +21,7 @@ from bench.rollouts_report import (
 from bench.rollouts_server import Server, read
 from conf.clusters.regions import load
 from conf.rules.check import check
-from serving.tools.bench.figures import percentile
+from serving.tools.bench.load_generator import percentile
 
 METRICS = r"""
 # HELP apiserver_request_total [STABLE] Counter of apiserver requests broken out for each verb

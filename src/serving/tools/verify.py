@@ -34,7 +34,7 @@ from serving.settings.model_files import Checksum, read_checksums, sha256_of
 CLOSE_SECONDS = 1.0
 HEAD = ("", "model", "file", "size", "sha256", "memory", "one row", "")
 RIGHT = ("size", "memory", "one row")
-MOST_TENSORS = 3  # in a row of the table
+MAX_TENSORS = 3  # in a row of the table
 THREAD = "verify"
 T = TypeVar("T")
 OPEN_SIZES = "sizes are open; name them in warmup_shapes"
@@ -322,5 +322,5 @@ def _tensors(check: Check) -> str:
 
 
 def _in_short(tensors: tuple[TensorSpec, ...]) -> str:
-    more = [f"and {len(tensors) - MOST_TENSORS} more"] if len(tensors) > MOST_TENSORS else []
-    return ", ".join([f"{t.name} {t.datatype}{list(t.shape)}" for t in tensors[:MOST_TENSORS]] + more)
+    more = [f"and {len(tensors) - MAX_TENSORS} more"] if len(tensors) > MAX_TENSORS else []
+    return ", ".join([f"{t.name} {t.datatype}{list(t.shape)}" for t in tensors[:MAX_TENSORS]] + more)

@@ -22,9 +22,8 @@ import pytest
 import monopod
 from serving.inputs.files import content_type
 from serving.tools.bench import bench_command
-from serving.tools.bench.http_client import client, text_of
+from serving.tools.bench.http_client import BenchError, Body, bodies, client, text_of
 from serving.tools.bench.load_generator import Answer
-from serving.tools.bench.request_bodies import BenchError, Body, bodies
 from tests.running import PYTHONPATH, ROOT, Running, free_port, make_service, running
 from tests.serving.http_server import http_server
 
@@ -268,10 +267,10 @@ def test_a_server_that_dies_is_an_error_of_its_own_kind() -> None:
         (["--data", "{bad", "--url", "http://x/"], "--data '{bad' is not JSON: "),
         (["--form", "image", "--url", "http://x/"], "--form 'image': write NAME=TEXT or NAME=@FILE"),
         (["--header", "bad", "--url", "http://x/"], "--header 'bad': write 'Name: value'"),
-        (["--url", "localhost:8080"], "--url 'localhost:8080' is no URL of a service"),
-        (["--url", ""], "--url '' is no URL of a service"),  # as a shell writes a variable that is not set
-        (["--url", "http://[::1"], "--url 'http://[::1' is no URL of a service"),
-        (["--url", "http://localhost:0/"], "--url 'http://localhost:0/' is no URL of a service"),
+        (["--url", "localhost:8080"], "--url 'localhost:8080' is not the URL of a service"),
+        (["--url", ""], "--url '' is not the URL of a service"),  # as a shell writes a variable that is not set
+        (["--url", "http://[::1"], "--url 'http://[::1' is not the URL of a service"),
+        (["--url", "http://localhost:0/"], "--url 'http://localhost:0/' is not the URL of a service"),
         (["--data", "{}", "--vary", "--url", "http://x/"], "--vary: makes each picture a new file, but no picture is sent"),
         (["--file", COFFEE, "--service", "nowhere"], "value.py: cannot be read"),
     ],

@@ -9,11 +9,9 @@ import time
 import pytest
 
 from serving.tools.bench import load_generator
-from serving.tools.bench.bench_report import as_text, notes
-from serving.tools.bench.figures import figures
-from serving.tools.bench.http_client import client
-from serving.tools.bench.load_generator import Answer, Load, Outcome, RunResult, run, times
-from serving.tools.bench.request_bodies import bodies
+from serving.tools.bench.bench_command import as_text, notes
+from serving.tools.bench.http_client import bodies, client
+from serving.tools.bench.load_generator import Answer, Load, Outcome, RunResult, figures, run, times
 from tests.serving.http_server import http_server
 
 GOOD = Answer("200")
@@ -85,7 +83,7 @@ def test_a_closed_loop_shows_it_once_a_connection() -> None:
 
 
 def test_what_is_due_while_too_many_are_in_flight_is_counted_as_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load_generator, "MOST_IN_FLIGHT", 20)
+    monkeypatch.setattr(load_generator, "MAX_IN_FLIGHT", 20)
 
     async def slow(number: int) -> Answer:
         await asyncio.sleep(0.6)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.settings import read
-from serving.tools.new.new_command import PARTS
-from serving.tools.new.service_files import of_example
+from serving.tools.new import PARTS, of_example
 from tests import clones, small_models
 from tests.running import ROOT, launch, post_json
 

@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 import monopod
 from serving.models.engine import Engine, Hardware
 from serving.models.tensors import Array
-from serving.tools.optimize import compare, optimize_command
-from serving.tools.optimize.samples import MOST_ROWS
+from serving.tools.optimize import optimize_command, variants
+from serving.tools.optimize.samples import MAX_ROWS
 from tests import small_models
 from tests.running import ROOT, make_service, post_json, running
 
@@ -301,13 +301,13 @@ def test_every_sample_has_its_share_of_the_rows(tmp_path: Path, capsys: Captured
         rows = [drawn(digit % 10, 48 + number).tolist() for digit in range(10 if number == 0 else 60)]
         (samples / f"{number}.json").write_text(json.dumps({"data": rows}))
     assert optimized("--service", folder, "--samples", samples, "--fp16", "--json", "--output", tmp_path) == 0
-    assert json.loads(capsys.readouterr().out)["samples"]["rows"] == MOST_ROWS
+    assert json.loads(capsys.readouterr().out)["samples"]["rows"] == MAX_ROWS
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times are not what is tested here."""
-    monkeypatch.setattr(compare, "SECONDS", 0.2)
+    monkeypatch.setattr(variants, "SECONDS", 0.2)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
-"""The HTTP client of `monopod bench`. Only this module imports aiohttp.
+"""The HTTP client of `monopod bench`, and the bodies that it sends, made of files, JSON texts and forms.
 
-Knows connections, and why no answer came. Does not know when a request is due.
+Only this module imports aiohttp. It knows why no answer came.
 """
 
 import contextlib
@@ -12,20 +12,24 @@ import socket
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from serving.inputs.files import content_type
 from serving.tools.bench.load_generator import Answer, Send
-from serving.tools.bench.request_bodies import BenchError, Body
 
+PICTURE = "image/"
+BOUNDARY = "monopod-bench-the-next-part-follows"
 REACH_SECONDS = 5.0
 OWN_ROUTE = "answer"  # the operationId of a service's own route in /openapi.json
 CURE = "add --file FILE, --data '{...}' or --form NAME=@FILE; GET needs a --url of a route"
-LONGEST_TEXT = 300  # characters of a server's words
-MOST_KEPT = 2**16  # bytes of an answer
+MAX_TEXT = 300  # characters of a server's words
+MAX_KEPT = 2**16  # bytes of an answer
 LARGE = 2**20  # bytes; aiohttp warns of larger bodies that are no file
 REASONS: list[tuple[type[BaseException], str]] = [
     (TimeoutError, "timeout"),
@@ -38,6 +42,89 @@ REASONS: list[tuple[type[BaseException], str]] = [
     (aiohttp.ClientPayloadError, "answer cut off"),
     (aiohttp.ClientResponseError, "malformed answer"),
 ]
+
+
+class BenchError(Exception):
+    """The command cannot be carried out. The text says why, and names the cure."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body of one request, whole in memory, so that sending it reads no disk.
+
+    pieces: its bytes, cut after the end of each picture.
+    """
+
+    pieces: tuple[bytes, ...]
+    content_type: str
+
+    @cached_property
+    def content(self) -> bytes:
+        return b"".join(self.pieces)
+
+    def varied(self, mark: bytes) -> bytes:
+        """Return the content with a mark behind each picture. Decoders skip it, and to a cache each mark is a new file."""
+        return mark.join(self.pieces)
+
+
+def bodies(files: Sequence[Path], texts: Sequence[str], fields: Sequence[str]) -> list[Body]:
+    """Return a body for each file, then for each text, then one for all of a form's fields.
+
+    texts: JSON, or @FILE that holds JSON. fields: NAME=TEXT or NAME=@FILE. Raises BenchError and OSError.
+    """
+    found = []
+    for path in files:
+        kind = content_type(path)
+        end = (b"",) if kind.startswith(PICTURE) else ()
+        found.append(Body((_content(path), *end), kind))
+    found += [Body((_json(text),), "application/json") for text in texts]
+    return found + ([form(fields)] if fields else [])
+
+
+def form(fields: Sequence[str]) -> Body:
+    """Return a multipart body (RFC 7578). fields: NAME=TEXT or NAME=@FILE, a part each. Raises BenchError, OSError."""
+    parts = [_part(field) for field in fields]
+    boundary = BOUNDARY
+    while any(boundary.encode() in content for _, _, content in parts):
+        boundary += "-"
+    pieces, line = [b""], b"--" + boundary.encode()
+    for head, kind, content in parts:
+        pieces[-1] += line + b"\r\n" + head.encode() + b"\r\n\r\n" + content
+        if kind.startswith(PICTURE):
+            pieces.append(b"")
+        pieces[-1] += b"\r\n"
+    pieces[-1] += line + b"--\r\n"
+    return Body(tuple(pieces), f"multipart/form-data; boundary={boundary}")
+
+
+def _part(field: str) -> tuple[str, str, bytes]:
+    """Return a part's headers, its content type ("" for text), and its content."""
+    name, equals, value = field.partition("=")
+    if not name or not equals or '"' in name:
+        raise BenchError(f"--form {field!r}: write NAME=TEXT or NAME=@FILE, such as image=@picture.jpg")
+    head = f'Content-Disposition: form-data; name="{name}"'
+    if not value.startswith("@"):
+        return head, "", value.encode()
+    path = Path(value[1:])
+    kind, file = content_type(path), path.name.replace('"', "%22")
+    return f'{head}; filename="{file}"\r\nContent-Type: {kind}', kind, _content(path)
+
+
+def _json(text: str) -> bytes:
+    content = _content(Path(text[1:])) if text.startswith("@") else text.encode()
+    try:
+        json.loads(content)
+    except ValueError as error:
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        raise BenchError(f'--data {shown!r} is not JSON: {error}; write it as \'{{"question": "..."}}\' or @FILE') from None
+    return content
+
+
+def _content(path: Path) -> bytes:
+    content = path.read_bytes()
+    if not content:
+        raise BenchError(f"{path}: is empty; name a file that holds something")
+    return content
 
 
 def reach(url: str) -> None:
@@ -94,7 +181,9 @@ def _host_and_port(url: str) -> tuple[str, int]:
         port = {"http": 80, "https": 443}.get(parts.scheme, 0) if parts.port is None else parts.port
         if parts.scheme in ("http", "https") and parts.hostname and port:
             return parts.hostname, port
-    raise BenchError(f"--url {without_password(url)!r} is no URL of a service; write it as http://localhost:8080/api/like/demo")
+    raise BenchError(
+        f"--url {without_password(url)!r} is not the URL of a service; write it as http://localhost:8080/api/like/demo"
+    )
 
 
 @contextlib.asynccontextmanager
@@ -153,14 +242,14 @@ def text_of(content: bytes) -> str:
         if isinstance(told, dict):
             text = str(told.get("error") or told.get("msg") or text)
     text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
-    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Read an answer to its end, and return its first MOST_KEPT bytes: an answer may be large."""
+    """Read an answer to its end, and return its first MAX_KEPT bytes: an answer may be large."""
     kept = b""
     async for piece in response.content.iter_any():
-        kept += piece[: MOST_KEPT - len(kept)]
+        kept += piece[: MAX_KEPT - len(kept)]
     return kept
 
 

@@ -1,6 +1,6 @@
 """The load generator: requests at fixed times (an open loop), or each as soon as the last was answered (a closed loop).
 
-Knows the clock. Does not know HTTP, or what a request holds.
+Its result becomes figures: counts, throughput and percentiles of latency.
 
 Concurrency: one thread. Tasks change the result between two awaits only. In an open loop each request is a task, which the
 client's timeout ends. In a closed loop each connection is a task.
@@ -11,10 +11,12 @@ import contextlib
 import itertools
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-MOST_IN_FLIGHT = 2000  # in an open loop: with more, a client would measure itself
+import numpy as np
+
+MAX_IN_FLIGHT = 2000  # in an open loop: with more, a client would measure itself
 TICK_SECONDS = 0.02
 PAUSE_SECONDS = 0.1  # after a request without an answer, so that a server that is gone is not asked a million times
 
@@ -161,7 +163,7 @@ class _Generator:
         for due in times(self._load):
             # Even when it is late, this gives control to the tasks that receive answers.
             await asyncio.sleep(max(0.0, due - self._now()))
-            if len(self._in_flight) < MOST_IN_FLIGHT:
+            if len(self._in_flight) < MAX_IN_FLIGHT:
                 task = asyncio.create_task(self._request(due))
                 self._in_flight.add(task)
                 task.add_done_callback(self._in_flight.discard)
@@ -188,3 +190,95 @@ class _Generator:
                 if not self._load.rate and 0 <= due < self._load.seconds:
                     self._result.late.append(self._now() - due)
                 self._tell(self._now() + self._load.warm_up)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Percentiles of times, in milliseconds. Each is one of the times: the smallest that so many percent do not exceed."""
+
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True)
+class AnswerKind:
+    """All requests with the same end. name: the status, or why no answer came. text: the server's words to the first."""
+
+    name: str
+    count: int
+    ms: Spread
+    text: str
+
+
+@dataclass(frozen=True)
+class BenchFigures:
+    """The figures of one run.
+
+    requests: the number that was due in the measured seconds, and ended. throughput: answers of 2xx a second that came in the
+    measured seconds. Answers to the warm-up's last requests count there, since answers to the last measured requests come too
+    late to count.
+
+    ms: of answers of 2xx, from when a request was due; None without such an answer. late_p99_ms: of the generator.
+    """
+
+    seconds: float
+    requests: int
+    throughput: float
+    good: int
+    ms: Spread | None
+    kinds: tuple[AnswerKind, ...]
+    not_sent: int
+    unfinished: int
+    stopped: bool
+    late_p99_ms: float
+    cpu: float
+
+
+def figures(result: RunResult) -> BenchFigures:
+    """Return the figures of a run."""
+    measured = [one for one in result.outcomes if one.due >= 0]
+    good = [one for one in measured if one.answer.good]
+    in_time = sum(1 for one in result.outcomes if one.answer.good and 0 <= one.end < result.seconds)
+    names = sorted({one.answer.kind for one in measured})
+    return BenchFigures(
+        seconds=result.seconds,
+        requests=len(measured),
+        throughput=in_time / result.seconds if result.seconds else 0.0,
+        good=len(good),
+        ms=_latencies(good) if good else None,
+        kinds=tuple(_kind(name, [one for one in measured if one.answer.kind == name]) for name in names),
+        not_sent=result.not_sent,
+        unfinished=result.unfinished,
+        stopped=result.stopped,
+        late_p99_ms=spread(result.late).p99 if result.late else 0.0,
+        cpu=result.cpu,
+    )
+
+
+def spread(seconds: Sequence[float]) -> Spread:
+    """Return the percentiles of times. seconds: one or more."""
+    return Spread(*percentiles([1000 * each for each in seconds], 0.5, 0.95, 0.99, 1))
+
+
+def percentiles(values: Sequence[float], *shares: float) -> list[float]:
+    """Return for each share (0 to 1) the smallest value that at least this share of the values does not exceed.
+
+    This is the nearest rank, so each is one of the values.
+    """
+    found: list[float] = np.percentile(values, [100 * share for share in shares], method="inverted_cdf").tolist()
+    return found
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    return percentiles(values, share)[0]
+
+
+def _latencies(outcomes: Sequence[Outcome]) -> Spread:
+    return spread([one.end - one.due for one in outcomes])
+
+
+def _kind(name: str, outcomes: Sequence[Outcome]) -> AnswerKind:
+    text = next((one.answer.text for one in outcomes if one.answer.text), "")
+    return AnswerKind(name, len(outcomes), _latencies(outcomes), text)

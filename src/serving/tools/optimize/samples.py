@@ -27,9 +27,9 @@ from serving.service.loader import described
 from serving.service.request import Request
 from serving.service.service import Service, files_of, routes_of
 
-MOST_FILES = 256
-MOST_ROWS = 128
-MOST_BYTES = 500_000_000
+MAX_FILES = 256
+MAX_ROWS = 128
+MAX_BYTES = 500_000_000
 SECONDS = 3600.0  # that one sample may take
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class Recorder:
 
 
 def find(service: Service, route: str, folder: Path) -> list[Path]:
-    """Return the files in a folder that a client could send to a route, at most MOST_FILES.
+    """Return the files in a folder that a client could send to a route, at most MAX_FILES.
 
     Raises OptimizeError where there is none, and for an unknown route.
     """
@@ -97,7 +97,7 @@ def find(service: Service, route: str, folder: Path) -> list[Path]:
     if not files:
         names = ", ".join(each for kind in kinds.values() for each in kind.types)
         raise OptimizeError(f"{folder}: no samples in it; put files ({names}) or JSON bodies there, such as clients send")
-    return evenly(files, MOST_FILES)
+    return evenly(files, MAX_FILES)
 
 
 def record(service: Service, source: ModelSource, files: Sequence[Path], route: str, tell: Tell) -> Samples:
@@ -109,8 +109,8 @@ def record(service: Service, source: ModelSource, files: Sequence[Path], route: 
     recorder = _with_recorder(service, source)
     samples = Samples(len(files))
     for at, file in enumerate(files, 1):
-        share = at * MOST_ROWS // len(files) - len(samples.rows)  # with the rows that earlier files left over
-        if share == 0 or samples.bytes >= MOST_BYTES:
+        share = at * MAX_ROWS // len(files) - len(samples.rows)  # with the rows that earlier files left over
+        if share == 0 or samples.bytes >= MAX_BYTES:
             continue
         recorder.start(share)
         samples.sent += 1

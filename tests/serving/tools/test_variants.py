@@ -1,14 +1,16 @@
-"""Converted models beside the original: differences of outputs, and latencies."""
+"""Copies of a model: the rows that are kept for them, the layers that stay FP32, differences of outputs, and latencies."""
 
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from serving.models.engine import Engine, Hardware
 from serving.models.tensors import Arrays
-from serving.tools.optimize import compare
-from serving.tools.optimize.compare import Difference, differences, latencies, relative
+from serving.tools.optimize import convert, variants
+from serving.tools.optimize.samples import Recorder, evenly
+from serving.tools.optimize.variants import Difference, differences, latencies, relative
 from tests.running import DIGITS
 
 
@@ -38,7 +40,7 @@ def test_differences_are_told_for_each_output_over_all_rows() -> None:
 
 
 def test_engines_are_timed_in_turns_each_on_the_same_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "MOST_TURNS", 4)
+    monkeypatch.setattr(variants, "MAX_TURNS", 4)
     runs: list[tuple[str, float]] = []
 
     class Heard(Engine):
@@ -55,3 +57,28 @@ def test_engines_are_timed_in_turns_each_on_the_same_row(monkeypatch: pytest.Mon
     assert runs[2:] == [("b", 0), ("a", 0), ("a", 64), ("b", 64), ("b", 0), ("a", 0), ("a", 64), ("b", 64)]
     assert found["a"] > 0
     assert found["b"] > 0
+
+
+def test_the_last_layers_are_those_before_each_output() -> None:
+    model = onnx.load(DIGITS)
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    kinds = [
+        [node.op_type for node in model.graph.node if node.name in convert.last_layers(model, count)] for count in (0, 1, 2)
+    ]
+    assert kinds[0] == []
+    assert kinds[1] == ["Gemm"]
+    assert kinds[2] == ["Conv", "Relu", "MaxPool", "Flatten", "Gemm"]
+
+
+def test_what_is_kept_of_many_rows_is_bounded_and_even() -> None:
+    recorder = Recorder(Engine(DIGITS, Hardware()))
+    row = np.zeros((1, 1, 8, 8), np.float32)
+    recorder({"images": row})
+    assert recorder.rows(9) == []  # not started yet
+    recorder.start(4)
+    for number in range(100):
+        recorder({"images": row + number})
+    kept = [int(each["images"][0, 0, 0, 0]) for each in recorder.rows(4)]
+    assert kept == [0, 16, 48, 80]
+    assert evenly(range(10), 4) == [0, 2, 5, 7]
