@@ -2,7 +2,12 @@
 
 import argparse
 import json
+import os
 import shlex
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +16,36 @@ import monopod
 from bench import examples, machine, speed
 from bench.served import BenchError
 from bench.speed import with_figures
-from tests.bench.termination import terminated
 from tests.running import ROOT, make_service
+
+SECONDS = 60.0
+
+
+def terminated(module: str, *arguments: str, children: int) -> tuple[int, int, list[int]]:
+    """Run a module until it has `children` child processes, then send SIGTERM.
+
+    Return its process id, its exit status, and the ids of its child processes that still run 10 seconds later.
+    """
+    line = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + SECONDS
+        while len(started := _children(process.pid)) < children:
+            assert process.poll() is None, "it ended by itself"
+            assert time.monotonic() < end, f"it has {len(started)} processes"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(SECONDS)
+    end = time.monotonic() + 10
+    while (left := [pid for pid in started if Path(f"/proc/{pid}").exists()]) and time.monotonic() < end:
+        time.sleep(0.05)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    return process.pid, status, left
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
 
 README = """# A service
 
@@ -63,23 +96,6 @@ def test_hand_written_words_below_the_block_stay() -> None:
     text = README.replace("```\n\n## What", "```\n\nMeasured on x.\n\n| 1 |\n\nThe second line is the usual one.\n\n## What")
     after = with_figures(text, "Measured on y.\n\n| 2 |\n")
     assert "```\n\nMeasured on y.\n\n| 2 |\n\nThe second line is the usual one.\n\n## What" in after
-
-
-def test_a_readme_that_ends_with_the_block_gets_its_figures_too() -> None:
-    assert with_figures("## Speed\n```\nmonopod bench\n```\n", "| 1 |\n") == "## Speed\n```\nmonopod bench\n```\n\n| 1 |\n"
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("--file a/b/c.jpg --image=d.png --rate 5", "c.jpg, d.png"),
-        ("""--data '{"question": "where?"}' --seconds 5""", '{"question": "where?"}'),
-        ("--form image=@examples/images/coffee.jpg --form k=5", "image=coffee.jpg, k=5"),
-        ("--url http://x/", "nothing"),
-    ],
-)
-def test_what_a_line_sends_is_told_in_few_words(line: str, words: str) -> None:
-    assert speed.sends(line) == words
 
 
 def test_an_example_is_served_measured_and_written(tmp_path: Path) -> None:
