@@ -65,7 +65,7 @@ LIBRARIES = {
     "yaml": "conf.base.yaml_nodes",
     "jinja2": "conf.render.templates",
     "jsonschema_rs": "conf.rules.rendered_objects",
-    "promql_parser": "conf.rules.queries",
+    "promql_parser": "conf.rules.own_alerts",
     "kubernetes": "conf.remote.cluster",
     "rich": "conf.commands.top_command",
 }

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from conf.render.arms import arm_names
-from conf.rules.queries import known_series
+from tests.conf.platform_queries import known_series
 from tests.dashboards.picture import Line
 from tests.dashboards.real_prometheus import PrometheusServer, over_blocks
 from tests.dashboards.test_long_windows import VALUES

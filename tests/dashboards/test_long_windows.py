@@ -13,9 +13,9 @@ from itertools import product
 import pytest
 
 from conf.base.yaml_nodes import documents
-from conf.rules.queries import known_series
 from dashboards.fleet import RECORDED
 from dashboards.variables import INFO
+from tests.conf.platform_queries import known_series
 from tests.dashboards.real_prometheus import PrometheusServer, over_blocks
 from tests.dashboards.written import EVERY, NAMES, RELEASES, asked
 from tests.running import ROOT

@@ -7,8 +7,8 @@ import pytest
 
 import monopod
 from conf.commands.reference_command import metrics_page
-from conf.rules.queries import mistakes_of
 from serving.settings.exported_metrics import EXPORTED_METRICS
+from tests.conf.platform_queries import mistakes_of
 from tests.running import ROOT
 
 Captured = pytest.CaptureFixture[str]

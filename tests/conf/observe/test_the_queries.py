@@ -5,7 +5,7 @@ import pytest
 from conf.observe.figures import figures_query, offline_query
 from conf.observe.offline_figures import offline_status_query
 from conf.observe.service_report import hourly, hourly_records, over_all, versions
-from conf.rules.queries import mistakes_of
+from tests.conf.platform_queries import mistakes_of
 
 QUERIES = {
     "figures": figures_query("s" * 40, ["u" * 40, "grey", "ab-test"], "300s"),

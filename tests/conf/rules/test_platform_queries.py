@@ -20,22 +20,19 @@ from conf.plan.plan import TRACKS, plan
 from conf.render.arms import canary_watch
 from conf.render.templates import render
 from conf.rules.check import Service, read
-from conf.rules.queries import (
-    GAUGES_AND_COUNTERS,
-    HISTOGRAMS,
-    Labels,
-    judged_everywhere,
-    judged_in_own_alerts,
-    mistakes_of,
-    recorded_labels,
-    without_variables,
-)
+from conf.rules.own_alerts import Labels, judge_query
+from tests.conf.platform_queries import GAUGES_AND_COUNTERS, HISTOGRAMS, labels_of, mistakes_of
 from tests.running import PYTHONPATH, ROOT, make_service
 
 REGIONS = ROOT / "conf" / "regions.yaml"
 MONITORING = ROOT / "charts" / "monitoring"
 ASKED = re.compile("query `([^`]*)`")  # in the text of an alert
 CHOICE = re.compile(r"label_values\((?P<series>.*), *(?P<label>\w+)\)")  # a dashboard's variable
+
+
+INTERVAL = re.compile(r"\$\{?__(?:rate_)?(?:interval|range)\}?")
+NUMBER = re.compile(r"\$\{?__(?:interval|range)_m?s\}?")
+VARIABLE = re.compile(r"\$\{[^{}]*\}|\$\w+")
 
 
 class Query(NamedTuple):
@@ -57,7 +54,7 @@ def mistakes(queries: Sequence[Query]) -> list[str]:
     return [
         f"{query.place}: {words}: {query.text}"
         for query in queries
-        for words in mistakes_of(query.text, recorded, judged_in_own_alerts if query.own else judged_everywhere)
+        for words in (judge_query(query.text)[0] if query.own else mistakes_of(query.text, recorded))
     ]
 
 
@@ -71,6 +68,11 @@ def rules_queries(place: str, groups: Iterable[Mapping[str, Any]], own: Sequence
             )
             asked = ASKED.findall(" ".join(rule.get("annotations", {}).values()))
             yield from (Query(f"{place}: text of {name}", each, own=name in own) for each in asked)
+
+
+def without_variables(query: str) -> str:
+    """Return a query of a dashboard with something in place of each variable, so that it can be read."""
+    return VARIABLE.sub("x", INTERVAL.sub("5m", NUMBER.sub("300", query)))
 
 
 def dashboard_queries(place: str, dashboard: Mapping[str, Any]) -> Iterator[Query]:
@@ -113,7 +115,7 @@ def _recorded(queries: Iterable[Query]) -> dict[str, Labels]:
     found: dict[str, Labels] = {}
     for query in queries:
         if query.record:
-            labels = recorded_labels(query.text, found)
+            labels = labels_of(query.text, found)
             found[query.record] = labels if labels is None else labels | query.added
     return found
 
@@ -218,3 +220,16 @@ def test_a_dashboards_panels_annotations_and_variables_are_all_read() -> None:
 def test_an_own_query_is_judged_as_one() -> None:
     assert mistakes([Query("alerts.yaml: Late", "own_total > 1", own=True)]) == []
     assert mistakes([Query("alerts.yaml: Late", "own_total > 1")]) != []
+
+
+@pytest.mark.parametrize(
+    ("query", "filled"),
+    [
+        ('rate(up{job=~"$job"}[$__rate_interval])', 'rate(up{job=~"x"}[5m])'),
+        ("avg_over_time(up[$__range]) * $__range_s", "avg_over_time(up[5m]) * 300"),
+        ('up{job=~"${job:regex}",pod="${pod}"}', 'up{job=~"x",pod="x"}'),
+        ("up[${__interval}] / $__interval_ms", "up[5m] / 300"),
+    ],
+)
+def test_a_dashboards_variables_are_filled_in(query: str, filled: str) -> None:
+    assert without_variables(query) == filled

@@ -2,7 +2,8 @@
 
 import pytest
 
-from conf.rules.queries import judged_in_own_alerts, known_series, mistakes_of, recorded_labels, without_variables
+from conf.rules.own_alerts import judge_query
+from tests.conf.platform_queries import known_series, labels_of, mistakes_of
 
 JOINED = "* on (namespace, pod) group_left (version, track) monopod_release_info"
 GOOD = (
@@ -70,8 +71,8 @@ def test_every_mistake_of_a_query_is_told_once() -> None:
 
 def test_a_recorded_series_is_known_with_the_labels_that_its_rule_leaves() -> None:
     rule = "sum by (namespace, service) (rate(monopod_requests_total[5m]))"
-    recorded = {"service:monopod_requests:rate5m": recorded_labels(rule)}
-    assert recorded_labels(rule) == frozenset({"namespace", "service"})
+    recorded = {"service:monopod_requests:rate5m": labels_of(rule)}
+    assert labels_of(rule) == frozenset({"namespace", "service"})
     assert mistakes_of("sum by (service) (service:monopod_requests:rate5m)", recorded) == []
     assert mistakes_of('service:monopod_requests:rate5m{code="200"}', recorded) == [
         "service:monopod_requests:rate5m has no label code"
@@ -83,23 +84,10 @@ def test_a_series_of_any_labels_is_judged_by_its_name_alone() -> None:
 
 
 def test_own_alerts_may_ask_for_the_services_own_metrics_but_not_for_wrong_ones_of_the_platform() -> None:
-    assert mistakes_of('sum by (x) (faces_total{y="1"}) > 0', is_judged=judged_in_own_alerts) == []
-    assert mistakes_of("faces_total > 0 and monopod_redy < 1", is_judged=judged_in_own_alerts) == [
+    assert judge_query('sum by (x) (faces_total{y="1"}) > 0')[0] == []
+    assert judge_query("faces_total > 0 and monopod_redy < 1")[0] == [
         "there is no metric monopod_redy; did you mean monopod_ready?"
     ]
-
-
-@pytest.mark.parametrize(
-    ("query", "filled"),
-    [
-        ('rate(up{job=~"$job"}[$__rate_interval])', 'rate(up{job=~"x"}[5m])'),
-        ("avg_over_time(up[$__range]) * $__range_s", "avg_over_time(up[5m]) * 300"),
-        ('up{job=~"${job:regex}",pod="${pod}"}', 'up{job=~"x",pod="x"}'),
-        ("up[${__interval}] / $__interval_ms", "up[5m] / 300"),
-    ],
-)
-def test_a_dashboards_variables_are_filled_in(query: str, filled: str) -> None:
-    assert without_variables(query) == filled
 
 
 def test_no_metric_of_istio_is_known() -> None:
