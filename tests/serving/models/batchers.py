@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,15 @@ def picky(instance: int, arrays: Arrays) -> Arrays:
 
 def rows(*values: float) -> Arrays:
     return {"x": np.array(values, np.float32).reshape(-1, 1)}
+
+
+def busy(make: MakeBatcher, run: Any = None, model: Held | None = None, **options: Any) -> tuple[Held, Batcher, Future[Arrays]]:
+    """Return a model, its batcher, and a call of the value 0, which runs until the model is freed. run: uses the model."""
+    model = model or Held()
+    batcher = make(run or model, **options)
+    running = call(batcher, 0)
+    model.wait()
+    return model, batcher, running
 
 
 def life(seconds: float = PATIENCE) -> Lifetime:

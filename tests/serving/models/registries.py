@@ -47,6 +47,12 @@ class Gated:
         self.open, self.entered = threading.Event(), threading.Semaphore(0)
         self.open.set()
 
+    def hold(self) -> None:
+        """Hold each batch from now on, and forget those of the warm-up."""
+        while self.entered.acquire(blocking=False):
+            pass
+        self.open.clear()
+
     def __call__(self, arrays: Arrays) -> Arrays:
         self.entered.release()
         assert self.open.wait(PATIENCE)
@@ -54,6 +60,11 @@ class Gated:
 
 
 MakeRegistry = Callable[..., ModelRegistry]
+
+
+def on_demand(models: ModelRegistry, names: str) -> None:
+    for name in names:
+        models.on_demand(name, f"{name}.onnx")
 
 
 def loaded(models: ModelRegistry) -> list[str]:
@@ -65,7 +76,7 @@ def ask(models: ModelRegistry, name: str, request: FakeRequest | None = None) ->
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Do some work on so many threads at once. A failure of one thread fails the test."""
+    """Do some work on `count` threads at once. A failure of one thread fails the test."""
     futures: list[Future[None]] = [Future() for _ in range(count)]
     start = threading.Barrier(count)
 

@@ -9,7 +9,7 @@ import pytest
 
 from serving.base.errors import QueueFull
 from serving.models.tensors import Arrays
-from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, call, double, life
+from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, busy, call, double, life
 from tests.serving.models.recording import RecordingObserver
 
 
@@ -18,10 +18,8 @@ def test_a_call_gets_its_own_rows(make: MakeBatcher) -> None:
 
 
 def test_rows_are_counted_and_not_requests(make: MakeBatcher) -> None:
-    model, seen = Held(), RecordingObserver()
-    batcher = make(model, seen, max_batch_size=8)
-    first = call(batcher, 0)
-    model.wait()
+    seen = RecordingObserver()
+    model, batcher, first = busy(make, observer=seen, max_batch_size=8)
     calls = [call(batcher, 1, 2, 3), call(batcher, 4, 5, 6), call(batcher, 7, 8, 9)]
     assert batcher.waiting_rows() == 9
     model.free()
@@ -102,9 +100,7 @@ def test_shapes_that_cannot_be_joined_run_apart_and_oldest_first(make: MakeBatch
         shapes.append(arrays["x"].shape)
         return model(instance, arrays)
 
-    batcher = make(run, max_batch_size=8)
-    first = call(batcher, 0)
-    model.wait()
+    _, batcher, first = busy(make, run, model, max_batch_size=8)
     wide = [batcher.submit({"x": np.full((1, 2), n, np.float32)}, 1, life()) for n in (1, 2)]
     narrow = call(batcher, 3)
     other = batcher.submit({"x": np.full((1, 2), 4, np.float64)}, 1, life())

@@ -7,15 +7,12 @@ import pytest
 from serving.base.errors import BadInput, ClientGone, DeadlinePassed
 from serving.base.lifetime import Lifetime
 from serving.models.tensors import Arrays
-from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, call, life, picky
+from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, busy, call, life, picky
 
 
 @pytest.mark.parametrize("end", ["expired", "abandoned", "cancelled"])
 def test_calls_that_nobody_waits_for_make_room_and_are_never_computed(make: MakeBatcher, end: str) -> None:
-    model = Held()
-    batcher = make(model, queue_limit=4)
-    running = call(batcher, 0)
-    model.wait()
+    model, batcher, running = busy(make, queue_limit=4)
     over = life()
     expired = call(batcher, 1, 2, lives=over)
     alive = call(batcher, 3, 4)
@@ -37,10 +34,7 @@ def test_calls_that_nobody_waits_for_make_room_and_are_never_computed(make: Make
 
 
 def test_expired_calls_in_a_queue_with_room_are_never_computed_either(make: MakeBatcher) -> None:
-    model = Held()
-    batcher = make(model)
-    running = call(batcher, 0)
-    model.wait()
+    model, batcher, running = busy(make)
     expired = [call(batcher, n, lives=life(0.01)) for n in (1, 2)]
     alive = call(batcher, 3)
     time.sleep(0.02)
@@ -88,9 +82,7 @@ def test_who_leaves_while_calls_are_judged_is_not_computed_again(make: MakeBatch
             gone.abandon()
         return picky(instance, arrays)
 
-    batcher = make(run)
-    first = call(batcher, 0)
-    model.wait()
+    _, batcher, first = busy(make, run, model)
     bad, left = call(batcher, -1), call(batcher, 2, lives=gone)
     model.free()
     assert answer(first) == [0]

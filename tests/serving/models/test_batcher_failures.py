@@ -12,7 +12,7 @@ import serving.models.batcher
 from serving.base.errors import BadInput, ModelFailed
 from serving.models.batcher import Batcher
 from serving.models.tensors import Arrays
-from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, call, double, life, picky
+from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, busy, call, double, life, picky
 from tests.serving.models.recording import RecordingObserver
 
 
@@ -26,9 +26,7 @@ def test_a_model_that_raises_fails_that_batch_alone(make: MakeBatcher, error: Ba
             raise error
         return outputs
 
-    batcher = make(run, max_batch_size=2)
-    first = call(batcher, 0)
-    model.wait()
+    _, batcher, first = busy(make, run, model, max_batch_size=2)
     bad, mate, good = call(batcher, -1), call(batcher, 1), call(batcher, 2)
     model.free()
     assert answer(first) == [0]
@@ -50,9 +48,7 @@ def test_a_failed_batch_is_reported_once_however_many_calls_it_fails(make: MakeB
             raise ValueError
         return outputs
 
-    batcher = make(run, max_batch_size=8, observer=observer)
-    first = call(batcher, 0)
-    model.wait()
+    _, batcher, first = busy(make, run, model, max_batch_size=8, observer=observer)
     failed = [call(batcher, -number) for number in range(1, 9)]
     model.free()
     assert answer(first) == [0]
@@ -111,9 +107,7 @@ def test_input_that_the_model_refuses_is_judged_call_by_call(make: MakeBatcher) 
         model(instance, arrays)
         return picky(instance, arrays)
 
-    batcher = make(run)
-    first = call(batcher, 0)
-    model.wait()
+    _, batcher, first = busy(make, run, model)
     one, bad, other, worse = call(batcher, 1), call(batcher, -1, 5), call(batcher, 2, 3), call(batcher, -7)
     model.free()
     assert (answer(first), answer(one), answer(other)) == ([0], [2], [4, 6])

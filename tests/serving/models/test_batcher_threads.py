@@ -13,7 +13,7 @@ import pytest
 import serving.models.batcher
 from serving.base.errors import NotReady
 from serving.models.tensors import Arrays
-from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, call, double, life, picky
+from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, busy, call, double, life, picky
 
 
 def test_closing_waits_for_no_delay(make: MakeBatcher) -> None:
@@ -78,15 +78,12 @@ def test_each_instance_is_told_once_that_it_is_idle_and_only_after_work(
 
 
 def test_the_callback_of_any_call_may_submit_again(make: MakeBatcher) -> None:
-    model = Held()
-    batcher = make(model, queue_limit=4)
+    model, batcher, running = busy(make, queue_limit=4)
     again: list[Future[Arrays]] = []
 
     def submit(_: Any) -> None:
         again.append(call(batcher, 100))
 
-    running = call(batcher, 0)
-    model.wait()
     gone = [life(), life()]
     call(batcher, 1, 1, lives=gone[0]).add_done_callback(submit)
     call(batcher, 2).add_done_callback(submit)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import serving.models.batcher
-from serving.base.errors import BadInput, ModelFailed, QueueFull, StartError, TooLarge
+from serving.base.errors import BadInput, ModelFailed, StartError, TooLarge
 from serving.base.lifetime import Lifetime
 from serving.base.process import resident_bytes
 from serving.models.engine import Hardware
@@ -155,17 +155,9 @@ def test_a_batch_that_memory_cannot_hold_fails_the_start_before_it_is_made(opene
         opened(small_models.identity(file), max_batch_size=8, memory=16)
 
 
-@pytest.mark.parametrize(
-    ("shape", "largest", "words"),
-    [
-        ((1, 2), 8, "the first dimension must be left open"),
-        ((4, 2), 8, "the first dimension must be left open"),
-        ((4, 2), 1, "the first dimension must be left open"),
-        ((), 8, "the first dimension must be left open"),
-    ],
-)
-def test_a_fixed_first_dimension_cannot_count_rows(opened: Open, file: Path, shape: Any, largest: int, words: str) -> None:
-    with pytest.raises(StartError, match=words):
+@pytest.mark.parametrize(("shape", "largest"), [((1, 2), 8), ((4, 2), 8), ((4, 2), 1), ((), 8)])
+def test_a_fixed_first_dimension_cannot_count_rows(opened: Open, file: Path, shape: Any, largest: int) -> None:
+    with pytest.raises(StartError, match="the first dimension must be left open"):
         opened(small_models.identity(file, shape=shape), max_batch_size=largest)
     assert opened(file, max_batch_size=0)
 
@@ -177,23 +169,23 @@ def test_a_first_dimension_of_one_may_be_a_batch_of_one(opened: Open, file: Path
         run(model, x(2))
 
 
-def test_a_missing_file_fails_the_start(opened: Open, tmp_path: Path) -> None:
-    with pytest.raises(StartError, match=r"nothing\.onnx: no such file; put the model there, or correct"):
-        opened(tmp_path / "nothing.onnx")
-    with pytest.raises(StartError, match="a folder, and a model is one file; name the file in it"):
-        opened(tmp_path)
-
-
-def test_an_lfs_pointer_is_told_from_a_model(opened: Open, file: Path) -> None:
-    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
-    with pytest.raises(StartError, match="a Git LFS pointer, not the model itself; run git lfs pull"):
-        opened(file)
-
-
-def test_a_corrupt_file_fails_the_start(opened: Open, file: Path) -> None:
-    file.write_bytes(DIGITS.read_bytes()[:20_000])
-    with pytest.raises(StartError, match="not loaded as an ONNX model"):
-        opened(file)
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("nothing.onnx", None, r"nothing\.onnx: no such file; put the model there, or correct"),
+        ("", None, "a folder, and a model is one file; name the file in it"),
+        ("m.onnx", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "run git lfs pull"),
+        ("m.onnx", DIGITS.read_bytes()[:20_000], "not loaded as an ONNX model"),
+    ],
+    ids=["missing", "folder", "lfs", "corrupt"],
+)
+def test_a_file_that_is_not_a_model_fails_the_start(
+    opened: Open, tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
+    if content:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(StartError, match=words):
+        opened(tmp_path / name)
 
 
 def test_a_plain_function_is_a_model(opened: Open, seen: RecordingObserver) -> None:
@@ -229,27 +221,6 @@ def test_a_request_that_could_never_fit_the_queue_is_too_large_and_not_overload(
     with pytest.raises(TooLarge, match="5 rows for model m, at most 4"):
         run(model, x(5))
     assert len(run(model, x(4))["y"]) == 4
-
-
-def test_a_full_queue_refuses_rows(opened: Open) -> None:
-    go, entered, warm = threading.Event(), threading.Event(), threading.Event()
-
-    def function(arrays: Arrays) -> Arrays:
-        if warm.is_set():
-            entered.set()
-            assert go.wait(PATIENCE)
-        return {"y": arrays["x"]}
-
-    model = opened(function, queue_limit=3, max_batch_size=2)
-    warm.set()
-    life = Lifetime(time.monotonic(), PATIENCE)
-    futures = [model.submit(x(1), life)]
-    assert entered.wait(PATIENCE)
-    futures += [model.submit(x(2), life)]
-    with pytest.raises(QueueFull):
-        model.submit(x(2), life)
-    go.set()
-    assert [len(future.result(PATIENCE)["y"]) for future in futures] == [1, 2]
 
 
 def test_a_bad_index_fails_its_own_call_alone(opened: Open, file: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import serving.models.model_cache
 from serving.base.errors import BadInput, DeadlinePassed, ModelFailed, NotReady, QueueFull, StartError
 from serving.base.process import peak_bytes, resident_bytes
 from serving.models.registry import ModelRegistry
@@ -30,8 +29,10 @@ from tests.serving.models.registries import (
     hold,
     in_threads,
     loaded,
+    on_demand,
     x,
 )
+from tests.waiting import until
 
 
 def test_a_model_on_demand_that_cannot_be_loaded_fails_its_callers_and_no_other(
@@ -58,8 +59,7 @@ def test_a_model_on_demand_that_cannot_be_loaded_fails_its_callers_and_no_other(
 @pytest.mark.usefixtures("exact")
 def test_over_the_budget_the_least_recently_used_is_unloaded(make_registry: MakeRegistry, seen: RecordingObserver) -> None:
     models = make_registry(model_memory="1M")  # two of them fit
-    for name in "abc":
-        models.on_demand(name, f"{name}.onnx")
+    on_demand(models, "abc")
     assert [ask(models, name) for name in "aba"] == [1, 2, 1]
     assert ask(models, "c") == 3
     assert loaded(models) == ["a", "c"]
@@ -74,8 +74,7 @@ def test_models_loaded_at_the_start_stay_and_do_not_count(make_registry: MakeReg
     models = make_registry(model_memory="1Mi")
     models.load("a", "a.onnx")
     models.add("f", double, (X,), (Y,))
-    for name in "bcd":
-        models.on_demand(name, f"{name}.onnx")
+    on_demand(models, "bcd")
     assert [ask(models, name) for name in "bcdb"] == [2, 3, 4, 2]
     assert loaded(models) == ["a", "f", "b", "d"]
 
@@ -91,8 +90,7 @@ def test_only_a_model_on_demand_must_fit_the_budget(make_registry: MakeRegistry,
 @pytest.mark.usefixtures("exact")
 def test_a_model_in_use_is_never_unloaded(make_registry: MakeRegistry) -> None:
     models = make_registry(model_memory="1M")
-    for name in "abc":
-        models.on_demand(name, f"{name}.onnx")
+    on_demand(models, "abc")
     assert [ask(models, name) for name in "ab"] == [1, 2]
     release, future = hold(models, "a")  # without this call, it would be the least recently used
     assert ask(models, "b") == 2
@@ -105,8 +103,7 @@ def test_a_model_in_use_is_never_unloaded(make_registry: MakeRegistry) -> None:
 @pytest.mark.usefixtures("exact")
 def test_a_request_waits_for_memory_until_its_deadline(make_registry: MakeRegistry) -> None:
     models = make_registry(model_memory="500k")
-    for name in "ab":
-        models.on_demand(name, f"{name}.onnx")
+    on_demand(models, "ab")
     assert ask(models, "a") == 1
     release, future = hold(models, "a")
     began = time.monotonic()
@@ -116,8 +113,7 @@ def test_a_request_waits_for_memory_until_its_deadline(make_registry: MakeRegist
     answers: list[float] = []
     waiting = threading.Thread(target=lambda: answers.append(ask(models, "b")))
     waiting.start()
-    while not models._cache._loading:
-        time.sleep(0.001)
+    until(lambda: models._cache._loading)
     assert answers == []
     release.set()
     waiting.join(PATIENCE)
@@ -129,8 +125,7 @@ def test_a_request_waits_for_memory_until_its_deadline(make_registry: MakeRegist
 @pytest.mark.usefixtures("exact")
 def test_a_model_that_is_never_idle_is_evicted_before_other_requests_expire(make_registry: MakeRegistry) -> None:
     models, over = make_registry(model_memory="500k"), threading.Event()
-    for name in "ab":
-        models.on_demand(name, f"{name}.onnx")
+    on_demand(models, "ab")
 
     def keep_busy(number: int) -> None:
         """Have two calls in progress at any time."""
@@ -155,8 +150,7 @@ def test_a_model_that_is_never_idle_is_evicted_before_other_requests_expire(make
 @pytest.mark.usefixtures("exact")
 def test_a_model_that_was_held_back_in_vain_takes_calls_again(make_registry: MakeRegistry) -> None:
     models = make_registry(model_memory="500k")
-    for name in "ab":
-        models.on_demand(name, f"{name}.onnx")
+    on_demand(models, "ab")
     assert ask(models, "a") == 1
     release, future = hold(models, "a")
     with pytest.raises(DeadlinePassed):
@@ -170,15 +164,13 @@ def test_a_model_that_was_held_back_in_vain_takes_calls_again(make_registry: Mak
 @pytest.mark.usefixtures("exact")
 def test_unloading_frees_memory_for_a_waiting_request(make_registry: MakeRegistry) -> None:
     models = make_registry(model_memory="500k")
-    for name in "ab":
-        models.on_demand(name, f"{name}.onnx")
+    on_demand(models, "ab")
     assert ask(models, "a") == 1
     models["a"]._entry.uses += 1  # as if a call never ended
     answers: list[float] = []
     waiting = threading.Thread(target=lambda: answers.append(ask(models, "b")))
     waiting.start()
-    while not models._cache._loading:
-        time.sleep(0.001)
+    until(lambda: models._cache._loading)
     time.sleep(0.02)
     models.unload("a")
     waiting.join(PATIENCE / 2)
@@ -229,9 +221,7 @@ def test_every_use_ends(make_registry: MakeRegistry) -> None:
     assert ask(models, "f") == 1
     with pytest.raises(BadInput):
         models["f"]({"z": x()["x"]}, FakeRequest())
-    while gate.entered.acquire(blocking=False):
-        pass
-    gate.open.clear()
+    gate.hold()
     futures = [models["f"].submit(x(), FakeRequest())]
     assert gate.entered.acquire(timeout=PATIENCE)
     futures += [models["f"].submit(x(), FakeRequest()) for _ in range(2)]
@@ -241,8 +231,7 @@ def test_every_use_ends(make_registry: MakeRegistry) -> None:
     gate.open.set()
     for future in futures:
         future.result(PATIENCE)
-    while entry.uses:
-        time.sleep(0.001)
+    until(lambda: not entry.uses)
 
 
 def test_an_unloaded_model_is_loaded_again_on_its_next_use(make_registry: MakeRegistry, seen: RecordingObserver) -> None:
@@ -282,13 +271,10 @@ def test_a_model_that_is_closed_for_good_refuses(make_registry: MakeRegistry) ->
         ask(models, "a")
 
 
-def test_many_threads_over_many_models_and_a_small_budget_get_their_own_answers(
-    make_registry: MakeRegistry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serving.models.model_cache, "resident_bytes", lambda: 0)
+@pytest.mark.usefixtures("exact")
+def test_many_threads_over_many_models_and_a_small_budget_get_their_own_answers(make_registry: MakeRegistry) -> None:
     models = make_registry(model_memory="1M")
-    for name in "abcd":
-        models.on_demand(name, f"{name}.onnx")
+    on_demand(models, "abcd")
 
     def use(number: int) -> None:
         draw = np.random.default_rng(number)

@@ -8,7 +8,7 @@ a pod, from value.py to the call that opens a session.
 
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,9 @@ CUDA = "CUDAExecutionProvider"
 NAMES = ('service_name = "main"\nusername = "u"\n', 'model_path = "main.onnx"\n')
 
 
+Models = Callable[..., ModelRegistry]
+
+
 class FakeGpu:
     """Records the arena of each session that is opened, GiB. now: the arenas of the open sessions by their files."""
 
@@ -121,13 +124,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def models(folder: Path, lines: str, region: str = "", lazy: bool = False) -> ModelRegistry:
-    """Return the models of a service whose value.py has these lines. They may set model_path to main.onnx."""
-    settings = read(NAMES[0] + lines, "value.py", ("hk", "eu")).in_region(region)
-    found = ModelRegistry(folder, settings, Metrics(), lazy)
-    if settings.model_path:
-        found.load(settings.service_name, settings.model_path)
-    return found
+@pytest.fixture
+def models(gpu: FakeGpu, folder: Path) -> Iterator[Models]:
+    """Return what makes the models of a service whose value.py has some lines. They may set model_path to main.onnx."""
+    made: list[ModelRegistry] = []
+
+    def make(lines: str, region: str = "", lazy: bool = False) -> ModelRegistry:
+        settings = read(NAMES[0] + lines, "value.py", ("hk", "eu")).in_region(region)
+        made.append(ModelRegistry(folder, settings, Metrics(), lazy))
+        if settings.model_path:
+            made[-1].load(settings.service_name, settings.model_path)
+        return made[-1]
+
+    yield make
+    assert all(model.close(100.0) for found in made for model in found.loaded())
 
 
 def ask(found: ModelRegistry, name: str, seconds: float = 100.0) -> float:
@@ -137,50 +147,32 @@ def ask(found: ModelRegistry, name: str, seconds: float = 100.0) -> float:
     return float(found[name]({"x": np.ones((1, 2), np.float32)}, Asking())["y"][0, 0])
 
 
-@pytest.fixture
-def close() -> Iterator[list[ModelRegistry]]:
-    """Close the models that a test appends."""
-    kept: list[ModelRegistry] = []
-    yield kept
-    for found in kept:
-        for model in found.loaded():
-            assert model.close(100.0)
-
-
-def test_each_model_of_the_start_has_its_share_and_model_paths_model_the_rest(
-    gpu: FakeGpu, folder: Path, close: list[ModelRegistry]
-) -> None:
-    found = models(folder, NAMES[1] + 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2, "embedder": 1.25}\n')
-    close.append(found)
+def test_each_model_of_the_start_has_its_share_and_model_paths_model_the_rest(gpu: FakeGpu, models: Models) -> None:
+    found = models(NAMES[1] + 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2, "embedder": 1.25}\n')
     found.load("detector", "detector.onnx")
     found.load("embedder", "embedder.onnx")
     assert gpu.arenas == [("main", 4.75 - SESSION_GIB), ("detector", 2 - SESSION_GIB), ("embedder", 1.25 - SESSION_GIB)]
     assert sum(arena + SESSION_GIB for _, arena in gpu.arenas) == 8
 
 
-def test_a_share_is_divided_over_the_sessions_of_its_model(gpu: FakeGpu, folder: Path, close: list[ModelRegistry]) -> None:
-    found = models(
-        folder, NAMES[1] + 'gpu_memory = 10\nins_num_per_gpu = 2\nmodel_gpu_memory = {"detector": 3, "embedder": 2}\n'
-    )
-    close.append(found)
+def test_a_share_is_divided_over_the_sessions_of_its_model(gpu: FakeGpu, models: Models) -> None:
+    found = models(NAMES[1] + 'gpu_memory = 10\nins_num_per_gpu = 2\nmodel_gpu_memory = {"detector": 3, "embedder": 2}\n')
     found.load("detector", "detector.onnx", instances=3)
     found.load("embedder", "embedder.onnx")
     assert gpu.arenas == [("main", 2.0)] * 2 + [("detector", 0.5)] * 3 + [("embedder", 0.5)] * 2
     assert sum(arena + SESSION_GIB for _, arena in gpu.arenas) == 10
 
 
-def test_a_regions_own_shares_hold_there(gpu: FakeGpu, folder: Path, close: list[ModelRegistry]) -> None:
+def test_a_regions_own_shares_hold_there(gpu: FakeGpu, models: Models) -> None:
     lines = 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2}\nhk_gpu_memory = 4\nhk_model_gpu_memory = {"detector": 1}\n'
     for region in ("", "hk"):
-        found = models(folder, NAMES[1] + lines, region)
-        close.append(found)
+        found = models(NAMES[1] + lines, region)
         found.load("detector", "detector.onnx")
     assert [arena + SESSION_GIB for _, arena in gpu.arenas] == [6, 2, 3, 1]
 
 
-def test_without_gpu_memory_nobody_has_a_limit_or_needs_a_share(gpu: FakeGpu, folder: Path, close: list[ModelRegistry]) -> None:
-    found = models(folder, NAMES[1] + 'gpu_num = 1\nmodel_gpu_memory = {"detector": 2}\n')
-    close.append(found)
+def test_without_gpu_memory_nobody_has_a_limit_or_needs_a_share(gpu: FakeGpu, models: Models) -> None:
+    found = models(NAMES[1] + 'gpu_num = 1\nmodel_gpu_memory = {"detector": 2}\n')
     found.load("embedder", "embedder.onnx")
     found.on_demand("a", "a.onnx")
     assert ask(found, "a") == 4
@@ -188,8 +180,8 @@ def test_without_gpu_memory_nobody_has_a_limit_or_needs_a_share(gpu: FakeGpu, fo
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-def test_a_model_without_a_share_fails_the_start_with_the_line_to_write(gpu: FakeGpu, folder: Path, lazy: bool) -> None:
-    found = models(folder, 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2}\n', lazy=lazy)
+def test_a_model_without_a_share_fails_the_start_with_the_line_to_write(gpu: FakeGpu, models: Models, lazy: bool) -> None:
+    found = models('gpu_memory = 8\nmodel_gpu_memory = {"detector": 2}\n', lazy=lazy)
     with pytest.raises(StartError) as caught:
         found.load("embedder", "embedder.onnx")
     assert str(caught.value) == (
@@ -198,30 +190,24 @@ def test_a_model_without_a_share_fails_the_start_with_the_line_to_write(gpu: Fak
     )
     assert gpu.arenas == []
     assert found.names() == []
-    written = models(folder, 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 2, "embedder": 1}\n', lazy=lazy)
+    written = models('gpu_memory = 8\nmodel_gpu_memory = {"detector": 2, "embedder": 1}\n', lazy=lazy)
     assert written.load("embedder", "embedder.onnx").name == "embedder"
-    for model in written.loaded():
-        assert model.close(100.0)
 
 
-def test_a_model_whose_hardware_the_service_names_needs_no_share(
-    gpu: FakeGpu, folder: Path, close: list[ModelRegistry]
-) -> None:
-    found = models(folder, "gpu_memory = 8\n")
-    close.append(found)
+def test_a_model_whose_hardware_the_service_names_needs_no_share(gpu: FakeGpu, models: Models) -> None:
+    found = models("gpu_memory = 8\n")
     found.load("detector", "detector.onnx", hardware=Hardware("cuda", gpu_bytes=3 * GIB))
     assert gpu.arenas == [("detector", 2.5)]
 
 
-def test_a_share_that_leaves_a_session_nothing_fails_the_start(gpu: FakeGpu, folder: Path) -> None:
-    found = models(folder, 'gpu_memory = 8\nmodel_gpu_memory = {"detector": 1}\n')
+def test_a_share_that_leaves_a_session_nothing_fails_the_start(gpu: FakeGpu, models: Models) -> None:
+    found = models('gpu_memory = 8\nmodel_gpu_memory = {"detector": 1}\n')
     with pytest.raises(StartError, match=r"'detector' has 1 GiB of gpu_memory for 2 sessions, and each takes 0\.5 beside its"):
         found.load("detector", "detector.onnx", instances=2)
 
 
-def test_models_on_first_use_take_their_budget_in_turn(gpu: FakeGpu, folder: Path, close: list[ModelRegistry]) -> None:
-    found = models(folder, NAMES[1] + "gpu_memory = 8\non_demand_gpu_memory = 3\n")
-    close.append(found)
+def test_models_on_first_use_take_their_budget_in_turn(gpu: FakeGpu, models: Models) -> None:
+    found = models(NAMES[1] + "gpu_memory = 8\non_demand_gpu_memory = 3\n")
     for name in "ab":
         found.on_demand(name, f"{name}.onnx")
     assert [ask(found, name) for name in "aba"] == [4, 5, 4]
@@ -230,10 +216,9 @@ def test_models_on_first_use_take_their_budget_in_turn(gpu: FakeGpu, folder: Pat
 
 
 def test_models_on_first_use_that_fit_beside_one_another_stay_and_never_take_more_than_the_budget(
-    gpu: FakeGpu, folder: Path, close: list[ModelRegistry]
+    gpu: FakeGpu, models: Models
 ) -> None:
-    found = models(folder, "gpu_memory = 8\non_demand_gpu_memory = 3\n")
-    close.append(found)
+    found = models("gpu_memory = 8\non_demand_gpu_memory = 3\n")
     for name, gib in (("a", 1), ("b", 1.5), ("c", 2)):
         found.on_demand(name, f"{name}.onnx", gpu_memory=gib)
     for name, loaded in (("a", "a"), ("b", "ab"), ("a", "ab"), ("c", "ac"), ("b", "b"), ("a", "ab")):
@@ -242,9 +227,8 @@ def test_models_on_first_use_that_fit_beside_one_another_stay_and_never_take_mor
         assert sum(arena + SESSION_GIB for arena in gpu.now.values()) <= 3
 
 
-def test_a_request_waits_for_gpu_memory_until_its_deadline(gpu: FakeGpu, folder: Path, close: list[ModelRegistry]) -> None:
-    found = models(folder, "gpu_memory = 8\non_demand_gpu_memory = 3\n")
-    close.append(found)
+def test_a_request_waits_for_gpu_memory_until_its_deadline(gpu: FakeGpu, models: Models) -> None:
+    found = models("gpu_memory = 8\non_demand_gpu_memory = 3\n")
     for name in "ab":
         found.on_demand(name, f"{name}.onnx")
     life = Lifetime(time.monotonic(), 100.0)
@@ -273,13 +257,8 @@ def test_a_request_waits_for_gpu_memory_until_its_deadline(gpu: FakeGpu, folder:
     ],
 )
 def test_a_model_on_first_use_without_its_part_fails_the_start(
-    gpu: FakeGpu, folder: Path, lines: str, asked: dict[str, float], words: str
+    gpu: FakeGpu, models: Models, lines: str, asked: dict[str, float], words: str
 ) -> None:
-    found = models(folder, "gpu_memory = 8\n" + lines)
+    found = models("gpu_memory = 8\n" + lines)
     with pytest.raises(StartError, match=f"^model 'a', which is loaded on first use, .*{words}"):
         found.on_demand("a", "a.onnx", **asked)
-
-
-def test_the_options_of_value_py_are_those_of_model_paths_model(folder: Path) -> None:
-    settings = read(NAMES[0] + NAMES[1] + "gpu_memory = 8\non_demand_gpu_memory = 3\n", "value.py", None).settings
-    assert options_of(settings).hardware == Hardware("cuda", 1, 5 * GIB)

@@ -134,9 +134,7 @@ def test_the_queue_totals_are_taken_over_all_loaded_models(make_registry: MakeRe
     models, gated = make_registry(), Gated()
     assert (models.waiting_rows(), models.oldest_age()) == (0, 0.0)
     handles = [models.add(name, gated, (X,), (Y,)) for name in "fg"]
-    while gated.entered.acquire(blocking=False):  # the warm-up's batches
-        pass
-    gated.open.clear()
+    gated.hold()
     running = [handle.submit(x(2), FakeRequest()) for handle in handles]
     assert all(gated.entered.acquire(timeout=PATIENCE) for _ in handles)
     one, two = (FakeRequest(Lifetime(time.monotonic() - age, 60)) for age in (3, 5))

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Iterator
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -14,23 +15,40 @@ from serving.models.model import Model
 from serving.models.registry import Handle, ModelRegistry
 from tests.serving.models.registries import PATIENCE, FakeRequest, Gated, MakeRegistry, X, Y, double, hold, lifetime, x
 
-Test = Callable[[ModelRegistry, Callable[[Call], None], Callable[[], Awaitable[Call]]], Awaitable[None]]
+
+class LoopSide:
+    """A loop's side of a registry: it makes one for the loop, and keeps the calls that ended."""
+
+    def __init__(self, runner: asyncio.Runner, make_registry: MakeRegistry):
+        self.runner, self._thread, self._make = runner, threading.get_ident(), make_registry
+        self._ended: asyncio.Queue[Call] = asyncio.Queue()
+
+    def models(self, **settings: Any) -> ModelRegistry:
+        return self._make(self.runner.get_loop(), **settings)
+
+    def done(self, call: Call) -> None:
+        assert threading.get_ident() == self._thread
+        self._ended.put_nowait(call)
+
+    async def ended(self) -> Call:
+        """Wait for the next call that `done` was given."""
+        return await asyncio.wait_for(self._ended.get(), PATIENCE)
 
 
-def on_loop(make_registry: MakeRegistry, test: Test, **settings: Any) -> None:
-    """Run a test on a loop, with a registry, a `done`, and what waits for the next call that `done` was given."""
+@pytest.fixture
+def side(make_registry: MakeRegistry) -> Iterator[LoopSide]:
+    with asyncio.Runner() as runner:
+        yield LoopSide(runner, make_registry)
 
-    async def main() -> None:
-        ended: asyncio.Queue[Call] = asyncio.Queue()
-        loop, thread = asyncio.get_running_loop(), threading.get_ident()
 
-        def done(call: Call) -> None:
-            assert threading.get_ident() == thread
-            ended.put_nowait(call)
+def on_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test's coroutine on the loop of its side."""
 
-        await test(make_registry(loop, **settings), done, lambda: asyncio.wait_for(ended.get(), PATIENCE))
+    @wraps(test)
+    def run(side: LoopSide, **given: Any) -> None:
+        side.runner.run(test(side=side, **given))
 
-    asyncio.run(main())
+    return run
 
 
 def value(call: Call) -> float:
@@ -39,104 +57,97 @@ def value(call: Call) -> float:
 
 
 @pytest.mark.parametrize("way", ["load", "on_demand"])
-def test_a_model_in_memory_answers_on_the_loop(make_registry: MakeRegistry, way: str) -> None:
-    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
-        handle = getattr(models, way)("b", "b.onnx")
-        handle.spec(lifetime())
-        assert handle.submit_on_loop(x(), lifetime(), done)
-        assert value(await ended()) == 2
-
-    on_loop(make_registry, test)
-
-
-def test_a_model_that_is_not_in_memory_is_left_to_a_thread(make_registry: MakeRegistry) -> None:
-    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
-        handles = [models.on_demand("b", "b.onnx"), models.load("a", "a.onnx")]
-        models.unload("a")
-        for handle in handles:
-            assert not handle.submit_on_loop(x(), lifetime(), done)
-            assert not handle.loaded
-            assert handle._entry.uses == 0
-
-    on_loop(make_registry, test)
+@on_loop
+async def test_a_model_in_memory_answers_on_the_loop(side: LoopSide, way: str) -> None:
+    models = side.models()
+    handle = getattr(models, way)("b", "b.onnx")
+    handle.spec(lifetime())
+    assert handle.submit_on_loop(x(), lifetime(), side.done)
+    assert value(await side.ended()) == 2
 
 
-def test_a_model_that_is_being_evicted_is_left_to_a_thread(make_registry: MakeRegistry) -> None:
-    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
-        handle = models.on_demand("b", "b.onnx")
-        handle.spec(lifetime())
-        models._cache._evicting = handle._entry
-        assert not handle.submit_on_loop(x(), lifetime(), done)
+@on_loop
+async def test_a_model_that_is_not_in_memory_is_left_to_a_thread(side: LoopSide) -> None:
+    models = side.models()
+    handles = [models.on_demand("b", "b.onnx"), models.load("a", "a.onnx")]
+    models.unload("a")
+    for handle in handles:
+        assert not handle.submit_on_loop(x(), lifetime(), side.done)
+        assert not handle.loaded
         assert handle._entry.uses == 0
 
-    on_loop(make_registry, test)
+
+@on_loop
+async def test_a_model_that_is_being_evicted_is_left_to_a_thread(side: LoopSide) -> None:
+    models = side.models()
+    handle = models.on_demand("b", "b.onnx")
+    handle.spec(lifetime())
+    models._cache._evicting = handle._entry
+    assert not handle.submit_on_loop(x(), lifetime(), side.done)
+    assert handle._entry.uses == 0
 
 
 @pytest.mark.parametrize("way", ["load", "on_demand"])
-def test_a_model_that_is_unloaded_meanwhile_is_left_to_a_thread(
-    make_registry: MakeRegistry, way: str, monkeypatch: pytest.MonkeyPatch
+@on_loop
+async def test_a_model_that_is_unloaded_meanwhile_is_left_to_a_thread(
+    side: LoopSide, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
-        handle = getattr(models, way)("b", "b.onnx")
-        handle.spec(lifetime())
-        enqueue = Model.enqueue
+    models = side.models()
+    handle = getattr(models, way)("b", "b.onnx")
+    handle.spec(lifetime())
+    enqueue = Model.enqueue
 
-        def unloaded_first(model: Model, *args: Any, **more: Any) -> None:
-            models.unload("b")
-            enqueue(model, *args, **more)
+    def unloaded_first(model: Model, *args: Any, **more: Any) -> None:
+        models.unload("b")
+        enqueue(model, *args, **more)
 
-        monkeypatch.setattr(Model, "enqueue", unloaded_first)
-        assert not handle.submit_on_loop(x(), lifetime(), done)
-        assert handle._entry.uses == 0
-
-    on_loop(make_registry, test)
+    monkeypatch.setattr(Model, "enqueue", unloaded_first)
+    assert not handle.submit_on_loop(x(), lifetime(), side.done)
+    assert handle._entry.uses == 0
 
 
-def test_a_model_that_is_closed_for_good_is_not_ready(make_registry: MakeRegistry) -> None:
-    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
-        handle = models.load("a", "a.onnx")
-        assert models.loaded()[0].close(PATIENCE)
-        with pytest.raises(NotReady):
-            handle.submit_on_loop(x(), lifetime(), done)
+@on_loop
+async def test_a_model_that_is_closed_for_good_is_not_ready(side: LoopSide) -> None:
+    models = side.models()
+    handle = models.load("a", "a.onnx")
+    assert models.loaded()[0].close(PATIENCE)
+    with pytest.raises(NotReady):
+        handle.submit_on_loop(x(), lifetime(), side.done)
 
-    on_loop(make_registry, test)
 
-
-def test_uses_of_a_model_on_demand_are_counted_until_it_answered(make_registry: MakeRegistry) -> None:
-    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
-        handle = models.on_demand("b", "b.onnx")
-        handle.spec(lifetime())
-        release, future = hold(models, "b")
-        assert handle._entry.uses == 1
-        assert handle.submit_on_loop(x(), lifetime(), done)
-        assert handle._entry.uses == 2
-        release.set()
-        assert value(await ended()) == 2
-        future.result(PATIENCE)
-        assert handle._entry.uses == 0
-
-    on_loop(make_registry, test)
+@on_loop
+async def test_uses_of_a_model_on_demand_are_counted_until_it_answered(side: LoopSide) -> None:
+    models = side.models()
+    handle = models.on_demand("b", "b.onnx")
+    handle.spec(lifetime())
+    release, future = hold(models, "b")
+    assert handle._entry.uses == 1
+    assert handle.submit_on_loop(x(), lifetime(), side.done)
+    assert handle._entry.uses == 2
+    release.set()
+    assert value(await side.ended()) == 2
+    future.result(PATIENCE)
+    assert handle._entry.uses == 0
 
 
 @pytest.mark.parametrize("way", ["load", "on_demand"])
-def test_what_is_wrong_is_raised_at_once_and_counts_no_use(make_registry: MakeRegistry, way: str) -> None:
-    async def test(models: ModelRegistry, done: Callable[[Call], None], ended: Callable[[], Awaitable[Call]]) -> None:
-        handle: Handle = getattr(models, way)("b", "b.onnx")
-        handle.spec(lifetime())
-        release, future = hold(models, "b")
-        assert handle.submit_on_loop(x(2), lifetime(), done)
-        for wrong, error in (({"x": np.ones((1, 3), np.float32)}, BadInput), (x(4), TooLarge), (x(2), QueueFull)):
-            with pytest.raises(error):
-                handle.submit_on_loop(wrong, lifetime(), done)
-            with pytest.raises(error):
-                handle.submit_with(wrong, lifetime(), done)
-        assert handle._entry.uses == (2 if way == "on_demand" else 1)
-        release.set()
-        await ended()
-        future.result(PATIENCE)
-        assert handle._entry.uses == 0
-
-    on_loop(make_registry, test, queue_limit=3)
+@on_loop
+async def test_what_is_wrong_is_raised_at_once_and_counts_no_use(side: LoopSide, way: str) -> None:
+    models = side.models(queue_limit=3)
+    handle: Handle = getattr(models, way)("b", "b.onnx")
+    handle.spec(lifetime())
+    release, future = hold(models, "b")
+    assert handle.submit_on_loop(x(2), lifetime(), side.done)
+    for wrong, error in (({"x": np.ones((1, 3), np.float32)}, BadInput), (x(4), TooLarge), (x(2), QueueFull)):
+        with pytest.raises(error):
+            handle.submit_on_loop(wrong, lifetime(), side.done)
+        with pytest.raises(error):
+            handle.submit_with(wrong, lifetime(), side.done)
+    assert handle._entry.uses == (2 if way == "on_demand" else 1)
+    release.set()
+    await side.ended()
+    future.result(PATIENCE)
+    assert handle._entry.uses == 0
 
 
 def test_a_thread_loads_the_model_and_its_answer_comes_on_the_batch_thread(make_registry: MakeRegistry) -> None:
@@ -168,7 +179,7 @@ def test_the_times_of_a_call_are_those_of_the_registrys_clock(make_registry: Mak
 
     handle = models.add("f", slow, (X,), (Y,))
     now[0] = 200.0
-    gated.open.clear()
+    gated.hold()
     ended = threading.Semaphore(0)
     calls: list[Call] = []
 
@@ -176,8 +187,6 @@ def test_the_times_of_a_call_are_those_of_the_registrys_clock(make_registry: Mak
         calls.append(call)
         ended.release()
 
-    while gated.entered.acquire(blocking=False):  # the warm-up's batches
-        pass
     handle.submit_with(x(), lifetime(), done)
     assert gated.entered.acquire(timeout=PATIENCE)
     handle.submit_with(x(), lifetime(), done)
@@ -194,9 +203,7 @@ def test_what_waits_is_told_by_name_queued_or_expected(make_registry: MakeRegist
     models = make_registry(clock=lambda: now[0])
     handle = models.add("f", gated, (X,), (Y,))
     models.add("g", double, (X,), (Y,))
-    while gated.entered.acquire(blocking=False):  # the warm-up's batches
-        pass
-    gated.open.clear()
+    gated.hold()
     running = handle.submit(x(), FakeRequest())
     assert gated.entered.acquire(timeout=PATIENCE)
     lives = [lifetime() for _ in range(3)]
@@ -218,9 +225,7 @@ def test_what_waits_is_told_by_name_queued_or_expected(make_registry: MakeRegist
 def test_rows_that_nobody_waits_for_do_not_count(make_registry: MakeRegistry) -> None:
     models, gated = make_registry(queue_limit=4), Gated()
     handle = models.add("f", gated, (X,), (Y,))
-    while gated.entered.acquire(blocking=False):  # the warm-up's batches
-        pass
-    gated.open.clear()
+    gated.hold()
     running = handle.submit(x(), FakeRequest())
     assert gated.entered.acquire(timeout=PATIENCE)
     gone = lifetime()
