@@ -16,11 +16,11 @@ from typing import Generic, NamedTuple, TypeVar
 
 from serving.offline.records import Refusal, Unreachable
 from serving.offline.tries import RetryTimes
+from serving.telemetry.logs import LogThrottle
 
 log = logging.getLogger("monopod.offline")
 
 MOST_THINGS, MOST_BYTES = 500, 4 * 2**20  # of one batch; one thing is always written, however large it is
-LOG_SECONDS = 30.0  # between two lines about a sink that is away
 Thing = TypeVar("Thing")
 
 
@@ -47,7 +47,7 @@ class BatchWriter(Generic[Thing]):
         self._waiting: deque[Waiting[Thing]] = deque()
         self._batch: list[Waiting[Thing]] = []
         self._come = asyncio.Event()
-        self._away_since, self._logged = 0.0, -LOG_SECONDS  # seconds of time.monotonic()
+        self._away_since, self._throttle = 0.0, LogThrottle()  # seconds of time.monotonic()
 
     def put(self, waiting: Waiting[Thing]) -> None:
         """Have a thing written, after all that were put before."""
@@ -113,15 +113,13 @@ class BatchWriter(Generic[Thing]):
     def _acknowledged(self, refusals: Sequence[Refusal | None], seconds: float) -> None:
         if self._away_since:
             log.info("%s is back after %.0f s", self.name, self.away_seconds())
-            self._away_since, self._logged = 0.0, -LOG_SECONDS
+            self._away_since, self._throttle = 0.0, LogThrottle()
         self._observe(seconds)
         batch, self._batch = self._batch, []
         for waiting, refusal in zip(batch, refusals, strict=True):
             waiting.done(refusal)
 
     def _is_away(self, since: float, why: str) -> None:
-        now = time.monotonic()
         self._away_since = self._away_since or since
-        if now - self._logged >= LOG_SECONDS:
-            self._logged = now
+        if self._throttle.allows():
             log.error("%s is away: %s; what waits for it: %d; reading stops at the window", self.name, why, self.waiting())

@@ -13,16 +13,15 @@ from signal import SIGINT
 
 from serving.base.errors import StartError
 from serving.inputs.files import PICTURES
-from serving.offline.dead_letters import DeadTopic, NoDeadLetters
-from serving.offline.kafka import positions
-from serving.offline.kafka.client_configuration import Configuration, client_id, connection
+from serving.offline.kafka import groups
+from serving.offline.kafka.checks import check_reading, check_source
+from serving.offline.kafka.client_configuration import Configuration, client_id, connection, reading_plan
+from serving.offline.kafka.dead_letters import DeadTopic
 from serving.offline.kafka.kafka_reader import KafkaReader
 from serving.offline.kafka.producer import TopicWriter
-from serving.offline.kafka.reading.reading_plan import reading_plan
-from serving.offline.kafka.reading_check import check_reading, check_source
 from serving.offline.offline_metrics import OfflineMetrics
 from serving.offline.offline_run import Job, MakeJob, run
-from serving.offline.records import Sink
+from serving.offline.records import NoDeadLetters, Sink
 from serving.offline.refill.open_source import Opened, open_source
 from serving.offline.refill.replay import open_replay
 from serving.offline.refill.summary import summary
@@ -167,10 +166,10 @@ def _seek(arguments: Namespace) -> int:
     if len(arguments.to) != 1:
         raise StartError("say where to: `monopod offline seek --to earliest`, latest, or a time as 2026-11-22T08:00:00Z")
     if arguments.to[0] not in ("earliest", "latest"):
-        positions.milliseconds(arguments.to[0])  # a text that is no time is told before any broker is asked
+        groups.milliseconds(arguments.to[0])  # a text that is no time is told before any broker is asked
     topic, group, connected = _topic(_settings(arguments), _environ(arguments))
     check_source(connected, topic, group)
-    for partition, (old, new) in sorted(positions.seek(connected, topic, group, arguments.to[0]).items()):
+    for partition, (old, new) in sorted(groups.seek(connected, topic, group, arguments.to[0]).items()):
         print(f"{topic} [{partition}]: {'no commit' if old is None else old} -> {new}")
     return 0
 

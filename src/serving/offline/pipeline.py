@@ -26,7 +26,7 @@ from serving.offline.raw_record import RawRecord
 from serving.offline.records import Answer, DeadLetter, Origin, Record, Refusal, Source
 from serving.offline.tries import RetryTimes, Verdict, verdict_of
 from serving.offline.work import NOT_BEGUN, State, Work
-from serving.telemetry.logs import RateLimit
+from serving.telemetry.logs import LogThrottle
 from serving.web.front.request_cycle import Deadlines
 
 log = logging.getLogger("monopod.offline")
@@ -69,7 +69,7 @@ class Pipeline:
         self.hold = ModelHold(loop, bounds.times.cap, self._next_waiting, self._begin, source.hold)
         self._running = 0
         self._no_room = self._filling = False
-        self._dead_logged = RateLimit(DEAD_LOGGED_A_SECOND)
+        self._dead_logged = LogThrottle(DEAD_LOGGED_A_SECOND, 1.0)
 
     def take(self, records: Sequence[Record]) -> None:
         """Take records, in the order in which they were read."""

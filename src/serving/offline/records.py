@@ -81,6 +81,16 @@ class DeadLetters(Protocol):
         """Disconnect. Nothing is written after it."""
 
 
+class NoDeadLetters:
+    """DeadLetters of a dry run, which writes none. The log has each of them."""
+
+    async def open(self) -> None: ...
+
+    async def write(self, letters: Sequence[DeadLetter]) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 class Sink(Protocol):
     """Where answers go. name: as in value.py, such as "postgresql:ages"."""
 

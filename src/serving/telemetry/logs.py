@@ -39,6 +39,7 @@ FIELDS = ("request_id", "trace_id", "route", "code", "reason", "milliseconds")
 SHOWN = {"code": "", "milliseconds": " ms", "request_id": ""}  # on a terminal, with their units
 # Bytes of lines that may wait while nobody reads stdout. Further lines are dropped.
 MAX_WAITING = 8 * 2**20
+MAX_THINGS = 1000  # that a throttle remembers
 STOP_SECONDS = 2.0  # the end of the process waits no longer for stdout
 
 Origin = Mapping[str, str]  # the fields that are the same in every line of a process
@@ -162,18 +163,26 @@ def _plain(value: object) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
-class RateLimit:
-    """Allows `most` lines a second. One thread may use it."""
+class LogThrottle:
+    """Allows `count` lines about each thing in some seconds.
 
-    def __init__(self, most: int):
-        self._most, self._second, self._count = most, 0, 0
+    Concurrency: any thread may ask. Two that ask about the same thing at once may both get a yes.
+    """
 
-    def allows(self) -> bool:
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._count = second, 0
-        self._count += 1
-        return self._count <= self._most
+    def __init__(self, count: int = 1, seconds: float = 30.0):
+        self._count, self._seconds = count, seconds
+        self._told: dict[str, tuple[float, int]] = {}  # since when, by time.monotonic, and how many lines
+
+    def allows(self, about: str = "") -> bool:
+        """Return whether a line about a thing may be written now."""
+        now = time.monotonic()
+        since, count = self._told.get(about, (-self._seconds, 0))
+        if now - since >= self._seconds:
+            since, count = now, 0
+        if len(self._told) >= MAX_THINGS:
+            self._told.clear()
+        self._told[about] = since, count + 1
+        return count < self._count
 
 
 class _Backlog:

@@ -27,7 +27,7 @@ from serving.models.registry import ModelRegistry
 from serving.models.tensors import ModelSpec
 from serving.settings import Settings
 from serving.telemetry.access_log import AccessLog
-from serving.telemetry.logs import RateLimit
+from serving.telemetry.logs import LogThrottle
 from serving.telemetry.metrics import Metrics
 from serving.web.front.request_cycle import RequestCycle
 
@@ -203,12 +203,12 @@ def refusal_counter(metrics: Metrics) -> Callable[[ServingError, float], None]:
     """Return what counts and logs a request that no route saw, from its error and the time of its first byte."""
     metrics.expect_shed(kind.reason for kind in SHED)
     metrics.expect("refused", [*((kind.status, kind.reason) for kind in SHED), (ClientGone.status, ClientGone.reason)], False)
-    rate_limit = RateLimit(REFUSALS_LOGGED_A_SECOND)
+    throttle = LogThrottle(REFUSALS_LOGGED_A_SECOND, 1.0)
 
     def refused(error: ServingError, begin: float) -> None:
         metrics.shed(error.reason)
         metrics.request("refused", error.status, error.reason, time.monotonic() - begin)
-        if rate_limit.allows():
+        if throttle.allows():
             log.info("refused: %s", error, extra={"route": "refused", "code": error.status, "reason": error.reason})
 
     return refused

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.offline.dead_letter_headers import MARK, NotDead, headers_of, record_of, replays_of
+from serving.offline.kafka.dead_letters import MARK, NotDead, headers_of, record_of, replays_of
 from serving.offline.records import DeadLetter, Origin, Record, Refusal
 
 NAMES = st.sampled_from(["error", "id", MARK, "origin-topic", "by-reference", "x"])

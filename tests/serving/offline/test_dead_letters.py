@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serving.offline.dead_letters import DeadTopic
+from serving.offline.kafka.dead_letters import DeadTopic
 from serving.offline.kafka.producer import Refused
 from serving.offline.records import DeadLetter, Origin, Record, Refusal, Unreachable
 

@@ -1,18 +1,17 @@
-"""The environment and the settings become the configuration of librdkafka.
-
-Knows the names of variables and of librdkafka's properties. Opens no connection.
-"""
+"""The configuration of librdkafka and the plan of a reader, from the environment and the settings. It opens no connection."""
 
 import logging
 import re
 import ssl
+import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serving.base.errors import StartError
-from serving.offline.kafka.rare_lines import RareLines
 from serving.settings import Settings, size_in_bytes
+from serving.telemetry.logs import LogThrottle
 
 Configuration = dict[str, Any]  # librdkafka's properties. It may hold a password, so it is never logged.
 
@@ -20,9 +19,11 @@ PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 BROKER = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):(\d{1,5})")
 MIB = 1 << 20
-SHARE_OF_MEMORY = 32  # records that were fetched ahead take this part of the pod's memory at most
-LEAST_FETCHED, MOST_FETCHED = 4 * MIB, 64 * MIB
+FETCHED_SHARE = 32  # records that were fetched ahead take this part of the pod's memory at most
+MIN_FETCHED, MAX_FETCHED = 4 * MIB, 64 * MIB
 POLL_INTERVAL = 300  # seconds
+VALUES_SHARE = 8  # values of records that were handed over take this part of the pod's memory at most
+RATE_SECONDS = 0.5  # of the rate are read at once, so that none of them waits long
 
 
 class _Seldom(logging.Filter):
@@ -30,7 +31,7 @@ class _Seldom(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines = RareLines()
+        self._lines = LogThrottle()
 
     def filter(self, record: logging.LogRecord) -> bool:
         return self._lines.allows(re.sub(r"\d+ms", "", record.getMessage()))
@@ -67,7 +68,7 @@ def connection(environment: Mapping[str, str], client_id: str, brokers: str = ""
 
 def consumer(connected: Configuration, settings: Settings, group: str) -> Configuration:
     """Return what the reader's consumer is told. connected: of connection(). group: with the track's suffix."""
-    fetched = min(max(size_in_bytes(settings.memory) // SHARE_OF_MEMORY, LEAST_FETCHED), MOST_FETCHED)
+    fetched = min(max(size_in_bytes(settings.memory) // FETCHED_SHARE, MIN_FETCHED), MAX_FETCHED)
     # The group's protocol is answered within the poll interval, and a revocation holds the thread so long.
     seconds = max(POLL_INTERVAL, settings.offline_revoke_second + 60)
     return {
@@ -154,3 +155,45 @@ def _trusted(environment: Mapping[str, str], security: str) -> Configuration:
             f"KAFKA_CA is {path!r}, which holds no certificate. It names a PEM file of the brokers' CA."
         ) from error
     return {"ssl.ca.location": path}
+
+
+@dataclass(frozen=True)
+class ReadingPlan:
+    """connected, consumer: librdkafka's properties, without and with the group's. limit: records, 0 for all. dry: no commit."""
+
+    connected: Configuration
+    consumer: Configuration
+    topic: str
+    group: str
+    start: str
+    window: int
+    rate: float
+    most_bytes: int
+    revoke_second: float
+    limit: int = 0
+    dry: bool = False
+
+    @property
+    def most_read(self) -> int:
+        """The most records of one turn that the rate allows, 0 where there is no bound."""
+        return max(1, int(self.rate * RATE_SECONDS)) if self.rate else 0
+
+
+def reading_plan(
+    connected: Configuration, topic: str, group: str, settings: Settings, limit: int = 0, dry: bool = False
+) -> ReadingPlan:
+    """Return the plan of a service. group: with the track's suffix. A dry run has a group of its own, and commits nothing."""
+    member_of = f"{group}-dry-run-{uuid.uuid4().hex[:12]}" if dry else group
+    return ReadingPlan(
+        connected=connected,
+        consumer=consumer(connected, settings, member_of),
+        topic=topic,
+        group=member_of,
+        start=settings.offline_start,
+        window=settings.offline_window,
+        rate=settings.offline_rate,
+        most_bytes=size_in_bytes(settings.memory) // VALUES_SHARE,
+        revoke_second=settings.offline_revoke_second,
+        limit=limit,
+        dry=dry,
+    )

@@ -1,20 +1,32 @@
-"""Tells the members of a consumer group.
+"""Consumer groups: their members, their commits, and where reading begins.
 
-Knows groups. Reads and commits nothing. Each question makes a client of its own, since one that is older than a broker's
-restart may fail for good.
+Every call has a time limit. Each question makes a client of its own, since a client that is older than a broker's restart may
+fail for good.
 """
 
+import logging
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
 
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from serving.base.errors import StartError
 from serving.offline.kafka.client_configuration import Configuration
+from serving.telemetry.logs import LogThrottle
 
 CALL_SECONDS = 10.0
-PAUSE_SECONDS = 0.2
+AGAIN_SECONDS = 0.2  # between two questions to a group that has no coordinator yet
 NO_COORDINATOR = {  # for a moment after a broker's start
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -22,6 +34,12 @@ NO_COORDINATOR = {  # for a moment after a broker's start
 }
 NO_GROUP = {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID}
 NO_RIGHT = {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+log = logging.getLogger("monopod.kafka")
+Result = TypeVar("Result")
+
+RESULT_SECONDS = CALL_SECONDS + 5  # the client gives up before
+PAUSE_SECONDS = 0.5  # between two tries of a call
+HAS_MEMBERS = {KafkaError.NON_EMPTY_GROUP, KafkaError.UNKNOWN_MEMBER_ID}
 
 
 def no_right(group: str) -> str:
@@ -45,7 +63,7 @@ def describe(connected: Configuration, group: str, seconds: float = CALL_SECONDS
                 return None
             if code not in NO_COORDINATOR or time.monotonic() > end:
                 raise
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(AGAIN_SECONDS)
 
 
 def clients(connected: Configuration, group: str) -> list[str]:
@@ -72,3 +90,152 @@ def standing_of(connected: Configuration, group: str, member: str) -> Standing:
     mine = [each for each in found.members if each.member_id == member and not each.assignment.topic_partitions]
     others = sorted({each.client_id for each in found.members if each.member_id != member and each.assignment.topic_partitions})
     return Standing(bool(mine) and found.state == ConsumerGroupState.STABLE, others)
+
+
+def milliseconds(start: str) -> int:
+    """Return a time of offline_start or --to as milliseconds since 1970, where no record is older. Without an offset it is UTC.
+
+    Raises StartError.
+    """
+    try:
+        found = datetime.fromisoformat(start.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise StartError(f'{start!r} is no start. Write "earliest", "latest" or a time as "2026-11-22T08:00:00Z".') from error
+    return max(0, round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000))
+
+
+def begin(connected: Configuration, topic: str, group: str, start: str) -> None:
+    """Commit the start of all partitions for a group that has committed nothing.
+
+    So a partition without a commit is known as one that the topic got later. Raises KafkaException, StartError.
+    """
+    client = AdminClient(connected)
+    partitions = _partitions(client, topic)
+    if committed_offsets(connected, topic, group, partitions):
+        return
+    try:
+        _move(client, topic, group, _offsets(client, topic, partitions, start))
+    except KafkaException as error:
+        if error.args[0].code() not in HAS_MEMBERS:  # one of them has begun just now
+            raise
+
+
+def start_offset(consumer: Consumer, topic: str, partition: int, start: str, begun: bool) -> int:
+    """Return the offset at which a partition without a commit begins. begun: the group has committed others of the topic.
+
+    A partition that the topic got later is read from its earliest record. Raises KafkaException where the broker is away.
+    """
+    place = TopicPartition(topic, partition)
+    first, end = consumer.get_watermark_offsets(place, timeout=CALL_SECONDS)
+    if begun:
+        return first
+    if start in ("earliest", "latest"):
+        return first if start == "earliest" else end
+    asked = TopicPartition(topic, partition, milliseconds(start))
+    found = consumer.offsets_for_times([asked], timeout=CALL_SECONDS)[0]
+    if found.error:
+        raise KafkaException(found.error)
+    return found.offset if found.offset >= 0 else end  # no record is as late
+
+
+def patiently(call: Callable[[], Result], ends: Callable[[], bool], alive: Callable[[], None]) -> Result:
+    """Return a call's result, and try it again until it succeeds. alive: called before each try.
+
+    Raises the last KafkaException where `ends` says that nobody waits for it any more, and that of a missing right at once.
+    """
+    lines = LogThrottle()
+    while True:
+        alive()
+        try:
+            return call()
+        except KafkaException as error:
+            if ends() or error.args[0].code() in NO_RIGHT:
+                raise
+            if lines.allows():
+                log.warning("the brokers do not answer, and are asked again: %s", reason_of(error))
+            time.sleep(PAUSE_SECONDS)
+
+
+def reason_of(error: KafkaException) -> str:
+    """Return what librdkafka says of an error."""
+    inner = error.args[0] if error.args else error
+    return str(inner.str()) if isinstance(inner, KafkaError) else str(inner)
+
+
+def seek(connected: Configuration, topic: str, group: str, start: str) -> dict[int, tuple[int | None, int]]:
+    """Commit the offsets of a start for a whole group, which has no member then. Returns each partition's old and new offset.
+
+    Raises StartError where the group has members, since they would go on committing what they read.
+    """
+    client = AdminClient(connected)
+    try:
+        _refuse_members(connected, group)
+        partitions = _partitions(client, topic)
+        old = committed_offsets(connected, topic, group, partitions)
+        new = _offsets(client, topic, partitions, start)
+        _move(client, topic, group, new)
+    except KafkaException as error:
+        where = connected["bootstrap.servers"]
+        raise StartError(f"The group {group} cannot be moved at {where}: {reason_of(error)}.") from error
+    return {number: (old.get(number), offset) for number, offset in new.items()}
+
+
+def _move(client: AdminClient, topic: str, group: str, offsets: Mapping[int, int]) -> None:
+    """Commit offsets of a group without members. Raises KafkaException."""
+    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number, offset) for number, offset in offsets.items()])
+    answer = client.alter_consumer_group_offsets([asked], request_timeout=CALL_SECONDS)[group].result(RESULT_SECONDS)
+    for place in answer.topic_partitions:
+        if place.error:
+            raise KafkaException(place.error)
+
+
+def committed_offsets(connected: Configuration, topic: str, group: str, partitions: Sequence[int]) -> dict[int, int]:
+    """Return the committed offset of each partition that has one. Raises KafkaException.
+
+    A consumer is asked, which joins no group. With list_consumer_group_offsets of an AdminClient, librdkafka 2.16.1 crashes
+    at a broker that has just begun: it looks for the client's own group, and an AdminClient has none.
+    """
+    asking = Consumer({**connected, "group.id": group, "enable.auto.commit": False})
+    try:
+        found = asking.committed([TopicPartition(topic, number) for number in partitions], timeout=CALL_SECONDS)
+    finally:
+        asking.close()
+    for place in found:
+        if place.error:
+            raise KafkaException(place.error)
+    return {place.partition: place.offset for place in found if place.offset >= 0}
+
+
+def _refuse_members(connected: Configuration, group: str) -> None:
+    members = clients(connected, group)
+    if members:
+        raise StartError(
+            f"The group {group} has members ({', '.join(sorted(set(members)))}), which would go on from where they read. "
+            "Stop the offline pods first, by offline_replicas = 0 or `monopod stop`, and seek again."
+        )
+
+
+def _partitions(client: AdminClient, topic: str) -> list[int]:
+    """Return the numbers of a topic's partitions. The topic is described, since a list may create what it asks for."""
+    described = client.describe_topics(TopicCollection([topic]), request_timeout=CALL_SECONDS)[topic]
+    try:
+        return sorted(partition.id for partition in described.result(RESULT_SECONDS).partitions)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+        raise StartError(f"There is no topic {topic} at these brokers. Create it, or correct offline_source.") from error
+
+
+def _offsets(client: AdminClient, topic: str, partitions: Sequence[int], start: str) -> dict[int, int]:
+    """Return the offset of a start in each partition."""
+    specs = {"earliest": OffsetSpec.earliest(), "latest": OffsetSpec.latest()}
+    spec = specs.get(start) or OffsetSpec.for_timestamp(milliseconds(start))
+    found = _ask_offsets(client, topic, partitions, spec)
+    late = [number for number, offset in found.items() if offset < 0]  # no record is as late
+    return found | (_ask_offsets(client, topic, late, specs["latest"]) if late else {})
+
+
+def _ask_offsets(client: AdminClient, topic: str, partitions: Sequence[int], spec: OffsetSpec) -> dict[int, int]:
+    asked = {TopicPartition(topic, number): spec for number in partitions}
+    found = client.list_offsets(asked, request_timeout=CALL_SECONDS)
+    return {place.partition: future.result(RESULT_SECONDS).offset for place, future in found.items()}

@@ -18,9 +18,8 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from serving.base.errors import StartError
-from serving.offline.kafka import topic_check
+from serving.offline.kafka.checks import Limits, cause, check_topic
 from serving.offline.kafka.client_configuration import Configuration
-from serving.offline.kafka.topic_check import Limits, cause
 from serving.offline.records import Refusal, Unreachable
 
 DELIVERY_SECOND = 30.0
@@ -66,7 +65,7 @@ class TopicWriter:
 
     async def check(self, topic: str, may_create: bool = False) -> int:
         """Return a topic's number of partitions. may_create: makes it where it is missing. Raises StartError, Unreachable."""
-        found = await asyncio.to_thread(topic_check.check, self._connected, topic, may_create)
+        found = await asyncio.to_thread(check_topic, self._connected, topic, may_create)
         self._limits.append(found)
         return found.partitions
 

@@ -22,10 +22,10 @@ from serving.base.terminal import timed_progress
 from serving.offline.records import Origin, Record, SourceFailed, Unreachable
 from serving.offline.refill.items import Item, Name
 from serving.offline.refill.tracks import Track, Tracks
+from serving.telemetry.logs import LogThrottle
 
 BATCH, BATCH_BYTES, BATCH_SECOND = 64, 2**20, 0.05  # the most that one list of records gathers
 LOOK_SECOND = 0.25
-WARN_SECOND = 30.0
 HANG_SECOND = 2.0  # that `stop` waits for the thread beyond its time
 
 log = logging.getLogger("monopod.refill")
@@ -56,7 +56,7 @@ class Refill:
         self._open: dict[Origin, _Open] = {}
         self._open_bytes = 0
         self._batch: list[Record] = []
-        self._batch_bytes, self._batch_begin, self._began, self._warned = 0, 0.0, 0.0, 0.0
+        self._batch_bytes, self._batch_begin, self._began, self._throttle = 0, 0.0, 0.0, LogThrottle()
         self._tell: Callable[[float, str], None] = lambda now, words: None
         self._thread = threading.Thread(target=self._run, name="refill", daemon=True)
 
@@ -147,8 +147,7 @@ class Refill:
                 self._look()
             track.read = True
         except Unreachable as error:
-            if time.monotonic() - self._warned > WARN_SECOND:
-                self._warned = time.monotonic()
+            if self._throttle.allows():
                 log.warning("the refill waits, and tries again: %s", error)
             return False
         return True

@@ -4,7 +4,7 @@ Knows which topic and group a replay has. Does not read it.
 """
 
 from serving.offline.kafka.client_configuration import Configuration
-from serving.offline.kafka.dead_topic import open_partitions
+from serving.offline.kafka.dead_letters import open_partitions
 from serving.offline.refill.open_source import Opened, refill_of
 from serving.offline.refill.tracks import Tracks
 from serving.settings import Settings

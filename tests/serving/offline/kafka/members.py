@@ -16,9 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.offline.kafka.client_configuration import connection
+from serving.offline.kafka.client_configuration import connection, reading_plan
 from serving.offline.kafka.kafka_reader import KafkaReader
-from serving.offline.kafka.reading.reading_plan import reading_plan
 from serving.offline.offline_metrics import OfflineMetrics
 from serving.offline.records import Origin, Record
 from serving.settings import Settings

@@ -7,8 +7,8 @@ from threading import Event
 import pytest
 
 from serving.offline.kafka import kafka_reader
-from serving.offline.kafka.reading.commits import Commits
-from serving.offline.kafka.reading.progress import read_note
+from serving.offline.kafka.offset_commits import OffsetCommits
+from serving.offline.kafka.progress import read_note
 from serving.offline.records import SourceFailed
 from tests.serving.offline import broker
 from tests.serving.offline.kafka.members import Join
@@ -233,12 +233,12 @@ def test_a_commit_that_never_ends_ends_the_reading_though_its_thread_hangs(
     monkeypatch.setattr(kafka_reader, "LOST_SECONDS", 3.0)
     over = Event()
 
-    def hang(self: Commits, *_: object) -> bool:
-        self._exchange.waits_since = time.monotonic()
+    def hang(self: OffsetCommits, *_: object) -> bool:
+        self._bridge.waits_since = time.monotonic()
         over.wait()
         return False
 
-    monkeypatch.setattr(Commits, "store", hang)
+    monkeypatch.setattr(OffsetCommits, "store", hang)
     broker.produce(kafka_address, topic, values(1))
     member = join(topic)
     try:

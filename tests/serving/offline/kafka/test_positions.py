@@ -4,7 +4,7 @@ import pytest
 
 from serving.base.errors import StartError
 from serving.offline.kafka.client_configuration import Configuration, connection
-from serving.offline.kafka.positions import milliseconds, seek
+from serving.offline.kafka.groups import milliseconds, seek
 from tests.running import free_port
 from tests.serving.offline import broker
 from tests.serving.offline.kafka.members import Member

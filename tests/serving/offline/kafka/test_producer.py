@@ -10,7 +10,7 @@ import uvloop
 from confluent_kafka import KafkaError, KafkaException
 
 from serving.base.errors import StartError
-from serving.offline.kafka import topic_check
+from serving.offline.kafka import checks
 from serving.offline.kafka.client_configuration import connection
 from serving.offline.kafka.producer import Refused, TopicWriter
 from serving.offline.records import Unreachable
@@ -213,12 +213,12 @@ def test_a_configuration_that_the_client_refuses_is_a_mistake(tmp_path: Path) ->
     (tmp_path / "ca.pem").write_text("no certificate")
     refused = {"bootstrap.servers": "127.0.0.1:1", "security.protocol": "ssl", "ssl.ca.location": str(tmp_path / "ca.pem")}
     with pytest.raises(StartError, match="kafka:ages at 127.0.0.1:1: .*ca.location"):
-        topic_check.check(refused, "ages")
+        checks.check_topic(refused, "ages")
 
 
 @pytest.mark.parametrize(("host", "words"), [("127.0.0.1", "Connection refused"), ("nowhere.invalid", "resolve")])
 def test_brokers_that_are_away_are_unreachable_with_the_cause(host: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topic_check, "ASK_SECOND", 2.0)
+    monkeypatch.setattr(checks, "ASK_SECONDS", 2.0)
     address = f"{host}:{free_port()}"
     for work in (lambda writer: writer.check("ages"), lambda writer: writer.write("ages", None, b"v", [])):
         with pytest.raises(Unreachable, match=f"kafka:ages.*{words}"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.offline.kafka.reading.progress import read_note
+from serving.offline.kafka.progress import read_note
 from tests.serving.offline import broker
 from tests.serving.offline.kafka.members import Join, MemberProcess, Place
 from tests.waiting import until

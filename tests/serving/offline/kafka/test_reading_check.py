@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from serving.base.errors import StartError
-from serving.offline.kafka.client_configuration import connection
+from serving.offline.kafka.checks import check_reading
+from serving.offline.kafka.client_configuration import ReadingPlan, connection, reading_plan
 from serving.offline.kafka.groups import clients
-from serving.offline.kafka.reading.reading_plan import ReadingPlan, reading_plan
-from serving.offline.kafka.reading_check import check_reading
 from tests.own_broker import own_broker
 from tests.running import free_port
 from tests.serving.offline import broker

@@ -9,10 +9,9 @@ import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from serving.base.errors import StartError
-from serving.offline.kafka.client_configuration import Configuration, connection
+from serving.offline.kafka.checks import check_reading
+from serving.offline.kafka.client_configuration import Configuration, connection, reading_plan
 from serving.offline.kafka.producer import TopicWriter
-from serving.offline.kafka.reading.reading_plan import reading_plan
-from serving.offline.kafka.reading_check import check_reading
 from serving.offline.refill.replay import open_replay
 from tests.own_broker import WITH_RIGHTS, OwnBroker, own_broker
 from tests.serving.offline import broker

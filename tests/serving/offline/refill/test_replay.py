@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from serving.base.errors import StartError
-from serving.offline.dead_letter_headers import headers_of, replays_of
 from serving.offline.kafka.client_configuration import connection
+from serving.offline.kafka.dead_letters import headers_of, replays_of
 from serving.offline.records import DeadLetter, Origin, Record, Refusal
 from serving.offline.refill.open_source import Opened
 from serving.offline.refill.replay import open_replay
@@ -169,6 +169,6 @@ def test_no_topic_of_dead_letters_is_told(topic: str, replay: Open) -> None:
 
 
 def test_brokers_that_are_away_are_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.offline.kafka.topic_check.ASK_SECOND", 1.0)
+    monkeypatch.setattr("serving.offline.kafka.checks.ASK_SECONDS", 1.0)
     with pytest.raises(StartError, match=r"likes-like-dead at 127.0.0.1:1: .*start again once a broker answers"):
         open_replay(connection({}, "monopod-test", "127.0.0.1:1"), "likes", "like", settings)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.offline.kafka.reading.progress import NONE, Note, Progress, Step, read_note, write_note
+from serving.offline.kafka.progress import NONE, CommitNote, Progress, Step, read_note, write_note
 
-notes = st.builds(Note, st.booleans(), st.integers(0, 9), st.integers(0, 1 << 62), st.integers(-1, 1 << 62))
+notes = st.builds(CommitNote, st.booleans(), st.integers(0, 9), st.integers(0, 1 << 62), st.integers(-1, 1 << 62))
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Broker:
     finished: set[int] = field(default_factory=set)
     condemned: list[int] = field(default_factory=list)
 
-    def commit(self, progress: Progress, offset: int, note: Note) -> None:
+    def commit(self, progress: Progress, offset: int, note: CommitNote) -> None:
         assert all(item in self.finished for item in self.handed if item < offset), "a commit is beyond an unfinished record"
         self.committed, self.note = offset, write_note(note)
         progress.store(offset, note)
@@ -93,7 +93,7 @@ def test_one_owner_finishes_each_record_once_across_skipped_offsets(sizes: list[
     assert not live(broker, offsets, window, set(), chance, 10_000)
     assert broker.finished == set(offsets)
     assert set(broker.handed.values()) == {1}
-    assert (broker.committed, read_note(broker.note)) == (offsets[-1] + 1, Note())
+    assert (broker.committed, read_note(broker.note)) == (offsets[-1] + 1, CommitNote())
 
 
 @given(gaps, st.integers(1, 12), chances, st.lists(st.integers(0, 40), max_size=12))
@@ -124,11 +124,11 @@ def test_records_that_kill_are_condemned_and_no_other_is(count: int, window: int
         assert deaths <= 3 * len(killers), "the owners go on dying"
     assert broker.finished == set(offsets)
     assert set(broker.condemned) == killers
-    assert read_note(broker.note) == Note()
+    assert read_note(broker.note) == CommitNote()
 
 
 @given(notes)
-def test_a_note_is_read_as_it_was_written(note: Note) -> None:
+def test_a_note_is_read_as_it_was_written(note: CommitNote) -> None:
     read = read_note(write_note(note))
     assert (read.open, read.deaths, read.alone) == (note.open, note.deaths, note.alone)
     assert read.to == note.to or not (note.deaths or note.open)
@@ -136,18 +136,18 @@ def test_a_note_is_read_as_it_was_written(note: Note) -> None:
 
 @given(st.one_of(st.none(), st.text(), st.recursive(st.integers() | st.floats() | st.booleans(), st.lists).map(repr)))
 def test_metadata_of_others_is_a_closed_note(text: str | None) -> None:
-    assert read_note(text) == Note()
+    assert read_note(text) == CommitNote()
 
 
 @pytest.mark.parametrize(
     "text", ['{"open": "1"}', '{"deaths": 1.5}', '{"to": -2}', '{"alone": 9999999999999999999}', "[" * 4000]
 )
 def test_a_damaged_note_is_a_closed_one(text: str) -> None:
-    assert read_note(text) == Note()
+    assert read_note(text) == CommitNote()
 
 
 def test_an_owner_that_left_in_order_does_not_count_as_dead() -> None:
-    progress = Progress(10, Note(True, 1, 30), 20)  # one died before, and the last one died too
+    progress = Progress(10, CommitNote(True, 1, 30), 20)  # one died before, and the last one died too
     assert progress.suspected(29)
     assert not progress.suspected(30)
     heir = Progress(*progress.at_rest(), 20)
@@ -157,25 +157,25 @@ def test_an_owner_that_left_in_order_does_not_count_as_dead() -> None:
 
 
 def test_two_deaths_without_a_common_record_count_as_one() -> None:
-    progress = Progress(0, Note(True, 0, 10), 10)
+    progress = Progress(0, CommitNote(True, 0, 10), 10)
     progress.reach(10)
     assert progress.step(10) is Step.COMMIT
     progress.store(*progress.now())
-    assert progress.stored == Note(True, 0, 20)
+    assert progress.stored == CommitNote(True, 0, 20)
 
 
 def test_a_late_end_of_another_owners_record_changes_nothing() -> None:
-    progress = Progress(0, Note(), 10)
+    progress = Progress(0, CommitNote(), 10)
     assert not progress.finish(3)
     assert (progress.first(), progress.unfinished) == (0, 0)
 
 
 def test_a_condemned_record_stays_condemned_until_it_is_finished() -> None:
-    progress = Progress(5, Note(True, 2, 9, 5), 10)
+    progress = Progress(5, CommitNote(True, 2, 9, 5), 10)
     assert progress.condemned(5)
-    assert progress.at_rest() == (5, Note(False, 3, 9, 5))
+    assert progress.at_rest() == (5, CommitNote(False, 3, 9, 5))
     progress.call(5)
     progress.store(*progress.now())
     progress.hand(5)
     assert progress.finish(5)
-    assert progress.at_rest() == (6, Note(False, 3, 9, NONE))
+    assert progress.at_rest() == (6, CommitNote(False, 3, 9, NONE))

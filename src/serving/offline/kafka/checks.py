@@ -1,9 +1,7 @@
-"""Asks the brokers what a topic takes, before anything is written to it.
+"""Looks, before anything is read or written, whether brokers, topics and groups allow it, and says what a person can mend.
 
-Knows the admin client, and which answers are a person's to mend. Does not write records.
-
-Concurrency. `check` blocks for about ASK_SECOND at most for each question, so it is called on a thread that may wait. It makes
-a client of its own, since a client that is older than a broker's restart may fail for good.
+Concurrency. Each check blocks for about ASK_SECONDS at most for each question, so it is called on a thread that may wait. It
+makes a client of its own, since a client that is older than a broker's restart may fail for good.
 """
 
 import re
@@ -16,10 +14,11 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewTopic, ResourceType
 
 from serving.base.errors import StartError
-from serving.offline.kafka.client_configuration import Configuration
+from serving.offline.kafka.client_configuration import Configuration, ReadingPlan
+from serving.offline.kafka.groups import NO_RIGHT, describe, no_right, reason_of
 from serving.offline.records import Unreachable
 
-ASK_SECOND = 15.0
+ASK_SECONDS = 15.0
 _MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 _NO_RIGHT = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 # A client tells such an event while a question waits, and tries again for ever, though only a person can mend it.
@@ -28,6 +27,7 @@ _FOR_GOOD = {
     KafkaError._SSL: "name the CA of the brokers by KAFKA_CA, or correct KAFKA_SECURITY",
     KafkaError.SASL_AUTHENTICATION_FAILED: "correct KAFKA_USERNAME, KAFKA_PASSWORD or KAFKA_MECHANISM",
 }
+CREATE = "create it, or correct its name"
 
 
 class Limits(NamedTuple):
@@ -37,12 +37,12 @@ class Limits(NamedTuple):
     batch_bytes: int
 
 
-def check(
+def check_topic(
     connected: Configuration,
     topic: str,
     may_create: bool = False,
     needed: AclOperation = AclOperation.WRITE,
-    missing: str = "create it, or correct its name",
+    missing: str = CREATE,
 ) -> Limits:
     """Return what a topic takes.
 
@@ -85,22 +85,22 @@ class _Asking:
     def described(self) -> Any:
         """Return the topic's description, or None where there is no such topic."""
         asked = self._client.describe_topics(
-            TopicCollection([self._topic]), include_authorized_operations=True, request_timeout=ASK_SECOND
+            TopicCollection([self._topic]), include_authorized_operations=True, request_timeout=ASK_SECONDS
         )
         return self._answer(lambda: asked[self._topic], missing=None)
 
     def create(self) -> None:
         """Make the topic, and wait until the brokers know it."""
-        asked = self._client.create_topics([NewTopic(self._topic)], request_timeout=ASK_SECOND)
+        asked = self._client.create_topics([NewTopic(self._topic)], request_timeout=ASK_SECONDS)
         self._answer(lambda: asked[self._topic], words="no right to make the topic; make it, or grant this user CREATE on it")
-        end = time.monotonic() + ASK_SECOND
+        end = time.monotonic() + ASK_SECONDS
         while self.described() is None and time.monotonic() < end:
             time.sleep(0.1)
 
     def batch_bytes(self) -> int:
         """Return the topic's max.message.bytes, or 0 where this user may not read it."""
         resource = ConfigResource(ResourceType.TOPIC, self._topic)
-        asked = self._client.describe_configs([resource], request_timeout=ASK_SECOND)
+        asked = self._client.describe_configs([resource], request_timeout=ASK_SECONDS)
         found = self._answer(lambda: asked[resource], missing={}, refused={})  # a right of its own, and not needed
         return int(found["max.message.bytes"].value) if "max.message.bytes" in found else 0
 
@@ -109,7 +109,7 @@ class _Asking:
 
         words: to say where a right is missing beside the one that is checked.
         """
-        waiting, end = future(), time.monotonic() + ASK_SECOND + 5
+        waiting, end = future(), time.monotonic() + ASK_SECONDS + 5
         while not waiting.done() and time.monotonic() < end:
             self._client.poll(0.05)
             self._give_up()
@@ -138,3 +138,38 @@ class _Asking:
         for event in self._events:
             if cure := _FOR_GOOD.get(event.code()):
                 raise StartError(f"{self.place}: {event.str()}; {cure}")
+
+
+def check_reading(plan: ReadingPlan) -> int:
+    """Return the number of the topic's partitions. Raises StartError, which says what is wrong and what to do."""
+    return check_source(plan.connected, plan.topic, plan.group)
+
+
+def check_source(connected: Configuration, topic: str, group: str, missing: str = CREATE) -> int:
+    """Return the number of a topic's partitions. missing: what to do where there is no such topic. Raises StartError."""
+    try:
+        partitions = check_topic(connected, topic, needed=AclOperation.READ, missing=missing).partitions
+    except Unreachable as error:
+        raise StartError(f"{error}. Correct KAFKA_BROKERS or KAFKA_SECURITY, or start again once a broker answers.") from error
+    _check_group(connected, group)
+    return partitions
+
+
+def _check_group(connected: Configuration, group: str) -> None:
+    """Raise StartError where the group is another service's, or where this user may not join it."""
+    try:
+        found = describe(connected, group)
+    except (KafkaException, TimeoutError) as error:
+        if isinstance(error, KafkaException) and error.args[0].code() in NO_RIGHT:
+            raise StartError(no_right(group)) from error
+        reason = reason_of(error) if isinstance(error, KafkaException) else "no answer"
+        raise StartError(f"The group {group} cannot be looked up: {reason}. Start again once its broker answers.") from error
+    rights = set(found.authorized_operations or ()) if found else set()
+    if rights and not {AclOperation.READ, AclOperation.ALL} & rights:
+        raise StartError(no_right(group))
+    foreign = sorted({member.client_id for member in found.members} - {connected["client.id"]}) if found else []
+    if foreign:
+        raise StartError(
+            f"The group {group} is read by {', '.join(foreign)}, and two services would take each other's records. "
+            "Set offline_group to a name that no other service has."
+        )

@@ -39,7 +39,7 @@ class Withdrawn(NamedTuple):
     generation: int
 
 
-class Exchange:
+class ThreadBridge:
     """The border. Make it on the loop."""
 
     def __init__(self, take: Take, withdraw: Withdraw):

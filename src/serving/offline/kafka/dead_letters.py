@@ -1,26 +1,35 @@
-"""The partitions of a topic of dead letters as inputs that end, and a group's commits as the note of what was replayed.
+"""Dead letters in a topic: how they are written, their headers, and how a replay reads them.
 
-Knows consumers that join no group. Does not know what becomes of a record. A replay ends where the topic ended when it began.
-A record that dies again waits for the next one.
+A dead letter has the record's key and value, or an empty value and the header `by-reference`. The record's own headers come
+first, then MARK, then what is known of its death.
+
+A replay reads each partition as an input that ends where the topic ended when the replay began. A group without members
+commits what was replayed. A record that dies again waits for the next replay.
 
 Concurrency. One thread reads and commits. Another one may call `interrupt`.
 """
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from serving.base.errors import StartError
-from serving.offline.dead_letter_headers import NotDead, record_of
+from serving.offline.kafka.checks import check_source
 from serving.offline.kafka.client_configuration import Configuration
-from serving.offline.kafka.reading_check import check_source
-from serving.offline.records import Origin, Record, Refusal, SourceFailed, Unreachable
+from serving.offline.kafka.producer import Refused, TopicWriter
+from serving.offline.records import DeadLetter, Origin, Record, Refusal, SourceFailed, Unreachable
 from serving.offline.refill.items import Item, Place
 
+Headers = Sequence[tuple[str, bytes]]
+
+MARK = "dead-letter"  # a record's own headers may have any other name, and this one too
+REPLAYS = "replays"  # of the record's own headers: how often a replay has tried it
+BY_REFERENCE = "by-reference"
 CALL_SECOND = 15.0
 LOOK_SECOND = 0.5
 SILENT_SECOND = 10.0  # without an answer, until the brokers count as away
@@ -28,6 +37,102 @@ MISSING = "the group has given up no record, or offline_source or offline_group 
 GONE = "gone"  # the reason of a record that is not where its dead letter says
 
 log = logging.getLogger("monopod.replay")
+
+
+class NotDead(Exception):
+    """A message is no dead letter. The text says what it lacks."""
+
+
+class Dead(NamedTuple):
+    """A record that was dead. by_reference: its value is to be read again at its origin."""
+
+    record: Record
+    by_reference: bool
+
+
+def headers_of(letter: DeadLetter, by_reference: bool) -> tuple[tuple[str, bytes], ...]:
+    """Return the headers of a dead letter. by_reference: the value is too large to copy, so that the message holds none."""
+    record = letter.record
+    about = {
+        MARK: "1",
+        "error": letter.refusal.text,
+        "reason": letter.refusal.reason,
+        "id": letter.id,
+        "origin-topic": record.origin.topic,
+        "origin-partition": str(record.origin.partition),
+        "origin-offset": str(record.origin.offset),
+        "origin-time": str(record.time),
+        "version": letter.version,
+        **({BY_REFERENCE: "1"} if by_reference or record.value is None else {}),
+    }
+    return (*record.headers, *((name, text.encode("utf-8", "backslashreplace")) for name, text in about.items()))
+
+
+def record_of(headers: Headers, key: bytes | None, value: bytes | None) -> Dead:
+    """Return the record of a dead letter as a replay gives it: with its origin, and one more replay in its headers.
+
+    Raises NotDead.
+    """
+    marks = [index for index, (name, _) in enumerate(headers) if name == MARK]
+    if not marks:
+        raise NotDead(f"it has no header {MARK}")
+    own, about = headers[: marks[-1]], dict(headers[marks[-1] :])
+    try:
+        origin = Origin(about["origin-topic"].decode(), int(about["origin-partition"]), int(about["origin-offset"]))
+        time = int(about["origin-time"])
+    except (KeyError, ValueError) as error:
+        raise NotDead(f"its headers do not name its origin ({error})") from None
+    kept = ((name, content) for name, content in own if name != REPLAYS)
+    by_reference = BY_REFERENCE in about
+    record = Record(origin, time, key, None if by_reference else value, (*kept, (REPLAYS, b"%d" % (replays_of(own) + 1))))
+    return Dead(record, by_reference)
+
+
+def replays_of(headers: Headers) -> int:
+    """Return how often a replay has tried a record. headers: the record's own."""
+    return max((_number(content) for name, content in headers if name == REPLAYS), default=0)
+
+
+def _number(content: bytes) -> int:
+    return int(content) if content.isdigit() and len(content) < 10 else 0
+
+
+class DeadTopic:
+    """DeadLetters of a topic in the source's cluster. most: the bytes of a value that is copied."""
+
+    def __init__(self, topic: str, writer: TopicWriter, most: int):
+        self.topic, self._writer, self._most = topic, writer, most
+
+    async def open(self) -> None:
+        """Make the topic where it is missing. Raises StartError, Unreachable."""
+        await self._writer.check(self.topic, may_create=True)
+
+    async def write(self, letters: Sequence[DeadLetter]) -> None:
+        """Return once all are acknowledged. Raises Unreachable."""
+        outcomes = await asyncio.gather(*map(self._write, letters), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def close(self) -> None:
+        """Wait some seconds for what was sent, and disconnect."""
+        await self._writer.close()
+
+    async def _write(self, letter: DeadLetter) -> None:
+        """Write a letter whole, else without its value, else without the record's own headers too."""
+        key, value = letter.record.key, letter.record.value
+        bare = letter._replace(record=letter.record._replace(headers=()))
+        ways = [(b"", headers_of(letter, True)), (b"", headers_of(bare, True))]
+        if value is not None and len(value) <= self._most:
+            ways.insert(0, (value, headers_of(letter, False)))
+        refusal = ""
+        for content, headers in ways:
+            try:
+                await self._writer.write(self.topic, key, content, headers)
+                return
+            except Refused as error:
+                refusal = str(error)
+        raise Unreachable(f"{refusal}; the topic of dead letters must take every record")
 
 
 class DeadPartition:
@@ -94,7 +199,7 @@ class Origins:
         self._consumer.close()
 
 
-class Commits:
+class ReplayCommits:
     """The note of a replay: commits of a group that has no member. ends: of the partitions, by their names."""
 
     def __init__(self, consumer: Consumer, origins: Origins, topic: str, ends: Mapping[str, int]):
@@ -127,7 +232,7 @@ class Commits:
             raise SourceFailed(words) from None
 
 
-def open_partitions(connected: Configuration, topic: str, group: str) -> tuple[list[DeadPartition], Commits]:
+def open_partitions(connected: Configuration, topic: str, group: str) -> tuple[list[DeadPartition], ReplayCommits]:
     """Return the partitions of a topic of dead letters, and the note of a group. Raises StartError."""
     count = check_source(connected, topic, group, MISSING)
     consumer = Consumer(_configuration(connected, group))
@@ -136,7 +241,7 @@ def open_partitions(connected: Configuration, topic: str, group: str) -> tuple[l
         partitions = [DeadPartition(consumer, origins, topic, number) for number in range(count)]
     except KafkaException as error:
         raise StartError(f"{topic} at {connected['bootstrap.servers']} cannot be read: {error.args[0].str()}") from None
-    return partitions, Commits(consumer, origins, topic, {each.name: each.end for each in partitions})
+    return partitions, ReplayCommits(consumer, origins, topic, {each.name: each.end for each in partitions})
 
 
 def _messages(consumer: Consumer, place: TopicPartition, end: int, interrupted: threading.Event) -> Iterator[Message]:

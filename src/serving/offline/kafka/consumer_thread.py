@@ -1,38 +1,32 @@
 """The thread that reads a topic: it owns the consumer, each partition's progress and all commits.
 
-Knows Kafka's group protocol, and what a partition's progress asks for. Does not know what becomes of a record.
-
 Concurrency. Only this thread calls the consumer, so the callbacks of a rebalance run on it too, within a read. It meets the
-loop in an Exchange alone, so there is no lock. Commits are synchronous: they take 2 ms, no older commit can land after a newer
-one, and none is under way when a revocation ends. Where the group's broker is away, a commit waits, and nothing but reading
-waits with it. The client sets no end to that, so the loop does.
+loop in a ThreadBridge alone, so there is no lock. Commits are synchronous. They take 2 ms, no older commit can land after a
+newer one, and none is under way when a revocation ends. Where the group's broker is away, a commit waits, and nothing but
+reading waits with it. The client sets no end to that, so the loop does.
 
 On revocation nothing of the partition is handed over any more, for this thread is in the callback. The loop drops what it has
 not begun, the thread waits a bounded time for the rest, commits, and forgets the partition. A record that ends later belongs to
 an older generation, and is not committed. The thread ends after stop_by is set, or by an error that no waiting cures. In both
-cases it withdraws everything, leaves the group, and tells the exchange. Where the client is lost, it only tells that.
+cases it withdraws everything, leaves the group, and tells the bridge. Where the client is lost, it only tells that.
 """
 
 import logging
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from serving.offline.kafka.groups import CALL_SECONDS, standing_of
-from serving.offline.kafka.positions import begin, patiently, start_offset
-from serving.offline.kafka.rare_lines import RareLines
-from serving.offline.kafka.reading.client_watch import ClientWatch
-from serving.offline.kafka.reading.commits import AGAIN_SECONDS, Commits
-from serving.offline.kafka.reading.loop_exchange import End, Exchange
-from serving.offline.kafka.reading.progress import Note, Progress, read_note
-from serving.offline.kafka.reading.read_records import checked, failure, record_of
-from serving.offline.kafka.reading.reading_figures import Figures, figures_of
-from serving.offline.kafka.reading.reading_plan import ReadingPlan
-from serving.offline.kafka.reading.record_admission import Admission, Partition
+from serving.offline.kafka.broker_watch import ClientWatch, ReadingFigures, figures_of
+from serving.offline.kafka.client_configuration import ReadingPlan
+from serving.offline.kafka.groups import CALL_SECONDS, Result, begin, no_right, patiently, standing_of, start_offset
+from serving.offline.kafka.offset_commits import AGAIN_SECONDS, OffsetCommits
+from serving.offline.kafka.progress import Admission, CommitNote, Partition, Progress, read_note
+from serving.offline.kafka.thread_bridge import End, Handed, ThreadBridge
 from serving.offline.offline_metrics import OfflineMetrics
-from serving.offline.records import SourceFailed
+from serving.offline.records import Record, SourceFailed
+from serving.telemetry.logs import LogThrottle
 
 log = logging.getLogger("monopod.kafka")
 
@@ -41,37 +35,35 @@ WAIT_SECONDS = 0.05  # for news, before the next look
 HOLD_SECONDS = 1.0  # without a read, until partitions whose records wait are paused
 MOST_READ, MOST_READ_BYTES = 128, 4 << 20  # in one turn
 GROUP_SECONDS = 2.0  # between two questions whether the group has given this member no partition
-
-
 WAITS = (
     "no partition of %s yet: the group %s has members with partitions (%s). A dead one keeps them until its session ends, "
     "by default for 45 s"
 )
+OLD_BROKERS = 'Brokers before 4.0 lack the new group protocol: set offline_protocol = "classic".'
 
 
 class ConsumerThread:
     """One consumer of one topic. Its fields are the thread's own, but for `known` and `figures`, which any thread may read."""
 
-    def __init__(self, plan: ReadingPlan, exchange: Exchange, metrics: OfflineMetrics):
-        self._plan, self._exchange, self._metrics = plan, exchange, metrics
+    def __init__(self, plan: ReadingPlan, bridge: ThreadBridge, metrics: OfflineMetrics):
+        self._plan, self._bridge, self._metrics = plan, bridge, metrics
         self._owned: dict[int, Partition] = {}
         self._withdrawn: set[int] = set()
         self._admission = Admission(plan.rate, plan.most_bytes, plan.limit)
         self._generation = 0
         self._polled_at = self._asked_at = 0.0
-        self._held = False
-        self._lines = RareLines()
-        self._lost: SourceFailed | None = None  # once it is set, the consumer may hang in any call, and be it its end
+        self._lines = LogThrottle()
+        self._lost: SourceFailed | None = None  # once it is set, the consumer may hang in any call, also in close
         self.known = False  # which partitions are this member's
-        self.figures = Figures()
+        self.figures = ReadingFigures()
 
     def run(self) -> None:
-        """Read until the exchange says stop, or until an error ends it."""
+        """Read until the bridge says stop, or until an error ends it."""
         error: Exception | None = None
         try:
             self._consumer = Consumer(self._plan.consumer)
             self._watch = ClientWatch(self._consumer, self._plan)
-            self._commits = Commits(self._consumer, self._exchange, self._metrics, self._plan.dry)
+            self._commits = OffsetCommits(self._consumer, self._bridge, self._metrics, self._plan.dry)
             try:
                 error = self._read_on()
                 if not self._lost:
@@ -83,8 +75,8 @@ class ConsumerThread:
             log.exception("the reader's thread failed")
             error = error or SourceFailed(f"Reading {self._plan.topic} failed: {failure}.")
         if error:
-            self._exchange.end(error)
-        self._exchange.leave()
+            self._bridge.end(error)
+        self._bridge.leave()
 
     def _read_on(self) -> SourceFailed | None:
         """Read until the end. Returns the error that no waiting cures."""
@@ -93,13 +85,13 @@ class ConsumerThread:
             if not plan.dry:
                 self._patiently(lambda: begin(plan.connected, plan.topic, plan.group, plan.start))
             self._consumer.subscribe([plan.topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
-            while self._exchange.stop_by is None:
+            while self._bridge.stop_by is None:
                 self._turn(time.monotonic())
         except SourceFailed as error:
             return error
         except KafkaException as error:  # of a callback, which gives up asking brokers that are away once the thread is to stop
-            if self._exchange.stop_by is None:
-                return failure(error.args[0], plan.topic, plan.group)
+            if self._bridge.stop_by is None:
+                return _failure(error.args[0], plan.topic, plan.group)
         return None
 
     def _turn(self, now: float) -> None:
@@ -115,13 +107,13 @@ class ConsumerThread:
         self._pause_and_resume()
         blocked = any(each.waiting and not each.paused for each in self._owned.values())
         if blocked and now - self._polled_at < HOLD_SECONDS:
-            self._exchange.wait(WAIT_SECONDS)
+            self._bridge.wait(WAIT_SECONDS)
         else:
             self._pause([each for each in self._owned.values() if each.waiting])
             self._read()
 
     def _take_news(self) -> None:
-        for news in self._exchange.news():
+        for news in self._bridge.news():
             if not isinstance(news, End):
                 if any(each.generation == news.generation for each in self._owned.values()):  # else nobody waits for it
                     self._withdrawn.add(news.generation)
@@ -136,19 +128,19 @@ class ConsumerThread:
 
     def _hand_over(self, now: float) -> None:
         """Hand over what may be, and commit what stands in the way of more."""
-        while not self._exchange.held:
+        while not self._bridge.held:
             given, due = self._admission.admit(list(self._owned.values()), now)
             if given:
-                self._exchange.give(given)
+                self._bridge.give(given)
             if not due or not self._commits.wanted(due, now):
                 return
 
     def _look_for_end(self) -> None:
-        """Tell the exchange once as many records as wanted are finished and committed."""
-        if self._admission.exhausted and not self._admission.running and not self._exchange.finished:
+        """Tell the bridge once as many records as wanted are finished and committed."""
+        if self._admission.exhausted and not self._admission.running and not self._bridge.finished:
             due = [(each, each.progress.at_rest()) for each in self._owned.values()]
             if not due or self._commits.store(due):
-                self._exchange.end()
+                self._bridge.end()
 
     def _learn_whether_idle(self, now: float) -> None:
         """Learn that this member has no partition: KIP-848 calls nobody for that. Meanwhile tell what it waits for."""
@@ -168,7 +160,7 @@ class ConsumerThread:
         self._polled_at = time.monotonic()
         if first is None:
             if rests:
-                self._exchange.wait(WAIT_SECONDS)
+                self._bridge.wait(WAIT_SECONDS)
             return
         size = len(first.value() or b"") + 1
         most = min(MOST_READ, max(1, MOST_READ_BYTES // size), self._room(), self._plan.most_read or MOST_READ)
@@ -186,7 +178,7 @@ class ConsumerThread:
         if error is None and owned:
             offset = message.offset() or 0
             if offset >= owned.next_read:
-                owned.waiting.append(record_of(message, owned.generation))
+                owned.waiting.append(_record_of(message, owned.generation))
                 owned.next_read = offset + 1
         elif error is not None:
             self._take_error(error, owned, message)
@@ -200,7 +192,7 @@ class ConsumerThread:
             if owned:
                 self._skip_lost(owned)
         elif error.fatal() or code == KafkaError._FATAL:  # of a message, the client tells it by its code alone
-            raise failure(error, self._plan.topic, self._plan.group)
+            raise _failure(error, self._plan.topic, self._plan.group)
         elif self._lines.allows(error.name()):
             log.warning("reading %s waits: %s", self._plan.topic, error.str())
 
@@ -214,8 +206,8 @@ class ConsumerThread:
             log.error("retention deleted %d records of %s [%d] before they were read", lost, owned.topic, owned.number)
         else:
             log.error("%s was created anew: partition %d is read from %d on", owned.topic, owned.number, first)
-            owned = self._owned[owned.number] = self._own(owned.topic, owned.number, first, Note())
-            self._commits.store([(owned, (first, Note()))])
+            owned = self._owned[owned.number] = self._own(owned.topic, owned.number, first, CommitNote())
+            self._commits.store([(owned, (first, CommitNote()))])
         owned.next_read = first
         self._consumer.incremental_unassign([place])
         self._consumer.incremental_assign([TopicPartition(owned.topic, owned.number, first)])
@@ -224,7 +216,7 @@ class ConsumerThread:
 
     def _pause_and_resume(self) -> None:
         """Pause everything while reading is held, and resume what has drained to half of its window."""
-        if self._exchange.held or self._admission.exhausted:
+        if self._bridge.held or self._admission.exhausted:
             self._pause(self._owned.values())
             return
         ready = [each for each in self._owned.values() if each.paused and each.has_drained(self._plan.window)]
@@ -233,7 +225,7 @@ class ConsumerThread:
             for each in ready:
                 each.paused = False
 
-    def _pause(self, partitions: Any) -> None:
+    def _pause(self, partitions: Iterable[Partition]) -> None:
         """Pause partitions: records that the client has fetched ahead are thrown away, and fetched again later."""
         if running := [each for each in partitions if not each.paused]:
             self._consumer.pause([TopicPartition(each.topic, each.number) for each in running])
@@ -250,11 +242,11 @@ class ConsumerThread:
         for place in self._committed(places) if places else ():
             offset, note = place.offset, read_note(place.metadata)
             if offset < 0:
-                offset = self._patiently(lambda at=place.partition: self._start(at))
+                offset = self._patiently(partial(self._start, place.partition))
             owned = self._owned[place.partition] = self._own(place.topic, place.partition, offset, note)
             if place.offset < 0:
                 new.append((owned, (offset, note)))
-        while new and not self._commits.store(new) and self._exchange.stop_by is None:
+        while new and not self._commits.store(new) and self._bridge.stop_by is None:
             time.sleep(AGAIN_SECONDS)
         starts = [TopicPartition(each.topic, each.partition, self._owned[each.partition].next_read) for each in places]
         consumer.incremental_assign(starts)
@@ -266,7 +258,7 @@ class ConsumerThread:
         log.info("this process has %s of %s", f"the partitions {numbers}" if numbers else "no partition", self._plan.topic)
 
     def _committed(self, places: list[TopicPartition]) -> list[TopicPartition]:
-        return list(self._patiently(lambda: checked(self._consumer.committed(places, timeout=CALL_SECONDS))))
+        return self._patiently(lambda: _checked(self._consumer.committed(places, timeout=CALL_SECONDS)))
 
     def _start(self, partition: int) -> int:
         topic = self._plan.topic
@@ -274,7 +266,7 @@ class ConsumerThread:
         others = self._committed([TopicPartition(topic, number) for number in known])
         return start_offset(self._consumer, topic, partition, self._plan.start, any(each.offset >= 0 for each in others))
 
-    def _own(self, topic: str, number: int, offset: int, note: Note) -> Partition:
+    def _own(self, topic: str, number: int, offset: int, note: CommitNote) -> Partition:
         self._generation += 1
         return Partition(topic, number, self._generation, Progress(offset, note, self._plan.window), next_read=offset)
 
@@ -292,17 +284,17 @@ class ConsumerThread:
         for place in places:
             if owned := self._owned.pop(place.partition, None):
                 log.warning("%s [%d] was lost: the group took this member for dead", owned.topic, owned.number)
-                self._exchange.withdraw(owned.topic, owned.number, owned.generation)
+                self._bridge.withdraw(owned.topic, owned.number, owned.generation)
         consumer.incremental_unassign(places)
 
     def _give_up(self, partitions: Sequence[Partition], deadline: float) -> None:
         """Withdraw partitions, wait for what was begun, commit, and forget them."""
         for each in partitions:
             each.waiting.clear()
-            self._exchange.withdraw(each.topic, each.number, each.generation)
+            self._bridge.withdraw(each.topic, each.number, each.generation)
         self._take_news()
         while not all(each.is_done(self._withdrawn) for each in partitions) and time.monotonic() < deadline:
-            self._exchange.wait(WAIT_SECONDS)
+            self._bridge.wait(WAIT_SECONDS)
             self._take_news()
         due = [(each, said) for each in partitions if (said := each.progress.at_rest()) != each.progress.held()]
         while due and not self._commits.store(due) and time.monotonic() < deadline:
@@ -312,8 +304,37 @@ class ConsumerThread:
             self._withdrawn.discard(each.generation)
 
     def _deadline(self) -> float:
-        return self._exchange.stop_by or time.monotonic() + self._plan.revoke_second
+        return self._bridge.stop_by or time.monotonic() + self._plan.revoke_second
 
-    def _patiently(self, call: Any) -> Any:
+    def _patiently(self, call: Callable[[], Result]) -> Result:
         """Call until it succeeds, or until the thread is to stop."""
-        return patiently(call, lambda: self._exchange.stop_by is not None, self._exchange.live)
+        return patiently(call, lambda: self._bridge.stop_by is not None, self._bridge.live)
+
+
+def _record_of(message: Message, generation: int) -> Record:
+    """Return a message as a record of an assignment. A time that the topic does not keep is 0."""
+    origin = Handed(message.topic() or "", message.partition() or 0, message.offset() or 0)
+    origin.generation = generation
+    headers = message.headers() or []
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    key, value = message.key(), message.value()
+    return Record(origin, max(0, message.timestamp()[1]), key, value, tuple((name, _bytes(text)) for name, text in pairs))
+
+
+def _bytes(text: str | bytes | None) -> bytes:
+    return text.encode() if isinstance(text, str) else text or b""
+
+
+def _checked(places: list[TopicPartition]) -> list[TopicPartition]:
+    """Return committed offsets, or raise the first partition's KafkaException."""
+    for place in places:
+        if place.error:
+            raise KafkaException(place.error)
+    return places
+
+
+def _failure(error: KafkaError, topic: str, group: str) -> SourceFailed:
+    """Return what an error that ends the reading means. A fatal one holds its cause as text alone."""
+    cures = {KafkaError.UNSUPPORTED_VERSION: OLD_BROKERS, KafkaError.GROUP_AUTHORIZATION_FAILED: no_right(group)}
+    cure = next((words for code, words in cures.items() if KafkaError(code).str() in error.str()), "")
+    return SourceFailed(f"Reading {topic} ended: {error.str()}. {cure}".rstrip())

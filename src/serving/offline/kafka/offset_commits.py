@@ -1,7 +1,4 @@
-"""Commits a partition's offset and note, and tells when each commit is due.
-
-Knows the consumer's commits. Does not read. The reader's thread alone uses it.
-"""
+"""Commits partitions' offsets and notes, each when it is due. The reader's thread alone uses it."""
 
 import logging
 import time
@@ -9,12 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from serving.offline.kafka.positions import reason_of
-from serving.offline.kafka.rare_lines import RareLines
-from serving.offline.kafka.reading.loop_exchange import Exchange
-from serving.offline.kafka.reading.progress import Note, write_note
-from serving.offline.kafka.reading.record_admission import Partition
+from serving.offline.kafka.groups import reason_of
+from serving.offline.kafka.progress import CommitNote, Partition, write_note
+from serving.offline.kafka.thread_bridge import ThreadBridge
 from serving.offline.offline_metrics import OfflineMetrics
+from serving.telemetry.logs import LogThrottle
 
 log = logging.getLogger("monopod.kafka")
 
@@ -22,17 +18,17 @@ COMMIT_SECONDS = 1.0  # between two regular commits
 REST_SECONDS = 5.0  # without an unfinished record, until the note is closed
 AGAIN_SECONDS = 0.5  # after a commit that failed
 
-Due = tuple[Partition, tuple[int, Note]]
+Due = tuple[Partition, tuple[int, CommitNote]]
 
 
-class Commits:
+class OffsetCommits:
     """The commits of one consumer. dry: nothing is committed, and everything goes on as if it were."""
 
-    def __init__(self, consumer: Consumer, exchange: Exchange, metrics: OfflineMetrics, dry: bool):
-        self._consumer, self._exchange, self._dry = consumer, exchange, dry
+    def __init__(self, consumer: Consumer, bridge: ThreadBridge, metrics: OfflineMetrics, dry: bool):
+        self._consumer, self._bridge, self._dry = consumer, bridge, dry
         self._good, self._failed = metrics.commits.labels("good"), metrics.commits.labels("failed")
         self._regular_at = self._again_at = 0.0
-        self._lines = RareLines()
+        self._lines = LogThrottle()
 
     def regular(self, partitions: Iterable[Partition], now: float) -> bool:
         """Commit what is due, about once a second. Returns whether it was looked at."""
@@ -66,18 +62,18 @@ class Commits:
 
     def _commit(self, places: list[TopicPartition]) -> dict[int, str]:
         """Commit, and return why, for each partition that failed."""
-        self._exchange.waits_since = time.monotonic()
+        self._bridge.waits_since = time.monotonic()
         try:
             answers = self._consumer.commit(offsets=places, asynchronous=False)
             return {answer.partition: answer.error.str() for answer in answers if answer.error}
         except KafkaException as error:
             return {place.partition: reason_of(error) for place in places}
         finally:
-            self._exchange.waits_since = None
-            self._exchange.live()
+            self._bridge.waits_since = None
+            self._bridge.live()
 
 
-def _regular(partition: Partition, now: float) -> tuple[int, Note] | None:
+def _regular(partition: Partition, now: float) -> tuple[int, CommitNote] | None:
     """Return what a regular commit says of a partition, or None where nothing is new."""
     progress = partition.progress
     if progress.unfinished or partition.waiting:
