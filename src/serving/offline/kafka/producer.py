@@ -127,8 +127,12 @@ class TopicWriter:
                 letter.done.set_result(None)
 
     def _replace(self, alone: bool, client: "_Client", error: KafkaError) -> None:
-        """Leave a producer that sends nothing more, so that the next record makes another."""
-        if (error.fatal() or error.code() == KafkaError._FATAL) and self._clients.get(alone) is client:
+        """Leave a producer that sends nothing more, so that the next record makes another.
+
+        A message that timed out tells that too: a client may lose its brokers for good, as broker_watch says of readers.
+        """
+        useless = error.fatal() or error.code() in (KafkaError._FATAL, KafkaError._MSG_TIMED_OUT)
+        if useless and self._clients.get(alone) is client:
             del self._clients[alone]
             client.abandon()
 
