@@ -141,7 +141,7 @@ OFFLINE = [
     _flag("--from", "run files, folders, globs or a query in place of the topic", **INPUTS),
     _flag("--to", "a sink in place of offline_sinks, or where seek goes: earliest, latest, a time", metavar="SINK", **SEVERAL),
     _flag("--key", "the query's unique column (default: its first)", default="", metavar="COLUMN"),
-    _switch("--again", "begin a refill anew, whatever its note says"),
+    _switch("--again", "begin a backfill anew, whatever its checkpoint says"),
     _flag("--limit", "end after so many records", type=_whole(1_000_000_000, ": give a whole number"), metavar="N"),
     _switch("--dry-run", "print answers; write to no sink, commit nothing"),
     _flag("--admin-port", "port of probes and metrics (default: 8081)", type=PORT, default=8081),

@@ -1,7 +1,4 @@
-"""`monopod offline`: records of a topic, of files or of a query through the model, to sinks.
-
-Knows the flags, and which parts each step needs. Does not know how any part works.
-"""
+"""`monopod offline`: records of a topic, of files or of a query through the model, to sinks."""
 
 import contextlib
 import os
@@ -13,6 +10,7 @@ from signal import SIGINT
 
 from serving.base.errors import StartError
 from serving.inputs.files import PICTURES
+from serving.offline.backfill.opening import Opened, open_replay, open_source, summary
 from serving.offline.kafka import groups
 from serving.offline.kafka.checks import check_reading, check_source
 from serving.offline.kafka.client_configuration import Configuration, client_id, connection, reading_plan
@@ -22,9 +20,6 @@ from serving.offline.kafka.producer import TopicWriter
 from serving.offline.offline_metrics import OfflineMetrics
 from serving.offline.offline_run import Job, MakeJob, run
 from serving.offline.records import NoDeadLetters, Sink
-from serving.offline.refill.open_source import Opened, open_source
-from serving.offline.refill.replay import open_replay
-from serving.offline.refill.summary import summary
 from serving.offline.sinks import table
 from serving.offline.sinks.lines import JsonLines
 from serving.offline.sinks.opening import open_sinks
@@ -71,7 +66,7 @@ def _check(arguments: Namespace) -> None:
         if getattr(arguments, name) and arguments.step not in steps:
             raise StartError(f"`monopod offline {arguments.step}` takes no {flag}; leave it out")
     if not arguments.inputs and (arguments.again or arguments.key):
-        raise StartError("--again and --key are of a refill: name files or a query by --from")
+        raise StartError("--again and --key belong to a backfill: name files or a query by --from")
     if arguments.dry_run and arguments.to:
         raise StartError("--dry-run writes to no sink, but to standard output: leave --to out")
 
@@ -89,7 +84,7 @@ def _environ(arguments: Namespace) -> dict[str, str]:
 def _make_job(arguments: Namespace) -> MakeJob:
     if arguments.step == "replay":
         return partial(_replay_job, arguments)
-    return partial(_refill_job if arguments.inputs else _topic_job, arguments)
+    return partial(_backfill_job if arguments.inputs else _topic_job, arguments)
 
 
 def _topic_job(arguments: Namespace, context: ServiceContext, metrics: OfflineMetrics) -> Job:
@@ -102,7 +97,7 @@ def _topic_job(arguments: Namespace, context: ServiceContext, metrics: OfflineMe
     return Job(KafkaReader(plan, metrics), sinks, dead, partial(check_reading, plan))
 
 
-def _refill_job(arguments: Namespace, context: ServiceContext, metrics: OfflineMetrics) -> Job:
+def _backfill_job(arguments: Namespace, context: ServiceContext, metrics: OfflineMetrics) -> Job:
     """Return what reads --from. Raises StartError."""
     settings, environ, began = context.settings, _environ(arguments), time.monotonic()
     sinks = _sinks(arguments, settings, environ)
@@ -134,7 +129,7 @@ def _replay_job(arguments: Namespace, context: ServiceContext, metrics: OfflineM
 def _summarize(
     arguments: Namespace, opened: Opened, began: float, dead_topic: str, signal: int, outcomes: Mapping[str, int]
 ) -> int:
-    """Print what a refill or a replay did on stdout, or on stderr where answers go there, and return its exit status."""
+    """Print what a backfill or a replay did on stdout, or on stderr where answers go there, and return its exit status."""
     dead = outcomes.get("dead", 0)
     done = summary(opened, outcomes.get("answered", 0), dead, time.monotonic() - began, dead_topic if dead else "")
     to_error = arguments.dry_run or STDOUT in (arguments.to or _settings(arguments).offline_sinks)

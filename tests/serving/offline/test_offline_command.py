@@ -11,8 +11,8 @@ import pytest
 from serving.settings.exported_metrics import EXPORTED_METRICS, OFFLINE
 from tests.running import free_port
 from tests.serving.offline import broker
+from tests.serving.offline.backfill.processes import refill
 from tests.serving.offline.offline_process import ended, running, service, value
-from tests.serving.offline.refill.refilling import refill
 from tests.waiting import until
 
 NOWHERE = "127.0.0.1:1"  # nobody listens there
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     ("flags", "words"),
     [
         (("--from", "none.jsonl"), "none.jsonl: no such file or folder; --from takes files, folders"),
-        (("--again",), "--again and --key are of a refill: name files or a query by --from"),
+        (("--again",), "--again and --key belong to a backfill: name files or a query by --from"),
         (("--dry-run", "--to", "stdout"), "--dry-run writes to no sink, but to standard output: leave --to out"),
         (("--to", "postgres:ages"), "'postgres:ages' is no sink; sinks are"),
         (("--to", "postgresql:ages"), "POSTGRESQL_URL is not set: it names the database"),

@@ -168,14 +168,14 @@ class ReadingPlan:
     start: str
     window: int
     rate: float
-    most_bytes: int
+    max_bytes: int
     revoke_second: float
     limit: int = 0
     dry: bool = False
 
     @property
-    def most_read(self) -> int:
-        """The most records of one turn that the rate allows, 0 where there is no bound."""
+    def max_read(self) -> int:
+        """The largest number of records of one turn that the rate allows, 0 where there is no bound."""
         return max(1, int(self.rate * RATE_SECONDS)) if self.rate else 0
 
 
@@ -192,7 +192,7 @@ def reading_plan(
         start=settings.offline_start,
         window=settings.offline_window,
         rate=settings.offline_rate,
-        most_bytes=size_in_bytes(settings.memory) // VALUES_SHARE,
+        max_bytes=size_in_bytes(settings.memory) // VALUES_SHARE,
         revoke_second=settings.offline_revoke_second,
         limit=limit,
         dry=dry,

@@ -22,10 +22,11 @@ from serving.offline.kafka.broker_watch import ClientWatch, ReadingFigures, figu
 from serving.offline.kafka.client_configuration import ReadingPlan
 from serving.offline.kafka.groups import CALL_SECONDS, Result, begin, no_right, patiently, standing_of, start_offset
 from serving.offline.kafka.offset_commits import AGAIN_SECONDS, OffsetCommits
-from serving.offline.kafka.progress import Admission, CommitNote, Partition, Progress, read_note
-from serving.offline.kafka.thread_bridge import End, Handed, ThreadBridge
+from serving.offline.kafka.progress import Admission, CommitNote, Handed, Partition, Progress, read_note
 from serving.offline.offline_metrics import OfflineMetrics
+from serving.offline.reading_bounds import ReadingBounds
 from serving.offline.records import Record, SourceFailed
+from serving.offline.thread_bridge import End, ThreadBridge
 from serving.telemetry.logs import LogThrottle
 
 log = logging.getLogger("monopod.kafka")
@@ -33,7 +34,7 @@ log = logging.getLogger("monopod.kafka")
 POLL_SECONDS = 0.1
 WAIT_SECONDS = 0.05  # for news, before the next look
 HOLD_SECONDS = 1.0  # without a read, until partitions whose records wait are paused
-MOST_READ, MOST_READ_BYTES = 128, 4 << 20  # in one turn
+MAX_READ, MAX_READ_BYTES = 128, 4 << 20  # in one turn
 GROUP_SECONDS = 2.0  # between two questions whether the group has given this member no partition
 WAITS = (
     "no partition of %s yet: the group %s has members with partitions (%s). A dead one keeps them until its session ends, "
@@ -49,7 +50,8 @@ class ConsumerThread:
         self._plan, self._bridge, self._metrics = plan, bridge, metrics
         self._owned: dict[int, Partition] = {}
         self._withdrawn: set[int] = set()
-        self._admission = Admission(plan.rate, plan.most_bytes, plan.limit)
+        self._bounds = ReadingBounds(plan.rate, plan.max_bytes, plan.limit)
+        self._admission = Admission(self._bounds)
         self._generation = 0
         self._polled_at = self._asked_at = 0.0
         self._lines = LogThrottle()
@@ -137,7 +139,7 @@ class ConsumerThread:
 
     def _look_for_end(self) -> None:
         """Tell the bridge once as many records as wanted are finished and committed."""
-        if self._admission.exhausted and not self._admission.running and not self._bridge.finished:
+        if self._admission.all_ended and not self._bridge.finished:
             due = [(each, each.progress.at_rest()) for each in self._owned.values()]
             if not due or self._commits.store(due):
                 self._bridge.end()
@@ -163,7 +165,7 @@ class ConsumerThread:
                 self._bridge.wait(WAIT_SECONDS)
             return
         size = len(first.value() or b"") + 1
-        most = min(MOST_READ, max(1, MOST_READ_BYTES // size), self._room(), self._plan.most_read or MOST_READ)
+        most = min(MAX_READ, max(1, MAX_READ_BYTES // size), self._room(), self._plan.max_read or MAX_READ)
         for message in [first, *(self._consumer.consume(most - 1, 0) if most > 1 else ())]:
             self._sort(message)
 
@@ -216,7 +218,7 @@ class ConsumerThread:
 
     def _pause_and_resume(self) -> None:
         """Pause everything while reading is held, and resume what has drained to half of its window."""
-        if self._bridge.held or self._admission.exhausted:
+        if self._bridge.held or self._bounds.exhausted:
             self._pause(self._owned.values())
             return
         ready = [each for each in self._owned.values() if each.paused and each.has_drained(self._plan.window)]

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from serving.base.errors import StartError
+from serving.offline.backfill.input_progress import Item, Place
 from serving.offline.kafka.checks import check_source
 from serving.offline.kafka.client_configuration import Configuration
 from serving.offline.kafka.producer import Refused, TopicWriter
 from serving.offline.records import DeadLetter, Origin, Record, Refusal, SourceFailed, Unreachable
-from serving.offline.refill.items import Item, Place
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -200,7 +200,7 @@ class Origins:
 
 
 class ReplayCommits:
-    """The note of a replay: commits of a group that has no member. ends: of the partitions, by their names."""
+    """The checkpoint of a replay: commits of a group that has no member. ends: of the partitions, by their names."""
 
     def __init__(self, consumer: Consumer, origins: Origins, topic: str, ends: Mapping[str, int]):
         self.path = f"the commits of {topic}"
@@ -233,7 +233,7 @@ class ReplayCommits:
 
 
 def open_partitions(connected: Configuration, topic: str, group: str) -> tuple[list[DeadPartition], ReplayCommits]:
-    """Return the partitions of a topic of dead letters, and the note of a group. Raises StartError."""
+    """Return the partitions of a topic of dead letters, and the checkpoint of a group. Raises StartError."""
     count = check_source(connected, topic, group, MISSING)
     consumer = Consumer(_configuration(connected, group))
     try:

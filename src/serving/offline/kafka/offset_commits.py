@@ -8,8 +8,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from serving.offline.kafka.groups import reason_of
 from serving.offline.kafka.progress import CommitNote, Partition, write_note
-from serving.offline.kafka.thread_bridge import ThreadBridge
 from serving.offline.offline_metrics import OfflineMetrics
+from serving.offline.thread_bridge import ThreadBridge
 from serving.telemetry.logs import LogThrottle
 
 log = logging.getLogger("monopod.kafka")

@@ -22,13 +22,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from serving.offline.kafka.thread_bridge import Handed
+from serving.offline.reading_bounds import ReadingBounds
 from serving.offline.records import Origin, Record, Refusal
 
 ALONE_FROM, CONDEMNED_FROM = 2, 3  # deaths
 NONE = -1  # no offset
 MOST_METADATA = 4096  # characters: the bound of a broker
-BURST_SECONDS = 0.1  # of the rate may come at once
 KILLED = Refusal(
     "killed_process",
     "The process died three times while it ran this record, the last time with no other record. It is not run again.",
@@ -106,11 +105,11 @@ class Progress:
         return self._handed[0] if self._handed else self.next
 
     def reach(self, offset: int) -> None:
-        """CommitNote that no record lies between what was handed over and an offset, as where a topic is compacted."""
+        """Note that no record lies between what was handed over and an offset, as where a topic is compacted."""
         self.next = max(self.next, offset)
 
     def end(self, offset: int) -> None:
-        """CommitNote where the partition ends now. A record that is still to come has killed nobody."""
+        """Note where the partition ends now. A record that is still to come has killed nobody."""
         self._to = min(self._to, offset)
 
     def suspected(self, offset: int) -> bool:
@@ -144,14 +143,14 @@ class Progress:
         self._called = offset
 
     def hand(self, offset: int) -> None:
-        """CommitNote that a record is handed over."""
+        """Note that a record is handed over."""
         assert offset >= self.next
         self._handed.append(offset)
         self._unfinished.add(offset)
         self.next = offset + 1
 
     def finish(self, offset: int) -> bool:
-        """CommitNote that a record is finished. Returns whether it was unfinished."""
+        """Note that a record is finished. Returns whether it was unfinished."""
         if offset not in self._unfinished:
             return False
         self._unfinished.remove(offset)
@@ -175,10 +174,16 @@ class Progress:
         return first, CommitNote(False, self._deaths, self._to, self._condemned if self._condemned >= first else NONE)
 
     def store(self, offset: int, note: CommitNote) -> None:
-        """CommitNote that the broker has acknowledged a commit."""
+        """Note that the broker has acknowledged a commit."""
         self.committed, self.stored, self._gained = offset, note, 0
         if offset >= self._to:  # all suspects are finished
             self._deaths, self._to, self._condemned = 0, 0, NONE
+
+
+class Handed(Origin):
+    """An origin and the assignment under which its record was handed over. It equals any origin of the same place."""
+
+    generation: int = 0
 
 
 @dataclass
@@ -208,44 +213,35 @@ class Partition:
         return self.generation in withdrawn and self.progress.unfinished <= self.dropped
 
     def reach_end(self, offset: int) -> None:
-        """CommitNote where the partition ends now, after its last record was read."""
+        """Note where the partition ends now, after its last record was read."""
         self.end = offset
         self.progress.end(offset)
         self.skip_to_end()
 
     def skip_to_end(self) -> None:
-        """CommitNote that what lies between the last record and the end holds none, such as a transaction's mark."""
+        """Note that what lies between the last record and the end holds none, such as a transaction's mark."""
         if self.end is not None and not self.waiting:
             self.progress.reach(self.end)
             self.end = None
 
 
 class Admission:
-    """The bounds of one process. rate: records a second, 0 for no bound. most_bytes: of values in flight."""
+    """Chooses the records that are handed over now, and the partitions that have to be committed before."""
 
-    def __init__(self, rate: float, most_bytes: int, limit: int = 0):
-        self._rate, self._burst = rate, max(1.0, rate * BURST_SECONDS)
-        self._tokens, self._filled_at = self._burst, 0.0
-        self._most_bytes, self._bytes = most_bytes, 0
-        self._running: dict[tuple[Origin, int], int] = {}  # -> bytes
-        self._alone: tuple[Origin, int] | None = None
-        self._left = limit or None
+    def __init__(self, bounds: ReadingBounds):
+        self._bounds = bounds
+        self._alone: tuple[Origin, int] | None = None  # the record that runs alone, and its generation
         self._turn = 0
 
     @property
-    def running(self) -> int:
-        """The number of records that were handed over and have not ended, of partitions that went too."""
-        return len(self._running)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the limit is reached."""
-        return self._left == 0
+    def all_ended(self) -> bool:
+        """Whether the limit is reached, and all that was handed over has ended, of partitions that went too."""
+        return self._bounds.exhausted and not self._bounds.running
 
     def ended(self, origin: Origin) -> None:
-        """CommitNote that a record runs no longer."""
+        """Note that a record runs no longer."""
         key = origin, getattr(origin, "generation", 0)
-        self._bytes -= self._running.pop(key, 0)
+        self._bounds.end(key)
         if key == self._alone:
             self._alone = None
 
@@ -254,26 +250,26 @@ class Admission:
 
         now: seconds of a steady clock.
         """
-        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
-        self._filled_at = now
         given: list[Record] = []
         due: list[Partition] = []
         if self._alone is None:
-            suspects = [each for each in partitions if each.waiting and _suspected(each)]
+            suspects = [each for each in partitions if each.waiting and each.progress.suspected(each.waiting[0].origin.offset)]
             self._turn += 1  # another partition is the first one each time, so that none starves at a bound of all
             at = self._turn % max(1, len(partitions))
             for partition in suspects[:1] or [*partitions[at:], *partitions[:at]]:
-                self._admit_of(partition, given, due)
+                self._admit_of(partition, now, given, due)
         return given, due
 
-    def _admit_of(self, partition: Partition, given: list[Record], due: list[Partition]) -> None:
-        progress = partition.progress
-        while partition.waiting and self._has_place(partition.waiting[0]):
+    def _admit_of(self, partition: Partition, now: float, given: list[Record], due: list[Partition]) -> None:
+        progress, bounds = partition.progress, self._bounds
+        while partition.waiting and self._alone is None:
             record = partition.waiting[0]
-            offset = record.origin.offset
+            offset, size = record.origin.offset, len(record.value or b"")
+            if not bounds.allow(size, now):
+                return
             progress.reach(offset)
             suspected = progress.suspected(offset)
-            if suspected and self._running:
+            if suspected and bounds.running:
                 return
             step = progress.step(offset)
             if step is Step.COMMIT_ALONE:
@@ -285,27 +281,8 @@ class Admission:
             partition.waiting.popleft()
             progress.hand(offset)
             given.append(record._replace(refusal=KILLED) if progress.condemned(offset) else record)
-            self._note(record, suspected)
+            key = record.origin, partition.generation
+            bounds.begin(key, size, now)
             if suspected:
-                return
+                self._alone = key
         partition.skip_to_end()
-
-    def _has_place(self, record: Record) -> bool:
-        size = len(record.value or b"")
-        fits = not self._running or self._bytes + size <= self._most_bytes
-        return fits and self._left != 0 and (not self._rate or self._tokens >= 1) and self._alone is None
-
-    def _note(self, record: Record, alone: bool) -> None:
-        assert isinstance(record.origin, Handed)
-        key, size = (record.origin, record.origin.generation), len(record.value or b"")
-        self._running[key] = size
-        self._bytes += size
-        self._tokens -= 1
-        if self._left:
-            self._left -= 1
-        if alone:
-            self._alone = key
-
-
-def _suspected(partition: Partition) -> bool:
-    return partition.progress.suspected(partition.waiting[0].origin.offset)

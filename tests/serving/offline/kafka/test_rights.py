@@ -9,10 +9,10 @@ import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from serving.base.errors import StartError
+from serving.offline.backfill.opening import open_replay
 from serving.offline.kafka.checks import check_reading
 from serving.offline.kafka.client_configuration import Configuration, connection, reading_plan
 from serving.offline.kafka.producer import TopicWriter
-from serving.offline.refill.replay import open_replay
 from tests.own_broker import WITH_RIGHTS, OwnBroker, own_broker
 from tests.serving.offline import broker
 from tests.serving.offline.case import Case
@@ -107,7 +107,7 @@ def test_each_right_that_a_replay_lacks_is_named(own: OwnBroker, connected: Conf
         with pytest.raises(StartError, match=cure):
             open_replay(connected, "likes", "ages", settings())
         broker.grant(own.address, kind, name, READ)
-    open_replay(connected, "likes", "ages", settings()).source.tracks.close()
+    open_replay(connected, "likes", "ages", settings()).source.inputs.close()
 
 
 @pytest.mark.long

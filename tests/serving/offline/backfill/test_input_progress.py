@@ -3,8 +3,8 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.offline.backfill.input_progress import InFlight, Item
 from serving.offline.records import Origin, Record
-from serving.offline.refill.items import Item, Unfinished
 
 
 def item(number: int) -> Item:
@@ -15,7 +15,7 @@ def item(number: int) -> Item:
 @given(st.integers(1, 12).flatmap(lambda count: st.tuples(st.permutations(range(1, count + 1)), st.integers(0, count))))
 def test_what_is_noted_tells_exactly_which_items_are_done(case: tuple[Sequence[int], int]) -> None:
     order, done = case
-    unfinished = Unfinished()
+    unfinished = InFlight()
     for number in sorted(order):
         assert unfinished.give(item(number))
     for number in order[:done]:
@@ -30,12 +30,12 @@ def test_what_is_noted_tells_exactly_which_items_are_done(case: tuple[Sequence[i
 @given(st.integers(1, 12).flatmap(lambda count: st.tuples(st.permutations(range(1, count + 1)), st.integers(0, count))))
 def test_a_second_run_is_given_what_the_first_one_left(case: tuple[Sequence[int], int]) -> None:
     order, done = case
-    first = Unfinished()
+    first = InFlight()
     for number in sorted(order):
         first.give(item(number))
     for number in order[:done]:
         first.finish(number)
-    second = Unfinished(first.after, first.through, first.finished())
+    second = InFlight(first.after, first.through, first.finished())
     assert second.finished() == sorted(first.finished(), key=str)  # before it has read them, it still knows them
     begin = int(first.after[0]) if isinstance(first.after, list) else 0
     given_again = [number for number in range(begin + 1, len(order) + 1) if second.give(item(number))]

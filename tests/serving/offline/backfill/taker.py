@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from serving.offline.backfill.opening import Opened, open_source
 from serving.offline.records import Origin, Record
-from serving.offline.refill.open_source import Opened, open_source
 from serving.settings.value_file import load
 from tests.running import make_service
 

@@ -17,7 +17,7 @@ import pytest
 from serving.offline.sinks.table import definition
 from tests.postgresql import Server
 from tests.running import ROOT, make_service
-from tests.serving.offline.refill.refilling import finished, refill
+from tests.serving.offline.backfill.processes import finished, refill
 from tests.waiting import until
 
 RECORDS = 4000
@@ -94,7 +94,7 @@ def test_pictures_run_through_the_demo_model(tmp_path: Path) -> None:
     assert code == 0
     others = len(list((ROOT / "examples/images").iterdir())) - len(pictures)
     assert f"{len(pictures)} records in " in out
-    assert f"passed over, since they are no records: {others}" in out
+    assert f"passed over, since they are not records: {others}" in out
 
 
 def test_dead_letters_are_counted_kept_and_have_an_exit_status(digits_service: Path, tmp_path: Path) -> None:

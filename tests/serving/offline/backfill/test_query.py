@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from serving.base.errors import StartError
+from serving.offline.backfill.query import PostgresqlQuery
 from serving.offline.records import Record, SourceFailed
-from serving.offline.refill.query import Query
 from tests.postgresql import Server
-from tests.serving.offline.refill.answering import Taker, opened
+from tests.serving.offline.backfill.taker import Taker, opened
 from tests.waiting import until
 
 
@@ -29,7 +29,7 @@ def posts(postgresql: Server) -> Iterator[str]:
 def records(
     server: Server, text: str, key: str = "", after: list[int | str] | None = None, largest: int = 1000
 ) -> list[Record]:
-    return [item.record for item in Query(server.url(), text, key, largest).read(after)]
+    return [item.record for item in PostgresqlQuery(server.url(), text, key, largest).read(after)]
 
 
 def test_each_row_is_a_json_object_in_the_order_of_the_key(postgresql: Server, posts: str) -> None:
@@ -55,7 +55,7 @@ def test_reading_goes_on_behind_a_key_of_any_type(postgresql: Server, posts: str
         ("SELECT timestamptz '2026-01-01' + id * interval '1.000001 s' AS at, id FROM posts", "at"),
         ('SELECT id::numeric / 7 AS seventh, \'100%\' AS "a ""b{}" FROM posts -- a comment', ""),
     ]:
-        query = Query(postgresql.url(), text, key, 1000)
+        query = PostgresqlQuery(postgresql.url(), text, key, 1000)
         whole = list(query.read(None))
         assert len({(item.record.origin, item.name) for item in whole}) == 5000, text
         for at in (0, 63, 64, 4998):
@@ -94,7 +94,7 @@ def test_a_query_that_cannot_be_refilled_from_is_refused_at_the_start(
     postgresql: Server, posts: str, text: str, key: str, words: str
 ) -> None:
     with pytest.raises(StartError, match=words):
-        Query(postgresql.url(), text, key, 1000)
+        PostgresqlQuery(postgresql.url(), text, key, 1000)
 
 
 def test_a_key_that_is_null_is_refused(postgresql: Server, posts: str) -> None:
@@ -122,7 +122,7 @@ def test_a_query_writes_nothing(postgresql: Server, posts: str) -> None:
 )
 def test_a_url_that_leads_nowhere_is_named_without_its_password(url: str, words: str) -> None:
     with pytest.raises(StartError, match=words) as error:
-        Query(url, "SELECT 1 AS id", "", 1000)
+        PostgresqlQuery(url, "SELECT 1 AS id", "", 1000)
     assert "secret" not in str(error.value)
 
 

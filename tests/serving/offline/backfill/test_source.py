@@ -1,6 +1,7 @@
 import asyncio
 import gzip
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from serving.base.errors import StartError
+from serving.offline.backfill.opening import summary
 from serving.offline.records import Record, SourceFailed
-from serving.offline.refill.summary import summary
-from tests.serving.offline.refill.answering import Taker, numbers, opened, write_lines
+from tests.serving.offline.backfill.taker import Taker, numbers, opened, write_lines
+
+STATE_BEFORE = Path(__file__).with_name("state_before")
 
 
 def test_all_records_are_given_in_their_order_and_the_note_says_so(tmp_path: Path) -> None:
@@ -148,12 +151,15 @@ def test_a_stop_finishes_what_was_begun_and_the_next_run_does_the_rest(tmp_path:
 def test_a_held_source_gives_nothing_until_it_goes_on(tmp_path: Path) -> None:
     write_lines(tmp_path / "a.jsonl", 10)
 
+    def hold_at_first(taker: Taker, records: Sequence[Record]) -> None:
+        taker.source.hold(len(taker.taken) <= 3)
+        taker.finish_all(records)
+
     async def work() -> None:
-        taker = Taker(opened(tmp_path, f"{tmp_path}/a.jsonl"), Taker.finish_all)
-        taker.source.hold(True)
+        taker = Taker(opened(tmp_path, f"{tmp_path}/a.jsonl", settings="offline_window = 3"), hold_at_first)
         running = asyncio.create_task(taker.run())
         await asyncio.sleep(0.6)
-        assert taker.taken == []
+        assert 0 < len(taker.taken) <= 3
         taker.source.hold(False)
         await running
         assert len(taker.taken) == 10
@@ -223,7 +229,7 @@ def test_a_note_that_is_damaged_is_named_with_the_cure(tmp_path: Path) -> None:
     asyncio.run(Taker(opened(tmp_path, str(path)), Taker.finish_all).run())
     note = next(tmp_path.glob("refill-small-*.json"))
     note.write_text('{"form": 1')
-    with pytest.raises(StartError, match=rf"^{note} is no note of a refill \(.*--again begins anew"):
+    with pytest.raises(StartError, match=rf"^{note} is not the checkpoint of a backfill \(.*--again begins anew"):
         opened(tmp_path, str(path))
     anew = opened(tmp_path, str(path), again=True)
     assert anew.dead
@@ -248,3 +254,15 @@ def test_no_more_records_a_second_are_read_than_the_rate(tmp_path: Path) -> None
     asyncio.run(taker.run())
     assert len(taker.taken) == 201
     assert time.monotonic() - begin > 0.9
+
+
+def test_a_checkpoint_that_an_older_version_wrote_is_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files were written before backfills had their name, when records 1, 2, 3, 5 and 8 of a.jsonl were done."""
+    shutil.copytree(STATE_BEFORE, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    taker = Taker(opened(tmp_path, "in/*.jsonl", folder=Path()), Taker.finish_all)
+    dead = taker.opened.dead
+    assert dead
+    assert [json.loads(line)["offset"] for line in dead.path.read_text().splitlines()] == [5]
+    asyncio.run(taker.run())
+    assert numbers(taker.taken) == [4, 6, 7, 9, 10, 11, 12, 13, 14, 15]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from serving.base.errors import StartError
+from serving.offline.backfill.dead_file import DeadFile
 from serving.offline.records import DeadLetter, Origin, Record, Refusal, Unreachable
-from serving.offline.refill.dead_file import DeadFile
 from tests.running import PYTHONPATH
 
 
@@ -52,7 +52,7 @@ def test_an_empty_file_is_removed_and_one_begun_anew_is_emptied(tmp_path: Path) 
 
 def test_a_second_process_is_refused_until_the_first_one_ends(tmp_path: Path) -> None:
     path = tmp_path / "dead.jsonl"
-    code = "from pathlib import Path; from serving.offline.refill.dead_file import DeadFile; import sys\n"
+    code = "from pathlib import Path; from serving.offline.backfill.dead_file import DeadFile; import sys\n"
     code += "dead = DeadFile(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(path)], stdin=-1, stdout=-1, env={"PYTHONPATH": PYTHONPATH}, text=True
@@ -60,7 +60,7 @@ def test_a_second_process_is_refused_until_the_first_one_ends(tmp_path: Path) ->
     with other:
         assert other.stdout
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(StartError, match="is in use: another process does this refill"):
+        with pytest.raises(StartError, match="is in use: another process does this backfill"):
             DeadFile(path)
         other.kill()
     DeadFile(path).release()

@@ -1,17 +1,17 @@
-"""The border between the loop and the reader's thread: records pass to the loop, their ends and its wishes to the thread.
-
-Knows both sides of the border. Does not know Kafka.
+"""The border between the loop and a source's thread: records pass to the loop, their ends and its wishes to the thread.
 
 Concurrency. Each function says on which side it is called. A deque's ends are atomic, each attribute is written by one side,
 and the event only shortens a wait. So there is no lock, and neither side waits for the other: the thread waits a bounded time,
-and looks again. After the loop has closed, what the thread gives is dropped, and a withdrawal is at an end.
+and looks again. After the loop has closed, what the thread gives is dropped, and a withdrawal is at an end. The thread is a
+daemon, so one that hangs cannot keep the process from ending: `stop` leaves it after its time.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Event
+from threading import Event, Thread
 from typing import NamedTuple
 
 from serving.offline.records import Origin, Record
@@ -19,11 +19,7 @@ from serving.offline.records import Origin, Record
 Take = Callable[[Sequence[Record]], None]
 Withdraw = Callable[[str, int], Sequence[Origin]]
 
-
-class Handed(Origin):
-    """An origin and the assignment under which its record was handed over. It equals any origin of the same place."""
-
-    generation: int = 0
+LEAVE_SECONDS = 5.0  # for the last commit and the group, beyond the time for records
 
 
 class End(NamedTuple):
@@ -52,6 +48,7 @@ class ThreadBridge:
         self._at_end, self._gone = asyncio.Event(), asyncio.Event()
         self.held = False
         self.stop_by: float | None = None  # by time.monotonic; None while the thread is to read on
+        self.awaited = 1  # news, until the thread's wait is shortened
         self.beat = time.monotonic()  # the last sign of life
         self.waits_since: float | None = None  # by time.monotonic; a commit waits for its answer
         self.alive = True
@@ -61,7 +58,8 @@ class ThreadBridge:
     def done(self, origin: Origin, finished: bool) -> None:
         """Note what became of a record."""
         self._news.append(End(origin, finished))
-        self.wake()
+        if len(self._news) >= self.awaited:
+            self.wake()
 
     def wake(self) -> None:
         """Shorten the thread's wait."""
@@ -69,22 +67,22 @@ class ThreadBridge:
             self._event.set()
 
     async def at_end(self) -> None:
-        """Return once the thread has read and committed all there is to read. Raises the error that ended it."""
+        """Return once the thread has read and noted all there is to read. Raises the error that ended it."""
         await self._at_end.wait()
         if self._error:
             raise self._error
 
     async def gone(self) -> None:
-        """Return once the thread has left the group."""
+        """Return once the thread has left."""
         await self._gone.wait()
 
     # The thread's side
 
-    def give(self, records: Sequence[Record]) -> None:
-        """Hand records over to the loop."""
-        self._call(lambda: self._take(records))
+    def give(self, records: Sequence[Record]) -> bool:
+        """Hand records over to the loop. Returns False where the loop is closed."""
+        return self._call(lambda: self._take(records))
 
-    def withdraw(self, topic: str, partition: int, generation: int) -> None:
+    def withdraw(self, topic: str, partition: int, generation: int = 0) -> None:
         """Have the loop drop what it has not begun of a partition. The news then tell each dropped record, and the end."""
         if not self._call(lambda: self._drop(topic, partition, generation)):
             self._news.append(Withdrawn(generation))
@@ -105,8 +103,9 @@ class ThreadBridge:
         self.beat = time.monotonic()
 
     def wait(self, seconds: float) -> None:
-        """Wait for news, so many seconds at most."""
-        self._event.wait(seconds)
+        """Wait for news, at most for some seconds."""
+        if len(self._news) < self.awaited:
+            self._event.wait(seconds)
         self._event.clear()
 
     def end(self, error: Exception | None = None) -> None:
@@ -127,3 +126,52 @@ class ThreadBridge:
         except RuntimeError:
             return False
         return True
+
+
+class ThreadedSource:
+    """The loop's side of a Source that a thread reads. begin() gives it its thread."""
+
+    def __init__(self) -> None:
+        self._begun: ThreadBridge | None = None
+
+    @property
+    def bridge(self) -> ThreadBridge:
+        """The bridge, once the thread runs."""
+        assert self._begun, "start() was not called"
+        return self._begun
+
+    def begin(self, bridge: ThreadBridge, run: Callable[[], None], name: str) -> None:
+        """Run a function on a thread of its own."""
+        self._begun = bridge
+        Thread(target=run, name=name, daemon=True).start()
+
+    def finished(self, origin: Origin) -> None:
+        """Note that a record is done."""
+        self.bridge.done(origin, True)
+
+    def dropped(self, origin: Origin) -> None:
+        """Note that a record will not be finished here."""
+        self.bridge.done(origin, False)
+
+    def hold(self, held: bool) -> None:
+        """Stop reading within a second, or go on."""
+        self.bridge.held = held
+        self.bridge.wake()
+
+    async def ended(self) -> None:
+        """Return once all is read and noted. Raises SourceFailed where reading cannot go on."""
+        await self.bridge.at_end()
+
+    async def stop(self, seconds: float) -> None:
+        """Read no more, wait at most some seconds for the records that were begun, note them, and leave."""
+        bridge = self._begun
+        if bridge is None:
+            return
+        bridge.stop_by = time.monotonic() + seconds
+        bridge.wake()
+        await self.interrupt()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(bridge.gone(), seconds + LEAVE_SECONDS)
+
+    async def interrupt(self) -> None:
+        """End what would keep the thread from stopping."""

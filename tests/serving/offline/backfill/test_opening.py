@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from serving.base.errors import StartError
-from serving.offline.refill.summary import summary
-from tests.serving.offline.refill.answering import opened, write_lines
+from serving.offline.backfill.opening import summary
+from tests.serving.offline.backfill.taker import opened, write_lines
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_what_names_no_records_is_told_with_the_cure(
 def test_two_refills_of_the_same_inputs_do_not_run_at_once(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", 1)
     first = opened(tmp_path, str(path))
-    with pytest.raises(StartError, match="another process does this refill"):
+    with pytest.raises(StartError, match="another process does this backfill"):
         opened(tmp_path, str(path))
     other = opened(tmp_path, f"{tmp_path}/a*.jsonl")
     assert first.dead
@@ -48,7 +48,7 @@ def test_two_refills_of_the_same_inputs_do_not_run_at_once(tmp_path: Path) -> No
 def test_a_folder_that_takes_no_note_is_named(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", 1)
     opened(tmp_path, str(path), dry_run=True)
-    with pytest.raises(StartError, match="/proc/refill-small-.*; a refill writes its note and dead letters there"):
+    with pytest.raises(StartError, match="/proc/refill-small-.*; a backfill writes its checkpoint and dead letters there"):
         opened(tmp_path, str(path), folder=Path("/proc"))
 
 
@@ -62,9 +62,9 @@ def test_the_summary_tells_counts_rate_and_where_dead_letters_are(tmp_path: Path
     told = summary(refill, 1230, 4, 10.0)
     assert told.text().splitlines() == [
         "1,234 records in 10.0 s, 123.4/s: 1,230 answered, 4 dead",
-        "passed over, since they are no records: 1",
+        "passed over, since they are not records: 1",
         f"dead letters: {refill.dead.path}",
-        f"not all is done; the same command goes on, by its note {refill.note}",
+        f"not all is done; the same command goes on, by its checkpoint {refill.note}",
     ]
     assert json.loads(told.json()) == {
         "records": 1234,

@@ -1,7 +1,7 @@
-"""Dead letters of a refill: JSON lines in a file beside its note, each with the record's value, its origin and the error.
+"""Dead letters of a backfill: lines of JSON in a file beside its checkpoint, each with the record's value, origin and error.
 
-Knows the file. Does not know why a record is dead. The holder of the file's lock owns the note too, so that no two processes do
-one refill. A last line without an end belongs to a record that was not acknowledged, and is cut off.
+The holder of the file's lock owns the checkpoint too, so that no two processes do one backfill. A last line without an end
+belongs to a record that was not acknowledged, and is cut off.
 
 Concurrency. The loop calls the coroutines, one at a time. Each writes on a thread, so that a slow disk does not stop the loop.
 """
@@ -29,9 +29,9 @@ class DeadFile:
         try:
             self._file = _locked(path)
         except BlockingIOError:
-            raise StartError(f"{path} is in use: another process does this refill; wait for its end") from None
+            raise StartError(f"{path} is in use: another process does this backfill; wait for its end") from None
         except OSError as error:
-            raise StartError(f"{path}: {error.strerror}; a refill writes its note and dead letters there") from None
+            raise StartError(f"{path}: {error.strerror}; a backfill writes its checkpoint and dead letters there") from None
         if again:
             self._file.truncate(0)
         else:

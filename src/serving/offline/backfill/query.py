@@ -1,7 +1,7 @@
 """Rows of a SQL query on PostgreSQL, in the order of a unique key, page by page.
 
-Knows psycopg's plain connections. Does not know what a row means. A transaction lasts one page, so that a refill of hours keeps
-no old rows alive. A row is its JSON object, or its bytes where the query has a key and one column of bytea.
+A transaction lasts one page, so that a backfill of hours keeps no old rows alive. A row is its JSON object, or its bytes where
+the query has a key and one column of bytea.
 
 Concurrency. One thread reads. Another one may call `interrupt`, which psycopg allows beside a query.
 """
@@ -18,8 +18,8 @@ from psycopg.errors import Error, ProgrammingError
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from serving.base.errors import StartError
+from serving.offline.backfill.input_progress import Item, Place
 from serving.offline.records import Origin, Record, Refusal, SourceFailed, Unreachable
-from serving.offline.refill.items import Item, Place
 
 WHOLE, BYTES = (20, 21, 23), 17  # PostgreSQL's numbers of its types int8, int2, int4, and bytea
 MOST_ROWS, FIRST_ROWS, PAGE_BYTES = 2000, 64, 16 * 2**20  # of a page
@@ -29,7 +29,7 @@ URL = "POSTGRESQL_URL or --postgresql must name a database, as postgresql://user
 JSON_HEADERS = (("content-type", b"application/json"),)
 
 
-class Query:
+class PostgresqlQuery:
     """An Input. The name of a row is its key as text, and its place is that and the number of rows up to it."""
 
     def __init__(self, url: str, text: str, key: str, largest: int):

@@ -5,17 +5,15 @@ from pathlib import Path
 import pytest
 
 from serving.base.errors import StartError
+from serving.offline.backfill.opening import Opened, open_replay, summary
 from serving.offline.kafka.client_configuration import connection
 from serving.offline.kafka.dead_letters import headers_of, replays_of
 from serving.offline.records import DeadLetter, Origin, Record, Refusal
-from serving.offline.refill.open_source import Opened
-from serving.offline.refill.replay import open_replay
-from serving.offline.refill.summary import summary
 from serving.settings import Settings
 from serving.settings.value_file import load
 from tests.running import make_service
 from tests.serving.offline import broker
-from tests.serving.offline.refill.answering import Taker
+from tests.serving.offline.backfill.taker import Taker
 
 Open = Callable[..., Opened]
 
