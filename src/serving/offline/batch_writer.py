@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from serving.offline.records import Refusal, Unreachable
-from serving.offline.tries import RetryTimes
+from serving.offline.retry_policy import RetryTimes
 from serving.telemetry.logs import LogThrottle
 
 log = logging.getLogger("monopod.offline")

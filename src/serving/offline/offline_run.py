@@ -24,7 +24,7 @@ from serving.offline.batch_writer import BatchWriter
 from serving.offline.offline_metrics import OfflineMetrics
 from serving.offline.pipeline import Bounds, Pipeline
 from serving.offline.records import Answer, DeadLetter, DeadLetters, Sink, Source, SourceFailed, Unreachable
-from serving.offline.tries import retry_times
+from serving.offline.retry_policy import retry_times
 from serving.service.service import handles_itself
 from serving.settings import Settings, size_in_bytes
 from serving.web import drain, process
@@ -240,7 +240,7 @@ def _write(dead: DeadLetters) -> Callable[[Sequence[DeadLetter]], Coroutine[Any,
 def _show(metrics: OfflineMetrics, pipeline: Pipeline, writers: Sequence[BatchWriter[Any]]) -> None:
     metrics.show("in_flight_records", lambda: {(): float(len(pipeline.unfinished))})
     metrics.show("oldest_record_age_seconds", lambda: {(): pipeline.oldest_age()})
-    metrics.show("held", lambda: {(): float(pipeline.hold.on)})
+    metrics.show("held", lambda: {(): float(pipeline.breaker.is_open)})
     metrics.show("sink_waiting", lambda: {(writer.name,): float(writer.waiting()) for writer in writers})
     metrics.show("sink_away_seconds", lambda: {(writer.name,): writer.away_seconds() for writer in writers})
 

@@ -1,7 +1,5 @@
 """Records on their way: from the source through the core to every sink, or to the dead letters.
 
-Knows the order of the steps, and what follows each outcome. Does not know Kafka, databases or models.
-
 Concurrency. All of it runs on the loop. At most `limit` records are in the core, so the model's queue has a place for each, and
 batches fill across partitions. A try has a deadline of its own: where a model hangs, it ends there, and what comes later is
 ignored. A record that waits, is held or pauses before its next try is dropped when its partition is withdrawn. A record in the
@@ -20,19 +18,18 @@ from typing import NamedTuple
 from serving.base.errors import ServiceFailed, ServingError
 from serving.core.messages import JSON, Done, RawRequest, Reply, Result
 from serving.offline.batch_writer import BatchWriter, Waiting
-from serving.offline.model_hold import ModelHold
+from serving.offline.circuit_breaker import CircuitBreaker
 from serving.offline.offline_metrics import OfflineMetrics
-from serving.offline.raw_record import RawRecord
 from serving.offline.records import Answer, DeadLetter, Origin, Record, Refusal, Source
-from serving.offline.tries import RetryTimes, Verdict, verdict_of
-from serving.offline.work import NOT_BEGUN, State, Work
+from serving.offline.retry_policy import RetryTimes, Verdict, verdict_of
+from serving.offline.work import NOT_BEGUN, RawRecord, State, Work
 from serving.telemetry.logs import LogThrottle
 from serving.web.front.request_cycle import Deadlines
 
 log = logging.getLogger("monopod.offline")
 
 DEAD_LOGGED_A_SECOND = 10
-MOST_ERROR = 1000  # characters of a dead letter's error
+MAX_ERROR = 1000  # characters of a dead letter's error
 
 
 class Bounds(NamedTuple):
@@ -66,7 +63,7 @@ class Pipeline:
         self.unfinished: dict[Work, None] = {}
         self.outcomes: Counter[str] = Counter()
         self._waiting: deque[Work] = deque()
-        self.hold = ModelHold(loop, bounds.times.cap, self._next_waiting, self._begin, source.hold)
+        self.breaker = CircuitBreaker(loop, bounds.times.cap, self._next_waiting, self._begin, source.hold)
         self._running = 0
         self._no_room = self._filling = False
         self._dead_logged = LogThrottle(DEAD_LOGGED_A_SECOND, 1.0)
@@ -118,7 +115,7 @@ class Pipeline:
             return
         self._filling = True
         try:
-            while self._waiting and self._running < self._bounds.limit and not self._no_room and not self.hold.on:
+            while self._waiting and self._running < self._bounds.limit and not self._no_room and not self.breaker.is_open:
                 self._begin(self._waiting.popleft())
         finally:
             self._filling = False
@@ -130,15 +127,16 @@ class Pipeline:
         work.state = State.RUNNING
         work.tries += 1
         self._running += 1
-        attempt = _Try(RawRecord(work.record, work.id, self._bounds.timeout), self._deadlines, partial(self._tried, work))
+        attempt = RawRecord(work.record, work.id, self._bounds.timeout, partial(self._tried, work))
         self._deadlines.watch(attempt)
-        self._answer(attempt.raw, attempt.finish)
+        self._answer(attempt, attempt.finish)
 
-    def _tried(self, work: Work, result: Result) -> None:
+    def _tried(self, work: Work, attempt: RawRecord, result: Result) -> None:
+        self._deadlines.forget(attempt)
         self._running -= 1
         self._no_room = False
         if work.state is not State.RUNNING:  # it was dropped meanwhile
-            self.hold.ended(work)
+            self.breaker.ended(work)
         elif isinstance(result, ServingError):
             self._failed(work, result)
         elif result.status >= 500:
@@ -148,7 +146,7 @@ class Pipeline:
         self._fill()
 
     def _answered(self, work: Work, reply: Reply) -> None:
-        for released in self.hold.succeeded(work):
+        for released in self.breaker.succeeded(work):
             released.state, released.tries = State.WAITING, 0
             self._waiting.append(released)  # behind those that may be good ones
         if reply.status >= 400:
@@ -161,23 +159,23 @@ class Pipeline:
 
     def _failed(self, work: Work, error: ServingError) -> None:
         verdict = verdict_of(error)
-        model_held = self.hold.on and verdict is Verdict.MODEL
+        model_held = self.breaker.is_open and verdict is Verdict.MODEL
         tries_left = work.tries <= self._bounds.retries
         if not model_held:
-            self.hold.ended(work)
+            self.breaker.ended(work)
         if verdict is Verdict.FOR_GOOD:
             self._give_up(work, Refusal(error.reason, str(error)))
         elif work.withdrawn:
-            self.hold.ended(work)
+            self.breaker.ended(work)
             self._drop(work)
         elif verdict is Verdict.NO_ROOM and self._running:
             self._wait_for_room(work)
         elif model_held:
-            self.hold.hold(work)
+            self.breaker.hold(work)
         elif tries_left:
             self._pause(work)
-        elif verdict is Verdict.MODEL and self.hold.failed(str(error)):
-            self.hold.hold(work)
+        elif verdict is Verdict.MODEL and self.breaker.failed(str(error)):
+            self.breaker.hold(work)
         else:
             self._give_up(work, Refusal(error.reason, f"{error} (after {work.tries} tries)"))
 
@@ -194,8 +192,8 @@ class Pipeline:
 
     def _again(self, work: Work) -> None:
         """Try a record again, or hold it where the model fails for most."""
-        if self.hold.on:
-            self.hold.hold(work)
+        if self.breaker.is_open:
+            self.breaker.hold(work)
             return
         work.state = State.WAITING
         self._waiting.appendleft(work)
@@ -226,7 +224,7 @@ class Pipeline:
         if self._dead_logged.allows():
             place = "{}, partition {}, offset {}".format(*work.record.origin)
             log.warning("dead: %s: %s", place, refusal.text, extra={"request_id": work.id, "reason": refusal.reason})
-        refusal = Refusal(refusal.reason, refusal.text[:MOST_ERROR])
+        refusal = Refusal(refusal.reason, refusal.text[:MAX_ERROR])
         letter = DeadLetter(work.record, refusal, work.id, self._bounds.version)
         buried = partial(self._buried, work, refusal.reason)
         self._dead.put(Waiting(letter, work.size(), buried, lambda: work.state is State.WRITING))
@@ -262,18 +260,3 @@ class Pipeline:
         for sink in self._sinks:
             sink.drop_unwanted()
         self._dead.drop_unwanted()
-
-
-class _Try:
-    """One try of a record, which ends once: with what the core gives, or at its deadline."""
-
-    __slots__ = ("_deadlines", "_ended", "_over", "life", "raw")
-
-    def __init__(self, raw: RawRecord, deadlines: Deadlines, ended: Done):
-        self.raw, self.life, self._deadlines, self._ended, self._over = raw, raw.life, deadlines, ended, False
-
-    def finish(self, result: Result) -> None:
-        if not self._over:
-            self._over = True
-            self._deadlines.forget(self)
-            self._ended(result)

@@ -12,7 +12,7 @@ from serving.offline.batch_writer import BatchWriter
 from serving.offline.offline_metrics import OfflineMetrics
 from serving.offline.pipeline import Bounds, Pipeline
 from serving.offline.records import Answer, DeadLetter, Origin, Record, Refusal, Unreachable
-from serving.offline.tries import RetryTimes
+from serving.offline.retry_policy import RetryTimes
 from serving.telemetry.metrics import Metrics
 
 TIMES = RetryTimes(0.01, 1.0, 0.02, 0.0)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from serving.offline.raw_record import RawRecord
 from serving.offline.records import Origin, Record
+from serving.offline.work import RawRecord
 
 
 def raw(value: bytes, *headers: tuple[str, bytes]) -> RawRecord:
-    return RawRecord(Record(Origin("videos", 0, 7), 0, None, value, headers), "an-id", 2.0)
+    return RawRecord(Record(Origin("videos", 0, 7), 0, None, value, headers), "an-id", 2.0, lambda attempt, result: None)
 
 
 @pytest.mark.parametrize("value", [b'{"data": 1}', b'\r\n\t {"data": 1}', b"{"])

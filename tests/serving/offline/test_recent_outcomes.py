@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.offline.recent_outcomes import FEWEST, KEPT, RecentOutcomes
+from serving.offline.circuit_breaker import FEWEST, KEPT, RecentOutcomes
 
 
 def after(outcomes: list[bool]) -> bool:

@@ -20,7 +20,7 @@ from serving.base.errors import (
     WrongContentType,
     WrongInputs,
 )
-from serving.offline.tries import RetryTimes, Verdict, retry_times, verdict_of
+from serving.offline.retry_policy import RetryTimes, Verdict, retry_times, verdict_of
 from serving.settings import Settings
 
 SECONDS = st.floats(0.01, 3600)

@@ -20,6 +20,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from serving.base.errors import StartError
 from serving.offline.backfill.input_progress import Item, Place
 from serving.offline.records import Origin, Record, Refusal, SourceFailed, Unreachable
+from serving.offline.sinks.postgresql import error_words
 
 WHOLE, BYTES = (20, 21, 23), 17  # PostgreSQL's numbers of its types int8, int2, int4, and bytea
 MOST_ROWS, FIRST_ROWS, PAGE_BYTES = 2000, 64, 16 * 2**20  # of a page
@@ -48,7 +49,7 @@ class PostgresqlQuery:
             self._describe(key)
         except Error as error:
             where = f" on {self._where}" if self._where else ""
-            words = URL if isinstance(error, ProgrammingError) and not where else _words(error)
+            words = URL if isinstance(error, ProgrammingError) and not where else error_words(error)
             raise StartError(f"the query{where}: {words}") from None
         finally:
             self._close()
@@ -173,8 +174,8 @@ class PostgresqlQuery:
         """Return what an error means: a server that is away, or a query that fails."""
         if error.sqlstate is None or error.sqlstate[:2] in AWAY:
             self._close()
-            return Unreachable(f"PostgreSQL at {self._where}: {_words(error)}")
-        return SourceFailed(f"the query on {self._where}, behind the key {last}: {_words(error)}")
+            return Unreachable(f"PostgreSQL at {self._where}: {error_words(error)}")
+        return SourceFailed(f"the query on {self._where}, behind the key {last}: {error_words(error)}")
 
     def _execute(self, statement: SQL | Composed) -> list[tuple[Any, ...]]:
         """Run a statement in a transaction that writes nothing. Its texts may hold %, so it has no parameters."""
@@ -195,9 +196,3 @@ class PostgresqlQuery:
         if connection is not None:
             with contextlib.suppress(Error):
                 connection.close()
-
-
-def _words(error: Error) -> str:
-    """Return an error's first line, with its SQLSTATE."""
-    text = error.diag.message_primary or " ".join(str(error).split())
-    return f"{text} (SQLSTATE {error.sqlstate})" if error.sqlstate else text

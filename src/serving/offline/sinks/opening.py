@@ -1,16 +1,13 @@
-"""From the names of sinks to sinks that can be opened.
+"""The sinks that value.py and the command line name, and a topic as one of them. Opens no connection."""
 
-Knows which name means which sink, and the environment's variables. Opens no connection.
-"""
-
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from serving.base.errors import StartError
 from serving.offline.kafka.client_configuration import client_id, connection
-from serving.offline.kafka.producer import TopicWriter
-from serving.offline.records import Sink
-from serving.offline.sinks.kafka_topic import KafkaTopic
+from serving.offline.kafka.producer import Refused, TopicWriter
+from serving.offline.records import Answer, Refusal, Sink, Unreachable
 from serving.offline.sinks.lines import JsonLines
 from serving.offline.sinks.postgresql import PostgresqlTable
 from serving.settings import Settings
@@ -58,3 +55,42 @@ def postgresql_url(environ: Mapping[str, str]) -> str:
         "POSTGRESQL_URL is not set: it names the database, as postgresql://user:password@host:5432/database; "
         "offline_secret names the Secret that has it, and on a laptop --postgresql does the same"
     )
+
+
+class KafkaTopic:
+    """A sink that writes records. name: as in value.py, with the track's suffix. topic: of the same name."""
+
+    def __init__(self, name: str, topic: str, writer: TopicWriter):
+        self.name = name
+        self._topic, self._writer = topic, writer
+
+    async def open(self) -> None:
+        """Look whether the topic is there and may be written to. Raises StartError, Unreachable."""
+        await self._writer.check(self._topic)
+
+    async def write(self, answers: Sequence[Answer]) -> Sequence[Refusal | None]:
+        """Write answers in their order, and return for each None once all replicas in step have it, or the refusal.
+
+        Raises Unreachable once it is known of each answer whether it was written.
+        """
+        sent = [self._writer.send(self._topic, item.record.key, item.body, headers(item)) for item in answers]
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Refused):
+                raise Unreachable(str(outcome)) if isinstance(outcome, Unreachable) else outcome
+        return [outcome.refusal if isinstance(outcome, Refused) else None for outcome in outcomes]
+
+    async def close(self) -> None:
+        """Wait some seconds for what was sent, and disconnect."""
+        await self._writer.close()
+
+
+def headers(answer: Answer) -> list[tuple[str, bytes]]:
+    """Return the headers of an answer's record: where its own record stands, and the model's version."""
+    topic, partition, offset = answer.record.origin
+    return [
+        ("origin-topic", topic.encode()),
+        ("origin-partition", b"%d" % partition),
+        ("origin-offset", b"%d" % offset),
+        ("model-version", answer.version.encode()),
+    ]

@@ -1,7 +1,5 @@
 """A table of PostgreSQL as a sink: each batch of answers is one statement, which writes every key's newest row.
 
-Knows psycopg and one connection, which is made again after it broke. Does not know what a row holds.
-
 Concurrency. All of it runs on the loop. One task at a time calls `write`, so one connection does. Each step has an end. The
 server ends a statement after statement_second. A server that stands still is left MARGIN later: psycopg then takes 10 s at most
 to cancel the statement and to close the connection. The caller gets Unreachable in both cases.
@@ -19,8 +17,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from serving.base.errors import StartError
 from serving.offline.records import Answer, Refusal, Unreachable
 from serving.offline.sinks import table
-from serving.offline.sinks.answer_rows import row_of
-from serving.offline.sinks.sqlstates import CURES, cure_of_refusal, is_of_data
 
 CONNECT_SECOND = 10
 STATEMENT_SECOND = 30.0
@@ -31,6 +27,35 @@ CURE = "`monopod offline table` prints the statement that makes it"
 _COLUMNS = """SELECT attname, format_type(atttypid, NULL), attnotnull AND NOT atthasdef AND attidentity = ''
 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"""
 _LIMIT = "SELECT set_config('statement_timeout', %s, true)"
+# A type cannot hold a value (22), or a constraint or a view refuses it (23, 44). An index or jsonb cannot hold so much (54). A
+# trigger refuses a row (P0). Two keys of a batch are one to the table's collation (21), and each alone is good. Other errors
+# come from a server, a table or rights, which a person can mend.
+DATA_CLASSES = ("21", "22", "23", "44", "54", "P0")
+
+# The server's words on refusing a connection, of which libpq keeps the SQLSTATE for itself, and the cure.
+_REFUSED = {
+    "password authentication failed": "correct the user or the password",
+    "no password supplied": "put the user's password into the URL",
+    "authentication failed": "correct the user or the way to authenticate",
+    "no pg_hba.conf entry": "let this user and host in by pg_hba.conf",
+    "is not permitted to log in": "grant the role LOGIN",
+    "permission denied for database": "grant CONNECT on the database",
+    "certificate verify failed": "name the server's CA by sslrootcert",
+    "root certificate file": "name the server's CA by sslrootcert",
+    "server does not support SSL": "change sslmode",
+    "role ": "create the role, or correct the user",
+    "database ": "create the database, or correct its name",
+}
+_ABSENT = "does not exist"
+
+# The meaning of an error at the start, where the statement that writes rows is tried with no row.
+CURES = {
+    "42P01": "the table does not exist",
+    "3F000": "the schema does not exist",
+    "42501": "a right is missing: grant SELECT, INSERT and UPDATE on the table, and USAGE on its schema",
+    "42P10": "no unique index has exactly the key's columns",
+    "25006": "the server is read-only, so it is a replica: name the primary, or add target_session_attrs=read-write",
+}
 
 
 class PostgresqlTable:
@@ -79,9 +104,9 @@ class PostgresqlTable:
         An answer is also acknowledged where the table holds a newer row of its key. Raises Unreachable.
         """
         outcomes: dict[int, Refusal] = {}
-        rows: list[tuple[int, table.Row]] = []
+        rows: list[tuple[int, table.TableRow]] = []
         for index, answer in enumerate(answers):
-            row = row_of(answer, self._key)
+            row = table.row_of(answer, self._key)
             if isinstance(row, Refusal):
                 outcomes[index] = row
             else:
@@ -96,7 +121,7 @@ class PostgresqlTable:
             with contextlib.suppress(psycopg.Error):
                 await connection.close()
 
-    async def _put(self, rows: Sequence[tuple[int, table.Row]], outcomes: dict[int, Refusal]) -> None:
+    async def _put(self, rows: Sequence[tuple[int, table.TableRow]], outcomes: dict[int, Refusal]) -> None:
         """Write numbered rows. Where the server refuses some of them, each half is written apart until those are found."""
         if not rows:
             return
@@ -105,8 +130,8 @@ class PostgresqlTable:
         except psycopg.Error as error:
             if not (is_of_data(error.sqlstate) if error.sqlstate else isinstance(error, psycopg.DataError)):
                 await self.close()
-                raise Unreachable(f"{self._place()}: {_words(error)}") from None
-            refusal = Refusal(REFUSED, f"{self._place()}: {_words(error)}")
+                raise Unreachable(f"{self._place()}: {error_words(error)}") from None
+            refusal = Refusal(REFUSED, f"{self._place()}: {error_words(error)}")
         except BaseException:
             await self.close()  # a connection in the middle of a statement serves no other
             raise
@@ -119,7 +144,7 @@ class PostgresqlTable:
         await self._put(rows[:half], outcomes)
         await self._put(rows[half:], outcomes)
 
-    async def _execute(self, rows: Sequence[table.Row]) -> None:
+    async def _execute(self, rows: Sequence[table.TableRow]) -> None:
         """Write rows in one transaction. Raises psycopg.Error, Unreachable."""
         connection = await self._connected()
         async with self._bounded(), connection.transaction():
@@ -167,7 +192,7 @@ class PostgresqlTable:
 
     def _start_error(self, error: psycopg.Error) -> Exception:
         """Return what an error of the start means: a mistake of the settings, or a server that is away."""
-        words = _words(error)
+        words = error_words(error)
         if error.sqlstate is None:
             cure = cure_of_refusal(words)
             return StartError(f"{self._place()}: {words}; {cure}") if cure else Unreachable(f"{self._place()}: {words}")
@@ -177,7 +202,20 @@ class PostgresqlTable:
         return Unreachable(f"{self._place()}: {words}")
 
 
-def _words(error: psycopg.Error) -> str:
+def error_words(error: psycopg.Error) -> str:
     """Return an error's first line and SQLSTATE. The server's details are left out, since they repeat rows."""
     text = error.diag.message_primary or " ".join(str(error).split())
     return f"{text} (SQLSTATE {error.sqlstate})" if error.sqlstate else text
+
+
+def is_of_data(state: str) -> bool:
+    """Return whether an error comes from the rows."""
+    return state[:2] in DATA_CLASSES
+
+
+def cure_of_refusal(text: str) -> str:
+    """Return what to do after the server refused a connection for good. Empty where waiting may help."""
+    for words, cure in _REFUSED.items():
+        if words in text and (_ABSENT in text or not words.endswith(" ")):
+            return cure
+    return ""

@@ -1,10 +1,19 @@
-"""A table of answers: its columns, the statement that makes it, and the statement that writes rows.
+"""A table of answers: its columns, the statements that make it and write rows, and the row of an answer.
 
-Knows SQL as text. Does not know connections. Nothing but names from value.py stands in a statement, and each is quoted.
+It knows SQL as text, and no connection. Nothing but names from value.py stands in a statement, and each is quoted.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from serving.base import json_codec
+from serving.base.errors import BadInput
+from serving.offline.records import Answer, Refusal
+
+# U+0000 as JSON writes it. An even number of backslashes before it are backslashes themselves.
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+BAD_ANSWER = "bad_answer"
 
 
 class Column(NamedTuple):
@@ -26,7 +35,7 @@ VERSION = Column("version", "text", True)
 _AGE = ("time", "offset", "partition")
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """An answer as a row, with its time in milliseconds since 1970, its whole JSON, and the values of its own key."""
 
     topic: str
@@ -76,7 +85,7 @@ def upsert(table: str, key: Sequence[str]) -> str:
     sources = {column.name: f"given.{quoted(column.name)}" for column in columns(key)}
     sources["time"] = "to_timestamp(given.time / 1000.0)"
     sources["results"] = "given.document::jsonb -> 'results'"
-    taken = [*Row._fields[:-1], *(f"key {name}" for name in own)]
+    taken = [*TableRow._fields[:-1], *(f"key {name}" for name in own)]
     kinds = {"partition": "integer", "offset": "bigint", "time": "bigint"}
     arrays = ", ".join(f"%s::{kinds.get(name, 'text')}[]" for name in taken)
     for name in own:
@@ -93,15 +102,15 @@ def upsert(table: str, key: Sequence[str]) -> str:
     )
 
 
-def arrays(rows: Sequence[Row], key: Sequence[str]) -> list[list[object]]:
+def arrays(rows: Sequence[TableRow], key: Sequence[str]) -> list[list[object]]:
     """Return what `upsert` takes: a list for each field of rows, then one for each column of the own key."""
-    fields: list[list[object]] = [[row[index] for row in rows] for index in range(len(Row._fields) - 1)]
+    fields: list[list[object]] = [[row[index] for row in rows] for index in range(len(TableRow._fields) - 1)]
     return fields + [[row.key[index] for row in rows] for index in range(len(dict.fromkeys(key)))]
 
 
-def newest(rows: Sequence[Row]) -> list[Row]:
+def newest(rows: Sequence[TableRow]) -> list[TableRow]:
     """Return the newest row of each key, since one statement may not change a row twice. Of equal age, the last one counts."""
-    found: dict[tuple[object, ...], Row] = {}
+    found: dict[tuple[object, ...], TableRow] = {}
     for row in rows:
         identity = row.key or row[: len(ORIGIN)]
         if identity not in found or found[identity].age <= row.age:
@@ -131,3 +140,34 @@ def _names(names: Sequence[str] | dict[str, str]) -> str:
 
 def _of(relation: str, names: Sequence[str]) -> str:
     return ", ".join(f"{relation}.{quoted(name)}" for name in names)
+
+
+def row_of(answer: Answer, key: Sequence[str]) -> TableRow | Refusal:
+    """Return an answer as a row, or why it is none. key: the fields of the answer that are the table's key, or none."""
+    try:
+        document = json_codec.loads(answer.body, "the answer")
+    except BadInput as error:
+        return Refusal(BAD_ANSWER, str(error))
+    if not isinstance(document, dict):
+        return Refusal(BAD_ANSWER, f"the answer is {type(document).__name__} in JSON; a table takes an object")
+    if NUL.search(answer.body):
+        return Refusal(BAD_ANSWER, "the answer holds U+0000, which PostgreSQL cannot store; leave it out in postprocess")
+    values = {name: field(document, name) for name in dict.fromkeys(key)}
+    for name, value in values.items():
+        if value is None:
+            found = "the answer has no such field that is a string or a whole number"
+            return Refusal(BAD_ANSWER, f"offline_key names {name!r}, but {found}")
+    postid, uid, seqid = (_text(document.get(column.name)) for column in IDS)
+    own = tuple(map(str, values.values()))
+    return TableRow(*answer.record.origin, answer.record.time, answer.body.decode(), postid, uid, seqid, answer.version, own)
+
+
+def field(document: dict[str, object], name: str) -> str | None:
+    """Return a field of an answer, or else of its results, as text. None where it is no string and no whole number."""
+    results = document.get("results")
+    value = document.get(name)
+    return _text(results.get(name) if value is None and isinstance(results, dict) else value)
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None

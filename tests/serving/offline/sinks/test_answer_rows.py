@@ -3,14 +3,13 @@
 import pytest
 
 from serving.offline.records import Refusal
-from serving.offline.sinks.answer_rows import row_of
-from serving.offline.sinks.table import Row
+from serving.offline.sinks.table import TableRow, row_of
 from tests.serving.offline.answers import TIME, answer, answer_of
 
 
 def test_a_row_holds_the_records_origin_the_ids_as_text_and_the_version() -> None:
     row = row_of(answer(7, postid=12, uid="u", version="v2"), ())
-    assert isinstance(row, Row)
+    assert isinstance(row, TableRow)
     assert (row.topic, row.partition, row.offset, row.time, row.version) == ("videos", 0, 7, TIME, "v2")
     assert (row.postid, row.uid, row.seqid, row.key) == ("12", "u", None, ())
 
@@ -34,12 +33,12 @@ def test_u_0000_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [rb'{"results":"\\u0000"}', rb'{"results":"\\\\u0000"}'])
 def test_a_backslash_before_the_digits_of_u_0000_is_no_u_0000(body: bytes) -> None:
-    assert isinstance(row_of(answer_of(body), ()), Row)
+    assert isinstance(row_of(answer_of(body), ()), TableRow)
 
 
 def test_a_key_is_a_field_of_the_answer_or_of_its_results() -> None:
     row = row_of(answer(postid="p", results={"item": 3, "postid": "other"}), ("item", "postid"))
-    assert isinstance(row, Row)
+    assert isinstance(row, TableRow)
     assert row.key == ("3", "p")
 
 

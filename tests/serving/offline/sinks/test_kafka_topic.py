@@ -9,7 +9,7 @@ from serving.base.errors import StartError
 from serving.offline.kafka.client_configuration import connection
 from serving.offline.kafka.producer import TopicWriter
 from serving.offline.records import Refusal, Unreachable
-from serving.offline.sinks.kafka_topic import KafkaTopic
+from serving.offline.sinks.opening import KafkaTopic
 from tests.running import free_port
 from tests.serving.offline import broker
 from tests.serving.offline.answers import answer

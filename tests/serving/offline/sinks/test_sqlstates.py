@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.offline.sinks.sqlstates import cure_of_refusal, is_of_data
+from serving.offline.sinks.postgresql import cure_of_refusal, is_of_data
 
 
 @pytest.mark.parametrize("state", ["21000", "22003", "22P05", "23505", "23514", "44000", "54000", "P0001"])

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from serving.offline.sinks import table
-from serving.offline.sinks.table import Row
+from serving.offline.sinks.table import TableRow
 
 ROWS = some.builds(
-    Row,
+    TableRow,
     topic=some.sampled_from(["a", "b"]), partition=some.integers(0, 1), offset=some.integers(0, 3), time=some.integers(0, 3),
     document=some.just("{}"), postid=some.none(), uid=some.none(), seqid=some.none(), version=some.just("v1"),
     key=some.tuples(some.sampled_from(["x", "y"])),
@@ -40,13 +40,13 @@ def test_a_name_is_quoted_and_a_dot_parts_schema_and_table(name: str, sql: str) 
 
 
 def test_a_statement_has_a_place_for_each_array() -> None:
-    row = Row("videos", 0, 1, 2, "{}", None, None, None, "v1", ("x", "y"))
+    row = TableRow("videos", 0, 1, 2, "{}", None, None, None, "v1", ("x", "y"))
     for key in ((), ("postid",), ("item", "uid")):
         assert table.upsert("ages", key).count("%s") == len(table.arrays([row], key))
 
 
 @given(some.lists(ROWS, max_size=8))
-def test_each_key_is_left_once_with_its_newest_row(rows: list[Row]) -> None:
+def test_each_key_is_left_once_with_its_newest_row(rows: list[TableRow]) -> None:
     left = table.newest(rows)
     assert {row.key for row in left} == {row.key for row in rows}
     assert len({row.key for row in left}) == len(left)
@@ -55,7 +55,7 @@ def test_each_key_is_left_once_with_its_newest_row(rows: list[Row]) -> None:
 
 
 def test_of_two_equal_rows_the_last_one_counts() -> None:
-    first, last = (Row("videos", 0, 1, 2, document, None, None, None, "v1", ()) for document in ("1", "2"))
+    first, last = (TableRow("videos", 0, 1, 2, document, None, None, None, "v1", ()) for document in ("1", "2"))
     assert table.newest([first, last]) == [last]
 
 

@@ -1,8 +1,7 @@
 """The stop of reading while the model fails for most records, and the single record that is tried meanwhile.
 
-Knows order and times. Does not know models, nor how a record is tried.
-
-Concurrency. All of it runs on the loop. While it holds, a timer has one record tried at a time. The first success ends it.
+Concurrency. All of it runs on the loop. While the circuit is open, a timer has one record tried at a time. The first success
+closes it.
 """
 
 import asyncio
@@ -10,14 +9,39 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from serving.offline.recent_outcomes import RecentOutcomes
 from serving.offline.work import State, Work
 
+KEPT = 100  # records
+FEWEST = 20  # records. Where fewer are known, over half of FEWEST must have failed: else one failure would count as all
 log = logging.getLogger("monopod.offline")
 
 
-class ModelHold:
-    """Whether the model fails for most records. every: seconds between two tries meanwhile.
+class RecentOutcomes:
+    """The last KEPT outcomes."""
+
+    def __init__(self) -> None:
+        self._failed: deque[bool] = deque(maxlen=KEPT)
+        self._failures = 0
+
+    def note(self, failed: bool) -> None:
+        """Note a record's last outcome. failed: by the model or the service's code."""
+        if len(self._failed) == KEPT:
+            self._failures -= self._failed[0]
+        self._failed.append(failed)
+        self._failures += failed
+
+    def failing(self) -> bool:
+        """Return whether over half of the last records failed."""
+        return 2 * self._failures > max(len(self._failed), FEWEST)
+
+    def forget(self) -> None:
+        """Begin anew, since the model works again."""
+        self._failed.clear()
+        self._failures = 0
+
+
+class CircuitBreaker:
+    """Is open while the model fails for most records. every: seconds between two tries meanwhile.
 
     next_untried: takes the first record that waits and was never tried, or returns None. begin: tries a record.
     hold_source: stops reading, or lets it go on.
@@ -36,7 +60,7 @@ class ModelHold:
         self._held: deque[Work] = deque()
         self._tried: Work | None = None
         self._turn = False
-        self.on = False
+        self.is_open = False
 
     def succeeded(self, work: Work) -> list[Work]:
         """Note that the model answered. Return the records that were held where that ends it: they begin anew."""
@@ -52,15 +76,15 @@ class ModelHold:
     def failed(self, why: str) -> bool:
         """Note that a record failed for the last time, and return whether reading is stopped."""
         self._outcomes.note(True)
-        if not self.on and self._outcomes.failing():
-            self.on = True
+        if not self.is_open and self._outcomes.failing():
+            self.is_open = True
             log.critical(
                 "the model failed for over half of the last records, so reading stops and none becomes a dead letter; one "
                 "record is tried every %g s; the last failure: %s", self._every, why,
             )  # fmt: skip
             self._loop.call_later(self._every, self._try_one)
             self._hold_source(True)
-        return self.on
+        return self.is_open
 
     def hold(self, work: Work) -> None:
         """Keep a record that failed until the model works again."""
@@ -85,7 +109,7 @@ class ModelHold:
         self._begin(work)
 
     def _end(self) -> None:
-        self.on, self._tried = False, None
+        self.is_open, self._tried = False, None
         self._outcomes.forget()
         self._hold_source(False)
 
