@@ -1,12 +1,9 @@
 """The relay: takes Alertmanager's webhooks, and sends each as one message to a robot of WeChat Work or to a webhook.
 
-    json_logs             one JSON object a line on stdout
-    notifications         Alertmanager's JSON becomes a notification
-    message_text          a notification becomes a text that a robot takes
-    rate_limit            at most so many messages in a while
+    messages              a notification becomes a text that a robot takes
     delivery              a message reaches its address, or words say why not
     web                   the routes, and the status of each answer
-    __main__              the settings, read from the environment
+    __main__              the settings, read from the environment, and the log
 
 A module uses only those above it in this list. Of the platform's other code the relay imports conf.remote.wechat_robot alone.
 

@@ -9,19 +9,23 @@ RELAY_PLAIN_HOSTS   hosts that may be asked over plain HTTP, as 10.0.0.5:8080, s
 HTTPS_PROXY         the proxy through which addresses are reached, as http://proxy:3128 (default: none; NO_PROXY holds too)
 """
 
+import json
+import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
 
 from relay.delivery import SECONDS, Receiver
-from relay.json_logs import log_to_stdout
 from relay.web import RelaySettings, application
 
 RECEIVERS = ("robot", "webhook", "watchdog")
+LONGEST_MESSAGE = 2_000  # characters in a line of the log
 TIMEOUT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 
 
@@ -48,6 +52,33 @@ def settings(environment: Mapping[str, str]) -> tuple[RelaySettings, int]:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+class JsonLine(logging.Formatter):
+    """Formats a record as one line of JSON. Fields of the event are given as extra={"fields": {...}}.
+
+    Of an exception a line holds the type, and the place that raised it. Its text may hold a secret address.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage()[:LONGEST_MESSAGE],
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[0]:
+            line["error"] = record.exc_info[0].__name__
+            line["at"] = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(record.exc_info[2])][-3:]
+        return json.dumps(line)
+
+
+def log_to_stdout() -> None:
+    """Have every logger of the process write such lines to stdout, from level INFO."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLine())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 def main() -> int:

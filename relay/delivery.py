@@ -48,9 +48,9 @@ def address(receiver: Receiver) -> str:
     except OSError:
         raise NotDelivered(f"the Secret has no key {name}") from None
     except ValueError:
-        raise NotDelivered(f"the key {name} of the Secret is no address") from None
+        raise NotDelivered(f"the key {name} of the Secret is not an address") from None
     if len(found) > MAX_ADDRESS_BYTES or not host or not found.isprintable() or " " in found:
-        raise NotDelivered(f"the key {name} of the Secret is no address")
+        raise NotDelivered(f"the key {name} of the Secret is not an address")
     if parts.scheme != "https" and not (parts.scheme == "http" and host in receiver.plain_hosts):
         raise NotDelivered(f"the address in the key {name} of the Secret is not https")
     return found

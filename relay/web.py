@@ -2,7 +2,7 @@
 
     POST /robot, POST /webhook, POST /watchdog   a notification of Alertmanager
         200   the message arrived
-        400   the body is no notification; to send it again is useless
+        400   the body is not a notification; to send it again is useless
         413   the body is too large
         503   the message did not arrive, the body came too slowly, too many bodies came at once, or there were too many
               messages in this minute; Alertmanager tries again
@@ -16,6 +16,8 @@ nothing that may pass by itself is a 4xx.
 import asyncio
 import logging
 import math
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,9 +29,7 @@ from aiohttp import web
 
 from conf.remote.wechat_robot import MAX_MESSAGES, MAX_TEXT_BYTES, WINDOW_SECONDS, markdown_message, shortened
 from relay.delivery import SECONDS, NotDelivered, Receiver, address, deliver
-from relay.message_text import message_text
-from relay.notifications import NoNotification, Notification, read
-from relay.rate_limit import RateLimit
+from relay.messages import Notification, WrongNotification, message_text, read
 
 MAX_BODY_BYTES = 8 * 2**20
 MAX_BODIES_BYTES = 2 * MAX_BODY_BYTES  # of all that are in hand: with the largest message being made, half of the pod's memory
@@ -38,6 +38,25 @@ MAX_LABELS, LONGEST_LABEL = 30, 200  # of a group, and bytes, in a message's fie
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("relay")
+
+
+class RateLimit:
+    """A sliding window: in any `seconds` at most `count` attempts.
+
+    Every attempt counts, whatever became of it, as a robot may count it too.
+    """
+
+    def __init__(self, count: int, seconds: float, clock: Callable[[], float] = time.monotonic):
+        self._seconds, self._clock = seconds, clock
+        self._attempts: deque[float] = deque(maxlen=count)
+
+    def wait(self) -> float:
+        """Return 0 and count an attempt, or else the seconds until one is allowed."""
+        now, attempts = self._clock(), self._attempts
+        if len(attempts) == attempts.maxlen and now < attempts[0] + self._seconds:
+            return attempts[0] + self._seconds - now
+        attempts.append(now)
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +129,7 @@ def _route(name: str, receiver: Receiver, settings: RelaySettings, bodies: Bodie
         except TimeoutError:
             words = f"the body did not come in {settings.body_seconds:g} s; Alertmanager tries again"
             return _answered(name, 503, words)
-        except NoNotification as error:
+        except WrongNotification as error:
             return _answered(name, 400, str(error))
         if seconds := limit.wait():
             return _answered(name, 503, "too many messages in this minute; Alertmanager tries again", facts, seconds)

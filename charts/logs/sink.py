@@ -171,7 +171,7 @@ class Shipper:
             results = [result for item in json.loads(body)["items"] for result in item.values()]
             pairs = [(record, int(result["status"]), result) for record, result in zip(records, results, strict=True)]
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
-            return records, f"the sink's answer is none to a bulk request: {words}"
+            return records, f"the sink's answer is not that of a bulk request: {words}"
         left = []
         for record, status, result in pairs:
             if 200 <= status < 300:

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from relay.delivery import Receiver
-from relay.web import RelaySettings, application
+from relay.web import RateLimit, RelaySettings, application
 from tests.conf.webhook import Webhook
 from tests.relay.relays import GROUP, Relay, alert, notification, running_relay
 from tests.running import get
@@ -155,14 +155,14 @@ def test_a_robot_that_is_away_is_a_503(relay: Relay, robot: Webhook) -> None:
 ADDRESSES = [
     ("http://127.0.0.1:1/hidden", "the address in the key robot of the Secret is not https"),
     ("http://localhost/hidden", "the address in the key robot of the Secret is not https"),
-    ("file:///hidden", "the key robot of the Secret is no address"),
-    ("hidden", "the key robot of the Secret is no address"),
-    ("", "the key robot of the Secret is no address"),
-    ("https://[hidden", "the key robot of the Secret is no address"),
-    ("https://a/hidden hidden", "the key robot of the Secret is no address"),
-    ("https://a/hidden\nhttps://b/", "the key robot of the Secret is no address"),
-    ("https://猫/hidden", "the key robot of the Secret is no address"),
-    ("https://a/" + "hidden" * 1000, "the key robot of the Secret is no address"),
+    ("file:///hidden", "the key robot of the Secret is not an address"),
+    ("hidden", "the key robot of the Secret is not an address"),
+    ("", "the key robot of the Secret is not an address"),
+    ("https://[hidden", "the key robot of the Secret is not an address"),
+    ("https://a/hidden hidden", "the key robot of the Secret is not an address"),
+    ("https://a/hidden\nhttps://b/", "the key robot of the Secret is not an address"),
+    ("https://猫/hidden", "the key robot of the Secret is not an address"),
+    ("https://a/" + "hidden" * 1000, "the key robot of the Secret is not an address"),
     (None, "the Secret has no key robot"),
 ]
 
@@ -284,3 +284,26 @@ def test_a_robot_with_a_certificate_that_nobody_vouches_for_gets_no_message(
             assert relay.post(notification())[0] == status
             assert HIDDEN not in relay.log.read_text()
     assert len(robot.received) == 1
+
+
+def test_in_any_minute_there_are_at_most_20_attempts() -> None:
+    now = 0.0
+    limit = RateLimit(20, 60, lambda: now)
+    allowed = []
+    for second in range(300):
+        now = float(second)
+        if not limit.wait():
+            allowed.append(now)
+    assert len(allowed) == 100
+    assert all(later - earlier >= 60 for earlier, later in zip(allowed, allowed[20:], strict=False))
+
+
+def test_the_wait_is_the_time_until_the_next_attempt() -> None:
+    now = 100.0
+    limit = RateLimit(2, 60, lambda: now)
+    assert [limit.wait(), limit.wait(), limit.wait()] == [0, 0, 60]
+    now = 130.0
+    assert limit.wait() == pytest.approx(30)
+    now = 160.0
+    assert [limit.wait(), limit.wait()] == [0, 0]
+    assert limit.wait() > 0

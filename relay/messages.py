@@ -1,16 +1,25 @@
-"""A notification becomes a message: a first line with the counts, then a line for each alert, what fires first.
+"""Alertmanager's webhook becomes a message: a first line with the counts, then a line for each alert, what fires first.
 
-Knows the markdown of WeChat Work's robots, which other chats read well enough. A message says what is wrong, since when, which
-command to type next, and where a page tells what to do. An alert that is over has both times. No label is told but namespace,
-service, track, severity and pod, and of a group all its labels.
+The JSON is version 4: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config. Fields that a message does not
+need are passed over.
+
+The text is the markdown of WeChat Work's robots, which other chats read well enough. A message says what is wrong, since when,
+which command to type next, and where a page tells what to do. An alert that is over has both times. Of labels it names
+namespace, service, track, severity and pod, and of a group all its labels.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from conf.remote.wechat_robot import shortened
-from relay.notifications import Alert, Notification
 
+VERSION = "4"
+MAX_VALUES = 250_000  # of a body, by its commas and brackets, whose values take 200 bytes each once they are read
+MAX_LEFT_OUT = 10**9
+FIRING, RESOLVED = "firing", "resolved"
 LONGEST_NAME, LONGEST_SUMMARY, LONGEST_LINK = 150, 700, 400  # bytes
 LONGEST_TEXT = 3_000  # characters of any text that is looked at
 SHORTEST_LINE = 30  # bytes
@@ -19,6 +28,73 @@ COLOUR = {True: "warning", False: "info"}  # orange for what fires, green for wh
 TIME = re.compile(r"\d{4}-(\d\d-\d\d)T(\d\d:\d\d):\d\d[.\d]*Z")
 FILE = re.compile(r"docs/[\w./-]+\.md#[\w-]+")
 LINK = re.compile(r"https?://[\w.~:/?#@!$&'*+,;=%-]+")
+
+
+class WrongNotification(ValueError):
+    """The bytes are not a notification of Alertmanager. The text says why."""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert. starts_at, ends_at: as Alertmanager writes them, RFC 3339. ends_at says something where it is over."""
+
+    firing: bool
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: str
+    ends_at: str = ""
+
+
+@dataclass(frozen=True)
+class Notification:
+    """A group of alerts. group: the labels that they share by the route. left_out: alerts that Alertmanager did not send."""
+
+    group: Mapping[str, str]
+    alerts: tuple[Alert, ...]
+    left_out: int = 0
+
+
+def read(body: bytes | bytearray) -> Notification:
+    """Return the notification in the body of a request. Raises WrongNotification."""
+    if sum(map(body.count, (b",", b"{", b"["))) > MAX_VALUES:
+        raise WrongNotification(f"the body has more than {MAX_VALUES:,} commas and brackets: set max_alerts in Alertmanager")
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise WrongNotification("the body is not JSON") from None
+    if not isinstance(found, dict) or found.get("version") != VERSION:
+        raise WrongNotification(f'the body is not a notification of Alertmanager: its "version" is not "{VERSION}"')
+    alerts = found.get("alerts")
+    if not isinstance(alerts, list) or not alerts:
+        raise WrongNotification('"alerts" is not a list of alerts')
+    left_out = found.get("truncatedAlerts", 0)
+    if not isinstance(left_out, int) or not 0 <= left_out <= MAX_LEFT_OUT:
+        raise WrongNotification('"truncatedAlerts" is not a count')
+    group = _texts(found.get("groupLabels", {}), "groupLabels")
+    return Notification(group, tuple(_alert(each, f"alerts[{index}]") for index, each in enumerate(alerts)), left_out)
+
+
+def _alert(found: Any, where: str) -> Alert:
+    if not isinstance(found, dict) or found.get("status") not in (FIRING, RESOLVED):
+        raise WrongNotification(f'"{where}" has no "status" of {FIRING} or {RESOLVED}')
+    begin, end = (_text(found.get(name, ""), f"{where}.{name}") for name in ("startsAt", "endsAt"))
+    labels = _texts(found.get("labels", {}), f"{where}.labels")
+    return Alert(found["status"] == FIRING, labels, _texts(found.get("annotations", {}), f"{where}.annotations"), begin, end)
+
+
+def _text(found: Any, where: str) -> str:
+    if not isinstance(found, str):
+        raise WrongNotification(f'"{where}" is not a text')
+    return found
+
+
+def _texts(found: Any, where: str) -> Mapping[str, str]:
+    """Return a table of texts as it is; a null of Go is an empty one."""
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise WrongNotification(f'"{where}" is not a table of texts')
+    return found
 
 
 def message_text(notification: Notification, region: str, most: int) -> str:
@@ -100,7 +176,7 @@ def _next(command: str) -> str:
 
 
 def _page(address: str) -> str:
-    """Return the page that says what to do: as a link, or as its name where it is no address on the web."""
+    """Return the page that says what to do: as a link, or as its name where it is not an address on the web."""
     forms = ((LINK, " [what to do]({})"), (FILE, ", what to do: {}"))
     fits = len(address) <= LONGEST_LINK
     return next((words.format(address) for form, words in forms if fits and form.fullmatch(address)), "")
