@@ -1,7 +1,5 @@
 """The queue of one sink, and the task that writes it in batches, again and again while the sink is away.
 
-Knows order, batches and times. Does not know what is written, nor where.
-
 Concurrency. All of it runs on the loop. `put` never waits: what waits is bounded by the windows of the partitions. One task
 calls `run`, which ends when it is cancelled. Nobody writes the rest of the queue then: its records are read again.
 """
@@ -20,7 +18,7 @@ from serving.telemetry.logs import LogThrottle
 
 log = logging.getLogger("monopod.offline")
 
-MOST_THINGS, MOST_BYTES = 500, 4 * 2**20  # of one batch; one thing is always written, however large it is
+MAX_THINGS, MAX_BYTES = 500, 4 * 2**20  # of one batch; one thing is always written, however large it is
 Thing = TypeVar("Thing")
 
 
@@ -80,8 +78,8 @@ class BatchWriter(Generic[Thing]):
     def _gather(self) -> list[Waiting[Thing]]:
         found: list[Waiting[Thing]] = []
         size = 0
-        while self._waiting and len(found) < MOST_THINGS:
-            if found and size + self._waiting[0].size > MOST_BYTES:
+        while self._waiting and len(found) < MAX_THINGS:
+            if found and size + self._waiting[0].size > MAX_BYTES:
                 break
             first = self._waiting.popleft()
             if first.wanted():

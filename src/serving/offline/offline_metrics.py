@@ -1,7 +1,4 @@
-"""The counters of an offline pod, which the reader, the pipeline and the writers of sinks count.
-
-Knows the names of the metrics. Does not know when anything happens. Any thread may count; gauges are asked for by the page.
-"""
+"""The metrics of an offline pod. Any thread may count; gauges are asked for by the page."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """A process that runs records through a service: its start, its work and its end.
 
-Knows the order of the steps. Does not know where records come from, nor where answers go: a Job says so.
-
 Concurrency. The main thread runs the loop: the admin port, the core's answers, the pipeline and a task for each sink. The
 loader thread ends with the models' start. A hanging part is left to /livez, whose failure has the pod stopped. A process that
 ends while a model hangs does not leave its group in order. The next owner then counts a death, and finds the record.

@@ -1,7 +1,5 @@
 """Records, answers, and what sources and sinks promise each other.
 
-Knows data and its order. Does not know Kafka, databases or models.
-
 Concurrency. The loop's thread calls every function of a Sink and of a Pipeline. A Source may have a thread of its own. It gives
 records to the loop by call_soon_threadsafe, and takes finished records from any thread.
 """

@@ -1,7 +1,4 @@
-"""When an error may pass, how long to wait before a further try, and whether it speaks of the model.
-
-Pure. Knows errors and numbers. Does not know records, clocks or chance: a caller brings them.
-"""
+"""When an error may pass, how long to wait before a further try, and whether it speaks of the model."""
 
 import math
 from enum import Enum

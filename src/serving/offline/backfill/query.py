@@ -23,8 +23,8 @@ from serving.offline.records import Origin, Record, Refusal, SourceFailed, Unrea
 from serving.offline.sinks.postgresql import error_words
 
 WHOLE, BYTES = (20, 21, 23), 17  # PostgreSQL's numbers of its types int8, int2, int4, and bytea
-MOST_ROWS, FIRST_ROWS, PAGE_BYTES = 2000, 64, 16 * 2**20  # of a page
-CONNECT_SECOND = 10
+MAX_ROWS, FIRST_ROWS, PAGE_BYTES = 2000, 64, 16 * 2**20  # of a page
+CONNECT_SECONDS = 10
 AWAY = ("08", "53", "57")  # classes of SQLSTATE that say nothing of the query
 URL = "POSTGRESQL_URL or --postgresql must name a database, as postgresql://user:password@host:5432/database"
 JSON_HEADERS = (("content-type", b"application/json"),)
@@ -88,7 +88,7 @@ class PostgresqlQuery:
             if len(page) <= rows:
                 return
             largest = max(length for _, length, _ in page)
-            rows = max(1, min(MOST_ROWS, PAGE_BYTES // max(1, largest)))
+            rows = max(1, min(MAX_ROWS, PAGE_BYTES // max(1, largest)))
 
     def _describe(self, key: str) -> None:
         """Ask what columns the query has and how many rows it may have, without running it. Raises Error, StartError."""
@@ -186,7 +186,7 @@ class PostgresqlQuery:
     def _connected(self) -> Connection[tuple[Any, ...]]:
         if self._connection is None or self._connection.closed:
             self._connection = Connection.connect(
-                self._url, autocommit=True, client_encoding="utf8", prepare_threshold=None, connect_timeout=CONNECT_SECOND
+                self._url, autocommit=True, client_encoding="utf8", prepare_threshold=None, connect_timeout=CONNECT_SECONDS
             )
             self._connection.read_only = True
         return self._connection

@@ -30,9 +30,9 @@ Headers = Sequence[tuple[str, bytes]]
 MARK = "dead-letter"  # a record's own headers may have any other name, and this one too
 REPLAYS = "replays"  # of the record's own headers: how often a replay has tried it
 BY_REFERENCE = "by-reference"
-CALL_SECOND = 15.0
-LOOK_SECOND = 0.5
-SILENT_SECOND = 10.0  # without an answer, until the brokers count as away
+CALL_SECONDS = 15.0
+LOOK_SECONDS = 0.5
+SILENT_SECONDS = 10.0  # without an answer, until the brokers count as away
 MISSING = "the group has given up no record, or offline_source or offline_group is another one"
 GONE = "gone"  # the reason of a record that is not where its dead letter says
 
@@ -141,7 +141,7 @@ class DeadPartition:
     def __init__(self, consumer: Consumer, origins: "Origins", topic: str, partition: int):
         """Raises KafkaException."""
         self._consumer, self._origins, self._topic, self._partition = consumer, origins, topic, partition
-        self._first, self.end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=CALL_SECOND)
+        self._first, self.end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=CALL_SECONDS)
         self.name, self.passed_over = str(partition), 0
         self.size = float(self.end - self._first)
         self._interrupted = threading.Event()
@@ -180,7 +180,7 @@ class Origins:
         origin = record.origin
         place = TopicPartition(origin.topic, origin.partition, origin.offset)
         try:
-            first, end = self._consumer.get_watermark_offsets(place, timeout=CALL_SECOND)
+            first, end = self._consumer.get_watermark_offsets(place, timeout=CALL_SECONDS)
         except KafkaException as error:
             if error.args[0].code() in (
                 KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -215,7 +215,7 @@ class ReplayCommits:
         """Return the committed offset of each partition. Raises StartError."""
         places = [TopicPartition(self._topic, int(name)) for name in self._ends]
         try:
-            found = self._consumer.committed(places, timeout=CALL_SECOND)
+            found = self._consumer.committed(places, timeout=CALL_SECONDS)
         except KafkaException as error:
             raise StartError(f"{self.path} cannot be read: {error.args[0].str()}") from None
         return {str(place.partition): {"is": {}, "after": place.offset} for place in found if place.offset >= 0}
@@ -251,7 +251,7 @@ def _messages(consumer: Consumer, place: TopicPartition, end: int, interrupted: 
     consumer.assign([place])
     heard = time.monotonic()
     while True:
-        for message in consumer.consume(100, timeout=LOOK_SECOND):
+        for message in consumer.consume(100, timeout=LOOK_SECONDS):
             heard = time.monotonic()
             error = message.error()
             if error is None and int(message.offset() or 0) < end:
@@ -262,7 +262,7 @@ def _messages(consumer: Consumer, place: TopicPartition, end: int, interrupted: 
                 raise SourceFailed(f"{place.topic} [{place.partition}] cannot be read: {error.str()}")
             if error is None and int(message.offset() or 0) == end - 1:
                 return
-        if interrupted.is_set() or time.monotonic() - heard > SILENT_SECOND:
+        if interrupted.is_set() or time.monotonic() - heard > SILENT_SECONDS:
             raise Unreachable(f"{place.topic} [{place.partition}]: no answer from the brokers")
 
 

@@ -1,7 +1,5 @@
 """Writes records to topics: each is acknowledged by all replicas in step, and written once though it is sent again.
 
-Knows confluent-kafka's producer. Does not know answers or dead letters.
-
 Concurrency. The loop's thread calls every method of TopicWriter, and alone gives messages to a producer. Each producer has a
 thread that polls it, since a poll waits. librdkafka calls `_hear` inside that poll, so on that thread. No other uses the list
 that `_hear` fills. After each poll the thread hands the list to the loop, which settles the futures of the waiters. `close`
@@ -22,9 +20,9 @@ from serving.offline.kafka.checks import Limits, cause, check_topic
 from serving.offline.kafka.client_configuration import Configuration
 from serving.offline.records import Refusal, Unreachable
 
-DELIVERY_SECOND = 30.0
-POLL_SECOND = 0.2  # the longest time until a thread sees that it shall end
-CLOSE_SECOND = 5.0
+DELIVERY_SECONDS = 30.0
+POLL_SECONDS = 0.2  # the longest time until a thread sees that it shall end
+CLOSE_SECONDS = 5.0
 BATCH_BYTES = 1_000_000  # librdkafka's own
 MESSAGE_BYTES = 1_000_000_000  # the largest bound that librdkafka takes: the broker decides
 TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
@@ -58,7 +56,7 @@ _Outcome = tuple[_Letter, KafkaError | None, str]  # the error is None for a mes
 class TopicWriter:
     """Writes to the topics of one cluster. connected: of client_configuration.connection. delivery_second: of one message."""
 
-    def __init__(self, connected: Configuration, delivery_second: float = DELIVERY_SECOND):
+    def __init__(self, connected: Configuration, delivery_second: float = DELIVERY_SECONDS):
         self._connected, self._delivery = connected, delivery_second
         self._limits: list[Limits] = []
         self._clients: dict[bool, _Client] = {}  # by whether a batch holds one message alone
@@ -81,7 +79,7 @@ class TopicWriter:
         self._produce(_Letter(topic, key, value, headers, done), alone=False)
         return done
 
-    async def close(self, seconds: float = CLOSE_SECOND) -> None:
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Wait so many seconds at most for what was sent, and disconnect."""
         while self._clients:  # a record of a refused batch goes to a further producer
             clients, self._clients = self._clients, {}
@@ -185,11 +183,11 @@ class _Client:
     def _poll(self) -> None:
         try:
             while not self._ending.is_set():
-                self._producer.poll(POLL_SECOND)
+                self._producer.poll(POLL_SECONDS)
                 self._hand_over()
             self._producer.flush(self._last_second)
             self._producer.purge()
-            self._producer.flush(POLL_SECOND)
+            self._producer.flush(POLL_SECONDS)
             self._hand_over()
             del self._producer  # librdkafka ends its own threads meanwhile, for which the loop must not wait
             self._loop.call_soon_threadsafe(self._ended.set_result, None)

@@ -27,7 +27,7 @@ from serving.offline.records import Origin, Record, Refusal
 
 ALONE_FROM, CONDEMNED_FROM = 2, 3  # deaths
 NONE = -1  # no offset
-MOST_METADATA = 4096  # characters: the bound of a broker
+MAX_METADATA = 4096  # characters: the bound of a broker
 KILLED = Refusal(
     "killed_process",
     "The process died three times while it ran this record, the last time with no other record. It is not run again.",
@@ -65,7 +65,7 @@ def write_note(note: CommitNote) -> str:
 def read_note(text: str | None) -> CommitNote:
     """Return the note of a commit's metadata. Metadata that another program wrote is a closed note without deaths."""
     try:
-        fields = json.loads((text or "")[:MOST_METADATA])
+        fields = json.loads((text or "")[:MAX_METADATA])
         numbers = [fields.get(name, default) for name, default in (("open", 0), ("deaths", 0), ("to", 0), ("alone", NONE))]
     except (ValueError, AttributeError, RecursionError):
         return CommitNote()

@@ -1,9 +1,7 @@
 """JSON lines as a sink: standard output, or a file that lines are added to.
 
-Knows files. Does not know what an answer means.
-
 Concurrency. A pipe whose reader is slow blocks a writer, so one thread does all of it, one call after the other, and tells the
-loop. It is a daemon: a pipe that nobody reads keeps no process alive. `close` waits for it CLOSE_SECOND at most.
+loop. It is a daemon: a pipe that nobody reads keeps no process alive. `close` waits for it at most CLOSE_SECONDS.
 """
 
 import asyncio
@@ -19,7 +17,7 @@ from serving.core.stages import WorkerThreads
 from serving.offline.records import Answer, Refusal, Unreachable
 from serving.telemetry.logs import stdout_number
 
-CLOSE_SECOND = 5.0
+CLOSE_SECONDS = 5.0
 BLOCK = 1 << 16  # bytes that are read at once, from a file's end backwards
 
 
@@ -57,7 +55,7 @@ class JsonLines:
     async def close(self) -> None:
         """Close the file. Each line that `write` acknowledged is written already."""
         with contextlib.suppress(OSError, TimeoutError):
-            await asyncio.wait_for(self._run(self._close), CLOSE_SECOND)
+            await asyncio.wait_for(self._run(self._close), CLOSE_SECONDS)
 
     async def _run(self, work: Callable[[], None]) -> None:
         """Have the thread do a piece of work, and wait for it. Raises what it raises."""

@@ -18,8 +18,8 @@ from serving.base.errors import StartError
 from serving.offline.records import Answer, Refusal, Unreachable
 from serving.offline.sinks import table
 
-CONNECT_SECOND = 10
-STATEMENT_SECOND = 30.0
+CONNECT_SECONDS = 10
+STATEMENT_SECONDS = 30.0
 MARGIN = 2.0  # seconds in which the server's own end of a statement is awaited
 REFUSED = "refused_by_sink"
 CURE = "`monopod offline table` prints the statement that makes it"
@@ -72,8 +72,8 @@ class PostgresqlTable:
         url: str,
         relation: str,
         key: Sequence[str] = (),
-        statement_second: float = STATEMENT_SECOND,
-        connect_second: int = CONNECT_SECOND,
+        statement_second: float = STATEMENT_SECONDS,
+        connect_second: int = CONNECT_SECONDS,
     ):
         self.name = name
         self._url, self._relation, self._key = url, relation, tuple(key)

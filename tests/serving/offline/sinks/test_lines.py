@@ -145,7 +145,7 @@ def test_a_reader_that_goes_away_ends_the_writing() -> None:
 
 def test_a_pipe_that_nobody_reads_keeps_no_close_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     read, out = os.pipe()
-    monkeypatch.setattr("serving.offline.sinks.lines.CLOSE_SECOND", 0.2)
+    monkeypatch.setattr("serving.offline.sinks.lines.CLOSE_SECONDS", 0.2)
 
     async def written() -> None:
         sink = JsonLines("stdout")
