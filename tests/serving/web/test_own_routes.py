@@ -55,9 +55,12 @@ def service(tmp_path: Path) -> Iterator[Running]:
 def fill(service: Running, rounds: int) -> set[int]:
     """Send as many requests as are let in at once, several times, and return the statuses of their answers."""
     work, light = (service.url + "/hang", b"{}", JSON), (service.url + "/%6Cook/a%20b", None, None)
+    found = set[int]()
     with ThreadPoolExecutor(WORK + LIGHT_LIMIT) as pool:
-        found = [pool.submit(get, *one) for _ in range(rounds) for one in [work] * WORK + [light] * LIGHT_LIMIT]
-    return {each.result()[0] for each in found}
+        for _ in range(rounds):
+            answers = [pool.submit(get, *one) for one in [work] * WORK + [light] * LIGHT_LIMIT]
+            found.update(each.result()[0] for each in answers)
+    return found
 
 
 def test_where_every_thread_of_own_routes_hangs_the_platforms_routes_answer_and_liveness_fails(
