@@ -14,20 +14,18 @@ class Lifetime:
     """One request's deadline, and whether its client still waits. All times are seconds of `clock`.
 
     The first byte came at `begin`. The last byte came at `received`, from which the time in a queue counts. The answer is due
-    at `deadline`. A batch took the request's last call at `taken`, which is 0 before that. `expected` is the table that counts
-    the request while its rows are not known, as in serving.models.expected.
+    at `deadline`. A batch took the request's last call at `taken`, which is 0 before that.
 
     The loop's thread alone writes `received` and `abandoned`, and threads of batches write `taken`. Every thread reads. Each is
     replaced whole and never set back, so readers need no lock: at worst they learn of an abandoned request one step later.
     """
 
-    __slots__ = ("_clock", "_on_abandon", "_timeout", "abandoned", "begin", "deadline", "expected", "received", "taken")
+    __slots__ = ("_clock", "_on_abandon", "_timeout", "abandoned", "begin", "deadline", "received", "taken")
 
     def __init__(self, begin: float, timeout_second: float, clock: Callable[[], float] = time.monotonic):
         self.begin = self.received = begin
         self.deadline, self._timeout = begin + timeout_second, timeout_second
         self.abandoned, self.taken = False, 0.0
-        self.expected: dict[Lifetime, None] | None = None
         self._clock = clock
         self._on_abandon: list[Callable[[], None]] = []
 

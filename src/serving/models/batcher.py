@@ -30,7 +30,6 @@ from serving.base.errors import BadInput, NotReady, QueueFull
 from serving.base.lifetime import Lifetime
 from serving.base.process import yield_to_others
 from serving.models.calls import Call, CallQueue, Slice, failure, hand_over, resolve
-from serving.models.expected import forget
 from serving.models.tensors import Arrays, join_rows, key_of, split_rows
 
 log = logging.getLogger("monopod.batcher")
@@ -127,7 +126,6 @@ class Batcher:
         finally:
             if useless:
                 self._end(useless, Call.why_useless)
-        forget(life)
         return call
 
     def waiting_rows(self) -> int:

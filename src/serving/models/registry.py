@@ -15,7 +15,6 @@ from serving.base.lifetime import HasLifetime, Lifetime
 from serving.models.batcher import Observer
 from serving.models.calls import Call
 from serving.models.engine import Hardware
-from serving.models.expected import Expected, forget
 from serving.models.model import Function, Model, check_file, from_function, open_model
 from serving.models.model_cache import Entry, ModelCache, ModelSource
 from serving.models.options import on_demand_budget, options_of, per_session, share_at_start, share_on_demand
@@ -25,11 +24,52 @@ from serving.settings import Settings, size_in_bytes
 T = TypeVar("T")
 
 
+class PendingRequests:
+    """Admitted requests whose rows no queue counts yet: each counts as one row that waits for the model of its route.
+
+    Concurrency. Any thread may call anything here, without a lock, since every step is one operation on a dict. The thread that
+    admits a request calls `add`, before any other thread has the request. `pop` takes it out once, however many threads try. A
+    request is taken out after its rows are queued, so it may be counted twice for a moment, but never nowhere. `list` copies a
+    table in one step, so the oldest is looked for in a copy.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[str, dict[Lifetime, None]] = {}  # by names, which need not be models'
+        self._table_of: dict[Lifetime, dict[Lifetime, None]] = {}
+
+    def add(self, name: str, life: Lifetime) -> None:
+        """Count one row for a model until `forget`. A request that is counted for another model is counted there no more."""
+        table = self._tables.setdefault(name, {})
+        before = self._table_of.get(life)
+        table[life] = None
+        self._table_of[life] = table
+        if before is not None and before is not table:
+            before.pop(life, None)
+
+    def forget(self, life: Lifetime) -> None:
+        """Count a request no more. It does no harm where it is not counted."""
+        table = self._table_of.pop(life, None)
+        if table is not None:
+            table.pop(life, None)
+
+    def rows(self, name: str) -> int:
+        """Return the number of requests that are counted for a model."""
+        return len(self._tables.get(name, ()))
+
+    def oldest(self, name: str) -> float | None:
+        """Return when the last byte of the oldest of a model's requests came, in seconds of its clock, or None."""
+        return min((life.received for life in list(self._tables.get(name, ()))), default=None)
+
+    def names(self) -> list[str]:
+        """Return every name for which a request was ever counted."""
+        return list(self._tables)
+
+
 class Handle:
     """A model by its name. It may be in memory or be loaded on its next use."""
 
-    def __init__(self, cache: ModelCache, entry: Entry):
-        self._cache, self._entry, self.name = cache, entry, entry.name
+    def __init__(self, cache: ModelCache, entry: Entry, pending: PendingRequests):
+        self._cache, self._entry, self._pending, self.name = cache, entry, pending, entry.name
 
     def __call__(self, arrays: Arrays, request: HasLifetime) -> Arrays:
         """Run the model on some rows and wait for the outputs, which have as many rows.
@@ -82,7 +122,9 @@ class Handle:
         while True:
             model = self._cache.acquire(self._entry, life)
             try:
-                return queue(model)
+                queued = queue(model)
+                self._pending.forget(life)
+                return queued
             except BaseException as error:
                 self._cache.release(self._entry)
                 # `unload` may have come between the two calls. A model that is closed for good is still the entry's.
@@ -97,6 +139,7 @@ class Handle:
             if self._entry.model is model:
                 raise
             return False
+        self._pending.forget(life)
         return True
 
     def _releasing(self, done: Callable[[Call], None]) -> Callable[[Call], None]:
@@ -141,7 +184,7 @@ class ModelRegistry:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._folder, self._observer, self._lazy, self._loop, self._clock = folder, observer, lazy, loop, clock
-        self._expected = Expected()
+        self._pending = PendingRequests()
         self._settings = settings
         self.options = options_of(settings)
         self._entries: dict[str, Entry] = {}
@@ -182,7 +225,7 @@ class ModelRegistry:
         entry = self._entries.get(name)
         if entry is None:
             raise NotFound(f"no model {name!r} here; the models are {', '.join(self._entries) or 'none'}")
-        return Handle(self._cache, entry)
+        return Handle(self._cache, entry, self._pending)
 
     def unload(self, name: str) -> None:
         """Finish a model's calls and return its memory to the system. Its next use loads it again. Raises NotFound."""
@@ -201,36 +244,36 @@ class ModelRegistry:
 
         The name need not be a model's: the service's own route counts under service_name.
         """
-        self._expected.add(name, life)
+        self._pending.add(name, life)
 
     def forget(self, life: Lifetime) -> None:
         """Count a request no more, since it has ended."""
-        forget(life)
+        self._pending.forget(life)
 
     def waiting_rows(self, name: str | None = None) -> int:
-        """Return the rows that wait for a model, or for all: those in its queue, and one for each request that is expected."""
+        """Return the rows that wait for a model, or for all: those in its queue, and one for each pending request."""
         if name is None:
             return sum(map(self.waiting_rows, self.queue_names()))
-        expected, model = self._expected.rows(name), self._in_memory(name)
-        return expected if model is None else expected + model.batcher.waiting_rows()
+        pending, model = self._pending.rows(name), self._in_memory(name)
+        return pending if model is None else pending + model.batcher.waiting_rows()
 
     def has_waiting(self, name: str, least: int) -> bool:
         """Return whether at least `least` rows wait for a model, as `waiting_rows` counts them, at less cost."""
         expected, entry = self._expected.rows(name), self._entries.get(name)
         model = None if entry is None else entry.model
-        return expected >= least or (model is not None and model.batcher.has_waiting(least - expected))
+        return pending >= least or (model is not None and model.batcher.has_waiting(least - pending))
 
     def oldest_age(self, name: str | None = None) -> float:
         """Return the age of the oldest request that waits for a model, or for any, in seconds since its last byte, else 0."""
         if name is None:
             return max(map(self.oldest_age, self.queue_names()), default=0.0)
-        oldest, model = self._expected.oldest(name), self._in_memory(name)
-        expected = 0.0 if oldest is None else self._clock() - oldest
-        return expected if model is None else max(expected, model.batcher.oldest_age())
+        oldest, model = self._pending.oldest(name), self._in_memory(name)
+        pending = 0.0 if oldest is None else self._clock() - oldest
+        return pending if model is None else max(pending, model.batcher.oldest_age())
 
     def queue_names(self) -> list[str]:
-        """Return the names under which rows may wait: of the loaded models, and those under which requests were expected."""
-        return list(dict.fromkeys([*(model.spec.name for model in self.loaded()), *self._expected.names()]))
+        """Return the names under which rows may wait: of loaded models, and those under which requests were ever pending."""
+        return list(dict.fromkeys([*(model.spec.name for model in self.loaded()), *self._pending.names()]))
 
     def _in_memory(self, name: str) -> Model | None:
         entry = self._entries.get(name)
@@ -274,7 +317,7 @@ class ModelRegistry:
         if not self._lazy:
             self._cache.check_budget(entry)
         self._entries[entry.name] = entry
-        return Handle(self._cache, entry)
+        return Handle(self._cache, entry, self._pending)
 
     def _opened(self, entry: Entry) -> Model:
         self._cache.check_budget(entry)

@@ -182,8 +182,7 @@ class DataPort:
     def ended(self, cycle: RequestCycle, status: int, reason: str, ended: float) -> None:
         """Count and log a request that was run. ended: seconds of time.monotonic()."""
         life, head = cycle.life, cycle.head
-        if life.expected is not None:
-            self._models.forget(life)
+        self._models.forget(life)
         route = cycle.route or self._label_of(head.method, head.path)
         seconds = ended - life.begin
         if route != STATUS_ROUTE:

@@ -7,48 +7,48 @@ import pytest
 
 from serving.base.errors import WrongInputs
 from serving.base.lifetime import Lifetime
-from serving.models.expected import Expected, forget
+from serving.models.registry import PendingRequests
 from tests.serving.models.registries import PATIENCE, FakeRequest, Gated, MakeRegistry, X, Y, double, lifetime, x
 
 
 def test_each_request_counts_one_row_of_its_model_until_it_is_forgotten() -> None:
-    expected, lives = Expected(), [lifetime() for _ in range(3)]
-    assert expected.rows("a") == 0
+    pending, lives = PendingRequests(), [lifetime() for _ in range(3)]
+    assert pending.rows("a") == 0
     for life, name in zip(lives, "aab", strict=True):
-        expected.add(name, life)
-    assert [expected.rows(name) for name in "abc"] == [2, 1, 0]
-    forget(lives[0])
-    assert [expected.rows(name) for name in "ab"] == [1, 1]
-    assert expected.names() == ["a", "b"]
+        pending.add(name, life)
+    assert [pending.rows(name) for name in "abc"] == [2, 1, 0]
+    pending.forget(lives[0])
+    assert [pending.rows(name) for name in "ab"] == [1, 1]
+    assert pending.names() == ["a", "b"]
 
 
-def test_to_forget_twice_or_what_was_never_expected_does_no_harm() -> None:
-    expected, life = Expected(), lifetime()
-    forget(life)
-    expected.add("a", life)
-    expected.add("a", lifetime())
-    forget(life)
-    forget(life)
-    assert expected.rows("a") == 1
+def test_to_forget_twice_or_what_was_never_pending_does_no_harm() -> None:
+    pending, life = PendingRequests(), lifetime()
+    pending.forget(life)
+    pending.add("a", life)
+    pending.add("a", lifetime())
+    pending.forget(life)
+    pending.forget(life)
+    assert pending.rows("a") == 1
 
 
-def test_a_request_counts_once_though_it_is_expected_again() -> None:
-    expected, life = Expected(), lifetime()
+def test_a_request_counts_once_though_it_is_counted_again() -> None:
+    pending, life = PendingRequests(), lifetime()
     for name in "aab":
-        expected.add(name, life)
-    assert [expected.rows(name) for name in "ab"] == [0, 1]
-    forget(life)
-    assert expected.rows("b") == 0
+        pending.add(name, life)
+    assert [pending.rows(name) for name in "ab"] == [0, 1]
+    pending.forget(life)
+    assert pending.rows("b") == 0
 
 
 def test_the_oldest_is_the_one_whose_last_byte_came_first() -> None:
-    expected = Expected()
-    assert expected.oldest("a") is None
+    pending = PendingRequests()
+    assert pending.oldest("a") is None
     for received in (7.0, 3.0, 5.0):
         life = Lifetime(1.0, 60)
         life.received = received
-        expected.add("a", life)
-    assert expected.oldest("a") == 3.0
+        pending.add("a", life)
+    assert pending.oldest("a") == 3.0
 
 
 class Watched(dict[Lifetime, None]):
@@ -72,7 +72,7 @@ def test_a_request_is_never_counted_nowhere_on_its_way_into_the_queue(make_regis
     gated.open.clear()
     running = handle.submit(x(), FakeRequest())
     assert gated.entered.acquire(timeout=PATIENCE)
-    table = models._expected._tables["f"] = Watched(lambda: models.waiting_rows("f"))
+    table = models._pending._tables["f"] = Watched(lambda: models.waiting_rows("f"))
     lives = [lifetime() for _ in range(4)]
     for life in lives:
         models.expect("f", life)
@@ -84,7 +84,7 @@ def test_a_request_is_never_counted_nowhere_on_its_way_into_the_queue(make_regis
     running.result(PATIENCE)
 
 
-def test_a_request_that_the_queue_refuses_stays_expected_until_it_is_forgotten(make_registry: MakeRegistry) -> None:
+def test_a_request_that_the_queue_refuses_stays_pending_until_it_is_forgotten(make_registry: MakeRegistry) -> None:
     models, life = make_registry(), lifetime()
     handle = models.add("f", double, (X,), (Y,))
     models.expect("f", life)
