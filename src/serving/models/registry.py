@@ -259,7 +259,7 @@ class ModelRegistry:
 
     def has_waiting(self, name: str, least: int) -> bool:
         """Return whether at least `least` rows wait for a model, as `waiting_rows` counts them, at less cost."""
-        expected, entry = self._expected.rows(name), self._entries.get(name)
+        pending, entry = self._pending.rows(name), self._entries.get(name)
         model = None if entry is None else entry.model
         return pending >= least or (model is not None and model.batcher.has_waiting(least - pending))
 
