@@ -3,19 +3,18 @@
 import json
 import sys
 from argparse import Namespace
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from conf.base.console import printable, prints_mistakes, shortened
+from conf.base.console import printable, prints_mistakes
 from conf.base.quantities import counted, duration, significant
 from conf.commands.observed_tracks import observed_tracks, with_arms
 from conf.observe.figures import ObservedTrack, Sources, TrackFigures
 from conf.observe.health import CRITICAL, TOO_NEW, UNKNOWN, WARNING, WELL, limits_of, reasons, worst
 from conf.observe.parallel import TooSlow, gathered
-from conf.observe.pod_logs import Line, PodLines
+from conf.observe.pod_logs import PodLines, common_errors
 from conf.remote.cluster import Cluster, ClusterError
 from conf.rollout.history import UnreadableHistory
 from conf.rollout.preflight import load_history
@@ -23,7 +22,7 @@ from conf.rollout.targets import Target
 
 WINDOW = 300  # seconds that rates and quantiles of Prometheus are about
 EXIT_STATUS = {WELL: 0, WARNING: 40, CRITICAL: 41, UNKNOWN: 42, TOO_NEW: 42}  # docs/observe.md lists them
-MAX_CAUSES = 3  # pods, and kinds of errors, that are named
+MAX_CAUSES = 3  # pods that are named
 LOG_SECONDS = 120.0  # of the logs that are read, 4 MiB of a pod at most
 CAUSE_SECONDS = 15.0
 
@@ -98,17 +97,8 @@ def _errors(each: ObservedTrack, track: TrackFigures) -> list[str]:
     names = {pod.pod for pod in track.pods}
     parts = PodLines(each.region, each.namespace, each.service, LOG_SECONDS, turns=1).read()
     lines = (line for part in parts if isinstance(part, list) for line in part if line.pod in names)
-    return error_lines(lines) or [f"the logs of the last {LOG_SECONDS:.0f} s have no error"]
-
-
-def error_lines(lines: Iterable[Line]) -> list[str]:
-    """Return the errors that stand in lines most often, as the last line of their traceback, else as their message."""
-    found: Counter[str] = Counter()
-    for line in lines:
-        if line.fields.get("level") in ("error", "critical"):
-            told = str(line.fields.get("traceback") or line.fields.get("message", "")).strip()
-            found[shortened(told.rpartition("\n")[2])] += 1
-    return [f"{counted(count, 'time')} in the log: {words}" for words, count in found.most_common(MAX_CAUSES)]
+    found = [f"{counted(count, 'time')} in the log: {words}" for words, count in common_errors(lines)]
+    return found or [f"the logs of the last {LOG_SECONDS:.0f} s have no error"]
 
 
 def _release(each: ObservedTrack) -> list[str]:

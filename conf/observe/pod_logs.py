@@ -18,7 +18,7 @@ import json
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from conf.base.console import printable
+from conf.base.console import printable, shortened
 from conf.base.object_references import Item, Ref
 from conf.clusters.regions import Region
 from conf.plan.plan import offline_name
@@ -35,6 +35,7 @@ from conf.remote.cluster import Cluster, ClusterError
 from conf.render.arms import arm_names
 
 LEVEL_WIDTH = 8
+MAX_ERRORS = 3  # kinds of errors that are named
 MAX_BYTES = 4 * 2**20  # of one answer
 NO_LOG = (400, 404)  # the container has not begun, was not restarted, or its pod is gone
 NAME = "app.kubernetes.io/name"  # the label of a pod that has its Deployment's name
@@ -75,6 +76,16 @@ def lines_of(region: str, pod: str, text: str) -> list[Line]:
     """Return the lines of a container's log, each of which has a timestamp before it. Text without one is left out."""
     parts = (line.partition(" ") for line in text.split("\n"))
     return [Line(region, pod, stamp, rest) for stamp, space, rest in parts if space and _time(stamp)]
+
+
+def common_errors(lines: Iterable[Line]) -> list[tuple[str, int]]:
+    """Return the errors that stand in lines most often, as the last line of their traceback, else as their message."""
+    found: Counter[str] = Counter()
+    for line in lines:
+        if line.fields.get("level") in ("error", "critical"):
+            told = str(line.fields.get("traceback") or line.fields.get("message", "")).strip()
+            found[shortened(told.rpartition("\n")[2])] += 1
+    return found.most_common(MAX_ERRORS)
 
 
 def for_people(line: Line) -> str:

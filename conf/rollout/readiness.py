@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from conf.base.image_names import digest_of, version_with_digest
 from conf.base.object_references import Item, Ref
-from conf.observe.pod_logs import Line
+from conf.base.quantities import counted
+from conf.observe.pod_logs import Line, common_errors
 from conf.observe.pod_states import PodStates, states_of
 from conf.remote.cluster import Cluster, ClusterError, Unreachable, kubectl
 from conf.rollout.diagnosis import GATEWAY, PAUSED, QUOTA, Diagnosis, diagnose, event_lines
@@ -23,6 +24,7 @@ from conf.rollout.targets import GatewayAddress, Say
 
 POLL_SECONDS = 0.5  # between two looks at the cluster
 LOG_LINES = 15
+ERROR_LINES = 2000  # of a pod's log, in which errors are counted
 DIAGNOSED_PODS = 5  # pods whose events are asked for, of all that are not ready
 IN_A_ROW = 20  # right answers at the gateway that prove a release. Beside one old pod, chance gives them once in 2^20.
 GATEWAY_SECONDS = 60
@@ -222,6 +224,16 @@ def dead_container_lines(cluster: Cluster, namespace: str, name: str) -> str:
                 if status["restartCount"]:
                     where = Ref("Pod", namespace, pod["metadata"]["name"])
                     return _readable(cluster.logs(where, status["name"], LOG_LINES, previous=True))
+    return ""
+
+
+def logged_errors(cluster: Cluster, namespace: str, name: str, container: str) -> str:
+    """Return the commonest errors in the last log lines of a Deployment's pods; "" for none, or where nobody can tell."""
+    with suppress(ClusterError):
+        pods = cluster.find("Pod", namespace, f"app.kubernetes.io/name={name}")[:DIAGNOSED_PODS]
+        texts = (cluster.logs(Ref("Pod", namespace, pod["metadata"]["name"]), container, ERROR_LINES) for pod in pods)
+        found = common_errors(Line("", "", "", line) for text in texts for line in text.splitlines())
+        return "\n".join(f"{counted(count, 'time')}: {words}" for words, count in found)
     return ""
 
 

@@ -60,7 +60,7 @@ from conf.rollout.canary.state import (
 )
 from conf.rollout.history import BEGUN, History, Release, utc_now
 from conf.rollout.lease import Lease, LeaseLost
-from conf.rollout.readiness import NotReady, dead_container_lines, running_pods
+from conf.rollout.readiness import NotReady, dead_container_lines, logged_errors, running_pods
 from conf.rollout.release import (
     CANNOT_UNDO,
     Held,
@@ -295,7 +295,9 @@ class Driver:
         elif action.kind == NEXT_STEP:
             self._save(self._canary.next_step())
         elif action.kind == TAKE_BACK:
-            log = dead_container_lines(self._target.cluster, self._target.namespace, arm_names(self._target.service)[0])
+            target, arm = self._target, arm_names(self._target.service)[0]
+            log = dead_container_lines(target.cluster, target.namespace, arm)
+            log = log or logged_errors(target.cluster, target.namespace, arm, target.service)
             raise Rejected(f"the canary is taken back at {self._canary.share} %: {action.words}", log)
         else:
             assert action.kind == STOP_HERE, action.kind
@@ -317,7 +319,8 @@ class Driver:
             self._note(found, now)
         if time.monotonic() - self._saved_at >= SAVE_SECONDS:
             self._save(self._canary)
-            self._say(f"{self._canary.step_words}: {self._finding.summary}")
+            if self._finding.summary:
+                self._say(f"{self._canary.step_words}: {self._finding.summary}")
         if time.monotonic() - self._watched_at >= WATCH_SECONDS:
             self._watch("judged")
         newest = self._finding
@@ -395,7 +398,8 @@ class Driver:
         """
         target, canary = self._target, self._canary
         if canary.phase != TAKING_OVER:
-            self._say(f"taking over: {canary.pods} pods of the canary carry all requests while the old ones are replaced")
+            carry = f"{counted(canary.pods, 'pod')} of the canary {'carries' if canary.pods == 1 else 'carry'}"
+            self._say(f"taking over: {carry} all requests while the old ones are replaced")
             self._save(replace(canary, phase=TAKING_OVER))
         self._watch("taking over")
         self._shares.set(arm_shares(target.service, canary.share, has_baseline=False))

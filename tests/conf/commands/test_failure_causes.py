@@ -1,31 +1,12 @@
 """The causes that are named beside the share of answers that fail."""
 
-import json
 from pathlib import Path
 
 from conf.clusters.regions import load
-from conf.commands.health_command import error_lines, failure_causes
+from conf.commands.health_command import failure_causes
 from conf.observe.figures import ObservedTrack, PodFigures, TrackFigures
-from conf.observe.pod_logs import Line
 from serving.settings import Settings
 from tests.conf.observe.folders import write_regions
-
-TRACEBACK = "Traceback (most recent call last):\n  File \"server.py\", line 7\nKeyError: 'age'"
-
-
-def line(**fields: str) -> Line:
-    return Line("hk", "small-1", "", json.dumps(fields))
-
-
-def test_the_errors_that_come_most_often_are_named_by_the_last_line_of_their_traceback() -> None:
-    found = [line(level="error", message=f"request {number}", traceback=TRACEBACK) for number in range(7)]
-    found += [line(level="error", message="the disk is full")] * 2 + [line(level="critical", message="out of memory")]
-    found += [line(level="info", message="POST /api/small")] * 50 + [Line("hk", "small-1", "", "a text")] * 50
-    assert error_lines(found) == [
-        "7 times in the log: KeyError: 'age'",
-        "2 times in the log: the disk is full",
-        "1 time in the log: out of memory",
-    ]
 
 
 def test_the_pods_that_fail_are_named_and_so_is_what_cannot_be_read(tmp_path: Path) -> None:

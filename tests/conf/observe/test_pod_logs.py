@@ -17,6 +17,7 @@ from conf.observe.pod_logs import (
     Order,
     PodLines,
     Trouble,
+    common_errors,
     follow,
     for_people,
     for_programs,
@@ -460,3 +461,10 @@ def test_a_number_that_json_does_not_know_is_a_string_for_programs(number: str) 
 def test_an_answer_is_cut_into_lines_and_words_of_the_kubelet_are_left_out() -> None:
     answer = f"{STAMP} one\n{STAMP} \n{STAMP} two words\rx\nunable to retrieve container logs for containerd://x"
     assert [each.text for each in lines_of("hk", "cats-1", answer)] == ["one", "", "two words\rx"]
+
+
+def test_the_errors_that_come_most_often_are_named_by_the_last_line_of_their_traceback() -> None:
+    key = json.dumps({"level": "error", "message": "POST", "traceback": "Traceback:\nKeyError: 'age'"})
+    full, memory = (json.dumps({"level": level, "message": level}) for level in ("error", "critical"))
+    found = [key] * 7 + [full] * 2 + [memory] + [json.dumps({"level": "info", "message": "POST"})] * 50 + ["a text"] * 50
+    assert common_errors(map(line, found)) == [("KeyError: 'age'", 7), ("error", 2), ("critical", 1)]

@@ -142,3 +142,20 @@ class Restarted:
 def test_the_last_lines_of_a_container_that_ended_are_those_of_before_its_restart() -> None:
     found = readiness.dead_container_lines(Restarted(), "like", "cats-canary")  # type: ignore[arg-type]
     assert found == "critical: no memory\nKilled"
+
+
+class Failing:
+    """A cluster of two pods of a canary that log failed requests, beside answers."""
+
+    def find(self, *_: str) -> list[dict[str, Any]]:
+        return [{"metadata": {"name": f"cats-canary-{number}"}} for number in (0, 1)]
+
+    def logs(self, pod: Ref, container: str, lines: int, *, previous: bool = False) -> str:
+        assert (container, previous) == ("cats", False)
+        failed = '{"level": "error", "message": "POST", "traceback": "Traceback:\\nKeyError: 7"}'
+        return f'{failed}\n{{"level": "info", "message": "POST"}}\n{failed}'
+
+
+def test_the_errors_of_a_canary_are_told_from_the_logs_of_all_its_pods() -> None:
+    found = readiness.logged_errors(Failing(), "like", "cats-canary", "cats")  # type: ignore[arg-type]
+    assert found == "4 times: KeyError: 7"

@@ -135,10 +135,12 @@ def test_an_undecided_canary_is_held_until_a_command_goes_on_or_goes_back(
     assert found is not None
     assert (found.phase, found.share, found.verdicts[-1].state) == ("held", 5, "unknown")
     assert route(there) == {"held": 90, "held-canary": 5, "held-baseline": 5}
+    told = list[str]()
     with pytest.raises(Held):
-        driver.go_on(there, order("good", "unknown"), silent)
+        driver.go_on(there, order("good", "unknown"), told.append)
     assert route(there) == {"held-canary": 50, "held-baseline": 50}
-    assert driver.go_on(there, order("good"), silent).release.version == "2"
+    assert driver.go_on(there, order("good"), told.append).release.version == "2"
+    assert [line for line in told if line.rstrip().endswith(":")] == []  # a line with no verdict yet
     assert_clean(there, servers["eu"], "2")
     with pytest.raises(NoRelease, match="no canary to go on with"):
         driver.go_on(there, order("good"), silent)
