@@ -12,8 +12,7 @@ from conf.base.console import prints_mistakes
 from conf.commands.arguments import planned
 from conf.doctor.cluster_check import cluster_findings
 from conf.doctor.findings import Finding
-from conf.doctor.project_check import pipeline_findings, project_findings
-from conf.doctor.registry_check import registry_finding
+from conf.doctor.project_check import pipeline_findings, project_findings, registry_finding
 from conf.plan.plan import TRACKS
 from conf.render.gitlab_jobs import FILE
 

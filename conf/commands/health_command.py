@@ -13,9 +13,9 @@ from conf.base.quantities import counted, duration, significant
 from conf.commands.observed_tracks import observed_tracks, with_arms
 from conf.observe.figures import ObservedTrack, Sources, TrackFigures
 from conf.observe.health import CRITICAL, TOO_NEW, UNKNOWN, WARNING, WELL, limits_of, reasons, worst
-from conf.observe.parallel import TooSlow, gathered
 from conf.observe.pod_logs import PodLines, common_errors
 from conf.remote.cluster import Cluster, ClusterError
+from conf.remote.parallel import TooSlow, gathered
 from conf.rollout.history import UnreadableHistory
 from conf.rollout.preflight import load_history
 from conf.rollout.targets import Target

@@ -14,8 +14,7 @@ from conf.base.yaml_nodes import dump
 from conf.clusters.regions import Region, Regions
 from conf.clusters.rights import ACCOUNTS
 from conf.commands.arguments import load_region
-from conf.remote.cluster import Cluster, ClusterError
-from conf.remote.kubeconfigs import access
+from conf.remote.cluster import Cluster, ClusterError, access
 from conf.render.chart_values import cluster_values
 from conf.rollout.report import error_status
 

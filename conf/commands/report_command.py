@@ -20,10 +20,10 @@ from conf.commands.health_command import EXIT_STATUS
 from conf.commands.observed_tracks import observed_tracks
 from conf.observe.figures import ObservedTrack
 from conf.observe.health import UNKNOWN
-from conf.observe.parallel import TooSlow, gathered
 from conf.observe.service_report import Hour, Objective, RegionReport, SeenRelease, advice, region_report
 from conf.plan.placement import monthly_price
 from conf.remote.cluster import Cluster, ClusterError
+from conf.remote.parallel import TooSlow, gathered
 from conf.rollout.history import Release, UnreadableHistory
 from conf.rollout.preflight import load_history
 from conf.rollout.targets import Target

@@ -16,10 +16,9 @@ from conf.commands.deploy_message import Operation, notifier
 from conf.remote import image_registry
 from conf.remote.image_registry import NotThere, RegistryError
 from conf.rollout import preflight
-from conf.rollout.history import History, utc_now
+from conf.rollout.history import History, reason_to_skip, release_to_leave, utc_now
 from conf.rollout.release import roll_back
 from conf.rollout.report import EXPECTED_ERRORS, RegionResult, exit_status, run_in_order
-from conf.rollout.rollback import reason_to_skip, release_to_leave
 from conf.rollout.targets import RegionTrack, deployer, no_target, planned_or_left, target_of
 
 

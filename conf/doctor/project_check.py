@@ -1,7 +1,7 @@
-"""Checks of a project: the checkout, and what GitLab's pipeline needs of it.
+"""Checks of a project: the checkout, what GitLab's pipeline needs of it, and the registry of its images.
 
-Knows git, and what .gitlab-ci.yml asks of a project: a default branch to compare with, a platform, a registry, regions' jobs.
-Asks no API of GitLab, so GitLab's variables are checked only inside a job, where they are set. Changes nothing.
+Changes nothing. Asks no API of GitLab, so GitLab's variables are checked only inside a job, where they are set. The secrets
+with which nodes pull are not checked: the diagnosis of a failed pull tells them.
 """
 
 import re
@@ -10,8 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from conf.base.image_names import image
 from conf.clusters.regions import Regions
 from conf.doctor.findings import Finding
+from conf.remote import image_registry
+from conf.remote.safe_http import NoAnswer, get, in_time
 from conf.render.gitlab_jobs import pipeline
 
 TIMEOUT = 20  # seconds for the answer of a git server
@@ -120,3 +123,34 @@ def _registry(environ: Mapping[str, str]) -> Iterator[Finding]:
     if environ.get("REPOSITORY", "").startswith(("/", "$")):
         cure = "switch it on (Settings > General > Visibility > Container registry), or set REPOSITORY"
         yield Finding("", "images", "CI_REGISTRY_IMAGE is empty: the project's container registry is off", cure)
+
+
+def registry_finding(regions: Regions, name: str, environ: Mapping[str, str]) -> Finding:
+    """Return whether an image is in its registry, or, for the name "", whether the registry of regions.yaml answers."""
+    return _has_image(regions, name, environ) if name else _answers(regions)
+
+
+def _has_image(regions: Regions, name: str, environ: Mapping[str, str]) -> Finding:
+    named = image(name)
+    try:
+        found = image_registry.digest(named, regions, environ, typed=True)
+    except image_registry.RegistryError as error:
+        return Finding("", "image", error.words, error.cure)
+    return Finding("", "image", f"registry {image_registry.location(named)[0]} has {named.full}: {found}")
+
+
+def _answers(regions: Regions) -> Finding:
+    """Check that the registry answers. A registry that asks for a password does."""
+    asked = image_registry.Registry(regions.registry.partition("/")[0], regions.http_registries)
+
+    def ask() -> str:
+        return str(get(f"{asked.url}/v2/", {}, "", asked.plain, image_registry.MAX_MANIFEST_BYTES).status)
+
+    try:
+        status = in_time(ask, image_registry.TIMEOUT, f"registry {asked.host}")
+    except NoAnswer as error:
+        return Finding("", "registry", error.words, f"check registry in regions.yaml; {error.cure}")
+    if status in ("200", "401", "403"):
+        return Finding("", "registry", f"{asked.host} answers; --image asks it for an image")
+    cure = "check that registry in regions.yaml names a registry"
+    return Finding("", "registry", f"{asked.host} answers with status {status}", cure)

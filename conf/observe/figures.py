@@ -3,7 +3,7 @@
 A region's Prometheus has the figures, and its API server the states of pods. Where Prometheus is away or does not know a track,
 `trouble` says so, and the pods that are ready are still told as Kubernetes knows them.
 
-Concurrency: `ask` asks all regions at once, and online beside offline pods, on the threads of conf.observe.parallel.
+Concurrency: `ask` asks all regions at once, and online beside offline pods, on the threads of conf.remote.parallel.
 Each pair of clients is used by one thread at a time, unless a thread was abandoned: then `ask` makes new ones in its place.
 """
 
@@ -14,12 +14,12 @@ from functools import partial
 
 from conf.base.matchers import matchers, one_of
 from conf.clusters.regions import Region
-from conf.observe.parallel import TooSlow, gathered
 from conf.observe.pod_states import PodStates, states_of
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.plan.burn_rates import COUNTED, COUNTED_FAILED
 from conf.plan.plan import offline_name
 from conf.remote.cluster import Cluster, ClusterError, NoRights
+from conf.remote.parallel import TooSlow, gathered
 from conf.render.arms import arm_name
 from serving.settings import Settings, size_in_bytes
 

@@ -1,7 +1,4 @@
-"""One cluster's API server. The only module that imports kubernetes.
-
-Knows requests, answers, and what an API server's refusal means. Does not know services or releases.
-"""
+"""One cluster's API server, what its refusals mean, and kubeconfigs. The only module that imports kubernetes."""
 
 import json
 import os
@@ -10,8 +7,13 @@ import shlex
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+from urllib.request import getproxies
 
 from kubernetes import config
 from kubernetes.client import ApiException, Configuration
@@ -19,7 +21,6 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from conf.base.object_references import MANAGER, Item, Ref, path
-from conf.remote.job_kubeconfig import missing_kubeconfig
 
 READ_TIMEOUTS = (5, 30)  # seconds to connect, and to be answered
 # A write is only allowed while its lease holds, so it must end in time even if the network fails. The caller has LONGEST_WRITE
@@ -29,7 +30,7 @@ READ_TIMEOUTS = (5, 30)  # seconds to connect, and to be answered
 WRITE_TIMEOUTS = (3, 6)
 LONGEST_WRITE = 10
 RETRIES = Retry(total=1, connect=0, status=0, other=0, allowed_methods=("GET",), respect_retry_after_header=False)
-CONFLICT, NOT_FOUND = 409, 404
+FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 UNAVAILABLE = (429, 500, 502, 503, 504)  # overloaded, restarting, or without its etcd: the request may pass in a moment
 # The answer with status 200 for the logs of a container that has just been removed (kubernetes/kubernetes#142258). A moment
 # later the pod's status names the next container.
@@ -295,3 +296,76 @@ def refusal(context: str, method: str, where: str, status: int, body: str) -> Cl
 def _innermost(error: BaseException) -> str:
     reason = getattr(error, "reason", None)
     return _innermost(reason) if isinstance(reason, BaseException) else str(error) or type(error).__name__
+
+
+def missing_kubeconfig(environ: Mapping[str, str]) -> str:
+    """Return why a GitLab job has no usable KUBECONFIG, and the cure; "" outside such a job or where a file is named.
+
+    Sources: https://docs.gitlab.com/ci/variables/predefined_variables/ and
+    https://docs.gitlab.com/ci/variables/#protect-a-cicd-variable.
+    """
+    environment, kubeconfig = environ.get("CI_ENVIRONMENT_NAME", ""), environ.get("KUBECONFIG", "")
+    if not environment:
+        return ""
+    if "\n" in kubeconfig:
+        return "the variable KUBECONFIG holds the text itself, and not a file's name: make its type File"
+    if kubeconfig:
+        return ""
+    scope = environment.partition("/")[0] + "/*"
+    words = f"this job sees no KUBECONFIG: make it a variable of type File, whose environment scope is {scope}"
+    if environ.get("CI_COMMIT_REF_PROTECTED") == "false":
+        branch = environ.get("CI_COMMIT_REF_NAME", "its branch")
+        words += f"; one that is protected is kept from this job, since {branch} is no protected branch: protect it"
+    return words
+
+
+@dataclass(frozen=True)
+class Access:
+    """A kubeconfig, and when its token expires."""
+
+    kubeconfig: Item
+    expires: datetime
+
+
+def access(cluster: Cluster, account: Ref, seconds: int) -> Access:
+    """Return a kubeconfig for an account. seconds: the lifetime to ask for. Raises ClusterError, which says what is missing."""
+    try:
+        token = cluster.token(account, seconds)
+    except ClusterError as error:
+        if error.status == NOT_FOUND:
+            words = f"cluster {cluster.context} has no {account}: install charts/cluster there, as docs/cluster.md says"
+            raise ClusterError(words, error.status) from error
+        if error.status == FORBIDDEN:
+            right = f"it takes the right to create serviceaccounts/token in the namespace {account.namespace}"
+            raise type(error)(f"{error}; {right}", error.status) from error
+        raise
+    expires = datetime.fromisoformat(token["expirationTimestamp"])
+    return Access(kubeconfig(cluster, account.name, token["token"]), expires)
+
+
+def kubeconfig(cluster: Cluster, user: str, token: str) -> Item:
+    """Return a kubeconfig of one context, which has the name of the cluster's own context.
+
+    Raises ClusterError where the caller's kubeconfig does not verify the API server: anybody could then read the token.
+    """
+    how = cluster.configuration
+    if not how.verify_ssl or not how.host.startswith("https://"):
+        words = (
+            f"context {cluster.context!r} does not verify the API server's certificate, so that anybody could read the token"
+        )
+        raise ClusterError(f"{words}: name its certificate-authority in the kubeconfig, without insecure-skip-tls-verify")
+    server: Item = {"server": how.host}
+    if how.ssl_ca_cert:
+        server["certificate-authority-data"] = b64encode(Path(how.ssl_ca_cert).read_bytes()).decode()
+    if how.tls_server_name:
+        server["tls-server-name"] = how.tls_server_name
+    if how.proxy and how.proxy not in getproxies().values():  # one of this machine's environment is not the cluster's
+        server["proxy-url"] = how.proxy
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": cluster.context,
+        "contexts": [{"name": cluster.context, "context": {"cluster": cluster.context, "user": user}}],
+        "clusters": [{"name": cluster.context, "cluster": server}],
+        "users": [{"name": user, "user": {"token": token}}],
+    }

@@ -1,23 +1,29 @@
 """An image registry: which digest a tag has now, and whether a digest is still there.
 
-Knows the OCI distribution specification's pulling of manifests, and Docker's token specification
-(https://distribution.github.io/distribution/spec/auth/token/). Reads manifests alone: pulls and changes nothing. Does not
-know where passwords are: conf.remote.registry_logins does. A password goes to the registry, and to the token service that it
-names.
+Reads manifests alone: pulls and changes nothing. A password goes to the registry, and to the token service that it names. It is
+read from the environment, or a file of docker, podman or buildah. None of the credential helpers that a docker file may name
+is run. Sources: the OCI distribution specification, Docker's token specification
+(https://distribution.github.io/distribution/spec/auth/token/), and containers-auth.json(5) of the containers project.
+
+    REGISTRY_PULL_USER, REGISTRY_PULL_PASSWORD   for the platform's own registry, as a deploy job has them
+    REGISTRY_AUTH_FILE                           a file of logins (default: the files of `buildah login` and `docker login`)
 """
 
+import base64
 import hashlib
 import json
 import os
 import re
 import urllib.parse
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from conf.base.image_names import Image, image
 from conf.clusters.regions import Regions
-from conf.remote.registry_logins import PASSWORD, USER, Login, login
 from conf.remote.safe_http import Answer, NoAnswer, get, in_time, must_be_safe, origin, speaks_http
+from serving.settings import UnreadableError, text_of
 
 TIMEOUT = 20.0  # seconds for one digest, redirects and token included
 MAX_MANIFEST_BYTES = 4 * 2**20  # registries need not take larger ones, by the specification
@@ -30,6 +36,8 @@ TYPES = (
 HUB, HUB_ASKED_AT = "docker.io", "registry-1.docker.io"  # Docker Hub's images are named without a host
 PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 TOKEN = re.compile(r"[\x21-\x7e]+")
+USER, PASSWORD, FILE = "REGISTRY_PULL_USER", "REGISTRY_PULL_PASSWORD", "REGISTRY_AUTH_FILE"
+MAX_FILE_KIB = 1024
 
 
 class RegistryError(NoAnswer):
@@ -72,6 +80,20 @@ def location(named: Image) -> tuple[str, str]:
     is_host = slash and (first == "localhost" or first != first.lower() or "." in first or ":" in first)
     host, repository = (first, rest) if is_host else (HUB, named.name)
     return host, f"library/{repository}" if host == HUB and "/" not in repository else repository
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user's name and password. origin: where they were found, for people. Its repr shows no password."""
+
+    user: str
+    password: str = field(repr=False)
+    origin: str
+
+    @property
+    def basic(self) -> str:
+        """The value of the Authorization header (RFC 7617)."""
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
 
 @dataclass(frozen=True)
@@ -198,3 +220,43 @@ def _said(body: bytes) -> str:
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return ""
     return f" ({told})" if told.isprintable() else ""
+
+
+def login(host: str, own: Collection[str], environment: Mapping[str, str]) -> Login | None:
+    """Return the login for a registry, None for anonymous. own: the hosts to which the environment's password may go."""
+    user, password = environment.get(USER, ""), environment.get(PASSWORD, "")
+    if user and password and host in own:
+        return Login(user, password, f"{USER} and {PASSWORD}")
+    return next((found for path in files(environment) if (found := _of_file(path, host))), None)
+
+
+def files(environment: Mapping[str, str]) -> list[Path]:
+    """Return the files that may hold logins: the one that is named, else those of buildah and podman, then docker's."""
+    if named := environment.get(FILE):
+        return [Path(named)]
+    folder = environment.get("XDG_RUNTIME_DIR")
+    found = [Path(f"{folder}/containers" if folder else f"/run/containers/{os.getuid()}") / "auth.json"]
+    if folder := environment.get("DOCKER_CONFIG"):
+        found.append(Path(folder) / "config.json")
+    elif folder := environment.get("HOME"):
+        found.append(Path(folder) / ".docker" / "config.json")
+    return found
+
+
+def _of_file(path: Path, host: str) -> Login | None:
+    """Return a file's login to a host. A file that cannot be read has none: the registry's refusal then says so."""
+    try:
+        auths: Mapping[str, Any] = json.loads(text_of(path, MAX_FILE_KIB))["auths"]
+        for name, entry in auths.items():
+            if _host(name) == host and entry.get("auth"):
+                user, _, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+                return Login(user, password.strip("\0"), str(path))
+    except (UnreadableError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return None
+
+
+def _host(name: str) -> str:
+    """Return the host that a login is for. Docker Hub's is written https://index.docker.io/v1/."""
+    host = name.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return "docker.io" if host == "index.docker.io" else host

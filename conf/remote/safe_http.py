@@ -1,38 +1,38 @@
-"""An HTTP request that ends in time, reads a bounded answer, and sends a password to no other host.
+"""The one HTTP client of conf: a request whose answer is bounded, and that sends a password to no other host.
 
-Knows HTTP, and the words for its failures and for TLS'. Does not know what is asked for.
-
-Concurrency: `in_time` works on a thread of its own, which is abandoned when its time is over. A name server that does not
-answer, and an answer that comes byte by byte, would outlast any timeout of a socket. The thread shares only its result lists.
+A name server that does not answer, and an answer that comes byte by byte, outlast any timeout of a socket. `in_time` abandons
+them.
 """
 
 import contextlib
 import http.client
 import re
 import ssl
-import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from email.message import Message
-from typing import Any
+from typing import Any, TypeVar
+
+from conf.remote.parallel import TooSlow, gathered
 
 READ_TIMEOUT = 8.0  # seconds without a byte
 MAX_ERROR_BYTES = 10_000  # of an error's answer
+T = TypeVar("T")
 LOOPBACK = re.compile(r"(localhost|127(\.[0-9]{1,3}){3})(:[0-9]+)?")
 
 
 class NoAnswer(Exception):
     """No usable answer came.
 
-    words: what was seen. cure: what to do.
+    words: what was seen. cure: what to do. reason: the error of the system or of HTTP, None for others.
     """
 
-    def __init__(self, words: str, cure: str):
+    def __init__(self, words: str, cure: str, reason: object = None):
         super().__init__(f"{words}; {cure}")
-        self.words, self.cure = words, cure
+        self.words, self.cure, self.reason = words, cure, reason
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ def must_be_safe(url: str, plain: Collection[str]) -> None:
         parts = urllib.parse.urlsplit(url)
     except ValueError:
         raise NoAnswer(
-            "we are sent to an address that is none", "run it again in a moment; if it stays so, ask who runs it"
+            "the server refers to an invalid address", "run it again in a moment; if it stays so, ask who runs it"
         ) from None
     if parts.netloc and (parts.scheme == "https" or (parts.scheme == "http" and speaks_http(parts.netloc, plain))):
         return
     raise NoAnswer(
-        f"we are sent to {origin(url)[:200]!r}, which is not HTTPS",
+        f"the server refers to {origin(url)[:200]!r}, which is not HTTPS",
         f"if {parts.netloc or 'it'} is meant to speak HTTP, name it in http_registries of regions.yaml",
     )
 
@@ -73,26 +73,42 @@ def origin(url: str) -> str:
 
 
 def get(url: str, headers: Mapping[str, str], authorization: str, plain: Collection[str], most: int) -> Answer:
-    """Send a GET request, and return the answer. Raises NoAnswer where none comes, or one of more than `most` bytes.
+    """Send a GET request, and return the answer, as `ask` does.
 
     authorization: the header's value, "" for none. It goes only to the scheme, host and port of `url`.
-    plain: the hosts that are asked over plain HTTP.
     """
-    local = [urllib.request.ProxyHandler({})] if speaks_http(urllib.parse.urlsplit(url).netloc, ()) else []
-    opener = urllib.request.build_opener(_Redirects(plain), *local)
+    request = urllib.request.Request(url, headers={**headers, "User-Agent": "monopod"})
+    if authorization:
+        request.add_unredirected_header("Authorization", authorization)
+    return ask(request, plain, most)
+
+
+def ask(
+    request: urllib.request.Request,
+    plain: Collection[str],
+    most: int,
+    *,
+    seconds: float = 0.0,
+    redirects: bool = True,
+) -> Answer:
+    """Send a request, and return its answer of any status. Raises NoAnswer where none comes, or one of more than `most` bytes.
+
+    plain: the hosts that are asked over plain HTTP. seconds: without a byte, 0 for READ_TIMEOUT. redirects: whether they are
+    followed.
+    """
+    local = [urllib.request.ProxyHandler({})] if speaks_http(urllib.parse.urlsplit(request.full_url).netloc, ()) else []
+    opener = urllib.request.build_opener(_Redirects(plain) if redirects else _NoRedirects(), *local)
     try:
-        request = urllib.request.Request(url, headers={**headers, "User-Agent": "monopod"})
-        if authorization:
-            request.add_unredirected_header("Authorization", authorization)
-        return _answer(opener, request, most)
+        return _answer(opener, request, most, seconds or READ_TIMEOUT)
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise NoAnswer(f"{origin(url)} does not answer: {reason or type(reason).__name__}", _cure(reason)) from error
+        words = f"{origin(request.full_url)} does not answer: {reason or type(reason).__name__}"
+        raise NoAnswer(words, _cure(reason), reason) from error
 
 
-def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Request, most: int) -> Answer:
+def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Request, most: int, seconds: float) -> Answer:
     try:
-        with opener.open(request, timeout=READ_TIMEOUT) as answer:
+        with opener.open(request, timeout=seconds) as answer:
             body = answer.read(most + 1)
             if len(body) > most:
                 raise NoAnswer(
@@ -104,25 +120,15 @@ def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Reque
             return Answer(error.geturl(), error.code, error.headers, b"" if error.closed else error.read(MAX_ERROR_BYTES))
 
 
-def in_time(ask: Callable[[], str], seconds: float, what: str) -> str:
-    """Return the result of `ask`. Raises NoAnswer after `seconds`, and what `ask` raises. what: the server, in words."""
-    found: list[str] = []
-    errors: list[Exception] = []
-
-    def work() -> None:
-        try:
-            found.append(ask())
-        except Exception as error:  # raised again on the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=work, name=what, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    if not found:
+def in_time(question: Callable[[], T], seconds: float, what: str) -> T:
+    """Return the result of a question. Raises NoAnswer after `seconds`, and what the question raises. what: the server."""
+    answers = gathered({what: question}, seconds)
+    error = answers.failed.get(what)
+    if isinstance(error, TooSlow):
         raise NoAnswer(f"{what} has not answered in {seconds:g} s", "is the network up? run it again in a moment")
-    return found[0]
+    if error:
+        raise error
+    return answers.found[what]
 
 
 def _cure(reason: object) -> str:
@@ -149,3 +155,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if found is not None and origin(where) == origin(req.full_url) and req.has_header("Authorization"):
             found.add_unredirected_header("Authorization", str(req.get_header("Authorization")))
         return found
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: it would turn a POST into a GET, whose answer looks like a delivery."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None

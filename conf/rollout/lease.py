@@ -1,7 +1,5 @@
 """The lease: one deploy of a service's track at a time. It is a Lease in the track's namespace, held while a rollout works.
 
-Knows leases and clocks. Does not know what is done meanwhile.
-
 Concurrency: one thread renews the lease while the block runs, and ends with it. When the thread cannot renew, because the API
 server is away, the lease runs out by itself. `check` then raises: the block calls it before each change. The lease of a killed
 job runs out likewise. Clocks of two machines are never compared: a lease belongs to another deploy as long as this process
@@ -17,13 +15,14 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 from conf.base.object_references import MANAGER, Item, Ref, ref
-from conf.remote.cluster import CONFLICT, LONGEST_WRITE, Cluster, ClusterError
-from conf.remote.retries import repeated
+from conf.remote.cluster import CONFLICT, LONGEST_WRITE, Cluster, ClusterError, Unreachable
 
 LEASE_SECONDS = 20
 RENEWAL_SECONDS = 4  # between two renewals
 FAILED_RENEWAL_SECONDS = 1.0  # from a renewal that failed to the next
 WAIT_PAUSE = 0.5  # seconds between two looks at another deploy's lease
+RETRY_PAUSE = 1.0  # seconds between two attempts of a request whose API server cannot be reached
+RETRIED_FOR = 60  # seconds after which a request that fails each time is given up
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -177,3 +176,24 @@ def _lease(name: Ref, holder: str) -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def repeated(
+    ask: Callable[[], T], before_each: Callable[[], None], may_go_on: Callable[[], bool], say: Callable[[str], None]
+) -> T:
+    """Ask until the API server answers, and return its answer.
+
+    before_each: called before each attempt. It may wait or raise.
+    may_go_on: whether another attempt is allowed.
+    Raises Unreachable where the time is over or no other attempt is allowed, and what `ask` and `before_each` raise.
+    """
+    end = time.monotonic() + RETRIED_FOR
+    while True:
+        before_each()
+        try:
+            return ask()
+        except Unreachable as error:
+            time.sleep(RETRY_PAUSE)
+            if not may_go_on() or time.monotonic() > end:
+                raise
+            say(f"retrying for {RETRIED_FOR} s: {error}")

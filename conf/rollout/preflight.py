@@ -1,14 +1,15 @@
 """The preflight of a release: its history is read, and what would stop it is found before anything is changed.
 
-Knows what to ask the cluster. Changes nothing there.
+Changes nothing in the cluster.
 """
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
+from conf.base.quantities import GIB
 from conf.observe.pod_states import has_ended
 from conf.remote.cluster import NOT_FOUND, Cluster, ClusterError, NoRights, kubectl
 from conf.render.arms import is_arm, weighted
@@ -17,11 +18,11 @@ from conf.rollout import history as histories
 from conf.rollout.diagnosis import CURES, QUOTA, create_secret
 from conf.rollout.field_owners import is_ours
 from conf.rollout.history import BEGUN, GOOD, History, Release
-from conf.rollout.quotas import of_rollout, shortages, summed, usage
 from conf.rollout.readiness import POLL_SECONDS, deployment_state, gateway_serves, resume_command
 from conf.rollout.removal import AUTOSCALER, FINALIZER_CURE, SCALED_OBJECT, drain_seconds, held_by
 from conf.rollout.replicas import REPLICAS_MANAGER
 from conf.rollout.targets import Blocked, Say, Target
+from serving.settings import size_in_bytes
 
 SERVER_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")  # written by the API server
 NAME = "app.kubernetes.io/name"  # the label that names the Deployment of a pod
@@ -237,3 +238,62 @@ def _check_obstacles(target: Target, each: Ref, live: Item, known: bool) -> None
         )
     if live["kind"] == "Deployment" and live["spec"].get("paused"):
         raise Blocked(f"{each} is paused by hand: {resume_command(target.cluster.context, each)}")
+
+
+def usage(containers: Sequence[Item]) -> dict[str, float]:
+    """Return what a pod uses of a quota, by the quota's own names, such as `requests.cpu`.
+
+    containers: the `resources` of each container. Amounts are in cores, bytes or counts.
+    """
+    amounts = (
+        {f"{kind}.{name}": _number(amount)}
+        for each in containers
+        for kind in ("requests", "limits")
+        for name, amount in (each.get(kind) or {}).items()
+    )
+    return {"pods": 1, "count/pods": 1, **summed(amounts)}
+
+
+def summed(amounts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the sum of the amounts of each name."""
+    found: dict[str, float] = {}
+    for each in amounts:
+        for name, amount in each.items():
+            found[name] = found.get(name, 0) + amount
+    return found
+
+
+def of_rollout(replicas: int, there: int, changed: bool, containers: Sequence[Item]) -> dict[str, float]:
+    """Return the least that a Deployment's pods use of a quota before its rollout can end.
+
+    replicas: its pods at the end. there: those of now. changed: whether they are replaced, which begins with one pod more.
+    containers: the `resources` of each container of a pod.
+    """
+    pods = max(replicas, there + 1 if changed else 0)
+    return {name: amount * pods for name, amount in usage(containers).items()}
+
+
+def shortages(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]) -> Iterator[str]:
+    """Yield a sentence for each resource of which a quota has less left than is wanted.
+
+    wanted, own: what the service's pods will use and use now. All other use counts as others'.
+    """
+    hard, used = quota["status"].get("hard", {}), quota["status"].get("used", {})
+    for name, allowed in hard.items():
+        full = f"requests.{name}" if name in ("cpu", "memory") else name
+        others = max(0.0, _number(used.get(name, "0")) - own.get(full, 0))
+        if full in wanted and wanted[full] > _number(allowed) - others:
+            amounts = [f"{each / GIB:.4g}Gi" if "memory" in name else f"{each:g}" for each in (others, wanted[full])]
+            words = f"{quota['metadata']['name']} allows {allowed} {name}, others use {amounts[0]} of it"
+            yield f"{words}; the pods take {amounts[1]}, with what a roll-out adds"
+
+
+def _number(quantity: str) -> float:
+    """Return a Kubernetes quantity, such as 500m or 4Gi, as a number."""
+    small = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3}
+    if quantity[-1:] in small:
+        return float(quantity[:-1]) * small[quantity[-1]]
+    try:
+        return float(quantity)
+    except ValueError:
+        return float(size_in_bytes(quantity))

@@ -3,10 +3,9 @@
 Knows what to ask and how long to wait. Changes nothing.
 """
 
-import http.client
 import json
 import time
-import urllib.error
+import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,9 @@ from conf.base.object_references import Item, Ref
 from conf.base.quantities import counted
 from conf.observe.pod_logs import Line, common_errors
 from conf.observe.pod_states import PodStates, states_of
+from conf.remote import safe_http
 from conf.remote.cluster import Cluster, ClusterError, Unreachable, kubectl
+from conf.remote.safe_http import NoAnswer
 from conf.rollout.diagnosis import GATEWAY, PAUSED, QUOTA, Diagnosis, diagnose, event_lines
 from conf.rollout.targets import GatewayAddress, Say
 
@@ -28,6 +29,7 @@ ERROR_LINES = 2000  # of a pod's log, in which errors are counted
 DIAGNOSED_PODS = 5  # pods whose events are asked for, of all that are not ready
 IN_A_ROW = 20  # right answers at the gateway that prove a release. Beside one old pod, chance gives them once in 2^20.
 GATEWAY_SECONDS = 60
+MAX_CONTENT_BYTES = 100_000
 QUOTA_SECONDS = 30  # after which a spent quota ends a wait, once no pod starts, and none can still be ending
 
 Content = tuple[str, str]  # a version and its image's digest, "" where the digest is not known
@@ -276,15 +278,17 @@ def is_same_content(answer: Content, wanted: Content) -> bool:
 def served_content(gateway: GatewayAddress) -> Content:
     """Return the version and digest that a service answers, or the failure in place of the version."""
     headers = {} if gateway.host == "*" else {"Host": gateway.host}
+    request = urllib.request.Request(f"{gateway.url}/v2", headers=headers)
     try:
-        with urllib.request.urlopen(urllib.request.Request(f"{gateway.url}/v2", headers=headers), timeout=3) as response:
-            found = json.load(response)
-            return str(found["version"]), str(found.get("digest", ""))
-    except urllib.error.HTTPError as error:
-        with error:
-            return f"status {error.code}", ""
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
-        return str(getattr(error, "reason", error)), ""
+        answer = safe_http.ask(request, {urllib.parse.urlsplit(gateway.url).netloc}, MAX_CONTENT_BYTES, seconds=3)
+        if answer.status != 200:
+            return f"status {answer.status}", ""
+        found = json.loads(answer.body)
+        return str(found["version"]), str(found.get("digest", ""))
+    except NoAnswer as error:
+        return str(error.reason or error.words), ""
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return str(error), ""
 
 
 def _say_once(words: str, told: set[str], say: Say) -> None:

@@ -16,11 +16,10 @@ from conf.base.object_references import Item, Ref, deployments, ref
 from conf.remote.cluster import CONFLICT, NOT_FOUND, BadCredentials, ClusterError, Unreachable
 from conf.rollout import history as histories
 from conf.rollout import preflight, replicas
-from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release, utc_now
+from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release, no_release_message, rollback_note, utc_now
 from conf.rollout.lease import Lease, LeaseLost, hold
 from conf.rollout.readiness import NotReady, wait_for_gateway, wait_ready
 from conf.rollout.removal import AUTOSCALER, free_autoscaler, remove, remove_dropped, stuck_clause, stuck_message
-from conf.rollout.rollback import no_release_message, rollback_note
 from conf.rollout.targets import Blocked, Say, Target
 
 UNDO_SECONDS = 60.0  # at least, until pods that never went away are counted again

@@ -10,8 +10,7 @@ import pytest
 import monopod
 from conf.base.object_references import Ref
 from conf.commands.kubeconfig_command import lifetime
-from conf.remote.cluster import Cluster, ClusterError, NoRights, Refused, Unreachable
-from conf.remote.kubeconfigs import access, kubeconfig
+from conf.remote.cluster import Cluster, ClusterError, NoRights, Refused, Unreachable, access, kubeconfig
 from tests.running import ROOT
 
 GOLDEN = ["--regions", str(ROOT / "tests/golden/regions.yaml")]

@@ -1,7 +1,8 @@
-"""Requests to a registry, over real sockets: tags become digests, a password stays safe, and each failure has its cure."""
+"""An image registry on a socket: digests, logins, redirects and refusals."""
 
 import base64
 import json
+import os
 import ssl
 import subprocess
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from conf.base.image_names import image
 from conf.remote import image_registry, safe_http
-from conf.remote.image_registry import NotThere, RegistryError, digest, location, resolved
+from conf.remote.image_registry import Login, NotThere, RegistryError, digest, files, location, login, resolved
 from tests.conf.golden import regions
 from tests.conf.image_registry import DOCKER, OCI_INDEX, Registry, own_address, running_registry
 
@@ -163,17 +164,17 @@ def test_a_password_goes_to_no_token_service_that_another_host_names(guarded: Re
 def test_a_redirect_or_a_token_service_over_http_elsewhere_is_refused(guarded: Registry) -> None:
     guarded.realm = "http://tokens.example.com/token"
     told = refusal(guarded, environment=OF_ANN)
-    assert "we are sent to 'http://tokens.example.com', which is not HTTPS" in told
+    assert "refers to 'http://tokens.example.com', which is not HTTPS" in told
     assert "if tokens.example.com is meant to speak HTTP, name it in http_registries of regions.yaml" in told
     guarded.redirect = "http://mirror.example.com/like/demo"
-    assert "we are sent to 'http://mirror.example.com', which is not HTTPS" in refusal(guarded)
+    assert "refers to 'http://mirror.example.com', which is not HTTPS" in refusal(guarded)
     guarded.redirect = "file:///etc/passwd"
     assert "answers with status 307" in refusal(guarded)
 
 
 def test_a_token_service_at_no_address_is_told(guarded: Registry) -> None:
     guarded.realm = "https://["
-    assert "we are sent to an address that is none" in refusal(guarded, environment=OF_ANN)
+    assert "refers to an invalid address" in refusal(guarded, environment=OF_ANN)
 
 
 def test_of_several_challenges_in_one_header_the_first_is_taken(guarded: Registry) -> None:
@@ -282,3 +283,49 @@ def test_https_needs_a_certificate_of_a_known_authority(
         assert "SSL_CERT_FILE names a file with the certificates of your own authority" in refusal(server)
         monkeypatch.setenv("SSL_CERT_FILE", known)
         assert found(server).endswith(first)
+
+
+AUTH = base64.b64encode(b"ann:hidden").decode()
+
+
+def of_file(file: Path) -> Login | None:
+    return login("registry.lan:5000", (), {"REGISTRY_AUTH_FILE": str(file)})
+
+
+@pytest.mark.parametrize("name", ["registry.lan:5000", "http://registry.lan:5000/v2/", "registry.lan:5000/like"])
+def test_a_file_of_docker_or_buildah_holds_a_login(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(
+        json.dumps({"auths": {"other.example.com": {"auth": "bm9ib2R5Og=="}, "kept.lan": {}, name: {"auth": AUTH}}})
+    )
+    assert (
+        of_file(file) == login("registry.lan:5000", (), {"DOCKER_CONFIG": str(tmp_path)}) == Login("ann", "hidden", str(file))
+    )
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "{", '{"auths": []}', '{"auths": {"registry.lan:5000": {"auth": "?"}}}'])
+def test_a_broken_file_holds_no_login(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert of_file(tmp_path / "config.json") is None
+
+
+def test_a_file_without_an_end_or_a_writer_holds_no_login(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert of_file(tmp_path / "pipe") is None
+    assert of_file(Path("/dev/zero")) is None
+
+
+def test_logins_are_where_docker_and_buildah_write_them() -> None:
+    assert files({"REGISTRY_AUTH_FILE": "/a"}) == [Path("/a")]
+    assert files({"XDG_RUNTIME_DIR": "/r", "HOME": "/h"}) == [Path("/r/containers/auth.json"), Path("/h/.docker/config.json")]
+    own = Path(f"/run/containers/{os.getuid()}/auth.json")  # of buildah and podman, in a container of a job for instance
+    assert files({"DOCKER_CONFIG": "/d", "HOME": "/h"}) == [own, Path("/d/config.json")]
+
+
+def test_the_environments_password_goes_to_the_named_hosts_alone() -> None:
+    environment = {"REGISTRY_PULL_USER": "ann", "REGISTRY_PULL_PASSWORD": "hidden", "REGISTRY_AUTH_FILE": "/none"}
+    found = login("registry.lan", ("registry.lan",), environment)
+    assert found
+    assert (found.user, found.password) == ("ann", "hidden")
+    assert "hidden" not in repr(found)
+    assert login("registry.lan", ("other.lan", ""), environment) is None

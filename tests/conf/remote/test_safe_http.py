@@ -22,5 +22,5 @@ def test_a_name_that_only_begins_as_this_machines_address_needs_https(host: str)
 
 
 def test_an_address_that_is_none_is_told() -> None:
-    with pytest.raises(NoAnswer, match="we are sent to an address that is none"):
+    with pytest.raises(NoAnswer, match="refers to an invalid address"):
         must_be_safe("https://[", ())

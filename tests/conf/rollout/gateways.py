@@ -15,7 +15,7 @@ import pytest
 from conf.base.object_references import path
 from conf.base.yaml_nodes import documents
 from conf.clusters.regions import Region
-from conf.doctor.gateway_check import BUFFER_OBJECTS
+from conf.doctor.cluster_check import BUFFER_OBJECTS
 from conf.plan.routes import GatewayPlan, gateway_plan
 from conf.render.templates import render_gateway
 from tests.conf.cluster import Cluster

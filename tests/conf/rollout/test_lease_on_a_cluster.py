@@ -10,7 +10,6 @@ from uuid import uuid4
 import pytest
 
 from conf.base.object_references import Item, Ref
-from conf.remote import retries
 from conf.remote.cluster import Cluster, ClusterError, Refused, Unreachable
 from conf.rollout import lease
 from conf.rollout.lease import Busy, LeaseLost
@@ -26,8 +25,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_SECONDS", LASTS)
     monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.4)
     monkeypatch.setattr(lease, "FAILED_RENEWAL_SECONDS", 0.1)
-    monkeypatch.setattr(retries, "PAUSE", 0.1)
-    monkeypatch.setattr(retries, "RETRIED_FOR", 3)
+    monkeypatch.setattr(lease, "RETRY_PAUSE", 0.1)
+    monkeypatch.setattr(lease, "RETRIED_FOR", 3)
     monkeypatch.setattr(lease, "LONGEST_WRITE", WRITES)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conf.rollout.quotas import of_rollout, shortages, usage
+from conf.rollout.preflight import of_rollout, shortages, usage
 
 GPU = "aliyun.com/gpu-mem"
 POD = usage([{"requests": {"cpu": "500m", "memory": "1Gi", GPU: "4"}, "limits": {"memory": "1Gi", GPU: "4"}}])

@@ -2,15 +2,15 @@
 
 import pytest
 
-from conf.remote import retries
 from conf.remote.cluster import Refused, Unreachable
-from conf.remote.retries import repeated
+from conf.rollout import lease
+from conf.rollout.lease import repeated
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "PAUSE", 0.01)
-    monkeypatch.setattr(retries, "RETRIED_FOR", 0.2)
+    monkeypatch.setattr(lease, "RETRY_PAUSE", 0.01)
+    monkeypatch.setattr(lease, "RETRIED_FOR", 0.2)
 
 
 class Flickering:
