@@ -7,7 +7,6 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -16,39 +15,18 @@ from serving.settings import UnreadableError, declared_settings, text_of
 from serving.settings import validators as allow
 from serving.settings.declarations import RESERVED_USERS
 from serving.settings.reader import REQUIRED, ConfigError, List, Named, Reader, Table, setting
-from serving.settings.validators import Validator
 from serving.settings.weekly_hours import Window
 
 MAX_FILE = 256  # KiB, enough for some hundred regions
 
 
-def _networks() -> Validator:
-    def convert(value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-            raise ValueError
-        return tuple(str(ipaddress.ip_network(item)) for item in value)
-
-    return Validator('a list of networks as "10.0.0.0/8"', '["10.0.0.0/8"]', convert)
+def _network(value: object) -> str:
+    return str(ipaddress.ip_network(allow.string(value)))
 
 
-def _windows() -> Validator:
-    def convert(value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ValueError
-        for item in value:
-            Window(item)
-        return tuple(value)
-
-    return Validator('a list of windows as "mon-fri 09:00-18:00"', '["mon-fri 09:00-18:00"]', convert)
-
-
-def _timezone() -> Validator:
-    def convert(value: Any) -> str:
-        if not isinstance(value, str) or value not in available_timezones():
-            raise ValueError
-        return value
-
-    return Validator("a time zone as Asia/Hong_Kong", "Asia/Hong_Kong", convert)
+def _window(value: object) -> str:
+    Window(allow.string(value))
+    return allow.string(value)
 
 
 PART = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -75,6 +53,9 @@ NAMES = allow.strings(PART, "names", "[registry]")
 GROUPS = allow.strings(r"[A-Za-z0-9]([A-Za-z0-9_.:/@-]{0,198}[A-Za-z0-9])?", "names of groups", '["oidc:ml-team"]')
 HOSTS = allow.strings(rf"{PART}(\.{PART})*(:[0-9]{{1,5}})?", "hosts with their ports", "[registry.lan:5000]")
 BROKERS = allow.strings(rf"{PART}(\.{PART})*:[0-9]{{1,5}}", "brokers as host:port", "[kafka.lan:9092]")
+NETWORKS = allow.list_of(_network, 'a list of networks as "10.0.0.0/8"', '["10.0.0.0/8"]', is_allowed=bool)
+WINDOWS = allow.list_of(_window, 'a list of windows as "mon-fri 09:00-18:00"', '["mon-fri 09:00-18:00"]')
+TIMEZONE = allow.string_where(lambda name: name in available_timezones(), "a time zone as Asia/Hong_Kong", "Asia/Hong_Kong")
 TAINTS = allow.strings(allow.TOLERATION, 'taints as "key=value:NoSchedule"', '["dedicated=ml:NoSchedule"]')
 
 
@@ -155,7 +136,7 @@ class HostPorts:
 
     first_port: int = setting(REQUIRED, allow.whole(1, 65535), "The lowest port.")
     last_port: int = setting(REQUIRED, allow.whole(1, 65535), "The highest port.")
-    cidrs: tuple[str, ...] = setting(REQUIRED, _networks(), "Networks that may call such a port.")
+    cidrs: tuple[str, ...] = setting(REQUIRED, NETWORKS, "Networks that may call such a port.")
 
 
 @dataclass(frozen=True)
@@ -294,10 +275,8 @@ class Region:
     alerting: Alerting | None = setting(
         None, Table(Alerting), "How alerts reach people. Left out, charts/monitoring sends none."
     )
-    windows: tuple[str, ...] = setting(
-        (), _windows(), "The times at which it may be deployed to, in its time zone; [] is always."
-    )
-    timezone: str = setting("UTC", _timezone(), "The time zone of its windows, and of scale_hours.")
+    windows: tuple[str, ...] = setting((), WINDOWS, "The times at which it may be deployed to, in its time zone; [] is always.")
+    timezone: str = setting("UTC", TIMEZONE, "The time zone of its windows, and of scale_hours.")
     way_in: str = setting(
         "",
         URL,

@@ -7,8 +7,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
-from typing import Any
 
 from conf.base.matchers import matchers
 from conf.base.yaml_nodes import compose
@@ -16,7 +16,6 @@ from conf.clusters.regions import Region
 from serving.settings import Settings, UnreadableError, text_of
 from serving.settings import validators as allow
 from serving.settings.reader import REQUIRED, ConfigError, List, Reader, Table, setting
-from serving.settings.validators import Validator
 
 FILE = "alerts.yaml"
 MAX_FILE = 64  # KiB, enough for some hundred rules
@@ -38,21 +37,16 @@ NEXT = {
 MAX_TEXT = 10_000  # characters of one text
 
 
-def _texts() -> Validator:
-    def convert(value: Any) -> dict[str, str]:
-        if not isinstance(value, dict) or not all(isinstance(item, str) and len(item) <= MAX_TEXT for item in value.values()):
-            raise ValueError
-        if not all(re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", key) for key in value):
-            raise ValueError
-        return value
-
-    return Validator("a table of texts, each under a name of letters, digits and _", "{severity: warning}", convert)
-
-
 ALERT = allow.text("[a-zA-Z_][a-zA-Z0-9_]{0,99}", "a name of letters, digits and _", "TooSlow")
 DURATION = allow.text("[0-9]{1,6}(s|m|h|d)", "a time as 5m", "5m")
 TEXT = allow.text(rf"(?s:.{{1,{MAX_TEXT}}})", "a text", "up == 0")
-TEXTS = _texts()
+TEXTS = allow.table_of(
+    re.compile("[a-zA-Z_][a-zA-Z0-9_]*").fullmatch,
+    allow.string_where(lambda text: len(text) <= MAX_TEXT, "", "").convert,
+    "a table of texts, each under a name of letters, digits and _",
+    "{severity: warning}",
+    most=inf,
+)
 
 
 @dataclass(frozen=True)
