@@ -56,7 +56,7 @@ def check_region(name: str, regions: Regions) -> None:
 def read_service(arguments: Namespace, regions: Regions, image_name: str = "") -> Service:
     """Return the service of a folder, without judging it. image_name: "" for the default image's name. Raises Mistakes."""
     service, mistakes = read(arguments.service, regions, image_name)
-    if service is None:
+    if service is None or mistakes:
         raise Mistakes(mistakes)
     return service
 

@@ -1,7 +1,4 @@
-"""`monopod check`: print every mistake of a service, or what runs where and what it costs.
-
-Knows how a report looks to a person and to a program. Does not know how a service is judged: conf.rules.check does.
-"""
+"""`monopod check`: print every mistake of a service, or what runs where and what it costs."""
 
 import json
 from argparse import Namespace
@@ -29,12 +26,12 @@ def check_command(arguments: Namespace) -> int:
     warnings: tuple[str, ...] = ()
     if arguments.others:
         if not arguments.others.is_dir():
-            raise Mistakes([f"--others: {arguments.others} is no folder; name one that holds a folder for each service"])
+            raise Mistakes([f"--others: {arguments.others} is not a folder; name one that holds a folder for each service"])
         others, warnings = other_services(arguments.others, arguments.service, regions)
     tracks = (arguments.track,) if arguments.track else TRACKS
     report = check(arguments.service, regions, tracks, arguments.image, others)
     report.warnings.extend(warnings)
-    print(_as_json(report, regions) if arguments.json else _as_text(report, regions), end="")
+    print(_as_json(report, regions) if arguments.json else "".join(_paragraphs(report, regions)), end="")
     return 1 if report.mistakes else 0
 
 
@@ -46,10 +43,6 @@ def _as_json(report: Report, regions: Regions) -> str:
         "runs": [asdict(row) for row in report.rows],
     }
     return json.dumps(found, indent=2) + "\n"
-
-
-def _as_text(report: Report, regions: Regions) -> str:
-    return "".join(_paragraphs(report, regions))
 
 
 def _paragraphs(report: Report, regions: Regions) -> Iterator[str]:

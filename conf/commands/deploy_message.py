@@ -1,7 +1,6 @@
 """The message about a deploy or a rollback that has ended: one for all its regions.
 
-Knows its words. Does not know how it is sent: conf.remote.notices does. It has no log lines and no events, which may hold
-secrets.
+It holds no log lines and no events, which may hold secrets.
 """
 
 import os

@@ -1,6 +1,6 @@
 """`monopod diff`: show what a deploy would change, as lines for a person or a program.
 
-Changed labels are listed apart, since a new version changes labels of all objects. Changes nothing: each apply is a dry run.
+Changed labels are listed apart, since a new version changes labels of all objects. Each apply is a dry run.
 """
 
 import difflib

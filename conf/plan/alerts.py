@@ -1,7 +1,4 @@
-"""The forms of rules and of alerts, their subject, and the rules that a service adds in alerts.yaml.
-
-A subject is one track of a service in one region. No metric is known here.
-"""
+"""The forms of rules and of alerts, their subject, and the rules that a service adds in alerts.yaml."""
 
 import os
 import re
@@ -82,9 +79,9 @@ class RuleGroup:
 
 @dataclass(frozen=True)
 class Watched:
-    """One track of a service in one region. progress_deadline: seconds after which Kubernetes calls a rollout stuck.
+    """The subject of an alert: one track of a service in one region.
 
-    runbook: the address of the page that says what to do. suffix: of the name of its pods, "" for the online ones.
+    progress_deadline: seconds after which Kubernetes calls a rollout stuck. suffix: of its pods' name, "" for the online ones.
     """
 
     settings: Settings
@@ -116,7 +113,7 @@ class Watched:
 
 
 def alert(watched: Watched, name: str, expr: str, for_: str, severity: str, words: str, details: str = "") -> AlertingRule:
-    """Return an alert about a track. severity: critical or warning; a critical one of grey or ab becomes a warning.
+    """Return an alert about a track. severity: critical or warning, of which grey and ab have warnings alone.
 
     words: the end of a sentence that the track begins, with Prometheus' templates. details: further words, "" for none.
     """
@@ -181,9 +178,8 @@ def read(text: str) -> tuple[AlertingRule, ...]:
 
 
 def copied_rule_warnings(rules: Sequence[AlertingRule], name: str, namespaces: Sequence[str]) -> list[str]:
-    """Return a warning for each rule that asks only for other services or namespaces, or for all namespaces.
+    """Return a warning for each rule that asks only for other services or namespaces, as a copied one does, or for all of them.
 
-    A service that began as a copy has rules that ask for the service it was copied from.
     name: the service's own. namespaces: of its tracks, prod first.
     """
     found = []
@@ -215,7 +211,6 @@ def _admits(asked: tuple[str, str], name: str) -> bool:
 
 
 def _never(rule: AlertingRule, label: str, asked: tuple[str, str], name: str) -> str:
-    """Return the warning about a rule whose matchers all name another service or namespace."""
     return (
         f'{FILE}: {rule.alert} asks for {label}{asked[0]}"{asked[1]}", and this one is {name}: the rule would '
         f'never fire for it; write {label}="{name}"'

@@ -24,7 +24,7 @@ INTERVAL = 60  # Seconds between two recordings. A sum over recorded rates is a 
 REQUESTS, FAILED = "service:monopod_valid_requests:rate5m", "service:monopod_failed_requests:rate5m"
 ANSWERS, LATE = "service:monopod_answers:rate5m", "service:monopod_late_answers:rate5m"
 RECORDED = "5m"  # The window of the recorded rates.
-# Malformed requests, refusals and deadlines too short for any answer are no requests that a service could answer.
+# No service could answer malformed requests, refused ones, and those whose deadline is too short for any answer.
 COUNTED = 'code!~"4..",reason!="short_deadline"'
 COUNTED_FAILED = 'code=~"5..",reason!="short_deadline"'
 
@@ -50,10 +50,9 @@ def burn_rate_group(watched: Watched) -> RuleGroup:
 
 
 def _recordings(watched: Watched) -> tuple[Recording, ...]:
-    """Return the rates of requests and answers, of all and of those that miss an objective.
+    """A canary's pods answer requests of the same callers, so theirs are counted too.
 
-    A canary's pods answer requests of the same callers, so theirs are counted too. While a rollout changes
-    objective_latency_ms, only the pods whose histogram has the new bound are counted.
+    While a rollout changes objective_latency_ms, only the pods whose histogram has the new bound are counted.
     """
     requests = f"sum({_rate(watched, 'monopod_requests_total', COUNTED)})"
     failed = f"sum({_rate(watched, 'monopod_requests_total', COUNTED_FAILED)})"
@@ -67,19 +66,19 @@ def _recordings(watched: Watched) -> tuple[Recording, ...]:
 
 
 def _answers(watched: Watched) -> list[str]:
-    """Return PromQL: the rates of all answers, and of those within the bound."""
+    """Return the rates of all answers, and of those within the bound."""
     bounds = ("+Inf", repr(latency_objective(watched.settings)))
     return [_rate(watched, "monopod_answer_duration_seconds_bucket", f'le="{bound}"') for bound in bounds]
 
 
 def _rate(watched: Watched, counter: str, which: str) -> str:
-    """Return PromQL: the rate of a counter, a series a pod, of the track's own pods and of its canary's and baseline's."""
+    """Return the rate of a counter, a series a pod, of the track's own pods and of its canary's and baseline's."""
     own, arms = (f"rate({counter}{{{where},{which}}}[{RECORDED}])" for where in (watched.where, watched.where_arms))
     return f"({own} or {arms})"
 
 
 class _Kind(NamedTuple):
-    """A way to miss an objective. now: PromQL of its rate. cause: PromQL of its commonest reason. words: a sentence."""
+    """A way to miss an objective. now, cause: PromQL of its rate and of its commonest reason."""
 
     name: str
     missed: str
@@ -109,7 +108,7 @@ def _alerts(watched: Watched) -> tuple[AlertingRule, ...]:
         fast = f'{watched.where},track="{watched.track}",alertname="{kind.name}Fast",alertstate="firing"'
         told = f" unless on (namespace, service, track) max_over_time(ALERTS{{{fast}}}[{SLOW[-1].short}])"
         for speed, burns, severity, silent in (("Fast", FAST, "critical", ""), ("Slowly", SLOW, "warning", told)):
-            now = f"{_share(watched, kind, RECORDED)} >= 0 or 0 * {_sum(watched, kind.every, burns[-1].long)}"  # 0/0 is none
+            now = f"{_share(watched, kind, RECORDED)} >= 0 or 0 * {_sum(watched, kind.every, burns[-1].long)}"  # 0/0 is NaN
             burning = " or ".join(_burns(watched, burn, kind) for burn in burns)
             expr, words = f"({now}) and ({burning}){silent}", _words(watched, kind, burns[0])
             found.append(alert(watched, kind.name + speed, expr, "0s", severity, words, _details(watched, kind)))
@@ -152,7 +151,7 @@ def listed(query: str, before: str, text: str) -> str:
 
 
 def _burns(watched: Watched, burn: Burn, kind: _Kind) -> str:
-    """Return PromQL: the share of requests that missed an objective, while both windows show the burn rate."""
+    """Return the share of requests that missed an objective, while both windows show the burn rate."""
     threshold = f"{_threshold(burn.rate, kind.objective):.6g}"
     missed, every = (_sum(watched, series, burn.long) for series in (kind.missed, kind.every))
     return (
@@ -167,10 +166,9 @@ def _sum(watched: Watched, series: str, window: str) -> str:
 
 
 def _threshold(rate: float, objective: float) -> float:
-    """Return the share of missed requests above which a window burns.
+    """A wide budget cannot burn 14.4 times as fast as it should, since no more than everything fails.
 
-    A wide budget cannot burn 14.4 times as fast as it should: everything may fail at most. There the threshold is half way from
-    the budget to everything.
+    There the threshold is half way from the budget to everything.
     """
     budget = 1 - objective
     return min(rate * budget, (1 + budget) / 2)

@@ -1,7 +1,4 @@
-"""The kinds of nodes that a pod fits, what the other kinds lack for it, and the price of a pod.
-
-Knows sizes, labels, taints and prices. Does not know lines of value.py, nor what is free in a cluster now.
-"""
+"""The kinds of nodes that a pod fits, what the other kinds lack for it, and the price of a pod."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

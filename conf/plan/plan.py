@@ -1,7 +1,7 @@
 """The plan of a service: its workloads in one region, with every name, path, number and label that their objects hold.
 
-Reads no file, asks no cluster and does not know YAML. A canary's arms are no workloads here: they are made of stored objects
-too, of which the settings are gone (conf/render/arms.py).
+A canary's arms are not planned: a baseline is made of the stored objects of an older release, whose settings are gone.
+conf/render/arms.py makes both.
 """
 
 from collections.abc import Mapping
@@ -150,7 +150,7 @@ def serves(settings: Settings, track: str, answers: bool) -> bool:
 
 
 def runs_offline(settings: Settings) -> bool:
-    """Return whether a service has offline pods in a region, in each track that runs there."""
+    """Return whether each track of a service that runs in a region has offline pods there."""
     return bool(settings.offline_source) and settings.offline_replicas > 0
 
 
@@ -201,12 +201,12 @@ def opens_host_port(settings: Settings, track: str) -> bool:
 
 
 def track_group(settings: Settings, track: str) -> str:
-    """Return the consumer group of a track."""
+    """Return a track's consumer group."""
     return group_of(settings.offline_group, settings.username, settings.service_name, track)
 
 
 def offline_grace_period(settings: Settings) -> int:
-    """Return the seconds from a pod's deletion to its kill: what was begun is finished, written and committed, and a margin."""
+    """Return the seconds from an offline pod's deletion to its kill: to finish, write and commit what was begun."""
     return rounded_up(settings.offline_revoke_second + LEAVE + EXIT_MARGIN)
 
 

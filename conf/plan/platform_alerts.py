@@ -38,11 +38,8 @@ GIVEN_UP = ("retry_or_shadow_abandoned", "upstream_rq_retry_overflow", "upstream
 
 
 def rule_groups(watched: Watched) -> tuple[RuleGroup, ...]:
-    """Return the platform's rules for a track, without the labels that alerts.labelled adds.
-
-    Objectives hold for prod. grey and ab have an alert on errors that wakes nobody in their place.
-    """
-    own = (*_answers(watched), *_load(watched), *pod_alerts(watched), *_release(watched))
+    """Return the platform's rules for a track. grey and ab have an alert on errors in place of those on objectives."""
+    own = (*_answers(watched), *_memory(watched), *_cores(watched), *_space(watched), *_pods(watched), *_release(watched))
     if watched.has_objectives:
         return RuleGroup(watched.name, "", (), own), burn_rate_group(watched)
     return (RuleGroup(watched.name, "", (), (*own, _errors(watched))),)
@@ -53,20 +50,14 @@ def _answers(watched: Watched) -> tuple[AlertingRule, ...]:
     ready = f"(sum(monopod_ready{{{where}}}) or vector(0))"
     refused = f'sum(rate(monopod_shed_total{{{where},reason="queue_full"}}[5m]))'
     slow = f"histogram_quantile(0.99, sum by (le) (rate(monopod_answer_duration_seconds_bucket{{{where}}}[5m])))"
+    late = "the slowest requests come near the deadline"
     age = f"max by (model) (monopod_queue_oldest_age_seconds{{{where}}})"
     waits = "a request has waited {{ $value | humanizeDuration }} for {{ $labels.model }}, over half of its deadline"
     return (
         alert(watched, "NoPodAnswers", f"{ready} < 1", "2m", "critical", "no pod is ready"),
-        not_scraped_alert(watched),
+        _not_scraped(watched),
         alert(watched, "Overloaded", f"{refused} > 0", "10m", "warning", "requests are refused, add pods"),
-        alert(
-            watched,
-            "Slow",
-            f"{slow} > {SLOW_WARNS * timeout:.4g}",
-            "10m",
-            "warning",
-            "the slowest requests come near the deadline",
-        ),
+        alert(watched, "Slow", f"{slow} > {SLOW_WARNS * timeout:.4g}", "10m", "warning", late),
         alert(watched, "QueueOld", f"{age} > {QUEUE_WARNS * timeout:.4g}", "1m", "warning", waits),
     )
 
@@ -81,13 +72,9 @@ def _errors(watched: Watched) -> AlertingRule:
     return alert(watched, "ServerErrors", expr, "5m", "warning", words)
 
 
-def not_scraped_alert(watched: Watched) -> AlertingRule:
+def _not_scraped(watched: Watched) -> AlertingRule:
     words = "Prometheus reads no pod's metrics"
     return alert(watched, "NothingScraped", f"absent(up{{{watched.where}}} == 1)", "5m", "warning", words)
-
-
-def _load(watched: Watched) -> tuple[AlertingRule, ...]:
-    return (*memory_alerts(watched), *_cores(watched), *space_alerts(watched))
 
 
 def _cores(watched: Watched) -> tuple[AlertingRule, ...]:
@@ -101,8 +88,7 @@ def _cores(watched: Watched) -> tuple[AlertingRule, ...]:
     )
 
 
-def memory_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
-    """Return the alerts on the pods' memory."""
+def _memory(watched: Watched) -> tuple[AlertingRule, ...]:
     where = watched.where
     warns, acts = shares(watched.settings.memory_levels)
     memory = f"max by (pod) (process_resident_memory_bytes{{{where}}} / monopod_memory_limit_bytes{{{where}}})"
@@ -113,22 +99,15 @@ def memory_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
     )
 
 
-def space_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
-    """Return the alerts on /tmp, and on the card's memory."""
+def _space(watched: Watched) -> tuple[AlertingRule, ...]:
     where = watched.where
     tmp = f"max by (pod) (monopod_tmp_bytes{{{where}}} / monopod_tmp_limit_bytes{{{where}}})"
     full = "{{ $labels.pod }} has filled {{ $value | humanizePercentage }} of /tmp, and is evicted when it is full"
-    return (
-        alert(watched, "TmpNearlyFull", f"{tmp} > {TMP_WARNS}", "5m", "warning", full),
-        *_card(watched),
-    )
+    return (alert(watched, "TmpNearlyFull", f"{tmp} > {TMP_WARNS}", "5m", "warning", full), *_card(watched))
 
 
 def _card(watched: Watched) -> tuple[AlertingRule, ...]:
-    """Return the alert on the card's memory where the pod has a card to itself.
-
-    A card tells only what all its pods use. So for shared cards the fleet's rules compare the sums of a node.
-    """
+    """A card tells only what all its pods use. So for shared cards the fleet's rules compare the sums of a node."""
     gpu = watched.region.gpu
     if gpu is None or gpu.unit != "card" or not gpu_share(watched.settings, watched.region):
         return ()
@@ -139,11 +118,8 @@ def _card(watched: Watched) -> tuple[AlertingRule, ...]:
     )
 
 
-def pod_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
-    """Return the alerts on restarts, on lost pods, and on files that cannot be loaded again.
-
-    A Deployment's pod fails where it is evicted, or where its node refuses it or ends. Its object stays, and another pod comes.
-    """
+def _pods(watched: Watched) -> tuple[AlertingRule, ...]:
+    """A pod fails where it is evicted, or where its node refuses it or ends. Its object stays, and another pod comes."""
     pods = f"{watched.name}(-canary|-baseline)?-[0-9a-z]+-[0-9a-z]{{5}}"
     failed = f'kube_pod_status_phase{{{matchers(namespace=watched.namespace)},pod=~"{pods}",phase="Failed"}}'
     lost = f"{failed} == 1 unless on (pod) ({failed} offset 1h == 1)"
@@ -161,8 +137,8 @@ def pod_alerts(watched: Watched) -> tuple[AlertingRule, ...]:
     )
 
 
-def rollout_alert(watched: Watched) -> AlertingRule:
-    """Return the alert on a rollout that is stuck. A rollout that still brings up pods is not, however long it takes."""
+def _rollout(watched: Watched) -> AlertingRule:
+    """A rollout that still brings up pods is not stuck, however long it takes."""
     which = f"{{{matchers(namespace=watched.namespace, deployment=watched.name)}}}"
     unavailable, updated, wanted = (
         f"max(kube_deployment_{each}{which})"
@@ -175,10 +151,7 @@ def rollout_alert(watched: Watched) -> AlertingRule:
 
 
 def _release(watched: Watched) -> tuple[AlertingRule, ...]:
-    """Return the alerts on what Kubernetes and the gateway do with the pods.
-
-    charts/monitoring gives the gateway's series the labels that name a service.
-    """
+    """charts/monitoring gives the gateway's series the labels that name a service."""
     to = matchers(destination_namespace=watched.namespace, destination_service=watched.name)
     given_up = " + ".join(f"(sum(increase(envoy_cluster_{each}{{{to}}}[10m])) or vector(0))" for each in GIVEN_UP)
     lost = "the gateway did not send {{ $value | humanize }} failed requests again"
@@ -186,23 +159,19 @@ def _release(watched: Watched) -> tuple[AlertingRule, ...]:
     left = f"time() - max by (namespace, service, track) ({driven}) > {CANARY_NOT_DRIVEN}"
     alone = "no command has driven its canary for {{ $value | humanizeDuration }}"
     return (
-        rollout_alert(watched),
+        _rollout(watched),
         alert(watched, "CanaryNotDriven", left, "0s", "warning", alone + listed(driven, ": ", "{{ $each.Labels.step }}")),
         alert(watched, "RetriesGivenUp", f"{given_up} >= {RETRIES_WARN}", "0s", "warning", lost),
     )
 
 
 def offline_rule_groups(watched: Watched) -> tuple[RuleGroup, ...]:
-    """Return the platform's rules for a track's offline pods, without the labels that alerts.labelled adds."""
-    of_pods = (*memory_alerts(watched), *space_alerts(watched), *pod_alerts(watched), rollout_alert(watched))
+    of_pods = (*_memory(watched), *_space(watched), *_pods(watched), _rollout(watched))
     return (RuleGroup(watched.name, "", (), (*_reading(watched), *_writing(watched), *_records(watched), *of_pods)),)
 
 
 def _reading(watched: Watched) -> tuple[AlertingRule, ...]:
-    """Return the alerts on records that wait.
-
-    They stand still when none is finished in the time of two of the longest tries, and of three records at offline_rate.
-    """
+    """Records stand still when none is finished in the time of two of the longest tries, and of three at offline_rate."""
     s, where = watched.settings, watched.where
     lag = f"sum(max by (topic, partition) (monopod_offline_lag_records{{{where}}}))"
     before = f"sum(max by (topic, partition) (monopod_offline_lag_records{{{where}}} offset 5m))"
@@ -211,21 +180,15 @@ def _reading(watched: Watched) -> tuple[AlertingRule, ...]:
     ready = f"(sum(monopod_ready{{{where}}}) or vector(0))"
     silent = "the brokers have not answered for {{ $value | humanizeDuration }}, so that nobody reads"
     away = f"max(monopod_offline_brokers_away_seconds{{{where}}}) > {BROKERS_AWAY_WARNS}"
+    longer = f"{lag} > {s.offline_lag_per_replica} and {lag} > {before}"
     still = "{{ $value | humanize }} records wait, and none is finished"
     grows = "{{ $value | humanize }} records wait, and they become more"
     return (
         alert(watched, "OfflineNotReady", f"{ready} < 1", "5m", "critical", "no offline pod is ready, so that nobody reads"),
-        not_scraped_alert(watched),
+        _not_scraped(watched),
         alert(watched, "OfflineBrokersAway", away, "0s", "critical", silent),
         alert(watched, "OfflineStandsStill", f"{lag} > 0 unless {done} > 0", "5m", "critical", still),
-        alert(
-            watched,
-            "OfflineLagGrows",
-            f"{lag} > {s.offline_lag_per_replica} and {lag} > {before}",
-            "15m",
-            "warning",
-            grows,
-        ),
+        alert(watched, "OfflineLagGrows", longer, "15m", "warning", grows),
     )
 
 
@@ -241,7 +204,7 @@ def _writing(watched: Watched) -> tuple[AlertingRule, ...]:
 
 
 def _records(watched: Watched) -> tuple[AlertingRule, ...]:
-    """Return the alerts on records that were given up or lost. Records may be lost before Prometheus first reads a new pod."""
+    """Records may be lost before Prometheus first reads a new pod."""
     where = watched.where
     every = f"monopod_offline_records_total{{{where}}}"
     dead = f'monopod_offline_records_total{{{where},outcome="dead"}}'

@@ -1,7 +1,4 @@
-"""The plan of one pod: its resources, environment, probes and times.
-
-Knows Kubernetes' units and the runtime's ports. Does not know the other objects.
-"""
+"""The plan of one pod: its resources, environment, probes and times."""
 
 from dataclasses import dataclass
 
@@ -74,8 +71,8 @@ class Probe:
 class Pod:
     """All values of the pod's template. data_claim, ca_secret: names of a volume claim and a Secret, "" for none.
 
-    env_secrets: names of Secrets whose keys become environment variables.
-    pre_stop, grace_period, progress_deadline: seconds. A pre_stop of 0 is none. tmp_size: bytes, as text.
+    env_secrets: names of Secrets whose keys become environment variables. tmp_size: bytes, as text.
+    pre_stop, grace_period, progress_deadline: seconds; a pre_stop of 0 means no hook.
     """
 
     image: str
@@ -106,7 +103,7 @@ def gpu_share(settings: Settings, region: Region) -> float:
 
 
 def gpu_resources(gib: float, gpu: Gpu | None) -> Pairs:
-    """Return the resources by which a pod asks for a share of a card. gib: the share."""
+    """Return the resources by which a pod asks for GiB of a card."""
     if not gib or gpu is None:
         return ()
     amount = {"GiB": rounded_up(gib), "MiB": rounded_up(gib * 1024), "card": 1}[gpu.unit]
@@ -126,7 +123,7 @@ def grace_period(settings: Settings) -> int:
 
 
 def tmp_size(settings: Settings) -> int:
-    """Return the size of /tmp, in bytes."""
+    """Return the bytes of /tmp."""
     return CACHES + SPOOLED_BODIES * size_in_bytes(settings.max_body)
 
 

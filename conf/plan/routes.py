@@ -1,8 +1,7 @@
 """The route to a service, and the object that a cluster's gateway needs once.
 
-The route has the paths outside and in the pod, and says how a proxy treats the pods. The gateway's object sets how much of a
-request the proxies keep to send it again. Envoy can retry a request only while it has kept all of the body. It gives up the
-retry of a larger one in silence, and only the counter `retry_or_shadow_abandoned` shows that.
+The latter sets how much of a request the proxies keep to send it again. Envoy can retry a request only while it has kept all
+of the body. It gives up the retry of a larger one in silence, and only the counter `retry_or_shadow_abandoned` shows that.
 Sources: Envoy's `Route.request_body_buffer_limit` and `Listener.per_connection_buffer_limit_bytes`. Envoy Gateway's
 ClientTrafficPolicy sets the latter by `connection.bufferLimit`. With HTTP/2 each stream has a buffer of its own, which
 `http2.initialStreamWindowSize` limits.

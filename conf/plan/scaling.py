@@ -18,11 +18,10 @@ from dataclasses import dataclass
 
 from conf.base.matchers import matchers
 from conf.clusters.regions import Kafka, Region
+from conf.plan.pods import Pairs
 from serving.settings import Settings
 from serving.settings.declarations import latency_objective
 from serving.settings.weekly_hours import DAY, hours_of, most_pods, spans
-
-Pairs = tuple[tuple[str, str], ...]
 
 PROTOCOL = "2.8.0"  # the version of brokers whose requests KEDA is to send: of 2021, and understood by all since
 KEDA_MECHANISMS = {"PLAIN": "plaintext", "SCRAM-SHA-256": "scram_sha256", "SCRAM-SHA-512": "scram_sha512"}
@@ -31,14 +30,14 @@ FALLBACK_FAILURES = 3  # questions in a row without an answer, after which the p
 BUSY = 0.7  # the part of its time for which an instance may work: above it, the wait for a free one grows steeply
 WAIT = 0.5  # the part of the objective that a full pod's queue may take; the rest is for the batch, and for new pods to come
 FULL = 0.25  # the part of queue_limit above which pods are added, whatever the rows cost: at queue_limit they are refused
-FRESH = "1m"  # four scrapes: an older sample is no answer, though Prometheus shows it for five minutes
+FRESH = "1m"  # four scrapes: an older sample says nothing, though Prometheus shows it for five minutes
 SETTLED = 90  # seconds: FRESH, a scrape and a look of the autoscaler; after them the busy time shows a load that has risen
 KNOWN = "1h"  # a pod that was read within this time, and is still a target, has load
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """KEDA asks this. authentication: the name of a TriggerAuthentication, "" for none. name, query: "" without PromQL."""
+    """A measure for KEDA. authentication: the name of a TriggerAuthentication, "" for none. name, query: "" without PromQL."""
 
     type: str
     metadata: Pairs
@@ -50,7 +49,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Credential:
-    """A part of what KEDA shows the brokers: the trigger's parameter, and the Secret and the key that hold it."""
+    """A parameter of KEDA's trigger for the brokers, and the Secret and the key that hold it."""
 
     parameter: str
     secret: str

@@ -1,10 +1,8 @@
 """The objects of a canary: two sets of pods beside a service's own, which are the arms that a canary compares.
 
-`<service>-canary` runs the new version, and `<service>-baseline` the old one again. Each is made from a release's objects under
-another name and other labels. So no selector, rule or query about the service's own pods finds them.
-
-Knows rendered objects, and those that a history has stored. A pure module: asks no cluster, and does not judge a canary.
-Offline pods answer no request and have no arms.
+`<service>-canary` runs the new version, and `<service>-baseline` the old one again. Each is made from a release's objects,
+rendered or stored in a history, under another name and other labels. So no selector, rule or query about the service's own
+pods finds them. Offline pods answer no request and have no arms.
 """
 
 import copy
@@ -99,9 +97,9 @@ def kept_from_scaling_in(items: Iterable[Item], service: str, pods: int) -> list
 def canary_watch(items: Iterable[Item], service: str, driven_at: float, words: str) -> Item:
     """Return the PrometheusRule that records when a command drove a canary last, for an alert of the service's own rules.
 
-    The alert is not here: Prometheus says of no alert that it is over when its rule is removed, and Alertmanager holds it for
-    minutes. Without this rule the series ends, and the alert with it. It needs no pod, so that a canary whose pods never came
-    up is told, too. Prometheus' clock and the command's are taken to differ by seconds.
+    The alert is not here: Prometheus ends no alert whose rule is removed, and Alertmanager holds it for minutes. Without this
+    rule the series ends, and the alert with it. It needs no pod, so that a canary whose pods never came up is told, too.
+    Prometheus' clock and the command's are taken to differ by seconds.
 
     items: of the new release, whose own rules have the labels by which Prometheus and people find it.
     driven_at: as time.time has it. words: how far the canary is, for a person.
@@ -180,7 +178,6 @@ def _of_istio(backends: list[Item], shares: Mapping[str, int]) -> list[Item]:
 
 
 def _host(host: str, name: str) -> str:
-    """Return the host of another Service of the same namespace."""
     return f"{name}.{host.partition('.')[2]}"
 
 

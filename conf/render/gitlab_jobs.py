@@ -3,7 +3,6 @@
 .gitlab-ci.yml includes that file, whose jobs extend hidden jobs of .gitlab-ci.yml. GitLab does not merge lists of two files, so
 all stages stand in ci/regions.yml. An anchor of YAML does not reach another file, so the jobs are written out.
 Sources: https://docs.gitlab.com/ci/yaml/includes/, https://docs.gitlab.com/ci/yaml/yaml_optimization/.
-Does not know what a job runs.
 """
 
 import sys

@@ -1,7 +1,4 @@
-"""Rules about canaries: their room, their names, and the callers that a route's shares do not reach.
-
-Does not know what is free in a cluster now, nor how a canary is judged.
-"""
+"""Rules about canaries: their room, their names, and the callers that a route's shares do not reach."""
 
 from collections.abc import Iterator, Sequence
 
@@ -70,7 +67,7 @@ def _has_canary(context: RuleContext) -> bool:
 
 
 def _lacking(context: RuleContext, pods: int) -> str:
-    """Return how much of a quota a take-over takes, and how much is allowed; "" where it fits. pods: before it."""
+    """Return what a take-over lacks of a quota, "" where it fits. pods: before it."""
     offline = most_offline_pods(context.settings, "prod")
     total = 2 * pods + 1 + (offline + 1 if offline else 0)
     over = over_quota(context.region.quota, [(total, context.need)])

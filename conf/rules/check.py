@@ -1,14 +1,10 @@
-"""The check of a service: it is read, planned, judged and rendered, and all mistakes are reported at once.
-
-Knows the order of these steps. Knows no rule and prints nothing.
-"""
+"""The check of a service: it is read, planned, judged and rendered, and all mistakes are reported at once."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from conf.base.image_names import Image, image
-from conf.base.object_references import Item
 from conf.clusters.regions import Regions
 from conf.plan import alerts
 from conf.plan.placement import monthly_price
@@ -46,7 +42,7 @@ class Service:
 
 @dataclass(frozen=True)
 class OfflineRow:
-    """The offline pods of one track in one region, for a person. Sinks, group and dead letters have the track's suffix."""
+    """The offline pods of a row. Sinks, group and dead letters have the track's suffix."""
 
     replicas: int
     source: str
@@ -57,7 +53,7 @@ class OfflineRow:
 
 @dataclass(frozen=True)
 class HoursRow:
-    """The hours of the online pods of prod in one region, for a person. mean_pods: over a week."""
+    """The hours of the online pods of a row of prod. mean_pods: over a week."""
 
     hours: tuple[str, ...]
     timezone: str
@@ -100,16 +96,10 @@ class Report:
 
 
 def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service | None, list[str]]:
-    """Return a service, None where it has a mistake, and the mistakes.
+    """Return a service as far as it can be read in spite of mistakes, None where value.py cannot be read, and the mistakes.
 
     service: a folder. An empty image_name is the name that a build will give.
     """
-    found, mistakes = read_partly(service, regions, image_name)
-    return (None if mistakes else found), mistakes
-
-
-def read_partly(service: Path, regions: Regions, image_name: str = "") -> tuple[Service | None, list[str]]:
-    """Return a service as far as it can be read in spite of mistakes, None where value.py cannot be read, and the mistakes."""
     mistakes: list[str] = []
     own: tuple[alerts.AlertingRule, ...] = ()
     value: ValueFile | None
@@ -156,7 +146,7 @@ def judge(
     After a mistake, everything is judged that does not depend on it.
     service: a folder. others: services of the same clusters. An empty image_name is the name that a build will give.
     """
-    found, mistakes = read_partly(service, regions, image_name)
+    found, mistakes = read(service, regions, image_name)
     report = Report(list(mistakes), misnamed_hooks(service), service=found)
     if found is None:
         return report
@@ -188,10 +178,13 @@ def _judge(
 
 
 def objections(rendered: Iterable[Rendered]) -> list[str]:
-    """Return what is wrong with rendered objects."""
-    return [
-        f"templates ({each.plan.region}, {each.plan.track}): {words}" for each in rendered for words in _objections(each.items)
-    ]
+    """Return what is wrong with rendered objects. The rules are asked only of objects that their schemas allow."""
+    found = []
+    for each in rendered:
+        wrong = [words for item in each.items for words in rendered_objects.violations(item)]
+        wrong = wrong or [words for rule in rendered_objects.RULES for words in rule(each.items)]
+        found += [f"templates ({each.plan.region}, {each.plan.track}): {words}" for words in wrong]
+    return found
 
 
 def _alert_warnings(found: Service) -> list[str]:
@@ -214,12 +207,6 @@ def _contexts(
         path = found.value.in_region(each.region).model_path
         models[path] = models.get(path) or model_files(service, path)
         yield RuleContext(found.value, settings, regions, regions.regions[each.region], found.image, models[path], each)
-
-
-def _objections(items: Sequence[Item]) -> Iterator[str]:
-    """The rules are asked only of objects that their schemas allow."""
-    found = [words for item in items for words in rendered_objects.violations(item)]
-    yield from found or (words for rule in rendered_objects.RULES for words in rule(items))
 
 
 def _add(report: Report, violations: Iterable[tuple[RuleContext | None, Violation]], value: ValueFile | None = None) -> None:
@@ -254,5 +241,5 @@ def _row(context: RuleContext) -> Row:
     )
 
 
-def _offline_row(offline: OfflineWorkload) -> OfflineRow:
-    return OfflineRow(offline.replicas, offline.source, offline.group, offline.sinks, offline.dead_letters)
+def _offline_row(pods: OfflineWorkload) -> OfflineRow:
+    return OfflineRow(pods.replicas, pods.source, pods.group, pods.sinks, pods.dead_letters)

@@ -1,7 +1,4 @@
-"""Rules that the model is there, loads in time and fits into memory. Pods that break one crash or restart.
-
-Knows files, sizes, and a graph's inputs and outputs. Does not run the model.
-"""
+"""Rules that the model is there, loads in time and fits into memory. Pods that break one crash or restart."""
 
 import re
 from collections.abc import Iterator

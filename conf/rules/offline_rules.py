@@ -1,7 +1,4 @@
-"""Rules that offline pods reach their brokers and sinks, leave the group in time, and share no name or group with others.
-
-No broker is asked, and no cluster.
-"""
+"""Rules that offline pods reach their brokers and sinks, leave the group in time, and share no name or group with others."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -1,6 +1,6 @@
 """Rules between services of the same clusters, which cannot share a name or a port, and share a quota.
 
-Knows the value.py of other services, in a folder with a subfolder for each. Does not know what runs in a cluster now.
+The others are read from a folder with a subfolder for each, whatever runs in a cluster now.
 """
 
 from collections.abc import Iterator, Sequence

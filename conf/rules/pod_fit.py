@@ -1,7 +1,4 @@
-"""Rules that a pod fits a node and a quota: a pod that fits no node stays pending for ever.
-
-Does not know what is free in a cluster now.
-"""
+"""Rules that a pod fits a node and a quota, whatever is free there now: a pod that fits no node stays pending for ever."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,6 +1,6 @@
 """The check of the rendered objects, which hold whatever a template says: their published schemas, then rules of the platform.
 
-The only module that imports jsonschema_rs. Does not know settings or plans.
+The only module that imports jsonschema_rs.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""Rules that requests reach a pod and are answered: ports, times, and enough pods.
-
-Does not know other services.
-"""
+"""Rules about the way of a request to a pod and back: names, ports, times, and enough pods."""
 
 from collections.abc import Iterator
 
@@ -13,7 +10,7 @@ from conf.plan.scaling import SETTLED
 from conf.rules.context import Rule, RuleContext, Violation
 from serving.settings import size_in_bytes
 
-# Seconds until a gateway that pings as often as Kubernetes probes sends no more requests to a pod that ends.
+# Seconds after which a gateway that pings as often as Kubernetes probes leaves out a pod that ends.
 NOTICE = READINESS_PERIOD * READINESS_FAILURES
 NODE_DRAIN = 600  # seconds for which the cluster's autoscaler waits for a pod when it removes a node, by default
 

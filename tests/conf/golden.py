@@ -39,7 +39,8 @@ def renders() -> Iterator[tuple[Path, str]]:
             continue
         for routing in ROUTINGS:
             service, mistakes = read(folder, regions(routing), f"registry.example.com/{name}:1.0.0@{DIGEST}")
-            assert service is not None, mistakes
+            assert mistakes == []
+            assert service
             for track in TRACKS:
                 for each in plan(service.value, regions(routing), track, service.image, service.alerts):
                     yield GOLDEN / name / f"{each.region}-{track}-{routing}.yaml", render(each)

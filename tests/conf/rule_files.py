@@ -18,7 +18,8 @@ from tests.conf.golden import regions
 def prometheus_rules(folder: Path, tracks: Sequence[str] = ("prod",), region: str = "") -> list[dict[str, Any]]:
     """Return the PrometheusRules of a service's tracks in one region, "" for the first one of each track."""
     service, mistakes = read(folder, regions())
-    assert service is not None, mistakes
+    assert mistakes == []
+    assert service
     plans = [plan(service.value, regions(), track, service.image, service.alerts) for track in tracks]
     chosen = [next(each for each in found if each.region == (region or found[0].region)) for found in plans]
     return [item for each in chosen for item in documents(render(each)) if item["kind"] == "PrometheusRule"]

@@ -128,7 +128,8 @@ def test_the_command_line_decides_then_value_py_and_then_what_is_usual(
     mine.write_value(canary=own)
     arguments = _parser().parse_args(mine.command("deploy", *words, *IMAGE)[3:])
     service, mistakes = read(mine.folder, load(mine.regions_file), "")
-    assert service is not None, mistakes
+    assert mistakes == []
+    assert service
     (prod, grey) = (region_tracks(service, load(mine.regions_file), track)[0] for track in ("prod", "grey"))
     assert shares_of(prod, arguments) == found
     assert shares_of(grey, arguments) == ()

@@ -108,7 +108,7 @@ def test_check_gives_a_program_the_same_as_json(tmp_path: Path, capsys: Captured
 
 def test_check_of_a_folder_of_others_that_is_none_is_told(capsys: Captured) -> None:
     assert monopod.main(["check", *GPU, "--others", "nowhere"]) == 1
-    assert capsys.readouterr().err.startswith("--others: nowhere is no folder")
+    assert capsys.readouterr().err.startswith("--others: nowhere is not a folder")
 
 
 def test_a_service_without_a_model_is_checked_from_its_own_folder(
