@@ -1,4 +1,4 @@
-"""What every command prints: lines of progress, tables, and the mistakes that keep it from beginning."""
+"""The output that commands share: lines of progress, tables, and the mistakes that keep a command from beginning."""
 
 import functools
 import json

@@ -43,7 +43,7 @@ def image(text: str) -> Image:
     """Return the parts of an image's name. Raises ValueError where the text is not an image's name."""
     found = FORM.fullmatch(text)
     if found is None or len(text) > 500:
-        raise ValueError(f"{text[:80]!r} is no image's name")
+        raise ValueError(f"{text[:80]!r} is not the name of an image")
     return Image(found["name"], found["tag"] or "", found["digest"] or "")
 
 

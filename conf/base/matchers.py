@@ -28,7 +28,7 @@ def chooses(found: str, labels: Mapping[str, str]) -> bool:
     parts = found.split(",")
     read = [each for each in map(MATCHER.fullmatch, parts) if each]
     if len(read) < len(parts):
-        raise ValueError(f"these are no matchers without escapes and commas: {found}")
+        raise ValueError(f"not matchers without escapes and commas: {found}")
     return all(_matches(each, labels) for each in read)
 
 

@@ -46,7 +46,7 @@ def money(number: float, currency: str) -> str:
 
 
 def significant(number: float, digits: int = 3) -> str:
-    """Return a number with so many significant digits at least, never with an exponent: 1234.5 -> "1,234", 0.012 -> "0.012"."""
+    """Return a number with `digits` significant digits at least, and no exponent: 1234.5 -> "1,234", 0.012 -> "0.012"."""
     if not isfinite(number) or not number:
         return f"{number:g}"
     decimals = max(0, digits - 1 - floor(log10(abs(float(f"{number:.{digits}g}")))))

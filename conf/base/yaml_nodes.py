@@ -79,7 +79,7 @@ def _table(node: Any, mistakes: LineMistakes) -> dict[str, Node]:
         if key.tag != TEXT:
             mistakes.append((_line(key), "a name must be a text: put it in quotes"))
         elif key.value in found:
-            mistakes.append((_line(key), f"{key.value!r} is set on line {found[key.value].line} already; keep one of the two"))
+            mistakes.append((_line(key), f"{key.value!r} is already set on line {found[key.value].line}; keep one of the two"))
         else:
             found[key.value] = Node(_node(value, mistakes).value, _line(key))
     return found

@@ -343,17 +343,18 @@ def _disagreements(regions: Regions) -> Iterator[tuple[str, str]]:
         yield "regions", "regions is empty: name one cluster at least"
     for track, name in (("grey", regions.grey), ("ab", regions.ab)):
         if name not in regions.regions:
-            yield track, f"{track} is {name!r}, which is no region: name one of {known}"
+            yield track, f"{track} is {name!r}, which is not a region: name one of {known}"
     contexts: dict[str, str] = {}
     for name, region in regions.regions.items():
         if region.context in contexts:
+            both = f"{name} and {contexts[region.context]}"
             yield (
                 f"regions.{name}.context",
-                (f"{name} and {contexts[region.context]} have the context {region.context!r}: two regions are two clusters"),
+                f"{both} have the context {region.context!r}: give each region a cluster of its own",
             )
         contexts.setdefault(region.context, name)
         for clash in (each for each in declared_settings() if each.startswith(name + "_")):
-            yield f"regions.{name}", f"region {name!r} begins the setting {clash!r} of value.py: name the region otherwise"
+            yield f"regions.{name}", f"region {name!r} begins the setting {clash!r} of value.py: rename the region"
         yield from _in_region(f"regions.{name}", region)
 
 
@@ -370,13 +371,13 @@ def _in_region(path: str, region: Region) -> Iterator[tuple[str, str]]:
     if region.alerting and not region.alerting.robot and not region.alerting.webhook:
         yield f"{path}.alerting", f"{path}.alerting: robot and webhook are false, so that alerts reach nobody: set one to true"
     if region.srv and region.srv.first_port > region.srv.last_port:
-        yield f"{path}.srv", f"{path}.srv: first_port is above last_port: exchange the two"
+        yield f"{path}.srv", f"{path}.srv: first_port is above last_port: swap the two"
     if region.gpu and region.gpu.beside == region.gpu.resource:
-        yield f"{path}.gpu", f"{path}.gpu: beside is the resource itself: leave beside out"
+        yield f"{path}.gpu", f"{path}.gpu: beside names the resource itself: leave it out"
     seen = set()
     for index, node in enumerate(region.nodes):
         if node.name in seen:
-            yield f"{path}.nodes[{index}]", f"{path}: two kinds of machines are called {node.name!r}: name one otherwise"
+            yield f"{path}.nodes[{index}]", f"{path}: two kinds of machines are called {node.name!r}: rename one"
         seen.add(node.name)
         yield from _in_node(f"{path}.nodes[{index}]", region, node)
 

@@ -116,7 +116,7 @@ def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service
         default = default_image(value.settings, regions) if value else "x:x"
         named = image(image_name or default)
     except ValueError:
-        mistakes.append(f"--image: {image_name!r} is no image's name; write one as registry.example.com/like/demo:1.0")
+        mistakes.append(f"--image: {image_name!r} is not the name of an image; write one as registry.example.com/like/demo:1.0")
         named = image(default)
     return (Service(value, named, own) if value else None), mistakes
 

@@ -1,7 +1,6 @@
-"""The rules between settings: one small function for each rule.
+"""The rules between settings. A rule returns None where it holds.
 
-A rule returns None where it holds, else the names of the settings that it compares and a sentence that says what to change.
-Knows complete settings. Does not know files, lines or clusters.
+Otherwise it returns the names of the settings that it compares, and a sentence that says what to change.
 """
 
 from collections import Counter
@@ -14,14 +13,31 @@ from serving.settings.offline_names import MAX_TOPIC, SUFFIXED, dead_topic_of, g
 from serving.settings.weekly_hours import WEEK, fault, hours_of, overlap, spans
 
 Violation = tuple[tuple[str, ...], str]
+Rule = Callable[[Settings], Violation | None]
 
 MAX_OFFLINE_NAME = 32  # characters of service_name, which "-offline" and Kubernetes' and KEDA's additions follow
 
 
-def cpu_limit_covers_cpu(s: Settings) -> Violation | None:
-    if not s.cpu_limit or s.cpu_limit >= s.cpu:
-        return None
-    return ("cpu_limit", "cpu"), f"cpu_limit is {s.cpu_limit:g} and cpu {s.cpu:g}: make cpu_limit at least cpu, or 0 for none"
+def _covers(limit: str, least: str, without: str) -> Rule:
+    """Return the rule that a limit, where it is set, is at least another setting. without: what 0 stands for, in words."""
+
+    def rule(s: Settings) -> Violation | None:
+        high, low = getattr(s, limit), getattr(s, least)
+        if not high or high >= low:
+            return None
+        return (limit, least), f"{limit} is {high:g} and {least} {low:g}: make {limit} at least {least}, or 0 for {without}"
+
+    return rule
+
+
+def _differ(names: str) -> Rule:
+    """Return the rule that no item of a list stands in it twice."""
+
+    def rule(s: Settings) -> Violation | None:
+        twice = [name for name, count in Counter(getattr(s, names)).items() if count > 1]
+        return ((names,), f'{names} has "{twice[0]}" more than once: name it once') if twice else None
+
+    return rule
 
 
 def gpu_provider_has_gpu(s: Settings) -> Violation | None:
@@ -65,14 +81,6 @@ def fp16_has_tensorrt(s: Settings) -> Violation | None:
     if not s.fp16 or s.provider == "tensorrt":
         return None
     return ("fp16", "provider"), f'fp16 works with provider = "tensorrt" alone, and provider is "{s.provider}"'
-
-
-def autoscaler_can_scale(s: Settings) -> Violation | None:
-    if not s.max_replicas or not s.replicas or s.max_replicas >= s.replicas:
-        return None
-    return ("max_replicas", "replicas"), (
-        f"max_replicas is {s.max_replicas} and replicas {s.replicas}: make max_replicas at least replicas, or 0 for no scaling"
-    )
 
 
 def hours_can_be_read(s: Settings) -> Violation | None:
@@ -166,13 +174,6 @@ def offline_source_is_no_sink(s: Settings) -> Violation | None:
     )
 
 
-def offline_sinks_differ(s: Settings) -> Violation | None:
-    twice = [name for name, count in Counter(s.offline_sinks).items() if count > 1]
-    if not twice:
-        return None
-    return ("offline_sinks",), f'offline_sinks names "{twice[0]}" {s.offline_sinks.count(twice[0])} times: name it once'
-
-
 def offline_tracks_stay_apart(s: Settings) -> Violation | None:
     """The sinks of grey and ab have a suffix, and may not be called as what prod reads or writes."""
     taken = (s.offline_source, *s.offline_sinks) if s.offline_source else ()
@@ -182,8 +183,8 @@ def offline_tracks_stay_apart(s: Settings) -> Violation | None:
         return None
     sink, track = found
     return ("offline_sinks", "offline_source"), (
-        f'the track {track} writes to "{sink_of(sink, track)}" where prod writes to "{sink}", and prod has that name too: call'
-        " one of them otherwise"
+        f'the track {track} writes to "{sink_of(sink, track)}" in place of "{sink}", and prod uses that name already: rename'
+        " one of them"
     )
 
 
@@ -201,15 +202,6 @@ def offline_dead_letters_have_a_topic(s: Settings) -> Violation | None:
     if f"kafka:{own}" in s.offline_sinks:
         return ("offline_sinks",), f'"kafka:{own}" is the topic of the dead letters: name another sink'
     return None
-
-
-def offline_autoscaler_can_scale(s: Settings) -> Violation | None:
-    if not s.offline_max_replicas or not s.offline_replicas or s.offline_max_replicas >= s.offline_replicas:
-        return None
-    return ("offline_max_replicas", "offline_replicas"), (
-        f"offline_max_replicas is {s.offline_max_replicas} and offline_replicas {s.offline_replicas}: make offline_max_replicas"
-        " at least offline_replicas, or 0 for no scaling"
-    )
 
 
 def offline_name_leaves_room(s: Settings) -> Violation | None:
@@ -230,11 +222,6 @@ def offline_key_has_a_table(s: Settings) -> Violation | None:
     )
 
 
-def offline_key_fields_differ(s: Settings) -> Violation | None:
-    twice = [name for name, count in Counter(s.offline_key).items() if count > 1]
-    return (("offline_key",), f'offline_key names "{twice[0]}" more than once: name it once') if twice else None
-
-
 def offline_retry_cap_covers_the_first(s: Settings) -> Violation | None:
     if s.offline_retry_cap_second >= s.offline_retry_second:
         return None
@@ -244,14 +231,14 @@ def offline_retry_cap_covers_the_first(s: Settings) -> Violation | None:
     )
 
 
-RULES: tuple[Callable[[Settings], Violation | None], ...] = (
-    cpu_limit_covers_cpu,
+RULES: tuple[Rule, ...] = (
+    _covers("cpu_limit", "cpu", "none"),
     gpu_provider_has_gpu,
     shares_fit_gpu_memory,
     shares_hold_a_session,
     shares_name_other_models,
     fp16_has_tensorrt,
-    autoscaler_can_scale,
+    _covers("max_replicas", "replicas", "no scaling"),
     hours_can_be_read,
     hours_do_not_overlap,
     hours_leave_a_part_of_the_week,
@@ -262,12 +249,12 @@ RULES: tuple[Callable[[Settings], Violation | None], ...] = (
     cache_redis_has_an_address,
     offline_source_has_sinks,
     offline_source_is_no_sink,
-    offline_sinks_differ,
+    _differ("offline_sinks"),
     offline_tracks_stay_apart,
     offline_dead_letters_have_a_topic,
-    offline_autoscaler_can_scale,
+    _covers("offline_max_replicas", "offline_replicas", "no scaling"),
     offline_name_leaves_room,
     offline_key_has_a_table,
-    offline_key_fields_differ,
+    _differ("offline_key"),
     offline_retry_cap_covers_the_first,
 )

@@ -134,7 +134,7 @@ GROUPS: Mapping[str, tuple[ExportedMetric, ...]] = {
             "gauge",
             "seconds",
             ("model", "rows"),
-            "Cost of one batch of so many rows, measured at start.",
+            "Time of one batch of this size, measured at start.",
         ),
     ),
     "The cache of results": (

@@ -18,7 +18,7 @@ MAX_POINTER = 1024  # bytes
 class Checksum:
     """A line of a list of checksums.
 
-    path: the file that it names. sha256: lower-case hex, "" where the line is no checksum. Lines are counted from 1.
+    path: the file that it names. sha256: lower-case hex, "" where the line is not a checksum. Lines are counted from 1.
     """
 
     path: Path

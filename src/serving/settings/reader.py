@@ -229,7 +229,7 @@ def _suggested(validator: Validator, value: Any) -> str:
     """Return a suggestion for a literal that is not allowed, as the end of a sentence, or "" where there is none."""
     if isinstance(value, str) and len(value) > MAX_SUGGESTED:
         return ""
-    with suppress(ValueError, SyntaxError):  # the value cannot be written out, or the string is no literal
+    with suppress(ValueError, SyntaxError):  # the value cannot be written out, or the string is not a literal
         near = next((meant for meant in validator.near(value) if _is_allowed(validator, meant)), None)
         if near is not None:
             return f"; did you mean {_literal(near)}?" if len(_literal(near)) <= MAX_SUGGESTED else ""

@@ -143,7 +143,7 @@ class _ValueReader(Reader):
         self.warnings: list[tuple[int, str]] = []
         for region in regions or ():
             for clash in (name for name in DECLARATIONS if name.startswith(region + "_")):
-                self.add(0, f"region {region!r} begins the setting {clash!r}: name the region otherwise")
+                self.add(0, f"region {region!r} begins the setting {clash!r}: rename the region")
 
     def take(self, found: Assignment | Mistake) -> None:
         if isinstance(found, Mistake):
@@ -157,7 +157,7 @@ class _ValueReader(Reader):
         if setting not in DECLARATIONS:
             self.add(found.line, f"no setting {found.name!r}" + self._nearest(found.name))
         elif found.name in self.lines:
-            self.add(found.line, f"{found.name} is set on line {self.lines[found.name]} already; keep one of the two")
+            self.add(found.line, f"{found.name} is already set on line {self.lines[found.name]}; keep one of the two")
             self._mark_wrong(found.name)
         else:
             self.lines[found.name] = found.line
@@ -237,7 +237,7 @@ class _ValueReader(Reader):
         elif other and other[2] in DECLARATIONS and self.regions is not None:
             near = ""
             known_regions = ", ".join(self.regions) or "none"
-            words = f", since {other[1]} is no region: name one of {known_regions}, or set {other[2]} for all"
+            words = f", since {other[1]} is not a region: use one of {known_regions}, or set {other[2]} for all"
         else:
             known = [*DECLARATIONS, *(f"{r}_{setting}" for r in self.regions or () for setting in DECLARATIONS)]
             near = self.nearest.to(name, known)

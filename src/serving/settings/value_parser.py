@@ -132,7 +132,7 @@ def _statement_at(lines: list[str], start: int, ends: list[int], left: int) -> t
         if isinstance(found := _parse(text), list):
             return end + 1 - start, found, left
     named = SOME_VALUE.match(lines[start])
-    words = f"not Python: {first}; write one setting a line, as name = value"
+    words = f"not Python: {first}; write one setting per line, as name = value"
     return 1, Mistake(start + 1, words, named[1] if named else ""), left
 
 

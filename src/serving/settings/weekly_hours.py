@@ -33,7 +33,7 @@ class Window:
         self.begin, self.end = _minutes(found["from"]), _minutes(found["to"])
         if self.begin >= self.end:
             raise ValueError(
-                f"{found['from']}-{found['to']} does not end after it begins; a night is two, one to 24:00 and one from 00:00"
+                f"{found['from']}-{found['to']} does not end after it begins; split a night in two, to 24:00 and from 00:00"
             )
 
 
@@ -144,7 +144,7 @@ def _days(text: str) -> list[int]:
     first, _, last = text.partition("-")
     for name in (first, last or first):
         if name not in DAYS:
-            raise ValueError(f"no day is called {name!r}: days are {', '.join(DAYS)}")
+            raise ValueError(f"{name!r} is not a day: days are {', '.join(DAYS)}")
     begin, end = DAYS.index(first), DAYS.index(last or first)
     return [day % 7 for day in range(begin, end + 1 if end >= begin else end + 8)]
 
@@ -152,7 +152,7 @@ def _days(text: str) -> list[int]:
 def _minutes(text: str) -> int:
     hours, minutes = int(text[:2]), int(text[3:])
     if minutes > 59 or hours * 60 + minutes > DAY:
-        raise ValueError(f"{text} is no time of a day: times are 00:00 to 24:00")
+        raise ValueError(f"{text} is not a time of day: times go from 00:00 to 24:00")
     return hours * 60 + minutes
 
 

@@ -183,7 +183,7 @@ def _hangs() -> bool:
 
 
 def _in_time(work: Callable[[], T], seconds: float) -> T:
-    """Return the result of work on a thread. Raises StartError where it has not ended after so many seconds."""
+    """Return the result of work on a thread. Raises StartError where it has not ended after `seconds`."""
     future: Future[T] = Future()
 
     def run() -> None:
@@ -268,7 +268,7 @@ def _resident() -> int:
 def _not_checksums(lines: list[Checksum], folder: Path) -> Iterator[Check]:
     for line in lines:
         if not line.sha256:
-            words = f"line {line.line} is no checksum; write it with: sha256sum FILE > {line.listed_in.name}"
+            words = f"line {line.line} is not a checksum; write it with: sha256sum FILE > {line.listed_in.name}"
             yield Check("list", line.listed_in.relative_to(folder).as_posix(), problem=words)
 
 

@@ -28,7 +28,7 @@ def test_a_name_tells_its_version_as_a_label_may_hold_it(text: str, version: str
     "text", ["", "Demo", "a b", "a:b:c", "a//b", "-a", "a:", "a@sha256:0", "a\n", "http://a/b", "é", "a:" + "x" * 129]
 )
 def test_what_is_no_name_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no image's name"):
+    with pytest.raises(ValueError, match="not the name of an image"):
         image(text)
 
 

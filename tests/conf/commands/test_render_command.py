@@ -60,7 +60,7 @@ def test_render_gives_a_program_a_list_of_objects(capsys: Captured) -> None:
     [
         (["--region", "sg"], "--region: no region 'sg'; name one of hk, eu, na"),
         (["--region", "eu", "--track", "grey"], "grey does not run in eu: see `monopod check` for what runs where"),
-        (["--image", "A b"], "--image: 'A b' is no image's name; write one as registry.example.com/like/demo:1.0"),
+        (["--image", "A b"], "--image: 'A b' is not the name of an image; write one as registry.example.com/like/demo:1.0"),
         (["--regions", "nowhere.yaml"], "nowhere.yaml: cannot be read (No such file or directory); it names the clusters"),
     ],
 )

@@ -46,7 +46,7 @@ model_path = "model/m.onnx"
 def test_spelling_kinds_rules_placing_and_files_are_told_in_one_run(check_service: CheckService) -> None:
     told = check_service(ONE_OF_EACH, "groups: 3\n", "A b").mistakes
     expected = [
-        ("--image", "'A b' is no image's name"),
+        ("--image", "'A b' is not the name of an image"),
         ("alerts.yaml:1", "groups must be a list of tables"),
         ("value.py:3", "no setting 'hk_replica'; did you mean 'hk_replicas'?"),
         ("value.py:4", "memory is '512', but must be a quantity"),

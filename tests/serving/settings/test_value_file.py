@@ -12,6 +12,7 @@ from serving.settings.declarations import declared_settings
 from serving.settings.value_file import OTHER_NAMES, WrongSettingError
 
 NAMES = 'service_name = "demo"\nusername = "like"\n'
+READS = 'offline_source = "kafka:videos"\n'
 REGIONS = ("hk", "eu", "na")
 SENTENCE = re.compile(r"value\.py(:[1-9]\d*)?: \S.{10,}", re.DOTALL)
 
@@ -52,7 +53,7 @@ def test_every_setting_but_the_names_can_be_overridden() -> None:
 def test_where_regions_are_not_known_any_short_word_may_be_one() -> None:
     assert reading("tokyo_replicas = 4\n", None).in_region("tokyo").replicas == 4
     assert mistakes("tokyo_replicas = 4\n") == [
-        "value.py:3: no setting 'tokyo_replicas', since tokyo is no region: name one of hk, eu, na, or set replicas for all"
+        "value.py:3: no setting 'tokyo_replicas', since tokyo is not a region: use one of hk, eu, na, or set replicas for all"
     ]
     assert mistakes("tokyo_replicass = 4\n", None)[0].startswith("value.py:3: no setting 'tokyo_replicass'")
 
@@ -159,7 +160,7 @@ def test_all_mistakes_come_at_once_in_the_order_of_lines() -> None:
     assert [int(m.split(":")[1]) for m in found] == [3, 4, 5, 6, 7, 8, 9, 10]
     assert found[0] == "value.py:3: cpu is 'two', but must be a number from 0.1 to 256 (cores)"
     assert found[1] == "value.py:4: replicas is -1, but must be a whole number from 0 to 1000 (pods)"
-    assert found[6] == "value.py:9: cpu is set on line 3 already; keep one of the two"
+    assert found[6] == "value.py:9: cpu is already set on line 3; keep one of the two"
     assert found[7] == "value.py:10: hk_replicas is [1], but must be a whole number from 0 to 1000 (pods)"
 
 
@@ -199,127 +200,60 @@ def test_a_name_cannot_differ_in_a_region() -> None:
 
 def test_a_region_may_not_begin_a_setting() -> None:
     (mistake,) = mistakes("", ("use",))[:1]
-    assert mistake == "value.py: region 'use' begins the setting 'use_decode_sidecar': name the region otherwise"
+    assert mistake == "value.py: region 'use' begins the setting 'use_decode_sidecar': rename the region"
 
 
 @pytest.mark.parametrize(
-    ("lines", "words"),
+    ("lines", "line", "reason"),
     [
-        ("cpu = 2\ncpu_limit = 1\n", "value.py:4: cpu_limit is 1 and cpu 2: make cpu_limit at least cpu, or 0 for none"),
-        ('provider = "cuda"\n', 'value.py:3: provider is "cuda" and gpu_memory is 0: set gpu_memory, or provider = "cpu"'),
-        ("fp16 = True\n", 'value.py:3: fp16 works with provider = "tensorrt" alone, and provider is "auto"'),
-        (
-            "replicas = 4\nmax_replicas = 2\n",
-            "value.py:4: max_replicas is 2 and replicas 4: make max_replicas at least replicas, or 0 for no scaling",
-        ),
-        (
-            "use_srv = True\n",
-            "value.py:3: use_srv is True and host_port is not set: name a port of the node, or set use_srv = False",
-        ),
-        (
-            'cache = "redis"\n',
-            'value.py:3: cache is "redis" and env_secret is not set: put REDIS_URL, as redis://host:6379/0, into a Secret and'
-            ' name it, as env_secret = "redis"; or set cache = "local"',
-        ),
-        (
-            "timeout_second = 2\nobjective_latency_ms = 2000\n",
-            "value.py:4: objective_latency_ms is 2000 and timeout_second 2, so that every answer would be good: set less than"
-            " 2000 ms, or 0 for half of timeout_second",
-        ),
-        (
-            "objective_latency_ms = 2000\nhk_timeout_second = 1\n",
-            "value.py:4: objective_latency_ms is 2000 and timeout_second 1, so that every answer would be good: set less than"
-            " 1000 ms, or 0 for half of timeout_second",
-        ),
-        (
-            "objective_success = 99.9\n",
-            "value.py:3: objective_success is 99.9, but must be a number from 0.5 to 0.99999",
-        ),
-        (
-            "max_replicas = 4\nhk_replicas = 6\n",
-            "value.py:4: max_replicas is 4 and replicas 6: make max_replicas at least replicas, or 0 for no scaling",
-        ),
-        (
-            'offline_source = "kafka:videos"\n',
-            'value.py:3: offline_source is "kafka:videos" and offline_sinks is empty, so that no answer would be kept: name a'
-            ' sink, as offline_sinks = ["kafka:like-ages"]',
-        ),
-        (
-            'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages", "kafka:videos"]\n',
-            'value.py:4: "kafka:videos" is offline_source and one of offline_sinks: each answer would be read as a record'
-            " again, for ever; take it out of the one or the other",
-        ),
-        (
-            'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages", "stdout", "kafka:ages"]\n',
-            'value.py:4: offline_sinks names "kafka:ages" 2 times: name it once',
-        ),
-        (
-            'offline_source = "kafka:ages-grey"\noffline_sinks = ["kafka:ages"]\n',
-            'value.py:4: the track grey writes to "kafka:ages-grey" where prod writes to "kafka:ages", and prod has that name'
-            " too: call one of them otherwise",
-        ),
-        (
-            'offline_source = "kafka:videos"\noffline_sinks = ["postgresql:ages", "postgresql:ages_ab"]\n',
-            'value.py:4: the track ab writes to "postgresql:ages_ab" where prod writes to "postgresql:ages", and prod has that'
-            " name too: call one of them otherwise",
-        ),
+        ("cpu = 2\ncpu_limit = 1\n", 4, "cpu_limit is 1 and cpu 2"),
+        ('provider = "cuda"\n', 3, "gpu_memory is 0"),
+        ("fp16 = True\n", 3, 'provider is "auto"'),
+        ("replicas = 4\nmax_replicas = 2\n", 4, "max_replicas is 2 and replicas 4"),
+        ("max_replicas = 4\nhk_replicas = 6\n", 4, "max_replicas is 4 and replicas 6"),
+        ("use_srv = True\n", 3, "host_port is not set"),
+        ('cache = "redis"\n', 3, "env_secret is not set"),
+        ("timeout_second = 2\nobjective_latency_ms = 2000\n", 4, "set less than 2000 ms"),
+        ("objective_latency_ms = 2000\nhk_timeout_second = 1\n", 4, "set less than 1000 ms"),
+        ("objective_success = 99.9\n", 3, "must be a number from 0.5 to 0.99999"),
+        ('offline_source = "kafka:videos"\n', 3, "offline_sinks is empty"),
+        (f'{READS}offline_sinks = ["kafka:ages", "kafka:videos"]\n', 4, "would be read as a record again"),
+        (f'{READS}offline_sinks = ["kafka:ages", "stdout", "kafka:ages"]\n', 4, '"kafka:ages" more than once'),
+        ('offline_source = "kafka:a-grey"\noffline_sinks = ["kafka:a"]\n', 4, 'grey writes to "kafka:a-grey"'),
+        (f'{READS}offline_sinks = ["postgresql:a", "postgresql:a_ab"]\n', 4, 'ab writes to "postgresql:a_ab"'),
         (
             f'offline_source = "kafka:{"v" * 150}"\noffline_sinks = ["kafka:ages"]\noffline_group = "{"g" * 100}"\n',
-            f"value.py:5: the topic of grey's dead letters, {'v' * 40}..., has 261 characters, and Kafka allows 249: shorten"
-            " offline_group",
+            5,
+            "has 261 characters, and Kafka allows 249",
         ),
+        (f'{READS}offline_sinks = ["kafka:videos-like-demo-dead"]\n', 4, "is the topic of the dead letters"),
         (
-            'offline_source = "kafka:videos"\noffline_sinks = ["kafka:videos-like-demo-dead"]\n',
-            'value.py:4: "kafka:videos-like-demo-dead" is the topic of the dead letters: name another sink',
+            f'{READS}offline_sinks = ["kafka:ages"]\noffline_max_replicas = 2\nhk_offline_replicas = 3\n',
+            6,
+            "offline_max_replicas is 2 and offline_replicas 3",
         ),
-        (
-            'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages"]\noffline_max_replicas = 2\n'
-            "hk_offline_replicas = 3\n",
-            "value.py:6: offline_max_replicas is 2 and offline_replicas 3: make offline_max_replicas at least offline_replicas,"
-            " or 0 for no scaling",
-        ),
-        (
-            'offline_start = "2026-13-45"\n',
-            'value.py:3: offline_start is \'2026-13-45\', but must be "latest", "earliest", or a time as'
-            ' "2026-11-22T08:00:00Z"',
-        ),
-        (
-            'offline_sinks = ["kafka:ages"]\noffline_key = ["postid"]\n',
-            "value.py:4: offline_key is the key of a table's rows, and offline_sinks names no table: take offline_key out, or"
-            ' add a sink as "postgresql:ages"',
-        ),
-        (
-            'offline_sinks = ["postgresql:ages"]\noffline_key = ["postid", "uid", "postid"]\n',
-            'value.py:4: offline_key names "postid" more than once: name it once',
-        ),
-        (
-            "offline_retry_second = 40\n",
-            "value.py:3: offline_retry_cap_second is 30 and offline_retry_second 40: the longest time between two tries cannot"
-            " be below the first; raise the one or lower the other",
-        ),
+        ('offline_start = "2026-13-45"\n', 3, 'must be "latest", "earliest", or a time'),
+        ('offline_sinks = ["kafka:ages"]\noffline_key = ["postid"]\n', 4, "offline_sinks names no table"),
+        ('offline_sinks = ["postgresql:ages"]\noffline_key = ["postid", "uid", "postid"]\n', 4, '"postid" more than once'),
+        ("offline_retry_second = 40\n", 3, "offline_retry_cap_second is 30"),
         (
             'gpu_memory = 4\nmodel_gpu_memory = {"a": 2, "b": 1.5}\non_demand_gpu_memory = 1\n',
-            "value.py:5: gpu_memory is 4 GiB, and its shares take 4.5 (a 2, b 1.5, models loaded on first use 1): lower them,"
-            " or set gpu_memory = 4.5 or more",
+            5,
+            "set gpu_memory = 4.5 or more",
         ),
         (
             'model_path = "m.onnx"\ngpu_memory = 4\nhk_gpu_memory = 2.5\nmodel_gpu_memory = {"a": 2}\n',
-            "value.py:6: gpu_memory is 2.5 GiB, and its shares take 2 (a 2), which leaves model_path's model 0.5, and it needs"
-            " more than 0.5: lower them, or set gpu_memory = 3 or more",
+            6,
+            "leaves model_path's model 0.5",
         ),
-        (
-            'model_path = "m.onnx"\ngpu_memory = 8\nmodel_gpu_memory = {"demo": 2}\n',
-            "value.py:5: model_gpu_memory names 'demo', which is model_path's model and has what the others leave: take it out",
-        ),
-        (
-            "gpu_memory = 8\non_demand_gpu_memory = 0.5\n",
-            "value.py:4: on_demand_gpu_memory is 0.5, and a session takes 0.5 GiB beside its arena: set more than 0.5, or 0"
-            " where no model is loaded on first use",
-        ),
+        ('model_path = "m.onnx"\ngpu_memory = 8\nmodel_gpu_memory = {"demo": 2}\n', 5, "names 'demo'"),
+        ("gpu_memory = 8\non_demand_gpu_memory = 0.5\n", 4, "set more than 0.5"),
     ],
 )
-def test_settings_must_agree_with_one_another(lines: str, words: str) -> None:
-    assert mistakes(lines) == [words]
+def test_settings_must_agree_with_one_another(lines: str, line: int, reason: str) -> None:
+    (mistake,) = mistakes(lines)
+    assert mistake.startswith(f"value.py:{line}: ")
+    assert reason in mistake
 
 
 @pytest.mark.parametrize(("length", "fits"), [(32, True), (33, False)])

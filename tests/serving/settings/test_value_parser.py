@@ -61,12 +61,12 @@ def test_a_line_that_is_not_python_hides_no_other() -> None:
         Assignment("d", "two\nlines", 7),
         Assignment("e", 5, 9),
     ]
-    assert messages(text)[0] == (2, "not Python: invalid syntax; write one setting a line, as name = value")
+    assert messages(text)[0] == (2, "not Python: invalid syntax; write one setting per line, as name = value")
 
 
 def test_an_open_text_is_told_without_the_line_that_python_counts_from_the_statement() -> None:
     assert messages('a = 1\nb = "4Gi\n') == [
-        (2, "not Python: unterminated string literal; write one setting a line, as name = value")
+        (2, "not Python: unterminated string literal; write one setting per line, as name = value")
     ]
 
 

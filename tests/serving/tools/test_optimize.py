@@ -184,7 +184,7 @@ def test_a_folder_that_takes_no_copies_is_told_before_a_sample_is_sent(
         assert refusal(capsys, *digits) == ""
         assert optimized(*digits) == 1
         report = json.loads(capsys.readouterr().out)
-        assert report["mistakes"] == [f"{output}: no folder that copies can be written to; name another one with --output"]
+        assert report["mistakes"] == [f"{output}: copies cannot be written to that folder; name another one with --output"]
 
 
 def test_a_full_place_for_temporary_files_is_told_in_words(made: Made) -> None:
@@ -261,7 +261,7 @@ def test_models_that_cannot_be_converted_are_told_in_words(made: Made, tmp_path:
     digits = ["--service", made.folder, "--samples", made.samples]
     assert refusal(capsys, *digits, "--model", "none") == "no model 'none' here; the models are small\n"
     search = ["--service", ROOT / "tests/services/search", "--samples", made.samples]
-    assert "model 'search' is a function and no ONNX file" in refusal(capsys, *search)
+    assert "model 'search' is a function, not an ONNX file" in refusal(capsys, *search)
     masks = ["--service", MASKS, "--samples", made.samples]
     assert "value.py names no model_path; say --model NAME; the models are u2netp-dyn, unet" in refusal(capsys, *masks)
     for kind, known in (("int8", "already quantised, it holds integer operators"), ("fp16", "already FP16")):

@@ -128,7 +128,7 @@ def test_files_that_a_list_names_and_no_model_are_checked_too(tmp_path: Path) ->
     lines = found(model.parent)
     assert (lines["model/corpus.txt"]["listed"], lines["model/corpus.txt"]["problem"]) == ("model/corpus.txt.sha256", "")
     assert lines["model/index.npy"]["problem"] == "model/index.sha256 names it, and it is missing: put it there"
-    assert lines["list"]["problem"].startswith("line 2 is no checksum; write it with: sha256sum")
+    assert lines["list"]["problem"].startswith("line 2 is not a checksum; write it with: sha256sum")
 
 
 def test_a_setup_that_fails_is_one_line_in_words(tmp_path: Path) -> None:

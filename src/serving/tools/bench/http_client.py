@@ -30,7 +30,7 @@ OWN_ROUTE = "answer"  # the operationId of a service's own route in /openapi.jso
 CURE = "add --file FILE, --data '{...}' or --form NAME=@FILE; GET needs a --url of a route"
 MAX_TEXT = 300  # characters of a server's words
 MAX_KEPT = 2**16  # bytes of an answer
-LARGE = 2**20  # bytes; aiohttp warns of larger bodies that are no file
+LARGE = 2**20  # bytes; aiohttp warns of larger bodies that are not files
 REASONS: list[tuple[type[BaseException], str]] = [
     (TimeoutError, "timeout"),
     (aiohttp.ClientConnectorCertificateError, "certificate not trusted"),
@@ -176,7 +176,7 @@ def without_password(url: str) -> str:
 
 def _host_and_port(url: str) -> tuple[str, int]:
     """Return a URL's host and port. Raises BenchError."""
-    with contextlib.suppress(ValueError):  # a port that is no number, half an IPv6 address
+    with contextlib.suppress(ValueError):  # a port that is not a number, half an IPv6 address
         parts = urlsplit(url)
         port = {"http": 80, "https": 443}.get(parts.scheme, 0) if parts.port is None else parts.port
         if parts.scheme in ("http", "https") and parts.hostname and port:

@@ -194,7 +194,7 @@ class _Generator:
 
 @dataclass(frozen=True)
 class Spread:
-    """Percentiles of times, in milliseconds. Each is one of the times: the smallest that so many percent do not exceed."""
+    """Percentiles of times, in milliseconds. Each is one of the times: the smallest that this share does not exceed."""
 
     p50: float
     p95: float

@@ -277,7 +277,7 @@ def _made(arguments: Namespace) -> Report:
 def _named(service: Service, name: str, asked: bool) -> ModelSource:
     """Return the model to convert. asked: whether the command line names it.
 
-    Raises OptimizeError where there is no such model or it is no file, StartError where its file cannot be a model.
+    Raises OptimizeError where there is no such model or it is a function, StartError where its file cannot be a model.
     """
     models = {named.name: named for named in service.models.sources()}
     if name not in models:
@@ -286,7 +286,7 @@ def _named(service: Service, name: str, asked: bool) -> ModelSource:
     named = models[name]
     if named.file is None:
         others = ", ".join(each.name for each in models.values() if each.file is not None)
-        raise OptimizeError(f"model {name!r} is a function and no ONNX file; those that are files: {others or 'none'}")
+        raise OptimizeError(f"model {name!r} is a function, not an ONNX file; the files are: {others or 'none'}")
     check_file(named.file)
     return named
 
@@ -313,7 +313,7 @@ def _check_takes_files(folder: Path) -> None:
     """Raise OptimizeError where no file can be written, before minutes of measuring."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise OptimizeError(f"{folder}: no folder that copies can be written to; name another one with --output")
+        raise OptimizeError(f"{folder}: copies cannot be written to that folder; name another one with --output")
 
 
 def _write(report: Report, file: Path, output: Path, folder: Path) -> None:

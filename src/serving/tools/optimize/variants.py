@@ -23,7 +23,7 @@ MIN_TURNS, MAX_TURNS = 15, 400
 ORIGINAL = "original"
 AUTO = ("minmax", "percentile")  # not entropy, which is slow and was never the best where it was tried
 
-# The last layers often err most: where INT8 differs too much, so many of them before each output stay FP32.
+# The last layers often err most: where INT8 differs too much, this number of them before each output stays FP32.
 KEPT = (1, 2)
 
 WORTH = 0.9  # of the difference without them: FP32 layers that stay above it, and miss the tolerance, are not worth their size
