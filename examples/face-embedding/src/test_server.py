@@ -218,7 +218,7 @@ def test_comparing_a_broken_photo_is_a_400_that_names_it(service: Running) -> No
 def test_comparing_takes_two_photos(service: Running, count: int) -> None:
     status, answer = post(service, "/compare", *[file("astronaut.jpg")] * count)
     assert status == 400
-    assert answer["error"].startswith(f"pictures in the request: {count}, it takes 2")
+    assert answer["error"].startswith(f"the request holds {count} pictures and must hold 2")
 
 
 @pytest.mark.parametrize(

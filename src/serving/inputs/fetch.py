@@ -127,7 +127,7 @@ def allowed_url(url: str, hosts: Sequence[str], ports: Container[int]) -> Allowe
     if scheme not in DEFAULT_PORTS or not host:
         raise BadInput("a URL to fetch starts with http:// or https:// and names a host")
     if "@" in parts.netloc:
-        raise BadInput("a URL to fetch may hold no user name and no password")
+        raise BadInput("a URL to fetch must not hold a user name or a password")
     if not any(host == known or (known.startswith("*.") and host.endswith(known[1:])) for known in hosts):
         raise BadInput(f"nothing is fetched from {host}: the service's setting fetch_hosts allows {', '.join(hosts)}")
     port = DEFAULT_PORTS[scheme] if port is None else port
@@ -231,7 +231,7 @@ class Fetcher:
         if isinstance(addresses, Exception):
             raise _failed(target, "its name could not be resolved", FetchFailed) from addresses
         if not all(map(self._allowed, addresses)):
-            raise _failed(target, "its name leads to an address that is private, local or reserved")
+            raise _failed(target, "its name resolves to an address that is private, local or reserved")
         return list(addresses[:MAX_ADDRESSES])
 
     def _body(self, response: requests.Response, target: AllowedUrl, cutoff: "_Cutoff") -> bytes:
@@ -353,7 +353,7 @@ def _failed(target: AllowedUrl, why: str, kind: type[BadInput] = BadInput) -> Ba
 
 def _cause(error: Exception) -> str:
     if isinstance(error, requests.exceptions.SSLError):
-        return "there is no TLS connection with a valid certificate"
+        return "it did not show a valid certificate over TLS"
     if isinstance(error, requests.ConnectionError) and "establish a new connection" in str(error):
         return "no connection could be made"
     return "its answer broke off, or was not HTTP"

@@ -165,7 +165,7 @@ def _wrong(kind: str, taken: FileKinds, files: FileKinds) -> WrongContentType:
     name = next(iter(files), "")
     how = SEND_FILES.format(name, *EXAMPLES.get(name, ("FILE", files[name].types[0]))) if files else SEND_JSON
     if kind == "application/x-www-form-urlencoded":
-        return WrongContentType(f"{kind} is what curl -d says where no Content-Type is given: {how}")
+        return WrongContentType(f"curl -d sends {kind} unless -H names another Content-Type: {how}")
     found = f"content type {kind[:100]!r} is not taken" if kind else "the request has no Content-Type"
     types = dict.fromkeys(each for declared in taken.values() for each in declared.types)
     others = f", multipart/form-data, {', '.join(types)} or {BYTES}" if files else " or multipart/form-data"
@@ -286,7 +286,7 @@ def _base64(name: str, text: str) -> bytes:
 
 
 def _no_url(url: str) -> bytes:
-    raise BadInput("a form takes no URL; send it in JSON")
+    raise BadInput("a form cannot hold a URL; send it in JSON")
 
 
 def _type_name(value: Any) -> str:

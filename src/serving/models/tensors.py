@@ -152,7 +152,7 @@ def split_rows(arrays: Arrays, counts: Sequence[int]) -> list[Arrays]:
         if not array.shape or array.shape[0] != total:
             rows = array.shape[0] if array.shape else "no"
             raise ModelFailed(
-                f"the model gave {rows} rows of output {name!r} for {total} rows of input; no answer can be told apart"
+                f"the model gave {rows} rows of output {name!r} for {total} rows of input, which cannot be told apart"
             )
     parts: list[Arrays] = [{} for _ in counts]
     for name, array in arrays.items():

@@ -47,7 +47,7 @@ def service_class(folder: Path) -> type[Service]:
         spec.loader.exec_module(module)
     found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Service) and c.__module__ == "server"]
     if len(found) != 1:
-        raise StartError(f"{path}: holds {len(found)} subclasses of Service, must hold one")
+        raise StartError(f"{path}: holds {len(found)} subclasses of Service and must hold one")
     for words in misnamed_hooks(folder):
         log.warning(words)
     return found[0]

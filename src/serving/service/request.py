@@ -156,7 +156,8 @@ class Request:
         if len(files) == count:
             return files
         raise BadInput(
-            f"pictures in the request: {len(files)}, it takes {count}; each with -F image=@file, or an array images in JSON"
+            f"the request holds {len(files)} pictures and must hold {count}; send each with -F image=@file, or all in JSON's "
+            "array images"
         )
 
     def _one_image(self) -> bytes:

@@ -225,7 +225,7 @@ def routes_of(service: Service) -> list[tuple[Route, Callable[[Request], Any]]]:
         if not own.path.startswith("/") or own.path == "/" or own.path.split("/")[1] in PLATFORM_PATHS:
             taken = ", ".join("/" + first for first in PLATFORM_PATHS)
             raise StartError(
-                f"route {own.path!r} of {name}: must begin with / and with none of the platform's own {taken}; rename it"
+                f"route {own.path!r} of {name}: must begin with /, and not with the platform's own {taken}; rename it"
             )
         found.append((own, getattr(service, name)))
     return found
@@ -305,7 +305,7 @@ def _follow(path: Path, load: Callable[[], None], metrics: Metrics, period: floa
             seen = now
             metrics.reload_failures.inc()
             failed.set(1)
-            message = "%s changed and cannot be loaded, what was loaded before stays: %s"
+            message = "%s changed and cannot be loaded; the service keeps what it has: %s"
             log.error(message, path, error, exc_info=not isinstance(error, StartError))  # a StartError needs no traceback
         else:
             seen = now

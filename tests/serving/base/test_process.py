@@ -128,7 +128,7 @@ def test_what_is_taken_is_bounded_and_comes_back() -> None:
     memory = WorkingMemory()
     memory.set_limit(memory=100 * MIB, resident=50 * MIB)
     assert memory.reserve(30 * MIB, "one") == 30 * MIB
-    with pytest.raises(MemoryFull, match="requests in progress hold 30 MiB of the 40 MiB .* another needs 20 MiB; try again"):
+    with pytest.raises(MemoryFull, match="hold 30 MiB of the 40 MiB .*20 MiB"):
         memory.reserve(20 * MIB, "another")
     assert memory.held() == 30 * MIB
     memory.release(30 * MIB)
@@ -138,7 +138,7 @@ def test_what_is_taken_is_bounded_and_comes_back() -> None:
 def test_what_no_such_pod_can_hold_is_too_large_however_little_others_hold() -> None:
     memory = WorkingMemory()
     memory.set_limit(memory=100 * MIB, resident=50 * MIB)
-    with pytest.raises(TooLarge, match="a picture needs 41 MiB of memory, and this pod has 40 MiB for requests; .*value.py"):
+    with pytest.raises(TooLarge, match="a picture needs 41 MiB .* has 40 MiB"):
         memory.reserve(41 * MIB, "a picture")
 
 

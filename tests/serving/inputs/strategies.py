@@ -13,7 +13,7 @@ from serving.inputs.tensor_codec import write_raw
 from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec
 
 
-def tries(count: int) -> settings:
+def examples(count: int) -> settings:
     """Return settings for the same examples on every run, without a time limit for an example."""
     return settings(max_examples=count, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 

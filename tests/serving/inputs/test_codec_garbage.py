@@ -11,7 +11,7 @@ from serving.base.errors import ServingError
 from serving.inputs import v1_predict, v2_open_inference
 from serving.models.tensors import ModelSpec
 from tests.serving.inputs.cases import is_fit
-from tests.serving.inputs.strategies import Case, cases, tries
+from tests.serving.inputs.strategies import Case, cases, examples
 
 LEAVES = st.one_of(
     st.none(),
@@ -54,7 +54,7 @@ def through_v1(body: bytes, spec: ModelSpec) -> None:
     v1_predict.encode(request, spec, request.inputs)
 
 
-@tries(400)
+@examples(400)
 @given(cases(), st.data())
 def test_a_request_with_changed_bytes_is_served_or_refused(case: Case, data: st.DataObject) -> None:
     body = bytearray(case.body)
@@ -66,7 +66,7 @@ def test_a_request_with_changed_bytes_is_served_or_refused(case: Case, data: st.
     serve(bytes(body), header_length, case.spec)
 
 
-@tries(400)
+@examples(400)
 @given(cases(), st.data())
 def test_a_request_with_any_value_in_any_field_is_served_or_refused(case: Case, data: st.DataObject) -> None:
     size = int(case.header_length or len(case.body))
@@ -95,13 +95,13 @@ def replace(owner: Any, data: st.DataObject) -> None:
         return
 
 
-@tries(300)
+@examples(300)
 @given(cases(), st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()), st.none() | st.text(max_size=5))
 def test_bytes_that_never_were_a_request_are_refused(case: Case, body: bytes, header_length: str | None) -> None:
     serve(body, header_length, case.spec)
 
 
-@tries(300)
+@examples(300)
 @given(cases(), JSON, st.sampled_from(["instances", "inputs"]))
 def test_any_rows_and_columns_are_served_or_refused(case: Case, value: object, key: str) -> None:
     serve(json.dumps({key: value}).encode(), None, case.spec)
@@ -110,7 +110,7 @@ def test_any_rows_and_columns_are_served_or_refused(case: Case, value: object, k
     serve(json.dumps({key: [dict.fromkeys(case.arrays, value)] * 2}).encode(), None, case.spec)
 
 
-@tries(200)
+@examples(200)
 @given(cases(), st.data())
 def test_a_truncated_request_is_served_or_refused(case: Case, data: st.DataObject) -> None:
     serve(case.body[: data.draw(st.integers(0, len(case.body)))], case.header_length, case.spec)

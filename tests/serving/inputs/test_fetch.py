@@ -160,9 +160,9 @@ def test_the_next_address_is_tried_where_one_does_not_answer() -> None:
         ("http://evil.com?img.example.com/", "nothing is fetched from evil.com"),
         ("http://127.0.0.1/", "nothing is fetched from 127.0.0.1"),
         ("http://[::1]/", "nothing is fetched from ::1"),
-        ("http://img.example.com@evil.com/", "no user name"),
-        ("http://user:secret@img.example.com/", "no user name"),
-        ("http://@img.example.com/", "no user name"),
+        ("http://img.example.com@evil.com/", "a user name"),
+        ("http://user:secret@img.example.com/", "a user name"),
+        ("http://@img.example.com/", "a user name"),
         ("ftp://img.example.com/", "http:// or https://"),
         ("file:///etc/passwd", "http:// or https://"),
         ("http:///a.jpg", "names a host"),
@@ -297,7 +297,7 @@ def test_redirects_are_followed_by_name(status: str) -> None:
         ("http://169.254.169.254/latest/meta-data/", "nothing is fetched from 169.254.169.254"),
         ("file:///etc/passwd", "http:// or https://"),
         ("http://img.example.com:22/", "port 22"),
-        ("http://user@img.example.com/", "no user name"),
+        ("http://user@img.example.com/", "a user name"),
         ("http://inside.example.com/", "private, local or reserved"),
         ("http://[", "could not be fetched"),
         ("\xff\xfe", "could not be fetched"),
@@ -507,10 +507,10 @@ def test_https_asks_for_the_name_and_verifies_it_though_it_connects_to_the_addre
         safe = fetcher(server, HOST, "other.example.com", ca_file=str(certificate))
         assert safe.fetch(f"https://{HOST}:{server.port}/", soon()) == b"secret"
         assert names == [HOST]
-        with pytest.raises(BadInput, match="no TLS connection with a valid certificate"):
+        with pytest.raises(BadInput, match="a valid certificate"):
             safe.fetch(f"https://other.example.com:{server.port}/", soon())
         assert names == [HOST, "other.example.com"]
-        with pytest.raises(BadInput, match="no TLS connection with a valid certificate"):
+        with pytest.raises(BadInput, match="a valid certificate"):
             fetcher(server).fetch(f"https://{HOST}:{server.port}/", soon())
     assert len(server.heads) == 1
 

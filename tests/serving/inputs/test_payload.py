@@ -287,7 +287,7 @@ def test_a_forms_data_is_json_or_text(text: str, data: Any) -> None:
         ({}, {"image": b"1", "video": b"2"}, "more than one"),
         ({"image": TEXT}, {"image": b"1"}, "more than one"),
         ({"image": "http://img.example.com/a.jpg"}, {"image": b"1"}, "more than one"),
-        ({"image": "http://img.example.com/a.jpg"}, {}, "a form takes no URL"),
+        ({"image": "http://img.example.com/a.jpg"}, {}, "a form cannot hold a URL"),
         ({"image": "photo.jpg"}, {}, "neither base64"),
         ({"image": ""}, {}, "image is empty"),
         ({"data": "1"}, {"data": b"2"}, "data was sent more than once"),
@@ -370,13 +370,13 @@ def test_a_file_of_another_type_is_refused_with_those_admitted() -> None:
         ({"audio": f"data:text/plain;base64,{TEXT}"}, "application/json"),
     ]
     for body, kind in refused:
-        with pytest.raises(WrongContentType, match=r"audio is of type 'text/plain'; it may be audio/\*"):
+        with pytest.raises(WrongContentType, match=r"type 'text/plain'; it may be audio/\*"):
             declared(body, kind)
     for kind in ("text/plain", "image/jpeg", "video/mp4"):
         admitted = r"application/json, multipart/form-data, audio/\*, image/png, application/pdf or application/octet-stream"
         with pytest.raises(WrongContentType, match=f"{admitted}: send a file with -F audio=@FILE"):
             declared(b"x", kind)
-    with pytest.raises(BadInput, match="the body is empty: no bytes came as audio/wav, for audio"):
+    with pytest.raises(BadInput, match="the body is empty: .* audio/wav"):
         declared(b"", "audio/wav")
 
 

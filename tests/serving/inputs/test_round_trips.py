@@ -11,7 +11,7 @@ from serving.base import json_codec
 from serving.inputs import v1_predict, v2_open_inference
 from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec
 from tests.serving.inputs.cases import is_fit, same
-from tests.serving.inputs.strategies import SHAPES, Case, arrays, cases, tries
+from tests.serving.inputs.strategies import SHAPES, Case, arrays, cases, examples
 
 
 def read_answer(body: bytes, header_length: int | None) -> tuple[str, Arrays]:
@@ -41,7 +41,7 @@ def read_raw(raw: bytes, datatype: str) -> Array | list[bytes]:
     return elements
 
 
-@tries(300)
+@examples(300)
 @given(cases())
 def test_arrays_come_out_of_a_request_as_they_went_in(case: Case) -> None:
     request = v2_open_inference.decode(case.body, case.header_length, case.spec)
@@ -51,7 +51,7 @@ def test_arrays_come_out_of_a_request_as_they_went_in(case: Case) -> None:
         assert is_fit(array)
 
 
-@tries(300)
+@examples(300)
 @given(cases())
 def test_an_answer_carries_the_outputs_and_the_id_of_its_request(case: Case) -> None:
     request = v2_open_inference.decode(case.body, case.header_length, case.spec)
@@ -67,7 +67,7 @@ def test_an_answer_carries_the_outputs_and_the_id_of_its_request(case: Case) -> 
             assert same(found[output.name], expected)
 
 
-@tries(200)
+@examples(200)
 @given(st.data())
 def test_v1_gives_back_by_row_and_by_column_what_it_was_sent(data: st.DataObject) -> None:
     rows = data.draw(st.integers(1, 3))

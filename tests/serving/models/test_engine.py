@@ -136,7 +136,7 @@ def test_a_classifier_without_zipmap_is_served(file: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no model", DIGITS.read_bytes()[:30_000], b"\0" * 5000])
 def test_a_file_that_is_no_model_is_refused_in_words(file: Path, content: bytes) -> None:
     file.write_bytes(content)
-    with pytest.raises(StartError, match=r"m\.onnx: not loaded as an ONNX model: .*; is the file whole\?$"):
+    with pytest.raises(StartError, match=r"m\.onnx: not loaded as an ONNX model"):
         Engine(file, Hardware())
 
 

@@ -85,7 +85,7 @@ def test_every_size_is_measured_on_every_instance_and_told(opened: Open, seen: R
 def test_the_largest_batch_that_does_not_fit_fails_the_start_in_words(
     opened: Open, seen: RecordingObserver, file: Path
 ) -> None:
-    with pytest.raises(StartError, match=r"model m fails on a warm-up batch of 2 rows: .*; lower max_batch_size, give it more"):
+    with pytest.raises(StartError, match=r"a warm-up batch of 2 rows: .*; lower max_batch"):
         opened(small_models.glutton(file), max_batch_size=2)
     assert seen.loaded == []
     assert own_threads() == []
@@ -94,9 +94,7 @@ def test_the_largest_batch_that_does_not_fit_fails_the_start_in_words(
 
 @pytest.mark.parametrize(("keepdims", "largest"), [(0, 1), (1, 2), (0, 8), (1, 8)])
 def test_outputs_whose_first_axis_does_not_count_rows_are_found(opened: Open, file: Path, keepdims: int, largest: int) -> None:
-    with pytest.raises(
-        StartError, match=r"output 'y' has shape .*: its first axis does not count rows; set max_batch_size = 0"
-    ):
+    with pytest.raises(StartError, match="output 'y' .* set max_batch_size = 0"):
         opened(small_models.summed(file, keepdims), max_batch_size=largest)
 
 
@@ -113,9 +111,9 @@ def test_open_shapes_are_warmed_with_the_sizes_that_are_named(opened: Open, seen
 
 
 def test_sizes_that_the_model_does_not_take_fail_the_start(opened: Open, file: Path) -> None:
-    with pytest.raises(StartError, match="name sizes that it takes in warmup_shapes"):
+    with pytest.raises(StartError, match="in warmup_shapes"):
         opened(small_models.sized(file), warmup_shapes={"x": (9,)})
-    with pytest.raises(StartError, match="name sizes that it takes in warmup_shapes"):
+    with pytest.raises(StartError, match="in warmup_shapes"):
         opened(file, warmup_shapes={"x": (8, 1)})
 
 
@@ -124,7 +122,7 @@ def test_open_shapes_that_are_not_named_are_not_warmed_and_that_is_said(
 ) -> None:
     model = opened(small_models.sized(file))
     assert seen.loaded[0][4] == {}
-    assert "model m is not warmed: name sizes of its open inputs in warmup_shapes" in caplog.text
+    assert "model m is not warmed: name sizes" in caplog.text
     assert run(model, x(2, 8))["y"].shape == (2, 4, 2)
 
 
@@ -201,7 +199,7 @@ def test_a_function_that_cannot_be_warmed_fails_the_start_in_words(opened: Open,
             raise outcome
         return outcome
 
-    with pytest.raises(StartError, match="model m fails on a warm-up batch of 1 rows: ."):
+    with pytest.raises(StartError, match="fails on a warm-up batch of 1 rows: ."):
         opened(function)
     assert own_threads() == []
 
@@ -211,7 +209,7 @@ def test_inputs_are_checked_before_the_queue(opened: Open, seen: RecordingObserv
     for arrays in ({}, {"z": x(1)["x"]}, {"x": np.zeros((1, 2))}, x(1, 3), {"x": np.zeros((0, 2), np.float32)}):
         with pytest.raises(BadInput):
             run(model, arrays)
-    with pytest.raises(TooLarge, match="6 rows for model m, at most 5 are taken at once; send them in parts"):
+    with pytest.raises(TooLarge, match="6 rows for model m, at most 5"):
         run(model, x(6))
     assert seen.batches == []
 

@@ -195,9 +195,9 @@ def test_mistakes_are_told_as_at_the_start_of_a_server(tmp_path: Path) -> None:
         open_service(make_service(tmp_path / "wrong", "cpus = 2"))
     with pytest.raises(StartError, match="holds 0 subclasses of Service"):
         open_service(make_service(tmp_path / "none", "", "x = 1"))
-    with pytest.raises(StartError, match=r"it imports no_such_package, which is not installed.*src/requirements.txt"):
+    with pytest.raises(StartError, match=r"imports no_such_package, .*requirements.txt"):
         open_service(make_service(tmp_path / "bare", "", "import no_such_package"))
-    with pytest.raises(StartError, match=r"there is no serving.batcher; a service's code imports from serving.api"):
+    with pytest.raises(StartError, match=r"there is no serving.batcher"):
         open_service(make_service(tmp_path / "old", "", "from serving.batcher import Batcher"))
 
 

@@ -69,7 +69,7 @@ def test_two_pictures_come_as_a_form_sends_them(own: Running) -> None:
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_another_number_of_pictures_is_a_400_in_words(own: Running, count: int) -> None:
     files = f"-F image=@{COFFEE} " * count or "-X POST "
-    assert f"pictures in the request: {count}, it takes 2" in asked(own, f"{files} {{url}}/pair")["error"]
+    assert f"the request holds {count} pictures and must hold 2" in asked(own, f"{files} {{url}}/pair")["error"]
 
 
 def test_a_picture_tells_the_size_it_was_sent_in(own: Running) -> None:

@@ -204,7 +204,7 @@ def test_only_an_unexpected_error_is_logged_with_a_traceback(file: Path, caplog:
     until(lambda: len(caplog.records) == 1)
     replace(file, "three")
     until(lambda: len(caplog.records) == 2)
-    assert "stays: corpus.txt holds no sentence" in caplog.messages[0]
+    assert "has: corpus.txt holds no sentence" in caplog.messages[0]
     assert [bool(record.exc_info) for record in caplog.records] == [False, True]
 
 

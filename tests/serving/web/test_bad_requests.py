@@ -46,7 +46,7 @@ CALLS: dict[str, tuple[str, str, bytes | None, dict[str, str], int, str]] = {
     "no such version": ("POST", "/v2/models/demo/versions/9/infer", b"{}", JSON, 404, "its only version is 1"),
     "wrong method": ("DELETE", OWN, None, {}, 405, "/openapi.json lists the routes"),
     "no content type": ("POST", OWN, COFFEE, {}, 415, "it may be application/json, multipart/form-data, image/*"),
-    "curl -d": ("POST", OWN, b"{}", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "is what curl -d says"),
+    "curl -d": ("POST", OWN, b"{}", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "curl -d sends"),
     "text": ("POST", OWN, b"hello", {"Content-Type": "text/plain"}, 415, "'text/plain' is not taken"),
     "zipped": ("POST", OWN, b"\x1f\x8b", JPEG | {"Content-Encoding": "gzip"}, 415, "send the body as it is"),
     "tensors as text": ("POST", INFER, b"{}", {"Content-Type": "text/plain"}, 415, "application/octet-stream"),
