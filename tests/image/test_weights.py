@@ -81,7 +81,7 @@ def test_a_lost_part_is_told_by_the_parts_that_are_there(model: Path) -> None:
     (model / "x.onnx.sha256").write_text(SUM)
     (words,) = prepare(model, made=False)
     assert words.startswith("model/x.onnx has sha256 ")
-    assert f"but model/x.onnx.sha256 says {SUM}merged from x.onnx-aa, x.onnx-ac:" in words
+    assert f"but model/x.onnx.sha256 says {SUM}; it was merged from x.onnx-aa, x.onnx-ac:" in words
 
 
 def test_a_lost_first_part_is_a_file_that_is_not_there(model: Path) -> None:

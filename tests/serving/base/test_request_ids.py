@@ -4,10 +4,10 @@ import os
 import re
 import subprocess
 import sys
-import threading
 
 from serving.base.request_ids import new_request_id
 from tests.running import ROOT
+from tests.threads import in_threads
 
 
 def test_an_id_is_32_hex_digits() -> None:
@@ -16,11 +16,7 @@ def test_an_id_is_32_hex_digits() -> None:
 
 def test_no_two_threads_get_one_id() -> None:
     found: list[str] = []
-    threads = [threading.Thread(target=lambda: found.extend([new_request_id() for _ in range(5000)])) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    in_threads(4, lambda _: found.extend([new_request_id() for _ in range(5000)]))
     assert len(set(found)) == 4 * 5000
 
 

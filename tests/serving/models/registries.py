@@ -75,27 +75,6 @@ def ask(models: ModelRegistry, name: str, request: FakeRequest | None = None) ->
     return float(models[name](x(), request or FakeRequest())["y"][0, 0])
 
 
-def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Do some work on `count` threads at once. A failure of one thread fails the test."""
-    futures: list[Future[None]] = [Future() for _ in range(count)]
-    start = threading.Barrier(count)
-
-    def one(number: int) -> None:
-        start.wait(PATIENCE)
-        try:
-            work(number)
-            futures[number].set_result(None)
-        except BaseException as error:
-            futures[number].set_exception(error)
-
-    threads = [threading.Thread(target=one, args=(n,)) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread, future in zip(threads, futures, strict=True):
-        thread.join(PATIENCE)
-        future.result(PATIENCE)
-
-
 def hold(models: ModelRegistry, name: str, request: FakeRequest | None = None) -> tuple[threading.Event, Future[Arrays]]:
     """Hold a call of a model until the returned event is set."""
     release, entered = threading.Event(), threading.Event()

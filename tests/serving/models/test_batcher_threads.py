@@ -14,6 +14,7 @@ import serving.models.batcher
 from serving.base.errors import NotReady
 from serving.models.tensors import Arrays
 from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, busy, call, double, life, picky
+from tests.threads import in_threads
 
 
 def test_closing_waits_for_no_delay(make: MakeBatcher) -> None:
@@ -155,11 +156,7 @@ def test_a_crowd_of_all_sizes_gets_its_own_rows(make: MakeBatcher) -> None:
             else:
                 outcomes.append({"BadInput": "bad", "ClientGone": "gone"}.get(type(error).__name__, str(error)))
 
-    threads = [threading.Thread(target=client, args=(n,)) for n in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    in_threads(16, client)
     assert {what: outcomes.count(what) for what in set(outcomes)} == {"answered": 384, "bad": 128, "gone": 128}
     assert batcher.waiting_rows() == 0
     assert batcher.stuck_seconds() < PATIENCE

@@ -27,11 +27,11 @@ from tests.serving.models.registries import (
     double,
     for_seconds,
     hold,
-    in_threads,
     loaded,
     on_demand,
     x,
 )
+from tests.threads import in_threads
 from tests.waiting import until
 
 

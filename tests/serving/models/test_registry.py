@@ -19,10 +19,10 @@ from tests.serving.models.registries import (
     Y,
     ask,
     double,
-    in_threads,
     lifetime,
     x,
 )
+from tests.threads import in_threads
 
 
 def test_a_model_named_at_the_start_is_loaded_at_once(make_registry: MakeRegistry, seen: RecordingObserver) -> None:

@@ -5,7 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from serving.telemetry import access_log, logs
 from serving.telemetry.access_log import MAX_LINES, AccessLog, Line
 from serving.telemetry.logs import MAX_WAITING, JsonFormatter
 from tests.running import ROOT
+from tests.threads import in_threads
 
 ORIGIN = {"service": "demo", "region": "hk"}
 PLAIN: Line = (1_700_000_000.25, "POST", "/api/demo", "r-1", "service", 200, 1.23456, "", "")
@@ -126,19 +126,14 @@ def test_the_size_of_lines_is_about_the_memory_that_they_take(handed: list[tuple
 def test_threads_lose_no_line(handed: list[tuple[str, int]]) -> None:
     lines = AccessLog()
 
-    def note(first: int) -> None:
-        for number in range(first, first + 5_000):
-            lines.note(1e9, "GET", "/", str(number), "none", 404, 1.0)
+    def note(thread: int) -> None:
+        for number in range(5_000):
+            lines.note(1e9, "GET", "/", str(number + 5_000 * thread), "none", 404, 1.0)
 
-    threads = [threading.Thread(target=note, args=(first,)) for first in range(0, 20_000, 5_000)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    in_threads(4, note)
     lines.flush()
-    assert sorted(int(json.loads(text)["request_id"]) for each, _ in handed for text in each.splitlines()) == list(
-        range(20_000)
-    )
+    found = sorted(int(json.loads(text)["request_id"]) for each, _ in handed for text in each.splitlines())
+    assert found == list(range(20_000))
 
 
 @pytest.mark.parametrize("end", ["", "logs.stop()\n", "lines.flush()\n", "logs.stop()\nlogs.start({})\n"])

@@ -1,7 +1,6 @@
 """The metrics page, as Prometheus and its own tools read it."""
 
 import subprocess
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -159,20 +158,3 @@ def test_a_label_that_a_scrape_would_rename_is_refused(label: str) -> None:
 def test_a_name_that_begins_like_the_platforms_own_is_refused(name: str) -> None:
     with pytest.raises(StartError, match="begin it with another word"):
         Metrics().gauge(name, "Mine.")
-
-
-def test_many_threads_lose_no_count() -> None:
-    metrics = Metrics()
-
-    def count() -> None:
-        for n in range(500):
-            metrics.request("/a", 200 + n % 3, "", 0.01)
-            metrics.batch("m", 2, 0.01)
-
-    threads = [threading.Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sum(metrics.codes().values()) == 2000
-    assert value(metrics, "monopod_batch_rows_sum", model="m") == 4000

@@ -1,15 +1,10 @@
-"""Numbers that any thread notes, and that are counted later.
-
-The seconds of many requests' stages are added up at once, each as if it were alone.
-
-Requests, stages, batches and refusals are counted as prometheus_client would count them, on any thread.
-"""
+"""Requests, stages, batches and refusals are counted as prometheus_client would count them, on any thread."""
 
 import math
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -38,6 +33,7 @@ from serving.telemetry.request_metrics import (
     stage_seconds,
 )
 from tests.serving.stage_begins import begins_of, seconds_of
+from tests.threads import in_threads
 
 
 def test_a_value_belongs_to_the_first_bucket_whose_bound_it_does_not_exceed() -> None:
@@ -85,7 +81,7 @@ def test_a_thread_that_notes_does_not_wait_for_one_that_reads() -> None:
     assert [len(rows) for rows in taken] == [ROWS_WAITING + 2]
 
 
-def test_a_row_that_is_no_numbers_stops_nothing_later() -> None:
+def test_a_row_that_does_not_hold_numbers_stops_nothing_later() -> None:
     taken: list[Numbers] = []
     waiting = RowBuffer(1, taken.append, threading.Lock())
     waiting.note(["no number"])  # type: ignore[list-item]
@@ -229,14 +225,6 @@ def distribution(metrics: RequestMetrics, family: ExportedMetric, *labels: str) 
     return found
 
 
-def in_threads(work: Callable[[], None]) -> None:
-    threads = [threading.Thread(target=work) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-
-
 @pytest.mark.usefixtures("frequent_switches")
 def test_threads_that_count_and_read_lose_nothing() -> None:
     metrics = RequestMetrics()
@@ -250,7 +238,7 @@ def test_threads_that_count_and_read_lose_nothing() -> None:
             if number % 100 == 0:
                 metrics.read()
 
-    in_threads(count)
+    in_threads(THREADS, lambda _: count())
     total = THREADS * TIMES
     assert sum(metrics.codes().values()) == total
     assert sum(distribution(metrics, DURATION, route).counts[-1] for route in ("r0", "r1")) == total
@@ -274,7 +262,7 @@ def test_a_reader_sees_what_was_counted_before() -> None:
             if metrics.codes().get(str(code)) != number:
                 wrong.append(metrics.codes())
 
-    in_threads(count)
+    in_threads(THREADS, lambda _: count())
     assert wrong == []
 
 
