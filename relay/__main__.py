@@ -34,7 +34,6 @@ class WrongSetting(ValueError):
 
 
 def settings(environment: Mapping[str, str]) -> tuple[RelaySettings, int]:
-    """Return the settings and the port. Raises WrongSetting."""
     port, names = environment.get("RELAY_PORT", "8080"), _listed(environment.get("RELAY_RECEIVERS", RECEIVERS[0]))
     if not port.isascii() or not port.isdecimal() or not 0 < int(port) <= 65535:
         raise WrongSetting(f"RELAY_PORT is {port!r}: give a number from 1 to 65535")

@@ -55,7 +55,6 @@ class Notification:
 
 
 def read(body: bytes | bytearray) -> Notification:
-    """Return the notification in the body of a request. Raises WrongNotification."""
     if sum(map(body.count, (b",", b"{", b"["))) > MAX_VALUES:
         raise WrongNotification(f"the body has more than {MAX_VALUES:,} commas and brackets: set max_alerts in Alertmanager")
     try:

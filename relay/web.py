@@ -98,7 +98,6 @@ class Bodies:
 
 
 def application(settings: RelaySettings) -> web.Application:
-    """Return the relay as an application of aiohttp."""
     made, bodies = web.Application(middlewares=[_answers_whatever_happens]), Bodies()
     made.cleanup_ctx.append(_session)
     for name, receiver in settings.receivers.items():

@@ -140,7 +140,6 @@ class Shipper:
         return files * FILE_BYTES > self._most_bytes
 
     def _tried(self, records: list[bytes]) -> tuple[list[bytes], str]:
-        """Return the records to send again after one request, and why."""
         if len(records) > 1 and sum(map(len, records)) > REQUEST_BYTES:
             return self._tried_in_halves(records)
         reply(".", end="")  # rsyslog starts this program anew where it hears nothing
@@ -199,13 +198,11 @@ class Shipper:
 
 
 def reply(words: str, end: str = "\n") -> None:
-    """Tell rsyslog."""
     sys.stdout.write(words + end)
     sys.stdout.flush()
 
 
 def say(words: str) -> None:
-    """Tell people: rsyslog writes it to the container's log."""
     sys.stderr.write(words.replace("\n", " ") + "\n")
 
 

@@ -48,7 +48,6 @@ class BatchWriter(Generic[Thing]):
         self._away_since, self._throttle = 0.0, LogThrottle()  # seconds of time.monotonic()
 
     def put(self, waiting: Waiting[Thing]) -> None:
-        """Have a thing written, after all that were put before."""
         self._waiting.append(waiting)
         self._come.set()
 

@@ -24,18 +24,15 @@ class RecentOutcomes:
         self._failures = 0
 
     def note(self, failed: bool) -> None:
-        """Note a record's last outcome. failed: by the model or the service's code."""
         if len(self._failed) == KEPT:
             self._failures -= self._failed[0]
         self._failed.append(failed)
         self._failures += failed
 
     def failing(self) -> bool:
-        """Return whether over half of the last records failed."""
         return 2 * self._failures > max(len(self._failed), FEWEST)
 
     def forget(self) -> None:
-        """Begin anew, since the model works again."""
         self._failed.clear()
         self._failures = 0
 

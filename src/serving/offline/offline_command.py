@@ -20,9 +20,9 @@ from serving.offline.kafka.producer import TopicWriter
 from serving.offline.offline_metrics import OfflineMetrics
 from serving.offline.offline_run import Job, MakeJob, run
 from serving.offline.records import NoDeadLetters, Sink
-from serving.offline.sinks import table
 from serving.offline.sinks.lines import JsonLines
 from serving.offline.sinks.opening import open_sinks
+from serving.offline.sinks.postgresql import definition
 from serving.service.loader import read_settings
 from serving.service.service import files_of
 from serving.settings import Settings, SettingsError, size_in_bytes
@@ -61,7 +61,6 @@ def offline_command(arguments: Namespace) -> int:
 
 
 def _check(arguments: Namespace) -> None:
-    """Raise StartError for flags that do not go together."""
     for name, (flag, steps) in TAKEN.items():
         if getattr(arguments, name) and arguments.step not in steps:
             raise StartError(f"`monopod offline {arguments.step}` takes no {flag}; leave it out")
@@ -88,7 +87,6 @@ def _make_job(arguments: Namespace) -> MakeJob:
 
 
 def _topic_job(arguments: Namespace, context: ServiceContext, metrics: OfflineMetrics) -> Job:
-    """Return what reads offline_source. Raises StartError."""
     settings, environ = context.settings, _environ(arguments)
     topic, group, connected = _topic(settings, environ)
     sinks = _sinks(arguments, settings, environ)
@@ -98,7 +96,6 @@ def _topic_job(arguments: Namespace, context: ServiceContext, metrics: OfflineMe
 
 
 def _backfill_job(arguments: Namespace, context: ServiceContext, metrics: OfflineMetrics) -> Job:
-    """Return what reads --from. Raises StartError."""
     settings, environ, began = context.settings, _environ(arguments), time.monotonic()
     sinks = _sinks(arguments, settings, environ)
     opened = open_source(
@@ -116,7 +113,6 @@ def _backfill_job(arguments: Namespace, context: ServiceContext, metrics: Offlin
 
 
 def _replay_job(arguments: Namespace, context: ServiceContext, metrics: OfflineMetrics) -> Job:
-    """Return what reads the group's dead letters. Raises StartError."""
     settings, environ, began = context.settings, _environ(arguments), time.monotonic()
     topic, group, connected = _topic(settings, environ)
     sinks = _sinks(arguments, settings, environ)
@@ -157,7 +153,6 @@ def _dead_topic(settings: Settings, topic: str, group: str, connected: Configura
 
 
 def _seek(arguments: Namespace) -> int:
-    """Move the group to a start, and print where each partition stood and stands."""
     if len(arguments.to) != 1:
         raise StartError("say where to: `monopod offline seek --to earliest`, latest, or a time as 2026-11-22T08:00:00Z")
     if arguments.to[0] not in ("earliest", "latest"):
@@ -170,12 +165,11 @@ def _seek(arguments: Namespace) -> int:
 
 
 def _table(arguments: Namespace) -> int:
-    """Print the statement that makes each table among the sinks, with its columns."""
     settings = _settings(arguments)
     names = sinks_of(settings.offline_sinks, os.environ.get("MONOPOD_TRACK", ""))
     relations = [name.partition(":")[2] for name in names if name.startswith("postgresql:")]
     if not relations:
         raise StartError('value.py: no table among offline_sinks; name one, as offline_sinks = ["postgresql:ages"]')
     for relation in relations:
-        print(table.definition(relation, settings.offline_key))
+        print(definition(relation, settings.offline_key))
     return 0

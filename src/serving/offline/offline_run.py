@@ -122,7 +122,6 @@ class _Process:
         _show(metrics, self._pipeline, [*self._sinks, self._dead])
 
     def stuck_source(self) -> str:
-        """Return that the source's thread hangs or has ended, and an empty text where it works."""
         seconds = self._job.source.stuck_seconds() if self._started else 0.0
         return f"the source's thread has done nothing for {seconds:.0f} s" if seconds > STUCK_SOURCE else ""
 
@@ -153,7 +152,6 @@ class _Process:
         return process.give_up(failure) if failure else process.end_with(code)
 
     async def _work(self, writers: Sequence["asyncio.Task[None]"]) -> str:
-        """Run records until there is a reason to end. Return what failed, "" where nothing did."""
         self._job.source.start(self._pipeline.take, self._pipeline.withdraw)
         self._started = True
         ready = asyncio.create_task(self._open_gate())

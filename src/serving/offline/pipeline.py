@@ -69,7 +69,6 @@ class Pipeline:
         self._dead_logged = LogThrottle(DEAD_LOGGED_A_SECOND, 1.0)
 
     def take(self, records: Sequence[Record]) -> None:
-        """Take records, in the order in which they were read."""
         for record in records:
             self._enter(Work(record))
         self._fill()
@@ -94,7 +93,6 @@ class Pipeline:
         return 0.0 if first is None else max(0.0, time.time() - first / 1000)
 
     def _enter(self, work: Work) -> None:
-        """Send a record on its way."""
         record, most = work.record, self._bounds.max_record
         self.unfinished[work] = None
         if record.refusal is not None:
@@ -191,7 +189,6 @@ class Pipeline:
         work.timer = self._loop.call_later(self._bounds.times.pause(work.tries, random.random()), self._again, work)
 
     def _again(self, work: Work) -> None:
-        """Try a record again, or hold it where the model fails for most."""
         if self.breaker.is_open:
             self.breaker.hold(work)
             return
@@ -208,7 +205,6 @@ class Pipeline:
             sink.put(Waiting(answer, len(body), partial(self._written, work), lambda: work.state is State.WRITING))
 
     def _written(self, work: Work, refusal: Refusal | None) -> None:
-        """Note that a sink has acknowledged an answer, or refuses it."""
         work.unacknowledged -= 1
         work.refusal = work.refusal or refusal
         if work.unacknowledged or work.state is not State.WRITING:
@@ -219,7 +215,6 @@ class Pipeline:
             self._give_up(work, work.refusal)
 
     def _give_up(self, work: Work, refusal: Refusal) -> None:
-        """Write a dead letter. The record is finished once it is acknowledged."""
         work.state = State.WRITING
         if self._dead_logged.allows():
             place = "{}, partition {}, offset {}".format(*work.record.origin)
@@ -253,7 +248,6 @@ class Pipeline:
         self._source.dropped(work.record.origin)
 
     def _forget(self, works: Sequence[Work]) -> None:
-        """Leave what was begun of a withdrawn partition, since its time is over."""
         for work in works:
             if work.state is not State.DONE:
                 self._drop(work)

@@ -21,12 +21,10 @@ class ReadingBounds:
 
     @property
     def running(self) -> int:
-        """The number of records that were handed over and have not ended."""
         return len(self._sizes)
 
     @property
     def exhausted(self) -> bool:
-        """Whether the limit is reached."""
         return self._left <= 0
 
     def wait(self, now: float) -> float:
@@ -48,5 +46,4 @@ class ReadingBounds:
             self._bytes += size
 
     def end(self, key: Hashable) -> None:
-        """Note that a record has ended."""
         self._bytes -= self._sizes.pop(key, 0)

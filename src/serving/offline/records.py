@@ -75,8 +75,7 @@ class DeadLetters(Protocol):
     async def write(self, letters: Sequence[DeadLetter]) -> None:
         """Return once they are acknowledged. Raises Unreachable where they may not be. The same are then written again."""
 
-    async def close(self) -> None:
-        """Disconnect. Nothing is written after it."""
+    async def close(self) -> None: ...
 
 
 class NoDeadLetters:

@@ -56,7 +56,6 @@ class ThreadBridge:
     # The loop's side
 
     def done(self, origin: Origin, finished: bool) -> None:
-        """Note what became of a record."""
         self._news.append(End(origin, finished))
         if len(self._news) >= self.awaited:
             self.wake()
@@ -73,7 +72,6 @@ class ThreadBridge:
             raise self._error
 
     async def gone(self) -> None:
-        """Return once the thread has left."""
         await self._gone.wait()
 
     # The thread's side
@@ -94,12 +92,10 @@ class ThreadBridge:
         self.wake()
 
     def news(self) -> list[End | Withdrawn]:
-        """Return what happened since the last call."""
         self.live()
         return [self._news.popleft() for _ in range(len(self._news))]
 
     def live(self) -> None:
-        """Give a sign of life."""
         self.beat = time.monotonic()
 
     def wait(self, seconds: float) -> None:
@@ -115,12 +111,10 @@ class ThreadBridge:
         self._call(self._at_end.set)
 
     def leave(self) -> None:
-        """Tell the loop that the thread ends."""
         self.alive = False
         self._call(self._gone.set)
 
     def _call(self, function: Callable[[], object]) -> bool:
-        """Call a function on the loop. Returns False where the loop is closed."""
         try:
             self._loop.call_soon_threadsafe(function)
         except RuntimeError:
@@ -141,16 +135,13 @@ class ThreadedSource:
         return self._begun
 
     def begin(self, bridge: ThreadBridge, run: Callable[[], None], name: str) -> None:
-        """Run a function on a thread of its own."""
         self._begun = bridge
         Thread(target=run, name=name, daemon=True).start()
 
     def finished(self, origin: Origin) -> None:
-        """Note that a record is done."""
         self.bridge.done(origin, True)
 
     def dropped(self, origin: Origin) -> None:
-        """Note that a record will not be finished here."""
         self.bridge.done(origin, False)
 
     def hold(self, held: bool) -> None:

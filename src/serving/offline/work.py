@@ -42,7 +42,6 @@ class Work:
         self.withdrawn = False
 
     def size(self) -> int:
-        """Return the bytes that the record holds."""
         return len(self.record.value or b"")
 
 
@@ -65,7 +64,6 @@ class RawRecord:
         self.length = len(self._value)
 
     def read(self) -> bytes:
-        """Return the record's value."""
         return self._value
 
     def parameters(self) -> Mapping[str, str]:

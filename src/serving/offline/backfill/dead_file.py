@@ -52,7 +52,6 @@ class DeadFile:
         self.release()
 
     def release(self) -> None:
-        """Close the file, and remove it where it is empty."""
         if not self._file.closed:
             if not os.fstat(self._file.fileno()).st_size:
                 self.path.unlink(missing_ok=True)
@@ -81,7 +80,6 @@ def _is_at(file: FileIO, path: Path) -> bool:
 
 
 def _cut_unended(file: FileIO) -> None:
-    """Cut off what stands behind the last line's end."""
     if os.fstat(file.fileno()).st_size:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
             end = text.rfind(b"\n") + 1

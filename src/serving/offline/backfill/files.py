@@ -87,7 +87,6 @@ class LineFile:
         return Record(origin, self._time, None, value, HEADERS) if value.strip() else None
 
     def _check(self, head: bytes) -> None:
-        """Raise StartError where a file's first bytes are not JSON lines."""
         try:
             head = zlib.decompressobj(31).decompress(head, HEAD) if self._zipped else head
         except zlib.error as error:
@@ -110,7 +109,6 @@ def _skip(text: BufferedIOBase | BinaryIO, count: int) -> None:
 
 
 def _skip_line(text: BufferedIOBase | BinaryIO) -> int:
-    """Read up to the line's end, and return how many bytes that were."""
     count = 0
     while piece := text.readline(PIECE):
         count += len(piece)
@@ -163,7 +161,6 @@ class FolderFiles:
             raise SourceFailed(f"{error.filename}: {error.strerror}; run the command with --again") from None
 
     def _files(self) -> Iterator[str]:
-        """Yield the paths of all records, and count the other files."""
         self._others = 0
         for path in self._paths:
             yield from self._walk(path) if os.path.isdir(path) else [path]
@@ -188,7 +185,6 @@ def is_record(path: str, kinds: FileKinds) -> bool:
 
 
 def _record(path: str, largest: int) -> tuple[Record, int]:
-    """Return the record of a file, and its size in bytes."""
     encoded = os.fsencode(path)
     origin = Origin(encoded.decode("utf-8", "backslashreplace"), 0, 0)
     headers = (("content-type", content_type(PurePath(path)).encode()),)

@@ -92,12 +92,10 @@ class InFlight:
         return not earlier
 
     def finish(self, name: Name) -> None:
-        """Note that an item is done."""
         self._open.pop(name).finished = True
         self._advance()
 
     def finished(self) -> list[Name]:
-        """Return the names of the finished items behind `after`."""
         return [given.name for given in self._given if given.finished] + sorted(self._earlier, key=str)
 
     def spread(self) -> int:
@@ -193,7 +191,6 @@ class Inputs:
         return True
 
     def write(self) -> None:
-        """Write the checkpoint. Raises SourceFailed."""
         if self._checkpoint is None:
             return
         noted = {each.input.name: each.noted() for each in self.all}

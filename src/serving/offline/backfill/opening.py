@@ -79,7 +79,6 @@ def _source_of(inputs: Inputs, settings: Settings, limit: int) -> Backfill:
 
 
 def _inputs(given: Sequence[str], key: str, postgresql: str, kinds: FileKinds, largest: int) -> list[Input]:
-    """Return the inputs that some texts of --from name. Raises StartError."""
     queries = [text for text in given if QUERY.match(text)]
     if queries:
         if len(given) > 1:
@@ -137,7 +136,6 @@ class Summary(NamedTuple):
     note: str | None
 
     def text(self) -> str:
-        """Return it for people, as lines."""
         records = self.answered + self.dead
         rate = records / self.seconds if self.seconds else 0.0
         lines = [
@@ -149,13 +147,11 @@ class Summary(NamedTuple):
         return "".join(f"{line}\n" for line in lines if line)
 
     def json(self) -> bytes:
-        """Return it as one line of JSON."""
         records = self.answered + self.dead
         rate = round(records / self.seconds, 1) if self.seconds else 0.0
         return json_codec.dumps({"records": records, **self._asdict(), "records_per_second": rate}) + b"\n"
 
     def status(self, interrupted: bool = False) -> int:
-        """Return the exit status. interrupted: by Ctrl-C."""
         if interrupted:
             return INTERRUPTED
         return SOME_DEAD if self.dead else ALL_ANSWERED

@@ -110,7 +110,6 @@ class PostgresqlQuery:
         self._execute(SQL("EXPLAIN ") + self._statement(None, 1))  # refuses a key that has no order
 
     def _columns(self) -> dict[str, int]:
-        """Return the query's columns in their order, with the number of their type."""
         connection = self._connected()
         with connection.transaction():
             described = connection.execute(self._from("SELECT *", "LIMIT 0")).description

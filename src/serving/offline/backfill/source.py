@@ -102,7 +102,6 @@ class Backfill(ThreadedSource):
         return True
 
     def _give(self, progress: InputProgress, item: Item) -> bool:
-        """Have an item answered. Return False where the source is stopped before."""
         origin, size = item.record.origin, len(item.record.value or b"")
         while not self._has_room(progress, size):
             if self._stops():
@@ -128,7 +127,6 @@ class Backfill(ThreadedSource):
         return len(self._open) < self._window and progress.in_flight.spread() <= self._window
 
     def _flush(self) -> None:
-        """Hand the gathered records over."""
         batch, self._batch, self._batch_bytes = self._batch, [], 0
         if batch and not self.bridge.give(batch):
             self.bridge.stop_by = 0.0  # the loop has ended: nobody takes records, and none will be finished
@@ -149,7 +147,6 @@ class Backfill(ThreadedSource):
             self._rest(LOOK_SECONDS)
 
     def _rest(self, seconds: float) -> None:
-        """Wait for records that are finished, and for no longer than some seconds."""
         self._flush()
         self.bridge.awaited = max(1, len(self._open) // 2)
         if not self._stops() or self._open:
@@ -157,7 +154,6 @@ class Backfill(ThreadedSource):
         self._take_news()
 
     def _take_news(self) -> None:
-        """Take what was finished, and show and note it."""
         for news in self.bridge.news():
             if isinstance(news, End):
                 self._end(news.origin, news.finished)

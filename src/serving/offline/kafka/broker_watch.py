@@ -37,7 +37,6 @@ class ReadingFigures(NamedTuple):
 
 
 def figures_of(consumer: Consumer, partitions: Iterable[Partition], now: float) -> ReadingFigures:
-    """Return the figures of now. now: seconds of a steady clock."""
     owned = list(partitions)
     for each in owned:
         if _is_due(consumer, each, now) and not _tells_end(consumer, each, now):

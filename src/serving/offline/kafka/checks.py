@@ -83,14 +83,12 @@ class _Asking:
             raise StartError(f"{self.place}: {error.args[0].str()}; correct the variable that sets it") from None
 
     def described(self) -> Any:
-        """Return the topic's description, or None where there is no such topic."""
         asked = self._client.describe_topics(
             TopicCollection([self._topic]), include_authorized_operations=True, request_timeout=ASK_SECONDS
         )
         return self._answer(lambda: asked[self._topic], missing=None)
 
     def create(self) -> None:
-        """Make the topic, and wait until the brokers know it."""
         asked = self._client.create_topics([NewTopic(self._topic)], request_timeout=ASK_SECONDS)
         self._answer(lambda: asked[self._topic], words="no right to make the topic; make it, or grant this user CREATE on it")
         end = time.monotonic() + ASK_SECONDS

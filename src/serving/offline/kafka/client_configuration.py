@@ -112,7 +112,6 @@ def _addresses(text: str, where: str) -> str:
 
 
 def _choice(environment: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
-    """Return a variable's value, or the first allowed one where it is not set. Raises StartError for any other value."""
     value = environment.get(name) or allowed[0]
     if value not in allowed:
         raise StartError(f"{name} is {value!r}. It may be {', '.join(allowed)}.")

@@ -20,9 +20,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from serving.offline.kafka.broker_watch import ClientWatch, ReadingFigures, figures_of
 from serving.offline.kafka.client_configuration import ReadingPlan
-from serving.offline.kafka.groups import CALL_SECONDS, Result, begin, no_right, patiently, standing_of, start_offset
-from serving.offline.kafka.offset_commits import AGAIN_SECONDS, OffsetCommits
-from serving.offline.kafka.progress import Admission, CommitNote, Handed, Partition, Progress, read_note
+from serving.offline.kafka.groups import CALL_SECONDS, Result, begin, no_right, patiently, reason_of, standing_of, start_offset
+from serving.offline.kafka.progress import Admission, CommitNote, Handed, Partition, Progress, read_note, write_note
 from serving.offline.offline_metrics import OfflineMetrics
 from serving.offline.reading_bounds import ReadingBounds
 from serving.offline.records import Record, SourceFailed
@@ -41,6 +40,11 @@ WAITS = (
     "by default for 45 s"
 )
 OLD_BROKERS = 'Brokers before 4.0 lack the new group protocol: set offline_protocol = "classic".'
+COMMIT_SECONDS = 1.0  # between two regular commits
+REST_SECONDS = 5.0  # without an unfinished record, until the note is closed
+AGAIN_SECONDS = 0.5  # after a commit that failed
+
+Due = tuple[Partition, tuple[int, CommitNote]]
 
 
 class ConsumerThread:
@@ -60,7 +64,6 @@ class ConsumerThread:
         self.figures = ReadingFigures()
 
     def run(self) -> None:
-        """Read until the bridge says stop, or until an error ends it."""
         error: Exception | None = None
         try:
             self._consumer = Consumer(self._plan.consumer)
@@ -81,7 +84,6 @@ class ConsumerThread:
         self._bridge.leave()
 
     def _read_on(self) -> SourceFailed | None:
-        """Read until the end. Returns the error that no waiting cures."""
         plan = self._plan
         try:
             if not plan.dry:
@@ -129,7 +131,6 @@ class ConsumerThread:
                     owned.dropped += 1
 
     def _hand_over(self, now: float) -> None:
-        """Hand over what may be, and commit what stands in the way of more."""
         while not self._bridge.held:
             given, due = self._admission.admit(list(self._owned.values()), now)
             if given:
@@ -174,7 +175,6 @@ class ConsumerThread:
         return max(1, sum(max(0, self._plan.window - each.progress.unfinished) for each in self._owned.values()))
 
     def _sort(self, message: Message) -> None:
-        """Put a record to those that wait for their turn."""
         error = message.error()
         owned = self._owned.get(message.partition() or 0)
         if error is None and owned:
@@ -309,7 +309,6 @@ class ConsumerThread:
         return self._bridge.stop_by or time.monotonic() + self._plan.revoke_second
 
     def _patiently(self, call: Callable[[], Result]) -> Result:
-        """Call until it succeeds, or until the thread is to stop."""
         return patiently(call, lambda: self._bridge.stop_by is not None, self._bridge.live)
 
 
@@ -328,7 +327,6 @@ def _bytes(text: str | bytes | None) -> bytes:
 
 
 def _checked(places: list[TopicPartition]) -> list[TopicPartition]:
-    """Return committed offsets, or raise the first partition's KafkaException."""
     for place in places:
         if place.error:
             raise KafkaException(place.error)
@@ -340,3 +338,65 @@ def _failure(error: KafkaError, topic: str, group: str) -> SourceFailed:
     cures = {KafkaError.UNSUPPORTED_VERSION: OLD_BROKERS, KafkaError.GROUP_AUTHORIZATION_FAILED: no_right(group)}
     cure = next((words for code, words in cures.items() if KafkaError(code).str() in error.str()), "")
     return SourceFailed(f"Reading {topic} ended: {error.str()}. {cure}".rstrip())
+
+
+class OffsetCommits:
+    """The commits of one consumer. dry: nothing is committed, and everything goes on as if it were."""
+
+    def __init__(self, consumer: Consumer, bridge: ThreadBridge, metrics: OfflineMetrics, dry: bool):
+        self._consumer, self._bridge, self._dry = consumer, bridge, dry
+        self._good, self._failed = metrics.commits.labels("good"), metrics.commits.labels("failed")
+        self._regular_at = self._again_at = 0.0
+        self._lines = LogThrottle()
+
+    def regular(self, partitions: Iterable[Partition], now: float) -> bool:
+        """Commit what is due, about once a second. Returns whether it was looked at."""
+        if now < max(self._regular_at, self._again_at):
+            return False
+        self._regular_at = now + COMMIT_SECONDS
+        due = [(each, said) for each in partitions if (said := _regular(each, now))]
+        if due:
+            self.store(due)
+        return True
+
+    def wanted(self, partitions: Sequence[Partition], now: float) -> bool:
+        return now >= self._again_at and self.store([(each, each.progress.now()) for each in partitions])
+
+    def store(self, due: Sequence[Due]) -> bool:
+        """Commit offsets and notes, and wait for the broker. Returns whether all of it succeeded."""
+        places = [TopicPartition(each.topic, each.number, offset, write_note(note)) for each, (offset, note) in due]
+        failed = {} if self._dry else self._commit(places)
+        for each, said in due:
+            if each.number not in failed:
+                each.progress.store(*said)
+        if failed:
+            self._failed.inc()
+            self._again_at = time.monotonic() + AGAIN_SECONDS
+            if self._lines.allows():
+                log.warning("a commit failed, and is tried again: %s", next(iter(failed.values())))
+        else:
+            self._good.inc()
+        return not failed
+
+    def _commit(self, places: list[TopicPartition]) -> dict[int, str]:
+        self._bridge.waits_since = time.monotonic()
+        try:
+            answers = self._consumer.commit(offsets=places, asynchronous=False)
+            return {answer.partition: answer.error.str() for answer in answers if answer.error}
+        except KafkaException as error:
+            return {place.partition: reason_of(error) for place in places}
+        finally:
+            self._bridge.waits_since = None
+            self._bridge.live()
+
+
+def _regular(partition: Partition, now: float) -> tuple[int, CommitNote] | None:
+    """Return what a regular commit says of a partition, or None where nothing is new."""
+    progress = partition.progress
+    if progress.unfinished or partition.waiting:
+        partition.busy_at = now
+    rests = now - partition.busy_at >= REST_SECONDS or not progress.stored.open
+    if rests and not progress.unfinished and not partition.waiting:
+        said = progress.at_rest()
+        return said if said != progress.held() else None
+    return progress.now() if progress.stored.open and progress.first() > progress.committed else None

@@ -104,18 +104,15 @@ class DeadTopic:
         self.topic, self._writer, self._most = topic, writer, most
 
     async def open(self) -> None:
-        """Make the topic where it is missing. Raises StartError, Unreachable."""
         await self._writer.check(self.topic, may_create=True)
 
     async def write(self, letters: Sequence[DeadLetter]) -> None:
-        """Return once all are acknowledged. Raises Unreachable."""
         outcomes = await asyncio.gather(*map(self._write, letters), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
 
     async def close(self) -> None:
-        """Wait some seconds for what was sent, and disconnect."""
         await self._writer.close()
 
     async def _write(self, letter: DeadLetter) -> None:
@@ -207,7 +204,6 @@ class ReplayCommits:
         self._consumer, self._origins, self._topic, self._ends = consumer, origins, topic, ends
 
     def close(self) -> None:
-        """Disconnect. Nothing is read after it."""
         self._origins.close()
         self._consumer.close()
 

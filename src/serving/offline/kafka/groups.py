@@ -43,7 +43,6 @@ HAS_MEMBERS = {KafkaError.NON_EMPTY_GROUP, KafkaError.UNKNOWN_MEMBER_ID}
 
 
 def no_right(group: str) -> str:
-    """Return what to do where a user may not join a group."""
     return f"No right to join the group {group}. Grant this user READ on the group."
 
 
@@ -67,7 +66,6 @@ def describe(connected: Configuration, group: str, seconds: float = CALL_SECONDS
 
 
 def clients(connected: Configuration, group: str) -> list[str]:
-    """Return each member's client.id, in order. Raises KafkaException."""
     found = describe(connected, group)
     return sorted(member.client_id for member in found.members) if found else []
 
@@ -157,7 +155,6 @@ def patiently(call: Callable[[], Result], ends: Callable[[], bool], alive: Calla
 
 
 def reason_of(error: KafkaException) -> str:
-    """Return what librdkafka says of an error."""
     inner = error.args[0] if error.args else error
     return str(inner.str()) if isinstance(inner, KafkaError) else str(inner)
 
@@ -227,7 +224,6 @@ def _partitions(client: AdminClient, topic: str) -> list[int]:
 
 
 def _offsets(client: AdminClient, topic: str, partitions: Sequence[int], start: str) -> dict[int, int]:
-    """Return the offset of a start in each partition."""
     specs = {"earliest": OffsetSpec.earliest(), "latest": OffsetSpec.latest()}
     spec = specs.get(start) or OffsetSpec.for_timestamp(milliseconds(start))
     found = _ask_offsets(client, topic, partitions, spec)

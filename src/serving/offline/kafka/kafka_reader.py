@@ -33,7 +33,6 @@ class KafkaReader(ThreadedSource):
         self._thread: ConsumerThread | None = None
 
     def start(self, take: Take, withdraw: Withdraw) -> None:
-        """Join the group, and begin to give records to `take`. withdraw: as serving.offline.records.Source."""
         bridge = ThreadBridge(take, withdraw)
         self._thread = ConsumerThread(self._plan, bridge, self._metrics)
         self._metrics.show("lag_records", lambda: self.figures().lag)
@@ -60,7 +59,6 @@ class KafkaReader(ThreadedSource):
         return silent if silent > STUCK_SECONDS else 0.0
 
     def figures(self) -> ReadingFigures:
-        """Return what the reader looked like at most a second ago."""
         return self._thread.figures if self._thread else ReadingFigures()
 
     async def interrupt(self) -> None:
@@ -84,6 +82,5 @@ class KafkaReader(ThreadedSource):
         return max(self.figures().away, waits if waits > STUCK_SECONDS else 0.0)
 
     def _commit_waits(self) -> float:
-        """Return for how many seconds a commit has waited for its answer."""
         since = self.bridge.waits_since
         return 0.0 if since is None else time.monotonic() - since

@@ -80,7 +80,6 @@ class TopicWriter:
         return done
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Wait so many seconds at most for what was sent, and disconnect."""
         while self._clients:  # a record of a refused batch goes to a further producer
             clients, self._clients = self._clients, {}
             await asyncio.gather(*(client.end(seconds) for client in clients.values()))
@@ -116,7 +115,6 @@ class TopicWriter:
         }
 
     def _settle(self, alone: bool, client: "_Client", told: list[_Outcome]) -> None:
-        """Tell the waiters what became of a producer's messages."""
         for letter, error, event in told:
             if error:
                 self._replace(alone, client, error)
@@ -159,7 +157,6 @@ class _Client:
         threading.Thread(target=self._poll, name="kafka-producer", daemon=True).start()
 
     def produce(self, letter: _Letter) -> None:
-        """Put a message into the queue. Raises BufferError, KafkaException."""
         self._producer.produce(
             letter.topic, letter.value, letter.key, headers=list(letter.headers), on_delivery=partial(self._hear, letter)
         )

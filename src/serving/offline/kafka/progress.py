@@ -53,7 +53,6 @@ class Step(Enum):
 
 
 def write_note(note: CommitNote) -> str:
-    """Return a commit's metadata."""
     fields = {"open": int(note.open)}
     if note.deaths or note.open:
         fields |= {"deaths": note.deaths, "to": note.to}
@@ -90,11 +89,9 @@ class Progress:
 
     @property
     def unfinished(self) -> int:
-        """The number of records that were handed over and are not finished."""
         return len(self._unfinished)
 
     def held(self) -> tuple[int, CommitNote]:
-        """Return what the broker holds."""
         return self.committed, self.stored
 
     def first(self) -> int:
@@ -113,7 +110,6 @@ class Progress:
         self._to = min(self._to, offset)
 
     def suspected(self, offset: int) -> bool:
-        """Return whether a record has to run alone."""
         return self._deaths >= ALONE_FROM and offset < self._to
 
     def condemned(self, offset: int) -> bool:
@@ -143,7 +139,6 @@ class Progress:
         self._called = offset
 
     def hand(self, offset: int) -> None:
-        """Note that a record is handed over."""
         assert offset >= self.next
         self._handed.append(offset)
         self._unfinished.add(offset)
@@ -205,7 +200,6 @@ class Partition:
     away_since: float | None = None  # the first of the questions that no broker has answered since
 
     def has_drained(self, window: int) -> bool:
-        """Return whether a paused partition is to be read again."""
         return not self.waiting and self.progress.unfinished * 2 <= window
 
     def is_done(self, withdrawn: Container[int]) -> bool:
@@ -239,7 +233,6 @@ class Admission:
         return self._bounds.exhausted and not self._bounds.running
 
     def ended(self, origin: Origin) -> None:
-        """Note that a record runs no longer."""
         key = origin, getattr(origin, "generation", 0)
         self._bounds.end(key)
         if key == self._alone:

@@ -53,7 +53,6 @@ class JsonLines:
         return [None] * len(answers)
 
     async def close(self) -> None:
-        """Close the file. Each line that `write` acknowledged is written already."""
         with contextlib.suppress(OSError, TimeoutError):
             await asyncio.wait_for(self._run(self._close), CLOSE_SECONDS)
 
@@ -129,7 +128,6 @@ def _write(file: int, text: bytes) -> None:
 
 
 def _last_line(file: int, size: int) -> bytes:
-    """Return what stands after a file's last line break."""
     found, start = b"", size
     while start and b"\n" not in found:
         before = max(0, start - BLOCK)

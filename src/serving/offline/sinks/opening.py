@@ -48,7 +48,6 @@ def _sink(name: str, settings: Settings, environ: Mapping[str, str]) -> Sink:
 
 
 def postgresql_url(environ: Mapping[str, str]) -> str:
-    """Return where tables are. Raises StartError."""
     if url := environ.get("POSTGRESQL_URL", ""):
         return url
     raise StartError(
@@ -65,7 +64,6 @@ class KafkaTopic:
         self._topic, self._writer = topic, writer
 
     async def open(self) -> None:
-        """Look whether the topic is there and may be written to. Raises StartError, Unreachable."""
         await self._writer.check(self._topic)
 
     async def write(self, answers: Sequence[Answer]) -> Sequence[Refusal | None]:
@@ -81,7 +79,6 @@ class KafkaTopic:
         return [outcome.refusal if isinstance(outcome, Refused) else None for outcome in outcomes]
 
     async def close(self) -> None:
-        """Wait some seconds for what was sent, and disconnect."""
         await self._writer.close()
 
 

@@ -3,20 +3,23 @@
 Concurrency. All of it runs on the loop. One task at a time calls `write`, so one connection does. Each step has an end. The
 server ends a statement after statement_second. A server that stands still is left MARGIN later: psycopg then takes 10 s at most
 to cancel the statement and to close the connection. The caller gets Unreachable in both cases.
+
+Nothing but names from value.py stands in a statement, and each is quoted.
 """
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from serving.base.errors import StartError
+from serving.base import json_codec
+from serving.base.errors import BadInput, StartError
 from serving.offline.records import Answer, Refusal, Unreachable
-from serving.offline.sinks import table
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 30.0
@@ -56,6 +59,177 @@ CURES = {
     "42P10": "no unique index has exactly the key's columns",
     "25006": "the server is read-only, so it is a replica: name the primary, or add target_session_attrs=read-write",
 }
+# U+0000 as JSON writes it. An even number of backslashes before it are backslashes themselves.
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+BAD_ANSWER = "bad_answer"
+
+
+def is_of_data(state: str) -> bool:
+    return state[:2] in DATA_CLASSES
+
+
+def cure_of_refusal(text: str) -> str:
+    """Return what to do after the server refused a connection for good. Empty where waiting may help."""
+    for words, cure in _REFUSED.items():
+        if words in text and (_ABSENT in text or not words.endswith(" ")):
+            return cure
+    return ""
+
+
+class Column(NamedTuple):
+    """A column. type: as PostgreSQL spells it in its catalog. needed: whether it holds no null."""
+
+    name: str
+    type: str
+    needed: bool
+
+
+ORIGIN = (Column("topic", "text", True), Column("partition", "integer", True), Column("offset", "bigint", True))
+TIME = Column("time", "timestamp with time zone", True)
+RESULTS = Column("results", "jsonb", False)
+IDS = tuple(Column(name, "text", False) for name in ("postid", "uid", "seqid"))
+VERSION = Column("version", "text", True)
+
+# A row is newer by its record's time, then by its offset. The partition decides where both are equal, so that any order of
+# writing ends in the same row. The same record is written again for another version of the model alone.
+_AGE = ("time", "offset", "partition")
+
+
+class TableRow(NamedTuple):
+    """An answer as a row, with its time in milliseconds since 1970, its whole JSON, and the values of its own key."""
+
+    topic: str
+    partition: int
+    offset: int
+    time: int
+    document: str
+    postid: str | None
+    uid: str | None
+    seqid: str | None
+    version: str
+    key: tuple[str, ...]
+
+    @property
+    def age(self) -> tuple[int, int, int]:
+        """The order of the rows of one key. The greatest is the newest."""
+        return self.time, self.offset, self.partition
+
+
+def columns(key: Sequence[str]) -> tuple[Column, ...]:
+    """Return a table's columns, the key's first. key: the fields of an answer that are the key, or none."""
+    own = tuple(Column(name, "text", True) for name in dict.fromkeys(key))
+    rest = (*ORIGIN, TIME, RESULTS, *IDS, VERSION)
+    return (*own, *(column for column in rest if column.name not in key))
+
+
+def key_columns(key: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key)) or tuple(column.name for column in ORIGIN)
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL. A dot parts a schema from its table."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
+
+
+def definition(table: str, key: Sequence[str]) -> str:
+    """Return the statement that makes a table. table: its name, with a schema or without."""
+    lines = [f"    {quoted(name)} {kind}{' NOT NULL' if needed else ''}" for name, kind, needed in columns(key)]
+    lines.append(f"    PRIMARY KEY ({_names(key_columns(key))})")
+    return f"CREATE TABLE {quoted(table)} (\n" + ",\n".join(lines) + "\n);\n"
+
+
+def upsert(table: str, key: Sequence[str]) -> str:
+    """Return the statement that writes rows. It takes one array for each of `arrays`, and each key once."""
+    own = key_columns(key) if key else ()
+    sources = {column.name: f"given.{quoted(column.name)}" for column in columns(key)}
+    sources["time"] = "to_timestamp(given.time / 1000.0)"
+    sources["results"] = "given.document::jsonb -> 'results'"
+    taken = [*TableRow._fields[:-1], *(f"key {name}" for name in own)]
+    kinds = {"partition": "integer", "offset": "bigint", "time": "bigint"}
+    arrays = ", ".join(f"%s::{kinds.get(name, 'text')}[]" for name in taken)
+    for name in own:
+        sources[name] = f"given.{quoted(f'key {name}')}"
+    changed = [name for name in sources if name not in key_columns(key)]
+    return (
+        f"INSERT INTO {quoted(table)} AS stored ({_names(sources)})\n"
+        f"SELECT {', '.join(sources.values())}\n"
+        f"FROM unnest({arrays}) AS given ({_names(taken)})\n"
+        f"ON CONFLICT ({_names(key_columns(key))}) DO UPDATE SET "
+        + ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in changed)
+        + f"\nWHERE ({_of('stored', _AGE)}) < ({_of('excluded', _AGE)})\n"
+        f"OR ({_of('stored', _AGE)}) = ({_of('excluded', _AGE)}) AND stored.version <> excluded.version"
+    )
+
+
+def arrays(rows: Sequence[TableRow], key: Sequence[str]) -> list[list[object]]:
+    """Return what `upsert` takes: a list for each field of rows, then one for each column of the own key."""
+    fields: list[list[object]] = [[row[index] for row in rows] for index in range(len(TableRow._fields) - 1)]
+    return fields + [[row.key[index] for row in rows] for index in range(len(dict.fromkeys(key)))]
+
+
+def newest(rows: Sequence[TableRow]) -> list[TableRow]:
+    """Return the newest row of each key, since one statement may not change a row twice. Of equal age, the last one counts."""
+    found: dict[tuple[object, ...], TableRow] = {}
+    for row in rows:
+        identity = row.key or row[: len(ORIGIN)]
+        if identity not in found or found[identity].age <= row.age:
+            found[identity] = row
+    return list(found.values())
+
+
+def table_mistakes(found: Mapping[str, tuple[str, bool]], key: Sequence[str]) -> list[str]:
+    """Return what keeps a table from taking rows, in words.
+
+    found: for each column of the table its type, and whether a row must give it a value.
+    """
+    wanted = {column.name: column.type for column in columns(key)}
+    missing = [f"column {quoted(name)} {kind} is missing" for name, kind in wanted.items() if name not in found]
+    other = [
+        f"column {quoted(name)} is {found[name][0]}, not {kind}"
+        for name, kind in wanted.items()
+        if name in found and found[name][0] != kind
+    ]
+    asked = [name for name, (_, must) in found.items() if must and name not in wanted]
+    return missing + other + [f"column {quoted(name)} is NOT NULL and has no default, and no answer fills it" for name in asked]
+
+
+def _names(names: Sequence[str] | dict[str, str]) -> str:
+    return ", ".join(map(quoted, names))
+
+
+def _of(relation: str, names: Sequence[str]) -> str:
+    return ", ".join(f"{relation}.{quoted(name)}" for name in names)
+
+
+def row_of(answer: Answer, key: Sequence[str]) -> TableRow | Refusal:
+    """Return an answer as a row, or why it is none. key: the fields of the answer that are the table's key, or none."""
+    try:
+        document = json_codec.loads(answer.body, "the answer")
+    except BadInput as error:
+        return Refusal(BAD_ANSWER, str(error))
+    if not isinstance(document, dict):
+        return Refusal(BAD_ANSWER, f"the answer is {type(document).__name__} in JSON; a table takes an object")
+    if NUL.search(answer.body):
+        return Refusal(BAD_ANSWER, "the answer holds U+0000, which PostgreSQL cannot store; leave it out in postprocess")
+    values = {name: field(document, name) for name in dict.fromkeys(key)}
+    for name, value in values.items():
+        if value is None:
+            found = "the answer has no such field that is a string or a whole number"
+            return Refusal(BAD_ANSWER, f"offline_key names {name!r}, but {found}")
+    postid, uid, seqid = (_text(document.get(column.name)) for column in IDS)
+    own = tuple(map(str, values.values()))
+    return TableRow(*answer.record.origin, answer.record.time, answer.body.decode(), postid, uid, seqid, answer.version, own)
+
+
+def field(document: dict[str, object], name: str) -> str | None:
+    """Return a field of an answer, or else of its results, as text. None where it is no string and no whole number."""
+    results = document.get("results")
+    value = document.get(name)
+    return _text(results.get(name) if value is None and isinstance(results, dict) else value)
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 class PostgresqlTable:
@@ -78,14 +252,13 @@ class PostgresqlTable:
         self.name = name
         self._url, self._relation, self._key = url, relation, tuple(key)
         self._statement, self._connect_second = statement_second, connect_second
-        self._upsert = sql.SQL(table.upsert(relation, key))  # its names are quoted
+        self._upsert = sql.SQL(upsert(relation, key))  # its names are quoted
         self._connection: psycopg.AsyncConnection | None = None
 
     async def open(self) -> None:
-        """Connect, and look whether the table takes rows. Raises StartError, Unreachable."""
         try:
             found = await self._columns()
-            mistakes = table.mistakes(found, self._key)
+            mistakes = table_mistakes(found, self._key)
             if not found:
                 raise StartError(f"{self._place()}: the table does not exist, or its schema is not to be used; {CURE}")
             if mistakes:
@@ -104,9 +277,9 @@ class PostgresqlTable:
         An answer is also acknowledged where the table holds a newer row of its key. Raises Unreachable.
         """
         outcomes: dict[int, Refusal] = {}
-        rows: list[tuple[int, table.TableRow]] = []
+        rows: list[tuple[int, TableRow]] = []
         for index, answer in enumerate(answers):
-            row = table.row_of(answer, self._key)
+            row = row_of(answer, self._key)
             if isinstance(row, Refusal):
                 outcomes[index] = row
             else:
@@ -115,18 +288,17 @@ class PostgresqlTable:
         return [outcomes.get(index) for index in range(len(answers))]
 
     async def close(self) -> None:
-        """Disconnect. Each row that `write` acknowledged is committed already."""
         connection, self._connection = self._connection, None
         if connection:
             with contextlib.suppress(psycopg.Error):
                 await connection.close()
 
-    async def _put(self, rows: Sequence[tuple[int, table.TableRow]], outcomes: dict[int, Refusal]) -> None:
+    async def _put(self, rows: Sequence[tuple[int, TableRow]], outcomes: dict[int, Refusal]) -> None:
         """Write numbered rows. Where the server refuses some of them, each half is written apart until those are found."""
         if not rows:
             return
         try:
-            await self._execute(table.newest([row for _, row in rows]))
+            await self._execute(newest([row for _, row in rows]))
         except psycopg.Error as error:
             if not (is_of_data(error.sqlstate) if error.sqlstate else isinstance(error, psycopg.DataError)):
                 await self.close()
@@ -144,23 +316,21 @@ class PostgresqlTable:
         await self._put(rows[:half], outcomes)
         await self._put(rows[half:], outcomes)
 
-    async def _execute(self, rows: Sequence[table.TableRow]) -> None:
-        """Write rows in one transaction. Raises psycopg.Error, Unreachable."""
+    async def _execute(self, rows: Sequence[TableRow]) -> None:
         connection = await self._connected()
         async with self._bounded(), connection.transaction():
             await connection.execute(_LIMIT, [str(max(1, round(self._statement * 1000)))])
-            await connection.execute(self._upsert, table.arrays(rows, self._key))
+            await connection.execute(self._upsert, arrays(rows, self._key))
 
     async def _columns(self) -> Mapping[str, tuple[str, bool]]:
         """Return each column's type, and whether a row must give it a value. Empty where the table is not there."""
         connection = await self._connected()
         async with self._bounded():
-            cursor = await connection.execute(_COLUMNS, [table.quoted(self._relation)])
+            cursor = await connection.execute(_COLUMNS, [quoted(self._relation)])
             return {name: (kind, must) for name, kind, must in await cursor.fetchall()}
 
     @contextlib.asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:
-        """Raise Unreachable where a block takes longer than a statement may."""
         try:
             async with asyncio.timeout(self._statement + MARGIN):
                 yield
@@ -169,7 +339,6 @@ class PostgresqlTable:
             raise Unreachable(f"{self._place()}: no answer within {self._statement + MARGIN:g} s") from None
 
     async def _connected(self) -> psycopg.AsyncConnection:
-        """Return the connection, which is made where there is none. Raises psycopg.Error, StartError."""
         if self._connection is None or self._connection.closed:
             usual = {"application_name": "monopod-offline", "connect_timeout": self._connect_second}
             whole = make_conninfo(**{**usual, **self._parts(), "client_encoding": "utf8"})
@@ -188,7 +357,7 @@ class PostgresqlTable:
     def _place(self) -> str:
         parts = self._parts()
         where = f"{parts.get('host', 'this machine')}:{parts.get('port', 5432)}/{parts.get('dbname', parts.get('user', ''))}"
-        return f"{self.name} ({table.quoted(self._relation)} in {where})"
+        return f"{self.name} ({quoted(self._relation)} in {where})"
 
     def _start_error(self, error: psycopg.Error) -> Exception:
         """Return what an error of the start means: a mistake of the settings, or a server that is away."""
@@ -206,16 +375,3 @@ def error_words(error: psycopg.Error) -> str:
     """Return an error's first line and SQLSTATE. The server's details are left out, since they repeat rows."""
     text = error.diag.message_primary or " ".join(str(error).split())
     return f"{text} (SQLSTATE {error.sqlstate})" if error.sqlstate else text
-
-
-def is_of_data(state: str) -> bool:
-    """Return whether an error comes from the rows."""
-    return state[:2] in DATA_CLASSES
-
-
-def cure_of_refusal(text: str) -> str:
-    """Return what to do after the server refused a connection for good. Empty where waiting may help."""
-    for words, cure in _REFUSED.items():
-        if words in text and (_ABSENT in text or not words.endswith(" ")):
-            return cure
-    return ""

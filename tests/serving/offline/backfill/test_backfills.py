@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from serving.offline.sinks.table import definition
+from serving.offline.sinks.postgresql import definition
 from tests.postgresql import Server
 from tests.running import ROOT, make_service
 from tests.serving.offline.backfill.processes import finished, refill

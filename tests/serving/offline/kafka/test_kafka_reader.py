@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from serving.offline.kafka import kafka_reader
-from serving.offline.kafka.offset_commits import OffsetCommits
+from serving.offline.kafka.consumer_thread import OffsetCommits
 from serving.offline.kafka.progress import read_note
 from serving.offline.records import SourceFailed
 from tests.serving.offline import broker

@@ -3,7 +3,7 @@
 import pytest
 
 from serving.offline.records import Refusal
-from serving.offline.sinks.table import TableRow, row_of
+from serving.offline.sinks.postgresql import TableRow, row_of
 from tests.serving.offline.answers import TIME, answer, answer_of
 
 

@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from serving.offline.records import Answer, Refusal
-from serving.offline.sinks import table
+from serving.offline.sinks import postgresql as table
 from serving.offline.sinks.postgresql import PostgresqlTable
 from tests.postgresql import Server
 from tests.serving.offline.answers import TIME, answer, answer_of

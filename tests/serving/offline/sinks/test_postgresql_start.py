@@ -8,7 +8,7 @@ import uvloop
 
 from serving.base.errors import StartError
 from serving.offline.records import Unreachable
-from serving.offline.sinks import table
+from serving.offline.sinks import postgresql as table
 from serving.offline.sinks.postgresql import PostgresqlTable
 from tests.postgresql import PASSWORD, Server
 from tests.running import free_port

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from serving.offline.sinks import table
-from serving.offline.sinks.table import TableRow
+from serving.offline.sinks import postgresql as table
+from serving.offline.sinks.postgresql import TableRow
 
 ROWS = some.builds(
     TableRow,
@@ -61,9 +61,9 @@ def test_of_two_equal_rows_the_last_one_counts() -> None:
 
 def test_a_tables_mistakes_name_each_column_that_is_missing_other_or_asked_for() -> None:
     good = {column.name: (column.type, False) for column in table.columns(())}
-    assert table.mistakes({**good, "note": ("text", False)}, ()) == []
+    assert table.table_mistakes({**good, "note": ("text", False)}, ()) == []
     del good["version"]
-    assert table.mistakes({**good, "results": ("text", False), "note": ("integer", True)}, ()) == [
+    assert table.table_mistakes({**good, "results": ("text", False), "note": ("integer", True)}, ()) == [
         'column "version" text is missing',
         'column "results" is text, not jsonb',
         'column "note" is NOT NULL and has no default, and no answer fills it',
