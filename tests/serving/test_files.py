@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 import monopod
 from tests.browser import browser, console_errors, drop
 from tests.running import Running, get, make_service, post_json, running
-from tests.serving.offline.backfill.processes import finished, refill
+from tests.serving.offline.offline_process import finished, refill
 from tests.serving.sound_service import DOCUMENT, PDF, make_sound_service, wav
 
 

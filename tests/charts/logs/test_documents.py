@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.charts.logs.lines import TIME, append, came, container_file, cri_line, event, messages
 from tests.charts.logs.opensearch import Node
-from tests.charts.logs.shipper import shipping, until_counted
+from tests.charts.logs.shipper import TIME, append, came, container_file, cri_line, event, messages, shipping, until_counted
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a machine fetches the node's programs

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.charts.logs.bulk_receiver import BulkReceiver
-from tests.charts.logs.lines import append, came, container_file, cri_line, event, messages, numbered
-from tests.charts.logs.shipper import shipping, until_counted
+from tests.charts.logs.shipper import append, came, container_file, cri_line, event, messages, numbered, shipping, until_counted
 from tests.waiting import until
 
 USER, PASSWORD = "shipper", 'pass:w\u00f6rd %"$'

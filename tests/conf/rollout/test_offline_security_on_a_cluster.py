@@ -21,7 +21,7 @@ from tests.conf.rollout.service_state import kinds, status_row, until
 from tests.own_broker import own_broker
 from tests.prerequisites import kafka_for_pods, kubectl, missing
 from tests.serving.offline import broker
-from tests.serving.offline.manual import steps
+from tests.serving.offline.offline_process import steps
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.usefixtures("images")]
 

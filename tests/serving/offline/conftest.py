@@ -1,21 +1,25 @@
-"""Fixtures of tests that need a Kafka broker: its address, topics and groups that are no other test's."""
+"""Fixtures of tests that need a broker or PostgreSQL: its address, and topics and groups that no other test has."""
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.own_broker import OwnBroker, own_broker
 from tests.postgresql import Server, server
 from tests.prerequisites import kafka
 from tests.serving.offline import broker
-from tests.serving.offline.case import Case
+from tests.serving.offline.kafka.members import Join, Member
+from tests.serving.offline.offline_process import Case
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that uses the broker, so that a stage of its own can run them."""
+    """Mark each test that uses a broker, so that a stage of its own can run them."""
     for item in items:
-        if "kafka_address" in getattr(item, "fixturenames", ()):
+        if {"kafka_address", "own", "guarded"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.offline)
 
 
@@ -63,7 +67,28 @@ def case(kafka_address: str, make_topic: Callable[..., str], group: str, tmp_pat
     broker.delete_topics(kafka_address, [made.dead])
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[Server]:
+@pytest.fixture
+def join(kafka_address: str, group: str) -> Iterator[Join]:
+    """Return a function that starts a member of the group. Each one is stopped at the end."""
+    with ExitStack() as stack:
+
+        def make(topic: str, **more: Any) -> Member:
+            member = Member(kafka_address, topic, group, **more)
+            stack.callback(member.stop, 0.2)
+            return member
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def own() -> Iterator[OwnBroker]:
+    """A broker that a test may kill and freeze. It runs between tests."""
+    with own_broker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A server that runs between tests. A test that stops it starts it again."""
     with server() as made:
         yield made

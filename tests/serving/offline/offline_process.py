@@ -1,11 +1,9 @@
-"""Runs `monopod offline` as a user does, in a process of its own, on a topic and a group that are no other test's.
-
-Knows the command, its admin port, and a service that does what a record asks of it. Does not know the broker.
-"""
+"""Runs `monopod offline` as a user does, with a service that does what its records ask for, and reads docs/offline.md."""
 
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.running import PYTHONPATH, Running, free_port, get, make_service
+from serving.settings.offline_names import dead_topic_of
+from tests.running import PYTHONPATH, ROOT, Running, free_port, get, make_service
+from tests.serving.offline import broker
 
 # The service does what its record asks for. A file named `broken` in its folder makes it fail for every record.
 SERVER = """
@@ -43,6 +43,7 @@ class Obedient(Service):
         return {"number": request.fields.get("number")}
 """
 QUICK = "offline_retry_second = 0.05\noffline_retry_cap_second = 0.2\noffline_retries = 1"
+STEPS = ("value.py", "try", "table", "run", "brokers", "secret")  # the steps that have a block
 
 
 class Offline(Running):
@@ -120,3 +121,58 @@ def ended(folder: Path, address: str, *flags: str, env: Mapping[str, str] | None
 def numbers(messages: list[Any]) -> list[int]:
     """Return the numbers of the records that answers in a topic belong to, in the answers' order."""
     return [json.loads(message.value())["results"]["number"] for message in messages]
+
+
+class Case:
+    """A topic with a group, a topic of answers, and a service that reads the one and writes the other."""
+
+    def __init__(self, address: str, topic: str, group: str, answers: str, folder: Path):
+        self.address, self.topic, self.group, self.answers, self.folder = address, topic, group, answers, folder
+        self.dead = dead_topic_of(topic, group)
+
+    def service(self, more: str = "", sinks: str = "") -> Path:
+        return service(self.folder, self.topic, self.group, sinks or f'["kafka:{self.answers}"]', more)
+
+    def answered(self) -> list[int]:
+        return numbers(broker.records(self.address, self.answers))
+
+    def letters(self) -> list[tuple[Any, dict[str, Any]]]:
+        """Return each dead letter's value and headers."""
+        return [(message.value(), dict(message.headers() or [])) for message in broker.records(self.address, self.dead)]
+
+    def produce(self, values: list[bytes | None], partition: int = 0, **more: Any) -> None:
+        broker.produce(self.address, self.topic, values, partition, **more)
+
+    def is_committed(self, partition: int = 0) -> bool:
+        end = broker.end_offset(self.address, self.topic, partition)
+        return broker.committed(self.address, self.group, self.topic, partition)[0] == end
+
+
+def refill(
+    service: Path,
+    given: list[str],
+    to: list[str],
+    folder: Path,
+    env: dict[str, str] | None = None,
+    flags: tuple[str, ...] = (),
+    **pipes: int,
+) -> subprocess.Popen[str]:
+    """Start a refill in a folder, which gets the note. pipes: as of subprocess.Popen."""
+    command = [sys.executable, "-m", "monopod", "offline", "--service", str(service), "--admin-port", str(free_port())]
+    command += ["--from", *given, *(word for sink in to for word in ("--to", sink)), *flags]
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, **(env or {})}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes}
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]
+
+
+def finished(process: "subprocess.Popen[str]", seconds: float = 300) -> tuple[int, str, str]:
+    """Return the exit status of a refill, and what it printed on stdout and on stderr."""
+    out, errors = process.communicate(timeout=seconds)
+    return process.returncode, out, errors
+
+
+def steps() -> dict[str, str]:
+    """Return the block of each step, by its name in STEPS."""
+    section = (ROOT / "docs/offline.md").read_text().split("\n## ")[1]
+    found = re.findall(r"(?:^       .*\n)+", section, re.MULTILINE)
+    return dict(zip(STEPS, (re.sub(r"^       ", "", each, flags=re.MULTILINE) for each in found), strict=True))

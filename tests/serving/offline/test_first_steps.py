@@ -1,4 +1,4 @@
-"""The steps of docs/offline.md, as a person types them: from an empty branch to rows in a table, on a real broker and database.
+"""The steps of docs/offline.md, as a person types them: from an empty branch to rows in a table.
 
 The steps that need a cluster are in tests/conf/rollout/test_offline_on_a_cluster.py.
 """
@@ -11,31 +11,23 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from serving.settings import load
-from tests import postgresql as programs
 from tests.conf.golden import GOLDEN
+from tests.postgresql import Server
 from tests.prerequisites import program
 from tests.running import PYTHONPATH, ROOT, free_port
 from tests.serving.offline import broker
-from tests.serving.offline.manual import steps
+from tests.serving.offline.offline_process import steps
 from tests.waiting import until
 
 PICTURE = (ROOT / "examples/images/chelsea.jpg").read_bytes()
 LABEL = "Egyptian cat"
 COUNT = 12
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[programs.Server]:
-    program("psql", "postgresql-client")
-    with programs.server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -56,14 +48,15 @@ def record(number: int) -> bytes:
 
 
 def test_the_steps_lead_from_a_branch_to_rows_in_a_table(
-    branch: Path, topic: str, group: str, kafka_address: str, database: programs.Server
+    branch: Path, topic: str, group: str, kafka_address: str, postgresql: Server
 ) -> None:
+    program("psql", "postgresql-client")
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def typed(block: str) -> str:
         """Return a step as it is typed here: with this broker, this database, and a port that is free."""
         here = block.replace("localhost:9092", kafka_address)
-        here = here.replace("postgresql://like:PASSWORD@localhost/like", database.url())
+        here = here.replace("postgresql://like:PASSWORD@localhost/like", postgresql.url())
         return re.sub(r"(monopod offline --brokers \S+)", rf"\1 --admin-port {free_port()}", here)
 
     def run(block: str) -> str:
@@ -80,16 +73,16 @@ def test_the_steps_lead_from_a_branch_to_rows_in_a_table(
     assert {each["answer"]["results"][0]["label"] for each in answers} == {LABEL}
     assert broker.committed(kafka_address, group, topic)[0] is None
     run(steps()["table"])
-    assert database.execute("SELECT count(*) FROM labels") == [(0,)]
+    assert postgresql.execute("SELECT count(*) FROM labels") == [(0,)]
     process = subprocess.Popen(["bash", "-ec", f"exec {typed(steps()['run']).strip()}"], cwd=branch, env=environment)
     try:
-        until(lambda: database.execute("SELECT count(*) FROM labels") == [(COUNT,)], 240)
+        until(lambda: postgresql.execute("SELECT count(*) FROM labels") == [(COUNT,)], 240)
     finally:
         process.send_signal(signal.SIGINT)
         status = process.wait(60)
     assert status == 0
     assert broker.committed(kafka_address, group, topic)[0] == COUNT
-    rows = database.execute('SELECT "offset", postid, results->0->>\'label\' FROM labels ORDER BY "offset"')
+    rows = postgresql.execute('SELECT "offset", postid, results->0->>\'label\' FROM labels ORDER BY "offset"')
     assert rows == [(number, None if number % 2 else f"p{number}", LABEL) for number in range(COUNT)]
 
 

@@ -7,8 +7,7 @@ import pytest
 from bench.process import resident
 from bench.soak import GROWTH_MB, RUNS, SAMPLE_SECONDS, growth
 from tests.running import DIGITS, ROOT
-from tests.serving.offline.case import Case
-from tests.serving.offline.offline_process import Offline, running
+from tests.serving.offline.offline_process import Case, Offline, running
 from tests.waiting import until
 
 PICTURE = (ROOT / "examples/images/chelsea.jpg").read_bytes()

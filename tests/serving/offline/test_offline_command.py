@@ -11,8 +11,7 @@ import pytest
 from serving.settings.exported_metrics import EXPORTED_METRICS, OFFLINE
 from tests.running import free_port
 from tests.serving.offline import broker
-from tests.serving.offline.backfill.processes import refill
-from tests.serving.offline.offline_process import ended, running, service, value
+from tests.serving.offline.offline_process import ended, refill, running, service, value
 from tests.waiting import until
 
 NOWHERE = "127.0.0.1:1"  # nobody listens there
@@ -171,17 +170,6 @@ def test_a_track_has_a_group_and_sinks_of_its_own(
     finally:
         broker.delete_topics(kafka_address, [f"{topic}-out-{track}", f"{topic}-{group}-{track}-dead"])
         broker.delete_group(kafka_address, f"{group}-{track}")
-
-
-def test_files_are_refilled_to_a_sink_of_the_command_line(folder: Path, tmp_path: Path) -> None:
-    lines = tmp_path / "in.jsonl"
-    lines.write_bytes(b"\n".join([value(1), value(2, "refuse"), value(3)]) + b"\n")
-    out = tmp_path / "out.jsonl"
-    status, said, error = ended(folder, NOWHERE, "--from", str(lines), "--to", f"file:{out}")
-    assert status == 3, error
-    found = [json.loads(line) for line in out.read_text().splitlines()]
-    assert sorted(line["answer"]["results"]["number"] for line in found) == [1, 3]
-    assert "2 answered, 1 dead" in said
 
 
 @pytest.mark.parametrize("flags", [("--dry-run",), ("--to", "stdout")])

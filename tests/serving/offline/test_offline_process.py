@@ -1,21 +1,29 @@
 """`monopod offline` on a real broker: records become answers or dead letters, and nothing is lost, whatever happens."""
 
 import json
+import random
 import re
-import signal
 import time
+from operator import gt
+from pathlib import Path
 
 import pytest
 
+from tests.own_broker import OwnBroker
 from tests.postgresql import Server
 from tests.running import DIGITS, ROOT, get
 from tests.serving.offline import broker
-from tests.serving.offline.case import Case
-from tests.serving.offline.offline_process import ended, launch, running, value
+from tests.serving.offline.offline_process import Case, ended, running, value
 from tests.waiting import until
 
 PICTURE = (ROOT / "examples/images/coffee.jpg").read_bytes()
 SESSION = 6000  # milliseconds until the group takes a member for dead
+COUNT, WINDOW = 4000, 100
+KILLED_WINDOW, KILLED_SESSION = 50, 1000  # records of a partition, and milliseconds
+ANSWERED = 'monopod_offline_records_total{outcome="answered"}'
+PARTITIONS = 2
+IN_A_LIFE = 500  # records of a partition that are written before each start
+RATE = 400  # records a second, so that the kill comes before the last of them
 
 
 def test_json_and_raw_pictures_are_answered_and_tombstones_are_counted(case: Case) -> None:
@@ -24,7 +32,7 @@ def test_json_and_raw_pictures_are_answered_and_tombstones_are_counted(case: Cas
     case.produce([PICTURE], partition=1, headers=[("content-type", b"image/jpeg")])
     with running(case.folder, case.address) as process:
         until(lambda: process.is_ready())
-        until(lambda: process.metric('monopod_offline_records_total{outcome="answered"}') == 3)
+        until(lambda: process.metric(ANSWERED) == 3)
         assert process.metric('monopod_offline_records_total{outcome="tombstone"}') == 1
         assert [get(process.admin + path)[0] for path in ("/livez", "/readyz", "/api/ping")] == [200, 200, 200]
         until(lambda: process.metric("monopod_offline_partitions") == 2)
@@ -175,7 +183,7 @@ def test_signals_under_load_lose_nothing_and_answer_nothing_twice(case: Case) ->
             first = (2 * life + partition) * 1000
             case.produce([value(number, "slow") for number in range(first, first + 1000)], partition)
         with running(case.folder, case.address) as process:
-            until(lambda: process.metric('monopod_offline_records_total{outcome="answered"}') > 50)  # noqa: B023
+            until(lambda: process.metric(ANSWERED) > 50)  # noqa: B023
             assert process.stop() == 0
     with running(case.folder, case.address) as process:
         until(lambda: process.is_ready())
@@ -206,33 +214,6 @@ def test_two_processes_share_the_partitions_and_one_goes_on_with_both(case: Case
     assert sorted(case.answered()) == list(range(201))
 
 
-@pytest.mark.long
-def test_a_frozen_process_is_replaced_and_adds_at_most_a_window_of_duplicates_when_it_thaws(case: Case) -> None:
-    case.service("offline_window = 20")
-    broker.set_session(case.address, case.group, SESSION)
-    case.produce([value(number, "slow") for number in range(1000)])
-    with running(case.folder, case.address) as frozen:
-        until(lambda: frozen.metric('monopod_offline_records_total{outcome="answered"}') > 20)
-        frozen.process.send_signal(signal.SIGSTOP)
-        with running(case.folder, case.address) as other:
-            until(lambda: other.metric('monopod_offline_records_total{outcome="answered"}') > 20, 240)
-            frozen.process.send_signal(signal.SIGCONT)
-            until(lambda: case.is_committed(), 240, pause=0.5)
-            assert [process.stop() for process in (other, frozen)] == [0, 0]
-    found = case.answered()
-    assert set(found) == set(range(1000))
-    assert len(found) - len(set(found)) <= 20
-
-
-def test_a_limit_ends_it_after_so_many_records_and_the_next_run_goes_on_there(case: Case) -> None:
-    case.service()
-    case.produce([value(number) for number in range(50)])
-    assert ended(case.folder, case.address, "--limit", "20")[0] == 0
-    assert sorted(case.answered()) == list(range(20))
-    assert ended(case.folder, case.address, "--limit", "30")[0] == 0
-    assert sorted(case.answered()) == list(range(50))
-
-
 def test_a_dry_run_prints_answers_and_changes_nothing(case: Case) -> None:
     case.service()
     case.produce([value(number, "refuse" if number == 3 else "") for number in range(10)])
@@ -247,22 +228,22 @@ def test_a_dry_run_prints_answers_and_changes_nothing(case: Case) -> None:
 
 
 @pytest.mark.long
-def test_a_database_that_freezes_is_waited_for_and_every_record_is_one_row(case: Case, database: Server) -> None:
+def test_a_database_that_freezes_is_waited_for_and_every_record_is_one_row(case: Case, postgresql: Server) -> None:
     case.service(sinks='["postgresql:ages"]')
-    environment = {"POSTGRESQL_URL": database.url()}
+    environment = {"POSTGRESQL_URL": postgresql.url()}
     status, ddl, error = ended(case.folder, case.address, "table")
     assert status == 0, error
-    database.execute(ddl)
+    postgresql.execute(ddl)
     case.produce([value(number, "slow") for number in range(1000)])
     with running(case.folder, case.address, env=environment) as process:
-        until(lambda: process.metric('monopod_offline_records_total{outcome="answered"}') > 20)
-        database.freeze()
+        until(lambda: process.metric(ANSWERED) > 20)
+        postgresql.freeze()
         until(lambda: process.metric('monopod_offline_sink_waiting{sink="postgresql:ages"}') > 50)
         assert get(process.admin + "/livez")[0] == 200
-        database.thaw()
+        postgresql.thaw()
         until(lambda: case.is_committed(), 240, pause=0.5)
         assert process.stop() == 0
-    rows = database.execute("SELECT count(*), count(DISTINCT (results->>'number')::int) FROM ages")
+    rows = postgresql.execute("SELECT count(*), count(DISTINCT (results->>'number')::int) FROM ages")
     assert rows == [(1000, 1000)]
 
 
@@ -294,14 +275,89 @@ def test_dead_letters_are_replayed_to_the_sinks_and_never_back_into_the_source(c
     assert [headers.get("replays") for _, headers in case.letters()] == [None, None, b"1"]
 
 
-def test_a_pod_without_partitions_is_ready(case: Case) -> None:
-    case.service()
-    with running(case.folder, case.address) as first, running(case.folder, case.address) as second:
-        third = launch(case.folder, case.address)
-        try:
-            for process in (first, second, third):
-                until(lambda: process.is_ready())  # noqa: B023
-            until(lambda: sum(each.metric("monopod_offline_partitions") == 0 for each in (first, second, third)) == 1)
-        finally:
-            third.stop(signal.SIGKILL)
-            third.log.unlink()
+@pytest.mark.long
+def test_a_broker_that_is_killed_and_comes_back_is_waited_for_and_nothing_is_lost(own: OwnBroker, tmp_path: Path) -> None:
+    case = Case(own.address, "killed", "killed", "killed-out", tmp_path / "small")
+    for topic in (case.topic, case.answers):
+        broker.create_topic(own.address, topic)
+    case.service(f"offline_window = {WINDOW}")
+    case.produce([value(number, "slow") for number in range(COUNT)])
+    with running(case.folder, own.address) as process:
+        until(lambda: process.metric(ANSWERED) > 100)
+        own.kill()
+        time.sleep(5)
+        stood = process.metric(ANSWERED)
+        time.sleep(1)
+        assert process.metric(ANSWERED) == stood < COUNT
+        own.start()
+        until(lambda: case.is_committed(), 240, pause=0.5)
+        text = process.log.read_text()
+        assert len(text.splitlines()) < 40  # and not each try of the clients to connect
+        assert process.stop() == 0
+    assert sorted(set(case.answered())) == list(range(COUNT))
+    assert len(case.answered()) - COUNT <= WINDOW
+    assert case.letters() == []
+
+
+PASSWORD, CURE = {"KAFKA_PASSWORD": "wrong-secret"}, "correct KAFKA_USERNAME, KAFKA_PASSWORD or KAFKA_MECHANISM"
+
+
+@pytest.mark.parametrize(
+    ("step", "wrong", "cure"),
+    [
+        ((), PASSWORD, CURE),
+        (("replay",), PASSWORD, CURE),
+        (("seek", "--to", "earliest"), PASSWORD, CURE),
+        ((), {"KAFKA_CA": ""}, "name the CA of the brokers by KAFKA_CA, or correct KAFKA_SECURITY"),
+    ],
+)
+def test_wrong_credentials_end_it_with_their_variable_and_without_their_words(
+    own: OwnBroker, tmp_path: Path, step: tuple[str, ...], wrong: dict[str, str], cure: str
+) -> None:
+    case = Case(own.address, "asked", "asked", "asked-out", tmp_path / "small")
+    environ = own.secure(**wrong)
+    began = time.monotonic()
+    status, out, error = ended(case.service(), environ["KAFKA_BROKERS"], *step, env=environ)
+    assert (status, out) == (1, "")
+    assert cure in error
+    assert "wrong-secret" not in error
+    assert "Traceback" not in error
+    assert time.monotonic() - began < 60
+
+
+def committed(case: Case) -> list[int]:
+    """Return the committed offset of each partition, 0 where there is none."""
+    return [broker.committed(case.address, case.group, case.topic, partition)[0] or 0 for partition in range(PARTITIONS)]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.soak)])
+def test_killed_processes_leave_every_record_in_each_sink_and_once_in_a_table(
+    case: Case, postgresql: Server, kills: int
+) -> None:
+    """Each life gets past the records of the death before. So nothing is suspected twice, and nothing becomes a dead letter."""
+    case.service(
+        f"offline_window = {KILLED_WINDOW}\noffline_rate = {RATE}", sinks=f'["kafka:{case.answers}", "postgresql:lives"]'
+    )
+    broker.set_session(case.address, case.group, KILLED_SESSION)
+    environment = {"POSTGRESQL_URL": postgresql.url()}
+    postgresql.execute("DROP TABLE IF EXISTS lives")
+    postgresql.execute(ended(case.folder, case.address, "table")[1])
+    for life in range(kills):
+        for partition in range(PARTITIONS):
+            first = (life * PARTITIONS + partition) * IN_A_LIFE
+            case.produce([value(number) for number in range(first, first + IN_A_LIFE)], partition)
+        with running(case.folder, case.address, env=environment) as process:
+            suspects = [done + KILLED_WINDOW for done in committed(case)]
+            until(lambda: all(map(gt, committed(case), suspects)), 240, pause=0.2)  # noqa: B023
+            time.sleep(random.uniform(0, 0.3))
+            process.process.kill()
+    with running(case.folder, case.address, env=environment) as process:
+        until(lambda: all(map(case.is_committed, range(PARTITIONS))), 240, pause=0.5)
+        assert process.stop() == 0
+    count, found = kills * PARTITIONS * IN_A_LIFE, case.answered()
+    assert set(found) == set(range(count))
+    assert len(found) - count <= kills * PARTITIONS * KILLED_WINDOW
+    assert postgresql.execute("SELECT count(*), count(DISTINCT (results->>'number')::int) FROM lives") == [(count, count)]
+    assert case.letters() == []

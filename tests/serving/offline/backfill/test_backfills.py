@@ -17,7 +17,7 @@ import pytest
 from serving.offline.sinks.postgresql import definition
 from tests.postgresql import Server
 from tests.running import ROOT, make_service
-from tests.serving.offline.backfill.processes import finished, refill
+from tests.serving.offline.offline_process import finished, refill
 from tests.waiting import until
 
 RECORDS = 4000
@@ -143,13 +143,6 @@ def test_a_query_fills_another_table(digits_service: Path, tmp_path: Path, postg
     assert postgresql.execute('SELECT count(*), count(DISTINCT postid), min("offset"), max("offset") FROM "digits"') == [
         (300, 300, 0, 299)
     ]
-
-
-def test_a_mistake_is_a_sentence_and_an_exit_status(digits_service: Path, tmp_path: Path) -> None:
-    code, out, errors = finished(refill(digits_service, ["in/*.jsonl"], ["file:out.jsonl"], tmp_path))
-    assert (code, out) == (1, "")
-    assert f"in/*.jsonl matches no file in {tmp_path}" in errors
-    assert "Traceback" not in errors
 
 
 def test_a_broken_file_is_named_and_the_summary_tells_what_was_done(digits_service: Path, tmp_path: Path) -> None:

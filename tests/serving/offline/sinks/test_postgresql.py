@@ -7,14 +7,22 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import uvloop
+from hypothesis import given
+from hypothesis import strategies as some
 
 from serving.offline.records import Answer, Refusal
 from serving.offline.sinks import postgresql as table
-from serving.offline.sinks.postgresql import PostgresqlTable
+from serving.offline.sinks.postgresql import PostgresqlTable, TableRow, cure_of_refusal, is_of_data, row_of
 from tests.postgresql import Server
 from tests.serving.offline.answers import TIME, answer, answer_of
 
 _numbers = itertools.count()
+ROWS = some.builds(
+    TableRow,
+    topic=some.sampled_from(["a", "b"]), partition=some.integers(0, 1), offset=some.integers(0, 3), time=some.integers(0, 3),
+    document=some.just("{}"), postid=some.none(), uid=some.none(), seqid=some.none(), version=some.just("v1"),
+    key=some.tuples(some.sampled_from(["x", "y"])),
+)  # fmt: skip
 
 
 def make_table(server: Server, key: Sequence[str] = (), schema: str = "") -> str:
@@ -169,3 +177,127 @@ def test_a_table_may_have_further_columns_and_parts(postgresql: Server) -> None:
 
 def test_no_answers_are_no_statement(postgresql: Server) -> None:
     assert write(postgresql, make_table(postgresql), []) == []
+
+
+def test_the_key_of_a_table_is_the_records_origin_or_fields_of_the_answer() -> None:
+    assert table.key_columns(()) == ("topic", "partition", "offset")
+    assert table.key_columns(("postid", "uid", "postid")) == ("postid", "uid")
+    assert [column.name for column in table.columns(("item", "uid"))] == [
+        "item", "uid", "topic", "partition", "offset", "time", "results", "postid", "seqid", "version",
+    ]  # fmt: skip
+
+
+def test_a_column_of_the_key_holds_no_null() -> None:
+    found = {column.name: column.needed for column in table.columns(("postid",))}
+    assert found["postid"]
+    assert not found["uid"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sql"),
+    [("ages", '"ages"'), ("likes.ages", '"likes"."ages"'), ('a"; DROP TABLE b; --', '"a""; DROP TABLE b; --"')],
+)
+def test_a_name_is_quoted_and_a_dot_parts_schema_and_table(name: str, sql: str) -> None:
+    assert table.quoted(name) == sql
+    for statement in (table.definition(name, ()), table.upsert(name, ())):
+        assert f" {sql} " in statement
+
+
+def test_a_statement_has_a_place_for_each_array() -> None:
+    row = TableRow("videos", 0, 1, 2, "{}", None, None, None, "v1", ("x", "y"))
+    for key in ((), ("postid",), ("item", "uid")):
+        assert table.upsert("ages", key).count("%s") == len(table.arrays([row], key))
+
+
+@given(some.lists(ROWS, max_size=8))
+def test_each_key_is_left_once_with_its_newest_row(rows: list[TableRow]) -> None:
+    left = table.newest(rows)
+    assert {row.key for row in left} == {row.key for row in rows}
+    assert len({row.key for row in left}) == len(left)
+    for row in left:
+        assert row.age == max(other.age for other in rows if other.key == row.key)
+
+
+def test_of_two_equal_rows_the_last_one_counts() -> None:
+    first, last = (TableRow("videos", 0, 1, 2, document, None, None, None, "v1", ()) for document in ("1", "2"))
+    assert table.newest([first, last]) == [last]
+
+
+def test_a_tables_mistakes_name_each_column_that_is_missing_other_or_asked_for() -> None:
+    good = {column.name: (column.type, False) for column in table.columns(())}
+    assert table.table_mistakes({**good, "note": ("text", False)}, ()) == []
+    del good["version"]
+    assert table.table_mistakes({**good, "results": ("text", False), "note": ("integer", True)}, ()) == [
+        'column "version" text is missing',
+        'column "results" is text, not jsonb',
+        'column "note" is NOT NULL and has no default, and no answer fills it',
+    ]
+
+
+def test_a_row_holds_the_records_origin_the_ids_as_text_and_the_version() -> None:
+    row = row_of(answer(7, postid=12, uid="u", version="v2"), ())
+    assert isinstance(row, TableRow)
+    assert (row.topic, row.partition, row.offset, row.time, row.version) == ("videos", 0, 7, TIME, "v2")
+    assert (row.postid, row.uid, row.seqid, row.key) == ("12", "u", None, ())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\xff", b'{"results":"\xff"}', b'{"results":NaN}', b'{"results":1e400}', b'"text"', b"[]", b'{"results":"\\ud800"}'],
+)
+def test_what_is_no_object_in_json_is_refused(body: bytes) -> None:
+    row = row_of(answer_of(body), ())
+    assert isinstance(row, Refusal)
+    assert row.reason == "bad_answer"
+
+
+@pytest.mark.parametrize("body", [rb'{"results":"\u0000"}', rb'{"results":"\\\u0000"}', rb'{"a\u0000":1}'])
+def test_u_0000_is_refused(body: bytes) -> None:
+    row = row_of(answer_of(body), ())
+    assert isinstance(row, Refusal)
+    assert "U+0000" in row.text
+
+
+@pytest.mark.parametrize("body", [rb'{"results":"\\u0000"}', rb'{"results":"\\\\u0000"}'])
+def test_a_backslash_before_the_digits_of_u_0000_is_no_u_0000(body: bytes) -> None:
+    assert isinstance(row_of(answer_of(body), ()), TableRow)
+
+
+def test_a_key_is_a_field_of_the_answer_or_of_its_results() -> None:
+    row = row_of(answer(postid="p", results={"item": 3, "postid": "other"}), ("item", "postid"))
+    assert isinstance(row, TableRow)
+    assert row.key == ("3", "p")
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, [1], {"a": 1}])
+def test_an_answer_without_the_key_is_refused_with_the_fields_name(value: object) -> None:
+    row = row_of(answer(postid=value), ("postid",))
+    assert isinstance(row, Refusal)
+    assert "offline_key names 'postid'" in row.text
+
+
+@pytest.mark.parametrize("state", ["21000", "22003", "22P05", "23505", "23514", "44000", "54000", "P0001"])
+def test_an_error_of_values_and_constraints_comes_from_the_rows(state: str) -> None:
+    assert is_of_data(state)
+
+
+@pytest.mark.parametrize("state", ["08006", "53100", "53300", "57014", "57P01", "40P01", "42P01", "42501", "25006", "XX000"])
+def test_an_error_that_a_person_or_time_can_mend_does_not(state: str) -> None:
+    assert not is_of_data(state)
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ('FATAL:  password authentication failed for user "a"', "correct the user or the password"),
+        ('FATAL:  database "a" does not exist', "create the database, or correct its name"),
+        ('FATAL:  role "a" does not exist', "create the role, or correct the user"),
+        ('FATAL:  role "a" is not permitted to log in', "grant the role LOGIN"),
+        ("FATAL:  the database system is starting up", ""),
+        ("Connection refused", ""),
+        ('FATAL:  too many connections for role "a"', ""),
+        ('FATAL:  too many connections for database "a"', ""),
+    ],
+)
+def test_a_refused_connection_has_a_cure_where_waiting_does_not_help(text: str, cure: str) -> None:
+    assert cure_of_refusal(text) == cure

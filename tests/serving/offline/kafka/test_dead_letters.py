@@ -1,21 +1,105 @@
+"""A dead letter is whole where the topic takes it, else a reference, and a replay gives each once as the record that it was."""
+
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from serving.base.errors import StartError
 from serving.offline.backfill.opening import Opened, open_replay, summary
 from serving.offline.kafka.client_configuration import connection
-from serving.offline.kafka.dead_letters import headers_of, replays_of
-from serving.offline.records import DeadLetter, Origin, Record, Refusal
+from serving.offline.kafka.dead_letters import MARK, DeadTopic, NotDead, headers_of, record_of, replays_of
+from serving.offline.kafka.producer import Refused
+from serving.offline.records import DeadLetter, Origin, Record, Refusal, Unreachable
 from serving.settings import Settings
 from serving.settings.value_file import load
 from tests.running import make_service
 from tests.serving.offline import broker
 from tests.serving.offline.backfill.taker import Taker
 
+TOO_LARGE = Refused(Refusal("too_large", "the broker takes less"))
+NAMES = st.sampled_from(["error", "id", MARK, "origin-topic", "by-reference", "x"])
+HEADERS = st.lists(st.tuples(NAMES, st.binary(max_size=9)))
 Open = Callable[..., Opened]
+
+
+class Topic:
+    """A topic that takes messages up to a size, and may be away. kept: what it took."""
+
+    def __init__(self, most: int):
+        self.most, self.kept = most, list[tuple[bytes | None, dict[str, bytes]]]()
+
+    async def write(self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> None:
+        if len(value or b"") + sum(len(name) + len(text) for name, text in headers) > self.most:
+            raise TOO_LARGE
+        self.kept.append((value, dict(headers)))
+
+
+def letter(value: bytes | None, *headers: tuple[str, bytes]) -> DeadLetter:
+    return DeadLetter(Record(Origin("videos", 1, 7), 5, b"key", value, headers), Refusal("bad_input", "no face"), "id", "v1")
+
+
+def written(most: int, *letters: DeadLetter, copied: int = 1000) -> list[tuple[bytes | None, dict[str, bytes]]]:
+    topic: Any = Topic(most)
+    asyncio.run(DeadTopic("dead", topic, copied).write(letters))
+    return topic.kept  # type: ignore[no-any-return]
+
+
+def test_a_letter_has_the_records_value_and_headers_and_says_why_it_is_dead() -> None:
+    [(value, headers)] = written(10_000, letter(b"abc", ("content-type", b"image/png")))
+    assert value == b"abc"
+    assert (headers["error"], headers["reason"], headers["id"], headers["version"]) == (b"no face", b"bad_input", b"id", b"v1")
+    assert (headers["origin-topic"], headers["origin-partition"], headers["origin-offset"]) == (b"videos", b"1", b"7")
+    assert headers["content-type"] == b"image/png"
+    assert "by-reference" not in headers
+
+
+@pytest.mark.parametrize(("size", "most"), [(1001, 10_000), (900, 500)])
+def test_what_is_too_large_to_copy_is_kept_by_reference(size: int, most: int) -> None:
+    [(value, headers)] = written(most, letter(b"x" * size, ("trace", b"1")))
+    assert (value, headers["by-reference"], headers["trace"]) == (b"", b"1", b"1")
+
+
+def test_headers_that_are_too_large_are_left_at_the_origin_too() -> None:
+    [(value, headers)] = written(500, letter(b"x", ("trace", b"y" * 1000)))
+    assert (value, headers["by-reference"], headers["origin-offset"]) == (b"", b"1", b"7")
+    assert "trace" not in headers
+
+
+def test_a_topic_that_takes_no_letter_at_all_is_waited_for() -> None:
+    with pytest.raises(Unreachable, match="must take every record"):
+        written(10, letter(b"x"))
+
+
+@settings(deadline=None, derandomize=True, database=None)
+@given(HEADERS, st.none() | st.binary(max_size=9), st.binary(max_size=9), st.integers(0, 2**62), st.text(max_size=9))
+def test_a_replay_gives_the_record_that_died(
+    own: list[tuple[str, bytes]], key: bytes | None, value: bytes, number: int, text: str
+) -> None:
+    record = Record(Origin("likes", 3, number), 1234, key, value, tuple(own))
+    letter = DeadLetter(record, Refusal("bad_input", text), "id7", "v1")
+    for replays in (1, 2, 3):  # dead again after each replay
+        dead = record_of(headers_of(letter, False), key, value)
+        assert dead.record._replace(headers=tuple(own)) == record
+        assert dead.record.headers == (*own, ("replays", b"%d" % replays))
+        assert (replays_of(dead.record.headers), dead.by_reference) == (replays, False)
+        letter = letter._replace(record=dead.record)
+
+
+def test_a_letter_by_reference_is_a_record_without_a_value() -> None:
+    record = Record(Origin("likes", 3, 7), 1234, b"k", b"value")
+    headers = headers_of(DeadLetter(record, Refusal("too_large", "no"), "id7", "v1"), True)
+    assert record_of(headers, b"k", b"") == (record._replace(value=None, headers=(("replays", b"1"),)), True)
+
+
+@pytest.mark.parametrize("headers", [[], [("error", b"x")], [(MARK, b"1")], [(MARK, b"1"), ("origin-topic", b"\xff")]])
+def test_another_message_of_the_topic_is_no_dead_letter(headers: list[tuple[str, bytes]]) -> None:
+    with pytest.raises(NotDead):
+        record_of(headers, None, b"x")
 
 
 @pytest.fixture
@@ -29,16 +113,16 @@ def dead_topic(kafka_address: str, topic: str, group: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def small(tmp_path: Path) -> Settings:
     make_service(tmp_path / "small", 'model_path = "model/digits.onnx"')
     return load(tmp_path / "small/value.py", []).settings
 
 
 @pytest.fixture
-def replay(kafka_address: str, topic: str, group: str, settings: Settings) -> Open:
+def replay(kafka_address: str, topic: str, group: str, small: Settings) -> Open:
     """Return a function that opens the replay of the topic's dead letters."""
     connected = connection({}, "monopod-test", kafka_address)
-    return lambda **more: open_replay(connected, topic, group, settings, **more)
+    return lambda **more: open_replay(connected, topic, group, small, **more)
 
 
 def died(address: str, dead_topic: str, record: Record, partition: int = 0, by_reference: bool = False) -> None:
@@ -166,7 +250,7 @@ def test_no_topic_of_dead_letters_is_told(topic: str, replay: Open) -> None:
         replay()
 
 
-def test_brokers_that_are_away_are_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_brokers_that_are_away_are_told(small: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.offline.kafka.checks.ASK_SECONDS", 1.0)
     with pytest.raises(StartError, match=r"likes-like-dead at 127.0.0.1:1: .*start again once a broker answers"):
-        open_replay(connection({}, "monopod-test", "127.0.0.1:1"), "likes", "like", settings)
+        open_replay(connection({}, "monopod-test", "127.0.0.1:1"), "likes", "like", small)
