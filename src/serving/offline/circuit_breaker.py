@@ -7,7 +7,7 @@ closes it.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from serving.offline.work import State, Work
 
@@ -16,25 +16,9 @@ FEWEST = 20  # records. Where fewer are known, over half of FEWEST must have fai
 log = logging.getLogger("monopod.offline")
 
 
-class RecentOutcomes:
-    """The last KEPT outcomes."""
-
-    def __init__(self) -> None:
-        self._failed: deque[bool] = deque(maxlen=KEPT)
-        self._failures = 0
-
-    def note(self, failed: bool) -> None:
-        if len(self._failed) == KEPT:
-            self._failures -= self._failed[0]
-        self._failed.append(failed)
-        self._failures += failed
-
-    def failing(self) -> bool:
-        return 2 * self._failures > max(len(self._failed), FEWEST)
-
-    def forget(self) -> None:
-        self._failed.clear()
-        self._failures = 0
+def mostly_failed(outcomes: Collection[bool]) -> bool:
+    """Return whether over half of the last records failed. outcomes: whether each failed by the model or the service."""
+    return 2 * sum(outcomes) > max(len(outcomes), FEWEST)
 
 
 class CircuitBreaker:
@@ -53,7 +37,7 @@ class CircuitBreaker:
         hold_source: Callable[[bool], None],
     ):
         self._loop, self._every, self._next, self._begin, self._hold_source = loop, every, next_untried, begin, hold_source
-        self._outcomes = RecentOutcomes()
+        self._outcomes: deque[bool] = deque(maxlen=KEPT)
         self._held: deque[Work] = deque()
         self._tried: Work | None = None
         self._turn = False
@@ -61,7 +45,7 @@ class CircuitBreaker:
 
     def succeeded(self, work: Work) -> list[Work]:
         """Note that the model answered. Return the records that were held where that ends it: they begin anew."""
-        self._outcomes.note(False)
+        self._outcomes.append(False)
         if work is not self._tried:
             return []
         log.warning("the model answers again: reading goes on")
@@ -72,8 +56,8 @@ class CircuitBreaker:
 
     def failed(self, why: str) -> bool:
         """Note that a record failed for the last time, and return whether reading is stopped."""
-        self._outcomes.note(True)
-        if not self.is_open and self._outcomes.failing():
+        self._outcomes.append(True)
+        if not self.is_open and mostly_failed(self._outcomes):
             self.is_open = True
             log.critical(
                 "the model failed for over half of the last records, so reading stops and none becomes a dead letter; one "
@@ -107,7 +91,7 @@ class CircuitBreaker:
 
     def _end(self) -> None:
         self.is_open, self._tried = False, None
-        self._outcomes.forget()
+        self._outcomes.clear()
         self._hold_source(False)
 
     def _failed(self) -> Work | None:

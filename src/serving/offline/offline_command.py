@@ -12,7 +12,7 @@ from serving.base.errors import StartError
 from serving.inputs.files import PICTURES
 from serving.offline.backfill.opening import Opened, open_replay, open_source, summary
 from serving.offline.kafka import groups
-from serving.offline.kafka.checks import check_reading, check_source
+from serving.offline.kafka.checks import check_source
 from serving.offline.kafka.client_configuration import Configuration, client_id, connection, reading_plan
 from serving.offline.kafka.dead_letters import DeadTopic
 from serving.offline.kafka.kafka_reader import KafkaReader
@@ -92,7 +92,7 @@ def _topic_job(arguments: Namespace, context: ServiceContext, metrics: OfflineMe
     sinks = _sinks(arguments, settings, environ)
     plan = reading_plan(connected, topic, group, settings, arguments.limit or 0, arguments.dry_run)
     dead = NoDeadLetters() if arguments.dry_run else _dead_topic(settings, topic, group, connected)
-    return Job(KafkaReader(plan, metrics), sinks, dead, partial(check_reading, plan))
+    return Job(KafkaReader(plan, metrics), sinks, dead, partial(check_source, connected, topic, plan.group))
 
 
 def _backfill_job(arguments: Namespace, context: ServiceContext, metrics: OfflineMetrics) -> Job:

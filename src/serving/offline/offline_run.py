@@ -38,7 +38,6 @@ CLOSE_SECONDS = 10.0  # that a sink may take to disconnect
 LOOK_SECONDS = 0.1  # between two looks at whether the source is ready
 STUCK_SOURCE = 60.0  # seconds for which the source's own thread may do nothing
 BATCHES_AHEAD = 4  # that wait in the core for each instance of the model, so that none is idle
-DEAD = "dead letters"  # the name of their writer in metrics and logs
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class _Process:
         bounds = _bounds(context)
         observe = metrics.sink_duration.labels
         self._sinks = [BatchWriter[Answer](s.name, s.write, bounds.times, observe(s.name).observe) for s in job.sinks]
-        self._dead = BatchWriter[DeadLetter](DEAD, _write(job.dead), bounds.times, observe(DEAD).observe)
+        self._dead = BatchWriter[DeadLetter](job.dead.name, job.dead.write, bounds.times, observe(job.dead.name).observe)
         self._pipeline = Pipeline(loop, context.core.answer, job.source, self._sinks, self._dead, bounds, metrics)
         _show(metrics, self._pipeline, [*self._sinks, self._dead])
 
@@ -223,14 +222,6 @@ def _places(context: ServiceContext) -> int:
     if settings.fetch_hosts or handles_itself(context.service):
         return most
     return min(most, BATCHES_AHEAD * settings.ins_num_per_gpu * max(1, settings.max_batch_size))
-
-
-def _write(dead: DeadLetters) -> Callable[[Sequence[DeadLetter]], Coroutine[Any, Any, list[None]]]:
-    async def write(letters: Sequence[DeadLetter]) -> list[None]:
-        await dead.write(letters)
-        return [None] * len(letters)
-
-    return write
 
 
 def _show(metrics: OfflineMetrics, pipeline: Pipeline, writers: Sequence[BatchWriter[Any]]) -> None:

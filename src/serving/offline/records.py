@@ -5,7 +5,10 @@ records to the loop by call_soon_threadsafe, and takes finished records from any
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
+
+DEAD = "dead letters"  # the name of their writer in metrics and logs
+Thing = TypeVar("Thing", contravariant=True)
 
 
 class Origin(NamedTuple):
@@ -66,44 +69,39 @@ class DeadLetter(NamedTuple):
     version: str
 
 
-class DeadLetters(Protocol):
-    """Where dead letters go: a topic, or a file where the source is no topic."""
+class Writer(Protocol[Thing]):
+    """Where things go. name: in metrics and logs; of a sink as in value.py, such as "postgresql:ages"."""
+
+    name: str
 
     async def open(self) -> None:
-        """Connect, and look whether dead letters are taken. Raises StartError, Unreachable."""
+        """Connect and look whether things are taken. Raises StartError, Unreachable."""
 
-    async def write(self, letters: Sequence[DeadLetter]) -> None:
-        """Return once they are acknowledged. Raises Unreachable where they may not be. The same are then written again."""
+    async def write(self, things: Sequence[Thing], /) -> Sequence[Refusal | None]:
+        """Write some things, and return for each None once it is acknowledged, or why it is refused for good.
 
-    async def close(self) -> None: ...
+        Raises Unreachable where it is not known what was written. The same are then written again.
+        """
+
+    async def close(self) -> None:
+        """Write what is left and disconnect. Nothing is written after it."""
+
+
+Sink = Writer[Answer]
+DeadLetters = Writer[DeadLetter]  # none of them is refused for good
 
 
 class NoDeadLetters:
     """DeadLetters of a dry run, which writes none. The log has each of them."""
 
+    name = DEAD
+
     async def open(self) -> None: ...
 
-    async def write(self, letters: Sequence[DeadLetter]) -> None: ...
+    async def write(self, letters: Sequence[DeadLetter]) -> Sequence[None]:
+        return [None] * len(letters)
 
     async def close(self) -> None: ...
-
-
-class Sink(Protocol):
-    """Where answers go. name: as in value.py, such as "postgresql:ages"."""
-
-    name: str
-
-    async def open(self) -> None:
-        """Connect and look whether the sink takes answers. Raises StartError, Unreachable."""
-
-    async def write(self, answers: Sequence[Answer]) -> Sequence[Refusal | None]:
-        """Write some answers, and return for each None once it is acknowledged, or why the sink refuses it for good.
-
-        Raises Unreachable where it is not known what was written. The same answers are then written again.
-        """
-
-    async def close(self) -> None:
-        """Write what is left and disconnect. Nothing is written after it."""
 
 
 class Source(Protocol):

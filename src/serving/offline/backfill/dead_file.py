@@ -17,11 +17,13 @@ from io import FileIO
 from pathlib import Path
 
 from serving.base.errors import StartError
-from serving.offline.records import DeadLetter, Unreachable
+from serving.offline.records import DEAD, DeadLetter, Unreachable
 
 
 class DeadFile:
     """DeadLetters of a file. count: of those written by this process."""
+
+    name = DEAD
 
     def __init__(self, path: Path, again: bool = False):
         """Lock the file. again: whether to begin it anew. Raises StartError where another process has it."""
@@ -40,13 +42,14 @@ class DeadFile:
     async def open(self) -> None:
         """Nothing is left to do, since the file is locked from the start."""
 
-    async def write(self, letters: Sequence[DeadLetter]) -> None:
+    async def write(self, letters: Sequence[DeadLetter]) -> Sequence[None]:
         lines = b"".join(map(_line, letters))
         try:
             await asyncio.to_thread(_append, self._file, lines)
         except OSError as error:
             raise Unreachable(f"{self.path}: {error.strerror}") from None
         self.count += len(letters)
+        return [None] * len(letters)
 
     async def close(self) -> None:
         self.release()

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewTopic, ResourceType
 
 from serving.base.errors import StartError
-from serving.offline.kafka.client_configuration import Configuration, ReadingPlan
+from serving.offline.kafka.client_configuration import Configuration
 from serving.offline.kafka.groups import NO_RIGHT, describe, no_right, reason_of
 from serving.offline.records import Unreachable
 
@@ -136,11 +136,6 @@ class _Asking:
         for event in self._events:
             if cure := _FOR_GOOD.get(event.code()):
                 raise StartError(f"{self.place}: {event.str()}; {cure}")
-
-
-def check_reading(plan: ReadingPlan) -> int:
-    """Return the number of the topic's partitions. Raises StartError, which says what is wrong and what to do."""
-    return check_source(plan.connected, plan.topic, plan.group)
 
 
 def check_source(connected: Configuration, topic: str, group: str, missing: str = CREATE) -> int:

@@ -158,41 +158,27 @@ def _trusted(environment: Mapping[str, str], security: str) -> Configuration:
 
 @dataclass(frozen=True)
 class ReadingPlan:
-    """connected, consumer: librdkafka's properties, without and with the group's. limit: records, 0 for all. dry: no commit."""
+    """Where a reader reads, as which group, and within which bounds. limit: records, 0 for all. dry: it commits nothing."""
 
-    connected: Configuration
-    consumer: Configuration
+    connected: Configuration  # of connection()
     topic: str
-    group: str
-    start: str
-    window: int
-    rate: float
-    max_bytes: int
-    revoke_second: float
+    group: str  # with the track's suffix
+    settings: Settings
     limit: int = 0
     dry: bool = False
 
-    @property
     def max_read(self) -> int:
-        """The largest number of records of one turn that the rate allows, 0 where there is no bound."""
-        return max(1, int(self.rate * RATE_SECONDS)) if self.rate else 0
+        """Return how many records one turn may read by the rate, 0 where there is no bound."""
+        rate = self.settings.offline_rate
+        return max(1, int(rate * RATE_SECONDS)) if rate else 0
+
+    def max_bytes(self) -> int:
+        return size_in_bytes(self.settings.memory) // VALUES_SHARE
 
 
 def reading_plan(
     connected: Configuration, topic: str, group: str, settings: Settings, limit: int = 0, dry: bool = False
 ) -> ReadingPlan:
-    """Return the plan of a service. group: with the track's suffix. A dry run has a group of its own, and commits nothing."""
+    """Return the plan of a service. A dry run has a group of its own."""
     member_of = f"{group}-dry-run-{uuid.uuid4().hex[:12]}" if dry else group
-    return ReadingPlan(
-        connected=connected,
-        consumer=consumer(connected, settings, member_of),
-        topic=topic,
-        group=member_of,
-        start=settings.offline_start,
-        window=settings.offline_window,
-        rate=settings.offline_rate,
-        max_bytes=size_in_bytes(settings.memory) // VALUES_SHARE,
-        revoke_second=settings.offline_revoke_second,
-        limit=limit,
-        dry=dry,
-    )
+    return ReadingPlan(connected, topic, member_of, settings, limit, dry)

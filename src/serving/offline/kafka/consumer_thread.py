@@ -15,12 +15,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from serving.offline.kafka.broker_watch import ClientWatch, ReadingFigures, figures_of
-from serving.offline.kafka.client_configuration import ReadingPlan
-from serving.offline.kafka.groups import CALL_SECONDS, Result, begin, no_right, patiently, reason_of, standing_of, start_offset
+from serving.offline.kafka.client_configuration import ReadingPlan, consumer
+from serving.offline.kafka.groups import CALL_SECONDS, NO_RIGHT, begin, no_right, reason_of, standing_of, start_offset
 from serving.offline.kafka.progress import Admission, CommitNote, Handed, Partition, Progress, read_note, write_note
 from serving.offline.offline_metrics import OfflineMetrics
 from serving.offline.reading_bounds import ReadingBounds
@@ -29,6 +30,7 @@ from serving.offline.thread_bridge import End, ThreadBridge
 from serving.telemetry.logs import LogThrottle
 
 log = logging.getLogger("monopod.kafka")
+Result = TypeVar("Result")
 
 POLL_SECONDS = 0.1
 WAIT_SECONDS = 0.05  # for news, before the next look
@@ -42,7 +44,7 @@ WAITS = (
 OLD_BROKERS = 'Brokers before 4.0 lack the new group protocol: set offline_protocol = "classic".'
 COMMIT_SECONDS = 1.0  # between two regular commits
 REST_SECONDS = 5.0  # without an unfinished record, until the note is closed
-AGAIN_SECONDS = 0.5  # after a commit that failed
+AGAIN_SECONDS = 0.5  # after a commit or a question that failed
 
 Due = tuple[Partition, tuple[int, CommitNote]]
 
@@ -52,9 +54,10 @@ class ConsumerThread:
 
     def __init__(self, plan: ReadingPlan, bridge: ThreadBridge, metrics: OfflineMetrics):
         self._plan, self._bridge, self._metrics = plan, bridge, metrics
+        self._topic, self._window = plan.topic, plan.settings.offline_window
         self._owned: dict[int, Partition] = {}
         self._withdrawn: set[int] = set()
-        self._bounds = ReadingBounds(plan.rate, plan.max_bytes, plan.limit)
+        self._bounds = ReadingBounds(plan.settings.offline_rate, plan.max_bytes(), plan.limit)
         self._admission = Admission(self._bounds)
         self._generation = 0
         self._polled_at = self._asked_at = 0.0
@@ -66,7 +69,7 @@ class ConsumerThread:
     def run(self) -> None:
         error: Exception | None = None
         try:
-            self._consumer = Consumer(self._plan.consumer)
+            self._consumer = Consumer(consumer(self._plan.connected, self._plan.settings, self._plan.group))
             self._watch = ClientWatch(self._consumer, self._plan)
             self._commits = OffsetCommits(self._consumer, self._bridge, self._metrics, self._plan.dry)
             try:
@@ -78,7 +81,7 @@ class ConsumerThread:
                     self._consumer.close()
         except Exception as failure:  # whatever it is, the process has to hear of it
             log.exception("the reader's thread failed")
-            error = error or SourceFailed(f"Reading {self._plan.topic} failed: {failure}.")
+            error = error or SourceFailed(f"Reading {self._topic} failed: {failure}.")
         if error:
             self._bridge.end(error)
         self._bridge.leave()
@@ -87,7 +90,7 @@ class ConsumerThread:
         plan = self._plan
         try:
             if not plan.dry:
-                self._patiently(lambda: begin(plan.connected, plan.topic, plan.group, plan.start))
+                self._patiently(lambda: begin(plan.connected, plan.topic, plan.group, plan.settings.offline_start))
             self._consumer.subscribe([plan.topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
             while self._bridge.stop_by is None:
                 self._turn(time.monotonic())
@@ -152,7 +155,7 @@ class ConsumerThread:
         asks_again, self._asked_at = self._asked_at > 0, now
         self.known, others = standing_of(self._plan.connected, self._plan.group, self._consumer.memberid())
         if not self.known and others and asks_again and self._lines.allows("the group"):
-            log.info(WAITS, self._plan.topic, self._plan.group, ", ".join(others))
+            log.info(WAITS, self._topic, self._plan.group, ", ".join(others))
 
     # Reading
 
@@ -166,13 +169,13 @@ class ConsumerThread:
                 self._bridge.wait(WAIT_SECONDS)
             return
         size = len(first.value() or b"") + 1
-        most = min(MAX_READ, max(1, MAX_READ_BYTES // size), self._room(), self._plan.max_read or MAX_READ)
+        most = min(MAX_READ, max(1, MAX_READ_BYTES // size), self._room(), self._plan.max_read() or MAX_READ)
         for message in [first, *(self._consumer.consume(most - 1, 0) if most > 1 else ())]:
             self._sort(message)
 
     def _room(self) -> int:
         """Return how many records can be handed over, one at least: what is read beyond it only waits."""
-        return max(1, sum(max(0, self._plan.window - each.progress.unfinished) for each in self._owned.values()))
+        return max(1, sum(max(0, self._window - each.progress.unfinished) for each in self._owned.values()))
 
     def _sort(self, message: Message) -> None:
         error = message.error()
@@ -194,9 +197,9 @@ class ConsumerThread:
             if owned:
                 self._skip_lost(owned)
         elif error.fatal() or code == KafkaError._FATAL:  # of a message, the client tells it by its code alone
-            raise _failure(error, self._plan.topic, self._plan.group)
+            raise _failure(error, self._topic, self._plan.group)
         elif self._lines.allows(error.name()):
-            log.warning("reading %s waits: %s", self._plan.topic, error.str())
+            log.warning("reading %s waits: %s", self._topic, error.str())
 
     def _skip_lost(self, owned: Partition) -> None:
         """Go on at the earliest record, after retention deleted those that were to be read next."""
@@ -221,7 +224,7 @@ class ConsumerThread:
         if self._bridge.held or self._bounds.exhausted:
             self._pause(self._owned.values())
             return
-        ready = [each for each in self._owned.values() if each.paused and each.has_drained(self._plan.window)]
+        ready = [each for each in self._owned.values() if each.paused and each.has_drained(self._window)]
         if ready:
             self._consumer.resume([TopicPartition(each.topic, each.number) for each in ready])
             for each in ready:
@@ -257,20 +260,21 @@ class ConsumerThread:
 
     def _tell(self) -> None:
         numbers = ", ".join(map(str, sorted(self._owned)))
-        log.info("this process has %s of %s", f"the partitions {numbers}" if numbers else "no partition", self._plan.topic)
+        log.info("this process has %s of %s", f"the partitions {numbers}" if numbers else "no partition", self._topic)
 
     def _committed(self, places: list[TopicPartition]) -> list[TopicPartition]:
         return self._patiently(lambda: _checked(self._consumer.committed(places, timeout=CALL_SECONDS)))
 
     def _start(self, partition: int) -> int:
-        topic = self._plan.topic
+        plan, topic = self._plan, self._topic
         known = self._consumer.list_topics(topic, timeout=CALL_SECONDS).topics[topic].partitions
         others = self._committed([TopicPartition(topic, number) for number in known])
-        return start_offset(self._consumer, topic, partition, self._plan.start, any(each.offset >= 0 for each in others))
+        begun = any(each.offset >= 0 for each in others)
+        return start_offset(plan.connected, topic, partition, plan.settings.offline_start, begun)
 
     def _own(self, topic: str, number: int, offset: int, note: CommitNote) -> Partition:
         self._generation += 1
-        return Partition(topic, number, self._generation, Progress(offset, note, self._plan.window), next_read=offset)
+        return Partition(topic, number, self._generation, Progress(offset, note, self._window), next_read=offset)
 
     def _revoke(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         """Finish and commit what was begun of partitions that go to another owner."""
@@ -306,10 +310,23 @@ class ConsumerThread:
             self._withdrawn.discard(each.generation)
 
     def _deadline(self) -> float:
-        return self._bridge.stop_by or time.monotonic() + self._plan.revoke_second
+        return self._bridge.stop_by or time.monotonic() + self._plan.settings.offline_revoke_second
 
     def _patiently(self, call: Callable[[], Result]) -> Result:
-        return patiently(call, lambda: self._bridge.stop_by is not None, self._bridge.live)
+        """Return a call's result, and try it again until it succeeds.
+
+        Raises its KafkaException once the thread is to stop, and that of a missing right at once.
+        """
+        while True:
+            self._bridge.live()
+            try:
+                return call()
+            except KafkaException as error:
+                if self._bridge.stop_by is not None or error.args[0].code() in NO_RIGHT:
+                    raise
+                if self._lines.allows("brokers"):
+                    log.warning("the brokers do not answer, and are asked again: %s", reason_of(error))
+                time.sleep(AGAIN_SECONDS)
 
 
 def _record_of(message: Message, generation: int) -> Record:

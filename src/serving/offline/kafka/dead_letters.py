@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -23,7 +23,7 @@ from serving.offline.backfill.input_progress import Item, Place
 from serving.offline.kafka.checks import check_source
 from serving.offline.kafka.client_configuration import Configuration
 from serving.offline.kafka.producer import Refused, TopicWriter
-from serving.offline.records import DeadLetter, Origin, Record, Refusal, SourceFailed, Unreachable
+from serving.offline.records import DEAD, DeadLetter, Origin, Record, Refusal, SourceFailed, Unreachable
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -41,13 +41,6 @@ log = logging.getLogger("monopod.replay")
 
 class NotDead(Exception):
     """A message is no dead letter. The text says what it lacks."""
-
-
-class Dead(NamedTuple):
-    """A record that was dead. by_reference: its value is to be read again at its origin."""
-
-    record: Record
-    by_reference: bool
 
 
 def headers_of(letter: DeadLetter, by_reference: bool) -> tuple[tuple[str, bytes], ...]:
@@ -68,10 +61,10 @@ def headers_of(letter: DeadLetter, by_reference: bool) -> tuple[tuple[str, bytes
     return (*record.headers, *((name, text.encode("utf-8", "backslashreplace")) for name, text in about.items()))
 
 
-def record_of(headers: Headers, key: bytes | None, value: bytes | None) -> Dead:
-    """Return the record of a dead letter as a replay gives it: with its origin, and one more replay in its headers.
+def record_of(headers: Headers, key: bytes | None, value: bytes | None) -> tuple[Record, bool]:
+    """Return the record of a dead letter with one more replay in its headers, and whether it is by reference.
 
-    Raises NotDead.
+    The value of one by reference is to be read again at its origin. Raises NotDead.
     """
     marks = [index for index, (name, _) in enumerate(headers) if name == MARK]
     if not marks:
@@ -85,7 +78,7 @@ def record_of(headers: Headers, key: bytes | None, value: bytes | None) -> Dead:
     kept = ((name, content) for name, content in own if name != REPLAYS)
     by_reference = BY_REFERENCE in about
     record = Record(origin, time, key, None if by_reference else value, (*kept, (REPLAYS, b"%d" % (replays_of(own) + 1))))
-    return Dead(record, by_reference)
+    return record, by_reference
 
 
 def replays_of(headers: Headers) -> int:
@@ -98,19 +91,22 @@ def _number(content: bytes) -> int:
 
 
 class DeadTopic:
-    """DeadLetters of a topic in the source's cluster. most: the bytes of a value that is copied."""
+    """DeadLetters of a topic in the source's cluster. max_value: the bytes of a value that is copied."""
 
-    def __init__(self, topic: str, writer: TopicWriter, most: int):
-        self.topic, self._writer, self._most = topic, writer, most
+    name = DEAD
+
+    def __init__(self, topic: str, writer: TopicWriter, max_value: int):
+        self._topic, self._writer, self._max_value = topic, writer, max_value
 
     async def open(self) -> None:
-        await self._writer.check(self.topic, may_create=True)
+        await self._writer.check(self._topic, may_create=True)
 
-    async def write(self, letters: Sequence[DeadLetter]) -> None:
+    async def write(self, letters: Sequence[DeadLetter]) -> Sequence[None]:
         outcomes = await asyncio.gather(*map(self._write, letters), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+        return [None] * len(letters)
 
     async def close(self) -> None:
         await self._writer.close()
@@ -120,12 +116,12 @@ class DeadTopic:
         key, value = letter.record.key, letter.record.value
         bare = letter._replace(record=letter.record._replace(headers=()))
         ways = [(b"", headers_of(letter, True)), (b"", headers_of(bare, True))]
-        if value is not None and len(value) <= self._most:
+        if value is not None and len(value) <= self._max_value:
             ways.insert(0, (value, headers_of(letter, False)))
         refusal = ""
         for content, headers in ways:
             try:
-                await self._writer.write(self.topic, key, content, headers)
+                await self._writer.write(self._topic, key, content, headers)
                 return
             except Refused as error:
                 refusal = str(error)
@@ -156,13 +152,18 @@ class DeadPartition:
         ):
             number = int(message.offset() or 0)
             try:
-                dead = record_of(message.headers() or (), message.key(), message.value())  # type: ignore[arg-type]
+                headers: Any = message.headers() or ()
+                record, by_reference = record_of(headers, message.key(), message.value())
             except NotDead as error:
                 self.passed_over += 1
                 log.warning("%s [%d] at offset %d is passed over: %s", self._topic, self._partition, number, error)
                 continue
-            record = self._origins.with_value(dead.record) if dead.by_reference else dead.record
-            yield Item(record, number, number + 1, float(number + 1 - self._first))
+            yield Item(
+                self._origins.with_value(record) if by_reference else record,
+                number,
+                number + 1,
+                float(number + 1 - self._first),
+            )
 
 
 class Origins:

@@ -6,9 +6,9 @@ fail for good.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from confluent_kafka import (
     Consumer,
@@ -23,7 +23,6 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from serving.base.errors import StartError
 from serving.offline.kafka.client_configuration import Configuration
-from serving.telemetry.logs import LogThrottle
 
 CALL_SECONDS = 10.0
 AGAIN_SECONDS = 0.2  # between two questions to a group that has no coordinator yet
@@ -35,10 +34,8 @@ NO_COORDINATOR = {  # for a moment after a broker's start
 NO_GROUP = {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID}
 NO_RIGHT = {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 log = logging.getLogger("monopod.kafka")
-Result = TypeVar("Result")
 
 RESULT_SECONDS = CALL_SECONDS + 5  # the client gives up before
-PAUSE_SECONDS = 0.5  # between two tries of a call
 HAS_MEMBERS = {KafkaError.NON_EMPTY_GROUP, KafkaError.UNKNOWN_MEMBER_ID}
 
 
@@ -70,24 +67,19 @@ def clients(connected: Configuration, group: str) -> list[str]:
     return sorted(member.client_id for member in found.members) if found else []
 
 
-class Standing(NamedTuple):
-    """settled: whether the group is at rest and this member has no partition. others: each client.id that has some."""
+def standing_of(connected: Configuration, group: str, member: str) -> tuple[bool, Sequence[str]]:
+    """Return whether a group is at rest while this member has no partition, and each client.id of others that have some.
 
-    settled: bool = False
-    others: Sequence[str] = ()
-
-
-def standing_of(connected: Configuration, group: str, member: str) -> Standing:
-    """Return how a member stands in its group. Where that cannot be known now, it is as in a group that moves."""
+    Where that cannot be known now, it is as in a group that moves.
+    """
     try:
         found = describe(connected, group, 2.0)
     except (KafkaException, TimeoutError):
-        return Standing()
-    if found is None:
-        return Standing()
-    mine = [each for each in found.members if each.member_id == member and not each.assignment.topic_partitions]
-    others = sorted({each.client_id for each in found.members if each.member_id != member and each.assignment.topic_partitions})
-    return Standing(bool(mine) and found.state == ConsumerGroupState.STABLE, others)
+        return False, ()
+    members = found.members if found else ()
+    mine = any(each.member_id == member and not each.assignment.topic_partitions for each in members)
+    others = sorted({each.client_id for each in members if each.member_id != member and each.assignment.topic_partitions})
+    return mine and found.state == ConsumerGroupState.STABLE, others
 
 
 def milliseconds(start: str) -> int:
@@ -118,40 +110,12 @@ def begin(connected: Configuration, topic: str, group: str, start: str) -> None:
             raise
 
 
-def start_offset(consumer: Consumer, topic: str, partition: int, start: str, begun: bool) -> int:
+def start_offset(connected: Configuration, topic: str, partition: int, start: str, begun: bool) -> int:
     """Return the offset at which a partition without a commit begins. begun: the group has committed others of the topic.
 
     A partition that the topic got later is read from its earliest record. Raises KafkaException where the broker is away.
     """
-    place = TopicPartition(topic, partition)
-    first, end = consumer.get_watermark_offsets(place, timeout=CALL_SECONDS)
-    if begun:
-        return first
-    if start in ("earliest", "latest"):
-        return first if start == "earliest" else end
-    asked = TopicPartition(topic, partition, milliseconds(start))
-    found = consumer.offsets_for_times([asked], timeout=CALL_SECONDS)[0]
-    if found.error:
-        raise KafkaException(found.error)
-    return found.offset if found.offset >= 0 else end  # no record is as late
-
-
-def patiently(call: Callable[[], Result], ends: Callable[[], bool], alive: Callable[[], None]) -> Result:
-    """Return a call's result, and try it again until it succeeds. alive: called before each try.
-
-    Raises the last KafkaException where `ends` says that nobody waits for it any more, and that of a missing right at once.
-    """
-    lines = LogThrottle()
-    while True:
-        alive()
-        try:
-            return call()
-        except KafkaException as error:
-            if ends() or error.args[0].code() in NO_RIGHT:
-                raise
-            if lines.allows():
-                log.warning("the brokers do not answer, and are asked again: %s", reason_of(error))
-            time.sleep(PAUSE_SECONDS)
+    return _offsets(AdminClient(connected), topic, [partition], "earliest" if begun else start)[partition]
 
 
 def reason_of(error: KafkaException) -> str:

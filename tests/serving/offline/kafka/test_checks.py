@@ -11,8 +11,8 @@ from confluent_kafka.admin import AclOperation, ResourceType
 
 from serving.base.errors import StartError
 from serving.offline.backfill.opening import open_replay
-from serving.offline.kafka.checks import check_reading
-from serving.offline.kafka.client_configuration import Configuration, ReadingPlan, connection, reading_plan
+from serving.offline.kafka.checks import check_source
+from serving.offline.kafka.client_configuration import Configuration, connection
 from serving.offline.kafka.groups import clients
 from serving.offline.kafka.producer import TopicWriter
 from tests.own_broker import WITH_RIGHTS, OwnBroker, own_broker
@@ -28,18 +28,18 @@ COUNT, WINDOW = 4000, 100
 ANSWERED = 'monopod_offline_records_total{outcome="answered"}'
 
 
-def plan(environment: dict[str, str], topic: str, group: str, client: str = "like/small/prod") -> ReadingPlan:
-    return reading_plan(connection(environment, client), topic, group, settings())
+def check(environment: dict[str, str], topic: str, group: str, client: str = "like/small/prod") -> int:
+    return check_source(connection(environment, client), topic, group)
 
 
 def refusal(*given: Any, **more: Any) -> str:
     with pytest.raises(StartError) as caught:
-        check_reading(plan(*given, **more))
+        check(*given, **more)
     return str(caught.value)
 
 
 def test_a_topic_that_can_be_read_tells_its_partitions(kafka_address: str, topic: str, group: str) -> None:
-    assert check_reading(plan({"KAFKA_BROKERS": kafka_address}, topic, group)) == 1
+    assert check({"KAFKA_BROKERS": kafka_address}, topic, group) == 1
 
 
 def test_a_broker_that_is_away_is_named(group: str) -> None:
@@ -68,7 +68,7 @@ def test_a_group_of_another_service_is_refused(kafka_address: str, topic: str, g
         words = refusal({"KAFKA_BROKERS": kafka_address}, topic, group, client="like/other/prod")
         assert f"The group {group} is read by like/small/prod" in words
         assert "Set offline_group" in words
-        assert check_reading(plan({"KAFKA_BROKERS": kafka_address}, topic, group)) == 1
+        assert check({"KAFKA_BROKERS": kafka_address}, topic, group) == 1
     finally:
         member.stop()
 
@@ -88,7 +88,7 @@ def secure(own: OwnBroker) -> dict[str, str]:
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
 def test_credentials_open_the_secure_listener(secure: dict[str, str], group: str, mechanism: str) -> None:
-    assert check_reading(plan({**secure, "KAFKA_MECHANISM": mechanism}, "secure", group)) == 1
+    assert check({**secure, "KAFKA_MECHANISM": mechanism}, "secure", group) == 1
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
@@ -128,20 +128,18 @@ def connected(environ: dict[str, str]) -> Configuration:
     return connection(environ, "like/small/prod")
 
 
-@pytest.mark.parametrize("protocol", ["consumer", "classic"])
-def test_each_right_that_a_reader_lacks_is_named(guarded: OwnBroker, connected: Configuration, protocol: str) -> None:
-    topic = group = f"read-{protocol}"
+def test_each_right_that_a_reader_lacks_is_named(guarded: OwnBroker, connected: Configuration) -> None:
+    topic = group = "read"
     broker.create_topic(guarded.address, topic)
-    plan = reading_plan(connected, topic, group, settings(offline_protocol=protocol))
     for kind, right, cure in (
         (TOPIC, DESCRIBE, f"kafka:{topic} at .*: no right; grant this user READ on the topic$"),
         (TOPIC, READ, f"kafka:{topic} at .*: no right; grant this user READ on the topic$"),
         (GROUP, READ, f"No right to join the group {group}. Grant this user READ on the group"),
     ):
         with pytest.raises(StartError, match=cure):
-            check_reading(plan)
+            check_source(connected, topic, group)
         broker.grant(guarded.address, kind, topic, right)
-    assert check_reading(plan) == 1
+    assert check_source(connected, topic, group) == 1
 
 
 def test_a_user_who_may_only_look_at_a_group_is_told_before_or_when_it_begins(

@@ -83,11 +83,11 @@ def test_a_replay_gives_the_record_that_died(
     record = Record(Origin("likes", 3, number), 1234, key, value, tuple(own))
     letter = DeadLetter(record, Refusal("bad_input", text), "id7", "v1")
     for replays in (1, 2, 3):  # dead again after each replay
-        dead = record_of(headers_of(letter, False), key, value)
-        assert dead.record._replace(headers=tuple(own)) == record
-        assert dead.record.headers == (*own, ("replays", b"%d" % replays))
-        assert (replays_of(dead.record.headers), dead.by_reference) == (replays, False)
-        letter = letter._replace(record=dead.record)
+        died, by_reference = record_of(headers_of(letter, False), key, value)
+        assert died._replace(headers=tuple(own)) == record
+        assert died.headers == (*own, ("replays", b"%d" % replays))
+        assert (replays_of(died.headers), by_reference) == (replays, False)
+        letter = letter._replace(record=died)
 
 
 def test_a_letter_by_reference_is_a_record_without_a_value() -> None:
