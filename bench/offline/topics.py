@@ -40,7 +40,7 @@ def topics(brokers: str, *names: str) -> Iterator[list[str]]:
 
 
 def fill(brokers: str, topic: str, value: bytes, count: int) -> None:
-    """Write the same value so many times, evenly over the partitions. Raises BenchError where it cannot."""
+    """Write the same value `count` times, evenly over the partitions. Raises BenchError where it cannot."""
     producer = Producer({"bootstrap.servers": brokers, "linger.ms": 20})
     for number in range(count):
         while True:

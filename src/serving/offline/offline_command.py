@@ -156,7 +156,7 @@ def _seek(arguments: Namespace) -> int:
     if len(arguments.to) != 1:
         raise StartError("say where to: `monopod offline seek --to earliest`, latest, or a time as 2026-11-22T08:00:00Z")
     if arguments.to[0] not in ("earliest", "latest"):
-        groups.milliseconds(arguments.to[0])  # a text that is no time is told before any broker is asked
+        groups.milliseconds(arguments.to[0])  # a text that is not a time is told before any broker is asked
     topic, group, connected = _topic(_settings(arguments), _environ(arguments))
     check_source(connected, topic, group)
     for partition, (old, new) in sorted(groups.seek(connected, topic, group, arguments.to[0]).items()):

@@ -7,7 +7,7 @@ BURST_SECONDS = 0.1  # of the rate may come at once
 
 
 class ReadingBounds:
-    """The bounds of one process. rate: records a second. limit: records in all. 0 is no bound of either.
+    """The bounds of one process. rate: records a second. limit: records in all. 0 means no bound, for either.
 
     max_bytes: of the values that were handed over and have not ended. One record fits, however large it is.
     """

@@ -15,7 +15,7 @@ class Origin(NamedTuple):
     """Where a record stands.
 
     Of a line, topic is its file's path, and offset the line's number from 1. Of a picture, topic is its path, and offset 0. Of
-    a query's row, topic is the query's name, and offset the row's key; where that is no whole number, it ends the topic.
+    a query's row, topic is the query's name, and offset the row's key. A key that is not a whole number ends the topic instead.
     """
 
     topic: str
@@ -136,4 +136,4 @@ class Source(Protocol):
         """
 
     async def stop(self, seconds: float) -> None:
-        """Read no more, wait so many seconds at most for the records that were begun, commit them, and leave."""
+        """Read no more, wait `seconds` at most for the records that were begun, commit them, and leave."""

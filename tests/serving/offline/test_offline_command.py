@@ -28,11 +28,11 @@ def folder(tmp_path: Path) -> Path:
         (("--from", "none.jsonl"), "none.jsonl: no such file or folder; --from takes files, folders"),
         (("--again",), "--again and --key belong to a backfill: name files or a query by --from"),
         (("--dry-run", "--to", "stdout"), "--dry-run writes to no sink, but to standard output: leave --to out"),
-        (("--to", "postgres:ages"), "'postgres:ages' is no sink; sinks are"),
+        (("--to", "postgres:ages"), "'postgres:ages' is not a sink; sinks are"),
         (("--to", "postgresql:ages"), "POSTGRESQL_URL is not set: it names the database"),
-        (("--to", "kafka:videos"), "kafka:videos is the source, so it is no sink"),
+        (("--to", "kafka:videos"), "kafka:videos is the source, so it cannot be a sink"),
         (("seek",), "say where to: `monopod offline seek --to earliest`, latest, or a time"),
-        (("seek", "--to", "yesterday"), "'yesterday' is no start"),
+        (("seek", "--to", "yesterday"), "'yesterday' is not a start"),
         (("table",), "value.py: no table among offline_sinks"),
         (("table", "--limit", "3"), "`monopod offline table` takes no --limit; leave it out"),
         (("replay", "--from", "x"), "`monopod offline replay` takes no --from; leave it out"),
@@ -48,7 +48,7 @@ def test_flags_that_do_not_go_together_are_named(folder: Path, flags: tuple[str,
 def test_a_broker_that_is_away_a_typo_and_a_missing_address_are_told(folder: Path) -> None:
     for address, words in (
         (NOWHERE, f"kafka:videos at {NOWHERE}: "),
-        ("localhost", "KAFKA_BROKERS holds 'localhost', which is no broker's address. Write host:port"),
+        ("localhost", "KAFKA_BROKERS holds 'localhost', which is not a broker's address. Write host:port"),
         ("", "KAFKA_BROKERS is not set. It names the brokers"),
     ):
         status, _, error = ended(folder, address)
@@ -72,7 +72,7 @@ def test_in_a_pod_a_mistake_is_a_line_of_the_log(folder: Path) -> None:
     assert status == 1
     last = json.loads(error.splitlines()[-1])  # since stdout is for answers
     assert (last["level"], last["pod"], out) == ("critical", "small-offline-1", "")
-    assert "which is no broker's address" in last["message"]
+    assert "which is not a broker's address" in last["message"]
 
 
 def test_without_a_source_there_is_nothing_to_run(folder: Path) -> None:

@@ -120,7 +120,7 @@ def _line(letter: DeadLetter) -> bytes:
 
 
 def _text_of(name: str, content: bytes) -> dict[str, str]:
-    """Return bytes as a field of text, or of base64 where they are no UTF-8."""
+    """Return bytes as a field of text, or of base64 where they are not UTF-8."""
     try:
         return {name: content.decode()}
     except UnicodeDecodeError:

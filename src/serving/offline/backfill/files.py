@@ -1,4 +1,4 @@
-"""Files as inputs: JSON lines, plain or gzip, of which each that is not blank is a record, and folders of files.
+"""Files as inputs: JSON lines, plain or gzip, and folders of files. Each line that is not blank is a record.
 
 Memory: one line of at most the largest record, whatever the file holds; of folders the names in one folder, and one file.
 """

@@ -49,7 +49,7 @@ class Backfill(ThreadedSource):
         return True  # it is known from the start what is read
 
     def stuck_seconds(self) -> float:
-        return 0.0  # a disk or a database that answers slowly is no fault of this process
+        return 0.0  # a disk or a database that answers slowly is not this process's fault
 
     async def interrupt(self) -> None:
         for each in self.inputs.unread():

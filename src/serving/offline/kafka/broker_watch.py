@@ -1,4 +1,4 @@
-"""What the brokers answer a reader: each partition's lag, for how long they have been away, and whether its client lost them.
+"""The brokers' answers to a reader: each partition's lag, for how long they have been away, and whether its client lost them.
 
 The reader's thread asks, and any thread may read the figures. The client tells nobody that its brokers are away while no record
 is to come. So a partition that rests is asked for its end.

@@ -95,7 +95,7 @@ def _classic(protocol: str) -> Configuration:
 
 
 def _addresses(text: str, where: str) -> str:
-    """Return the brokers' addresses, or raise StartError where one of them is no host and port."""
+    """Return the brokers' addresses, or raise StartError where one of them is not a host and a port."""
     addresses = [item.strip() for item in text.split(",") if item.strip()]
     if not addresses:
         raise StartError(
@@ -106,7 +106,7 @@ def _addresses(text: str, where: str) -> str:
         found = BROKER.fullmatch(address)
         if not found or not 0 < int(found[1]) < 65536:
             raise StartError(
-                f"{where} holds {address!r}, which is no broker's address. Write host:port, as kafka-1.example:9092."
+                f"{where} holds {address!r}, which is not a broker's address. Write host:port, as kafka-1.example:9092."
             )
     return ",".join(addresses)
 

@@ -40,7 +40,7 @@ log = logging.getLogger("monopod.replay")
 
 
 class NotDead(Exception):
-    """A message is no dead letter. The text says what it lacks."""
+    """A message is not a dead letter. The text says what it lacks."""
 
 
 def headers_of(letter: DeadLetter, by_reference: bool) -> tuple[tuple[str, bytes], ...]:

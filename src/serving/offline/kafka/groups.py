@@ -90,7 +90,8 @@ def milliseconds(start: str) -> int:
     try:
         found = datetime.fromisoformat(start.replace("Z", "+00:00"))
     except ValueError as error:
-        raise StartError(f'{start!r} is no start. Write "earliest", "latest" or a time as "2026-11-22T08:00:00Z".') from error
+        words = 'Write "earliest", "latest" or a time as "2026-11-22T08:00:00Z".'
+        raise StartError(f"{start!r} is not a start. {words}") from error
     return max(0, round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000))
 
 

@@ -162,7 +162,7 @@ class _Client:
         )
 
     async def end(self, seconds: float) -> None:
-        """End the thread, which waits so many seconds at most for the messages that are under way."""
+        """End the thread, which waits `seconds` at most for the messages that are under way."""
         self.abandon(seconds)
         await asyncio.shield(self._ended)
 

@@ -9,7 +9,7 @@ Deaths. A note is committed as open before a record is handed over, and as close
 that finds an open note knows that its predecessor died, and that the cause may lie in [committed, to). No record at `to` or
 beyond is handed over before a commit says so, though offsets have gaps where a topic is compacted. Finished records leave
 this range, since the commit moves over them. The range of a second death therefore is what both deaths have in common. Where
-the commit reaches `to`, all suspects are finished, and the count begins again. Records that came later are no suspects.
+the commit reaches `to`, all suspects are finished, and the count begins again. Records that came later are not suspects.
 
 From two deaths on, suspects run alone: nothing else of the process is unfinished, and the note names the record before it runs.
 From three on, the record that a note names is condemned: it is handed over as dead.
@@ -203,7 +203,7 @@ class Partition:
         return not self.waiting and self.progress.unfinished * 2 <= window
 
     def is_done(self, withdrawn: Container[int]) -> bool:
-        """Return whether all that was begun has ended. withdrawn: the generations of which nothing else begins."""
+        """Return whether all that was begun has ended. withdrawn: the generations whose other records the loop has dropped."""
         return self.generation in withdrawn and self.progress.unfinished <= self.dropped
 
     def reach_end(self, offset: int) -> None:

@@ -27,7 +27,7 @@ def open_sinks(settings: Settings, environ: Mapping[str, str], names: Sequence[s
     if not wanted:
         raise StartError("no sink is named: name one by offline_sinks in value.py, or by --to; " + KINDS)
     if settings.offline_source and settings.offline_source in wanted:
-        raise StartError(f"{settings.offline_source} is the source, so it is no sink: its answers would be read as records")
+        raise StartError(f"{settings.offline_source} is the source, so it cannot be a sink: its answers would be read again")
     files = [name for name in wanted if name.startswith("file:")]
     others = [name for name in wanted if name not in files]
     suffixed = (*sinks_of(others, environ.get("MONOPOD_TRACK", "")), *files)
@@ -44,7 +44,7 @@ def _sink(name: str, settings: Settings, environ: Mapping[str, str]) -> Sink:
         return JsonLines(name, Path(rest))
     if name == "stdout":
         return JsonLines(name)
-    raise StartError(f"{name!r} is no sink; {KINDS}")
+    raise StartError(f"{name!r} is not a sink; {KINDS}")
 
 
 def postgresql_url(environ: Mapping[str, str]) -> str:

@@ -35,7 +35,7 @@ _LIMIT = "SELECT set_config('statement_timeout', %s, true)"
 # come from a server, a table or rights, which a person can mend.
 DATA_CLASSES = ("21", "22", "23", "44", "54", "P0")
 
-# The server's words on refusing a connection, of which libpq keeps the SQLSTATE for itself, and the cure.
+# The server's words on refusing a connection, and the cure. libpq does not pass their SQLSTATE on.
 _REFUSED = {
     "password authentication failed": "correct the user or the password",
     "no password supplied": "put the user's password into the URL",
@@ -202,7 +202,7 @@ def _of(relation: str, names: Sequence[str]) -> str:
 
 
 def row_of(answer: Answer, key: Sequence[str]) -> TableRow | Refusal:
-    """Return an answer as a row, or why it is none. key: the fields of the answer that are the table's key, or none."""
+    """Return an answer as a row, or why it cannot be one. key: the fields of the answer that are the table's key, or none."""
     try:
         document = json_codec.loads(answer.body, "the answer")
     except BadInput as error:
@@ -222,7 +222,7 @@ def row_of(answer: Answer, key: Sequence[str]) -> TableRow | Refusal:
 
 
 def field(document: dict[str, object], name: str) -> str | None:
-    """Return a field of an answer, or else of its results, as text. None where it is no string and no whole number."""
+    """Return a field of an answer, or else of its results, as text. None where it is neither a string nor a whole number."""
     results = document.get("results")
     value = document.get(name)
     return _text(results.get(name) if value is None and isinstance(results, dict) else value)
@@ -352,7 +352,8 @@ class PostgresqlTable:
             return conninfo_to_dict(self._url)
         except psycopg.Error:
             pass
-        raise StartError(f"{self.name}: POSTGRESQL_URL is no URL as postgresql://user:password@host:5432/database; correct it")
+        words = "is not a URL such as postgresql://user:password@host:5432/database; correct it"
+        raise StartError(f"{self.name}: POSTGRESQL_URL {words}")
 
     def _place(self) -> str:
         parts = self._parts()

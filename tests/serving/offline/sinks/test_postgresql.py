@@ -98,7 +98,7 @@ def test_an_older_row_is_written_where_the_newer_one_of_its_key_is_refused(postg
 
 BAD = {
     "a U+0000": answer_of(rb'{"results":"\u0000"}', 250),
-    "bytes that are no UTF-8": answer_of(b'{"results":"\xff"}', 250),
+    "bytes that are not UTF-8": answer_of(b'{"results":"\xff"}', 250),
     "a NaN": answer_of(b'{"results":NaN}', 250),
     "half of a surrogate pair": answer_of(rb'{"results":"\ud800"}', 250),
     "a time out of range": answer(250, 10**17),
