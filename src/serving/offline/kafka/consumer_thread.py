@@ -315,7 +315,7 @@ class ConsumerThread:
     def _patiently(self, call: Callable[[], Result]) -> Result:
         """Return a call's result, and try it again until it succeeds.
 
-        Raises its KafkaException once the thread is to stop, and that of a missing right at once.
+        Raises its KafkaException once the thread is to stop, or at once where a right is missing.
         """
         while True:
             self._bridge.live()

@@ -254,3 +254,13 @@ def test_brokers_that_are_away_are_told(small: Settings, monkeypatch: pytest.Mon
     monkeypatch.setattr("serving.offline.kafka.checks.ASK_SECONDS", 1.0)
     with pytest.raises(StartError, match=r"likes-like-dead at 127.0.0.1:1: .*start again once a broker answers"):
         open_replay(connection({}, "monopod-test", "127.0.0.1:1"), "likes", "like", small)
+
+
+def test_a_dead_letter_of_an_older_version_is_replayed() -> None:
+    about = {"error": "no face", "reason": "bad_input", "id": "id7", "origin-topic": "likes", "origin-partition": "3"}
+    about |= {"origin-offset": "7", "origin-time": "1234", "version": "v1"}
+    headers = [("trace", b"1"), ("dead-letter", b"1"), *((name, text.encode()) for name, text in about.items())]
+    expected = Record(Origin("likes", 3, 7), 1234, b"k", b"value", (("trace", b"1"), ("replays", b"1")))
+    assert record_of(headers, b"k", b"value") == (expected, False)
+    letter = DeadLetter(expected._replace(headers=(("trace", b"1"),)), Refusal("bad_input", "no face"), "id7", "v1")
+    assert list(headers_of(letter, False)) == headers

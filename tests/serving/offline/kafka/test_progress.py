@@ -179,3 +179,17 @@ def test_a_condemned_record_stays_condemned_until_it_is_finished() -> None:
     progress.hand(5)
     assert progress.finish(5)
     assert progress.at_rest() == (6, CommitNote(False, 3, 9, NONE))
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ('{"open":0}', CommitNote()),
+        ('{"open":1,"deaths":0,"to":1200}', CommitNote(True, 0, 1200)),
+        ('{"open":1,"deaths":2,"to":1200,"alone":1187}', CommitNote(True, 2, 1200, 1187)),
+        ('{"open":0,"deaths":3,"to":9,"alone":5}', CommitNote(False, 3, 9, 5)),
+    ],
+)
+def test_the_notes_that_stand_in_groups_of_older_versions_are_read_and_written_as_before(text: str, note: CommitNote) -> None:
+    assert read_note(text) == note
+    assert write_note(note) == text
