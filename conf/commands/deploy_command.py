@@ -66,11 +66,7 @@ def _continue(arguments: Namespace, regions: Regions) -> int:
 
 
 def _deploy(
-    arguments: Namespace,
-    version: str,
-    made: Mapping[str, Rendered],
-    planned: Sequence[RegionTrack],
-    closed: Sequence[str],
+    arguments: Namespace, version: str, made: Mapping[str, Rendered], planned: Sequence[RegionTrack], closed: Sequence[str]
 ) -> int:
     """Release a service in each region, and return the exit status.
 

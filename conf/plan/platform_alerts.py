@@ -9,15 +9,7 @@ larger counts. No alert asks how busy an offline pod is: while records wait, it 
 from conf.base.matchers import matchers
 from conf.base.quantities import rounded_up, shares
 from conf.plan.alerts import CANARY_DRIVEN, AlertingRule, RuleGroup, Watched, alert
-from conf.plan.burn_rates import (
-    COUNTED,
-    COUNTED_FAILED,
-    FEWEST_FAILURES,
-    FEWEST_REQUESTS,
-    POD,
-    burn_rate_group,
-    listed,
-)
+from conf.plan.burn_rates import COUNTED, COUNTED_FAILED, FEWEST_FAILURES, FEWEST_REQUESTS, POD, burn_rate_group, listed
 from conf.plan.pods import gpu_share
 
 # The figures at which the platform warns. A service moves others by its settings: objectives, memory_levels, cpu_levels.

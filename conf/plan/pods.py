@@ -175,7 +175,4 @@ def annotations(region: Region, grace: int) -> Pairs:
     if not region.sidecars:
         return ()
     config = f'{{"holdApplicationUntilProxyStarts": true, "terminationDrainDuration": "{grace}s"}}'
-    return (
-        ("proxy.istio.io/config", config),
-        ("traffic.sidecar.istio.io/excludeInboundPorts", str(ADMIN_PORT)),
-    )
+    return (("proxy.istio.io/config", config), ("traffic.sidecar.istio.io/excludeInboundPorts", str(ADMIN_PORT)))

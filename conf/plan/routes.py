@@ -136,8 +136,7 @@ def gateway_plan(region: Region) -> GatewayPlan | None:
     gateway = region.gateway
     if not gateway.buffer_limit:
         return None
-    kind, namespace = {
-        "istio": ("EnvoyFilter", gateway.pods),
-        "gateway-api": ("ClientTrafficPolicy", gateway.namespace),
-    }[region.routing]
+    kind, namespace = {"istio": ("EnvoyFilter", gateway.pods), "gateway-api": ("ClientTrafficPolicy", gateway.namespace)}[
+        region.routing
+    ]
     return GatewayPlan(kind, BUFFER_LIMIT_NAME, namespace, gateway.name, buffer_limit(region))

@@ -166,12 +166,7 @@ def _rows_of_a_pod(settings: Settings, where: str) -> str:
 
 
 def _prometheus_trigger(name: str, query: str, region: Region) -> Trigger:
-    metadata = (
-        ("serverAddress", region.prometheus.url),
-        ("query", query),
-        ("threshold", "1"),
-        ("ignoreNullValues", "false"),
-    )
+    metadata = (("serverAddress", region.prometheus.url), ("query", query), ("threshold", "1"), ("ignoreNullValues", "false"))
     return Trigger("prometheus", metadata, name=name, query=query)
 
 

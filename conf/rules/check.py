@@ -10,15 +10,7 @@ from conf.plan import alerts
 from conf.plan.placement import monthly_price
 from conf.plan.plan import NAMESPACES, TRACKS, OfflineWorkload, default_image, mean_pods, plan
 from conf.render.templates import Rendered
-from conf.rules import (
-    canary_rules,
-    model_loading,
-    offline_rules,
-    other_services,
-    pod_fit,
-    rendered_objects,
-    traffic,
-)
+from conf.rules import canary_rules, model_loading, offline_rules, other_services, pod_fit, rendered_objects, traffic
 from conf.rules.context import Rule, RuleContext, Violation
 from conf.rules.model_files import ModelFiles, model_files
 from conf.rules.other_services import OtherService
@@ -122,11 +114,7 @@ def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service
 
 
 def check(
-    service: Path,
-    regions: Regions,
-    tracks: Sequence[str] = TRACKS,
-    image_name: str = "",
-    others: Sequence[OtherService] = (),
+    service: Path, regions: Regions, tracks: Sequence[str] = TRACKS, image_name: str = "", others: Sequence[OtherService] = ()
 ) -> Report:
     """Return all that is wrong with a service, the objects of its plans included. The arguments are those of `judge`."""
     report = judge(service, regions, tracks, image_name, others)
@@ -135,11 +123,7 @@ def check(
 
 
 def judge(
-    service: Path,
-    regions: Regions,
-    tracks: Sequence[str] = TRACKS,
-    image_name: str = "",
-    others: Sequence[OtherService] = (),
+    service: Path, regions: Regions, tracks: Sequence[str] = TRACKS, image_name: str = "", others: Sequence[OtherService] = ()
 ) -> Report:
     """Return what is wrong with a service's settings, model and alerts. Nothing is rendered yet.
 

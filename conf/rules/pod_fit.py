@@ -75,8 +75,4 @@ def _count_setting(context: RuleContext, counts: tuple[int, int]) -> str:
     return "scale_hours" if context.is_prod and context.settings.scale_hours else "replicas"
 
 
-RULES: tuple[Rule, ...] = (
-    some_kind_of_node_takes_the_pod,
-    tolerations_meet_a_taint,
-    replicas_are_within_quota,
-)
+RULES: tuple[Rule, ...] = (some_kind_of_node_takes_the_pod, tolerations_meet_a_taint, replicas_are_within_quota)

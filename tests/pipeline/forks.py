@@ -137,11 +137,7 @@ class Pipelines:
     def jobs(self, checkout: Path) -> dict[str, str]:
         """Return the jobs of a push, each with GitLab's word for when it runs."""
         listed = subprocess.run(
-            [*self._program, "--list-json", *self._at_home],
-            cwd=checkout,
-            env=self._env,
-            capture_output=True,
-            text=True,
+            [*self._program, "--list-json", *self._at_home], cwd=checkout, env=self._env, capture_output=True, text=True
         )
         assert listed.returncode == 0, listed.stderr
         return {job["name"]: job["when"] for job in json.loads(listed.stdout) if job["when"] != "never"}

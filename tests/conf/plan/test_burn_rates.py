@@ -45,10 +45,7 @@ HOUR = {
     "nothing fails": ({**requests("0+60x60"), **requests("0x60", 500, "internal")}, set()),
     "nothing fails and no failure was ever counted": (requests("0+60x60"), set()),
     "nobody asks": (requests("7x60"), set()),
-    "everything fails for two minutes": (
-        {**requests("0+60x58 3480x2"), **requests("0x58 60 120", 500, "internal")},
-        {FAST},
-    ),
+    "everything fails for two minutes": ({**requests("0+60x58 3480x2"), **requests("0x58 60 120", 500, "internal")}, {FAST}),
     "2 % fail for an hour": ({**requests("0+588x60"), **requests("0+12x60", 500, "internal")}, {FAST}),
     "one of ten requests fails in a quiet night": (
         {**requests("0x50 1 2 3 4 5 6 7 8 9 9"), **requests("0x55 1x5", 500, "internal")},

@@ -121,10 +121,7 @@ CASES: dict[str, tuple[Histories, set[str]]] = {
     "all is well": ({}, set()),
     "nothing reads Kubernetes' state nor the gateway": ({**NO_STATE, **NO_GATEWAY}, set()),
     "the only pod is not ready": (pod("monopod_ready", "1x50 0x10"), {"NoPodAnswers"}),
-    "one of two pods is not ready": (
-        {**pod("monopod_ready", "1x50 0x10"), **pod("monopod_ready", "1x60", OTHER_POD)},
-        set(),
-    ),
+    "one of two pods is not ready": ({**pod("monopod_ready", "1x50 0x10"), **pod("monopod_ready", "1x60", OTHER_POD)}, set()),
     "no pod is scraped": (pod("up", "1x50 0x10"), {"NothingScraped"}),
     "one of two pods is not scraped": ({**pod("up", "1x50 0x10"), **pod("up", "1x60", OTHER_POD)}, set()),
     "requests are refused for half an hour": (refused("0x30 0+2x30"), {"Overloaded"}),
@@ -140,11 +137,7 @@ CASES: dict[str, tuple[Histories, set[str]]] = {
     "the cores are all busy": (cores(0.97), {"CoresHigh", "CoresNearLimit"}),
     "the cores are busy for 79 %": (cores(0.79), set()),
     "one of two pods uses all of its cores": (
-        {
-            **cores(1.0),
-            **pod("process_cpu_seconds_total", "0+6x60", OTHER_POD),
-            **pod("monopod_cpu_cores", "1x60", OTHER_POD),
-        },
+        {**cores(1.0), **pod("process_cpu_seconds_total", "0+6x60", OTHER_POD), **pod("monopod_cpu_cores", "1x60", OTHER_POD)},
         set(),
     ),
     "/tmp fills": (pod("monopod_tmp_bytes", "85x60"), {"TmpNearlyFull"}),
@@ -153,10 +146,7 @@ CASES: dict[str, tuple[Histories, set[str]]] = {
     "a pod's card holds what is declared": (card(4), set()),
     "a pod restarts three times": (restarts("0x40 1 2 3x17"), {"Restarts"}),
     "a pod restarts twice": (restarts("0x40 1 2x18"), set()),
-    "another service's pod restarts three times": (
-        restarts("0x40 1 2 3x17", "demo-x"),
-        set(),
-    ),
+    "another service's pod restarts three times": (restarts("0x40 1 2 3x17", "demo-x"), set()),
     "a process restarts three times, and nothing reads Kubernetes' state": (
         {**NO_STATE, **pod("process_start_time_seconds", "1000x40 2000 3000 4000x17")},
         {"Restarts"},
@@ -258,14 +248,8 @@ OFFLINE_CASES: dict[str, tuple[Histories, set[str]]] = {
     "nothing is finished though records wait": (records("answered", "0+600x40 24000x20"), {"OfflineStandsStill"}),
     "nothing is finished for ten minutes though records wait": (records("answered", "0+600x50 30000x10"), set()),
     "nothing is finished, and no record waits": ({**records("answered", "0+600x40 24000x20"), **lag("50x40 0x20")}, set()),
-    "only dead letters are finished": (
-        {**records("answered", "0x60"), **records("dead", "0+600x60")},
-        {"OfflineDeadLetters"},
-    ),
-    "nothing was ever finished": (
-        {**records("answered", "_x60"), **records("dead", "_x60")},
-        {"OfflineStandsStill"},
-    ),
+    "only dead letters are finished": ({**records("answered", "0x60"), **records("dead", "0+600x60")}, {"OfflineDeadLetters"}),
+    "nothing was ever finished": ({**records("answered", "_x60"), **records("dead", "_x60")}, {"OfflineStandsStill"}),
     "the brokers are away for nine minutes, though no record waits": (
         {
             **offline("monopod_offline_brokers_away_seconds", "0x50 0+60x9"),
@@ -297,18 +281,12 @@ OFFLINE_CASES: dict[str, tuple[Histories, set[str]]] = {
         {f"monopod_offline_lost_records_total{{{OTHER_OFFLINE_POD}}}": "_x55 7x5"},
         {"OfflineRecordsLost"},
     ),
-    "a pod holds nine tenths of its memory": (
-        memory(0.9, OFFLINE_POD),
-        {"MemoryHigh", "MemoryNearLimit"},
-    ),
+    "a pod holds nine tenths of its memory": (memory(0.9, OFFLINE_POD), {"MemoryHigh", "MemoryNearLimit"}),
     "/tmp fills": (offline("monopod_tmp_bytes", "85x60"), {"TmpNearlyFull"}),
     "a pod is evicted": (failed_pod("ages-offline-7d9f8b6c5-x2k4q", "0x50 1x10"), {"PodsLost"}),
     "an online pod is evicted": (failed_pod("ages-7d9f8b6c5-x2k4q", "0x50 1x10"), set()),
     "a pod restarts three times": (restarts("0x40 1 2 3x17", "ages-offline"), {"Restarts"}),
-    "an online pod restarts three times": (
-        restarts("0x40 1 2 3x17", "ages"),
-        set(),
-    ),
+    "an online pod restarts three times": (restarts("0x40 1 2 3x17", "ages"), set()),
     "a changed file cannot be loaded": (reload_failed("0x50 1x10", OFFLINE_POD), {"ReloadFailing"}),
     "a new pod does not come up": (deployment("0x40 1x20", "2x40 1x20", "2x60", "ages-offline"), {"ReleaseStuck"}),
 }

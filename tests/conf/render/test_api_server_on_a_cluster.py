@@ -41,12 +41,7 @@ def pods(text: str) -> Iterator[dict[str, Any]]:
     for item in documents(text):
         if item["kind"] == "Deployment":
             spec = {**item["spec"]["template"]["spec"], "serviceAccountName": "default"}
-            yield {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": "x", "namespace": RESTRICTED},
-                "spec": spec,
-            }
+            yield {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": RESTRICTED}, "spec": spec}
 
 
 def test_every_golden_file_is_accepted_by_the_api_server_with_strict_fields(servers: dict[str, Cluster]) -> None:

@@ -18,95 +18,87 @@ def check_service(tmp_path: Path) -> CheckService:
     return service_checker(tmp_path)
 
 
-BROKEN = {
+OFFLINE = 'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages"]\noffline_secret = "ages"\n'
+# What a value.py sets, the bytes of its model, and what its mistake begins and holds.
+BROKEN: dict[str, tuple[str, int, str, str]] = {
     "a card that is too small": (
-        'tolerations = ["nvidia.com/gpu"]\ngpu_memory = 20\n', 0,
-        "value.py:6: no kind of node in hk takes the pod, which would stay pending for ever (t4-2 has cards of 15 GiB, and the"
-        " pod takes 20 of one; cpu-16 has no GPU): for t4-2 ask for 15 or less; nodes stand in tests/golden/regions.yaml:26",
+        'tolerations = ["nvidia.com/gpu"]\ngpu_memory = 20\n', 0, "value.py:6: no kind of node in hk",
+        "(t4-2 has cards of 15 GiB, and the pod takes 20 of one; cpu-16 has no GPU): for t4-2 ask for 15 or less",
     ),
     "labels that no node has": (
-        'node_labels = {"pool": "fast"}\n', 0,
-        "value.py:5: no kind of node in eu takes the pod, which would stay pending for ever (cpu-16 has no label pool=fast;"
-        " l4-4 has the labels pool=gpu, not pool=fast and has the taint nvidia.com/gpu:NoSchedule, which tolerations leave"
-        " out): for cpu-16 take pool=fast out of node_labels, or add the label to the node there",
+        'node_labels = {"pool": "fast"}\n', 0, "value.py:5: no kind of node in eu",
+        "has the labels pool=gpu, not pool=fast and has the taint nvidia.com/gpu:NoSchedule",
     ),
-    "taints that are not tolerated": (
-        'node_labels = {"pool": "gpu"}\n', 0, "value.py:5: no kind of node in eu takes the pod, which would stay pending",
-    ),
+    "taints that are not tolerated": ('node_labels = {"pool": "gpu"}\n', 0, "value.py:5: no kind of node in eu", "pending"),
     "a card on one node alone, which is tainted": (
-        "gpu_memory = 8\n", 0,
-        "value.py:5: no kind of node in eu takes the pod, which would stay pending for ever (l4-4 has the taint"
-        " nvidia.com/gpu:NoSchedule, which tolerations leave out; cpu-16 has no GPU): for l4-4 write"
-        ' tolerations = ["nvidia.com/gpu:NoSchedule"]; nodes stand in tests/golden/regions.yaml:41 (in eu)',
+        "gpu_memory = 8\n", 0, "value.py:5: ", 'for l4-4 write tolerations = ["nvidia.com/gpu:NoSchedule"]',
     ),
     "tolerations of another taint": (
-        'tolerations = ["gpu"]\ngpu_memory = 8\n', 0, 'for l4-4 add "nvidia.com/gpu:NoSchedule" to tolerations',
+        'tolerations = ["gpu"]\ngpu_memory = 8\n', 0, "", 'for l4-4 add "nvidia.com/gpu:NoSchedule" to tolerations',
     ),
-    "more cores than any node": (
-        "cpu = 200\n", 0,
-        "value.py:5: no kind of node in hk takes the pod, which would stay pending for ever (t4-2 has 32 cores, 0.5 of them the"
-        " system's, and the pod takes 200.1; cpu-16 has 16 cores, 0.5 of them the system's, and the pod takes 200.1):"
-        " for t4-2 ask for cpu = 31.4 or less; nodes stand in tests/golden/regions.yaml:26 (in hk)",
-    ),
-    "more memory than any node": ('hk_memory = "900Gi"\n', 0, 'ask for memory = "129920Mi" or less; nodes stand in'),
-    "a node filled to the brim": ("hk_cpu = 31.8\n", 0, "t4-2 has 32 cores, 0.5 of them the system's, and the pod takes 31.9"),
+    "more cores than any node": ("cpu = 200\n", 0, "value.py:5: ", "for t4-2 ask for cpu = 31.4 or less; nodes stand in tests"),
+    "more memory than any node": ('hk_memory = "900Gi"\n', 0, "", 'ask for memory = "129920Mi" or less; nodes stand in'),
+    "a node filled to the brim": ("hk_cpu = 31.8\n", 0, "", "0.5 of them the system's, and the pod takes 31.9"),
     "more pods than the quota": (
-        "hk_replicas = 150\nhk_cpu = 0.1\n", 0,
-        "value.py:5: 150 pods, and one more while a release rolls out, take 151 of pods, and hk allows a namespace 100"
-        " (tests/golden/regions.yaml:23): run fewer or smaller pods (in hk)",
+        "hk_replicas = 150\nhk_cpu = 0.1\n", 0, "value.py:5: 150 pods, and one more while", "take 151 of pods",
     ),
-    "no model": (MODEL, 0, "value.py:5: 'model/m.onnx' is not in the service's folder: add the file, or correct model_path"),
+    "no model": (MODEL, 0, "value.py:5: 'model/m.onnx' is not in the service's folder", ""),
     "a model that is killed for memory": (
-        MODEL + 'hk_memory = "1Gi"\n', 2**30,
-        "value.py:6: memory is 1Gi, too little to load the model, so that the pod would be killed: the model's file has"
-        ' 1 GiB, 2 copies and the process take 2.25 GiB: set memory = "2304Mi" or more (in hk)',
+        MODEL + 'hk_memory = "1Gi"\n', 2**30, "value.py:6: memory is 1Gi", '2.25 GiB: set memory = "2304Mi" or more (in hk)',
     ),
     "a model that a GPU's share cannot hold": (
         MODEL + GPU + "ins_num_per_gpu = 2\nhk_gpu_memory = 1\ninit_delay_second = 60\n", 2**30,
-        "value.py:9: gpu_memory is 1 GiB, and the model's weights take 2 GiB for 2 sessions, and 1 GiB stay outside the arena:"
-        " set gpu_memory = 4 or more (in hk)",
+        "value.py:9: gpu_memory is 1 GiB", "take 2 GiB for 2 sessions, and 1 GiB stay outside the arena: set gpu_memory = 4",
     ),
     "a model that other models' shares leave too little": (
         MODEL + GPU + 'model_gpu_memory = {"detector": 2}\non_demand_gpu_memory = 0.75\ninit_delay_second = 60\n', 2**30,
-        "value.py:7: gpu_memory is 4 GiB and leaves model_path's model 1.25, and the model's weights take 1 GiB for 1 session,"
-        " and 0.5 GiB stay outside the arena: set gpu_memory = 5 or more",
+        "value.py:7: gpu_memory is 4 GiB and leaves model_path's model 1.25", "set gpu_memory = 5 or more",
     ),
     "shares that take more than there is": (
         GPU + 'model_gpu_memory = {"detector": 3}\non_demand_gpu_memory = 2\n', 0,
-        "value.py:8: gpu_memory is 4 GiB, and its shares take 5 (detector 3, models loaded on first use 2): lower them, or set"
-        " gpu_memory = 5 or more",
+        "value.py:8: gpu_memory is 4 GiB, and its shares take 5", "(detector 3, models loaded on first use 2)",
     ),
-    "a slow start": (
-        MODEL + "init_delay_second = 2\n", 2**30, "takes about 6 s to load: the pod would be restarted before it is ready; set",
-    ),
+    "a slow start": (MODEL + "init_delay_second = 2\n", 2**30, "", "takes about 6 s to load"),
     "a host port out of range": (
-        "use_srv = True\nhost_port = 80\n", 0, "value.py:6: host_port is 80, and hk allows 20000 to 20999: choose a port",
+        "use_srv = True\nhost_port = 80\n", 0, "value.py:6: host_port is 80", "hk allows 20000 to 20999",
     ),
-    "a host port where none may be": (
-        "use_srv = True\nhost_port = 20001\n", 0, "eu lets no service open a node's port: set eu_use_srv = False, or describe",
-    ),
+    "a host port where none may be": ("use_srv = True\nhost_port = 20001\n", 0, "", "eu lets no service open a node's port"),
     "a drain that ends before it is noticed": (
-        "use_srv = True\nhost_port = 20001\ndrain_delay_second = 4\n", 0,
-        "value.py:7: drain_delay_second is 4, and a gateway that pings host_port every 2 s leaves a pod out after 2 failures,"
-        " 4 s: until then it sends requests to a closed port; set more than 4",
+        "use_srv = True\nhost_port = 20001\ndrain_delay_second = 4\n", 0, "value.py:7: drain_delay_second is 4", "more than 4",
     ),
     "an upload that outlasts its request": (
-        "timeout_second = 5\nupload_timeout_second = 9\n", 0, "value.py:6: upload_timeout_second is 9 and timeout_second 5",
+        "timeout_second = 5\nupload_timeout_second = 9\n", 0, "value.py:6: upload_timeout_second is 9 and timeout_second 5", "",
     ),
-    "rows that may never wait": (
-        "hk_max_rows_per_request = 100\n", 0,
-        "value.py:5: max_rows_per_request is 100 and queue_limit 64: a request of more rows than may wait is always refused;"
-        " lower the one or raise the other (in hk)",
+    "rows that may never wait": ("hk_max_rows_per_request = 100\n", 0, "value.py:5: ", "is 100 and queue_limit 64"),
+    "nothing anywhere": ("hk_replicas = 0\neu_replicas = 0\nna_replicas = 0\n", 0, "value.py:3: replicas is 0 in every", ""),
+    "no password for brokers": (
+        'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages"]\n', 0, "value.py:5: the brokers of hk ask for a",
+        'as offline_secret = "like-offline" (in hk)',
     ),
-    "nothing anywhere": ("hk_replicas = 0\neu_replicas = 0\nna_replicas = 0\n", 0, "value.py:3: replicas is 0 in every region"),
+    "no Secret of a database": (
+        'offline_source = "kafka:videos"\noffline_sinks = ["postgresql:ages"]\nhk_offline_replicas = 0\n', 0,
+        'value.py:6: offline_sinks names "postgresql:ages", and no Secret', "POSTGRESQL_URL",
+    ),
+    "more online and offline pods than the quota": (
+        OFFLINE + "hk_replicas = 40\nhk_offline_replicas = 59\nhk_cpu = 0.1\n", 0,
+        "value.py:9: 99 pods, 59 of them offline, and two more", "take 101 of pods, and hk allows a namespace 100",
+    ),
+    "more offline pods than partitions": (
+        OFFLINE + "offline_partitions = 3\neu_offline_replicas = 4\n", 0,
+        "value.py:9: 4 offline pods, and kafka:videos has 3 partitions", "make it 3, or correct offline_partitions (in eu)",
+    ),
+    "an autoscaler above the only partition": (
+        OFFLINE + "offline_partitions = 1\noffline_max_replicas = 2\n", 0,
+        "value.py:9: 2 offline pods, and kafka:videos has 1 partition (", "(in hk, eu, na)",
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_rule_is_told_with_its_place_and_its_cure(check_service: CheckService, name: str) -> None:
-    lines, model, told = BROKEN[name]
+    lines, model, begin, told = BROKEN[name]
     mistakes = check_service(lines, model).mistakes
-    assert any(told in mistake for mistake in mistakes), mistakes
+    assert any(mistake.startswith(begin) and told in mistake for mistake in mistakes), mistakes
 
 
 def test_all_mistakes_are_told_at_once_and_one_of_several_regions_once(check_service: CheckService) -> None:
@@ -152,15 +144,13 @@ def test_a_host_port_is_told_to_leave_the_restricted_standard(check_service: Che
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ("hk_replicas = 1\n", "leaves no healthy upstream until another starts: run two (in hk)"),
+        ("hk_replicas = 1\n", "leaves no healthy upstream"),
         ("timeout_second = 900\nstuck_after_second = 900\n", "a node that is taken away waits 600 s"),
-        ("timeout_second = 90\n", "a slow one restarts the pod; raise stuck_after_second to the deadline"),
-        (
-            'tolerations = ["gpu"]\n',
-            'value.py:5: tolerations has "gpu", and no node of any region has such a taint (the taints there are'
-            " nvidia.com/gpu:NoSchedule): correct it, or delete it (in hk, eu, na)",
-        ),
-        ('max_body = "4Gi"\n', "a request that needs more is a 413; lower max_body, or raise memory"),
+        ("timeout_second = 90\n", "raise stuck_after_second to the deadline"),
+        ('tolerations = ["gpu"]\n', "no node of any region has such a taint (the taints there are nvidia.com/gpu:NoSchedule)"),
+        ('max_body = "4Gi"\n', "a request that needs more is a 413"),
+        (OFFLINE + "offline_revoke_second = 570\n", "value.py:8: an offline pod may take 610 s to end"),
+        (OFFLINE + "offline_timeout_second = 90\n", "before a record's deadline of 90 s"),
     ],
 )
 def test_what_may_go_wrong_is_a_note_and_no_mistake(check_service: CheckService, lines: str, told: str) -> None:
@@ -183,9 +173,6 @@ def test_another_services_name_and_port_are_taken(check_service: CheckService) -
     assert "value.py:6: host_port 20001 is taken in hk by like/demo (theirs): choose another" in mistakes
 
 
-OFFLINE = 'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages"]\noffline_secret = "ages"\n'
-
-
 def no_brokers(region: str) -> Regions:
     found = regions()
     return replace(found, regions={**found.regions, region: replace(found.regions[region], kafka=None)})
@@ -200,53 +187,6 @@ def test_offline_pods_without_brokers_are_told_with_the_place_where_they_are_mis
     with (tmp_path / "value.py").open("a", encoding="utf-8") as file:
         file.write("eu_offline_replicas = 0\n")
     assert check(tmp_path, no_brokers("eu")).mistakes == []
-
-
-@pytest.mark.parametrize(
-    ("lines", "told"),
-    [
-        (
-            'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages"]\n',
-            "value.py:5: the brokers of hk ask for a password (tests/golden/regions.yaml:22), and offline_secret is empty: make"
-            ' a Secret with KAFKA_USERNAME and KAFKA_PASSWORD, and name it, as offline_secret = "like-offline" (in hk)',
-        ),
-        (
-            'offline_source = "kafka:videos"\noffline_sinks = ["postgresql:ages"]\nhk_offline_replicas = 0\n',
-            'value.py:6: offline_sinks names "postgresql:ages", and no Secret says where its database is: make one with'
-            ' POSTGRESQL_URL, and name it, as offline_secret = "like-offline" (in eu, na)',
-        ),
-        (
-            OFFLINE + "hk_replicas = 40\nhk_offline_replicas = 59\nhk_cpu = 0.1\n",
-            "value.py:9: 99 pods, 59 of them offline, and two more while a release rolls out, take 101 of pods, and hk allows a"
-            " namespace 100 (tests/golden/regions.yaml:23): run fewer or smaller pods (in hk)",
-        ),
-        (
-            OFFLINE + "offline_partitions = 3\neu_offline_replicas = 4\n",
-            "value.py:9: 4 offline pods, and kafka:videos has 3 partitions (offline_partitions): a pod without a partition"
-            " reads nothing; make it 3, or correct offline_partitions (in eu)",
-        ),
-        (
-            OFFLINE + "offline_partitions = 1\noffline_max_replicas = 2\n",
-            "value.py:9: 2 offline pods, and kafka:videos has 1 partition (offline_partitions): a pod without a partition reads"
-            " nothing; make it 1, or correct offline_partitions (in hk, eu, na)",
-        ),
-    ],
-)
-def test_offline_pods_that_cannot_run_are_told(check_service: CheckService, lines: str, told: str) -> None:
-    assert told in check_service(lines).mistakes
-
-
-@pytest.mark.parametrize(
-    ("lines", "told"),
-    [
-        (OFFLINE + "offline_revoke_second = 570\n", "value.py:8: an offline pod may take 610 s to end, and a node that is"),
-        (OFFLINE + "offline_timeout_second = 90\n", "before a record's deadline of 90 s: a slow one restarts the offline pod"),
-    ],
-)
-def test_what_may_go_wrong_offline_is_a_note_and_no_mistake(check_service: CheckService, lines: str, told: str) -> None:
-    report = check_service(lines)
-    assert report.mistakes == []
-    assert any(told in warning for warning in report.warnings), report.warnings
 
 
 def test_as_many_offline_pods_as_partitions_are_no_mistake(check_service: CheckService) -> None:
