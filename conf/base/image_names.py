@@ -1,7 +1,4 @@
-"""The name of an image, split into name, tag and digest.
-
-Knows the grammar of image names. Asks no registry.
-"""
+"""The name of an image, split into name, tag and digest."""
 
 import re
 from dataclasses import dataclass

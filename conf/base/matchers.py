@@ -1,7 +1,4 @@
-"""The part of a PromQL query that chooses series by their labels.
-
-Knows how a label's value is quoted. Does not know metrics.
-"""
+"""The part of a PromQL query that chooses series by their labels."""
 
 import re
 from collections.abc import Mapping, Sequence

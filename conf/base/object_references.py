@@ -1,7 +1,4 @@
-"""References to Kubernetes objects: kind, namespace, name and uid, and the paths at which the API server has them.
-
-Knows the resource kinds that templates/ makes and the kinds that a rollout reads. Asks no cluster.
-"""
+"""References to Kubernetes objects: kind, namespace, name and uid, and the paths at which the API server has them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
 """The rights on a cluster: of deploy jobs, of people who look, and on Prometheus. The one list of them.
 
-`monopod doctor` asks for these rights, the Roles of charts/cluster give them, and docs/deploy.md prints them. Knows resource
-kinds and verbs. Does not know who has a right, and asks no cluster.
+`monopod doctor` asks for these rights, the Roles of charts/cluster give them, and docs/deploy.md prints them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -301,9 +301,7 @@ class Settings:
         600, allow.whole(10, 86400), "The longest time of a step. A verdict ends it earlier.", unit="s"
     )
     canary_undecided: str = setting(
-        "hold",
-        allow.choice(*UNDECIDED),
-        "What a step without a verdict does: hold the canary for a person, undo it, or go on.",
+        "hold", allow.choice(*UNDECIDED), "What a step without a verdict does: hold the canary for a person, undo it, or go on."
     )
     canary_confidence: float = setting(
         0.99,
@@ -321,14 +319,10 @@ class Settings:
         "By how much the share of errors, or of refusals, may at most be larger than the old version's for the verdict good.",
     )
     canary_latency_margins: tuple[float, float, float] = setting(
-        (0.1, 0.03, 0.015),
-        allow.margins(),
-        "The same for answers slower than the old version's p50, p95 and p99.",
+        (0.1, 0.03, 0.015), allow.margins(), "The same for answers slower than the old version's p50, p95 and p99."
     )
     canary_metrics: dict[str, float] = setting(
-        {},
-        allow.counters(),
-        "Counters of the service's own that count bad requests, and the margin of each.",
+        {}, allow.counters(), "Counters of the service's own that count bad requests, and the margin of each."
     )
 
     offline_source: str = setting(
@@ -347,21 +341,14 @@ class Settings:
         allow.text(GROUP, "a consumer group's name, of letters, digits, ., _ and -, 200 at most", '"like-age"'),
         "The consumer group, which no other service may use; empty, <username>-<service_name>. grey and ab add -grey and -ab.",
     )
-    offline_start: str = setting(
-        "latest",
-        _start(),
-        "The first record for a group that has committed nothing yet.",
-    )
+    offline_start: str = setting("latest", _start(), "The first record for a group that has committed nothing yet.")
     offline_protocol: str = setting(
         "consumer",
         allow.choice("consumer", "classic"),
         "The group's protocol: consumer is KIP-848's. classic is for brokers before 4.0.",
     )
     offline_replicas: int = setting(
-        1,
-        allow.whole(0, 1000),
-        "Offline pods in each region that sets no number of its own. 0 runs none there.",
-        unit="pods",
+        1, allow.whole(0, 1000), "Offline pods in each region that sets no number of its own. 0 runs none there.", unit="pods"
     )
     offline_max_replicas: int = setting(
         0,
@@ -393,10 +380,7 @@ class Settings:
         unit="records",
     )
     offline_rate: float = setting(
-        0.0,
-        allow.number(0, 1_000_000),
-        "The most records that a pod reads in a second. 0 sets no bound.",
-        unit="records/s",
+        0.0, allow.number(0, 1_000_000), "The most records that a pod reads in a second. 0 sets no bound.", unit="records/s"
     )
     offline_timeout_second: float = setting(
         60.0, allow.number(0.05, 3600), "The longest time that one try of a record may take in the model.", unit="s"

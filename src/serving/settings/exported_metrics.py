@@ -1,9 +1,6 @@
-"""Every metric that a pod exports, as data: its name, type, unit, labels and meaning.
+"""Every metric that a pod exports, as data: its name, type, unit, labels and meaning, and the bounds of histograms.
 
-Knows names and words. Does not know how a metric is counted, nor how a page or a query is written.
-
-The runtime makes its metrics from this list. The manual is printed from it, and every query of the platform is checked against
-it.
+The runtime makes its metrics from this list, the manual is printed from it, and the platform's queries are checked against it.
 """
 
 from collections.abc import Mapping
@@ -73,92 +70,74 @@ GPU = "a GPU"
 OFFLINE = "offline_source"
 
 
+def _metric(name: str, type: str, unit: str, about: str, *labels: str, only_with: str = "") -> ExportedMetric:
+    return ExportedMetric(name, type, unit, labels, about, only_with)
+
+
 def _offline(name: str, type: str, unit: str, about: str, *labels: str) -> ExportedMetric:
-    return ExportedMetric(f"monopod_offline_{name}", type, unit, labels, about, OFFLINE)
+    return _metric(f"monopod_offline_{name}", type, unit, about, *labels, only_with=OFFLINE)
 
 
 def _cached(name: str, type: str, unit: str, about: str, *labels: str) -> ExportedMetric:
-    return ExportedMetric(f"monopod_cache_{name}", type, unit, labels, about, "cache")
+    return _metric(f"monopod_cache_{name}", type, unit, about, *labels, only_with="cache")
 
 
 GROUPS: Mapping[str, tuple[ExportedMetric, ...]] = {
     "Requests": (
-        ExportedMetric("monopod_requests_total", "counter", "requests", ("route", "code", "reason"), "Requests answered."),
-        ExportedMetric(
-            "monopod_request_duration_seconds", "histogram", "seconds", ("route",), "From a request's first byte to its answer."
+        _metric("monopod_requests_total", "counter", "requests", "Requests answered.", "route", "code", "reason"),
+        _metric(
+            "monopod_request_duration_seconds", "histogram", "seconds", "From a request's first byte to its answer.", "route"
         ),
-        ExportedMetric(
-            "monopod_answer_duration_seconds", "histogram", "seconds", ("route",), "From a request's last byte to its answer."
+        _metric(
+            "monopod_answer_duration_seconds", "histogram", "seconds", "From a request's last byte to its answer.", "route"
         ),
-        ExportedMetric("monopod_stage_duration_seconds", "histogram", "seconds", ("stage",), "Time in one stage of a request."),
-        ExportedMetric(
-            "monopod_request_size_bytes", "histogram", "bytes", ("route",), "Bytes of a request's body as it was sent."
-        ),
-        ExportedMetric("monopod_response_size_bytes", "histogram", "bytes", ("route",), "Bytes of an answer's body."),
-        ExportedMetric("monopod_shed_total", "counter", "requests", ("reason",), "Requests refused before any work on them."),
-        ExportedMetric("monopod_requests_in_progress", "gauge", "requests", (), "Requests let in and not answered yet."),
-        ExportedMetric("monopod_connections", "gauge", "connections", ("port",), "Open connections."),
+        _metric("monopod_stage_duration_seconds", "histogram", "seconds", "Time in one stage of a request.", "stage"),
+        _metric("monopod_request_size_bytes", "histogram", "bytes", "Bytes of a request's body as it was sent.", "route"),
+        _metric("monopod_response_size_bytes", "histogram", "bytes", "Bytes of an answer's body.", "route"),
+        _metric("monopod_shed_total", "counter", "requests", "Requests refused before any work on them.", "reason"),
+        _metric("monopod_requests_in_progress", "gauge", "requests", "Requests let in and not answered yet."),
+        _metric("monopod_connections", "gauge", "connections", "Open connections.", "port"),
     ),
     "Batches and models": (
-        ExportedMetric("monopod_batch_rows", "histogram", "rows", ("model",), "Rows of a batch."),
-        ExportedMetric("monopod_batch_duration_seconds", "histogram", "seconds", ("model",), "Time of one run of the model."),
-        ExportedMetric(
-            "monopod_batch_failures_total",
-            "counter",
-            "batches",
-            ("model",),
-            "Batches that failed, each counted once, however many requests were in it.",
-        ),
-        ExportedMetric(
-            "monopod_batch_running_seconds", "gauge", "seconds", ("model",), "How long the longest batch has been running."
-        ),
-        ExportedMetric(
+        _metric("monopod_batch_rows", "histogram", "rows", "Rows of a batch.", "model"),
+        _metric("monopod_batch_duration_seconds", "histogram", "seconds", "Time of one run of the model.", "model"),
+        _metric("monopod_batch_failures_total", "counter", "batches", "Batches that failed, each counted once.", "model"),
+        _metric("monopod_batch_running_seconds", "gauge", "seconds", "How long the longest batch has been running.", "model"),
+        _metric(
             "monopod_queue_rows",
             "gauge",
             "rows",
-            ("model",),
-            "Rows that wait for a model. An admitted request counts as one from its last byte on, then with its rows.",
+            "Rows that wait for a model. An admitted request counts as one until its rows are known.",
+            "model",
         ),
-        ExportedMetric(
+        _metric(
             "monopod_queue_oldest_age_seconds",
             "gauge",
             "seconds",
-            ("model",),
             "Age of the oldest waiting request since its last byte.",
+            "model",
         ),
-        ExportedMetric(
-            "monopod_model_info", "gauge", "1", ("model", "provider", "instances", "threads"), "1 for each loaded model."
-        ),
-        ExportedMetric(
-            "monopod_warmup_seconds",
-            "gauge",
-            "seconds",
-            ("model", "rows"),
-            "Time of one batch of this size, measured at start.",
+        _metric("monopod_model_info", "gauge", "1", "1 for each loaded model.", "model", "provider", "instances", "threads"),
+        _metric(
+            "monopod_warmup_seconds", "gauge", "seconds", "Time of one batch of this size, measured at start.", "model", "rows"
         ),
     ),
     "The cache of results": (
         _cached("hits_total", "counter", "requests", "Results that were not computed, by where they were.", "place"),
         _cached("misses_total", "counter", "requests", "Results that were computed, and kept where they can be."),
-        _cached("errors_total", "counter", "failures", "Failures of Redis, none of which fails a request.", "kind"),
+        _cached("errors_total", "counter", "failures", "Failures of Redis. No request fails for them.", "kind"),
         _cached("redis_up", "gauge", "1", "1 while Redis is used; 0 while it is away and left alone."),
     ),
     "Watched files": (
-        ExportedMetric("monopod_reloads_total", "counter", "files", (), "Watched files that changed and were loaded again."),
-        ExportedMetric(
-            "monopod_reload_failures_total",
-            "counter",
-            "files",
-            (),
-            "Watched files that changed and could not be loaded; the old state stays.",
-        ),
-        ExportedMetric(
+        _metric("monopod_reloads_total", "counter", "files", "Watched files that changed and were loaded again."),
+        _metric("monopod_reload_failures_total", "counter", "files", "Watched files that changed and could not be loaded."),
+        _metric(
             "monopod_reload_failed",
             "gauge",
             "1",
-            ("file",),
-            "1 while a watched file holds what could not be loaded; the old state is used.",
-            "a watched file",
+            "1 while a watched file cannot be loaded and the old state is used.",
+            "file",
+            only_with="a watched file",
         ),
     ),
     "Offline": (
@@ -181,69 +160,75 @@ GROUPS: Mapping[str, tuple[ExportedMetric, ...]] = {
         _offline("rebalances_total", "counter", "rebalances", "Partitions that came or went, counted once for each change."),
     ),
     "The pod": (
-        ExportedMetric("monopod_ready", "gauge", "1", (), "1 while the pod answers requests."),
-        ExportedMetric(
+        _metric("monopod_ready", "gauge", "1", "1 while the pod answers requests."),
+        _metric(
             "monopod_release_info",
             "gauge",
             "1",
-            ("user", "track", "region", "version", "platform"),
             "1, with what runs here. Queries join it to tell versions and tracks apart.",
+            "user",
+            "track",
+            "region",
+            "version",
+            "platform",
         ),
-        ExportedMetric(
+        _metric(
             "monopod_price_per_month",
             "gauge",
             "currency",
-            ("currency",),
             "Price of the pod for a month, on the cheapest kind of node that takes it.",
-            "a price in the plan",
+            "currency",
+            only_with="a price in the plan",
         ),
-        ExportedMetric("monopod_cpu_cores", "gauge", "cores", (), "Cores that the pod asks for."),
-        ExportedMetric("monopod_memory_limit_bytes", "gauge", "bytes", (), "The pod's memory, over which it is killed."),
-        ExportedMetric("monopod_working_memory_bytes", "gauge", "bytes", (), "Bytes of bodies and pictures under work."),
-        ExportedMetric(
+        _metric("monopod_cpu_cores", "gauge", "cores", "Cores that the pod asks for."),
+        _metric("monopod_memory_limit_bytes", "gauge", "bytes", "The pod's memory, over which it is killed."),
+        _metric("monopod_working_memory_bytes", "gauge", "bytes", "Bytes of bodies and pictures under work."),
+        _metric(
             "monopod_tmp_bytes",
             "gauge",
             "bytes",
-            (),
-            "Bytes on the disk of the files in the temporary folder, open ones without a name included.",
+            "Bytes on disk of the temporary folder's files, deleted ones that are open included.",
         ),
-        ExportedMetric(
+        _metric(
             "monopod_tmp_limit_bytes",
             "gauge",
             "bytes",
-            (),
             "The size of the temporary folder, over which the pod is evicted.",
-            "a limit in the plan",
+            only_with="a limit in the plan",
         ),
     ),
     "The card": (
-        ExportedMetric(
-            "monopod_gpu_memory_declared_bytes", "gauge", "bytes", (), "gpu_memory of value.py: the pod's share of a card.", GPU
+        _metric(
+            "monopod_gpu_memory_declared_bytes",
+            "gauge",
+            "bytes",
+            "gpu_memory of value.py: the pod's share of a card.",
+            only_with=GPU,
         ),
-        ExportedMetric(
+        _metric(
             "monopod_gpu_arena_limit_bytes",
             "gauge",
             "bytes",
-            ("model",),
-            "The most that the arenas of all sessions of a model may take of the card; a session takes more beside its arena.",
-            GPU,
+            "The most that a model's arenas may take of the card; a session takes more beside its arena.",
+            "model",
+            only_with=GPU,
         ),
-        ExportedMetric(
+        _metric(
             "monopod_gpu_device_used_bytes",
             "gauge",
             "bytes",
-            ("card",),
-            "Used memory of the whole card, that of other pods on it included.",
-            GPU,
+            "Used memory of the whole card, by all pods on it.",
+            "card",
+            only_with=GPU,
         ),
     ),
     "The process": (
-        ExportedMetric("process_resident_memory_bytes", "gauge", "bytes", (), "Memory that the process holds."),
-        ExportedMetric("process_virtual_memory_bytes", "gauge", "bytes", (), "Addresses that the process has reserved."),
-        ExportedMetric("process_cpu_seconds_total", "counter", "seconds", (), "Time of cores that the process has used."),
-        ExportedMetric("process_start_time_seconds", "gauge", "seconds", (), "When the process began, since 1970."),
-        ExportedMetric("process_open_fds", "gauge", "descriptors", (), "Open files and connections."),
-        ExportedMetric("process_max_fds", "gauge", "descriptors", (), "The most that may be open."),
+        _metric("process_resident_memory_bytes", "gauge", "bytes", "Memory that the process holds."),
+        _metric("process_virtual_memory_bytes", "gauge", "bytes", "Addresses that the process has reserved."),
+        _metric("process_cpu_seconds_total", "counter", "seconds", "Time of cores that the process has used."),
+        _metric("process_start_time_seconds", "gauge", "seconds", "When the process began, since 1970."),
+        _metric("process_open_fds", "gauge", "descriptors", "Open files and connections."),
+        _metric("process_max_fds", "gauge", "descriptors", "The most that may be open."),
     ),
 }
 EXPORTED_METRICS = tuple(metric for group in GROUPS.values() for metric in group)

@@ -1,7 +1,4 @@
-"""The division of gpu_memory among a service's models, in GiB.
-
-Knows the settings of the shares. Does not know models, sessions or onnxruntime.
-"""
+"""The division of gpu_memory among a service's models, in GiB."""
 
 from serving.settings.declarations import Settings
 

@@ -1,7 +1,4 @@
-"""The names that a track uses in Kafka and in databases, so that grey and ab never touch what prod reads and writes.
-
-Knows names. Does not know brokers, databases or clusters.
-"""
+"""The names that a track uses in Kafka and in databases, so that grey and ab never touch what prod reads and writes."""
 
 from collections.abc import Sequence
 

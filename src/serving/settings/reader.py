@@ -18,12 +18,7 @@ from serving.settings.validators import Validator
 MAX_SEARCHES = 200  # for one file: each takes about a millisecond, and a file may hold thousands of wrong names
 MAX_SUGGESTED = 100  # characters; for a longer name or value nothing is suggested
 REQUIRED: Any = object()
-FILE_TYPES = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-}
+FILE_TYPES = {stat.S_IFIFO: "a named pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 
 
 @dataclass(frozen=True)

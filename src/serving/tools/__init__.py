@@ -1,4 +1,1 @@
-"""Commands beside the server: verify, bench, optimize. The server uses nothing of them.
-
-In: a service's folder or a running service's URL. Out: a report for people or as JSON. An image holds verify alone.
-"""
+"""Commands beside the server, which uses none of them: verify, bench, optimize and new. An image holds verify alone."""

@@ -1,7 +1,5 @@
 """`monopod verify`: list a service's models, and check that each is there, whole, and answers.
 
-Knows files, checksums and how a start opens a model. Does not know whether a model's answers are right.
-
 Concurrency. The service's own code and its models run on a thread, one at a time, which the main thread waits for. Nothing can
 stop a thread that does not end in time. So no further one begins, and the process ends without waiting for it.
 """

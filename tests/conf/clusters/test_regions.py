@@ -62,11 +62,7 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "cpu: 16, memory: 64, price: 480",
         'memory is 64, but must be a quantity from "64Mi" to "64Ti", with Ki, Mi, Gi, k, M or G; did you mean "64Mi"?',
     ),
-    "a name twice": (
-        "    host: hk",
-        "    context: hk\n    host: hk",
-        "'context' is already set on line 12",
-    ),
+    "a name twice": ("    host: hk", "    context: hk\n    host: hk", "'context' is already set on line 12"),
     "an anchor": ("host: hk", "host: &x hk", "anchors (&) and aliases (*) may not stand here"),
     "a table": (
         "gpu: {resource: nvidia.com/gpu, unit: card}",
@@ -75,11 +71,7 @@ CHANGES: dict[str, tuple[str, str, str]] = {
     ),
     "a network": ("10.0.0.0/8", "10.0.0.1/8", 'must be a list of networks as "10.0.0.0/8"'),
     "a track's region": ("ab: hk", "ab: sg", "'sg', which is not a region"),
-    "two regions of one cluster": (
-        "context: eu",
-        "context: hk",
-        "eu and hk have the context 'hk'",
-    ),
+    "two regions of one cluster": ("context: eu", "context: hk", "eu and hk have the context 'hk'"),
     "a region that begins a setting": ("  eu:\n", "  max:\n", "region 'max' begins the setting 'max_replicas' of value.py"),
     "cards that cannot be asked for": ("    gpu: {resource: aliyun.com/gpu-mem, unit: GiB}\n", "", "add gpu to the region"),
     "a region without nodes": (

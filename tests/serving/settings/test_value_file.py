@@ -317,8 +317,7 @@ def test_a_file_with_a_byte_order_mark_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
-    [(None, "cannot be read (No such file or directory)"), (b"\xff\xfe", "is not UTF-8 text")],
+    ("content", "words"), [(None, "cannot be read (No such file or directory)"), (b"\xff\xfe", "is not UTF-8 text")]
 )
 def test_a_file_that_cannot_be_read_is_a_mistake_too(tmp_path: Path, content: bytes | None, words: str) -> None:
     if content is not None:

@@ -174,8 +174,7 @@ def told(folder: Path, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"),
-    [("post_process", "postprocess"), ("preproces", "preprocess"), ("set_up", "setup"), ("handler", "handle")],
+    ("name", "near"), [("post_process", "postprocess"), ("preproces", "preprocess"), ("set_up", "setup"), ("handler", "handle")]
 )
 def test_a_method_named_almost_like_a_hook_is_told_with_its_line(tmp_path: Path, name: str, near: str) -> None:
     words = f"src/server.py:4: nothing calls {name!r}; did you mean the hook {near!r}?"

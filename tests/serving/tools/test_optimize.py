@@ -90,7 +90,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def test_both_copies_are_made_measured_and_smaller(made: Made) -> None:
     assert made.report["samples"] | {"bytes": 0} == {
-        "folder": str(made.samples), "files": 8, "rows": 80, "bytes": 0, "refused": [],
+        "folder": str(made.samples), "files": 8, "rows": 80, "bytes": 0, "refused": []
     }  # fmt: skip
     original, fp16, int8 = made.report["variants"]
     assert (original["variant"], original["ratio"], original["written"]) == ("original", 1.0, "")
@@ -110,7 +110,7 @@ def test_a_copy_carries_what_it_was_made_of(made: Made) -> None:
         for note in ("monopod.origin_sha256", digest, "monopod.kind", kind, "monopod.difference_mean", "monopod.samples"):
             assert note.encode() in copy
     assert {path.name for path in (made.folder / "model").iterdir()} == {
-        "digits.onnx", "digits.fp16.onnx", "digits.int8.onnx",
+        "digits.onnx", "digits.fp16.onnx", "digits.int8.onnx"
     }  # fmt: skip
 
 

@@ -1,7 +1,4 @@
-"""`monopod bench`: measure a running service under load, and report the figures as text or as JSON.
-
-Does not know what answers there, or whether a figure is good.
-"""
+"""`monopod bench`: measure a running service under load, and report the figures as text or as JSON."""
 
 import asyncio
 import json

@@ -1,4 +1,1 @@
-"""`monopod optimize`: make FP16 and INT8 copies of a service's model, and measure their accuracy and latency.
-
-Knows one model of one service. Does not know which difference a service's clients notice.
-"""
+"""`monopod optimize`: make FP16 and INT8 copies of a service's model, and measure their accuracy and latency."""

@@ -1,7 +1,4 @@
-"""Convert ONNX files to FP16 and INT8. Only this module imports onnx, and onnxruntime's converters.
-
-Knows graphs. Does not know services, where samples come from, or how much a difference matters.
-"""
+"""Convert ONNX files to FP16 and INT8. Only this module imports onnx, and onnxruntime's converters."""
 
 import contextlib
 import io
@@ -23,11 +20,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "percentile": CalibrationMethod.Percentile,
-    "entropy": CalibrationMethod.Entropy,
-}
+METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
 LEAST_OPSET = 13  # from here on DequantizeLinear takes a scale for each channel
 WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 INTEGER_OPS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "MatMulNBits"}

@@ -1,7 +1,5 @@
 """Samples: send files through a service's own code, as a client would, and record the rows that one of its models gets.
 
-Knows requests and rows. Does not know what rows are for.
-
 Concurrency: the model's own thread calls the recorder. The thread that sends samples takes the recorded rows between two
 requests. Rows of a request that is not finished count for the next one.
 """

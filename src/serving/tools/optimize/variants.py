@@ -1,7 +1,4 @@
-"""The copies of a model: each conversion is tried, and compared with the original in its outputs and its latency.
-
-Knows the order of the tries. Does not know words, services or where files end up.
-"""
+"""The copies of a model: each conversion is tried, and compared with the original in its outputs and its latency."""
 
 import statistics
 import time
