@@ -72,7 +72,7 @@ def _number(least: float, words: str) -> Callable[[str], float]:
 def _reason(text: str) -> str:
     reason = " ".join(text.split())
     if not 0 < len(reason) <= 300 or not reason.isprintable():
-        raise argparse.ArgumentTypeError(f"{text!r} is no reason: say why in a sentence, of 300 characters at most")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a reason: say why in a sentence of at most 300 characters")
     return reason
 
 
@@ -89,13 +89,13 @@ def _shares(text: str) -> tuple[int, ...]:
 def _seconds(text: str) -> float:
     number, unit = text[:-1], text[-1:]
     if not number.isascii() or not number.isdecimal() or len(number) > 6 or unit not in SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: give a whole number and s, m, h or d, as 10m")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: give a whole number and s, m, h or d, as 10m")
     if int(number) * SECONDS[unit] > MAX_SECONDS_BACK:
         raise argparse.ArgumentTypeError(f"{text!r} is too long ago: give {MAX_SECONDS_BACK // SECONDS['d']}d at most")
     return float(int(number) * SECONDS[unit])
 
 
-PORT, COUNT = _whole(65535, " is no port: a number"), _whole(10_000, ": give a whole number")
+PORT, COUNT = _whole(65535, " is not a port: give a number"), _whole(10_000, ": give a whole number")
 POSITIVE, NOT_NEGATIVE = _number(math.ulp(0.0), "above 0, up to a million"), _number(0.0, "from 0 to a million")
 FOLDER: dict[str, Any] = {"type": Path, "metavar": "DIR"}
 SEVERAL: dict[str, Any] = {"action": "append", "default": []}
@@ -118,7 +118,7 @@ PUSHED = "the image that is to run, which was pushed; its registry is asked whic
 PUSHED_IMAGE = _flag("--image", PUSHED, default="")
 ASKED_IMAGE = _flag("--image", "an image whose registry is asked for it, as a deploy does", default="")
 OVERRIDE = "deploy outside a region's release windows; the reason is recorded, as --override 'the orders of today fail'"
-CANARY = "judge it in steps of so many percent of the requests, or none (default: value.py's; else 5,25,50 without a value)"
+CANARY = "judge it in steps of these percents of the requests, or none (default: value.py's; else 5,25,50 without a value)"
 VERSION_BEFORE = "to the last good release of a version (default: to the one before, where the version deployed last serves)"
 
 CHECKED = [SERVICE, IN_PROD_OR_ALL, UNPUSHED_IMAGE, REGIONS, JSON]
@@ -142,7 +142,7 @@ OFFLINE = [
     _flag("--to", "a sink in place of offline_sinks, or where seek goes: earliest, latest, a time", metavar="SINK", **SEVERAL),
     _flag("--key", "the query's unique column (default: its first)", default="", metavar="COLUMN"),
     _switch("--again", "begin a backfill anew, whatever its checkpoint says"),
-    _flag("--limit", "end after so many records", type=_whole(1_000_000_000, ": give a whole number"), metavar="N"),
+    _flag("--limit", "end after this number of records", type=_whole(1_000_000_000, ": give a whole number"), metavar="N"),
     _switch("--dry-run", "print answers; write to no sink, commit nothing"),
     _flag("--admin-port", "port of probes and metrics (default: 8081)", type=PORT, default=8081),
 ]

@@ -55,7 +55,7 @@ def alike(requests: int, bad: int, batch: float = 1.0) -> Counts:
 def batch_of_a_request(buckets: Mapping[float, float], rows: float, requests: float) -> float:
     """Return how many requests are in the batch that a request is in, on average over requests. It is at least 1.
 
-    buckets: of the histogram of batches' rows, cumulative: bound -> batches of so many rows at most. rows: of all batches.
+    buckets: of the histogram of batches' rows, cumulative: bound -> batches with at most that many rows. rows: of all batches.
     requests: good answers of the same time. A batch of n rows is met by n rows, so large batches weigh more. Bounds stand for
     the sizes below them, so the result is rather too large. A batch above the last finite bound counts as twice that.
     """

@@ -216,7 +216,7 @@ class Limits:
 def passed_limits(canary: Figures, baseline: Figures, limits: Limits) -> tuple[str, ...]:
     """Return in words each limit that the canary has passed. One of them is enough to take it back.
 
-    Memory that the baseline uses as well is no fault of the new version, so it counts from there on.
+    Memory that the baseline uses as well is not the new version's fault, so only what is above it counts.
     """
     found = []
     allowed = max(limits.memory, baseline.memory or 0.0)

@@ -1,7 +1,4 @@
-"""`monopod doctor`: check everything that a deploy needs, and print the findings.
-
-Knows how findings look to a person and to a program. Does not know how they are found: conf.doctor does.
-"""
+"""`monopod doctor`: check everything that a deploy needs, and print the findings."""
 
 import json
 import os

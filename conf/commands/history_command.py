@@ -1,7 +1,4 @@
-"""`monopod history`: list the releases of each region and track.
-
-Knows how a release looks to a person and to a program. Changes nothing.
-"""
+"""`monopod history`: list the releases of each region and track."""
 
 import json
 import sys
@@ -68,7 +65,7 @@ def release_rows(region_track: RegionTrack, history: History) -> Iterator[Row]:
 
 
 def _state(release: Release, history: History) -> str:
-    """Return a release's state: serves, good (an older one), begun (being deployed, or broken off) or undone."""
+    """Return serves, good for an older one, begun for one being deployed or broken off, or undone."""
     is_changing = history.last is not None and history.last.state == BEGUN
     return "serves" if release is history.good and not is_changing else release.state
 

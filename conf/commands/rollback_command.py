@@ -1,7 +1,4 @@
-"""`monopod rollback`: return to the last good release, region by region.
-
-Knows which regions are skipped. Does not know how a release is chosen and applied.
-"""
+"""`monopod rollback`: return to the last good release, region by region."""
 
 import contextlib
 import os
@@ -46,7 +43,6 @@ def rollback_command(arguments: Namespace) -> int:
 
 
 def _history(region_track: RegionTrack, arguments: Namespace) -> History | None:
-    """Return the history of a track in a region, None where its cluster cannot tell it."""
     with contextlib.suppress(*EXPECTED_ERRORS):
         return preflight.load_history(target_of(region_track, arguments), utc_now())
     return None
@@ -55,7 +51,7 @@ def _history(region_track: RegionTrack, arguments: Namespace) -> History | None:
 def image_check(regions: Regions, say: Callable[[str], None]) -> Callable[[str], None]:
     """Return a function that raises NotThere where the registry no longer has an image that was deployed before.
 
-    A registry that does not answer stops no rollback, since nodes keep the images that they have run. say: is told of it.
+    A registry that does not answer does not stop a rollback, since nodes keep the images that they have run. It is said.
     """
 
     def check(text: str) -> None:

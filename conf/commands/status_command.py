@@ -1,7 +1,4 @@
-"""`monopod status`: tell what runs where, and what is wrong.
-
-Knows how a region's state looks to a person and to a program. Changes nothing.
-"""
+"""`monopod status`: tell what runs where, and what is wrong."""
 
 import json
 import time
@@ -115,10 +112,10 @@ def _row(region_track: RegionTrack) -> Row:
             return row
         changer = _changer(target) if history.last.state == BEGUN else ""
         serving = history.good or history.last
-        halves = _halves(target, serving)
-        seen = {each: _pods_of(target, each, changer, history.good is not None) for each in halves}
+        deployments = _deployments(target, serving)
+        seen = {each: _pods_of(target, each, changer, history.good is not None) for each in deployments}
         online = seen.get(target.deployment)
-        first = online or seen[halves[0]]
+        first = online or seen[deployments[0]]
         offline = _offline(region_track, target, seen[target.offline]) if target.offline in seen else None
         scaler = _autoscaler(target)
         ill, told, note = _present(region_track, target, any(each.is_losing for each in seen.values()))
@@ -136,7 +133,7 @@ def _row(region_track: RegionTrack) -> Row:
             "note": note,
             "troubles": [
                 *told,
-                *(words for each in halves for words in seen[each].troubles),
+                *(words for each in deployments for words in seen[each].troubles),
                 *(offline or {}).pop("troubles", []),
                 *(scaler or {}).pop("troubles", []),
             ],
@@ -167,7 +164,7 @@ def _canary(history: History, changer: str) -> Row | None:
     }
 
 
-def _halves(target: Target, serving: Release) -> list[Ref]:
+def _deployments(target: Target, serving: Release) -> list[Ref]:
     """Return the Deployments that a release has, the one of the online pods first."""
     held = {each.name for each in serving.inventory if each.kind == "Deployment"}
     return [each for each in (target.deployment, target.offline) if each.name in held] or [target.deployment]

@@ -314,7 +314,7 @@ def _buffered(wanted: GatewayPlan, spec: Item) -> int:
 def _bytes(value: object) -> int:
     try:
         return size_in_bytes(str(value))
-    except ValueError:  # no size in bytes
+    except ValueError:  # not a size in bytes
         return 0
 
 

@@ -1,7 +1,4 @@
-"""A check's context, and the findings that it returns.
-
-Knows one track of a service in one region, and its cluster. Does not know what may be wrong with it.
-"""
+"""A check's context, and the findings that it returns."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -90,7 +90,7 @@ class Cluster:
                 how.retries = RETRIES
                 where = os.environ.get("KUBECONFIG")
                 self._client: Any = config.new_client_from_config(where, context, client_configuration=how)  # type: ignore[no-untyped-call]
-        except Exception as error:  # ConfigException, and any that a file which is no kubeconfig makes the client raise
+        except Exception as error:  # ConfigException, and any other that the client raises for a file of another kind
             cure = missing_kubeconfig(os.environ) or "set KUBECONFIG to a file that has it"
             raise BadCredentials(f"context {context!r} cannot be used: {error}; {cure}") from error
 
@@ -315,7 +315,7 @@ def missing_kubeconfig(environ: Mapping[str, str]) -> str:
     words = f"this job sees no KUBECONFIG: make it a variable of type File, whose environment scope is {scope}"
     if environ.get("CI_COMMIT_REF_PROTECTED") == "false":
         branch = environ.get("CI_COMMIT_REF_NAME", "its branch")
-        words += f"; one that is protected is kept from this job, since {branch} is no protected branch: protect it"
+        words += f"; a protected variable is kept from this job, since the branch {branch} is not protected: protect it"
     return words
 
 

@@ -122,16 +122,16 @@ class Registry:
         kind = answer.headers.get_content_type()
         if kind not in TYPES:
             raise RegistryError(
-                f"{self.host} answers with {kind} for {named.full}, which is no image's manifest",
-                "is it a registry, and was the image pushed by a builder of today (docker 1.10 or newer)?",
+                f"{self.host} answers with {kind} for {named.full}, which is not the manifest of an image",
+                "is it a registry, and was the image pushed by a recent builder (docker 1.10 or newer)?",
             )
         found = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
         told = answer.headers.get("Docker-Content-Digest", "")
         told = told if told.startswith("sha256:") else found
         if {told, named.digest or told} != {found}:
             raise RegistryError(
-                f"{self.host} sends another manifest of {named.full} than it names: {found}, not {named.digest or told}",
-                "something on the way changes it: a proxy, or a broken mirror",
+                f"{self.host} sends a manifest of {named.full} with the digest {found}, not {named.digest or told}",
+                "a proxy on the way, or a broken mirror, changes it",
             )
         return found
 
@@ -139,7 +139,7 @@ class Registry:
         """Raise RegistryError where a redirect led to another host, which could have the password sent anywhere."""
         if origin(answer.url) != origin(self.url):
             raise RegistryError(
-                f"registry {self.host} sends us on to {origin(answer.url)}, which wants to know who asks",
+                f"registry {self.host} redirects to {origin(answer.url)}, which asks for a login",
                 "a password follows no redirect: name that registry in the image's name",
             )
 
@@ -155,8 +155,8 @@ class Registry:
         if "basic" in wants:
             return self.login.basic
         raise RegistryError(
-            f"registry {self.host} wants to be told who asks by {', '.join(wants) or 'nothing that it names'}",
-            "monopod knows Basic and Bearer; have an account for one of these",
+            f"registry {self.host} asks for a login by {', '.join(wants) or 'an unnamed scheme'}",
+            "monopod knows Basic and Bearer: use an account for one of these",
         )
 
     def _token(self, wants: Mapping[str, str], repository: str) -> str:
@@ -176,13 +176,12 @@ class Registry:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             where = urllib.parse.urlsplit(realm).netloc
             raise RegistryError(
-                f"registry {self.host} sends us to {where} for a token, which gives none (status {answer.status})",
+                f"registry {self.host} refers to {where} for a token, which sends none (status {answer.status})",
                 "run it again in a moment; if it stays so, ask who runs the registry",
             ) from error
         return str(token)
 
     def _refusal(self, answer: Answer, named: Image) -> RegistryError:
-        """Return the error for an answer that is no manifest."""
         if answer.status == 404:
             deleted = "it was deleted there, or never pushed: push it again, or name another version"
             cure = deleted if named.digest else "is its name right, and was it pushed (make image, make push)?"
@@ -190,9 +189,7 @@ class Registry:
         if answer.status in (401, 403):
             return self._unknown(location(named)[1])
         if answer.status == 429:
-            return RegistryError(
-                f"registry {self.host} is asked too often (429)", "wait a while, or ask with an account of yours"
-            )
+            return RegistryError(f"registry {self.host} refuses further requests for now (429)", "wait a while, or log in")
         words = f"registry {self.host} answers with status {answer.status}{_said(answer.body)}"
         if answer.status == 400 and self.url.startswith("http:"):
             return RegistryError(f"{words} over HTTP", "if it speaks HTTPS, take it out of http_registries in regions.yaml")
@@ -200,10 +197,9 @@ class Registry:
         return RegistryError(words, cure)
 
     def _unknown(self, repository: str) -> RegistryError:
-        """Return the error for a repository that the login may not read, or that needs a login."""
         if self.login is None:
             cure = f"set {USER} and {PASSWORD} to an account that may pull, or run `docker login {self.host}` (or buildah's)"
-            return RegistryError(f"registry {self.host} wants to know who asks for {repository}", cure)
+            return RegistryError(f"registry {self.host} asks for a login for {repository}", cure)
         return RegistryError(
             f"registry {self.host} does not let {self.login.user} (from {self.login.origin}) read {repository}",
             "is the password right, may it pull, and is the repository's name right?",

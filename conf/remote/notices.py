@@ -45,7 +45,7 @@ def send(
 
 
 def _post(url: str, body: Mapping[str, Any], seconds: float, robot: bool) -> str:
-    """Post JSON and return the failure, "" for none. robot: whether the answer must say errcode 0."""
+    """Post JSON and return the failure, "" where it was delivered. robot: whether the answer must say errcode 0."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     if request.type not in ("http", "https"):
         return "it is not an http(s) address"

@@ -1,7 +1,5 @@
 """Asks several servers at once, and ends in time.
 
-Knows threads and clocks. Does not know what is asked.
-
 Concurrency: each question has a thread of its own, and AT_ONCE of them work at a time. A thread ends with its answer. A thread
 whose time is over is abandoned: it is a daemon, and its late answer goes to a dictionary that nobody reads any more. `_lock`
 guards the dictionary while it is read.

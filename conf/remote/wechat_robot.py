@@ -1,14 +1,13 @@
-"""A group robot of WeChat Work: the form of its messages, their greatest length, and how it refuses one.
+"""A group robot of WeChat Work: its messages, their limits, and its refusals. The relay's image has this module of conf alone.
 
-Needs the standard library alone, since the relay's image holds this module and no other of conf. Does not know how a message is
-sent. Source: WeChat Work's documentation of group robots (msgtype markdown).
+So it needs the standard library alone. Source: WeChat Work's documentation of group robots (msgtype markdown).
 """
 
 import json
 from typing import Any
 
 MAX_TEXT_BYTES = 4096  # of UTF-8
-MAX_MESSAGES, WINDOW_SECONDS = 20, 60.0  # so many messages a robot takes in so many seconds
+MAX_MESSAGES, WINDOW_SECONDS = 20, 60.0  # a robot takes at most MAX_MESSAGES in WINDOW_SECONDS
 CUT = "…"
 
 

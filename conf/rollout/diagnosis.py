@@ -1,7 +1,4 @@
-"""The diagnosis of a release's pods: each cause in words, with its cure.
-
-Knows what Kubernetes writes into pods, ReplicaSets and events. A pure module: asks no cluster.
-"""
+"""The diagnosis of a release's pods: each cause in words, with its cure. A pure module."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +11,7 @@ IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE, GATEWAY, PAUSED
     "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node", "gateway", "paused",
 )  # fmt: skip
 ENOUGH_RESTARTS = 2  # restarts of a container after which waiting is not expected to help
-# The kubelet writes two events for each failed pull. Only this one counts: the other says no more than that the pull failed.
+# The kubelet writes two events for each failed pull. Only this one counts: the other only says that the pull failed.
 PULL_FAILED = "Failed to pull image"
 ENOUGH_PULLS = 3  # failed pulls where waiting may help: the registry was away, or slow
 ENOUGH_REFUSALS = 2  # failed pulls where the registry answered that the image is not there, or not for this cluster
@@ -150,10 +147,9 @@ def _pull_error(waiting: Item, events: Sequence[Item]) -> str:
 
 
 def _refused(events: Sequence[Item]) -> bool:
-    """Return whether a pull failed so often that waiting is not expected to help."""
-    tries = [e for e in events if e.get("reason") == "Failed" and e.get("message", "").startswith(PULL_FAILED)]
-    final = [e for e in tries if any(words in e["message"].lower() for words in REFUSALS)]
-    return _count(tries) >= ENOUGH_PULLS or _count(final) >= ENOUGH_REFUSALS
+    attempts = [e for e in events if e.get("reason") == "Failed" and e.get("message", "").startswith(PULL_FAILED)]
+    final = [e for e in attempts if any(words in e["message"].lower() for words in REFUSALS)]
+    return _count(attempts) >= ENOUGH_PULLS or _count(final) >= ENOUGH_REFUSALS
 
 
 def _count(events: Iterable[Item]) -> int:

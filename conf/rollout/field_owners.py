@@ -1,11 +1,9 @@
-"""Field owners: the field managers that set each field of an object, as its managedFields record them.
+"""Field owners: the field managers that set each field of an object, as server-side apply writes its managedFields.
 
-Knows the form of managedFields, as server-side apply writes it. A pure module.
-
-    "f:name"          a field
-    'k:{"name": "x"}' the entry of a list that has these keys
-    'v:"x"'           an entry of a set
-    "."               the object, list or entry itself
+"f:name"          a field
+'k:{"name": "x"}' the entry of a list that has these keys
+'v:"x"'           an entry of a set
+"."               the object, list or entry itself
 """
 
 import json

@@ -334,7 +334,7 @@ def returnable_versions(found: History) -> list[str]:
 
 
 def no_release_message(found: History, to: str) -> str:
-    """Return that there is no release to return to, and which there are. to: the version that a person named, or ""."""
+    """Return that the release to return to is missing, and which ones are there. to: the version that a person named, or ""."""
     if not to:
         return "no earlier good release to return to"
     versions = returnable_versions(found)

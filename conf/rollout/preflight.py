@@ -274,7 +274,7 @@ def of_rollout(replicas: int, there: int, changed: bool, containers: Sequence[It
 
 
 def shortages(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]) -> Iterator[str]:
-    """Yield a sentence for each resource of which a quota has less left than is wanted.
+    """Yield a sentence for each resource that a quota has less left of than is wanted.
 
     wanted, own: what the service's pods will use and use now. All other use counts as others'.
     """

@@ -1,7 +1,4 @@
-"""Readiness of a release: of its Deployment, of its pods, and of the answers at the region's gateway.
-
-Knows what to ask and how long to wait. Changes nothing.
-"""
+"""Readiness of a release: of its Deployment, of its pods, and of the answers at the region's gateway."""
 
 import json
 import time
@@ -138,7 +135,6 @@ def wait_ready(
 
 
 def _not_ready(cluster: Cluster, state: DeploymentState, cause: Diagnosis | None, timeout: float) -> NotReady:
-    """Return why a Deployment is not ready, with the events and log lines that show it."""
     words = f"only {state}, and no more in {timeout:.0f} s; raise init_delay_second if it needs longer"
     return NotReady(str(cause or words), cause, event_lines(state.events), _last_log_lines(cluster, cause, state.pods))
 

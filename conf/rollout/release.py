@@ -2,9 +2,8 @@
 
     lease -> history -> preflight -> inventory written -> apply -> wait -> gateway -> old objects removed -> good
 
-Knows the order, and what must hold when a release breaks off anywhere. The inventory is written before the first object, so
-that the next run knows what this run may have left. Old objects are removed only after the new release is ready.
-Does not know how objects are made, nor several regions.
+A release may break off anywhere. So the inventory is written before the first object: it tells the next run what this run may
+have left. Old objects are removed only after the new release is ready.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -185,7 +184,6 @@ def end_good(target: Target, kept: History, applied: Sequence[Ref], lease: Lease
 
 
 def _changes_holder(target: Target, found: History) -> bool:
-    """Return whether a release would write another holder into the history."""
     return target.holder is not None and not (found.holder and found.holder.is_same(target.holder))
 
 
@@ -251,7 +249,7 @@ def _remove_first(target: Target, kept: History, lease: Lease, say: Say) -> str:
 
 
 def _return_to(target: Target, kept: History, good: Release, counts: Mapping[str, int], lease: Lease, say: Say) -> str:
-    """Return from the last release, which failed, to the good one, and return what serves now, in words."""
+    """Replace the last release, which failed, by the good one, and return what serves now, in words."""
     name = good.version_beside(kept.last)
     say(f"returning to {name}")
     items = kept.objects[good.number]
@@ -316,7 +314,6 @@ def wait_all_ready(
 
 
 def _named(target: Target, deployment: Ref, say: Say) -> Say:
-    """Return a function that says which pods a line is about, where they are not the online ones."""
     return say if deployment.name == target.service else lambda words: say(f"{deployment.name}: {words}")
 
 

@@ -1,11 +1,9 @@
-"""Objects are removed: deleted, waited for until they are gone, and reported with their finalizers where they stay.
+"""Removes objects: deletes them, waits until they are gone, and tells which finalizers hold those that stay.
 
 An autoscaler changes hands without a gap: KEDA takes over the HorizontalPodAutoscaler of a ScaledObject's name, by the
 annotation transfer-hpa-ownership. When the ScaledObject goes and the HorizontalPodAutoscaler comes back, it is freed first,
 since Kubernetes deletes what a deleted object owns. Both times it is the same object all the while. So the Deployment always
 has one autoscaler, which knows what the last minutes needed.
-
-Knows which objects may be deleted, how long to wait, and who takes off which finalizer. Does not know releases.
 """
 
 import time
@@ -138,7 +136,6 @@ def _wait_until_gone(target: Target, each: Ref, begin: float, lease: Lease, say:
 
 
 def _owner(live: Item | None) -> str:
-    """Return the name of the ScaledObject that owns an autoscaler, "" for none."""
     owners = live["metadata"].get("ownerReferences", []) if live else []
     return next((str(each["name"]) for each in owners if each["kind"] == SCALED_OBJECT), "")
 

@@ -1,6 +1,6 @@
 """The number of pods: set by the release, by an autoscaler, or by hand.
 
-Knows how the number is kept from falling before a release is proven to be good. A pure module.
+It never falls before a release is proven to be good. A pure module.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ class DeploymentStep:
 def with_at_least(items: Iterable[Item], counts: Mapping[str, int]) -> list[Item]:
     """Return a release's objects with no fewer pods than there are, for the time until the release is proven to be good.
 
-    counts: the pods of each Deployment that is there, by its name.
+    counts: the pods of each present Deployment, by its name.
     """
     return [_with(each, max(_count(each, counts), each["spec"]["replicas"])) if _is_fixed(each) else each for each in items]
 

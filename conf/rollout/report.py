@@ -1,7 +1,4 @@
-"""The report of a command over several regions, one after another: each result, what runs there now, and the exit status.
-
-Knows every error with which a command near the cluster can end. Does not know how a release is made.
-"""
+"""The report of a command over several regions, one after another: each result, what runs there now, and the exit status."""
 
 import contextlib
 import json
@@ -88,8 +85,8 @@ def run_in_order(
 ) -> list[RegionResult]:
     """Act on one region after another, stop at the first failure, print all results, and pass them to `notify`.
 
-    A region without a release to return to is no failure: the regions after it have their turn. SIGTERM is handled as Ctrl-C
-    is, so that a job that is cancelled gives its lease back. Raises KeyboardInterrupt after the results are printed.
+    A region without a release to return to does not count as a failure. SIGTERM is handled as Ctrl-C is, so that a job that is
+    cancelled gives its lease back. Raises KeyboardInterrupt after the results are printed.
     """
     results: list[RegionResult] = []
     try:
@@ -139,7 +136,6 @@ def print_results(arguments: Namespace, results: Sequence[RegionResult]) -> None
 
 
 def _result(region_track: RegionTrack, act: Callable[[RegionTrack], RegionResult], failed: int) -> RegionResult:
-    """Return the result of one region. failed: the exit status of a region before it, 0 where none failed."""
     if failed:
         words = "a region before it failed"
         return RegionResult(region_track.region.name, region_track.track, "not begun", words=words, status=failed)
@@ -150,7 +146,7 @@ def _result(region_track: RegionTrack, act: Callable[[RegionTrack], RegionResult
 
 
 def _failure_so_far(results: Sequence[RegionResult]) -> int:
-    """Return the exit status of the first failure. A region without a release to return to is none."""
+    """Return the exit status of the first failure. A region without a release to return to does not count."""
     return exit_status([each for each in results if each.status != NO_RELEASE])
 
 
@@ -171,14 +167,12 @@ def _failure_result(region_track: RegionTrack, error: Exception) -> RegionResult
 
 
 def _stopped_results(region_tracks: Sequence[RegionTrack]) -> Iterator[RegionResult]:
-    """Yield the results of the region in which a person stopped the command, and of the regions after it."""
     for number, each in enumerate(region_tracks):
         state, words = ("not begun", "stopped before it") if number else ("stopped", "by Ctrl-C or SIGTERM")
         yield RegionResult(each.region.name, each.track, state, words=words, status=STOPPED)
 
 
 def _stopped_message(rest: Sequence[RegionTrack]) -> str:
-    """Return what goes on after a command was stopped. rest: the region in which it was stopped, and those after it."""
     where = f"in {rest[0].region.name}" if rest else "at the end"
     goes_on = "`monopod status` shows it, and deploy or rollback goes on from there; a canary keeps its share (--continue)"
     return f"stopped {where}: Kubernetes goes on with what was applied; {goes_on}"

@@ -1,8 +1,6 @@
-"""The targets of a command: each track of a service in each region, and on whose behalf it is changed there.
+"""The targets of a command: each track of a service in each region, and who changes it there.
 
-Knows a service's settings, and the environment of GitLab's jobs and of a checkout. Asks a cluster only whether a release was
-left there. It may be in any region: regions.yaml may have named it for a track before, or value.py may have asked for
-replicas there.
+A track may also have been left in a region: regions.yaml named the region for it before, or value.py asked for replicas there.
 """
 
 import getpass

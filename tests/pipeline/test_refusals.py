@@ -124,7 +124,7 @@ def test_a_job_that_sees_no_kubeconfig_says_which_scope_the_variable_needs(check
     ran = Pipelines(tmp_path / "runner", {"KUBECONFIG": {"eu/*": "{}"}}, {}).run(without_checkout(checkout), "rollback-hk")
     assert ran.code == 11, ran.output
     assert "this job sees no KUBECONFIG: make it a variable of type File, whose environment scope is hk/*" in ran.output
-    assert "cats is no protected branch" in ran.output
+    assert "cats is not protected" in ran.output
 
 
 @pytest.mark.parametrize(

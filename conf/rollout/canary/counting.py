@@ -1,6 +1,6 @@
 """The counts of a canary's arms since a step began, from the counters of their pods.
 
-Knows metrics by the names that the runtime exports. A pure module: asks no Prometheus.
+A pure module: asks no Prometheus.
 """
 
 import math

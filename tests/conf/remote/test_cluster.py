@@ -239,7 +239,7 @@ def test_a_job_without_a_kubeconfig_names_the_scope_that_the_variable_needs() ->
 
 
 def test_a_job_of_an_unprotected_branch_says_that_it_sees_no_protected_variable() -> None:
-    assert missing_kubeconfig(JOB).endswith("since cats is no protected branch: protect it")
+    assert missing_kubeconfig(JOB).endswith("cats is not protected: protect it")
 
 
 def test_a_kubeconfig_that_is_a_text_and_not_a_file_is_told_without_its_text() -> None:

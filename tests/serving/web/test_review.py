@@ -220,7 +220,7 @@ def test_a_port_that_is_taken_and_one_that_is_none_are_named() -> None:
         ran = serve("--port", str(free_port()), "--admin-port", port)
         assert (ran.returncode, f"127.0.0.1:{port}: Address already in use" in ran.stderr) == (1, True)
     ran = serve("--port", "99999")
-    assert (ran.returncode, "'99999' is no port: a number from 1 to 65535" in ran.stderr) == (2, True)
+    assert (ran.returncode, "'99999' is not a port: give a number from 1 to 65535" in ran.stderr) == (2, True)
 
 
 def serve(*options: str) -> "subprocess.CompletedProcess[str]":
