@@ -1,6 +1,6 @@
 """The command line: the verbs, their flags, and the module that runs each.
 
-Imports a half only when a verb needs it: the image of a service holds no conf/, and of serving/tools no more than verify.
+A half is imported only when a verb needs it: the image of a service holds no conf/, and of serving/tools only verify.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def _shares(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     shares = tuple(int(part) for part in parts if part.isdecimal() and 0 < int(part) <= MAX_SHARE)
     if len(shares) < len(parts) or list(shares) != sorted(set(shares)):
-        raise argparse.ArgumentTypeError(f"{text!r}: give rising whole percents of {MAX_SHARE} at most, as 5,25,50, or none")
+        raise argparse.ArgumentTypeError(f"{text!r}: give rising whole percentages, at most {MAX_SHARE}, as 5,25,50, or none")
     return shares
 
 
@@ -91,7 +91,7 @@ def _seconds(text: str) -> float:
     if not number.isascii() or not number.isdecimal() or len(number) > 6 or unit not in SECONDS:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time: give a whole number and s, m, h or d, as 10m")
     if int(number) * SECONDS[unit] > MAX_SECONDS_BACK:
-        raise argparse.ArgumentTypeError(f"{text!r} is too long ago: give {MAX_SECONDS_BACK // SECONDS['d']}d at most")
+        raise argparse.ArgumentTypeError(f"{text!r} is too long ago: give at most {MAX_SECONDS_BACK // SECONDS['d']}d")
     return float(int(number) * SECONDS[unit])
 
 
@@ -106,71 +106,75 @@ TRACKS = ("prod", "grey", "ab")
 JSON = _switch("--json", "print JSON")
 SERVICE = _flag("--service", "the service's folder (default: .)", default=Path(), **FOLDER)
 PROVIDER = _flag("--provider", "where models run (default: value.py's)", choices=("cpu", "cuda", "tensorrt"), default="")
-VERIFIED_IN = _flag("--timeout", "most seconds for the setup, and for each model", type=POSITIVE, default=600.0)
-REGION = _flag("--region", "one region alone (default: every region in which it runs)", default="")
+VERIFIED_IN = _flag(
+    "--timeout", "seconds that the setup, and each model, may take (default: 600)", type=POSITIVE, default=600.0
+)
+REGION = _flag("--region", "only this region (default: every region in which it runs)", default="")
 REGIONS = _flag("--regions", "another regions.yaml (default: the platform's)", type=Path, metavar="FILE")
-IN_PROD = _flag("--track", "one track alone (default: prod)", choices=TRACKS, default="prod")
-IN_ALL = _flag("--track", "one track alone (default: all)", choices=TRACKS, default="")
-IN_PROD_OR_ALL = _flag("--track", "one track alone (default: prod to the terminal, else all)", choices=TRACKS)
-UNPUSHED = "the image that runs (default: <registry>/<username>/<service_name>:dev, which stands for one to be pushed)"
+IN_PROD = _flag("--track", "only this track (default: prod)", choices=TRACKS, default="prod")
+IN_ALL = _flag("--track", "only this track (default: all)", choices=TRACKS, default="")
+IN_PROD_OR_ALL = _flag("--track", "only this track (default: prod on the terminal, else all)", choices=TRACKS)
+UNPUSHED = "the image that runs (default: <registry>/<username>/<service_name>:dev, which stands for an image yet to be pushed)"
 UNPUSHED_IMAGE = _flag("--image", UNPUSHED, default="")
-PUSHED = "the image that is to run, which was pushed; its registry is asked which digest its tag has now"
+PUSHED = "the image to run, which was pushed; its registry is asked for the digest of its tag"
 PUSHED_IMAGE = _flag("--image", PUSHED, default="")
-ASKED_IMAGE = _flag("--image", "an image whose registry is asked for it, as a deploy does", default="")
+ASKED_IMAGE = _flag("--image", "an image for which its registry is asked, as a deploy does", default="")
 OVERRIDE = "deploy outside a region's release windows; the reason is recorded, as --override 'the orders of today fail'"
-CANARY = "judge it in steps of these percents of the requests, or none (default: value.py's; else 5,25,50 without a value)"
-VERSION_BEFORE = "to the last good release of a version (default: to the one before, where the version deployed last serves)"
+CANARY = "judge it in steps, each a percentage of the requests, or none (without a value: value.py's, else 5,25,50)"
+VERSION_BEFORE = "to the last good release of this version (default: the release before, if the last deployed version serves)"
 
 CHECKED = [SERVICE, IN_PROD_OR_ALL, UNPUSHED_IMAGE, REGIONS, JSON]
 ON_CLUSTERS = [SERVICE, REGION, REGIONS, JSON]
 TAKING = [
-    _flag("--wait", "seconds to wait for another deploy's end", type=NOT_NEGATIVE, default=0.0),
-    _switch("--take-over", "take the name from the project that holds it"),
+    _flag("--wait", "seconds to wait for another deploy to end", type=NOT_NEGATIVE, default=0.0),
+    _switch("--take-over", "take the name over from the project that holds it"),
 ]
 CHANGING = [*ON_CLUSTERS, IN_PROD, *TAKING]
-POD_TIMEOUT = _flag("--timeout", "most seconds until one more pod is ready", type=POSITIVE)
+POD_TIMEOUT = _flag("--timeout", "seconds within which one more pod must be ready", type=POSITIVE)
 SERVE = [
     _flag("--host", "address to listen on (default: every address)", default="0.0.0.0"),
     _flag("--port", "data port (default: 8080)", type=PORT, default=8080),
     _flag("--admin-port", "port of probes and metrics (default: 8081)", type=PORT, default=8081),
 ]
 OFFLINE = [
-    Flag(["step"], {"help": "run (default), replay dead letters, seek, or table: print its DDL", "nargs": "?", **STEPS}),
+    Flag(["step"], {"help": "run (default), replay (dead letters), seek, or table (prints its DDL)", "nargs": "?", **STEPS}),
     _flag("--brokers", "addresses of Kafka (default: KAFKA_BROKERS)", default="", metavar="HOST:PORT,..."),
     _flag("--postgresql", "the database of tables (default: POSTGRESQL_URL)", default="", metavar="URL"),
-    _flag("--from", "run files, folders, globs or a query in place of the topic", **INPUTS),
-    _flag("--to", "a sink in place of offline_sinks, or where seek goes: earliest, latest, a time", metavar="SINK", **SEVERAL),
+    _flag("--from", "run files, folders, globs or a query instead of the topic", **INPUTS),
+    _flag("--to", "a sink instead of offline_sinks; for seek: earliest, latest or a time", metavar="SINK", **SEVERAL),
     _flag("--key", "the query's unique column (default: its first)", default="", metavar="COLUMN"),
     _switch("--again", "begin a backfill anew, whatever its checkpoint says"),
-    _flag("--limit", "end after this number of records", type=_whole(1_000_000_000, ": give a whole number"), metavar="N"),
+    _flag("--limit", "end after this many records", type=_whole(1_000_000_000, ": give a whole number"), metavar="N"),
     _switch("--dry-run", "print answers; write to no sink, commit nothing"),
     _flag("--admin-port", "port of probes and metrics (default: 8081)", type=PORT, default=8081),
 ]
 OPTIMIZE = [
     PROVIDER,
-    _flag("--samples", "files such as clients send, and JSON", required=True, **FOLDER),
+    _flag("--samples", "files as clients send them, and JSON", required=True, **FOLDER),
     _flag("--model", "which of the service's models (default: model_path's)", default="", metavar="NAME"),
-    _switch("--fp16", "an FP16 copy (default: both)"),
-    _switch("--int8", "an INT8 copy (default: both)"),
-    _flag("--tolerance", "most relative difference, mean (default: 0.05)", type=POSITIVE, default=0.05),
-    _flag("--calibration", "for INT8", choices=("auto", "minmax", "percentile", "entropy"), default="auto"),
-    _flag("--route", "send to that route of the service's own, as /query?top=5", default="", metavar="PATH"),
+    _switch("--fp16", "only an FP16 copy (default: both)"),
+    _switch("--int8", "only an INT8 copy (default: both)"),
+    _flag("--tolerance", "largest mean relative difference (default: 0.05)", type=POSITIVE, default=0.05),
+    _flag("--calibration", "how INT8 is calibrated", choices=("auto", "minmax", "percentile", "entropy"), default="auto"),
+    _flag("--route", "send to this route of the service, as /query?top=5", default="", metavar="PATH"),
     _flag("--output", "where copies are written (default: beside the model)", **FOLDER),
 ]
 BENCH: list[Flag | tuple[Flag, ...]] = [
     _flag("--url", "where to send (default: the service's own route on localhost:8080)"),
-    _flag("--file --image", "a file to send, as its name says its type; several are sent in turn", type=Path, **SEVERAL),
+    _flag("--file --image", "a file to send, of the type that its name says; several are sent in turn", type=Path, **SEVERAL),
     _flag("--data", "JSON to send; several are sent in turn (default: the service's example)", metavar="TEXT|@FILE", **SEVERAL),
     _flag("--form", "a field of a form; all together are one body", metavar="NAME=TEXT|@FILE", **SEVERAL),
     _flag("--header", "a header of every request, as 'Name: value'", metavar="LINE", **SEVERAL),
     _switch("--vary", "make each picture a file that no cache knows"),
     (
-        _flag("--concurrency", "connections, each sends when its answer came (default: 8)", type=COUNT, default=8),
+        _flag(
+            "--concurrency", "connections, each of which sends once its last answer came (default: 8)", type=COUNT, default=8
+        ),
         _flag("--rate", "requests a second, due at fixed times whether or not answers come", type=POSITIVE),
     ),
     _flag("--seconds", "how long to measure (default: 10)", type=POSITIVE, default=10.0),
     _flag("--warm-up", "seconds of load before that (default: 1)", type=NOT_NEGATIVE, default=1.0),
-    _flag("--timeout", "most seconds for one answer (default: 60)", type=POSITIVE, default=60.0),
+    _flag("--timeout", "seconds within which an answer must come (default: 60)", type=POSITIVE, default=60.0),
 ]
 OTHERS = _flag("--others", "a folder that holds a folder for each other service", **FOLDER)
 RENDERED_TO = _flag("--output", "write one file for each region and track there", **FOLDER)
@@ -178,27 +182,27 @@ DEPLOY: list[Flag | tuple[Flag, ...]] = [
     PUSHED_IMAGE,
     (
         _flag("--canary", CANARY, type=_shares, nargs="?", const=True, metavar="5,25,50"),
-        _flag("--continue", "go on with a canary that is held or was broken off", action="store_true", dest="goes_on"),
+        _flag("--continue", "resume a canary that is held or was interrupted", action="store_true", dest="goes_on"),
     ),
     _flag("--html", "write a page of a canary's verdicts there, with its curves", type=Path, metavar="FILE"),
     POD_TIMEOUT,
-    _flag("--output", "write what is applied there, a file a region", **FOLDER),
+    _flag("--output", "write what is applied there, a file for each region", **FOLDER),
     _flag("--override", OVERRIDE, type=_reason, metavar="WHY"),
 ]
 ROLLBACK = [POD_TIMEOUT, _flag("--to", VERSION_BEFORE, default="", metavar="VERSION")]
 STOP = [
-    _flag("--timeout", "most seconds until an object without pods is gone (60)", type=POSITIVE),
+    _flag("--timeout", "seconds within which an object without pods must be gone (default: 60)", type=POSITIVE),
     _switch("--yes", "needed for the track prod"),
 ]
 IN_REGION = [_flag("--region", "the cluster's region", required=True), REGIONS, JSON]
 CHARTS = ("cluster", "monitoring", "logs")
-VALUES = [_flag("--chart", "one chart alone (default: all, each under its name)", choices=CHARTS, default="")]
+VALUES = [_flag("--chart", "only this chart (default: all, each under its name)", choices=CHARTS, default="")]
 ACCOUNTS = ("deploy", "grey", "ab", "people")
 KUBECONFIG = [
     _flag(
         "--for", "whose account: jobs of prod, grey or ab, or people who look", choices=ACCOUNTS, required=True, dest="account"
     ),
-    _flag("--hours", "how long its token is to hold (default: 720)", type=_whole(87_600, ": give hours"), default=720),
+    _flag("--hours", "how many hours its token is valid (default: 720)", type=_whole(87_600, ": give hours"), default=720),
 ]
 OBSERVED: list[Flag | tuple[Flag, ...]] = [SERVICE, REGION, REGIONS, IN_ALL, JSON]
 REPORT: list[Flag | tuple[Flag, ...]] = [
@@ -207,7 +211,7 @@ REPORT: list[Flag | tuple[Flag, ...]] = [
     _flag("--html", "write a page with pictures there", type=Path, metavar="FILE"),
 ]
 TOP = [
-    _switch("--once", "print the table once, as where stdout is no terminal"),
+    _switch("--once", "print the table once, as where stdout is not a terminal"),
     _flag("--every", "seconds between two questions (default: 5)", type=_number(2.0, "from 2 to a million"), default=5.0),
 ]
 LOGS: list[Flag | tuple[Flag, ...]] = [
@@ -218,8 +222,8 @@ LOGS: list[Flag | tuple[Flag, ...]] = [
         metavar="TIME",
     ),
     (
-        _switch("--follow", "go on with each line that comes, of new pods too, until Ctrl-C"),
-        _switch("--previous", "of the containers before their restart"),
+        _switch("--follow", "print each line as it comes, of new pods too, until Ctrl-C"),
+        _switch("--previous", "lines of the containers before their restart"),
     ),
 ]
 NEW: list[Flag | tuple[Flag, ...]] = [
@@ -239,19 +243,19 @@ VERBS = [
     Verb(
         "offline", "run the records of a topic or of files through the model", "--limit 10 --dry-run", [SERVICE, *OFFLINE, JSON]
     ),
-    Verb("verify", "tell whether every model is there, whole, and answers", "", [SERVICE, PROVIDER, VERIFIED_IN, JSON]),
+    Verb("verify", "check that every model is there, is whole, and answers", "", [SERVICE, PROVIDER, VERIFIED_IN, JSON]),
     Verb("optimize", "make FP16 and INT8 copies of a model", "--samples ~/requests --int8", [SERVICE, *OPTIMIZE, JSON]),
     Verb("bench", "measure a running service", "--file cat.jpg --rate 50 --seconds 10", [SERVICE, *BENCH, JSON]),
-    Verb("settings", "list what value.py may say", "", [JSON, _switch("--markdown", "print docs/settings.md")]),
+    Verb("settings", "list the settings of value.py", "", [JSON, _switch("--markdown", "print docs/settings.md")]),
     Verb("metrics", "list the metrics that a pod exports", "", [JSON, _switch("--markdown", "print docs/metrics.md")]),
-    Verb("check", "tell every mistake, or what runs where and what it costs", "--others ..", [*CHECKED, OTHERS]),
+    Verb("check", "report every mistake, or what runs where and what it costs", "--others ..", [*CHECKED, OTHERS]),
     Verb("render", "print the Kubernetes objects", "--region hk --track grey", [*CHECKED, REGION, RENDERED_TO]),
     Verb("diff", "show what a deploy would change", f"--region hk {PUSHED_EXAMPLE}", [*ON_CLUSTERS, IN_PROD, PUSHED_IMAGE]),
     Verb("deploy", "roll out, region by region", PUSHED_EXAMPLE, [*CHANGING, *DEPLOY]),
-    Verb("status", "tell what runs where, and what is wrong", "", [*ON_CLUSTERS, IN_ALL]),
+    Verb("status", "show what runs where, and what is wrong", "", [*ON_CLUSTERS, IN_ALL]),
     Verb("top", "show load, latency and limits of all regions and pods, live", "--region hk", [*OBSERVED, *TOP]),
-    Verb("health", "judge the same once: its exit status and a line for each reason", "--track prod", OBSERVED),
-    Verb("report", "tell of the last days: traffic, objectives, cost, what to change", "--days 7 --html week.html", REPORT),
+    Verb("health", "judge the same figures once: an exit status, and a line for each reason", "--track prod", OBSERVED),
+    Verb("report", "report on the last days: traffic, objectives, cost, what to change", "--days 7 --html week.html", REPORT),
     Verb("logs", "print the lines of all regions' pods, in order of time", "--track grey --since 1h", [*OBSERVED, *LOGS]),
     Verb("history", "list the releases of each region", "--region hk", [*ON_CLUSTERS, IN_ALL]),
     Verb("rollback", "return to the last good release", "--region hk", [*CHANGING, *ROLLBACK]),

@@ -155,7 +155,7 @@ def test_a_rollback_is_no_deployment_of_its_pipelines_commit() -> None:
         ({}, 1, "value.py: cannot be read"),
         ({"MONOPOD_OVERRIDE": ""}, 1, "value.py: cannot be read"),
         ({"MONOPOD_OVERRIDE": "the orders of today fail; $(touch caught) 'x' --yes"}, 1, "value.py: cannot be read"),
-        ({"MONOPOD_OVERRIDE": " "}, 2, "argument --override: ' ' is no reason"),
+        ({"MONOPOD_OVERRIDE": " "}, 2, "argument --override: ' ' is not a reason"),
     ],
 )
 def test_a_reason_to_deploy_at_any_hour_reaches_the_command_as_one_word_or_not_at_all(

@@ -59,4 +59,4 @@ def test_following_begins_now_unless_a_time_is_given(asked: list[str], monkeypat
 def test_a_time_before_all_calendars_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         monopod.main(["logs", "--since", "999999d"])
-    assert "'999999d' is too long ago: give 3650d at most" in capsys.readouterr().err
+    assert "'999999d' is too long ago" in capsys.readouterr().err
