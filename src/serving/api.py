@@ -1,6 +1,6 @@
 """Every name that a service's own code imports: `from serving.api import Request, Service`.
 
-Knows only where each name is defined. Tests of a service find further names in serving.testing.
+Tests of a service find further names in serving.testing.
 """
 
 from serving.base.errors import (

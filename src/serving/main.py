@@ -1,7 +1,5 @@
 """`monopod serve`: from a service's folder to an answering process.
 
-Knows the order of the start. Does not know how any part works.
-
 Concurrency. The main thread runs the loop of both ports, so probes are answered while the models load. The loader thread hands
 its result to the loop, and ends. The trimmer thread gives free memory back to the system while the process is at rest, as long
 as it lives.
@@ -107,7 +105,6 @@ def _flush_often(loop: asyncio.AbstractEventLoop, access: AccessLog) -> None:
 
 
 def _loaded(context: ServiceContext, port: int, loop: asyncio.AbstractEventLoop) -> None:
-    """Open the gate, and say how to try the service. port: the data port."""
     loop.call_soon_threadsafe(context.gate.open)
     for model in context.models.loaded():
         _tell_of_a_long_queue(model, context.settings.timeout_second)

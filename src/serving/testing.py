@@ -1,7 +1,4 @@
-"""Names for the tests of a service, beside those of serving.api: services without a server, requests, and memory in use.
-
-Knows only where each name is defined.
-"""
+"""Names for the tests of a service, beside those of serving.api: services without a server, requests, and memory in use."""
 
 from serving.base.process import peak_bytes, resident_bytes
 from serving.service.loader import open_service, set_up, silence

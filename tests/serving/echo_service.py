@@ -8,11 +8,11 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
 from tests.running import Running, make_service, running
-from tests.serving.raw_connection import Answer
 
 SERVER = """
 import time
@@ -47,6 +47,19 @@ PONG = b'{"ping":"pong"}'
 PATIENCE = 20.0  # seconds without a byte that count as a hang
 
 
+@dataclass(frozen=True)
+class Answer:
+    """One answer. headers: names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> object:
+        return json.loads(self.body)
+
+
 @contextmanager
 def serving(tmp: pytest.TempPathFactory, settings: str = "") -> Iterator[Running]:
     """Serve it for the length of a block. settings: lines of value.py. Its model sleeps as long as a request says."""
@@ -54,7 +67,7 @@ def serving(tmp: pytest.TempPathFactory, settings: str = "") -> Iterator[Running
         yield service
 
 
-def get(path: str, *fields: str) -> bytes:
+def get_request(path: str, *fields: str) -> bytes:
     """Return a request without a body. fields: header lines."""
     return "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *fields, "\r\n"]).encode()
 

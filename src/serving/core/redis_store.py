@@ -1,7 +1,6 @@
 """Keeps bytes in a Redis that pods share, and does without it while it is away. The only module that imports redis.
 
-Knows one Redis, time-outs, and how it tells its own values from others. Does not know what the bytes mean, and never logs the
-address, which may hold a password.
+The address may hold a password, and is never logged.
 
 A request waits once for a Redis that has stopped answering: at most SECONDS to connect and SECONDS for an answer, unless the
 address says otherwise. From then on one thread alone asks it, every REST seconds, until it answers. The client's time-outs
@@ -84,7 +83,6 @@ class RedisStore:
         self._ask(lambda: self._client.set(key, data, ex=self._seconds))
 
     def _ask(self, command: Callable[[], Any]) -> Any:
-        """Return what a command returns, None where it fails or Redis is away."""
         if not self.up:
             return None
         try:
@@ -153,6 +151,5 @@ def _client(url: str) -> "Redis":
 
 
 def _time_outs(client: "Redis") -> list[float]:
-    """Return the time-outs in seconds, to connect and for an answer."""
     known = client.connection_pool.connection_kwargs
     return [known["socket_connect_timeout"], known["socket_timeout"]]

@@ -1,7 +1,5 @@
 """Keeps the results of a service's `handle`, and computes equal requests that come at once a single time.
 
-Knows requests, keys and which request computes. Does not know what results mean, nor how pods share them.
-
 Concurrency. `_lock` guards the kept values, the flights and who waits for them. It is held for a few instructions, never while
 a result is computed or Redis is asked. A key that is being computed has one flight, and the request that began it leads. Each
 further one waits on an event of its own, until its own deadline. The end of the flight sets it, and so does a client that goes.
@@ -47,7 +45,7 @@ class _Flight:
 
 
 class ResultCache:
-    """Up to cache_memory of results, of which the least recently used go first. store: of all pods, None for none."""
+    """Results, up to cache_memory of them. The least recently used go first. store: shared by all pods, or None."""
 
     def __init__(self, service: Service, store: "RedisStore | None" = None):
         settings, metrics = service.settings, service.metrics

@@ -279,7 +279,6 @@ class Core:
         return _begun(self._reply(function(request), request, function))
 
     def _deliver(self, raw: RawRequest, reply: Reply, give: Done) -> None:
-        """Give an answer, and every further part of one that is a stream."""
         give(reply)
         if reply.stream is not None:
             reply.stream.pull(partial(self._error, raw=raw, own=True))
@@ -333,13 +332,11 @@ class Core:
         return body
 
     def _give(self, done: Done, result: Result) -> None:
-        """Give an answer on the loop, from another thread."""
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it every request
             self._loop.call_soon_threadsafe(done, result)
 
     @contextlib.contextmanager
     def _job(self) -> Iterator[None]:
-        """Count a job of this thread, and the time that it takes."""
         self.jobs += 1
         thread = threading.get_ident()
         self._job_begins[thread] = time.monotonic()

@@ -1,7 +1,5 @@
 """The admin port: probes and metrics.
 
-Knows what Kubernetes and Prometheus ask. Does not know requests of the data port.
-
 /livez fails when a batch thread is dead or stuck. It does not fail while the thread is busy: a restart would lose the queue.
 /readyz fails while the models load, while the data port can take in no connection, and from SIGTERM on. The loop of the data
 port answers all of them, so that a loop that hangs fails its own liveness. Only the metrics' page takes a thread: it grows with

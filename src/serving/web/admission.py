@@ -1,7 +1,5 @@
 """Admission: which requests are let in, decided before any work is done.
 
-Knows counts and the state of the pod. Does not know HTTP or what a request holds.
-
 Concurrency. Only the loop's thread calls what changes something. Other threads read the state and the counts, each of which is
 replaced whole.
 """

@@ -123,7 +123,7 @@ class HotRoutes:
 
 
 def _is_small(header_length: str) -> bool:
-    """Return whether so many bytes of JSON may be decoded on the loop. A number that is none is refused there."""
+    """Return whether the loop may decode JSON of this length. Text that is not a number is refused there."""
     return not (header_length.isdecimal() and len(header_length) <= 18 and int(header_length) > SMALL_JSON)
 
 

@@ -1,7 +1,5 @@
 """Serving and draining: after a signal the process ends without losing an accepted request.
 
-Knows states and times. Does not know sockets or requests.
-
 The steps after SIGTERM. First readiness goes off, and for the drain delay every request is served, with Connection: close.
 Then the port closes, and for a moment open connections may still send requests. Accepted requests are finished, and the process
 exits.
@@ -88,7 +86,7 @@ async def run(port: Port, gate: Gate, end: End, delay: float, longest: float) ->
 
 
 async def _until(done: Callable[[], bool], seconds: float) -> bool:
-    """Wait until done, for so many seconds at most. Return whether it is done; new input is always read first."""
+    """Wait at most this many seconds. Return whether it is done; new input is always read first."""
     end = time.monotonic() + seconds
     while True:
         await asyncio.sleep(LOOK_SECONDS)

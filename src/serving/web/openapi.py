@@ -42,7 +42,6 @@ class ServiceInputs:
 
 
 def _bodies_of_service(settings: Settings, model: ModelSpec | None, inputs: ServiceInputs) -> Json:
-    """Return the bodies of the service's own route, by content type."""
     written, attached = _files(inputs.files)
     if inputs.data or "data" in _named(inputs.example):
         written, attached = written | {"data": {}}, attached | {"data": FORM_TEXT}
@@ -84,7 +83,6 @@ def _bodies_of_route(route: Route) -> Json:
 
 
 def _files(files: FileKinds) -> tuple[Json, Json]:
-    """Return the properties of files: in JSON, and in a form."""
     written: Json = {}
     for name, kind in files.items():
         several = {"type": ["array", "null"], "items": FILE_TEXT | {"type": "string"}, "minItems": 1, "maxItems": kind.most}
@@ -106,7 +104,6 @@ def _part_types(files: FileKinds) -> Json:
 
 
 def _raw(files: FileKinds) -> Json:
-    """Return the bodies that are one file."""
     types = [each for kind in files.values() for each in kind.types]
     return dict.fromkeys((*types, BYTES), {"schema": FILE | {"minLength": 1}}) if files else {}
 
@@ -240,7 +237,6 @@ def _operation(
 
 
 def _reasons(status: int) -> list[str]:
-    """Return the reasons of a status, from errors.py. The first is the name of its response in the document."""
     return [kind.reason for kind in errors.ERROR_CLASSES if kind.status == status]
 
 
@@ -281,7 +277,6 @@ def _own(settings: Settings, model: ModelSpec | None, inputs: ServiceInputs, *, 
 
 
 def _about() -> Json:
-    """Return the page, this document, the health and the live status."""
     page, document = {"text/html": {"schema": STRING}}, _json({"type": "object"})
     return {
         "/health": {"get": _operation("service", "health", "State, memory, cores and queue; 503 unless ready.", _health())},

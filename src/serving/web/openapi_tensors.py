@@ -1,7 +1,4 @@
-"""The JSON schemas of a model's calls, made from its tensors.
-
-Knows the bodies of infer and metadata (Open Inference Protocol) and of :predict (V1). Does not know routes or HTTP.
-"""
+"""The JSON schemas of a model's calls, from its tensors: infer and metadata (Open Inference Protocol), and :predict (V1)."""
 
 from collections.abc import Sequence
 from math import prod
@@ -105,7 +102,6 @@ def _about(specs: Sequence[TensorSpec], shape: Json) -> Json:
 
 
 def _request(model: ModelSpec, settings: Settings) -> Json:
-    """Return the schema of infer's request in JSON: each input once, and the outputs to answer."""
     each = [_input(model, spec, settings) for spec in model.inputs]
     inputs: Json = {"type": "array", "minItems": len(each), "maxItems": len(each)}
     if each:
@@ -155,7 +151,6 @@ def _size(size: int, axis: int, batched: bool, max_rows: int) -> Json:
 
 
 def _scalar(spec: TensorSpec) -> Json:
-    """Return the schema of one element."""
     dtype = DATATYPES[spec.datatype]
     if spec.datatype == "BYTES":
         return STRING

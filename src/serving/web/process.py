@@ -307,4 +307,6 @@ def _number(environment: Environment, name: str) -> float | None:
     try:
         return float(text) if text else None
     except ValueError:
-        raise StartError(f"the environment says {name}={text!r}, which is no number; the plan sets it: deploy again") from None
+        raise StartError(
+            f"the environment says {name}={text!r}, which is not a number; the plan sets it: deploy again"
+        ) from None

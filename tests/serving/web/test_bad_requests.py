@@ -3,24 +3,17 @@
 import json
 import struct
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from serving.models.tensors import DATATYPES
-from tests.running import ROOT, Running, get, post_json, running
+from tests.running import Running, get, post_json
 from tests.serving.web.test_app import COFFEE, JPEG, JSON, ask, form
 
 OWN = "/api/demo"
 INFER = "/v2/models/demo/infer"
 PREDICT = "/v1/models/demo:predict"
-
-
-@pytest.fixture(scope="module")
-def tensors() -> Iterator[Running]:
-    with running(ROOT / "tests/services/tensors") as service:
-        yield service
 
 
 def png(width: int, height: int) -> bytes:

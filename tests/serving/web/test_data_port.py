@@ -1,25 +1,246 @@
-"""Requests of the data port go to their routes, and each is counted and logged once, with its route's name."""
+"""Requests of the data port go to their routes, however their paths are written, and each is counted and logged once."""
 
 import asyncio
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
-from serving.base.errors import SHED, BadInput, NotFound, QueueFull
-from serving.core.messages import Reply
-from serving.models.registry import ModelRegistry
+from serving.base.errors import SHED, BadInput, NotFound, QueueFull, WrongContentType
+from serving.core.messages import RawRequest, Reply
+from serving.models.registry import Handle, ModelRegistry
+from serving.models.tensors import ModelSpec
 from serving.settings import Settings
 from serving.telemetry.access_log import AccessLog
 from serving.telemetry.metrics import Metrics
+from serving.web import data_port
 from serving.web.data_port import REFUSALS_LOGGED_A_SECOND, DataPort, HotRoute, HotRoutes, refusal_counter
 from serving.web.front.request_cycle import RequestCycle
 from tests.serving.models.recording import RecordingObserver
+from tests.serving.models.registries import X, Y, double
 from tests.serving.web.request_cycles import Front, kept, own_loop
+
+SPEC = ModelSpec("m", (X,), (Y,), True)
+OUTPUTS = {"y": np.full((1, 2), 4, np.float32)}
+
+
+class KeptCalls:
+    """A core that keeps what it is asked, and answers nothing."""
+
+    def __init__(self) -> None:
+        self.answered: list[RawRequest] = []
+        self.inferred: list[tuple[str, RawRequest, Callable[[bytes, ModelSpec], Any]]] = []
+
+    def answer(self, raw: RawRequest, done: Callable[..., None], few_parameters: bool = True) -> None:
+        self.answered.append(raw)
+
+    def infer(
+        self,
+        model: Handle,
+        raw: RawRequest,
+        decode: Callable[[bytes, ModelSpec], Any],
+        done: Callable[..., None],
+        binary: bool = False,
+    ) -> None:
+        self.inferred.append((model.name, raw, decode))
+
+
+class Routes:
+    """The hot routes of service s of user u, with the models m and "a b"."""
+
+    def __init__(self, folder: Path, loop: asyncio.AbstractEventLoop):
+        settings = Settings(service_name="s", username="u")
+        self.models = ModelRegistry(folder, settings, RecordingObserver())
+        self.models.add("m", double, (X,), (Y,))
+        self.models.add("a b", double, (X,), (Y,))
+        self.core, self.front = KeptCalls(), Front(loop)
+        self.routes = HotRoutes(settings, self.models, self.core)  # type: ignore[arg-type]
+
+    def find(self, path: str) -> tuple[str, str] | None:
+        """Return the label of a path's route and the model in whose queue it counts."""
+        route = self.routes.find(path)
+        return None if route is None else (route.label, route.queue)
+
+    def start(self, path: str, *lines: bytes, body: bytes = b"{}") -> RequestCycle:
+        """Start a request."""
+        cycle = self.front.cycle(b"POST %s HTTP/1.1\r\nHost: x\r\n" % path.encode(), *lines)
+        assert cycle.run(body, True) is None
+        route = self.routes.find(cycle.head.path)
+        assert isinstance(route, HotRoute)
+        route.start(cycle)
+        return cycle
+
+
+@pytest.fixture
+def routes(tmp_path: Path) -> Iterator[Routes]:
+    with own_loop() as loop:
+        made = Routes(tmp_path, loop)
+        yield made
+        for model in made.models.loaded():
+            assert model.close(20)
+
+
+@pytest.mark.parametrize("prefix", ["/api/s", "/api/u/s"])
+@pytest.mark.parametrize("end", ["", "/"])
+def test_the_services_own_route_answers_under_both_prefixes(routes: Routes, prefix: str, end: str) -> None:
+    for _ in range(2):  # it is remembered by then
+        assert routes.find(prefix + end) == ("service", "s")
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/s", "/api/u/s"])
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        ("/v2/models/m/infer", "infer"),
+        ("/v2/models/m/infer/", "infer"),
+        ("/v2/models/m/versions/1/infer", "infer_v"),
+        ("/v1/models/m:predict", "predict"),
+        ("/v1/models/m:predict/", "predict"),
+    ],
+)
+def test_a_model_answers_under_every_prefix(routes: Routes, prefix: str, path: str, label: str) -> None:
+    for _ in range(2):
+        assert routes.find(prefix + path) == (label, "m")
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/api/%73", ("service", "s")),
+        ("/api%2Fs", ("service", "s")),
+        ("/%61pi/u/s%2f", ("service", "s")),
+        ("/v2/models/%6D/infer", ("infer", "m")),
+        ("/v2/models/a%20b/infer", ("infer", "a b")),
+        ("/v1/models/a%20b%3Apredict", ("predict", "a b")),
+        ("/v2/models/a+b/infer", ("infer", "")),  # a plus stands for a space in queries alone
+        ("/v2/models/m%2Finfer", ("infer", "m")),
+    ],
+)
+def test_a_path_may_be_percent_encoded(routes: Routes, path: str, found: tuple[str, str]) -> None:
+    for _ in range(2):
+        assert routes.find(path) == found
+
+
+NOT_HOT = [
+    "", "*", "/", "/api", "/api/", "/api/S", "/api/s//", "//api/s", "/api/ss", "/api/s/s", "/api/u", "/api/u/s/other",
+    "/api/other/s", "/api/%2573", "/api/s%00", "/api/s\n", "/api/s/v2/models/m/infer/more", "/api/s/api/s/v2/models/m/infer",
+    "/api/sv2/models/m/infer", "/v2/models//infer", "/v2/models/m/x/infer", "/v2/models/m/infers",
+    "/v2/models/m/versions//infer", "/v2/models/m/versions/infer", "/v2/models/m/infer\n", "/v1/models/:predict",
+    "/v1/models/m:n:predict", "/v1/models/m:predict:predict", "/v1/models/m/infer", "/v2/models/m:predict",
+    "/v2/models/m/ready", "/%ff%fe",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", NOT_HOT)
+def test_what_only_looks_like_a_hot_route_is_left_to_others(routes: Routes, path: str) -> None:
+    assert routes.find(path) is None
+
+
+@pytest.mark.parametrize("path", ["/v2/models/none/infer", "/v1/models/none:predict", "/v2/models/none/versions/1/infer"])
+def test_an_unknown_model_is_a_404_that_names_the_models(routes: Routes, path: str) -> None:
+    with pytest.raises(NotFound, match="no model 'none' here; the models are m, a b"):
+        routes.start(path)
+
+
+def test_an_unknown_version_is_a_404_that_names_the_version(routes: Routes) -> None:
+    with pytest.raises(NotFound, match="model m has no version '2'; its only version is 1"):
+        routes.start("/v2/models/m/versions/2/infer")
+
+
+def test_names_that_clients_invent_count_in_no_queue(routes: Routes) -> None:
+    """A queue of its own for each would stay for ever, on the metrics' page too."""
+    assert routes.find("/v2/models/invented/infer") == ("infer", "")
+    assert routes.find("/v1/models/invented:predict") == ("predict", "")
+    assert routes.find("/v2/models/m/versions/invented/infer") == ("infer_v", "")
+
+
+def test_paths_that_clients_invent_are_not_remembered(routes: Routes) -> None:
+    before = len(routes.routes._known)
+    for number in range(50):
+        for path in ("/x{}", "/v2/models/x{}/infer", "/v2/models/m/versions/{}1/infer", "/v1/models/x{}:predict", "/api/s/{}"):
+            routes.routes.find(path.format(number))
+    assert len(routes.routes._known) == before
+
+
+def test_so_many_paths_are_remembered_and_the_next_are_found_too(routes: Routes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_port, "MAX_KNOWN", 4)
+    paths = ["/v2/models/m/infer", "/v2/models/%6d/infer", "/v2/%6dodels/m/infer", "/%76%32/models/m/infer"]
+    for _ in range(2):
+        assert [routes.find(each) for each in paths] == [("infer", "m")] * 4
+    assert len(routes.routes._known) == 4
+
+
+def test_the_services_own_route_gives_the_request_to_the_core(routes: Routes) -> None:
+    cycle = routes.start("/api/s?a=1&a=2&b=%20", b"Content-Type: Application/JSON; charset=utf-8", body=b'{"x": 1}')
+    (raw,) = routes.core.answered
+    assert (raw.id, raw.life, raw.times) == (cycle.id, cycle.life, cycle.times)
+    assert (raw.kind, raw.length, raw.read()) == ("application/json", 8, b'{"x": 1}')
+    assert raw.parameters() == {"a": "1", "b": " "}
+
+
+def test_an_inference_is_decoded_and_encoded_as_the_protocol_says(routes: Routes) -> None:
+    sent = {
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}],
+        "parameters": {"timeout": 5_000_000},
+    }
+    cycle = routes.start("/v2/models/m/infer", body=json.dumps(sent).encode())
+    ((name, raw, decode),) = routes.core.inferred
+    arrays, encode = decode(raw.read(), SPEC)
+    assert (name, arrays["x"].tolist()) == ("m", [[1.0, 2.0]])
+    assert cycle.life.deadline == cycle.life.begin + 5
+    reply = encode(OUTPUTS)
+    assert isinstance(reply, Reply)
+    assert (reply.content_type, reply.headers) == ("application/json", ())
+    assert json.loads(reply.body)["outputs"][0]["data"] == [4.0, 4.0]
+
+
+def test_an_inference_with_binary_tensors_is_answered_with_the_length_of_its_head(routes: Routes) -> None:
+    tensor = np.array([[1, 2]], np.float32).tobytes()
+    described = {"name": "x", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": len(tensor)}}
+    head = json.dumps({"inputs": [described], "parameters": {"binary_data_output": True}}).encode()
+    lines = (b"Content-Type: application/octet-stream", b"Inference-Header-Content-Length: %d" % len(head))
+    routes.start("/v2/models/m/infer", *lines, body=head + tensor)
+    ((_, raw, decode),) = routes.core.inferred
+    arrays, encode = decode(raw.read(), SPEC)
+    assert arrays["x"].tolist() == [[1.0, 2.0]]
+    reply = encode(OUTPUTS)
+    ((name, length),) = reply.headers
+    assert (reply.content_type, name) == ("application/octet-stream", "Inference-Header-Content-Length")
+    assert reply.body[int(length) :] == OUTPUTS["y"].tobytes()
+
+
+def test_a_prediction_is_decoded_and_encoded_as_the_older_protocol_says(routes: Routes) -> None:
+    routes.start("/v1/models/m:predict", body=b'{"instances": [[1, 2]]}')
+    ((name, raw, decode),) = routes.core.inferred
+    arrays, encode = decode(raw.read(), SPEC)
+    assert (name, arrays["x"].tolist()) == ("m", [[1.0, 2.0]])
+    assert json.loads(encode(OUTPUTS).body) == {"predictions": [[4.0, 4.0]]}
+
+
+@pytest.mark.parametrize("kind", [b"text/plain", b"image/jpeg", b"application/x-www-form-urlencoded"])
+def test_an_inference_of_another_content_type_is_a_415(routes: Routes, kind: bytes) -> None:
+    with pytest.raises(WrongContentType, match="is not taken here; send application/json or application/octet-stream"):
+        routes.start("/v2/models/m/infer", b"Content-Type: " + kind)
+
+
+@pytest.mark.parametrize("path", ["/api/s", "/v2/models/m/infer", "/v1/models/m:predict"])
+def test_a_compressed_body_is_a_415_on_every_hot_route(routes: Routes, path: str) -> None:
+    with pytest.raises(WrongContentType, match="content encoding 'gzip' is not taken; send the body as it is"):
+        routes.start(path, b"Content-Encoding: gzip")
+    routes.start(path, b"Content-Encoding: identity")
+
+
+def test_a_url_of_too_many_parameters_is_a_400(routes: Routes) -> None:
+    cycle = routes.front.cycle(b"POST /api/s?%s HTTP/1.1\r\nHost: x\r\n" % b"&".join([b"a"] * 10_001))
+    with pytest.raises(BadInput, match="more than 10000 parameters"):
+        cycle.parameters()
+    assert kept(cycle).answers == []
+
 
 FINE = Reply(b"{}")
 

@@ -1,9 +1,9 @@
+"""A pod that is told to end finishes what it has accepted, and says by its exit code whether it could."""
+
 import contextlib
-import errno
 import http.client
 import json
 import re
-import shutil
 import signal
 import socket
 import threading
@@ -15,29 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT, Running, get, launch, make_service, post_json, running
+from tests.running import Running, get, post_json, running
+from tests.serving.web.slow_service import FOLDER, answer, connect, head, patient, refuses
 from tests.waiting import until
 
 pytestmark = pytest.mark.long
-FOLDER = ROOT / "tests/services/slow"
-OWN_STATUS = """
-from serving.service.service import Service, route
-class S(Service):
-    @route("/status", "GET")
-    def status(self, request): return 1
-"""
 BODY = json.dumps({"data": [[0.01]]})
-
-
-def patient(folder: Path, **settings: float) -> Path:
-    """Return a copy of the service with other settings, so that a busy machine does in time what a test does."""
-    shutil.copytree(FOLDER, folder)
-    text = (folder / "value.py").read_text()
-    for name, value in settings.items():
-        text, count = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
-        assert count == 1, name
-    (folder / "value.py").write_text(text)
-    return folder
 
 
 def ask(connection: http.client.HTTPConnection, body: str = BODY) -> tuple[int, str | None]:
@@ -147,12 +130,6 @@ def test_a_request_that_is_still_computed_when_the_port_closes_is_finished(tmp_p
         assert answer.result() == (200, "close")
 
 
-def refuses(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
-
-
 def test_a_request_that_is_half_sent_at_the_sigterm_is_finished(tmp_path: Path) -> None:
     folder = patient(tmp_path / "slow", timeout_second=30, upload_timeout_second=20)
     with running(folder) as service, socket.create_connection(("127.0.0.1", service.port), timeout=10) as s:
@@ -195,54 +172,12 @@ def test_ctrl_c_ends_at_once(tmp_path: Path) -> None:
         assert time.monotonic() - began < 30
 
 
-def test_a_sigterm_while_loading_exits_0() -> None:
-    service = launch(FOLDER, {"SETUP_SECONDS": "30"})
-
-    def lives() -> bool:
-        with contextlib.suppress(OSError):
-            return get(service.admin + "/livez")[0] == 200
-        return False
-
-    try:
-        until(lives)
-        assert get(service.admin + "/readyz") == (503, b"starting\n")
-        status, text = post_json(service.url + "/api/slow", {"data": [[0]]})
-        assert (status, text["reason"]) == (503, "not_ready")
-        for url in (service.url, service.admin):
-            assert_pinged_in_vain(url, "the model is still loading")
-        status, text = get(service.url + "/health")
-        told = json.loads(text)
-        assert (status, told["reason"], told["state"], told["ready"]) == (503, "not_ready", "starting", False)
-        assert 0 < told["memory_bytes"] < told["memory_limit_bytes"]
-        assert service.stop() == 0
-    finally:
-        service.process.kill()
-        service.process.wait(10)
-
-
-@pytest.mark.parametrize(
-    ("settings", "server", "words"),
-    [
-        ('model_path = "model/none.onnx"', "", "no such file; put the model there"),
-        ('model_path = "value.py"', "", "not loaded as an ONNX model"),
-        ("", "", "no model_path"),
-        ('memory = "64Mi"\nmodel_path = "model/digits.onnx"', "", "loading and warming took"),
-        ("cpu = 'two'", "", "value.py:4: cpu is 'two', but must be a number"),
-        ("", "1/0", "ZeroDivisionError"),
-        ("", OWN_STATUS, "route '/status' of status: must begin with /, and not with the platform's own"),
-        ("", "x = 1", "holds 0 subclasses of Service"),
-        (
-            "",
-            "from serving.service.service import Service\nclass S(Service):\n    def setup(self): open('/none')",
-            "setup failed: FileNotFound",
-        ),
-        ('provider = "cuda"\ngpu_memory = 4\nmodel_path = "model/digits.onnx"', "", "provider cuda is not in this onnxruntime"),
-    ],
-)
-def test_a_start_that_fails_says_why_in_words_and_exits_1(tmp_path: Path, settings: str, server: str, words: str) -> None:
-    service = launch(make_service(tmp_path / "s", settings, server, ("tests/models/digits.onnx",)))
-    assert service.process.wait(120) == 1
-    text = service.log.read_text()
-    assert words in text.splitlines()[-1]
-    assert "signal" not in text
-    assert "drain" not in text
+@pytest.mark.parametrize("sent", [head(1000) + b'{"da', head(10_000_000)], ids=["slow body", "lingering"])
+def test_slow_and_lingering_clients_do_not_spoil_the_exit_code(sent: bytes, tmp_path: Path) -> None:
+    with running(patient(tmp_path / "slow", drain_delay_second=3)) as service:
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: get(service.admin + "/readyz")[0] == 503)  # the drain delay has begun
+        with connect(service) as s:
+            s.sendall(sent)
+            assert answer(s)[0] in (408, 413)
+            assert service.stop() == 0

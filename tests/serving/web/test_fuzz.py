@@ -1,13 +1,14 @@
 """5,000 random requests: each gets an answer below 500, and the service works on."""
 
+import contextlib
 import json
+import select
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import psutil
-import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -19,10 +20,11 @@ from tritonclient.http import InferenceServerClient, InferInput
 from serving.base.process import resident_bytes
 from serving.inputs.tensor_codec import write_raw
 from serving.models.tensors import DATATYPES
-from tests.running import ROOT, Running, get, running
-from tests.serving.raw_connection import Answer, RawConnection
+from tests.running import ROOT, Running, get
+from tests.serving.echo_service import Answer, Client
 
 BINARY_CALLS = 4_000
+MOMENT = 0.05  # seconds; a service that waits for no more bytes answers within them
 MALFORMED = 400
 BY_DOCUMENT = 300  # requests to each service
 GROWTH = 64 * 2**20  # bytes by which a process' memory may grow
@@ -35,10 +37,41 @@ QUICK = settings(
 )
 
 
-@pytest.fixture(scope="module")
-def tensors() -> Iterator[Running]:
-    with running(ROOT / "tests/services/tensors") as service:
-        yield service
+class KeptConnection:
+    """A connection to a service, opened anew where the service ends it. sent: the number of requests sent."""
+
+    def __init__(self, service: Running):
+        self._port, self.sent = service.port, 0
+        self._client: Client | None = None
+
+    def ask(self, data: bytes) -> Answer:
+        """Send one request and return its answer."""
+        answer = self._send(data).answer()
+        assert answer is not None, f"no answer to {data[:2000]!r}"
+        if answer.headers.get("connection") == "close":
+            self.close()
+        return answer
+
+    def send_malformed(self, data: bytes) -> list[Answer]:
+        """Send bytes that are not a single request, say that no more will come, and return all answers."""
+        client = self._send(data)
+        select.select([client.socket], [], [], MOMENT)
+        with contextlib.suppress(OSError):  # the server closed first
+            client.half_close()
+        answers = client.rest()
+        self.close()
+        return answers
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _send(self, data: bytes) -> Client:
+        self.sent += 1
+        self._client = self._client or Client(self._port)
+        self._client.send(data)
+        return self._client
 
 
 def answered(service: Running) -> int:
@@ -168,7 +201,7 @@ def good_call(service: Running) -> None:
 
 
 def test_mutated_calls_of_the_binary_protocol_are_answered_below_500(tensors: Running) -> None:
-    connection, codes = RawConnection(tensors), Counter[int]()
+    connection, codes = KeptConnection(tensors), Counter[int]()
     good_call(tensors)
     before, counted = resident_bytes(tensors.process.pid), answered(tensors)
 
@@ -217,7 +250,7 @@ def malformed(draw: st.DrawFn) -> bytes:
 
 
 def test_wrong_lengths_and_broken_heads_hang_nothing(tensors: Running) -> None:
-    connection, told = RawConnection(tensors), list[bool]()
+    connection, told = KeptConnection(tensors), list[bool]()
     good_call(tensors)
     before = resident_bytes(tensors.process.pid)
 

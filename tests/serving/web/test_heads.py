@@ -204,28 +204,15 @@ def test_other_versions_and_protocols_are_refused(version: bytes) -> None:
     refused(of(line=b"GET / " + version), "HTTP/1.1 or HTTP/1.0")
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"GET /",
-        b"GET  / HTTP/1.1",
-        b"GET /  HTTP/1.1",
-        b"GET / HTTP/1.1 ",
-        b" GET / HTTP/1.1",
-        b"GET\t/\tHTTP/1.1",
-        b"GET /a b HTTP/1.1",
-        b"GET /a\nb: HTTP/1.1",
-        b"GET /a\r\nb: HTTP/1.1",
-        b"GET /a\rb: HTTP/1.1",
-        b"GET http://a\nb: HTTP/1.1",
-        b"",
-        b"\r\nGET / HTTP/1.1",
-        b"\nGET / HTTP/1.1",
-        b"\rGET / HTTP/1.1",
-        b"\x16\x03\x01\x02",
-        b"HTTP/1.1 200 OK",
-    ],
-)
+WRONG_REQUEST_LINES = [
+    b"GET /", b"GET  / HTTP/1.1", b"GET /  HTTP/1.1", b"GET / HTTP/1.1 ", b" GET / HTTP/1.1", b"GET\t/\tHTTP/1.1",
+    b"GET /a b HTTP/1.1", b"GET /a\nb: HTTP/1.1", b"GET /a\r\nb: HTTP/1.1", b"GET /a\rb: HTTP/1.1",
+    b"GET http://a\nb: HTTP/1.1", b"", b"\r\nGET / HTTP/1.1", b"\nGET / HTTP/1.1", b"\rGET / HTTP/1.1", b"\x16\x03\x01\x02",
+    b"HTTP/1.1 200 OK",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", WRONG_REQUEST_LINES)
 def test_a_request_line_has_three_words_and_single_spaces(line: bytes) -> None:
     refused(of(line=line), "the ")
 
@@ -235,31 +222,14 @@ def test_a_method_that_http_does_not_have_is_refused(method: bytes) -> None:
     refused(of(line=method + b" / HTTP/1.1"), "malformed")
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        b"a://" + b"1" * 8000,
-        b"a://b",
-        b"foo",
-        b"*",
-        b"example.org:80",
-        b"http://[",
-        b"http://",
-        b"http:///x",
-        b"http:/x",
-        b"http://user@host/",
-        b"http://a:b/",
-        b"http://a:80:80/",
-        b"/a#b",
-        b"http://a/#b",
-        b"/\x00",
-        b"/\x7f",
-        b"/\xff",
-        b"/\t",
-        b"?a",
-        b"",
-    ],
-)
+WRONG_TARGETS = [
+    b"a://" + b"1" * 8000, b"a://b", b"foo", b"*", b"example.org:80", b"http://[", b"http://", b"http:///x", b"http:/x",
+    b"http://user@host/", b"http://a:b/", b"http://a:80:80/", b"/a#b", b"http://a/#b", b"/\x00", b"/\x7f", b"/\xff", b"/\t",
+    b"?a", b"",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", WRONG_TARGETS)
 def test_other_targets_are_refused(target: bytes) -> None:
     refused(of(line=b"GET " + target + b" HTTP/1.1"), "the ")
 
@@ -271,9 +241,9 @@ def test_a_connect_has_no_target_that_is_taken() -> None:
 
 def test_a_host_is_due_once() -> None:
     refused(of(host=b""), "the field Host is missing")
-    refused(of(HOST.strip()), "several times")
-    refused(of(HOST.strip(), line=b"GET / HTTP/1.0"), "several times")
-    refused(of(HOST.strip(), line=b"GET http://a/ HTTP/1.1"), "several times")
+    refused(of(HOST.strip()), "is repeated")
+    refused(of(HOST.strip(), line=b"GET / HTTP/1.0"), "is repeated")
+    refused(of(HOST.strip(), line=b"GET http://a/ HTTP/1.1"), "is repeated")
 
 
 @pytest.mark.parametrize(
@@ -307,21 +277,13 @@ def test_transfer_encoding_belongs_to_http_1_1() -> None:
     refused(of(b"Transfer-Encoding: chunked", line=b"POST / HTTP/1.0"), "only HTTP/1.1 has it")
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        b"chunked, chunked",
-        b"gzip, chunked",
-        b"gzip",
-        b"identity",
-        b"",
-        b"chunked;a",
-        b"xchunked",
-        b"chunked,",
-        b",chunked",
-        b'"chunked"',
-    ],
-)
+WRONG_CODINGS = [
+    b"chunked, chunked", b"gzip, chunked", b"gzip", b"identity", b"", b"chunked;a", b"xchunked", b"chunked,", b",chunked",
+    b'"chunked"',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", WRONG_CODINGS)
 def test_a_transfer_encoding_is_chunked_and_nothing_else(value: bytes) -> None:
     assert parse(of(b"Transfer-Encoding: chunked")).chunked
     refused(of(b"Transfer-Encoding: " + value), "Transfer-Encoding")
@@ -443,23 +405,8 @@ GOOD = [
     of(line=b"CONNECT /a HTTP/1.1"),
 ]
 SNIPPETS = [
-    b"\r\n",
-    b"\n",
-    b"\na:",
-    b"\r",
-    b"\0",
-    b" ",
-    b"\t",
-    b":",
-    b",",
-    b"\xff",
-    b"HTTP/1.0",
-    b"HTTP/2.0",
-    b"[",
-    b"#",
-    b"*",
-    b"?",
-]
+    b"\r\n", b"\n", b"\na:", b"\r", b"\0", b" ", b"\t", b":", b",", b"\xff", b"HTTP/1.0", b"HTTP/2.0", b"[", b"#", b"*", b"?",
+]  # fmt: skip
 SNIPPETS += [b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: b\r\n", b"chunked", b"http://", b"\r\n\r\n"]
 MUTATION = st.tuples(st.integers(0, 300), st.integers(0, 8), st.sampled_from(SNIPPETS) | st.binary(max_size=3))
 STRICT = re.compile(

@@ -1,4 +1,4 @@
-"""A service's own routes that hang: their deadlines, their clients, the platform's routes and liveness are as without them."""
+"""A service's own routes have their names, and those that hang leave deadlines, clients and other routes as they are."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.web.admission import LIGHT_LIMIT
-from tests.running import Running, get, make_service, running
+from tests.running import Running, get, make_service, post_json, running
 from tests.waiting import until
 
 SETTINGS = "queue_limit = 5\nmax_batch_size = 1\ntimeout_second = 1\nstuck_after_second = 2\n"
@@ -89,3 +89,14 @@ def test_a_stream_that_hangs_ends_at_its_deadline_with_what_it_gave(service: Run
     status, body = get(service.url + "/lines")
     first, last = body.splitlines()
     assert (status, first, json.loads(last)["reason"]) == (200, b"1", "deadline_passed")
+
+
+IMPORTS = "from serving.service.service import Answer, Service, route\n"
+
+
+@pytest.mark.parametrize("path", ["predict", "infer", "ready", "metadata", "page", "service", "live"])
+def test_a_services_own_route_may_have_the_name_of_one_of_the_platforms(tmp_path: Path, path: str) -> None:
+    server = IMPORTS + f"class S(Service):\n @route('/{path}')\n def own(self, r): return 1\n"
+    with running(make_service(tmp_path / "s", "", server)) as service:
+        assert post_json(f"{service.url}/api/small/{path}", {})[1]["results"] == 1
+        assert f'monopod_requests_total{{code="200",reason="",route="{path}"}}' in service.metrics()

@@ -12,16 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import psutil
-import pytest
 
 from serving.base.process import peak_bytes
 from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running
-from tests.serving import echo_service
-from tests.serving.echo_service import PING, PONG, Client, ask_on, check_owner, echo_body, echo_request, get
+from tests.serving.echo_service import PING, PONG, Answer, Client, ask_on, check_owner, echo_body, echo_request, get_request
 from tests.serving.floods import probing
-from tests.serving.raw_connection import Answer
-from tests.serving.web.test_attacks_on_framing import BAD
+from tests.serving.web.test_framing import BAD
 from tests.waiting import until
 
 SEEDS = (3, 17, 29, 58, 71, 96)  # one attacker each
@@ -57,12 +54,6 @@ class Plan:
     data: bytes
     pieces: list[bytes]
     pauses: list[float]
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with echo_service.serving(tmp_path_factory) as one:
-        yield one
 
 
 def check_echo(number: int) -> Callable[[Answer], None]:
@@ -110,8 +101,8 @@ def good(chance: random.Random, number: int) -> Good:
         "expects": Good(echo_request(number, "Expect: 100-continue"), check_echo(number)),
         "empty lines": Good(b"\r\n" * chance.randint(1, 4) + echo_request(number), check_echo(number)),
         "ping": Good(PING, check_pong),
-        "status": Good(get("/status"), check_status),
-        "large": Good(get(f"/large?bytes={size}"), check_large(size)),
+        "status": Good(get_request("/status"), check_status),
+        "large": Good(get_request(f"/large?bytes={size}"), check_large(size)),
     }[kind]
 
 

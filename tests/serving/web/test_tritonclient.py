@@ -11,7 +11,7 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 from serving.models.tensors import DATATYPES, Array, datatype_of
-from tests.running import ROOT, Running, running
+from tests.running import ROOT, Running
 
 SAMPLES: dict[str, Array] = {
     name: np.array([[0, 1, 2], [3, 4, 5]], dtype) for name, dtype in DATATYPES.items() if name not in ("BOOL", "BYTES")
@@ -21,12 +21,6 @@ SAMPLES: dict[str, Array] = {
 }
 IN_JSON = [name for name in DATATYPES if name != "FP16"]
 PICTURE = ROOT / "examples/images/coffee.jpg"
-
-
-@pytest.fixture(scope="module")
-def tensors() -> Iterator[Running]:
-    with running(ROOT / "tests/services/tensors") as service:
-        yield service
 
 
 @pytest.fixture(params=["", "/api/{}", "/api/like/{}"], ids=["root", "gateway", "outside"])

@@ -86,7 +86,7 @@ SIZE, END_OF_CHUNK, TRAILER = range(3)  # the kinds of lines
 class ChunkedBody:
     """Takes the bytes of a chunked body, and tells its content and its end.
 
-    done: the body has ended, and `take` takes nothing more. After an error the object is of no use.
+    done: the body has ended, and `take` takes nothing more. After an error the object is unusable.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -101,7 +101,7 @@ class ChunkedBody:
         self._line_due = SIZE
 
     def take(self, data: bytes | memoryview, at: int, max_chunks: int) -> tuple[int, list[bytes | memoryview]]:
-        """Take bytes from position `at` on: `max_chunks` chunks at most, of which the last may be taken in part.
+        """Take bytes from position `at` on: `max_chunks` chunks at most. The last may be taken in part.
 
         Returns the position up to which all was taken, and the pieces of content as slices of `data`. Where the position is
         short of the end and the body is not done, more chunks are there to take. Raises TooLarge as soon as a size
@@ -141,7 +141,6 @@ class ChunkedBody:
         return 1 if self._line_due == END_OF_CHUNK else MAX_TRAILER_BYTES - self._trailer_bytes + 1
 
     def _size(self, line: bytes) -> None:
-        """Take the line before a chunk's content."""
         found = SIZE_LINE.fullmatch(line)
         if found is None:
             shown = show(line[:100].decode("latin-1"))
@@ -173,7 +172,6 @@ class ChunkedBody:
             )
 
     def _end_of_chunk(self, line: bytes) -> None:
-        """Take the line after a chunk's content, which is empty."""
         if line != b"\r":
             raise BadInput("the content of a chunk is not followed by CR LF; its size and its content must agree")
         self._line_due = SIZE

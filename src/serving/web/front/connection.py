@@ -1,11 +1,8 @@
 """One connection: its requests in order, its refusals, its end.
 
-Knows the bytes of one socket and what they mean for it. Does not know how the socket was accepted, or what answers a request.
-
 Concurrency. The loop's thread alone calls everything here. One request of a connection is read or answered at a time. Bytes
-behind it wait in the buffer, at most AHEAD_BYTES and those of one read. No connection has more than a share of a turn
-of the loop: one full read, so many requests, or so many chunks of a body. Then it is read no further, and goes on in the next
-turn.
+behind it wait in the buffer, at most AHEAD_BYTES and those of one read. A connection's share of a turn of the loop is one full
+read, REQUESTS_A_TURN requests, or CHUNKS_A_TURN chunks. Then it is read no further, and goes on in the next turn.
 
 Refusing. A refused request gets no 100 Continue, no buffer and no thread: the answer is written, and what still comes of the
 body is thrown away. Where its end is known and near, the connection then serves on; else it is closed for writing. Once the
@@ -92,15 +89,15 @@ class Buffer:
 
 
 REQUESTS_A_TURN = 4
-HEAD_BYTES = 8 * 2**10  # a head of so many bytes counts as one request more
-FULL_READ = 128 * 2**10  # bytes of one read; behind so many, the loop would read on and on in the same turn
+HEAD_BYTES = 8 * 2**10  # each of these in a head counts as one request more
+FULL_READ = 128 * 2**10  # bytes; after a full read, the loop would read on and on in the same turn
 CHUNKS_A_TURN = 64
 AHEAD_BYTES = 64 * 2**10
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 * 2**20
 SKIP_BYTES = 2**20  # of a refused body: a connection with less to come serves on
 KEEP_ALIVE_SECONDS = 120.0
-UNREAD_SECONDS = 1.0  # beyond the timeout, for an answer of which the client takes nothing
+UNREAD_SECONDS = 1.0  # beyond the timeout, for an answer that the client does not take
 ESTABLISHED_OR_HALF_CLOSED, TCP_CLOSE = (1, 8), 7  # TCP_ESTABLISHED, TCP_CLOSE_WAIT and TCP_CLOSE of <netinet/tcp.h>
 
 
@@ -145,7 +142,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.active = time.monotonic()
         if len(data) >= FULL_READ:
-            self._rest()
+            self._yield_turn()
         if not self._spoke:
             self._spoke = True
             self._port.spoke(self)
@@ -302,7 +299,7 @@ class Connection(asyncio.Protocol):
         finally:
             self._advancing = False
         if used and self._can_go_on():
-            self._rest()
+            self._yield_turn()
         if self._ended and not (self._lingers_until or self.waits_for_answer() or self._scheduled or self._blocked):
             self._close()  # the client sends no more, and all that it sent is answered
         self._buffer.account()
@@ -332,7 +329,7 @@ class Connection(asyncio.Protocol):
         ready = self._cycle is None or self._upload is not None
         return bool(ready and self._buffer.bytes and not (self._blocked or self._lingers_until or self._skip))
 
-    def _rest(self) -> None:
+    def _yield_turn(self) -> None:
         """Do and read nothing until the next turn of the loop."""
         if not self._scheduled:
             self._scheduled = True
@@ -415,7 +412,6 @@ class Connection(asyncio.Protocol):
             self._refuse(cycle, refusal)
 
     def _skipped(self, data: bytes) -> bytes:
-        """Throw away what belongs to a refused body, and return the rest."""
         count = min(self._skip, len(data))
         self._skip -= count
         return data[count:]
@@ -434,7 +430,6 @@ class Connection(asyncio.Protocol):
         cycle.refuse(error, close=not keep)
 
     def _refuse_unread(self, error: ServingError) -> None:
-        """Refuse a request whose head was not read, and end the connection."""
         self._refused = True
         self._rules.refused(error, self._began)
         self._transport.write(unread_head(error))
@@ -477,7 +472,6 @@ class Connection(asyncio.Protocol):
         return now - self._unsent[1] > self._rules.timeout + UNREAD_SECONDS
 
     def _update_reading(self) -> None:
-        """Pause reading while enough waits in the buffer, and resume it after that."""
         full = self._blocked or len(self._buffer.bytes) >= AHEAD_BYTES
         pause = self._scheduled or (full and not self._lingers_until and self._refuse_next is None)
         if pause != self._paused and not self._transport.is_closing():

@@ -1,12 +1,10 @@
 """The head of one request: from its bytes to the values that the front decides by.
 
-Knows HTTP/1.1 as RFC 9112 writes it, and httptools (llhttp). Does not know sockets, routes, nor bodies.
-
 Each head has a parser of its own, which sees nothing but that head. A parser of httptools cannot pause, and is unusable after
 an error.
 
 llhttp lets through what a server should not, and this module refuses that. Examples are other versions and protocols, several
-spaces in the request line, targets that are none, a missing or doubled Host, and codings other than `chunked`. Every check
+spaces in the request line, invalid targets, a missing or doubled Host, and codings other than `chunked`. Every check
 takes time in proportion to the head.
 """
 
@@ -24,7 +22,7 @@ MAX_FIELDS = 128  # gateways and meshes add about 20
 MAX_PATH_BYTES = 4 * 2**10  # as sent; escapes in it are read one by one
 MAX_CONNECTION_BYTES = 256  # of the field Connection, whose options are read one by one
 MAX_EMPTY_LINES = 8  # before a request line
-MAX_LENGTH_DIGITS = 18  # of Content-Length: what is longer is no size, and to convert 5,000 digits is an error of its own
+MAX_LENGTH_DIGITS = 18  # of Content-Length; Python refuses to convert 5,000 digits
 MAX_KNOWN, LONGEST_KNOWN = 256, 512  # request lines and hosts that are remembered, and the longest of them in bytes
 VERSIONS = {b"HTTP/1.1\r\n": "1.1", b"HTTP/1.0\r\n": "1.0"}  # with the end of the request line
 SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding"})  # fields that may not be repeated
@@ -131,7 +129,7 @@ _known_line = lru_cache(MAX_KNOWN)(_request_line)  # most requests of a service 
 
 
 def _judge(head: bytes) -> None:
-    """Raise BadInput for a head that is not what it must be for llhttp."""
+    """Raise BadInput for a head that llhttp does not take."""
     if head.find(b"\r\n\r\n") != len(head) - 4:
         raise BadInput(_malformed(head, "no blank line ends it"))
     try:
@@ -153,7 +151,7 @@ def _fields(head: bytes) -> dict[bytes, bytes]:
 
 
 def _joined(lines: list[bytes]) -> dict[bytes, bytes]:
-    """Return fields of which some are repeated. Raises BadInput for one that may not be."""
+    """Return fields, the repeated ones joined. Raises BadInput for one that may not be repeated."""
     headers: dict[bytes, bytes] = {}
     for line in lines:
         name, _, value = line.partition(b":")
@@ -161,7 +159,7 @@ def _joined(lines: list[bytes]) -> dict[bytes, bytes]:
         if name in headers:
             value = headers[name] + (b"; " if name == b"cookie" else b", ") + value
             if name in SINGLE:
-                raise BadInput(f"the field {name.decode()} stands there several times; send it once")
+                raise BadInput(f"the field {name.decode()} is repeated; send it once")
         headers[name] = value
     return headers
 

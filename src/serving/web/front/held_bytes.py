@@ -80,30 +80,6 @@ class Bodies:
         held = f"{self.held} bytes of requests are held, {self.limit} at most"
         return BodiesFull(f"{held}: what has been coming for longest is refused; try again in a second, and send faster")
 
-    def _add(self, share: "Share", count: int) -> None:
-        if not share.released and not share.whole:
-            self._unfinished[share] = None
-            share.bytes += count
-            self._growing += count
-
-    def _finish(self, share: "Share") -> None:
-        if not share.released and not share.whole:
-            share.whole = True
-            self._unfinished.pop(share, None)
-            self._growing -= share.bytes
-            self._whole += share.bytes
-
-    def _release(self, share: "Share") -> None:
-        if share.released:
-            return
-        share.released = True
-        self.released += 1
-        self._unfinished.pop(share, None)
-        if share.whole:
-            self._whole -= share.bytes
-        else:
-            self._growing -= share.bytes
-
 
 class Share:
     """The bytes that are held of one request."""
@@ -117,20 +93,31 @@ class Share:
 
     def add(self, count: int) -> None:
         """Count bytes that were read and are kept, or are kept no longer. Then the caller asks for `make_room`."""
-        self._bodies._add(self, count)
+        if not self.released and not self.whole:
+            self._bodies._unfinished[self] = None
+            self.bytes += count
+            self._bodies._growing += count
 
     def finish(self) -> None:
         """Say that the last byte came. From now on the request is not ended here."""
-        self._bodies._finish(self)
+        if not self.released and not self.whole:
+            self.whole = True
+            self._bodies._unfinished.pop(self, None)
+            self._bodies._growing -= self.bytes
+            self._bodies._whole += self.bytes
 
     def release(self) -> None:
         """Say that nothing is held any more. It may be called more than once."""
-        self._bodies._release(self)
-        self.end = _ended  # or the share and the request would keep each other until the garbage collector runs
-
-
-def _ended(error: BodiesFull) -> None:
-    """Do nothing: the request is over."""
+        if self.released:
+            return
+        self.released = True
+        self.end = lambda error: None  # or the share and the request would keep each other until the garbage collector runs
+        self._bodies.released += 1
+        self._bodies._unfinished.pop(self, None)
+        if self.whole:
+            self._bodies._whole -= self.bytes
+        else:
+            self._bodies._growing -= self.bytes
 
 
 class UnsentBytes:

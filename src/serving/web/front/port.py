@@ -1,6 +1,6 @@
 """A listening port: which connections it takes in, looks after and turns away.
 
-Knows sockets and times. Does not know what is said on a connection. Only the loop's thread calls it.
+Only the loop's thread calls it.
 
 uvloop's own servers cannot stop accepting, so the listening socket is watched here. Where the port has as many connections as
 it may have, a new one takes the place of the oldest that never sent a byte. Where there is none, it takes the place of the one
@@ -109,7 +109,6 @@ class Port:
             self._loop.remove_reader(self._socket.fileno())
 
     def _accept(self) -> None:
-        """Take in what waits, some in each turn of the loop."""
         for _ in range(ACCEPTS_A_TURN):
             if len(self.connections) + len(self._opening) >= self.limit:
                 if not self._someone_waits():  # the loop may call once more than there are clients

@@ -352,7 +352,6 @@ def unread_head(error: ServingError) -> bytes:
 
 
 def _kind(content_type: bytes) -> tuple[str, str]:
-    """Return a content type as text, and its kind."""
     text = content_type.decode("latin-1")
     return text, text.partition(";")[0].strip().lower()
 

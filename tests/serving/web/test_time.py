@@ -1,17 +1,17 @@
-"""Requests that once held the process: probes are answered meanwhile on both ports, and so are new clients."""
+"""Requests that take long, by their bytes or their clients: probes and other clients are answered meanwhile."""
 
 import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests.running import Running
+from tests.running import Running, get
 from tests.serving import echo_service
-from tests.serving.echo_service import PING, PONG, Client, ask_on, check_owner, echo_request
+from tests.serving.echo_service import PING, PONG, Client, ask, ask_on, check_owner, echo_request
 from tests.serving.floods import Flood, flooding, probing
+from tests.serving.web.slow_service import answer, body, busy, connect, head, rows, sleep_on
 from tests.waiting import until
 
 FLOOD_SECONDS = 2.0
@@ -42,12 +42,6 @@ FLOODS = {
     "empty lines": Flood(4, b"", b"\r\n" * 100_000),
     "heads of 16,000 fields": Flood(8, b"", MANY_FIELDS),
 }
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with echo_service.serving(tmp_path_factory) as one:
-        yield one
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
@@ -103,7 +97,52 @@ def test_silent_connections_lock_no_new_client_out_and_close_none_that_has_sent_
             assert answer is not None, "a connection that had sent a request was closed for silent ones"
             assert answer.body == PONG
         assert silent[0].recv(1) == b""
+        assert ask(service.admin_port, echo_service.get_request("/livez")).status == 200
         silent[-1].setblocking(False)
         with pytest.raises(BlockingIOError):  # the youngest is open still
             silent[-1].recv(1)
-    until(lambda: json.loads(echo_service.ask(service.port, echo_service.get("/status")).body)["state"] == "ready")
+    until(lambda: json.loads(echo_service.ask(service.port, echo_service.get_request("/status")).body)["state"] == "ready")
+
+
+@pytest.mark.parametrize("start", [b"POST /api/slow HTTP/1.1\r\nHost:", head(1000) + b'{"da'], ids=["head", "body"])
+def test_a_request_that_comes_too_slowly_is_a_408(slow: Running, start: bytes) -> None:
+    with connect(slow) as s:
+        s.sendall(start)
+        status, headers, text = answer(s)
+        assert (status, headers["connection"]) == (408, "close")
+        assert json.loads(text)["reason"] == "slow_body"
+
+
+def test_good_clients_get_through_while_200_connections_send_slowly(slow: Running) -> None:
+    idlers = [connect(slow) for _ in range(200)]
+    for s in idlers:
+        s.sendall(head(60_000) + b"{")
+    try:
+        assert [sleep_on(slow, 0) for _ in range(20)] == [200] * 20
+        assert [answer(s)[0] for s in idlers] == [408] * 200
+    finally:
+        for s in idlers:
+            s.close()
+
+
+def test_a_deadline_that_passes_in_the_queue_is_a_504_and_is_not_computed(slow: Running) -> None:
+    first = busy(slow, 2)
+    before = rows(slow)
+    headers = {"Content-Type": "application/json", "X-Request-Timeout-Ms": "50"}
+    status, text = get(slow.url + "/api/slow", body(0), headers)
+    assert (status, json.loads(text)["reason"]) == (504, "short_deadline")
+    assert [each.result() for each in first] == [200, 200]
+    assert rows(slow) == before
+
+
+def test_a_client_that_goes_away_is_not_computed(slow: Running) -> None:
+    first = busy(slow, 2)
+    before, left = rows(slow), slow.left()
+    for _ in range(4):
+        with connect(slow) as s:
+            s.sendall(head(len(body(0))) + body(0))
+            time.sleep(0.02)
+    assert [each.result() for each in first] == [200, 200]
+    assert sleep_on(slow, 0) == 200
+    assert rows(slow) - before == 1
+    until(lambda: slow.left() == left + 4)

@@ -1,5 +1,7 @@
 """Clients of unusual habits: each request gets its own whole answer, in order, on a connection that stays good."""
 
+import contextlib
+import http.client
 import json
 import subprocess
 from collections import Counter
@@ -11,20 +13,14 @@ import pytest
 
 from tests.running import Running
 from tests.serving import echo_service
-from tests.serving.echo_service import PING, PONG, Client, ask, check_owner, echo_body, echo_request, get
-from tests.serving.raw_connection import Answer
+from tests.serving.echo_service import PING, PONG, Answer, Client, ask, check_owner, echo_body, echo_request, get_request
+from tests.serving.web.slow_service import answer, body, connect, head
 
 CURL_RUNS, CURL_REQUESTS = 2, 60  # of 2 MB each
 EXPECTING, EXPECTED = 8, 400  # connections, and requests of each
 OVERLOADING, PAIRS = 12, 150
 LARGE = 5_000_000
 UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA")
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with echo_service.serving(tmp_path_factory) as one:
-        yield one
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +109,7 @@ def test_under_overload_each_answer_of_a_pipelined_pair_belongs_to_its_request(s
 def test_an_answer_to_options_sends_what_its_head_promises(service: Running, port: str, path: str) -> None:
     with Client(service.port if port == "data" else service.admin_port) as client:
         for _ in range(3):
-            client.send(get(path).replace(b"GET", b"OPTIONS", 1) + PING)
+            client.send(get_request(path).replace(b"GET", b"OPTIONS", 1) + PING)
             assert client.answer() is not None
             pong = client.answer()
             assert pong is not None
@@ -150,9 +146,9 @@ ASKED: dict[str, tuple[bytes, Callable[[Answer], None]]] = {
     "ping": (PING, check_pong),
     "model": (echo_request(3), check_echo),
     "slow model": (echo_request(3, seconds=0.5), check_echo),
-    "slow route": (get("/wait?seconds=0.5"), check_waited),
-    "status": (get("/status"), check_status),
-    "large": (get(f"/large?bytes={LARGE}"), check_large),
+    "slow route": (get_request("/wait?seconds=0.5"), check_waited),
+    "status": (get_request("/status"), check_status),
+    "large": (get_request(f"/large?bytes={LARGE}"), check_large),
     "large body": (PICTURE, check_length),
 }
 TWO = ["model", "slow model", "status", "large"]
@@ -165,8 +161,8 @@ def test_a_client_that_half_closes_after_its_requests_gets_their_whole_answers(s
         client.half_close()
         found = client.rest()
     assert len(found) == len(names)
-    for name, answer in zip(names, found, strict=True):
-        ASKED[name][1](answer)
+    for name, each in zip(names, found, strict=True):
+        ASKED[name][1](each)
 
 
 def test_a_client_that_half_closes_while_its_request_is_handled_gets_its_whole_answer(service: Running) -> None:
@@ -197,7 +193,7 @@ def test_an_upgrade_to_http_2_is_served_as_http_1_on_a_connection_that_stays_goo
             check_owner(answer, number)
             assert answer is not None
             assert (answer.status, answer.headers.get("connection")) == (200, None)
-        client.send(get("/api/ping", *UPGRADE) + echo_request(9, *UPGRADE) + get("/status", *UPGRADE) + PING)
+        client.send(get_request("/api/ping", *UPGRADE) + echo_request(9, *UPGRADE) + get_request("/status", *UPGRADE) + PING)
         pong, echo, status, last = (client.answer() for _ in range(4))
     assert pong is not None
     assert status is not None
@@ -213,3 +209,38 @@ def test_an_upgrade_with_chunks_is_served_as_http_1(service: Running) -> None:
     lines = ["POST /api/small HTTP/1.1", "Host: x", "Content-Type: application/json", "Transfer-Encoding: chunked", *UPGRADE]
     head = "\r\n".join([*lines, "X-Request-Id: id-5", "\r\n"]).encode()
     check_owner(ask(service.port, head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)), 5)
+
+
+PING = head(0, path="/api/ping", method="GET")
+
+
+def test_hundreds_of_pings_behind_a_slow_request_are_all_answered(slow: Running) -> None:
+    with connect(slow) as s:
+        s.sendall(head(len(body(0.2))) + body(0.2) + PING * 500)
+        assert [answer(s)[0] for _ in range(501)] == [200] * 501
+
+
+@pytest.mark.parametrize("path", ["/api/ping", "/status"])
+def test_a_request_without_a_body_that_expects_100_continue_is_answered_at_once(slow: Running, path: str) -> None:
+    with connect(slow) as s:
+        s.sendall(head(0, "Expect: 100-continue", path=path, method="GET"))
+        assert answer(s)[0] == 200
+
+
+def test_a_refused_head_request_gets_no_body(slow: Running) -> None:
+    with connect(slow) as s:
+        s.sendall(head(10_000_000, method="HEAD"))
+        text = b""
+        while more := s.recv(65536):
+            text += more
+    assert text.startswith(b"HTTP/1.1 413 ")
+    assert text.endswith(b"\r\n\r\n")
+
+
+def test_the_admin_port_answers_head_without_a_body_and_no_other_method(slow: Running) -> None:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", slow.admin_port, timeout=5)) as connection:
+        for method, status in (("HEAD", 200), ("GET", 200), ("POST", 405)):  # a body too many would be the next answer's head
+            connection.request(method, "/livez")
+            response = connection.getresponse()
+            response.read()
+            assert response.status == status

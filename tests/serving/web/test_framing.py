@@ -4,12 +4,10 @@ A gateway that reads such a request in another way would let a client smuggle a 
 """
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from tests.running import Running
-from tests.serving import echo_service
 from tests.serving.echo_service import PING, PONG, Client, check_owner, echo_body, echo_request
 
 BODY = echo_body(7)
@@ -94,12 +92,6 @@ BAD = {
     "an underscore in a length": head(f"Content-Length: 0_{len(BODY)}") + BODY,
     "a length in hex": head(f"Content-Length: 0x{len(BODY):x}") + BODY,
 }
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with echo_service.serving(tmp_path_factory) as one:
-        yield one
 
 
 @pytest.mark.parametrize("request_bytes", GOOD.values(), ids=GOOD)
