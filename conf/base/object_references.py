@@ -82,3 +82,18 @@ def dropped(old: Iterable[Ref], new: Iterable[Ref]) -> tuple[Ref, ...]:
     """Return the objects of the old release that the new one does not hold, compared by kind, namespace and name."""
     kept = {key(each) for each in new}
     return tuple(each for each in old if key(each) not in kept)
+
+
+def conditions(item: Item) -> dict[str, Item]:
+    """Return the conditions in an object's status, by their type."""
+    return {each["type"]: each for each in item.get("status", {}).get("conditions") or []}
+
+
+def is_ready(pod: Item) -> bool:
+    """Return whether Kubernetes sends a pod requests."""
+    return bool(conditions(pod).get("Ready", {}).get("status") == "True")
+
+
+def is_staying(item: Item) -> bool:
+    """Return whether an object is not being deleted."""
+    return "deletionTimestamp" not in item["metadata"]

@@ -14,6 +14,17 @@ def cpu_quantity(number: float) -> str:
     return str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
 
 
+def quantity_value(quantity: str) -> float:
+    """Return a Kubernetes quantity, such as 500m or 4Gi, as a number."""
+    small = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3}
+    if quantity[-1:] in small:
+        return float(quantity[:-1]) * small[quantity[-1]]
+    try:
+        return float(quantity)
+    except ValueError:
+        return float(size_in_bytes(quantity))
+
+
 def memory_quantity(quantity: str) -> str:
     """Return a quantity of memory in whole units: "4Gi" stays, "1.5Gi" becomes "1610612736" bytes."""
     return quantity if "." not in quantity else str(size_in_bytes(quantity))

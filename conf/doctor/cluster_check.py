@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from conf.base.object_references import KINDS, NOT_APPLIED, Item
+from conf.base.object_references import KINDS, NOT_APPLIED, Item, conditions, is_ready
 from conf.base.quantities import binary_quantity
 from conf.clusters.regions import Region
 from conf.clusters.rights import DEPLOY
@@ -71,14 +71,12 @@ def _server(context: CheckContext) -> Iterator[Finding]:
 def _namespace(context: CheckContext) -> Iterator[Finding]:
     name = context.plan.namespace
     try:
-        found = context.cluster.raw(f"/api/v1/namespaces/{name}")
+        found = context.cluster.found(f"/api/v1/namespaces/{name}")
     except NoRights:
         _dry_run(context)
         yield context.skipped("namespace", f"{name} is there; your rights do not allow to look at its labels")
         return
-    except ClusterError as error:
-        if error.status != 404:
-            raise
+    if found is None:
         listed = "list its user in regions.yaml and install charts/cluster (docs/cluster.md)"
         cure = f"{listed}, or: {kubectl(context.cluster.context, f'create namespace {name}')}"
         yield context.failed("namespace", f"there is no namespace {name}", cure)
@@ -113,12 +111,8 @@ def _resource_types(context: CheckContext) -> Iterator[Finding]:
 
 
 def _serves(cluster: Cluster, prefix: str, plural: str) -> bool:
-    try:
-        return any(each["name"] == plural for each in cluster.raw(f"/{prefix}")["resources"])
-    except ClusterError as error:
-        if error.status != 404:
-            raise
-        return False
+    group = cluster.found(f"/{prefix}")
+    return group is not None and any(each["name"] == plural for each in group["resources"])
 
 
 def _rights(context: CheckContext) -> Iterator[Finding]:
@@ -240,7 +234,7 @@ def _secrets(context: CheckContext) -> Iterator[Finding]:
 def _gateway(context: CheckContext) -> Iterator[Finding]:
     gateway, kind = context.region.gateway, context.region.routing
     name = f"{gateway.namespace}/{gateway.name}"
-    found = _object(context, f"{GATEWAYS[kind]}/namespaces/{gateway.namespace}/gateways/{gateway.name}")
+    found = context.cluster.found(f"/apis/{GATEWAYS[kind]}/namespaces/{gateway.namespace}/gateways/{gateway.name}")
     if found is None:
         yield context.failed("gateway", f"there is no Gateway {name}", "create it, or correct gateway in regions.yaml")
         return
@@ -252,7 +246,7 @@ def _gateway(context: CheckContext) -> Iterator[Finding]:
 
 
 def _not_programmed(gateway: Item) -> tuple[str, str]:
-    programmed = _condition(gateway.get("status", {}), "Programmed")
+    programmed = conditions(gateway).get("Programmed")
     if programmed and programmed["status"] == "True":
         return "", ""
     return (programmed["message"] if programmed else "no controller has taken it"), "look at its controller and its class"
@@ -266,8 +260,11 @@ def _without_pods(context: CheckContext, gateway: Item) -> tuple[str, str]:
     if not pods:
         cure = "correct the Gateway's selector, or gateway.pods in regions.yaml, or install the proxies"
         return f"no pod in {namespace} has the labels that it selects, {selector or 'any'}", cure
-    ready = [pod for pod in pods if (_condition(pod.get("status", {}), "Ready") or {}).get("status") == "True"]
-    return ("", "") if ready else (f"none of its {len(pods)} pods in {namespace} is ready", "look at those pods")
+    return (
+        ("", "")
+        if any(map(is_ready, pods))
+        else (f"none of its {len(pods)} pods in {namespace} is ready", "look at those pods")
+    )
 
 
 def _gateway_buffer(context: CheckContext) -> Iterator[Finding]:
@@ -277,7 +274,7 @@ def _gateway_buffer(context: CheckContext) -> Iterator[Finding]:
         own = binary_quantity(buffer_limit(context.region))
         yield context.passed(subject, f"regions.yaml sets no buffer_limit: the proxies send requests of up to {own} again")
         return
-    found = (_object(context, BUFFER_OBJECTS[wanted.kind].format(wanted.namespace)) or {"items": []})["items"]
+    found = (context.cluster.found("/apis/" + BUFFER_OBJECTS[wanted.kind].format(wanted.namespace)) or {"items": []})["items"]
     enough = [each for each in found if _buffered(wanted, each["spec"]) >= wanted.limit]
     refusals = [_refused(each) for each in enough]
     if "" in refusals:
@@ -321,7 +318,7 @@ def _bytes(value: object) -> int:
 def _refused(policy: Item) -> str:
     """Return why Envoy Gateway does not accept a policy; "" where it does, or says nothing yet."""
     ancestors = policy.get("status", {}).get("ancestors", [])
-    accepted = [_condition(each, "Accepted") for each in ancestors]
+    accepted = [conditions({"status": each}).get("Accepted") for each in ancestors]
     return "; ".join(each["message"] for each in accepted if each and each["status"] == "False")
 
 
@@ -337,21 +334,6 @@ def _gateway_url(context: CheckContext) -> Iterator[Finding]:
         yield context.failed("gateway URL", words, "correct way_in in regions.yaml")
         return
     yield context.passed("gateway URL", f"{url} answers")
-
-
-def _object(context: CheckContext, where: str) -> Item | None:
-    """Return an object by its path below /apis, None where there is none. Raises ClusterError."""
-    try:
-        return context.cluster.raw(f"/apis/{where}")
-    except ClusterError as error:
-        if error.status != 404:
-            raise
-        return None
-
-
-def _condition(status: Item, kind: str) -> Item | None:
-    found: list[Item] = status.get("conditions", [])
-    return next((each for each in found if each["type"] == kind), None)
 
 
 GATEWAY_CHECKS: Sequence[Check] = (_gateway, _gateway_buffer, _gateway_url)

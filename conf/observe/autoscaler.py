@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from conf.base.object_references import Item
+from conf.base.object_references import Item, conditions
+from conf.base.quantities import quantity_value
 
 PATIENCE = timedelta(minutes=5)  # in its first minutes an autoscaler may have no answer: a new monitor acts after one or two
 METRIC = re.compile(r"s(\d+)-.*")
-SUFFIXES = {"m": 0.001, "k": 1000.0}  # of a quantity; a measure of pods is never larger
 
 
 @dataclass(frozen=True)
@@ -59,27 +59,16 @@ def _answers(status: Item, triggers: list[str], pods: int) -> Iterator[tuple[str
             yield "cpu", float(each["containerResource"]["current"]["averageUtilization"])
         found = METRIC.fullmatch(each["external"]["metric"]["name"]) if each.get("type") == "External" else None
         if found and int(found[1]) < len(triggers):  # Kubernetes divides KEDA's answer by the pods
-            yield triggers[int(found[1])], _number(each["external"]["current"]["averageValue"]) * pods
+            yield triggers[int(found[1])], quantity_value(each["external"]["current"]["averageValue"]) * pods
 
 
 def _troubles(status: Item, scaled: Item | None) -> Iterator[str]:
-    active = _conditions(status).get("ScalingActive", {})
+    active = conditions({"status": status}).get("ScalingActive", {})
     # ScalingDisabled is a Deployment with no pod, which is told as such.
     if active.get("status") == "False" and active.get("reason") != "ScalingDisabled":
         yield f"the autoscaler cannot scale ({active.get('reason')}): {active.get('message')}"
-    told = scaled.get("status", {}) if scaled else {}
-    if _conditions(told).get("Fallback", {}).get("status") == "True":
+    if scaled and conditions(scaled).get("Fallback", {}).get("status") == "True":
         yield (
             "the autoscaler has no answer from Prometheus, so that no pod is taken away: see whether Prometheus reads the pods,"
             " and whether KEDA reaches it"
         )
-
-
-def _conditions(status: Item) -> dict[str, Item]:
-    return {each["type"]: each for each in status.get("conditions") or []}
-
-
-def _number(quantity: str) -> float:
-    """Return a quantity of Kubernetes as a number: "1300m" -> 1.3."""
-    factor = SUFFIXES.get(quantity[-1])
-    return float(quantity[:-1]) * factor if factor else float(quantity)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from conf.base.console import shortened
-from conf.base.object_references import Item
+from conf.base.object_references import Item, conditions, is_staying
 from conf.remote.cluster import Cluster
 
 LOST_SECONDS = 3600.0  # for which a lost pod is told, as a restart is
@@ -44,7 +44,7 @@ def pod_states(pods: Sequence[Item], evictions: Sequence[Item], now: datetime) -
     """Return the states of pods. evictions: such events of their namespace. now: with its zone."""
     why = {each["involvedObject"].get("name", ""): each.get("message") or "" for each in evictions}
     lost = sorted((each for pod in pods for each in _lost(pod, why)), reverse=True)
-    staying = [(str(each["metadata"]["name"]), each) for each in pods if "deletionTimestamp" not in each["metadata"]]
+    staying = [(str(each["metadata"]["name"]), each) for each in pods if is_staying(each)]
     return PodStates(
         tuple((name, *found) for name, each in staying for found in _ready(each, now)),
         tuple(words for at, words in lost if _seconds(at, now) <= LOST_SECONDS),
@@ -54,13 +54,13 @@ def pod_states(pods: Sequence[Item], evictions: Sequence[Item], now: datetime) -
 
 
 def _ready(pod: Item, now: datetime) -> Iterator[tuple[str, float]]:
-    condition = _conditions(pod).get("Ready", {})
+    condition = conditions(pod).get("Ready", {})
     if condition.get("status") == "True":
         yield pod["metadata"]["labels"].get("version", ""), _seconds(condition["lastTransitionTime"], now)
 
 
 def _waiting(pod: Item, now: datetime) -> Iterator[str]:
-    scheduled, seconds = _conditions(pod).get("PodScheduled", {}), _seconds(pod["metadata"]["creationTimestamp"], now)
+    scheduled, seconds = conditions(pod).get("PodScheduled", {}), _seconds(pod["metadata"]["creationTimestamp"], now)
     has_no_node = scheduled.get("status") == "False"
     if pod["status"].get("phase") == "Pending" and (has_no_node or seconds > WAITING_SECONDS):
         states = (each.get("state") or {} for each in pod["status"].get("containerStatuses") or [])
@@ -76,18 +76,14 @@ def has_ended(pod: Item) -> bool:
 
 def _lost(pod: Item, evictions: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the time and the words of a pod that was lost. Of one that ended with 0, the event alone tells the eviction."""
-    status, conditions, name = pod["status"], _conditions(pod), pod["metadata"]["name"]
-    reason = status.get("reason") or conditions.get("DisruptionTarget", {}).get("reason", "")
-    is_deleted = "deletionTimestamp" in pod["metadata"]  # as pods of an older release are, which then end
+    status, known, name = pod["status"], conditions(pod), pod["metadata"]["name"]
+    reason = status.get("reason") or known.get("DisruptionTarget", {}).get("reason", "")
+    is_deleted = not is_staying(pod)  # as pods of an older release are, which then end
     if (has_ended(pod) and not is_deleted) or reason == PREEMPTED:
         reason = "Evicted" if name in evictions else reason
-        times = [each.get("lastTransitionTime") or "" for each in conditions.values()]
+        times = [each.get("lastTransitionTime") or "" for each in known.values()]
         why = shortened(status.get("message") or evictions.get(name) or reason or "its containers ended")
         yield max(times, default=pod["metadata"]["creationTimestamp"]), f"{name} {HOW.get(reason, 'failed')}: {why}"
-
-
-def _conditions(pod: Item) -> dict[str, Item]:
-    return {each["type"]: each for each in pod["status"].get("conditions") or []}
 
 
 def _seconds(at: str, now: datetime) -> float:

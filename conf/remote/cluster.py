@@ -95,13 +95,8 @@ class Cluster:
             raise BadCredentials(f"context {context!r} cannot be used: {error}; {cure}") from error
 
     def get(self, ref: Ref) -> Item | None:
-        """Return an object as it is now, None where there is none."""
-        try:
-            return self._ask("GET", ref.path)
-        except ClusterError as error:
-            if error.status == NOT_FOUND:
-                return None
-            raise
+        """Return an object as it is now, None where it is missing."""
+        return self.found(ref.path)
 
     def find(self, kind: str, namespace: str, labels: str = "", fields: str = "") -> list[Item]:
         """Return the objects of a kind in a namespace, "" for all, that the label and field selectors choose."""
@@ -181,6 +176,15 @@ class Cluster:
     def raw(self, where: str) -> Item:
         """Return the answer of a path of the API, such as /version."""
         return self._ask("GET", where)
+
+    def found(self, where: str) -> Item | None:
+        """Return the answer of a path of the API, None where the path is missing."""
+        try:
+            return self.raw(where)
+        except ClusterError as error:
+            if error.status != NOT_FOUND:
+                raise
+            return None
 
     def token(self, account: Ref, seconds: int) -> Item:
         """Return a token of a ServiceAccount, and when it expires. seconds: asked for; the API server may grant fewer."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from conf.base.console import shortened
-from conf.base.object_references import Item
+from conf.base.object_references import Item, conditions
 
 IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE, GATEWAY, PAUSED = (
     "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node", "gateway", "paused",
@@ -74,8 +74,7 @@ def event_lines(events: Iterable[Item], most: int = 10) -> tuple[str, ...]:
 
 def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Diagnosis]:
     name, status = pod["metadata"]["name"], pod.get("status", {})
-    conditions = {each["type"]: each for each in status.get("conditions", [])}
-    scheduled = conditions.get("PodScheduled", {})
+    scheduled = conditions(pod).get("PodScheduled", {})
     if scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError"):
         message = scheduled.get("message", "")
         if "persistentvolumeclaim" in message.lower():
@@ -174,8 +173,8 @@ def _last_seen(event: Item) -> str:
 
 
 def _failure(replica_set: Item) -> Item:
-    conditions: Iterable[Item] = replica_set.get("status", {}).get("conditions", [])
-    return next((each for each in conditions if each["type"] == "ReplicaFailure" and each["status"] == "True"), {})
+    failure = conditions(replica_set).get("ReplicaFailure", {})
+    return failure if failure.get("status") == "True" else {}
 
 
 def _no_pod(replica_set: Item) -> Diagnosis:

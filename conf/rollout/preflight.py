@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, ref
-from conf.base.quantities import GIB
+from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, is_staying, ref
+from conf.base.quantities import GIB, quantity_value
 from conf.observe.pod_states import has_ended
-from conf.remote.cluster import NOT_FOUND, Cluster, ClusterError, NoRights, kubectl
+from conf.remote.cluster import Cluster, NoRights, kubectl
 from conf.render.arms import is_arm, weighted
 from conf.rollout import field_owners
 from conf.rollout import history as histories
@@ -22,7 +22,6 @@ from conf.rollout.readiness import POLL_SECONDS, deployment_state, gateway_serve
 from conf.rollout.removal import AUTOSCALER, FINALIZER_CURE, SCALED_OBJECT, drain_seconds, held_by
 from conf.rollout.replicas import REPLICAS_MANAGER
 from conf.rollout.targets import Blocked, Say, Target
-from serving.settings import size_in_bytes
 
 SERVER_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")  # written by the API server
 NAME = "app.kubernetes.io/name"  # the label that names the Deployment of a pod
@@ -116,12 +115,7 @@ def _check_secrets(target: Target, items: Sequence[Item]) -> None:
 
 def has_secret(cluster: Cluster, namespace: str, name: str) -> bool:
     """Return whether a Secret is there. Raises NoRights, ClusterError."""
-    try:
-        return bool(cluster.raw(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
-    except ClusterError as error:
-        if error.status != NOT_FOUND:
-            raise
-        return False
+    return cluster.found(f"/api/v1/namespaces/{namespace}/secrets/{name}") is not None
 
 
 def _check_quotas(target: Target, rollouts: Sequence[Rollout]) -> None:
@@ -144,7 +138,7 @@ def _shortages(target: Target, rollouts: Sequence[Rollout]) -> Iterator[str]:
         name, template = then["metadata"]["name"], then["spec"]["template"]
         pods = target.cluster.find("Pod", target.namespace, f"{NAME} in ({','.join((name, *target.arms))})")
         own = [each for each in pods if not has_ended(each)]  # a pod that has ended uses no quota
-        staying = [each["metadata"]["labels"] for each in own if "deletionTimestamp" not in each["metadata"]]
+        staying = [each["metadata"]["labels"] for each in own if is_staying(each)]
         versions = [labels.get("version") for labels in staying if labels[NAME] == name]
         # Pods of a release that is returned to may be there still, and then none has to begin.
         returns = template["metadata"]["labels"].get("version") in versions
@@ -188,7 +182,7 @@ def _our_object(target: Target, kind: str, name: str) -> Item | None:
         item = target.cluster.get(Ref(kind, target.namespace, name))
     except NoRights:
         return None
-    return item if item and is_ours(item) and "deletionTimestamp" not in item["metadata"] else None
+    return item if item and is_ours(item) and is_staying(item) else None
 
 
 def _is_applied(target: Target, item: Item, *, exactly: bool = False) -> bool:
@@ -197,7 +191,7 @@ def _is_applied(target: Target, item: Item, *, exactly: bool = False) -> bool:
     exactly: it must be ours besides, and have no more pods than it asks for.
     """
     live = target.cluster.get(ref(item))
-    if live is None or "deletionTimestamp" in live["metadata"]:
+    if live is None or not is_staying(live):
         return False
     if exactly and not is_ours(live):
         return False
@@ -211,7 +205,7 @@ def _wait_for_deletion(target: Target, each: Ref, say: Say) -> Item | None:
     """Return a live object, or None. An object that is being deleted is waited for. Raises Blocked where it stays."""
     begin, told = time.monotonic(), False
     each = replace(each, uid="")
-    while (live := target.cluster.get(each)) and "deletionTimestamp" in live["metadata"]:
+    while (live := target.cluster.get(each)) and not is_staying(live):
         seconds = drain_seconds(target, live)
         if time.monotonic() > begin + seconds:
             words = f"{each} is being deleted and still there after {seconds:.0f} s, {held_by(live)}"
@@ -246,7 +240,7 @@ def usage(containers: Sequence[Item]) -> dict[str, float]:
     containers: the `resources` of each container. Amounts are in cores, bytes or counts.
     """
     amounts = (
-        {f"{kind}.{name}": _number(amount)}
+        {f"{kind}.{name}": quantity_value(amount)}
         for each in containers
         for kind in ("requests", "limits")
         for name, amount in (each.get(kind) or {}).items()
@@ -281,19 +275,8 @@ def shortages(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]
     hard, used = quota["status"].get("hard", {}), quota["status"].get("used", {})
     for name, allowed in hard.items():
         full = f"requests.{name}" if name in ("cpu", "memory") else name
-        others = max(0.0, _number(used.get(name, "0")) - own.get(full, 0))
-        if full in wanted and wanted[full] > _number(allowed) - others:
+        others = max(0.0, quantity_value(used.get(name, "0")) - own.get(full, 0))
+        if full in wanted and wanted[full] > quantity_value(allowed) - others:
             amounts = [f"{each / GIB:.4g}Gi" if "memory" in name else f"{each:g}" for each in (others, wanted[full])]
             words = f"{quota['metadata']['name']} allows {allowed} {name}, others use {amounts[0]} of it"
             yield f"{words}; the pods take {amounts[1]}, with what a roll-out adds"
-
-
-def _number(quantity: str) -> float:
-    """Return a Kubernetes quantity, such as 500m or 4Gi, as a number."""
-    small = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3}
-    if quantity[-1:] in small:
-        return float(quantity[:-1]) * small[quantity[-1]]
-    try:
-        return float(quantity)
-    except ValueError:
-        return float(size_in_bytes(quantity))

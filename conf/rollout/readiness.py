@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from conf.base.image_names import digest_of, version_with_digest
-from conf.base.object_references import Item, Ref
+from conf.base.object_references import Item, Ref, is_ready, is_staying
 from conf.base.quantities import counted
 from conf.observe.pod_logs import Line, common_errors
 from conf.observe.pod_states import PodStates, states_of
@@ -167,7 +167,7 @@ def _newest_pods(cluster: Cluster, deployment: Item, namespace: str) -> tuple[li
     pods = [
         each
         for each in cluster.find("Pod", namespace, selector)
-        if newest and _is_owned(each, newest[0]) and not _is_ready(each) and "deletionTimestamp" not in each["metadata"]
+        if newest and _is_owned(each, newest[0]) and not is_ready(each) and is_staying(each)
     ]
     return newest, pods
 
@@ -183,9 +183,9 @@ def running_pods(cluster: Cluster, namespace: str, names: Sequence[str]) -> Runn
     names: of its Deployments.
     """
     pods = cluster.find("Pod", namespace, f"app.kubernetes.io/name in ({','.join(names)})")
-    staying = [each for each in pods if "deletionTimestamp" not in each["metadata"]]
+    staying = [each for each in pods if is_staying(each)]
     containers = [status for each in staying for status in each.get("status", {}).get("containerStatuses", [])]
-    versions = count_by_version([each for each in staying if _is_ready(each)])
+    versions = count_by_version([each for each in staying if is_ready(each)])
     restarts = sum(status["restartCount"] for status in containers)
     return RunningPods(versions, restarts, states_of(cluster, namespace, pods))
 
@@ -305,8 +305,3 @@ def _is_owned(item: Item, owner: Item) -> bool:
 
 def _revision(replica_set: Item) -> int:
     return int(replica_set["metadata"].get("annotations", {}).get("deployment.kubernetes.io/revision", 0))
-
-
-def _is_ready(pod: Item) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

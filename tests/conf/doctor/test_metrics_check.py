@@ -8,7 +8,7 @@ from conf.base.image_names import image
 from conf.doctor.cluster_check import CHECKS
 from conf.doctor.findings import CheckContext
 from conf.plan.plan import plan
-from conf.remote.cluster import Cluster, ClusterError
+from conf.remote.cluster import Cluster
 from serving.settings import read
 from tests.conf.golden import regions
 
@@ -23,10 +23,8 @@ class ApiServer:
     def __init__(self, *groups: str):
         self.groups = groups
 
-    def raw(self, where: str) -> dict[str, Any]:
-        if where not in self.groups:
-            raise ClusterError("not found", 404)
-        return {"resources": [{"name": RESOURCES[where]}]}
+    def found(self, where: str) -> dict[str, Any] | None:
+        return {"resources": [{"name": RESOURCES[where]}]} if where in self.groups else None
 
 
 @pytest.mark.parametrize(
