@@ -3,6 +3,7 @@
 In: an ONNX file, or the name of an example. Out: the service's files. Their texts are data here, which `_write` puts in place.
 """
 
+import filecmp
 import json
 import math
 import re
@@ -217,7 +218,7 @@ def _tried(name: str, file: Path) -> TriedModel:
 def _write(root: Path, tracked: list[str], texts: Mapping[str, str], copies: Mapping[str, Path]) -> None:
     """Put the files in place, and delete the demo's. git has every file that is deleted or replaced."""
     lost = [path for path in (*texts, *copies) if path not in tracked and (root / path).exists()]
-    lost = [path for path in lost if path not in copies or not copies[path].samefile(root / path)]
+    lost = [path for path in lost if path not in copies or not filecmp.cmp(copies[path], root / path, shallow=False)]
     if lost:
         raise StartError(f"{', '.join(lost)}: there already, and git does not have it: move it away")
     for path in {*tracked} - {*copies}:

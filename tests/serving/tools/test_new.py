@@ -138,6 +138,12 @@ def test_what_would_lose_work_or_makes_no_service_is_refused_with_nothing_change
     assert "value.py is that of like/mine, and only the demo is replaced" in refused(clone, "cats", *model)
 
 
+def test_it_may_be_repeated_where_the_same_model_lies_there_from_before(clone: Path, tabular: Path) -> None:
+    (clone / "model/cats.onnx").write_bytes(tabular.read_bytes())
+    made(clone, "cats", "--username", "ann", "--model", str(tabular))
+    assert (clone / "model/cats.onnx").read_bytes() == tabular.read_bytes()
+
+
 def test_the_demos_own_model_may_be_the_one_that_is_kept(clone: Path) -> None:
     made(clone, "cats", "--model", str(clone / "model/efficientnet-lite0.onnx"))
     assert (clone / "model/efficientnet-lite0.onnx").stat().st_size > 2**20
