@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.multipart import BOUNDARY, multipart
+
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS, UNET = ROOT / "tests/models/digits.onnx", ROOT / "tests/models/unet.onnx"  # tests/models/README.md describes them
 _given: set[int] = set()
@@ -114,6 +116,13 @@ def post_json(url: str, value: object) -> tuple[int, Any]:
     """Return status and parsed body of a JSON request."""
     status, body = get(url, json.dumps(value).encode(), {"Content-Type": "application/json"})
     return status, json.loads(body)
+
+
+def post_form(url: str, *parts: tuple[str, str | bytes]) -> tuple[int, Any]:
+    """Return status and parsed body of a form. parts: names with a field's text or a file's bytes."""
+    encoded = [(name, part, True) if isinstance(part, bytes) else (name, part.encode(), False) for name, part in parts]
+    status, answer = get(url, multipart(encoded), {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
+    return status, json.loads(answer)
 
 
 def free_port() -> int:

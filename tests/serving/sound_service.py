@@ -58,14 +58,41 @@ PDF = b"%PDF-1.4\n1 0 obj <</Length 44>> stream\nBT /F1 12 Tf (Hello) Tj (world)
 
 def wav(loudness: float) -> bytes:
     """Return a tenth of a second of a square wave."""
-    samples = np.where(np.arange(800) % 2, loudness, -loudness) * 32768
+    return recorded(np.where(np.arange(800) % 2, loudness, -loudness), 8000)
+
+
+def recorded(samples: np.ndarray, rate: int = 16_000) -> bytes:
+    """Return a WAV file. samples: from -1 to 1. rate: samples a second."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(8000)
-        sound.writeframes(samples.astype(np.int16).tobytes())
+        sound.setparams((1, 2, rate, 0, "NONE", ""))
+        sound.writeframes((samples * 32768).astype(np.int16).tobytes())
     return file.getvalue()
+
+
+def write_sound_classifier(file: Path) -> None:
+    """Write a model of a second of samples: scores of silence, tone and noise, by loudness and by how fast samples change."""
+    nodes = [
+        helper.make_node("Mul", ["samples", "samples"], ["squares"]),
+        helper.make_node("ReduceMean", ["squares"], ["power"], axes=[1]),
+        helper.make_node("Slice", ["samples", "one", "end", "last"], ["later"]),
+        helper.make_node("Slice", ["samples", "zero", "minus", "last"], ["earlier"]),
+        helper.make_node("Sub", ["later", "earlier"], ["steps"]),
+        helper.make_node("Mul", ["steps", "steps"], ["jumps"]),
+        helper.make_node("ReduceMean", ["jumps"], ["change"], axes=[1]),
+        helper.make_node("Add", ["power", "tiny"], ["some"]),
+        helper.make_node("Div", ["change", "some"], ["roughness"]),  # 2 of white noise, 0.03 of 440 Hz
+        helper.make_node("Div", ["tiny", "some"], ["quiet"]),  # 1 of silence
+        helper.make_node("Concat", ["quiet", "roughness"], ["heard"], axis=1),
+        helper.make_node("Gemm", ["heard", "weights", "biases"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
+    ]
+    numbers = {"last": 1, "one": 1, "zero": 0, "end": 16_000, "minus": -1}
+    constants = {name: np.array([number], np.int64) for name, number in numbers.items()}
+    weights = np.array([[20, -10, -10], [0, -5, 5]], np.float32)
+    inputs, outputs = [small_models.tensor("samples", ("n", 16_000))], [small_models.tensor("scores", ("n", 3))]
+    arrays = {"tiny": np.array([1e-7], np.float32), "weights": weights, "biases": np.array([-10, 5, -5], np.float32)}
+    small_models.write(file, nodes, inputs, outputs, **constants, **arrays)
 
 
 def make_sound_service(folder: Path, settings: str = "") -> Path:

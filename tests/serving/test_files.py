@@ -2,20 +2,22 @@
 
 import base64
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from playwright.sync_api import expect
 
 import monopod
 from tests.browser import browser, console_errors, drop
-from tests.running import Running, get, make_service, post_json, running
+from tests.running import ROOT, Running, get, make_service, post_form, post_json, running
 from tests.serving.offline.offline_process import finished, refill
-from tests.serving.sound_service import DOCUMENT, PDF, make_sound_service, wav
+from tests.serving.sound_service import DOCUMENT, PDF, make_sound_service, recorded, wav, write_sound_classifier
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,7 @@ def test_a_folder_of_sounds_and_lines_are_answered_offline(tmp_path: Path, folde
     assert {Path(line["topic"]).name: line["answer"]["results"]["loudness"] for line in lines} == {
         "go.wav": 0.5, "no.wav": 0.25, "lines.jsonl": 0.25,
     }  # fmt: skip
-    assert (code, "4 records in" in out, "3 answered, 1 dead" in out, "no records: 2" in out) == (3, True, True, True), out
+    assert (code, "4 records in" in out, "3 answered, 1 dead" in out, "not records: 2" in out) == (3, True, True, True), out
 
 
 def test_bench_sends_a_sound_to_a_base_address(sounds: Running, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,3 +161,25 @@ def test_verify_and_optimize_take_the_service_of_sounds(
     assert monopod.main(["optimize", "--service", made, "--samples", str(folder), "--fp16", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.partition("1 of 1 right\n")[2])
     assert told["samples"]["rows"] == 2
+
+
+def test_the_service_of_sounds_on_the_manuals_page_says_what_it_hears(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```python\n((?:(?!```).)*class Sounds.*?)```", (ROOT / "docs/service.md").read_text(), re.DOTALL)
+    made = make_service(tmp_path / "small", 'model_path = "model/sounds.onnx"', shown)
+    write_sound_classifier(made / "model/sounds.onnx")
+    second = np.arange(16_000) / 16_000
+    heard = {
+        "silence": np.zeros(16_000),
+        "tone": 0.3 * np.sin(2 * np.pi * 440 * second),
+        "noise": np.random.default_rng(1).normal(0, 0.1, 16_000),
+    }
+    with running(made) as service:
+        url = service.url + "/api/small"
+        for label, samples in heard.items():
+            status, answer = post_form(url, ("audio", recorded(samples)))
+            assert (status, answer["results"]["label"]) == (200, label)
+            assert get(url, recorded(samples), {"Content-Type": "audio/wav"})[0] == 200
+        short, slow = recorded(heard["tone"][:4000]), recorded(heard["tone"], 8000)
+        for refused in (b"none", b"RIFF", short, slow, recorded(heard["tone"])[:-2]):
+            status, answer = post_form(url, ("audio", refused))
+            assert (status, answer["reason"]) == (400, "bad_input"), answer

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from serving.api import Array
-from tests.running import ROOT, Running, get
+from tests.running import ROOT, Running, get, post_form
 from tests.waiting import until
 
 EXAMPLE = Path(__file__).resolve().parents[1]
@@ -43,10 +43,7 @@ def unlike(data: bytes, number: int) -> bytes:
 
 def post(service: Running, path: str, *pictures: bytes) -> tuple[int, Any]:
     """Post a form with these pictures. Return the status and the parsed answer."""
-    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-    body = b"".join(head + picture + b"\r\n" for picture in pictures) + b"--b--\r\n"
-    status, answer = get(service.url + API + path, body, {"Content-Type": "multipart/form-data; boundary=b"})
-    return status, json.loads(answer)
+    return post_form(service.url + API + path, *(("image", picture) for picture in pictures))
 
 
 def embed(service: Running, picture: bytes) -> Any:

@@ -22,7 +22,7 @@ import shapes
 
 from serving.api import Array
 from tests import waiting
-from tests.running import ROOT, Running, get, post_json, running
+from tests.running import ROOT, Running, get, post_form, post_json, running
 
 until = partial(waiting.until, seconds=10)
 
@@ -84,11 +84,8 @@ def test_fields_come_in_json_in_a_form_and_in_the_url(service: Running) -> None:
     wanted = found(service, NUCLEI, material="nuclei", masks="rle")
     body = {"image": base64.b64encode(NUCLEI).decode(), "material": "nuclei", "masks": "rle"}
     assert post_json(service.url + OWN + "/detect", body)[1]["results"] == wanted
-    parts = [f'--x\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in list(body.items())[1:]]
-    head = '--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
-    form = "".join([*parts, head]).encode() + NUCLEI + b"\r\n--x--\r\n"
-    status, answer = get(service.url + OWN, form, {"Content-Type": "multipart/form-data; boundary=x"})
-    assert (status, json.loads(answer)["results"]) == (200, wanted)
+    status, answer = post_form(service.url + OWN, ("image", NUCLEI), ("material", "nuclei"), ("masks", "rle"))
+    assert (status, answer["results"]) == (200, wanted)
 
 
 def test_without_a_material_the_default_is_looked_for(service: Running) -> None:

@@ -13,7 +13,7 @@ import pytest
 from corpus import read
 from tokens import LONGEST, Row, Tokens, inputs
 
-from tests.running import Running, get, post_json, running
+from tests.running import Running, get, post_form, post_json, running
 
 EXAMPLE = Path(__file__).parents[1]
 CORPUS = read(EXAMPLE / "model/corpus.txt", 1000)
@@ -91,9 +91,8 @@ def test_the_services_own_route_a_form_and_a_batch_answer_like_query(service: Ru
     _, right = ask(service, "/query", body)
     assert len(right["sentences"]) == 7
     assert ask(service, "", body) == (200, right)
-    form = b'--x\r\nContent-Disposition: form-data; name="question"\r\n\r\nHow do I send shoes back?\r\n--x--'
-    status, _ = get(f"{service.url}/api/semantic-search/query?k=7", form, {"Content-Type": "multipart/form-data; boundary=x"})
-    assert status == 200
+    question = ("question", "How do I send shoes back?")
+    assert post_form(f"{service.url}/api/semantic-search/query?k=7", question)[0] == 200
     status, both = ask(service, "/query/batch", {"questions": ["Why is the sky blue?", body["question"]], "k": 7})
     assert status == 200
     assert both[1] == right
