@@ -28,7 +28,7 @@ def test_the_tests_that_the_manual_shows_are_formatted_and_pass(tmp_path: Path) 
 
 def test_the_commands_of_the_first_cluster_are_ones_that_monopod_and_make_have() -> None:
     page = ROOT / "docs/first-cluster.md"
-    typed = [command for at in range(2, 6) for command in commands(f"## {at}.", page)]
+    typed = [command for at in range(2, 8) for command in commands(f"## {at}.", page)]
     parser = monopod._parser()
     for command in typed:
         program, *words = shlex.split(command.replace("$IMAGE", "localhost:5000/like/cats"))
@@ -37,7 +37,8 @@ def test_the_commands_of_the_first_cluster_are_ones_that_monopod_and_make_have()
         elif program == "make":
             assert re.search(rf"^{re.escape(words[0])}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE), words
     assert [command.split()[1] for command in typed if command.startswith("monopod")] == [
-        *("new", "check", "doctor", "deploy", "status", "deploy", "history", "rollback", "stop"),
+        *("new", "check", "doctor", "deploy", "status", "deploy", "history", "rollback"),
+        *("bench", "deploy", "deploy", "stop", "stop"),
     ]
     assert "cp conf/regions.example-one.yaml one.yaml" in typed
 
