@@ -15,7 +15,7 @@ from conf.observe.figures import ObservedTrack, Sources, TrackFigures
 from conf.observe.health import CRITICAL, TOO_NEW, UNKNOWN, WARNING, WELL, limits_of, reasons, worst
 from conf.observe.pod_logs import PodLines, common_errors
 from conf.remote.cluster import Cluster, ClusterError
-from conf.remote.parallel import TooSlow, gathered
+from conf.remote.parallel import TooSlow, ask_all
 from conf.rollout.history import UnreadableHistory
 from conf.rollout.preflight import load_history
 from conf.rollout.targets import Target
@@ -78,7 +78,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
 def failure_causes(each: ObservedTrack, track: TrackFigures) -> list[str]:
     """Return what may be the cause of a track's failures, a line each. A source that fails is named with the reason."""
     asks = {"the errors in the logs": partial(_errors, each, track), "the last release": partial(_release, each)}
-    answers = gathered(asks, CAUSE_SECONDS)
+    answers = ask_all(asks, CAUSE_SECONDS)
     for error in answers.failed.values():
         if not isinstance(error, ClusterError | TooSlow | UnreadableHistory):
             raise error

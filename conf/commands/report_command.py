@@ -23,7 +23,7 @@ from conf.observe.health import UNKNOWN
 from conf.observe.service_report import Hour, Objective, RegionReport, SeenRelease, advice, region_report
 from conf.plan.placement import monthly_price
 from conf.remote.cluster import Cluster, ClusterError
-from conf.remote.parallel import TooSlow, gathered
+from conf.remote.parallel import TooSlow, ask_all
 from conf.rollout.history import Release, UnreadableHistory
 from conf.rollout.preflight import load_history
 from conf.rollout.targets import Target
@@ -54,7 +54,7 @@ def report_command(arguments: Namespace) -> int:
 def _reports(watched: Sequence[ObservedTrack], days: int, currency: str) -> list[RegionReport]:
     keys = [(each.region.name, each.track, each.offline) for each in watched]
     asks = {key: partial(_report, each, days, currency) for key, each in zip(keys, watched, strict=True)}
-    answers = gathered(asks, REPORT_SECONDS)
+    answers = ask_all(asks, REPORT_SECONDS)
     for error in answers.failed.values():
         if not isinstance(error, TooSlow):
             raise error

@@ -9,7 +9,6 @@ import os
 import select
 import sys
 import termios
-import threading
 import time
 import tty
 from argparse import Namespace
@@ -32,6 +31,7 @@ from conf.commands.health_command import track_records
 from conf.commands.observed_tracks import observed_tracks, with_arms
 from conf.observe.figures import ObservedTrack, PodFigures, Sources, TrackFigures
 from conf.observe.health import CRITICAL, WARNING, WELL, Levels, Limits, level, limits_of, reasons
+from conf.remote.parallel import asked
 
 WINDOW = 120  # seconds that rates and quantiles of Prometheus are about: eight scrapes
 HEAD = ("region", "track", "pods", "version", "req/s", "5xx", "429/s", "p50", "p95", "queue", "memory", "cores", "restarts/h")
@@ -169,32 +169,19 @@ def _watch(observed: Sequence[ObservedTrack], ask: Callable[[], list[TrackFigure
     names = observed[0].settings
     head = _line(f"{names.service_name} of {names.username}, every {every:g} s; q ends")
     found: list[TrackFigures] | None = None
-    asked: Future[list[TrackFigures]] | None = None
+    answer: Future[list[TrackFigures]] | None = None
     due = 0.0
     drawn: object = None
     with _keys() as key, Live(console=console, screen=True, auto_refresh=False) as live:
         while key(KEY_SECONDS if drawn else 0.0) not in ("q", "Q"):
-            if asked is None and time.monotonic() >= due:
-                asked, due = _on_a_thread(ask), time.monotonic() + every
-            if asked is not None and asked.done():
-                found, asked = asked.result(), None
+            if answer is None and time.monotonic() >= due:
+                answer, due = asked(ask), time.monotonic() + every
+            if answer is not None and answer.done():
+                found, answer = answer.result(), None
             if (id(found), console.size) != drawn:
                 below = _line("asking …") if found is None else page(observed, found, console)
                 live.update(_cropped(Group(head, _line(""), below), console), refresh=True)
                 drawn = (id(found), console.size)
-
-
-def _on_a_thread(ask: Callable[[], list[TrackFigures]]) -> "Future[list[TrackFigures]]":
-    answer: Future[list[TrackFigures]] = Future()
-
-    def work() -> None:
-        try:
-            answer.set_result(ask())
-        except Exception as error:  # raised again on the drawing thread
-            answer.set_exception(error)
-
-    threading.Thread(target=work, name="refresh", daemon=True).start()
-    return answer
 
 
 def _cropped(whole: RenderableType, console: Console) -> SegmentLines:

@@ -19,7 +19,7 @@ from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.plan.burn_rates import COUNTED, COUNTED_FAILED
 from conf.plan.plan import offline_name
 from conf.remote.cluster import Cluster, ClusterError, NoRights
-from conf.remote.parallel import TooSlow, gathered
+from conf.remote.parallel import TooSlow, ask_all
 from conf.render.arms import arm_name
 from serving.settings import Settings, size_in_bytes
 
@@ -198,7 +198,7 @@ class Sources:
             region = self._regions[key[0]]
             self._made.setdefault(key, (PrometheusClient(region), Kubernetes(region)))
         asks = {key: partial(_in_region, tracks, *self._made[key], self._window) for key, tracks in by_region.items()}
-        answers = gathered(asks, REGION_SECONDS)
+        answers = ask_all(asks, REGION_SECONDS)
         found: dict[tuple[str, str, str], TrackFigures] = {}
         for key, tracks in by_region.items():
             if error := answers.failed.get(key):

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from conf.remote import safe_http
-from conf.remote.parallel import TooSlow, gathered
+from conf.remote.parallel import TooSlow, ask_all
 from conf.remote.safe_http import NoAnswer
 from conf.remote.wechat_robot import MAX_TEXT_BYTES, markdown_message, refusal, shortened
 
@@ -35,7 +35,7 @@ def send(
     robot = markdown_message(shortened(text, MAX_TEXT_BYTES))
     bodies = {name: body for name, body in ((ROBOT, robot), (WEBHOOK, {"text": text, **facts})) if environment.get(name)}
     posts = {name: partial(_post, environment[name].strip(), body, seconds, name == ROBOT) for name, body in bodies.items()}
-    answers = gathered(posts, seconds)
+    answers = ask_all(posts, seconds)
     for name in posts:
         error = answers.failed.get(name)
         # The text of any other error may hold the address, so only its type is told.

@@ -1,13 +1,12 @@
-"""Asks several servers at once, and ends in time.
+"""Asks several servers at once, and ends in time: the one way to abandon a thread.
 
 Concurrency: each question has a thread of its own, and AT_ONCE of them work at a time. A thread ends with its answer. A thread
-whose time is over is abandoned: it is a daemon, and its late answer goes to a dictionary that nobody reads any more. `_lock`
-guards the dictionary while it is read.
+whose time is over is abandoned: it is a daemon, and its late answer goes to a Future that nobody reads any more.
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
 AT_ONCE = 8
@@ -30,31 +29,30 @@ class Answers(Generic[K, T]):
         self.failed: dict[K, Exception] = {}
 
 
-def gathered(asks: Mapping[K, Callable[[], T]], seconds: float) -> Answers[K, T]:
-    """Ask all at once, and return their answers in the order of `asks`. seconds: for all of them together."""
-    late, lock, turn = Answers[K, T](), threading.Lock(), threading.Semaphore(AT_ONCE)
+def asked(question: Callable[[], T], turn: threading.Semaphore | None = None) -> "Future[T]":
+    """Ask on a daemon thread, and return the answer to come. turn: is held while the question is asked."""
+    answer: Future[T] = Future()
 
-    def work(key: K) -> None:
+    def work() -> None:
         try:
-            with turn:
-                answer = asks[key]()
-            with lock:
-                late.found[key] = answer
+            with turn or threading.Semaphore():
+                answer.set_result(question())
         except Exception as error:  # the caller decides which of them are expected
-            with lock:
-                late.failed[key] = error
+            answer.set_exception(error)
 
-    threads = {key: threading.Thread(target=work, args=(key,), name=f"ask-{key}", daemon=True) for key in asks}
-    for thread in threads.values():
-        thread.start()
-    end = time.monotonic() + seconds
-    for thread in threads.values():
-        thread.join(max(0.0, end - time.monotonic()))
-    answers = Answers[K, T]()
-    with lock:
-        for key in asks:
-            if key in late.found:
-                answers.found[key] = late.found[key]
-            else:
-                answers.failed[key] = late.failed.get(key, TooSlow(seconds))
+    threading.Thread(target=work, daemon=True).start()
+    return answer
+
+
+def ask_all(questions: Mapping[K, Callable[[], T]], seconds: float) -> Answers[K, T]:
+    """Ask all at once, and return their answers in the order of `questions`. seconds: for all of them together."""
+    turn, answers = threading.Semaphore(AT_ONCE), Answers[K, T]()
+    futures = {key: asked(question, turn) for key, question in questions.items()}
+    in_time = wait(futures.values(), seconds).done
+    for key, future in futures.items():
+        error = future.exception() if future in in_time else TooSlow(seconds)
+        if isinstance(error, Exception):
+            answers.failed[key] = error
+        else:
+            answers.found[key] = future.result()
     return answers

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any, TypeVar
 
-from conf.remote.parallel import TooSlow, gathered
+from conf.remote.parallel import TooSlow, ask_all
 
 READ_TIMEOUT = 8.0  # seconds without a byte
 MAX_ERROR_BYTES = 10_000  # of an error's answer
@@ -122,7 +122,7 @@ def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Reque
 
 def in_time(question: Callable[[], T], seconds: float, what: str) -> T:
     """Return the result of a question. Raises NoAnswer after `seconds`, and what the question raises. what: the server."""
-    answers = gathered({what: question}, seconds)
+    answers = ask_all({what: question}, seconds)
     error = answers.failed.get(what)
     if isinstance(error, TooSlow):
         raise NoAnswer(f"{what} has not answered in {seconds:g} s", "is the network up? run it again in a moment")
