@@ -18,8 +18,8 @@ from serving.settings import latency_objective
 
 # One failure in a quiet night wakes nobody, and a few clients' failures do not either. The rules of long windows find what few
 # requests show only in a day.
-FEWEST_REQUESTS = 20  # In the window that a rule judges.
-FEWEST_FAILURES = 5  # In the same window.
+MIN_REQUESTS = 20  # In the window that a rule judges.
+MIN_FAILURES = 5  # In the same window.
 INTERVAL = 60  # Seconds between two recordings. A sum over recorded rates is a number of requests by it.
 REQUESTS, FAILED = "service:monopod_valid_requests:rate5m", "service:monopod_failed_requests:rate5m"
 ANSWERS, LATE = "service:monopod_answers:rate5m", "service:monopod_late_answers:rate5m"
@@ -156,7 +156,7 @@ def _burns(watched: Watched, burn: Burn, kind: _Kind) -> str:
     missed, every = (_sum(watched, series, burn.long) for series in (kind.missed, kind.every))
     return (
         f"({missed} / {every} > {threshold} and {_share(watched, kind, burn.short)} > {threshold}"
-        f" and {INTERVAL} * {every} >= {FEWEST_REQUESTS} and {INTERVAL} * {missed} >= {FEWEST_FAILURES})"
+        f" and {INTERVAL} * {every} >= {MIN_REQUESTS} and {INTERVAL} * {missed} >= {MIN_FAILURES})"
     )
 
 

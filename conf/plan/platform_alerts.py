@@ -9,7 +9,7 @@ larger counts. No alert asks how busy an offline pod is: while records wait, it 
 from conf.base.matchers import matchers
 from conf.base.quantities import rounded_up, shares
 from conf.plan.alerts import CANARY_DRIVEN, AlertingRule, RuleGroup, Watched, alert
-from conf.plan.burn_rates import COUNTED, COUNTED_FAILED, FEWEST_FAILURES, FEWEST_REQUESTS, POD, burn_rate_group, listed
+from conf.plan.burn_rates import COUNTED, COUNTED_FAILED, MIN_FAILURES, MIN_REQUESTS, POD, burn_rate_group, listed
 from conf.plan.pods import gpu_share
 
 # The figures at which the platform warns. A service moves others by its settings: objectives, memory_levels, cpu_levels.
@@ -21,7 +21,7 @@ RESTARTS_WARN = 3  # Restarts of one pod in half an hour.
 SINK_AWAY_WARNS = 300  # Seconds for which a sink takes no answers.
 BROKERS_AWAY_WARNS = 300  # Seconds for which the brokers of a topic do not answer.
 DEAD_LETTERS_WARN = 0.01  # A share of the records.
-FEWEST_DEAD_LETTERS = 5  # In a quarter of an hour: a single malformed record wakes nobody.
+MIN_DEAD_LETTERS = 5  # In a quarter of an hour: a single malformed record wakes nobody.
 RETRIES_WARN = 10  # Requests in ten minutes that a gateway did not send again though it should.
 CANARY_NOT_DRIVEN = 900  # Seconds since a command looked at a canary.
 STILL = 600  # Seconds without a finished record, at least, after which records that wait stand still.
@@ -58,7 +58,7 @@ def _errors(watched: Watched) -> AlertingRule:
     requests, failed = (
         f"sum(rate(monopod_requests_total{{{watched.where},{which}}}[5m]))" for which in (COUNTED, COUNTED_FAILED)
     )
-    enough = f"300 * {requests} >= {FEWEST_REQUESTS} and 300 * {failed} >= {FEWEST_FAILURES}"
+    enough = f"300 * {requests} >= {MIN_REQUESTS} and 300 * {failed} >= {MIN_FAILURES}"
     expr = f"{failed} / {requests} > {ERRORS_WARN} and {enough}"
     words = "{{ $value | humanizePercentage }} of the requests fail"
     return alert(watched, "ServerErrors", expr, "5m", "warning", words)
@@ -201,7 +201,7 @@ def _records(watched: Watched) -> tuple[AlertingRule, ...]:
     every = f"monopod_offline_records_total{{{where}}}"
     dead = f'monopod_offline_records_total{{{where},outcome="dead"}}'
     share = f"sum(rate({dead}[15m])) / sum(rate({every}[15m]))"
-    enough = f"sum(increase({dead}[15m])) >= {FEWEST_DEAD_LETTERS}"
+    enough = f"sum(increase({dead}[15m])) >= {MIN_DEAD_LETTERS}"
     lost = f"monopod_offline_lost_records_total{{{where}}}"
     gone = f"sum(increase({lost}[15m])) > 0 or sum({lost} unless {lost} offset 15m) > 0"
     dead_words = "{{ $value | humanizePercentage }} of the records become dead letters"

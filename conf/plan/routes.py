@@ -16,8 +16,8 @@ from serving.settings import Settings, size_in_bytes
 
 ROUTE_MARGIN = 5  # Seconds by which a route's timeout is above the service's, so that the pod's own 504 comes first.
 IDLE = 60  # Seconds until a proxy closes an idle connection: fewer than the pod's 120, so that no request meets a closing one.
-FEWEST_CONNECTIONS = 1024
-MOST_CONNECTIONS = 2**31 - 1
+MIN_CONNECTIONS = 1024
+MAX_CONNECTIONS = 2**31 - 1
 BUFFER_LIMIT_NAME = "monopod-buffer-limit"
 OWN_LIMITS: Mapping[str, int] = {"istio": 2**20, "gateway-api": 32 * 2**10}  # bytes that the proxies keep where nothing is set
 
@@ -82,7 +82,7 @@ def outside(settings: Settings, track: str) -> tuple[str, ...]:
 def connections(settings: Settings, pods: int) -> int:
     """Return the limit of connections, well above the requests that pods hold at once, so that a pod's own 429 comes first."""
     rows = settings.queue_limit + settings.ins_num_per_gpu * max(settings.max_batch_size, 1)
-    return min(max(4 * pods * rows, FEWEST_CONNECTIONS), MOST_CONNECTIONS)
+    return min(max(4 * pods * rows, MIN_CONNECTIONS), MAX_CONNECTIONS)
 
 
 def route(settings: Settings, region: Region, track: str, namespace: str, pods: int) -> Route:

@@ -1,7 +1,8 @@
 """The check of a service: it is read, planned, judged and rendered, and all mistakes are reported at once."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 
 from conf.base.image_names import Image, image
@@ -134,8 +135,8 @@ def judge(
     report = Report(list(mistakes), misnamed_hooks(service), service=found)
     if found is None:
         return report
-    models: dict[str, ModelFiles] = {}  # by path: tracks and regions share them
-    contexts = [context for track in tracks for context in _contexts(service, found, regions, track, models)]
+    files = cache(partial(model_files, service))  # tracks and regions share them
+    contexts = [context for track in tracks for context in _contexts(found, regions, track, files)]
     _judge(report, found, contexts, others, regions)
     if "prod" in tracks and not any(context.is_prod for context in contexts):
         reads = any(settings.offline_source for settings in (found.value.checkable_in(name) for name in regions.regions))
@@ -183,14 +184,11 @@ def _place(mistake: str) -> tuple[str, int]:
     return file, int(line) if line.isdigit() else 0
 
 
-def _contexts(
-    service: Path, found: Service, regions: Regions, track: str, models: dict[str, ModelFiles]
-) -> Iterator[RuleContext]:
+def _contexts(found: Service, regions: Regions, track: str, files: Callable[[str], ModelFiles]) -> Iterator[RuleContext]:
     for each in plan(found.value, regions, track, found.image, found.alerts):
         settings = found.value.checkable_in(each.region)
-        path = found.value.in_region(each.region).model_path
-        models[path] = models.get(path) or model_files(service, path)
-        yield RuleContext(found.value, settings, regions, regions.regions[each.region], found.image, models[path], each)
+        model = files(found.value.in_region(each.region).model_path)
+        yield RuleContext(found.value, settings, regions, regions.regions[each.region], found.image, model, each)
 
 
 def _add(report: Report, violations: Iterable[tuple[RuleContext | None, Violation]], value: ValueFile | None = None) -> None:

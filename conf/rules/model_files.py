@@ -14,9 +14,9 @@ from typing import BinaryIO
 from serving.settings import UnreadableError, text_of
 from serving.settings.model_files import pointed_size
 
-MOST_FIELDS = 500_000  # About a second of work. A large model has some ten thousand fields.
-LONGEST_NAME = 200  # Bytes of a name that are kept.
-DEEPEST = 4  # Levels of kinds within kinds that are named.
+MAX_FIELDS = 500_000  # About a second of work. A large model has some ten thousand fields.
+MAX_NAME = 200  # Bytes of a name that are kept.
+MAX_DEPTH = 4  # Levels of kinds within kinds that are named.
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # The wire types. ONNX does not use groups, 3 and 4.
 GRAPH = 7  # A field of ModelProto.
 INPUT, OUTPUT = 11, 12  # Fields of GraphProto.
@@ -33,7 +33,7 @@ class GraphError(ValueError):
 
 
 class GraphTooLarge(Exception):
-    """The file has more than MOST_FIELDS fields."""
+    """The file has more than MAX_FIELDS fields."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class _Reader:
     """Walks through a file's fields. Each method reads one message and leaves the file at the message's end, the byte `end`."""
 
     def __init__(self, file: BinaryIO):
-        self._file, self._left, self.has_graph = file, MOST_FIELDS, False
+        self._file, self._left, self.has_graph = file, MAX_FIELDS, False
 
     def values(self, end: int) -> Iterator[Value]:
         for number, size in self._fields(end):
@@ -80,10 +80,10 @@ class _Reader:
         name, kind, shape = "", "", list[int]()
         for number, size in self._fields(end):
             if number == NAME:
-                name = self._file.read(min(size, LONGEST_NAME)).decode(errors="replace")
+                name = self._file.read(min(size, MAX_NAME)).decode(errors="replace")
             elif number == TYPE:
                 start = self._file.tell()
-                kind = self._kind(start + size, DEEPEST)
+                kind = self._kind(start + size, MAX_DEPTH)
                 self._file.seek(start)
                 shape = list(self._shape(start + size, (TENSOR, SHAPE, AXIS)))
         return Value(role, name, kind, tuple(shape))
@@ -149,8 +149,8 @@ class _Reader:
         raise GraphError(f"the number that ends at byte {self._file.tell()} is longer than any")
 
 
-MOST_FILES = 10_000
-MOST_REQUIREMENTS = 256  # KiB
+MAX_FILES = 10_000
+MAX_REQUIREMENTS = 256  # KiB
 
 
 @dataclass(frozen=True)
@@ -200,13 +200,13 @@ def model_files(service: Path, model_path: str) -> ModelFiles:
 
 
 def _onnx_files(folder: Path) -> set[Path]:
-    """Return the ONNX files among the first MOST_FILES entries of a folder, which may be a link to a whole disk."""
+    """Return the ONNX files among the first MAX_FILES entries of a folder, which may be a link to a whole disk."""
     found: set[Path] = set()
     seen = 0
     for place, _, names in os.walk(folder):
         found.update(Path(place, name) for name in names if ".onnx" in name and not name.endswith(".sha256"))
         seen += 1 + len(names)
-        if seen > MOST_FILES:
+        if seen > MAX_FILES:
             break
     return {item for item in found if item.is_file()}
 
@@ -218,7 +218,7 @@ def _size(path: Path) -> int:
 
 def _lines(path: Path) -> tuple[str, ...]:
     try:
-        return tuple(text_of(path, MOST_REQUIREMENTS).splitlines())
+        return tuple(text_of(path, MAX_REQUIREMENTS).splitlines())
     except UnreadableError:
         return ()
 

@@ -16,26 +16,22 @@ BUILD_SECONDS = {"tensorrt": 60}  # Seconds that a provider takes besides, to bu
 TENSORRT_PACKAGE, TENSORRT_LIBRARY = "tensorrt-cu13-libs==10.16.1.11", "libnvinfer.so.10"
 TENSORRT = re.compile(r"\s*tensorrt([-_.]cu13)?([-_.]libs)?\s*(\[.*\]\s*)?==\s*10\.", re.IGNORECASE)
 
-MOST_AXES = 64  # of an array of numpy
+MAX_AXES = 64  # of an array of numpy
 ZIPMAP = 'export the model with options={"zipmap": False}, which to_onnx and convert_sklearn of skl2onnx take'
 OTHER_VALUES = "export the model so that it takes and gives tensors alone"
 
 
 def model_path_is_a_file(context: RuleContext) -> Iterator[Violation]:
+    inside = context.model.inside
     if context.settings.model_path and context.model.folder:
-        cure = (
-            f'set model_path = "{context.model.inside[0]}"' if context.model.inside else "name the ONNX file, and put it there"
-        )
+        cure = f'set model_path = "{inside[0]}"' if inside else "name the ONNX file, and put it there"
         yield Violation("model_path", f"{context.settings.model_path!r} is a folder, and a model is one file: {cure}")
 
 
 def model_path_exists(context: RuleContext) -> Iterator[Violation]:
-    if context.model.folder:
-        return
-    if context.settings.model_path and not context.model.there and not context.model.parts and not context.model.made:
-        yield Violation(
-            "model_path", f"{context.settings.model_path!r} is not in the service's folder: add the file, or correct model_path"
-        )
+    path, model = context.settings.model_path, context.model
+    if path and not (model.folder or model.there or model.parts or model.made):
+        yield Violation("model_path", f"{path!r} is not in the service's folder: add the file, or correct model_path")
 
 
 def model_that_is_not_there_yet_is_not_read(context: RuleContext) -> Iterator[Violation]:
@@ -52,84 +48,74 @@ def model_that_is_not_there_yet_is_not_read(context: RuleContext) -> Iterator[Vi
 
 
 def model_is_a_whole_onnx_file(context: RuleContext) -> Iterator[Violation]:
-    if context.model.broken:
-        yield Violation(
-            "model_path",
-            f"{context.model.path} is not a complete ONNX model ({context.model.broken}): put the model there again",
-        )
+    model = context.model
+    if model.broken:
+        words = f"{model.path} is not a complete ONNX model ({model.broken}): put the model there again"
+        yield Violation("model_path", words)
 
 
 def model_takes_and_gives_tensors(context: RuleContext) -> Iterator[Violation]:
     for value in context.model.values:
         if value.kind not in ("", "tensor"):
-            cure = ZIPMAP if "map" in value.kind else OTHER_VALUES
-            words = (
-                f"{value.role} {value.name!r} of {context.model.path} is a {value.kind}, and only tensors are served: {cure}"
-            )
-            yield Violation("model_path", words)
+            what, cure = f"is a {value.kind}, and only tensors are served", ZIPMAP if "map" in value.kind else OTHER_VALUES
+            yield Violation("model_path", f"{value.role} {value.name!r} of {context.model.path} {what}: {cure}")
 
 
 def memory_holds_a_row(context: RuleContext) -> Iterator[Violation]:
     """An element takes a byte at least."""
+    memory = context.settings.memory
     for value in context.model.values:
-        many = len(value.shape) > MOST_AXES
-        if many or prod(value.shape) > size_in_bytes(context.settings.memory):
-            what = f"{MOST_AXES} axes" if many else f"a byte of memory ({context.settings.memory}) for each element of a row"
-            words = (
-                f"{value.role} {value.name!r} of {context.model.path} needs more than {what}: export the model with other sizes"
-            )
-            yield Violation("model_path", words)
+        many = len(value.shape) > MAX_AXES
+        if many or prod(value.shape) > size_in_bytes(memory):
+            what = f"{MAX_AXES} axes" if many else f"a byte of memory ({memory}) for each element of a row"
+            words = f"{value.role} {value.name!r} of {context.model.path} needs more than {what}"
+            yield Violation("model_path", f"{words}: export the model with other sizes")
 
 
 def model_is_pulled_from_lfs(context: RuleContext) -> Iterator[Violation]:
     if context.model.pointer:
-        yield Violation(
-            "model_path",
-            f"{context.model.path} is a Git LFS pointer, not the model: run `git lfs pull`; in CI set GIT_LFS_SKIP_SMUDGE=0",
-        )
+        cure = "run `git lfs pull`; in CI set GIT_LFS_SKIP_SMUDGE=0"
+        yield Violation("model_path", f"{context.model.path} is a Git LFS pointer, not the model: {cure}")
 
 
 def split_model_has_checksums(context: RuleContext) -> Iterator[Violation]:
-    if context.model.parts and not context.model.checksums:
-        name = context.model.path
+    name, parts = context.model.path, context.model.parts
+    if parts and not context.model.checksums:
         yield Violation(
             "model_path",
-            f"{name} is split into {len(context.model.parts)} parts ({context.model.parts[0]}, ...) and has no checksum:"
-            f" write one of the whole file with `sha256sum {name} > {name}.sha256`, so that a lost part is found in the build",
+            f"{name} is split into {len(parts)} parts ({parts[0]}, ...) and has no checksum: write one of the whole file with"
+            f" `sha256sum {name} > {name}.sha256`, so that a lost part is found in the build",
         )
 
 
 def memory_holds_the_model(context: RuleContext) -> Iterator[Violation]:
     """While it is read, a model is in memory twice. Each further session on the CPU holds one more copy."""
-    copies = 1 + _copies(context)
-    wanted = PROCESS + copies * context.model.size
-    if context.model.size and size_in_bytes(context.settings.memory) < wanted:
+    copies, size, memory = 1 + _copies(context), context.model.size, context.settings.memory
+    wanted = PROCESS + copies * size
+    if size and size_in_bytes(memory) < wanted:
         yield Violation(
             "memory",
-            f"memory is {context.settings.memory}, too little to load the model, so that the pod would be killed: the"
-            f" model's file has {readable_bytes(context.model.size)}, {copies} copies and the process take"
-            f" {readable_bytes(wanted)}:"
+            f"memory is {memory}, too little to load the model, so that the pod would be killed: the model's file has"
+            f" {readable_bytes(size)}, {copies} copies and the process take {readable_bytes(wanted)}:"
             f' set memory = "{rounded_up(wanted / 2**20)}Mi" or more',
         )
 
 
 def _copies(context: RuleContext) -> int:
-    """Return how many copies of a loaded model are in the pod's memory: one with a GPU, for the file is read there first."""
+    """Return the copies of a loaded model in the pod's memory: one with a GPU, since the file is read there first."""
     return 1 if context.settings.gpu_memory or context.settings.gpu_num else context.settings.ins_num_per_gpu
 
 
 def memory_holds_every_model(context: RuleContext) -> Iterator[Violation]:
     """This is a hint, since only the service's own code knows which models it loads, and when."""
-    settings, copies = context.settings, _copies(context)
-    others = min(copies * context.model.others, size_in_bytes(settings.model_memory))
-    wanted = PROCESS + (1 + copies) * context.model.size + others
-    if context.model.others and size_in_bytes(settings.memory) < wanted:
+    settings, model, copies = context.settings, context.model, _copies(context)
+    wanted = PROCESS + (1 + copies) * model.size + min(copies * model.others, size_in_bytes(settings.model_memory))
+    if model.others and size_in_bytes(settings.memory) < wanted:
         yield Violation(
             "memory",
-            f"model/ holds further ONNX files of {readable_bytes(context.model.others)}: where all are loaded, they,"
-            f" model_path's model and the process take about {readable_bytes(wanted)}, and memory is"
-            f" {settings.memory}: raise memory, or bound with model_memory what is loaded on first use;"
-            " `monopod verify` measures each",
+            f"model/ holds further ONNX files of {readable_bytes(model.others)}: where all are loaded, they, model_path's model"
+            f" and the process take about {readable_bytes(wanted)}, and memory is {settings.memory}: raise memory, or bound"
+            " with model_memory what is loaded on first use; `monopod verify` measures each",
             hint=True,
         )
 
@@ -152,22 +138,20 @@ def gpu_memory_holds_the_model(context: RuleContext) -> Iterator[Violation]:
         of_it = f" and leaves model_path's model {left:g}" if gpu_memory.shares(settings) else ""
         yield Violation(
             "gpu_memory",
-            f"gpu_memory is {settings.gpu_memory:g} GiB{of_it}, and the model's weights take"
-            f" {readable_bytes(size)} for {sessions} {'session' if sessions == 1 else 'sessions'}, and {beside:g} GiB stay"
-            " outside the arena:"
+            f"gpu_memory is {settings.gpu_memory:g} GiB{of_it}, and the model's weights take {readable_bytes(size)} for"
+            f" {sessions} {'session' if sessions == 1 else 'sessions'}, and {beside:g} GiB stay outside the arena:"
             f" set gpu_memory = {rounded_up(settings.gpu_memory - left + beside + 1.2 * size / GIB)} or more",
         )
 
 
 def gpu_memory_is_shared(context: RuleContext) -> Iterator[Violation]:
-    settings = context.settings
+    settings, model = context.settings, context.model
     if settings.gpu_memory and gpu_memory.shares(settings):
-        where = "model_gpu_memory" if settings.model_gpu_memory else "on_demand_gpu_memory"
-        memory = PROCESS + (1 + _copies(context)) * context.model.size + context.model.others
+        memory = PROCESS + (1 + _copies(context)) * model.size + model.others
         yield Violation(
-            where,
-            f"gpu_memory is shared, {gpu_memory.describe(settings)}; of {settings.memory} of memory, the process"
-            f" and the ONNX files of model/ take about {readable_bytes(memory)} where all are loaded",
+            "model_gpu_memory" if settings.model_gpu_memory else "on_demand_gpu_memory",
+            f"gpu_memory is shared, {gpu_memory.describe(settings)}; of {settings.memory} of memory, the process and the ONNX"
+            f" files of model/ take about {readable_bytes(memory)} where all are loaded",
             hint=True,
         )
 
@@ -185,13 +169,14 @@ def tensorrt_is_in_the_image(context: RuleContext) -> Iterator[Violation]:
 
 
 def slow_start_has_time(context: RuleContext) -> Iterator[Violation]:
-    wanted = rounded_up(context.model.size / READ_RATE) + BUILD_SECONDS.get(context.settings.provider, 0)
-    if context.settings.init_delay_second < wanted:
+    settings, size = context.settings, context.model.size
+    wanted = rounded_up(size / READ_RATE) + BUILD_SECONDS.get(settings.provider, 0)
+    if settings.init_delay_second < wanted:
         yield Violation(
             "init_delay_second",
-            f"init_delay_second is {context.settings.init_delay_second}, and a model of {readable_bytes(context.model.size)}"
-            f" with provider {context.settings.provider!r} takes about {wanted} s to load: the pod would be restarted before"
-            f" it is ready; set init_delay_second = {2 * wanted} or more",
+            f"init_delay_second is {settings.init_delay_second}, and a model of {readable_bytes(size)} with provider"
+            f" {settings.provider!r} takes about {wanted} s to load: the pod would be restarted before it is ready;"
+            f" set init_delay_second = {2 * wanted} or more",
         )
 
 

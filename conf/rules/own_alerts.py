@@ -124,7 +124,7 @@ class _Reader:
         try:
             tree = promql.parse(query)
         except ValueError as error:
-            return [f"it is no PromQL: {error}"], ANYTHING
+            return [f"it is not PromQL: {error}"], ANYTHING
         labels = self._labels(tree)
         return list(dict.fromkeys(self._mistakes)), labels
 

@@ -40,15 +40,15 @@ def _validator(version: str, kind: str) -> Draft202012Validator | None:
 
 LABEL = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 # Kubernetes adds to a name: "-", 10 letters, "-" and 5 letters.
-LONGEST_SUFFIX = 23  # characters, with room for more
+MAX_SUFFIX = 23  # characters, with room for more
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
 
 def names_are_labels_and_leave_room(items: Sequence[Item]) -> Iterator[str]:
     for item in items:
         name = item["metadata"]["name"]
-        if not LABEL.fullmatch(name) or len(name) + LONGEST_SUFFIX > 63:
-            longest = 63 - LONGEST_SUFFIX
+        if not LABEL.fullmatch(name) or len(name) + MAX_SUFFIX > 63:
+            longest = 63 - MAX_SUFFIX
             yield f"{item['kind']} {name!r}: a name is a DNS label of {longest} characters at most: shorten service_name"
 
 

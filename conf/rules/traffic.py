@@ -40,7 +40,7 @@ def username_is_listed(context: RuleContext) -> Iterator[Violation]:
     if context.is_prod and users and username not in users:
         yield Violation(
             "username",
-            f"{username} is none of the users in {context.regions.place('users')}, so charts/cluster makes no namespace"
+            f"{username} is not one of the users in {context.regions.place('users')}, so charts/cluster makes no namespace"
             " of it and its jobs have no rights there: add it, or choose one of them",
             hint=True,
         )

@@ -106,7 +106,7 @@ def test_whatever_bytes_are_changed_nothing_else_is_raised(tmp_path: Path) -> No
 
 def test_a_file_of_endless_fields_is_left_in_seconds(tmp_path: Path) -> None:
     file = tmp_path / "m.onnx"
-    file.write_bytes(b"\x08\x01" * (conf.rules.model_files.MOST_FIELDS + 1))
+    file.write_bytes(b"\x08\x01" * (conf.rules.model_files.MAX_FIELDS + 1))
     began = time.monotonic()
     with pytest.raises(GraphTooLarge):
         values_of(file)

@@ -52,10 +52,10 @@ BAD_QUERIES = {
     "monopod_release_info * on (pod) group_right (node) up": "group_right: the side that it joins has no label node",
     f"sum by (user) (monopod_ready {JOINED})": "sum by: what it counts has no label user",
     'label_replace(monopod_ready, "who", "$1", "model", "(.*)")': "label_replace: what it reads has no label model",
-    "sum(rate(monopod_requests_total[5m])": "it is no PromQL: unclosed left parenthesis",
-    'monopod_requests_total{code=~"["}': "it is no PromQL: illegal regex for [",
-    "rate(monopod_requests_total)": "it is no PromQL: expected type matrix",
-    "": "it is no PromQL",
+    "sum(rate(monopod_requests_total[5m])": "it is not PromQL: unclosed left parenthesis",
+    'monopod_requests_total{code=~"["}': "it is not PromQL: illegal regex for [",
+    "rate(monopod_requests_total)": "it is not PromQL: expected type matrix",
+    "": "it is not PromQL",
 }
 
 
@@ -126,12 +126,12 @@ GOOD: tuple[Rule, ...] = (
     told("{{ define `a` }}x{{ end }}{{ template `a` }}"),
 )
 BAD: tuple[tuple[Rule, str], ...] = (
-    (rule("up =="), "it is no PromQL"),
-    (rule("sum(up"), "it is no PromQL: unclosed left parenthesis"),
-    (rule("rate(up)"), "it is no PromQL: expected type matrix"),
-    (rule('up{a=~"("}'), "it is no PromQL"),
-    (rule("{}"), "it is no PromQL"),
-    (rule("nothing(up)"), "it is no PromQL: unknown function"),
+    (rule("up =="), "it is not PromQL"),
+    (rule("sum(up"), "it is not PromQL: unclosed left parenthesis"),
+    (rule("rate(up)"), "it is not PromQL: expected type matrix"),
+    (rule('up{a=~"("}'), "it is not PromQL"),
+    (rule("{}"), "it is not PromQL"),
+    (rule("nothing(up)"), "it is not PromQL: unknown function"),
     (rule(labels={"__name__": "x"}), "a rule may not set the label __name__"),
     (told("{{ $value "), "annotation summary: a {{ is not closed by }}"),
     (told('{{ "a }}'), "annotation summary: a {{ is not closed by }}"),
@@ -192,7 +192,7 @@ def test_the_line_is_that_of_the_expression() -> None:
         "        expr: up ==",
     ]
     (found,) = own_alert_mistakes(read("\n".join(lines)))
-    assert found.startswith("alerts.yaml:7: Two: it is no PromQL")
+    assert found.startswith("alerts.yaml:7: Two: it is not PromQL")
 
 
 @pytest.mark.parametrize("field", [{"for": "soon"}, {"for": "-5m"}, {"labels": {"a-b": "c"}}, {"alert": ""}, {"record": "x"}])

@@ -124,7 +124,7 @@ def test_a_user_whom_the_clusters_do_not_know_is_told(tmp_path: Path, username: 
     (tmp_path / "value.py").write_text(f'service_name = "demo"\nusername = "{username}"\n', encoding="utf-8")
     report = check(tmp_path, regions())
     assert report.mistakes == []
-    assert any("is none of the users in tests/golden/regions.yaml:6" in line for line in report.warnings) is told
+    assert any("is not one of the users in tests/golden/regions.yaml:6" in line for line in report.warnings) is told
 
 
 @pytest.mark.parametrize("image", ["like/demo:latest", "like/demo", "registry.example.com:5000/like/demo"])
