@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from conf.clusters.regions import Regions
 from conf.plan.plan import most_offline_pods, most_pods, opens_host_port
 from conf.render.arms import arm_names
-from conf.rules.context import Rule, RuleContext, Violation
+from conf.rules.context import Rule, RuleContext, Violation, hint
 from conf.rules.other_services import OtherService
 from conf.rules.pod_fit import over_quota
 from serving.settings import ValueFile
@@ -39,11 +39,11 @@ def shares_reach_every_caller(context: RuleContext) -> Iterator[Violation]:
     settings, region = context.settings, context.region
     beside = "reach the old pods alone until a canary has taken over, and are in no share and no verdict"
     if opens_host_port(settings, "prod"):
-        yield Violation("canary", f"requests to host_port {settings.host_port} {beside}", hint=True)
+        yield hint("canary", f"requests to host_port {settings.host_port} {beside}")
     if region.mesh and context.plan.online:
         labels = ", ".join(f"{key}={value}" for key, value in sorted(region.mesh.items()))
         words = f"requests of pods that call {context.plan.online.route.backend} themselves, as those of {labels} may, {beside}"
-        yield Violation("canary", words, hint=True)
+        yield hint("canary", words)
 
 
 def no_service_has_an_arms_name(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:

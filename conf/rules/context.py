@@ -21,6 +21,11 @@ class Violation:
     hint: bool = False
 
 
+def hint(where: str, message: str) -> Violation:
+    """Return a violation that is only a warning."""
+    return Violation(where, message, hint=True)
+
+
 @dataclass(frozen=True)
 class RuleContext:
     """One track of a service in one region, with all that rules ask about it."""

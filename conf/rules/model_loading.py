@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from math import prod
 
 from conf.base.quantities import GIB, readable_bytes, rounded_up
-from conf.rules.context import Rule, RuleContext, Violation
+from conf.rules.context import Rule, RuleContext, Violation, hint
 from serving.settings import SESSION_GIB, gpu_memory, size_in_bytes
 
 PROCESS = 256 * 2**20  # Bytes that Python and its libraries take, onnxruntime included.
@@ -44,7 +44,7 @@ def model_that_is_not_there_yet_is_not_read(context: RuleContext) -> Iterator[Vi
         reason = "its parts are not merged" if model.parts else "model/Makefile makes it" if model.made else ""
     if reason:
         words = f"{path} is not read here ({reason}): once it is there, `monopod verify` says whether it can be served"
-        yield Violation("model_path", words, hint=True)
+        yield hint("model_path", words)
 
 
 def model_is_a_whole_onnx_file(context: RuleContext) -> Iterator[Violation]:
@@ -111,12 +111,11 @@ def memory_holds_every_model(context: RuleContext) -> Iterator[Violation]:
     settings, model, copies = context.settings, context.model, _copies(context)
     wanted = PROCESS + (1 + copies) * model.size + min(copies * model.others, size_in_bytes(settings.model_memory))
     if model.others and size_in_bytes(settings.memory) < wanted:
-        yield Violation(
+        yield hint(
             "memory",
             f"model/ holds further ONNX files of {readable_bytes(model.others)}: where all are loaded, they, model_path's model"
             f" and the process take about {readable_bytes(wanted)}, and memory is {settings.memory}: raise memory, or bound"
             " with model_memory what is loaded on first use; `monopod verify` measures each",
-            hint=True,
         )
 
 
@@ -127,7 +126,7 @@ def memory_holds_a_body(context: RuleContext) -> Iterator[Violation]:
     if 0 < left < size_in_bytes(settings.max_body):
         words = f"memory ({settings.memory}) leaves about {readable_bytes(left)} for all requests, and max_body is"
         words += f" {settings.max_body}: a request that needs more is a 413; lower max_body, or raise memory"
-        yield Violation("memory", words, hint=True)
+        yield hint("memory", words)
 
 
 def gpu_memory_holds_the_model(context: RuleContext) -> Iterator[Violation]:
@@ -148,23 +147,21 @@ def gpu_memory_is_shared(context: RuleContext) -> Iterator[Violation]:
     settings, model = context.settings, context.model
     if settings.gpu_memory and gpu_memory.shares(settings):
         memory = PROCESS + (1 + _copies(context)) * model.size + model.others
-        yield Violation(
+        yield hint(
             "model_gpu_memory" if settings.model_gpu_memory else "on_demand_gpu_memory",
             f"gpu_memory is shared, {gpu_memory.describe(settings)}; of {settings.memory} of memory, the process and the ONNX"
             f" files of model/ take about {readable_bytes(memory)} where all are loaded",
-            hint=True,
         )
 
 
 def tensorrt_is_in_the_image(context: RuleContext) -> Iterator[Violation]:
     """This is a hint, since a base image can hold TensorRT too."""
     if context.settings.provider == "tensorrt" and not any(TENSORRT.match(line) for line in context.model.requirements):
-        yield Violation(
+        yield hint(
             "provider",
             f'provider is "tensorrt", which no image of the platform holds: write {TENSORRT_PACKAGE} into src/requirements.txt,'
             f" or build the image on a BASE that has {TENSORRT_LIBRARY} on its loader's path; a pod without it fails when"
             " it starts",
-            hint=True,
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from conf.clusters.regions import Regions
 from conf.plan.plan import TRACKS, most_offline_pods, offline_grace_period, offline_name, runs, runs_offline, track_group
-from conf.rules.context import Rule, RuleContext, Violation
+from conf.rules.context import Rule, RuleContext, Violation, hint
 from conf.rules.other_services import OtherService
 from conf.rules.traffic import NODE_DRAIN
 from serving.settings import Settings, ValueFile
@@ -115,23 +115,21 @@ def the_database_has_a_secret(context: RuleContext) -> Iterator[Violation]:
 def records_are_finished_before_a_node_goes(context: RuleContext) -> Iterator[Violation]:
     s = context.settings
     if runs_offline(s) and offline_grace_period(s) > NODE_DRAIN:
-        yield Violation(
+        yield hint(
             "offline_revoke_second",
             f"an offline pod may take {offline_grace_period(s)} s to end, and a node that is taken away waits {NODE_DRAIN} s:"
             " what it has begun may be cut off, and is read again; shorten offline_revoke_second",
-            hint=True,
         )
 
 
 def a_slow_record_is_not_called_hung(context: RuleContext) -> Iterator[Violation]:
     s = context.settings
     if runs_offline(s) and s.stuck_after_second < s.offline_timeout_second:
-        yield Violation(
+        yield hint(
             "stuck_after_second",
             f"a batch counts as hung after {s.stuck_after_second} s, before a record's deadline of"
             f" {s.offline_timeout_second:g} s: a slow one restarts the offline pod; raise stuck_after_second, or lower"
             " offline_timeout_second",
-            hint=True,
         )
 
 

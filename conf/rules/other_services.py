@@ -10,7 +10,7 @@ from pathlib import Path
 from conf.clusters.regions import Regions
 from conf.plan.placement import need
 from conf.plan.plan import most_offline_pods, most_pods, opens_host_port
-from conf.rules.context import Violation
+from conf.rules.context import Violation, hint
 from conf.rules.pod_fit import over_quota
 from serving.settings import Settings, SettingsError, ValueFile, load
 
@@ -55,11 +55,10 @@ def name_is_free(value: ValueFile, others: Sequence[OtherService], regions: Regi
                 " choose another service_name",
             )
         else:
-            yield Violation(
+            yield hint(
                 "service_name",
                 f"{other.name} ({other.folder}) has the same service_name: only one of the two can be in grey or ab-test at a"
                 " time; choose another service_name if both are tried there",
-                hint=True,
             )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from conf.clusters.regions import Quota
 from conf.plan.placement import Need, placement, tolerates
 from conf.plan.plan import most_offline_pods, most_pods
-from conf.rules.context import Rule, RuleContext, Violation
+from conf.rules.context import Rule, RuleContext, Violation, hint
 from serving.settings import size_in_bytes
 
 
@@ -28,10 +28,9 @@ def tolerations_meet_a_taint(context: RuleContext) -> Iterator[Violation]:
     for text in context.settings.tolerations:
         if not any(tolerates(text, taint) for taint in taints):
             known = f"the taints there are {', '.join(taints)}" if taints else "none has any taint"
-            yield Violation(
+            yield hint(
                 "tolerations",
                 f'tolerations has "{text}", and no node of any region has such a taint ({known}): correct it, or delete it',
-                hint=True,
             )
 
 

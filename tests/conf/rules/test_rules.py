@@ -130,8 +130,8 @@ def test_a_user_whom_the_clusters_do_not_know_is_told(tmp_path: Path, username: 
 @pytest.mark.parametrize("image", ["like/demo:latest", "like/demo", "registry.example.com:5000/like/demo"])
 def test_an_image_without_a_version_of_its_own_is_a_mistake(check_service: CheckService, image: str) -> None:
     assert check_service(image=image).mistakes == [
-        f"--image: {image} names no version, so nobody can tell what serves: give the image a tag of its own, such as the"
-        " commit's (in hk, eu, na)"
+        f"--image: {image} names no version, so nobody can tell which one serves: give the image a tag of its own, such"
+        " as the commit's (in hk, eu, na)"
     ]
 
 
