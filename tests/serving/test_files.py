@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 import monopod
 from tests.browser import browser, console_errors, drop
 from tests.running import ROOT, Running, get, make_service, post_form, post_json, running
-from tests.serving.offline.offline_process import finished, refill
+from tests.serving.offline.offline_process import backfill, finished
 from tests.serving.sound_service import DOCUMENT, PDF, make_sound_service, recorded, wav, write_sound_classifier
 
 
@@ -138,7 +138,7 @@ def test_a_folder_of_sounds_and_lines_are_answered_offline(tmp_path: Path, folde
     content = base64.b64encode((folder / "no.wav").read_bytes()).decode()
     (tmp_path / "lines.jsonl").write_text(json.dumps({"audio": content}) + "\n")
     made = make_sound_service(tmp_path / "small")
-    code, out, _ = finished(refill(made, [str(folder), str(tmp_path / "lines.jsonl")], ["file:loud.jsonl"], tmp_path))
+    code, out, _ = finished(backfill(made, [str(folder), str(tmp_path / "lines.jsonl")], ["file:loud.jsonl"], tmp_path))
     lines = [json.loads(line) for line in (tmp_path / "loud.jsonl").read_text().splitlines()]
     assert {Path(line["topic"]).name: line["answer"]["results"]["loudness"] for line in lines} == {
         "go.wav": 0.5, "no.wav": 0.25, "lines.jsonl": 0.25,

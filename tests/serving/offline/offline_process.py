@@ -111,7 +111,7 @@ def ended(folder: Path, address: str, *flags: str, env: Mapping[str, str] | None
         capture_output=True,
         text=True,
         timeout=240,
-        cwd=folder,  # where a refill keeps its note
+        cwd=folder,  # where a backfill keeps its note
         check=False,
         env={**os.environ, "PYTHONPATH": PYTHONPATH, **(env or {})},
     )
@@ -148,7 +148,7 @@ class Case:
         return broker.committed(self.address, self.group, self.topic, partition)[0] == end
 
 
-def refill(
+def backfill(
     service: Path,
     given: list[str],
     to: list[str],
@@ -157,7 +157,7 @@ def refill(
     flags: tuple[str, ...] = (),
     **pipes: int,
 ) -> subprocess.Popen[str]:
-    """Start a refill in a folder, which gets the note. pipes: as of subprocess.Popen."""
+    """Start a backfill in a folder, which gets the note. pipes: as of subprocess.Popen."""
     command = [sys.executable, "-m", "monopod", "offline", "--service", str(service), "--admin-port", str(free_port())]
     command += ["--from", *given, *(word for sink in to for word in ("--to", sink)), *flags]
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH, **(env or {})}
@@ -166,7 +166,7 @@ def refill(
 
 
 def finished(process: "subprocess.Popen[str]", seconds: float = 300) -> tuple[int, str, str]:
-    """Return the exit status of a refill, and what it printed on stdout and on stderr."""
+    """Return the exit status of a backfill, and what it printed on stdout and on stderr."""
     out, errors = process.communicate(timeout=seconds)
     return process.returncode, out, errors
 

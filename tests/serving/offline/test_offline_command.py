@@ -11,7 +11,7 @@ import pytest
 from serving.settings.exported_metrics import EXPORTED_METRICS, OFFLINE
 from tests.running import free_port
 from tests.serving.offline import broker
-from tests.serving.offline.offline_process import ended, refill, running, service, value
+from tests.serving.offline.offline_process import backfill, ended, running, service, value
 from tests.waiting import until
 
 NOWHERE = "127.0.0.1:1"  # nobody listens there
@@ -177,7 +177,7 @@ def test_a_reader_of_standard_output_that_goes_away_ends_it_soon_with_a_sentence
     (folder / "in.jsonl").write_bytes(b"\n".join(map(value, range(5000))) + b"\n")
     with (folder / "value.py").open("a") as file:
         file.write("offline_revoke_second = 120\n")
-    with refill(folder, ["in.jsonl"], [], folder, flags=flags) as process:
+    with backfill(folder, ["in.jsonl"], [], folder, flags=flags) as process:
         assert process.stdout
         assert process.stdout.readline()
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Takes the records of a refill on a real loop, and finishes them as a test says.
+"""Takes the records of a backfill on a real loop, and finishes them as a test says.
 
 Knows the source's side of the contract. Does not know models or sinks: processes of their own show those.
 """
@@ -45,7 +45,7 @@ class Taker:
 
 
 def opened(tmp_path: Path, *given: str, settings: str = "", **options: Any) -> Opened:
-    """Return a refill into a sink, for a small service whose folder holds the note."""
+    """Return a backfill into a sink, for a small service whose folder holds the note."""
     folder = tmp_path / "service"
     if not folder.exists():
         make_service(folder, f'model_path = "model/digits.onnx"\n{settings}', models=("tests/models/digits.onnx",))

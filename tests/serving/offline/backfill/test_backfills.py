@@ -17,7 +17,7 @@ import pytest
 from serving.offline.sinks.postgresql import definition
 from tests.postgresql import Server
 from tests.running import ROOT, make_service
-from tests.serving.offline.offline_process import finished, refill
+from tests.serving.offline.offline_process import backfill, finished
 from tests.waiting import until
 
 RECORDS = 4000
@@ -61,17 +61,17 @@ def test_five_kills_lose_no_answer_and_double_none_in_a_table(
     (tmp_path / "in").mkdir()
     write_digits(tmp_path / "in/a.jsonl", RECORDS // 2)
     write_digits(tmp_path / "in/b.jsonl.gz", RECORDS // 2, RECORDS // 2)
-    assert finished(refill(digits_service, ["in/*"], ["file:whole.jsonl"], tmp_path))[0] == 0
+    assert finished(backfill(digits_service, ["in/*"], ["file:whole.jsonl"], tmp_path))[0] == 0
     whole = results(lines(tmp_path / "whole.jsonl"))
     assert len(whole) == RECORDS
     killed, to, env = tmp_path / "killed.jsonl", ["file:killed.jsonl", table], {"POSTGRESQL_URL": postgresql.url()}
     for _ in range(5):
         before = len(lines(killed))
-        process = refill(digits_service, ["in/*"], to, tmp_path, env)
+        process = backfill(digits_service, ["in/*"], to, tmp_path, env)
         until(lambda before=before: len(lines(killed)) > before + 400, 240)  # type: ignore[misc]
         process.kill()
         assert finished(process)[0] == -signal.SIGKILL
-    code, out, errors = finished(refill(digits_service, ["in/*"], to, tmp_path, env, ("--json",)))
+    code, out, errors = finished(backfill(digits_service, ["in/*"], to, tmp_path, env, ("--json",)))
     assert code == 0, errors
     answers = lines(killed)
     assert results(answers) == whole
@@ -86,7 +86,7 @@ def test_five_kills_lose_no_answer_and_double_none_in_a_table(
 
 
 def test_pictures_run_through_the_demo_model(tmp_path: Path) -> None:
-    code, out, _ = finished(refill(ROOT, [str(ROOT / "examples/images")], ["file:labels.jsonl"], tmp_path))
+    code, out, _ = finished(backfill(ROOT, [str(ROOT / "examples/images")], ["file:labels.jsonl"], tmp_path))
     found = {Path(line["topic"]).name: line["answer"] for line in lines(tmp_path / "labels.jsonl")}
     pictures = {path.name for path in (ROOT / "examples/images").iterdir() if path.suffix in (".jpg", ".png")}
     assert found.keys() == pictures
@@ -101,7 +101,7 @@ def test_dead_letters_are_counted_kept_and_have_an_exit_status(digits_service: P
     path = write_digits(tmp_path / "a.jsonl", 10)
     with path.open("a") as file:
         file.write('{"postid": "x", "data": [1]}\n{"text": "' + "x" * 2**20 + '"}\nnot json\n')
-    code, out, _ = finished(refill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path))
+    code, out, _ = finished(backfill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path))
     assert code == 3
     assert "13 records in " in out
     assert ": 10 answered, 3 dead\n" in out
@@ -115,18 +115,18 @@ def test_dead_letters_are_counted_kept_and_have_an_exit_status(digits_service: P
 
 def test_ctrl_c_notes_what_is_done_and_the_next_run_does_the_rest_once(digits_service: Path, tmp_path: Path) -> None:
     write_digits(tmp_path / "a.jsonl", 1000)
-    process = refill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path)
+    process = backfill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path)
     until(lambda: len(lines(tmp_path / "out.jsonl")) > 100, 240)
     process.send_signal(signal.SIGINT)
     code, out, _ = finished(process)
     assert code == 130
     assert "not all is done; the same command goes on" in out
-    assert finished(refill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path))[0] == 0
+    assert finished(backfill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path))[0] == 0
     assert sorted(line["offset"] for line in lines(tmp_path / "out.jsonl")) == list(range(1, 1001))
-    code, out, _ = finished(refill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path))
+    code, out, _ = finished(backfill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path))
     assert code == 0
     assert "all of it was done before" in out
-    assert finished(refill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path, flags=("--again",)))[0] == 0
+    assert finished(backfill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path, flags=("--again",)))[0] == 0
     assert len(lines(tmp_path / "out.jsonl")) == 2000
 
 
@@ -138,7 +138,7 @@ def test_a_query_fills_another_table(digits_service: Path, tmp_path: Path, postg
         record = json.loads(line)
         postgresql.execute(f"INSERT INTO pixels VALUES ({record['postid']}, '{json.dumps(record['data'])}')")
     query = "SELECT id, 'p' || id AS postid, pixels AS data FROM pixels"
-    code, out, errors = finished(refill(digits_service, [query], [table], tmp_path, {"POSTGRESQL_URL": postgresql.url()}))
+    code, out, errors = finished(backfill(digits_service, [query], [table], tmp_path, {"POSTGRESQL_URL": postgresql.url()}))
     assert (code, out.splitlines()[0].partition(":")[2]) == (0, " 300 answered, 0 dead"), errors
     assert postgresql.execute('SELECT count(*), count(DISTINCT postid), min("offset"), max("offset") FROM "digits"') == [
         (300, 300, 0, 299)
@@ -150,7 +150,7 @@ def test_a_broken_file_is_named_and_the_summary_tells_what_was_done(digits_servi
     broken = write_digits(tmp_path / "in/a.jsonl.gz", 200)
     broken.write_bytes(broken.read_bytes()[:-2000])
     write_digits(tmp_path / "in/b.jsonl", 20)
-    code, out, errors = finished(refill(digits_service, ["in/*"], ["file:out.jsonl"], tmp_path))
+    code, out, errors = finished(backfill(digits_service, ["in/*"], ["file:out.jsonl"], tmp_path))
     assert code == 1
     assert re.search(r"in/a\.jsonl\.gz: its gzip is broken at byte \d+, behind line \d+", errors)
     done = len(lines(tmp_path / "out.jsonl"))
@@ -163,7 +163,7 @@ def test_a_terminal_shows_the_bar_with_rate_and_time_left(digits_service: Path, 
     write_digits(tmp_path / "a.jsonl", 1500)
     screen, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    process = refill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path, stderr=terminal, stdout=subprocess.PIPE)
+    process = backfill(digits_service, ["a.jsonl"], ["file:out.jsonl"], tmp_path, stderr=terminal, stdout=subprocess.PIPE)
     os.close(terminal)
     shown = b""
     with process, os.fdopen(screen, "rb", buffering=0) as reading:

@@ -56,15 +56,15 @@ def test_the_summary_tells_counts_rate_and_where_dead_letters_are(tmp_path: Path
     (tmp_path / "in").mkdir()
     for name in ("a.jpg", "b.txt"):
         (tmp_path / "in" / name).write_bytes(b"x")
-    refill = opened(tmp_path, str(tmp_path / "in"))
-    assert refill.dead
-    refill.dead.path.write_text("{}\n")
-    told = summary(refill, 1230, 4, 10.0)
+    backfill = opened(tmp_path, str(tmp_path / "in"))
+    assert backfill.dead
+    backfill.dead.path.write_text("{}\n")
+    told = summary(backfill, 1230, 4, 10.0)
     assert told.text().splitlines() == [
         "1,234 records in 10.0 s, 123.4/s: 1,230 answered, 4 dead",
         "passed over, since they are not records: 1",
-        f"dead letters: {refill.dead.path}",
-        f"not all is done; the same command goes on, by its checkpoint {refill.note}",
+        f"dead letters: {backfill.dead.path}",
+        f"not all is done; the same command goes on, by its checkpoint {backfill.note}",
     ]
     assert json.loads(told.json()) == {
         "records": 1234,
@@ -74,8 +74,8 @@ def test_the_summary_tells_counts_rate_and_where_dead_letters_are(tmp_path: Path
         "records_per_second": 123.4,
         "complete": False,
         "passed_over": 1,
-        "dead_letters": str(refill.dead.path),
-        "note": str(refill.note),
+        "dead_letters": str(backfill.dead.path),
+        "note": str(backfill.note),
     }
-    assert (told.status(), told.status(interrupted=True), summary(refill, 5, 0, 1.0).status()) == (3, 130, 0)
-    refill.dead.release()
+    assert (told.status(), told.status(interrupted=True), summary(backfill, 5, 0, 1.0).status()) == (3, 130, 0)
+    backfill.dead.release()
