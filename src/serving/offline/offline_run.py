@@ -151,6 +151,7 @@ class _Process:
         return process.give_up(failure) if failure else process.end_with(code)
 
     async def _work(self, writers: Sequence["asyncio.Task[None]"]) -> str:
+        """Run records until there is a reason to end. Return what failed, "" where nothing did."""
         self._job.source.start(self._pipeline.take, self._pipeline.withdraw)
         self._started = True
         ready = asyncio.create_task(self._open_gate())

@@ -203,6 +203,7 @@ class Inputs:
 
 def checkpoint_path(folder: Path, service: str, inputs: Sequence[str], sinks: Sequence[str]) -> Path:
     """Return where the checkpoint of a backfill stands. Other inputs or sinks have another one."""
+    # The name stays, so that an older version's checkpoint is found.
     digest = hashlib.sha256(json.dumps([service, list(inputs), sorted(sinks)]).encode()).hexdigest()
     return folder / f"refill-{service}-{digest[:10]}.json"
 
