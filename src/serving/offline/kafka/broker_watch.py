@@ -1,4 +1,4 @@
-"""The brokers' answers to a reader: each partition's lag, for how long they have been away, and whether its client lost them.
+"""The brokers' answers to a client: each partition's lag, for how long they have been away, and whether it lost them.
 
 The reader's thread asks, and any thread may read the figures. The client tells nobody that its brokers are away while no record
 is to come. So a partition that rests is asked for its end.
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from serving.offline.kafka.client_configuration import ReadingPlan
+from serving.offline.kafka.client_configuration import Configuration, ReadingPlan
 from serving.offline.kafka.progress import Partition
 from serving.offline.records import SourceFailed
 
@@ -84,14 +84,19 @@ class ClientWatch:
         if _answers(self._consumer, self._plan.topic):
             self._answered_at = now
         self._looked_at = time.monotonic()
-        return others_are_answered(self._plan) if now - self._answered_at > ALONE_SECONDS else None
+        return lost(self._plan) if now - self._answered_at > ALONE_SECONDS else None
 
 
-def others_are_answered(plan: ReadingPlan) -> SourceFailed | None:
-    """Return the error of a client that is not answered, or None where a new one is not answered either."""
-    if not _answers(AdminClient(plan.connected), plan.topic):
+def lost(plan: ReadingPlan) -> SourceFailed | None:
+    """Return the error of a reader that is not answered, or None where a new client is not answered either."""
+    if not others_are_answered(plan.connected, plan.topic):
         return None
     return SourceFailed(f"The client has lost the brokers of {plan.topic}, which answer others. A new process finds them.")
+
+
+def others_are_answered(connected: Configuration, topic: str) -> bool:
+    """Return whether the brokers answer a new client."""
+    return _answers(AdminClient(connected), topic)
 
 
 def _answers(client: Consumer | AdminClient, topic: str) -> bool:

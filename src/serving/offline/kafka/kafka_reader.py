@@ -8,7 +8,7 @@ import logging
 import math
 import time
 
-from serving.offline.kafka.broker_watch import ReadingFigures, others_are_answered
+from serving.offline.kafka.broker_watch import ReadingFigures, lost
 from serving.offline.kafka.client_configuration import ReadingPlan
 from serving.offline.kafka.consumer_thread import ConsumerThread
 from serving.offline.offline_metrics import OfflineMetrics
@@ -72,7 +72,7 @@ class KafkaReader(ThreadedSource):
             if (waits := self._commit_waits()) > LOOK_SECONDS and self._lines.allows():
                 log.warning("a commit waits for the group's broker, which has not answered for %.0f s", waits)
             silent = time.monotonic() - bridge.beat
-            if silent > LOST_SECONDS and (error := await asyncio.to_thread(others_are_answered, self._plan)):
+            if silent > LOST_SECONDS and (error := await asyncio.to_thread(lost, self._plan)):
                 bridge.end(error)
                 return
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from serving.base.errors import StartError
+from serving.offline.kafka.broker_watch import others_are_answered
 from serving.offline.kafka.checks import Limits, cause, check_topic
 from serving.offline.kafka.client_configuration import Configuration
 from serving.offline.records import Refusal, Unreachable
@@ -91,12 +92,14 @@ class TopicWriter:
         except BufferError:
             _fail(letter, Unreachable(f"kafka:{letter.topic}: the producer's queue is full"))
         except KafkaException as raised:
-            self._replace(alone, client, raised.args[0])
+            if _is_fatal(raised.args[0]):
+                self._replace(alone, client)
             self._failed(letter, raised.args[0], "", alone)
 
     def _client(self, alone: bool) -> "_Client":
         if alone not in self._clients:
-            self._clients[alone] = _Client(self._configuration(alone), partial(self._settle, alone))
+            is_lost = partial(others_are_answered, self._connected)
+            self._clients[alone] = _Client(self._configuration(alone), partial(self._settle, alone), is_lost)
         return self._clients[alone]
 
     def _configuration(self, alone: bool) -> Configuration:
@@ -114,21 +117,18 @@ class TopicWriter:
             "log_level": 0,  # ten lines a second from a broker that is away; the text of Unreachable has the cause
         }
 
-    def _settle(self, alone: bool, client: "_Client", told: list[_Outcome]) -> None:
+    def _settle(self, alone: bool, client: "_Client", told: list[_Outcome], useless: bool) -> None:
+        if useless:
+            self._replace(alone, client)
         for letter, error, event in told:
             if error:
-                self._replace(alone, client, error)
                 self._failed(letter, error, event, alone)
             elif not letter.done.done():
                 letter.done.set_result(None)
 
-    def _replace(self, alone: bool, client: "_Client", error: KafkaError) -> None:
-        """Leave a producer that sends nothing more, so that the next record makes another.
-
-        A message that timed out tells that too: a client may lose its brokers for good, as broker_watch says of readers.
-        """
-        useless = error.fatal() or error.code() in (KafkaError._FATAL, KafkaError._MSG_TIMED_OUT)
-        if useless and self._clients.get(alone) is client:
+    def _replace(self, alone: bool, client: "_Client") -> None:
+        """Leave a producer that sends nothing more, so that the next record makes another."""
+        if self._clients.get(alone) is client:
             del self._clients[alone]
             client.abandon()
 
@@ -140,11 +140,20 @@ class TopicWriter:
 
 
 class _Client:
-    """A producer and the thread that polls it. settle: called on the loop with the messages that have an outcome."""
+    """A producer and the thread that polls it.
 
-    def __init__(self, configuration: Configuration, settle: Callable[["_Client", list[_Outcome]], None]):
+    settle: called on the loop with the messages that have an outcome, and whether the producer sends nothing more.
+    is_lost: asked after a message to a topic timed out, since a client may lose its brokers, as broker_watch says.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        settle: Callable[["_Client", list[_Outcome], bool], None],
+        is_lost: Callable[[str], bool],
+    ):
         self._loop = asyncio.get_running_loop()
-        self._settle = settle
+        self._settle, self._is_lost = settle, is_lost
         self._told: list[_Outcome] = []
         self._event = ""  # the last one of a connection, since a message arrived; used on the thread alone
         self._ending = threading.Event()
@@ -194,7 +203,14 @@ class _Client:
     def _hand_over(self) -> None:
         if self._told:
             told, self._told = self._told, []
-            self._loop.call_soon_threadsafe(self._settle, self, told)
+            late = [letter.topic for letter, error, _ in told if error and error.code() == KafkaError._MSG_TIMED_OUT]
+            useless = any(error and _is_fatal(error) for _, error, _ in told)
+            useless = useless or (bool(late) and not self._ending.is_set() and self._is_lost(late[0]))
+            self._loop.call_soon_threadsafe(self._settle, self, told, useless)
+
+
+def _is_fatal(error: KafkaError) -> bool:
+    return bool(error.fatal()) or error.code() == KafkaError._FATAL
 
 
 def _fail(letter: _Letter, error: Exception) -> None:

@@ -11,6 +11,7 @@ import pytest
 import uvloop
 from confluent_kafka import KafkaException
 
+from serving.offline.kafka import producer
 from serving.offline.kafka.client_configuration import connection
 from serving.offline.kafka.producer import TopicWriter
 from serving.offline.records import SourceFailed, Unreachable
@@ -160,29 +161,37 @@ def test_each_record_is_written_once_and_in_order_though_the_broker_is_killed(ow
     assert [int(message.value() or b"") for message in asked.records(own.address, "killed")] == list(range(3000))
 
 
-def test_a_frozen_broker_is_unreachable_after_the_time_of_a_delivery_and_takes_the_same_again(own: OwnBroker) -> None:
-    asked.create_topic(own.address, "frozen")
+@pytest.mark.parametrize("others_are_answered", [False, True])
+def test_a_frozen_broker_is_unreachable_after_the_time_of_a_delivery_and_takes_the_same_again(
+    own: OwnBroker, others_are_answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A producer that alone gets no answer has lost its brokers, and another one takes its place."""
+    asked.create_topic(own.address, topic := f"frozen-{others_are_answered}")
+    if others_are_answered:  # no broker can be made to cause it
+        monkeypatch.setattr(producer, "others_are_answered", lambda connected, topic: True)
 
     async def work() -> None:
         writer = writer_of(own, 3)
-        await writer.write("frozen", b"k", b"before", [])
+        await writer.write(topic, b"k", b"before", [])
         own.freeze()
         try:
             for _ in range(2):
-                with pytest.raises(Unreachable, match="kafka:frozen"):
-                    await asyncio.wait_for(writer.write("frozen", b"k", b"after", []), 60)
+                first = writer._client(False)
+                with pytest.raises(Unreachable, match=f"kafka:{topic}"):
+                    await asyncio.wait_for(writer.write(topic, b"k", b"after", []), 60)
+                assert (writer._clients.get(False) is first) is not others_are_answered
         finally:
             own.thaw()
         for _ in range(20):
             try:
-                await writer.write("frozen", b"k", b"after", [])
+                await writer.write(topic, b"k", b"after", [])
                 break
             except Unreachable:
                 await asyncio.sleep(0.2)
         await writer.close()
 
     uvloop.run(work())
-    values = [message.value() for message in asked.records(own.address, "frozen")]
+    values = [message.value() for message in asked.records(own.address, topic)]
     assert values[0] == b"before"
     assert set(values[1:]) == {b"after"}
     assert len(values) <= 4  # each try adds one at most
