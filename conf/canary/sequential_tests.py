@@ -85,11 +85,11 @@ def log_incomplete_beta(x: float, a: float, b: float) -> float:
     if x >= 1:
         return 0.0
     if x > (a + 1) / (a + b + 2):  # the fraction converges fast on the other side
-        return _log_of_rest(log_incomplete_beta(1 - x, b, a)) if 1 - x > 0 else 0.0
+        return _log_of_complement(log_incomplete_beta(1 - x, b, a)) if 1 - x > 0 else 0.0
     return a * math.log(x) + b * math.log1p(-x) - math.log(a) - log_beta(a, b) + math.log(_fraction(x, a, b))
 
 
-def _log_of_rest(log_part: float) -> float:
+def _log_of_complement(log_part: float) -> float:
     """Return ln(1 - exp(log_part)). The part is at most 1, and rounding may take it there."""
     return math.log(-math.expm1(log_part)) if log_part < 0 else -math.inf
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from conf.base.console import BAD_COMMAND_LINE, Mistakes
 from conf.base.quantities import significant
 from conf.canary.judging import MetricVerdict
-from conf.clusters.regions import Regions
-from conf.commands.arguments import progress_of, read_service
+from conf.commands.arguments import progress_of
 from conf.commands.charts import Chart, document, figure
 from conf.commands.deploy_message import Operation, notifier
 from conf.rollout.canary.driver import Order, go_on
@@ -23,7 +22,7 @@ from conf.rollout.canary.judge import Judge
 from conf.rollout.canary.state import Journal, Rules
 from conf.rollout.release import NoRelease
 from conf.rollout.report import NO_RELEASE, RegionResult, exit_status, result_lines, run_in_order
-from conf.rollout.targets import RegionTrack, Target, deployer, no_target, planned_or_left, target_of
+from conf.rollout.targets import RegionTrack, Target, deployer, target_of
 
 TRACK = "prod"  # the only one that has users to give a share of
 USUAL = (5, 25, 50)  # the shares that --canary without a value means, where value.py has none
@@ -54,14 +53,6 @@ def order_of(each: RegionTrack, target: Target, shares: tuple[int, ...], journal
     settings = each.settings
     rules = Rules(settings.canary_step_second, settings.canary_undecided, target.pod_timeout)
     return Order(shares, rules, Judge(each.region, target.namespace, target.service, settings), journal)
-
-
-def chosen_to_go_on(arguments: Namespace, regions: Regions) -> list[RegionTrack]:
-    """Return where a canary may go on. Raises Mistakes where that is nowhere."""
-    chosen = planned_or_left(read_service(arguments, regions), regions, arguments)
-    if not chosen:
-        raise no_target(arguments, regions)
-    return chosen
 
 
 def continue_canaries(arguments: Namespace, chosen: Sequence[RegionTrack]) -> int:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from conf.base.console import prints_mistakes
 from conf.clusters.regions import Regions
-from conf.commands.arguments import checked_service, load_regions, progress_of, rendered
-from conf.commands.canary import check_flags, chosen_to_go_on, continue_canaries, order_of, paged, shares_of
+from conf.commands.arguments import checked_service, load_regions, progress_of, read_service, rendered
+from conf.commands.canary import check_flags, continue_canaries, order_of, paged, shares_of
 from conf.commands.deploy_message import Operation, notifier
 from conf.remote.cluster import ClusterError
 from conf.render.templates import Rendered, write
@@ -20,7 +20,7 @@ from conf.rollout.canary.driver import release_by_canary
 from conf.rollout.canary.state import Journal
 from conf.rollout.release import ReleaseRequest, release
 from conf.rollout.report import OUTSIDE_WINDOWS, RegionResult, exit_status, print_results, run_in_order
-from conf.rollout.targets import RegionTrack, deployer, has_release, no_target, region_tracks, target_of
+from conf.rollout.targets import RegionTrack, deployer, has_release, no_target, planned_or_left, region_tracks, target_of
 from serving.settings import weekly_hours
 
 BOUND_TRACK = "prod"  # the only track that release windows bind
@@ -56,7 +56,7 @@ def deploy_command(arguments: Namespace) -> int:
 
 def _continue(arguments: Namespace, regions: Regions) -> int:
     """Go on with the canaries that are held or were broken off, inside their regions' release windows."""
-    chosen = chosen_to_go_on(arguments, regions)
+    chosen = planned_or_left(read_service(arguments, regions), regions, arguments)
     closed = closed_regions(chosen, datetime.now(UTC))
     if closed and not arguments.override:
         results = refusals(chosen, closed)

@@ -12,7 +12,7 @@ from conf.commands.arguments import load_regions, read_service
 from conf.rollout import preflight
 from conf.rollout.history import BEGUN, GOOD, History, Release
 from conf.rollout.report import EXPECTED_ERRORS, error_status
-from conf.rollout.targets import RegionTrack, no_target, planned_or_left, target_to_read
+from conf.rollout.targets import RegionTrack, planned_or_left, target_to_read
 
 HEAD = ("region", "track", "version", "digest", "at", "by", "state", "note")
 Row = dict[str, Any]
@@ -26,8 +26,6 @@ def history_command(arguments: Namespace) -> int:
     """
     regions = load_regions(arguments)
     chosen = planned_or_left(read_service(arguments, regions), regions, arguments, planned_first=False)
-    if not chosen:
-        raise no_target(arguments, regions)
     rows: list[Row] = []
     failed = 0
     for each in chosen:

@@ -16,7 +16,7 @@ from conf.rollout import preflight
 from conf.rollout.history import History, reason_to_skip, release_to_leave, utc_now
 from conf.rollout.release import roll_back
 from conf.rollout.report import EXPECTED_ERRORS, RegionResult, exit_status, run_in_order
-from conf.rollout.targets import RegionTrack, deployer, no_target, planned_or_left, target_of
+from conf.rollout.targets import RegionTrack, deployer, planned_or_left, target_of
 
 
 @prints_mistakes
@@ -24,8 +24,6 @@ def rollback_command(arguments: Namespace) -> int:
     """Roll back each region where the service is to run or was left, and return the exit status."""
     regions = load_regions(arguments)
     chosen = planned_or_left(read_service(arguments, regions), regions, arguments)
-    if not chosen:
-        raise no_target(arguments, regions)
     histories = {each.region.name: history for each in chosen if (history := _history(each, arguments))}
     leaving = release_to_leave(histories.values())
 

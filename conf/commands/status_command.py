@@ -21,7 +21,7 @@ from conf.rollout.canary.state import HELD, canary_of, describe
 from conf.rollout.history import BEGUN, History, Release
 from conf.rollout.readiness import deployment_state, running_pods
 from conf.rollout.report import EXPECTED_ERRORS
-from conf.rollout.targets import RegionTrack, Target, no_target, planned_or_left, target_to_read
+from conf.rollout.targets import RegionTrack, Target, planned_or_left, target_to_read
 
 HEAD = ("region", "track", "version", "ready", "restarts", "since", "state")
 OFFLINE_HEAD = ("region", "track", "offline pods", "restarts", "lag", "records/s", "oldest", "dead letters")
@@ -67,11 +67,13 @@ NOT_DEPLOYED: Row = {
 def status_command(arguments: Namespace) -> int:
     """Print the version, the pods and the faults of each region and track; return 1 where one has a fault."""
     regions = load_regions(arguments)
-    chosen = planned_or_left(read_service(arguments, regions), regions, arguments, planned_first=False)
+    chosen = planned_or_left(
+        read_service(arguments, regions), regions, arguments, planned_first=False, may_be_empty=arguments.json
+    )
     rows = _rows(chosen)
     if arguments.json:
         print(json.dumps(rows, indent=2))
-    elif rows:
+    else:
         print(table(HEAD, [_cells(row) for row in rows], ("ready", "restarts")), end="")
         if offline := [offline_cells(row) for row in rows if row["offline"]]:
             print("\n" + table(OFFLINE_HEAD, offline, OFFLINE_HEAD[2:]), end="")
@@ -87,8 +89,6 @@ def status_command(arguments: Namespace) -> int:
             if row["override"]:
                 by = f"{row['version']} was deployed outside the region's release windows by {row['by']}"
                 print(f"{row['region']}, {row['track']}: {by}: {row['override']}")
-    else:
-        raise no_target(arguments, regions)
     return 1 if any(row["troubles"] for row in rows) else 0
 
 

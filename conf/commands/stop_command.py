@@ -8,7 +8,7 @@ from conf.commands.arguments import load_regions, progress_of, read_service
 from conf.remote.cluster import NoNamespace
 from conf.rollout.release import NoRelease, stop
 from conf.rollout.report import NO_RELEASE, RegionResult, exit_status, run_in_order
-from conf.rollout.targets import RegionTrack, no_target, planned_or_left, target_of
+from conf.rollout.targets import RegionTrack, planned_or_left, target_of
 
 NOT_THERE = "not there"
 
@@ -21,8 +21,6 @@ def stop_command(arguments: Namespace) -> int:
         print("this takes the service away from its users; say --yes if that is meant", file=sys.stderr)
         return BAD_COMMAND_LINE
     chosen = planned_or_left(read_service(arguments, regions), regions, arguments)
-    if not chosen:
-        raise no_target(arguments, regions)
 
     def act(each: RegionTrack) -> RegionResult:
         try:

@@ -23,12 +23,12 @@ from urllib3.util import Retry
 from conf.base.object_references import MANAGER, Item, Ref, path
 
 READ_TIMEOUTS = (5, 30)  # seconds to connect, and to be answered
-# A write is only allowed while its lease holds, so it must end in time even if the network fails. The caller has LONGEST_WRITE
-# seconds left of the lease. Afterwards the connection is closed, and the API server gives up a request that it has not done.
-# By default, urllib3 would connect three times more, and send a PUT again: RETRIES forbids that for writes. `apply` repeats a
-# write that meets a conflict, within the same time.
+# A write is only allowed while its lease holds, so it must end in time even if the network fails. The caller has
+# MAX_WRITE_SECONDS left of the lease. Then the connection is closed, and the API server gives up a request that it has not
+# done. By default, urllib3 would connect three times more, and send a PUT again: RETRIES forbids that for writes. `apply`
+# repeats a write that meets a conflict, within the same time.
 WRITE_TIMEOUTS = (3, 6)
-LONGEST_WRITE = 10
+MAX_WRITE_SECONDS = 10
 RETRIES = Retry(total=1, connect=0, status=0, other=0, allowed_methods=("GET",), respect_retry_after_header=False)
 FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 UNAVAILABLE = (429, 500, 502, 503, 504)  # overloaded, restarting, or without its etcd: the request may pass in a moment
@@ -114,7 +114,7 @@ class Cluster:
         query = [("fieldManager", manager), ("force", "true"), ("fieldValidation", "Strict")]
         query += [("dryRun", "All")] if dry_run else []
         where = path(item["kind"], metadata["namespace"], metadata["name"])
-        end = time.monotonic() + LONGEST_WRITE - sum(WRITE_TIMEOUTS)
+        end = time.monotonic() + MAX_WRITE_SECONDS - sum(WRITE_TIMEOUTS)
         while True:
             try:
                 return self._ask("PATCH", where, item, query, "application/apply-patch+yaml")

@@ -23,7 +23,7 @@ from conf.render.arms import arm_names
 
 KEPT = 10  # releases that are kept, and as many good ones
 REGIONS = "MONOPOD_REGIONS"  # the environment variable that tells pods which regions value.py may name
-LARGEST = 900_000  # bytes of all objects that are kept. A ConfigMap takes 1 MiB.
+MAX_BYTES = 900_000  # bytes of all objects that are kept. A ConfigMap takes 1 MiB.
 # The state of a release. It is begun, and then good or undone. A release of a killed job stays begun until the next run.
 BEGUN, GOOD, UNDONE = "begun", "good", "undone"
 
@@ -173,7 +173,7 @@ class History:
         kept = {each.number for each in self.releases[-KEPT:]} | set(goods[-KEPT:])
         begun = self.last.number if self.last and self.last.state == BEGUN else 0
         needed = {begun, max(goods, default=0)}
-        objects, room = {}, LARGEST
+        objects, room = {}, MAX_BYTES
         for number in sorted({*goods, begun} & kept & set(self.objects), reverse=True):
             room -= len(_packed(self.objects[number]))
             if room >= 0 or number in needed:

@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 from conf.base.object_references import MANAGER, Item, Ref, ref
-from conf.remote.cluster import CONFLICT, LONGEST_WRITE, Cluster, ClusterError, Unreachable
+from conf.remote.cluster import CONFLICT, MAX_WRITE_SECONDS, Cluster, ClusterError, Unreachable
 
 LEASE_SECONDS = 20
 RENEWAL_SECONDS = 4  # between two renewals
@@ -77,7 +77,7 @@ class Lease:
     def _wait_for_renewal(self) -> None:
         """Wait until the lease lasts longer than any request takes: its renewal may be late. Raises LeaseLost."""
         self.check()
-        while self._good_until - time.monotonic() < LONGEST_WRITE:
+        while self._good_until - time.monotonic() < MAX_WRITE_SECONDS:
             time.sleep(FAILED_RENEWAL_SECONDS / 10)
             self.check()
 

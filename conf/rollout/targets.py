@@ -123,12 +123,15 @@ def region_tracks(found: Service, regions: Regions, track: str, region: str = ""
     return made
 
 
-def planned_or_left(service: Service, regions: Regions, arguments: Namespace, planned_first: bool = True) -> list[RegionTrack]:
+def planned_or_left(
+    service: Service, regions: Regions, arguments: Namespace, *, planned_first: bool = True, may_be_empty: bool = False
+) -> list[RegionTrack]:
     """Return where a service is to run, and where it was left or may have been left.
 
     A region that does not answer is returned too: the command meets the error there, and reports it. Where the command line
     names no region, regions without a context or without rights are skipped, since a job has the credentials of one region
-    alone. One line on stderr names them.
+    alone. One line on stderr names them. Raises Mistakes where the service is nowhere, unless the
+    result may be empty.
     planned_first: those where it is to run stand first; else all stand by track and region.
     """
     chosen = region_tracks(service, regions, arguments.track, arguments.region)
@@ -150,6 +153,8 @@ def planned_or_left(service: Service, regions: Regions, arguments: Namespace, pl
     if skipped:
         words = f"skipped without a context or rights, so a release that was left there is not seen: {'; '.join(skipped)}"
         print(words, file=sys.stderr)
+    if not found and not may_be_empty:
+        raise no_target(arguments, regions)
     return found if planned_first else sorted(found, key=chosen.index)
 
 

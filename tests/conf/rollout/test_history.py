@@ -15,7 +15,7 @@ from conf.rollout.history import (
     BEGUN,
     GOOD,
     KEPT,
-    LARGEST,
+    MAX_BYTES,
     UNDONE,
     History,
     Holder,
@@ -232,9 +232,9 @@ def test_a_large_release_leaves_room_in_the_config_map_for_fewer_older_ones() ->
     noise = random.Random(7)
     found = History()
     for number in range(1, 6):
-        found = deployed(found, number, noise.randbytes(LARGEST // 3).hex())
+        found = deployed(found, number, noise.randbytes(MAX_BYTES // 3).hex())
     size = sum(len(text) * 3 // 4 for text in history.write(found, "cats", "like")["binaryData"].values())
-    assert size < LARGEST
+    assert size < MAX_BYTES
     assert max(found.objects) == 5
     assert 2 <= len(found.objects) < 5
     assert len(found.releases) == 5

@@ -27,7 +27,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "FAILED_RENEWAL_SECONDS", 0.1)
     monkeypatch.setattr(lease, "RETRY_PAUSE", 0.1)
     monkeypatch.setattr(lease, "RETRIED_FOR", 3)
-    monkeypatch.setattr(lease, "LONGEST_WRITE", WRITES)
+    monkeypatch.setattr(lease, "MAX_WRITE_SECONDS", WRITES)
 
 
 @pytest.fixture

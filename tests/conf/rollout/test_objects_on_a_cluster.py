@@ -1,9 +1,13 @@
-"""A service's objects from release to release: removed, left alone, handed to an autoscaler and back."""
+"""A service's objects from release to release: removed, held, left alone, handed to an autoscaler and back, and warned of."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from conf.base.object_references import path
-from tests.conf.cluster import Cluster
+from tests.conf.cluster import KEPT, Cluster
 from tests.conf.rollout.checkout import UNUSED_LABEL, MakeCheckout
 from tests.conf.rollout.service_state import kinds, lowest, pods, status_row, until
 
@@ -98,3 +102,91 @@ def test_pods_that_somebody_added_by_hand_stay_until_a_release_is_good(make_chec
 
 def named(kind: str, version: str, name: str, **metadata: object) -> dict[str, object]:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **metadata}}
+
+
+HOLDS = f"held by its finalizer {KEPT} (taken off by the controller of example.com); check that the controller"
+
+
+@contextmanager
+def kept(cluster: Cluster, where: str) -> Iterator[Callable[[], None]]:
+    """Put a finalizer on an object. It is taken off at the block's end, or when the yielded function is called."""
+
+    def free() -> None:
+        if cluster.find(where):
+            cluster.by_hand(where, {"metadata": {"finalizers": None}})
+
+    cluster.by_hand(where, {"metadata": {"finalizers": [KEPT]}})
+    try:
+        yield free
+    finally:
+        free()
+
+
+def test_a_stop_says_what_holds_an_object_and_the_next_one_ends_it(make_checkout: MakeCheckout, eu: Cluster) -> None:
+    mine = make_checkout("eu")
+    mine.run("deploy", tag="1")
+    with kept(eu, path("Service", mine.user, mine.name)) as free:
+        for _ in range(2):  # the second stop finds the object deleted already
+            done = mine.run("stop", "--yes", "--timeout", "2", status=19)
+            assert (
+                f"eu, prod: failed: Service {mine.user}/{mine.name} is deleted and still there after 2 s, {HOLDS}" in done.err
+            )
+            assert f"removed Service {mine.user}" not in done.out
+            assert kinds(eu, mine.user, mine.name) == {"Service"}
+        assert status_row(mine)["state"] == "the change to nothing was broken off"
+        stop = mine.start("stop", "--yes")
+        stop.wait_for(f"eu: waiting until Service {mine.user}/{mine.name} is gone")
+        free()
+        text = stop.wait_exit(0)
+    assert f"eu: removed Service {mine.user}/{mine.name}\neu, prod: removed" in text
+    assert kinds(eu, mine.user, mine.name) == set()
+    assert status_row(mine)["state"] == "not deployed"
+
+
+def test_a_release_serves_though_an_old_object_stays_and_the_next_release_waits_for_it(
+    make_checkout: MakeCheckout, eu: Cluster
+) -> None:
+    mine = make_checkout("eu", name="budgeted")
+    mine.write_value(replicas=2)
+    mine.run("deploy", tag="1")
+    mine.write_value()
+    with kept(eu, path("PodDisruptionBudget", mine.user, mine.name)):
+        done = mine.run("deploy", "--timeout", "20", tag="2", status=19)
+        words = f"2 serves, but PodDisruptionBudget {mine.user}/{mine.name} is deleted and still there after 20 s, {HOLDS}"
+        assert f"eu, prod: failed: {words}" in done.err
+        assert (status_row(mine)["state"], status_row(mine)["runs"]) == ("good", {"2": 1})
+        assert [row["state"] for row in json.loads(mine.run("history", "--json").out)] == ["serves", "good"]
+        done = mine.run("deploy", "--timeout", "20", tag="2", status=19)
+        assert words in done.err
+    mine.run("deploy", tag="2")
+    assert "PodDisruptionBudget" not in kinds(eu, mine.user, mine.name)
+    mine.run("stop", "--yes")
+
+
+GROUP = "admissionregistration.k8s.io/v1"
+WORDS = "Deployments of this team are looked at on Mondays"
+
+
+def test_a_warning_of_the_api_server_is_shown_once_by_diff_deploy_and_rollback(
+    make_checkout: MakeCheckout, eu: Cluster
+) -> None:
+    mine = make_checkout("eu")
+    mine.run("deploy", tag="1")
+    name = f"{mine.user}-warns"
+    where = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": mine.user}}}
+    rules = [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]}]
+    spec = {"matchConstraints": {"resourceRules": rules}, "validations": [{"expression": "false", "message": WORDS}]}
+    bound = {"policyName": name, "validationActions": ["Warn"], "matchResources": where}
+    head = {"apiVersion": GROUP, "metadata": {"name": name}}
+    policies, bindings = f"/apis/{GROUP}/validatingadmissionpolicies", f"/apis/{GROUP}/validatingadmissionpolicybindings"
+    with (
+        eu.having(policies, {**head, "kind": "ValidatingAdmissionPolicy", "spec": spec}),
+        eu.having(bindings, {**head, "kind": "ValidatingAdmissionPolicyBinding", "spec": bound}),
+    ):
+        until(lambda: WORDS in mine.run("diff", tag="2", status=3).err)  # policies come into force a moment later
+        assert mine.run("diff", tag="2", status=3).err.count(WORDS) == 1
+        for command, tag in (("deploy", "2"), ("rollback", "")):
+            lines = [line for line in mine.run(command, tag=tag).out.splitlines() if WORDS in line]
+            assert len(lines) == 1
+            assert lines[0].startswith("eu: warning of the API server: ")
+    mine.run("stop", "--yes")

@@ -10,12 +10,13 @@ from dataclasses import replace
 
 import pytest
 
-from conf.base.object_references import Ref
+from conf.base.object_references import MANAGER, Item, Ref, path
 from conf.clusters.regions import load
 from conf.remote.cluster import Cluster
+from conf.render.arms import arm_names
 from conf.rollout import history, release
 from conf.rollout.canary import driver
-from conf.rollout.canary.state import canary_of
+from conf.rollout.canary.state import Canary, canary_of, describe
 from conf.rollout.history import GOOD
 from conf.rollout.readiness import running_pods
 from conf.rollout.release import Held, NoRelease, Rejected, ReleaseRequest, Undone
@@ -24,7 +25,7 @@ from conf.rules.check import check
 from tests.conf.cluster import Cluster as Asked
 from tests.conf.rollout.canary.scripted import RULES, ScriptedJudge, order
 from tests.conf.rollout.checkout import Checkout
-from tests.conf.rollout.service_state import kinds
+from tests.conf.rollout.service_state import kinds, until
 from tests.conf.rollout.test_every_step_on_a_cluster import AT_ONCE, Breaking, BrokenOff, silent
 
 pytestmark = pytest.mark.cluster
@@ -248,3 +249,74 @@ def test_a_first_release_is_an_ordinary_one(user: str, requests: dict[str, Relea
     there, told = Target(Cluster(servers["eu"].context), user, "fresh"), list[str]()
     assert driver.release_by_canary(there, renamed(requests["1"], "fresh"), order("worse"), told.append).release.version == "1"
     assert "no canary: there are no ready pods of an older release to compare with" in told
+
+
+ARM = 1  # pods of each arm at a quarter of the requests
+FOUND_LATE = {"an-old-pod": {"counted": 5.0}}  # where a pod begins that could not be read when the step began
+QUOTAS = "/api/v1/namespaces/{}/resourcequotas"
+
+
+class BaselineFirst(Cluster):
+    """A cluster in which the baseline's pods are there before the canary's are asked for, so that they get the room."""
+
+    def __init__(self, context: str, service: str):
+        super().__init__(context)
+        self._canary, self._baseline = arm_names(service)
+        self._waiting: Item | None = None
+
+    def apply(self, item: Item, *, dry_run: bool = False, manager: str = MANAGER) -> Item:
+        """Keep the canary's first Deployment until the baseline's has its pods."""
+        name = item["metadata"]["name"] if item["kind"] == "Deployment" and not dry_run else ""
+        if name == self._canary and self._waiting is None:
+            self._waiting = item
+            return item
+        found = super().apply(item, dry_run=dry_run, manager=manager)
+        if name == self._baseline and self._waiting:
+            label = f"app.kubernetes.io/name={name}"
+            until(lambda: len(self.find("Pod", item["metadata"]["namespace"], label)) == ARM)
+            super().apply(self._waiting)
+        return found
+
+
+def state(there: Target) -> Canary:
+    found = canary_of(history.read(there.cluster.get(there.history)).last)
+    assert found is not None
+    return found
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("first", "lacks", "cluster_of"),
+    [("canary", "baseline", lambda context, _: Cluster(context)), ("baseline", "canary", BaselineFirst)],
+    ids=["canary-first", "baseline-first"],
+)
+def test_where_the_quota_has_room_for_one_arm_alone_the_canary_gets_it_and_the_old_pods_are_compared(
+    first: str,
+    lacks: str,
+    cluster_of: Callable[[str, str], Cluster],
+    user: str,
+    requests: dict[str, ReleaseRequest],
+    servers: dict[str, Asked],
+) -> None:
+    """first: the arm whose pods get the room. lacks: the one that is refused pods then."""
+    eu, told, name = servers["eu"], list[str](), f"{first}-first"
+    there = Target(Cluster(eu.context), user, name, pod_timeout=3.0)
+    crowded = replace(there, cluster=cluster_of(eu.context, name))
+    asked = replace(order("unknown", shares=(25, 50)), judge=ScriptedJudge("unknown", begun=FOUND_LATE))
+    release.release(there, renamed(requests["1"], name), told.append)
+    spec = {"hard": {"pods": str(len(eu.ask("get", path("Pod", user))["items"]) + ARM)}}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "tight"}, "spec": spec}
+    with eu.having(QUOTAS.format(user), quota):
+        until(lambda: "used" in str(eu.ask("get", f"{QUOTAS.format(user)}/tight").get("status")))
+        with pytest.raises(Held):
+            driver.release_by_canary(crowded, renamed(requests["2"], name), asked, told.append)
+    assert any(line.startswith(f"{name}-{lacks}: the namespace's quota is spent") for line in told), told
+    assert any("the old pods are compared: the namespace's quota is spent" in line for line in told), told
+    assert route(there) == {name: 75, f"{name}-canary": 25}
+    assert kinds(eu, user, f"{name}-baseline") == set()
+    assert (state(there).baseline, state(there).begin) == (False, FOUND_LATE)
+    reported = describe(state(there), "2", "", 0.0)
+    assert any(line.startswith("it is compared with the old pods: the namespace's quota is spent") for line in reported)
+    driver.go_on(there, order("good"), told.append)
+    assert [kinds(eu, user, arm) for arm in there.arms] == [set(), set()]
+    release.stop(there, told.append)
