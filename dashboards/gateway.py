@@ -5,7 +5,7 @@ have them, though their clusters have other names. Istio's own metrics are not a
 """
 
 from dashboards import parts
-from dashboards.parts import BYTES, COUNT, EVENTS, MILLISECONDS, RATE, SHARE, Dashboard, Panel, Row, Variable, panel
+from dashboards.parts import BYTES, COUNT, EVENTS, MILLISECONDS, RATE, SHARE, Dashboard, Panel, Variable, panel, row
 from dashboards.promql import arms_named, quantiles, ratio, total
 from dashboards.variables import ARMS, TARGET, WITH_ARMS
 
@@ -32,93 +32,89 @@ def lines(title: str, unit: str, description: str, *queries: tuple[str, str], li
 
 
 ANSWERED, COUNTS = named("upstream_rq_xx"), answers('!="4"')
-TRAFFIC = Row(
+TRAFFIC = row(
     "Requests",
-    (
-        lines(
-            "Queries a second",
-            RATE,
-            "Requests that the gateway sent to each service.",
-            (total(named("upstream_rq_total"), BY), LINE),
-        ),
-        lines(
-            "Success rate",
-            SHARE,
-            "Share of the answers that are no 5xx, of all but 4xx. The gateway's own, for pods that are away, count. So do "
-            "deadlines too short for any answer, which the gateway cannot tell.",
-            (ratio(answers('!~"[45]"'), COUNTS, BY), LINE),
-        ),
-        lines(
-            "Failure rate",
-            SHARE,
-            "Share of 5xx among the answers that count here: all but 4xx, those of the gateway itself included. The share of "
-            "4xx is of all answers. A service without any has no line.",
-            (ratio(answers('="4"'), ANSWERED, BY), LINE + " 4xx"),
-            (ratio(answers('="5"'), COUNTS, BY), LINE + " 5xx"),
-            limits=parts.ERRORS_LEVELS,
-        ),
-        lines(
-            "Latency",
-            MILLISECONDS,
-            "From the request's last byte at the gateway to the answer's last byte from the pod. p50 and p99.",
-            *quantiles((0.5, 0.99), "envoy_cluster_upstream_rq_time", WHERE, BY, LINE),
-        ),
-        lines(
-            "Request size",
-            BYTES,
-            "Bytes of a request's body. p50 and p99. The gateway must be told to count them.",
-            *quantiles((0.5, 0.99), "envoy_cluster_upstream_rq_body_size", WHERE, BY, LINE),
-        ),
-        lines(
-            "Answer size",
-            BYTES,
-            "Bytes of an answer's body. p50 and p99. The gateway must be told to count them.",
-            *quantiles((0.5, 0.99), "envoy_cluster_upstream_rs_body_size", WHERE, BY, LINE),
-        ),
+    lines(
+        "Queries a second",
+        RATE,
+        "Requests that the gateway sent to each service.",
+        (total(named("upstream_rq_total"), BY), LINE),
+    ),
+    lines(
+        "Success rate",
+        SHARE,
+        "Share of the answers that are no 5xx, of all but 4xx. The gateway's own, for pods that are away, count. So do "
+        "deadlines too short for any answer, which the gateway cannot tell.",
+        (ratio(answers('!~"[45]"'), COUNTS, BY), LINE),
+    ),
+    lines(
+        "Failure rate",
+        SHARE,
+        "Share of 5xx among the answers that count here: all but 4xx, those of the gateway itself included. The share of "
+        "4xx is of all answers. A service without any has no line.",
+        (ratio(answers('="4"'), ANSWERED, BY), LINE + " 4xx"),
+        (ratio(answers('="5"'), COUNTS, BY), LINE + " 5xx"),
+        limits=parts.ERRORS_LEVELS,
+    ),
+    lines(
+        "Latency",
+        MILLISECONDS,
+        "From the request's last byte at the gateway to the answer's last byte from the pod. p50 and p99.",
+        *quantiles((0.5, 0.99), "envoy_cluster_upstream_rq_time", WHERE, BY, LINE),
+    ),
+    lines(
+        "Request size",
+        BYTES,
+        "Bytes of a request's body. p50 and p99. The gateway must be told to count them.",
+        *quantiles((0.5, 0.99), "envoy_cluster_upstream_rq_body_size", WHERE, BY, LINE),
+    ),
+    lines(
+        "Answer size",
+        BYTES,
+        "Bytes of an answer's body. p50 and p99. The gateway must be told to count them.",
+        *quantiles((0.5, 0.99), "envoy_cluster_upstream_rs_body_size", WHERE, BY, LINE),
     ),
 )
-TROUBLE = Row(
+TROUBLE = row(
     "Trouble on the way",
-    (
-        lines(
-            "Retries",
-            RATE,
-            "Requests that the gateway sent again, to another pod if there is one.",
-            (total(named("upstream_rq_retry"), BY), LINE),
-        ),
-        lines(
-            "Retries given up",
-            RATE,
-            "Retries that ended without success: tried too often, or the body was larger than the gateway's buffer.",
-            (total(named("upstream_rq_retry_limit_exceeded"), BY), LINE + " too often"),
-            (total(named("retry_or_shadow_abandoned"), BY), LINE + " too large"),
-            (total(named("upstream_rq_retry_overflow"), BY), LINE + " too many at once"),
-        ),
-        lines(
-            "Ejections",
-            COUNT,
-            "Pods that the gateway sends nothing for now, since connections to them failed.",
-            (f"sum by ({BY}) ({named('outlier_detection_ejections_active')})", LINE),
-        ),
-        lines(
-            "Ejections a second",
-            EVENTS,
-            "How often the gateway ejects a pod.",
-            (total(named("outlier_detection_ejections_enforced_total"), BY), LINE),
-        ),
-        lines(
-            "Failed connections",
-            EVENTS,
-            "Connections to pods that the gateway could not open.",
-            (total(named("upstream_cx_connect_fail"), BY), LINE),
-        ),
-        lines(
-            "Pods that get requests",
-            COUNT,
-            "Pods that the gateway knows, and those of them that it sends requests.",
-            (f"max by ({BY}) ({named('membership_total')})", LINE + " known"),
-            (f"max by ({BY}) ({named('membership_healthy')})", LINE + " healthy"),
-        ),
+    lines(
+        "Retries",
+        RATE,
+        "Requests that the gateway sent again, to another pod if there is one.",
+        (total(named("upstream_rq_retry"), BY), LINE),
+    ),
+    lines(
+        "Retries given up",
+        RATE,
+        "Retries that ended without success: tried too often, or the body was larger than the gateway's buffer.",
+        (total(named("upstream_rq_retry_limit_exceeded"), BY), LINE + " too often"),
+        (total(named("retry_or_shadow_abandoned"), BY), LINE + " too large"),
+        (total(named("upstream_rq_retry_overflow"), BY), LINE + " too many at once"),
+    ),
+    lines(
+        "Ejections",
+        COUNT,
+        "Pods that the gateway sends nothing for now, since connections to them failed.",
+        (f"sum by ({BY}) ({named('outlier_detection_ejections_active')})", LINE),
+    ),
+    lines(
+        "Ejections a second",
+        EVENTS,
+        "How often the gateway ejects a pod.",
+        (total(named("outlier_detection_ejections_enforced_total"), BY), LINE),
+    ),
+    lines(
+        "Failed connections",
+        EVENTS,
+        "Connections to pods that the gateway could not open.",
+        (total(named("upstream_cx_connect_fail"), BY), LINE),
+    ),
+    lines(
+        "Pods that get requests",
+        COUNT,
+        "Pods that the gateway knows, and those of them that it sends requests.",
+        (f"max by ({BY}) ({named('membership_total')})", LINE + " known"),
+        (f"max by ({BY}) ({named('membership_healthy')})", LINE + " healthy"),
     ),
 )
 

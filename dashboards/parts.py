@@ -109,3 +109,8 @@ class MoreOfPanel(TypedDict, total=False):
 def panel(title: str, unit: str, description: str, *queries: tuple[str, str], **more: Unpack[MoreOfPanel]) -> Panel:
     """Return a panel of queries, each an expression and a legend."""
     return Panel(title, unit, description, tuple(Query(*each) for each in queries), **more)
+
+
+def row(title: str, *panels: Panel) -> Row:
+    """Return panels under one heading."""
+    return Row(title, panels)

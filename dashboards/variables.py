@@ -6,6 +6,8 @@ and nobody sees it. Queries match job and instance too, as Grafana's linter asks
 A service is chosen by its container's name, which the pods of a canary's arms have too. Their label `service` names the arm.
 """
 
+from dataclasses import replace
+
 from conf.render.arms import BASELINE, CANARY
 from dashboards.parts import Variable
 
@@ -19,30 +21,18 @@ REGION = 'region=~"$region"'
 OWNER = f'{REGION},user=~"$user"'
 NAMED = f'{OWNER},container=~"$service"'
 
-
-def region() -> Variable:
-    return Variable("region", "region", INFO, "Region")
-
-
-def user(many: bool = True) -> Variable:
-    return Variable("user", "user", f"{INFO}{{{REGION}}}", "User", many)
-
-
-def service(many: bool = True) -> Variable:
-    return Variable("service", "container", f"{INFO}{{{OWNER}}}", "Service", many)
-
-
-def track() -> Variable:
-    return Variable("track", "track", f"{INFO}{{{NAMED}}}", "Track")
+REGION_CHOICE = Variable("region", "region", INFO, "Region")
+USERS_CHOICE = Variable("user", "user", f"{INFO}{{{REGION}}}", "User")
+USER_CHOICE = replace(USERS_CHOICE, many=False)
+SERVICES_CHOICE = Variable("service", "container", f"{INFO}{{{OWNER}}}", "Service")
+SERVICE_CHOICE = replace(SERVICES_CHOICE, many=False)
+TRACK_CHOICE = Variable("track", "track", f"{INFO}{{{NAMED}}}", "Track")
+POD_CHOICE = Variable("pod", "pod", f'{INFO}{{{NAMED},track=~"$track"}}', "Pod")
 
 
 def namespace(where: str = f'{NAMED},track=~"$track"') -> Variable:
     """Return the hidden choice of namespaces. where: what chooses them."""
     return Variable("namespace", "namespace", f"{INFO}{{{where}}}", "Namespace", hidden=True)
-
-
-def pod() -> Variable:
-    return Variable("pod", "pod", f'{INFO}{{{NAMED},track=~"$track"}}', "Pod")
 
 
 def targets(series: str) -> tuple[Variable, Variable]:
