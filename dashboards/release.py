@@ -71,7 +71,7 @@ WORK_ROW = row(
     compared(
         "Cost by batch size",
         SECONDS,
-        "Time of one batch of so many rows, measured when the model was loaded.",
+        "Time of one batch of this many rows, measured when the model was loaded.",
         lambda of: f"max by (model, rows) ({of(f'monopod_warmup_seconds{{{SERVICES}}}')})",
         "{{model}}, {{rows}} rows",
     ),

@@ -121,7 +121,7 @@ QUEUE_ROW = row(
     panel(
         "Cost by batch size",
         SECONDS,
-        "Time of one batch of so many rows, measured when the model was loaded, in the slowest pod chosen.",
+        "Time of one batch of this many rows, measured when the model was loaded, in the slowest pod chosen.",
         (f"max by (model, rows) (monopod_warmup_seconds{{{PODS}}})", "{{model}}, {{rows}} rows"),
     ),
 )

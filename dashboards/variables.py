@@ -42,6 +42,6 @@ def targets(series: str) -> tuple[Variable, Variable]:
 
 
 def releases(where: str) -> str:
-    """Return the query that has one point at each release, whatever the time between two points. A canary is no release."""
+    """Return the query that has one point at each release, whatever the time between two points. A canary is not a release."""
     running = f'max by (version, track) ({INFO}{{{where},arm_of=""}}'
     return f"{running}) unless {running} offset $__interval)"

@@ -93,6 +93,11 @@ class PrometheusService:
     https: bool
     prefix: str
 
+    @property
+    def proxy_name(self) -> str:
+        """Its name as the API server's proxy takes it, as `prometheus:9090`, or `https:prometheus:9090`."""
+        return f"{'https:' if self.https else ''}{self.name}:{self.port}"
+
 
 @dataclass(frozen=True)
 class Prometheus:

@@ -105,7 +105,7 @@ prometheus_client 0.26 writes no protobuf.
 
 - `monopod_gpu_device_used_bytes` is of the whole card, as NVIDIA's driver tells it. No figure says how much of it is one pod's.
 - `monopod_tmp_bytes` looks at 5,000 files at most. Where the folder is shared, all files of the same user count.
-- A sum over pods of `monopod_price_per_month` is of the pods that run now. It is no invoice.
+- A sum over pods of `monopod_price_per_month` is of the pods that run now. It is not an invoice.
 """
 
 

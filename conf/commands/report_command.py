@@ -47,7 +47,7 @@ def report_command(arguments: Namespace) -> int:
         print("\n".join(printable(line) for each in told for line in lines(*each)))
     for report in reports:
         if report.trouble and arguments.html:
-            print(printable(f"{report.region}, {report.half}: {report.trouble}"), file=sys.stderr)
+            print(printable(f"{report.region}, {report.workload}: {report.trouble}"), file=sys.stderr)
     return EXIT_STATUS[UNKNOWN] if any(report.trouble for report in reports) else 0
 
 
@@ -132,7 +132,7 @@ def _of_records(report: RegionReport) -> Iterator[tuple[str, list[str]]]:
 
 
 def lines(report: RegionReport, advice: Sequence[str]) -> list[str]:
-    found = [f"{report.region}, {report.half}"]
+    found = [f"{report.region}, {report.workload}"]
     for title, words in sections(report, advice):
         found += [f"  {title}", *(f"    {each}" for each in words)]
     return found
@@ -185,7 +185,7 @@ def page(title: str, reports: Sequence[tuple[RegionReport, Sequence[str]]], made
 
 
 def _region(report: RegionReport, advice: Sequence[str]) -> str:
-    parts = [f"<h2>{escape(report.region)}, {escape(report.half)}</h2>"]
+    parts = [f"<h2>{escape(report.region)}, {escape(report.workload)}</h2>"]
     pictures = _pictures(report) if report.hours else {}
     for title, words in sections(report, advice):
         parts.append(f"<h3>{escape(title)}</h3>")

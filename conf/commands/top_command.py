@@ -51,7 +51,7 @@ class Cell(NamedTuple):
 
 @prints_mistakes
 def top_command(arguments: Namespace) -> int:
-    """Draw the table until q, or print it once where stdout is no terminal."""
+    """Draw the table until q, or print it once where stdout is not a terminal."""
     observed = with_arms(observed_tracks(arguments))
     ask = partial(Sources([each.region for each in observed], WINDOW).ask, observed)
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
@@ -74,7 +74,7 @@ def page(observed: Sequence[ObservedTrack], found: Sequence[TrackFigures], conso
     if not shown:
         return _line("no track has a pod: `monopod status` says what was deployed")
     below = [
-        f"{track.region}, {track.half}: {reason.level}: {reason.words}"
+        f"{track.region}, {track.workload}: {reason.level}: {reason.words}"
         for track, limits in shown
         for reason in reasons(track, limits)
     ]
@@ -95,7 +95,7 @@ def rows(track: TrackFigures, limits: Limits) -> list[tuple[Cell, ...]]:
             CRITICAL if is_short and not track.ready else WARNING if is_short else WELL,
         )
         head = (ready, Cell(printable(versions)), *_figures(_total(track), limits, is_sum=True))
-    found = [(Cell(track.region), Cell(track.half), *head)]
+    found = [(Cell(track.region), Cell(track.workload), *head)]
     for pod in track.pods:
         name = Cell(f"  {printable(pod.pod)}", CRITICAL if pod.ready == 0 else WELL)
         found.append((Cell(""), Cell(""), name, Cell(printable(pod.version)), *_figures(pod, limits)))

@@ -1,7 +1,5 @@
 """The state of an autoscaler: its limits, the pods that it wants, what its measures say, and why it does not scale.
 
-Knows the status of a HorizontalPodAutoscaler and of a ScaledObject. Asks no cluster.
-
 Sources: Kubernetes' autoscaling/v2, and KEDA's conditions. KEDA names the metric of a trigger by its place: s1-prometheus is of
 the second trigger.
 """
@@ -14,7 +12,9 @@ from datetime import datetime, timedelta
 from conf.base.object_references import Item, conditions
 from conf.base.quantities import quantity_value
 
-PATIENCE = timedelta(minutes=5)  # in its first minutes an autoscaler may have no answer: a new monitor acts after one or two
+PATIENCE = timedelta(
+    minutes=5
+)  # in its first minutes an autoscaler may have no answer, since a new monitor acts after one or two
 METRIC = re.compile(r"s(\d+)-.*")
 
 
@@ -64,11 +64,11 @@ def _answers(status: Item, triggers: list[str], pods: int) -> Iterator[tuple[str
 
 def _troubles(status: Item, scaled: Item | None) -> Iterator[str]:
     active = conditions({"status": status}).get("ScalingActive", {})
-    # ScalingDisabled is a Deployment with no pod, which is told as such.
+    # ScalingDisabled is a Deployment without a pod, which `status` reports as such.
     if active.get("status") == "False" and active.get("reason") != "ScalingDisabled":
         yield f"the autoscaler cannot scale ({active.get('reason')}): {active.get('message')}"
     if scaled and conditions(scaled).get("Fallback", {}).get("status") == "True":
         yield (
-            "the autoscaler has no answer from Prometheus, so that no pod is taken away: see whether Prometheus reads the pods,"
+            "the autoscaler has no answer from Prometheus, so no pod is taken away: see whether Prometheus reads the pods,"
             " and whether KEDA reaches it"
         )

@@ -1,7 +1,7 @@
 """The figures of a service's tracks and pods now: the PromQL that asks for them, and what a region answers.
 
 A region's Prometheus has the figures, and its API server the states of pods. Where Prometheus is away or does not know a track,
-`trouble` says so, and the pods that are ready are still told as Kubernetes knows them.
+`trouble` says so, and the pods that Kubernetes knows as ready are still listed.
 
 Concurrency: `ask` asks all regions at once, and online beside offline pods, on the threads of conf.remote.parallel.
 Each pair of clients is used by one thread at a time, unless a thread was abandoned: then `ask` makes new ones in its place.
@@ -109,7 +109,7 @@ class TrackFigures:
     unseen: str = ""
 
     @property
-    def half(self) -> str:
+    def workload(self) -> str:
         """The track's name for a person, which tells its offline pods and its canary's from the online ones."""
         kind = "offline" if self.offline else self.arm
         return f"{self.track} {kind}" if kind else self.track
@@ -120,7 +120,7 @@ class TrackFigures:
 
     @property
     def is_there(self) -> bool:
-        """Whether a track is worth a line: it has pods, or should have, or nobody can tell."""
+        """Whether a track is worth a line: it has pods, should have pods, or is not known."""
         return bool(self.pods or self.wanted or self.trouble)
 
     def sum(self, name: str) -> float | None:
@@ -251,7 +251,7 @@ def _ready_pods(track: TrackFigures) -> list[PodFigures]:
 
 
 def _without_figures(track: TrackFigures, why: str, prometheus: str) -> TrackFigures:
-    """Return a track of which Prometheus has no series, or is away. why: its trouble, "" where it answers.
+    """Return a track without series in Prometheus. why: the trouble of Prometheus, "" where it answers.
 
     Nothing is unknown about a track that Kubernetes knows to have no pod, unless Prometheus is away and pods are wanted.
     """

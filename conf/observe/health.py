@@ -1,7 +1,7 @@
 """The health of a track: well, a warning, or critical, with a reason in words for each, and its troubles by its alerts.
 
-Pure: asks nobody. Latency and errors of a few requests say nothing, so they are judged from MIN_REQUESTS on. Offline pods are
-to use all cores while records wait, so these are not judged there.
+Pure: asks nobody. Latency and errors of a few requests say nothing, so they are judged from MIN_REQUESTS on. Offline pods
+should use all cores while records wait, so cores are not judged there.
 """
 
 import math
@@ -27,14 +27,14 @@ ERROR_FACTORS = (1.0, 10.0)  # times the share of answers that the objective let
 DEAD_LETTERS = (DEAD_LETTERS_WARN, 0.5)  # a share of the records; over half of them, reading stops
 AWAY = (60.0, float(SINK_AWAY_WARNS))  # seconds for which a sink or the brokers are not reachable
 NEVER = (math.inf, math.inf)
-MOST_FAIL = 0.5  # a share of the answers from which on a release is not good, whatever its pods say
+MAX_FAILING = 0.5  # a share of the answers from which on a release is not good, whatever its pods say
 FAIL, FIRE = "requests fail", "alerts fire"
 Levels = tuple[float, float]  # at which a figure is a warning, and critical
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that was judged. level: any of WORST_FIRST but WELL. fails: whether answers fail."""
+    """A reason for concern. level: any of WORST_FIRST but WELL. fails: whether answers fail."""
 
     level: str
     words: str
@@ -43,9 +43,9 @@ class Reason:
 
 @dataclass(frozen=True)
 class Limits:
-    """The levels of each figure. latency, queue_age: seconds. All others but restarts are shares, where 1 is all of it.
+    """The levels of each figure. latency, queue_age: seconds. The others are shares of 1, but for restarts.
 
-    still: seconds in which a record is finished, at least, while others wait.
+    still: seconds within which a record must be finished while others wait.
     """
 
     latency: Levels
@@ -84,7 +84,7 @@ def worst(levels: Sequence[str]) -> str:
 
 def reasons(track: TrackFigures, limits: Limits) -> list[Reason]:
     """Return every reason for concern about a track, the gravest first."""
-    if track.trouble:  # what Kubernetes tells is judged nevertheless
+    if track.trouble:  # what Kubernetes knows is judged all the same
         found = [Reason(UNKNOWN, track.trouble), *(() if track.unseen else _pods(track))]
     else:
         work = _records if track.offline else _requests
@@ -103,7 +103,7 @@ def _pods(track: TrackFigures) -> Iterator[Reason]:
 
 
 def _new(track: TrackFigures) -> Iterator[Reason]:
-    """Yield each version that has just come and of which too few answers are counted to tell how it does."""
+    """Yield each version that is new, and has too few answers to be judged."""
     answers = {pod.pod: (pod.valid or 0.0) * track.seconds for pod in track.pods}
     for version in sorted({version for _, version, _ in track.states.ready}):
         pods = [(name, seconds) for name, its, seconds in track.states.ready if its == version]
@@ -190,7 +190,7 @@ def present_troubles(samples: Sequence[Sample]) -> list[tuple[str, str]]:
     alerts = {each.labels["alertname"]: each.labels.get("severity", "") for each in samples if "alertname" in each.labels}
     failed = next((each.value or 0.0 for each in samples if not each.labels), 0.0)
     found = []
-    if failed > MOST_FAIL:
+    if failed > MAX_FAILING:
         share = f"{significant(100 * failed, 2)} % of the answers of the last two minutes are 5xx"
         found.append((FAIL, f"{share}: `monopod health` names the pods and their errors"))
     if alerts:

@@ -124,9 +124,9 @@ def _time(text: object) -> datetime | None:
 class PodLines:
     """One region's pods of a track, the offline ones included: their lines since a time, and then the new ones.
 
-    One thread may use it. name: of the source, in messages. since: seconds back from now, of the first reading, or None for all
-    that the node keeps. previous: read the containers before their restart. turns: most answers of a pod in a reading, after
-    which the next reading goes on; None for all. pods: how many the last reading found.
+    One thread may use it. name: of the source, in messages. since: seconds back from now at which the first reading begins, or
+    None for all that the node keeps. previous: whether the containers before their restart are read. turns: the most answers
+    of a pod in one reading, None for all. pods: how many the last reading found.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class PodLines:
         restarts = _restarts(pod, container)
         if self._previous or restarts > self._restarts.get(name, restarts):
             yield from self._new(cluster, name, container, True)
-        self._restarts[name] = restarts  # not before, since a reading may end among the lines of the previous container
+        self._restarts[name] = restarts  # only now, since a reading may end among the lines of the previous container
         if not self._previous:
             yield from self._new(cluster, name, container, False)
 

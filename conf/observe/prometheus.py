@@ -1,10 +1,9 @@
-"""One region's Prometheus: PromQL in, samples out.
+"""One region's Prometheus: PromQL in, samples out. It is asked at `prometheus.outside`, else through the region's API server.
 
-Knows its HTTP API, and its two addresses: through the region's API server, or `prometheus.outside` of regions.yaml. Does not
-know what is asked for, nor any metric. Source: https://prometheus.io/docs/prometheus/latest/querying/api/.
+Source: https://prometheus.io/docs/prometheus/latest/querying/api/.
 
-Concurrency: each question ends after ANSWER_SECONDS, since conf.remote.safe_http.in_time asks it on a thread that is abandoned
-then. `_lock` is held while the first question makes the client of the API server.
+Concurrency: safe_http.in_time asks each question on a thread that is abandoned after ANSWER_SECONDS. `_lock` is held
+while the first question makes the client of the API server.
 """
 
 import json
@@ -15,19 +14,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conf.clusters.regions import Region
+from conf.clusters.regions import PrometheusService, Region
 from conf.remote import safe_http
 from conf.remote.cluster import Cluster, ClusterError, NoRights
 from conf.remote.safe_http import NoAnswer
 
 ANSWER_SECONDS = 10.0
-OWN_SECONDS = 8  # after which Prometheus itself gives a query up, and says so
-MOST_BYTES = 50_000_000
+OWN_SECONDS = 8  # after which Prometheus itself gives up a query, and says so
+MAX_BYTES = 50_000_000
 ROLE = "the Role monopod-query of charts/cluster gives it (docs/observe.md)"
 
 
 class NoFigures(Exception):
-    """Prometheus or a pod gave no figures. The text says why, and what to do."""
+    """Prometheus gave no figures. The text says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,6 @@ class Series:
 
     labels: Mapping[str, str]
     points: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
-class Proxied:
-    """A Service as the API server's proxy names it. name: as `prometheus:9090`, or `https:prometheus:9090`."""
-
-    namespace: str
-    name: str
-    prefix: str  # The path before Prometheus' own, "" for none.
 
 
 class PrometheusClient:
@@ -93,43 +83,43 @@ class PrometheusClient:
     def _from_outside(self, question: str, fields: list[tuple[str, str]]) -> str:
         base = self._region.prometheus.outside.rstrip("/")
         url = f"{base}/api/v1/{question}?{urllib.parse.urlencode(fields)}"
-        answer = safe_http.get(url, {}, "", {urllib.parse.urlsplit(base).netloc}, MOST_BYTES)
+        answer = safe_http.get(url, {}, "", {urllib.parse.urlsplit(base).netloc}, MAX_BYTES)
         text = answer.body.decode(errors="replace")
         if answer.status != 200:
             raise refused(answer.status, text, str(self))
         return text
 
     def _through_api_server(self, question: str, fields: list[tuple[str, str]]) -> str:
-        way = proxied(self._region)
-        where = f"/api/v1/namespaces/{way.namespace}/services/{way.name}/proxy{way.prefix}/api/v1/{question}"
+        service = cluster_service(self._region)
+        namespace, name = service.namespace, service.proxy_name
+        where = f"/api/v1/namespaces/{namespace}/services/{name}/proxy{service.prefix}/api/v1/{question}"
         try:
             with self._lock:
                 cluster = self._cluster = self._cluster or Cluster(self._region.context)
             return cluster.proxied(where, fields)
         except NoRights as error:
-            raise NoFigures(f"no right to get services/proxy {way.name} in {way.namespace}: {ROLE}") from error
+            raise NoFigures(f"no right to get services/proxy {name} in {namespace}: {ROLE}") from error
         except ClusterError as error:
             if not error.status:
                 raise NoFigures(str(error)) from error
             if not is_of_api_server(error.body):
                 raise refused(error.status, error.body, str(self)) from error
             if error.status == 404:
-                words = f"namespace {way.namespace} has no Service {way.name}"
+                words = f"namespace {namespace} has no Service {name}"
                 raise NoFigures(f"{words}: prometheus.url of regions.yaml names it; is Prometheus installed there?") from error
             raise NoFigures(f"Prometheus ({self}) is away: {error}") from error
 
 
-def proxied(region: Region) -> Proxied:
-    """Return the Service that prometheus.url of regions.yaml names. Raises NoFigures where it names none of the cluster."""
-    url, found = region.prometheus.url, region.prometheus.service
-    if found is None:
+def cluster_service(region: Region) -> PrometheusService:
+    """Return the Service that prometheus.url of regions.yaml names. Raises NoFigures where its host is outside the cluster."""
+    if region.prometheus.service is None:
+        url = region.prometheus.url
         raise NoFigures(f"prometheus.url ({url}) names no Service of the cluster: add prometheus.outside to regions.yaml")
-    name = f"{'https:' if found.https else ''}{found.name}:{found.port}"
-    return Proxied(found.namespace, name, found.prefix)
+    return region.prometheus.service
 
 
 def answer_data(text: str, who: str) -> Any:
-    """Return the data of an answer of Prometheus. who: its address. Raises NoFigures where it is none, or an error."""
+    """Return the data of an answer of Prometheus. who: its address. Raises NoFigures for an error, and for anything else."""
     told = _json(text)
     if told.get("status") == "success" and isinstance(told.get("data"), dict) and "result" in told["data"]:
         return told["data"]
@@ -144,7 +134,7 @@ def refused(status: int, text: str, who: str) -> NoFigures:
         return NoFigures(f"Prometheus ({who}) answers {told.get('errorType')}: {str(told.get('error'))[:300]}; {cure}")
     if status in (401, 403):
         return NoFigures(f"Prometheus ({who}) answers {status}: it asks for a password, and monopod sends none")
-    words = f"{who} answers {status} and something else than Prometheus does: {text[:80]!r}"
+    words = f"{who} answers {status} with something that is not Prometheus': {text[:80]!r}"
     return NoFigures(f"{words}; is prometheus of regions.yaml right?")
 
 

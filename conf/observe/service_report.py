@@ -22,7 +22,7 @@ HOUR = 3600
 MONTH_HOURS = 730.0
 SLOWEST = 5  # hours that are listed
 STEPS, MAX_POINTS = (60, 300, 900), 200  # seconds between two points of a picture, and the most points; else hours
-MIN_HOURS, MIN_REQUESTS = 24, 1000
+MIN_HOURS, MIN_REQUESTS = 24, 1000  # from which on there is advice
 STEP = 64 * 2**20  # bytes; advice is in multiples of it
 SPARE = 0.5  # a share of memory; a peak below it leaves some over
 FULL, EMPTY = 0.5, 0.05  # shares of the batches that are more than half full
@@ -116,7 +116,7 @@ class RegionReport:
     offline: bool = False
 
     @property
-    def half(self) -> str:
+    def workload(self) -> str:
         """The track's name for a person, which tells its offline pods from the online ones."""
         return f"{self.track} offline" if self.offline else self.track
 

@@ -11,7 +11,7 @@ from conf.clusters.regions import load
 from conf.observe import prometheus as asked
 from conf.observe.figures import ObservedTrack, Sources, selector
 from conf.observe.health import UNKNOWN, WARNING, limits_of, reasons
-from conf.observe.prometheus import NoFigures, PrometheusClient, proxied
+from conf.observe.prometheus import NoFigures, PrometheusClient, cluster_service
 from serving.settings import Settings
 from tests.conf.kubeconfigs import use_kubeconfig
 from tests.conf.local_servers import LocalServer, QuietHandler, running_server
@@ -141,12 +141,12 @@ class Answering(QuietHandler):
 @pytest.mark.parametrize(
     ("status", "text", "words"),
     [
-        (200, "<html>log in</html>", "answers 200 and something else than Prometheus does"),
-        (200, json.dumps({"status": "success"}), "something else than Prometheus"),
+        (200, "<html>log in</html>", "answers 200 with something"),
+        (200, json.dumps({"status": "success"}), "not Prometheus"),
         (401, "who are you", "answers 401: it asks for a password"),
         (503, json.dumps({"status": "error", "errorType": "timeout", "error": "query timed out"}), "timeout: query timed out"),
         (422, json.dumps({"status": "error", "errorType": "execution", "error": "too many"}), "execution: too many"),
-        (502, "bad gateway", "answers 502 and something else"),
+        (502, "bad gateway", "answers 502 with something"),
     ],
 )
 def test_what_is_no_answer_of_prometheus_is_told(tmp_path: Path, status: int, text: str, words: str) -> None:
@@ -187,12 +187,12 @@ def test_the_service_behind_an_address_of_the_cluster_is_known(
     file = write_regions(tmp_path, {"hk": ""})
     text = file.read_text().replace("http://prometheus.monitoring:9090", url)
     file.write_text(text.replace('"namespace": "monitoring"', '"namespace": "metrics"'))
-    found = proxied(load(file).regions["hk"])
-    assert (found.namespace, found.name, found.prefix) == (namespace, name, prefix)
+    found = cluster_service(load(file).regions["hk"])
+    assert (found.namespace, found.proxy_name, found.prefix) == (namespace, name, prefix)
 
 
 def test_an_address_that_is_none_of_the_cluster_asks_for_outside(tmp_path: Path) -> None:
     file = write_regions(tmp_path, {"hk": ""})
     file.write_text(file.read_text().replace("prometheus.monitoring:9090", "metrics.example.com"))
     with pytest.raises(NoFigures, match="add prometheus.outside"):
-        proxied(load(file).regions["hk"])
+        cluster_service(load(file).regions["hk"])
