@@ -5,6 +5,7 @@ FOLDERS is also the order in which to read the code. Not read here: tests, and w
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -76,6 +77,10 @@ BESIDE: dict[str, set[str]] = {
     "relay/delivery.py": {"aiohttp"},
     "relay/web.py": {"aiohttp"},
 }
+BESIDE_FOLDERS = ("bench", "charts/logs", "dashboards", "image", "relay")
+MAX_NESTED = 2  # folders below a half
+MIN_ALONE = 60  # lines of a module that has one importer, and does not say in its first line why it stands apart
+APART = "apart because"
 EVERYWHERE = {"serving": {"numpy"}, "conf": set[str]()}
 
 
@@ -100,11 +105,15 @@ def folder(name: str) -> tuple[str, int]:
 
 def imported(name: str) -> Iterator[str]:
     """Yield what a module imports when it runs: our modules by their full names, others as they are written."""
-    for node in _running(ast.parse(modules()[name].read_text(encoding="utf-8"))):
+    yield from _imports(modules()[name])
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in _running(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name} imports relatively; write the module's full name"
+            assert node.level == 0, f"{path} imports relatively; write the module's full name"
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 yield full if full in modules() else str(node.module)
@@ -176,7 +185,27 @@ def test_no_modules_use_one_another_in_a_circle() -> None:
     TopologicalSorter({name: ours(name) for name in modules()}).prepare()  # raises CycleError, which names the circle
 
 
-@pytest.mark.parametrize("name", [name for name, path in modules().items() if path.name == "__init__.py"])
+def test_folders_nest_at_most_two_deep() -> None:
+    parts = {name: path.relative_to(HALVES[name.partition(".")[0]]).parent.parts for name, path in modules().items()}
+    assert [name for name, folders in parts.items() if len(folders[1:]) > MAX_NESTED] == []
+
+
+def test_a_small_module_of_one_importer_says_why_it_stands_apart() -> None:
+    beside = [path for name in BESIDE_FOLDERS for path in sorted((ROOT / name).rglob("*.py"))]
+    importers = Counter(item for path in (*modules().values(), *beside) for item in {*_imports(path)})
+    small = [name for name, path in modules().items() if importers[name] == 1 and len(_lines(path)) < MIN_ALONE]
+    assert [name for name in small if APART not in _lines(modules()[name])[0] and not _is_folder(name)] == []
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _is_folder(name: str) -> bool:
+    return modules()[name].name == "__init__.py"
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if _is_folder(name)])
 def test_a_folder_says_what_it_is_for(name: str) -> None:
     assert ast.get_docstring(ast.parse(modules()[name].read_text(encoding="utf-8")))
 

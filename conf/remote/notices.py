@@ -1,4 +1,6 @@
-"""Sends messages about deploys: to a robot of WeChat Work, and to any webhook that takes JSON.
+"""Sends messages about deploys to a robot or a webhook, apart because only this module may know their secret addresses.
+
+The robot is one of WeChat Work, and a webhook is any that takes JSON.
 
 A message that cannot be sent never fails a deploy. The addresses are secrets: they come from the environment alone, and are
 never printed.

@@ -3,17 +3,16 @@
 Only this module imports aiohttp. It knows why no answer came.
 """
 
+import asyncio
 import contextlib
 import io
 import json
 import os
 import re
 import socket
-import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -147,9 +146,7 @@ def own_route(url: str, headers: Mapping[str, str]) -> tuple[str, dict[str, Any]
     parts = urlsplit(url)
     page = parts._replace(path=f"{parts.path.rstrip('/')}/openapi.json", query="", fragment="").geturl()
     try:
-        request = urllib.request.Request(without_password(page), headers=dict(headers))
-        with urllib.request.urlopen(request, timeout=REACH_SECONDS) as answer:
-            told = json.load(answer)
+        told = asyncio.run(_told(without_password(page), headers))
         ((path, post),) = [
             (path, post)
             for path, item in told["paths"].items()
@@ -158,8 +155,17 @@ def own_route(url: str, headers: Mapping[str, str]) -> tuple[str, dict[str, Any]
         server = told["servers"][0]["url"]
         base = urljoin(page, "." if server == "/" else server)
         return urlsplit(urljoin(base, path[1:]))._replace(query=parts.query).geturl(), post["requestBody"]["content"]
-    except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise BenchError(f"nothing to send, and {without_password(page)} tells no example ({error}); {CURE}") from None
+
+
+async def _told(page: str, headers: Mapping[str, str]) -> Any:
+    timeout = aiohttp.ClientTimeout(total=REACH_SECONDS)
+    async with (
+        aiohttp.ClientSession(headers=headers, timeout=timeout, raise_for_status=True) as session,
+        session.get(page) as answer,
+    ):
+        return await answer.json(content_type=None)
 
 
 def example(content: Mapping[str, Any]) -> Body:
