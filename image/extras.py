@@ -1,7 +1,4 @@
-"""Prints what an image installs: the requirements of a project's extras, or the extras that a service needs by its settings.
-
-Knows pyproject.toml and the names in value.py. Does not know exact versions, which requirements.lock holds.
-"""
+"""Prints what an image installs: the requirements of a project's extras, or the extras that a service needs by its settings."""
 
 import ast
 import re

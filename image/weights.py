@@ -1,7 +1,6 @@
 """Merges and checks the model files of a service for its image.
 
 Runs in a build stage, which holds this file, serving/settings/model_files.py and no other module of the project.
-Knows the parts that `split` makes (x.onnx-aa, x.onnx-ab, ...). Does not know how model/Makefile makes a file.
 """
 
 import re

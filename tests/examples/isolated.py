@@ -1,7 +1,4 @@
-"""Serves a service in a network namespace of its own that has only loopback, so that it can download nothing.
-
-Knows how to start one and to run programs beside it. Does not know what is served.
-"""
+"""Serves a service in a network namespace of its own that has only loopback, so that it can download nothing."""
 
 import contextlib
 import os

@@ -1,8 +1,6 @@
-"""Sends a request from each example's page, as a user does. As a program it takes the screenshots of the READMEs:
+"""Sends a request from each example's page, as a user does.
 
-    python -m tests.examples.pages
-
-Knows the pages and the pictures that are sent. Does not know how answers are made.
+As a program it takes the screenshots of the READMEs: python -m tests.examples.pages
 """
 
 import sys

@@ -1,7 +1,4 @@
-"""Reads a README's curl lines and the answers below them, which `...` shortens, and compares them with real answers.
-
-Knows the README's text. Does not know services.
-"""
+"""Reads a README's curl lines and the answers below them, which `...` shortens, and compares them with real answers."""
 
 import re
 

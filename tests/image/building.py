@@ -1,7 +1,4 @@
-"""Builds real images: their context, `make image`, and their files.
-
-Knows buildah. Does not know what an image should hold.
-"""
+"""Builds real images: their context, `make image`, and their files."""
 
 import contextlib
 import json

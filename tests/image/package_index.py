@@ -1,4 +1,4 @@
-"""Serves the wheels of a folder as a package index (PEP 503). Does not know what a wheel holds."""
+"""Serves the wheels of a folder as a package index (PEP 503)."""
 
 import contextlib
 import re

@@ -1,7 +1,4 @@
-"""Makes, waits for, calls and deletes pods of the real cluster that KUBECONFIG names.
-
-Knows the kubernetes client. Does not know what runs in a pod.
-"""
+"""Makes, waits for, calls and deletes pods of the real cluster that KUBECONFIG names."""
 
 import json
 import time

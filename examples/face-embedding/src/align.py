@@ -1,7 +1,5 @@
 """Turns a face upright, scales it as the embedding needs it, and measures the quality of the face's picture.
 
-Knows five points of a face and the pixels around them. Does not know how faces are found or what they are used for.
-
 The quality is the geometric mean of four values from 0 to 1: (score * size * sharpness * turn) ** (1 / 4).
 
 score is the detector's. size is min(1, pixels of the photo on a side of the chip / 150); a smaller face is enlarged.

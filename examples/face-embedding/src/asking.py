@@ -1,7 +1,4 @@
-"""Photos for the tests, and requests to a running service.
-
-Knows the routes and the metrics page. Does not know what the answers should be.
-"""
+"""Photos for the tests, and requests to a running service."""
 
 import json
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,7 +1,4 @@
-"""Holds the faces of one photo, and writes them as JSON for an answer.
-
-Knows the layout of both. Does not know how faces are found.
-"""
+"""Holds the faces of one photo, and writes them as JSON for an answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +8,7 @@ import numpy as np
 
 from serving.api import Array
 
-MOST_FACES = 64  # of one photo; the best-scored are kept
+MAX_FACES = 64  # of one photo; the best-scored are kept
 VECTOR = 128
 BOX, POINTS, SCORE, QUALITY, EMBEDDING = slice(0, 4), slice(4, 14), 14, 15, slice(16, 16 + VECTOR)
 

@@ -1,7 +1,5 @@
 """Finds, aligns and embeds the faces of one photo, from its bytes, with four models.
 
-Knows the models and how many photos may be in work at once. Does not know caches, routes or answers.
-
 Concurrency. `find` runs on the thread of its request. At most `cpu` photos are decoded at once, since decoding takes a core and
 each photo may hold max_image_pixels. At most PHOTOS_AT_ONCE are in work at once, decoding included. They are enough to fill
 batches, and few enough that memory and the models' queues have room for all their faces. Other photos wait as encoded bytes.
@@ -45,12 +43,12 @@ class Finder:
         self._pnet = load(MODELS[0], 16, 8, warmup_shapes={"input_1": (largest, largest, 3)})  # a row: one size of a photo
         self._rnet = load(MODELS[1], mtcnn.MOST[1], 128)
         self._onet = load(MODELS[2], mtcnn.MOST[2], 64)
-        self._embedding = load(MODELS[3], faces.MOST_FACES, 16)
+        self._embedding = load(MODELS[3], faces.MAX_FACES, 16)
 
     def find(self, request: Request) -> Faces:
         """Return the faces of a request's one photo.
 
-        Raises BadInput and TooLarge where the bytes are no usable photo; DeadlinePassed, ClientGone, QueueFull, ModelFailed.
+        Raises BadInput and TooLarge where the bytes are not a usable photo; DeadlinePassed, ClientGone, QueueFull, ModelFailed.
         """
         with _place(self._working, request.life):
             size = request.image_size()
@@ -63,7 +61,7 @@ class Finder:
             )
             if not len(found.scores):
                 return faces.none(size)
-            boxes, points, scores = (part[: faces.MOST_FACES] for part in (found.boxes, found.points, found.scores))
+            boxes, points, scores = (part[: faces.MAX_FACES] for part in (found.boxes, found.points, found.scores))
             chips = align.chips(photo, points)
             vectors = self._embedding({"faces": chips}, request)["embedding"]
             grow = np.array(size) / photo.size  # back to the size of the photo as it was sent

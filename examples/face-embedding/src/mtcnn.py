@@ -1,8 +1,7 @@
 """MTCNN finds faces by three nets, each of which judges fewer boxes at a finer size (Zhang et al., 2016, arXiv:1604.02878).
 
-Knows boxes and sizes. Does not know how the nets are run: each is a function from arrays to arrays. They take pictures with
-the columns first, and see a face as a square of 12, 24 and 48 pixels. Boxes are float [n, 4 or more]: left, top, right, bottom,
-in the photo's pixels.
+Each net is a function from arrays to arrays. It takes pictures with the columns first. The nets see a face as a square of 12,
+24 and 48 pixels. Boxes are float [n, 4 or more]: left, top, right, bottom, in the photo's pixels.
 
 One step differs from the paper: in the first two stages boxes are moved before the overlapping ones are dropped, not after.
 Fewer boxes then describe the same face, so the limits below leave out fewer faces of a crowd.

@@ -1,7 +1,5 @@
 """Cuts many squares or turned chips out of a photo at once.
 
-Knows a picture at half, a quarter, an eighth of its size, and how to interpolate between pixels. Does not know faces.
-
 All crops of a stage are cut by a few numpy calls. A loop over crops would release and take Python's lock hundreds of times a
 photo, and wait each time for another thread that computes.
 """

@@ -1,7 +1,4 @@
-"""Faces: a photo in; each face's box, quality and a vector that tells people apart out. Two photos in: one person or two.
-
-Knows the routes and the words of their answers. Does not know how faces are found.
-"""
+"""Faces: a photo in; each face's box, quality and a vector that tells people apart out. Two photos in: one person or two."""
 
 from typing import Any
 

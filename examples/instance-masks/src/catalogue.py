@@ -3,7 +3,7 @@
     model/unet.onnx                       the common model of every material that names it
     model/customers/acme/nuclei.onnx      a customer's own model of a material
 
-Knows the folder and names. Does not know what a model does.
+A folder's name is a customer's, and a file's name a material's.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 from serving.api import BadInput, StartError
 
 CUSTOMER = re.compile(r"[A-Za-z0-9_-]{1,64}")
-MOST_CUSTOMER_MODELS = 200  # each that was loaded once leaves about 40 series among the platform's metrics
+MAX_CUSTOMER_MODELS = 200  # each that was loaded once leaves about 40 series among the platform's metrics
 
 
 def common(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
@@ -40,8 +40,8 @@ def customers(folder: Path, materials: Mapping[str, object]) -> dict[tuple[str, 
         if material not in materials:
             raise StartError(f"{place}: no material is named {material!r}, only {', '.join(materials)}; rename the file")
         found[customer, material] = str(place)
-    if len(found) > MOST_CUSTOMER_MODELS:
-        raise StartError(f"model/customers: {len(found)} models, at most {MOST_CUSTOMER_MODELS} are served by one pod; use two")
+    if len(found) > MAX_CUSTOMER_MODELS:
+        raise StartError(f"model/customers: {len(found)} models, at most {MAX_CUSTOMER_MODELS} are served by one pod; use two")
     return found
 
 

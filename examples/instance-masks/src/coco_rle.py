@@ -2,8 +2,6 @@
 
 The counts are lengths of runs of 0 and 1 in turn, down the columns from left to right. The first counts zeros, and is 0 where
 the mask begins with a 1. They sum to height x width. pycocotools reads them with mask.frPyObjects(rle, height, width).
-
-Knows masks. Does not know what they show.
 """
 
 import numpy as np

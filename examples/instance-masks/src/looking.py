@@ -1,7 +1,4 @@
-"""Runs a model over a picture, window by window.
-
-Knows futures and the order of calls. Does not know what a model looks for, nor which one it is.
-"""
+"""Runs a model over a picture, window by window."""
 
 from collections import deque
 from concurrent.futures import Future

@@ -1,6 +1,6 @@
 """Defines the materials: the model of each, the model's input, and how things are told apart in its output.
 
-Knows pixels and the two models. Does not know requests, files or customers. Every function is pure.
+Every function is pure.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Turns labels of the shown picture, which a model saw, into instances in pixels of the sent picture.
 
-Knows labels and sizes. Does not know models or requests.
-
 A pixel of the sent picture has the label of the shown picture's pixel under its middle. Box, area and run lengths follow from
 that one rule, and agree to the pixel. Polygons are scaled from the shown picture.
 """

@@ -1,7 +1,4 @@
-"""Resizes, separates, outlines and draws masks. The only module that imports OpenCV.
-
-Knows pixels. Does not know models or requests.
-"""
+"""Resizes, separates, outlines and draws masks. The only module that imports OpenCV."""
 
 import cv2
 import numpy as np
@@ -33,7 +30,7 @@ def grey(picture: Array) -> Array:
 
 
 def parts(mask: Array) -> Array:
-    """Return the connected parts (over edges, not corners) of a mask, numbered from 1: int32, 0 is none."""
+    """Return the connected parts (over edges, not corners) of a mask, numbered from 1: int32, 0 is the background."""
     return np.asarray(cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1])
 
 
@@ -57,7 +54,7 @@ def grown(seeds: Array, pixels: float) -> Array:
 
 
 def parted(mask: Array, depth: float) -> Array:
-    """Return a mask's parts, cut where they are joined only by a neck: int32, 0 is none.
+    """Return a mask's parts, cut where they are joined only by a neck: int32, 0 is the background.
 
     Each part is thinned by `depth` of its greatest distance from the edge, and each core that remains gets the pixels nearest
     to it. For round things that overlap a little, the cut lies on the chord between them. A thing whose radius is under `depth`

@@ -1,7 +1,4 @@
-"""Cuts a picture into windows for a model, and joins the windows' results to one map.
-
-Knows rectangles and weights. Does not know models or what they look for.
-"""
+"""Cuts a picture into windows for a model, and joins the windows' results to one map."""
 
 from typing import NamedTuple
 
@@ -39,7 +36,7 @@ class Mosaic:
 
 
 def tiles(height: int, width: int, side: int, halo: int) -> list[Window]:
-    """Return windows of at most `side` that overlap by two halos or more, and of which all but the halos counts.
+    """Return windows of at most `side` that overlap by two halos or more. All but the halos of each counts.
 
     If a net's result depends on no pixel farther than the halo, it is the same as on the whole picture. Sides, halos and
     the windows' first rows and columns are multiples of 4, so that pooling joins the same pixels.

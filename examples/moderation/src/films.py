@@ -1,7 +1,6 @@
 """Makes videos for the tests, small ones and hostile ones, with the encoders and muxers of av.
 
-Knows codecs, containers and some boxes of mp4. Does not know the service. `python films.py clip.mp4` writes a video to try the
-service with.
+`python films.py clip.mp4` writes a video to try the service with.
 """
 
 import io

@@ -1,7 +1,4 @@
-"""Makes open_nsfw's input, and turns its scores into a verdict. Pure functions.
-
-Knows pixels, scores and the rule of the verdict. Does not know videos, requests or how the model is run.
-"""
+"""Makes open_nsfw's input, and turns its scores into a verdict. Pure functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Sends a video's frames to the model in parts, while further frames are decoded.
 
-Knows rows, futures and a queue that may be full. Does not know videos or verdicts. Belongs to one thread.
+Belongs to one thread.
 """
 
 import time

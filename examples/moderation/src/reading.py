@@ -1,7 +1,5 @@
 """Reads a video in a process of its own, whose memory can be limited and which can be ended at any moment.
 
-Knows processes and the output of video.py. Does not know containers, codecs or models.
-
 Concurrency. A Reading belongs to one thread. The process writes into a pipe that holds less than one sample, so it blocks while
 nobody reads. It ends when it is done, when the block is left, and at its first write after its reader is gone.
 """

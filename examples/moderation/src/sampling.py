@@ -1,7 +1,4 @@
-"""Chooses the frames of a video that are judged, and bounds what a video may be. Uses the standard library alone.
-
-Knows timestamps and limits. Does not know containers, codecs, models or processes.
-"""
+"""Chooses the frames of a video that are judged, and bounds what a video may be. Uses the standard library alone."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,7 +6,7 @@ from fractions import Fraction
 SIDE = 256  # pixels of a sample's side
 STEP = 1  # seconds between samples
 LEAST_MIB = 160  # the least decode_mib; the libraries take 125 MiB before anything is decoded
-MOST_BETWEEN = 240  # frames between two samples at most, whatever their timestamps; a second of a phone's slow motion
+MAX_BETWEEN = 240  # frames between two samples at most, whatever their timestamps; a second of a phone's slow motion
 
 # A container is recognised by its first bytes. No other file is ever opened, since playlists and scripts name further files.
 BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # an mp4 or mov begins with a length and one of these
@@ -70,7 +67,7 @@ class Clock:
     """Chooses as samples the first frame, and the first frame of each second after it.
 
     The sender chooses the timestamps. A frame without one is assumed to come one frame's time after the last. A frame is also
-    taken after MOST_BETWEEN others, so that timestamps that stand still, run backwards or creep cannot hide part of a video.
+    taken after MAX_BETWEEN others, so that timestamps that stand still, run backwards or creep cannot hide part of a video.
     """
 
     def __init__(self, frame_time: Fraction):
@@ -84,7 +81,7 @@ class Clock:
     def passes_over(self, time: Fraction | None) -> bool:
         """Count a packet. Return whether its frame is certainly no sample."""
         self._since += 1
-        if time is None or self._first is None or self._since > MOST_BETWEEN:
+        if time is None or self._first is None or self._since > MAX_BETWEEN:
             return False
         return time - self._first < self._mark
 
@@ -97,7 +94,7 @@ class Clock:
         else:
             self.now = time - self._first
         self.end = max(self.end, self.now + self._frame_time)
-        if self.now < self._mark and self._since <= MOST_BETWEEN:
+        if self.now < self._mark and self._since <= MAX_BETWEEN:
             return False
         self._mark = max(self._mark, Fraction(self.now // STEP * STEP + STEP))
         self._since = 0

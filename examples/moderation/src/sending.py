@@ -1,7 +1,4 @@
-"""Sends the tests' requests to the service through sockets, as its clients do.
-
-Knows routes, bodies and metrics. Does not know what the answers should be.
-"""
+"""Sends the tests' requests to the service through sockets, as its clients do."""
 
 import json
 from typing import Any

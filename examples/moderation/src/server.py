@@ -58,7 +58,10 @@ class Moderation(Service):
             self.verdicts.labels(of, label)
 
     def try_decoder(self) -> None:
-        """Run the decoder once, on bytes that are no video, so that the start fails if it cannot run. Raises RuntimeError."""
+        """Run the decoder once, on bytes that are not a video, so that the start fails where it cannot run.
+
+        Raises RuntimeError.
+        """
         with contextlib.suppress(Refused), Reading(NO_VIDEO, self.limits, make_request(seconds=30).life) as reading:
             list(reading)
 

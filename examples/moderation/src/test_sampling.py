@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from sampling import MOST_BETWEEN, Clock, Limits, clock_words, container
+from sampling import MAX_BETWEEN, Clock, Limits, clock_words, container
 
 TWENTY_FIFTH = Fraction(1, 25)
 
@@ -37,8 +37,8 @@ def test_frames_without_a_time_come_a_frames_time_after_the_last() -> None:
 
 
 def test_nothing_can_hide_behind_timestamps_that_stand_still_or_run_backwards() -> None:
-    assert len(taken([5.0] * 1000)) == 1 + 999 // (MOST_BETWEEN + 1)
-    assert len(taken([500 - at / 25 for at in range(1000)])) == 1 + 999 // (MOST_BETWEEN + 1)
+    assert len(taken([5.0] * 1000)) == 1 + 999 // (MAX_BETWEEN + 1)
+    assert len(taken([500 - at / 25 for at in range(1000)])) == 1 + 999 // (MAX_BETWEEN + 1)
 
 
 def test_between_frames_that_follow_each_other_too_fast_to_be_seen_further_ones_are_taken() -> None:

@@ -1,8 +1,8 @@
 """Decodes a video to its samples. It is a program of its own, and the only module of the service that uses av.
 
-Knows containers and codecs. Does not know models or requests. The module reading.py runs it as a process for each video. Only a
-process can be limited and ended, and a file of 1,000 bytes can make FFmpeg take gigabytes in one call. Its standard input is
-the video, and must be seekable. Its standard output has one of these lines for each event:
+The module reading.py runs this one as a process for each video. Only a process can be limited and ended, and a file of 1,000
+bytes can make FFmpeg take gigabytes in one call. Its standard input is the video, and must be seekable. Its standard output has
+one of these lines for each event:
 
     {"seconds": 3.0, "turn": 0}
 

@@ -1,7 +1,4 @@
-"""Reads the sentences of a corpus, and finds those whose vectors are nearest to a question's.
-
-Knows text files and cosines. Does not know where vectors come from.
-"""
+"""Reads the sentences of a corpus, and finds those whose vectors are nearest to a question's."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""Turns rows of tokens into vectors, through the model's queue.
-
-Knows batches and a full queue. Does not know routes, texts or the corpus.
-"""
+"""Turns rows of tokens into vectors, through the model's queue."""
 
 import time
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""Judges a pod's memory, cores and queue by stated thresholds.
-
-Knows the thresholds. Does not know how the figures are measured.
-"""
+"""Judges a pod's memory, cores and queue by stated thresholds."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -9,7 +9,7 @@ The original file holds int8 weights, turns them into float32 when it is loaded,
   * the tokens' vectors are pooled (mean over the mask) and normalised. The output is float32 [sentences, width].
   * rows of more than 256 tokens are refused. The model was trained on 256, and memory grows with the square of their number.
 
-The figures are in model/README.md. Knows the ONNX graph. Does not know texts, and is no part of the running service.
+The figures are in model/README.md. The running service does not use this module.
 """
 
 import sys

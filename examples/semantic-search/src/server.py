@@ -1,7 +1,4 @@
-"""Semantic search: a question in; the sentences of a corpus that are nearest to it in meaning out.
-
-Knows the routes, the corpus' file and the metrics. Does not know tokens, batches or cosines.
-"""
+"""Semantic search: a question in; the sentences of a corpus that are nearest to it in meaning out."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -84,7 +84,7 @@ def test_a_corpus_that_cannot_be_read_changes_nothing_and_is_told(service: Runni
         failures = metric(service, "monopod_reload_failures_total")
         broken()
         until_metric(service, "monopod_reload_failures_total", failures + 1)
-        assert any(words in line["message"] and "stays" in line["message"] for line in service.lines())
+        assert any(words in line["message"] and "keeps what it has" in line["message"] for line in service.lines())
         assert query(service, "owl") == ["Owls hoot."]
     write(folder, b"Frogs croak.\n")
     until(lambda: query(service, "owl") == ["Frogs croak."])

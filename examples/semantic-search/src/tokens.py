@@ -1,7 +1,4 @@
-"""Turns texts into the tokens that the model was trained on, and rows of tokens into batches.
-
-Knows the tokenizer's file and the lengths that rows are padded to. Does not know the model, requests or queues.
-"""
+"""Turns texts into the tokens that the model was trained on, and rows of tokens into batches."""
 
 import os
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Makes views of a product's picture for the tests, as a customer might photograph it.
 
-Knows the strengths of the changes. Does not know what the views are used for. For each view, every change is drawn evenly:
+For each view, every change is drawn evenly:
 
     window      75 to 100 % of each side, anywhere in the picture
 

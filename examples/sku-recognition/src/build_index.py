@@ -1,7 +1,6 @@
 """Builds the index of the products from a folder of pictures: `make index SERVICE=... PICTURES=folder`.
 
-Knows folders, and the service's own code, so that pictures become vectors as they do in the server. Does not know the server,
-which notices the new file by itself.
+The server notices the new file by itself.
 """
 
 import argparse

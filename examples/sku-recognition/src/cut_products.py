@@ -1,8 +1,7 @@
 """Cuts the pictures of the example's hundred products: `python cut_products.py examples/images FOLDER`.
 
-Knows a grid and sharpness. Each picture is cut into squares that do not overlap, and the hundred with the most detail are kept,
-so that the same pictures give the same products. A product shows whatever lies in its square, such as a petal, a roof or an
-ear.
+Each picture is cut into squares that do not overlap, and the hundred with the most detail are kept, so that the same pictures
+give the same products. A product shows whatever lies in its square, such as a petal, a roof or an ear.
 """
 
 import sys

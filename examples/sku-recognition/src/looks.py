@@ -1,7 +1,4 @@
-"""Prepares pictures for the model that turns them into vectors. The index's builder and the server share this module.
-
-Knows pixels and EfficientNet-Lite0. Does not know products or the index.
-"""
+"""Prepares pictures for the model that turns them into vectors. The index's builder and the server share this module."""
 
 import hashlib
 from pathlib import Path

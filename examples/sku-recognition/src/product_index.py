@@ -1,7 +1,5 @@
 """Builds, stores and searches the products' FAISS index. The only module that imports faiss.
 
-Knows names and vectors. Does not know pictures, models or requests.
-
 Names and index lie in one file, a zip of `products.json` and `index.faiss`. The file is replaced as a whole (os.replace), so
 that no reader sees the names of one catalogue with the vectors of another. FAISS trusts the sizes that it reads, so the zip's
 checksums reject a damaged file before FAISS reads it.
@@ -29,7 +27,7 @@ import faiss  # noqa: E402
 # Above this number of vectors the search is approximate. An exact search reads every vector for every picture. A core
 # reads the 102 MB of 20,000 vectors in about the time that the model takes for a picture.
 EXACT_UP_TO = 20_000
-MOST_ROWS = 2048  # vectors that one search gathers
+MAX_ROWS = 2048  # vectors that one search gathers
 FORMAT = 1
 CURE = "make index SERVICE=... PICTURES=folder"
 
@@ -54,14 +52,14 @@ class Catalogue:
         """Return the nearest products of each vector, best first: names (bytes in an object array) and cosines (float32).
 
         Both are [n, count], filled up with b"" and 0 where fewer products are found. That happens if there are fewer products,
-        or if the nearest few have MOST_ROWS vectors or more. The nearest is always found. vectors: float32 [n, width], of
+        or if the nearest few have MAX_ROWS vectors or more. The nearest is always found. vectors: float32 [n, width], of
         length 1.
         """
         # FAISS computes on OpenMP threads. Their number is a setting of the calling thread, so it is set here and not once at
         # the start. It is one, since the model's sessions use the cores already and OpenMP's threads spin while they wait.
         faiss.omp_set_num_threads(1)
         # A product counts once, by its best vector. Among this many vectors at least `count` belong to different products.
-        rows = min((count - 1) * self.most + 1, self.index.ntotal, MOST_ROWS)
+        rows = min((count - 1) * self.most + 1, self.index.ntotal, MAX_ROWS)
         scores, places = self.index.search(np.ascontiguousarray(vectors, np.float32), rows)
         names = np.full((len(vectors), count), b"", object)
         best = np.zeros((len(vectors), count), np.float32)

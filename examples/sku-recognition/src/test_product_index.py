@@ -7,7 +7,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
-from product_index import MOST_ROWS, Catalogue, make, read, write
+from product_index import MAX_ROWS, Catalogue, make, read, write
 
 from serving.api import Array, StartError
 
@@ -42,8 +42,8 @@ def test_a_product_counts_once_however_many_pictures_it_has() -> None:
 
 
 def test_a_product_of_very_many_pictures_is_still_found() -> None:
-    vectors = unit(MOST_ROWS + 100, 8)
-    many = make(["jar"] * (MOST_ROWS + 99) + ["cup"], vectors, "")
+    vectors = unit(MAX_ROWS + 100, 8)
+    many = make(["jar"] * (MAX_ROWS + 99) + ["cup"], vectors, "")
     assert nearest(many, vectors[-2:], 1) == [["jar"], ["cup"]]
 
 
