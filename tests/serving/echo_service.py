@@ -84,9 +84,8 @@ def echo_request(number: int, *fields: str, seconds: float = 0.0) -> bytes:
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", *fields, "\r\n"]).encode() + body
 
 
-def check_owner(answer: Answer | None, number: int) -> None:
+def check_owner(answer: Answer, number: int) -> None:
     """Check that this is the answer to `echo_request(number)`, be it a result or a refusal."""
-    assert answer is not None, f"the connection ended before the answer to request {number}"
     found = json.loads(answer.body)
     if answer.status == 200:
         assert (answer.headers["x-request-id"], found["results"]["echoed"][0][1]) == (f"id-{number}", number), answer
@@ -125,8 +124,22 @@ class Client:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
-    def read(self) -> Answer | None:
-        """Return what comes next, also an interim answer such as 100 Continue, or None at the end of the connection."""
+    def read(self) -> Answer:
+        """Return what comes next, also an interim answer such as 100 Continue."""
+        found = self._next()
+        assert found is not None, "the connection ended before an answer"
+        return found
+
+    def answer(self) -> Answer:
+        """Return the next answer that is not interim."""
+        found = self.read()
+        return found if found.status >= 200 else self.answer()
+
+    def rest(self) -> list[Answer]:
+        """Return all answers that are not interim, until the server ends the connection."""
+        return [each for each in iter(self._next, None) if each.status >= 200]
+
+    def _next(self) -> Answer | None:
         line = self._file.readline()
         if not line:
             return None
@@ -142,23 +155,12 @@ class Client:
         assert len(body) == length, f"the answer is cut: {len(body)} bytes of {length}"
         return Answer(status, headers, body)
 
-    def answer(self) -> Answer | None:
-        """Return the next answer that is not interim, or None at the end of the connection."""
-        while (found := self.read()) is not None and found.status < 200:
-            pass
-        return found
-
-    def rest(self) -> list[Answer]:
-        """Return all answers until the server ends the connection."""
-        return list(iter(self.answer, None))
-
 
 def ask_on(client: Client, number: int) -> None:
     """Send a good request on a connection, and check that its answer is its own and 200."""
     client.send(echo_request(number))
     answer = client.answer()
     check_owner(answer, number)
-    assert answer is not None
     assert answer.status == 200
 
 
@@ -166,6 +168,4 @@ def ask(port: int, request: bytes) -> Answer:
     """Return the answer to one request on a connection of its own."""
     with Client(port) as client:
         client.send(request)
-        answer = client.answer()
-        assert answer is not None, f"no answer to {request[:200]!r}"
-        return answer
+        return client.answer()

@@ -65,9 +65,9 @@ def test_a_sound_is_taken_raw_in_a_form_and_in_json(sounds: Running, folder: Pat
     [
         (["audio=@empty.wav"], 400, "audio is empty: the file has no bytes"),
         (["audio=@go.wav", "audio=@no.wav"], 400, "2 files named audio; it may hold 1"),
-        (["image=@go.wav"], 400, "not known: image; name them audio or data"),
-        (["audio=@notes.txt"], 415, "audio is of type 'text/plain'; it may be audio/*"),
-        (["k=1"], 400, "no file audio in the request; send one in a form (-F audio=@FILE)"),
+        (["image=@go.wav"], 400, "not known: image"),
+        (["audio=@notes.txt"], 415, "audio is of type 'text/plain'"),
+        (["k=1"], 400, "no file audio in the request"),
         (["audio=@notes.txt;type=audio/wav"], 400, "audio is no WAV"),
     ],
 )
@@ -81,13 +81,13 @@ def test_what_is_no_declared_file_is_refused_in_words(
 def test_a_raw_body_of_another_type_is_told_what_is_admitted(sounds: Running) -> None:
     status, body = get(sounds.url + "/api/small", b"x", {"Content-Type": "image/png"})
     assert status == 415
-    assert "audio/* or application/octet-stream: send a file with -F audio=@FILE" in json.loads(body)["error"]
+    assert "audio/* or application/octet-stream" in json.loads(body)["error"]
 
 
 def test_a_route_takes_several_files_of_its_own_names(sounds: Running, folder: Path) -> None:
     url, parts = sounds.url + "/api/small/both", ["-Fvoice=@go.wav", "-Fpages=@a.pdf", "-Fpages=@a.pdf;filename=b.pdf"]
     assert curl(folder, *parts, url)[1]["results"] == ["go.wav", ["a.pdf", "b.pdf"]]
-    assert curl(folder, *parts, *parts[1:], url)[1]["error"] == "the form holds 4 files named pages; it may hold 3"
+    assert "holds 4 files named pages" in curl(folder, *parts, *parts[1:], url)[1]["error"]
     assert curl(folder, "-Fimage=@a.pdf", url)[1]["error"].endswith("name them voice, pages or data")
 
 

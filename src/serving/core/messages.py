@@ -1,4 +1,4 @@
-"""What the front and the core give each other: a request before it is decoded, its times, and an answer, whole or in parts.
+"""All that passes between the front and the core: requests before they are decoded, their times, and answers or their parts.
 
 A streamed answer is sent part by part, as an iterator of the service's own code gives them. A part is bytes, a line of JSON or
 a server-sent event.
@@ -133,7 +133,7 @@ class StageTimes:
 
     @contextmanager
     def inside(self, stage: str) -> Iterator[None]:
-        """Count what is done meanwhile as a stage of its own, and go on with the stage under way."""
+        """Count the block as a stage of its own. Then the stage under way continues."""
         outer = self._begun[-2]
         self.begin(stage)
         try:

@@ -136,7 +136,7 @@ class Core:
         self.memory = WorkingMemory()
         self.collects = False  # whether an iterator becomes a list, for answers that are not sent to a client
         self.jobs = 0  # grows when a job begins or ends; lost updates do no harm, since only a change is looked for
-        self._service, self._loop, self._expect = service, loop, service.models.expect
+        self._service, self._loop, self._models = service, loop, service.models
         self._pixels = settings.max_image_pixels
         self._fetcher = fetcher_of(settings)
         self._may_fetch = bool(settings.fetch_hosts)
@@ -166,7 +166,7 @@ class Core:
         if self._fits_loop and in_json and few_parameters and raw.length <= SMALL_JSON and self._service.model.loaded:
             self._on_loop(raw, self._prepare, done)
             return
-        self._expect(self._service.settings.service_name, raw.life)
+        done = self._pending(self._service.settings.service_name, raw, done)
         if self._own_handle:
             self._blocking.submit(self._handle, raw, partial(self._give, done))
         elif self._may_fetch and in_json:  # a fetch waits for another server, and must not hold a thread that computes
@@ -189,7 +189,7 @@ class Core:
         if loaded and (raw.length <= SMALL_TEXTS or (raw.length <= most and not _takes_texts(model.spec(raw.life)))):
             self._on_loop(raw, prepare, done)
             return
-        self._expect(model.name, raw.life)
+        done = self._pending(model.name, raw, done)
         if not loaded:
             self._blocking.submit(self._on_thread, raw, prepare, done)
         else:
@@ -209,6 +209,16 @@ class Core:
         with self._job():
             stream.pull(partial(self._error, raw=raw, own=True))
 
+    def _pending(self, name: str, raw: RawRequest, done: Done) -> Done:
+        """Count a request that leaves the loop as a row that waits, until its rows are queued or it is answered."""
+
+        def answered(result: Result) -> None:
+            self._models.forget(raw.life)
+            done(result)
+
+        self._models.expect(name, raw.life)
+        return answered
+
     def _on_loop(self, raw: RawRequest, prepare: Prepare, done: Done) -> None:
         """Decode and queue a small request. The loop encodes its answer too."""
         raw.times.begin("decode")
@@ -220,7 +230,7 @@ class Core:
         except BaseException as error:
             done(self._error(error, raw))
             return
-        self._expect(model.name, raw.life)
+        done = self._pending(model.name, raw, done)
         self._blocking.submit(self._on_thread, raw, prepare, done)  # the model has just gone, and must be loaded again
 
     def _batch_ended(self, raw: RawRequest, encode: Encode, done: Done, call: Call) -> None:

@@ -15,8 +15,8 @@ LIGHT_LIMIT = 16  # requests at once that call no model: the page, metadata, a s
 class Gate:
     """Counts the requests that are let in and not answered yet. Work is a request that calls a model or own code.
 
-    limit: the most requests of work. light_limit: the most other requests, which may be in besides.
-    queue_full: says whether the model's queue is full.
+    At most `limit` requests of work are in, and at most `light_limit` others besides. queue_full: returns whether the
+    model's queue is full.
     """
 
     def __init__(self, limit: int, queue_full: Callable[[], bool], light_limit: int = LIGHT_LIMIT):

@@ -150,8 +150,8 @@ REFUSALS_LOGGED_A_SECOND = 10  # all others are counted in the metrics alone, so
 class DataPort:
     """Runs requests and notes their ends.
 
-    other: runs a request that is not hot. label_of: returns the route's name of a request that Flask has not told yet.
-    queue: the model in whose queue a request to an own route counts.
+    other: runs a request that is not hot. label_of: returns the name of a request's route, where Flask has not set it yet.
+    queue: the model in whose queue requests to own routes count.
     """
 
     def __init__(

@@ -11,27 +11,15 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from serving.web.admission import CLOSED, Gate
+from serving.web.front.port import Port
 
 log = logging.getLogger("monopod.drain")
 
 LATE_SECONDS = 0.5  # to accept the connections that were made just before the port refuses new ones
 NEXT_REQUEST_SECONDS = 3.0  # that an idle connection has for its next request, once the port is closed
 LOOK_SECONDS = 0.02
-
-
-class Port(Protocol):
-    """The data port."""
-
-    def turn_away(self) -> None: ...
-
-    def stop_listening(self) -> None: ...
-
-    def quiet(self) -> bool: ...
-
-    def idle(self, seconds: float) -> bool: ...
 
 
 class End:

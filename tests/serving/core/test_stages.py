@@ -94,12 +94,12 @@ def test_the_jobs_move_when_one_ends_too_so_that_what_it_freed_then_is_given_bac
     until(lambda: core.core.jobs > begun)
 
 
-def test_a_request_that_leaves_the_loop_counts_as_one_row_until_it_is_forgotten(core: AskedCore) -> None:
-    raw = core.request(b'{"how": "slow"}')
-    answer = core.answer(raw)
-    until(lambda: core.models.waiting_rows(core.service.settings.service_name) == 1, pause=0.001)
-    answer.result(20)
-    core.models.forget(raw.life)
+@pytest.mark.parametrize("body", [b'{"how": "slow"}', b'{"how": "bad"}', b"not JSON"])
+def test_a_request_that_leaves_the_loop_counts_as_one_row_until_it_is_answered(core: AskedCore, body: bytes) -> None:
+    answer = core.answer(core.request(body))
+    if b"slow" in body:
+        until(lambda: core.models.waiting_rows(core.service.settings.service_name) == 1, pause=0.001)
+    answer.exception(20)
     assert core.models.waiting_rows() == 0
 
 

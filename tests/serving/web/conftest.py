@@ -33,7 +33,7 @@ def slow_process() -> Iterator[Running]:
 
 @pytest.fixture
 def slow(slow_process: Running) -> Iterator[Running]:
-    """The service of tests.serving.web.slow_service. What a test left in its queue ends before the next test."""
+    """The service of tests.serving.web.slow_service. Its queue is empty again before the next test."""
     yield slow_process
     end = time.monotonic() + 10
     while time.monotonic() < end:

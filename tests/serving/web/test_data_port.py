@@ -143,12 +143,12 @@ def test_what_only_looks_like_a_hot_route_is_left_to_others(routes: Routes, path
 
 @pytest.mark.parametrize("path", ["/v2/models/none/infer", "/v1/models/none:predict", "/v2/models/none/versions/1/infer"])
 def test_an_unknown_model_is_a_404_that_names_the_models(routes: Routes, path: str) -> None:
-    with pytest.raises(NotFound, match="no model 'none' here; the models are m, a b"):
+    with pytest.raises(NotFound, match="the models are m, a b"):
         routes.start(path)
 
 
 def test_an_unknown_version_is_a_404_that_names_the_version(routes: Routes) -> None:
-    with pytest.raises(NotFound, match="model m has no version '2'; its only version is 1"):
+    with pytest.raises(NotFound, match="has no version '2'"):
         routes.start("/v2/models/m/versions/2/infer")
 
 
@@ -224,13 +224,13 @@ def test_a_prediction_is_decoded_and_encoded_as_the_older_protocol_says(routes: 
 
 @pytest.mark.parametrize("kind", [b"text/plain", b"image/jpeg", b"application/x-www-form-urlencoded"])
 def test_an_inference_of_another_content_type_is_a_415(routes: Routes, kind: bytes) -> None:
-    with pytest.raises(WrongContentType, match="is not taken here; send application/json or application/octet-stream"):
+    with pytest.raises(WrongContentType, match="is not taken here"):
         routes.start("/v2/models/m/infer", b"Content-Type: " + kind)
 
 
 @pytest.mark.parametrize("path", ["/api/s", "/v2/models/m/infer", "/v1/models/m:predict"])
 def test_a_compressed_body_is_a_415_on_every_hot_route(routes: Routes, path: str) -> None:
-    with pytest.raises(WrongContentType, match="content encoding 'gzip' is not taken; send the body as it is"):
+    with pytest.raises(WrongContentType, match="content encoding 'gzip'"):
         routes.start(path, b"Content-Encoding: gzip")
     routes.start(path, b"Content-Encoding: identity")
 

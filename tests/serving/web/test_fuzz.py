@@ -47,7 +47,6 @@ class KeptConnection:
     def ask(self, data: bytes) -> Answer:
         """Send one request and return its answer."""
         answer = self._send(data).answer()
-        assert answer is not None, f"no answer to {data[:2000]!r}"
         if answer.headers.get("connection") == "close":
             self.close()
         return answer

@@ -134,7 +134,6 @@ def carry_out(port: int, one: Plan) -> None:
             client.half_close()
         for each in one.good:
             answer = client.answer()
-            assert answer is not None, "the connection ended before a good request was answered"
             each.check(answer)
             if answer.headers.get("connection") == "close":
                 assert answer.status == 429

@@ -163,7 +163,7 @@ def test_a_body_that_is_too_long_is_refused_at_the_head(loop: asyncio.AbstractEv
     assert front.cycle(request(), b"Content-Length: 1000").too_large() is None
     refused = front.cycle(request(), b"Content-Length: 1001").too_large()
     assert isinstance(refused, TooLarge)
-    assert str(refused) == "the body has 1001 bytes, at most 1000 are taken; send less, or raise max_body in value.py"
+    assert str(refused).startswith("the body has 1001 bytes, at most 1000")
 
 
 @pytest.mark.parametrize("state", [STARTING, CLOSED])

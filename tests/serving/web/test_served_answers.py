@@ -37,12 +37,10 @@ def test_thousands_of_requests_on_kept_connections_get_their_100_and_their_200(s
                 head, _, body = echo_request(number, "Expect: 100-continue").partition(b"\r\n\r\n")
                 client.send(head + b"\r\n\r\n")
                 interim = client.read()
-                assert interim is not None, f"the connection ended before request {number - first} was answered"
                 assert interim.status == 100
                 client.send(body)
                 answer = client.answer()
                 check_owner(answer, number)
-                assert answer is not None
                 assert answer.status == 200
 
     with ThreadPoolExecutor(EXPECTING) as pool:
@@ -89,7 +87,6 @@ def ask_pair(client: Client, number: int, codes: Counter[int]) -> bool:
     for each in (number, number + 1):
         answer = client.answer()
         check_owner(answer, each)
-        assert answer is not None
         codes[answer.status] += 1
         if answer.headers.get("connection") == "close":
             assert client.rest() == []
@@ -110,9 +107,8 @@ def test_an_answer_to_options_sends_what_its_head_promises(service: Running, por
     with Client(service.port if port == "data" else service.admin_port) as client:
         for _ in range(3):
             client.send(get_request(path).replace(b"GET", b"OPTIONS", 1) + PING)
-            assert client.answer() is not None
+            client.answer()
             pong = client.answer()
-            assert pong is not None
             assert (pong.status, pong.body) == (200, PONG)
 
 
@@ -169,7 +165,7 @@ def test_a_client_that_half_closes_while_its_request_is_handled_gets_its_whole_a
     with Client(service.port) as client, Client(service.port) as other:
         client.send(ASKED["slow model"][0])
         other.send(PING)
-        assert other.answer() is not None  # the front has read both
+        other.answer()  # the front has read both
         client.half_close()
         (answer,) = client.rest()
     check_echo(answer)
@@ -191,13 +187,9 @@ def test_an_upgrade_to_http_2_is_served_as_http_1_on_a_connection_that_stays_goo
             client.send(echo_request(number, *UPGRADE))
             answer = client.answer()
             check_owner(answer, number)
-            assert answer is not None
             assert (answer.status, answer.headers.get("connection")) == (200, None)
         client.send(get_request("/api/ping", *UPGRADE) + echo_request(9, *UPGRADE) + get_request("/status", *UPGRADE) + PING)
         pong, echo, status, last = (client.answer() for _ in range(4))
-    assert pong is not None
-    assert status is not None
-    assert last is not None
     check_pong(pong)
     check_owner(echo, 9)
     check_status(status)

@@ -147,11 +147,11 @@ def test_too_many_rows_are_a_413(client: Any) -> None:
 
 def test_an_unknown_output_model_or_version_is_told(client: Any) -> None:
     status, text = refusal(client, "add", numbers(), outputs=[InferRequestedOutput("product")])
-    assert (status, text) == ("400", "model add has no output 'product'; its outputs are sum, difference")
+    assert (status, "no output 'product'" in text) == ("400", True)
     status, text = refusal(client, "subtract", numbers())
-    assert (status, text) == ("404", "no model 'subtract' here; the models are tensors, add, capitals")
+    assert (status, "no model 'subtract'" in text) == ("404", True)
     status, text = refusal(client, "add", numbers(), model_version="2")
-    assert (status, text) == ("404", "model add has no version '2'; its only version is 1")
+    assert (status, "no version '2'" in text) == ("404", True)
 
 
 def test_a_feature_that_the_server_lacks_is_refused_in_words(client: Any) -> None:

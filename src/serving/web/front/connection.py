@@ -21,7 +21,7 @@ import struct
 import termios
 import time
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from serving.base.errors import BadInput, BodiesFull, HeadTooLarge, ServingError, SlowBody
 from serving.web.admission import READY
@@ -29,7 +29,10 @@ from serving.web.front.answers import CONTINUE
 from serving.web.front.body import Body, Upload
 from serving.web.front.heads import MAX_HEAD_BYTES, Head, empty_lines, end_of_head, parse
 from serving.web.front.held_bytes import Bodies, Share, UnsentBytes
-from serving.web.front.request_cycle import PING, RequestCycle, Rules, unread_head
+from serving.web.front.request_cycle import PING, RequestCycle, unread_head
+
+if TYPE_CHECKING:
+    from serving.web.front.port import Port
 
 CARRIAGE_RETURN = 13
 
@@ -101,24 +104,10 @@ UNREAD_SECONDS = 1.0  # beyond the timeout, for an answer that the client does n
 ESTABLISHED_OR_HALF_CLOSED, TCP_CLOSE = (1, 8), 7  # TCP_ESTABLISHED, TCP_CLOSE_WAIT and TCP_CLOSE of <netinet/tcp.h>
 
 
-class Owner(Protocol):
-    """The port that a connection came by."""
-
-    rules: Rules
-
-    def opened(self, connection: "Connection") -> None: ...
-
-    def spoke(self, connection: "Connection") -> None: ...
-
-    def closed(self, connection: "Connection") -> None: ...
-
-    def half_closed(self, connection: "Connection") -> None: ...
-
-
 class Connection(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, port: Owner):
+    def __init__(self, port: "Port"):
         self._port, self._rules, self._loop = port, port.rules, port.rules.loop
         self._buffer = Buffer(port.rules.bodies, self._give_up)
         self._cycle: RequestCycle | None = None  # that is being read or answered

@@ -25,7 +25,7 @@ MIN_BODIES = 4  # of max_body bytes; /tmp has room for as many beside its other 
 
 
 def bound(memory: int, max_body: int) -> int:
-    """Return how many bytes may be held: a quarter of a pod's memory, up to MAX_BYTES, and at least MIN_BODIES bodies."""
+    """Return the limit: a quarter of a pod's memory, up to MAX_BYTES, and at least MIN_BODIES bodies."""
     return max(min(MAX_BYTES, memory // 4), MIN_BODIES * max_body)
 
 
