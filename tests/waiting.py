@@ -1,7 +1,11 @@
-"""Waits until a condition is true. Knows the clock alone."""
+"""Waits until a condition is true, and runs tests on a loop."""
 
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
 
 
 def until(true: Callable[[], bool], seconds: float = 60, pause: float = 0.02) -> None:
@@ -13,3 +17,13 @@ def until(true: Callable[[], bool], seconds: float = 60, pause: float = 0.02) ->
     while not true():
         assert time.monotonic() < end, f"it did not come true in {seconds} s"
         time.sleep(pause)
+
+
+def on_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an asynchronous test on a loop of its own."""
+
+    @functools.wraps(test)
+    def ran(**given: Any) -> None:
+        uvloop.run(test(**given))
+
+    return ran

@@ -1,6 +1,7 @@
 """Records run through a model that answers as a test says, with a source and sinks in memory."""
 
 import asyncio
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -94,168 +95,158 @@ class Memory:
         raise AssertionError("it did not come true")
 
 
-def run(test: Callable[[Memory], Any], bounds: Bounds = BOUNDS) -> None:
-    async def main() -> None:
-        memory = Memory(bounds)
-        await test(memory)
-        for task in memory.tasks:
-            task.cancel()
+def on_loop(bounds: Bounds = BOUNDS) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """Return a decorator that runs a test with a Memory, as its first argument."""
 
-    asyncio.run(main())
+    def decorate(test: Callable[..., Any]) -> Callable[..., None]:
+        async def main(**given: Any) -> None:
+            memory = Memory(bounds)
+            await test(memory, **given)
+            for task in memory.tasks:
+                task.cancel()
 
+        def ran(**given: Any) -> None:
+            asyncio.run(main(**given))
 
-def test_every_record_is_answered_in_order_and_no_more_than_the_limit_are_in_the_core_at_once() -> None:
-    async def test(memory: Memory) -> None:
-        memory.pipeline.take([record(offset) for offset in range(50)])
-        await memory.until(lambda: len(memory.finished_offsets) == 50)
-        assert memory.finished_offsets == list(range(50))
-        assert [answer.record.origin.offset for answer in memory.answers] == list(range(50))
-        assert memory.most_running == BOUNDS.limit
-        assert memory.pipeline.unfinished == {}
-        assert memory.answers[0].version == "v1"
+        others = [each for each in inspect.signature(test).parameters.values() if each.name != "memory"]
+        ran.__signature__ = inspect.Signature(others)  # type: ignore[attr-defined]
+        return ran
 
-    run(test)
+    return decorate
 
 
-def test_an_answer_that_comes_at_once_begins_the_next_record_without_a_call_inside_a_call() -> None:
-    async def test(memory: Memory) -> None:
-        memory.pipeline._answer = lambda raw, done: done(Reply(b"{}"))
-        memory.pipeline.take([record(offset) for offset in range(5000)])
-        await memory.until(lambda: len(memory.finished_offsets) == 5000)
-
-    run(test)
-
-
-def test_a_tombstone_is_finished_without_an_answer_and_a_refused_or_large_one_is_dead_without_a_try() -> None:
-    async def test(memory: Memory) -> None:
-        memory.pipeline.take(
-            [
-                record(0, None),
-                record(1, b"x" * 101),
-                record(2, None, refusal=Refusal("killed_process", "it killed")),
-                record(3, b""),
-            ]
-        )
-        await memory.until(lambda: len(memory.finished_offsets) == 4)
-        assert memory.reasons() == {1: "too_large", 2: "killed_process"}
-        assert [answer.record.origin.offset for answer in memory.answers] == [3]
-        assert memory.pipeline.outcomes == {"tombstone": 1, "dead": 2, "answered": 1}
-
-    run(test)
+@on_loop()
+async def test_every_record_is_answered_in_order_and_no_more_than_the_limit_are_in_the_core_at_once(memory: Memory) -> None:
+    memory.pipeline.take([record(offset) for offset in range(50)])
+    await memory.until(lambda: len(memory.finished_offsets) == 50)
+    assert memory.finished_offsets == list(range(50))
+    assert [answer.record.origin.offset for answer in memory.answers] == list(range(50))
+    assert memory.most_running == BOUNDS.limit
+    assert memory.pipeline.unfinished == {}
+    assert memory.answers[0].version == "v1"
 
 
-def test_wrong_input_is_dead_at_once_and_an_error_that_may_pass_after_its_tries() -> None:
-    async def test(memory: Memory) -> None:
-        errors: dict[bytes, ServingError] = {
-            b"bad": BadInput("no face"), b"model": ModelFailed("nan"), b"url": FetchFailed("the server is away")
-        }  # fmt: skip
-        memory.result = lambda value: errors.get(value, Reply(b"{}"))
-        memory.pipeline.take([record(0, b"bad"), record(1, b"model"), record(2, b"url"), record(3)])
-        await memory.until(lambda: len(memory.finished_offsets) == 4)
-        assert memory.reasons() == {0: "bad_input", 1: "model_failed", 2: "bad_input"}
-        tries = [raw.read() for raw, _ in memory.begun]
-        assert (tries.count(b"bad"), tries.count(b"model"), tries.count(b"url")) == (1, 3, 3)
-        assert memory.letters[-1].refusal.text.endswith("(after 3 tries)")
-
-    run(test)
+@on_loop()
+async def test_an_answer_that_comes_at_once_begins_the_next_record_without_a_call_inside_a_call(memory: Memory) -> None:
+    memory.pipeline._answer = lambda raw, done: done(Reply(b"{}"))
+    memory.pipeline.take([record(offset) for offset in range(5000)])
+    await memory.until(lambda: len(memory.finished_offsets) == 5000)
 
 
-def test_an_error_that_passes_leaves_no_trace() -> None:
-    async def test(memory: Memory) -> None:
-        seen: set[bytes] = set()
-
-        def second_time(value: bytes) -> Result:
-            return Reply(b"{}") if value in seen or seen.add(value) else ServiceFailed("once")  # type: ignore[func-returns-value]
-
-        memory.result = second_time
-        memory.pipeline.take([record(offset, b"%d" % offset) for offset in range(9)])
-        await memory.until(lambda: len(memory.finished_offsets) == 9)
-        assert memory.letters == []
-
-    run(test)
-
-
-def test_a_record_that_finds_no_room_waits_for_another_to_leave_however_often_that_is() -> None:
-    async def test(memory: Memory) -> None:
-        memory.result = lambda value: None if value == b"slow" else QueueFull("full")
-        memory.pipeline.take([record(0, b"slow"), record(1), record(2)])
-        await asyncio.sleep(0.1)
-        assert len(memory.begun) == 3  # none that was turned away has tried again
-        memory.result = lambda value: Reply(b"{}")
-        memory.give(memory.begun[0][1], Reply(b"{}"))
-        await memory.until(lambda: len(memory.finished_offsets) == 3)
-        assert memory.letters == []
-
-    run(test)
+@on_loop()
+async def test_a_tombstone_is_finished_without_an_answer_and_a_refused_or_large_one_is_dead_without_a_try(
+    memory: Memory,
+) -> None:
+    memory.pipeline.take(
+        [
+            record(0, None),
+            record(1, b"x" * 101),
+            record(2, None, refusal=Refusal("killed_process", "it killed")),
+            record(3, b""),
+        ]
+    )
+    await memory.until(lambda: len(memory.finished_offsets) == 4)
+    assert memory.reasons() == {1: "too_large", 2: "killed_process"}
+    assert [answer.record.origin.offset for answer in memory.answers] == [3]
+    assert memory.pipeline.outcomes == {"tombstone": 1, "dead": 2, "answered": 1}
 
 
-def test_a_record_that_never_finds_room_though_it_is_alone_is_dead() -> None:
-    async def test(memory: Memory) -> None:
-        memory.result = lambda value: QueueFull("more rows than the queue has")
-        memory.pipeline.take([record(0)])
-        await memory.until(lambda: memory.finished_offsets == [0])
-        assert memory.reasons() == {0: "queue_full"}
-
-    run(test)
-
-
-def test_a_try_that_nobody_answers_ends_at_its_deadline_and_a_late_answer_is_ignored() -> None:
-    async def test(memory: Memory) -> None:
-        memory.result = lambda value: None
-        memory.pipeline.take([record(0)])
-        await memory.until(lambda: memory.finished_offsets == [0])
-        assert memory.reasons() == {0: "deadline_passed"}
-        for _, done in memory.begun:
-            done(Reply(b"{}"))
-        await asyncio.sleep(0.05)
-        assert (memory.answers, memory.finished_offsets) == ([], [0])
-
-    run(test, BOUNDS._replace(timeout=0.05))
+@on_loop()
+async def test_wrong_input_is_dead_at_once_and_an_error_that_may_pass_after_its_tries(memory: Memory) -> None:
+    errors: dict[bytes, ServingError] = {
+        b"bad": BadInput("no face"), b"model": ModelFailed("nan"), b"url": FetchFailed("the server is away")
+    }  # fmt: skip
+    memory.result = lambda value: errors.get(value, Reply(b"{}"))
+    memory.pipeline.take([record(0, b"bad"), record(1, b"model"), record(2, b"url"), record(3)])
+    await memory.until(lambda: len(memory.finished_offsets) == 4)
+    assert memory.reasons() == {0: "bad_input", 1: "model_failed", 2: "bad_input"}
+    tries = [raw.read() for raw, _ in memory.begun]
+    assert (tries.count(b"bad"), tries.count(b"model"), tries.count(b"url")) == (1, 3, 3)
+    assert memory.letters[-1].refusal.text.endswith("(after 3 tries)")
 
 
-def test_a_failing_model_stops_the_reading_and_empties_nothing_into_dead_letters() -> None:
-    async def test(memory: Memory) -> None:
-        memory.result = lambda value: ServiceFailed("a broken release")
-        memory.pipeline.take([record(offset) for offset in range(60)])
-        await memory.until(lambda: memory.held)
-        tried = len(memory.begun)
-        await memory.until(lambda: len(memory.begun) > tried + BOUNDS.limit)
-        memory.most_running = memory.running
-        await memory.until(lambda: len(memory.begun) > tried + 4 * BOUNDS.limit)
-        assert memory.most_running == 1
-        assert len(memory.letters) == 10
-        memory.result = lambda value: Reply(b"{}")
-        await memory.until(lambda: len(memory.finished_offsets) == 60)
-        assert (memory.held, len(memory.letters), len(memory.answers)) == (False, 10, 50)
+@on_loop()
+async def test_an_error_that_passes_leaves_no_trace(memory: Memory) -> None:
+    seen: set[bytes] = set()
 
-    run(test)
+    def second_time(value: bytes) -> Result:
+        return Reply(b"{}") if value in seen or seen.add(value) else ServiceFailed("once")  # type: ignore[func-returns-value]
+
+    memory.result = second_time
+    memory.pipeline.take([record(offset, b"%d" % offset) for offset in range(9)])
+    await memory.until(lambda: len(memory.finished_offsets) == 9)
+    assert memory.letters == []
 
 
-def test_a_record_that_was_never_tried_ends_the_stop_though_those_that_failed_are_all_bad() -> None:
-    async def test(memory: Memory) -> None:
-        memory.result = lambda value: DeadlinePassed("slow") if value == b"bad" else Reply(b"{}")
-        memory.pipeline.take([record(offset, b"bad") for offset in range(15)])
-        await memory.until(lambda: memory.held)
-        memory.pipeline.take([record(99, b"good")])  # it was on its way when the reading stopped
-        await memory.until(lambda: not memory.held)
-        await memory.until(lambda: len(memory.finished_offsets) == 16)
-        assert [answer.record.origin.offset for answer in memory.answers] == [99]
+@on_loop()
+async def test_a_record_that_finds_no_room_waits_for_another_to_leave_however_often_that_is(memory: Memory) -> None:
+    memory.result = lambda value: None if value == b"slow" else QueueFull("full")
+    memory.pipeline.take([record(0, b"slow"), record(1), record(2)])
+    await asyncio.sleep(0.1)
+    assert len(memory.begun) == 3  # none that was turned away has tried again
+    memory.result = lambda value: Reply(b"{}")
+    memory.give(memory.begun[0][1], Reply(b"{}"))
+    await memory.until(lambda: len(memory.finished_offsets) == 3)
+    assert memory.letters == []
 
-    run(test)
+
+@on_loop()
+async def test_a_record_that_never_finds_room_though_it_is_alone_is_dead(memory: Memory) -> None:
+    memory.result = lambda value: QueueFull("more rows than the queue has")
+    memory.pipeline.take([record(0)])
+    await memory.until(lambda: memory.finished_offsets == [0])
+    assert memory.reasons() == {0: "queue_full"}
 
 
-def test_a_sink_that_is_away_is_waited_for_and_what_it_refuses_is_dead() -> None:
-    async def test(memory: Memory) -> None:
-        memory.away = True
-        memory.refusals = {1: Refusal("refused_by_sink", "a zero byte")}
-        memory.pipeline.take([record(0), record(1)])
-        await asyncio.sleep(0.2)
-        assert memory.finished_offsets == []
-        memory.away = False
-        await memory.until(lambda: sorted(memory.finished_offsets) == [0, 1])
-        assert memory.reasons() == {1: "refused_by_sink"}
+@on_loop(BOUNDS._replace(timeout=0.05))
+async def test_a_try_that_nobody_answers_ends_at_its_deadline_and_a_late_answer_is_ignored(memory: Memory) -> None:
+    memory.result = lambda value: None
+    memory.pipeline.take([record(0)])
+    await memory.until(lambda: memory.finished_offsets == [0])
+    assert memory.reasons() == {0: "deadline_passed"}
+    for _, done in memory.begun:
+        done(Reply(b"{}"))
+    await asyncio.sleep(0.05)
+    assert (memory.answers, memory.finished_offsets) == ([], [0])
 
-    run(test)
+
+@on_loop()
+async def test_a_failing_model_stops_the_reading_and_empties_nothing_into_dead_letters(memory: Memory) -> None:
+    memory.result = lambda value: ServiceFailed("a broken release")
+    memory.pipeline.take([record(offset) for offset in range(60)])
+    await memory.until(lambda: memory.held)
+    tried = len(memory.begun)
+    await memory.until(lambda: len(memory.begun) > tried + BOUNDS.limit)
+    memory.most_running = memory.running
+    await memory.until(lambda: len(memory.begun) > tried + 4 * BOUNDS.limit)
+    assert memory.most_running == 1
+    assert len(memory.letters) == 10
+    memory.result = lambda value: Reply(b"{}")
+    await memory.until(lambda: len(memory.finished_offsets) == 60)
+    assert (memory.held, len(memory.letters), len(memory.answers)) == (False, 10, 50)
+
+
+@on_loop()
+async def test_a_record_that_was_never_tried_ends_the_stop_though_those_that_failed_are_all_bad(memory: Memory) -> None:
+    memory.result = lambda value: DeadlinePassed("slow") if value == b"bad" else Reply(b"{}")
+    memory.pipeline.take([record(offset, b"bad") for offset in range(15)])
+    await memory.until(lambda: memory.held)
+    memory.pipeline.take([record(99, b"good")])  # it was on its way when the reading stopped
+    await memory.until(lambda: not memory.held)
+    await memory.until(lambda: len(memory.finished_offsets) == 16)
+    assert [answer.record.origin.offset for answer in memory.answers] == [99]
+
+
+@on_loop()
+async def test_a_sink_that_is_away_is_waited_for_and_what_it_refuses_is_dead(memory: Memory) -> None:
+    memory.away = True
+    memory.refusals = {1: Refusal("refused_by_sink", "a zero byte")}
+    memory.pipeline.take([record(0), record(1)])
+    await asyncio.sleep(0.2)
+    assert memory.finished_offsets == []
+    memory.away = False
+    await memory.until(lambda: sorted(memory.finished_offsets) == [0, 1])
+    assert memory.reasons() == {1: "refused_by_sink"}
 
 
 @pytest.mark.parametrize(
@@ -266,74 +257,64 @@ def test_a_sink_that_is_away_is_waited_for_and_what_it_refuses_is_dead() -> None
         (Reply(b"{}", status=500), "service_failed"),
     ],
 )
-def test_an_answer_that_no_sink_takes_is_a_dead_letter(reply: Reply, reason: str) -> None:
-    async def test(memory: Memory) -> None:
-        memory.result = lambda value: reply
-        memory.pipeline.take([record(0)])
-        await memory.until(lambda: memory.finished_offsets == [0])
-        assert (memory.reasons(), memory.answers) == ({0: reason}, [])
-
-    run(test)
+@on_loop()
+async def test_an_answer_that_no_sink_takes_is_a_dead_letter(memory: Memory, reply: Reply, reason: str) -> None:
+    memory.result = lambda value: reply
+    memory.pipeline.take([record(0)])
+    await memory.until(lambda: memory.finished_offsets == [0])
+    assert (memory.reasons(), memory.answers) == ({0: reason}, [])
 
 
-def test_a_withdrawn_partition_keeps_what_was_begun_and_drops_the_rest() -> None:
-    async def test(memory: Memory) -> None:
-        memory.result = lambda value: None
-        memory.pipeline.take([record(offset) for offset in range(6)] + [record(9, b"y", partition=1)])
-        assert [origin.offset for origin in memory.pipeline.withdraw("videos", 0)] == [4, 5]
-        memory.give(memory.begun[0][1], Reply(b"{}"))
-        memory.give(memory.begun[1][1], ServiceFailed("it is not tried again"))
-        await memory.until(lambda: memory.finished_offsets == [0])
-        assert memory.dropped_offsets == [1]
-        await memory.until(lambda: memory.dropped_offsets == [1, 2, 3])  # their time is over
-        memory.give(memory.begun[2][1], Reply(b"{}"))
-        await asyncio.sleep(0.05)
-        assert [answer.record.origin.offset for answer in memory.answers] == [0]
-        assert [work.record.origin.partition for work in memory.pipeline.unfinished] == [1]
-
-    run(test, BOUNDS._replace(revoke_second=1.0))  # in which even a busy machine writes the first answer
+@on_loop(BOUNDS._replace(revoke_second=1.0))  # in which even a busy machine writes the first answer
+async def test_a_withdrawn_partition_keeps_what_was_begun_and_drops_the_rest(memory: Memory) -> None:
+    memory.result = lambda value: None
+    memory.pipeline.take([record(offset) for offset in range(6)] + [record(9, b"y", partition=1)])
+    assert [origin.offset for origin in memory.pipeline.withdraw("videos", 0)] == [4, 5]
+    memory.give(memory.begun[0][1], Reply(b"{}"))
+    memory.give(memory.begun[1][1], ServiceFailed("it is not tried again"))
+    await memory.until(lambda: memory.finished_offsets == [0])
+    assert memory.dropped_offsets == [1]
+    await memory.until(lambda: memory.dropped_offsets == [1, 2, 3])  # their time is over
+    memory.give(memory.begun[2][1], Reply(b"{}"))
+    await asyncio.sleep(0.05)
+    assert [answer.record.origin.offset for answer in memory.answers] == [0]
+    assert [work.record.origin.partition for work in memory.pipeline.unfinished] == [1]
 
 
-def test_after_its_time_a_withdrawn_answer_is_not_written_to_a_sink_that_comes_back() -> None:
-    async def test(memory: Memory) -> None:
-        memory.away = True
-        memory.pipeline.take([record(0), record(1, partition=1)])
-        await asyncio.sleep(0.02)
-        assert memory.pipeline.withdraw("videos", 0) == []
-        await memory.until(lambda: memory.dropped_offsets == [0])
-        memory.away = False
-        await memory.until(lambda: memory.finished_offsets == [1])
-        assert [answer.record.origin.offset for answer in memory.answers] == [1]
-
-    run(test)
+@on_loop()
+async def test_after_its_time_a_withdrawn_answer_is_not_written_to_a_sink_that_comes_back(memory: Memory) -> None:
+    memory.away = True
+    memory.pipeline.take([record(0), record(1, partition=1)])
+    await asyncio.sleep(0.02)
+    assert memory.pipeline.withdraw("videos", 0) == []
+    await memory.until(lambda: memory.dropped_offsets == [0])
+    memory.away = False
+    await memory.until(lambda: memory.finished_offsets == [1])
+    assert [answer.record.origin.offset for answer in memory.answers] == [1]
 
 
-def test_records_that_wait_for_a_further_try_or_for_the_model_are_dropped_at_once() -> None:
-    async def test(memory: Memory) -> None:
-        memory.result = lambda value: ServiceFailed("a broken release")
-        memory.pipeline.take([record(offset) for offset in range(30)])
-        await memory.until(lambda: memory.held)
-        memory.result = lambda value: None
-        memory.pipeline.withdraw("videos", 0)
-        await memory.until(lambda: not memory.pipeline.unfinished)
-        await memory.until(lambda: not memory.held)  # or the next owner's records would never be read
-
-    run(test)
+@on_loop()
+async def test_records_that_wait_for_a_further_try_or_for_the_model_are_dropped_at_once(memory: Memory) -> None:
+    memory.result = lambda value: ServiceFailed("a broken release")
+    memory.pipeline.take([record(offset) for offset in range(30)])
+    await memory.until(lambda: memory.held)
+    memory.result = lambda value: None
+    memory.pipeline.withdraw("videos", 0)
+    await memory.until(lambda: not memory.pipeline.unfinished)
+    await memory.until(lambda: not memory.held)  # or the next owner's records would never be read
 
 
-def test_a_sink_that_is_away_keeps_no_answer_of_a_partition_that_comes_and_goes() -> None:
-    async def test(memory: Memory) -> None:
-        memory.away = True
-        (sink,) = memory.pipeline._sinks
-        memory.pipeline.take([record(0)])  # of a partition that stays, so the batch that is tried again never empties
-        await memory.until(lambda: memory.writes > 0)
-        for turn in range(1, 11):
-            memory.pipeline.take([record(offset, partition=1) for offset in range(20)])
-            await memory.until(lambda: sink.waiting() >= 21)
-            memory.pipeline.withdraw("videos", 1)
-            await memory.until(lambda turn=turn: len(memory.dropped_offsets) == 20 * turn)  # type: ignore[misc]
-            assert sink.waiting() == 1
-        memory.away = False
-        await memory.until(lambda: memory.finished_offsets == [0])
-
-    run(test)
+@on_loop()
+async def test_a_sink_that_is_away_keeps_no_answer_of_a_partition_that_comes_and_goes(memory: Memory) -> None:
+    memory.away = True
+    (sink,) = memory.pipeline._sinks
+    memory.pipeline.take([record(0)])  # of a partition that stays, so the batch that is tried again never empties
+    await memory.until(lambda: memory.writes > 0)
+    for turn in range(1, 11):
+        memory.pipeline.take([record(offset, partition=1) for offset in range(20)])
+        await memory.until(lambda: sink.waiting() >= 21)
+        memory.pipeline.withdraw("videos", 1)
+        await memory.until(lambda turn=turn: len(memory.dropped_offsets) == 20 * turn)  # type: ignore[misc]
+        assert sink.waiting() == 1
+    memory.away = False
+    await memory.until(lambda: memory.finished_offsets == [0])

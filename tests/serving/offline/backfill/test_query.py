@@ -12,7 +12,7 @@ from serving.offline.backfill.query import PostgresqlQuery
 from serving.offline.records import Record, SourceFailed
 from tests.postgresql import Server
 from tests.serving.offline.backfill.taker import Taker, opened
-from tests.waiting import until
+from tests.waiting import on_loop, until
 
 
 @pytest.fixture
@@ -148,17 +148,15 @@ def test_a_server_that_restarts_is_waited_for_and_no_row_is_lost(postgresql: Ser
     assert asyncio.run(work()) == list(range(1, 5001))
 
 
-def test_a_query_that_waits_long_is_ended_by_a_stop(postgresql: Server, posts: str, tmp_path: Path) -> None:
-    async def work() -> None:
-        taker = Taker(opened(tmp_path, posts, postgresql=postgresql.url()), Taker.finish_all)
-        with psycopg.connect(postgresql.url()) as other:
-            other.execute("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE")
-            running = asyncio.create_task(taker.run())
-            waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            await asyncio.to_thread(until, lambda: bool(postgresql.execute(waits)))
-            await taker.source.stop(60)
-            assert postgresql.execute(waits) == []
-            await running
-        assert taker.taken == []
-
-    asyncio.run(work())
+@on_loop
+async def test_a_query_that_waits_long_is_ended_by_a_stop(postgresql: Server, posts: str, tmp_path: Path) -> None:
+    taker = Taker(opened(tmp_path, posts, postgresql=postgresql.url()), Taker.finish_all)
+    with psycopg.connect(postgresql.url()) as other:
+        other.execute("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE")
+        running = asyncio.create_task(taker.run())
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        await asyncio.to_thread(until, lambda: bool(postgresql.execute(waits)))
+        await taker.source.stop(60)
+        assert postgresql.execute(waits) == []
+        await running
+    assert taker.taken == []

@@ -12,6 +12,7 @@ from serving.base.errors import StartError
 from serving.offline.backfill.opening import summary
 from serving.offline.records import Record, SourceFailed
 from tests.serving.offline.backfill.taker import Taker, numbers, opened, write_lines
+from tests.waiting import on_loop
 
 STATE_BEFORE = Path(__file__).with_name("state_before")
 
@@ -29,34 +30,30 @@ def test_all_records_are_given_in_their_order_and_the_note_says_so(tmp_path: Pat
     assert "all of it was done before" in summary(again.opened, 0, 0, 0.1).text()
 
 
-def test_no_more_records_are_open_than_the_window(tmp_path: Path) -> None:
+@on_loop
+async def test_no_more_records_are_open_than_the_window(tmp_path: Path) -> None:
     write_lines(tmp_path / "a.jsonl", 300)
     most = 0
+    waiting: asyncio.Queue[Record] = asyncio.Queue()
 
-    async def work() -> None:
+    def take(_: Taker, records: Sequence[Record]) -> None:
+        for record in records:
+            waiting.put_nowait(record)
+
+    taker = Taker(opened(tmp_path, f"{tmp_path}/a.jsonl", settings="offline_window = 7"), take)
+
+    async def finish_slowly() -> None:
         nonlocal most
-        waiting: asyncio.Queue[Record] = asyncio.Queue()
+        while True:
+            record = await waiting.get()
+            most = max(most, waiting.qsize() + 1)
+            await asyncio.sleep(0)
+            taker.source.finished(record.origin)
 
-        def take(_: Taker, records: Sequence[Record]) -> None:
-            for record in records:
-                waiting.put_nowait(record)
-
-        taker = Taker(opened(tmp_path, f"{tmp_path}/a.jsonl", settings="offline_window = 7"), take)
-
-        async def finish_slowly() -> None:
-            nonlocal most
-            while True:
-                record = await waiting.get()
-                most = max(most, waiting.qsize() + 1)
-                await asyncio.sleep(0)
-                taker.source.finished(record.origin)
-
-        finishing = asyncio.create_task(finish_slowly())
-        await taker.run()
-        finishing.cancel()
-        assert numbers(taker.taken) == list(range(1, 301))
-
-    asyncio.run(work())
+    finishing = asyncio.create_task(finish_slowly())
+    await taker.run()
+    finishing.cancel()
+    assert numbers(taker.taken) == list(range(1, 301))
     assert 1 < most <= 7
 
 
@@ -81,38 +78,34 @@ def test_a_record_that_stays_open_keeps_the_newest_one_within_the_window(tmp_pat
     assert asyncio.run(work()) == list(range(1, 13))  # two before it are done, and ten lie in the window
 
 
-def test_what_is_open_holds_no_more_than_its_share_of_the_memory(tmp_path: Path) -> None:
+@on_loop
+async def test_what_is_open_holds_no_more_than_its_share_of_the_memory(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text((json.dumps({"text": "x" * 2**20}) + "\n") * 40)
     open_bytes, most = 0, 0
+    waiting: asyncio.Queue[Record] = asyncio.Queue()
 
-    async def work() -> None:
+    def take(_: Taker, records: Sequence[Record]) -> None:
         nonlocal open_bytes, most
-        waiting: asyncio.Queue[Record] = asyncio.Queue()
+        for record in records:
+            open_bytes += len(record.value or b"")
+            most = max(most, open_bytes)
+            waiting.put_nowait(record)
 
-        def take(_: Taker, records: Sequence[Record]) -> None:
-            nonlocal open_bytes, most
-            for record in records:
-                open_bytes += len(record.value or b"")
-                most = max(most, open_bytes)
-                waiting.put_nowait(record)
+    settings = 'memory = "128Mi"\noffline_max_record = "2Mi"'
+    taker = Taker(opened(tmp_path, f"{tmp_path}/a.jsonl", settings=settings), take)
 
-        settings = 'memory = "128Mi"\noffline_max_record = "2Mi"'
-        taker = Taker(opened(tmp_path, f"{tmp_path}/a.jsonl", settings=settings), take)
+    async def finish() -> None:
+        nonlocal open_bytes
+        while True:
+            record = await waiting.get()
+            await asyncio.sleep(0.005)
+            open_bytes -= len(record.value or b"")
+            taker.source.finished(record.origin)
 
-        async def finish() -> None:
-            nonlocal open_bytes
-            while True:
-                record = await waiting.get()
-                await asyncio.sleep(0.005)
-                open_bytes -= len(record.value or b"")
-                taker.source.finished(record.origin)
-
-        finishing = asyncio.create_task(finish())
-        await taker.run()
-        finishing.cancel()
-        assert len(taker.taken) == 40
-
-    asyncio.run(work())
+    finishing = asyncio.create_task(finish())
+    await taker.run()
+    finishing.cancel()
+    assert len(taker.taken) == 40
     assert 2**20 < most <= 8 * 2**20  # a sixteenth of 128 MiB
 
 
@@ -148,23 +141,21 @@ def test_a_stop_finishes_what_was_begun_and_the_next_run_does_the_rest(tmp_path:
     assert sorted(done + numbers(second.taken)) == list(range(1, 1001))  # each once, since the stop was clean
 
 
-def test_a_held_source_gives_nothing_until_it_goes_on(tmp_path: Path) -> None:
+@on_loop
+async def test_a_held_source_gives_nothing_until_it_goes_on(tmp_path: Path) -> None:
     write_lines(tmp_path / "a.jsonl", 10)
 
     def hold_at_first(taker: Taker, records: Sequence[Record]) -> None:
         taker.source.hold(len(taker.taken) <= 3)
         taker.finish_all(records)
 
-    async def work() -> None:
-        taker = Taker(opened(tmp_path, f"{tmp_path}/a.jsonl", settings="offline_window = 3"), hold_at_first)
-        running = asyncio.create_task(taker.run())
-        await asyncio.sleep(0.6)
-        assert 0 < len(taker.taken) <= 3
-        taker.source.hold(False)
-        await running
-        assert len(taker.taken) == 10
-
-    asyncio.run(work())
+    taker = Taker(opened(tmp_path, f"{tmp_path}/a.jsonl", settings="offline_window = 3"), hold_at_first)
+    running = asyncio.create_task(taker.run())
+    await asyncio.sleep(0.6)
+    assert 0 < len(taker.taken) <= 3
+    taker.source.hold(False)
+    await running
+    assert len(taker.taken) == 10
 
 
 def test_a_changed_input_is_refused_until_the_refill_begins_anew(tmp_path: Path) -> None:

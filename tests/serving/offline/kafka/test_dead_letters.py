@@ -20,6 +20,7 @@ from serving.settings.value_file import load
 from tests.running import make_service
 from tests.serving.offline import broker
 from tests.serving.offline.backfill.taker import Taker
+from tests.waiting import on_loop
 
 TOO_LARGE = Refused(Refusal("too_large", "the broker takes less"))
 NAMES = st.sampled_from(["error", "id", MARK, "origin-topic", "by-reference", "x"])
@@ -226,22 +227,20 @@ def test_a_dry_run_commits_nothing(kafka_address: str, dead_topic: str, replay: 
     assert len(run(replay())) == 1
 
 
-def test_a_stop_commits_what_is_done(kafka_address: str, dead_topic: str, replay: Open) -> None:
+@on_loop
+async def test_a_stop_commits_what_is_done(kafka_address: str, dead_topic: str, replay: Open) -> None:
     for offset in range(5):
         died(kafka_address, dead_topic, Record(Origin("likes", 0, offset), 1, None, b"x"))
 
-    async def stopped() -> None:
-        def finish(taker: Taker, records: Sequence[Record]) -> None:
-            taker.finish_all([record for record in records if record.origin.offset < 2])
+    def finish(taker: Taker, records: Sequence[Record]) -> None:
+        taker.finish_all([record for record in records if record.origin.offset < 2])
 
-        taker = Taker(replay(), finish)
-        running = asyncio.create_task(taker.run())
-        while len(taker.taken) < 5:
-            await asyncio.sleep(0.02)
-        await taker.source.stop(0.5)
-        await running
-
-    asyncio.run(stopped())
+    taker = Taker(replay(), finish)
+    running = asyncio.create_task(taker.run())
+    while len(taker.taken) < 5:
+        await asyncio.sleep(0.02)
+    await taker.source.stop(0.5)
+    await running
     assert [record.origin.offset for record in run(replay())] == [2, 3, 4]
 
 

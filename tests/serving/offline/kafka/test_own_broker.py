@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 from confluent_kafka import KafkaException
 
 from serving.offline.kafka import producer
@@ -18,7 +17,7 @@ from serving.offline.records import SourceFailed, Unreachable
 from tests.own_broker import OwnBroker, own_broker
 from tests.serving.offline import broker as asked
 from tests.serving.offline.kafka.members import Member, MemberProcess
-from tests.waiting import until
+from tests.waiting import on_loop, until
 
 COUNT = 3000
 PAUSED_COUNT, WINDOW = 1500, 50
@@ -141,90 +140,78 @@ def writer_of(own: OwnBroker, delivery_second: float) -> TopicWriter:
     return TopicWriter(connection({}, "monopod-test", own.address), delivery_second)
 
 
-def test_each_record_is_written_once_and_in_order_though_the_broker_is_killed(own: OwnBroker) -> None:
+@on_loop
+async def test_each_record_is_written_once_and_in_order_though_the_broker_is_killed(own: OwnBroker) -> None:
     asked.create_topic(own.address, "killed")
-
-    async def work() -> None:
-        writer = writer_of(own, 400)
-        waiting = []
-        for number in range(3000):
-            waiting.append(writer.send("killed", b"k", b"%d" % number, []))
-            if number == 1000:
-                await asyncio.sleep(0.05)
-                await asyncio.to_thread(own.kill)
-            if number == 2000:
-                await asyncio.to_thread(own.start)
-        assert await asyncio.gather(*waiting) == [None] * 3000
-        await writer.close()
-
-    uvloop.run(work())
+    writer = writer_of(own, 400)
+    waiting = []
+    for number in range(3000):
+        waiting.append(writer.send("killed", b"k", b"%d" % number, []))
+        if number == 1000:
+            await asyncio.sleep(0.05)
+            await asyncio.to_thread(own.kill)
+        if number == 2000:
+            await asyncio.to_thread(own.start)
+    assert await asyncio.gather(*waiting) == [None] * 3000
+    await writer.close()
     assert [int(message.value() or b"") for message in asked.records(own.address, "killed")] == list(range(3000))
 
 
 @pytest.mark.parametrize("others_are_answered", [False, True])
-def test_a_frozen_broker_is_unreachable_after_the_time_of_a_delivery_and_takes_the_same_again(
+@on_loop
+async def test_a_frozen_broker_is_unreachable_after_the_time_of_a_delivery_and_takes_the_same_again(
     own: OwnBroker, others_are_answered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A producer that alone gets no answer has lost its brokers, and another one takes its place."""
     asked.create_topic(own.address, topic := f"frozen-{others_are_answered}")
     if others_are_answered:  # no broker can be made to cause it
         monkeypatch.setattr(producer, "others_are_answered", lambda connected, topic: True)
-
-    async def work() -> None:
-        writer = writer_of(own, 3)
-        await writer.write(topic, b"k", b"before", [])
-        own.freeze()
+    writer = writer_of(own, 3)
+    await writer.write(topic, b"k", b"before", [])
+    own.freeze()
+    try:
+        for _ in range(2):
+            first = writer._client(False)
+            with pytest.raises(Unreachable, match=f"kafka:{topic}"):
+                await asyncio.wait_for(writer.write(topic, b"k", b"after", []), 60)
+            assert (writer._clients.get(False) is first) is not others_are_answered
+    finally:
+        own.thaw()
+    for _ in range(20):
         try:
-            for _ in range(2):
-                first = writer._client(False)
-                with pytest.raises(Unreachable, match=f"kafka:{topic}"):
-                    await asyncio.wait_for(writer.write(topic, b"k", b"after", []), 60)
-                assert (writer._clients.get(False) is first) is not others_are_answered
-        finally:
-            own.thaw()
-        for _ in range(20):
-            try:
-                await writer.write(topic, b"k", b"after", [])
-                break
-            except Unreachable:
-                await asyncio.sleep(0.2)
-        await writer.close()
-
-    uvloop.run(work())
+            await writer.write(topic, b"k", b"after", [])
+            break
+        except Unreachable:
+            await asyncio.sleep(0.2)
+    await writer.close()
     values = [message.value() for message in asked.records(own.address, topic)]
     assert values[0] == b"before"
     assert set(values[1:]) == {b"after"}
     assert len(values) <= 4  # each try adds one at most
 
 
-def test_a_close_does_not_wait_for_a_frozen_broker_and_tells_the_waiters(own: OwnBroker) -> None:
+@on_loop
+async def test_a_close_does_not_wait_for_a_frozen_broker_and_tells_the_waiters(own: OwnBroker) -> None:
     asked.create_topic(own.address, "closed")
-
-    async def work() -> None:
-        writer = writer_of(own, 60)
-        await writer.write("closed", b"k", b"before", [])
-        own.freeze()
-        try:
-            waiting = writer.send("closed", b"k", b"after", [])
-            await asyncio.wait_for(writer.close(1), 30)
-            with pytest.raises(Unreachable):
-                await asyncio.wait_for(waiting, 10)
-        finally:
-            own.thaw()
-
-    uvloop.run(work())
+    writer = writer_of(own, 60)
+    await writer.write("closed", b"k", b"before", [])
+    own.freeze()
+    try:
+        waiting = writer.send("closed", b"k", b"after", [])
+        await asyncio.wait_for(writer.close(1), 30)
+        with pytest.raises(Unreachable):
+            await asyncio.wait_for(waiting, 10)
+    finally:
+        own.thaw()
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
-def test_a_user_with_its_password_and_the_brokers_authority_writes(own: OwnBroker, mechanism: str) -> None:
+@on_loop
+async def test_a_user_with_its_password_and_the_brokers_authority_writes(own: OwnBroker, mechanism: str) -> None:
     topic = f"secure-{mechanism}"
     asked.create_topic(own.address, topic)
-
-    async def work() -> None:
-        writer = TopicWriter(connection(own.secure(KAFKA_MECHANISM=mechanism), "monopod-test"))
-        assert await writer.check(topic) == 1
-        await writer.write(topic, b"k", b"v", [])
-        await writer.close()
-
-    uvloop.run(work())
+    writer = TopicWriter(connection(own.secure(KAFKA_MECHANISM=mechanism), "monopod-test"))
+    assert await writer.check(topic) == 1
+    await writer.write(topic, b"k", b"v", [])
+    await writer.close()
     assert len(asked.records(own.address, topic)) == 1

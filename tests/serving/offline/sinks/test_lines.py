@@ -18,6 +18,7 @@ from serving.offline.records import Answer, Unreachable
 from serving.offline.sinks.lines import JsonLines
 from tests.running import PYTHONPATH
 from tests.serving.offline.answers import TIME, answer, answer_of
+from tests.waiting import on_loop
 
 
 def write(sink: JsonLines, *batches: list[Answer]) -> None:
@@ -82,22 +83,19 @@ def bound() -> Iterator[Callable[[int], None]]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_disk_that_is_full_is_unreachable_and_leaves_no_half_line(tmp_path: Path, bound: Callable[[int], None]) -> None:
+@on_loop
+async def test_a_disk_that_is_full_is_unreachable_and_leaves_no_half_line(tmp_path: Path, bound: Callable[[int], None]) -> None:
     path = tmp_path / "answers.jsonl"
-
-    async def filled() -> None:
-        sink = JsonLines("file:answers.jsonl", path)
-        await sink.open()
-        await sink.write([answer(1)])
-        bound(path.stat().st_size + 50)
-        with pytest.raises(Unreachable, match="File too large"):
-            await sink.write([answer(2)])
-        assert [line["offset"] for line in lines(path)] == [1]
-        bound(-1)
+    sink = JsonLines("file:answers.jsonl", path)
+    await sink.open()
+    await sink.write([answer(1)])
+    bound(path.stat().st_size + 50)
+    with pytest.raises(Unreachable, match="File too large"):
         await sink.write([answer(2)])
-        await sink.close()
-
-    uvloop.run(filled())
+    assert [line["offset"] for line in lines(path)] == [1]
+    bound(-1)
+    await sink.write([answer(2)])
+    await sink.close()
     assert [line["offset"] for line in lines(path)] == [1, 2]
 
 
@@ -143,21 +141,18 @@ def test_a_reader_that_goes_away_ends_the_writing() -> None:
     assert process.wait(30) == 9
 
 
-def test_a_pipe_that_nobody_reads_keeps_no_close_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+@on_loop
+async def test_a_pipe_that_nobody_reads_keeps_no_close_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     read, out = os.pipe()
     monkeypatch.setattr("serving.offline.sinks.lines.CLOSE_SECONDS", 0.2)
-
-    async def written() -> None:
-        sink = JsonLines("stdout")
-        with os.fdopen(os.dup(out), "w") as pipe:
-            monkeypatch.setattr(sys, "stdout", pipe)
-            await sink.open()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await sink.write([answer(offset) for offset in range(5000)])
-        await sink.close()
-
-    uvloop.run(written())
+    sink = JsonLines("stdout")
+    with os.fdopen(os.dup(out), "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        await sink.open()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await sink.write([answer(offset) for offset in range(5000)])
+    await sink.close()
     drained = threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(read, 1 << 16), b"")])
     os.close(out)
     drained.start()

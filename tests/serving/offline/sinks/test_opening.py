@@ -15,6 +15,7 @@ from serving.settings import Settings
 from tests.running import free_port
 from tests.serving.offline import broker
 from tests.serving.offline.answers import answer
+from tests.waiting import on_loop
 
 ENVIRON = {"KAFKA_BROKERS": "kafka-1.example:9092", "POSTGRESQL_URL": "postgresql://a:secret@db.example/likes"}
 SETTINGS = Settings(
@@ -72,14 +73,12 @@ def sink_of(address: str, topic: str, delivery_second: float = 60) -> KafkaTopic
     return KafkaTopic(f"kafka:{topic}", topic, TopicWriter(connection({}, "monopod-test", address), delivery_second))
 
 
-def test_an_answer_is_a_record_with_the_records_key_and_its_origin_in_headers(kafka_address: str, topic: str) -> None:
-    async def work() -> None:
-        sink = sink_of(kafka_address, topic)
-        await sink.open()
-        assert list(await sink.write([answer(7, topic="videos", partition=3, version="v2")])) == [None]
-        await sink.close()
-
-    uvloop.run(work())
+@on_loop
+async def test_an_answer_is_a_record_with_the_records_key_and_its_origin_in_headers(kafka_address: str, topic: str) -> None:
+    sink = sink_of(kafka_address, topic)
+    await sink.open()
+    assert list(await sink.write([answer(7, topic="videos", partition=3, version="v2")])) == [None]
+    await sink.close()
     [message] = broker.records(kafka_address, topic)
     assert (message.key(), message.value()) == (b"key", b'{"results": {"age": 7}, "msg": ""}')
     assert message.headers() == [
@@ -109,11 +108,9 @@ def test_an_answer_over_the_topics_bound_is_refused_and_the_others_are_written(
     assert len(broker.records(kafka_address, topic)) == 2
 
 
-def test_brokers_that_are_away_are_unreachable() -> None:
-    async def work() -> None:
-        sink = sink_of(f"127.0.0.1:{free_port()}", "ages", 1)
-        with pytest.raises(Unreachable, match="kafka:ages"):
-            await sink.write([answer(0), answer(1)])
-        await sink.close()
-
-    uvloop.run(work())
+@on_loop
+async def test_brokers_that_are_away_are_unreachable() -> None:
+    sink = sink_of(f"127.0.0.1:{free_port()}", "ages", 1)
+    with pytest.raises(Unreachable, match="kafka:ages"):
+        await sink.write([answer(0), answer(1)])
+    await sink.close()

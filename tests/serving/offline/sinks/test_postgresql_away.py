@@ -15,6 +15,7 @@ from serving.offline.sinks.postgresql import PostgresqlTable
 from tests.postgresql import PASSWORD, Server, server
 from tests.running import free_port
 from tests.serving.offline.answers import answer
+from tests.waiting import on_loop
 
 BATCH = [answer(offset) for offset in range(100)]
 BLOCK = 8192  # bytes of a table's file that are written at once
@@ -239,40 +240,36 @@ def test_a_table_that_somebody_has_locked(postgresql: Server, name: str, lock: p
     assert postgresql.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'monopod-offline'") == [(0,)]
 
 
-def test_a_connection_that_is_killed_in_the_middle_of_a_statement(
+@on_loop
+async def test_a_connection_that_is_killed_in_the_middle_of_a_statement(
     postgresql: Server, name: str, lock: psycopg.Connection[tuple[object, ...]]
 ) -> None:
-    async def killed() -> None:
-        sink = PostgresqlTable(f"postgresql:{name}", postgresql.url(), name)
-        await sink.open()
-        lock.execute(f"LOCK TABLE {name}".encode())
-        writing = asyncio.create_task(sink.write(BATCH))
-        while not postgresql.execute("SELECT 1 FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0.02)
-        postgresql.execute(f"SELECT pg_terminate_backend({backend(postgresql)})")
-        with pytest.raises(Unreachable, match="57P01"):
-            await writing
-        lock.rollback()
-        assert await written(sink) == [None] * len(BATCH)
-        await sink.close()
-
-    uvloop.run(killed())
+    sink = PostgresqlTable(f"postgresql:{name}", postgresql.url(), name)
+    await sink.open()
+    lock.execute(f"LOCK TABLE {name}".encode())
+    writing = asyncio.create_task(sink.write(BATCH))
+    while not postgresql.execute("SELECT 1 FROM pg_locks WHERE NOT granted"):
+        await asyncio.sleep(0.02)
+    postgresql.execute(f"SELECT pg_terminate_backend({backend(postgresql)})")
+    with pytest.raises(Unreachable, match="57P01"):
+        await writing
+    lock.rollback()
+    assert await written(sink) == [None] * len(BATCH)
+    await sink.close()
 
 
-def test_a_write_that_is_cancelled_leaves_a_sink_that_writes_again(
+@on_loop
+async def test_a_write_that_is_cancelled_leaves_a_sink_that_writes_again(
     postgresql: Server, name: str, lock: psycopg.Connection[tuple[object, ...]]
 ) -> None:
-    async def cancelled() -> None:
-        sink = PostgresqlTable(f"postgresql:{name}", postgresql.url(), name)
-        await sink.open()
-        lock.execute(f"LOCK TABLE {name}".encode())
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(sink.write(BATCH), 0.3)
-        lock.rollback()
-        assert await written(sink) == [None] * len(BATCH)
-        await sink.close()
-
-    uvloop.run(cancelled())
+    sink = PostgresqlTable(f"postgresql:{name}", postgresql.url(), name)
+    await sink.open()
+    lock.execute(f"LOCK TABLE {name}".encode())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(sink.write(BATCH), 0.3)
+    lock.rollback()
+    assert await written(sink) == [None] * len(BATCH)
+    await sink.close()
 
 
 def test_a_table_that_is_dropped_and_made_again(postgresql: Server, name: str) -> None:
@@ -284,23 +281,21 @@ def test_a_table_that_is_dropped_and_made_again(postgresql: Server, name: str) -
     )
 
 
-def test_a_server_that_only_reads_for_a_while(postgresql: Server, name: str) -> None:
+@on_loop
+async def test_a_server_that_only_reads_for_a_while(postgresql: Server, name: str) -> None:
     def only_reads(value: str) -> None:
         postgresql.execute(f"ALTER DATABASE test SET default_transaction_read_only = {value}")
         postgresql.execute(f"SELECT pg_terminate_backend({pid})" if (pid := backend(postgresql)) else "")
 
-    async def tried() -> None:
-        sink = PostgresqlTable(f"postgresql:{name}", postgresql.url(), name)
-        await sink.open()
-        only_reads("on")
-        for words in ("57P01", "25006"):
-            with pytest.raises(Unreachable, match=words):
-                await sink.write(BATCH)
-        psycopg.connect(postgresql.url("postgres"), autocommit=True).execute("ALTER DATABASE test RESET ALL").connection.close()
-        assert await written(sink) == [None] * len(BATCH)
-        await sink.close()
-
-    uvloop.run(tried())
+    sink = PostgresqlTable(f"postgresql:{name}", postgresql.url(), name)
+    await sink.open()
+    only_reads("on")
+    for words in ("57P01", "25006"):
+        with pytest.raises(Unreachable, match=words):
+            await sink.write(BATCH)
+    psycopg.connect(postgresql.url("postgres"), autocommit=True).execute("ALTER DATABASE test RESET ALL").connection.close()
+    assert await written(sink) == [None] * len(BATCH)
+    await sink.close()
 
 
 def test_a_server_without_a_free_connection() -> None:
