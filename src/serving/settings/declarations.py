@@ -103,7 +103,7 @@ class Settings:
     autoscale_queue_rows: int = setting(
         0,
         allow.whole(0, 65536),
-        "Waiting rows for each pod, above which the autoscaler adds pods. 0 follows from the batches' cost and the objective.",
+        "Waiting rows per pod, above which the autoscaler adds pods. 0 derives it from the batches' cost and the objective.",
         unit="rows",
     )
     scale_down_after_second: int = setting(
@@ -112,22 +112,24 @@ class Settings:
     scale_hours: tuple[str, ...] = setting(
         (),
         allow.strings(".*", f'hours and their pods, as "{EXAMPLE}"', f'["{EXAMPLE}"]'),
-        "Hours of the week, in the region's time zone, with the least pods that run in them. replicas is for all other hours.",
+        "Hours of the week in the region's time zone, and the fewest pods in them. replicas counts in all other hours.",
     )
-    node_labels: dict[str, str] = setting({}, allow.labels(), "Labels a node must carry for a pod to run there.")
+    node_labels: dict[str, str] = setting({}, allow.labels(), "Labels that a node must have for a pod to run there.")
     tolerations: tuple[str, ...] = setting(
         (),
         allow.strings(allow.TOLERATION, 'taints as "key=value:NoSchedule"', '["dedicated=ml:NoSchedule"]'),
-        "Taints a pod tolerates.",
+        "Taints that a pod tolerates.",
     )
     use_srv: bool = setting(False, allow.flag(), "Open host_port on the node, for a gateway that finds pods without the mesh.")
     host_port: int = setting(0, allow.whole(0, 65535), "The node's port that use_srv opens.", unit="port")
 
-    model_path: str = setting("", allow.path(), "The ONNX model; empty when src/server.py brings its own.", group="The model")
+    model_path: str = setting(
+        "", allow.path(), "The ONNX model. It is empty when src/server.py brings its own.", group="The model"
+    )
     provider: str = setting(
         "auto",
         allow.choice("auto", "cpu", "cuda", "tensorrt"),
-        "Where the model runs. auto is cuda where gpu_memory is set, else cpu. A provider that is missing fails the start.",
+        "The provider that runs the model. auto is cuda with gpu_memory, else cpu. A missing provider fails the start.",
     )
     fp16: bool = setting(False, allow.flag(), "Let TensorRT compute in half precision.")
     max_batch_size: int = setting(
@@ -150,7 +152,7 @@ class Settings:
         allow.memory("1Mi", "64Ti"),
         "The pod's memory for all models loaded on first use. Beyond it the least recently used model is unloaded.",
     )
-    init_delay_second: int = setting(30, allow.whole(1, 7200), "Time the model may take to load.", unit="s")
+    init_delay_second: int = setting(30, allow.whole(1, 7200), "The time that the model may take to load.", unit="s")
     stuck_after_second: int = setting(
         60, allow.whole(1, 7200), "A batch that runs longer counts as hung, and liveness fails.", unit="s"
     )
@@ -187,7 +189,7 @@ class Settings:
     fetch_hosts: tuple[str, ...] = setting(
         (),
         allow.strings(allow.HOST, 'hosts as "img.example.com" or "*.example.com"', '["img.example.com"]'),
-        "Hosts from which a picture's URL may be fetched. With no host, a URL in a request is refused.",
+        "Hosts from which a picture's URL may be fetched. Without hosts, a URL in a request is refused.",
     )
     fetch_timeout_second: float = setting(
         5.0, allow.number(0.1, 600), "The longest time from a fetch's start to its last byte.", unit="s"
@@ -202,7 +204,7 @@ class Settings:
     cache: str = setting(
         "none",
         allow.choice("local", "redis", "none"),
-        "Where results of equal requests are kept: in the pod, or also in the Redis of REDIS_URL, which all pods share.",
+        "The place for results of equal requests: the pod, or also the Redis of REDIS_URL, which all pods share.",
         group="A cache of results",
     )
     cache_second: int = setting(86_400, allow.whole(1, 31_536_000), "The longest time that results are kept.", unit="s")
@@ -228,19 +230,19 @@ class Settings:
     latency_levels: tuple[float, float] = setting(
         (2.0, 5.0),
         allow.levels(3600),
-        "The time of the slowest 5 % of the answers at which `top` and `health` warn, and call it critical.",
+        "The time of the slowest 5 % of answers at which `top` and `health` warn, and then call it critical.",
         unit="s",
     )
     memory_levels: tuple[float, float] = setting(
         (70.0, 85.0),
         allow.levels(100),
-        "The use of a pod's memory at which alerts, `top` and `health` warn, and call it critical.",
+        "The use of a pod's memory at which alerts, `top` and `health` warn, and then call it critical.",
         unit="% of memory",
     )
     cpu_levels: tuple[float, float] = setting(
         (80.0, 95.0),
         allow.levels(10000),
-        "The use of cores at which alerts, `top` and `health` warn, and call it critical. Without cpu_limit it may pass 100.",
+        "The use of cores at which alerts, `top` and `health` warn, then call it critical. It may pass 100 without cpu_limit.",
         unit="% of cpu",
     )
 
@@ -272,28 +274,28 @@ class Settings:
     grey_sleep_after_day: int = setting(
         0,
         allow.whole(0, 365),
-        "Does nothing any more.",
+        "It has no effect any more.",
         unit="days",
-        deprecation="it no longer does anything: GREY_AUTO_STOP_IN of the GitLab project ends grey (docs/pipeline.md); "
+        deprecation="it no longer has any effect: GREY_AUTO_STOP_IN of the GitLab project ends grey (docs/pipeline.md); "
         "delete the line",
     )
     bmls_ret_type: str = setting(
         "",
         allow.word(),
-        "Does nothing any more.",
-        deprecation="it no longer does anything: an answer is always JSON; delete the line",
+        "It has no effect any more.",
+        deprecation="it no longer has any effect: an answer is always JSON; delete the line",
     )
     use_decode_sidecar: bool = setting(
         False,
         allow.flag(),
-        "Does nothing any more.",
-        deprecation="it no longer does anything: pictures are decoded in the pod; delete the line",
+        "It has no effect any more.",
+        deprecation="it no longer has any effect: pictures are decoded in the pod; delete the line",
     )
 
     canary: tuple[int, ...] = setting(
         (),
         allow.steps(),
-        "Shares of prod's requests that a new version gets in turn, before it takes over. Empty, there is no canary.",
+        "Shares of prod's requests that a new version gets in turn, before it takes over. An empty list means no canary.",
         unit="% of requests",
         group="Canary",
     )
@@ -301,7 +303,9 @@ class Settings:
         600, allow.whole(10, 86400), "The longest time of a step. A verdict ends it earlier.", unit="s"
     )
     canary_undecided: str = setting(
-        "hold", allow.choice(*UNDECIDED), "What a step without a verdict does: hold the canary for a person, undo it, or go on."
+        "hold",
+        allow.choice(*UNDECIDED),
+        "The end of a step without a verdict: hold the canary for a person, undo it, or go on.",
     )
     canary_confidence: float = setting(
         0.99,
@@ -311,12 +315,12 @@ class Settings:
     canary_tolerance: float = setting(
         1.25,
         allow.number(1, 10),
-        "How many times the old version's share of bad answers counts as equally good, since pods and their load differ.",
+        "The multiple of the old version's share of bad answers that counts as equally good, since pods and their load differ.",
     )
     canary_margin: float = setting(
         0.005,
         allow.MARGIN,
-        "By how much the share of errors, or of refusals, may at most be larger than the old version's for the verdict good.",
+        "The most by which the share of errors, or of refusals, may exceed the old version's for the verdict good.",
     )
     canary_latency_margins: tuple[float, float, float] = setting(
         (0.1, 0.03, 0.015), allow.margins(), "The same for answers slower than the old version's p50, p95 and p99."
@@ -328,18 +332,18 @@ class Settings:
     offline_source: str = setting(
         "",
         allow.text(SOURCE, 'a topic as "kafka:like-videos", or nothing', '"kafka:like-videos"'),
-        "The topic whose records `monopod offline` runs through the model. Empty, the service has no offline pods.",
+        "The topic whose records `monopod offline` runs through the model. Without one, the service has no offline pods.",
         group="Offline",
     )
     offline_sinks: tuple[str, ...] = setting(
         (),
         allow.strings(SINK, 'sinks as "kafka:like-ages", "postgresql:ages" or "stdout"', '["kafka:like-ages"]'),
-        "Where each answer goes. An offset is committed once all of them have acknowledged it.",
+        "The places where each answer goes. An offset is committed once all of them have acknowledged it.",
     )
     offline_group: str = setting(
         "",
         allow.text(GROUP, "a consumer group's name, of letters, digits, ., _ and -, 200 at most", '"like-age"'),
-        "The consumer group, which no other service may use; empty, <username>-<service_name>. grey and ab add -grey and -ab.",
+        "The consumer group, which no other service may use. By default <username>-<service_name>; grey and ab add a suffix.",
     )
     offline_start: str = setting("latest", _start(), "The first record for a group that has committed nothing yet.")
     offline_protocol: str = setting(
@@ -359,13 +363,13 @@ class Settings:
     offline_partitions: int = setting(
         0,
         allow.whole(0, 100_000),
-        "The topic's partitions, so that `check` refuses more pods, which would find nothing to read. 0, they are not known.",
+        "The topic's partitions, so that `check` refuses more pods, which would find nothing to read. 0 means not known.",
         unit="partitions",
     )
     offline_lag_per_replica: int = setting(
         1000,
         allow.whole(1, 100_000_000),
-        "Waiting records for each offline pod, above which the autoscaler adds pods.",
+        "Waiting records per offline pod, above which the autoscaler adds pods.",
         unit="records",
     )
     offline_secret: str = setting(
@@ -397,13 +401,15 @@ class Settings:
     offline_key: tuple[str, ...] = setting(
         (),
         allow.strings(KEY, 'fields as "postid", but none of topic, partition, offset, time, results and version', '["postid"]'),
-        "The fields of an answer that are the key of PostgreSQL's rows. Empty, it is topic, partition and offset.",
+        "The fields of an answer that are the key of PostgreSQL's rows. By default it is topic, partition and offset.",
     )
     offline_retries: int = setting(
         5, allow.whole(0, 1000), "Further tries of a record after an error that may pass, before it becomes a dead letter."
     )
     offline_retry_second: float = setting(0.5, allow.number(0.01, 3600), "The time before the first further try.", unit="s")
-    offline_retry_factor: float = setting(2.0, allow.number(1, 100), "What the time grows by with each further try.")
+    offline_retry_factor: float = setting(
+        2.0, allow.number(1, 100), "The factor by which the time grows with each further try."
+    )
     offline_retry_cap_second: float = setting(
         30.0, allow.number(0.01, 3600), "The longest time between two tries, of sinks that are away too.", unit="s"
     )

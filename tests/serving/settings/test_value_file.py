@@ -299,7 +299,7 @@ def test_a_long_value_is_cut_and_a_huge_number_described() -> None:
 
 def test_older_names_are_warned_of_with_their_line() -> None:
     assert reading('cpu = 1\nbmls_ret_type = "json"\n').warnings == (
-        "value.py:4: bmls_ret_type: it no longer does anything: an answer is always JSON; delete the line",
+        "value.py:4: bmls_ret_type: it no longer has any effect: an answer is always JSON; delete the line",
     )
 
 
