@@ -36,11 +36,9 @@ def deploy_command(arguments: Namespace) -> int:
     service = checked_service(arguments, regions)
     chosen = region_tracks(service, regions, arguments.track, arguments.region)
     planned = [each for each in chosen if each.planned]
-    closed = closed_regions(planned, datetime.now(UTC))
-    if closed and not arguments.override:
-        results = refusals(planned, closed)
-        print_results(arguments, results)
-        return exit_status(results)
+    closed, refused = _windows(arguments, planned)
+    if refused:
+        return refused
     made = rendered(arguments, service, regions) if planned else {}
     for each in chosen:
         if each.track == "prod" and not each.planned and _was_left(each):
@@ -51,18 +49,24 @@ def deploy_command(arguments: Namespace) -> int:
         raise no_target(arguments, regions)
     if arguments.override and not closed:
         print("no region is outside its release windows: --override was not needed and is not recorded", file=sys.stderr)
-    return _deploy(arguments, service.image.version, made, planned, tuple(closed))
+    return _deploy(arguments, service.image.version, made, planned, closed)
 
 
 def _continue(arguments: Namespace, regions: Regions) -> int:
-    """Go on with the canaries that are held or were broken off, inside their regions' release windows."""
+    """Continue the canaries that are held or were broken off, inside their regions' release windows."""
     chosen = planned_or_left(read_service(arguments, regions), regions, arguments)
+    _, refused = _windows(arguments, chosen)
+    return refused or continue_canaries(arguments, chosen)
+
+
+def _windows(arguments: Namespace, chosen: Sequence[RegionTrack]) -> tuple[tuple[str, ...], int]:
+    """Return the regions outside their release windows, and the exit status where the command ends for that, else 0."""
     closed = closed_regions(chosen, datetime.now(UTC))
-    if closed and not arguments.override:
-        results = refusals(chosen, closed)
-        print_results(arguments, results)
-        return exit_status(results)
-    return continue_canaries(arguments, chosen)
+    if not closed or arguments.override:
+        return tuple(closed), 0
+    results = refusals(chosen, closed)
+    print_results(arguments, results)
+    return tuple(closed), exit_status(results)
 
 
 def _deploy(
