@@ -77,10 +77,10 @@ def test_a_service_that_reads_records_alone_is_shown_and_judged_by_its_records(s
     assert (pod["queue_rows"] is None, pod["held"], pod["away"], pod["p95"]) == (False, 0, 0, None)
     health = run("health", seen.folder, seen.regions)
     assert "hk, prod offline: " in health.out
-    assert "% of the records become dead letters (from 1 % a warning, from 50 % critical)" in health.out
+    assert "% of the records become dead letters" in health.out
     assert health.status in (40, 41)
     seen.pod.process.kill()
     until(lambda: not seen.tracks()[0]["pods"])
     health = run("health", seen.folder, seen.regions)
     assert health.status == 42
-    assert "like/small-offline: has its PodMonitor the labels that prometheus.labels names?" in health.out
+    assert "like/small-offline: has its PodMonitor" in health.out

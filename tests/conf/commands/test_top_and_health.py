@@ -16,9 +16,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from rich.console import Console
 
 import monopod
-from conf.commands.top_command import HEAD
+from conf.clusters.regions import load
+from conf.commands.health_command import failure_causes
+from conf.commands.top_command import HEAD, fitting_table, rows
+from conf.observe.figures import ObservedTrack, PodFigures, TrackFigures
+from conf.observe.health import limits_of
+from serving.settings import Settings
 from tests.conf.kubeconfigs import use_kubeconfig
 from tests.conf.local_servers import running_server
 from tests.conf.observe.api_server import ApiServer, pod
@@ -103,7 +109,7 @@ def test_the_offline_pods_of_a_service_have_a_line_of_their_own(scraping: str, t
     done = run("top", reads, write_regions(tmp_path, {"hk": scraping}), "--track", "prod")
     assert re.search(r"^hk +prod +1 of 1 ready", done.out, re.MULTILINE)
     assert re.search(r"^hk +prod offline +unknown", done.out, re.MULTILINE)
-    assert "has no series of like/small-offline: has its PodMonitor the labels" in done.out
+    assert "like/small-offline: has its PodMonitor" in done.out
 
 
 def test_the_pods_of_a_canary_have_a_line_of_their_own(digits: Running, tmp_path: Path) -> None:
@@ -160,7 +166,7 @@ def test_a_release_that_prometheus_has_not_scraped_yet_is_too_new_to_judge(
 def test_what_kubernetes_does_not_tell_is_named_beside_the_judgement(scraping: str, tmp_path: Path) -> None:
     done = run("health", write_value(tmp_path / "service"), write_regions(tmp_path, {"hk": scraping}))
     assert done.status == 0
-    assert done.err.startswith("hk: pods that are new, wait or were lost are not known: context 'no-context-of-hk' cannot")
+    assert done.err.startswith("hk: pods that are new, wait or were lost")
     assert done.err.count("\n") == 1
 
 
@@ -243,3 +249,36 @@ def test_a_narrow_terminal_without_colours_is_respected_and_ctrl_c_ends_it_too(s
     assert not re.search(r"\x1b\[[0-9;]*m", terminal.seen)
     assert terminal.press(b"\x03") == 130
     assert terminal.is_as_before()
+
+
+LIMITS = limits_of(Settings(service_name="small", username="like"))
+
+
+def shown(track: TrackFigures) -> str:
+    console = Console(width=1000, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(fitting_table(rows(track, LIMITS), console))
+    return captured.get()
+
+
+def test_malformed_requests_and_refusals_do_not_hide_failures() -> None:
+    pod = PodFigures("small-1", ready=1.0, rate=1000.0, valid=10.0, errors=5.0, refused=400.0)
+    head, total, of_pod = shown(TrackFigures("hk", "prod", "like", "small", pods=(pod,))).splitlines()
+    assert "50 %" in total
+    assert "50 %" in of_pod
+
+
+def test_characters_that_would_move_the_cursor_are_escaped_as_in_logs() -> None:
+    track = TrackFigures("hk", "prod", "like", "small", wanted=1, pods=(PodFigures("small-1", "\x1b[2J", ready=1.0),))
+    assert "\x1b" not in shown(track)
+    assert "\\x1b[2J" in shown(track)
+
+
+def test_the_pods_that_fail_are_named_and_so_is_what_cannot_be_read(tmp_path: Path) -> None:
+    region = load(write_regions(tmp_path, {"hk": "http://127.0.0.1:1"})).regions["hk"]
+    pods = [PodFigures(f"small-{number}", valid=10.0, errors=float(number)) for number in range(5)]
+    track = TrackFigures("hk", "prod", "like", "small", pods=tuple(pods))
+    found = failure_causes(ObservedTrack(region, "prod", "like", Settings(service_name="small", username="like"), 1), track)
+    assert found[0] == "4 pods of 5: small-4 40 %, small-3 30 %, small-2 20 %, and 1 more pod"
+    assert found[1].startswith("the errors in the logs: not known")
+    assert found[2].startswith("the last release: not known")

@@ -197,9 +197,9 @@ def test_a_service_whose_requests_fail_and_whose_alerts_fire_is_told_and_no_othe
         client = PrometheusClient(load(write_regions(tmp_path, {"hk": url})).regions["hk"])
         found = present_troubles(client.now(troubles_query("small", "small-offline", "like")))
     assert [kind for kind, _ in found] == kinds
-    assert found[-1][1] == "alerts fire: ErrorBudgetBurnsFast (critical); docs/runbook.md says what to do"
+    assert "ErrorBudgetBurnsFast (critical)" in found[-1][1]
     if failed == 25.0:
-        assert found[0][1].startswith("100 % of the answers of the last two minutes are 5xx: `monopod health` names")
+        assert found[0][1].startswith("100 % of the answers")
 
 
 def test_without_requests_and_alerts_nothing_is_wrong() -> None:
