@@ -8,6 +8,7 @@ from serving.base.errors import BadInput, ClientGone, DeadlinePassed
 from serving.base.lifetime import Lifetime
 from serving.models.tensors import Arrays
 from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, busy, call, life, picky
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("end", ["expired", "abandoned", "cancelled"])
@@ -35,9 +36,10 @@ def test_calls_that_nobody_waits_for_make_room_and_are_never_computed(make: Make
 
 def test_expired_calls_in_a_queue_with_room_are_never_computed_either(make: MakeBatcher) -> None:
     model, batcher, running = busy(make)
-    expired = [call(batcher, n, lives=life(0.01)) for n in (1, 2)]
+    short = life(0.01)
+    expired = [call(batcher, n, lives=short) for n in (1, 2)]
     alive = call(batcher, 3)
-    time.sleep(0.02)
+    until(short.over)
     model.free()
     for future in expired:
         with pytest.raises(DeadlinePassed, match=r"0\.01 s"):
@@ -94,10 +96,11 @@ def test_who_leaves_while_calls_are_judged_is_not_computed_again(make: MakeBatch
 def test_when_every_instance_hangs_waiting_calls_expire_and_make_room(make: MakeBatcher) -> None:
     model = Held()
     batcher = make(model, queue_limit=2)
-    hung = call(batcher, 1, lives=life(0.01))
+    short = life(0.01)
+    hung = call(batcher, 1, lives=short)
     model.wait()
-    waiting = [call(batcher, n, lives=life(0.01)) for n in (2, 3)]
-    time.sleep(0.02)
+    waiting = [call(batcher, n, lives=short) for n in (2, 3)]
+    until(short.over)
     assert not hung.done()
     more = call(batcher, 4)
     assert all(isinstance(f.exception(PATIENCE), DeadlinePassed) for f in waiting)

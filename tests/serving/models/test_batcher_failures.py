@@ -14,6 +14,7 @@ from serving.models.batcher import Batcher
 from serving.models.tensors import Arrays
 from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, busy, call, double, life, picky
 from tests.serving.models.recording import RecordingObserver
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("error", [ValueError("secret"), MemoryError(), KeyboardInterrupt(), SystemExit(3), GeneratorExit()])
@@ -169,8 +170,7 @@ def test_giving_back_that_raises_or_hangs_is_noticed(make: MakeBatcher, monkeypa
     batcher = make(double, idle=on_idle)
     assert answer(call(batcher, 1)) == [2]
     assert entered.wait(PATIENCE)
-    time.sleep(0.03)
-    assert batcher.stuck_seconds() >= 0.02
+    until(lambda: batcher.stuck_seconds() >= 0.02)
     hang.set()
     assert answer(call(batcher, 2)) == [4]
 

@@ -5,6 +5,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from serving.base.errors import NotReady
 from serving.models.tensors import Arrays
 from tests.serving.models.batchers import PATIENCE, Held, MakeBatcher, answer, busy, call, double, life, picky
 from tests.threads import in_threads
+from tests.waiting import until
 
 
 def test_closing_waits_for_no_delay(make: MakeBatcher) -> None:
@@ -32,8 +34,7 @@ def test_closing_finishes_the_queue_and_refuses_new_calls(make: MakeBatcher) -> 
     closed: list[bool] = []
     closing = threading.Thread(target=lambda: closed.append(batcher.close(PATIENCE)))
     closing.start()
-    while not batcher._closed:
-        time.sleep(0.001)
+    until(lambda: batcher._closed)
     with pytest.raises(NotReady, match="model m is being unloaded"):
         call(batcher, 50, 51)
     model.free()
@@ -95,8 +96,7 @@ def test_the_callback_of_any_call_may_submit_again(make: MakeBatcher) -> None:
     gone[1].abandon()
     model.free()
     assert (answer(running), answer(late)) == ([0], [8])
-    while len(again) < 3:  # from a call that the batch thread removed, and from an answered one
-        time.sleep(0.001)
+    until(lambda: len(again) == 3)  # from a call that the batch thread removed, and from an answered one
     assert [answer(one) for one in again] == [[200]] * 3
 
 
@@ -113,6 +113,11 @@ def test_the_callback_of_a_call_may_close(make: MakeBatcher) -> None:
     assert batcher.close(PATIENCE)
 
 
+def _is_freed(kept: "weakref.ref[Any]") -> bool:
+    gc.collect()
+    return kept() is None
+
+
 def test_an_idle_thread_keeps_no_batch_alive(make: MakeBatcher) -> None:
     batcher = make(double)
     for fails in (False, True):
@@ -120,11 +125,7 @@ def test_an_idle_thread_keeps_no_batch_alive(make: MakeBatcher) -> None:
         kept = weakref.ref(arrays["x"])
         assert answer(batcher.submit(arrays, 2, life()))
         del arrays
-        end = time.monotonic() + PATIENCE
-        while kept() is not None and time.monotonic() < end:
-            gc.collect()
-            time.sleep(0.005)
-        assert kept() is None
+        until(partial(_is_freed, kept))
 
 
 def test_a_crowd_of_all_sizes_gets_its_own_rows(make: MakeBatcher) -> None:
