@@ -1,4 +1,4 @@
-"""The state of a canary: as the begun release in the history keeps it, what follows from it, and how it is told.
+"""The state of a canary: as the begun release in the history keeps it, the action that follows, and its words for people.
 
 A pure module: asks no cluster and no clock.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conf.canary.judging import GOOD, UNKNOWN, WORSE, Verdict
-from conf.render.arms import arm_names, arm_shares
+from conf.render.arms import arm_shares
 from conf.rollout.history import BEGUN, Release
 from conf.rollout.targets import Say
 
@@ -96,12 +96,6 @@ def shares(canary: Canary, service: str) -> dict[str, int]:
     if canary.phase == TAKING_OVER:
         return arm_shares(service, 100, has_baseline=False)
     return arm_shares(service, canary.share, has_baseline=canary.baseline)
-
-
-def arms(canary: Canary, service: str) -> tuple[str, ...]:
-    """Return the names of a canary's arms: its own, and the baseline's where it has one."""
-    names = arm_names(service)
-    return names if canary.baseline and canary.phase != TAKING_OVER else names[:1]
 
 
 def given_shares(wanted: Mapping[str, int], ready: Mapping[str, int], service: str) -> dict[str, int]:

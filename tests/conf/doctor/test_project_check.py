@@ -128,10 +128,10 @@ def test_a_registry_that_answers_passes_whether_or_not_it_asks_for_a_password() 
             found = registry_finding(ours, "", {})
             assert (found.words, found.cure) == (f"{hub.host} answers; --image asks it for an image", "")
         hub.status = 404
-        assert registry_finding(ours, "", {}).cure == "check that registry in regions.yaml names a registry"
+        assert registry_finding(ours, "", {}).cure.endswith("names a registry")
     found = registry_finding(ours, "", {})
     assert "Connection refused" in found.words
-    assert found.cure.startswith("check registry in regions.yaml; is its name right")
+    assert found.cure.startswith("check registry in regions.yaml")
 
 
 def test_an_image_is_asked_for_as_a_deploy_does_and_told_with_its_digest_or_the_cure() -> None:

@@ -235,7 +235,7 @@ JOB = {"CI_ENVIRONMENT_NAME": "hk/cats", "CI_COMMIT_REF_NAME": "cats", "CI_COMMI
 
 def test_a_job_without_a_kubeconfig_names_the_scope_that_the_variable_needs() -> None:
     words = missing_kubeconfig({**JOB, "CI_COMMIT_REF_PROTECTED": "true"})
-    assert words == "this job sees no KUBECONFIG: make it a variable of type File, whose environment scope is hk/*"
+    assert words.endswith("whose environment scope is hk/*")
 
 
 def test_a_job_of_an_unprotected_branch_says_that_it_sees_no_protected_variable() -> None:
