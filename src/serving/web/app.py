@@ -1,9 +1,9 @@
 """The routes that are not hot: the page, status, metadata and a service's own. Only this module imports Flask and waitress.
 
-Concurrency. The loop adds a task; one of waitress' worker threads runs Flask, an own route's function too, collects the answer,
-and hands it to the loop at once. Then it gives the further parts of a streamed answer. The deadline and a client that goes are
-the loop's: it answers without the thread, whose function learns of it when it asks a model. The threads live as long as the
-process. Own routes have as many as requests that the gate lets in, so one that hangs holds up none that was let in.
+Concurrency. The loop adds a task. One of waitress' worker threads runs Flask, and an own route's function within it, and hands
+the answer to the loop at once. Then it gives the further parts of a streamed answer. The loop alone watches the deadline and
+the client. Where it ends a request, the thread goes on until the function asks a model or returns. The threads live as long as
+the process. Own routes have one for each request that the gate lets in, so a request that hangs delays no other.
 """
 
 import logging
@@ -44,6 +44,12 @@ POLICY = (
 PAGE_HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
 LONGEST_PATH = 200  # characters in messages
 ENDS = ((200, ""), *((kind.status, kind.reason) for kind in errors.ERROR_CLASSES))
+CYCLE = "monopod.request_cycle"  # in the environment
+NAMED_OTHERWISE = {b"content-type": "CONTENT_TYPE"}
+NOT_PASSED_ON = (b"content-length", b"transfer-encoding", b"expect")  # the body is whole by now
+FAILED = "the server failed on this request; its log tells why"
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def make_app(context: ServiceContext) -> Flask:
@@ -239,14 +245,6 @@ def run_on_threads(app: Flask, core: Core, own_threads: int) -> Callable[[Reques
         (own if is_own else platform).run(cycle)
 
     return run
-
-
-CYCLE = "monopod.request_cycle"  # in the environment
-NAMED_OTHERWISE = {b"content-type": "CONTENT_TYPE"}
-NOT_PASSED_ON = (b"content-length", b"transfer-encoding", b"expect")  # the body is whole by now
-FAILED = "the server failed on this request; its log tells why"
-
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class WsgiThreads:

@@ -138,7 +138,8 @@ def test_a_client_that_goes_away_is_not_computed(slow: Running) -> None:
     for _ in range(4):
         with connect(slow) as s:
             s.sendall(head(len(body(0))) + body(0))
-            time.sleep(0.02)
+            until(lambda: slow.metric("monopod_requests_in_progress") == 3)
+        until(lambda: slow.metric("monopod_requests_in_progress") == 2)
     assert [each.result() for each in first] == [200, 200]
     assert sleep_on(slow, 0) == 200
     assert rows(slow) - before == 1
