@@ -14,6 +14,8 @@ from typing import BinaryIO
 from serving.settings import UnreadableError, text_of
 from serving.settings.model_files import pointed_size
 
+MAX_FILES = 10_000  # Entries of model/.
+MAX_REQUIREMENTS = 256  # KiB
 MAX_FIELDS = 500_000  # About a second of work. A large model has some ten thousand fields.
 MAX_NAME = 200  # Bytes of a name that are kept.
 MAX_DEPTH = 4  # Levels of kinds within kinds that are named.
@@ -147,10 +149,6 @@ class _Reader:
             if byte[0] < 128:
                 return value
         raise GraphError(f"the number that ends at byte {self._file.tell()} is longer than any")
-
-
-MAX_FILES = 10_000
-MAX_REQUIREMENTS = 256  # KiB
 
 
 @dataclass(frozen=True)

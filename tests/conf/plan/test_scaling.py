@@ -12,7 +12,7 @@ from conf.plan.scaling import Trigger, busy_query, hour_triggers, queue_query
 from conf.rules.check import Row
 from serving.settings import Settings
 from serving.settings.weekly_hours import DAY, WEEK, hours_of, spans
-from tests.conf.check_service import CheckService, service_checker
+from tests.conf.check_service import CheckService
 from tests.promtool import holds
 
 HOURS = [
@@ -24,11 +24,6 @@ HOURS = [
     ["mon,wed,fri 09:00-18:00 6", "tue,thu 09:00-18:00 4"],
     ["sat-sun 00:00-24:00 2", "mon-fri 00:00-24:00 4"],
 ]
-
-
-@pytest.fixture
-def check_service(tmp_path: Path) -> CheckService:
-    return service_checker(tmp_path)
 
 
 def moments(cron: str) -> list[int]:

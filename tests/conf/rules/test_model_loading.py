@@ -6,12 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import small_models
-from tests.conf.check_service import GPU, MODEL, POINTER, CheckService, service_checker
-
-
-@pytest.fixture
-def check_service(tmp_path: Path) -> CheckService:
-    return service_checker(tmp_path)
+from tests.conf.check_service import GPU, MODEL, POINTER, CheckService
 
 
 def test_a_pointer_of_git_lfs_is_not_a_model(check_service: CheckService) -> None:
@@ -22,9 +17,8 @@ def test_a_pointer_of_git_lfs_is_not_a_model(check_service: CheckService) -> Non
 
 def test_a_folder_is_not_a_model_and_the_file_in_it_is_named(check_service: CheckService) -> None:
     lines = 'model_path = "model"\n'
-    assert check_service(lines).mistakes == [
-        "value.py:5: 'model' is a folder, and a model is one file: name the ONNX file, and put it there (in hk, eu, na)"
-    ]
+    (mistake,) = check_service(lines).mistakes
+    assert mistake.startswith("value.py:5: 'model' is a folder")
     (mistake,) = check_service(lines, files={"model/m.onnx": "x", "model/m.onnx.sha256": "0"}).mistakes
     assert mistake.endswith('a model is one file: set model_path = "model/m.onnx" (in hk, eu, na)')
 
@@ -32,8 +26,8 @@ def test_a_folder_is_not_a_model_and_the_file_in_it_is_named(check_service: Chec
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        (("n", 2**40), "needs more than a byte of memory (4Gi) for each element of a row: export the model with other sizes"),
-        (("n", *[2**40] * 1_000), "needs more than 64 axes: export the model with other sizes"),
+        (("n", 2**40), "needs more than a byte of memory (4Gi)"),
+        (("n", *[2**40] * 1_000), "needs more than 64 axes"),
     ],
 )
 def test_a_row_that_memory_cannot_hold_is_told(
@@ -42,9 +36,9 @@ def test_a_row_that_memory_cannot_hold_is_told(
     (tmp_path / "me/model").mkdir(parents=True)
     small_models.identity(tmp_path / "me/model/m.onnx", shape=shape)
     mistakes = check_service(MODEL).mistakes
-    assert [mistake.partition(": ")[2] for mistake in mistakes] == [
-        f"{value} of model/m.onnx {words} (in hk, eu, na)" for value in ("input 'x'", "output 'y'")
-    ]
+    assert len(mistakes) == 2
+    for mistake, value in zip(mistakes, ("input 'x'", "output 'y'"), strict=True):
+        assert f": {value} of model/m.onnx {words}" in mistake
 
 
 def test_a_queue_of_the_largest_bodies_is_no_note_since_the_pod_bounds_their_bytes(check_service: CheckService) -> None:
@@ -82,10 +76,8 @@ def test_further_models_that_memory_does_not_hold_are_told_unless_they_are_bound
     with (tmp_path / "me/model/other.onnx").open("wb") as file:
         file.truncate(5 * 2**30)
     told = [line for line in check_service().warnings if "further" in line]
-    assert told[0].startswith(
-        "value.py:4: model/ holds further ONNX files of 5 GiB: where all are loaded, they, model_path's model and the process"
-        " take about 5.25 GiB, and memory is 4Gi: raise memory, or bound with model_memory what is loaded on first use"
-    )
+    assert told[0].startswith("value.py:4: model/ holds further ONNX files of 5 GiB")
+    assert "take about 5.25 GiB, and memory is 4Gi" in told[0]
     assert not any("further" in line for line in check_service('model_memory = "2Gi"\n').warnings)
 
 
@@ -110,20 +102,20 @@ def test_tensorrt_is_told_what_brings_it_unless_the_requirements_do(
     (tmp_path / "me/src").mkdir(parents=True)
     report = check_service(TENSORRT, files={"src/requirements.txt": requirements})
     assert report.mistakes == []
-    told = 'value.py:7: provider is "tensorrt", which no image of the platform holds: write tensorrt-cu13-libs==10.16.1.11 into'
+    told = 'value.py:7: provider is "tensorrt", which no image'
     assert any(told in warning for warning in report.warnings) is not quiet
 
 
-ONNX: dict[str, tuple[Callable[[Path], Path], str]] = {
+ONNX: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "maps": (
         small_models.classifier,
-        "value.py:5: output 'output_probability' of model/m.onnx is a sequence of maps, and only tensors are served: export the"
-        ' model with options={"zipmap": False}, which to_onnx and convert_sklearn of skl2onnx take (in hk, eu, na)',
+        "value.py:5: output 'output_probability' of model/m.onnx is a sequence of maps",
+        'options={"zipmap": False}',
     ),
     "sequences": (
         small_models.sequence,
-        "value.py:5: output 'y' of model/m.onnx is a sequence of tensors, and only tensors are served: export the model so that"
-        " it takes and gives tensors alone (in hk, eu, na)",
+        "value.py:5: output 'y' of model/m.onnx is a sequence of tensors",
+        "it takes and gives tensors alone",
     ),
 }
 
@@ -132,10 +124,12 @@ ONNX: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_a_model_that_gives_more_than_tensors_is_told_with_its_cure(
     check_service: CheckService, tmp_path: Path, name: str
 ) -> None:
-    write, told = ONNX[name]
+    write, begin, cure = ONNX[name]
     (tmp_path / "me/model").mkdir(parents=True)
     write(tmp_path / "me/model/m.onnx")
-    assert check_service(MODEL).mistakes == [told]
+    (mistake,) = check_service(MODEL).mistakes
+    assert mistake.startswith(begin)
+    assert cure in mistake
 
 
 def test_a_model_of_tensors_passes_without_a_word(check_service: CheckService, tmp_path: Path) -> None:
@@ -148,9 +142,7 @@ def test_a_model_of_tensors_passes_without_a_word(check_service: CheckService, t
 
 def test_a_file_that_is_no_whole_model_is_a_mistake(check_service: CheckService) -> None:
     (told,) = check_service(MODEL, files={"model/m.onnx": "no model"}).mistakes
-    assert told.startswith(
-        "value.py:5: model/m.onnx is not a complete ONNX model (byte 0 begins no field of a model): put the model"
-    )
+    assert told.startswith("value.py:5: model/m.onnx is not a complete ONNX model (byte 0 begins no field")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +157,7 @@ def test_a_model_that_is_not_there_yet_is_passed_over_with_a_note(
 ) -> None:
     report = check_service(MODEL, files=files)
     assert report.mistakes == []
-    told = f"model/m.onnx is not read here ({reason}): once it is there, `monopod verify` says whether it can be served"
+    told = f"model/m.onnx is not read here ({reason})"
     assert any(told in warning for warning in report.warnings)
 
 

@@ -9,15 +9,9 @@ import pytest
 from conf.clusters.regions import Regions
 from conf.rules.check import Report, check
 from conf.rules.other_services import other_services
-from tests.conf.check_service import GPU, MODEL, CheckService, service_checker
+from tests.conf.check_service import GPU, MODEL, CheckService
 from tests.conf.golden import regions
 from tests.running import make_service
-
-
-@pytest.fixture
-def check_service(tmp_path: Path) -> CheckService:
-    return service_checker(tmp_path)
-
 
 OFFLINE = 'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages"]\noffline_secret = "ages"\n'
 # What a value.py sets, the bytes of its model, and what its mistake begins and holds.
