@@ -146,7 +146,6 @@ def _row(region_track: RegionTrack) -> Row:
 
 
 def _canary(history: History, changer: str) -> Row | None:
-    """Return the part of a row about a canary. changer: who drives it now, "" for nobody. Raises UnreadableHistory."""
     found = canary_of(history.last)
     if found is None or history.last is None:
         return None
@@ -165,7 +164,6 @@ def _canary(history: History, changer: str) -> Row | None:
 
 
 def _deployments(target: Target, serving: Release) -> list[Ref]:
-    """Return the Deployments that a release has, the one of the online pods first."""
     held = {each.name for each in serving.inventory if each.kind == "Deployment"}
     return [each for each in (target.deployment, target.offline) if each.name in held] or [target.deployment]
 
@@ -197,7 +195,6 @@ def _present(region_track: RegionTrack, target: Target, is_losing: bool) -> tupl
 
 
 def _autoscaler(target: Target) -> Row | None:
-    """Return the part of a row about the autoscaler of the online pods, and its troubles; None where there is none."""
     scaler = target.cluster.get(replace(target.deployment, kind="HorizontalPodAutoscaler"))
     if scaler is None:
         return None

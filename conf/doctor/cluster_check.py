@@ -268,7 +268,6 @@ def _without_pods(context: CheckContext, gateway: Item) -> tuple[str, str]:
 
 
 def _gateway_buffer(context: CheckContext) -> Iterator[Finding]:
-    """Check that the proxies buffer as much of a request as regions.yaml says."""
     subject, wanted = "gateway buffer", gateway_plan(context.region)
     if wanted is None:
         own = binary_quantity(buffer_limit(context.region))
@@ -316,7 +315,6 @@ def _bytes(value: object) -> int:
 
 
 def _refused(policy: Item) -> str:
-    """Return why Envoy Gateway does not accept a policy; "" where it does, or says nothing yet."""
     ancestors = policy.get("status", {}).get("ancestors", [])
     accepted = [conditions({"status": each}).get("Accepted") for each in ancestors]
     return "; ".join(each["message"] for each in accepted if each and each["status"] == "False")

@@ -51,7 +51,6 @@ class Checkout:
         return done.stdout
 
     def succeeds(self, *words: str) -> bool:
-        """Return whether a git command succeeds."""
         try:
             self.git(*words)
         except GitError:

@@ -144,7 +144,6 @@ class Registry:
             )
 
     def _authorization(self, asked: Answer, repository: str) -> str:
-        """Return the Authorization header that a registry's challenge asks for. Raises NoAnswer."""
         challenges = [each.strip().partition(" ") for each in asked.headers.get_all("WWW-Authenticate", [])]
         # One header may hold several challenges. The parameters of the first win, since they stand before the others'.
         wants = {scheme.lower(): dict(reversed(PARAMETER.findall(rest))) for scheme, _, rest in challenges}
@@ -160,7 +159,6 @@ class Registry:
         )
 
     def _token(self, wants: Mapping[str, str], repository: str) -> str:
-        """Return a token to pull from one repository, an anonymous one without a login. Raises NoAnswer."""
         realm = wants.get("realm", "")
         must_be_safe(realm, self.plain)
         query = {"service": wants.get("service", ""), "scope": f"repository:{repository}:pull"}
@@ -210,7 +208,6 @@ class Registry:
 
 
 def _said(body: bytes) -> str:
-    """Return a registry's own words for a refusal; "" where it has none."""
     try:
         told = str(json.loads(body)["errors"][0]["message"])[:200]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):

@@ -16,7 +16,6 @@ Fields = dict[str, Any]
 
 
 def fields_of(item: Item, manager: str) -> Fields:
-    """Return the fields that a field manager has set, as one tree."""
     found: Fields = {}
     for entry in item["metadata"].get("managedFields", []):
         if entry.get("manager") == manager and not entry.get("subresource"):

@@ -111,12 +111,10 @@ class History:
 
     @property
     def good(self) -> Release | None:
-        """The last good release."""
         return next((each for each in reversed(self.releases) if each.state == GOOD), None)
 
     @property
     def inventory(self) -> tuple[Ref, ...]:
-        """Every object that may be in the cluster."""
         return self.last.inventory if self.last else ()
 
     @property
@@ -192,7 +190,6 @@ def object_name(service: str) -> str:
 
 
 def write(history: History, service: str, namespace: str) -> Item:
-    """Return the ConfigMap of a history."""
     metadata: dict[str, Any] = {
         "name": object_name(service),
         "namespace": namespace,

@@ -249,7 +249,6 @@ def usage(containers: Sequence[Item]) -> dict[str, float]:
 
 
 def summed(amounts: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return the sum of the amounts of each name."""
     found: dict[str, float] = {}
     for each in amounts:
         for name, amount in each.items():

@@ -144,7 +144,6 @@ def _release(target: Target, choose: Callable[[History], ReleaseRequest], say: S
 
 
 def _without_canary(target: Target, found: History, lease: Lease, say: Say) -> History:
-    """Return the history after a canary that was broken off, or is held, has been taken back."""
     if not (found.last and found.last.state == BEGUN and found.last.canary and found.good):
         return found
     say(f"a canary of {found.last.version} has not come to its end, and is taken back first")
@@ -198,7 +197,6 @@ def check_holder(target: Target, found: History) -> None:
 
 
 def begun(target: Target, before: History, request: ReleaseRequest) -> History:
-    """Return the history with a new release, which is begun."""
     number = before.last.number + 1 if before.last else 1
     fresh = Release(
         number,
@@ -241,7 +239,6 @@ def undo(
 
 
 def _remove_first(target: Target, kept: History, lease: Lease, say: Say) -> str:
-    """Remove a first release, which failed, and return what serves now, in words."""
     say("it is the first release: taking it away")
     stuck = remove(target, tuple(reversed(kept.inventory)), lease, say, drain=False)
     save(target, kept.end(UNDONE, tuple(each.ref for each in stuck)), lease)

@@ -76,7 +76,6 @@ def free_autoscaler(target: Target, each: Ref, lease: Lease, say: Say) -> None:
 
 
 def stuck_message(stuck: Sequence[StuckObject]) -> str:
-    """Return which finalizers hold objects, and what to do."""
     return f"{'; '.join(each.words for each in stuck)}; {FINALIZER_CURE}"
 
 

@@ -113,12 +113,10 @@ def exit_status(results: Sequence[RegionResult]) -> int:
 
 
 def error_status(error: Exception) -> int:
-    """Return the exit status of one of EXPECTED_ERRORS."""
     return next(status for kind, status in EXIT_STATUS if isinstance(error, kind))
 
 
 def result_lines(result: RegionResult) -> Iterator[str]:
-    """Yield the lines of a result for a person."""
     version = f" {result.version}" if result.version else ""
     now = f"; now {RunningPods(result.runs, 0)}" if result.runs is not None and result.state != "removed" else ""
     words = f": {result.words}" if result.words else ""

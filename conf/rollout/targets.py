@@ -72,12 +72,10 @@ class Target:
 
     @property
     def deployment(self) -> Ref:
-        """The Deployment of the online pods."""
         return Ref("Deployment", self.namespace, self.service)
 
     @property
     def offline(self) -> Ref:
-        """The Deployment of the offline pods."""
         return Ref("Deployment", self.namespace, offline_name(self.service))
 
     @property
@@ -165,7 +163,6 @@ def has_release(region_track: RegionTrack) -> bool:
 
 
 def no_target(arguments: Namespace, regions: Regions) -> Mistakes:
-    """Return the error that there is nothing to act on."""
     where = arguments.region or "any region"
     words = f"{arguments.track or 'the service'} does not run in {where}; regions are {', '.join(regions.regions)}"
     return Mistakes([words])
@@ -205,7 +202,6 @@ def removal_timeout(arguments: Namespace) -> float:
 
 
 def deployer() -> str:
-    """Return the name of the person who deploys."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

@@ -46,7 +46,7 @@ class Arms:
         remove(self._target, tuple(map(ref, reversed(items))), self._lease, self._say)
 
     def watch(self, words: str) -> None:
-        """Tell the alert about a canary that nobody drives that a command does. words: how far it is."""
+        """Note for the alert CanaryNotDriven that a command drives the canary. words: how far it is."""
         apply(self._target, [canary_watch(self._new, self._target.service, time.time(), words)], self._lease, self._say)
 
 
@@ -75,7 +75,6 @@ class Shares:
         return self._given is not None
 
     def of(self, name: str) -> int:
-        """Return the share that a Service is to have, in percent."""
         return self._wanted.get(name, 0)
 
     def follow(self, routes: Sequence[Item]) -> None:
@@ -84,7 +83,6 @@ class Shares:
 
     @property
     def given(self) -> Mapping[str, int]:
-        """The shares that the routes have now."""
         return self._given or {}
 
     def set(self, wanted: Mapping[str, int]) -> None:

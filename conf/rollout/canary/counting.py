@@ -62,8 +62,6 @@ def slower(edge: float) -> str:
 
 
 def sums(pod: PodCounters, metrics: Metrics) -> dict[str, float]:
-    """Return what a pod has counted since its start."""
-
     def requests(which: str) -> float:
         return pod.sum(REQUESTS, partial(chooses, which)) or 0.0
 
@@ -118,7 +116,6 @@ def counts(total: Sums, metrics: Metrics) -> dict[str, Counts]:
 
 
 def requests(total: Sums) -> int:
-    """Return how many requests an arm answered or refused."""
     return round(total.get("counted", 0.0) + total.get("refused", 0.0))
 
 
@@ -165,7 +162,6 @@ class StepCounts:
         self._latest, self._names, self._late = {}, {}, {}
 
     def note(self, service: str, pod: str, found: Sums) -> None:
-        """Keep a reading of a pod."""
         pods = self._latest.setdefault(service, {})
         name = self._names.get(pod, pod)
         if name in pods and found["counted"] < pods[name]["counted"]:
@@ -179,7 +175,6 @@ class StepCounts:
 
     @property
     def now(self) -> dict[str, Sums]:
-        """The latest counts of each pod."""
         return {pod: found for pods in self._latest.values() for pod, found in pods.items()}
 
     def begin(self, known: Mapping[str, Sums], step: int) -> dict[str, Sums]:

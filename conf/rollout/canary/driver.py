@@ -190,7 +190,6 @@ def _with_arms(history: History, items: Sequence[Item], canary: Canary) -> Histo
 
 
 def _check_names(target: Target, items: Sequence[Item]) -> None:
-    """Raise Blocked where another service has an arm's name."""
     for each in map(ref, items):
         live = target.cluster.get(each)
         if live is not None and not is_arm(live, target.service):
@@ -201,7 +200,6 @@ def _check_names(target: Target, items: Sequence[Item]) -> None:
 
 
 def _plan_lines(request: ReleaseRequest, before: History, canary: Canary, order: Order, outlook: Outlook) -> list[str]:
-    """Return what is going to happen, in words."""
     assert before.good is not None
     rules = order.rules
     steps = ", ".join(f"{share} %" for share in canary.shares)
@@ -220,7 +218,7 @@ def _plan_lines(request: ReleaseRequest, before: History, canary: Canary, order:
         undecided = f"such a step ends undecided, and canary_undecided is {rules.undecided!r}"
         lines.append(f"a step of {rules.step_seconds:.0f} s is too short for the verdict good at {short}: {undecided}")
     if not canary.edges:
-        lines.append("latency is not judged: the old pods have answered nothing yet by which to choose bounds")
+        lines.append("latency is not judged: the old pods have answered no request yet, so that no bounds can be chosen")
     return lines
 
 
@@ -229,19 +227,17 @@ def _times(canary: Canary, seconds: Sequence[float]) -> str:
 
 
 def _too_long(canary: Canary, seconds: Sequence[float], rules: Rules) -> str:
-    """Return the steps that need longer than their time, in words."""
     return ", ".join(f"{share} %" for share, each in zip(canary.shares, seconds, strict=True) if each > rules.step_seconds)
 
 
 def _words(seconds: float) -> str:
-    """Return a time for people."""
     if not math.isfinite(seconds):
         return "never"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 class Driver:
-    """Drives the canary that a begun release is. history: with it as its last release, as it was saved."""
+    """Drives the canary of a begun release, which is the last one of the saved history."""
 
     def __init__(self, target: Target, history: History, canary: Canary, order: Order, lease: Lease, say: Say):
         assert history.last is not None
@@ -340,7 +336,6 @@ class Driver:
             self._journal.looks.append(Look(now, canary.step, canary.share, found.verdict))
 
     def _raise(self) -> None:
-        """Make the pods of a step ready, and give them their shares."""
         canary = self._canary
         if canary.step and not self._shares.is_known:
             self._shares.set(shares(replace(canary, step=canary.step - 1), self._target.service))
@@ -382,7 +377,6 @@ class Driver:
             self._watch("its pods are made ready")
 
     def _leave_baseline(self, why: str) -> None:
-        """Compare the canary with the old pods from now on."""
         self._say(f"the baseline is left out, so the old pods are compared: {why}")
         if self._shares.is_known:
             self._shares.set(
@@ -411,7 +405,6 @@ class Driver:
         return self._replace()
 
     def _replace(self) -> Sequence[Ref]:
-        """Make the ordinary release of the service, which has no requests meanwhile."""
         target = self._target
         counts = live_counts(target, self._new, self._lease)
         items = replicas.with_at_least(self._new, counts)
@@ -437,7 +430,6 @@ class Driver:
         self._saved_at = time.monotonic()
 
     def _watch(self, words: str) -> None:
-        """Tell the alert about a canary that nobody drives that a command does."""
         self._arms.watch(f"{self._canary.step_words}, {words}")
         self._watched_at = time.monotonic()
 

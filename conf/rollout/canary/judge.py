@@ -72,7 +72,6 @@ class Counters:
         return {each: found.get(each, {}) for each in services}
 
     def rate(self, service: str) -> float:
-        """Return the requests a second to a Service's pods."""
         where = matchers(namespace=self._namespace, service=service)
         samples = self._prometheus.now(f"sum(rate({REQUESTS}{{{where}}}[{RATE_WINDOW}]))")
         return sum(each.value or 0.0 for each in samples)
@@ -112,7 +111,6 @@ class Finding:
 
     @property
     def summary(self) -> str:
-        """The finding in one line."""
         return self.verdict.summary if self.verdict and self.verdict.metrics else "; ".join(self.words)
 
 
@@ -138,7 +136,6 @@ class Judge:
 
     @property
     def source(self) -> str:
-        """The source of counts, in words."""
         return str(self._counters)
 
     def edges(self) -> tuple[tuple[float, float], ...]:

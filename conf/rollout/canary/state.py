@@ -67,7 +67,6 @@ class Canary:
 
     @property
     def share(self) -> int:
-        """The share of the present step, in percent."""
         return self.shares[self.step]
 
     @property
@@ -79,7 +78,6 @@ class Canary:
         return f"step {self.step + 1} of {len(self.shares)}, {self.share} %"
 
     def with_verdict(self, verdict: StepVerdict) -> "Canary":
-        """Return the state with the newest verdict on the present step."""
         return dataclasses.replace(self, verdicts=(*self.verdicts[: self.step], verdict))
 
     def next_step(self) -> "Canary":
@@ -126,7 +124,6 @@ def read(plain: Mapping[str, Any]) -> Canary:
 
 
 def write(canary: Canary) -> dict[str, Any]:
-    """Return a state as JSON takes it."""
     return dataclasses.asdict(canary)
 
 
@@ -213,7 +210,6 @@ def _forward(canary: Canary, words: str) -> Action:
 
 
 def _undecided(canary: Canary, seen: Seen, rules: Rules) -> Action:
-    """Return what canary_undecided says for a step whose time is over without a verdict."""
     words = f"not known after {rules.step_seconds:.0f} s: {seen.words or 'no counts yet'}"
     if rules.undecided == GO:
         return _forward(canary, f"{words}; it goes on, as canary_undecided says")
