@@ -317,6 +317,12 @@ def together(expressions: Mapping[str, str]) -> str:
     return " or ".join(f'label_replace({expr}, "{FIGURE}", "{name}", "namespace", ".*")' for name, expr in expressions.items())
 
 
+def answer_quantile(share: float, where: str, window: str, by: str = "") -> str:
+    """Return the PromQL of a quantile of the answers' durations, in seconds. where: matchers. by: the labels that stay."""
+    buckets = f"rate(monopod_answer_duration_seconds_bucket{{{where}}}[{window}])"
+    return f"histogram_quantile({share}, sum by ({by and f'{by}, '}le) ({buckets}))"
+
+
 def _summed(series: str) -> str:
     return f"sum by ({BY_POD}) ({series})"
 
@@ -340,19 +346,15 @@ def _requests(service: str, namespaces: Sequence[str], window: str) -> dict[str,
     counted, failed = (selector(service, namespaces, which) for which in (COUNTED, COUNTED_FAILED))
     full = selector(service, namespaces, 'code="429"')
 
-    def quantile(number: float, by: str) -> str:
-        buckets = f"rate(monopod_answer_duration_seconds_bucket{{{all_}}}[{window}])"
-        return f"histogram_quantile({number}, sum by ({by}, le) ({buckets}))"
-
     return {
         "rate": _summed(f"rate(monopod_requests_total{{{all_}}}[{window}])"),
         "valid": _summed(f"rate(monopod_requests_total{{{counted}}}[{window}])"),
         "errors": _summed(f"rate(monopod_requests_total{{{failed}}}[{window}])"),
         "refused": _summed(f"rate(monopod_requests_total{{{full}}}[{window}])"),
-        "p50": quantile(0.5, BY_POD),
-        "p95": quantile(0.95, BY_POD),
-        "track_p50": quantile(0.5, BY_TRACK),
-        "track_p95": quantile(0.95, BY_TRACK),
+        "p50": answer_quantile(0.5, all_, window, BY_POD),
+        "p95": answer_quantile(0.95, all_, window, BY_POD),
+        "track_p50": answer_quantile(0.5, all_, window, BY_TRACK),
+        "track_p95": answer_quantile(0.95, all_, window, BY_TRACK),
         "queue_rows": _summed(f"monopod_queue_rows{{{all_}}}"),
         "queue_age": f"max by ({BY_POD}) (monopod_queue_oldest_age_seconds{{{all_}}})",
     }

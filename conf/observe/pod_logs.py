@@ -268,11 +268,6 @@ class Order:
             while self._lines and self._lines[0][0] <= at:
                 yield heapq.heappop(self._lines)[2]
 
-    def rest(self) -> Iterator[Line]:
-        """Yield all lines."""
-        while self._lines:
-            yield heapq.heappop(self._lines)[2]
-
 
 Part = list[Line] | Trouble | End
 
@@ -299,7 +294,8 @@ class Parts:
 def once(sources: Sequence[Source]) -> Iterator[Line | Trouble]:
     """Yield the troubles of sources that cannot be read, then all lines that came, in order of time."""
     parts = Parts(sources)
-    order, missing, end = Order(0.0), list(sources), time.monotonic() + MAX_SECONDS
+    lines: list[Line] = []
+    missing, end = list(sources), time.monotonic() + MAX_SECONDS
     for each in sources:
         threading.Thread(target=_read, args=(each, parts, end), daemon=True).start()
     while missing:
@@ -315,9 +311,8 @@ def once(sources: Sequence[Source]) -> Iterator[Line | Trouble]:
             if found.trouble:
                 yield Trouble(found.trouble)
         else:
-            for line in found:
-                order.hold(line, 0.0)
-    yield from order.rest()
+            lines += found
+    yield from sorted(lines, key=lambda line: line.at)
 
 
 def follow(sources: Sequence[Source]) -> Iterator[Line | Trouble | None]:

@@ -10,7 +10,7 @@ from math import ceil
 
 from conf.base.matchers import matchers, one_of
 from conf.base.quantities import counted, money, readable_bytes, shares, significant
-from conf.observe.figures import ObservedTrack, known, selector, share
+from conf.observe.figures import ObservedTrack, answer_quantile, known, selector, share
 from conf.observe.health import MIN_REQUESTS as MIN_IN_AN_HOUR
 from conf.observe.prometheus import NoFigures, PrometheusClient, Series
 from conf.plan.burn_rates import COUNTED, COUNTED_FAILED
@@ -255,8 +255,8 @@ def hourly(service: str, namespace: str, latency: float, step: int = HOUR) -> Ma
         "refused": requests('code="429"'),
         "answers": f"sum({within('+Inf')} and ignoring (le) {within(repr(latency))})",
         "in_time": f"sum({within(repr(latency))})",
-        "p50": f"histogram_quantile(0.5, sum by (le) (rate({answers}{{{all_}}}[{step}s])))",
-        "p95": f"histogram_quantile(0.95, sum by (le) (rate({answers}{{{all_}}}[{step}s])))",
+        "p50": answer_quantile(0.5, all_, f"{step}s"),
+        "p95": answer_quantile(0.95, all_, f"{step}s"),
         **_process(all_, step),
     }
 
