@@ -43,7 +43,7 @@ TRAFFIC = row(
     lines(
         "Success rate",
         SHARE,
-        "Share of the answers that are no 5xx, of all but 4xx. The gateway's own, for pods that are away, count. So do "
+        "Share of the answers other than 5xx, of all but 4xx. The gateway's own, for pods that are away, count. So do "
         "deadlines too short for any answer, which the gateway cannot tell.",
         (ratio(answers('!~"[45]"'), COUNTS, BY), LINE),
     ),
@@ -133,7 +133,7 @@ def _choices() -> tuple[Variable, ...]:
 GATEWAY = Dashboard(
     "monopod-gateway",
     "Monopod / Gateway",
-    "What each service gets at the gateway: latency, success, sizes, retries and ejections, by Envoy's counters.",
+    "Each service at the gateway: latency, success, sizes, retries and ejections, by Envoy's counters.",
     _choices(),
     (TRAFFIC, TROUBLE),
 )

@@ -110,7 +110,7 @@ GROUP_ROW = row(
     panel(
         "Rebalances",
         COUNT,
-        "Changes of a pod's partitions in the interval. Those of a release or of an autoscaler are no trouble.",
+        "Changes of a pod's partitions in the interval. A release and an autoscaler change them without harm.",
         (f"sum by (pod) (increase(monopod_offline_rebalances_total{{{PODS}}}[{INTERVAL}]))", "{{pod}}"),
     ),
 )

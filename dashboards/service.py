@@ -34,7 +34,7 @@ REQUEST_ROW = row(
     panel(
         "Reasons of failures",
         RATE,
-        "Answers a second that are no success, by their reason.",
+        "Answers a second that failed, by their reason.",
         (total(f'monopod_requests_total{{{PODS},reason!=""}}', "reason"), "{{reason}}"),
     ),
     panel(
