@@ -277,7 +277,7 @@ def test_dead_letters_are_replayed_to_the_sinks_and_never_back_into_the_source(c
 
 @pytest.mark.long
 def test_a_broker_that_is_killed_and_comes_back_is_waited_for_and_nothing_is_lost(own: OwnBroker, tmp_path: Path) -> None:
-    case = Case(own.address, "killed", "killed", "killed-out", tmp_path / "small")
+    case = Case(own.address, "outlived", "outlived", "outlived-out", tmp_path / "small")
     for topic in (case.topic, case.answers):
         broker.create_topic(own.address, topic)
     case.service(f"offline_window = {WINDOW}")
