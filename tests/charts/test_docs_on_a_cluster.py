@@ -149,7 +149,7 @@ def test_users_grey_and_ab_are_apart_and_people_change_nothing(desk: Desk) -> No
     assert [may(who, "patch deployments.apps -n", USER) for who in ("deploy", "ab", "people")] == [True, False, False]
     assert [may(who, "patch deployments.apps -n", AB) for who in ("deploy", "ab", "people")] == [False, True, False]
     assert [may(who, "get pods/log -n", USER) for who in ("deploy", "ab", "people")] == [True, False, True]
-    assert [may("people", f"get pods --subresource={part} -n", USER) for part in ("proxy", "exec")] == [True, False]
+    assert [may("people", f"get pods --subresource={part} -n", USER) for part in ("proxy", "exec")] == [False, False]
     assert may("people", "get services/http:prometheus:9090 --subresource=proxy -n monitoring")
     assert not may("people", "get services/alertmanager:9093 --subresource=proxy -n monitoring")
     for who in ("deploy", "ab", "people"):
