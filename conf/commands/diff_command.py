@@ -62,7 +62,7 @@ def diff_command(arguments: Namespace) -> int:
 def _changes(region_track: RegionTrack, items: Sequence[Item]) -> Iterator[Row]:
     """Yield a row for each object that a deploy would create, change or remove. Raises ClusterError."""
     region = region_track.region.name
-    target = target_to_read(region_track, lambda words: _warn(region, words))
+    target = target_to_read(region_track, lambda words: print(f"{region}: warning of the API server: {words}", file=sys.stderr))
     history = preflight.load_history(target, "")
     for item in items:
         live, then = target.cluster.get(ref(item)), target.cluster.apply(item, dry_run=True)
@@ -77,10 +77,6 @@ def _changes(region_track: RegionTrack, items: Sequence[Item]) -> Iterator[Row]:
 
 def _row(region: str, each: Ref, found: Difference) -> Row:
     return {"region": region, "object": str(each), "lines": list(found.lines), "labels": dict(found.labels)}
-
-
-def _warn(region: str, words: str) -> None:
-    print(f"{region}: warning of the API server: {words}", file=sys.stderr)
 
 
 def _print_changes(chosen: Sequence[RegionTrack], changes: Sequence[Row]) -> None:

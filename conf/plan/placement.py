@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from conf.base.quantities import readable_bytes, rounded_up
 from conf.clusters.regions import NodeKind, Region
-from conf.plan.pods import Toleration, gpu_share, toleration
+from conf.plan.pods import gpu_share, toleration
 from serving.settings import Settings, size_in_bytes, skip_wrong
 
 SIDECAR_CPU, SIDECAR_MEMORY = 0.1, 128 * 2**20  # cores and bytes that the mesh's proxy asks for
@@ -77,16 +77,17 @@ def monthly_price(settings: Settings, region: Region) -> float | None:
 
 def tolerates(text: str, taint: str) -> bool:
     """Return whether a toleration is about a taint. Both are "key=value:Effect"; value and effect may be left out."""
-    return _is_tolerated(toleration(taint), toleration(text))
+    item, wanted = toleration(text), toleration(taint)
+    same_value = item.operator == "Exists" or item.value == wanted.value
+    return item.key == wanted.key and same_value and item.effect in ("", wanted.effect or item.effect)
 
 
 def _lacks_a_card(node: NodeKind, settings: Settings, region: Region) -> Lack | None:
     setting = "gpu_memory" if settings.gpu_memory else "gpu_num"
     if not (settings.gpu_memory or settings.gpu_num) or node.cards:
         return None
-    return Lack(
-        (setting,), "has no GPU", f"set {region.name}_{setting} = 0 or {region.name}_replicas = 0, or describe its cards there"
-    )
+    cure = f"set {region.name}_{setting} = 0 or {region.name}_replicas = 0, or describe its cards there"
+    return Lack((setting,), "has no GPU", cure)
 
 
 def _lacks_labels(node: NodeKind, settings: Settings, region: Region) -> Lack | None:
@@ -103,11 +104,8 @@ def _lacks_card_memory(node: NodeKind, settings: Settings, region: Region) -> La
     wanted = need(settings, region).gpu
     if not wanted or not node.cards or node.card_memory >= wanted:
         return None
-    return Lack(
-        ("gpu_memory", "gpu_num"),
-        f"has cards of {node.card_memory:g} GiB, and the pod takes {wanted:g} of one",
-        f"ask for {node.card_memory:g} or less",
-    )
+    words = f"has cards of {node.card_memory:g} GiB, and the pod takes {wanted:g} of one"
+    return Lack(("gpu_memory", "gpu_num"), words, f"ask for {node.card_memory:g} or less")
 
 
 def _lacks_memory(node: NodeKind, settings: Settings, region: Region) -> Lack | None:
@@ -155,11 +153,3 @@ def _cores(settings: Settings, region: Region) -> float:
 
 def _memory(settings: Settings, region: Region) -> int:
     return size_in_bytes(settings.memory) + SIDECAR_MEMORY * region.sidecars
-
-
-def _is_tolerated(taint: Toleration, item: Toleration) -> bool:
-    return (
-        item.key == taint.key
-        and (item.operator == "Exists" or item.value == taint.value)
-        and item.effect in ("", taint.effect or item.effect)
-    )
