@@ -12,6 +12,7 @@ from conf.base.console import prints_mistakes, table
 from conf.base.object_references import Ref
 from conf.commands.arguments import load_regions, read_service
 from conf.observe.autoscaler import autoscaler
+from conf.observe.figures import NOT_SCRAPED
 from conf.observe.health import present_troubles, troubles_query
 from conf.observe.offline_figures import idle_words, offline_figures, offline_status_query, troubles
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
@@ -211,14 +212,17 @@ def _offline(region_track: RegionTrack, target: Target, pods: Pods) -> Row:
     """
     part: Row = {"wanted": pods.wanted, "ready": pods.ready, "restarts": pods.restarts, "runs": pods.runs, "note": ""}
     samples: list[Sample] = []
+    prometheus, name = PrometheusClient(region_track.region), target.offline.name
     try:
-        samples = PrometheusClient(region_track.region).now(offline_status_query(target.offline.name, target.namespace))
+        samples = prometheus.now(offline_status_query(name, target.namespace))
+        if pods.ready and not samples:
+            raise NoFigures(NOT_SCRAPED.format(prometheus, target.namespace, name, "PodMonitor"))
     except NoFigures as error:
         part["note"] = f"lag and dead letters are not known: {error}"
     found = offline_figures(samples)
     part["note"] = part["note"] or idle_words(found)
     figures = {name: getattr(found, name) for name in ("lag", "rate", "oldest", "dead_letters")}
-    return part | figures | {"troubles": [f"{target.offline.name}: {words}" for words in troubles(found)]}
+    return part | figures | {"troubles": [f"{name}: {words}" for words in troubles(found)]}
 
 
 def offline_cells(row: Row) -> tuple[str, ...]:

@@ -1,9 +1,18 @@
-"""`status` calls no release good while pods are missing and no deploy is at work."""
+"""`status` calls no release good while pods are missing and no deploy is at work, and says why figures are not known."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from conf.commands.status_command import pod_shortage, release_state
+from conf.clusters.regions import load
+from conf.commands.status_command import Pods, _offline, pod_shortage, release_state
+from conf.remote.cluster import Cluster
 from conf.rollout.history import BEGUN, GOOD, UNDONE, History, Release
+from conf.rollout.targets import RegionTrack, Target
+from tests.conf.observe.folders import write_regions
+from tests.conf.observe.prometheus_server import prometheus
 
 
 def ended(*states: str, note: str = "") -> History:
@@ -53,3 +62,12 @@ def test_a_release_whose_requests_fail_is_not_good_and_missing_pods_are_graver()
 
 def test_the_deployer_who_changes_a_release_is_named() -> None:
     assert release_state(ended(GOOD, BEGUN), "ann", 1, False) == "being changed to v2 by ann"
+
+
+def test_offline_pods_that_prometheus_does_not_know_are_told_with_the_cure(tmp_path: Path) -> None:
+    with prometheus(tmp_path) as url:
+        region = load(write_regions(tmp_path, {"hk": url})).regions["hk"]
+        target = Target(cast(Cluster, None), "like", "small")
+        part = _offline(cast(RegionTrack, SimpleNamespace(region=region)), target, Pods(1, 1, 0, {}, "", (), is_losing=False))
+    assert "has no series of like/small-offline" in part["note"]
+    assert (part["lag"], part["dead_letters"], part["troubles"]) == (None, None, [])
