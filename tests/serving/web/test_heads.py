@@ -79,12 +79,7 @@ def test_empty_lines_are_bounded_over_all_that_came_before_a_request() -> None:
 
 def test_a_head_gives_its_values() -> None:
     head = of(b"Content-Length: 12", b"Content-Type: \tapplication/json \t", b"X-Empty:")
-    headers = {
-        b"host": b"demo.example",
-        b"content-length": b"12",
-        b"content-type": b"application/json",
-        b"x-empty": b"",
-    }
+    headers = {b"host": b"demo.example", b"content-length": b"12", b"content-type": b"application/json", b"x-empty": b""}
     assert parse(head) == Head("POST", "/api/demo", "", "1.1", headers, 12, False, True, False)
 
 
