@@ -23,7 +23,7 @@ from serving.service.request import make_request
 from serving.service.service import Service, files_of, routes_of, takes_data
 from serving.settings import size_in_bytes
 from serving.telemetry.access_log import AccessLog
-from serving.web import drain, process
+from serving.web import process
 from serving.web.admin import admin_port as admin_port_of
 from serving.web.admission import LIGHT_LIMIT
 from serving.web.app import label_finder, make_app, run_on_threads
@@ -55,7 +55,7 @@ async def _serve(folder: Path, port: int, admin_port: int, host: str, began: flo
     context = process.build(folder, process.settings_of(folder), loop, platform)
     data, admin, access = _ports(context, loop, host, port, admin_port)
     process.show_connections(context.metrics, {"data": data.connections, "admin": admin.connections})
-    end = drain.End(loop)
+    end = process.End(loop)
     data.start()
     admin.start()
     _flush_often(loop, access)
@@ -64,7 +64,7 @@ async def _serve(folder: Path, port: int, admin_port: int, host: str, began: flo
     threading.Thread(target=trim_at_rest, args=(partial(_ended, context.core, data),), name="trimmer", daemon=True).start()
     settings = context.settings
     longest = settings.timeout_second + DRAIN_MARGIN
-    finished = await drain.run(data, context.gate, end, settings.drain_delay_second, longest)
+    finished = await process.serve_until_drained(data, context.gate, end, settings.drain_delay_second, longest)
     access.flush()
     code = process.give_up(end.failure) if end.failure else process.end_with(int(not finished))
     # Threads that hang in a model or in the service's own code must not delay the exit.

@@ -25,7 +25,7 @@ from serving.offline.records import Answer, DeadLetter, DeadLetters, Sink, Sourc
 from serving.offline.retry_policy import retry_times
 from serving.service.service import handles_itself
 from serving.settings import Settings, size_in_bytes
-from serving.web import drain, process
+from serving.web import process
 from serving.web.admin import admin_port as admin_port_of
 from serving.web.admin import stuck_part
 from serving.web.front.held_bytes import Bodies
@@ -73,7 +73,7 @@ async def _run(folder: Path, make: MakeJob, admin_port: int, began: float, platf
     context.core.collects = True
     context.core.fetches = threading.Semaphore(context.gate.limit)  # no record starves another one's client
     metrics = OfflineMetrics(context.metrics)
-    end = drain.End(loop)
+    end = process.End(loop)
     running = _Process(context, metrics, make(context, metrics), end, loop)
     admin = admin_port_of(context, (Bodies(0), Deadlines(loop)), loop, "0.0.0.0", admin_port, running.stuck_source)
     process.show_connections(context.metrics, {"admin": admin.connections})
@@ -93,7 +93,7 @@ def offline_settings(settings: Settings) -> Settings:
     return replace(settings, timeout_second=settings.offline_timeout_second)
 
 
-def _load(context: ServiceContext, folder: Path, began: float, end: drain.End, loaded: Callable[[], object]) -> None:
+def _load(context: ServiceContext, folder: Path, began: float, end: process.End, loaded: Callable[[], object]) -> None:
     threading.Thread(target=process.load, args=(context, folder, began, end, loaded), name="loader", daemon=True).start()
     core = context.core
     threading.Thread(target=trim_at_rest, args=(lambda: core.jobs,), name="trimmer", daemon=True).start()
@@ -107,7 +107,7 @@ class _Process:
         context: ServiceContext,
         metrics: OfflineMetrics,
         job: Job,
-        end: drain.End,
+        end: process.End,
         loop: asyncio.AbstractEventLoop,
     ):
         self._context, self._job, self._end, self._loop = context, job, end, loop

@@ -1,4 +1,8 @@
-"""A serving process from its start to its end, whatever brings its requests: its parts, its gauges, its exit code.
+"""A serving process from its start to its end, whatever brings its requests: its parts, its gauges, its drain, its exit code.
+
+The steps after SIGTERM. First readiness goes off, and for the drain delay every request is served, with Connection: close.
+Then the port closes, and for a moment open connections may still send requests. Accepted requests are finished, and the process
+exits.
 
 Concurrency. The main thread runs one loop, so probes are answered while the models load. `load` runs on the loader thread and
 ends with it. Its callers hand its result to the loop.
@@ -8,6 +12,7 @@ import asyncio
 import logging
 import os
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -32,12 +37,17 @@ from serving.telemetry import logs
 from serving.telemetry.logs import is_in_pod, origin_of
 from serving.telemetry.metrics import Metrics, Values
 from serving.telemetry.resources import bytes_on_disk, card
-from serving.web import drain, openapi
-from serving.web.admission import LIGHT_LIMIT, Gate
+from serving.web import openapi
+from serving.web.admission import CLOSED, LIGHT_LIMIT, Gate
+from serving.web.front.port import Port
 from serving.web.openapi import ServiceInputs
 
 log = logging.getLogger("monopod.start")
+drain_log = logging.getLogger("monopod.drain")
 
+LATE_SECONDS = 0.5  # to accept the connections that were made just before the port refuses new ones
+NEXT_REQUEST_SECONDS = 3.0  # that an idle connection has for its next request, once the port is closed
+LOOK_SECONDS = 0.02
 GIB = 2**30
 Environment = Mapping[str, str]
 
@@ -83,6 +93,32 @@ class ServiceContext:
         specs = [model.spec for model in self.models.loaded()]
         inputs = ServiceInputs(files_of(service), service.example, service.fields, takes_data(service), service.streams)
         return openapi.document(self.settings, specs, routes, prefix=prefix, inputs=inputs, version=self.version)
+
+
+class End:
+    """The reason to end, once there is one: a signal's number, or the words of a start that failed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self.signal, self.failure = 0, ""
+        self._come = asyncio.Event()
+        self._loop = loop
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._note, number)
+
+    async def wait(self) -> None:
+        """Wait until there is a reason."""
+        await self._come.wait()
+
+    def fail(self, words: str) -> None:
+        """Note that the start failed. Any thread may call it."""
+        self.failure = words
+        self._loop.call_soon_threadsafe(self._come.set)
+
+    def _note(self, number: int) -> None:
+        if self.signal and number == signal.SIGINT:
+            os._exit(128 + number)  # a second Ctrl-C ends the process at once
+        self.signal = self.signal or number
+        self._come.set()
 
 
 def run(main: Callable[[float], Coroutine[Any, Any, int]]) -> int:
@@ -154,7 +190,7 @@ def result_cache(service: Service) -> ResultCache | None:
     return ResultCache(service, store)
 
 
-def load(context: ServiceContext, folder: Path, began: float, end: drain.End, loaded: Callable[[], object]) -> None:
+def load(context: ServiceContext, folder: Path, began: float, end: End, loaded: Callable[[], object]) -> None:
     """Load and warm the models, run the service's own setup, and call `loaded`. end: is told where that fails.
 
     began: of the process, in seconds of time.monotonic().
@@ -310,3 +346,39 @@ def _number(environment: Environment, name: str) -> float | None:
         raise StartError(
             f"the environment says {name}={text!r}, which is not a number; the plan sets it: deploy again"
         ) from None
+
+
+async def serve_until_drained(port: Port, gate: Gate, end: End, delay: float, longest: float) -> bool:
+    """Serve until there is a reason to end, then drain. Return whether every accepted request was finished.
+
+    The port closes delay seconds after SIGTERM, but at once after Ctrl-C, and where the pod was never ready. After longest
+    seconds unfinished requests are given up, and answers that their clients have not taken.
+    """
+    await end.wait()
+    gently = gate.drain() and end.signal != signal.SIGINT
+    delay, late, grace = (delay, LATE_SECONDS, NEXT_REQUEST_SECONDS) if gently else (0.0, 0.0, 0.0)
+    if end.signal:
+        drain_log.info("signal %d: draining for %g s", end.signal, delay)
+    await asyncio.sleep(delay)
+    port.turn_away()
+    await asyncio.sleep(late)
+    port.stop_listening()
+    await _until(lambda: port.idle(grace) and port.quiet(), grace)
+    gate.state = CLOSED
+    finished = await _until(lambda: gate.empty() and port.quiet(), longest)
+    if not finished:
+        drain_log.info("gave up on %d requests, and on answers that were not taken, after %g s", gate.working(), longest)
+    elif end.signal:
+        drain_log.info("drained")
+    return finished
+
+
+async def _until(done: Callable[[], bool], seconds: float) -> bool:
+    """Wait at most this many seconds. Return whether it is done; new input is always read first."""
+    end = time.monotonic() + seconds
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if done():
+            return True
+        if time.monotonic() >= end:
+            return False

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 import pytest
 
 from serving.core.messages import Reply
-from serving.web import drain
+from serving.web import process
 from serving.web.admission import DRAINING
 from serving.web.front import connection, port
 from serving.web.front.port import Port
@@ -66,8 +66,8 @@ def serving(timeout: float = 30.0, kept: int = SYSTEM_BYTES) -> Iterator[LargePo
 def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "LINGER_SECONDS", LINGER)
     monkeypatch.setattr(port, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(drain, "LATE_SECONDS", 0.0)
-    monkeypatch.setattr(drain, "NEXT_REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(process, "LATE_SECONDS", 0.0)
+    monkeypatch.setattr(process, "NEXT_REQUEST_SECONDS", 0.1)
 
 
 def take(client: socket.socket, says: bytes = b"") -> int:
@@ -133,7 +133,7 @@ class Ended:
 
 def drained(served: LargePort, longest: float) -> Future[bool]:
     """Begin to drain, and return whether every answer was finished, once that is known."""
-    draining = drain.run(served.port, served.front.gate, Ended(), 0.0, longest)  # type: ignore[arg-type]
+    draining = process.serve_until_drained(served.port, served.front.gate, Ended(), 0.0, longest)  # type: ignore[arg-type]
     return asyncio.run_coroutine_threadsafe(draining, served.front.loop)
 
 
