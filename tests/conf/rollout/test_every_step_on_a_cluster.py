@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,19 +52,26 @@ class Breaking(Cluster):
         return answer
 
 
+def release_requests(
+    folder: Path, user: str, eu: Asked, versions: dict[str, dict[str, Any]], image_of: Callable[[str], str] = image
+) -> dict[str, ReleaseRequest]:
+    """Return a release of NAME for each version. versions: its settings, by its tag."""
+    mine = Checkout(folder / "service", user, {"eu": eu.context}, NAME)
+    found = {}
+    for tag, settings in versions.items():
+        mine.write_value(**settings)
+        report = check(mine.folder, load(mine.regions_file), ("prod",), image_of(tag))
+        assert report.mistakes == []
+        found[tag] = ReleaseRequest(report.rendered[0].items, tag, image_of(tag))
+    return found
+
+
 @pytest.fixture(scope="module")
 def orders(user: str, servers: dict[str, Asked], tmp_path_factory: pytest.TempPathFactory) -> dict[str, ReleaseRequest]:
     """A first release, one of more objects, one that no node takes, and a last one. The service is renamed later."""
-    mine = Checkout(tmp_path_factory.mktemp("every") / "service", user, {"eu": servers["eu"].context}, NAME)
-    more: dict[str, dict[str, Any]] = {"1": {}, "2": {"max_replicas": 2}, "3": {}}
-    more["stuck"] = {"max_replicas": 2, "node_labels": UNUSED_LABEL}
-    found = {}
-    for tag, settings in more.items():
-        mine.write_value(**settings)
-        report = check(mine.folder, load(mine.regions_file), ("prod",), image(tag))
-        assert report.mistakes == []
-        found[tag] = ReleaseRequest(report.rendered[0].items, tag, image(tag))
-    return found
+    versions: dict[str, dict[str, Any]] = {"1": {}, "2": {"max_replicas": 2}, "3": {}}
+    versions["stuck"] = {"max_replicas": 2, "node_labels": UNUSED_LABEL}
+    return release_requests(tmp_path_factory.mktemp("every"), user, servers["eu"], versions)
 
 
 def renamed(order: ReleaseRequest, name: str) -> ReleaseRequest:

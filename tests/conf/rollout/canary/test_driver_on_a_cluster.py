@@ -3,7 +3,6 @@
 Simulated nodes are enough, whose pods are ready at once and run nothing: verdicts are scripted.
 """
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +10,6 @@ from dataclasses import replace
 import pytest
 
 from conf.base.object_references import MANAGER, Item, Ref, path
-from conf.clusters.regions import load
 from conf.remote.cluster import Cluster
 from conf.render.arms import arm_names
 from conf.rollout import history, release
@@ -21,15 +19,12 @@ from conf.rollout.history import GOOD
 from conf.rollout.readiness import running_pods
 from conf.rollout.release import Held, NoRelease, Rejected, ReleaseRequest, Undone
 from conf.rollout.targets import Target
-from conf.rules.check import check
 from tests.conf.cluster import Cluster as Asked
 from tests.conf.rollout.canary.scripted import RULES, ScriptedJudge, order
-from tests.conf.rollout.checkout import Checkout
 from tests.conf.rollout.service_state import kinds, until
-from tests.conf.rollout.test_every_step_on_a_cluster import AT_ONCE, Breaking, BrokenOff, silent
+from tests.conf.rollout.test_every_step_on_a_cluster import AT_ONCE, Breaking, BrokenOff, release_requests, renamed, silent
 
 pytestmark = pytest.mark.cluster
-NAME = "the-service"
 PODS = 3
 NOWHERE = "127.0.0.1:9/digits"  # nobody answers there, and nothing pulls the image
 
@@ -37,18 +32,9 @@ NOWHERE = "127.0.0.1:9/digits"  # nobody answers there, and nothing pulls the im
 @pytest.fixture(scope="module")
 def requests(user: str, servers: dict[str, Asked], tmp_path_factory: pytest.TempPathFactory) -> dict[str, ReleaseRequest]:
     """Releases of three versions, the second with an autoscaler, which the other two have not."""
-    mine = Checkout(tmp_path_factory.mktemp("canary") / "service", user, {"eu": servers["eu"].context}, NAME)
-    found = {}
-    for tag, settings in {"1": {}, "2": {"max_replicas": 4}, "3": {}}.items():
-        mine.write_value(replicas=PODS, **settings)
-        report = check(mine.folder, load(mine.regions_file), ("prod",), f"{NOWHERE}:{tag}")
-        assert report.mistakes == []
-        found[tag] = ReleaseRequest(report.rendered[0].items, tag, f"{NOWHERE}:{tag}")
-    return found
-
-
-def renamed(request: ReleaseRequest, name: str) -> ReleaseRequest:
-    return replace(request, items=json.loads(json.dumps(request.items).replace(NAME, name)))
+    fixed = {"replicas": PODS}
+    versions = {"1": fixed, "2": {**fixed, "max_replicas": 4}, "3": fixed}
+    return release_requests(tmp_path_factory.mktemp("canary"), user, servers["eu"], versions, lambda tag: f"{NOWHERE}:{tag}")
 
 
 @pytest.fixture
