@@ -42,7 +42,7 @@ class Model:
         loop: asyncio.AbstractEventLoop | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.spec, self.options, self._engines, self._observer = spec, options, engines, observer
+        self.spec, self.options, self._engines, self.observer = spec, options, engines, observer
         self.costs: dict[int, float] = {}
         self._most_rows = min(options.max_rows_per_request, options.queue_limit)
         # A row for a run when no call waits. Where open sizes are not named, it is the first row that a client sends.
@@ -111,7 +111,7 @@ class Model:
         """Finish the queued calls and drop the sessions. Return whether that took no longer than the timeout, seconds."""
         ended = self.batcher.close(timeout)
         self._engines = ()
-        self._observer.model_unloaded(self.spec.name)
+        self.observer.model_unloaded(self.spec.name)
         return ended
 
     def _timed(self, instance: int, batch: Arrays, size: int) -> float:
@@ -179,7 +179,7 @@ def open_model(
     with ThreadPoolExecutor(1, initializer=yield_to_others if options.hardware.provider == "cpu" else None) as aside:
         engines = [aside.submit(Engine, path, options.hardware).result() for _ in range(options.instances)]
     spec = ModelSpec(name, engines[0].inputs, engines[0].outputs, _batched(path, engines[0], options))
-    return _warm(Model(spec, engines, options, observer, loop, clock), options, observer, began)
+    return _warm(Model(spec, engines, options, observer, loop, clock), began)
 
 
 def check_file(path: Path) -> None:
@@ -213,7 +213,7 @@ def from_function(
     """
     began = time.perf_counter()
     spec = ModelSpec(name, inputs, outputs, options.max_batch_size > 0)
-    return _warm(Model(spec, [run] * options.instances, options, observer, loop, clock), options, observer, began)
+    return _warm(Model(spec, [run] * options.instances, options, observer, loop, clock), began)
 
 
 def batch_sizes(largest: int) -> list[int]:
@@ -247,15 +247,15 @@ def example_of(spec: ModelSpec, shapes: dict[str, tuple[int, ...]], rows: int = 
     return example
 
 
-def _warm(model: Model, options: Options, observer: Observer, began: float) -> Model:
+def _warm(model: Model, began: float) -> Model:
     loaded = time.perf_counter()
     try:
         costs = model.warm_up()
     except BaseException:
         model.close(1.0)
         raise
-    hardware = options.hardware
-    observer.model_loaded(model.spec.name, hardware.provider, options.instances, hardware.threads, costs)
+    hardware = model.options.hardware
+    model.observer.model_loaded(model.spec.name, hardware.provider, model.options.instances, hardware.threads, costs)
     log.info(
         "model %s: loaded in %.2f s, warmed in %.2f s; ms a batch: %s",
         model.spec.name,
