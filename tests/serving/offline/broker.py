@@ -30,6 +30,7 @@ from tests.own_broker import USER
 from tests.waiting import until
 
 SECONDS = 60.0
+NO_LEADER = {"INVALID_REPLICATION_FACTOR", "_UNKNOWN_PARTITION", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"}
 
 
 def admin(address: str) -> AdminClient:
@@ -40,18 +41,18 @@ def create_topic(address: str, name: str, partitions: int = 1, **settings: str) 
     """Create a topic, and wait until the broker lists its partitions."""
     client = admin(address)  # a future fails once nothing holds its client
     new = NewTopic(name, partitions, 1, config=settings)
-    _again(lambda: client.create_topics([new])[name].result(SECONDS), "INVALID_REPLICATION_FACTOR")
+    _again(lambda: client.create_topics([new])[name].result(SECONDS))
     until(lambda: _partitions(address, name) == partitions)
 
 
-def _again(ask: Callable[[], Any], error: str) -> Any:
+def _again(ask: Callable[[], Any]) -> Any:
     """Return an answer, asked for again while a broker that stood still for seconds leads no partition yet."""
     end = time.monotonic() + SECONDS
     while True:
         try:
             return ask()
         except KafkaException as raised:
-            if raised.args[0].name() != error or time.monotonic() > end:
+            if raised.args[0].name() not in NO_LEADER or time.monotonic() > end:
                 raise
             time.sleep(0.2)
 
@@ -102,7 +103,7 @@ def records(address: str, topic: str) -> list[Message]:
     try:
         for partition in consumer.list_topics(topic, timeout=SECONDS).topics[topic].partitions:
             place = TopicPartition(topic, partition)
-            first, end = _again(partial(consumer.get_watermark_offsets, place, timeout=SECONDS), "_UNKNOWN_PARTITION")
+            first, end = _again(partial(consumer.get_watermark_offsets, place, timeout=SECONDS))
             consumer.assign([TopicPartition(topic, partition, first)])
             last, deadline = first, time.monotonic() + SECONDS
             while last < end:
