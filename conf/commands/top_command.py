@@ -63,7 +63,9 @@ def top_command(arguments: Namespace) -> int:
     elif is_drawn:
         _watch(observed, ask, arguments.every, console)
     else:
-        console.print(page(observed, ask(), console))
+        with console.capture() as captured:
+            console.print(page(observed, ask(), console))
+        print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
     return 0
 
 
