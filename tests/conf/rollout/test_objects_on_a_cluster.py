@@ -123,7 +123,7 @@ def kept(cluster: Cluster, where: str) -> Iterator[Callable[[], None]]:
 
 
 def test_a_stop_says_what_holds_an_object_and_the_next_one_ends_it(make_checkout: MakeCheckout, eu: Cluster) -> None:
-    mine = make_checkout("eu")
+    mine = make_checkout("eu", name="held")
     mine.run("deploy", tag="1")
     with kept(eu, path("Service", mine.user, mine.name)) as free:
         for _ in range(2):  # the second stop finds the object deleted already
@@ -170,7 +170,7 @@ WORDS = "Deployments of this team are looked at on Mondays"
 def test_a_warning_of_the_api_server_is_shown_once_by_diff_deploy_and_rollback(
     make_checkout: MakeCheckout, eu: Cluster
 ) -> None:
-    mine = make_checkout("eu")
+    mine = make_checkout("eu", name="warned")
     mine.run("deploy", tag="1")
     name = f"{mine.user}-warns"
     where = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": mine.user}}}
