@@ -71,6 +71,7 @@ def skip_wrong_items(items: Iterator[T]) -> Iterator[T]:
 class SettingsError(ConfigError):
     """value.py cannot be used.
 
+    mistakes: one line each, `value.py:7: what is wrong; what to do`.
     rest: the settings of the file that are right, or None where it cannot be read at all.
     """
 
