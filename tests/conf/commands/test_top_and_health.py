@@ -60,7 +60,8 @@ def command(verb: str, service: Path, regions: Path, *words: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    without = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "KUBECONFIG")}
+    unset = ("NO_COLOR", "KUBECONFIG", "COLUMNS", "LINES")  # the last two go before the terminal's own size
+    without = {name: value for name, value in os.environ.items() if name not in unset}
     return {**without, "PYTHONPATH": PYTHONPATH, "TERM": "xterm", **more}
 
 
