@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.canary.fixed_size import at_least
 from bench.canary.world import BASELINE, CANARY, METRICS, Floats, Integers, Runs
 from conf.canary.counts import Counts, alike, errors
-from conf.canary.judging import GOOD, WORSE, Judging, Metric, Verdict, judge
+from conf.canary.verdict import GOOD, WORSE, Judging, Metric, Verdict, judge
 
 MARGINS = (0.005, 0.005, 0.1, 0.03, 0.015)
 SHARE = 0.5  # of both arms' requests: the baseline has as many pods as the canary

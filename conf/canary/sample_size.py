@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Mapping
 
 from conf.canary.counts import Counts
-from conf.canary.judging import Judging
 from conf.canary.sequential_tests import binomial_bounds, log_evidence, share_of_bad
+from conf.canary.verdict import Judging
 
 MAX_REQUESTS = 1e12  # of both arms; no step lasts for that many
 

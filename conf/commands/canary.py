@@ -13,7 +13,7 @@ from pathlib import Path
 
 from conf.base.console import BAD_COMMAND_LINE, Mistakes
 from conf.base.quantities import significant
-from conf.canary.judging import MetricVerdict
+from conf.canary.verdict import MetricVerdict
 from conf.commands.arguments import progress_of
 from conf.commands.charts import Chart, document, figure
 from conf.commands.deploy_message import Operation, notifier

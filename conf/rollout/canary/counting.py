@@ -10,7 +10,7 @@ from functools import partial
 
 from conf.base.matchers import chooses
 from conf.canary.counts import Counts, alike, batch_of_a_request, errors
-from conf.canary.judging import Figures, Judging, Metric
+from conf.canary.verdict import Figures, Judging, Metric
 from conf.plan.burn_rates import COUNTED, COUNTED_FAILED
 from serving.settings import Settings
 

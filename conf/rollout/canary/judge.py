@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from conf.base.matchers import matchers, one_of
 from conf.canary.counts import latency_edges
-from conf.canary.judging import UNKNOWN, Limits, Verdict, judge, passed_limits, sample_ratio_error
 from conf.canary.sample_size import requests_until_good, seconds_until_found
+from conf.canary.verdict import UNKNOWN, Limits, Verdict, judge, passed_limits, sample_ratio_error
 from conf.clusters.regions import Region
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.render.arms import arm_names

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from conf.canary.judging import GOOD, UNKNOWN, WORSE, Verdict
+from conf.canary.verdict import GOOD, UNKNOWN, WORSE, Verdict
 from conf.render.arms import arm_shares
 from conf.rollout.history import BEGUN, Release
 from conf.rollout.targets import Say

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from conf.canary.counts import Counts
-from conf.canary.judging import Judging, Metric, judge
+from conf.canary.verdict import Judging, Metric, judge
 from conf.clusters.regions import load
 from conf.commands.canary import page, shares_of, write_page
 from conf.rollout.canary.state import Journal, Look, StepVerdict

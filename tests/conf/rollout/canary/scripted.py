@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from conf.canary.judging import Verdict
+from conf.canary.verdict import Verdict
 from conf.clusters.regions import load
 from conf.observe.prometheus import NoFigures
 from conf.rollout.canary.counting import Labels, PodCounters

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from conf.canary.judging import GOOD, UNKNOWN, WORSE
+from conf.canary.verdict import GOOD, UNKNOWN, WORSE
 from conf.rollout import history
 from conf.rollout.canary.state import (
     GO,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from conf.canary.counts import Counts, alike, batch_of_a_request, errors, latency_edges
-from conf.canary.judging import Figures, Judging, Limits, Metric, Verdict, judge, passed_limits, sample_ratio_error
 from conf.canary.sample_size import requests_until_found, requests_until_good, seconds_until_found
 from conf.canary.sequential_tests import log_evidence, share_of_bad
+from conf.canary.verdict import Figures, Judging, Limits, Metric, Verdict, judge, passed_limits, sample_ratio_error
 
 ERRORS = Judging((Metric("errors", 0.005),))
 
