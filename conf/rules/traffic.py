@@ -1,4 +1,4 @@
-"""Rules about the way of a request to a pod and back: names, ports, times, and enough pods."""
+"""Rules about the way of a request to a pod and back: names, the image's tag, ports, times, and enough pods."""
 
 from collections.abc import Iterator
 

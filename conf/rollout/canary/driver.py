@@ -1,4 +1,4 @@
-"""A canary is begun or goes on, and is driven: one action of its state after another, until its end or a hold.
+"""A canary is begun once Prometheus knows its pods, and driven: one action of its state after another, until its end or a hold.
 
     pods of both arms ready -> shares -> judged -> ... -> the canary carries all -> the ordinary release -> arms removed -> good
 

@@ -1,4 +1,4 @@
-"""All that passes between the front and the core: requests before they are decoded, their times, and answers or their parts.
+"""What passes between the front and the core: requests before they are decoded, their times, answers, and streams part by part.
 
 A streamed answer is sent part by part, as an iterator of the service's own code gives them. A part is bytes, a line of JSON or
 a server-sent event.

@@ -1,4 +1,5 @@
-"""value.py of a service: its Settings in each region, or every mistake at once with its line and the cure.
+"""value.py of a service: its Settings in each region, or every mistake at once with its line and the cure. A wrong name gets
+the right one.
 
 `<region>_<setting>` replaces `<setting>` in that region. The regions' names are an argument.
 """
