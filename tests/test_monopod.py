@@ -85,13 +85,14 @@ def test_an_example_of_help_names_a_service_that_is_there(command: str, capsys: 
 def test_a_folder_that_is_no_services_is_named(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert monopod.main([command, "--service", str(tmp_path)]) == 1
     captured = capsys.readouterr()
-    assert f"value.py: cannot be read (No such file or directory) in {tmp_path}; a" in captured.out + captured.err
+    assert "value.py: cannot be read (No such file" in captured.out + captured.err
+    assert f"in {tmp_path};" in captured.out + captured.err
 
 
 def test_make_serve_takes_other_ports() -> None:
     make = ["make", "--no-print-directory", "--dry-run", "serve", "PORT=18080", "ADMIN_PORT=18081"]
     done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1].endswith("monopod serve --service . --port 18080 --admin-port 18081")
+    assert done.stdout.splitlines()[-1].endswith("serve --service . --port 18080 --admin-port 18081")
 
 
 def test_a_port_that_is_taken_is_told_with_both_ways_to_choose_another(tmp_path: Path) -> None:

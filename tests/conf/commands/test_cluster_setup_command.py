@@ -29,10 +29,5 @@ def test_without_a_chart_each_stands_under_its_name(capsys: Captured) -> None:
     assert set(documents(capsys.readouterr().out)[0]) == set(CHARTS)
 
 
-def test_a_region_that_is_none_is_told_with_those_there_are(capsys: Captured) -> None:
-    assert monopod.main(["values", "--region", "jp", *GOLDEN]) == 1
-    assert capsys.readouterr().err == "--region: no region 'jp'; name one of hk, eu, na\n"
-
-
 def test_the_command_offers_every_chart() -> None:
     assert set(CHARTS) <= set(monopod.CHARTS)

@@ -57,7 +57,7 @@ def test_the_proxy_of_the_kubeconfig_is_kept_and_that_of_this_machine_is_not(mon
 
 @pytest.mark.parametrize("how", [{"verify_ssl": False}, {"host": "http://10.0.0.1:8080"}])
 def test_no_token_is_printed_for_a_server_that_nobody_verifies(how: dict[str, Any]) -> None:
-    with pytest.raises(ClusterError, match="does not verify the API server's certificate"):
+    with pytest.raises(ClusterError, match="does not verify the API server"):
         kubeconfig(cluster(**how), "deploy", "token")
 
 
@@ -78,9 +78,7 @@ def test_an_api_server_that_is_away_is_told_as_elsewhere() -> None:
 
 def test_the_lifetime_is_told_and_that_the_api_server_shortened_it() -> None:
     month = timedelta(hours=720)
-    assert lifetime("hk", "deploy", month, NOW + month, NOW).startswith(
-        "hk: the token of deploy holds until 2026-05-31 12:00 UTC"
-    )
+    assert "deploy holds until 2026-05-31 12:00 UTC" in lifetime("hk", "deploy", month, NOW + month, NOW)
     assert "limit" not in lifetime("hk", "deploy", month, NOW + month - timedelta(seconds=2), NOW)
     shortened = lifetime("hk", "deploy", month, NOW + timedelta(days=1), NOW)
     assert "The API server grants 24 h" in shortened

@@ -58,10 +58,9 @@ def test_render_gives_a_program_a_list_of_objects(capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--region", "sg"], "--region: no region 'sg'; name one of hk, eu, na"),
-        (["--region", "eu", "--track", "grey"], "grey does not run in eu: see `monopod check` for what runs where"),
-        (["--image", "A b"], "--image: 'A b' is not the name of an image; write one as registry.example.com/like/demo:1.0"),
-        (["--regions", "nowhere.yaml"], "nowhere.yaml: cannot be read (No such file or directory); it names the clusters"),
+        (["--region", "eu", "--track", "grey"], "grey does not run in eu: "),
+        (["--image", "A b"], "--image: 'A b' is not the name of an image; "),
+        (["--regions", "nowhere.yaml"], "nowhere.yaml: cannot be read (No such file"),
     ],
 )
 def test_render_tells_what_it_cannot_do_and_exits_1(arguments: list[str], told: str, capsys: Captured) -> None:
@@ -89,9 +88,17 @@ def test_a_reader_of_the_first_line_alone_gets_no_traceback() -> None:
         assert process.stderr.read() == b""
 
 
-def test_a_region_that_is_none_is_refused_with_the_names_of_those_that_are(capsys: Captured) -> None:
-    for command in ("render", "doctor"):
-        assert monopod.main([command, *GPU, "--region", "nosuch"]) == 1
-        assert "no region 'nosuch'; name one of hk, eu, na" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "words", [["render", *GPU], ["doctor", *GPU], ["health", *GPU], ["gateway", *REGIONS], ["values", *REGIONS]]
+)
+def test_a_region_that_does_not_exist_is_refused_with_the_names_of_those_that_do(words: list[str], capsys: Captured) -> None:
+    assert monopod.main([*words, "--region", "nosuch"]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("--region: no region 'nosuch'; ")
+    assert "hk, eu, na" in told.err
+    assert told.out == ""
+
+
+def test_doctor_refuses_a_track_that_does_not_run_in_the_region(capsys: Captured) -> None:
     assert monopod.main(["doctor", *GPU, "--region", "eu", "--track", "grey"]) == 1
     assert "grey does not run in eu" in capsys.readouterr().err

@@ -74,7 +74,8 @@ def test_a_report_tells_what_the_days_were_like_and_what_to_change(keeping: str,
     assert 48 * 3600 < time.time() - slowest["at"] < 52 * 3600
     assert slowest["p95"] > 1
     memory, replicas, batches = found["advice"]
-    assert memory.startswith('less memory: memory = "320Mi", since the peak is 0.195 GiB of 1Gi')
+    assert memory.startswith('less memory: memory = "320Mi", since')
+    assert "0.195 GiB of 1Gi" in memory
     assert replicas.startswith("more replicas: replicas = 2")
     assert batches.startswith("larger batches: max_batch_size = 16")
 
@@ -124,12 +125,12 @@ def test_the_page_stands_alone_has_pictures_and_escapes_what_others_wrote(keepin
 
 def test_a_region_without_figures_is_named_and_its_status_tells(keeping: str, tmp_path: Path) -> None:
     told = report(tmp_path, "http://127.0.0.1:1", status=42)
-    assert "hk, prod\n  No figures\n    http://127.0.0.1:1 does not answer" in told
+    assert "hk, prod\n  No figures\n    http://127.0.0.1:1 " in told
 
 
 def test_a_page_that_cannot_be_written_is_a_mistake(keeping: str, tmp_path: Path) -> None:
     told = report(tmp_path, keeping, "--html", str(tmp_path / "no" / "week.html"), status=1)
-    assert re.fullmatch(r"--html \S+/no/week.html: No such file or directory\n", told)
+    assert re.fullmatch(r"--html \S+/no/week.html: No such file .*\n", told)
 
 
 def test_the_report_of_a_service_that_reads_records_alone_is_about_its_records(tmp_path: Path) -> None:

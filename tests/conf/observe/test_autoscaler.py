@@ -47,14 +47,15 @@ def test_a_trigger_without_an_answer_is_left_out_and_told_once_the_autoscaler_is
     found = autoscaler(blind, scaled(Fallback="True"), LATER)
     assert found.answers == {"busy": 2.0}
     (words,) = found.troubles
-    assert words.startswith("the autoscaler has no answer from Prometheus")
+    assert words.startswith("the autoscaler has no answer")
     assert autoscaler(blind, scaled(Fallback="True"), MADE).troubles == ()
 
 
 def test_an_autoscaler_that_cannot_scale_is_told_with_kubernetes_words() -> None:
     condition = {"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric", "message": "no metrics"}
     found = autoscaler(scaler(conditions=[condition]), None, LATER)
-    assert found.troubles == ("the autoscaler cannot scale (FailedGetResourceMetric): no metrics",)
-    assert found.words == "1 to 4 pods, 3 wanted (no measure has answered yet)"
+    (trouble,) = found.troubles
+    assert "(FailedGetResourceMetric): no metrics" in trouble
+    assert found.words.startswith("1 to 4 pods, 3 wanted (no measure")
     nothing = {**condition, "reason": "ScalingDisabled"}
     assert autoscaler(scaler(conditions=[nothing]), None, LATER).troubles == ()

@@ -94,7 +94,7 @@ def test_check_tells_of_rules_that_were_copied_with_another_service(tmp_path: Pa
     value = (folder / "value.py").read_text()
     (folder / "value.py").write_text(value.replace('service_name = "face-embedding"', 'service_name = "faces"'))
     assert monopod.main(["check", "--service", str(folder), "--regions", str(GOLDEN / "regions.yaml")]) == 0
-    assert 'asks for service="face-embedding", and this one is faces' in capsys.readouterr().out
+    assert 'service="face-embedding", and this one is faces' in capsys.readouterr().out
 
 
 def test_a_services_rules_are_its_own_whatever_they_hold() -> None:

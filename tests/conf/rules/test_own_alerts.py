@@ -92,9 +92,8 @@ def test_a_series_of_any_labels_is_judged_by_its_name_alone() -> None:
 
 def test_own_alerts_may_ask_for_the_services_own_metrics_but_not_for_wrong_ones_of_the_platform() -> None:
     assert judge_query('sum by (x) (faces_total{y="1"}) > 0')[0] == []
-    assert judge_query("faces_total > 0 and monopod_redy < 1")[0] == [
-        "there is no metric monopod_redy; did you mean monopod_ready?"
-    ]
+    (wrong,) = judge_query("faces_total > 0 and monopod_redy < 1")[0]
+    assert "no metric monopod_redy" in wrong
 
 
 def test_no_metric_of_istio_is_known() -> None:

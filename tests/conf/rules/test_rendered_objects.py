@@ -52,9 +52,8 @@ def test_a_value_of_the_wrong_kind_is_told_with_its_path(kind: str, path: str, v
 
 
 def test_a_kind_without_a_schema_is_told() -> None:
-    assert list(violations({"apiVersion": "example.com/v1", "kind": "Thing"})) == [
-        "example.com/v1 Thing has no schema here: add one to conf/rules/schemas"
-    ]
+    (wrong,) = violations({"apiVersion": "example.com/v1", "kind": "Thing"})
+    assert wrong.startswith("example.com/v1 Thing has no schema")
 
 
 def test_two_kinds_of_one_name_have_a_schema_each() -> None:

@@ -107,10 +107,9 @@ def test_all_mistakes_are_told_at_once_and_one_of_several_regions_once(check_ser
 
 def test_a_username_is_no_namespace_of_the_clusters_own(tmp_path: Path) -> None:
     (tmp_path / "value.py").write_text('service_name = "demo"\nusername = "envoy-gateway-system"\n', encoding="utf-8")
-    assert check(tmp_path, regions()).mistakes == [
-        "value.py:2: the namespace envoy-gateway-system is the cluster's own, for its gateway or monitoring: choose another"
-        " username (in eu)"
-    ]
+    (mistake,) = check(tmp_path, regions()).mistakes
+    assert mistake.startswith("value.py:2: the namespace envoy-gateway-system is the cluster's own")
+    assert mistake.endswith("(in eu)")
 
 
 @pytest.mark.parametrize(("username", "told"), [("like", False), ("lke", True)])
@@ -118,22 +117,20 @@ def test_a_user_whom_the_clusters_do_not_know_is_told(tmp_path: Path, username: 
     (tmp_path / "value.py").write_text(f'service_name = "demo"\nusername = "{username}"\n', encoding="utf-8")
     report = check(tmp_path, regions())
     assert report.mistakes == []
-    assert any("is not one of the users in tests/golden/regions.yaml:6" in line for line in report.warnings) is told
+    assert any("users in tests/golden/regions.yaml:6" in line for line in report.warnings) is told
 
 
 @pytest.mark.parametrize("image", ["like/demo:latest", "like/demo", "registry.example.com:5000/like/demo"])
 def test_an_image_without_a_version_of_its_own_is_a_mistake(check_service: CheckService, image: str) -> None:
-    assert check_service(image=image).mistakes == [
-        f"--image: {image} names no version, so nobody can tell which one serves: give the image a tag of its own, such"
-        " as the commit's (in hk, eu, na)"
-    ]
+    (mistake,) = check_service(image=image).mistakes
+    assert mistake.startswith(f"--image: {image} names no version")
 
 
 def test_a_host_port_is_told_to_leave_the_restricted_standard(check_service: CheckService) -> None:
     report = check_service("use_srv = True\nhost_port = 20001\neu_use_srv = False\n")
     assert report.mistakes == []
     (told,) = (line for line in report.warnings if "label pod-security.kubernetes.io/enforce: privileged" in line)
-    assert "charts/cluster sets it where users.like of regions.yaml has use_srv: true" in told
+    assert "where users.like of regions.yaml has" in told
 
 
 @pytest.mark.parametrize(
@@ -164,8 +161,8 @@ def test_another_services_name_and_port_are_taken(check_service: CheckService) -
     port = "use_srv = True\nhost_port = 20001\neu_use_srv = False\n"
     check_service(port, name="theirs")
     mistakes = check_service(port, name="mine").mistakes
-    assert mistakes[0].startswith("value.py:1: like/demo is taken by theirs: the two would replace each other, and answer each")
-    assert "value.py:6: host_port 20001 is taken in hk by like/demo (theirs): choose another" in mistakes
+    assert mistakes[0].startswith("value.py:1: like/demo is taken by theirs")
+    assert any(line.startswith("value.py:6: host_port 20001 is taken in hk") for line in mistakes)
 
 
 def no_brokers(region: str) -> Regions:
@@ -175,10 +172,10 @@ def no_brokers(region: str) -> Regions:
 
 def test_offline_pods_without_brokers_are_told_with_the_place_where_they_are_missing(tmp_path: Path) -> None:
     (tmp_path / "value.py").write_text('service_name = "demo"\nusername = "like"\n' + OFFLINE, encoding="utf-8")
-    assert check(tmp_path, no_brokers("eu")).mistakes == [
-        'value.py:3: offline_source is "kafka:videos", and regions.yaml names no brokers in eu: add'
-        " kafka: {brokers: [kafka.lan:9092]} at tests/golden/regions.yaml:30, or set eu_offline_replicas = 0 (in eu)"
-    ]
+    (mistake,) = check(tmp_path, no_brokers("eu")).mistakes
+    assert mistake.startswith('value.py:3: offline_source is "kafka:videos"')
+    assert "at tests/golden/regions.yaml:30" in mistake
+    assert "eu_offline_replicas = 0" in mistake
     with (tmp_path / "value.py").open("a", encoding="utf-8") as file:
         file.write("eu_offline_replicas = 0\n")
     assert check(tmp_path, no_brokers("eu")).mistakes == []
@@ -220,7 +217,7 @@ def test_a_service_that_reads_records_alone_is_asked_nothing_about_requests(tmp_
 def test_an_autoscaler_by_cpu_beside_a_card_is_told_with_its_cure(check_service: CheckService, lines: str, told: bool) -> None:
     report = check_service(lines)
     assert not report.mistakes
-    assert any('set autoscale_by = "queue", which needs KEDA there' in line for line in report.warnings) is told
+    assert any('set autoscale_by = "queue"' in line for line in report.warnings) is told
 
 
 @pytest.mark.parametrize(
@@ -285,7 +282,7 @@ def test_a_group_that_another_service_has_is_told(tmp_path: Path, mine: str, the
 def test_services_of_one_namespace_share_its_quota(check_service: CheckService) -> None:
     check_service("hk_replicas = 60\nhk_cpu = 0.1\n", name="theirs")
     mistakes = check_service("hk_replicas = 60\nhk_cpu = 0.1\n", name="mine").mistakes
-    assert any("all services of like in hk take 120 of pods, and its namespace is allowed 100" in line for line in mistakes)
+    assert any("like in hk take 120 of pods, and" in line for line in mistakes)
 
 
 def test_a_service_beside_it_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
