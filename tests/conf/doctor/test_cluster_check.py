@@ -135,7 +135,7 @@ def test_a_quota_that_is_too_small_is_told_in_figures(tmp_path: Path, namespace:
     with quota(namespace):
         status, found = doctor(tmp_path, "cpu = 1")
     assert status == 1
-    assert "small allows 500m requests.cpu, others use 0 of it; the pods take 2" in found["quotas"]["words"]
+    assert "others use 0 of it; the pods take 2" in found["quotas"]["words"]
 
 
 def test_a_quota_that_has_room_for_the_pods_and_none_for_a_canary_is_told(tmp_path: Path, namespace: Any) -> None:

@@ -58,7 +58,7 @@ def test_both_are_deployed_compared_listed_rolled_back_and_stopped(mine: Checkou
     assert row["offline"]["note"].startswith("lag and dead letters are not known: ")
     assert "3/3" in mine.run("status").out
     assert [each["version"] for each in json.loads(mine.run("history", "--json").out)] == ["2", "1"]
-    assert "could not be asked, and the rollback goes on without" in mine.run("rollback").text
+    assert "the rollback goes on without" in mine.run("rollback").text
     assert counts(eu, mine) == {mine.name: 1, offline(mine): 1}
     mine.run("stop", "--yes")
     assert kinds(eu, mine.user, mine.name) | kinds(eu, mine.user, offline(mine)) == set()
@@ -69,7 +69,7 @@ def test_without_its_source_the_offline_pods_go_and_without_replicas_the_online_
     mine.run("deploy", "--image", ONE)
     write(mine, replicas=0)
     done = mine.run("deploy", "--image", TWO)
-    assert "ready, as Kubernetes says; offline pods answer at no gateway" in done.out
+    assert "offline pods answer at no gateway" in done.out
     assert (kinds(eu, mine.user, mine.name), kinds(eu, mine.user, offline(mine))) == (set(), OBJECTS)
     row = status_row(mine)
     assert (row["wanted"], row["runs"], row["state"], row["troubles"]) == (0, {"2": 1}, "good", [])
@@ -108,7 +108,7 @@ def test_an_autoscaler_of_the_offline_pods_takes_over_their_number_alone(mine: C
     assert "ScaledObject" not in kinds(eu, mine.user, mine.name)
     write(mine, offline_replicas=1)
     done = mine.run("deploy", "--image", ONE)
-    assert f"{offline(mine)}: the autoscaler is taken away: its 3 pods stay, the next release makes them 1" in done.out
+    assert f"{offline(mine)}: the autoscaler is taken away" in done.out
     mine.run("deploy", "--image", TWO)
     assert counts(eu, mine) == {mine.name: 1, offline(mine): 1}
     mine.run("stop", "--yes")
