@@ -234,7 +234,7 @@ def test_a_service_may_change_what_is_its_own(path: str) -> None:
 )
 def test_any_other_file_is_a_refusal_that_names_it(path: str) -> None:
     words = refusal(["value.py", path], PATHS, "1a2b3c4d", "main")
-    assert "differs from the platform (1a2b3c4d) in 1 of the files" in words
+    assert "(1a2b3c4d) in 1 of the files" in words
     assert f"\n    {path}\n" in words
     assert "value.py, alerts.yaml, model/, src/ (conf/PATHS)" in words
 

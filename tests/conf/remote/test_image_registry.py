@@ -113,9 +113,9 @@ def test_a_missing_login_is_told_how_to_set_one_and_a_wrong_password_where_it_is
     for by in ("Basic", "Bearer"):
         guarded.by = by
         told = refusal(guarded)
-        assert "asks for a login for like/demo; set REGISTRY_PULL_USER" in told
+        assert "for like/demo; set REGISTRY_PULL_USER" in told
         told = refusal(guarded, environment={**OF_ANN, "REGISTRY_PULL_PASSWORD": "wrong-hidden"})
-        assert "does not let ann (from REGISTRY_PULL_USER" in told
+        assert "not let ann (from REGISTRY_PULL_USER" in told
     guarded.by = "Negotiate"
     assert "asks for a login by negotiate" in refusal(guarded, environment=OF_ANN)
 
@@ -164,10 +164,10 @@ def test_a_password_goes_to_no_token_service_that_another_host_names(guarded: Re
 def test_a_redirect_or_a_token_service_over_http_elsewhere_is_refused(guarded: Registry) -> None:
     guarded.realm = "http://tokens.example.com/token"
     told = refusal(guarded, environment=OF_ANN)
-    assert "refers to 'http://tokens.example.com', which is not HTTPS" in told
-    assert "if tokens.example.com is meant to speak HTTP" in told
+    assert "tokens.example.com', which is not HTTPS" in told
+    assert "tokens.example.com is meant to speak" in told
     guarded.redirect = "http://mirror.example.com/like/demo"
-    assert "refers to 'http://mirror.example.com', which is not HTTPS" in refusal(guarded)
+    assert "mirror.example.com', which is not HTTPS" in refusal(guarded)
     guarded.redirect = "file:///etc/passwd"
     assert "answers with status 307" in refusal(guarded)
 
@@ -226,7 +226,8 @@ def test_a_token_service_that_gives_no_token_is_told(guarded: Registry) -> None:
     with running_registry() as other:
         guarded.realm = f"http://{other.host}/v2/like/demo/manifests/1"
         told = refusal(guarded, environment=OF_ANN)
-        assert f"refers to {other.host} for a token, which sends none (status 404)" in told
+        assert f"refers to {other.host} for a token" in told
+        assert "which sends none (status 404)" in told
         for body in (b"[]", b'{"token": "a b"}', b'{"token": 3}', b"{"):
             other.held["like/demo", "1"] = (DOCKER, body)
             guarded.realm = f"http://{other.host}/v2/like/demo/manifests/1"
@@ -245,7 +246,7 @@ def test_a_registry_that_answers_byte_by_byte_is_given_up_in_time(hub: Registry,
 
 def test_a_refusal_that_is_cut_off_or_stalls_is_told(hub: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.cut = True
-    assert "does not answer: [Errno 104] Connection reset by peer" in refusal(hub)
+    assert "does not answer: [Errno 104]" in refusal(hub)
     hub.cut, hub.slow = False, True
     monkeypatch.setattr(safe_http, "READ_TIMEOUT", 0.1)
     assert f"http://{hub.host} does not answer: timed out" in refusal(hub)
@@ -255,7 +256,7 @@ def test_an_address_without_a_server_is_told_with_what_to_check() -> None:
     with running_registry() as gone:
         pass
     told = refusal(gone)
-    assert f"registry {gone.host} cannot be asked: http://{gone.host} does not answer: [Errno 111] Connection refused" in told
+    assert f"{gone.host} cannot be asked: http://{gone.host} does not answer: [Errno 111]" in told
     assert "One that speaks HTTP must stand in" in told
 
 
