@@ -22,12 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.multipart import BOUNDARY, multipart
-
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS, UNET = ROOT / "tests/models/digits.onnx", ROOT / "tests/models/unet.onnx"  # tests/models/README.md describes them
 _given: set[int] = set()
 _logs: dict[str, Path] = {}  # log files of the launched services, by the host and port of their URLs
+BOUNDARY = "a-boundary-that-is-in-no-part"
 PYTHONPATH = f"{ROOT / 'src'}:{ROOT}"  # makes `python -m monopod` run this tree's code in any folder
 
 
@@ -116,6 +115,16 @@ def post_json(url: str, value: object) -> tuple[int, Any]:
     """Return status and parsed body of a JSON request."""
     status, body = get(url, json.dumps(value).encode(), {"Content-Type": "application/json"})
     return status, json.loads(body)
+
+
+def multipart(parts: list[tuple[str, bytes, bool]]) -> bytes:
+    """Return a form's body as clients encode it (RFC 7578). parts: name, content, whether it is a file named like the part."""
+    body = b""
+    for name, content, is_file in parts:
+        filename = f'; filename="{name}"' if is_file else ""
+        head = f'Content-Disposition: form-data; name="{name}"{filename}'
+        body += f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + content + b"\r\n"
+    return body + f"--{BOUNDARY}--\r\n".encode()
 
 
 def post_form(url: str, *parts: tuple[str, str | bytes]) -> tuple[int, Any]:

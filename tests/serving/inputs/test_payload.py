@@ -25,8 +25,7 @@ from serving.inputs.fetch import Fetcher
 from serving.inputs.files import BYTES, File, file_kinds
 from serving.inputs.payload import Form, Payload, decode
 from tests.memory import MIB, forget_peak, settled_bytes
-from tests.multipart import BOUNDARY, multipart
-from tests.running import get, make_service, running
+from tests.running import BOUNDARY, get, make_service, multipart, running
 
 PICTURE = bytes(range(256)) * 3 + b"!"
 TEXT = base64.b64encode(PICTURE).decode()
