@@ -109,41 +109,36 @@ def _row(region_track: RegionTrack) -> Row:
     try:
         target = target_to_read(region_track)
         history = preflight.load_history(target, "")
-        if history.last is None:
-            return row
-        changer = _changer(target) if history.last.state == BEGUN else ""
-        serving = history.good or history.last
-        deployments = _deployments(target, serving)
-        seen = {each: _pods_of(target, each, changer, history.good is not None) for each in deployments}
-        online = seen.get(target.deployment)
-        first = online or seen[deployments[0]]
-        offline = _offline(region_track, target, seen[target.offline]) if target.offline in seen else None
-        scaler = _autoscaler(target)
-        ill, told, note = _present(region_track, target, any(each.is_losing for each in seen.values()))
-        return row | {
-            "version": serving.version,
-            "runs": first.runs,
-            "ready": online.ready if online else 0,
-            "wanted": online.wanted if online else 0,
-            "restarts": online.restarts if online else 0,
-            "since": serving.at,
-            "by": serving.by,
-            "override": serving.override,
-            "holder": str(history.holder or ""),
-            "state": release_state(history, changer, first.ready, any(each.shortage for each in seen.values()), ill),
-            "note": note,
-            "troubles": [
-                *told,
-                *(words for each in deployments for words in seen[each].troubles),
-                *(offline or {}).pop("troubles", []),
-                *(scaler or {}).pop("troubles", []),
-            ],
-            "offline": offline,
-            "autoscaler": scaler,
-            "canary": _canary(history, changer),
-        }
+        return row if history.last is None else row | _deployed(region_track, target, history, history.last)
     except EXPECTED_ERRORS as error:
         return row | {"state": "unknown", "troubles": [str(error)]}
+
+
+def _deployed(region_track: RegionTrack, target: Target, history: History, last: Release) -> Row:
+    changer, serving = _changer(target) if last.state == BEGUN else "", history.good or last
+    pods = {each: _pods_of(target, each, changer, bool(history.good)) for each in _deployments(target, serving)}
+    online, first = pods.get(target.deployment), next(iter(pods.values()))
+    offline = _offline(region_track, target, pods[target.offline]) if target.offline in pods else None
+    scaler = _autoscaler(target)
+    ill, troubles, note = _present(region_track, target, any(each.is_losing for each in pods.values()))
+    troubles += [words for each in pods.values() for words in each.troubles]
+    for part in (offline or {}, scaler or {}):
+        troubles += part.pop("troubles", [])
+    return {
+        "version": serving.version,
+        "runs": first.runs,
+        **({name: getattr(online, name) for name in ("ready", "wanted", "restarts")} if online else {}),
+        "since": serving.at,
+        "by": serving.by,
+        "override": serving.override,
+        "holder": str(history.holder or ""),
+        "state": release_state(history, changer, (online or first).ready, any(each.shortage for each in pods.values()), ill),
+        "note": note,
+        "troubles": troubles,
+        "offline": offline,
+        "autoscaler": scaler,
+        "canary": _canary(history, changer),
+    }
 
 
 def _canary(history: History, changer: str) -> Row | None:
