@@ -38,7 +38,7 @@ class Lifetime:
         return self.abandoned or self._clock() >= self.deadline
 
     def shorten(self, seconds: float) -> None:
-        """Bring the deadline to so many seconds after the first byte, unless it is earlier already."""
+        """Bring the deadline forward to `seconds` after the first byte, unless it is earlier already."""
         self.deadline = min(self.deadline, self.begin + seconds)
 
     def error(self) -> ServingError | None:

@@ -1,8 +1,10 @@
 """Tables, sizes and progress bars, as a terminal shows them. Only this module imports tqdm."""
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
@@ -16,6 +18,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[st
 def printable(text: str) -> str:
     """Return a text on one line: a name in a file may hold line ends, or characters that command a terminal."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def print_mistakes(mistakes: str, as_json: bool, **fields: Any) -> None:
+    """Print mistakes, one a line, on stderr, or on stdout as JSON with further fields."""
+    if as_json:
+        print(json.dumps({**fields, "mistakes": mistakes.splitlines()}, indent=2))
+    else:
+        print(mistakes, file=sys.stderr)
 
 
 def size(count: int) -> str:

@@ -111,11 +111,9 @@ class FetcherOfRequest:
             return self._fetcher.fetch(url, deadline)
 
 
-log = logging.getLogger("monopod.core")
-
-# On the loop, other requests wait meanwhile. So many bytes take at most 0.2 ms: to decode numbers in JSON, binary tensors and
-# texts, which may be empty and take a step each, and to encode outputs. A body of SMALL_JSON bytes is also too small to be
-# counted as held.
+# On the loop, other requests wait meanwhile. These numbers of bytes take at most 0.2 ms: to decode numbers in JSON, binary
+# tensors and texts, which may be empty and take a step each, and to encode outputs. A body of SMALL_JSON bytes is also too
+# small to be counted as held.
 SMALL_JSON, SMALL_BINARY, SMALL_TEXTS, SMALL_OUTPUTS = 8 * 2**10, 64 * 2**10, 2 * 2**10, 16 * 2**10
 
 Encode = Callable[[Arrays], Reply]  # from a model's outputs

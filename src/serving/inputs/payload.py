@@ -50,9 +50,9 @@ T = TypeVar("T")
 
 PIECE_BYTES = 64 * 2**10  # that the decoder reads at once, in about a millisecond
 MAX_FORM_PARTS = 100
-LONGEST_HEADERS = 8 * 2**10  # bytes of one part's headers, and of the text before the first part
+MAX_HEADERS = 8 * 2**10  # bytes of one part's headers, and of the text before the first part
 MAX_PARAMETERS = 32  # in one part's headers
-LONGEST_BOUNDARY = 70  # characters; source: RFC 2046, 5.1.1
+MAX_BOUNDARY = 70  # characters; source: RFC 2046, 5.1.1
 CHARSETS = ("utf-8", "us-ascii", "ascii", "iso-8859-1")  # that a text may be written in
 NO_PARTS = "the form has no parts, or its boundary is not the one its Content-Type names; -F name=value sends one"
 NOTHING_FETCHED = "this service fetches no URLs: its setting fetch_hosts is empty; send the bytes, or base64"
@@ -64,11 +64,14 @@ class UrlFetcher(Protocol):
     def fetch(self, url: str, deadline: float) -> bytes: ...
 
 
+@dataclass(frozen=True)
 class NoFetcher:
-    """Stands for the fetcher of a service whose fetch_hosts is empty."""
+    """Fetches nothing. reason: what its BadInput says."""
+
+    reason: str = NOTHING_FETCHED
 
     def fetch(self, url: str, deadline: float) -> bytes:
-        raise BadInput(NOTHING_FETCHED)
+        raise BadInput(self.reason)
 
 
 @dataclass(frozen=True)
@@ -297,7 +300,7 @@ def _type_name(value: Any) -> str:
 def read_form(content_type: str, body: bytes, check: Callable[[], None]) -> Form:
     """Return a body's parts. check: called between pieces; its exception ends the reading.
 
-    Raises BadInput for a body that is not a form and for headers over LONGEST_HEADERS, TooLarge over MAX_FORM_PARTS parts.
+    Raises BadInput for a body that is not a form and for headers over MAX_HEADERS, TooLarge over MAX_FORM_PARTS parts.
     """
     boundary = _boundary(content_type)
     decoder, parts = MultipartDecoder(boundary), _FormParts()
@@ -338,7 +341,7 @@ class _FormParts:
                 self._content.write(event.data)
                 if not event.more_data:
                     self._end()
-        if decoder.state is State.PREAMBLE and len(decoder.buffer) > LONGEST_HEADERS:
+        if decoder.state is State.PREAMBLE and len(decoder.buffer) > MAX_HEADERS:
             raise BadInput(NO_PARTS)
 
     def _begin(self, part: Field | FilePart) -> None:
@@ -384,15 +387,15 @@ def _form_of(parts: _FormParts) -> Form:
 
 def _boundary(content_type: str) -> bytes:
     boundary = parse_options_header(content_type)[1].get("boundary", "").encode("utf-8", "replace")
-    if 0 < len(boundary) <= LONGEST_BOUNDARY:
+    if 0 < len(boundary) <= MAX_BOUNDARY:
         return boundary
-    raise BadInput(f"the form's Content-Type names no boundary of 1 to {LONGEST_BOUNDARY} characters; let your client write it")
+    raise BadInput(f"the form's Content-Type names no boundary of 1 to {MAX_BOUNDARY} characters; let your client write it")
 
 
 def _measure(buffer: bytearray) -> None:
     """Raise BadInput where the part's headers, with which the buffer begins, are too long to be read."""
-    end = BLANK_LINE_RE.search(buffer, 0, LONGEST_HEADERS)
-    if end is None and len(buffer) >= LONGEST_HEADERS:
-        raise BadInput(f"the headers of a part of the form are longer than {LONGEST_HEADERS} bytes, the most that is read")
+    end = BLANK_LINE_RE.search(buffer, 0, MAX_HEADERS)
+    if end is None and len(buffer) >= MAX_HEADERS:
+        raise BadInput(f"the headers of a part of the form are longer than {MAX_HEADERS} bytes, the most that is read")
     if end is not None and buffer.count(b";", 0, end.start()) > MAX_PARAMETERS:
         raise BadInput(f"the headers of a part of the form have more than {MAX_PARAMETERS} parameters, the most that are read")

@@ -254,7 +254,7 @@ def test_samples_that_cannot_be_used_are_told_in_words(made: Made, tmp_path: Pat
     told = words("--samples", tmp_path)
     assert "no sample reached the model 'small': the service refused 2 of 2, the first (a.json):" in told
     (tmp_path / "a.json").write_text('{"image": "https://example.com/a.jpg"}')
-    assert "https://example.com/a.jpg is not fetched here; put the file itself into the JSON" in words("--samples", tmp_path)
+    assert "no URLs are fetched here" in words("--samples", tmp_path)
 
 
 def test_models_that_cannot_be_converted_are_told_in_words(made: Made, tmp_path: Path, capsys: Captured) -> None:

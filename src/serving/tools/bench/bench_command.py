@@ -3,13 +3,12 @@
 import asyncio
 import json
 import resource
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 
-from serving.base.terminal import progress, table
+from serving.base.terminal import print_mistakes, progress, table
 from serving.settings import SettingsError, load
 from serving.tools.bench import http_client
 from serving.tools.bench.http_client import BenchError, Body, bodies
@@ -37,10 +36,10 @@ def bench_command(arguments: Namespace) -> int:
     try:
         given, headers = _given(arguments), dict(map(_header, arguments.header))
         url, sent = _asked(arguments, headers, given)
-    except (BenchError, SettingsError) as error:
-        return _fail(str(error), arguments.json)
-    except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}", arguments.json)
+    except (BenchError, SettingsError, OSError) as error:
+        told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        print_mistakes(told, arguments.json)
+        return 1
     rate = arguments.rate or 0.0
     asked = Load(0 if rate else arguments.concurrency, rate, arguments.seconds, arguments.warm_up)
     _allow_many_files()
@@ -93,14 +92,6 @@ def _allow_many_files() -> None:
     """Raise the soft limit on open files, often 1024, to the hard limit: each in-flight request holds a connection."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _fail(mistake: str, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps({"mistakes": mistake.splitlines()}, indent=2))
-    else:
-        print(mistake, file=sys.stderr)
-    return 1
 
 
 def as_text(found: BenchFigures, load: Load, request: str) -> str:

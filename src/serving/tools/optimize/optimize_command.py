@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from serving.base.errors import StartError
-from serving.base.terminal import progress, size, table
+from serving.base.terminal import print_mistakes, progress, size, table
 from serving.models.engine import Hardware
 from serving.models.model import check_file
 from serving.models.model_cache import ModelSource
@@ -225,13 +225,9 @@ def optimize_command(arguments: Namespace) -> int:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the service's own code may print; stdout holds the report alone
             report = _made(arguments)
-    except SettingsError as error:
-        return _fail("\n".join(error.mistakes), arguments.json)
-    except (OptimizeError, StartError) as error:
-        return _fail(str(error).replace(f"{arguments.service.resolve()}/", ""), arguments.json)
-    except OSError as error:
-        cure = "" if error.filename else "; TMPDIR names another folder for temporary files"  # a failed write names no file
-        return _fail(f"{error.filename or tempfile.gettempdir()}: {error.strerror}{cure}", arguments.json)
+    except (SettingsError, OptimizeError, StartError, OSError) as error:
+        print_mistakes(_told(error, arguments.service.resolve()), arguments.json, ok=False)
+        return 1
     refused = refusal(report)
     if arguments.json:
         print(as_json(report), end="")
@@ -359,9 +355,10 @@ def _shown_path(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def _fail(mistake: str, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps({"ok": False, "mistakes": mistake.splitlines()}, indent=2))
-    else:
-        print(mistake, file=sys.stderr)
-    return 1
+def _told(error: Exception, folder: Path) -> str:
+    if isinstance(error, SettingsError):
+        return "\n".join(error.mistakes)
+    if isinstance(error, OSError):
+        cure = "" if error.filename else "; TMPDIR names another folder for temporary files"  # a failed write names no file
+        return f"{error.filename or tempfile.gettempdir()}: {error.strerror}{cure}"
+    return str(error).replace(f"{folder}/", "")

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from serving.base.errors import BadInput, ServingError
+from serving.base.errors import ServingError
 from serving.base.lifetime import Lifetime
 from serving.core.messages import JSON
 from serving.inputs.files import FileKinds, content_type
-from serving.inputs.payload import decode, taken_files
+from serving.inputs.payload import NoFetcher, decode, taken_files
 from serving.models.engine import Engine
 from serving.models.model import from_function
 from serving.models.model_cache import ModelSource
@@ -29,6 +29,7 @@ MAX_FILES = 256
 MAX_ROWS = 128
 MAX_BYTES = 500_000_000
 SECONDS = 3600.0  # that one sample may take
+NOT_FETCHED = "no URLs are fetched here; put the file itself into the JSON, in base64"
 
 T = TypeVar("T")
 Tell = Callable[[float], None]
@@ -178,12 +179,7 @@ def _route(service: Service, route: str) -> tuple[Callable[[Request], Any], dict
     return own[parts.path], query
 
 
-class _NoFetcher:
-    def fetch(self, url: str, deadline: float) -> bytes:
-        raise BadInput(f"{url[:100]} is not fetched here; put the file itself into the JSON, in base64")
-
-
 def _request(service: Service, file: Path, query: dict[str, str], files: FileKinds) -> Request:
     life = Lifetime(time.monotonic(), SECONDS)
-    payload = decode(content_type(file), file.read_bytes(), _NoFetcher(), life, files)
+    payload = decode(content_type(file), file.read_bytes(), NoFetcher(NOT_FETCHED), life, files)
     return Request("sample", life, payload, query, service.settings.max_image_pixels)
