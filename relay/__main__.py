@@ -25,7 +25,7 @@ from relay.delivery import SECONDS, Receiver
 from relay.web import RelaySettings, application
 
 RECEIVERS = ("robot", "webhook", "watchdog")
-LONGEST_MESSAGE = 2_000  # characters in a line of the log
+MAX_MESSAGE = 2_000  # characters in a line of the log
 TIMEOUT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 
 
@@ -64,7 +64,7 @@ class JsonLine(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage()[:LONGEST_MESSAGE],
+            "message": record.getMessage()[:MAX_MESSAGE],
             **getattr(record, "fields", {}),
         }
         if record.exc_info and record.exc_info[0]:

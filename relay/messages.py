@@ -20,9 +20,9 @@ VERSION = "4"
 MAX_VALUES = 250_000  # of a body, by its commas and brackets, whose values take 200 bytes each once they are read
 MAX_LEFT_OUT = 10**9
 FIRING, RESOLVED = "firing", "resolved"
-LONGEST_NAME, LONGEST_SUMMARY, LONGEST_LINK = 150, 700, 400  # bytes
-LONGEST_TEXT = 3_000  # characters of any text that is looked at
-SHORTEST_LINE = 30  # bytes
+MAX_NAME, MAX_SUMMARY, MAX_LINK = 150, 700, 400  # bytes
+MAX_TEXT = 3_000  # characters of any text that is looked at
+MIN_LINE = 30  # bytes
 SEVERITIES = ("critical", "warning")  # the most urgent first; all others come after these
 COLOUR = {True: "warning", False: "info"}  # orange for what fires, green for what is over
 TIME = re.compile(r"\d{4}-(\d\d-\d\d)T(\d\d:\d\d):\d\d[.\d]*Z")
@@ -102,9 +102,9 @@ def message_text(notification: Notification, region: str, most: int) -> str:
     firing = sum(each.firing for each in alerts)
     counts = {"firing": firing, "resolved": len(alerts) - firing}
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    where = shortened(_place(notification.group), LONGEST_SUMMARY) + (f" in {_plain(region)}" if region else "")
+    where = shortened(_place(notification.group), MAX_SUMMARY) + (f" in {_plain(region)}" if region else "")
     head = f'<font color="{COLOUR[firing > 0]}">**{told}**</font> {where}'
-    shown = alerts[: most // SHORTEST_LINE]  # no message has room for more lines
+    shown = alerts[: most // MIN_LINE]  # no message has room for more lines
     return fitting(head, [_line(each) for each in shown], notification.left_out + len(alerts) - len(shown), most)
 
 
@@ -141,14 +141,14 @@ def _place(group: Mapping[str, str]) -> str:
 
 
 def _line(alert: Alert) -> str:
-    said, pod = alert.annotations, shortened(_plain(alert.labels.get("pod", "")), LONGEST_NAME)
-    name = shortened(_plain(alert.labels.get("alertname", "an alert")), LONGEST_NAME) + ("" if alert.firing else " is over")
-    severity = shortened(_plain(alert.labels.get("severity", "")), LONGEST_NAME)
+    said, pod = alert.annotations, shortened(_plain(alert.labels.get("pod", "")), MAX_NAME)
+    name = shortened(_plain(alert.labels.get("alertname", "an alert")), MAX_NAME) + ("" if alert.firing else " is over")
+    severity = shortened(_plain(alert.labels.get("severity", "")), MAX_NAME)
     texts = [said.get("summary") or said.get("message", ""), said.get("description", "")]
     words = [f'> <font color="{COLOUR[alert.firing]}">{name}</font>']
     words += [f" {severity}"] if severity and alert.firing else []
     words += [] if alert.firing else [_duration(alert)]
-    told = ". ".join(shortened(_plain(text).rstrip("."), LONGEST_SUMMARY) for text in texts if text)
+    told = ". ".join(shortened(_plain(text).rstrip("."), MAX_SUMMARY) for text in texts if text)
     words += [f"{':' if alert.firing else '; it said:'} {told}"] if told else []
     words += [f", pod {pod}"] if pod else []
     words += [_since(alert)] if alert.firing else []
@@ -170,17 +170,17 @@ def _duration(alert: Alert) -> str:
 
 def _next(command: str) -> str:
     """Return the command to type next, as code. It can end neither the code nor the line."""
-    text = shortened(_plain(command).replace("`", ""), LONGEST_LINK)
+    text = shortened(_plain(command).replace("`", ""), MAX_LINK)
     return f", next: `{text}`" if text else ""
 
 
 def _page(address: str) -> str:
     """Return the page that says what to do: as a link, or as its name where it is not an address on the web."""
     forms = ((LINK, " [what to do]({})"), (FILE, ", what to do: {}"))
-    fits = len(address) <= LONGEST_LINK
+    fits = len(address) <= MAX_LINK
     return next((words.format(address) for form, words in forms if fits and form.fullmatch(address)), "")
 
 
 def _plain(text: str) -> str:
     """Return a text on one line and without tags: in a robot's markdown a tag can mention people."""
-    return " ".join(text[:LONGEST_TEXT].replace("<", "＜").split()).encode(errors="replace").decode()
+    return " ".join(text[:MAX_TEXT].replace("<", "＜").split()).encode(errors="replace").decode()

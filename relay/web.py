@@ -34,7 +34,7 @@ from relay.messages import Notification, WrongNotification, message_text, read
 MAX_BODY_BYTES = 8 * 2**20
 MAX_BODIES_BYTES = 2 * MAX_BODY_BYTES  # of all that are in hand: with the largest message being made, half of the pod's memory
 BODY_SECONDS = 10.0
-MAX_LABELS, LONGEST_LABEL = 30, 200  # of a group, and bytes, in a message's fields and in the log
+MAX_LABELS, MAX_LABEL_BYTES = 30, 200  # of a group, and bytes, in a message's fields and in the log
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("relay")
@@ -145,7 +145,7 @@ def _message(receiver: Receiver, notification: Notification, region: str) -> tup
     """Return the JSON of a message in the form of its receiver, and the counts: small, whatever the notification is."""
     text, firing = message_text(notification, region, MAX_TEXT_BYTES), sum(alert.firing for alert in notification.alerts)
     labels = islice(notification.group.items(), MAX_LABELS)
-    group = {shortened(name, LONGEST_LABEL): shortened(value, LONGEST_LABEL) for name, value in labels}
+    group = {shortened(name, MAX_LABEL_BYTES): shortened(value, MAX_LABEL_BYTES) for name, value in labels}
     facts = {"group": group, "firing": firing, "resolved": len(notification.alerts) - firing}
     return (markdown_message(text) if receiver.robot else {"text": text, "event": "alerts", **facts}), facts
 

@@ -18,7 +18,7 @@ COLUMNS = 3
 WIDTH, HEIGHT = 330, 196  # pixels of a panel, as all lengths here
 LEFT, RIGHT, TOP, PLOT = 52, 12, 30, 104
 LEGENDS = 4  # lines of a legend at most
-LONGEST = 44  # letters of a legend
+MAX_LEGEND = 44  # letters of a legend
 TEXT, AXIS, MARK = "#75808b", "#98a2ad55", "#8957e5"
 COLOURS = ("#2f81f7", "#c98a1b", "#3fb950", "#d1495b", "#8957e5", "#1fa9a9", "#98a2ad", "#b5651d")
 SCALES = {
@@ -43,7 +43,7 @@ class Line:
     @property
     def title(self) -> str:
         """Return the legend with the series' labels in it, as Grafana writes it."""
-        return re.sub(r"\{\{(\w+)\}\}", lambda found: self.labels.get(found.group(1), ""), self.legend)[:LONGEST]
+        return re.sub(r"\{\{(\w+)\}\}", lambda found: self.labels.get(found.group(1), ""), self.legend)[:MAX_LEGEND]
 
 
 def draw(about: str, panels: Sequence[tuple[Panel, Sequence[Line]]], span: tuple[float, float], marks: Sequence[float]) -> str:

@@ -21,7 +21,7 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 POINTS = 10
-LONGEST = 900  # seconds from the begin of the load to the last query that passes
+MAX_SECONDS = 900  # seconds from the begin of the load to the last query that passes
 NO_DATA = {
     "fleet: Card memory declared (A)": "a card is needed",
     "fleet: Card memory used (A)": "a card is needed",
@@ -80,7 +80,7 @@ def test_every_query_returns_data(hk: Cluster, under_load: Seen) -> None:
         return not lacking
 
     try:
-        until(all_pass, LONGEST, pause=10)
+        until(all_pass, MAX_SECONDS, pause=10)
     except AssertionError:
         told = {key: why for key, why in trouble(prometheus, under_load, lacking).items() if why}
         assert not told, "\n".join(f"{name}, view {number}: {why}" for (name, number), why in told.items())

@@ -62,7 +62,7 @@ NOT_PUBLIC_6 = [
 MAPPED = ip_network("::ffff:0:0/96")
 NAT64 = ip_network("64:ff9b::/96")
 
-LONGEST_URL = 8192  # characters
+MAX_URL_LENGTH = 8192  # characters
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_REDIRECTS = 3
 MAX_ADDRESSES = 4  # of a host: tried one after the other, each for its share of the time
@@ -116,8 +116,8 @@ def allowed_url(url: str, hosts: Sequence[str], ports: Container[int]) -> Allowe
 
     Raises BadInput for a URL that cannot be read, and for a scheme, host or port that is not allowed.
     """
-    if len(url) > LONGEST_URL or re.search(r"[\x00-\x20\x7f\\]", url):
-        raise BadInput(f"a URL has at most {LONGEST_URL} characters, and no spaces, control characters or backslashes")
+    if len(url) > MAX_URL_LENGTH or re.search(r"[\x00-\x20\x7f\\]", url):
+        raise BadInput(f"a URL has at most {MAX_URL_LENGTH} characters, and no spaces, control characters or backslashes")
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme.lower(), (parts.hostname or "").rstrip("."), parts.port

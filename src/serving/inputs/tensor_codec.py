@@ -16,7 +16,7 @@ from serving.models.tensors import DATATYPES, Array, ModelSpec, TensorSpec
 
 T = TypeVar("T")
 
-LONGEST_SHOWN = 60
+MAX_SHOWN = 60
 _TYPE_NAMES: dict[type, str] = {
     dict: "an object",
     list: "an array",
@@ -44,8 +44,8 @@ def show(value: object) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, dict | list):
         return _TYPE_NAMES[type(value)]
-    if isinstance(value, str) and len(value) > LONGEST_SHOWN:
-        return repr(value[:LONGEST_SHOWN]) + "..."
+    if isinstance(value, str) and len(value) > MAX_SHOWN:
+        return repr(value[:MAX_SHOWN]) + "..."
     return repr(value)
 
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection
 from serving.offline.work import State, Work
 
 KEPT = 100  # records
-FEWEST = 20  # records. Where fewer are known, over half of FEWEST must have failed: else one failure would count as all
+MIN_OUTCOMES = 20  # records. Where fewer are known, over half of this must have failed: else one failure would count as all
 log = logging.getLogger("monopod.offline")
 
 
 def mostly_failed(outcomes: Collection[bool]) -> bool:
     """Return whether over half of the last records failed. outcomes: whether each failed by the model or the service."""
-    return 2 * sum(outcomes) > max(len(outcomes), FEWEST)
+    return 2 * sum(outcomes) > max(len(outcomes), MIN_OUTCOMES)
 
 
 class CircuitBreaker:

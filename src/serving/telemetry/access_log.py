@@ -16,10 +16,10 @@ from urllib.parse import unquote_to_bytes
 from serving.telemetry import logs
 from serving.telemetry.logs import FIELD, Origin, bounded, json_of, time_of
 
-LONGEST_PATH, LONGEST_METHOD = 200, 20  # characters in the log
+MAX_PATH, MAX_METHOD = 200, 20  # characters in the log
 MAX_LINES = 256  # that wait for a flush
 LINE_BYTES = 400  # of memory that a line takes until it is written, without its path and its request's id
-KEPT_PATH = 12 * LONGEST_PATH  # bytes that LONGEST_PATH characters may take: four bytes each, three digits a byte
+KEPT_PATH = 12 * MAX_PATH  # bytes that MAX_PATH characters may take: four bytes each, three digits a byte
 
 # wall time, method, path, request id, route, code, milliseconds, reason, trace id
 Line = tuple[float, str | bytes, str | bytes, str, str, int, float, str, str]
@@ -92,7 +92,7 @@ def _part(fields: dict[str, Any]) -> str:
 
 
 def _begin(method: str | bytes, path: str | bytes, origin: Origin) -> str:
-    message = f"{_method(method)[:LONGEST_METHOD]} {_path(path)[:LONGEST_PATH]}"
+    message = f"{_method(method)[:MAX_METHOD]} {_path(path)[:MAX_PATH]}"
     return _part({"level": "info", "logger": log.name, "message": message, **origin})
 
 

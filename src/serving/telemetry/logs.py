@@ -34,7 +34,7 @@ from serving.base.terminal import printable
 LINE_BYTES = 16_000
 # Characters of the parts of a line. A longer part loses its middle.
 MESSAGE, TRACEBACK, FIELD = 6_000, 8_000, 300
-SHORTEST = 20  # characters that are left of each part, however long the line is
+MIN_PART = 20  # characters that are left of each part, however long the line is
 FIELDS = ("request_id", "trace_id", "route", "code", "reason", "milliseconds")
 SHOWN = {"code": "", "milliseconds": " ms", "request_id": ""}  # on a terminal, with their units
 # Bytes of lines that may wait while nobody reads stdout. Further lines are dropped.
@@ -131,7 +131,7 @@ def json_of(line: dict[str, Any]) -> str:
     """
     text = _encoded(line)
     most = MESSAGE
-    while len(text) > LINE_BYTES and most > SHORTEST:
+    while len(text) > LINE_BYTES and most > MIN_PART:
         most //= 2  # escapes and other alphabets take up to six bytes a character: the length is known once it is written
         text = _encoded(_cut(line, most))
     return text.decode()

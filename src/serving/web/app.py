@@ -42,7 +42,7 @@ POLICY = (
     "connect-src 'self'; frame-ancestors 'none'"
 )
 PAGE_HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
-LONGEST_PATH = 200  # characters in messages
+MAX_PATH = 200  # characters in messages
 ENDS = ((200, ""), *((kind.status, kind.reason) for kind in errors.ERROR_CLASSES))
 CYCLE = "monopod.request_cycle"  # in the environment
 NAMED_OTHERWISE = {b"content-type": "CONTENT_TYPE"}
@@ -151,7 +151,7 @@ def _protocol_routes(routes: Blueprint, context: ServiceContext) -> None:
 
 def _hot(**values: Any) -> Response:
     """Stand for a hot route, so that Flask names its method where another one was sent. Its requests never come here."""
-    raise NotFound(f"there is no {request.path[:LONGEST_PATH]} here; /openapi.json lists the routes")
+    raise NotFound(f"there is no {request.path[:MAX_PATH]} here; /openapi.json lists the routes")
 
 
 def _begin() -> None:
@@ -176,9 +176,9 @@ def _error(error: ServingError, **more: Any) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     """Answer what Flask or werkzeug refuses, in one sentence of ours."""
-    code, path, allowed = error.code or 500, request.path[:LONGEST_PATH], sorted(getattr(error, "valid_methods", None) or ())
-    said = {404: f"there is no {path} here", 405: f"{path} takes {', '.join(allowed)}, not {request.method[:LONGEST_PATH]}"}
-    words = said.get(code, f"{(error.description or error.name).rstrip('.')} ({request.method[:LONGEST_PATH]} {path})")
+    code, path, allowed = error.code or 500, request.path[:MAX_PATH], sorted(getattr(error, "valid_methods", None) or ())
+    said = {404: f"there is no {path} here", 405: f"{path} takes {', '.join(allowed)}, not {request.method[:MAX_PATH]}"}
+    words = said.get(code, f"{(error.description or error.name).rstrip('.')} ({request.method[:MAX_PATH]} {path})")
     response = _error(kind_of(code)(f"{words}; /openapi.json lists the routes"))
     if allowed:
         response.headers["Allow"] = ", ".join(allowed)

@@ -35,9 +35,9 @@ TENSORS = "application/octet-stream"
 LENGTH_FIELD = LENGTH_HEADER.lower().encode()
 TAKEN = (JSON, TENSORS, "")  # content types of the Open Inference Protocol
 IDENTITY = b"identity"
-LONGEST_PATH = 1024  # characters of a hot route's path as it was sent; each may be an escape, which takes three
+MAX_PATH = 1024  # characters of a hot route's path as it was sent; each may be an escape, which takes three
 SMALL_QUERY = 256  # characters that the loop reads; each two may be a parameter
-MAX_KNOWN, LONGEST_KNOWN = 1000, 256  # paths whose route is remembered, and their characters; only paths that have a route are
+MAX_KNOWN, MAX_KNOWN_LENGTH = 1000, 256  # paths whose route is remembered, and their characters; only routed paths are
 MODEL_PATH = re.compile(
     r"/v2/models/(?P<v2>[^/]+)(?P<versions>/versions/(?P<version>[^/]+))?/infer|/v1/models/(?P<v1>[^/:]+):predict"
 )
@@ -65,7 +65,7 @@ class HotRoutes:
 
     def find(self, path: str) -> HotRoute | None:
         """Return the route of a POST, None where it is another's. path: as it was sent."""
-        return self._known.get(path) or (self._find(path) if len(path) <= LONGEST_PATH else None)
+        return self._known.get(path) or (self._find(path) if len(path) <= MAX_PATH else None)
 
     def _find(self, path: str) -> HotRoute | None:
         plain = unquote(path).removesuffix("/")
@@ -76,7 +76,7 @@ class HotRoutes:
             if found is None:
                 return None
             route = self._model_route(found)
-        if route.queue and len(self._known) < MAX_KNOWN and len(path) <= LONGEST_KNOWN:
+        if route.queue and len(self._known) < MAX_KNOWN and len(path) <= MAX_KNOWN_LENGTH:
             self._known[path] = route
         return route
 

@@ -19,8 +19,8 @@ from tests.running import PYTHONPATH, ROOT
 
 GOOD = 'service_name = "demo"\nusername = "like"\n'
 DEEP = 100_000
-MOST = 60  # KiB, just below the largest value.py and alerts.yaml that are read.
-LONGEST = 60  # Seconds. Two are enough on an idle machine, and on a busy one a command only waits longer.
+MAX_KIB = 60  # KiB, just below the largest value.py and alerts.yaml that are read.
+MAX_SECONDS = 60  # Seconds. Two are enough on an idle machine, and on a busy one a command only waits longer.
 MEMORY = 2**30  # Bytes. A command that needs more ends with an unexpected MemoryError.
 WORK = 4  # Seconds of a core's time, start included.
 
@@ -33,11 +33,11 @@ def text(content: str) -> WriteFile:
 
 def cut(content: str) -> WriteFile:
     """Write as much as is read, so that it is not refused for its size alone."""
-    return text(content[: MOST * 1024])
+    return text(content[: MAX_KIB * 1024])
 
 
 def lines(line: str) -> WriteFile:
-    return text("".join(line.format(number) for number in range(MOST * 1024 // (len(line) + 4))))
+    return text("".join(line.format(number) for number in range(MAX_KIB * 1024 // (len(line) + 4))))
 
 
 def device(path: Path) -> None:
@@ -85,7 +85,7 @@ def ended(*arguments: str) -> str:
         process = subprocess.Popen(command, cwd=ROOT / "src", env=environment, stdout=output, stderr=output)
         # The limit is set from outside: set in a fork of a large test worker, it would count the worker's memory too.
         resource.prlimit(process.pid, resource.RLIMIT_DATA, (MEMORY, MEMORY))
-        timer = threading.Timer(LONGEST, process.kill)
+        timer = threading.Timer(MAX_SECONDS, process.kill)
         timer.start()
         _, status, used = os.wait4(process.pid, 0)  # the use of this child alone
         timer.cancel()

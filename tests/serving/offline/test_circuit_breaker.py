@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.offline.circuit_breaker import FEWEST, KEPT, mostly_failed
+from serving.offline.circuit_breaker import KEPT, MIN_OUTCOMES, mostly_failed
 
 
 @given(st.lists(st.booleans(), max_size=KEPT))
 def test_it_is_over_half_of_the_last_records(outcomes: list[bool]) -> None:
-    assert mostly_failed(outcomes) is (sum(outcomes) > max(len(outcomes), FEWEST) / 2)
+    assert mostly_failed(outcomes) is (sum(outcomes) > max(len(outcomes), MIN_OUTCOMES) / 2)
 
 
 @pytest.mark.parametrize(

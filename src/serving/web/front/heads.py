@@ -23,7 +23,7 @@ MAX_PATH_BYTES = 4 * 2**10  # as sent; escapes in it are read one by one
 MAX_CONNECTION_BYTES = 256  # of the field Connection, whose options are read one by one
 MAX_EMPTY_LINES = 8  # before a request line
 MAX_LENGTH_DIGITS = 18  # of Content-Length; Python refuses to convert 5,000 digits
-MAX_KNOWN, LONGEST_KNOWN = 256, 512  # request lines and hosts that are remembered, and the longest of them in bytes
+MAX_KNOWN, MAX_KNOWN_LENGTH = 256, 512  # request lines and hosts that are remembered, and the longest of them in bytes
 VERSIONS = {b"HTTP/1.1\r\n": "1.1", b"HTTP/1.0\r\n": "1.0"}  # with the end of the request line
 SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding"})  # fields that may not be repeated
 HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5}+)?")
@@ -87,7 +87,7 @@ def parse(head: bytes) -> Head:
     """Return what a head says, which ends with its blank line. Raises HeadTooLarge (431), and BadInput (400) for all else."""
     _check_size(head)
     line = head[: head.find(b"\n") + 1]
-    method, version, host, path, query = (_known_line if len(line) <= LONGEST_KNOWN else _request_line)(line)
+    method, version, host, path, query = (_known_line if len(line) <= MAX_KNOWN_LENGTH else _request_line)(line)
     _judge(head)
     headers = _fields(head)
     _check_host(headers.get(b"host"), version)
@@ -198,7 +198,7 @@ def _check_host(host: bytes | None, version: str) -> None:
     if host is None:
         if version == "1.1":
             raise BadInput("the field Host is missing; a request in HTTP/1.1 must have it")
-    elif not (_known_host if len(host) <= LONGEST_KNOWN else HOST.fullmatch)(host):
+    elif not (_known_host if len(host) <= MAX_KNOWN_LENGTH else HOST.fullmatch)(host):
         raise BadInput(f"the field Host is {show(host.decode('latin-1'))}; it must be a name or address, and perhaps a port")
 
 

@@ -33,7 +33,7 @@ PONG = Reply(b'{"ping":"pong"}')
 MAX_PARAMETERS = 10_000  # of a URL
 LARGE_BODY = 64 * 2**10  # bytes; a larger body is not copied to stand behind its head
 TIMEOUTS = (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms")  # of the client, or of Envoy on its behalf
-MAX_KNOWN, LONGEST_KNOWN = 64, 64  # content types that are remembered, and the longest of them in bytes
+MAX_KNOWN, MAX_KNOWN_LENGTH = 64, 64  # content types that are remembered, and the longest of them in bytes
 LIGHT = ("GET", "HEAD", "OPTIONS")  # methods of requests that call no model
 
 
@@ -170,7 +170,7 @@ class RequestCycle:
         self._body, self.length, gate = body, len(body), self.rules.gate
         life, given = self.life, self.head.headers.get(b"content-type")
         if given:
-            self.content_type, self.kind = (_known_kind if len(given) <= LONGEST_KNOWN else _kind)(given)
+            self.content_type, self.kind = (_known_kind if len(given) <= MAX_KNOWN_LENGTH else _kind)(given)
         life.received = now = time.monotonic()
         self.times.begin("queue", now)
         if now >= life.deadline:
