@@ -125,7 +125,7 @@ def test_the_page_stands_alone_has_pictures_and_escapes_what_others_wrote(keepin
 
 def test_a_region_without_figures_is_named_and_its_status_tells(keeping: str, tmp_path: Path) -> None:
     told = report(tmp_path, "http://127.0.0.1:1", status=42)
-    assert "hk, prod\n  No figures\n    http://127.0.0.1:1 " in told
+    assert "hk, prod\n  No figures\n    http://127.0.0.1:1" in told
 
 
 def test_a_page_that_cannot_be_written_is_a_mistake(keeping: str, tmp_path: Path) -> None:

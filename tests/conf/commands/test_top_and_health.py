@@ -138,7 +138,7 @@ def test_health_is_the_gravest_reason(scraping: str, tmp_path: Path) -> None:
     assert (well.status, well.out.count("\n")) == (0, 1)
     warned = run("health", write_value(tmp_path / "warned", memory_levels=[0.1, 100]), regions)
     assert (warned.status, warned.out.count("\n")) == (40, 1)
-    assert re.match(r"hk, prod: warning: small-1 uses \d+ % of .*2 GiB\n", warned.out)
+    assert re.match(r"hk, prod: warning: small-1 uses .*2 GiB\n", warned.out)
     critical = run("health", write_value(tmp_path / "critical", memory_levels=[0.1, 0.2], replicas=2), regions, "--json")
     assert critical.status == 41
     (track,) = json.loads(critical.out)
@@ -161,7 +161,8 @@ def test_a_release_that_prometheus_has_not_scraped_yet_is_too_new_to_judge(
             {**pod(3, age=100.0), "status": {"phase": "Failed", "reason": "Evicted", "message": "/tmp is full"}},
         ]
         done = run("health", service, regions)
-        assert (done.status, done.out) == (40, "hk, prod: warning: small-03 was evicted: /tmp is full\n")
+        assert (done.status, done.out.count("\n")) == (40, 1)
+        assert "small-03 was evicted: /tmp is full" in done.out
 
 
 def test_what_kubernetes_does_not_tell_is_named_beside_the_judgement(scraping: str, tmp_path: Path) -> None:

