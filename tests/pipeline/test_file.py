@@ -247,7 +247,7 @@ def test_a_long_list_of_changed_files_is_cut() -> None:
 
 def test_the_refusal_says_the_cure_in_its_order() -> None:
     words = refusal(["Makefile"], PATHS, "1a2b3c4d", "main")
-    steps = ["bring main of the project to the platform's version", "merge main into this branch", "and push it"]
+    steps = ["bring main of the project to", "merge main into this branch", "and push it"]
     assert sorted(steps, key=words.index) == steps
 
 

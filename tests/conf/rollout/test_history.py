@@ -441,8 +441,9 @@ def test_a_version_is_named_by_its_tag_or_by_its_digest_or_the_beginning_of_that
 
 def test_a_tag_that_serves_already_is_told_with_how_to_name_another_image_of_it() -> None:
     twice = versions(ONE, TWO, ONE, digests="abc")
-    told = "1 (sha256:cccccccccccc) serves there already; --to sha256:aaaaaaaaaaaa names another image of 1"
-    assert reason_to_skip(twice, None, "1") == told
+    told = reason_to_skip(twice, None, "1")
+    assert told.startswith("1 (sha256:cccccccccccc) serves there")
+    assert "--to sha256:aaaaaaaaaaaa names another" in told
     older = twice.rollback_release("sha256:aaaaaaaaaaaa")
     assert older is not None
     assert older.digest == digest("a")

@@ -95,7 +95,7 @@ def test_an_object_that_is_held_for_too_long_is_named_with_its_finalizer(clock: 
         assert 0 <= clock.now - begin - seconds <= 1
         assert [each.ref.kind for each in staying] == ["ScaledObject"]
         assert "removed ScaledObject like/cats" not in said
-        for words in (f"still there after {seconds:.0f} s", "finalizer.keda.sh (taken off by KEDA's operator)"):
+        for words in (f"still there after {seconds:.0f} s", "finalizer.keda.sh (taken off by KEDA"):
             assert words in stuck_message(staying)
     assert stuck_clause(staying).startswith(", but ScaledObject like/cats ")
     assert stuck_clause(()) == ""
@@ -169,11 +169,9 @@ def test_an_object_of_somebody_else_is_neither_deleted_nor_waited_for() -> None:
     ("finalizers", "words"),
     [
         ([], "held by no finalizer"),
-        (["example.com/kept"], "held by its finalizer example.com/kept (taken off by the controller of example.com)"),
-        (
-            ["foregroundDeletion", "finalizer.keda.sh"],
-            "Kubernetes once its pods are gone, which may have finalizers of their own) and",
-        ),
+        (["example.com/kept"], "held by its finalizer example.com/kept"),
+        (["example.com/kept"], "off by the controller of example.com"),
+        (["foregroundDeletion", "finalizer.keda.sh"], "may have finalizers of their own) and"),
     ],
 )
 def test_the_controller_that_takes_a_finalizer_off_is_named(finalizers: list[str], words: str) -> None:
