@@ -61,19 +61,17 @@ def test_no_token_is_printed_for_a_server_that_nobody_verifies(how: dict[str, An
         kubeconfig(cluster(**how), "deploy", "token")
 
 
-def test_a_missing_account_is_told_with_the_chart_that_makes_it() -> None:
-    with pytest.raises(ClusterError, match="has no ServiceAccount monopod/deploy"):
-        access(cluster(Refused("not found", 404)), ACCOUNT, 3600)
-
-
-def test_a_missing_right_is_named() -> None:
-    with pytest.raises(NoRights, match="right to create serviceaccounts/token"):
-        access(cluster(NoRights("cluster hk refuses", 403)), ACCOUNT, 3600)
-
-
-def test_an_api_server_that_is_away_is_told_as_elsewhere() -> None:
-    with pytest.raises(Unreachable, match="does not answer"):
-        access(cluster(Unreachable("cluster hk does not answer")), ACCOUNT, 3600)
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (Refused("not found", 404), ClusterError, "has no ServiceAccount monopod/deploy"),
+        (NoRights("cluster hk refuses", 403), NoRights, "right to create serviceaccounts/token"),
+        (Unreachable("cluster hk does not answer"), Unreachable, "does not answer"),
+    ],
+)
+def test_why_there_is_no_token_is_told(error: ClusterError, kind: type[ClusterError], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        access(cluster(error), ACCOUNT, 3600)
 
 
 def test_the_lifetime_is_told_and_that_the_api_server_shortened_it() -> None:

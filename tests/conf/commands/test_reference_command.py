@@ -21,9 +21,10 @@ def test_settings_are_printed_for_people_and_for_programs(capsys: Captured) -> N
     assert json.loads(capsys.readouterr().out)[0]["name"] == "service_name"
 
 
-def test_the_manual_of_the_settings_is_what_the_settings_say(capsys: Captured) -> None:
-    assert monopod.main(["settings", "--markdown"]) == 0
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == capsys.readouterr().out
+@pytest.mark.parametrize("command", ["settings", "metrics"])
+def test_the_manual_is_what_the_command_prints(command: str, capsys: Captured) -> None:
+    assert monopod.main([command, "--markdown"]) == 0
+    assert (ROOT / "docs" / f"{command}.md").read_text(encoding="utf-8") == capsys.readouterr().out
 
 
 QUERIES = re.findall(r"```promql\n(.*?)```", metrics_page(), re.DOTALL)
@@ -36,11 +37,6 @@ def test_metrics_are_printed_for_people_and_for_programs(capsys: Captured) -> No
     found = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in found] == [metric.name for metric in EXPORTED_METRICS]
     assert found[0]["labels"] == ["route", "code", "reason"]
-
-
-def test_the_manual_of_the_metrics_is_what_the_list_says(capsys: Captured) -> None:
-    assert monopod.main(["metrics", "--markdown"]) == 0
-    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == capsys.readouterr().out
 
 
 @pytest.mark.parametrize("query", QUERIES)

@@ -146,22 +146,16 @@ def test_a_file_that_is_no_whole_model_is_a_mistake(check_service: CheckService)
 
 
 @pytest.mark.parametrize(
-    ("files", "reason"),
+    ("model", "files", "reason"),
     [
-        ({"model/m.onnx-aa": "x", "model/m.onnx.sha256": "0"}, "its parts are not merged"),
-        ({"model/Makefile": "all:\n"}, "model/Makefile makes it"),
+        ("m.onnx", {"model/m.onnx-aa": "x", "model/m.onnx.sha256": "0"}, "its parts are not merged"),
+        ("m.onnx", {"model/Makefile": "all:\n"}, "model/Makefile makes it"),
+        ("m.ort", {"model/m.ort": "ORTM"}, "it is in onnxruntime's own format"),
     ],
 )
-def test_a_model_that_is_not_there_yet_is_passed_over_with_a_note(
-    check_service: CheckService, files: dict[str, str], reason: str
+def test_a_model_that_is_not_there_yet_or_of_another_format_is_passed_over_with_a_note(
+    check_service: CheckService, model: str, files: dict[str, str], reason: str
 ) -> None:
-    report = check_service(MODEL, files=files)
+    report = check_service(f'model_path = "model/{model}"\n', files=files)
     assert report.mistakes == []
-    told = f"model/m.onnx is not read here ({reason})"
-    assert any(told in warning for warning in report.warnings)
-
-
-def test_a_model_in_onnxruntimes_own_format_is_passed_over_with_a_note(check_service: CheckService) -> None:
-    report = check_service('model_path = "model/m.ort"\n', files={"model/m.ort": "ORTM"})
-    assert report.mistakes == []
-    assert any("model/m.ort is not read here" in warning for warning in report.warnings)
+    assert any(f"model/{model} is not read here ({reason})" in warning for warning in report.warnings)
