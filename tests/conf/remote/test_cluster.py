@@ -9,10 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from conf.base.object_references import Item, Ref
 from conf.remote import cluster
@@ -190,15 +188,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    named: dict[str, Any] = {
-        "contexts": [{"name": "hk", "context": {"cluster": "it", "user": "who"}}],
-        "clusters": [{"name": "it", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-        "users": [{"name": "who", "user": {"token": "any"}}],
-    }
-    file = tmp_path / "kubeconfig"
-    file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "hk", **named}))
-    monkeypatch.setenv("KUBECONFIG", str(file))
-    monkeypatch.setenv("NO_PROXY", "*")
+    use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "hk", f"http://127.0.0.1:{server.server_port}")
     yield "hk"
     server.shutdown()
     thread.join()
@@ -233,13 +223,12 @@ def test_texts_are_read_off_any_form_that_the_header_may_have(headers: list[str]
 JOB = {"CI_ENVIRONMENT_NAME": "hk/cats", "CI_COMMIT_REF_NAME": "cats", "CI_COMMIT_REF_PROTECTED": "false"}
 
 
-def test_a_job_without_a_kubeconfig_names_the_scope_that_the_variable_needs() -> None:
-    words = missing_kubeconfig({**JOB, "CI_COMMIT_REF_PROTECTED": "true"})
-    assert words.endswith("whose environment scope is hk/*")
-
-
-def test_a_job_of_an_unprotected_branch_says_that_it_sees_no_protected_variable() -> None:
-    assert missing_kubeconfig(JOB).endswith("cats is not protected: protect it")
+@pytest.mark.parametrize(
+    ("protected", "end"),
+    [("true", "whose environment scope is hk/*"), ("false", "cats is not protected: protect it")],
+)
+def test_a_job_without_a_kubeconfig_names_the_scope_or_the_protection_that_it_lacks(protected: str, end: str) -> None:
+    assert missing_kubeconfig({**JOB, "CI_COMMIT_REF_PROTECTED": protected}).endswith(end)
 
 
 def test_a_kubeconfig_that_is_a_text_and_not_a_file_is_told_without_its_text() -> None:

@@ -2,11 +2,7 @@
 
 import pytest
 
-from conf.remote.wechat_robot import MAX_TEXT_BYTES, markdown_message, refusal, shortened
-
-
-def test_a_message_is_markdown() -> None:
-    assert markdown_message("**a**") == {"msgtype": "markdown", "markdown": {"content": "**a**"}}
+from conf.remote.wechat_robot import MAX_TEXT_BYTES, refusal, shortened
 
 
 def test_only_errcode_0_says_that_a_robot_took_a_message() -> None:
