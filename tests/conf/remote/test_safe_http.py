@@ -19,8 +19,3 @@ def test_a_name_that_only_begins_as_this_machines_address_needs_https(host: str)
     assert not speaks_http(host, ["registry.lan:5000"])
     with pytest.raises(NoAnswer, match="which is not HTTPS"):
         must_be_safe(f"http://{host}/token", ["registry.lan:5000"])
-
-
-def test_an_address_that_is_none_is_told() -> None:
-    with pytest.raises(NoAnswer, match="refers to an invalid address"):
-        must_be_safe("https://[", ())

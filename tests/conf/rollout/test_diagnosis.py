@@ -164,13 +164,8 @@ def test_a_missing_object_of_the_namespace_is_named() -> None:
 
 
 def test_a_node_that_went_away_is_named() -> None:
-    found = only(
-        *diagnose(
-            [{**pod({"state": {"running": {}}, "ready": True}), "spec": {"nodeName": "n7"}}],
-            [event("NodeNotReady", "Node is not ready")],
-            [],
-        )
-    )
+    there = {**pod({"state": {"running": {}}, "ready": True}), "spec": {"nodeName": "n7"}}
+    found = only(*diagnose([there], [event("NodeNotReady", "Node is not ready")], []))
     assert (found.kind, found.words) == (diagnosis.NODE, "its node n7 is not ready")
 
 

@@ -35,13 +35,7 @@ def test_the_deadline_moves_whenever_one_more_pod_is_ready() -> None:
 
 def test_a_pod_that_is_ready_again_and_again_gains_no_time() -> None:
     waiting = ProgressDeadline(60, 1000)
-    assert [waiting.note_ready(ready, 1010 + at) for at, ready in enumerate((1, 0, 1, 0, 1))] == [
-        True,
-        False,
-        False,
-        False,
-        False,
-    ]
+    assert [waiting.note_ready(ready, 1010 + at) for at, ready in enumerate((1, 0, 1, 0, 1))] == [True, *[False] * 4]
     assert waiting.is_over(1071)
 
 

@@ -84,4 +84,5 @@ def test_on_the_change_from_an_autoscaler_the_larger_count_stays() -> None:
     assert step is not None
     assert step.item["spec"] == {"replicas": 6}
     assert "its 6 pods stay" in step.words
+    assert "the next release makes them 2" in step.words
     assert replicas.scale_down_step(FIXED, with_count(1, "kube-controller-manager"), (SCALER,)) is None
