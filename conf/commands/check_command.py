@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from conf.base.console import Mistakes, prints_mistakes, table
-from conf.base.quantities import money
+from conf.base.quantities import counted, money
 from conf.clusters.regions import Regions
 from conf.commands.arguments import load_regions
 from conf.plan.plan import TRACKS
@@ -47,9 +47,8 @@ def _as_json(report: Report, regions: Regions) -> str:
 
 def _paragraphs(report: Report, regions: Regions) -> Iterator[str]:
     if report.mistakes:
-        count = len(report.mistakes)
         yield "".join(f"{line}\n" for line in (*report.mistakes, *(f"note: {warning}" for warning in report.warnings)))
-        yield f"{count} {'mistake' if count == 1 else 'mistakes'}; nothing may be applied\n"
+        yield f"{counted(len(report.mistakes), 'mistake')}; nothing may be applied\n"
         return
     rows = [
         (

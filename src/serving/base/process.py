@@ -21,7 +21,7 @@ READINGS = 4  # of the count in the time that it must stand still
 
 
 STEPS = 10  # of niceness: about a tenth of a plain thread's share, while others want the cores
-SMALLEST = 64 * 2**10  # bytes; a smaller amount costs more to count than to hold
+MIN_COUNTED = 64 * 2**10  # bytes; a smaller amount costs more to count than to hold
 SHARE = 0.9  # of the pod's memory; the rest is for amounts that are not counted
 
 
@@ -99,7 +99,7 @@ class WorkingMemory:
         what: their name in error messages. Raises MemoryFull where other requests hold too much, TooLarge where the bytes
         alone are over the limit.
         """
-        if size < SMALLEST:
+        if size < MIN_COUNTED:
             return 0
         with self._lock:
             self._settle()

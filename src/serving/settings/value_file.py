@@ -20,7 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 DECLARATIONS = declared_settings()
-LARGEST_FILE = 64  # KiB
+MAX_FILE_KIB = 64
 UNKNOWN = "unknown"  # stands for a service_name or username that is missing or wrong
 OTHER_NAMES = {  # names that people write for a setting, and that share too few letters with it to be found
     "gpu": "gpu_memory",
@@ -117,7 +117,7 @@ def load(path: Path, regions: Sequence[str] | None) -> ValueFile:
     Raises SettingsError with every mistake, also where the file is missing or unreadable.
     """
     try:
-        text = text_of(path, LARGEST_FILE)
+        text = text_of(path, MAX_FILE_KIB)
     except UnreadableError as error:
         raise SettingsError(
             [f"{path.name}: {error} in {path.resolve().parent}; a service's folder holds one, copy the root's"]

@@ -23,7 +23,7 @@ import pytest
 
 from serving.base import process
 from serving.base.errors import MemoryFull, TooLarge
-from serving.base.process import SMALLEST, WorkingMemory, peak_bytes
+from serving.base.process import MIN_COUNTED, WorkingMemory, peak_bytes
 from serving.settings import Settings
 from serving.web.process import limit_work
 from tests.memory import MIB, forget_peak, settled_bytes
@@ -153,7 +153,7 @@ def test_a_pod_that_has_too_little_left_says_so_at_its_start(caplog: pytest.LogC
 
 def test_small_things_are_not_counted_and_before_the_limit_is_known_all_is_taken() -> None:
     memory = WorkingMemory()
-    assert memory.reserve(SMALLEST - 1, "a body") == 0
+    assert memory.reserve(MIN_COUNTED - 1, "a body") == 0
     assert memory.reserve(10_000 * MIB, "a body") == 10_000 * MIB
 
 

@@ -21,7 +21,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
-LEAST_OPSET = 13  # from here on DequantizeLinear takes a scale for each channel
+MIN_OPSET = 13  # from here on DequantizeLinear takes a scale for each channel
 WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 INTEGER_OPS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "MatMulNBits"}
 PROTO = onnx.TensorProto
@@ -39,8 +39,8 @@ def prepare(file: Path, work: Path) -> Path:
     with _telling(f"{file} cannot be prepared"):
         model = onnx.load(file)
         check_float(model, file)
-        if _opset(model) < LEAST_OPSET:
-            model = onnx.version_converter.convert_version(model, LEAST_OPSET)
+        if _opset(model) < MIN_OPSET:
+            model = onnx.version_converter.convert_version(model, MIN_OPSET)
         raised, ready = work / "raised.onnx", work / "ready.onnx"
         onnx.save(model, raised)
         quant_pre_process(str(raised), str(ready), skip_symbolic_shape=True)
