@@ -13,6 +13,7 @@ from typing import Any
 
 from conf.base.console import prints_mistakes
 from conf.base.object_references import Item, Ref, dropped, ref
+from conf.base.quantities import counted
 from conf.commands.arguments import checked_service, load_regions, rendered
 from conf.rollout import preflight
 from conf.rollout.report import EXPECTED_ERRORS, error_status
@@ -112,7 +113,7 @@ def label_lines(changes: Iterable[Mapping[str, tuple[str, str]]]) -> Iterator[st
         counts[words] = counts.get(words, 0) + 1
     for words, count in counts.items():
         if words:
-            yield f"labels of {count} {'object' if count == 1 else 'objects'}: {words}"
+            yield f"labels of {counted(count, 'object')}: {words}"
 
 
 def _labels(item: Item, path: tuple[str, ...]) -> dict[str, str]:

@@ -63,7 +63,7 @@ class RunningPods:
     states: PodStates = PodStates()
 
     def __str__(self) -> str:
-        counts = (f"version {name} in {count} {'pod' if count == 1 else 'pods'}" for name, count in self.versions.items())
+        counts = (f"version {name} in {counted(count, 'pod')}" for name, count in self.versions.items())
         return " and ".join(counts) or "no ready pod"
 
 

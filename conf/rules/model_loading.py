@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from math import prod
 
-from conf.base.quantities import GIB, readable_bytes, rounded_up
+from conf.base.quantities import GIB, counted, readable_bytes, rounded_up
 from conf.rules.context import Rule, RuleContext, Violation, hint
 from serving.settings import SESSION_GIB, gpu_memory, size_in_bytes
 
@@ -138,7 +138,7 @@ def gpu_memory_holds_the_model(context: RuleContext) -> Iterator[Violation]:
         yield Violation(
             "gpu_memory",
             f"gpu_memory is {settings.gpu_memory:g} GiB{of_it}, and the model's weights take {readable_bytes(size)} for"
-            f" {sessions} {'session' if sessions == 1 else 'sessions'}, and {beside:g} GiB stay outside the arena:"
+            f" {counted(sessions, 'session')}, and {beside:g} GiB stay outside the arena:"
             f" set gpu_memory = {rounded_up(settings.gpu_memory - left + beside + 1.2 * size / GIB)} or more",
         )
 
