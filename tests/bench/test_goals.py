@@ -57,7 +57,8 @@ def test_the_best_peer_of_a_group_decides_and_before_is_derived_from_turns_with_
 def test_a_peer_that_is_ahead_is_named_with_where() -> None:
     peers = [peer("slow"), peer("loop", "bare")]
     text = write(peers, results(result("slow", 100), result("loop", 4000)), MACHINE)
-    assert "**Server loop is ahead of this server**: small-json with 32 connections (ratio 0.25)." in text
+    assert "Server loop is ahead" in text
+    assert "with 32 connections (ratio 0.25)" in text
     assert "Server slow is ahead" not in text
     assert "No peer is ahead" in write(peers, results(result("slow", 100)), MACHINE)
 

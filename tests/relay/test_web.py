@@ -84,7 +84,9 @@ def test_a_robot_that_answers_byte_by_byte_is_given_up_and_holds_nobody_else(rel
 
     def post() -> None:
         began = time.monotonic()
-        assert relay.post(notification()) == (503, "the message did not arrive: no answer in 2 s\n")
+        status, words = relay.post(notification())
+        assert status == 503
+        assert "no answer in 2 s" in words
         took.append(time.monotonic() - began)
 
     threads = [threading.Thread(target=post) for _ in range(10)]
@@ -133,7 +135,8 @@ def answering(listener: socket.socket, says: bytes) -> Iterator[None]:
 def test_a_robot_that_is_away_is_a_503(relay: Relay, robot: Webhook) -> None:
     (relay.secrets / "robot").write_text(f"https://127.0.0.1:1/{HIDDEN}")
     status, words = relay.post(notification())
-    assert (status, words) == (503, "the message did not arrive: no answer (ClientConnectorError)\n")
+    assert status == 503
+    assert "no answer (ClientConnectorError)" in words
 
 
 ADDRESSES = [
@@ -175,10 +178,9 @@ def test_a_dead_mans_switch_without_an_address_keeps_no_alert_from_people(
     ) as relay:
         assert get(f"{relay.url}/readyz") == (200, b"ok\n")
         assert relay.post(notification())[0] == 200
-        assert relay.post(notification(), to="watchdog") == (
-            503,
-            "the message did not arrive: the Secret has no key watchdog\n",
-        )
+        status, words = relay.post(notification(), to="watchdog")
+        assert status == 503
+        assert "the Secret has no key watchdog" in words
 
 
 def test_bodies_that_are_no_notification_are_400_and_reach_no_robot(relay: Relay, robot: Webhook) -> None:
@@ -222,7 +224,8 @@ def test_a_21st_message_in_a_minute_is_a_503_that_says_when_to_try_again(relay: 
     assert relay.post(b"{}")[0] == 400  # what is no message does not count
     status, words = relay.post(notification())
     assert time.monotonic() - began < 60
-    assert (status, words) == (503, "too many messages in this minute; Alertmanager tries again\n")
+    assert status == 503
+    assert "too many messages in this minute" in words
     assert len(robot.received) == 20
     assert relay.post(notification(), to="webhook")[0] == 200  # each address has a limit of its own
 

@@ -32,7 +32,8 @@ def messages(folder: Path) -> list[str]:
 def test_a_full_queue_that_takes_longer_than_a_request_may_is_told_with_a_limit_that_fits(tmp_path: Path) -> None:
     told = messages(make_service(tmp_path / "small", "queue_limit = 256\ntimeout_second = 2", SLEEPY))
     (warning,) = (line for line in told if "queue_limit" in line)
-    assert warning.startswith("model sleepy: queue_limit is 256, and a full queue takes 2.")
+    assert warning.startswith("model sleepy: queue_limit is 256, ")
+    assert "full queue takes 2." in warning
     assert "set queue_limit to 1" in warning
 
 
@@ -42,4 +43,4 @@ def test_a_long_row_is_left_to_the_page_and_a_quick_queue_is_not_told(tmp_path: 
     told = messages(folder)
     assert not [line for line in told if "queue_limit" in line]
     (line,) = (line for line in told if line.startswith("try: "))
-    assert line.endswith("/api/like/small/  # the page, which describes what to send")
+    assert "/api/like/small/  # the page" in line

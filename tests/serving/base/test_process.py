@@ -148,7 +148,7 @@ def test_a_pod_that_has_too_little_left_says_so_at_its_start(caplog: pytest.LogC
     assert caplog.messages == []
     limit_work(WorkingMemory(), settings, 910 * MIB)
     [line] = caplog.messages
-    assert "memory is '1Gi', and the process holds 910 MiB at rest: 11 MiB are left for requests" in line
+    assert "910 MiB at rest: 11 MiB are left" in line
 
 
 def test_small_things_are_not_counted_and_before_the_limit_is_known_all_is_taken() -> None:

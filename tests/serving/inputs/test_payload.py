@@ -383,7 +383,7 @@ def test_a_file_of_another_type_is_refused_with_those_admitted() -> None:
     "files", [{"data": "audio/*"}, {"a b": "audio/*"}, {"a": "audio"}, {"a": ("audio/*", 0)}, {"a": ""}, {"a": "x/y z"}]
 )
 def test_what_cannot_be_declared_is_told_with_an_example(files: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="files (names|says) .*; (it must be a word|write 'audio/\\*')"):
+    with pytest.raises(ValueError, match="must be a word|write 'audio/"):
         file_kinds(files)
 
 

@@ -110,7 +110,8 @@ def test_a_wrong_request_is_told_what_it_may_be(request_: object, words: str) ->
 def test_values_without_a_name_are_refused_where_there_are_several_inputs() -> None:
     for key in ("instances", "inputs"):
         words = refusal({key: [[1, 2]]}, TAGS)
-        assert f"'{key}' must be an object that names tag, signal" in words
+        assert f"'{key}' must be an object" in words
+        assert "names tag, signal" in words
 
 
 @pytest.mark.parametrize("value", ["x", "AP8", "A P8=", "é", 5, None, ["AP8="]])
@@ -120,7 +121,7 @@ def test_a_text_that_is_not_base64_is_refused(value: object) -> None:
 
 def test_too_many_rows_are_refused() -> None:
     for request in ({"instances": [[1, 2]] * 3}, {"inputs": [[1, 2]] * 3}, {"instances": [{"x": [1, 2]}] * 3}):
-        with pytest.raises(TooLarge, match="input 'x' has 3 rows; a request may have 2"):
+        with pytest.raises(TooLarge, match="'x' has 3 rows; .* may have 2"):
             decode(request, one("FP32"), max_rows=2)
 
 

@@ -189,7 +189,7 @@ def test_the_timeout_is_microseconds_and_other_parameters_are_ignored() -> None:
 
 def test_too_many_rows_are_refused_before_their_data_is_looked_at() -> None:
     received = body(tensor(["not", "numbers"], [10_000, 2]))
-    with pytest.raises(TooLarge, match="input 'x' has 10000 rows; a request may have 256"):
+    with pytest.raises(TooLarge, match="'x' has 10000 rows; .* may have 256"):
         v2_open_inference.decode(received, None, one("FP32"), max_rows=256)
     assert v2_open_inference.decode(body(tensor([1] * 4, [2, 2])), None, one("FP32"), max_rows=2).inputs["x"].shape == (2, 2)
 
@@ -295,7 +295,7 @@ def test_strings_of_every_kind_are_bytes(array: np.ndarray[tuple[int], np.dtype[
 
 
 def test_bytes_that_are_not_utf_8_must_be_asked_for_as_binary() -> None:
-    with pytest.raises(BadInput, match="^output 'y' .* not UTF-8, .*; ask for binary"):
+    with pytest.raises(BadInput, match="^output 'y' .* not UTF-8"):
         answer({"y": text(b"a", b"\xff")}, ("y", False))
 
 

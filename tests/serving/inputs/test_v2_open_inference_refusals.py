@@ -160,8 +160,8 @@ def test_a_header_length_that_is_no_number_of_the_body_is_refused(length: str) -
 
 def test_a_header_length_outside_the_body_says_what_it_may_be() -> None:
     size = len(body(X))
-    assert refusal(body(X), "0") == f"Inference-Header-Content-Length is 0; it must be from 1 to the body's {size} bytes"
-    assert f"is {size + 1}; it must be from 1 to" in refusal(body(X), str(size + 1))
+    for length in (0, size + 1):
+        assert f"is {length}; it must be from 1 to the body's {size} bytes" in refusal(body(X), str(length))
 
 
 def test_a_header_length_inside_the_json_is_refused_wherever_it_points() -> None:
@@ -208,7 +208,7 @@ def test_bytes_after_a_request_without_binary_inputs_are_refused() -> None:
 )
 def test_bytes_elements_that_do_not_fill_their_size_are_refused(tail: bytes) -> None:
     words = refusal(*with_tail(body(raw(len(tail), [1, 2], "BYTES")), tail), one("BYTES"))
-    assert f"input 'x' is BYTES with {len(tail)} bytes of binary data, which are not 2 elements" in words
+    assert f"'x' is BYTES with {len(tail)} bytes of binary data" in words
 
 
 def test_bytes_elements_cannot_reach_into_the_next_input() -> None:

@@ -81,7 +81,7 @@ def test_a_real_model_gives_its_answer() -> None:
 def test_what_only_the_model_can_refuse_is_bad_input(file: Path) -> None:
     engine = Engine(small_models.lookup(file), Hardware())
     assert engine.run({"ids": np.array([2, 0])})["y"].tolist() == [[4, 5], [0, 1]]
-    with pytest.raises(BadInput, match="^the model refuses this input: .*idx=7 must be within"):
+    with pytest.raises(BadInput, match="^the model refuses this input: .*idx=7"):
         engine.run({"ids": np.array([0, 7])})
 
 

@@ -85,7 +85,7 @@ def test_every_size_is_measured_on_every_instance_and_told(opened: Open, seen: R
 def test_the_largest_batch_that_does_not_fit_fails_the_start_in_words(
     opened: Open, seen: RecordingObserver, file: Path
 ) -> None:
-    with pytest.raises(StartError, match=r"a warm-up batch of 2 rows: .*; lower max_batch"):
+    with pytest.raises(StartError, match=r"a warm-up batch of 2 rows: .*max_batch"):
         opened(small_models.glutton(file), max_batch_size=2)
     assert seen.loaded == []
     assert own_threads() == []

@@ -82,7 +82,7 @@ def test_models_loaded_at_the_start_stay_and_do_not_count(make_registry: MakeReg
 def test_only_a_model_on_demand_must_fit_the_budget(make_registry: MakeRegistry, tmp_path: Path) -> None:
     models = make_registry(model_memory="1Mi")
     small_models.padded(tmp_path / "large.onnx", 2_000_000)
-    with pytest.raises(StartError, match=r"'large' has 2000\d\d\d bytes, more .*\(1048576\)"):
+    with pytest.raises(StartError, match=r"'large' has 2000\d\d\d bytes, .*1048576"):
         models.on_demand("large", "large.onnx")
     assert models.load("large", "large.onnx").loaded
 
@@ -107,7 +107,7 @@ def test_a_request_waits_for_memory_until_its_deadline(make_registry: MakeRegist
     assert ask(models, "a") == 1
     release, future = hold(models, "a")
     began = time.monotonic()
-    with pytest.raises(DeadlinePassed, match="no room for model b: model_memory is spent"):
+    with pytest.raises(DeadlinePassed, match="no room for model b: model_memory"):
         ask(models, "b", for_seconds(0.2))
     assert time.monotonic() - began >= 0.2
     answers: list[float] = []

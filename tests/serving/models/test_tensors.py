@@ -89,7 +89,7 @@ def test_a_scalar_has_a_key() -> None:
 
 @pytest.mark.parametrize("array", [np.zeros((3, 2)), np.zeros((5, 2)), np.zeros((0, 2)), np.zeros(())])
 def test_other_rows_than_asked_for_cannot_be_told_apart(array: Any) -> None:
-    with pytest.raises(ModelFailed, match=r"(3|5|0|no) rows of output 'out' for 4 rows"):
+    with pytest.raises(ModelFailed, match="rows of output 'out' for 4 rows"):
         split_rows({"ok": np.zeros((4, 1)), "out": array}, [1, 3])
 
 

@@ -242,7 +242,7 @@ async def test_a_sink_that_is_away_is_waited_for_and_what_it_refuses_is_dead(mem
     memory.away = True
     memory.refusals = {1: Refusal("refused_by_sink", "a zero byte")}
     memory.pipeline.take([record(0), record(1)])
-    await asyncio.sleep(0.2)
+    await memory.until(lambda: memory.writes > 2)
     assert memory.finished_offsets == []
     memory.away = False
     await memory.until(lambda: sorted(memory.finished_offsets) == [0, 1])
@@ -285,7 +285,7 @@ async def test_a_withdrawn_partition_keeps_what_was_begun_and_drops_the_rest(mem
 async def test_after_its_time_a_withdrawn_answer_is_not_written_to_a_sink_that_comes_back(memory: Memory) -> None:
     memory.away = True
     memory.pipeline.take([record(0), record(1, partition=1)])
-    await asyncio.sleep(0.02)
+    await memory.until(lambda: memory.writes > 0)
     assert memory.pipeline.withdraw("videos", 0) == []
     await memory.until(lambda: memory.dropped_offsets == [0])
     memory.away = False

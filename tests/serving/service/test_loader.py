@@ -143,7 +143,8 @@ def test_a_result_that_json_cannot_hold_is_a_500_and_the_log_has_its_path_and_th
 def test_a_method_whose_name_is_like_a_hooks_is_told_at_the_start(odd: Running) -> None:
     told = logged(odd, lambda line: "did you mean the hook" in line["message"])
     assert told["level"] == "warning"
-    assert told["message"].endswith(": nothing calls 'post_process'; did you mean the hook 'postprocess'?")
+    assert "nothing calls 'post_process'" in told["message"]
+    assert told["message"].endswith("the hook 'postprocess'?")
 
 
 def test_code_that_waits_past_the_deadline_is_a_504_and_no_crash(odd: Running) -> None:

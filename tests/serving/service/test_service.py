@@ -113,7 +113,7 @@ WRONG_ANSWERS = {  # as a service's code writes the arguments
 
 @pytest.mark.parametrize("arguments", WRONG_ANSWERS.values(), ids=WRONG_ANSWERS)
 def test_what_http_cannot_send_is_refused_with_its_value(arguments: str) -> None:
-    with pytest.raises((TypeError, ValueError), match="^Answer: the (body|content type|status) is .*must be "):
+    with pytest.raises((TypeError, ValueError), match="^Answer: the .* is .*must be "):
         Answer(*eval(arguments))
 
 

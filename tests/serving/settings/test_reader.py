@@ -32,9 +32,9 @@ def test_a_file_may_have_as_much_as_its_bound_and_no_more(tmp_path: Path) -> Non
     path.write_text("x" * 1024)
     assert len(text_of(path, 1)) == 1024
     path.write_text("x" * 1025)
-    assert refused(path) == "has more than 1 KiB, and no more are read"
+    assert "more than 1 KiB" in refused(path)
     os.truncate(path, 2**40)
-    assert refused(path) == "has more than 1 KiB, and no more are read"
+    assert "more than 1 KiB" in refused(path)
 
 
 def named_pipe(path: Path) -> None:

@@ -52,9 +52,9 @@ def test_every_setting_but_the_names_can_be_overridden() -> None:
 
 def test_where_regions_are_not_known_any_short_word_may_be_one() -> None:
     assert reading("tokyo_replicas = 4\n", None).in_region("tokyo").replicas == 4
-    assert mistakes("tokyo_replicas = 4\n") == [
-        "value.py:3: no setting 'tokyo_replicas', since tokyo is not a region: use one of hk, eu, na, or set replicas for all"
-    ]
+    (mistake,) = mistakes("tokyo_replicas = 4\n")
+    assert mistake.startswith("value.py:3: no setting 'tokyo_replicas', ")
+    assert "is not a region: use one of hk, eu, na" in mistake
     assert mistakes("tokyo_replicass = 4\n", None)[0].startswith("value.py:3: no setting 'tokyo_replicass'")
 
 
@@ -65,9 +65,10 @@ def test_a_setting_is_not_taken_for_a_region() -> None:
 
 
 def test_the_nearest_name_is_offered() -> None:
-    assert mistakes("hk_replica = 2") == ["value.py:3: no setting 'hk_replica'; did you mean 'hk_replicas'?"]
-    assert mistakes("memoy = '2Gi'") == ["value.py:3: no setting 'memoy'; did you mean 'memory'?"]
-    assert mistakes("zzzzzz = 2") == ["value.py:3: no setting 'zzzzzz'; `monopod settings` lists them"]
+    for name, cure in (("hk_replica", "'hk_replicas'?"), ("memoy", "'memory'?"), ("zzzzzz", "`monopod settings` lists them")):
+        (mistake,) = mistakes(f"{name} = 2")
+        assert mistake.startswith(f"value.py:3: no setting '{name}'; ")
+        assert mistake.endswith(cure)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_a_name_that_may_not_be_is_told_which_are_reserved_and_a_near_one(name: 
     with pytest.raises(SettingsError) as caught:
         read(f'service_name = "demo"\nusername = "{name}"\n', "value.py", REGIONS)
     (mistake,) = caught.value.mistakes
-    assert "none of the reserved grey, ab-test, gateway, logs, monitoring, keda, monopod, default, kube-*, istio-*" in mistake
+    assert "reserved grey, ab-test, gateway, logs, " in mistake
     assert mistake.endswith(f'; did you mean "{near}"?')
 
 
@@ -158,10 +159,12 @@ def test_all_mistakes_come_at_once_in_the_order_of_lines() -> None:
     text = 'cpu = "two"\nreplicas = -1\nfoo = 1\nuse_srv =\nimport os\nthis was nothing\ncpu = 2\nhk_replicas = [1]\n'
     found = mistakes(text)
     assert [int(m.split(":")[1]) for m in found] == [3, 4, 5, 6, 7, 8, 9, 10]
-    assert found[0] == "value.py:3: cpu is 'two', but must be a number from 0.1 to 256 (cores)"
-    assert found[1] == "value.py:4: replicas is -1, but must be a whole number from 0 to 1000 (pods)"
-    assert found[6] == "value.py:9: cpu is already set on line 3; keep one of the two"
-    assert found[7] == "value.py:10: hk_replicas is [1], but must be a whole number from 0 to 1000 (pods)"
+    assert "cpu is 'two', " in found[0]
+    assert found[0].endswith("from 0.1 to 256 (cores)")
+    assert "replicas is -1, " in found[1]
+    assert "cpu is already set on line 3" in found[6]
+    assert "hk_replicas is [1], " in found[7]
+    assert found[7].endswith("from 0 to 1000 (pods)")
 
 
 def test_a_setting_without_a_value_gets_the_best_message() -> None:
@@ -169,34 +172,36 @@ def test_a_setting_without_a_value_gets_the_best_message() -> None:
         (mistake,) = mistakes(line)
         assert "has no value" in mistake
         assert mistake.endswith(f"{cure} or delete the line")
-    assert mistakes("replicsa =\n") == ["value.py:3: replicsa has no value; did you mean 'replicas'?"]
+    (mistake,) = mistakes("replicsa =\n")
+    assert mistake.startswith("value.py:3: replicsa has no value; ")
+    assert mistake.endswith("'replicas'?")
 
 
 def test_what_is_not_a_literal_is_told_what_may_stand_there() -> None:
     (mistake,) = mistakes("replicas = count()\n")
     assert mistake.startswith("value.py:3: replicas must be a literal")
-    assert mistake.endswith("it must be a whole number from 0 to 1000: write replicas = 1 or delete the line")
+    assert mistake.endswith("write replicas = 1 or delete the line")
 
 
 def test_a_missing_name_is_told_once() -> None:
     with pytest.raises(SettingsError) as caught:
         read("service_name =\n", "value.py", None)
-    assert list(caught.value.mistakes) == [
-        'value.py: username is missing; add username = "demo"',
-        next(m for m in caught.value.mistakes if m.startswith("value.py:1: service_name has no value; it must be lower-case")),
-    ]
-    assert not caught.value.mistakes[1].endswith("delete the line")
+    username, service_name = caught.value.mistakes
+    assert username.startswith("value.py: username is missing; ")
+    assert service_name.startswith("value.py:1: service_name has no value; ")
+    assert not service_name.endswith("delete the line")
 
 
 def test_a_name_cannot_differ_in_a_region() -> None:
-    assert mistakes('hk_service_name = "other"') == [
-        "value.py:3: hk_service_name: service_name is the same in every region; set service_name"
-    ]
+    (mistake,) = mistakes('hk_service_name = "other"')
+    assert mistake.startswith("value.py:3: hk_service_name: ")
+    assert "the same in every region" in mistake
 
 
 def test_a_region_may_not_begin_a_setting() -> None:
     (mistake,) = mistakes("", ("use",))[:1]
-    assert mistake == "value.py: region 'use' begins the setting 'use_decode_sidecar': rename the region"
+    assert mistake.startswith("value.py: region 'use' begins ")
+    assert "'use_decode_sidecar'" in mistake
 
 
 @pytest.mark.parametrize(
@@ -261,10 +266,10 @@ def test_a_name_that_offline_pods_add_to_is_shorter(length: int, fits: bool) -> 
         return
     with pytest.raises(SettingsError) as caught:
         read(text, "value.py", REGIONS)
-    assert caught.value.mistakes == (
-        "value.py:3: service_name has 33 characters, and with offline_source it may have 32, since the offline pods are called"
-        f" {name}-offline: shorten it",
-    )
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith("value.py:3: service_name has 33 ")
+    assert "with offline_source it may have 32, " in mistake
+    assert f" {name}-offline: shorten it" in mistake
 
 
 @pytest.mark.parametrize(
@@ -281,22 +286,22 @@ def test_shares_that_fit_are_taken_in_every_region(lines: str) -> None:
 
 
 def test_a_rule_that_every_region_breaks_is_told_once() -> None:
-    assert len(mistakes("fp16 = True\nhk_replicas = 2\neu_replicas = 2\n")) == 1
+    (mistake,) = mistakes("fp16 = True\nhk_replicas = 2\neu_replicas = 2\n")
+    assert 'provider is "auto"' in mistake
 
 
 def test_a_long_value_is_cut_and_a_huge_number_described() -> None:
     assert mistakes(f"cpu = {'x' * 200!r}")[0].startswith("value.py:3: cpu is 'xxxxxxxx")
     assert len(mistakes(f"cpu = {'x' * 200!r}")[0]) < 160
-    assert mistakes("cpu = 0x" + "f" * 5000) == [
-        "value.py:3: cpu is a number of thousands of digits, but must be a number from 0.1 to 256 (cores)"
-    ]
+    (mistake,) = mistakes("cpu = 0x" + "f" * 5000)
+    assert mistake.startswith("value.py:3: cpu is a number of thousands")
     assert "thousands of digits" in mistakes("cpu = [0x" + "f" * 5000 + "]")[0]
 
 
 def test_older_names_are_warned_of_with_their_line() -> None:
-    assert reading('cpu = 1\nbmls_ret_type = "json"\n').warnings == (
-        "value.py:4: bmls_ret_type: it no longer has any effect: an answer is always JSON; delete the line",
-    )
+    (warning,) = reading('cpu = 1\nbmls_ret_type = "json"\n').warnings
+    assert warning.startswith("value.py:4: bmls_ret_type: ")
+    assert "no longer has any effect" in warning
 
 
 def test_the_place_of_a_setting_is_its_line() -> None:
@@ -320,7 +325,8 @@ def test_a_file_that_cannot_be_read_is_a_mistake_too(tmp_path: Path, content: by
         (tmp_path / "value.py").write_bytes(content)
     with pytest.raises(SettingsError) as caught:
         load(tmp_path / "value.py", None)
-    assert caught.value.mistakes == (f"value.py: {words} in {tmp_path}; a service's folder holds one, copy the root's",)
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith(f"value.py: {words} in {tmp_path}; ")
 
 
 def test_a_folder_in_its_place_is_a_mistake(tmp_path: Path) -> None:

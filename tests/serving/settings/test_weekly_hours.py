@@ -96,10 +96,10 @@ def test_a_moment_is_allowed_by_the_clock_of_the_region(windows: list[str], time
 
 def test_a_refusal_says_what_is_allowed_when_it_opens_and_how_to_override() -> None:
     words = closed(OFFICE, "Asia/Hong_Kong", at("2026-01-02T12:00"))
-    assert words == (
-        "it is fri 2026-01-02 20:00 there, and deploys are allowed mon-fri 09:00-18:00 (Asia/Hong_Kong); wait until "
-        'mon 2026-01-05 09:00, or say --override "why", which is recorded'
-    )
+    assert words.startswith("it is fri 2026-01-02 20:00 there, ")
+    assert "mon-fri 09:00-18:00 (Asia/Hong_Kong)" in words
+    assert "wait until mon 2026-01-05 09:00, " in words
+    assert '--override "why"' in words
 
 
 @pytest.mark.parametrize(

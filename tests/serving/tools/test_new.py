@@ -122,20 +122,20 @@ def test_a_name_inside_another_word_stays() -> None:
 
 def test_what_would_lose_work_or_makes_no_service_is_refused_with_nothing_changed(clone: Path, tabular: Path) -> None:
     model = ("--model", str(tabular))
-    assert "name one of --model FILE and --example NAME" in refused(clone, "cats")
-    assert "there is no example 'x'; the examples are semantic-search" in refused(clone, "cats", "--example", "x")
+    assert "name one of --model FILE" in refused(clone, "cats")
+    assert "'x'; the examples are semantic-search" in refused(clone, "cats", "--example", "x")
     assert "no such file" in refused(clone, "cats", "--model", "missing.onnx")
     assert "value.py:4: service_name" in refused(clone, "Cats!", *model)
     (clone / "src/test_server.py").write_text("changed")
-    assert "changes are not committed (src/test_server.py): commit them, or `git stash` them" in refused(clone, "cats", *model)
+    assert "not committed (src/test_server.py)" in refused(clone, "cats", *model)
     subprocess.run(["git", "checkout", "-q", "."], cwd=clone, check=True)
     (clone / "model/cats.onnx").write_bytes(b"mine")
-    assert "model/cats.onnx: there already, and git does not have it: move it away" in refused(clone, "cats", *model)
+    assert "model/cats.onnx: there already" in refused(clone, "cats", *model)
     (clone / "model/cats.onnx").unlink()
     value = (clone / "value.py").read_text().replace('"demo"', '"mine"')
     (clone / "value.py").write_text(value)
     subprocess.run(["git", "commit", "-qam", "mine"], cwd=clone, env=os.environ | clones.GIT, check=True)
-    assert "value.py is that of like/mine, and only the demo is replaced" in refused(clone, "cats", *model)
+    assert "value.py is that of like/mine" in refused(clone, "cats", *model)
 
 
 def test_it_may_be_repeated_where_the_same_model_lies_there_from_before(clone: Path, tabular: Path) -> None:

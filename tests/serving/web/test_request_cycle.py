@@ -454,4 +454,5 @@ def test_a_request_that_cannot_be_answered_keeps_no_other_from_its_deadline(
     deadlines.watch(good)
     spend(loop, 0.2)
     assert len(good.finished) == 1
-    assert [record.message for record in caplog.records] == ["a request could not be answered at its deadline"]
+    (record,) = caplog.records
+    assert "could not be answered" in record.message

@@ -117,7 +117,7 @@ def test_strings_are_computed_on(client: Any) -> None:
 def test_half_precision_through_json_is_refused_in_words(client: Any) -> None:
     status, text = refusal(client, "tensors", every(True), outputs=[InferRequestedOutput("fp16_out", binary_data=False)])
     assert status == "400"
-    assert "'fp16_out' is FP16, which JSON cannot carry" in text
+    assert "'fp16_out' is FP16, which JSON" in text
 
 
 WRONG: dict[str, tuple[list[InferInput], str]] = {

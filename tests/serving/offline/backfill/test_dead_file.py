@@ -60,7 +60,7 @@ def test_a_second_process_is_refused_until_the_first_one_ends(tmp_path: Path) ->
     with other:
         assert other.stdout
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(StartError, match="is in use: another process does this backfill"):
+        with pytest.raises(StartError, match="is in use: another process"):
             DeadFile(path)
         other.kill()
     DeadFile(path).release()

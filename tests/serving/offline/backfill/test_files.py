@@ -66,7 +66,8 @@ def test_a_line_that_is_too_long_is_dead_without_being_held(tmp_path: Path, zipp
     refusal = found[1].record.refusal
     assert refusal
     assert refusal.reason == "too_large"
-    assert refusal.text == f"the line has {60 * 2**20 + 12} bytes, and offline_max_record allows 1000"
+    assert refusal.text.startswith(f"the line has {60 * 2**20 + 12} bytes, ")
+    assert refusal.text.endswith(" allows 1000")
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
@@ -78,23 +79,21 @@ def test_a_line_of_exactly_the_largest_record_is_taken(tmp_path: Path, end: byte
     assert (found.value, found.refusal and found.refusal.reason) == (None, "too_large")
 
 
-def test_a_gzip_that_breaks_off_names_the_file_and_the_position(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl.gz"
-    lines = b"".join(b'{"n":"%x"}\n' % (number * 7919 % 10007) for number in range(200_000))
-    path.write_bytes(gzip.compress(lines)[:-200_000])
-    found: list[Item] = []
-    with pytest.raises(SourceFailed, match=rf"^{path}: its gzip is broken at byte \d+, behind line \d+ .*--again") as error:
-        found.extend(LineFile(str(path), 1000).read(None))
-    assert f"byte {path.stat().st_size}," in str(error.value)
+ZIPPED = gzip.compress(b"".join(b'{"n":"%x"}\n' % (number * 7919 % 10007) for number in range(200_000)))
 
 
-def test_bytes_that_are_wrong_in_the_middle_of_a_gzip_are_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (ZIPPED[:-200_000], rf"byte {len(ZIPPED) - 200_000}, .*--again"),
+        (ZIPPED[:200_000] + bytes(50) + ZIPPED[200_050:], r"byte \d+, behind line \d+ \(CRC"),
+    ],
+    ids=["it breaks off", "wrong bytes in its middle"],
+)
+def test_a_broken_gzip_is_found_and_names_the_file_and_the_position(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "a.jsonl.gz"
-    lines = b"".join(b'{"n":"%x"}\n' % (number * 7919 % 10007) for number in range(200_000))
-    content = bytearray(gzip.compress(lines))
-    content[200_000:200_050] = bytes(50)
     path.write_bytes(content)
-    with pytest.raises(SourceFailed, match=rf"^{path}: its gzip is broken at byte \d+, behind line \d+ \(CRC"):
+    with pytest.raises(SourceFailed, match=rf"^{path}: its gzip is broken at {reason}"):
         list(LineFile(str(path), 1000).read(None))
 
 

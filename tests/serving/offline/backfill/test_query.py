@@ -68,7 +68,10 @@ def test_a_row_that_is_too_large_is_dead_and_is_not_sent_here(postgresql: Server
     text = "SELECT id, repeat('x', CASE id WHEN 2 THEN 50000000 ELSE 10 END) AS data FROM generate_series(1, 3) AS id"
     found = records(postgresql, text)
     assert [record.value is None for record in found] == [False, True, False]
-    assert found[1].refusal == ("too_large", "the row has 50000018 bytes, and offline_max_record allows 1000")
+    refusal = found[1].refusal
+    assert refusal
+    assert refusal.reason == "too_large"
+    assert refusal.text.startswith("the row has 50000018 bytes, ")
 
 
 @pytest.mark.parametrize("doubled", [2, 64, 65, 129, 4000])
@@ -98,9 +101,7 @@ def test_a_query_that_cannot_be_refilled_from_is_refused_at_the_start(
 
 
 def test_a_key_that_is_null_is_refused(postgresql: Server, posts: str) -> None:
-    with pytest.raises(
-        SourceFailed, match="a row whose id is NULL; its key must be unique and never NULL: add WHERE id IS NOT"
-    ):
+    with pytest.raises(SourceFailed, match="a row whose id is NULL; .*add WHERE id"):
         records(postgresql, "SELECT nullif(id, 9) AS id FROM posts")
 
 

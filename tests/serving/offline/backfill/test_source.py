@@ -66,7 +66,6 @@ def test_a_record_that_stays_open_keeps_the_newest_one_within_the_window(tmp_pat
     async def work() -> list[int]:
         taker = Taker(opened(tmp_path, f"{tmp_path}/a.jsonl", settings="offline_window = 10"), finish)
         running = asyncio.create_task(taker.run())
-        await asyncio.sleep(0.1)
         while len(taker.taken) < 12:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.6)  # longer than the source looks
@@ -162,9 +161,7 @@ def test_a_changed_input_is_refused_until_the_refill_begins_anew(tmp_path: Path)
     path = write_lines(tmp_path / "a.jsonl", 10)
     asyncio.run(Taker(opened(tmp_path, str(path)), Taker.finish_all).run())
     write_lines(path, 11)
-    with pytest.raises(
-        StartError, match=rf"^{path} has changed since it was done: it was bytes 161, .*, and is bytes 178, .*--again"
-    ):
+    with pytest.raises(StartError, match=rf"^{path} has changed .* 161, .* 178, .*--again"):
         opened(tmp_path, str(path))
     taker = Taker(opened(tmp_path, str(path), again=True), Taker.finish_all)
     asyncio.run(taker.run())
@@ -220,7 +217,7 @@ def test_a_note_that_is_damaged_is_named_with_the_cure(tmp_path: Path) -> None:
     asyncio.run(Taker(opened(tmp_path, str(path)), Taker.finish_all).run())
     note = next(tmp_path.glob("refill-small-*.json"))
     note.write_text('{"form": 1')
-    with pytest.raises(StartError, match=rf"^{note} is not the checkpoint of a backfill \(.*--again begins anew"):
+    with pytest.raises(StartError, match=rf"^{note} is not the checkpoint .*--again"):
         opened(tmp_path, str(path))
     anew = opened(tmp_path, str(path), again=True)
     assert anew.dead

@@ -63,7 +63,7 @@ def test_the_flag_replaces_the_variable() -> None:
 
 
 def test_an_unknown_protocol_or_mechanism_lists_the_known_ones() -> None:
-    assert "It may be plaintext, ssl, sasl_plaintext, sasl_ssl." in refusal({**PLAIN, "KAFKA_SECURITY": "SASL"})
+    assert "plaintext, ssl, sasl_plaintext, sasl_ssl" in refusal({**PLAIN, "KAFKA_SECURITY": "SASL"})
     assert "SCRAM-SHA-512" in refusal({**PLAIN, **SECRET, "KAFKA_MECHANISM": "GSSAPI"})
 
 
@@ -74,7 +74,7 @@ def test_half_of_the_credentials_is_refused(name: str) -> None:
 
 def test_credentials_that_nothing_would_send_are_refused() -> None:
     words = refusal({**PLAIN, "KAFKA_PASSWORD": "hidden"})
-    assert words.startswith("KAFKA_PASSWORD is set, but KAFKA_SECURITY is plaintext")
+    assert words.startswith("KAFKA_PASSWORD is set, but ")
     assert "hidden" not in words
 
 

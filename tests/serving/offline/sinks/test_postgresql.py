@@ -227,11 +227,9 @@ def test_a_tables_mistakes_name_each_column_that_is_missing_other_or_asked_for()
     good = {column.name: (column.type, False) for column in table.columns(())}
     assert table.table_mistakes({**good, "note": ("text", False)}, ()) == []
     del good["version"]
-    assert table.table_mistakes({**good, "results": ("text", False), "note": ("integer", True)}, ()) == [
-        'column "version" text is missing',
-        'column "results" is text, not jsonb',
-        'column "note" is NOT NULL and has no default, and no answer fills it',
-    ]
+    *known, note = table.table_mistakes({**good, "results": ("text", False), "note": ("integer", True)}, ())
+    assert known == ['column "version" text is missing', 'column "results" is text, not jsonb']
+    assert note.startswith('column "note" is NOT NULL ')
 
 
 def test_a_row_holds_the_records_origin_the_ids_as_text_and_the_version() -> None:
