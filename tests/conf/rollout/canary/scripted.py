@@ -66,23 +66,30 @@ def scripted(folder: Path) -> tuple[Judge, ScriptedCounters]:
 class ScriptedJudge(Judge):
     """Gives one verdict after another, the last of them for ever. trouble: in place of the verdict with that number.
 
-    begun: where pods begin that were found after the step began.
+    begun: where pods begin that were found after the step began. unplanned: the errors that answer the first questions before
+    a canary. unbegun: those that answer the first ones as a step begins.
     """
 
     def __init__(self, *states: str, trouble: str = "", begun: Mapping[str, Mapping[str, float]] | None = None):
         self.states, self.trouble, self.begun = list(states), trouble, begun or {}
+        self.unplanned: list[NoFigures] = []
+        self.unbegun: list[NoFigures] = []
 
     @property
     def source(self) -> str:
         return "a script"
 
     def edges(self) -> tuple[tuple[float, float], ...]:
+        if self.unplanned:
+            raise self.unplanned.pop(0)
         return ()
 
     def outlook(self, canary: Canary) -> Outlook:
         return Outlook(1.0, tuple(1.0 for _ in canary.shares), tuple(1.0 for _ in canary.shares))
 
     def begin(self, canary: Canary) -> dict[str, Mapping[str, float]]:
+        if self.unbegun:
+            raise self.unbegun.pop(0)
         return {}
 
     def look(self, canary: Canary, restarts: Mapping[str, int], now: float) -> Finding:
