@@ -7,7 +7,7 @@ has one autoscaler, which knows what the last minutes needed.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from conf.base.object_references import Item, Ref, dropped
@@ -36,16 +36,23 @@ class StuckObject:
 
 
 def remove(
-    target: Target, refs: Sequence[Ref], lease: Lease, say: Say, *, drain: bool = True, alone: bool = False
+    target: Target,
+    refs: Sequence[Ref],
+    lease: Lease,
+    say: Say,
+    meanwhile: Callable[[], None] = lambda: None,
+    *,
+    drain: bool = True,
+    alone: bool = False,
 ) -> tuple[StuckObject, ...]:
     """Delete objects of older releases, and return those that stay. Only objects that are ours, and not replaced, are deleted.
 
     All are deleted first, in their order, and then waited for. drain: whether the pods of a Deployment are waited for, too.
-    alone: whether the objects that they own stay. Raises LeaseLost, ClusterError.
+    alone: whether the objects that they own stay. meanwhile: called between two looks. Raises LeaseLost, ClusterError.
     """
     deleted = [found for each in refs if (found := _delete(target, each, alone, lease, say))]
     begin, waited_for = time.monotonic(), [each for each in deleted if drain or each.kind != "Deployment"]
-    return tuple(stuck for each in waited_for if (stuck := _wait_until_gone(target, each, begin, lease, say)))
+    return tuple(stuck for each in waited_for if (stuck := _wait_until_gone(target, each, begin, lease, say, meanwhile)))
 
 
 def remove_dropped(
@@ -119,7 +126,9 @@ def _delete(target: Target, each: Ref, alone: bool, lease: Lease, say: Say) -> R
     return None
 
 
-def _wait_until_gone(target: Target, each: Ref, begin: float, lease: Lease, say: Say) -> StuckObject | None:
+def _wait_until_gone(
+    target: Target, each: Ref, begin: float, lease: Lease, say: Say, meanwhile: Callable[[], None]
+) -> StuckObject | None:
     """Wait until a deleted object is gone; return it where it stays too long. begin: the time.monotonic of its deletion."""
     told = False
     while (live := lease.retry(target.cluster.get, each)) and live["metadata"]["uid"] == each.uid:
@@ -130,6 +139,7 @@ def _wait_until_gone(target: Target, each: Ref, begin: float, lease: Lease, say:
             say(f"waiting until {each} is gone")
             told = True
         time.sleep(POLL_SECONDS)
+        meanwhile()
     say(f"removed {each}")
     return None
 

@@ -40,10 +40,13 @@ class Arms:
         cluster, seconds = self._target.cluster, self._target.pod_timeout
         wait_ready(cluster, where, seconds, lambda words: self._say(f"{name}: {words}"), meanwhile)
 
-    def remove_baseline(self) -> None:
-        """Remove the baseline, which may have two pods or more, from its pods to what leads to them."""
+    def remove_baseline(self, meanwhile: Callable[[], None]) -> None:
+        """Remove the baseline, which may have two pods or more, from its pods to what leads to them.
+
+        meanwhile: called between two looks at whether it is gone.
+        """
         items = arm_items(self._old, self._target.service, BASELINE, 2)
-        remove(self._target, tuple(map(ref, reversed(items))), self._lease, self._say)
+        remove(self._target, tuple(map(ref, reversed(items))), self._lease, self._say, meanwhile)
 
     def watch(self, words: str) -> None:
         """Note for the alert CanaryNotDriven that a command drives the canary. words: how far it is."""

@@ -383,7 +383,7 @@ class Driver:
                 arm_shares(self._target.service, self._shares.of(arm_names(self._target.service)[0]), has_baseline=False)
             )
         self._save(replace(self._canary, baseline=False, why_no_baseline=why))
-        self._arms.remove_baseline()
+        self._arms.remove_baseline(self._keep)
 
     def _take_over(self) -> Sequence[Ref]:
         """Let the canary carry everything, replace the service's own pods, and give them their requests back.
@@ -398,7 +398,7 @@ class Driver:
         self._watch("taking over")
         self._shares.set(arm_shares(target.service, canary.share, has_baseline=False))
         time.sleep(END_PAUSE)
-        self._arms.remove_baseline()
+        self._arms.remove_baseline(self._keep)
         self._arms.apply(self._canary)
         self._arms.wait(CANARY, self._keep)
         self._shares.set(shares(self._canary, target.service))

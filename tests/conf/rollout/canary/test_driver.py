@@ -185,3 +185,29 @@ def test_a_step_at_whose_begin_prometheus_is_away_keeps_its_share_and_goes_on(
     assert "Prometheus is away" in words
     assert shares == {NAME: 90, CANARY: 5, BASELINE: 5}
     assert_serves_alone(objects, "2")
+
+
+@pytest.mark.parametrize(
+    ("room", "shared"),
+    [({}, {NAME: 50, CANARY: 50}), ({BASELINE: 1}, {NAME: 95, CANARY: 5})],
+    ids=["take-over", "no-room-at-the-second-step"],
+)
+def test_a_canary_whose_pods_go_while_the_baseline_ends_loses_its_share_meanwhile(
+    room: dict[str, int], shared: dict[str, int], objects: Objects, requests: dict[str, ReleaseRequest]
+) -> None:
+    objects.room, objects.looks, found = dict(room), {BASELINE: 100}, list[dict[str, int]]()
+
+    def tell(words: str) -> None:
+        """Take the canary's pods away as the baseline ends, which it does once the canary has lost its share."""
+        if words.startswith("waiting until Deployment"):
+            objects.room[CANARY] = 0
+            found.append(objects.shares())
+        if "has no ready pod" in words and objects.looks[BASELINE] > 0:
+            found.append(objects.shares())
+            objects.room.pop(CANARY)
+            objects.looks[BASELINE] = 0
+
+    wanted, _ = asked("good")
+    driver.release_by_canary(target(objects), requests["2"], wanted, tell)
+    assert found == [shared, {NAME: 100}]
+    assert_serves_alone(objects, "2")
