@@ -1,4 +1,4 @@
-"""No request through a gateway is lost while pods come and go, at half of the peak rate. An open loop, three times each.
+"""No request through a gateway is lost while pods come and go, at a fifth of the peak rate. An open loop, three times each.
 
 Digits are sent, and beside them bodies of 600 KB, which a gateway sends again only where it is told to keep so much.
 """
