@@ -1,11 +1,13 @@
 """A small, seeded run of what `make bench-canary` measures. Its bounds leave room for chance, not for a worse judge."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 
 from bench.canary import judges, measuring
+from bench.canary.fixed_size import at_least, requests_needed
 from bench.canary.judges import NEVER
 from bench.canary.world import NONE, Change, World, pods, simulate
 
@@ -47,3 +49,21 @@ def test_no_look_is_left_out_that_would_be_worse() -> None:
         assert state != "worse" or NEVER != first <= look
         assert look != first or state == "worse"
     assert (found.look != NEVER).any()
+
+
+def test_the_fixed_size_test_has_the_error_and_the_power_that_it_should_have() -> None:
+    causes = round(requests_needed(0.02, 0.01, 0.01) * 0.015)
+    allowed, true = 1.25 / 2.25, 2 / 3
+    assert exact_tail(critical(causes, allowed), causes, true) >= 0.8
+    fewer = causes - 5
+    assert (power := exact_tail(critical(fewer, allowed), fewer, true)) < 0.82
+    assert at_least(critical(fewer, allowed), fewer, true) == pytest.approx(power)
+    assert requests_needed(0.012, 0.01, 0.01) == math.inf  # within the tolerance
+
+
+def critical(causes: int, allowed: float) -> int:
+    return next(k for k in range(causes + 1) if exact_tail(k, causes, allowed) <= 0.01)
+
+
+def exact_tail(least: int, causes: int, probability: float) -> float:
+    return sum(math.comb(causes, k) * probability**k * (1 - probability) ** (causes - k) for k in range(least, causes + 1))

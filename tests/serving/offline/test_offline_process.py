@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import signal
 import time
 from operator import gt
 from pathlib import Path
@@ -212,6 +213,24 @@ def test_two_processes_share_the_partitions_and_one_goes_on_with_both(case: Case
         until(lambda: len(case.answered()) == 201, pause=0.3)
         assert first.stop() == 0
     assert sorted(case.answered()) == list(range(201))
+
+
+@pytest.mark.long
+def test_a_frozen_process_is_replaced_and_adds_at_most_a_window_of_duplicates_when_it_thaws(case: Case) -> None:
+    case.service("offline_window = 20")
+    broker.set_session(case.address, case.group, SESSION)
+    case.produce([value(number, "slow") for number in range(1000)])
+    with running(case.folder, case.address) as frozen:
+        until(lambda: frozen.metric(ANSWERED) > 20)
+        frozen.process.send_signal(signal.SIGSTOP)
+        with running(case.folder, case.address) as other:
+            until(lambda: other.metric(ANSWERED) > 20, 240)
+            frozen.process.send_signal(signal.SIGCONT)
+            until(lambda: case.is_committed(), 240, pause=0.5)
+            assert [process.stop() for process in (other, frozen)] == [0, 0]
+    found = case.answered()
+    assert set(found) == set(range(1000))
+    assert len(found) - len(set(found)) <= 20
 
 
 def test_a_dry_run_prints_answers_and_changes_nothing(case: Case) -> None:

@@ -143,6 +143,20 @@ def test_a_request_that_is_half_sent_at_the_sigterm_is_finished(tmp_path: Path) 
         assert service.stop() == 0
 
 
+def test_a_request_whose_head_came_in_time_is_finished_after_the_port_is_closed(tmp_path: Path) -> None:
+    folder = patient(tmp_path / "slow", drain_delay_second=2, timeout_second=30, upload_timeout_second=20)
+    with running(folder) as service, connect(service) as s:
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: get(service.admin + "/readyz")[0] == 503)  # the drain delay has begun
+        s.sendall(head(len(BODY)) + BODY[:1].encode())
+        until(lambda: get(service.admin + "/readyz") == (503, b"closed\n"))  # from now on no head is accepted
+        assert refuses(service.port)
+        time.sleep(0.3)  # an end that did not wait for the body would come now
+        s.sendall(BODY[1:].encode())
+        assert answer(s)[0] == 200
+        assert service.stop() == 0
+
+
 def test_a_model_that_hangs_costs_its_callers_504_and_neither_others_nor_the_drain(tmp_path: Path) -> None:
     with running(patient(tmp_path / "slow", stuck_after_second=4)) as service:
         hung = [threading.Thread(target=_expect, args=(service, 600.0, 504)) for _ in range(2)]

@@ -10,13 +10,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests import small_models
-from tests.running import free_port, get, launch, make_service, post_json
-from tests.serving.web.slow_service import FOLDER
+from tests.running import Running, free_port, get, launch, make_service, post_json
+from tests.serving.web.slow_service import FOLDER, answer, body, connect, head, patient
 from tests.waiting import until
 
 IMPORTS = "from serving.service.service import Answer, Service, route\n"
@@ -40,16 +41,16 @@ def assert_pinged_in_vain(url: str, why: str) -> None:
     assert re.fullmatch("[0-9a-f]{32}", body["request_id"])
 
 
+def lives(service: Running) -> bool:
+    with contextlib.suppress(OSError):
+        return get(service.admin + "/livez")[0] == 200
+    return False
+
+
 def test_a_sigterm_while_loading_exits_0() -> None:
     service = launch(FOLDER, {"SETUP_SECONDS": "30"})
-
-    def lives() -> bool:
-        with contextlib.suppress(OSError):
-            return get(service.admin + "/livez")[0] == 200
-        return False
-
     try:
-        until(lives)
+        until(partial(lives, service))
         assert get(service.admin + "/readyz") == (503, b"starting\n")
         status, text = post_json(service.url + "/api/slow", {"data": [[0]]})
         assert (status, text["reason"]) == (503, "not_ready")
@@ -61,6 +62,24 @@ def test_a_sigterm_while_loading_exits_0() -> None:
         assert 0 < told["memory_bytes"] < told["memory_limit_bytes"]
         assert service.stop() == 0
         assert "ready after" not in service.log.read_text()
+    finally:
+        service.process.kill()
+        service.process.wait(10)
+
+
+def test_a_pod_that_is_ended_while_loading_never_becomes_ready(tmp_path: Path) -> None:
+    """A client that was refused and still owes its body keeps the process until the models are loaded."""
+    service = launch(patient(tmp_path / "slow", upload_timeout_second=30, timeout_second=30), {"SETUP_SECONDS": "2"})
+    try:
+        until(partial(lives, service))
+        with connect(service) as s:
+            s.sendall(head(len(body(0))) + body(0)[:1])
+            assert answer(s)[0] == 503
+            service.process.send_signal(signal.SIGTERM)
+            until(lambda: '"message":"try: ' in service.log.read_text())
+            assert "draining for 0 s" in service.log.read_text()  # the pod was not ready when it was told to end
+            assert get(service.admin + "/readyz")[0] == 503
+        assert service.process.wait(60) == 0
     finally:
         service.process.kill()
         service.process.wait(10)
