@@ -157,7 +157,7 @@ def days(*from_today: int) -> str:
 def service(make_checkout: MakeCheckout, hk: Cluster) -> Checkout:
     if hk.find(OPERATOR) is None:
         missing("KEDA is not on this cluster: install its operator in the namespace keda")
-    return make_checkout("hk", name="hours")
+    return make_checkout("hk")
 
 
 @pytest.mark.parametrize("more", [{}, {"max_replicas": 4, "autoscale_by": "cpu"}], ids=["alone", "beside cores"])
