@@ -17,8 +17,7 @@ from conf.canary.sample_size import requests_until_good, seconds_until_found
 from conf.canary.verdict import UNKNOWN, Limits, Verdict, judge, passed_limits, sample_ratio_error
 from conf.clusters.regions import Region
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
-from conf.plan.alerts import ARM
-from conf.render.arms import arm_name, arm_names
+from conf.render.arms import arm_names
 from conf.rollout.canary.counting import (
     ERRORS,
     READ,
@@ -54,42 +53,35 @@ class NotScraped(NoFigures):
 
 
 class Counters:
-    """The counters of a service's pods, as the region's Prometheus has them. Each method raises NoFigures.
+    """The counters of pods in a namespace, as the region's Prometheus has them. Each method raises NoFigures.
 
     names: of the metrics that are read, with the suffixes of a histogram's series.
     """
 
-    def __init__(self, region: Region, namespace: str, service: str, names: Sequence[str]):
-        self._prometheus, self._namespace, self._service, self._names = PrometheusClient(region), namespace, service, names
+    def __init__(self, region: Region, namespace: str, names: Sequence[str]):
+        self._prometheus, self._namespace, self._names = PrometheusClient(region), namespace, names
 
     def __str__(self) -> str:
         return f"Prometheus ({self._prometheus})"
 
     def pods(self, services: Sequence[str]) -> dict[str, Pods]:
-        """Return the counters of Services' pods as Prometheus has them now: Service -> pod -> its counters.
-
-        Arms that an earlier release of the platform made have no label `arm`: their label `service` names the arm.
-        """
-        read, arms = one_of("__name__", self._names), [each.removeprefix(f"{self._service}-") for each in services]
-        unlabelled = f"{matchers(namespace=self._namespace, arm='')},{one_of('service', services)}"
-        labelled = f"{matchers(namespace=self._namespace, service=self._service)},{one_of(ARM, arms)}"
-        found = _by_service(self._prometheus.now(f"{{{unlabelled},{read}}} or {{{labelled},{read}}}"))
+        """Return the counters of Services' pods as Prometheus has them now: Service -> pod -> its counters."""
+        own = matchers(namespace=self._namespace)
+        query = f"{{{own},{one_of('service', services)},{one_of('__name__', self._names)}}}"
+        found = _by_service(self._prometheus.now(query))
         return {each: found.get(each, {}) for each in services}
 
     def rate(self, service: str) -> float:
-        where = matchers(namespace=self._namespace, service=service, arm="")
+        where = matchers(namespace=self._namespace, service=service)
         samples = self._prometheus.now(f"sum(rate({REQUESTS}{{{where}}}[{RATE_WINDOW}]))")
         return sum(each.value or 0.0 for each in samples)
 
 
 def _by_service(samples: Sequence[Sample]) -> dict[str, Pods]:
-    """Prometheus may have a pod's series twice for some seconds, when its arm has just got the label `arm`: these count."""
     found: dict[str, dict[str, dict[str, list[tuple[Labels, float]]]]] = {}
-    labelled = {each.labels.get("pod", "") for each in samples if ARM in each.labels}
     for each in samples:
-        service, arm, pod, name = (each.labels.get(label, "") for label in ("service", ARM, "pod", "__name__"))
-        service = arm_name(service, f"-{arm}") if arm else service
-        if each.value is not None and pod and (arm or pod not in labelled):
+        service, pod, name = (each.labels.get(label, "") for label in ("service", "pod", "__name__"))
+        if each.value is not None and pod:
             found.setdefault(service, {}).setdefault(pod, {}).setdefault(name, []).append((each.labels, each.value))
     return {service: {pod: PodCounters(series) for pod, series in pods.items()} for service, pods in found.items()}
 
@@ -139,7 +131,7 @@ class Judge:
 
     def __init__(self, region: Region, namespace: str, service: str, settings: Settings, counters: Counters | None = None):
         self._service, self._settings = service, settings
-        self._counters = counters or Counters(region, namespace, service, (*READ, *settings.canary_metrics))
+        self._counters = counters or Counters(region, namespace, (*READ, *settings.canary_metrics))
         self._step = StepCounts(service)
 
     @property
