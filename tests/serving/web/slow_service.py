@@ -6,8 +6,12 @@ import re
 import shutil
 import socket
 import time
+import urllib.error
+import urllib.request
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from tests.running import ROOT, Running, get, post_json
 from tests.waiting import until
@@ -98,3 +102,15 @@ def refuses(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+def assert_pinged_in_vain(url: str, why: str) -> None:
+    """Assert that a finder of pods is told to send no requests here, in the body and headers of any other 503."""
+    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(url + "/api/ping", timeout=10):
+        pass
+    with caught.value as told:
+        body = json.loads(told.read())
+    assert (told.code, told.headers["Retry-After"], body["reason"]) == (503, "1", "not_ready")
+    assert body["error"] == body["msg"]
+    assert body["error"].startswith(why)
+    assert re.fullmatch("[0-9a-f]{32}", body["request_id"])

@@ -3,20 +3,17 @@
 import contextlib
 import http.client
 import json
-import re
 import signal
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.running import Running, get, post_json, running
-from tests.serving.web.slow_service import FOLDER, answer, connect, head, patient, refuses
+from tests.serving.web.slow_service import FOLDER, answer, assert_pinged_in_vain, connect, head, patient, refuses
 from tests.waiting import until
 
 pytestmark = pytest.mark.long
@@ -87,18 +84,6 @@ def test_while_draining_requests_are_served_and_their_connections_closed(tmp_pat
             assert_pinged_in_vain(url, "this pod is shutting down")
         assert ask(connection) == (200, "close")
         assert service.stop() == 0
-
-
-def assert_pinged_in_vain(url: str, why: str) -> None:
-    """Assert that a finder of pods is told to send no requests here, in the body and headers of any other 503."""
-    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(url + "/api/ping", timeout=10):
-        pass
-    with caught.value as told:
-        body = json.loads(told.read())
-    assert (told.code, told.headers["Retry-After"], body["reason"]) == (503, "1", "not_ready")
-    assert body["error"] == body["msg"]
-    assert body["error"].startswith(why)
-    assert re.fullmatch("[0-9a-f]{32}", body["request_id"])
 
 
 def test_a_connection_that_is_open_when_the_port_closes_may_still_ask() -> None:

@@ -2,14 +2,11 @@
 
 import contextlib
 import json
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +14,7 @@ import pytest
 
 from tests import small_models
 from tests.running import Running, free_port, get, launch, make_service, post_json
-from tests.serving.web.slow_service import FOLDER, answer, body, connect, head, patient
+from tests.serving.web.slow_service import FOLDER, answer, assert_pinged_in_vain, body, connect, head, patient
 from tests.waiting import until
 
 IMPORTS = "from serving.service.service import Answer, Service, route\n"
@@ -27,18 +24,6 @@ class S(Service):
     @route("/status", "GET")
     def status(self, request): return 1
 """
-
-
-def assert_pinged_in_vain(url: str, why: str) -> None:
-    """Assert that a finder of pods is told to send no requests here, in the body and headers of any other 503."""
-    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(url + "/api/ping", timeout=10):
-        pass
-    with caught.value as told:
-        body = json.loads(told.read())
-    assert (told.code, told.headers["Retry-After"], body["reason"]) == (503, "1", "not_ready")
-    assert body["error"] == body["msg"]
-    assert body["error"].startswith(why)
-    assert re.fullmatch("[0-9a-f]{32}", body["request_id"])
 
 
 def lives(service: Running) -> bool:
