@@ -1,4 +1,4 @@
-"""What a command line names: the regions, the service, its image, and the plans of what is to run.
+"""The arguments of a command line: the regions, the service, its image, and the plans of what is to run.
 
 This module does not import the kubernetes client, which would make every command a second slower.
 """

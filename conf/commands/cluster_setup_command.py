@@ -1,4 +1,4 @@
-"""What a cluster needs before its first service: `monopod values` prints the values of charts/, `monopod gateway` an object."""
+"""The set-up of a cluster before its first service: `monopod values` prints values of charts/, `monopod gateway` an object."""
 
 import json
 from argparse import Namespace

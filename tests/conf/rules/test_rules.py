@@ -15,7 +15,7 @@ from tests.running import make_service
 
 OFFLINE = 'offline_source = "kafka:videos"\noffline_sinks = ["kafka:ages"]\noffline_secret = "ages"\n'
 BY_QUEUE, SHORT_WAIT = 'set autoscale_by = "queue"', "when load rises, new pods may go again"
-# What a value.py sets, the bytes of its model, and what its mistake begins and holds.
+# The lines of a value.py, the bytes of its model, and the beginning and a part of its mistake.
 BROKEN: dict[str, tuple[str, int, str, str]] = {
     "a card that is too small": (
         'tolerations = ["nvidia.com/gpu"]\ngpu_memory = 20\n', 0, "value.py:6: no kind of node in hk",

@@ -1,4 +1,4 @@
-"""Whatever keeps a topic from being read or written is told before, and a right that is taken away later is waited for."""
+"""A check tells what keeps a topic from being read or written, and a right that is taken away later is waited for."""
 
 import asyncio
 import time
