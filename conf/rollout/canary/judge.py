@@ -42,6 +42,7 @@ LIMITS = Limits()
 MIN_FACTOR = 1.25  # by which the odds of shares may differ at least, since no routing is exact
 FOUND_SHARE = 0.01  # more errors, for which the time until they are found is told
 SCRAPE_SECONDS = 15.0  # between two scrapes of a pod, as templates/servicemonitor.yaml asks for
+MAX_SKEW_SECONDS = 2 * SCRAPE_SECONDS  # between the latest scrapes of both arms, of which a failed one makes more
 RATE_WINDOW = "1m"  # of a rate that is called the present one
 WAIT_SECONDS = 0.2  # between two looks at whether counts have been read
 BEGIN_SECONDS = 30.0  # in which a step's first reading is tried again
@@ -66,10 +67,21 @@ class Counters:
 
     def pods(self, services: Sequence[str]) -> dict[str, Pods]:
         """Return the counters of Services' pods as Prometheus has them now: Service -> pod -> its counters."""
-        own = matchers(namespace=self._namespace)
-        query = f"{{{own},{one_of('service', services)},{one_of('__name__', self._names)}}}"
-        found = _by_service(self._prometheus.now(query))
-        return {each: found.get(each, {}) for each in services}
+        return self.read(services)[0]
+
+    def read(self, services: Sequence[str]) -> tuple[dict[str, Pods], float]:
+        """Return the counters of Services' pods, and how many seconds the Services' latest scrapes lie apart.
+
+        The seconds are infinity where a Service has no scrape. Prometheus keeps the counters of pods that are gone for minutes,
+        and those of a pod whose scrape fails. So counters alone do not tell how old they are. One query asks for both.
+        """
+        own = f"{matchers(namespace=self._namespace)},{one_of('service', services)}"
+        latest = f'label_replace(max by (service) (timestamp({REQUESTS}{{{own}}})), "scrape", "latest", "", "")'
+        samples = self._prometheus.now(f"{{{own},{one_of('__name__', self._names)}}} or {latest}")
+        times = [each.value for each in samples if "scrape" in each.labels and each.value is not None]
+        skew = max(times) - min(times) if len(times) == len(services) else math.inf
+        found = _by_service(samples)
+        return {each: found.get(each, {}) for each in services}, skew
 
     def rate(self, service: str) -> float:
         where = matchers(namespace=self._namespace, service=service)
@@ -175,14 +187,20 @@ class Judge:
     def look(self, canary: Canary, restarts: Mapping[str, int], now: float) -> Finding:
         """Return what the counts since the step began tell. restarts: of the containers of each arm. now: as time.time."""
         try:
-            pods = self._read(canary)
+            pods, skew = self._read(canary)
         except NoFigures as error:
             return Finding(words=(f"counts cannot be read: {error}",))
         begin = self._step.begin(canary.begin, canary.step)
-        return replace(self._found(canary, pods, begin, restarts, now), begin=begin)
+        return replace(self._found(canary, pods, skew, begin, restarts, now), begin=begin)
 
     def _found(
-        self, canary: Canary, pods: Mapping[str, Pods], begin: Mapping[str, Sums], restarts: Mapping[str, int], now: float
+        self,
+        canary: Canary,
+        pods: Mapping[str, Pods],
+        skew: float,
+        begin: Mapping[str, Sums],
+        restarts: Mapping[str, int],
+        now: float,
     ) -> Finding:
         new, old = self._names(canary)
         settings = judging(self._settings, dict(canary.edges), len(canary.shares))
@@ -191,21 +209,24 @@ class Judge:
             return Finding(trouble="; ".join(passed), words=passed)
         if missing := [name for name in (new, old) if not self._step.has(name)]:
             return Finding(words=(not_scraped(missing, self._counters),))
+        if skew > MAX_SKEW_SECONDS:
+            seen = f"{self._counters} has scraped only one of {new} and {old} in the last {MAX_SKEW_SECONDS:g} s"
+            return Finding(words=(seen,))
         totals = [self._step.total(name, begin) for name in (new, old)]
         part, factor = canary_part(canary), max(settings.tolerance, MIN_FACTOR)
         wrong = sample_ratio_error(requests(totals[0]), requests(totals[1]), part, replace(settings, tolerance=factor))
-        if wrong and now - canary.since > until_shares_are_comparable(SCRAPE_SECONDS, factor):
+        if wrong and now - canary.since > until_shares_are_comparable(SCRAPE_SECONDS + max(SCRAPE_SECONDS, skew), factor):
             return Finding(trouble=wrong, words=(wrong,))
         metrics = self._metrics(canary)
         verdict = judge(counts(totals[0], metrics), counts(totals[1], metrics), part, settings)
         return Finding(verdict, words=verdict.words)
 
-    def _read(self, canary: Canary) -> dict[str, Pods]:
-        metrics, found = self._metrics(canary), self._counters.pods(self._names(canary))
+    def _read(self, canary: Canary) -> tuple[dict[str, Pods], float]:
+        metrics, (found, skew) = self._metrics(canary), self._counters.read(self._names(canary))
         for service, pods in found.items():
             for name, pod in pods.items():
                 self._step.note(service, name, sums(pod, metrics))
-        return found
+        return found, skew
 
     def _names(self, canary: Canary) -> tuple[str, str]:
         """Return the names of what is compared: the canary, and its baseline or the old pods."""
@@ -219,10 +240,10 @@ class Judge:
 def until_shares_are_comparable(skew: float, factor: float) -> float:
     """Return for how many seconds of a step the counters' own skew may hide the share that routing gave.
 
-    skew: seconds that the counters of two pods may lie apart, at the begin of the step and again at its end. Over T seconds
-    that changes the odds of a request's arm by T / (T - 2 skew) at most, which must be below `factor`.
+    skew: seconds by which the counts of one arm may be of a longer time than those of the other. Over T seconds that changes
+    the odds of a request's arm by T / (T - skew) at most, which must be below `factor`.
     """
-    return 2 * skew * factor / (factor - 1)
+    return skew * factor / (factor - 1)
 
 
 class CountsReader:

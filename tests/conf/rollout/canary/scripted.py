@@ -22,19 +22,24 @@ RATE = 100.0  # requests a second
 
 
 class ScriptedCounters(Counters):
-    """pages: the text of each pod's metrics: Service -> pod -> text. is_away: whether Prometheus does not answer."""
+    """pages: the text of each pod's metrics: Service -> pod -> text. is_away: whether Prometheus does not answer.
+
+    apart: seconds between the latest scrapes of both arms.
+    """
 
     def __init__(self) -> None:
         self.pages: Mapping[str, Mapping[str, str]] = {}
         self.is_away = False
+        self.apart = 0.0
 
     def __str__(self) -> str:
         return "a script"
 
-    def pods(self, services: Sequence[str]) -> dict[str, Pods]:
+    def read(self, services: Sequence[str]) -> tuple[dict[str, Pods], float]:
         if self.is_away:
             raise NoFigures("Prometheus is away")
-        return {each: {pod: pod_counters(text) for pod, text in self.pages.get(each, {}).items()} for each in services}
+        pages = {each: self.pages.get(each, {}) for each in services}
+        return {each: {pod: pod_counters(text) for pod, text in pods.items()} for each, pods in pages.items()}, self.apart
 
     def rate(self, service: str) -> float:
         return RATE

@@ -257,6 +257,40 @@ def test_an_arm_that_is_not_scraped_yet_does_not_look_like_wrong_routing(judged:
     assert found.summary.startswith(f"a script has no series of {NEW} yet")
 
 
+@pytest.mark.parametrize("apart", [45.0, float("inf")])
+def test_nothing_is_judged_while_only_one_arm_has_a_recent_scrape(judged: Judged, apart: float) -> None:
+    """A canary of minutes ago may have left pods of the other arm, whose counters stand still."""
+    canary = judged.begun(Canary((50,), 2), {NEW: {"gone": 90}, BASELINE: {"gone": 80}})
+    judged.counters.apart = apart
+    counted = {NEW: {"n": 567}, BASELINE: {"gone": 80}}
+    found = judged.look(canary, counted)
+    assert (found.state, found.trouble, found.verdict) == ("unknown", "", None)
+    assert f"only one of {NEW} and {BASELINE}" in found.summary
+    judged.counters.apart = 14.0
+    assert "routing does not give the shares" in judged.look(canary, counted).trouble
+
+
+def test_the_latest_scrapes_of_arms_lie_as_far_apart_as_their_newest_samples(tmp_path: Path) -> None:
+    counts: dict[tuple[str, str], list[float | None]] = {
+        (NEW, "n"): [1.0, 2.0, 3.0],
+        (BASELINE, "gone"): [1.0, None, None],
+        (BASELINE, "o"): [1.0, 2.0, None],
+    }
+    series = {
+        f'{REQUESTS}{{namespace="like",service="{arm}",pod="{pod}",route="service",code="200",reason=""}}': ("counter", found)
+        for (arm, pod), found in counts.items()
+    }
+    fill(tmp_path, series, SCRAPE_SECONDS)
+    with prometheus(tmp_path) as url:
+        counters = Counters(load(write_regions(tmp_path, {"hk": url})).regions["hk"], "like", READ)
+        pods, skew = counters.read((NEW, BASELINE))
+        assert ({name: set(found) for name, found in pods.items()}, skew) == (
+            {NEW: {"n"}, BASELINE: {"gone", "o"}},
+            SCRAPE_SECONDS,
+        )
+        assert counters.read((NEW, OLD))[1] == float("inf")
+
+
 BATCHES_OF_EIGHT = """
 monopod_batch_rows_bucket{model="m",le="4"} 0
 monopod_batch_rows_bucket{model="m",le="8"} 1000

@@ -65,9 +65,9 @@ def test_a_bad_version_is_taken_back_and_a_good_one_takes_over_with_no_request_l
     page = tmp_path / "verdict.html"
     with loaded(url(mine), RATE) as load:
         told = mine.start("deploy", "--canary", "25,50", "--html", str(page), tag="fails").wait_exit(REJECTED, 300)
-    assert "errors: worse" in told
+    assert "errors: worse" in told, told
     assert re.search(r"    log: \d+ times: ", told)
-    assert set(bad(load)) == {"500"}
+    assert set(bad(load)) == {"500"}, load.lost()
     assert bad(load)["500"] <= 0.25 * total(load)
     assert version(url(mine)) == "1"
     assert arms(hk, mine) == [set(), set()]
