@@ -16,6 +16,7 @@ from conf.rollout.lease import Lease
 from conf.rollout.readiness import POLL_SECONDS
 from conf.rollout.targets import Blocked, Say, Target
 
+END_PAUSE = 1.0  # seconds for proxies to learn that requests go elsewhere, before what they went to is deleted
 DELETION_MARGIN = 30  # seconds from the end of a Deployment's pods to the end of the Deployment
 # Finalizer -> who takes it off. Sources: KEDA's and Kubernetes' documentation.
 TAKEN_OFF_BY = {
@@ -60,7 +61,8 @@ def remove_dropped(
 ) -> tuple[StuckObject, ...]:
     """Remove the objects of older releases that are not among the applied ones, and return those that stay, as `remove` does.
 
-    An autoscaler of an applied ScaledObject's name is not deleted, because KEDA takes it over: that is waited for.
+    An autoscaler of an applied ScaledObject's name is not deleted, because KEDA takes it over: that is waited for. A proxy that
+    is told of a new route and of the end of the old one's Service at once answers 503 in between, so a Service goes later.
     """
     gone = dropped(inventory, applied)
     heirs = {each.name for each in applied if each.kind == SCALED_OBJECT}
@@ -68,6 +70,8 @@ def remove_dropped(
     kept = {each.name for each in applied if each.kind == AUTOSCALER}
     freed = [each for each in gone if each.kind == SCALED_OBJECT and each.name in kept]
     others = [each for each in gone if each not in handed and each not in freed]
+    if any(each.kind == "Service" for each in others):
+        time.sleep(END_PAUSE)
     stuck = tuple(found for each in handed if (found := _wait_until_taken_over(target, each, lease, say)))
     return (*stuck, *remove(target, freed, lease, say, alone=True), *remove(target, others, lease, say))
 

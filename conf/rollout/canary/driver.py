@@ -82,11 +82,11 @@ from conf.rollout.release import (
     undo,
     wait_all_ready,
 )
+from conf.rollout.removal import END_PAUSE
 from conf.rollout.targets import Blocked, Say, Target
 
 SAVE_SECONDS = 60.0  # between two notes in the history that a command drives it, and between two lines that tell the verdict
 SHORT = (diagnosis.UNSCHEDULABLE, diagnosis.QUOTA)  # the baseline is left out where it has no room
-END_PAUSE = 1.0  # seconds for proxies to learn that an arm gets no requests, before its pods are asked to end
 SCRAPED_WITHIN = 90.0  # seconds in which Prometheus must have the series of pods that are ready
 SCRAPE_PAUSE = 1.0  # seconds between two looks at whether it has
 
@@ -421,7 +421,6 @@ class Driver:
         scale_all_down(target, self._history.inventory, self._new, self._lease, self._say)
         # The rest is the end of any release: a command that finds it so has no canary to take back.
         self._history = save(target, with_canary(self._history, None), self._lease)
-        time.sleep(END_PAUSE)
         return applied
 
     def _save(self, canary: Canary) -> None:

@@ -8,7 +8,7 @@ from conf.base.object_references import MANAGER, Ref
 from conf.remote.cluster import Cluster
 from conf.rollout import removal
 from conf.rollout.lease import Lease
-from conf.rollout.removal import free_autoscaler, held_by, remove, remove_dropped, stuck_clause, stuck_message
+from conf.rollout.removal import END_PAUSE, free_autoscaler, held_by, remove, remove_dropped, stuck_clause, stuck_message
 from conf.rollout.targets import Blocked, Target, removal_timeout
 from monopod import _parser
 
@@ -121,7 +121,7 @@ def test_an_autoscaler_that_keda_takes_over_is_waited_for_and_not_deleted(clock:
     objects = Objects({"HorizontalPodAutoscaler": [], "ScaledObject": [], "Service": []})
     words, said = dropped(objects, [SCALER, SERVICE], SCALED)
     assert [each.endswith("has not taken it over within 60 s") for each in words] == [True]
-    assert (said, 60 <= clock.now <= 61) == (["removed Service like/cats"], True)
+    assert (said, 61 <= clock.now <= 62) == (["removed Service like/cats"], True)
     objects.there["HorizontalPodAutoscaler"]["metadata"]["ownerReferences"] = [{"kind": "ScaledObject", "name": "cats"}]
     words, said = dropped(objects, [SCALER], SCALED)
     assert (words, said) == ([], [f"{SCALER} is KEDA's from now on"])
@@ -176,3 +176,18 @@ def test_an_object_of_somebody_else_is_neither_deleted_nor_waited_for() -> None:
 )
 def test_the_controller_that_takes_a_finalizer_off_is_named(finalizers: list[str], words: str) -> None:
     assert words in held_by({"metadata": {"finalizers": finalizers}})
+
+
+def test_proxies_learn_the_new_route_before_the_service_of_the_old_one_goes(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects, deleted_at = Objects({"Service": []}), list[float]()
+    delete = objects.delete
+
+    def noted(each: Ref, *, alone: bool = False) -> Any:
+        deleted_at.append(clock.now)
+        return delete(each, alone=alone)
+
+    monkeypatch.setattr(objects, "delete", noted)
+    assert dropped(objects, [SERVICE]) == ([], ["removed Service like/cats"])
+    assert deleted_at == [END_PAUSE]

@@ -105,6 +105,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (arms, "LOOK_SECONDS", 0.0),
         (driver, "LOOK_SECONDS", 0.01),
         (driver, "END_PAUSE", 0.0),
+        (removal, "END_PAUSE", 0.0),
         (removal, "POLL_SECONDS", 0.01),
         (judge, "BEGIN_SECONDS", 0.0),
     ):
