@@ -93,13 +93,13 @@ check: .venv/dev          ## lint, format, types, and the queries of rules, dash
 bench: .venv/dev          ## the server against a bare loop, figures to docs/performance.md
 	$(BIN)/python -m bench
 
-bench-peers: .venv/dev    ## the server and other servers in turns, PEERS or all, TREE as before; figures to docs/performance.md
+bench-peers: .venv/dev    ## the server and other servers in turns, PEERS or all, TREE (commit or folder) as before; to docs/performance.md
 	$(BIN)/python -m bench.peers $(PEERS) $(if $(TREE),--tree $(TREE)) $(OPTIONS)
 
 bench-pods: .venv/dev .venv-pods/ready ## four pods behind Envoy against one gunicorn, figures to docs/performance.md
 	$(BIN)/python -m bench.pods
 
-bench-spent: .venv/dev    ## what small requests spend their time on, with TREE as before; to docs/performance.md
+bench-spent: .venv/dev    ## what small requests spend their time on, with TREE (commit or folder) as before; to docs/performance.md
 	$(BIN)/python -m bench.spent $(if $(TREE),--tree $(TREE))
 
 bench-offline: .venv/dev ## `monopod offline` from Kafka to Kafka on KAFKA_BROKERS, figures to docs/offline.md

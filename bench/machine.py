@@ -1,4 +1,4 @@
-"""Describes the machine on which the figures were measured.
+"""Describes the machine on which the figures were measured, and says whether it was quiet meanwhile.
 
 Knows /proc and version numbers. Does not know figures.
 """
@@ -8,10 +8,15 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from bench import process
+
+MOST_OTHERS, MOST_STOLEN = 0.05, 0.02  # of the cores' time, on a quiet machine
+NOT_QUIET = 3  # exit code of a run whose figures are not kept
 PARTS = ("onnxruntime", "uvloop", "httptools", "waitress", "flask", "numpy", "pillow")
 
 
@@ -42,6 +47,56 @@ def here() -> Machine:
         ", ".join([*versions, *_wrk()]),
         os.getloadavg()[0],
     )
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What a machine did beside a measurement, as parts of its cores' time.
+
+    others: by processes that the measurement did not start. stolen: by the machine's host, for other machines.
+    """
+
+    others: float
+    stolen: float
+
+    @property
+    def quiet(self) -> bool:
+        return self.others <= MOST_OTHERS and self.stolen <= MOST_STOLEN
+
+    def __str__(self) -> str:
+        """Return both figures with their bounds, for a person."""
+        others = f"other processes used {100 * self.others:.1f} % of the cores (at most {100 * MOST_OTHERS:g} % is quiet)"
+        return f"{others}, the host took {100 * self.stolen:.1f} % (at most {100 * MOST_STOLEN:g} %)"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Seconds of processor time so far, by process and by the machine's host. at: of time.monotonic."""
+
+    at: float
+    processes: Mapping[int, float]
+    stolen: float
+
+    def used(self, later: "Usage", pids: Collection[int]) -> float:
+        """Return the seconds of processor time that some processes used between two moments."""
+        return sum(later.processes.get(pid, 0.0) - self.processes.get(pid, 0.0) for pid in pids)
+
+    def noise(self, later: "Usage", ours: Collection[int]) -> Noise:
+        """Return the noise between two moments. ours: the processes that belong to the measurement."""
+        seconds = (later.at - self.at) * len(os.sched_getaffinity(0))
+        others = self.used(later, {*self.processes, *later.processes}.difference(ours))
+        return Noise(max(0.0, others) / seconds, max(0.0, later.stolen - self.stolen) / seconds)
+
+
+def usage() -> Usage:
+    stolen = int(Path("/proc/stat").read_text().split(maxsplit=9)[8]) / process.TICK
+    return Usage(time.monotonic(), process.spent(), stolen)
+
+
+def mean(noises: Sequence[Noise]) -> Noise:
+    """Return the noise of several measurements of one length. Without any it is 0."""
+    count = max(1, len(noises))
+    return Noise(sum(one.others for one in noises) / count, sum(one.stolen for one in noises) / count)
 
 
 def _processor() -> str:

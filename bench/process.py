@@ -3,6 +3,7 @@
 Knows /proc. Does not know what the process does.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from serving.base.process import resident_bytes
 
 TICK = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS = 0.1
+KERNEL = 2  # the process that is the parent of the kernel's threads
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,20 @@ def cpu(pid: int) -> Cpu:
     """Return the processor time that a process has used so far."""
     user, system = _times(Path(f"/proc/{pid}/stat"))
     return Cpu(user, system, sum(_times(Path(f"/proc/{pid}/task/{pid}/stat"))))
+
+
+def spent() -> dict[int, float]:
+    """Return the seconds of processor time that each process has used so far, with that of its ended children.
+
+    The kernel's own threads are left out, since the network's part of a load runs on them.
+    """
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()
+            if KERNEL not in (int(stat.parent.name), int(fields[1])):
+                found[int(stat.parent.name)] = sum(map(int, fields[11:15])) / TICK
+    return found
 
 
 def resident(pid: int) -> float:

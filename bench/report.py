@@ -89,8 +89,8 @@ def verdicts(figures: Figures) -> list[tuple[str, str, str, bool]]:
     grown, left = over.memory_most - over.memory_before, over.memory_after - over.memory_before
     ping, refusals = max(figures.pings.loaded_p99, figures.pings.alone_p99), _refusal_p50(over)
     return [
-        (f"image, {MOST} connections, of the bare loop", "at least 0.80, better 0.88", f"{ratio:.2f}", ratio >= 0.80),
-        ("image, 1 connection, of the bare loop with one thread", "at least 0.85, better 0.92", f"{alone:.2f}", alone >= 0.85),
+        (f"image, {MOST} connections, of the bare loop", "at least 0.92, better 0.95", f"{ratio:.2f}", ratio >= 0.92),
+        ("image, 1 connection, of the bare loop with one thread", "at least 0.90, better 0.95", f"{alone:.2f}", alone >= 0.90),
         (f"/api/ping p99, {MOST} connections, the worse of loaded and alone", "under 50 ms", f"{ping:.1f} ms", ping < 50),
         ("overload: goodput, of the peak", "at least 0.90, better 0.95", f"{over.goodput:.2f}", over.goodput >= 0.90),
         ("overload: refusals, median", "under 50 ms", f"{refusals:.1f} ms", refusals < 50),

@@ -5,6 +5,7 @@ Knows the commands. Does not know what is measured.
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -14,8 +15,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,20 +50,32 @@ class Served:
         return float(found[1]) + float(found[2])
 
 
+@dataclass(frozen=True)
+class Tree:
+    """A checkout whose server runs. about: its commit and date. python: the interpreter, with the variables environment."""
+
+    folder: Path
+    about: str = ""
+    python: str = sys.executable
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+HERE = Tree(ROOT)
+
+
 @contextlib.contextmanager
-def serve(folder: Path, before: Sequence[str] = (), tree: Path = ROOT) -> Iterator[Served]:
+def serve(folder: Path, before: Sequence[str] = (), tree: Tree = HERE) -> Iterator[Served]:
     """Serve a folder on free loopback ports for the length of a block. Raises BenchError when it does not start.
 
-    before: words put before the command, such as a wrapper. They must turn into the server's process. tree: the checkout whose
-    server it is, with an environment of its own where it is another one than this.
+    before: words put before the command, such as a wrapper. They must turn into the server's process.
     """
-    python = sys.executable if tree == ROOT else str(tree / ".venv" / "bin" / "python")
     port, admin_port = free_port(), free_port()
-    command = [*before, python, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]
+    command = [*before, tree.python, "-m", "monopod", "serve", "--service", str(folder), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--admin-port", str(admin_port)]
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
         began = time.monotonic()
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=tree)
+        environment = {**os.environ, **tree.environment}
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=tree.folder, env=environment)
         try:
             admin_url = f"http://127.0.0.1:{admin_port}"
             wait_ready(process, f"{admin_url}/readyz", Path(log.name))
@@ -77,6 +90,7 @@ class Bare:
 
     def __init__(self, process: "subprocess.Popen[str]"):
         self._process = process
+        self.pid = process.pid
         self.threads: int = self._answer()["threads"]
 
     def run(self, seconds: float, threads: int = 0) -> tuple[float, float]:

@@ -8,6 +8,7 @@ Knows the sampler and the page. Does not know the parts.
 """
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,11 +16,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import process, sections, tools
+from bench import machine, process, sections, tools, trees
 from bench.report import table
-from bench.served import BenchError, serve
+from bench.served import HERE, BenchError, Tree, serve
 from bench.spent_parts import shares
-from bench.work import ROOT, Work, digits_json
+from bench.work import Work, digits_json
 
 MAKER = "make bench-spent"
 CONNECTIONS = 32
@@ -44,22 +45,27 @@ class Spent:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.spent", description=__doc__.partition("\n")[0])
-    parser.add_argument("--tree", type=Path, help="another checkout of this project, measured as `before`")
-    tree = parser.parse_args().tree
+    parser.add_argument("--tree", metavar="COMMIT_OR_FOLDER", help="another state of this project, measured as `before`")
+    given, began = parser.parse_args().tree, machine.usage()
     try:
-        before = None if tree is None else measure(digits_json(), tree)
-        text = section(digits_json(), measure(digits_json(), ROOT), before)
+        with contextlib.ExitStack() as stack:
+            tree = stack.enter_context(trees.older(given)) if given else None
+            before = measure(digits_json(), tree) if tree else None
+            text = section(digits_json(), measure(digits_json(), HERE), before)
+        print(text)
+        if not (noise := began.noise(machine.usage(), [os.getpid()])).quiet:
+            print(f"THE MACHINE WAS NOT QUIET, so nothing is kept: {noise}", file=sys.stderr)
+            return machine.NOT_QUIET
         sections.PERFORMANCE.write_text(
             sections.with_section(sections.page(sections.PERFORMANCE), text, MAKER, sections.PERFORMANCE), encoding="utf-8"
         )
     except (BenchError, subprocess.SubprocessError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(text)
     return 0
 
 
-def measure(work: Work, tree: Path) -> Spent:
+def measure(work: Work, tree: Tree) -> Spent:
     """Load a checkout's server: first for what an answer costs, then for the samples, since sampling slows it."""
     program = Path(sys.executable).with_name("py-spy")
     if not program.is_file():

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable
 
 # The first part that fits the innermost frame of the server, or of a library that it answers by.
+# Older states of this project have the modules front/exchange.py and base/jsons.py.
 PARTS = (
-    ("connections and framing", r"serving/web/front/(?!request_cycle)|waitress/|uvloop/"),
+    ("connections and framing", r"serving/web/front/(?!request_cycle|exchange)|waitress/|uvloop/"),
     ("Flask", r"flask/|werkzeug/|serving/web/app"),
-    ("codec", r"serving/inputs/|serving/base/json_codec"),
+    ("codec", r"serving/inputs/|serving/base/jsons?(_codec)?\.py"),
     ("metrics and logs", r"serving/telemetry/|logging/|prometheus_client/"),
     ("the model", r"serving/models/engine"),
     ("batches", r"serving/models/"),

@@ -4,15 +4,18 @@ Knows rounds and medians. Does not know how the load is made.
 """
 
 import contextlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench import process, served, tools
+from bench import machine, process, served, tools
+from bench.machine import Noise
 from bench.process import Cpu
 from bench.work import Work
 
 CONNECTIONS = (1, 8, 32)
+QUIET = Noise(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Round:
     bare_cpu: float
     load: tools.Closed
     cpu: Cpu
+    noise: Noise = QUIET
 
     @property
     def ratio(self) -> float:
@@ -46,17 +50,20 @@ class Throughput:
         return median(take(one) for one in self.rounds[connections])
 
 
-def measure(work: Work, rounds: int, bare_seconds: float, seconds: int) -> Throughput:
-    """Alternate the two, so that other work of the machine affects both."""
-    found: dict[int, list[Round]] = {connections: [] for connections in CONNECTIONS}
+def measure(work: Work, rounds: int, bare_seconds: float, seconds: int, connections: Sequence[int] = CONNECTIONS) -> Throughput:
+    """Alternate the two, so that other work of the machine affects both. connections: each number of them is measured."""
+    found: dict[int, list[Round]] = {count: [] for count in connections}
     with contextlib.ExitStack() as stack:
         loop = stack.enter_context(served.bare(work))
         server = stack.enter_context(served.serve(work.folder))
-        tools.closed(server.url, work, CONNECTIONS[-1], 1)
+        ours = (os.getpid(), loop.pid, server.pid)
+        tools.closed(server.url, work, max(connections), 1)
         for _ in range(rounds):
-            for connections in CONNECTIONS:
-                bare_rate, bare_cpu = loop.run(bare_seconds, 1 if connections == 1 else 0)
+            for count in connections:
+                began = machine.usage()
+                bare_rate, bare_cpu = loop.run(bare_seconds, 1 if count == 1 else 0)
                 before = process.cpu(server.pid)
-                load = tools.closed(server.url, work, connections, seconds)
-                found[connections].append(Round(bare_rate, bare_cpu, load, process.cpu(server.pid) - before))
+                load = tools.closed(server.url, work, count, seconds)
+                used = process.cpu(server.pid) - before
+                found[count].append(Round(bare_rate, bare_cpu, load, used, began.noise(machine.usage(), ours)))
         return Throughput(work, loop.threads, found)

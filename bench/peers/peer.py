@@ -10,12 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from serving.models.tensors import Array
 
 HERE = Path(__file__).resolve().parent
-Group = Literal["python", "bare", "triton", "before"]  # the page's goals name these groups
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Peer:
     to bench/peers/parts, whose module peer_parts decodes pictures and opens sessions for every peer alike.
     """
 
-    name: str  # for PEERS= of make, and of its result file
+    name: str  # for PEERS= of make, of its result file, and for goals.py
     title: str  # on the page
     folder: str  # of bench/peers, with requirements.txt and the server's code
     package: str  # its line in requirements.txt gives the version that the page shows
@@ -56,7 +54,6 @@ class Peer:
     documentation: tuple[str, ...] = ()  # the pages that recommend these settings
     ready: str = ""  # a path that answers 200 once the server may be measured; "" tries the work itself
     lacks: str = ""  # sentences: why some work is not measured
-    group: Group = "python"
     environment: Mapping[str, str] = field(default_factory=dict)
     interpreter: str = ""  # of the environment, where it must be another one than this Python
     stop_signal: signal.Signals = signal.SIGTERM  # after it the server's first process ends within some seconds

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from itertools import groupby
 from statistics import median
 
-from bench.machine import Machine
+from bench.machine import Machine, mean
 from bench.peers import goals, picture
-from bench.peers.goals import Ahead, Found, Results
+from bench.peers.goals import Ahead, Goal, Results
 from bench.peers.peer import Peer
 from bench.peers.picture import Bar, Panel
 from bench.peers.rounds import Result, Turn
@@ -28,21 +28,25 @@ INTRO = """## Against other servers
 
 Each server runs from an environment of its own, set up for {cores} cores as its documentation recommends. Its answers are first
 compared in value with onnxruntime's own. Then it and this server take turns of some seconds under wrk. A figure is the median
-over at least three rounds. A **ratio** is this server's rate divided by the peer's, the median of each round's own ratio.
-*CPU* is processor time an answer, of all of a server's processes. Servers and wrk share the cores. This server writes its
-access lines, as in a pod, and the peers write none. The machine has {cores} cores ({processor}) and {system}.
+over the rounds. A **ratio** is this server's rate divided by the peer's, the median of each round's own ratio.
+*CPU* is microseconds of processor time an answer, of all of a server's processes. Servers and wrk share the cores. This server
+writes its access lines, as in a pod, and the peers write none. The machine has {cores} cores ({processor}) and {system}.
 The peers were measured {dates}.
 
 ![Requests a second at {many} connections, this server's being 1](peers.svg)
 """
-GOALS = """### The goals, at {many} connections
+GOALS = """## The goals beside other servers
 
-*Best* is the peer of the group with the lowest ratio. *Before* is the ratio of an older state of this server, which was
-measured in turns with this server. Its ratio to a peer is this server's, divided by the ratio between the two.
-Measured as *before*: {before}.
+`make bench-peers OPTIONS=--goals` measures what the goals are judged by, as [below](#against-other-servers).
+The bare loop with a pinned codec is a fixed limit, since its codec is that of {since}, and does not change with this project's.
+The processor time an answer is compared with that of {since} too, and there less is better.
+The last two rows are those of `make bench`, and their bare loop has no HTTP. *Found* is the median of {rounds} rounds.
+*CPU* is microseconds of processor time an answer, of all of a server's processes.
+
+{machine}
+Meanwhile {noise}.
 """
 MOST_CHARACTERS = 600  # shown of an error
-NO_BEFORE = "nothing"
 
 
 def write(peers: list[Peer], results: Results, machine: Machine) -> str:
@@ -53,12 +57,10 @@ def write(peers: list[Peer], results: Results, machine: Machine) -> str:
     intro = INTRO.format(
         works=works, cores=machine.cores, processor=machine.processor, system=machine.system, dates=days, many=MANY
     )
-    before = results[goals.BEFORE].title if goals.BEFORE in results else NO_BEFORE
-    found = [goals.found(goal, peers, results) for goal in goals.GOALS]
-    parts = [intro, GOALS.format(many=MANY, before=before), _goals(found), _ahead(peers, results), *_missing(peers, results)]
+    parts = [intro, _ahead(peers, results), *_missing(peers, results)]
     parts += [_peer(peer, results[peer.name]) for peer in peers if peer.name in results]
     if goals.BEFORE in results:
-        parts += [f"### {before}\n", _turns(results[goals.BEFORE])]
+        parts += [f"### {results[goals.BEFORE].title}\n", turns_table(results[goals.BEFORE])]
     return "\n".join(parts)
 
 
@@ -68,20 +70,33 @@ def draw(peers: list[Peer], results: Results) -> str:
     return picture.draw([panel for panel in panels if len(panel.bars) > 1], "Requests a second, beside this server's")
 
 
-def _goals(found: list[Found]) -> str:
-    rows = []
-    for one in found:
-        about = f"{one.goal.about} ({one.peer})" if one.goal.group == "python" and one.peer else one.goal.about
-        before = "" if one.before is None else f"{one.before:.2f}"
-        ratio = "not measured" if one.ratio is None else f"**{one.ratio:.2f}**"
-        rows.append([about, f"{one.goal.floor:g}", f"{one.goal.goal:g}", ratio, before, _reached(one)])
-    return table(["ratio", "floor", "goal", "found", "before", "reached"], rows)
+def write_goals(results: Results, machine: Machine) -> str:
+    """Return the text of the goals' section."""
+    rounds = max(len(goals.turns(goal, results)) for goal in goals.GOALS)
+    noise = mean([one.noise for one in results.values()])
+    return GOALS.format(since=goals.SINCE, rounds=rounds, machine=machine, noise=noise) + "\n" + goals_table(results)
 
 
-def _reached(one: Found) -> str:
-    if one.ratio is None:
-        return ""
-    return "goal" if one.ratio >= one.goal.goal else "floor" if one.ratio >= one.goal.floor else "**no**"
+def goals_table(results: Results) -> str:
+    """Return each goal with what was found: the ratio, and the rate and processor time an answer of both servers."""
+    head = ["ratio", "connections", "floor", "goal", "found (least-most)", "reached"]
+    rows = [_goal(goal, goals.turns(goal, results)) for goal in goals.GOALS]
+    return table([*head, "this server, 1/s", "CPU, us", "peer, 1/s", "CPU, us"], rows)
+
+
+def _goal(goal: Goal, rounds: list[Turn]) -> list[str]:
+    bounds = ["" if bound is None else f"{bound:g}" for bound in (goal.floor, goal.goal)]
+    begin = [goal.about, str(goal.connections), *bounds]
+    if not rounds:
+        return [*begin, "not measured", "", "", "", "", ""]
+    reached = goals.reached(goal, rounds)
+    sides = [turn.ours for turn in rounds], [turn.peer for turn in rounds]
+    figures = [f"{median(of):.0f}" for side in sides for of in ([one.rate for one in side], [1000 * one.cpu for one in side])]
+    return [*begin, _spread([goal.of(turn) for turn in rounds]), "**no**" if reached == "no" else reached, *figures]
+
+
+def _spread(ratios: list[float]) -> str:
+    return f"**{median(ratios):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def _ahead(peers: list[Peer], results: Results) -> str:
@@ -118,7 +133,7 @@ def _peer(peer: Peer, result: Result) -> str:
     lines = [f"### {peer.title}\n", _filled(f"{_measured(peer, result)} {peer.settings}")]
     lines += [_filled(peer.lacks)] if peer.lacks else []
     lines += [f"Its documentation of these settings: {', '.join(f'<{link}>' for link in peer.documentation)}\n"]
-    return "\n".join([*lines, _turns(result)] if result.turns else lines)
+    return "\n".join([*lines, turns_table(result)] if result.turns else lines)
 
 
 def _measured(peer: Peer, result: Result) -> str:
@@ -131,7 +146,8 @@ def _filled(text: str) -> str:
     return textwrap.fill(text, 127, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
-def _turns(result: Result) -> str:
+def turns_table(result: Result) -> str:
+    """Return a peer's figures, a row for each work and number of connections."""
     rows = [
         _row(work.name, connections, rounds)
         for work in WORKS
@@ -139,26 +155,25 @@ def _turns(result: Result) -> str:
         if rounds
     ]
     head = ["work", "connections", "peer, 1/s", "this server, 1/s", "ratio (least-most)", "peer p50, ms", "p99, ms"]
-    return table([*head, "ours p50, ms", "p99, ms", "peer CPU, ms", "ours, ms"], rows)
+    return table([*head, "ours p50, ms", "p99, ms", "peer CPU, us", "ours, us"], rows)
 
 
 def _row(work: str, connections: int, rounds: list[Turn]) -> list[str]:
     def of(take: Callable[[Turn], float]) -> float:
         return median(map(take, rounds))
 
-    ratios = [turn.ratio for turn in rounds]
     return [
         work,
         str(connections),
         f"{of(lambda turn: turn.peer.rate):.0f}",
         f"{of(lambda turn: turn.ours.rate):.0f}",
-        f"**{median(ratios):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})",
+        _spread([turn.ratio for turn in rounds]),
         f"{of(lambda turn: turn.peer.p50):.1f}",
         f"{of(lambda turn: turn.peer.p99):.1f}",
         f"{of(lambda turn: turn.ours.p50):.1f}",
         f"{of(lambda turn: turn.ours.p99):.1f}",
-        f"{of(lambda turn: turn.peer.cpu):.2f}",
-        f"{of(lambda turn: turn.ours.cpu):.2f}",
+        f"{of(lambda turn: 1000 * turn.peer.cpu):.0f}",
+        f"{of(lambda turn: 1000 * turn.ours.cpu):.0f}",
     ]
 
 

@@ -5,14 +5,16 @@ Knows rounds, medians and the files. Does not know how the load is made, nor wha
 
 import contextlib
 import json
+import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from bench import tools
+from bench import machine, tools
+from bench.machine import Noise, mean
 from bench.peers import answers, running
 from bench.peers.peer import HERE, Peer
 from bench.peers.running import Running
@@ -29,13 +31,15 @@ class Load:
     """One server, loaded for some seconds.
 
     The rate is answers a second. p50 and p99 are milliseconds. cpu is milliseconds of processor time an answer, of all its
-    processes.
+    processes. others and stolen are those of machine.Noise, meanwhile.
     """
 
     rate: float
     p50: float
     p99: float
     cpu: float
+    others: float = 0.0
+    stolen: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Turn:
         return self.ours.rate / self.peer.rate
 
 
+Plan = Mapping[str, tuple[int, ...]]  # what to measure: for each work the numbers of connections
 Turns = dict[str, dict[int, list[Turn]]]  # by the name of the work and the connections
 
 
@@ -72,17 +77,28 @@ class Result:
         rounds = self.turns.get(work, {}).get(connections, [])
         return median(map(take, rounds)) if rounds else None
 
+    @property
+    def noise(self) -> Noise:
+        """Return what the machine did beside all of its loads."""
+        rounds = [turn for by_connections in self.turns.values() for turns in by_connections.values() for turn in turns]
+        return mean([Noise(load.others, load.stolen) for turn in rounds for load in (turn.ours, turn.peer)])
 
-def measure(ours: Peer, peer: Peer, programs: Path, rounds: int, seconds: int) -> tuple[Turns, str]:
-    """Return the turns of all of a peer's work, and why some is missing. A work that fails does not end the others.
+
+def plan(peer: Peer) -> Plan:
+    """Return all of a peer's work."""
+    return {work.name: work.connections for work in WORKS if work.name in peer.exchanges}
+
+
+def measure(ours: Peer, peer: Peer, programs: Path, plan: Plan, rounds: int, seconds: int) -> tuple[Turns, str]:
+    """Return the turns of a peer's work, and why some is missing. A work that fails does not end the others.
 
     Both servers are up meanwhile, and one is loaded at a time.
     """
     turns: Turns = {}
     errors = []
-    for work in (work for work in WORKS if work.name in peer.exchanges):
+    for work in (work for work in WORKS if work.name in plan):
         try:
-            turns[work.name] = _work(ours, peer, programs, work, rounds, seconds)
+            turns[work.name] = _work(ours, peer, programs, replace(work, connections=plan[work.name]), rounds, seconds)
         except (BenchError, subprocess.SubprocessError) as error:
             errors.append(f"{work.name}: {error}")
     return turns, "\n".join(errors)
@@ -108,25 +124,27 @@ def _work(ours: Peer, peer: Peer, programs: Path, work: PeerWork, rounds: int, s
     found: dict[int, list[Turn]] = {connections: [] for connections in work.connections}
     with _both(ours, peer, programs, work) as servers:
         for server in servers:
-            _load(server, work, max(work.connections), WARM_SECONDS)
+            _load(server, servers, work, max(work.connections), WARM_SECONDS)
         for _ in range(rounds):
             for connections in work.connections:
                 length = seconds if connections == MANY else max(1, seconds - 1)
-                loads = [_load(server, work, connections, length) for server in servers]
+                loads = [_load(server, servers, work, connections, length) for server in servers]
                 found[connections].append(Turn(*loads))
         for server in servers:
             answers.check(server, work)  # the load may have changed what it answers
     return found
 
 
-def _load(server: Running, work: PeerWork, connections: int, seconds: int) -> Load:
+def _load(server: Running, both: tuple[Running, Running], work: PeerWork, connections: int, seconds: int) -> Load:
     exchange = server.peer.exchanges[work.name]
     body, headers = exchange.body(), dict(exchange.headers)
     sent = Work(work.name, work.about, ROOT, exchange.path, body, exchange.content_type, headers=headers)
-    before = server.cpu_seconds()
+    began = machine.usage()
     told = tools.closed(server.url, sent, connections, seconds)
-    used = server.cpu_seconds() - before
-    return Load(told.rate, told.p50, told.p99, 1000 * used / (told.rate * told.seconds))
+    ended = machine.usage()
+    used = began.used(ended, server.processes())
+    noise = began.noise(ended, [os.getpid(), *(pid for one in both for pid in one.processes())])
+    return Load(told.rate, told.p50, told.p99, 1000 * used / (told.rate * told.seconds), noise.others, noise.stolen)
 
 
 def result(peer: Peer, began: float, turns: Turns, error: str, ours: str) -> Result:

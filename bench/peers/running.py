@@ -20,7 +20,6 @@ from pathlib import Path
 from bench.peers import made
 from bench.peers.peer import HERE, Exchange, Peer
 from bench.peers.works import PeerWork
-from bench.process import cpu
 from bench.served import BenchError, free_port
 
 MARK = "MONOPOD_BENCH_PEER"
@@ -48,13 +47,8 @@ class Running:
         headers = {"Content-Type": exchange.content_type, **exchange.headers}
         return _request(self.port, "POST", exchange.path, exchange.body(), headers)
 
-    def cpu_seconds(self) -> float:
-        """Return the processor time that its processes have used so far."""
-        used = 0.0
-        for pid in marked(self.mark):
-            with contextlib.suppress(OSError):  # the process has ended meanwhile
-                used += cpu(pid).total
-        return used
+    def processes(self) -> list[int]:
+        return marked(self.mark)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ MANY = 32  # connections: every work is measured with as many
 
 @dataclass(frozen=True)
 class PeerWork:
-    """One kind of work. service: of bench/peers/services. connections: with each of these counts it is measured."""
+    """One kind of work. service: of bench/peers/services, or demo. connections: with each of these counts it is measured."""
 
     name: str
     about: str
@@ -29,6 +29,7 @@ WORKS = (
     PeerWork("small-json", "a three-layer net on 32 floats, as JSON", "small", (1, 8, MANY, 128)),
     PeerWork("small-binary", "the same net and row, as binary tensors", "small", (1, 8, MANY, 128)),
     PeerWork("jpeg", "a JPEG of 17 KB to a seven-layer convolution net at 112 x 112 pixels", "jpeg", (MANY,)),
+    PeerWork("demo-jpeg", "the picture of examples/images/coffee.jpg to the demo at the root", "demo", (1, MANY)),
 )
 
 

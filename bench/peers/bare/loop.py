@@ -2,14 +2,16 @@
 
 A connection is a plain protocol. The small net's rows that came in one turn of the loop are one batch, which the loop itself
 runs. A picture is decoded and run on a pool of one thread a core, and its answer goes back by call_soon_threadsafe.
-There are no limits, deadlines, metrics or logs, and only the codec checks a request.
+There are no limits, deadlines, metrics or logs, and only the codec checks a request. With PEER_CODEC=pinned, rows are those of
+pinned.py, an earlier codec beside this script.
 """
 
 import asyncio
+import importlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import httptools
 import peer_parts
@@ -103,10 +105,15 @@ class Connection(asyncio.Protocol):
             self._service.take(self, b"".join(self._parts))
 
 
+def _kind() -> Any:
+    if os.environ["PEER_SERVICE"] != "small":
+        return Pictures
+    return importlib.import_module("pinned").Rows if os.environ.get("PEER_CODEC") == "pinned" else Tensors
+
+
 async def serve() -> None:
     loop = asyncio.get_running_loop()
-    kind = Tensors if os.environ["PEER_SERVICE"] == "small" else Pictures
-    service = kind(loop, Path(os.environ["PEER_MODEL"]))
+    service = _kind()(loop, Path(os.environ["PEER_MODEL"]))
     server = await loop.create_server(lambda: Connection(service), "127.0.0.1", int(os.environ["PEER_PORT"]), backlog=1024)
     await server.serve_forever()
 

@@ -25,6 +25,5 @@ PEERS = (
         ),
         ready="/v2/health/ready",
         lacks="The package index has no Triton with the ONNX backend, so onnxruntime runs in the Python backend.",
-        group="triton",
     ),
 )
