@@ -1,7 +1,6 @@
 """Image tagging: a picture in, the five likeliest ImageNet labels out."""
 
 import numpy as np
-from PIL.Image import Resampling
 
 from serving.api import Arrays, Request, Service
 
@@ -18,12 +17,7 @@ class Tagging(Service):
         self.labels = (self.folder / "model/imagenet_labels.txt").read_text().splitlines()
 
     def preprocess(self, request: Request) -> Arrays:
-        picture = request.image(at_least=(256, 256))
-        half = min(picture.size) * CROP / 2
-        x, y = picture.width / 2, picture.height / 2
-        square = picture.resize((SIDE, SIDE), Resampling.BILINEAR, (x - half, y - half, x + half, y + half))
-        pixels = np.asarray(square, np.float32).transpose(2, 0, 1)
-        return {"images": (pixels[None] - 127) / 128}
+        return {"images": request.pixels((SIDE, SIDE), mean=127, std=128, crop=CROP, stretch=False)}
 
     def postprocess(self, outputs: Arrays, request: Request) -> list[dict[str, object]]:
         logits = outputs["logits"][0]

@@ -4,25 +4,26 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from PIL.Image import Image, Resampling
+from PIL.Image import Image
 
 from serving.api import Array, BadInput, Request
 
 SIDE = 224  # pixels of a side of the model's input
+MEAN, STD = 127, 128  # of a colour, with which the model was trained
 SMALLEST = 32  # pixels of a picture's shorter side; in smaller pictures products cannot be told apart
 WIDTH = 1280  # numbers of a vector
 MIDDLE = 0.8  # part of a product's picture for its second vector, since clients hold the camera closer than the catalogue
 
 
 def whole(request: Request) -> Array:
-    """Return a request's picture as the model's input: float32 [3, 224, 224]. Raises BadInput, TooLarge."""
-    return _pixels(_picture(request, SIDE), 1.0)
+    """Return a request's picture as the model's input: float32 [1, 3, 224, 224]. Raises BadInput, TooLarge."""
+    return request.pixels((SIDE, SIDE), MEAN, STD, picture=_picture(request, SIDE))
 
 
 def whole_and_middle(request: Request) -> Array:
     """Return a product's picture twice, whole and its middle: float32 [2, 3, 224, 224]. Raises BadInput, TooLarge."""
     picture = _picture(request, round(SIDE / MIDDLE))
-    return np.stack([_pixels(picture, 1.0), _pixels(picture, MIDDLE)])
+    return np.concatenate([request.pixels((SIDE, SIDE), MEAN, STD, crop=crop, picture=picture) for crop in (1.0, MIDDLE)])
 
 
 def fingerprint(model: Path) -> str:
@@ -36,13 +37,3 @@ def _picture(request: Request, side: int) -> Image:
     if min(picture.size) < SMALLEST:
         raise BadInput(f"the picture is {picture.width} x {picture.height} pixels; send one of {SMALLEST} x {SMALLEST} or more")
     return picture
-
-
-def _pixels(picture: Image, share: float) -> Array:
-    """Return a picture stretched to the model's square, so that nothing of a tall bottle is cut off.
-
-    share: the part of each side, around the middle, that is used.
-    """
-    x, y = picture.width * (1 - share) / 2, picture.height * (1 - share) / 2
-    square = picture.resize((SIDE, SIDE), Resampling.BILINEAR, (x, y, picture.width - x, picture.height - y))
-    return (np.asarray(square, np.float32).transpose(2, 0, 1) - 127) / 128

@@ -44,7 +44,7 @@ class SkuRecognition(Service):
 
     def handle(self, request: Request) -> dict[str, Any]:
         k = request.value("k", int, 5, 1, MOST)
-        vectors = self.model({"images": looks.whole(request)[None]}, request)["embedding"]
+        vectors = self.model({"images": looks.whole(request)}, request)["embedding"]
         found = self.index({"vectors": vectors}, request)
         pairs = zip(found["products"][0, :k], found["scores"][0, :k], strict=True)
         top = [{"label": name.decode(), "score": round(min(float(score), 1.0), 4)} for name, score in pairs if name]

@@ -1,4 +1,4 @@
-"""Encoded pictures to RGB pixels. The one module that imports PIL.
+"""Encoded pictures to RGB pixels, and these to a model's input. The one module that imports PIL.
 
 A picture's size is checked before a pixel is decoded. Every failure is a client error that says what to change.
 
@@ -10,12 +10,16 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
+from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from serving.base.errors import BadInput, ServingError, TooLarge
 from serving.base.process import WorkingMemory
+from serving.models.tensors import Array
 
 MAX_PICTURE_PARTS = 20_000
 MAX_INFLATED = 4 * 1024 * 1024  # bytes of text and profiles; usual pictures hold a tenth of it
@@ -46,6 +50,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+DTYPES = tuple(np.dtype(name) for name in ("float16", "float32", "float64", "uint8"))  # of a row of a model's input
 KEPT_BYTES = 7  # a pixel of a decoded picture: 4 of PIL, and 3 of the array made from it
 MAX_SCANS = 20  # of max_pixels; a progressive JPEG has about 10, each over all pixels
 
@@ -330,3 +335,69 @@ def _rgb(picture: Image.Image) -> Image.Image:
     white = Image.new("RGB", picture.size, "white")
     white.paste(picture, mask=picture.getchannel("A"))
     return white
+
+
+class Form(NamedTuple):
+    """How an RGB picture becomes a row of a model's input. Made by `form`, which checks it."""
+
+    size: tuple[int, int]  # width and height in pixels
+    at_least: tuple[int, int]  # of a picture that need not be enlarged
+    layout: str
+    crop: float
+    stretch: bool
+    dtype: Any
+    floats: np.dtype[Any]  # in which the values are computed
+    mean: Array | None  # as the layout needs it, None where there is nothing to do; so is std
+    std: Array | None
+
+
+@lru_cache(maxsize=64)
+def form(
+    size: tuple[int, int], mean: tuple[float, ...], std: tuple[float, ...], dtype: Any, layout: str, crop: float, stretch: bool
+) -> Form:
+    """Return a checked form. mean, std: one number or three. Raises ValueError as `Request.pixels` describes."""
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise ValueError(f"size is {size}; it must be a width and a height in pixels")
+    if layout not in ("NCHW", "NHWC") or not 0 < crop <= 1:
+        raise ValueError(f"layout is {layout!r} and crop is {crop}; they must be 'NCHW' or 'NHWC', and above 0 up to 1")
+    if not {len(mean), len(std)} <= {1, 3} or not np.isfinite([*mean, *std]).all() or min(std) <= 0:
+        raise ValueError(f"mean is {mean} and std is {std}; each must be one number or three, and std above 0")
+    plain = {*mean} == {0} and {*std} == {1}
+    if dtype not in DTYPES or (np.dtype(dtype) == np.uint8 and not plain):
+        raise ValueError(f"dtype is {dtype}; it must be {', '.join(map(str, DTYPES))}, the last without mean and std")
+    floats = np.dtype(dtype) if plain else np.promote_types(dtype, np.float32)
+
+    def shaped(each: tuple[float, ...]) -> Array:
+        three = np.resize(np.array(each, floats), 3)
+        return three.reshape(3, 1, 1) if layout == "NCHW" else np.tile(three, size[0])
+
+    enough = round(size[0] / crop), round(size[1] / crop)
+    shift, divisor = shaped(mean) if {*mean} != {0} else None, shaped(std) if {*std} != {1} else None
+    return Form(size, enough, layout, crop, stretch, dtype, floats, shift, divisor)
+
+
+def pixels(picture: Image.Image, form: Form) -> Array:
+    """Return an RGB picture as one row in a form, in C order. Safe on any thread. Raises ValueError for another mode.
+
+    The values are `(np.asarray(resized, np.float32) - mean) / std`. PIL's resizing and numpy's steps over all pixels leave the
+    interpreter's lock to other threads, so the steps are few and large.
+    """
+    if picture.mode != "RGB":
+        raise ValueError(f"the picture is {picture.mode}; convert it to RGB")
+    (width, height), (wide, high) = form.size, picture.size
+    scale = min(wide / width, high / height)
+    across, down = picture.size if form.stretch else (width * scale, height * scale)
+    x, y = max(0.0, (wide - across * form.crop) / 2), max(0.0, (high - down * form.crop) / 2)
+    small = picture.resize(form.size, Image.Resampling.BILINEAR, (x, y, wide - x, high - y))
+    if form.layout == "NCHW":  # PIL holds RGB as RGBX, and copies that fastest; the copy holds the lock
+        shape = (1, 3, height, width)
+        colours = np.frombuffer(small.tobytes("raw", "RGBX"), np.uint8).reshape(height, width, 4)[..., :3].transpose(2, 0, 1)
+    else:  # as whole lines, since loops over three channels take numpy five times as long
+        shape = (1, height, width, 3)
+        colours = np.frombuffer(small.tobytes(), np.uint8).reshape(height, width * 3)
+    found = colours.astype(form.floats, order="C")
+    if form.mean is not None:
+        found -= form.mean
+    if form.std is not None:
+        found /= form.std
+    return found.astype(form.dtype, copy=False).reshape(shape)

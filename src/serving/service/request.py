@@ -4,7 +4,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from serving.base.process import WorkingMemory
 from serving.inputs import pictures
 from serving.inputs.files import IMAGE, VIDEO, File
 from serving.inputs.payload import IDS, TYPE_NAMES, Payload, converted
-from serving.models.tensors import Arrays
+from serving.models.tensors import Array, Arrays
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -129,6 +129,33 @@ class Request:
         files = self._files(count)
         with self._decoding():
             return [pictures.decode(file, self.max_image_pixels, at_least, self.memory) for file in files]
+
+    def pixels(
+        self,
+        size: tuple[int, int],
+        mean: float | Iterable[float] = 0.0,
+        std: float | Iterable[float] = 1.0,
+        dtype: str = "float32",
+        layout: str = "NCHW",
+        *,
+        crop: float = 1.0,
+        stretch: bool = True,
+        picture: "Image | None" = None,
+    ) -> Array:
+        """Return the picture as one row of a model's input: [1, 3, height, width], or [1, height, width, 3] for layout "NHWC".
+
+        Resizing and arithmetic leave the interpreter's lock to other threads, as steps of one's own often do not.
+        size: width and height in pixels, to which the picture is resized bilinearly.
+        mean, std: of colours from 0 to 255, each a number, or three for red, green and blue. A value is (colour - mean) / std.
+        dtype: float16, float32, float64, or uint8 where mean and std are left out.
+        crop: the part of each side that is used, above 0 up to 1, from the middle. stretch: whether the whole picture is used.
+        Else it is the largest part that has the shape of size, so that nothing is distorted.
+        picture: RGB, taken instead of the request's own. That one is decoded as small as will do.
+        Raises ValueError for other arguments, and further as `image` does.
+        """
+        means, stds = ((each,) if isinstance(each, int | float) else tuple(each) for each in (mean, std))
+        form = pictures.form(tuple(size), means, stds, dtype, layout, crop, stretch)
+        return pictures.pixels(self.image(form.at_least) if picture is None else picture, form)
 
     def apart(self, count: int) -> "list[Request]":
         """Return one request for each picture, with everything else of this one. Raises BadInput unless there are count."""

@@ -108,13 +108,14 @@ def _picture(spec: ModelSpec) -> dict[str, str]:
         return {}
     channels_first = tensor.shape[1] == 3
     height, width = (side if side > 0 else SIDE for side in (tensor.shape[2:] if channels_first else tensor.shape[1:3]))
-    scaled = tensor.datatype in ("FP16", "FP32", "FP64")
+    dtype, scaled = DATATYPES[tensor.datatype].name, tensor.datatype in ("FP16", "FP32", "FP64")
     return {
         "width": str(width),
         "height": str(height),
-        "dtype": DATATYPES[tensor.datatype].name,
-        "scale": " / 255  # 0 to 1; write here what the model was trained with" if scaled else "",
-        "order": ".transpose(2, 0, 1)" if channels_first else "",
+        "std": "255" if scaled else "1",
+        "dtype": dtype if scaled else "uint8",
+        "layout": "NCHW" if channels_first else "NHWC",
+        "cast": "" if scaled or dtype == "uint8" else f'.astype("{dtype}")',
     }
 
 

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from serving.base.errors import BadInput, TooLarge
 from serving.base.process import resident_bytes
 from serving.inputs import pictures
 
+Box = tuple[float, float, float, float]
 PICTURES = Path(__file__).parents[3] / "examples" / "images"
 COFFEE = (PICTURES / "coffee.jpg").read_bytes()
 LIMIT = 50_000_000
@@ -349,3 +351,92 @@ def test_threads_decode_at_once_and_each_gets_its_own_picture() -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda name: pictures.decode(SAMPLES[name], LIMIT).tobytes(), names))
     assert found == [alone[name] for name in names]
+
+
+def turned(picture: Image.Image, turn: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    return encoded(picture, "JPEG", exif=exif.tobytes())
+
+
+ROWS = {
+    **SAMPLES,
+    **{f"{mode} jpeg": encoded(small(mode), "JPEG") for mode in ("L", "CMYK")},
+    **{f"{mode} png": encoded(small(mode), "PNG") for mode in ("1", "L", "LA", "P", "RGBA")},
+    "turned": turned(small(), 6),
+    **{path.name: path.read_bytes() for path in sorted(PICTURES.glob("*.jpg"))},
+}
+IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+def by_hand(picture: Image.Image, box: Box, mean: Any, std: Any) -> Any:
+    """Return a picture as services prepared it before `pixels`: float32 [1, 40, 56, 3]."""
+    resized = np.asarray(picture.resize((56, 40), Image.Resampling.BILINEAR, box), np.float32)
+    return ((resized - np.array(mean, np.float32)) / np.array(std, np.float32))[None]
+
+
+@pytest.mark.parametrize(("mean", "std"), [((0.0,), (1.0,)), ((0.0,), (255.0,)), ((127.0,), (128.0,)), IMAGENET])
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_has_the_very_values_of_the_steps_by_hand(name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    picture = pictures.decode(ROWS[name], LIMIT)
+    expected = by_hand(picture, (0, 0, *picture.size), mean, std)
+    for layout, axes in (("NHWC", (0, 1, 2, 3)), ("NCHW", (0, 3, 1, 2))):
+        row = pictures.pixels(picture, pictures.form((56, 40), mean, std, "float32", layout, 1.0, True))
+        assert np.array_equal(row, expected.transpose(axes))
+        assert (str(row.dtype), row.flags.c_contiguous, row.flags.writeable) == ("float32", True, True)
+
+
+@pytest.mark.parametrize("size", [(600, 400), (400, 600), (41, 7), (7, 1)])
+def test_a_crop_is_the_middle_stretched_or_in_the_shape_of_the_row(size: tuple[int, int]) -> None:
+    picture = pictures.decode(COFFEE, LIMIT).resize(size)
+    wide, high = picture.size
+    most = min(wide / 56, high / 40)
+    for stretch, across, down in ((True, wide, high), (False, 56 * most, 40 * most)):
+        x, y = (wide - 0.8 * across) / 2, (high - 0.8 * down) / 2
+        expected = by_hand(picture, (x, y, wide - x, high - y), 0, 1)
+        row = pictures.pixels(picture, pictures.form((56, 40), (0.0,), (1.0,), "float32", "NHWC", 0.8, stretch))
+        assert np.array_equal(row, expected)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_other_floats_are_within_their_rounding(dtype: str, layout: str) -> None:
+    picture = pictures.decode(COFFEE, LIMIT)
+    exact = pictures.pixels(picture, pictures.form((56, 40), *IMAGENET, "float64", layout, 1.0, True))
+    row = pictures.pixels(picture, pictures.form((56, 40), *IMAGENET, dtype, layout, 1.0, True))
+    assert row.dtype == dtype
+    assert np.allclose(row, exact, rtol=np.finfo(dtype).eps, atol=2**-20)
+
+
+def test_bytes_come_as_they_are() -> None:
+    picture = pictures.decode(COFFEE, LIMIT)
+    row = pictures.pixels(picture, pictures.form((600, 400), (0.0,), (1.0,), "uint8", "NHWC", 1.0, True))
+    assert np.array_equal(row[0], np.asarray(picture))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"size": (224,)}, "a width and a height in pixels"),
+        ({"size": (0, 224)}, "a width and a height in pixels"),
+        ({"size": (224.0, 224)}, "a width and a height in pixels"),
+        ({"mean": (1.0, 2.0)}, "one number or three"),
+        ({"mean": (float("nan"),)}, "one number or three"),
+        ({"std": (1.0, 0.0, 1.0)}, "std above 0"),
+        ({"dtype": "int32"}, "float16, float32, float64, uint8"),
+        ({"dtype": "float31"}, "float16, float32, float64, uint8"),
+        ({"dtype": "uint8", "std": (255.0,)}, "without mean and std"),
+        ({"layout": "CHW"}, "'NCHW' or 'NHWC'"),
+        ({"crop": 0.0}, "above 0 up to 1"),
+        ({"crop": 1.5}, "above 0 up to 1"),
+    ],
+)
+def test_a_form_that_makes_no_sense_is_a_value_error_in_words(wrong: dict[str, Any], words: str) -> None:
+    right = {"size": (8, 8), "mean": (0.0,), "std": (1.0,), "dtype": "float32", "layout": "NCHW", "crop": 1.0, "stretch": True}
+    with pytest.raises(ValueError, match=words):
+        pictures.form(**right | wrong)
+
+
+def test_a_picture_of_another_mode_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="the picture is L; convert it to RGB"):
+        pictures.pixels(small("L"), pictures.form((8, 8), (0.0,), (1.0,), "float32", "NCHW", 1.0, True))

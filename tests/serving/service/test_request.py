@@ -5,6 +5,7 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 import pytest
 
 from serving.base.errors import BadInput, DeadlinePassed, ModelFailed
@@ -100,6 +101,19 @@ def test_a_picture_waits_for_a_core_to_decode_it_until_the_deadline() -> None:
     with cores, pytest.raises(DeadlinePassed):
         asked.image()
     assert cores.acquire(blocking=False), "a picture that was given up holds no core"
+
+
+def test_pixels_are_of_the_picture_decoded_as_small_as_will_do_or_of_one_that_is_given() -> None:
+    asked = make_request(image=(ROOT / "examples/images/coffee.jpg").read_bytes())
+    row = asked.pixels((120, 80), mean=127, std=np.array([128, 64, 32]), crop=0.8)
+    assert (row.shape, str(row.dtype)) == ((1, 3, 80, 120), "float32")
+    small = asked.image(at_least=(150, 100))
+    assert np.array_equal(row, asked.pixels((120, 80), 127, [128, 64, 32], crop=0.8, picture=small))
+    assert not np.array_equal(row, asked.pixels((120, 80), 127, [128, 64, 32], crop=0.8, picture=asked.image()))
+    with pytest.raises(ValueError, match="size is"):
+        asked.pixels((0, 80))
+    with pytest.raises(BadInput, match="no picture in the request"):
+        make_request().pixels((120, 80))
 
 
 def test_a_request_of_several_pictures_comes_apart_into_one_for_each() -> None:

@@ -81,7 +81,7 @@ PICTURE = ("n", 3, 32, 48)
     [
         (PICTURE, "FP32", "", "WIDTH, HEIGHT = 48, 32"),
         (("n", "h", "w", 3), "UINT8", 'warmup_shapes = {"x": (224, 224, 3)}', "WIDTH, HEIGHT = 224, 224"),
-        ((1, 3, 32, 32), "FP16", "max_batch_size = 1", 'np.asarray(picture, "float16") / 255'),
+        ((1, 3, 32, 32), "FP16", "max_batch_size = 1", '(WIDTH, HEIGHT), MEAN, STD, "float16", "NCHW")'),
         ((3, 4), "FP64", "max_batch_size = 0", "The model takes 'x' as FP64 [3, 4]"),
         (("n", "t"), "BYTES", 'warmup_shapes = {"x": (224,)}', ""),
     ],

@@ -1,8 +1,5 @@
 """A picture in, the net's eight outputs out: as bench/peers/parts does it for every other server."""
 
-import numpy as np
-from PIL.Image import Resampling
-
 from serving.api import Arrays, Request, Service
 
 SIDE = 112  # pixels of a side of the model's input
@@ -14,8 +11,7 @@ class Jpeg(Service):
     pictures = True
 
     def preprocess(self, request: Request) -> Arrays:
-        picture = request.image().resize((SIDE, SIDE), Resampling.BILINEAR)
-        return {"inputs": np.ascontiguousarray(np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / 255)}
+        return {"inputs": request.pixels((SIDE, SIDE), std=255)}
 
     def postprocess(self, outputs: Arrays, request: Request) -> list[float]:
         values: list[float] = outputs["outputs"][0].tolist()
