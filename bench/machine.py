@@ -66,7 +66,7 @@ class Noise:
     def __str__(self) -> str:
         """Return both figures with their bounds, for a person."""
         others = f"other processes used {100 * self.others:.1f} % of the cores (at most {100 * MOST_OTHERS:g} % is quiet)"
-        return f"{others}, the host took {100 * self.stolen:.1f} % (at most {100 * MOST_STOLEN:g} %)"
+        return f"{others}, and the host took {100 * self.stolen:.1f} % (at most {100 * MOST_STOLEN:g} %)"
 
 
 @dataclass(frozen=True)

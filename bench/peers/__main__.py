@@ -84,9 +84,8 @@ def _run(chosen: list[Peer], given: argparse.Namespace) -> int:
     print(f"took {time.monotonic() - began:.0f} s" + (f"; not measured in full: {', '.join(failed)}" if failed else ""))
     if not given.check:
         print(report.goals_table(results))
-        if loud := [f"{name}: {one.noise}" for name, one in results.items() if not one.noise.quiet]:
-            print("THE MACHINE WAS NOT QUIET, so nothing is kept.", f"Load before the run: {here.load:.2f}.", file=sys.stderr)
-            print("\n".join(loud), file=sys.stderr)
+        if words := report.not_quiet(results, here):
+            print(words, file=sys.stderr)
             return machine.NOT_QUIET
         if not given.quick:
             _write(results, here, given.goals)

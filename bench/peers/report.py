@@ -77,6 +77,13 @@ def write_goals(results: Results, machine: Machine) -> str:
     return GOALS.format(since=goals.SINCE, rounds=rounds, machine=machine, noise=noise) + "\n" + goals_table(results)
 
 
+def not_quiet(results: Results, machine: Machine) -> str:
+    """Return which peers were measured while the machine was not quiet, "" where it was quiet for all of them."""
+    loud = [f"{name}: {one.noise}" for name, one in results.items() if not one.noise.quiet]
+    said = f"THE MACHINE WAS NOT QUIET, so nothing is kept. Its load before the run was {machine.load:.2f}."
+    return "\n".join([said, *loud]) if loud else ""
+
+
 def goals_table(results: Results) -> str:
     """Return each goal with what was found: the ratio, and the rate and processor time an answer of both servers."""
     head = ["ratio", "connections", "floor", "goal", "found (least-most)", "reached"]
@@ -132,7 +139,8 @@ def _plain(error: str) -> str:
 def _peer(peer: Peer, result: Result) -> str:
     lines = [f"### {peer.title}\n", _filled(f"{_measured(peer, result)} {peer.settings}")]
     lines += [_filled(peer.lacks)] if peer.lacks else []
-    lines += [f"Its documentation of these settings: {', '.join(f'<{link}>' for link in peer.documentation)}\n"]
+    if peer.documentation:
+        lines.append(f"Its documentation of these settings: {', '.join(f'<{link}>' for link in peer.documentation)}\n")
     return "\n".join([*lines, turns_table(result)] if result.turns else lines)
 
 

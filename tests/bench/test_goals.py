@@ -16,7 +16,7 @@ from bench.peers.goals import GOALS, Goal
 from bench.peers.ours import EXCHANGES
 from bench.peers.peer import Peer
 from bench.peers.peer import found as found_peers
-from bench.peers.report import write, write_goals
+from bench.peers.report import not_quiet, write, write_goals
 from bench.peers.rounds import Load, Result, Turn
 from bench.peers.works import MANY
 from bench.pods.ladder import Sides
@@ -130,10 +130,12 @@ def test_a_busy_process_that_a_measurement_did_not_start_is_seen() -> None:
     assert used < 5
 
 
-def test_the_noise_of_a_peers_result_is_that_of_all_its_loads() -> None:
+def test_the_noise_of_a_peers_result_is_that_of_all_its_loads_and_a_single_loud_peer_is_told() -> None:
     loads = Load(1, 1, 1, 1, others=0.3, stolen=0.1), Load(1, 1, 1, 1, others=0.1)
-    assert replace(result("a"), turns={"jpeg": {MANY: [Turn(*loads)]}}).noise == Noise(0.2, 0.05)
-    assert result("a").noise.quiet
+    loud = replace(result("a"), turns={"jpeg": {MANY: [Turn(*loads)]}})
+    assert loud.noise == Noise(0.2, 0.05)
+    assert not_quiet(results(result("b", 100)), MACHINE) == ""
+    assert not_quiet(results(result("b", 100), loud), MACHINE).splitlines()[1:] == [f"a: {loud.noise}"]
 
 
 SPREAD = {"p50": 5.0, "p90": 6.0, "p99": 7.0, "max": 8.0}
