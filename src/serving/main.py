@@ -31,6 +31,7 @@ from serving.web.data_port import DataPort, HotRoutes, refusal_counter
 from serving.web.front.held_bytes import Bodies, bound
 from serving.web.front.port import Port
 from serving.web.front.request_cycle import Deadlines, Rules
+from serving.web.lane import Lane
 from serving.web.openapi_tensors import data_example
 from serving.web.process import ServiceContext
 
@@ -95,7 +96,11 @@ def _ports(
     shared = Bodies(bound(size_in_bytes(settings.memory), max_body)), Deadlines(loop)
     timeouts = settings.timeout_second, settings.upload_timeout_second
     refused = refusal_counter(metrics)
-    data = Rules(loop, context.gate, context.gate, *shared, *timeouts, max_body, requests.run, requests.ended, refused)
+    lane = Lane(loop, context.gate, hot, requests, core)
+    more = (lane.take,) if core.fits_loop else ()
+    data = lane.rules = Rules(
+        loop, context.gate, context.gate, *shared, *timeouts, max_body, requests.run, requests.ended, refused, *more
+    )
     return Port(data, host, port), admin_port_of(context, shared, loop, host, admin_port), access
 
 

@@ -126,7 +126,8 @@ Prepare = Callable[[RawRequest], Prepared]
 class Core:
     """Answers requests. limit: how many requests the gate lets in at once. loop: where answers are given.
 
-    cache: of the service's results, with which each request waits on a thread, for Redis and for equal ones.
+    cache: of the service's results, with which each request waits on a thread, for Redis and for equal ones. fits_loop: the
+    service has no hooks of its own, and nothing else to wait for.
     """
 
     def __init__(self, service: Service, limit: int, loop: asyncio.AbstractEventLoop, cache: ResultCache | None = None):
@@ -143,7 +144,7 @@ class Core:
         self._own_handle = handles_itself(service) or cache is not None
         self._handler = service.handle if cache is None else cache.handle
         plain = takes_data(service) and type(service).postprocess is Service.postprocess
-        self._fits_loop = plain and not self._own_handle and not self._may_fetch
+        self.fits_loop = plain and not self._own_handle and not self._may_fetch
         cores = max(1, math.ceil(settings.cpu))
         self._before = WorkerThreads(cores, "before", yield_to_others)
         self._after = WorkerThreads(cores, "after")
@@ -161,7 +162,7 @@ class Core:
         few_parameters: whether the URL's parameters may be read on the loop.
         """
         in_json = raw.kind == JSON
-        if self._fits_loop and in_json and few_parameters and raw.length <= SMALL_JSON and self._service.model.loaded:
+        if self.fits_loop and in_json and few_parameters and raw.length <= SMALL_JSON and self._service.model.loaded:
             self._on_loop(raw, self._prepare, done)
             return
         done = self._pending(self._service.settings.service_name, raw, done)
@@ -221,8 +222,17 @@ class Core:
         """Decode and queue a small request. The loop encodes its answer too."""
         raw.times.begin("decode")
         try:
-            model, arrays, encode = prepare(raw)
-            raw.times.begin("queue")
+            prepared = prepare(raw)
+        except BaseException as error:
+            done(self._error(error, raw))
+            return
+        raw.times.begin("queue")
+        self.queue(raw, prepared, prepare, done)
+
+    def queue(self, raw: RawRequest, prepared: Prepared, prepare: Prepare, done: Done) -> None:
+        """Queue a request that is decoded. Called on the loop, which encodes its answer too. prepare: decodes it again."""
+        model, arrays, encode = prepared
+        try:
             if model.submit_on_loop(arrays, raw.life, partial(self._batch_ended, raw, encode, done)):
                 return
         except BaseException as error:

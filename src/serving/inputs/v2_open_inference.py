@@ -5,26 +5,19 @@ binary tensor data (extension_binary_data.md) and the request parameters `timeou
 ignored. An optional field that is null counts as missing.
 """
 
-from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from serving.base import json_codec
 from serving.base.errors import BadInput, ModelFailed
 from serving.inputs.tensor_codec import (
     LENGTH_HEADER,
-    UNUSUAL,
     Shape,
     array_of,
     check_rows,
     checked_shape,
-    has_booleans,
     json_object,
     named_input,
     optional_field,
-    packed,
     read_raw,
     required_field,
     show,
@@ -33,14 +26,10 @@ from serving.inputs.tensor_codec import (
     unnest,
     write_raw,
 )
-from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec, cut_rows, datatype_of
+from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSpec, datatype_of
 
 EXTENSIONS = ("binary_tensor_data",)
 MODEL_VERSION = "1"  # of every model: the platform serves one version
-PLACE = json_codec.Fragment(b"[\0]")  # for a tensor's elements in an answer; JSON escapes this character in strings
-
-# A request's rows, which are ready to be joined: their number, the bytes of each input in the model's order, and its id.
-PackedRows = tuple[int, list[bytes], str]
 
 
 class RequestedOutput(NamedTuple):
@@ -69,65 +58,12 @@ def decode(body: bytes | memoryview, header_length: str | None, spec: ModelSpec,
     """
     head, raw = split_body(body, header_length)
     request = json_object(json_codec.loads(head, "the body" if header_length is None else "the JSON header"), "the request")
-    try:
-        if header_length is None:
-            inputs = _packed(request, body, spec, max_rows)
-            arrays = {
-                name: np.ndarray(shape, DATATYPES[spec.input_named[name].datatype], part)
-                for name, (shape, part) in inputs.items()
-            }
-            return InferRequest(request.get("id", ""), arrays, _outputs(request, spec, False), None)
-    except UNUSUAL:
-        pass
     parameters = _parameters(request, "the request")
     if parameters.get("sequence_id") not in (None, 0, ""):
         raise BadInput("'sequence_id' is not supported: this server keeps no state between requests")
-    given = _inputs(required_field(request, "inputs", list, "the request"), raw, spec, max_rows)
+    inputs = _inputs(required_field(request, "inputs", list, "the request"), raw, spec, max_rows)
     outputs = _outputs(request, spec, bool(optional_field(parameters, "binary_data_output", bool, "the request's parameters")))
-    return InferRequest(optional_field(request, "id", str, "the request") or "", given, outputs, _timeout(parameters))
-
-
-def pack(body: bytes, spec: ModelSpec, max_rows: int | None = None) -> PackedRows | None:
-    """Return the rows of a request that is small and usual, without arrays: `join` and `encode_rows` go on from there.
-
-    None for what `decode` and `ModelSpec.rows` may refuse, or only `decode` takes, and where rows have no fixed shape.
-    """
-    try:
-        request = json_codec.loads(body)
-        inputs = _packed(request, body, spec, max_rows)
-        count = list(inputs.values())[0][0][0]
-        for name, (shape, _) in inputs.items():
-            if spec.input_named[name].shape != (-1, *shape[1:]) or shape[0] != count or not spec.batched:
-                return None
-        return count, [inputs[tensor.name][1] for tensor in spec.inputs], request.get("id", "")
-    except UNUSUAL:
-        return None
-
-
-def join(calls: Sequence[PackedRows], spec: ModelSpec) -> Arrays:
-    """Return the rows of all calls as the model's inputs, which are C-contiguous, aligned and read-only."""
-    total, parts = sum([count for count, _, _ in calls]), zip(*[parts for _, parts, _ in calls], strict=True)
-    return {
-        tensor.name: np.ndarray((total, *tensor.shape[1:]), DATATYPES[tensor.datatype], b"".join(each))
-        for tensor, each in zip(spec.inputs, parts, strict=True)
-    }
-
-
-def _packed(request: Any, body: Any, spec: ModelSpec, max_rows: int | None) -> dict[str, tuple[list[int], bytes]]:
-    """Return the shape and the bytes of each input of a request that asks for all outputs as JSON. Raises one of UNUSUAL."""
-    special = "parameters" in request or "outputs" in request or not spec.answers_in_json
-    if special or type(request.get("id", "")) is not str or has_booleans(body):
-        raise ValueError
-    inputs: dict[str, tuple[list[int], bytes]] = {}
-    for item in request["inputs"]:
-        name, shape = item["name"], item["shape"]
-        datatype = spec.input_named[name].datatype
-        inputs[name] = shape, packed(item["data"], shape, datatype)
-        if item["datatype"] != datatype or "parameters" in item or (max_rows is not None and shape[0] > max_rows):
-            raise ValueError
-    if not 0 < len(inputs) == len(request["inputs"]):
-        raise ValueError
-    return inputs
+    return InferRequest(optional_field(request, "id", str, "the request") or "", inputs, outputs, _timeout(parameters))
 
 
 def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:
@@ -209,7 +145,7 @@ def _from_json(item: dict[str, Any], datatype: str, shape: Shape, where: str) ->
 def _outputs(request: dict[str, Any], spec: ModelSpec, default: bool) -> tuple[RequestedOutput, ...]:
     """Return the outputs that the request names, or all outputs of the model where it names none."""
     items = optional_field(request, "outputs", list, "the request")
-    if not items and not default and spec.answers_in_json:
+    if not items and not default and not any(tensor.datatype == "FP16" for tensor in spec.outputs):
         return tuple([RequestedOutput(tensor.name, False) for tensor in spec.outputs])
     items = items or [{"name": tensor.name} for tensor in spec.outputs]
     outputs: dict[str, RequestedOutput] = {}
@@ -240,14 +176,11 @@ def _ask_binary(name: str) -> str:
     )
 
 
-def encode(
-    request: InferRequest, spec: ModelSpec, version: str, outputs: Arrays, place: object = None
-) -> tuple[bytes, int | None]:
+def encode(request: InferRequest, spec: ModelSpec, version: str, outputs: Arrays) -> tuple[bytes, int | None]:
     """Return an answer's body and the length of its JSON header in bytes.
 
     The length is None where the whole body is JSON (application/json). Or else the body is application/octet-stream, and the
     length goes into the header Inference-Header-Content-Length. NaN and infinity are null in JSON, and unchanged in binary.
-    place: written as the data of each output that is sent as JSON.
     Raises BadInput for a BYTES output that is not UTF-8 and is to be sent as JSON.
     Raises ModelFailed for an output that the model did not give, and for a dtype that the protocol does not have.
     """
@@ -267,40 +200,11 @@ def encode(
             item["parameters"] = {"binary_data_size": part.nbytes}
             parts.append(part)
         else:
-            item["data"] = place or _json_data(array, wanted.name)
+            item["data"] = _json_data(array, wanted.name)
         items.append(item)
     answer = {"model_name": spec.name, "model_version": version, "outputs": items}
     head = json_codec.dumps({**answer, "id": request.id} if request.id else answer)
     return (b"".join([head, *parts]), len(head)) if parts else (head, None)
-
-
-def encode_rows(calls: Sequence[PackedRows], spec: ModelSpec, version: str, outputs: Arrays) -> list[bytes] | None:
-    """Return the answer to each packed request of a batch, as `encode` gives it for its rows. outputs: of the whole batch.
-
-    None where only `encode` may write the outputs, or say what is wrong with them.
-    """
-    counts = [count for count, _, _ in calls]
-    try:
-        parts = [_texts_of_rows(outputs[tensor.name], counts) for tensor in spec.outputs]
-        request = InferRequest("", {}, _outputs({}, spec, False), None)
-        frames = {}
-        for count in set(counts):
-            text = encode(request, spec, version, cut_rows(outputs, 0, count), PLACE)[0]
-            frames[count] = text[:-1].replace(b"%", b"%%").replace(b"\0", b"%b") + b"%b}"
-    except UNUSUAL:
-        return None
-    ids = [b',"id":' + json_codec.dumps(id) if id else b"" for _, _, id in calls]
-    return [frames[count] % each for count, each in zip(counts, zip(*parts, ids, strict=True), strict=True)]
-
-
-def _texts_of_rows(array: Array, counts: Sequence[int]) -> list[bytes]:
-    """Return the elements of so many rows each as JSON, without brackets. Writes the array once, and cuts it."""
-    if array.dtype.kind not in "biuf" or not array.size or len(array) != sum(counts):
-        raise ValueError
-    rows = json_codec.dumps(array.reshape(len(array), -1))[2:-2].split(b"],[")
-    if len(rows) == len(counts):
-        return rows
-    return [b",".join(rows[end - count : end]) for count, end in zip(counts, accumulate(counts), strict=True)]
 
 
 def _datatype(array: Array, name: str, spec: ModelSpec) -> str:

@@ -88,6 +88,7 @@ class Batcher:
         self._turn_ends = False  # whether the loop will wake an instance after its turn
         self._closed = False
         self._running: list[float | None] = [None] * instances  # since when each instance runs a batch
+        self.rows_on_loop = 0  # that wait for a batch which the loop runs; its thread alone writes
         self._threads = [
             threading.Thread(target=self._serve, args=(i,), name=f"batch-{name}-{i}", daemon=True) for i in range(instances)
         ]
@@ -131,11 +132,11 @@ class Batcher:
     def waiting_rows(self) -> int:
         """Return the rows that wait and that a caller still wants."""
         with self._lock:
-            return self._queue.useful_rows(self._clock())
+            return self._queue.useful_rows(self._clock()) + self.rows_on_loop
 
     def has_waiting(self, least: int) -> bool:
         """Return whether at least `least` rows wait. Useless rows are counted only where they may decide that."""
-        return self._queue.rows >= least and self.waiting_rows() >= least
+        return self._queue.rows + self.rows_on_loop >= least and self.waiting_rows() >= least
 
     def oldest_age(self) -> float:
         """Return the age of the oldest waiting call, in seconds since its last byte, or 0 where none waits."""

@@ -71,12 +71,12 @@ class Hardware:
 class Engine:
     """One onnxruntime session.
 
-    inputs and outputs: the model's tensors, with -1 for the batch axis.
+    inputs and outputs: the model's tensors, with -1 for the batch axis. arena: whether the session keeps memory between runs.
     Raises StartError where the file is not a model, or the requested provider is not active.
     """
 
-    def __init__(self, path: Path, hardware: Hardware):
-        self._session = _session(path, hardware)
+    def __init__(self, path: Path, hardware: Hardware, arena: bool = True):
+        self._session = _session(path, hardware, arena)
         self.inputs = _specs(path, "input", self._session.get_inputs())
         self.outputs = _specs(path, "output", self._session.get_outputs())
         self._names = [spec.name for spec in self.outputs]
@@ -111,7 +111,7 @@ def quiet() -> None:
     ort.set_default_logger_severity(4)
 
 
-def _session(path: Path, hardware: Hardware) -> Any:
+def _session(path: Path, hardware: Hardware, arena: bool) -> Any:
     wanted = PROVIDERS[hardware.provider]
     if hardware.provider != "cpu":
         ort.preload_dlls()  # CUDA and cuDNN come as Python packages, which are not on the loader's path
@@ -124,7 +124,7 @@ def _session(path: Path, hardware: Hardware) -> Any:
             'install the gpu extra in place of cpu, or set provider = "cpu"'
         )
     try:
-        session = ort.InferenceSession(str(path), _options(hardware), providers=_providers(hardware))
+        session = ort.InferenceSession(str(path), _options(hardware, arena), providers=_providers(hardware))
     except Exception as error:
         raise StartError(f"{path}: not loaded as an ONNX model: {_first_line(error)}; is the file whole?") from error
     if wanted not in session.get_providers():
@@ -136,8 +136,9 @@ def _session(path: Path, hardware: Hardware) -> Any:
     return session
 
 
-def _options(hardware: Hardware) -> Any:
+def _options(hardware: Hardware, arena: bool) -> Any:
     options = ort.SessionOptions()
+    options.enable_cpu_mem_arena = arena
     options.intra_op_num_threads = hardware.threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning starves Python's own threads

@@ -10,18 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.base.errors import BadInput, ModelFailed, ServingError, StartError, TooLarge, WrongInputs
+from serving.base.errors import BadInput, ModelFailed, NotReady, ServingError, StartError, TooLarge, WrongInputs
 from serving.base.lifetime import Lifetime
 from serving.base.process import trim, yield_to_others
 from serving.models.batcher import Batcher, Observer
 from serving.models.calls import Call
-from serving.models.engine import Engine, EngineError
+from serving.models.engine import Engine, EngineError, Hardware
 from serving.models.options import Options
-from serving.models.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec, key_of
+from serving.models.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec, join_rows, key_of, split_rows
 from serving.settings.model_files import pointed_size
 
 log = logging.getLogger("monopod.model")
 
+LOOP_SECONDS, LOOP_BYTES = 0.0005, 16 * 2**10  # of a full batch, and of its outputs, where batches may run on the loop
+LOOP_TRIES = 20  # batches, the fastest of which counts, since much else runs at a start
+LOOP_FILE_BYTES = 16 * 2**20  # of a model that is loaded twice, for the loop and for its thread
+STALL_SECONDS = 0.001  # of the loop's processor time that a batch may take
+STALLS, STALL_BATCHES = 3, 100  # so many stalls within fewer batches than that send a model back to its thread
 MAX_SHAPES = 1024  # that are remembered; clients choose them, so their number is bounded
 MAX_TIMED_RUNS, TIMED_SECONDS = 10, 0.02  # of a batch, while the model is warmed; a slow batch is run twice
 Function = Callable[[Arrays], Arrays]
@@ -44,7 +49,10 @@ class Model:
         clock: Callable[[], float] = time.monotonic,
     ):
         self.spec, self.options, self._engines, self.observer = spec, options, engines, observer
+        self._clock = clock
         self.costs: dict[int, float] = {}
+        self._loop_engine: Engine | None = None
+        self._stalled = 0  # grows by STALL_BATCHES with each stall, and shrinks by 1 with each other batch
         self._most_rows = min(options.max_rows_per_request, options.queue_limit)
         # A row for a run when no call waits. Where open sizes are not named, it is the first row that a client sends.
         self._example: Arrays | None = None
@@ -70,13 +78,14 @@ class Model:
 
         Raises BadInput, TooLarge, QueueFull, NotReady.
         """
-        return self.batcher.submit(arrays, self._checked(arrays), life)
+        return self.batcher.submit(arrays, self.checked(arrays), life)
 
     def enqueue(self, arrays: Arrays, life: Lifetime, done: Callable[[Call], None], on_loop: bool = False) -> None:
         """Check the inputs of one call and queue them as Batcher.enqueue does. Raises what `submit` raises."""
-        self.batcher.enqueue(arrays, self._checked(arrays), life, done, on_loop)
+        self.batcher.enqueue(arrays, self.checked(arrays), life, done, on_loop)
 
-    def _checked(self, arrays: Arrays) -> int:
+    def checked(self, arrays: Arrays) -> int:
+        """Return the number of rows of one call. Raises BadInput and TooLarge."""
         count = self.spec.rows(arrays)
         if count > self._most_rows:
             raise TooLarge(
@@ -108,10 +117,62 @@ class Model:
             self._shrink_arena(instance)
         return costs
 
+    def try_on_loop(self, path: Path) -> None:
+        """Have batches run on the loop where a session of one thread, without an arena, is fast enough.
+
+        path: of the model. Raises StartError.
+        """
+        batch = self._batch_for_loop() if path.stat().st_size <= LOOP_FILE_BYTES else None
+        if batch is None:
+            return
+        engine, times = Engine(path, Hardware(), arena=False), []
+        for _ in range(LOOP_TRIES):
+            began = time.thread_time()
+            engine.run(batch)
+            times.append(time.thread_time() - began)
+        self._loop_engine = engine if min(times) <= LOOP_SECONDS else None
+
+    @property
+    def fits_loop(self) -> bool:
+        """Whether batches may run on the loop now."""
+        return self._loop_engine is not None
+
+    def run_on_loop(self, inputs: list[Arrays], counts: list[int]) -> tuple[list[Arrays], float, float]:
+        """Run one batch on the loop's thread. Return the outputs of each part, and when its rows were joined and when it ended.
+
+        inputs: parts that share a key. counts: the rows of each. Raises what the model raises, with nothing counted.
+        """
+        engine = self._loop_engine
+        if engine is None:
+            raise NotReady(f"batches of model {self.spec.name} run on its thread")
+        rows = join_rows(inputs)
+        joined, used = self._clock(), time.thread_time()
+        outputs = engine.run(rows)
+        used, ended = time.thread_time() - used, self._clock()
+        parts = split_rows(outputs, counts)
+        self.observer.batch(self.spec.name, sum(counts), ended - joined)
+        self._stalled = self._stalled + STALL_BATCHES if used > STALL_SECONDS else max(0, self._stalled - 1)
+        if self._stalled > (STALLS - 1) * STALL_BATCHES:
+            self._loop_engine = None
+            words = "model %s: batches take over 1 ms of the event loop again and again; from now on its own thread runs them"
+            log.warning(words, self.spec.name)
+        return parts, joined, ended
+
+    def _batch_for_loop(self) -> Arrays | None:
+        """Return a full batch, None where the loop may not run one: it takes numbers of fixed sizes, and one session."""
+        options, tensors = self.options, (*self.spec.inputs, *self.spec.outputs)
+        one = options.hardware.provider == "cpu" and options.instances == 1 and not options.max_queue_delay and self.costs
+        fixed = self.spec.batched and all(tensor.datatype != "BYTES" and -1 not in tensor.shape[1:] for tensor in tensors)
+        if not one or not fixed:
+            return None
+        row = sum(prod(tensor.shape[1:]) * DATATYPES[tensor.datatype].itemsize for tensor in self.spec.outputs)
+        most = max(self.costs)
+        return example_of(self.spec, {}, most) if row * most <= LOOP_BYTES else None
+
     def close(self, timeout: float) -> bool:
         """Finish the queued calls and drop the sessions. Return whether that took no longer than the timeout, seconds."""
         ended = self.batcher.close(timeout)
-        self._engines = ()
+        self._engines, self._loop_engine = (), None
         self.observer.model_unloaded(self.spec.name)
         return ended
 
@@ -169,9 +230,11 @@ def open_model(
     observer: Observer,
     loop: asyncio.AbstractEventLoop | None = None,
     clock: Callable[[], float] = time.monotonic,
+    on_loop: bool = False,
 ) -> Model:
-    """Load an ONNX file, with one session for each instance, and warm it. loop, clock: of its batcher.
+    """Load an ONNX file, with one session for each instance, and warm it.
 
+    loop, clock: of its batcher. on_loop: whether the loop may run batches, where the model is cheap enough.
     Raises StartError where the file is missing or not a model, does not fit the memory, or its provider is not active.
     """
     check_file(path)
@@ -180,7 +243,10 @@ def open_model(
     with ThreadPoolExecutor(1, initializer=yield_to_others if options.hardware.provider == "cpu" else None) as aside:
         engines = [aside.submit(Engine, path, options.hardware).result() for _ in range(options.instances)]
     spec = ModelSpec(name, engines[0].inputs, engines[0].outputs, _batched(path, engines[0], options))
-    return _warm(Model(spec, engines, options, observer, loop, clock), began)
+    model = _warm(Model(spec, engines, options, observer, loop, clock), began)
+    if on_loop:
+        model.try_on_loop(path)
+    return model
 
 
 def check_file(path: Path) -> None:

@@ -99,6 +99,11 @@ class Handle:
         """
         self._queued(life, lambda model: model.enqueue(arrays, life, self._releasing(done)))
 
+    def on_loop(self) -> Model | None:
+        """Return the model where it is in memory and its batches may run on the loop's thread. It is never evicted then."""
+        model = self._entry.model
+        return model if model is not None and model.fits_loop else None
+
     def submit_on_loop(self, arrays: Arrays, life: Lifetime, done: Callable[[Call], None]) -> bool:
         """Queue some rows from the loop's thread, and have `done(call)` called there in a later turn. It never waits.
 
@@ -196,7 +201,7 @@ class ModelRegistry:
         On a GPU model_gpu_memory sets its share by its name. The model of model_path has the rest.
         """
         share = 0 if "hardware" in options else share_at_start(self._settings, name, self._folder / path)
-        return self._open(self._file(name, path, options, share))
+        return self._open(self._file(name, path, options, share, self._loop is not None))
 
     def on_demand(self, name: str, path: str, *, gpu_memory: float = 0, **options: Any) -> Handle:
         """Name an ONNX file that is loaded on first use. Over model_memory the least recently used one is unloaded.
@@ -290,13 +295,13 @@ class ModelRegistry:
         self[name]._entry.open = opened
         self.unload(name)
 
-    def _file(self, name: str, path: str, options: dict[str, Any], share: int) -> Entry:
+    def _file(self, name: str, path: str, options: dict[str, Any], share: int, on_loop: bool = False) -> Entry:
         file = self._folder / path
         chosen = per_session(name, dataclasses.replace(self.options, **options), share)
         if not self._lazy:
             check_file(file)
         size = file.stat().st_size if file.is_file() else 0
-        opened = partial(open_model, name, file, chosen, self._observer, self._loop, self._clock)
+        opened = partial(open_model, name, file, chosen, self._observer, self._loop, self._clock, on_loop)
         return Entry(name, opened, False, size, chosen, file)
 
     def _open(self, entry: Entry) -> Handle:

@@ -19,16 +19,17 @@ from urllib.parse import unquote
 
 from serving.base.errors import SHED, ClientGone, NotFound, ServingError, WrongContentType
 from serving.core.messages import JSON, Reply
-from serving.core.stages import SMALL_JSON, Core, Decoded
+from serving.core.stages import SMALL_JSON, Core, Decoded, Encode
 from serving.inputs import v1_predict, v2_open_inference
 from serving.inputs.tensor_codec import LENGTH_HEADER
 from serving.inputs.v2_open_inference import MODEL_VERSION
-from serving.models.registry import ModelRegistry
-from serving.models.tensors import ModelSpec
+from serving.models.registry import Handle, ModelRegistry
+from serving.models.tensors import Arrays, ModelSpec
 from serving.settings import Settings
 from serving.telemetry.access_log import AccessLog
 from serving.telemetry.logs import LogThrottle
 from serving.telemetry.metrics import Metrics
+from serving.web.front.heads import Head
 from serving.web.front.request_cycle import RequestCycle
 
 TENSORS = "application/octet-stream"
@@ -43,14 +44,28 @@ MODEL_PATH = re.compile(
 )
 
 Start = Callable[[RequestCycle], None]
+# A body, the value of its header for binary tensors, and the model -> the arrays, the client's time in seconds, the encoder.
+Read = Callable[[bytes, str | None, ModelSpec], tuple[Arrays, float | None, Encode]]
+
+
+class TensorRoute(NamedTuple):
+    """A model, and what reads the tensors that a request has for it."""
+
+    model: Handle
+    read: Read
 
 
 class HotRoute(NamedTuple):
-    """A route. label: in metrics and logs. queue: the model in whose queue its requests count, "" where it is not there."""
+    """A route.
+
+    label: in metrics and logs. queue: the model in whose queue its requests count, "" where it is not there. tensors: what a
+    route takes for a model that is there, None for the service's own.
+    """
 
     label: str
     queue: str
     start: Start
+    tensors: TensorRoute | None = None
 
 
 class HotRoutes:
@@ -84,10 +99,12 @@ class HotRoutes:
         name = found["v1"] or found["v2"]
         there = name in self._models.names() and found["version"] in (None, MODEL_VERSION)
         queue = name if there else ""  # or clients could make any number of queues
+        read = self._read_predict if found["v1"] else self._read_infer
+        tensors = TensorRoute(self._models[name], read) if there else None
         if found["v1"]:
-            return HotRoute("predict", queue, partial(self._predict, name))
+            return HotRoute("predict", queue, partial(self._predict, name), tensors)
         label = "infer_v" if found["versions"] else "infer"
-        return HotRoute(label, queue, partial(self._infer, name, found["version"] or MODEL_VERSION))
+        return HotRoute(label, queue, partial(self._infer, name, found["version"] or MODEL_VERSION), tensors)
 
     def _answer(self, cycle: RequestCycle) -> None:
         check_encoding(cycle)
@@ -101,14 +118,14 @@ class HotRoutes:
             raise WrongContentType(f"content type {cycle.kind[:100]} is not taken here; send {JSON} or {TENSORS}")
         given = cycle.head.headers.get(LENGTH_FIELD)
         header_length = None if given is None else given.decode("latin-1")
-        binary = header_length is not None and cycle.kind == TENSORS and _is_small(header_length)
+        binary = header_length is not None and cycle.kind == TENSORS and is_small(header_length)
 
         def decode(body: bytes, spec: ModelSpec) -> Decoded:
-            call = v2_open_inference.decode(body, header_length, spec, self._settings.max_rows_per_request)
-            if call.timeout_s:
-                cycle.life.shorten(call.timeout_s)
+            arrays, seconds, encode = self._read_infer(body, header_length, spec)
+            if seconds:
+                cycle.life.shorten(seconds)
                 cycle.deadline_moved()
-            return call.inputs, lambda outputs: _tensors(*v2_open_inference.encode(call, spec, MODEL_VERSION, outputs))
+            return arrays, encode
 
         self._core.infer(self._models[name], cycle, decode, cycle.finish, binary)
 
@@ -116,13 +133,22 @@ class HotRoutes:
         check_encoding(cycle)
 
         def decode(body: bytes, spec: ModelSpec) -> Decoded:
-            call = v1_predict.decode(body, spec, self._settings.max_rows_per_request)
-            return call.inputs, lambda outputs: Reply(v1_predict.encode(call, spec, outputs))
+            arrays, _, encode = self._read_predict(body, None, spec)
+            return arrays, encode
 
         self._core.infer(self._models[name], cycle, decode, cycle.finish)
 
+    def _read_infer(self, body: bytes, header_length: str | None, spec: ModelSpec) -> tuple[Arrays, float | None, Encode]:
+        call = v2_open_inference.decode(body, header_length, spec, self._settings.max_rows_per_request)
+        encode = v2_open_inference.encode
+        return call.inputs, call.timeout_s, lambda outputs: _tensors(*encode(call, spec, MODEL_VERSION, outputs))
 
-def _is_small(header_length: str) -> bool:
+    def _read_predict(self, body: bytes, _: str | None, spec: ModelSpec) -> tuple[Arrays, float | None, Encode]:
+        call = v1_predict.decode(body, spec, self._settings.max_rows_per_request)
+        return call.inputs, None, lambda outputs: Reply(v1_predict.encode(call, spec, outputs))
+
+
+def is_small(header_length: str) -> bool:
     """Return whether the loop may decode JSON of this length. Text that is not a number is refused there."""
     return not (header_length.isdecimal() and len(header_length) <= 18 and int(header_length) > SMALL_JSON)
 
@@ -165,7 +191,7 @@ class DataPort:
         queue: str,
     ):
         self._hot, self._other, self._label_of, self._models = hot, other, label_of, models
-        self._metrics, self._access, self._queue = metrics, access, queue
+        self.metrics, self._access, self._queue = metrics, access, queue
 
     def run(self, cycle: RequestCycle) -> None:
         """Begin the work on a request. Raises ServingError."""
@@ -184,16 +210,22 @@ class DataPort:
         life, head = cycle.life, cycle.head
         self._models.forget(life)
         route = cycle.route or self._label_of(head.method, head.path)
-        seconds = ended - life.begin
-        if route != STATUS_ROUTE:
-            upload = life.received - life.begin
-            self._metrics.request(route, status, reason, seconds, upload, cycle.length, cycle.sent)
-        if cycle.work:
-            self._metrics.stages(cycle.times.begins)
         trace = head.headers.get(b"traceparent")
+        if cycle.work:
+            self.metrics.stages(cycle.times.begins)
+        self.note(head, cycle.id, trace, route, status, reason, life.begin, life.received, ended, cycle.length, cycle.sent)
+
+    def note(
+        self, head: Head, name: str, trace: bytes | None, route: str, status: int, reason: str,
+        begin: float, received: float, ended: float, length: int, sent: int,
+    ) -> None:  # fmt: skip
+        """Count and log one answer, but for its stages. name: the request's id. trace: its traceparent. length, sent: bytes."""
+        seconds = ended - begin
+        if route != STATUS_ROUTE:
+            self.metrics.request(route, status, reason, seconds, received - begin, length, sent)
         found = TRACE_PARENT.match(trace) if trace else None
         self._access.note(
-            time.time(), head.method, head.path.encode("latin-1"), cycle.id, route, status, seconds * 1000, reason,
+            time.time(), head.method, head.path.encode("latin-1"), name, route, status, seconds * 1000, reason,
             found[1].decode() if found else "",
         )  # fmt: skip
 

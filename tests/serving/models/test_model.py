@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import serving.models.batcher
-from serving.base.errors import BadInput, ModelFailed, StartError, TooLarge
+from serving.base.errors import BadInput, ModelFailed, NotReady, StartError, TooLarge
 from serving.base.lifetime import Lifetime
 from serving.base.process import resident_bytes
 from serving.models.engine import Hardware
@@ -251,3 +251,45 @@ def test_closing_ends_the_threads_and_is_told(seen: RecordingObserver) -> None:
     assert model.close(PATIENCE)
     assert own_threads() == []
     assert seen.unloaded == ["m"]
+
+
+def test_a_small_model_of_numbers_may_run_on_the_loop(opened: Open, file: Path, seen: RecordingObserver) -> None:
+    model = opened(small_models.identity(file), max_batch_size=4)
+    assert not model.fits_loop
+    model.try_on_loop(file)
+    assert model.fits_loop
+    parts, joined, ended = model.run_on_loop([x(1), x(2)], [1, 2])
+    assert [part["y"].tolist() for part in parts] == [x(1)["x"].tolist(), x(2)["x"].tolist()]
+    assert joined <= ended
+    assert seen.batches == [3]
+
+
+UNFIT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "two instances": ({}, {"instances": 2}),
+    "a delay": ({}, {"max_queue_delay": 0.01}),
+    "no batch axis": ({}, {"max_batch_size": 0}),
+    "texts": ({"datatype": "BYTES"}, {}),
+    "an open size": ({"shape": ("n", "m")}, {"warmup_shapes": {"x": (2,)}}),
+    "large outputs": ({"shape": ("n", 2000)}, {}),
+}
+
+
+@pytest.mark.parametrize("what", UNFIT)
+def test_a_model_that_could_hold_the_loop_stays_on_its_thread(opened: Open, file: Path, what: str) -> None:
+    kind, options = UNFIT[what]
+    model = opened(small_models.identity(file, **kind), **options)
+    model.try_on_loop(file)
+    assert not model.fits_loop
+
+
+def test_a_model_whose_full_batch_is_slow_stays_on_its_thread(opened: Open) -> None:
+    model = opened(DIGITS, max_batch_size=1024)
+    model.try_on_loop(DIGITS)
+    assert not model.fits_loop
+
+
+def test_a_closed_model_refuses_a_batch_of_the_loop(file: Path, seen: RecordingObserver) -> None:
+    model = open_model("m", small_models.identity(file), Options(), seen, on_loop=True)
+    assert model.close(PATIENCE)
+    with pytest.raises(NotReady):
+        model.run_on_loop([x(1)], [1])

@@ -2,19 +2,14 @@
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 
 import pytest
 
-from serving.main import _ports
-from serving.service.loader import read_settings
-from serving.web import process
 from serving.web.front.heads import MAX_HEAD_BYTES
 from tests.running import make_service
-from tests.serving.web.request_cycles import loop_on_a_thread
+from tests.serving.web.served_here import served_here
 
 MAX_SECONDS = 0.001  # the cheapest of TRIES; what grew with the elements of a head took 1.2 to 16 ms
 TRIES = 8
@@ -126,21 +121,8 @@ class Loop:
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     folder = make_service(tmp_path_factory.mktemp("costs") / "small", "max_rows_per_request = 4096", SERVER)
-    with loop_on_a_thread() as loop:
-        context = process.build(folder, read_settings(folder)[0], loop, "")
-        data, admin, _ = _ports(context, loop, "127.0.0.1", 0, 0)
-        context.service.setup()
-        started: Future[int] = Future()
-
-        def begin() -> None:
-            context.gate.open()
-            data.start()
-            started.set_result(threading.get_ident())
-
-        loop.call_soon_threadsafe(begin)
-        yield Loop(data.number, started.result(20))
-        loop.call_soon_threadsafe(data.stop_listening)
-        admin.stop_listening()
+    with served_here(folder) as one:
+        yield Loop(one.data.number, one.thread)
 
 
 @pytest.mark.parametrize("kind", REQUESTS)

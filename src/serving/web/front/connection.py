@@ -136,7 +136,10 @@ class Connection(asyncio.Protocol):
             self._spoke = True
             self._port.spoke(self)
         if self._cycle is None and not (self._buffer.bytes or self._skip or self._blocked or self._lingers_until):
-            self._begin_with(data)
+            self._began = self.active
+            self._cycle = None if self._ended else self._rules.lane(self, data, self.active)
+            if self._cycle is None:
+                self._begin_with(data)
             self._rules.bodies.make_room()
             return
         if self._lingers_until:
@@ -296,7 +299,6 @@ class Connection(asyncio.Protocol):
 
     def _begin_with(self, data: bytes) -> None:
         """Take what came where nothing waits: in most cases one whole request, which then is never copied to the buffer."""
-        self._began = self.active
         end = data.find(b"\r\n\r\n") + 4
         if end < 4 or data[0] == CARRIAGE_RETURN or end > MAX_HEAD_BYTES:
             self._buffer.bytes += data

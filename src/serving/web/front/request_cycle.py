@@ -90,7 +90,8 @@ class Rules:
 
     gate: of this port. pod: the data port's gate, whose state a ping tells on every port. bodies: of all ports.
     run: begins the work on a whole request, and has `finish` called. ended: notes a request that was run, with its status, its
-    reason and the time at which it ended. refused: counts a request that was not run.
+    reason and the time at which it ended. refused: counts a request that was not run. lane: takes a whole request of a client's
+    first byte at a time, and answers it in this turn of the loop. It returns None, with nothing done, for any that it leaves.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -104,6 +105,7 @@ class Rules:
     run: Callable[["RequestCycle"], None]
     ended: Callable[["RequestCycle", int, str, float], None]
     refused: Callable[[ServingError, float], None]
+    lane: Callable[["Client", bytes, float], "RequestCycle | None"] = lambda client, data, begin: None
 
 
 class Client(Protocol):
@@ -139,7 +141,7 @@ class RequestCycle:
         self.life = Lifetime(begin, rules.timeout)
         headers = head.headers
         if TIMEOUTS[0] in headers or TIMEOUTS[1] in headers:
-            self.life.shorten(_allowed_seconds(headers, rules.timeout))
+            self.life.shorten(allowed_seconds(headers, rules.timeout))
         self.times = StageTimes(begin)
         given = headers.get(b"x-request-id")
         self.id = request_id(given.decode("latin-1")) if given else new_request_id()
@@ -170,7 +172,7 @@ class RequestCycle:
         self._body, self.length, gate = body, len(body), self.rules.gate
         life, given = self.life, self.head.headers.get(b"content-type")
         if given:
-            self.content_type, self.kind = (_known_kind if len(given) <= MAX_KNOWN_LENGTH else _kind)(given)
+            self.content_type, self.kind = kind_of_content(given)
         life.received = now = time.monotonic()
         self.times.begin("queue", now)
         if now >= life.deadline:
@@ -359,7 +361,12 @@ def _kind(content_type: bytes) -> tuple[str, str]:
 _known_kind = lru_cache(MAX_KNOWN)(_kind)
 
 
-def _allowed_seconds(headers: dict[bytes, bytes], most: float) -> float:
+def kind_of_content(given: bytes) -> tuple[str, str]:
+    """Return a content type as text, and without its parameters, in lower case."""
+    return (_known_kind if len(given) <= MAX_KNOWN_LENGTH else _kind)(given)
+
+
+def allowed_seconds(headers: dict[bytes, bytes], most: float) -> float:
     """Return the seconds that the client, or Envoy on its behalf, allows; never more than the service's own."""
     for name in TIMEOUTS:
         text = headers.get(name)

@@ -1,0 +1,267 @@
+"""The lane: small requests to a cheap model, from their bytes to their answers in one turn of the loop.
+
+The rows of all requests that a turn reads make one batch, which runs on the loop at the end of the turn. So no thread is woken,
+and few objects are made. A request is left to the general path, with nothing counted, where anything about it is unusual. Where
+something unusual comes later, as an error of the model or a client that is gone, it becomes an ordinary request cycle.
+
+Concurrency. Only the loop's thread calls what is here. A batch of the lane may run beside one of the model's thread.
+"""
+
+import asyncio
+import logging
+import math
+import re
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from serving.base.errors import ServingError
+from serving.base.request_ids import new_request_id
+from serving.core.messages import BATCH, ENCODE, INFER, QUEUE, UPLOAD
+from serving.core.stages import SMALL_BINARY, SMALL_JSON, Core, Encode
+from serving.models.model import Model
+from serving.models.registry import Handle
+from serving.models.tensors import Arrays
+from serving.telemetry.request_metrics import END, NUMBERS
+from serving.web.admission import READY, Gate
+from serving.web.data_port import LENGTH_FIELD, TAKEN, TENSORS, DataPort, HotRoutes, TensorRoute, is_small
+from serving.web.front import answers
+from serving.web.front.heads import Head, parse
+from serving.web.front.request_cycle import Client, RequestCycle, Rules, allowed_seconds, kind_of_content
+
+log = logging.getLogger("monopod.front")
+
+MAX_HEAD = 4 * 2**10  # bytes
+MAX_FIELDS = 100
+MAX_KNOWN = 256  # heads that are remembered, without the lines that differ in each request
+# The lines that a mesh makes anew for each request. Their values are nothing but such characters.
+ID, TRACE, SPANS = b"\r\nx-request-id: ", b"\r\ntraceparent: ", b"\r\nx-b3-"
+SPAN_LINES = (b"\r\nx-b3-traceid: ", b"\r\nx-b3-spanid: ", b"\r\nx-b3-parentspanid: ")
+PLAIN = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+DECODE = NUMBERS["decode"]
+UNUSUAL = (b"upgrade", b"expect", b"content-encoding", b"transfer-encoding")  # fields
+
+
+class KnownHead(NamedTuple):
+    """A head that the lane takes.
+
+    header_length: of binary tensors. most: bytes that its body may have. seconds: that the client allows.
+    """
+
+    head: Head
+    header_length: str | None
+    most: int
+    seconds: float
+
+
+def known(head: bytes) -> KnownHead | None:
+    """Return what a head says, None for one that is refused or unusual."""
+    try:
+        found = parse(head)
+    except ServingError:
+        return None
+    fields = found.headers
+    if found.method != "POST" or found.query or found.version != "1.1" or not found.keep_alive:
+        return None
+    if len(fields) > MAX_FIELDS or any(name in fields for name in UNUSUAL):
+        return None
+    kind = kind_of_content(fields.get(b"content-type", b""))[1]
+    given = fields.get(LENGTH_FIELD)
+    if kind not in TAKEN or (given is not None and kind != TENSORS):
+        return None
+    length = None if given is None else given.decode("latin-1")
+    if length is not None and not is_small(length):
+        return None
+    return KnownHead(found, length, SMALL_JSON if length is None else SMALL_BINARY, allowed_seconds(fields, math.inf))
+
+
+_known = lru_cache(MAX_KNOWN)(known)
+
+
+def without(head: bytes, line: bytes) -> tuple[bytes, bytes] | None:
+    """Return a head without one of its lines, and that line's value: b"" where it is not there. None for an unusual value.
+
+    line: what stands before the value, from the end of the line before.
+    """
+    at = head.find(line)
+    if at < 0:
+        return head, b""
+    begin = at + len(line)
+    end = head.find(b"\r\n", begin)
+    value = head[begin:end]
+    return (head[:at] + head[end:], value) if PLAIN.fullmatch(value) else None
+
+
+def read_head(head: bytes) -> tuple[KnownHead, bytes, bytes] | None:
+    """Return what a head says, its id and its trace, None for one that is refused or unusual."""
+    name = trace = b""
+    for line in (ID, TRACE, *SPAN_LINES) if SPANS in head else (ID, TRACE):
+        found = without(head, line)
+        if found is None:
+            return None
+        head, value = found
+        if line is ID:
+            name = value
+        elif line is TRACE:
+            trace = value
+    said = _known(head)
+    if said is None:
+        return None
+    fields = said.head.headers
+    if (name and b"x-request-id" in fields) or (trace and b"traceparent" in fields):
+        return None  # it is repeated
+    return said, name or fields.get(b"x-request-id", b""), trace or fields.get(b"traceparent", b"")
+
+
+class LaneCycle(RequestCycle):
+    """A request in the lane. It has what an answer needs, and becomes a whole request cycle by `grow`."""
+
+    running = True
+    trace = b""
+    arrays: Arrays  # by the model's inputs
+    encode: Encode
+    rows: int
+    model: Handle
+    due: float  # seconds of time.monotonic(), as all times here
+    decoded: float
+
+    def __init__(self, rules: Rules, client: Client, head: Head, data: bytes, label: str, begun: float):
+        self.rules, self.client, self.head, self.data, self.route, self.begun = rules, client, head, data, label, begun
+        self.held = len(data)
+
+    def grow(self) -> None:
+        """Become as a cycle is whose rows wait for a batch."""
+        name = self.id
+        end = len(self.data) - self.head.length
+        super().__init__(self.client, self.rules, parse(self.data[:end]), self.begun)
+        self.id, self.length, self._body = name, self.head.length, self.data[end:]
+        self.content_type, self.kind = kind_of_content(self.head.headers.get(b"content-type", b""))
+        self.life.deadline = self.due
+        for stage, at in (("queue", self.begun), ("decode", self.begun), ("queue", self.decoded)):
+            self.times.begin(stage, at)
+
+    def abandon(self) -> None:
+        """End without an answer: the client went away."""
+        if "life" not in self.__dict__:
+            self.grow()
+        super().abandon()
+
+
+class Lane:
+    """The requests of this turn of the loop. hot: the routes. requests: notes their ends. `rules` is set once they are made."""
+
+    rules: Rules
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, gate: Gate, hot: HotRoutes, requests: DataPort, core: Core):
+        self._loop, self._gate, self._hot, self._requests, self._core = loop, gate, hot, requests, core
+        self._batches: dict[Model, list[LaneCycle]] = {}
+        self._turn_ends = False  # whether the batches will run after this turn
+
+    def take(self, client: Client, data: bytes, begin: float) -> RequestCycle | None:
+        """Take a whole request, or return None with nothing done. begin: when it came, in seconds of time.monotonic()."""
+        end = data.find(b"\r\n\r\n", 0, MAX_HEAD) + 4
+        found = read_head(data[:end]) if end >= 4 else None
+        if found is None:
+            return None
+        said, name, trace = found
+        if not 0 < said.head.length == len(data) - end <= said.most:
+            return None
+        route = self._hot.find(said.head.path)
+        if route is None or route.tensors is None or self._gate.state != READY:
+            return None
+        cycle = LaneCycle(self.rules, client, said.head, data, route.label, begin)
+        if not self._queued(cycle, route.tensors, data[end:], said):
+            return None
+        cycle.id = answers.request_id(name.decode("latin-1")) if name else new_request_id()
+        cycle.trace = trace
+        return cycle
+
+    def _queued(self, cycle: LaneCycle, route: TensorRoute, body: bytes, said: KnownHead) -> bool:
+        """Decode a request and add its rows to this turn's batch. Return False, with nothing done, where that cannot be."""
+        model = route.model.on_loop()
+        if model is None:
+            return False
+        batcher = model.batcher
+        most = min(batcher.max_batch_size, batcher.queue_limit)
+        if batcher.rows_on_loop >= most:
+            self._run(model)
+        try:
+            cycle.arrays, seconds, cycle.encode = route.read(body, said.header_length, model.spec)
+            rows = model.checked(cycle.arrays)
+        except Exception:  # the general path finds it too, and tells the client
+            return False
+        if rows > most:
+            return False
+        if batcher.rows_on_loop + rows > most:
+            self._run(model)
+        if self._gate.enter(True) is not None:
+            return False
+        cycle.rows, cycle.model = rows, route.model
+        cycle.due = cycle.begun + min(self.rules.timeout, said.seconds, seconds or math.inf)
+        cycle.decoded = time.monotonic()
+        self.rules.bodies.add_whole(cycle.held)
+        batcher.rows_on_loop += rows
+        self._batches.setdefault(model, []).append(cycle)
+        if not self._turn_ends:
+            self._turn_ends = True
+            self._loop.call_soon(self._end_turn)
+        return True
+
+    def _end_turn(self) -> None:
+        self._turn_ends = False
+        for model in list(self._batches):
+            self._run(model)
+
+    def _run(self, model: Model) -> None:
+        """Run a model's batch, and answer its requests."""
+        now = time.monotonic()
+        cycles = [cycle for cycle in self._batches.pop(model, ()) if not cycle.over]
+        model.batcher.rows_on_loop = 0
+        for cycle in [cycle for cycle in cycles if cycle.due <= now]:
+            cycles.remove(cycle)
+            self._safely(self._refuse, cycle)
+        if not cycles:
+            return
+        try:
+            parts, joined, ended = model.run_on_loop([each.arrays for each in cycles], [each.rows for each in cycles])
+        except Exception:  # the batcher runs them anew, and finds whose fault it is
+            for cycle in cycles:
+                self._safely(self._queue, cycle)
+            return
+        times = (BATCH, now, INFER, joined, ENCODE, ended)
+        for cycle, part in zip(cycles, parts, strict=True):
+            self._safely(self._answer, cycle, part, times)
+
+    def _safely(self, function: Callable[..., None], cycle: LaneCycle, *given: object) -> None:
+        """Call a function for one request. An exception of it concerns no other."""
+        try:
+            function(cycle, *given)
+        except Exception:
+            log.exception("a request could not be answered", extra={"request_id": cycle.id})
+
+    def _refuse(self, cycle: LaneCycle) -> None:
+        cycle.grow()
+        cycle.finish(cycle.life.too_late())
+
+    def _queue(self, cycle: LaneCycle) -> None:
+        """Have a request answered by the general path."""
+        cycle.grow()
+        self.rules.deadlines.watch(cycle)
+        prepared = cycle.model, cycle.arrays, cycle.encode
+        self._core.queue(cycle, prepared, lambda raw: prepared, cycle.finish)
+
+    def _answer(self, cycle: LaneCycle, outputs: Arrays, times: tuple[float, ...]) -> None:
+        try:
+            reply = cycle.encode(outputs)
+        except Exception:
+            self._queue(cycle)
+            return
+        requests, begun, closes, now = self._requests, cycle.begun, self._gate.state != READY, time.monotonic()
+        cycle.over = True
+        self._gate.leave(True)
+        requests.metrics.stages((UPLOAD, begun, QUEUE, begun, DECODE, begun, QUEUE, cycle.decoded, *times, END, now))
+        length, sent = cycle.head.length, len(reply.body)
+        requests.note(cycle.head, cycle.id, cycle.trace, cycle.route, reply.status, "", begun, begun, now, length, sent)
+        self.rules.bodies.release_whole(cycle.held)
+        cycle.client.send(answers.answer(reply, cycle.id, answers.CLOSE if closes else ""), closes)
