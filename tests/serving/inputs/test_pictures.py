@@ -1,7 +1,9 @@
 """Pictures become RGB pixels, and no bytes do harm."""
 
+import pickle
 import random
 import struct
+import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +73,21 @@ def test_every_kind_of_picture_becomes_rgb_of_its_size(name: str) -> None:
 def test_a_photo_decodes_to_the_very_pixels_pil_gives() -> None:
     with Image.open(BytesIO(COFFEE)) as theirs:
         assert pictures.decode(COFFEE, LIMIT).tobytes() == theirs.convert("RGB").tobytes()
+
+
+def test_a_photo_may_go_to_another_process_and_keeps_no_bytes_of_its_file() -> None:
+    sent = bytes(bytearray(COFFEE))
+    picture = pictures.decode(sent, LIMIT)
+    assert sys.getrefcount(sent) == 2, "this name, and the call's argument"
+    assert pickle.loads(pickle.dumps(picture)).tobytes() == picture.tobytes()
+
+
+@pytest.mark.parametrize("marker", [b"\xff", b"junk", b"\xff\x01", b"\xff\xd0", b"\xff\xe0\0\4ab", b"\xff\xee\0\2"])
+@pytest.mark.parametrize("name", ["jpeg", "progressive"])
+def test_a_jpeg_with_fill_bytes_junk_and_markers_that_say_nothing_is_the_same_picture(name: str, marker: bytes) -> None:
+    plain = SAMPLES[name]
+    for at in (plain.index(each) for each in (b"\xff\xdb", b"\xff\xc4", b"\xff\xda")):
+        assert pictures.decode(plain[:at] + marker + plain[at:], LIMIT).tobytes() == pictures.decode(plain, LIMIT).tobytes()
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "CMYK", "RGB"])
