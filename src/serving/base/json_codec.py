@@ -45,11 +45,11 @@ def loads(body: bytes | memoryview, what: str = "the body") -> Any:
     body = bytes(body)  # bytes are not copied; a memoryview has no count()
     if not body:
         raise BadInput(f"{what} is empty; send JSON")
-    containers = body.count(b"[") + body.count(b"{")
-    most = most_containers(len(body))
-    if containers > most:
-        found = f"{what} holds {containers} arrays and objects"
-        raise BadInput(f"{found}; of {len(body)} bytes at most {most} are read: send flat or binary data")
+    if len(body) > SOME_CONTAINERS:  # a shorter one cannot hold more than that
+        containers, most = body.count(b"[") + body.count(b"{"), most_containers(len(body))
+        if containers > most:
+            found = f"{what} holds {containers} arrays and objects"
+            raise BadInput(f"{found}; of {len(body)} bytes at most {most} are read: send flat or binary data")
     try:
         return _large_value(body) if len(body) > LARGE else orjson.loads(body)
     except orjson.JSONDecodeError as error:

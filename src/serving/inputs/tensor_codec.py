@@ -6,12 +6,14 @@ row-major and without padding. A BOOL is one byte, 0 or 1. A BYTES element is it
 
 import math
 import struct
+from collections.abc import Callable
+from functools import lru_cache
 from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
 
-from serving.base.errors import BadInput, TooLarge
+from serving.base.errors import BadInput, ServingError, TooLarge
 from serving.models.tensors import DATATYPES, Array, ModelSpec, TensorSpec
 
 T = TypeVar("T")
@@ -33,6 +35,10 @@ MAX_ELEMENTS = 2**40  # far more than any body holds, and far less than overflow
 NUMBERS = frozenset({float, int})  # compared as exact types, since a bool is an int to isinstance
 # Numbers from these on are rounded to infinity: half a step over the largest number of the datatype (IEEE 754, 4.3.1).
 ROUNDED_TO_INFINITY = {"FP16": 65520.0, "FP32": 2.0**128 - 2.0**103, "FP64": math.inf}
+CODES = {"INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q", "FP32": "f", "FP64": "d"}  # of `struct`
+CODES |= {f"U{name}": code.upper() for name, code in CODES.items() if name.startswith("INT")}
+# What `packed_numbers` raises for what it does not take, on the way to it too.
+UNUSUAL = (ArithmeticError, AttributeError, LookupError, ServingError, TypeError, ValueError, struct.error)
 LENGTH_HEADER = "Inference-Header-Content-Length"
 
 _length = struct.Struct("<I")
@@ -76,11 +82,9 @@ def json_object(value: object, where: str) -> dict[str, Any]:
 
 def named_input(spec: ModelSpec, name: str) -> TensorSpec:
     """Return the model's input of a name. Raises BadInput, which lists the inputs, for an unknown name."""
-    for tensor in spec.inputs:
-        if tensor.name == name:
-            return tensor
-    known = ", ".join(tensor.name for tensor in spec.inputs)
-    raise BadInput(f"model {spec.name} has no input {show(name)}; its inputs are {known}")
+    if name in spec.input_named:
+        return spec.input_named[name]
+    raise BadInput(f"model {spec.name} has no input {show(name)}; its inputs are {', '.join(spec.input_named)}")
 
 
 def check_rows(spec: ModelSpec, shape: tuple[int, ...], max_rows: int | None, where: str) -> None:
@@ -114,6 +118,9 @@ def unnest(data: object, shape: Shape, where: str) -> list[Any]:
     """Return the elements of nested arrays in row-major order. Raises BadInput where the nesting does not fit the shape."""
     items: list[Any] = [data]
     for depth, size in enumerate(shape):
+        if len(items) == 1 and type(items[0]) is list and len(items[0]) == size:  # one row
+            items = items[0]
+            continue
         if not set(map(type, items)) <= {list} or not set(map(len, items)) <= {size}:
             found = next(item for item in items if not isinstance(item, list) or len(item) != size)
             what = f"an array of {len(found)}" if isinstance(found, list) else show(found)
@@ -180,6 +187,23 @@ def _unfit(values: list[Any], at: int, datatype: str, takes: str, where: str) ->
     return BadInput(f"{where} is {datatype}, which takes {takes}; value {at} is {show(values[at])}")
 
 
+def packed_numbers(data: Any, shape: Any, datatype: str) -> bytes:
+    """Return the numbers of a JSON document as a tensor's native bytes, in a third of the time of `array_of`.
+
+    data: flat, or nested as the shape says. It and the shape are unchecked, and come from JSON without true and false, which
+    `struct` takes for numbers. Raises one of UNUSUAL for all that `array_of` refuses, and for more: those go the general way.
+    """
+    return _packer(datatype, *shape)(*(unnest(data, shape, "") if type(data[0]) is list else data))
+
+
+@lru_cache(maxsize=1024, typed=True)  # 1.0 is another size than 1
+def _packer(datatype: str, *shape: Any) -> Callable[..., bytes]:
+    if not 0 < len(shape) <= MAX_RANK or set(map(type, shape)) != {int} or min(shape) < 1:
+        raise ValueError
+    # "=" gives fixed sizes in this machine's order, and refuses what is out of range. Without it 1e39 would become infinite.
+    return struct.Struct(f"={math.prod(shape)}{CODES[datatype]}").pack
+
+
 def strings(array: Array) -> list[bytes]:
     """Return the elements of a string tensor as bytes, in row-major order. Text is written in UTF-8."""
     return [_bytes(element) for element in array.ravel().tolist()]
@@ -205,9 +229,9 @@ def split_body(body: bytes | memoryview, header_length: str | None) -> tuple[byt
     header_length: the value of the header LENGTH_HEADER in bytes, None where the whole body is JSON.
     Raises BadInput for a length that is not a number from 1 to the body's size.
     """
-    view = memoryview(body).cast("B")
     if header_length is None:
-        return body, view[len(view) :]
+        return body, memoryview(b"")
+    view = memoryview(body).cast("B")
     digits = header_length.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
         raise BadInput(f"{LENGTH_HEADER} must be the JSON's length in bytes, a whole number, not {show(header_length)}")

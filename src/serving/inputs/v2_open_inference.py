@@ -5,12 +5,18 @@ binary tensor data (extension_binary_data.md) and the request parameters `timeou
 ignored. An optional field that is null counts as missing.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from serving.base import json_codec
 from serving.base.errors import BadInput, ModelFailed
 from serving.inputs.tensor_codec import (
     LENGTH_HEADER,
+    UNUSUAL,
     Shape,
     array_of,
     check_rows,
@@ -18,6 +24,7 @@ from serving.inputs.tensor_codec import (
     json_object,
     named_input,
     optional_field,
+    packed_numbers,
     read_raw,
     required_field,
     show,
@@ -30,6 +37,10 @@ from serving.models.tensors import DATATYPES, Array, Arrays, ModelSpec, TensorSp
 
 EXTENSIONS = ("binary_tensor_data",)
 MODEL_VERSION = "1"  # of every model: the platform serves one version
+PLACE = json_codec.Fragment(b"[\0]")  # for a tensor's elements in an answer; JSON escapes this character in strings
+
+# A request's rows, which are ready to be joined: their number, the bytes of each input in the model's order, and its id.
+PackedRows = tuple[int, list[bytes], str]
 
 
 class RequestedOutput(NamedTuple):
@@ -58,12 +69,63 @@ def decode(body: bytes | memoryview, header_length: str | None, spec: ModelSpec,
     """
     head, raw = split_body(body, header_length)
     request = json_object(json_codec.loads(head, "the body" if header_length is None else "the JSON header"), "the request")
+    try:
+        if header_length is None:
+            packed = _packed(request, body, spec, max_rows)
+            arrays = {name: np.ndarray(shape, DATATYPES[datatype], part) for name, (datatype, shape, part) in packed.items()}
+            return InferRequest(request.get("id", ""), arrays, _outputs(request, spec, False), None)
+    except UNUSUAL:
+        pass
     parameters = _parameters(request, "the request")
     if parameters.get("sequence_id") not in (None, 0, ""):
         raise BadInput("'sequence_id' is not supported: this server keeps no state between requests")
     inputs = _inputs(required_field(request, "inputs", list, "the request"), raw, spec, max_rows)
     outputs = _outputs(request, spec, bool(optional_field(parameters, "binary_data_output", bool, "the request's parameters")))
     return InferRequest(optional_field(request, "id", str, "the request") or "", inputs, outputs, _timeout(parameters))
+
+
+def pack(body: bytes, spec: ModelSpec, max_rows: int | None = None) -> PackedRows | None:
+    """Return the rows of a request that is small and usual, without arrays: `join` and `encode_rows` go on from there.
+
+    None for what `decode` and `ModelSpec.rows` may refuse, or only `decode` takes, and where rows have no fixed shape.
+    """
+    try:
+        request = json_codec.loads(body)
+        inputs = _packed(request, body, spec, max_rows)
+        count = inputs[spec.inputs[0].name][1][0]
+        for name, (_, shape, _) in inputs.items():
+            if spec.input_named[name].shape != (-1, *shape[1:]) or shape[0] != count or not spec.batched:
+                return None
+        return count, [inputs[tensor.name][2] for tensor in spec.inputs], request.get("id", "")
+    except UNUSUAL:
+        return None
+
+
+def join(calls: Sequence[PackedRows], spec: ModelSpec) -> Arrays:
+    """Return the rows of all calls as the model's inputs, which are C-contiguous, aligned and read-only."""
+    total, parts = sum([count for count, _, _ in calls]), zip(*[parts for _, parts, _ in calls], strict=True)
+    return {
+        tensor.name: np.ndarray((total, *tensor.shape[1:]), DATATYPES[tensor.datatype], b"".join(each))
+        for tensor, each in zip(spec.inputs, parts, strict=True)
+    }
+
+
+def _packed(request: Any, body: Any, spec: ModelSpec, max_rows: int | None) -> dict[str, tuple[str, list[int], bytes]]:
+    """Return the datatype, shape and bytes of each input, of a request for all outputs as JSON. Raises one of UNUSUAL."""
+    special = "parameters" in request or "outputs" in request or not spec.answers_in_json
+    booleans = (ord("r") in body or ord("l") in body) and (body.find(b"true") >= 0 or body.find(b"false") >= 0)
+    if special or booleans or type(request.get("id", "")) is not str:  # a letter is found faster than a word
+        raise ValueError
+    inputs: dict[str, tuple[str, list[int], bytes]] = {}
+    for item in request["inputs"]:
+        name, shape = item["name"], item["shape"]
+        datatype = spec.input_named[name].datatype
+        inputs[name] = datatype, shape, packed_numbers(item["data"], shape, datatype)
+        if item["datatype"] != datatype or "parameters" in item or (max_rows is not None and shape[0] > max_rows):
+            raise ValueError
+    if not 0 < len(inputs) == len(request["inputs"]):
+        raise ValueError
+    return inputs
 
 
 def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:
@@ -145,7 +207,7 @@ def _from_json(item: dict[str, Any], datatype: str, shape: Shape, where: str) ->
 def _outputs(request: dict[str, Any], spec: ModelSpec, default: bool) -> tuple[RequestedOutput, ...]:
     """Return the outputs that the request names, or all outputs of the model where it names none."""
     items = optional_field(request, "outputs", list, "the request")
-    if not items and not default and not any(tensor.datatype == "FP16" for tensor in spec.outputs):
+    if not items and not default and spec.answers_in_json:
         return tuple([RequestedOutput(tensor.name, False) for tensor in spec.outputs])
     items = items or [{"name": tensor.name} for tensor in spec.outputs]
     outputs: dict[str, RequestedOutput] = {}
@@ -207,10 +269,47 @@ def encode(request: InferRequest, spec: ModelSpec, version: str, outputs: Arrays
     return (b"".join([head, *parts]), len(head)) if parts else (head, None)
 
 
+def encode_rows(calls: Sequence[PackedRows], spec: ModelSpec, version: str, outputs: Arrays) -> list[bytes] | None:
+    """Return the answer to each packed request of a batch, as `encode` gives it for its rows. outputs: of the whole batch.
+
+    None where only `encode` may write the outputs, or say what is wrong with them.
+    """
+    counts = [count for count, _, _ in calls]
+    try:
+        arrays = [(tensor.name, outputs[tensor.name]) for tensor in spec.outputs]
+        tensors = tuple([(name, _datatype(array, name, spec), array.shape[1:]) for name, array in arrays])
+        parts = [_texts_of_rows(array, counts) for _, array in arrays]
+    except UNUSUAL:
+        return None
+    ids = [b',"id":' + json_codec.dumps(id) if id else b"" for _, _, id in calls]
+    frames = {count: _frame(spec.name, version, count, tensors) for count in set(counts)}
+    return [frames[count] % each for count, each in zip(counts, zip(*parts, ids, strict=True), strict=True)]
+
+
+@lru_cache(maxsize=1024)
+def _frame(model: str, version: str, rows: int, tensors: tuple[tuple[str, str, Shape], ...]) -> bytes:
+    """Return an answer as a format: a place for each output's elements, and one for fields behind the outputs."""
+    items = [{"name": name, "datatype": datatype, "shape": [rows, *row], "data": PLACE} for name, datatype, row in tensors]
+    text = json_codec.dumps({"model_name": model, "model_version": version, "outputs": items})
+    return text[:-1].replace(b"%", b"%%").replace(b"\0", b"%b") + b"%b}"
+
+
+def _texts_of_rows(array: Array, counts: Sequence[int]) -> list[bytes]:
+    """Return the elements of so many rows each as JSON, without brackets. Writes the array once, and cuts it."""
+    if array.dtype.kind not in "biuf" or not array.size or len(array) != sum(counts):
+        raise ValueError
+    rows = json_codec.dumps(array if array.ndim == 2 else array.reshape(len(array), -1))[2:-2].split(b"],[")
+    if len(rows) == len(counts):
+        return rows
+    return [b",".join(rows[end - count : end]) for count, end in zip(counts, accumulate(counts), strict=True)]
+
+
 def _datatype(array: Array, name: str, spec: ModelSpec) -> str:
-    if array.dtype not in DATATYPES.values() and array.dtype.kind not in "SU":
-        raise ModelFailed(f"output {name!r} of model {spec.name} is {array.dtype}, which the protocol has no datatype for")
-    return datatype_of(array)
+    try:
+        return datatype_of(array)
+    except KeyError:
+        error = f"output {name!r} of model {spec.name} is {array.dtype}, which the protocol has no datatype for"
+    raise ModelFailed(error)
 
 
 def _json_data(array: Array, name: str) -> list[str] | Array:

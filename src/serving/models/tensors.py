@@ -64,7 +64,7 @@ class ModelSpec:
         """
         if not isinstance(arrays, dict):
             raise self._no_arrays(f"the inputs of model {self.name}", "a dict of arrays by input name", arrays)
-        if arrays.keys() != self._names:
+        if arrays.keys() != self.input_named.keys():
             raise self._wrong_names(arrays)
         counts = {spec.name: self._check(spec, arrays[spec.name]) for spec in self.inputs}
         if not self.batched:
@@ -77,12 +77,18 @@ class ModelSpec:
         return rows.pop() if rows else 1
 
     @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset(spec.name for spec in self.inputs)
+    def input_named(self) -> dict[str, TensorSpec]:
+        """The inputs by their names."""
+        return {spec.name: spec for spec in self.inputs}
+
+    @cached_property
+    def answers_in_json(self) -> bool:
+        """Whether JSON can carry every output. It cannot carry FP16."""
+        return all(spec.datatype != "FP16" for spec in self.outputs)
 
     def _no_arrays(self, what: str, wanted: str, found: object) -> WrongInputs:
         none = "None; does a function lack its return?" if found is None else f"of type {type(found).__name__}"
-        return WrongInputs(f"{what} must be {wanted}, such as {{{next(iter(self._names), 'x')!r}: array}}, not {none}")
+        return WrongInputs(f"{what} must be {wanted}, such as {{{next(iter(self.input_named), 'x')!r}: array}}, not {none}")
 
     def _wrong_names(self, arrays: Arrays) -> WrongInputs:
         known = [spec.name for spec in self.inputs]
