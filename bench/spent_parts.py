@@ -16,6 +16,7 @@ PARTS = (
     ("metrics and logs", r"serving/telemetry/|logging/|prometheus_client/"),
     ("the model", r"serving/models/engine"),
     ("batches", r"serving/models/"),
+    ("the lane", r"serving/web/lane"),
     ("admission, routes and stages", r"serving/(web|core|service)/|serving/base/"),
     ("hand-overs between threads", r"concurrent/|threading\.py|queue\.py"),
 )

@@ -27,7 +27,7 @@ def older(given: str) -> Iterator[Tree]:
         python = folder / ".venv" / "bin" / "python"
         yield Tree(folder, about("HEAD", folder), str(python)) if python.is_file() else _unpacked(folder, about("HEAD", folder))
         return
-    told = subprocess.run(["git", "archive", given, "src"], cwd=ROOT, capture_output=True)
+    told = subprocess.run(["git", "archive", given], cwd=ROOT, capture_output=True)
     if told.returncode:
         raise BenchError(f"{given} is neither a folder nor a commit of this repository: {told.stderr.decode().strip()}")
     with tempfile.TemporaryDirectory(prefix="older-") as scratch:

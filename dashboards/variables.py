@@ -3,7 +3,7 @@
 A track is a namespace: the user's for prod, `grey` and `ab-test` for the others. Hence `namespace` is chosen by user and track,
 and nobody sees it. Queries match job and instance too, as Grafana's linter asks.
 
-A service is chosen by its container's name, which the pods of a canary's arms have too. Their label `service` names the arm.
+A service is chosen by its container's name, which the pods of a canary's arms have too.
 """
 
 from dataclasses import replace

@@ -117,7 +117,7 @@ def _peer(one: Peer, given: argparse.Namespace) -> rounds.Result:
 
 
 def _write(results: goals.Results, here: machine.Machine, goals_alone: bool) -> None:
-    """Write the goals' part of the page, or else keep the results, and write the other part and the picture from all kept."""
+    """Write the goals' part of the page, or else keep the results, and write the other part once every peer has one."""
     text, peers = page(PERFORMANCE), [*peer.found(), demo.DEMO]
     if goals_alone:
         text = with_section(text, report.write_goals(results, here), GOALS_MAKER, PERFORMANCE)
@@ -125,6 +125,9 @@ def _write(results: goals.Results, here: machine.Machine, goals_alone: bool) -> 
         for one in results.values():
             rounds.write(one)
         kept = rounds.read()
+        if missing := [one.name for one in peers if one.name not in kept]:
+            print(f"{PERFORMANCE.name} stays as it is until --missing has measured {', '.join(missing)}")
+            return
         text = with_section(text, report.write(peers, kept, here), MAKER, PERFORMANCE)
         PERFORMANCE.with_name("peers.svg").write_text(report.draw(peers, kept), encoding="utf-8")
     PERFORMANCE.write_text(text, encoding="utf-8")

@@ -3,13 +3,15 @@
 Knows the command that serves a folder. Does not know what is measured.
 """
 
+import shutil
 import signal
+from pathlib import Path
 
-from bench.peers import forms
-from bench.peers.peer import HERE as PEERS_FOLDER
+from bench.peers import forms, made
 from bench.peers.peer import Exchange, Peer
 from bench.served import HERE, Tree
 
+SERVICES = made.HERE / "services"
 INFER = "/v2/models/small/infer"
 EXCHANGES: dict[str, Exchange] = {
     "small-json": forms.open_inference(INFER),
@@ -24,12 +26,17 @@ def ours() -> Peer:
 
 
 def before(tree: Tree) -> Peer:
-    """Return the server of another state."""
-    return _server(tree, "before", f"Monopod before, {tree.about}")
+    """Return the server of another state, with its own services, since those of now may use what it does not have."""
+    services = tree.folder / "bench" / "peers" / "services"
+    for name in made.MAKERS if services.is_dir() else ():
+        model = services / name / "model" / f"{name}.onnx"
+        model.parent.mkdir(exist_ok=True)
+        shutil.copy(made.model(name), model)
+    return _server(tree, "before", f"Monopod before, {tree.about}", services if services.is_dir() else SERVICES)
 
 
-def _server(tree: Tree, name: str, title: str) -> Peer:
-    service = str(PEERS_FOLDER / "services" / "{service}")
+def _server(tree: Tree, name: str, title: str, services: Path = SERVICES) -> Peer:
+    service = str(services / "{service}")
     return Peer(
         name=name,
         title=title,

@@ -50,14 +50,14 @@ MOST_CHARACTERS = 600  # shown of an error
 
 
 def write(peers: list[Peer], results: Results, machine: Machine) -> str:
-    """Return the section's text. peers: all that are known, those that were not measured too."""
+    """Return the section's text. peers: all that are known."""
     dates = sorted({result.date for result in results.values()})
     days = f"on {dates[0]}" if len(dates) == 1 else f"from {dates[0]} to {dates[-1]}" if dates else "never"
     works = "\n".join(f"- **{work.name}**: {work.about}." for work in WORKS)
     intro = INTRO.format(
         works=works, cores=machine.cores, processor=machine.processor, system=machine.system, dates=days, many=MANY
     )
-    parts = [intro, _ahead(peers, results), *_missing(peers, results)]
+    parts = [intro, _ahead(peers, results), *_missing(results)]
     parts += [_peer(peer, results[peer.name]) for peer in peers if peer.name in results]
     if goals.BEFORE in results:
         parts += [f"### {results[goals.BEFORE].title}\n", turns_table(results[goals.BEFORE])]
@@ -121,12 +121,9 @@ def _places(work: str, places: list[Ahead]) -> str:
     return f"{work} with {counts} connection{'' if counts == '1' else 's'} (ratio {spread})"
 
 
-def _missing(peers: list[Peer], results: Results) -> list[str]:
+def _missing(results: Results) -> list[str]:
     """Return a paragraph of what was not measured, and why; none where all was."""
-    lines = [f"- {peer.title}: not measured yet.\n" for peer in peers if peer.name not in results]
-    for result in results.values():
-        if result.error:
-            lines.append(f"- {result.title}: {_plain(result.error)}\n")
+    lines = [f"- {result.title}: {_plain(result.error)}\n" for result in results.values() if result.error]
     return ["Not measured, or not in full:\n\n" + "".join(lines)] if lines else []
 
 
@@ -176,13 +173,17 @@ def _row(work: str, connections: int, rounds: list[Turn]) -> list[str]:
         f"{of(lambda turn: turn.peer.rate):.0f}",
         f"{of(lambda turn: turn.ours.rate):.0f}",
         _spread([turn.ratio for turn in rounds]),
-        f"{of(lambda turn: turn.peer.p50):.1f}",
-        f"{of(lambda turn: turn.peer.p99):.1f}",
-        f"{of(lambda turn: turn.ours.p50):.1f}",
-        f"{of(lambda turn: turn.ours.p99):.1f}",
+        _milliseconds(of(lambda turn: turn.peer.p50)),
+        _milliseconds(of(lambda turn: turn.peer.p99)),
+        _milliseconds(of(lambda turn: turn.ours.p50)),
+        _milliseconds(of(lambda turn: turn.ours.p99)),
         f"{of(lambda turn: 1000 * turn.peer.cpu):.0f}",
         f"{of(lambda turn: 1000 * turn.ours.cpu):.0f}",
     ]
+
+
+def _milliseconds(latency: float) -> str:
+    return f"{latency:.1f}" if latency else ""  # a loop without HTTP has none
 
 
 def _bars(work: str, peers: list[Peer], results: Results) -> list[Bar]:

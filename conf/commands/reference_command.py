@@ -49,6 +49,9 @@ The p99 of each route, from a request's last byte to its answer:
 histogram_quantile(0.99, sum by (le, route) (rate(monopod_answer_duration_seconds_bucket{service="demo"}[5m])))
 ```
 
+While a service has a canary, its series are those of the canary's and the baseline's pods too. `arm=""` chooses the service's
+own pods alone, and `arm="canary"` or `arm="baseline"` one arm.
+
 Requests by version and track. `monopod_release_info` is 1 for each pod and brings the labels that others do not have:
 
 ```promql

@@ -158,7 +158,7 @@ class ObservedTrack:
 
     @property
     def service(self) -> str:
-        """The name of the Deployment, which is the label `service` of its pods' series."""
+        """The name of the Deployment, which is the label `service` of its pods' series; an arm's have their service's there."""
         if self.arm:
             return arm_name(self.settings.service_name, f"-{self.arm}")
         return offline_name(self.settings.service_name) if self.offline else self.settings.service_name
@@ -216,8 +216,10 @@ def _in_region(
     samples: list[Sample] = []
     why = ""
     try:
-        namespaces, query = [each.namespace for each in observed], offline_query if observed[0].offline else figures_query
-        samples = prometheus.now(query(observed[0].service, namespaces, f"{window}s"))
+        first, namespaces = observed[0], [each.namespace for each in observed]
+        query = partial(figures_query, first.settings.service_name, arm=first.arm)
+        query = partial(offline_query, first.service) if first.offline else query
+        samples = prometheus.now(query(namespaces, f"{window}s"))
     except NoFigures as error:
         why = str(error)
     pods = pods_of(samples)
@@ -282,18 +284,18 @@ def _empty(each: ObservedTrack) -> TrackFigures:
     )
 
 
-def selector(service: str, namespaces: Sequence[str], *more: str) -> str:
-    """Return the matchers of a service's series in some namespaces, without braces. more: further matchers."""
-    return ",".join((one_of("namespace", namespaces), matchers(service=service), *more))
+def selector(service: str, namespaces: Sequence[str], *more: str, arm: str = "") -> str:
+    """Return the matchers of a service's series in some namespaces, without braces. more: further ones. arm: "" for none."""
+    return ",".join((one_of("namespace", namespaces), matchers(service=service, arm=arm), *more))
 
 
-def figures_query(service: str, namespaces: Sequence[str], window: str) -> str:
-    """Return one query for all figures of a service's online pods. window: of rates and quantiles, as 2m.
+def figures_query(service: str, namespaces: Sequence[str], window: str, arm: str = "") -> str:
+    """Return one query for all figures of a service's online pods, or of an arm's. window: of rates and quantiles, as 2m.
 
     One question a refresh costs a Prometheus less than one for each figure does.
     """
-    all_ = selector(service, namespaces)
-    return together({**_process(all_, window), **_requests(service, namespaces, window)})
+    all_ = selector(service, namespaces, arm=arm)
+    return together({**_process(all_, window), **_requests(all_, window)})
 
 
 def offline_query(service: str, namespaces: Sequence[str], window: str) -> str:
@@ -340,12 +342,9 @@ def _process(all_: str, window: str) -> dict[str, str]:
     }
 
 
-def _requests(service: str, namespaces: Sequence[str], window: str) -> dict[str, str]:
-    """Return the PromQL of the figures of requests."""
-    all_ = selector(service, namespaces)
-    counted, failed = (selector(service, namespaces, which) for which in (COUNTED, COUNTED_FAILED))
-    full = selector(service, namespaces, 'code="429"')
-
+def _requests(all_: str, window: str) -> dict[str, str]:
+    """Return the PromQL of the figures of requests. all_: the matchers of the pods' series."""
+    counted, failed, full = (f"{all_},{which}" for which in (COUNTED, COUNTED_FAILED, 'code="429"'))
     return {
         "rate": _summed(f"rate(monopod_requests_total{{{all_}}}[{window}])"),
         "valid": _summed(f"rate(monopod_requests_total{{{counted}}}[{window}])"),

@@ -18,7 +18,9 @@ FILE = "alerts.yaml"
 MAX_FILE = 64  # KiB, enough for some hundred rules
 SIMPLE = re.compile(r"[\w-]*(\.[*+])?[\w-]*")  # any other pattern is not judged: to match it may take for ever
 
-ARM_SERIES_LABEL = "arm_of"  # of the series of a canary's and a baseline's pods: the name of their service
+# Of the series of a canary's and a baseline's pods: which of both they are, and the name of their service. Earlier releases
+# made arms without the first, whose label `service` names the arm: the second finds arms of either form.
+ARM, ARM_SERIES_LABEL = "arm", "arm_of"
 CANARY_DRIVEN = "service:monopod_canary_driven:timestamp"  # recorded while there is a canary: when a command drove it last
 RUNBOOK = "docs/runbook.md"  # Where regions.yaml has no address of it.
 OWN = "alerts-of-a-services-own"  # the section of that page on the rules of alerts.yaml
@@ -98,8 +100,13 @@ class Watched:
 
     @property
     def where(self) -> str:
-        """The matchers that find the series of the track's pods."""
-        return matchers(namespace=self.namespace, service=self.name)
+        """The matchers that find the series of the track's own pods."""
+        return matchers(namespace=self.namespace, service=self.name, **{ARM: ""})
+
+    @property
+    def where_recorded(self) -> str:
+        """The matchers that find what rules made of the track's series: records and alerts."""
+        return matchers(namespace=self.namespace, service=self.name, track=self.track)
 
     @property
     def where_arms(self) -> str:

@@ -105,7 +105,7 @@ def _alerts(watched: Watched) -> tuple[AlertingRule, ...]:
     """Return the alerts on both objectives. The slow one is silent while the fast one fires, and for its short window after."""
     found = []
     for kind in _kinds(watched):
-        fast = f'{watched.where},track="{watched.track}",alertname="{kind.name}Fast",alertstate="firing"'
+        fast = f'{watched.where_recorded},alertname="{kind.name}Fast",alertstate="firing"'
         told = f" unless on (namespace, service, track) max_over_time(ALERTS{{{fast}}}[{SLOW[-1].short}])"
         for speed, burns, severity, silent in (("Fast", FAST, "critical", ""), ("Slowly", SLOW, "warning", told)):
             now = f"{_share(watched, kind, RECORDED)} >= 0 or 0 * {_sum(watched, kind.every, burns[-1].long)}"  # 0/0 is NaN
@@ -161,7 +161,7 @@ def _burns(watched: Watched, burn: Burn, kind: _Kind) -> str:
 
 
 def _sum(watched: Watched, series: str, window: str) -> str:
-    asked = f'{series}{{{watched.where},track="{watched.track}"}}'
+    asked = f"{series}{{{watched.where_recorded}}}"
     return asked if window == RECORDED else f"sum_over_time({asked}[{window}])"
 
 

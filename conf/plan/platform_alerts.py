@@ -147,7 +147,7 @@ def _release(watched: Watched) -> tuple[AlertingRule, ...]:
     to = matchers(destination_namespace=watched.namespace, destination_service=watched.name)
     given_up = " + ".join(f"(sum(increase(envoy_cluster_{each}{{{to}}}[10m])) or vector(0))" for each in GIVEN_UP)
     lost = "the gateway did not send {{ $value | humanize }} failed requests again"
-    driven = f'{CANARY_DRIVEN}{{{watched.where},track="{watched.track}"}}'
+    driven = f"{CANARY_DRIVEN}{{{watched.where_recorded}}}"
     left = f"time() - max by (namespace, service, track) ({driven}) > {CANARY_NOT_DRIVEN}"
     alone = "no command has driven its canary for {{ $value | humanizeDuration }}"
     return (

@@ -119,13 +119,13 @@ def _load_triggers(settings: Settings, region: Region, namespace: str) -> tuple[
     if settings.autoscale_by == "cpu":
         metadata = (("containerName", settings.service_name), ("value", str(CPU_PERCENT)))
         return (Trigger("cpu", metadata, metric_type="Utilization", name="cpu"),)
-    where = matchers(namespace=namespace, service=settings.service_name)
+    where = matchers(namespace=namespace, service=settings.service_name, arm="")
     queries = {"queue": queue_query(settings, where), "busy": busy_query(settings, where)}
     return tuple(_prometheus_trigger(name, query, region) for name, query in queries.items())
 
 
 def queue_query(settings: Settings, where: str) -> str:
-    """Return PromQL for the pods that the waiting rows need. where: matchers of the service's series."""
+    """Return PromQL for the pods that the waiting rows need. where: matchers of the service's own pods' series."""
     rows = f"sum by (pod) (last_over_time(monopod_queue_rows{{{where}}}[{FRESH}]))"
     return f"{_of_all_pods(rows, where)} / {_rows_of_a_pod(settings, where)}"
 

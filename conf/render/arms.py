@@ -1,8 +1,8 @@
 """The objects of a canary: two sets of pods beside a service's own, which are the arms that a canary compares.
 
 `<service>-canary` runs the new version, and `<service>-baseline` the old one again. Each is made from a release's objects,
-rendered or stored in a history, under another name and other labels. So no selector, rule or query about the service's own
-pods finds them. Offline pods answer no request and have no arms.
+rendered or stored in a history, under another name and other labels. So no selector of the service finds their pods, whose
+series are the service's and have a label `arm`. Offline pods answer no request and have no arms.
 """
 
 import copy
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from conf.base.object_references import SCALERS, Item
-from conf.plan.alerts import ARM_SERIES_LABEL, CANARY_DRIVEN
+from conf.plan.alerts import ARM, ARM_SERIES_LABEL, CANARY_DRIVEN
 
 CANARY, BASELINE = "-canary", "-baseline"
 # An arm has objects of these kinds. Envoy Gateway's policy is of the route, and so of all its backends.
@@ -33,7 +33,7 @@ WATCH_SECONDS = 300  # Seconds after which a command tells the alert's rule agai
 
 
 def arm_name(service: str, suffix: str) -> str:
-    """Return the name of an arm's objects and of its series. suffix: CANARY or BASELINE."""
+    """Return the name of an arm's objects. suffix: CANARY or BASELINE."""
     return f"{service}{suffix}"
 
 
@@ -126,9 +126,10 @@ def _arm(item: Item, service: str, name: str, pods: int) -> Item:
         _rename_pods(made["spec"], name, name.removeprefix(service), pods)
     if item["kind"] == "DestinationRule":
         made["spec"]["host"] = _host(item["spec"]["host"], name)
-    if item["kind"] == "ServiceMonitor":  # so that an arm's series can be added to those of its service
-        labelled = {"action": "replace", "targetLabel": ARM_SERIES_LABEL, "replacement": service}
-        made["spec"]["endpoints"] = [{**each, "relabelings": [labelled]} for each in made["spec"]["endpoints"]]
+    if item["kind"] == "ServiceMonitor":  # an arm's series are its service's, and are told by a label
+        labels = {"service": service, ARM: name.removeprefix(f"{service}-"), ARM_SERIES_LABEL: service}
+        made_labels = [{"action": "replace", "targetLabel": key, "replacement": value} for key, value in labels.items()]
+        made["spec"]["endpoints"] = [{**each, "relabelings": made_labels} for each in made["spec"]["endpoints"]]
     if item["kind"] == "NetworkPolicy":  # networks may call the ports of nodes alone, which an arm does not have
         rules = made["spec"]["ingress"]
         made["spec"]["ingress"] = [rule for rule in rules if not any("ipBlock" in peer for peer in rule["from"])]

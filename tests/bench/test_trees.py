@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import trees
+from bench.peers.ours import before
 from bench.served import BenchError
 from bench.spent_parts import part_of
 from tests.running import ROOT
@@ -18,6 +19,7 @@ def test_a_commit_runs_its_own_modules_with_this_environments_packages() -> None
         told = subprocess.run(command, env=dict(tree.environment), capture_output=True, text=True, check=True).stdout.split()
         assert [Path(path).is_relative_to(tree.folder) for path in told] == [True, True]
         assert tree.about == trees.about("HEAD", ROOT)
+        assert str(tree.folder / "bench" / "peers" / "services") in " ".join(before(tree).command)
     assert not tree.folder.exists()
 
 

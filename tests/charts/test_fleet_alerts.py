@@ -24,13 +24,13 @@ def answered(code: int, values: str, service: str = "demo", namespace: str = "li
 
 def failed(code: int, reason: str, values: str, namespace: str = "like") -> Histories:
     """Return the series that pods count of their own answers."""
-    labels = f'namespace="{namespace}",service="demo",pod="a",route="service",code="{code}",reason="{reason}"'
+    labels = f'namespace="{namespace}",service="demo",job="demo",pod="a",route="service",code="{code}",reason="{reason}"'
     return {f"monopod_requests_total{{{labels}}}": values}
 
 
-def arm_failed(values: str) -> Histories:
+def arm_failed(values: str, names: str = 'service="demo",arm="canary"') -> Histories:
     """Return the series that the pods of a canary count of their own failures."""
-    labels = 'namespace="like",service="demo-canary",arm_of="demo",pod="c",route="service",code="500",reason="x"'
+    labels = f'namespace="like",{names},arm_of="demo",job="demo-canary",pod="c",route="service",code="500",reason="x"'
     return {f"monopod_requests_total{{{labels}}}": values}
 
 
@@ -85,6 +85,10 @@ CASES: dict[str, tuple[Histories, set[tuple[str, ...]]]] = {
     ),
     "a canary behind the service's route answers a tenth with 500": (
         {**answered(5, "0+7x60"), **arm_failed("0+7x60")},
+        set(),
+    ),
+    "a canary of an earlier release of the platform answers a tenth with 500": (
+        {**answered(5, "0+7x60"), **arm_failed("0+7x60", 'service="demo-canary"')},
         set(),
     ),
     "a canary that Istio's gateway counts apart answers a tenth with 500": (

@@ -20,15 +20,16 @@ from tests.dashboards.written import RELEASES, asked, panels, variables
 SHOWN, STEP, RATE = 3600, 60, 2.0  # RATE: of every counter
 BOARDS = ("fleet", "gateway", "release", "service")
 CANARY, BASELINE = arm_names("demo")
-OF_SERVICES = {"service", "container", "arm_of"}  # labels that the gateway's own series have otherwise
+OF_SERVICES = {"service", "container", "arm", "arm_of"}  # labels that the gateway's own series have otherwise
 OF_KUBERNETES = ("Pods wanted and ready", "Restarts")  # panels that name Deployments and pods
 
 
 def pod(namespace: str, service: str, arm: str = "", version: str = "1") -> dict[str, str]:
     """Return the labels of the one pod of a service, or of its arm, as a scrape and the gateway make them."""
     name = arm or service
-    names = dict.fromkeys(("service", "job", "deployment", "destination_service", "cluster_name"), name)
-    made = {**names, "container": service, "arm_of": service if arm else "", "pod": f"{name}-a", "version": version}
+    names = dict.fromkeys(("job", "deployment", "destination_service", "cluster_name"), name)
+    arms = {"arm": arm.removeprefix(f"{service}-"), "arm_of": service if arm else ""}
+    made = {**names, **arms, "service": service, "container": service, "pod": f"{name}-a", "version": version}
     return {**made, "namespace": namespace, "destination_namespace": namespace, "user": namespace, "track": "prod"}
 
 

@@ -43,6 +43,7 @@ SERVICE = {
     "destination_service": "demo",
     "job": "demo",
     "user": "like",
+    "arm": "",
     "arm_of": "",
 }
 # A label that takes more than one value in the blocks; every other label is a word.

@@ -17,7 +17,8 @@ from conf.canary.sample_size import requests_until_good, seconds_until_found
 from conf.canary.verdict import UNKNOWN, Limits, Verdict, judge, passed_limits, sample_ratio_error
 from conf.clusters.regions import Region
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
-from conf.render.arms import arm_names
+from conf.plan.alerts import ARM
+from conf.render.arms import arm_name, arm_names
 from conf.rollout.canary.counting import (
     ERRORS,
     READ,
@@ -54,13 +55,13 @@ class NotScraped(NoFigures):
 
 
 class Counters:
-    """The counters of pods in a namespace, as the region's Prometheus has them. Each method raises NoFigures.
+    """The counters of a service's pods, as the region's Prometheus has them. Each method raises NoFigures.
 
     names: of the metrics that are read, with the suffixes of a histogram's series.
     """
 
-    def __init__(self, region: Region, namespace: str, names: Sequence[str]):
-        self._prometheus, self._namespace, self._names = PrometheusClient(region), namespace, names
+    def __init__(self, region: Region, namespace: str, service: str, names: Sequence[str]):
+        self._prometheus, self._namespace, self._service, self._names = PrometheusClient(region), namespace, service, names
 
     def __str__(self) -> str:
         return f"Prometheus ({self._prometheus})"
@@ -74,28 +75,43 @@ class Counters:
 
         The seconds are infinity where a Service has no scrape. Prometheus keeps the counters of pods that are gone for minutes,
         and those of a pod whose scrape fails. So counters alone do not tell how old they are. One query asks for both.
+        Arms that an earlier release of the platform made have no label `arm`: their label `service` names the arm.
         """
-        own = f"{matchers(namespace=self._namespace)},{one_of('service', services)}"
-        latest = f'label_replace(max by (service) (timestamp({REQUESTS}{{{own}}})), "scrape", "latest", "", "")'
-        samples = self._prometheus.now(f"{{{own},{one_of('__name__', self._names)}}} or {latest}")
-        times = [each.value for each in samples if "scrape" in each.labels and each.value is not None]
-        skew = max(times) - min(times) if len(times) == len(services) else math.inf
+        arms = [each.removeprefix(f"{self._service}-") for each in services]
+        unlabelled = f"{matchers(namespace=self._namespace, arm='')},{one_of('service', services)}"
+        labelled = f"{matchers(namespace=self._namespace, service=self._service)},{one_of(ARM, arms)}"
+        read = one_of("__name__", self._names)
+        scraped = f"timestamp({REQUESTS}{{{unlabelled}}}) or timestamp({REQUESTS}{{{labelled}}})"
+        latest = f'label_replace(max by (service, {ARM}) ({scraped}), "scrape", "latest", "", "")'
+        samples = self._prometheus.now(f"{{{unlabelled},{read}}} or {{{labelled},{read}}} or {latest}")
+        times: dict[str, float] = {}
+        for each in samples:
+            if "scrape" in each.labels and each.value is not None:
+                times[_service_of(each)] = max(each.value, times.get(_service_of(each), 0.0))
+        skew = max(times.values()) - min(times.values()) if len(times) == len(services) else math.inf
         found = _by_service(samples)
         return {each: found.get(each, {}) for each in services}, skew
 
     def rate(self, service: str) -> float:
-        where = matchers(namespace=self._namespace, service=service)
+        where = matchers(namespace=self._namespace, service=service, arm="")
         samples = self._prometheus.now(f"sum(rate({REQUESTS}{{{where}}}[{RATE_WINDOW}]))")
         return sum(each.value or 0.0 for each in samples)
 
 
 def _by_service(samples: Sequence[Sample]) -> dict[str, Pods]:
+    """Prometheus may have a pod's series twice for some seconds, when its arm has just got the label `arm`: these count."""
     found: dict[str, dict[str, dict[str, list[tuple[Labels, float]]]]] = {}
+    labelled = {each.labels.get("pod", "") for each in samples if ARM in each.labels}
     for each in samples:
-        service, pod, name = (each.labels.get(label, "") for label in ("service", "pod", "__name__"))
-        if each.value is not None and pod:
-            found.setdefault(service, {}).setdefault(pod, {}).setdefault(name, []).append((each.labels, each.value))
+        pod, name = each.labels.get("pod", ""), each.labels.get("__name__", "")
+        if each.value is not None and pod and (ARM in each.labels or pod not in labelled):
+            found.setdefault(_service_of(each), {}).setdefault(pod, {}).setdefault(name, []).append((each.labels, each.value))
     return {service: {pod: PodCounters(series) for pod, series in pods.items()} for service, pods in found.items()}
+
+
+def _service_of(sample: Sample) -> str:
+    service, arm = sample.labels.get("service", ""), sample.labels.get(ARM, "")
+    return arm_name(service, f"-{arm}") if arm else service
 
 
 def not_scraped(services: Sequence[str], who: object) -> str:
@@ -143,7 +159,7 @@ class Judge:
 
     def __init__(self, region: Region, namespace: str, service: str, settings: Settings, counters: Counters | None = None):
         self._service, self._settings = service, settings
-        self._counters = counters or Counters(region, namespace, (*READ, *settings.canary_metrics))
+        self._counters = counters or Counters(region, namespace, service, (*READ, *settings.canary_metrics))
         self._step = StepCounts(service)
 
     @property

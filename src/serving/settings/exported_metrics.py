@@ -11,11 +11,12 @@ PREFIXES = ("monopod_", "process_")  # of every name in the list, and of no metr
 
 SCRAPE_LABELS: Mapping[str, str] = {
     "namespace": "the pod's namespace: the user for prod, `grey` or `ab-test` for those tracks",
-    "service": "the Service object's name, the service's; of other pods `<service_name>-offline`, `-canary` or `-baseline`",
+    "service": "the service's name; of offline pods `<service_name>-offline`",
+    "arm": "of the pods of a canary and its baseline alone: `canary` or `baseline`",
     "pod": "the pod's name",
     "container": "the container's name, which is the service's",
     "endpoint": "the Service's port that is read, `admin`",
-    "job": "the Service object's name once more",
+    "job": "the Service object's name: the service's, or `<service_name>-canary` or `-baseline`",
     "instance": "the address that is read, as `10.0.0.7:8081`",
     "arm_of": "of the pods of a canary and its baseline alone: the service's name",
 }

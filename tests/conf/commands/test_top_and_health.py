@@ -114,7 +114,7 @@ def test_the_offline_pods_of_a_service_have_a_line_of_their_own(scraping: str, t
 
 
 def test_the_pods_of_a_canary_have_a_line_of_their_own(digits: Running, tmp_path: Path) -> None:
-    canary = {"namespace": "like", "service": "small-canary", "arm_of": "small", "pod": "small-canary-1"}
+    canary = {"namespace": "like", "service": "small", "arm": "canary", "arm_of": "small", "pod": "small-canary-1"}
     with prometheus(tmp_path, [(digits.admin_port, SCRAPED), (digits.admin_port, canary)]) as url:
         mine, regions = write_value(tmp_path / "service"), write_regions(tmp_path, {"hk": url})
         found: list[Done] = []

@@ -15,7 +15,8 @@ username = "like"
 objective_latency_ms = 250
 """
 POD = 'namespace="like",service="demo",pod="{}"'
-CANARY = 'namespace="like",service="demo-canary",arm_of="demo",pod="{}"'
+CANARY = 'namespace="like",service="demo",arm="canary",arm_of="demo",pod="{}"'
+EARLIER_CANARY = 'namespace="like",service="demo-canary",arm_of="demo",pod="{}"'  # of a release that named arms as services
 NEIGHBOUR = 'namespace="like",service="demo-canary",pod="{}"'  # of the canary's name
 DAY = 1440  # minutes
 Histories = dict[str, str]  # series -> values, a minute apart
@@ -69,6 +70,10 @@ HOUR = {
     "one answer is late in a quiet night": (answers("0x55 1x5", "0x60"), set()),
     "a canary that carries half of the requests fails": (
         {**requests("0+60x60"), **requests("0+60x60", 500, "internal", "b", CANARY)},
+        {FAST},
+    ),
+    "a canary of an earlier release of the platform fails": (
+        {**requests("0+60x60"), **requests("0+60x60", 500, "internal", "b", EARLIER_CANARY)},
         {FAST},
     ),
     "a canary that carries all requests answers late": (

@@ -105,7 +105,7 @@ def test_an_autoscaler_owns_the_number_of_pods() -> None:
     assert [trigger.name for trigger in each.scaling.triggers] == ["queue", "busy"]
     metadata = [dict(trigger.metadata) for trigger in each.scaling.triggers]
     assert {(found["threshold"], found["ignoreNullValues"]) for found in metadata} == {("1", "false")}
-    assert all('{namespace="like",service="demo"}' in trigger.query for trigger in each.scaling.triggers)
+    assert all('{namespace="like",service="demo",arm=""}' in trigger.query for trigger in each.scaling.triggers)
 
 
 def test_one_wait_holds_for_every_autoscaler_on_the_way_down() -> None:

@@ -21,6 +21,7 @@ gpu_memory = 4
 REGION = "na"  # where a pod has a card to itself
 POD = 'namespace="like",service="demo",pod="a"'
 OTHER_POD = 'namespace="like",service="demo",pod="b"'
+CANARY_POD = 'namespace="like",service="demo",arm="canary",arm_of="demo",pod="demo-canary-c"'
 GATEWAY = 'destination_namespace="like",destination_service="demo"'
 GIB = 2**30
 
@@ -122,6 +123,18 @@ CASES: dict[str, tuple[Histories, set[str]]] = {
     "nothing reads Kubernetes' state nor the gateway": ({**NO_STATE, **NO_GATEWAY}, set()),
     "the only pod is not ready": (pod("monopod_ready", "1x50 0x10"), {"NoPodAnswers"}),
     "one of two pods is not ready": ({**pod("monopod_ready", "1x50 0x10"), **pod("monopod_ready", "1x60", OTHER_POD)}, set()),
+    "the only pod of its own is not ready beside a canary's": (
+        {**pod("monopod_ready", "1x50 0x10"), **pod("monopod_ready", "1x60", CANARY_POD)},
+        {"NoPodAnswers"},
+    ),
+    "the only pod of its own is not scraped beside a canary's": (
+        {**pod("up", "1x50 0x10"), **pod("up", "1x60", CANARY_POD)},
+        {"NothingScraped"},
+    ),
+    "a canary's pod holds nine tenths of its memory": (
+        {**memory(0.9, CANARY_POD), **pod("monopod_memory_limit_bytes", f"{2 * GIB}x60", CANARY_POD)},
+        set(),
+    ),
     "no pod is scraped": (pod("up", "1x50 0x10"), {"NothingScraped"}),
     "one of two pods is not scraped": ({**pod("up", "1x50 0x10"), **pod("up", "1x60", OTHER_POD)}, set()),
     "requests are refused for half an hour": (refused("0x30 0+2x30"), {"Overloaded"}),

@@ -116,7 +116,8 @@ def test_the_most_pods_of_a_service_include_those_of_its_hours(check_service: Ch
     assert most_pods(report.service.value.settings, "prod") == 300
 
 
-WHERE = 'namespace="like",service="demo"'
+POD = 'namespace="like",service="demo"'
+WHERE = f'{POD},arm=""'
 SETTINGS = Settings(service_name="demo", username="like")
 STEP = "15s"  # between two scrapes
 END = "10m"  # 40 steps
@@ -127,7 +128,7 @@ Histories = Mapping[str, str]
 
 def series(name: str, pod: str, values: str, **labels: str) -> dict[str, str]:
     own = "".join(f',{label}="{value}"' for label, value in labels.items())
-    return {f'{name}{{{WHERE},pod="{pod}"{own}}}': values}
+    return {f'{name}{{{POD},pod="{pod}"{own}}}': values}
 
 
 def of_pods(name: str, values: str, pods: str = ALL, **labels: str) -> dict[str, str]:
@@ -164,6 +165,11 @@ def test_rows_and_busy_time_ask_for_pods(tmp_path: Path) -> None:
     assert answers(rows(), 1, {**UP, **queues(f"{ROWS // 4}x40")}, tmp_path)
     assert answers(busy(), 4, {**UP, **batches("0+10.5x40")}, tmp_path)  # 0.7 s of each second
     assert answers(busy(ins_num_per_gpu=2), 2, {**UP, **batches("0+10.5x40")}, tmp_path)
+
+
+def test_the_pods_of_a_canary_ask_for_no_other_pod(tmp_path: Path) -> None:
+    canary = {**of_pods("up", "1x40", "ef", arm="canary"), **of_pods("monopod_queue_rows", f"{ROWS}x40", "ef", arm="canary")}
+    assert answers(rows(), 4, {**UP, **queues(f"{ROWS}x40"), **canary}, tmp_path)
 
 
 def test_models_of_a_pod_count_together(tmp_path: Path) -> None:

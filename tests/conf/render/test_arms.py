@@ -168,13 +168,14 @@ def test_an_arms_objects_are_told_from_a_service_that_has_its_name(release: tupl
     assert not is_arm(watch, "another")
 
 
-def test_the_series_of_an_arm_say_of_which_service_it_is(release: tuple[list[Item], str]) -> None:
+@pytest.mark.parametrize("suffix", [CANARY, BASELINE])
+def test_the_series_of_an_arm_are_its_services_and_say_which_arm_it_is(release: tuple[list[Item], str], suffix: str) -> None:
     items, service = release
-    arm = arm_items(items, service, CANARY, 1)
+    arm = arm_items(items, service, suffix, 1)
     (endpoint,) = of_kind(arm, "ServiceMonitor")["spec"]["endpoints"]
-    (labelled,) = endpoint["relabelings"]
-    assert (labelled["targetLabel"], labelled["replacement"]) == ("arm_of", service)
-    assert labelled["targetLabel"] in SCRAPE_LABELS
+    labelled = {each["targetLabel"]: each["replacement"] for each in endpoint["relabelings"]}
+    assert labelled == {"service": service, "arm": suffix.removeprefix("-"), "arm_of": service}
+    assert labelled.keys() <= SCRAPE_LABELS.keys()
 
 
 def test_the_longest_names_of_arms_are_names_that_a_service_may_have() -> None:

@@ -52,8 +52,9 @@ def pods(digits: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def region(pods: dict[str, Running], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
-    """A region whose Prometheus scrapes all of them."""
+    """A region whose Prometheus scrapes all of them. An earlier release of the platform made the baseline, not the canary."""
     labels = {name: {"namespace": "like", "service": name, "pod": f"{name}-1"} for name in ARMS}
+    labels["small-canary"] |= {"service": "small", "arm": "canary", "arm_of": "small"}
     folder = tmp_path_factory.mktemp("prometheus")
     with prometheus(folder, [(pods[name].admin_port, labels[name]) for name in ARMS]) as url:
         yield load(write_regions(folder, {"hk": url})).regions["hk"]
@@ -120,11 +121,21 @@ def test_requests_that_route_around_the_shares_are_an_error_and_no_verdict(pods:
 
 def test_the_present_rate_is_that_of_the_last_minute(tmp_path: Path) -> None:
     counts = [0.0] * 37 + [25.0 * 15 * number for number in range(1, 5)]  # each 15 s: nine quiet minutes, then 25 a second
-    series = f'{REQUESTS}{{namespace="like",service="small",pod="small-1",route="service",code="200",reason=""}}'
-    fill(tmp_path, {series: ("counter", counts)}, SCRAPE_SECONDS)
+    series = f'{REQUESTS}{{namespace="like",service="small",pod="small-1",route="service",code="200",reason=""%s}}'
+    fill(tmp_path, {series % arm: ("counter", counts) for arm in ("", ',arm="canary"')}, SCRAPE_SECONDS)
     with prometheus(tmp_path) as url:
-        counters = Counters(load(write_regions(tmp_path, {"hk": url})).regions["hk"], "like", READ)
+        counters = Counters(load(write_regions(tmp_path, {"hk": url})).regions["hk"], "like", "small", READ)
         assert counters.rate("small") == pytest.approx(25, rel=0.3)
+
+
+def test_a_pod_whose_arm_was_just_given_its_new_labels_is_counted_once(tmp_path: Path) -> None:
+    series = f'{REQUESTS}{{namespace="like",%s,pod="small-canary-1",route="service",code="200",reason=""}}'
+    earlier, now = series % 'service="small-canary"', series % 'service="small",arm="canary"'
+    fill(tmp_path, {earlier: ("counter", [40.0] * 41), now: ("counter", [41.0] * 41)}, SCRAPE_SECONDS)
+    with prometheus(tmp_path) as url:
+        counters = Counters(load(write_regions(tmp_path, {"hk": url})).regions["hk"], "like", "small", READ)
+        (pod,) = counters.pods(["small-canary", "small"])["small-canary"].values()
+        assert pod.sum(REQUESTS) == 41.0
 
 
 def test_pods_that_prometheus_does_not_know_are_told_with_the_labels_that_they_may_lack(region: Region) -> None:
@@ -276,13 +287,14 @@ def test_the_latest_scrapes_of_arms_lie_as_far_apart_as_their_newest_samples(tmp
         (BASELINE, "gone"): [1.0, None, None],
         (BASELINE, "o"): [1.0, 2.0, None],
     }
+    labels = {NEW: f'service="{OLD}",arm="canary"', BASELINE: f'service="{BASELINE}"'}  # the baseline's arm has no label yet
     series = {
-        f'{REQUESTS}{{namespace="like",service="{arm}",pod="{pod}",route="service",code="200",reason=""}}': ("counter", found)
+        f'{REQUESTS}{{namespace="like",{labels[arm]},pod="{pod}",route="service",code="200",reason=""}}': ("counter", found)
         for (arm, pod), found in counts.items()
     }
     fill(tmp_path, series, SCRAPE_SECONDS)
     with prometheus(tmp_path) as url:
-        counters = Counters(load(write_regions(tmp_path, {"hk": url})).regions["hk"], "like", READ)
+        counters = Counters(load(write_regions(tmp_path, {"hk": url})).regions["hk"], "like", OLD, READ)
         pods, skew = counters.read((NEW, BASELINE))
         assert ({name: set(found) for name, found in pods.items()}, skew) == (
             {NEW: {"n"}, BASELINE: {"gone", "o"}},
