@@ -8,8 +8,9 @@ REQUIREMENTS := $(wildcard $(SERVICE)/src/requirements.txt)
 MAKES := $(wildcard $(SERVICE)/model/Makefile)
 make_model = $(MAKE) --no-print-directory --directory $(1)/model PYTHON=$(abspath $(BIN)/python)
 
-# Ruff reads only the service's own files in src/. The platform's code is checked where it changes.
-OWN_CODE = $(SERVICE)/src --exclude src/serving,src/monopod.py
+# Ruff reads only the service's own files in src/ and tests/service/. The platform's code is checked where it changes.
+OWN_TESTS = $(SERVICE)/src $(wildcard $(SERVICE)/tests/service)
+OWN_CODE = $(OWN_TESTS) --exclude src/serving,src/monopod.py
 # Images are built by buildah, or else by docker. All files get the same time, so that equal content makes equal layers anywhere.
 TARGET ?= cpu
 setting = $(shell sed -n 's/^$(1) *= *.\([a-z0-9-]*\).*/\1/p' $(SERVICE)/value.py)
@@ -67,7 +68,7 @@ test-service: model .venv/test   ## the tests of SERVICE alone, in seconds, and 
 	$(if $(wildcard $(SERVICE)/src/test_*.py),,$(error $(SERVICE)/src holds no test_*.py: write one as docs/service.md shows))
 	$(BIN)/ruff check $(OWN_CODE) || { echo "cure: make format SERVICE=$(SERVICE), and by hand what it leaves"; exit 1; }
 	$(BIN)/ruff format --check $(OWN_CODE) || { echo "cure: make format SERVICE=$(SERVICE)"; exit 1; }
-	$(BIN)/pytest $(SERVICE)/src
+	$(BIN)/pytest $(OWN_TESTS)
 
 format: .venv/test        ## write the code of SERVICE as ruff formats it, imports in order
 	$(BIN)/ruff check --select I --fix $(OWN_CODE)

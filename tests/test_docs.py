@@ -44,7 +44,7 @@ def test_the_commands_of_the_first_cluster_are_ones_that_monopod_and_make_have()
 
 
 def test_the_version_is_the_same_wherever_it_stands_and_its_changes_are_told_first() -> None:
-    changes = re.findall(r"^## (\S+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    changes = re.findall(r"^## (\S+)$", (ROOT / "docs/changelog.md").read_text(encoding="utf-8"), re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert changes[0] == project["version"] == monopod.VERSION
     assert changes == sorted(changes, key=lambda version: [int(part) for part in version.split(".")], reverse=True)

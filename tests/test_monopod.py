@@ -132,7 +132,7 @@ def test_the_settings_need_no_half_but_conf_and_no_outside_library() -> None:
 
 
 README_LINE = re.compile(r"^    \.venv/bin/pip install -c requirements\.lock -e '\.\[(.*)\]'", re.MULTILINE)
-INSTALLED = README_LINE.findall((ROOT / "README.md").read_text(encoding="utf-8"))[0].split(",")
+INSTALLED = README_LINE.findall((ROOT / "docs/README.md").read_text(encoding="utf-8"))[0].split(",")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 from tests.running import ROOT, get
 
 README = (ROOT / "README.md").read_text()
@@ -38,6 +40,8 @@ def wait_for(url: str) -> None:
     raise AssertionError(f"{url} did not answer")
 
 
-def test_every_path_that_the_readme_names_is_there() -> None:
-    for path in re.findall(r"\]\(((?:docs|examples|conf|src|tests|bench)/[^)#]+)\)", README):
-        assert (ROOT / path).exists(), path
+@pytest.mark.parametrize("page", ["README.md", "docs/README.md", "docs/changelog.md"])
+def test_every_path_that_a_page_links_to_is_there(page: str) -> None:
+    named = re.findall(r"\]\(([^)#:]+)[^)]*\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / page).parent.joinpath(path).exists()] == []
+    assert named

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ci.same_platform import is_services, owners, refusal
+from ci.same_platform import Entry, faults, is_services, owners, refusal
 from conf.clusters.regions import load
 from conf.render.gitlab_jobs import pipeline
 from tests.running import ROOT
@@ -111,7 +111,7 @@ def test_a_job_with_secrets_runs_the_platforms_scripts_alone(name: str) -> None:
         'mkdir $platform/service && cd $platform/service && git -C $platform archive "$CI_COMMIT_SHA" value.py | tar -x'
     )
     assert [line for line in TRUSTED[name]["script"] if not line.startswith("$platform/ci/")] == (
-        [takes_value] if name in WITHOUT_CHECKOUT else []
+        [takes_value] if name in WITHOUT_CHECKOUT else ["cd $platform/service"]
     )
 
 
@@ -126,12 +126,19 @@ def test_a_job_with_secrets_reads_no_git_config_that_another_job_may_have_writte
 
 @pytest.mark.parametrize("name", ["build", *DEPLOYS])
 def test_the_platforms_files_are_compared_before_anything_is_built_or_deployed(name: str) -> None:
-    assert TRUSTED[name]["script"][0] == '$platform/ci/same-platform "$CI_COMMIT_SHA"'
+    assert TRUSTED[name]["script"][:2] == [
+        '$platform/ci/same-platform "$CI_COMMIT_SHA" $platform/service',
+        "cd $platform/service",
+    ]
 
 
 @pytest.mark.parametrize("name", DEPLOYS)
 def test_no_file_that_a_branchs_code_made_reaches_a_deploy(name: str) -> None:
     assert DEPLOYS[name]["needs"] == [{"job": "build", "artifacts": False}]
+
+
+def test_no_file_that_a_branchs_code_made_reaches_the_build() -> None:
+    assert JOBS["build"]["dependencies"] == []
 
 
 @pytest.mark.parametrize("name", WITHOUT_CHECKOUT)
@@ -223,32 +230,55 @@ def test_a_merge_request_makes_no_second_pipeline() -> None:
     assert SAID["workflow"]["rules"][0] == {"if": '$CI_PIPELINE_SOURCE == "merge_request_event"', "when": "never"}
 
 
-@pytest.mark.parametrize("path", ["value.py", "alerts.yaml", "model/cats.onnx", "src/server.py", "src/cats/eyes.py"])
-def test_a_service_may_change_what_is_its_own(path: str) -> None:
-    assert is_services(path, PATHS)
-    assert refusal([path], PATHS, "1a2b3c4d", "main") == ""
+FILE, CHANGED = Entry("100644", "1"), Entry("100644", "2")
+
+
+def words(branch: dict[str, Entry], platform: dict[str, Entry], before: dict[str, str] = PATHS) -> str:
+    return refusal(faults(branch, platform, PATHS, before), PATHS, "1a2b3c4d", "main")
 
 
 @pytest.mark.parametrize(
-    "path", ["src/serving/core/stages.py", "conf/plan/plan.py", "Makefile", "ci/monopod", "sitecustomize.py", "src2/a.py"]
+    "path",
+    [
+        *("value.py", "alerts.yaml", "model/cats.onnx", "src/server.py", "src/cats/eyes.py"),
+        *("README.md", "CHANGELOG.md", "docs/service/how.md", "docs/service/图/a.png", "tests/service/test_more.py"),
+    ],
 )
-def test_any_other_file_is_a_refusal_that_names_it(path: str) -> None:
-    words = refusal(["value.py", path], PATHS, "1a2b3c4d", "main")
-    assert "(1a2b3c4d) in 1 of the files" in words
-    assert f"\n    {path}\n" in words
-    assert "value.py, alerts.yaml, model/, src/ (conf/PATHS)" in words
+def test_a_service_may_add_change_and_delete_what_is_its_own(path: str) -> None:
+    assert is_services(path, PATHS)
+    for branch, platform in (({path: FILE}, {}), ({path: FILE}, {path: CHANGED}), ({}, {path: FILE})):
+        assert words(branch, platform) == ""
 
 
-def test_a_long_list_of_changed_files_is_cut() -> None:
-    words = refusal([f"docs/{i}.md" for i in range(50)], PATHS, "1a2b3c4d", "main")
-    assert "in 50 of the files" in words
-    assert "    and 30 more\n" in words
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("src/serving/core/stages.py", "conf/plan/plan.py", "Makefile", "ci/monopod", "docs/service.md", "tests/running.py"),
+        *("docs/service", "tests/service", "src", "model", ".gitlab-ci.yml", ".gitattributes"),
+    ],
+)
+def test_any_other_file_that_is_changed_deleted_or_made_executable_is_a_refusal_that_names_it(path: str) -> None:
+    for branch in ({path: CHANGED}, {}, {path: FILE._replace(mode="100755")}):
+        told = words({"value.py": FILE, **branch}, {path: FILE})
+        assert "(1a2b3c4d) in 1 of the files" in told
+        assert f"\n    {path}\n" in told
+        assert (
+            "value.py, alerts.yaml, model/, src/, README.md, CHANGELOG.md, docs/service/, tests/service/ (conf/PATHS)" in told
+        )
+
+
+def test_a_long_list_of_changed_files_is_cut_after_those_with_a_cure_of_their_own() -> None:
+    added = {f"docs/{i}.md": FILE for i in range(50)} | {"src/serving/own.py": FILE}
+    told = words(added, {})
+    assert "in 51 of the files" in told
+    assert "    and 31 more\n" in told
+    assert told.splitlines()[1].startswith("    src/serving/own.py: src/serving/ is the platform's; move it, for instance to ")
 
 
 def test_the_refusal_says_the_cure_in_its_order() -> None:
-    words = refusal(["Makefile"], PATHS, "1a2b3c4d", "main")
+    told = words({"Makefile": CHANGED}, {"Makefile": FILE})
     steps = ["bring main of the project to", "merge main into this branch", "and push it"]
-    assert sorted(steps, key=words.index) == steps
+    assert sorted(steps, key=told.index) == steps
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,10 @@ Read = Callable[[str], str]  # returns the text of a file of templates/new
 OPEN_SIZES = (224, 16_000, 16, 1)  # tried in turn, where a model leaves a size open
 MAX_ELEMENTS = 10_000_000  # of one input that is tried
 # Of the root or an example, as git's patterns: what conf/PATHS gives to a service.
-PARTS = ("value.py", "alerts.yaml", "model", "src", ":!src/serving", ":!src/monopod.py")
+PARTS = (
+    *("value.py", "alerts.yaml", "model", "src", ":!src/serving", ":!src/monopod.py"),
+    *("README.md", "CHANGELOG.md", "docs/service", "tests/service"),
+)
 NEXT = "next:\n    monopod check\n    make test-service\n    make serve"
 
 
@@ -49,7 +52,7 @@ class TriedModel:
 
 
 def of_model(username: str, name: str, model: TriedModel, read: Read) -> dict[str, str]:
-    """Return path -> text: value.py, a test, and src/server.py where the inputs are more than plain rows."""
+    """Return path -> text: value.py, README.md, a test, and src/server.py where the inputs are more than plain rows."""
     first, picture = model.spec.inputs[0], _picture(model.spec)
     names = {
         "username": username,
@@ -64,7 +67,7 @@ def of_model(username: str, name: str, model: TriedModel, read: Read) -> dict[st
     }
     plain = model.spec.batched and all(len(tensor.shape) <= 2 for tensor in model.spec.inputs)
     kind = "pictures" if picture else "tensors"
-    chosen = {"value.py": "value.py", "src/test_server.py": f"test_{kind}.py"} | (
+    chosen = {"value.py": "value.py", "README.md": "README.md", "src/test_server.py": f"test_{kind}.py"} | (
         {} if plain else {"src/server.py": f"{kind}.py"}
     )
     return {path: Template(read(f"{source}.txt")).substitute(names) for path, source in chosen.items()}
@@ -174,7 +177,7 @@ def _for_model(root: Path, name: str, arguments: Namespace) -> tuple[dict[str, s
     file = arguments.model.resolve()
     check_file(file)
     model = _tried(name, file)
-    texts = of_model(arguments.username, name, model, lambda each: (root / "templates/new" / each).read_text(encoding="utf-8"))
+    texts = of_model(arguments.username, name, model, _templates(root))
     family = sorted(item for item in file.parent.iterdir() if item.name.startswith(file.name) and item.is_file())
     return texts, {f"model/{item.name}": item for item in family}
 
@@ -190,7 +193,12 @@ def _for_example(root: Path, name: str, arguments: Namespace) -> tuple[dict[str,
             texts[path] = (folder / path).read_text(encoding="utf-8")
         except UnicodeDecodeError:
             others[path] = folder / path
-    return of_example(arguments.example, arguments.username, name, texts), others
+    readme = Template(_templates(root)("README.md.txt")).substitute(username=arguments.username, name=name)
+    return of_example(arguments.example, arguments.username, name, texts) | {"README.md": readme}, others
+
+
+def _templates(root: Path) -> Read:
+    return lambda name: (root / "templates/new" / name).read_text(encoding="utf-8")
 
 
 def _tried(name: str, file: Path) -> TriedModel:

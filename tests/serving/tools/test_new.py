@@ -60,6 +60,9 @@ def test_a_model_of_plain_rows_becomes_a_service_without_code_that_is_checked_te
     told = made(clone, "cats", "--model", str(tabular))
     assert told.splitlines()[-4:] == ["next:", "    monopod check", "    make test-service", "    make serve"]
     own = {path.name for part in ("src", "model", ".") for path in (clone / part).iterdir()}
+    assert (
+        (clone / "README.md").read_text().startswith("# cats\n\ncats is a service on [Monopod](docs/README.md), at `/api/like/")
+    )
     assert own >= {"cats.onnx", "test_server.py", "value.py", "serving", "monopod.py"}
     assert own.isdisjoint({"server.py", "alerts.yaml", "imagenet_labels.txt", "efficientnet-lite0.onnx"})
     passes_its_tests(clone)
@@ -104,6 +107,7 @@ def test_an_example_becomes_a_service_of_another_name_with_its_imports_sorted(cl
     for path in ("model/Makefile", "src/tokens.py", "src/float32_vectors.npy", "alerts.yaml"):
         assert (clone / path).is_file(), path
     assert not (clone / "model/imagenet_labels.txt").exists()
+    assert "`/api/alice/cats`" in (clone / "README.md").read_text()
     text = (clone / "src/test_server.py").read_text()
     assert "/api/alice/cats{path}" in text
     assert 'service=\\"cats\\"' in text
