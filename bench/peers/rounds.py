@@ -44,7 +44,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Turn:
-    """This server and then the peer, within one round."""
+    """This server and the peer, one after the other, within one round."""
 
     ours: Load
     peer: Load
@@ -125,11 +125,12 @@ def _work(ours: Peer, peer: Peer, programs: Path, work: PeerWork, rounds: int, s
     with _both(ours, peer, programs, work) as servers:
         for server in servers:
             _load(server, servers, work, max(work.connections), WARM_SECONDS)
-        for _ in range(rounds):
+        for number in range(rounds):
+            order = -1 if number % 2 else 1  # the second of two may find the machine warmer
             for connections in work.connections:
                 length = seconds if connections == MANY else max(1, seconds - 1)
-                loads = [_load(server, servers, work, connections, length) for server in servers]
-                found[connections].append(Turn(*loads))
+                loads = [_load(server, servers, work, connections, length) for server in servers[::order]]
+                found[connections].append(Turn(*loads[::order]))
         for server in servers:
             answers.check(server, work)  # the load may have changed what it answers
     return found
