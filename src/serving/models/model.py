@@ -17,7 +17,7 @@ from serving.models.batcher import Batcher, Observer
 from serving.models.calls import Call
 from serving.models.engine import Engine, EngineError, Hardware
 from serving.models.options import Options
-from serving.models.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec, join_rows, key_of, split_rows
+from serving.models.tensors import DATATYPES, Arrays, ModelSpec, TensorSpec, key_of, split_rows
 from serving.settings.model_files import pointed_size
 
 log = logging.getLogger("monopod.model")
@@ -26,7 +26,7 @@ LOOP_SECONDS, LOOP_BYTES = 0.0005, 16 * 2**10  # of a full batch, and of its out
 LOOP_TRIES = 20  # batches, the fastest of which counts, since much else runs at a start
 LOOP_FILE_BYTES = 16 * 2**20  # of a model that is loaded twice, for the loop and for its thread
 STALL_SECONDS = 0.001  # of the loop's processor time that a batch may take
-STALLS, STALL_BATCHES = 3, 100  # so many stalls within fewer batches than that send a model back to its thread
+WATCHED_BATCHES, MAX_STALLS = 100, 3  # after a slow one, and how many of them send a model back to its thread
 MAX_SHAPES = 1024  # that are remembered; clients choose them, so their number is bounded
 MAX_TIMED_RUNS, TIMED_SECONDS = 10, 0.02  # of a batch, while the model is warmed; a slow batch is run twice
 Function = Callable[[Arrays], Arrays]
@@ -52,8 +52,8 @@ class Model:
         self._clock = clock
         self.costs: dict[int, float] = {}
         self._loop_engine: Engine | None = None
-        self._stalled = 0  # grows by STALL_BATCHES with each stall, and shrinks by 1 with each other batch
-        self._most_rows = min(options.max_rows_per_request, options.queue_limit)
+        self._watched = self._stalls = 0  # batches on the loop that are still watched, and those that have stalled it
+        self.most_rows = min(options.max_rows_per_request, options.queue_limit)
         # A row for a run when no call waits. Where open sizes are not named, it is the first row that a client sends.
         self._example: Arrays | None = None
         # It only grows, so threads share it without a lock: a shape that is missing here costs one wrong status.
@@ -87,9 +87,9 @@ class Model:
     def checked(self, arrays: Arrays) -> int:
         """Return the number of rows of one call. Raises BadInput and TooLarge."""
         count = self.spec.rows(arrays)
-        if count > self._most_rows:
+        if count > self.most_rows:
             raise TooLarge(
-                f"{count} rows for model {self.spec.name}, at most {self._most_rows} are taken at once; send them in parts"
+                f"{count} rows for model {self.spec.name}, at most {self.most_rows} are taken at once; send them in parts"
             )
         return count
 
@@ -137,26 +137,38 @@ class Model:
         """Whether batches may run on the loop now."""
         return self._loop_engine is not None
 
-    def run_on_loop(self, inputs: list[Arrays], counts: list[int]) -> tuple[list[Arrays], float, float]:
-        """Run one batch on the loop's thread. Return the outputs of each part, and when its rows were joined and when it ended.
+    def run_on_loop(self, inputs: Arrays, count: int) -> tuple[Arrays, float, float]:
+        """Run one batch on the loop's thread. Return its outputs, and when it began and ended. count: of its rows.
 
-        inputs: parts that share a key. counts: the rows of each. Raises what the model raises, with nothing counted.
+        Raises what the model raises, with nothing counted.
         """
         engine = self._loop_engine
         if engine is None:
             raise NotReady(f"batches of model {self.spec.name} run on its thread")
-        rows = join_rows(inputs)
-        joined, used = self._clock(), time.thread_time()
-        outputs = engine.run(rows)
-        used, ended = time.thread_time() - used, self._clock()
-        parts = split_rows(outputs, counts)
-        self.observer.batch(self.spec.name, sum(counts), ended - joined)
-        self._stalled = self._stalled + STALL_BATCHES if used > STALL_SECONDS else max(0, self._stalled - 1)
-        if self._stalled > (STALLS - 1) * STALL_BATCHES:
+        used = time.thread_time() if self._watched else 0.0
+        began = self._clock()
+        outputs = engine.run(inputs)
+        ended = self._clock()
+        split_rows(outputs, (count,))
+        self.observer.batch(self.spec.name, count, ended - began)
+        if self._watched or ended - began > STALL_SECONDS:
+            self._watch(ended - began > STALL_SECONDS, used)
+        return outputs, began, ended
+
+    def _watch(self, slow: bool, began: float) -> None:
+        """Note a batch that was slow by the clock, or came after one. began: processor seconds of this thread, 0 for the first.
+
+        A batch may be slow because other processes had the core, and to ask for processor time may take as long as a batch.
+        """
+        if not self._watched:
+            self._watched, self._stalls = WATCHED_BATCHES, 0
+            return
+        self._watched -= 1
+        self._stalls += slow and time.thread_time() - began > STALL_SECONDS
+        if self._stalls == MAX_STALLS:
             self._loop_engine = None
             words = "model %s: batches take over 1 ms of the event loop again and again; from now on its own thread runs them"
             log.warning(words, self.spec.name)
-        return parts, joined, ended
 
     def _batch_for_loop(self) -> Arrays | None:
         """Return a full batch, None where the loop may not run one: it takes numbers of fixed sizes, and one session."""

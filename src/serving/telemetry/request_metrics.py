@@ -178,8 +178,15 @@ class RequestMetrics:
         seconds: from its first byte to its answer. upload: from its first byte to its last. received: bytes of its body. The
         answer's body has as many bytes as `sent` says. A request that was refused has ABSENT for the last three.
         """
+        self.requests(route, code, reason, [(seconds, upload, received, sent)])
+
+    def requests(self, route: str, code: int, reason: str, rows: Iterable[tuple[float, float, float, float]]) -> None:
+        """Count answered requests of one end. rows: the numbers that `request` has for each."""
         waiting, number = self._ends.get((route, code, reason)) or self._end(route, code, reason)
-        waiting.note((number, seconds, seconds - upload, received, sent))
+        noted: list[float] = []
+        for seconds, upload, received, sent in rows:
+            noted += (number, seconds, seconds - upload, received, sent)
+        waiting.note(noted)
 
     def shed(self, reason: str) -> None:
         """Count a request that was refused before any work on it."""

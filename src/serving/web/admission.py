@@ -65,8 +65,8 @@ class Gate:
         self._admitted[work] += 1
         return None
 
-    def leave(self, work: bool) -> None:
-        self._admitted[work] -= 1
+    def leave(self, work: bool, count: int = 1) -> None:
+        self._admitted[work] -= count
 
     def working(self) -> int:
         """Return how many requests of work are in flight."""

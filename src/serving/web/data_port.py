@@ -12,7 +12,7 @@ Each also answers under /api/<user>/<service>. Only the loop's thread calls what
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -49,10 +49,11 @@ Read = Callable[[bytes, str | None, ModelSpec], tuple[Arrays, float | None, Enco
 
 
 class TensorRoute(NamedTuple):
-    """A model, and what reads the tensors that a request has for it."""
+    """A model, and what reads the tensors that a request has for it. packs: whether JSON for it can be packed."""
 
     model: Handle
     read: Read
+    packs: bool
 
 
 class HotRoute(NamedTuple):
@@ -100,7 +101,7 @@ class HotRoutes:
         there = name in self._models.names() and found["version"] in (None, MODEL_VERSION)
         queue = name if there else ""  # or clients could make any number of queues
         read = self._read_predict if found["v1"] else self._read_infer
-        tensors = TensorRoute(self._models[name], read) if there else None
+        tensors = TensorRoute(self._models[name], read, not found["v1"]) if there else None
         if found["v1"]:
             return HotRoute("predict", queue, partial(self._predict, name), tensors)
         label = "infer_v" if found["versions"] else "infer"
@@ -173,6 +174,23 @@ STATUS_ROUTE = "status"  # the page polls it, so it is not counted as a request
 REFUSALS_LOGGED_A_SECOND = 10  # all others are counted in the metrics alone, so that overload does not flood the log
 
 
+class Answered(NamedTuple):
+    """A request that has its answer.
+
+    name: its id. trace: the value of its traceparent. begin, received, ended: of its first byte, its last, and its answer, in
+    seconds of time.monotonic(). length, sent: bytes of its body and of the answer's.
+    """
+
+    head: Head
+    name: str
+    trace: bytes | None
+    begin: float
+    received: float
+    ended: float
+    length: int
+    sent: int
+
+
 class DataPort:
     """Runs requests and notes their ends.
 
@@ -213,21 +231,21 @@ class DataPort:
         trace = head.headers.get(b"traceparent")
         if cycle.work:
             self.metrics.stages(cycle.times.begins)
-        self.note(head, cycle.id, trace, route, status, reason, life.begin, life.received, ended, cycle.length, cycle.sent)
+        answered = Answered(head, cycle.id, trace, life.begin, life.received, ended, cycle.length, cycle.sent)
+        self.note(route, status, reason, [answered])
 
-    def note(
-        self, head: Head, name: str, trace: bytes | None, route: str, status: int, reason: str,
-        begin: float, received: float, ended: float, length: int, sent: int,
-    ) -> None:  # fmt: skip
-        """Count and log one answer, but for its stages. name: the request's id. trace: its traceparent. length, sent: bytes."""
-        seconds = ended - begin
+    def note(self, route: str, status: int, reason: str, answered: Sequence[Answered]) -> None:
+        """Count and log answers of one route, but for their stages."""
         if route != STATUS_ROUTE:
-            self.metrics.request(route, status, reason, seconds, received - begin, length, sent)
-        found = TRACE_PARENT.match(trace) if trace else None
-        self._access.note(
-            time.time(), head.method, head.path.encode("latin-1"), name, route, status, seconds * 1000, reason,
-            found[1].decode() if found else "",
-        )  # fmt: skip
+            rows = [(ended - begin, received - begin, got, sent) for _, _, _, begin, received, ended, got, sent in answered]
+            self.metrics.requests(route, status, reason, rows)
+        at = time.time()
+        for head, name, trace, begin, _, ended, _, _ in answered:
+            found = TRACE_PARENT.match(trace) if trace else None
+            self._access.note(
+                at, head.method, head.path.encode("latin-1"), name, route, status, (ended - begin) * 1000, reason,
+                found[1].decode() if found else "",
+            )  # fmt: skip
 
 
 def refusal_counter(metrics: Metrics) -> Callable[[ServingError, float], None]:

@@ -18,14 +18,14 @@ from typing import NamedTuple
 
 from serving.base.errors import ServingError
 from serving.base.request_ids import new_request_id
-from serving.core.messages import BATCH, ENCODE, INFER, QUEUE, UPLOAD
+from serving.core.messages import BATCH, ENCODE, INFER, QUEUE, UPLOAD, Reply
 from serving.core.stages import SMALL_BINARY, SMALL_JSON, Core, Encode
+from serving.inputs.v2_open_inference import MODEL_VERSION, PackedRows, encode_rows, join, pack
 from serving.models.model import Model
-from serving.models.registry import Handle
-from serving.models.tensors import Arrays
+from serving.models.tensors import Arrays, join_rows, split_rows
 from serving.telemetry.request_metrics import END, NUMBERS
 from serving.web.admission import READY, Gate
-from serving.web.data_port import LENGTH_FIELD, TAKEN, TENSORS, DataPort, HotRoutes, TensorRoute, is_small
+from serving.web.data_port import LENGTH_FIELD, TAKEN, TENSORS, Answered, DataPort, HotRoutes, TensorRoute, is_small
 from serving.web.front import answers
 from serving.web.front.heads import Head, parse
 from serving.web.front.request_cycle import Client, RequestCycle, Rules, allowed_seconds, kind_of_content
@@ -119,10 +119,11 @@ class LaneCycle(RequestCycle):
 
     running = True
     trace = b""
-    arrays: Arrays  # by the model's inputs
+    rows: PackedRows | None  # of a request that is plain JSON
+    arrays: Arrays  # of any other, by the model's inputs
     encode: Encode
-    rows: int
-    model: Handle
+    count: int  # of rows
+    hot: TensorRoute
     due: float  # seconds of time.monotonic(), as all times here
     decoded: float
 
@@ -155,7 +156,7 @@ class Lane:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, gate: Gate, hot: HotRoutes, requests: DataPort, core: Core):
         self._loop, self._gate, self._hot, self._requests, self._core = loop, gate, hot, requests, core
-        self._batches: dict[Model, list[LaneCycle]] = {}
+        self._batches: dict[tuple[Model, str], list[LaneCycle]] = {}  # of packed rows by their route, and "" of others
         self._turn_ends = False  # whether the batches will run after this turn
 
     def take(self, client: Client, data: bytes, begin: float) -> RequestCycle | None:
@@ -186,23 +187,26 @@ class Lane:
         most = min(batcher.max_batch_size, batcher.queue_limit)
         if batcher.rows_on_loop >= most:
             self._run(model)
+        seconds = None
         try:
-            cycle.arrays, seconds, cycle.encode = route.read(body, said.header_length, model.spec)
-            rows = model.checked(cycle.arrays)
+            cycle.rows = rows = pack(body, model.spec, model.most_rows) if route.packs and said.header_length is None else None
+            if rows is None:
+                cycle.arrays, seconds, cycle.encode = route.read(body, said.header_length, model.spec)
+            count = model.checked(cycle.arrays) if rows is None else rows[0]
         except Exception:  # the general path finds it too, and tells the client
             return False
-        if rows > most:
+        if count > most:
             return False
-        if batcher.rows_on_loop + rows > most:
+        if batcher.rows_on_loop + count > most:
             self._run(model)
         if self._gate.enter(True) is not None:
             return False
-        cycle.rows, cycle.model = rows, route.model
+        cycle.count, cycle.hot = count, route
         cycle.due = cycle.begun + min(self.rules.timeout, said.seconds, seconds or math.inf)
         cycle.decoded = time.monotonic()
         self.rules.bodies.add_whole(cycle.held)
-        batcher.rows_on_loop += rows
-        self._batches.setdefault(model, []).append(cycle)
+        batcher.rows_on_loop += count
+        self._batches.setdefault((model, "" if rows is None else cycle.route), []).append(cycle)
         if not self._turn_ends:
             self._turn_ends = True
             self._loop.call_soon(self._end_turn)
@@ -210,28 +214,60 @@ class Lane:
 
     def _end_turn(self) -> None:
         self._turn_ends = False
-        for model in list(self._batches):
-            self._run(model)
+        while self._batches:
+            self._run(next(iter(self._batches))[0])
 
     def _run(self, model: Model) -> None:
-        """Run a model's batch, and answer its requests."""
+        """Run a model's batches, and answer their requests."""
         now = time.monotonic()
-        cycles = [cycle for cycle in self._batches.pop(model, ()) if not cycle.over]
         model.batcher.rows_on_loop = 0
-        for cycle in [cycle for cycle in cycles if cycle.due <= now]:
-            cycles.remove(cycle)
-            self._safely(self._refuse, cycle)
-        if not cycles:
-            return
+        for key in [key for key in self._batches if key[0] is model]:
+            cycles = [cycle for cycle in self._batches.pop(key) if not cycle.over]
+            for cycle in [cycle for cycle in cycles if cycle.due <= now]:
+                cycles.remove(cycle)
+                self._safely(self._refuse, cycle)
+            if cycles:
+                self._run_batch(model, cycles, now)
+
+    def _run_batch(self, model: Model, cycles: list[LaneCycle], now: float) -> None:
+        counts, packed = [each.count for each in cycles], [each.rows for each in cycles if each.rows is not None]
         try:
-            parts, joined, ended = model.run_on_loop([each.arrays for each in cycles], [each.rows for each in cycles])
-        except Exception:  # the batcher runs them anew, and finds whose fault it is
+            inputs = join(packed, model.spec) if packed else join_rows([each.arrays for each in cycles])
+            outputs, joined, ended = model.run_on_loop(inputs, sum(counts))
+            if packed:
+                replies = [Reply(body) for body in encode_rows(packed, model.spec, MODEL_VERSION, outputs) or ()]
+            else:
+                replies = [each.encode(part) for each, part in zip(cycles, split_rows(outputs, counts), strict=True)]
+            assert len(replies) == len(cycles)
+        except Exception:  # the general path finds whose fault it is
             for cycle in cycles:
-                self._safely(self._queue, cycle)
+                self._safely(self._queue, cycle, model)
             return
         times = (BATCH, now, INFER, joined, ENCODE, ended)
-        for cycle, part in zip(cycles, parts, strict=True):
-            self._safely(self._answer, cycle, part, times)
+        if packed:
+            self._answer(cycles, replies, times)
+        else:
+            for cycle, reply in zip(cycles, replies, strict=True):
+                self._answer([cycle], [reply], times)
+
+    def _answer(self, cycles: list[LaneCycle], replies: list[Reply], times: tuple[float, ...]) -> None:
+        """Count, log and send good answers, of one route where there are several."""
+        now, stages, answered = time.monotonic(), list[float](), list[Answered]()
+        for cycle, reply in zip(cycles, replies, strict=True):
+            cycle.over, begun = True, cycle.begun
+            stages += (UPLOAD, begun, QUEUE, begun, DECODE, begun, QUEUE, cycle.decoded, *times, END, now)
+            answered.append(Answered(cycle.head, cycle.id, cycle.trace, begun, begun, now, cycle.head.length, len(reply.body)))
+        self._gate.leave(True, len(cycles))
+        self.rules.bodies.release_whole(sum([cycle.held for cycle in cycles]))
+        self._requests.metrics.stages(stages)
+        self._requests.note(cycles[0].route, 200, "", answered)
+        closes = self._gate.state != READY
+        written = answers.good_answers(replies, [cycle.id for cycle in cycles], answers.CLOSE if closes else "")
+        for cycle, answer in zip(cycles, written, strict=True):
+            self._safely(self._send, cycle, answer, closes)
+
+    def _send(self, cycle: LaneCycle, answer: bytes, closes: bool) -> None:
+        cycle.client.send(answer, closes)
 
     def _safely(self, function: Callable[..., None], cycle: LaneCycle, *given: object) -> None:
         """Call a function for one request. An exception of it concerns no other."""
@@ -244,24 +280,12 @@ class Lane:
         cycle.grow()
         cycle.finish(cycle.life.too_late())
 
-    def _queue(self, cycle: LaneCycle) -> None:
+    def _queue(self, cycle: LaneCycle, model: Model) -> None:
         """Have a request answered by the general path."""
         cycle.grow()
         self.rules.deadlines.watch(cycle)
-        prepared = cycle.model, cycle.arrays, cycle.encode
+        route = cycle.hot
+        if cycle.rows is not None:
+            cycle.arrays, _, cycle.encode = route.read(cycle.read(), None, model.spec)
+        prepared = route.model, cycle.arrays, cycle.encode
         self._core.queue(cycle, prepared, lambda raw: prepared, cycle.finish)
-
-    def _answer(self, cycle: LaneCycle, outputs: Arrays, times: tuple[float, ...]) -> None:
-        try:
-            reply = cycle.encode(outputs)
-        except Exception:
-            self._queue(cycle)
-            return
-        requests, begun, closes, now = self._requests, cycle.begun, self._gate.state != READY, time.monotonic()
-        cycle.over = True
-        self._gate.leave(True)
-        requests.metrics.stages((UPLOAD, begun, QUEUE, begun, DECODE, begun, QUEUE, cycle.decoded, *times, END, now))
-        length, sent = cycle.head.length, len(reply.body)
-        requests.note(cycle.head, cycle.id, cycle.trace, cycle.route, reply.status, "", begun, begun, now, length, sent)
-        self.rules.bodies.release_whole(cycle.held)
-        cycle.client.send(answers.answer(reply, cycle.id, answers.CLOSE if closes else ""), closes)

@@ -258,9 +258,9 @@ def test_a_small_model_of_numbers_may_run_on_the_loop(opened: Open, file: Path, 
     assert not model.fits_loop
     model.try_on_loop(file)
     assert model.fits_loop
-    parts, joined, ended = model.run_on_loop([x(1), x(2)], [1, 2])
-    assert [part["y"].tolist() for part in parts] == [x(1)["x"].tolist(), x(2)["x"].tolist()]
-    assert joined <= ended
+    outputs, began, ended = model.run_on_loop(x(3), 3)
+    assert outputs["y"].tolist() == x(3)["x"].tolist()
+    assert began <= ended
     assert seen.batches == [3]
 
 
@@ -292,4 +292,4 @@ def test_a_closed_model_refuses_a_batch_of_the_loop(file: Path, seen: RecordingO
     model = open_model("m", small_models.identity(file), Options(), seen, on_loop=True)
     assert model.close(PATIENCE)
     with pytest.raises(NotReady):
-        model.run_on_loop([x(1)], [1])
+        model.run_on_loop(x(1), 1)

@@ -91,3 +91,14 @@ def test_the_date_is_the_second_of_the_answer(monkeypatch: pytest.MonkeyPatch) -
         dates.append(dict(fields(answer(Reply(b""), "x")))["Date"])
     assert [parsedate_to_datetime(each).timestamp() % 100 for each in dates] == [0, 0, 1]
     assert dates[0].endswith(" GMT")
+
+
+@pytest.mark.parametrize("more", ["", answers.CLOSE])
+@pytest.mark.parametrize(
+    "last", [Reply(b"{}"), Reply(b"x", "text/plain"), Reply(b"", status=204), Reply(b"1", headers=(("A", "b"),))]
+)
+def test_good_answers_are_those_that_are_written_one_by_one(last: Reply, more: str) -> None:
+    replies, names = [Reply(b"[1]"), Reply(b""), last], ["a", "b.1", "c"]
+    assert answers.good_answers(replies, names, more) == [
+        answers.answer(reply, name, more) for reply, name in zip(replies, names, strict=True)
+    ]

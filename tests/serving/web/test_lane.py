@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from onnx import helper
 
-from serving.models.model import STALLS
+from serving.models.model import MAX_STALLS
 from serving.settings.exported_metrics import METRICS
 from serving.web.admission import DRAINING
 from serving.web.lane import Lane, read_head
@@ -260,7 +260,7 @@ def test_both_paths_answer_count_and_log_alike(served: ServedHere, general: Serv
     requests = [request_of(chance) for _ in range(COUNT)]
     lane, taken = lane_of(served), []
     answer = lane._answer
-    lane._answer = lambda *given: taken.append(given) or answer(*given)  # type: ignore[method-assign, func-returns-value]
+    lane._answer = lambda cycles, *more: taken.extend(cycles) or answer(cycles, *more)  # type: ignore[method-assign, func-returns-value]
     found, wanted = (answers_of(one.data.number, requests) for one in (served, general))
     for request, one, other in zip(requests, found, wanted, strict=True):
         assert one == other, request
@@ -330,11 +330,11 @@ def test_batches_that_stall_the_loop_go_back_to_their_thread_which_is_told_once(
     model = served.context.models.loaded()[0]
     model._loop_engine = Engine(model._loop_engine, 0.002)  # type: ignore[assignment]
     with caplog.at_level(logging.WARNING):
-        found = answers_of(served.data.number, [post()] * (8 * STALLS))
+        found = answers_of(served.data.number, [post()] * (8 * (MAX_STALLS + 1)))
     assert {each[9:12] for each in found} == {b"200"}
     assert not model.fits_loop
     assert [line.getMessage().split(":")[0] for line in caplog.records] == ["model small"]
-    assert errors(served) == {("infer", "200", ""): 8 * STALLS}
+    assert errors(served) == {("infer", "200", ""): 8 * (MAX_STALLS + 1)}
 
 
 def test_a_batch_that_fails_runs_once_more_on_its_thread(served: ServedHere) -> None:
@@ -400,7 +400,7 @@ def test_no_batch_of_a_turn_is_larger_than_the_largest(served: ServedHere) -> No
     model = served.context.models.loaded()[0]
     sizes: list[int] = []
     run = model.run_on_loop
-    model.run_on_loop = lambda inputs, counts: sizes.append(sum(counts)) or run(inputs, counts)  # type: ignore[method-assign, func-returns-value]
+    model.run_on_loop = lambda inputs, count: sizes.append(count) or run(inputs, count)  # type: ignore[method-assign, func-returns-value]
     served.data._loop.call_soon_threadsafe(time.sleep, 0.05)  # meanwhile all of them come
     answers_of(served.data.number, [post(rows=3)] * 8)
     assert sum(sizes) == 24

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from typing import Any
 from serving.base import json_codec
 from serving.base.errors import ERROR_CLASSES, BadInput, ServiceFailed, ServingError
 from serving.base.request_ids import new_request_id
-from serving.core.messages import Reply
+from serving.core.messages import JSON, Reply
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 PHRASES = {status.value: status.phrase for status in HTTPStatus} | {413: "Content Too Large", 422: "Unprocessable Content"}
@@ -40,6 +40,18 @@ def answer(reply: Reply, request_id: str, more: str = "", with_body: bool = True
         f"X-Request-Id: {request_id}\r\n{lines}\r\n"
     ).encode("latin-1", "replace")
     return head + reply.body if with_body and reply.status not in WITHOUT_BODY else head
+
+
+def good_answers(replies: Sequence[Reply], names: Sequence[str], more: str = "") -> list[bytes]:
+    """Return what `answer` gives for each of some replies of JSON and status 200, in less time. names: the requests' ids."""
+    if any(reply.headers or reply.content_type != JSON or reply.status != 200 for reply in replies):
+        return [answer(reply, name, more) for reply, name in zip(replies, names, strict=True)]
+    begin = f"HTTP/1.1 200 OK\r\nDate: {_now()}\r\nX-Request-Id: ".encode()
+    end = f"\r\n{more}Content-Type: {JSON}\r\nContent-Length: ".encode()
+    return [
+        b"%b%b%b%d\r\n\r\n%b" % (begin, name.encode(), end, len(reply.body), reply.body)
+        for reply, name in zip(replies, names, strict=True)
+    ]
 
 
 def _now() -> str:
