@@ -3,10 +3,11 @@
     decode -> preprocess -> the model's batcher -> postprocess -> encode
 
 Concurrency. The loop calls `answer` and `infer`. Small tensors are decoded and encoded right there. All else goes to threads:
-`_before` and `_after` have one for each core, since more would only take turns. A request that waits for a batch holds no
-thread: the end of the batch starts the rest of its work. A service's own `handle` waits inside models, and iterators wait for
-their clients. So `_blocking` has a thread for each request that the gate lets in. An own route runs on the thread that calls
-`call`. Threads live as long as the process.
+`_before` and `_after` have one for each core, since more would only take turns. Both yield to the loop, and none of them ranks
+over the batches' threads: one that does would displace the thread that wakes it, and that one holds the interpreter's lock.
+A request that waits for a batch holds no thread: the end of the batch starts the rest of its work. A service's own `handle`
+waits inside models, and iterators wait for their clients. So `_blocking` has a thread for each request that the gate lets in.
+An own route runs on the thread that calls `call`. Threads live as long as the process.
 An exception in a job becomes the request's answer, so no job ends a thread. Every answer is given to its callback on the loop,
 by one hand-over. Requests that nobody waits for are dropped between the stages. A request that leaves the loop is counted as a
 row that waits, before any thread has it. On the loop, decoding and queueing are one step.
@@ -147,7 +148,7 @@ class Core:
         self.fits_loop = plain and not self._own_handle and not self._may_fetch
         cores = max(1, math.ceil(settings.cpu))
         self._before = WorkerThreads(cores, "before", yield_to_others)
-        self._after = WorkerThreads(cores, "after")
+        self._after = WorkerThreads(cores, "after", yield_to_others)
         self._blocking = ThreadPoolExecutor(limit, "blocking")
         self._decoders = threading.Semaphore(cores)
         self._job_begins: dict[int, float] = {}  # thread -> when its job began; each thread writes its own entry
