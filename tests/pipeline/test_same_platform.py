@@ -50,7 +50,6 @@ class Branch:
         said = {
             "CI_COMMIT_SHA": sha or git(self.checkout, "rev-parse", "HEAD"),
             "CI_REPOSITORY_URL": str(self.checkout),
-            "CI_PROJECT_DIR": str(self.checkout),
             "PLATFORM_URL": str(self.upstream),
             "PLATFORM_REF": "HEAD",
             "IMAGE": IMAGE if job == "build" else f"registry.example.com/like/cats@sha256:{64 * '0'}",  # no registry is asked
@@ -190,6 +189,7 @@ def test_code_at_a_services_paths_is_built_and_never_run_by_a_job_with_secrets(b
     code, told = branch.run("deploy-hk")
     assert "the platform's files are those of" in told
     assert (code, "KUBECONFIG" in told) == (11, True), told
+    assert "cats" in (branch.checkout / "rendered/hk-prod.yaml").read_text()
 
 
 def test_a_file_that_an_earlier_job_left_in_the_checkout_reaches_no_job_with_secrets(branch: Branch) -> None:
