@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from bench.work import ROOT
@@ -50,7 +51,7 @@ def make(folder: Path, count: int) -> list[Path]:
 
 def render(services: Sequence[Path]) -> int:
     """Check and render services for every region, and return how many bytes of YAML they are."""
-    regions, total = load(ROOT / "conf" / "regions.yaml"), 0
+    regions, total = replace(load(ROOT / "conf" / "regions.yaml"), users={}), 0
     for service in services:
         report = check(service, regions, ("prod",))
         if report.mistakes or len(report.rendered) != len(regions.regions):

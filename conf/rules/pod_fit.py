@@ -1,7 +1,9 @@
 """Rules that a pod fits a node and a quota, whatever is free there now: a pod that fits no node stays pending for ever."""
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 
+from conf.base.quantities import binary_quantity
 from conf.clusters.regions import Quota
 from conf.plan.placement import Need, placement, tolerates
 from conf.plan.plan import most_offline_pods, most_pods
@@ -19,6 +21,22 @@ def some_kind_of_node_takes_the_pod(context: RuleContext) -> Iterator[Violation]
         next((setting for setting in lacks[0].settings if context.is_set(setting)), lacks[0].settings[0]),
         f"no kind of node in {region} takes the pod, which would stay pending for ever ({each}):"
         f" for {nearest.name} {', and '.join(lack.cure for lack in lacks)}; nodes stand in {context.region_place('.nodes')}",
+    )
+
+
+def a_pod_has_one_card(context: RuleContext) -> Iterator[Violation]:
+    settings, cards, region = context.settings, context.settings.gpu_num, context.region.name
+    if cards < 2 or not context.is_prod:
+        return
+    prefix = f"{region}_" if f"{region}_gpu_num" in context.value.lines else ""
+    memory = binary_quantity(ceil(size_in_bytes(settings.memory) / cards / 2**20) * 2**20)
+    counts = {"replicas": settings.replicas * cards, "max_replicas": settings.max_replicas * cards}
+    sizes = {"cpu": f"{settings.cpu / cards:.4g}", "memory": f'"{memory}"'}
+    lines = "".join(f"    {prefix}{name} = {value}\n" for name, value in {**counts, **sizes}.items() if value)
+    yield Violation(
+        "gpu_num",
+        f"gpu_num is {cards}, and a pod has one card: write {prefix}gpu_num = 1 alone for as many pods as now,"
+        f" or for as many cards\n    {prefix}gpu_num = 1\n{lines}in place of these settings",
     )
 
 
@@ -74,4 +92,9 @@ def _count_setting(context: RuleContext, counts: tuple[int, int]) -> str:
     return "scale_hours" if context.is_prod and context.settings.scale_hours else "replicas"
 
 
-RULES: tuple[Rule, ...] = (some_kind_of_node_takes_the_pod, tolerations_meet_a_taint, replicas_are_within_quota)
+RULES: tuple[Rule, ...] = (
+    some_kind_of_node_takes_the_pod,
+    a_pod_has_one_card,
+    tolerations_meet_a_taint,
+    replicas_are_within_quota,
+)

@@ -32,7 +32,7 @@ def username_is_no_namespace_of_the_clusters_own(context: RuleContext) -> Iterat
 def username_is_listed(context: RuleContext) -> Iterator[Violation]:
     users, username = context.regions.users, context.settings.username
     if context.is_prod and users and username not in users:
-        yield hint(
+        yield Violation(
             "username",
             f"{username} is not one of the users in {context.regions.place('users')}, so charts/cluster makes no namespace"
             " of it and its jobs have no rights there: add it, or choose one of them",

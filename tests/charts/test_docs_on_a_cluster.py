@@ -190,7 +190,7 @@ def test_a_user_who_leaves_the_list_keeps_namespace_roles_and_policy_and_loses_t
     assert hk.find(path("NetworkPolicy", USER, "default-deny-ingress"))
     assert hk.find(f"{RBAC}/{USER}/rolebindings/monopod-deploy") is None
     deploy = f"KUBECONFIG=~/.kube/hk-deploy.yaml monopod deploy --region hk --image {image('2')}"
-    assert "refuses" in desk.type(deploy, status=12)
+    assert "is not one of the users" in desk.type(deploy, status=1)
 
 
 def test_a_rollback_takes_the_user_back(desk: Desk, hk: Cluster) -> None:

@@ -38,6 +38,14 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
     "more pods than the quota": (
         "hk_replicas = 150\nhk_cpu = 0.1\n", 0, "value.py:5: 150 pods, and one more while", "take 151 of pods",
     ),
+    "two cards for a pod": (
+        GPU + "gpu_num = 2\nmax_replicas = 5\ncpu = 3\n", 0, "value.py:7: gpu_num is 2, and a pod has one card",
+        "    gpu_num = 1\n    replicas = 4\n    max_replicas = 10\n    cpu = 1.5\n    memory = ",
+    ),
+    "three cards for a pod of one region": (
+        GPU + 'hk_gpu_num = 3\nhk_memory = "4Gi"\n', 0, "value.py:7: gpu_num is 3",
+        '    hk_memory = "1366Mi"\nin place of these settings (in hk)',
+    ),
     "no model": (MODEL, 0, "value.py:5: 'model/m.onnx' is not in the service's folder", ""),
     "a model that is killed for memory": (
         MODEL + 'hk_memory = "1Gi"\n', 2**30, "value.py:6: memory is 1Gi", '2.25 GiB: set memory = "2304Mi" or more (in hk)',
@@ -108,17 +116,19 @@ def test_all_mistakes_are_told_at_once_and_one_of_several_regions_once(check_ser
 
 def test_a_username_is_no_namespace_of_the_clusters_own(tmp_path: Path) -> None:
     (tmp_path / "value.py").write_text('service_name = "demo"\nusername = "envoy-gateway-system"\n', encoding="utf-8")
-    (mistake,) = check(tmp_path, regions()).mistakes
+    unknown, mistake = check(tmp_path, regions()).mistakes
+    assert "is not one of the users" in unknown
     assert mistake.startswith("value.py:2: the namespace envoy-gateway-system is")
     assert mistake.endswith("(in eu)")
 
 
 @pytest.mark.parametrize(("username", "told"), [("like", False), ("lke", True)])
-def test_a_user_whom_the_clusters_do_not_know_is_told(tmp_path: Path, username: str, told: bool) -> None:
+def test_a_user_without_rights_on_the_clusters_is_a_mistake(tmp_path: Path, username: str, told: bool) -> None:
     (tmp_path / "value.py").write_text(f'service_name = "demo"\nusername = "{username}"\n', encoding="utf-8")
-    report = check(tmp_path, regions())
-    assert report.mistakes == []
-    assert any("users in tests/golden/regions.yaml:6" in line for line in report.warnings) is told
+    mistakes = check(tmp_path, regions()).mistakes
+    assert [line.startswith("value.py:2: lke is not one of the users in tests/golden/regions.yaml:6") for line in mistakes] == (
+        [True] if told else []
+    )
 
 
 @pytest.mark.parametrize("image", ["like/demo:latest", "like/demo", "registry.example.com:5000/like/demo"])
