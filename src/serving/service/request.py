@@ -144,7 +144,6 @@ class Request:
     ) -> Array:
         """Return the picture as one row of a model's input: [1, 3, height, width], or [1, height, width, 3] for layout "NHWC".
 
-        Resizing and arithmetic leave the interpreter's lock to other threads, as steps of one's own often do not.
         size: width and height in pixels, to which the picture is resized bilinearly.
         mean, std: of colours from 0 to 255, each a number, or three for red, green and blue. A value is (colour - mean) / std.
         dtype: float16, float32, float64, or uint8 where mean and std are left out.
