@@ -5,8 +5,6 @@ import mimetypes
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -59,12 +57,9 @@ class FileKind(NamedTuple):
 
     def takes(self, type: str) -> bool:
         """Return whether a content type is one of these. An "x-" in it means nothing: audio/x-wav is audio/wav (RFC 6648)."""
-        return _admits(self.types, type)
-
-
-@lru_cache(maxsize=64)
-def _admits(types: tuple[str, ...], type: str) -> bool:
-    return any(fnmatchcase(type.replace("/x-", "/"), each.replace("/x-", "/")) for each in types)
+        sent = type.replace("/x-", "/")
+        admitting = {sent, sent.partition("/")[0] + "/*", "*/*"}
+        return "/" in sent and any(each.replace("/x-", "/") in admitting for each in self.types)
 
 
 FileKinds = Mapping[str, FileKind]

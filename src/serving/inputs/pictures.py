@@ -72,6 +72,7 @@ class UsualJpeg(JpegImagePlugin.JpegImageFile):
     def __init__(self, parts: Parts):
         self._read = parts.size or (0, 0)
         super().__init__(BytesIO(parts.data))
+        self.decodermaxblock = len(parts.data)  # one step of the decoder, which takes the interpreter's lock once
 
     def _open(self) -> None:
         self._size, self._mode, self.layers, self.layer = self._read, "RGB", 3, []
@@ -317,7 +318,6 @@ def _open(parts: Parts, max_pixels: int) -> tuple[Image.Image, int]:
     if parts.size:
         _check(parts.size, parts.scans, max_pixels)
     picture = UsualJpeg(parts) if parts.usual else DECODERS[parts.kind](BytesIO(parts.data))
-    picture.decodermaxblock = len(parts.data)  # one step of the decoder, which takes the interpreter's lock once
     _check(picture.size, parts.scans, max_pixels)
     turn = _orientation(picture.info.get("exif", b"")) if parts.kind == "WebP" else parts.orientation
     return picture, turn
@@ -350,7 +350,6 @@ class Form(NamedTuple):
     """How an RGB picture becomes a row of a model's input. Made by `form`, which checks it."""
 
     size: tuple[int, int]  # width and height in pixels
-    at_least: tuple[int, int]  # of a picture that need not be enlarged
     layout: str
     crop: float
     stretch: bool
@@ -380,9 +379,8 @@ def form(
         three = np.resize(np.array(each, floats), 3)
         return three.reshape(3, 1, 1) if layout == "NCHW" else np.tile(three, size[0])
 
-    enough = round(size[0] / crop), round(size[1] / crop)
     shift, divisor = shaped(mean) if {*mean} != {0} else None, shaped(std) if {*std} != {1} else None
-    return Form(size, enough, layout, crop, stretch, dtype, floats, shift, divisor)
+    return Form(size, layout, crop, stretch, dtype, floats, shift, divisor)
 
 
 def pixels(picture: Image.Image, form: Form) -> Array:

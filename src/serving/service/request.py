@@ -154,7 +154,7 @@ class Request:
         """
         means, stds = ((each,) if isinstance(each, int | float) else tuple(each) for each in (mean, std))
         form = pictures.form(tuple(size), means, stds, dtype, layout, crop, stretch)
-        return pictures.pixels(self.image(form.at_least) if picture is None else picture, form)
+        return pictures.pixels(picture or self.image((round(size[0] / crop), round(size[1] / crop))), form)
 
     def apart(self, count: int) -> "list[Request]":
         """Return one request for each picture, with everything else of this one. Raises BadInput unless there are count."""
