@@ -96,7 +96,7 @@ def _ports(
     shared = Bodies(bound(size_in_bytes(settings.memory), max_body)), Deadlines(loop)
     timeouts = settings.timeout_second, settings.upload_timeout_second
     refused = refusal_counter(metrics)
-    lane = Lane(loop, context.gate, hot, requests, core)
+    lane = Lane(loop, context.gate, hot, requests)
     more = (lane.take,) if core.fits_loop else ()
     data = lane.rules = Rules(
         loop, context.gate, context.gate, *shared, *timeouts, max_body, requests.run, requests.ended, refused, *more

@@ -223,17 +223,8 @@ class Core:
         """Decode and queue a small request. The loop encodes its answer too."""
         raw.times.begin("decode")
         try:
-            prepared = prepare(raw)
-        except BaseException as error:
-            done(self._error(error, raw))
-            return
-        raw.times.begin("queue")
-        self.queue(raw, prepared, prepare, done)
-
-    def queue(self, raw: RawRequest, prepared: Prepared, prepare: Prepare, done: Done) -> None:
-        """Queue a request that is decoded. Called on the loop, which encodes its answer too. prepare: decodes it again."""
-        model, arrays, encode = prepared
-        try:
+            model, arrays, encode = prepare(raw)
+            raw.times.begin("queue")
             if model.submit_on_loop(arrays, raw.life, partial(self._batch_ended, raw, encode, done)):
                 return
         except BaseException as error:

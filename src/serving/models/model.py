@@ -26,7 +26,7 @@ LOOP_SECONDS, LOOP_BYTES = 0.0005, 16 * 2**10  # of a full batch, and of its out
 LOOP_TRIES = 20  # batches, the fastest of which counts, since much else runs at a start
 LOOP_FILE_BYTES = 16 * 2**20  # of a model that is loaded twice, for the loop and for its thread
 STALL_SECONDS = 0.001  # of the loop's processor time that a batch may take
-WATCHED_BATCHES, MAX_STALLS = 100, 3  # after a slow one, and how many of them send a model back to its thread
+MAX_STALLS, STALL_BATCHES = 3, 100  # so many stalls within about so many batches send a model back to its thread
 MAX_SHAPES = 1024  # that are remembered; clients choose them, so their number is bounded
 MAX_TIMED_RUNS, TIMED_SECONDS = 10, 0.02  # of a batch, while the model is warmed; a slow batch is run twice
 Function = Callable[[Arrays], Arrays]
@@ -36,7 +36,7 @@ class Model:
     """A model in memory. `open_model` and `from_function` make one that is warm.
 
     costs: rows of a batch -> seconds, as the warm-up measured them. It is empty for a model that could not be warmed, since its
-    inputs leave sizes open that warmup_shapes does not name.
+    inputs leave sizes open that warmup_shapes does not name. loop_engine: runs batches on the loop, None where none may.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class Model:
         self.spec, self.options, self._engines, self.observer = spec, options, engines, observer
         self._clock = clock
         self.costs: dict[int, float] = {}
-        self._loop_engine: Engine | None = None
-        self._watched = self._stalls = 0  # batches on the loop that are still watched, and those that have stalled it
+        self.loop_engine: Engine | None = None
+        self._stalled = 0  # grows by STALL_BATCHES with each stall, and shrinks by 1 with each other batch
         self.most_rows = min(options.max_rows_per_request, options.queue_limit)
         # A row for a run when no call waits. Where open sizes are not named, it is the first row that a client sends.
         self._example: Arrays | None = None
@@ -118,73 +118,48 @@ class Model:
         return costs
 
     def try_on_loop(self, path: Path) -> None:
-        """Have batches run on the loop where a session of one thread, without an arena, is fast enough.
+        """Have the loop run batches of numbers of fixed sizes, where a session of one thread is fast enough.
 
         path: of the model. Raises StartError.
         """
-        batch = self._batch_for_loop() if path.stat().st_size <= LOOP_FILE_BYTES else None
-        if batch is None:
+        options, tensors = self.options, (*self.spec.inputs, *self.spec.outputs)
+        one = options.hardware.provider == "cpu" and options.instances == 1 and not options.max_queue_delay and self.costs
+        fixed = self.spec.batched and all(tensor.datatype != "BYTES" and -1 not in tensor.shape[1:] for tensor in tensors)
+        row = sum(abs(prod(tensor.shape[1:])) * DATATYPES[tensor.datatype].itemsize for tensor in self.spec.outputs)
+        batch = example_of(self.spec, {}, max(self.costs)) if one and fixed else None
+        if batch is None or row * max(self.costs) > LOOP_BYTES or path.stat().st_size > LOOP_FILE_BYTES:
             return
         engine, times = Engine(path, Hardware(), arena=False), []
         for _ in range(LOOP_TRIES):
             began = time.thread_time()
             engine.run(batch)
             times.append(time.thread_time() - began)
-        self._loop_engine = engine if min(times) <= LOOP_SECONDS else None
-
-    @property
-    def fits_loop(self) -> bool:
-        """Whether batches may run on the loop now."""
-        return self._loop_engine is not None
+        self.loop_engine = engine if min(times) <= LOOP_SECONDS else None
 
     def run_on_loop(self, inputs: Arrays, count: int) -> tuple[Arrays, float, float]:
         """Run one batch on the loop's thread. Return its outputs, and when it began and ended. count: of its rows.
 
         Raises what the model raises, with nothing counted.
         """
-        engine = self._loop_engine
+        engine = self.loop_engine
         if engine is None:
             raise NotReady(f"batches of model {self.spec.name} run on its thread")
-        used = time.thread_time() if self._watched else 0.0
-        began = self._clock()
+        began, used = self._clock(), time.thread_time()
         outputs = engine.run(inputs)
-        ended = self._clock()
+        used, ended = time.thread_time() - used, self._clock()
         split_rows(outputs, (count,))
         self.observer.batch(self.spec.name, count, ended - began)
-        if self._watched or ended - began > STALL_SECONDS:
-            self._watch(ended - began > STALL_SECONDS, used)
-        return outputs, began, ended
-
-    def _watch(self, slow: bool, began: float) -> None:
-        """Note a batch that was slow by the clock, or came after one. began: processor seconds of this thread, 0 for the first.
-
-        A batch may be slow because other processes had the core, and to ask for processor time may take as long as a batch.
-        """
-        if not self._watched:
-            self._watched, self._stalls = WATCHED_BATCHES, 0
-            return
-        self._watched -= 1
-        self._stalls += slow and time.thread_time() - began > STALL_SECONDS
-        if self._stalls == MAX_STALLS:
-            self._loop_engine = None
+        self._stalled = self._stalled + STALL_BATCHES if used > STALL_SECONDS else max(0, self._stalled - 1)
+        if self._stalled > (MAX_STALLS - 1) * STALL_BATCHES:
+            self.loop_engine = None
             words = "model %s: batches take over 1 ms of the event loop again and again; from now on its own thread runs them"
             log.warning(words, self.spec.name)
-
-    def _batch_for_loop(self) -> Arrays | None:
-        """Return a full batch, None where the loop may not run one: it takes numbers of fixed sizes, and one session."""
-        options, tensors = self.options, (*self.spec.inputs, *self.spec.outputs)
-        one = options.hardware.provider == "cpu" and options.instances == 1 and not options.max_queue_delay and self.costs
-        fixed = self.spec.batched and all(tensor.datatype != "BYTES" and -1 not in tensor.shape[1:] for tensor in tensors)
-        if not one or not fixed:
-            return None
-        row = sum(prod(tensor.shape[1:]) * DATATYPES[tensor.datatype].itemsize for tensor in self.spec.outputs)
-        most = max(self.costs)
-        return example_of(self.spec, {}, most) if row * most <= LOOP_BYTES else None
+        return outputs, began, ended
 
     def close(self, timeout: float) -> bool:
         """Finish the queued calls and drop the sessions. Return whether that took no longer than the timeout, seconds."""
         ended = self.batcher.close(timeout)
-        self._engines, self._loop_engine = (), None
+        self._engines, self.loop_engine = (), None
         self.observer.model_unloaded(self.spec.name)
         return ended
 

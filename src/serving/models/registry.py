@@ -100,9 +100,9 @@ class Handle:
         self._queued(life, lambda model: model.enqueue(arrays, life, self._releasing(done)))
 
     def on_loop(self) -> Model | None:
-        """Return the model where it is in memory and its batches may run on the loop's thread. It is never evicted then."""
+        """Return the model where it is in memory and the loop may run its batches. It is never evicted then."""
         model = self._entry.model
-        return model if model is not None and model.fits_loop else None
+        return None if model is None or model.loop_engine is None else model
 
     def submit_on_loop(self, arrays: Arrays, life: Lifetime, done: Callable[[Call], None]) -> bool:
         """Queue some rows from the loop's thread, and have `done(call)` called there in a later turn. It never waits.

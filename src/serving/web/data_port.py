@@ -48,25 +48,19 @@ Start = Callable[[RequestCycle], None]
 Read = Callable[[bytes, str | None, ModelSpec], tuple[Arrays, float | None, Encode]]
 
 
-class TensorRoute(NamedTuple):
-    """A model, and what reads the tensors that a request has for it. packs: whether JSON for it can be packed."""
-
-    model: Handle
-    read: Read
-    packs: bool
-
-
 class HotRoute(NamedTuple):
     """A route.
 
-    label: in metrics and logs. queue: the model in whose queue its requests count, "" where it is not there. tensors: what a
-    route takes for a model that is there, None for the service's own.
+    label: in metrics and logs. queue: the model in whose queue its requests count, "" where it is not there. model, read: of a
+    route for tensors alone, whose model is there. packs: whether JSON for it can be packed.
     """
 
     label: str
     queue: str
     start: Start
-    tensors: TensorRoute | None = None
+    model: Handle | None = None
+    read: Read | None = None
+    packs: bool = False
 
 
 class HotRoutes:
@@ -100,12 +94,12 @@ class HotRoutes:
         name = found["v1"] or found["v2"]
         there = name in self._models.names() and found["version"] in (None, MODEL_VERSION)
         queue = name if there else ""  # or clients could make any number of queues
-        read = self._read_predict if found["v1"] else self._read_infer
-        tensors = TensorRoute(self._models[name], read, not found["v1"]) if there else None
+        model = self._models[name] if there else None
         if found["v1"]:
-            return HotRoute("predict", queue, partial(self._predict, name), tensors)
+            return HotRoute("predict", queue, partial(self._predict, name), model, self._read_predict)
         label = "infer_v" if found["versions"] else "infer"
-        return HotRoute(label, queue, partial(self._infer, name, found["version"] or MODEL_VERSION), tensors)
+        start = partial(self._infer, name, found["version"] or MODEL_VERSION)
+        return HotRoute(label, queue, start, model, self._read_infer, packs=True)
 
     def _answer(self, cycle: RequestCycle) -> None:
         check_encoding(cycle)
@@ -174,21 +168,9 @@ STATUS_ROUTE = "status"  # the page polls it, so it is not counted as a request
 REFUSALS_LOGGED_A_SECOND = 10  # all others are counted in the metrics alone, so that overload does not flood the log
 
 
-class Answered(NamedTuple):
-    """A request that has its answer.
-
-    name: its id. trace: the value of its traceparent. begin, received, ended: of its first byte, its last, and its answer, in
-    seconds of time.monotonic(). length, sent: bytes of its body and of the answer's.
-    """
-
-    head: Head
-    name: str
-    trace: bytes | None
-    begin: float
-    received: float
-    ended: float
-    length: int
-    sent: int
+# An answered request: its head, its id, the value of its traceparent; when its first byte, its last and its answer came, in
+# seconds of time.monotonic(); the bytes of its body and of the answer's.
+Answered = tuple[Head, str, bytes | None, float, float, float, int, int]
 
 
 class DataPort:
@@ -231,8 +213,7 @@ class DataPort:
         trace = head.headers.get(b"traceparent")
         if cycle.work:
             self.metrics.stages(cycle.times.begins)
-        answered = Answered(head, cycle.id, trace, life.begin, life.received, ended, cycle.length, cycle.sent)
-        self.note(route, status, reason, [answered])
+        self.note(route, status, reason, [(head, cycle.id, trace, life.begin, life.received, ended, cycle.length, cycle.sent)])
 
     def note(self, route: str, status: int, reason: str, answered: Sequence[Answered]) -> None:
         """Count and log answers of one route, but for their stages."""

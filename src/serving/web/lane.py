@@ -12,20 +12,19 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
 from serving.base.errors import ServingError
 from serving.base.request_ids import new_request_id
 from serving.core.messages import BATCH, ENCODE, INFER, QUEUE, UPLOAD, Reply
-from serving.core.stages import SMALL_BINARY, SMALL_JSON, Core, Encode
+from serving.core.stages import SMALL_BINARY, SMALL_JSON, Encode
 from serving.inputs.v2_open_inference import MODEL_VERSION, PackedRows, encode_rows, join, pack
 from serving.models.model import Model
 from serving.models.tensors import Arrays, join_rows, split_rows
 from serving.telemetry.request_metrics import END, NUMBERS
 from serving.web.admission import READY, Gate
-from serving.web.data_port import LENGTH_FIELD, TAKEN, TENSORS, Answered, DataPort, HotRoutes, TensorRoute, is_small
+from serving.web.data_port import LENGTH_FIELD, TAKEN, TENSORS, Answered, DataPort, HotRoute, HotRoutes, is_small
 from serving.web.front import answers
 from serving.web.front.heads import Head, parse
 from serving.web.front.request_cycle import Client, RequestCycle, Rules, allowed_seconds, kind_of_content
@@ -35,10 +34,10 @@ log = logging.getLogger("monopod.front")
 MAX_HEAD = 4 * 2**10  # bytes
 MAX_FIELDS = 100
 MAX_KNOWN = 256  # heads that are remembered, without the lines that differ in each request
-# The lines that a mesh makes anew for each request. Their values are nothing but such characters.
-ID, TRACE, SPANS = b"\r\nx-request-id: ", b"\r\ntraceparent: ", b"\r\nx-b3-"
-SPAN_LINES = (b"\r\nx-b3-traceid: ", b"\r\nx-b3-spanid: ", b"\r\nx-b3-parentspanid: ")
-PLAIN = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+# The lines that a mesh makes anew for each request. One of another form is part of what is remembered of a head.
+VARYING = re.compile(
+    rb"\r\n(x-request-id|traceparent|x-b3-(?:traceid|spanid|parentspanid)): ([A-Za-z0-9._:/+=-]{1,128})(?=\r\n)"
+)
 DECODE = NUMBERS["decode"]
 UNUSUAL = (b"upgrade", b"expect", b"content-encoding", b"transfer-encoding")  # fields
 
@@ -79,39 +78,18 @@ def known(head: bytes) -> KnownHead | None:
 _known = lru_cache(MAX_KNOWN)(known)
 
 
-def without(head: bytes, line: bytes) -> tuple[bytes, bytes] | None:
-    """Return a head without one of its lines, and that line's value: b"" where it is not there. None for an unusual value.
-
-    line: what stands before the value, from the end of the line before.
-    """
-    at = head.find(line)
-    if at < 0:
-        return head, b""
-    begin = at + len(line)
-    end = head.find(b"\r\n", begin)
-    value = head[begin:end]
-    return (head[:at] + head[end:], value) if PLAIN.fullmatch(value) else None
-
-
 def read_head(head: bytes) -> tuple[KnownHead, bytes, bytes] | None:
-    """Return what a head says, its id and its trace, None for one that is refused or unusual."""
-    name = trace = b""
-    for line in (ID, TRACE, *SPAN_LINES) if SPANS in head else (ID, TRACE):
-        found = without(head, line)
-        if found is None:
-            return None
-        head, value = found
-        if line is ID:
-            name = value
-        elif line is TRACE:
-            trace = value
-    said = _known(head)
-    if said is None:
+    """Return what a head says, its id and its trace, b"" where there is none. None for one that is refused or unusual."""
+    lines = VARYING.findall(head)
+    values = dict(lines)
+    said = _known(VARYING.sub(b"", head) if lines else head)
+    if said is None or len(values) < len(lines):
         return None
     fields = said.head.headers
-    if (name and b"x-request-id" in fields) or (trace and b"traceparent" in fields):
+    if values and not values.keys().isdisjoint(fields):
         return None  # it is repeated
-    return said, name or fields.get(b"x-request-id", b""), trace or fields.get(b"traceparent", b"")
+    name = values.get(b"x-request-id") or fields.get(b"x-request-id", b"")
+    return said, name, values.get(b"traceparent") or fields.get(b"traceparent", b"")
 
 
 class LaneCycle(RequestCycle):
@@ -123,7 +101,6 @@ class LaneCycle(RequestCycle):
     arrays: Arrays  # of any other, by the model's inputs
     encode: Encode
     count: int  # of rows
-    hot: TensorRoute
     due: float  # seconds of time.monotonic(), as all times here
     decoded: float
 
@@ -132,15 +109,19 @@ class LaneCycle(RequestCycle):
         self.held = len(data)
 
     def grow(self) -> None:
-        """Become as a cycle is whose rows wait for a batch."""
+        """Become as a cycle is that was just let in."""
         name = self.id
         end = len(self.data) - self.head.length
         super().__init__(self.client, self.rules, parse(self.data[:end]), self.begun)
         self.id, self.length, self._body = name, self.head.length, self.data[end:]
         self.content_type, self.kind = kind_of_content(self.head.headers.get(b"content-type", b""))
         self.life.deadline = self.due
-        for stage, at in (("queue", self.begun), ("decode", self.begun), ("queue", self.decoded)):
-            self.times.begin(stage, at)
+        self.times.begin("queue", self.begun)
+
+    def go_on(self) -> None:
+        """Be answered by the general path, from its beginning."""
+        self.grow()
+        self.start()
 
     def abandon(self) -> None:
         """End without an answer: the client went away."""
@@ -154,9 +135,9 @@ class Lane:
 
     rules: Rules
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, gate: Gate, hot: HotRoutes, requests: DataPort, core: Core):
-        self._loop, self._gate, self._hot, self._requests, self._core = loop, gate, hot, requests, core
-        self._batches: dict[tuple[Model, str], list[LaneCycle]] = {}  # of packed rows by their route, and "" of others
+    def __init__(self, loop: asyncio.AbstractEventLoop, gate: Gate, hot: HotRoutes, requests: DataPort):
+        self._loop, self._gate, self._hot, self._requests = loop, gate, hot, requests
+        self._batches: dict[tuple[Model, str, bool], list[LaneCycle]] = {}  # by the route, and whether rows are arrays
         self._turn_ends = False  # whether the batches will run after this turn
 
     def take(self, client: Client, data: bytes, begin: float) -> RequestCycle | None:
@@ -169,28 +150,27 @@ class Lane:
         if not 0 < said.head.length == len(data) - end <= said.most:
             return None
         route = self._hot.find(said.head.path)
-        if route is None or route.tensors is None or self._gate.state != READY:
+        model = None if route is None or route.model is None else route.model.on_loop()
+        if route is None or model is None or self._gate.state != READY:
             return None
         cycle = LaneCycle(self.rules, client, said.head, data, route.label, begin)
-        if not self._queued(cycle, route.tensors, data[end:], said):
+        if not self._queued(cycle, route, model, data[end:], said):
             return None
         cycle.id = answers.request_id(name.decode("latin-1")) if name else new_request_id()
-        cycle.trace = trace
+        if trace:
+            cycle.trace = trace
         return cycle
 
-    def _queued(self, cycle: LaneCycle, route: TensorRoute, body: bytes, said: KnownHead) -> bool:
+    def _queued(self, cycle: LaneCycle, route: HotRoute, model: Model, body: bytes, said: KnownHead) -> bool:
         """Decode a request and add its rows to this turn's batch. Return False, with nothing done, where that cannot be."""
-        model = route.model.on_loop()
-        if model is None:
-            return False
         batcher = model.batcher
-        most = min(batcher.max_batch_size, batcher.queue_limit)
+        most = batcher.max_batch_size if batcher.max_batch_size < batcher.queue_limit else batcher.queue_limit
         if batcher.rows_on_loop >= most:
             self._run(model)
         seconds = None
         try:
             cycle.rows = rows = pack(body, model.spec, model.most_rows) if route.packs and said.header_length is None else None
-            if rows is None:
+            if rows is None and route.read is not None:
                 cycle.arrays, seconds, cycle.encode = route.read(body, said.header_length, model.spec)
             count = model.checked(cycle.arrays) if rows is None else rows[0]
         except Exception:  # the general path finds it too, and tells the client
@@ -201,12 +181,12 @@ class Lane:
             self._run(model)
         if self._gate.enter(True) is not None:
             return False
-        cycle.count, cycle.hot = count, route
+        cycle.count = count
         cycle.due = cycle.begun + min(self.rules.timeout, said.seconds, seconds or math.inf)
         cycle.decoded = time.monotonic()
         self.rules.bodies.add_whole(cycle.held)
         batcher.rows_on_loop += count
-        self._batches.setdefault((model, "" if rows is None else cycle.route), []).append(cycle)
+        self._batches.setdefault((model, cycle.route, rows is None), []).append(cycle)
         if not self._turn_ends:
             self._turn_ends = True
             self._loop.call_soon(self._end_turn)
@@ -222,10 +202,10 @@ class Lane:
         now = time.monotonic()
         model.batcher.rows_on_loop = 0
         for key in [key for key in self._batches if key[0] is model]:
-            cycles = [cycle for cycle in self._batches.pop(key) if not cycle.over]
-            for cycle in [cycle for cycle in cycles if cycle.due <= now]:
-                cycles.remove(cycle)
-                self._safely(self._refuse, cycle)
+            waiting = [cycle for cycle in self._batches.pop(key) if not cycle.over]
+            cycles = [cycle for cycle in waiting if cycle.due > now]
+            for late in [cycle for cycle in waiting if cycle.due <= now]:
+                late.go_on()
             if cycles:
                 self._run_batch(model, cycles, now)
 
@@ -234,58 +214,39 @@ class Lane:
         try:
             inputs = join(packed, model.spec) if packed else join_rows([each.arrays for each in cycles])
             outputs, joined, ended = model.run_on_loop(inputs, sum(counts))
+            replies: list[Reply] = []
             if packed:
-                replies = [Reply(body) for body in encode_rows(packed, model.spec, MODEL_VERSION, outputs) or ()]
+                bodies = encode_rows(packed, model.spec, MODEL_VERSION, outputs) or []
             else:
-                replies = [each.encode(part) for each, part in zip(cycles, split_rows(outputs, counts), strict=True)]
-            assert len(replies) == len(cycles)
+                parts = zip(cycles, split_rows(outputs, counts), strict=True)
+                replies = [each.encode(part) for each, part in parts]
+                bodies = [reply.body for reply in replies]
+            assert len(bodies) == len(cycles)
         except Exception:  # the general path finds whose fault it is
             for cycle in cycles:
-                self._safely(self._queue, cycle, model)
+                cycle.go_on()
             return
-        times = (BATCH, now, INFER, joined, ENCODE, ended)
+        closes = self._gate.state != READY
+        more, names = answers.CLOSE if closes else "", [cycle.id for cycle in cycles]
         if packed:
-            self._answer(cycles, replies, times)
+            written = answers.json_answers(bodies, names, more)
         else:
-            for cycle, reply in zip(cycles, replies, strict=True):
-                self._answer([cycle], [reply], times)
+            written = [answers.answer(reply, name, more) for reply, name in zip(replies, names, strict=True)]
+        self._note(cycles, bodies, (BATCH, now, INFER, joined, ENCODE, ended))
+        for cycle, answer in zip(cycles, written, strict=True):
+            try:
+                cycle.client.send(answer, closes)
+            except Exception:  # it concerns no other
+                log.exception("a request could not be answered", extra={"request_id": cycle.id})
 
-    def _answer(self, cycles: list[LaneCycle], replies: list[Reply], times: tuple[float, ...]) -> None:
-        """Count, log and send good answers, of one route where there are several."""
+    def _note(self, cycles: list[LaneCycle], bodies: list[bytes], times: tuple[float, ...]) -> None:
+        """Count and log good answers of one route."""
         now, stages, answered = time.monotonic(), list[float](), list[Answered]()
-        for cycle, reply in zip(cycles, replies, strict=True):
-            cycle.over, begun = True, cycle.begun
+        for cycle, body in zip(cycles, bodies, strict=True):
+            cycle.over, begun, head = True, cycle.begun, cycle.head
             stages += (UPLOAD, begun, QUEUE, begun, DECODE, begun, QUEUE, cycle.decoded, *times, END, now)
-            answered.append(Answered(cycle.head, cycle.id, cycle.trace, begun, begun, now, cycle.head.length, len(reply.body)))
+            answered.append((head, cycle.id, cycle.trace, begun, begun, now, head.length, len(body)))
         self._gate.leave(True, len(cycles))
         self.rules.bodies.release_whole(sum([cycle.held for cycle in cycles]))
         self._requests.metrics.stages(stages)
         self._requests.note(cycles[0].route, 200, "", answered)
-        closes = self._gate.state != READY
-        written = answers.good_answers(replies, [cycle.id for cycle in cycles], answers.CLOSE if closes else "")
-        for cycle, answer in zip(cycles, written, strict=True):
-            self._safely(self._send, cycle, answer, closes)
-
-    def _send(self, cycle: LaneCycle, answer: bytes, closes: bool) -> None:
-        cycle.client.send(answer, closes)
-
-    def _safely(self, function: Callable[..., None], cycle: LaneCycle, *given: object) -> None:
-        """Call a function for one request. An exception of it concerns no other."""
-        try:
-            function(cycle, *given)
-        except Exception:
-            log.exception("a request could not be answered", extra={"request_id": cycle.id})
-
-    def _refuse(self, cycle: LaneCycle) -> None:
-        cycle.grow()
-        cycle.finish(cycle.life.too_late())
-
-    def _queue(self, cycle: LaneCycle, model: Model) -> None:
-        """Have a request answered by the general path."""
-        cycle.grow()
-        self.rules.deadlines.watch(cycle)
-        route = cycle.hot
-        if cycle.rows is not None:
-            cycle.arrays, _, cycle.encode = route.read(cycle.read(), None, model.spec)
-        prepared = route.model, cycle.arrays, cycle.encode
-        self._core.queue(cycle, prepared, lambda raw: prepared, cycle.finish)

@@ -255,9 +255,9 @@ def test_closing_ends_the_threads_and_is_told(seen: RecordingObserver) -> None:
 
 def test_a_small_model_of_numbers_may_run_on_the_loop(opened: Open, file: Path, seen: RecordingObserver) -> None:
     model = opened(small_models.identity(file), max_batch_size=4)
-    assert not model.fits_loop
+    assert model.loop_engine is None
     model.try_on_loop(file)
-    assert model.fits_loop
+    assert model.loop_engine is not None
     outputs, began, ended = model.run_on_loop(x(3), 3)
     assert outputs["y"].tolist() == x(3)["x"].tolist()
     assert began <= ended
@@ -279,13 +279,13 @@ def test_a_model_that_could_hold_the_loop_stays_on_its_thread(opened: Open, file
     kind, options = UNFIT[what]
     model = opened(small_models.identity(file, **kind), **options)
     model.try_on_loop(file)
-    assert not model.fits_loop
+    assert model.loop_engine is None
 
 
 def test_a_model_whose_full_batch_is_slow_stays_on_its_thread(opened: Open) -> None:
     model = opened(DIGITS, max_batch_size=1024)
     model.try_on_loop(DIGITS)
-    assert not model.fits_loop
+    assert model.loop_engine is None
 
 
 def test_a_closed_model_refuses_a_batch_of_the_loop(file: Path, seen: RecordingObserver) -> None:

@@ -17,6 +17,7 @@ from serving.web import process
 from serving.web.front.port import Port
 from serving.web.process import ServiceContext
 from tests.serving.web.request_cycles import loop_on_a_thread
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ def served_here(folder: Path) -> Iterator[ServedHere]:
             started.set_result(threading.get_ident())
 
         loop.call_soon_threadsafe(begin)
-        yield ServedHere(context, data, access, started.result(20))
-        loop.call_soon_threadsafe(data.stop_listening)
-        admin.stop_listening()
+        try:
+            yield ServedHere(context, data, access, started.result(20))
+        finally:
+            loop.call_soon_threadsafe(data.stop_listening)
+            until(lambda: data._socket.fileno() < 0 and not data.connections and not data._opening)
+            admin.stop_listening()

@@ -94,11 +94,8 @@ def test_the_date_is_the_second_of_the_answer(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("more", ["", answers.CLOSE])
-@pytest.mark.parametrize(
-    "last", [Reply(b"{}"), Reply(b"x", "text/plain"), Reply(b"", status=204), Reply(b"1", headers=(("A", "b"),))]
-)
-def test_good_answers_are_those_that_are_written_one_by_one(last: Reply, more: str) -> None:
-    replies, names = [Reply(b"[1]"), Reply(b""), last], ["a", "b.1", "c"]
-    assert answers.good_answers(replies, names, more) == [
-        answers.answer(reply, name, more) for reply, name in zip(replies, names, strict=True)
+def test_answers_of_json_are_those_that_are_written_one_by_one(more: str) -> None:
+    bodies, names = [b"[1]", b"", b'"' + b"x" * 1000 + b'"'], ["a", "b.1", "c"]
+    assert answers.json_answers(bodies, names, more) == [
+        answer(Reply(body), name, more) for body, name in zip(bodies, names, strict=True)
     ]

@@ -23,6 +23,7 @@ from serving.web.lane import Lane, read_head
 from tests import small_models
 from tests.running import make_service
 from tests.serving.web.served_here import ServedHere, served_here
+from tests.serving.web.test_framing import BAD
 from tests.waiting import until
 
 SEED, COUNT, AT_ONCE = 26, 400, 8  # requests, and connections that send theirs together
@@ -63,7 +64,7 @@ def make_folder(folder: Path) -> Path:
 def off(served: ServedHere) -> Iterator[None]:
     """Have every batch run on its model's thread."""
     for model in served.context.models.loaded():
-        model._loop_engine = None
+        model.loop_engine = None
     yield
 
 
@@ -75,8 +76,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def served(folder: Path) -> Iterator[ServedHere]:
     with served_here(folder) as one:
-        assert all(model.fits_loop for model in one.context.models.loaded()), [m.costs for m in one.context.models.loaded()]
-        one.access.flush = lambda: None  # type: ignore[method-assign]  # the lines stay where a test sees them
+        assert all(model.loop_engine is not None for model in one.context.models.loaded())
+        one.access.flush = lambda: None  # type: ignore[method-assign]  # a test sees the lines
         yield one
 
 
@@ -259,8 +260,8 @@ def test_both_paths_answer_count_and_log_alike(served: ServedHere, general: Serv
     chance = random.Random(SEED)
     requests = [request_of(chance) for _ in range(COUNT)]
     lane, taken = lane_of(served), []
-    answer = lane._answer
-    lane._answer = lambda cycles, *more: taken.extend(cycles) or answer(cycles, *more)  # type: ignore[method-assign, func-returns-value]
+    note = lane._note
+    lane._note = lambda cycles, *more: taken.extend(cycles) or note(cycles, *more)  # type: ignore[method-assign, func-returns-value]
     found, wanted = (answers_of(one.data.number, requests) for one in (served, general))
     for request, one, other in zip(requests, found, wanted, strict=True):
         assert one == other, request
@@ -328,18 +329,18 @@ def test_batches_that_stall_the_loop_go_back_to_their_thread_which_is_told_once(
     served: ServedHere, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = served.context.models.loaded()[0]
-    model._loop_engine = Engine(model._loop_engine, 0.002)  # type: ignore[assignment]
+    model.loop_engine = Engine(model.loop_engine, 0.002)  # type: ignore[assignment]
     with caplog.at_level(logging.WARNING):
-        found = answers_of(served.data.number, [post()] * (8 * (MAX_STALLS + 1)))
+        found = answers_of(served.data.number, [post()] * (8 * MAX_STALLS))
     assert {each[9:12] for each in found} == {b"200"}
-    assert not model.fits_loop
+    assert model.loop_engine is None
     assert [line.getMessage().split(":")[0] for line in caplog.records] == ["model small"]
-    assert errors(served) == {("infer", "200", ""): 8 * (MAX_STALLS + 1)}
+    assert errors(served) == {("infer", "200", ""): 8 * MAX_STALLS}
 
 
 def test_a_batch_that_fails_runs_once_more_on_its_thread(served: ServedHere) -> None:
     model = served.context.models.loaded()[0]
-    model._loop_engine = Engine(None, error=RuntimeError("broken"))  # type: ignore[assignment]
+    model.loop_engine = Engine(None, error=RuntimeError("broken"))  # type: ignore[assignment]
     assert {each[9:12] for each in answers_of(served.data.number, [post()] * 5)} == {b"200"}
     model._engines = [Engine(None, error=RuntimeError("broken"))]  # type: ignore[list-item]
     until(lambda: nothing_is_left(served))
@@ -349,7 +350,7 @@ def test_a_failing_model_is_answered_as_on_the_general_path(served: ServedHere, 
     for one in (served, general):
         for model in one.context.models.loaded():
             model._engines = [lambda arrays: 1 / 0]  # type: ignore[list-item, return-value]
-    served.context.models.loaded()[0]._loop_engine = Engine(None, error=RuntimeError("broken"))  # type: ignore[assignment]
+    served.context.models.loaded()[0].loop_engine = Engine(None, error=RuntimeError("broken"))  # type: ignore[assignment]
     found, wanted = (answers_of(one.data.number, [post()] * 5) for one in (served, general))
     assert found == wanted
     assert found[0][9:12] == b"500"
@@ -417,10 +418,27 @@ def test_a_client_that_sends_two_requests_at_once_gets_both_answers_in_order(ser
     assert found.index(b"X-Request-Id: a") < found.index(b"X-Request-Id: b")
 
 
-@pytest.mark.parametrize("line", [b"x-request-id: a b", b"x-request-id: a\r\nx-request-id: b", b"x-request-id: a\r\n b: c"])
-def test_a_head_whose_id_is_unusual_is_left_to_the_general_path(line: bytes) -> None:
+@pytest.mark.parametrize(
+    "line", [b"x-request-id: a\r\nx-request-id: b", b"traceparent: a\r\ntraceparent: b c", b"x-request-id: a\r\n b: c"]
+)
+def test_a_head_whose_ids_are_repeated_or_folded_is_left_to_the_general_path(line: bytes) -> None:
     head = (
         b"POST /v2/models/small/infer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1\r\n%b\r\n\r\n"
     )
     assert read_head(head % b"A: b") is not None
     assert read_head(head % line) is None
+
+
+def test_a_request_that_can_be_read_in_two_ways_is_refused_on_both_paths(served: ServedHere, general: ServedHere) -> None:
+    for name, sent in BAD.items():
+        request = sent.replace(b"/api/small", b"/v2/models/small/infer")
+        (found,), (wanted,) = (answers_of(one.data.number, [request]) for one in (served, general))
+        assert found == wanted, name
+        assert found[9:12] == b"400", name
+
+
+def test_a_head_never_begins_behind_a_line_that_a_mesh_makes(served: ServedHere, general: ServedHere) -> None:
+    for first in (b"x-request-id: a", b"traceparent: a", b"\r\nx-request-id: a"):
+        (found,), (wanted,) = (answers_of(one.data.number, [first + b"\r\n" + post()]) for one in (served, general))
+        assert found == wanted
+        assert found[9:12] == b"400"

@@ -42,15 +42,12 @@ def answer(reply: Reply, request_id: str, more: str = "", with_body: bool = True
     return head + reply.body if with_body and reply.status not in WITHOUT_BODY else head
 
 
-def good_answers(replies: Sequence[Reply], names: Sequence[str], more: str = "") -> list[bytes]:
+def json_answers(bodies: Sequence[bytes], names: Sequence[str], more: str = "") -> list[bytes]:
     """Return what `answer` gives for each of some replies of JSON and status 200, in less time. names: the requests' ids."""
-    if any(reply.headers or reply.content_type != JSON or reply.status != 200 for reply in replies):
-        return [answer(reply, name, more) for reply, name in zip(replies, names, strict=True)]
     begin = f"HTTP/1.1 200 OK\r\nDate: {_now()}\r\nX-Request-Id: ".encode()
     end = f"\r\n{more}Content-Type: {JSON}\r\nContent-Length: ".encode()
     return [
-        b"%b%b%b%d\r\n\r\n%b" % (begin, name.encode(), end, len(reply.body), reply.body)
-        for reply, name in zip(replies, names, strict=True)
+        b"%b%b%b%d\r\n\r\n%b" % (begin, name.encode(), end, len(body), body) for body, name in zip(bodies, names, strict=True)
     ]
 
 

@@ -180,6 +180,11 @@ class RequestCycle:
         refusal = (gate.enter if accepted else gate.admit)(self.work)
         if refusal is not None:
             return refusal
+        self.start()
+        return None
+
+    def start(self) -> None:
+        """Begin the work on a request that was let in."""
         self.running = True
         try:
             self.rules.run(self)
@@ -190,7 +195,6 @@ class RequestCycle:
             self.finish(ServiceFailed(f"the server failed on this request; its log tells why under request_id {self.id}"))
         if not self.over:
             self.rules.deadlines.watch(self)
-        return None
 
     def read(self) -> bytes:
         """Return the body. Raises ClientGone and DeadlinePassed for a request that is over, which has none any more."""
