@@ -97,6 +97,7 @@ def _ports(
     timeouts = settings.timeout_second, settings.upload_timeout_second
     refused = refusal_counter(metrics)
     lane = Lane(loop, context.gate, hot, requests)
+    context.models.batches_on_loop = core.fits_loop
     more = (lane.take,) if core.fits_loop else ()
     data = lane.rules = Rules(
         loop, context.gate, context.gate, *shared, *timeouts, max_body, requests.run, requests.ended, refused, *more

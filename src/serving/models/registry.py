@@ -190,6 +190,7 @@ class ModelRegistry:
     ):
         self._folder, self._observer, self._lazy, self._loop, self._clock = folder, observer, lazy, loop, clock
         self._pending = PendingRequests()
+        self.batches_on_loop = False  # whether the loop may run batches of what is loaded from now on
         self._settings = settings
         self.options = options_of(settings)
         self._entries: dict[str, Entry] = {}
@@ -201,7 +202,7 @@ class ModelRegistry:
         On a GPU model_gpu_memory sets its share by its name. The model of model_path has the rest.
         """
         share = 0 if "hardware" in options else share_at_start(self._settings, name, self._folder / path)
-        return self._open(self._file(name, path, options, share, self._loop is not None))
+        return self._open(self._file(name, path, options, share, self.batches_on_loop))
 
     def on_demand(self, name: str, path: str, *, gpu_memory: float = 0, **options: Any) -> Handle:
         """Name an ONNX file that is loaded on first use. Over model_memory the least recently used one is unloaded.
