@@ -97,8 +97,10 @@ def test_a_redis_that_is_absent_at_the_start_is_told_in_one_line_and_done_withou
     service: Running, server: RedisServer
 ) -> None:
     assert [results(service, number) for number in range(3)] == [{"data": number} for number in range(3)]
-    assert service.log.read_text().count(f"Redis at 127.0.0.1:{server.port} fails (ConnectionError)") == 1
     assert failures(service, "unreachable") == 1
+    line = f"Redis at 127.0.0.1:{server.port} fails (ConnectionError)"
+    until(lambda: line in service.log.read_text())
+    assert service.log.read_text().count(line) == 1
     assert PASSWORD not in service.log.read_text() + service.metrics()
 
 

@@ -167,7 +167,8 @@ def service(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_the_example_of_one_cluster_is_read_and_serves_a_new_service_without_a_mistake(service: Callable[[str], Path]) -> None:
-    found = load(ROOT / "conf/regions.example-one.yaml", "conf/regions.example-one.yaml")
+    example = (ROOT / "conf/regions.example-one.yaml").read_text(encoding="utf-8")
+    found = read(example.replace("  like: {}", "  y: {}"), "conf/regions.example-one.yaml")
     assert (list(found.regions), found.grey, found.ab) == (["one"], "one", "one")
     report = check(service("cpu = 2\nreplicas = 1"), found, ("prod",))
     assert report.mistakes == []
@@ -181,7 +182,7 @@ def test_a_fourth_region_is_added_by_editing_this_file_alone(service: Callable[[
         .replace("context: na", "context: sg")
         .replace("na.ex", "sg.ex")
     )
-    four = read(TEXT + "\n" + entry)
+    four = read(TEXT.replace("  like: {}", "  y: {}") + "\n" + entry)
     report = check(service("sg_replicas = 3\n"), four, ("prod",))
     assert report.mistakes == []
     assert [(row.region, row.replicas) for row in report.rows] == [("hk", 1), ("eu", 1), ("na", 1), ("sg", 3)]
