@@ -51,7 +51,7 @@ def here() -> Machine:
 
 @dataclass(frozen=True)
 class Noise:
-    """What a machine did beside a measurement, as parts of its cores' time.
+    """The parts of a machine's cores that others took beside a measurement.
 
     others: by processes that the measurement did not start. stolen: by the machine's host, for other machines.
     """

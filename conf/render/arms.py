@@ -126,7 +126,7 @@ def _arm(item: Item, service: str, name: str, pods: int) -> Item:
         _rename_pods(made["spec"], name, name.removeprefix(service), pods)
     if item["kind"] == "DestinationRule":
         made["spec"]["host"] = _host(item["spec"]["host"], name)
-    if item["kind"] == "ServiceMonitor":  # an arm's series are its service's, and are told by a label
+    if item["kind"] == "ServiceMonitor":  # an arm's series have its service's name, and a label of their own
         labels = {"service": service, ARM: name.removeprefix(f"{service}-"), ARM_SERIES_LABEL: service}
         made_labels = [{"action": "replace", "targetLabel": key, "replacement": value} for key, value in labels.items()]
         made["spec"]["endpoints"] = [{**each, "relabelings": made_labels} for each in made["spec"]["endpoints"]]

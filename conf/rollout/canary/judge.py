@@ -73,8 +73,8 @@ class Counters:
     def read(self, services: Sequence[str]) -> tuple[dict[str, Pods], float]:
         """Return the counters of Services' pods, and how many seconds the Services' latest scrapes lie apart.
 
-        The seconds are infinity where a Service has no scrape. Prometheus keeps the counters of pods that are gone for minutes,
-        and those of a pod whose scrape fails. So counters alone do not tell how old they are. One query asks for both.
+        The seconds are infinity where a Service has no scrape. For minutes, Prometheus keeps the counters of pods that are
+        gone, or whose scrape fails. So counters alone do not tell how old they are. One query asks for both.
         Arms that an earlier release of the platform made have no label `arm`: their label `service` names the arm.
         """
         arms = [each.removeprefix(f"{self._service}-") for each in services]
@@ -256,7 +256,7 @@ class Judge:
 def until_shares_are_comparable(skew: float, factor: float) -> float:
     """Return for how many seconds of a step the counters' own skew may hide the share that routing gave.
 
-    skew: seconds by which the counts of one arm may be of a longer time than those of the other. Over T seconds that changes
+    skew: seconds by which one arm's counts may span a longer time than the other's. Over T seconds that changes
     the odds of a request's arm by T / (T - skew) at most, which must be below `factor`.
     """
     return skew * factor / (factor - 1)

@@ -3,8 +3,9 @@
     decode -> preprocess -> the model's batcher -> postprocess -> encode
 
 Concurrency. The loop calls `answer` and `infer`. Small tensors are decoded and encoded right there. All else goes to threads:
-`_before` and `_after` have one for each core, since more would only take turns. Both yield to the loop, and none of them ranks
-over the batches' threads: one that does would displace the thread that wakes it, and that one holds the interpreter's lock.
+`_before` and `_after` have one for each core, since more would only take turns. Both yield to the loop, and
+neither ranks over the batches' threads. A higher thread would displace the one that wakes it, and that one
+holds the interpreter's lock.
 A request that waits for a batch holds no thread: the end of the batch starts the rest of its work. A service's own `handle`
 waits inside models, and iterators wait for their clients. So `_blocking` has a thread for each request that the gate lets in.
 An own route runs on the thread that calls `call`. Threads live as long as the process.

@@ -37,7 +37,7 @@ NUMBERS = frozenset({float, int})  # compared as exact types, since a bool is an
 ROUNDED_TO_INFINITY = {"FP16": 65520.0, "FP32": 2.0**128 - 2.0**103, "FP64": math.inf}
 CODES = {"INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q", "FP32": "f", "FP64": "d"}  # of `struct`
 CODES |= {f"U{name}": code.upper() for name, code in CODES.items() if name.startswith("INT")}
-# What `packed_numbers` raises for what it does not take, on the way to it too.
+# `packed_numbers` and its callers raise these for all that they do not take.
 UNUSUAL = (ArithmeticError, AttributeError, LookupError, ServingError, TypeError, ValueError, struct.error)
 LENGTH_HEADER = "Inference-Header-Content-Length"
 

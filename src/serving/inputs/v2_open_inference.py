@@ -295,7 +295,7 @@ def _frame(model: str, version: str, rows: int, tensors: tuple[tuple[str, str, S
 
 
 def _texts_of_rows(array: Array, counts: Sequence[int]) -> list[bytes]:
-    """Return the elements of so many rows each as JSON, without brackets. Writes the array once, and cuts it."""
+    """Return the elements of each group of rows as JSON, without brackets. counts: the rows of each group."""
     if array.dtype.kind not in "biuf" or not array.size or len(array) != sum(counts):
         raise ValueError
     rows = json_codec.dumps(array if array.ndim == 2 else array.reshape(len(array), -1))[2:-2].split(b"],[")

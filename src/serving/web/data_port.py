@@ -168,8 +168,8 @@ STATUS_ROUTE = "status"  # the page polls it, so it is not counted as a request
 REFUSALS_LOGGED_A_SECOND = 10  # all others are counted in the metrics alone, so that overload does not flood the log
 
 
-# An answered request: its head, its id, the value of its traceparent; when its first byte, its last and its answer came, in
-# seconds of time.monotonic(); the bytes of its body and of the answer's.
+# An answered request has its head, its id and its traceparent. Then come the times of its first byte, its last byte and its
+# answer, in seconds of time.monotonic(), and the bytes of its body and of the answer's.
 Answered = tuple[Head, str, bytes | None, float, float, float, int, int]
 
 
