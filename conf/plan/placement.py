@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from conf.base.quantities import readable_bytes, rounded_up
 from conf.clusters.regions import NodeKind, Region
-from conf.plan.pods import gpu_share, toleration
+from conf.plan.pods import gpu_share, requested_memory, toleration
 from serving.settings import Settings, size_in_bytes, skip_wrong
 
 SIDECAR_CPU, SIDECAR_MEMORY = 0.1, 128 * 2**20  # cores and bytes that the mesh's proxy asks for
@@ -110,11 +110,12 @@ def _lacks_card_memory(node: NodeKind, settings: Settings, region: Region) -> La
 
 def _lacks_memory(node: NodeKind, settings: Settings, region: Region) -> Lack | None:
     wanted, there, reserved = _memory(settings, region), size_in_bytes(node.memory), size_in_bytes(region.reserved.memory)
+    own, name = requested_memory(settings), "memory_request" if size_in_bytes(settings.memory_request) else "memory"
     if wanted + reserved <= there:
         return None
-    most = (there - reserved - (wanted - size_in_bytes(settings.memory))) // 2**20
+    most = (there - reserved - (wanted - size_in_bytes(own))) // 2**20
     words = f"has {node.memory}, {region.reserved.memory} of it the system's, and the pod takes {readable_bytes(wanted)}"
-    return Lack(("memory",), words, f'ask for memory = "{most}Mi" or less' if most > 0 else "ask for less memory")
+    return Lack((name,), words, f'ask for {name} = "{most}Mi" or less' if most > 0 else "ask for less memory")
 
 
 def _lacks_cores(node: NodeKind, settings: Settings, region: Region) -> Lack | None:
@@ -152,4 +153,4 @@ def _cores(settings: Settings, region: Region) -> float:
 
 
 def _memory(settings: Settings, region: Region) -> int:
-    return size_in_bytes(settings.memory) + SIDECAR_MEMORY * region.sidecars
+    return size_in_bytes(requested_memory(settings)) + SIDECAR_MEMORY * region.sidecars

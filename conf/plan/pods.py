@@ -71,7 +71,8 @@ class Probe:
 class Pod:
     """All values of the pod's template. data_claim, ca_secret: names of a volume claim and a Secret, "" for none.
 
-    env_secrets: names of Secrets whose keys become environment variables. tmp_size: bytes, as text.
+    env_secrets: names of Secrets whose keys become environment variables. tmp_size, shared_memory: bytes,
+    as text; a shared_memory of "" mounts none.
     pre_stop, grace_period, progress_deadline: seconds; a pre_stop of 0 means no hook.
     """
 
@@ -93,6 +94,7 @@ class Pod:
     node_labels: Pairs
     tolerations: tuple[Toleration, ...]
     ca_secret: str = ""
+    shared_memory: str = ""
 
 
 def gpu_share(settings: Settings, region: Region) -> float:
@@ -127,6 +129,11 @@ def tmp_size(settings: Settings) -> int:
     return CACHES + SPOOLED_BODIES * size_in_bytes(settings.max_body)
 
 
+def requested_memory(settings: Settings) -> str:
+    """Return the memory that a pod reserves on its node, as a quantity."""
+    return settings.memory_request if size_in_bytes(settings.memory_request) else settings.memory
+
+
 def startup_time(settings: Settings) -> int:
     """Return the seconds that a container may take to be ready before it is restarted."""
     return settings.init_delay_second + STARTUP_MARGIN
@@ -135,7 +142,7 @@ def startup_time(settings: Settings) -> int:
 def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pairs, host_port: int) -> Pod:
     """Return the plan of a pod of a service in a region. host_port: the port of its node that leads to it, 0 for none."""
     gpu = gpu_resources(gpu_share(settings, region), region.gpu)
-    size = ("memory", memory_quantity(settings.memory))
+    size, reserved = (("memory", memory_quantity(amount)) for amount in (settings.memory, requested_memory(settings)))
     limit = (("cpu", cpu_quantity(settings.cpu_limit)),) if settings.cpu_limit else ()
     return Pod(
         image=image,
@@ -144,7 +151,7 @@ def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pair
         env_secrets=(settings.env_secret,) if settings.env_secret else (),
         data_claim=settings.data_claim,
         ports=(Port("http", DATA_PORT, host_port), Port("admin", ADMIN_PORT)),
-        requests=(("cpu", cpu_quantity(settings.cpu)), size, *gpu),
+        requests=(("cpu", cpu_quantity(settings.cpu)), reserved, *gpu),
         limits=(*limit, size, *gpu),
         probes=probes(startup_time(settings)),
         pre_stop=PRE_STOP,
@@ -155,6 +162,7 @@ def pod(settings: Settings, region: Region, image: str, labels: Pairs, env: Pair
         annotations=annotations(region, grace_period(settings)),
         node_labels=tuple(sorted(settings.node_labels.items())),
         tolerations=tuple(toleration(text) for text in settings.tolerations),
+        shared_memory=str(size_in_bytes(settings.shared_memory) or ""),
     )
 
 

@@ -6,7 +6,7 @@ from math import prod
 
 from conf.base.quantities import GIB, counted, readable_bytes, rounded_up
 from conf.rules.context import Rule, RuleContext, Violation, hint
-from serving.settings import SESSION_GIB, gpu_memory, size_in_bytes
+from serving.settings import SESSION_GIB, Settings, gpu_memory, process_memory, size_in_bytes
 
 PROCESS = 256 * 2**20  # Bytes that Python and its libraries take, onnxruntime included.
 READ_RATE = 200 * 2**20  # Bytes a second at which a model is read and made ready, seldom faster.
@@ -91,7 +91,7 @@ def split_model_has_checksums(context: RuleContext) -> Iterator[Violation]:
 def memory_holds_the_model(context: RuleContext) -> Iterator[Violation]:
     """While it is read, a model is in memory twice. Each further session on the CPU holds one more copy."""
     copies, size, memory = 1 + _copies(context), context.model.size, context.settings.memory
-    wanted = PROCESS + copies * size
+    wanted = _beside(context.settings) + copies * size
     if size and size_in_bytes(memory) < wanted:
         yield Violation(
             "memory",
@@ -99,6 +99,11 @@ def memory_holds_the_model(context: RuleContext) -> Iterator[Violation]:
             f" {readable_bytes(size)}, {copies} copies and the process take {readable_bytes(wanted)}:"
             f' set memory = "{rounded_up(wanted / 2**20)}Mi" or more',
         )
+
+
+def _beside(settings: Settings) -> int:
+    """Return the bytes that a pod holds beside its models."""
+    return PROCESS + size_in_bytes(settings.shared_memory)
 
 
 def _copies(context: RuleContext) -> int:
@@ -109,7 +114,7 @@ def _copies(context: RuleContext) -> int:
 def memory_holds_every_model(context: RuleContext) -> Iterator[Violation]:
     """This is a hint, since only the service's own code knows which models it loads, and when."""
     settings, model, copies = context.settings, context.model, _copies(context)
-    wanted = PROCESS + (1 + copies) * model.size + min(copies * model.others, size_in_bytes(settings.model_memory))
+    wanted = _beside(settings) + (1 + copies) * model.size + min(copies * model.others, size_in_bytes(settings.model_memory))
     if model.others and size_in_bytes(settings.memory) < wanted:
         yield hint(
             "memory",
@@ -122,7 +127,7 @@ def memory_holds_every_model(context: RuleContext) -> Iterator[Violation]:
 def memory_holds_a_body(context: RuleContext) -> Iterator[Violation]:
     """The server bounds the bytes of all requests, and the start's log measures what is left for them."""
     settings = context.settings
-    left = size_in_bytes(settings.memory) * 9 // 10 - PROCESS - context.model.size
+    left = process_memory(settings) * 9 // 10 - PROCESS - context.model.size
     if 0 < left < size_in_bytes(settings.max_body):
         words = f"memory ({settings.memory}) leaves about {readable_bytes(left)} for all requests, and max_body is"
         words += f" {settings.max_body}: a request that needs more is a 413; lower max_body, or raise memory"

@@ -21,7 +21,7 @@ from serving.models.model import Model
 from serving.service.loader import blaming
 from serving.service.request import make_request
 from serving.service.service import Service, files_of, routes_of, takes_data
-from serving.settings import size_in_bytes
+from serving.settings import process_memory, size_in_bytes
 from serving.telemetry.access_log import AccessLog
 from serving.web import process
 from serving.web.admin import admin_port as admin_port_of
@@ -93,7 +93,7 @@ def _ports(
     hot = HotRoutes(settings, context.models, core)
     requests = DataPort(hot, other, label_finder(app), context.models, metrics, access, name)
     max_body = size_in_bytes(settings.max_body)
-    shared = Bodies(bound(size_in_bytes(settings.memory), max_body)), Deadlines(loop)
+    shared = Bodies(bound(process_memory(settings), max_body)), Deadlines(loop)
     timeouts = settings.timeout_second, settings.upload_timeout_second
     refused = refusal_counter(metrics)
     lane = Lane(loop, context.gate, hot, requests)

@@ -5,7 +5,14 @@ this package, so it uses the standard library only.
 """
 
 from serving.settings import gpu_memory
-from serving.settings.declarations import SESSION_GIB, Declaration, Settings, declared_settings, latency_objective
+from serving.settings.declarations import (
+    SESSION_GIB,
+    Declaration,
+    Settings,
+    declared_settings,
+    latency_objective,
+    process_memory,
+)
 from serving.settings.reader import Nearest, UnreadableError, text_of
 from serving.settings.validators import size_in_bytes
 from serving.settings.value_file import SettingsError, ValueFile, load, read, skip_wrong, skip_wrong_items
@@ -24,6 +31,7 @@ __all__ = [
     "latency_objective",
     "load",
     "misnamed_hooks",
+    "process_memory",
     "read",
     "size_in_bytes",
     "skip_wrong",

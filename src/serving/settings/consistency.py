@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import combinations
 
-from serving.settings.declarations import SESSION_GIB, Settings
+from serving.settings.declarations import SESSION_GIB, Settings, process_memory
 from serving.settings.gpu_memory import remaining, shares
 from serving.settings.offline_names import MAX_TOPIC, SUFFIXED, dead_topic_of, group_of, sink_of, topic_of
+from serving.settings.validators import size_in_bytes
 from serving.settings.weekly_hours import WEEK, fault, hours_of, overlap, spans
 
 Violation = tuple[tuple[str, ...], str]
 Rule = Callable[[Settings], Violation | None]
 
+LEAST_MEMORY = 64 * 2**20  # bytes for the process beside /dev/shm, as little as memory may be
 MAX_OFFLINE_NAME = 32  # characters of service_name, which "-offline" and Kubernetes' and KEDA's additions follow
 
 
@@ -38,6 +40,24 @@ def _differ(names: str) -> Rule:
         return ((names,), f'{names} has "{twice[0]}" more than once: name it once') if twice else None
 
     return rule
+
+
+def memory_covers_its_request(s: Settings) -> Violation | None:
+    if size_in_bytes(s.memory_request) <= size_in_bytes(s.memory):
+        return None
+    return ("memory_request", "memory"), (
+        f"memory_request is {s.memory_request} and memory {s.memory}, which is the most that a pod may take: ask for"
+        f" {s.memory} or less, or take memory_request out"
+    )
+
+
+def shared_memory_leaves_some(s: Settings) -> Violation | None:
+    if not size_in_bytes(s.shared_memory) or process_memory(s) >= LEAST_MEMORY:
+        return None
+    return ("shared_memory", "memory"), (
+        f"shared_memory is {s.shared_memory} and counts against memory, which is {s.memory}, so that less than"
+        f" {LEAST_MEMORY // 2**20}Mi are left for the process: raise memory, or lower shared_memory"
+    )
 
 
 def gpu_provider_has_gpu(s: Settings) -> Violation | None:
@@ -233,6 +253,8 @@ def offline_retry_cap_covers_the_first(s: Settings) -> Violation | None:
 
 RULES: tuple[Rule, ...] = (
     _covers("cpu_limit", "cpu", "none"),
+    memory_covers_its_request,
+    shared_memory_leaves_some,
     gpu_provider_has_gpu,
     shares_fit_gpu_memory,
     shares_hold_a_session,

@@ -6,7 +6,7 @@ from typing import Any
 
 from serving.settings import validators as allow
 from serving.settings.reader import REQUIRED, setting
-from serving.settings.validators import Validator
+from serving.settings.validators import Validator, size_in_bytes
 from serving.settings.weekly_hours import EXAMPLE
 
 RESERVED_USERS = ("grey", "ab-test", "gateway", "logs", "monitoring", "keda", "monopod", "default", "kube-", "istio-")
@@ -61,7 +61,17 @@ class Settings:
         0.0, allow.number(0, 256), "A hard limit. 0 sets none, since throttling ruins tail latency.", unit="cores"
     )
     memory: str = setting(
-        "2Gi", allow.memory("64Mi", "16Ti"), "A pod's memory, as request and as limit. A pod that takes more is killed."
+        "2Gi", allow.memory("64Mi", "16Ti"), "A pod's memory, as limit and as request. A pod that takes more is killed."
+    )
+    memory_request: str = setting(
+        "0",
+        allow.memory("0", "16Ti"),
+        "The memory that a node reserves; 0 reserves all. A pod that takes more may be killed when the node runs short.",
+    )
+    shared_memory: str = setting(
+        "0",
+        allow.memory("0", "16Ti"),
+        "Memory at /dev/shm, counted against memory, for processes and libraries that share it. 0 leaves the node's own 64Mi.",
     )
     gpu_memory: float = setting(
         0.0, allow.number(0, 1024), "Memory of one GPU that a pod asks for. 0 asks for no GPU.", unit="GiB of one GPU"
@@ -444,6 +454,11 @@ def declared_settings() -> dict[str, Declaration]:
         default = None if f.name in required else getattr(blank, f.name)
         found[f.name] = Declaration(name=f.name, default=default, **{**f.metadata, "group": group})
     return found
+
+
+def process_memory(s: Settings) -> int:
+    """Return the bytes of a pod's memory that are left beside what /dev/shm may hold."""
+    return size_in_bytes(s.memory) - size_in_bytes(s.shared_memory)
 
 
 def latency_objective(s: Settings) -> float:

@@ -26,7 +26,7 @@ from serving.models.model_cache import ModelSource
 from serving.models.tensors import TensorSpec
 from serving.service.loader import TRACEBACK_ABOVE, open_service, set_up, silence
 from serving.service.service import Service
-from serving.settings import Settings, SettingsError, gpu_memory, misnamed_hooks, size_in_bytes
+from serving.settings import Settings, SettingsError, gpu_memory, misnamed_hooks, process_memory, size_in_bytes
 from serving.settings.model_files import Checksum, read_checksums, sha256_of
 
 CLOSE_SECONDS = 1.0
@@ -276,7 +276,7 @@ def _memory(process: int, checks: list[Check], sources: list[ModelSource], setti
     for check, source in zip(checks, sources, strict=True):
         held[source.on_demand] += max(0, check.memory)
     on_demand = min(held[True], size_in_bytes(settings.model_memory))
-    return Memory(process, held[False], on_demand, size_in_bytes(settings.memory))
+    return Memory(process, held[False], on_demand, process_memory(settings))
 
 
 def _too_much(memory: Memory) -> list[Check]:

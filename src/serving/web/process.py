@@ -32,7 +32,7 @@ from serving.core.stages import Core
 from serving.models.registry import ModelRegistry
 from serving.service.loader import blaming, read_settings, service_class
 from serving.service.service import Service, files_of, routes_of, takes_data
-from serving.settings import Settings, SettingsError, latency_objective, size_in_bytes
+from serving.settings import Settings, SettingsError, latency_objective, process_memory, size_in_bytes
 from serving.telemetry import logs
 from serving.telemetry.logs import is_in_pod, origin_of
 from serving.telemetry.metrics import Metrics, Values
@@ -239,7 +239,7 @@ def limit_work(memory: WorkingMemory, settings: Settings, resident: int) -> None
 
     resident: bytes that the process holds at rest.
     """
-    left = memory.set_limit(size_in_bytes(settings.memory), resident)
+    left = memory.set_limit(process_memory(settings), resident)
     if left < size_in_bytes(settings.max_body):
         log.warning(
             "value.py: memory is %r, and the process holds %d MiB at rest: %d MiB are left for requests, and one that needs "

@@ -34,6 +34,18 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
     ),
     "more cores than any node": ("cpu = 200\n", 0, "value.py:5: ", "for t4-2 ask for cpu = 31.4 or less; nodes stand in tests"),
     "more memory than any node": ('hk_memory = "900Gi"\n', 0, "", 'ask for memory = "129920Mi" or less; nodes stand in'),
+    "more of memory reserved than any node": (
+        'hk_memory = "900Gi"\nhk_memory_request = "500Gi"\n', 0, "value.py:6: no kind", 'ask for memory_request = "129920Mi"',
+    ),
+    "a request above its limit": (
+        'memory_request = "5Gi"\n', 0, "value.py:5: memory_request is 5Gi and memory 4Gi", "ask for 4Gi or less",
+    ),
+    "shared memory that leaves nothing": (
+        'shared_memory = "4Gi"\n', 0, "value.py:5: shared_memory is 4Gi and counts against memory", "less than 64Mi are left",
+    ),
+    "a model that has no room beside shared memory": (
+        MODEL + 'shared_memory = "2Gi"\n', 2**30, "value.py:4: memory is 4Gi", 'set memory = "4352Mi" or more',
+    ),
     "a node filled to the brim": ("hk_cpu = 31.8\n", 0, "", "0.5 of them the system's, and the pod takes 31.9"),
     "more pods than the quota": (
         "hk_replicas = 150\nhk_cpu = 0.1\n", 0, "value.py:5: 150 pods, and one more while", "take 151 of pods",

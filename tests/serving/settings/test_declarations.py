@@ -14,6 +14,8 @@ DEFAULTS: dict[str, Any] = {
     "cpu": 1.0,
     "cpu_limit": 0.0,
     "memory": "2Gi",
+    "memory_request": "0",
+    "shared_memory": "0",
     "gpu_memory": 0.0,
     "model_gpu_memory": {},
     "on_demand_gpu_memory": 0.0,
