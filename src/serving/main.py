@@ -18,6 +18,7 @@ from serving.base.process import trim_at_rest
 from serving.core.stages import Core
 from serving.inputs.files import IMAGE, VIDEO
 from serving.models.model import Model
+from serving.service.application import Application
 from serving.service.loader import blaming
 from serving.service.request import make_request
 from serving.service.service import Service, files_of, routes_of, takes_data
@@ -26,12 +27,13 @@ from serving.telemetry.access_log import AccessLog
 from serving.web import process
 from serving.web.admin import admin_port as admin_port_of
 from serving.web.admission import LIGHT_LIMIT
-from serving.web.app import label_finder, make_app, run_on_threads
+from serving.web.app import label_finder, make_app, path_finder, run_on_threads
 from serving.web.data_port import DataPort, HotRoutes, refusal_counter
 from serving.web.front.held_bytes import Bodies, bound
 from serving.web.front.port import Port
 from serving.web.front.request_cycle import Deadlines, Rules
 from serving.web.lane import Lane
+from serving.web.mount import Mount
 from serving.web.openapi_tensors import data_example
 from serving.web.process import ServiceContext
 
@@ -88,10 +90,14 @@ def _ports(
     with blaming(context.service.folder / "src" / "server.py", "its routes: "):
         app = make_app(context)
         own_threads = LIGHT_LIMIT + context.gate.limit if routes_of(context.service) else 0
-    other = run_on_threads(app, core, own_threads)
+    other, label_of = run_on_threads(app, core, own_threads), label_finder(app)
+    mounted = isinstance(context.service, Application)
+    if mounted:
+        mount = Mount(context, path_finder(app), other, label_of)
+        other, label_of = mount.run, mount.label_of
     access, name = AccessLog(), settings.service_name
-    hot = HotRoutes(settings, context.models, core)
-    requests = DataPort(hot, other, label_finder(app), context.models, metrics, access, name)
+    hot = HotRoutes(settings, context.models, core, not mounted)
+    requests = DataPort(hot, other, label_of, context.models, metrics, access, name)
     max_body = size_in_bytes(settings.max_body)
     shared = Bodies(bound(process_memory(settings), max_body)), Deadlines(loop)
     timeouts = settings.timeout_second, settings.upload_timeout_second
@@ -133,6 +139,8 @@ def curl(service: Service, port: int) -> str:
     """Return a command line to try the service with. port: the data port."""
     settings = service.settings
     url = f"localhost:{port}/api/{settings.username}/{settings.service_name}"
+    if isinstance(service, Application):
+        return f"curl {url}"
     if files := files_of(service):
         asked = [name for name in files if name != VIDEO or IMAGE not in files]
         parts = [f"-F {name}=@{service.example_image if name == IMAGE else 'FILE'}" for name in asked]

@@ -207,8 +207,8 @@ class Core:
 
     def pull(self, stream: Stream, raw: RawRequest) -> None:
         """Give every further part of an own route's answer. Called on the thread of `call`."""
-        with self._job():
-            stream.pull(partial(self._error, raw=raw, own=True))
+        with self.job():
+            stream.pull(partial(self.error, raw=raw, own=True))
 
     def _pending(self, name: str, raw: RawRequest, done: Done) -> Done:
         """Count a request that leaves the loop as a row that waits, until its rows are queued or it is answered."""
@@ -229,7 +229,7 @@ class Core:
             if model.submit_on_loop(arrays, raw.life, partial(self._batch_ended, raw, encode, done)):
                 return
         except BaseException as error:
-            done(self._error(error, raw))
+            done(self.error(error, raw))
             return
         done = self._pending(model.name, raw, done)
         self._blocking.submit(self._on_thread, raw, prepare, done)  # the model has just gone, and must be loaded again
@@ -237,7 +237,7 @@ class Core:
     def _batch_ended(self, raw: RawRequest, encode: Encode, done: Done, call: Call) -> None:
         """Encode the answer where it is small. Called on the loop."""
         if call.error is not None:
-            done(self._error(call.error, raw))
+            done(self.error(call.error, raw))
             return
         raw.times.batch_ended(call.taken, call.joined, call.ended)
         outputs = call.outputs or {}
@@ -247,7 +247,7 @@ class Core:
         try:
             done(encode(outputs))
         except BaseException as error:
-            done(self._error(error, raw))
+            done(self.error(error, raw))
 
     def _on_thread(self, raw: RawRequest, prepare: Prepare, done: Done, own: bool = False) -> None:
         """Decode and queue a request. own: whether the service's own code runs in it."""
@@ -263,7 +263,7 @@ class Core:
     def _go_on(self, raw: RawRequest, encode: Encode, done: Done, own: bool, call: Call) -> None:
         """Have the answer encoded on a thread. Called on the thread of the batch."""
         if call.error is not None:
-            self._give(done, self._error(call.error, raw, own))
+            self._give(done, self.error(call.error, raw, own))
             return
         raw.times.batch_ended(call.taken, call.joined, call.ended)
         self._after.run(self._encode, raw, encode, call.outputs or {}, done, own)
@@ -292,7 +292,7 @@ class Core:
     def _deliver(self, raw: RawRequest, reply: Reply, give: Done) -> None:
         give(reply)
         if reply.stream is not None:
-            reply.stream.pull(partial(self._error, raw=raw, own=True))
+            reply.stream.pull(partial(self.error, raw=raw, own=True))
 
     def _prepare(self, raw: RawRequest) -> Prepared:
         """Run what comes before the model on the service's own route."""
@@ -347,7 +347,8 @@ class Core:
             self._loop.call_soon_threadsafe(done, result)
 
     @contextlib.contextmanager
-    def _job(self) -> Iterator[None]:
+    def job(self) -> Iterator[None]:
+        """Count the block as work of the service's own code, for as long as which liveness judges the thread."""
         self.jobs += 1
         thread = threading.get_ident()
         self._job_begins[thread] = time.monotonic()
@@ -359,14 +360,14 @@ class Core:
 
     def _guarded(self, raw: RawRequest, work: Callable[[], None], give: Done, own: bool) -> None:
         """Run one stage of a request that somebody waits for. An exception becomes the answer."""
-        with self._job():
+        with self.job():
             try:
                 raw.life.check()
                 work()
             except BaseException as error:  # sys.exit in a hook too, which nothing else would answer
-                give(self._error(error, raw, own))
+                give(self.error(error, raw, own))
 
-    def _error(self, error: BaseException, raw: RawRequest, own: bool = False) -> ServingError:
+    def error(self, error: BaseException, raw: RawRequest, own: bool = False) -> ServingError:
         """Return the error for the client. The cause of one that is not the client's stands in the log."""
         if isinstance(error, WrongResults):
             log.error("the service's own code returns results that cannot be sent: %s", error, extra={"request_id": raw.id})

@@ -23,6 +23,7 @@ from serving.offline.offline_metrics import OfflineMetrics
 from serving.offline.pipeline import Bounds, Pipeline
 from serving.offline.records import Answer, DeadLetter, DeadLetters, Sink, Source, SourceFailed, Unreachable
 from serving.offline.retry_policy import retry_times
+from serving.service.application import PAGE, Application
 from serving.service.service import handles_itself
 from serving.settings import Settings, size_in_bytes
 from serving.web import process
@@ -70,6 +71,8 @@ def run(folder: Path, make: MakeJob, admin_port: int, platform: str, log_to_erro
 async def _run(folder: Path, make: MakeJob, admin_port: int, began: float, platform: str, log_to_error: bool) -> int:
     loop = asyncio.get_running_loop()
     context = process.build(folder, offline_settings(process.settings_of(folder, log_to_error)), loop, platform)
+    if isinstance(context.service, Application):
+        raise StartError(f"src/server.py holds a WSGI application; `monopod offline` needs a subclass of Service ({PAGE})")
     context.core.collects = True
     context.core.fetches = threading.Semaphore(context.gate.limit)  # no record starves another one's client
     metrics = OfflineMetrics(context.metrics)

@@ -1,4 +1,4 @@
-"""The loading of a service: its value.py, its class in src/server.py, and errors that name the line of its own code."""
+"""The loading of a service: its value.py, its class or application in src/server.py, and errors that name lines of its code."""
 
 import contextlib
 import dataclasses
@@ -15,8 +15,9 @@ from typing import Any
 from serving.base.errors import ModelFailed, StartError
 from serving.models.engine import quiet
 from serving.models.registry import ModelRegistry
+from serving.service.application import PAGE, application_class, applications_in, is_wsgi
 from serving.service.service import Service
-from serving.settings import Settings, load, misnamed_hooks
+from serving.settings import Settings, load, misnamed_hooks, names_of_server
 from serving.telemetry.metrics import Metrics
 
 log = logging.getLogger("monopod.start")
@@ -33,7 +34,10 @@ def read_settings(folder: Path) -> tuple[Settings, list[str]]:
 
 
 def service_class(folder: Path) -> type[Service]:
-    """Return the subclass of Service in src/server.py, or Service itself where there is no such file. Raises StartError."""
+    """Return the subclass of Service in src/server.py, or one that stands for the WSGI application there.
+
+    Without such a file it is Service itself. Raises StartError.
+    """
     path = folder / "src" / "server.py"
     if not path.is_file():
         return Service
@@ -45,12 +49,38 @@ def service_class(folder: Path) -> type[Service]:
     sys.modules["server"] = module
     with blaming(path):
         spec.loader.exec_module(module)
-    found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Service) and c.__module__ == "server"]
-    if len(found) != 1:
-        raise StartError(f"{path}: holds {len(found)} subclasses of Service and must hold one")
+    services = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Service) and c.__module__ == "server"]
+    applications = applications_in(module)
+    if len(services) + len(applications) != 1:
+        raise StartError(f"{path}: {_not_one([each.__name__ for each in services], list(applications), folder)}")
     for words in misnamed_hooks(folder):
         log.warning(words)
-    return found[0]
+    for name, application in applications.items():
+        if not is_wsgi(application):
+            raise StartError(
+                f"{path}, line {names_of_server(folder).get(name, 1)}: {name} is an ASGI application, as FastAPI's and "
+                f"Starlette's are, and WSGI applications such as Flask's are served; {PAGE}#asgi tells how to move"
+            )
+        return application_class(application)
+    return services[0]
+
+
+def _not_one(services: list[str], applications: list[str], folder: Path) -> str:
+    """Return what is wrong with a src/server.py that holds none or several, with the line of each."""
+    lines = names_of_server(folder)
+    cure = (
+        "leave one, and move the others to modules that it does not import from"
+        if services or applications
+        else ("write class Mine(Service), or app = Flask(__name__)")
+    )
+
+    def where(names: list[str]) -> str:
+        return f" ({', '.join(f'{name} in line {lines.get(name, 1)}' for name in names)})" * bool(names)
+
+    return (
+        f"holds {len(services)} subclasses of Service{where(services)} and {len(applications)} applications"
+        f"{where(applications)}, and must hold one of either; {cure} ({PAGE})"
+    )
 
 
 @contextlib.contextmanager

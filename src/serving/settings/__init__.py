@@ -16,9 +16,11 @@ from serving.settings.declarations import (
 from serving.settings.reader import Nearest, UnreadableError, text_of
 from serving.settings.validators import size_in_bytes
 from serving.settings.value_file import SettingsError, ValueFile, load, read, skip_wrong, skip_wrong_items
-from serving.settings.value_parser import misnamed_hooks
+from serving.settings.value_parser import APPLICATION_NAMES, NOT_WSGI, misnamed_hooks, names_of_server
 
 __all__ = [
+    "APPLICATION_NAMES",
+    "NOT_WSGI",
     "SESSION_GIB",
     "Declaration",
     "Nearest",
@@ -31,6 +33,7 @@ __all__ = [
     "latency_objective",
     "load",
     "misnamed_hooks",
+    "names_of_server",
     "process_memory",
     "read",
     "size_in_bytes",

@@ -263,6 +263,12 @@ class Settings:
         group="The service's own code",
     )
 
+    threads: int = setting(
+        1,
+        allow.whole(1, 256),
+        "Requests that an application in src/server.py, such as a Flask program, answers at once. Others wait in the queue.",
+        unit="requests",
+    )
     env_secret: str = setting(
         "",
         allow.named("a Secret", "redis"),

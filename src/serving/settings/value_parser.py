@@ -1,4 +1,4 @@
-"""Python of a service that is parsed and never run: the statements of value.py, and the names of hooks in src/server.py.
+"""Python of a service that is parsed and never run: the statements of value.py, and the names in src/server.py.
 
 A line of value.py that is not Python is one mistake among the others.
 """
@@ -22,6 +22,8 @@ NO_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(#.*)?")
 INNER_LINE = re.compile(r" \(detected at line \d+\)$")  # Python counts it from the statement's first line, not the file's
 SOME_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)")
 MAX_CODE = 1024  # KiB of a src/server.py
+APPLICATION_NAMES = ("app", "application")  # of a WSGI application in src/server.py
+NOT_WSGI = ("aiohttp", "blacksheep", "fastapi", "litestar", "quart", "sanic", "starlette", "tornado")  # packages
 HOOKS = ("setup", "preprocess", "postprocess", "handle")  # the methods of a service's class that the platform calls
 PYTHON_WORDS = {"true": "True", "yes": "True", "on": "True", "false": "False", "no": "False", "off": "False"}
 
@@ -63,9 +65,8 @@ def misnamed_hooks(folder: Path) -> list[str]:
 
     folder: of the service. Its src/server.py is read and not run. A file that is missing or is not Python has no such methods.
     """
-    try:
-        tree = ast.parse(text_of(folder / "src" / "server.py", MAX_CODE))
-    except (UnreadableError, SyntaxError, ValueError, RecursionError):
+    tree = _server_tree(folder)
+    if tree is None:
         return []
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
@@ -77,6 +78,46 @@ def misnamed_hooks(folder: Path) -> list[str]:
             if near:
                 found.append(f"src/server.py:{item.lineno}: nothing calls {item.name!r}; did you mean the hook {near!r}?")
     return found
+
+
+def names_of_server(folder: Path) -> dict[str, int]:
+    """Return each name that src/server.py binds outside functions, with its first line. It is empty for what is not Python."""
+    tree = _server_tree(folder)
+    found: dict[str, int] = {}
+    for node in _outside_functions(tree) if tree else ():
+        for name in _bound(node):
+            found.setdefault(name, node.lineno)
+    return found
+
+
+def _server_tree(folder: Path) -> ast.Module | None:
+    try:
+        return ast.parse(text_of(folder / "src" / "server.py", MAX_CODE))
+    except (UnreadableError, SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.stmt]:
+    """Yield the statements of a module, those within `if`, `try` and `with` too."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.expr):
+            yield from _outside_functions(child)
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    """Return the names that a statement binds."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Assign(targets=targets):
+            return [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+            return [name]
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return [(each.asname or each.name).split(".")[0] for each in names]
+    return []
 
 
 def _parse(text: str) -> list[ast.stmt] | str:

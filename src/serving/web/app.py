@@ -9,7 +9,7 @@ the process. Own routes have one for each request that the gate lets in, so a re
 import logging
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +26,7 @@ from serving.core.stages import Core
 from serving.inputs import v1_predict, v2_open_inference
 from serving.inputs.v2_open_inference import MODEL_VERSION
 from serving.models.registry import Handle
+from serving.service.application import Application, Wsgi
 from serving.service.request import Request
 from serving.service.service import routes_of
 from serving.settings import size_in_bytes
@@ -44,12 +45,10 @@ POLICY = (
 PAGE_HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
 MAX_PATH = 200  # characters in messages
 ENDS = ((200, ""), *((kind.status, kind.reason) for kind in errors.ERROR_CLASSES))
-CYCLE = "monopod.request_cycle"  # in the environment
+CYCLE = "monopod.request"  # in the environment
 NAMED_OTHERWISE = {b"content-type": "CONTENT_TYPE"}
 NOT_PASSED_ON = (b"content-length", b"transfer-encoding", b"expect")  # the body is whole by now
 FAILED = "the server failed on this request; its log tells why"
-
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def make_app(context: ServiceContext) -> Flask:
@@ -84,13 +83,15 @@ def _service_routes(routes: Blueprint, context: ServiceContext, prefix: str) -> 
     def show_page() -> Response:
         return Response(page, mimetype="text/html", headers=PAGE_HEADERS)
 
+    routes.get("/status", endpoint=STATUS_ROUTE)(lambda: _json(context.status()))
+    routes.get("/openapi.json", endpoint="openapi")(lambda: _json(context.document(prefix)))
+    if isinstance(context.service, Application):
+        return  # all other paths are the application's
     if prefix:
         routes.post("", endpoint="service")(_hot)
         # Relative, so that it holds behind a gateway that shows another prefix; without the slash the page's links would not.
         routes.get("", endpoint="page_folder", strict_slashes=True)(lambda: Response(status=307, headers={"Location": folder}))
     routes.get("/", endpoint="page", strict_slashes=True)(show_page)
-    routes.get("/status", endpoint=STATUS_ROUTE)(lambda: _json(context.status()))
-    routes.get("/openapi.json", endpoint="openapi")(lambda: _json(context.document(prefix)))
     names: set[str] = set()
     found = routes_of(context.service)
     if not any(own.path.strip("/") == "health" and "GET" in own.methods for own, _ in found):
@@ -230,6 +231,12 @@ def _endpoint_finder(app: Flask) -> Callable[[str, str], str]:
     return endpoint_of
 
 
+def path_finder(app: Flask) -> Callable[[str], bool]:
+    """Return a function from a path, as it was sent, to whether an application of Flask's has it for any method."""
+    routes = app.url_map.bind("")
+    return lambda path: bool(routes.allowed_methods(unquote(path)))
+
+
 def run_on_threads(app: Flask, core: Core, own_threads: int) -> Callable[[RequestCycle], None]:
     """Return a function that has threads answer a request. own_threads: for the service's own routes, 0 where it has none.
 
@@ -250,7 +257,7 @@ def run_on_threads(app: Flask, core: Core, own_threads: int) -> Callable[[Reques
 class WsgiThreads:
     """The worker threads of one application. pull: gives the further parts of a streamed answer, on its request's thread."""
 
-    def __init__(self, application: Application, count: int, pull: Callable[[Stream, RequestCycle], None] = lambda *_: None):
+    def __init__(self, application: Wsgi, count: int, pull: Callable[[Stream, RequestCycle], None] = lambda *_: None):
         self._server, self._pull = SimpleNamespace(application=application, adj=SimpleNamespace(ident=None)), pull
         self._dispatcher = ThreadedTaskDispatcher()
         self._dispatcher.set_thread_count(count)

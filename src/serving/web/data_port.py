@@ -64,14 +64,14 @@ class HotRoute(NamedTuple):
 
 
 class HotRoutes:
-    """The hot routes of a service."""
+    """The hot routes of a service. own: whether its own POST is one, as it is without an application in src/server.py."""
 
-    def __init__(self, settings: Settings, models: ModelRegistry, core: Core):
+    def __init__(self, settings: Settings, models: ModelRegistry, core: Core, own: bool = True):
         self._settings, self._models, self._core = settings, models, core
-        own = f"/api/{settings.service_name}"
-        self._prefixes = (f"/api/{settings.username}/{settings.service_name}", own, "")
+        short = f"/api/{settings.service_name}"
+        self._prefixes = (f"/api/{settings.username}/{settings.service_name}", short, "")
         service = HotRoute("service", settings.service_name, self._answer)
-        self._known = dict.fromkeys(self._prefixes[:2], service)
+        self._known = dict.fromkeys(self._prefixes[:2] if own else (), service)
 
     def find(self, path: str) -> HotRoute | None:
         """Return the route of a POST, None where it is another's. path: as it was sent."""

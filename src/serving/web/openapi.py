@@ -39,6 +39,7 @@ class ServiceInputs:
     fields: Choices = field(default_factory=dict)  # name -> values to choose from
     data: bool = False  # whether "data" is read besides the example's fields
     streams: str = ""  # the content type of an answer that an iterator gives
+    mounted: bool = False  # whether an application answers, whose routes the document does not have
 
 
 def _bodies_of_service(settings: Settings, model: ModelSpec | None, inputs: ServiceInputs) -> Json:
@@ -182,8 +183,9 @@ def document(
     mount = f"/{settings.service_name}" if prefix else ""
     own = [mount] if prefix else [f"/api/{settings.username}/{settings.service_name}", f"/api/{settings.service_name}"]
     main = next((model for model in models if model.name == settings.service_name), None)
-    paths: Json = {path: _own(settings, main, inputs, again=path != own[0]) for path in own}
-    ours, extra = _about() | _protocol(settings, models), _extra(routes)  # /health may be the service's own
+    paths: Json = {path: _own(settings, main, inputs, again=path != own[0]) for path in own if not inputs.mounted}
+    about = {path: item for path, item in _about().items() if not (inputs.mounted and path in ("/", "/health"))}
+    ours, extra = about | _protocol(settings, models), _extra(routes)  # /health may be the service's own
     paths |= {mount + path: ours.get(path, {}) | item for path, item in (ours | extra).items()}
     if not prefix:
         paths["/api/ping"] = {

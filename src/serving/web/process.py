@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from serving.base.terminal import printable
 from serving.core.result_cache import ResultCache
 from serving.core.stages import Core
 from serving.models.registry import ModelRegistry
+from serving.service.application import Application
 from serving.service.loader import blaming, read_settings, service_class
 from serving.service.service import Service, files_of, routes_of, takes_data
 from serving.settings import Settings, SettingsError, latency_objective, process_memory, size_in_bytes
@@ -92,6 +93,7 @@ class ServiceContext:
         routes = [route for route, _ in routes_of(service)]
         specs = [model.spec for model in self.models.loaded()]
         inputs = ServiceInputs(files_of(service), service.example, service.fields, takes_data(service), service.streams)
+        inputs = replace(inputs, mounted=isinstance(service, Application))
         return openapi.document(self.settings, specs, routes, prefix=prefix, inputs=inputs, version=self.version)
 
 
@@ -163,7 +165,10 @@ def build(folder: Path, settings: Settings, loop: asyncio.AbstractEventLoop, pla
     kind = service_class(folder)
     with blaming(folder / "src" / "server.py"):
         service = kind(settings, models, metrics, folder)
-    limit = settings.queue_limit + settings.ins_num_per_gpu * max(1, settings.max_batch_size)
+    if settings.threads > 1 and not isinstance(service, Application):
+        log.warning("value.py: threads is for an application in src/server.py; hooks run on several threads at once anyhow")
+    at_once = max(settings.threads, settings.ins_num_per_gpu * max(1, settings.max_batch_size))
+    limit = settings.queue_limit + at_once
 
     # The gate asks for the queue of model_path's model. Another model's queue refuses its requests itself.
     gate = Gate(limit, partial(models.has_waiting, settings.service_name, settings.queue_limit))

@@ -64,6 +64,7 @@ latency_levels = [0.8, 2]
 memory_levels = [60, 80]
 cpu_levels = [90, 150]
 
+threads = 2
 options = {"threshold": 0.5, "mode": "fast", "exact": True}
 env_secret = "same-keys"
 data_claim = "indexes"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from serving.base.errors import BadInput, ModelFailed, StartError
+from serving.service.application import Application
 from serving.service.loader import open_service
 from serving.service.request import make_request
 from serving.service.service import files_of
@@ -200,6 +201,36 @@ def test_mistakes_are_told_as_at_the_start_of_a_server(tmp_path: Path) -> None:
         open_service(make_service(tmp_path / "bare", "", "import no_such_package"))
     with pytest.raises(StartError, match=r"there is no serving.batcher"):
         open_service(make_service(tmp_path / "old", "", "from serving.batcher import Batcher"))
+
+
+BOTH = "from flask import Flask\nfrom serving.api import Service\nclass A(Service): ...\napp = Flask('x')\n"
+HELLO = "from flask import Flask, current_app\nweb = Flask('x')\napplication = web\n_app = Flask('y')\n"
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        (BOTH, r"1 subclasses of Service \(A in line 3\) and 1 applications \(app in line 4\), .*leave one"),
+        (BOTH + "class B(Service): ...", r"2 subclasses of Service \(A in line 3, B in line 5\)"),
+        (HELLO + "app = Flask('z')", r"2 applications \(web in line 2, app in line 5\)"),
+        ("if True:\n    async def app(scope, receive, send): ...", "line 2: app is an ASGI application"),
+        ("class Api:\n    async def __call__(self, scope, receive, send): ...\napp = Api()", "line 3: app .*flask.md#asgi"),
+        ("import aiohttp.web\napplication = aiohttp.web.Application()", "line 2: application is an ASGI"),
+    ],
+)
+def test_a_server_with_several_applications_or_another_kind_is_refused_with_its_lines(
+    tmp_path: Path, server: str, words: str
+) -> None:
+    with pytest.raises(StartError, match=words):
+        open_service(make_service(tmp_path / "small", "", server))
+
+
+def test_an_application_stands_in_place_of_a_service_and_settings_that_need_one_are_refused(tmp_path: Path) -> None:
+    assert isinstance(open_service(make_service(tmp_path / "one" / "small", "", HELLO)), Application)
+    function = "def application(environ, start): ..."
+    assert isinstance(open_service(make_service(tmp_path / "two" / "small", "", function)), Application)
+    with pytest.raises(StartError, match=r"cache is for a subclass of Service, .*flask.md"):
+        open_service(make_service(tmp_path / "three" / "small", "cache = 'local'", HELLO))
 
 
 def test_a_script_that_ends_while_a_model_works_ends_as_it_says(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ DEFAULTS: dict[str, Any] = {
     "memory_levels": (70.0, 85.0),
     "cpu_levels": (80.0, 95.0),
     "options": {},
+    "threads": 1,
     "env_secret": "",
     "data_claim": "",
     "gpu_num": 0,

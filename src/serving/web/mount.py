@@ -1,0 +1,174 @@
+"""A service's own WSGI application behind the front: which requests are its own, how they are named, and its turns.
+
+Paths that the platform serves stay the platform's, and so does /metrics, which the admin port has. All others are the
+application's.
+
+Concurrency. The loop calls `run` and `label_of`. As many of waitress' threads as the setting `threads` run the application, and
+requests wait in their queue. The loop alone watches deadlines and clients, and a request that is over by its turn is not run.
+Where the loop ends a request that runs, the thread stays taken until the application returns, and liveness tells of one that
+never does. The thread of a request alone reads its answer, and gives the parts of a streamed one.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from typing import Any, cast
+from urllib.parse import unquote_to_bytes
+
+from serving.base.errors import NotReady, ServiceFailed, ServingError
+from serving.core.messages import JSON, Stream
+from serving.service.application import Application, is_flask
+from serving.web.admission import STARTING
+from serving.web.app import CYCLE, ENDS, WsgiThreads
+from serving.web.front.answers import error_body
+from serving.web.front.request_cycle import RequestCycle
+from serving.web.process import ServiceContext
+
+logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of each request that waits; a metric has their number
+
+Environment = dict[str, Any]
+
+
+class Mount:
+    """The application of a service.
+
+    serves: returns whether the platform has a path. platform: runs a request on the platform's own routes. label_of: returns
+    the label of such a request from its method and path.
+    """
+
+    def __init__(
+        self,
+        context: ServiceContext,
+        serves: Callable[[str], bool],
+        platform: Callable[[RequestCycle], None],
+        label_of: Callable[[str, str], str],
+    ):
+        settings, self._context = context.settings, context
+        self._service = cast(Application, context.service)
+        self._serves, self._platform, self._platform_label = serves, platform, label_of
+        self._short = f"/api/{settings.service_name}"
+        self._prefixes = (f"/api/{settings.username}/{settings.service_name}", self._short)
+        self._process, self._now = os.getpid(), threading.local()
+        self._threads = WsgiThreads(self._answer, settings.threads, context.core.pull)
+        context.metrics.expect("service", ENDS)
+        self._urls: Any = None
+        if is_flask(self._service.wsgi):
+            flask: Any = self._service.wsgi
+            self._urls = flask.url_map.bind("")
+            flask.error_handler_spec[None][None].setdefault(ServingError, self._refused)
+
+    def run(self, cycle: RequestCycle) -> None:
+        """Have a thread answer a request. Raises NotReady before the models are loaded."""
+        if self._is_platforms(cycle.head.path):
+            self._platform(cycle)
+        elif self._context.gate.state == STARTING:  # the gate lets a GET in
+            raise NotReady("the service is still starting; try again when /v2/health/ready answers 200")
+        else:
+            self._threads.run(cycle)
+
+    def label_of(self, method: str, path: str) -> str:
+        """Return the name of a request's route in metrics and logs."""
+        if self._is_platforms(path):
+            return self._platform_label(method, path)
+        return self._place(method, unquote_to_bytes(path).decode("latin-1"))[0]
+
+    def _is_platforms(self, path: str) -> bool:
+        return path == "/metrics" or self._serves(path)
+
+    def _place(self, method: str, path: str) -> tuple[str, str, str]:
+        """Return the label of a request, its SCRIPT_NAME and its PATH_INFO.
+
+        A gateway sends /api/<user>/<service>, which an application need not have. It then gets the path without the user, or
+        else without the whole prefix, which is SCRIPT_NAME. path: as it was sent, decoded as WSGI does.
+        """
+        places, service = [("", path)], path.rstrip("/") in self._prefixes
+        for prefix in self._prefixes:
+            if path == prefix or path.startswith(prefix + "/"):
+                rest = path.removeprefix(prefix)
+                places += [("", self._short + rest), (prefix, rest or "/")]
+        if self._urls is None:
+            return "service" if service else "application", *places[len(places) > 1]
+        for script, inner in places:
+            for found in (inner, inner + "/"):  # Flask would redirect to the second, at the host that the client names
+                rule = self._rule(method, found)
+                if rule:
+                    return "service" if service else rule.strip("/") or "/", script, found
+        return "none", "", path
+
+    def _rule(self, method: str, path: str) -> str:
+        """Return the rule of Flask's that a path has, "" where it has none."""
+        text = path.encode("latin-1").decode(errors="replace")
+        methods = self._urls.allowed_methods(text)
+        if not methods:
+            return ""
+        return str(self._urls.match(text, method if method in methods else min(methods), return_rule=True)[0].rule)
+
+    def _answer(self, environ: Environment, start: Callable[..., Any]) -> list[bytes]:
+        """Run the application on the thread of a request. A streamed answer is left with the request."""
+        cycle = self._now.cycle = environ[CYCLE]
+        self._context.models.forget(cycle.life)  # it waits no more
+        cycle.times.begin("handle")
+        cycle.route, environ["SCRIPT_NAME"], environ["PATH_INFO"] = self._place(cycle.head.method, environ["PATH_INFO"])
+        environ["monopod"], environ["wsgi.multithread"] = self._service, self._context.settings.threads > 1
+        try:
+            with self._context.core.job():
+                return self._called(environ, start, cycle)
+        except BaseException as error:  # sys.exit too, which nothing else would answer
+            body, status, headers = self._refused(error)
+            start(f"{status} {cycle.reason}", list(headers.items()), (type(error), error, error.__traceback__))
+            return [body]
+        finally:
+            del self._now.cycle
+            if os.getpid() != self._process:
+                os._exit(1)  # a fork of the application, which has none of the server's other threads
+
+    def _refused(self, error: BaseException) -> tuple[bytes, int, dict[str, str]]:
+        """Return the answer to an exception, of a model too: its body, status and headers. Its cause is in the log."""
+        cycle: RequestCycle = self._now.cycle
+        told = self._context.core.error(error, cycle, own=True)
+        cycle.reason = told.reason
+        return error_body(told, cycle.id), told.status, {"Content-Type": JSON}
+
+    def _called(self, environ: Environment, start: Callable[..., Any], cycle: RequestCycle) -> list[bytes]:
+        """Return the body of an answer that is whole. Without a Content-Length, and not as a list, it is streamed."""
+        written: list[bytes] = []
+        headers: dict[str, str] = {}
+
+        def begin(status: str, given: list[tuple[str, str]], failure: Any = None) -> Callable[[bytes], None]:
+            start(status, given, failure)
+            headers.clear()
+            headers.update({name.lower(): value for name, value in given}, status=status)
+            return written.append
+
+        result = self._service.wsgi(environ, begin)
+        parts = _parts(result, written)
+        first = next(parts, b"")
+        if not headers:
+            raise RuntimeError("the application did not call start_response")
+        if int(headers["status"][:3]) >= 500 and not cycle.reason:
+            cycle.reason = ServiceFailed.reason
+        if "content-length" in headers or isinstance(result, list | tuple):
+            return [first + b"".join(parts)]
+        stream = Stream(_from_first(first, parts), headers.get("content-type", "application/octet-stream"), cycle.life)
+        stream.begin()
+        cycle.parts = stream
+        return []
+
+
+def _parts(result: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:
+    """Yield the parts of an answer, and close it as WSGI asks. written: what the application wrote by start_response."""
+    try:
+        for part in result:
+            yield b"".join((*written, part))
+            written.clear()
+        yield b"".join(written)
+    finally:
+        getattr(result, "close", bool)()
+
+
+def _from_first(first: bytes, parts: Iterator[bytes]) -> Iterator[bytes]:
+    with closing(cast(Any, parts)):
+        yield first
+        yield from parts
