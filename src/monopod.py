@@ -190,6 +190,7 @@ DEPLOY: list[Flag | tuple[Flag, ...]] = [
     _flag("--override", OVERRIDE, type=_reason, metavar="WHY"),
 ]
 ROLLBACK = [POD_TIMEOUT, _flag("--to", VERSION_BEFORE, default="", metavar="VERSION")]
+RESTART = [POD_TIMEOUT, _flag("--pod", "evict this pod alone, where a sibling is ready", default="", metavar="NAME")]
 STOP = [
     _flag("--timeout", "seconds within which an object without pods must be gone (default: 60)", type=POSITIVE),
     _switch("--yes", "needed for the track prod"),
@@ -259,6 +260,7 @@ VERBS = [
     Verb("logs", "print the lines of all regions' pods, in order of time", "--track grey --since 1h", [*OBSERVED, *LOGS]),
     Verb("history", "list the releases of each region", "--region hk", [*ON_CLUSTERS, IN_ALL]),
     Verb("rollback", "return to the last good release", "--region hk", [*CHANGING, *ROLLBACK]),
+    Verb("restart", "replace all pods as a release does, or evict one", "--region hk", [*CHANGING, *RESTART]),
     Verb("stop", "take a track away", "--track grey", [*CHANGING, *STOP]),
     Verb("doctor", "check each step from here to running pods", "--region hk", [*ON_CLUSTERS, IN_ALL, ASKED_IMAGE]),
     Verb("values", "print the values of charts/ for a region", "--region hk --chart cluster", [*IN_REGION, *VALUES]),

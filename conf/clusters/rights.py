@@ -56,12 +56,14 @@ DEPLOY = (
     Right("Lease", RECORD_VERBS),
     *(Right(kind, OBJECT_VERBS) for kind in KINDS if kind not in NOT_APPLIED),
 )
-# A person's rights in each such namespace: `monopod status`, history, logs, top, health, report and doctor read by them.
+# A person's rights in each such namespace: `monopod status`, history, logs, top, health, report and doctor read by them, and
+# `monopod restart --pod` evicts by them.
 READ = (
     *(Right(kind, LOOK) for kind in KINDS),
     Right("ResourceQuota", LOOK),
     Right("Namespace", ("get",)),
     Right("Pod", ("get",), "log"),
+    Right("Pod", ("create",), "eviction"),
 )
 
 

@@ -1,4 +1,4 @@
-"""The message about a deploy or a rollback that has ended: one for all its regions.
+"""The message about a deploy, a rollback or a restart that has ended: one for all its regions.
 
 It holds no log lines and no events, which may hold secrets.
 """
@@ -13,15 +13,15 @@ from conf.remote import notices
 from conf.rollout.report import HELD, STOPPED, RegionResult, exit_status, result_lines
 
 STOPPED_TIMEOUT = 2.0  # seconds to send the message of a command that somebody stopped, who waits for its end
-EVENTS = {"deploy": "deployed", "rollback": "rolled back"}
+EVENTS = {"deploy": "deployed", "rollback": "rolled back", "restart": "restarted"}
 RESULT_FIELDS = ("region", "track", "state", "version", "words", "status", "runs")
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A deploy or a rollback of one track of a service.
+    """A deploy, a rollback or a restart of one track of a service.
 
-    name: deploy or rollback. by: the deployer. version: the deployed one, "" for a rollback.
+    name: of EVENTS. by: the deployer. version: the deployed one, "" for a rollback and a restart.
     override: the reason that let it through outside the release windows of the regions `closed`.
     """
 

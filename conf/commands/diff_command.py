@@ -16,6 +16,7 @@ from conf.base.object_references import Item, Ref, dropped, ref
 from conf.base.quantities import counted
 from conf.commands.arguments import checked_service, load_regions, rendered
 from conf.rollout import preflight
+from conf.rollout.release import with_restart
 from conf.rollout.report import EXPECTED_ERRORS, error_status
 from conf.rollout.targets import RegionTrack, no_target, region_tracks, target_to_read
 
@@ -65,7 +66,7 @@ def _changes(region_track: RegionTrack, items: Sequence[Item]) -> Iterator[Row]:
     region = region_track.region.name
     target = target_to_read(region_track, lambda words: print(f"{region}: warning of the API server: {words}", file=sys.stderr))
     history = preflight.load_history(target, "")
-    for item in items:
+    for item in with_restart(items, history):
         live, then = target.cluster.get(ref(item)), target.cluster.apply(item, dry_run=True)
         if live and item["kind"] == "Deployment" and "replicas" not in item["spec"]:
             then["spec"]["replicas"] = live["spec"].get("replicas", 1)  # a deploy leaves them to the autoscaler

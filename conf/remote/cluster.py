@@ -151,6 +151,12 @@ class Cluster:
                 return None
             raise
 
+    def evict(self, pod: Ref) -> None:
+        """End a pod as the drain of a node does. Raises ClusterError, of status 429 where its disruption budget forbids it."""
+        metadata = {"name": pod.name, "namespace": pod.namespace}
+        body: Item = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        self._ask("POST", f"{pod.path}/eviction", body)
+
     def logs(self, pod: Ref, container: str, lines: int, *, previous: bool = False) -> str:
         """Return the last lines that a container wrote; "" where there are none. previous: those before its restart."""
         query = [("container", container), ("tailLines", str(lines)), ("previous", str(previous).lower())]

@@ -15,7 +15,7 @@ FILE = ROOT / "ci" / "regions.yml"
 STAGES = ("lint", "test", "build", "grey", "stop_grey", "ab_test", "stop_ab")
 HEAD = """\
 # The jobs of the regions in conf/regions.yaml, made by `make pipeline`: change regions.yaml, and run that. A test compares.
-# The scripts stand in .gitlab-ci.yml, which includes this file: .deploy, .canary, .continue, .rollback and .stop-prod there.
+# .gitlab-ci.yml includes this file and has the scripts: .deploy, .canary, .continue, .rollback, .restart and .stop-prod.
 """
 JOBS = """
 .region-{name}:
@@ -40,6 +40,10 @@ rollback-{name}:
   extends: [.rollback, .region-{name}]
   environment: {{action: prepare}}
 
+restart-{name}:
+  extends: [.restart, .region-{name}]
+  environment: {{action: prepare}}
+
 stop-{name}:
   extends: [.stop-prod, .region-{name}]
   environment: {{action: stop}}
@@ -47,7 +51,7 @@ stop-{name}:
 
 
 def pipeline(regions: Regions) -> str:
-    """Return the text of ci/regions.yml: all stages in the order of a release, and five jobs for each region."""
+    """Return the text of ci/regions.yml: all stages in the order of a release, and six jobs for each region."""
     stages = ", ".join((*STAGES, *(f"deploy-{name}" for name in regions.regions)))
     return f"{HEAD}\nstages: [{stages}]\n" + "".join(JOBS.format(name=name) for name in regions.regions)
 

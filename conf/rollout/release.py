@@ -1,4 +1,4 @@
-"""One track of a service in one region: released, undone, rolled back, stopped.
+"""One track of a service in one region: released, undone, rolled back, restarted, stopped.
 
     lease -> history -> preflight -> inventory written -> apply -> wait -> gateway -> old objects removed -> good
 
@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from conf.base.image_names import digest_of
-from conf.base.object_references import Item, Ref, deployments, ref
+from conf.base.object_references import Item, Ref, deployments, is_ready, is_staying, ref
 from conf.remote.cluster import CONFLICT, NOT_FOUND, BadCredentials, ClusterError, Unreachable
 from conf.rollout import history as histories
 from conf.rollout import preflight, replicas
@@ -21,6 +21,7 @@ from conf.rollout.readiness import NotReady, wait_for_gateway, wait_ready
 from conf.rollout.removal import AUTOSCALER, free_autoscaler, remove, remove_dropped, stuck_clause, stuck_message
 from conf.rollout.targets import Blocked, Say, Target
 
+RESTARTED_AT = "monopod/restarted-at"  # the annotation of pods by whose change a Deployment replaces them
 UNDO_SECONDS = 60.0  # at least, until pods that never went away are counted again
 CANNOT_UNDO = (Unreachable, BadCredentials)  # the next run finds what is there, and goes on
 
@@ -30,7 +31,7 @@ class NameTaken(Exception):
 
 
 class NoRelease(Exception):
-    """There is no release to return to, or to stop."""
+    """There is no release to return to, to restart, or to stop."""
 
 
 class Rejected(Exception):
@@ -86,7 +87,64 @@ def release(target: Target, request: ReleaseRequest, say: Say, how: Make | None 
     Raises NameTaken, Blocked, Busy, UnreadableHistory, ClusterError where nothing was changed; Undone where the release was
     undone; LeaseLost, Unreachable and BadCredentials where the next run goes on.
     """
-    return _release(target, lambda _: request, say, how or make)
+    return _release(target, lambda found: replace(request, items=with_restart(request.items, found)), say, how or make)
+
+
+def with_restart(items: Sequence[Item], found: History) -> list[Item]:
+    """Return a release's objects with the time of the last restart, so that they alone replace no pods."""
+    kept = found.objects[found.good.number] if found.good else ()
+    times = {ref(each): _annotations(each).get(RESTARTED_AT) for each in kept if each["kind"] == "Deployment"}
+    return [_restarted(each, at) if (at := times.get(ref(each))) else each for each in items]
+
+
+def restart(target: Target, say: Say) -> ReleaseResult:
+    """Replace all pods of the release that serves, with all the steps of a release. Raises as `release` does, and NoRelease.
+
+    A canary and a release that was broken off raise Blocked: they come to their end first.
+    """
+
+    def choose(found: History) -> ReleaseRequest:
+        good, last = found.good, found.last
+        if good is None or last is None:
+            raise NoRelease(f"{target.namespace}/{target.service} has no good release to restart")
+        if last.state == BEGUN:
+            what, cure = ("canary of", "deploy --continue") if last.canary else ("change to", "deploy")
+            words = f"the {what} {last.version or 'nothing'} has not come to its end"
+            raise Blocked(f"{words}; run {cure} or rollback, and restart then")
+        now = utc_now()
+        items = [_restarted(each, now) if each["kind"] == "Deployment" else each for each in found.objects[good.number]]
+        return ReleaseRequest(items, good.version, good.image, "restarted", good.position, good.override)
+
+    return _release(target, choose, say, make)
+
+
+def evict(target: Target, name: str) -> None:
+    """Have one pod of a track ended, for which its Deployment begins another.
+
+    Raises NoRelease where the track has no such pod, Blocked where no sibling is ready to answer meanwhile, ClusterError.
+    """
+    names = (*target.names, *target.arms)
+    pods = target.cluster.find("Pod", target.namespace, f"app.kubernetes.io/name in ({','.join(names)})")
+    by_name = {each["metadata"]["name"]: each for each in pods if is_staying(each)}
+    if (pod := by_name.get(name)) is None:
+        raise NoRelease(f"{target.namespace}/{target.service} has no pod {name}; there are {', '.join(by_name) or 'none'}")
+    own = pod["metadata"]["labels"]["app.kubernetes.io/name"]
+    others = (
+        each for each in by_name.values() if each is not pod and each["metadata"]["labels"]["app.kubernetes.io/name"] == own
+    )
+    if not any(map(is_ready, others)):
+        raise Blocked(f"no other pod of {own} is ready, so nothing would answer; `monopod restart` begins a new pod first")
+    target.cluster.evict(Ref("Pod", target.namespace, name))
+
+
+def _restarted(deployment: Item, at: str) -> Item:
+    template = deployment["spec"]["template"]
+    metadata = {**template["metadata"], "annotations": {**_annotations(deployment), RESTARTED_AT: at}}
+    return {**deployment, "spec": {**deployment["spec"], "template": {**template, "metadata": metadata}}}
+
+
+def _annotations(deployment: Item) -> dict[str, str]:
+    return dict(deployment["spec"]["template"]["metadata"].get("annotations") or {})
 
 
 def roll_back(target: Target, say: Say, check_image: Callable[[str], None], to: str = "") -> ReleaseResult:

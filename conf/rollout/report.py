@@ -62,7 +62,7 @@ EXPECTED_ERRORS: tuple[type[Exception], ...] = tuple(kind for kind, _ in EXIT_ST
 class RegionResult:
     """The result in one region. The JSON that a command prints has the same fields.
 
-    state: deployed, unchanged, undone, failed, held, stopped, not begun, skipped, removed, not there.
+    state: deployed, unchanged, undone, failed, held, stopped, not begun, skipped, restarted, evicted, removed, not there.
     runs: how many pods of each version are ready now; None where that was not asked or not answered.
     """
 

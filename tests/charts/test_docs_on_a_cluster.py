@@ -139,7 +139,7 @@ def test_the_kubeconfigs_work_for_as_long_as_they_say(desk: Desk) -> None:
     assert all(file.read_text().startswith("apiVersion: v1") for file in written)
 
 
-def test_users_grey_and_ab_are_apart_and_people_change_nothing(desk: Desk) -> None:
+def test_users_grey_and_ab_are_apart_and_people_evict_a_pod_at_most(desk: Desk) -> None:
     def may(who: str, *words: str) -> bool:
         asked = f"KUBECONFIG=~/.kube/hk-{who}.yaml kubectl auth can-i {' '.join(words)}"
         said = desk.type(f"{asked} || [ $? = 1 ]").strip()  # kubectl ends with 1 for a no, and for failures too
@@ -149,6 +149,11 @@ def test_users_grey_and_ab_are_apart_and_people_change_nothing(desk: Desk) -> No
     assert [may(who, "patch deployments.apps -n", USER) for who in ("deploy", "ab", "people")] == [True, False, False]
     assert [may(who, "patch deployments.apps -n", AB) for who in ("deploy", "ab", "people")] == [False, True, False]
     assert [may(who, "get pods/log -n", USER) for who in ("deploy", "ab", "people")] == [True, False, True]
+    assert [may(who, "create pods --subresource=eviction -n", USER) for who in ("deploy", "ab", "people")] == [
+        False,
+        False,
+        True,
+    ]
     assert [may("people", f"get pods --subresource={part} -n", USER) for part in ("proxy", "exec")] == [False, False]
     assert may("people", "get services/http:prometheus:9090 --subresource=proxy -n monitoring")
     assert not may("people", "get services/alertmanager:9093 --subresource=proxy -n monitoring")

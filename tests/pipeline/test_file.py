@@ -71,9 +71,9 @@ def test_the_regions_jobs_come_by_an_include_of_the_platforms_own_file() -> None
     assert yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())["include"] == {"local": "ci/regions.yml"}
 
 
-def test_every_region_can_be_deployed_to_rolled_back_and_stopped() -> None:
+def test_every_region_can_be_deployed_to_rolled_back_restarted_and_stopped() -> None:
     for region in REGIONS:
-        for name in (f"deploy-{region}", f"rollback-{region}", f"stop-{region}"):
+        for name in (f"deploy-{region}", f"rollback-{region}", f"restart-{region}", f"stop-{region}"):
             assert JOBS[name]["variables"].items() >= {"TRACK": "prod", "REGION": region}.items()
             assert JOBS[name]["environment"]["name"] == f"{region}/$CI_COMMIT_REF_SLUG"
 
@@ -152,8 +152,9 @@ def test_an_environment_has_the_tier_by_which_a_group_protects_it(name: str) -> 
     assert environment["deployment_tier"] == TIERS.get(environment["name"].split("/")[0], "production")
 
 
-def test_a_rollback_is_no_deployment_of_its_pipelines_commit() -> None:
-    assert [JOBS[f"rollback-{region}"]["environment"]["action"] for region in REGIONS] == ["prepare"] * len(REGIONS)
+@pytest.mark.parametrize("verb", ["rollback", "restart"])
+def test_a_rollback_and_a_restart_are_no_deployments_of_their_pipelines_commit(verb: str) -> None:
+    assert [JOBS[f"{verb}-{region}"]["environment"]["action"] for region in REGIONS] == ["prepare"] * len(REGIONS)
 
 
 @pytest.mark.parametrize(

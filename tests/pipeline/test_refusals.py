@@ -65,7 +65,7 @@ def test_a_fourth_region_is_an_entry_in_regions_yaml_and_make_pipeline(tmp_path:
     push(checkout, {"value.py": (checkout / "value.py").read_text().replace('"demo"', '"cats"')}, "Cats")
     jobs = pipelines.jobs(checkout)
     assert {name: when for name, when in jobs.items() if name.endswith("-jp")} == dict.fromkeys(
-        ("deploy-jp", "canary-jp", "continue-jp", "rollback-jp", "stop-jp"), "manual"
+        ("deploy-jp", "canary-jp", "continue-jp", "rollback-jp", "restart-jp", "stop-jp"), "manual"
     )
     ran = pipelines.run(without_checkout(checkout), "rollback-jp")
     assert "context 'jp' cannot be used" in ran.output

@@ -1,5 +1,5 @@
-"""Releases, undoings and stops that break off after each of their changes: something serves meanwhile, and the next run leaves
-exactly what it brings.
+"""Releases, undoings, restarts and stops that break off after each of their changes: something serves meanwhile, and the next run
+leaves exactly what it brings.
 """
 
 import contextlib
@@ -92,11 +92,15 @@ def fail(there: Target, orders: dict[str, ReleaseRequest]) -> None:
     assert isinstance(raised.value.cause, NotReady)
 
 
+def restart(there: Target, orders: dict[str, ReleaseRequest]) -> None:
+    release.restart(there, silent)
+
+
 def stop(there: Target, orders: dict[str, ReleaseRequest]) -> None:
     release.stop(there, silent)
 
 
-@pytest.mark.parametrize(("act", "serves", "every"), [(deploy, True, 1), (fail, True, 3), (stop, False, 3)])
+@pytest.mark.parametrize(("act", "serves", "every"), [(deploy, True, 1), (fail, True, 3), (restart, True, 3), (stop, False, 3)])
 def test_the_next_deploy_goes_on_whichever_change_was_the_last(
     act: Callable[[Target, dict[str, ReleaseRequest]], None],
     serves: bool,

@@ -18,7 +18,7 @@ from conf.rollout.canary.state import Canary, canary_of, describe
 from conf.rollout.history import GOOD
 from conf.rollout.readiness import running_pods
 from conf.rollout.release import Held, NoRelease, Rejected, ReleaseRequest, Undone
-from conf.rollout.targets import Target
+from conf.rollout.targets import Blocked, Target
 from tests.conf.cluster import Cluster as Asked
 from tests.conf.rollout.canary.scripted import RULES, ScriptedJudge, order
 from tests.conf.rollout.service_state import kinds, until
@@ -122,6 +122,8 @@ def test_an_undecided_canary_is_held_until_a_command_goes_on_or_goes_back(
     assert found is not None
     assert (found.phase, found.share, found.verdicts[-1].state) == ("held", 5, "unknown")
     assert route(there) == {"held": 90, "held-canary": 5, "held-baseline": 5}
+    with pytest.raises(Blocked, match="the canary of 2 has not come to its end; run deploy --continue or rollback"):
+        release.restart(there, silent)
     told = list[str]()
     with pytest.raises(Held):
         driver.go_on(there, order("good", "unknown"), told.append)
