@@ -8,6 +8,7 @@ import gc
 import importlib
 import math
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,13 @@ def _reason(text: str) -> str:
     return reason
 
 
+def _expression(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from error
+
+
 def _shares(text: str) -> tuple[int, ...]:
     if text == "none":
         return ()
@@ -102,6 +110,7 @@ SEVERAL: dict[str, Any] = {"action": "append", "default": []}
 STEPS: dict[str, Any] = {"choices": ("run", "replay", "seek", "table"), "default": "run", "metavar": "STEP"}
 INPUTS: dict[str, Any] = {"nargs": "+", "default": [], "dest": "inputs", "metavar": "PATH|SQL"}
 TRACKS = ("prod", "grey", "ab")
+LEVELS = ("debug", "info", "warning", "error", "critical")
 
 JSON = _switch("--json", "print JSON")
 SERVICE = _flag("--service", "the service's folder (default: .)", default=Path(), **FOLDER)
@@ -226,6 +235,9 @@ LOGS: list[Flag | tuple[Flag, ...]] = [
         _switch("--follow", "print each line as it comes, of new pods too, until Ctrl-C"),
         _switch("--previous", "lines of the containers before their restart"),
     ),
+    _flag("--level", "only lines of this level and above; a text has none", choices=LEVELS, default=""),
+    _flag("--grep", "only lines that match, as they are printed for people", type=_expression, metavar="REGEX"),
+    _flag("--tail", "only this many of the last lines", type=COUNT, metavar="N"),
 ]
 NEW: list[Flag | tuple[Flag, ...]] = [
     Flag(["service_name"], {"metavar": "NAME", "help": "the service's name"}),

@@ -34,6 +34,7 @@ from conf.plan.plan import offline_name
 from conf.remote.cluster import Cluster, ClusterError
 from conf.render.arms import arm_names
 
+LEVELS = ("debug", "info", "warning", "error", "critical")  # of a line, the least first
 LEVEL_WIDTH = 8
 MAX_ERRORS = 3  # kinds of errors that are named
 MAX_BYTES = 4 * 2**20  # of one answer
@@ -61,6 +62,11 @@ class Line:
         except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def has_level(self, least: str) -> bool:
+        """Return whether a line is of a level or above it, "" for any. A text has no level."""
+        level = self.fields.get("level")
+        return not least or (level in LEVELS and LEVELS.index(level) >= LEVELS.index(least))
 
     @cached_property
     def at(self) -> datetime:

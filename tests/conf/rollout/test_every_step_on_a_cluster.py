@@ -1,5 +1,5 @@
-"""Releases, undoings, restarts and stops that break off after each of their changes: something serves meanwhile, and the next run
-leaves exactly what it brings.
+"""Releases, undoings, restarts and stops that break off after each of their changes: something serves meanwhile, and the next
+run leaves exactly what it brings.
 """
 
 import contextlib
