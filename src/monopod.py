@@ -199,6 +199,7 @@ DEPLOY: list[Flag | tuple[Flag, ...]] = [
     _flag("--override", OVERRIDE, type=_reason, metavar="WHY"),
 ]
 ROLLBACK = [POD_TIMEOUT, _flag("--to", VERSION_BEFORE, default="", metavar="VERSION")]
+ONE_POD = _flag("--pod", "this pod alone, with its events", default="", metavar="NAME")
 RESTART = [POD_TIMEOUT, _flag("--pod", "evict this pod alone, where a sibling is ready", default="", metavar="NAME")]
 STOP = [
     _flag("--timeout", "seconds within which an object without pods must be gone (default: 60)", type=POSITIVE),
@@ -265,7 +266,7 @@ VERBS = [
     Verb("render", "print the Kubernetes objects", "--region hk --track grey", [*CHECKED, REGION, RENDERED_TO]),
     Verb("diff", "show what a deploy would change", f"--region hk {PUSHED_EXAMPLE}", [*ON_CLUSTERS, IN_PROD, PUSHED_IMAGE]),
     Verb("deploy", "roll out, region by region", PUSHED_EXAMPLE, [*CHANGING, *DEPLOY]),
-    Verb("status", "show what runs where, and what is wrong", "", [*ON_CLUSTERS, IN_ALL]),
+    Verb("status", "show what runs where, and what is wrong", "", [*ON_CLUSTERS, IN_ALL, ONE_POD]),
     Verb("top", "show load, latency and limits of all regions and pods, live", "--region hk", [*OBSERVED, *TOP]),
     Verb("health", "judge the same figures once: an exit status, and a line for each reason", "--track prod", OBSERVED),
     Verb("report", "report on the last days: traffic, objectives, cost, what to change", "--days 7 --html week.html", REPORT),

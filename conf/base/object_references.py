@@ -6,6 +6,7 @@ from typing import Any
 
 Item = dict[str, Any]
 
+DEPLOYMENT_LABEL = "app.kubernetes.io/name"  # the label of a pod that has the name of its Deployment
 MANAGER = "monopod"  # the field manager of each change that we make, and the value of the label managed-by
 
 # resource kind -> the path of its API, and the plural under which the API has it

@@ -1,15 +1,16 @@
 """`monopod status`: tell what runs where, and what is wrong."""
 
 import json
+import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from conf.base.console import prints_mistakes, table
-from conf.base.object_references import Ref
+from conf.base.object_references import DEPLOYMENT_LABEL, Ref, is_ready
 from conf.commands.arguments import load_regions, read_service
 from conf.observe.autoscaler import autoscaler
 from conf.observe.figures import NOT_SCRAPED
@@ -19,9 +20,10 @@ from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.rollout import history as histories
 from conf.rollout import lease, preflight
 from conf.rollout.canary.state import HELD, canary_of, describe
+from conf.rollout.diagnosis import diagnose, event_lines
 from conf.rollout.history import BEGUN, History, Release
 from conf.rollout.readiness import deployment_state, running_pods
-from conf.rollout.report import EXPECTED_ERRORS
+from conf.rollout.report import EXPECTED_ERRORS, NO_RELEASE
 from conf.rollout.targets import RegionTrack, Target, planned_or_left, target_to_read
 
 HEAD = ("region", "track", "version", "ready", "restarts", "since", "state")
@@ -71,6 +73,8 @@ def status_command(arguments: Namespace) -> int:
     chosen = planned_or_left(
         read_service(arguments, regions), regions, arguments, planned_first=False, may_be_empty=arguments.json
     )
+    if arguments.pod:
+        return _show_pod(chosen, arguments)
     rows = _rows(chosen)
     if arguments.json:
         print(json.dumps(rows, indent=2))
@@ -91,6 +95,44 @@ def status_command(arguments: Namespace) -> int:
                 by = f"{row['version']} was deployed outside the region's release windows by {row['by']}"
                 print(f"{row['region']}, {row['track']}: {by}: {row['override']}")
     return 1 if any(row["troubles"] for row in rows) else 0
+
+
+def _show_pod(chosen: Sequence[RegionTrack], arguments: Namespace) -> int:
+    """Print a pod, what is wrong with it, and its events, the newest last; return 17 where no region has it."""
+    found: list[Row] = []
+    for each in chosen:
+        try:
+            found += _pod(each, target_to_read(each), arguments.pod)
+        except EXPECTED_ERRORS as error:
+            print(f"{each}: {error}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    for row in () if arguments.json else found:
+        ready = "ready" if row["ready"] else "not ready"
+        print(
+            f"{row['region']}, {row['track']}: {row['pod']} on {row['node'] or 'no node'}: {ready}, {row['restarts']} restarts"
+        )
+        print(*(f"    {words}" for words in row["troubles"]), *(f"    event: {line}" for line in row["events"]), sep="\n")
+    if not found:
+        print(f"no pod {arguments.pod} in {', '.join(map(str, chosen))}; `monopod top` lists the pods", file=sys.stderr)
+    return 0 if found else NO_RELEASE
+
+
+def _pod(region_track: RegionTrack, target: Target, name: str) -> Iterator[Row]:
+    pod = target.cluster.get(Ref("Pod", target.namespace, name))
+    if pod is None or pod["metadata"].get("labels", {}).get(DEPLOYMENT_LABEL) not in (*target.names, *target.arms):
+        return
+    events = target.cluster.find("Event", target.namespace, fields=f"involvedObject.uid={pod['metadata']['uid']}")
+    yield {
+        "region": region_track.region.name,
+        "track": region_track.track,
+        "pod": name,
+        "node": pod["spec"].get("nodeName", ""),
+        "ready": is_ready(pod),
+        "restarts": sum(each["restartCount"] for each in pod["status"].get("containerStatuses", [])),
+        "troubles": [each.words for each in diagnose([pod], events, [], late=True)],
+        "events": list(event_lines(events)),
+    }
 
 
 def _rows(chosen: Sequence[RegionTrack]) -> list[Row]:

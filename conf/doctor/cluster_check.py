@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from conf.base.object_references import KINDS, NOT_APPLIED, Item, conditions, is_ready
+from conf.base.object_references import DEPLOYMENT_LABEL, KINDS, NOT_APPLIED, Item, conditions, is_ready
 from conf.base.quantities import binary_quantity
 from conf.clusters.regions import Region
 from conf.clusters.rights import DEPLOY
@@ -27,7 +27,6 @@ from conf.rollout.preflight import has_secret, shortages, summed, usage
 from serving.settings import Settings, size_in_bytes
 
 OLDEST_VERSION = (1, 30)  # Kubernetes has preStop.sleep since this version
-NAME = "app.kubernetes.io/name"  # the label that names the Deployment of a pod
 MAX_CLOCK_SKEW = 30  # seconds: a lease or a token that lasts a minute still works
 GATEWAYS = {"istio": "networking.istio.io/v1", "gateway-api": "gateway.networking.k8s.io/v1"}
 BUFFER_OBJECTS = {
@@ -189,9 +188,9 @@ def _quotas(context: CheckContext) -> Iterator[Finding]:
     items = context.cluster.raw(f"/api/v1/namespaces/{plan.namespace}/resourcequotas")["items"]
     counts = {each.name: each.replicas for each in plan.workloads}
     names = (*counts, *arm_names(plan.name))
-    found = context.cluster.find("Pod", plan.namespace, f"{NAME} in ({','.join(names)})")
+    found = context.cluster.find("Pod", plan.namespace, f"{DEPLOYMENT_LABEL} in ({','.join(names)})")
     own = [each for each in found if not has_ended(each)]  # a pod that has ended uses no quota
-    running = Counter(each["metadata"]["labels"][NAME] for each in own)
+    running = Counter(each["metadata"]["labels"][DEPLOYMENT_LABEL] for each in own)
     pod = plan.workloads[0].pod  # offline pods ask for the same
     one = usage([{"requests": dict(pod.requests), "limits": dict(pod.limits)}])
     now = summed(usage([part.get("resources", {}) for part in each["spec"]["containers"]]) for each in own)

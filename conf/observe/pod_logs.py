@@ -28,7 +28,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from conf.base.console import printable, shortened
-from conf.base.object_references import Item, Ref
+from conf.base.object_references import DEPLOYMENT_LABEL, Item, Ref
 from conf.clusters.regions import Region
 from conf.plan.plan import offline_name
 from conf.remote.cluster import Cluster, ClusterError
@@ -39,7 +39,6 @@ LEVEL_WIDTH = 8
 MAX_ERRORS = 3  # kinds of errors that are named
 MAX_BYTES = 4 * 2**20  # of one answer
 NO_LOG = (400, 404)  # the container has not begun, was not restarted, or its pod is gone
-NAME = "app.kubernetes.io/name"  # the label of a pod that has its Deployment's name
 HOLD_SECONDS, POLL_SECONDS = 2.0, 1.0
 PODS_A_SECOND = 10  # of a region, whose API server is asked once for each
 MAX_SECONDS = 60.0  # for all lines of one reading
@@ -158,7 +157,7 @@ class PodLines:
         """Yield the lines that were not read before, an answer at a time, and what is left out of them. Raises ClusterError."""
         self._cluster = self._cluster or Cluster(self.region.context)
         names = ",".join((self._service, offline_name(self._service), *arm_names(self._service)))
-        pods = self._cluster.find("Pod", self._namespace, f"{NAME} in ({names})")
+        pods = self._cluster.find("Pod", self._namespace, f"{DEPLOYMENT_LABEL} in ({names})")
         self.pods = len(pods)
         reading = [self._of_pod(self._cluster, pod) for pod in pods]
         for _ in count() if self._turns is None else range(self._turns):
@@ -172,7 +171,7 @@ class PodLines:
 
     def _of_pod(self, cluster: Cluster, pod: Item) -> Iterator[list[Line] | Trouble]:
         name, offline = pod["metadata"]["name"], offline_name(self._service)
-        container = offline if pod["metadata"].get("labels", {}).get(NAME) == offline else self._service
+        container = offline if pod["metadata"].get("labels", {}).get(DEPLOYMENT_LABEL) == offline else self._service
         restarts = _restarts(pod, container)
         if self._previous or restarts > self._restarts.get(name, restarts):
             yield from self._new(cluster, name, container, True)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from conf.base.object_references import APPLIED, MANAGER, Item, Ref, dropped, is_staying, ref
+from conf.base.object_references import APPLIED, DEPLOYMENT_LABEL, MANAGER, Item, Ref, dropped, is_staying, ref
 from conf.base.quantities import GIB, quantity_value
 from conf.observe.pod_states import has_ended
 from conf.remote.cluster import Cluster, NoRights, kubectl
@@ -24,7 +24,6 @@ from conf.rollout.replicas import REPLICAS_MANAGER
 from conf.rollout.targets import Blocked, Say, Target
 
 SERVER_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")  # written by the API server
-NAME = "app.kubernetes.io/name"  # the label that names the Deployment of a pod
 QUOTA_SECONDS = 10.0
 LISTED_KINDS = ("Pod", "ReplicaSet", "Event")  # what a rollout must be allowed to list
 
@@ -136,10 +135,10 @@ def _shortages(target: Target, rollouts: Sequence[Rollout]) -> Iterator[str]:
     quotas = [each for each in found if each.get("status") and not {"scopes", "scopeSelector"} & each["spec"].keys()]
     for live, then in rollouts if quotas else ():
         name, template = then["metadata"]["name"], then["spec"]["template"]
-        pods = target.cluster.find("Pod", target.namespace, f"{NAME} in ({','.join((name, *target.arms))})")
+        pods = target.cluster.find("Pod", target.namespace, f"{DEPLOYMENT_LABEL} in ({','.join((name, *target.arms))})")
         own = [each for each in pods if not has_ended(each)]  # a pod that has ended uses no quota
         staying = [each["metadata"]["labels"] for each in own if is_staying(each)]
-        versions = [labels.get("version") for labels in staying if labels[NAME] == name]
+        versions = [labels.get("version") for labels in staying if labels[DEPLOYMENT_LABEL] == name]
         # Pods of a release that is returned to may be there still, and then none has to begin.
         returns = template["metadata"]["labels"].get("version") in versions
         changed = live is not None and live["spec"]["template"] != template and not returns

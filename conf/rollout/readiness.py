@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from conf.base.image_names import digest_of, version_with_digest
-from conf.base.object_references import Item, Ref, is_ready, is_staying
+from conf.base.object_references import DEPLOYMENT_LABEL, Item, Ref, is_ready, is_staying
 from conf.base.quantities import counted
 from conf.observe.pod_logs import Line, common_errors
 from conf.observe.pod_states import PodStates, states_of
@@ -182,7 +182,7 @@ def running_pods(cluster: Cluster, namespace: str, names: Sequence[str]) -> Runn
 
     names: of its Deployments.
     """
-    pods = cluster.find("Pod", namespace, f"app.kubernetes.io/name in ({','.join(names)})")
+    pods = cluster.find("Pod", namespace, f"{DEPLOYMENT_LABEL} in ({','.join(names)})")
     staying = [each for each in pods if is_staying(each)]
     containers = [status for each in staying for status in each.get("status", {}).get("containerStatuses", [])]
     versions = count_by_version([each for each in staying if is_ready(each)])
@@ -217,7 +217,7 @@ def _last_log_lines(cluster: Cluster, cause: Diagnosis | None, pods: Sequence[It
 def dead_container_lines(cluster: Cluster, namespace: str, name: str) -> str:
     """Return the last log lines of a Deployment's container that was restarted; "" for none, or where nobody can tell."""
     with suppress(ClusterError):
-        for pod in cluster.find("Pod", namespace, f"app.kubernetes.io/name={name}"):
+        for pod in cluster.find("Pod", namespace, f"{DEPLOYMENT_LABEL}={name}"):
             for status in pod.get("status", {}).get("containerStatuses", []):
                 if status["restartCount"]:
                     where = Ref("Pod", namespace, pod["metadata"]["name"])
@@ -228,7 +228,7 @@ def dead_container_lines(cluster: Cluster, namespace: str, name: str) -> str:
 def logged_errors(cluster: Cluster, namespace: str, name: str, container: str) -> str:
     """Return the commonest errors in the last log lines of a Deployment's pods; "" for none, or where nobody can tell."""
     with suppress(ClusterError):
-        pods = cluster.find("Pod", namespace, f"app.kubernetes.io/name={name}")[:DIAGNOSED_PODS]
+        pods = cluster.find("Pod", namespace, f"{DEPLOYMENT_LABEL}={name}")[:DIAGNOSED_PODS]
         texts = (cluster.logs(Ref("Pod", namespace, pod["metadata"]["name"]), container, ERROR_LINES) for pod in pods)
         found = common_errors(Line("", "", "", line) for text in texts for line in text.splitlines())
         return "\n".join(f"{counted(count, 'time')}: {words}" for words, count in found)

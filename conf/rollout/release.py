@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from conf.base.image_names import digest_of
-from conf.base.object_references import Item, Ref, deployments, is_ready, is_staying, ref
+from conf.base.object_references import DEPLOYMENT_LABEL, Item, Ref, deployments, is_ready, is_staying, ref
 from conf.remote.cluster import CONFLICT, NOT_FOUND, BadCredentials, ClusterError, Unreachable
 from conf.rollout import history as histories
 from conf.rollout import preflight, replicas
@@ -124,14 +124,12 @@ def evict(target: Target, name: str) -> None:
     Raises NoRelease where the track has no such pod, Blocked where no sibling is ready to answer meanwhile, ClusterError.
     """
     names = (*target.names, *target.arms)
-    pods = target.cluster.find("Pod", target.namespace, f"app.kubernetes.io/name in ({','.join(names)})")
+    pods = target.cluster.find("Pod", target.namespace, f"{DEPLOYMENT_LABEL} in ({','.join(names)})")
     by_name = {each["metadata"]["name"]: each for each in pods if is_staying(each)}
     if (pod := by_name.get(name)) is None:
         raise NoRelease(f"{target.namespace}/{target.service} has no pod {name}; there are {', '.join(by_name) or 'none'}")
-    own = pod["metadata"]["labels"]["app.kubernetes.io/name"]
-    others = (
-        each for each in by_name.values() if each is not pod and each["metadata"]["labels"]["app.kubernetes.io/name"] == own
-    )
+    own = pod["metadata"]["labels"][DEPLOYMENT_LABEL]
+    others = (each for each in by_name.values() if each is not pod and each["metadata"]["labels"][DEPLOYMENT_LABEL] == own)
     if not any(map(is_ready, others)):
         raise Blocked(f"no other pod of {own} is ready, so nothing would answer; `monopod restart` begins a new pod first")
     target.cluster.evict(Ref("Pod", target.namespace, name))

@@ -1,6 +1,7 @@
 """`monopod restart` on a real node under load: every pod is another one, no request is lost, and one pod goes by itself."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,14 @@ def test_a_restart_replaces_every_pod_with_no_request_lost_and_a_deploy_of_the_s
     assert "hk: nothing would change" in mine.run("diff", tag="1").out
     assert "unchanged 1" in mine.run("deploy", tag="1").out
     assert pods(hk, mine) == after
-    assert status_row(mine)["state"] == "good"
+    assert status_row(mine)["state"] == "good, restarted"
 
 
 def test_people_who_look_may_evict_one_pod_where_a_sibling_is_ready(mine: Checkout, hk: Cluster, tmp_path: Path) -> None:
     first, second = names(hk, mine)
+    told = mine.run("status", "--pod", first).out
+    assert re.search(rf"^hk, prod: {first} on \S+: ready, 0 restarts\n", told)
+    assert re.search("^    event: Started: ", told, re.MULTILINE)
     named = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}}
     with hk.having(f"/api/v1/namespaces/{mine.user}/serviceaccounts", named):
         file = kubeconfigs.written(tmp_path / "looker", hk.context, token=token(hk, mine.user, ACCOUNT))
@@ -56,6 +60,7 @@ def test_people_who_look_may_evict_one_pod_where_a_sibling_is_ready(mine: Checko
             assert second in names(hk, mine)
             refused = mine.run("restart", status=None, more={"KUBECONFIG": file})
             assert (refused.status, "no right to" in refused.err) == (12, True)
+    assert f"no pod {first} in hk, prod" in mine.run("status", "--pod", first, status=NOT_THERE).err
     assert f"has no pod {first}; there are " in mine.run("restart", "--pod", first, status=NOT_THERE).out
     mine.write_value(replicas=1)
     mine.run("deploy", tag="1")
