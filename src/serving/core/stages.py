@@ -28,6 +28,7 @@ from typing import Any
 
 from serving.base import json_codec
 from serving.base.errors import QueueFull, ServiceFailed, ServingError, WrongInputs, WrongResults
+from serving.base.lifetime import Lifetime
 from serving.base.process import WorkingMemory, yield_to_others
 from serving.core.messages import JSON, Done, RawRequest, Reply, Result, StageTimes, Stream
 from serving.core.result_cache import ResultCache
@@ -39,7 +40,7 @@ from serving.models.registry import Handle
 from serving.models.tensors import Arrays, ModelSpec
 from serving.service.loader import line_of, place_of
 from serving.service.request import Request
-from serving.service.service import Answer, Service, files_of, handles_itself, takes_data
+from serving.service.service import Answer, Service, files_of, from_data, handles_itself, takes_data
 from serving.settings import Settings, size_in_bytes
 
 log = logging.getLogger("monopod.core")
@@ -123,6 +124,7 @@ Decoded = tuple[Arrays, Encode]
 Decode = Callable[[bytes, ModelSpec], Decoded]
 Prepared = tuple[Handle, Arrays, Encode]
 Prepare = Callable[[RawRequest], Prepared]
+NO_LIFE = Lifetime(0.0, 0.0)  # of a request for which nothing waits
 
 
 class Core:
@@ -195,6 +197,16 @@ class Core:
             self._blocking.submit(self._on_thread, raw, prepare, done)
         else:
             self._before.run(self._on_thread, raw, prepare, done)
+
+    def read(self, body: bytes, _: str | None, spec: ModelSpec) -> tuple[Arrays, float | None, Encode]:
+        """Return what `answer` would give the model of a service that `fits_loop`, None, and the encoder of its results.
+
+        body: JSON of a request without parameters in its URL. Raises the errors of `payload.decode` and of `from_data`.
+        """
+        decoded = payload.decode(JSON, body, self._fetcher, NO_LIFE, files_of(self._service))
+        request, after = Request("", NO_LIFE, decoded), self._service.postprocess
+        arrays = from_data(decoded.data, spec, self._service.settings.max_rows_per_request)
+        return arrays, None, lambda outputs: self._reply(after(outputs, request), request, after)
 
     def call(self, function: Callable[[Request], Any], raw: RawRequest) -> Result:
         """Return the answer of an own route's function, or its error. A stream has its first part, and `pull` gives the others.

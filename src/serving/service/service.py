@@ -160,7 +160,7 @@ class Service:
 
         Raises BadInput for data that does not fit the model, TooLarge for more than max_rows_per_request rows.
         """
-        return _from_data(request.data, self.model.spec(request.life), self.settings.max_rows_per_request)
+        return from_data(request.data, self.model.spec(request.life), self.settings.max_rows_per_request)
 
     def postprocess(self, outputs: Arrays, request: Request) -> Any:
         """Return the results. This default returns a table from output to rows.
@@ -252,7 +252,8 @@ def _declared_files(kind: type[Service], pictures: bool = False, videos: bool = 
     return file_kinds(kind.files if isinstance(kind.files, Mapping) else {}, pictures, videos)
 
 
-def _from_data(data: Any, spec: ModelSpec, max_rows: int) -> Arrays:
+def from_data(data: Any, spec: ModelSpec, max_rows: int) -> Arrays:
+    """Return a model's inputs from the field "data". Raises what the default `preprocess` raises."""
     names = [tensor.name for tensor in spec.inputs]
     if data is None:
         raise BadInput(f'no data in the request; send JSON such as {{"data": ...}} with rows for {", ".join(names)}')

@@ -51,8 +51,9 @@ Read = Callable[[bytes, str | None, ModelSpec], tuple[Arrays, float | None, Enco
 class HotRoute(NamedTuple):
     """A route.
 
-    label: in metrics and logs. queue: the model in whose queue its requests count, "" where it is not there. model, read: of a
-    route for tensors alone, whose model is there. packs: whether JSON for it can be packed.
+    label: in metrics and logs. queue: the model in whose queue its requests count, "" where that is not there.
+    model: None where it is not there, and where the service has hooks of its own. read: takes a body apart.
+    kinds: content types of such a body. packs: whether JSON for it can be packed.
     """
 
     label: str
@@ -61,6 +62,7 @@ class HotRoute(NamedTuple):
     model: Handle | None = None
     read: Read | None = None
     packs: bool = False
+    kinds: Sequence[str] = TAKEN
 
 
 class HotRoutes:
@@ -70,8 +72,9 @@ class HotRoutes:
         self._settings, self._models, self._core = settings, models, core
         short = f"/api/{settings.service_name}"
         self._prefixes = (f"/api/{settings.username}/{settings.service_name}", short, "")
-        service = HotRoute("service", settings.service_name, self._answer)
-        self._known = dict.fromkeys(self._prefixes[:2] if own else (), service)
+        self._own = self._prefixes[:2] if own else ()
+        # The route of a service without hooks is remembered once its model is there.
+        self._known = {} if core.fits_loop else dict.fromkeys(self._own, self._service_route())
 
     def find(self, path: str) -> HotRoute | None:
         """Return the route of a POST, None where it is another's. path: as it was sent."""
@@ -80,15 +83,23 @@ class HotRoutes:
     def _find(self, path: str) -> HotRoute | None:
         plain = unquote(path).removesuffix("/")
         route = self._known.get(plain)
-        if route is None:
+        if route is None and plain in self._own:
+            route = self._service_route()
+        elif route is None:
             prefix = next(each for each in self._prefixes if plain.startswith(each))
             found = MODEL_PATH.fullmatch(plain, len(prefix))
             if found is None:
                 return None
             route = self._model_route(found)
-        if route.queue and len(self._known) < MAX_KNOWN and len(path) <= MAX_KNOWN_LENGTH:
+        lasting = plain in self._known or (route.model is not None and route.model.loaded)
+        if lasting and len(self._known) < MAX_KNOWN and len(path) <= MAX_KNOWN_LENGTH:
             self._known[path] = route
         return route
+
+    def _service_route(self) -> HotRoute:
+        name = self._settings.service_name
+        model = self._models[name] if name in self._models.names() else None
+        return HotRoute("service", name, self._answer, model, self._core.read, kinds=(JSON,))
 
     def _model_route(self, found: re.Match[str]) -> HotRoute:
         name = found["v1"] or found["v2"]

@@ -45,10 +45,11 @@ UNUSUAL = (b"upgrade", b"expect", b"content-encoding", b"transfer-encoding")  # 
 class KnownHead(NamedTuple):
     """A head that the lane takes.
 
-    header_length: of binary tensors. most: bytes that its body may have. seconds: that the client allows.
+    kind: of its body. header_length: of binary tensors. most: bytes that its body may have. seconds: that the client allows.
     """
 
     head: Head
+    kind: str
     header_length: str | None
     most: int
     seconds: float
@@ -72,7 +73,8 @@ def known(head: bytes) -> KnownHead | None:
     length = None if given is None else given.decode("latin-1")
     if length is not None and not is_small(length):
         return None
-    return KnownHead(found, length, SMALL_JSON if length is None else SMALL_BINARY, allowed_seconds(fields, math.inf))
+    most = SMALL_JSON if length is None else SMALL_BINARY
+    return KnownHead(found, kind, length, most, allowed_seconds(fields, math.inf))
 
 
 _known = lru_cache(MAX_KNOWN)(known)
@@ -151,7 +153,7 @@ class Lane:
             return None
         route = self._hot.find(said.head.path)
         model = None if route is None or route.model is None else route.model.on_loop()
-        if route is None or model is None or self._gate.state != READY:
+        if route is None or model is None or said.kind not in route.kinds or self._gate.state != READY:
             return None
         cycle = LaneCycle(self.rules, client, said.head, data, route.label, begin)
         if not self._queued(cycle, route, model, data[end:], said):

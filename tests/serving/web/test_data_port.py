@@ -32,12 +32,17 @@ OUTPUTS = {"y": np.full((1, 2), 4, np.float32)}
 class KeptCalls:
     """A core that keeps what it is asked, and answers nothing."""
 
+    fits_loop = True
+
     def __init__(self) -> None:
         self.answered: list[RawRequest] = []
         self.inferred: list[tuple[str, RawRequest, Callable[[bytes, ModelSpec], Any]]] = []
 
     def answer(self, raw: RawRequest, done: Callable[..., None], few_parameters: bool = True) -> None:
         self.answered.append(raw)
+
+    def read(self, body: bytes, header_length: str | None, spec: ModelSpec) -> Any:
+        raise NotImplementedError
 
     def infer(
         self,
@@ -90,6 +95,21 @@ def routes(tmp_path: Path) -> Iterator[Routes]:
 def test_the_services_own_route_answers_under_both_prefixes(routes: Routes, prefix: str, end: str) -> None:
     for _ in range(2):  # it is remembered by then
         assert routes.find(prefix + end) == ("service", "s")
+
+
+@pytest.mark.parametrize("path", ["/api/s", "/api/u/s/", "/api/%73"])
+def test_the_services_own_route_has_its_model_as_soon_as_that_is_loaded(routes: Routes, path: str) -> None:
+    def model_of(path: str) -> Handle | None:
+        route = routes.routes.find(path)
+        assert route is not None
+        return route.model
+
+    assert [model_of(path) for _ in range(2)] == [None, None]
+    added = routes.models.add("s", double, (X,), (Y,))
+    found = model_of(path)
+    assert found is not None
+    assert found._entry is added._entry
+    assert model_of(path) is found, "it is remembered"
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/s", "/api/u/s"])

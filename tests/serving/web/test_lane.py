@@ -26,7 +26,7 @@ from tests.serving.web.served_here import ServedHere, served_here
 from tests.serving.web.test_framing import BAD
 from tests.waiting import until
 
-SEED, COUNT, AT_ONCE = 26, 400, 8  # requests, and connections that send theirs together
+SEED, COUNT, AT_ONCE = 26, 800, 8  # requests, and connections that send theirs together
 MAX_BATCH = 8
 SETTINGS = f'model_path = "model/small.onnx"\nmax_batch_size = {MAX_BATCH}\nmax_rows_per_request = 16\nmemory = "4Gi"'
 SERVER = """
@@ -126,7 +126,10 @@ def body_of(chance: random.Random) -> tuple[str, bytes, list[bytes]]:
     tensors: list[Tensor] = {"small": pair, "types": types, "lookup": [ids]}[name]
     request: dict[str, Any] = {"inputs": tensors}
     path, raw = f"/v2/models/{name}/infer", b""
-    if name == "types" or chance.random() < 0.25:
+    if name == "small" and chance.random() < 0.4:
+        path = chance.choice(["/api/small", "/api/like/small"])
+        request = own_body(chance, {item["name"]: _nested(item) for item in tensors})
+    elif name == "types" or chance.random() < 0.25:
         raw = as_bytes(tensors)
         request["parameters"] = {"binary_data_output": True}
     elif chance.random() < 0.15:
@@ -145,6 +148,28 @@ def body_of(chance: random.Random) -> tuple[str, bytes, list[bytes]]:
     if raw:
         lines = [b"Content-Type: application/octet-stream", b"Inference-Header-Content-Length: %d" % len(head)]
     return path, head + raw, lines
+
+
+def own_body(chance: random.Random, data: dict[str, list[Any]]) -> dict[str, Any]:
+    """Return a body of the service's own route. It is good in most cases."""
+    wrong: dict[str, Any] = chance.choice(
+        [
+            {"data": None},
+            {"data": data["x"]},
+            {"data": {"x": data["x"]}},
+            {"data": data | {"more": [1]}},
+            {"data": data | {"x": data["i"]}},
+            {"data": data | {"i": [[0.5, True]]}},
+            {"image": "?!"},
+            {"postid": [1]},
+        ]
+    )
+    more: dict[str, Any] = {"postid": 7, "uid": "\u00e9", "seqid": "", "image": "aGk=", "other": {"a": None}}
+    return (
+        {"data": data}
+        | dict(chance.sample(sorted(more.items()), chance.randint(0, 2)))
+        | (wrong if chance.random() < 0.15 else {})
+    )
 
 
 def _nested(item: Tensor) -> list[Any]:
@@ -266,7 +291,9 @@ def test_both_paths_answer_count_and_log_alike(served: ServedHere, general: Serv
     for request, one, other in zip(requests, found, wanted, strict=True):
         assert one == other, request
     assert counted(served) == counted(general)
-    assert len(taken) > COUNT / 4
+    labels = Counter(cycle.route for cycle in taken)
+    assert labels.total() > COUNT / 4
+    assert labels["service"] > COUNT / 30, labels
     assert Counter(each[9:12] for each in found).keys() >= {b"200", b"400", b"404", b"413", b"415"}
 
 
