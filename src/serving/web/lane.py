@@ -234,7 +234,10 @@ class Lane:
             written = answers.json_answers(bodies, names, more)
         else:
             written = [answers.answer(reply, name, more) for reply, name in zip(replies, names, strict=True)]
-        self._note(cycles, bodies, (BATCH, now, INFER, joined, ENCODE, ended))
+        try:
+            self._note(cycles, bodies, (BATCH, now, INFER, joined, ENCODE, ended))
+        except Exception:  # the answers are good, and other batches of this turn wait
+            log.exception("%d answers could not be counted", len(cycles), extra={"request_id": cycles[0].id})
         for cycle, answer in zip(cycles, written, strict=True):
             try:
                 cycle.client.send(answer, closes)

@@ -415,6 +415,42 @@ def test_an_answer_of_a_turn_in_which_the_drain_begins_ends_its_connection(serve
     assert gate.state == DRAINING
 
 
+def fail_once(served: ServedHere) -> None:
+    """Have the next end of a request fail to be counted and logged."""
+    requests = lane_of(served)._requests
+    note = requests.note
+
+    def fail(*_: Any) -> None:
+        requests.note = note  # type: ignore[method-assign]
+        raise RuntimeError("not counted")
+
+    requests.note = fail  # type: ignore[method-assign, assignment]
+
+
+def test_answers_that_cannot_be_counted_are_sent_and_so_are_those_of_other_batches(
+    served: ServedHere, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail_once(served)
+    served.data._loop.call_soon_threadsafe(time.sleep, 0.05)  # meanwhile all of them come
+    found = answers_of(served.data.number, [post(), post("/v2/models/small/versions/1/infer")] * (AT_ONCE // 2))
+    assert [each[9:12] for each in found] == [b"200"] * AT_ONCE
+    assert [str(line.exc_info[1]) for line in caplog.records if line.exc_info] == ["not counted"]
+    until(lambda: nothing_is_left(served))
+
+
+def test_a_refusal_that_cannot_be_counted_costs_no_other_request_its_answer(served: ServedHere) -> None:
+    def close() -> None:
+        served.context.models.loaded()[0].close(20)
+        fail_once(served)
+
+    before_batches(served, close)
+    served.data._loop.call_soon_threadsafe(time.sleep, 0.05)  # meanwhile all of them come
+    first, *others = answers_of(served.data.number, [post()] * AT_ONCE)
+    assert first == b"", "its connection is ended"
+    assert [each[9:12] for each in others] == [b"503"] * (AT_ONCE - 1)
+    until(lambda: nothing_is_left(served))
+
+
 def test_a_model_that_is_unloaded_before_the_batch_is_loaded_again(served: ServedHere) -> None:
     models = served.context.models
     before_batches(served, lambda: models.unload("small"))
