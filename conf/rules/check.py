@@ -16,7 +16,7 @@ from conf.rules.context import Rule, RuleContext, Violation
 from conf.rules.model_files import ModelFiles, model_files
 from conf.rules.other_services import OtherService
 from conf.rules.own_alerts import own_alert_mistakes
-from serving.settings import SettingsError, ValueFile, load, misnamed_hooks, skip_wrong, skip_wrong_items
+from serving.settings import SettingsError, ValueFile, faults_of_server, load, misnamed_hooks, skip_wrong, skip_wrong_items
 
 RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.RULES, *offline_rules.RULES)
 # Where a service has offline pods alone, no request comes, and these are not asked.
@@ -132,7 +132,8 @@ def judge(
     service: a folder. others: services of the same clusters. An empty image_name is the name that a build will give.
     """
     found, mistakes = read(service, regions, image_name)
-    report = Report(list(mistakes), misnamed_hooks(service), service=found)
+    wrong, doubtful = faults_of_server(service)
+    report = Report([*mistakes, *wrong], [*misnamed_hooks(service), *doubtful], service=found)
     if found is None:
         return report
     files = cache(partial(model_files, service))  # tracks and regions share them

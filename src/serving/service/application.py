@@ -33,8 +33,13 @@ class Application(Service):
                     f"value.py: {name} is for a subclass of Service, and src/server.py holds a WSGI application; take the line "
                     f"out, or write the subclass ({PAGE})"
                 )
+        self.loaded: Callable[[], object] = bool
         if is_flask(self.wsgi):
             vars(self.wsgi)["monopod"] = self
+
+    def setup(self) -> None:
+        """Tell the server that the models are loaded."""
+        self.loaded()
 
     def handle(self, request: Request) -> Any:
         """Raise NotFound: an application takes its requests from the server alone."""

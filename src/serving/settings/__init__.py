@@ -14,9 +14,9 @@ from serving.settings.declarations import (
     process_memory,
 )
 from serving.settings.reader import Nearest, UnreadableError, text_of
+from serving.settings.server_file import APPLICATION_NAMES, NOT_WSGI, faults_of_server, misnamed_hooks, names_of_server
 from serving.settings.validators import size_in_bytes
 from serving.settings.value_file import SettingsError, ValueFile, load, read, skip_wrong, skip_wrong_items
-from serving.settings.value_parser import APPLICATION_NAMES, NOT_WSGI, misnamed_hooks, names_of_server
 
 __all__ = [
     "APPLICATION_NAMES",
@@ -30,6 +30,7 @@ __all__ = [
     "ValueFile",
     "declared_settings",
     "gpu_memory",
+    "faults_of_server",
     "latency_objective",
     "load",
     "misnamed_hooks",

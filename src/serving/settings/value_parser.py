@@ -1,4 +1,4 @@
-"""Python of a service that is parsed and never run: the statements of value.py, and the names in src/server.py.
+"""The statements of value.py, which is parsed and never run.
 
 A line of value.py that is not Python is one mistake among the others.
 """
@@ -9,9 +9,6 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-from serving.settings.reader import Nearest, UnreadableError, text_of
 
 MAX_STATEMENT = 200  # lines. Bounds the search for the end of a bracket that is never closed.
 # Characters of one file that are parsed to find ends of statements: about a second. Open brackets would take minutes otherwise.
@@ -21,10 +18,6 @@ MAY_END = re.compile(r"[)\]}]|\"\"\"|'''|^\s")
 NO_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(#.*)?")
 INNER_LINE = re.compile(r" \(detected at line \d+\)$")  # Python counts it from the statement's first line, not the file's
 SOME_VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)")
-MAX_CODE = 1024  # KiB of a src/server.py
-APPLICATION_NAMES = ("app", "application")  # of a WSGI application in src/server.py
-NOT_WSGI = ("aiohttp", "blacksheep", "fastapi", "litestar", "quart", "sanic", "starlette", "tornado")  # packages
-HOOKS = ("setup", "preprocess", "postprocess", "handle")  # the methods of a service's class that the platform calls
 PYTHON_WORDS = {"true": "True", "yes": "True", "on": "True", "false": "False", "no": "False", "off": "False"}
 
 
@@ -58,66 +51,6 @@ def assignments(text: str) -> Iterator[Assignment | Mistake]:
             yield found
         elif not (isinstance(found, ast.Expr) and isinstance(found.value, ast.Constant) and isinstance(found.value.value, str)):
             yield _assignment(found)
-
-
-def misnamed_hooks(folder: Path) -> list[str]:
-    """Return a sentence for each public method of a subclass of Service that nothing uses, and whose name is like a hook's.
-
-    folder: of the service. Its src/server.py is read and not run. A file that is missing or is not Python has no such methods.
-    """
-    tree = _server_tree(folder)
-    if tree is None:
-        return []
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
-    own = (item for each in classes if any(ast.unparse(base).endswith("Service") for base in each.bases) for item in each.body)
-    nearest, found = Nearest(), []
-    for item in own:
-        if isinstance(item, ast.FunctionDef) and not item.decorator_list and item.name not in used.union(HOOKS):
-            near = "" if item.name.startswith("_") else nearest.to(item.name, HOOKS)
-            if near:
-                found.append(f"src/server.py:{item.lineno}: nothing calls {item.name!r}; did you mean the hook {near!r}?")
-    return found
-
-
-def names_of_server(folder: Path) -> dict[str, int]:
-    """Return each name that src/server.py binds outside functions, with its first line. It is empty for what is not Python."""
-    tree = _server_tree(folder)
-    found: dict[str, int] = {}
-    for node in _outside_functions(tree) if tree else ():
-        for name in _bound(node):
-            found.setdefault(name, node.lineno)
-    return found
-
-
-def _server_tree(folder: Path) -> ast.Module | None:
-    try:
-        return ast.parse(text_of(folder / "src" / "server.py", MAX_CODE))
-    except (UnreadableError, SyntaxError, ValueError, RecursionError):
-        return None
-
-
-def _outside_functions(node: ast.AST) -> Iterator[ast.stmt]:
-    """Yield the statements of a module, those within `if`, `try` and `with` too."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt):
-            yield child
-        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.expr):
-            yield from _outside_functions(child)
-
-
-def _bound(node: ast.stmt) -> list[str]:
-    """Return the names that a statement binds."""
-    match node:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            return [name]
-        case ast.Assign(targets=targets):
-            return [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
-        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
-            return [name]
-        case ast.Import(names=names) | ast.ImportFrom(names=names):
-            return [(each.asname or each.name).split(".")[0] for each in names]
-    return []
 
 
 def _parse(text: str) -> list[ast.stmt] | str:

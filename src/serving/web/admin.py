@@ -53,7 +53,8 @@ class Admin(NamedTuple):
             stuck = self.stuck()
             cycle.finish(_text(503, stuck) if stuck else _text(200, "ok"))
         elif path == "/readyz":
-            why = "all connections are in use" if self.gate.state == READY else self.gate.state
+            busy = f"the application's own /api/ping {self.gate.veto}" if self.gate.veto else "all connections are in use"
+            why = busy if self.gate.state == READY else self.gate.state
             cycle.finish(_text(200, "ok") if self.gate.unready() is None else _text(503, why))
         elif path == "/metrics" and cycle.rules.gate.light() > METRICS_LIMIT:
             cycle.finish(QueueFull(f"{METRICS_LIMIT} requests for this page are being answered; try again in a second"))

@@ -1,7 +1,7 @@
 """Admission: which requests are let in, decided before any work is done.
 
 Concurrency. Only the loop's thread calls what changes something. Other threads read the state and the counts, each of which is
-replaced whole.
+replaced whole. One thread alone replaces the veto of an application.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,7 @@ class Gate:
     def __init__(self, limit: int, queue_full: Callable[[], bool], light_limit: int = LIGHT_LIMIT):
         self.limit, self.light_limit, self._queue_full = limit, light_limit, queue_full
         self.state = STARTING
+        self.veto = ""  # what the application's own ping objects to
         self.crowded = False  # the port has as many connections as it may have, and each one is in use
         self._admitted = {True: 0, False: 0}  # work: yes or no
 
@@ -37,6 +38,8 @@ class Gate:
 
     def unready(self) -> NotReady | None:
         """Return why this pod should be sent no requests, or None. A ping answers with it."""
+        if self.state == READY and self.veto:
+            return NotReady(f"the application's own /api/ping {self.veto}")
         if self.state == READY:
             return NotReady("all connections of this pod are in use; another pod will answer") if self.crowded else None
         if self.state == STARTING:

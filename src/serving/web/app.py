@@ -266,6 +266,10 @@ class WsgiThreads:
         """Have a thread answer a request."""
         self._dispatcher.add_task(_Task(self._server, cycle, self._pull))
 
+    def call(self, function: Callable[[], None]) -> None:
+        """Have a thread call a function, once the requests before it have their turns."""
+        self._dispatcher.add_task(SimpleNamespace(service=function))
+
 
 class _Task(WSGITask):
     """A request on its worker thread. waitress calls the application; the answer's head is not waitress'."""

@@ -6,28 +6,38 @@ application's.
 Concurrency. The loop calls `run` and `label_of`. As many of waitress' threads as the setting `threads` run the application, and
 requests wait in their queue. The loop alone watches deadlines and clients, and a request that is over by its turn is not run.
 Where the loop ends a request that runs, the thread stays taken until the application returns, and liveness tells of one that
-never does. The thread of a request alone reads its answer, and gives the parts of a streamed one.
+never does. The thread of a request alone reads its answer, and gives the parts of a streamed one. One more thread asks the
+application's own ping, which takes a turn too.
 """
 
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
+from functools import partial
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
+from wsgiref.util import setup_testing_defaults
 
 from serving.base.errors import NotReady, ServiceFailed, ServingError
 from serving.core.messages import JSON, Stream
 from serving.service.application import Application, is_flask
+from serving.service.request import make_request
 from serving.web.admission import STARTING
 from serving.web.app import CYCLE, ENDS, WsgiThreads
 from serving.web.front.answers import error_body
-from serving.web.front.request_cycle import RequestCycle
+from serving.web.front.request_cycle import PING, RequestCycle
 from serving.web.process import ServiceContext
 
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of each request that waits; a metric has their number
 
+log = logging.getLogger("monopod.app")
+
+PING_SECONDS = 2.0  # between an answer of the application's own ping and the next question
+PING_TIMEOUT = 2.0  # seconds that it may run
 Environment = dict[str, Any]
 
 
@@ -54,10 +64,18 @@ class Mount:
         self._threads = WsgiThreads(self._answer, settings.threads, context.core.pull)
         context.metrics.expect("service", ENDS)
         self._urls: Any = None
+        self._has_ping = False
         if is_flask(self._service.wsgi):
-            flask: Any = self._service.wsgi
-            self._urls = flask.url_map.bind("")
-            flask.error_handler_spec[None][None].setdefault(ServingError, self._refused)
+            self._know(self._service.wsgi)
+        if self._has_ping or self._urls is None:
+            self._service.loaded = threading.Thread(target=self._watch_ping, name="ping", daemon=True).start
+
+    def _know(self, flask: Any) -> None:
+        """Take the rules of a Flask application, and give it a handler for the errors of models where it has none."""
+        self._urls = flask.url_map.bind("")
+        flask.error_handler_spec[None][None].setdefault(ServingError, self._refused)
+        self._has_ping = bool(self._rule("GET", PING))
+        self._context.gate.veto = "has not answered yet" * self._has_ping
 
     def run(self, cycle: RequestCycle) -> None:
         """Have a thread answer a request. Raises NotReady before the models are loaded."""
@@ -120,9 +138,12 @@ class Mount:
             start(f"{status} {cycle.reason}", list(headers.items()), (type(error), error, error.__traceback__))
             return [body]
         finally:
-            del self._now.cycle
-            if os.getpid() != self._process:
-                os._exit(1)  # a fork of the application, which has none of the server's other threads
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        del self._now.cycle
+        if os.getpid() != self._process:
+            os._exit(1)  # a fork of the application, which has none of the server's other threads
 
     def _refused(self, error: BaseException) -> tuple[bytes, int, dict[str, str]]:
         """Return the answer to an exception, of a model too: its body, status and headers. Its cause is in the log."""
@@ -155,6 +176,46 @@ class Mount:
         stream.begin()
         cycle.parts = stream
         return []
+
+    def _watch_ping(self) -> None:
+        """Ask the application's own ping as long as the process lives, and have the gate tell what it objects to.
+
+        It takes a turn like a request. Its time-out begins with that turn, so that a long queue takes no pod away.
+        """
+        while True:
+            begun, found = threading.Event(), Future[str]()
+            self._threads.call(partial(self._ping, begun, found))
+            begun.wait()
+            try:
+                self._context.gate.veto = found.result(PING_TIMEOUT)
+            except TimeoutError:
+                self._context.gate.veto = f"has not answered within {PING_TIMEOUT:g} s" * self._has_ping
+                self._context.gate.veto = found.result()
+            time.sleep(PING_SECONDS)
+
+    def _ping(self, begun: threading.Event, found: "Future[str]") -> None:
+        """Call the application's own ping on one of its threads, and tell what it objects to, "" for nothing.
+
+        A callable that is not Flask's has a ping once it has answered one with a status below 300.
+        """
+        begun.set()
+        words, statuses = "", list[str]()
+        self._now.cycle = make_request(seconds=PING_TIMEOUT)
+        environ = {"SCRIPT_NAME": "", "PATH_INFO": PING, CYCLE: self._now.cycle, "monopod": self._service}
+        setup_testing_defaults(environ)
+        try:
+            with self._context.core.job():
+                for _ in _parts(self._service.wsgi(environ, lambda status, *_: statuses.append(status)), []):
+                    pass
+            words = f"answers {statuses[-1][:3]}" * (statuses[-1] >= "5")
+            self._has_ping = self._has_ping or statuses[-1] < "3"
+        except BaseException as error:  # sys.exit too
+            words = f"fails by {type(error).__name__}"
+            if self._has_ping and words != self._context.gate.veto:
+                log.exception("the application's own %s failed", PING)
+        finally:
+            found.set_result(words * self._has_ping)
+            self._end_turn()
 
 
 def _parts(result: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:

@@ -189,6 +189,14 @@ def test_a_method_named_almost_like_a_hook_is_a_note(tmp_path: Path) -> None:
     assert words in check(folder, regions(), ("prod",)).warnings
 
 
+def test_a_server_that_holds_nothing_to_serve_is_a_mistake_or_a_note_where_a_name_may_hide_it(tmp_path: Path) -> None:
+    certain = check(make_service(tmp_path / "one" / "small", "", "x = 1"), regions(), ("prod",))
+    assert any(words.startswith("src/server.py:1: it holds neither") for words in certain.mistakes)
+    doubtful = check(make_service(tmp_path / "two" / "small", "", "from cats import web"), regions(), ("prod",))
+    assert doubtful.mistakes == []
+    assert any("neither a Service nor an application" in words for words in doubtful.warnings)
+
+
 def test_another_services_name_and_port_are_taken(check_service: CheckService) -> None:
     port = "use_srv = True\nhost_port = 20001\neu_use_srv = False\n"
     check_service(port, name="theirs")

@@ -41,6 +41,12 @@ def missing(error):
 
 @app.route("/api/ping")
 def ping():
+    found = FOLDER / "ping"
+    if found.exists() and found.read_text() == "hang":
+        while found.exists():
+            time.sleep(0.01)
+    if found.exists():
+        raise KeyError("secret detail")
     return "pong of the application"
 
 
@@ -135,7 +141,7 @@ import time
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
-    if path == "/fail":
+    if path in ("/fail", "/api/ping"):
         raise KeyError("secret detail")
     if path == "/silent":
         return [b"no start"]
@@ -286,6 +292,7 @@ def test_so_many_requests_run_at_once_and_others_wait_are_refused_or_end_at_thei
         assert get(service.url + "/status")[0] == 200
         until(lambda: get(service.admin + "/livez")[0] == 503)
         assert b"the service's own code" in get(service.admin + "/livez")[1]
+        assert get(service.url + "/api/ping")[0] == 200
         (folder / "free").touch()
         until(lambda: get(service.admin + "/livez")[0] == 200)
         assert get(service.url + "/wait", b"{}", JSON) == (200, str(threads).encode())
