@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
     "max_body": "4Mi",
     "model_path": "model/digits.onnx",
 }
+DRAIN_DELAY = 5  # seconds, above two probes of a gateway that probes every 2 s
 OWN = "from serving.api import Service\n\n\nclass Own(Service):\n    def setup(self):\n        "
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 SERVING = ("1", "2", "3")
@@ -95,6 +96,7 @@ OTHERS = {
     **{name: {"src/server.py": SLEEPING, "value.py": value(**found)} for name, found in SLEEPING_SETTINGS.items()},
     **{name: {"src/server.py": text, "value.py": value(**STEADY_SETTINGS)} for name, text in STEADY_SERVERS.items()},
     **{f"seen-{routing}": {"src/server.py": SEEN, "value.py": value(**settings)} for routing, settings in SEEN_BY.items()},
+    "drains": {"value.py": value(drain_delay_second=DRAIN_DELAY)},
     "ab": {"value.py": value(service_name="rollout-ab")},
     "offline": {"value.py": value(**OFFLINE_SETTINGS)},
     "offline-secure": {"value.py": value(**SECURE_SETTINGS), "src/sitecustomize.py": LOOPBACK},
