@@ -47,6 +47,7 @@ def service_class(folder: Path) -> type[Service]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["server"] = module
+    os.environ["FLASK_RUN_FROM_CLI"] = "true"  # app.run() outside of a guard then returns, as with `flask run`
     with blaming(path):
         spec.loader.exec_module(module)
     services = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Service) and c.__module__ == "server"]

@@ -63,10 +63,10 @@ def faults_of_server(folder: Path) -> tuple[list[str], list[str]]:
     flasks = [name for name, maker in makers.items() if maker == "flask.Flask"]
     named = [name for name in APPLICATION_NAMES if name in makers]
     asynchronous = [name for name in named if makers[name].split(".")[0] in (ASYNC, *NOT_WSGI)]
-    if services and flasks:
-        words = f"{flasks[0]} is an application beside {services[0]}, a Service; leave one of the two ({PAGE})"
-        return [f"src/server.py:{lines[flasks[0]]}: {words}"], []
-    if asynchronous and not services:
+    for name in (*flasks, *asynchronous) if services else ():
+        words = f"{name} is an application beside {services[0]}, a Service; leave one of the two ({PAGE})"
+        return [f"src/server.py:{lines[name]}: {words}"], []
+    if asynchronous:
         words = f"{asynchronous[0]} is an ASGI application, and WSGI applications are served; {PAGE}#asgi tells how to move"
         return [f"src/server.py:{lines[asynchronous[0]]}: {words}"], []
     return ([], []) if services or flasks or named else _nothing_found(nodes, makers)

@@ -121,16 +121,19 @@ class Mount:
         methods = self._urls.allowed_methods(text)
         if not methods:
             return ""
-        return str(self._urls.match(text, method if method in methods else min(methods), return_rule=True)[0].rule)
+        try:
+            return str(self._urls.match(text, method if method in methods else min(methods), return_rule=True)[0].rule)
+        except Exception:  # werkzeug's for a redirect to the path of a rule's defaults
+            return "/redirect"
 
     def _answer(self, environ: Environment, start: Callable[..., Any]) -> list[bytes]:
         """Run the application on the thread of a request. A streamed answer is left with the request."""
         cycle = self._now.cycle = environ[CYCLE]
         self._context.models.forget(cycle.life)  # it waits no more
         cycle.times.begin("handle")
-        cycle.route, environ["SCRIPT_NAME"], environ["PATH_INFO"] = self._place(cycle.head.method, environ["PATH_INFO"])
         environ["monopod"], environ["wsgi.multithread"] = self._service, self._context.settings.threads > 1
         try:
+            cycle.route, environ["SCRIPT_NAME"], environ["PATH_INFO"] = self._place(cycle.head.method, environ["PATH_INFO"])
             with self._context.core.job():
                 return self._called(environ, start, cycle)
         except BaseException as error:  # sys.exit too, which nothing else would answer

@@ -71,7 +71,6 @@ def faults(folder: Path, text: str) -> tuple[list[str], list[str]]:
         "from cats import create_app\napp = create_app()",
         "def application(environ, start): ...",
         "from cats import app",
-        "from fastapi import FastAPI\nfrom serving.api import Service\napp = FastAPI()\nclass A(Service): ...",
         "class",
     ],
 )
@@ -87,6 +86,7 @@ def test_a_service_and_an_application_are_found_without_a_run(tmp_path: Path, te
         ("from fastapi import FastAPI\n\napp = FastAPI()", "src/server.py:3: app is an ASGI application"),
         ("import quart as q\napplication = q.Quart(__name__)", "src/server.py:2: application is an ASGI application"),
         ("async def app(scope, receive, send): ...", "src/server.py:1: app is an ASGI application"),
+        ("import fastapi\nclass A(Service): ...\napp = fastapi.FastAPI()", "src/server.py:3: app is an application beside A"),
         (
             "from flask import Flask\nfrom serving.api import Service\nclass A(Service): ...\nweb = Flask('x')",
             "src/server.py:4: web is an application beside A, a Service; leave one",

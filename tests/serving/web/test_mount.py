@@ -26,6 +26,7 @@ app = Flask(__name__)
 running, most, sent = 0, 0, 0
 lock = threading.Lock()
 FOLDER = Path(__file__).parents[1]
+app.run()  # as where a guard was forgotten; it must return
 
 
 @app.before_request
@@ -42,9 +43,8 @@ def missing(error):
 @app.route("/api/ping")
 def ping():
     found = FOLDER / "ping"
-    if found.exists() and found.read_text() == "hang":
-        while found.exists():
-            time.sleep(0.01)
+    while found.exists() and found.read_text() == "hang":
+        time.sleep(0.01)
     if found.exists():
         raise KeyError("secret detail")
     return "pong of the application"
@@ -63,6 +63,12 @@ def where(number):
 @app.route("/folder/")
 def folder():
     return "folder"
+
+
+@app.route("/page", defaults={"number": 1})
+@app.route("/page/<int:number>")
+def page(number):
+    return str(number)
 
 
 @app.route("/status")
@@ -195,6 +201,13 @@ def test_other_routes_answer_with_and_without_the_prefix_and_url_for_keeps_it(fl
     assert counted(flask, "where/<int:number>", 200) == 3
 
 
+def test_a_redirect_of_flasks_own_is_sent_as_it_is(flask: Running) -> None:
+    assert get(flask.url + "/api/like/small/page/2") == (200, b"2")
+    status, headers, _ = ask(flask, "GET", "/api/like/small/page/1")
+    assert (status, headers["location"].endswith("/api/like/small/page")) == (308, True)
+    assert counted(flask, "redirect", 308) == 1
+
+
 def test_what_the_platform_serves_stays_the_platforms(flask: Running) -> None:
     assert answers(flask, "/api/ping") == {"ping": "pong"}
     for prefix in ("", "/api/small", "/api/like/small"):
@@ -292,7 +305,7 @@ def test_so_many_requests_run_at_once_and_others_wait_are_refused_or_end_at_thei
         assert get(service.url + "/status")[0] == 200
         until(lambda: get(service.admin + "/livez")[0] == 503)
         assert b"the service's own code" in get(service.admin + "/livez")[1]
-        assert get(service.url + "/api/ping")[0] == 200
+        assert get(service.url + "/api/ping")[0] == 200  # its own ping waits for a turn
         (folder / "free").touch()
         until(lambda: get(service.admin + "/livez")[0] == 200)
         assert get(service.url + "/wait", b"{}", JSON) == (200, str(threads).encode())
@@ -315,6 +328,60 @@ def test_a_callable_that_fails_is_a_500_with_an_id_and_no_details(wsgi: Running,
     assert "secret" not in found["error"]
     logged(wsgi, lambda line: line.get("request_id") == found["request_id"] and line["level"] == "error")
     assert get(wsgi.url + "/")[0] == 200
+
+
+@pytest.mark.parametrize(("text", "words"), [("fail", "answers 500"), ("hang", "has not answered within 2 s")])
+def test_the_applications_own_ping_makes_the_pod_unready_and_ready_again(flask: Running, text: str, words: str) -> None:
+    ping = flask_folder(flask) / "ping"
+    ping.write_text(text)
+    until(lambda: words in get(flask.admin + "/readyz")[1].decode())
+    status, found = get(flask.url + "/api/ping")
+    assert (status, words in json.loads(found)["error"]) == (503, True)
+    ping.unlink()
+    until(lambda: get(flask.url + "/api/ping")[0] == 200)
+    assert get(flask.url + "/words")[0] == 200
+
+
+def test_a_pod_is_not_ready_before_the_applications_own_ping_has_answered(tmp_path: Path) -> None:
+    folder = make_service(tmp_path / "small", SETTINGS, FLASK)
+    (folder / "ping").write_text("hang")
+    service = launch(folder)
+    try:
+        until(lambda: "ready after" in service.log.read_text())
+        until(lambda: b"own /api/ping has not answered" in get(service.admin + "/readyz")[1])
+        (folder / "ping").unlink()
+        service.wait_ready()
+    finally:
+        service.stop(signal.SIGKILL)
+
+
+CAREFUL = """
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1]
+
+
+def app(environ, start_response):
+    with (FOLDER / "asked").open("a") as asked:
+        asked.write("x")
+    start_response("503 Busy" if (FOLDER / "busy").exists() else "200 OK", [])
+    return [b""]
+"""
+
+
+def test_a_bare_callable_has_a_ping_once_it_has_answered_one(tmp_path: Path) -> None:
+    folder = make_service(tmp_path / "small", SETTINGS, CAREFUL)
+    busy, asked = folder / "busy", folder / "asked"
+    busy.touch()
+    with running(folder) as service:
+        until(lambda: asked.exists() and asked.stat().st_size > 1)
+        assert get(service.url + "/api/ping")[0] == 200
+        busy.unlink()
+        seen = asked.stat().st_size
+        until(lambda: asked.stat().st_size > seen + 1)
+        busy.touch()
+        until(lambda: b"answers 503" in get(service.url + "/api/ping")[1])
+        assert get(service.admin + "/readyz")[0] == 503
 
 
 HOSTILE = """
