@@ -9,17 +9,22 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from onnx import helper
 
+from tests import small_models
 from tests.running import Running, make_service, running
 
-SERVER = """
+# Run once where the model's own thread runs the batches, and once where the loop does.
+both_paths = pytest.mark.parametrize("service", [False, True], ids=["general path", "lane"], indirect=True)
+IMPORTS = """
 import time
 
 from serving.api import Answer, Arrays, Request, Service, TensorSpec, route
-
-
+"""
+MODEL = """
 class Echo(Service):
     def setup(self) -> None:
         sent, echoed = (TensorSpec(name, "FP32", (-1, 2)) for name in ("sent", "echoed"))
@@ -28,7 +33,8 @@ class Echo(Service):
     def work(self, arrays: Arrays) -> Arrays:
         time.sleep(float(arrays["sent"][:, 0].max()))
         return {"echoed": arrays["sent"]}
-
+"""
+ROUTES = """
     @route("/large", "GET")
     def large(self, request: Request) -> Answer:
         return Answer(b"x" * request.value("bytes", int), "application/octet-stream")
@@ -60,10 +66,23 @@ class Answer:
         return json.loads(self.body)
 
 
+def folder_of(folder: Path, settings: str = "", lane: bool = False) -> Path:
+    """Write it and return its folder. settings: lines of value.py.
+
+    Its model sleeps as long as a request says. lane: it never sleeps, so cheap that the loop runs its batches.
+    """
+    if not lane:
+        return make_service(folder, settings, IMPORTS + MODEL + ROUTES)
+    made = make_service(folder, f'model_path = "model/echo.onnx"\n{settings}', f"{IMPORTS}\nclass Echo(Service):{ROUTES}")
+    tensors = [small_models.tensor(name, ("n", 2)) for name in ("sent", "echoed")]
+    small_models.write(made / "model/echo.onnx", [helper.make_node("Identity", ["sent"], ["echoed"])], tensors[:1], tensors[1:])
+    return made
+
+
 @contextmanager
-def serving(tmp: pytest.TempPathFactory, settings: str = "") -> Iterator[Running]:
-    """Serve it for the length of a block. settings: lines of value.py. Its model sleeps as long as a request says."""
-    with running(make_service(tmp.mktemp("echo") / "small", settings, SERVER)) as service:
+def serving(tmp: pytest.TempPathFactory, settings: str = "", lane: bool = False) -> Iterator[Running]:
+    """Serve it for the length of a block, as `folder_of` makes it."""
+    with running(folder_of(tmp.mktemp("echo") / "small", settings, lane)) as service:
         yield service
 
 

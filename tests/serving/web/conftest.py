@@ -12,9 +12,9 @@ from tests.serving.web.slow_service import FOLDER
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The service of tests.serving.echo_service."""
-    with echo_service.serving(tmp_path_factory) as one:
+def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """The service of tests.serving.echo_service. Its model takes the lane where `both_paths` says so."""
+    with echo_service.serving(tmp_path_factory, lane=getattr(request, "param", False)) as one:
         yield one
 
 

@@ -8,8 +8,9 @@ import json
 import pytest
 
 from tests.running import Running
-from tests.serving.echo_service import PING, PONG, Client, check_owner, echo_body, echo_request
+from tests.serving.echo_service import PING, PONG, Client, both_paths, check_owner, echo_body, echo_request
 
+pytestmark = both_paths
 BODY = echo_body(7)
 PLAIN = b"Host: x\r\nContent-Type: application/json\r\n"
 ENDED = b"Connection: close\r\n"

@@ -22,6 +22,8 @@ from serving.web.admission import DRAINING
 from serving.web.lane import Lane, read_head
 from tests import small_models
 from tests.running import make_service
+from tests.serving import echo_service
+from tests.serving.echo_service import Client
 from tests.serving.web.served_here import ServedHere, served_here
 from tests.serving.web.test_framing import BAD
 from tests.waiting import until
@@ -324,6 +326,17 @@ def before_batches(served: ServedHere, happen: Callable[[], object]) -> None:
         run(model)
 
     lane._run = held  # type: ignore[method-assign]
+
+
+def test_the_service_of_the_attacks_has_its_requests_in_the_lane(tmp_path: Path) -> None:
+    with served_here(echo_service.folder_of(tmp_path / "small", lane=True)) as served, Client(served.data.number) as client:
+        runs: list[int] = []
+        (model,) = served.context.models.loaded()
+        run = model.run_on_loop
+        model.run_on_loop = lambda inputs, count: runs.append(count) or run(inputs, count)  # type: ignore[method-assign, func-returns-value]
+        for number in range(3):
+            echo_service.ask_on(client, number)
+    assert runs == [1, 1, 1]
 
 
 def nothing_is_left(served: ServedHere) -> bool:

@@ -16,7 +16,7 @@ from serving.base.process import peak_bytes, resident_bytes
 from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running, get, make_service, running
 from tests.serving import echo_service
-from tests.serving.echo_service import PING, PONG, Client, ask, get_request
+from tests.serving.echo_service import PING, PONG, Client, ask, both_paths, echo_request, get_request
 from tests.serving.floods import Flood, flooding, probing
 from tests.waiting import until
 
@@ -98,6 +98,15 @@ def test_a_client_that_pipelines_and_never_reads_holds_little(service: Running, 
         time.sleep(SECONDS)
         assert ask(service.port, PING).body == PONG
     assert flood.sent > len(PING)
+
+
+@both_paths
+def test_clients_that_ask_a_model_on_and_on_and_never_read_hold_little(service: Running) -> None:
+    flood = Flood(64, b"", echo_request(1), reads=False)
+    with growing_at_most(service, LITTLE), flooding(service, flood), probing(service):
+        time.sleep(SECONDS)
+        assert ask(service.port, echo_request(2)).status in (200, 429)
+    assert flood.sent > 64 * 2**10
 
 
 def test_answers_that_many_clients_do_not_take_are_bounded_together(tmp_path_factory: pytest.TempPathFactory) -> None:

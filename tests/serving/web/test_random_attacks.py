@@ -16,13 +16,24 @@ import psutil
 from serving.base.process import peak_bytes
 from tests.memory import MIB, forget_peak, settled_bytes
 from tests.running import Running
-from tests.serving.echo_service import PING, PONG, Answer, Client, ask_on, check_owner, echo_body, echo_request, get_request
+from tests.serving.echo_service import (
+    PING,
+    PONG,
+    Answer,
+    Client,
+    ask_on,
+    both_paths,
+    check_owner,
+    echo_body,
+    echo_request,
+    get_request,
+)
 from tests.serving.floods import probing
 from tests.serving.web.test_framing import BAD
 from tests.waiting import until
 
 SEEDS = (3, 17, 29, 58, 71, 96)  # one attacker each
-SECONDS = 10.0
+SECONDS = 7.0
 MIN_ROUNDS = 20  # of each attacker
 GROWTH = 96 * MIB
 LARGEST = 300_000  # bytes of an answer
@@ -178,6 +189,7 @@ def at_rest(service: Running) -> bool:
     return [service.metric(name, absent=-1) for name in names] == [0, 0]
 
 
+@both_paths
 def test_a_random_attack_spoils_no_good_request_and_leaves_nothing_behind(service: Running) -> None:
     process = psutil.Process(service.process.pid)
     ask_well(service, time.monotonic() + 0.5)

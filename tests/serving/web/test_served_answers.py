@@ -13,7 +13,18 @@ import pytest
 
 from tests.running import Running
 from tests.serving import echo_service
-from tests.serving.echo_service import PING, PONG, Answer, Client, ask, check_owner, echo_body, echo_request, get_request
+from tests.serving.echo_service import (
+    PING,
+    PONG,
+    Answer,
+    Client,
+    ask,
+    both_paths,
+    check_owner,
+    echo_body,
+    echo_request,
+    get_request,
+)
 from tests.serving.web.slow_service import answer, body, connect, head
 
 CURL_RUNS, CURL_REQUESTS = 2, 60  # of 2 MB each
@@ -150,6 +161,7 @@ ASKED: dict[str, tuple[bytes, Callable[[Answer], None]]] = {
 TWO = ["model", "slow model", "status", "large"]
 
 
+@both_paths
 @pytest.mark.parametrize("names", [*([name] for name in ASKED), *([a, b] for a in TWO for b in TWO)], ids=" and ".join)
 def test_a_client_that_half_closes_after_its_requests_gets_their_whole_answers(service: Running, names: list[str]) -> None:
     with Client(service.port) as client:
@@ -171,6 +183,7 @@ def test_a_client_that_half_closes_while_its_request_is_handled_gets_its_whole_a
     check_echo(answer)
 
 
+@both_paths
 def test_a_request_that_a_half_close_cuts_is_not_run(service: Running) -> None:
     whole = echo_request(4)
     with Client(service.port) as client:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.running import Running, get
 from tests.serving import echo_service
-from tests.serving.echo_service import PING, PONG, Client, ask, ask_on, check_owner, echo_request
+from tests.serving.echo_service import PING, PONG, Client, ask, ask_on, both_paths, check_owner, echo_request
 from tests.serving.floods import Flood, flooding, probing
 from tests.serving.web.slow_service import answer, body, busy, connect, head, rows, sleep_on
 from tests.waiting import until
@@ -73,6 +73,15 @@ def test_probes_and_good_requests_are_answered_while_a_flood_goes_on(service: Ru
             ask_on(client, number)
             time.sleep(0.05)
     assert flood.sent > 100_000, "the flood did not flow"
+
+
+@both_paths
+def test_probes_are_answered_while_many_clients_ask_a_model_on_and_on(service: Running) -> None:
+    flood = Flood(100, b"", echo_request(1))
+    with flooding(service, flood), probing(service):
+        time.sleep(FLOOD_SECONDS)
+    assert flood.sent > 100_000, "the flood did not flow"
+    until(lambda: service.metric("monopod_requests_in_progress", absent=-1) == 0)
 
 
 def test_silent_connections_lock_no_new_client_out_and_close_none_that_has_sent_something(service: Running) -> None:
