@@ -135,7 +135,11 @@ class Batcher:
             return self._queue.useful_rows(self._clock()) + self.rows_on_loop
 
     def has_waiting(self, least: int) -> bool:
-        """Return whether at least `least` rows wait. Useless rows are counted only where they may decide that."""
+        """Return whether at least `least` rows wait. Useless rows are counted only where they may decide that.
+
+        Rows of the loop's next batch count as running.
+        """
+        least += min(self.rows_on_loop, self.max_batch_size)
         return self._queue.rows + self.rows_on_loop >= least and self.waiting_rows() >= least
 
     def oldest_age(self) -> float:

@@ -1,8 +1,9 @@
 """The lane: small requests to a cheap model, from their bytes to their answers in one turn of the loop.
 
-The rows of all requests that a turn reads make one batch, which runs on the loop at the end of the turn. So no thread is woken,
-and few objects are made. A request is left to the general path, with nothing counted, where anything about it is unusual. Where
-something unusual comes later, as an error of the model or a client that is gone, it becomes an ordinary request cycle.
+The rows of all requests that a turn reads make a batch, which runs on the loop at the end of the turn. So no thread is woken,
+and few objects are made. Rows beyond the largest batch wait for the next turn, and the loop reads in between. A request is left
+to the general path, with nothing counted, where anything about it is unusual. Where something unusual comes later, as an error
+of the model or a client that is gone, it becomes an ordinary request cycle.
 
 Concurrency. Only the loop's thread calls what is here. A batch of the lane may run beside one of the model's thread.
 """
@@ -12,7 +13,9 @@ import logging
 import math
 import re
 import time
+from bisect import bisect_right
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from serving.base.errors import ServingError
@@ -33,6 +36,7 @@ log = logging.getLogger("monopod.front")
 
 MAX_HEAD = 4 * 2**10  # bytes
 MAX_FIELDS = 100
+BATCHES_WAITING = 2  # of full size, until a batch runs within a turn
 MAX_KNOWN = 256  # heads that are remembered, without the lines that differ in each request
 # The lines that a mesh makes anew for each request. One of another form is part of what is remembered of a head.
 VARYING = re.compile(
@@ -165,11 +169,8 @@ class Lane:
 
     def _queued(self, cycle: LaneCycle, route: HotRoute, model: Model, body: bytes, said: KnownHead) -> bool:
         """Decode a request and add its rows to this turn's batch. Return False, with nothing done, where that cannot be."""
-        batcher = model.batcher
+        batcher, seconds = model.batcher, None
         most = batcher.max_batch_size if batcher.max_batch_size < batcher.queue_limit else batcher.queue_limit
-        if batcher.rows_on_loop >= most:
-            self._run(model)
-        seconds = None
         try:
             cycle.rows = rows = pack(body, model.spec, model.most_rows) if route.packs and said.header_length is None else None
             if rows is None and route.read is not None:
@@ -179,7 +180,7 @@ class Lane:
             return False
         if count > most:
             return False
-        if batcher.rows_on_loop + count > most:
+        while batcher.rows_on_loop + count > min(BATCHES_WAITING * most, batcher.queue_limit):
             self._run(model)
         if self._gate.enter(True) is not None:
             return False
@@ -195,21 +196,28 @@ class Lane:
         return True
 
     def _end_turn(self) -> None:
-        self._turn_ends = False
-        while self._batches:
+        """Run one batch, so that the loop reads again before the next one, and a ping does not wait for all of them."""
+        if self._batches:
             self._run(next(iter(self._batches))[0])
+        self._turn_ends = bool(self._batches)
+        if self._turn_ends:
+            self._loop.call_soon(self._end_turn)
 
     def _run(self, model: Model) -> None:
-        """Run a model's batches, and answer their requests."""
-        now = time.monotonic()
-        model.batcher.rows_on_loop = 0
-        for key in [key for key in self._batches if key[0] is model]:
-            waiting = [cycle for cycle in self._batches.pop(key) if not cycle.over]
-            cycles = [cycle for cycle in waiting if cycle.due > now]
-            for late in [cycle for cycle in waiting if cycle.due <= now]:
-                late.go_on()
-            if cycles:
-                self._run_batch(model, cycles, now)
+        """Run the next batch of a model, and answer its requests."""
+        now, key = time.monotonic(), next(key for key in self._batches if key[0] is model)
+        waiting = self._batches.pop(key)
+        rows = list(accumulate([cycle.count for cycle in waiting]))
+        number = bisect_right(rows, model.batcher.max_batch_size)
+        if number < len(waiting):
+            self._batches[key] = waiting[number:]
+        model.batcher.rows_on_loop -= rows[number - 1]
+        waiting = [cycle for cycle in waiting[:number] if not cycle.over]
+        cycles = [cycle for cycle in waiting if cycle.due > now]
+        for late in [cycle for cycle in waiting if cycle.due <= now]:
+            late.go_on()
+        if cycles:
+            self._run_batch(model, cycles, now)
 
     def _run_batch(self, model: Model, cycles: list[LaneCycle], now: float) -> None:
         counts, packed = [each.count for each in cycles], [each.rows for each in cycles if each.rows is not None]

@@ -241,3 +241,14 @@ def test_rows_that_nobody_waits_for_do_not_count(make_registry: MakeRegistry) ->
     assert models.oldest_age("f") < PATIENCE
     gated.open.set()
     running.result(PATIENCE)
+
+
+def test_rows_of_the_loops_next_batch_fill_no_queue(make_registry: MakeRegistry) -> None:
+    models = make_registry(queue_limit=4, max_batch_size=2)
+    batcher = models.add("f", double, (X,), (Y,))._entry.model.batcher  # type: ignore[union-attr]
+    found: list[tuple[int, bool]] = []
+    for rows in (2, 3, 5, 6):
+        batcher.rows_on_loop = rows
+        found.append((batcher.waiting_rows(), models.has_waiting("f", 4)))
+    batcher.rows_on_loop = 0
+    assert found == [(2, False), (3, False), (5, False), (6, True)]

@@ -484,6 +484,22 @@ def test_no_batch_of_a_turn_is_larger_than_the_largest(served: ServedHere) -> No
     assert max(sizes) <= MAX_BATCH, sizes
 
 
+def test_the_loop_goes_on_between_the_batches_of_rows_that_came_together(served: ServedHere) -> None:
+    model, loop, seen = served.context.models.loaded()[0], served.data._loop, list[str]()
+    run = model.run_on_loop
+
+    def note(inputs: Any, count: int) -> Any:
+        seen.append("batch")
+        loop.call_soon(seen.append, "turn")
+        return run(inputs, count)
+
+    model.run_on_loop = note  # type: ignore[method-assign]
+    loop.call_soon_threadsafe(time.sleep, 0.05)  # meanwhile all of them come
+    answers_of(served.data.number, [post(rows=2)] * 8)
+    assert seen == ["batch", "turn"] * (len(seen) // 2)
+    assert len(seen) >= 4
+
+
 def test_a_client_that_sends_two_requests_at_once_gets_both_answers_in_order(served: ServedHere) -> None:
     with socket.create_connection(("127.0.0.1", served.data.number), 20) as client:
         client.sendall(
