@@ -244,7 +244,7 @@ def test_rows_that_nobody_waits_for_do_not_count(make_registry: MakeRegistry) ->
 
 
 def test_rows_of_the_loops_next_batch_fill_no_queue(make_registry: MakeRegistry) -> None:
-    models = make_registry(queue_limit=4, max_batch_size=2)
+    models = make_registry(queue_limit=4)
     batcher = models.add("f", double, (X,), (Y,))._entry.model.batcher  # type: ignore[union-attr]
     found: list[tuple[int, bool]] = []
     for rows in (2, 3, 5, 6):
