@@ -6,11 +6,13 @@ KUBECONFIG names the clusters, MONOPOD_TEST_REGISTRY the registry of the images,
 import json
 import os
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from uuid import uuid4
 
 import pytest
@@ -22,7 +24,7 @@ from tests.conf.rollout.images import REGISTRY
 from tests.image.building import STORAGE
 from tests.locks import shared
 from tests.pipeline.forks import Pipelines, artifact, commit, fork, git, platform, without_checkout
-from tests.running import ROOT
+from tests.running import PYTHONPATH, ROOT
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
@@ -60,6 +62,43 @@ groups:
         labels: {{severity: warning}}
         annotations: {{summary: Someone sends what is no digit.}}
 """
+# The second version is a program for gunicorn: a Flask application with a model of its own, as it was, and its own pages.
+FLASK = """\
+import numpy
+import onnxruntime
+from flask import Flask, jsonify, request
+
+app = Flask(__name__)
+session = onnxruntime.InferenceSession("model/digits.onnx")
+
+
+@app.route("/api/ping")
+def ping():
+    return "pong"
+
+
+@app.route("/api/{service}", methods=["POST"])
+def answer():
+    app.logger.warning("a digit from %s", request.json.get("postid"))
+    rows = numpy.array(request.json["data"], dtype=numpy.float32)
+    (logits,) = session.run(None, {{session.get_inputs()[0].name: rows}})
+    return jsonify(digit=int(logits.argmax()), shape=logits.shape)
+
+
+if __name__ == "__main__":
+    app.run(port=8080)
+"""
+FLASK_TEST = '''\
+"""A digit is read through the real server."""
+
+from tests.running import ROOT, post_json, running
+
+
+def test_a_digit_is_read_by_the_flask_application() -> None:
+    with running(ROOT) as service:
+        status, answer = post_json(service.url + "/api/{user}/{service}", {{"data": [[[[0.5] * 8] * 8]]}})
+    assert (status, answer["shape"]) == (200, [1, 10])
+'''
 TEST = '''\
 """A digit is read through the real server."""
 
@@ -90,6 +129,16 @@ class Fork:
 
     def push(self, start: int) -> str:
         """Commit the service's own files, push the branch, and return the version that its image will have."""
+        return self._push(f"Cats, {start} s to start", start)
+
+    def push_flask(self, start: int) -> str:
+        """Do the same for a Flask application in place of the platform's model, with a README and a list of changes."""
+        names = {"user": self.user, "service": self.service}
+        value = VALUE.format(**names, start=start).replace("model/digits.onnx", "")
+        own = {"value.py": value, "src/server.py": FLASK.format(**names), "src/test_server.py": FLASK_TEST.format(**names)}
+        return self._push("Cats by Flask", start, {**own, "README.md": "# Cats\n", "CHANGELOG.md": "2: by Flask\n"})
+
+    def _push(self, message: str, start: int, more: Mapping[str, str | bytes | None] = MappingProxyType({})) -> str:
         names = {"user": self.user, "service": self.service}
         files: dict[str, str | bytes | None] = {
             "value.py": VALUE.format(**names, start=start),
@@ -98,11 +147,15 @@ class Fork:
             "model/digits.onnx": (ROOT / "tests/models/digits.onnx").read_bytes(),
         }
         gone = ("src/server.py", "model/efficientnet-lite0.onnx", "model/imagenet_labels.txt")
-        commit(
-            self.checkout, files | {name: None for name in gone if (self.checkout / name).exists()}, f"Cats, {start} s to start"
-        )
+        commit(self.checkout, {**files, **{name: None for name in gone if (self.checkout / name).exists()}, **more}, message)
         git(self.checkout, "push", "--quiet", "--set-upstream", "origin", "cats")
         return self.version
+
+    def monopod(self, *words: str) -> str:
+        """Run a command as a person does at the checkout, and return what it prints."""
+        command = [sys.executable, "-m", "monopod", *words, "--service", ".", "--regions", "conf/regions.yaml"]
+        environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
+        return subprocess.run(command, cwd=self.checkout, env=environment, check=True, capture_output=True, text=True).stdout
 
     def press(self, job: str) -> str:
         """Run a manual job, and return its output."""
@@ -192,12 +245,20 @@ def test_a_pushed_branch_gets_to_the_curl_that_answers_through_envoy(cats: Fork)
     assert curl(url, "--header", "Content-Type: application/json", "--data", digit)["msg"] == ""
     assert curl(f"{url}/v2")["version"] == first
 
-    second = cats.push(start=31)
+    second = cats.push_flask(start=31)
     with shared(STORAGE):
-        cats.press("build")
+        pushed = cats.pipelines.run(cats.checkout, "test", "build")
+    assert pushed.code == 0, pushed.output
+    step("a Flask application in its place, tested and built")
     cats.press("deploy-hk")
     assert curl(f"{url}/v2")["version"] == second
-    step("a second version in hk")
+    named = json.dumps({"postid": "p-1", "data": [[[[0.5] * 8] * 8]]})
+    assert curl(url, "--header", "Content-Type: application/json", "--data", named)["shape"] == [1, 10]
+    assert "a digit from p-1" in cats.monopod("logs", "--region", "hk", "--track", "prod")
+    step("a second version in hk, its answer and its log")
+    cats.press("restart-hk")
+    assert curl(f"{url}/v2")["version"] == second
+    step("restart-hk")
     cats.press("rollback-hk")
     assert curl(f"{url}/v2")["version"] == first
     step("rollback-hk")
@@ -214,6 +275,7 @@ def test_a_pushed_branch_gets_to_the_curl_that_answers_through_envoy(cats: Fork)
     git(cats.checkout, "push", "--quiet", "origin", "cats")
     cats.press("stop-hk")
     step("stop-hk")
-    on_clusters = {"grey", "stop_grey", "ab_test", "stop_ab", "deploy-hk", "deploy-eu", "deploy-na", "rollback-hk", "stop-hk"}
+    on_clusters = {"grey", "stop_grey", "ab_test", "stop_ab", *(f"deploy-{region}" for region in REGIONS)}
+    on_clusters |= {f"{verb}-hk" for verb in ("restart", "rollback", "stop")}
     theirs = {(job, secret) for job in on_clusters for secret in ("KUBECONFIG", "REGISTRY_PULL_PASSWORD")}
     assert cats.pipelines.seen() == {("build", "REGISTRY_PASSWORD"), *theirs}
