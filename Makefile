@@ -16,6 +16,9 @@ TARGET ?= cpu
 setting = $(shell sed -n 's/^$(1) *= *.\([a-z0-9-]*\).*/\1/p' $(SERVICE)/value.py)
 relay-image: IMAGE = localhost/monopod/relay:dev
 IMAGE ?= localhost/$(call setting,username)/$(call setting,service_name):dev
+# A service's own Dockerfile, where it has one, is built upon the platform's image, which keeps a name of its own then.
+OWN_DOCKERFILE = $(wildcard $(SERVICE)/service.Dockerfile)
+PLATFORM_IMAGE = $(IMAGE)$(if $(OWN_DOCKERFILE),-platform)
 COMMIT = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
 COMMITTED = $(shell git show --no-patch --format=%cI HEAD 2>/dev/null)
 BUILDAH = buildah bud --format docker --layers --jobs 2 --timestamp 315532800
@@ -49,8 +52,10 @@ image:                    ## build the image of SERVICE, for TARGET cpu or gpu, 
 	folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && cp Dockerfile "$$folder" \
 		&& sed 's,^!examples$$,&\n!$(SERVICE:.=examples),' .dockerignore >"$$folder/Dockerfile.dockerignore" \
 		&& $(BUILD) --file "$$folder/Dockerfile" --build-arg TARGET=$(TARGET) --build-arg SERVICE=$(SERVICE) $(if $(BASE),--build-arg BASE=$(BASE)) \
-		$(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL="$(PIP_INDEX_URL)") $(OPTIONS) --tag $(IMAGE) \
-		$(foreach label,revision=$(COMMIT) created=$(COMMITTED),--label org.opencontainers.image.$(label)) .
+		$(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL="$(PIP_INDEX_URL)") $(OPTIONS) --tag $(PLATFORM_IMAGE) \
+		$(foreach label,revision=$(COMMIT) created=$(COMMITTED),--label org.opencontainers.image.$(label)) . \
+		$(if $(OWN_DOCKERFILE),&& cp $(OWN_DOCKERFILE) "$$folder" && cp "$$folder/Dockerfile.dockerignore" "$$folder/service.Dockerfile.dockerignore" \
+		&& $(BUILD) --file "$$folder/service.Dockerfile" --build-arg PLATFORM_IMAGE=$(PLATFORM_IMAGE) --tag $(IMAGE) $(SERVICE))
 
 relay-image:              ## build the image of the relay, and name it IMAGE; see docs/alerting.md
 	$(BUILD) --file relay/Dockerfile $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL="$(PIP_INDEX_URL)") \

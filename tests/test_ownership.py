@@ -19,6 +19,7 @@ SERVICES_OWN = [
     "CHANGELOG.md",
     "docs/service/how.md",
     "tests/service/test_more.py",
+    "service.Dockerfile",
 ]
 
 

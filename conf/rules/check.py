@@ -16,6 +16,7 @@ from conf.rules.context import Rule, RuleContext, Violation
 from conf.rules.model_files import ModelFiles, model_files
 from conf.rules.other_services import OtherService
 from conf.rules.own_alerts import own_alert_mistakes
+from conf.rules.service_dockerfile import service_dockerfile_mistakes
 from serving.settings import SettingsError, ValueFile, faults_of_server, load, misnamed_hooks, skip_wrong, skip_wrong_items
 
 RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.RULES, *offline_rules.RULES)
@@ -126,7 +127,7 @@ def check(
 def judge(
     service: Path, regions: Regions, tracks: Sequence[str] = TRACKS, image_name: str = "", others: Sequence[OtherService] = ()
 ) -> Report:
-    """Return what is wrong with a service's settings, model and alerts. Nothing is rendered yet.
+    """Return what is wrong with a service's settings, model, alerts and Dockerfile. Nothing is rendered yet.
 
     After a mistake, everything is judged that does not depend on it.
     service: a folder. others: services of the same clusters. An empty image_name is the name that a build will give.
@@ -134,6 +135,7 @@ def judge(
     found, mistakes = read(service, regions, image_name)
     wrong, doubtful = faults_of_server(service)
     report = Report([*mistakes, *wrong], [*misnamed_hooks(service), *doubtful], service=found)
+    report.mistakes += service_dockerfile_mistakes(service)
     if found is None:
         return report
     files = cache(partial(model_files, service))  # tracks and regions share them

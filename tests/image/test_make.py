@@ -82,3 +82,14 @@ def test_a_service_in_any_folder_is_in_the_builders_context_without_its_tests_an
     patterns = told.stdout.splitlines()
     assert patterns.index("!examples" if service == "." else f"!{service}") < patterns.index("**/test_*.py")
     assert set((ROOT / ".dockerignore").read_text().splitlines()) <= set(patterns)
+
+
+def test_a_services_own_dockerfile_is_built_upon_the_platforms_image(checkout: Path) -> None:
+    assert "-platform" not in make(checkout, "image")
+    (checkout / "service.Dockerfile").write_text("ARG PLATFORM_IMAGE\nFROM ${PLATFORM_IMAGE}\n")
+    told = make(checkout, "image", "OPTIONS=--secret=id=pip,src=pip.conf")
+    platform, own = told.split("cp ./service.Dockerfile")
+    assert "--tag localhost/like/demo:dev-platform" in platform
+    assert "--secret" in platform
+    assert "--build-arg PLATFORM_IMAGE=localhost/like/demo:dev-platform --tag localhost/like/demo:dev ." in own
+    assert "--secret" not in own

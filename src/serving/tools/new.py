@@ -36,7 +36,7 @@ MAX_ELEMENTS = 10_000_000  # of one input that is tried
 # Of the root or an example, as git's patterns: what conf/PATHS gives to a service.
 PARTS = (
     *("value.py", "alerts.yaml", "model", "src", ":!src/serving", ":!src/monopod.py"),
-    *("README.md", "CHANGELOG.md", "docs/service", "tests/service"),
+    *("README.md", "CHANGELOG.md", "docs/service", "tests/service", "service.Dockerfile"),
 )
 NEXT = "next:\n    monopod check\n    make test-service\n    make serve"
 
