@@ -496,7 +496,7 @@ def test_the_loop_goes_on_between_the_batches_of_rows_that_came_together(served:
     model.run_on_loop = note  # type: ignore[method-assign]
     loop.call_soon_threadsafe(time.sleep, 0.05)  # meanwhile all of them come
     answers_of(served.data.number, [post(rows=2)] * 8)
-    assert seen == ["batch", "turn"] * (len(seen) // 2)
+    until(lambda: seen == ["batch", "turn"] * (len(seen) // 2))  # the last turn may end after its answers
     assert len(seen) >= 4
 
 
