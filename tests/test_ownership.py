@@ -10,6 +10,7 @@ from tests.running import ROOT
 SERVICES_OWN = [
     "value.py",
     "alerts.yaml",
+    "pod.yaml",
     "model/m.onnx",
     "src/server.py",
     "src/test_server.py",

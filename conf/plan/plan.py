@@ -12,6 +12,7 @@ from conf.base.object_references import MANAGER
 from conf.base.quantities import rounded_up
 from conf.clusters.regions import Kafka, Region, Regions
 from conf.plan.alerts import OWN, RUNBOOK, AlertingRule, RuleGroup, Watched, labelled, next_steps
+from conf.plan.own_pod import NOTHING, OwnPod
 from conf.plan.placement import monthly_price
 from conf.plan.platform_alerts import offline_rule_groups, rule_groups
 from conf.plan.pods import (
@@ -122,13 +123,18 @@ class Plan:
 
 
 def plan(
-    value: ValueFile, regions: Regions, track: str, image: Image, alerts: tuple[AlertingRule, ...] = ()
+    value: ValueFile,
+    regions: Regions,
+    track: str,
+    image: Image,
+    alerts: tuple[AlertingRule, ...] = (),
+    own_pod: OwnPod = NOTHING,
 ) -> tuple[Plan, ...]:
-    """Return the plan of a track in each region where it runs. alerts: the service's own rules."""
+    """Return the plan of a track in each region where it runs. alerts: the service's own rules. own_pod: of its pod.yaml."""
     found = [(region, value.in_region(region.name)) for region in regions.regions.values()]
     answers = any(settings.replicas for _, settings in found)
     return tuple(
-        _in_region(settings, region, regions, track, image, alerts, serves(settings, track, answers))
+        _in_region(settings, region, regions, track, image, alerts, own_pod, serves(settings, track, answers))
         for region, settings in found
         if runs(settings, region.name, regions, track)
     )
@@ -222,11 +228,13 @@ def _in_region(
     track: str,
     image: Image,
     alerts: tuple[AlertingRule, ...],
+    own_pod: OwnPod,
     is_online: bool,
 ) -> Plan:
     namespace, labels = NAMESPACES.get(track, settings.username), _labels(settings, track, image)
     host_port = settings.host_port if opens_host_port(settings, track) else 0
-    answering = pod(settings, region, image.text, labels, _env(settings, track, region, regions, image), host_port)
+    planned = pod(settings, region, image.text, labels, _env(settings, track, region, regions, image), host_port)
+    answering = replace(planned, own=own_pod)
     watched = Watched(settings, region, track, namespace, answering.progress_deadline, regions.runbook or RUNBOOK)
     return Plan(
         region=region.name,

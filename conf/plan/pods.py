@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from conf.base.quantities import GIB, cpu_quantity, memory_quantity, rounded_up
 from conf.clusters.regions import Gpu, Region
+from conf.plan.own_pod import NOTHING, OwnPod
 from serving.settings import Settings, size_in_bytes
 
 Pairs = tuple[tuple[str, str], ...]
@@ -72,7 +73,7 @@ class Pod:
     """All values of the pod's template. data_claim, ca_secret: names of a volume claim and a Secret, "" for none.
 
     env_secrets: names of Secrets whose keys become environment variables. tmp_size, shared_memory: bytes,
-    as text; a shared_memory of "" mounts none.
+    as text; a shared_memory of "" mounts none. own: of pod.yaml.
     pre_stop, grace_period, progress_deadline: seconds; a pre_stop of 0 means no hook.
     """
 
@@ -95,6 +96,7 @@ class Pod:
     tolerations: tuple[Toleration, ...]
     ca_secret: str = ""
     shared_memory: str = ""
+    own: OwnPod = NOTHING
 
 
 def gpu_share(settings: Settings, region: Region) -> float:

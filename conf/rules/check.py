@@ -8,6 +8,7 @@ from pathlib import Path
 from conf.base.image_names import Image, image
 from conf.clusters.regions import Regions
 from conf.plan import alerts
+from conf.plan import own_pod as pod_file
 from conf.plan.placement import monthly_price
 from conf.plan.plan import NAMESPACES, TRACKS, OfflineWorkload, default_image, mean_pods, plan
 from conf.render.templates import Rendered
@@ -27,11 +28,12 @@ SERVICE_RULES = (*other_services.RULES, *offline_rules.SERVICE_RULES, *canary_ru
 
 @dataclass(frozen=True)
 class Service:
-    """A service as its folder describes it. alerts: its own rules."""
+    """A service as its folder describes it. alerts: its own rules. own_pod: of pod.yaml."""
 
     value: ValueFile
     image: Image
     alerts: tuple[alerts.AlertingRule, ...]
+    own_pod: pod_file.OwnPod = pod_file.NOTHING
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service
     """
     mistakes: list[str] = []
     own: tuple[alerts.AlertingRule, ...] = ()
+    added = pod_file.NOTHING
     value: ValueFile | None
     try:
         value = load(service / "value.py", tuple(regions.regions))
@@ -107,12 +110,16 @@ def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service
     except alerts.AlertsError as error:
         mistakes.extend(error.mistakes)
     try:
+        added = pod_file.load(service)
+    except pod_file.OwnPodError as error:
+        mistakes.extend(error.mistakes)
+    try:
         default = default_image(value.settings, regions) if value else "x:x"
         named = image(image_name or default)
     except ValueError:
         mistakes.append(f"--image: {image_name!r} is not the name of an image; write one as registry.example.com/like/demo:1.0")
         named = image(default)
-    return (Service(value, named, own) if value else None), mistakes
+    return (Service(value, named, own, added) if value else None), mistakes
 
 
 def check(
@@ -188,7 +195,7 @@ def _place(mistake: str) -> tuple[str, int]:
 
 
 def _contexts(found: Service, regions: Regions, track: str, files: Callable[[str], ModelFiles]) -> Iterator[RuleContext]:
-    for each in plan(found.value, regions, track, found.image, found.alerts):
+    for each in plan(found.value, regions, track, found.image, found.alerts, found.own_pod):
         settings = found.value.checkable_in(each.region)
         model = files(found.value.in_region(each.region).model_path)
         yield RuleContext(found.value, settings, regions, regions.regions[each.region], found.image, model, each)

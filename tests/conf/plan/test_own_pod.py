@@ -1,0 +1,213 @@
+"""pod.yaml adds listed fields to every pod of its service, and each mistake is told with its line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import monopod
+from conf.base.image_names import image
+from conf.plan.own_pod import NOTHING, OwnPodError, load, read
+from conf.plan.plan import TRACKS, plan
+from conf.render.arms import BASELINE, CANARY, arm_items
+from conf.render.templates import Rendered
+from conf.rules.check import check
+from serving.settings import load as load_value
+from tests.conf.golden import GOLDEN, SERVICES, regions
+
+EVERY = SERVICES["every-setting"]
+GOOD = (EVERY / "pod.yaml").read_text(encoding="utf-8")
+REGIONS = ["--regions", str(GOLDEN / "regions.yaml")]
+
+
+def rendered(track: str, region: str = "") -> Rendered:
+    value = load_value(EVERY / "value.py", tuple(regions().regions))
+    found = plan(value, regions(), track, image("r.example.com/like/demo:1.2"), (), read(GOOD))
+    return Rendered(next(each for each in found if each.online and region in ("", each.region)))
+
+
+def pods(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [item["spec"]["template"] for item in items if item["kind"] == "Deployment"]
+
+
+def has_the_additions(pod: dict[str, Any]) -> bool:
+    (container,) = pod["spec"]["containers"]
+    return (
+        pod["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "true"
+        and {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"} in container["env"]
+        and {"name": "cache", "mountPath": "/mnt/cache"} in container["volumeMounts"]
+        and {"name": "cache", "emptyDir": {"sizeLimit": "2Gi"}} in pod["spec"]["volumes"]
+        and pod["spec"]["topologySpreadConstraints"][1]["topologyKey"] == "topology.kubernetes.io/zone"
+    )
+
+
+def test_a_service_without_the_file_adds_nothing(tmp_path: Path) -> None:
+    assert load(tmp_path) == NOTHING
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "spec: {}\n", "metadata: {}\n"])
+def test_a_file_without_fields_adds_nothing(text: str) -> None:
+    assert read(text) == NOTHING
+
+
+@pytest.mark.parametrize("track", TRACKS)
+def test_the_pods_of_every_track_have_the_additions(track: str) -> None:
+    found = pods(rendered(track).items)
+    assert found
+    assert [has_the_additions(pod) for pod in found] == [True] * len(found)
+
+
+def test_offline_pods_have_the_additions_too() -> None:
+    value = load_value(EVERY / "value.py", tuple(regions().regions))
+    found = plan(value, regions(), "prod", image("r.example.com/like/demo:1.2"), (), read(GOOD))
+    reading = [pod for each in found if each.offline for pod in pods(Rendered(each).items)]
+    named = [pod for pod in reading if pod["spec"]["containers"][0]["name"].endswith("-offline")]
+    assert named
+    assert all(has_the_additions(pod) for pod in named)
+
+
+@pytest.mark.parametrize("suffix", [CANARY, BASELINE])
+def test_the_arms_of_a_canary_have_the_additions_and_spread_their_own_pods(suffix: str) -> None:
+    made = rendered("prod")
+    (pod,) = pods(arm_items(made.items, made.plan.name, suffix, 2))
+    assert has_the_additions(pod)
+    selector = pod["spec"]["topologySpreadConstraints"][1]["labelSelector"]["matchLabels"]
+    assert selector == {"app.kubernetes.io/name": f"{made.plan.name}{suffix}"}
+
+
+def test_the_platforms_part_of_the_pod_stays_as_it_is() -> None:
+    (own,) = pods(rendered("grey").items)[:1]
+    value = load_value(EVERY / "value.py", tuple(regions().regions))
+    (plain,) = pods(Rendered(plan(value, regions(), "grey", image("r.example.com/like/demo:1.2"))[0]).items)[:1]
+    additions = ("env", "volumeMounts")
+    before, after = plain["spec"]["containers"][0], own["spec"]["containers"][0]
+    assert {key: each for key, each in before.items() if key not in additions} == {
+        key: each for key, each in after.items() if key not in additions
+    }
+    for key in additions:
+        assert after[key][: len(before[key])] == before[key]
+    assert own["spec"]["volumes"][: len(plain["spec"]["volumes"])] == plain["spec"]["volumes"]
+
+
+def test_the_render_marks_each_addition() -> None:
+    marked = [line.strip() for line in rendered("grey").text.splitlines() if line.endswith(" # from pod.yaml")]
+    assert '- name: "OMP_WAIT_POLICY" # from pod.yaml' in marked
+    assert '- topologyKey: "topology.kubernetes.io/zone" # from pod.yaml' in marked
+    assert len(marked) % len(pods(rendered("grey").items)) == 0
+
+
+ENV = "- {name: OMP_WAIT_POLICY, value: PASSIVE}"
+CACHE = "{name: cache, mountPath: /mnt/cache}"
+EMPTY = "{name: cache, emptyDir: {sizeLimit: 2Gi}}"
+ZONE = "{topologyKey: topology.kubernetes.io/zone, maxSkew: 2}"
+REFUSED_ENV = (
+    "MONOPOD_TRACK",
+    "KAFKA_BROKERS",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PATH",
+    "HOME",
+    "1A",
+)
+REFUSED_PATHS = (
+    *("/tmp", "/tmp/x", "/app/src", "/app/model", "/dev/shm", "/var/run/secrets", "/data", "/etc/kafka", "/", "/mnt", "/proc"),
+    *("/mnt/../app", "/mnt//x", "/mnt/x/", "mnt/x", "/mnt/.", "/venv/bin", "/mnt/a:b"),
+)
+REFUSED_SPEC = (
+    *("hostNetwork: true", "hostPID: true", "serviceAccountName: admin", "automountServiceAccountToken: true", "nodeName: a"),
+    *("securityContext: {}", "initContainers: []", "ephemeralContainers: []", "priorityClassName: high", "runtimeClassName: x"),
+    *("tolerations: []", "nodeSelector: {}", "hostAliases: []", "dnsPolicy: None", "terminationGracePeriodSeconds: 1"),
+)
+REFUSED_CONTAINER = (
+    "image: x",
+    "command: [sh]",
+    "args: [x]",
+    "ports: []",
+    "securityContext: {}",
+    "livenessProbe: {}",
+    "lifecycle: {}",
+)
+REFUSED = [
+    *((ENV, ENV.replace("OMP_WAIT_POLICY", name), "pod.yaml:7: spec.containers[0].env[0].name is") for name in REFUSED_ENV),
+    *(
+        (CACHE, CACHE.replace("/mnt/cache", path), "pod.yaml:11: spec.containers[0].volumeMounts[0].mountPath is")
+        for path in REFUSED_PATHS
+    ),
+    *(
+        ("  containers:\n", f"  {field}\n  containers:\n", f"pod.yaml:4: no setting '{field.partition(':')[0]}'")
+        for field in REFUSED_SPEC
+    ),
+    *(
+        ("      env:\n", f"      {field}\n      env:\n", f"pod.yaml:6: no setting '{field.partition(':')[0]}'")
+        for field in REFUSED_CONTAINER
+    ),
+    (ENV, "- {name: OMP_WAIT_POLICY, value: 1}", "pod.yaml:7: spec.containers[0].env[0].value is 1, but must be a text"),
+    (ENV, ENV.replace("OMP_WAIT_POLICY", "INDEX_HOST"), "pod.yaml:9: INDEX_HOST stands there twice"),
+    ("valueFrom: {secretKeyRef: {name: index, key: token}}", "valueFrom: {}", "INDEX_TOKEN needs one source"),
+    ("INDEX_TOKEN, valueFrom", "INDEX_TOKEN, value: a, valueFrom", "pod.yaml:8: INDEX_TOKEN has value and valueFrom"),
+    ("secretKeyRef", "fieldRef", "pod.yaml:8: no setting 'fieldRef' here"),
+    ("- name: model", "- name: other", "pod.yaml:5: spec.containers[0].name is 'other', but must be one of \"model\""),
+    ("  volumes:\n", "    - {name: model}\n  volumes:\n", "model stands there twice"),
+    (EMPTY, "{name: cache, emptyDir: {}}", "spec.volumes[0].emptyDir.sizeLimit is missing"),
+    (EMPTY, "{name: cache, emptyDir: {sizeLimit: 2Gi, medium: Memory}}", "no setting 'medium' here"),
+    (EMPTY, "{name: cache, hostPath: {path: /}}", "no setting 'hostPath' here"),
+    (EMPTY, "{name: cache, projected: {}}", "no setting 'projected' here"),
+    (EMPTY, "{name: cache}", "pod.yaml:16: volume cache needs one source"),
+    (EMPTY, "{name: cache, emptyDir: {sizeLimit: 2Gi}, secret: {secretName: a}}", "volume cache needs one source"),
+    (EMPTY, "{name: tmp, emptyDir: {sizeLimit: 2Gi}}", "spec.volumes[0].name is 'tmp'"),
+    (EMPTY, "{name: other, emptyDir: {sizeLimit: 2Gi}}", "pod.yaml:16: volume other is mounted nowhere"),
+    (EMPTY, "{name: other, emptyDir: {sizeLimit: 2Gi}}", "pod.yaml:11: there is no volume cache"),
+    (EMPTY, "{name: index, emptyDir: {sizeLimit: 2Gi}}", "index stands there twice"),
+    (CACHE, "{name: cache, mountPath: /srv/index/x}", "/srv/index and /srv/index/x lie in one another"),
+    (CACHE, "{name: cache, mountPath: /mnt/cache, subPath: a}", "no setting 'subPath' here"),
+    (ZONE, "{topologyKey: kubernetes.io/hostname}", "a node's label other than kubernetes.io/hostname"),
+    (ZONE, "{topologyKey: zone, whenUnsatisfiable: DoNotSchedule}", "whenUnsatisfiable is 'DoNotSchedule'"),
+    ("cluster-autoscaler.kubernetes.io/safe-to-evict", "sidecar.istio.io/inject", "metadata.annotations is"),
+    ("metadata:\n", "metadata:\n  labels: {a: b}\n", "pod.yaml:2: no setting 'labels' here"),
+    ("metadata:\n", "kind: Pod\nmetadata:\n", "pod.yaml:1: no setting 'kind' here"),
+    ("PASSIVE", "&x PASSIVE", "anchors (&) and aliases (*) may not stand here"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "told"), REFUSED)
+def test_a_mistake_is_told_with_its_line(old: str, new: str, told: str) -> None:
+    assert old in GOOD
+    with pytest.raises(OwnPodError) as caught:
+        read(GOOD.replace(old, new, 1))
+    assert any(told in line for line in caught.value.mistakes), caught.value.mistakes
+
+
+def service(folder: Path, pod: str) -> Path:
+    (folder / "value.py").write_text('service_name = "demo"\nusername = "like"\nreplicas = 2\n', encoding="utf-8")
+    (folder / "pod.yaml").write_text(pod, encoding="utf-8")
+    return folder
+
+
+def test_check_tells_every_mistake_of_the_file_at_once_beside_those_of_other_files(tmp_path: Path) -> None:
+    wrong = GOOD.replace("OMP_WAIT_POLICY", "LD_PRELOAD").replace("/mnt/cache", "/tmp")
+    folder = service(tmp_path, wrong)
+    (folder / "alerts.yaml").write_text("groups: 3\n", encoding="utf-8")
+    places = [line.partition(": ")[0] for line in check(folder, regions()).mistakes]
+    assert places == ["alerts.yaml:1", "pod.yaml:7", "pod.yaml:11"]
+
+
+def test_a_file_that_is_not_text_is_told_in_a_sentence(tmp_path: Path) -> None:
+    service(tmp_path, "")
+    (tmp_path / "pod.yaml").write_bytes(b"\xff\xfe")
+    assert "pod.yaml: is not UTF-8 text; save it anew as text, or delete it" in check(tmp_path, regions()).mistakes
+
+
+def test_check_and_render_take_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = service(tmp_path, GOOD)
+    assert monopod.main(["check", "--service", str(folder), *REGIONS]) == 0
+    capsys.readouterr()
+    assert monopod.main(["render", "--service", str(folder), *REGIONS]) == 0
+    assert '- name: "INDEX_TOKEN" # from pod.yaml' in capsys.readouterr().out
+
+
+def test_render_refuses_a_wrong_file_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = service(tmp_path, GOOD.replace("/mnt/cache", "/app/src"))
+    assert monopod.main(["render", "--service", str(folder), *REGIONS]) == 1
+    assert "pod.yaml:11: spec.containers[0].volumeMounts[0].mountPath is '/app/src'" in capsys.readouterr().err
