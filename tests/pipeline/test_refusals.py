@@ -248,7 +248,7 @@ def test_docker_is_told_to_hand_on_the_proxies_that_buildah_hands_on_unasked(tmp
 def test_a_build_refuses_a_services_own_dockerfile_before_it_logs_in(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "service.Dockerfile"
     file.write_text("ARG PLATFORM_IMAGE\nFROM ${PLATFORM_IMAGE}\n") if kind == "a file" else file.symlink_to("nowhere")
-    command = [ROOT / "ci" / "build", "registry.example.com/like/cats:1"]
+    command = [str(ROOT / "ci" / "build"), "registry.example.com/like/cats:1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("service.Dockerfile: the pipeline does not build it yet; build and push by hand")
