@@ -264,8 +264,8 @@ def test_any_other_file_that_is_changed_deleted_or_made_executable_is_a_refusal_
         assert "(1a2b3c4d) in 1 of the files" in told
         assert f"\n    {path}\n" in told
         assert (
-            "value.py, alerts.yaml, pod.yaml, model/, src/, README.md, CHANGELOG.md, docs/service/, tests/service/, service.Dockerfile (conf/PATHS)"
-            in told
+            "value.py, alerts.yaml, pod.yaml, model/, src/, README.md, CHANGELOG.md, docs/service/, tests/service/, "
+            "service.Dockerfile (conf/PATHS)" in told
         )
 
 
