@@ -91,8 +91,13 @@ def _panel(panel: Panel, number: int) -> Builder:
     made: Builder = stat.Panel() if panel.kind == "number" else _lines(panel)
     made = made.id(number).title(panel.title).description(panel.description).datasource(SOURCE).unit(panel.unit)
     made = made.height(HEIGHTS[panel.kind]).span(panel.width)
-    for query in _queries(panel):
-        made = made.with_target(query.instant() if panel.kind == "number" else query.range())
+    if panel.repeat:
+        made = made.repeat(panel.repeat).repeat_direction("h").max_per_row(24 // panel.width)
+    for number, query in enumerate(panel.queries):
+        if query.unit:
+            made = made.override_by_query(_letter(number), [models.DynamicConfigValue("unit", query.unit)])
+    for asked in _queries(panel):
+        made = made.with_target(asked.instant() if panel.kind == "number" else asked.range())
     if panel.empty:
         made = made.no_value(panel.empty)
     steps = [models.Threshold(None, "green")]
@@ -118,4 +123,9 @@ def _lines(panel: Panel) -> timeseries.Panel:
 def _queries(panel: Panel) -> Iterator[prometheus.Dataquery]:
     for number, query in enumerate(panel.queries):
         made = prometheus.Dataquery().expr(query.expr).legend_format(query.legend)
-        yield made.ref_id(chr(ord("A") + number)).datasource(SOURCE)
+        yield made.ref_id(_letter(number)).datasource(SOURCE)
+
+
+def _letter(number: int) -> str:
+    """Return the name of a panel's query, by its place from 0."""
+    return chr(ord("A") + number)

@@ -27,10 +27,11 @@ ERRORS_LEVELS = (0.001, 0.01)  # what the default objective allows, and ten time
 
 @dataclass(frozen=True)
 class Query:
-    """One query of a panel. legend: the name of each line, with labels as {{service}}."""
+    """One query of a panel. legend: the name of each line, with labels as {{service}}. unit: "" for the panel's."""
 
     expr: str
     legend: str
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Panel:
     limits: values from which a line is yellow, then red.
     empty: shown for no data.
     description: what it shows, and what to think where that is not plain.
+    repeat: the variable for each of whose values the panel stands once, "" for a panel that stands once.
     """
 
     title: str
@@ -51,6 +53,7 @@ class Panel:
     width: int = 8  # of 24
     limits: tuple[float, ...] = ()
     empty: str = ""
+    repeat: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """The dashboard of one service: its requests, their stages, its queue and batches, and its pods apart from one another."""
 
+from conf.plan.own_panels import UNITS
 from dashboards import parts, variables
-from dashboards.parts import BYTES, COUNT, RATE, SECONDS, SHARE, Dashboard, panel, row
+from dashboards.parts import BYTES, COUNT, RATE, SECONDS, SHARE, Dashboard, Panel, Query, panel, row
 from dashboards.promql import INTERVAL, WHAT_COUNTS, error_share, mean, quantile, quantiles, rate, total
-from dashboards.variables import INFO, NAMED, PODS
+from dashboards.variables import INFO, NAMED, OWN_PANELS, PODS
 
 REQUESTS = f"monopod_requests_total{{{PODS}}}"
 STAGES = total(f"monopod_stage_duration_seconds_sum{{{PODS}}}", "stage")
@@ -223,6 +224,18 @@ CARD_ROW = row(
     ),
 )
 
+OWN_ROW = row(
+    "Own panels",
+    Panel(
+        "$own_panel",
+        COUNT,
+        "A panel of the service's panels.yaml. docs/dashboards.md says how to add one.",
+        tuple(Query(f'{OWN_PANELS[:-1]},panel=~"$own_panel",unit="{unit}"}}', "__auto", unit) for unit in UNITS),
+        empty="no values of a panels.yaml",
+        repeat="own_panel",
+    ),
+)
+
 SERVICE = Dashboard(
     "monopod-service",
     "Monopod / Service",
@@ -234,8 +247,9 @@ SERVICE = Dashboard(
         variables.TRACK_CHOICE,
         variables.namespace(),
         variables.POD_CHOICE,
+        variables.OWN_PANEL_CHOICE,
         *variables.targets(f'{INFO}{{{NAMED},track=~"$track"}}'),
     ),
-    (REQUEST_ROW, STAGE_ROW, QUEUE_ROW, POD_ROW, FILE_ROW, CARD_ROW),
+    (REQUEST_ROW, STAGE_ROW, QUEUE_ROW, POD_ROW, FILE_ROW, CARD_ROW, OWN_ROW),
     releases=variables.releases(PODS),
 )

@@ -8,6 +8,7 @@ A service is chosen by its container's name, which the pods of a canary's arms h
 
 from dataclasses import replace
 
+from conf.plan.own_panels import RECORD
 from conf.render.arms import BASELINE, CANARY
 from dashboards.parts import Variable
 
@@ -27,6 +28,8 @@ USER_CHOICE = replace(USERS_CHOICE, many=False)
 SERVICES_CHOICE = Variable("service", "container", f"{INFO}{{{OWNER}}}", "Service")
 SERVICE_CHOICE = replace(SERVICES_CHOICE, many=False)
 TRACK_CHOICE = Variable("track", "track", f"{INFO}{{{NAMED}}}", "Track")
+OWN_PANELS = f'{RECORD}{{namespace=~"$namespace",service=~"$service",track=~"$track"}}'
+OWN_PANEL_CHOICE = Variable("own_panel", "panel", OWN_PANELS, "Own panel")
 POD_CHOICE = Variable("pod", "pod", f'{INFO}{{{NAMED},track=~"$track"}}', "Pod")
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from conf.base.yaml_nodes import documents
-from conf.plan import burn_rates
+from conf.plan import burn_rates, own_panels
 from serving.settings.exported_metrics import EXPORTED_METRICS
 from tests.running import ROOT
 
 ENDINGS = {"histogram": ("", "_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",)}
 EXPORTED = {f"{metric.name}{ending}" for metric in EXPORTED_METRICS for ending in ENDINGS[metric.type]}
-RECORDS = {burn_rates.REQUESTS, burn_rates.FAILED, burn_rates.ANSWERS, burn_rates.LATE}
+RECORDS = {burn_rates.REQUESTS, burn_rates.FAILED, burn_rates.ANSWERS, burn_rates.LATE, own_panels.RECORD}
 WORD = re.compile(r"(?<![\w:])[a-z_:]*\bmonopod_[a-z0-9_:]*[a-z0-9_]")
 PREFIX = "monopod_"  # pages speak of it as such
 SUFFIXES = {".md", ".yaml", ".json", ".tpl", ".txt"}

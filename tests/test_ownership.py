@@ -11,6 +11,7 @@ SERVICES_OWN = [
     "value.py",
     "alerts.yaml",
     "pod.yaml",
+    "panels.yaml",
     "model/m.onnx",
     "src/server.py",
     "src/test_server.py",

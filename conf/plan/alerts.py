@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
+from typing import TypeVar
 
 from conf.base.matchers import matchers
 from conf.base.yaml_nodes import compose
@@ -71,12 +72,16 @@ class Recording:
 
 @dataclass(frozen=True)
 class RuleGroup:
-    """Rules that Prometheus evaluates together, recordings first. interval: such as 60s, "" for Prometheus' own."""
+    """Rules that Prometheus evaluates together, recordings first. interval: such as 60s, "" for Prometheus' own.
+
+    limit: the most series that each rule may make, 0 for no limit. Prometheus drops the result of a rule that makes more.
+    """
 
     name: str
     interval: str
     recordings: tuple[Recording, ...]
     alerts: tuple[AlertingRule, ...]
+    limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,36 +157,52 @@ class File:
     groups: tuple[Group, ...] = setting(REQUIRED, List(Group), "Groups of rules.")
 
 
+Form = TypeVar("Form")
+
+
 class AlertsError(ConfigError):
-    """alerts.yaml cannot be used."""
+    """alerts.yaml or panels.yaml cannot be used."""
 
 
 def load(service: Path) -> tuple[AlertingRule, ...]:
     """Return a service's own rules, none without an alerts.yaml. service: its folder. Raises AlertsError with every mistake."""
-    path = service / FILE
+    return read(text_in(service, FILE))
+
+
+def text_in(service: Path, file: str) -> str:
+    """Return the text of a file in a service's folder, "" where there is none. Raises AlertsError where it is no text."""
+    path = service / file
     if not os.path.lexists(path):
-        return ()
+        return ""
     try:
-        text = text_of(path, MAX_FILE)
+        return text_of(path, MAX_FILE)
     except UnreadableError as error:
-        raise AlertsError([f"{FILE}: {error}; save it anew as text, or delete it"]) from None
-    return read(text)
+        raise AlertsError([f"{file}: {error}; save it anew as text, or delete it"]) from None
 
 
 def read(text: str) -> tuple[AlertingRule, ...]:
     """Return the rules in the text of an alerts.yaml, none for comments alone. Raises AlertsError with every mistake."""
-    if all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines()):
-        return ()
-    root, mistakes = compose(text)
-    reader = Reader(FILE, mistakes)
-    found = reader.read(Table(File), root) if root else None
-    if reader.mistakes or not isinstance(found, File):
-        raise AlertsError(reader.sentences())
+    found, lines = table_in(FILE, text, File)
     return tuple(
-        replace(rule, line=reader.lines[f"groups[{g}].rules[{r}].expr"])
-        for g, group in enumerate(found.groups)
+        replace(rule, line=lines[f"groups[{g}].rules[{r}].expr"])
+        for g, group in enumerate(found.groups if found else ())
         for r, rule in enumerate(group.rules)
     )
+
+
+def table_in(file: str, text: str, form: type[Form]) -> tuple[Form | None, Mapping[str, int]]:
+    """Return the table in a file's text, None for comments alone, and the line of each value by its path.
+
+    Raises AlertsError with every mistake.
+    """
+    if all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines()):
+        return None, {}
+    root, mistakes = compose(text)
+    reader = Reader(file, mistakes)
+    found = reader.read(Table(form), root) if root else None
+    if reader.mistakes or not isinstance(found, form):
+        raise AlertsError(reader.sentences())
+    return found, reader.lines
 
 
 def copied_rule_warnings(rules: Sequence[AlertingRule], name: str, namespaces: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from conf.base.object_references import MANAGER
 from conf.base.quantities import rounded_up
 from conf.clusters.regions import Kafka, Region, Regions
 from conf.plan.alerts import OWN, RUNBOOK, AlertingRule, RuleGroup, Watched, labelled, next_steps
+from conf.plan.own_panels import OwnPanel, panel_groups
 from conf.plan.own_pod import NOTHING, OwnPod
 from conf.plan.placement import monthly_price
 from conf.plan.platform_alerts import offline_rule_groups, rule_groups
@@ -129,12 +130,13 @@ def plan(
     image: Image,
     alerts: tuple[AlertingRule, ...] = (),
     own_pod: OwnPod = NOTHING,
+    panels: tuple[OwnPanel, ...] = (),
 ) -> tuple[Plan, ...]:
-    """Return the plan of a track in each region where it runs. alerts: the service's own rules. own_pod: of its pod.yaml."""
+    """Return the plan of a track in each region where it runs. alerts, panels: the service's own. own_pod: of its pod.yaml."""
     found = [(region, value.in_region(region.name)) for region in regions.regions.values()]
     answers = any(settings.replicas for _, settings in found)
     return tuple(
-        _in_region(settings, region, regions, track, image, alerts, own_pod, serves(settings, track, answers))
+        _in_region(settings, region, regions, track, image, Own(alerts, panels), own_pod, serves(settings, track, answers))
         for region, settings in found
         if runs(settings, region.name, regions, track)
     )
@@ -221,13 +223,21 @@ def offline_startup_time(settings: Settings) -> int:
     return startup_time(settings) + rounded_up(settings.offline_revoke_second)
 
 
+@dataclass(frozen=True)
+class Own:
+    """The alerts and panels that a service adds to the platform's."""
+
+    alerts: tuple[AlertingRule, ...]
+    panels: tuple[OwnPanel, ...]
+
+
 def _in_region(
     settings: Settings,
     region: Region,
     regions: Regions,
     track: str,
     image: Image,
-    alerts: tuple[AlertingRule, ...],
+    own: Own,
     own_pod: OwnPod,
     is_online: bool,
 ) -> Plan:
@@ -242,13 +252,15 @@ def _in_region(
         name=settings.service_name,
         namespace=namespace,
         image=image.text,
-        online=_online(watched, answering, labels, alerts) if is_online else None,
+        online=_online(watched, answering, labels, own) if is_online else None,
         # no online pods have the rules of alerts.yaml then
-        offline=_offline(watched, answering, labels, () if is_online else alerts) if runs_offline(settings) else None,
+        offline=_offline(watched, answering, labels, replace(own, alerts=()) if is_online else own)
+        if runs_offline(settings)
+        else None,
     )
 
 
-def _online(watched: Watched, answering: Pod, labels: Pairs, own: tuple[AlertingRule, ...]) -> OnlineWorkload:
+def _online(watched: Watched, answering: Pod, labels: Pairs, own: Own) -> OnlineWorkload:
     settings, region, track = watched.settings, watched.region, watched.track
     most, is_scaled = most_pods(settings, track), scales(settings, track)
     networks = region.srv.cidrs if region.srv and answering.ports[0].host_port else ()
@@ -270,8 +282,8 @@ def _online(watched: Watched, answering: Pod, labels: Pairs, own: tuple[Alerting
     )
 
 
-def _offline(of_service: Watched, answering: Pod, labels: Pairs, own: tuple[AlertingRule, ...]) -> OfflineWorkload:
-    """Return a track's offline pods. answering: the pod that would answer requests. own: the rules of alerts.yaml."""
+def _offline(of_service: Watched, answering: Pod, labels: Pairs, own: Own) -> OfflineWorkload:
+    """Return a track's offline pods. answering: the pod that would answer requests. own: the rules that it adds."""
     settings, region, track = of_service.settings, of_service.region, of_service.track
     kafka, name = region.kafka or Kafka(()), offline_name(settings.service_name)
     named = tuple(sorted({**dict(labels), "app": name, "app.kubernetes.io/name": name}.items()))
@@ -300,12 +312,13 @@ def _offline(of_service: Watched, answering: Pod, labels: Pairs, own: tuple[Aler
     )
 
 
-def _rule_groups(watched: Watched, groups: tuple[RuleGroup, ...], own: tuple[AlertingRule, ...]) -> tuple[RuleGroup, ...]:
-    """Return a track's rules. own: of alerts.yaml; such a rule names its namespaces itself, so that prod alone has it."""
+def _rule_groups(watched: Watched, groups: tuple[RuleGroup, ...], own: Own) -> tuple[RuleGroup, ...]:
+    """Return a track's rules. A rule of alerts.yaml names its namespaces itself, so that prod alone has it."""
     name = watched.name
-    told = tuple(replace(each, annotations={**next_steps(watched, each.alert, OWN), **each.annotations}) for each in own)
-    added = (RuleGroup(f"{name}-own", "", (), told),) if own and watched.track == "prod" else ()
-    return tuple(labelled(each, name, watched.namespace, watched.track) for each in (*groups, *added))
+    told = tuple(replace(each, annotations={**next_steps(watched, each.alert, OWN), **each.annotations}) for each in own.alerts)
+    added = (RuleGroup(f"{name}-own", "", (), told),) if told and watched.track == "prod" else ()
+    every = (*groups, *added, *panel_groups(watched, own.panels))
+    return tuple(labelled(each, name, watched.namespace, watched.track) for each in every)
 
 
 def _online_objects(settings: Settings, region: Region, is_scaled: bool, most: int) -> tuple[str, ...]:

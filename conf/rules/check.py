@@ -7,7 +7,7 @@ from pathlib import Path
 
 from conf.base.image_names import Image, image
 from conf.clusters.regions import Regions
-from conf.plan import alerts
+from conf.plan import alerts, own_panels
 from conf.plan import own_pod as pod_file
 from conf.plan.placement import monthly_price
 from conf.plan.plan import NAMESPACES, TRACKS, OfflineWorkload, default_image, mean_pods, plan
@@ -16,7 +16,7 @@ from conf.rules import canary_rules, model_loading, offline_rules, other_service
 from conf.rules.context import Rule, RuleContext, Violation
 from conf.rules.model_files import ModelFiles, model_files
 from conf.rules.other_services import OtherService
-from conf.rules.own_alerts import own_alert_mistakes
+from conf.rules.own_alerts import own_alert_mistakes, own_panel_mistakes
 from conf.rules.service_dockerfile import service_dockerfile_mistakes
 from serving.settings import SettingsError, ValueFile, faults_of_server, load, misnamed_hooks, skip_wrong, skip_wrong_items
 
@@ -28,12 +28,13 @@ SERVICE_RULES = (*other_services.RULES, *offline_rules.SERVICE_RULES, *canary_ru
 
 @dataclass(frozen=True)
 class Service:
-    """A service as its folder describes it. alerts: its own rules. own_pod: of pod.yaml."""
+    """A service as its folder describes it. alerts, panels: its own. own_pod: of pod.yaml."""
 
     value: ValueFile
     image: Image
     alerts: tuple[alerts.AlertingRule, ...]
     own_pod: pod_file.OwnPod = pod_file.NOTHING
+    panels: tuple[own_panels.OwnPanel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service
     mistakes: list[str] = []
     own: tuple[alerts.AlertingRule, ...] = ()
     added = pod_file.NOTHING
+    panels: tuple[own_panels.OwnPanel, ...] = ()
     value: ValueFile | None
     try:
         value = load(service / "value.py", tuple(regions.regions))
@@ -114,12 +116,16 @@ def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service
     except pod_file.OwnPodError as error:
         mistakes.extend(error.mistakes)
     try:
+        panels = own_panels.load(service)
+    except alerts.AlertsError as error:
+        mistakes.extend(error.mistakes)
+    try:
         default = default_image(value.settings, regions) if value else "x:x"
         named = image(image_name or default)
     except ValueError:
         mistakes.append(f"--image: {image_name!r} is not the name of an image; write one as registry.example.com/like/demo:1.0")
         named = image(default)
-    return (Service(value, named, own, added) if value else None), mistakes
+    return (Service(value, named, own, added, panels) if value else None), mistakes
 
 
 def check(
@@ -134,7 +140,7 @@ def check(
 def judge(
     service: Path, regions: Regions, tracks: Sequence[str] = TRACKS, image_name: str = "", others: Sequence[OtherService] = ()
 ) -> Report:
-    """Return what is wrong with a service's settings, model, alerts and Dockerfile. Nothing is rendered yet.
+    """Return what is wrong with a service's settings, model, alerts, panels and Dockerfile. Nothing is rendered yet.
 
     After a mistake, everything is judged that does not depend on it.
     service: a folder. others: services of the same clusters. An empty image_name is the name that a build will give.
@@ -166,6 +172,7 @@ def _judge(
     report.warnings.extend(found.value.warnings)
     report.warnings.extend(skip_wrong(_alert_warnings, found) or ())
     report.mistakes.extend(own_alert_mistakes(found.alerts))
+    report.mistakes.extend(own_panel_mistakes(found.panels))
     asked = [(context, rule) for context in contexts for rule in (*RULES, *(ONLINE_RULES if context.plan.online else ()))]
     _add(report, [(context, item) for context, rule in asked for item in skip_wrong_items(rule(context))])
     for rule in SERVICE_RULES:
@@ -195,7 +202,7 @@ def _place(mistake: str) -> tuple[str, int]:
 
 
 def _contexts(found: Service, regions: Regions, track: str, files: Callable[[str], ModelFiles]) -> Iterator[RuleContext]:
-    for each in plan(found.value, regions, track, found.image, found.alerts, found.own_pod):
+    for each in plan(found.value, regions, track, found.image, found.alerts, found.own_pod, found.panels):
         settings = found.value.checkable_in(each.region)
         model = files(found.value.in_region(each.region).model_path)
         yield RuleContext(found.value, settings, regions, regions.regions[each.region], found.image, model, each)

@@ -1,4 +1,4 @@
-"""The check of a service's own alerts, as strict as Prometheus, and stricter where they ask for the platform's metrics.
+"""The check of a service's own alerts and panels, as strict as Prometheus, and stricter on the platform's metrics.
 
 A query must be PromQL, and each metric and label of the platform that it names must exist. A label is judged where it can be
 told which labels there are: in a selector, after `by`, `without`, `on`, `ignoring` and `group_left`, and as the `le` that
@@ -10,13 +10,16 @@ none of a service's alerts. The templates are Go's text templates. They are read
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import promql_parser as promql
 
-from conf.plan.alerts import FILE, AlertingRule
+from conf.base.matchers import matchers as matchers_of
+from conf.plan import own_panels
+from conf.plan.alerts import ARM, FILE, AlertingRule
+from conf.plan.own_panels import OwnPanel
 from serving.settings.exported_metrics import EXPORTED_METRICS, PREFIXES, series
 
 Labels = frozenset[str] | None  # None: any label may be there
@@ -60,6 +63,32 @@ def _mistakes(rule: AlertingRule) -> Iterator[str]:
     for place, texts in (("label", rule.labels), ("annotation", rule.annotations)):
         for name, text in texts.items():
             yield from (f"{place} {name}: {words}" for words in template_mistakes(text))
+
+
+def own_panel_mistakes(panels: Sequence[OwnPanel]) -> list[str]:
+    """Return a sentence for each mistake, with the line of the panel's query."""
+    file, most, titles = own_panels.FILE, own_panels.MAX_PANELS, [panel.title for panel in panels]
+    found = [f"{file}:{each.line}: {each.title}: {words}" for each in panels for words in _panel_mistakes(each)]
+    if len(panels) > most:
+        found.append(f"{file}: there are {len(panels)} panels, and a service may have {most}")
+    for at, title in enumerate(titles):
+        if title in titles[:at]:
+            found.append(f"{file}:{panels[at].line}: {title}: an earlier panel has this title; give each panel another one")
+    return found
+
+
+def _panel_mistakes(panel: OwnPanel) -> Iterator[str]:
+    query = own_panels.filled(panel.query, matchers_of(namespace="x", service="x", **{ARM: ""}))
+    reader = _Reader(None)
+    found, labels = reader.read(query)
+    yield from found
+    if not found and _result_is_no_vector(query):
+        yield "its result is a range or a text, and a panel needs one value a series: use a function such as rate()"
+    for name, matched in dict.fromkeys(reader.selected):
+        if not {"namespace", "service"} <= matched:
+            yield f"it asks for {name} of every service; write {name}{{{own_panels.PODS}}}"
+    for label in sorted((labels or frozenset()) & {"panel", "unit"}):
+        yield f"its result has the label {label}, which the platform sets; give the label another name by label_replace"
 
 
 def template_mistakes(text: str) -> list[str]:
@@ -119,6 +148,7 @@ class _Reader:
         self._known = {**own_series(), **(others or {})}
         self._prefixes = PREFIXES if others is None else ""
         self._mistakes: list[str] = []
+        self.selected: list[tuple[str, frozenset[str]]] = []  # each selector's metric, and the labels that it matches
 
     def read(self, query: str) -> tuple[list[str], Labels]:
         try:
@@ -149,6 +179,7 @@ class _Reader:
         matchers = [each for group in groups for each in group]
         names = [each.value for each in matchers if each.name == NAME and each.op == promql.MatchOp.Equal]
         name = tree.name or (names[0] if len(names) == 1 else "")
+        self.selected.append((name or "a metric", frozenset(each.name for each in matchers)))
         if not name or not name.startswith(self._prefixes):
             return ANYTHING
         if name not in self._known:

@@ -42,5 +42,7 @@ def renders() -> Iterator[tuple[Path, str]]:
             assert mistakes == []
             assert service
             for track in TRACKS:
-                for each in plan(service.value, regions(routing), track, service.image, service.alerts, service.own_pod):
+                for each in plan(
+                    service.value, regions(routing), track, service.image, service.alerts, service.own_pod, service.panels
+                ):
                     yield GOLDEN / name / f"{each.region}-{track}-{routing}.yaml", render(each)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from conf.base.object_references import Item
 from conf.clusters.regions import read
+from conf.plan.own_panels import UNITS
 from conf.render.chart_values import chart_values
 from tests.charts import helm
 from tests.conf.cluster import Cluster
@@ -26,6 +27,9 @@ SERVICE = "seen"
 FIRST, SECOND = "seen-gateway-api", "seen-gateway-api-2"  # versions of the service behind Envoy Gateway
 CHART = ROOT / "charts" / "monitoring"
 READ_BY = {"monopod-gateway", "monopod-fleet-records"}  # objects of the chart that Prometheus reads
+PANELS = "panels:\n" + "".join(
+    f"  - {{title: in {unit}, unit: {unit}, query: 'sum by (pod) (monopod_ready{{$pods}})'}}\n" for unit in UNITS
+)
 PROXY_SETTINGS = {"spec": {"telemetry": {"metrics": {"enableRequestResponseSizesStats": True}}}}
 
 
@@ -63,6 +67,7 @@ def _checkout(cluster: Cluster, folder: Path, routing: str, user: str) -> Checko
     regions["regions"]["hk"]["prometheus"]["labels"] = {"release": "prometheus"}
     made.regions_file.write_text(json.dumps(regions))
     made.write_value(**{name: value for name, value in SEEN_BY[routing].items() if name not in ("username", "service_name")})
+    (made.folder / "panels.yaml").write_text(PANELS)
     return made
 
 

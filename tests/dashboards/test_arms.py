@@ -7,9 +7,11 @@ named as a canary of the other would be.
 import re
 import time
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 import pytest
 
+from conf.plan.own_panels import RECORD, UNITS
 from conf.render.arms import arm_names
 from tests.conf.platform_queries import known_series
 from tests.dashboards.picture import Line
@@ -52,6 +54,9 @@ def lines(end: int) -> Iterator[str]:
                 grows = name.endswith(("_total", "_bucket", "_sum", "_count")) and name != "envoy_cluster_membership_total"
                 for at in range(end - (SHOWN // 2 if known in ARMS else SHOWN + STEP), end + 1, STEP):
                     yield f"{name}{{{series}}} {RATE * (at - end + 2 * SHOWN) if grows else 1} {at}"
+    services = [f'namespace="{each["namespace"]}",service="{each["container"]}"' for each in PODS if each not in ARMS]
+    for where, unit, at in product(services, UNITS, range(end - SHOWN - STEP, end + 1, STEP)):
+        yield f'{RECORD}{{{where},track="prod",panel="one",unit="{unit}"}} 1 {at}'
     yield "# EOF"
 
 

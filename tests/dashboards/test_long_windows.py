@@ -13,6 +13,7 @@ from itertools import product
 import pytest
 
 from conf.base.yaml_nodes import documents
+from conf.plan.own_panels import RECORD, UNITS
 from dashboards.fleet import RECORDED
 from dashboards.variables import INFO
 from tests.conf.platform_queries import known_series
@@ -52,12 +53,15 @@ VALUES = {
     "code": ("200", "500"),
     "envoy_response_code_class": ("2", "4", "5"),
     "reason": ("", "other"),
+    "unit": UNITS,
 }
 CHOICES = {"left_track": "prod", "left_version": "2", "right_track": "grey", "right_version": "3"}
 
 
 def labels_of(name: str) -> frozenset[str]:
     """Return the labels of a series that a dashboard asks for. A record has labels too."""
+    if name == RECORD:
+        return frozenset({"namespace", "service", "track", "panel", "unit"})
     return known_series().get(name) or frozenset({"namespace", "service"})
 
 

@@ -241,7 +241,7 @@ def words(branch: dict[str, Entry], platform: dict[str, Entry], before: dict[str
 @pytest.mark.parametrize(
     "path",
     [
-        *("value.py", "alerts.yaml", "model/cats.onnx", "src/server.py", "src/cats/eyes.py"),
+        *("value.py", "alerts.yaml", "panels.yaml", "model/cats.onnx", "src/server.py", "src/cats/eyes.py"),
         *("README.md", "CHANGELOG.md", "docs/service/how.md", "docs/service/图/a.png", "tests/service/test_more.py"),
     ],
 )
@@ -264,8 +264,8 @@ def test_any_other_file_that_is_changed_deleted_or_made_executable_is_a_refusal_
         assert "(1a2b3c4d) in 1 of the files" in told
         assert f"\n    {path}\n" in told
         assert (
-            "value.py, alerts.yaml, pod.yaml, model/, src/, README.md, CHANGELOG.md, docs/service/, tests/service/, "
-            "service.Dockerfile (conf/PATHS)" in told
+            "value.py, alerts.yaml, pod.yaml, panels.yaml, model/, src/, README.md, CHANGELOG.md, docs/service/, "
+            "tests/service/, service.Dockerfile (conf/PATHS)" in told
         )
 
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import pytest
 from conf.base.yaml_nodes import documents
 from conf.clusters.regions import load as load_regions
 from conf.plan import scaling
+from conf.plan.own_panels import RECORD
 from conf.plan.plan import TRACKS, plan
 from conf.render.arms import canary_watch
 from conf.render.templates import render
@@ -90,8 +92,11 @@ def dashboard_queries(place: str, dashboard: Mapping[str, Any]) -> Iterator[Quer
 def service_queries(place: str, service: Service) -> Iterator[Query]:
     """Yield the queries of a service's rules and of its autoscaler, in every region and track."""
     regions = load_regions(REGIONS)
-    own = [alert.alert for alert in service.alerts]
-    for each in (each for track in TRACKS for each in plan(service.value, regions, track, service.image, service.alerts)):
+    own = [*(alert.alert for alert in service.alerts), RECORD]
+    every = (
+        plan(service.value, regions, track, service.image, service.alerts, service.own_pod, service.panels) for track in TRACKS
+    )
+    for each in chain.from_iterable(every):
         where = f"{place} ({each.region}, {each.track})"
         for trigger in (trigger for pods in each.workloads for trigger in pods.scaling.triggers if trigger.query):
             yield Query(f"{where}: autoscaler's {trigger.name}", trigger.query)
