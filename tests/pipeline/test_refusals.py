@@ -170,9 +170,10 @@ def test_a_branch_behind_the_platform_is_refused_until_it_merges(checkout: Path,
     assert "the platform's files are those of" in pipelines.run(checkout, "deploy-na").output
 
 
-def test_an_alerts_file_that_is_a_link_to_a_secret_is_refused(checkout: Path, pipelines: Pipelines) -> None:
-    (checkout / "alerts.yaml").unlink()
-    (checkout / "alerts.yaml").symlink_to("/proc/self/environ")
+@pytest.mark.parametrize("file", ["alerts.yaml", "panels.yaml", "pod.yaml"])
+def test_a_file_of_a_service_that_is_a_link_to_a_secret_is_refused(file: str, checkout: Path, pipelines: Pipelines) -> None:
+    (checkout / file).unlink(missing_ok=True)
+    (checkout / file).symlink_to("/proc/self/environ")
     push(checkout, {}, "A link")
     for job in ("build", "grey", "rollback-hk", "stop_ab"):
         ran = pipelines.run(checkout, job)

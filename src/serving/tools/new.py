@@ -35,7 +35,7 @@ OPEN_SIZES = (224, 16_000, 16, 1)  # tried in turn, where a model leaves a size 
 MAX_ELEMENTS = 10_000_000  # of one input that is tried
 # Of the root or an example, as git's patterns: what conf/PATHS gives to a service.
 PARTS = (
-    *("value.py", "alerts.yaml", "panels.yaml", "model", "src", ":!src/serving", ":!src/monopod.py"),
+    *("value.py", "alerts.yaml", "panels.yaml", "pod.yaml", "model", "src", ":!src/serving", ":!src/monopod.py"),
     *("README.md", "CHANGELOG.md", "docs/service", "tests/service", "service.Dockerfile"),
 )
 NEXT = "next:\n    monopod check\n    make test-service\n    make serve"
