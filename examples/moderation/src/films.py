@@ -4,6 +4,7 @@
 """
 
 import io
+import os
 import struct
 import sys
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,9 @@ def film(
                 file.mux(target.encode(_frame(shown, time, target.pix_fmt)))
         for target in targets:
             file.mux(target.encode(None))
+    # SVT-AV1 makes root's calling thread a real-time one, and so all that it starts later, which lets nothing else run.
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     return out.getvalue()
 
 
