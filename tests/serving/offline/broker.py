@@ -30,6 +30,7 @@ from tests.own_broker import USER
 from tests.waiting import until
 
 SECONDS = 60.0
+NO_COORDINATOR = {"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS"}
 NO_LEADER = {"INVALID_REPLICATION_FACTOR", "_UNKNOWN_PARTITION", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"}
 
 
@@ -120,13 +121,25 @@ def records(address: str, topic: str) -> list[Message]:
 def committed(address: str, group: str, topic: str, partition: int = 0) -> tuple[int | None, str]:
     """Return a partition's committed offset (None: there is none), and the commit's metadata.
 
-    A consumer is asked, since librdkafka crashes where an AdminClient asks a broker that has just begun.
+    A consumer is asked, since librdkafka crashes where an AdminClient asks a broker that has just begun. It asks again while
+    the group has no coordinator.
     """
     asking = Consumer({"bootstrap.servers": address, "group.id": group, "enable.auto.commit": False})
+    places: list[TopicPartition] = []
+
+    def is_told() -> bool:
+        try:
+            places[:] = asking.committed([TopicPartition(topic, partition)], timeout=SECONDS)
+        except KafkaException as error:
+            if error.args[0].name() not in NO_COORDINATOR:
+                raise
+        return bool(places)
+
     try:
-        (place,) = asking.committed([TopicPartition(topic, partition)], timeout=SECONDS)
+        until(is_told, SECONDS, pause=0.2)
     finally:
         asking.close()
+    (place,) = places
     assert place.error is None, place.error
     return (place.offset if place.offset >= 0 else None), place.metadata or ""
 
