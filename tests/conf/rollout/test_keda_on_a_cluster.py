@@ -121,7 +121,8 @@ def test_from_cores_to_the_queue_and_back_is_one_deploy_and_capacity_never_falls
     until(lambda: hk.find(path("HorizontalPodAutoscaler", scaled.user, scaled.name)) is not None)
     hk.by_hand(path("Deployment", scaled.user, scaled.name), {"spec": {"replicas": 2}})
     until(lambda: wanted(hk, scaled) == 2, 300)
-    assert status_row(scaled)["autoscaler"]["answers"] == {"queue": 2, "busy": 2}  # as many as there are
+    as_many_as_there_are = {"queue": 2, "busy": 2}
+    until(lambda: status_row(scaled, status=None)["autoscaler"]["answers"] == as_many_as_there_are)  # once both are asked again
     uid, kind = scaler(hk, scaled)
     assert kind == by_queue
     with lowest(hk, scaled) as seen:
