@@ -28,7 +28,7 @@ export BUILDAH_ISOLATION ?= chroot
 export DOCKER_BUILDKIT ?= 1
 
 .PHONY: help serve model index image relay-image push test test-service format test-gpu test-offline test-cluster check bench bench-peers \
-	bench-pods bench-spent bench-offline bench-autoscaling bench-examples bench-render bench-rollouts bench-canary soak pipeline dashboards lock clean
+	bench-pods bench-spent bench-offline bench-autoscaling bench-examples bench-render bench-rollouts bench-canary bench-moving soak pipeline dashboards lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -118,6 +118,9 @@ soak: .venv/dev           ## each service under load and its memory, releases on
 	$(BIN)/python -m bench.soak
 	$(BIN)/python -m bench.losses
 	$(BIN)/pytest -m soak
+
+bench-moving: .venv/dev   ## a Flask program under gunicorn and in each step here, figures to docs/moving.md
+	$(BIN)/python -m bench.moving
 
 bench-render: .venv/dev   ## how long it takes to check and render a thousand services
 	$(BIN)/python -m bench.render

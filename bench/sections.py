@@ -12,6 +12,7 @@ PAGE = ROOT / "docs" / "reliability.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 OFFLINE = ROOT / "docs" / "offline.md"
 CANARY = ROOT / "docs" / "canary.md"
+MOVING = ROOT / "docs" / "moving.md"
 AUTOSCALING = ROOT / "docs" / "autoscaling.md"
 TITLES = {
     PAGE: "# Reliability\n",
@@ -19,6 +20,7 @@ TITLES = {
     OFFLINE: "# Offline\n",
     AUTOSCALING: "# Autoscaling\n",
     CANARY: "# Canary\n",
+    MOVING: "# Moving here\n",
 }
 
 
