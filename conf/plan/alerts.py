@@ -1,22 +1,19 @@
 """The forms of rules and of alerts, their subject, and the rules that a service adds in alerts.yaml."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import TypeVar
 
 from conf.base.matchers import matchers
-from conf.base.yaml_nodes import compose
 from conf.clusters.regions import Region
-from serving.settings import Settings, UnreadableError, text_of
+from conf.plan.service_files import table_in, text_in
+from serving.settings import Settings
 from serving.settings import validators as allow
-from serving.settings.reader import REQUIRED, ConfigError, List, Reader, Table, setting
+from serving.settings.reader import REQUIRED, List, setting
 
 FILE = "alerts.yaml"
-MAX_FILE = 64  # KiB, enough for some hundred rules
 SIMPLE = re.compile(r"[\w-]*(\.[*+])?[\w-]*")  # any other pattern is not judged: to match it may take for ever
 
 # Of the series of a canary's and a baseline's pods: which of both they are, and the name of their service. Earlier releases
@@ -157,52 +154,19 @@ class File:
     groups: tuple[Group, ...] = setting(REQUIRED, List(Group), "Groups of rules.")
 
 
-Form = TypeVar("Form")
-
-
-class AlertsError(ConfigError):
-    """alerts.yaml or panels.yaml cannot be used."""
-
-
 def load(service: Path) -> tuple[AlertingRule, ...]:
-    """Return a service's own rules, none without an alerts.yaml. service: its folder. Raises AlertsError with every mistake."""
+    """Return a service's own rules, none without an alerts.yaml. service: its folder. Raises ServiceFileError."""
     return read(text_in(service, FILE))
 
 
-def text_in(service: Path, file: str) -> str:
-    """Return the text of a file in a service's folder, "" where there is none. Raises AlertsError where it is no text."""
-    path = service / file
-    if not os.path.lexists(path):
-        return ""
-    try:
-        return text_of(path, MAX_FILE)
-    except UnreadableError as error:
-        raise AlertsError([f"{file}: {error}; save it anew as text, or delete it"]) from None
-
-
 def read(text: str) -> tuple[AlertingRule, ...]:
-    """Return the rules in the text of an alerts.yaml, none for comments alone. Raises AlertsError with every mistake."""
+    """Return the rules in the text of an alerts.yaml, none for comments alone. Raises ServiceFileError."""
     found, lines = table_in(FILE, text, File)
     return tuple(
         replace(rule, line=lines[f"groups[{g}].rules[{r}].expr"])
         for g, group in enumerate(found.groups if found else ())
         for r, rule in enumerate(group.rules)
     )
-
-
-def table_in(file: str, text: str, form: type[Form]) -> tuple[Form | None, Mapping[str, int]]:
-    """Return the table in a file's text, None for comments alone, and the line of each value by its path.
-
-    Raises AlertsError with every mistake.
-    """
-    if all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines()):
-        return None, {}
-    root, mistakes = compose(text)
-    reader = Reader(file, mistakes)
-    found = reader.read(Table(form), root) if root else None
-    if reader.mistakes or not isinstance(found, form):
-        raise AlertsError(reader.sentences())
-    return found, reader.lines
 
 
 def copied_rule_warnings(rules: Sequence[AlertingRule], name: str, namespaces: Sequence[str]) -> list[str]:

@@ -7,7 +7,8 @@ records its result with the panel's title and unit as labels. The dashboard Serv
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from conf.plan.alerts import TEXT, Recording, RuleGroup, Watched, table_in, text_in
+from conf.plan.alerts import TEXT, Recording, RuleGroup, Watched
+from conf.plan.service_files import table_in, text_in
 from serving.settings import validators as allow
 from serving.settings.reader import REQUIRED, List, setting
 
@@ -40,12 +41,12 @@ class File:
 
 
 def load(service: Path) -> tuple[OwnPanel, ...]:
-    """Return a service's own panels, none without a panels.yaml. service: its folder. Raises AlertsError with every mistake."""
+    """Return a service's own panels, none without a panels.yaml. service: its folder. Raises ServiceFileError."""
     return read(text_in(service, FILE))
 
 
 def read(text: str) -> tuple[OwnPanel, ...]:
-    """Return the panels in the text of a panels.yaml, none for comments alone. Raises AlertsError with every mistake."""
+    """Return the panels in the text of a panels.yaml, none for comments alone. Raises ServiceFileError."""
     found, lines = table_in(FILE, text, File)
     return tuple(replace(panel, line=lines[f"panels[{at}].query"]) for at, panel in enumerate(found.panels if found else ()))
 

@@ -1,6 +1,5 @@
 """pod.yaml: what a service adds to the template of its pods, by an allow-list of fields."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conf.base.yaml_nodes import compose
-from serving.settings import UnreadableError, text_of
+from conf.plan.service_files import table_in, text_in
 from serving.settings import validators as allow
-from serving.settings.reader import REQUIRED, ConfigError, List, Reader, Table, setting
+from serving.settings.reader import REQUIRED, List, Table, setting
 
 FILE = "pod.yaml"
-MAX_FILE = 64  # KiB
 MODEL = "model"  # In the file, the name of the container that runs the model, whatever a track calls it.
 PLATFORM_VOLUMES = ("tmp", "shared-memory", "data", "kafka-ca")
 FOLDERS = ("/mnt", "/srv", "/var/cache")  # A mount anywhere else could hide files of the image or of the platform.
@@ -213,41 +210,24 @@ class OwnPod:
 NOTHING = OwnPod()
 
 
-class OwnPodError(ConfigError):
-    """pod.yaml cannot be used."""
-
-
 def load(service: Path) -> OwnPod:
-    """Return a service's additions, NOTHING without a pod.yaml. service: its folder. Raises OwnPodError with every mistake."""
-    path = service / FILE
-    if not os.path.lexists(path):
-        return NOTHING
-    try:
-        text = text_of(path, MAX_FILE)
-    except UnreadableError as error:
-        raise OwnPodError([f"{FILE}: {error}; save it anew as text, or delete it"]) from None
-    return read(text)
+    """Return a service's additions, NOTHING without a pod.yaml. service: its folder. Raises ServiceFileError."""
+    return read(text_in(service, FILE))
 
 
 def read(text: str) -> OwnPod:
-    """Return the additions in the text of a pod.yaml, NOTHING for comments alone. Raises OwnPodError with every mistake."""
-    if all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines()):
+    """Return the additions in the text of a pod.yaml, NOTHING for comments alone. Raises ServiceFileError."""
+    found = table_in(FILE, text, File, _mistakes)[0]
+    if found is None:
         return NOTHING
-    root, mistakes = compose(text)
-    reader = Reader(FILE, mistakes)
-    found = reader.read(Table(File), root) if root else None
-    if isinstance(found, File):
-        for path, message in _mistakes(found.spec):
-            reader.add_at(path, message)
-    if reader.mistakes or not isinstance(found, File):
-        raise OwnPodError(reader.sentences())
     (own,) = found.spec.containers or (Container(MODEL),)
     annotations = tuple(sorted(found.metadata.annotations.items()))
     return OwnPod(annotations, own.env, own.volumeMounts, found.spec.volumes, found.spec.topologySpreadConstraints)
 
 
-def _mistakes(spec: Spec) -> Iterator[tuple[str, str]]:
+def _mistakes(file: File) -> Iterator[tuple[str, str]]:
     """Yield the path and the message of each field that does not agree with another one."""
+    spec = file.spec
     volumes = [each.name for each in spec.volumes]
     yield from _repeated("spec.volumes", "name", volumes)
     yield from _repeated(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 from conf.base.image_names import Image, image
 from conf.clusters.regions import Regions
@@ -11,6 +12,7 @@ from conf.plan import alerts, own_panels
 from conf.plan import own_pod as pod_file
 from conf.plan.placement import monthly_price
 from conf.plan.plan import NAMESPACES, TRACKS, OfflineWorkload, default_image, mean_pods, plan
+from conf.plan.service_files import ServiceFileError
 from conf.render.templates import Rendered
 from conf.rules import canary_rules, model_loading, offline_rules, other_services, pod_fit, rendered_objects, traffic
 from conf.rules.context import Rule, RuleContext, Violation
@@ -20,6 +22,7 @@ from conf.rules.own_alerts import own_alert_mistakes, own_panel_mistakes
 from conf.rules.service_dockerfile import service_dockerfile_mistakes
 from serving.settings import SettingsError, ValueFile, faults_of_server, load, misnamed_hooks, skip_wrong, skip_wrong_items
 
+T = TypeVar("T")
 RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.RULES, *offline_rules.RULES)
 # Where a service has offline pods alone, no request comes, and these are not asked.
 ONLINE_RULES: tuple[Rule, ...] = (*traffic.ONLINE_RULES, *canary_rules.ONLINE_RULES)
@@ -98,27 +101,15 @@ def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service
     service: a folder. An empty image_name is the name that a build will give.
     """
     mistakes: list[str] = []
-    own: tuple[alerts.AlertingRule, ...] = ()
-    added = pod_file.NOTHING
-    panels: tuple[own_panels.OwnPanel, ...] = ()
     value: ValueFile | None
     try:
         value = load(service / "value.py", tuple(regions.regions))
     except SettingsError as error:
         mistakes.extend(error.mistakes)
         value = error.rest
-    try:
-        own = alerts.load(service)
-    except alerts.AlertsError as error:
-        mistakes.extend(error.mistakes)
-    try:
-        added = pod_file.load(service)
-    except pod_file.OwnPodError as error:
-        mistakes.extend(error.mistakes)
-    try:
-        panels = own_panels.load(service)
-    except alerts.AlertsError as error:
-        mistakes.extend(error.mistakes)
+    own = _read_file(alerts.load, service, mistakes) or ()
+    added = _read_file(pod_file.load, service, mistakes) or pod_file.NOTHING
+    panels = _read_file(own_panels.load, service, mistakes) or ()
     try:
         default = default_image(value.settings, regions) if value else "x:x"
         named = image(image_name or default)
@@ -126,6 +117,15 @@ def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service
         mistakes.append(f"--image: {image_name!r} is not the name of an image; write one as registry.example.com/like/demo:1.0")
         named = image(default)
     return (Service(value, named, own, added, panels) if value else None), mistakes
+
+
+def _read_file(load_file: Callable[[Path], T], service: Path, mistakes: list[str]) -> T | None:
+    """Return what a file of a service holds. None where it cannot be used; its mistakes are added then."""
+    try:
+        return load_file(service)
+    except ServiceFileError as error:
+        mistakes.extend(error.mistakes)
+        return None
 
 
 def check(

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import monopod
-from conf.plan.alerts import AlertsError, RuleGroup, copied_rule_warnings, labelled, load, read
+from conf.plan.alerts import RuleGroup, copied_rule_warnings, labelled, load, read
 from conf.plan.plan import TRACKS
+from conf.plan.service_files import ServiceFileError
 from conf.render.templates import quoted
 from conf.rules.check import check
 from tests.conf.golden import GOLDEN, SERVICES, regions
@@ -45,7 +46,7 @@ def test_a_service_without_the_file_has_no_rules(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_told_with_its_line(old: str, new: str, told: str) -> None:
-    with pytest.raises(AlertsError) as caught:
+    with pytest.raises(ServiceFileError) as caught:
         read(RULE.replace(old, new))
     assert any(told in line for line in caught.value.mistakes), caught.value.mistakes
 

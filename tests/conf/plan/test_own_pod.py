@@ -7,8 +7,9 @@ import pytest
 
 import monopod
 from conf.base.image_names import image
-from conf.plan.own_pod import NOTHING, OwnPodError, load, read
+from conf.plan.own_pod import NOTHING, load, read
 from conf.plan.plan import TRACKS, plan
+from conf.plan.service_files import ServiceFileError
 from conf.render.arms import BASELINE, CANARY, arm_items
 from conf.render.templates import Rendered
 from conf.rules.check import check
@@ -174,7 +175,7 @@ REFUSED = [
 @pytest.mark.parametrize(("old", "new", "told"), REFUSED)
 def test_a_mistake_is_told_with_its_line(old: str, new: str, told: str) -> None:
     assert old in GOOD
-    with pytest.raises(OwnPodError) as caught:
+    with pytest.raises(ServiceFileError) as caught:
         read(GOOD.replace(old, new, 1))
     assert any(told in line for line in caught.value.mistakes), caught.value.mistakes
 

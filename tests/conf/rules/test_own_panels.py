@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from conf.base.yaml_nodes import documents
-from conf.plan.alerts import AlertsError
 from conf.plan.own_panels import MAX_PANELS, MAX_SERIES, RECORD, load, read
 from conf.plan.plan import plan
+from conf.plan.service_files import ServiceFileError
 from conf.render.templates import render
 from conf.rules.check import check
 from conf.rules.check import read as read_service
@@ -74,7 +74,7 @@ def test_a_wrong_query_is_told_with_its_line_and_its_panel(query: str, words: st
     ],
 )
 def test_a_panel_of_another_form_is_refused(panel: dict[str, str], place: str) -> None:
-    with pytest.raises(AlertsError) as caught:
+    with pytest.raises(ServiceFileError) as caught:
         read(text(panel))
     assert caught.value.mistakes[0].startswith(place)
 
