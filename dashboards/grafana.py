@@ -93,9 +93,9 @@ def _panel(panel: Panel, number: int) -> Builder:
     made = made.height(HEIGHTS[panel.kind]).span(panel.width)
     if panel.repeat:
         made = made.repeat(panel.repeat).repeat_direction("h").max_per_row(24 // panel.width)
-    for number, query in enumerate(panel.queries):
+    for place, query in enumerate(panel.queries):
         if query.unit:
-            made = made.override_by_query(_letter(number), [models.DynamicConfigValue("unit", query.unit)])
+            made = made.override_by_query(_letter(place), [models.DynamicConfigValue("unit", query.unit)])
     for asked in _queries(panel):
         made = made.with_target(asked.instant() if panel.kind == "number" else asked.range())
     if panel.empty:

@@ -12,55 +12,61 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
-from bench import machine, sections, tools
+from bench import machine, sections
 from bench.peers import answers, environments, forms, made, ours, running
 from bench.peers.gunicorn.peer import SYNC
 from bench.peers.peer import Peer
+from bench.peers.rounds import Load, load
 from bench.peers.running import Running
 from bench.peers.works import MANY, WORKS, PeerWork
 from bench.report import table
 from bench.served import BenchError
-from bench.work import ROOT, Work
+from bench.work import ROOT
 
 MAKER = "make bench-moving"
 ROUNDS, SECONDS, WARM_SECONDS = 5, 4, 2
 HERE = Path(__file__).parent
 PARTS = {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "bench/peers/parts")])}
-ABOUT = """The program takes {about}. {connections} connections send on {cores} cores, {rounds} times {seconds} s each in turns,
-and the table has the medians. {machine}
+ABOUT = """The program takes {about}.
+{connections} connections send on {cores} cores, {rounds} times {seconds} s each in turns, and the table has the medians.
+
+{machine}
 """
 
 
 @dataclass
 class Step:
-    """A step and its figures. rates: of each round, in answers a second. memory: MB that its processes hold."""
+    """A step and its figures. loads: of each round. memory: MB that its processes hold."""
 
     title: str
     peer: Peer
-    rates: list[float]
+    loads: list[Load] = field(default_factory=list)
     memory: float = 0.0
+
+    @property
+    def rates(self) -> list[float]:
+        """Answers a second, of each round."""
+        return [one.rate for one in self.loads]
 
 
 def main() -> int:
-    work, began = next(each for each in WORKS if each.name == "jpeg"), machine.usage()
+    work = next(each for each in WORKS if each.name == "jpeg")
     try:
         with tempfile.TemporaryDirectory() as folder, _served(Path(folder), work) as servers:
-            for step, server in servers:
+            all_up = [server for _, server in servers]
+            for server in all_up:
                 answers.check(server, work)
-                _load(server, work, WARM_SECONDS)
-                step.rates.clear()
-            began = machine.usage()
+                load(server, all_up, work, MANY, WARM_SECONDS)
             for number in range(ROUNDS):
                 for step, server in servers[:: -1 if number % 2 else 1]:
-                    step.rates.append(_load(server, work, SECONDS))
+                    step.loads.append(load(server, all_up, work, MANY, SECONDS))
             for step, server in servers:
                 step.memory = sum(map(_held, server.processes()))
-            ours_too = [os.getpid(), *(pid for _, server in servers for pid in server.processes())]
-            noise = began.noise(machine.usage(), ours_too)
+        noise = machine.mean([machine.Noise(one.others, one.stolen) for step, _ in servers for one in step.loads])
         text = section(work, [step for step, _ in servers])
         print(text)
         if not noise.quiet:
@@ -89,13 +95,13 @@ def section(work: PeerWork, steps: list[Step]) -> str:
 @contextlib.contextmanager
 def _served(folder: Path, work: PeerWork) -> Iterator[list[tuple[Step, Running]]]:
     """Keep a server for each step ready for the length of a block. folder: for copies of the services, with their model."""
-    steps = [Step("gunicorn, two workers", SYNC, [])]
+    steps = [Step("gunicorn, two workers", SYNC)]
     for number, (name, title) in enumerate({"mounted": "mounted as it is", "model": "the model given over"}.items(), 1):
         shutil.copytree(HERE / name, folder / name)
         (folder / name / "model").mkdir()
         shutil.copy(made.model("jpeg"), folder / name / "model")
-        steps.append(Step(f"{number}. {title}", _ours(folder / name), []))
-    steps.append(Step("3. the hooks taken", ours.ours(), []))
+        steps.append(Step(f"{number}. {title}", _ours(folder / name)))
+    steps.append(Step("3. the hooks taken", ours.ours()))
     with contextlib.ExitStack() as stack:
         yield [(step, stack.enter_context(running.run(step.peer, environments.install(step.peer), work))) for step in steps]
 
@@ -105,12 +111,6 @@ def _ours(service: Path) -> Peer:
     peer = ours.ours()
     command = tuple(str(service) if "{service}" in word else word for word in peer.command)
     return replace(peer, command=command, exchanges={"jpeg": forms.jpeg_bytes("/jpeg")}, environment=PARTS)
-
-
-def _load(server: Running, work: PeerWork, seconds: int) -> float:
-    exchange = server.peer.exchanges[work.name]
-    sent = Work(work.name, work.about, ROOT, exchange.path, exchange.body(), exchange.content_type)
-    return tools.closed(server.url, sent, MANY, seconds).rate
 
 
 def _held(pid: int) -> float:

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -124,19 +124,20 @@ def _work(ours: Peer, peer: Peer, programs: Path, work: PeerWork, rounds: int, s
     found: dict[int, list[Turn]] = {connections: [] for connections in work.connections}
     with _both(ours, peer, programs, work) as servers:
         for server in servers:
-            _load(server, servers, work, max(work.connections), WARM_SECONDS)
+            load(server, servers, work, max(work.connections), WARM_SECONDS)
         for number in range(rounds):
             order = -1 if number % 2 else 1  # the second of two may find the machine warmer
             for connections in work.connections:
                 length = seconds if connections == MANY else max(1, seconds - 1)
-                loads = [_load(server, servers, work, connections, length) for server in servers[::order]]
+                loads = [load(server, servers, work, connections, length) for server in servers[::order]]
                 found[connections].append(Turn(*loads[::order]))
         for server in servers:
             answers.check(server, work)  # the load may have changed what it answers
     return found
 
 
-def _load(server: Running, both: tuple[Running, Running], work: PeerWork, connections: int, seconds: int) -> Load:
+def load(server: Running, all_up: Sequence[Running], work: PeerWork, connections: int, seconds: int) -> Load:
+    """Load one of the servers that are up, which all belong to the measurement."""
     exchange = server.peer.exchanges[work.name]
     body, headers = exchange.body(), dict(exchange.headers)
     sent = Work(work.name, work.about, ROOT, exchange.path, body, exchange.content_type, headers=headers)
@@ -144,7 +145,7 @@ def _load(server: Running, both: tuple[Running, Running], work: PeerWork, connec
     told = tools.closed(server.url, sent, connections, seconds)
     ended = machine.usage()
     used = began.used(ended, server.processes())
-    noise = began.noise(ended, [os.getpid(), *(pid for one in both for pid in one.processes())])
+    noise = began.noise(ended, [os.getpid(), *(pid for one in all_up for pid in one.processes())])
     return Load(told.rate, told.p50, told.p99, 1000 * used / (told.rate * told.seconds), noise.others, noise.stolen)
 
 

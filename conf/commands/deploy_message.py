@@ -21,7 +21,9 @@ RESULT_FIELDS = ("region", "track", "state", "version", "words", "status", "runs
 class Operation:
     """A deploy, a rollback or a restart of one track of a service.
 
-    name: of EVENTS. by: the deployer. version: the deployed one, "" for a rollback and a restart.
+    name: one of EVENTS.
+    by: the deployer.
+    version: the deployed one, "" for a rollback and a restart.
     override: the reason that let it through outside the release windows of the regions `closed`.
     """
 

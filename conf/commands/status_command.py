@@ -11,6 +11,7 @@ from typing import Any
 
 from conf.base.console import prints_mistakes, table
 from conf.base.object_references import DEPLOYMENT_LABEL, Ref, is_ready
+from conf.base.quantities import counted
 from conf.commands.arguments import load_regions, read_service
 from conf.observe.autoscaler import autoscaler
 from conf.observe.figures import NOT_SCRAPED
@@ -107,12 +108,8 @@ def _show_pod(chosen: Sequence[RegionTrack], arguments: Namespace) -> int:
             print(f"{each}: {error}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(found, indent=2))
-    for row in () if arguments.json else found:
-        ready = "ready" if row["ready"] else "not ready"
-        print(
-            f"{row['region']}, {row['track']}: {row['pod']} on {row['node'] or 'no node'}: {ready}, {row['restarts']} restarts"
-        )
-        print(*(f"    {words}" for words in row["troubles"]), *(f"    event: {line}" for line in row["events"]), sep="\n")
+    else:
+        print("".join(f"{line}\n" for row in found for line in _pod_lines(row)), end="")
     if not found:
         print(f"no pod {arguments.pod} in {', '.join(map(str, chosen))}; `monopod top` lists the pods", file=sys.stderr)
     return 0 if found else NO_RELEASE
@@ -133,6 +130,13 @@ def _pod(region_track: RegionTrack, target: Target, name: str) -> Iterator[Row]:
         "troubles": [each.words for each in diagnose([pod], events, [], late=True)],
         "events": list(event_lines(events)),
     }
+
+
+def _pod_lines(row: Row) -> Iterator[str]:
+    ready, restarts = "ready" if row["ready"] else "not ready", counted(row["restarts"], "restart")
+    yield f"{row['region']}, {row['track']}: {row['pod']} on {row['node'] or 'no node'}: {ready}, {restarts}"
+    yield from (f"    {words}" for words in row["troubles"])
+    yield from (f"    event: {line}" for line in row["events"])
 
 
 def _rows(chosen: Sequence[RegionTrack]) -> list[Row]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from conf.base.image_names import UNTAGGED, Image
-from conf.base.object_references import MANAGER
+from conf.base.object_references import DEPLOYMENT_LABEL, MANAGER
 from conf.base.quantities import rounded_up
 from conf.clusters.regions import Kafka, Region, Regions
 from conf.plan.alerts import OWN, RUNBOOK, AlertingRule, RuleGroup, Watched, labelled, next_steps
@@ -71,7 +71,7 @@ class Workload:
     @property
     def selector(self) -> Pairs:
         """The labels that find the pods."""
-        return (("app.kubernetes.io/name", self.name),)
+        return ((DEPLOYMENT_LABEL, self.name),)
 
     @property
     def sets_replicas(self) -> bool:
@@ -286,7 +286,7 @@ def _offline(of_service: Watched, answering: Pod, labels: Pairs, own: Own) -> Of
     """Return a track's offline pods. answering: the pod that would answer requests. own: the rules that it adds."""
     settings, region, track = of_service.settings, of_service.region, of_service.track
     kafka, name = region.kafka or Kafka(()), offline_name(settings.service_name)
-    named = tuple(sorted({**dict(labels), "app": name, "app.kubernetes.io/name": name}.items()))
+    named = tuple(sorted({**dict(labels), "app": name, DEPLOYMENT_LABEL: name}.items()))
     reading = _reading_pod(settings, region, kafka, answering, named)
     watched = replace(of_service, suffix=SUFFIX, progress_deadline=reading.progress_deadline)
     topic, group = topic_of(settings.offline_source), track_group(settings, track)
@@ -354,7 +354,7 @@ def _labels(settings: Settings, track: str, image: Image) -> Pairs:
         ("app", settings.service_name),
         ("app.kubernetes.io/component", track),
         ("app.kubernetes.io/managed-by", MANAGER),
-        ("app.kubernetes.io/name", settings.service_name),
+        (DEPLOYMENT_LABEL, settings.service_name),
         ("app.kubernetes.io/part-of", settings.username),
         ("app.kubernetes.io/version", image.version),
         ("version", image.version),

@@ -72,8 +72,9 @@ class Probe:
 class Pod:
     """All values of the pod's template. data_claim, ca_secret: names of a volume claim and a Secret, "" for none.
 
-    env_secrets: names of Secrets whose keys become environment variables. tmp_size, shared_memory: bytes,
-    as text; a shared_memory of "" mounts none. own: of pod.yaml.
+    env_secrets: names of Secrets whose keys become environment variables.
+    tmp_size, shared_memory: bytes, as text; a shared_memory of "" mounts none.
+    own: of pod.yaml.
     pre_stop, grace_period, progress_deadline: seconds; a pre_stop of 0 means no hook.
     """
 

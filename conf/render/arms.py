@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from conf.base.object_references import SCALERS, Item
+from conf.base.object_references import DEPLOYMENT_LABEL, SCALERS, Item
 from conf.plan.alerts import ARM, ARM_SERIES_LABEL, CANARY_DRIVEN
 
 CANARY, BASELINE = "-canary", "-baseline"
@@ -25,7 +25,7 @@ ARM_KINDS = (
     "ServiceMonitor",
 )
 ROUTE_KINDS = ("HTTPRoute", "VirtualService")
-NAME_LABELS = ("app", "app.kubernetes.io/name")
+NAME_LABELS = ("app", DEPLOYMENT_LABEL)
 ARM_OF = "monopod/arm-of"  # the label of an arm's objects that names the service, which may have a neighbour of the arm's name
 # KEDA's annotation since 2.18, which keeps it from taking pods away. Older ones keep to the minimum alone.
 PAUSED_SCALE_IN = "autoscaling.keda.sh/paused-scale-in"

@@ -21,7 +21,7 @@ from conf.rollout.readiness import NotReady, wait_for_gateway, wait_ready
 from conf.rollout.removal import AUTOSCALER, free_autoscaler, remove, remove_dropped, stuck_clause, stuck_message
 from conf.rollout.targets import Blocked, Say, Target
 
-RESTARTED_AT = "monopod/restarted-at"  # the annotation of pods by whose change a Deployment replaces them
+RESTARTED_AT = "monopod/restarted-at"  # an annotation of pods; a Deployment replaces them when it changes
 UNDO_SECONDS = 60.0  # at least, until pods that never went away are counted again
 CANNOT_UNDO = (Unreachable, BadCredentials)  # the next run finds what is there, and goes on
 

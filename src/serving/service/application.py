@@ -1,6 +1,6 @@
 """A WSGI application in src/server.py, such as a Flask program: how it is recognised, and the Service that stands for it.
 
-An application is told by its shape, so that a service without one needs no Flask to be read.
+An application is recognised by its shape. So nothing here imports Flask.
 """
 
 import inspect

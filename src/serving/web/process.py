@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,8 @@ class ServiceContext:
         service = self.service
         routes = [route for route, _ in routes_of(service)]
         specs = [model.spec for model in self.models.loaded()]
-        inputs = ServiceInputs(files_of(service), service.example, service.fields, takes_data(service), service.streams)
-        inputs = replace(inputs, mounted=isinstance(service, Application))
+        data, mounted = takes_data(service), isinstance(service, Application)
+        inputs = ServiceInputs(files_of(service), service.example, service.fields, data, service.streams, mounted)
         return openapi.document(self.settings, specs, routes, prefix=prefix, inputs=inputs, version=self.version)
 
 
