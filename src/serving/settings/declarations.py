@@ -12,6 +12,7 @@ from serving.settings.weekly_hours import EXAMPLE
 RESERVED_USERS = ("grey", "ab-test", "gateway", "logs", "monitoring", "keda", "monopod", "default", "kube-", "istio-")
 SESSION_GIB = 0.5  # GiB of a GPU that the CUDA context, cuDNN and cuBLAS of one session take beside its arena
 RESERVED_SERVICES = ("ping", "v1", "v2", "grey", "ab-test")
+UNITS = {"_second": "s", "_ms": "ms", "replicas": "pods"}  # of a setting that names none, by the end of its name
 UNDECIDED = ("hold", "undo", "go")
 TOPIC = r"[A-Za-z0-9._-]{1,200}"  # Kafka allows 249; a suffix must fit
 COLUMN = r"[a-z_][a-z0-9_]{0,50}"  # PostgreSQL allows 63; a suffix must fit
@@ -98,13 +99,10 @@ class Settings:
         1,
         allow.whole(0, 1000),
         "Pods of the service in each region that sets no number of its own. 0 runs none there.",
-        unit="pods",
         group="How many pods, and where",
     )
-    ab_replicas: int = setting(1, allow.whole(1, 1000), "Pods of the A/B test.", unit="pods")
-    max_replicas: int = setting(
-        0, allow.whole(0, 1000), "The most pods that the autoscaler may start. 0 means no autoscaler.", unit="pods"
-    )
+    ab_replicas: int = setting(1, allow.whole(1, 1000), "Pods of the A/B test.")
+    max_replicas: int = setting(0, allow.whole(0, 1000), "The most pods that the autoscaler may start. 0 means no autoscaler.")
     autoscale_by: str = setting(
         "cpu",
         allow.choice("cpu", "queue"),
@@ -117,7 +115,7 @@ class Settings:
         unit="rows",
     )
     scale_down_after_second: int = setting(
-        600, allow.whole(0, 3600), "Time for which fewer pods must suffice before an autoscaler takes pods away.", unit="s"
+        600, allow.whole(0, 3600), "Time for which fewer pods must suffice before an autoscaler takes pods away."
     )
     scale_hours: tuple[str, ...] = setting(
         (),
@@ -149,10 +147,7 @@ class Settings:
         unit="rows",
     )
     max_queue_delay_ms: float = setting(
-        0.0,
-        allow.number(0, 10000),
-        "The time that a free model waits for more rows before it runs a batch that is not full.",
-        unit="ms",
+        0.0, allow.number(0, 10000), "The time that a free model waits for more rows before it runs a batch that is not full."
     )
     warmup_shapes: dict[str, tuple[int, ...]] = setting(
         {}, allow.shapes(), "Sizes of one row to warm the model with, for each input that leaves sizes open."
@@ -162,23 +157,16 @@ class Settings:
         allow.memory("1Mi", "64Ti"),
         "The pod's memory for all models loaded on first use. Beyond it the least recently used model is unloaded.",
     )
-    init_delay_second: int = setting(30, allow.whole(1, 7200), "The time that the model may take to load.", unit="s")
-    stuck_after_second: int = setting(
-        60, allow.whole(1, 7200), "A batch that runs longer counts as hung, and liveness fails.", unit="s"
-    )
+    init_delay_second: int = setting(30, allow.whole(1, 7200), "The time that the model may take to load.")
+    stuck_after_second: int = setting(60, allow.whole(1, 7200), "A batch that runs longer counts as hung, and liveness fails.")
 
     timeout_second: float = setting(
-        30.0,
-        allow.number(0.05, 3600),
-        "The longest time from a request's first byte to its answer.",
-        unit="s",
-        group="Requests",
+        30.0, allow.number(0.05, 3600), "The longest time from a request's first byte to its answer.", group="Requests"
     )
     upload_timeout_second: float = setting(
         10.0,
         allow.number(0.1, 3600),
         "The longest time from a request's first byte to its last, within timeout_second. A slower body is refused with 408.",
-        unit="s",
     )
     queue_limit: int = setting(64, allow.whole(1, 65536), "Rows that may wait. One more row is refused with 429.", unit="rows")
     max_rows_per_request: int = setting(
@@ -202,13 +190,12 @@ class Settings:
         "Hosts from which a picture's URL may be fetched. Without hosts, a URL in a request is refused.",
     )
     fetch_timeout_second: float = setting(
-        5.0, allow.number(0.1, 600), "The longest time from a fetch's start to its last byte.", unit="s"
+        5.0, allow.number(0.1, 600), "The longest time from a fetch's start to its last byte."
     )
     drain_delay_second: float = setting(
         5.0,
         allow.number(0, 600),
         "The time after SIGTERM in which requests are still served, so that the mesh stops sending them here first.",
-        unit="s",
     )
 
     cache: str = setting(
@@ -217,7 +204,7 @@ class Settings:
         "The place for results of equal requests: the pod, or also the Redis of REDIS_URL, which all pods share.",
         group="A cache of results",
     )
-    cache_second: int = setting(86_400, allow.whole(1, 31_536_000), "The longest time that results are kept.", unit="s")
+    cache_second: int = setting(86_400, allow.whole(1, 31_536_000), "The longest time that results are kept.")
     cache_memory: str = setting(
         "64Mi", allow.memory("1Mi", "1Ti"), "The part of memory for results. The least recently used are dropped first."
     )
@@ -232,7 +219,6 @@ class Settings:
         0.0,
         allow.number(0, 600_000),
         "The longest time from a request's last byte to a good answer. 0 stands for half of timeout_second.",
-        unit="ms",
     )
     objective_latency_share: float = setting(
         0.99, allow.number(0.5, 0.99999), "The share of prod's answers that should take objective_latency_ms at most."
@@ -315,9 +301,7 @@ class Settings:
         unit="% of requests",
         group="Canary",
     )
-    canary_step_second: int = setting(
-        600, allow.whole(10, 86400), "The longest time of a step. A verdict ends it earlier.", unit="s"
-    )
+    canary_step_second: int = setting(600, allow.whole(10, 86400), "The longest time of a step. A verdict ends it earlier.")
     canary_undecided: str = setting(
         "hold",
         allow.choice(*UNDECIDED),
@@ -368,13 +352,10 @@ class Settings:
         "The group's protocol: consumer is KIP-848's. classic is for brokers before 4.0.",
     )
     offline_replicas: int = setting(
-        1, allow.whole(0, 1000), "Offline pods in each region that sets no number of its own. 0 runs none there.", unit="pods"
+        1, allow.whole(0, 1000), "Offline pods in each region that sets no number of its own. 0 runs none there."
     )
     offline_max_replicas: int = setting(
-        0,
-        allow.whole(0, 1000),
-        "The most offline pods that KEDA may start when records wait. 0 means no autoscaler.",
-        unit="pods",
+        0, allow.whole(0, 1000), "The most offline pods that KEDA may start when records wait. 0 means no autoscaler."
     )
     offline_partitions: int = setting(
         0,
@@ -403,13 +384,12 @@ class Settings:
         0.0, allow.number(0, 1_000_000), "The most records that a pod reads in a second. 0 sets no bound.", unit="records/s"
     )
     offline_timeout_second: float = setting(
-        60.0, allow.number(0.05, 3600), "The longest time that one try of a record may take in the model.", unit="s"
+        60.0, allow.number(0.05, 3600), "The longest time that one try of a record may take in the model."
     )
     offline_revoke_second: float = setting(
         20.0,
         allow.number(0, 600),
         "The time in which records that were begun are finished when a partition goes to another pod, and on SIGTERM.",
-        unit="s",
     )
     offline_max_record: str = setting(
         "1Mi", allow.memory("1Ki", "1Gi"), "The largest value of a record. A larger one becomes a dead letter."
@@ -422,12 +402,12 @@ class Settings:
     offline_retries: int = setting(
         5, allow.whole(0, 1000), "Further tries of a record after an error that may pass, before it becomes a dead letter."
     )
-    offline_retry_second: float = setting(0.5, allow.number(0.01, 3600), "The time before the first further try.", unit="s")
+    offline_retry_second: float = setting(0.5, allow.number(0.01, 3600), "The time before the first further try.")
     offline_retry_factor: float = setting(
         2.0, allow.number(1, 100), "The factor by which the time grows with each further try."
     )
     offline_retry_cap_second: float = setting(
-        30.0, allow.number(0.01, 3600), "The longest time between two tries, of sinks that are away too.", unit="s"
+        30.0, allow.number(0.01, 3600), "The longest time between two tries, of sinks that are away too."
     )
     offline_retry_jitter: float = setting(
         0.5, allow.number(0, 1), "The share of each such time that is left to chance, so that pods do not try together."
@@ -458,7 +438,8 @@ def declared_settings() -> dict[str, Declaration]:
     for f in fields(Settings):
         group = f.metadata["group"] or group
         default = None if f.name in required else getattr(blank, f.name)
-        found[f.name] = Declaration(name=f.name, default=default, **{**f.metadata, "group": group})
+        unit = f.metadata["unit"] or next((unit for ending, unit in UNITS.items() if f.name.endswith(ending)), "")
+        found[f.name] = Declaration(name=f.name, default=default, **{**f.metadata, "group": group, "unit": unit})
     return found
 
 

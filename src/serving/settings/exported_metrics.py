@@ -4,7 +4,7 @@ The runtime makes its metrics from this list, the manual is printed from it, and
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 STAGES = ("upload", "queue", "fetch", "decode", "batch", "infer", "encode", "handle")
 PREFIXES = ("monopod_", "process_")  # of every name in the list, and of no metric of a service's own
@@ -71,100 +71,101 @@ GPU = "a GPU"
 OFFLINE = "offline_source"
 
 
-def _metric(name: str, type: str, unit: str, about: str, *labels: str, only_with: str = "") -> ExportedMetric:
-    return ExportedMetric(name, type, unit, labels, about, only_with)
+def _counter(name: str, unit: str, about: str, *labels: str) -> ExportedMetric:
+    return ExportedMetric(name, "counter", unit, labels, about)
 
 
-def _offline(name: str, type: str, unit: str, about: str, *labels: str) -> ExportedMetric:
-    return _metric(f"monopod_offline_{name}", type, unit, about, *labels, only_with=OFFLINE)
+def _gauge(name: str, unit: str, about: str, *labels: str, only_with: str = "") -> ExportedMetric:
+    return ExportedMetric(name, "gauge", unit, labels, about, only_with)
 
 
-def _cached(name: str, type: str, unit: str, about: str, *labels: str) -> ExportedMetric:
-    return _metric(f"monopod_cache_{name}", type, unit, about, *labels, only_with="cache")
+def _histogram(name: str, unit: str, about: str, *labels: str) -> ExportedMetric:
+    return ExportedMetric(name, "histogram", unit, labels, about)
+
+
+def _only_with(what: str, *metrics: ExportedMetric) -> tuple[ExportedMetric, ...]:
+    return tuple(replace(each, only_with=what) for each in metrics)
 
 
 GROUPS: Mapping[str, tuple[ExportedMetric, ...]] = {
     "Requests": (
-        _metric("monopod_requests_total", "counter", "requests", "Requests answered.", "route", "code", "reason"),
-        _metric(
-            "monopod_request_duration_seconds", "histogram", "seconds", "From a request's first byte to its answer.", "route"
-        ),
-        _metric(
-            "monopod_answer_duration_seconds", "histogram", "seconds", "From a request's last byte to its answer.", "route"
-        ),
-        _metric("monopod_stage_duration_seconds", "histogram", "seconds", "Time in one stage of a request.", "stage"),
-        _metric("monopod_request_size_bytes", "histogram", "bytes", "Bytes of a request's body as it was sent.", "route"),
-        _metric("monopod_response_size_bytes", "histogram", "bytes", "Bytes of an answer's body.", "route"),
-        _metric("monopod_shed_total", "counter", "requests", "Requests refused before any work on them.", "reason"),
-        _metric("monopod_requests_in_progress", "gauge", "requests", "Requests let in and not answered yet."),
-        _metric("monopod_connections", "gauge", "connections", "Open connections.", "port"),
+        _counter("monopod_requests_total", "requests", "Requests answered.", "route", "code", "reason"),
+        _histogram("monopod_request_duration_seconds", "seconds", "From a request's first byte to its answer.", "route"),
+        _histogram("monopod_answer_duration_seconds", "seconds", "From a request's last byte to its answer.", "route"),
+        _histogram("monopod_stage_duration_seconds", "seconds", "Time in one stage of a request.", "stage"),
+        _histogram("monopod_request_size_bytes", "bytes", "Bytes of a request's body as it was sent.", "route"),
+        _histogram("monopod_response_size_bytes", "bytes", "Bytes of an answer's body.", "route"),
+        _counter("monopod_shed_total", "requests", "Requests refused before any work on them.", "reason"),
+        _gauge("monopod_requests_in_progress", "requests", "Requests let in and not answered yet."),
+        _gauge("monopod_connections", "connections", "Open connections.", "port"),
     ),
     "Batches and models": (
-        _metric("monopod_batch_rows", "histogram", "rows", "Rows of a batch.", "model"),
-        _metric("monopod_batch_duration_seconds", "histogram", "seconds", "Time of one run of the model.", "model"),
-        _metric("monopod_batch_failures_total", "counter", "batches", "Batches that failed, each counted once.", "model"),
-        _metric("monopod_batch_running_seconds", "gauge", "seconds", "How long the longest batch has been running.", "model"),
-        _metric(
+        _histogram("monopod_batch_rows", "rows", "Rows of a batch.", "model"),
+        _histogram("monopod_batch_duration_seconds", "seconds", "Time of one run of the model.", "model"),
+        _counter("monopod_batch_failures_total", "batches", "Batches that failed, each counted once.", "model"),
+        _gauge("monopod_batch_running_seconds", "seconds", "How long the longest batch has been running.", "model"),
+        _gauge(
             "monopod_queue_rows",
-            "gauge",
             "rows",
             "Rows that wait for a model. An admitted request counts as one until its rows are known.",
             "model",
         ),
-        _metric(
-            "monopod_queue_oldest_age_seconds",
-            "gauge",
-            "seconds",
-            "Age of the oldest waiting request since its last byte.",
-            "model",
+        _gauge(
+            "monopod_queue_oldest_age_seconds", "seconds", "Age of the oldest waiting request since its last byte.", "model"
         ),
-        _metric("monopod_model_info", "gauge", "1", "1 for each loaded model.", "model", "provider", "instances", "threads"),
-        _metric(
-            "monopod_warmup_seconds", "gauge", "seconds", "Time of one batch of this size, measured at start.", "model", "rows"
-        ),
+        _gauge("monopod_model_info", "1", "1 for each loaded model.", "model", "provider", "instances", "threads"),
+        _gauge("monopod_warmup_seconds", "seconds", "Time of one batch of this size, measured at start.", "model", "rows"),
     ),
-    "The cache of results": (
-        _cached("hits_total", "counter", "requests", "Results that were not computed, by where they were.", "place"),
-        _cached("misses_total", "counter", "requests", "Results that were computed, and kept where they can be."),
-        _cached("errors_total", "counter", "failures", "Failures of Redis. No request fails for them.", "kind"),
-        _cached("redis_up", "gauge", "1", "1 while Redis is used; 0 while it is away and left alone."),
+    "The cache of results": _only_with(
+        "cache",
+        _counter("monopod_cache_hits_total", "requests", "Results that were not computed, by where they were.", "place"),
+        _counter("monopod_cache_misses_total", "requests", "Results that were computed, and kept where they can be."),
+        _counter("monopod_cache_errors_total", "failures", "Failures of Redis. No request fails for them.", "kind"),
+        _gauge("monopod_cache_redis_up", "1", "1 while Redis is used; 0 while it is away and left alone."),
     ),
     "Watched files": (
-        _metric("monopod_reloads_total", "counter", "files", "Watched files that changed and were loaded again."),
-        _metric("monopod_reload_failures_total", "counter", "files", "Watched files that changed and could not be loaded."),
-        _metric(
+        _counter("monopod_reloads_total", "files", "Watched files that changed and were loaded again."),
+        _counter("monopod_reload_failures_total", "files", "Watched files that changed and could not be loaded."),
+        _gauge(
             "monopod_reload_failed",
-            "gauge",
             "1",
             "1 while a watched file cannot be loaded and the old state is used.",
             "file",
             only_with="a watched file",
         ),
     ),
-    "Offline": (
-        _offline("lag_records", "gauge", "records", "Records of a partition that are not committed.", "topic", "partition"),
-        _offline(
-            "oldest_record_age_seconds", "gauge", "seconds", "Age of the oldest record that was read and is not finished."
+    "Offline": _only_with(
+        OFFLINE,
+        _gauge(
+            "monopod_offline_lag_records", "records", "Records of a partition that are not committed.", "topic", "partition"
         ),
-        _offline("brokers_away_seconds", "gauge", "seconds", "For how long the brokers have not answered; 0 where they do."),
-        _offline("partitions", "gauge", "partitions", "Partitions that the pod reads."),
-        _offline("in_flight_records", "gauge", "records", "Records that were read and are not finished."),
-        _offline("records_total", "counter", "records", "Records that were finished.", "outcome"),
-        _offline("lost_records_total", "counter", "records", "Records that retention deleted before they were read."),
-        _offline("dead_letters_total", "counter", "records", "Records that were given up for good.", "reason"),
-        _offline("retries_total", "counter", "tries", "Further tries of records, after errors that may pass."),
-        _offline("held", "gauge", "1", "1 while reading is stopped, since the model fails for over half of the records."),
-        _offline("sink_duration_seconds", "histogram", "seconds", "Time of one write to a sink.", "sink"),
-        _offline("sink_waiting", "gauge", "answers", "Answers that wait for a sink.", "sink"),
-        _offline("sink_away_seconds", "gauge", "seconds", "For how long a sink has been away; 0 where it is not.", "sink"),
-        _offline("commits_total", "counter", "commits", "Commits of offsets.", "outcome"),
-        _offline("rebalances_total", "counter", "rebalances", "Partitions that came or went, counted once for each change."),
+        _gauge(
+            "monopod_offline_oldest_record_age_seconds",
+            "seconds",
+            "Age of the oldest record that was read and is not finished.",
+        ),
+        _gauge(
+            "monopod_offline_brokers_away_seconds", "seconds", "For how long the brokers have not answered; 0 where they do."
+        ),
+        _gauge("monopod_offline_partitions", "partitions", "Partitions that the pod reads."),
+        _gauge("monopod_offline_in_flight_records", "records", "Records that were read and are not finished."),
+        _counter("monopod_offline_records_total", "records", "Records that were finished.", "outcome"),
+        _counter("monopod_offline_lost_records_total", "records", "Records that retention deleted before they were read."),
+        _counter("monopod_offline_dead_letters_total", "records", "Records that were given up for good.", "reason"),
+        _counter("monopod_offline_retries_total", "tries", "Further tries of records, after errors that may pass."),
+        _gauge("monopod_offline_held", "1", "1 while reading is stopped, since the model fails for over half of the records."),
+        _histogram("monopod_offline_sink_duration_seconds", "seconds", "Time of one write to a sink.", "sink"),
+        _gauge("monopod_offline_sink_waiting", "answers", "Answers that wait for a sink.", "sink"),
+        _gauge("monopod_offline_sink_away_seconds", "seconds", "For how long a sink has been away; 0 where it is not.", "sink"),
+        _counter("monopod_offline_commits_total", "commits", "Commits of offsets.", "outcome"),
+        _counter(
+            "monopod_offline_rebalances_total", "rebalances", "Partitions that came or went, counted once for each change."
+        ),
     ),
     "The pod": (
-        _metric("monopod_ready", "gauge", "1", "1 while the pod answers requests."),
-        _metric(
+        _gauge("monopod_ready", "1", "1 while the pod answers requests."),
+        _gauge(
             "monopod_release_info",
-            "gauge",
             "1",
             "1, with what runs here. Queries join it to tell versions and tracks apart.",
             "user",
@@ -173,63 +174,44 @@ GROUPS: Mapping[str, tuple[ExportedMetric, ...]] = {
             "version",
             "platform",
         ),
-        _metric(
+        _gauge(
             "monopod_price_per_month",
-            "gauge",
             "currency",
             "Price of the pod for a month, on the cheapest kind of node that takes it.",
             "currency",
             only_with="a price in the plan",
         ),
-        _metric("monopod_cpu_cores", "gauge", "cores", "Cores that the pod asks for."),
-        _metric("monopod_memory_limit_bytes", "gauge", "bytes", "The pod's memory, over which it is killed."),
-        _metric("monopod_working_memory_bytes", "gauge", "bytes", "Bytes of bodies and pictures under work."),
-        _metric(
-            "monopod_tmp_bytes",
-            "gauge",
-            "bytes",
-            "Bytes on disk of the temporary folder's files, deleted ones that are open included.",
+        _gauge("monopod_cpu_cores", "cores", "Cores that the pod asks for."),
+        _gauge("monopod_memory_limit_bytes", "bytes", "The pod's memory, over which it is killed."),
+        _gauge("monopod_working_memory_bytes", "bytes", "Bytes of bodies and pictures under work."),
+        _gauge(
+            "monopod_tmp_bytes", "bytes", "Bytes on disk of the temporary folder's files, deleted ones that are open included."
         ),
-        _metric(
+        _gauge(
             "monopod_tmp_limit_bytes",
-            "gauge",
             "bytes",
             "The size of the temporary folder, over which the pod is evicted.",
             only_with="a limit in the plan",
         ),
     ),
-    "The card": (
-        _metric(
-            "monopod_gpu_memory_declared_bytes",
-            "gauge",
-            "bytes",
-            "gpu_memory of value.py: the pod's share of a card.",
-            only_with=GPU,
-        ),
-        _metric(
+    "The card": _only_with(
+        GPU,
+        _gauge("monopod_gpu_memory_declared_bytes", "bytes", "gpu_memory of value.py: the pod's share of a card."),
+        _gauge(
             "monopod_gpu_arena_limit_bytes",
-            "gauge",
             "bytes",
             "The most that a model's arenas may take of the card; a session takes more beside its arena.",
             "model",
-            only_with=GPU,
         ),
-        _metric(
-            "monopod_gpu_device_used_bytes",
-            "gauge",
-            "bytes",
-            "Used memory of the whole card, by all pods on it.",
-            "card",
-            only_with=GPU,
-        ),
+        _gauge("monopod_gpu_device_used_bytes", "bytes", "Used memory of the whole card, by all pods on it.", "card"),
     ),
     "The process": (
-        _metric("process_resident_memory_bytes", "gauge", "bytes", "Memory that the process holds."),
-        _metric("process_virtual_memory_bytes", "gauge", "bytes", "Addresses that the process has reserved."),
-        _metric("process_cpu_seconds_total", "counter", "seconds", "Time of cores that the process has used."),
-        _metric("process_start_time_seconds", "gauge", "seconds", "When the process began, since 1970."),
-        _metric("process_open_fds", "gauge", "descriptors", "Open files and connections."),
-        _metric("process_max_fds", "gauge", "descriptors", "The most that may be open."),
+        _gauge("process_resident_memory_bytes", "bytes", "Memory that the process holds."),
+        _gauge("process_virtual_memory_bytes", "bytes", "Addresses that the process has reserved."),
+        _counter("process_cpu_seconds_total", "seconds", "Time of cores that the process has used."),
+        _gauge("process_start_time_seconds", "seconds", "When the process began, since 1970."),
+        _gauge("process_open_fds", "descriptors", "Open files and connections."),
+        _gauge("process_max_fds", "descriptors", "The most that may be open."),
     ),
 }
 EXPORTED_METRICS = tuple(metric for group in GROUPS.values() for metric in group)
