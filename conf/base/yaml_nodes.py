@@ -1,10 +1,11 @@
 """YAML as plain values that know their lines. The only module that imports yaml."""
 
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import yaml
 
-from serving.settings.reader import Node
+from serving.settings.reader import ConfigError, Node, Reader, Table
 
 MAX_DEPTH = 20
 MAX_NUMBER = 100  # characters: YAML reads 9:9:9 as a number of base 60, and a long one takes half a minute
@@ -12,6 +13,7 @@ TEXT = "tag:yaml.org,2002:str"
 SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool")}
 
 LineMistakes = list[tuple[int, str]]
+Form = TypeVar("Form")
 
 
 def compose(text: str) -> tuple[Node | None, LineMistakes]:
@@ -30,6 +32,25 @@ def compose(text: str) -> tuple[Node | None, LineMistakes]:
         return None, [(1, "the file is empty")]
     mistakes: LineMistakes = []
     return _node(root, mistakes), mistakes
+
+
+def read_table(
+    file: str, text: str, form: type[Form], judge: Callable[[Form], Iterable[tuple[str, str]]] = lambda _: ()
+) -> tuple[Form, Mapping[str, int]]:
+    """Return the table in a file's text, and the line of each value by its path. file: its name in mistakes.
+
+    judge: returns the mistakes between fields that are right by themselves, each with the path of its value.
+    Raises ConfigError with every mistake.
+    """
+    root, mistakes = compose(text)
+    reader = Reader(file, mistakes)
+    found = reader.read(Table(form), root) if root else None
+    if isinstance(found, form):
+        for path, message in judge(found):
+            reader.add_at(path, message)
+    if reader.mistakes or not isinstance(found, form):
+        raise ConfigError(reader.sentences())
+    return found, reader.lines
 
 
 def documents(text: str) -> list[Any]:

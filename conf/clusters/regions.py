@@ -10,11 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from conf.base.yaml_nodes import compose
+from conf.base.yaml_nodes import read_table
 from serving.settings import UnreadableError, declared_settings, text_of
 from serving.settings import validators as allow
 from serving.settings.declarations import RESERVED_USERS
-from serving.settings.reader import REQUIRED, ConfigError, List, Named, Reader, Table, setting
+from serving.settings.reader import REQUIRED, ConfigError, List, Named, Table, setting
 from serving.settings.weekly_hours import Window
 
 MAX_FILE = 256  # KiB, enough for some hundred regions
@@ -315,30 +315,19 @@ class Regions:
         return f"{self.file}:{self.lines[path]}" if path in self.lines else self.file
 
 
-class RegionsError(ConfigError):
-    """regions.yaml cannot be used."""
-
-
 def load(path: Path, shown: str = "conf/regions.yaml") -> Regions:
-    """Return the regions of a file. shown: the file's name in mistakes. Raises RegionsError with every mistake."""
+    """Return the regions of a file. shown: the file's name in mistakes. Raises ConfigError with every mistake."""
     try:
         text = text_of(path, MAX_FILE)
     except UnreadableError as error:
-        raise RegionsError([f"{shown}: {error}; it names the clusters, and lies in the platform's conf/"]) from None
+        raise ConfigError([f"{shown}: {error}; it names the clusters, and lies in the platform's conf/"]) from None
     return read(text, shown)
 
 
 def read(text: str, shown: str = "conf/regions.yaml") -> Regions:
-    """Return the regions of the file's text. shown: the file's name in mistakes. Raises RegionsError with every mistake."""
-    root, mistakes = compose(text)
-    reader = Reader(shown, mistakes)
-    regions = reader.read(Table(Regions), root) if root else None
-    if isinstance(regions, Regions):
-        for path, message in _disagreements(regions):
-            reader.add_at(path, message)
-    if reader.mistakes or not isinstance(regions, Regions):
-        raise RegionsError(reader.sentences())
-    return replace(regions, file=shown, lines=reader.lines)
+    """Return the regions of the file's text. shown: the file's name in mistakes. Raises ConfigError with every mistake."""
+    regions, lines = read_table(shown, text, Regions, _disagreements)
+    return replace(regions, file=shown, lines=lines)
 
 
 def _disagreements(regions: Regions) -> Iterator[tuple[str, str]]:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from conf.base.console import BAD_COMMAND_LINE, NO_IMAGE, Mistakes, print_line
 from conf.base.image_names import image, short_digest
-from conf.clusters.regions import Region, Regions, RegionsError, load
+from conf.clusters.regions import Region, Regions, load
 from conf.plan.plan import Plan, default_image, plan
 from conf.remote import image_registry
 from conf.remote.image_registry import RegistryError
 from conf.render.templates import Rendered
 from conf.rules.check import Service, judge, objections, read
+from serving.settings.reader import ConfigError
 
 REGIONS_FILE = Path(__file__).parents[1] / "regions.yaml"
 
@@ -36,7 +37,7 @@ def load_regions(arguments: Namespace) -> Regions:
     path: Path | None = arguments.regions
     try:
         return load(path, str(path)) if path else load(REGIONS_FILE)
-    except RegionsError as error:
+    except ConfigError as error:
         raise Mistakes(error.mistakes) from error
 
 

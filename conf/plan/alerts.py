@@ -155,12 +155,12 @@ class File:
 
 
 def load(service: Path) -> tuple[AlertingRule, ...]:
-    """Return a service's own rules, none without an alerts.yaml. service: its folder. Raises ServiceFileError."""
+    """Return a service's own rules, none without an alerts.yaml. service: its folder. Raises ConfigError."""
     return read(text_in(service, FILE))
 
 
 def read(text: str) -> tuple[AlertingRule, ...]:
-    """Return the rules in the text of an alerts.yaml, none for comments alone. Raises ServiceFileError."""
+    """Return the rules in the text of an alerts.yaml, none for comments alone. Raises ConfigError."""
     found, lines = table_in(FILE, text, File)
     return tuple(
         replace(rule, line=lines[f"groups[{g}].rules[{r}].expr"])

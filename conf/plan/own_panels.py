@@ -41,12 +41,12 @@ class File:
 
 
 def load(service: Path) -> tuple[OwnPanel, ...]:
-    """Return a service's own panels, none without a panels.yaml. service: its folder. Raises ServiceFileError."""
+    """Return a service's own panels, none without a panels.yaml. service: its folder. Raises ConfigError."""
     return read(text_in(service, FILE))
 
 
 def read(text: str) -> tuple[OwnPanel, ...]:
-    """Return the panels in the text of a panels.yaml, none for comments alone. Raises ServiceFileError."""
+    """Return the panels in the text of a panels.yaml, none for comments alone. Raises ConfigError."""
     found, lines = table_in(FILE, text, File)
     return tuple(replace(panel, line=lines[f"panels[{at}].query"]) for at, panel in enumerate(found.panels if found else ()))
 

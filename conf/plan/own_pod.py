@@ -211,12 +211,12 @@ NOTHING = OwnPod()
 
 
 def load(service: Path) -> OwnPod:
-    """Return a service's additions, NOTHING without a pod.yaml. service: its folder. Raises ServiceFileError."""
+    """Return a service's additions, NOTHING without a pod.yaml. service: its folder. Raises ConfigError."""
     return read(text_in(service, FILE))
 
 
 def read(text: str) -> OwnPod:
-    """Return the additions in the text of a pod.yaml, NOTHING for comments alone. Raises ServiceFileError."""
+    """Return the additions in the text of a pod.yaml, NOTHING for comments alone. Raises ConfigError."""
     found = table_in(FILE, text, File, _mistakes)[0]
     if found is None:
         return NOTHING

@@ -8,7 +8,8 @@ Sources: https://docs.gitlab.com/ci/yaml/includes/, https://docs.gitlab.com/ci/y
 import sys
 from pathlib import Path
 
-from conf.clusters.regions import Regions, RegionsError, load
+from conf.clusters.regions import Regions, load
+from serving.settings.reader import ConfigError
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "ci" / "regions.yml"
@@ -60,7 +61,7 @@ def main() -> int:
     """Write ci/regions.yml. Return the exit status: 1 where regions.yaml has mistakes, which are printed."""
     try:
         text = pipeline(load(ROOT / "conf" / "regions.yaml"))
-    except RegionsError as error:
+    except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
     FILE.write_text(text, encoding="utf-8")

@@ -12,7 +12,6 @@ from conf.plan import alerts, own_panels
 from conf.plan import own_pod as pod_file
 from conf.plan.placement import monthly_price
 from conf.plan.plan import NAMESPACES, TRACKS, OfflineWorkload, default_image, mean_pods, plan
-from conf.plan.service_files import ServiceFileError
 from conf.render.templates import Rendered
 from conf.rules import canary_rules, model_loading, offline_rules, other_services, pod_fit, rendered_objects, traffic
 from conf.rules.context import Rule, RuleContext, Violation
@@ -21,6 +20,7 @@ from conf.rules.other_services import OtherService
 from conf.rules.own_alerts import own_alert_mistakes, own_panel_mistakes
 from conf.rules.service_dockerfile import service_dockerfile_mistakes
 from serving.settings import SettingsError, ValueFile, faults_of_server, load, misnamed_hooks, skip_wrong, skip_wrong_items
+from serving.settings.reader import ConfigError
 
 T = TypeVar("T")
 RULES: tuple[Rule, ...] = (*pod_fit.RULES, *model_loading.RULES, *traffic.RULES, *offline_rules.RULES)
@@ -123,7 +123,7 @@ def _read_file(load_file: Callable[[Path], T], service: Path, mistakes: list[str
     """Return what a file of a service holds. None where it cannot be used; its mistakes are added then."""
     try:
         return load_file(service)
-    except ServiceFileError as error:
+    except ConfigError as error:
         mistakes.extend(error.mistakes)
         return None
 

@@ -19,13 +19,13 @@ from conf.clusters.regions import (
     Prometheus,
     Region,
     Regions,
-    RegionsError,
     Reserved,
     User,
     load,
     read,
 )
 from conf.rules.check import check
+from serving.settings.reader import ConfigError
 from tests.conf.golden import GOLDEN, SERVICES
 from tests.running import ROOT
 
@@ -33,7 +33,7 @@ TEXT = (GOLDEN / "regions.yaml").read_text(encoding="utf-8")
 
 
 def mistakes(text: str) -> tuple[str, ...]:
-    with pytest.raises(RegionsError) as caught:
+    with pytest.raises(ConfigError) as caught:
         read(text)
     return caught.value.mistakes
 
@@ -149,7 +149,7 @@ def test_what_is_no_table_is_told_in_a_sentence(text: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RegionsError, match="it names the clusters"):
+    with pytest.raises(ConfigError, match="it names the clusters"):
         load(tmp_path / "regions.yaml")
 
 

@@ -11,9 +11,9 @@ import pytest
 import monopod
 from conf.plan.alerts import RuleGroup, copied_rule_warnings, labelled, load, read
 from conf.plan.plan import TRACKS
-from conf.plan.service_files import ServiceFileError
 from conf.render.templates import quoted
 from conf.rules.check import check
+from serving.settings.reader import ConfigError
 from tests.conf.golden import GOLDEN, SERVICES, regions
 from tests.conf.rule_files import rule_groups, written
 from tests.promtool import alerts
@@ -46,7 +46,7 @@ def test_a_service_without_the_file_has_no_rules(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_told_with_its_line(old: str, new: str, told: str) -> None:
-    with pytest.raises(ServiceFileError) as caught:
+    with pytest.raises(ConfigError) as caught:
         read(RULE.replace(old, new))
     assert any(told in line for line in caught.value.mistakes), caught.value.mistakes
 

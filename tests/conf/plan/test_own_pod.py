@@ -9,11 +9,11 @@ import monopod
 from conf.base.image_names import image
 from conf.plan.own_pod import NOTHING, load, read
 from conf.plan.plan import TRACKS, plan
-from conf.plan.service_files import ServiceFileError
 from conf.render.arms import BASELINE, CANARY, arm_items
 from conf.render.templates import Rendered
 from conf.rules.check import check
 from serving.settings import load as load_value
+from serving.settings.reader import ConfigError
 from tests.conf.golden import GOLDEN, SERVICES, regions
 
 EVERY = SERVICES["every-setting"]
@@ -175,7 +175,7 @@ REFUSED = [
 @pytest.mark.parametrize(("old", "new", "told"), REFUSED)
 def test_a_mistake_is_told_with_its_line(old: str, new: str, told: str) -> None:
     assert old in GOOD
-    with pytest.raises(ServiceFileError) as caught:
+    with pytest.raises(ConfigError) as caught:
         read(GOOD.replace(old, new, 1))
     assert any(told in line for line in caught.value.mistakes), caught.value.mistakes
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from conf.plan.alerts import read
-from conf.plan.service_files import ServiceFileError
 from conf.rules.own_alerts import judge_query, own_alert_mistakes
+from serving.settings.reader import ConfigError
 from tests.conf.platform_queries import known_series, labels_of, mistakes_of
 from tests.prerequisites import program
 
@@ -190,5 +190,5 @@ def test_the_line_is_that_of_the_expression() -> None:
 
 @pytest.mark.parametrize("field", [{"for": "soon"}, {"for": "-5m"}, {"labels": {"a-b": "c"}}, {"alert": ""}, {"record": "x"}])
 def test_what_reading_the_file_refuses_needs_no_further_check(field: Rule) -> None:
-    with pytest.raises(ServiceFileError):
+    with pytest.raises(ConfigError):
         read(text({**rule(), **field}))

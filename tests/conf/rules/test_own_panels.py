@@ -9,11 +9,11 @@ import pytest
 from conf.base.yaml_nodes import documents
 from conf.plan.own_panels import MAX_PANELS, MAX_SERIES, RECORD, load, read
 from conf.plan.plan import plan
-from conf.plan.service_files import ServiceFileError
 from conf.render.templates import render
 from conf.rules.check import check
 from conf.rules.check import read as read_service
 from conf.rules.own_alerts import own_panel_mistakes
+from serving.settings.reader import ConfigError
 from tests.conf import golden
 from tests.dashboards.written import panels, variables
 from tests.prerequisites import program
@@ -74,7 +74,7 @@ def test_a_wrong_query_is_told_with_its_line_and_its_panel(query: str, words: st
     ],
 )
 def test_a_panel_of_another_form_is_refused(panel: dict[str, str], place: str) -> None:
-    with pytest.raises(ServiceFileError) as caught:
+    with pytest.raises(ConfigError) as caught:
         read(text(panel))
     assert caught.value.mistakes[0].startswith(place)
 

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from conf.base.image_names import image
 from conf.base.yaml_nodes import compose, documents
-from conf.clusters.regions import RegionsError, read
+from conf.clusters.regions import read
 from conf.plan.alerts import AlertingRule
 from conf.plan.plan import default_image, plan
 from conf.render.templates import quoted, render
 from conf.rules.check import Report, check
 from serving.settings import declared_settings
 from serving.settings import read as read_value
+from serving.settings.reader import ConfigError
 from tests.conf import golden, strategies
 
 SENTENCE = re.compile(r"(value\.py|alerts\.yaml|conf/regions\.yaml|--image)(:\d+)?: .{10,}", re.DOTALL)
@@ -40,7 +41,7 @@ def check_files(folder: Path, value: str, regions: str) -> Report:
     """Check a random service in random regions. The report holds mistakes of both."""
     try:
         known = read(regions)
-    except RegionsError as error:
+    except ConfigError as error:
         return Report(list(error.mistakes))
     (folder / "value.py").write_text(value, encoding="utf-8", errors="surrogatepass")
     return check(folder, known)
@@ -132,7 +133,7 @@ def rendered_with(path: str, text: str) -> list[Any] | None:
     place[int(last) if last.isdigit() else last] = text
     try:
         regions = read(json.dumps(data))
-    except RegionsError:
+    except ConfigError:
         return None
     value = read_value(SERVICE, "value.py", tuple(regions.regions))
     (first, *_) = plan(value, regions, "prod", image(default_image(value.settings, regions)))
