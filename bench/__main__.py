@@ -1,7 +1,4 @@
-"""`python -m bench`: measure the server against a bare loop, write that to docs/performance.md, and say which targets are met.
-
-Knows the order and how long each part takes. Does not know how anything is measured.
-"""
+"""`python -m bench`: measure the server against a bare loop, write docs/performance.md, and say which targets are met."""
 
 import argparse
 import os

@@ -4,8 +4,7 @@ Each thread decodes, runs a one-thread session of its own and makes the answer, 
 queue and no hand-over between threads.
 
 `python -m bench.bare KIND` first tries one thread and then one for each core, and prints which was faster. Each line on stdin
-has seconds and a number of threads, 0 for the faster one. It runs as that says, and prints a line of JSON. Knows the runtime's
-parts. Does not know the server that is compared with it.
+has seconds and a number of threads, 0 for the faster one. It runs as that says, and prints a line of JSON.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""A memory limit for a process, as Kubernetes sets one: a control group of its own.
-
-Knows the memory controller of Linux's control groups, of version 1 and 2. Does not know what runs in a group.
-"""
+"""A memory limit for a process, as Kubernetes sets one: a control group of its own."""
 
 import contextlib
 import os

@@ -1,7 +1,4 @@
-"""`python -m bench.examples`: measure every `monopod bench` line of the examples' READMEs, and write the figures below them.
-
-Knows the order and the table. Does not know what a line asks for, nor where in a README its figures go.
-"""
+"""`python -m bench.examples`: measure every `monopod bench` line of the examples' READMEs, and write the figures below them."""
 
 import argparse
 import signal

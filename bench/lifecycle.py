@@ -1,7 +1,4 @@
-"""A server's start, and its memory at rest.
-
-Knows starts and pauses. Does not know what is allowed.
-"""
+"""A server's start, and its memory at rest."""
 
 import time
 from dataclasses import dataclass

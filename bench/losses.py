@@ -2,8 +2,6 @@
 
 An open loop sends through the gateway at a quarter of what the node holds. Figures go to docs/reliability.md. Fails where a
 single request failed. Needs KUBECONFIG, a registry and a gateway, like the tests whose parts it uses.
-
-Knows the order of actions and the report's words. Does not know how load is made, nor how pods are counted.
 """
 
 import argparse

@@ -1,7 +1,4 @@
-"""Describes the machine on which the figures were measured, and says whether it was quiet meanwhile.
-
-Knows /proc and version numbers. Does not know figures.
-"""
+"""Describes the machine on which the figures were measured, and says whether it was quiet meanwhile."""
 
 import os
 import platform
@@ -15,7 +12,7 @@ from pathlib import Path
 
 from bench import process
 
-MOST_OTHERS, MOST_STOLEN = 0.05, 0.02  # of the cores' time, on a quiet machine
+MAX_OTHERS, MAX_STOLEN = 0.05, 0.02  # of the cores' time, on a quiet machine
 NOT_QUIET = 3  # exit code of a run whose figures are not kept
 PARTS = ("onnxruntime", "uvloop", "httptools", "waitress", "flask", "numpy", "pillow")
 
@@ -61,12 +58,12 @@ class Noise:
 
     @property
     def quiet(self) -> bool:
-        return self.others <= MOST_OTHERS and self.stolen <= MOST_STOLEN
+        return self.others <= MAX_OTHERS and self.stolen <= MAX_STOLEN
 
     def __str__(self) -> str:
         """Return both figures with their bounds, for a person."""
-        others = f"other processes used {100 * self.others:.1f} % of the cores (at most {100 * MOST_OTHERS:g} % is quiet)"
-        return f"{others}, and the host took {100 * self.stolen:.1f} % (at most {100 * MOST_STOLEN:g} %)"
+        others = f"other processes used {100 * self.others:.1f} % of the cores (at most {100 * MAX_OTHERS:g} % is quiet)"
+        return f"{others}, and the host took {100 * self.stolen:.1f} % (at most {100 * MAX_STOLEN:g} %)"
 
 
 @dataclass(frozen=True)

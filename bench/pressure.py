@@ -1,7 +1,4 @@
-"""A server under pressure: pings while it is busy, and ten times what it can do.
-
-Knows loads and memory. Does not know what is allowed.
-"""
+"""A server under pressure: pings while it is busy, and ten times what it can do."""
 
 import time
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""A process from outside: its processor time and its memory, as Linux tells them.
-
-Knows /proc. Does not know what the process does.
-"""
+"""A process from outside: its processor time and its memory, as Linux tells them."""
 
 import contextlib
 import os

@@ -1,7 +1,4 @@
-"""Writes the figures of `make bench`, a section of docs/performance.md.
-
-Knows words, tables and targets. Does not know how anything was measured.
-"""
+"""Writes the figures of `make bench`, a section of docs/performance.md."""
 
 from dataclasses import dataclass
 

@@ -2,8 +2,6 @@
 
 Every service is deployed by the command that a user types, then upgraded, then stopped. Figures go to docs/reliability.md.
 Fails where a command fails, or where one round of all takes longer than it may.
-
-Knows the order of steps and how a command ended. Does not know the report's text, nor namespaces.
 """
 
 import argparse

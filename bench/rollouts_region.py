@@ -1,7 +1,4 @@
-"""A simulated region and many services that are to be rolled out to it.
-
-Knows namespaces, rights, value.py and regions.yaml. Does not know deploys, nor time.
-"""
+"""A simulated region and many services that are to be rolled out to it."""
 
 import json
 import time

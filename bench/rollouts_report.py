@@ -1,7 +1,4 @@
-"""Writes the section of docs/reliability.md about a roll-out of many services, and lists the limits that were broken.
-
-Knows figures and limits. Does not know how anything was measured.
-"""
+"""Writes the section of docs/reliability.md about a roll-out of many services, and lists the limits that were broken."""
 
 import statistics
 from collections.abc import Callable, Sequence

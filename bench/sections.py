@@ -1,7 +1,4 @@
-"""Writes sections of pages of docs/. One target of make writes each section, and the other targets leave it alone.
-
-Knows the pages and the marks in them. Does not know figures.
-"""
+"""Writes sections of pages of docs/. One target of make writes each section, and the other targets leave it alone."""
 
 from pathlib import Path
 

@@ -1,7 +1,4 @@
-"""Runs a server under measurement, and the bare loop beside it, for the length of a block.
-
-Knows the commands. Does not know what is measured.
-"""
+"""Runs a server under measurement, and the bare loop beside it, for the length of a block."""
 
 import contextlib
 import json

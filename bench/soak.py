@@ -1,8 +1,6 @@
 """`python -m bench.soak` loads each service under its memory limit, and writes the figures to docs/soak.md.
 
 Fails where memory keeps growing, where the limit kills the service, or where a request fails with another error than 429.
-
-Knows the order, the rule and the table. Does not know control groups, nor how load is made.
 """
 
 import argparse

@@ -1,7 +1,4 @@
-"""Reads the `monopod bench` lines of a README's `## Speed` block, runs them, and writes their figures below them.
-
-Knows the README's text and the bench command. Does not know services.
-"""
+"""Reads the `monopod bench` lines of a README's `## Speed` block, runs them, and writes their figures below them."""
 
 import json
 import re

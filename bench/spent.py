@@ -3,8 +3,6 @@
 Python runs one thread at a time, the one that holds the interpreter's lock. The
 cost of a request is the time for which each part of the server holds that lock. py-spy reads the stack of the holder, some
 hundred times a second.
-
-Knows the sampler and the page. Does not know the parts.
 """
 
 import argparse

@@ -1,7 +1,4 @@
-"""From samples of call stacks to the parts of the server that they were taken in. Pure functions.
-
-Knows names of files and libraries. Does not know how samples are taken.
-"""
+"""From samples of call stacks to the parts of the server that they were taken in. Pure functions."""
 
 import re
 from collections import Counter

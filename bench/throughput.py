@@ -1,7 +1,4 @@
-"""Measures throughput: the server and the bare loop, in turns.
-
-Knows rounds and medians. Does not know how the load is made.
-"""
+"""Measures throughput: the server and the bare loop, in turns."""
 
 import contextlib
 import os

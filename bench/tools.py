@@ -1,7 +1,4 @@
-"""The load generators: wrk for a closed loop, our own for an open one.
-
-Knows their command lines and what they print. Does not know servers, nor what a good figure is.
-"""
+"""The load generators: wrk for a closed loop, our own for an open one."""
 
 import contextlib
 import json

@@ -1,7 +1,4 @@
-"""Another state of this project, a folder or a commit, whose server is measured beside this checkout's.
-
-Knows git and environments. Does not know what is measured.
-"""
+"""Another state of this project, a folder or a commit, whose server is measured beside this checkout's."""
 
 import contextlib
 import io

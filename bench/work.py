@@ -1,7 +1,4 @@
-"""The kinds of requests that are measured.
-
-Knows services, paths and bodies. Does not know who sends them, nor how often.
-"""
+"""The kinds of requests that are measured."""
 
 import json
 import struct

@@ -1,11 +1,6 @@
 """The relay: takes Alertmanager's webhooks, and sends each as one message to a robot of WeChat Work or to a webhook.
 
-    messages              a notification becomes a text that a robot takes
-    delivery              a message reaches its address, or words say why not
-    web                   the routes, and the status of each answer
-    __main__              the settings, read from the environment, and the log
-
-A module uses only those above it in this list. Of the platform's other code the relay imports conf.remote.wechat_robot alone.
+Of the platform's other code the relay imports conf.remote.wechat_robot alone.
 
 The relay keeps no message. Alertmanager holds each alert until the relay answers 2xx, and tries again after a 5xx. So an alert
 that cannot be sent now is sent later, also after the relay was restarted. A message whose answer was lost may come twice.

@@ -1,7 +1,4 @@
-"""A headless Chromium for the tests of pages.
-
-Knows where Debian installs Chromium. Does not know any page.
-"""
+"""A headless Chromium for the tests of pages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

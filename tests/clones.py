@@ -1,7 +1,4 @@
-"""Clones of the platform's own files, in which a test makes a service of its own.
-
-Knows files and git. Does not know what the test does there.
-"""
+"""Clones of the platform's own files, in which a test makes a service of its own."""
 
 import os
 import shutil

@@ -1,7 +1,4 @@
-"""A Kafka broker that one test owns, so that it may be killed, frozen and started again with its data.
-
-Knows the programs that start and end brokers, and the process that listens. Does not know topics.
-"""
+"""A Kafka broker that one test owns, so that it may be killed, frozen and started again with its data."""
 
 import contextlib
 import os

@@ -1,6 +1,6 @@
 """Starts Debian's PostgreSQL in a folder of its own, and stops, freezes, kills and restarts it.
 
-Knows one server on a loopback port. Does not know what is stored there. The server never runs as root.
+The server never runs as root.
 """
 
 import contextlib

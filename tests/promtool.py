@@ -1,7 +1,4 @@
-"""Evaluates alert rules over synthetic time series, with promtool.
-
-Knows promtool's test files, and how it reports a difference. Does not know the rules.
-"""
+"""Evaluates alert rules over synthetic time series, with promtool."""
 
 import json
 import re

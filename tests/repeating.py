@@ -1,4 +1,4 @@
-"""Repeats a function on a thread while a test runs. Does not know the function."""
+"""Repeats a function on a thread while a test runs."""
 
 import threading
 from collections.abc import Callable, Iterator

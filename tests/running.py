@@ -1,7 +1,4 @@
-"""Starts a service as a user does, sends requests over sockets, and ends it by a signal.
-
-Knows the command and the two ports. Does not know what is served.
-"""
+"""Starts a service as a user does, sends requests over sockets, and ends it by a signal."""
 
 import contextlib
 import json

@@ -1,7 +1,4 @@
-"""`python -m bench.autoscaling`: simulate a week for each way to choose the number of pods, and write docs/autoscaling.md.
-
-Knows files and the order. Does not know autoscalers.
-"""
+"""`python -m bench.autoscaling`: simulate a week for each way to choose the number of pods, and write docs/autoscaling.md."""
 
 import argparse
 import sys

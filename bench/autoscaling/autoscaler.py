@@ -3,7 +3,6 @@
 The rules: a tolerance of 10 %, the largest of all metrics, the stabilization window, and at most four more or twice as many
 pods in 15 s. The controller asks every 15 s, and each question reaches Prometheus. KEDA's own interval of 30 s is for the step
 from 0 pods. Sources: Kubernetes' documentation of the algorithm, and the controller's code for metrics of type AverageValue.
-Knows numbers. Does not know where they come from.
 """
 
 import math

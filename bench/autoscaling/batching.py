@@ -1,7 +1,6 @@
 """How busy a pod is and how many rows wait in it, by its load: batches as the batcher forms them, one after the other.
 
 A free instance takes what waits, up to the largest batch. Rows arrive one by one, at times of a Poisson process.
-Knows one pod. Does not know seconds of a day, nor other pods.
 """
 
 import heapq

@@ -1,7 +1,7 @@
 """The costs of batches, as a server of the platform measures them at its start for an example's model.
 
 costs.json holds them with the machine that they were measured on. They come from `monopod_warmup_seconds` of the server's own
-metrics page. Knows the file and that page. Does not know loads.
+metrics page.
 """
 
 import json

@@ -1,9 +1,8 @@
 """The pods of a service under a week of load, second by second.
 
 Rows are counted, not followed: a pod does as much in a second as its full batches allow, and what it cannot do waits. A row
-that finds the queues full is refused, as the server does with 429. A row is late where the rows before it need longer than
-the objective. Rows share one queue, as if the gateway always found the shortest one.
-Knows pods and rows. Does not know who decides how many pods there are.
+that finds the queues full is refused, as the server does with 429. A row is late where the rows before it need longer than the
+objective. Rows share one queue, as if the gateway always found the shortest one.
 """
 
 from collections.abc import Callable, Sequence

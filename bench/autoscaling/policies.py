@@ -1,7 +1,4 @@
-"""The ways to choose the number of pods, from a fixed one to the one that knows the whole week.
-
-Knows what each way looks at. Does not know what comes of it.
-"""
+"""The ways to choose the number of pods, from a fixed one to the one that knows the whole week."""
 
 import math
 from bisect import bisect_right

@@ -1,7 +1,4 @@
-"""Writes the figures of `make bench-autoscaling`, a section of docs/autoscaling.md.
-
-Knows words and tables. Does not know how anything was simulated.
-"""
+"""Writes the figures of `make bench-autoscaling`, a section of docs/autoscaling.md."""
 
 from bench.autoscaling.autoscaler import SYNC, TOLERANCE
 from bench.autoscaling.fleet import SCRAPE, Week

@@ -1,7 +1,4 @@
-"""Every way to choose the number of pods, for the same week and two lengths of a pod's start.
-
-Knows which ways are compared, and with which numbers. Does not know words.
-"""
+"""Every way to choose the number of pods, for the same week and two lengths of a pod's start."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +18,7 @@ from serving.settings.declarations import latency_objective
 START = 30  # seconds until a new pod is ready where a node has room for it and holds its image
 STARTS = (START, SCHEDULE_AND_PULL)  # the second where a node or an image has to come first
 LEAST, MOST = 2, 16  # pods of an autoscaler
-MOST_MISSED = 0.001  # of the rows, as objective_success allows
+MAX_MISSED = 0.001  # of the rows, as objective_success allows
 CARD_PART = 0.3  # assumed: the part of a batch's time in which the pod's cores work, where a card does the rest
 WORKDAYS = (0, 1, 2, 3, 4)
 HOURS = (Hours(WORKDAYS, 8, 19, 7), Hours(WORKDAYS, 19, 22, 5), Hours((5, 6), 10, 23, 4))
@@ -93,9 +90,9 @@ def _all(service: Service, arriving: Sequence[int], settings: Settings) -> dict[
 
 
 def _fewest(service: Service, arriving: Sequence[int], above: int) -> tuple[Week, int]:
-    """Return the week of the fewest fixed pods with which at most MOST_MISSED of the rows are missed."""
+    """Return the week of the fewest fixed pods with which at most MAX_MISSED of the rows are missed."""
     pods = above + 1
-    while (found := run(service, arriving, policies.fixed(pods), pods)).missed > MOST_MISSED:
+    while (found := run(service, arriving, policies.fixed(pods), pods)).missed > MAX_MISSED:
         pods += 1
     return found, pods
 

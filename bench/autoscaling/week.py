@@ -2,7 +2,6 @@
 
 Working days have two peaks, the weekend has a flatter day, and the night has a seventh of the peak. Bursts begin within a
 minute and fade. week.csv holds the rates, so that a reader sees them.
-Knows rates. Does not know pods.
 """
 
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""`python -m bench.canary` simulates canaries. Figures go to docs/canary.md. Exits 1 where a floor is not reached.
-
-Knows how many releases make a figure. Does not know what is simulated.
-"""
+"""`python -m bench.canary` simulates canaries. Figures go to docs/canary.md. Exits 1 where a floor is not reached."""
 
 import argparse
 import sys

@@ -1,7 +1,4 @@
-"""Writes the figures of `make bench-canary`, a section of docs/canary.md.
-
-Knows words, tables and floors. Does not know how anything was simulated.
-"""
+"""Writes the figures of `make bench-canary`, a section of docs/canary.md."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +7,7 @@ from bench.canary.measuring import LONG_LOOKS, LONG_STEP, Detection, Worse
 from bench.canary.world import LOOKS, PODS, RATE, SCRAPE_SECONDS, STEPS
 from bench.report import table
 
-MOST_ALARMS, MOST_TIMES = 0.01, 2.0
+MAX_ALARMS, MAX_TIMES = 0.01, 2.0
 INTRO = """## Figures
 
 The releases are simulated, with the judge's own code. A service of {pods} pods gets {rate:.0f} requests a second in batches of
@@ -81,11 +78,11 @@ def write(figures: Figures) -> str:
 def floors(figures: Figures) -> list[tuple[str, str, str, bool]]:
     """Return each floor: its subject, the wanted figure, the found one, and whether it is met."""
     alarms = next(iter(figures.alarms.values())) / figures.releases
-    rows = [("releases without a change that are called worse", "at most 1 %", _percent(alarms), alarms <= MOST_ALARMS)]
+    rows = [("releases without a change that are called worse", "at most 1 %", _percent(alarms), alarms <= MAX_ALARMS)]
     for each in figures.changes:
         times = each.platform.median / each.same
         about = f"{each.change.name}: requests, of a fixed-size test with the same promise"
-        rows.append((about, "at most 2 times", f"{times:.2f}", times <= MOST_TIMES))
+        rows.append((about, "at most 2 times", f"{times:.2f}", times <= MAX_TIMES))
     return rows
 
 

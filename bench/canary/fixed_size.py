@@ -1,7 +1,4 @@
-"""The requests that a fixed-size test needs: one look, at a number of requests chosen beforehand.
-
-Knows rates of causes. Does not know how they were found.
-"""
+"""The requests that a fixed-size test needs: one look, at a number of requests chosen beforehand."""
 
 import math
 

@@ -1,6 +1,6 @@
 """Judges of simulated canaries: the platform's own, fixed thresholds, and a Mann-Whitney gate.
 
-Each tells for every release at which look it first calls the canary worse. Knows counts. Does not know how they came about.
+Each tells for every release at which look it first calls the canary worse.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Measures judges by simulation: false alarms, requests until a change is found, and until a canary is good.
 
-Knows the worlds and changes that are tried. Does not know words of a report. Each run is seeded, so figures come again.
+Each run is seeded, so figures come again.
 """
 
 import math

@@ -1,7 +1,5 @@
 """A simulated service under a canary: requests in batches, bursts, and pods that differ.
 
-Knows distributions. Does not know judges.
-
 Batches come to each pod as a Poisson process, so routing is random. A batch fails, is refused or is slow as a whole. Latencies
 are log-normal. Slow answers are counted by the platform's own bounds, chosen as a canary chooses them. In a burst, traffic
 doubles and each bad share grows, in both arms at once. Each pod has a factor of its own for each kind of bad request. It is the
@@ -30,7 +28,7 @@ REFUSED = 0.0005  # of the baseline's requests, without bursts
 MEDIAN, SIGMA = 0.04, 0.5  # seconds; of the logarithm of a latency
 BURST_LOOKS, BURST_TRAFFIC = 4, 2.0
 BURST_FACTORS = np.array([5.0, 20.0, 1.2, 2.0, 3.0])  # on each bad share
-MOST_SHARE = 0.9
+MAX_SHARE = 0.9
 CANARY, BASELINE = 0, 1
 
 
@@ -112,7 +110,7 @@ def simulate(chance: np.random.Generator, world: World, change: Change, running:
     grown = np.where(bursts[:, :, None], BURST_FACTORS, 1.0)[:, :, None, None, :]
     chances = shares[:, None] * grown  # (n, k, 2, pods, m)
     chances[:, :, CANARY, :, 0] += change.failing
-    chances = np.minimum(chances, MOST_SHARE)
+    chances = np.minimum(chances, MAX_SHARE)
     for size in world.sizes:
         batches = chance.poisson(np.broadcast_to(means, (releases, looks, 2, used)))
         of_batches = _bad_batches(chance, batches, chances, _stalled(chance, world, batches))

@@ -1,7 +1,4 @@
-"""`python -m bench.offline`: measure `monopod offline` from Kafka to Kafka, and write that to docs/offline.md.
-
-Knows the order and how long each part takes. Does not know words, nor how a process is started.
-"""
+"""`python -m bench.offline`: measure `monopod offline` from Kafka to Kafka, and write that to docs/offline.md."""
 
 import argparse
 import json

@@ -1,6 +1,6 @@
 """The script that a team writes without a platform: poll, decode, run the model, produce.
 
-Knows Kafka's client and the service's own hooks. Has no batches, no retries, no dead letters and no metrics.
+Has no batches, no retries, no dead letters and no metrics.
 
 `python -m bench.offline.plain BROKERS SOURCE SINK GROUP FOLDER` runs until SIGTERM.
 """

@@ -1,7 +1,4 @@
-"""Writes the figures of `make bench-offline`, a section of docs/offline.md.
-
-Knows words, tables and targets. Does not know how anything was measured.
-"""
+"""Writes the figures of `make bench-offline`, a section of docs/offline.md."""
 
 from dataclasses import dataclass
 from statistics import median

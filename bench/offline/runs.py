@@ -1,7 +1,4 @@
-"""Runs `monopod offline`, or the plain script, on topics for the length of a block.
-
-Knows the commands and their services. Does not know what is measured.
-"""
+"""Runs `monopod offline`, or the plain script, on topics for the length of a block."""
 
 import contextlib
 import os

@@ -1,7 +1,4 @@
-"""Topics of a measurement: filled with records, read for their length, and deleted.
-
-Knows Kafka's client. Does not know what reads the topics meanwhile.
-"""
+"""Topics of a measurement: filled with records, read for their length, and deleted."""
 
 import threading
 import time

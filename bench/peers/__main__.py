@@ -1,7 +1,4 @@
-"""`python -m bench.peers [NAME...]`: measure the peers, one after the other, and write their parts of docs/performance.md.
-
-Knows the order and what is kept. Does not know how anything is measured or reported.
-"""
+"""`python -m bench.peers [NAME...]`: measure the peers, one after the other, and write their parts of docs/performance.md."""
 
 import argparse
 import contextlib

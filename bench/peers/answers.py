@@ -1,7 +1,4 @@
-"""Compares a peer's answer in value with onnxruntime's own.
-
-Knows tolerances and sentences. Does not know servers.
-"""
+"""Compares a peer's answer in value with onnxruntime's own."""
 
 import numpy as np
 

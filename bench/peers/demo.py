@@ -1,7 +1,4 @@
-"""The demo's picture: this checkout's root service beside the bare loop of `make bench`, which has no HTTP.
-
-Knows how its rounds become turns. Does not know how they are measured.
-"""
+"""The demo's picture: this checkout's root service beside the bare loop of `make bench`, which has no HTTP."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,4 @@
-"""The environments of the peers: one for each folder, made with venv and pip from its requirements.txt.
-
-Knows folders and pip. Does not know servers.
-"""
+"""The environments of the peers: one for each folder, made with venv and pip from its requirements.txt."""
 
 import hashlib
 import shutil

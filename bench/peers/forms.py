@@ -1,6 +1,6 @@
 """The usual forms of requests: the Open Inference Protocol as JSON and as binary, rows of plain JSON, and a JPEG's bytes.
 
-Each function returns an Exchange. Knows bodies and answers. Does not know servers.
+Each function returns an Exchange.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""The goals of the comparison, and which servers are ahead: pure functions of the results.
-
-Knows ratios and the peers' names. Does not know words of the page, nor how anything was measured.
-"""
+"""The goals of the comparison, and which servers are ahead: pure functions of the results."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

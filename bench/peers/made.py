@@ -1,7 +1,4 @@
-"""Makes the two ONNX models and the picture, in folders that git ignores. The same bytes come out every time.
-
-Knows their layers and sizes. Does not know who uses them.
-"""
+"""Makes the two ONNX models and the picture, in folders that git ignores. The same bytes come out every time."""
 
 from collections.abc import Callable
 from io import BytesIO

@@ -1,7 +1,4 @@
-"""This server as a peer, of this checkout or of another state, serving bench/peers/services.
-
-Knows the command that serves a folder. Does not know what is measured.
-"""
+"""This server as a peer, of this checkout or of another state, serving bench/peers/services."""
 
 import shutil
 import signal

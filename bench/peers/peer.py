@@ -1,7 +1,4 @@
-"""The contract of a peer: the data that bench/peers/<folder>/peer.py gives as `PEERS`, one entry for each way it is set up.
-
-Knows the fields and where peers are found. Does not know how a server is run, measured or reported.
-"""
+"""The contract of a peer: the data that bench/peers/<folder>/peer.py gives as `PEERS`, one entry for each way it is set up."""
 
 import importlib
 import re

@@ -1,7 +1,6 @@
 """Writes the results into docs/performance.md and docs/peers.svg.
 
-Knows words and tables. Does not know how anything was measured. A picture's length is a rate within a round, since the machine
-may have been faster in another peer's rounds.
+A picture's length is a rate within a round, since the machine may have been faster in another peer's rounds.
 """
 
 import re
@@ -46,7 +45,7 @@ The last two rows are those of `make bench`, and their bare loop has no HTTP. *F
 {machine}
 Meanwhile {noise}.
 """
-MOST_CHARACTERS = 600  # shown of an error
+MAX_CHARACTERS = 600  # shown of an error
 
 
 def write(peers: list[Peer], results: Results, machine: Machine) -> str:
@@ -130,7 +129,7 @@ def _missing(results: Results) -> list[str]:
 def _plain(error: str) -> str:
     """Return an error in one line, without this machine's paths and addresses."""
     text = re.sub(r"https?://\S+", "(address)", error.replace(str(ROOT), "."))
-    return " ".join(text.split())[:MOST_CHARACTERS]
+    return " ".join(text.split())[:MAX_CHARACTERS]
 
 
 def _peer(peer: Peer, result: Result) -> str:

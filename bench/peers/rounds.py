@@ -1,7 +1,4 @@
-"""Measures a peer and this server in turns, and keeps the figures as one JSON file a peer.
-
-Knows rounds, medians and the files. Does not know how the load is made, nor what the page says.
-"""
+"""Measures a peer and this server in turns, and keeps the figures as one JSON file a peer."""
 
 import contextlib
 import json

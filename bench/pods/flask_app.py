@@ -1,7 +1,4 @@
-"""The same card behind a plain Flask service, one request after another, without batches. Gunicorn runs it.
-
-Knows the part of the Open Inference Protocol that the benchmark sends. Does not know gunicorn, nor other workers' cards.
-"""
+"""The same card behind a plain Flask service, one request after another, without batches. Gunicorn runs it."""
 
 from typing import Any
 

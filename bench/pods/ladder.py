@@ -1,7 +1,4 @@
-"""The search for the rate at which a side's p99 stays within a bound: rates rise step by step, in several rounds.
-
-Knows steps, medians and bounds. Does not know servers, nor how a step is measured.
-"""
+"""The search for the rate at which a side's p99 stays within a bound: rates rise step by step, in several rounds."""
 
 import math
 import statistics

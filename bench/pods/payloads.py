@@ -1,7 +1,4 @@
-"""The requests of the benchmark: 1 to 4 rows as JSON, by the Open Inference Protocol, and the check of an answer.
-
-Knows bodies and values. Does not know who sends them.
-"""
+"""The requests of the benchmark: 1 to 4 rows as JSON, by the Open Inference Protocol, and the check of an answer."""
 
 import json
 import urllib.request

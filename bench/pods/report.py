@@ -1,7 +1,4 @@
-"""The section of docs/performance.md about four pods behind Envoy.
-
-Knows words, tables and targets. Does not know how anything was measured.
-"""
+"""The section of docs/performance.md about four pods behind Envoy."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,4 @@
-"""Starts what is measured, each for the length of a block: the pods, gunicorn, and Envoy before either.
-
-Knows commands, ports and processes. Does not know loads or figures.
-"""
+"""Starts what is measured, each for the length of a block: the pods, gunicorn, and Envoy before either."""
 
 import contextlib
 import json

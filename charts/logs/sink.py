@@ -1,8 +1,5 @@
 """Sends what rsyslog hands over to Elasticsearch or OpenSearch, until the sink has taken it.
 
-Knows the bulk protocol, the protocol of rsyslog's omprog, and the files of rsyslog's queue. Does not know how a line becomes a
-document, nor which one it was. The standard library is all it needs.
-
 rsyslog starts it, and hands over a batch of its queue as one transaction. A message is two lines of a bulk request: the action
 and the document. rsyslog gives the next batch once this one is answered, so lines wait on the disk, in rsyslog's queue.
 docs/logs.md says what becomes of each answer of the sink. The protocols: rsyslog.com/doc/configuration/modules/omprog.html and
@@ -33,7 +30,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 REQUEST_BYTES = 4 * 2**20  # the most of one request, unless one record is larger
-FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds between two requests to a sink that does not take them
+FIRST_WAIT, MAX_WAIT = 1.0, 30.0  # seconds between two requests to a sink that does not take them
 TIMEOUT = 60.0  # seconds without a byte from the sink; rsyslog waits for 120 in all
 FILE_BYTES = 2**20  # queue.maxFileSize of rsyslog.conf
 FULL = 7 / 8  # of the queue: the oldest are dropped from there on, before rsyslog would drop the newest
@@ -115,7 +112,7 @@ class Shipper:
             if records:
                 say(failure)
                 self._wait(seconds)
-                seconds = min(2 * seconds, LONGEST_WAIT)
+                seconds = min(2 * seconds, MAX_WAIT)
         with suppress(OSError):
             self._in_hand.unlink()
 

@@ -1,7 +1,4 @@
-"""The charts in charts/, rendered and installed by helm as a person does it.
-
-Knows helm's command line. Does not know what a chart holds.
-"""
+"""The charts in charts/, rendered and installed by helm as a person does it."""
 
 import json
 import subprocess

@@ -1,7 +1,4 @@
-"""The commands of docs/cluster.md and docs/first-cluster.md, and the folder in which a person types them.
-
-Knows how the page writes commands. Does not know what they do.
-"""
+"""The commands of docs/cluster.md and docs/first-cluster.md, and the folder in which a person types them."""
 
 import os
 import re

@@ -1,7 +1,4 @@
-"""Rule files as promtool reads them, made from what a service's folder renders.
-
-Knows PrometheusRules. Does not know which rules there are.
-"""
+"""Rule files as promtool reads them, made from what a service's folder renders."""
 
 import json
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Load that provokes everything a dashboard shows: good and bad requests, refusals, crashes, reloads, retries and ejections.
 
-Knows the service tests/services/seen. Threads of its own send requests until the block ends. Each ends after its request, and
+Threads of its own send requests until the block ends. Each ends after its request, and
 the block waits for it. Answers are not judged here.
 """
 

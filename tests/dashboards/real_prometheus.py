@@ -1,7 +1,4 @@
-"""A real Prometheus, asked for what Grafana asks it for a dashboard.
-
-Knows Prometheus' HTTP API, and how Grafana fills in variables. Does not know the dashboards.
-"""
+"""A real Prometheus, asked for what Grafana asks it for a dashboard."""
 
 import json
 import re

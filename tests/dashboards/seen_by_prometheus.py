@@ -1,7 +1,4 @@
-"""Two services, one behind each gateway, with all that charts/monitoring gives Prometheus to read them by.
-
-Knows how services are deployed and charts rendered. Does not know the dashboards.
-"""
+"""Two services, one behind each gateway, with all that charts/monitoring gives Prometheus to read them by."""
 
 import json
 import time

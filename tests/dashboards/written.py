@@ -1,7 +1,4 @@
-"""The dashboards as they are committed, read as Grafana reads them: panels, their queries, variables and marks.
-
-Knows Grafana's JSON. Does not know the Python that made it.
-"""
+"""The dashboards as they are committed, read as Grafana reads them: panels, their queries, variables and marks."""
 
 import json
 import re

@@ -1,7 +1,6 @@
 """Makes a platform's repository and a fork of it with one service, and runs the fork's pipeline here by gitlab-ci-local.
 
-Knows git, the layout of gitlab-ci-local's variables, and how jobs are told apart. Does not know what a pipeline should do. The
-default branch is neither master nor main here, since the pipeline must use its variable. Repositories are made of the last
+The default branch is neither master nor main here, since the pipeline must use its variable. Repositories are made of the last
 commit, so changes that are not committed are not tested here.
 """
 

@@ -1,7 +1,4 @@
-"""The page docs/api.md, made of the docstrings and signatures that serving.api gives a service's code.
-
-Knows the names that the page shows, and their order. Reads the source for the rest.
-"""
+"""The page docs/api.md, made of the docstrings and signatures that serving.api gives a service's code."""
 
 import ast
 import inspect

@@ -1,7 +1,4 @@
-"""A service whose answers tell which request they belong to, the requests to it, and a client that reads every byte.
-
-Knows HTTP as far as a client must. Does not know how the service answers.
-"""
+"""A service whose answers tell which request they belong to, the requests to it, and a client that reads every byte."""
 
 import json
 import socket

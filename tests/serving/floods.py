@@ -1,7 +1,5 @@
 """Floods a service from one thread, and probes both of its ports meanwhile from another.
 
-Knows sockets and the probes. Does not know what the flood means.
-
 Concurrency. `flooding` and `probing` have a thread each for the length of a block. The thread alone touches its sockets. An
 event ends it, or a stop of the machine's clock: each wait is bounded.
 """

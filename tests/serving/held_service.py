@@ -1,7 +1,4 @@
-"""A service whose every step a test can hold: its hook, its model, its own route, and the loading of a further model.
-
-Knows the service's routes and what it tells of its queue. Does not know how the service counts.
-"""
+"""A service whose every step a test can hold: its hook, its model, its own route, and the loading of a further model."""
 
 import json
 import re

@@ -1,7 +1,4 @@
-"""An HTTP server of a few lines, for tests of clients.
-
-Knows sockets. Does not know Monopod.
-"""
+"""An HTTP server of a few lines, for tests of clients."""
 
 import contextlib
 import ssl

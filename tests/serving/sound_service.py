@@ -1,7 +1,4 @@
-"""A service of a file that is no picture: the loudness of a WAV, by a small ONNX model; and a PDF's text, without a model.
-
-Knows how such files are made and read. Does not know how they are sent.
-"""
+"""A service of a file that is no picture: the loudness of a WAV, by a small ONNX model; and a PDF's text, without a model."""
 
 import io
 import wave

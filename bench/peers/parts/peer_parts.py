@@ -1,7 +1,6 @@
 """Every peer's server code uses this module, so that all do the same work: a picture to pixels, and a session of a model.
 
 It is imported in each peer's own environment, by PYTHONPATH, so it uses numpy, Pillow and onnxruntime alone.
-Does not know servers.
 """
 
 import os

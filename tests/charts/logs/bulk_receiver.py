@@ -1,6 +1,6 @@
 """A receiver of the bulk protocol of Elasticsearch and OpenSearch, over a socket, for what a node cannot be made to do.
 
-Knows the protocol's form and keeps the documents. Does not store, search or map them as a node does.
+It keeps the documents, and does not store, search or map them as a node does.
 
 Concurrency. Each connection has a thread. Lists are touched under the lock, held for microseconds.
 `stop` ends the listening thread; the others are daemons, and end with their connections.

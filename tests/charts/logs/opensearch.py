@@ -1,7 +1,4 @@
-"""A real node of OpenSearch, of the programs that pom.xml names, on a port of its own.
-
-Knows how a node is started, ended and asked. Does not know who sends to it.
-"""
+"""A real node of OpenSearch, of the programs that pom.xml names, on a port of its own."""
 
 import json
 import random

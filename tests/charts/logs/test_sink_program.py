@@ -47,7 +47,7 @@ def program(state: Path, port: int) -> Iterator["subprocess.Popen[str]"]:
     environment = {"STATE": str(state), "QUEUE_BYTES": "64m", "SINK_URL": f"http://127.0.0.1:{port}", "SINK_SECRET": "",
                    "STATS_SECONDS": "60", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "charts/logs")}  # fmt: skip
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    command = [sys.executable, "-c", "import sink; sink.FIRST_WAIT = sink.LONGEST_WAIT = 0.01; sink.main()"]
+    command = [sys.executable, "-c", "import sink; sink.FIRST_WAIT = sink.MAX_WAIT = 0.01; sink.main()"]
     with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
         assert process.stdout
         assert process.stdout.readline() == "OK\n"

@@ -1,8 +1,7 @@
 """A history of nine days of a service, as series of its metrics: an hour that failed, one that was slow, a release.
 
 The release brought another objective_latency_ms: the histogram of the pod before it has a bound of 2 s, and none of 1 s.
-
-Knows the runtime's metrics. The series are written by promtool into a real Prometheus.
+The series are written by promtool into a real Prometheus.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,4 @@
-"""A real Prometheus of a test, on a port of this machine. It scrapes services under test, or holds a history of promtool.
-
-Knows Prometheus' files and flags. Does not know what is asked of it.
-"""
+"""A real Prometheus of a test, on a port of this machine. It scrapes services under test, or holds a history of promtool."""
 
 import json
 import re

@@ -1,7 +1,4 @@
-"""A checkout of a service, from which tests deploy: its folder, its regions.yaml, and the `monopod` command run in it.
-
-Knows how the command is typed and what it prints. Does not know what is in a cluster.
-"""
+"""A checkout of a service, from which tests deploy: its folder, its regions.yaml, and the `monopod` command run in it."""
 
 import json
 import os

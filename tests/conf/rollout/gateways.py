@@ -1,7 +1,4 @@
-"""The gateways through which tests send requests: Envoy Gateway and Istio. Both lead to the same real node.
-
-Knows where they answer, what regions.yaml says of them, and what their proxies count. Does not know services.
-"""
+"""The gateways through which tests send requests: Envoy Gateway and Istio. Both lead to the same real node."""
 
 import os
 import re

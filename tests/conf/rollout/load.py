@@ -1,7 +1,4 @@
-"""Load on a service while it is changed: an open loop of `monopod bench` through the gateway, and its figures.
-
-Knows the command. Does not know what is done to the service meanwhile.
-"""
+"""Load on a service while it is changed: an open loop of `monopod bench` through the gateway, and its figures."""
 
 import json
 import os

@@ -3,8 +3,6 @@
 A broker tells each client the address of its listener, and its certificate names that address too. So a pod has to reach a
 listener on 127.0.0.1 as 127.0.0.1. A small program in the pod (tests/services/loopback) listens there, and carries bytes to a
 proxy on this machine, which carries them to the server. TLS is between the pod and the server, as ever.
-
-Knows bytes and pods. Does not know who speaks with whom.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,4 @@
-"""The pods of a service under load: which are ready, how many requests each has answered, and the deletion of one.
-
-Knows pods and their metrics, asked by way of the API server. Does not know the load.
-"""
+"""The pods of a service under load: which are ready, how many requests each has answered, and the deletion of one."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server, such as an API server or a broker, which a test cuts and restores. Knows bytes alone."""
+"""A TCP proxy in front of a server, such as an API server or a broker, which a test cuts and restores."""
 
 import contextlib
 import socket

@@ -1,6 +1,6 @@
 """Makes topics, writes records, and reads topics, groups and commits for tests.
 
-Knows one address. Each call makes a client of its own, since a client that is older than a broker's restart may fail for good.
+Each call makes a client of its own, since a client that is older than a broker's restart may fail for good.
 """
 
 import contextlib

@@ -1,7 +1,4 @@
-"""Requests without a connection: whole heads in, and the bytes of answers kept.
-
-Knows the front's cycles. Does not know sockets, nor what computes an answer.
-"""
+"""Requests without a connection: whole heads in, and the bytes of answers kept."""
 
 import asyncio
 import contextlib

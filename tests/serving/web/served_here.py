@@ -1,7 +1,4 @@
-"""A service whose loop runs on a thread of the tests' process, so that a test can reach its parts.
-
-Knows the parts of `monopod serve`. Does not know what is served.
-"""
+"""A service whose loop runs on a thread of the tests' process, so that a test can reach its parts."""
 
 import contextlib
 import threading

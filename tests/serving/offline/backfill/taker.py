@@ -1,7 +1,4 @@
-"""Takes the records of a backfill on a real loop, and finishes them as a test says.
-
-Knows the source's side of the contract. Does not know models or sinks: processes of their own show those.
-"""
+"""Takes the records of a backfill on a real loop, and finishes them as a test says."""
 
 import asyncio
 import json
