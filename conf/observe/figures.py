@@ -4,7 +4,7 @@ A region's Prometheus has the figures, and its API server the states of pods. Wh
 `trouble` says so, and the pods that Kubernetes knows as ready are still listed.
 
 Concurrency: `ask` asks all regions at once, and online beside offline pods, on the threads of conf.remote.parallel.
-Each pair of clients is used by one thread at a time, unless a thread was abandoned: then `ask` makes new ones in its place.
+A client is used by one thread at a time, unless a thread was abandoned: then `ask` makes a new one in its place.
 """
 
 from collections import defaultdict
@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from conf.base.matchers import matchers, one_of
+from conf.base.object_references import DEPLOYMENT_LABEL
 from conf.clusters.regions import Region
 from conf.observe.pod_states import PodStates, states_of
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.plan.burn_rates import COUNTED, COUNTED_FAILED
 from conf.plan.plan import offline_name
-from conf.remote.cluster import Cluster, ClusterError, NoRights
+from conf.remote.cluster import ClusterError, NoRights
 from conf.remote.parallel import TooSlow, ask_all
 from conf.render.arms import arm_name
 from serving.settings import Settings, size_in_bytes
@@ -164,20 +165,6 @@ class ObservedTrack:
         return offline_name(self.settings.service_name) if self.offline else self.settings.service_name
 
 
-class Kubernetes:
-    """The pods of a region as its API server knows them."""
-
-    def __init__(self, region: Region):
-        self._region = region
-        self._cluster: Cluster | None = None
-
-    def states(self, namespace: str, service: str) -> PodStates:
-        """Return the states of a Deployment's pods, with those that were lost in the last hour. Raises ClusterError."""
-        self._cluster = self._cluster or Cluster(self._region.context)
-        pods = self._cluster.find("Pod", namespace, f"app.kubernetes.io/name={service}")
-        return states_of(self._cluster, namespace, pods)
-
-
 class Sources:
     """The Prometheus and the API server of each region, for the online and for the offline pods.
 
@@ -187,7 +174,7 @@ class Sources:
     def __init__(self, regions: Sequence[Region], window: int):
         self._regions = {each.name: each for each in regions}
         self._window = window
-        self._made: dict[tuple[str, str], tuple[PrometheusClient, Kubernetes]] = {}
+        self._made: dict[tuple[str, str], PrometheusClient] = {}
 
     def ask(self, observed: Sequence[ObservedTrack]) -> list[TrackFigures]:
         """Return the figures of each track, in the order of `observed`. Where there are none, `trouble` says why."""
@@ -195,9 +182,8 @@ class Sources:
         for each in observed:
             by_region.setdefault((each.region.name, each.service), []).append(each)
         for key in by_region:
-            region = self._regions[key[0]]
-            self._made.setdefault(key, (PrometheusClient(region), Kubernetes(region)))
-        asks = {key: partial(_in_region, tracks, *self._made[key], self._window) for key, tracks in by_region.items()}
+            self._made.setdefault(key, PrometheusClient(self._regions[key[0]]))
+        asks = {key: partial(_in_region, tracks, self._made[key], self._window) for key, tracks in by_region.items()}
         answers = ask_all(asks, REGION_SECONDS)
         found: dict[tuple[str, str, str], TrackFigures] = {}
         for key, tracks in by_region.items():
@@ -210,9 +196,7 @@ class Sources:
         return [found[each.region.name, each.service, each.track] for each in observed]
 
 
-def _in_region(
-    observed: Sequence[ObservedTrack], prometheus: PrometheusClient, kubernetes: Kubernetes, window: int
-) -> list[TrackFigures]:
+def _in_region(observed: Sequence[ObservedTrack], prometheus: PrometheusClient, window: int) -> list[TrackFigures]:
     samples: list[Sample] = []
     why = ""
     try:
@@ -224,16 +208,17 @@ def _in_region(
         why = str(error)
     pods = pods_of(samples)
     return [
-        _of_prometheus(_of_kubernetes(each, kubernetes), each.settings, pods[each.namespace], samples, window)
+        _of_prometheus(_of_kubernetes(each, prometheus), each.settings, pods[each.namespace], samples, window)
         if each.namespace in pods
-        else _without_figures(_of_kubernetes(each, kubernetes), why, str(prometheus))
+        else _without_figures(_of_kubernetes(each, prometheus), why, str(prometheus))
         for each in observed
     ]
 
 
-def _of_kubernetes(each: ObservedTrack, kubernetes: Kubernetes) -> TrackFigures:
+def _of_kubernetes(each: ObservedTrack, prometheus: PrometheusClient) -> TrackFigures:
     try:
-        return replace(_empty(each), states=kubernetes.states(each.namespace, each.service))
+        pods = prometheus.cluster.find("Pod", each.namespace, f"{DEPLOYMENT_LABEL}={each.service}")
+        return replace(_empty(each), states=states_of(prometheus.cluster, each.namespace, pods))
     except ClusterError as error:
         why = f"no right to list pods in {each.namespace}: {ROLE}" if isinstance(error, NoRights) else error
         return replace(_empty(each), unseen=f"pods that are new, wait or were lost are not known: {why}")
@@ -245,7 +230,9 @@ def _of_prometheus(
     p50, p95 = (track_quantile(samples, track.namespace, name) for name in ("track_p50", "track_p95"))
     if not track.unseen:  # Prometheus remembers a pod for 5 minutes once its monitor is deleted, as a canary's is
         pods = [pod for pod in pods if pod.pod in track.states.names] or _ready_pods(track)
-    return replace(track, seconds=window, p50=p50, p95=p95, pods=tuple(_limited(pod, settings) for pod in pods))
+    memory, cpu = float(size_in_bytes(settings.memory)), settings.cpu  # of pods whose runtime is too old to tell them
+    known_pods = (replace(pod, memory_limit=pod.memory_limit or memory, cores_asked=pod.cores_asked or cpu) for pod in pods)
+    return replace(track, seconds=window, p50=p50, p95=p95, pods=tuple(known_pods))
 
 
 def _ready_pods(track: TrackFigures) -> list[PodFigures]:
@@ -270,12 +257,6 @@ def _told_once(tracks: Sequence[TrackFigures]) -> list[TrackFigures]:
     needed = any(each.wanted or each.pods for each in tracks)
     quiet = [not each.wanted and not each.pods and (needed or bool(number or each.arm)) for number, each in enumerate(tracks)]
     return [replace(each, trouble="") if is_quiet else each for each, is_quiet in zip(tracks, quiet, strict=True)]
-
-
-def _limited(pod: PodFigures, settings: Settings) -> PodFigures:
-    """Return a pod's figures with value.py's memory and cpu where its runtime is too old to tell its own."""
-    limit = pod.memory_limit or float(size_in_bytes(settings.memory))
-    return replace(pod, memory_limit=limit, cores_asked=pod.cores_asked or settings.cpu)
 
 
 def _empty(each: ObservedTrack) -> TrackFigures:

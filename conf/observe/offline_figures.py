@@ -13,18 +13,18 @@ class OfflineFigures:
 
     lag: records that are not committed. rate: finished records a second. oldest: the age in seconds of the oldest record that
     is not finished. dead_letters: since the pods' start. partitions: those that are read. idle: pods that have none of them.
-    held: whether reading is stopped. away: seconds by sink. brokers_away: seconds.
+    held: 1 while reading is stopped. away: seconds by sink. brokers_away: seconds.
     """
 
-    lag: float | None
-    rate: float | None
-    oldest: float | None
-    dead_letters: float | None
-    partitions: int
-    idle: int
-    held: bool
     away: Mapping[str, float]
-    brokers_away: float = 0.0
+    lag: float | None = None
+    rate: float | None = None
+    oldest: float | None = None
+    dead_letters: float | None = None
+    partitions: float = 0
+    idle: float = 0
+    held: float = 0
+    brokers_away: float = 0
 
 
 def offline_status_query(service: str, namespace: str) -> str:
@@ -53,19 +53,11 @@ def offline_status_query(service: str, namespace: str) -> str:
 
 def offline_figures(samples: Sequence[Sample]) -> OfflineFigures:
     """Return the figures of an answer to offline_status_query."""
-    found = {each.labels[FIGURE]: each.value for each in samples if each.labels[FIGURE] != "away"}
     away = {each.labels["sink"]: each.value or 0.0 for each in samples if each.labels[FIGURE] == "away"}
-    return OfflineFigures(
-        found.get("lag"),
-        found.get("rate"),
-        found.get("oldest"),
-        found.get("dead_letters", 0.0 if "lag" in found else None),  # a counter with labels has no series before it counts
-        int(found.get("partitions") or 0),
-        int(found.get("idle") or 0),
-        bool(found.get("held")),
-        away,
-        found.get("brokers_away") or 0.0,
-    )
+    found = {each.labels[FIGURE]: each.value for each in samples if each.labels[FIGURE] != "away" and each.value is not None}
+    if "lag" in found:
+        found.setdefault("dead_letters", 0.0)  # a counter with labels has no series before it counts
+    return OfflineFigures(away, **found)
 
 
 def troubles(figures: OfflineFigures) -> list[str]:
@@ -82,5 +74,5 @@ def idle_words(figures: OfflineFigures) -> str:
     """Return that some pods have nothing to read, "" where all have. While no pod has a partition, none is counted."""
     if not figures.idle or not figures.partitions:
         return ""
-    pods = f"{figures.idle} of its pods {'has' if figures.idle == 1 else 'have'}"
-    return f"{pods} no partition to read, since the topic has {figures.partitions}"
+    pods = f"{figures.idle:.0f} of its pods {'has' if figures.idle == 1 else 'have'}"
+    return f"{pods} no partition to read, since the topic has {figures.partitions:.0f}"

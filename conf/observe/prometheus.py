@@ -3,7 +3,7 @@
 Source: https://prometheus.io/docs/prometheus/latest/querying/api/.
 
 Concurrency: safe_http.in_time asks each question on a thread that is abandoned after ANSWER_SECONDS. `_lock` is held
-while the first question makes the client of the API server.
+while the first use makes the client of the API server.
 """
 
 import json
@@ -53,6 +53,13 @@ class PrometheusClient:
         self._cluster: Cluster | None = None
         self._lock = threading.Lock()
 
+    @property
+    def cluster(self) -> Cluster:
+        """The region's API server. Raises ClusterError where its context cannot be used."""
+        with self._lock:
+            self._cluster = self._cluster or Cluster(self._region.context)
+            return self._cluster
+
     def __str__(self) -> str:
         return self._region.prometheus.outside or self._region.prometheus.url
 
@@ -94,9 +101,7 @@ class PrometheusClient:
         namespace, name = service.namespace, service.proxy_name
         where = f"/api/v1/namespaces/{namespace}/services/{name}/proxy{service.prefix}/api/v1/{question}"
         try:
-            with self._lock:
-                cluster = self._cluster = self._cluster or Cluster(self._region.context)
-            return cluster.proxied(where, fields)
+            return self.cluster.proxied(where, fields)
         except NoRights as error:
             raise NoFigures(f"no right to get services/proxy {name} in {namespace}: {ROLE}") from error
         except ClusterError as error:

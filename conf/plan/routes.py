@@ -58,15 +58,15 @@ class Route:
     backends: tuple[Backend, ...]
     paths: tuple[Path, ...]
     timeout: str
-    connect_timeout: str
-    idle_timeout: str
     connections: int
-    retries: int
-    retry_on: str
-    ejection_failures: int
-    ejection_percent: int
-    ejection_time: str
-    ejection_interval: str
+    connect_timeout: str = "2s"
+    idle_timeout: str = f"{IDLE}s"
+    retries: int = 2
+    retry_on: str = "connect-failure"
+    ejection_failures: int = 1
+    ejection_percent: int = 50
+    ejection_time: str = "5s"
+    ejection_interval: str = "1s"
 
 
 def outside(settings: Settings, track: str) -> tuple[str, ...]:
@@ -99,15 +99,7 @@ def route(settings: Settings, region: Region, track: str, namespace: str, pods: 
         backends=(Backend(settings.service_name, backend, 100),),
         paths=tuple(Path(path, f"{path}/", inside, f"{inside}/") for path in outside(settings, track)),
         timeout=f"{rounded_up(settings.timeout_second) + ROUTE_MARGIN}s",
-        connect_timeout="2s",
-        idle_timeout=f"{IDLE}s",
         connections=connections(settings, pods),
-        retries=2,
-        retry_on="connect-failure",
-        ejection_failures=1,
-        ejection_percent=50,
-        ejection_time="5s",
-        ejection_interval="1s",
     )
 
 
