@@ -17,9 +17,11 @@ from tests.serving.offline.offline_process import Case
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that uses a broker, so that a stage of its own can run them."""
+    """Mark each test of this folder that uses a broker, so that a stage of its own can run them."""
     for item in items:
-        if {"kafka_address", "own", "guarded"} & {*getattr(item, "fixturenames", ())}:
+        if item.path.is_relative_to(Path(__file__).parent) and {"kafka_address", "own", "guarded"} & {
+            *getattr(item, "fixturenames", ())
+        }:
             item.add_marker(pytest.mark.offline)
 
 
