@@ -83,11 +83,11 @@ test-gpu: .venv-gpu/dev   ## the tests that need a GPU, in an environment of the
 	.venv-gpu/bin/pytest -m gpu
 
 test-offline: .venv/dev   ## the tests that need a Kafka broker, found by MONOPOD_TEST_KAFKA
-	$(BIN)/pytest -m "offline and not soak" --numprocesses 5 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest tests -m "offline and not soak" --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 test-cluster: .venv/dev   ## the tests that need a Kubernetes cluster, found as docs/deploy.md says; last those that load its node
-	$(BIN)/pytest -m "cluster and not alone and not soak" --numprocesses 3 --dist loadfile --no-loadscope-reorder
-	$(BIN)/pytest -m "cluster and alone and not soak"
+	$(BIN)/pytest tests -m "cluster and not alone and not soak" --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest tests -m "cluster and alone and not soak"
 
 check: .venv/dev          ## lint, format, types, and the queries of rules, dashboards and commands
 	$(BIN)/ruff check .

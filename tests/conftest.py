@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +16,29 @@ SECONDS = {"cluster": 1800, "offline": 900}
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def is_marked(file: Path, marker: str) -> bool:
+    """Return whether a file of tests, or a conftest.py of its folders, names a marker."""
+    conftests = [folder / "conftest.py" for folder in file.parents if folder.is_relative_to(ROOT / "tests")]
+    return any(each.exists() and f"mark.{marker}" in each.read_text(encoding="utf-8") for each in (file, *conftests))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files without a test of the marker that the run begins with: to import all takes each worker 20 s."""
+    marker = str(config.option.markexpr).partition(" ")[0]
+    if marker in SECONDS and collection_path.match("test_*.py") and not is_marked(collection_path, marker):
+        return True
+    return None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest tests, so that none of them runs last and alone, and give those that need most a longer time."""
     for item in items:
         for marker, seconds in SECONDS.items():
-            if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
+            if not item.get_closest_marker(marker):
+                continue
+            assert is_marked(item.path, marker), f"{item.path} has to name the marker {marker} itself"
+            if not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(seconds))
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
