@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conf.cluster import Cluster, clusters
+from tests.conf.prompt_reload import reloading_promptly
 from tests.conf.rollout.images import pushed, remove_local
 from tests.dashboards.picture import drawn
 from tests.dashboards.real_prometheus import PrometheusServer, Series
@@ -51,7 +52,7 @@ def under_load(hk: Cluster, needs: Callable[[str, str], str], tmp_path_factory: 
     """Two services under load, one behind each gateway."""
     needs("buildah", "buildah")
     made = pushed()
-    with seen(hk, tmp_path_factory.mktemp("seen")) as found:
+    with reloading_promptly(hk), seen(hk, tmp_path_factory.mktemp("seen")) as found:
         yield found
     if made:
         remove_local()

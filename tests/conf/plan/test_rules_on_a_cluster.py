@@ -13,6 +13,7 @@ from conf.plan.platform_alerts import CANARY_NOT_DRIVEN
 from conf.render.arms import canary_watch
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.golden import SERVICES
+from tests.conf.prompt_reload import reloading_promptly
 from tests.conf.rule_files import prometheus_rules
 from tests.running import ROOT
 from tests.waiting import until
@@ -56,7 +57,7 @@ def given() -> list[Item]:
 def loaded() -> Iterator[dict[str, list[Item]]]:
     """Yield the groups that Prometheus has evaluated, by their PrometheusRule's name."""
     cluster = clusters(["hk"])["hk"]
-    with cluster.own_namespaces(NAMESPACE):
+    with cluster.own_namespaces(NAMESPACE), reloading_promptly(cluster):
         for item in given():
             assert cluster.refusal(item) == ""
             cluster.by_hand(RULES, item)

@@ -10,6 +10,7 @@ import pytest
 from conf.clusters.regions import read
 from tests.conf.cluster import Cluster, clusters
 from tests.conf.heartbeats import sending_heartbeats
+from tests.conf.prompt_reload import reloading_promptly
 from tests.conf.rollout.checkout import Checkout, MakeCheckout, regions_of
 from tests.conf.rollout.gateways import ENVOY_GATEWAY, Gateway, limited, named
 from tests.conf.rollout.images import pushed, remove_local
@@ -21,7 +22,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "one")
 def servers() -> Iterator[dict[str, Cluster]]:
     """Each region's API server, or the current context's where a region has none. Simulated nodes get heartbeats."""
     found = clusters(["hk", "eu", "na"])
-    with ExitStack() as stack:
+    with reloading_promptly(found["hk"]), ExitStack() as stack:
         for server in set(found.values()):
             stack.enter_context(sending_heartbeats(server))
         yield found
