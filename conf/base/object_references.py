@@ -90,6 +90,12 @@ def conditions(item: Item) -> dict[str, Item]:
     return {each["type"]: each for each in item.get("status", {}).get("conditions") or []}
 
 
+def container_statuses(pod: Item) -> list[Item]:
+    """Return what the kubelet says of a pod's containers, the init containers and sidecars first."""
+    status = pod.get("status", {})
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
 def is_ready(pod: Item) -> bool:
     """Return whether Kubernetes sends a pod requests."""
     return bool(conditions(pod).get("Ready", {}).get("status") == "True")

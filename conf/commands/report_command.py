@@ -84,7 +84,7 @@ def release_words(release: Release) -> str:
 
 def _price(watched: ObservedTrack, memory: str) -> float | None:
     """Return the price of a pod for a month with another memory, None where no node takes it."""
-    return monthly_price(replace(watched.settings, memory=memory), watched.region)
+    return monthly_price(replace(watched.settings, memory=memory), watched.region, watched.own_pod)
 
 
 def _title(watched: Sequence[ObservedTrack], days: int) -> str:

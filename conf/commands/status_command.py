@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from conf.base.console import prints_mistakes, table
-from conf.base.object_references import DEPLOYMENT_LABEL, Ref, is_ready
+from conf.base.object_references import DEPLOYMENT_LABEL, Ref, container_statuses, is_ready
 from conf.base.quantities import counted
 from conf.commands.arguments import load_regions, read_service
 from conf.observe.autoscaler import autoscaler
@@ -126,7 +126,7 @@ def _pod(region_track: RegionTrack, target: Target, name: str) -> Iterator[Row]:
         "pod": name,
         "node": pod["spec"].get("nodeName", ""),
         "ready": is_ready(pod),
-        "restarts": sum(each["restartCount"] for each in pod["status"].get("containerStatuses", [])),
+        "restarts": sum(each["restartCount"] for each in container_statuses(pod)),
         "troubles": [each.words for each in diagnose([pod], events, [], late=True)],
         "events": list(event_lines(events)),
     }

@@ -15,6 +15,7 @@ from conf.clusters.regions import Region
 from conf.clusters.rights import DEPLOY
 from conf.doctor.findings import Check, CheckContext, Finding
 from conf.observe.pod_states import has_ended
+from conf.plan.placement import summed
 from conf.plan.plan import Plan
 from conf.plan.pods import gpu_share
 from conf.plan.routes import GatewayPlan, buffer_limit, gateway_plan
@@ -22,8 +23,9 @@ from conf.remote import safe_http
 from conf.remote.cluster import Cluster, ClusterError, NoNamespace, NoRights, kubectl
 from conf.remote.safe_http import NoAnswer
 from conf.render.arms import arm_names
+from conf.render.templates import Rendered
 from conf.rollout.diagnosis import create_secret
-from conf.rollout.preflight import has_secret, shortages, summed, usage
+from conf.rollout.preflight import has_secret, shortages, usage
 from serving.settings import Settings, size_in_bytes
 
 OLDEST_VERSION = (1, 30)  # Kubernetes has preStop.sleep since this version
@@ -191,9 +193,9 @@ def _quotas(context: CheckContext) -> Iterator[Finding]:
     found = context.cluster.find("Pod", plan.namespace, f"{DEPLOYMENT_LABEL} in ({','.join(names)})")
     own = [each for each in found if not has_ended(each)]  # a pod that has ended uses no quota
     running = Counter(each["metadata"]["labels"][DEPLOYMENT_LABEL] for each in own)
-    pod = plan.workloads[0].pod  # offline pods ask for the same
-    one = usage([{"requests": dict(pod.requests), "limits": dict(pod.limits)}])
-    now = summed(usage([part.get("resources", {}) for part in each["spec"]["containers"]]) for each in own)
+    pod = next(each for each in Rendered(plan).items if each["kind"] == "Deployment")  # offline pods ask for the same
+    one = usage(pod["spec"]["template"]["spec"])
+    now = summed(usage(each["spec"]) for each in own)
 
     def short(pods: int) -> str:
         wanted = {name: amount * (pods + len(counts)) for name, amount in one.items()}  # a roll-out has one more of each

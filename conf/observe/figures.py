@@ -18,6 +18,7 @@ from conf.clusters.regions import Region
 from conf.observe.pod_states import PodStates, states_of
 from conf.observe.prometheus import NoFigures, PrometheusClient, Sample
 from conf.plan.burn_rates import COUNTED, COUNTED_FAILED
+from conf.plan.own_pod import NOTHING, OwnPod
 from conf.plan.plan import offline_name
 from conf.remote.cluster import ClusterError, NoRights
 from conf.remote.parallel import TooSlow, ask_all
@@ -147,6 +148,7 @@ class ObservedTrack:
     """The pods of a track of a service in one region: the online or the offline ones, or an arm of its canary.
 
     wanted: pods that value.py asks for, 0 where it need not be there. arm: "canary", "baseline", or "" for the service's own.
+    own_pod: of pod.yaml.
     """
 
     region: Region
@@ -156,6 +158,7 @@ class ObservedTrack:
     wanted: int
     offline: bool = False
     arm: str = ""
+    own_pod: OwnPod = NOTHING
 
     @property
     def service(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from conf.base.console import shortened
-from conf.base.object_references import Item, conditions, is_staying
+from conf.base.object_references import Item, conditions, container_statuses, is_staying
 from conf.remote.cluster import Cluster
 
 LOST_SECONDS = 3600.0  # for which a lost pod is told, as a restart is
@@ -63,10 +63,21 @@ def _waiting(pod: Item, now: datetime) -> Iterator[str]:
     scheduled, seconds = conditions(pod).get("PodScheduled", {}), _seconds(pod["metadata"]["creationTimestamp"], now)
     has_no_node = scheduled.get("status") == "False"
     if pod["status"].get("phase") == "Pending" and (has_no_node or seconds > WAITING_SECONDS):
-        states = (each.get("state") or {} for each in pod["status"].get("containerStatuses") or [])
-        reasons = [each["waiting"].get("reason", "") for each in states if each.get("waiting")]
+        reasons = list(_reasons(pod))
         why = shortened(scheduled.get("message", "")) if has_no_node else ", ".join(reasons) or "it has no container yet"
         yield f"it has been pending for {seconds:.0f} s: {why}"
+
+
+def _reasons(pod: Item) -> Iterator[str]:
+    """Yield why the containers of a pod wait. An init container or a sidecar that fails is named: the others wait for it."""
+    own = [each["name"] for each in pod.get("spec", {}).get("initContainers") or ()]
+    for each in container_statuses(pod):
+        waiting = (each.get("state") or {}).get("waiting")
+        reason = waiting.get("reason", "") if waiting else ""
+        if waiting and each.get("name") not in own:
+            yield reason
+        elif reason not in ("", "PodInitializing"):
+            yield f"{reason} of {each['name']}"
 
 
 def has_ended(pod: Item) -> bool:

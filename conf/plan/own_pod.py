@@ -2,12 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from conf.base.image_names import image
+from conf.base.quantities import cpu_quantity, quantity_value
 from conf.plan.service_files import table_in, text_in
+from serving.settings import size_in_bytes
 from serving.settings import validators as allow
 from serving.settings.reader import REQUIRED, List, Table, setting
 
@@ -27,6 +30,9 @@ ANNOTATIONS = (
     "fluentbit.io/exclude",
     "fluentbit.io/parser",
 )
+ALWAYS = "Always"  # The restart policy of a sidecar. An init container without it ends before the model starts.
+TAKEN_CONTAINERS = (MODEL, "istio-init", "istio-proxy", "istio-validation")
+KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
 SOURCES = ("emptyDir", "persistentVolumeClaim", "configMap", "secret")
 
 
@@ -42,6 +48,24 @@ def _is_free_path(text: str) -> bool:
 
 def _is_free_volume(text: str) -> bool:
     return bool(re.fullmatch("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", text)) and text not in PLATFORM_VOLUMES
+
+
+def _is_path_of_another_image(text: str) -> bool:
+    inside = any(f"{text}/".startswith(f"{folder}/") for folder in KERNEL_FOLDERS)
+    return not inside and bool(re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", text)) and len(text) <= 200
+
+
+def _is_digest(text: str) -> bool:
+    return bool(image(text).digest)  # raises ValueError for what is not an image's name
+
+
+def _cores(value: object) -> str:
+    """Return cores as Kubernetes writes them. Raises ValueError for less than a thousandth and more than 256."""
+    text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else allow.string(value)
+    number = quantity_value(text) if re.fullmatch(r"[0-9]+m|[0-9]+(\.[0-9]{1,3})?", text) else 0.0
+    if not 0.001 <= number <= 256:
+        raise ValueError
+    return cpu_quantity(number)
 
 
 def _line_of_text(text: str) -> bool:
@@ -65,6 +89,23 @@ VOLUME_NAME = allow.string_where(
 MOUNT_PATH = allow.string_where(
     _is_free_path, f"a path below {', '.join(FOLDERS[:-1])} or {FOLDERS[-1]}, without ..", "/mnt/cache"
 )
+CONTAINER_NAME = allow.string_where(
+    lambda text: re.fullmatch("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", text) and text not in TAKEN_CONTAINERS,
+    f"lower-case letters, digits and -, and none of {', '.join(TAKEN_CONTAINERS)}",
+    "fetch-index",
+)
+IMAGE = allow.string_where(
+    _is_digest,
+    "an image's name with its digest (@sha256:...), since a tag can be moved",
+    "registry.example.com/tools/fetch@sha256:...",
+)
+OWN_PATH = allow.string_where(
+    _is_path_of_another_image,
+    f"a path without .., and not in {', '.join(KERNEL_FOLDERS[:-1])} or {KERNEL_FOLDERS[-1]}",
+    "/cache",
+)
+CORES = allow.Validator("cores from 0.001 to 256, as 2, 0.5 or 500m", "500m", _cores)
+WORDS = allow.list_of(VALUE.convert, "a list of 64 texts at most, in quotes where they are numbers", '["--port=9000"]', most=64)
 TOPOLOGY = allow.string_where(
     lambda text: text != HOSTNAME and re.fullmatch(allow.LABEL_KEY, text),
     f"a node's label other than {HOSTNAME}, over which the platform spreads pods",
@@ -119,6 +160,83 @@ class Container:
     name: str = setting(REQUIRED, allow.choice(MODEL), "The model's container.")
     env: tuple[Variable, ...] = setting((), List(Variable), "Variables of its environment.")
     volumeMounts: tuple[Mount, ...] = setting((), List(Mount), "Volumes in it.")
+
+
+@dataclass(frozen=True)
+class OwnMount:
+    """A volume in a container of the service's own, whose image has no files of the platform to hide."""
+
+    name: str = setting(REQUIRED, VOLUME_NAME, "The volume's name.")
+    mountPath: str = setting(REQUIRED, OWN_PATH, "Its folder in the container.")
+    readOnly: bool = setting(False, allow.flag(), "Whether nothing may be written.")
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Cores and memory of a container."""
+
+    cpu: str = setting(REQUIRED, CORES, "Its cores.")
+    memory: str = setting(REQUIRED, allow.memory("1Mi", "16Ti"), "Its memory.")
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The cores and bytes."""
+        return {"cpu": quantity_value(self.cpu), "memory": size_in_bytes(self.memory)}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a container reserves on its node, and what it may use."""
+
+    requests: Amounts = setting(REQUIRED, Table(Amounts), "The amounts that it reserves.")
+    limits: Amounts = setting(REQUIRED, Table(Amounts), "The amounts that it may use.")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that runs in a container, and ends with 0 where all is well."""
+
+    command: tuple[str, ...] = setting(REQUIRED, WORDS, "The program and its arguments.")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A probe of a sidecar. A command needs no port, and no way through a mesh."""
+
+    exec: Command = setting(REQUIRED, Table(Command), "The command.")
+    periodSeconds: int = setting(2, allow.whole(1, 300), "The time between two probes.", unit="seconds")
+    timeoutSeconds: int = setting(2, allow.whole(1, 60), "The time for one probe.", unit="seconds")
+    failureThreshold: int = setting(30, allow.whole(1, 1000), "How many in a row count as failed.")
+
+
+@dataclass(frozen=True)
+class InitContainer:
+    """A container of the service's own: one that ends before the model starts, or a sidecar, which runs beside the model.
+
+    line: of the file.
+    """
+
+    name: str = setting(REQUIRED, CONTAINER_NAME, "The container's name.")
+    image: str = setting(REQUIRED, IMAGE, "Its image.")
+    resources: Resources = setting(REQUIRED, Table(Resources), "Its cores and memory.")
+    restartPolicy: str = setting("", allow.choice(ALWAYS), "Makes it a sidecar.")
+    command: tuple[str, ...] = setting((), WORDS, "The program, in place of the image's.")
+    args: tuple[str, ...] = setting((), WORDS, "Its arguments.")
+    env: tuple[Variable, ...] = setting((), List(Variable), "Variables of its environment.")
+    volumeMounts: tuple[OwnMount, ...] = setting((), List(OwnMount), "Volumes in it.")
+    startupProbe: Probe | None = setting(None, Table(Probe), "The next container starts once it has passed.")
+    readinessProbe: Probe | None = setting(None, Table(Probe), "The pod gets requests while it passes.")
+    line: int = 0
+
+    @property
+    def is_sidecar(self) -> bool:
+        return self.restartPolicy == ALWAYS
+
+    @property
+    def probes(self) -> tuple[tuple[str, Probe], ...]:
+        """The probes that it has, by their field's name."""
+        found = (("startupProbe", self.startupProbe), ("readinessProbe", self.readinessProbe))
+        return tuple((name, probe) for name, probe in found if probe)
 
 
 @dataclass(frozen=True)
@@ -184,6 +302,9 @@ class Spec:
     """The additions to the pod's spec."""
 
     containers: tuple[Container, ...] = setting((), List(Container), "The model's container.")
+    initContainers: tuple[InitContainer, ...] = setting(
+        (), List(InitContainer), "The service's own containers, in their order."
+    )
     volumes: tuple[Volume, ...] = setting((), List(Volume), "Volumes of the pod.")
     topologySpreadConstraints: tuple[Spread, ...] = setting((), List(Spread), "Groups of nodes to spread over.")
 
@@ -205,6 +326,7 @@ class OwnPod:
     mounts: tuple[Mount, ...] = ()
     volumes: tuple[Volume, ...] = ()
     spreads: tuple[Spread, ...] = ()
+    init_containers: tuple[InitContainer, ...] = ()
 
 
 NOTHING = OwnPod()
@@ -217,12 +339,15 @@ def load(service: Path) -> OwnPod:
 
 def read(text: str) -> OwnPod:
     """Return the additions in the text of a pod.yaml, NOTHING for comments alone. Raises ConfigError."""
-    found = table_in(FILE, text, File, _mistakes)[0]
+    result = table_in(FILE, text, File, _mistakes)
+    found, lines = result
     if found is None:
         return NOTHING
     (own,) = found.spec.containers or (Container(MODEL),)
     annotations = tuple(sorted(found.metadata.annotations.items()))
-    return OwnPod(annotations, own.env, own.volumeMounts, found.spec.volumes, found.spec.topologySpreadConstraints)
+    numbered = enumerate(found.spec.initContainers)
+    inits = tuple(replace(each, line=lines[f"spec.initContainers[{index}]"]) for index, each in numbered)
+    return OwnPod(annotations, own.env, own.volumeMounts, found.spec.volumes, found.spec.topologySpreadConstraints, inits)
 
 
 def _mistakes(file: File) -> Iterator[tuple[str, str]]:
@@ -234,19 +359,39 @@ def _mistakes(file: File) -> Iterator[tuple[str, str]]:
         "spec.topologySpreadConstraints", "topologyKey", [x.topologyKey for x in spec.topologySpreadConstraints]
     )
     yield from _repeated("spec.containers", "name", [each.name for each in spec.containers])
+    yield from _repeated("spec.initContainers", "name", [each.name for each in spec.initContainers])
     for index, volume in enumerate(spec.volumes):
         if sum(getattr(volume, source) is not None for source in SOURCES) != 1:
             yield f"spec.volumes[{index}].name", f"volume {volume.name} needs one source: write one of {', '.join(SOURCES)}"
     for number, container in enumerate(spec.containers):
-        place = f"spec.containers[{number}]"
-        yield from _repeated(f"{place}.env", "name", [each.name for each in container.env])
-        for index, variable in enumerate(container.env):
-            yield from _source_mistakes(f"{place}.env[{index}]", variable)
-        yield from _mount_mistakes(f"{place}.volumeMounts", container.volumeMounts, volumes)
-    used = {mount.name for container in spec.containers for mount in container.volumeMounts}
+        yield from _container_mistakes(f"spec.containers[{number}]", container, volumes)
+    for number, own in enumerate(spec.initContainers):
+        yield from _container_mistakes(f"spec.initContainers[{number}]", own, volumes)
+        yield from _init_mistakes(f"spec.initContainers[{number}]", own)
+    mounts = [mount.name for each in spec.containers for mount in each.volumeMounts]
+    used = {*mounts, *(mount.name for own in spec.initContainers for mount in own.volumeMounts)}
     for index, name in enumerate(volumes):
         if name not in used:
             yield f"spec.volumes[{index}].name", f"volume {name} is mounted nowhere: add it to volumeMounts, or delete it"
+
+
+def _container_mistakes(place: str, container: Container | InitContainer, volumes: list[str]) -> Iterator[tuple[str, str]]:
+    yield from _repeated(f"{place}.env", "name", [each.name for each in container.env])
+    for index, variable in enumerate(container.env):
+        yield from _source_mistakes(f"{place}.env[{index}]", variable)
+    yield from _mount_mistakes(f"{place}.volumeMounts", container.volumeMounts, volumes)
+
+
+def _init_mistakes(place: str, own: InitContainer) -> Iterator[tuple[str, str]]:
+    least, most = own.resources.requests, own.resources.limits
+    for name, amount in least.numbers.items():
+        if amount > most.numbers[name]:
+            asked, allowed = getattr(least, name), getattr(most, name)
+            words = f"{own.name} requests {asked} of {name}, above its limit of {allowed}: raise the limit, or request less"
+            yield f"{place}.resources.requests.{name}", words
+    for name, _ in () if own.is_sidecar else own.probes:
+        words = f"{own.name} ends before the model starts, and has no probe: delete it, or write restartPolicy: {ALWAYS}"
+        yield f"{place}.{name}", words
 
 
 def _source_mistakes(place: str, variable: Variable) -> Iterator[tuple[str, str]]:
@@ -259,7 +404,7 @@ def _source_mistakes(place: str, variable: Variable) -> Iterator[tuple[str, str]
         yield f"{place}.valueFrom", f"{variable.name} needs one source: write secretKeyRef or configMapKeyRef"
 
 
-def _mount_mistakes(place: str, mounts: tuple[Mount, ...], volumes: list[str]) -> Iterator[tuple[str, str]]:
+def _mount_mistakes(place: str, mounts: Sequence[Mount | OwnMount], volumes: list[str]) -> Iterator[tuple[str, str]]:
     for index, mount in enumerate(mounts):
         if mount.name not in volumes:
             known = f"those of the file are {', '.join(volumes)}" if volumes else "add it to spec.volumes"

@@ -243,7 +243,7 @@ def _in_region(
 ) -> Plan:
     namespace, labels = NAMESPACES.get(track, settings.username), _labels(settings, track, image)
     host_port = settings.host_port if opens_host_port(settings, track) else 0
-    planned = pod(settings, region, image.text, labels, _env(settings, track, region, regions, image), host_port)
+    planned = pod(settings, region, image.text, labels, _env(settings, track, region, regions, image, own_pod), host_port)
     answering = replace(planned, own=own_pod)
     watched = Watched(settings, region, track, namespace, answering.progress_deadline, regions.runbook or RUNBOOK)
     return Plan(
@@ -365,9 +365,9 @@ def _monitor_labels(region: Region, labels: Pairs) -> Pairs:
     return tuple(sorted({**region.prometheus.labels, **dict(labels)}.items()))
 
 
-def _env(settings: Settings, track: str, region: Region, regions: Regions, image: Image) -> Pairs:
+def _env(settings: Settings, track: str, region: Region, regions: Regions, image: Image, own_pod: OwnPod) -> Pairs:
     """Return the environment. The runtime shows the price and the limit of /tmp in its metrics, which it cannot know."""
-    price = monthly_price(settings, region)
+    price = monthly_price(settings, region, own_pod)
     return (
         ("MONOPOD_SERVICE", settings.service_name),
         ("MONOPOD_USER", settings.username),

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conf.base.console import shortened
-from conf.base.object_references import Item, conditions
+from conf.base.object_references import Item, conditions, container_statuses
 
 IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE, GATEWAY, PAUSED = (
     "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node", "gateway", "paused",
@@ -19,6 +19,10 @@ REFUSALS = ("not found", "unauthorized", "denied", "forbidden", "authentication 
 PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 MISSING_SECRET = re.compile(r'secret "([^"]+)" not found')  # the kubelet's words
+INIT_CURES = {  # of containers that pod.yaml adds, where the cure is another one
+    MEMORY: "raise its memory in pod.yaml",
+    PROBE: "its last log lines say how far it got; a sidecar's startupProbe may take longer with a higher failureThreshold",
+}
 CURES = {
     IMAGE: "check its name and tag, that it was pushed, and that the cluster may pull it (pull_secrets in regions.yaml)",
     CRASH: "its last log lines say why; run the image locally: the same lines come",
@@ -35,17 +39,21 @@ CURES = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that is wrong. pod, container: their names, "" where there is none yet. hopeless: waiting does not help."""
+    """One thing that is wrong. pod, container: their names, "" where there is none yet. hopeless: waiting does not help.
+
+    cure: "" for the usual one of its kind.
+    """
 
     kind: str
     pod: str
     words: str
     hopeless: bool = False
     container: str = ""
+    cure: str = ""
 
     def __str__(self) -> str:
         where = f"pod {self.pod}: " if self.pod else ""
-        return f"{where}{self.words}; {CURES[self.kind]}"
+        return f"{where}{self.words}; {self.cure or CURES[self.kind]}"
 
 
 def diagnose(pods: Sequence[Item], events: Sequence[Item], sets: Sequence[Item], *, late: bool = False) -> list[Diagnosis]:
@@ -85,8 +93,26 @@ def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Diagnosis
         yield Diagnosis(NODE, name, f"its node {pod.get('spec', {}).get('nodeName', '')} is not ready")
     if status.get("reason") in ("Evicted", "NodeLost", "NodeShutdown", "Terminated"):
         yield Diagnosis(NODE, name, f"{status['reason']}: {shortened(status.get('message', ''))}")
-    for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
-        yield from _of_container(pod["metadata"].get("namespace", ""), name, container, events, late)
+    inits = {each["name"]: each for each in pod.get("spec", {}).get("initContainers") or ()}
+    for container in container_statuses(pod):
+        own = [each for each in events if _is_of(each, container.get("name", ""))]
+        for found in _of_container(pod["metadata"].get("namespace", ""), name, container, own, late):
+            yield _of_init_container(found, inits[found.container]) if found.container in inits else found
+
+
+def _of_init_container(found: Diagnosis, container: Item) -> Diagnosis:
+    """Return the diagnosis of an init container or a sidecar with its name, and the cure for what pod.yaml adds."""
+    is_sidecar = container.get("restartPolicy") == "Always"
+    is_late = found.kind == PROBE and not is_sidecar  # it has no probe
+    words = "it has not ended, and the model waits for it" if is_late else found.words
+    who = f"{'sidecar' if is_sidecar else 'init container'} {found.container}"
+    return replace(found, words=f"{who}: {words}", cure=INIT_CURES.get(found.kind, ""))
+
+
+def _is_of(event: Item, container: str) -> bool:
+    """Return whether an event may be about a container. One about the pod as a whole names none."""
+    field = event.get("involvedObject", {}).get("fieldPath") or ""
+    return "{" not in field or field.endswith(f"{{{container}}}")
 
 
 def _of_container(namespace: str, pod: str, container: Item, events: Sequence[Item], late: bool) -> Iterator[Diagnosis]:

@@ -5,12 +5,14 @@ Changes nothing in the cluster.
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from conf.base.object_references import APPLIED, DEPLOYMENT_LABEL, MANAGER, Item, Ref, dropped, is_staying, ref
 from conf.base.quantities import GIB, quantity_value
 from conf.observe.pod_states import has_ended
+from conf.plan.own_pod import ALWAYS
+from conf.plan.placement import pod_total, summed
 from conf.remote.cluster import Cluster, NoRights, kubectl
 from conf.render.arms import is_arm, weighted
 from conf.rollout import field_owners
@@ -142,13 +144,9 @@ def _shortages(target: Target, rollouts: Sequence[Rollout]) -> Iterator[str]:
         # Pods of a release that is returned to may be there still, and then none has to begin.
         returns = template["metadata"]["labels"].get("version") in versions
         changed = live is not None and live["spec"]["template"] != template and not returns
-        wanted = of_rollout(then["spec"].get("replicas", 1), len(versions), changed, _resources(template["spec"]))
-        now = summed(usage(_resources(each["spec"])) for each in own)
+        wanted = of_rollout(then["spec"].get("replicas", 1), len(versions), changed, template["spec"])
+        now = summed(usage(each["spec"]) for each in own)
         yield from (words for quota in quotas for words in shortages(quota, wanted, now))
-
-
-def _resources(pod: Item) -> list[Item]:
-    return [part.get("resources", {}) for part in pod["containers"]]
 
 
 def comparable(item: Item) -> Item:
@@ -233,36 +231,31 @@ def _check_obstacles(target: Target, each: Ref, live: Item, known: bool) -> None
         raise Blocked(f"{each} is paused by hand: {resume_command(target.cluster.context, each)}")
 
 
-def usage(containers: Sequence[Item]) -> dict[str, float]:
+def usage(pod: Item) -> dict[str, float]:
     """Return what a pod uses of a quota, by the quota's own names, such as `requests.cpu`.
 
-    containers: the `resources` of each container. Amounts are in cores, bytes or counts.
+    pod: its spec. Amounts are in cores, bytes or counts.
     """
-    amounts = (
-        {f"{kind}.{name}": quantity_value(amount)}
-        for each in containers
+    first = [(_amounts(each), each.get("restartPolicy") == ALWAYS) for each in pod.get("initContainers", ())]
+    return {"pods": 1, "count/pods": 1, **pod_total(map(_amounts, pod["containers"]), first)}
+
+
+def _amounts(container: Item) -> dict[str, float]:
+    return {
+        f"{kind}.{name}": quantity_value(amount)
         for kind in ("requests", "limits")
-        for name, amount in (each.get(kind) or {}).items()
-    )
-    return {"pods": 1, "count/pods": 1, **summed(amounts)}
+        for name, amount in (container.get("resources", {}).get(kind) or {}).items()
+    }
 
 
-def summed(amounts: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for each in amounts:
-        for name, amount in each.items():
-            found[name] = found.get(name, 0) + amount
-    return found
-
-
-def of_rollout(replicas: int, there: int, changed: bool, containers: Sequence[Item]) -> dict[str, float]:
+def of_rollout(replicas: int, there: int, changed: bool, pod: Item) -> dict[str, float]:
     """Return the least that a Deployment's pods use of a quota before its rollout can end.
 
     replicas: its pods at the end. there: those of now. changed: whether they are replaced, which begins with one pod more.
-    containers: the `resources` of each container of a pod.
+    pod: the spec of one.
     """
     pods = max(replicas, there + 1 if changed else 0)
-    return {name: amount * pods for name, amount in usage(containers).items()}
+    return {name: amount * pods for name, amount in usage(pod).items()}
 
 
 def shortages(quota: Item, wanted: Mapping[str, float], own: Mapping[str, float]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from conf.base.image_names import digest_of, version_with_digest
-from conf.base.object_references import DEPLOYMENT_LABEL, Item, Ref, is_ready, is_staying
+from conf.base.object_references import DEPLOYMENT_LABEL, Item, Ref, container_statuses, is_ready, is_staying
 from conf.base.quantities import counted
 from conf.observe.pod_logs import Line, common_errors
 from conf.observe.pod_states import PodStates, states_of
@@ -184,7 +184,7 @@ def running_pods(cluster: Cluster, namespace: str, names: Sequence[str]) -> Runn
     """
     pods = cluster.find("Pod", namespace, f"{DEPLOYMENT_LABEL} in ({','.join(names)})")
     staying = [each for each in pods if is_staying(each)]
-    containers = [status for each in staying for status in each.get("status", {}).get("containerStatuses", [])]
+    containers = [status for each in staying for status in container_statuses(each)]
     versions = count_by_version([each for each in staying if is_ready(each)])
     restarts = sum(status["restartCount"] for status in containers)
     return RunningPods(versions, restarts, states_of(cluster, namespace, pods))
@@ -218,7 +218,7 @@ def dead_container_lines(cluster: Cluster, namespace: str, name: str) -> str:
     """Return the last log lines of a Deployment's container that was restarted; "" for none, or where nobody can tell."""
     with suppress(ClusterError):
         for pod in cluster.find("Pod", namespace, f"{DEPLOYMENT_LABEL}={name}"):
-            for status in pod.get("status", {}).get("containerStatuses", []):
+            for status in container_statuses(pod):
                 if status["restartCount"]:
                     where = Ref("Pod", namespace, pod["metadata"]["name"])
                     return _readable(cluster.logs(where, status["name"], LOG_LINES, previous=True))

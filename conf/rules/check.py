@@ -175,8 +175,10 @@ def _judge(
     report.mistakes.extend(own_panel_mistakes(found.panels))
     asked = [(context, rule) for context in contexts for rule in (*RULES, *(ONLINE_RULES if context.plan.online else ()))]
     _add(report, [(context, item) for context, rule in asked for item in skip_wrong_items(rule(context))])
-    for rule in SERVICE_RULES:
-        _add(report, [(None, item) for item in skip_wrong_items(rule(found.value, others, regions))], found.value)
+    beside = [rule(found.value, others, regions) for rule in SERVICE_RULES]
+    beside.append(other_services.namespace_is_within_quota(found.value, others, regions, found.own_pod))
+    for violations in beside:
+        _add(report, [(None, item) for item in skip_wrong_items(violations)], found.value)
 
 
 def objections(rendered: Iterable[Rendered]) -> list[str]:
@@ -224,7 +226,7 @@ def _add(report: Report, violations: Iterable[tuple[RuleContext | None, Violatio
 def _row(context: RuleContext) -> Row:
     settings, each = context.settings, context.plan
     online, offline = each.online, each.offline
-    price, mean = monthly_price(settings, context.region), mean_pods(settings, each.track) if online else 0.0
+    price, mean = monthly_price(settings, context.region, context.own_pod), mean_pods(settings, each.track) if online else 0.0
     has_hours = context.is_prod and bool(online and settings.scale_hours)
     return Row(
         region=each.region,

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from conf.base.image_names import Image
 from conf.clusters.regions import Region, Regions
+from conf.plan.own_pod import OwnPod
 from conf.plan.placement import Need, need
 from conf.plan.plan import Plan
 from conf.rules.model_files import ModelFiles
@@ -40,7 +41,12 @@ class RuleContext:
 
     @cached_property
     def need(self) -> Need:
-        return need(self.settings, self.region)
+        return need(self.settings, self.region, self.own_pod)
+
+    @property
+    def own_pod(self) -> OwnPod:
+        """The additions of pod.yaml, which all pods have."""
+        return self.plan.workloads[0].pod.own
 
     @property
     def is_prod(self) -> bool:

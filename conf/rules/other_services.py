@@ -8,19 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conf.clusters.regions import Regions
+from conf.plan import own_pod as pod_file
 from conf.plan.placement import need
 from conf.plan.plan import most_offline_pods, most_pods, opens_host_port
 from conf.rules.context import Violation, hint
 from conf.rules.pod_fit import over_quota
 from serving.settings import Settings, SettingsError, ValueFile, load
+from serving.settings.reader import ConfigError
 
 
 @dataclass(frozen=True)
 class OtherService:
-    """Another service. folder: the name of its folder."""
+    """Another service. folder: the name of its folder. own_pod: of its pod.yaml."""
 
     folder: str
     value: ValueFile
+    own_pod: pod_file.OwnPod = pod_file.NOTHING
 
     @property
     def name(self) -> str:
@@ -34,11 +37,13 @@ def other_services(folder: Path, service: Path, regions: Regions) -> tuple[tuple
         if path.resolve() == service.resolve():
             continue
         try:
-            found.append(OtherService(path.name, load(path / "value.py", tuple(regions.regions))))
+            found.append(OtherService(path.name, load(path / "value.py", tuple(regions.regions)), pod_file.load(path)))
         except SettingsError as error:
             warnings.append(
                 f"{path.name}: left out, since its value.py has {len(error.mistakes)} mistakes: {error.mistakes[0]}"
             )
+        except ConfigError as error:
+            warnings.append(f"{path.name}: left out, since its {error.mistakes[0]}")
     return tuple(found), tuple(warnings)
 
 
@@ -76,13 +81,16 @@ def host_port_is_free(value: ValueFile, others: Sequence[OtherService], regions:
                 )
 
 
-def namespace_is_within_quota(value: ValueFile, others: Sequence[OtherService], regions: Regions) -> Iterator[Violation]:
-    same_user = [other.value for other in others if other.value.settings.username == value.checkable_in().username]
+def namespace_is_within_quota(
+    value: ValueFile, others: Sequence[OtherService], regions: Regions, own_pod: pod_file.OwnPod
+) -> Iterator[Violation]:
+    user = value.checkable_in().username
+    same_user = [(each.value, each.own_pod) for each in others if each.value.settings.username == user]
     for region in regions.regions.values():
         if not same_user or not _pods(value.checkable_in(region.name)):
             continue
-        every = [item.checkable_in(region.name) for item in (value, *same_user)]
-        for wanted, limit in over_quota(region.quota, [(_pods(settings), need(settings, region)) for settings in every]):
+        every = [(item.checkable_in(region.name), own) for item, own in ((value, own_pod), *same_user)]
+        for wanted, limit in over_quota(region.quota, [(_pods(each), need(each, region, own)) for each, own in every]):
             yield Violation(
                 value.place("replicas", region.name),
                 f"all services of {value.checkable_in().username} in {region.name} take {wanted}, and its namespace is allowed"
@@ -95,4 +103,4 @@ def _pods(settings: Settings) -> int:
     return (most_pods(settings, "prod") if settings.replicas else 0) + most_offline_pods(settings, "prod")
 
 
-RULES = (name_is_free, host_port_is_free, namespace_is_within_quota)
+RULES = (name_is_free, host_port_is_free)

@@ -12,7 +12,7 @@ from serving.settings import size_in_bytes
 
 
 def some_kind_of_node_takes_the_pod(context: RuleContext) -> Iterator[Violation]:
-    found, region = placement(context.settings, context.region), context.region.name
+    found, region = placement(context.settings, context.region, context.own_pod), context.region.name
     if found.fitting:
         return
     each = "; ".join(f"{node.name} {' and '.join(lack.words for lack in lacks)}" for node, lacks in found.lacking)

@@ -113,7 +113,7 @@ def _restricted(container: Item, pod_context: Item) -> Iterator[str]:
 def memory_is_bounded(items: Sequence[Item]) -> Iterator[str]:
     for deployment in _kind(items, "Deployment"):
         pod = deployment["spec"]["template"]["spec"]
-        if any("memory" not in container["resources"]["limits"] for container in pod["containers"]):
+        if any("memory" not in each["resources"]["limits"] for each in (*pod.get("initContainers", ()), *pod["containers"])):
             yield "a container has no memory limit: it could take the node's"
         if any("emptyDir" in volume and "sizeLimit" not in volume["emptyDir"] for volume in pod.get("volumes", [])):
             yield "an emptyDir has no sizeLimit: it could fill the node's disk"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from conf.base.quantities import binary_quantity
+from conf.plan.own_pod import FILE
 from conf.plan.plan import most_pods, opens_host_port
 from conf.plan.pods import READINESS_FAILURES, READINESS_PERIOD, grace_period
 from conf.plan.routes import buffer_limit
@@ -155,8 +156,17 @@ def autoscaler_waits_until_the_busy_time_tells(context: RuleContext) -> Iterator
         )
 
 
+def containers_have_names_of_their_own(context: RuleContext) -> Iterator[Violation]:
+    taken = [each.name for each in context.plan.workloads]
+    for own in context.own_pod.init_containers:
+        if own.name in taken:
+            words = f"the container {own.name} has the name of the model's: choose another, such as {own.name}-data"
+            yield Violation(f"{FILE}:{own.line}", words)
+
+
 RULES: tuple[Rule, ...] = (
     image_tag_is_not_latest,
+    containers_have_names_of_their_own,
     username_is_no_namespace_of_the_clusters_own,
     username_is_listed,
     a_request_fits_the_queue,

@@ -80,3 +80,11 @@ def test_a_pod_without_a_node_is_told_at_once_and_one_without_a_container_after_
         ("small-1", f"it has been pending for 5 s: {no_room}"),
         ("small-3", "it has been pending for 61 s: ContainerCreating"),
     )
+
+
+def test_an_init_container_that_keeps_a_pod_waiting_is_named() -> None:
+    fails = {"name": "data", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    waits = {"state": {"waiting": {"reason": "PodInitializing"}}}
+    there = pod("small-1", "Pending", 61, initContainerStatuses=[fails, {"name": "b", **waits}], containerStatuses=[waits])
+    there["spec"] = {"initContainers": [{"name": "data"}, {"name": "b"}]}
+    assert found(there).waiting == (("small-1", "it has been pending for 61 s: CrashLoopBackOff of data, PodInitializing"),)

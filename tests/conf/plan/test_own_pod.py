@@ -11,7 +11,7 @@ from conf.plan.own_pod import NOTHING, load, read
 from conf.plan.plan import TRACKS, plan
 from conf.render.arms import BASELINE, CANARY, arm_items
 from conf.render.templates import Rendered
-from conf.rules.check import check
+from conf.rules.check import Report, check
 from serving.settings import load as load_value
 from serving.settings.reader import ConfigError
 from tests.conf.golden import GOLDEN, SERVICES, regions
@@ -39,6 +39,8 @@ def has_the_additions(pod: dict[str, Any]) -> bool:
         and {"name": "cache", "mountPath": "/mnt/cache"} in container["volumeMounts"]
         and {"name": "cache", "emptyDir": {"sizeLimit": "2Gi"}} in pod["spec"]["volumes"]
         and pod["spec"]["topologySpreadConstraints"][1]["topologyKey"] == "topology.kubernetes.io/zone"
+        and [(each["name"], each.get("restartPolicy")) for each in pod["spec"]["initContainers"]]
+        == [("fetch-index", None), ("redis", "Always")]
     )
 
 
@@ -118,7 +120,7 @@ REFUSED_PATHS = (
 )
 REFUSED_SPEC = (
     *("hostNetwork: true", "hostPID: true", "serviceAccountName: admin", "automountServiceAccountToken: true", "nodeName: a"),
-    *("securityContext: {}", "initContainers: []", "ephemeralContainers: []", "priorityClassName: high", "runtimeClassName: x"),
+    *("securityContext: {}", "ephemeralContainers: []", "priorityClassName: high", "runtimeClassName: x"),
     *("tolerations: []", "nodeSelector: {}", "hostAliases: []", "dnsPolicy: None", "terminationGracePeriodSeconds: 1"),
 )
 REFUSED_CONTAINER = (
@@ -130,6 +132,7 @@ REFUSED_CONTAINER = (
     "livenessProbe: {}",
     "lifecycle: {}",
 )
+IMAGE = next(line.strip() for line in GOOD.splitlines() if "image: " in line)
 REFUSED = [
     *((ENV, ENV.replace("OMP_WAIT_POLICY", name), "pod.yaml:7: spec.containers[0].env[0].name is") for name in REFUSED_ENV),
     *(
@@ -168,6 +171,54 @@ REFUSED = [
     ("cluster-autoscaler.kubernetes.io/safe-to-evict", "sidecar.istio.io/inject", "metadata.annotations is"),
     ("metadata:\n", "metadata:\n  labels: {a: b}\n", "pod.yaml:2: no setting 'labels' here"),
     ("metadata:\n", "kind: Pod\nmetadata:\n", "pod.yaml:1: no setting 'kind' here"),
+    *(
+        (f"\n      {field}", f"\n      {other}", f"pod.yaml:{line}: spec.initContainers[{number}].{field.partition(':')[0]} is")
+        for line, number, field, other in (
+            (24, 0, IMAGE, "image: registry.example.com/tools/fetch:1"),
+            (24, 0, IMAGE, "image: Fetch"),
+            (25, 0, "command: [fetch]", "command: fetch"),
+            (25, 0, "command: [fetch]", "command: [1]"),
+            (34, 1, "restartPolicy: Always", "restartPolicy: OnFailure"),
+        )
+    ),
+    *(
+        ("- name: fetch-index", f"- name: {name}", "pod.yaml:23: spec.initContainers[0].name is")
+        for name in ("model", "istio-proxy", "Fetch")
+    ),
+    *(
+        ("mountPath: /data", f"mountPath: {path}", "pod.yaml:36: spec.initContainers[1].volumeMounts[0].mountPath is")
+        for path in ("/", "/proc", "/dev/shm", "/sys/fs", "/a/../proc", "a")
+    ),
+    *(
+        ("      command: [fetch]\n", f"      {field}\n", f"pod.yaml:25: no setting '{field.partition(':')[0]}'")
+        for field in (
+            "ports: []",
+            "securityContext: {privileged: true}",
+            "livenessProbe: {}",
+            "envFrom: []",
+            "lifecycle: {}",
+            "workingDir: /",
+            "imagePullPolicy: Always",
+            "volumeDevices: []",
+            "resizePolicy: []",
+        )
+    ),
+    ("- name: redis", "- name: fetch-index", "pod.yaml:32: fetch-index stands there twice"),
+    ("cpu: 250m", "cpu: 250", "pod.yaml:31: fetch-index requests 250 of cpu, above its limit of 1"),
+    ("memory: 64Mi", "memory: 1Gi", "pod.yaml:31: fetch-index requests 1Gi of memory, above its limit of 128Mi"),
+    ("{cpu: 250m, memory: 64Mi}", "{memory: 64Mi}", "spec.initContainers[0].resources.requests.cpu is missing"),
+    (", limits: {cpu: 1, memory: 128Mi}", "", "spec.initContainers[0].resources.limits is missing"),
+    ("cpu: 250m, memory: 64Mi", "cpu: 250m, memory: 64Mi, nvidia.com/gpu: 1", "no setting 'nvidia.com/gpu' here"),
+    ("cpu: 250m", "cpu: 0", "cpu is 0, but must be cores from 0.001 to 256"),
+    ("      restartPolicy: Always\n", "", "redis ends before the model starts, and has no probe: delete it, or write"),
+    ("exec: {command: [redis-cli, ping]}", "httpGet: {port: 8080}", "pod.yaml:39: no setting 'httpGet' here"),
+    ("name: cache, mountPath: /data", "name: tmp, mountPath: /data", "spec.initContainers[1].volumeMounts[0].name is 'tmp'"),
+    ("name: cache, mountPath: /data", "name: none, mountPath: /data", "pod.yaml:36: there is no volume none"),
+    (
+        "command: [fetch]",
+        "env: [{name: LD_PRELOAD, value: x}]",
+        "pod.yaml:25: spec.initContainers[0].env[0].name is 'LD_PRELOAD'",
+    ),
     ("PASSIVE", "&x PASSIVE", "anchors (&) and aliases (*) may not stand here"),
 ]
 
@@ -206,6 +257,41 @@ def test_check_and_render_take_a_good_file(tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     assert monopod.main(["render", "--service", str(folder), *REGIONS]) == 0
     assert '- name: "INDEX_TOKEN" # from pod.yaml' in capsys.readouterr().out
+
+
+def test_the_containers_of_a_service_are_restricted_whatever_their_image_says() -> None:
+    for pod in pods(rendered("prod").items):
+        for own in pod["spec"]["initContainers"]:
+            assert own["securityContext"] == pod["spec"]["containers"][0]["securityContext"]
+            assert {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"} in own["env"]
+            assert {"requests", "limits"} == own["resources"].keys()
+
+
+def test_a_volume_of_a_container_of_the_service_alone_is_mounted_somewhere() -> None:
+    only = GOOD.replace("        - {name: cache, mountPath: /mnt/cache}\n", "", 1)
+    assert [each.name for each in read(only).volumes][:1] == ["cache"]
+
+
+def test_a_container_with_the_name_of_the_models_is_told_with_its_line(tmp_path: Path) -> None:
+    folder = service(tmp_path, GOOD.replace("- name: redis", "- name: demo"))
+    told = [line for line in check(folder, regions()).mistakes if line.startswith("pod.yaml:32: the container demo has")]
+    assert len(told) == 1
+    assert "choose another, such as demo-data" in told[0]
+
+
+def test_check_counts_the_containers_of_a_service_in_fit_quota_and_price(tmp_path: Path) -> None:
+    def report(pod: str) -> Report:
+        return check(service(tmp_path, pod), regions(), ["prod"])
+
+    larger = GOOD.replace("cpu: 0.25, memory: 256Mi", "cpu: 8, memory: 8Gi").replace(
+        "cpu: 0.5, memory: 5", "cpu: 8, memory: 95"
+    )
+    plain, more = report(""), report(larger)
+    assert more.mistakes == []
+    prices = [(before.price, after.price) for before, after in zip(plain.rows, more.rows, strict=True)]
+    assert all(before and after and after > 2 * before for before, after in prices), prices
+    large = report(GOOD.replace("cpu: 0.25, memory", "cpu: 200, memory").replace("cpu: 0.5, memory", "cpu: 200, memory"))
+    assert any(line.startswith("pod.yaml:23: no kind of node in hk") for line in large.mistakes), large.mistakes
 
 
 def test_render_refuses_a_wrong_file_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from conf.clusters.regions import NodeKind, Region
-from conf.plan.placement import Need, monthly_price, need, placement, share
+from conf.clusters.regions import NodeKind, Region, Reserved
+from conf.plan.own_pod import Amounts, InitContainer, OwnPod, Resources
+from conf.plan.placement import Need, monthly_price, need, placement, pod_total, share
 from serving.settings import Settings
 from tests.conf.golden import regions
 
@@ -123,3 +124,60 @@ def test_the_cheapest_node_that_takes_the_pod_sets_the_price() -> None:
     eu = regions().regions["eu"]
     assert monthly_price(settings(cpu=4, memory="4Gi"), eu) == pytest.approx(560 / 4)
     assert monthly_price(settings(cpu=400), eu) is None
+
+
+def own(*containers: tuple[str, str, str]) -> OwnPod:
+    """Return the additions of a pod.yaml. containers: the cores, the memory and the restart policy of each."""
+    sizes = [(Amounts(cpu, memory), policy) for cpu, memory, policy in containers]
+    return OwnPod(
+        init_containers=tuple(InitContainer("x", "i", Resources(size, size), policy, line=7) for size, policy in sizes)
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "total"),
+    [
+        ([], 3),
+        ([(2, True)], 5),
+        ([(2, False)], 3),
+        ([(9, False), (2, True)], 9),
+        ([(2, True), (9, False)], 11),
+        ([(9, False), (8, False)], 9),
+        ([(1, True), (4, False), (1, True), (2, False)], 5),
+        ([(1, True), (1, True), (4, False)], 6),
+    ],
+)
+def test_an_init_container_runs_beside_the_sidecars_before_it_and_the_model_beside_all_sidecars(
+    first: list[tuple[float, bool]], total: float
+) -> None:
+    inits = [({"cpu": amount}, stays) for amount, stays in first]
+    assert pod_total([{"cpu": 1, "memory": 7}, {"cpu": 2}], inits) == {"cpu": total, "memory": 7}
+
+
+def test_the_containers_of_a_service_count_in_its_need_and_its_price() -> None:
+    eu = regions().regions["eu"]
+    plain, beside = settings(cpu=4, memory="4Gi"), own(("2", "8Gi", ""), ("500m", "1Gi", "Always"))
+    assert need(plain, eu, beside) == replace(need(plain, eu), cpu=4.5, memory=8 * 2**30)
+    assert monthly_price(plain, eu, beside) == pytest.approx(560 * 4.5 / 16)
+    hk = regions().regions["hk"]
+    assert need(plain, hk, own(("9", "1Gi", ""))).cpu == pytest.approx(9.1)
+
+
+@pytest.mark.parametrize(
+    ("added", "where", "cure"),
+    [
+        (("8", "1Gi", "Always"), "cpu", "ask for cpu = 8 or less"),
+        (("1", "60Gi", "Always"), "memory", 'ask for memory = "4096Mi" or less'),
+        (("17", "1Gi", "Always"), "pod.yaml:7", "have its initContainers request less cpu"),
+        (("1", "65Gi", ""), "pod.yaml:7", "have its initContainers request less memory"),
+    ],
+)
+def test_a_pod_that_its_own_containers_make_too_large_is_told_where_to_ask_for_less(
+    added: tuple[str, str, str], where: str, cure: str
+) -> None:
+    free = replace(of_nodes(replace(NODE, taints=())), reserved=Reserved(0, "0"))
+    asked = settings(cpu=10, memory="6Gi")
+    assert placement(asked, free).fitting
+    ((_, (lack,)),) = placement(asked, free, own(added)).lacking
+    assert (lack.settings[0], lack.cure) == (where, cure)
+    assert "the pod with the containers of pod.yaml takes" in lack.words

@@ -18,7 +18,7 @@ def pod(container: Item | None = None, **status: Any) -> Item:
 
 
 def event(reason: str, message: str, **more: Any) -> Item:
-    return {"reason": reason, "message": message, "involvedObject": {"kind": "Pod", "uid": "p1", "name": "cats-1"}, **more}
+    return {"reason": reason, "message": message, "involvedObject": {"kind": "Pod", "uid": "p1", "name": "cats-1"}} | more
 
 
 def only(*found: Diagnosis) -> Diagnosis:
@@ -153,6 +153,49 @@ def test_a_spent_quota_is_told_in_figures() -> None:
     found = not_created(f'pods "cats-1" is forbidden: exceeded quota: team, {asked}')
     assert found.kind == diagnosis.QUOTA
     assert re.findall(r"requests\.cpu=(\d)", found.words) == ["2", "3", "4"]  # asked for, in use, allowed
+
+
+def with_init(status: Item, **container: str) -> Item:
+    """Return a pod whose init container has a status. The model waits for it."""
+    main = {"name": "main", "restartCount": 0, "state": {"waiting": {"reason": "PodInitializing"}}}
+    statuses = {"initContainerStatuses": [{"name": "data", "restartCount": 0, **status}], "containerStatuses": [main]}
+    return {"metadata": POD, "spec": {"initContainers": [{"name": "data", **container}]}, "status": statuses}
+
+
+def of_container(name: str, reason: str, message: str) -> Item:
+    about = {"kind": "Pod", "uid": "p1", "fieldPath": f"spec.initContainers{{{name}}}"}
+    return event(reason, message, involvedObject=about)
+
+
+CRASHES, SWELLS = {**WAITING, **ENDED, "restartCount": 2}, {**WAITING, **KILLED, "restartCount": 1}
+NOT_NAMED, RUNS = {"state": {"waiting": {"reason": "InvalidImageName"}}}, {"state": {"running": {}}, "ready": False}
+
+
+@pytest.mark.parametrize(
+    ("status", "sidecar", "kind", "words"),
+    [
+        (CRASHES, False, diagnosis.CRASH, "init container data: it ended with exit code 1"),
+        (SWELLS, True, diagnosis.MEMORY, "sidecar data: it was killed for its memory, once; raise its memory in pod.yaml"),
+        (NOT_NAMED, True, diagnosis.IMAGE, "sidecar data: its image cannot be pulled"),
+        (RUNS, False, diagnosis.PROBE, "init container data: it has not ended"),
+        (RUNS, True, diagnosis.PROBE, "sidecar data: its probe has not passed: no answer"),
+    ],
+)
+def test_a_container_of_pod_yaml_that_keeps_the_model_from_starting_is_named(
+    status: Item, sidecar: bool, kind: str, words: str
+) -> None:
+    there = with_init(status, **({"restartPolicy": "Always"} if sidecar else {}))
+    found = only(*diagnose([there], [of_container("data", "Unhealthy", "no answer")], [], late=True))
+    assert (found.kind, found.container) == (kind, "data")
+    assert f"pod cats-1: {words}" in str(found)
+    assert "value.py" not in str(found)
+
+
+def test_what_a_sidecars_probe_says_is_not_said_of_the_model() -> None:
+    there = with_init({"state": {"running": {}}, "ready": True}, restartPolicy="Always")
+    there["status"]["containerStatuses"][0] |= {"state": {"running": {}}, "ready": False}
+    found = only(*diagnose([there], [of_container("data", "Unhealthy", "of the sidecar")], [], late=True))
+    assert found.words == "its probe has not passed: it is not ready yet"
 
 
 def test_a_missing_object_of_the_namespace_is_named() -> None:

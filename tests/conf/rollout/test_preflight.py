@@ -7,7 +7,8 @@ import pytest
 from conf.rollout.preflight import of_rollout, shortages, usage
 
 GPU = "aliyun.com/gpu-mem"
-POD = usage([{"requests": {"cpu": "500m", "memory": "1Gi", GPU: "4"}, "limits": {"memory": "1Gi", GPU: "4"}}])
+MODEL = {"resources": {"requests": {"cpu": "500m", "memory": "1Gi", GPU: "4"}, "limits": {"memory": "1Gi", GPU: "4"}}}
+POD = usage({"containers": [MODEL]})
 
 
 def quota(hard: dict[str, str], used: dict[str, str]) -> dict[str, Any]:
@@ -19,8 +20,17 @@ def times(pods: int) -> dict[str, float]:
 
 
 def test_a_pod_uses_what_its_containers_ask_for_together() -> None:
-    two = usage([{"requests": {"cpu": "250m", "memory": "1e3"}}, {"requests": {"cpu": "1"}, "limits": {"memory": "2k"}}, {}])
+    amounts = [{"requests": {"cpu": "250m", "memory": "1e3"}}, {"requests": {"cpu": "1"}, "limits": {"memory": "2k"}}, {}]
+    two = usage({"containers": [{"resources": each} for each in amounts]})
     assert two == {"pods": 1, "count/pods": 1, "requests.cpu": 1.25, "requests.memory": 1000, "limits.memory": 2000}
+
+
+def test_a_sidecar_is_added_and_an_init_container_counts_where_it_asks_for_more_than_all_the_others() -> None:
+    sidecar = {"restartPolicy": "Always", "resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "1Gi"}}}
+    fetch = {"resources": {"requests": {"cpu": "100m", "memory": "4Gi"}}}
+    found = usage({"containers": [MODEL], "initContainers": [sidecar, fetch]})
+    assert (found["requests.cpu"], found["limits.memory"]) == (0.75, 2 * 2**30)
+    assert (found["requests.memory"], found[f"requests.{GPU}"]) == (4 * 2**30, 4)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +62,6 @@ def test_room_is_what_is_allowed_less_what_others_use(
 def test_a_rollout_needs_its_pods_at_the_end_and_one_more_than_now_where_they_are_replaced(
     replicas: int, there: int, changed: bool, pods: int
 ) -> None:
-    assert of_rollout(replicas, there, changed, [{"requests": {"cpu": "500m"}}]) == {
+    assert of_rollout(replicas, there, changed, {"containers": [{"resources": {"requests": {"cpu": "500m"}}}]}) == {
         "pods": pods, "count/pods": pods, "requests.cpu": pods / 2,
     }  # fmt: skip

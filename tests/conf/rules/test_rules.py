@@ -294,6 +294,22 @@ def test_services_of_one_namespace_share_its_quota(check_service: CheckService) 
     assert any("like in hk take 120 of pods, and" in line for line in mistakes)
 
 
+def test_the_containers_of_a_service_beside_it_count_in_the_quota_too(check_service: CheckService) -> None:
+    size = "{cpu: 100m, memory: 500Gi}"
+    image = f"x.example.com/y@sha256:{'0' * 64}"
+    own = f"{{name: y, image: {image}, restartPolicy: Always, resources: {{requests: {size}, limits: {size}}}}}"
+    pod = f"spec:\n  initContainers:\n    - {own}\n"
+    check_service("hk_cpu = 0.1\n", name="theirs", files={"pod.yaml": pod})
+    mistakes = check_service("hk_cpu = 0.1\n", name="mine").mistakes
+    assert any("all services of like in hk take 1016.5 GiB of memory" in line for line in mistakes), mistakes
+
+
+def test_a_service_beside_it_with_a_wrong_pod_yaml_is_left_out_and_named(check_service: CheckService, tmp_path: Path) -> None:
+    check_service(name="bad", files={"pod.yaml": "spec: 3\n"})
+    found, warnings = other_services(tmp_path, tmp_path / "me", regions())
+    assert (found, warnings[0][:38]) == ((), "bad: left out, since its pod.yaml:1: s")
+
+
 def test_a_service_beside_it_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "value.py").write_text("cpu = x\n")
