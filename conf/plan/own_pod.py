@@ -9,6 +9,7 @@ from typing import Any
 
 from conf.base.image_names import image
 from conf.base.quantities import cpu_quantity, quantity_value
+from conf.plan.own_affinity import Affinity, affinity_mistakes
 from conf.plan.service_files import table_in, text_in
 from serving.settings import size_in_bytes
 from serving.settings import validators as allow
@@ -307,6 +308,7 @@ class Spec:
     )
     volumes: tuple[Volume, ...] = setting((), List(Volume), "Volumes of the pod.")
     topologySpreadConstraints: tuple[Spread, ...] = setting((), List(Spread), "Groups of nodes to spread over.")
+    affinity: Affinity = setting(Affinity(), Table(Affinity), "Preferences for nodes and neighbours.")
 
 
 @dataclass(frozen=True)
@@ -327,6 +329,7 @@ class OwnPod:
     volumes: tuple[Volume, ...] = ()
     spreads: tuple[Spread, ...] = ()
     init_containers: tuple[InitContainer, ...] = ()
+    affinity: Affinity | None = None
 
 
 NOTHING = OwnPod()
@@ -347,7 +350,9 @@ def read(text: str) -> OwnPod:
     annotations = tuple(sorted(found.metadata.annotations.items()))
     numbered = enumerate(found.spec.initContainers)
     inits = tuple(replace(each, line=lines[f"spec.initContainers[{index}]"]) for index, each in numbered)
-    return OwnPod(annotations, own.env, own.volumeMounts, found.spec.volumes, found.spec.topologySpreadConstraints, inits)
+    affinity = found.spec.affinity if found.spec.affinity.nodes or found.spec.affinity.pods else None
+    spreads = found.spec.topologySpreadConstraints
+    return OwnPod(annotations, own.env, own.volumeMounts, found.spec.volumes, spreads, inits, affinity)
 
 
 def _mistakes(file: File) -> Iterator[tuple[str, str]]:
@@ -363,6 +368,7 @@ def _mistakes(file: File) -> Iterator[tuple[str, str]]:
     for index, volume in enumerate(spec.volumes):
         if sum(getattr(volume, source) is not None for source in SOURCES) != 1:
             yield f"spec.volumes[{index}].name", f"volume {volume.name} needs one source: write one of {', '.join(SOURCES)}"
+    yield from affinity_mistakes("spec.affinity", spec.affinity)
     for number, container in enumerate(spec.containers):
         yield from _container_mistakes(f"spec.containers[{number}]", container, volumes)
     for number, own in enumerate(spec.initContainers):

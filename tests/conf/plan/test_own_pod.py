@@ -41,6 +41,7 @@ def has_the_additions(pod: dict[str, Any]) -> bool:
         and pod["spec"]["topologySpreadConstraints"][1]["topologyKey"] == "topology.kubernetes.io/zone"
         and [(each["name"], each.get("restartPolicy")) for each in pod["spec"]["initContainers"]]
         == [("fetch-index", None), ("redis", "Always")]
+        and pod["spec"]["affinity"].keys() == {"nodeAffinity", "podAffinity", "podAntiAffinity"}
     )
 
 
@@ -76,6 +77,31 @@ def test_the_arms_of_a_canary_have_the_additions_and_spread_their_own_pods(suffi
     assert has_the_additions(pod)
     selector = pod["spec"]["topologySpreadConstraints"][1]["labelSelector"]["matchLabels"]
     assert selector == {"app.kubernetes.io/name": f"{made.plan.name}{suffix}"}
+
+
+@pytest.mark.parametrize("suffix", [CANARY, BASELINE])
+def test_an_arm_avoids_its_own_pods_where_the_service_avoids_its_own(suffix: str) -> None:
+    made = rendered("prod")
+    (pod,) = pods(arm_items(made.items, made.plan.name, suffix, 2))
+    found = {
+        name: each["preferredDuringSchedulingIgnoredDuringExecution"][0]["podAffinityTerm"]["labelSelector"]["matchLabels"]
+        for name, each in pod["spec"]["affinity"].items()
+        if name != "nodeAffinity"
+    }
+    assert found == {"podAffinity": {"app": "index"}, "podAntiAffinity": {"app": f"{made.plan.name}{suffix}"}}
+
+
+def test_an_affinity_leaves_the_platforms_choice_of_nodes_as_it_is() -> None:
+    own, platforms = pods(rendered("prod", "hk").items)[0]["spec"], ("nodeSelector", "tolerations")
+    value = load_value(EVERY / "value.py", tuple(regions().regions))
+    found = plan(value, regions(), "prod", image("r.example.com/like/demo:1.2"))
+    plain = pods(Rendered(next(each for each in found if each.region == "hk")).items)[0]["spec"]
+    assert [own[key] for key in platforms] == [plain[key] for key in platforms]
+    assert "requiredDuringScheduling" not in str(own["affinity"])
+
+
+def test_an_affinity_without_a_preference_adds_nothing() -> None:
+    assert read("spec: {affinity: {nodeAffinity: {}}}\n") == NOTHING
 
 
 def test_the_platforms_part_of_the_pod_stays_as_it_is() -> None:
@@ -219,6 +245,30 @@ REFUSED = [
         "env: [{name: LD_PRELOAD, value: x}]",
         "pod.yaml:25: spec.initContainers[0].env[0].name is 'LD_PRELOAD'",
     ),
+    *(
+        (f"    {kind}:\n", f"    {kind}:\n      requiredDuringSchedulingIgnoredDuringExecution: {{}}\n", told)
+        for kind, told in (
+            ("nodeAffinity", "a demand could keep a pod from every node: write node_labels in value.py"),
+            ("podAffinity", "a demand could keep a pod from every node: write it under preferred"),
+            ("podAntiAffinity", "podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution is {}, but must be left out"),
+        )
+    ),
+    ("operator: In", "operator: Gt", "operator is 'Gt', but must be one of"),
+    (
+        "operator: In, values: [ssd]",
+        "operator: In",
+        "pod.yaml:45: In of disk: In and NotIn have values, the others have none: write values",
+    ),
+    ("operator: DoesNotExist", "operator: Exists, values: [a]", "pod.yaml:45: Exists of spot: "),
+    ("weight: 80", "weight: 0", "weight is 0, but must be a whole number from 1 to 100"),
+    ("{matchLabels: {app: index}}", "{matchLabels: {}}", "pod.yaml:49: a selector without a label is about every pod"),
+    (
+        "[{key: disk, operator: In, values: [ssd]}, {key: spot, operator: DoesNotExist}]",
+        "[]",
+        "pod.yaml:45: a preference without",
+    ),
+    ("{matchLabels: {app: index}}", "{matchExpressions: []}", "no setting 'matchExpressions' here"),
+    ("topologyKey: kubernetes.io/hostname, labelS", "namespaces: [a], topologyKey: x, labelS", "no setting 'namespaces' here"),
     ("PASSIVE", "&x PASSIVE", "anchors (&) and aliases (*) may not stand here"),
 ]
 
