@@ -36,7 +36,8 @@ def _built(dashboard: Dashboard) -> builders.Dashboard:
     for each in dashboard.variables:
         made = made.with_variable(_variable(each))
     if dashboard.releases:
-        made = made.annotation(_releases(dashboard.releases))
+        marks = _ReleaseMarks().name("Releases").datasource(SOURCE).enable(True).icon_color("purple").expr(dashboard.releases)
+        made = made.annotation(marks)
     number = iter(range(1, 1000))
     for row in dashboard.rows:
         made = made.with_row(builders.Row(row.title).id(next(number)))
@@ -70,11 +71,6 @@ def _variable(variable: Variable) -> builders.QueryVariable:
     if variable.all_value:
         made = made.all_value(variable.all_value)
     return made.hide(models.VariableHide.HIDE_VARIABLE) if variable.hidden else made
-
-
-def _releases(expr: str) -> builders.AnnotationQuery:
-    """Return the marks at releases. Grafana names the title and the tags of a mark as it names legends."""
-    return _ReleaseMarks().name("Releases").datasource(SOURCE).enable(True).icon_color("purple").expr(expr)
 
 
 class _ReleaseMarks(builders.AnnotationQuery):

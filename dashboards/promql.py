@@ -31,7 +31,8 @@ def rate(series: str) -> str:
 
 def total(series: str, by: str = "", of: Change = unchanged) -> str:
     """Return the sum of rates. by: the labels that stay, separated by commas."""
-    return f"sum{_by(by)}({of(rate(series))})"
+    kept = f" by ({by}) " if by else ""
+    return f"sum{kept}({of(rate(series))})"
 
 
 def ratio(part: str, whole: str, by: str = "", of: Change = unchanged) -> str:
@@ -59,7 +60,3 @@ def error_share(where: str, by: str = "", of: Change = unchanged) -> str:
     """Return the share of the requests that a service failed. where: the matchers of its pods. by: the labels that stay."""
     failed, counted = (f"monopod_requests_total{{{where},{which}}}" for which in (COUNTED_FAILED, COUNTED))
     return ratio(failed, counted, by, of)
-
-
-def _by(labels: str) -> str:
-    return f" by ({labels}) " if labels else ""

@@ -151,13 +151,11 @@ def _line(alert: Alert) -> str:
     told = ". ".join(shortened(_plain(text).rstrip("."), MAX_SUMMARY) for text in texts if text)
     words += [f"{':' if alert.firing else '; it said:'} {told}"] if told else []
     words += [f", pod {pod}"] if pod else []
-    words += [_since(alert)] if alert.firing else []
-    return "".join([*words, _next(said.get("command", "")), _page(said.get("runbook_url", ""))])
-
-
-def _since(alert: Alert) -> str:
-    found = TIME.fullmatch(alert.starts_at)
-    return f", since {found[1]} {found[2]} UTC" if found else ""
+    if alert.firing and (began := TIME.fullmatch(alert.starts_at)):
+        words += [f", since {began[1]} {began[2]} UTC"]
+    if command := shortened(_plain(said.get("command", "")).replace("`", ""), MAX_LINK):  # it can end neither code nor line
+        words += [f", next: `{command}`"]
+    return "".join([*words, _page(said.get("runbook_url", ""))])
 
 
 def _duration(alert: Alert) -> str:
@@ -166,12 +164,6 @@ def _duration(alert: Alert) -> str:
         return ""
     day = "" if begin[1] == end[1] else f"{end[1]} "
     return f", it fired from {begin[1]} {begin[2]} to {day}{end[2]} UTC"
-
-
-def _next(command: str) -> str:
-    """Return the command to type next, as code. It can end neither the code nor the line."""
-    text = shortened(_plain(command).replace("`", ""), MAX_LINK)
-    return f", next: `{text}`" if text else ""
 
 
 def _page(address: str) -> str:

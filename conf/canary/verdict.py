@@ -6,7 +6,7 @@ Two checks come before it: fixed limits that need no test, and whether routing g
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from conf.base.quantities import significant
@@ -122,7 +122,8 @@ def judge(canary: Mapping[str, Counts], baseline: Mapping[str, Counts], share: f
     if not 0 < share < 1:
         raise ValueError(f"the canary's share of both arms' requests is {share}, and must be between 0 and 1")
     verdicts = tuple(_verdict(each, canary[each.name], baseline[each.name], share, settings) for each in settings.metrics)
-    return Verdict(_overall([each.state for each in verdicts]), verdicts)
+    states = {each.state for each in verdicts}
+    return Verdict(WORSE if WORSE in states else GOOD if states == {GOOD} else UNKNOWN, verdicts)
 
 
 def _verdict(metric: Metric, canary: Counts, baseline: Counts, share: float, settings: Judging) -> MetricVerdict:
@@ -154,12 +155,6 @@ def _bounds(counts: Counts, together: float, error: float) -> tuple[float, float
     if counts.bad > counts.requests:
         return 0.0, 1.0
     return binomial_bounds(counts.bad / together, counts.requests / together, error)
-
-
-def _overall(states: Sequence[str]) -> str:
-    if WORSE in states:
-        return WORSE
-    return GOOD if all(state == GOOD for state in states) else UNKNOWN
 
 
 def _of(counts: Counts) -> str:

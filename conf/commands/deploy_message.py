@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from conf.remote import notices
@@ -41,7 +42,8 @@ def notifier(operation: Operation) -> Callable[[Sequence[RegionResult]], None]:
 
     def notify(results: Sequence[RegionResult]) -> None:
         seconds = STOPPED_TIMEOUT if exit_status(results) == STOPPED else notices.TIMEOUT
-        notices.send(message_text(operation, results), message_facts(operation, results), os.environ, _warn, seconds)
+        warn = partial(print, file=sys.stderr, flush=True)
+        notices.send(message_text(operation, results), message_facts(operation, results), os.environ, warn, seconds)
 
     return notify
 
@@ -70,7 +72,3 @@ def message_facts(operation: Operation, results: Sequence[RegionResult]) -> dict
         "override": operation.override if operation.closed else "",
         "outcomes": [{name: value for name, value in asdict(each).items() if name in RESULT_FIELDS} for each in results],
     }
-
-
-def _warn(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)

@@ -40,7 +40,9 @@ def report_command(arguments: Namespace) -> int:
         (report, advice(report, each.settings, partial(_price, each))) for each, report in zip(watched, reports, strict=True)
     ]
     if arguments.html:
-        _write(arguments.html, page(_title(watched, arguments.days), told, time.time()))
+        of = watched[0].settings
+        title = f"{of.service_name} of {of.username}: the last {arguments.days} days"
+        _write(arguments.html, page(title, told, time.time()))
     if arguments.json:
         print(json.dumps([{**asdict(report), "advice": found} for report, found in told], indent=2))
     elif not arguments.html:
@@ -85,11 +87,6 @@ def release_words(release: Release) -> str:
 def _price(watched: ObservedTrack, memory: str) -> float | None:
     """Return the price of a pod for a month with another memory, None where no node takes it."""
     return monthly_price(replace(watched.settings, memory=memory), watched.region, watched.own_pod)
-
-
-def _title(watched: Sequence[ObservedTrack], days: int) -> str:
-    settings = watched[0].settings
-    return f"{settings.service_name} of {settings.username}: the last {days} days"
 
 
 def _write(file: Path, text: str) -> None:

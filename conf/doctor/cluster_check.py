@@ -202,7 +202,8 @@ def _quotas(context: CheckContext) -> Iterator[Finding]:
         return "; ".join(words for each in items for words in shortages(each, wanted, now))
 
     pods = max(sum(counts.values()), sum(running[name] for name in counts))
-    canary = max(counts[plan.name], running[plan.name]) if _has_canary(context) else 0
+    has_canary = plan.track == "prod" and plan.online and context.settings.canary
+    canary = max(counts[plan.name], running[plan.name]) if has_canary else 0
     if words := short(pods):
         yield context.failed("quotas", words, "ask for less, stop another service, or have the quota raised")
     elif words := short(pods + canary):
@@ -213,11 +214,6 @@ def _quotas(context: CheckContext) -> Iterator[Finding]:
         beside = f", {canary} of a canary" if canary else ""
         words = f"room for {pods} pods{beside} and {more} more in a roll-out" if items else "none in the namespace"
         yield context.passed("quotas", words)
-
-
-def _has_canary(context: CheckContext) -> bool:
-    plan = context.plan
-    return plan.track == "prod" and bool(plan.online and context.settings.canary)
 
 
 def _secrets(context: CheckContext) -> Iterator[Finding]:

@@ -152,7 +152,9 @@ def listed(query: str, before: str, text: str) -> str:
 
 def _burns(watched: Watched, burn: Burn, kind: _Kind) -> str:
     """Return the share of requests that missed an objective, while both windows show the burn rate."""
-    threshold = f"{_threshold(burn.rate, kind.objective):.6g}"
+    # No more than everything fails, so a wide budget has a threshold half way from it to everything.
+    budget = 1 - kind.objective
+    threshold = f"{min(burn.rate * budget, (1 + budget) / 2):.6g}"
     missed, every = (_sum(watched, series, burn.long) for series in (kind.missed, kind.every))
     return (
         f"({missed} / {every} > {threshold} and {_share(watched, kind, burn.short)} > {threshold}"
@@ -163,12 +165,3 @@ def _burns(watched: Watched, burn: Burn, kind: _Kind) -> str:
 def _sum(watched: Watched, series: str, window: str) -> str:
     asked = f"{series}{{{watched.where_recorded}}}"
     return asked if window == RECORDED else f"sum_over_time({asked}[{window}])"
-
-
-def _threshold(rate: float, objective: float) -> float:
-    """A wide budget cannot burn 14.4 times as fast as it should, since no more than everything fails.
-
-    There the threshold is half way from the budget to everything.
-    """
-    budget = 1 - objective
-    return min(rate * budget, (1 + budget) / 2)

@@ -121,7 +121,10 @@ def _load_triggers(settings: Settings, region: Region, namespace: str) -> tuple[
         return (Trigger("cpu", metadata, metric_type="Utilization", name="cpu"),)
     where = matchers(namespace=namespace, service=settings.service_name, arm="")
     queries = {"queue": queue_query(settings, where), "busy": busy_query(settings, where)}
-    return tuple(_prometheus_trigger(name, query, region) for name, query in queries.items())
+    server, usual = ("serverAddress", region.prometheus.url), (("threshold", "1"), ("ignoreNullValues", "false"))
+    return tuple(
+        Trigger("prometheus", (server, ("query", query), *usual), name=name, query=query) for name, query in queries.items()
+    )
 
 
 def queue_query(settings: Settings, where: str) -> str:
@@ -163,11 +166,6 @@ def _rows_of_a_pod(settings: Settings, where: str) -> str:
     cost = f"max(monopod_warmup_seconds{{{where},{matchers(rows=str(batch))}}})"
     worked_off = WAIT * latency_objective(settings) * batch
     return f"(clamp({worked_off:g} / {cost}, 1, {most:g}) or vector({most:g}))"
-
-
-def _prometheus_trigger(name: str, query: str, region: Region) -> Trigger:
-    metadata = (("serverAddress", region.prometheus.url), ("query", query), ("threshold", "1"), ("ignoreNullValues", "false"))
-    return Trigger("prometheus", metadata, name=name, query=query)
 
 
 def offline_scaling(settings: Settings, kafka: Kafka, topic: str, group: str, name: str) -> Scaling:

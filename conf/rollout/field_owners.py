@@ -65,12 +65,12 @@ def _paths(fields: Fields, where: str) -> Iterator[str]:
         yield where
     for key, value in inside.items():
         kind, _, name = key.partition(":")
-        yield from _paths(value, f"{where}.{name}" if kind == "f" else f"{where}[{_entry(name)}]")
-
-
-def _entry(name: str) -> str:
-    keys = json.loads(name)
-    return ", ".join(str(value) for value in keys.values()) if isinstance(keys, dict) else str(keys)
+        if kind == "f":
+            yield from _paths(value, f"{where}.{name}")
+        else:
+            keys = json.loads(name)
+            entry = ", ".join(map(str, keys.values())) if isinstance(keys, dict) else keys
+            yield from _paths(value, f"{where}[{entry}]")
 
 
 def _pick(value: Any, fields: Fields) -> Any:

@@ -217,7 +217,8 @@ def read(item: Item | None) -> History:
     try:
         holder = json.loads(item["data"]["holder"])
         releases = tuple(_release(each) for each in json.loads(item["data"]["releases"]))
-        objects = {int(number): _unpacked(text) for number, text in (item.get("binaryData") or {}).items()}
+        packed = {int(number): base64.b64decode(text) for number, text in (item.get("binaryData") or {}).items()}
+        objects = {number: json.loads(gzip.decompress(content)) for number, content in packed.items()}
         found = History(Holder(**holder) if holder else None, releases, objects, metadata.get("resourceVersion", ""))
         _check_objects(found, metadata["namespace"], metadata["name"])
         return found
@@ -268,11 +269,6 @@ def _release(plain: dict[str, Any]) -> Release:
 
 def _packed(items: list[Item]) -> bytes:
     return gzip.compress(json.dumps(items, separators=(",", ":")).encode(), mtime=0)
-
-
-def _unpacked(text: str) -> list[Item]:
-    items: list[Item] = json.loads(gzip.decompress(base64.b64decode(text)))
-    return items
 
 
 def release_to_leave(found: Iterable[History]) -> Release | None:

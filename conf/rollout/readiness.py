@@ -151,7 +151,8 @@ def deployment_state(cluster: Cluster, deployment: Ref, *, late: bool = False) -
     if updated == wanted == status.get("replicas", 0) == status.get("availableReplicas", 0):
         return DeploymentState(wanted, wanted, True)
     newest, pods = _newest_pods(cluster, item, deployment.namespace)
-    events = [event for each in [*pods[:DIAGNOSED_PODS], *newest] for event in _events(cluster, each)]
+    about = [f"involvedObject.uid={each['metadata']['uid']}" for each in [*pods[:DIAGNOSED_PODS], *newest]]
+    events = [event for fields in about for event in cluster.find("Event", deployment.namespace, fields=fields)]
     found = diagnose(pods, events, newest, late=late)
     if item["spec"].get("paused"):
         found.insert(0, Diagnosis(PAUSED, "", f"{deployment} is paused: {resume_command(cluster.context, deployment)}"))
@@ -163,7 +164,8 @@ def _newest_pods(cluster: Cluster, deployment: Item, namespace: str) -> tuple[li
     """Return the newest ReplicaSet of a Deployment, as a list of one or none, and its pods that stay and are not ready."""
     selector = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
     sets = [each for each in cluster.find("ReplicaSet", namespace, selector) if _is_owned(each, deployment)]
-    newest = sorted(sets, key=_revision)[-1:]
+    revision = "deployment.kubernetes.io/revision"
+    newest = sorted(sets, key=lambda each: int(each["metadata"].get("annotations", {}).get(revision, 0)))[-1:]
     pods = [
         each
         for each in cluster.find("Pod", namespace, selector)
@@ -192,16 +194,13 @@ def running_pods(cluster: Cluster, namespace: str, names: Sequence[str]) -> Runn
 
 def count_by_version(pods: Sequence[Item]) -> Mapping[str, int]:
     """Return how many pods there are of each version. A version whose pods have several images is counted by image."""
-    found = Counter(map(_content, pods))
+    images = [(each["metadata"]["labels"].get("version", "?"), each["spec"]["containers"][0]["image"]) for each in pods]
+    found = Counter((version, digest_of(image)) for version, image in images)
     several = {version for version, count in Counter(version for version, _ in found).items() if count > 1}
     return {
         version_with_digest(version, digest if version in several else ""): count
         for (version, digest), count in sorted(found.items())
     }
-
-
-def _content(pod: Item) -> Content:
-    return pod["metadata"]["labels"].get("version", "?"), digest_of(pod["spec"]["containers"][0]["image"])
 
 
 def _last_log_lines(cluster: Cluster, cause: Diagnosis | None, pods: Sequence[Item]) -> str:
@@ -293,15 +292,6 @@ def _say_once(words: str, told: set[str], say: Say) -> None:
         say(words)
 
 
-def _events(cluster: Cluster, item: Item) -> list[Item]:
-    metadata = item["metadata"]
-    return cluster.find("Event", metadata["namespace"], fields=f"involvedObject.uid={metadata['uid']}")
-
-
 def _is_owned(item: Item, owner: Item) -> bool:
     owners = item["metadata"].get("ownerReferences", [])
     return any(each["uid"] == owner["metadata"]["uid"] for each in owners)
-
-
-def _revision(replica_set: Item) -> int:
-    return int(replica_set["metadata"].get("annotations", {}).get("deployment.kubernetes.io/revision", 0))

@@ -103,12 +103,10 @@ def drain_seconds(target: Target, item: Item) -> float:
 
 def held_by(item: Item) -> str:
     """Return the finalizers that hold an object after its deletion, each with who takes it off, as the end of a sentence."""
-    found = [f"{each} (taken off by {_taken_off_by(each)})" for each in item["metadata"].get("finalizers", [])]
+    finalizers = item["metadata"].get("finalizers", [])
+    owners = [TAKEN_OFF_BY.get(each) or f"the controller of {each.partition('/')[0]}" for each in finalizers]
+    found = [f"{each} (taken off by {owner})" for each, owner in zip(finalizers, owners, strict=True)]
     return f"held by its finalizer{'s' if len(found) > 1 else ''} {' and '.join(found)}" if found else "held by no finalizer"
-
-
-def _taken_off_by(finalizer: str) -> str:
-    return TAKEN_OFF_BY.get(finalizer) or f"the controller of {finalizer.partition('/')[0]}"
 
 
 def _delete(target: Target, each: Ref, alone: bool, lease: Lease, say: Say) -> Ref | None:

@@ -92,7 +92,8 @@ def run_in_order(
     try:
         with _sigterm_as_interrupt():
             for each in region_tracks:
-                results.append(_result(each, act, _failure_so_far(results)))
+                counted = [result for result in results if result.status != NO_RELEASE]
+                results.append(_result(each, act, exit_status(counted)))
             for each, result in zip(region_tracks, results, strict=True):
                 result.runs = _running_versions(each)
     except KeyboardInterrupt:
@@ -141,11 +142,6 @@ def _result(region_track: RegionTrack, act: Callable[[RegionTrack], RegionResult
         return act(region_track)
     except EXPECTED_ERRORS as error:
         return _failure_result(region_track, error)
-
-
-def _failure_so_far(results: Sequence[RegionResult]) -> int:
-    """Return the exit status of the first failure. A region without a release to return to does not count."""
-    return exit_status([each for each in results if each.status != NO_RELEASE])
 
 
 def _failure_result(region_track: RegionTrack, error: Exception) -> RegionResult:

@@ -11,7 +11,7 @@ from conf.clusters.regions import Regions
 from conf.plan import alerts, own_panels
 from conf.plan import own_pod as pod_file
 from conf.plan.placement import monthly_price
-from conf.plan.plan import NAMESPACES, TRACKS, OfflineWorkload, default_image, mean_pods, plan
+from conf.plan.plan import NAMESPACES, TRACKS, default_image, mean_pods, plan
 from conf.render.templates import Rendered
 from conf.rules import canary_rules, model_loading, offline_rules, other_services, pod_fit, rendered_objects, traffic
 from conf.rules.context import Rule, RuleContext, Violation
@@ -238,9 +238,7 @@ def _row(context: RuleContext) -> Row:
         answers=tuple(f"{context.region.host}{path.exact}" for path in online.route.paths) if online else (),
         price=None if price is None else price * (mean + (offline.replicas if offline else 0)),
         hours=HoursRow(settings.scale_hours, context.region.timezone, mean) if has_hours else None,
-        offline=_offline_row(offline) if offline else None,
+        offline=OfflineRow(offline.replicas, offline.source, offline.group, offline.sinks, offline.dead_letters)
+        if offline
+        else None,
     )
-
-
-def _offline_row(pods: OfflineWorkload) -> OfflineRow:
-    return OfflineRow(pods.replicas, pods.source, pods.group, pods.sinks, pods.dead_letters)

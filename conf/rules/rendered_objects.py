@@ -127,12 +127,9 @@ def callers_are_named(items: Sequence[Item]) -> Iterator[str]:
     for policy in policies:
         for rule in policy["spec"]["ingress"]:
             peers = rule.get("from") or [{}]
-            if not rule.get("ports") or any(not _names_someone(peer) for peer in peers):
+            named = [peer.get("ipBlock") or peer.get("namespaceSelector", {}).get("matchLabels") for peer in peers]
+            if not rule.get("ports") or not all(named):
                 yield "NetworkPolicy has a rule without a port or a caller, which lets everyone in: correct the template"
-
-
-def _names_someone(peer: Item) -> bool:
-    return bool(peer.get("ipBlock") or peer.get("namespaceSelector", {}).get("matchLabels"))
 
 
 def times_agree(items: Sequence[Item]) -> Iterator[str]:

@@ -131,7 +131,8 @@ def closed(windows: Iterable[str], timezone: str, at: datetime) -> str:
         return ""
     found = [Window(text) for text in texts]
     here = at.astimezone(ZoneInfo(timezone))
-    if any(_holds(each, here) for each in found):
+    minute = here.hour * 60 + here.minute
+    if any(here.weekday() in each.days and each.begin <= minute < each.end for each in found):
         return ""
     next_time = min(_opens(each, here) for each in found)
     return (
@@ -154,11 +155,6 @@ def _minutes(text: str) -> int:
     if minutes > 59 or hours * 60 + minutes > DAY:
         raise ValueError(f"{text} is not a time of day: times go from 00:00 to 24:00")
     return hours * 60 + minutes
-
-
-def _holds(window: Window, at: datetime) -> bool:
-    """Return whether a time is in a window. at: in the window's time zone."""
-    return at.weekday() in window.days and window.begin <= at.hour * 60 + at.minute < window.end
 
 
 def _opens(window: Window, after: datetime) -> datetime:
