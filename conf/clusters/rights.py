@@ -17,6 +17,7 @@ RECORD_VERBS = ("get", "create", "update", "delete")  # a release replaces its h
 READ_KINDS: Mapping[str, tuple[str, str]] = {
     "Namespace": ("api/v1", "namespaces"),
     "ResourceQuota": ("api/v1", "resourcequotas"),
+    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
 }
 
 
@@ -52,6 +53,7 @@ DEPLOY = (
     Right("Pod", ("get",), "log"),
     Right("ReplicaSet", LIST),
     Right("ResourceQuota", LIST),
+    Right("PersistentVolumeClaim", ("get",)),
     Right("ConfigMap", RECORD_VERBS),
     Right("Lease", RECORD_VERBS),
     *(Right(kind, OBJECT_VERBS) for kind in KINDS if kind not in NOT_APPLIED),
@@ -62,6 +64,7 @@ READ = (
     *(Right(kind, LOOK) for kind in KINDS),
     Right("ResourceQuota", LOOK),
     Right("Namespace", ("get",)),
+    Right("PersistentVolumeClaim", ("get",)),
     Right("Pod", ("get",), "log"),
     Right("Pod", ("create",), "eviction"),
 )

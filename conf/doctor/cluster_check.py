@@ -24,8 +24,7 @@ from conf.remote.cluster import Cluster, ClusterError, NoNamespace, NoRights, ku
 from conf.remote.safe_http import NoAnswer
 from conf.render.arms import arm_names
 from conf.render.templates import Rendered
-from conf.rollout.diagnosis import create_secret
-from conf.rollout.preflight import has_secret, shortages, usage
+from conf.rollout.preflight import has_object, named_objects, object_cure, shortages, usage
 from serving.settings import Settings, size_in_bytes
 
 OLDEST_VERSION = (1, 30)  # Kubernetes has preStop.sleep since this version
@@ -216,16 +215,23 @@ def _quotas(context: CheckContext) -> Iterator[Finding]:
         yield context.passed("quotas", words)
 
 
-def _secrets(context: CheckContext) -> Iterator[Finding]:
-    namespace, plan = context.plan.namespace, context.plan
-    named = (name for each in plan.workloads for name in (*each.pod.env_secrets, each.pod.ca_secret))
-    names = [*dict.fromkeys(filter(None, named))]
-    for name in names:
-        if not has_secret(context.cluster, namespace, name):
-            cure = kubectl(context.cluster.context, create_secret(namespace, name))
-            yield context.failed("secrets", f"namespace {namespace} has no Secret {name}, and its pods cannot start", cure)
-            return
-    yield context.passed("secrets", f"there: {', '.join(names)}" if names else "none is named")
+def _named_objects(context: CheckContext) -> Iterator[Finding]:
+    namespace, refusal = context.plan.namespace, None
+    names = named_objects(Rendered(context.plan).items)
+    for kind, name in names:
+        try:
+            if has_object(context.cluster, namespace, kind, name):
+                continue
+        except NoRights as error:  # the others are looked at first
+            refusal = error
+            continue
+        cure = object_cure(context.cluster.context, namespace, kind, name)
+        yield context.failed("named objects", f"namespace {namespace} has no {kind} {name}, and its pods cannot start", cure)
+        return
+    if refusal:
+        raise refusal
+    listed = ", ".join(f"{kind} {name}" for kind, name in names)
+    yield context.passed("named objects", f"there: {listed}" if names else "none is named")
 
 
 def _gateway(context: CheckContext) -> Iterator[Finding]:
@@ -341,5 +347,5 @@ CHECKS: Sequence[Check] = (
     _metrics,
     _gpu,
     _quotas,
-    _secrets,
+    _named_objects,
 )

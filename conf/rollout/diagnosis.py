@@ -86,7 +86,7 @@ def _of_pod(pod: Item, events: Sequence[Item], late: bool) -> Iterator[Diagnosis
     if scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError"):
         message = scheduled.get("message", "")
         if "persistentvolumeclaim" in message.lower():
-            yield Diagnosis(CONFIG, name, f"the volume of its data_claim cannot be used: {shortened(message)}")
+            yield Diagnosis(CONFIG, name, f"a claim of its pod.yaml or its data_claim cannot be used: {shortened(message)}")
         else:
             yield Diagnosis(UNSCHEDULABLE, name, f"no node takes it: {scheduling(message)}")
     if any(event.get("reason") == "NodeNotReady" for event in events):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from conf.base.object_references import APPLIED, DEPLOYMENT_LABEL, MANAGER, Item, Ref, dropped, is_staying, ref
 from conf.base.quantities import GIB, quantity_value
 from conf.observe.pod_states import has_ended
-from conf.plan.own_pod import ALWAYS
+from conf.plan.own_pod import ALWAYS, FILE
 from conf.plan.placement import pod_total, summed
 from conf.remote.cluster import Cluster, NoRights, kubectl
 from conf.render.arms import is_arm, weighted
@@ -27,6 +27,18 @@ from conf.rollout.targets import Blocked, Say, Target
 
 SERVER_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")  # written by the API server
 QUOTA_SECONDS = 10.0
+# Where a pod names an object: in the environment of a container, and in a volume.
+REFERENCES = (
+    ("secretRef", "Secret"),
+    ("secretKeyRef", "Secret"),
+    ("configMapRef", "ConfigMap"),
+    ("configMapKeyRef", "ConfigMap"),
+)
+VOLUME_SOURCES = (
+    ("secret", "secretName", "Secret"),
+    ("configMap", "name", "ConfigMap"),
+    ("persistentVolumeClaim", "claimName", "PersistentVolumeClaim"),
+)
 LISTED_KINDS = ("Pod", "ReplicaSet", "Event")  # what a rollout must be allowed to list
 
 Rollout = tuple[Item | None, Item]  # a Deployment as it is, None where there is none, and as the release applies it
@@ -79,7 +91,8 @@ def serves_already(target: Target, found: History, items: Sequence[Item]) -> boo
 def check_applicable(target: Target, items: Sequence[Item], before: History, say: Say) -> None:
     """Check, before anything is changed, that each object of a release can be applied.
 
-    An object that is being deleted is waited for. A Secret that is missing and a quota that is spent raise Blocked, too.
+    An object that is being deleted is waited for. A Secret, a ConfigMap or a claim
+    that is missing and a quota that is spent raise Blocked, too.
     Raises Blocked, Refused, NoRights, NoNamespace.
     """
     for kind in LISTED_KINDS:
@@ -98,25 +111,46 @@ def check_applicable(target: Target, items: Sequence[Item], before: History, say
         if item["kind"] == "Deployment" and live is not None:
             for manager, paths in field_owners.fields_by_hand(then, (MANAGER, REPLICAS_MANAGER)).items():
                 say(f"{manager} has set what this release leaves as it is: {', '.join(paths)}")
-    _check_secrets(target, items)
+    _check_named_objects(target, items)
     _check_quotas(target, rollouts)
 
 
-def _check_secrets(target: Target, items: Sequence[Item]) -> None:
-    """Check that each Secret that the pods name is there, where the rights allow to look. Raises Blocked."""
-    pods = [item["spec"]["template"]["spec"] for item in items if item["kind"] == "Deployment"]
-    mounted = [each["secret"]["secretName"] for pod in pods for each in pod.get("volumes", ()) if "secret" in each]
-    sources = [each for pod in pods for part in pod["containers"] for each in part.get("envFrom", ()) if "secretRef" in each]
-    for name in dict.fromkeys((*mounted, *(each["secretRef"]["name"] for each in sources))):
+def _check_named_objects(target: Target, items: Sequence[Item]) -> None:
+    """Check that the objects that the pods name are there, where the rights allow to look. Raises Blocked."""
+    for kind, name in named_objects(items):
         with contextlib.suppress(NoRights):
-            if not has_secret(target.cluster, target.namespace, name):
-                cure = kubectl(target.cluster.context, create_secret(target.namespace, name))
-                raise Blocked(f"namespace {target.namespace} has no Secret {name}, without which no pod starts: {cure}")
+            if not has_object(target.cluster, target.namespace, kind, name):
+                cure = object_cure(target.cluster.context, target.namespace, kind, name)
+                raise Blocked(f"namespace {target.namespace} has no {kind} {name}, without which no pod starts: {cure}")
 
 
-def has_secret(cluster: Cluster, namespace: str, name: str) -> bool:
-    """Return whether a Secret is there. Raises NoRights, ClusterError."""
-    return cluster.found(f"/api/v1/namespaces/{namespace}/secrets/{name}") is not None
+def named_objects(items: Sequence[Item]) -> list[tuple[str, str]]:
+    """Return the kind and the name of each Secret, ConfigMap and claim that the pods of a release name."""
+    pods = [item["spec"]["template"]["spec"] for item in items if item["kind"] == "Deployment"]
+    found = [each for pod in pods for volume in pod.get("volumes", ()) for each in _of_volume(volume)]
+    for part in (part for pod in pods for part in (*pod.get("initContainers", ()), *pod["containers"])):
+        references = [*part.get("envFrom", ()), *(each.get("valueFrom") or {} for each in part.get("env", ()))]
+        found += [(kind, source[field]["name"]) for source in references for field, kind in REFERENCES if field in source]
+    return list(dict.fromkeys(found))
+
+
+def _of_volume(volume: Item) -> Iterator[tuple[str, str]]:
+    for source, field, kind in VOLUME_SOURCES:
+        if source in volume:
+            yield kind, volume[source][field]
+
+
+def has_object(cluster: Cluster, namespace: str, kind: str, name: str) -> bool:
+    """Return whether a Secret, a ConfigMap or a claim is there. Raises NoRights, ClusterError."""
+    return cluster.found(f"/api/v1/namespaces/{namespace}/{kind.lower()}s/{name}") is not None
+
+
+def object_cure(context: str, namespace: str, kind: str, name: str) -> str:
+    """Return what creates a Secret, a ConfigMap or a claim that is missing, as an imperative or a command."""
+    if kind == "PersistentVolumeClaim":
+        return f"create the claim there, or correct its name in data_claim of value.py or in {FILE}"
+    words = f"create configmap {name} --namespace {namespace} --from-literal=KEY=VALUE"
+    return kubectl(context, create_secret(namespace, name) if kind == "Secret" else words)
 
 
 def _check_quotas(target: Target, rollouts: Sequence[Rollout]) -> None:

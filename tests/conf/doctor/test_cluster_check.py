@@ -77,7 +77,7 @@ def test_a_cluster_without_a_fault_passes_each_check(tmp_path: Path) -> None:
     assert status == 0
     assert set(found) == {
         "registry", "API server", "namespace", "resource types", "rights", "clocks", "gateway", "gateway buffer", "metrics",
-        "GPU", "quotas", "secrets",
+        "GPU", "quotas", "named objects",
     }  # fmt: skip
 
 
@@ -151,8 +151,8 @@ def test_a_quota_that_has_room_for_the_pods_and_none_for_a_canary_is_told(tmp_pa
 def test_a_secret_that_is_missing_is_told_with_the_line_that_makes_it(tmp_path: Path, namespace: Any) -> None:
     status, found = doctor(tmp_path, 'env_secret = "redis"')
     assert status == 1
-    assert found["secrets"]["words"] == f"namespace {NAMESPACE} has no Secret redis, and its pods cannot start"
-    assert f"create secret generic redis --namespace {NAMESPACE} --from-literal=KEY=VALUE" in found["secrets"]["cure"]
+    assert found["named objects"]["words"] == f"namespace {NAMESPACE} has no Secret redis, and its pods cannot start"
+    assert f"create secret generic redis --namespace {NAMESPACE} --from-literal=KEY=VALUE" in found["named objects"]["cure"]
 
 
 def test_with_exactly_the_rights_that_the_manual_names_nothing_is_wrong(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_with_exactly_the_rights_that_the_manual_names_nothing_is_wrong(tmp_path
             skipped = {subject for subject, each in found.items() if not each["seen"]}
             assert skipped == {"namespace", "gateway", "GPU"}
             assert found["namespace"]["words"].startswith(f"{namespace} is there")
-            with_secret = doctor(tmp_path, 'env_secret = "redis"', namespace, as_them, context=eu.context)[1]["secrets"]
+            with_secret = doctor(tmp_path, 'env_secret = "redis"', namespace, as_them, context=eu.context)[1]["named objects"]
             assert "a deploy does not need them" in with_secret["words"]
         fewer = [each for each in rules if each["resources"] != ["pods/log"]]
         with accounts.allowed(eu, namespace, "deployer", fewer):

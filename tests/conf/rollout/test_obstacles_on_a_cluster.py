@@ -146,6 +146,28 @@ def test_a_secret_that_is_missing_is_told_with_the_line_that_makes_it_before_any
         serving.run("deploy", tag="1")
 
 
+@pytest.mark.parametrize(
+    ("kind", "volume", "cure"),
+    [
+        ("ConfigMap", "configMap: {name: nothing}", "create configmap nothing --namespace {}"),
+        ("PersistentVolumeClaim", "persistentVolumeClaim: {claimName: nothing}", "create the claim there, or correct its name"),
+    ],
+)
+def test_an_object_of_pod_yaml_that_is_missing_is_told_with_its_namespace_before_anything_is_changed(
+    serving: Checkout, eu: Cluster, kind: str, volume: str, cure: str
+) -> None:
+    before, file = pods(eu, serving), serving.folder / "pod.yaml"
+    mounts = "containers: [{name: model, volumeMounts: [{name: own, mountPath: /mnt/own}]}]"
+    file.write_text(f"spec:\n  {mounts}\n  volumes: [{{name: own, {volume}}}]\n")
+    try:
+        done = serving.run("deploy", tag="2", status=19)
+    finally:
+        file.unlink()
+    assert f"namespace {serving.user} has no {kind} nothing, without which no pod starts" in done.err
+    assert cure.format(serving.user) in done.err
+    serves_on(eu, serving, before)
+
+
 def test_a_quota_that_cannot_be_foreseen_is_told_in_figures_and_undone(serving: Checkout, eu: Cluster) -> None:
     before = pods(eu, serving)
     hard = {"pods": str(len(_all_pods(eu, serving.user)))}

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from conf.rollout.preflight import of_rollout, shortages, usage
+from conf.base.yaml_nodes import documents
+from conf.rollout.preflight import named_objects, of_rollout, shortages, usage
+from tests.conf.golden import GOLDEN
 
 GPU = "aliyun.com/gpu-mem"
 MODEL = {"resources": {"requests": {"cpu": "500m", "memory": "1Gi", GPU: "4"}, "limits": {"memory": "1Gi", GPU: "4"}}}
@@ -23,6 +25,17 @@ def test_a_pod_uses_what_its_containers_ask_for_together() -> None:
     amounts = [{"requests": {"cpu": "250m", "memory": "1e3"}}, {"requests": {"cpu": "1"}, "limits": {"memory": "2k"}}, {}]
     two = usage({"containers": [{"resources": each} for each in amounts]})
     assert two == {"pods": 1, "count/pods": 1, "requests.cpu": 1.25, "requests.memory": 1000, "limits.memory": 2000}
+
+
+def test_the_objects_that_pods_name_are_found_in_volumes_and_in_the_environment_of_every_container() -> None:
+    items = documents((GOLDEN / "every-setting/hk-prod-istio.yaml").read_text(encoding="utf-8"))
+    named = set(named_objects(items))
+    assert {("Secret", "index"), ("Secret", "keys"), ("ConfigMap", "index"), ("ConfigMap", "words")} <= named
+    assert {("PersistentVolumeClaim", "index"), ("Secret", "same-keys")} <= named
+    env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "only-here", "key": "a"}}}, {"name": "B", "value": "b"}]
+    pod = {"initContainers": [{"env": env}], "containers": [{}]}
+    alone = {"kind": "Deployment", "spec": {"template": {"spec": pod}}}
+    assert named_objects([alone, alone, {"kind": "Service"}]) == [("ConfigMap", "only-here")]
 
 
 def test_a_sidecar_is_added_and_an_init_container_counts_where_it_asks_for_more_than_all_the_others() -> None:
