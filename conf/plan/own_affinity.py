@@ -108,15 +108,11 @@ class Affinity:
         return self.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution
 
     @property
-    def pods(self) -> tuple[tuple[str, tuple[tuple[PodPreference, tuple[tuple[str, str], ...]], ...]], ...]:
-        """The preferences about pods by their field's name, each with its labels in order. A field without any is left out."""
+    def pods(self) -> tuple[tuple[str, tuple[PodPreference, ...]], ...]:
+        """The preferences about pods by their field's name. A field without any is left out."""
         both = (("podAffinity", self.podAffinity), ("podAntiAffinity", self.podAntiAffinity))
         found = ((name, each.preferredDuringSchedulingIgnoredDuringExecution) for name, each in both)
-        return tuple((name, tuple((each, _labels(each)) for each in terms)) for name, terms in found if terms)
-
-
-def _labels(term: PodPreference) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(term.podAffinityTerm.labelSelector.matchLabels.items()))
+        return tuple((name, terms) for name, terms in found if terms)
 
 
 def affinity_mistakes(place: str, affinity: Affinity) -> Iterator[tuple[str, str]]:
@@ -131,7 +127,7 @@ def affinity_mistakes(place: str, affinity: Affinity) -> Iterator[tuple[str, str
                 words = f"{each.operator} of {each.key}: {' and '.join(WITH_VALUES)} have values, the others have none: {cure}"
                 yield f"{where}[{index}].operator", words
     for name, terms in affinity.pods:
-        for number, (_, labels) in enumerate(terms):
-            if not labels:
+        for number, term in enumerate(terms):
+            if not term.podAffinityTerm.labelSelector.matchLabels:
                 where = f"{place}.{name}.{TERMS}[{number}].podAffinityTerm.labelSelector.matchLabels"
                 yield where, "a selector without a label is about every pod: write one, such as app: index"
