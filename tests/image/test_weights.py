@@ -76,21 +76,19 @@ def test_parts_in_folders_below_are_merged_too(model: Path) -> None:
     assert names(model) == {"large/x.onnx"}
 
 
-def test_a_lost_part_is_told_by_the_parts_that_are_there(model: Path) -> None:
-    (model / "x.onnx-ab").unlink()
+@pytest.mark.parametrize(
+    ("lost", "begin", "told"),
+    [
+        ("x.onnx-ab", "model/x.onnx has sha256 ", [f"model/x.onnx.sha256 says {SUM}; ", "from x.onnx-aa, x.onnx-ac:"]),
+        ("x.onnx-aa", "model/x.onnx is not there, ", ["model/x.onnx.sha256 names it"]),
+    ],
+)
+def test_a_lost_part_is_told_by_the_parts_that_are_there(model: Path, lost: str, begin: str, told: list[str]) -> None:
+    (model / lost).unlink()
     (model / "x.onnx.sha256").write_text(SUM)
     (words,) = prepare(model, made=False)
-    assert words.startswith("model/x.onnx has sha256 ")
-    assert f"but model/x.onnx.sha256 says {SUM}; " in words
-    assert "merged from x.onnx-aa, x.onnx-ac:" in words
-
-
-def test_a_lost_first_part_is_a_file_that_is_not_there(model: Path) -> None:
-    (model / "x.onnx-aa").unlink()
-    (model / "x.onnx.sha256").write_text(SUM)
-    (words,) = prepare(model, made=False)
-    assert words.startswith("model/x.onnx is not there, ")
-    assert "model/x.onnx.sha256 names it" in words
+    assert words.startswith(begin)
+    assert all(part in words for part in told)
 
 
 def test_parts_without_a_sum_are_not_merged_and_the_cure_is_told(model: Path) -> None:

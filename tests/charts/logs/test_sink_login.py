@@ -64,17 +64,14 @@ def settings(sink: BulkReceiver, secret: Path, host: str = "localhost") -> dict[
     return {"SINK_URL": f"https://{host}:{sink.port}", "SINK_SECRET": str(secret)}
 
 
-def test_lines_go_over_tls_to_a_sink_that_knows_the_login(closed: BulkReceiver, secret: Path, tmp_path: Path) -> None:
-    with shipping(tmp_path, closed.port, settings=settings(closed, secret)) as shipper:
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_lines_go_over_tls_to_a_sink_that_knows_the_login_by_a_name_or_an_address_of_its_certificate(
+    closed: BulkReceiver, secret: Path, tmp_path: Path, host: str
+) -> None:
+    with shipping(tmp_path, closed.port, settings=settings(closed, secret, host)) as shipper:
         append(container_file(tmp_path / "pods"), cri_line(event("hi")))
         came(closed, "hi")
         assert PASSWORD not in shipper.out.read_text()
-
-
-def test_an_address_of_a_certificate_is_as_good_as_a_name(closed: BulkReceiver, secret: Path, tmp_path: Path) -> None:
-    with shipping(tmp_path, closed.port, settings=settings(closed, secret, "127.0.0.1")):
-        append(container_file(tmp_path / "pods"), cri_line(event("hi")))
-        came(closed, "hi")
 
 
 def test_a_wrong_password_is_printed_without_it_and_lines_wait_for_the_right_one(

@@ -81,15 +81,17 @@ def test_what_takes_a_release_away_is_bound_by_no_window(checkout: Checkout, com
     assert "context 'hk' cannot be used" in checkout.run(*command, status=11, more=NOWHERE).err
 
 
-@pytest.mark.parametrize("reason", ["", "  ", "\x1b[2J", "why " * 100])
-def test_a_reason_that_says_nothing_or_too_much_is_refused(checkout: Checkout, reason: str) -> None:
-    done = checkout.run("deploy", "--override", reason, tag=NOT_ASKED, status=2, more=NOWHERE)
-    assert "is not a reason" in done.err
-
-
-def test_an_override_that_nothing_needs_is_told(checkout: Checkout) -> None:
-    done = checkout.run("deploy", "--override", "to be sure", tag=NOT_ASKED, status=11, more=NOWHERE)
-    assert "--override was not needed" in done.err
+@pytest.mark.parametrize(
+    ("reason", "status", "told"),
+    [
+        *((reason, 2, "is not a reason") for reason in ("", "  ", "\x1b[2J", "why " * 100)),
+        ("to be sure", 11, "--override was not needed"),
+    ],
+)
+def test_a_reason_that_says_nothing_or_too_much_is_refused_and_one_that_nothing_needs_told(
+    checkout: Checkout, reason: str, status: int, told: str
+) -> None:
+    assert told in checkout.run("deploy", "--override", reason, tag=NOT_ASKED, status=status, more=NOWHERE).err
 
 
 def test_mistakes_of_value_py_come_before_windows(checkout: Checkout) -> None:

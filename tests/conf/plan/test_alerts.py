@@ -28,12 +28,8 @@ def test_rules_are_read_with_their_defaults() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "groups: []\n"])
-def test_a_file_without_rules_is_fine(text: str) -> None:
-    assert read(text) == ()
-
-
-def test_a_service_without_the_file_has_no_rules(tmp_path: Path) -> None:
-    assert load(tmp_path) == ()
+def test_a_file_without_rules_and_a_service_without_the_file_add_none(tmp_path: Path, text: str) -> None:
+    assert read(text) == load(tmp_path) == ()
 
 
 @pytest.mark.parametrize(
