@@ -77,11 +77,7 @@ def planned(arguments: Namespace, tracks: Sequence[str]) -> Planned:
 
 def plans(arguments: Namespace, service: Service, regions: Regions, tracks: Iterable[str]) -> list[Plan]:
     """Return the plans of some tracks in the regions that the command line chooses."""
-    every = (
-        each
-        for track in tracks
-        for each in plan(service.value, regions, track, service.image, service.alerts, service.own_pod, service.panels)
-    )
+    every = (each for track in tracks for each in plan(service.value, regions, track, service.image, service.own))
     return [each for each in every if arguments.region in ("", each.region)]
 
 

@@ -26,10 +26,10 @@ def observed_tracks(arguments: Namespace) -> list[ObservedTrack]:
         s, place = each.settings, (each.region, each.track, each.namespace, each.settings)
         needed = each.track in ("prod", arguments.track)
         if serves(s, each.track, answers):
-            found.append(ObservedTrack(*place, replicas(s, each.track) if needed else 0, own_pod=service.own_pod))
+            found.append(ObservedTrack(*place, replicas(s, each.track) if needed else 0, own_pod=service.own.pod))
         if runs_offline(s):
             wanted = offline_replicas(s, each.track) if needed else 0
-            found.append(ObservedTrack(*place, wanted, offline=True, own_pod=service.own_pod))
+            found.append(ObservedTrack(*place, wanted, offline=True, own_pod=service.own.pod))
     if not found:
         raise no_target(arguments, regions)
     return found

@@ -123,20 +123,24 @@ class Plan:
         return tuple(kind for each in self.workloads for kind in each.objects)
 
 
-def plan(
-    value: ValueFile,
-    regions: Regions,
-    track: str,
-    image: Image,
-    alerts: tuple[AlertingRule, ...] = (),
-    own_pod: OwnPod = NOTHING,
-    panels: tuple[OwnPanel, ...] = (),
-) -> tuple[Plan, ...]:
-    """Return the plan of a track in each region where it runs. alerts, panels: the service's own. own_pod: of its pod.yaml."""
+@dataclass(frozen=True)
+class Own:
+    """What a service adds to the platform's: alerts, panels, and pod, which is of pod.yaml."""
+
+    alerts: tuple[AlertingRule, ...] = ()
+    panels: tuple[OwnPanel, ...] = ()
+    pod: OwnPod = NOTHING
+
+
+NO_ADDITIONS = Own()
+
+
+def plan(value: ValueFile, regions: Regions, track: str, image: Image, own: Own = NO_ADDITIONS) -> tuple[Plan, ...]:
+    """Return the plan of a track in each region where it runs."""
     found = [(region, value.in_region(region.name)) for region in regions.regions.values()]
     answers = any(settings.replicas for _, settings in found)
     return tuple(
-        _in_region(settings, region, regions, track, image, Own(alerts, panels), own_pod, serves(settings, track, answers))
+        _in_region(settings, region, regions, track, image, own, serves(settings, track, answers))
         for region, settings in found
         if runs(settings, region.name, regions, track)
     )
@@ -223,28 +227,13 @@ def offline_startup_time(settings: Settings) -> int:
     return startup_time(settings) + rounded_up(settings.offline_revoke_second)
 
 
-@dataclass(frozen=True)
-class Own:
-    """The alerts and panels that a service adds to the platform's."""
-
-    alerts: tuple[AlertingRule, ...]
-    panels: tuple[OwnPanel, ...]
-
-
 def _in_region(
-    settings: Settings,
-    region: Region,
-    regions: Regions,
-    track: str,
-    image: Image,
-    own: Own,
-    own_pod: OwnPod,
-    is_online: bool,
+    settings: Settings, region: Region, regions: Regions, track: str, image: Image, own: Own, is_online: bool
 ) -> Plan:
     namespace, labels = NAMESPACES.get(track, settings.username), _labels(settings, track, image)
     host_port = settings.host_port if opens_host_port(settings, track) else 0
-    planned = pod(settings, region, image.text, labels, _env(settings, track, region, regions, image, own_pod), host_port)
-    answering = replace(planned, own=own_pod)
+    planned = pod(settings, region, image.text, labels, _env(settings, track, region, regions, image, own.pod), host_port)
+    answering = replace(planned, own=own.pod)
     watched = Watched(settings, region, track, namespace, answering.progress_deadline, regions.runbook or RUNBOOK)
     return Plan(
         region=region.name,

@@ -8,10 +8,9 @@ from typing import TypeVar
 
 from conf.base.image_names import Image, image
 from conf.clusters.regions import Regions
-from conf.plan import alerts, own_panels
-from conf.plan import own_pod as pod_file
+from conf.plan import alerts, own_panels, own_pod
 from conf.plan.placement import monthly_price
-from conf.plan.plan import NAMESPACES, TRACKS, default_image, mean_pods, plan
+from conf.plan.plan import NAMESPACES, TRACKS, Own, default_image, mean_pods, plan
 from conf.render.templates import Rendered
 from conf.rules import canary_rules, model_loading, offline_rules, other_services, pod_fit, rendered_objects, traffic
 from conf.rules.context import Rule, RuleContext, Violation
@@ -31,13 +30,11 @@ SERVICE_RULES = (*other_services.RULES, *offline_rules.SERVICE_RULES, *canary_ru
 
 @dataclass(frozen=True)
 class Service:
-    """A service as its folder describes it. alerts, panels: its own. own_pod: of pod.yaml."""
+    """A service as its folder describes it. own: what it adds to the platform's."""
 
     value: ValueFile
     image: Image
-    alerts: tuple[alerts.AlertingRule, ...]
-    own_pod: pod_file.OwnPod = pod_file.NOTHING
-    panels: tuple[own_panels.OwnPanel, ...] = ()
+    own: Own
 
 
 @dataclass(frozen=True)
@@ -107,16 +104,18 @@ def read(service: Path, regions: Regions, image_name: str = "") -> tuple[Service
     except SettingsError as error:
         mistakes.extend(error.mistakes)
         value = error.rest
-    own = _read_file(alerts.load, service, mistakes) or ()
-    added = _read_file(pod_file.load, service, mistakes) or pod_file.NOTHING
-    panels = _read_file(own_panels.load, service, mistakes) or ()
+    own = Own(
+        alerts=_read_file(alerts.load, service, mistakes) or (),
+        pod=_read_file(own_pod.load, service, mistakes) or own_pod.NOTHING,
+        panels=_read_file(own_panels.load, service, mistakes) or (),
+    )
     try:
         default = default_image(value.settings, regions) if value else "x:x"
         named = image(image_name or default)
     except ValueError:
         mistakes.append(f"--image: {image_name!r} is not the name of an image; write one as registry.example.com/like/demo:1.0")
         named = image(default)
-    return (Service(value, named, own, added, panels) if value else None), mistakes
+    return (Service(value, named, own) if value else None), mistakes
 
 
 def _read_file(load_file: Callable[[Path], T], service: Path, mistakes: list[str]) -> T | None:
@@ -171,12 +170,12 @@ def _judge(
 ) -> None:
     report.warnings.extend(found.value.warnings)
     report.warnings.extend(skip_wrong(_alert_warnings, found) or ())
-    report.mistakes.extend(own_alert_mistakes(found.alerts))
-    report.mistakes.extend(own_panel_mistakes(found.panels))
+    report.mistakes.extend(own_alert_mistakes(found.own.alerts))
+    report.mistakes.extend(own_panel_mistakes(found.own.panels))
     asked = [(context, rule) for context in contexts for rule in (*RULES, *(ONLINE_RULES if context.plan.online else ()))]
     _add(report, [(context, item) for context, rule in asked for item in skip_wrong_items(rule(context))])
     beside = [rule(found.value, others, regions) for rule in SERVICE_RULES]
-    beside.append(other_services.namespace_is_within_quota(found.value, others, regions, found.own_pod))
+    beside.append(other_services.namespace_is_within_quota(found.value, others, regions, found.own.pod))
     for violations in beside:
         _add(report, [(None, item) for item in skip_wrong_items(violations)], found.value)
 
@@ -193,7 +192,7 @@ def objections(rendered: Iterable[Rendered]) -> list[str]:
 
 def _alert_warnings(found: Service) -> list[str]:
     own = found.value.checkable_in()
-    return alerts.copied_rule_warnings(found.alerts, own.service_name, (own.username, *NAMESPACES.values()))
+    return alerts.copied_rule_warnings(found.own.alerts, own.service_name, (own.username, *NAMESPACES.values()))
 
 
 def _place(mistake: str) -> tuple[str, int]:
@@ -204,7 +203,7 @@ def _place(mistake: str) -> tuple[str, int]:
 
 
 def _contexts(found: Service, regions: Regions, track: str, files: Callable[[str], ModelFiles]) -> Iterator[RuleContext]:
-    for each in plan(found.value, regions, track, found.image, found.alerts, found.own_pod, found.panels):
+    for each in plan(found.value, regions, track, found.image, found.own):
         settings = found.value.checkable_in(each.region)
         model = files(found.value.in_region(each.region).model_path)
         yield RuleContext(found.value, settings, regions, regions.regions[each.region], found.image, model, each)

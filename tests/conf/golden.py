@@ -42,7 +42,5 @@ def renders() -> Iterator[tuple[Path, str]]:
             assert mistakes == []
             assert service
             for track in TRACKS:
-                for each in plan(
-                    service.value, regions(routing), track, service.image, service.alerts, service.own_pod, service.panels
-                ):
+                for each in plan(service.value, regions(routing), track, service.image, service.own):
                     yield GOLDEN / name / f"{each.region}-{track}-{routing}.yaml", render(each)

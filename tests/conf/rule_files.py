@@ -17,10 +17,7 @@ def prometheus_rules(folder: Path, tracks: Sequence[str] = ("prod",), region: st
     service, mistakes = read(folder, regions())
     assert mistakes == []
     assert service
-    plans = [
-        plan(service.value, regions(), track, service.image, service.alerts, service.own_pod, service.panels)
-        for track in tracks
-    ]
+    plans = [plan(service.value, regions(), track, service.image, service.own) for track in tracks]
     chosen = [next(each for each in found if each.region == (region or found[0].region)) for found in plans]
     return [item for each in chosen for item in documents(render(each)) if item["kind"] == "PrometheusRule"]
 

@@ -9,7 +9,7 @@ from conf.base.image_names import image
 from conf.base.yaml_nodes import documents
 from conf.clusters.regions import Kafka, Regions
 from conf.plan.alerts import AlertingRule
-from conf.plan.plan import OfflineWorkload, Plan, offline_grace_period, plan
+from conf.plan.plan import OfflineWorkload, Own, Plan, offline_grace_period, plan
 from conf.render.templates import render
 from serving.settings import read
 from tests.conf.golden import regions
@@ -150,7 +150,7 @@ def test_a_region_without_replicas_reads_alone_and_grey_serves_as_prod_does_else
 def test_own_alerts_stay_where_no_online_pods_have_them() -> None:
     value = read(BASE + SINKS + "na_replicas = 0\n", "value.py", tuple(regions().regions))
     own = (AlertingRule("Mine", "up == 0"),)
-    found = {each.region: each for each in plan(value, regions(), "prod", image("r.example.com/x:1"), own)}
+    found = {each.region: each for each in plan(value, regions(), "prod", image("r.example.com/x:1"), Own(own))}
     names = {name: [group.name for group in offline(each).rule_groups] for name, each in found.items()}
     assert names == {"hk": ["ages-offline"], "eu": ["ages-offline"], "na": ["ages-offline", "ages-offline-own"]}
 

@@ -8,7 +8,7 @@ import pytest
 import monopod
 from conf.base.image_names import image
 from conf.plan.own_pod import NOTHING, load, read
-from conf.plan.plan import TRACKS, plan
+from conf.plan.plan import TRACKS, Own, plan
 from conf.render.arms import BASELINE, CANARY, arm_items
 from conf.render.templates import Rendered
 from conf.rules.check import Report, check
@@ -23,7 +23,7 @@ REGIONS = ["--regions", str(GOLDEN / "regions.yaml")]
 
 def rendered(track: str, region: str = "") -> Rendered:
     value = load_value(EVERY / "value.py", tuple(regions().regions))
-    found = plan(value, regions(), track, image("r.example.com/like/demo:1.2"), (), read(GOOD))
+    found = plan(value, regions(), track, image("r.example.com/like/demo:1.2"), Own(pod=read(GOOD)))
     return Rendered(next(each for each in found if each.online and region in ("", each.region)))
 
 
@@ -63,7 +63,7 @@ def test_the_pods_of_every_track_have_the_additions(track: str) -> None:
 
 def test_offline_pods_have_the_additions_too() -> None:
     value = load_value(EVERY / "value.py", tuple(regions().regions))
-    found = plan(value, regions(), "prod", image("r.example.com/like/demo:1.2"), (), read(GOOD))
+    found = plan(value, regions(), "prod", image("r.example.com/like/demo:1.2"), Own(pod=read(GOOD)))
     reading = [pod for each in found if each.offline for pod in pods(Rendered(each).items)]
     named = [pod for pod in reading if pod["spec"]["containers"][0]["name"].endswith("-offline")]
     assert named

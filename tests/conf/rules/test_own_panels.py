@@ -106,7 +106,7 @@ def records(track: str) -> dict[str, list[dict[str, object]]]:
     service, wrong = read_service(EVERY_SETTING, golden.regions())
     assert service
     assert not wrong
-    (each, *_) = plan(service.value, golden.regions(), track, service.image, service.alerts, service.own_pod, service.panels)
+    (each, *_) = plan(service.value, golden.regions(), track, service.image, service.own)
     found = [group for item in documents(render(each)) if item["kind"] == "PrometheusRule" for group in item["spec"]["groups"]]
     return {group["name"]: group["rules"] for group in found if group.get("limit") == MAX_SERIES}
 

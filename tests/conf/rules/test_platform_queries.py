@@ -92,10 +92,8 @@ def dashboard_queries(place: str, dashboard: Mapping[str, Any]) -> Iterator[Quer
 def service_queries(place: str, service: Service) -> Iterator[Query]:
     """Yield the queries of a service's rules and of its autoscaler, in every region and track."""
     regions = load_regions(REGIONS)
-    own = [*(alert.alert for alert in service.alerts), RECORD]
-    every = (
-        plan(service.value, regions, track, service.image, service.alerts, service.own_pod, service.panels) for track in TRACKS
-    )
+    own = [*(alert.alert for alert in service.own.alerts), RECORD]
+    every = (plan(service.value, regions, track, service.image, service.own) for track in TRACKS)
     for each in chain.from_iterable(every):
         where = f"{place} ({each.region}, {each.track})"
         for trigger in (trigger for pods in each.workloads for trigger in pods.scaling.triggers if trigger.query):

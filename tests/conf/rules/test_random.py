@@ -13,7 +13,7 @@ from conf.base.image_names import image
 from conf.base.yaml_nodes import compose, documents
 from conf.clusters.regions import read
 from conf.plan.alerts import AlertingRule
-from conf.plan.plan import default_image, plan
+from conf.plan.plan import Own, default_image, plan
 from conf.render.templates import quoted, render
 from conf.rules.check import Report, check
 from serving.settings import declared_settings
@@ -95,7 +95,7 @@ def _taint(item: dict[str, str]) -> str:
 def test_any_text_that_a_plan_holds_is_read_back_as_it_was(text: str) -> None:
     value = read_value('service_name = "demo"\nusername = "like"\n', "value.py", tuple(golden.regions().regions))
     rule = AlertingRule("Any", text, "1m", {"a": text}, {"b": text})
-    for each in plan(value, golden.regions(), "prod", image("x:1"), (rule,)):
+    for each in plan(value, golden.regions(), "prod", image("x:1"), Own((rule,))):
         items = {item["kind"]: item for item in documents(render(each))}
         assert [kind.lower() for kind in items] == list(each.objects)
         last = items["PrometheusRule"]["spec"]["groups"][-1]["rules"][-1]
