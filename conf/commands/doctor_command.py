@@ -18,10 +18,7 @@ from conf.render.gitlab_jobs import FILE
 def doctor_command(arguments: Namespace) -> int:
     """Print the findings, and return 1 where one has a cure."""
     found = planned(arguments, TRACKS)
-    findings = [
-        *project_findings(arguments.service, os.environ),
-        registry_finding(found.regions, arguments.image, os.environ),
-    ]
+    findings = [*project_findings(arguments.service, os.environ), registry_finding(found.regions, arguments.image, os.environ)]
     if arguments.regions is None:
         findings += pipeline_findings(found.regions, FILE)
     for each in found.plans:

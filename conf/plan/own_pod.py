@@ -83,9 +83,7 @@ ENV_NAME = allow.string_where(
     "OMP_WAIT_POLICY",
 )
 VOLUME_NAME = allow.string_where(
-    _is_free_volume,
-    f"lower-case letters, digits and -, and none of the platform's {', '.join(PLATFORM_VOLUMES)}",
-    "cache",
+    _is_free_volume, f"lower-case letters, digits and -, and none of the platform's {', '.join(PLATFORM_VOLUMES)}", "cache"
 )
 MOUNT_PATH = allow.string_where(
     _is_free_path, f"a path below {', '.join(FOLDERS[:-1])} or {FOLDERS[-1]}, without ..", "/mnt/cache"

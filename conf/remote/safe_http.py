@@ -84,12 +84,7 @@ def get(url: str, headers: Mapping[str, str], authorization: str, plain: Collect
 
 
 def ask(
-    request: urllib.request.Request,
-    plain: Collection[str],
-    most: int,
-    *,
-    seconds: float = 0.0,
-    redirects: bool = True,
+    request: urllib.request.Request, plain: Collection[str], most: int, *, seconds: float = 0.0, redirects: bool = True
 ) -> Answer:
     """Send a request, and return its answer of any status. Raises NoAnswer where none comes, or one of more than `most` bytes.
 

@@ -91,9 +91,4 @@ def _with(item: Item, count: int) -> Item:
 def _count_alone(item: Item, count: int) -> Item:
     """Return an object that sets nothing but the number of pods: at least 1, because an autoscaler leaves 0 unchanged."""
     metadata = {key: item["metadata"][key] for key in ("name", "namespace")}
-    return {
-        "apiVersion": item["apiVersion"],
-        "kind": item["kind"],
-        "metadata": metadata,
-        "spec": {"replicas": max(count, 1)},
-    }
+    return {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": metadata, "spec": {"replicas": max(count, 1)}}

@@ -73,15 +73,9 @@ def _unclear(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
         if not line.replace("\t", " ").isprintable():
             yield number, "holds a character that is not printed, such as a carriage return; write plain lines"
         if not began and comment and DIRECTIVE.match(line):
-            yield (
-                number,
-                "a comment such as # syntax= gives orders to the builder; delete it",
-            )
+            yield (number, "a comment such as # syntax= gives orders to the builder; delete it")
         if within and (not line.strip() or (comment and line[0] != "#")):
-            yield (
-                number,
-                "an empty line or an indented comment within an instruction; delete it, or unindent the comment",
-            )
+            yield (number, "an empty line or an indented comment within an instruction; delete it, or unindent the comment")
         if comment:
             continue
         began = began or bool(line.strip())

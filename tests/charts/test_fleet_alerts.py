@@ -63,10 +63,7 @@ CASES: dict[str, tuple[Histories, set[tuple[str, ...]]]] = {
         {name: "_x60" for name in WELL if "kube_" in name},
         {("ClusterStateMissing", "warning", "", "", "")},
     ),
-    "no gateway is read": (
-        {name: "_x60" for name in WELL if "envoy_" in name},
-        {("GatewayNotScraped", "warning", "", "", "")},
-    ),
+    "no gateway is read": ({name: "_x60" for name in WELL if "envoy_" in name}, {("GatewayNotScraped", "warning", "", "", "")}),
     "no service is deployed yet": (
         {**NO_SERVICE, 'kube_deployment_spec_replicas{namespace="monitoring",deployment="monopod-relay"}': "1x60"},
         set(),
@@ -79,14 +76,8 @@ CASES: dict[str, tuple[Histories, set[tuple[str, ...]]]] = {
             ("GatewayNotScraped", "warning", "", "", ""),
         },
     ),
-    "a gateway answers a tenth with 503": (
-        answered(5, "0+7x60"),
-        {("GatewayErrors", "critical", "like", "demo", "prod")},
-    ),
-    "a canary behind the service's route answers a tenth with 500": (
-        {**answered(5, "0+7x60"), **arm_failed("0+7x60")},
-        set(),
-    ),
+    "a gateway answers a tenth with 503": (answered(5, "0+7x60"), {("GatewayErrors", "critical", "like", "demo", "prod")}),
+    "a canary behind the service's route answers a tenth with 500": ({**answered(5, "0+7x60"), **arm_failed("0+7x60")}, set()),
     "a canary of an earlier release of the platform answers a tenth with 500": (
         {**answered(5, "0+7x60"), **arm_failed("0+7x60", 'service="demo-canary"')},
         set(),
@@ -105,17 +96,11 @@ CASES: dict[str, tuple[Histories, set[tuple[str, ...]]]] = {
         {("GatewayErrors", "critical", "like", "demo", "prod")},
     ),
     "a gateway answers a tenth with 503 in grey": (
-        {
-            **answered(2, "0+60x60", namespace="grey"),
-            **answered(5, "0+7x60", namespace="grey"),
-        },
+        {**answered(2, "0+60x60", namespace="grey"), **answered(5, "0+7x60", namespace="grey")},
         {("GatewayErrors", "warning", "grey", "demo", "grey")},
     ),
     "a gateway answers a tenth with 503 in ab-test": (
-        {
-            **answered(2, "0+60x60", namespace="ab-test"),
-            **answered(5, "0+7x60", namespace="ab-test"),
-        },
+        {**answered(2, "0+60x60", namespace="ab-test"), **answered(5, "0+7x60", namespace="ab-test")},
         {("GatewayErrors", "warning", "ab-test", "demo", "ab")},
     ),
     "clients give deadlines that are too short": (

@@ -16,13 +16,7 @@ from monopod import _parser, main
 from tests.conf.rollout.checkout import Checkout
 
 RESULT = RegionResult(
-    "hk",
-    "prod",
-    "undone",
-    words="restarts: 1 of the canary's containers",
-    log="error: no <memory>",
-    status=34,
-    runs={"1": 2},
+    "hk", "prod", "undone", words="restarts: 1 of the canary's containers", log="error: no <memory>", status=34, runs={"1": 2}
 )
 SETTINGS = Judging((Metric("errors", 0.005), Metric("slower than <25> ms", 0.1)), steps=2)
 

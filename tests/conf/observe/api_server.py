@@ -13,13 +13,7 @@ def pod(number: int, *, is_ready: bool = True, runs: bool = True, age: float = 1
     name = f"small-{number:02}"
     state: dict[str, Any] = {"running": {}} if runs else {"waiting": {}}
     return {
-        "metadata": {
-            "name": name,
-            "uid": name,
-            "namespace": "like",
-            "creationTimestamp": since,
-            "labels": {"version": "7"},
-        },
+        "metadata": {"name": name, "uid": name, "namespace": "like", "creationTimestamp": since, "labels": {"version": "7"}},
         "status": {
             "conditions": [{"type": "Ready", "status": str(is_ready), "lastTransitionTime": since}],
             "containerStatuses": [{"state": state, "restartCount": 0}],

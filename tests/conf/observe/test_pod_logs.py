@@ -364,9 +364,7 @@ def test_following_tells_a_trouble_once_and_goes_on_with_all_regions(monkeypatch
     assert [str(each) for each in found if isinstance(each, Trouble)] == ["eu: no answer"] * 2
 
 
-def test_a_region_that_is_faster_than_the_printing_waits_and_holds_up_no_other(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_region_that_is_faster_than_the_printing_waits_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pod_logs, "HOLD_SECONDS", 0.0)
 
     class Fast(Region):

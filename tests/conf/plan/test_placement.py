@@ -62,18 +62,8 @@ def test_what_each_kind_of_node_lacks_is_named() -> None:
     cards = replace(NODE, name="cards", cards=2, card_memory=15, labels={}, taints=())
     asked = settings(gpu_memory=20.0, cpu=15.6, memory="63.5Gi", node_labels={"pool": "a"})
     assert lacking(asked, NODE, cards) == {
-        "cards": [
-            "has no label pool=a",
-            "has cards of 15 GiB",
-            "has 64Gi",
-            "has 16 cores",
-        ],
-        "n": [
-            "has no GPU",
-            "has 64Gi",
-            "has 16 cores",
-            "has the taint dedicated=ml:NoSchedule",
-        ],
+        "cards": ["has no label pool=a", "has cards of 15 GiB", "has 64Gi", "has 16 cores"],
+        "n": ["has no GPU", "has 64Gi", "has 16 cores", "has the taint dedicated=ml:NoSchedule"],
     }
 
 

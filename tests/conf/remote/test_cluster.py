@@ -224,8 +224,7 @@ JOB = {"CI_ENVIRONMENT_NAME": "hk/cats", "CI_COMMIT_REF_NAME": "cats", "CI_COMMI
 
 
 @pytest.mark.parametrize(
-    ("protected", "end"),
-    [("true", "whose environment scope is hk/*"), ("false", "cats is not protected: protect it")],
+    ("protected", "end"), [("true", "whose environment scope is hk/*"), ("false", "cats is not protected: protect it")]
 )
 def test_a_job_without_a_kubeconfig_names_the_scope_or_the_protection_that_it_lacks(protected: str, end: str) -> None:
     assert missing_kubeconfig({**JOB, "CI_COMMIT_REF_PROTECTED": protected}).endswith(end)

@@ -12,8 +12,7 @@ def test_this_machine_and_named_hosts_are_asked_over_plain_http(host: str) -> No
 
 
 @pytest.mark.parametrize(
-    "host",
-    ["127.0.0.1.example.com", "127.example.com:80", "localhost.example.com", "127.0.0.1:1@a.lan:80", "registry.lan"],
+    "host", ["127.0.0.1.example.com", "127.example.com:80", "localhost.example.com", "127.0.0.1:1@a.lan:80", "registry.lan"]
 )
 def test_a_name_that_only_begins_as_this_machines_address_needs_https(host: str) -> None:
     assert not speaks_http(host, ["registry.lan:5000"])

@@ -31,9 +31,7 @@ BY_HAND = {
         "f:template": {
             "f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}},
             "f:spec": {
-                "f:containers": {
-                    'k:{"name":"cats"}': {"f:env": {'k:{"name":"DEBUG"}': {".": {}, "f:name": {}, "f:value": {}}}},
-                }
+                "f:containers": {'k:{"name":"cats"}': {"f:env": {'k:{"name":"DEBUG"}': {".": {}, "f:name": {}, "f:value": {}}}}}
             },
         }
     }

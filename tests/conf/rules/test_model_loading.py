@@ -25,10 +25,7 @@ def test_a_folder_is_not_a_model_and_the_file_in_it_is_named(check_service: Chec
 
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [
-        (("n", 2**40), "needs more than a byte of memory (4Gi)"),
-        (("n", *[2**40] * 1_000), "needs more than 64 axes"),
-    ],
+    [(("n", 2**40), "needs more than a byte of memory (4Gi)"), (("n", *[2**40] * 1_000), "needs more than 64 axes")],
 )
 def test_a_row_that_memory_cannot_hold_is_told(
     shape: tuple[int | str, ...], words: str, check_service: CheckService, tmp_path: Path

@@ -23,11 +23,7 @@ from tests.waiting import until
 WORSE = (ROOT / "tests/services/worse/src/server.py").read_text()
 DIGIT = {"data": [[[[0.5] * 8] * 8]]}
 SETTINGS = Settings(
-    service_name="small",
-    username="like",
-    canary_margin=0.2,
-    canary_tolerance=3.0,
-    canary_latency_margins=(1.0, 1.0, 1.0),
+    service_name="small", username="like", canary_margin=0.2, canary_tolerance=3.0, canary_latency_margins=(1.0, 1.0, 1.0)
 )
 SOON, LATER = 40.0, 50.0  # seconds after the step began: scrapes are 15 s apart at most, and the tolerance is 3
 ARMS = ("small", "small-canary", "small-baseline")
