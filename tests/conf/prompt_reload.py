@@ -1,9 +1,10 @@
 """Has Prometheus and Alertmanager read changes of their configuration at once, for the length of a test run.
 
 A kubelet looks about once a minute whether a mounted Secret or ConfigMap has changed, and also whenever the pod's own object
-changes. So each pod gets an annotation with the versions of what it mounts. Writing the same annotation again changes nothing.
+changes. So each pod gets an annotation with the versions of what it mounts, and the time.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -16,6 +17,8 @@ from tests.conf.cluster import Cluster, Item
 from tests.repeating import repeating
 
 SECONDS = 2.0  # between two looks
+APART = 10  # seconds, at least, between two annotations: the reloader loses a change that comes while it reloads
+ANNOTATION = "monopod-test/mounts"
 NAMESPACE, OPERATED = "monitoring", "app.kubernetes.io/managed-by=prometheus-operator"
 PLURALS = {"secret": ("secrets", "secretName"), "configMap": ("configmaps", "name")}
 
@@ -42,6 +45,7 @@ def _annotate(cluster: Cluster, pod: Item) -> None:
                 found = cluster.find(f"/api/v1/namespaces/{NAMESPACE}/{plural}/{volume[kind][field]}")
                 versions[volume["name"]] = found["metadata"]["resourceVersion"] if found else "none"
     text = " ".join(f"{name}={version}" for name, version in sorted(versions.items()))
-    if pod["metadata"].get("annotations", {}).get("monopod-test/mounts") != text:
-        named = {"metadata": {"annotations": {"monopod-test/mounts": text}}}
+    at, _, before = pod["metadata"].get("annotations", {}).get(ANNOTATION, "0 ").partition(" ")
+    if before != text and time.time() - int(at) > APART:
+        named = {"metadata": {"annotations": {ANNOTATION: f"{time.time():.0f} {text}"}}}
         cluster.by_hand(path("Pod", NAMESPACE, pod["metadata"]["name"]), named)
