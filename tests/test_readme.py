@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.running import ROOT, get
+from tests.running import ROOT, free_port, get
 
 README = (ROOT / "README.md").read_text()
 
@@ -15,9 +15,12 @@ README = (ROOT / "README.md").read_text()
 def test_the_first_screen_is_two_commands_and_a_curl_and_they_do_what_it_says() -> None:
     serve, test, curl, answer = re.findall(r"^    (\S.*)$", README, re.MULTILINE)[:4]
     assert (serve, test) == ("make serve", "make test")
-    service = subprocess.Popen(serve.split(), cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    port, admin = free_port(), free_port()  # another process may have README's own
+    curl = curl.replace("localhost:8080", f"localhost:{port}")
+    command = [*serve.split(), f"PORT={port}", f"ADMIN_PORT={admin}"]
+    service = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        wait_for("http://localhost:8081/readyz")
+        wait_for(f"http://localhost:{admin}/readyz")
         result = subprocess.run(curl, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
         results = json.loads(result.stdout)["results"]
         said = re.search(r'"label":"(\w+)","score":([0-9.]+)', answer)
@@ -27,6 +30,8 @@ def test_the_first_screen_is_two_commands_and_a_curl_and_they_do_what_it_says() 
         os.killpg(service.pid, signal.SIGINT)
         log = service.communicate(timeout=30)[0]
     assert curl in log, "the line that the start prints is the README's"
+    usual = subprocess.run([ROOT / ".venv/bin/monopod", "serve", "--help"], capture_output=True, text=True, check=True).stdout
+    assert "data port (default: 8080)" in usual
 
 
 def wait_for(url: str) -> None:
