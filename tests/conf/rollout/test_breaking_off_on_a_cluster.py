@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from uuid import uuid4
 
 import pytest
 
@@ -26,14 +27,15 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 
 
 @pytest.fixture
-def serving(make_checkout: MakeCheckout) -> Iterator[Checkout]:
-    """A service whose first version serves, set so that the next has more objects and waits for a node that no cluster has."""
-    mine = make_checkout("eu")
+def serving(make_checkout: MakeCheckout) -> Checkout:
+    """A service whose first version serves, set so that the next has more objects and waits for a node that no cluster has.
+
+    It goes away with its namespace.
+    """
+    mine = make_checkout("eu", name=f"digits-{uuid4().hex[:6]}")
     mine.run("deploy", tag="1")
     mine.write_value(node_labels=UNUSED_LABEL, max_replicas=2)
-    yield mine
-    mine.write_value()
-    mine.run("stop", "--yes", "--wait", "30")
+    return mine
 
 
 def halfway(checkout: Checkout, *words: str, tag: str = "2", **more: str) -> Started:
@@ -184,7 +186,6 @@ def test_a_release_whose_pods_are_ready_one_after_another_is_waited_for_however_
             nodes.enter_context(labelled_node(eu, number))
         assert "now version 1 in 3 pods" in job.wait_exit(0)
         assert time.monotonic() - begin > 12
-        mine.run("stop", "--yes")
 
 
 def test_of_two_deploys_at_once_the_second_is_refused_or_waits(serving: Checkout, eu: Cluster) -> None:
@@ -246,8 +247,6 @@ def test_a_stop_waits_for_as_long_as_pods_may_drain(serving: Checkout, eu: Clust
     release.stop(there, lambda words: end.start() if words == waits else None)
     assert end.finished.is_set()
     assert kinds(eu, serving.user, serving.name) == set()
-    serving.write_value()
-    serving.run("deploy", tag="1")
 
 
 def test_a_deploy_after_a_broken_off_stop_waits_until_the_pods_have_drained(serving: Checkout, eu: Cluster) -> None:

@@ -59,7 +59,6 @@ def test_a_tag_that_was_pushed_again_brings_its_new_code_and_a_rollback_the_old(
     done = mine.run("rollback", "--to", second)
     assert (word(mine), digest(mine)) == ("other", second)
     assert f"{second[:19]} serves there already" in mine.run("rollback", "--to", second[:19]).out
-    mine.run("stop", "--yes")
 
 
 @pytest.fixture
@@ -95,7 +94,6 @@ def test_a_release_that_drifted_or_failed_is_deployed_again_and_not_called_uncha
     assert "eu, prod: deployed 1" in mine.run("deploy", "--take-over", *image, more=theirs).out
     assert status_row(mine)["holder"] == "branch dogs of like/models"
     assert numbers(eu, mine) == [1, 2, 3, 4, 5]
-    mine.run("stop", "--yes", more=theirs)
 
 
 def test_a_rollback_to_an_image_that_the_registry_has_deleted_changes_nothing(
@@ -126,4 +124,3 @@ def test_a_rollback_to_an_image_that_the_registry_has_deleted_changes_nothing(
     hub.received.clear()
     mine.run("rollback", "--to", second)
     assert [asked for asked, _ in hub.received] == [f"/v2/like/deleted/manifests/{second}"]
-    mine.run("stop", "--yes")

@@ -70,7 +70,6 @@ def test_the_number_of_pods_never_falls_on_the_way_to_an_autoscaler_and_back(mak
     assert min(seen) == 3
     mine.run("deploy", tag="1")
     assert len(pods(eu, mine)) == 2
-    mine.run("stop", "--yes")
 
 
 def test_pods_that_somebody_added_by_hand_stay_until_a_release_is_good(make_checkout: MakeCheckout, eu: Cluster) -> None:
@@ -94,7 +93,6 @@ def test_pods_that_somebody_added_by_hand_stay_until_a_release_is_good(make_chec
     done = mine.run("rollback")
     assert "3 of 3 ready" in done.out
     assert "now version 1 in 2 pods" in done.out
-    mine.run("stop", "--yes")
 
 
 def named(kind: str, version: str, name: str, **metadata: object) -> dict[str, object]:
@@ -144,16 +142,15 @@ def test_a_release_serves_though_an_old_object_stays_and_the_next_release_waits_
     mine.run("deploy", tag="1")
     mine.write_value()
     with kept(eu, path("PodDisruptionBudget", mine.user, mine.name)):
-        done = mine.run("deploy", "--timeout", "20", tag="2", status=19)
-        words = f"PodDisruptionBudget {mine.user}/{mine.name} is deleted and still there after 20 s"
+        done = mine.run("deploy", "--timeout", "10", tag="2", status=19)
+        words = f"PodDisruptionBudget {mine.user}/{mine.name} is deleted and still there after 10 s"
         assert f"eu, prod: failed: 2 serves, but {words}" in done.err
         assert (status_row(mine)["state"], status_row(mine)["runs"]) == ("good", {"2": 1})
         assert [row["state"] for row in json.loads(mine.run("history", "--json").out)] == ["serves", "good"]
-        done = mine.run("deploy", "--timeout", "20", tag="2", status=19)
+        done = mine.run("deploy", "--timeout", "10", tag="2", status=19)
         assert words in done.err
     mine.run("deploy", tag="2")
     assert "PodDisruptionBudget" not in kinds(eu, mine.user, mine.name)
-    mine.run("stop", "--yes")
 
 
 GROUP = "admissionregistration.k8s.io/v1"
@@ -182,4 +179,3 @@ def test_a_warning_of_the_api_server_is_shown_once_by_diff_deploy_and_rollback(
             lines = [line for line in mine.run(command, tag=tag).out.splitlines() if WORDS in line]
             assert len(lines) == 1
             assert lines[0].startswith("eu: warning of the API server: ")
-    mine.run("stop", "--yes")

@@ -42,7 +42,20 @@ def serving(
     mine.run("deploy", tag="1")
     with loaded(f"{gateway.url}/api/{user}/digits", 20):
         yield mine
-    mine.run("stop", "--yes")
+
+
+@pytest.fixture(scope="module")
+def full(serving: Checkout, hk: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, str]:
+    """A service whose pod has filled its /tmp, and that pod. The node looks about once a minute, while other tests run."""
+    mine = Checkout(tmp_path_factory.mktemp("full") / "service", serving.user, serving.contexts, "demo", serving.gateway)
+    mine.run("deploy", tag="demo")
+    (pod,) = hk.ask("get", path("Pod", mine.user), labelSelector=f"app.kubernetes.io/name={mine.name}")["items"]
+    (limit,) = (each["emptyDir"]["sizeLimit"] for each in pod["spec"]["volumes"] if "emptyDir" in each)
+    fill = f"import os; os.posix_fallocate(os.open('/tmp/full', os.O_CREAT | os.O_RDWR), 0, {int(limit) + 2**20})"
+    name = pod["metadata"]["name"]
+    command = [kubectl(), "--context", hk.context, "-n", mine.user, "exec", name, "--", "python3", "-c", fill]
+    subprocess.run(command, check=True, timeout=60)
+    return mine, name
 
 
 def change(mine: Checkout, **fields: Any) -> None:
@@ -68,6 +81,7 @@ def has_figures(found: dict[str, Any]) -> bool:
     return all(number is not None and number > 0 for number in numbers) and pod["rate"] > 10
 
 
+@pytest.mark.usefixtures("full")
 def test_where_prometheus_is_away_it_is_named_and_the_pods_that_are_ready_are_known(serving: Checkout) -> None:
     change(serving, url="http://nowhere.monitoring:9090")
     try:
@@ -125,24 +139,18 @@ def test_prometheus_is_asked_through_the_api_server_with_the_right_to_query_alon
     assert [(each["version"], each["words"]) for each in found["releases"]] == [("1", "by ann, good")]
 
 
-def test_a_pod_that_was_evicted_for_its_tmp_and_replaced_is_told(serving: Checkout, hk: Cluster) -> None:
-    where, chosen = path("Pod", serving.user), f"app.kubernetes.io/name={serving.name}"
-    (pod,) = hk.ask("get", where, labelSelector=chosen)["items"]
-    (limit,) = (each["emptyDir"]["sizeLimit"] for each in pod["spec"]["volumes"] if "emptyDir" in each)
-    fill = f"import os; os.posix_fallocate(os.open('/tmp/full', os.O_CREAT | os.O_RDWR), 0, {int(limit) + 2**20})"
-    name = pod["metadata"]["name"]
-    command = [kubectl(), "--context", hk.context, "-n", serving.user, "exec", name, "--", "python3", "-c", fill]
-    subprocess.run(command, check=True, timeout=60)
+def test_a_pod_that_was_evicted_for_its_tmp_and_replaced_is_told(full: tuple[Checkout, str]) -> None:
+    mine, name = full
     evicted = f"{name} was evicted: Usage of EmptyDir volume"
 
     def is_told() -> bool:
-        row = status_row(serving, status=None)
+        row = status_row(mine, status=None)
         is_lost = any(words.startswith(evicted) for words in row["troubles"])
         assert not is_lost or row["state"] != "good"
         return is_lost and row["ready"] == 1
 
     until(is_told, seconds=240, pause=1)
-    done = serving.run("health", status=None)
+    done = mine.run("health", status=None)
     assert f"hk, prod: warning: {evicted}" in done.out
     assert done.status in (40, 42)  # the pod in its place may be too new to judge
 

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 
 
 @pytest.fixture
-def serving(make_checkout: MakeCheckout) -> Iterator[Checkout]:
-    mine = make_checkout("eu")
+def serving(make_checkout: MakeCheckout) -> Checkout:
+    """A service that goes away with its namespace."""
+    mine = make_checkout("eu", name=f"digits-{uuid4().hex[:6]}")
     mine.run("deploy", tag="1")
-    yield mine
-    mine.run("stop", "--yes")
+    return mine
 
 
 def test_a_deployment_that_somebody_deleted_is_told_and_a_deploy_puts_it_there_again(serving: Checkout, eu: Cluster) -> None:

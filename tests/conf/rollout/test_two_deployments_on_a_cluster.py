@@ -78,7 +78,6 @@ def test_without_its_source_the_offline_pods_go_and_without_replicas_the_online_
     assert "Deployment" in kinds(eu, mine.user, mine.name)
     assert kinds(eu, mine.user, offline(mine)) == set()
     assert status_row(mine)["offline"] is None
-    mine.run("stop", "--yes")
 
 
 def test_where_the_offline_pods_fail_the_online_ones_are_undone_too(mine: Checkout, eu: Cluster) -> None:
@@ -94,7 +93,6 @@ def test_where_the_offline_pods_fail_the_online_ones_are_undone_too(mine: Checko
     assert counts(eu, mine) == {mine.name: 1, offline(mine): 1}
     row = status_row(mine)
     assert (row["runs"], row["offline"]["runs"], row["state"]) == ({"1": 1}, {"1": 1}, "2 was undone")
-    mine.run("stop", "--yes")
 
 
 def test_an_autoscaler_of_the_offline_pods_takes_over_their_number_alone(mine: Checkout, eu: Cluster) -> None:
@@ -111,7 +109,6 @@ def test_an_autoscaler_of_the_offline_pods_takes_over_their_number_alone(mine: C
     assert f"{offline(mine)}: the autoscaler is taken away" in done.out
     mine.run("deploy", "--image", TWO)
     assert counts(eu, mine) == {mine.name: 1, offline(mine): 1}
-    mine.run("stop", "--yes")
 
 
 def test_where_the_history_was_deleted_both_are_found_again(mine: Checkout, eu: Cluster) -> None:
