@@ -86,7 +86,8 @@ test-offline: .venv/dev   ## the tests that need a Kafka broker, found by MONOPO
 	$(BIN)/pytest tests -m "offline and not soak" --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 test-cluster: .venv/dev   ## the tests that need a Kubernetes cluster, found as docs/deploy.md says; last those that load its node
-	$(BIN)/pytest tests -m "cluster and not alone and not soak" --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest tests -m "cluster and not by_gateway and not alone and not soak" --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest tests -m "cluster and by_gateway and not soak" --numprocesses 2 --dist loadgroup
 	$(BIN)/pytest tests -m "cluster and alone and not soak"
 
 check: .venv/dev          ## lint, format, types, and the queries of rules, dashboards and commands

@@ -118,7 +118,6 @@ def test_a_command_that_the_image_does_not_hold_says_where_to_run_it(folder: Pat
         assert "Traceback" not in words
 
 
-@pytest.mark.alone
 def test_a_change_of_server_py_builds_one_layer_anew_in_seconds(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The time is of the processor, not of the clock: the steps of a build follow one another, so on an idle machine both are
     equal.

@@ -19,7 +19,10 @@ from tests.conf.cluster import Cluster
 from tests.prerequisites import istio_gateway
 
 NAMES = ("gateway-api", "istio")
-through_both = pytest.mark.parametrize("gateway", NAMES, indirect=True, scope="module")
+# A run with `--dist loadgroup` gives each gateway's tests to one worker.
+through_both = pytest.mark.parametrize(
+    "gateway", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES], indirect=True, scope="module"
+)
 
 
 @dataclass(frozen=True)

@@ -77,10 +77,7 @@ def relay(hk: Cluster, robot: Webhook, switch: Webhook, needs: Callable[[str, st
             "metadata": {"name": "monopod-relay"},
             "stringData": {name: f"http://{host}/send?key=hidden" for name, host in hosts.items()},
         }
-        with (
-            hk.having(f"/api/v1/namespaces/{NAMESPACE}/secrets", secret),
-            installed(hk, image, hosts),
-        ):
+        with hk.having(f"/api/v1/namespaces/{NAMESPACE}/secrets", secret), installed(hk, image, hosts):
             yield ready_pod(hk)
 
 

@@ -19,12 +19,7 @@ from tests.conf.rollout.ready_pods import ready
 from tests.conf.rollout.service_state import until, url
 from tests.running import get
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.alone,
-    pytest.mark.usefixtures("images"),
-    through_both,
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.by_gateway, pytest.mark.usefixtures("images"), through_both]
 HTTP1, HTTP2 = "--http1.1", "--http2-prior-knowledge"
 # Bytes: above what the proxies keep where nothing is set. Of a body by HTTP/2 Istio keeps 16 MiB, more than is sent here.
 SIZES = {"gateway-api": {HTTP1: 60_000, HTTP2: 200_000}, "istio": {HTTP1: 2_000_000}}

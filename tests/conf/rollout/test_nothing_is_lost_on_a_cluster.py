@@ -16,11 +16,7 @@ from tests.conf.rollout.load import LARGE, loaded, padded, quarter
 from tests.conf.rollout.ready_pods import delete_a_pod, ready
 from tests.conf.rollout.service_state import url, version
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.alone,
-    pytest.mark.usefixtures("images", "buffers"),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.usefixtures("images", "buffers")]
 LARGE_RATE = 10.0
 SHARE = 0.8  # the part of the rate that sends digits
 

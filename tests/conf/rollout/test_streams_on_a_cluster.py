@@ -15,11 +15,7 @@ from tests.conf.rollout.ready_pods import answered
 from tests.conf.rollout.service_state import BLANK_DIGIT, until, url
 from tests.running import post_json
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.usefixtures("images"),
-    through_both,
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images"), through_both]
 WHOLE = [*range(20)]  # in two seconds
 
 

@@ -13,12 +13,7 @@ from tests.conf.rollout.ready_pods import answered, keeping_file, names, ready
 from tests.conf.rollout.service_state import pods, until, url
 from tests.image.pods import Pod
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.alone,
-    pytest.mark.usefixtures("images", "buffers"),
-    through_both,
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.by_gateway, pytest.mark.usefixtures("images", "buffers"), through_both]
 REQUESTS, AT_ONCE = 200, "64"
 RATE, LARGE_RATE = 60.0, 10.0
 

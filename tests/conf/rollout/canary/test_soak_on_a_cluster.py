@@ -18,12 +18,7 @@ from tests.conf.rollout.images import STEADY_SETTINGS, tagged
 from tests.conf.rollout.load import Load, loaded
 from tests.conf.rollout.service_state import until, url, version
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.alone,
-    pytest.mark.soak,
-    pytest.mark.usefixtures("images", "buffers"),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.soak, pytest.mark.usefixtures("images", "buffers")]
 RATE = 40.0  # requests a second
 NUMBER = '{"data": [[1.0]]}'
 JUDGED: dict[str, Any] = {

@@ -57,7 +57,7 @@ def arms(cluster: Cluster, mine: Checkout) -> list[set[str]]:
     return [kinds(cluster, mine.user, f"{mine.name}{suffix}") for suffix in ("-canary", "-baseline")]
 
 
-@pytest.mark.alone
+@pytest.mark.by_gateway
 @through_both
 def test_a_bad_version_is_taken_back_and_a_good_one_takes_over_with_no_request_lost(
     mine: Checkout, hk: Cluster, tmp_path: Path
@@ -81,7 +81,7 @@ def test_a_bad_version_is_taken_back_and_a_good_one_takes_over_with_no_request_l
     assert status_row(mine, status=None)["state"] in ("good", "alerts fire")
 
 
-@pytest.mark.alone
+@pytest.mark.by_gateway
 @through_both
 def test_a_canary_whose_pods_are_gone_costs_requests_for_no_more_than_ten_seconds(mine: Checkout, hk: Cluster) -> None:
     mine.write_value(**{**WIDE, "canary_margin": 0.0001})  # so that no verdict comes meanwhile
@@ -106,20 +106,8 @@ def test_a_canary_whose_container_ends_is_taken_back_with_its_last_lines(mine: C
     job.wait_for("shares are set")
     chosen = f"app.kubernetes.io/name={mine.name}-canary"
     pod = hk.ask("get", path("Pod", mine.user), labelSelector=chosen)["items"][0]["metadata"]["name"]
-    ends = [
-        kubectl(),
-        "--context",
-        hk.context,
-        "-n",
-        mine.user,
-        "exec",
-        pod,
-        "--",
-        "python3",
-        "-c",
-        "import os; os.kill(1, 15)",
-    ]
-    subprocess.run(ends, check=True, timeout=60)
+    within = [kubectl(), "--context", hk.context, "-n", mine.user, "exec", pod, "--"]
+    subprocess.run([*within, "python3", "-c", "import os; os.kill(1, 15)"], check=True, timeout=60)
     told = job.wait_exit(REJECTED, 300)
     assert "restarts: 1 of the canary's containers" in told
     assert re.search("    log: .*drain", told)
