@@ -18,7 +18,7 @@ from tests.repeating import repeating
 
 SECONDS = 2.0  # between two looks
 APART = 10  # seconds, at least, between two annotations: the reloader loses a change that comes while it reloads
-ANNOTATION = "monopod-test/mounts"
+ANNOTATION = "monopod-test/mounted-at"
 NAMESPACE, OPERATED = "monitoring", "app.kubernetes.io/managed-by=prometheus-operator"
 PLURALS = {"secret": ("secrets", "secretName"), "configMap": ("configmaps", "name")}
 

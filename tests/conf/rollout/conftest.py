@@ -22,7 +22,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "one")
 def servers() -> Iterator[dict[str, Cluster]]:
     """Each region's API server, or the current context's where a region has none. Simulated nodes get heartbeats."""
     found = clusters(["hk", "eu", "na"])
-    with reloading_promptly(found["hk"]), ExitStack() as stack:
+    with ExitStack() as stack:
         for server in set(found.values()):
             stack.enter_context(sending_heartbeats(server))
         yield found
@@ -31,6 +31,13 @@ def servers() -> Iterator[dict[str, Cluster]]:
 @pytest.fixture(scope="session")
 def hk(servers: dict[str, Cluster]) -> Cluster:
     return servers["hk"]
+
+
+@pytest.fixture(scope="module")
+def prompt_reload(hk: Cluster) -> Iterator[None]:
+    """Prometheus and Alertmanager read changes of their configuration at once, where tests wait for that alone."""
+    with reloading_promptly(hk):
+        yield
 
 
 @pytest.fixture(scope="session")

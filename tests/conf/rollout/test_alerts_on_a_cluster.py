@@ -24,7 +24,7 @@ from tests.prerequisites import missing
 from tests.relay.relay_image import pushed
 from tests.running import ROOT
 
-pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.usefixtures("images", "prompt_reload")]
 
 NAMESPACE = "rollout-test-relay"
 ALERTMANAGER = "/api/v1/namespaces/monitoring/services/alertmanager:9093/proxy/api/v2"

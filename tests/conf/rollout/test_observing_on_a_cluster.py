@@ -25,7 +25,7 @@ from tests.conf.rollout.service_state import status_row
 from tests.prerequisites import kubectl, missing
 from tests.waiting import until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images", "prompt_reload")]
 RELEASE = {"release": "prometheus"}  # by which the Prometheus beside the node finds monitors
 ACCOUNT = "observer"
 

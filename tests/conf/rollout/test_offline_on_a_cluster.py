@@ -35,7 +35,7 @@ from tests.dashboards.written import EVERY
 from tests.prerequisites import kafka_for_pods, missing
 from tests.serving.offline import broker
 
-pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.usefixtures("images", "prompt_reload")]
 
 NUMBERS = itertools.count()  # of records, each once
 MAY_BE_ZERO = {  # these tests have no trouble of this kind, or it is over before a scrape sees it

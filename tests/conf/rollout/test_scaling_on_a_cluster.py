@@ -25,7 +25,7 @@ from tests.conf.rollout.service_state import status_row, until, url
 from tests.prerequisites import missing
 from tests.repeating import repeating
 
-pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.usefixtures("images")]
+pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.usefixtures("images", "prompt_reload")]
 MOST = 4
 NUMBER = json.dumps({"data": [[1.0]]})
 THREE_PODS = {"sleeping": 11.0, "working": 35.0}  # requests a second: 2.75 s of the model's time, and 0.35 of a core
