@@ -47,8 +47,7 @@ def test_the_default_branch_is_named_by_the_server_whatever_it_is_called(checkou
 def test_a_branch_without_a_value_py_of_its_own_is_told_that_it_gets_no_build(checkout: Path) -> None:
     git(checkout, "checkout", "--quiet", "-b", "more", "trunk")
     words, cure = found(checkout)["branch"]
-    assert "offers no build or deploy" in words
-    assert cure == ""
+    assert ("offers no build or deploy" in words, cure) == (True, "")
 
 
 def test_a_default_branch_that_is_not_there_is_the_refused_compare_to(checkout: Path) -> None:

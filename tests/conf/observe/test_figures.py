@@ -138,6 +138,11 @@ class Answering(QuietHandler):
         self.wfile.write(type(self).text.encode())
 
 
+def client_of(folder: Path, port: int) -> PrometheusClient:
+    """Return the client of a Prometheus at a port of this machine. folder: of the regions.yaml that names it."""
+    return PrometheusClient(load(write_regions(folder, {"hk": f"http://127.0.0.1:{port}"})).regions["hk"])
+
+
 @pytest.mark.parametrize(
     ("status", "text", "words"),
     [
@@ -151,25 +156,21 @@ class Answering(QuietHandler):
 )
 def test_what_is_no_answer_of_prometheus_is_told(tmp_path: Path, status: int, text: str, words: str) -> None:
     handler = type("Handler", (Answering,), {"status": status, "text": text})
-    with running_server(LocalServer(handler)) as server:
-        region = load(write_regions(tmp_path, {"hk": f"http://127.0.0.1:{server.server_port}"})).regions["hk"]
-        with pytest.raises(NoFigures, match=words):
-            PrometheusClient(region).now("up")
+    with running_server(LocalServer(handler)) as server, pytest.raises(NoFigures, match=words):
+        client_of(tmp_path, server.server_port).now("up")
 
 
 def test_a_prometheus_that_is_slow_is_given_up_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asked, "ANSWER_SECONDS", 0.5)
     with running_server(LocalServer(Answering)) as server:
         server.slow = True
-        region = load(write_regions(tmp_path, {"hk": f"http://127.0.0.1:{server.server_port}"})).regions["hk"]
-        with pytest.raises(NoFigures, match="has not answered in 0.5 s; is it up"):
-            PrometheusClient(region).now("up")
+        with pytest.raises(NoFigures, match="has not answered in 0.5 s"):
+            client_of(tmp_path, server.server_port).now("up")
 
 
 def test_a_prometheus_that_is_away_is_named(tmp_path: Path) -> None:
-    region = load(write_regions(tmp_path, {"hk": "http://127.0.0.1:1"})).regions["hk"]
     with pytest.raises(NoFigures, match="http://127.0.0.1:1 .*refused; is it up"):
-        PrometheusClient(region).now("up")
+        client_of(tmp_path, 1).now("up")
 
 
 @pytest.mark.parametrize(

@@ -45,13 +45,9 @@ def has_the_additions(pod: dict[str, Any]) -> bool:
     )
 
 
-def test_a_service_without_the_file_adds_nothing(tmp_path: Path) -> None:
-    assert load(tmp_path) == NOTHING
-
-
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "spec: {}\n", "metadata: {}\n"])
-def test_a_file_without_fields_adds_nothing(text: str) -> None:
-    assert read(text) == NOTHING
+def test_a_file_without_fields_and_a_service_without_the_file_add_nothing(tmp_path: Path, text: str) -> None:
+    assert read(text) == load(tmp_path) == NOTHING
 
 
 @pytest.mark.parametrize("track", TRACKS)

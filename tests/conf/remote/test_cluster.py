@@ -1,7 +1,6 @@
 """An API server's answers, refusals and warnings, and a job without a kubeconfig."""
 
 import contextlib
-import http.server
 import json
 import re
 import socket
@@ -31,6 +30,7 @@ from conf.remote.cluster import (
 )
 from conf.rollout.lease import LEASE_SECONDS, RENEWAL_SECONDS
 from tests.conf.kubeconfigs import use_kubeconfig
+from tests.conf.local_servers import LocalServer, QuietHandler, running_server
 from tests.running import ROOT
 from tests.serving.http_server import http_server
 
@@ -168,7 +168,7 @@ DEPRECATED = "policy/v1beta1 PodDisruptionBudget is deprecated in v1.21+"
 QUOTED = 'unknown field "spec.cpu", and a \\'
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     """Answers any question with an object, and the headers as Kubernetes writes them."""
 
     def do_GET(self) -> None:
@@ -178,21 +178,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b'{"kind": "Service"}')
 
-    def log_message(self, *words: object) -> None:
-        pass
-
 
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A context whose API server warns of everything."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "hk", f"http://127.0.0.1:{server.server_port}")
-    yield "hk"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running_server(LocalServer(Handler)) as server:
+        use_kubeconfig(monkeypatch, tmp_path / "kubeconfig", "hk", f"http://127.0.0.1:{server.server_port}")
+        yield "hk"
 
 
 def test_each_warning_is_passed_on_once_however_often_it_is_sent(context: str) -> None:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jinja2 import UndefinedError
@@ -75,20 +76,13 @@ def test_a_template_is_one_kind_and_named_after_it(path: Path) -> None:
     assert [kind.lower() for kind in kinds] == [path.stem]
 
 
-def test_a_missing_value_fails_the_render() -> None:
-    class Hollow:
-        objects = ("serviceaccount",)
-
-    with pytest.raises(UndefinedError):
-        render(replace(a_plan(), online=Hollow()))  # type: ignore[arg-type]
-
-
-def test_an_if_on_a_field_that_no_plan_has_fails_the_render() -> None:
-    class Hollow:
-        name, namespace, labels, objects = "demo", "like", (), ("serviceaccount",)
-
-    with pytest.raises(UndefinedError, match="pull_secrets"):
-        render(replace(a_plan(), online=Hollow()))  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("fields", "lacks"), [({}, "attribute"), ({"name": "demo", "namespace": "like", "labels": ()}, "pull_secrets")]
+)
+def test_a_missing_value_fails_the_render_also_in_an_if(fields: dict[str, object], lacks: str) -> None:
+    hollow = SimpleNamespace(objects=("serviceaccount",), **fields)
+    with pytest.raises(UndefinedError, match=lacks):
+        render(replace(a_plan(), online=hollow))  # type: ignore[arg-type]
 
 
 def test_nothing_but_texts_whole_numbers_and_flags_is_placed() -> None:
