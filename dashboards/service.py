@@ -224,13 +224,22 @@ CARD_ROW = row(
     ),
 )
 
+
+def own_lines(series: str) -> str:
+    """Return a panel's lines without the platform's labels, but for `panel`, which gets the track, as `Faces found, prod`.
+
+    Grafana names a line by the value of its label where each line has that one alone, and else by all labels.
+    """
+    return f'sum without (namespace, service, track, unit) (label_join({series}, "panel", ", ", "panel", "track"))'
+
+
 OWN_ROW = row(
     "Own panels",
     Panel(
         "$own_panel",
         COUNT,
         "A panel of the service's panels.yaml. docs/dashboards.md says how to add one.",
-        tuple(Query(f'{OWN_PANELS[:-1]},panel=~"$own_panel",unit="{unit}"}}', "__auto", unit) for unit in UNITS),
+        tuple(Query(own_lines(f'{OWN_PANELS[:-1]},panel=~"$own_panel",unit="{unit}"}}'), "__auto", unit) for unit in UNITS),
         empty="no values of a panels.yaml",
         repeat="own_panel",
     ),

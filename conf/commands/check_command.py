@@ -41,6 +41,7 @@ def _as_json(report: Report, regions: Regions) -> str:
         "warnings": report.warnings,
         "currency": regions.currency,
         "runs": [asdict(row) for row in report.rows],
+        **_own_names(report),
     }
     return json.dumps(found, indent=2) + "\n"
 
@@ -72,9 +73,20 @@ def _paragraphs(report: Report, regions: Regions) -> Iterator[str]:
     yield "\n" + table(OFFLINE_HEAD, offline, NUMBERS) if offline else ""
     hours = "".join(map(_hours, report.rows))
     yield "\n" + hours if hours else ""
+    names = "".join(f"{what}: {', '.join(own)}\n" for what, own in _own_names(report).items() if own)
+    yield "\n" + names if names else ""
     total = sum(row.price for row in report.rows if row.track == "prod" and row.price is not None)
     yield f"\nprod costs {money(total, regions.currency)} a month; grey and ab cost while they run\n"
     yield "".join(f"note: {warning}\n" for warning in report.warnings)
+
+
+def _own_names(report: Report) -> dict[str, list[str]]:
+    """Return the names of the alerts and the titles of the panels that a service brings."""
+    own = report.service
+    return {
+        "alerts": [each.alert for each in own.alerts] if own else [],
+        "panels": [each.title for each in own.panels] if own else [],
+    }
 
 
 def _hours(row: Row) -> str:

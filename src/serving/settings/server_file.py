@@ -14,6 +14,7 @@ NOT_WSGI = ("aiohttp", "blacksheep", "fastapi", "litestar", "quart", "sanic", "s
 HOOKS = ("setup", "preprocess", "postprocess", "handle")  # the methods of a service's class that the platform calls
 PAGE = "docs/flask.md"
 ASYNC = "async def"
+GUARDS = ("__name__ == '__main__'", "'__main__' == __name__")
 PLAIN = ("", *sys.stdlib_module_names, *dir(builtins))  # modules and functions that give no application
 
 
@@ -69,7 +70,15 @@ def faults_of_server(folder: Path) -> tuple[list[str], list[str]]:
     if asynchronous:
         words = f"{asynchronous[0]} is an ASGI application, and WSGI applications are served; {PAGE}#asgi tells how to move"
         return [f"src/server.py:{lines[asynchronous[0]]}: {words}"], []
-    return ([], []) if services or flasks or named else _nothing_found(nodes, makers)
+    return ([], _idle_runs(nodes, flasks)) if services or flasks or named else _nothing_found(nodes, makers)
+
+
+def _idle_runs(nodes: list[ast.stmt], flasks: list[str]) -> list[str]:
+    """Return a sentence for each call of a Flask application's `run` that an import of src/server.py would reach."""
+    calls = [node.value for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    runs = [(call.lineno, name) for call in calls for name in flasks if ast.unparse(call.func) == f"{name}.run"]
+    cure = 'nothing here, since the platform serves the application; put it below if __name__ == "__main__":'
+    return [f"src/server.py:{line}: {name}.run() does {cure}" for line, name in runs]
 
 
 def _nothing_found(nodes: list[ast.stmt], makers: dict[str, str]) -> tuple[list[str], list[str]]:
@@ -114,8 +123,11 @@ def _tree(folder: Path) -> ast.Module | None:
 
 
 def _outside_functions(node: ast.AST) -> Iterator[ast.stmt]:
-    """Yield the statements of a module, those within `if`, `try` and `with` too."""
+    """Yield the statements of a module, those within `if`, `try` and `with` too, but not below `if __name__ == "__main__"`."""
+    guarded = node.body if isinstance(node, ast.If) and ast.unparse(node.test) in GUARDS else []
     for child in ast.iter_child_nodes(node):
+        if child in guarded:
+            continue
         if isinstance(child, ast.stmt):
             yield child
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.expr):

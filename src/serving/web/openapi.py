@@ -197,7 +197,7 @@ def document(
         "servers": [{"url": ".." if prefix else "/"}],
         "paths": paths,
         "components": _components(),
-    }
+    } | ({"x-application": own[0]} if inputs.mounted else {})  # where `monopod bench` asks an application
 
 
 def _limits(settings: Settings) -> str:

@@ -32,6 +32,14 @@ def test_the_cost_is_pods_times_price_times_the_largest_share(capsys: Captured) 
     assert runs["eu", "prod"] == pytest.approx(3900 * 6 / 96)
 
 
+def test_the_names_of_a_services_own_alerts_and_panels_stand_below_the_table(capsys: Captured) -> None:
+    every = ["check", "--service", str(SERVICES["every-setting"]), *REGIONS]
+    assert monopod.main(every) == 0
+    assert "\n\nalerts: QueueGrows\npanels: Faces found, Share of answers with a face\n\nprod costs" in capsys.readouterr().out
+    monopod.main([*every, "--json"])
+    assert json.loads(capsys.readouterr().out)["panels"] == ["Faces found", "Share of answers with a face"]
+
+
 def test_the_hours_of_each_region_stand_below_the_table_with_their_mean(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "value.py").write_text(
         'service_name = "ages"\nusername = "like"\nreplicas = 1\nscale_hours = ["mon-fri 09:00-18:00 6"]\nna_scale_hours = []\n'

@@ -146,6 +146,8 @@ def test_the_service_dashboard_repeats_a_panel_for_each_title_and_shows_it_in_it
         expr = target["expr"]
         for name, value in values.items():
             expr = expr.replace(name, value)
-        if holds(f"{expr} == 7", series, "5m", tmp_path):
+        assert target["legendFormat"] == "__auto"  # a line's only label, where each has one of the same name
+        titled = f'({expr} == 7) and label_replace(vector(1), "panel", "Faces found, prod", "", "")'
+        if holds(titled, series, "5m", tmp_path):
             answers.append(units[target["refId"]])
     assert answers == ["cps"]

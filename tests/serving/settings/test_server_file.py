@@ -109,6 +109,16 @@ def test_a_name_that_may_hide_an_application_is_a_warning(tmp_path: Path, text: 
     assert doubt.startswith("src/server.py:1: neither a Service nor an application can be seen")
 
 
+@pytest.mark.parametrize(("guard", "told"), [("", [3]), ('if __name__ == "__main__":\n    ', []), ("if True:\n    ", [4])])
+def test_a_run_that_an_import_would_reach_is_a_warning_with_its_line_and_the_guard(
+    tmp_path: Path, guard: str, told: list[int]
+) -> None:
+    found = faults(tmp_path, f"from flask import Flask\nweb = Flask(__name__)\n{guard}web.run(port=5000)\n")
+    cure = 'put it below if __name__ == "__main__":'
+    words = f"web.run() does nothing here, since the platform serves the application; {cure}"
+    assert found == ([], [f"src/server.py:{line}: {words}" for line in told])
+
+
 def test_no_service_of_this_repository_has_such_a_fault() -> None:
     folders = [path.parents[1] for path in (ROOT, *ROOT.glob("*/*")) for path in path.glob("src/server.py")]
     assert [faults_of_server(folder) for folder in folders if faults_of_server(folder) != ([], [])] == []

@@ -119,6 +119,21 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield service
 
 
+def test_an_applications_own_path_is_asked_where_the_url_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    server = "from flask import Flask\napp = Flask(__name__)\n"
+    server += "app.add_url_rule('/api/small', 'answer', lambda: {}, methods=['GET', 'POST'])\n"
+    folder = make_service(tmp_path / "small", "", server)
+    with running(folder) as service:
+        monkeypatch.setattr(bench_command, "PORT", service.port)
+        for asked, place in ((["--service", str(folder)], "localhost"), (["--url", service.url], "127.0.0.1")):
+            for body, method in (((), "GET"), (("--data", "{}"), "POST")):
+                status, found = bench(capsys, *asked, *body, "--seconds", "0.2", "--warm-up", "0", "--concurrency", "1")
+                assert (status, [kind["name"] for kind in found["kinds"]]) == (0, ["200"])
+                assert found["request"] == f"{method} http://{place}:{service.port}/api/like/small"
+
+
 def test_a_service_that_gives_no_example_of_json_is_told_what_to_add(
     demo: Running, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:

@@ -64,7 +64,10 @@ def _given(arguments: Namespace) -> list[Body]:
 
 
 def _asked(arguments: Namespace, headers: Mapping[str, str], given: list[Body]) -> tuple[str, list[Body]]:
-    """Return the URL to ask, and the bodies: the service's own route and example where it tells them. Raises BenchError."""
+    """Return the URL to ask, and the bodies: the service's own route and example where it tells them. Raises BenchError.
+
+    An application tells no example, and gets a GET where no body is given.
+    """
     url = _own_url(arguments) if arguments.url is None else arguments.url
     http_client.reach(url)
     try:
@@ -73,7 +76,7 @@ def _asked(arguments: Namespace, headers: Mapping[str, str], given: list[Body]) 
         if not given and arguments.url is None:
             raise
         return url, given  # another route, or another server
-    return url, given or [http_client.example(content)]
+    return url, given or ([http_client.example(content)] if content else [])
 
 
 def _own_url(arguments: Namespace) -> str:

@@ -141,20 +141,21 @@ def reach(url: str) -> None:
 def own_route(url: str, headers: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     """Return the URL of the service's own route, and the bodies that it takes, as /openapi.json tells them.
 
+    An application's bodies are not known, and the result has none then.
     url: of that route, or of a folder above it, such as http://localhost:8080. Raises BenchError where none is told.
     """
     parts = urlsplit(url)
     page = parts._replace(path=f"{parts.path.rstrip('/')}/openapi.json", query="", fragment="").geturl()
     try:
         told = asyncio.run(_told(without_password(page), headers))
-        ((path, post),) = [
-            (path, post)
-            for path, item in told["paths"].items()
-            if (post := item.get("post", {})).get("operationId") == OWN_ROUTE
+        posts = {path: item["post"] for path, item in told["paths"].items() if "post" in item}
+        mounted: dict[str, dict[str, Any]] = {told["x-application"]: {}} if "x-application" in told else {}
+        ((path, content),) = mounted.items() or [
+            (path, post["requestBody"]["content"]) for path, post in posts.items() if post.get("operationId") == OWN_ROUTE
         ]
         server = told["servers"][0]["url"]
         base = urljoin(page, "." if server == "/" else server)
-        return urlsplit(urljoin(base, path[1:]))._replace(query=parts.query).geturl(), post["requestBody"]["content"]
+        return urlsplit(urljoin(base, path[1:]))._replace(query=parts.query).geturl(), content
     except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise BenchError(f"nothing to send, and {without_password(page)} tells no example ({error}); {CURE}") from None
 
