@@ -82,7 +82,7 @@ def _paragraphs(report: Report, regions: Regions) -> Iterator[str]:
 
 def _own_names(report: Report) -> dict[str, list[str]]:
     """Return the names of the alerts and the titles of the panels that a service brings."""
-    own = report.service
+    own = report.service.own if report.service else None
     return {
         "alerts": [each.alert for each in own.alerts] if own else [],
         "panels": [each.title for each in own.panels] if own else [],
