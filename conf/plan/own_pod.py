@@ -185,7 +185,7 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a container reserves on its node, and what it may use."""
+    """A container reserves the requests on its node, and may use the limits."""
 
     requests: Amounts = setting(REQUIRED, Table(Amounts), "The amounts that it reserves.")
     limits: Amounts = setting(REQUIRED, Table(Amounts), "The amounts that it may use.")

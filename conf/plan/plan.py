@@ -125,7 +125,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Own:
-    """What a service adds to the platform's: alerts, panels, and pod, which is of pod.yaml."""
+    """A service adds these to the platform's: alerts, panels, and by `pod` the content of pod.yaml."""
 
     alerts: tuple[AlertingRule, ...] = ()
     panels: tuple[OwnPanel, ...] = ()
