@@ -24,10 +24,14 @@ COMMITTED = $(shell git show --no-patch --format=%cI HEAD 2>/dev/null)
 BUILDAH = buildah bud --format docker --layers --jobs 2 --timestamp 315532800
 BUILD = $(if $(shell command -v buildah),$(BUILDAH),docker build)
 PUSH = $(if $(shell command -v buildah),buildah push $(if $(filter localhost:% 127.%,$(IMAGE)),--tls-verify=false),docker push)
+# The builder's context: a service's own folder, and no tests or keys in it. $(1): the Dockerfile's name in the shell's $folder.
+ignore = sed 's,^!examples$$,&\n!$(SERVICE:.=examples),' .dockerignore >"$$folder/$(1).dockerignore"
+build_own = cp $(OWN_DOCKERFILE) "$$folder" && $(call ignore,service.Dockerfile) \
+	&& $(BUILD) --file "$$folder/service.Dockerfile" --build-arg PLATFORM_IMAGE=$(PLATFORM_IMAGE) --tag $(IMAGE) $(SERVICE)
 export BUILDAH_ISOLATION ?= chroot
 export DOCKER_BUILDKIT ?= 1
 
-.PHONY: help serve model index image relay-image push test test-service format test-gpu test-offline test-cluster check bench bench-peers \
+.PHONY: help serve model index image own-image relay-image push test test-service format test-gpu test-offline test-cluster check bench bench-peers \
 	bench-pods bench-spent bench-offline bench-autoscaling bench-examples bench-render bench-rollouts bench-canary bench-moving soak pipeline dashboards lock clean
 
 help:            ## this list
@@ -49,13 +53,15 @@ index: .venv/serve        ## build the index of SERVICE from PICTURES, a folder 
 image:                    ## build the image of SERVICE, for TARGET cpu or gpu, and name it IMAGE; see docs/image.md
 	$(if $(wildcard $(SERVICE)/value.py),,$(error $(SERVICE) holds no value.py: SERVICE names a service's folder))
 	$(if $(filter cpu gpu,$(TARGET)),,$(error TARGET is $(TARGET): name cpu or gpu))
-	folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && cp Dockerfile "$$folder" \
-		&& sed 's,^!examples$$,&\n!$(SERVICE:.=examples),' .dockerignore >"$$folder/Dockerfile.dockerignore" \
+	folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && cp Dockerfile "$$folder" && $(call ignore,Dockerfile) \
 		&& $(BUILD) --file "$$folder/Dockerfile" --build-arg TARGET=$(TARGET) --build-arg SERVICE=$(SERVICE) $(if $(BASE),--build-arg BASE=$(BASE)) \
 		$(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL="$(PIP_INDEX_URL)") $(OPTIONS) --tag $(PLATFORM_IMAGE) \
 		$(foreach label,revision=$(COMMIT) created=$(COMMITTED),--label org.opencontainers.image.$(label)) . \
-		$(if $(OWN_DOCKERFILE),&& cp $(OWN_DOCKERFILE) "$$folder" && cp "$$folder/Dockerfile.dockerignore" "$$folder/service.Dockerfile.dockerignore" \
-		&& $(BUILD) --file "$$folder/service.Dockerfile" --build-arg PLATFORM_IMAGE=$(PLATFORM_IMAGE) --tag $(IMAGE) $(SERVICE))
+		$(if $(OWN_DOCKERFILE),&& $(build_own))
+
+own-image:                ## build service.Dockerfile of SERVICE upon PLATFORM_IMAGE, and name it IMAGE
+	$(if $(OWN_DOCKERFILE),,$(error $(SERVICE) holds no service.Dockerfile))
+	folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && $(build_own)
 
 relay-image:              ## build the image of the relay, and name it IMAGE; see docs/alerting.md
 	$(BUILD) --file relay/Dockerfile $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL="$(PIP_INDEX_URL)") \

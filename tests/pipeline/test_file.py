@@ -40,10 +40,11 @@ def job(name: str) -> dict[str, Any]:
 
 
 JOBS = {name: job(name) for name in SAID if name not in WORDS and not name.startswith(".")}
-ON_CLUSTERS = {name: each for name, each in JOBS.items() if name not in ("lint", "test", "build")}
+IMAGES = ("build", "build_own", "push_own")
+ON_CLUSTERS = {name: each for name, each in JOBS.items() if name not in ("lint", "test", *IMAGES)}
 DEPLOYS = {name: each for name, each in ON_CLUSTERS.items() if "on_stop" in each["environment"]}
 WITHOUT_CHECKOUT = sorted(ON_CLUSTERS.keys() - DEPLOYS.keys())  # every worker of a test run must collect the same order
-TRUSTED = {"build": JOBS["build"], **ON_CLUSTERS}
+TRUSTED = {**{name: JOBS[name] for name in IMAGES}, **ON_CLUSTERS}
 TIERS = {"grey": "testing", "ab": "staging"}
 FETCHES = [
     'git -C $platform fetch --quiet --depth 1 "$CI_REPOSITORY_URL" "$CI_COMMIT_SHA"',
@@ -86,8 +87,9 @@ def test_a_job_on_a_cluster_is_pressed_by_a_person_and_never_on_the_default_bran
     assert by_hand["when"] == "manual"
 
 
-def test_a_schedule_builds_nothing() -> None:
-    assert '$CI_PIPELINE_SOURCE == "schedule"' in JOBS["build"]["rules"][0]["if"]
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_schedule_builds_nothing(name: str) -> None:
+    assert '$CI_PIPELINE_SOURCE == "schedule"' in JOBS[name]["rules"][0]["if"]
 
 
 def test_gitlab_stops_a_forgotten_grey_after_the_time_that_a_project_sets_once() -> None:
@@ -110,9 +112,8 @@ def test_a_job_with_secrets_runs_the_platforms_scripts_alone(name: str) -> None:
     takes_value = (
         'mkdir $platform/service && cd $platform/service && git -C $platform archive "$CI_COMMIT_SHA" value.py | tar -x'
     )
-    assert [line for line in TRUSTED[name]["script"] if not line.startswith("$platform/ci/")] == (
-        [takes_value] if name in WITHOUT_CHECKOUT else ["cd $platform/service"]
-    )
+    others = [takes_value] if name in WITHOUT_CHECKOUT else [] if name == "push_own" else ["cd $platform/service"]
+    assert [line for line in TRUSTED[name]["script"] if not line.startswith("$platform/ci/")] == others
 
 
 @pytest.mark.parametrize("name", TRUSTED)
@@ -124,7 +125,7 @@ def test_a_job_with_secrets_reads_no_git_config_that_another_job_may_have_writte
     assert TRUSTED[name]["variables"]["GIT_STRATEGY"] == ("none" if name in WITHOUT_CHECKOUT else "clone")
 
 
-@pytest.mark.parametrize("name", ["build", *DEPLOYS])
+@pytest.mark.parametrize("name", ["build", "build_own", *DEPLOYS])
 def test_the_platforms_files_are_compared_before_anything_is_built_or_deployed(name: str) -> None:
     assert TRUSTED[name]["script"][:2] == [
         '$platform/ci/same-platform "$CI_COMMIT_SHA" $platform/service',
@@ -134,11 +135,24 @@ def test_the_platforms_files_are_compared_before_anything_is_built_or_deployed(n
 
 @pytest.mark.parametrize("name", DEPLOYS)
 def test_no_file_that_a_branchs_code_made_reaches_a_deploy(name: str) -> None:
-    assert DEPLOYS[name]["needs"] == [{"job": "build", "artifacts": False}]
+    build, push_own = DEPLOYS[name]["needs"]
+    assert build == {"job": "build", "artifacts": False}
+    assert push_own == {"job": "push_own", "artifacts": False, "optional": True}
 
 
-def test_no_file_that_a_branchs_code_made_reaches_the_build() -> None:
+def test_no_file_that_a_branchs_code_made_reaches_the_build_or_runs_in_the_job_that_pushes() -> None:
     assert JOBS["build"]["dependencies"] == []
+    assert JOBS["build_own"]["needs"] == [{"job": "build", "artifacts": False}]
+    assert JOBS["push_own"]["needs"] == [{"job": "build_own", "artifacts": True}]
+    assert JOBS["push_own"]["script"] == ['$platform/ci/push-own "$IMAGE" built']
+
+
+def test_stages_of_a_services_own_have_jobs_where_the_branch_holds_its_file() -> None:
+    for name in ("build_own", "push_own"):
+        assert JOBS[name]["rules"] == [
+            JOBS["build"]["rules"][0],
+            JOBS["build"]["rules"][1] | {"exists": ["service.Dockerfile"]},
+        ]
 
 
 @pytest.mark.parametrize("name", WITHOUT_CHECKOUT)
@@ -206,7 +220,8 @@ def test_a_canary_can_be_begun_and_continued_and_its_verdicts_are_kept_however_i
 
 def test_jobs_of_a_branchs_own_code_have_no_environment_whose_secrets_they_would_see() -> None:
     assert "environment" not in JOBS["lint"] | JOBS["test"]
-    assert JOBS["build"]["environment"] == {"name": "registry", "action": "access"}
+    for name, scope in (("build", "registry"), ("build_own", "pull"), ("push_own", "registry")):
+        assert JOBS[name]["environment"] == {"name": scope, "action": "access"}
 
 
 @pytest.mark.parametrize(
@@ -314,7 +329,7 @@ def _target(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_scripts_of_the_pipeline_can_be_run() -> None:
     scripts = [path for path in (ROOT / "ci").iterdir() if path.is_file() and path.suffix == "" and path.name != "Dockerfile"]
-    assert len(scripts) == 8
+    assert len(scripts) == 10
     for path in scripts:
         assert path.stat().st_mode & 0o100, path
         assert path.read_text().startswith("#!"), path

@@ -5,6 +5,7 @@ KUBECONFIG names the clusters, MONOPOD_TEST_REGISTRY the registry of the images,
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -64,10 +65,14 @@ groups:
 """
 # The second version is a program for gunicorn: a Flask application with a model of its own, as it was, and its own pages.
 FLASK = """\
+import os
+from pathlib import Path
+
 import numpy
 import onnxruntime
 from flask import Flask, jsonify, request
 
+FOUND = Path(os.environ.get("FOUND", "/dev/null"))  # service.Dockerfile names it
 app = Flask(__name__)
 session = onnxruntime.InferenceSession("model/digits.onnx")
 
@@ -82,11 +87,35 @@ def answer():
     app.logger.warning("a digit from %s", request.json.get("postid"))
     rows = numpy.array(request.json["data"], dtype=numpy.float32)
     (logits,) = session.run(None, {{session.get_inputs()[0].name: rows}})
-    return jsonify(digit=int(logits.argmax()), shape=logits.shape)
+    return jsonify(digit=int(logits.argmax()), shape=logits.shape, found=FOUND.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
     app.run(port=8080)
+"""
+# Its image has a stage of its own, whose code looks for the password that pushes in the processes above it.
+OWN_STAGE = """\
+ARG PLATFORM_IMAGE
+FROM ${PLATFORM_IMAGE} AS build
+USER root
+COPY src/hunt.py /build/
+RUN python /build/hunt.py >/build/found.txt
+
+FROM ${PLATFORM_IMAGE}
+COPY --from=build /build/found.txt /usr/local/share/
+ENV FOUND=/usr/local/share/found.txt
+"""
+HUNT = """\
+import os
+from pathlib import Path
+
+process, looked = os.getpid(), 0
+while process:
+    folder = Path("/proc", str(process))
+    if b"REGISTRY_PASSWORD=" in (folder / "environ").read_bytes():
+        print("found in the environment of", (folder / "comm").read_text())
+    process, looked = int((folder / "stat").read_text().rpartition(")")[2].split()[1]), looked + 1
+print("looked at", looked, "processes")
 """
 FLASK_TEST = '''\
 """A digit is read through the real server."""
@@ -136,7 +165,9 @@ class Fork:
         names = {"user": self.user, "service": self.service}
         value = VALUE.format(**names, start=start).replace("model/digits.onnx", "")
         own = {"value.py": value, "src/server.py": FLASK.format(**names), "src/test_server.py": FLASK_TEST.format(**names)}
-        return self._push("Cats by Flask", start, {**own, "README.md": "# Cats\n", "CHANGELOG.md": "2: by Flask\n"})
+        own |= {"README.md": "# Cats\n", "CHANGELOG.md": "2: by Flask\n"}
+        own |= {"service.Dockerfile": OWN_STAGE, "src/hunt.py": HUNT}
+        return self._push("Cats by Flask", start, own)
 
     def _push(self, message: str, start: int, more: Mapping[str, str | bytes | None] = MappingProxyType({})) -> str:
         names = {"user": self.user, "service": self.service}
@@ -174,7 +205,7 @@ def cats(tmp_path: Path, needs: Callable[[str, str], str]) -> Iterator[Fork]:
     secrets = {"KUBECONFIG": {f"{each}/*": kubeconfig(each) for each in REGIONS}, "REGISTRY_PASSWORD": {"registry": "secret"}}
     secrets["PIP_CONFIG_FILE"] = {"*": "[global]\nretries = 2\n"}
     secrets["KUBECONFIG"] |= {"grey/*": kubeconfig("na"), "ab/*": kubeconfig("hk")}
-    secrets["REGISTRY_PULL_PASSWORD"] = dict.fromkeys(secrets["KUBECONFIG"], "secret to read")
+    secrets["REGISTRY_PULL_PASSWORD"] = dict.fromkeys([*secrets["KUBECONFIG"], "pull"], "secret to read")
     variables = {
         "REPOSITORY": f"{REGISTRY}/{name}/cats",
         "REGISTRY_USER": "pipeline",
@@ -247,13 +278,15 @@ def test_a_pushed_branch_gets_to_the_curl_that_answers_through_envoy(cats: Fork)
 
     second = cats.push_flask(start=31)
     with shared(STORAGE):
-        pushed = cats.pipelines.run(cats.checkout, "test", "build")
+        pushed = cats.pipelines.run(cats.checkout, "test", "build", "build_own", "push_own")
     assert pushed.code == 0, pushed.output
-    step("a Flask application in its place, tested and built")
+    step("a Flask application in its place, tested and built, with a stage of its own")
     cats.press("deploy-hk")
     assert curl(f"{url}/v2")["version"] == second
     named = json.dumps({"postid": "p-1", "data": [[[[0.5] * 8] * 8]]})
-    assert curl(url, "--header", "Content-Type: application/json", "--data", named)["shape"] == [1, 10]
+    answer = curl(url, "--header", "Content-Type: application/json", "--data", named)
+    assert answer["shape"] == [1, 10]
+    assert re.fullmatch(r"looked at \d+ processes\n", str(answer["found"])), answer
     assert "a digit from p-1" in cats.monopod("logs", "--region", "hk", "--track", "prod")
     step("a second version in hk, its answer and its log")
     cats.press("restart-hk")
@@ -278,4 +311,5 @@ def test_a_pushed_branch_gets_to_the_curl_that_answers_through_envoy(cats: Fork)
     on_clusters = {"grey", "stop_grey", "ab_test", "stop_ab", *(f"deploy-{region}" for region in REGIONS)}
     on_clusters |= {f"{verb}-hk" for verb in ("restart", "rollback", "stop")}
     theirs = {(job, secret) for job in on_clusters for secret in ("KUBECONFIG", "REGISTRY_PULL_PASSWORD")}
-    assert cats.pipelines.seen() == {("build", "REGISTRY_PASSWORD"), *theirs}
+    theirs |= {("build", "REGISTRY_PASSWORD"), ("push_own", "REGISTRY_PASSWORD"), ("build_own", "REGISTRY_PULL_PASSWORD")}
+    assert cats.pipelines.seen() == theirs
