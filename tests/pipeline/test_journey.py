@@ -43,6 +43,7 @@ REGION = """
     reserved: {{cpu: 0.1, memory: 256Mi}}
     nodes: [{{name: small, cpu: 2, memory: 8Gi, price: 50}}]
 """
+# The settings after init_delay_second are written as the system before this one had them.
 VALUE = """\
 service_name = "{service}"
 username = "{user}"
@@ -52,7 +53,18 @@ memory = "512Mi"
 replicas = 1
 model_path = "model/digits.onnx"
 init_delay_second = {start}
+
+gpu_num = 0
+ins_num_per_gpu = 1
+ab_replicas = 1.
+grey_sleep_after_day = 7
+bmls_ret_type = "json"
+use_decode_sidecar = False
+use_srv = False
+host_port = 0
+hk_replicas = 1
 """
+OLD_NAMES = ("gpu_num", "grey_sleep_after_day", "bmls_ret_type", "use_decode_sidecar")
 ALERTS = """\
 groups:
   - name: {service}
@@ -261,6 +273,7 @@ def test_a_pushed_branch_gets_to_the_curl_that_answers_through_envoy(cats: Fork)
     assert pushed.code == 0, pushed.output
     assert f"pushed {REGISTRY}/{cats.user}/cats:{first}" in pushed.output
     assert cats.service in artifact(cats.checkout, "lint", "rendered/hk-prod.yaml")
+    assert [name for name in OLD_NAMES if f" {name}: " not in pushed.output] == []
     step("a push linted, tested and built")
 
     url = f"{GATEWAY}/api/{cats.user}/{cats.service}"

@@ -73,6 +73,8 @@ STEADY_SERVERS = {
     "steady-fails": STEADY.replace("FAILING = 0.001", "FAILING = 0.02"),
     "steady-slower": STEADY.replace("SECONDS = 0.04", "SECONDS = 0.052"),
 }
+PROGRAM = (ROOT / "tests/services/program/src/server.py").read_text()
+PROGRAM_SETTINGS: dict[str, Any] = {"model_path": "", "stuck_after_second": 2}
 SECURE_SETTINGS: dict[str, Any] = {
     **OFFLINE_SETTINGS,
     "offline_sinks": ["postgresql:labels"],
@@ -96,6 +98,11 @@ OTHERS = {
     **{name: {"src/server.py": SLEEPING, "value.py": value(**found)} for name, found in SLEEPING_SETTINGS.items()},
     **{name: {"src/server.py": text, "value.py": value(**STEADY_SETTINGS)} for name, text in STEADY_SERVERS.items()},
     **{f"seen-{routing}": {"src/server.py": SEEN, "value.py": value(**settings)} for routing, settings in SEEN_BY.items()},
+    "program": {"src/server.py": PROGRAM, "value.py": value(**PROGRAM_SETTINGS)},
+    "program-fails": {
+        "src/server.py": PROGRAM.replace("FAILING = 0.0", "FAILING = 0.2"),
+        "value.py": value(**PROGRAM_SETTINGS),
+    },
     "drains": {"value.py": value(drain_delay_second=DRAIN_DELAY)},
     "ab": {"value.py": value(service_name="rollout-ab")},
     "offline": {"value.py": value(**OFFLINE_SETTINGS)},

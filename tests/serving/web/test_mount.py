@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from serving.core.messages import MAX_WAITING
-from tests.running import DIGITS, Running, get, launch, make_service, post_form, post_json, running
+from tests.running import DIGITS, ROOT, Running, get, launch, make_service, post_form, post_json, running
 from tests.serving.web.test_app import JSON, ask, logged
 from tests.waiting import until
 
@@ -384,32 +384,7 @@ def test_a_bare_callable_has_a_ping_once_it_has_answered_one(tmp_path: Path) -> 
         assert get(service.admin + "/readyz")[0] == 503
 
 
-HOSTILE = """
-import os
-import threading
-import time
-
-from flask import Flask
-
-app = Flask(__name__)
-
-
-@app.route("/exit")
-def leave():
-    os._exit(7)
-
-
-@app.route("/fork")
-def fork():
-    return "child" if os.fork() == 0 else "parent"
-
-
-@app.route("/threads")
-def threads():
-    for _ in range(10):
-        threading.Thread(target=time.sleep, args=(1000,)).start()
-    return "started"
-"""
+HOSTILE = (ROOT / "tests/services/program/src/server.py").read_text()
 
 
 def state_of(process: str) -> str:

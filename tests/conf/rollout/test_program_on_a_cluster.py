@@ -1,0 +1,47 @@
+"""A Flask program as it was under gunicorn, on a real node: canaries judge it, and `status` tells what it does to its pod."""
+
+from typing import Any
+
+import pytest
+
+from tests.conf.cluster import Cluster
+from tests.conf.rollout.checkout import MakeCheckout
+from tests.conf.rollout.load import loaded
+from tests.conf.rollout.service_state import pods, status_row, until, url, version
+from tests.running import get
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images", "buffers")]
+PROGRAM: dict[str, Any] = {"model_path": "", "stuck_after_second": 2, "replicas": 2}
+WIDE = {"canary_step_second": 180, "canary_tolerance": 3.0, "canary_margin": 0.2, "canary_latency_margins": (0.9, 0.9, 0.9)}
+REJECTED = 34
+
+
+def test_a_canary_of_a_program_that_fails_more_often_is_taken_back(make_checkout: MakeCheckout) -> None:
+    mine = make_checkout("hk")
+    mine.let_prometheus_scrape()
+    mine.write_value(**PROGRAM, **WIDE)
+    mine.run("deploy", tag="program")
+    with loaded(url(mine), 40.0) as load:
+        told = mine.start("deploy", "--canary", "50", tag="program-fails").wait_exit(REJECTED, 300)
+    assert "errors: worse" in told, told
+    assert {kind["name"] for kind in load.figures["kinds"]} == {"200", "500"}, load.lost()
+    assert version(url(mine)) == "program"
+
+
+def test_what_a_program_does_to_its_pod_is_told_by_status(make_checkout: MakeCheckout, hk: Cluster) -> None:
+    mine = make_checkout("hk")
+    mine.write_value(**{**PROGRAM, "replicas": 1})
+    mine.run("deploy", tag="program")
+    assert [get(f"{url(mine)}/{way}")[0] for way in ("fork", "threads")] == [200, 200]
+    assert status_row(mine)["troubles"] == []
+
+    get(f"{url(mine)}/exit")
+    until(lambda: list(pods(hk, mine).values()) == [1])
+    troubles = status_row(mine, status=None)["troubles"]
+    assert any("exit" in each and "7" in each for each in troubles), troubles
+
+    until(lambda: status_row(mine, status=None)["ready"] == 1)
+    assert get(f"{url(mine)}/hang")[0] in (503, 504)
+    until(lambda: list(pods(hk, mine).values()) == [2])
+    troubles = status_row(mine, status=None)["troubles"]
+    assert any("hang" in each or "stuck" in each or "liveness" in each for each in troubles), troubles
