@@ -2,7 +2,8 @@
 
 Knows the checkout of the platform in which it lies, whose repository must hold that commit too. conf/PATHS there is the list of
 the paths that a service may have. FOLDER is made anew: the platform's files with the commit's files at those paths alone. Files
-are written from git's objects, so no attribute, filter or hook of the branch has a say. Standard library only.
+are written from git's objects, so no attribute, filter or hook of the branch has a say. At the paths in UNCOMPARED a branch may
+have anything, since the platform's is laid out. Standard library only.
 """
 
 import os
@@ -18,6 +19,7 @@ from serving.settings.model_files import MAX_POINTER, POINTER, sha256_of
 
 PLATFORM = Path(__file__).resolve().parent.parent
 PATHS = PLATFORM / "conf" / "PATHS"
+UNCOMPARED = ("ci/regions.yml", "conf/RELEASES", "conf/regions.yaml")  # jobs read them of the platform's default branch alone
 SHOWN = 20
 PLAIN = ("100644", "100755")  # git's modes of files; any other is a link, a submodule or a mistake
 
@@ -113,14 +115,20 @@ def refusal(found: Mapping[str, str], known: Mapping[str, str], platform: str, d
     )
 
 
-def _git(*words: str) -> bytes:
+def git(*words: str) -> bytes:
     return subprocess.run(["git", "-C", str(PLATFORM), *words], check=True, stdout=subprocess.PIPE).stdout
 
 
 def entries(commit: str) -> dict[str, Entry]:
     """Return what a commit has, by path."""
-    rows = (row.partition("\t") for row in os.fsdecode(_git("ls-tree", "-r", "-z", "--full-tree", commit)).split("\0")[:-1])
+    rows = (row.partition("\t") for row in os.fsdecode(git("ls-tree", "-r", "-z", "--full-tree", commit)).split("\0")[:-1])
     return {path: Entry(words.split()[0], words.split()[2]) for words, _, path in rows}
+
+
+def owners_in(files: Mapping[str, Entry]) -> dict[str, str]:
+    """Return the owners by the conf/PATHS of a commit, or none where that is no plain file. files: what the commit has."""
+    listed = files.get("conf/PATHS", Entry("", ""))
+    return owners(git("cat-file", "blob", listed.name).decode(errors="replace") if listed.mode in PLAIN else "")
 
 
 def lay_out(files: Mapping[str, Entry], folder: Path, checkout: Path) -> None:
@@ -155,11 +163,10 @@ def _resolve_pointer(file: Path, kept: Path) -> None:
 
 def main(commit: str, folder: str = "") -> int:
     """Print why the commit is refused and return 1, or lay it out, in a folder that is not there yet, and return 0."""
-    platform, known = _git("rev-parse", "HEAD").decode().strip(), owners(PATHS.read_text(encoding="utf-8"))
+    platform, known = git("rev-parse", "HEAD").decode().strip(), owners(PATHS.read_text(encoding="utf-8"))
     own, platforms = entries(commit), entries(platform)
-    listed = own.get("conf/PATHS", Entry("", ""))
-    before = _git("cat-file", "blob", listed.name).decode(errors="replace") if listed.mode in PLAIN else ""
-    found = faults(own, platforms, known, owners(before))
+    mine, compared = ({path: files[path] for path in files.keys() - UNCOMPARED} for files in (own, platforms))
+    found = faults(mine, compared, known, owners_in(own))
     words = refusal(found, known, platform[:8], os.environ.get("CI_DEFAULT_BRANCH") or "the default branch")
     print(words or f"the platform's files are those of {platform[:8]}", file=sys.stderr if words else sys.stdout)
     if not words and folder:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_SHARE = 50  # percent: a canary and its baseline have all requests then
 MAX_SECONDS_BACK = 3650 * SECONDS["d"]
-VERSION = "0.2.0"  # of the platform
+VERSION = "0.3.0"  # of the platform
 
 
 class Flag(NamedTuple):

@@ -329,7 +329,7 @@ def _target(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_scripts_of_the_pipeline_can_be_run() -> None:
     scripts = [path for path in (ROOT / "ci").iterdir() if path.is_file() and path.suffix == "" and path.name != "Dockerfile"]
-    assert len(scripts) == 10
+    assert len(scripts) == 11
     for path in scripts:
         assert path.stat().st_mode & 0o100, path
         assert path.read_text().startswith("#!"), path

@@ -27,12 +27,12 @@ TRAP = "open({caught!r}, 'w')\n"
 
 
 class Branch:
-    """A service's branch, and how its jobs run. checkout: as a runner has it."""
+    """A service's branch, and how its jobs run. checkout: as a runner has it. start: where it begins."""
 
-    def __init__(self, folder: Path, upstream: Path):
+    def __init__(self, folder: Path, upstream: Path, start: str = "HEAD"):
         self.folder, self.upstream, self.checkout = folder, upstream, folder / "models"
         git(folder, "clone", "--quiet", "--shared", str(upstream), str(self.checkout))
-        git(self.checkout, "checkout", "--quiet", "-b", "cats")
+        git(self.checkout, "checkout", "--quiet", "-b", "cats", start)
         self.caught, self.noted, builder = folder / "caught", folder / "noted", folder / "bin/buildah"
         for each in (builder.parent, self.noted):
             each.mkdir()
@@ -48,6 +48,7 @@ class Branch:
         """Return the exit status and the output of a job, at the branch's last commit or another one of its repository."""
         lines = [*JOBS[job]["before_script"], *JOBS[job]["script"]]
         said = {
+            "CI_COMMIT_BRANCH": "cats",
             "CI_COMMIT_SHA": sha or git(self.checkout, "rev-parse", "HEAD"),
             "CI_REPOSITORY_URL": str(self.checkout),
             "PLATFORM_URL": str(self.upstream),
