@@ -46,7 +46,7 @@ COPY --from=parts /parts/debian src/
 RUN echo 'monopod:x:65532:65532::/tmp:/usr/sbin/nologin' >>/etc/passwd \
     && echo 'monopod:x:65532:' >>/etc/group \
     && if [ -e src/packages.txt ]; then \
-        apt-get update && apt-get install --yes --no-install-recommends $(sed 's/#.*//' src/packages.txt) \
+        apt-get update && apt-get install --yes --no-install-recommends -- $(sed 's/#.*//' src/packages.txt) \
         && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*; \
     fi
 

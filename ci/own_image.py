@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from conf.rules.service_dockerfile import PLATFORM_ENV
+from conf.rules.own_image import PLATFORM_ENV
 
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 VARIABLE = re.compile(r"([A-Za-z_]\w*)=[^\0]*", re.ASCII)

@@ -17,7 +17,7 @@ from conf.rules.context import Rule, RuleContext, Violation
 from conf.rules.model_files import ModelFiles, model_files
 from conf.rules.other_services import OtherService
 from conf.rules.own_alerts import own_alert_mistakes, own_panel_mistakes
-from conf.rules.service_dockerfile import service_dockerfile_mistakes
+from conf.rules.own_image import package_mistakes, service_dockerfile_mistakes
 from serving.settings import SettingsError, ValueFile, faults_of_server, load, misnamed_hooks, skip_wrong, skip_wrong_items
 from serving.settings.reader import ConfigError
 
@@ -147,7 +147,7 @@ def judge(
     found, mistakes = read(service, regions, image_name)
     wrong, doubtful = faults_of_server(service)
     report = Report([*mistakes, *wrong], [*misnamed_hooks(service), *doubtful], service=found)
-    report.mistakes += service_dockerfile_mistakes(service)
+    report.mistakes += [*service_dockerfile_mistakes(service), *package_mistakes(service)]
     if found is None:
         return report
     files = cache(partial(model_files, service))  # tracks and regions share them

@@ -183,6 +183,11 @@ def test_code_at_a_services_paths_is_built_and_never_run_by_a_job_with_secrets(b
     traps: dict[str, str | bytes | None] = {f"src/{name}.py": trap for name in modules}
     traps |= {f"{folder}/{name}": shell for folder in ("src", "model") for name in ("GNUmakefile", "Makefile", "makefile.d")}
     traps |= {"tests/service/conftest.py": trap, "tests/service/pytest.ini": "[pytest]\n", "src/.containerignore": "*\n"}
+    traps |= {f"{folder}/.env": f"PYTHONPATH=src\nLD_PRELOAD=src/a.so\nBASH_ENV={folder}/a.sh\n" for folder in ("src", "model")}
+    traps |= {f"src/{name}": "[install]\nno-index = yes\n" for name in ("pip.conf", "setup.cfg", "pyproject.toml")}
+    touch = f"touch ${{HOME}}/{branch.caught.name}"
+    names = (f"$({touch})", f"`{touch}`", f";{touch};", f"$(shell {touch})", "-rf", "--eval=x", "*", "a b", "-c")
+    traps |= {f"{folder}/{name.replace('/', '${IFS}')}": "" for folder in ("src", "model") for name in names}
     branch.commit(traps)
     context = branch.built()
     for path, text in traps.items():

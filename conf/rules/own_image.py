@@ -1,7 +1,11 @@
-"""The check of a service's own service.Dockerfile: its stages stand upon the platform's image, and change no way to run it.
+"""The check of what a service adds to the platform's image: its lists of packages, and the stages of its service.Dockerfile.
 
-The file is read, and never built. docker and buildah differ in some rare forms, such as heredocs. Such a form is refused,
-since a line that this module takes for text could be an instruction to a builder.
+src/packages.txt is Debian's list, and src/requirements.txt Python's. A word there that begins with `-` would be an option, and
+options of apt and pip run programs or read other files of the build.
+
+service.Dockerfile stands upon the platform's image, and changes no way to run it. It is read, and never built. docker and
+buildah differ in some rare forms, such as heredocs. Such a form is refused, since a line that this module takes for text could
+be an instruction to a builder.
 """
 
 import re
@@ -9,6 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+# Debian Policy 5.6.1, then an architecture, and a version (5.6.12) or a release.
+DEBIAN = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?(=[A-Za-z0-9.+:~-]+|/[a-z0-9-]+)?")
+# Options of pip that name further files, as its page on the requirements file format lists them. A build does not have those.
+FILES = re.compile(r"-[rce]|--(requirement|constraint|editable)(?=[\s=]|$)")
+LOCAL = re.compile(r"(file:|[./~])|[^@\s]*\.(whl|tar\.gz|zip)$|.*@\s*file:", re.IGNORECASE)
 FILE = "service.Dockerfile"
 USER = "65532:65532"
 FOLDER = "/app"
@@ -27,6 +36,35 @@ class Instruction(NamedTuple):
     line: int
     name: str
     rest: str
+
+
+def package_mistakes(service: Path) -> list[str]:
+    """Return a sentence for each line of a service's two lists that a build cannot take. service: its folder."""
+    found = []
+    for name, wrong in (("packages.txt", _wrong_debian), ("requirements.txt", _wrong_python)):
+        try:
+            lines = (service / "src" / name).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError):
+            found.append(f"src/{name}: cannot be read as text; it must be a plain file in UTF-8")
+            continue
+        found += [f"src/{name}:{number}: {words}" for number, line in enumerate(lines, 1) for words in wrong(line)]
+    return found
+
+
+def _wrong_debian(line: str) -> Iterator[str]:
+    for word in line.partition("#")[0].split():
+        if not DEBIAN.fullmatch(word):
+            yield f"{word!r} is not a package of Debian; write names, such as libgl1 or tar=1.34+dfsg-1.2, and no options"
+
+
+def _wrong_python(line: str) -> Iterator[str]:
+    said = re.sub(r"(^|\s)#.*", "", line).strip()
+    if FILES.match(said):
+        yield f"{said!r} reads another file, which the image's build does not have; write the packages of that file here"
+    elif LOCAL.match(said):
+        yield f"{said!r} is a file or a folder; write name==version, and give the build an index that has it (PIP_INDEX_URL)"
 
 
 def service_dockerfile_mistakes(service: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""A service's own Dockerfile stands upon the platform's image. All else is refused, with its line and a cure."""
+"""What a service adds to the image: stages upon the platform's, and packages. All else is refused, with its line and a cure."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from conf.clusters import regions
 from conf.rules.check import check
-from conf.rules.service_dockerfile import FILE, mistakes, service_dockerfile_mistakes
+from conf.rules.own_image import FILE, mistakes, package_mistakes, service_dockerfile_mistakes
 from tests.running import ROOT
 
 HEAD = "ARG PLATFORM_IMAGE\nFROM ${PLATFORM_IMAGE}\n"
@@ -125,3 +125,80 @@ def test_a_dockerfile_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).unlink()
     (tmp_path / FILE).mkdir()
     assert "cannot be read as text" in service_dockerfile_mistakes(tmp_path)[0]
+
+
+def said(folder: Path, name: str, text: str | bytes) -> list[str]:
+    (folder / "src").mkdir(exist_ok=True)
+    (folder / "src" / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    return package_mistakes(folder)
+
+
+@pytest.mark.parametrize(
+    "line", ["libgl1", "g++  # a compiler", "# nothing", "", "libc6:amd64 ffmpeg=7:5.1.6-0+deb12u1", "tar/bookworm"]
+)
+def test_names_of_debians_packages_with_a_version_or_a_comment_are_taken(line: str, tmp_path: Path) -> None:
+    assert said(tmp_path, "packages.txt", f"{line}\n") == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "-o",
+        "--allow-unauthenticated",
+        "APT::Update::Pre-Invoke::=id",
+        "$(id)",
+        "./a.deb",
+        "/run/secrets/pip",
+        "Libgl1",
+        "*",
+        "a;id",
+    ],
+)
+def test_any_other_word_is_named_with_its_line(word: str, tmp_path: Path) -> None:
+    (found,) = said(tmp_path, "packages.txt", f"libgl1\nlibglib2.0-0 {word}\n")
+    assert found.startswith(f"src/packages.txt:2: {word!r} is not a package of Debian")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "numpy==2.1.0",
+            "# a comment",
+            "",
+            'tokenizers==0.20; python_version < "3.13"',
+            "pillow[xmp]>=11  # pictures",
+            "e-mail==1",
+        ),
+        *(
+            "--extra-index-url https://wheels.example.com/cu12",
+            "--no-binary numpy",
+            "torch @ https://wheels.example.com/t-1.whl",
+        ),
+    ],
+)
+def test_packages_of_an_index_and_options_that_read_no_file_are_taken(line: str, tmp_path: Path) -> None:
+    assert said(tmp_path, "requirements.txt", f"{line}\n") == []
+
+
+READS = ("-r /run/secrets/pip", "-r/run/secrets/pip", "-c more.txt", "--constraint=more.txt", "--requirement more.txt", "-e .")
+LOCAL = (".", "./wheels/a.whl", "/etc", "file:///etc", "a @ file:///etc", "a-1.whl", "~/a")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"), [*((line, "reads another file") for line in READS), *((line, "is a file or a folder") for line in LOCAL)]
+)
+def test_a_line_that_reads_other_files_is_named_with_what_to_write(line: str, why: str, tmp_path: Path) -> None:
+    (found,) = said(tmp_path, "requirements.txt", f"numpy==2.1.0\n{line}\n")
+    assert found.startswith(f"src/requirements.txt:2: {line!r} {why}")
+
+
+def test_a_list_that_is_not_text_is_named(tmp_path: Path) -> None:
+    assert said(tmp_path, "packages.txt", b"\xff\xfe") == [
+        "src/packages.txt: cannot be read as text; it must be a plain file in UTF-8"
+    ]
+
+
+def test_the_lists_of_the_examples_are_taken() -> None:
+    for example in (ROOT / "examples").iterdir():
+        assert package_mistakes(example) == []
