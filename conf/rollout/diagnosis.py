@@ -23,6 +23,8 @@ INIT_CURES = {  # of containers that pod.yaml adds, where the cure is another on
     MEMORY: "raise its memory in pod.yaml",
     PROBE: "its last log lines say how far it got; a sidecar's startupProbe may take longer with a higher failureThreshold",
 }
+LIVENESS = "Liveness probe"
+HUNG = "a batch or a request ran longer than stuck_after_second; `monopod logs --previous` shows its last lines"
 CURES = {
     IMAGE: "check its name and tag, that it was pushed, and that the cluster may pull it (pull_secrets in regions.yaml)",
     CRASH: "its last log lines say why; run the image locally: the same lines come",
@@ -120,7 +122,8 @@ def _of_container(namespace: str, pod: str, container: Item, events: Sequence[It
     waiting = container.get("state", {}).get("waiting", {})
     ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
     reason, enough = waiting.get("reason", ""), restarts >= ENOUGH_RESTARTS
-    killed = ended.get("exitCode") == 137 and restarts and not _probe_event(events)  # most likely by the node's OOM killer
+    probe = _failed_probe(events, ended.get("startedAt", ""))
+    killed = ended.get("exitCode") == 137 and restarts and not probe  # most likely by the node's OOM killer
     if reason in PULL_REASONS:
         said = _pull_error(waiting, events)
         yield Diagnosis(
@@ -134,9 +137,11 @@ def _of_container(namespace: str, pod: str, container: Item, events: Sequence[It
         yield Diagnosis(CONFIG, pod, words, enough or not ended, name)
     elif ended.get("reason") == "OOMKilled" or killed:
         yield Diagnosis(MEMORY, pod, f"it was killed for its memory, {_times(restarts)}", restarts > 0, name)
-    elif (probe := _probe_event(events)) and restarts:
-        words = f"its probe does not pass and it was started again, {_times(restarts)}: {probe}"
-        yield Diagnosis(PROBE, pod, words, enough, name)
+    elif probe and restarts:
+        words = (
+            f"its probe does not pass and it was started again, {_times(restarts)}: {_unhealthy(events, probe) or 'no answer'}"
+        )
+        yield Diagnosis(PROBE, pod, words, enough, name, HUNG if probe == LIVENESS else "")
     elif ended and (ended.get("exitCode") or reason == "CrashLoopBackOff"):
         yield Diagnosis(CRASH, pod, f"it ended with exit code {ended.get('exitCode')}, {_times(restarts)}", enough, name)
     elif late and "running" in container.get("state", {}) and not container.get("ready"):
@@ -182,15 +187,20 @@ def _count(events: Iterable[Item]) -> int:
     return sum((e.get("series") or e).get("count") or 1 for e in events)
 
 
-def _probe_event(events: Sequence[Item]) -> str:
-    """Return the kubelet's last message about a probe that made it restart the container; "" where no probe did."""
-    if not any(e.get("reason") == "Killing" and "probe" in e.get("message", "") for e in events):
-        return ""
-    return _unhealthy(events) or "it failed too often"
+def _failed_probe(events: Sequence[Item], since: str) -> str:
+    """Return the first words of the probe for which the kubelet ended the container's last process; "" where no probe did.
+
+    since: when that process began, as Kubernetes writes times. Earlier events are of the processes before it.
+    """
+    kills = [e.get("message", "") for e in events if e.get("reason") == "Killing" and _last_seen(e) >= since]
+    named = [match[1] for message in kills if (match := re.search(r"failed (startup|liveness) probe", message))]
+    return f"{named[-1].capitalize()} probe" if named else ""
 
 
-def _unhealthy(events: Sequence[Item]) -> str:
-    told = [e["message"] for e in sorted(events, key=_last_seen) if e.get("reason") == "Unhealthy"]
+def _unhealthy(events: Sequence[Item], begins: str = "") -> str:
+    """Return the kubelet's last message about a probe that failed. begins: the words with which it begins, "" for any probe."""
+    unhealthy = [e for e in sorted(events, key=_last_seen) if e.get("reason") == "Unhealthy"]
+    told = [e["message"] for e in unhealthy if e["message"].startswith(begins)]
     return shortened(told[-1]) if told else ""
 
 

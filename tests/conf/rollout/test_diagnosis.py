@@ -112,6 +112,29 @@ def test_a_probe_that_never_passes_is_reported_with_its_answer() -> None:
     assert "init_delay_second" in str(found)
 
 
+def test_a_container_that_hung_is_told_by_its_liveness_probe_and_not_by_what_its_start_says_since() -> None:
+    events = [
+        event(
+            "Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 503", lastTimestamp="2026-11-25T10:00:00Z"
+        ),
+        event("Killing", "Container main failed liveness probe, will be restarted", lastTimestamp="2026-11-25T10:00:00Z"),
+        event("Unhealthy", "Readiness probe failed: connection refused", lastTimestamp="2026-11-25T10:00:09Z"),
+    ]
+    killed = {"lastState": {"terminated": {"exitCode": 0, "startedAt": "2026-11-25T09:00:00Z"}}}
+    found = only(*diagnose([pod({"state": {"running": {}}, **killed, "restartCount": 1})], events, []))
+    assert (found.kind, found.hopeless) == (diagnosis.PROBE, False)
+    assert "Liveness probe failed: HTTP probe failed with statuscode: 503" in found.words
+    assert "stuck_after_second" in str(found)
+    assert "init_delay_second" not in str(found)
+
+
+def test_a_container_that_ends_by_itself_after_an_earlier_kill_is_told_by_its_exit_code() -> None:
+    kill = event("Killing", "Container main failed liveness probe, will be restarted", lastTimestamp="2026-11-25T10:00:00Z")
+    ended = {"lastState": {"terminated": {"exitCode": 7, "startedAt": "2026-11-25T10:00:09Z"}}}
+    found = only(*diagnose([pod({"state": {"running": {}}, **ended, "restartCount": 2})], [kill], []))
+    assert (found.kind, "exit code 7" in found.words) == (diagnosis.CRASH, True)
+
+
 def test_a_pod_that_no_node_takes_says_what_is_short_and_where() -> None:
     found = not_scheduled(
         "0/3 nodes are available: 1 Insufficient aliyun.com/gpu-mem, 2 Insufficient memory. no new claims to deallocate, "

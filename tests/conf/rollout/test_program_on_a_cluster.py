@@ -38,10 +38,10 @@ def test_what_a_program_does_to_its_pod_is_told_by_status(make_checkout: MakeChe
     get(f"{url(mine)}/exit")
     until(lambda: list(pods(hk, mine).values()) == [1])
     troubles = status_row(mine, status=None)["troubles"]
-    assert any("exit" in each and "7" in each for each in troubles), troubles
+    assert any("it ended with exit code 7" in each for each in troubles), troubles
 
     until(lambda: status_row(mine, status=None)["ready"] == 1)
     assert get(f"{url(mine)}/hang")[0] in (503, 504)
     until(lambda: list(pods(hk, mine).values()) == [2])
     troubles = status_row(mine, status=None)["troubles"]
-    assert any("hang" in each or "stuck" in each or "liveness" in each for each in troubles), troubles
+    assert any("Liveness probe failed" in each and "stuck_after_second" in each for each in troubles), troubles
