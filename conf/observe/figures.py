@@ -315,6 +315,8 @@ def _summed(series: str) -> str:
 
 def _process(all_: str, window: str) -> dict[str, str]:
     """Return the PromQL of the figures that each pod has. all_: the matchers of its series."""
+    started = _summed(f"changes(process_start_time_seconds{{{all_}}}[1h])")
+    recycled = _summed(f"changes(monopod_recycles{{{all_}}}[1h])")
     return {
         "version": f"max by ({BY_POD}, version) (monopod_release_info{{{all_}}})",
         "ready": _summed(f"monopod_ready{{{all_}}}"),
@@ -322,7 +324,7 @@ def _process(all_: str, window: str) -> dict[str, str]:
         "memory_limit": _summed(f"monopod_memory_limit_bytes{{{all_}}}"),
         "cores": _summed(f"rate(process_cpu_seconds_total{{{all_}}}[{window}])"),
         "cores_asked": _summed(f"monopod_cpu_cores{{{all_}}}"),
-        "restarts": _summed(f"changes(process_start_time_seconds{{{all_}}}[1h])"),
+        "restarts": f"{started} - ({recycled} or 0 * {started})",  # pods of older releases have no count of recycles
     }
 
 

@@ -25,7 +25,16 @@ OWN = "alerts-of-a-services-own"  # the section of that page on the rules of ale
 # The command of monopod to type next, and the alerts that name it. All others name status.
 NEXT = {
     "health": ("ErrorBudgetBurnsFast", "ErrorBudgetBurnsSlowly", "LatencyBudgetBurnsFast", "LatencyBudgetBurnsSlowly", "Slow"),
-    "top": ("Overloaded", "QueueOld", "CoresHigh", "CoresNearLimit", "MemoryHigh", "MemoryNearLimit", "TmpNearlyFull"),
+    "top": (
+        "Overloaded",
+        "QueueOld",
+        "CoresHigh",
+        "CoresNearLimit",
+        "MemoryHigh",
+        "MemoryNearLimit",
+        "Leaking",
+        "TmpNearlyFull",
+    ),
     "logs --since 1h": ("ServerErrors", "ReloadFailing", "OfflineStandsStill", "OfflineHeld", "OfflineDeadLetters"),
     "logs --previous": ("Restarts",),
 }

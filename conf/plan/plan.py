@@ -38,6 +38,7 @@ from serving.settings import Settings, ValueFile, weekly_hours
 from serving.settings.offline_names import dead_topic_of, group_of, sinks_of, topic_of
 
 TRACKS = ("prod", "grey", "ab")
+REPLICAS_VARIABLE = "MONOPOD_REPLICAS"  # the least pods of a track: a pod without a sibling does not end for its memory
 NAMESPACES: Mapping[str, str] = {"grey": "grey", "ab": "ab-test"}
 SERVICE_PORT = 80
 SUFFIX = "-offline"
@@ -367,6 +368,7 @@ def _env(settings: Settings, track: str, region: Region, regions: Regions, image
         *((("MONOPOD_DIGEST", image.digest),) if image.digest else ()),
         *((("MONOPOD_PRICE_PER_MONTH", f"{price:.2f}"), ("MONOPOD_CURRENCY", regions.currency)) if price is not None else ()),
         ("MONOPOD_TMP_LIMIT_BYTES", str(tmp_size(settings))),
+        (REPLICAS_VARIABLE, str(replicas(settings, track))),
     )
 
 

@@ -31,7 +31,8 @@ GIVEN_UP = ("retry_or_shadow_abandoned", "upstream_rq_retry_overflow", "upstream
 
 def rule_groups(watched: Watched) -> tuple[RuleGroup, ...]:
     """Return the platform's rules for a track. grey and ab have an alert on errors in place of those on objectives."""
-    own = (*_answers(watched), *_memory(watched), *_cores(watched), *_space(watched), *_pods(watched), *_release(watched))
+    own = (*_answers(watched), *_memory(watched), _leaking(watched), *_cores(watched), *_space(watched))
+    own = (*own, *_pods(watched), *_release(watched))
     if watched.has_objectives:
         return RuleGroup(watched.name, "", (), own), burn_rate_group(watched)
     return (RuleGroup(watched.name, "", (), (*own, _errors(watched))),)
@@ -89,6 +90,13 @@ def _memory(watched: Watched) -> tuple[AlertingRule, ...]:
         alert(watched, "MemoryHigh", f"{memory} > {warns:g}", "15m", "warning", holds),
         alert(watched, "MemoryNearLimit", f"{memory} > {acts:g}", "2m", "critical", f"{holds}, over it it is killed"),
     )
+
+
+def _leaking(watched: Watched) -> AlertingRule:
+    """A pod that ends for its memory is not a restart of `Restarts`, and counts here. One without a sibling only tells."""
+    times = f"sum(changes(monopod_recycles{{{watched.where}}}[1h])) + sum(monopod_recycle_due{{{watched.where}}})"
+    words = "{{ $value }} pods an hour grow above recycle_at_memory"
+    return alert(watched, "Leaking", f"{times} > 0", "0s", "warning", words)
 
 
 def _space(watched: Watched) -> tuple[AlertingRule, ...]:

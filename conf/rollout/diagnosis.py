@@ -10,6 +10,7 @@ from conf.base.object_references import Item, conditions, container_statuses
 IMAGE, CRASH, MEMORY, PROBE, UNSCHEDULABLE, QUOTA, CONFIG, NODE, GATEWAY, PAUSED = (
     "image", "crash", "memory", "probe", "unschedulable", "quota", "config", "node", "gateway", "paused",
 )  # fmt: skip
+RECYCLED = 75  # the exit code of serving/web/recycle.py
 ENOUGH_RESTARTS = 2  # restarts of a container after which waiting is not expected to help
 # The kubelet writes two events for each failed pull. Only this one counts: the other only says that the pull failed.
 PULL_FAILED = "Failed to pull image"
@@ -123,6 +124,8 @@ def _of_container(namespace: str, pod: str, container: Item, events: Sequence[It
     ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
     reason, enough = waiting.get("reason", ""), restarts >= ENOUGH_RESTARTS
     probe = _failed_probe(events, ended.get("startedAt", ""))
+    if ended.get("exitCode") == RECYCLED:
+        ended = {}  # the process drained for its memory: the alert Leaking tells it
     killed = ended.get("exitCode") == 137 and restarts and not probe  # most likely by the node's OOM killer
     if reason in PULL_REASONS:
         said = _pull_error(waiting, events)

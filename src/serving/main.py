@@ -36,6 +36,7 @@ from serving.web.lane import Lane
 from serving.web.mount import Mount
 from serving.web.openapi_tensors import data_example
 from serving.web.process import ServiceContext
+from serving.web.recycle import EXIT_CODE, Recycling
 
 log = logging.getLogger("monopod.start")
 
@@ -59,19 +60,25 @@ async def _serve(folder: Path, port: int, admin_port: int, host: str, began: flo
     data, admin, access = _ports(context, loop, host, port, admin_port)
     process.show_connections(context.metrics, {"data": data.connections, "admin": admin.connections})
     end = process.End(loop)
+    recycling = process.recycling_of(context, partial(_held, context.core, data), end, os.environ)
     data.start()
     admin.start()
     _flush_often(loop, access)
-    loader = (context, folder, began, end, partial(_loaded, context, data.number, loop))
+    loader = (context, folder, began, end, partial(_loaded, context, data.number, loop, recycling))
     threading.Thread(target=process.load, args=loader, name="loader", daemon=True).start()
     threading.Thread(target=trim_at_rest, args=(partial(_ended, context.core, data),), name="trimmer", daemon=True).start()
     settings = context.settings
     longest = settings.timeout_second + DRAIN_MARGIN
     finished = await process.serve_until_drained(data, context.gate, end, settings.drain_delay_second, longest)
     access.flush()
-    code = process.give_up(end.failure) if end.failure else process.end_with(int(not finished))
+    whole = EXIT_CODE if end.recycled else 0
+    code = process.give_up(end.failure) if end.failure else process.end_with(whole if finished else 1)
     # Threads that hang in a model or in the service's own code must not delay the exit.
     os._exit(code)
+
+
+def _held(core: Core, data: Port) -> int:
+    return core.memory.held() + data.rules.bodies.held
 
 
 def _ended(core: Core, data: Port) -> int:
@@ -116,8 +123,9 @@ def _flush_often(loop: asyncio.AbstractEventLoop, access: AccessLog) -> None:
     loop.call_later(ACCESS_SECONDS, _flush_often, loop, access)
 
 
-def _loaded(context: ServiceContext, port: int, loop: asyncio.AbstractEventLoop) -> None:
+def _loaded(context: ServiceContext, port: int, loop: asyncio.AbstractEventLoop, recycling: Recycling) -> None:
     loop.call_soon_threadsafe(context.gate.open)
+    asyncio.run_coroutine_threadsafe(recycling.watch(), loop)
     for model in context.models.loaded():
         _tell_of_a_long_queue(model, context.settings.timeout_second)
     log.info("try: %s", curl(context.service, port))

@@ -35,6 +35,12 @@ def peak_bytes(process: int | str = "self") -> int:
     return int(Path(f"/proc/{process}/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 
 
+def private_bytes(process: int | str = "self") -> int:
+    """Return the memory of a process that the kernel cannot take back, in bytes: all but pages of files. process: its id."""
+    text = Path(f"/proc/{process}/status").read_text()
+    return 1024 * sum(int(text.split(f"{name}:")[1].split()[0]) for name in ("RssAnon", "RssShmem"))
+
+
 def trim() -> None:
     """Return freed memory to the system. malloc would keep it for later allocations, which may never come."""
     ctypes.CDLL(None).malloc_trim(0)

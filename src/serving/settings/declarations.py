@@ -64,6 +64,12 @@ class Settings:
     memory: str = setting(
         "2Gi", allow.memory("64Mi", "16Ti"), "A pod's memory, as limit and as request. A pod that takes more is killed."
     )
+    recycle_at_memory: float = setting(
+        0.9,
+        allow.number(0, 0.98),
+        "A pod whose memory, less what requests hold, stays above this share of memory for a minute drains and starts again, "
+        "where it has a sibling and is 15 minutes old. 0 leaves it to the kernel.",
+    )
     memory_request: str = setting(
         "0",
         allow.memory("0", "16Ti"),

@@ -183,6 +183,10 @@ GROUPS: Mapping[str, tuple[ExportedMetric, ...]] = {
         ),
         _gauge("monopod_cpu_cores", "cores", "Cores that the pod asks for."),
         _gauge("monopod_memory_limit_bytes", "bytes", "The pod's memory, over which it is killed."),
+        _gauge("monopod_recycles", "times", "Times that the pod's container has ended itself for its memory."),
+        _gauge(
+            "monopod_recycle_due", "flag", "1 while the memory, less what requests hold, stays above recycle_at_memory, else 0."
+        ),
         _gauge("monopod_working_memory_bytes", "bytes", "Bytes of bodies and pictures under work."),
         _gauge(
             "monopod_tmp_bytes", "bytes", "Bytes on disk of the temporary folder's files, deleted ones that are open included."

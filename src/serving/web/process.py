@@ -42,6 +42,7 @@ from serving.web import openapi
 from serving.web.admission import CLOSED, LIGHT_LIMIT, Gate
 from serving.web.front.port import Port
 from serving.web.openapi import ServiceInputs
+from serving.web.recycle import NOTICE_SECONDS, Recycling
 
 log = logging.getLogger("monopod.start")
 drain_log = logging.getLogger("monopod.drain")
@@ -98,10 +99,10 @@ class ServiceContext:
 
 
 class End:
-    """The reason to end, once there is one: a signal's number, or the words of a start that failed."""
+    """The reason to end, once there is one: a signal's number, the words of a start that failed, or memory that has grown."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
-        self.signal, self.failure = 0, ""
+        self.signal, self.failure, self.recycled = 0, "", False
         self._come = asyncio.Event()
         self._loop = loop
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -115,6 +116,11 @@ class End:
         """Note that the start failed. Any thread may call it."""
         self.failure = words
         self._loop.call_soon_threadsafe(self._come.set)
+
+    def recycle(self) -> None:
+        """End for the memory that has grown. The loop calls it."""
+        self.recycled = True
+        self._come.set()
 
     def _note(self, number: int) -> None:
         if self.signal and number == signal.SIGINT:
@@ -332,6 +338,15 @@ def show_gpu(metrics: Metrics, settings: Settings, models: ModelRegistry) -> Non
         metrics.show("monopod_gpu_arena_limit_bytes", arenas)
 
 
+def recycling_of(context: ServiceContext, held: Callable[[], int], end: End, environment: Environment) -> Recycling:
+    """Return what ends the process for its memory, with its figures on show. held: the bytes that requests hold now."""
+    replicas = int(_number(environment, "MONOPOD_REPLICAS") or 0)
+    found = Recycling(context.settings, environment.get("HOSTNAME", ""), replicas, held, end.recycle)
+    context.metrics.show("monopod_recycles", lambda: {(): float(found.count())})
+    context.metrics.show("monopod_recycle_due", lambda: {(): float(found.over)})
+    return found
+
+
 def show_connections(metrics: Metrics, ports: Mapping[str, Sized]) -> None:
     """Show the connections of each port. ports: its name -> its open connections."""
     metrics.show("monopod_connections", lambda: {(port,): float(len(found)) for port, found in ports.items()})
@@ -364,6 +379,9 @@ async def serve_until_drained(port: Port, gate: Gate, end: End, delay: float, lo
     delay, late, grace = (delay, LATE_SECONDS, NEXT_REQUEST_SECONDS) if gently else (0.0, 0.0, 0.0)
     if end.signal:
         drain_log.info("signal %d: draining for %g s", end.signal, delay)
+    elif end.recycled:  # no endpoint of the pod goes before readiness is seen to be off, and no preStop hook waits for that
+        delay += NOTICE_SECONDS
+        drain_log.info("memory has grown: draining for %g s", delay)
     await asyncio.sleep(delay)
     port.turn_away()
     await asyncio.sleep(late)
@@ -373,7 +391,7 @@ async def serve_until_drained(port: Port, gate: Gate, end: End, delay: float, lo
     finished = await _until(lambda: gate.empty() and port.quiet(), longest)
     if not finished:
         drain_log.info("gave up on %d requests, and on answers that were not taken, after %g s", gate.working(), longest)
-    elif end.signal:
+    elif end.signal or end.recycled:
         drain_log.info("drained")
     return finished
 

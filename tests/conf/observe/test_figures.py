@@ -17,7 +17,7 @@ from tests.conf.kubeconfigs import use_kubeconfig
 from tests.conf.local_servers import LocalServer, QuietHandler, running_server
 from tests.conf.observe.api_server import ApiServer, pod
 from tests.conf.observe.folders import write_regions
-from tests.conf.observe.prometheus_server import prometheus
+from tests.conf.observe.prometheus_server import fill, prometheus
 from tests.running import Running, post_json
 from tests.waiting import until
 
@@ -58,6 +58,24 @@ def test_prometheus_has_the_figures_of_a_service_under_load(digits: Running, scr
     assert (pod.memory or 0) > 20e6
     assert pod.cores
     assert pod.queue_rows in (0, 1)  # requests come one at a time, and a scrape may meet one
+
+
+def test_a_pod_that_ended_for_its_memory_has_not_restarted_for_that(tmp_path: Path) -> None:
+    def series(pod: str, name: str, *values: float) -> dict[str, tuple[str, list[float]]]:
+        return {
+            f'{name}{{namespace="like",service="small",pod="{pod}"}}': ("gauge", [each for each in values for _ in range(8)])
+        }
+
+    recycled = series("small-1", "process_start_time_seconds", 1, 2, 3, 4, 4) | series(
+        "small-1", "monopod_recycles", 0, 0, 1, 2, 2
+    )
+    older = series("small-2", "process_start_time_seconds", 1, 1, 2, 2, 2)  # a release that counted no ends for its memory
+    ready = series("small-1", "monopod_ready", *[1] * 5) | series("small-2", "monopod_ready", *[1] * 5)
+    fill(tmp_path, recycled | older | ready, 15.0)
+    with prometheus(tmp_path) as url:
+        mine = observed(tmp_path, url)
+        (track,) = Sources([mine.region], 120).ask([mine])
+    assert {each.pod: each.restarts for each in track.pods} == {"small-1": 1, "small-2": 1}
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import pytest
 from conf.base.image_names import image
 from conf.plan.placement import monthly_price
 from conf.plan.plan import OnlineWorkload, plan
-from conf.plan.pods import ADMIN_PORT, gpu_resources, gpu_share, toleration
+from conf.plan.pods import ADMIN_PORT, PRE_STOP, READINESS_FAILURES, READINESS_PERIOD, gpu_resources, gpu_share, toleration
 from conf.plan.routes import connections
 from serving.settings import Settings, read
+from serving.web.recycle import NOTICE_SECONDS
 from tests.conf.golden import regions
 
 BASE = 'service_name = "demo"\nusername = "like"\n'
@@ -229,7 +230,12 @@ def test_the_pod_learns_its_region_its_version_and_what_its_metrics_show_of_the_
         ("MONOPOD_PRICE_PER_MONTH", f"{price:.2f}"),
         ("MONOPOD_CURRENCY", "USD"),
         ("MONOPOD_TMP_LIMIT_BYTES", each.pod.tmp_size),
+        ("MONOPOD_REPLICAS", "1"),
     )
+
+
+def test_a_pod_that_ends_for_its_memory_answers_until_probes_and_gateways_have_seen_it() -> None:
+    assert NOTICE_SECONDS > READINESS_PERIOD * READINESS_FAILURES + PRE_STOP
 
 
 def test_a_pod_that_no_node_takes_has_no_price() -> None:

@@ -97,6 +97,8 @@ WELL: Histories = {
     **memory(0.5),
     **pod("monopod_memory_limit_bytes", f"{2 * GIB}x60"),
     **cores(0.5),
+    **pod("monopod_recycles", "0x60"),
+    **pod("monopod_recycle_due", "0x60"),
     **pod("monopod_cpu_cores", "1x60"),
     **pod("monopod_tmp_bytes", "1x60"),
     **pod("monopod_tmp_limit_bytes", "100x60"),
@@ -160,6 +162,12 @@ CASES: dict[str, tuple[Histories, set[str]]] = {
     "a pod restarts three times": (restarts("0x40 1 2 3x17"), {"Restarts"}),
     "a pod restarts twice": (restarts("0x40 1 2x18"), set()),
     "another service's pod restarts three times": (restarts("0x40 1 2 3x17", "demo-x"), set()),
+    "a pod ends for its memory twice in half an hour": (
+        {**restarts("0x20 1x20 2x19"), **pod("monopod_recycles", "0x20 1x20 2x19")},
+        {"Leaking"},
+    ),
+    "the only pod of a service leaks": (pod("monopod_recycle_due", "0x40 1x20"), {"Leaking"}),
+    "a pod ended for its memory two hours ago": (pod("monopod_recycles", "1x60"), set()),
     "a process restarts three times, and nothing reads Kubernetes' state": (
         {**NO_STATE, **pod("process_start_time_seconds", "1000x40 2000 3000 4000x17")},
         {"Restarts"},

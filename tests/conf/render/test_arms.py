@@ -10,6 +10,7 @@ import pytest
 
 from conf.base.object_references import SCALERS, Item
 from conf.base.yaml_nodes import documents
+from conf.plan.plan import REPLICAS_VARIABLE
 from conf.plan.platform_alerts import CANARY_NOT_DRIVEN as NOT_DRIVEN
 from conf.render.arms import (
     BASELINE,
@@ -97,6 +98,11 @@ def test_a_monitor_finds_its_own_service_alone(release: tuple[list[Item], str]) 
         assert [name for name, labels in services.items() if wanted <= labels.items()] == [monitor["metadata"]["name"]]
 
 
+def _container(deployment: Item) -> Item:
+    found: Item = deployment["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
 @pytest.mark.parametrize("suffix", [CANARY, BASELINE])
 def test_an_arms_pods_are_those_of_its_release_but_for_their_name_and_the_ports_of_nodes(
     release: tuple[list[Item], str], suffix: str
@@ -108,9 +114,12 @@ def test_an_arms_pods_are_those_of_its_release_but_for_their_name_and_the_ports_
     assert arm["spec"].pop("replicas") == 3
     assert arm["metadata"]["labels"].pop("monopod/arm-of") == service
     own["spec"].pop("replicas", None)
-    container = arm["spec"]["template"]["spec"]["containers"][0]
+    container = _container(arm)
     assert container["env"].pop() == {"name": "MONOPOD_ARM", "value": suffix[1:]}
     assert container["name"] == service
+    (replicas,) = (each for each in container["env"] if each["name"] == REPLICAS_VARIABLE)
+    assert replicas["value"] == "3"
+    replicas["value"] = next(each["value"] for each in _container(own)["env"] if each["name"] == REPLICAS_VARIABLE)
     for port in own["spec"]["template"]["spec"]["containers"][0]["ports"]:
         port.pop("hostPort", None)
     assert json.loads(json.dumps(arm).replace(arm_name(service, suffix), service)) == own

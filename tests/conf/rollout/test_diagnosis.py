@@ -7,7 +7,8 @@ import pytest
 
 from conf.base.object_references import Item
 from conf.rollout import diagnosis
-from conf.rollout.diagnosis import Diagnosis, diagnose, event_lines, scheduling
+from conf.rollout.diagnosis import RECYCLED, Diagnosis, diagnose, event_lines, scheduling
+from serving.web.recycle import EXIT_CODE
 
 POD = {"name": "cats-1", "namespace": "like", "uid": "p1"}
 
@@ -93,6 +94,14 @@ def test_a_container_that_ends_is_hopeless_after_its_second_restart(restarts: in
     found = only(*diagnose([pod({**WAITING, **ENDED, "restartCount": restarts})], [], []))
     assert (found.kind, found.hopeless) == (diagnosis.CRASH, hopeless)
     assert "exit code 1" in found.words
+
+
+def test_a_container_that_ended_itself_for_its_memory_is_not_a_diagnosis() -> None:
+    assert RECYCLED == EXIT_CODE
+    ended = {"lastState": {"terminated": {"exitCode": RECYCLED, "reason": "Error"}}, "restartCount": 4}
+    states: tuple[Item, ...] = ({"running": {}}, WAITING["state"])
+    for state in states:
+        assert diagnose([pod({"state": state, **ended})], [], []) == []
 
 
 def test_a_container_that_was_killed_for_its_memory_is_told_apart_from_a_crash() -> None:

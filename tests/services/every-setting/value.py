@@ -7,6 +7,7 @@ cpu = 2.5
 hk_cpu = 1.5
 cpu_limit = 4
 memory = "6Gi"
+recycle_at_memory = 0.85
 memory_request = "5Gi"
 shared_memory = "1Gi"
 gpu_memory = 4.5
