@@ -76,7 +76,8 @@ STEADY_SERVERS = {
 PROGRAM = (ROOT / "tests/services/program/src/server.py").read_text()
 PROGRAM_SETTINGS: dict[str, Any] = {"model_path": "", "stuck_after_second": 2}
 LEAKING = (ROOT / "tests/services/leaking/src/server.py").read_text()
-# Three pods at 40 requests a second need minutes from their start to their level, and their levels are up to a minute apart.
+# Each of three pods at 40 requests a second takes over ten minutes to its level. Kubernetes has forgotten its back-off by then.
+SLOWLY_LEAKING = LEAKING.replace("256 * 1024", "4 * 1024").replace("0.2, 1.0, 2.0", "5.0, 60.0, 660.0")
 LEAKING_SETTINGS: dict[str, Any] = {"model_path": "", "memory": "256Mi", "recycle_at_memory": 0.35}
 SECURE_SETTINGS: dict[str, Any] = {
     **OFFLINE_SETTINGS,
@@ -106,7 +107,7 @@ OTHERS = {
         "src/server.py": PROGRAM.replace("FAILING = 0.0", "FAILING = 0.2"),
         "value.py": value(**PROGRAM_SETTINGS),
     },
-    "leaking": {"src/server.py": LEAKING.replace("256 * 1024", "16 * 1024"), "value.py": value(**LEAKING_SETTINGS)},
+    "leaking": {"src/server.py": SLOWLY_LEAKING, "value.py": value(**LEAKING_SETTINGS)},
     "drains": {"value.py": value(drain_delay_second=DRAIN_DELAY)},
     "ab": {"value.py": value(service_name="rollout-ab")},
     "offline": {"value.py": value(**OFFLINE_SETTINGS)},

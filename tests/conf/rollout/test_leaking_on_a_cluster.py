@@ -14,14 +14,14 @@ pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.usefixtures("im
 ENDS = 10
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_ten_ends_of_three_leaking_pods_lose_no_request(make_checkout: MakeCheckout, hk: Cluster) -> None:
     mine = make_checkout("hk")
     mine.write_value(**LEAKING_SETTINGS, replicas=3)
     mine.run("deploy", tag="leaking")
     before = pods(hk, mine)
     with loaded(url(mine), 40.0) as load:
-        until(lambda: sum(pods(hk, mine).values()) >= ENDS, seconds=1500)
+        until(lambda: sum(pods(hk, mine).values()) >= ENDS, seconds=6000)
     assert load.lost() == []
     assert pods(hk, mine).keys() == before.keys()
     found = hk.ask("get", path("Pod", mine.user), labelSelector=f"app.kubernetes.io/name={mine.name}")["items"]
