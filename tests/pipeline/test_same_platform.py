@@ -48,7 +48,7 @@ class Branch:
         """Return the exit status and the output of a job, at the branch's last commit or another one of its repository."""
         lines = [*JOBS[job]["before_script"], *JOBS[job]["script"]]
         said = {
-            "CI_COMMIT_BRANCH": "cats",
+            "CI_COMMIT_REF_NAME": "cats",
             "CI_COMMIT_SHA": sha or git(self.checkout, "rev-parse", "HEAD"),
             "CI_REPOSITORY_URL": str(self.checkout),
             "PLATFORM_URL": str(self.upstream),
