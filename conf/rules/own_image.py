@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Debian Policy 5.6.1, then an architecture, and a version (5.6.12) or a release.
-DEBIAN = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?(=[A-Za-z0-9.+:~-]+|/[a-z0-9-]+)?")
+DEBIAN = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](:[a-z0-9-]+)?(=[A-Za-z0-9.+:~-]+|/[a-z0-9-]+)?")
 # Options of pip that name further files, as its page on the requirements file format lists them. A build does not have those.
 FILES = re.compile(r"-[rce]|--(requirement|constraint|editable)(?=[\s=]|$)")
-LOCAL = re.compile(r"(file:|[./~])|[^@\s]*\.(whl|tar\.gz|zip)$|.*@\s*file:", re.IGNORECASE)
+PIP_OPTIONS = ("--extra-index-url", "--no-binary", "--only-binary", "--prefer-binary", "--pre", "--require-hashes")
+LOCAL = re.compile(r"(file:|[./~])|[\w.-]+/|[^@\s]*\.(whl|tar\.gz|zip)$|.*@\s*file:", re.IGNORECASE)
 FILE = "service.Dockerfile"
 USER = "65532:65532"
 FOLDER = "/app"
@@ -49,8 +50,19 @@ def package_mistakes(service: Path) -> list[str]:
         except (OSError, UnicodeDecodeError):
             found.append(f"src/{name}: cannot be read as text; it must be a plain file in UTF-8")
             continue
-        found += [f"src/{name}:{number}: {words}" for number, line in enumerate(lines, 1) for words in wrong(line)]
+        found += [f"src/{name}:{number}: {words}" for number, line in _joined(lines) for words in wrong(line)]
     return found
+
+
+def _joined(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number, joined with those that it goes on in, as pip does. apt's list has no such lines."""
+    begun, parts = 1, list[str]()
+    for number, line in enumerate([*lines, ""], 1):
+        begun = begun if parts else number
+        parts.append(line.removesuffix("\\"))
+        if not line.endswith("\\"):
+            yield begun, "".join(parts)
+            parts = []
 
 
 def _wrong_debian(line: str) -> Iterator[str]:
@@ -61,8 +73,13 @@ def _wrong_debian(line: str) -> Iterator[str]:
 
 def _wrong_python(line: str) -> Iterator[str]:
     said = re.sub(r"(^|\s)#.*", "", line).strip()
+    option = said.partition(" ")[0].partition("=")[0]
     if FILES.match(said):
         yield f"{said!r} reads another file, which the image's build does not have; write the packages of that file here"
+    elif said.startswith("-") and option not in PIP_OPTIONS:
+        yield f"{said!r} is an option that a build does not take; it takes {', '.join(PIP_OPTIONS)}"
+    elif "${" in said:
+        yield f"{said!r} names a variable of the build; write the package without it"
     elif LOCAL.match(said):
         yield f"{said!r} is a file or a folder; write name==version, and give the build an index that has it (PIP_INDEX_URL)"
 

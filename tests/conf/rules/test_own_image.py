@@ -152,6 +152,7 @@ def test_names_of_debians_packages_with_a_version_or_a_comment_are_taken(line: s
         "Libgl1",
         "*",
         "a;id",
+        "bash-",
     ],
 )
 def test_any_other_word_is_named_with_its_line(word: str, tmp_path: Path) -> None:
@@ -181,8 +182,17 @@ def test_packages_of_an_index_and_options_that_read_no_file_are_taken(line: str,
     assert said(tmp_path, "requirements.txt", f"{line}\n") == []
 
 
+OPTIONS = (
+    "-\\",
+    "-f /run/secrets",
+    "--find-links=/etc",
+    "--req more.txt",
+    "-i https://x",
+    "--trusted-host x",
+    "--global-option=x",
+)
 READS = ("-r /run/secrets/pip", "-r/run/secrets/pip", "-c more.txt", "--constraint=more.txt", "--requirement more.txt", "-e .")
-LOCAL = (".", "./wheels/a.whl", "/etc", "file:///etc", "a @ file:///etc", "a-1.whl", "~/a")
+LOCAL = (".", "vendor/x", "./wheels/a.whl", "/etc", "file:///etc", "a @ file:///etc", "a-1.whl", "~/a")
 
 
 @pytest.mark.parametrize(
@@ -191,6 +201,12 @@ LOCAL = (".", "./wheels/a.whl", "/etc", "file:///etc", "a @ file:///etc", "a-1.w
 def test_a_line_that_reads_other_files_is_named_with_what_to_write(line: str, why: str, tmp_path: Path) -> None:
     (found,) = said(tmp_path, "requirements.txt", f"numpy==2.1.0\n{line}\n")
     assert found.startswith(f"src/requirements.txt:2: {line!r} {why}")
+
+
+def test_lines_that_go_on_are_read_as_pip_reads_them(tmp_path: Path) -> None:
+    assert said(tmp_path, "requirements.txt", f"numpy==2.1.0 \\\n    --hash=sha256:{64 * 'a'}\n") == []
+    (found,) = said(tmp_path, "requirements.txt", "numpy==2.1.0\n-\\\nr /run/secrets/pip\n")
+    assert found.startswith("src/requirements.txt:2: '-r /run/secrets/pip' reads another file")
 
 
 def test_a_list_that_is_not_text_is_named(tmp_path: Path) -> None:
