@@ -14,6 +14,7 @@ DEFAULTS: dict[str, Any] = {
     "cpu": 1.0,
     "cpu_limit": 0.0,
     "memory": "2Gi",
+    "recycle_at_memory": 0.9,
     "memory_request": "0",
     "shared_memory": "0",
     "gpu_memory": 0.0,
