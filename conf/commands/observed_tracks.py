@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from conf.commands.arguments import check_region, load_regions, read_service
 from conf.observe.figures import ObservedTrack
-from conf.plan.plan import offline_replicas, replicas, runs_offline, serves
+from conf.plan.plan import offline_replicas, runs_offline, serves
 from conf.rollout.targets import no_target, region_tracks
+from serving.settings import replicas
 
 
 def observed_tracks(arguments: Namespace) -> list[ObservedTrack]:

@@ -127,7 +127,7 @@ def _pod(region_track: RegionTrack, target: Target, name: str) -> Iterator[Row]:
         "node": pod["spec"].get("nodeName", ""),
         "ready": is_ready(pod),
         "restarts": sum(each["restartCount"] for each in container_statuses(pod)),
-        "troubles": [each.words for each in diagnose([pod], events, [], late=True)],
+        "troubles": [each.told for each in diagnose([pod], events, [], late=True)],
         "events": list(event_lines(events)),
     }
 

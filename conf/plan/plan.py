@@ -34,11 +34,10 @@ from conf.plan.pods import (
 )
 from conf.plan.routes import Route, route
 from conf.plan.scaling import Scaling, offline_scaling, online_scaling
-from serving.settings import Settings, ValueFile, weekly_hours
+from serving.settings import Settings, ValueFile, replicas, weekly_hours
 from serving.settings.offline_names import dead_topic_of, group_of, sinks_of, topic_of
 
 TRACKS = ("prod", "grey", "ab")
-REPLICAS_VARIABLE = "MONOPOD_REPLICAS"  # the least pods of a track: a pod without a sibling does not end for its memory
 NAMESPACES: Mapping[str, str] = {"grey": "grey", "ab": "ab-test"}
 SERVICE_PORT = 80
 SUFFIX = "-offline"
@@ -175,10 +174,6 @@ def offline_name(service_name: str) -> str:
 def default_image(settings: Settings, regions: Regions) -> str:
     """Return the image's name that is shown before there is a build."""
     return f"{regions.registry}/{settings.username}/{settings.service_name}:{UNTAGGED}"
-
-
-def replicas(settings: Settings, track: str) -> int:
-    return {"prod": settings.replicas, "grey": 1, "ab": settings.ab_replicas}[track]
 
 
 def offline_replicas(settings: Settings, track: str) -> int:
@@ -368,7 +363,6 @@ def _env(settings: Settings, track: str, region: Region, regions: Regions, image
         *((("MONOPOD_DIGEST", image.digest),) if image.digest else ()),
         *((("MONOPOD_PRICE_PER_MONTH", f"{price:.2f}"), ("MONOPOD_CURRENCY", regions.currency)) if price is not None else ()),
         ("MONOPOD_TMP_LIMIT_BYTES", str(tmp_size(settings))),
-        (REPLICAS_VARIABLE, str(replicas(settings, track))),
     )
 
 

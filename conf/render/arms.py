@@ -12,7 +12,6 @@ from typing import Any
 
 from conf.base.object_references import DEPLOYMENT_LABEL, SCALERS, Item
 from conf.plan.alerts import ARM, ARM_SERIES_LABEL, CANARY_DRIVEN
-from conf.plan.plan import REPLICAS_VARIABLE
 
 CANARY, BASELINE = "-canary", "-baseline"
 # An arm has objects of these kinds. Envoy Gateway's policy is of the route, and so of all its backends.
@@ -152,7 +151,6 @@ def _rename_pods(spec: Item, name: str, suffix: str, pods: int) -> None:
     container = template["spec"]["containers"][0]
     spec["replicas"] = pods
     template["spec"]["serviceAccountName"] = name
-    container["env"] = [each | ({"value": str(pods)} if each["name"] == REPLICAS_VARIABLE else {}) for each in container["env"]]
     container["env"] = [*container["env"], {"name": "MONOPOD_ARM", "value": suffix.removeprefix("-")}]
     container["ports"] = [{key: each for key, each in port.items() if key != "hostPort"} for port in container["ports"]]
 

@@ -55,8 +55,12 @@ class Diagnosis:
     cure: str = ""
 
     def __str__(self) -> str:
-        where = f"pod {self.pod}: " if self.pod else ""
-        return f"{where}{self.words}; {self.cure or CURES[self.kind]}"
+        return f"pod {self.pod}: {self.told}" if self.pod else self.told
+
+    @property
+    def told(self) -> str:
+        """What is wrong, with its cure."""
+        return f"{self.words}; {self.cure or CURES[self.kind]}"
 
 
 def diagnose(pods: Sequence[Item], events: Sequence[Item], sets: Sequence[Item], *, late: bool = False) -> list[Diagnosis]:

@@ -12,6 +12,7 @@ from serving.settings.declarations import (
     declared_settings,
     latency_objective,
     process_memory,
+    replicas,
 )
 from serving.settings.reader import Nearest, UnreadableError, text_of
 from serving.settings.server_file import APPLICATION_NAMES, NOT_WSGI, faults_of_server, misnamed_hooks, names_of_server
@@ -37,6 +38,7 @@ __all__ = [
     "names_of_server",
     "process_memory",
     "read",
+    "replicas",
     "size_in_bytes",
     "skip_wrong",
     "skip_wrong_items",

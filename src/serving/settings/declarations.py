@@ -449,6 +449,11 @@ def declared_settings() -> dict[str, Declaration]:
     return found
 
 
+def replicas(s: Settings, track: str) -> int:
+    """Return the least online pods of a track, 1 for a process that belongs to none."""
+    return {"prod": s.replicas, "ab": s.ab_replicas}.get(track, 1)
+
+
 def process_memory(s: Settings) -> int:
     """Return the bytes of a pod's memory that are left beside what /dev/shm may hold."""
     return size_in_bytes(s.memory) - size_in_bytes(s.shared_memory)

@@ -33,7 +33,7 @@ from serving.models.registry import ModelRegistry
 from serving.service.application import Application
 from serving.service.loader import blaming, read_settings, service_class
 from serving.service.service import Service, files_of, routes_of, takes_data
-from serving.settings import Settings, SettingsError, latency_objective, process_memory, size_in_bytes
+from serving.settings import Settings, SettingsError, latency_objective, process_memory, replicas, size_in_bytes
 from serving.telemetry import logs
 from serving.telemetry.logs import is_in_pod, origin_of
 from serving.telemetry.metrics import Metrics, Values
@@ -339,9 +339,13 @@ def show_gpu(metrics: Metrics, settings: Settings, models: ModelRegistry) -> Non
 
 
 def recycling_of(context: ServiceContext, held: Callable[[], int], end: End, environment: Environment) -> Recycling:
-    """Return what ends the process for its memory, with its figures on show. held: the bytes that requests hold now."""
-    replicas = int(_number(environment, "MONOPOD_REPLICAS") or 0)
-    found = Recycling(context.settings, environment.get("HOSTNAME", ""), replicas, held, end.recycle)
+    """Return what ends the process for its memory, with its figures on show. held: the bytes that requests hold now.
+
+    A pod of an arm never ends so: the arm may have one pod, and its share of the requests goes nowhere else.
+    """
+    pods = replicas(context.settings, environment.get("MONOPOD_TRACK", ""))
+    has_sibling = pods > 1 and not environment.get("MONOPOD_ARM")
+    found = Recycling(context.settings, environment.get("HOSTNAME", ""), has_sibling, held, end.recycle)
     context.metrics.show("monopod_recycles", lambda: {(): float(found.count())})
     context.metrics.show("monopod_recycle_due", lambda: {(): float(found.over)})
     return found

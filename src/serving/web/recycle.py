@@ -29,16 +29,16 @@ TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes shows its text with
 
 
 class Recycling:
-    """Decides when a process ends for its memory. pod: its name. replicas: of its track, this pod included.
+    """Decides when a process ends for its memory. pod: its name. has_sibling: whether another pod serves meanwhile.
 
     held: returns the bytes that requests hold now. end: is called once, on the loop.
     """
 
-    def __init__(self, settings: Settings, pod: str, replicas: int, held: Callable[[], int], end: Callable[[], object]):
+    def __init__(self, settings: Settings, pod: str, has_sibling: bool, held: Callable[[], int], end: Callable[[], object]):
         spread = int.from_bytes(hashlib.sha256(pod.encode()).digest()[:4]) / 2**32 * SPREAD
         self.level = process_memory(settings) * settings.recycle_at_memory * (1 - spread)  # bytes
         self.over = False  # whether the memory has been above its level for OVER_SECONDS
-        self._spread, self._has_sibling, self._held, self._end = spread, replicas > 1, held, end
+        self._spread, self._has_sibling, self._held, self._end = spread, has_sibling, held, end
 
     def count(self) -> int:
         """Return how often this pod's container has ended for its memory."""
@@ -74,7 +74,7 @@ class Recycling:
         return private_bytes() - self._held()
 
     def _tell(self) -> None:
-        then = "the pod ends once it is 15 minutes old" if self._has_sibling else "it is the only pod, and goes on"
+        then = "the pod ends once it is 15 minutes old" if self._has_sibling else "it goes on, since it may be the only pod"
         log.warning(
             "the process holds %d MiB beside its requests, above recycle_at_memory, %d MiB, for %d s: %s",
             self._memory() / 2**20, self.level / 2**20, OVER_SECONDS, then,

@@ -109,6 +109,11 @@ def test_an_autoscaler_owns_the_number_of_pods() -> None:
     assert all('{namespace="like",service="demo",arm=""}' in trigger.query for trigger in each.scaling.triggers)
 
 
+def test_another_number_of_replicas_replaces_no_pod() -> None:
+    one, three = (plans(f"replicas = {replicas}\n")["hk"] for replicas in (1, 3))
+    assert one.pod == three.pod
+
+
 def test_one_wait_holds_for_every_autoscaler_on_the_way_down() -> None:
     lines = 'max_replicas = 5\nscale_down_after_second = 45\noffline_source = "kafka:a"\noffline_sinks = ["kafka:b"]\n'
     value = read(BASE + lines, "value.py", tuple(regions().regions))
@@ -230,7 +235,6 @@ def test_the_pod_learns_its_region_its_version_and_what_its_metrics_show_of_the_
         ("MONOPOD_PRICE_PER_MONTH", f"{price:.2f}"),
         ("MONOPOD_CURRENCY", "USD"),
         ("MONOPOD_TMP_LIMIT_BYTES", each.pod.tmp_size),
-        ("MONOPOD_REPLICAS", "1"),
     )
 
 

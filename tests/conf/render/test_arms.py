@@ -10,7 +10,6 @@ import pytest
 
 from conf.base.object_references import SCALERS, Item
 from conf.base.yaml_nodes import documents
-from conf.plan.plan import REPLICAS_VARIABLE
 from conf.plan.platform_alerts import CANARY_NOT_DRIVEN as NOT_DRIVEN
 from conf.render.arms import (
     BASELINE,
@@ -117,9 +116,6 @@ def test_an_arms_pods_are_those_of_its_release_but_for_their_name_and_the_ports_
     container = _container(arm)
     assert container["env"].pop() == {"name": "MONOPOD_ARM", "value": suffix[1:]}
     assert container["name"] == service
-    (replicas,) = (each for each in container["env"] if each["name"] == REPLICAS_VARIABLE)
-    assert replicas["value"] == "3"
-    replicas["value"] = next(each["value"] for each in _container(own)["env"] if each["name"] == REPLICAS_VARIABLE)
     for port in own["spec"]["template"]["spec"]["containers"][0]["ports"]:
         port.pop("hostPort", None)
     assert json.loads(json.dumps(arm).replace(arm_name(service, suffix), service)) == own

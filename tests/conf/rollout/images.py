@@ -78,7 +78,7 @@ PROGRAM_SETTINGS: dict[str, Any] = {"model_path": "", "stuck_after_second": 2}
 LEAKING = (ROOT / "tests/services/leaking/src/server.py").read_text()
 # Each of three pods at 40 requests a second takes over ten minutes to its level. Kubernetes has forgotten its back-off by then.
 SLOWLY_LEAKING = LEAKING.replace("256 * 1024", "4 * 1024").replace("0.2, 1.0, 2.0", "5.0, 60.0, 660.0")
-LEAKING_SETTINGS: dict[str, Any] = {"model_path": "", "memory": "256Mi", "recycle_at_memory": 0.35}
+LEAKING_SETTINGS: dict[str, Any] = {"model_path": "", "memory": "256Mi", "recycle_at_memory": 0.35, "replicas": 3}
 SECURE_SETTINGS: dict[str, Any] = {
     **OFFLINE_SETTINGS,
     "offline_sinks": ["postgresql:labels"],

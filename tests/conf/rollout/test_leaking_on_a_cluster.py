@@ -17,7 +17,7 @@ ENDS = 10
 @pytest.mark.timeout(7200)
 def test_ten_ends_of_three_leaking_pods_lose_no_request(make_checkout: MakeCheckout, hk: Cluster) -> None:
     mine = make_checkout("hk")
-    mine.write_value(**LEAKING_SETTINGS, replicas=3)
+    mine.write_value(**LEAKING_SETTINGS)
     mine.run("deploy", tag="leaking")
     before = pods(hk, mine)
     with loaded(url(mine), 40.0) as load:

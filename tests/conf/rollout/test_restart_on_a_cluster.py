@@ -59,6 +59,7 @@ def test_people_who_look_may_evict_one_pod_where_a_sibling_is_ready(mine: Checko
             until(lambda: first not in names(hk, mine) and len(names(hk, mine)) == 2)
             assert second in names(hk, mine)
             mine.run("restart", status=NO_RIGHTS, more={"KUBECONFIG": file})
+    until(lambda: hk.find(path("Pod", mine.user, first)) is None)  # it is still there while it drains
     assert f"no pod {first} in hk, prod" in mine.run("status", "--pod", first, status=NOT_THERE).err
     assert f"has no pod {first}; there are " in mine.run("restart", "--pod", first, status=NOT_THERE).out
     mine.write_value(replicas=1)

@@ -24,9 +24,9 @@ LEAKING = (ROOT / "tests/services/leaking/src/server.py").read_text()
 def pod(folder: Path, replicas: int, settings: str = SETTINGS) -> Running:
     """Start a leaking service as a pod beside its replicas. Its temporary folder outlives it."""
     if not (folder / "small").exists():
-        make_service(folder / "small", settings, LEAKING)
+        make_service(folder / "small", f"{settings}\nreplicas = {replicas}\n", LEAKING)
         (folder / "tmp").mkdir()
-    env = {"MONOPOD_REPLICAS": str(replicas), "HOSTNAME": "small-1", "TMPDIR": str(folder / "tmp")}
+    env = {"MONOPOD_TRACK": "prod", "HOSTNAME": "small-1", "TMPDIR": str(folder / "tmp")}
     service = launch(folder / "small", env)
     service.wait_ready()
     return service
@@ -93,7 +93,7 @@ def test_what_requests_hold_now_does_not_count(monkeypatch: pytest.MonkeyPatch, 
 
     async def watched() -> None:
         nonlocal held
-        watching = recycle.Recycling(settings, "small-1", 2, lambda: held, ended.set)
+        watching = recycle.Recycling(settings, "small-1", True, lambda: held, ended.set)
         task = asyncio.create_task(watching.watch())
         await asyncio.sleep(0)  # the memory at rest is read
         grown, held = b"\x01" * (300 * MIB), 300 * MIB
