@@ -96,11 +96,12 @@ test-cluster: .venv/dev   ## the tests that need a Kubernetes cluster, found as 
 	$(BIN)/pytest tests -m "cluster and by_gateway and not soak" --numprocesses 2 --dist loadgroup
 	$(BIN)/pytest tests -m "cluster and alone and not soak"
 
-check: .venv/dev          ## lint, format, types, the queries of rules, dashboards and commands, and the Chinese pages
+check: .venv/dev          ## lint, format, types, queries, what releases announce, and the Chinese pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --quiet tests/conf/observe/test_the_queries.py tests/conf/rules/test_platform_queries.py
+	PYTHONPATH=src:. $(BIN)/python ci/rendered.py
 	$(BIN)/python ci/translations.py
 	for code in examples/*/src; do MYPYPATH=$$code $(BIN)/mypy $$code || exit 1; done
 

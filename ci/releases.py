@@ -81,7 +81,7 @@ def standing(files: str, listed: Sequence[Release], today: date, url: str) -> tu
     stands = listed[found[-1]]
     newest = next((release for release in reversed(listed[found[-1] :]) if release.refused is None), None)
     words = f"this branch stands on the platform's release {stands.tag}"
-    brings = f"git pull --no-rebase {re.sub('//[^/@]*@', '//', url)} {f'tag {newest.tag}' if newest else 'HEAD'}"
+    brings = f"monopod update --to {newest.tag}" if newest else f"git pull --no-rebase {re.sub('//[^/@]*@', '//', url)} HEAD"
     if stands.refused and stands.refused <= today:
         return None, f"{words}, which is refused since {stands.refused}: {stands.why}; the cure: {brings}"
     if stands.refused:

@@ -248,6 +248,12 @@ NEW: list[Flag | tuple[Flag, ...]] = [
         _flag("--example", "a folder of examples/, whose files are taken", default="", metavar="EXAMPLE"),
     ),
 ]
+PLATFORM = "the platform's repository (default: PLATFORM_URL, else the remote platform, else origin)"
+UPDATE = [
+    _flag("--to", "the release (default: the newest one that is not refused)", default="", metavar="TAG"),
+    _flag("--from", PLATFORM, default="", dest="url"),
+    _switch("--check", "only tell whether a newer release is there, and send that to the webhook"),
+]
 PUSHED_EXAMPLE = "--image registry.example.com/like/demo:4f7cb14"
 GATEWAY_EXAMPLE = "--region hk | kubectl --context hk apply -f -"
 
@@ -275,6 +281,8 @@ VERBS = [
     Verb("rollback", "return to the last good release", "--region hk", [*CHANGING, *ROLLBACK]),
     Verb("restart", "replace all pods as a release does, or evict one", "--region hk", [*CHANGING, *RESTART]),
     Verb("stop", "take a track away", "--track grey", [*CHANGING, *STOP]),
+    Verb("update", "bring this branch to a release of the platform", "--to v0.4", [*UPDATE, JSON]),
+    Verb("forks", "list which service runs on which release of the platform", "--region hk", [REGION, REGIONS, JSON]),
     Verb("doctor", "check each step from here to running pods", "--region hk", [*ON_CLUSTERS, IN_ALL, ASKED_IMAGE]),
     Verb("values", "print the values of charts/ for a region", "--region hk --chart cluster", [*IN_REGION, *VALUES]),
     Verb("kubeconfig", "print a kubeconfig of an account", "--region hk --for deploy", [*IN_REGION, *KUBECONFIG]),
@@ -286,6 +294,7 @@ MODULES = {  # that hold <verb>_command; of all other verbs it is conf.commands.
     "verify": "serving.tools.verify",
     "optimize": "serving.tools.optimize.optimize_command",
     "bench": "serving.tools.bench.bench_command",
+    "update": "ci.update",
     "values": "conf.commands.cluster_setup_command",
     "gateway": "conf.commands.cluster_setup_command",
     "settings": "conf.commands.reference_command",

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from ci.same_platform import Entry, faults, is_services, owners, refusal
+from ci.update import NEWER
 from conf.clusters.regions import load
 from conf.render.gitlab_jobs import pipeline
 from tests.running import ROOT
@@ -41,10 +42,11 @@ def job(name: str) -> dict[str, Any]:
 
 JOBS = {name: job(name) for name in SAID if name not in WORDS and not name.startswith(".")}
 IMAGES = ("build", "build_own", "push_own")
-ON_CLUSTERS = {name: each for name, each in JOBS.items() if name not in ("lint", "test", *IMAGES)}
+UPDATE = "update_check"
+ON_CLUSTERS = {name: each for name, each in JOBS.items() if name not in ("lint", "test", UPDATE, *IMAGES)}
 DEPLOYS = {name: each for name, each in ON_CLUSTERS.items() if "on_stop" in each["environment"]}
 WITHOUT_CHECKOUT = sorted(ON_CLUSTERS.keys() - DEPLOYS.keys())  # every worker of a test run must collect the same order
-TRUSTED = {**{name: JOBS[name] for name in IMAGES}, **ON_CLUSTERS}
+TRUSTED = {**{name: JOBS[name] for name in (*IMAGES, UPDATE)}, **ON_CLUSTERS}
 TIERS = {"grey": "testing", "ab": "staging"}
 FETCHES = [
     'git -C $platform fetch --quiet --depth 1 "$CI_REPOSITORY_URL" "$CI_COMMIT_SHA"',
@@ -92,6 +94,14 @@ def test_a_schedule_builds_nothing(name: str) -> None:
     assert '$CI_PIPELINE_SOURCE == "schedule"' in JOBS[name]["rules"][0]["if"]
 
 
+def test_a_schedule_of_a_services_branch_asks_for_a_newer_release_and_is_orange_where_there_is_one() -> None:
+    never, by_schedule = JOBS[UPDATE]["rules"]
+    assert never == {"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", "when": "never"}
+    assert by_schedule["if"] == '$CI_PIPELINE_SOURCE == "schedule"'
+    assert by_schedule["changes"]["paths"] == ["value.py"]
+    assert JOBS[UPDATE]["allow_failure"] == {"exit_codes": [NEWER]}
+
+
 def test_gitlab_stops_a_forgotten_grey_after_the_time_that_a_project_sets_once() -> None:
     assert JOBS["grey"]["environment"]["auto_stop_in"] == "$GREY_AUTO_STOP_IN"
     assert SAID["variables"]["GREY_AUTO_STOP_IN"] == "never"
@@ -112,7 +122,7 @@ def test_a_job_with_secrets_runs_the_platforms_scripts_alone(name: str) -> None:
     takes_value = (
         'mkdir $platform/service && cd $platform/service && git -C $platform archive "$CI_COMMIT_SHA" value.py | tar -x'
     )
-    others = [takes_value] if name in WITHOUT_CHECKOUT else [] if name == "push_own" else ["cd $platform/service"]
+    others = [takes_value] if name in WITHOUT_CHECKOUT else [] if name in ("push_own", UPDATE) else ["cd $platform/service"]
     assert [line for line in TRUSTED[name]["script"] if not line.startswith("$platform/ci/")] == others
 
 
@@ -280,7 +290,7 @@ def test_any_other_file_that_is_changed_deleted_or_made_executable_is_a_refusal_
         assert f"\n    {path}\n" in told
         assert (
             "value.py, alerts.yaml, pod.yaml, panels.yaml, model/, src/, README.md, CHANGELOG.md, docs/service/, "
-            "tests/service/, service.Dockerfile (conf/PATHS)" in told
+            "tests/service/, service.Dockerfile, allowed_signers (conf/PATHS)" in told
         )
 
 
@@ -329,7 +339,7 @@ def _target(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_scripts_of_the_pipeline_can_be_run() -> None:
     scripts = [path for path in (ROOT / "ci").iterdir() if path.is_file() and path.suffix == "" and path.name != "Dockerfile"]
-    assert len(scripts) == 11
+    assert len(scripts) == 12
     for path in scripts:
         assert path.stat().st_mode & 0o100, path
         assert path.read_text().startswith("#!"), path

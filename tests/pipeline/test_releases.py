@@ -3,6 +3,7 @@
 Repositories are made of the last commit, so changes that are not committed are not tested here.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 
 from ci.releases import ReleaseError, platform_hash, read, standing
 from ci.same_platform import Entry
+from ci.update import NEWER
+from tests.conf.webhook import running_webhook
 from tests.pipeline.forks import commit, git
 from tests.pipeline.test_file import TRUSTED
 from tests.pipeline.test_same_platform import Branch
@@ -83,12 +86,19 @@ def test_a_branch_on_an_older_release_is_deployed_by_that_releases_commit(platfo
 def test_a_newer_release_is_one_line_with_the_command_that_brings_it(platform: Platform) -> None:
     branch = platform.branch("v91")
     (line,) = [line for line in branch.run()[1].splitlines() if "v91" in line]
-    told, command = line.rsplit(": ", 1)
-    assert told == "this branch stands on the platform's release v91; a newer one is v92"
-    subprocess.run(
-        command.replace("git", "git -c user.name=Ann -c user.email=a@b.c", 1).split(), cwd=branch.checkout, check=True
-    )
-    assert "stands on the platform's release v92\n" in branch.run()[1]
+    assert line == "this branch stands on the platform's release v91; a newer one is v92: monopod update --to v92"
+
+
+def test_the_job_of_a_schedule_writes_what_the_newest_release_is_and_tells_the_webhook(platform: Platform) -> None:
+    branch = platform.branch("v91")
+    with running_webhook() as webhook:
+        code, told = branch.run("update_check", MONOPOD_WEBHOOK=webhook.url)
+    assert code == NEWER, told
+    written = json.loads((branch.checkout / "update.json").read_text().splitlines()[-1])  # ci/monopod names itself before
+    assert (written["branch"], written["newest"]) == ("cats", "v92")
+    (body,) = webhook.received
+    assert (body["event"], body["newest"]) == ("update", "v92")
+    assert body["text"].startswith("cats: it stands on ")
 
 
 def test_an_image_is_built_with_the_files_of_the_release_alone(platform: Platform) -> None:
@@ -140,8 +150,8 @@ def test_a_branch_cannot_list_itself(platform: Platform) -> None:
 def test_a_refused_release_is_told_with_the_reason_and_the_cure(platform: Platform) -> None:
     platform.list(f"{platform.line('v91')} 2026-01-31 its rollback forgets the autoscaler", platform.line("v92"))
     branch = platform.branch("v91")
-    reason = "which is refused since 2026-01-31: its rollback forgets the autoscaler; the cure: git pull --no-rebase"
-    branch.refused(f"{reason} {platform.folder} tag v92\n", job="deploy-hk")
+    reason = "which is refused since 2026-01-31: its rollback forgets the autoscaler; the cure: monopod update --to v92\n"
+    branch.refused(reason, job="deploy-hk")
     assert "this is the default branch\n" in branch.run("rollback-hk")[1]
 
 
@@ -220,9 +230,9 @@ def test_the_hash_is_of_every_file_but_a_services_and_those_of_the_default_branc
 @pytest.mark.parametrize(
     ("rest", "runs", "words"),
     [
-        ("", True, "release v9; a newer one is v10: git pull --no-rebase https://gitlab.example.com/platform.git tag v10"),
-        (" 2027-01-15 of a leak", False, "is refused since 2027-01-15: of a leak; the cure: git pull"),
-        (" 2027-01-16 of a leak", True, "is refused from 2027-01-16 on: of a leak; the cure: git pull"),
+        ("", True, "release v9; a newer one is v10: monopod update --to v10"),
+        (" 2027-01-15 of a leak", False, "is refused since 2027-01-15: of a leak; the cure: monopod update --to v10"),
+        (" 2027-01-16 of a leak", True, "is refused from 2027-01-16 on: of a leak; the cure: monopod update --to v10"),
     ],
 )
 def test_the_day_decides_on_a_release(rest: str, runs: bool, words: str) -> None:

@@ -44,8 +44,11 @@ class Branch:
     def commit(self, files: dict[str, str | bytes | None]) -> None:
         commit(self.checkout, files, "Cats")
 
-    def run(self, job: str = "build", sha: str = "") -> tuple[int, str]:
-        """Return the exit status and the output of a job, at the branch's last commit or another one of its repository."""
+    def run(self, job: str = "build", sha: str = "", **more: str) -> tuple[int, str]:
+        """Return the exit status and the output of a job, at the branch's last commit or another one of its repository.
+
+        more: further variables of the job.
+        """
         lines = [*JOBS[job]["before_script"], *JOBS[job]["script"]]
         said = {
             "CI_COMMIT_REF_NAME": "cats",
@@ -62,6 +65,7 @@ class Branch:
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder),
             "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **more,
         }
         command = ["bash", "-eo", "pipefail", "-c", "\n".join(lines)]
         done = subprocess.run(command, cwd=self.checkout, env=said, capture_output=True, text=True)
