@@ -1,6 +1,6 @@
 """Small rewrites of a service's own files, which an update makes: migrated(path, text, names of serving.api).
 
-They keep every comment. What they cannot read stays as it is, and `check` then tells it. Standard library only.
+They keep every comment. A file that is not Python stays as it is, and `check` then tells it. Standard library only.
 """
 
 import ast

@@ -50,7 +50,7 @@ def update_command(arguments: Namespace) -> int:
     try:
         root, folder = _asked("rev-parse", "--show-toplevel"), _asked("rev-parse", "--absolute-git-dir")
         if not Path(root, "conf", "PATHS").is_file():
-            raise UpdateError(f"{root} is no clone of the platform: run this in the checkout of a service")
+            raise UpdateError(f"{root} is not a clone of the platform: run this in the checkout of a service")
         os.environ |= {"GIT_DIR": folder, "GIT_WORK_TREE": root}
         url = arguments.url or os.environ.get("PLATFORM_URL") or _remote()
         if arguments.check:

@@ -443,7 +443,7 @@ def test_a_folder_that_is_no_clone_of_the_platform_is_told(make_fork: MakeFork, 
     git(tmp_path, "init", "--quiet", "elsewhere")
     fork = make_fork()
     fork.checkout = tmp_path / "elsewhere"
-    assert f"{fork.checkout} is no clone of the platform" in fork.run().stderr
+    assert f"{fork.checkout} is not a clone of the platform" in fork.run().stderr
 
 
 @pytest.mark.soak

@@ -105,6 +105,20 @@ def test_a_region_that_is_away_is_named_while_the_others_are_shown(scraping: str
     assert re.search(r"^hk, prod: well: 1 pod, \S+ requests .* \S+ ms$", done.out, re.MULTILINE)
 
 
+def test_forks_lists_the_release_of_the_platform_that_each_version_runs_on(scraping: str, tmp_path: Path) -> None:
+    regions = write_regions(tmp_path, {"hk": scraping, "eu": "http://127.0.0.1:1"})
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert monopod.main(["forks", "--regions", str(regions)]) == 42
+        assert monopod.main(["forks", "--regions", str(regions), "--region", "hk", "--json"]) == 0
+    head, row, *rest = out.getvalue().splitlines()
+    assert head.split() == ["platform", "region", "user", "service", "track", "version", "pods"]
+    assert row.split() == [monopod.VERSION, "hk", "like", "small", "dev", "1"]
+    (found,) = json.loads("\n".join(rest))
+    assert (found["platform"], found["region"], found["service"], found["pods"]) == (monopod.VERSION, "hk", "small", 1)
+    assert err.getvalue().startswith("eu: http://127.0.0.1:1 ")
+
+
 def test_the_offline_pods_of_a_service_have_a_line_of_their_own(scraping: str, tmp_path: Path) -> None:
     reads = write_value(tmp_path / "service", offline_source="kafka:videos", offline_sinks=["kafka:ages"])
     done = run("top", reads, write_regions(tmp_path, {"hk": scraping}), "--track", "prod")
