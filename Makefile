@@ -101,7 +101,7 @@ check: .venv/dev          ## lint, format, types, queries, what releases announc
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --quiet tests/conf/observe/test_the_queries.py tests/conf/rules/test_platform_queries.py
-	PYTHONPATH=src:. $(BIN)/python ci/rendered.py
+	PYTHONPATH=src:. $(BIN)/python ci/compatible.py
 	$(BIN)/python ci/translations.py
 	for code in examples/*/src; do MYPYPATH=$$code $(BIN)/mypy $$code || exit 1; done
 

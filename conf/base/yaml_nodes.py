@@ -39,11 +39,15 @@ def read_table(
 ) -> tuple[Form, Mapping[str, int]]:
     """Return the table in a file's text, and the line of each value by its path. file: its name in mistakes.
 
-    judge: returns the mistakes between fields that are right by themselves, each with the path of its value.
+    judge: returns the mistakes between fields that are right by themselves, each with the path of its value. Where the form has
+    a field `optional`, the file lists there which names are passed over where they are not known.
     Raises ConfigError with every mistake.
     """
     root, mistakes = compose(text)
     reader = Reader(file, mistakes)
+    if root and isinstance(root.value, dict) and "optional" in getattr(form, "__dataclass_fields__", {}):
+        listed = root.value["optional"].plain() if "optional" in root.value else ()
+        reader.optional = [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else ()
     found = reader.read(Table(form), root) if root else None
     if isinstance(found, form):
         for path, message in judge(found):

@@ -50,6 +50,7 @@ REGISTRY = allow.text(
 WORD = allow.text(r"[^\s\x00-\x1f\x7f-\x9f](.{0,198}\S)?", "a text on one line, 200 characters at most", "name")
 CURRENCY = allow.text("[A-Z]{3}", "three capital letters", "USD")
 NAMES = allow.strings(PART, "names", "[registry]")
+FIELDS = allow.strings("[a-z][a-z_]{0,62}", "names of fields", "[buffer_limit]")
 GROUPS = allow.strings(r"[A-Za-z0-9]([A-Za-z0-9_.:/@-]{0,198}[A-Za-z0-9])?", "names of groups", '["oidc:ml-team"]')
 HOSTS = allow.strings(rf"{PART}(\.{PART})*(:[0-9]{{1,5}})?", "hosts with their ports", "[registry.lan:5000]")
 BROKERS = allow.strings(rf"{PART}(\.{PART})*:[0-9]{{1,5}}", "brokers as host:port", "[kafka.lan:9092]")
@@ -307,6 +308,9 @@ class Regions:
         {}, Named(User, allow.name(40, RESERVED_USERS)), "The owners of services, by the username of value.py."
     )
     runbook: str = setting("", URL, "The address of docs/runbook.md for people, to which alerts lead.")
+    optional: tuple[str, ...] = setting(
+        (), FIELDS, "Names of fields that a release of the platform passes over where it does not know them."
+    )
     file: str = "conf/regions.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)
 

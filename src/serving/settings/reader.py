@@ -7,7 +7,7 @@ import ast
 import difflib
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -130,6 +130,7 @@ class Reader:
     def __init__(self, file: str, mistakes: Iterable[tuple[int, str]] = ()):
         self.file, self.mistakes, self.nearest = file, list(mistakes), Nearest()
         self.lines: dict[str, int] = {}
+        self.optional: Collection[str] = ()  # names that are passed over where they are not known
 
     def add(self, line: int, message: str) -> None:
         self.mistakes.append((line, message))
@@ -191,7 +192,7 @@ class Reader:
             self.lines[inner] = node.line
             if key in known:
                 values[known[key].name] = self.read(known[key].metadata["form"], node, inner)
-            else:
+            elif key not in self.optional:
                 near = self.nearest.to(key, known)
                 cure = f"did you mean {near!r}?" if near else f"the settings here are {', '.join(known)}"
                 self.add(node.line, f"no setting {key!r} here; {cure}")

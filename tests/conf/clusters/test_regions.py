@@ -132,6 +132,16 @@ def test_a_mistake_is_told_with_its_line(name: str) -> None:
     assert all(re.match(r"conf/regions\.yaml:\d+: ", line) for line in found)
 
 
+def test_a_field_that_is_named_as_optional_is_passed_over_where_it_is_not_known() -> None:
+    text = TEXT.replace("\nregistry:", "\nmoon: {phase: full}\nregistry:", 1)
+    (words,) = mistakes(text)
+    assert "no setting 'moon' here" in words
+    assert read(f"optional: [moon]\n{text}").optional == ("moon",)
+    assert any(
+        "optional is 'moon', but must be a list of names of fields" in each for each in mistakes(f"optional: moon\n{text}")
+    )
+
+
 def test_the_line_is_the_one_where_it_stands() -> None:
     text = TEXT.replace("routing: gateway-api", "routing: nginx")
     assert mistakes(text)[0].startswith(f"conf/regions.yaml:{line_of(text, 'routing: nginx')}: regions.eu.routing is 'nginx'")

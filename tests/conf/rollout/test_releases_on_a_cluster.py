@@ -5,7 +5,9 @@ The other one is each release of conf/RELEASES, and one to come, which changes t
 
 import io
 import json
+import os
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from ci.releases import read
+from tests.charts import helm
 from tests.conf.rollout.checkout import MakeCheckout
 from tests.conf.rollout.load import loaded
 from tests.conf.rollout.service_state import status_row, until, url, version
@@ -37,6 +40,14 @@ def other(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
         template = folder / "templates/deployment.yaml"
         template.write_text(template.read_text().replace(REPLICAS, f"  minReadySeconds: 2\n{REPLICAS}", 1))
     return {"PYTHONPATH": f"{folder / 'src'}:{folder}"}
+
+
+@pytest.mark.parametrize("chart", helm.CHARTS, ids=lambda chart: chart.name)
+def test_a_chart_takes_the_values_of_another_release(chart: Path, other: dict[str, str]) -> None:
+    command = [sys.executable, "-P", "-m", "monopod", "values", "--region", "hk", "--chart", chart.name, "--json"]
+    command += ["--regions", str(ROOT / "conf/regions.yaml")]
+    said = subprocess.run(command, env=os.environ | other, stdout=subprocess.PIPE, check=True)
+    assert helm.rendered(chart, json.loads(said.stdout)) != []
 
 
 def test_a_service_goes_from_one_release_to_another_and_back_with_no_request_lost(

@@ -1,21 +1,35 @@
-"""Names what changed in rendered objects since the last release, and no line of conf/RENDERED announces.
+"""What this checkout owes to the releases in conf/RELEASES: a regions.yaml that each can read, and no silent change of objects.
 
-In: the golden files of the last release in conf/RELEASES and of this checkout. Out: an exit status, and a line for each change.
+In: conf/regions.yaml, conf/RENDERED, and the golden files of the last release and of this checkout. Out: an exit status, and a line
+for each fault.
 """
 
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
-from ci.releases import read
+from ci.releases import Release, read
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = "tests/golden"
+LOAD = """
+import sys
+from pathlib import Path
+from conf.clusters.regions import load
+from serving.settings.reader import ConfigError
+try:
+    load(Path(sys.argv[1]))
+except ConfigError as error:
+    print(*error.mistakes, sep="\\n")
+    sys.exit(1)
+"""
 LINE = re.compile(r"(v[\d.]+) (\w+) (\S+) (\S.*)")
 
 
@@ -90,22 +104,39 @@ def unannounced(found: Iterable[tuple[str, str]], lines: Iterable[Announced], re
     return sorted((kind, path) for kind, path in found if not any(line.covers(kind, path) for line in later))
 
 
+def refusals(release: Release, regions: Path) -> list[str]:
+    """Return why a release refuses a file of regions. Raises CalledProcessError where the clone lacks the release."""
+    command = ["git", "-C", str(ROOT), "archive", release.commit, "src", "conf"]
+    packed = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["tar", "-x", "-C", folder], input=packed, check=True)
+        env = {**os.environ, "PYTHONPATH": f"{folder}/src:{folder}", "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", LOAD, str(regions)], env=env, capture_output=True, text=True, check=False
+        )
+    return [] if not done.returncode else done.stdout.splitlines() or [done.stderr.strip().splitlines()[-1]]
+
+
+def faults(releases: Sequence[Release], lines: Sequence[Announced], regions: Path) -> Iterator[str]:
+    """Yield each fault. Raises CalledProcessError where the clone lacks a release."""
+    for release in releases:
+        for words in refusals(release, regions):
+            yield f"{release.tag} refuses {words}; list a new field under `optional` in it, and older releases pass it over"
+    for last in releases[-1:]:
+        now = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in (ROOT / GOLDEN).rglob("*.yaml")}
+        for kind, path in unannounced(changes(_golden(last.commit), now), lines, [release.tag for release in releases]):
+            yield f"{kind} {path} changed since {last.tag}: announce it in conf/RENDERED, or undo it"
+
+
 def main() -> int:
-    releases = read((ROOT / "conf/RELEASES").read_text(encoding="utf-8"))
+    releases = [each for each in read((ROOT / "conf/RELEASES").read_text(encoding="utf-8")) if not each.refused]
     lines = announced((ROOT / "conf/RENDERED").read_text(encoding="utf-8"))
-    if not releases:
-        return 0
-    last = releases[-1]
-    now = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in (ROOT / GOLDEN).rglob("*.yaml")}
     try:
-        before = _golden(last.commit)
+        found = list(faults(releases, lines, ROOT / "conf/regions.yaml"))
     except subprocess.CalledProcessError:
-        print(f"this clone lacks {last.tag}, the last release: git fetch --unshallow", file=sys.stderr)
-        return 1
-    missing = unannounced(changes(before, now), lines, [release.tag for release in releases])
-    for kind, path in missing:
-        print(f"{kind} {path} changed since {last.tag}: announce it in conf/RENDERED, or undo it", file=sys.stderr)
-    return 1 if missing else 0
+        found = ["this clone lacks a release of conf/RELEASES: git fetch --unshallow"]
+    print("".join(f"{line}\n" for line in found), end="", file=sys.stderr)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

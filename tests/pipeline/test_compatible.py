@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ci.rendered import Announced, announced, changes, unannounced
+from ci.compatible import Announced, announced, changes, refusals, unannounced
+from ci.releases import Release
 from tests.pipeline.test_releases import LIST, Platform
 from tests.running import PYTHONPATH, ROOT
 
@@ -47,7 +48,7 @@ def test_a_checkout_is_compared_with_the_last_release_in_the_list(tmp_path: Path
     made = Platform(tmp_path / "platform", ROOT)
 
     def run() -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "ci/rendered.py"]
+        command = [sys.executable, "ci/compatible.py"]
         return subprocess.run(
             command, cwd=made.folder, env={"PYTHONPATH": PYTHONPATH, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True
         )
@@ -60,4 +61,15 @@ def test_a_checkout_is_compared_with_the_last_release_in_the_list(tmp_path: Path
     made.write({RENDERED: (ROOT / RENDERED).read_text() + "v92 Deployment spec.replicas one more\n"})
     assert run().returncode == 0
     made.write({LIST: f"v91 {40 * '0'} {64 * '0'}\n"})
-    assert "this clone lacks v91, the last release: git fetch --unshallow" in run().stderr
+    assert run().stderr.endswith("this clone lacks a release of conf/RELEASES: git fetch --unshallow\n")
+
+
+def test_a_new_field_of_regions_yaml_is_refused_by_name_unless_it_is_optional(tmp_path: Path) -> None:
+    release = Release("v91", "HEAD", "")
+    regions = tmp_path / "regions.yaml"
+    text = (ROOT / "conf/regions.yaml").read_text()
+    regions.write_text(text.replace("    host: hk.example.com", "    moon: full\n    host: hk.example.com"))
+    (words,) = refusals(release, regions)
+    assert "conf/regions.yaml:16: no setting 'moon' here" in words
+    regions.write_text(f"optional: [moon]\n{regions.read_text()}")
+    assert refusals(release, regions) == []
