@@ -70,6 +70,6 @@ def test_a_new_field_of_regions_yaml_is_refused_by_name_unless_it_is_optional(tm
     text = (ROOT / "conf/regions.yaml").read_text()
     regions.write_text(text.replace("    host: hk.example.com", "    moon: full\n    host: hk.example.com"))
     (words,) = refusals(release, regions)
-    assert "conf/regions.yaml:16: no setting 'moon' here" in words
+    assert "conf/regions.yaml:14: no setting 'moon' here" in words
     regions.write_text(f"optional: [moon]\n{regions.read_text()}")
     assert refusals(release, regions) == []

@@ -5,6 +5,7 @@ Repositories are made of the last commit, so changes that are not committed are 
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -21,9 +22,9 @@ from tests.pipeline.forks import commit, git
 from tests.pipeline.test_releases import LIST, Platform
 from tests.running import ROOT
 
-SECONDS = 30  # within which a fork is updated or refused
+SECONDS = 30  # within which a fork is updated or refused, where no environment is made
 PATCH = "docs/service/before-{tag}.patch"
-DEPLOYMENT, SETTINGS = "templates/deployment.yaml", "src/monopod.py"
+DEPLOYMENT, SETTINGS, TEMPLATES = "templates/deployment.yaml", "src/monopod.py", "conf/render/templates.py"
 REPLICAS = "{% if workload.sets_replicas %}\n"
 CLAIMED = "docs/service/platform/"  # what v93 takes for the platform
 OLD_VALUE = 'bmls_ret_type = "json"  # as it was in 2019\nuse_decode_sidecar = False\n'
@@ -85,7 +86,7 @@ class Fork:
         git(self.checkout, "checkout", "--quiet", "-B", "cats", start)
         for name, value in (("user.name", "Ann"), ("user.email", "ann@example.com"), ("commit.gpgsign", "false")):
             git(self.checkout, "config", name, value)
-        self.tag, self.kept, self.refusal = "v93", dict[str, str](), ""
+        self.tag, self.kept, self.refusal, self.seconds = "v93", dict[str, str](), "", SECONDS
         value = (self.checkout / "value.py").read_text().replace('"demo"', '"cats"')
         self.commit({"value.py": value, "README.md": "Cats\n"})
 
@@ -108,7 +109,12 @@ class Fork:
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            self.command(*words), cwd=self.checkout, env=self.environment(), capture_output=True, text=True, timeout=SECONDS
+            self.command(*words),
+            cwd=self.checkout,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=self.seconds,
         )
 
     def update(self) -> str:
@@ -398,6 +404,19 @@ def test_regions_are_those_of_the_platforms_default_branch(make_fork: MakeFork) 
     commit(fork.upstream, {"conf/regions.yaml": regions}, "A region moves")
     fork.update()
     assert (fork.checkout / "conf/regions.yaml").read_text() == regions
+
+
+def test_a_release_with_other_libraries_is_rendered_in_an_environment_of_its_own(make_fork: MakeFork) -> None:
+    fork = make_fork("v93")
+    files: dict[str, str | bytes | None] = {
+        name: re.sub("(?i)(jinja2)==[0-9.]+", r"\1==3.1.5", (ROOT / name).read_text())
+        for name in ("pyproject.toml", "requirements.lock")
+    }
+    needs = "import jinja2\n\nassert jinja2.__version__ == '3.1.5'\n"
+    commit(fork.upstream, {**files, TEMPLATES: (ROOT / TEMPLATES).read_text() + needs}, "Another library")
+    sign(fork.upstream, "v94", fork.keys.ann)
+    fork.tag, fork.seconds = "v94", 120
+    assert "no object changes in any region" in fork.update()
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 2.0, 3.0])
