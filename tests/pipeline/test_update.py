@@ -131,14 +131,15 @@ class Fork:
         assert done.returncode == 0, told
         assert git(self.checkout, "status", "--porcelain") == ""
         assert git(self.checkout, "rev-parse", "HEAD^1") == before[0]
-        assert git(self.checkout, "rev-parse", "HEAD^2") == git(self.checkout, "rev-parse", f"{self.tag}^{{commit}}")
-        self._is_whole(before[0])
+        release = git(self.upstream, "rev-parse", f"{self.tag}^{{commit}}")
+        assert git(self.checkout, "rev-parse", "HEAD^2") == release
+        self._is_whole(before[0], release)
         return told
 
-    def _is_whole(self, before: str) -> None:
+    def _is_whole(self, before: str, release_commit: str) -> None:
         """Fail unless the platform's files are the release's, and the service's files are the branch's."""
-        mine, was, release = (self._entries(each) for each in ("HEAD", before, self.tag))
-        known = owners(git(self.checkout, "show", f"{self.tag}:conf/PATHS"))
+        mine, was, release = (self._entries(each) for each in ("HEAD", before, release_commit))
+        known = owners(git(self.checkout, "show", f"{release_commit}:conf/PATHS"))
         kept = PATCH.format(tag=self.tag)
         for path in mine.keys() | release.keys():
             if path in (LIST, "ci/regions.yml", "conf/regions.yaml"):
