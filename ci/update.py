@@ -39,6 +39,7 @@ NEWER = 3  # the exit status of --check where a newer release is there
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 # Git takes an SSH signature alone, and no configuration of this machine has a say.
 ONLY_SSH = ("gpg.openpgp.program=false", "gpg.x509.program=false", "gpg.ssh.program=ssh-keygen", "gpg.minTrustLevel=undefined")
+PLAIN_FILES = ("filter.lfs.smudge=cat", "filter.lfs.process=", "filter.lfs.required=false", "core.autocrlf=false")
 
 
 class UpdateError(Exception):
@@ -63,6 +64,7 @@ def update_command(arguments: Namespace) -> int:
             return 0
         with tempfile.TemporaryDirectory(prefix="monopod-update-") as folder:
             commit = _verified(url, tag, Path(folder))
+            _must_be_listed_so(tag, commit, _listed(default))
             _lay_out_release(commit, Path(folder))
             path = f"{folder}/new/src:{folder}/new"
             command = [sys.executable, "-P", "-B", f"{folder}/new/ci/update.py", tag, commit, default, folder]
@@ -175,19 +177,19 @@ def _verified(url: str, tag: str, folder: Path) -> str:
     return fields["object"]
 
 
+def _must_be_listed_so(tag: str, commit: str, listed: Sequence[Release]) -> None:
+    """Raises UpdateError where the platform's list refuses a release, or has another commit for it."""
+    for release in listed:
+        if release.tag == tag and release.refused:
+            raise UpdateError(f"{tag} is refused from {release.refused} on: {release.why}; take another release")
+        if release.tag == tag and release.commit != commit:
+            raise UpdateError(f"the tag {tag} is {commit[:8]}, and {RELEASES} lists {release.commit[:8]}: tell the maintainers")
+
+
 def _lay_out_release(commit: str, folder: Path) -> None:
     """Write a release's files into FOLDER/new, as git holds them."""
     env = {**os.environ, "GIT_INDEX_FILE": str(folder / "release")}
-    plain = (
-        "-c",
-        "filter.lfs.smudge=cat",
-        "-c",
-        "filter.lfs.process=",
-        "-c",
-        "filter.lfs.required=false",
-        "-c",
-        "core.autocrlf=false",
-    )
+    plain = [word for each in PLAIN_FILES for word in ("-c", each)]
     for words in (("read-tree", commit), ("checkout-index", "--all", f"--prefix={folder}/new/")):
         subprocess.run(["git", *plain, *words], env=env, check=True)
 

@@ -325,6 +325,12 @@ def of_eve(fork: Fork) -> None:
     fork.refused("the tag v93 has no signature of a key in allowed_signers (")
 
 
+def moved(fork: Fork) -> None:
+    git(fork.upstream, "tag", "--delete", "v93")
+    sign(fork.upstream, "v93", fork.keys.ann, "v92^{commit}")
+    fork.refused("the tag v93 is ")
+
+
 def missing(fork: Fork) -> None:
     git(fork.upstream, "tag", "--delete", "v93")
     fork.refused(f"{fork.upstream} has no v93")
@@ -336,7 +342,7 @@ MENDED = (
 )
 REFUSED = (
     *(claims, linked, broken_value, dirty, untracked, merging, detached, keyless, of_another_key, of_an_older_key),
-    *(unsigned, light, replayed, tampered, of_eve, missing),
+    *(unsigned, light, replayed, tampered, of_eve, moved, missing),
 )
 IN_PATCH = {
     edited: "+# of cats",
@@ -375,6 +381,8 @@ def test_without_a_tag_the_newest_release_is_taken_that_is_not_refused(make_fork
     fork = make_fork()
     lines = (fork.upstream / LIST).read_text().rstrip()
     commit(fork.upstream, {LIST: f"{lines} 2999-01-01 it loses requests\n"}, "A release is refused")
+    fork.refused("v93 is refused from 2999-01-01 on: it loses requests; take another release")
+    fork.update()
     assert "this branch stands on v92 now" in fork.run().stdout
     assert fork.run().stdout == "this branch stands on the newest release, 92.0.0\n"
 
