@@ -33,7 +33,7 @@ SIDE = 224  # pixels of a picture's side where the model leaves it open
 Read = Callable[[str], str]  # returns the text of a file of templates/new
 OPEN_SIZES = (224, 16_000, 16, 1)  # tried in turn, where a model leaves a size open
 MAX_ELEMENTS = 10_000_000  # of one input that is tried
-# Of the root or an example, as git's patterns: what conf/PATHS gives to a service.
+# Of the root or an example, as git's patterns: what conf/PATHS gives to a service. allowed_signers stays in each branch.
 PARTS = (
     *("value.py", "alerts.yaml", "panels.yaml", "pod.yaml", "model", "src", ":!src/serving", ":!src/monopod.py"),
     *("README.md", "CHANGELOG.md", "docs/service", "tests/service", "service.Dockerfile"),

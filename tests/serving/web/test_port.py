@@ -109,6 +109,27 @@ def test_a_call_to_accept_while_nobody_waits_ends_no_connection(served: SmallPor
         assert all(pong(each) for each in clients)
 
 
+def test_a_connection_that_is_just_being_opened_counts_once(
+    served: SmallPort, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = served.port.opened
+    with contextlib.ExitStack() as stack:
+        clients: list[socket.socket] = []
+
+        def open_and_let_the_last_one_in(connection: connection.Connection) -> None:
+            opened(connection)
+            if len(clients) == LIMIT - 1:
+                clients.append(stack.enter_context(served.connect()))
+                served.port._accept()
+
+        monkeypatch.setattr(served.port, "opened", open_and_let_the_last_one_in)
+        for number in range(LIMIT - 1):
+            clients.append(stack.enter_context(served.connect()))
+            served.connected(min(number + 1, LIMIT - 2) if number < LIMIT - 2 else LIMIT)
+        assert all(pong(each) for each in clients)
+    assert caplog.messages == []
+
+
 def test_where_all_have_spoken_the_one_that_is_idle_for_longest_makes_room(served: SmallPort) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(served.connect()) for _ in range(LIMIT)]

@@ -42,7 +42,7 @@ class Port:
         self._idle: list[Connection] = []  # at the last sweep, the longest idle last; empty below the limit
         self._swept = 0.0
         self._half_closed: set[Connection] = set()
-        self._opening: set[asyncio.Task[object]] = set()
+        self._opening: dict[Connection, asyncio.Task[None]] = {}  # accepted, and not yet among `connections`
         self._listens = self._warned = False
         self._socket = _listen(host, port)
         self.number: int = self._socket.getsockname()[1]
@@ -75,6 +75,7 @@ class Port:
     # Called by a connection.
 
     def opened(self, connection: Connection) -> None:
+        self._opening.pop(connection, None)  # its task still runs: it must not count twice against the limit
         self.connections.add(connection)
         self._silent[connection] = None
 
@@ -151,16 +152,17 @@ class Port:
             return False
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        opening = self._loop.create_task(self._open(accepted))
-        self._opening.add(opening)
-        opening.add_done_callback(self._opening.discard)
+        connection = Connection(self)
+        self._opening[connection] = self._loop.create_task(self._open(connection, accepted))
         return True
 
-    async def _open(self, accepted: socket.socket) -> None:
+    async def _open(self, connection: Connection, accepted: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: Connection(self), accepted)
+            await self._loop.connect_accepted_socket(lambda: connection, accepted)
         except OSError:
             accepted.close()
+        finally:
+            self._opening.pop(connection, None)
 
     # Looking after.
 
