@@ -101,9 +101,13 @@ def own_broker(settings: dict[str, str] | None = None) -> Iterator[OwnBroker]:
 
 
 def _free_ports() -> int:
-    """Return the first of some free ports in a row."""
+    """Return the first of some free ports in a row.
+
+    Each worker of pytest-xdist has a thousand of its own: `up` would give two that choose the same port the same broker.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw")) % 10
     while True:
-        first = random.randrange(20_000, 30_000, 10)
+        first = 20_000 + worker * 1000 + random.randrange(0, 1000, 10)
         with contextlib.suppress(OSError), contextlib.ExitStack() as held:
             for port in range(first, first + LISTENERS):
                 held.enter_context(socket.socket()).bind(("127.0.0.1", port))
