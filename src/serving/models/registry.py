@@ -3,14 +3,17 @@
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serving.base.errors import NotFound, NotReady, StartError
+import numpy as np
+
+from serving.base.errors import NotFound, NotReady, QueueFull, StartError, WrongInputs
 from serving.base.lifetime import HasLifetime, Lifetime
 from serving.models.batcher import Observer
 from serving.models.calls import Call
@@ -22,6 +25,8 @@ from serving.models.tensors import Arrays, ModelSpec, TensorSpec
 from serving.settings import Settings, size_in_bytes
 
 T = TypeVar("T")
+GROUPS_AHEAD = 2  # of one request in the model's queue, so that the next one waits while the first is computed
+FULL_QUEUE_SECONDS = 0.05  # until a full queue is tried again
 
 
 class PendingRequests:
@@ -65,23 +70,47 @@ class PendingRequests:
         return list(self._tables)
 
 
+def _waited(future: Future[Arrays], request: HasLifetime) -> Arrays:
+    try:
+        return future.result(request.life.left())
+    except FutureTimeout:
+        raise request.life.too_late() from None
+
+
 class Handle:
     """A model by its name. It may be in memory or be loaded on its next use."""
 
     def __init__(self, cache: ModelCache, entry: Entry, pending: PendingRequests):
         self._cache, self._entry, self._pending, self.name = cache, entry, pending, entry.name
 
-    def __call__(self, arrays: Arrays, request: HasLifetime) -> Arrays:
+    def __call__(self, arrays: Arrays | Iterator[Arrays], request: HasLifetime) -> Arrays:
         """Run the model on some rows and wait for the outputs, which have as many rows.
 
         arrays: by the names of the inputs, with their dtypes and ranks. The first axis counts rows, where the model has such an
-        axis. request: whose deadline holds. Raises BadInput, TooLarge, QueueFull, ModelFailed, DeadlinePassed.
+        axis. An iterator gives rows in groups, such as frames of a video: GROUPS_AHEAD of them wait for the model while it
+        gives more, and the outputs come joined, in order. It waits for room in a full queue.
+        request: whose deadline holds. Raises BadInput, TooLarge, QueueFull, ModelFailed, DeadlinePassed.
         """
-        future = self.submit(arrays, request)
-        try:
-            return future.result(request.life.left())
-        except FutureTimeout:
-            raise request.life.too_late() from None
+        if isinstance(arrays, Iterator):
+            return self._in_groups(arrays, request)
+        return _waited(self.submit(arrays, request), request)
+
+    def _in_groups(self, groups: Iterator[Arrays], request: HasLifetime) -> Arrays:
+        waiting, done = deque[Future[Arrays]](), list[Arrays]()
+        for arrays in groups:
+            if len(waiting) == GROUPS_AHEAD:
+                done.append(_waited(waiting.popleft(), request))
+            while True:
+                try:
+                    waiting.append(self.submit(arrays, request))
+                    break
+                except QueueFull:  # half of the request is done: it is kept, and waits until its deadline
+                    request.life.check()
+                    time.sleep(FULL_QUEUE_SECONDS)
+        done += [_waited(each, request) for each in waiting]
+        if not done:
+            raise WrongInputs(f"no rows for the model {self.name}: the iterator of groups gives none")
+        return {name: np.concatenate([each[name] for each in done]) for name in done[0]}
 
     def submit(self, arrays: Arrays, request: HasLifetime) -> Future[Arrays]:
         """Queue some rows and return their future at once, so that several models can work side by side.

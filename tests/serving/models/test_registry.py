@@ -1,13 +1,17 @@
 """A service's models are found by their names, with the options that value.py or the service gives them."""
 
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from serving.base.errors import NotFound, StartError
+from serving.base.errors import NotFound, StartError, WrongInputs
 from serving.base.lifetime import Lifetime
+from serving.models.tensors import Arrays
 from tests import small_models
 from tests.serving.models.recording import RecordingObserver
 from tests.serving.models.registries import (
@@ -23,6 +27,7 @@ from tests.serving.models.registries import (
     x,
 )
 from tests.threads import in_threads
+from tests.waiting import until
 
 
 def test_a_model_named_at_the_start_is_loaded_at_once(make_registry: MakeRegistry, seen: RecordingObserver) -> None:
@@ -86,6 +91,26 @@ def test_a_function_is_a_model_too(make_registry: MakeRegistry, seen: RecordingO
     models.add("f", double, (X,), (Y,))
     assert ask(models, "f") == 2
     assert seen.loaded[0][:4] == ("f", "cpu", 1, 1)
+
+
+def test_rows_may_come_in_groups_while_others_wait_and_the_outputs_come_joined_in_order(make_registry: MakeRegistry) -> None:
+    models, gated, given = make_registry(queue_limit=3), Gated(), []
+    models.add("f", gated, (X,), (Y,))
+
+    def groups() -> Iterator[Arrays]:
+        for number in range(6):
+            given.append(number)
+            yield {"x": np.full((2, 2), number, np.float32)}
+
+    gated.hold()
+    with ThreadPoolExecutor(1) as pool:
+        outputs = pool.submit(models["f"], groups(), FakeRequest())
+        gated.entered.acquire()
+        until(lambda: len(given) == 2)
+        gated.open.set()
+        assert outputs.result(PATIENCE)["y"][:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    with pytest.raises(WrongInputs, match="the iterator of groups gives none"):
+        models["f"](iter(()), FakeRequest())
 
 
 @pytest.mark.parametrize("way", ["load", "on_demand"])
